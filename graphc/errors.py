@@ -1,0 +1,240 @@
+"""Every error graphc raises: a code, what is wrong, where, why and the fix, in one format.
+
+Each class also derives from the built-in that PyTorch would raise, so `except IndexError` works in
+a ported script. `format_error` is the only place that lays the text out:
+
+    graphc.errors.ShapeMismatch [GC001]: add: shapes (3,) and (4,) do not broadcast
+      train.py:41 in train_step
+         41 |     loss = a + b
+      why   ...
+      fix   ...
+      more  python -m graphc explain GC001
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from types import FrameType
+from typing import ClassVar
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class GraphcError(Exception):
+    """Base of all coded errors: `what` is wrong, `why`, how to `fix` it, and `where` it happened."""
+
+    code: ClassVar[str] = "GC900"
+    why: ClassVar[str] = "an internal invariant does not hold"
+    fix: ClassVar[str] = "report this with the program that shows it"
+
+    def __init__(
+        self, what: str, *, why: str = "", fix: str = "", where: tuple[str, int, str] | None = None
+    ) -> None:
+        self.what = what
+        self.reason = why or self.why
+        self.remedy = fix or self.fix
+        self.where = where or user_location()
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        return format_error(self)
+
+
+def format_error(e: GraphcError) -> str:
+    """The one layout of every message; absent parts are left out."""
+    file, line, function = e.where
+    source = linecache.getline(file, line).strip() if file else ""
+    rows = [f"{e.what} [{e.code}]"]
+    if file:
+        rows.append(f"  {os.path.basename(file)}:{line}" + (f" in {function}" if function else ""))
+    if source:
+        rows.append(f"     {line} | {source[:200]}")
+    rows += [f"  why   {e.reason}", f"  fix   {e.remedy}"]
+    return "\n".join([*rows, f"  more  python -m graphc explain {e.code}"])
+
+
+def user_frame(depth: int = 1) -> FrameType | None:
+    """The innermost frame outside the graphc package, found by file."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return frame
+
+
+def user_location() -> tuple[str, int, str]:
+    """File, line and function of the user's code that led here; ("", 0, "") when there is none."""
+    frame = user_frame(2)
+    if frame is None:
+        return "", 0, ""
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+
+
+# ---- GC0: usage --------------------------------------------------------------------------------
+
+
+class ShapeMismatch(GraphcError, RuntimeError):
+    """Operand shapes do not fit the operation."""
+
+    code = "GC001"
+    why = "the operation's shape rule does not hold"
+    fix = "reshape or expand one operand so that the shapes agree"
+
+
+class DTypeMismatch(GraphcError, RuntimeError):
+    """Operand dtypes do not fit the operation."""
+
+    code = "GC002"
+    why = "the operation is not defined for these element types"
+    fix = "convert one operand with .to(dtype)"
+
+
+class InvalidArgument(GraphcError, ValueError):
+    """A constructor or function argument is outside its domain."""
+
+    code = "GC003"
+    why = "the value is outside what the argument may be"
+    fix = "pass a value in the stated range"
+
+
+class InvalidIndex(GraphcError, IndexError):
+    """A dimension or index is out of range."""
+
+    code = "GC004"
+    why = "the index does not exist in the tensor"
+    fix = "use an index in range"
+
+
+class InvalidType(GraphcError, TypeError):
+    """A Python argument has a type the function does not take."""
+
+    code = "GC005"
+    why = "the function does not take this type"
+    fix = "pass a tensor or number as documented"
+
+
+class AutogradError(GraphcError, RuntimeError):
+    """backward() cannot run, or an in-place write would corrupt a gradient."""
+
+    code = "GC006"
+    why = "autograd cannot give a correct gradient here"
+    fix = "see the message"
+
+
+class InvalidState(GraphcError, RuntimeError):
+    """An object is not in a state that allows the call (load_state_dict keys, a freed graph)."""
+
+    code = "GC007"
+    why = "the object is not in a state that allows this call"
+    fix = "see the message"
+
+
+class DeviceUnavailable(GraphcError, RuntimeError):
+    """The requested device does not exist on this machine."""
+
+    code = "GC008"
+    why = "this machine or this build has no such device"
+    fix = 'use device="cpu"'
+
+
+# ---- GC1: tracing ------------------------------------------------------------------------------
+
+
+class DataDependentBranch(GraphcError, RuntimeError):
+    """Python control flow or a host read on a value known only at run time."""
+
+    code = "GC104"
+    why = "the step is compiled once; Python cannot branch on a traced tensor"
+    fix = "use graphc.where(condition, a, b), or move the test out of the step"
+
+
+class TracerLeak(GraphcError, RuntimeError):
+    """A tensor of a finished trace is used outside it."""
+
+    code = "GC105"
+    why = "the tensor stood for a value inside a compiled step, which has ended"
+    fix = "return the value from the step instead of storing it"
+
+
+class Untraceable(GraphcError, RuntimeError):
+    """Python the tracer cannot turn into a program."""
+
+    code = "GC106"
+    why = "a compiled step replays tensor operations only"
+    fix = "move this out of the compiled function"
+
+
+# ---- GC2: guards -------------------------------------------------------------------------------
+
+
+class TooManyCompiles(GraphcError, RuntimeError):
+    """`assert_max_compiles` was exceeded."""
+
+    code = "GC201"
+    why = "an input, attribute or mode changed, so the step was compiled again"
+    fix = "see step.explain() for what changed"
+
+
+# ---- GC3: run time -----------------------------------------------------------------------------
+
+
+class IndexOutOfRange(GraphcError, IndexError):
+    """An index held in a tensor is outside the dimension it selects from."""
+
+    code = "GC301"
+    why = "a run-time index is outside its dimension; nothing was changed"
+    fix = "clamp or check the indices (class targets, embedding ids) before the step"
+
+
+class OutOfMemory(GraphcError, MemoryError):
+    """The planned memory does not fit."""
+
+    code = "GC302"
+    why = "the planned arena is larger than the memory that is free"
+    fix = "use a smaller batch"
+
+
+class IntegerDivisionByZero(GraphcError, RuntimeError):
+    """An integer division or remainder by zero."""
+
+    code = "GC303"
+    why = "integers have no infinity to return; nothing was changed"
+    fix = "mask zero divisors with graphc.where before dividing"
+
+
+# ---- GC4, GC5, GC9 -----------------------------------------------------------------------------
+
+
+class BackendError(GraphcError, RuntimeError):
+    """Code generation or the native compiler failed."""
+
+    code = "GC401"
+
+
+class CacheError(GraphcError, RuntimeError):
+    """The disk cache cannot be used (refused directory)."""
+
+    code = "GC501"
+    why = "the cache folder is not private to this user"
+    fix = "set GRAPHC_CACHE_DIR to a folder only you can write"
+
+
+class FileFormatError(GraphcError, RuntimeError):
+    """A file is not what it claims to be."""
+
+    code = "GC502"
+    why = "the file is damaged or of another format"
+    fix = "write it again with graphc.save"
+
+
+class InternalError(GraphcError, RuntimeError):
+    """An invariant of the compiler itself was broken."""
+
+    code = "GC901"
+
+
+def all_errors() -> dict[str, type[GraphcError]]:
+    """Every coded error class by its code."""
+    classes = [GraphcError, *GraphcError.__subclasses__()]
+    return {c.code: c for c in classes if c is not GraphcError}

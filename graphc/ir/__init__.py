@@ -1,0 +1,1 @@
+"""The intermediate representations: Graph, Kernel and Program, with text and meaning for each."""

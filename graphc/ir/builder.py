@@ -1,0 +1,112 @@
+"""Builder: the only maker of values. Infers the type, records the line, never builds one twice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from graphc.errors import GraphcError, user_frame
+from graphc.ir.graph import Value, Where
+from graphc.ir.ops import OPS, Attrs, Op
+from graphc.ir.types import Scalar, TensorType
+
+
+class Builder:
+    """Makes the values of one trace and of every graph that passes derive from it."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Value] = {}
+        self._names: set[str] = set()
+        self._here: Where | None = None  # provenance while a pass or the parser builds
+        self.phase = ""  # "bw" and "opt" while those parts of a step are traced
+        self.scope: list[str] = []  # module path while tracing
+        self._count = 0
+
+    def input(self, name: str, type: TensorType, where: Where | None = None) -> Value:
+        """A fresh input; a name already taken gets a number."""
+        label, k = f"%{name}", 1
+        while label in self._names:
+            k += 1
+            label = f"%{name}.{k}"
+        return self._once(label, label, type, None, (), {}, None, where)
+
+    def constant(self, c: Scalar, type: TensorType, name: str = "") -> Value:
+        """A tensor filled with `c`; keyed by its text, because 0.0 == -0.0 and nan != nan."""
+        if type.dtype.is_floating_point:
+            c = float(c)
+        elif type.dtype.category == 0:
+            c = bool(c)
+        else:
+            c = int(c)
+        return self._once((repr(c), type), name, type, None, (), {}, c)
+
+    def apply(self, name: str, *args: Value | Scalar, **attrs: Any) -> Value:
+        return self.emit(OPS[name], args, attrs)
+
+    def emit(self, op: Op, args: Sequence[Value | Scalar], attrs: Attrs, name: str = "") -> Value:
+        """Apply `op`; numbers become constants, and constants stand right where order is free."""
+        values = self._lift(args)
+        if op.commutative:
+            values.sort(key=lambda v: v.const is not None)
+        try:
+            type = op.infer(*(v.type for v in values), **attrs)
+        except GraphcError as e:
+            e.what = f"{op.name}: {e.what}"
+            raise
+        key = (op, *values, *sorted(attrs.items()))
+        return self._once(key, name, type, op, tuple(values), dict(attrs), None)
+
+    def _lift(self, args: Sequence[Value | Scalar]) -> list[Value]:
+        if all(isinstance(a, Value) for a in args):
+            return list(args)  # type: ignore[arg-type]  # just checked
+        like = next(a for a in reversed(args) if isinstance(a, Value)).type
+        return [a if isinstance(a, Value) else self.constant(a, like) for a in args]
+
+    @contextmanager
+    def at(self, where: Where) -> Iterator[None]:
+        """Give every value built inside this provenance."""
+        before, self._here = self._here, where
+        try:
+            yield
+        finally:
+            self._here = before
+
+    def where(self) -> Where:
+        """Provenance of a value built now: set by `at`, else the user's line."""
+        if self._here is not None:
+            return self._here
+        frame = user_frame(2)
+        file = os.path.basename(frame.f_code.co_filename) if frame else ""
+        scope = self.scope[-1] if self.scope else (frame.f_code.co_name if frame else "")
+        return Where(self.phase, file, frame.f_lineno if frame else 0, scope)
+
+    def _once(
+        self,
+        key: Hashable,
+        name: str,
+        type: TensorType,
+        op: Op | None,
+        args: tuple[Value, ...],
+        attrs: Attrs,
+        const: Scalar | None,
+        where: Where | None = None,
+    ) -> Value:
+        made = self._made.get(key)
+        if made is not None:
+            return made
+        self._count += 1
+        if not name or name in self._names:
+            name = self._fresh()
+        at = where if where is not None else self.where()
+        v = Value(name, type, self, op, args, attrs, const, at, self._count)
+        self._made[key] = v
+        self._names.add(name)
+        return v
+
+    def _fresh(self) -> str:
+        k = self._count
+        while (name := f"%{k}") in self._names:
+            k += 1
+        return name

@@ -1,0 +1,141 @@
+"""Graph: tensor SSA. A `Value` is the op that defines it; there is no mutation and no list of ops.
+
+Values are made only by a `Builder`, never the same one twice, so identity is structure. A graph is
+pure: state comes in as inputs of role "state" and leaves as outputs with a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from graphc.ir.ops import Op
+from graphc.ir.sugar import Sugar
+from graphc.ir.types import Scalar, Shape, TensorType
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
+
+
+class Where(NamedTuple):
+    """Provenance: phase ("" forward, "bw", "opt"), the user's file and line, and module path."""
+
+    phase: str = ""
+    file: str = ""
+    line: int = 0
+    scope: str = ""
+
+    def __str__(self) -> str:
+        words = (self.phase, f"{self.file}:{self.line}" if self.file else "", self.scope)
+        return " ".join(w for w in words if w)
+
+
+NO_ATTRS: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Value(Sugar):
+    """One SSA value: an op over values, a constant (`const`), or an input (neither)."""
+
+    name: str
+    _type: TensorType
+    builder: Builder = field(repr=False)
+    op: Op | None = None
+    args: tuple[Value, ...] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    const: Scalar | None = None
+    where: Where = Where()
+    number: int = 0  # order of making, which is a topological order
+
+    @property
+    def type(self) -> TensorType:
+        return self._type
+
+    @property
+    def shape(self) -> Shape:
+        return self._type.shape
+
+    @property
+    def is_input(self) -> bool:
+        return self.op is None and self.const is None
+
+    def emit(self, op: Op, *args: Value | Scalar, **attrs: Any) -> Value:
+        return self.builder.emit(op, args, attrs)
+
+    def full(self, value: Scalar, type: TensorType) -> Value:
+        return self.builder.constant(value, type)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Value has no truth value; compare with `is`")
+
+    def __add__(self, y: Value | Scalar) -> Value:
+        return self.builder.apply("add", self, y)
+
+    def __sub__(self, y: Value | Scalar) -> Value:
+        return self.builder.apply("sub", self, y)
+
+    def __mul__(self, y: Value | Scalar) -> Value:
+        return self.builder.apply("mul", self, y)
+
+    def __truediv__(self, y: Value | Scalar) -> Value:
+        return self.builder.apply("div", self, y)
+
+    def __neg__(self) -> Value:
+        return self.builder.apply("neg", self)
+
+    def __radd__(self, y: Scalar) -> Value:
+        return self.builder.apply("add", self, y)
+
+    def __rsub__(self, y: Scalar) -> Value:
+        return self.builder.apply("sub", y, self)
+
+    def __rmul__(self, y: Scalar) -> Value:
+        return self.builder.apply("mul", self, y)
+
+    def __rtruediv__(self, y: Scalar) -> Value:
+        return self.builder.apply("div", y, self)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Graph:
+    """A pure function: its meaning is `interpret`, its text is `text.show`.
+
+    `roles[i]` of `inputs[i]` is "arg" (an argument of the call), "state" (a discovered tensor that
+    outlives the step) or "scalar" (a host number read at each call). `targets[i]` is the state input
+    that `outs[i]` becomes, or None where it is returned.
+    """
+
+    name: str
+    inputs: tuple[Value, ...]
+    roles: tuple[str, ...]
+    outs: tuple[Value, ...]
+    targets: tuple[Value | None, ...]
+
+    def values(self) -> list[Value]:
+        """Everything the outputs need and every input, arguments first."""
+        return topological((*self.inputs, *self.outs))
+
+    def with_outs(self, outs: Iterable[Value]) -> Graph:
+        return Graph(self.name, self.inputs, self.roles, tuple(outs), self.targets)
+
+
+def topological(outs: Iterable[Value]) -> list[Value]:
+    """Every value `outs` need in order of making; no recursion, so depth is no limit."""
+    seen: set[Value] = set()
+    stack = list(outs)
+    while stack:
+        v = stack.pop()
+        if v not in seen:
+            seen.add(v)
+            stack.extend(v.args)
+    return sorted(seen, key=lambda v: v.number)
+
+
+def uses(graph: Graph) -> dict[Value, list[Value]]:
+    """Who reads each value, in order; an output's use by the caller is not listed."""
+    readers: dict[Value, list[Value]] = {v: [] for v in graph.values()}
+    for v in graph.values():
+        for a in dict.fromkeys(v.args):
+            readers[a].append(v)
+    return readers

@@ -1,0 +1,45 @@
+"""What a Graph means: each op's NumPy row, applied in order. The oracle of every pass and back end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.ir.graph import Graph, Value
+from graphc.ir.ops import Op
+from graphc.ir.types import Array, TensorType
+
+COMPUTES = frozenset({"elementwise", "reduce", "contract"})
+
+
+def evaluate(op: Op, args: Sequence[Array], attrs: Any, type: TensorType) -> Array:
+    """One op on arrays; 16-bit floats compute in float32 and round once to `type`."""
+    if op.kind in COMPUTES and op.name != "cast":
+        args = [a.astype(np.float32) if _is_half(a) else a for a in args]
+    with np.errstate(all="ignore"):
+        out = op.evaluate(*args, **attrs)
+    if not isinstance(out, np.ndarray):
+        out = np.asarray(out)
+    return out if out.dtype == type.dtype.numpy else out.astype(type.dtype.numpy)
+
+
+def _is_half(a: Array) -> bool:
+    return a.dtype.itemsize == 2 and a.dtype.kind not in "iu"
+
+
+def constant(v: Value) -> Array:
+    """A constant value as a broadcast array that owns one element."""
+    return np.broadcast_to(np.array(v.const, v.type.dtype.numpy), v.type.shape)
+
+
+def interpret(graph: Graph, *inputs: Array) -> list[Array]:
+    """The outputs of `graph` on arrays, one per input, of the declared types."""
+    env: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
+    for v in graph.values():
+        if v.op is not None:
+            env[v] = evaluate(v.op, [env[a] for a in v.args], v.attrs, v.type)
+        elif v.const is not None:
+            env[v] = constant(v)
+    return [np.asarray(env[v]) for v in graph.outs]

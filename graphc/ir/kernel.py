@@ -1,0 +1,220 @@
+"""Kernel: one fused loop nest, which every back end compiles and knows nothing of LLVM or Triton.
+
+A kernel is `for each point of axes: for each phase: for each point of phase.axes: body`. The outer
+`axes` are parallel: any point may run on any thread. The axes of a phase run in sequence, and a
+`Reduce` or `Dot` folds its argument over them; its result is seen by later phases. Statements of a
+phase without axes are seen by later phases too; statements inside a phase loop are local to it.
+
+Softmax over rows is three phases (max, sum of exp, store), a batch-norm statistic one phase whose
+axes are the pixels, an elementwise chain one phase without axes, and a convolution one phase that
+loads two operands and ends in `Dot`, followed by an epilogue phase.
+
+Invariants:
+  - a `Size` is a literal or the name of an i64 argument, so equal kernels of other extents are one;
+  - memory is addressed by `Affine` offsets in elements over the axes in scope, plus gathers;
+  - a guarded load outside its guards touches no memory and gives zero; a guarded store does nothing;
+  - names are assigned in order, so equal computations print as equal text (`key`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graphc.ir.types import DType, Scalar
+
+Size = int | str
+Kind = Literal["map", "contract", "scatter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A loop: its name and trip count."""
+
+    name: str
+    extent: Size
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """const + sum of stride * axis, in elements; each axis at most once, zero strides left out."""
+
+    terms: tuple[tuple[str, Size], ...] = ()
+    const: Size = 0
+
+    def stride(self, axis: str) -> Size:
+        return next((s for a, s in self.terms if a == axis), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """True where lo <= at < hi."""
+
+    at: Affine
+    lo: Size
+    hi: Size
+
+
+@dataclass(frozen=True, slots=True)
+class Indirect:
+    """An address term that is a value: `index` (an i64 SSA name) times `stride` elements."""
+
+    index: str
+    stride: Size
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """buffer[at + indirect]; zero where a guard is false."""
+
+    name: str
+    dtype: DType
+    buffer: str
+    at: Affine
+    guards: tuple[Guard, ...] = ()
+    indirect: tuple[Indirect, ...] = ()
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A literal: 0, 1, -1, an infinity or NaN, True or False. Other numbers are scalar arguments."""
+
+    name: str
+    dtype: DType
+    value: Scalar
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The i64 value of an affine form of the axes: iota, random counters."""
+
+    name: str
+    dtype: DType
+    at: Affine
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """bool: whether all guards hold."""
+
+    name: str
+    dtype: DType
+    guards: tuple[Guard, ...]
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A scalar operation by its name in `ir/ops.py`; arguments are SSA names or scalar arguments.
+
+    `dtype` is the result's; `cast` converts its argument to it. `check_index index bound site`
+    gives a safe index and records the first bad one in the error cell. `random_bits seed draw
+    index` gives the Philox word of that element as i32.
+    """
+
+    name: str
+    dtype: DType
+    op: str
+    args: tuple[str, ...]
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Fold `arg` over the axes of this phase: sum, prod, max, min, argmax or argmin.
+
+    argmax and argmin give the i64 row-major position over the phase's axes of the first extreme;
+    NaN counts as the extreme of every fold, as in PyTorch. An empty fold gives the identity.
+    """
+
+    name: str
+    dtype: DType
+    op: str
+    arg: str
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """Sum of a * b over the axes of this phase, accumulated in float32 (float64 for f64)."""
+
+    name: str
+    dtype: DType
+    a: str
+    b: str
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """buffer[at + indirect] = value, or += value where `add` (scatter kernels, in axis order)."""
+
+    buffer: str
+    value: str
+    at: Affine
+    guards: tuple[Guard, ...] = ()
+    indirect: tuple[Indirect, ...] = ()
+    add: bool = False
+    where: str = field(default="", compare=False)
+
+
+Definition = Load | Const | Index | Inside | Apply | Reduce | Dot
+Statement = Definition | Store
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A sequential loop nest (outermost axis first; none: the body runs once a point)."""
+
+    axes: tuple[Axis, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A pointer argument. `alias` names another buffer of the kernel it may equal exactly."""
+
+    name: str
+    dtype: DType
+    access: Literal["r", "w", "rw"]
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarArg:
+    """A number passed at each launch."""
+
+    name: str
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One compiled unit. Two kernels with equal `key()` are the same code.
+
+    kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`;
+    "scatter" has `Store(add=True)` inside phase loops, which run in order for each parallel point.
+    """
+
+    name: str
+    kind: Kind
+    buffers: tuple[Buffer, ...]
+    sizes: tuple[str, ...]
+    scalars: tuple[ScalarArg, ...]
+    axes: tuple[Axis, ...]
+    phases: tuple[Phase, ...]
+    note: str = field(default="", compare=False)
+
+    def statements(self) -> Iterator[Statement]:
+        for phase in self.phases:
+            yield from phase.body
+
+    def key(self) -> str:
+        """The text without the name, provenance and notes: what the code depends on."""
+        from graphc.ir.kernel_text import show_body
+
+        return show_body(self, provenance=False)

@@ -1,0 +1,341 @@
+"""The primitives: one row each, and a row's NumPy function *is* the meaning of the op.
+
+Fusion and code generation switch on `kind`, never on names. Operands of an elementwise op have one
+shape (broadcasting is an explicit `expand`), and half-precision operands arrive as float32
+(`interpret.evaluate` rounds the result once). Everything else (softmax, batch norm, losses, Adam)
+is plain Python over these rows.
+
+kinds
+  source       made from nothing: iota, random bits
+  elementwise  one element of each operand gives one element
+  movement     elements change place: a view where the strides allow
+  reduce       folds axes away
+  contract     dot and conv: sums of products over shared axes
+  index        addresses that are data: gather and its adjoint
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+
+from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
+from graphc.ir import reference
+from graphc.ir.types import DTYPES, Array, Shape, TensorType, bool_, i32, i64
+
+Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index"]
+Attrs = Mapping[str, Any]
+Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Op:
+    """A primitive: name in every dump, kind, type rule, meaning in NumPy, and algebraic facts."""
+
+    name: str
+    kind: Kind
+    infer: Callable[..., TensorType]
+    evaluate: Callable[..., Array]
+    commutative: bool = False
+    linear: bool = False  # a movement or reduce that commutes with a cast or scaling
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+# ---- type rules --------------------------------------------------------------------------------
+
+
+def same_type(*types: TensorType) -> TensorType:
+    """All operands of one dtype and shape; the result alike."""
+    first = types[0]
+    for t in types[1:]:
+        if t.dtype is not first.dtype:
+            raise DTypeMismatch(f"operands differ in dtype: {' vs '.join(map(str, types))}")
+        if t.shape != first.shape:
+            raise ShapeMismatch(f"operands differ in shape: {' vs '.join(map(str, types))}")
+    return first
+
+
+def float_type(*types: TensorType) -> TensorType:
+    t = same_type(*types)
+    if not t.dtype.is_floating_point:
+        raise DTypeMismatch(f"needs a floating dtype, got {t}")
+    return t
+
+
+def whole_type(*types: TensorType) -> TensorType:
+    t = same_type(*types)
+    if t.dtype.is_floating_point:
+        raise DTypeMismatch(f"needs an integer or bool dtype, got {t}")
+    return t
+
+
+def comparison_type(x: TensorType, y: TensorType) -> TensorType:
+    return TensorType(bool_, same_type(x, y).shape)
+
+
+def where_type(condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
+    if condition.dtype is not bool_:
+        raise DTypeMismatch(f"where needs a bool condition, got {condition}")
+    t = same_type(x, y)
+    if condition.shape != t.shape:
+        raise ShapeMismatch(f"where: condition {condition} vs operands {t}")
+    return t
+
+
+def cast_type(x: TensorType, *, dtype: str) -> TensorType:
+    return TensorType(DTYPES[dtype], x.shape)
+
+
+def check_index_type(x: TensorType, *, bound: int, what: str) -> TensorType:
+    return whole_type(x)
+
+
+def iota_type(*, shape: Shape, axis: int, dtype: str) -> TensorType:
+    return TensorType(DTYPES[dtype], shape)
+
+
+def random_bits_type(seed: TensorType, draw: TensorType, *, shape: Shape) -> TensorType:
+    if seed != TensorType(i64, ()) or draw != TensorType(i64, ()):
+        raise DTypeMismatch(f"random_bits needs two i64 scalars, got {seed}, {draw}")
+    return TensorType(i32, shape)
+
+
+def reshape_type(x: TensorType, *, shape: Shape) -> TensorType:
+    if prod(shape) != x.numel:
+        raise ShapeMismatch(f"cannot view {x} as shape {shape}")
+    return TensorType(x.dtype, shape)
+
+
+def transpose_type(x: TensorType, *, perm: Shape) -> TensorType:
+    if sorted(perm) != list(range(len(x.shape))):
+        raise InvalidArgument(f"{perm} is no permutation of the dimensions of {x}")
+    return TensorType(x.dtype, tuple(x.shape[p] for p in perm))
+
+
+def expand_type(x: TensorType, *, shape: Shape) -> TensorType:
+    if len(shape) != len(x.shape) or any(a not in (1, b) for a, b in zip(x.shape, shape)):
+        raise ShapeMismatch(f"cannot expand {x} to shape {shape}")
+    return TensorType(x.dtype, shape)
+
+
+def slice_type(x: TensorType, *, start: Shape, stop: Shape, step: Shape) -> TensorType:
+    for n, a, b, s in zip(x.shape, start, stop, step, strict=True):
+        if not (0 <= a <= b <= n and s >= 1):
+            raise ShapeMismatch(f"slice [{a}:{b}:{s}] outside {x}")
+    shape = tuple(-(-(b - a) // s) for a, b, s in zip(start, stop, step, strict=True))
+    return TensorType(x.dtype, shape)
+
+
+def pad_type(x: TensorType, *, low: Shape, high: Shape, value: float = 0.0) -> TensorType:
+    if min((*low, *high), default=0) < 0:
+        raise InvalidArgument(f"pad widths must not be negative: {low}, {high}")
+    shape = tuple(n + a + b for n, a, b in zip(x.shape, low, high, strict=True))
+    return TensorType(x.dtype, shape)
+
+
+def flip_type(x: TensorType, *, axes: Shape) -> TensorType:
+    return x
+
+
+def concat_type(*types: TensorType, axis: int) -> TensorType:
+    first = types[0]
+    rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in types]
+    if any(t.dtype is not first.dtype for t in types) or len(set(rest)) > 1:
+        raise ShapeMismatch(f"cannot concatenate {', '.join(map(str, types))} along {axis}")
+    size = sum(t.shape[axis] for t in types)
+    return TensorType(first.dtype, (*first.shape[:axis], size, *first.shape[axis + 1 :]))
+
+
+def unfold_type(x: TensorType, *, axis: int, size: int, step: int, dilation: int) -> TensorType:
+    span = (size - 1) * dilation + 1
+    if size < 1 or step < 1 or span > x.shape[axis]:
+        raise ShapeMismatch(f"a window of {span} does not fit dimension {axis} of {x}")
+    count = (x.shape[axis] - span) // step + 1
+    return TensorType(x.dtype, (*x.shape[:axis], count, *x.shape[axis + 1 :], size))
+
+
+def fold_type(
+    x: TensorType, *, axis: int, length: int, step: int, dilation: int
+) -> TensorType:
+    shape = x.shape[:-1]
+    return TensorType(x.dtype, (*shape[:axis], length, *shape[axis + 1 :]))
+
+
+def reduce_type(x: TensorType, *, axes: Shape) -> TensorType:
+    return TensorType(x.dtype, tuple(n for k, n in enumerate(x.shape) if k not in axes))
+
+
+def extreme_type(x: TensorType, *, axes: Shape) -> TensorType:
+    if any(x.shape[k] == 0 for k in axes):
+        raise ShapeMismatch(f"no extreme of {x} over empty dimensions {axes}")
+    return reduce_type(x, axes=axes)
+
+
+def arg_type(x: TensorType, *, axis: int) -> TensorType:
+    return TensorType(i64, extreme_type(x, axes=(axis,)).shape)
+
+
+def dot_type(x: TensorType, y: TensorType, *, batch: Pairs, contract: Pairs) -> TensorType:
+    """batch and contract pair a dimension of x with one of y; the rest are free, x's first."""
+    if x.dtype is not y.dtype:
+        raise DTypeMismatch(f"dot operands differ in dtype: {x} vs {y}")
+    if any(x.shape[i] != y.shape[j] for i, j in (*batch, *contract)):
+        raise ShapeMismatch(f"dot of {x} and {y} over {contract}, batch {batch}")
+    shared = (*batch, *contract)
+    x_free = [n for k, n in enumerate(x.shape) if k not in {i for i, _ in shared}]
+    y_free = [n for k, n in enumerate(y.shape) if k not in {j for _, j in shared}]
+    return TensorType(x.dtype, (*(x.shape[i] for i, _ in batch), *x_free, *y_free))
+
+
+def conv_type(
+    x: TensorType,
+    w: TensorType,
+    *,
+    stride: Shape,
+    padding: Pairs,
+    lhs_dilation: Shape,
+    rhs_dilation: Shape,
+    groups: int = 1,
+    batch_groups: int = 1,
+) -> TensorType:
+    """x [N,C,*S], w [O,C/groups,*K] -> [N/batch_groups,O,*P]; the meaning is in reference.conv."""
+    if x.dtype is not w.dtype:
+        raise DTypeMismatch(f"conv operands differ in dtype: {x} vs {w}")
+    if len(x.shape) != len(w.shape) or x.shape[1] != w.shape[1] * groups:
+        raise ShapeMismatch(f"conv of input {x} with weight {w}, groups {groups}: channels differ")
+    if w.shape[0] % (groups * batch_groups) or x.shape[0] % batch_groups:
+        raise ShapeMismatch(f"conv weight {w} does not split into {groups * batch_groups} groups")
+    space = []
+    for n, k, s, (lo, hi), ld, rd in zip(
+        x.shape[2:], w.shape[2:], stride, padding, lhs_dilation, rhs_dilation, strict=True
+    ):
+        length = ((n - 1) * ld + 1 if n else 0) + lo + hi
+        span = (k - 1) * rd + 1
+        if span > length:
+            raise ShapeMismatch(f"conv kernel {w} (spread {span}) exceeds the padded input {x}")
+        space.append((length - span) // s + 1)
+    return TensorType(x.dtype, (x.shape[0] // batch_groups, w.shape[0], *space))
+
+
+def gather_type(x: TensorType, index: TensorType, *, axis: int) -> TensorType:
+    whole_type(index)
+    return TensorType(x.dtype, (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
+
+
+def scatter_add_type(
+    x: TensorType, index: TensorType, *, axis: int, length: int
+) -> TensorType:
+    """The adjoint of gather: index.shape in place of `axis` sums into `length` rows of zeros."""
+    rank = len(index.shape)
+    if x.shape[axis : axis + rank] != index.shape:
+        raise ShapeMismatch(f"scatter_add of {x} by {index} along {axis}")
+    return TensorType(x.dtype, (*x.shape[:axis], length, *x.shape[axis + rank :]))
+
+
+def take_along_type(x: TensorType, index: TensorType, *, axis: int) -> TensorType:
+    """torch.gather: out[..i..] = x[.., index[..i..], ..]; index not larger than x elsewhere."""
+    whole_type(index)
+    fits = len(x.shape) == len(index.shape) and all(
+        k == axis or m <= n for k, (n, m) in enumerate(zip(x.shape, index.shape))
+    )
+    if not fits:
+        raise ShapeMismatch(f"take_along of {x} by {index} along {axis}")
+    return TensorType(x.dtype, index.shape)
+
+
+def put_along_type(
+    x: TensorType, index: TensorType, *, axis: int, shape: Shape
+) -> TensorType:
+    """The adjoint of take_along: x sums into zeros of `shape`."""
+    if x.shape != index.shape:
+        raise ShapeMismatch(f"put_along of {x} by {index}")
+    return TensorType(x.dtype, shape)
+
+
+# ---- the rows ----------------------------------------------------------------------------------
+
+_ROWS = [
+    # source
+    Op("iota", "source", iota_type, reference.iota),
+    Op("random_bits", "source", random_bits_type, reference.random_bits),
+    # elementwise, one operand
+    Op("neg", "elementwise", same_type, np.negative),
+    Op("abs", "elementwise", same_type, np.abs),
+    Op("sign", "elementwise", same_type, reference.sign),
+    Op("relu", "elementwise", same_type, reference.relu),
+    Op("exp", "elementwise", float_type, np.exp),
+    Op("expm1", "elementwise", float_type, np.expm1),
+    Op("log", "elementwise", float_type, np.log),
+    Op("log1p", "elementwise", float_type, np.log1p),
+    Op("sin", "elementwise", float_type, np.sin),
+    Op("cos", "elementwise", float_type, np.cos),
+    Op("tanh", "elementwise", float_type, np.tanh),
+    Op("sigmoid", "elementwise", float_type, reference.sigmoid),
+    Op("erf", "elementwise", float_type, reference.erf),
+    Op("erfc", "elementwise", float_type, reference.erfc),
+    Op("sqrt", "elementwise", float_type, np.sqrt),
+    Op("rsqrt", "elementwise", float_type, reference.rsqrt),
+    Op("floor", "elementwise", float_type, np.floor),
+    Op("ceil", "elementwise", float_type, np.ceil),
+    Op("round", "elementwise", float_type, np.rint),
+    Op("trunc", "elementwise", float_type, np.trunc),
+    Op("not", "elementwise", whole_type, np.invert),
+    Op("cast", "elementwise", cast_type, reference.cast),
+    Op("check_index", "elementwise", check_index_type, reference.check_index),
+    # elementwise, two operands
+    Op("add", "elementwise", same_type, np.add, commutative=True),
+    Op("sub", "elementwise", same_type, reference.sub),
+    Op("mul", "elementwise", same_type, np.multiply, commutative=True),
+    Op("div", "elementwise", float_type, np.divide),
+    Op("floordiv", "elementwise", same_type, reference.floordiv),
+    Op("rem", "elementwise", same_type, reference.rem),
+    Op("fmod", "elementwise", same_type, reference.fmod),
+    Op("pow", "elementwise", same_type, reference.power),
+    Op("maximum", "elementwise", same_type, np.maximum, commutative=True),
+    Op("minimum", "elementwise", same_type, np.minimum, commutative=True),
+    Op("and", "elementwise", whole_type, np.bitwise_and, commutative=True),
+    Op("or", "elementwise", whole_type, np.bitwise_or, commutative=True),
+    Op("xor", "elementwise", whole_type, np.bitwise_xor, commutative=True),
+    Op("shl", "elementwise", whole_type, reference.shift_left),
+    Op("shr", "elementwise", whole_type, reference.shift_right),
+    Op("lt", "elementwise", comparison_type, np.less),
+    Op("le", "elementwise", comparison_type, np.less_equal),
+    Op("eq", "elementwise", comparison_type, np.equal, commutative=True),
+    Op("ne", "elementwise", comparison_type, np.not_equal, commutative=True),
+    # elementwise, three operands
+    Op("where", "elementwise", where_type, np.where),
+    # movement
+    Op("reshape", "movement", reshape_type, reference.reshape, linear=True),
+    Op("transpose", "movement", transpose_type, reference.transpose, linear=True),
+    Op("expand", "movement", expand_type, reference.expand, linear=True),
+    Op("slice", "movement", slice_type, reference.slice_, linear=True),
+    Op("pad", "movement", pad_type, reference.pad),
+    Op("flip", "movement", flip_type, reference.flip, linear=True),
+    Op("concat", "movement", concat_type, reference.concat),
+    Op("unfold", "movement", unfold_type, reference.unfold, linear=True),
+    Op("fold", "movement", fold_type, reference.fold, linear=True),
+    Op("contiguous", "movement", same_type, np.ascontiguousarray),
+    # reduce
+    Op("sum", "reduce", reduce_type, reference.reduce_sum, linear=True),
+    Op("prod", "reduce", reduce_type, reference.reduce_prod),
+    Op("max", "reduce", extreme_type, reference.reduce_max),
+    Op("min", "reduce", extreme_type, reference.reduce_min),
+    Op("argmax", "reduce", arg_type, reference.argmax),
+    Op("argmin", "reduce", arg_type, reference.argmin),
+    # contract
+    Op("dot", "contract", dot_type, reference.dot),
+    Op("conv", "contract", conv_type, reference.conv),
+    # index
+    Op("gather", "index", gather_type, reference.gather),
+    Op("scatter_add", "index", scatter_add_type, reference.scatter_add),
+    Op("take_along", "index", take_along_type, reference.take_along),
+    Op("put_along", "index", put_along_type, reference.put_along),
+]
+
+OPS: dict[str, Op] = {op.name: op for op in _ROWS}

@@ -1,0 +1,74 @@
+"""Program: a flat list of launches on planned buffers; data, not code.
+
+Every buffer is an offset in one arena or a numbered slot that is bound at each call:
+  arg    k  the k-th tensor argument of the call
+  state  k  the k-th tensor of the discovered state (parameter, buffer, optimizer slot, grad)
+  scalar k  the k-th host scalar (8 bytes each: learning rate, random position)
+  out    k  the k-th returned tensor, newly allocated for each call
+  arena  o  byte offset o of the arena, 64-byte aligned
+
+Launches run in order on all threads. `barrier` is set where a launch touches bytes that an earlier
+launch since the last barrier wrote, or writes bytes it touched. Launches before `commit` write no
+state: if the error cell is set when it is reached, the rest of the program is skipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graphc.ir.kernel import Kernel
+from graphc.ir.types import Scalar, TensorType
+
+Space = Literal["arena", "arg", "state", "scalar", "out"]
+ALIGN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One planned buffer: where it lives, and from which launch to which (inclusive) it is live."""
+
+    name: str
+    type: TensorType
+    space: Space
+    index: int  # byte offset in the arena, else the number of the slot in its space
+    first: int
+    last: int
+    where: str = field(default="", compare=False)
+
+    @property
+    def size_bytes(self) -> int:
+        return self.type.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Run `kernel` with these slots, sizes and scalars, in the order of its signature."""
+
+    kernel: Kernel
+    slots: tuple[str, ...]
+    sizes: tuple[int, ...]
+    scalars: tuple[Scalar, ...]
+    barrier: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSite:
+    """What a run-time check reports: `IndexOutOfRange` text, and the user's line."""
+
+    what: str
+    where: tuple[str, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled step; `outs[i]` names the slot returned i-th."""
+
+    name: str
+    slots: tuple[Slot, ...]
+    launches: tuple[Launch, ...]
+    commit: int  # launches[commit:] may write state
+    outs: tuple[str, ...]
+    arena_bytes: int
+    bound_bytes: int  # the most bytes ever live at once: no plan can be smaller
+    checks: tuple[CheckSite, ...] = ()

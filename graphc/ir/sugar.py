@@ -1,0 +1,100 @@
+"""Primitives as functions and operators over one method, `emit`.
+
+The user's `Tensor`, the IR's `Value` and a rewrite `Pattern` all are `Sugar`, so a derivative rule, a
+decomposition and a rewrite rule read alike and run on any of them. The functions are named as the
+ops; where a Python name is taken (`sum`, `abs`) the module is meant to be used qualified:
+`from graphc.ir import sugar as P` and `P.sum(x, axes)`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self, TypeVar
+
+from graphc.ir.ops import OPS, Op
+from graphc.ir.types import DType, Scalar, Shape, TensorType
+
+
+class Sugar:
+    """Anything that ops apply to; numbers become constants of the other operand's type."""
+
+    __slots__ = ()
+
+    @property
+    def type(self) -> TensorType:
+        raise NotImplementedError
+
+    def emit(self, op: Op, *args: Self | Scalar, **attrs: Any) -> Self:
+        """Apply `op` to `args` (which may or may not contain self)."""
+        raise NotImplementedError
+
+    def full(self, value: Scalar, type: TensorType) -> Self:
+        """A constant of any type, of the same kind of object."""
+        raise NotImplementedError
+
+
+S = TypeVar("S", bound=Sugar)
+
+
+def apply(name: str, *args: Any, **attrs: Any) -> Any:
+    """Apply the op called `name`; at least one argument is Sugar."""
+    owner = next(a for a in args if isinstance(a, Sugar))
+    return owner.emit(OPS[name], *args, **attrs)
+
+
+def full_like(x: S, value: Scalar) -> S:
+    return x.full(value, x.type)
+
+
+def zeros(like: S, type: TensorType) -> S:
+    return like.full(0, type)
+
+
+def reshape(x: S, shape: Shape) -> S:
+    return x if x.type.shape == shape else x.emit(OPS["reshape"], x, shape=shape)
+
+
+def transpose(x: S, perm: Shape) -> S:
+    return x if perm == tuple(range(len(perm))) else x.emit(OPS["transpose"], x, perm=perm)
+
+
+def expand(x: S, shape: Shape) -> S:
+    return x if x.type.shape == shape else x.emit(OPS["expand"], x, shape=shape)
+
+
+def slice(x: S, start: Shape, stop: Shape, step: Shape | None = None) -> S:
+    step = step or (1,) * len(start)
+    whole = all(a == 0 and b == n and s == 1 for a, b, s, n in zip(start, stop, step, x.type.shape))
+    return x if whole else x.emit(OPS["slice"], x, start=start, stop=stop, step=step)
+
+
+def pad(x: S, low: Shape, high: Shape, value: float = 0.0) -> S:
+    return x.emit(OPS["pad"], x, low=low, high=high, value=value) if any((*low, *high)) else x
+
+
+def flip(x: S, axes: Shape) -> S:
+    return x.emit(OPS["flip"], x, axes=axes) if axes else x
+
+
+def cast(x: S, dtype: DType) -> S:
+    return x if x.type.dtype is dtype else x.emit(OPS["cast"], x, dtype=dtype.name)
+
+
+def sum(x: S, axes: Shape) -> S:
+    return x.emit(OPS["sum"], x, axes=axes) if axes else x
+
+
+def unsqueeze(x: S, axes: Shape, rank: int) -> S:
+    """Insert size-1 dimensions so that they stand at `axes` of the result of rank `rank`."""
+    old = iter(x.type.shape)
+    return reshape(x, tuple(1 if k in axes else next(old) for k in range(rank)))
+
+
+def expand_over(x: S, axes: Shape, shape: Shape) -> S:
+    """Undo a reduction's shape: put `axes` back and repeat along them."""
+    return expand(unsqueeze(x, axes, len(shape)), shape)
+
+
+def one_hot(index: S, axis: int, shape: Shape) -> S:
+    """bool of `shape`: whether the position along `axis` equals `index` (size 1 along `axis`)."""
+    places = index.emit(OPS["iota"], shape=shape, axis=axis, dtype=index.type.dtype.name)
+    return index.emit(OPS["eq"], places, expand(index, shape))

@@ -1,0 +1,92 @@
+"""Element types and tensor types; both print as they stand in every dump (`f32[3,4]`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+Scalar = float | int | bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DType:
+    """An element type: short name in dumps, PyTorch's name in Python, and its NumPy twin."""
+
+    name: str
+    long_name: str
+    numpy: np.dtype[Any]
+    category: int  # 0 bool, 1 integer, 2 floating: the ladder of type promotion
+    itemsize: int
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.category == 2
+
+    @property
+    def is_half(self) -> bool:
+        """Sixteen-bit floats, which compute in float32 and round once."""
+        return self.category == 2 and self.itemsize == 2
+
+    def __repr__(self) -> str:
+        return f"graphc.{self.long_name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dtype_named, (self.name,)
+
+
+def _row(name: str, long_name: str, numpy: Any, category: int) -> DType:
+    dtype = np.dtype(numpy)
+    return DType(name, long_name, dtype, category, dtype.itemsize)
+
+
+bool_ = _row("bool", "bool", np.bool_, 0)
+u8 = _row("u8", "uint8", np.uint8, 1)
+i8 = _row("i8", "int8", np.int8, 1)
+i16 = _row("i16", "int16", np.int16, 1)
+i32 = _row("i32", "int32", np.int32, 1)
+i64 = _row("i64", "int64", np.int64, 1)
+f16 = _row("f16", "float16", np.float16, 2)
+bf16 = _row("bf16", "bfloat16", ml_dtypes.bfloat16, 2)
+f32 = _row("f32", "float32", np.float32, 2)
+f64 = _row("f64", "float64", np.float64, 2)
+
+DTYPES = {d.name: d for d in (bool_, u8, i8, i16, i32, i64, f16, bf16, f32, f64)}
+FROM_NUMPY = {d.numpy: d for d in DTYPES.values()}
+
+
+def dtype_named(name: str) -> DType:
+    return DTYPES[name]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Element type and shape; prints as `f32[3,4]`."""
+
+    dtype: DType
+    shape: Shape
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+    @property
+    def numel(self) -> int:
+        n = 1
+        for d in self.shape:
+            n *= d
+        return n
+
+    @property
+    def size_bytes(self) -> int:
+        return self.numel * self.dtype.itemsize
+
+
+def parse_type(text: str) -> TensorType:
+    """Inverse of `str(TensorType)`."""
+    name, _, rest = text.rstrip("]").partition("[")
+    return TensorType(DTYPES[name], tuple(int(d) for d in rest.split(",") if d))
