@@ -19,9 +19,7 @@ def evaluate(op: Op, args: Sequence[Array], attrs: Any, type: TensorType) -> Arr
     if op.kind in COMPUTES and op.name != "cast":
         args = [a.astype(np.float32) if _is_half(a) else a for a in args]
     with np.errstate(all="ignore"):
-        out = op.evaluate(*args, **attrs)
-    if not isinstance(out, np.ndarray):
-        out = np.asarray(out)
+        out = np.asarray(op.evaluate(*args, **attrs))
     return out if out.dtype == type.dtype.numpy else out.astype(type.dtype.numpy)
 
 

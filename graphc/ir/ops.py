@@ -143,6 +143,13 @@ def flip_type(x: TensorType, *, axes: Shape) -> TensorType:
     return x
 
 
+def contiguous_type(x: TensorType, *, order: Shape = ()) -> TensorType:
+    """x itself, stored with dimension order[0] outermost (row-major when empty)."""
+    if order and sorted(order) != list(range(len(x.shape))):
+        raise InvalidArgument(f"{order} is no order of the dimensions of {x}")
+    return x
+
+
 def concat_type(*types: TensorType, axis: int) -> TensorType:
     first = types[0]
     rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in types]
@@ -320,7 +327,7 @@ _ROWS = [
     Op("concat", "movement", concat_type, reference.concat),
     Op("unfold", "movement", unfold_type, reference.unfold, linear=True),
     Op("fold", "movement", fold_type, reference.fold, linear=True),
-    Op("contiguous", "movement", same_type, np.ascontiguousarray),
+    Op("contiguous", "movement", contiguous_type, reference.contiguous),
     # reduce
     Op("sum", "reduce", reduce_type, reference.reduce_sum, linear=True),
     Op("prod", "reduce", reduce_type, reference.reduce_prod),

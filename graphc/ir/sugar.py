@@ -98,3 +98,23 @@ def one_hot(index: S, axis: int, shape: Shape) -> S:
     """bool of `shape`: whether the position along `axis` equals `index` (size 1 along `axis`)."""
     places = index.emit(OPS["iota"], shape=shape, axis=axis, dtype=index.type.dtype.name)
     return index.emit(OPS["eq"], places, expand(index, shape))
+
+
+def where(condition: S, x: S | Scalar, y: S | Scalar) -> S:
+    return condition.emit(OPS["where"], condition, x, y)
+
+
+def unslice(x: S, shape: Shape, start: Shape, step: Shape) -> S:
+    """Put x[i] at start + i * step of zeros of `shape`: the adjoint of slice."""
+    rank = len(shape)
+    for axis, s in enumerate(step):
+        n = x.type.shape[axis]
+        if s > 1 and n > 0:  # n -> n,1 -> n,s -> n*s -> without the zeros after the last
+            split = (*x.type.shape[: axis + 1], 1, *x.type.shape[axis + 1 :])
+            gap = tuple(s - 1 if k == axis + 1 else 0 for k in range(rank + 1))
+            x = pad(reshape(x, split), (0,) * (rank + 1), gap)
+            x = reshape(x, (*split[:axis], n * s, *split[axis + 2 :]))
+            stop = tuple(m - s + 1 if k == axis else m for k, m in enumerate(x.type.shape))
+            x = slice(x, (0,) * rank, stop)
+    high = tuple(n - a - m for n, a, m in zip(shape, start, x.type.shape, strict=True))
+    return pad(x, start, high)

@@ -1,0 +1,74 @@
+"""What native CPU code and the runtime agree on: cells of argument blocks, tables, jobs, pools.
+
+A cell is 8 bytes. A kernel is `void k(cells* args, i64 tid, i64 nthreads)`; its block holds a
+pointer to the error cell, then a pointer per buffer, an i64 per size, and a cell per scalar with
+the scalar's bits in its low bytes (integers extended to 64 bits).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc.ir.types import DType, Scalar
+
+CELL_BYTES = 8
+LINE_BYTES = 128  # two cache lines, which processors prefetch in pairs
+
+# The error cell, a block of four: whether set, which check, the value and its bound.
+ERROR_CELLS = 4
+
+# An entry of a program's table: function, argument block, flags, unused.
+ENTRY_CELLS = 4
+BARRIER, COMMIT = 1, 2  # flags: meet first; then stop if the error cell is set
+
+# A job: one call of one program.
+JOB = {
+    "table": 0, "entries": 1, "error": 2, "stop_at": 3, "budget": 4,
+    "cells": 5, "patches": 6, "patch_count": 7, "pointers": 8, "denormals": 9, "result": 10,
+}  # fmt: skip
+JOB_CELLS = len(JOB)
+
+# The block that a pool's threads share, then a line for each thread, thread 0 first.
+POOL = {"generation": 0, "job": 16, "threads": 32, "spins": 33, "wait": 34, "post": 35, "yield": 36}
+FIRST_THREAD_LINE = 3
+# Cells of a thread's line, after its flags of up to 8 barrier rounds (256 threads).
+THREAD = {"epoch": 8, "asleep": 9, "semaphore": 10}
+MOST_THREADS = 256
+
+# What a walk returns; any other result is the entry to resume at.
+FINISHED, FAILED, ABANDONED = -1, -2, -3
+
+
+@dataclass(frozen=True, slots=True)
+class Walker:
+    """Addresses of the native functions that run programs; `code` keeps them mapped.
+
+    run(pool, job, resume) writes the job's result; worker(pool, thread, generation);
+    wake(pool, job, threads); clock() -> ticks.
+    """
+
+    run: int
+    worker: int
+    wake: int
+    clock: int
+    code: object
+
+
+def pool_cells(threads: int) -> int:
+    return (FIRST_THREAD_LINE + threads) * LINE_BYTES // CELL_BYTES
+
+
+def thread_cell(thread: int, name: str) -> int:
+    return (FIRST_THREAD_LINE + thread) * LINE_BYTES // CELL_BYTES + THREAD[name]
+
+
+def scalar_bits(value: Scalar, dtype: DType) -> int:
+    """A scalar argument as the signed content of its cell."""
+    if dtype.is_floating_point:
+        with np.errstate(over="ignore"):  # too large for the dtype is an infinity, as in a tensor
+            raw = np.asarray(value, np.float64).astype(dtype.numpy).tobytes()
+        return int(struct.unpack("<q", raw.ljust(CELL_BYTES, b"\0"))[0])
+    return int(value)

@@ -1,0 +1,274 @@
+"""Kernels as text and back: `parse(show(k)) == k`, provenance and note included.
+
+    kernel scale_sum__fc map (x: r f32, e: w f32 | n0, s0 | c0: f32) {
+      for i0 in n0 {
+        for r0 in 28 {
+          %0: f32 = load x[i0*s0 + r0 + 3] if 0 <= r0 - 1 < 28  # net.py:9 fc
+          %1: f32 = mul %0 c0  # net.py:9 fc
+          %2: f32 = sum %1  # net.py:10 fc
+        }
+        once {
+          store e[i0] = %2  # net.py:10 fc
+        }
+      }
+    }  // note
+
+An address is a sum of axes times strides, values times strides, and one constant. `once` stands for
+a loop nest without axes. Printing is quick, because the text without provenance is the cache key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from graphc.errors import InvalidArgument
+from graphc.ir.kernel import (
+    Affine,
+    Apply,
+    Axis,
+    Buffer,
+    Const,
+    Dot,
+    Guard,
+    Index,
+    Indirect,
+    Inside,
+    Kernel,
+    Kind,
+    Load,
+    Phase,
+    Reduce,
+    ScalarArg,
+    Size,
+    Statement,
+    Store,
+)
+from graphc.ir.types import DTYPES, DType, Scalar
+
+FOLDS = frozenset(("sum", "prod", "max", "min", "argmax", "argmin"))
+
+
+# ---- show --------------------------------------------------------------------------------------
+
+
+def show(kernel: Kernel) -> str:
+    """The whole kernel, for people and `parse`."""
+    note = f"  // {_escaped(kernel.note)}" if kernel.note else ""
+    return f"kernel {kernel.name} {show_body(kernel, provenance=True)}{note}"
+
+
+def show_body(kernel: Kernel, provenance: bool) -> str:
+    """The kernel without its name and note; without provenance it is what the code depends on."""
+    buffers = ", ".join(
+        f"{b.name}: {b.access} {b.dtype.name}" + (f" alias {b.alias}" if b.alias else "")
+        for b in kernel.buffers
+    )
+    scalars = ", ".join([f"{s.name}: {s.dtype.name}" for s in kernel.scalars])
+    lines = [
+        f"{kernel.kind} ({buffers} | {', '.join(kernel.sizes)} | {scalars}) {{",
+        f"  {_loops(kernel.axes)} {{",
+    ]
+    for phase in kernel.phases:
+        lines.append(f"    {_loops(phase.axes)} {{")
+        for s in phase.body:
+            text = _statement(s)
+            if provenance and s.where:
+                text += f"  # {_escaped(s.where)}"
+            lines.append("      " + text)
+        lines.append("    }")
+    return "\n".join([*lines, "  }", "}"])
+
+
+def _loops(axes: Sequence[Axis]) -> str:
+    if not axes:
+        return "once"
+    return "for " + ", ".join([f"{a.name} in {a.extent}" for a in axes])
+
+
+def _statement(s: Statement) -> str:
+    """One statement; the types are told apart in the order of their frequency."""
+    if isinstance(s, Apply):
+        return f"{s.name}: {s.dtype.name} = {s.op} {' '.join(s.args)}"
+    if isinstance(s, Load):
+        place = f"{s.buffer}[{_affine(s.at, s.indirect)}]"
+        return f"{s.name}: {s.dtype.name} = load {place}{_guards(s.guards, ' if ')}"
+    if isinstance(s, Store):
+        sign = "+=" if s.add else "="
+        place = f"{s.buffer}[{_affine(s.at, s.indirect)}]"
+        return f"store {place} {sign} {s.value}{_guards(s.guards, ' if ')}"
+    head = f"{s.name}: {s.dtype.name} = "
+    match s:
+        case Const():
+            return head + f"const {_number(s.value, s.dtype)}"
+        case Reduce():
+            return head + f"{s.op} {s.arg}"
+        case Dot():
+            return head + f"dot {s.a} {s.b}"
+        case Index():
+            return head + f"index {_affine(s.at)}"
+        case Inside():
+            return head + f"inside{_guards(s.guards, ' ')}"
+
+
+def _affine(at: Affine, indirect: Sequence[Indirect] = ()) -> str:
+    parts = [axis if stride == 1 else f"{axis}*{stride}" for axis, stride in at.terms]
+    if indirect:
+        parts += [f"{i.index}*{i.stride}" for i in indirect]
+    const = at.const
+    if const == 0 and parts:
+        return " + ".join(parts)
+    if parts and isinstance(const, int) and const < 0:
+        return f"{' + '.join(parts)} - {-const}"
+    parts.append(str(const))
+    return " + ".join(parts)
+
+
+def _guards(guards: Sequence[Guard], head: str) -> str:
+    if not guards:
+        return ""
+    return head + ", ".join([f"{g.lo} <= {_affine(g.at)} < {g.hi}" for g in guards])
+
+
+def _number(value: Scalar, dtype: DType) -> str:
+    if dtype.is_floating_point:
+        return repr(float(value))
+    return str(bool(value)) if dtype.name == "bool" else str(int(value))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], text)
+
+
+# ---- parse -------------------------------------------------------------------------------------
+
+HEAD = re.compile(r"kernel (\S+) (\w+) \((.*) \| (.*) \| (.*)\) \{")
+TAIL = re.compile(r"\}(?:  // (.*))?")
+STORE = re.compile(r"store (\S+?)\[(.*?)\] (\+?=) (\S+)(?: if (.*))?")
+DEFINE = re.compile(r"(\S+): (\w+) = (\w+)(?: (.*))?")
+LOAD = re.compile(r"(\S+?)\[(.*?)\](?: if (.*))?")
+GUARD = re.compile(r"(\S+) <= (.*) < (\S+)")
+
+
+def parse(text: str) -> Kernel:
+    """Inverse of `show`."""
+    lines = iter(text.strip().split("\n"))
+    head = _matched(HEAD, next(lines))
+    name, kind, buffers, sizes, scalars = head.groups()
+    reader = _Reader(tuple(n for n in sizes.split(", ") if n))
+    axes = reader.axes(next(lines).strip())
+    phases = tuple(reader.phases(lines, axes))
+    note = _matched(TAIL, next(lines)).group(1) or ""
+    return Kernel(
+        name,
+        cast(Kind, kind),
+        tuple(_buffer(b) for b in buffers.split(", ") if b),
+        reader.sizes,
+        tuple(ScalarArg(n, DTYPES[d]) for n, _, d in (s.partition(": ") for s in scalars.split(", ") if s)),
+        axes,
+        phases,
+        _unescaped(note),
+    )  # fmt: skip
+
+
+def _matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    found = pattern.fullmatch(text)
+    if found is None:
+        raise InvalidArgument(f"not kernel text: {text!r}")
+    return found
+
+
+def _buffer(text: str) -> Buffer:
+    name, access, dtype, *alias = text.replace(":", "").split()
+    if access not in ("r", "w", "rw"):
+        raise InvalidArgument(f"not kernel text: {text!r}")
+    return Buffer(name, DTYPES[dtype], access, alias[1] if alias else "")  # type: ignore[arg-type]  # checked above
+
+
+class _Reader:
+    """Reads statements; knows which names are sizes and which are axes in scope."""
+
+    def __init__(self, sizes: tuple[str, ...]) -> None:
+        self.sizes = sizes
+        self.scope: frozenset[str] = frozenset()
+
+    def axes(self, line: str) -> tuple[Axis, ...]:
+        if line == "once {":
+            return ()
+        loops = line.removeprefix("for ").removesuffix(" {").split(", ")
+        return tuple(Axis(n, _size(e)) for n, _, e in (loop.partition(" in ") for loop in loops))
+
+    def phases(self, lines: Iterator[str], outer: tuple[Axis, ...]) -> Iterator[Phase]:
+        for line in lines:
+            if line == "  }":
+                return
+            axes = self.axes(line.strip())
+            self.scope = frozenset(a.name for a in (*outer, *axes))
+            body = []
+            while (row := next(lines)) != "    }":
+                body.append(self.statement(row.strip()))
+            yield Phase(axes, tuple(body))
+
+    def statement(self, line: str) -> Statement:
+        line, _, where = line.partition("  # ")
+        where = _unescaped(where)
+        if line.startswith("store "):
+            buffer, place, sign, value, guards = _matched(STORE, line).groups()
+            at, indirect = self.address(place)
+            return Store(buffer, value, at, self.guards(guards), indirect, sign == "+=", where)
+        name, dtype_name, op, rest = _matched(DEFINE, line).groups()
+        dtype, rest = DTYPES[dtype_name], rest or ""
+        if op == "load":
+            buffer, place, guards = _matched(LOAD, rest).groups()
+            at, indirect = self.address(place)
+            return Load(name, dtype, buffer, at, self.guards(guards), indirect, where)
+        if op == "const":
+            return Const(name, dtype, _parsed_number(rest, dtype), where)
+        if op == "index":
+            return Index(name, dtype, self.address(rest)[0], where)
+        if op == "inside":
+            return Inside(name, dtype, self.guards(rest), where)
+        if op == "dot":
+            a, b = rest.split()
+            return Dot(name, dtype, a, b, where)
+        if op in FOLDS:
+            return Reduce(name, dtype, op, rest, where)
+        return Apply(name, dtype, op, tuple(rest.split()), where)
+
+    def guards(self, text: str | None) -> tuple[Guard, ...]:
+        found = []
+        for part in (text or "").split(", "):
+            if part:
+                lo, at, hi = _matched(GUARD, part).groups()
+                found.append(Guard(self.address(at)[0], _size(lo), _size(hi)))
+        return tuple(found)
+
+    def address(self, text: str) -> tuple[Affine, tuple[Indirect, ...]]:
+        terms: list[tuple[str, Size]] = []
+        indirect: list[Indirect] = []
+        const: Size = 0
+        for part in text.replace(" - ", " + -").split(" + "):
+            name, _, stride = part.partition("*")
+            factor = _size(stride) if stride else 1
+            if name in self.scope:
+                terms.append((name, factor))
+            elif stride:
+                indirect.append(Indirect(name, factor))
+            else:
+                const = _size(name)
+        return Affine(tuple(terms), const), tuple(indirect)
+
+
+def _size(text: str) -> Size:
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def _parsed_number(text: str, dtype: DType) -> Scalar:
+    if dtype.name == "bool":
+        return text == "True"
+    return float(text) if dtype.is_floating_point else int(text)

@@ -1,0 +1,170 @@
+"""Programs as text, one line a launch; `parse(show(p), kernels) == p`.
+
+    program step arena=5120 bound=5120 align=64 {
+      %x: f32[128,64] at arg 0 live 0..1
+      %6: f32[128,10] at arena+0x0000 size 5120 live 0..1    # bw train.py:14 train_step
+      %9: f32[10,64] at state 0 live 1..1                    # opt train.py:16 fc.weight
+      check 0: "embedding" at "net.py":9 in "forward"
+      0: launch dot_sub__fc(128; %x, %fc.weight; 2.0) -> %6
+         barrier
+         commit
+      1: launch dot_mul__fc.weight(128; %6, %9; ) -> %9
+      return %9
+    }
+
+A launch lists sizes; what it reads; scalars; and after the arrow what it writes (a buffer that is
+both stands on both sides), each in the order of the kernel's signature. `alias` notes a slot at
+exactly the place of an earlier one; the parser needs it not. Words that are not plain are quoted
+as in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from graphc.errors import FileFormatError
+from graphc.ir.kernel import Kernel
+from graphc.ir.program import ALIGN, CheckSite, Launch, Program, Slot, Space
+from graphc.ir.types import Scalar, parse_type
+
+NAME = r'(?:[\w.\-/]+|"(?:[^"\\]|\\.)*")'
+NAME_PATTERN = re.compile(NAME)
+HEADER = re.compile(rf"program ({NAME}) arena=(\d+) bound=(\d+) align={ALIGN} {{")
+SLOT = re.compile(
+    rf"%({NAME}): (\w+\[[\d,]*\]) at (\w+)(?:\+0x([0-9a-f]+) size \d+| (\d+)) "
+    rf"live (-?\d+)\.\.(-?\d+)(?: alias %{NAME})?(?: +# (.*))?"
+)
+CHECK = re.compile(rf"check \d+: ({NAME}) at ({NAME}):(\d+) in ({NAME})")
+LAUNCH = re.compile(rf"\d+: launch ({NAME})\((.*)\)(?: -> (.*))?")
+OPERAND = re.compile(rf"%?{NAME}")
+COMMENT_COLUMN = 56
+
+
+def show(program: Program) -> str:
+    """The text of a program."""
+    head = f"program {_word(program.name)} arena={program.arena_bytes} bound={program.bound_bytes}"
+    lines = [f"{head} align={ALIGN} {{", *_slot_lines(program)]
+    for i, c in enumerate(program.checks):
+        file, line, function = c.where
+        lines.append(f"  check {i}: {_word(c.what)} at {_word(file)}:{line} in {_word(function)}")
+    for i, launch in enumerate(program.launches):
+        if launch.barrier:
+            lines.append("     barrier")
+        if i == program.commit:
+            lines.append("     commit")
+        lines.append(f"  {i}: {_launch(launch)}")
+    if program.commit == len(program.launches):
+        lines.append("     commit")
+    lines += [f"  return {_operands(program.outs)}".rstrip(), "}"]
+    return "\n".join(lines) + "\n"
+
+
+def _slot_lines(program: Program) -> Iterator[str]:
+    there: dict[tuple[str, int], str] = {}
+    for s in program.slots:
+        at = f"{s.space}+0x{s.index:04x} size {s.size_bytes}" if s.space == "arena" else ""
+        text = f"  %{_word(s.name)}: {s.type} at {at or f'{s.space} {s.index}'}"
+        text += f" live {s.first}..{s.last}"
+        earlier = there.setdefault((s.space, s.index), s.name)
+        if earlier != s.name and s.space != "arena":  # in the arena the offsets say it
+            text += f" alias %{_word(earlier)}"
+        yield f"{text:<{COMMENT_COLUMN}}# {s.where}" if s.where else text
+
+
+def _launch(launch: Launch) -> str:
+    sides = list(zip(launch.slots, launch.kernel.buffers, strict=True))
+    reads = _operands(tuple(s for s, b in sides if "r" in b.access))
+    writes = _operands(tuple(s for s, b in sides if "w" in b.access))
+    sizes, scalars = (", ".join(map(repr, v)) for v in (launch.sizes, launch.scalars))
+    arrow = f" -> {writes}" if writes else ""
+    return f"launch {_word(launch.kernel.name)}({sizes}; {reads}; {scalars}){arrow}"
+
+
+def _operands(names: tuple[str, ...]) -> str:
+    return ", ".join(f"%{_word(n)}" for n in names)
+
+
+def _word(text: str) -> str:
+    """As it is where it is plain, else quoted."""
+    return text if NAME_PATTERN.fullmatch(text) and text[0] != '"' else json.dumps(text)
+
+
+def _unword(text: str) -> str:
+    return str(json.loads(text)) if text.startswith('"') else text
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def parse(text: str, kernels: Mapping[str, Kernel]) -> Program:
+    """The program that `show` wrote. Raises FileFormatError with the line that does not fit."""
+    lines = iter(text.splitlines())
+    name, arena, bound = _match(HEADER, next(lines, ""))
+    slots: list[Slot] = []
+    checks: list[CheckSite] = []
+    launches: list[Launch] = []
+    barrier, commit = False, 0
+    for line in map(str.strip, lines):
+        if line.startswith("return"):
+            outs = tuple(_names(line.removeprefix("return")))
+            head = _unword(name), tuple(slots), tuple(launches), commit, outs
+            return Program(*head, int(arena), int(bound), tuple(checks))
+        if line == "barrier":
+            barrier = True
+        elif line == "commit":
+            commit = len(launches)
+        elif line.startswith("%"):
+            slots.append(_slot(line))
+        elif line.startswith("check"):
+            what, file, at, function = _match(CHECK, line)
+            checks.append(CheckSite(_unword(what), (_unword(file), int(at), _unword(function))))
+        else:
+            launches.append(_parse_launch(line, kernels, barrier))
+            barrier = False
+    raise FileFormatError("program text ends before its return")
+
+
+def _match(pattern: re.Pattern[str], line: str) -> tuple[str, ...]:
+    found = pattern.fullmatch(line)
+    if found is None:
+        raise FileFormatError(f"not a line of a program: {line!r}")
+    return found.groups(default="")
+
+
+def _slot(line: str) -> Slot:
+    name, type_, space, offset, number, first, last, where = _match(SLOT, line)
+    index = int(offset, 16) if offset else int(number)
+    live = int(first), int(last)
+    return Slot(_unword(name), parse_type(type_), cast(Space, space), index, *live, where)
+
+
+def _names(text: str) -> Iterator[str]:
+    return (_unword(word.removeprefix("%")) for word in OPERAND.findall(text))
+
+
+def _parse_launch(line: str, kernels: Mapping[str, Kernel], barrier: bool) -> Launch:
+    name, inside, writes = _match(LAUNCH, line)
+    kernel = kernels.get(_unword(name))
+    if kernel is None:
+        raise FileFormatError(f"the program launches {name}, of which there is no kernel")
+    sizes, rest = inside.split("; ", 1)
+    reads, scalars = rest.rsplit("; ", 1)
+    read, written = _names(reads), _names(writes)
+    slots = []
+    for buffer in kernel.buffers:
+        taken = [
+            next(side) for side, mark in ((read, "r"), (written, "w")) if mark in buffer.access
+        ]
+        slots.append(taken[0])
+    numbers = tuple(_scalar(s) for s in scalars.split(", ") if s)
+    return Launch(kernel, tuple(slots), tuple(map(int, filter(None, sizes.split(", ")))), numbers,
+                  barrier)  # fmt: skip
+
+
+def _scalar(text: str) -> Scalar:
+    if text in ("True", "False"):
+        return text == "True"
+    return int(text) if text.lstrip("-").isdigit() else float(text)

@@ -1,0 +1,106 @@
+"""Rewriting: rebuild a graph bottom-up, with named rules written as pairs of expressions.
+
+A rule is right when no input tells its sides apart, signed zeros, infinities and NaN included;
+`tests/passes/test_rules.py` proves that for every rule on special values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from graphc.ir.graph import Graph, Value
+from graphc.ir.ops import OPS, Op
+from graphc.ir.types import Scalar
+
+Visit = Callable[[Value], Value]
+
+
+def rebuild(graph: Graph, visit: Visit) -> Graph:
+    """Replace each value bottom-up; `visit` sees it with its arguments already replaced."""
+    new: dict[Value, Value] = {}
+    for v in graph.values():
+        new[v] = v if v.op is None else replaced(v, tuple(new[a] for a in v.args), visit)
+    return graph.with_outs(new[v] for v in graph.outs)
+
+
+def replaced(v: Value, args: tuple[Value, ...], visit: Visit) -> Value:
+    """`v` over new arguments, then visited, with the provenance of `v`."""
+    assert v.op is not None
+    with v.builder.at(v.where):
+        return visit(v if args == v.args else v.builder.emit(v.op, args, v.attrs))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pattern:
+    """The shape of a value: a named hole when `op` is None, else an op over patterns."""
+
+    op: Op | None = None
+    args: tuple[Pattern | Scalar, ...] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def __add__(self, y: Pattern | Scalar) -> Pattern:
+        return node("add", self, y)
+
+    def __sub__(self, y: Pattern | Scalar) -> Pattern:
+        return node("sub", self, y)
+
+    def __mul__(self, y: Pattern | Scalar) -> Pattern:
+        return node("mul", self, y)
+
+    def __truediv__(self, y: Pattern | Scalar) -> Pattern:
+        return node("div", self, y)
+
+    def __neg__(self) -> Pattern:
+        return node("neg", self)
+
+    def match(self, v: Value, found: dict[str, Value]) -> bool:
+        """True when `v` has this shape; fills `found` with what each hole stands for."""
+        if self.op is None:
+            return found.setdefault(self.name, v) is v
+        if v.op is not self.op or v.attrs != self.attrs:
+            return False
+        return all(_match_argument(p, a, found) for p, a in zip(self.args, v.args, strict=True))
+
+    def build(self, found: Mapping[str, Value], like: Value) -> Value:
+        """The value this pattern describes, holes filled from `found`."""
+        if self.op is None:
+            return found[self.name]
+        args = [p.build(found, like) if isinstance(p, Pattern) else p for p in self.args]
+        return like.builder.emit(self.op, args, self.attrs)
+
+
+def _match_argument(p: Pattern | Scalar, v: Value, found: dict[str, Value]) -> bool:
+    if isinstance(p, Pattern):
+        return p.match(v, found)
+    # By text: `x + -0.0` must not match `x + 0.0`.
+    return v.const is not None and repr(v.const) == repr(type(v.const)(p))
+
+
+def node(name: str, *args: Pattern | Scalar, **attrs: Any) -> Pattern:
+    """A pattern for the op called `name`."""
+    return Pattern(OPS[name], args, attrs)
+
+
+def hole(name: str) -> Pattern:
+    return Pattern(name=name)
+
+
+class Rule(NamedTuple):
+    """A named rewrite between expressions that agree bit for bit."""
+
+    name: str
+    before: Pattern
+    after: Pattern
+
+
+def apply_rules(v: Value, rules: Sequence[Rule]) -> Value:
+    """The first rule that matches, applied; `v` itself when none does."""
+    for rule in rules:
+        if rule.before.op is v.op:
+            found: dict[str, Value] = {}
+            if rule.before.match(v, found):
+                return rule.after.build(found, like=v)
+    return v

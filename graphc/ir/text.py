@@ -1,0 +1,261 @@
+"""Graph as text that reads like the program and parses back, provenance included.
+
+    text   = "// graphc 1  " NAME ["  " title]
+             "graph(" inputs ") {" {row} "  return" [outs] "}"
+    inputs = input {", " input}, or one input a line where they do not fit in one
+    input  = ["scalar " | "state "] NAME ": " type ["  # " where]
+    row    = NAME ": " type " = " (OP {NAME} [attrs] | NUMBER) ["# " where]
+    attrs  = "{" WORD "=" literal {" " WORD "=" literal} "}"
+    outs   = NAME | "state " NAME " = " NAME, separated by ", "
+    where  = ["bw " | "opt "] [FILE ":" LINE] [SCOPE]
+    literal = NUMBER | "True" | "False" | "None" | quoted string | "(" {literal ","} ")"
+
+Names are labels: two graphs that differ in names alone are one graph. Declared types are checked by
+the parser, not trusted, so a hand-written text cannot make an ill-typed graph.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from graphc.errors import FileFormatError
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Graph, Value, Where
+from graphc.ir.ops import OPS
+from graphc.ir.types import DTYPES, DType, Scalar, TensorType
+
+MAGIC = "// graphc 1  "
+WIDTH = 100
+COMMENT_COLUMN = 58
+
+# ---- printing ----------------------------------------------------------------------------------
+
+
+def show(graph: Graph, title: str = "") -> str:
+    """The text of `graph`; `title` is free text after the name (stage, time, counts)."""
+    inputs = set(graph.inputs)
+    rows = [row(v) for v in graph.values() if v not in inputs]
+    first = f"{MAGIC}{graph.name}" + (f"  {title}" if title else "")
+    outs = f"  return {', '.join(_outs(graph))}".rstrip()
+    return "\n".join([first, *_head(graph), *rows, outs, "}"]) + "\n"
+
+
+def row(v: Value) -> str:
+    """One value as it stands in a dump."""
+    if v.op is not None:
+        words = [v.op.name, *(a.name for a in v.args)]
+        if v.attrs:
+            words.append(show_attrs(v.attrs))
+        text = " ".join(words)
+    else:
+        text = "input" if v.const is None else repr(v.const)
+    return _commented(f"  {v.name}: {v.type} = {text}", v.where)
+
+
+def show_attrs(attrs: Mapping[str, Any]) -> str:
+    return "{" + " ".join(f"{k}={show_literal(x)}" for k, x in attrs.items()) + "}"
+
+
+def show_literal(x: Any) -> str:
+    """Python's literal without spaces, which separate attributes."""
+    if isinstance(x, tuple):
+        inner = ",".join(show_literal(item) for item in x)
+        return f"({inner},)" if len(x) == 1 else f"({inner})"
+    return repr(x)
+
+
+def _head(graph: Graph) -> list[str]:
+    names = [
+        f"{'' if role == 'arg' else role + ' '}{v.name}: {v.type}"
+        for v, role in zip(graph.inputs, graph.roles, strict=True)
+    ]
+    line = f"graph({', '.join(names)}) {{"
+    if len(line) <= WIDTH and not any(str(v.where) for v in graph.inputs):
+        return [line]
+    rows = [_commented(f"    {text},", v.where) for text, v in zip(names, graph.inputs)]
+    return ["graph(", *rows, ") {"]
+
+
+def _outs(graph: Graph) -> Iterator[str]:
+    for v, target in zip(graph.outs, graph.targets, strict=True):
+        yield v.name if target is None else f"state {target.name} = {v.name}"
+
+
+def _commented(left: str, where: Where) -> str:
+    text = str(where)
+    return f"{left:<{COMMENT_COLUMN}} # {text}" if text else left
+
+
+# ---- parsing -----------------------------------------------------------------------------------
+
+LABEL = r"%[^\s,:=(){}#]+"
+INPUT = re.compile(rf"\s*(?:(scalar|state) )?({LABEL}): (\w+\[[\d,]*\]),?(?: +# (.*))?")
+ROW = re.compile(rf"\s*({LABEL}): (\S+) = (\S+)((?: {LABEL})*)(.*)")
+OUT = re.compile(rf"(?:state ({LABEL}) = )?({LABEL})")
+ATTR = re.compile(r"(\w+)=")
+TOKEN = re.compile(r"\(|\)|,|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s,()}]+")
+WHERE = re.compile(r"(?:(bw|opt)(?: |$))?(?:(.+?):(\d+)(?: |$))?(.*)")
+WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
+
+
+def parse(text: str) -> Graph:
+    """Inverse of `show`, into a new builder. Raises FileFormatError naming the line."""
+    lines = _numbered(text)
+    name = _name(next(lines))
+    reader = _Reader(Builder())
+    reader.read_inputs(lines)
+    for number, line in lines:
+        if line.lstrip().startswith("return"):
+            outs, targets = reader.read_outs(number, line)
+            return Graph(name, tuple(reader.inputs), tuple(reader.roles), outs, targets)
+        reader.read_row(number, line)
+    raise FileFormatError("graph text ends before its return line")
+
+
+def parse_where(text: str) -> Where:
+    m = WHERE.fullmatch(text.strip())
+    assert m is not None  # every part is optional
+    return Where(m[1] or "", m[2] or "", int(m[3] or 0), m[4])
+
+
+class _Reader:
+    """What has been read so far: the values by their labels, and the inputs with their roles."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.values: dict[str, Value] = {}
+        self.inputs: list[Value] = []
+        self.roles: list[str] = []
+
+    def read_inputs(self, lines: Iterator[tuple[int, str]]) -> None:
+        number, line = next(lines, (0, ""))
+        if not line.startswith("graph("):
+            raise _bad(number, line, 'expected "graph("')
+        if line.endswith(") {"):
+            found = list(INPUT.finditer(line, len("graph(")))
+        else:
+            found = []
+            for number, line in lines:
+                if line == ") {":
+                    break
+                if (m := INPUT.fullmatch(line)) is None:
+                    raise _bad(number, line, "expected an input")
+                found.append(m)
+        for m in found:
+            value = self.builder.input(m[2][1:], read_type(m[3]), parse_where(m[4] or ""))
+            self.values[m[2]] = value
+            self.inputs.append(value)
+            self.roles.append(m[1] or "arg")
+
+    def read_row(self, number: int, line: str) -> None:
+        m = ROW.fullmatch(line)
+        if m is None:
+            raise _bad(number, line, "expected a row")
+        label, type_text, word, names, rest = m.groups()
+        type = read_type(type_text)
+        attrs, comment = read_attrs(rest[1:]) if rest.startswith(" {") else ({}, rest)
+        with self.builder.at(parse_where(comment.strip().removeprefix("#"))):
+            if word in OPS:
+                args = [self._named(n, number, line) for n in names.split()]
+                v = self.builder.emit(OPS[word], args, attrs, label)
+            else:
+                v = self.builder.constant(_number(word, type.dtype, number, line), type, label)
+        if v.type != type:
+            raise _bad(number, line, f"declared {type}, but {word} gives {v.type}")
+        self.values[label] = v
+
+    def read_outs(
+        self, number: int, line: str
+    ) -> tuple[tuple[Value, ...], tuple[Value | None, ...]]:
+        found = list(OUT.finditer(line))
+        outs = tuple(self._named(m[2], number, line) for m in found)
+        targets = tuple(self._named(m[1], number, line) if m[1] else None for m in found)
+        return outs, targets
+
+    def _named(self, label: str, number: int, line: str) -> Value:
+        if label not in self.values:
+            raise _bad(number, line, f"{label} is not defined above")
+        return self.values[label]
+
+
+def _numbered(text: str) -> Iterator[tuple[int, str]]:
+    """Lines that hold something, with their numbers; a test's `// RUN:` lines come before."""
+    started = False
+    for number, line in enumerate(text.splitlines(), 1):
+        started = started or line.startswith(MAGIC)
+        if started and line.strip():
+            yield number, line.rstrip()
+    if not started:
+        raise FileFormatError(f'graph text must begin with "{MAGIC.strip()}"')
+
+
+def _name(first: tuple[int, str]) -> str:
+    return first[1].removeprefix(MAGIC).partition("  ")[0]
+
+
+def _bad(number: int, line: str, why: str) -> FileFormatError:
+    fix = "see the grammar at the top of graphc/ir/text.py"
+    return FileFormatError(f"line {number}: {line.strip()[:100]!r}", why=why, fix=fix)
+
+
+def _number(word: str, dtype: DType, number: int, line: str) -> Scalar:
+    try:
+        if dtype.is_floating_point:
+            return float(word)
+        return bool(WORDS[word]) if dtype.category == 0 else int(word)
+    except (ValueError, KeyError):
+        why = f"{word!r} is neither an op nor a number of {dtype.name}"
+        raise _bad(number, line, why) from None
+
+
+@lru_cache(4096)
+def read_type(text: str) -> TensorType:
+    """`f32[3,4]` as a type."""
+    m = re.fullmatch(r"(\w+)\[((?:\d+,)*\d+|)\]", text)
+    if m is None or m[1] not in DTYPES:
+        raise FileFormatError(f"{text!r} is not a type", fix="write dtype[dims], as f32[3,4]")
+    return TensorType(DTYPES[m[1]], tuple(int(d) for d in m[2].split(",") if d))
+
+
+def read_attrs(text: str) -> tuple[dict[str, Any], str]:
+    """The attributes of `{k=v k=v}...` and what follows the closing brace."""
+    attrs: dict[str, Any] = {}
+    at = 1
+    while not text.startswith("}", at):
+        m = ATTR.match(text, at)
+        if m is None:
+            raise FileFormatError(f"not attributes: {text[:100]!r}")
+        attrs[m[1]], at = _read_literal(text, m.end())
+        at += text.startswith(" ", at)
+    return attrs, text[at + 1 :]
+
+
+def _read_literal(text: str, at: int) -> tuple[Any, int]:
+    """One literal from `at`, and where it ends; nesting is as deep as the attribute's own type."""
+    m = TOKEN.match(text, at)
+    if m is None:
+        raise FileFormatError(f"not a literal: {text[at:100]!r}")
+    if m[0] != "(":
+        return _read_word(m[0]), m.end()
+    items = []
+    at = m.end()
+    while not text.startswith(")", at):
+        item, at = _read_literal(text, at)
+        items.append(item)
+        at += text.startswith(",", at)
+    return tuple(items), at + 1
+
+
+def _read_word(word: str) -> Any:
+    if word[0] in "'\"":
+        return ast.literal_eval(word)
+    if word in WORDS:
+        return WORDS[word]
+    try:
+        return int(word)
+    except ValueError:
+        return float(word)

@@ -1,0 +1,204 @@
+"""Reverse-mode differentiation: one walk for the eager tape, the tape of a trace, and graphs.
+
+A `Node` is one recorded operation: where each input's cotangent goes (`edges`) and how to compute
+it (`pull`). Nodes are numbered in order of making, so the walk takes the highest number first and
+needs neither recursion nor a count of readers. It is generic over `Sugar`: on concrete tensors it
+computes, on traced ones it extends the graph, and recorded itself it gives second derivatives.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from graphc.errors import AutogradError
+from graphc.ir.graph import Value, Where, topological
+from graphc.ir.ops import Attrs, Op
+from graphc.ir.sugar import Sugar
+from graphc.ir.types import TensorType
+from graphc.passes.vjp_rules import NOT_DIFFERENTIABLE, READS, VJP
+
+Cotangents = Sequence[Any]  # a tensor, or None for zero
+Edge = tuple["Node", int]  # a node and which of its outputs
+Hook = Callable[[Any], Any]
+
+_numbers = itertools.count(1)
+
+
+class Typed(Sugar):
+    """Stands for an operand of which a rule reads only the type; nothing is kept alive."""
+
+    __slots__ = ("_type",)
+
+    def __init__(self, type: TensorType) -> None:
+        self._type = type
+
+    @property
+    def type(self) -> TensorType:
+        return self._type
+
+
+class Node:
+    """One recorded operation with `count` outputs."""
+
+    __slots__ = ("__weakref__", "count", "edges", "hooks", "name", "number", "where")
+
+    def __init__(self, name: str, edges: Sequence[Edge | None], count: int = 1) -> None:
+        self.name = name
+        self.edges = edges
+        self.count = count
+        self.number = next(_numbers)
+        self.hooks: list[tuple[int, Hook]] | None = None
+        self.where: Where | None = None
+
+    def pull(self, cotangents: list[Any]) -> Cotangents:
+        """From the cotangents of the outputs, those of the inputs, one for each edge."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Drop what was saved; a later `pull` raises."""
+
+    def __repr__(self) -> str:
+        return f"<{self.name}Backward>"
+
+
+def differentiable(op: Op) -> bool:
+    return op.name not in NOT_DIFFERENTIABLE
+
+
+def needs(op: Op, wanted: Sequence[bool]) -> tuple[list[bool], bool]:
+    """Which operands, and whether the output, the rules for the wanted operands read."""
+    rules = READS[op.name]
+    if len(rules) != len(wanted):  # a variadic op, whose one rule serves every operand
+        return [False] * len(wanted), False
+    inputs, output = [False] * len(wanted), False
+    for reads, want in zip(rules, wanted):
+        if want:
+            output = output or 0 in reads
+            for k in reads:
+                if k:
+                    inputs[k - 1] = True
+    return inputs, output
+
+
+def pull_op(
+    op: Op, wanted: Sequence[bool], g: Any, z: Any, args: Sequence[Any], attrs: Attrs
+) -> list[Any]:
+    """The cotangents of the wanted operands of `z = op(*args)`."""
+    rules = VJP[op.name]
+    if len(rules) != len(args):
+        every = [rules[0](g, z, *args, argument=k, **attrs) for k in range(len(args))]
+        return [d if want else None for d, want in zip(every, wanted)]
+    return [
+        rule(g, z, *args, **attrs) if want and rule is not None else None
+        for rule, want in zip(rules, wanted, strict=True)
+    ]
+
+
+def no_place(where: Where) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def backpropagate(
+    roots: Iterable[tuple[Edge, Any]],
+    wanted: Iterable[Edge] = (),
+    *,
+    everything: bool = True,
+    keep: bool = False,
+    at: Callable[[Where], AbstractContextManager[None]] | None = None,
+) -> dict[Edge, Any]:
+    """Walk from `roots` with their cotangents; returns the cotangents that arrive at `wanted`.
+
+    Unless `everything`, only nodes from which a wanted edge can be reached are pulled. Nodes forget
+    what they saved once pulled, unless `keep`. `at` gives provenance to what a pull builds.
+    """
+    roots, targets = list(roots), set(wanted)
+    useful = None if everything else _leading_to([e for e, _ in roots], {n for n, _ in targets})
+    arrived: dict[Node, list[Any]] = {}
+    queue: list[tuple[int, Node]] = []
+    found: dict[Edge, Any] = {}
+
+    def send(edge: Edge | None, g: Any) -> None:
+        if edge is None or g is None or (useful is not None and edge[0] not in useful):
+            return
+        node, slot = edge
+        slots = arrived.get(node)
+        if slots is None:
+            slots = arrived[node] = [None] * node.count
+            heapq.heappush(queue, (-node.number, node))
+        slots[slot] = g if slots[slot] is None else slots[slot] + g
+
+    for edge, g in roots:
+        send(edge, g)
+    while queue:
+        node = heapq.heappop(queue)[1]
+        cotangents = arrived.pop(node)
+        with at(node.where) if at is not None and node.where is not None else nullcontext():
+            _run_hooks(node, cotangents)
+            for slot in range(node.count):
+                if (node, slot) in targets:
+                    found[node, slot] = cotangents[slot]
+            if not node.edges and not everything:
+                continue  # a leaf: only backward() accumulates into .grad
+            for edge, g in zip(node.edges, node.pull(cotangents)):
+                send(edge, g)
+        if not keep:
+            node.release()
+    return found
+
+
+def _run_hooks(node: Node, cotangents: list[Any]) -> None:
+    for slot, hook in node.hooks or ():
+        if cotangents[slot] is not None:
+            replaced = hook(cotangents[slot])
+            if replaced is not None:
+                cotangents[slot] = replaced
+
+
+def _leading_to(roots: Sequence[Edge], targets: set[Node]) -> set[Node]:
+    """The nodes on a path from `roots` to `targets`."""
+    seen: set[Node] = set()
+    stack = [node for node, _ in roots]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack.extend(e[0] for e in node.edges if e is not None)
+    useful: set[Node] = set()
+    for node in sorted(seen, key=lambda n: n.number):
+        if node in targets or any(e is not None and e[0] in useful for e in node.edges):
+            useful.add(node)
+    return useful
+
+
+def gradients(
+    outs: Sequence[Value], cotangents: Sequence[Value], wanted: Sequence[Value]
+) -> list[Value | None]:
+    """The cotangents of `wanted` as new values of the same builder; None where no path leads."""
+    grads: dict[Value, Value] = {}
+    live = set(wanted)
+    order = topological(outs)
+    for v in order:
+        if any(a in live for a in v.args):
+            live.add(v)
+    for out, g in zip(outs, cotangents, strict=True):
+        grads[out] = grads[out] + g if out in grads else g
+    for v in reversed(order):
+        if v not in grads or v.op is None or v not in live or not differentiable(v.op):
+            continue
+        wants = [a in live for a in v.args]
+        with v.builder.at(v.where._replace(phase="bw")):
+            for a, d in zip(v.args, pull_op(v.op, wants, grads[v], v, v.args, v.attrs)):
+                if d is not None:
+                    grads[a] = grads[a] + d if a in grads else d
+    return [grads.get(w) for w in wanted]
+
+
+def already_freed(name: str) -> AutogradError:
+    return AutogradError(
+        f"backward through {name} a second time, after its saved tensors were freed",
+        fix="pass retain_graph=True to the first backward()",
+    )

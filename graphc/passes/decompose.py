@@ -1,0 +1,215 @@
+"""decompose: ops without a kernel of their own, written over the others.
+
+  concat          nested where over padded operands: one kernel, no copies
+  fold            windows that do not overlap are a reshape; else the sum of the shifted taps
+  conv, dilated   an input dilation of s is s dense convolutions per dimension, interleaved, so no
+                  multiplication by an inserted zero is ever made
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from math import gcd
+
+from graphc.ir import sugar as P
+from graphc.ir.graph import Graph, Value
+from graphc.ir.ops import OPS
+from graphc.ir.rewrite import rebuild
+from graphc.ir.types import Shape, TensorType, i64
+
+
+def decompose(graph: Graph) -> Graph:
+    """Replace every op of `RULES`."""
+
+    def visit(v: Value) -> Value:
+        rule = RULES.get(v.op.name) if v.op is not None else None
+        return rule(v) if rule is not None else v
+
+    return rebuild(graph, visit)
+
+
+def _concat(v: Value) -> Value:
+    parts = [a for a in v.args if a.shape[v.attrs["axis"]]]
+    return concat(parts, v.attrs["axis"]) if parts else v.args[0]
+
+
+def concat(parts: list[Value], axis: int) -> Value:
+    """where(i < end of the first, first padded, where(... ))."""
+    total = sum(p.shape[axis] for p in parts)
+    rank = len(parts[0].shape)
+    out, end = None, total
+    for part in reversed(parts):
+        start = end - part.shape[axis]
+        low = tuple(start if k == axis else 0 for k in range(rank))
+        high = tuple(total - end if k == axis else 0 for k in range(rank))
+        whole = P.pad(part, low, high)
+        out = whole if out is None else _below(end, axis, whole, out)
+        end = start
+    assert out is not None
+    return out
+
+
+def _below(end: int, axis: int, first: Value, rest: Value) -> Value:
+    b = first.builder
+    places = b.emit(OPS["iota"], (), {"shape": first.shape, "axis": axis, "dtype": "i64"})
+    limit = b.constant(end, TensorType(i64, first.shape))
+    return b.apply("where", b.apply("lt", places, limit), first, rest)
+
+
+# ---- fold --------------------------------------------------------------------------------------
+
+
+def _fold(v: Value) -> Value:
+    (a,) = v.args
+    axis, length = v.attrs["axis"], v.attrs["length"]
+    step, dilation = v.attrs["step"], v.attrs["dilation"]
+    count, size = a.shape[axis], a.shape[-1]
+    if step == size and dilation == 1:
+        return _fold_apart(a, axis, length)
+    wide = -(-length // step)
+    taps = [_tap(a, k, axis, step, divmod(k * dilation, step), wide) for k in range(size)]
+    total = taps[0]
+    for t in taps[1:]:
+        total = total + t
+    shape = a.shape[:-1]
+    joined = P.reshape(total, (*shape[:axis], wide * step, *shape[axis + 1 :]))
+    assert (count - 1) * step + (size - 1) * dilation < length
+    return _cut(joined, axis, length)
+
+
+def _fold_apart(a: Value, axis: int, length: int) -> Value:
+    """Windows side by side: [.., O, .., K] -> [.., O, K, ..] -> [.., O*K, ..], zeros behind."""
+    rank, covered = len(a.shape), a.shape[axis] * a.shape[-1]
+    perm = (*range(axis + 1), rank - 1, *range(axis + 1, rank - 1))
+    moved = P.transpose(a, perm)
+    joined = P.reshape(moved, (*a.shape[:axis], covered, *a.shape[axis + 1 : -1]))
+    rest = tuple(length - covered if k == axis else 0 for k in range(rank - 1))
+    return P.pad(joined, (0,) * (rank - 1), rest)
+
+
+def _tap(
+    a: Value, k: int, axis: int, step: int, place: tuple[int, int], wide: int
+) -> Value:
+    """Tap k of every window, at its places in a grid [.., wide, step, ..] of the output."""
+    first, phase = place
+    rank = len(a.shape)
+    start = (0,) * (rank - 1) + (k,)
+    one = P.slice(a, start, (*a.shape[:-1], k + 1))
+    grid = P.reshape(one, (*a.shape[: axis + 1], 1, *a.shape[axis + 1 : -1]))
+    count = a.shape[axis]
+    low = {axis: first, axis + 1: phase}
+    high = {axis: wide - count - first, axis + 1: step - 1 - phase}
+    return P.pad(
+        grid, tuple(low.get(d, 0) for d in range(rank)), tuple(high.get(d, 0) for d in range(rank))
+    )
+
+
+def _cut(v: Value, axis: int, length: int) -> Value:
+    stop = tuple(length if k == axis else n for k, n in enumerate(v.shape))
+    return P.slice(v, (0,) * len(v.shape), stop)
+
+
+# ---- convolution with a dilated input ----------------------------------------------------------
+
+
+def _conv(v: Value) -> Value:
+    dilation: Shape = v.attrs["lhs_dilation"]
+    if all(d == 1 for d in dilation):
+        return v
+    stride = tuple(1 if d > 1 else s for d, s in zip(dilation, v.attrs["stride"]))
+    if stride != v.attrs["stride"]:
+        return _conv_spread(v)
+    phases = product(*(range(d) for d in dilation))
+    wide = tuple(-(-n // d) for n, d in zip(v.shape[2:], dilation))
+    parts = {r: _pad_to(_phase_conv(v, r), wide) for r in phases}
+    return _interleave(parts, dilation, v.shape)
+
+
+def _conv_spread(v: Value) -> Value:
+    """A strided convolution of a dilated input: insert the zeros (only second derivatives need it)."""
+    x, w = v.args
+    for k, d in enumerate(v.attrs["lhs_dilation"]):
+        x = _spread(x, 2 + k, d)
+    attrs = {**v.attrs, "lhs_dilation": (1,) * (len(x.shape) - 2)}
+    return v.builder.emit(OPS["conv"], (x, w), attrs)
+
+
+def _spread(x: Value, axis: int, d: int) -> Value:
+    """d - 1 zeros between elements along `axis`."""
+    if d == 1:
+        return x
+    n, rank = x.shape[axis], len(x.shape)
+    grid = P.reshape(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
+    high = tuple(d - 1 if k == axis + 1 else 0 for k in range(rank + 1))
+    wide = P.pad(grid, (0,) * (rank + 1), high)
+    return _cut(P.reshape(wide, (*x.shape[:axis], n * d, *x.shape[axis + 1 :])), axis, (n - 1) * d + 1)
+
+
+def _phase_conv(v: Value, phase: Shape) -> Value:
+    """The dense convolution that gives the outputs p with p % lhs_dilation == phase.
+
+    Along one dimension, output s*q + r sees input q + (r + k*d - lo) / s for the taps k that make
+    the division exact: k0, k0 + m, ... with m = s / gcd(s, d).
+    """
+    x, w = v.args
+    padding, starts, steps, dilations = [], [], [], []
+    for k, r in enumerate(phase):
+        s, d = v.attrs["lhs_dilation"][k], v.attrs["rhs_dilation"][k]
+        lo = v.attrs["padding"][k][0]
+        count = -(-(v.shape[2 + k] - r) // s)
+        taps = [t for t in range(w.shape[2 + k]) if (r + t * d - lo) % s == 0]
+        if not taps or count <= 0:
+            quiet = tuple(-(-(n - q) // e) for n, q, e in zip(v.shape[2:], phase, v.attrs["lhs_dilation"]))
+            return P.zeros(v, TensorType(v.type.dtype, (*v.shape[:2], *quiet)))
+        m = s // gcd(s, d)
+        gap = m * d // s
+        before = (lo - r - taps[0] * d) // s
+        after = count - x.shape[2 + k] - before + (len(taps) - 1) * gap
+        padding.append((before, after))
+        starts.append(taps[0])
+        steps.append(m)
+        dilations.append(gap)
+    sub = P.slice(w, (0, 0, *starts), w.shape, (1, 1, *steps))
+    kept, cut = _pad_or_cut(x, padding)
+    attrs = {
+        **v.attrs,
+        "padding": kept,
+        "lhs_dilation": (1,) * len(phase),
+        "rhs_dilation": tuple(dilations),
+    }
+    return v.builder.emit(OPS["conv"], (cut, sub), attrs)
+
+
+def _pad_or_cut(x: Value, padding: list[tuple[int, int]]) -> tuple[tuple[tuple[int, int], ...], Value]:
+    """Negative padding is a slice."""
+    start = (0, 0, *(max(-a, 0) for a, _ in padding))
+    stop = (*x.shape[:2], *(n - max(-b, 0) for n, (_, b) in zip(x.shape[2:], padding)))
+    return tuple((max(a, 0), max(b, 0)) for a, b in padding), P.slice(x, start, stop)
+
+
+def _pad_to(v: Value, wide: Shape) -> Value:
+    high = (0, 0, *(n - m for n, m in zip(wide, v.shape[2:])))
+    return P.pad(v, (0,) * len(high), high)
+
+
+def _interleave(parts: dict[Shape, Value], dilation: Shape, shape: Shape) -> Value:
+    """parts[r][.., q] -> out[.., s*q + r]: stack along new axes, then merge each with its q."""
+    level = parts
+    for k in reversed(range(len(dilation))):
+        joined: dict[Shape, Value] = {}
+        for key in product(*(range(d) for d in dilation[:k])):
+            stack = [_phase_axis(level[(*key, r)], 3 + k) for r in range(dilation[k])]
+            joined[key] = concat(stack, 3 + k) if len(stack) > 1 else stack[0]
+        level = joined
+    whole = level[()]
+    merged = (*shape[:2], *(whole.shape[2 + 2 * k] * d for k, d in enumerate(dilation)))
+    out = P.reshape(whole, merged)
+    return P.slice(out, (0,) * len(shape), shape)
+
+
+def _phase_axis(v: Value, axis: int) -> Value:
+    return P.reshape(v, (*v.shape[:axis], 1, *v.shape[axis:]))
+
+
+RULES: dict[str, Callable[[Value], Value]] = {"concat": _concat, "fold": _fold, "conv": _conv}

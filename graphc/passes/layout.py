@@ -1,0 +1,138 @@
+"""layout: convolutions read what lies well in memory, said in the graph itself.
+
+Input: a decomposed Graph. Output: a Graph with the same meaning in which
+  - every convolution input is stored channels-innermost and already padded, so its inner loops have
+    no borders: x => contiguous(pad(x)) made once, as wide as its widest reader needs, and every
+    reader of x reads the inside of it. The kernel that computes x writes the halo as it goes;
+  - every convolution weight is packed [*K, C, O], output channels innermost (gradients of weights
+    read activations that already lie so);
+  - every output is stored row-major in a buffer of its own, as the caller expects it.
+"""
+
+from __future__ import annotations
+
+from graphc.ir import sugar as P
+from graphc.ir.graph import Graph, Value
+from graphc.ir.ops import OPS
+from graphc.ir.types import Shape
+from graphc.passes.order import Orders, identity
+
+Widths = tuple[list[int], list[int]]
+
+
+def layout(graph: Graph) -> Graph:
+    """Pad and pack convolution operands, then settle the outputs."""
+    return settle_outputs(_Layout(graph).run())
+
+
+class _Layout:
+    """One walk over the graph; `new` maps old values, `padded` a base to its padded twin."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.orders = Orders(graph)
+        self.widths = _widest_padding(graph)
+        self.new: dict[Value, Value] = {}
+        self.padded: dict[Value, Value] = {}
+
+    def run(self) -> Graph:
+        for v in self.graph.values():
+            with v.builder.at(v.where):
+                w = self._visit(v)
+                self.new[v] = self._widened(v, w) if v in self.widths else w
+        return self.graph.with_outs(self.new[v] for v in self.graph.outs)
+
+    def _visit(self, v: Value) -> Value:
+        if v.op is None:
+            return v
+        if v.op.name == "conv":
+            return self._conv(v)
+        args = tuple(self.new[a] for a in v.args)
+        return v if args == v.args else v.builder.emit(v.op, args, v.attrs)
+
+    def _widened(self, v: Value, w: Value) -> Value:
+        """Store `w` padded and channels-innermost; what others see is the inside."""
+        low, high = (tuple(side) for side in self.widths[v])
+        order = _channels_last(len(w.shape))
+        if not any((*low, *high)) and (self.orders(w) == order or w.shape[1] == 1):
+            return w
+        whole = w.builder.apply("contiguous", P.pad(w, low, high), order=order)
+        self.padded[v] = whole
+        stop = tuple(a + n for a, n in zip(low, w.shape))
+        return P.slice(whole, low, stop)
+
+    def _conv(self, v: Value) -> Value:
+        assert v.op is not None
+        x = self._operand(v)
+        w = self._packed(self.new[v.args[1]])
+        none = ((0, 0),) * len(v.attrs["padding"])
+        return v.builder.emit(v.op, (x, w), {**v.attrs, "padding": none})
+
+    def _operand(self, v: Value) -> Value:
+        """The padded input of convolution `v`, cut from its base's padded twin."""
+        base, perm = strip_transposes(v.args[0])
+        whole = self.padded.get(base)
+        if whole is None:
+            return self.new[v.args[0]]
+        low, high = _padding_of_base(v, perm)
+        origin = self.widths[base][0]
+        start = tuple(o - a for o, a in zip(origin, low))
+        stop = tuple(o + n + b for o, n, b in zip(origin, base.shape, high))
+        return P.transpose(P.slice(whole, start, stop), perm)
+
+    def _packed(self, w: Value) -> Value:
+        """Output channels (dimension 0 of w) innermost."""
+        if self.orders.innermost(w) == 0 or w.shape[0] == 1:
+            return w
+        perm = (*range(2, len(w.shape)), 1, 0)
+        packed = w.builder.apply("contiguous", P.transpose(w, perm))
+        back = tuple(perm.index(k) for k in range(len(perm)))
+        return P.transpose(packed, back)
+
+
+def _channels_last(rank: int) -> Shape:
+    return (0, *range(2, rank), 1)
+
+
+def strip_transposes(v: Value) -> tuple[Value, Shape]:
+    """The value under any transposes, and the permutation from it to `v`."""
+    perm = identity(v)
+    while v.op is not None and v.op.name == "transpose":
+        perm = tuple(v.attrs["perm"][p] for p in perm)
+        v = v.args[0]
+    return v, perm
+
+
+def _padding_of_base(conv: Value, perm: Shape) -> Widths:
+    """The padding of a convolution in terms of the dimensions of its stripped input."""
+    low, high = [0] * len(perm), [0] * len(perm)
+    for k, (a, b) in enumerate(conv.attrs["padding"]):
+        low[perm[2 + k]], high[perm[2 + k]] = a, b
+    return low, high
+
+
+def _widest_padding(graph: Graph) -> dict[Value, Widths]:
+    """For each base that a convolution reads, the most padding any reader wants."""
+    widths: dict[Value, Widths] = {}
+    for v in graph.values():
+        if v.op is OPS["conv"]:
+            base, perm = strip_transposes(v.args[0])
+            low, high = _padding_of_base(v, perm)
+            most = widths.setdefault(base, ([0] * len(perm), [0] * len(perm)))
+            most[0][:] = map(max, most[0], low)
+            most[1][:] = map(max, most[1], high)
+    return widths
+
+
+def settle_outputs(graph: Graph) -> Graph:
+    """Give each output a row-major buffer of its own."""
+    orders, taken, outs = Orders(graph), set[Value](), []
+    for v in graph.outs:
+        free = v.op is None or (v.op.kind in ("movement", "source") and v.op.name != "contiguous")
+        while free or v in taken or orders(v) != identity(v):
+            with v.builder.at(v.where):
+                v = v.builder.apply("contiguous", v)
+            free = False
+        taken.add(v)
+        outs.append(v)
+    return graph.with_outs(outs)

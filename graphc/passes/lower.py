@@ -1,0 +1,497 @@
+"""lower: one group of values becomes one Kernel.
+
+The loops of a kernel are the dimensions of the group's domain (plus the summed dimensions of a
+contraction). Every value is emitted on demand *under a chain*: the movement ops between it and the
+domain. Movement ops only lengthen the chain; at a buffer, the chain turns into one affine address.
+What depends on a folded dimension goes into the loop of the current phase, everything else before it.
+
+Invariant: an emitted name means the value at the current point of the domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import isinf, isnan
+
+from graphc.errors import InternalError
+from graphc.ir.graph import Value
+from graphc.ir.kernel import (
+    Apply,
+    Axis,
+    Const,
+    Definition,
+    Dot,
+    Index,
+    Indirect,
+    Inside,
+    Load,
+    Phase,
+    Reduce,
+    Statement,
+    Store,
+)
+from graphc.ir.program import CheckSite
+from graphc.ir.types import DType, Scalar, Shape, bool_, i64
+from graphc.passes.contraction import contraction_views, split_groups
+from graphc.passes.fuse import Group, is_free, operands
+from graphc.passes.nest import Lowered, Nest, affine, guards
+from graphc.passes.order import Orders, folded_source
+from graphc.passes.view import Form, NotAffine, View, move, pad_ranges, row_major, stored
+
+Attrs = tuple[tuple[str, object], ...]
+Step = tuple[str, Attrs, Value | None]  # a movement op, its attributes, and whose it is
+Chain = tuple[Step, ...]  # from the value outwards to the domain
+LITERALS = (0, 1, -1)
+
+
+class CannotView(Exception):
+    """`reader` needs its operand `value` in memory, row-major."""
+
+    def __init__(self, reader: Value, value: Value) -> None:
+        super().__init__(f"{reader.name} reads {value.name}")
+        self.reader = reader
+        self.value = value
+
+
+def step(op: str, **attrs: object) -> Step:
+    """A step that the lowering itself takes."""
+    return op, tuple(sorted(attrs.items())), None
+
+
+def step_of(v: Value) -> Step:
+    """The step of the movement op `v`."""
+    assert v.op is not None
+    return v.op.name, tuple(sorted(v.attrs.items())), v
+
+
+def walk(view: View, chain: Chain) -> View:
+    """The view through `chain`."""
+    for op, attrs, owner in chain:
+        try:
+            view = move(view, op, dict(attrs))
+        except NotAffine:
+            if owner is None:
+                raise InternalError(f"{op} {dict(attrs)} cannot be addressed") from None
+            raise CannotView(owner, owner.args[0]) from None
+    return view
+
+
+def lower(
+    group: Group, realised: frozenset[Value], orders: Orders, checks: list[CheckSite]
+) -> Lowered:
+    """The kernel of `group`; raises `CannotView` where a value must be stored first."""
+    return _Lowering(group, realised, orders, checks).run()
+
+
+class _Lowering:
+    """Emits one group. `point` collects statements once per parallel point, `loop` per fold step."""
+
+    def __init__(
+        self, group: Group, realised: frozenset[Value], orders: Orders, checks: list[CheckSite]
+    ) -> None:
+        self.group = group
+        self.realised = realised
+        self.orders = orders
+        self.checks = checks
+        self.members = frozenset(group.members)
+        self.contraction = next((v for v in group.members if _is_kind(v, "contract")), None)
+        self.domain: Shape = group.domain
+        if self.contraction is not None:
+            self.domain = split_groups(self.contraction)
+        self.reduced = self._folded_dims()
+        self.nest = self._nest()
+        self.point: list[Statement] = []
+        self.loop: list[Statement] = []
+        self.point_memo: dict[object, str] = {}
+        self.loop_memo: dict[object, str] = {}
+        self.folded: dict[Value, str] = {}  # results of reductions and of the contraction
+        self.in_loop: set[str] = set()  # names defined inside a fold loop
+        self.count = 0
+
+    def run(self) -> Lowered:
+        {"map": self._map, "contract": self._contract, "scatter": self._scatter}[self.group.kind]()
+        return self.nest.finish(self._name(), self.group.members, self.group.note)
+
+    def _name(self) -> str:
+        """Ops in order, then the module that most of them come from."""
+        words = [v.op.name for v in self.group.members if v.op is not None]
+        scopes = [v.where.scope for v in self.group.members if v.where.scope]
+        scope = max(scopes, key=scopes.count) if scopes else ""
+        text = "_".join(words[:4]) + (f"_{len(words) - 4}more" if len(words) > 4 else "")
+        clean = "".join(c if c.isalnum() or c in "._" else "_" for c in scope)
+        return f"{text}__{clean}" if clean else text
+
+    def _folded_dims(self) -> frozenset[int]:
+        g = self.group
+        if g.kind != "scatter":
+            return g.reduced
+        (v,) = g.outputs
+        rank = len(v.args[1].shape) if v.op is not None and v.op.name == "scatter_add" else 1
+        return frozenset(range(v.attrs["axis"], v.attrs["axis"] + rank))
+
+    def _nest(self) -> Nest:
+        order = self._memory_order()
+        axes = [Axis(f"d{k}", self.domain[k]) for k in order]
+        parallel = [a for a, k in zip(axes, order, strict=True) if k not in self.reduced]
+        folded = [a for a, k in zip(axes, order, strict=True) if k in self.reduced]
+        return Nest(self.group.kind, parallel, folded)
+
+    def _memory_order(self) -> Shape:
+        """Dimensions of the domain, outermost in memory first, as the first output lies."""
+        g = self.group
+        full = [v for v in g.outputs if g.levels[v] == "full"]
+        v = full[0] if full else g.members[0]
+        if v.shape != g.domain:
+            v = operands(v)[0]
+        order = self.orders(v)
+        if len(self.domain) == len(g.domain):
+            return order
+        return tuple(j for k in order for j in _split_dims(k))
+
+    # ---- the three kinds of group --------------------------------------------------------------
+
+    def _map(self) -> None:
+        """Phases: each loop folds the reductions that are ready and stores what is ready."""
+        g = self.group
+        stage = self._stages()
+        last = max(stage.values(), default=0)
+        for level in range(last + 1):
+            for v in g.members:
+                if stage[v] == level and g.levels[v] == "full" and v in g.outputs:
+                    self._store(v)
+            for v in g.members:
+                if _is_reduce(v) and stage[v] == level:
+                    self._fold(v)
+            self._close_phase()
+            for v in g.members:
+                if g.levels[v] == "kept" and v in g.outputs and self._ready(v, stage) == level:
+                    self._store(v)
+        self._close_phase()
+
+    def _stages(self) -> dict[Value, int]:
+        """The loop in which each member is computed: after every fold it reads."""
+        stage: dict[Value, int] = {}
+        for v in self.group.members:
+            below = [self._stage_of(a, stage) for a in v.args]
+            stage[v] = max(below, default=0)
+        return stage
+
+    def _stage_of(self, v: Value, stage: Mapping[Value, int]) -> int:
+        if v in self.members:
+            return stage[v] + (1 if _is_reduce(v) else 0)
+        if v in self.realised:
+            return 0
+        return max((self._stage_of(a, stage) for a in v.args), default=0)
+
+    def _ready(self, v: Value, stage: Mapping[Value, int]) -> int:
+        """The loop after which a kept value is known."""
+        return stage[v] if _is_reduce(v) else max(stage[v] - 1, 0)
+
+    def _contract(self) -> None:
+        v = self.contraction
+        assert v is not None
+        spec = contraction_views(v, self._operand(v, v.args[0]), self._operand(v, v.args[1]))
+        first = len(self.domain)
+        sizes = {f"d{first + n}": extent for n, extent in enumerate(spec.summed)}
+        strides = dict(zip(sizes, spec.views[0].address.strides[first:], strict=True))
+        ranked = sorted(sizes, key=lambda name: -abs(strides[name]))
+        self.nest.folded = [Axis(name, sizes[name]) for name in ranked]
+        names = []
+        for arg, view in zip(v.args, spec.views, strict=True):
+            base, _ = self._base(v, arg)
+            names.append(self._emit_load(base, view, v, inside=True))
+        name = self._fresh()
+        self._put(Dot(name, v.type.dtype, names[0], names[1], str(v.where)), True)
+        self.folded[v] = name
+        self._close_phase()
+        for out in self.group.outputs:
+            self._store(out)
+        self._close_phase()
+
+    def _operand(self, reader: Value, arg: Value) -> View:
+        """Where a contraction's operand lies."""
+        base, chain = self._base(reader, arg)
+        return self._view(base, chain)
+
+    def _scatter(self) -> None:
+        """Zeros first, then each row added at its number, in order."""
+        (v,) = self.group.outputs
+        x, index = v.args
+        axis, rank = v.attrs["axis"], len(self.reduced)
+        strides = row_major(v.shape)
+        rows = Form((*strides[:axis], *([0] * rank), *strides[axis + 1 :]))
+        buffer = self.nest.buffer(v, "rw")
+        where = str(v.where)
+        zero = Const(self._fresh(), v.type.dtype, 0, where)
+        fill = Axis(f"d{len(self.domain)}", v.shape[axis])
+        at = affine(rows, self.domain)
+        blank = replace(at, terms=(*at.terms, (fill.name, strides[axis])))
+        self.nest.phases.append(Phase((fill,), (zero, Store(buffer, zero.name, blank, where=where))))
+        chain: Chain = ()
+        if v.op is not None and v.op.name == "scatter_add":
+            chain = (step("reshape", shape=self._only(self.reduced)), step("expand", shape=x.shape))
+        value = self.emit(x, ())
+        place = self._cast(self.emit(index, chain), index.type.dtype, i64)
+        self._put(
+            Store(buffer, value, at, (), (Indirect(place, strides[axis]),), True, where), True
+        )
+        self._close_phase()
+
+    def _only(self, dims: frozenset[int]) -> Shape:
+        return tuple(n if k in dims else 1 for k, n in enumerate(self.domain))
+
+    # ---- phases --------------------------------------------------------------------------------
+
+    def _close_phase(self) -> None:
+        """Statements so far become phases: what is once per point, then the fold loop."""
+        if self.point:
+            self.nest.phases.append(Phase((), tuple(self.point)))
+        if self.loop:
+            self.nest.phases.append(Phase(tuple(self.nest.folded), tuple(self.loop)))
+        self.point, self.loop, self.loop_memo = [], [], {}
+
+    def _fold(self, v: Value) -> None:
+        assert v.op is not None
+        arg = self.emit(folded_source(v)[0], ())
+        name = self._fresh()
+        self._put(Reduce(name, v.type.dtype, v.op.name, arg, str(v.where)), True)
+        self.folded[v] = name
+
+    def _store(self, v: Value) -> None:
+        chain = self._own_chain(v)
+        value = self.emit(v, chain)
+        view = self._view(v, chain)
+        buffer = self.nest.buffer(v, "w")
+        inside = self.group.levels[v] == "full" and bool(self.reduced)
+        self._put(
+            Store(buffer, value, affine(view.address, view.shape), where=str(v.where)), inside
+        )
+
+    def _own_chain(self, v: Value) -> Chain:
+        """From a member's own dimensions to the domain."""
+        g = self.group
+        if g.levels[v] == "kept":
+            return (step("reshape", shape=g.kept_shape), step("expand", shape=g.domain))
+        if self.domain != g.domain:
+            return (step("reshape", shape=self.domain),)
+        return ()
+
+    # ---- statements ----------------------------------------------------------------------------
+
+    def _fresh(self) -> str:
+        self.count += 1
+        return f"%{self.count - 1}"
+
+    def _put(self, s: Statement, inside: bool) -> None:
+        (self.loop if inside else self.point).append(s)
+        if inside and not isinstance(s, Store | Reduce | Dot):
+            self.in_loop.add(s.name)
+
+    def _once(self, key: object, inside: bool, make: Callable[[str], Definition]) -> str:
+        """The statement for `key`, made at its first use."""
+        known = self.point_memo.get(key) or self.loop_memo.get(key)
+        if known is not None:
+            return known
+        name = self._fresh()
+        self._put(make(name), inside)
+        (self.loop_memo if inside else self.point_memo)[key] = name
+        return name
+
+    def _apply(self, op: str, dtype: DType, args: tuple[str, ...], where: str = "") -> str:
+        inside = any(a in self.in_loop for a in args)
+        key = ("apply", op, dtype, args)
+        return self._once(key, inside, lambda name: Apply(name, dtype, op, args, where))
+
+    def _folds(self, view: View) -> bool:
+        """Whether an address or guard changes inside the fold loop."""
+        forms = (view.address, *(g.form for g in view.guards))
+        last = len(self.domain)
+        return any(
+            s and view.shape[k] > 1 and (k in self.reduced or k >= last)
+            for f in forms
+            for k, s in enumerate(f.strides)
+        )
+
+    # ---- values --------------------------------------------------------------------------------
+
+    def emit(self, v: Value, chain: Chain) -> str:
+        """The name of `v` at the current point, seen through `chain`."""
+        if v in self.folded:
+            return self.folded[v]
+        key = (v, chain)
+        known = self.point_memo.get(key) or self.loop_memo.get(key)
+        if known is None:
+            known = self._compute(v, chain)
+            (self.loop_memo if known in self.in_loop else self.point_memo)[key] = known
+        return known
+
+    def _compute(self, v: Value, chain: Chain) -> str:
+        if v.const is not None:
+            return self._constant(v.const, v.type.dtype)
+        if self._is_stored(v):
+            return self._emit_load(v, self._view(v, chain), v)
+        assert v.op is not None
+        rule = EMIT_KIND.get(v.op.kind)
+        if rule is None:
+            raise InternalError(f"{v.name} = {v.op.name} is not available in this kernel")
+        return rule(self, v, chain)
+
+    def _is_stored(self, v: Value) -> bool:
+        return v.is_input or (v in self.realised and v not in self.members)
+
+    def _constant(self, value: Scalar, dtype: DType) -> str:
+        """0, 1, -1, infinities and NaN are literals; every other number is an argument."""
+        special = isinstance(value, float) and (isnan(value) or isinf(value))
+        if special or value in LITERALS or dtype is bool_:
+            key = ("const", repr(value), dtype)
+            return self._once(key, False, lambda name: Const(name, dtype, value))
+        return self.nest.scalar(value, dtype)
+
+    def _emit_load(
+        self,
+        base: Value,
+        view: View,
+        reader: Value,
+        indirect: tuple[Indirect, ...] = (),
+        inside: bool = False,
+    ) -> str:
+        at, tests = affine(view.address, view.shape), guards(view)
+        inside = inside or self._folds(view) or any(i.index in self.in_loop for i in indirect)
+        buffer = self.nest.buffer(base, "r")
+        where, dtype = str(reader.where), base.type.dtype
+        key = ("load", base, at, tests, indirect)
+        return self._once(
+            key, inside, lambda name: Load(name, dtype, buffer, at, tests, indirect, where)
+        )
+
+    def _view(self, base: Value, chain: Chain) -> View:
+        return walk(stored(base.shape, self.orders(base)), chain)
+
+    def _base(self, reader: Value, v: Value) -> tuple[Value, Chain]:
+        """The stored value under movement, and the chain to `v`."""
+        chain: list[Step] = []
+        top = v
+        while not self._is_stored(v):
+            if not is_free(v) or v.op is None or v.op.kind != "movement":
+                raise CannotView(reader, top)
+            chain.append(step_of(v))
+            v = v.args[0]
+        return v, tuple(reversed(chain))
+
+    # ---- one rule for each kind of op ----------------------------------------------------------
+
+    def _elementwise(self, v: Value, chain: Chain) -> str:
+        assert v.op is not None
+        args = [self.emit(a, chain) for a in v.args]
+        if v.op.name == "check_index":
+            args += self._check_arguments(v)
+        return self._apply(v.op.name, v.type.dtype, tuple(args), str(v.where))
+
+    def _check_arguments(self, v: Value) -> list[str]:
+        site = CheckSite(v.attrs["what"], (v.where.file, v.where.line, v.where.scope))
+        if site not in self.checks:
+            self.checks.append(site)
+        number = self.checks.index(site)
+        bound = self.nest.scalar(v.attrs["bound"], i64)
+        return [bound, self.nest.scalar(number, i64, shared=False)]
+
+    def _movement(self, v: Value, chain: Chain) -> str:
+        assert v.op is not None
+        (a,) = v.args
+        if v.op.name == "contiguous":
+            return self.emit(a, chain)
+        name = self.emit(a, (step_of(v), *chain))
+        if v.op.name == "pad" and not self._pads_loads_with_zero(v):
+            return self._padded(v, chain, name)
+        return name
+
+    def _pads_loads_with_zero(self, v: Value) -> bool:
+        """A guarded load already gives zero outside."""
+        u = v.args[0]
+        if repr(float(v.attrs.get("value", 0.0))) != "0.0":
+            return False
+        while not self._is_stored(u):
+            if not is_free(u) or u.op is None or u.op.kind != "movement" or u.op.name == "pad":
+                return False
+            u = u.args[0]
+        return True
+
+    def _padded(self, v: Value, chain: Chain, name: str) -> str:
+        """where(inside, name, the padding value)"""
+        ranges = pad_ranges(v.args[0].shape, v.attrs["low"], v.attrs["high"])
+        nowhere = Form((0,) * len(v.shape))
+        view = walk(View(v.shape, nowhere, tuple(ranges)), chain)
+        tests, where = guards(view), str(v.where)
+        if not tests:
+            return name
+        test = self._once(
+            ("inside", tests), self._folds(view), lambda n: Inside(n, bool_, tests, where)
+        )
+        other = self._constant(v.attrs.get("value", 0.0), v.type.dtype)
+        return self._apply("where", v.type.dtype, (test, name, other), where)
+
+    def _source(self, v: Value, chain: Chain) -> str:
+        assert v.op is not None
+        where = str(v.where)
+        number = row_major(v.shape)
+        if v.op.name == "iota":
+            number = tuple(int(k == v.attrs["axis"]) for k in range(len(v.shape)))
+        view = walk(View(v.shape, Form(number)), chain)
+        at = affine(view.address, view.shape)
+        name = self._once(
+            ("index", at), self._folds(view), lambda n: Index(n, i64, at, where)
+        )
+        if v.op.name == "iota":
+            return self._cast(name, i64, v.type.dtype)
+        ones = step("reshape", shape=(1,) * len(self.domain))
+        scalar: Chain = (ones, step("expand", shape=self.domain))
+        seed, draw = (self.emit(a, scalar) for a in v.args)
+        return self._apply("random_bits", v.type.dtype, (seed, draw, name), where)
+
+    def _cast(self, name: str, old: DType, new: DType) -> str:
+        return name if old is new else self._apply("cast", new, (name,))
+
+    def _index(self, v: Value, chain: Chain) -> str:
+        """gather and take_along: a load whose address holds a value."""
+        assert v.op is not None
+        table, index = v.args
+        axis = v.attrs["axis"]
+        base, path = self._base(v, table)
+        view = self._view(base, path)
+        if view.guards:
+            raise CannotView(v, table)
+        s = view.address.strides
+        spread: Chain = ()
+        strides = (*s[:axis], 0, *s[axis + 1 :])
+        if v.op.name == "gather":
+            rank = len(index.shape)
+            strides = (*s[:axis], *([0] * rank), *s[axis + 1 :])
+            ones = (*([1] * axis), *index.shape, *([1] * (len(v.shape) - axis - rank)))
+            spread = (step("reshape", shape=ones), step("expand", shape=v.shape))
+        place = self._cast(self.emit(index, (*spread, *chain)), index.type.dtype, i64)
+        rows = walk(View(v.shape, Form(strides, view.address.offset)), chain)
+        return self._emit_load(base, rows, v, (Indirect(place, s[axis]),))
+
+
+def _is_kind(v: Value, kind: str) -> bool:
+    return v.op is not None and v.op.kind == kind
+
+
+def _is_reduce(v: Value) -> bool:
+    return _is_kind(v, "reduce")
+
+
+def _split_dims(k: int) -> tuple[int, ...]:
+    """Dimension k of a convolution's result in its domain, whose channels are (group, channel)."""
+    if k == 0:
+        return (0,)
+    return (1, 2) if k == 1 else (k + 1,)
+
+
+EMIT_KIND: Mapping[str, Callable[[_Lowering, Value, Chain], str]] = {
+    "elementwise": _Lowering._elementwise,
+    "movement": _Lowering._movement,
+    "source": _Lowering._source,
+    "index": _Lowering._index,
+}

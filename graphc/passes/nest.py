@@ -1,0 +1,267 @@
+"""nest: from the loops and statements of one lowered group to a finished Kernel.
+
+Input: statements over one axis per dimension of the domain, all numbers literal. The steps:
+  merge       neighbouring axes that every address crosses with one stride become one axis
+  symbolise   numbers that depend on extents become i64 arguments, so that kernels of other sizes,
+              above all of another batch, are the same text
+
+A map kernel keeps no number but the strides 0, 1, -1 and small fold extents (windows). A contract
+kernel keeps all but its outermost extents, because its tiles are chosen by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from graphc.ir.graph import Value
+from graphc.ir.kernel import (
+    Affine,
+    Axis,
+    Buffer,
+    Guard,
+    Index,
+    Indirect,
+    Inside,
+    Kernel,
+    Kind,
+    Load,
+    Phase,
+    ScalarArg,
+    Size,
+    Statement,
+    Store,
+)
+from graphc.ir.types import DType, Scalar
+from graphc.passes.view import Form, View
+
+Access = Literal["r", "w", "rw"]
+SMALL_EXTENT = 16  # a window's loop: short enough to unroll, and never the batch
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A kernel and what to launch it with; `buffers` are the values in its signature's order."""
+
+    kernel: Kernel
+    buffers: tuple[Value, ...]
+    sizes: tuple[int, ...]
+    scalars: tuple[Scalar, ...]
+    members: tuple[Value, ...]
+
+    @property
+    def writes(self) -> list[Value]:
+        pairs = zip(self.buffers, self.kernel.buffers, strict=True)
+        return [v for v, b in pairs if b.access != "r"]
+
+    @property
+    def reads(self) -> list[Value]:
+        pairs = zip(self.buffers, self.kernel.buffers, strict=True)
+        return [v for v, b in pairs if b.access == "r"]
+
+
+@dataclass
+class Nest:
+    """Loops and statements under construction; axis `d3` is dimension 3 of the domain."""
+
+    kind: Kind
+    parallel: list[Axis]
+    folded: list[Axis]
+    phases: list[Phase] = field(default_factory=list)
+    buffers: list[tuple[Value, str, Access]] = field(default_factory=list)  # value, name, access
+    scalars: list[tuple[ScalarArg, Scalar]] = field(default_factory=list)
+
+    def buffer(self, v: Value, access: Access) -> str:
+        """The name of the buffer of `v`; each value has one."""
+        for value, name, _ in self.buffers:
+            if value is v:
+                return name
+        name = f"b{len(self.buffers)}"
+        self.buffers.append((v, name, access))
+        return name
+
+    def scalar(self, value: Scalar, dtype: DType, shared: bool = True) -> str:
+        """The name of a scalar argument."""
+        for arg, known in self.scalars:
+            if shared and arg.dtype is dtype and repr(known) == repr(value):
+                return arg.name
+        arg = ScalarArg(f"c{len(self.scalars)}", dtype)
+        self.scalars.append((arg, value))
+        return arg.name
+
+    def finish(self, name: str, members: Sequence[Value], note: str) -> Lowered:
+        """Merge, symbolise and number."""
+        self._merge(self.parallel)
+        self._merge(self.folded)
+        sizes = _Symbols(self)
+        self._map(sizes.affine, sizes.size)
+        parallel, folded = sizes.axes(self.parallel), sizes.axes(self.folded)
+        place = {tuple(self.folded): tuple(folded)}
+        phases = [
+            Phase(place.get(p.axes) or tuple(sizes.axes(list(p.axes))), p.body)
+            for p in self.phases
+        ]
+        kernel = Kernel(
+            name,
+            self.kind,
+            tuple(Buffer(n, v.type.dtype, a) for v, n, a in self.buffers),
+            tuple(sizes.names),
+            tuple(arg for arg, _ in self.scalars),
+            tuple(parallel),
+            tuple(phases),
+            note,
+        )
+        return Lowered(
+            kernel,
+            tuple(v for v, _, _ in self.buffers),
+            tuple(sizes.values),
+            tuple(value for _, value in self.scalars),
+            tuple(members),
+        )
+
+    # ---- merging axes --------------------------------------------------------------------------
+
+    def _merge(self, axes: list[Axis]) -> None:
+        """Drop axes of extent 1, then join neighbours that all addresses cross alike."""
+        before = tuple(self.folded)
+        axes[:] = [a for a in axes if a.extent != 1]
+        k = len(axes) - 2
+        while k >= 0:
+            outer, inner = axes[k], axes[k + 1]
+            if self._joins(outer, inner):
+                axes[k : k + 2] = [Axis(inner.name, _product(outer.extent, inner.extent))]
+                self._map(lambda f: _without(f, outer.name), lambda s: s)
+            k -= 1
+        self.phases = [
+            replace(p, axes=tuple(self.folded)) if p.axes and p.axes == before else p
+            for p in self.phases
+        ]
+
+    def _joins(self, outer: Axis, inner: Axis) -> bool:
+        assert isinstance(inner.extent, int)
+        return all(
+            f.stride(outer.name) == _product(f.stride(inner.name), inner.extent)
+            for f in self._affines()
+        )
+
+    def _affines(self) -> Iterator[Affine]:
+        for phase in self.phases:
+            for s in phase.body:
+                if isinstance(s, Load | Store | Index):
+                    yield s.at
+                if isinstance(s, Load | Store | Inside):
+                    yield from (g.at for g in s.guards)
+
+    def _map(self, change: Callable[[Affine], Affine], size: Callable[[Size], Size]) -> None:
+        """Change every affine form, and every size outside them."""
+        self.phases = [
+            replace(p, body=tuple(_changed(s, change, size) for s in p.body)) for p in self.phases
+        ]
+
+
+def _product(a: Size, b: Size) -> int:
+    assert isinstance(a, int) and isinstance(b, int)
+    return a * b
+
+
+def _without(f: Affine, axis: str) -> Affine:
+    if any(a == axis for a, _ in f.terms):
+        return Affine(tuple(t for t in f.terms if t[0] != axis), f.const)
+    return f
+
+
+def _changed(
+    s: Statement, change: Callable[[Affine], Affine], size: Callable[[Size], Size]
+) -> Statement:
+    if isinstance(s, Load | Store):
+        return replace(
+            s,
+            at=change(s.at),
+            guards=tuple(_guard(g, change, size) for g in s.guards),
+            indirect=tuple(Indirect(i.index, size(i.stride)) for i in s.indirect),
+        )
+    if isinstance(s, Index):
+        return replace(s, at=change(s.at))
+    if isinstance(s, Inside):
+        return replace(s, guards=tuple(_guard(g, change, size) for g in s.guards))
+    return s
+
+
+def _guard(g: Guard, change: Callable[[Affine], Affine], size: Callable[[Size], Size]) -> Guard:
+    return Guard(change(g.at), size(g.lo), size(g.hi))
+
+
+class _Symbols:
+    """Names for the numbers of a kernel; equal strides of one axis share a name."""
+
+    def __init__(self, nest: Nest) -> None:
+        self.literal = nest.kind == "contract"
+        self.outermost = {axes[0].name for axes in (nest.parallel, nest.folded) if axes}
+        self.first = min(
+            (a.name for a in (*nest.parallel, *nest.folded)), key=_number, default=""
+        )
+        self.folded = {a.name for a in nest.folded}
+        self.names: list[str] = []
+        self.values: list[int] = []
+        self._known: dict[tuple[str, int], str] = {}
+
+    def axes(self, axes: list[Axis]) -> list[Axis]:
+        return [Axis(a.name, self._extent(a)) for a in axes]
+
+    def _extent(self, a: Axis) -> Size:
+        assert isinstance(a.extent, int)
+        if self.literal:
+            keep = a.name not in self.outermost
+        else:
+            keep = a.name in self.folded and a.name != self.first and a.extent <= SMALL_EXTENT
+        return a.extent if keep else self._symbol("n", a.name, a.extent)
+
+    def affine(self, f: Affine) -> Affine:
+        if self.literal:
+            return f
+        terms = tuple((a, self._stride(a, s)) for a, s in f.terms)
+        return Affine(terms, self.size(f.const))
+
+    def _stride(self, axis: str, s: Size) -> Size:
+        assert isinstance(s, int)
+        return s if s in (1, -1) else self._symbol("s", axis, s)
+
+    def size(self, s: Size) -> Size:
+        assert isinstance(s, int)
+        return s if self.literal or s in (0, 1, -1) else self._symbol("o", "", s)
+
+    def _symbol(self, prefix: str, axis: str, value: int) -> str:
+        key = (prefix + axis, value)
+        if key not in self._known:
+            self._known[key] = f"{prefix}{len(self.names)}"
+            self.names.append(self._known[key])
+            self.values.append(value)
+        return self._known[key]
+
+
+def _number(axis: str) -> int:
+    return int(axis[1:])
+
+
+# ---- from views to addresses -------------------------------------------------------------------
+
+
+def affine(form: Form, shape: Sequence[int]) -> Affine:
+    """A form over the domain's dimensions as an address over its axes."""
+    terms = tuple(
+        (f"d{k}", s) for k, (s, n) in enumerate(zip(form.strides, shape)) if s and n > 1
+    )
+    return Affine(terms, form.offset)
+
+
+def guards(view: View) -> tuple[Guard, ...]:
+    """The guards of a view that can fail somewhere in its shape."""
+    found: dict[Guard, None] = {}
+    for g in view.guards:
+        reach = [s * (n - 1) for s, n in zip(g.form.strides, view.shape)]
+        low = g.form.offset + sum(r for r in reach if r < 0)
+        high = g.form.offset + sum(r for r in reach if r > 0)
+        if low < g.lo or high >= g.hi:
+            found[Guard(affine(g.form, view.shape), g.lo, g.hi)] = None
+    return tuple(found)

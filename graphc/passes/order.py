@@ -1,0 +1,181 @@
+"""order: how each value would lie in memory, outermost dimension first.
+
+Orders start at convolutions (channels innermost) and at `contiguous`, and spread: an elementwise
+value lies as its largest operand does, movement carries the order along. Nothing here changes a
+graph; `layout` and `lower` ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphc.ir.graph import Graph, Value
+from graphc.ir.types import Shape
+from graphc.passes.view import reshape_groups
+
+
+class Orders:
+    """Memory orders of values, computed on demand and remembered."""
+
+    def __init__(self, graph: Graph) -> None:
+        pairs = zip(graph.inputs, graph.roles, strict=True)
+        self._states = frozenset(v for v, role in pairs if role == "state")
+        self._order: dict[Value, Shape] = {}
+        self._weight: dict[Value, int] = {}
+
+    def __call__(self, v: Value) -> Shape:
+        """The dimensions of `v`, outermost in memory first."""
+        if v not in self._order:
+            for u in _unknown(v, self._order):
+                self._order[u] = self._infer(u)
+                self._weight[u] = self._weigh(u)
+        return self._order[v]
+
+    def innermost(self, v: Value) -> int:
+        """The dimension whose elements are neighbours; size-1 dimensions do not count."""
+        order = self(v)
+        return next((k for k in reversed(order) if v.shape[k] > 1), order[-1] if order else 0)
+
+    def _infer(self, v: Value) -> Shape:
+        if v.op is None:
+            return identity(v)
+        rule = RULES.get(v.op.name) or KIND_RULES.get(v.op.kind)
+        return rule(self, v) if rule is not None else identity(v)
+
+    def _weigh(self, v: Value) -> int:
+        """Elements of real data behind a value; what is broadcast has no say in the order."""
+        if v.op is None:
+            return 0 if v.const is not None else v.type.numel
+        if v.op.kind == "source":
+            return 0
+        if v.op.kind in ("movement", "elementwise"):
+            heaviest = max((self._weight[a] for a in v.args), default=0)
+            return min(heaviest, v.type.numel)
+        return v.type.numel
+
+
+def identity(v: Value) -> Shape:
+    return tuple(range(len(v.shape)))
+
+
+def _unknown(v: Value, known: dict[Value, Shape]) -> list[Value]:
+    """Values to compute before `v`, arguments first."""
+    seen: set[Value] = set()
+    stack = [v]
+    while stack:
+        u = stack.pop()
+        if u not in seen and u not in known:
+            seen.add(u)
+            stack.extend(u.args)
+    return sorted(seen, key=lambda u: u.number)
+
+
+def _elementwise(orders: Orders, v: Value) -> Shape:
+    """As the heaviest operand; a state tensor of the full shape decides, since it cannot move."""
+    best, most = identity(v), -1
+    for a in v.args:
+        if a in orders._states and a.shape == v.shape:
+            return identity(v)
+        weight, order = orders._weight[a], orders(a)
+        if weight > most or (weight == most and best == identity(v)):
+            best, most = order, weight
+    return best
+
+
+def _transpose(orders: Orders, v: Value) -> Shape:
+    place = {old: new for new, old in enumerate(v.attrs["perm"])}
+    return tuple(place[k] for k in orders(v.args[0]))
+
+
+def _same(orders: Orders, v: Value) -> Shape:
+    return orders(v.args[0])
+
+
+def _contiguous(orders: Orders, v: Value) -> Shape:
+    return tuple(v.attrs.get("order", ())) or identity(v)
+
+
+def _unfold(orders: Orders, v: Value) -> Shape:
+    """The window dimension stands just outside the innermost one, unless that is its own axis."""
+    order = orders(v.args[0])
+    new = len(order)
+    if order[-1] == v.attrs["axis"]:
+        return (*order, new)
+    return (*order[:-1], new, order[-1])
+
+
+def _reshape(orders: Orders, v: Value) -> Shape:
+    """Runs of dimensions that split or merge must lie together; else the result is row-major."""
+    (a,) = v.args
+    if 0 in v.shape:
+        return identity(v)
+    order = [k for k in orders(a) if a.shape[k] > 1]
+    out: list[int] = []
+    run = {k: pair for pair in reshape_groups(a.shape, v.shape) for k in pair[0]}
+    position = 0
+    while position < len(order):
+        olds, news = run[order[position]]
+        wide = [k for k in olds if a.shape[k] > 1]
+        if order[position : position + len(wide)] != wide:
+            return identity(v)
+        out += [k for k in news if v.shape[k] > 1]
+        position += len(wide)
+    units = [k for k in range(len(v.shape)) if v.shape[k] == 1]
+    return (*units, *out)
+
+
+def _reduce(orders: Orders, v: Value) -> Shape:
+    axes = reduced_axes(v)
+    kept = [k for k in range(len(v.args[0].shape)) if k not in axes]
+    number = {k: n for n, k in enumerate(kept)}
+    return tuple(number[k] for k in orders(v.args[0]) if k in number)
+
+
+def reduced_axes(v: Value) -> Shape:
+    """The dimensions a reduce op folds away."""
+    return v.attrs["axes"] if "axes" in v.attrs else (v.attrs["axis"],)
+
+
+def folded_source(v: Value) -> tuple[Value, Shape]:
+    """What a reduce op reads, before a reshape that only merged the dimensions it folds.
+
+    max over 4 of reshape(x, [N, 4]) is max over (2, 2) of x [N, 2, 2]: no copy is needed.
+    """
+    (x,) = v.args
+    axes = reduced_axes(v)
+    if x.op is None or x.op.name != "reshape":
+        return x, axes
+    source = x.args[0]
+    folded: list[int] = []
+    for olds, news in reshape_groups(source.shape, x.shape):
+        whole = all(k in axes for k in news)
+        if not whole and (len(olds), len(news)) != (1, 1):
+            return x, axes
+        folded += olds if whole else []
+    return source, tuple(folded)
+
+
+def _conv(orders: Orders, v: Value) -> Shape:
+    """Output channels innermost; a weight gradient (its x has dimension 0 innermost) as [*K, C, O]."""
+    space = tuple(range(2, len(v.shape)))
+    if orders.innermost(v.args[0]) == 0 and v.args[0].shape[0] > 1:
+        return (*space, 0, 1)
+    return (0, *space, 1)
+
+
+RULES: dict[str, Callable[[Orders, Value], Shape]] = {
+    "transpose": _transpose,
+    "expand": _same,
+    "slice": _same,
+    "pad": _same,
+    "flip": _same,
+    "unfold": _unfold,
+    "reshape": _reshape,
+    "contiguous": _contiguous,
+    "take_along": _same,
+    "conv": _conv,
+}
+KIND_RULES: dict[str, Callable[[Orders, Value], Shape]] = {
+    "elementwise": _elementwise,
+    "reduce": _reduce,
+}

@@ -1,0 +1,121 @@
+"""Split a joint graph into a forward and a backward program: a min-cut says what to save.
+
+In: a graph whose last outputs are gradients, computed from some inputs called cotangents. Out: a
+forward graph that also returns what is saved, and a backward graph from saved values and
+cotangents to gradients. Both compute what the joint graph does, bit for bit.
+
+Elementwise and movement values may be computed again; contractions, reductions and gathers may
+not. An arg or state input costs nothing to keep, because it exists anyway, unless the forward
+writes it. The cheapest set of values (in bytes) that cuts everything the backward reads from the
+inputs is saved. Source: the min-cut partitioner of AOTAutograd (He and Yu, 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import networkx as nx
+
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Graph, Value, topological
+
+RECOMPUTABLE = frozenset({"elementwise", "movement"})
+
+
+class Split(NamedTuple):
+    """`saved[i]`, a value of the forward graph, is `backward.inputs[i]`; cotangents come after."""
+
+    forward: Graph
+    backward: Graph
+    saved: tuple[Value, ...]
+
+
+def partition(joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
+    """Split `joint`, whose last `gradients` outputs depend on `cotangents`, the last inputs."""
+    first = len(joint.outs) - gradients
+    backward = _depends_on(joint, set(cotangents))
+    written = {t for t in joint.targets if t is not None}
+    needed = _read_by(joint.outs[first:], backward)
+    saved = _cut(needed, written)
+    inputs = [v for v in joint.inputs if v not in set(cotangents)]
+    made = [v for v in saved if not v.is_input or v in written]
+    forward = Graph(
+        joint.name,
+        tuple(inputs),
+        joint.roles[: len(inputs)],
+        (*joint.outs[:first], *made),
+        (*joint.targets[:first], *(None for _ in made)),
+    )
+    roles = dict(zip(joint.inputs, joint.roles))
+    role = [roles[v] if v.is_input and v not in written else "arg" for v in saved]
+    values = [*saved, *cotangents]
+    back = _rebuild(joint.name, values, [*role, *("arg" for _ in cotangents)], joint.outs[first:])
+    return Split(forward, back, tuple(saved))
+
+
+def _depends_on(graph: Graph, roots: set[Value]) -> set[Value]:
+    """Every value computed from `roots`, and they."""
+    found = set(roots)
+    for v in graph.values():
+        if any(a in found for a in v.args):
+            found.add(v)
+    return found
+
+
+def _read_by(outs: Sequence[Value], backward: set[Value]) -> list[Value]:
+    """The forward values that backward values or `outs` themselves use; constants are free."""
+    used = [a for v in topological(outs) if v in backward for a in v.args]
+    read = [v for v in (*used, *outs) if v not in backward and v.const is None]
+    return list(dict.fromkeys(read))
+
+
+def _cut(needed: Sequence[Value], written: set[Value]) -> list[Value]:
+    """The cheapest values from which all of `needed` can be computed again, in order of making."""
+    flow = nx.DiGraph()
+    order = topological(needed)
+    for v in order:
+        free = v.is_input and v not in written
+        cost = 0 if free else max(v.type.size_bytes, 1)
+        flow.add_edge((v, "in"), (v, "out"), capacity=cost)
+        if v.is_input or not _recomputable(v):
+            flow.add_edge("source", (v, "in"))
+        for a in v.args:
+            flow.add_edge((a, "out"), (v, "in"))
+    for v in needed:
+        flow.add_edge((v, "out"), "sink")
+    if "source" not in flow or "sink" not in flow:
+        return []
+    algorithm = nx.algorithms.flow.boykov_kolmogorov
+    _, (reached, _) = nx.minimum_cut(flow, "source", "sink", flow_func=algorithm)
+    return [v for v in order if (v, "in") in reached and (v, "out") not in reached]
+
+
+def _recomputable(v: Value) -> bool:
+    return v.op is None or v.op.kind in RECOMPUTABLE or v.op.kind == "source"
+
+
+def _rebuild(name: str, inputs: Sequence[Value], roles: list[str], outs: Sequence[Value]) -> Graph:
+    """`outs` as a graph of its own over `inputs`, whatever computed those."""
+    builder = Builder()
+    new = {v: builder.input(v.name.removeprefix("%"), v.type, v.where) for v in inputs}
+    fresh = tuple(new.values())
+    for v in _between(inputs, outs):
+        with builder.at(v.where):
+            if v.op is not None:
+                new[v] = builder.emit(v.op, [new[a] for a in v.args], v.attrs, v.name)
+            elif v.const is not None:
+                new[v] = builder.constant(v.const, v.type, v.name)
+    results = tuple(new[v] for v in outs)
+    return Graph(name, fresh, tuple(roles), results, (None,) * len(results))
+
+
+def _between(inputs: Sequence[Value], outs: Sequence[Value]) -> list[Value]:
+    """What `outs` need beyond `inputs`, in order of making."""
+    stop, seen, stack = set(inputs), set[Value](), list(outs)
+    while stack:
+        v = stack.pop()
+        if v not in seen and v not in stop:
+            seen.add(v)
+            stack.extend(v.args)
+    return sorted(seen, key=lambda v: v.number)

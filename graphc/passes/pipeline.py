@@ -1,0 +1,151 @@
+"""pipeline: the order of the compiler, with the reason for each place in it.
+
+`compile_graph` runs the list; verifying, timing, dumping and bisecting are done here, never in a pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from graphc.errors import InternalError
+from graphc.ir import kernel_text, program_text, text
+from graphc.ir.graph import Graph, Value
+from graphc.ir.program import CheckSite, Program
+from graphc.ir.verify import verify
+from graphc.passes.decompose import decompose
+from graphc.passes.fuse import fuse
+from graphc.passes.layout import layout
+from graphc.passes.lower import CannotView, lower
+from graphc.passes.nest import Lowered
+from graphc.passes.order import Orders
+from graphc.passes.schedule import schedule
+from graphc.passes.simplify import simplify
+from graphc.passes.split_reduce import split_reduce
+
+
+class Stage(NamedTuple):
+    """One graph pass and the reason for its place in the list."""
+
+    name: str
+    function: Callable[[Graph], Graph]
+    why: str
+    shown: str  # the stage of the dump that this pass belongs to
+
+
+PIPELINE: tuple[Stage, ...] = (
+    Stage("simplify", simplify, "first: fewer values for every later pass", "simplify"),
+    Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can",
+          "simplify"),
+    Stage("tidy", simplify, "decompose writes pads, slices and reshapes that cancel", "simplify"),
+    Stage("layout", layout, "before fuse, which has to see the stores that layout asks for",
+          "layout"),
+    Stage("split_reduce", split_reduce, "after layout: it cuts along memory order", "layout"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What one stage of the dump shows: its text, made when asked, and how long it took."""
+
+    name: str
+    level: str  # "graph", "kernel" or "program"
+    why: str
+    wall_ms: float
+    text: Callable[[], str]
+    graph: Graph | None = None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program and the record of how it came about."""
+
+    program: Program
+    kernels: tuple[Lowered, ...]
+    stages: tuple[StageRecord, ...]
+
+
+Watch = Callable[[Stage, Graph], None]
+
+
+def run_passes(graph: Graph, stages: Sequence[Stage], watch: Watch | None = None) -> Graph:
+    """Apply `stages` in order, verifying after each."""
+    for stage in stages:
+        graph = stage.function(graph)
+        verify(graph, stage.name)
+        if watch is not None:
+            watch(stage, graph)
+    return graph
+
+
+def compile_graph(graph: Graph, stages: Sequence[Stage] = PIPELINE) -> Compiled:
+    """The program of a traced graph (derivatives and updates already in it)."""
+    records = [_graph_record("autodiff", graph, "the whole step as traced", 0.0)]
+    spent: dict[str, float] = {}
+    for stage in stages:
+        start = time.perf_counter()
+        graph = run_passes(graph, [stage])
+        spent[stage.shown] = spent.get(stage.shown, 0.0) + time.perf_counter() - start
+        if records[-1].name == stage.shown:
+            records.pop()
+        records.append(_graph_record(stage.shown, graph, stage.why, 1e3 * spent[stage.shown]))
+    start = time.perf_counter()
+    graph, lowered, checks = lower_graph(graph)
+    fused = time.perf_counter()
+    program = schedule(graph, lowered, checks)
+    done = time.perf_counter()
+    records.append(
+        StageRecord("fuse", "kernel", "values grouped into loop nests", 1e3 * (fused - start),
+                    lambda: "\n\n".join(kernel_text.show(k.kernel) for k in lowered))
+    )  # fmt: skip
+    records.append(
+        StageRecord("memory", "program", "launches in order, buffers placed", 1e3 * (done - fused),
+                    lambda: program_text.show(program))
+    )  # fmt: skip
+    return Compiled(program, tuple(lowered), tuple(records))
+
+
+def _graph_record(name: str, graph: Graph, why: str, wall_ms: float) -> StageRecord:
+    return StageRecord(name, "graph", why, wall_ms, lambda: text.show(graph), graph)
+
+
+MAX_ROUNDS = 32
+
+
+def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
+    """Fuse and lower; where a value cannot be addressed, store it and fuse again."""
+    for _ in range(MAX_ROUNDS):
+        fusion, orders = fuse(graph), Orders(graph)
+        kernels: list[Lowered] = []
+        checks: list[CheckSite] = []
+        missing: dict[Value, set[Value]] = {}
+        for group in fusion.groups:
+            try:
+                kernels.append(lower(group, fusion.realised, orders, checks))
+            except CannotView as e:
+                missing.setdefault(e.reader, set()).add(e.value)
+        if not missing:
+            return graph, kernels, checks
+        graph = store_operands(graph, missing)
+    raise InternalError(f"values of {graph.name} cannot be laid out for their readers")
+
+
+def store_operands(graph: Graph, missing: dict[Value, set[Value]]) -> Graph:
+    """Put `contiguous` between each reader and the operands it needs in memory."""
+    new: dict[Value, Value] = {}
+    for v in graph.values():
+        if v.op is None:
+            new[v] = v
+            continue
+        with v.builder.at(v.where):
+            args = [new[a] for a in v.args]
+            if v in missing:
+                args = [
+                    b.builder.apply("contiguous", b) if a in missing[v] else b
+                    for a, b in zip(v.args, args, strict=True)
+                ]
+            same = all(a is b for a, b in zip(args, v.args, strict=True))
+            new[v] = v if same else v.builder.emit(v.op, args, v.attrs)
+    return graph.with_outs(new[v] for v in graph.outs)

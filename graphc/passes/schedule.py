@@ -1,0 +1,238 @@
+"""schedule: kernels in an order, buffers in slots: the Program.
+
+Input: the lowered kernels of a graph. Output: a Program that touches state only behind its commit
+point. Besides data dependencies the order obeys two kinds of extra edges:
+  - whoever reads a state tensor runs before the kernel that overwrites it in place;
+  - whoever checks an index runs before any kernel that writes state.
+Where such an edge would close a cycle, or a kernel reads other elements of the state than it writes,
+the new value is computed in the arena and copied over the state at the end.
+
+Among ready kernels the one whose values were traced first goes first; an optimizer kernel goes as
+soon as its gradient exists, so that gradients do not pile up.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from graphc.ir.graph import Graph, Value
+from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
+from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
+from graphc.passes.memory import Request, place_barriers, plan_offsets
+from graphc.passes.nest import Lowered
+
+OPTIMIZER = "opt"
+
+
+def schedule(graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite]) -> Program:
+    """Order `kernels`, give every buffer a slot, and mark barriers and the commit point."""
+    return _Scheduler(graph, [k for k in kernels if _writes_something(k)], checks).run()
+
+
+def _writes_something(k: Lowered) -> bool:
+    return any(v.type.numel for v in k.writes)
+
+
+class _Scheduler:
+    def __init__(
+        self, graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite]
+    ) -> None:
+        self.graph = graph
+        self.kernels = list(kernels)
+        self.checks = tuple(checks)
+        self.maker = {v: k for k, kernel in enumerate(self.kernels) for v in kernel.writes}
+        self.readers: dict[Value, list[int]] = {}
+        for k, kernel in enumerate(self.kernels):
+            for v in kernel.reads:
+                self.readers.setdefault(v, []).append(k)
+        self.after: list[set[int]] = [set() for _ in self.kernels]  # who waits for k
+        for v, maker in self.maker.items():
+            self.after[maker].update(self.readers.get(v, ()))
+        self.target: dict[Value, Value] = {}  # outputs that overwrite a state input in place
+
+    def run(self) -> Program:
+        self._alias_states()
+        order = self._order()
+        ordered = [self.kernels[k] for k in order]
+        copies = self._copies()
+        slots, total, bound = self._slots([*ordered, *copies])
+        launches = [self._launch(k, slots) for k in (*ordered, *copies)]
+        by_name = {s.name: s for s in slots.values()}
+        commit = next(
+            (n for n, k in enumerate((*ordered, *copies)) if self._writes_state(k, slots)),
+            len(launches),
+        )
+        return Program(
+            self.graph.name,
+            tuple(by_name.values()),
+            place_barriers(launches, by_name),
+            commit,
+            tuple(slots[v].name for v, t in self._pairs() if t is None),
+            total,
+            bound,
+            self.checks,
+        )
+
+    def _pairs(self) -> Iterable[tuple[Value, Value | None]]:
+        return zip(self.graph.outs, self.graph.targets, strict=True)
+
+    # ---- state ---------------------------------------------------------------------------------
+
+    def _alias_states(self) -> None:
+        """Let each new state overwrite the old one in place where the order allows it."""
+        checkers = {k for k, kernel in enumerate(self.kernels) if _checks(kernel)}
+        for out, state in self._pairs():
+            if state is None or out not in self.maker:
+                continue
+            maker = self.maker[out]
+            before = checkers | set(self.readers.get(state, ())) - {maker}
+            in_place = _reads_in_place(self.kernels[maker], state, out)
+            if in_place and maker not in before and not self._reaches(maker, before):
+                for k in before:
+                    self.after[k].add(maker)
+                self.target[out] = state
+
+    def _reaches(self, start: int, goals: set[int]) -> bool:
+        seen, stack = {start}, [start]
+        while stack:
+            for k in self.after[stack.pop()]:
+                if k in goals:
+                    return True
+                if k not in seen:
+                    seen.add(k)
+                    stack.append(k)
+        return False
+
+    def _copies(self) -> list[Lowered]:
+        """Kernels that move a new state from the arena over the old one."""
+        pairs = [(o, t) for o, t in self._pairs() if t is not None and o not in self.target]
+        return [copy_kernel(out, state) for out, state in pairs if out.type.numel]
+
+    def _writes_state(self, k: Lowered, slots: dict[Value, Slot]) -> bool:
+        return any(slots[v].space == "state" for v in k.writes)
+
+    # ---- order ---------------------------------------------------------------------------------
+
+    def _order(self) -> list[int]:
+        waits = [0] * len(self.kernels)
+        for followers in self.after:
+            for k in followers:
+                waits[k] += 1
+        rank = [self._own_rank(kernel) for kernel in self.kernels]
+        ready = [(rank[k] or 0.0, k) for k, n in enumerate(waits) if n == 0]
+        heapq.heapify(ready)
+        order: list[int] = []
+        while ready:
+            now, k = heapq.heappop(ready)
+            order.append(k)
+            for f in sorted(self.after[k]):
+                waits[f] -= 1
+                if waits[f] == 0:
+                    own = rank[f]
+                    heapq.heappush(ready, (now + 0.5 if own is None else own, f))
+        assert len(order) == len(self.kernels), "kernels wait for each other"
+        return order
+
+    def _own_rank(self, kernel: Lowered) -> float | None:
+        """When the kernel's first value was traced; None for an optimizer kernel."""
+        numbers = [v.number for v in kernel.members if v.where.phase != OPTIMIZER]
+        return float(min(numbers)) if numbers else None
+
+    # ---- slots ---------------------------------------------------------------------------------
+
+    def _slots(self, kernels: Sequence[Lowered]) -> tuple[dict[Value, Slot], int, int]:
+        lives = _lifetimes(kernels)
+        fixed = self._fixed_places()
+        arena = [v for v in lives if v not in fixed]
+        plan = plan_offsets([Request(v.type.size_bytes, *lives[v]) for v in arena])
+        places = {**fixed, **{v: ("arena", o) for v, o in zip(arena, plan.offsets, strict=True)}}
+        last = len(kernels) - 1
+        slots = {}
+        for v, (space, index) in places.items():
+            first, final = lives.get(v, (0, last))
+            slots[v] = Slot(v.name[1:], v.type, space, index, first, final, str(v.where))
+        return slots, plan.total, plan.bound
+
+    def _fixed_places(self) -> dict[Value, tuple[Space, int]]:
+        """Inputs, returned tensors and states that are overwritten in place."""
+        places: dict[Value, tuple[Space, int]] = {}
+        counts: dict[str, int] = {"arg": 0, "state": 0, "scalar": 0}
+        for v, role in zip(self.graph.inputs, self.graph.roles, strict=True):
+            space: Space = "arg" if role == "arg" else "state" if role == "state" else "scalar"
+            places[v] = (space, counts[space])
+            counts[space] += 1
+        returned = [v for v, t in self._pairs() if t is None]
+        places |= {v: ("out", n) for n, v in enumerate(returned)}
+        places |= {v: places[state] for v, state in self.target.items()}
+        return places
+
+    def _launch(self, k: Lowered, slots: dict[Value, Slot]) -> Launch:
+        kernel = self._with_aliases(k)
+        return Launch(kernel, tuple(slots[v].name for v in k.buffers), k.sizes, k.scalars)
+
+    def _with_aliases(self, k: Lowered) -> Kernel:
+        """Say which buffers of the kernel are the same memory."""
+        names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
+        alias = {
+            names[out]: names[state]
+            for out, state in self.target.items()
+            if out in names and state in names
+        }
+        if not alias:
+            return k.kernel
+        buffers = tuple(replace(b, alias=alias.get(b.name, "")) for b in k.kernel.buffers)
+        return replace(k.kernel, buffers=buffers)
+
+
+def _lifetimes(kernels: Sequence[Lowered]) -> dict[Value, tuple[int, int]]:
+    lives: dict[Value, tuple[int, int]] = {}
+    for n, k in enumerate(kernels):
+        for v in k.buffers:
+            lives[v] = (lives[v][0] if v in lives else n, n)
+    return lives
+
+
+def _checks(k: Lowered) -> bool:
+    return any(isinstance(s, Apply) and s.op == "check_index" for s in k.kernel.statements())
+
+
+def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
+    """Whether the kernel reads of `state` only the element that it writes of `out`, first."""
+    names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
+    if state not in names:
+        return True
+    stores = [s for s in k.kernel.statements() if isinstance(s, Store) and s.buffer == names[out]]
+    loads = [s for s in k.kernel.statements() if isinstance(s, Load) and s.buffer == names[state]]
+    phases = {
+        n
+        for n, p in enumerate(k.kernel.phases)
+        for s in p.body
+        if s in stores or s in loads
+    }
+    touches: list[Store | Load] = [*stores, *loads]
+    same = all(s.at == stores[0].at and not s.guards and not s.indirect for s in touches)
+    return same and len(stores) == 1 and len(phases) == 1
+
+
+def copy_kernel(source: Value, target: Value) -> Lowered:
+    """target[i] = source[i]"""
+    dtype = source.type.dtype
+    at = Affine((("d0", 1),))
+    where = str(source.where)
+    kernel = Kernel(
+        "copy",
+        "map",
+        (Buffer("b0", dtype, "r"), Buffer("b1", dtype, "w")),
+        ("n0",),
+        (),
+        (Axis("d0", "n0"),),
+        (
+            Phase(
+                (),
+                (Load("%0", dtype, "b0", at, where=where), Store("b1", "%0", at, where=where)),
+            ),
+        ),
+    )
+    return Lowered(kernel, (source, target), (source.type.numel,), (), ())
