@@ -1,0 +1,71 @@
+"""The split computes what the joint graph does, saves little, and never saves what is free."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphc.ir import sugar as P
+from graphc.ir import types as T
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Graph, Value, Where
+from graphc.ir.interpret import interpret
+from graphc.ir.types import TensorType
+from graphc.ir.verify import verify
+from graphc.passes.autodiff import gradients
+from graphc.passes.partition import partition
+
+N = TensorType(T.f32, (8, 8))
+
+
+def joint(write_state: bool = False) -> tuple[Graph, Value]:
+    """y = tanh(x @ w) * exp(x @ w) + w; gradients of x and w; optionally w <- 2 w."""
+    b = Builder()
+    x, w, g = (b.input(n, N, Where()) for n in "xwg")
+    z = P.apply("dot", x, w, batch=(), contract=((1, 0),))
+    y = P.apply("tanh", z) * P.apply("exp", z) + w
+    dx, dw = gradients([y], [g], [x, w])
+    assert dx is not None and dw is not None
+    outs: tuple[Value, ...] = (y, w * 2.0, dx, dw) if write_state else (y, dx, dw)
+    targets = (None, w, None, None) if write_state else (None, None, None)
+    return Graph("f", (x, w, g), ("arg", "state", "arg"), outs, targets), g
+
+
+def arrays() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((8, 8), np.float32) for _ in range(3)]
+
+
+def check(graph: Graph, g: Value) -> list[str]:
+    split = partition(graph, 2, [g])
+    verify(split.forward)
+    verify(split.backward)
+    x, w, seed = arrays()
+    wanted = interpret(graph, x, w, seed)
+    got = interpret(split.forward, x, w)
+    primal = len(graph.outs) - 2
+    made = dict(zip(split.forward.outs[primal:], got[primal:]))
+    known = dict(zip(split.forward.inputs, (x, w)))
+    back = interpret(split.backward, *(made.get(v, known.get(v)) for v in split.saved), seed)
+    for a, b in zip(wanted, [*got[:primal], *back], strict=True):
+        assert np.array_equal(a, b)
+    return [v.op.name if v.op else v.name for v in split.saved]
+
+
+def test_saves_the_product_and_computes_its_maps_again() -> None:
+    assert sorted(check(*joint())) == ["%w", "%x", "dot"]
+
+
+def test_a_state_that_the_forward_writes_is_saved_as_it_was() -> None:
+    graph, g = joint(write_state=True)
+    assert sorted(check(graph, g)) == ["%w", "%x", "dot"]
+    split = partition(graph, 2, [g])
+    roles = dict(zip((v.name for v in split.saved), split.backward.roles))
+    assert roles["%w"] == "arg" and split.forward.outs[-1] in split.forward.inputs or roles["%w"] == "arg"
+
+
+def test_gradients_that_need_nothing_save_nothing() -> None:
+    b = Builder()
+    x, g = b.input("x", N, Where()), b.input("g", N, Where())
+    graph = Graph("f", (x, g), ("arg", "arg"), (x + x, g + g), (None, None))
+    split = partition(graph, 1, [g])
+    assert split.saved == () and len(split.backward.inputs) == 1

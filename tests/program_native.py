@@ -1,0 +1,42 @@
+"""Run a Program natively on NumPy arrays, without the frontend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from graphc.codegen_cpu.library import KernelLibrary
+from graphc.codegen_cpu.target import Target
+from graphc.ir.graph import Graph
+from graphc.ir.program import Program
+from graphc.ir.types import Array
+from graphc.runtime.executor import Engine, Executable
+
+
+@lru_cache(maxsize=1)
+def session() -> tuple[KernelLibrary, Engine]:
+    library = KernelLibrary(Target.host())
+    return library, Engine(library.walker())
+
+
+def run_native(program: Program, graph: Graph, inputs: Sequence[Array]) -> list[Array]:
+    """The outputs of `graph` by compiled code; states are copied first."""
+    library, engine = session()
+    functions = library.functions([launch.kernel for launch in program.launches])
+    executable = Executable(program, functions, engine, code=library)
+    by_role: dict[str, list[Array]] = {"arg": [], "state": [], "scalar": []}
+    for array, role in zip(inputs, graph.roles, strict=True):
+        by_role[role].append(np.array(array, order="C"))
+    pairs = list(zip(graph.outs, graph.targets, strict=True))
+    outs = [np.zeros(v.shape, v.type.dtype.numpy) for v, t in pairs if t is None]
+    executable.bind_state([a.ctypes.data for a in by_role["state"]])
+    executable.run(
+        [a.ctypes.data for a in by_role["arg"]],
+        [a.ctypes.data for a in outs],
+        [a.item() for a in by_role["scalar"]],
+    )
+    states = [v for v, role in zip(graph.inputs, graph.roles, strict=True) if role == "state"]
+    fresh = iter(outs)
+    return [next(fresh) if t is None else by_role["state"][states.index(t)] for _, t in pairs]
