@@ -138,6 +138,14 @@ class DeviceUnavailable(GraphcError, RuntimeError):
     fix = 'use device="cpu"'
 
 
+class NotAvailable(GraphcError, AttributeError):
+    """Something that this build, device or mode does not produce."""
+
+    code = "GC009"
+    why = "it does not exist for this device or mode"
+    fix = "see the message"
+
+
 # ---- GC1: tracing ------------------------------------------------------------------------------
 
 
@@ -236,5 +244,4 @@ class InternalError(GraphcError, RuntimeError):
 
 def all_errors() -> dict[str, type[GraphcError]]:
     """Every coded error class by its code."""
-    classes = [GraphcError, *GraphcError.__subclasses__()]
-    return {c.code: c for c in classes if c is not GraphcError}
+    return {c.code: c for c in GraphcError.__subclasses__()}

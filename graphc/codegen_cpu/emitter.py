@@ -77,6 +77,7 @@ class Emitter:
         self.lines: list[str] = []
         self.declarations: set[str] = set()
         self.label = "entry"  # the block being filled, for phi nodes
+        self.active = ""  # <lanes x i1> of the lanes that may report errors; "" for all
         self._names = 0
 
     def fresh(self, hint: str = "v") -> str:
@@ -133,7 +134,6 @@ class Emitter:
         self.lines[phi_at] = f"  {index} = phi i64 {incoming}"
         self.block(done)
 
-
     def carried_loop(
         self,
         start: str,
@@ -167,6 +167,37 @@ class Emitter:
             self.lines[phi_at + k] = f"  {name} = phi {t} {incoming}"
         self.block(done)
         return names
+
+    def repeat_while(
+        self,
+        carried: list[tuple[Vec, str]],
+        test: Callable[[list[str]], str],
+        body: Callable[[list[str]], list[str]],
+    ) -> list[str]:
+        """A loop that runs while the i1 `test(values)` holds; the final values."""
+        head, inside, done = (self.fresh(f"while.{part}") for part in ("head", "body", "done"))
+        names, before = [f"%{self.fresh('w')}" for _ in carried], self.label
+        self.do(f"br label %{head}")
+        self.block(head)
+        phi_at = len(self.lines)
+        self.lines += [""] * len(carried)
+        again = test(names)
+        self.do(f"br i1 {again}, label %{inside}, label %{done}")
+        self.block(inside)
+        nexts = body(names)
+        self.do(f"br label %{head}")
+        for k, ((t, first), name, later) in enumerate(zip(carried, names, nexts, strict=True)):
+            incoming = f"[ {first}, %{before} ], [ {later}, %{self.label} ]"
+            self.lines[phi_at + k] = f"  {name} = phi {t} {incoming}"
+        self.block(done)
+        return names
+
+    def any_lane(self, mask: str, lanes: int) -> str:
+        """i1: whether the mask of `lanes` lanes has a true lane."""
+        if lanes == 1:
+            return mask
+        bits = self.value(f"bitcast <{lanes} x i1> {mask} to i{lanes}")
+        return self.value(f"icmp ne i{lanes} {bits}, 0")
 
     def function(self, name: str) -> str:
         """The finished function text (kernel ABI), without declarations."""

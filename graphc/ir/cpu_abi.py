@@ -32,7 +32,10 @@ JOB = {
 JOB_CELLS = len(JOB)
 
 # The block that a pool's threads share, then a line for each thread, thread 0 first.
-POOL = {"generation": 0, "job": 16, "threads": 32, "spins": 33, "wait": 34, "post": 35, "yield": 36}
+POOL = {
+    "generation": 0, "job": 16,
+    "threads": 32, "spins": 33, "yields": 34, "wait": 35, "post": 36, "yield": 37,
+}  # fmt: skip
 FIRST_THREAD_LINE = 3
 # Cells of a thread's line, after its flags of up to 8 barrier rounds (256 threads).
 THREAD = {"epoch": 8, "asleep": 9, "semaphore": 10}

@@ -167,9 +167,7 @@ def unfold_type(x: TensorType, *, axis: int, size: int, step: int, dilation: int
     return TensorType(x.dtype, (*x.shape[:axis], count, *x.shape[axis + 1 :], size))
 
 
-def fold_type(
-    x: TensorType, *, axis: int, length: int, step: int, dilation: int
-) -> TensorType:
+def fold_type(x: TensorType, *, axis: int, length: int, step: int, dilation: int) -> TensorType:
     shape = x.shape[:-1]
     return TensorType(x.dtype, (*shape[:axis], length, *shape[axis + 1 :]))
 
@@ -235,9 +233,7 @@ def gather_type(x: TensorType, index: TensorType, *, axis: int) -> TensorType:
     return TensorType(x.dtype, (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
-def scatter_add_type(
-    x: TensorType, index: TensorType, *, axis: int, length: int
-) -> TensorType:
+def scatter_add_type(x: TensorType, index: TensorType, *, axis: int, length: int) -> TensorType:
     """The adjoint of gather: index.shape in place of `axis` sums into `length` rows of zeros."""
     rank = len(index.shape)
     if x.shape[axis : axis + rank] != index.shape:
@@ -256,9 +252,7 @@ def take_along_type(x: TensorType, index: TensorType, *, axis: int) -> TensorTyp
     return TensorType(x.dtype, index.shape)
 
 
-def put_along_type(
-    x: TensorType, index: TensorType, *, axis: int, shape: Shape
-) -> TensorType:
+def put_along_type(x: TensorType, index: TensorType, *, axis: int, shape: Shape) -> TensorType:
     """The adjoint of take_along: x sums into zeros of `shape`."""
     if x.shape != index.shape:
         raise ShapeMismatch(f"put_along of {x} by {index}")

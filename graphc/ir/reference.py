@@ -96,7 +96,9 @@ def check_index(x: Array, *, bound: int, what: str) -> Array:
     """x itself, after checking 0 <= x < bound for every element."""
     bad = (x < 0) | (x >= bound)
     if bad.any():
-        raise IndexOutOfRange(f"{what}: index {int(x[bad].ravel()[0])} is out of range [0, {bound})")
+        raise IndexOutOfRange(
+            f"{what}: index {int(x[bad].ravel()[0])} is out of range [0, {bound})"
+        )
     return x
 
 
@@ -135,10 +137,11 @@ def shift_left(x: Array, y: Array) -> Array:
 
 
 def shift_right(x: Array, y: Array) -> Array:
-    """Arithmetic shift; by the width or more, or a negative count, the sign fills."""
+    """Arithmetic shift; by the width or more, or a negative count, the sign fills (0 for u8)."""
     width = 8 * x.dtype.itemsize
     inside = (y >= 0) & (y < width)
-    return np.right_shift(x, np.where(inside, y, width - 1)).astype(x.dtype)
+    shifted = np.right_shift(x, np.where(inside, y, width - 1)).astype(x.dtype)
+    return np.where(inside, shifted, 0).astype(x.dtype) if x.dtype.kind == "u" else shifted
 
 
 # erf and erfc after Cody, "Rational Chebyshev approximation for the error function", 1969, are not

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS, Op
-from graphc.ir.types import Scalar
+from graphc.ir.types import Scalar, TensorType, bool_
 
 Visit = Callable[[Value], Value]
 
@@ -68,8 +68,16 @@ class Pattern:
         """The value this pattern describes, holes filled from `found`."""
         if self.op is None:
             return found[self.name]
-        args = [p.build(found, like) if isinstance(p, Pattern) else p for p in self.args]
+        args = [_build_argument(p, found, like) for p in self.args]
         return like.builder.emit(self.op, args, self.attrs)
+
+
+def _build_argument(p: Pattern | Scalar, found: Mapping[str, Value], like: Value) -> Value | Scalar:
+    if isinstance(p, Pattern):
+        return p.build(found, like)
+    if isinstance(p, bool):
+        return like.builder.constant(p, TensorType(bool_, like.shape))
+    return p
 
 
 def _match_argument(p: Pattern | Scalar, v: Value, found: dict[str, Value]) -> bool:

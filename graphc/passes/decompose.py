@@ -1,9 +1,9 @@
 """decompose: ops without a kernel of their own, written over the others.
 
-  concat          nested where over padded operands: one kernel, no copies
-  fold            windows that do not overlap are a reshape; else the sum of the shifted taps
-  conv, dilated   an input dilation of s is s dense convolutions per dimension, interleaved, so no
-                  multiplication by an inserted zero is ever made
+concat          nested where over padded operands: one kernel, no copies
+fold            windows that do not overlap are a reshape; else the sum of the shifted taps
+conv, dilated   an input dilation of s is s dense convolutions per dimension, interleaved, so no
+                multiplication by an inserted zero is ever made
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ def _fold_apart(a: Value, axis: int, length: int) -> Value:
     return P.pad(joined, (0,) * (rank - 1), rest)
 
 
-def _tap(
-    a: Value, k: int, axis: int, step: int, place: tuple[int, int], wide: int
-) -> Value:
+def _tap(a: Value, k: int, axis: int, step: int, place: tuple[int, int], wide: int) -> Value:
     """Tap k of every window, at its places in a grid [.., wide, step, ..] of the output."""
     first, phase = place
     rank = len(a.shape)
@@ -143,7 +141,9 @@ def _spread(x: Value, axis: int, d: int) -> Value:
     grid = P.reshape(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
     high = tuple(d - 1 if k == axis + 1 else 0 for k in range(rank + 1))
     wide = P.pad(grid, (0,) * (rank + 1), high)
-    return _cut(P.reshape(wide, (*x.shape[:axis], n * d, *x.shape[axis + 1 :])), axis, (n - 1) * d + 1)
+    return _cut(
+        P.reshape(wide, (*x.shape[:axis], n * d, *x.shape[axis + 1 :])), axis, (n - 1) * d + 1
+    )
 
 
 def _phase_conv(v: Value, phase: Shape) -> Value:
@@ -160,7 +160,9 @@ def _phase_conv(v: Value, phase: Shape) -> Value:
         count = -(-(v.shape[2 + k] - r) // s)
         taps = [t for t in range(w.shape[2 + k]) if (r + t * d - lo) % s == 0]
         if not taps or count <= 0:
-            quiet = tuple(-(-(n - q) // e) for n, q, e in zip(v.shape[2:], phase, v.attrs["lhs_dilation"]))
+            quiet = tuple(
+                -(-(n - q) // e) for n, q, e in zip(v.shape[2:], phase, v.attrs["lhs_dilation"])
+            )
             return P.zeros(v, TensorType(v.type.dtype, (*v.shape[:2], *quiet)))
         m = s // gcd(s, d)
         gap = m * d // s
@@ -181,7 +183,9 @@ def _phase_conv(v: Value, phase: Shape) -> Value:
     return v.builder.emit(OPS["conv"], (cut, sub), attrs)
 
 
-def _pad_or_cut(x: Value, padding: list[tuple[int, int]]) -> tuple[tuple[tuple[int, int], ...], Value]:
+def _pad_or_cut(
+    x: Value, padding: list[tuple[int, int]]
+) -> tuple[tuple[tuple[int, int], ...], Value]:
     """Negative padding is a slice."""
     start = (0, 0, *(max(-a, 0) for a, _ in padding))
     stop = (*x.shape[:2], *(n - max(-b, 0) for n, (_, b) in zip(x.shape[2:], padding)))

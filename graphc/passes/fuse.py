@@ -33,7 +33,25 @@ Chain = tuple[Value, ...]  # movement ops from the inside out
 MAX_MEMBERS = 64
 SMALL_DOMAIN = 1 << 14  # a domain this small may fold its outer dimensions and be read again
 EXPENSIVE = frozenset(
-    "exp expm1 log log1p sin cos tanh sigmoid erf erfc pow rsqrt sqrt div rem fmod floordiv".split()
+    [
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sin",
+        "cos",
+        "tanh",
+        "sigmoid",
+        "erf",
+        "erfc",
+        "pow",
+        "rsqrt",
+        "sqrt",
+        "div",
+        "rem",
+        "fmod",
+        "floordiv",
+    ]
 )
 SCATTERS = frozenset({"scatter_add", "put_along"})
 
@@ -353,7 +371,9 @@ class _Fuser:
                 base, chain = self._resolve(a)
                 if self.of.get(base) is not h:
                     continue
-                if v.op.kind == "contract" or self._read_form(base, chain, h, level) != h.place(base):
+                if v.op.kind == "contract" or self._read_form(base, chain, h, level) != h.place(
+                    base
+                ):
                     return False
         return True
 
@@ -441,9 +461,9 @@ class _Realiser:
 
     def _in_own_kernel(self, v: Value, group: Group) -> bool:
         """Whether v's own group has other reasons to exist."""
-        return any(
-            u is not v and u in self.realised for u in group.members
-        ) or any(v in u.args for u in group.members)
+        return any(u is not v and u in self.realised for u in group.members) or any(
+            v in u.args for u in group.members
+        )
 
     def _is_operand(self, v: Value) -> bool:
         """Contractions and gathers read memory, not expressions."""
@@ -470,7 +490,9 @@ class _Realiser:
             seen.add(u)
             if u.is_input or (u in self.realised and u is not v):
                 leaves[u] = None
-            elif u.op is None or u.op.kind in ("source", "movement") and u.op.name != "contiguous":
+            elif u.op is None or (
+                u.op.kind in ("source", "movement") and u.op.name != "contiguous"
+            ):
                 stack.extend(u.args)
                 heavy += 3 if u.op is not None and u.op.name == "random_bits" else 0
             elif u.op.kind == "elementwise":

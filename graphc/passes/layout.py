@@ -5,8 +5,8 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
     no borders: x => contiguous(pad(x)) made once, as wide as its widest reader needs, and every
     reader of x reads the inside of it. The kernel that computes x writes the halo as it goes;
   - every convolution weight is packed [*K, C, O], output channels innermost (gradients of weights
-    read activations that already lie so);
-  - every output is stored row-major in a buffer of its own, as the caller expects it.
+    read activations that already lie so).
+`settle_outputs` then gives every output a row-major buffer of its own, as the caller expects it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Widths = tuple[list[int], list[int]]
 
 
 def layout(graph: Graph) -> Graph:
-    """Pad and pack convolution operands, then settle the outputs."""
-    return settle_outputs(_Layout(graph).run())
+    """Pad and pack convolution operands."""
+    return _Layout(graph).run()
 
 
 class _Layout:

@@ -43,6 +43,7 @@ Attrs = tuple[tuple[str, object], ...]
 Step = tuple[str, Attrs, Value | None]  # a movement op, its attributes, and whose it is
 Chain = tuple[Step, ...]  # from the value outwards to the domain
 LITERALS = (0, 1, -1)
+DIVISIONS = frozenset({"floordiv", "rem", "fmod"})
 
 
 class CannotView(Exception):
@@ -227,7 +228,9 @@ class _Lowering:
         fill = Axis(f"d{len(self.domain)}", v.shape[axis])
         at = affine(rows, self.domain)
         blank = replace(at, terms=(*at.terms, (fill.name, strides[axis])))
-        self.nest.phases.append(Phase((fill,), (zero, Store(buffer, zero.name, blank, where=where))))
+        self.nest.phases.append(
+            Phase((fill,), (zero, Store(buffer, zero.name, blank, where=where)))
+        )
         chain: Chain = ()
         if v.op is not None and v.op.name == "scatter_add":
             chain = (step("reshape", shape=self._only(self.reduced)), step("expand", shape=x.shape))
@@ -385,16 +388,18 @@ class _Lowering:
         assert v.op is not None
         args = [self.emit(a, chain) for a in v.args]
         if v.op.name == "check_index":
-            args += self._check_arguments(v)
+            bound = self.nest.scalar(v.attrs["bound"], i64)
+            args += [bound, self._site(v.attrs["what"], v)]
+        elif v.op.name in DIVISIONS and not v.type.dtype.is_floating_point:
+            args.append(self._site(v.op.name, v))
         return self._apply(v.op.name, v.type.dtype, tuple(args), str(v.where))
 
-    def _check_arguments(self, v: Value) -> list[str]:
-        site = CheckSite(v.attrs["what"], (v.where.file, v.where.line, v.where.scope))
+    def _site(self, what: str, v: Value) -> str:
+        """The number under which a failed check of `v` reports itself."""
+        site = CheckSite(what, (v.where.file, v.where.line, v.where.scope))
         if site not in self.checks:
             self.checks.append(site)
-        number = self.checks.index(site)
-        bound = self.nest.scalar(v.attrs["bound"], i64)
-        return [bound, self.nest.scalar(number, i64, shared=False)]
+        return self.nest.scalar(self.checks.index(site), i64, shared=False)
 
     def _movement(self, v: Value, chain: Chain) -> str:
         assert v.op is not None
@@ -439,9 +444,7 @@ class _Lowering:
             number = tuple(int(k == v.attrs["axis"]) for k in range(len(v.shape)))
         view = walk(View(v.shape, Form(number)), chain)
         at = affine(view.address, view.shape)
-        name = self._once(
-            ("index", at), self._folds(view), lambda n: Index(n, i64, at, where)
-        )
+        name = self._once(("index", at), self._folds(view), lambda n: Index(n, i64, at, where))
         if v.op.name == "iota":
             return self._cast(name, i64, v.type.dtype)
         ones = step("reshape", shape=(1,) * len(self.domain))

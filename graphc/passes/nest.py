@@ -99,8 +99,7 @@ class Nest:
         parallel, folded = sizes.axes(self.parallel), sizes.axes(self.folded)
         place = {tuple(self.folded): tuple(folded)}
         phases = [
-            Phase(place.get(p.axes) or tuple(sizes.axes(list(p.axes))), p.body)
-            for p in self.phases
+            Phase(place.get(p.axes) or tuple(sizes.axes(list(p.axes))), p.body) for p in self.phases
         ]
         kernel = Kernel(
             name,
@@ -198,9 +197,7 @@ class _Symbols:
     def __init__(self, nest: Nest) -> None:
         self.literal = nest.kind == "contract"
         self.outermost = {axes[0].name for axes in (nest.parallel, nest.folded) if axes}
-        self.first = min(
-            (a.name for a in (*nest.parallel, *nest.folded)), key=_number, default=""
-        )
+        self.first = min((a.name for a in (*nest.parallel, *nest.folded)), key=_number, default="")
         self.folded = {a.name for a in nest.folded}
         self.names: list[str] = []
         self.values: list[int] = []
@@ -249,9 +246,7 @@ def _number(axis: str) -> int:
 
 def affine(form: Form, shape: Sequence[int]) -> Affine:
     """A form over the domain's dimensions as an address over its axes."""
-    terms = tuple(
-        (f"d{k}", s) for k, (s, n) in enumerate(zip(form.strides, shape)) if s and n > 1
-    )
+    terms = tuple((f"d{k}", s) for k, (s, n) in enumerate(zip(form.strides, shape)) if s and n > 1)
     return Affine(terms, form.offset)
 
 

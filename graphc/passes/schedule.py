@@ -21,6 +21,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
 from graphc.passes.memory import Request, place_barriers, plan_offsets
+from graphc.passes.lower import DIVISIONS
 from graphc.passes.nest import Lowered
 
 OPTIMIZER = "opt"
@@ -195,7 +196,12 @@ def _lifetimes(kernels: Sequence[Lowered]) -> dict[Value, tuple[int, int]]:
 
 
 def _checks(k: Lowered) -> bool:
-    return any(isinstance(s, Apply) and s.op == "check_index" for s in k.kernel.statements())
+    """Whether the kernel may set the error cell: it checks indices or divides integers."""
+    return any(isinstance(s, Apply) and _may_fail(s) for s in k.kernel.statements())
+
+
+def _may_fail(s: Apply) -> bool:
+    return s.op == "check_index" or (s.op in DIVISIONS and not s.dtype.is_floating_point)
 
 
 def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
@@ -205,12 +211,7 @@ def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
         return True
     stores = [s for s in k.kernel.statements() if isinstance(s, Store) and s.buffer == names[out]]
     loads = [s for s in k.kernel.statements() if isinstance(s, Load) and s.buffer == names[state]]
-    phases = {
-        n
-        for n, p in enumerate(k.kernel.phases)
-        for s in p.body
-        if s in stores or s in loads
-    }
+    phases = {n for n, p in enumerate(k.kernel.phases) for s in p.body if s in stores or s in loads}
     touches: list[Store | Load] = [*stores, *loads]
     same = all(s.at == stores[0].at and not s.guards and not s.indirect for s in touches)
     return same and len(stores) == 1 and len(phases) == 1

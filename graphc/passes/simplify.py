@@ -78,7 +78,9 @@ def _hoist_expand(v: Value) -> Value:
     if v.op is None or not v.args:
         return v
     shapes = {a.args[0].shape for a in v.args if a.op is not None and a.op.name == "expand"}
-    simple = all(a.const is not None or (a.op is not None and a.op.name == "expand") for a in v.args)
+    simple = all(
+        a.const is not None or (a.op is not None and a.op.name == "expand") for a in v.args
+    )
     if not simple or len(shapes) != 1:
         return v
     (shape,) = shapes

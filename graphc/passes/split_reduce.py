@@ -59,9 +59,7 @@ def _leading_run(order: tuple[int, ...], axes: tuple[int, ...]) -> list[int]:
     return run
 
 
-def _two_sums(
-    v: Value, order: tuple[int, ...], lead: list[int], chunks: int, length: int
-) -> Value:
+def _two_sums(v: Value, order: tuple[int, ...], lead: list[int], chunks: int, length: int) -> Value:
     """Reshape the run in memory order to [chunks, rest], fold the rest, then the chunks."""
     (x,) = v.args
     axes, name = v.attrs["axes"], "" if v.op is None else v.op.name

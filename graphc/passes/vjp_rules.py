@@ -351,7 +351,7 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
 # fmt: on
 
 NOT_DIFFERENTIABLE = frozenset(
-    "iota random_bits not check_index and or xor shl shr lt le eq ne argmax argmin".split()
+    ["iota", "random_bits", "not", "check_index", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne", "argmax", "argmin"]
 )
 
 

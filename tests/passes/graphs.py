@@ -12,7 +12,12 @@ from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import Array, Shape, TensorType, f32, i64
 
-SAME = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
+SAME = {
+    "stride": (1, 1),
+    "padding": ((1, 1), (1, 1)),
+    "lhs_dilation": (1, 1),
+    "rhs_dilation": (1, 1),
+}
 
 
 class Case(NamedTuple):
@@ -90,7 +95,9 @@ def max_pool(b: Builder, x: Value) -> Value:
     w = b.apply("unfold", w, axis=3, size=2, step=2, dilation=1)
     w = P.reshape(w, (*w.shape[:4], 4))
     index = b.apply("argmax", w, axis=4)
-    return P.reshape(b.apply("take_along", w, P.reshape(index, (*index.shape, 1)), axis=4), index.shape)
+    return P.reshape(
+        b.apply("take_along", w, P.reshape(index, (*index.shape, 1)), axis=4), index.shape
+    )
 
 
 def update(b: Builder, x: Value, w: Value) -> tuple[Value, Value]:

@@ -60,7 +60,9 @@ def test_a_state_that_the_forward_writes_is_saved_as_it_was() -> None:
     assert sorted(check(graph, g)) == ["%w", "%x", "dot"]
     split = partition(graph, 2, [g])
     roles = dict(zip((v.name for v in split.saved), split.backward.roles))
-    assert roles["%w"] == "arg" and split.forward.outs[-1] in split.forward.inputs or roles["%w"] == "arg"
+    assert (roles["%w"] == "arg" and split.forward.outs[-1] in split.forward.inputs) or roles[
+        "%w"
+    ] == "arg"
 
 
 def test_gradients_that_need_nothing_save_nothing() -> None:

@@ -1,0 +1,42 @@
+"""`python -m graphc COMMAND`: each command takes --json and exits with a meaning."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from graphc.cli import bench, cache, demo, doctor, explain, ir
+from graphc.cli.command import Exit
+
+COMMANDS = (
+    doctor.COMMAND,
+    demo.COMMAND,
+    ir.COMMAND,
+    explain.COMMAND,
+    cache.COMMAND,
+    bench.COMMAND,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="graphc", description="A compiler for training steps.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(command.name, help=command.doc, description=command.doc)
+        sub.add_argument("--json", action="store_true", help="print the answer as JSON")
+        command.arguments(sub)
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    report = args.run(args)
+    plain_error = report.status is Exit.NOT_FOUND and not args.json
+    print(report.show(args.json), file=sys.stderr if plain_error else sys.stdout)
+    return int(report.status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

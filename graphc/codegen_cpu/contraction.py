@@ -1,0 +1,401 @@
+"""The template of contract kernels: matrix products and convolutions in all three directions.
+
+    share of the tiles                     # [tid*U/n, (tid+1)*U/n): a tile belongs to one thread
+      panel of the vector operand          # if packed: tiles that share it are neighbours
+        group of tiles                     # if chunked: their sums wait in a block on the stack
+          chunk of the reduction           # what a chunk reads stays in the second-level cache
+            pack                           # copy the panel's part of this chunk
+            tile: reduce                   # microkernel.py
+          tile: epilogue                   # epilogue.py
+
+Levels that the plan (`contraction_plan.py`) does not want are absent. A tile at the end of an axis
+is moved back to lie inside it; rows already done are computed again but not stored again, so there
+is one code path, in-place epilogues work, and nothing outside the operands is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from graphc.codegen_cpu.contraction_plan import (
+    GROUP_BYTES,
+    TINY_MACS,
+    Operand,
+    Plan,
+    Rows,
+    plan,
+)
+from graphc.codegen_cpu.emitter import Emitter, Vec, literal
+from graphc.codegen_cpu.epilogue import Epilogue, Patch
+from graphc.codegen_cpu.frame import Frame, Int
+from graphc.codegen_cpu.microkernel import (
+    Bases,
+    Site,
+    Span,
+    emit_tile,
+    fold_columns,
+    lane_mask,
+    load_sum,
+    sum_type,
+)
+from graphc.codegen_cpu.panel import Panel
+from graphc.codegen_cpu.target import Target
+from graphc.ir.kernel import Axis, Kernel
+
+
+def supports(kernel: Kernel, target: Target) -> bool:
+    """Whether `emit` takes this kernel; the generic loops take every kernel."""
+    return plan(kernel, target) is not None
+
+
+def emit(kernel: Kernel, target: Target) -> Emitter:
+    """The body of the kernel's function."""
+    chosen = plan(kernel, target)
+    assert chosen is not None
+    e = Emitter()
+    _Nest(Frame(e, kernel), chosen).emit()
+    e.do("ret void")
+    return e
+
+
+@dataclass(frozen=True, slots=True)
+class _Dim:
+    """A dimension of the tile grid: an axis in blocks."""
+
+    axis: Axis
+    block: int
+    count: Int
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A tile's first point, and how many of its first points another tile has done."""
+
+    index: dict[str, Int]
+    skip: dict[str, Int]
+
+
+class _Nest:
+    """Emits the loops around the register tile."""
+
+    def __init__(self, frame: Frame, chosen: Plan) -> None:
+        self.frame, self.e, self.plan = frame, frame.e, chosen
+        c = chosen.contraction
+        self.extent = {a.name: frame.size(a.extent) for a in (*c.axes, *c.reduced)}
+        self.t = sum_type(chosen)
+        self.tile_sums = chosen.row_count * chosen.vectors * chosen.lanes
+        self.group = 1
+        if chosen.chunk is not None:
+            self.group = max(1, GROUP_BYTES // (self.tile_sums * c.dtype.itemsize))
+        self.sums = frame.scratch(self.group * self.tile_sums, self.t)
+        self.panel = Panel(frame, chosen) if chosen.packed else None
+        self.epilogue = Epilogue(frame, chosen)
+        self.panel_dims, self.dims = self._grid()
+
+    # ---- the grid of tiles -----------------------------------------------------------------
+
+    def _grid(self) -> tuple[list[_Dim], list[_Dim]]:
+        """Dimensions that pick a panel, and those of the tiles within it; outermost first."""
+        p = self.plan
+        blocks = {r.axis.name: r.count for r in p.rows} | {p.lane.name: p.width}
+        dims = []
+        for axis in p.contraction.axes:
+            block = blocks.get(axis.name, 1)
+            count = self.frame.ceil_div(self.extent[axis.name], block)
+            dims.append(_Dim(axis, block, count))
+        picks = {a.name for a in p.shared} | {p.lane.name}
+        first = [d for d in dims if d.axis.name in picks]
+        rest = [d for d in dims if d.axis.name not in picks]
+        if p.lane_first:
+            return first, rest
+        lane = [d for d in dims if d.axis.name == p.lane.name]
+        return [], [d for d in dims if d.axis.name != p.lane.name] + lane
+
+    def emit(self) -> None:
+        inside = self.frame.product(d.count for d in self.dims)
+        panels = self.frame.product(d.count for d in self.panel_dims)
+        low, high = self._share(self.frame.mul(inside, panels))
+        if not self.plan.packed:
+            self._tiles(low, high, _Place({}, {}), self.panel_dims + self.dims)
+            return
+        inside = self.frame.most(inside, 1)
+        after = self.frame.div(self.frame.add(high, self.frame.sub(inside, 1)), inside)
+        first = self.frame.div(low, inside)
+        with self.e.loop(str(first), str(after), 1, "panel") as panel:
+            start = self.frame.mul(inside, panel)
+            place = self._place(panel, self.panel_dims)
+            begin = self.frame.sub(self.frame.most(low, start), start)
+            end = self.frame.least(self.frame.sub(high, start), inside)
+            self._tiles(begin, end, place, self.dims)
+
+    def _share(self, tiles: Int) -> tuple[Int, Int]:
+        """The tiles of this thread: all of a tiny kernel's go to the first."""
+        f = self.frame
+        work = f.mul(tiles, self.plan.row_count * self.plan.width)
+        work = f.product([work, *(self.extent[a.name] for a in self.plan.contraction.reduced)])
+        tiny = f.less(work, TINY_MACS)
+        tid = "%tid"
+        threads = self.e.value(f"select i1 {tiny}, i64 1, i64 %nthreads")
+        low = f.div(f.mul(tid, tiles), threads)
+        high = f.div(f.mul(f.add(tid, 1), tiles), threads)
+        return f.least(low, tiles), f.least(high, tiles)
+
+    def _place(self, tile: Int, dims: list[_Dim]) -> _Place:
+        """The tile's first point on each axis of `dims`; the last tile of an axis moves back."""
+        f, index, skip = self.frame, dict[str, Int](), dict[str, Int]()
+        for dim in reversed(dims):
+            start = f.mul(f.rem(tile, dim.count), dim.block)
+            tile = f.div(tile, dim.count)
+            name, extent = dim.axis.name, self.extent[dim.axis.name]
+            index[name] = start
+            if self._moves(dim):
+                index[name] = f.most(0, f.least(start, f.sub(extent, dim.block)))
+                skip[name] = f.sub(start, index[name])
+        return _Place(index, skip)
+
+    def _moves(self, dim: _Dim) -> bool:
+        """Whether a tile may reach beyond its axis; vectors of lanes are masked instead."""
+        if dim.block == 1 or (self.plan.how == "lanes" and dim.axis == self.plan.lane):
+            return False
+        return isinstance(dim.axis.extent, str) or dim.axis.extent % dim.block != 0
+
+    # ---- groups and chunks -----------------------------------------------------------------
+
+    def _tiles(self, low: Int, high: Int, panel: _Place, dims: list[_Dim]) -> None:
+        """Tiles [low, high) of the grid `dims`, all in the given panel."""
+        f, e = self.frame, self.e
+        if self.plan.chunk is None:
+            spans = [Span(a.name, self.extent[a.name]) for a in self.plan.contraction.reduced]
+            self._pack(panel, {}, spans)
+            with e.loop(str(low), str(high), 1, "tile") as tile:
+                place = self._join(panel, self._place(tile, dims))
+                sums = self._reduce(place, {}, spans, self.sums)
+                self._finish(place, sums if self.plan.direct else self.sums)
+            return
+        with e.loop(str(low), str(high), self.group, "group") as first:
+            stop = f.least(f.add(first, self.group), high)
+            self._clear(f.mul(f.sub(stop, first), self.tile_sums))
+
+            def chunk(origin: dict[str, Int], spans: list[Span]) -> None:
+                self._pack(panel, origin, spans)
+                with e.loop(str(first), str(stop), 1, "tile") as tile:
+                    place = self._join(panel, self._place(tile, dims))
+                    self._reduce(place, origin, spans, self._block(tile, first))
+
+            self._chunks(0, {}, chunk)
+            with e.loop(str(first), str(stop), 1, "tile") as tile:
+                place = self._join(panel, self._place(tile, dims))
+                self._finish(place, self._block(tile, first))
+
+    def _join(self, panel: _Place, place: _Place) -> _Place:
+        return _Place(panel.index | place.index, panel.skip | place.skip)
+
+    def _block(self, tile: Int, first: Int) -> str:
+        """Where the sums of a tile of the group wait."""
+        at = self.frame.mul(self.frame.sub(tile, first), self.tile_sums)
+        return self.frame.pointer(self.sums, at, self.plan.contraction.dtype)
+
+    def _clear(self, count: Int) -> None:
+        with self.e.loop("0", str(count), self.t.lanes, "clear") as k:
+            at = self.frame.pointer(self.sums, k, self.plan.contraction.dtype)
+            self.e.do(f"store {self.t} {literal(0.0, self.t)}, ptr {at}")
+
+    def _chunks(
+        self,
+        depth: int,
+        origin: dict[str, Int],
+        body: Callable[[dict[str, Int], list[Span]], None],
+    ) -> None:
+        """Loops over the chunks; `body` gets each one's first point and its extents."""
+        reduced, size = self.plan.contraction.reduced, self.plan.chunk_size
+        name = reduced[depth].name
+        extent = self.extent[name]
+        if depth != self.plan.chunk:
+            with self.e.loop("0", str(extent), 1, "chunk") as i:
+                self._chunks(depth + 1, origin | {name: i}, body)
+            return
+        with self.e.loop("0", str(extent), size, "chunk") as i:
+            count: Int = size
+            if isinstance(extent, str) or extent % size:
+                count = self.frame.least(size, self.frame.sub(extent, i))
+            inner = [Span(a.name, self.extent[a.name]) for a in reduced[depth + 1 :]]
+            body(origin | {name: i}, [Span(name, count), *inner])
+
+    def _pack(self, place: _Place, origin: dict[str, Int], spans: list[Span]) -> None:
+        """Fill the panel, if there is one."""
+        if self.panel is None:
+            return
+        lane = self.plan.lane.name
+        left = self.frame.sub(self.extent[lane], place.index[lane])
+        if isinstance(self.extent[lane], int) and int(self.extent[lane]) % self.plan.width == 0:
+            left = self.plan.width
+        source = self._bases(self.plan.vector, place.index | origin)
+        self.panel.pack(source, spans, self._masks(place), left)
+
+    # ---- one tile --------------------------------------------------------------------------
+
+    def _bases(self, operand: Operand, index: dict[str, Int]) -> Bases:
+        return {
+            s.name: self.frame.pointer(
+                self.frame.buffers[s.buffer], self.frame.offset(s.at, index), s.dtype
+            )
+            for s in operand.loads
+        }
+
+    def _masks(self, place: _Place) -> list[str | None]:
+        """For each vector of the tile, which lanes lie on the lane axis; None: all, always."""
+        p, f = self.plan, self.frame
+        if p.how == "along":
+            return [self._column_mask(place)]
+        masks: list[str | None] = []
+        for j in range(p.vectors):
+            extent = p.lane.extent
+            rest = extent % p.width if isinstance(extent, int) else 1
+            if rest == 0 or (j + 1) * p.lanes <= rest:
+                masks.append(None)
+                continue
+            left = f.sub(self.extent[p.lane.name], f.add(place.index[p.lane.name], j * p.lanes))
+            masks.append(lane_mask(f, left, p.lanes))
+        return masks
+
+    def _column_mask(self, place: _Place) -> str | None:
+        """Columns of the tile that exist and that no other tile stores."""
+        name, f, lanes = self.plan.lane.name, self.frame, self.plan.vectors
+        if name not in place.skip:
+            return None
+        t = Vec("i64", lanes)
+        below = lane_mask(f, f.sub(self.extent[name], place.index[name]), lanes)
+        fresh = self.e.value(f"icmp sge {t} {f.iota(lanes)}, {f.splat(place.skip[name], lanes)}")
+        return self.e.value(f"and {t.of('i1')} {below}, {fresh}")
+
+    def _reduce(
+        self, place: _Place, origin: dict[str, Int], spans: list[Span], sums: str
+    ) -> list[str]:
+        """The tile's sums over `spans`, into the block `sums`; in registers if `direct`."""
+        p, f, e = self.plan, self.frame, self.e
+        index = place.index | origin
+        scalars = self._bases(p.scalar, index)
+        vector = self.panel.operand if self.panel else p.vector
+        vectors = self.panel.bases if self.panel else self._bases(p.vector, index)
+        masks: list[str | None] = [None] * p.vectors
+        if p.how == "lanes" and not p.packed:
+            masks = self._masks(place)
+
+        def tile(clamp: bool) -> list[str]:
+            rows, columns = self._row_offsets(place, clamp), self._columns(vector, place, clamp)
+            site = Site(scalars, vectors, rows, columns, masks, sums)
+            return emit_tile(f, p, vector, site, spans)
+
+        unsure = self._unsure()
+        if not unsure:
+            return tile(clamp=False)
+        fits = "true"
+        for name, count in unsure:
+            fits = e.value(f"and i1 {fits}, {f.less(count - 1, self.extent[name])}")
+        whole, part, done = (e.fresh(h) for h in ("whole", "part", "done"))
+        e.do(f"br i1 {fits}, label %{whole}, label %{part}")
+        for label, clamp in ((whole, False), (part, True)):
+            e.block(label)
+            tile(clamp)
+            e.do(f"br label %{done}")
+        e.block(done)
+        return []
+
+    def _tiled(self) -> list[tuple[Axis, int]]:
+        """Axes of which the tile holds several points that are not lanes."""
+        tiled = [(r.axis, r.count) for r in self.plan.rows]
+        if self.plan.how == "along":
+            tiled.append((self.plan.lane, self.plan.vectors))
+        return tiled
+
+    def _unsure(self) -> list[tuple[str, int]]:
+        """Tiled axes whose extent, a symbol, may be less than the tile."""
+        return [(a.name, n) for a, n in self._tiled() if isinstance(a.extent, str) and n > 1]
+
+    def _point(self, name: str, i: int, place: _Place, clamp: bool) -> Int:
+        """Point i of the tile along an axis; clamped, the last one that exists."""
+        extent = self.extent[name]
+        if not clamp or isinstance(extent, int):
+            return i
+        last = self.frame.sub(self.frame.sub(extent, place.index[name]), 1)
+        return self.frame.least(i, last)
+
+    def _row_offsets(self, place: _Place, clamp: bool) -> list[dict[str, Int]]:
+        f = self.frame
+        offsets: list[dict[str, Int]] = [{s.name: 0 for s in self.plan.scalar.loads}]
+        for r in self.plan.rows:
+            at = [self._point(r.axis.name, i, place, clamp) for i in range(r.count)]
+            offsets = [
+                {
+                    s.name: f.add(before[s.name], f.mul(f.size(s.at.stride(r.axis.name)), i))
+                    for s in self.plan.scalar.loads
+                }
+                for before in offsets
+                for i in at
+            ]
+        return offsets
+
+    def _columns(self, vector: Operand, place: _Place, clamp: bool) -> list[dict[str, Int]]:
+        """Offsets of the tile's vectors, or of its columns, in the vector operand."""
+        f, name, along = self.frame, self.plan.lane.name, self.plan.how == "along"
+        points = [
+            self._point(name, j, place, clamp) if along else j * self.plan.lanes
+            for j in range(self.plan.vectors)
+        ]
+        return [
+            {s.name: f.mul(f.size(s.at.stride(name)), at) for s in vector.loads} for at in points
+        ]
+
+    def _finish(self, place: _Place, sums: str | list[str]) -> None:
+        """The epilogue for every row of the tile that no other tile stores.
+
+        `sums` is their block, or the values themselves if the plan is `direct`.
+        """
+        p, f = self.plan, self.frame
+        lanes = p.lanes if p.how == "lanes" else p.vectors
+        t = Vec(self.t.element, lanes)
+        patches = []
+        for j, mask in enumerate(self._masks(place)):
+            lane = {p.lane.name: f.add(place.index[p.lane.name], j * lanes)}
+            patches.append(Patch(place.index | lane, lanes, mask))
+        known = [self.epilogue.preload(patch) for patch in patches]
+        if p.how == "along":
+            fold_columns(f, p, str(sums))
+
+        def row(index: dict[str, Int], number: Int) -> None:
+            for j, patch in enumerate(patches):
+                at = f.add(f.mul(number, len(patches)), j)
+                total = load_sum(f, sums, at, t) if isinstance(sums, str) else sums[int(at)]
+                inside = replace(patch, index={**patch.index, **index})
+                self.epilogue.run(inside, known[j], total)
+
+        self._rows(place, p.rows, {}, 0, row)
+
+    def _rows(
+        self,
+        place: _Place,
+        rows: tuple[Rows, ...],
+        index: dict[str, Int],
+        number: Int,
+        body: Callable[[dict[str, Int], Int], None],
+    ) -> None:
+        """`body` at every row: its index on the row axes, and its number in the tile."""
+        if not rows:
+            body(index, number)
+            return
+        f, name, count = self.frame, rows[0].axis.name, rows[0].count
+
+        def at(i: Int) -> None:
+            inside = index | {name: f.add(place.index[name], i)}
+            self._rows(place, rows[1:], inside, f.add(f.mul(number, count), i), body)
+
+        if self.plan.direct:
+            for known in range(count):
+                at(known)
+            return
+        stop: Int = count
+        if name in place.skip:
+            stop = f.least(count, f.sub(self.extent[name], place.index[name]))
+        with self.e.loop(str(place.skip.get(name, 0)), str(stop), 1, "row") as i:
+            at(i)

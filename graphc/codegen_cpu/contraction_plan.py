@@ -1,0 +1,450 @@
+"""Contract kernel -> Plan: which axis plays which role, and how big the register tile is.
+
+Axes of a contraction fall into roles by which operand they index. The *vector* operand supplies
+whole vectors along the lane axis; the *scalar* operand supplies one value for each row of the
+tile, broadcast over the lanes. So with a register tile of R rows by N vectors each step of the
+reduction costs R + N loads for R*N fused multiply-adds.
+
+  lane axis   parallel, indexes the vector operand (not the scalar one, or with stride 1 in both:
+              a depthwise convolution, whose "scalars" are vectors too)
+  row axes    parallel, index the scalar operand alone; up to two are tiled, because a 7 pixel row
+              is too short for a tile of 12
+  outer axes  all others
+
+When the lane axis is not contiguous the vector operand is copied, transposed, into a panel; or,
+when the innermost reduction axis is contiguous in both operands, lanes run along that axis and are
+summed at the end (`along`), which needs no copy and suits few rows and long reductions.
+
+Every choice depends on the literal sizes of the kernel and the target alone, never on the number
+of threads; sums run in the order of the reduction axes whatever the tile (`along`: lane by lane).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import Literal
+
+from graphc.codegen_cpu.scalar import REPORTS
+from graphc.codegen_cpu.target import Target
+from graphc.ir.kernel import (
+    Apply,
+    Axis,
+    Const,
+    Definition,
+    Dot,
+    Kernel,
+    Load,
+    Size,
+    Statement,
+    Store,
+)
+from graphc.ir.types import DType, f32, f64
+
+UNKNOWN = 32  # the extent that planning assumes for a symbol, most often a batch
+L2_BYTES = 1 << 20  # what one thread may count on staying in its second-level cache
+CHUNK_BYTES = L2_BYTES // 2  # what the tiles of one panel read of one chunk
+PANEL_BYTES = 640 << 10  # a panel lives on the stack; Python gives threads 8 MB
+GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
+# Operations of a few instructions each.
+CHEAP = {
+    "neg", "abs", "relu", "cast", "add", "sub", "mul", "maximum", "minimum",
+    "lt", "le", "eq", "ne", "where",
+}  # fmt: skip
+FAR = 0.98  # rows of two axes share fewer cache lines
+DIRECT_STATEMENTS = 6  # a longer epilogue is a loop over the rows, not a copy for each
+TINY_MACS = 20_000  # below this a second thread costs more than it gives
+
+How = Literal["lanes", "along"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One argument of the Dot and the statements that compute it, loads first."""
+
+    value: str
+    statements: tuple[Definition, ...]
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        return tuple(s for s in self.statements if isinstance(s, Load))
+
+    def uses(self, axis: str) -> bool:
+        return any(load.at.stride(axis) != 0 for load in self.loads)
+
+    def reach(self, axis: str) -> int:
+        """The longest step in memory, in elements, that a step along the axis makes."""
+        return max(abs(guess(load.at.stride(axis))) for load in self.loads)
+
+    def contiguous(self, axis: str) -> bool:
+        return all(load.at.stride(axis) in (0, 1) for load in self.loads)
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """A contract kernel taken apart."""
+
+    a: Operand
+    b: Operand
+    dot: Dot
+    axes: tuple[Axis, ...]
+    reduced: tuple[Axis, ...]
+    epilogue: tuple[Statement, ...]
+
+    @property
+    def dtype(self) -> DType:
+        """What products and sums are computed in."""
+        wide = any(s.dtype is f64 for o in (self.a, self.b) for s in o.statements)
+        return f64 if wide or self.dot.dtype is f64 else f32
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """`count` consecutive points of a parallel axis in the register tile."""
+
+    axis: Axis
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the emitters decide from; see the module's text for the roles."""
+
+    contraction: Contraction
+    how: How
+    scalar: Operand
+    vector: Operand
+    lane: Axis
+    lanes: int  # of one vector
+    registers: int  # vector registers of the target
+    vectors: int  # of the tile; with `along`: columns
+    rows: tuple[Rows, ...]  # outermost first, at most two
+    outer: tuple[Axis, ...]
+    shared: tuple[Axis, ...]  # those of `outer` that index the vector operand
+    lane_first: bool  # tiles that share the vector operand's lanes are neighbours
+    packed: bool  # those lanes are copied to a panel
+    chunk: int | None  # position of the chunked reduction axis; None: all in one go
+    chunk_size: int
+
+    @property
+    def direct(self) -> bool:
+        """Whether the epilogue takes the sums from registers: few statements, no partial tile."""
+        whole = all(
+            isinstance(r.axis.extent, int) and r.axis.extent % r.count == 0 for r in self.rows
+        )
+        epilogue = self.contraction.epilogue
+        small = len(epilogue) <= DIRECT_STATEMENTS and all(
+            s.op in CHEAP for s in epilogue if isinstance(s, Apply)
+        )
+        return self.how == "lanes" and self.chunk is None and whole and small
+
+    @property
+    def row_count(self) -> int:
+        return math.prod(r.count for r in self.rows)
+
+    @property
+    def width(self) -> int:
+        """Points of the lane axis in one tile."""
+        return self.vectors * self.lanes if self.how == "lanes" else self.vectors
+
+
+# ---- taking the kernel apart -------------------------------------------------------------------
+
+
+def dissect(kernel: Kernel) -> Contraction | None:
+    """The kernel's parts, or None if it is no contraction of the plain form."""
+    if kernel.kind != "contract" or not kernel.phases or not kernel.phases[0].axes:
+        return None
+    body = kernel.phases[0].body
+    dot = body[-1]
+    if not isinstance(dot, Dot) or not dot.dtype.is_floating_point:
+        return None
+    if any(p.axes for p in kernel.phases[1:]):
+        return None
+    a, b = _operand(body, dot.a), _operand(body, dot.b)
+    if a is None or b is None:
+        return None
+    epilogue = tuple(s for p in kernel.phases[1:] for s in p.body)
+    if not all(_plain_epilogue(s) for s in epilogue):
+        return None
+    return Contraction(a, b, dot, kernel.axes, kernel.phases[0].axes, epilogue)
+
+
+def _operand(body: tuple[Statement, ...], name: str) -> Operand | None:
+    """The backward slice of `name`, or None where a statement is not plain."""
+    wanted, found = {name}, []
+    for s in reversed(body):
+        if not isinstance(s, Load | Const | Apply) or s.name not in wanted:
+            continue
+        if not _plain(s) or (s.name == name and not s.dtype.is_floating_point):
+            return None
+        if isinstance(s, Apply):
+            wanted.update(s.args)
+        found.append(s)
+    operand = Operand(name, tuple(reversed(found)))
+    return operand if operand.loads else None
+
+
+def _plain(s: Statement) -> bool:
+    if isinstance(s, Load):
+        return not s.guards and not s.indirect
+    return not (isinstance(s, Apply) and s.op in REPORTS)
+
+
+def _plain_epilogue(s: Statement) -> bool:
+    if isinstance(s, Apply):
+        return s.op not in REPORTS
+    return not getattr(s, "indirect", ()) and not getattr(s, "add", False)
+
+
+# ---- choosing ----------------------------------------------------------------------------------
+
+
+def guess(size: Size) -> int:
+    return size if isinstance(size, int) else UNKNOWN
+
+
+def points(axes: Iterable[Axis]) -> int:
+    return math.prod(guess(a.extent) for a in axes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A candidate and its rate: useful multiply-adds a cycle, in vectors."""
+
+    rate: float
+    how: How
+    scalar: Operand
+    vector: Operand
+    lane: Axis
+    vectors: int
+    rows: tuple[Rows, ...]
+
+
+@lru_cache(maxsize=4)
+def plan(kernel: Kernel, target: Target) -> Plan | None:
+    """The best plan, or None if the kernel is no contraction that this template takes."""
+    c = dissect(kernel)
+    if c is None or any(a.extent == 0 for a in (*c.axes, *c.reduced)):
+        return None
+    best: _Choice | None = None
+    for choice in _choices(c, target):
+        if best is None or choice.rate > best.rate:
+            best = choice
+    return None if best is None else _finish(c, best, target)
+
+
+def _choices(c: Contraction, target: Target) -> Iterator[_Choice]:
+    for vector, scalar in ((c.b, c.a), (c.a, c.b)):
+        for lane in c.axes:
+            if not vector.uses(lane.name) or not scalar.contiguous(lane.name):
+                continue
+            rows = _row_axes(c, scalar, vector)
+            for how in _ways(c, vector, scalar, lane):
+                factor = _overhead(c, how, vector, lane, rows)
+                for tile in _tiles(c, target, how, lane, rows, scalar):
+                    rate, vectors, tiled = tile
+                    yield _Choice(rate * factor, how, scalar, vector, lane, vectors, tiled)
+
+
+def _row_axes(c: Contraction, scalar: Operand, vector: Operand) -> list[Axis]:
+    return [a for a in c.axes if scalar.uses(a.name) and not vector.uses(a.name)]
+
+
+def _ways(c: Contraction, vector: Operand, scalar: Operand, lane: Axis) -> Iterator[How]:
+    if vector.contiguous(lane.name) or _panel_fits(c, vector):
+        yield "lanes"
+    inner = c.reduced[-1].name
+    along = vector.contiguous(inner) and scalar.contiguous(inner)
+    if along and vector.uses(inner) and scalar.uses(inner) and not scalar.uses(lane.name):
+        yield "along"
+
+
+def _panel_fits(c: Contraction, vector: Operand) -> bool:
+    """A panel's size must be literal; chunking can cut its outermost axis only."""
+    return all(isinstance(a.extent, int) for a in c.reduced[1:])
+
+
+def _overhead(c: Contraction, how: How, vector: Operand, lane: Axis, rows: list[Axis]) -> float:
+    """Share of the time left for multiply-adds, from rough costs in cycles for each output."""
+    depth = points(c.reduced)
+    multiply = depth / 32
+    extra = 0.0
+    stores = [s for s in c.epilogue if isinstance(s, Store)]
+    if any(s.at.stride(lane.name) not in (0, 1) for s in stores):
+        extra += 3.0  # a scattered store
+    if how == "along":
+        extra += 3.0 + 0.15 * multiply  # folding lanes; vectors that straddle cache lines
+    elif not vector.contiguous(lane.name):
+        extra += 0.35 * depth / max(1, points(rows))  # transposing into the panel
+    return multiply / (multiply + extra)
+
+
+def _tiles(
+    c: Contraction, target: Target, how: How, lane: Axis, rows: list[Axis], scalar: Operand
+) -> Iterator[tuple[float, int, tuple[Rows, ...]]]:
+    """Register tiles that fit: (rate, vectors, rows)."""
+    lanes = target.lanes(c.dtype)
+    ways = [*((r,) for r in rows), *combinations(rows, 2)] or [()]
+    # Of tiles that are as good, the one whose rows share most cache lines comes first.
+    pairs = sorted(ways, key=lambda pair: (len(pair), sum(scalar.reach(r.name) for r in pair)))
+    wide = scalar.uses(lane.name)  # the scalar operand's loads are vectors, none shared
+    for vectors in (4, 3, 2, 1) if how == "lanes" else (4, 2, 1):
+        width = vectors * lanes if how == "lanes" else vectors
+        extent = guess(lane.extent)
+        if how == "along" and vectors > lanes:
+            continue  # columns are folded in pairs until they fill one vector
+        if vectors > 1 and width - (lanes if how == "lanes" else 1) >= extent:
+            continue
+        lane_use = extent / (math.ceil(extent / width) * width)
+        most = _most_rows(target, vectors, wide)
+        for pair in pairs:
+            for counts in _counts(pair, most):
+                tiled = tuple(Rows(a, n) for a, n in zip(pair, counts) if n > 1)
+                use = lane_use * math.prod(_use(a, n) for a, n in zip(pair, counts))
+                use *= FAR ** max(0, len(tiled) - 1)
+                yield use * _rate(math.prod(counts), vectors, wide), vectors, tiled
+
+
+def _most_rows(target: Target, vectors: int, wide: bool) -> int:
+    """Rows whose sums, with the vectors and what is broadcast, fill the registers.
+
+    One register is left free: LLVM spills at the full count. NEON multiplies by a lane of a
+    register, and LLVM loads the scalars of four rows into each; it cannot multiply by memory, so
+    a `wide` tile needs registers for its loads.
+    """
+    spare, neon = target.registers - 1 - vectors, target.vector_bytes == 16
+    if neon and wide:
+        return target.registers // 4 // vectors
+    return 4 * spare // (4 * vectors + 1) if neon else (spare - 1) // vectors
+
+
+def _counts(pair: tuple[Axis, ...], most: int) -> Iterator[tuple[int, ...]]:
+    """Ways to tile the axes with at most `most` points, in equal parts of literal extents."""
+    if not pair:
+        yield ()
+        return
+    for n in _parts(pair[0], most):
+        for rest in _counts(pair[1:], most // n):
+            yield (n, *rest)
+
+
+def _parts(axis: Axis, most: int) -> list[int]:
+    extent = axis.extent
+    if isinstance(extent, str):
+        return [n for n in (1, 2, 4, 6, 8, 12, 14, 24) if n <= most]
+    return sorted({-(-extent // k) for k in range(-(-extent // most), extent + 1)})
+
+
+def _use(axis: Axis, count: int) -> float:
+    """Share of the tiles' rows that exist: the last tile is moved back over the one before."""
+    if isinstance(axis.extent, str):
+        return 0.9 if count > 1 else 1.0  # and a second version for an axis that is shorter
+    return axis.extent / (-(-axis.extent // count) * count)
+
+
+def _rate(rows: int, vectors: int, wide: bool) -> float:
+    """Vector multiply-adds a cycle.
+
+    Two ports with latency 4; two loads a cycle; the vectors come from the second-level cache at
+    about 24 bytes a cycle, or 3/8 of a vector.
+    """
+    work = rows * vectors
+    loads = (work if wide else rows) + vectors
+    cycles = max(work / 2, loads / 2, vectors * 8 / 3, 4.0)
+    return work / (cycles + 0.15 * loads + 0.4)
+
+
+# ---- order, panel, chunks ----------------------------------------------------------------------
+
+
+def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
+    """Add to a choice of roles what memory wants: the panel and the chunks."""
+    names = {r.axis.name for r in best.rows} | {best.lane.name}
+    outer = tuple(a for a in c.axes if a.name not in names)
+    shared = tuple(a for a in outer if best.vector.uses(a.name))
+    lanes = target.lanes(c.dtype)
+    row_count = math.prod(r.count for r in best.rows)
+    large = points((*c.reduced, best.lane)) * c.dtype.itemsize > L2_BYTES // 2
+    packed = best.how == "lanes" and _wants_panel(c, best, target, lanes, large)
+    chunk, chunk_size = _chunk(c, best, lanes, row_count, packed)
+    return Plan(
+        c, best.how, best.scalar, best.vector, best.lane, lanes, target.registers, best.vectors,
+        best.rows, outer, shared, large or packed or chunk is not None, packed, chunk, chunk_size,
+    )  # fmt: skip
+
+
+def _wants_panel(c: Contraction, best: _Choice, target: Target, lanes: int, large: bool) -> bool:
+    """Whether to copy: lanes not contiguous, masks slow, or rows of a large matrix far apart."""
+    lane = best.lane
+    if not best.vector.contiguous(lane.name):
+        return True
+    if not _panel_fits(c, best.vector) or best.scalar.uses(lane.name):
+        return False
+    ragged = not isinstance(lane.extent, int) or lane.extent % lanes != 0
+    if ragged and not target.has_masks:
+        return True
+    reuse = points(a for a in c.axes if best.scalar.uses(a.name))
+    return large and guess(lane.extent) > best.vectors * lanes and reuse >= 32
+
+
+def _chunk(
+    c: Contraction, best: _Choice, lanes: int, row_count: int, packed: bool
+) -> tuple[int | None, int]:
+    """Cut the reduction so that what the tiles of a panel read of a chunk stays in cache.
+
+    Where the reduction steps over memory (a weight gradient steps from pixel to pixel), tiles of
+    neighbouring rows read the same cache lines, so the rows of all tiles count.
+    """
+    if best.scalar.uses(best.lane.name):
+        return None, 0  # every tile reads lanes of its own
+    depth, itemsize = points(c.reduced), c.dtype.itemsize
+    step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)
+    rows = _row_axes(c, best.scalar, best.vector)
+    finest = min((best.scalar.reach(a.name) for a in rows), default=UNKNOWN)
+    interleaved = best.how == "along" or finest < best.scalar.reach(c.reduced[-1].name)
+    read = depth * row_count * itemsize
+    if interleaved:
+        read = _footprint(best.scalar, (*c.reduced, *rows))
+    fits = read + depth * step <= CHUNK_BYTES
+    if packed:
+        fits = fits and depth * step <= PANEL_BYTES and isinstance(c.reduced[0].extent, int)
+    if fits:
+        return None, 0
+    for at, axis in enumerate(c.reduced):
+        inner = c.reduced[at + 1 :]
+        for size in _chunk_sizes(axis, 1 if inner or best.how == "lanes" else lanes):
+            cut = (Axis(axis.name, size), *inner)
+            panel = points(cut) * step
+            read = points(cut) * row_count * itemsize
+            if interleaved:
+                read = _footprint(best.scalar, (*cut, *rows))
+            if panel <= PANEL_BYTES and panel + read <= CHUNK_BYTES:
+                return at, size
+    return len(c.reduced) - 1, lanes
+
+
+def _chunk_sizes(axis: Axis, multiple: int) -> list[int]:
+    """Sizes to try, largest first: about equal parts of a literal extent."""
+    if isinstance(axis.extent, str):
+        parts = {64, 32, 16, 8, 4, 2, 1}
+    else:
+        parts = {-(-axis.extent // k) for k in range(1, axis.extent + 1)}
+    return sorted({-(-n // multiple) * multiple for n in parts}, reverse=True)
+
+
+def _footprint(operand: Operand, axes: Iterable[Axis]) -> int:
+    """Bytes an operand reads over `axes`: points or, where it is known and less, the span."""
+    axes, total = tuple(axes), 0
+    for load in operand.loads:
+        used = [a for a in axes if load.at.stride(a.name) != 0]
+        count = points(used)
+        strides = [load.at.stride(a.name) for a in used]
+        if all(isinstance(s, int) for s in strides):
+            steps = zip(strides, used)
+            count = min(count, 1 + sum(abs(int(s)) * (guess(a.extent) - 1) for s, a in steps))
+        total += count * load.dtype.itemsize
+    return total

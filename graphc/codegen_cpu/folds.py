@@ -1,0 +1,132 @@
+"""Folds: what `Reduce` and `Dot` carry around a loop, how it grows and how two merge.
+
+Float sums start at -0.0 where a second chain begins, because LLVM may drop `-0.0 + x` and nothing
+else; the first chain starts at 0.0, which is what an empty sum gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.codegen_cpu.emitter import Emitter, Vec, literal
+from graphc.codegen_cpu.scalar import SCALAR, register
+from graphc.ir.types import DType, Scalar, i64
+
+COMBINE = {"sum": "add", "dot": "add", "prod": "mul", "max": "maximum", "min": "minimum"}
+LOWEST = {"max", "argmax"}
+
+
+def extreme(dtype: DType, highest: bool) -> Scalar:
+    """The largest or smallest value of a dtype."""
+    if dtype.is_floating_point:
+        return float("inf") if highest else float("-inf")
+    bits = 1 if dtype.name == "bool" else 8 * dtype.itemsize
+    if dtype.name in ("bool", "u8"):
+        return (1 << bits) - 1 if highest else 0
+    return (1 << (bits - 1)) - 1 if highest else -(1 << (bits - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One fold: `op` is a Reduce's, or "dot"; `dtype` is that of the carried value."""
+
+    op: str
+    dtype: DType
+
+    @property
+    def is_arg(self) -> bool:
+        return self.op.startswith("arg")
+
+    @property
+    def is_float_sum(self) -> bool:
+        return self.op in ("sum", "dot") and self.dtype.is_floating_point
+
+    def types(self, lanes: int) -> list[Vec]:
+        """The carried registers."""
+        held = register(self.dtype, lanes)
+        return [held, held.of("i64")] if self.is_arg else [held]
+
+    def identity(self, lanes: int, first: bool = True) -> list[str]:
+        types = self.types(lanes)
+        if self.is_arg:
+            worst = extreme(self.dtype, highest=self.op == "argmin")
+            return [literal(worst, types[0]), literal(0, types[1])]
+        if self.op in ("max", "min"):
+            return [literal(extreme(self.dtype, highest=self.op == "min"), types[0])]
+        if self.op == "prod":
+            return [literal(1, types[0])]
+        return [literal(0 if first or not self.dtype.is_floating_point else -0.0, types[0])]
+
+    def step(self, e: Emitter, lanes: int, state: list[str], values: list[str]) -> list[str]:
+        """`state` with one more element: [x], [a, b] of a dot, or [x, position]."""
+        t = self.types(lanes)[0]
+        if self.op == "dot" and t.is_float:
+            return [e.call(f"llvm.fma.{t.suffix}", t, (t, values[0]), (t, values[1]), (t, state[0]))]
+        if self.op == "dot":
+            values = [SCALAR["mul"](e, t, self.dtype, values)]
+        if not self.is_arg:
+            return self.merge(e, lanes, state, values)
+        return self._select(e, lanes, self._beats(e, t, values[0], state[0]), values, state)
+
+    def merge(self, e: Emitter, lanes: int, a: list[str], b: list[str]) -> list[str]:
+        """The fold of two parts; of equal extremes the lower position wins."""
+        t = self.types(lanes)[0]
+        if not self.is_arg:
+            return [SCALAR[COMBINE[self.op]](e, t, self.dtype, [a[0], b[0]])]
+        mask = t.of("i1")
+        better = self._beats(e, t, b[0], a[0])
+        worse = self._beats(e, t, a[0], b[0])
+        sooner = e.value(f"icmp slt {t.of('i64')} {b[1]}, {a[1]}")
+        tie = e.value(f"xor {mask} {worse}, {literal(True, mask)}")
+        tie = e.value(f"and {mask} {tie}, {sooner}")
+        better = e.value(f"or {mask} {better}, {tie}")
+        return self._select(e, lanes, better, b, a)
+
+    def masked(
+        self, e: Emitter, lanes: int, mask: str, new: list[str], old: list[str]
+    ) -> list[str]:
+        """`new` where the mask holds."""
+        return self._select(e, lanes, mask, new, old)
+
+    def across(self, e: Emitter, lanes: int, state: list[str]) -> list[str]:
+        """All lanes merged, by halves: a fixed tree."""
+        while lanes > 1:
+            half = lanes // 2
+            low, high = (
+                [_half(e, t, x, start) for t, x in zip(self.types(lanes), state, strict=True)]
+                for start in (0, half)
+            )
+            state, lanes = self.merge(e, half, low, high), half
+        return state
+
+    def _select(
+        self, e: Emitter, lanes: int, mask: str, x: list[str], y: list[str]
+    ) -> list[str]:
+        m = Vec("i1", lanes)
+        return [
+            e.value(f"select {m} {mask}, {t} {a}, {t} {b}")
+            for t, a, b in zip(self.types(lanes), x, y, strict=True)
+        ]
+
+    def _beats(self, e: Emitter, t: Vec, x: str, best: str) -> str:
+        """Whether x replaces an earlier `best`: beyond it, or the first NaN."""
+        up = self.op == "argmax"
+        if not t.is_float:
+            unsigned = self.dtype.name in ("bool", "u8")
+            order = ("u" if unsigned else "s") + ("gt" if up else "lt")
+            return e.value(f"icmp {order} {t} {x}, {best}")
+        beyond = e.value(f"fcmp {'ugt' if up else 'ult'} {t} {x}, {best}")
+        defined = e.value(f"fcmp ord {t} {best}, {best}")
+        return e.value(f"and {t.of('i1')} {beyond}, {defined}")
+
+    @property
+    def result(self) -> DType:
+        return i64 if self.is_arg else self.dtype
+
+
+def _half(e: Emitter, t: Vec, x: str, start: int) -> str:
+    half = t.lanes // 2
+    if half == 1:
+        return e.value(f"extractelement {t} {x}, i64 {start}")
+    picks = ", ".join(f"i32 {start + k}" for k in range(half))
+    return e.value(f"shufflevector {t} {x}, {t} poison, <{half} x i32> <{picks}>")

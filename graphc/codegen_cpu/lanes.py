@@ -1,0 +1,241 @@
+"""Which axis of a kernel runs across vector lanes, and how far its loops are unrolled.
+
+Either one parallel axis takes the lanes for all phases (elementwise chains, column sums, pooling
+over channels), or the parallel points are scalar and each phase gives the lanes to one of its own
+axes (row sums, softmax). A cost in vector operations decides, from the kernel alone: strides of 0
+and 1 are cheap, others are gathers, and a short axis wastes lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from graphc.codegen_cpu.target import Target
+from graphc.ir.kernel import (
+    Affine,
+    Apply,
+    Axis,
+    Dot,
+    Index,
+    Inside,
+    Kernel,
+    Load,
+    Phase,
+    Reduce,
+    Size,
+    Statement,
+    Store,
+)
+from graphc.ir.types import DType, i64
+
+UNKNOWN = 64  # a symbolic extent, when costs are compared
+BODY = 64  # statements (by weight) that unrolled copies of a body may have
+SCALAR_GATHER = 1.5  # cost of one element of a gather, in vector loads
+ACROSS = 12.0  # cost of merging the lanes of one fold
+WEIGHT = {
+    "exp": 14, "expm1": 20, "log": 16, "log1p": 22, "sin": 30, "cos": 30, "tanh": 22,
+    "sigmoid": 16, "erf": 24, "erfc": 30, "pow": 40, "random_bits": 90, "div": 4, "sqrt": 4,
+    "rsqrt": 5, "fmod": 20, "rem": 24, "floordiv": 30, "check_index": 6,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`lane` is a parallel axis or ""; else `phase_lanes[p]` is an axis of phase p or ""."""
+
+    lane: str
+    phase_lanes: tuple[str, ...]
+    lanes: int
+    copies: int  # vectors of the parallel lane axis per block
+    unroll: tuple[int, ...]  # of each phase's innermost loop
+
+    def lane_of(self, phase: int) -> str:
+        return self.lane or self.phase_lanes[phase]
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """For each value, the axes it depends on and its dtype; buffers whose loads may not move."""
+
+    axes: dict[str, frozenset[str]]
+    dtypes: dict[str, DType]
+    written: frozenset[str]
+
+
+def accesses(s: Statement) -> Iterator[Affine]:
+    """The affine forms of a statement."""
+    if isinstance(s, (Load, Store, Index)):
+        yield s.at
+    if isinstance(s, (Load, Store, Inside)):
+        yield from (guard.at for guard in s.guards)
+
+
+def arguments(s: Statement) -> tuple[str, ...]:
+    """The values a statement reads."""
+    if isinstance(s, Apply):
+        return s.args
+    if isinstance(s, Reduce):
+        return (s.arg,)
+    if isinstance(s, Dot):
+        return (s.a, s.b)
+    indirect = tuple(i.index for i in s.indirect) if isinstance(s, (Load, Store)) else ()
+    return (s.value, *indirect) if isinstance(s, Store) else indirect
+
+
+def own_axes(s: Statement) -> frozenset[str]:
+    return frozenset(axis for at in accesses(s) for axis, _ in at.terms)
+
+
+def uses(kernel: Kernel) -> Uses:
+    axes: dict[str, frozenset[str]] = {}
+    dtypes = {s.name: s.dtype for s in kernel.scalars} | dict.fromkeys(kernel.sizes, i64)
+    for phase in kernel.phases:
+        inner = frozenset(axis.name for axis in phase.axes)
+        for s in phase.body:
+            if isinstance(s, Store):
+                continue
+            found = own_axes(s).union(*(axes.get(a, frozenset()) for a in arguments(s)))
+            dtypes[s.name] = s.dtype
+            axes[s.name] = found - inner if isinstance(s, (Reduce, Dot)) else found
+    written = {b.name for b in kernel.buffers if b.access != "r"}
+    written |= {b.alias for b in kernel.buffers if b.name in written and b.alias}
+    written |= {b.name for b in kernel.buffers if b.alias in written}
+    return Uses(axes, dtypes, frozenset(written))
+
+
+def depends(s: Statement, u: Uses) -> frozenset[str]:
+    """The axes that change what a statement does."""
+    return own_axes(s).union(*(u.axes.get(a, frozenset()) for a in arguments(s)))
+
+
+def weight(s: Statement) -> float:
+    return WEIGHT.get(s.op, 1) if isinstance(s, Apply) else 1
+
+
+def extent(size: Size) -> int:
+    return size if isinstance(size, int) else UNKNOWN
+
+
+# ---- costs -------------------------------------------------------------------------------------
+
+
+def _efficiency(axis: Axis, lanes: int) -> float:
+    """The part of the lanes that a short axis fills."""
+    n = axis.extent
+    if isinstance(n, str):
+        return 1.0
+    return max(n, 1) / (max(-(-n // lanes), 1) * lanes)
+
+
+def _statement_cost(s: Statement, lane: str, lanes: int, full: float, u: Uses) -> float:
+    """Per element, with `lane` across `lanes`."""
+    if not lane:
+        return weight(s)
+    if isinstance(s, (Load, Store)):
+        gathers = any(lane in u.axes.get(i.index, ()) for i in s.indirect)
+        if gathers or s.at.stride(lane) not in (0, 1):
+            return SCALAR_GATHER
+    return weight(s) / (lanes * full)
+
+
+def _phase_cost(phase: Phase, axis: Axis | None, lanes: int, u: Uses) -> float:
+    """Per point of the parallel axes."""
+    trips = prod(extent(a.extent) for a in phase.axes)
+    lane, full = (axis.name, _efficiency(axis, lanes)) if axis else ("", 1.0)
+    return trips * sum(_statement_cost(s, lane, lanes, full, u) for s in phase.body)
+
+
+def _may_take_lanes(phase: Phase, axis: Axis, u: Uses) -> bool:
+    """Whether the points of a phase axis may run side by side."""
+    stores = [s for s in phase.body if isinstance(s, Store)]
+    if any(isinstance(s, Reduce) and s.op.startswith("arg") for s in phase.body):
+        return axis == phase.axes[-1] and not stores
+    for s in stores:
+        moves = s.at.stride(axis.name) != 0 and not s.indirect
+        if s.add or not moves:
+            return False
+    places = {s.buffer: s.at for s in stores}
+    return not stores or all(
+        not isinstance(s, Load) or s.buffer not in u.written or places.get(s.buffer) == s.at
+        for s in phase.body
+    )
+
+
+def _best_phase_lane(phase: Phase, lanes: int, u: Uses) -> tuple[float, str]:
+    folds = sum(isinstance(s, (Reduce, Dot)) for s in phase.body)
+    options = [(_phase_cost(phase, None, lanes, u), "")]
+    for axis in phase.axes:
+        if axis.extent != 1 and _may_take_lanes(phase, axis, u):
+            options.append((_phase_cost(phase, axis, lanes, u) + ACROSS * folds, axis.name))
+    return min(options)
+
+
+def _lane_count(kernel: Kernel, target: Target) -> int:
+    """As many as float32 has, or float64 where the floats are that."""
+    dtypes = {b.dtype for b in kernel.buffers}
+    floats = {d for d in dtypes if d.is_floating_point}
+    return target.lanes(max(floats or dtypes, key=lambda d: d.itemsize)) if dtypes else 1
+
+
+# ---- the plan ----------------------------------------------------------------------------------
+
+
+def plan(kernel: Kernel, target: Target) -> Plan:
+    u, lanes = uses(kernel), _lane_count(kernel, target)
+    inside = [_best_phase_lane(phase, lanes, u) for phase in kernel.phases]
+    best, lane = sum(cost for cost, _ in inside), ""
+    for axis in kernel.axes:
+        if axis.extent == 1:
+            continue
+        cost = sum(_phase_cost(phase, axis, lanes, u) for phase in kernel.phases)
+        if cost <= best:
+            best, lane = cost, axis.name
+    if lanes == 1 or not (lane or any(name for _, name in inside)):
+        nothing = ("",) * len(kernel.phases)
+        return Plan("", nothing, 1, 1, tuple(_unroll(p, "", 1, 1) for p in kernel.phases))
+    if not lane:
+        phase_lanes = tuple(name for _, name in inside)
+        unroll = tuple(_unroll(p, n, lanes, 1) for p, n in zip(kernel.phases, phase_lanes))
+        return Plan("", phase_lanes, lanes, 1, unroll)
+    copies = _copies(kernel, lane, lanes)
+    unroll = tuple(_unroll(p, "", lanes, copies) for p in kernel.phases)
+    return Plan(lane, ("",) * len(kernel.phases), lanes, copies, unroll)
+
+
+def _body_weight(phase: Phase) -> float:
+    return max(sum(weight(s) for s in phase.body), 1)
+
+
+def _folds(phase: Phase) -> int:
+    return sum(isinstance(s, (Reduce, Dot)) for s in phase.body)
+
+
+def _copies(kernel: Kernel, lane: str, lanes: int) -> int:
+    """Vectors of the lane axis per block: few for big bodies, and enough blocks for threads."""
+    heaviest = max(_body_weight(p) for p in kernel.phases)
+    loops = any(p.axes for p in kernel.phases)
+    most = int(max(1, min(4 if loops else 2, BODY // 2 // heaviest)))
+    axis = next(a for a in kernel.axes if a.name == lane)
+    if isinstance(axis.extent, str):
+        return most
+    vectors = max(-(-axis.extent // lanes), 1)
+    rows = prod(a.extent if isinstance(a.extent, int) else 8 for a in kernel.axes if a != axis)
+    if rows < 8:
+        most = max(1, min(most, vectors * rows // 8))
+    if vectors <= most:
+        return vectors
+    return max(c for c in range(1, most + 1) if vectors % c == 0 or c == 1)
+
+
+def _unroll(phase: Phase, lane: str, lanes: int, copies: int) -> int:
+    """Copies of the innermost body, each with accumulators of its own."""
+    if any(isinstance(s, Store) and s.add for s in phase.body):
+        return 1
+    room = int(BODY // (_body_weight(phase) * copies))
+    if phase.axes and not lane and isinstance(n := phase.axes[-1].extent, int) and n <= min(room, 4):
+        return max(n, 1)
+    chains = 8 // (copies * max(_folds(phase), 1))
+    most = max(1, min(room, chains if _folds(phase) else 2))
+    return 1 << (most.bit_length() - 1)

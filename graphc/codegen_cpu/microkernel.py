@@ -1,0 +1,396 @@
+"""The register tile: R rows by N vectors of sums, in registers for the whole reduction.
+
+`lanes`: each step loads N vectors of the vector operand and, row by row, broadcasts one value of
+the scalar operand: R*N multiply-adds for R + N loads. `along`: lanes run along the innermost
+reduction axis, R + N vector loads give R*N multiply-adds, and the lanes are summed at the end by a
+fixed tree.
+
+Either way the sums end up in a small block of memory, row after row, from which the epilogue
+reads (`epilogue.py`). A sum that is cut in chunks starts from that block instead of from zero, so
+cutting does not change a bit: each output is one chain of multiply-adds in reduction order.
+
+Literal strides become immediates of few base pointers; a stride that is a symbol costs a pointer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from graphc.codegen_cpu import scalar
+from graphc.codegen_cpu.contraction_plan import Operand, Plan
+from graphc.codegen_cpu.emitter import Vec, literal
+from graphc.codegen_cpu.frame import Frame, Int
+from graphc.ir.kernel import Apply, Const, Definition, Load
+
+WIDE_TILE = 16  # sums; more than this need no unrolling to hide a loop's overhead
+FLAT = 8  # a loop of up to this many steps is written out
+
+Bases = dict[str, str]  # the pointer of each load, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A reduction axis and its trip count in this chunk."""
+
+    axis: str
+    count: Int
+
+
+# ---- operands ----------------------------------------------------------------------------------
+
+
+def compute(
+    frame: Frame, statements: Sequence[Definition], values: dict[str, str], lanes: int
+) -> dict[str, str]:
+    """Add to the loaded `values` those of constants and scalar operations."""
+    dtypes = {s.name: s.dtype for s in statements}
+    for s in statements:
+        if isinstance(s, Const):
+            values[s.name] = literal(s.value, scalar.register(s.dtype, lanes))
+        elif isinstance(s, Apply):
+            kinds = [dtypes[a] if a in dtypes else frame.scalars[a][0] for a in s.args]
+            args = [values[a] if a in dtypes else spread(frame, a, lanes) for a in s.args]
+            values[s.name] = scalar.apply(frame.e, lanes, s.op, s.dtype, kinds, args)
+    return values
+
+
+def spread(frame: Frame, name: str, lanes: int) -> str:
+    """A scalar argument in every lane."""
+    dtype, value = frame.scalars[name]
+    return frame.e.splat(value, scalar.register(dtype, lanes))
+
+
+def evaluate(
+    frame: Frame,
+    operand: Operand,
+    pointers: Bases,
+    strides: Mapping[str, Int],
+    lanes: int,
+    mask: str | None,
+    plan: Plan,
+) -> str:
+    """The operand in `lanes` lanes, widened to what the sums are computed in."""
+    values: dict[str, str] = {}
+    for load in operand.loads:
+        stride = strides[load.name]
+        masked = None if stride == 0 else mask
+        at = pointers[load.name]
+        values[load.name] = frame.lanes_at(at, stride, load.dtype, lanes, masked)
+    value = compute(frame, operand.statements, values, lanes)[operand.value]
+    source = next(s.dtype for s in operand.statements if s.name == operand.value)
+    return scalar.cast(frame.e, lanes, source, plan.contraction.dtype, value)
+
+
+class Stream:
+    """One operand at several *points* (rows or vectors) along the innermost reduction loop.
+
+    A point's offset that is a literal shares the operand's base pointer; any other gets a pointer
+    of its own before the loop.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        operand: Operand,
+        bases: Bases,
+        offsets: Sequence[Mapping[str, Int]],
+        inner: str,
+    ) -> None:
+        self.frame, self.operand, self.loads = frame, operand, operand.loads
+        self.steps = {load.name: frame.size(load.at.stride(inner)) for load in self.loads}
+        self.cells = [
+            {load.name: self._cell(load, bases[load.name], at[load.name]) for load in self.loads}
+            for at in offsets
+        ]
+        self.moved: dict[tuple[str, str], str] = {}
+
+    def _cell(self, load: Load, base: str, offset: Int) -> tuple[str, int]:
+        """A pointer and a literal number of elements to add to it."""
+        if isinstance(offset, int):
+            return base, offset
+        return self.frame.pointer(base, offset, load.dtype), 0
+
+    def distinct(self, steps: int) -> int:
+        """How many different places the loads of `steps` steps read, for each load."""
+        first = self.loads[0].name
+        step = self.steps[first]
+        ahead = [step * k for k in range(steps)] if isinstance(step, int) else [0]
+        places = {(c[first][0], c[first][1] + k) for c in self.cells for k in ahead}
+        return len(places) * (1 if isinstance(step, int) else steps)
+
+    def advance(self, i: Int) -> None:
+        """Move every distinct pointer to step `i`."""
+        self.moved = {}
+        for cells in self.cells:
+            for load in self.loads:
+                base = cells[load.name][0]
+                if (load.name, base) not in self.moved:
+                    by = self.frame.mul(self.steps[load.name], i)
+                    self.moved[load.name, base] = self.frame.pointer(base, by, load.dtype)
+
+    def pointers(self, point: int, ahead: int) -> Bases:
+        """Where the loads of a point are, `ahead` steps after the last `advance`."""
+        found: Bases = {}
+        for load in self.loads:
+            base, shift = self.cells[point][load.name]
+            offset = self.frame.add(shift, self.frame.mul(self.steps[load.name], ahead))
+            found[load.name] = self.frame.pointer(self.moved[load.name, base], offset, load.dtype)
+        return found
+
+
+# ---- the tile ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where one tile works: base pointers, offsets of its points, lane masks, its block of sums."""
+
+    scalar_bases: Bases
+    vector_bases: Bases
+    rows: list[dict[str, Int]]  # offsets of each row in the scalar operand's loads
+    columns: list[dict[str, Int]]  # of each vector or column in the vector operand's loads
+    masks: list[str | None]  # of each vector
+    sums: str
+
+
+def emit_tile(
+    frame: Frame, plan: Plan, vector: Operand, site: Site, spans: list[Span]
+) -> list[str]:
+    """Reduce over `spans`; the sums stay in registers if the plan is `direct`, else go to memory.
+
+    `vector` is the plan's vector operand or the panel that stands for it.
+    """
+    t = sum_type(plan)
+    count = len(site.rows) * plan.vectors
+    if plan.chunk is None:
+        sums = [literal(0.0, t)] * count
+    else:
+        sums = [load_sum(frame, site.sums, k, t) for k in range(count)]
+    reduction = _Reduction(frame, plan, vector, site, t)
+    sums = reduction.nest(spans, site.scalar_bases, site.vector_bases, sums)
+    if plan.direct:
+        return sums
+    for k, value in enumerate(sums):
+        at = frame.e.value(f"getelementptr {t}, ptr {site.sums}, i64 {k}")
+        frame.e.do(f"store {t} {value}, ptr {at}, align {t.lanes * t.bits // 8}")
+    return []
+
+
+def sum_type(plan: Plan) -> Vec:
+    """A vector of sums."""
+    return Vec("double" if plan.contraction.dtype.itemsize == 8 else "float", plan.lanes)
+
+
+def load_sum(frame: Frame, sums: str, at: Int, t: Vec) -> str:
+    where = frame.e.value(f"getelementptr {t}, ptr {sums}, i64 {at}")
+    return frame.e.value(f"load {t}, ptr {where}, align {t.bits // 8}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reduction:
+    """The loops over the reduction axes, sums carried in registers."""
+
+    frame: Frame
+    plan: Plan
+    vector: Operand
+    site: Site
+    t: Vec
+
+    def nest(self, spans: list[Span], scalars: Bases, vectors: Bases, sums: list[str]) -> list[str]:
+        if len(spans) == 1:
+            return self.innermost(spans[0], scalars, vectors, sums)
+        span = spans[0]
+
+        def trip(i: Int, values: list[str]) -> list[str]:
+            x = moved(self.frame, self.plan.scalar, scalars, span.axis, i)
+            y = moved(self.frame, self.vector, vectors, span.axis, i)
+            return self.nest(spans[1:], x, y, values)
+
+        if span.count == 1:
+            return trip(0, sums)
+        carried = [(self.t, s) for s in sums]
+        return self.frame.e.carried_loop("0", str(span.count), 1, carried, trip)
+
+    def innermost(self, span: Span, scalars: Bases, vectors: Bases, sums: list[str]) -> list[str]:
+        rows = Stream(self.frame, self.plan.scalar, scalars, self._row_offsets(), span.axis)
+        columns = Stream(self.frame, self.vector, vectors, self.site.columns, span.axis)
+        if self.plan.how == "along":
+            return self.along(rows, columns, span, sums)
+        return self.stepwise(rows, columns, span.count, sums)
+
+    @property
+    def wide(self) -> bool:
+        """Whether the scalar operand also varies along the lanes (a depthwise convolution)."""
+        return self.plan.scalar.uses(self.plan.lane.name)
+
+    def _row_offsets(self) -> list[dict[str, Int]]:
+        """Offsets of the scalar operand's points: rows, or rows by vectors."""
+        if not self.wide:
+            return self.site.rows
+        lane, lanes, add = self.plan.lane.name, self.plan.lanes, self.frame.add
+        return [
+            {
+                load.name: add(row[load.name], lanes * j * int(load.at.stride(lane) == 1))
+                for load in self.plan.scalar.loads
+            }
+            for row in self.site.rows
+            for j in range(self.plan.vectors)
+        ]
+
+    def stepwise(self, rows: Stream, columns: Stream, count: Int, sums: list[str]) -> list[str]:
+        """One point of the innermost axis after the other, some written out in each trip."""
+
+        def trip(i: Int, values: list[str], steps: int = 1) -> list[str]:
+            rows.advance(i)
+            columns.advance(i)
+            for ahead in range(steps):
+                values = self.step(rows, columns, ahead, values)
+            return values
+
+        unroll = self._unroll(rows, count, len(sums))
+        if count == unroll:
+            return trip(0, sums, unroll)
+        whole = self.frame.mul(self.frame.div(count, unroll), unroll)
+        loop, carried = self.frame.e.carried_loop, [(self.t, s) for s in sums]
+        sums = loop("0", str(whole), unroll, carried, lambda i, v: trip(i, v, unroll))
+        if whole == count:
+            return sums
+        if isinstance(count, int):
+            return trip(whole, sums, count - int(whole))
+        return loop(str(whole), str(count), 1, [(self.t, s) for s in sums], trip)
+
+    def _unroll(self, rows: Stream, count: Int, sums: int) -> int:
+        """Steps of the innermost loop to write out in one trip."""
+        most = 2 if sums > WIDE_TILE else 4
+        if isinstance(count, int):
+            parts = [u for u in range(most, 1, -1) if count % u == 0]
+            most = count if count <= FLAT else (parts or [most])[0]
+        # LLVM keeps a value that two steps load (the pixels under neighbouring taps) in a
+        # register between them; when there are not enough, that costs spills.
+        shared = most * len(rows.cells) - rows.distinct(most)
+        kept = sums + rows.distinct(most) + self.plan.vectors
+        return 1 if (shared or self.wide) and kept > self.plan.registers else most
+
+    def step(self, rows: Stream, columns: Stream, ahead: int, sums: list[str]) -> list[str]:
+        """One multiply-add for every sum of the tile."""
+        frame, plan, lane = self.frame, self.plan, self.plan.lane.name
+        strides = {load.name: frame.size(load.at.stride(lane)) for load in self.vector.loads}
+        ys = [
+            evaluate(
+                frame, self.vector, columns.pointers(j, ahead), strides, plan.lanes,
+                self.site.masks[j], plan,
+            )
+            for j in range(plan.vectors)
+        ]  # fmt: skip
+        following = []
+        for k, total in enumerate(sums):
+            row, j = divmod(k, plan.vectors)
+            if self.wide:
+                x = self.across(rows.pointers(k, ahead), j)
+            elif j == 0:
+                x = self.broadcast(rows.pointers(row, ahead))
+            following.append(fma(frame, self.t, x, ys[j], total))
+        return following
+
+    def broadcast(self, pointers: Bases) -> str:
+        nothing = {load.name: 1 for load in self.plan.scalar.loads}
+        one = evaluate(self.frame, self.plan.scalar, pointers, nothing, 1, None, self.plan)
+        return self.frame.e.splat(one, self.t)
+
+    def across(self, pointers: Bases, j: int) -> str:
+        operand, lane = self.plan.scalar, self.plan.lane.name
+        strides = {load.name: self.frame.size(load.at.stride(lane)) for load in operand.loads}
+        mask = self.site.masks[j]
+        return evaluate(self.frame, operand, pointers, strides, self.plan.lanes, mask, self.plan)
+
+    def along(self, rows: Stream, columns: Stream, span: Span, sums: list[str]) -> list[str]:
+        """A vector of points of the innermost axis in each trip; the last one masked."""
+        lanes, frame = self.plan.lanes, self.frame
+
+        def trip(i: Int, values: list[str], mask: str | None = None) -> list[str]:
+            rows.advance(i)
+            columns.advance(i)
+            xs = [self.line(self.plan.scalar, rows, k, mask) for k in range(len(rows.cells))]
+            ys = [self.line(self.vector, columns, k, mask) for k in range(len(columns.cells))]
+            pairs = [(x, y) for x in xs for y in ys]
+            return [fma(frame, self.t, x, y, v) for (x, y), v in zip(pairs, values)]
+
+        whole = frame.mul(frame.div(span.count, lanes), lanes)
+        if whole != 0:
+            carried = [(self.t, s) for s in sums]
+            sums = frame.e.carried_loop("0", str(whole), lanes, carried, trip)
+        if whole == span.count:
+            return sums
+        return trip(whole, sums, lane_mask(frame, frame.sub(span.count, whole), lanes))
+
+    def line(self, operand: Operand, stream: Stream, point: int, mask: str | None) -> str:
+        """A vector of the operand along the innermost axis; where masked off, zero."""
+        pointers, lanes = stream.pointers(point, 0), self.plan.lanes
+        value = evaluate(self.frame, operand, pointers, stream.steps, lanes, mask, self.plan)
+        if mask is None or len(operand.statements) == 1:
+            return value
+        zero = literal(0.0, self.t)  # the loads gave zero, but not what was computed from them
+        picked = f"{self.t.of('i1')} {mask}, {self.t} {value}, {self.t} {zero}"
+        return self.frame.e.value(f"select {picked}")
+
+
+def moved(frame: Frame, operand: Operand, bases: Bases, axis: str, i: Int) -> Bases:
+    """The base pointers at point `i` of a reduction axis."""
+    return {
+        load.name: frame.pointer(
+            bases[load.name], frame.mul(frame.size(load.at.stride(axis)), i), load.dtype
+        )
+        for load in operand.loads
+    }
+
+
+def fma(frame: Frame, t: Vec, x: str, y: str, z: str) -> str:
+    return frame.e.call(f"llvm.fma.{t.suffix}", t, (t, x), (t, y), (t, z))
+
+
+def lane_mask(frame: Frame, count: Int, lanes: int) -> str:
+    """Which lanes are below `count`."""
+    t = Vec("i64", lanes)
+    return frame.e.value(f"icmp slt {t} {frame.iota(lanes)}, {frame.splat(count, lanes)}")
+
+
+# ---- summing lanes -----------------------------------------------------------------------------
+
+
+def fold_columns(frame: Frame, plan: Plan, sums: str) -> None:
+    """Sum the lanes of each column's vector; a row's totals then lie side by side in the block.
+
+    Lane k is added to lane k + half, then the halves of that, so every column has the same tree.
+    Columns are folded in pairs, which share a vector from then on: `plan.vectors` is a power of 2.
+    A row's totals overwrite vectors of the block that have been read.
+    """
+    element, columns = sum_type(plan).element, plan.vectors
+    for row in range(plan.row_count):
+        lanes, width = plan.lanes, plan.lanes  # of a vector; of each column in it
+        t = Vec(element, lanes)
+        parts = [load_sum(frame, sums, row * columns + k, t) for k in range(columns)]
+        while width > 1:
+            width //= 2
+            if len(parts) > 1:
+                pairs = zip(parts[::2], parts[1::2])
+                parts = [_fold(frame, t, x, y, width) for x, y in pairs]
+            else:
+                parts = [_fold(frame, t, parts[0], "", width)]
+                t = Vec(element, t.lanes // 2)
+        at = frame.e.value(f"getelementptr {element}, ptr {sums}, i64 {row * columns}")
+        frame.e.do(f"store {t} {parts[0]}, ptr {at}, align {t.bits // 8}")
+
+
+def _fold(frame: Frame, t: Vec, x: str, y: str, width: int) -> str:
+    """Lower plus upper half of each column of x, then of y; columns are 2*width lanes wide."""
+    total = t.lanes * (2 if y else 1)
+    lower = [k for k in range(total) if k % (2 * width) < width]
+    half, picks = Vec(t.element, len(lower)), []
+    for shift in (0, width):
+        chosen = ", ".join(f"i32 {k + shift}" for k in lower)
+        mask = f"<{len(lower)} x i32> <{chosen}>"
+        picks.append(frame.e.value(f"shufflevector {t} {x}, {t} {y or 'poison'}, {mask}"))
+    if half.lanes == 1:
+        picks = [frame.e.value(f"extractelement <1 x {t.element}> {p}, i64 0") for p in picks]
+    return frame.e.value(f"fadd {half} {picks[0]}, {picks[1]}")

@@ -1,0 +1,36 @@
+"""LLVM modules from kernels: one function per kernel, named after what it computes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from graphc.codegen_cpu import contraction, loops
+from graphc.codegen_cpu.target import Target
+from graphc.ir.kernel import Kernel
+
+
+def symbol(kernel: Kernel) -> str:
+    """The function's name: the same for equal kernels in every process."""
+    return "k_" + hashlib.blake2b(kernel.key().encode(), digest_size=16).hexdigest()
+
+
+def emit_module(kernels: Sequence[Kernel], target: Target) -> str:
+    """One module with a function for each distinct kernel."""
+    functions: dict[str, str] = {}
+    declarations: set[str] = set()
+    for kernel in kernels:
+        name = symbol(kernel)
+        if name in functions:
+            continue
+        fits = contraction.supports(kernel, target)
+        e = contraction.emit(kernel, target) if fits else loops.emit(kernel, target)
+        functions[name] = e.function(name)
+        declarations |= e.declarations
+    head = f'target triple = "{target.triple}"'
+    return "\n\n".join([head, *functions.values(), "\n".join(sorted(declarations)), ""])
+
+
+def emit_kernel(kernel: Kernel, target: Target) -> str:
+    """A module of one kernel."""
+    return emit_module([kernel], target)

@@ -1,0 +1,146 @@
+"""The panel: a chunk of the vector operand, copied so that a tile reads it front to back.
+
+Row k of the panel holds the tile's lanes at point k of the reduction, as the sums' own type: the
+operand's conversions and elementwise stage are done once for all tiles that share the panel, and
+lanes beyond the axis need no masks. An operand that is contiguous along the reduction instead of
+the lanes is transposed in registers.
+"""
+
+from __future__ import annotations
+
+import math
+
+from graphc.codegen_cpu.contraction_plan import Operand, Plan
+from graphc.codegen_cpu.emitter import Vec
+from graphc.codegen_cpu.frame import Frame, Int
+from graphc.codegen_cpu.microkernel import (
+    Bases,
+    Span,
+    evaluate,
+    lane_mask,
+    moved,
+    sum_type,
+)
+from graphc.ir.kernel import Affine, Load
+
+PANEL = "%panel"  # the load and the buffer; no name of a kernel's buffer
+SIDE = 16  # bytes: what shuffles within a vector move cheaply
+
+
+class Panel:
+    """Room for one panel, and the loops that fill it."""
+
+    def __init__(self, frame: Frame, plan: Plan) -> None:
+        self.frame, self.e, self.plan = frame, frame.e, plan
+        self.t, self.dtype = sum_type(plan), plan.contraction.dtype
+        counts = self._counts()
+        # A transposing copy writes whole squares, which may end past the last row.
+        room = (math.prod(counts) + SIDE // self.dtype.itemsize) * plan.width
+        frame.buffers[PANEL] = frame.scratch(room, self.t)
+        names = [a.name for a in plan.contraction.reduced][-len(counts) :]
+        strides = [math.prod(counts[k + 1 :]) * plan.width for k in range(len(counts))]
+        load = Load(PANEL, self.dtype, PANEL, Affine((*zip(names, strides), (plan.lane.name, 1))))
+        self.operand = Operand(PANEL, (load,))
+
+    @property
+    def bases(self) -> Bases:
+        return {PANEL: self.frame.buffers[PANEL]}
+
+    def _counts(self) -> list[int]:
+        """Literal extents of the reduction axes in a chunk, without those that it holds fixed."""
+        reduced, cut = self.plan.contraction.reduced, self.plan.chunk
+        if cut is None:
+            return [int(a.extent) for a in reduced]
+        return [self.plan.chunk_size, *(int(a.extent) for a in reduced[cut + 1 :])]
+
+    def pack(self, source: Bases, spans: list[Span], masks: list[str | None], left: Int) -> None:
+        """Copy the chunk `spans` from `source`; `left` lanes lie on the lane axis."""
+        self._level(source, self.bases, spans, masks, left)
+
+    def _level(
+        self, source: Bases, to: Bases, spans: list[Span], masks: list[str | None], left: Int
+    ) -> None:
+        if not spans:
+            self._copy(source, to[PANEL], masks)
+            return
+        span = spans[0]
+        if len(spans) == 1 and self._transposed(span.axis):
+            self._transpose(source, to[PANEL], span.count, left)
+            return
+        with self.e.loop("0", str(span.count), 1, "pack") as i:
+            inner = moved(self.frame, self.plan.vector, source, span.axis, i)
+            row = moved(self.frame, self.operand, to, span.axis, i)
+            self._level(inner, row, spans[1:], masks, left)
+
+    def _copy(self, source: Bases, to: str, masks: list[str | None]) -> None:
+        """One row of the panel."""
+        plan, f = self.plan, self.frame
+        strides = {s.name: f.size(s.at.stride(plan.lane.name)) for s in plan.vector.loads}
+        for j, mask in enumerate(masks):
+            first = moved(f, plan.vector, source, plan.lane.name, j * plan.lanes)
+            value = evaluate(f, plan.vector, first, strides, plan.lanes, mask, plan)
+            self.e.do(f"store {self.t} {value}, ptr {f.pointer(to, j * plan.lanes, self.dtype)}")
+
+    # ---- transposing -----------------------------------------------------------------------
+
+    def _transposed(self, inner: str) -> bool:
+        """Whether the operand is a plain load, contiguous along the innermost reduction axis."""
+        lane, operand = self.plan.lane.name, self.plan.vector
+        single = len(operand.statements) == 1
+        return single and not operand.contiguous(lane) and operand.loads[0].at.stride(inner) == 1
+
+    def _transpose(self, source: Bases, to: str, count: Int, left: Int) -> None:
+        """All lanes by `SIDE` bytes of steps at a time; lanes beyond the axis repeat its last.
+
+        Pieces of 16 bytes are joined to vectors as they are loaded, so that only shuffles within
+        16 bytes are left: squares of whole vectors ran no faster and took LLVM 35 ms longer.
+        """
+        f, lanes, side = self.frame, self.plan.lanes, SIDE // self.dtype.itemsize
+        load = self.plan.vector.loads[0]
+        stride = f.size(load.at.stride(self.plan.lane.name))
+        with self.e.loop("0", str(self.plan.width), lanes, "lane") as j:
+            points = [f.least(f.add(j, k), f.sub(left, 1)) for k in range(lanes)]
+            starts = [f.pointer(source[load.name], f.mul(p, stride), load.dtype) for p in points]
+            with self.e.loop("0", str(count), side, "square") as i:
+                mask = None
+                if isinstance(count, str) or count % side:
+                    mask = lane_mask(f, f.sub(count, i), side)
+                pieces = [self._piece(load, start, i, side, mask) for start in starts]
+                rows = [self._join(pieces[k::side], side) for k in range(side)]
+                corner = f.add(f.mul(i, self.plan.width), j)
+                for k, row in enumerate(self._squares(rows)):
+                    at_row = f.add(corner, k * self.plan.width)
+                    self.e.do(f"store {self.t} {row}, ptr {f.pointer(to, at_row, self.dtype)}")
+
+    def _piece(self, load: Load, start: str, i: Int, side: int, mask: str | None) -> str:
+        """`side` steps of one lane."""
+        at, unit = {load.name: self.frame.pointer(start, i, load.dtype)}, {load.name: 1}
+        return evaluate(self.frame, self.plan.vector, at, unit, side, mask, self.plan)
+
+    def _join(self, pieces: list[str], side: int) -> str:
+        """Vectors side by side, in pairs until one is left."""
+        while len(pieces) > 1:
+            t = Vec(self.t.element, side)
+            side *= 2
+            pairs = zip(pieces[::2], pieces[1::2])
+            pieces = [self._shuffle(t, x, y, list(range(side))) for x, y in pairs]
+        return pieces[0]
+
+    def _squares(self, rows: list[str]) -> list[str]:
+        """Transpose each square of the rows, by exchanging ever larger blocks."""
+        lanes, step = self.t.lanes, 1
+        while step < len(rows):
+            low = [k if not k & step else lanes + k - step for k in range(lanes)]
+            high = [k + step if not k & step else lanes + k for k in range(lanes)]
+            following = list(rows)
+            for k in range(len(rows)):
+                if not k & step:
+                    following[k] = self._shuffle(self.t, rows[k], rows[k + step], low)
+                    following[k + step] = self._shuffle(self.t, rows[k], rows[k + step], high)
+            rows, step = following, 2 * step
+        return rows
+
+    def _shuffle(self, t: Vec, x: str, y: str, picks: list[int]) -> str:
+        chosen = ", ".join(f"i32 {k}" for k in picks)
+        mask = f"<{len(picks)} x i32> <{chosen}>"
+        return self.e.value(f"shufflevector {t} {x}, {t} {y}, {mask}")

@@ -1,0 +1,286 @@
+"""The loops of one phase at one point of the parallel axes: nests, accumulators, remainders.
+
+The innermost loop runs `unroll` copies of the body a trip, each with accumulators of its own, so
+that additions do not wait for each other; a remainder loop follows, masked where the axis runs
+across lanes. Short literal loops are unrolled away. The copies, then the lanes, merge by a fixed
+tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from graphc.codegen_cpu.body import Value, Vector
+from graphc.codegen_cpu.emitter import Vec
+from graphc.codegen_cpu.folds import Fold
+from graphc.codegen_cpu.lanes import arguments, weight
+from graphc.codegen_cpu.scalar import cast, rounded
+from graphc.codegen_cpu.scope import ZERO, Int, iota
+from graphc.ir.kernel import Axis, Dot, Reduce
+
+if TYPE_CHECKING:
+    from graphc.codegen_cpu.loops import Template
+
+UNROLLED = 64  # weight of the statements of a phase whose literal loops are unrolled away
+CHUNK = 128  # trips of a summing loop before its sums join the outer ones
+CASCADE = 16  # points of the inner loops that are worth sums of their own
+
+States = list[list[str]]
+
+
+class Cell(NamedTuple):
+    """One accumulator: of a fold, for one copy of the lane axis."""
+
+    statement: Reduce | Dot
+    fold: Fold
+    copy: int
+    lanes: int
+
+
+class PhaseLoops:
+    """Emits one phase; `laned` says that its innermost axis runs across lanes."""
+
+    def __init__(self, template: Template, p: int) -> None:
+        self.t, self.p = template, p
+        self.e, self.scope, self.body = template.e, template.scope, template.body
+        self.phase = template.kernel.phases[p]
+        self.axes = template.phase_axes[p]
+        self.laned = bool(template.plan.phase_lanes[p])
+        self.width = template.plan.lanes if self.laned else 1
+        self.unroll = template.plan.unroll[p]
+        self.depth = len(template.parallel)
+        folds = [s for s in self.phase.body if isinstance(s, (Reduce, Dot))]
+        self.cells = [cell for s in folds for cell in self._cells(s)]
+        self.cascades = any(cell.fold.is_float_sum for cell in self.cells)
+
+    def _cells(self, s: Reduce | Dot) -> list[Cell]:
+        dtypes, lane = self.t.uses.dtypes, self.t.plan.lane
+        op, dtype = ("dot", s.dtype) if isinstance(s, Dot) else (s.op, s.dtype)
+        if isinstance(s, Reduce) and op.startswith("arg"):
+            dtype = dtypes[s.arg]
+        fold, lanes = Fold(op, dtype), self.t.plan.lanes
+        if self.laned:
+            return [Cell(s, fold, 0, lanes)]
+        if lane and any(lane in self.t.uses.axes.get(a, ()) for a in arguments(s)):
+            return [Cell(s, fold, copy, lanes) for copy in self.body.copies()]
+        return [Cell(s, fold, 0, 1)]
+
+    def run(self) -> None:
+        """The whole phase; its folds become values."""
+        self.t.statements(self.p, self.depth)
+        states = self._identities(first=True)
+        if self.laned:
+            self.body.width = self.width
+        if not self.axes:
+            states = self._stepped(states, "")
+        elif all(a.extent != 0 for a in self.axes):
+            states = self._nest(0, states)
+        if self.laned:
+            self.body.width, self.body.lane = 1, ""
+            self.body.vectors = [Vector(ZERO, "")]
+        self._finish(states)
+
+    def _finish(self, states: States) -> None:
+        results: dict[str, Value] = {}
+        for cell, state in zip(self.cells, states, strict=True):
+            lanes, dtype = cell.lanes, cell.statement.dtype
+            if self.laned:
+                state, lanes = cell.fold.across(self.e, lanes, state), 1
+            value = rounded(self.e, dtype, lanes, state[-1])
+            result = results.setdefault(cell.statement.name, Value(dtype, [], lanes > 1))
+            result.parts.append(value)
+        self.body.values.update(results)
+
+    # ---- accumulators --------------------------------------------------------------------------
+
+    def _identities(self, first: bool) -> States:
+        return [cell.fold.identity(cell.lanes, first) for cell in self.cells]
+
+    def _merged(self, sets: list[States]) -> States:
+        """Sets of accumulators as one, pairwise."""
+        while len(sets) > 1:
+            pairs = [
+                self._pair(*sets[k : k + 2]) if k + 1 < len(sets) else sets[k]
+                for k in range(0, len(sets), 2)
+            ]
+            sets = pairs
+        return sets[0]
+
+    def _pair(self, x: States, y: States) -> States:
+        return [
+            cell.fold.merge(self.e, cell.lanes, a, b)
+            for cell, a, b in zip(self.cells, x, y, strict=True)
+        ]
+
+    def _stepped(self, states: States, mask: str) -> States:
+        """The accumulators after the element at the current indices."""
+        nexts = []
+        for cell, state in zip(self.cells, states, strict=True):
+            values = self._operands(cell)
+            new = cell.fold.step(self.e, cell.lanes, state, values)
+            if mask:
+                new = cell.fold.masked(self.e, cell.lanes, mask, new, state)
+            nexts.append(new)
+        return nexts
+
+    def _operands(self, cell: Cell) -> list[str]:
+        values = []
+        for name in arguments(cell.statement):
+            wide = cell.lanes > 1
+            x = self.body.lanes(name, cell.copy) if wide else self.body.scalar(name)
+            source = self.body.values[name].dtype
+            values.append(cast(self.e, cell.lanes, source, cell.fold.dtype, x))
+        if cell.fold.is_arg:
+            values.append(self._position(cell.lanes))
+        return values
+
+    def _position(self, lanes: int) -> str:
+        """The row-major position over the phase's axes."""
+        scope, total = self.scope, ZERO
+        for axis in self.phase.axes:
+            total = scope.mul(total, scope.size(axis.extent))
+            total = scope.add(total, self.body.indices[axis.name])
+        t = Vec("i64", lanes)
+        start = scope.splat(scope.text(total), t)
+        return scope.once(f"add {t} {start}, {iota(t)}") if self.laned else start
+
+    def _carried(
+        self,
+        start: Int,
+        stop: Int,
+        step: int,
+        sets: list[States],
+        trip: Callable[[Int, list[States]], list[States]],
+    ) -> list[States]:
+        """A loop that carries sets of accumulators."""
+        types = [t for cell in self.cells for t in cell.fold.types(cell.lanes)]
+        first = [x for states in sets for state in states for x in state]
+
+        def packed(values: list[str]) -> list[States]:
+            left = iter(values)
+            return [
+                [[next(left) for _ in cell.fold.types(cell.lanes)] for cell in self.cells]
+                for _ in sets
+            ]
+
+        def body(index: str, values: list[str]) -> list[str]:
+            with self.scope.inner():
+                results = trip(Int(index, 0), packed(values))
+            return [x for states in results for state in states for x in state]
+
+        carried = list(zip(types * len(sets), first, strict=True))
+        bounds = self.scope.text(start), self.scope.text(stop)
+        return packed(self.e.carried_loop(*bounds, step, carried, body))
+
+    # ---- loops ---------------------------------------------------------------------------------
+
+    def _unrolls_away(self) -> bool:
+        """Whether all loops are literal and few enough statements in all."""
+        if any(isinstance(a.extent, str) for a in self.axes):
+            return False
+        last = self.axes[-1]
+        trips = prod(int(a.extent) for a in self.axes[:-1]) * -(-int(last.extent) // self.width)
+        each = sum(weight(s) for s in self.phase.body) * len(self.body.vectors)
+        return trips * each <= UNROLLED
+
+    def _nest(self, level: int, states: States) -> States:
+        axis = self.axes[level]
+        if level == len(self.axes) - 1:
+            return self._innermost(axis, states)
+        own_sums = self.cascades and self._points(level + 1) >= CASCADE
+
+        def trip(index: Int, sets: list[States]) -> list[States]:
+            self.body.indices[axis.name] = index
+            self.t.statements(self.p, self.depth + level + 1)
+            self.t.addresses(self.phase)
+            if own_sums:
+                inner = self._nest(level + 1, self._identities(first=False))
+                result = self._pair(sets[0], inner)
+            else:
+                result = self._nest(level + 1, sets[0])
+            del self.body.indices[axis.name]
+            return [result]
+
+        if self._unrolls_away():
+            for k in range(int(axis.extent)):
+                states = trip(Int("", k), [states])[0]
+            return states
+        return self._carried(ZERO, self.scope.size(axis.extent), 1, [states], trip)[0]
+
+    def _points(self, level: int) -> int:
+        """Trips of the loops from `level` in; symbolic ones count as many."""
+        return prod(a.extent if isinstance(a.extent, int) else CASCADE for a in self.axes[level:])
+
+    def _body(self, axis: Axis, index: Int, mask: str, states: States) -> States:
+        """One copy of the innermost body."""
+        if self.laned:
+            self.body.lane, self.body.vectors = axis.name, [Vector(index, mask)]
+        self.body.indices[axis.name] = index
+        self.t.statements(self.p, self.depth + len(self.axes))
+        states = self._stepped(states, mask)
+        del self.body.indices[axis.name]
+        if self.laned:
+            self.body.lane = ""
+        return states
+
+    def _innermost(self, axis: Axis, states: States) -> States:
+        n, step = self.scope.size(axis.extent), self.width * self.unroll
+        if n.is_literal and (self._unrolls_away() or n.literal <= step):
+            return self._straight(axis, ZERO, n, states)
+        main = self.scope.mul(self.scope.div(n, Int("", step)), Int("", step))
+        long = not main.is_literal or main.literal > CHUNK * step
+        if self.cascades and long:
+            states = self._chunks(axis, main, step, states)
+        else:
+            states = self._main(axis, ZERO, main, step, states)
+        if step == 1 or main == n:
+            return states
+        if n.is_literal:
+            return self._straight(axis, main, n, states)
+        return self._rest(axis, main, n, states)
+
+    def _straight(self, axis: Axis, start: Int, n: Int, states: States) -> States:
+        """Literal trips [start, n) without a loop."""
+        starts = range(start.literal, n.literal, self.width)
+        count = min(self.unroll, len(starts)) if self.cells else 1
+        sets = [states, *(self._identities(first=False) for _ in range(count - 1))]
+        for k, s in enumerate(starts):
+            index = Int("", s)
+            mask = self.t.rest_mask(index, n) if self.laned else ""
+            sets[k % count] = self._body(axis, index, mask, sets[k % count])
+        return self._merged(sets)
+
+    def _main(self, axis: Axis, start: Int, stop: Int, step: int, states: States) -> States:
+        """Trips of `unroll` full copies each."""
+        count = self.unroll if self.cells else 1
+        sets = [states, *(self._identities(first=False) for _ in range(count - 1))]
+
+        def trip(index: Int, sets: list[States]) -> list[States]:
+            for k in range(self.unroll):
+                here = self.scope.add(index, Int("", k * self.width))
+                sets[k % count] = self._body(axis, here, "", sets[k % count])
+            return sets
+
+        return self._merged(self._carried(start, stop, step, sets, trip))
+
+    def _chunks(self, axis: Axis, stop: Int, step: int, states: States) -> States:
+        """The main loop in chunks whose sums join the outer sums one by one."""
+        size = CHUNK * step
+
+        def trip(start: Int, sets: list[States]) -> list[States]:
+            end = self.scope.minimum(self.scope.add(start, Int("", size)), stop)
+            sums = self._main(axis, start, end, step, self._identities(first=False))
+            return [self._pair(sets[0], sums)]
+
+        return self._carried(ZERO, stop, size, [states], trip)[0]
+
+    def _rest(self, axis: Axis, start: Int, n: Int, states: States) -> States:
+        """The trips that do not fill the main loop, one copy each."""
+
+        def trip(index: Int, sets: list[States]) -> list[States]:
+            mask = self.t.rest_mask(index, n) if self.laned else ""
+            return [self._body(axis, index, mask, sets[0])]
+
+        return self._carried(start, n, self.width, [states], trip)[0]

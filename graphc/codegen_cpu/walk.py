@@ -1,0 +1,413 @@
+"""The native loop that runs any program: compiled once, because programs are data.
+
+A program is a table of entries `{function, args, flags, reserved}`. All threads walk it together;
+where an entry's flags say so they meet at a barrier first. `graphc_run` is called by Python,
+patches the call's pointers, wakes the workers and walks as thread 0; `graphc_worker` is the life
+of every other thread: spin for a job, then sleep, then walk.
+
+Meeting. The barrier is dissemination: in round r thread t tells t + 2^r (by a flag of its own that
+only it writes) and waits for t - 2^r; with two threads, one exchange of flags. Flags hold the
+number of the barrier, so nothing is ever reset. A thread that waits long yields its processor.
+
+Sleeping. A worker that sees no job spins, then offers its processor to others between looks; after
+about a millisecond it raises its `asleep` flag, looks once more, and waits on a semaphore. The
+caller publishes a job, then lowers each raised flag and posts. All four accesses are sequentially
+consistent, so one of the two sees the other: no wake-up is lost, and exactly one post answers each
+flag that the caller lowered. No thread holds the GIL meanwhile.
+
+Stopping. All threads must leave at the same entry, and none may read the job once the caller may
+have gone. So (1) the caller alone decides to abandon a step: `stop_at` names the entry, written
+before the caller reaches its barrier and compared after it; (2) the error cell is read between
+two barriers, where no kernel runs that might set it; (3) every walk ends in a barrier.
+
+Signals. When more than `budget` ticks have passed, the caller returns the number of the entry
+whose barrier it has not yet joined; the others wait there. Python runs its signal handlers and
+calls again to resume, or sets `stop_at` first. The result goes through the job, because a handler
+that raises does so before Python has stored what the call returned.
+"""
+
+from __future__ import annotations
+
+from graphc.ir.cpu_abi import (
+    ABANDONED,
+    BARRIER,
+    COMMIT,
+    FAILED,
+    FINISHED,
+    FIRST_THREAD_LINE,
+    JOB,
+    LINE_BYTES,
+    POOL,
+    THREAD,
+)  # fmt: skip
+
+SYMBOLS = ("graphc_run", "graphc_worker", "graphc_wake", "graphc_clock")  # as in cpu_abi.Walker
+
+
+X86 = """
+declare void @llvm.x86.sse2.pause()
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+declare i64 @llvm.readcyclecounter()
+
+define internal void @pause() nounwind alwaysinline {
+  call void @llvm.x86.sse2.pause()
+  ret void
+}
+define i64 @graphc_clock() nounwind alwaysinline {
+  %now = call i64 @llvm.readcyclecounter()
+  ret i64 %now
+}
+define internal i64 @control() nounwind {
+  %at = alloca i32
+  call void @llvm.x86.sse.stmxcsr(ptr %at)
+  %bits = load i32, ptr %at
+  %wide = zext i32 %bits to i64
+  ret i64 %wide
+}
+define internal void @set_control(i64 %wide) nounwind {
+  %at = alloca i32
+  %bits = trunc i64 %wide to i32
+  store i32 %bits, ptr %at
+  call void @llvm.x86.sse.ldmxcsr(ptr %at)
+  ret void
+}
+define internal i64 @flushing(i64 %control) nounwind alwaysinline {
+  %new = or i64 %control, 32832 ; flush to zero, denormals are zero
+  ret i64 %new
+}
+"""
+
+# The cycle counter traps in user mode on ARM, where the steady counter is a register.
+ARM = """
+declare void @llvm.aarch64.hint(i32)
+declare i64 @llvm.readsteadycounter()
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
+
+define internal void @pause() nounwind alwaysinline {
+  call void @llvm.aarch64.hint(i32 1)
+  ret void
+}
+define i64 @graphc_clock() nounwind alwaysinline {
+  %now = call i64 @llvm.readsteadycounter()
+  ret i64 %now
+}
+define internal i64 @control() nounwind {
+  %bits = call i64 @llvm.aarch64.get.fpcr()
+  ret i64 %bits
+}
+define internal void @set_control(i64 %bits) nounwind {
+  call void @llvm.aarch64.set.fpcr(i64 %bits)
+  ret void
+}
+define internal i64 @flushing(i64 %control) nounwind alwaysinline {
+  %new = or i64 %control, 16777216 ; FPCR.FZ
+  ret i64 %new
+}
+"""
+
+
+def module_text(triple: str) -> str:
+    """The module for a processor: x86-64 or 64-bit ARM."""
+    numbers = {f"pool.{k}": v for k, v in POOL.items()} | {f"job.{k}": v for k, v in JOB.items()}
+    numbers |= {f"thread.{k}": v for k, v in THREAD.items()} | {"line": LINE_BYTES}
+    numbers |= {"lines.before": LINE_BYTES * FIRST_THREAD_LINE, "BARRIER": BARRIER}
+    numbers |= {"COMMIT": COMMIT, "FINISHED": FINISHED, "FAILED": FAILED, "ABANDONED": ABANDONED}
+    text = TEXT
+    for name in sorted(numbers, key=len, reverse=True):  # a name may begin another
+        text = text.replace("$" + name, str(numbers[name]))
+    processor = ARM if triple.startswith(("aarch64", "arm64")) else X86
+    return f'target triple = "{triple}"\n{processor}{text}'
+
+
+TEXT = """
+define internal ptr @own(ptr %pool, i64 %tid) nounwind alwaysinline {
+  %lines = mul i64 %tid, $line
+  %at = add i64 %lines, $lines.before
+  %own = getelementptr i8, ptr %pool, i64 %at
+  ret ptr %own
+}
+
+define internal void @barrier(ptr %pool, i64 %tid, i64 %n) nounwind noinline {
+entry:
+  %own = call ptr @own(ptr %pool, i64 %tid)
+  %epoch.at = getelementptr i64, ptr %own, i64 $thread.epoch
+  %before = load i64, ptr %epoch.at
+  %epoch = add i64 %before, 1
+  store i64 %epoch, ptr %epoch.at
+  %spins.at = getelementptr i64, ptr %pool, i64 $pool.spins
+  %spins = load i64, ptr %spins.at
+  %yield.at = getelementptr i64, ptr %pool, i64 $pool.yield
+  %yield = load ptr, ptr %yield.at
+  br label %round
+round:
+  %r = phi i64 [ 0, %entry ], [ %r.next, %arrived ]
+  %step = phi i64 [ 1, %entry ], [ %step.next, %arrived ]
+  %more = icmp slt i64 %step, %n
+  br i1 %more, label %meet, label %done
+meet:
+  %mine = getelementptr i64, ptr %own, i64 %r
+  store atomic i64 %epoch, ptr %mine release, align 8
+  %ahead = add i64 %tid, %n
+  %behind = sub i64 %ahead, %step
+  %peer = urem i64 %behind, %n
+  %other = call ptr @own(ptr %pool, i64 %peer)
+  %theirs = getelementptr i64, ptr %other, i64 %r
+  br label %spin
+spin:
+  %turn = phi i64 [ 0, %meet ], [ %turn.next, %pause ], [ %turn.next, %give ]
+  %seen = load atomic i64, ptr %theirs acquire, align 8
+  %there = icmp sge i64 %seen, %epoch
+  br i1 %there, label %arrived, label %wait
+wait:
+  %turn.next = add i64 %turn, 1
+  %patient = icmp slt i64 %turn, %spins
+  br i1 %patient, label %pause, label %give
+pause:
+  call void @pause()
+  br label %spin
+give:
+  %given = call i32 %yield()
+  br label %spin
+arrived:
+  %r.next = add i64 %r, 1
+  %step.next = shl i64 %step, 1
+  br label %round
+done:
+  ret void
+}
+
+define internal i64 @walk(ptr %pool, ptr %job, i64 %tid, i64 %n, i64 %first) nounwind noinline {
+entry:
+  %table.at = getelementptr i64, ptr %job, i64 $job.table
+  %table = load ptr, ptr %table.at
+  %entries.at = getelementptr i64, ptr %job, i64 $job.entries
+  %entries = load i64, ptr %entries.at
+  %error.at = getelementptr i64, ptr %job, i64 $job.error
+  %error = load ptr, ptr %error.at
+  %budget.at = getelementptr i64, ptr %job, i64 $job.budget
+  %budget = load i64, ptr %budget.at
+  %stop.at = getelementptr i64, ptr %job, i64 $job.stop_at
+  %start = call i64 @graphc_clock()
+  %caller = icmp eq i64 %tid, 0
+  %alone = icmp eq i64 %n, 1
+  br label %next
+next:
+  %i = phi i64 [ %first, %entry ], [ %i.next, %launch ]
+  %left = icmp slt i64 %i, %entries
+  br i1 %left, label %look, label %finish
+look:
+  %row = getelementptr [4 x i64], ptr %table, i64 %i
+  %flags.at = getelementptr i64, ptr %row, i64 2
+  %flags = load i64, ptr %flags.at
+  %bit = and i64 %flags, $BARRIER
+  %flagged = icmp ne i64 %bit, 0
+  %meeting = or i1 %flagged, %alone
+  br i1 %meeting, label %timing, label %launch
+timing:
+  br i1 %caller, label %watch, label %meet
+watch:
+  %now = call i64 @graphc_clock()
+  %spent = sub i64 %now, %start
+  %late = icmp ugt i64 %spent, %budget
+  br i1 %late, label %pause, label %meet
+pause:
+  ret i64 %i
+meet:
+  call void @barrier(ptr %pool, i64 %tid, i64 %n)
+  %stop = load i64, ptr %stop.at
+  %stopping = icmp eq i64 %stop, %i
+  br i1 %stopping, label %abandon, label %checking
+checking:
+  %bit2 = and i64 %flags, $COMMIT
+  %committing = icmp ne i64 %bit2, 0
+  br i1 %committing, label %commit, label %launch
+commit:
+  %state = load i64, ptr %error
+  call void @barrier(ptr %pool, i64 %tid, i64 %n)
+  %bad = icmp ne i64 %state, 0
+  br i1 %bad, label %fail, label %launch
+launch:
+  %function = load ptr, ptr %row
+  %args.at = getelementptr i64, ptr %row, i64 1
+  %args = load ptr, ptr %args.at
+  call void %function(ptr %args, i64 %tid, i64 %n)
+  %i.next = add i64 %i, 1
+  br label %next
+abandon:
+  br label %finish
+fail:
+  br label %finish
+finish:
+  %result = phi i64 [ $FINISHED, %next ], [ $FAILED, %fail ], [ $ABANDONED, %abandon ]
+  call void @barrier(ptr %pool, i64 %tid, i64 %n)
+  ret i64 %result
+}
+
+define internal i64 @flushed(ptr %pool, ptr %job, i64 %tid, i64 %n, i64 %first) nounwind {
+entry:
+  %denormals.at = getelementptr i64, ptr %job, i64 $job.denormals
+  %denormals = load i64, ptr %denormals.at
+  %flush = icmp ne i64 %denormals, 0
+  br i1 %flush, label %set, label %keep
+set:
+  %before = call i64 @control()
+  %during = call i64 @flushing(i64 %before)
+  call void @set_control(i64 %during)
+  %flushed = call i64 @walk(ptr %pool, ptr %job, i64 %tid, i64 %n, i64 %first)
+  call void @set_control(i64 %before)
+  ret i64 %flushed
+keep:
+  %result = call i64 @walk(ptr %pool, ptr %job, i64 %tid, i64 %n, i64 %first)
+  ret i64 %result
+}
+
+define internal void @patch(ptr %job) nounwind {
+entry:
+  %cells.at = getelementptr i64, ptr %job, i64 $job.cells
+  %cells = load ptr, ptr %cells.at
+  %patches.at = getelementptr i64, ptr %job, i64 $job.patches
+  %patches = load ptr, ptr %patches.at
+  %count.at = getelementptr i64, ptr %job, i64 $job.patch_count
+  %count = load i64, ptr %count.at
+  %pointers.at = getelementptr i64, ptr %job, i64 $job.pointers
+  %pointers = load ptr, ptr %pointers.at
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %one ]
+  %left = icmp slt i64 %i, %count
+  br i1 %left, label %one, label %done
+one:
+  %pair = getelementptr [2 x i64], ptr %patches, i64 %i
+  %cell = load i64, ptr %pair
+  %from.at = getelementptr i64, ptr %pair, i64 1
+  %from = load i64, ptr %from.at
+  %value.at = getelementptr i64, ptr %pointers, i64 %from
+  %value = load i64, ptr %value.at
+  %to = getelementptr i64, ptr %cells, i64 %cell
+  store i64 %value, ptr %to
+  %i.next = add i64 %i, 1
+  br label %next
+done:
+  ret void
+}
+
+define void @graphc_wake(ptr %pool, ptr %job, i64 %n) nounwind {
+entry:
+  %job.at = getelementptr i64, ptr %pool, i64 $pool.job
+  store ptr %job, ptr %job.at
+  %old = atomicrmw add ptr %pool, i64 1 seq_cst
+  %post.at = getelementptr i64, ptr %pool, i64 $pool.post
+  %post = load ptr, ptr %post.at
+  br label %next
+next:
+  %t = phi i64 [ 1, %entry ], [ %t.next, %awake ], [ %t.next, %wake ]
+  %left = icmp slt i64 %t, %n
+  br i1 %left, label %look, label %done
+look:
+  %t.next = add i64 %t, 1
+  %own = call ptr @own(ptr %pool, i64 %t)
+  %asleep.at = getelementptr i64, ptr %own, i64 $thread.asleep
+  %asleep = load atomic i64, ptr %asleep.at seq_cst, align 8
+  %sleeping = icmp ne i64 %asleep, 0
+  br i1 %sleeping, label %claim, label %awake
+claim:
+  %was = atomicrmw xchg ptr %asleep.at, i64 0 seq_cst
+  %mine = icmp ne i64 %was, 0
+  br i1 %mine, label %wake, label %awake
+wake:
+  %semaphore.at = getelementptr i64, ptr %own, i64 $thread.semaphore
+  %semaphore = load ptr, ptr %semaphore.at
+  %posted = call i32 %post(ptr %semaphore)
+  br label %next
+awake:
+  br label %next
+done:
+  ret void
+}
+
+define void @graphc_run(ptr %pool, ptr %job, i64 %resume) nounwind {
+entry:
+  %n.at = getelementptr i64, ptr %pool, i64 $pool.threads
+  %n = load i64, ptr %n.at
+  %fresh = icmp slt i64 %resume, 0
+  br i1 %fresh, label %begin, label %go
+begin:
+  call void @patch(ptr %job)
+  call void @graphc_wake(ptr %pool, ptr %job, i64 %n)
+  br label %go
+go:
+  %first = phi i64 [ 0, %begin ], [ %resume, %entry ]
+  %result = call i64 @flushed(ptr %pool, ptr %job, i64 0, i64 %n, i64 %first)
+  %result.at = getelementptr i64, ptr %job, i64 $job.result
+  store i64 %result, ptr %result.at
+  ret void
+}
+
+define void @graphc_worker(ptr %pool, i64 %tid, i64 %seen.first) nounwind {
+entry:
+  %own = call ptr @own(ptr %pool, i64 %tid)
+  %asleep.at = getelementptr i64, ptr %own, i64 $thread.asleep
+  %semaphore.at = getelementptr i64, ptr %own, i64 $thread.semaphore
+  %semaphore = load ptr, ptr %semaphore.at
+  %wait.at = getelementptr i64, ptr %pool, i64 $pool.wait
+  %wait = load ptr, ptr %wait.at
+  %spins.at = getelementptr i64, ptr %pool, i64 $pool.spins
+  %spins = load i64, ptr %spins.at
+  %yields.at = getelementptr i64, ptr %pool, i64 $pool.yields
+  %yields = load i64, ptr %yields.at
+  %turns = add i64 %spins, %yields
+  %yield.at = getelementptr i64, ptr %pool, i64 $pool.yield
+  %yield = load ptr, ptr %yield.at
+  %n.at = getelementptr i64, ptr %pool, i64 $pool.threads
+  %n = load i64, ptr %n.at
+  %job.at = getelementptr i64, ptr %pool, i64 $pool.job
+  br label %idle
+idle:
+  %seen = phi i64 [ %seen.first, %entry ], [ %seen, %rouse ], [ %generation, %work ]
+  br label %spin
+spin:
+  %turn = phi i64 [ 0, %idle ], [ %turn.next, %pause ], [ %turn.next, %give ]
+  %generation = load atomic i64, ptr %pool acquire, align 8
+  %called = icmp ne i64 %generation, %seen
+  br i1 %called, label %take, label %wait.more
+wait.more:
+  %turn.next = add i64 %turn, 1
+  %patient = icmp slt i64 %turn, %spins
+  br i1 %patient, label %pause, label %tire
+pause:
+  call void @pause()
+  br label %spin
+tire:
+  %awake = icmp slt i64 %turn, %turns
+  br i1 %awake, label %give, label %doze
+give:
+  %given = call i32 %yield()
+  br label %spin
+doze:
+  %flag = atomicrmw xchg ptr %asleep.at, i64 1 seq_cst
+  %again = load atomic i64, ptr %pool seq_cst, align 8
+  %missed = icmp ne i64 %again, %seen
+  br i1 %missed, label %retract, label %sleep
+retract:
+  %was = atomicrmw xchg ptr %asleep.at, i64 0 seq_cst
+  %unseen = icmp ne i64 %was, 0
+  br i1 %unseen, label %rouse, label %sleep
+sleep:
+  %failed = call i32 %wait(ptr %semaphore)
+  %interrupted = icmp ne i32 %failed, 0
+  br i1 %interrupted, label %sleep, label %rouse
+rouse:
+  br label %idle
+take:
+  %job = load ptr, ptr %job.at
+  %quit = icmp eq ptr %job, null
+  br i1 %quit, label %leave, label %work
+work:
+  %result = call i64 @flushed(ptr %pool, ptr %job, i64 %tid, i64 %n, i64 0)
+  br label %idle
+leave:
+  ret void
+}
+"""

@@ -1,0 +1,92 @@
+"""Every switch graphc has: this table is their documentation, and nothing else reads os.environ.
+
+Values are read from the environment at each call, so that a test or a session may change them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One row: `name` in code, `variable` in the environment, `default` as text, what it does."""
+
+    name: str
+    variable: str
+    kind: str  # "flag", "int", "text" or "path"
+    default: str
+    doc: str
+
+
+SWITCHES = {
+    s.name: s
+    for s in (
+        Switch("dump", "GRAPHC_DUMP", "path", "", "folder for every stage of every step, as text"),
+        Switch("verify", "GRAPHC_VERIFY", "flag", "0", "verify and interpret after each stage"),
+        Switch("profile", "GRAPHC_PROFILE", "flag", "0", "time and bytes of each kernel, at exit"),
+        Switch("device", "GRAPHC_DEVICE", "text", "cpu", "default device: cpu, cuda, cuda:1"),
+        Switch("cache_dir", "GRAPHC_CACHE_DIR", "path", "", "folder of compiled kernels"),
+        Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
+        Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
+    )
+}
+
+FALSE_WORDS = frozenset({"", "0", "false", "no", "off"})
+
+
+def text(name: str) -> str:
+    """The switch as text; its default where the variable is unset."""
+    switch = SWITCHES[name]
+    return os.environ.get(switch.variable, switch.default).strip()
+
+
+def flag(name: str) -> bool:
+    return text(name).lower() not in FALSE_WORDS
+
+
+def number(name: str) -> int:
+    """The switch as a whole number; its default where the text is none."""
+    try:
+        return int(text(name))
+    except ValueError:
+        return int(SWITCHES[name].default)
+
+
+def dump_dir() -> str:
+    return text("dump")
+
+
+def verify() -> bool:
+    return flag("verify")
+
+
+def profile() -> bool:
+    return flag("profile")
+
+
+def device() -> str:
+    return text("device")
+
+
+def cache_dir() -> str:
+    return text("cache_dir")
+
+
+def disabled() -> bool:
+    return flag("disable")
+
+
+def num_threads() -> int:
+    """The wanted number of threads, or 0 for as many as the machine gives."""
+    return max(0, number("num_threads"))
+
+
+def describe() -> str:
+    """The table as text, for `python -m graphc doctor`."""
+    rows = (
+        f"{s.variable:<20} {s.kind:<5} default {s.default or '-':<4} {s.doc}"
+        for s in SWITCHES.values()
+    )
+    return "\n".join(rows)

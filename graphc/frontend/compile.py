@@ -1,0 +1,165 @@
+"""`graphc.compile`: the one place where passes, code generation and runtime meet.
+
+    @graphc.compile                       a step function, or a Module class
+    @graphc.compile(on_limit="raise")
+    graphc.compile(model)                 the same model, its calls compiled
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar, overload
+
+from graphc import config
+from graphc.codegen_cpu.jit import assembly
+from graphc.codegen_cpu.library import KernelLibrary
+from graphc.codegen_cpu.module import emit_kernel
+from graphc.codegen_cpu.target import Target
+from graphc.errors import InvalidType
+from graphc.frontend.compiled import (
+    Backend,
+    CompiledFunction,
+    CompiledModule,
+    assert_max_compiles,
+    disable,
+)
+from graphc.frontend.dump import dump
+from graphc.frontend.inspection import Unit
+from graphc.frontend.observed import is_module
+from graphc.ir import kernel_text, text
+from graphc.ir.graph import Graph, Value
+from graphc.ir.kernel import Kernel
+from graphc.passes.partition import Split, partition
+from graphc.passes.pipeline import compile_graph
+from graphc.runtime.disk_cache import DiskCache
+from graphc.runtime.executor import Engine, Executable
+
+__all__ = ["assert_max_compiles", "compile", "disable"]
+
+T = TypeVar("T")
+SMALL_BYTES = 1 << 16  # a program that touches less is done before other threads wake
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStage:
+    """The graph as written: without what derivatives and the optimizer added."""
+
+    graph: Graph
+    wall_ms: float
+    name: str = "trace"
+    why: str = "the code as written, before any derivative"
+    level: str = "graph"
+
+    def text(self) -> str:
+        return text.show(written(self.graph), f"trace  {self.wall_ms:.1f} ms")
+
+
+def written(graph: Graph) -> Graph:
+    """The part of a step that is no derivative and no update, with the inputs it reads."""
+    keep = [
+        (v, t) for v, t in zip(graph.outs, graph.targets)
+        if not v.where.phase and (t is None or not v.is_input)
+    ]  # fmt: skip
+    part = Graph(graph.name, (), (), tuple(v for v, _ in keep), tuple(t for _, t in keep))
+    used = {*part.values(), *(t for _, t in keep if t is not None)}
+    inputs = [(v, r) for v, r in zip(graph.inputs, graph.roles) if r == "arg" or v in used]
+    return Graph(
+        graph.name, tuple(v for v, _ in inputs), tuple(r for _, r in inputs), part.outs,
+        part.targets,
+    )  # fmt: skip
+
+
+class NativeBackend:
+    """Compiles for this machine's CPU: one library of kernels and one engine for the process."""
+
+    def __init__(self) -> None:
+        self._target = Target.host()
+        self._library = KernelLibrary(self._target, DiskCache())
+        self._engine = Engine(self._library.walker())
+
+    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Executable]:
+        compiled = compile_graph(graph)
+        program = compiled.program
+        functions = self._library.functions([x.kernel for x in program.launches])
+        small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
+        native = Executable(
+            program, functions, self._engine, code=self._library, parallel=not small
+        )
+        stages = (TraceStage(graph, trace_ms), *compiled.stages)
+        unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
+        if folder := config.dump_dir():
+            dump(unit, folder)
+        return unit, native
+
+    def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
+        return partition(joint, gradients, cotangents)
+
+    def counts(self) -> tuple[int, int]:
+        return self._library.compiled, self._library.hits
+
+    def _code(self, kernel: Kernel, level: str) -> str:
+        code = emit_kernel(kernel, self._target)
+        return code if level == "llvm" else assembly(code, self._target)
+
+
+@lru_cache(maxsize=1)
+def native_backend() -> Backend:
+    """Made by the first compile, so that importing graphc does not start LLVM."""
+    return NativeBackend()
+
+
+class _LateBackend:
+    """The native backend, not made before it is needed."""
+
+    def build(self, graph: Graph, trace_ms: float) -> Any:
+        return native_backend().build(graph, trace_ms)
+
+    def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
+        return partition(joint, gradients, cotangents)
+
+    def counts(self) -> tuple[int, int]:
+        return native_backend().counts()
+
+
+@overload
+def compile(obj: T, **options: Any) -> T: ...
+@overload
+def compile(obj: None = None, **options: Any) -> Callable[[T], T]: ...
+def compile(obj: Any = None, **options: Any) -> Any:
+    """Compile a function, a Module class (its instances), a Module, or a bound method.
+
+    A function becomes a `CompiledFunction`: its first call for each signature is traced, and runs
+    as one native program. A module or class is returned itself, with compiled calls. Options:
+    `on_limit` "warn" or "raise", when plans are made over and over.
+    """
+    if obj is None:
+        return lambda real: compile(real, **options)
+    if isinstance(obj, type):
+        return _compile_class(obj, options)
+    if is_module(obj):
+        obj.__dict__["_compiled"] = CompiledModule(obj, _LateBackend(), **options)
+        return obj
+    if not callable(obj):
+        raise InvalidType(
+            f"compile() of a {type(obj).__name__}", fix="pass a function, a Module or its class"
+        )
+    return CompiledFunction(obj, _LateBackend(), **options)
+
+
+def _compile_class(cls: type, options: dict[str, Any]) -> type:
+    """The same class; every instance is compiled when it has been made."""
+    if not hasattr(cls, "named_parameters"):
+        raise InvalidType(f"compile() of the class {cls.__name__}, which is no nn.Module")
+    init = cls.__init__  # type: ignore[misc]  # wrapped below for this very class
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if type(self) is cls:
+            compile(self, **options)
+
+    __init__.__doc__, __init__.__wrapped__ = init.__doc__, init  # type: ignore[attr-defined]
+    cls.__init__ = __init__  # type: ignore[misc]
+    return cls

@@ -1,0 +1,540 @@
+"""Elementwise functions and operators: PyTorch's promotion and broadcasting around primitives."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
+from graphc.frontend.modes import get_default_dtype
+from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import DType, Scalar, Shape, TensorType, bool_
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+Operand = Any  # Tensor or number; a Union would have to name the class before it exists
+
+# ---- operands ----------------------------------------------------------------------------------
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
+    """The common shape, dimensions counted from the right; sizes agree or are 1."""
+    rank = builtins.max((len(s) for s in shapes), default=0)
+    out = [1] * rank
+    for shape in shapes:
+        for k, n in enumerate(shape, rank - len(shape)):
+            if out[k] == 1:
+                out[k] = n
+            elif n not in (1, out[k]):
+                listed = " and ".join(str(tuple(s)) for s in shapes)
+                raise ShapeMismatch(f"shapes {listed} do not broadcast")
+    return tuple(out)
+
+
+def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
+    old = x.type.shape
+    if old == shape:
+        return x
+    if len(old) < len(shape):
+        x = P.reshape(x, (1,) * (len(shape) - len(old)) + old)
+    return P.expand(x, shape)
+
+
+def is_tensor(x: object) -> bool:
+    return isinstance(x, P.Sugar)
+
+
+def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any]:
+    """Operands of one dtype and shape; numbers stay numbers beside a tensor."""
+    for x in operands:
+        if not is_tensor(x) and not is_number(x):
+            raise InvalidType(f"expected a tensor or a number, got {type(x).__name__}")
+    target = dtype or result_type(*operands)
+    tensors = [x for x in operands if is_tensor(x)]
+    first = tensors[0].type.shape
+    if builtins.all(t.type.shape == first for t in tensors):
+        shape = first
+    else:
+        shape = broadcast_shapes(*(t.type.shape for t in tensors))
+    return [
+        broadcast_to(P.cast(x, target), shape) if is_tensor(x) else wrap(x, target)
+        for x in operands
+    ]
+
+
+def _binary(name: str, x: Operand, y: Operand) -> Tensor:
+    op = OPS[name]
+    if is_tensor(x):
+        if is_tensor(y) and x.type == y.type:
+            return x.emit(op, x, y)  # type: ignore[no-any-return]  # Operand is Any
+        owner = x
+    else:
+        owner = y
+    a, b = prepare((x, y))
+    return owner.emit(op, a, b)  # type: ignore[no-any-return]  # Operand is Any
+
+
+def as_float(x: Tensor) -> Tensor:
+    """Integers and bools as the default float dtype, as PyTorch's functions take them."""
+    return x if x.dtype.is_floating_point else P.cast(x, get_default_dtype())
+
+
+# ---- one operand -------------------------------------------------------------------------------
+
+
+def _float_unary(name: str) -> Callable[[Tensor], Tensor]:
+    op = OPS[name]
+
+    def function(x: Tensor) -> Tensor:
+        x = as_float(x)
+        return x.emit(op, x)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise {name}; integers become floats."
+    return function
+
+
+exp = _float_unary("exp")
+expm1 = _float_unary("expm1")
+log = _float_unary("log")
+log1p = _float_unary("log1p")
+sin = _float_unary("sin")
+cos = _float_unary("cos")
+tanh = _float_unary("tanh")
+sigmoid = _float_unary("sigmoid")
+erf = _float_unary("erf")
+erfc = _float_unary("erfc")
+sqrt = _float_unary("sqrt")
+rsqrt = _float_unary("rsqrt")
+
+
+def _rounding(name: str) -> Callable[[Tensor], Tensor]:
+    op = OPS[name]
+
+    def function(x: Tensor) -> Tensor:
+        if x.dtype is bool_:
+            raise DTypeMismatch(f"{name} of a bool tensor")
+        return x.emit(op, x) if x.dtype.is_floating_point else x.clone()
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise {name}; integers are what they are."
+    return function
+
+
+floor = _rounding("floor")
+ceil = _rounding("ceil")
+trunc = _rounding("trunc")
+
+
+def round(x: Tensor, *, decimals: int = 0) -> Tensor:
+    """To the nearest integer, half to even; with `decimals`, to that many places."""
+    if not x.dtype.is_floating_point:
+        return x.clone()
+    if decimals == 0:
+        return x.emit(OPS["round"], x)
+    scale = 10.0 ** builtins.abs(decimals)
+    y = x * scale if decimals > 0 else x / scale
+    y = y.emit(OPS["round"], y)
+    return y / scale if decimals > 0 else y * scale
+
+
+def neg(x: Tensor) -> Tensor:
+    if x.dtype is bool_:
+        raise DTypeMismatch("negation of a bool tensor", fix="use ~x or logical_not")
+    return x.emit(OPS["neg"], x)
+
+
+def positive(x: Tensor) -> Tensor:
+    if x.dtype is bool_:
+        raise DTypeMismatch("unary + of a bool tensor")
+    return x
+
+
+def abs(x: Tensor) -> Tensor:
+    if x.dtype is bool_:
+        raise DTypeMismatch("abs of a bool tensor")
+    return x.emit(OPS["abs"], x)
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for NaN."""
+    return x.clone() if x.dtype is bool_ else x.emit(OPS["sign"], x)
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0), keeping NaN; its derivative is 0 at 0."""
+    if x.dtype is bool_:
+        raise DTypeMismatch("relu of a bool tensor")
+    return x.emit(OPS["relu"], x)
+
+
+def square(x: Tensor) -> Tensor:
+    return pow(x, 2)
+
+
+def reciprocal(x: Tensor) -> Tensor:
+    x = as_float(x)
+    return x.emit(OPS["div"], 1.0, x)
+
+
+def log2(x: Tensor) -> Tensor:
+    return log(x) * (1 / math.log(2))
+
+
+def log10(x: Tensor) -> Tensor:
+    return log(x) * (1 / math.log(10))
+
+
+def exp2(x: Tensor) -> Tensor:
+    return exp(as_float(x) * math.log(2))
+
+
+def tan(x: Tensor) -> Tensor:
+    return sin(x) / cos(x)
+
+
+def sinh(x: Tensor) -> Tensor:
+    return (exp(x) - exp(-x)) * 0.5
+
+
+def cosh(x: Tensor) -> Tensor:
+    return (exp(x) + exp(-x)) * 0.5
+
+
+def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta without overflow."""
+    y = x * beta
+    return (log1p(exp(-abs(y))) + relu(y)) / beta
+
+
+def silu(x: Tensor) -> Tensor:
+    return x * sigmoid(x)
+
+
+def isnan(x: Tensor) -> Tensor:
+    return ne(x, x)
+
+
+def isinf(x: Tensor) -> Tensor:
+    if not x.dtype.is_floating_point:
+        return x.full(False, TensorType(bool_, x.type.shape))
+    return eq(abs(x), math.inf)
+
+
+def isfinite(x: Tensor) -> Tensor:
+    if not x.dtype.is_floating_point:
+        return x.full(True, TensorType(bool_, x.type.shape))
+    return lt(abs(x), math.inf)
+
+
+def nan_to_num(
+    x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """Replace NaN and infinities by numbers (the dtype's largest and smallest by default)."""
+    if not x.dtype.is_floating_point:
+        return x.clone()
+    top = _largest(x.dtype)
+    x = where(isnan(x), nan, x)
+    x = where(eq(x, math.inf), top if posinf is None else posinf, x)
+    return where(eq(x, -math.inf), -top if neginf is None else neginf, x)
+
+
+def _largest(dtype: DType) -> float:
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(dtype.numpy).max)
+
+
+# ---- two operands ------------------------------------------------------------------------------
+
+
+def add(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
+    """x + alpha * y; bools add as `or`."""
+    if alpha != 1:
+        y = mul(y, alpha) if is_tensor(y) else y * alpha
+    return _binary("add", x, y)
+
+
+def sub(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
+    if bool_ in [dtype_of(v) for v in (x, y)]:
+        raise DTypeMismatch("subtraction with a bool", fix="use ^ or logical_xor")
+    if alpha != 1:
+        y = mul(y, alpha) if is_tensor(y) else y * alpha
+    return _binary("sub", x, y)
+
+
+def dtype_of(x: Operand) -> DType:
+    return x.type.dtype if is_tensor(x) else dtype_of_number(x)  # type: ignore[no-any-return]
+
+
+def rsub(x: Tensor, y: Operand, *, alpha: Scalar = 1) -> Tensor:
+    return sub(y, x, alpha=alpha)
+
+
+def mul(x: Operand, y: Operand) -> Tensor:
+    return _binary("mul", x, y)
+
+
+def div(x: Operand, y: Operand, *, rounding_mode: str | None = None) -> Tensor:
+    """x / y in floating point; "floor" and "trunc" keep integers integer."""
+    if rounding_mode == "floor":
+        return floor_divide(x, y)
+    if rounding_mode == "trunc":
+        return _truncated(x, y)
+    if rounding_mode is not None:
+        raise InvalidArgument(f"rounding_mode {rounding_mode!r}: 'floor', 'trunc' or None")
+    dtype = result_type(x, y)
+    a, b = prepare((x, y), dtype if dtype.is_floating_point else get_default_dtype())
+    return (x if is_tensor(x) else y).emit(OPS["div"], a, b)  # type: ignore[no-any-return]
+
+
+def _truncated(x: Operand, y: Operand) -> Tensor:
+    if result_type(x, y).is_floating_point:
+        return trunc(div(x, y))
+    return floor_divide(sub(x, fmod(x, y)), y)  # exact: the dividend is a multiple of y
+
+
+def rdiv(x: Tensor, y: Operand) -> Tensor:
+    return div(y, x)
+
+
+def floor_divide(x: Operand, y: Operand) -> Tensor:
+    return _binary("floordiv", x, y)
+
+
+def rfloordiv(x: Tensor, y: Operand) -> Tensor:
+    return floor_divide(y, x)
+
+
+def remainder(x: Operand, y: Operand) -> Tensor:
+    """Remainder with the divisor's sign."""
+    return _binary("rem", x, y)
+
+
+def rrem(x: Tensor, y: Operand) -> Tensor:
+    return remainder(y, x)
+
+
+def fmod(x: Operand, y: Operand) -> Tensor:
+    """Remainder with the dividend's sign."""
+    return _binary("fmod", x, y)
+
+
+def pow(x: Operand, y: Operand) -> Tensor:
+    if is_tensor(x) and is_number(y) and x.dtype.is_floating_point:
+        if y == 2:
+            return mul(x, x)
+        if y == 1:
+            return x.clone()  # type: ignore[no-any-return]  # Operand is Any
+        if y == 0.5:
+            return sqrt(x)
+    if is_number(y) and y < 0 and not result_type(x, y).is_floating_point:
+        raise DTypeMismatch("integers to negative integer powers are not allowed")
+    return _binary("pow", x, y)
+
+
+def rpow(x: Tensor, y: Operand) -> Tensor:
+    return pow(y, x)
+
+
+def maximum(x: Tensor, y: Tensor) -> Tensor:
+    """The larger, NaN if either is; on a tie each gets half the gradient."""
+    return _binary("maximum", x, y)
+
+
+def minimum(x: Tensor, y: Tensor) -> Tensor:
+    return _binary("minimum", x, y)
+
+
+def fmax(x: Tensor, y: Tensor) -> Tensor:
+    """The larger, ignoring NaN; on a tie the first gets the gradient."""
+    return where(le(y, x) | isnan(y), x, y)
+
+
+def fmin(x: Tensor, y: Tensor) -> Tensor:
+    return where(le(x, y) | isnan(y), x, y)
+
+
+def lt(x: Operand, y: Operand) -> Tensor:
+    return _binary("lt", x, y)
+
+
+def le(x: Operand, y: Operand) -> Tensor:
+    return _binary("le", x, y)
+
+
+def gt(x: Operand, y: Operand) -> Tensor:
+    return _binary("lt", y, x)
+
+
+def ge(x: Operand, y: Operand) -> Tensor:
+    return _binary("le", y, x)
+
+
+def eq(x: Operand, y: Operand) -> Tensor:
+    return _binary("eq", x, y)
+
+
+def ne(x: Operand, y: Operand) -> Tensor:
+    return _binary("ne", x, y)
+
+
+def equals(x: Tensor, y: object) -> Any:
+    """`==`: elementwise against tensors and numbers, else not equal."""
+    return eq(x, y) if is_tensor(y) or is_number(y) else NotImplemented
+
+
+def differs(x: Tensor, y: object) -> Any:
+    return ne(x, y) if is_tensor(y) or is_number(y) else NotImplemented
+
+
+def _bitwise(name: str, x: Operand, y: Operand) -> Tensor:
+    if result_type(x, y).is_floating_point:
+        raise DTypeMismatch(f"bitwise {name} of floating-point operands")
+    return _binary(name, x, y)
+
+
+def bitwise_and(x: Operand, y: Operand) -> Tensor:
+    return _bitwise("and", x, y)
+
+
+def bitwise_or(x: Operand, y: Operand) -> Tensor:
+    return _bitwise("or", x, y)
+
+
+def bitwise_xor(x: Operand, y: Operand) -> Tensor:
+    return _bitwise("xor", x, y)
+
+
+def bitwise_not(x: Tensor) -> Tensor:
+    if x.dtype.is_floating_point:
+        raise DTypeMismatch("bitwise not of a floating-point tensor")
+    return x.emit(OPS["not"], x)
+
+
+def bitwise_left_shift(x: Operand, y: Operand) -> Tensor:
+    return _bitwise("shl", x, y)
+
+
+def bitwise_right_shift(x: Operand, y: Operand) -> Tensor:
+    return _bitwise("shr", x, y)
+
+
+def rshl(x: Tensor, y: Operand) -> Tensor:
+    return bitwise_left_shift(y, x)
+
+
+def rshr(x: Tensor, y: Operand) -> Tensor:
+    return bitwise_right_shift(y, x)
+
+
+def truth(x: Tensor) -> Tensor:
+    """Nonzero as bool."""
+    return x if x.dtype is bool_ else ne(x, 0)
+
+
+def logical_and(x: Tensor, y: Tensor) -> Tensor:
+    return bitwise_and(truth(x), truth(y))
+
+
+def logical_or(x: Tensor, y: Tensor) -> Tensor:
+    return bitwise_or(truth(x), truth(y))
+
+
+def logical_xor(x: Tensor, y: Tensor) -> Tensor:
+    return bitwise_xor(truth(x), truth(y))
+
+
+def logical_not(x: Tensor) -> Tensor:
+    return bitwise_not(truth(x))
+
+
+# ---- three operands ----------------------------------------------------------------------------
+
+
+def where(condition: Tensor, x: Operand, y: Operand) -> Tensor:
+    """x where the condition holds, else y; x and y promote and all three broadcast."""
+    if condition.dtype is not bool_:
+        raise DTypeMismatch(f"where needs a bool condition, got {condition.type}")
+    dtype = result_type(x, y)
+    shapes = [v.type.shape for v in (condition, x, y) if is_tensor(v)]
+    shape = broadcast_shapes(*shapes)
+    if not is_tensor(x) and not is_tensor(y):
+        x = condition.full(wrap(x, dtype), TensorType(dtype, shape))
+    a, b = (
+        broadcast_to(P.cast(v, dtype), shape) if is_tensor(v) else wrap(v, dtype) for v in (x, y)
+    )
+    return condition.emit(OPS["where"], broadcast_to(condition, shape), a, b)
+
+
+def clamp(x: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
+    """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
+    if min is None and max is None:
+        raise InvalidArgument("clamp needs a min or a max")
+    bounds = [b for b in (min, max) if b is not None]
+    dtype = result_type(x, *bounds)
+    if builtins.any(is_tensor(b) for b in bounds):
+        if min is not None:
+            x = maximum(x, _as_tensor(min, x, dtype))
+        return x if max is None else minimum(x, _as_tensor(max, x, dtype))
+    x = P.cast(x, dtype)
+    if min is not None:
+        low = wrap(min, dtype)
+        x = x.emit(OPS["where"], x.emit(OPS["lt"], x, low), low, x)
+    if max is not None:
+        high = wrap(max, dtype)
+        x = x.emit(OPS["where"], x.emit(OPS["lt"], high, x), high, x)
+    return x
+
+
+def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor:
+    return bound if is_tensor(bound) else like.full(wrap(bound, dtype), TensorType(dtype, ()))
+
+
+def clamp_min(x: Tensor, min: Operand) -> Tensor:
+    return clamp(x, min=min)
+
+
+def clamp_max(x: Tensor, max: Operand) -> Tensor:
+    return clamp(x, max=max)
+
+
+def lerp(x: Tensor, end: Tensor, weight: Operand) -> Tensor:
+    """x + weight * (end - x)."""
+    return x + weight * (end - x)
+
+
+def addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: Scalar = 1) -> Tensor:
+    return x + (a * b if value == 1 else a * b * value)
+
+
+def addcdiv(x: Tensor, a: Tensor, b: Tensor, *, value: Scalar = 1) -> Tensor:
+    return x + (a / b if value == 1 else a / b * value)
+
+
+def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
+    """`value` where `mask` holds, in x's dtype."""
+    filler = P.cast(value, x.dtype) if is_tensor(value) else wrap(value, x.dtype)
+    shape = broadcast_shapes(x.type.shape, mask.type.shape)
+    if is_tensor(filler):
+        return where(mask, filler, x)
+    x = broadcast_to(x, shape)
+    return x.emit(OPS["where"], broadcast_to(mask, shape), filler, x)
+
+
+def isclose(
+    x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """|x - y| <= atol + rtol * |y|, infinities only to themselves."""
+    close = eq(x, y)
+    if x.dtype.is_floating_point:
+        near = le(abs(x - y), abs(y) * rtol + atol)
+        close = close | (near & isfinite(y) & isfinite(x))
+        if equal_nan:
+            close = close | (isnan(x) & isnan(y))
+    return close

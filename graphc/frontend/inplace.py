@@ -1,0 +1,208 @@
+"""Writes in place: PyTorch's rules, then the memory, then the history of the target and its base.
+
+A write computes the new elements as an ordinary tensor, so its gradient is the ordinary one. The
+target then takes over that history; where it is a view, its base gets a history that cuts the
+written region out of the old base, and every view makes its own again from the base's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.errors import AutogradError, DTypeMismatch, InvalidState, ShapeMismatch, Untraceable
+from graphc.frontend import elementwise as E
+from graphc.frontend.modes import modes
+from graphc.frontend.promotion import can_cast, is_number, wrap
+from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
+from graphc.frontend.views import overwrite, replay
+from graphc.ir import sugar as P
+from graphc.ir.types import DType
+from graphc.passes.autodiff import Edge
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+
+def untraced(x: Tensor, what: str) -> None:
+    """Raise where a trace would change a concrete tensor for good."""
+    if modes.trace is not None and not x.is_traced:
+        raise Untraceable(f"{what} on a tensor that outlives the step")
+
+
+def check_writable(x: Tensor) -> None:
+    """PyTorch's rules for the target of a write."""
+    if modes.grad and x.requires_grad and (x.is_leaf or _base_is_leaf(x)):
+        what = "a view of a leaf" if x._base is not None else "a leaf"
+        raise AutogradError(
+            f"{what} tensor that requires grad is written in place",
+            fix="write inside `with graphc.no_grad():`",
+        )
+    if any(s == 0 and n > 1 for s, n in zip(x.strides(), x.type.shape)):
+        raise ShapeMismatch(
+            f"a write to {x.type} with strides {x.strides()}, whose elements share memory",
+            fix="clone() the tensor before writing to it",
+        )
+
+
+def _base_is_leaf(x: Tensor) -> bool:
+    return x._base is not None and x._base.requires_grad and x._base.is_leaf
+
+
+def write(x: Tensor, value: Tensor, *, replaces: bool = False) -> Tensor:
+    """Give x's memory the elements of `value`, of x's type, and x its history.
+
+    `replaces` says that `value` was not computed from x, whose old history then gets zeros.
+    """
+    check_writable(x)
+    history = modes.grad and (value.requires_grad or x.requires_grad)
+    base = x._base
+    old = edge_of(base) if base is not None else edge_of(x) if replaces else None
+    edges = (old, edge_of(value)) if history else None
+    trace = modes.trace
+    if trace is not None:
+        trace.write(x, value)
+    else:
+        _store(x, value)
+        x.storage.version += 1
+    if edges is not None:
+        _rebase(x, base, *edges)
+    return x
+
+
+def _store(x: Tensor, value: Tensor) -> None:
+    target, source = x.array, value.array
+    if target is None or source is None:
+        raise InvalidState("a write to a tensor of a finished trace")
+    if not target.flags.writeable:
+        target = np.lib.stride_tricks.as_strided(target, writeable=True)
+    np.copyto(target, source)
+
+
+def _rebase(x: Tensor, base: Tensor | None, old: Edge | None, new: Edge | None) -> None:
+    """The history after a write: of a view, its base's is cut and joined; views follow."""
+    owner = x if base is None else base
+    if modes.trace is not None:
+        modes.trace.remember(owner)
+    if base is None and old is None and new is not None:
+        x.set_history(*new)
+        return
+    chain = x.views[len(base.views) :] if base is not None else ()
+
+    def rule(cotangents: list[Any]) -> tuple[Any, Any]:
+        part = replay(cotangents[0], chain)
+        zero = P.full_like(part, 0)
+        rest = overwrite(cotangents[0], chain, zero) if chain else zero
+        return rest, part
+
+    attach(owner, RuleNode("write", (old, new), rule))
+    x._refresh()
+
+
+# ---- the writes --------------------------------------------------------------------------------
+
+
+def _result(x: Tensor, out: Tensor) -> Tensor:
+    """`out` in x's dtype and shape, if PyTorch lets it be stored there."""
+    if out.type.shape != x.type.shape:
+        raise ShapeMismatch(f"the result {out.type} of an in-place operation does not fit {x.type}")
+    if not can_cast(out.dtype, x.dtype):
+        raise DTypeMismatch(f"the result {out.dtype} cannot be stored in {x.type}")
+    return P.cast(out, x.dtype)
+
+
+def _check_overlap(x: Tensor, others: Sequence[Any]) -> None:
+    """An operand that is partly the target would be read while it is written."""
+    for y in others:
+        if not E.is_tensor(y) or y.storage is not x.storage or y is x:
+            continue
+        same = y.type.shape == x.type.shape and y.strides() == x.strides()
+        if x.array is None or y.array is None:
+            partly = y.views != x.views and not same
+        else:
+            same = same and x.array.ctypes.data == y.array.ctypes.data
+            partly = not same and bool(np.shares_memory(x.array, y.array))
+        if partly:
+            raise ShapeMismatch(
+                f"the target {x.type} of an in-place operation partly overlaps its operand {y.type}",
+                fix="clone() the operand first",
+            )
+
+
+def inplace(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`x.f_(...)` from `f(x, ...)`."""
+
+    def write_result(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_writable(x)
+        _check_overlap(x, args)
+        out = _result(x, function(x, *args, **kwargs))
+        write(x, out)
+        node = out._node
+        if isinstance(node, OpNode) and node.output is not None:
+            node.output = (x.alias(), x.storage.version)  # so that `out` itself is freed
+        return x
+
+    write_result.__name__ = write_result.__qualname__ = function.__name__ + "_"
+    write_result.__doc__ = f"`{function.__name__}`, written into x."
+    return write_result
+
+
+add_ = inplace(E.add)
+sub_ = inplace(E.sub)
+mul_ = inplace(E.mul)
+div_ = inplace(E.div)
+floor_divide_ = inplace(E.floor_divide)
+remainder_ = inplace(E.remainder)
+pow_ = inplace(E.pow)
+neg_ = inplace(E.neg)
+abs_ = inplace(E.abs)
+exp_ = inplace(E.exp)
+log_ = inplace(E.log)
+sqrt_ = inplace(E.sqrt)
+rsqrt_ = inplace(E.rsqrt)
+reciprocal_ = inplace(E.reciprocal)
+sigmoid_ = inplace(E.sigmoid)
+tanh_ = inplace(E.tanh)
+relu_ = inplace(E.relu)
+floor_ = inplace(E.floor)
+ceil_ = inplace(E.ceil)
+round_ = inplace(E.round)
+trunc_ = inplace(E.trunc)
+clamp_ = inplace(E.clamp)
+clamp_min_ = inplace(E.clamp_min)
+clamp_max_ = inplace(E.clamp_max)
+lerp_ = inplace(E.lerp)
+addcmul_ = inplace(E.addcmul)
+addcdiv_ = inplace(E.addcdiv)
+masked_fill_ = inplace(E.masked_fill)
+bitwise_and_ = inplace(E.bitwise_and)
+bitwise_or_ = inplace(E.bitwise_or)
+bitwise_xor_ = inplace(E.bitwise_xor)
+bitwise_left_shift_ = inplace(E.bitwise_left_shift)
+bitwise_right_shift_ = inplace(E.bitwise_right_shift)
+
+
+def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
+    """`source` cast and broadcast to a target's type, as copy_ and x[i] = source store it."""
+    return E.broadcast_to(P.cast(source, dtype), shape)
+
+
+def copy_(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """Write the elements of `source`, cast and broadcast."""
+    try:
+        value = converted(source, x.dtype, x.type.shape)
+    except ShapeMismatch:
+        raise ShapeMismatch(f"copy_: {source.type} does not broadcast to {x.type}") from None
+    return x if source is x else write(x, value, replaces=True)
+
+
+def fill_(x: Tensor, value: Any) -> Tensor:
+    if not is_number(value):
+        return copy_(x, value)
+    return write(x, x.full(wrap(value, x.dtype), x.type), replaces=True)
+
+
+def zero_(x: Tensor) -> Tensor:
+    return fill_(x, 0)

@@ -1,0 +1,170 @@
+"""Modes of the running thread: whether autograd records, which trace is active; default dtype."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from graphc.errors import DeviceUnavailable, InvalidType
+from graphc.ir.types import DType, f32
+
+if TYPE_CHECKING:
+    from graphc.frontend.trace import Trace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Modes(threading.local):
+    """One per thread, as in PyTorch; the class attributes are a new thread's defaults."""
+
+    grad = True
+    inference = False
+    trace: Trace | None = None
+
+
+modes = _Modes()
+
+
+def is_grad_enabled() -> bool:
+    return modes.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    return modes.inference
+
+
+class _GradMode:
+    """A context manager and decorator that sets grad mode inside."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._before: list[tuple[bool, bool]] = []
+        self._inference = False
+
+    def __enter__(self) -> Self:
+        self._before.append((modes.grad, modes.inference))
+        modes.grad = self._enabled
+        modes.inference = modes.inference or self._inference
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        modes.grad, modes.inference = self._before.pop()
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with type(self)._again(self):
+                return function(*args, **kwargs)
+
+        return inside  # type: ignore[return-value]  # wraps keeps the signature
+
+    @classmethod
+    def _again(cls, like: _GradMode) -> _GradMode:
+        """A fresh one for each call, so that a decorated function may recurse or run in threads."""
+        fresh = _GradMode(like._enabled)
+        fresh._inference = like._inference
+        return fresh
+
+
+class no_grad(_GradMode):
+    """Autograd records nothing inside; also a decorator, with or without parentheses."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        if function is not None:
+            return cls()(function)
+        return super().__new__(cls)
+
+    def __init__(self, function: Callable[..., Any] | None = None) -> None:
+        super().__init__(False)
+
+
+class enable_grad(_GradMode):
+    """Autograd records inside, even within `no_grad`."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        if function is not None:
+            return cls()(function)
+        return super().__new__(cls)
+
+    def __init__(self, function: Callable[..., Any] | None = None) -> None:
+        super().__init__(True)
+
+
+class inference_mode(_GradMode):
+    """`no_grad` by another name: graphc keeps no further bookkeeping to save."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(not mode and modes.grad)
+        self._inference = mode
+
+
+class set_grad_enabled(_GradMode):
+    """Sets grad mode at once; as a context manager, restores it on exit."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(mode)
+        self._at_call = modes.grad
+        modes.grad = mode
+
+    def __enter__(self) -> Self:
+        self._before.append((self._at_call, modes.inference))
+        modes.grad = self._enabled
+        return self
+
+    def __call__(self, function: F) -> F:
+        modes.grad = self._at_call
+        return super().__call__(function)
+
+
+_default = [f32]
+
+
+def get_default_dtype() -> DType:
+    """The dtype of Python floats and of float factories; float32 unless set."""
+    return _default[0]
+
+
+def set_default_dtype(dtype: DType) -> None:
+    if not isinstance(dtype, DType) or not dtype.is_floating_point:
+        raise InvalidType(f"only floating-point dtypes can be the default, got {dtype!r}")
+    _default[0] = dtype
+
+
+class device:
+    """Where a tensor lives; this build has the CPU only."""
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, name: str | device = "cpu", index: int | None = None) -> None:
+        kind, _, number = str(name).partition(":")
+        if kind != "cpu":
+            raise DeviceUnavailable(f"no device {str(name)[:200]!r}")
+        self.type = kind
+        self.index = int(number) if number else index
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        where = "" if self.index is None else f", index={self.index}"
+        return f"device(type='{self.type}'{where})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+CPU = device("cpu")
+
+
+def check_device(where: str | device | None) -> None:
+    """Raise unless `where` is a device this machine has."""
+    if where is not None and where is not CPU:
+        device(where)

@@ -1,0 +1,243 @@
+"""A plan: one native program bound to the user's tensors, and what a call does around it.
+
+A call hands over addresses of arguments, results and, where they moved, state; reads the host
+scalars; runs; then gives the tensors what the step gave them: new `.grad`, versions, random
+positions. Nothing of that happens when the run raises, so a failed step leaves all as it was.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from graphc.frontend.capture import Capture
+from graphc.frontend.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
+from graphc.frontend.storage import Storage, rebind_count
+from graphc.frontend.tensor import Tensor, fresh
+from graphc.ir.graph import Graph
+from graphc.ir.types import Array, Scalar
+
+
+class Native(Protocol):
+    """A compiled program; see `runtime.executor.Executable`."""
+
+    def bind_state(self, pointers: Sequence[int]) -> None: ...
+    def run(
+        self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
+    ) -> None: ...
+
+
+Copy = tuple[Array, Array]  # strided memory, and the row-major copy that the program works on
+
+
+class Plan:
+    """A captured call, compiled: run it with the tensors of another call of its signature."""
+
+    def __init__(
+        self, capture: Capture, graph: Graph, native: Native, spare: dict[Tensor, Tensor]
+    ) -> None:
+        """`graph` is what `native` runs: the capture's, or its forward part. `spare` are gradients
+        that this function's plans have made, by owner, for their memory."""
+        sources = Sources(capture, graph)
+        self.states = sources.states
+        self.fixed = capture.fixed
+        self.out_types = [v.type for v, t in zip(graph.outs, graph.targets) if t is None]
+        self.storages = {s for s in self.states if isinstance(s, Storage)}
+        self._empties = [(t.shape, t.dtype.numpy) for t in self.out_types]
+        self._args, self._getters = sources.args, sources.getters
+        self._native = native
+        self._spare = spare
+        self._lock = threading.RLock()
+        self._old_grads = capture.trace.old_grads
+        self._draws = list(capture.trace.draws.items())
+        self._tensors = [(i.storage, i.tensor) for i in capture.inputs if i.role == "state"]
+        self._gradients = capture.gradients
+        self._note_states(graph)
+
+    def _note_states(self, graph: Graph) -> None:
+        """Which states move from call to call, which are written."""
+        targets = {t for t in graph.targets if t is not None}
+        inputs = [v for v, role in zip(graph.inputs, graph.roles) if role == "state"]
+        written = [s for s, v in zip(self.states, inputs) if v in targets]
+        self._written = [s for s in written if isinstance(s, Storage)]
+        self._written_others = [s for s in written if isinstance(s, WrittenArgument | OldGradient)]
+        self._moving = [(k, s) for k, s in enumerate(self.states) if not isinstance(s, Storage)]
+        self._kept = {s.tensor for s in self.states if isinstance(s, OldGradient)}
+        self._strided = not all(_row_major(s.array) for s in self.storages)
+        self._pointers: list[int] = []  # of states as bound; empty: bind all anew
+        self._rebinds = rebind_count()
+
+    # ---- does it fit ---------------------------------------------------------------------------
+
+    def fits(self, leaves: Sequence[Tensor]) -> bool:
+        """Whether the relations of memory that the trace relied on hold for these arguments."""
+        storages, fixed = self.storages, self.fixed
+        for k, x in enumerate(leaves):
+            if k in fixed:
+                if fixed[k].storage is not x.storage or fixed[k].views is not x.views:
+                    return False
+            elif x.storage in storages:
+                return False
+        for x, then in self._old_grads.items():
+            if x._grad is not then and not _interchangeable(x._grad, then):
+                return False
+        if self._rebinds != rebind_count():
+            if any(t is not None and t.storage is not s for s, t in self._tensors):
+                return False
+            self._rebinds = rebind_count()
+        return True
+
+    # ---- running -------------------------------------------------------------------------------
+
+    def run(self, leaves: Sequence[Tensor]) -> tuple[list[Array], list[Tensor], list[Scalar]]:
+        """Run; returns the outputs of the graph, the new gradients and the numbers it read."""
+        with self._lock:
+            keep: list[Array] = []  # row-major copies of arguments, alive while it runs
+            args = [_address_of(leaves[k], keep) for k in self._args]
+            outs = [np.empty(shape, dtype) for shape, dtype in self._empties]
+            places = [a.__array_interface__["data"][0] for a in outs]
+            scalars = [get() for get in self._getters]
+            grads, copies = self._bind(leaves)
+            self._native.run(args, places, scalars)
+            self._after(leaves, grads, copies)
+        return outs, grads, scalars
+
+    def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[Copy]]:
+        """Tell the program where state is, if any moved. Returns the new gradients' tensors, and
+        the copies that stand in for strided state."""
+        if not self._moving and self._pointers and not self._strided:
+            return [], []
+        grads: list[Tensor] = []
+        copies: list[Copy] = []
+        pointers = self._pointers.copy()
+        if self._strided or not pointers:
+            pointers = [_state_address(s, copies) for s in self.states]
+        for k, state in self._moving:
+            if isinstance(state, NewGradient):
+                grads.append(grad := self._gradient(state, leaves))
+                pointers[k] = _storage_address(grad.storage, copies)
+            else:
+                pointers[k] = _array_address(_moving_array(state, leaves), copies)
+        if pointers != self._pointers:
+            self._native.bind_state(pointers)
+            self._pointers = pointers
+        return grads, copies
+
+    def _gradient(self, state: NewGradient, leaves: Sequence[Tensor]) -> Tensor:
+        """The gradient of last time if only its owner holds it, else new memory."""
+        owner = state.gradient.tensor
+        if owner is None or owner in self._kept:  # an argument, or its old one is read
+            return fresh(np.empty(state.type.shape, state.type.dtype.numpy), state.type)
+        grad = self._spare.get(owner)
+        if grad is None or not _alone(grad, owner._grad is grad):
+            grad = fresh(np.empty(state.type.shape, state.type.dtype.numpy), state.type)
+            self._spare[owner] = grad
+        return grad
+
+    def _after(
+        self, leaves: Sequence[Tensor], grads: Sequence[Tensor], copies: Sequence[Copy]
+    ) -> None:
+        """Give tensors what the step gave them."""
+        for array, copy in copies:
+            if array.flags.writeable:
+                array[...] = copy
+        for storage in self._written:
+            storage.version += 1
+        for state in self._written_others:
+            _moving_storage(state, leaves).version += 1
+        for gradient in self._gradients:
+            owner = gradient.tensor if gradient.tensor is not None else leaves[gradient.arg]
+            if gradient.index < 0:
+                owner._grad = None
+                continue
+            grad = grads[gradient.index]
+            grad.storage.version += 1
+            if owner._grad is not grad:
+                owner._grad = grad
+                grad.storage.adopted = True
+        for generator, count in self._draws:
+            generator.advance(count)
+
+
+def _row_major(array: Array | None) -> bool:
+    return array is not None and bool(array.flags.c_contiguous)
+
+
+def _address_of(x: Tensor, keep: list[Array]) -> int:
+    """Where the elements of an argument are, row-major."""
+    array, storage = x.array, x.storage
+    assert array is not None
+    if array is storage.array and storage.address:
+        return storage.address
+    if not array.flags.c_contiguous:
+        keep.append(array := np.ascontiguousarray(array))
+    place: int = array.__array_interface__["data"][0]
+    if array is storage.array:
+        storage.address = place
+    return place
+
+
+def _storage_address(storage: Storage, copies: list[Copy]) -> int:
+    """Where a storage is; of a strided one, where its row-major copy is."""
+    if storage.address:
+        return storage.address
+    assert storage.array is not None
+    place = _array_address(storage.array, copies)
+    if storage.array.flags.c_contiguous:
+        storage.address = place
+    return place
+
+
+def _array_address(array: Array, copies: list[Copy]) -> int:
+    if not array.flags.c_contiguous:
+        strided, array = array, np.ascontiguousarray(array)
+        copies.append((strided, array))
+    place: int = array.__array_interface__["data"][0]
+    return place
+
+
+def _state_address(state: State, copies: list[Copy]) -> int:
+    """Where a state is that does not move; 0 for those that do."""
+    return _storage_address(state, copies) if isinstance(state, Storage) else 0
+
+
+def _moving_storage(state: State, leaves: Sequence[Tensor]) -> Storage:
+    if isinstance(state, WrittenArgument):
+        return leaves[state.arg].storage
+    assert isinstance(state, OldGradient) and state.tensor._grad is not None  # `fits` asked
+    return state.tensor._grad.storage
+
+
+def _moving_array(state: State, leaves: Sequence[Tensor]) -> Array:
+    if isinstance(state, WrittenArgument):
+        array = leaves[state.arg].array
+    else:
+        array = _moving_storage(state, leaves).array
+    assert array is not None
+    return array
+
+
+def _interchangeable(now: Tensor | None, then: Tensor | None) -> bool:
+    """Whether a plan made with one `.grad` serves another."""
+    if now is None or then is None:
+        return now is then
+    return now._type == then._type and not now.views and not then.views
+
+
+def _alone(grad: Tensor, owned: bool) -> bool:
+    """Whether a gradient's memory is free: nobody but its owner, if at all, holds it.
+
+    The numbers are what `sys.getrefcount` gives then: of the tensor by `spare`, by two frames, by
+    the call and by its owner; of its storage by the tensor and the call; of its array by the
+    tensor, the storage and the call.
+    """
+    return (
+        sys.getrefcount(grad) <= 4 + owned
+        and sys.getrefcount(grad.storage) <= 2
+        and sys.getrefcount(grad.array) <= 3
+    )
+

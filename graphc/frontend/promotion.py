@@ -1,0 +1,91 @@
+"""Type promotion, exactly PyTorch's: tensors with dimensions over 0-d tensors over numbers.
+
+Within a category (bool < integer < floating) only operands of the highest priority count; an
+operand of lower priority matters when its category is higher.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.errors import InvalidType
+from graphc.frontend.modes import get_default_dtype
+from graphc.ir.types import DTYPES, DType, Scalar, bool_, f32, i16, i64, u8
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+
+def _promote(a: DType, b: DType) -> DType:
+    if a is b:
+        return a
+    if a.category != b.category:
+        return a if a.category > b.category else b
+    if a.is_half and b.is_half:
+        return f32
+    if u8 in (a, b) and a.itemsize == b.itemsize:
+        return i16
+    return a if a.itemsize > b.itemsize else b
+
+
+TABLE = {(a, b): _promote(a, b) for a in DTYPES.values() for b in DTYPES.values()}
+
+
+def promote_types(a: DType, b: DType) -> DType:
+    """The dtype both convert to, as if both were tensors with dimensions."""
+    return TABLE[a, b]
+
+
+def is_number(x: object) -> bool:
+    return isinstance(x, bool | int | float | np.generic)
+
+
+def dtype_of_number(x: Any) -> DType:
+    if isinstance(x, np.generic):
+        x = x.item()
+    if isinstance(x, bool):
+        return bool_
+    if isinstance(x, int):
+        return i64
+    if isinstance(x, float):
+        return get_default_dtype()
+    raise InvalidType(f"expected a tensor or a number, got {type(x).__name__}")
+
+
+def result_type(*operands: Tensor | Scalar) -> DType:
+    """The dtype of an arithmetic operation on `operands`."""
+    best: list[DType | None] = [None, None, None]  # tensors with dimensions, 0-d tensors, numbers
+    for x in operands:
+        t = getattr(x, "type", None)
+        rank, dtype = (2, dtype_of_number(x)) if t is None else (0 if t.shape else 1, t.dtype)
+        seen = best[rank]
+        best[rank] = dtype if seen is None else TABLE[seen, dtype]
+    return _over(best[0], _over(best[1], best[2])) or get_default_dtype()
+
+
+def _over(high: DType | None, low: DType | None) -> DType | None:
+    """Combine priorities: the lower one counts only by a higher category."""
+    if high is None or low is None:
+        return high or low
+    return low if low.category > high.category else high
+
+
+def can_cast(source: DType, target: DType) -> bool:
+    """Whether values may pass into `target` without dropping to a lower category."""
+    return source.category <= target.category
+
+
+def wrap(value: Any, dtype: DType) -> Scalar:
+    """A Python number as `dtype` would hold it: integers wrap around, floats keep full precision."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if dtype.category == 0:
+        return bool(value)
+    if dtype.is_floating_point:
+        return float(value)
+    bits = 8 * dtype.itemsize
+    number = int(value) & ((1 << bits) - 1)
+    signed = dtype is not u8 and number >> (bits - 1)
+    return number - (1 << bits) if signed else number

@@ -1,0 +1,305 @@
+"""Reductions, and the functions made of them: softmax, norms, variance."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
+from graphc.frontend import elementwise as E
+from graphc.frontend.shapes import Dims, axes_of, axis_of, ravel, slice_along
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import DType, Scalar, Shape, TensorType, bool_, i64, u8
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+
+class ValuesIndices(NamedTuple):
+    """What max(dim) and min(dim) return."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _keep(y: Tensor, axes: Shape, rank: int, keepdim: bool) -> Tensor:
+    return P.unsqueeze(y, axes, rank) if keepdim and axes else y
+
+
+def _reduce(name: str, x: Tensor, axes: Shape, keepdim: bool) -> Tensor:
+    y = x.emit(OPS[name], x, axes=axes) if axes else x
+    return _keep(y, axes, len(x.type.shape), keepdim)
+
+
+def count(x: Tensor, axes: Shape) -> int:
+    return math.prod(x.type.shape[k] for k in axes)
+
+
+def _accumulator(x: Tensor, dtype: DType | None) -> Tensor:
+    """sum and prod of integers are 64-bit."""
+    return P.cast(x, dtype or (x.dtype if x.dtype.is_floating_point else i64))
+
+
+def sum(
+    x: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """Of all elements, or along `dim`; an empty sum is 0."""
+    y = _accumulator(x, dtype)
+    out = _reduce("sum", y, axes_of(x, dim), keepdim)
+    return out if out is not x else x.clone()
+
+
+def prod(
+    x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    y = _accumulator(x, dtype)
+    out = _reduce("prod", y, axes_of(x, dim), keepdim)
+    return out if out is not x else x.clone()
+
+
+def _floating(x: Tensor, what: str) -> Tensor:
+    if not x.dtype.is_floating_point:
+        raise DTypeMismatch(f"{what} needs a floating dtype, got {x.type}", fix="use x.float()")
+    return x
+
+
+def mean(
+    x: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The arithmetic mean; NaN of nothing."""
+    x = _floating(x if dtype is None else P.cast(x, dtype), "mean")
+    axes = axes_of(x, dim)
+    n = count(x, axes)
+    return sum(x, axes if axes else None, keepdim) * (1 / n if n else math.nan)
+
+
+def var_mean(
+    x: Tensor, dim: Dims | None = None, *, correction: Scalar = 1, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Variance about the mean over n - correction, and the mean; two passes for accuracy."""
+    x = _floating(x, "var")
+    axes = axes_of(x, dim)
+    n, rank = count(x, axes), len(x.type.shape)
+    m = mean(x, axes if axes else None, keepdim=True)
+    d = x - m
+    total = P.sum(d * d, axes)
+    free = n - correction
+    v = total * (1 / free) if n and free > 0 else total * math.nan
+    if n and free <= 0:
+        v = total / builtins.max(free, 0.0)
+    return _keep(v, axes, rank, keepdim), m if keepdim else P.reshape(m, v.type.shape)
+
+
+def var(
+    x: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Scalar | None = None,
+) -> Tensor:
+    if isinstance(dim, bool):  # var(unbiased)
+        dim, unbiased = None, dim
+    c = (1 if unbiased else 0) if correction is None else correction
+    return var_mean(x, dim, correction=c, keepdim=keepdim)[0]
+
+
+def std(
+    x: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Scalar | None = None,
+) -> Tensor:
+    """The square root of `var`; its gradient at 0 is 0."""
+    return safe_sqrt(var(x, dim, unbiased, keepdim, correction=correction))
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """sqrt whose gradient at 0 is 0, not infinite; elsewhere, NaN included, the same."""
+    zero = E.eq(x, 0)
+    return E.where(zero, 0.0, E.sqrt(E.where(zero, 1.0, x)))
+
+
+def norm(
+    x: Tensor, p: float | str = 2, dim: Dims | None = None, keepdim: bool = False
+) -> Tensor:
+    """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros)."""
+    x = _floating(x, "norm")
+    axes = axes_of(x, dim)
+    if p in (2, "fro"):
+        return safe_sqrt(_reduce("sum", x * x, axes, keepdim))
+    p = float(p)
+    if p == math.inf:
+        return amax(E.abs(x), axes or None, keepdim)
+    if p == -math.inf:
+        return amin(E.abs(x), axes or None, keepdim)
+    if p == 0:
+        return _reduce("sum", P.cast(E.ne(x, 0), x.dtype), axes, keepdim)
+    if p == 1:
+        return sum(E.abs(x), axes or None, keepdim)
+    total = _reduce("sum", E.pow(E.abs(x), p), axes, keepdim)
+    zero = E.eq(total, 0)
+    return E.where(zero, 0.0, E.pow(E.where(zero, 1.0, total), 1 / p))
+
+
+# ---- extremes ----------------------------------------------------------------------------------
+
+
+def _nonempty(x: Tensor, what: str) -> None:
+    if x.numel() == 0:
+        raise ShapeMismatch(f"{what} of an empty tensor, {x.type}")
+
+
+def amax(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """The largest, NaN if any is; ties share the gradient equally."""
+    out = _reduce("max", x, axes_of(x, dim), keepdim)
+    return out if out is not x else x.clone()
+
+
+def amin(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    out = _reduce("min", x, axes_of(x, dim), keepdim)
+    return out if out is not x else x.clone()
+
+
+def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
+    """The extreme along `dim` and its first index, which alone gets the gradient."""
+    axis = axis_of(x, dim)
+    if not x.type.shape:
+        return ValuesIndices(x.clone(), x.full(0, TensorType(i64, ())))
+    if x.type.shape[axis] == 0:
+        raise InvalidIndex(f"{name}(): expected dimension {dim} to be of nonzero size, {x.type}")
+    rank = len(x.type.shape)
+    index = x.emit(OPS[f"arg{name}"], x, axis=axis)
+    kept = P.unsqueeze(index, (axis,), rank)
+    values = x.emit(OPS["take_along"], x, kept, axis=axis)
+    if keepdim:
+        return ValuesIndices(values, kept)
+    return ValuesIndices(P.reshape(values, index.type.shape), index)
+
+
+def max(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
+    if E.is_tensor(dim):
+        return E.maximum(x, dim)
+    if dim is not None:
+        return _chosen("max", x, dim, keepdim)
+    _nonempty(x, "max()")
+    return amax(x)
+
+
+def min(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    if E.is_tensor(dim):
+        return E.minimum(x, dim)
+    if dim is not None:
+        return _chosen("min", x, dim, keepdim)
+    _nonempty(x, "min()")
+    return amin(x)
+
+
+def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    if x.dtype is bool_:
+        raise DTypeMismatch(f"{name} of a bool tensor")
+    if dim is None:
+        if x.numel() == 0:
+            raise InvalidIndex(f"{name}(): expected a tensor that is not empty, {x.type}")
+        flat = ravel(x)
+        out = flat.emit(OPS[name], flat, axis=0)
+        return P.reshape(out, (1,) * len(x.type.shape)) if keepdim else out
+    if not x.type.shape:
+        axis_of(x, dim)
+        return x.full(0, TensorType(i64, ()))
+    axis = axis_of(x, dim)
+    if x.type.shape[axis] == 0:
+        raise InvalidIndex(f"{name}(): expected dimension {dim} to be of nonzero size, {x.type}")
+    return _keep(x.emit(OPS[name], x, axis=axis), (axis,), len(x.type.shape), keepdim)
+
+
+def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the first largest element (the first NaN, if any)."""
+    return _arg("argmax", x, dim, keepdim)
+
+
+def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    return _arg("argmin", x, dim, keepdim)
+
+
+# ---- logic -------------------------------------------------------------------------------------
+
+
+def any(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """Whether some element is nonzero; False of nothing."""
+    total = sum(P.cast(E.truth(x), i64), dim, keepdim)
+    return _like_uint8(x, E.ne(total, 0))
+
+
+def all(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """Whether no element is zero; True of nothing."""
+    total = sum(P.cast(E.logical_not(x), i64), dim, keepdim)
+    return _like_uint8(x, E.eq(total, 0))
+
+
+def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
+    """any and all of uint8 stay uint8, as in PyTorch."""
+    return P.cast(y, u8) if x.dtype is u8 else y
+
+
+def count_nonzero(x: Tensor, dim: Dims | None = None) -> Tensor:
+    return sum(E.truth(x), dim)
+
+
+# ---- exponentials ------------------------------------------------------------------------------
+
+
+def _shift(x: Tensor, axes: Shape) -> Tensor:
+    """The maximum, kept and without history: subtracting it changes no result, only overflow."""
+    with_history = _reduce("max", x, axes, True)
+    return with_history.detach()
+
+
+def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf."""
+    x = E.as_float(x)
+    axes = axes_of(x, dim)
+    if count(x, axes) == 0:
+        return E.log(sum(E.exp(x), axes or None, keepdim))
+    m = _shift(x, axes)
+    m = E.where(E.isinf(m), 0.0, m)
+    out = E.log(sum(E.exp(x - m), axes or None, True)) + m
+    kept = tuple(n for k, n in enumerate(out.type.shape) if k not in axes)
+    return out if keepdim else P.reshape(out, kept)
+
+
+def softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """exp(x) over its sum along `dim`, shifted by the maximum."""
+    x = _floating(x if dtype is None else P.cast(x, dtype), "softmax")
+    axes = (axis_of(x, dim),) if x.type.shape else ()
+    if x.numel() == 0:
+        return x.clone()
+    e = E.exp(x - _shift(x, axes))
+    return e / _reduce("sum", e, axes, True)
+
+
+def log_softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """x minus its logsumexp along `dim`, shifted by the maximum."""
+    x = _floating(x if dtype is None else P.cast(x, dtype), "log_softmax")
+    axes = (axis_of(x, dim),) if x.type.shape else ()
+    if x.numel() == 0:
+        return x.clone()
+    d = x - _shift(x, axes)
+    return d - E.log(_reduce("sum", E.exp(d), axes, True))
+
+
+def cumsum(x: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """Running sums, by doubling strides: log2(n) shifted additions."""
+    y = _accumulator(x, dtype)
+    axis = axis_of(x, dim)
+    n, step = (x.type.shape[axis] if x.type.shape else 1), 1
+    while step < n:
+        low = tuple(step if k == axis else 0 for k in range(len(x.type.shape)))
+        y = y + P.pad(slice_along(y, axis, 0, n - step), low, (0,) * len(low))
+        step *= 2
+    return y if y is not x else x.clone()

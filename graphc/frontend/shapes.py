@@ -1,0 +1,438 @@
+"""Shape functions: views where the memory allows, else copies, under PyTorch's names."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
+from graphc.frontend import tensor as tensors
+from graphc.frontend.elementwise import broadcast_shapes
+from graphc.frontend.elementwise import broadcast_to as expand_to
+from graphc.frontend.promotion import result_type
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import Shape, bool_, i64
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+Dims = int | Sequence[int]
+
+
+# ---- arguments ---------------------------------------------------------------------------------
+
+
+def axis_at(dim: int, rank: int) -> int:
+    """A dimension counted from the front; 0-d tensors pass 0 and -1."""
+    limit = builtins.max(rank, 1)
+    if not -limit <= dim < limit:
+        raise InvalidIndex(
+            f"dimension {dim} is out of range: expected {-limit} to {limit - 1}"
+        )
+    return dim % limit
+
+
+def axis_of(x: Tensor, dim: int) -> int:
+    return axis_at(dim, len(x.type.shape))
+
+
+def axes_of(x: Tensor, dim: Dims | None) -> Shape:
+    """Sorted dimensions; None or () means all."""
+    rank = len(x.type.shape)
+    if dim is None or dim == () or dim == []:
+        return tuple(range(rank))
+    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    axes = tuple(sorted(axis_at(d, rank) for d in dims))
+    if len(set(axes)) < len(axes):
+        raise InvalidArgument(f"a dimension appears twice in {dims}")
+    return axes if rank else ()
+
+
+def sizes(args: Sequence[Any]) -> Shape:
+    """The shape in f(2, 3), f((2, 3)) or f([2, 3])."""
+    if len(args) == 1 and isinstance(args[0], tuple | list):
+        args = args[0]
+    try:
+        return tuple(n.__index__() for n in args)
+    except AttributeError:
+        raise InvalidType(f"expected integers for a shape, got {args!r:.200}") from None
+
+
+def infer_size(shape: Shape, numel: int) -> Shape:
+    """Fill in at most one -1."""
+    if shape.count(-1) == 0:
+        known = shape
+    elif shape.count(-1) > 1:
+        raise ShapeMismatch("only one dimension can be inferred (-1)")
+    else:
+        rest = 1
+        for n in shape:
+            rest *= n if n != -1 else 1
+        if rest == 0 or numel % rest:
+            raise ShapeMismatch(f"shape {shape} is invalid for a tensor of {numel} elements")
+        known = tuple(numel // rest if n == -1 else n for n in shape)
+    product = 1
+    for n in known:
+        if n < 0:
+            raise ShapeMismatch(f"negative size in shape {shape}")
+        product *= n
+    if product != numel:
+        raise ShapeMismatch(f"shape {shape} is invalid for a tensor of {numel} elements")
+    return known
+
+
+# ---- reshaping ---------------------------------------------------------------------------------
+
+
+def reshape(x: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape: a view if the strides allow, else a copy."""
+    return P.reshape(x, infer_size(sizes(shape), x.numel()))
+
+
+def view(x: Tensor, *shape: Any) -> Tensor:
+    """`reshape` that never copies: RuntimeError where the strides do not allow a view."""
+    new = infer_size(sizes(shape), x.numel())
+    if not tensors.shows_memory(x, OPS["reshape"], {"shape": new}):
+        raise ShapeMismatch(
+            f"cannot view {x.type} with strides {x.strides()} as {new} without a copy",
+            fix="use reshape(), or contiguous() first",
+        )
+    return x.emit(OPS["reshape"], x, shape=new)
+
+
+def view_as(x: Tensor, other: Tensor) -> Tensor:
+    return view(x, other.type.shape)
+
+
+def reshape_as(x: Tensor, other: Tensor) -> Tensor:
+    return reshape(x, other.type.shape)
+
+
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    shape = x.type.shape
+    if not shape:
+        return P.reshape(x, (1,))
+    a, b = axis_of(x, start_dim), axis_of(x, end_dim)
+    if a > b:
+        raise ShapeMismatch("flatten: start_dim comes after end_dim")
+    n = 1
+    for m in shape[a : b + 1]:
+        n *= m
+    return P.reshape(x, (*shape[:a], n, *shape[b + 1 :]))
+
+
+def ravel(x: Tensor) -> Tensor:
+    return reshape(x, -1)
+
+
+def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    axis = axis_of(x, dim)
+    inner = infer_size(tuple(sizes), x.type.shape[axis])
+    return P.reshape(x, (*x.type.shape[:axis], *inner, *x.type.shape[axis + 1 :]))
+
+
+def squeeze(x: Tensor, dim: Dims | None = None) -> Tensor:
+    axes = axes_of(x, dim)
+    return P.reshape(x, tuple(n for k, n in enumerate(x.type.shape) if n != 1 or k not in axes))
+
+
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    axis = axis_at(dim, len(x.type.shape) + 1)
+    shape = x.type.shape
+    out = (*shape[:axis], 1, *shape[axis:])
+    return x.emit(OPS["reshape"], x, shape=out)
+
+
+def alias_view(x: Tensor) -> Tensor:
+    """A view of everything: what x[...] and expand to the same shape return."""
+    return x.emit(OPS["reshape"], x, shape=x.type.shape)
+
+
+# ---- permuting ---------------------------------------------------------------------------------
+
+
+def permute(x: Tensor, *dims: Any) -> Tensor:
+    perm = tuple(axis_of(x, d) for d in sizes(dims))
+    return x.emit(OPS["transpose"], x, perm=perm)
+
+
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    a, b = axis_of(x, dim0), axis_of(x, dim1)
+    perm = list(range(len(x.type.shape)))
+    if perm:
+        perm[a], perm[b] = b, a
+    return x.emit(OPS["transpose"], x, perm=tuple(perm))
+
+
+def t(x: Tensor) -> Tensor:
+    if len(x.type.shape) > 2:
+        raise ShapeMismatch(f"t() expects at most 2 dimensions, got {x.type}")
+    return transpose(x, 0, 1) if len(x.type.shape) == 2 else x
+
+
+def movedim(x: Tensor, source: Dims, destination: Dims) -> Tensor:
+    rank = len(x.type.shape)
+    src = [axis_of(x, d) for d in ([source] if isinstance(source, int) else source)]
+    dst = [axis_of(x, d) for d in ([destination] if isinstance(destination, int) else destination)]
+    if len(src) != len(dst) or len(set(src)) < len(src) or len(set(dst)) < len(dst):
+        raise InvalidArgument(f"movedim: {source} to {destination} is no rearrangement")
+    rest = iter(k for k in range(rank) if k not in src)
+    perm = tuple(src[dst.index(k)] if k in dst else next(rest) for k in range(rank))
+    return P.transpose(x, perm)
+
+
+def matrix_transpose(x: Tensor) -> Tensor:
+    if len(x.type.shape) < 2:
+        raise ShapeMismatch(f"mT needs at least 2 dimensions, got {x.type}")
+    return transpose(x, -2, -1)
+
+
+def reverse_dims(x: Tensor) -> Tensor:
+    return P.transpose(x, tuple(reversed(range(len(x.type.shape)))))
+
+
+def flip(x: Tensor, *dims: Any) -> Tensor:
+    return x.emit(OPS["flip"], x, axes=tuple(sorted(axis_of(x, d) for d in sizes(dims))))
+
+
+def roll(x: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
+    """Elements move on by `shifts`; those past the end come back at the start."""
+    if dims is None:
+        return reshape(roll(ravel(x), shifts, 0), x.type.shape)
+    by = [shifts] if isinstance(shifts, int) else shifts
+    for shift, dim in zip(by, [dims] if isinstance(dims, int) else dims, strict=True):
+        n = size_along(x, axis_of(x, dim))
+        if n and (k := shift % n):
+            x = cat([narrow(x, dim, n - k, k), narrow(x, dim, 0, n - k)], dim)
+    return x
+
+
+def size_along(x: Tensor, axis: int) -> int:
+    return x.type.shape[axis] if x.type.shape else 1
+
+
+# ---- repeating and joining ---------------------------------------------------------------------
+
+
+def expand(x: Tensor, *shape: Any) -> Tensor:
+    """A view with size-1 dimensions repeated; -1 keeps a size."""
+    new, old = sizes(shape), x.type.shape
+    lead = len(new) - len(old)
+    if lead < 0:
+        raise ShapeMismatch(f"expand to {new} drops dimensions of {x.type}")
+    if -1 in new[:lead]:
+        raise ShapeMismatch(f"expand to {new}: a new leading dimension cannot be -1")
+    full = tuple(old[k - lead] if n == -1 else n for k, n in enumerate(new))
+    out = expand_to(x, full)
+    return alias_view(x) if out is x else out
+
+
+def expand_as(x: Tensor, other: Tensor) -> Tensor:
+    return expand(x, other.type.shape)
+
+
+def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
+    return expand(x, tuple(shape))
+
+
+def broadcast_tensors(*xs: Tensor) -> list[Tensor]:
+    shape = broadcast_shapes(*(x.type.shape for x in xs))
+    return [expand_to(x, shape) for x in xs]
+
+
+def repeat(x: Tensor, *times: Any) -> Tensor:
+    """Tile: x.repeat(2, 3) stands 2 by 3 copies of x side by side."""
+    reps, old = sizes(times), x.type.shape
+    if len(reps) < len(old):
+        raise ShapeMismatch(f"repeat{reps} has fewer dimensions than {x.type}")
+    shape = (1,) * (len(reps) - len(old)) + old
+    pairs = tuple(n for m in shape for n in (1, m))
+    wide = tuple(n for r, m in zip(reps, shape) for n in (r, m))
+    return P.reshape(P.expand(P.reshape(x, pairs), wide), tuple(r * m for r, m in zip(reps, shape)))
+
+
+def tile(x: Tensor, *dims: Any) -> Tensor:
+    reps = sizes(dims)
+    return repeat(x, (1,) * (len(x.type.shape) - len(reps)) + reps)
+
+
+def repeat_interleave(x: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+    """Each element `repeats` times in a row along `dim`."""
+    if dim is None:
+        return repeat_interleave(ravel(x), repeats, 0)
+    axis, shape = axis_of(x, dim), x.type.shape
+    wide = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
+    out = (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])
+    return P.reshape(P.expand(unsqueeze(x, axis + 1), wide), out)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join along an existing dimension."""
+    if not tensors:
+        raise InvalidArgument("cat of no tensors")
+    dtype = result_type(*tensors)
+    kept = [x for x in tensors if x.type.shape != (0,)] or list(tensors[:1])
+    rank = len(kept[0].type.shape)
+    if rank == 0:
+        raise ShapeMismatch("zero-dimensional tensors cannot be concatenated", fix="use stack()")
+    axis = axis_at(dim, rank)
+    if builtins.any(len(x.type.shape) != rank for x in kept):
+        listed = ", ".join(str(x.type) for x in kept)
+        raise ShapeMismatch(f"cat: tensors differ in number of dimensions: {listed}")
+    first = kept[0]
+    return first.emit(OPS["concat"], *(P.cast(x, dtype) for x in kept), axis=axis)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join along a new dimension."""
+    if not tensors:
+        raise InvalidArgument("stack of no tensors")
+    if len({x.type.shape for x in tensors}) > 1:
+        listed = ", ".join(str(x.type) for x in tensors)
+        raise ShapeMismatch(f"stack: tensors differ in shape: {listed}")
+    axis = axis_at(dim, len(tensors[0].type.shape) + 1)
+    return cat([unsqueeze(x, axis) for x in tensors], axis)
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    return cat(tensors, 0 if len(tensors[0].type.shape) <= 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    return cat([unsqueeze(x, 0) if len(x.type.shape) == 1 else x for x in tensors], 0)
+
+
+# ---- taking apart ------------------------------------------------------------------------------
+
+
+def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
+    """x[.., start:stop:step, ..] as a view, within bounds already."""
+    shape = x.type.shape
+    return x.emit(
+        OPS["slice"],
+        x,
+        start=tuple(start if k == axis else 0 for k in range(len(shape))),
+        stop=tuple(stop if k == axis else n for k, n in enumerate(shape)),
+        step=tuple(step if k == axis else 1 for k in range(len(shape))),
+    )
+
+
+def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+    axis = axis_of(x, dim)
+    n = x.type.shape[axis]
+    start = start + n if start < 0 else start
+    if not (0 <= start <= n and length >= 0 and start + length <= n):
+        raise ShapeMismatch(f"narrow: {start} + {length} exceeds dimension {dim} of {x.type}")
+    return slice_along(x, axis, start, start + length)
+
+
+def select(x: Tensor, dim: int, index: int) -> Tensor:
+    """x without `dim`, at `index` along it; a view."""
+    if not x.type.shape:
+        raise InvalidIndex("a 0-d tensor has no dimension to select from")
+    axis = axis_of(x, dim)
+    n = x.type.shape[axis]
+    if not -n <= index < n:
+        raise InvalidIndex(f"index {index} is out of range for dimension {dim} with size {n}")
+    start = index % n
+    row = slice_along(x, axis, start, start + 1)
+    return P.reshape(row, x.type.shape[:axis] + x.type.shape[axis + 1 :])
+
+
+def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    axis = axis_of(x, dim)
+    return tuple(select(x, axis, k) for k in range(x.type.shape[axis]))
+
+
+def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces of `split_size` (the last may be smaller), or of the sizes given."""
+    axis = axis_of(x, dim)
+    n = x.type.shape[axis]
+    if isinstance(split_size, int):
+        if split_size <= 0:
+            raise ShapeMismatch(f"split_size must be positive, got {split_size}")
+        starts = range(0, builtins.max(n, 1), split_size)
+        lengths = [builtins.min(split_size, n - a) for a in starts]
+    else:
+        lengths = list(split_size)
+        if builtins.sum(lengths) != n:
+            raise ShapeMismatch(f"split sizes {lengths} do not add up to {n} of {x.type}")
+    out, at = [], 0
+    for length in lengths:
+        out.append(slice_along(x, axis, at, at + length))
+        at += length
+    return tuple(out)
+
+
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    if chunks < 1:
+        raise ShapeMismatch(f"chunks must be positive, got {chunks}")
+    n = x.type.shape[axis_of(x, dim)]
+    return split(x, builtins.max(-(-n // chunks), 1), dim)
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """x itself if row-major, else a copy."""
+    return x if x.is_contiguous() else x.emit(OPS["contiguous"], x)
+
+
+def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows along a dimension, appended as a last dimension; a view."""
+    axis = axis_of(x, dimension)
+    return x.emit(OPS["unfold"], x, axis=axis, size=size, step=step, dilation=1)
+
+
+# ---- triangles and diagonals -------------------------------------------------------------------
+
+
+def _band(x: Tensor, diagonal: int, lower: bool) -> Tensor:
+    """Where column - row is at most (lower) or at least (upper) `diagonal`."""
+    shape = x.type.shape
+    if len(shape) < 2:
+        raise ShapeMismatch(f"a triangle needs at least 2 dimensions, got {x.type}")
+    row = x.emit(OPS["iota"], shape=shape[-2:], axis=0, dtype=i64.name)
+    column = x.emit(OPS["iota"], shape=shape[-2:], axis=1, dtype=i64.name)
+    edge = row.emit(OPS["add"], row, diagonal)
+    pair = (column, edge) if lower else (edge, column)
+    keep = expand_to(row.emit(OPS["le"], *pair), shape)
+    return x.emit(OPS["where"], keep, x, False if x.dtype is bool_ else 0)
+
+
+def tril(x: Tensor, diagonal: int = 0) -> Tensor:
+    return _band(x, diagonal, True)
+
+
+def triu(x: Tensor, diagonal: int = 0) -> Tensor:
+    return _band(x, diagonal, False)
+
+
+def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of two dimensions, last in the result (a copy here)."""
+    a, b = axis_of(x, dim1), axis_of(x, dim2)
+    x = movedim(x, (a, b), (-2, -1))
+    rows, columns = x.type.shape[-2:]
+    first = (builtins.max(-offset, 0), builtins.max(offset, 0))
+    n = builtins.max(builtins.min(rows - first[0], columns - first[1]), 0)
+    x = narrow(narrow(x, -2, first[0], n), -1, first[1], n)
+    eye = x.emit(OPS["eq"], *(
+        x.emit(OPS["iota"], shape=x.type.shape, axis=len(x.type.shape) - k, dtype=i64.name)
+        for k in (2, 1)
+    ))
+    return P.sum(x.emit(OPS["where"], eye, x, 0), (len(x.type.shape) - 1,))
+
+
+def diag(x: Tensor, diagonal_: int = 0) -> Tensor:
+    """A matrix's diagonal, or the square matrix with x on its diagonal."""
+    if len(x.type.shape) == 2:
+        return diagonal(x, diagonal_)
+    if len(x.type.shape) != 1:
+        raise ShapeMismatch(f"diag needs 1 or 2 dimensions, got {x.type}")
+    n = x.type.shape[0]
+    shape = (n, n)
+    places = [x.emit(OPS["iota"], shape=shape, axis=k, dtype=i64.name) for k in (0, 1)]
+    on = places[0].emit(OPS["eq"], *places)
+    square = x.emit(OPS["where"], on, expand_to(unsqueeze(x, 0), shape), 0)
+    low = (builtins.max(-diagonal_, 0), builtins.max(diagonal_, 0))
+    return P.pad(square, low, (low[1], low[0]))

@@ -1,0 +1,177 @@
+"""The tape: nodes recorded on tensors while grad mode is on, eager and traced alike.
+
+A node keeps only the operands its rule reads (`vjp_rules.READS`), each with the version of its
+storage, so that a write in between is caught when the gradient is computed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import AutogradError
+from graphc.frontend.modes import modes
+from graphc.frontend.views import Chain, types_along
+from graphc.ir.ops import Attrs, Op
+from graphc.ir.sugar import Sugar
+from graphc.ir.types import TensorType
+from graphc.passes.autodiff import (
+    Cotangents,
+    Edge,
+    Node,
+    Typed,
+    already_freed,
+    differentiable,
+    needs,
+    pull_op,
+)
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+Saved = tuple["Tensor", int]
+
+
+class OpNode(Node):
+    """A primitive: operands as saved tensors, numbers or bare types, and the output if it is read."""
+
+    __slots__ = ("attrs", "op", "operands", "output")
+
+    def __init__(self, op: Op, edges: Sequence[Edge | None], operands: list[Any], attrs: Attrs):
+        super().__init__(op.name, edges)
+        self.op = op
+        self.attrs = attrs
+        self.operands: list[Any] | None = operands
+        self.output: Saved | None = None
+
+    def pull(self, cotangents: list[Any]) -> Cotangents:
+        if self.operands is None:
+            raise already_freed(self.name)
+        args = [self._unpack(a) for a in self.operands]
+        z = self.output
+        if isinstance(z, tuple):
+            z = self._unpack(z).alias()
+            if modes.grad:
+                z.set_history(self)
+        wanted = [e is not None for e in self.edges]
+        return pull_op(self.op, wanted, cotangents[0], z, args, self.attrs)
+
+    def _unpack(self, saved: Any) -> Any:
+        if not isinstance(saved, tuple):
+            return saved
+        tensor, version = saved
+        if tensor.storage.version != version:
+            raise AutogradError(
+                f"a tensor needed for the gradient of {self.name}, {tensor.type}, has been changed "
+                f"by an in-place operation: version {tensor.storage.version}, expected {version}",
+                fix="use the out-of-place form, or clone() the tensor before changing it",
+            )
+        return tensor
+
+    def release(self) -> None:
+        if any(isinstance(a, tuple) for a in self.operands or ()) or self.output is not None:
+            self.operands = self.output = None
+
+
+class RuleNode(Node):
+    """An operation that is no primitive: its rule maps output cotangents to input ones."""
+
+    __slots__ = ("rule",)
+
+    def __init__(
+        self,
+        name: str,
+        edges: Sequence[Edge | None],
+        rule: Callable[[list[Any]], Cotangents],
+        count: int = 1,
+    ) -> None:
+        super().__init__(name, edges, count)
+        self.rule: Callable[[list[Any]], Cotangents] | None = rule
+
+    def pull(self, cotangents: list[Any]) -> Cotangents:
+        if self.rule is None:
+            raise already_freed(self.name)
+        return self.rule(cotangents)
+
+
+class LeafNode(Node):
+    """The end of the tape: adds what arrives to a leaf's `.grad`."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__("AccumulateGrad", ())
+        self.tensor = tensor
+
+    def pull(self, cotangents: list[Any]) -> Cotangents:
+        self.tensor.accumulate_grad(cotangents[0])
+        return ()
+
+
+def edge_of(x: Tensor) -> Edge | None:
+    """Where a cotangent of `x` goes; None where no gradient is wanted."""
+    if not x.requires_grad:
+        return None
+    if x._node is not None:
+        return x._node, x._slot
+    node = x._leaf() if x._leaf is not None else None
+    if node is None:
+        node = LeafNode(x)
+        node.hooks = x._hooks
+        x._leaf = weakref.ref(node)
+    return node, 0
+
+
+def record(op: Op, args: Sequence[Any], attrs: Attrs, out: Tensor) -> None:
+    """Put `out = op(*args)` on the tape if an operand requires grad."""
+    edges = [edge_of(a) if isinstance(a, Sugar) else None for a in args]  # type: ignore[arg-type]
+    if not any(edges) or not out.type.dtype.is_floating_point or not differentiable(op):
+        return
+    reads, reads_output = needs(op, [e is not None for e in edges])
+    operands = []
+    for a, read in zip(args, reads):
+        if not isinstance(a, Sugar):
+            operands.append(a)
+        elif read:
+            operands.append((a, a.storage.version))  # type: ignore[attr-defined]
+        else:
+            operands.append(Typed(a.type))
+    node = OpNode(op, edges, operands, attrs)
+    if reads_output:
+        node.output = (out.alias(), out.storage.version)
+    attach(out, node)
+
+
+def record_rule(
+    name: str,
+    outs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    rule: Callable[[list[Any]], Cotangents],
+) -> None:
+    """Put an operation that is no primitive on the tape; `rule` gives a cotangent per input."""
+    edges = [edge_of(x) for x in inputs]
+    if not modes.grad or not any(edges):
+        return
+    node = RuleNode(name, edges, rule, len(outs))
+    for slot, out in enumerate(outs):
+        if out.type.dtype.is_floating_point:
+            attach(out, node, slot)
+
+
+def attach(out: Tensor, node: Node, slot: int = 0) -> None:
+    trace = modes.trace
+    if trace is not None and node.where is None:
+        node.where = trace.builder.where()
+    out.set_history(node, slot)
+
+
+def chain_history(edge: Edge, chain: Chain, base: TensorType) -> Edge:
+    """The history of a view, made again from that of its base."""
+    types = types_along(chain, base)
+    for (op, attrs), type in zip(chain, types):
+        node = OpNode(op, (edge,), [Typed(type)], attrs)
+        if modes.trace is not None:
+            node.where = modes.trace.builder.where()
+        edge = node, 0
+    return edge

@@ -1,0 +1,445 @@
+"""Tensor: memory seen through a chain of views, or a value of the active trace; plus its history.
+
+`emit` applies a primitive exactly (no promotion, no broadcasting): at once by the interpreter's
+rows when eager, as a graph value in a trace. Methods and operators stand in `methods.py`.
+
+Invariants:
+  - a concrete tensor has `array`, the NumPy view of its storage; a traced one has None;
+  - a tensor that is no view of another is row-major, unless it came from NumPy;
+  - `_node` is the tape entry that made the tensor; None for leaves and what needs no gradient;
+  - a view's history is made again from its base's when the storage has been written since.
+"""
+
+from __future__ import annotations
+
+import builtins
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, Self, TypeVar
+
+import numpy as np
+
+from graphc.errors import (
+    AutogradError,
+    DataDependentBranch,
+    GraphcError,
+    InvalidType,
+    ShapeMismatch,
+    TracerLeak,
+)
+from graphc.frontend import autograd, inplace, printing, shapes
+from graphc.frontend.methods import Methods
+from graphc.frontend.modes import CPU, check_device, device, modes
+from graphc.frontend.storage import Storage, count_rebind
+from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
+from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major, strides_after
+from graphc.ir.interpret import evaluate
+from graphc.ir.ops import OPS, Attrs, Op
+from graphc.ir.sugar import Sugar
+from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorType
+from graphc.passes.autodiff import Hook, Node
+
+T = TypeVar("T", bound="Tensor")
+
+ADD = OPS["add"]
+ALIASING = frozenset({"iota", "flip", "contiguous", "check_index"})  # rows that may return a view
+
+
+class Size(tuple[int, ...]):
+    """A shape that prints as PyTorch's."""
+
+    def numel(self) -> builtins.int:
+        return int(np.prod(self, dtype=np.int64))
+
+    def __repr__(self) -> str:
+        return f"graphc.Size([{', '.join(map(str, self))}])"
+
+
+class Tensor(Methods):
+    """A multi-dimensional array with PyTorch's interface."""
+
+    __array_priority__ = 1000  # NumPy scalars on the left defer to our reflected operators
+
+    storage: Storage
+    array: Array | None
+    _type: TensorType
+    views: Chain = ()
+    _requires_grad: bool = False
+    _grad: Tensor | None = None
+    _node: Node | None = None
+    _slot: int = 0
+    _leaf: weakref.ref[LeafNode] | None = None
+    _hooks: list[tuple[int, Hook]] | None = None
+    _base: Tensor | None = None  # whose view this is, as autograd sees it
+    _made_at: int = 0  # version of the storage for which `_node` holds, of a view
+    _value: Any = None  # (base value, value) of a traced tensor: what `Trace.value` found last
+
+    def __init__(self, array: Array) -> None:
+        """Wrap a NumPy array, sharing its memory."""
+        self.array = array
+        self._type = TensorType(dtype_of(array), array.shape)
+        self.storage = Storage(array, self._type)
+
+    # ---- what it is ----------------------------------------------------------------------------
+
+    @property
+    def type(self) -> TensorType:
+        return self._type
+
+    @property
+    def dtype(self) -> DType:
+        return self._type.dtype
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._type.shape)
+
+    @property
+    def ndim(self) -> builtins.int:
+        return len(self._type.shape)
+
+    @property
+    def device(self) -> device:
+        return CPU
+
+    @property
+    def itemsize(self) -> builtins.int:
+        return self._type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> builtins.int:
+        return self._type.size_bytes
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self._type.shape[shapes.axis_of(self, dim)]
+
+    def dim(self) -> builtins.int:
+        return len(self._type.shape)
+
+    def numel(self) -> builtins.int:
+        return self._type.numel
+
+    def element_size(self) -> builtins.int:
+        return self._type.dtype.itemsize
+
+    def is_floating_point(self) -> builtins.bool:
+        return self._type.dtype.is_floating_point
+
+    @property
+    def is_traced(self) -> builtins.bool:
+        """Whether it stands for a value inside a trace and has no memory of its own."""
+        return self.array is None
+
+    def strides(self) -> Shape:
+        """Strides in elements; a traced tensor's follow from its views of a row-major base."""
+        if self.array is None:
+            shape, strides = self.storage.type.shape, row_major(self.storage.type.shape)
+            for op, attrs in self.views:
+                strides = strides_after(op, attrs, shape, strides) or ()
+                shape = op.infer(TensorType(self.dtype, shape), **attrs).shape
+            return strides
+        if self.array.flags.c_contiguous:
+            return row_major(self._type.shape)
+        return tuple(s // self.itemsize for s in self.array.strides)
+
+    def stride(self, dim: int | None = None) -> Any:
+        return self.strides() if dim is None else self.strides()[shapes.axis_of(self, dim)]
+
+    def is_contiguous(self) -> builtins.bool:
+        if self.array is not None:
+            return bool(self.array.flags.c_contiguous)
+        return reshaped_strides(self._type.shape, self.strides(), (self.numel(),)) in ((1,), (0,))
+
+    def data_ptr(self) -> builtins.int:
+        return int(self.host().ctypes.data)
+
+    def storage_offset(self) -> builtins.int:
+        base = self.storage.array
+        if base is None or self.array is None:
+            return 0
+        return int(self.array.ctypes.data - base.ctypes.data) // self.itemsize
+
+    # ---- applying primitives -------------------------------------------------------------------
+
+    def emit(self, op: Op, *args: Any, **attrs: Any) -> Tensor:
+        trace = modes.trace
+        out = _eager(op, args, attrs) if trace is None else trace.emit(op, args, attrs)
+        if modes.grad:
+            record(op, args, attrs, out)
+        return out
+
+    def full(self, value: Scalar, type: TensorType) -> Tensor:
+        if modes.trace is not None:
+            return modes.trace.constant(value, type)
+        return fresh(np.full(type.shape, value, type.dtype.numpy), type)
+
+    def alias(self, cls: builtins.type[T] | None = None) -> T:
+        """Another tensor over the same memory, without history; of class `cls` if given."""
+        out: Any = object.__new__(cls or Tensor)  # a subclass's own __new__ may call this
+        out.storage, out.views, out.array, out._type = (
+            self.storage,
+            self.views,
+            self.array,
+            self._type,
+        )
+        out._value = self._value
+        return out  # type: ignore[no-any-return]  # made of class `cls` just above
+
+    # ---- history -------------------------------------------------------------------------------
+
+    def set_history(self, node: Node | None, slot: int = 0) -> None:
+        """Make `node` the tape entry that defines this tensor (None: a leaf without gradient)."""
+        self._requires_grad = node is not None
+        self._node, self._slot = node, slot
+        self._made_at = self.storage.version
+
+    def _refresh(self) -> None:
+        """Make a view's history again if its memory has been written since."""
+        base = self._base
+        if base is None or self._made_at == self.storage.version:
+            return
+        self._made_at = self.storage.version
+        edge = edge_of(base)
+        if edge is None:
+            self._requires_grad, self._node = self._requires_grad and self._node is None, None
+            return
+        self._node, self._slot = chain_history(edge, self.views[len(base.views) :], base.type)
+        self._requires_grad = True
+
+    @property
+    def requires_grad(self) -> builtins.bool:
+        if self._base is not None:
+            self._refresh()
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        if self._base is not None:
+            self._refresh()
+        return self._node
+
+    @property
+    def is_leaf(self) -> builtins.bool:
+        return self.grad_fn is None
+
+    @property
+    def _version(self) -> builtins.int:
+        return self.storage.version
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient; inside a trace, as the trace sees it."""
+        if modes.trace is not None:
+            return modes.trace.grad_of(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and (value.type != self.type):
+            raise ShapeMismatch(f"a gradient of type {value.type} for a tensor of type {self.type}")
+        if modes.trace is not None:
+            modes.trace.set_grad(self, value)
+        else:
+            self._grad = value
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without history."""
+        return self.alias()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        inplace.untraced(self, "assigning .data")
+        self.storage, self.views, self.array = value.storage, value.views, value.array
+        self._type = value.type
+        count_rebind()
+
+    @property
+    def name(self) -> str:
+        """The parameter's name where a module has given one."""
+        return self.storage.name
+
+    # ---- host reads ----------------------------------------------------------------------------
+
+    def host(self) -> Array:
+        """The NumPy view, for Python to look at; not inside a trace, where values are not known."""
+        if modes.trace is not None:
+            raise DataDependentBranch(
+                f"Python reads {self.type}, a value known only at run time"
+            )
+        if self.array is None:
+            raise leaked(self)
+        return self.array
+
+    def numpy(self, *, force: bool = False) -> Array:
+        """The memory itself, shared."""
+        if self.requires_grad and not force:
+            raise AutogradError(
+                "numpy() on a tensor that requires grad", fix="use tensor.detach().numpy()"
+            )
+        return self.host()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        a = self.numpy()
+        return np.array(a, dtype, copy=copy) if copy is not None else np.asarray(a, dtype)
+
+    def item(self) -> Scalar:
+        array = self.host()
+        if array.size != 1:
+            what = f"a tensor with {array.size} elements cannot be converted to a Python number"
+            raise ShapeMismatch(what, fix="index or reduce it to one element")
+        out = array.reshape(()).astype(np.float64) if self.dtype.is_half else array.reshape(())
+        return out.item()  # type: ignore[no-any-return]  # int, float or bool by dtype
+
+    def tolist(self) -> Any:
+        array = self.host()
+        return (array.astype(np.float64) if self.dtype.is_half else array).tolist()
+
+    def __bool__(self) -> builtins.bool:
+        return bool(self.item())
+
+    def __int__(self) -> builtins.int:
+        return int(self.item())
+
+    def __float__(self) -> builtins.float:
+        return float(self.item())
+
+    def __index__(self) -> builtins.int:
+        if self.dtype.is_floating_point:
+            raise InvalidType("only integer tensors of one element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self) -> builtins.int:
+        if not self._type.shape:
+            raise InvalidType("len() of a 0-d tensor")
+        return self._type.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._type.shape:
+            raise InvalidType("iteration over a 0-d tensor")
+        return iter(shapes.unbind(self))
+
+    def __contains__(self, value: Any) -> builtins.bool:
+        return bool((self == value).any().item())
+
+    def __hash__(self) -> builtins.int:
+        return id(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if not self._type.shape and spec else str(self)
+
+    def __repr__(self) -> str:
+        return printing.text(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        out: Self = autograd.deep_copy(self, memo)
+        return out
+
+    def __reduce__(self) -> Any:
+        return autograd.rebuild, (type(self), self.host(), self.requires_grad, self.extra())
+
+    def extra(self) -> dict[str, Any]:
+        """Attributes that a user or subclass has set."""
+        return {k: v for k, v in self.__dict__.items() if k not in INTERNAL}
+
+
+INTERNAL = frozenset(Tensor.__annotations__)
+
+
+def copied(x: Tensor) -> Tensor:
+    """The elements of x in row-major memory of their own, without history."""
+    if modes.trace is not None:
+        return modes.trace.wrap(modes.trace.value(x))
+    if x.array is None:
+        raise leaked(x)
+    return fresh(np.array(x.array, order="C"), x._type)
+
+
+def dtype_of(array: Array) -> DType:
+    dtype = FROM_NUMPY.get(array.dtype)
+    if dtype is None:
+        raise InvalidType(f"NumPy dtype {array.dtype} has no tensor dtype")
+    return dtype
+
+
+def scalar(value: Scalar, dtype: DType) -> Tensor:
+    return fresh(np.array(value, dtype.numpy), TensorType(dtype, ()))
+
+
+def fresh(array: Array, type: TensorType) -> Tensor:
+    """A tensor of its own over `array`, which nobody else holds."""
+    out = Tensor.__new__(Tensor)
+    out.array = array
+    out._type = type
+    out.storage = Storage(array, type)
+    return out
+
+
+def view(x: Tensor, op: Op, attrs: Attrs, array: Array | None, type: TensorType) -> Tensor:
+    """`op(x)` over the memory of x."""
+    out = Tensor.__new__(Tensor)
+    out.array = array
+    out._type = type
+    out.storage = x.storage
+    out.views = (*x.views, (op, attrs))
+    if modes.grad:
+        out._base = x if x._base is None else x._base
+        out._made_at = x.storage.version
+    return out
+
+
+def shows_memory(x: Tensor, op: Op, attrs: Attrs) -> bool:
+    """Whether `op(x)` is a view; a reshape may have to copy."""
+    if op not in VIEW_OPS:
+        return False
+    if op.name != "reshape" or x.is_contiguous():
+        return True
+    return reshaped_strides(x._type.shape, x.strides(), attrs["shape"]) is not None
+
+
+def infer(op: Op, types: Sequence[TensorType], attrs: Attrs) -> TensorType:
+    try:
+        return op.infer(*types, **attrs)
+    except GraphcError as e:
+        e.what = f"{op.name}: {e.what}"
+        raise
+
+
+def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
+    """Apply `op` now; numbers become 0-d arrays of the last tensor's dtype."""
+    arrays, types = [], []
+    like = next((a._type for a in reversed(args) if isinstance(a, Tensor)), None)
+    for a in args:
+        if isinstance(a, Tensor):
+            if a.array is None:
+                raise leaked(a)
+            arrays.append(a.array)
+            types.append(a._type)
+        elif like is not None:
+            arrays.append(np.array(a, like.dtype.numpy))
+            types.append(like)
+    type = infer(op, types, attrs)
+    if op in VIEW_OPS and shows_memory(args[0], op, attrs):
+        return view(args[0], op, attrs, op.evaluate(*arrays, **attrs), type)
+    out = evaluate(op, arrays, attrs, type)
+    if op.name in ALIASING:
+        out = np.array(out, order="C")
+    elif not out.flags.c_contiguous:
+        out = np.ascontiguousarray(out)
+    return fresh(out, type)
+
+
+def is_tensor(x: object) -> bool:
+    return isinstance(x, Tensor)
+
+
+def numel(x: Tensor) -> int:
+    return x.numel()
+
+
+def leaked(x: Tensor) -> TracerLeak:
+    return TracerLeak(f"{x.type} stood for a value inside a compiled step that has ended")

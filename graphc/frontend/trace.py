@@ -1,0 +1,234 @@
+"""Trace: a step recorded as a graph while the user's Python runs once.
+
+A storage that the step touches has a current value: its input at first, and after each write the
+functionalised result. Concrete tensors become inputs of role "state" when first touched; nobody
+lists them. Nothing concrete changes: gradients, versions and histories that the step gives to
+concrete tensors are kept here or put back when the trace ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.frontend import tensor as tensors
+from graphc.frontend.modes import modes
+from graphc.frontend.storage import Storage
+from graphc.frontend.tensor import Tensor
+from graphc.frontend.views import overwrite
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Graph, Value
+from graphc.ir.ops import Attrs, Op
+from graphc.ir.types import DType, Scalar, TensorType, i64
+
+Getter = Callable[[], Scalar]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Input:
+    """One input of the graph: an argument or state (a storage) or a number read at each call."""
+
+    role: str
+    value: Value
+    storage: Storage | None = None
+    tensor: Tensor | None = None  # concrete: the first that showed this storage
+    getter: Getter | None = None
+
+
+class Trace:
+    """One recording; `activate` makes tensors use it, `graph` is its result."""
+
+    def __init__(self) -> None:
+        self.builder = Builder()
+        self.inputs: list[Input] = []
+        self.current: dict[Storage, Value] = {}
+        self.written: dict[Storage, None] = {}  # concrete ones, in order of the first write
+        self.grads: dict[Tensor, Tensor | None] = {}  # .grad of tensors as the step left it
+        self.guards: list[tuple[Callable[[], Any], Any]] = []
+        self.called: dict[Any, None] = {}  # modules whose forward ran
+        self.draws: dict[Any, int] = {}  # random draws taken by generator
+        self._scalars: dict[Hashable, Value] = {}
+        self._before: dict[Any, Callable[[], None]] = {}
+
+    # ---- inputs --------------------------------------------------------------------------------
+
+    def argument(self, like: Tensor, name: str) -> Tensor:
+        """A traced stand-in for an argument of the call, with its type and requires_grad."""
+        value = self.builder.input(name, like.type)
+        out = self.wrap(value)
+        out.storage.name = name
+        out._requires_grad = like.requires_grad
+        self.inputs.append(Input("arg", value, out.storage, like))
+        return out
+
+    def host_scalar(
+        self, getter: Getter, dtype: DType, name: str, key: Hashable | None = None
+    ) -> Tensor:
+        """A 0-d tensor whose value is `getter()` at each call; one input for each `key`."""
+        value = self._scalars.get(key) if key is not None else None
+        if value is None:
+            value = self.builder.input(name, TensorType(dtype, ()))
+            self.inputs.append(Input("scalar", value, getter=getter))
+            if key is not None:
+                self._scalars[key] = value
+        return self.wrap(value)
+
+    def lift(self, x: Tensor) -> Value:
+        """The current value of x's base; a concrete one becomes state when first touched."""
+        storage = x.storage
+        value = self.current.get(storage)
+        if value is not None:
+            return value
+        if storage.array is None:
+            raise tensors.leaked(x)
+        name = storage.name or f"state{sum(i.role == 'state' for i in self.inputs)}"
+        value = self.builder.input(name, storage.type)
+        self.current[storage] = value
+        self.inputs.append(Input("state", value, storage, x))
+        return value
+
+    # ---- values --------------------------------------------------------------------------------
+
+    def value(self, x: Tensor) -> Value:
+        """What x reads now: its views of the current value of its base."""
+        base = self.lift(x)
+        if not x.views:
+            return base
+        if x.array is None and x._value is not None and x._value[0] is base:
+            return x._value[1]  # type: ignore[no-any-return]  # (Value, Value)
+        value = base
+        for op, attrs in x.views:
+            value = self.builder.emit(op, (value,), attrs)
+        if x.array is None:
+            x._value = (base, value)
+        return value
+
+    def wrap(self, value: Value) -> Tensor:
+        """A traced tensor of its own."""
+        out = Tensor.__new__(Tensor)
+        out.array = None
+        out._type = value.type
+        out.storage = Storage(None, value.type, self)
+        self.current[out.storage] = value
+        return out
+
+    def constant(self, value: Scalar, type: TensorType) -> Tensor:
+        return self.wrap(self.builder.constant(value, type))
+
+    def frozen(self, x: Tensor) -> Tensor:
+        """A traced copy of a constant made from Python data: later writes do not reach it."""
+        return self.wrap(self.value(x))
+
+    def emit(self, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
+        values = [self.value(a) if isinstance(a, Tensor) else a for a in args]
+        value = self.builder.emit(op, values, attrs)
+        if args and isinstance(args[0], Tensor) and tensors.shows_memory(args[0], op, attrs):
+            out = tensors.view(args[0], op, attrs, None, value.type)
+            out._value = (self.current[out.storage], value)
+            return out
+        return self.wrap(value)
+
+    def write(self, target: Tensor, value: Tensor) -> None:
+        """Give target's memory the elements of `value`, of the same type."""
+        base, new, storage = self.lift(target), self.value(value), target.storage
+        self.remember(storage)
+        self.current[storage] = overwrite(base, target.views, new) if target.views else new
+        storage.version += 1
+        if storage.array is not None or any(i.storage is storage for i in self.inputs):
+            self.written[storage] = None
+
+    # ---- concrete things the step changes ------------------------------------------------------
+
+    def remember(self, what: Tensor | Storage) -> None:
+        """Before the first change of a concrete tensor's history or a storage's version."""
+        if what in self._before or (isinstance(what, Tensor) and what.is_traced):
+            return
+        if isinstance(what, Storage):
+            version = what.version
+            self._before[what] = lambda: setattr(what, "version", version)
+            return
+        fields = {k: v for k, v in what.__dict__.items() if k in HISTORY}
+
+        def restore() -> None:
+            for k in HISTORY:
+                what.__dict__.pop(k, None)
+            what.__dict__.update(fields)
+
+        self._before[what] = restore
+
+    def grad_of(self, x: Tensor) -> Tensor | None:
+        return self.grads[x] if x in self.grads else x._grad
+
+    def set_grad(self, x: Tensor, g: Tensor | None) -> None:
+        self.grads[x] = g
+
+    def next_draw(self, generator: Any) -> tuple[Tensor, Tensor]:
+        """Seed and number of the generator's next draw, as scalars of the call."""
+        count = self.draws.get(generator, 0)
+        self.draws[generator] = count + 1
+        seed = self.host_scalar(generator.signed_seed, i64, "seed", ("seed", id(generator)))
+        draw = self.host_scalar(generator.next_number, i64, "draw", ("draw", id(generator)))
+        return seed, draw if count == 0 else draw.emit(tensors.ADD, draw, count)
+
+    # ---- the result ----------------------------------------------------------------------------
+
+    @contextmanager
+    def activate(self) -> Iterator[Trace]:
+        """Record what this thread's tensors do inside; concrete tensors are put back after."""
+        before, modes.trace = modes.trace, self
+        try:
+            yield self
+        finally:
+            modes.trace = before
+            for restore in self._before.values():
+                restore()
+            self._before.clear()
+
+    def graph(self, name: str, outs: Sequence[Tensor]) -> Graph:
+        """The step so far: `outs` returned, then every written input with its last value."""
+        by_storage = {i.storage: i.value for i in self.inputs if i.storage is not None}
+        written = [s for s in self.written if s in by_storage]
+        return Graph(
+            name,
+            tuple(i.value for i in self.inputs),
+            tuple(i.role for i in self.inputs),
+            (*(self.value(t) for t in outs), *(self.current[s] for s in written)),
+            (*(None for _ in outs), *(by_storage[s] for s in written)),
+        )
+
+
+HISTORY = ("_node", "_slot", "_requires_grad", "_made_at", "_leaf", "_hooks", "_base")
+
+
+def active() -> Trace | None:
+    """The trace that this thread's tensors record into."""
+    return modes.trace
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Compute concretely inside, although a trace is active (to make optimizer slots)."""
+    before, modes.trace = modes.trace, None
+    try:
+        yield
+    finally:
+        modes.trace = before
+
+
+def host_scalar(
+    getter: Getter, dtype: DType, name: str, key: Hashable | None = None
+) -> Tensor:
+    """A number of Python's that may change from call to call, as a 0-d tensor."""
+    if modes.trace is not None:
+        return modes.trace.host_scalar(getter, dtype, name, key)
+    return tensors.scalar(getter(), dtype)
+
+
+def guard(getter: Callable[[], Any]) -> Any:
+    """`getter()`, compared at each call of the compiled step: a change traces anew."""
+    value = getter()
+    if modes.trace is not None:
+        modes.trace.guards.append((getter, value))
+    return value

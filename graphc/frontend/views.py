@@ -1,0 +1,130 @@
+"""Views: movement ops that share memory, as a chain of (op, attrs) from the base of a storage.
+
+A chain serves three ends: NumPy follows it to the same memory, a trace replays it on the current
+value of the base, and `overwrite` is its inverse: the base after a write through the view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from graphc.errors import Untraceable
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS, Op
+from graphc.ir.sugar import Sugar
+from graphc.ir.types import Shape, TensorType, bool_, i64
+
+View = tuple[Op, Mapping[str, Any]]
+Chain = tuple[View, ...]
+S = TypeVar("S", bound=Sugar)
+
+VIEW_OPS = frozenset(OPS[n] for n in ("reshape", "transpose", "expand", "slice", "unfold"))
+
+
+def row_major(shape: Shape) -> Shape:
+    """Strides in elements of a contiguous tensor, as PyTorch counts them."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+def strides_after(op: Op, attrs: Mapping[str, Any], shape: Shape, strides: Shape) -> Shape | None:
+    """Strides of a view of (shape, strides); None where a reshape has to copy."""
+    match op.name:
+        case "transpose":
+            return tuple(strides[p] for p in attrs["perm"])
+        case "expand":
+            return tuple(s if n == m else 0 for s, n, m in zip(strides, shape, attrs["shape"]))
+        case "slice":
+            return tuple(s * k for s, k in zip(strides, attrs["step"], strict=True))
+        case "unfold":
+            axis = attrs["axis"]
+            moved = (*strides[:axis], strides[axis] * attrs["step"], *strides[axis + 1 :])
+            return (*moved, strides[axis] * attrs["dilation"])
+    return reshaped_strides(shape, strides, attrs["shape"])
+
+
+def reshaped_strides(old: Shape, strides: Shape, new: Shape) -> Shape | None:
+    """Strides that show the same memory as `new`, or None; chunks of `old` that are contiguous in
+    themselves are divided among dimensions of `new`, from the last on."""
+    if 0 in old or not old:
+        return row_major(new)
+    out = [0] * len(new)
+    k, unit, have, filled = len(new) - 1, strides[-1], 1, 1
+    for d in reversed(range(len(old))):
+        have *= old[d]
+        if d > 0 and (old[d - 1] == 1 or strides[d - 1] == have * unit):
+            continue
+        while k >= 0 and (filled < have or new[k] == 1):
+            out[k] = filled * unit
+            filled *= new[k]
+            k -= 1
+        if filled != have:
+            return None
+        if d > 0:
+            unit, have, filled = strides[d - 1], 1, 1
+    return tuple(out) if k == -1 else None
+
+
+def types_along(chain: Chain, base: TensorType) -> list[TensorType]:
+    """The type before each step of `chain`, and after the last."""
+    types = [base]
+    for op, attrs in chain:
+        types.append(op.infer(types[-1], **attrs))
+    return types
+
+
+def replay(base: S, chain: Chain) -> S:
+    """`base` seen through `chain`."""
+    for op, attrs in chain:
+        base = base.emit(op, base, **attrs)
+    return base
+
+
+def overwrite(base: S, chain: Chain, value: S) -> S:
+    """`base` after `value` has been written through `chain`."""
+    stages = [base]
+    for op, attrs in chain[:-1]:
+        stages.append(stages[-1].emit(op, stages[-1], **attrs))
+    for before, (op, attrs) in zip(reversed(stages), reversed(chain)):
+        value = _write_one(before, op, attrs, value)
+    return value
+
+
+def _write_one(before: S, op: Op, attrs: Mapping[str, Any], value: S) -> S:
+    match op.name:
+        case "reshape":
+            return P.reshape(value, before.type.shape)
+        case "transpose":
+            return P.transpose(value, inverse(attrs["perm"]))
+        case "slice":
+            inside = slice_mask(before, attrs["start"], attrs["stop"], attrs["step"])
+            spread = P.unslice(value, before.type.shape, attrs["start"], attrs["step"])
+            return before.emit(OPS["where"], inside, spread, before)
+    raise Untraceable(f"a write through {op.name}, whose elements may share memory")
+
+
+def inverse(perm: Sequence[int]) -> Shape:
+    return tuple(sorted(range(len(perm)), key=perm.__getitem__))
+
+
+def slice_mask(like: S, start: Shape, stop: Shape, step: Shape) -> S:
+    """bool of the shape of `like`: whether an element is in the slice."""
+    shape = like.type.shape
+    mask = like.full(True, TensorType(bool_, shape))
+    for axis, (a, b, s, n) in enumerate(zip(start, stop, step, shape, strict=True)):
+        if (a, b, s) == (0, n, 1):
+            continue
+        place = like.emit(OPS["iota"], shape=shape, axis=axis, dtype=i64.name)
+        tests = [P.apply("lt", place, b)]
+        if a > 0:
+            tests.append(P.apply("le", P.full_like(place, a), place))
+        if s > 1:
+            offset = P.apply("rem", P.apply("sub", place, a % s), s)
+            tests.append(P.apply("eq", offset, 0))
+        for t in tests:
+            mask = mask.emit(OPS["and"], mask, t)
+    return mask

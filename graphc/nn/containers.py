@@ -1,0 +1,235 @@
+"""Containers: modules and parameters in a sequence or under names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+from graphc.errors import InvalidIndex, InvalidType
+from graphc.nn.module import Module
+from graphc.nn.parameter import Parameter
+
+
+def position(index: int, length: int) -> int:
+    """`index` counted from the front; IndexError outside the container."""
+    if not -length <= index < length:
+        raise InvalidIndex(f"index {index} is out of range", why=f"the container holds {length}")
+    return index % length
+
+
+class _ModuleSequence(Module):
+    """Submodules named "0", "1", ... in order."""
+
+    def _items(self) -> list[Module]:
+        return [m for m in self._modules.values() if m is not None]
+
+    def _refill(self, modules: Iterable[Module]) -> None:
+        for name in list(self._modules):
+            delattr(self, name)
+        self.extend(modules)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return self._like(self._items()[index])
+        return self._items()[position(index, len(self))]
+
+    def _like(self, modules: list[Module]) -> Any:
+        raise NotImplementedError
+
+    def _key(self, index: int) -> str:
+        return list(self._modules)[position(index, len(self))]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._key(index), module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        items = self._items()
+        del items[index]
+        self._refill(items)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._items())
+
+    def append(self, module: Module) -> Self:
+        self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        for m in modules:
+            self.append(m)
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        items = self._items()
+        items.insert(index, module)
+        self._refill(items)
+
+    def pop(self, index: int = -1) -> Module:
+        module: Module = self[index]
+        del self[index]
+        return module
+
+
+class Sequential(_ModuleSequence):
+    """Calls its modules one after the other; takes them as arguments or as one dict."""
+
+    def __init__(self, *args: Module | Mapping[str, Module]) -> None:
+        super().__init__()
+        if len(args) == 1 and isinstance(args[0], Mapping):
+            for name, module in args[0].items():
+                self.add_module(name, module)
+            return
+        for index, m in enumerate(args):
+            self.register_module(str(index), m)  # type: ignore[arg-type]  # checked there
+
+    def _like(self, modules: list[Module]) -> Sequential:
+        return Sequential(*modules)
+
+    def forward(self, input: Any) -> Any:
+        for module in self._items():
+            input = module(input)
+        return input
+
+
+class ModuleList(_ModuleSequence):
+    """A list whose modules belong to its owner."""
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__()
+        self.extend(modules or ())
+
+    def _like(self, modules: list[Module]) -> ModuleList:
+        return ModuleList(modules)
+
+    def __add__(self, other: Iterable[Module]) -> ModuleList:
+        return ModuleList([*self, *other])
+
+    def __iadd__(self, other: Iterable[Module]) -> Self:
+        return self.extend(other)
+
+
+class ModuleDict(Module):
+    """A dict whose modules belong to its owner."""
+
+    def __init__(
+        self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None
+    ) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        pairs = modules.items() if isinstance(modules, Mapping | ModuleDict) else modules
+        for name, module in pairs:
+            self[name] = module
+
+    def __getitem__(self, name: str) -> Any:
+        return self._modules[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.add_module(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        delattr(self, name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._modules
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def keys(self) -> Iterable[str]:
+        return self._modules.keys()
+
+    def values(self) -> Iterable[Any]:
+        return self._modules.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._modules.items()
+
+    def pop(self, name: str) -> Any:
+        module = self[name]
+        del self[name]
+        return module
+
+    def clear(self) -> None:
+        for name in list(self):
+            del self[name]
+
+
+class ParameterList(Module):
+    """A list whose parameters belong to its owner."""
+
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self.extend(values or ())
+
+    def append(self, value: Any) -> Self:
+        setattr(self, str(len(self)), _parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Any]) -> Self:
+        for v in values:
+            self.append(v)
+        return self
+
+    def __getitem__(self, index: int) -> Any:
+        return self._parameters[str(position(index, len(self)))]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        setattr(self, str(position(index, len(self))), _parameter(value))
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parameters.values())
+
+
+class ParameterDict(Module):
+    """A dict whose parameters belong to its owner."""
+
+    def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        for name, value in (parameters or {}).items():
+            self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._parameters[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self, name, _parameter(value))
+
+    def __delitem__(self, name: str) -> None:
+        delattr(self, name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parameters
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def keys(self) -> Iterable[str]:
+        return self._parameters.keys()
+
+    def values(self) -> Iterable[Any]:
+        return self._parameters.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._parameters.items()
+
+
+def _parameter(value: Any) -> Parameter:
+    if isinstance(value, Parameter):
+        return value
+    if not hasattr(value, "requires_grad"):
+        raise InvalidType(f"cannot make a parameter of {type(value).__name__}")
+    return Parameter(value)

@@ -1,0 +1,50 @@
+"""Dropout layers; p is a number read at each call, also in a compiled step."""
+
+from __future__ import annotations
+
+from graphc.frontend import trace as tracing
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import Shape, f32
+from graphc.nn.functional.dropout import check_probability, keep_scale, masked
+from graphc.nn.module import Module
+
+
+class Dropout(Module):
+    """Zeroes each element with probability p in training, and scales the rest by 1 / (1 - p)."""
+
+    run_time_scalars = frozenset({"p"})
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        check_probability(p)
+        self.p = p
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        shape = self._mask_shape(input)
+        if tracing.active() is None or not self.training:
+            kept = keep_scale(self.p)
+            return masked(input, self.p, kept, self.training, self.inplace, shape)
+        p = tracing.host_scalar(lambda: float(self.p), f32, "p", ("p", id(self)))
+        scale = tracing.host_scalar(self._keep_scale, input.dtype, "scale", ("scale", id(self)))
+        return masked(input, p, scale, True, self.inplace, shape)
+
+    def _keep_scale(self) -> float:
+        return keep_scale(self.p)
+
+    def _mask_shape(self, input: Tensor) -> Shape:
+        return input.type.shape
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout2d(Dropout):
+    """Dropout of whole channels of [B,C,H,W]."""
+
+    def _mask_shape(self, input: Tensor) -> Shape:
+        return (*input.type.shape[:2], *(1,) * (input.dim() - 2))
+
+
+class Dropout1d(Dropout2d):
+    """Dropout of whole channels of [B,C,L]."""

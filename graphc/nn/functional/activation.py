@@ -1,0 +1,133 @@
+"""Activations. Kinks and NaN follow PyTorch: relu'(0) = 0, relu'(NaN) = 1, clamps pass NaN on."""
+
+from __future__ import annotations
+
+from math import pi, sqrt
+
+from graphc.errors import InvalidArgument
+from graphc.frontend import primitives as P
+from graphc.frontend.elementwise import where
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import DType
+from graphc.nn.functional.arguments import widened, written
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0); NaN stays NaN."""
+    return written(input, P.apply("relu", input), inplace)
+
+
+def relu_(input: Tensor) -> Tensor:
+    return relu(input, inplace=True)
+
+
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """clamp(x, min_val, max_val), but with gradient 0 at the bounds themselves."""
+    outside = (input <= min_val) | (input >= max_val)
+    y = where(outside, input.detach().clamp(min_val, max_val), input)
+    return written(input, y, inplace)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    return written(input, relu6(input + 3.0) / 6.0, inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    return written(input, input * hardsigmoid(input), inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    return written(input, where(input > 0, input, input * negative_slope), inplace)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """leaky_relu with one learned slope, or one per channel (dimension 1)."""
+    if weight.numel() != 1 and input.dim() > 1:
+        weight = weight.reshape(1, -1, *(1 for _ in range(input.dim() - 2)))
+    return where(input > 0, input, input * weight)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x above 0, alpha * (e^x - 1) below."""
+    # The inner where keeps exp from overflowing on the branch not taken: 0 * inf would be NaN.
+    below = where(input > 0, 0.0, input)
+    y = where(input > 0, input, P.apply("expm1", below) * alpha)
+    return written(input, y, inplace)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    return input.sigmoid()
+
+
+def tanh(input: Tensor) -> Tensor:
+    return input.tanh()
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * sigmoid(x); NaN at -inf, as in PyTorch."""
+    x = widened(input)
+    return written(input, (x * x.sigmoid()).to(input.dtype), inplace)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x * Phi(x), with Phi by erfc: accurate in relative terms for negative x too."""
+    x = widened(input)
+    if approximate == "none":
+        y = x * P.apply("erfc", x * -sqrt(0.5)) * 0.5
+    elif approximate == "tanh":
+        y = x * 0.5 * ((x + x * x * x * 0.044715) * sqrt(2 / pi)).tanh().add(1.0)
+    else:
+        raise InvalidArgument(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+    return y.to(input.dtype)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(beta x)) / beta, and x itself where beta x exceeds `threshold`."""
+    x = widened(input)
+    smooth = log_one_plus_exp(x * beta) / beta
+    return where(x * beta > threshold, x, smooth).to(input.dtype)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    x = widened(input)
+    return (-log_one_plus_exp(-x)).to(input.dtype)
+
+
+def log_one_plus_exp(z: Tensor) -> Tensor:
+    """log(1 + e^z) without overflow, exact in its gradient everywhere (1/2 at 0)."""
+    # max(z, 0) + log1p(exp(-|z|)), spelled by one `where` so that no kink of abs or max shows.
+    above = z > 0
+    return where(above, z, 0.0) + P.apply("log1p", P.apply("exp", where(above, -z, z)))
+
+
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
+    """e^x / sum(e^x) along `dim`, shifted by the maximum."""
+    return input.softmax(_dim(input, dim), dtype=dtype)
+
+
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
+    return softmax(-input, dim, dtype=dtype)
+
+
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
+    """x - log(sum(e^x)) along `dim`, shifted by the maximum."""
+    return input.log_softmax(_dim(input, dim), dtype=dtype)
+
+
+def _dim(input: Tensor, dim: int | None) -> int:
+    """PyTorch's implicit choice where `dim` is left out."""
+    if dim is not None:
+        return dim
+    return 0 if input.dim() in (0, 1, 3) else 1

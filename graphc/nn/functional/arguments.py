@@ -1,0 +1,55 @@
+"""Reading arguments as PyTorch does: one number or one per dimension, reductions, half widening."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc.errors import InvalidArgument, InvalidType
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import Shape, f32
+
+Sizes = int | Sequence[int]
+
+
+def per_dim(value: Sizes, rank: int, name: str) -> Shape:
+    """`value` once for each of `rank` spatial dimensions."""
+    if isinstance(value, int):
+        return (value,) * rank
+    if not all(isinstance(v, int) for v in value):
+        raise InvalidType(f"{name} must be an int or a tuple of {rank} ints, got {value!r}")
+    sizes = tuple(value)
+    if len(sizes) == 1:
+        return sizes * rank
+    if len(sizes) != rank:
+        raise InvalidArgument(f"{name} must be an int or {rank} ints, got {sizes!r}")
+    return sizes
+
+
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """PyTorch's old pair of flags wins over `reduction` where it is given."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        return "none"
+    return "sum" if size_average is False else "mean"
+
+
+def reduced(loss: Tensor, reduction: str) -> Tensor:
+    """A per-element loss as `reduction` wants it."""
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    if reduction == "mean":
+        return loss.mean()
+    raise InvalidArgument(f"{reduction!r} is not a valid value for reduction")
+
+
+def widened(x: Tensor) -> Tensor:
+    """Half types as float32: a formula of several ops then rounds once, at its end."""
+    return x.to(f32) if x.dtype.is_half else x
+
+
+def written(x: Tensor, y: Tensor, inplace: bool) -> Tensor:
+    """`y`, stored into `x` if the caller asked for an in-place operation."""
+    return x.copy_(y) if inplace else y

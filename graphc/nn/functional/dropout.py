@@ -1,0 +1,56 @@
+"""Dropout: multiplication by a random mask, so that a dropped inf is NaN, as in PyTorch."""
+
+from __future__ import annotations
+
+from graphc.errors import InvalidArgument
+from graphc.frontend.random import rand
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import Shape
+from graphc.nn.functional.arguments import written
+
+Number = float | Tensor
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero each element with probability p and scale the rest by 1 / (1 - p).
+
+    Takes one draw of the generator in training, also for p = 0, so that the numbers other
+    operations draw do not depend on p.
+    """
+    check_probability(p)
+    return masked(input, p, keep_scale(p), training, inplace, input.type.shape)
+
+
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    return dropout2d(input, p, training, inplace)
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """dropout of whole channels of [B,C,...]."""
+    check_probability(p)
+    shape = (*input.shape[:2], *(1,) * (input.dim() - 2))
+    return masked(input, p, keep_scale(p), training, inplace, shape)
+
+
+def check_probability(p: float) -> None:
+    if not 0.0 <= p <= 1.0:
+        raise InvalidArgument(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def keep_scale(p: float) -> float:
+    """What a kept element is multiplied by; p = 1 keeps none, and 0 * x is then the answer."""
+    return 1.0 / (1.0 - p) if p < 1 else 0.0
+
+
+def masked(
+    input: Tensor, p: Number, scale: Number, training: bool, inplace: bool, shape: Shape
+) -> Tensor:
+    """input * mask, with a random mask of `shape` that holds `scale` where a draw reaches p."""
+    if not training:
+        return input
+    mask = (rand(shape) >= p).to(input.dtype) * scale
+    return written(input, input * mask, inplace)

@@ -1,0 +1,259 @@
+"""Losses with PyTorch's signatures, reductions and checks."""
+
+from __future__ import annotations
+
+import warnings
+
+from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
+from graphc.frontend import primitives as P
+from graphc.frontend.elementwise import where
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import i64, u8
+from graphc.nn.functional.activation import log_one_plus_exp, log_softmax
+from graphc.nn.functional.arguments import legacy_reduction, reduced, widened
+
+Flag = bool | None
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Flag = None,
+    ignore_index: int = -100,
+    reduce: Flag = None,
+    reduction: str = "mean",
+    label_smoothing: float | Tensor = 0.0,
+) -> Tensor:
+    """Negative log likelihood of the softmax of logits [B,C,...], [C].
+
+    target: classes [B,...] (i64 or u8) or probabilities of the logits' shape. A class outside
+    0..C-1 other than ignore_index raises IndexOutOfRange. The mean is over the weights of the
+    targets that count, so it is NaN if none does.
+    """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if not isinstance(label_smoothing, Tensor) and not 0.0 <= label_smoothing <= 1.0:
+        raise InvalidArgument(
+            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
+        )
+    axis = _class_axis(input)
+    logp = log_softmax(widened(input), axis)
+    if target.dtype.is_floating_point:
+        loss = _soft_cross_entropy(logp, target, weight, label_smoothing, axis, reduction)
+    else:
+        loss = _nll(logp, target, weight, ignore_index, label_smoothing, axis, reduction)
+    return loss.to(input.dtype)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Flag = None,
+    ignore_index: int = -100,
+    reduce: Flag = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log probability [B,C,...] of each target class; see cross_entropy."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    axis = _class_axis(input)
+    loss = _nll(widened(input), target, weight, ignore_index, 0.0, axis, reduction)
+    return loss.to(input.dtype)
+
+
+def _class_axis(input: Tensor) -> int:
+    if input.dim() == 0:
+        raise ShapeMismatch("the input needs a dimension of classes, got a 0-d tensor")
+    return 0 if input.dim() == 1 else 1
+
+
+def _nll(
+    logp: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    smoothing: float | Tensor,
+    axis: int,
+    reduction: str,
+) -> Tensor:
+    _check_classes(logp, target, weight, axis)
+    classes = logp.shape[axis]
+    target = target.to(i64)
+    counted = target != ignore_index
+    index = P.apply(
+        "check_index", where(counted, target, 0), bound=classes, what="cross_entropy target"
+    )
+    chosen = P.one_hot(index.unsqueeze(axis), axis, logp.type.shape)
+    # A sum of wheres, not a gather: elementwise, it fuses with the softmax and its gradient.
+    loss = -where(chosen, logp, 0.0).sum(axis)
+    share = counted.to(logp.dtype)
+    if weight is not None:
+        spread = _along(weight.to(logp.dtype), logp, axis)
+        share = share * where(chosen, spread.expand(logp.shape), 0.0).sum(axis)
+    loss = where(counted, loss * share, 0.0) if weight is not None else where(counted, loss, 0.0)
+    if isinstance(smoothing, Tensor) or smoothing:
+        spread_loss = -(logp if weight is None else logp * spread).sum(axis)
+        even = where(counted, spread_loss, 0.0)
+        loss = loss * (1 - smoothing) + even * (smoothing / classes)
+    if reduction == "mean":
+        return loss.sum() / share.sum()
+    return reduced(loss, reduction)
+
+
+def _check_classes(logp: Tensor, target: Tensor, weight: Tensor | None, axis: int) -> None:
+    if target.dtype not in (i64, u8):
+        raise DTypeMismatch(
+            f"expected scalar type Long or Byte but found {target.type} as class targets",
+            fix="convert the targets with .long()",
+        )
+    shape = (*logp.shape[:axis], *logp.shape[axis + 1 :])
+    if axis and target.shape[:1] != logp.shape[:1]:
+        raise InvalidArgument(
+            f"Expected input batch_size ({logp.shape[0]}) to match target batch_size "
+            f"({target.shape[0] if target.dim() else 'none'})."
+        )
+    if tuple(target.shape) != shape:
+        raise ShapeMismatch(f"Expected target size {list(shape)}, got {list(target.shape)}")
+    if weight is not None and tuple(weight.shape) != (logp.shape[axis],):
+        raise ShapeMismatch(
+            f"weight tensor should be defined either for all {logp.shape[axis]} classes or no "
+            f"classes but got weight tensor of shape: {list(weight.shape)}"
+        )
+
+
+def _soft_cross_entropy(
+    logp: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    smoothing: float | Tensor,
+    axis: int,
+    reduction: str,
+) -> Tensor:
+    if target.shape != logp.shape:
+        raise ShapeMismatch(
+            f"probability targets need the logits' shape {list(logp.shape)}, got "
+            f"{list(target.shape)}"
+        )
+    target = target.to(logp.dtype)
+    if isinstance(smoothing, Tensor) or smoothing:
+        target = target * (1 - smoothing) + smoothing / logp.shape[axis]
+    terms = logp * target if weight is None else logp * target * _along(weight, logp, axis)
+    loss = -terms.sum(axis)
+    if reduction == "mean":
+        return loss.sum() / loss.numel() if loss.numel() else loss.mean()
+    return reduced(loss, reduction)
+
+
+def _along(weight: Tensor, x: Tensor, axis: int) -> Tensor:
+    """A vector of classes as a tensor that broadcasts along `axis` of x."""
+    return weight.reshape([-1 if k == axis else 1 for k in range(x.dim())])
+
+
+def _pair(input: Tensor, target: Tensor, name: str) -> Tensor:
+    """input - target, with PyTorch's warning where their shapes differ."""
+    if input.shape != target.shape:
+        warnings.warn(
+            f"Using a target size ({target.shape}) that is different to the input size "
+            f"({input.shape}) in {name}. This will likely lead to incorrect results due to "
+            "broadcasting. Please ensure they have the same size.",
+            stacklevel=3,
+        )
+    return input - target
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: Flag = None,
+    reduce: Flag = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Squared difference."""
+    d = _pair(input, target, "mse_loss")
+    return reduced(d * d, legacy_reduction(size_average, reduce, reduction))
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: Flag = None,
+    reduce: Flag = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Absolute difference; gradient 0 where the two are equal."""
+    d = _pair(input, target, "l1_loss")
+    return reduced(d.abs(), legacy_reduction(size_average, reduce, reduction))
+
+
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
+) -> Tensor:
+    """Half the square of differences below delta, linear above."""
+    if delta <= 0:
+        raise InvalidArgument("huber_loss needs a delta above 0")
+    d = _pair(input, target, "huber_loss")
+    size = d.abs()
+    return reduced(where(size < delta, d * d * 0.5, (size - 0.5 * delta) * delta), reduction)
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: Flag = None,
+    reduce: Flag = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """huber_loss / beta; plain l1_loss for beta = 0."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if beta < 0:
+        raise InvalidArgument("smooth_l1_loss does not support negative values for beta")
+    if beta == 0:
+        return l1_loss(input, target, reduction=reduction)
+    d = _pair(input, target, "smooth_l1_loss")
+    size = d.abs()
+    return reduced(where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Flag = None,
+    reduce: Flag = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(input), finite for any logit."""
+    if input.shape != target.shape:
+        raise InvalidArgument(
+            f"Target size ({target.shape}) must be the same as input size ({input.shape})"
+        )
+    x = widened(input)
+    cost = log_one_plus_exp(-x)  # -log sigmoid(x)
+    if pos_weight is not None:
+        cost = cost * ((pos_weight - 1) * target + 1)
+    loss = (1 - target) * x + cost
+    loss = loss if weight is None else loss * weight
+    return reduced(loss.to(input.dtype), legacy_reduction(size_average, reduce, reduction))
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: Flag = None,
+    reduce: Flag = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """target * (log target - input), input being log probabilities."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if log_target:
+        loss = target.exp() * (target - input)
+    else:
+        # 0 log 0 is 0, and the inner where keeps its gradient finite.
+        safe = where(target > 0, target, 1.0)
+        loss = where(target > 0, target * safe.log(), 0.0) - target * input
+    if reduction == "batchmean":
+        return loss.sum() / input.shape[0]
+    return reduced(loss, reduction)

@@ -1,0 +1,206 @@
+"""Normalisations, written so that a compiler fuses each into few passes over the data.
+
+Statistics of half types are taken in float32, and the result is rounded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.frontend import primitives as P
+from graphc.frontend.modes import no_grad
+from graphc.frontend.tensor import Tensor
+from graphc.nn.functional.arguments import widened
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float | Tensor = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel of [B,C,...] over everything else.
+
+    In training with the batch's own statistics, which also move the running ones (variance
+    unbiased); otherwise with the running ones. Raises ValueError for one value per channel.
+    """
+    if not training and (running_mean is None or running_var is None):
+        raise InvalidArgument(
+            "Expected running_mean and running_var to be defined when not training"
+        )
+    x = widened(input)
+    if training:
+        y = _batch_norm_training(x, running_mean, running_var, weight, bias, momentum, eps)
+    else:
+        assert running_mean is not None and running_var is not None
+        scale = (running_var + eps).rsqrt()
+        scale = scale if weight is None else scale * weight
+        shift = -running_mean * scale
+        shift = shift if bias is None else shift + bias
+        y = x * _channels(scale, x) + _channels(shift, x)
+    return y.to(input.dtype)
+
+
+def _batch_norm_training(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float | Tensor,
+    eps: float,
+) -> Tensor:
+    count = check_batch(x)
+    if count == 0:
+        return x * 1.0
+    axes = (0, *range(2, x.dim()))
+    # One pass over the data: sums of differences to one element of the channel, which keep their
+    # accuracy where the mean is far larger than the deviation (plain sums of squares do not).
+    origin = _first_of_channel(x.detach())
+    d = x - _channels(origin, x)
+    s1 = P.sum(d, axes) / count
+    s2 = P.sum(d * d, axes) / count
+    var = P.apply("relu", s2 - s1 * s1)
+    _update_running(running_mean, running_var, origin + s1, var, count, momentum)
+    scale = (var + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -s1 * scale
+    shift = shift if bias is None else shift + bias
+    return d * _channels(scale, x) + _channels(shift, x)
+
+
+def check_batch(x: Tensor) -> int:
+    """Values per channel of a training batch; ValueError for one."""
+    channels = x.shape[1]
+    count = x.numel() // channels if channels else 0
+    if count == 1:
+        raise InvalidArgument(
+            f"Expected more than 1 value per channel when training, got input size {x.shape}",
+            why="the variance of one value is not defined",
+            fix="use a larger batch, or eval()",
+        )
+    return count
+
+
+def _first_of_channel(x: Tensor) -> Tensor:
+    """[B,C,...] -> [C]: the first element of each channel."""
+    start = (0,) * x.dim()
+    stop = (1, x.shape[1], *(1,) * (x.dim() - 2))
+    return P.reshape(P.slice(x, start, stop), (x.shape[1],))
+
+
+def _channels(v: Tensor, x: Tensor) -> Tensor:
+    """[C] as a tensor that broadcasts along dimension 1 of x."""
+    return P.reshape(v, (1, v.shape[0], *(1,) * (x.dim() - 2)))
+
+
+@no_grad()
+def _update_running(
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    mean: Tensor,
+    var: Tensor,
+    count: int,
+    momentum: float | Tensor,
+) -> None:
+    if running_mean is not None:
+        running_mean.copy_(running_mean * (1 - momentum) + mean.detach() * momentum)
+    if running_var is not None:
+        unbiased = var.detach() * (count / (count - 1))
+        running_var.copy_(running_var * (1 - momentum) + unbiased * momentum)
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each slice over the trailing dimensions `normalized_shape`."""
+    axes = _trailing(input, normalized_shape, "layer_norm")
+    y = _standardised(widened(input), axes, eps)
+    y = y if weight is None else y * weight
+    y = y if bias is None else y + bias
+    return y.to(input.dtype)
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """Divide by the root mean square over the trailing dimensions `normalized_shape`."""
+    axes = _trailing(input, normalized_shape, "rms_norm")
+    x = widened(input)
+    epsilon = _EPSILON[x.dtype.name] if eps is None else eps
+    y = x * ((x * x).mean(dim=axes, keepdim=True) + epsilon).rsqrt()
+    y = y if weight is None else y * weight
+    return y.to(input.dtype)
+
+
+_EPSILON = {"f32": 2.0**-23, "f64": 2.0**-52}
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise [B,C,...] over each sample's groups of C / num_groups channels."""
+    if input.dim() < 2 or num_groups < 1 or input.shape[1] % num_groups:
+        raise ShapeMismatch(
+            f"Expected number of channels in input to be divisible by num_groups, but got input of "
+            f"shape {list(input.shape)} and num_groups={num_groups}"
+        )
+    batch = input.shape[0]
+    rest = prod(input.shape[1:]) // num_groups
+    x = P.reshape(widened(input), (batch, num_groups, rest))
+    y = P.reshape(_standardised(x, (2,), eps), input.type.shape)
+    y = y if weight is None else y * _channels(weight, y)
+    y = y if bias is None else y + _channels(bias, y)
+    return y.to(input.dtype)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """group_norm with a group per channel; running statistics are not supported."""
+    if running_mean is not None or running_var is not None or not use_input_stats:
+        raise InvalidArgument("instance_norm with running statistics is not supported")
+    return group_norm(input, input.shape[1], weight, bias, eps)
+
+
+def _standardised(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    """(x - mean) / sqrt(var + eps) over `axes`: two passes, and rows stay in registers."""
+    d = x - x.mean(dim=axes, keepdim=True)
+    return d * ((d * d).mean(dim=axes, keepdim=True) + eps).rsqrt()
+
+
+def _trailing(input: Tensor, shape: Sequence[int], name: str) -> tuple[int, ...]:
+    """The axes that `shape` names; it must be the input's last dimensions."""
+    wanted = tuple(shape)
+    if not wanted or tuple(input.shape[-len(wanted) :]) != wanted:
+        raise ShapeMismatch(
+            f"Given normalized_shape={list(wanted)}, expected input with shape "
+            f"[*, {', '.join(map(str, wanted))}], but got input of size{list(input.shape)}",
+            why=f"{name} normalises the input's last dimensions",
+            fix="make normalized_shape those dimensions",
+        )
+    return tuple(range(input.dim() - len(wanted), input.dim()))

@@ -1,0 +1,74 @@
+"""Hook tables of a module and the handle that removes an entry."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from graphc.errors import InvalidState
+
+_numbers = itertools.count()
+
+
+class Hook(NamedTuple):
+    """A user's callable and whether it takes and returns keyword arguments too."""
+
+    fn: Callable[..., Any]
+    with_kwargs: bool = False
+
+    def before(
+        self, module: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments after a forward pre-hook."""
+        if not self.with_kwargs:
+            new = self.fn(module, args)
+            if new is None:
+                return args, kwargs
+            return (new if isinstance(new, tuple) else (new,)), kwargs
+        both = self.fn(module, args, kwargs)
+        if both is None:
+            return args, kwargs
+        if not (isinstance(both, tuple) and len(both) == 2):
+            raise InvalidState(
+                f"forward pre-hook must return None or (new_args, new_kwargs), got {both!r:.200}"
+            )
+        return both
+
+    def after(self, module: object, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+        """The output after a forward hook."""
+        new = self.fn(module, args, kwargs, out) if self.with_kwargs else self.fn(module, args, out)
+        return out if new is None else new
+
+
+class RemovableHandle:
+    """Removes one hook; usable as a context manager, as in PyTorch."""
+
+    def __init__(self, table: dict[int, Hook], changed: Callable[[], None]) -> None:
+        self.id = next(_numbers)
+        self._table = table
+        self._changed = changed
+
+    def remove(self) -> None:
+        if self._table.pop(self.id, None) is not None:
+            self._changed()
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def register(
+    table: dict[int, Hook], hook: Hook, changed: Callable[[], None], prepend: bool
+) -> RemovableHandle:
+    """Enter `hook`, last or first; `changed` is told now and at removal."""
+    handle = RemovableHandle(table, changed)
+    rest = dict(table) if prepend else {}
+    if prepend:
+        table.clear()
+    table[handle.id] = hook
+    table.update(rest)
+    changed()
+    return handle

@@ -1,0 +1,180 @@
+"""In-place initialisers, with PyTorch's names and distributions (not its random values)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from math import erf, prod, sqrt
+from typing import Concatenate, ParamSpec
+
+from graphc.errors import InvalidArgument
+from graphc.frontend.creation import eye
+from graphc.frontend.elementwise import where
+from graphc.frontend.modes import no_grad
+from graphc.frontend.random import Generator
+from graphc.frontend.tensor import Tensor
+
+P = ParamSpec("P")
+
+
+def _quiet(
+    fill: Callable[Concatenate[Tensor, P], None],
+) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """Run an initialiser without recording it, and return the tensor."""
+
+    @wraps(fill)
+    def initialise(tensor: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        with no_grad():
+            fill(tensor, *args, **kwargs)
+        return tensor
+
+    return initialise  # type: ignore[return-value]  # wraps gives `tensor` a name
+
+
+@_quiet
+def constant_(tensor: Tensor, val: float) -> None:
+    tensor.fill_(val)
+
+
+@_quiet
+def zeros_(tensor: Tensor) -> None:
+    tensor.fill_(0)
+
+
+@_quiet
+def ones_(tensor: Tensor) -> None:
+    tensor.fill_(1)
+
+
+@_quiet
+def eye_(tensor: Tensor) -> None:
+    """The identity matrix."""
+    if tensor.dim() != 2:
+        raise InvalidArgument("Only tensors with 2 dimensions are supported")
+    tensor.copy_(eye(*tensor.shape, dtype=tensor.dtype))
+
+
+@_quiet
+def uniform_(
+    tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
+) -> None:
+    tensor.uniform_(a, b, generator=generator)
+
+
+@_quiet
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
+) -> None:
+    tensor.normal_(mean, std, generator=generator)
+
+
+@_quiet
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> None:
+    """Normal numbers conditioned on [a, b], by drawing again what falls outside."""
+    if not a < b:
+        raise InvalidArgument(f"trunc_normal_ needs a < b, got {a} and {b}")
+    inside = (erf((b - mean) / std / sqrt(2)) - erf((a - mean) / std / sqrt(2))) / 2
+    if inside < 0.01:
+        raise InvalidArgument(
+            f"trunc_normal_: [{a}, {b}] holds only {inside:.2g} of the distribution",
+            why="drawing again until all numbers fall inside would take too long",
+            fix="choose a mean and std nearer to the interval",
+        )
+    x = tensor.clone().normal_(mean, std, generator=generator)
+    while bool((outside := (x < a) | (x > b)).any()):
+        x = where(outside, x.clone().normal_(mean, std, generator=generator), x)
+    tensor.copy_(x)
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """By how much a nonlinearity shrinks the deviation of normal numbers."""
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return sqrt(2.0 / (1 + slope**2))
+    if nonlinearity not in _GAINS:
+        raise InvalidArgument(f"Unsupported nonlinearity {nonlinearity}")
+    return _GAINS[nonlinearity]
+
+
+_GAINS = {
+    **dict.fromkeys(("linear", "conv1d", "conv2d", "sigmoid"), 1.0),
+    "tanh": 5.0 / 3,
+    "relu": sqrt(2.0),
+    "selu": 3.0 / 4,
+}
+
+
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    if tensor.dim() < 2:
+        raise InvalidArgument(
+            "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"
+        )
+    field = prod(tensor.shape[2:])
+    return tensor.shape[1] * field, tensor.shape[0] * field
+
+
+@_quiet
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> None:
+    """Uniform with variance gain^2 * 2 / (fan_in + fan_out)."""
+    bound = sqrt(3.0) * gain * sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
+    tensor.uniform_(-bound, bound, generator=generator)
+
+
+@_quiet
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> None:
+    """Normal with variance gain^2 * 2 / (fan_in + fan_out)."""
+    std = gain * sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
+    tensor.normal_(0.0, std, generator=generator)
+
+
+@_quiet
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> None:
+    """Uniform with variance gain^2 / fan."""
+    if tensor.numel() == 0:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        return
+    bound = sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
+    tensor.uniform_(-bound, bound, generator=generator)
+
+
+@_quiet
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> None:
+    """Normal with variance gain^2 / fan."""
+    if tensor.numel() == 0:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        return
+    tensor.normal_(0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator=generator)
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise InvalidArgument(f"Mode {mode} not supported, please use one of fan_in, fan_out")
+    fan = _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / sqrt(fan)
+
+
+def uniform_bias_(bias: Tensor | None, fan_in: int) -> None:
+    """The bias that goes with kaiming_uniform_(a=sqrt(5)): within 1 / sqrt(fan_in)."""
+    if bias is not None and fan_in > 0:
+        bound = 1.0 / sqrt(fan_in)
+        uniform_(bias, -bound, bound)

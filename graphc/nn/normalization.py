@@ -1,0 +1,239 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from graphc.errors import InvalidArgument
+from graphc.frontend import trace as tracing
+from graphc.frontend.creation import empty, ones, tensor, zeros
+from graphc.frontend.modes import no_grad
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import DType, Shape, f32, i64
+from graphc.nn import functional as F
+from graphc.nn import init
+from graphc.nn.functional.normalization import check_batch
+from graphc.nn.module import Module
+from graphc.nn.parameter import Parameter
+
+
+class _BatchNorm(Module):
+    """Normalises each channel over the batch, and keeps running statistics."""
+
+    ranks: ClassVar[tuple[int, ...]]
+    run_time_scalars = frozenset({"momentum"})
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: object = None,
+        dtype: DType | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        self.weight = Parameter(empty(num_features, device=device, dtype=dtype)) if affine else None
+        self.bias = Parameter(empty(num_features, device=device, dtype=dtype)) if affine else None
+        tracks = track_running_stats
+        self.register_buffer(
+            "running_mean", zeros(num_features, device=device, dtype=dtype) if tracks else None
+        )
+        self.register_buffer(
+            "running_var", ones(num_features, device=device, dtype=dtype) if tracks else None
+        )
+        self.register_buffer("num_batches_tracked", tensor(0, dtype=i64) if tracks else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        for name, start in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
+            buffer = self._buffers[name]
+            if buffer is not None:
+                buffer.fill_(start)
+
+    def reset_parameters(self) -> None:
+        self.reset_running_stats()
+        if self.weight is not None and self.bias is not None:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() not in self.ranks:
+            wanted = " or ".join(f"{r}D" for r in self.ranks)
+            raise InvalidArgument(f"expected {wanted} input (got {input.dim()}D input)")
+        if input.shape[1] != self.num_features:
+            raise InvalidArgument(
+                f"expected {self.num_features} channels, got input of shape {list(input.shape)}"
+            )
+        kept = not self.training or self.track_running_stats
+        training = self.training or (self.running_mean is None and self.running_var is None)
+        if training:
+            check_batch(input)  # before the counter moves
+        return F.batch_norm(
+            input,
+            self.running_mean if kept else None,
+            self.running_var if kept else None,
+            self.weight,
+            self.bias,
+            training,
+            self._count_batch() if self.training and kept else 0.0,
+            self.eps,
+        )
+
+    def _count_batch(self) -> float | Tensor:
+        """Count this batch; the weight of its statistics in the running ones."""
+        count = self.num_batches_tracked
+        if count is not None:
+            with no_grad():
+                count.add_(1)
+        if self.momentum is not None:
+            if tracing.active() is None:
+                return self.momentum
+            return tracing.host_scalar(self._momentum, f32, "momentum", ("momentum", id(self)))
+        return 1.0 / count.to(f32) if count is not None else 0.0
+
+    def _momentum(self) -> float:
+        return float(self.momentum or 0.0)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of [B,C] or [B,C,L]."""
+
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of [B,C,H,W]."""
+
+    ranks = (4,)
+
+
+class LayerNorm(Module):
+    """Normalises the last dimensions, `normalized_shape`."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: object = None,
+        dtype: DType | None = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _shape(normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        shape, affine = self.normalized_shape, elementwise_affine
+        self.weight = Parameter(ones(shape, device=device, dtype=dtype)) if affine else None
+        self.bias = Parameter(zeros(shape, device=device, dtype=dtype)) if affine and bias else None
+
+    def reset_parameters(self) -> None:
+        _reset_affine(self.weight, self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
+
+
+class RMSNorm(Module):
+    """Divides by the root mean square over the last dimensions."""
+
+    weight: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: object = None,
+        dtype: DType | None = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _shape(normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        made = ones(self.normalized_shape, device=device, dtype=dtype)
+        self.weight = Parameter(made) if elementwise_affine else None
+
+    def reset_parameters(self) -> None:
+        _reset_affine(self.weight, None)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
+
+
+class GroupNorm(Module):
+    """Normalises each sample's groups of channels of [B,C,...]."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: object = None,
+        dtype: DType | None = None,
+    ) -> None:
+        super().__init__()
+        if num_groups < 1 or num_channels % num_groups:
+            raise InvalidArgument("num_channels must be divisible by num_groups")
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        self.weight = Parameter(ones(num_channels, device=device, dtype=dtype)) if affine else None
+        self.bias = Parameter(zeros(num_channels, device=device, dtype=dtype)) if affine else None
+
+    def reset_parameters(self) -> None:
+        _reset_affine(self.weight, self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+
+
+def _shape(sizes: int | Sequence[int]) -> Shape:
+    return (sizes,) if isinstance(sizes, int) else tuple(sizes)
+
+
+def _reset_affine(weight: Parameter | None, bias: Parameter | None) -> None:
+    if weight is not None:
+        init.ones_(weight)
+    if bias is not None:
+        init.zeros_(bias)

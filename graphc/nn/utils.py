@@ -1,0 +1,87 @@
+"""Functions over a model's parameters: clipping gradients, parameters as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isinf
+
+from graphc.errors import InvalidState
+from graphc.frontend.creation import zeros
+from graphc.frontend.modes import no_grad
+from graphc.frontend.shapes import stack
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import f32
+
+Tensors = Tensor | Iterable[Tensor]
+
+
+def _listed(parameters: Tensors) -> list[Tensor]:
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
+@no_grad()
+def get_total_norm(tensors: Tensors, norm_type: float = 2.0) -> Tensor:
+    """The norm of all tensors as one vector, 0-d."""
+    found = _listed(tensors)
+    if not found:
+        return zeros(())
+    norms = [_norm(t, norm_type) for t in found]
+    return _norm(stack(norms), norm_type)
+
+
+def _norm(t: Tensor, p: float) -> Tensor:
+    x = t.to(f32) if t.dtype.is_half else t
+    if isinf(p):
+        return x.abs().max() if x.numel() else x.sum()
+    if p == 2:
+        return (x * x).sum().sqrt()
+    return (x.abs() ** p).sum() ** (1.0 / p)
+
+
+@no_grad()
+def clip_grad_norm_(
+    parameters: Tensors,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
+    """Scale all gradients so that their joint norm is at most max_norm; the norm before that.
+
+    The factor is min(1, max_norm / (norm + 1e-6)); a NaN norm makes every gradient NaN.
+    """
+    grads = [g for p in _listed(parameters) if (g := p.grad) is not None]
+    total = get_total_norm(grads, float(norm_type))
+    if error_if_nonfinite and not bool(total.isfinite()):
+        raise InvalidState(
+            f"The total norm of order {norm_type} for gradients is non-finite, so it cannot be "
+            "clipped",
+            fix="pass error_if_nonfinite=False to scale by the non-finite norm",
+        )
+    factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
+    for g in grads:
+        g.mul_(factor.to(g.dtype))
+    return total
+
+
+@no_grad()
+def clip_grad_value_(parameters: Tensors, clip_value: float) -> None:
+    """Clamp every gradient element to [-clip_value, clip_value]."""
+    for p in _listed(parameters):
+        if p.grad is not None:
+            p.grad.clamp_(-clip_value, clip_value)
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All parameters, flattened and joined."""
+    from graphc.frontend.shapes import cat
+
+    return cat([p.reshape(-1) for p in parameters])
+
+
+@no_grad()
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Copy consecutive stretches of `vec` into the parameters."""
+    start = 0
+    for p in parameters:
+        p.copy_(vec[start : start + p.numel()].reshape(p.shape))
+        start += p.numel()

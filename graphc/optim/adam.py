@@ -1,0 +1,203 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from math import sqrt
+from typing import Any, ClassVar
+
+from graphc.errors import InvalidArgument
+from graphc.frontend import trace as tracing
+from graphc.frontend.creation import tensor, zeros, zeros_like
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import DType, f32, f64
+from graphc.optim import rules
+from graphc.optim.optimizer import (
+    Group,
+    Optimizer,
+    Options,
+    Slots,
+    chosen,
+    gradient,
+    non_negative,
+    rate,
+    updating,
+    widened,
+)
+
+
+class Adam(Optimizer):
+    """Steps by the running mean of gradients over the root of that of their squares.
+
+    Parameters that took every step together share one `step` counter (a 0-d float32 tensor in each
+    one's slots), so a compiled step computes its bias corrections once, in float64.
+    """
+
+    decoupled: ClassVar[bool] = False  # whether weight decay shrinks the parameter itself
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        non_negative(lr=lr, eps=eps, weight_decay=weight_decay)
+        for k, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise InvalidArgument(f"Invalid beta parameter at index {k}: {beta}")
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+            },
+        )
+
+    # ---- slots ---------------------------------------------------------------------------------
+
+    def _options(self, group: Group) -> Options:
+        decays = group["weight_decay"] != 0
+        return chosen(
+            amsgrad=group["amsgrad"],
+            weight_decay=decays and not self.decoupled,
+            keep=decays and self.decoupled,
+            maximize=group["maximize"],
+        )
+
+    def _prepare(self, group: Group, active: list[Tensor], options: Options) -> None:
+        self._part_idle(group, active)
+        self._counter: Tensor | None = None
+        super()._prepare(group, active, options)
+
+    def _new_slots(self, p: Tensor, options: Options) -> Slots:
+        if self._counter is None:  # one for all parameters that start at this step
+            self._counter = zeros((), dtype=f32)
+        slots = {"step": self._counter, "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
+        if "amsgrad" in options:
+            slots["max_exp_avg_sq"] = zeros_like(p)
+        return slots
+
+    def _part_idle(self, group: Group, active: list[Tensor]) -> None:
+        """Give a parameter that sits this step out a counter of its own."""
+        moving = {id(p) for p in active}
+        counted = {id(self.state[p]["step"]) for p in active if p in self.state}
+        for p in group["params"]:
+            slots = self.state.get(p)
+            if slots and id(p) not in moving and id(slots["step"]) in counted:
+                with tracing.paused():
+                    slots["step"] = slots["step"].clone()
+                self._layout += 1
+
+    def _load_slots(self, loaded: Mapping[Tensor, Mapping[str, Any]]) -> None:
+        super()._load_slots(
+            {p: {k: v for k, v in s.items() if k != "step"} for p, s in loaded.items()}
+        )
+        steps = {p: float(s["step"]) for p, s in loaded.items() if "step" in s}
+        sharing: dict[int, list[Tensor]] = {}
+        for p in steps:
+            sharing.setdefault(id(self.state[p].get("step")), []).append(p)
+        for together in sharing.values():
+            values = {steps[p] for p in together}
+            counter = self.state[together[0]].get("step")
+            if counter is not None and len(values) == 1:
+                counter.fill_(values.pop())
+                continue
+            counters = {v: tensor(v, dtype=f32) for v in values}
+            for p in together:
+                self.state[p]["step"] = counters[steps[p]]
+            self._layout += 1
+
+    # ---- the step ------------------------------------------------------------------------------
+
+    def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
+        for counter in {id(c): c for c in (self.state[p]["step"] for p in active)}.values():
+            counter.add_(1)
+        rates: dict[tuple[int, DType], rules.AdamRates] = {}
+        for p in active:
+            counter = self.state[p]["step"]
+            key = (id(counter), p.dtype)
+            if key not in rates:
+                rates[key] = self._rates(group, counter, p.dtype, options)
+            with updating(p):
+                self._update(p, rates[key], options)
+
+    def _update(self, p: Tensor, rates: rules.AdamRates, options: Options) -> None:
+        slots = self.state[p]
+        names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if "amsgrad" in options else [])]
+        old = rules.Moments(*(widened(slots[name]) for name in names))
+        new, moments = rules.adam(widened(p), gradient(p, options), old, rates)
+        p.copy_(new)
+        for name, value in zip(names, moments):
+            slots[name].copy_(value)
+
+    def _rates(
+        self, group: Group, counter: Tensor, dtype: DType, options: Options
+    ) -> rules.AdamRates:
+        def number(name: str, getter: Callable[[], float]) -> rules.Rate:
+            return rate(group, name, getter, dtype)
+
+        step_size, root = self._corrections(group, counter, dtype)
+        weight_decay = keep = None
+        if "weight_decay" in options:
+            weight_decay = number("weight_decay", lambda: float(group["weight_decay"]))
+        if "keep" in options:
+            keep = number("keep", lambda: 1.0 - float(group["lr"]) * group["weight_decay"])
+        return rules.AdamRates(
+            rest1=number("rest1", lambda: 1.0 - group["betas"][0]),
+            beta2=number("beta2", lambda: float(group["betas"][1])),
+            rest2=number("rest2", lambda: 1.0 - group["betas"][1]),
+            eps=number("eps", lambda: float(group["eps"])),
+            weight_decay=weight_decay,
+            keep=keep,
+            step_size=step_size,
+            root_correction=root,
+        )
+
+    def _corrections(
+        self, group: Group, counter: Tensor, dtype: DType
+    ) -> tuple[rules.Rate, rules.Rate]:
+        """lr / (1 - beta1^t) and sqrt(1 - beta2^t), in float64 whatever the parameter is."""
+        if tracing.active() is None:
+            t = float(counter)
+            beta1, beta2 = group["betas"]
+            return float(group["lr"]) / (1.0 - beta1**t), sqrt(1.0 - beta2**t)
+        t64 = counter.to(f64)
+        lr = rate(group, "lr", lambda: float(group["lr"]), f64)
+        b1 = rate(group, "beta1", lambda: float(group["betas"][0]), f64)
+        b2 = rate(group, "beta2", lambda: float(group["betas"][1]), f64)
+        wide = f64 if dtype is f64 else f32
+        return (lr / (1.0 - b1**t64)).to(wide), (1.0 - b2**t64).sqrt().to(wide)
+
+
+class AdamW(Adam):
+    """Adam with weight decay applied to the parameter, not to the gradient."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

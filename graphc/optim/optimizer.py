@@ -1,0 +1,253 @@
+"""Optimizer: parameter groups, slots and their state_dict, as in PyTorch, eager and compiled alike.
+
+In a compiled step the slots are ordinary state tensors, made before they are traced; the numbers
+of a group are read at each call. A guard on `_layout` tells the step when slots were replaced.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+from graphc.errors import InvalidArgument, InvalidType
+from graphc.frontend import trace as tracing
+from graphc.frontend.modes import enable_grad, no_grad
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import DType, f32, f64
+from graphc.optim.rules import Rate
+
+Group = dict[str, Any]
+Slots = dict[str, Any]
+Options = list[str]
+
+
+class Optimizer:
+    """Base of all optimizers: a subclass gives `_update_group`."""
+
+    def __init__(self, params: Iterable[Any], defaults: Group) -> None:
+        if isinstance(params, Tensor):
+            raise InvalidType(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, "
+                "but got Tensor",
+                fix="pass a list, or model.parameters()",
+            )
+        self.defaults = defaults
+        self.state: dict[Tensor, Slots] = defaultdict(dict)
+        self.param_groups: list[Group] = []
+        self._layout = 0  # moves when a slot is made or replaced
+        groups = list(params)
+        if not groups:
+            raise InvalidArgument("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Take further parameters, with options of their own where given."""
+        if not isinstance(param_group, dict):
+            raise InvalidType(f"param_group must be a dict, but got {type(param_group)}")
+        given = param_group["params"]
+        params = [given] if isinstance(given, Tensor) else list(given)
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise InvalidType(
+                    f"optimizer can only optimize Tensors, but one of the params is {type(p)}"
+                )
+            if not p.is_leaf:
+                raise InvalidArgument("can't optimize a non-leaf Tensor")
+        taken = {id(p) for group in self.param_groups for p in group["params"]}
+        if len({id(p) for p in params}) < len(params):
+            raise InvalidArgument("a parameter group holds the same parameter twice")
+        if any(id(p) in taken for p in params):
+            raise InvalidArgument("some parameters appear in more than one parameter group")
+        self.param_groups.append({**self.defaults, **param_group, "params": params})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop every parameter's gradient, or fill it with zeros."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad.detach().zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; the closure's loss if one is given."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad(), _phase():
+            work = [self._chosen(group) for group in self.param_groups]
+            for group, active, options in work:
+                self._prepare(group, active, options)
+            # After every slot is made: the number that a compiled step compares at each call.
+            tracing.guard(lambda: self._layout)
+            for group, active, options in work:
+                self._update_group(group, active, options)
+        return loss
+
+    def _chosen(self, group: Group) -> tuple[Group, list[Tensor], Options]:
+        """A group, its parameters that have a gradient, and the options that hold for it."""
+        options = tracing.guard(lambda: " ".join(self._options(group)))
+        return group, [p for p in group["params"] if p.grad is not None], options.split()
+
+    # ---- for subclasses ------------------------------------------------------------------------
+
+    def _options(self, group: Group) -> Options:
+        """What shapes the update of a group, by name; a compiled step is traced for these."""
+        raise NotImplementedError
+
+    def _prepare(self, group: Group, active: list[Tensor], options: Options) -> None:
+        """Make the slots that are missing: concrete ones, although a trace may be active."""
+        missing = [p for p in active if not self.state.get(p)]
+        if missing:
+            with tracing.paused():
+                for p in missing:
+                    self.state[p] = self._new_slots(p, options)
+                    self._name_slots(p)
+            self._layout += 1
+
+    def _new_slots(self, p: Tensor, options: Options) -> Slots:
+        """The slots of a parameter at its first step."""
+        raise NotImplementedError
+
+    def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
+        raise NotImplementedError
+
+    def _name_slots(self, p: Tensor) -> None:
+        """Name slots after their parameter, for dumps."""
+        for key, slot in self.state[p].items():
+            if isinstance(slot, Tensor) and p.storage.name:
+                slot.storage.name = f"{p.storage.name}.{key}"
+
+    # ---- state ---------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Slots by the parameter's number, and the groups with numbers for parameters."""
+        number = {id(p): k for k, p in enumerate(self._all())}
+        groups = [
+            {**group, "params": [number[id(p)] for p in group["params"]]}
+            for group in self.param_groups
+        ]
+        state = {number[id(p)]: slots for p, slots in self.state.items() if slots}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Copy slots and options in; slots that exist keep their memory, so nothing recompiles."""
+        groups = state_dict["param_groups"]
+        if len(groups) != len(self.param_groups):
+            raise InvalidArgument("loaded state dict has a different number of parameter groups")
+        if any(len(a["params"]) != len(b["params"]) for a, b in zip(groups, self.param_groups)):
+            raise InvalidArgument(
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                "optimizer's group"
+            )
+        numbers = chain.from_iterable(g["params"] for g in groups)
+        loaded = {
+            p: state_dict["state"][k]
+            for k, p in zip(numbers, self._all())
+            if k in state_dict["state"]
+        }
+        for mine, new in zip(self.param_groups, groups):
+            mine.update({k: v for k, v in new.items() if k != "params"})
+        with no_grad():
+            self._load_slots(loaded)
+
+    def _load_slots(self, loaded: Mapping[Tensor, Mapping[str, Any]]) -> None:
+        for p in [p for p in self.state if p not in loaded]:
+            del self.state[p]
+            self._layout += 1
+        for p, slots in loaded.items():
+            mine = self.state[p]
+            for key, value in slots.items():
+                self._load_slot(p, mine, key, value)
+
+    def _load_slot(self, p: Tensor, mine: Slots, key: str, value: Any) -> None:
+        old = mine.get(key)
+        if not isinstance(value, Tensor):
+            mine[key] = value
+            self._layout += old is not value
+            return
+        floating = value.dtype.is_floating_point and p.dtype.is_floating_point
+        value = value.detach().to(p.dtype) if floating and key != "step" else value.detach()
+        if isinstance(old, Tensor) and old.type == value.type:
+            old.copy_(value)
+            return
+        mine[key] = value.clone()
+        self._layout += 1
+
+    def _all(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def __repr__(self) -> str:
+        rows = [f"{type(self).__name__} ("]
+        for k, group in enumerate(self.param_groups):
+            rows.append(f"Parameter Group {k}")
+            rows += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*rows, ")"])
+
+
+def rate(group: Group, name: str, getter: Callable[[], float], like: DType) -> Rate:
+    """A number of a group: as it is when eager, read at each call of a compiled step."""
+    if tracing.active() is None:
+        return getter()
+    dtype = f64 if like is f64 else f32
+    return tracing.host_scalar(getter, dtype, name, (id(group), name, dtype))
+
+
+def chosen(**options: object) -> Options:
+    """The names of the options that hold."""
+    return [name for name, holds in options.items() if holds]
+
+
+def gradient(p: Tensor, options: Options) -> Tensor:
+    """What to descend along: the gradient, or against it to maximize."""
+    g = p.grad
+    assert g is not None, "only parameters with a gradient are updated"
+    return -widened(g) if "maximize" in options else widened(g)
+
+
+def widened(x: Tensor) -> Tensor:
+    """Half types as float32, so that an update rounds once, when it is stored."""
+    return x.to(f32) if x.dtype.is_half else x
+
+
+def non_negative(**values: float) -> None:
+    """Raise ValueError for a negative number, with PyTorch's text."""
+    for name, value in values.items():
+        if not value >= 0.0:
+            label = "epsilon" if name == "eps" else name.replace("lr", "learning rate")
+            raise InvalidArgument(f"Invalid {label} value: {value}")
+
+
+@contextmanager
+def _phase() -> Iterator[None]:
+    """Mark what is traced inside as the optimizer's."""
+    trace = tracing.active()
+    if trace is None:
+        yield
+        return
+    before, trace.builder.phase = trace.builder.phase, "opt"
+    try:
+        yield
+    finally:
+        trace.builder.phase = before
+
+
+@contextmanager
+def updating(p: Tensor) -> Iterator[None]:
+    """Give what is traced inside the name of the parameter."""
+    trace = tracing.active()
+    if trace is None or not p.storage.name:
+        yield
+        return
+    trace.builder.scope.append(p.storage.name)
+    try:
+        yield
+    finally:
+        trace.builder.scope.pop()

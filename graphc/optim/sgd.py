@@ -1,0 +1,117 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from graphc.errors import InvalidArgument
+from graphc.frontend.creation import zeros, zeros_like
+from graphc.frontend.elementwise import where
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import f32
+from graphc.optim import rules
+from graphc.optim.optimizer import (
+    Group,
+    Optimizer,
+    Options,
+    Slots,
+    chosen,
+    gradient,
+    non_negative,
+    rate,
+    updating,
+    widened,
+)
+
+
+class SGD(Optimizer):
+    """p - lr * g, with momentum, dampening, weight decay and Nesterov's variant.
+
+    `foreach` and `fused` are accepted for PyTorch's sake: compiled updates are always fused.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+    ) -> None:
+        non_negative(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise InvalidArgument("Nesterov momentum requires a momentum and zero dampening")
+        # Per parameter, 0-d: whether the buffer has been filled. Only dampening needs it, because
+        # PyTorch's first step takes the whole gradient.
+        self._started: dict[Tensor, Tensor] = {}
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "maximize": maximize,
+            },
+        )
+
+    def _options(self, group: Group) -> Options:
+        return chosen(
+            momentum=group["momentum"] != 0,
+            dampening=group["dampening"] != 0,
+            weight_decay=group["weight_decay"] != 0,
+            nesterov=group["nesterov"],
+            maximize=group["maximize"],
+        )
+
+    def _prepare(self, group: Group, active: list[Tensor], options: Options) -> None:
+        if "momentum" in options:
+            super()._prepare(group, active, options)
+
+    def _new_slots(self, p: Tensor, options: Options) -> Slots:
+        if "dampening" in options:
+            self._started[p] = zeros((), dtype=f32)
+        return {"momentum_buffer": zeros_like(p)}
+
+    def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
+        for p in active:
+            with updating(p):
+                buffer = self.state[p]["momentum_buffer"] if "momentum" in options else None
+                new, moved = rules.sgd(
+                    widened(p),
+                    gradient(p, options),
+                    buffer if buffer is None else widened(buffer),
+                    self._rates(group, p, options),
+                )
+                p.copy_(new)
+                if buffer is not None and moved is not None:
+                    buffer.copy_(moved)
+
+    def _rates(self, group: Group, p: Tensor, options: Options) -> rules.SGDRates:
+        def number(name: str) -> rules.Rate:
+            return rate(group, name, lambda: float(group[name]), p.dtype)
+
+        return rules.SGDRates(
+            lr=number("lr"),
+            momentum=number("momentum") if "momentum" in options else 0.0,
+            take=self._take(group, p) if "dampening" in options else None,
+            weight_decay=number("weight_decay") if "weight_decay" in options else None,
+            nesterov="nesterov" in options,
+        )
+
+    def _take(self, group: Group, p: Tensor) -> rules.Rate:
+        """How much of the gradient the buffer takes: all at first, then 1 - dampening."""
+        take = rate(group, "take", lambda: 1.0 - group["dampening"], p.dtype)
+        started = self._started.get(p)
+        if started is None:  # a loaded buffer
+            return take
+        first = started == 0
+        started.fill_(1)
+        return where(first, 1.0, take)

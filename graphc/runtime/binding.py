@@ -1,0 +1,98 @@
+"""A program as one block of cells: error cell, scalars, table of launches, argument blocks.
+
+Everything that does not change is written once. What does is listed: pointers into the arena
+(when it moves), to state (when a tensor got other storage), to arguments and results (each call;
+native code copies those, from pairs of cell and pointer number).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.errors import InternalError
+from graphc.ir.cpu_abi import BARRIER, CELL_BYTES, COMMIT, ENTRY_CELLS, LINE_BYTES, scalar_bits
+from graphc.ir.program import Launch, Program, Slot
+from graphc.runtime.threads import aligned_cells
+
+# struct formats that fill a cell; bfloat16 has none, and no hyper-parameter is one.
+FORMATS = {
+    "bool": "?7x", "u8": "B7x", "i8": "b7x", "i16": "h6x", "i32": "i4x", "i64": "q",
+    "f16": "e6x", "f32": "f4x", "f64": "d",
+}  # fmt: skip
+
+
+class Binding:
+    """The cells of one program, and where in them each kind of pointer stands."""
+
+    def __init__(self, program: Program, functions: Sequence[int]) -> None:
+        slots = {s.name: s for s in program.slots}
+        self.counts = {space: _count(program, space) for space in ("arg", "state", "scalar", "out")}
+        self.scalar_format = _scalar_format(program, self.counts["scalar"])
+        first = LINE_BYTES // CELL_BYTES  # the error cell has a line of its own
+        table = first + self.counts["scalar"]
+        blocks = table + ENTRY_CELLS * len(program.launches)
+        width = sum(_block_cells(launch) for launch in program.launches)
+        self.cells = aligned_cells(blocks + width)
+        self.address: int = self.cells.ctypes.data
+        self.scalars_at, self.table_at = first, table
+        self._places: dict[str, list[tuple[int, int]]] = {s: [] for s in ("arena", "state", "call")}
+        at = blocks
+        for i, (launch, function) in enumerate(zip(program.launches, functions, strict=True)):
+            flags = BARRIER if launch.barrier else 0
+            if i == program.commit and i > 0:
+                flags = BARRIER | COMMIT  # 0.4 us, and integer division fails without a check site
+            row = table + ENTRY_CELLS * i
+            self.cells[row : row + ENTRY_CELLS] = function, self.at(at), flags, 0
+            self._fill(at, launch, [slots[name] for name in launch.slots])
+            at += _block_cells(launch)
+        self.arena, self.state, self.call = (
+            np.array(self._places[s], np.int64).reshape(-1, 2) for s in ("arena", "state", "call")
+        )
+
+    def at(self, cell: int) -> int:
+        """The address of a cell."""
+        return self.address + CELL_BYTES * cell
+
+    def bind_arena(self, base: int) -> None:
+        self.cells[self.arena[:, 0]] = self.arena[:, 1] + base
+
+    def bind_state(self, pointers: Sequence[int]) -> None:
+        self.cells[self.state[:, 0]] = np.array(pointers, np.int64)[self.state[:, 1]]
+
+    def _fill(self, at: int, launch: Launch, slots: Sequence[Slot]) -> None:
+        """Write one argument block, noting the pointers that come later."""
+        self.cells[at] = self.address
+        for cell, slot in enumerate(slots, at + 1):
+            if slot.space == "scalar":
+                self.cells[cell] = self.at(self.scalars_at + slot.index)
+            elif slot.space in ("arena", "state"):
+                self._places[slot.space].append((cell, slot.index))
+            else:  # results first, so that arguments no launch reads may follow
+                skip = self.counts["out"] if slot.space == "arg" else 0
+                self._places["call"].append((cell, slot.index + skip))
+        kernel = launch.kernel
+        numbers = [scalar_bits(v, a.dtype) for v, a in zip(launch.scalars, kernel.scalars)]
+        rest = [*launch.sizes, *numbers]
+        self.cells[at + 1 + len(slots) : at + _block_cells(launch)] = rest
+
+
+def _block_cells(launch: Launch) -> int:
+    return 1 + len(launch.slots) + len(launch.sizes) + len(launch.scalars)
+
+
+def _count(program: Program, space: str) -> int:
+    """How many numbered slots a space has at least."""
+    return max((s.index + 1 for s in program.slots if s.space == space), default=0)
+
+
+def _scalar_format(program: Program, count: int) -> struct.Struct:
+    formats = ["d"] * count  # a scalar that no launch reads is stored anyhow
+    for slot in program.slots:
+        if slot.space == "scalar":
+            if slot.type.dtype.name not in FORMATS:
+                raise InternalError(f"scalar slot {slot.name} is {slot.type}")
+            formats[slot.index] = FORMATS[slot.type.dtype.name]
+    return struct.Struct("<" + "".join(formats))

@@ -1,0 +1,284 @@
+"""Runs programs: one at a time in a process, on all threads, in one native call.
+
+`Engine` is what programs share (threads, arena, the lock that makes steps take turns, so that two
+writers of one state never overlap); `Executable` is a bound program. A step that fails before its
+commit point leaves all state as it was. A signal handler that raises (Ctrl-C) ends a step before
+its commit point, else after the step is finished: never in the middle.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.errors import (
+    GraphcError,
+    IndexOutOfRange,
+    IntegerDivisionByZero,
+    InternalError,
+    InvalidState,
+)
+from graphc.ir.cpu_abi import JOB, JOB_CELLS, Walker
+from graphc.ir.program import CheckSite, Program
+from graphc.ir.types import Scalar
+from graphc.runtime.arena import Arena
+from graphc.runtime.binding import Binding
+from graphc.runtime.threads import Pool, forget_threads, get_num_threads
+
+SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
+DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
+NO_ENTRY = -1  # as `resume`: begin; as `stop_at`: do not stop
+
+_flush_denormals = False
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """Treat denormal floats as zero in compiled steps (not by default, as in PyTorch)."""
+    global _flush_denormals
+    _flush_denormals = bool(mode)
+    return True
+
+
+class Job:
+    """The block of cells that tells native code what to run (`cpu_abi.JOB`)."""
+
+    __slots__ = ("address", "cells")
+
+    def __init__(self) -> None:
+        self.cells = (ctypes.c_int64 * JOB_CELLS)()
+        self.address = ctypes.addressof(self.cells)
+
+
+class Engine:
+    """The process's threads, its arena, and the lock under which a step runs."""
+
+    def __init__(self, walker: Walker) -> None:
+        self.arena = Arena()
+        self.lock = threading.RLock()
+        self.busy = False
+        self._walker = walker
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
+            walker.run
+        )
+        self._clock = ctypes.CFUNCTYPE(ctypes.c_int64)(walker.clock)
+        self._born = self._clock(), time.perf_counter()
+        self._solo = Pool(walker, 1)
+        self._pool = self._solo
+        self._unfinished: tuple[Pool, Job, int] | None = None
+        self._closed = False
+        ENGINES.add(self)
+
+    def budget(self) -> int:
+        """`SIGNAL_SECONDS` in ticks of the native clock, whose rate shows since birth."""
+        seconds = time.perf_counter() - self._born[1]
+        rate = (self._clock() - self._born[0]) / seconds if seconds > 1e-3 else DEFAULT_TICKS
+        return int(SIGNAL_SECONDS * rate)
+
+    def walk(self, job: Job, commit: int, parallel: bool) -> None:
+        """Run a job to its end. The caller holds the lock. Re-raises what a handler raised."""
+        self._end_unfinished(KeyboardInterrupt())
+        pool = self._threads() if parallel else self._solo
+        job.cells[JOB["stop_at"]] = job.cells[JOB["result"]] = NO_ENTRY
+        self._unfinished = pool, job, commit
+        try:
+            raised = self._walk(pool, job, commit, NO_ENTRY, None)
+        except BaseException as e:
+            self._end_unfinished(e)
+            raise
+        if raised is not None:
+            raise raised
+
+    def _walk(
+        self, pool: Pool, job: Job, commit: int, resume: int, raised: BaseException | None
+    ) -> BaseException | None:
+        """Call native code until no more is left; a pause lets Python run signal handlers.
+
+        They run, and may raise, as the call returns; what they raised first is returned, and ends
+        the step where it has not committed. A second one, within microseconds, may leave this loop
+        itself; then `_unfinished` is still set, and the workers wait.
+        """
+        while True:
+            if raised is not None and 0 <= resume <= commit:
+                job.cells[JOB["stop_at"]] = resume
+            try:
+                self._run(pool.address, job.address, resume)
+            except BaseException as e:
+                raised = raised or e
+            resume = job.cells[JOB["result"]]
+            if resume < 0:
+                self._unfinished = None
+                return raised
+
+    def _end_unfinished(self, raised: BaseException) -> None:
+        """End what handlers left in the middle: abandoned before its commit, else finished."""
+        if self._unfinished is not None:
+            pool, job, commit = self._unfinished
+            if job.cells[JOB["result"]] >= 0:
+                self._walk(pool, job, commit, job.cells[JOB["result"]], raised)
+            self._unfinished = None
+
+    def _threads(self) -> Pool:
+        """The pool of as many threads as are wanted now."""
+        if self._pool.threads != get_num_threads() and not self._closed:
+            self.stop()
+            wanted = get_num_threads()
+            self._pool = self._solo if wanted == 1 else Pool(self._walker, wanted)
+        return self._pool
+
+    def stop(self) -> None:
+        """End the workers; the next parallel step starts new ones."""
+        self._pool.stop()
+        self._pool = self._solo
+
+    def close(self) -> None:
+        """At exit: after a step in flight, end the workers for good."""
+        with self.lock:
+            self._closed = True
+            self.stop()
+
+    def forget(self) -> None:
+        """In a forked child: the workers do not exist here, nor does a step in flight."""
+        self.lock = threading.RLock()
+        self._pool, self._unfinished, self.busy = self._solo, None, False
+        forget_threads()
+
+    def release(self, owner: int) -> None:
+        """An executable is gone. Runs wherever the garbage collector does, so it never waits."""
+        self.arena.release(owner)
+        if self.lock.acquire(blocking=False):
+            try:
+                if not self.busy and self._unfinished is None:
+                    self.arena.trim()
+            finally:
+                self.lock.release()
+
+
+ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for engine in list(ENGINES):
+        engine.lock.acquire()
+
+
+def _after_fork() -> None:
+    for engine in list(ENGINES):
+        engine.lock.release()
+
+
+def _in_child() -> None:
+    for engine in list(ENGINES):
+        engine.forget()
+
+
+def _at_exit() -> None:
+    for engine in list(ENGINES):
+        engine.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+atexit.register(_at_exit)
+
+
+class Executable:
+    """A program bound to its code. `functions[i]` is the address of launch i's kernel.
+
+    `code` is whatever keeps those addresses mapped. A program too small to be worth waking other
+    threads for runs with `parallel=False`; the results are the same.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        functions: Sequence[int],
+        engine: Engine,
+        *,
+        code: object = None,
+        parallel: bool = True,
+    ) -> None:
+        self.program = program
+        self._engine, self._code, self._parallel = engine, code, parallel
+        self._binding = Binding(program, functions)
+        cells = self._binding.cells
+        self._error = (ctypes.c_int64 * 4).from_buffer(cells.data)
+        self._scalars = cells.data.cast("B")[8 * self._binding.scalars_at :]
+        self._pointers = (ctypes.c_int64 * 0)()
+        self._patches = np.ascontiguousarray(self._binding.call)
+        self._job = Job()
+        self._describe_job(len(program.launches))
+        self._arena_epoch = -1
+        self._arg_count, self._out_count = self._binding.counts["arg"], self._binding.counts["out"]
+        self._bound = len(self._binding.state) == 0
+        weakref.finalize(self, engine.release, id(self)).atexit = False
+
+    def bind_state(self, pointers: Sequence[int]) -> None:
+        """Where the state tensors are, from now on; they must stay alive while bound."""
+        with self._engine.lock:
+            self._binding.bind_state(pointers)
+            self._bound = True
+
+    def run(
+        self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
+    ) -> None:
+        """Run the step on these addresses; results are written to `outs`.
+
+        Raises the error of the first failed check, or OutOfMemory, with all state unchanged.
+        """
+        engine = self._engine
+        with engine.lock:
+            if engine.busy:
+                raise InvalidState("a compiled step was called by a handler while one was running")
+            try:
+                engine.busy = True
+                self._bind(args, outs, scalars)
+                engine.walk(self._job, self.program.commit, self._parallel)
+            finally:
+                engine.busy = False
+            if self._error[0]:
+                raise self._failure()
+
+    def _bind(self, args: Sequence[int], outs: Sequence[int], scalars: Sequence[Scalar]) -> None:
+        """Write what is new in this call into the cells."""
+        if len(args) < self._arg_count or len(outs) < self._out_count or not self._bound:
+            raise InternalError(f"{self.program.name}: arguments, results or state are not bound")
+        if len(args) + self._out_count != len(self._pointers):
+            self._pointers = (ctypes.c_int64 * (len(args) + self._out_count))()
+            self._job.cells[JOB["pointers"]] = ctypes.addressof(self._pointers)
+        self._pointers[:] = [*outs[: self._out_count], *args]
+        count = self._binding.counts["scalar"]
+        if count:
+            self._binding.scalar_format.pack_into(self._scalars, 0, *scalars[:count])
+        arena = self._engine.arena
+        if self._arena_epoch != arena.epoch:
+            arena.reserve(id(self), self.program.arena_bytes, self.program.slots)
+            self._binding.bind_arena(arena.base)
+            self._arena_epoch = arena.epoch
+        self._job.cells[JOB["denormals"]] = _flush_denormals
+
+    def _describe_job(self, entries: int) -> None:
+        binding, job = self._binding, self._job
+        job.cells[JOB["table"]] = binding.at(binding.table_at)
+        job.cells[JOB["entries"]] = entries
+        job.cells[JOB["error"]] = job.cells[JOB["cells"]] = binding.address
+        job.cells[JOB["budget"]] = self._engine.budget()
+        job.cells[JOB["patches"]] = self._patches.ctypes.data
+        job.cells[JOB["patch_count"]] = len(self._patches)
+
+    def _failure(self) -> GraphcError:
+        """The error in the error cell, which is cleared."""
+        _, site, value, bound = self._error
+        self._error[:] = [0, 0, 0, 0]
+        sites = self.program.checks
+        check = sites[site] if 0 <= site < len(sites) else CheckSite("check", ("", 0, ""))
+        if bound == 0:
+            return IntegerDivisionByZero(f"{check.what}: {value} by zero", where=check.where)
+        text = f"{check.what}: index {value} is out of range [0, {bound})"
+        return IndexOutOfRange(text, where=check.where)

@@ -1,0 +1,54 @@
+"""Samples into a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import InvalidType, ShapeMismatch
+from graphc.frontend.creation import as_tensor, tensor
+from graphc.frontend.shapes import stack
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import f64
+
+
+def default_collate(batch: Sequence[Any]) -> Any:
+    """A list of samples as one batch, as in PyTorch.
+
+    Tensors and arrays are stacked, numbers become a tensor (floats float64), texts a list;
+    containers are taken apart, and the batch has their form (a tuple of samples gives a list).
+    """
+    first = batch[0]
+    if isinstance(first, Tensor):
+        return stack(list(batch))
+    if isinstance(first, np.ndarray | np.generic):
+        return stack([as_tensor(np.asarray(sample)) for sample in batch])
+    if isinstance(first, float):
+        return tensor(list(batch), dtype=f64)
+    if isinstance(first, int):
+        return tensor(list(batch))
+    if isinstance(first, str | bytes):
+        return batch
+    if isinstance(first, Mapping):
+        return {key: default_collate([sample[key] for sample in batch]) for key in first}
+    if isinstance(first, Sequence):
+        return _collate_sequences(batch, first)
+    raise InvalidType(
+        "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; "
+        f"found {type(first)}"
+    )
+
+
+def _collate_sequences(batch: Sequence[Any], first: Sequence[Any]) -> Any:
+    if any(len(sample) != len(first) for sample in batch):
+        raise ShapeMismatch(
+            "each element in list of batch should be of equal size",
+            why="samples of one batch must have the same form",
+            fix="pad them in the data set, or pass collate_fn",
+        )
+    columns = [default_collate(column) for column in zip(*batch)]
+    if hasattr(first, "_fields"):  # a named tuple
+        return type(first)(*columns)
+    return columns

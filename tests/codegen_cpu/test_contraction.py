@@ -1,0 +1,318 @@
+"""The contraction template against the kernel interpreter, exactly, on data that sums exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from contract_kernels import (
+    Case,
+    Compiled,
+    at,
+    contract,
+    conv,
+    depthwise,
+    flipped_conv,
+    matmul,
+    module_text,
+    random_product,
+    weight_gradient,
+)
+
+from graphc.codegen_cpu import contraction, contraction_plan
+from graphc.codegen_cpu.contraction_plan import plan
+from graphc.codegen_cpu.jit import assembly, compile_module
+from graphc.codegen_cpu.target import Target
+from graphc.ir.kernel import Apply, Buffer, Const, Guard, Load, ScalarArg, Statement, Store
+from graphc.ir.types import bf16, f16, f32, f64
+
+HOST = Target.host()
+HOST_IS_X86 = HOST.triple.startswith("x86_64")
+
+
+def narrow(vector_bytes: int) -> Target:
+    """The host, told that its registers are smaller: other tiles, other masks."""
+    registers = 16 if HOST_IS_X86 else 32
+    return dataclasses.replace(HOST, vector_bytes=vector_bytes, registers=registers)
+
+
+TARGETS = [HOST, *(narrow(b) for b in (32, 16) if b < HOST.vector_bytes)]
+
+
+def check(case: Case, targets: list[Target] | None = None) -> None:
+    """Equal to the interpreter on every target, with the same bits from any number of threads."""
+    want = case.expected()
+    for target in targets or TARGETS:
+        assert contraction.supports(case.kernel, target)
+        compiled = Compiled(case, target)
+        outputs = [b.name for b in case.kernel.buffers if b.access != "r" and not b.alias]
+        for threads in (1, 2, 3, 7):
+            got = compiled.run(threads)
+            for name in outputs:
+                np.testing.assert_array_equal(got[name], want[name], f"{name} T={threads}")
+
+
+# ---- shapes ------------------------------------------------------------------------------------
+
+SHAPES = {
+    "conv": conv(2, 7, 16, 32),
+    "conv, lanes in part": conv(2, 6, 3, 10),
+    "conv, two vectors in part": conv(1, 7, 5, 20),
+    "conv, stride 2": conv(2, 9, 4, 48, s=2),
+    "conv, one channel, shared pixels": conv(2, 12, 1, 16),
+    "conv 1x1": conv(2, 5, 16, 40, k=1),
+    "conv, small images": conv(6, 6, 8, 32),
+    "flipped weights": flipped_conv(2, 6, 8, 20),
+    "weight gradient": weight_gradient(2, 8, 5, 20),
+    "weight gradient, rows in part": weight_gradient(2, 7, 7, 32),
+    "depthwise": depthwise(2, 7, 20),
+    "product": matmul(30, 33, 17),
+    "product, transposed a": matmul(40, 35, 64, "tn"),
+    "product, transposed b": matmul(40, 35, 64, "nt"),
+    "product, both": matmul(20, 35, 34, "tt"),
+    "few columns along": matmul(9, 5, 300, "nt"),
+    "matrix by vector": matmul(100, 1, 70),
+    "vector by matrix": matmul(1, 100, 70),
+    "one output": matmul(1, 1, 50),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes(name: str) -> None:
+    check(SHAPES[name])
+
+
+@pytest.mark.parametrize("m", [0, 1, 3, 12, 13, 30])
+@pytest.mark.parametrize("layout", ["nn", "nt"])
+def test_a_symbolic_batch_may_be_smaller_than_the_tile(m: int, layout: str) -> None:
+    check(matmul(m, 35, 300 if layout == "nt" else 20, layout, symbolic=True), [HOST])
+
+
+@pytest.mark.parametrize("n", [1, 5, 40])
+@pytest.mark.parametrize("k", [20, 300])
+def test_symbolic_columns(n: int, k: int) -> None:
+    """The lane axis, and with `along` the columns, have an extent that is not literal."""
+    for b, strides in ((at(k="n0", n=1), {"m": "n0", "n": 1}), (at(n=k, k=1), {"m": "n0", "n": 1})):
+        kernel = contract(
+            [("m", 7), ("n", "n0")], [("k", k)], at(m=k, k=1), b, at(**strides), sizes=("n0",)
+        )
+        check(Case(kernel, {"a": 7 * k, "b": k * n, "y": 7 * n}, {"n0": n}))
+
+
+def test_symbolic_batch_of_convolutions() -> None:
+    check(conv(3, 6, 8, 20, symbolic=True))
+    check(weight_gradient(3, 6, 8, 20, symbolic=True))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_products(seed: int) -> None:
+    case = random_product(seed)
+    if contraction.supports(case.kernel, HOST):
+        check(case, [TARGETS[seed % len(TARGETS)]])
+
+
+@pytest.mark.parametrize("dtypes", [(f64, f64, f64), (f16, f16, f16), (bf16, bf16, f32)])
+def test_dtypes(dtypes: tuple) -> None:  # type: ignore[type-arg]
+    for layout in ("nn", "nt"):
+        case = matmul(14, 21, 40, layout)
+        kernel = case.kernel
+        loads = kernel.phases[0].body
+        a, b = (s.at for s in loads[:2])  # type: ignore[union-attr]
+        made = contract([("m", 14), ("n", 21)], [("k", 40)], a, b, at(m=21, n=1), dtypes=dtypes)
+        check(Case(made, case.lengths))
+
+
+# ---- panels and chunks -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Budgets so small that small shapes need panels, groups and chunks."""
+    for name, size in (("L2", 4096), ("CHUNK", 4096), ("PANEL", 8192), ("GROUP", 8192)):
+        monkeypatch.setattr(contraction_plan, f"{name}_BYTES", size)
+    monkeypatch.setattr(contraction, "GROUP_BYTES", 8192)
+    plan.cache_clear()
+    yield
+    plan.cache_clear()
+
+
+CHUNKED = {
+    "conv": conv(4, 7, 32, 96),
+    "weight gradient": weight_gradient(6, 9, 7, 40),
+    "weight gradient, symbolic": weight_gradient(5, 9, 7, 40, symbolic=True),
+    "product": matmul(64, 100, 150),
+    "product, transposed b": matmul(64, 100, 150, "nt"),
+    "product, along": matmul(6, 9, 1000, "nt"),
+    "product, transposed a": matmul(70, 100, 151, "tn"),
+}
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_chunks_do_not_change_a_bit(name: str, small_caches: None) -> None:
+    case = CHUNKED[name]
+    chosen = plan(case.kernel, HOST)
+    assert chosen is not None and (chosen.chunk is not None or chosen.packed)
+    check(case)
+
+
+# ---- stages and epilogues ----------------------------------------------------------------------
+
+
+def test_stage_of_both_operands() -> None:
+    """relu(a) * (b * scale): computed as the operands are read."""
+    stage = (
+        Apply("%ra", f32, "relu", ("%a",)),
+        Apply("%sb", f32, "mul", ("%b", "scale")),
+    )
+    case = matmul(20, 40, 12)
+    kernel = contract(
+        [("m", 20), ("n", 40)], [("k", 12)], at(m=12, k=1), at(k=40, n=1), at(m=40, n=1),
+        stage=stage, operands=("%ra", "%sb"), scalars=(ScalarArg("scale", f32),),
+    )  # fmt: skip
+    check(Case(kernel, case.lengths, {}, {"scale": 0.5}))
+
+
+def test_stage_with_lanes_along_the_reduction() -> None:
+    """(a + 1) * (b + 1) over 299 points: lanes past the end would add 1 * 1."""
+    one = Const("%one", f32, 1.0)
+    stage = (
+        one,
+        Apply("%ra", f32, "add", ("%a", "%one")),
+        Apply("%sb", f32, "add", ("%b", "%one")),
+    )
+    kernel = contract(
+        [("m", 3), ("n", 5)], [("k", 299)], at(m=299, k=1), at(n=299, k=1), at(m=5, n=1),
+        stage=stage, operands=("%ra", "%sb"),
+    )  # fmt: skip
+    chosen = plan(kernel, HOST)
+    assert chosen is not None and chosen.how == "along"
+    check(Case(kernel, {"a": 3 * 299, "b": 5 * 299, "y": 15}))
+
+
+@pytest.mark.parametrize("m", [24, 29])
+def test_bias_residual_and_two_stores(m: int) -> None:
+    """Rows that fill the tiles take the epilogue from registers, others from memory."""
+    out = at(m=36, n=1)
+    epilogue: tuple[Statement, ...] = (
+        Load("%bias", f32, "bias", at(n=1)),
+        Load("%old", f32, "old", out),
+        Apply("%1", f32, "add", ("%dot", "%bias")),
+        Apply("%2", f32, "relu", ("%1",)),
+        Store("z", "%1", at(m=1, n=m)),
+        Apply("%3", f32, "add", ("%2", "%old")),
+        Store("y", "%3", out),
+    )
+    kernel = contract(
+        [("m", m), ("n", 36)], [("k", 9)], at(m=9, k=1), at(k=36, n=1), out,
+        epilogue=epilogue,
+        buffers=(Buffer("bias", f32, "r"), Buffer("old", f32, "r"), Buffer("z", f32, "w")),
+    )  # fmt: skip
+    lengths = {"a": m * 9, "b": 9 * 36, "bias": 36, "old": m * 36, "z": m * 36, "y": m * 36}
+    check(Case(kernel, lengths))
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt"])
+@pytest.mark.parametrize("rows", [26, 37])
+def test_update_in_place(rows: int, layout: str) -> None:
+    """p = p - lr * (g + decay * p), once for every element even where tiles overlap."""
+    k = 300 if layout == "nt" else 20
+    out = at(m=45, n=1)
+    epilogue: tuple[Statement, ...] = (
+        Load("%p", f32, "p", out),
+        Apply("%1", f32, "mul", ("%p", "decay")),
+        Apply("%2", f32, "add", ("%dot", "%1")),
+        Apply("%3", f32, "mul", ("%2", "lr")),
+        Apply("%4", f32, "sub", ("%p", "%3")),
+        Store("y", "%4", out),
+    )
+    case = matmul(rows, 45, k, layout)
+    a, b = (s.at for s in case.kernel.phases[0].body[:2])  # type: ignore[union-attr]
+    kernel = contract(
+        [("m", rows), ("n", 45)], [("k", k)], a, b, out, epilogue=epilogue,
+        buffers=(Buffer("p", f32, "rw"), Buffer("y", f32, "w", alias="p")),
+        scalars=(ScalarArg("lr", f32), ScalarArg("decay", f32)),
+    )  # fmt: skip
+    lengths = {"a": rows * k, "b": 45 * k, "p": rows * 45, "y": rows * 45}
+    case = Case(kernel, lengths, {}, {"lr": 0.125, "decay": 0.25})
+    separate = dataclasses.replace(
+        kernel, buffers=(*kernel.buffers[:2], Buffer("p", f32, "r"), Buffer("y", f32, "w"))
+    )
+    want = dataclasses.replace(case, kernel=separate).expected()["y"]
+    for target in TARGETS:
+        compiled = Compiled(case, target)
+        for threads in (1, 3):
+            np.testing.assert_array_equal(compiled.run(threads)["p"], want)
+
+
+def test_guarded_and_broadcast_epilogue() -> None:
+    """A guarded load, a guarded store, an index and a constant."""
+    out = at(m=40, n=1)
+    inside = (Guard(at(n=1), 3, 30),)
+    epilogue: tuple[Statement, ...] = (
+        Load("%g", f32, "g", at(m=40, n=1, const=-3), guards=inside),
+        Load("%row", f32, "row", at(m=1)),
+        Const("%one", f32, 1.0),
+        Apply("%1", f32, "add", ("%dot", "%g")),
+        Apply("%2", f32, "add", ("%1", "%row")),
+        Apply("%3", f32, "add", ("%2", "%one")),
+        Store("y", "%3", out, guards=(Guard(at(m=1, n=1), 4, 50),)),
+    )
+    kernel = contract(
+        [("m", 25), ("n", 40)], [("k", 9)], at(m=9, k=1), at(k=40, n=1), out, epilogue=epilogue,
+        buffers=(Buffer("g", f32, "r"), Buffer("row", f32, "r")),
+    )  # fmt: skip
+    check(Case(kernel, {"a": 225, "b": 360, "g": 1000, "row": 25, "y": 1000}))
+
+
+def test_an_empty_reduction_is_left_to_the_loops() -> None:
+    assert not contraction.supports(matmul(8, 16, 0).kernel, HOST)
+
+
+def test_guarded_operands_are_left_to_the_loops() -> None:
+    kernel = matmul(8, 16, 8).kernel
+    load = dataclasses.replace(kernel.phases[0].body[0], guards=(Guard(at(k=1), 1, 7),))
+    body = (load, *kernel.phases[0].body[1:])
+    guarded = dataclasses.replace(kernel.phases[0], body=body)
+    assert not contraction.supports(
+        dataclasses.replace(kernel, phases=(guarded, *kernel.phases[1:])), HOST
+    )
+
+
+# ---- generated code ----------------------------------------------------------------------------
+
+REAL = {
+    "conv 64": conv(8, 58, 64, 64),
+    "conv 512": conv(32, 6, 512, 512),
+    "conv, first layer": conv(8, 30, 1, 16),
+    "weight gradient 128": weight_gradient(8, 30, 128, 128),
+    "product": matmul(2048, 128, 512),
+    "product, along": matmul(4, 100, 1000, "nt"),
+    "product, transposed b": matmul(64, 100, 1000, "nt"),
+    "depthwise": depthwise(8, 58, 96),
+}
+MULTIPLY = re.compile(r"\s(vfn?madd\w+p[sd]|fmla)\s")
+ON_STACK = re.compile(r"\s(v\w+\s.*\(%r[sb]p\)|(ldr|str|ldp|stp)\s+q.*\[sp)")
+
+
+@pytest.mark.parametrize("target", ["haswell", "sapphirerapids", "neoverse-n1"])
+@pytest.mark.parametrize("name", REAL)
+def test_hot_loops_keep_sums_in_registers(name: str, target: str) -> None:
+    """A tile too big for the registers shows as stack operands of vector instructions."""
+    known = Target.named(target)
+    kernel = REAL[name].kernel
+    text = module_text(kernel, known)
+    blocks = re.split(r"\n(?=\.?L?BB\w*:|\.LBB\w*:)", assembly(text, known))
+    hot = max(blocks, key=lambda block: len(MULTIPLY.findall(block)))
+    assert len(MULTIPLY.findall(hot)) >= 8
+    assert not [line for line in hot.splitlines() if ON_STACK.search(line)]
+    assert compile_module(text, known)  # raises if it calls a library
+
+
+def test_no_plan_depends_on_names() -> None:
+    """Two targets with the same record get the same code: nothing asks which processor runs."""
+    other = dataclasses.replace(HOST, name="other")
+    kernel = conv(2, 7, 16, 32).kernel
+    assert module_text(kernel, HOST) == module_text(kernel, other)

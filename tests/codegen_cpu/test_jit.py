@@ -1,0 +1,108 @@
+"""Text to object to address: what is refused, what is cached, and that one thread compiles."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from pathlib import Path
+
+import pytest
+
+from graphc.codegen_cpu import walk
+from graphc.codegen_cpu.jit import assembly, compile_module, load_objects, undefined_symbols
+from graphc.codegen_cpu.library import KernelLibrary
+from graphc.codegen_cpu.target import Target
+from graphc.errors import BackendError
+from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, ScalarArg, Store
+from graphc.ir.types import f32
+from graphc.runtime.disk_cache import DiskCache
+
+HOST = Target.host()
+
+
+def function(name: str, body: str, declarations: str = "") -> str:
+    return f"{declarations}\ndefine void @{name}(ptr %args) {{\n{body}\n  ret void\n}}\n"
+
+
+def test_objects_load_together_and_keep_their_names() -> None:
+    objects = [compile_module(function(f"f{k}", ""), HOST) for k in range(5)]
+    loaded = load_objects(objects, HOST)
+    assert len({loaded.address(f"f{k}") for k in range(5)}) == 5
+    with pytest.raises(BackendError, match="lacks f9"):
+        loaded.address("f9")
+    del loaded
+    gc.collect()
+
+
+def test_text_that_llvm_refuses_is_an_error() -> None:
+    for body in ("  %x = add float 1.0", "  %x = load i32, ptr %nowhere"):
+        with pytest.raises(BackendError, match="refuses"):
+            compile_module(function("f", body), HOST)
+
+
+def test_a_library_call_is_an_error_and_not_a_dead_process() -> None:
+    text = function("f", "  call void @helper(ptr %args)", "declare void @helper(ptr)")
+    with pytest.raises(BackendError, match="helper"):
+        compile_module(text, HOST)
+    libm = "  %x = load float, ptr %args\n  %y = call float @llvm.exp.f32(float %x)\n"
+    libm += "  store float %y, ptr %args"
+    with pytest.raises(BackendError, match="expf"):
+        compile_module(function("f", libm, "declare float @llvm.exp.f32(float)"), HOST)
+
+
+def test_undefined_symbols_of_other_formats_are_none() -> None:
+    assert not list(undefined_symbols(b"MZ" + bytes(100)))
+
+
+@pytest.mark.parametrize("name", ["haswell", "sapphirerapids", "neoverse-n1"])
+def test_the_walker_compiles_for_every_processor(name: str) -> None:
+    target = Target.named(name)
+    text = assembly(walk.module_text(target.triple), target)
+    assert all(symbol in text for symbol in walk.SYMBOLS)
+
+
+def kernel(k: int) -> Kernel:
+    """y = x (+ x) * k times, so that each k is other code."""
+    at = Affine((("i", 1),))
+    body = [Load("0", f32, "x", at)]
+    body += [Apply(str(j + 1), f32, "add", (str(j), "c")) for j in range(k)]  # type: ignore[misc]
+    buffers = Buffer("x", f32, "r"), Buffer("y", f32, "w")
+    phase = Phase((), (*body, Store("y", str(k), at)))
+    scalars = (ScalarArg("c", f32),)
+    return Kernel(f"k{k}", "map", buffers, ("n",), scalars, (Axis("i", "n"),), (phase,))
+
+
+def test_library_compiles_once_then_finds_memory_then_disk(tmp_path: Path) -> None:
+    kernels = [kernel(k) for k in (1, 2, 3, 1)]
+    first = KernelLibrary(HOST, DiskCache(tmp_path / "k"))
+    addresses = first.functions(kernels)
+    assert addresses[0] == addresses[3] and len(set(addresses)) == 3
+    assert first.functions(kernels) == addresses
+    assert (first.compiled, first.hits) == (3, 0)
+    second = KernelLibrary(HOST, DiskCache(tmp_path / "k"))
+    assert len(set(second.functions(kernels))) == 3
+    assert (second.compiled, second.hits) == (0, 3)
+    memory_only = KernelLibrary(HOST)
+    memory_only.functions(kernels)
+    assert memory_only.compiled == 3
+
+
+def test_another_target_finds_none_of_this_ones_entries(tmp_path: Path) -> None:
+    KernelLibrary(HOST, DiskCache(tmp_path / "k")).functions([kernel(1)])
+    narrow = KernelLibrary(Target.named("haswell"), DiskCache(tmp_path / "k"))
+    narrow.functions([kernel(1)])
+    assert (narrow.compiled, narrow.hits) == (1, 0)
+
+
+def test_threads_that_want_the_same_kernels_compile_them_once() -> None:
+    library = KernelLibrary(HOST)
+    found: list[list[int]] = []
+    workers = [
+        threading.Thread(target=lambda: found.append(library.functions([kernel(4), kernel(5)])))
+        for _ in range(8)
+    ]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert library.compiled == 2 and len(found) == 8 and all(f == found[0] for f in found)

@@ -1,0 +1,516 @@
+"""Compiled functions answer as the plain ones do, whatever changes between calls; the programs are
+interpreted here, so this is about tracing, guards and binding, not about generated code."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import Tensor
+from graphc.errors import (
+    AutogradError,
+    DataDependentBranch,
+    InvalidArgument,
+    InvalidType,
+    TooManyCompiles,
+    TracerLeak,
+    Untraceable,
+)
+from graphc.frontend.compiled import CompiledFunction, assert_max_compiles, disable
+from tests.frontend.interpreting import InterpretingBackend
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> CompiledFunction:
+    return CompiledFunction(function, InterpretingBackend(), **options)
+
+
+def data(*shape: int, seed: int = 0, grad: bool = False) -> Tensor:
+    array = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return graphc.from_numpy(array).requires_grad_(grad)
+
+
+def programs(step: CompiledFunction) -> int:
+    return step.stats.programs
+
+
+# ---- arguments and results ---------------------------------------------------------------------
+
+
+def test_containers_in_and_out() -> None:
+    class Pair(NamedTuple):
+        a: Any
+        b: Any
+
+    @compiled
+    def f(p: Pair, d: dict[str, Any], *, scale: float) -> dict[str, Any]:
+        return {"sum": [p.a + p.b, d["x"] * scale], "same": p, "text": "t", "none": None}
+
+    a, b, x = data(2, 3), data(2, 3, seed=1), data(4)
+    out = f(Pair(a, b), {"x": x}, scale=2.0)
+    np.testing.assert_array_equal(out["sum"][0].numpy(), a.numpy() + b.numpy())
+    np.testing.assert_array_equal(out["sum"][1].numpy(), x.numpy() * 2)
+    assert out["same"].a is a and out["same"].b is b
+    assert (out["text"], out["none"]) == ("t", None)
+    assert f.ir("trace").count("%d.x") == 2
+
+
+def test_results_own_their_memory() -> None:
+    f = compiled(lambda x: x * 2)
+    kept = [f(graphc.full((3,), float(k))) for k in range(4)]
+    assert [t[0].item() for t in kept] == [0.0, 2.0, 4.0, 6.0]
+    assert programs(f) == 1
+
+
+def test_views_of_one_result_share_memory() -> None:
+    @compiled
+    def f(x: Tensor) -> tuple[Tensor, Tensor]:
+        y = x + 1
+        return y, y.t()
+
+    y, z = f(data(2, 3))
+    y[0, 1] = 7.0
+    assert z[1, 0].item() == 7.0
+
+
+def test_arguments_and_state_come_back_as_themselves() -> None:
+    w = data(3, 2)
+    f = compiled(lambda x: (x, w, w.t(), x[0]))
+    x = data(2, 2)
+    same, state, turned, row = f(x)
+    assert same is x and state is w
+    w[0, 1] = 9.0
+    x[0, 0] = 8.0
+    assert turned[1, 0].item() == 9.0 and row[0].item() == 8.0
+
+
+def test_strided_arguments_are_read_right() -> None:
+    f = compiled(lambda x: x * 2)
+    x = data(4, 6)
+    for view in (x.t(), x[:, 1:3], x[::2]):
+        np.testing.assert_array_equal(f(view).numpy(), view.numpy() * 2)
+
+
+def test_numpy_arguments_are_refused() -> None:
+    with pytest.raises(InvalidType, match="from_numpy"):
+        compiled(lambda x: x)(np.zeros(3))
+
+
+# ---- signatures --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "first, second, programs_wanted",
+    [
+        ((data(2, 3),), (data(2, 3, seed=1),), 1),
+        ((data(2, 3),), (data(4, 3),), 2),
+        ((data(2, 3),), (data(2, 3).double(),), 2),
+        ((data(2, 3),), (data(2, 3, grad=True),), 2),
+        ((data(2, 3), 2), (data(2, 3), 2), 1),
+        ((data(2, 3), 2), (data(2, 3), 3), 2),
+        ((data(2, 3), 1), (data(2, 3), True), 2),
+        ((data(2, 3), None), (data(2, 3), 0), 2),
+        ((data(2, 3), [1, 2]), (data(2, 3), (1, 2)), 2),
+        ((data(2, 3), float("nan")), (data(2, 3), float("nan")), 1),
+        ((data(2, 3), 0.0), (data(2, 3), -0.0), 2),
+    ],
+)
+def test_what_makes_a_signature(first: Any, second: Any, programs_wanted: int) -> None:
+    f = compiled(lambda x, *rest: x + 1)
+    f(*first)
+    f(*second)
+    assert programs(f) == programs_wanted
+
+
+def test_modes_are_part_of_the_signature() -> None:
+    f = compiled(lambda x: x * 2)
+    x = data(2, grad=True)
+    assert f(x).requires_grad
+    with graphc.no_grad():
+        assert not f(x).requires_grad
+    assert programs(f) == 2
+
+
+def test_the_same_tensor_twice() -> None:
+    @compiled
+    def f(x: Tensor, y: Tensor) -> Tensor:
+        x.add_(1)
+        return x * y
+
+    x, y = graphc.ones(2), graphc.ones(2)
+    np.testing.assert_array_equal(f(x, y).numpy(), [2, 2])
+    np.testing.assert_array_equal(f(x, x).numpy(), [9, 9])
+    np.testing.assert_array_equal(x.numpy(), [3, 3])
+
+
+def test_overlapping_arguments_may_be_read_but_not_written() -> None:
+    base = data(6)
+    read = compiled(lambda x, y: x + y)
+    np.testing.assert_array_equal(
+        read(base[:4], base[2:]).numpy(), base[:4].numpy() + base[2:].numpy()
+    )
+    write = compiled(lambda x, y: x.add_(y))
+    with pytest.raises(Untraceable, match="another argument"):
+        write(base[:4], base[2:])
+
+
+def test_an_argument_that_is_also_state() -> None:
+    w = graphc.ones(2)
+
+    @compiled
+    def f(x: Tensor) -> Tensor:
+        w.add_(1)
+        return x * w
+
+    other = graphc.full((2,), 10.0)
+    np.testing.assert_array_equal(f(other).numpy(), [20, 20])
+    np.testing.assert_array_equal(f(w).numpy(), [9, 9])
+    np.testing.assert_array_equal(f(other).numpy(), [40, 40])
+
+
+# ---- guards ------------------------------------------------------------------------------------
+
+
+def test_closures_retrace() -> None:
+    scale = 2.0
+    f = compiled(lambda x: x * scale)
+    x = graphc.ones(2)
+    assert f(x)[0].item() == 2.0
+    scale = 3.0
+    assert f(x)[0].item() == 3.0
+    (why,) = f.explain().recompiles
+    assert (why.argument, why.old, why.new) == ("closure `scale`", "2.0", "3.0")
+
+
+def test_a_rebound_tensor_retraces() -> None:
+    w = graphc.ones(2)
+    f = compiled(lambda x: x * w)
+    x = graphc.ones(2)
+    f(x)
+    w = graphc.full((2,), 5.0)
+    assert f(x)[0].item() == 5.0
+
+
+def test_assigning_data_is_seen() -> None:
+    w = graphc.ones(2)
+    f = compiled(lambda x: x * w)
+    x = graphc.ones(2)
+    f(x)
+    w.data = graphc.full((2,), 5.0)
+    assert f(x)[0].item() == 5.0
+
+
+def test_recompiles_are_explained() -> None:
+    f = compiled(lambda x, k: x * k)
+    f(data(2, 3), 1)
+    f(data(4, 3), 1)
+    f(data(4, 3), 2)
+    rows = [(r.argument, r.old, r.new) for r in f.explain().recompiles]
+    assert rows == [("argument `x`", "f32[2,3]", "f32[4,3]"), ("argument `k`", "1", "2")]
+    assert "argument `x`: f32[2,3] -> f32[4,3]" in str(f.explain())
+
+
+def test_max_compiles() -> None:
+    f = compiled(lambda x: x + 1)
+    with assert_max_compiles(1):
+        f(data(2))
+        f(data(2))
+    with pytest.raises(TooManyCompiles, match="`x`"), assert_max_compiles(0):
+        f(data(3))
+
+
+def test_plans_are_bounded() -> None:
+    f = compiled(lambda x, k: x + k, on_limit="raise")
+    with pytest.raises(TooManyCompiles):
+        for k in range(100):
+            f(data(2), k)
+    assert programs(f) <= 64
+    with pytest.raises(InvalidArgument):
+        compiled(lambda x: x, on_limit="ignore")
+
+
+# ---- state -------------------------------------------------------------------------------------
+
+
+def test_state_is_found_and_written() -> None:
+    count = graphc.zeros(())
+
+    @compiled
+    def f(x: Tensor) -> Tensor:
+        count.add_(1)
+        return x + count
+
+    values = [f(graphc.zeros(1)).item() for _ in range(3)]
+    assert values == [1.0, 2.0, 3.0] and count.item() == 3.0
+    assert programs(f) == 1
+
+
+def test_strided_state_is_written_back() -> None:
+    base = np.zeros((3, 2), np.float32)
+    w = graphc.from_numpy(base.T)
+
+    @compiled
+    def f() -> None:
+        w.add_(1)
+
+    f()
+    f()
+    np.testing.assert_array_equal(base, np.full((3, 2), 2))
+
+
+def test_a_failing_step_changes_nothing() -> None:
+    w = data(3, grad=True)
+    before = copy.deepcopy(w)
+    count = graphc.zeros(())
+    state = graphc.get_rng_state()
+
+    @compiled
+    def f(x: Tensor) -> None:
+        count.add_(1)
+        graphc.rand(3)
+        (w * x).sum().backward()
+        raise KeyError("user's own")
+
+    with pytest.raises(KeyError, match="user's own"):
+        f(data(3))
+    assert count.item() == 0 and w.grad is None and w._version == before._version
+    assert graphc.equal(graphc.get_rng_state(), state)
+    np.testing.assert_array_equal(w.detach().numpy(), before.detach().numpy())
+
+
+def test_random_numbers_are_eagers() -> None:
+    def f(x: Tensor) -> Tensor:
+        return graphc.rand(3) + graphc.rand(3) * x
+
+    x = graphc.ones(3)
+    graphc.manual_seed(5)
+    eager = [f(x).numpy() for _ in range(3)]
+    graphc.manual_seed(5)
+    step = compiled(f)
+    assert all(np.array_equal(step(x).numpy(), e) for e in eager)
+    assert programs(step) == 1
+
+
+# ---- gradients ---------------------------------------------------------------------------------
+
+
+def training(compile: bool) -> tuple[list[float], np.ndarray, np.ndarray]:
+    w = data(3, 2, grad=True)
+
+    def step(x: Tensor) -> Tensor:
+        w.grad = None
+        loss = ((x @ w) ** 2).mean()
+        loss.backward()
+        with graphc.no_grad():
+            w.sub_(w.grad * 0.1)
+        return loss
+
+    f = compiled(step) if compile else step
+    losses = [f(data(4, 3, seed=k)).item() for k in range(4)]
+    if compile:
+        assert programs(f) == 1 and f.explain().programs == 1
+    return losses, w.detach().numpy(), w.grad.numpy()
+
+
+def test_a_training_step_is_one_program() -> None:
+    for eager, native in zip(training(False), training(True)):
+        np.testing.assert_array_equal(eager, native)
+
+
+def test_grad_reads_as_in_eager() -> None:
+    w = data(3, grad=True)
+
+    @compiled
+    def f(x: Tensor) -> None:
+        w.grad = None
+        (w * x).sum().backward()
+
+    first = graphc.ones(3)
+    f(first)
+    held = w.grad
+    f(first * 2)
+    np.testing.assert_array_equal(held.numpy(), [1, 1, 1])
+    np.testing.assert_array_equal(w.grad.numpy(), [2, 2, 2])
+    place = w.grad.data_ptr()
+    del held
+    f(first * 3)
+    assert w.grad.data_ptr() == place, "a gradient nobody else holds is written in place"
+    shown = w.grad.numpy()
+    f(first * 4)
+    np.testing.assert_array_equal(shown, [3, 3, 3])
+
+
+def test_gradients_accumulate_in_place() -> None:
+    w = data(3, grad=True)
+
+    @compiled
+    def f(x: Tensor) -> None:
+        (w * x).sum().backward()
+
+    x = graphc.ones(3)
+    f(x)
+    held = w.grad
+    f(x)
+    f(x)
+    assert w.grad is held
+    np.testing.assert_array_equal(held.numpy(), [3, 3, 3])
+    w.grad = None
+    f(x)
+    f(x)
+    np.testing.assert_array_equal(w.grad.numpy(), [2, 2, 2])
+    np.testing.assert_array_equal(held.numpy(), [3, 3, 3])
+    assert programs(f) == 2
+
+
+def test_zeroed_gradients_are_none() -> None:
+    w = data(3, grad=True)
+    w.grad = graphc.ones(3)
+
+    @compiled
+    def f(x: Tensor) -> Tensor:
+        w.grad = None
+        return x + w.detach()
+
+    f(data(3))
+    assert w.grad is None
+
+
+def test_a_gradient_of_an_argument() -> None:
+    @compiled
+    def f(x: Tensor) -> Tensor:
+        (x * x).sum().backward()
+        return x.grad
+
+    x = data(3, grad=True)
+    out = f(x)
+    assert out is x.grad
+    np.testing.assert_array_equal(out.numpy(), 2 * x.detach().numpy())
+
+
+def test_backward_outside_runs_a_second_program() -> None:
+    w = data(3, 2, grad=True)
+    f = compiled(lambda x: ((x @ w).exp() * 2, x.sum()))
+    x = data(4, 3, grad=True)
+
+    def gradients(function: Any) -> list[np.ndarray]:
+        w.grad = x.grad = None
+        y, s = function(x)
+        (y.sum() + 3 * s).backward()
+        assert w.grad is not None and x.grad is not None
+        return [y.detach().numpy(), w.grad.numpy(), x.grad.numpy()]
+
+    with disable():
+        eager = gradients(f)
+    for _ in range(2):
+        for a, b in zip(eager, gradients(f), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+    assert programs(f) == 1 and f.explain().programs == 2
+
+
+def test_backward_rules_are_eagers() -> None:
+    w = data(3, grad=True)
+    f = compiled(lambda x: (w * x).exp().sum())
+    y = f(data(3))
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(AutogradError, match="second time"):
+        y.backward()
+    y = f(data(3))
+    with graphc.no_grad():
+        w.add_(1)
+    with pytest.raises(AutogradError, match="changed"):
+        y.backward()
+    y = f(data(3))
+    with pytest.raises(AutogradError, match="second derivative"):
+        y.backward(create_graph=True)
+
+
+def test_a_loss_whose_step_ran_backward_is_spent() -> None:
+    w = data(3, grad=True)
+
+    @compiled
+    def f(x: Tensor) -> Tensor:
+        loss = (w * x).sum()
+        loss.backward()
+        return loss
+
+    loss = f(data(3))
+    assert loss.requires_grad
+    with pytest.raises(AutogradError, match="inside the step"):
+        loss.backward()
+
+
+# ---- what cannot be traced ---------------------------------------------------------------------
+
+
+def test_branches_on_values_are_refused_with_the_line() -> None:
+    @compiled
+    def f(x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            return x
+        return -x
+
+    with pytest.raises(DataDependentBranch) as e:
+        f(data(3))
+    assert "if x.sum() > 0:" in str(e.value) and "test_compile.py" in str(e.value)
+
+
+def test_an_escaped_tensor_is_refused() -> None:
+    kept: list[Tensor] = []
+
+    @compiled
+    def f(x: Tensor) -> Tensor:
+        kept.append(x * 2)
+        return x
+
+    f(data(3))
+    with pytest.raises(TracerLeak):
+        print(kept[0] + 1)
+
+
+# ---- plain runs --------------------------------------------------------------------------------
+
+
+def test_disable(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    @compiled
+    def f(x: Tensor) -> Tensor:
+        calls.append(x.is_traced)
+        return x
+
+    with disable():
+        f(data(2))
+    monkeypatch.setenv("GRAPHC_DISABLE", "1")
+    f(data(2))
+    monkeypatch.delenv("GRAPHC_DISABLE")
+    f(data(2))
+    assert calls == [False, False, True]
+
+
+def test_a_compiled_function_inlines_into_another() -> None:
+    inner = compiled(lambda x: x * 2)
+    outer = compiled(lambda x: inner(x) + 1)
+    assert outer(graphc.ones(1)).item() == 3.0
+    assert outer.explain().programs == 1 and programs(inner) == 0
+
+
+def test_methods_have_a_cache_for_each_instance() -> None:
+    class Trainer:
+        def __init__(self, k: float) -> None:
+            self.k = k
+
+        @compiled
+        def step(self, x: Tensor) -> Tensor:
+            return x * self.k
+
+    a, b = Trainer(2.0), Trainer(3.0)
+    x = graphc.ones(1)
+    assert (a.step(x).item(), b.step(x).item(), a.step(x).item()) == (2.0, 3.0, 2.0)
+    assert programs(a.step) == programs(b.step) == 1
+    a.k = 5.0
+    assert a.step(x).item() == 5.0

@@ -1,0 +1,153 @@
+"""Every command: its answer as text and as JSON, and the status it exits with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphc.__main__ import COMMANDS, main
+from graphc.cli.command import Exit
+from graphc.errors import all_errors
+from graphc.runtime.disk_cache import DiskCache
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(folder))
+    return folder
+
+
+def answer(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:
+    status = main([*argv, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def dumped(folder: Path) -> Path:
+    """A folder as GRAPHC_DUMP writes it, small enough to read here."""
+    (folder / "kernels").mkdir(parents=True)
+    (folder / "01_trace.gir").write_text("graph() {\n  return %1\n}\n")
+    (folder / "02_simplify.gir").write_text("graph() {\n  return %2\n}\n")
+    (folder / "kernels" / "add__fc.ll").write_text("define void @add()\n")
+    (folder / "kernels" / "add__fc.s").write_text("add:\n  ret\n")
+    counts = {"kernels": 1, "launches": 2, "arena_bytes": 64, "bound_bytes": 64, "peak_bytes": 128}
+    stats = {"name": "train_step", **counts, "ms": {"trace": 1.5, "simplify": 0.25}}
+    (folder / "stats.json").write_text(json.dumps(stats))
+    return folder
+
+
+def test_doctor_runs_its_self_test(capsys: pytest.CaptureFixture[str], own_cache: Path) -> None:
+    status, data = answer(capsys, "doctor")
+    assert status == Exit.OK
+    assert data["self_test"]["passed"]
+    assert data["cache"]["path"] == str(own_cache)
+    assert {"python", "numpy", "llvmlite", "llvm"} <= set(data["versions"])
+    assert data["cpu"]["vector_bits"] >= 128
+
+
+def test_doctor_prints_the_switches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == Exit.OK
+    out = capsys.readouterr().out
+    assert "self_test" in out
+    assert "GRAPHC_DUMP" in out
+
+
+@pytest.mark.parametrize("code", sorted(all_errors()))
+def test_explain_knows_every_code(capsys: pytest.CaptureFixture[str], code: str) -> None:
+    status, data = answer(capsys, "explain", code.lower())
+    assert status == Exit.OK
+    assert data["code"] == code
+    assert data["doc"] and data["why"] and data["fix"]
+
+
+def test_explain_of_an_unknown_code_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "GC777"]) == Exit.NOT_FOUND
+    assert "GC104" in capsys.readouterr().err
+
+
+def test_explain_of_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = dumped(tmp_path / "dump")
+    assert main(["explain", str(folder)]) == Exit.OK
+    assert "1 kernels in 2 launches" in capsys.readouterr().out
+    _, data = answer(capsys, "explain", str(folder))
+    assert data["programs"][0]["name"] == "train_step"
+
+
+def test_ir_lists_shows_and_compares(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = str(dumped(tmp_path / "dump"))
+    assert answer(capsys, "ir", folder)[1]["stages"] == {"trace": 3, "simplify": 3}
+    assert "return %1" in answer(capsys, "ir", folder, "--stage", "trace")[1]["text"]
+    diff = answer(capsys, "ir", folder, "--diff", "trace", "simplify")[1]["diff"]
+    assert "-  return %1" in diff and "+  return %2" in diff
+    assert "define" in answer(capsys, "ir", folder, "--kernel", "add__fc")[1]["text"]
+    assert "ret" in answer(capsys, "ir", folder, "--kernel", "add__fc", "--asm")[1]["text"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["--stage", "fuse"], ["--diff", "trace", "fuse"], ["--kernel", "mul"]]
+)
+def test_ir_of_what_is_not_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str]
+) -> None:
+    status, data = answer(capsys, "ir", str(dumped(tmp_path / "dump")), *argv)
+    assert status == Exit.NOT_FOUND
+    assert "there are" in data["error"]
+
+
+def test_ir_of_an_empty_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["ir", str(tmp_path / "nothing")]) == Exit.NOT_FOUND
+    assert "GRAPHC_DUMP" in capsys.readouterr().err
+
+
+def test_cache_is_shown_and_emptied(capsys: pytest.CaptureFixture[str], own_cache: Path) -> None:
+    DiskCache().put("a kernel", b"its code")
+    status, before = answer(capsys, "cache", "info")
+    assert status == Exit.OK
+    assert before["entries"] == 1 and before["path"] == str(own_cache)
+    assert answer(capsys, "cache", "clear")[1]["removed"] == 1
+    assert answer(capsys, "cache", "info")[1]["entries"] == 0
+
+
+def test_bench_without_the_sources(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphc.cli.bench.SCRIPT", Path("/nonexistent/run.py"))
+    status, data = answer(capsys, "bench", "mlp")
+    assert status == Exit.NOT_FOUND
+    assert "clone" in data["error"]
+
+
+def test_bad_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["cache", "polish"])
+    assert stop.value.code == 2
+    assert "invalid choice" in capsys.readouterr().err
+
+
+def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as stop:
+            main([command.name, "--help"])
+        assert stop.value.code == 0
+        assert command.doc in " ".join(capsys.readouterr().out.split())
+
+
+def test_demo_one_epoch(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """One epoch learns, but does not reach the accuracy that the demo demands: status 1."""
+    pytest.importorskip("sklearn")
+    folder = tmp_path / "ir"
+    status, data = answer(capsys, "demo", "--epochs", "1", "--ir", str(folder))
+    assert status == (Exit.OK if data["test_accuracy"] >= 0.97 else Exit.FAILED)
+    assert data["test_accuracy"] > 0.85
+    assert data["losses"]["eager"] == pytest.approx(data["losses"]["compiled"], rel=1e-3)
+    assert data["compiles"] >= 1
+    assert data["programs"] == 2, "one for the last, smaller batch of an epoch"
+    assert {"eager", "compiled"} <= set(data["median_ms"])
+    stages = [path.name for path in sorted(folder.glob("*.gir"))]
+    assert stages[0] == "01_trace.gir"
+    assert len(stages) >= 5
+    assert list((folder / "kernels").glob("*.ll"))

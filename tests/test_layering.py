@@ -1,0 +1,124 @@
+"""Dependencies run one way: every import in the package is an arrow that this table allows."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "graphc"
+FILES = sorted(PACKAGE.rglob("*.py"))
+BASE = {"errors", "config"}
+
+# layer -> the layers it may import, besides itself
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "config": set(),
+    "ir": BASE,
+    "passes": BASE | {"ir"},
+    "codegen_cpu": BASE | {"ir"},
+    "runtime": BASE | {"ir"},
+    "frontend": BASE | {"ir"},
+    "nn": BASE | {"ir", "frontend"},
+    "optim": BASE | {"ir", "frontend"},
+    "utils": BASE | {"ir", "frontend"},
+}
+# single files that join layers, and what they may import besides
+JOINS: dict[str, tuple[set[str], str]] = {
+    "graphc/frontend/compile.py": (
+        {"passes", "codegen_cpu", "runtime", "nn"},
+        "the one place that wires the compiler together",
+    ),
+}
+AUTODIFF = ("graphc.passes.autodiff", "graphc.passes.vjp_rules")  # eager backward is the same walk
+
+# third-party modules: the layers that may import them; None: any
+LIBRARIES: dict[str, set[str] | None] = {
+    "numpy": None,
+    "ml_dtypes": {"ir", "frontend"},
+    "llvmlite": {"codegen_cpu", "cli"},
+    "networkx": {"passes"},
+    "safetensors": {"frontend"},
+    "platformdirs": {"runtime"},
+    "tqdm": {"cli"},
+    "sklearn": {"cli"},
+}
+
+
+def layer_of(path: Path) -> str:
+    """`graphc/ir/ops.py` is in `ir`; the public face and the command line may import all."""
+    parts = path.relative_to(PACKAGE).parts
+    if len(parts) > 1:
+        return parts[0]
+    return {"__init__.py": "public", "__main__.py": "cli"}.get(parts[0], path.stem)
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything imported, at any depth, but not for type checkers."""
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        pending += ast.iter_child_nodes(node)
+
+
+def violations(path: Path) -> list[str]:
+    layer = layer_of(path)
+    if layer in ("public", "cli"):
+        return []
+    extra, _ = JOINS.get(path.relative_to(ROOT).as_posix(), (set(), ""))
+    allowed = ALLOWED[layer] | extra | {layer}
+    found = []
+    for line, name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "graphc" or len(parts) == 1:
+            continue
+        if name.startswith(AUTODIFF) and layer == "frontend":
+            continue
+        if parts[1] not in allowed:
+            found.append(f"{path.relative_to(ROOT)}:{line}: {layer} may not import {name}")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_arrows(path: Path) -> None:
+    assert not violations(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_libraries(path: Path) -> None:
+    layer = layer_of(path)
+    for line, name in imports(path):
+        top = name.partition(".")[0]
+        if top == "graphc" or top in sys.stdlib_module_names:
+            continue
+        where = f"{path.relative_to(ROOT)}:{line}"
+        assert top in LIBRARIES, f"{where}: {top} is not a declared dependency"
+        layers = LIBRARIES[top]
+        assert layers is None or layer in layers, f"{where}: {layer} may not import {top}"
+
+
+def test_every_layer_is_in_the_table() -> None:
+    layers = {layer_of(path) for path in FILES} - {"public", "cli"}
+    assert layers <= set(ALLOWED)
+
+
+def test_a_wrong_arrow_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong on purpose: the test above must bite."""
+    bad = tmp_path / "graphc" / "ir" / "bad.py"
+    bad.parent.mkdir(parents=True)
+    bad.write_text("def f():\n    from graphc.passes import fuse\n")
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "graphc")
+    assert violations(bad) == ["graphc/ir/bad.py:2: ir may not import graphc.passes.fuse"]
