@@ -228,7 +228,7 @@ def mobilenetv2(T: Namespace) -> Model:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(1280, 1000))
 
 
-def vgg11(T: Namespace) -> Model:
+def vgg11(T: Namespace, hidden: int = 4096) -> Model:
     """VGG-11 (A) of arXiv:1409.1556 for 128 px: the last map is 4x4 where 224 px has 7x7."""
     nn = T.nn
     layers: list[Model] = []
@@ -239,8 +239,8 @@ def vgg11(T: Namespace) -> Model:
             continue
         layers += [nn.Conv2d(channels_in, channels, 3, padding=1), nn.ReLU()]
         channels_in = channels
-    head = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512 * 16, 4096), nn.ReLU()]
-    head += [nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 1000)]
+    head = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512 * 16, hidden), nn.ReLU()]
+    head += [nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1000)]
     return nn.Sequential(*layers, *head)
 
 

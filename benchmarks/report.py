@@ -64,7 +64,8 @@ def markdown(result: dict[str, Any]) -> str:
     where = result["environment"]
     versions = ", ".join(f"{k} {v}" for k, v in where["versions"].items())
     parts = [
-        f"{where['cpu']}, {where['threads']} threads; Python {where['python']}, {versions}",
+        f"{where['cpu']}, {where['threads']} threads; Python {where['python']}, {versions}; "
+        f"load average before the run {where['load']:.1f}",
         table(STEP, rows, peers),
     ]
     own = [row for row in rows if "kernels" in row]

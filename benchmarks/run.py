@@ -191,6 +191,7 @@ def environment(threads: int) -> Row:
         "cpu": cpu_name(),
         "threads": threads,
         "python": platform.python_version(),
+        "load": os.getloadavg()[0],
         "versions": versions,
     }
 

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import ClassVar
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+CLI = PACKAGE + "cli" + os.sep
 
 
 class GraphcError(Exception):
@@ -55,10 +56,15 @@ def format_error(e: GraphcError) -> str:
     return "\n".join([*rows, f"  more  python -m graphc explain {e.code}"])
 
 
+def is_own(file: str) -> bool:
+    """Whether a line of `file` tells a user nothing; the demo's net is written as theirs is."""
+    return file.startswith(PACKAGE) and not file.startswith(CLI)
+
+
 def user_frame(depth: int = 1) -> FrameType | None:
     """The innermost frame outside the graphc package, found by file."""
     frame: FrameType | None = sys._getframe(depth)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame is not None and is_own(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
 

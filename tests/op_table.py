@@ -60,7 +60,7 @@ B = In((1, 4))
 COL = In((3, 1))
 
 
-def unary(name: str, x: In = In(), **options: Any) -> OpRow:  # noqa: B008  # frozen
+def unary(name: str, x: In = In(), **options: Any) -> OpRow:  # frozen
     return OpRow(name, lambda T, x: getattr(x, name)(), (x,), **options)
 
 
@@ -254,7 +254,9 @@ INDEXING = [
         In((3, 5)),
     ),
     shape_row("scatter", lambda T, x, y: x.scatter(1, T.tensor([[1, 3]]), y), In(), In((1, 2))),
-    shape_row("index_select", lambda T, i, x: x.index_select(1, i), In((5,), 0, 4, dtype="i"), In()),
+    shape_row(
+        "index_select", lambda T, i, x: x.index_select(1, i), In((5,), 0, 4, dtype="i"), In()
+    ),
     shape_row(
         "index_add",
         lambda T, i, x, y: x.index_add(1, i, y),
@@ -289,7 +291,9 @@ PRODUCTS = [
     ),
     OpRow("einsum", lambda T, x, y: T.einsum("bij,bkj->bik", x, y), (In((2, 3, 4)), In((2, 5, 4)))),
     OpRow("einsum_sum", lambda T, x, y: T.einsum("ij,jk->k", x, y), (In((3, 4)), In((4, 2)))),
-    OpRow("linear", lambda T, x, w, b: T.nn.functional.linear(x, w, b), (In(), In((2, 4)), In((2,)))),
+    OpRow(
+        "linear", lambda T, x, w, b: T.nn.functional.linear(x, w, b), (In(), In((2, 4)), In((2,)))
+    ),
     conv_row("conv", In((2, 3, 6, 5)), In((4, 3, 3, 2))),
     conv_row("conv_stride", In((2, 3, 7, 6)), In((4, 3, 3, 3)), stride=2, padding=1),
     conv_row("conv_gap", In((1, 2, 8, 8)), In((2, 2, 3, 3)), stride=3, dilation=2, padding=(0, 2)),

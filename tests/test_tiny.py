@@ -98,7 +98,7 @@ def test_a_new_batch_size_and_learning_rate_compile_nothing() -> None:
 
 @pytest.mark.xfail(reason="split_reduce decides by the batch extent, too", strict=True)
 def test_a_much_smaller_batch_compiles_nothing() -> None:
-    """The last batch of an epoch: 64 images, then 29, on a net whose sums are long enough to cut."""
+    """The last batch of an epoch: 64 images, then 29, where sums are long enough to be cut."""
     model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.Flatten())
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     step = graphc.compile(step_of(model, optimizer))

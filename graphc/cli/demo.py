@@ -23,6 +23,7 @@ from graphc.cli.command import Command, Exit, Report
 
 GOAL = 0.97
 EXCERPT_LINES = 14
+WIDTH = 118
 PYTORCH_EPOCHS = 2  # enough steps for a median
 
 
@@ -117,11 +118,12 @@ def summary(data: dict[str, Any]) -> str:
     ms = data["median_ms"]
     speed = [f"{name} {value:.2f} ms ({value / ms['compiled']:.1f}x)" for name, value in ms.items()]
     goal = "" if data["test_accuracy"] >= GOAL else f", below the goal of {GOAL:.0%}"
+    cached = data["kernels"] - data["kernels_compiled"]
     rows = [
         f"test accuracy   {data['test_accuracy']:.1%}{goal}",
         f"median step     {'   '.join(speed)}",
         f"compile         {data['compile_seconds']:.2f} s; {data['kernels']} kernels, "
-        f"{data['kernels_compiled']} of them compiled now, the others from the cache",
+        f"{cached} of them from the cache",
         f"planned peak    {data['peak_bytes'] / 1e6:.2f} MB",
         f"IR by stage     {data['ir']}",
     ]
@@ -129,17 +131,19 @@ def summary(data: dict[str, Any]) -> str:
 
 
 def excerpt(step: Any) -> str:
-    """The first lines of the last Graph, and the first kernel."""
-    kernel = step.kernels[0].text.splitlines()
-    graph = str(step).splitlines()
-    rows = ["the step as a graph:", *shortened(graph), "", "a kernel:", *shortened(kernel)]
-    return "\n".join(rows)
+    """The first operations of the step as a Graph, and the kernel of its first convolution."""
+    values = [row for row in step.ir("simplify").splitlines() if row.startswith("  %")]
+    kernels = [kernel.text for kernel in step.kernels]
+    contractions = [text for text in kernels if " contract " in text.partition("\n")[0]]
+    kernel = (contractions or kernels)[0].splitlines()
+    titles = "the step as a graph, after simplify:", "the kernel of a convolution or product:"
+    return "\n".join([titles[0], *shortened(values), "", titles[1], *shortened(kernel)])
 
 
 def shortened(lines: list[str]) -> list[str]:
-    shown = [f"  {line[:116]}" for line in lines[:EXCERPT_LINES]]
+    shown = [line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in lines]
     more = len(lines) - EXCERPT_LINES
-    return [*shown, f"  ... {more} more lines"] if more > 0 else shown
+    return [*shown[:EXCERPT_LINES], f"  ... {more} more lines"] if more > 0 else shown
 
 
 COMMAND = Command("demo", "train on handwritten digits, eager and compiled", arguments, run)

@@ -54,24 +54,27 @@ def load() -> Digits:
 
 
 def net(T: Namespace) -> Any:
-    nn = T.nn
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(128, 10),
-    )
+    nn, F = T.nn, T.nn.functional
+
+    class Net(nn.Module):  # type: ignore[misc, name-defined]  # T is known at run time only
+        """Two blocks of convolution, batch norm, ReLU and pooling; dropout; a linear head."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.norm1 = nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16)
+            self.conv2, self.norm2 = nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32)
+            self.drop, self.fc = nn.Dropout(0.2), nn.Linear(128, 10)
+
+        def forward(self, x: Any) -> Any:
+            x = F.max_pool2d(F.relu(self.norm1(self.conv1(x))), 2)
+            x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)
+            return self.fc(self.drop(x.flatten(1)))
+
+    return Net()
 
 
-def train_step(T: Namespace, model: Any, optimizer: Any) -> Callable[[Any, Any], Any]:
-    def step(x: Any, y: Any) -> Any:
+def make_step(T: Namespace, model: Any, optimizer: Any) -> Callable[[Any, Any], Any]:
+    def train_step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
         loss = T.nn.functional.cross_entropy(model(x), y)
         loss.backward()
@@ -79,7 +82,7 @@ def train_step(T: Namespace, model: Any, optimizer: Any) -> Callable[[Any, Any],
         optimizer.step()
         return loss
 
-    return step
+    return train_step
 
 
 def train(
@@ -96,7 +99,7 @@ def train(
     model.load_state_dict({name: T.from_numpy(a.copy()) for name, a in initial.items()})
     optimizer = T.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     schedule = T.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
-    step = transform(train_step(T, model, optimizer))
+    step = transform(make_step(T, model, optimizer))
     run = Run()
     for epoch in range(epochs):
         model.train()

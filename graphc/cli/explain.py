@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> Report:
 
 def explain_error(error: type[GraphcError]) -> Report:
     bases = [base.__name__ for base in error.__bases__ if not issubclass(base, GraphcError)]
-    data = {
+    data: dict[str, Any] = {
         "code": error.code,
         "name": error.__name__,
         "doc": " ".join((error.__doc__ or "").split()),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.lanes import Uses, arguments, depends
+from graphc.codegen_cpu.masked import gather, masked_load, masked_store, scatter
 from graphc.codegen_cpu.philox import aligned_bits
 from graphc.codegen_cpu.scalar import (
     REPORTS,
@@ -44,7 +45,7 @@ ZEROS = 128  # bytes that a load outside its guards reads: the widest vector the
 class Vector(NamedTuple):
     """A vector of the lane axis: the index of its first lane, its live lanes ("" for all)."""
 
-    index: Int
+    start: Int
     mask: str
 
 
@@ -111,7 +112,7 @@ class Body:
         for term in indirect:
             value = self.values[term.index]
             if not value.varying:
-                index = Int("", int(value.constant)) if value.constant is not None else Int(value.parts[0], 0)
+                index = Int(value.parts[0], 0) if value.parts else Int("", int(value.constant or 0))
                 total = self.scope.add(total, self.scope.mul(index, self.scope.size(term.stride)))
         return total
 
@@ -204,7 +205,7 @@ class Body:
         """Make one vector of the lane axis the current one."""
         vector = self.vectors[copy]
         if self.lane:
-            self.indices[self.lane] = vector.index
+            self.indices[self.lane] = vector.start
         return vector
 
     def scalar(self, name: str) -> str:
@@ -252,9 +253,7 @@ class Body:
             case Apply(op="random_bits") if self._counts_by_fours(*s.args):
                 seed, draw, index = s.args
                 first = self.scope.text(self.offset(self._indexed[index].at))
-                return aligned_bits(
-                    self.e, self.width, self.scalar(seed), self.scalar(draw), first
-                )
+                return aligned_bits(self.e, self.width, self.scalar(seed), self.scalar(draw), first)
             case Apply():
                 dtypes = [self.values[a].dtype for a in s.args]
                 args = [self.lanes(a, copy) for a in s.args]
@@ -310,30 +309,13 @@ class Body:
                 guard = self.scope.both(condition.scalar or "true", self.nonempty or "true")
                 mask = self.scope.splat(guard, t.of("i1"))
             offsets = self._lane_offsets(s.at, s.indirect, copy)
-            return self._converted(s, dtype, self.width, self._gather(t, pointer, offsets, mask))
+            raw = gather(self.e, t, self._pointers(t, pointer, offsets), mask)
+            return self._converted(s, dtype, self.width, raw)
         if not mask:
             return self._read(s, self._guarded(pointer, condition.scalar), self.width)
         if self.nonempty:
             mask = self.scope.both(mask, self.scope.splat(self.nonempty, t.of("i1")), t.of("i1"))
-        return self._converted(s, dtype, self.width, self._masked_load(t, pointer, mask))
-
-    def _masked_load(self, t: Vec, pointer: str, mask: str) -> str:
-        name = f"@llvm.masked.load.{t.suffix}.p0"
-        m, align = t.of("i1"), t.bits // 8
-        self.e.declarations.add(f"declare {t} {name}(ptr, {m}, {t})")
-        return self.e.value(
-            f"call {t} {name}(ptr align {align} {pointer}, {m} {mask}, {t} zeroinitializer)"
-        )
-
-    def _gather(self, t: Vec, pointer: str, offsets: str, mask: str) -> str:
-        pointers = self._pointers(t, pointer, offsets)
-        p, m = f"<{t.lanes} x ptr>", t.of("i1")
-        name = f"@llvm.masked.gather.{t.suffix}.v{t.lanes}p0"
-        self.e.declarations.add(f"declare {t} {name}({p}, {m}, {t})")
-        mask = mask or literal(True, m)
-        return self.e.value(
-            f"call {t} {name}({p} align {t.bits // 8} {pointers}, {m} {mask}, {t} zeroinitializer)"
-        )
+        return self._converted(s, dtype, self.width, masked_load(self.e, t, pointer, mask))
 
     def _pointers(self, t: Vec, pointer: str, offsets: str) -> str:
         return self.scope.once(
@@ -373,32 +355,19 @@ class Body:
             s.at.stride(self.lane) != 1 or any(self.values[i.index].varying for i in s.indirect)
         )
         offsets = self._lane_offsets(s.at, s.indirect, copy) if scatters else ""
+        pointers = self._pointers(t, pointer, offsets) if scatters else ""
         if s.add:
             old = (
-                self._gather(t, pointer, offsets, mask) if scatters
-                else self._masked_load(t, pointer, mask) if mask
+                gather(self.e, t, pointers, mask) if scatters
+                else masked_load(self.e, t, pointer, mask) if mask
                 else self.e.value(f"load {t}, ptr {pointer}, align {align}")
             )  # fmt: skip
             old = from_memory(self.e, dtype, lanes, old)
             value = apply(self.e, lanes, "add", dtype, [dtype, dtype], [old, value])
         raw = to_memory(self.e, dtype, lanes, value)
         if scatters:
-            self._scatter(t, self._pointers(t, pointer, offsets), raw, mask)
+            scatter(self.e, t, pointers, raw, mask)
         elif mask:
-            self._masked_store(t, pointer, raw, mask)
+            masked_store(self.e, t, pointer, raw, mask)
         else:
             self.e.do(f"store {t} {raw}, ptr {pointer}, align {align}")
-
-    def _masked_store(self, t: Vec, pointer: str, raw: str, mask: str) -> None:
-        name, m = f"@llvm.masked.store.{t.suffix}.p0", t.of("i1")
-        self.e.declarations.add(f"declare void {name}({t}, ptr, {m})")
-        self.e.do(f"call void {name}({t} {raw}, ptr align {t.bits // 8} {pointer}, {m} {mask})")
-
-    def _scatter(self, t: Vec, pointers: str, raw: str, mask: str) -> None:
-        p, m = f"<{t.lanes} x ptr>", t.of("i1")
-        name = f"@llvm.masked.scatter.{t.suffix}.v{t.lanes}p0"
-        self.e.declarations.add(f"declare void {name}({t}, {p}, {m})")
-        mask = mask or literal(True, m)
-        self.e.do(f"call void {name}({t} {raw}, {p} align {t.bits // 8} {pointers}, {m} {mask})")
-
-

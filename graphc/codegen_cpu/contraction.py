@@ -279,7 +279,7 @@ class _Nest:
         vector = self.panel.operand if self.panel else p.vector
         vectors = self.panel.bases if self.panel else self._bases(p.vector, index)
         masks: list[str | None] = [None] * p.vectors
-        if p.how == "lanes" and not p.packed:
+        if p.how == "lanes" and (p.wide or not p.packed):
             masks = self._masks(place)
 
         def tile(clamp: bool) -> list[str]:

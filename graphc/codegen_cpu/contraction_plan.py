@@ -142,6 +142,11 @@ class Plan:
         return self.how == "lanes" and self.chunk is None and whole and small
 
     @property
+    def wide(self) -> bool:
+        """Whether the scalar operand also varies along the lanes (a depthwise convolution)."""
+        return self.how == "lanes" and self.scalar.uses(self.lane.name)
+
+    @property
     def row_count(self) -> int:
         return math.prod(r.count for r in self.rows)
 
@@ -399,7 +404,7 @@ def _chunk(
     Where the reduction steps over memory (a weight gradient steps from pixel to pixel), tiles of
     neighbouring rows read the same cache lines, so the rows of all tiles count.
     """
-    if best.scalar.uses(best.lane.name):
+    if best.scalar.uses(best.lane.name) and not packed:
         return None, 0  # every tile reads lanes of its own
     depth, itemsize = points(c.reduced), c.dtype.itemsize
     step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)

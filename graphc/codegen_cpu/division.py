@@ -11,6 +11,7 @@ from __future__ import annotations
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.ir.types import DType
 
+RARE = '!{!"branch_weights", i32 1, i32 9999}'
 # Twice this factor brings any quotient into range; once, a divisor below 1 does not overflow.
 BIG = {"float": 2.0**100, "double": 2.0**600}
 
@@ -24,16 +25,14 @@ def report(e: Emitter, lanes: int, bad: str, site: str, value: str, bound: str) 
         bad = e.value(f"and {Vec('i1', lanes)} {bad}, {e.active}")
     some = e.any_lane(bad, lanes)
     failed, write, passed = e.fresh("failed"), e.fresh("report"), e.fresh("passed")
-    e.do(f"br i1 {some}, label %{failed}, label %{passed}, !prof !{{!\"branch_weights\", i32 1, i32 9999}}")
+    e.do(f"br i1 {some}, label %{failed}, label %{passed}, !prof {RARE}")
     e.block(failed)
     fields = [site, value, bound]
     if lanes > 1:
         bits = e.value(f"bitcast <{lanes} x i1> {bad} to i{lanes}")
         t = Vec(f"i{lanes}")
         first = e.call(f"llvm.cttz.i{lanes}", t, (t, bits), (Vec("i1"), "true"))
-        fields = [
-            e.value(f"extractelement <{lanes} x i64> {x}, i{lanes} {first}") for x in fields
-        ]
+        fields = [e.value(f"extractelement <{lanes} x i64> {x}, i{lanes} {first}") for x in fields]
     cell = e.value("load ptr, ptr %args")
     pair = e.value(f"cmpxchg ptr {cell}, i64 0, i64 1 seq_cst seq_cst")
     won = e.value(f"extractvalue {{ i64, i1 }} {pair}, 1")

@@ -61,7 +61,8 @@ class Fold:
         """`state` with one more element: [x], [a, b] of a dot, or [x, position]."""
         t = self.types(lanes)[0]
         if self.op == "dot" and t.is_float:
-            return [e.call(f"llvm.fma.{t.suffix}", t, (t, values[0]), (t, values[1]), (t, state[0]))]
+            operands = [(t, x) for x in (*values, *state)]
+            return [e.call(f"llvm.fma.{t.suffix}", t, *operands)]
         if self.op == "dot":
             values = [SCALAR["mul"](e, t, self.dtype, values)]
         if not self.is_arg:
@@ -99,9 +100,7 @@ class Fold:
             state, lanes = self.merge(e, half, low, high), half
         return state
 
-    def _select(
-        self, e: Emitter, lanes: int, mask: str, x: list[str], y: list[str]
-    ) -> list[str]:
+    def _select(self, e: Emitter, lanes: int, mask: str, x: list[str], y: list[str]) -> list[str]:
         m = Vec("i1", lanes)
         return [
             e.value(f"select {m} {mask}, {t} {a}, {t} {b}")

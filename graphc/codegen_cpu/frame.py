@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
+from graphc.codegen_cpu.masked import gather, masked_load, masked_store, scatter
 from graphc.codegen_cpu.scalar import from_memory, in_memory, register, to_memory
 from graphc.ir.kernel import Affine, Kernel, Size
 from graphc.ir.types import DType
@@ -144,14 +145,13 @@ class Frame:
         elif mask is None:
             raw = self.e.value(f"load {stored}, ptr {pointer}, align {dtype.itemsize}")
         else:
-            raw = self._masked_load(pointer, stored, mask, dtype.itemsize)
+            raw = self._masked_load(pointer, stored, mask)
         return from_memory(self.e, dtype, lanes, raw)
 
-    def _masked_load(self, pointer: str, t: Vec, mask: str, align: int) -> str:
+    def _masked_load(self, pointer: str, t: Vec, mask: str) -> str:
         if t.lanes == 1:
             return self._guarded_load(pointer, t, mask)
-        operands = ((POINTER, pointer), (Vec("i32"), str(align)), (t.of("i1"), mask), (t, _zero(t)))
-        return self.e.call(f"llvm.masked.load.{t.suffix}.p0", t, *operands)
+        return masked_load(self.e, t, pointer, mask)
 
     def _guarded_load(self, pointer: str, t: Vec, mask: str) -> str:
         """One scalar where `mask` holds, else zero, by a branch."""
@@ -165,12 +165,7 @@ class Frame:
 
     def _gather(self, pointer: str, stride: Int, dtype: DType, t: Vec, mask: str | None) -> str:
         pointers = self._spread(pointer, stride, dtype, t.lanes)
-        everywhere = literal(True, t.of("i1"))
-        operands = (
-            (Vec("ptr", t.lanes), pointers), (Vec("i32"), str(dtype.itemsize)),
-            (t.of("i1"), mask or everywhere), (t, _zero(t)),
-        )  # fmt: skip
-        return self.e.call(f"llvm.masked.gather.{t.suffix}.v{t.lanes}p0", t, *operands)
+        return gather(self.e, t, pointers, mask or "")
 
     def _spread(self, pointer: str, stride: Int, dtype: DType, lanes: int) -> str:
         wide = Vec("i64", lanes)
@@ -191,16 +186,11 @@ class Frame:
         if lanes == 1 or (stride == 1 and mask is None):
             self._store(pointer, t, dtype, value, mask)
             return
-        name, where = f"llvm.masked.store.{t.suffix}.p0", pointer
-        pointers = POINTER
-        if stride != 1:
-            where, pointers = self._spread(pointer, stride, dtype, lanes), Vec("ptr", lanes)
-            name = f"llvm.masked.scatter.{t.suffix}.v{lanes}p0"
-        mask = mask or literal(True, t.of("i1"))
-        types = f"{t}, {pointers}, i32, {t.of('i1')}"
-        self.e.declarations.add(f"declare void @{name}({types})")
-        operands = f"{t} {value}, {pointers} {where}, i32 {dtype.itemsize}, {t.of('i1')} {mask}"
-        self.e.do(f"call void @{name}({operands})")
+        if stride == 1:
+            masked_store(self.e, t, pointer, value, mask or "")
+            return
+        pointers = self._spread(pointer, stride, dtype, lanes)
+        scatter(self.e, t, pointers, value, mask or "")
 
     def _store(self, pointer: str, t: Vec, dtype: DType, value: str, mask: str | None) -> None:
         if mask is None:

@@ -62,6 +62,7 @@ class Uses:
     axes: dict[str, frozenset[str]]
     dtypes: dict[str, DType]
     written: frozenset[str]
+    memory: dict[str, str]  # of each buffer, one name for all that it may equal
 
 
 def accesses(s: Statement) -> Iterator[Affine]:
@@ -99,10 +100,14 @@ def uses(kernel: Kernel) -> Uses:
             found = own_axes(s).union(*(axes.get(a, frozenset()) for a in arguments(s)))
             dtypes[s.name] = s.dtype
             axes[s.name] = found - inner if isinstance(s, (Reduce, Dot)) else found
-    written = {b.name for b in kernel.buffers if b.access != "r"}
-    written |= {b.alias for b in kernel.buffers if b.name in written and b.alias}
-    written |= {b.name for b in kernel.buffers if b.alias in written}
-    return Uses(axes, dtypes, frozenset(written))
+    memory: dict[str, str] = {b.name: b.name for b in kernel.buffers}
+    for b in kernel.buffers:
+        if b.alias:
+            old, new = memory[b.name], memory[b.alias]
+            memory = {name: new if m == old else m for name, m in memory.items()}
+    stored = {memory[b.name] for b in kernel.buffers if b.access != "r"}
+    written = frozenset(name for name, m in memory.items() if m in stored)
+    return Uses(axes, dtypes, written, memory)
 
 
 def depends(s: Statement, u: Uses) -> frozenset[str]:
@@ -156,10 +161,11 @@ def _may_take_lanes(phase: Phase, axis: Axis, u: Uses) -> bool:
         moves = s.at.stride(axis.name) != 0 and not s.indirect
         if s.add or not moves:
             return False
-    places = {s.buffer: s.at for s in stores}
-    return not stores or all(
-        not isinstance(s, Load) or s.buffer not in u.written or places.get(s.buffer) == s.at
+    return not any(
+        u.memory[store.buffer] == u.memory[s.buffer] and (store.at != s.at or s.indirect)
+        for store in stores
         for s in phase.body
+        if isinstance(s, Load)
     )
 
 
@@ -234,8 +240,9 @@ def _unroll(phase: Phase, lane: str, lanes: int, copies: int) -> int:
     if any(isinstance(s, Store) and s.add for s in phase.body):
         return 1
     room = int(BODY // (_body_weight(phase) * copies))
-    if phase.axes and not lane and isinstance(n := phase.axes[-1].extent, int) and n <= min(room, 4):
-        return max(n, 1)
+    last = phase.axes[-1].extent if phase.axes and not lane else ""
+    if isinstance(last, int) and 1 <= last <= min(room, 4):
+        return last
     chains = 8 // (copies * max(_folds(phase), 1))
     most = max(1, min(room, chains if _folds(phase) else 2))
     return 1 << (most.bit_length() - 1)

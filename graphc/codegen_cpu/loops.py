@@ -242,13 +242,12 @@ class Template:
         self, level: int, split: list[Int], first: list[Int], last: list[Int],
         at_first: str, at_last: str,
     ) -> None:  # fmt: skip
-        """Loops over the outer axes from `level` in; flags say whether we are at the range's ends."""
+        """Loops over the outer axes from `level` in; flags: whether at the ends of the range."""
         scope = self.scope
         whole = self._extent(level)
         if level < len(split):
-            start = scope.select(at_first, first[level], ZERO) if at_first != "true" else first[level]
-            end = scope.add(last[level], Int("", 1))
-            stop = scope.select(at_last, end, whole) if at_last != "true" else end
+            start = scope.select(at_first, first[level], ZERO)
+            stop = scope.select(at_last, scope.add(last[level], Int("", 1)), whole)
         else:
             start, stop = ZERO, whole
         if level == len(self.outer):
@@ -280,8 +279,8 @@ class Template:
         full = scope.div(n, Int("", span))
         end = scope.minimum(stop, full)
         if full != ZERO:
-            bounds = (scope.mul(b, Int("", span)) for b in (start, end))
-            with self.loop(*bounds, span) as index:
+            first, past = (scope.mul(b, Int("", span)) for b in (start, end))
+            with self.loop(first, past, span) as index:
                 self._lane_point(self._full_vectors(index))
         if n.is_literal and n.literal % span == 0:
             return

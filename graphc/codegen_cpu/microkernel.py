@@ -219,14 +219,9 @@ class _Reduction:
             return self.along(rows, columns, span, sums)
         return self.stepwise(rows, columns, span.count, sums)
 
-    @property
-    def wide(self) -> bool:
-        """Whether the scalar operand also varies along the lanes (a depthwise convolution)."""
-        return self.plan.scalar.uses(self.plan.lane.name)
-
     def _row_offsets(self) -> list[dict[str, Int]]:
         """Offsets of the scalar operand's points: rows, or rows by vectors."""
-        if not self.wide:
+        if not self.plan.wide:
             return self.site.rows
         lane, lanes, add = self.plan.lane.name, self.plan.lanes, self.frame.add
         return [
@@ -270,7 +265,7 @@ class _Reduction:
         # register between them; when there are not enough, that costs spills.
         shared = most * len(rows.cells) - rows.distinct(most)
         kept = sums + rows.distinct(most) + self.plan.vectors
-        return 1 if (shared or self.wide) and kept > self.plan.registers else most
+        return 1 if (shared or self.plan.wide) and kept > self.plan.registers else most
 
     def step(self, rows: Stream, columns: Stream, ahead: int, sums: list[str]) -> list[str]:
         """One multiply-add for every sum of the tile."""
@@ -286,7 +281,7 @@ class _Reduction:
         following = []
         for k, total in enumerate(sums):
             row, j = divmod(k, plan.vectors)
-            if self.wide:
+            if self.plan.wide:
                 x = self.across(rows.pointers(k, ahead), j)
             elif j == 0:
                 x = self.broadcast(rows.pointers(row, ahead))

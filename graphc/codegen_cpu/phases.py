@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from graphc.codegen_cpu.loops import Template
 
 UNROLLED = 64  # weight of the statements of a phase whose literal loops are unrolled away
-CHUNK = 128  # trips of a summing loop before its sums join the outer ones
+CHUNK = 64  # trips of a summing loop before its sums join the outer ones
 CASCADE = 16  # points of the inner loops that are worth sums of their own
 
 States = list[list[str]]

@@ -123,9 +123,8 @@ def _binary(floating: str, integer: str, boolean: str) -> Row:
 
 def _compare(floating: str, signed: str, unsigned: str) -> Row:
     def row(e: Emitter, t: Vec, dtype: DType, args: list[str]) -> str:
-        code = f"fcmp {floating}" if t.is_float else "icmp " + (
-            unsigned if _is_unsigned(dtype) else signed
-        )
+        integer = unsigned if _is_unsigned(dtype) else signed
+        code = f"fcmp {floating}" if t.is_float else f"icmp {integer}"
         return e.value(f"{code} {t} {args[0]}, {args[1]}")
 
     return row
@@ -323,10 +322,10 @@ SCALAR: dict[str, Row] = {
 }
 
 # Results that are representable because the operands are: half floats need no rounding.
-EXACT = frozenset(
-    ["neg", "abs", "sign", "relu", "maximum", "minimum", "where", "floor", "ceil", "round", "trunc", "not"]
-    + ["lt", "le", "eq", "ne", "check_index"]
-)
+EXACT = {
+    "neg", "abs", "sign", "relu", "maximum", "minimum", "where", "floor", "ceil", "round", "trunc",
+    "not", "lt", "le", "eq", "ne", "check_index",
+}  # fmt: skip
 # May write the error cell: such a statement runs only where its lane and loop really run.
 REPORTS = frozenset(("check_index", "floordiv", "rem", "fmod"))
 

@@ -97,9 +97,7 @@ def backward(
     targets = _listed(inputs)
     if not targets:
         raise AutogradError("backward with an empty list of inputs")
-    found = grad(
-        tensors, targets, grad_tensors, keep, create_graph, allow_unused=True
-    )
+    found = grad(tensors, targets, grad_tensors, keep, create_graph, allow_unused=True)
     for x, g in zip(targets, found):
         if g is not None:
             with set_grad_enabled(create_graph):
@@ -324,7 +322,7 @@ def _function_rule(
     backward: Callable[..., Any], context: Context, outs: Sequence[Tensor], places: Sequence[int]
 ) -> Callable[[list[Any]], Sequence[Any]]:
     types = [o.type for o in outs]
-    like = outs[0].alias()
+    like: Tensor = outs[0].alias()
 
     def rule(cotangents: list[Any]) -> Sequence[Any]:
         filled = [

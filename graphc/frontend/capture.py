@@ -206,11 +206,7 @@ class _Capturing:
             raise TracerLeak(f"{t.type} was made in another compiled step, which has ended")
         if t.views and not shared:
             return self._new(t, ())
-        base = t
-        if t.views:
-            base = t.alias()
-            base.views, base._type = (), storage.type
-        return self._new(t, t.views, base)
+        return self._new(t, t.views, _base_of(t))
 
     def _new(self, t: Tensor, views: Chain, base: Tensor | None = None) -> Output:
         """A new output for `t`, or for the base that it and other outputs are views of."""
@@ -310,3 +306,11 @@ class _Capturing:
                     fix="pass a clone() of one, or write outside the compiled function",
                 )
 
+
+def _base_of(t: Tensor) -> Tensor:
+    """The tensor that shows all the memory of `t`, which may be `t`."""
+    if not t.views:
+        return t
+    base: Tensor = t.alias()
+    base.views, base._type = (), t.storage.type
+    return base

@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar, overload
+
+import numpy as np
 
 from graphc import config
 from graphc.codegen_cpu.jit import assembly
@@ -19,6 +20,7 @@ from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
+from graphc.frontend.checking import check
 from graphc.frontend.compiled import (
     Backend,
     CompiledFunction,
@@ -27,11 +29,12 @@ from graphc.frontend.compiled import (
     disable,
 )
 from graphc.frontend.dump import dump
-from graphc.frontend.inspection import Unit
+from graphc.frontend.inspection import Stage, Unit
 from graphc.frontend.observed import is_module
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
+from graphc.ir.types import Array
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
 from graphc.runtime.disk_cache import DiskCache
@@ -54,7 +57,7 @@ class TraceStage:
     level: str = "graph"
 
     def text(self) -> str:
-        return text.show(written(self.graph), f"trace  {self.wall_ms:.1f} ms")
+        return text.show(written(self.graph), self.name)
 
 
 def written(graph: Graph) -> Graph:
@@ -88,8 +91,11 @@ class NativeBackend:
         native = Executable(
             program, functions, self._engine, code=self._library, parallel=not small
         )
-        stages = (TraceStage(graph, trace_ms), *compiled.stages)
+        stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
         unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
+        if config.verify():
+            graphs = [(s.name, s.graph) for s in compiled.stages if s.graph is not None]
+            check(graph, graphs, lambda inputs: run_alone(graph, native, inputs))
         if folder := config.dump_dir():
             dump(unit, folder)
         return unit, native
@@ -103,6 +109,24 @@ class NativeBackend:
     def _code(self, kernel: Kernel, level: str) -> str:
         code = emit_kernel(kernel, self._target)
         return code if level == "llvm" else assembly(code, self._target)
+
+
+def run_alone(graph: Graph, native: Executable, inputs: Sequence[Array]) -> list[Array]:
+    """The outputs of a program on copies of `inputs`, bound to nothing of the user's."""
+    given = {v: np.array(a, order="C") for v, a in zip(graph.inputs, inputs)}
+    by_role = {
+        role: [given[v] for v, r in zip(graph.inputs, graph.roles) if r == role]
+        for role in ("arg", "state", "scalar")
+    }
+    free = [
+        np.empty(v.type.shape, v.type.dtype.numpy)
+        for v, t in zip(graph.outs, graph.targets) if t is None
+    ]  # fmt: skip
+    native.bind_state([a.ctypes.data for a in by_role["state"]])
+    scalars = [a.item() for a in by_role["scalar"]]
+    native.run(*([a.ctypes.data for a in part] for part in (by_role["arg"], free)), scalars)
+    results = iter(free)
+    return [next(results) if t is None else given[t] for t in graph.targets]
 
 
 @lru_cache(maxsize=1)

@@ -30,8 +30,12 @@ from graphc.ir.types import (
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
+Cast = Callable[["Tensor"], "Tensor"]
 
-def to(x: Tensor, *args: Any, dtype: DType | None = None, copy: builtins.bool = False, **options: Any) -> Tensor:
+
+def to(
+    x: Tensor, *args: Any, dtype: DType | None = None, copy: builtins.bool = False, **options: Any
+) -> Tensor:
     """x in another dtype (a device must be the CPU); x itself when nothing changes."""
     for a in args:
         if isinstance(a, DType):
@@ -49,7 +53,7 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
     return P.cast(x, other.dtype)
 
 
-def _cast_to(name: str, dtype: DType) -> Callable[[Tensor], Tensor]:
+def _cast_to(name: str, dtype: DType) -> Cast:
     def function(x: Tensor) -> Tensor:
         return P.cast(x, dtype)
 
@@ -58,16 +62,16 @@ def _cast_to(name: str, dtype: DType) -> Callable[[Tensor], Tensor]:
     return function
 
 
-float = _cast_to("float", f32)
-double = _cast_to("double", f64)
-half = _cast_to("half", f16)
-bfloat16 = _cast_to("bfloat16", bf16)
-long = _cast_to("long", i64)
-int = _cast_to("int", i32)
-short = _cast_to("short", i16)
-char = _cast_to("char", i8)
-byte = _cast_to("byte", u8)
-bool = _cast_to("bool", bool_)
+float: Cast = _cast_to("float", f32)
+double: Cast = _cast_to("double", f64)
+half: Cast = _cast_to("half", f16)
+bfloat16: Cast = _cast_to("bfloat16", bf16)
+long: Cast = _cast_to("long", i64)
+int: Cast = _cast_to("int", i32)
+short: Cast = _cast_to("short", i16)
+char: Cast = _cast_to("char", i8)
+byte: Cast = _cast_to("byte", u8)
+bool: Cast = _cast_to("bool", bool_)
 
 
 def cpu(x: Tensor) -> Tensor:

@@ -50,16 +50,12 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
         raise ShapeMismatch("expected nested sequences of one length in each dimension") from None
     except OverflowError:
         raise InvalidArgument(f"a number does not fit any dtype: {data!r:.100}") from None
-    if array.dtype == object or array.dtype.kind not in "biuf" and array.dtype.kind != "V":
+    if array.dtype.kind not in "biufV":  # V: ml_dtypes' bfloat16
         raise InvalidType(f"cannot make a tensor of {type(data).__name__} data")
     kind = dtype or _dtype_of_data(array, data)
-    return tensors.fresh(np.ascontiguousarray(_convert(array, kind)).reshape(array.shape), TensorType(kind, array.shape))
-
-
-def _convert(array: Array, dtype: DType) -> Array:
-    """NumPy's cast, which wraps integers as PyTorch's does."""
     with np.errstate(all="ignore"):
-        return array.astype(dtype.numpy)
+        copied = np.array(array.astype(kind.numpy), order="C")  # astype wraps as PyTorch does
+    return tensors.fresh(copied, TensorType(kind, array.shape))
 
 
 def _dtype_of_data(array: Array, data: Any) -> DType:
@@ -231,9 +227,7 @@ def linspace(
     return out.to(dtype or get_default_dtype())
 
 
-def eye(
-    n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None
-) -> Tensor:
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None) -> Tensor:
     """Ones on the diagonal."""
     check_device(device)
     rows, columns = iota(n).unsqueeze(1), iota(n if m is None else m).unsqueeze(0)

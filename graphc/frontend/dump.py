@@ -67,8 +67,7 @@ def _events(unit: Unit) -> list[dict[str, object]]:
     at = 0.0
     for stage in unit.stages:
         us = stage.wall_ms * 1000
-        events.append(
-            {"name": stage.name, "cat": "compile", "ph": "X", "ts": at, "dur": us, "pid": 1, "tid": 1}
-        )
+        span = {"name": stage.name, "cat": "compile", "ph": "X", "ts": at, "dur": us}
+        events.append({**span, "pid": 1, "tid": 1})
         at += us
     return events

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
+
 from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
@@ -45,7 +47,8 @@ def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
     return P.expand(x, shape)
 
 
-def is_tensor(x: object) -> bool:
+def is_tensor(x: Any) -> bool:
+    """Tensors are the frontend's only Sugar; the class itself is made of these functions."""
     return isinstance(x, P.Sugar)
 
 
@@ -245,9 +248,8 @@ def nan_to_num(
 
 
 def _largest(dtype: DType) -> float:
-    import ml_dtypes
-
-    return float(ml_dtypes.finfo(dtype.numpy).max)
+    finfo: Any = ml_dtypes.finfo  # untyped
+    return float(finfo(dtype.numpy).max)
 
 
 # ---- two operands ------------------------------------------------------------------------------
@@ -269,7 +271,7 @@ def sub(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
 
 
 def dtype_of(x: Operand) -> DType:
-    return x.type.dtype if is_tensor(x) else dtype_of_number(x)  # type: ignore[no-any-return]
+    return x.type.dtype if is_tensor(x) else dtype_of_number(x)
 
 
 def rsub(x: Tensor, y: Operand, *, alpha: Scalar = 1) -> Tensor:

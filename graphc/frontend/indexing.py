@@ -20,8 +20,8 @@ from graphc.errors import (
     InvalidType,
     ShapeMismatch,
 )
-from graphc.frontend import elementwise as E
 from graphc.frontend import creation, shapes
+from graphc.frontend import elementwise as E
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
@@ -99,8 +99,9 @@ def _parse(x: Tensor, index: Any) -> Parsed:
         elif E.is_tensor(item) or hasattr(item, "__index__"):
             x = shapes.select(x, axis, item.__index__())
         else:
+            kind = type(item).__name__
             raise InvalidType(
-                f"an index must be an integer, slice, None, ... or tensor, not {type(item).__name__}"
+                f"an index must be an integer, slice, None, ... or tensor, not {kind}"
             )
     together = not places or places[-1] - places[0] == len(places) - 1
     return Parsed(x, tensors, together)
@@ -268,10 +269,9 @@ def replace_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     winner = _last_writer(index, n, size)
     chosen = winner.emit(OPS["maximum"], winner, 0)
     new = rows.emit(OPS["gather"], rows, chosen, axis=0)
-    hit = E.broadcast_to(
-        P.reshape(winner.emit(OPS["le"], P.full_like(winner, 0), winner), (size, *(1,) * (len(x.type.shape) - 1))),
-        x.type.shape,
-    )
+    hit = winner.emit(OPS["le"], 0, winner)
+    hit = P.reshape(hit, (size, *(1 for _ in x.type.shape[1:])))
+    hit = E.broadcast_to(hit, x.type.shape)
     return x.emit(OPS["where"], hit, new, x)
 
 

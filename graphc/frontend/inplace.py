@@ -14,16 +14,19 @@ import numpy as np
 
 from graphc.errors import AutogradError, DTypeMismatch, InvalidState, ShapeMismatch, Untraceable
 from graphc.frontend import elementwise as E
+from graphc.frontend import tensor as tensors
 from graphc.frontend.modes import modes
 from graphc.frontend.promotion import can_cast, is_number, wrap
 from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
 from graphc.frontend.views import overwrite, replay
 from graphc.ir import sugar as P
 from graphc.ir.types import DType
-from graphc.passes.autodiff import Edge
+from graphc.passes.autodiff import Edge, Node, next_number
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
+
+InPlace = Callable[..., "Tensor"]
 
 
 def untraced(x: Tensor, what: str) -> None:
@@ -101,6 +104,30 @@ def _rebase(x: Tensor, base: Tensor | None, old: Edge | None, new: Edge | None) 
     x._refresh()
 
 
+def keep_old(x: Tensor, newest: Node, mark: int) -> None:
+    """Where nodes made since `mark` saved what will be overwritten, give them a copy of it."""
+    stack, seen = [newest], {newest}
+    while stack:
+        node = stack.pop()
+        if isinstance(node, OpNode) and node.operands is not None:
+            node.operands = [_copied(node, k, x) for k in range(len(node.operands))]
+        for edge in node.edges:
+            if edge is not None and edge[0].number > mark and edge[0] not in seen:
+                seen.add(edge[0])
+                stack.append(edge[0])
+
+
+def _copied(node: OpNode, k: int, x: Tensor) -> Any:
+    saved = node.operands[k] if node.operands is not None else None
+    if not isinstance(saved, tuple) or saved[0].storage is not x.storage:
+        return saved
+    copy = tensors.copied(saved[0])
+    edge = node.edges[k]
+    if edge is not None:
+        copy.set_history(*edge)
+    return copy, copy.storage.version
+
+
 # ---- the writes --------------------------------------------------------------------------------
 
 
@@ -125,19 +152,20 @@ def _check_overlap(x: Tensor, others: Sequence[Any]) -> None:
             same = same and x.array.ctypes.data == y.array.ctypes.data
             partly = not same and bool(np.shares_memory(x.array, y.array))
         if partly:
-            raise ShapeMismatch(
-                f"the target {x.type} of an in-place operation partly overlaps its operand {y.type}",
-                fix="clone() the operand first",
-            )
+            what = f"the target {x.type} of an in-place write partly overlaps its operand {y.type}"
+            raise ShapeMismatch(what, fix="clone() the operand first")
 
 
-def inplace(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def inplace(function: Callable[..., Tensor]) -> InPlace:
     """`x.f_(...)` from `f(x, ...)`."""
 
     def write_result(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(x)
         _check_overlap(x, args)
+        mark = next_number()
         out = _result(x, function(x, *args, **kwargs))
+        if out._node is not None:
+            keep_old(x, out._node, mark)
         write(x, out)
         node = out._node
         if isinstance(node, OpNode) and node.output is not None:
@@ -149,39 +177,39 @@ def inplace(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return write_result
 
 
-add_ = inplace(E.add)
-sub_ = inplace(E.sub)
-mul_ = inplace(E.mul)
-div_ = inplace(E.div)
-floor_divide_ = inplace(E.floor_divide)
-remainder_ = inplace(E.remainder)
-pow_ = inplace(E.pow)
-neg_ = inplace(E.neg)
-abs_ = inplace(E.abs)
-exp_ = inplace(E.exp)
-log_ = inplace(E.log)
-sqrt_ = inplace(E.sqrt)
-rsqrt_ = inplace(E.rsqrt)
-reciprocal_ = inplace(E.reciprocal)
-sigmoid_ = inplace(E.sigmoid)
-tanh_ = inplace(E.tanh)
-relu_ = inplace(E.relu)
-floor_ = inplace(E.floor)
-ceil_ = inplace(E.ceil)
-round_ = inplace(E.round)
-trunc_ = inplace(E.trunc)
-clamp_ = inplace(E.clamp)
-clamp_min_ = inplace(E.clamp_min)
-clamp_max_ = inplace(E.clamp_max)
-lerp_ = inplace(E.lerp)
-addcmul_ = inplace(E.addcmul)
-addcdiv_ = inplace(E.addcdiv)
-masked_fill_ = inplace(E.masked_fill)
-bitwise_and_ = inplace(E.bitwise_and)
-bitwise_or_ = inplace(E.bitwise_or)
-bitwise_xor_ = inplace(E.bitwise_xor)
-bitwise_left_shift_ = inplace(E.bitwise_left_shift)
-bitwise_right_shift_ = inplace(E.bitwise_right_shift)
+add_: InPlace = inplace(E.add)
+sub_: InPlace = inplace(E.sub)
+mul_: InPlace = inplace(E.mul)
+div_: InPlace = inplace(E.div)
+floor_divide_: InPlace = inplace(E.floor_divide)
+remainder_: InPlace = inplace(E.remainder)
+pow_: InPlace = inplace(E.pow)
+neg_: InPlace = inplace(E.neg)
+abs_: InPlace = inplace(E.abs)
+exp_: InPlace = inplace(E.exp)
+log_: InPlace = inplace(E.log)
+sqrt_: InPlace = inplace(E.sqrt)
+rsqrt_: InPlace = inplace(E.rsqrt)
+reciprocal_: InPlace = inplace(E.reciprocal)
+sigmoid_: InPlace = inplace(E.sigmoid)
+tanh_: InPlace = inplace(E.tanh)
+relu_: InPlace = inplace(E.relu)
+floor_: InPlace = inplace(E.floor)
+ceil_: InPlace = inplace(E.ceil)
+round_: InPlace = inplace(E.round)
+trunc_: InPlace = inplace(E.trunc)
+clamp_: InPlace = inplace(E.clamp)
+clamp_min_: InPlace = inplace(E.clamp_min)
+clamp_max_: InPlace = inplace(E.clamp_max)
+lerp_: InPlace = inplace(E.lerp)
+addcmul_: InPlace = inplace(E.addcmul)
+addcdiv_: InPlace = inplace(E.addcdiv)
+masked_fill_: InPlace = inplace(E.masked_fill)
+bitwise_and_: InPlace = inplace(E.bitwise_and)
+bitwise_or_: InPlace = inplace(E.bitwise_or)
+bitwise_xor_: InPlace = inplace(E.bitwise_xor)
+bitwise_left_shift_: InPlace = inplace(E.bitwise_left_shift)
+bitwise_right_shift_: InPlace = inplace(E.bitwise_right_shift)
 
 
 def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:

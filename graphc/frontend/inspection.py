@@ -290,11 +290,10 @@ def memory_of(programs: Any) -> Memory:
     bound = 0
     for program in programs:
         sizes = dict.fromkeys(by_kind, 0)
-        seen: set[tuple[str, int]] = set()
-        for slot in program.slots:
-            if slot.space in sizes and slot.space != "arena" and (slot.space, slot.index) not in seen:
-                seen.add((slot.space, slot.index))
-                sizes[slot.space] += slot.size_bytes
+        bound_slots = {(s.space, s.index): s.size_bytes for s in program.slots}
+        for (space, _), size_bytes in bound_slots.items():
+            if space in sizes:
+                sizes[space] += size_bytes
         sizes["arena"] = program.arena_bytes
         by_kind = {kind: max(n, by_kind[kind]) for kind, n in sizes.items()}
         bound = max(bound, program.bound_bytes)

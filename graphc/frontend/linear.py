@@ -22,7 +22,7 @@ def _contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
 
 
 def matmul(x: Tensor, y: Tensor) -> Tensor:
-    """Matrix product as Python's @: vectors count as a row or column, leading dimensions as batch."""
+    """Python's @: vectors count as a row or column, leading dimensions as batch."""
     a, b = x.type.shape, y.type.shape
     if not a or not b:
         raise ShapeMismatch(f"matmul: both operands need dimensions: {x.type} @ {y.type}")

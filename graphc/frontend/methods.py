@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graphc.frontend import autograd, conversion, indexing, inplace, linear, random, reductions, shapes
+from graphc.frontend import (
+    autograd,
+    conversion,
+    indexing,
+    inplace,
+    linear,
+    random,
+    reductions,
+    shapes,
+)
 from graphc.frontend import elementwise as E
 from graphc.ir.sugar import Sugar
 

@@ -57,13 +57,14 @@ class Observed:
 
 
 def _state_of(module: Any) -> list[Read]:
-    """Mode, parts, hooks and gradient flags of one module."""
+    """Mode, parts, hooks, gradient flags and options of one module."""
     kind = type(module).__name__
     label = f"{module._scope_name or kind}"
     parts = (
         (f"train mode of `{label}`", partial(getattr, module, "training")),
         (f"parts and hooks of `{label}`", partial(_parts, module)),
         (f"requires_grad in `{label}`", partial(_flags, module)),
+        (f"options of `{label}`", module.traced_options),
     )
     return [Read(what, "", 0, get, module) for what, get in parts]
 

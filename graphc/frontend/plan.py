@@ -19,7 +19,7 @@ from graphc.frontend.sources import NewGradient, OldGradient, Sources, State, Wr
 from graphc.frontend.storage import Storage, rebind_count
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.ir.graph import Graph
-from graphc.ir.types import Array, Scalar
+from graphc.ir.types import Array, Scalar, TensorType
 
 
 class Native(Protocol):
@@ -32,6 +32,35 @@ class Native(Protocol):
 
 
 Copy = tuple[Array, Array]  # strided memory, and the row-major copy that the program works on
+RECYCLED_BYTES = 1 << 20  # larger results are made anew each call, so that dropping one frees it
+RING = 2  # a loop that rebinds one name holds the last result while the next is made
+
+
+class Result:
+    """Memory for one result: of an earlier call if nobody holds that any more, else new.
+
+    What is saved for a backward pass is always recycled: touching new pages costs more than the
+    stores themselves.
+    """
+
+    __slots__ = ("_dtype", "_ring", "_shape")
+
+    def __init__(self, type: TensorType, returned: bool) -> None:
+        self._shape, self._dtype = type.shape, type.dtype.numpy
+        recycled = not returned or type.size_bytes <= RECYCLED_BYTES
+        self._ring: list[tuple[Array, int]] | None = [] if recycled else None
+
+    def make(self) -> tuple[Array, int]:
+        """An array and its address."""
+        ring = self._ring or ()
+        for array, place in ring:
+            if sys.getrefcount(array) <= 3:  # the ring, this frame and the call
+                return array, place
+        array = np.empty(self._shape, self._dtype)
+        made = array, array.__array_interface__["data"][0]
+        if self._ring is not None and len(ring) < RING:
+            self._ring.append(made)
+        return made
 
 
 class Plan:
@@ -47,7 +76,7 @@ class Plan:
         self.fixed = capture.fixed
         self.out_types = [v.type for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
-        self._empties = [(t.shape, t.dtype.numpy) for t in self.out_types]
+        self._results = [Result(t, k < capture.returned) for k, t in enumerate(self.out_types)]
         self._args, self._getters = sources.args, sources.getters
         self._native = native
         self._spare = spare
@@ -98,13 +127,12 @@ class Plan:
         with self._lock:
             keep: list[Array] = []  # row-major copies of arguments, alive while it runs
             args = [_address_of(leaves[k], keep) for k in self._args]
-            outs = [np.empty(shape, dtype) for shape, dtype in self._empties]
-            places = [a.__array_interface__["data"][0] for a in outs]
+            outs = [result.make() for result in self._results]
             scalars = [get() for get in self._getters]
             grads, copies = self._bind(leaves)
-            self._native.run(args, places, scalars)
+            self._native.run(args, [place for _, place in outs], scalars)
             self._after(leaves, grads, copies)
-        return outs, grads, scalars
+        return [array for array, _ in outs], grads, scalars
 
     def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[Copy]]:
         """Tell the program where state is, if any moved. Returns the new gradients' tensors, and

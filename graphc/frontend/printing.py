@@ -103,11 +103,15 @@ def _lines(a: Array, indent: int, summarise: bool, cell: Callable[[Any], str]) -
     cut = summarise and a.shape[0] > 2 * EDGE_ITEMS
     if a.ndim == 1:
         values = a.tolist()
-        cells = [cell(v) for v in values] if not cut else [
-            *(cell(v) for v in values[:EDGE_ITEMS]),
-            " ...",
-            *(cell(v) for v in values[-EDGE_ITEMS:]),
-        ]
+        cells = (
+            [cell(v) for v in values]
+            if not cut
+            else [
+                *(cell(v) for v in values[:EDGE_ITEMS]),
+                " ...",
+                *(cell(v) for v in values[-EDGE_ITEMS:]),
+            ]
+        )
         per_line = max(1, (LINE_WIDTH - indent) // (len(cells[0]) + 2))
         rows = [", ".join(cells[k : k + per_line]) for k in range(0, len(cells), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(rows) + "]"

@@ -78,7 +78,7 @@ def can_cast(source: DType, target: DType) -> bool:
 
 
 def wrap(value: Any, dtype: DType) -> Scalar:
-    """A Python number as `dtype` would hold it: integers wrap around, floats keep full precision."""
+    """A Python number as `dtype` holds it: integers wrap around, floats keep full precision."""
     if isinstance(value, np.generic):
         value = value.item()
     if dtype.category == 0:

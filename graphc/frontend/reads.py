@@ -1,4 +1,4 @@
-"""Which Python values a function's code reads from outside: globals, closure cells, attributes, items.
+"""Which outside Python values a function's code reads: globals, closure cells, attributes, items.
 
 Found in the bytecode, not by running it: a chain that begins at a global, a closure cell or a known
 `self` and goes on through attributes and constant items. Functions of the user's own that the code
@@ -15,7 +15,7 @@ from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from graphc.errors import PACKAGE
+from graphc.errors import is_own
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
 LIBRARIES = tuple(
@@ -43,7 +43,7 @@ def reads(fn: Callable[..., Any], self_value: object = None) -> list[Read]:
 def is_users(code: CodeType) -> bool:
     """Whether the code is the user's own, not a library's."""
     file = code.co_filename
-    return not file.startswith(PACKAGE) and not file.startswith(LIBRARIES)
+    return not is_own(file) and not file.startswith(LIBRARIES)
 
 
 class _Search:
@@ -54,7 +54,8 @@ class _Search:
 
     def search(self, fn: Callable[..., Any], self_value: object = None) -> Iterator[Read]:
         if isinstance(fn, MethodType):
-            fn, self_value = fn.__func__, fn.__self__
+            self_value = fn.__self__
+            fn = fn.__func__
         fn = inspect.unwrap(fn)
         if not isinstance(fn, FunctionType) or not is_users(fn.__code__):
             return
@@ -73,6 +74,7 @@ class _Search:
     def _code(
         self, code: CodeType, roots: Mapping[str, tuple[str, Getter]], space: dict[str, Any]
     ) -> Iterator[Read]:
+        root: tuple[str, Getter]
         for name, kind, path, line in _chains(code):
             if kind == "global":
                 if name not in space:
@@ -115,7 +117,7 @@ class _Search:
 
 def _users_module(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None) or ""
-    return bool(file) and not file.startswith((PACKAGE, *LIBRARIES))
+    return bool(file) and not is_own(file) and not file.startswith(LIBRARIES)
 
 
 def _chains(code: CodeType) -> Iterator[tuple[str, str, tuple[Any, ...], int]]:

@@ -11,7 +11,7 @@ from graphc.frontend import elementwise as E
 from graphc.frontend.shapes import Dims, axes_of, axis_of, ravel, slice_along
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, Scalar, Shape, TensorType, bool_, i64, u8
+from graphc.ir.types import DType, Scalar, Shape, TensorType, bool_, f32, i64, u8
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -72,24 +72,28 @@ def mean(
     x = _floating(x if dtype is None else P.cast(x, dtype), "mean")
     axes = axes_of(x, dim)
     n = count(x, axes)
-    return sum(x, axes if axes else None, keepdim) * (1 / n if n else math.nan)
+    total = sum(_wide(x), axes or None, keepdim)
+    return P.cast(total / n if n else total * math.nan, x.dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Half types compute in float32, and round once at the end."""
+    return P.cast(x, f32) if x.dtype.is_half else x
 
 
 def var_mean(
     x: Tensor, dim: Dims | None = None, *, correction: Scalar = 1, keepdim: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Variance about the mean over n - correction, and the mean; two passes for accuracy."""
-    x = _floating(x, "var")
+    dtype = _floating(x, "var").dtype
+    x = _wide(x)
     axes = axes_of(x, dim)
     n, rank = count(x, axes), len(x.type.shape)
-    m = mean(x, axes if axes else None, keepdim=True)
+    m = mean(x, axes or None, keepdim=True)
     d = x - m
-    total = P.sum(d * d, axes)
-    free = n - correction
-    v = total * (1 / free) if n and free > 0 else total * math.nan
-    if n and free <= 0:
-        v = total / builtins.max(free, 0.0)
-    return _keep(v, axes, rank, keepdim), m if keepdim else P.reshape(m, v.type.shape)
+    v = P.sum(d * d, axes) / builtins.max(n - correction, 0.0)
+    m = m if keepdim else P.reshape(m, v.type.shape)
+    return P.cast(_keep(v, axes, rank, keepdim), dtype), P.cast(m, dtype)
 
 
 def var(
@@ -124,11 +128,11 @@ def safe_sqrt(x: Tensor) -> Tensor:
     return E.where(zero, 0.0, E.sqrt(E.where(zero, 1.0, x)))
 
 
-def norm(
-    x: Tensor, p: float | str = 2, dim: Dims | None = None, keepdim: bool = False
-) -> Tensor:
+def norm(x: Tensor, p: float | str = 2, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros)."""
     x = _floating(x, "norm")
+    if x.dtype.is_half:
+        return P.cast(norm(_wide(x), p, dim, keepdim), x.dtype)
     axes = axes_of(x, dim)
     if p in (2, "fro"):
         return safe_sqrt(_reduce("sum", x * x, axes, keepdim))
@@ -263,6 +267,8 @@ def _shift(x: Tensor, axes: Shape) -> Tensor:
 def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf."""
     x = E.as_float(x)
+    if x.dtype.is_half:
+        return P.cast(logsumexp(_wide(x), dim, keepdim), x.dtype)
     axes = axes_of(x, dim)
     if count(x, axes) == 0:
         return E.log(sum(E.exp(x), axes or None, keepdim))
@@ -276,6 +282,8 @@ def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 def softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """exp(x) over its sum along `dim`, shifted by the maximum."""
     x = _floating(x if dtype is None else P.cast(x, dtype), "softmax")
+    if x.dtype.is_half:
+        return P.cast(softmax(_wide(x), dim), x.dtype)
     axes = (axis_of(x, dim),) if x.type.shape else ()
     if x.numel() == 0:
         return x.clone()
@@ -286,6 +294,8 @@ def softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
 def log_softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """x minus its logsumexp along `dim`, shifted by the maximum."""
     x = _floating(x if dtype is None else P.cast(x, dtype), "log_softmax")
+    if x.dtype.is_half:
+        return P.cast(log_softmax(_wide(x), dim), x.dtype)
     axes = (axis_of(x, dim),) if x.type.shape else ()
     if x.numel() == 0:
         return x.clone()

@@ -104,10 +104,14 @@ def to_bytes(obj: Any) -> bytes:
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, *(a.tobytes() for a in arrays.values())])
+    return b"".join(
+        [len(text).to_bytes(8, "little"), text, *(a.tobytes() for a in arrays.values())]
+    )
 
 
-def _describe(obj: Any, path: str, arrays: dict[str, Array], seen: dict[Any, str], depth: int) -> Any:
+def _describe(
+    obj: Any, path: str, arrays: dict[str, Array], seen: dict[Any, str], depth: int
+) -> Any:
     """JSON for `obj`: {"kind": value}, with tensors by name; fills `arrays`."""
     if depth > MAX_DEPTH:
         raise InvalidType(f"save: more than {MAX_DEPTH} levels of nesting at {path[:200]!r}")
@@ -267,6 +271,8 @@ def _rebuild(tree: Any, named: dict[str, Tensor], depth: int) -> Any:
             return DTYPES[value]
         case "tensor":
             name, requires_grad = value
+            if requires_grad and not named[name].is_floating_point():
+                raise ValueError(f"a gradient for {named[name].type}")
             return named[name].requires_grad_() if requires_grad else named[name]
         case "dict":
             return {_key(k): _rebuild(v, named, depth + 1) for k, v in value}

@@ -28,9 +28,7 @@ def axis_at(dim: int, rank: int) -> int:
     """A dimension counted from the front; 0-d tensors pass 0 and -1."""
     limit = builtins.max(rank, 1)
     if not -limit <= dim < limit:
-        raise InvalidIndex(
-            f"dimension {dim} is out of range: expected {-limit} to {limit - 1}"
-        )
+        raise InvalidIndex(f"dimension {dim} is out of range: expected {-limit} to {limit - 1}")
     return dim % limit
 
 
@@ -416,10 +414,13 @@ def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor
     first = (builtins.max(-offset, 0), builtins.max(offset, 0))
     n = builtins.max(builtins.min(rows - first[0], columns - first[1]), 0)
     x = narrow(narrow(x, -2, first[0], n), -1, first[1], n)
-    eye = x.emit(OPS["eq"], *(
-        x.emit(OPS["iota"], shape=x.type.shape, axis=len(x.type.shape) - k, dtype=i64.name)
-        for k in (2, 1)
-    ))
+    eye = x.emit(
+        OPS["eq"],
+        *(
+            x.emit(OPS["iota"], shape=x.type.shape, axis=len(x.type.shape) - k, dtype=i64.name)
+            for k in (2, 1)
+        ),
+    )
     return P.sum(x.emit(OPS["where"], eye, x, 0), (len(x.type.shape) - 1,))
 
 

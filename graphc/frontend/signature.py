@@ -104,8 +104,8 @@ def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: type = Tensor) -> Any:
 def change(old: Key, new: Key, names: Sequence[str]) -> list[Change]:
     """How a call's signature differs from another's, one row an argument."""
     if old[:2] != new[:2]:
-        modes_now = [f"grad {k[0]}, default {k[1]!r}" for k in (old, new)]
-        return [Change("mode", *modes_now)]
+        before, now = (f"grad {k[0]}, default {k[1]!r}" for k in (old, new))
+        return [Change("mode", before, now)]
     rows = []
     for k, (a, b) in enumerate(zip(old[2:], new[2:])):
         if a != b:

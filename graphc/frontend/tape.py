@@ -34,7 +34,7 @@ Saved = tuple["Tensor", int]
 
 
 class OpNode(Node):
-    """A primitive: operands as saved tensors, numbers or bare types, and the output if it is read."""
+    """A primitive: operands as saved tensors, numbers or bare types; the output if it is read."""
 
     __slots__ = ("attrs", "op", "operands", "output")
 

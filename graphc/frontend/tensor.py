@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import builtins
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, Self, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -29,13 +29,12 @@ from graphc.errors import (
 )
 from graphc.frontend import autograd, inplace, printing, shapes
 from graphc.frontend.methods import Methods
-from graphc.frontend.modes import CPU, check_device, device, modes
+from graphc.frontend.modes import CPU, device, modes
 from graphc.frontend.storage import Storage, count_rebind
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
 from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major, strides_after
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
-from graphc.ir.sugar import Sugar
 from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorType
 from graphc.passes.autodiff import Hook, Node
 
@@ -268,9 +267,7 @@ class Tensor(Methods):
     def host(self) -> Array:
         """The NumPy view, for Python to look at; not inside a trace, where values are not known."""
         if modes.trace is not None:
-            raise DataDependentBranch(
-                f"Python reads {self.type}, a value known only at run time"
-            )
+            raise DataDependentBranch(f"Python reads {self.type}, a value known only at run time")
         if self.array is None:
             raise leaked(self)
         return self.array
@@ -330,7 +327,11 @@ class Tensor(Methods):
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if not self._type.shape and spec else str(self)
+        return (
+            format(self.item(), spec)
+            if not self._type.shape and self.array is not None
+            else str(self)
+        )
 
     def __repr__(self) -> str:
         return printing.text(self)

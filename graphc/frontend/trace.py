@@ -159,7 +159,7 @@ class Trace:
         self._before[what] = restore
 
     def grad_of(self, x: Tensor) -> Tensor | None:
-        return self.grads[x] if x in self.grads else x._grad
+        return self.grads.get(x, x._grad)
 
     def set_grad(self, x: Tensor, g: Tensor | None) -> None:
         self.grads[x] = g
@@ -217,9 +217,7 @@ def paused() -> Iterator[None]:
         modes.trace = before
 
 
-def host_scalar(
-    getter: Getter, dtype: DType, name: str, key: Hashable | None = None
-) -> Tensor:
+def host_scalar(getter: Getter, dtype: DType, name: str, key: Hashable | None = None) -> Tensor:
     """A number of Python's that may change from call to call, as a 0-d tensor."""
     if modes.trace is not None:
         return modes.trace.host_scalar(getter, dtype, name, key)

@@ -114,17 +114,19 @@ def inverse(perm: Sequence[int]) -> Shape:
 def slice_mask(like: S, start: Shape, stop: Shape, step: Shape) -> S:
     """bool of the shape of `like`: whether an element is in the slice."""
     shape = like.type.shape
-    mask = like.full(True, TensorType(bool_, shape))
+    tests = []
     for axis, (a, b, s, n) in enumerate(zip(start, stop, step, shape, strict=True)):
         if (a, b, s) == (0, n, 1):
             continue
         place = like.emit(OPS["iota"], shape=shape, axis=axis, dtype=i64.name)
-        tests = [P.apply("lt", place, b)]
+        if b < n:
+            tests.append(P.apply("lt", place, b))
         if a > 0:
             tests.append(P.apply("le", P.full_like(place, a), place))
         if s > 1:
-            offset = P.apply("rem", P.apply("sub", place, a % s), s)
+            offset = P.apply("rem", P.apply("add", place, -a % s), s)
             tests.append(P.apply("eq", offset, 0))
-        for t in tests:
-            mask = mask.emit(OPS["and"], mask, t)
+    mask = tests[0] if tests else like.full(True, TensorType(bool_, shape))
+    for t in tests[1:]:
+        mask = mask.emit(OPS["and"], mask, t)
     return mask

@@ -113,8 +113,9 @@ class _Run:
     def affine(self, at: Affine) -> Array:
         total = np.full((1,) * len(self.axes), self.size(at.const), np.int64)
         for k, axis in enumerate(self.axes):
-            line = np.arange(self.size(axis.extent), dtype=np.int64) * self.size(at.stride(axis.name))
-            total = total + line.reshape([-1 if j == k else 1 for j in range(len(self.axes))])
+            line = np.arange(self.size(axis.extent), dtype=np.int64)
+            line = line.reshape([-1 if j == k else 1 for j in range(len(self.axes))])
+            total = total + line * self.size(at.stride(axis.name))
         return total
 
     def value(self, name: str) -> Array:
@@ -206,10 +207,10 @@ class _Run:
         return [x, np.where(zero, np.ones_like(y), y)]
 
     def fail(self, bad: Array, site: Array, value: Array, bound: Array) -> None:
-        full = [np.broadcast_to(x, np.broadcast_shapes(x.shape, self.shape)) for x in (bad, site, value, bound)]
-        if full[0].any():
+        if bad.any():
+            full = np.broadcast_arrays(bad, site, value, bound, np.empty(self.shape))
             first = int(np.flatnonzero(full[0])[0])
-            self.errors.append(Failure(*(int(x.ravel()[first]) for x in full[1:])))
+            self.errors.append(Failure(*(int(x.ravel()[first]) for x in full[1:4])))
 
     def random_bits(self, seed: Array, draw: Array, index: Array) -> Array:
         def words(x: Array) -> list[Array]:
@@ -242,12 +243,12 @@ class _Run:
                 return np.zeros(x.shape[:-1], np.int64)
             if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
                 x = x.astype(np.float32)
-            return (np.argmax if s.op == "argmax" else np.argmin)(x, axis=-1)
+            return np.asarray(np.argmax(x, -1) if s.op == "argmax" else np.argmin(x, -1))
         x = self.folded(s.arg, s.dtype)
         if s.dtype.is_floating_point:
             x = x.astype(np.float64)
         elif s.op == "sum" and s.dtype.name == "bool":
-            return x.any(axis=-1)
+            return np.asarray(x.any(axis=-1))
         function = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}[s.op]
         start = identity(s.op, s.dtype)
         result = function.reduce(x, axis=-1, initial=start, dtype=x.dtype)

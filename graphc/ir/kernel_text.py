@@ -45,6 +45,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.ops import OPS
 from graphc.ir.types import DTYPES, DType, Scalar
 
 FOLDS = frozenset(("sum", "prod", "max", "min", "argmax", "argmin"))
@@ -238,6 +239,8 @@ class _Reader:
             return Dot(name, dtype, a, b, where)
         if op in FOLDS:
             return Reduce(name, dtype, op, rest, where)
+        if op not in OPS:
+            raise InvalidArgument(f"not kernel text: unknown op {op!r}")
         return Apply(name, dtype, op, tuple(rest.split()), where)
 
     def guards(self, text: str | None) -> tuple[Guard, ...]:

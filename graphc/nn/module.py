@@ -8,7 +8,7 @@ epoch therefore means "no module has changed", at the cost of one comparison.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from graphc.errors import InvalidArgument, InvalidType
 from graphc.frontend import epoch
@@ -34,6 +34,8 @@ def mutation_epoch() -> int:
 
 class Module:
     """A tree of parameters, buffers and submodules with a `forward`."""
+
+    run_time_scalars: ClassVar[frozenset[str]] = frozenset()
 
     training: bool
     _parameters: dict[str, Parameter | None]
@@ -89,6 +91,21 @@ class Module:
         for hook in list(self._forward_hooks.values()):
             out = hook.after(self, args, kwargs, out)
         return out
+
+    def traced_options(self) -> str:
+        """The plain attributes that a trace of a layer of ours depends on, as text.
+
+        A compiled step compares it when modules have changed. Numbers that the layer reads at each
+        call (`run_time_scalars`) count only by whether they are absent or zero. A forward of the
+        user's own is looked at by its code instead.
+        """
+        if not type(self).forward.__module__.startswith("graphc."):
+            return ""
+        plain = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        del plain["training"]
+        for name in self.run_time_scalars & plain.keys():
+            plain[name] = None if plain[name] is None else bool(plain[name])
+        return repr(plain)
 
     def _name_scopes(self) -> None:
         """Tell every submodule its path, which then stands in the provenance of what it traces."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphc.frontend.tensor import Tensor
 from graphc.nn import functional as F
-from graphc.nn.functional.arguments import Sizes
+from graphc.nn.functional.arguments import Sizes, per_dim
 from graphc.nn.module import Module
 
 
@@ -58,8 +58,8 @@ class MaxPool2d(_MaxPool):
         return F.max_pool2d(input, *self._arguments())
 
 
-class AvgPool1d(Module):
-    """Mean of each window of [B,C,L]."""
+class _AvgPool(Module):
+    """Arguments of average pooling of any rank."""
 
     def __init__(
         self,
@@ -76,6 +76,29 @@ class AvgPool1d(Module):
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool1d(_AvgPool):
+    """Mean of each window of [B,C,L]."""
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__(
+            per_dim(kernel_size, 1, "kernel_size"),
+            per_dim(kernel_size if stride is None else stride, 1, "stride"),
+            per_dim(padding, 1, "padding"),
+            ceil_mode,
+            count_include_pad,
+        )
+
     def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool1d(
             input,
@@ -86,11 +109,8 @@ class AvgPool1d(Module):
             self.count_include_pad,
         )
 
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
-
-class AvgPool2d(AvgPool1d):
+class AvgPool2d(_AvgPool):
     """Mean of each window of [B,C,H,W]."""
 
     def __init__(

@@ -86,7 +86,7 @@ def load_state_dict(
     return IncompatibleKeys(missing, unexpected)
 
 
-def _misfit(key: str, mine: Tensor, new: Tensor) -> str:
+def _misfit(key: str, mine: Tensor, new: object) -> str:
     """Why `new` cannot be copied into `mine`; "" if it can."""
     if not isinstance(new, Tensor):
         return (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from math import isinf
 
 from graphc.errors import InvalidState
 from graphc.frontend.creation import zeros
+from graphc.frontend.elementwise import add, maximum
 from graphc.frontend.modes import no_grad
-from graphc.frontend.shapes import stack
+from graphc.frontend.shapes import cat
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
 
@@ -20,22 +22,35 @@ def _listed(parameters: Tensors) -> list[Tensor]:
 
 
 @no_grad()
-def get_total_norm(tensors: Tensors, norm_type: float = 2.0) -> Tensor:
+def get_total_norm(
+    tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
     """The norm of all tensors as one vector, 0-d."""
-    found = _listed(tensors)
-    if not found:
+    parts = [_part(t, norm_type) for t in _listed(tensors)]
+    if not parts:
         return zeros(())
-    norms = [_norm(t, norm_type) for t in found]
-    return _norm(stack(norms), norm_type)
+    # A chain of additions, not a stack: it is one scalar kernel however many tensors there are.
+    total = reduce(maximum if isinf(norm_type) else add, parts)
+    if norm_type == 2:
+        total = total.sqrt()
+    elif not isinf(norm_type):
+        total = total ** (1.0 / norm_type)
+    if error_if_nonfinite and not bool(total.isfinite()):
+        raise InvalidState(
+            f"The total norm of order {norm_type} for gradients is non-finite, so it cannot be "
+            "clipped",
+            why="a gradient holds inf or NaN",
+            fix="pass error_if_nonfinite=False to scale by the non-finite norm",
+        )
+    return total
 
 
-def _norm(t: Tensor, p: float) -> Tensor:
+def _part(t: Tensor, p: float) -> Tensor:
+    """What a tensor adds to the norm before the root is taken: the sum of its p-th powers."""
     x = t.to(f32) if t.dtype.is_half else t
     if isinf(p):
-        return x.abs().max() if x.numel() else x.sum()
-    if p == 2:
-        return (x * x).sum().sqrt()
-    return (x.abs() ** p).sum() ** (1.0 / p)
+        return x.abs().amax() if x.numel() else x.sum()
+    return (x * x if p == 2 else x.abs() ** p).sum()
 
 
 @no_grad()
@@ -50,13 +65,7 @@ def clip_grad_norm_(
     The factor is min(1, max_norm / (norm + 1e-6)); a NaN norm makes every gradient NaN.
     """
     grads = [g for p in _listed(parameters) if (g := p.grad) is not None]
-    total = get_total_norm(grads, float(norm_type))
-    if error_if_nonfinite and not bool(total.isfinite()):
-        raise InvalidState(
-            f"The total norm of order {norm_type} for gradients is non-finite, so it cannot be "
-            "clipped",
-            fix="pass error_if_nonfinite=False to scale by the non-finite norm",
-        )
+    total = get_total_norm(grads, float(norm_type), error_if_nonfinite)
     factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
     for g in grads:
         g.mul_(factor.to(g.dtype))
@@ -73,8 +82,6 @@ def clip_grad_value_(parameters: Tensors, clip_value: float) -> None:
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """All parameters, flattened and joined."""
-    from graphc.frontend.shapes import cat
-
     return cat([p.reshape(-1) for p in parameters])
 
 

@@ -114,4 +114,6 @@ class SGD(Optimizer):
             return take
         first = started == 0
         started.fill_(1)
+        if not isinstance(take, Tensor):
+            return 1.0 if bool(first) else take
         return where(first, 1.0, take)

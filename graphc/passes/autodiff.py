@@ -28,6 +28,11 @@ Hook = Callable[[Any], Any]
 _numbers = itertools.count(1)
 
 
+def next_number() -> int:
+    """A number that later nodes exceed and earlier ones do not."""
+    return next(_numbers)
+
+
 class Typed(Sugar):
     """Stands for an operand of which a rule reads only the type; nothing is kept alive."""
 
@@ -50,7 +55,7 @@ class Node:
         self.name = name
         self.edges = edges
         self.count = count
-        self.number = next(_numbers)
+        self.number = next_number()
         self.hooks: list[tuple[int, Hook]] | None = None
         self.where: Where | None = None
 
@@ -62,7 +67,8 @@ class Node:
         """Drop what was saved; a later `pull` raises."""
 
     def __repr__(self) -> str:
-        return f"<{self.name}Backward>"
+        words = "".join(w[:1].upper() + w[1:] for w in self.name.split("_"))
+        return f"<{words}Backward0>"
 
 
 def differentiable(op: Op) -> bool:
@@ -89,9 +95,12 @@ def pull_op(
 ) -> list[Any]:
     """The cotangents of the wanted operands of `z = op(*args)`."""
     rules = VJP[op.name]
-    if len(rules) != len(args):
-        every = [rules[0](g, z, *args, argument=k, **attrs) for k in range(len(args))]
-        return [d if want else None for d, want in zip(every, wanted)]
+    if len(rules) != len(args):  # a variadic op
+        one = rules[0]
+        assert one is not None, "a variadic op's one rule differentiates every operand"
+        return [
+            one(g, z, *args, argument=k, **attrs) if want else None for k, want in enumerate(wanted)
+        ]
     return [
         rule(g, z, *args, **attrs) if want and rule is not None else None
         for rule, want in zip(rules, wanted, strict=True)
@@ -131,8 +140,8 @@ def backpropagate(
             heapq.heappush(queue, (-node.number, node))
         slots[slot] = g if slots[slot] is None else slots[slot] + g
 
-    for edge, g in roots:
-        send(edge, g)
+    for root, g in roots:
+        send(root, g)
     while queue:
         node = heapq.heappop(queue)[1]
         cotangents = arrived.pop(node)

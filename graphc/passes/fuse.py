@@ -160,7 +160,7 @@ class _Fuser:
                 return
         twin = self._twin(v, sources)
         if twin is not None:
-            self._join(v, twin, "kept", sources)
+            self._join(v, twin, "kept" if twin.reduced else "full", sources)
         else:
             self._begin(v, sources)
 
@@ -226,23 +226,39 @@ class _Fuser:
                 self.needs[k] = need | mask
 
     def _twin(self, v: Value, sources: list[Group]) -> Group | None:
-        """A group that already folds the same data over the same dimensions."""
+        """A group over the same points that reads the same data, so that it is read once.
+
+        Only for what has no better place in time: reductions (two statistics of one tensor), and
+        stores of results beside the optimizer's reading of them.
+        """
         assert v.op is not None
-        if v.op.kind != "reduce":
+        folds = _is_reduce(v)
+        if not folds and (v.op.name != "contiguous" or v not in self.graph.outs):
             return None
-        source, dims = folded_source(v)
-        data = self._data(source)
+        source, dims = folded_source(v) if folds else (v, ())
+        data = self._data(operands(v)[0])
         for g in reversed(self.groups):
             if (
-                g.domain == source.shape
+                g.kind == "map"
+                and g.domain == source.shape
                 and g.reduced == frozenset(dims)
                 and len(g.members) < MAX_MEMBERS
-                and self._acyclic(g, sources)
                 and all(h is not g for h in sources)
-                and any(_is_reduce(u) and data & self._data(folded_source(u)[0]) for u in g.members)
+                and self._acyclic(g, sources)
+                and self._shares(g, v, data)
             ):
                 return g
         return None
+
+    def _shares(self, g: Group, v: Value, data: set[Value]) -> bool:
+        """Whether g reads some of `data`, and stores in the order that v wants."""
+        for u in g.members:
+            if _is_reduce(v):
+                if _is_reduce(u) and data & self._data(operands(u)[0]):
+                    return True
+            elif any(data & self._data(a) for a in operands(u) if a.shape == v.shape):
+                return self.orders(u) == self.orders(v)
+        return False
 
     def _data(self, v: Value) -> set[Value]:
         """Large values that v's expression reads, up to the next value that is no arithmetic."""

@@ -24,6 +24,7 @@ from graphc.passes.order import Orders
 from graphc.passes.schedule import schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
+from graphc.passes.view import MOVE, NotAffine, move, stored
 
 
 class Stage(NamedTuple):
@@ -130,11 +131,11 @@ def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
                 missing.setdefault(e.reader, set()).add(e.value)
         if not missing:
             return graph, kernels, checks
-        graph = store_operands(graph, missing)
+        graph = store_operands(graph, missing, orders)
     raise InternalError(f"values of {graph.name} cannot be laid out for their readers")
 
 
-def store_operands(graph: Graph, missing: dict[Value, set[Value]]) -> Graph:
+def store_operands(graph: Graph, missing: dict[Value, set[Value]], orders: Orders) -> Graph:
     """Put `contiguous` between each reader and the operands it needs in memory."""
     new: dict[Value, Value] = {}
     for v in graph.values():
@@ -145,9 +146,21 @@ def store_operands(graph: Graph, missing: dict[Value, set[Value]]) -> Graph:
             args = [new[a] for a in v.args]
             if v in missing:
                 args = [
-                    b.builder.apply("contiguous", b) if a in missing[v] else b
+                    _stored_for(v, a, b, orders) if a in missing[v] else b
                     for a, b in zip(v.args, args, strict=True)
                 ]
             same = all(a is b for a, b in zip(args, v.args, strict=True))
             new[v] = v if same else v.builder.emit(v.op, args, v.attrs)
     return graph.with_outs(new[v] for v in graph.outs)
+
+
+def _stored_for(reader: Value, old: Value, new: Value, orders: Orders) -> Value:
+    """`new` in memory, in its own order where the reader can address that, else row-major."""
+    assert reader.op is not None
+    order = orders(old)
+    if reader.op.name in MOVE:
+        try:
+            move(stored(old.shape, order), reader.op.name, reader.attrs)
+        except NotAffine:
+            order = ()
+    return new.builder.apply("contiguous", new, order=order)

@@ -57,13 +57,15 @@ def greater(x: Any, y: Any) -> Any:
 def power_base(g: Any, _z: Any, x: Any, y: Any) -> Any:
     """y * x^(y-1), and 0 where y is 0 whatever x."""
     if isinstance(y, int | float):
-        return P.full_like(g, 0.0) if y == 0 else g * (x if y == 2 else power(x, y - 1)) * y
+        return P.full_like(g, 0.0) if y == 0 else g * power(x, y - 1) * y
     d = g * (y * power(x, y - 1.0))
     return select(compare("eq", y, 0.0), 0.0, d)
 
 
 def power(x: Any, y: Any) -> Any:
-    return x if isinstance(y, int | float) and y == 1 else P.apply("pow", x, y)
+    if isinstance(y, int | float) and y in (1, 2):
+        return x if y == 1 else x * x
+    return P.apply("pow", x, y)
 
 
 def power_exponent(g: Any, z: Any, x: Any, y: Any) -> Any:
@@ -108,9 +110,7 @@ def concat(g: Any, _z: Any, *_xs: Any, axis: int, argument: int) -> Any:
     return P.slice(g, tuple(start), tuple(stop))
 
 
-def unfold(
-    g: Any, _z: Any, _x: Any, *, axis: int, size: int, step: int, dilation: int
-) -> Any:
+def unfold(g: Any, _z: Any, _x: Any, *, axis: int, size: int, step: int, dilation: int) -> Any:
     length = _x.type.shape[axis]
     return P.apply("fold", g, axis=axis, length=length, step=step, dilation=dilation)
 
@@ -351,7 +351,10 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
 # fmt: on
 
 NOT_DIFFERENTIABLE = frozenset(
-    ["iota", "random_bits", "not", "check_index", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne", "argmax", "argmin"]
+    (
+        *("iota", "random_bits", "check_index", "argmax", "argmin"),
+        *("not", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne"),
+    )
 )
 
 

@@ -251,5 +251,3 @@ def describe(case: Case) -> str:
     from graphc.ir.kernel_text import show
 
     return f"{show(case.kernel)}\n{case.sizes}"
-
-

@@ -18,7 +18,20 @@ from graphc.ir.types import DTYPES, Array, DType, bool_, f32, f64, i32, i64
 
 FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, -1.5, 2.5, 3.5, 7.0, -7.0, 0.3, 88.0, -100.25, 1e-40, -1e-42,
           3e38, 1e20, -1e5, np.inf, -np.inf, np.nan]  # fmt: skip
-MATH = {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf", "erfc", "rsqrt", "pow"}
+MATH = {
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "erfc",
+    "rsqrt",
+    "pow",
+}
 BITWISE = {"and", "or", "xor", "shl", "shr"}
 WHOLE = ["i8", "u8", "i16", "i32", "i64"]
 UNARY = ["neg", "abs", "sign", "relu", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid",
@@ -29,7 +42,10 @@ ROWS = (
     [(op, d) for op in UNARY + BINARY for d in ("f32", "f64", "f16", "bf16")]
     + [(op, d) for op in ("neg", "abs", "sign", "relu", "not") for d in WHOLE]
     + [(op, d) for op in (*BINARY, *sorted(BITWISE)) for d in WHOLE if op != "div"]
-    + [(op, "bool") for op in ("not", "add", "sub", "mul", "and", "or", "xor", "lt", "le", "eq", "ne")]
+    + [
+        (op, "bool")
+        for op in ("not", "add", "sub", "mul", "and", "or", "xor", "lt", "le", "eq", "ne")
+    ]
     + [("maximum", "bool"), ("minimum", "bool")]
 )
 
@@ -114,7 +130,9 @@ def assert_close(got: Array, want: Array, dtype: DType, ulps: float) -> None:
         same = (wide == exact) | (np.isnan(wide) & np.isnan(exact))
         eps = {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-23, "f64": 2.0**-52}[dtype.name]
         tiny = {"f16": 2.0**-24, "bf16": 2.0**-133, "f32": 2.0**-149, "f64": 5e-324}[dtype.name]
-        near = np.abs(wide - want.astype(np.float64)) <= ulps * np.maximum(eps * np.abs(exact), tiny)
+        near = np.abs(wide - want.astype(np.float64)) <= ulps * np.maximum(
+            eps * np.abs(exact), tiny
+        )
         near |= np.isinf(exact) & (np.abs(wide) >= 0.999 * np.finfo(np.float32).max)
     assert (same | near).all(), [(g, w) for g, w, ok in zip(got, want, same | near) if not ok][:5]
 
@@ -133,7 +151,9 @@ def test_row(op: str, d: str) -> None:
     assert same.all(), [(*(a[k] for a in args), got[k], want[k]) for k in np.flatnonzero(~same)[:5]]
 
 
-@pytest.mark.parametrize("op,d", [(op, d) for op, d in ROWS if d in ("f32", "bf16")], ids=lambda x: x)
+@pytest.mark.parametrize(
+    "op,d", [(op, d) for op, d in ROWS if d in ("f32", "bf16")], ids=lambda x: x
+)
 def test_a_lane_s_bits_do_not_depend_on_its_position(op: str, d: str) -> None:
     args = operands(op, DTYPES[d])
     whole, _ = run(op, d, args)
@@ -212,7 +232,13 @@ def test_random_bits_are_philox() -> None:
     )
     scalars = (ScalarArg("seed", i64), ScalarArg("draw", i64))
     kernel = Kernel(
-        "bits", "map", (Buffer("o", i32, "w"),), ("n",), scalars, (Axis("i", "n"),), (Phase((), body),)
+        "bits",
+        "map",
+        (Buffer("o", i32, "w"),),
+        ("n",),
+        scalars,
+        (Axis("i", "n"),),
+        (Phase((), body),),
     )
     seed, draw = 0x123456789ABCDEF, (1 << 40) + 5
     got = np.zeros(1003, np.int32)
@@ -231,7 +257,8 @@ def test_all_rows_compile_without_a_library(name: str) -> None:
     target = Target.named(name)
     for start in range(0, len(ROWS), 40):
         kernels = [
-            elementwise(op, DTYPES[d], result_dtype(op, DTYPES[d])) for op, d in ROWS[start : start + 40]
+            elementwise(op, DTYPES[d], result_dtype(op, DTYPES[d]))
+            for op, d in ROWS[start : start + 40]
         ]
         code = compile_module(module_text(kernels, target), target)
         assert not list(undefined_symbols(code))

@@ -43,7 +43,8 @@ def helper() -> object:
 def everything(captured: object) -> Callable[[], object]:
     def fn() -> object:
         inner = [FLAG for _ in SIZES]
-        return captured, inner, CONFIG["deep"]["lr"], OPTIONS.factor(), helper(), math.pi, len(inner)
+        lr = CONFIG["deep"]["lr"]
+        return captured, inner, lr, OPTIONS.factor(), helper(), math.pi, len(inner)
 
     return fn
 

@@ -35,30 +35,31 @@ def inputs(row: Row):
     return graphc.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
 
 
-def check_same(mine, theirs, x, y, compare_grads=True):
+def check_same(row: Row, mine, theirs, x, y, compare_grads=True):
+    close = {"rtol": row.rtol, "atol": 1e-11}
     out, expected = mine(x), theirs(y)
     assert tuple(out.shape) == tuple(expected.shape)
-    np.testing.assert_allclose(out.detach().numpy(), expected.detach().numpy(), **CLOSE)
+    np.testing.assert_allclose(out.detach().numpy(), expected.detach().numpy(), **close)
     if not (compare_grads and expected.requires_grad):
         return
     weight = np.random.default_rng(2).standard_normal(expected.shape)
     (out * graphc.tensor(weight)).sum().backward()
     (expected * torch.tensor(weight)).sum().backward()
     if x.requires_grad:
-        np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), **CLOSE)
+        np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), **close)
     for (name, p), (_, q) in zip(mine.named_parameters(), theirs.named_parameters()):
-        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), err_msg=name, **CLOSE)
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), err_msg=name, **close)
 
 
 @pytest.mark.parametrize("row", LAYERS, ids=str)
 def test_layer(row: Row):
     mine, theirs = pair(row)
     assert list(mine.state_dict()) == list(theirs.state_dict())
-    check_same(mine, theirs, *inputs(row))
-    check_same(mine, theirs, *inputs(row), compare_grads=False)  # buffers move twice
+    check_same(row, mine, theirs, *inputs(row))
+    check_same(row, mine, theirs, *inputs(row), compare_grads=False)  # buffers move twice
     for name, buffer in theirs.named_buffers():
         np.testing.assert_allclose(mine.get_buffer(name).numpy(), buffer.numpy(), **CLOSE)
-    check_same(mine.eval(), theirs.eval(), *inputs(row), compare_grads=False)
+    check_same(row, mine.eval(), theirs.eval(), *inputs(row), compare_grads=False)
 
 
 @pytest.mark.parametrize("row", LAYERS, ids=str)

@@ -57,7 +57,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x above 0, alpha * (e^x - 1) below."""
     # The inner where keeps exp from overflowing on the branch not taken: 0 * inf would be NaN.
     below = where(input > 0, 0.0, input)
-    y = where(input > 0, input, P.apply("expm1", below) * alpha)
+    y = where(input > 0, input, below.expm1() * alpha)
     return written(input, y, inplace)
 
 
@@ -79,7 +79,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x * Phi(x), with Phi by erfc: accurate in relative terms for negative x too."""
     x = widened(input)
     if approximate == "none":
-        y = x * P.apply("erfc", x * -sqrt(0.5)) * 0.5
+        y = x * (x * -sqrt(0.5)).erfc() * 0.5
     elif approximate == "tanh":
         y = x * 0.5 * ((x + x * x * x * 0.044715) * sqrt(2 / pi)).tanh().add(1.0)
     else:
@@ -103,7 +103,7 @@ def log_one_plus_exp(z: Tensor) -> Tensor:
     """log(1 + e^z) without overflow, exact in its gradient everywhere (1/2 at 0)."""
     # max(z, 0) + log1p(exp(-|z|)), spelled by one `where` so that no kink of abs or max shows.
     above = z > 0
-    return where(above, z, 0.0) + P.apply("log1p", P.apply("exp", where(above, -z, z)))
+    return where(above, z, 0.0) + where(above, -z, z).exp().log1p()
 
 
 def softmax(

@@ -17,8 +17,8 @@ Pairs = tuple[tuple[int, int], ...]
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., K], weight [N, K], bias [N] -> [..., N]. Raises ShapeMismatch if the Ks differ."""
     if weight.dim() == 1:
-        y = (input * weight).sum(-1)
-        return y if bias is None else y + bias
+        total = (input * weight).sum(-1)
+        return total if bias is None else total + bias
     *lead, k = input.shape if input.dim() else (0,)
     if k != weight.shape[1]:
         rows = input.numel() // max(k, 1)
@@ -32,7 +32,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     for n in lead:
         rows *= n
     x = P.reshape(input, (rows, k))
-    y = P.apply("dot", x, weight, batch=(), contract=((1, 1),))
+    y: Tensor = P.apply("dot", x, weight, batch=(), contract=((1, 1),))
     if bias is not None:
         y = y + bias
     return P.reshape(y, (*lead, weight.shape[0]))
@@ -177,8 +177,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         num_classes = int(tensor.max()) + 1
     checked = P.apply("check_index", tensor, bound=num_classes, what="one_hot index")
-    shape = (*tensor.shape, num_classes)
-    return P.one_hot(checked.unsqueeze(-1), tensor.dim(), shape).to(i64)
+    hot: Tensor = P.one_hot(checked.unsqueeze(-1), tensor.dim(), (*tensor.shape, num_classes))
+    return hot.to(i64)
 
 
 def pad(

@@ -85,7 +85,7 @@ def _nll(
     )
     chosen = P.one_hot(index.unsqueeze(axis), axis, logp.type.shape)
     # A sum of wheres, not a gather: elementwise, it fuses with the softmax and its gradient.
-    loss = -where(chosen, logp, 0.0).sum(axis)
+    loss: Tensor = -where(chosen, logp, 0.0).sum(axis)
     share = counted.to(logp.dtype)
     if weight is not None:
         spread = _along(weight.to(logp.dtype), logp, axis)
@@ -96,7 +96,8 @@ def _nll(
         even = where(counted, spread_loss, 0.0)
         loss = loss * (1 - smoothing) + even * (smoothing / classes)
     if reduction == "mean":
-        return loss.sum() / share.sum()
+        mean: Tensor = loss.sum() / share.sum()
+        return mean
     return reduced(loss, reduction)
 
 

@@ -240,4 +240,5 @@ def _cells(x: Tensor, axis: int, count: int) -> Tensor:
         return split.mean(dim=axis + 1)
     stretches = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
     means = [x.narrow(axis, a, b - a).mean(dim=axis, keepdim=True) for a, b in stretches]
-    return P.apply("concat", *means, axis=axis)
+    joined: Tensor = P.apply("concat", *means, axis=axis)
+    return joined

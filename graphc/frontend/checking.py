@@ -1,0 +1,61 @@
+"""GRAPHC_VERIFY: each stage's graph, and the program, against the interpreter, on made-up inputs.
+
+Stages may sum in another order, so floats agree within a tolerance of the element type that scales
+with the size of the result; integers, bools and the places of NaN agree exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from graphc.errors import InternalError
+from graphc.ir.graph import Graph
+from graphc.ir.interpret import interpret
+from graphc.ir.types import Array, TensorType
+
+TOLERANCE = {"f64": 1e-9, "f32": 1e-3, "f16": 3e-2, "bf16": 1e-1}
+Run = Callable[[Sequence[Array]], Sequence[Array]]
+
+
+def made_up(type: TensorType, seed: int) -> Array:
+    """Small positive numbers, which are in the domain of every op; 0 and 1 for indices."""
+    rng = np.random.default_rng(seed)
+    if type.dtype.is_floating_point:
+        return rng.uniform(0.1, 1.0, type.shape).astype(type.dtype.numpy)
+    return rng.integers(0, 2, type.shape).astype(type.dtype.numpy)
+
+
+def check(graph: Graph, stages: Sequence[tuple[str, Graph]], run: Run) -> None:
+    """Raise InternalError naming the first stage that computes something else than `graph`."""
+    inputs = [made_up(v.type, k) for k, v in enumerate(graph.inputs)]
+    wanted = interpret(graph, *inputs)
+    for name, stage in stages:
+        compare(name, wanted, interpret(stage, *inputs), graph)
+    compare("the compiled program", wanted, run(inputs), graph)
+
+
+def compare(stage: str, wanted: Sequence[Array], got: Sequence[Array], graph: Graph) -> None:
+    for v, a, b in zip(graph.outs, wanted, got, strict=True):
+        if (error := difference(a, b)) > TOLERANCE.get(v.type.dtype.name, 0.0):
+            raise InternalError(
+                f"{stage} changes the meaning of {graph.name}: {v.name}: {v.type} differs by "
+                f"{error:.2g} of its size",
+                fix="report the program, dumped with GRAPHC_DUMP",
+            )
+
+
+def difference(a: Array, b: Array) -> float:
+    """The root mean square of a - b, relative to that of a; infinite where NaNs differ."""
+    if a.dtype.kind in "iub":
+        return 0.0 if np.array_equal(a, b) else np.inf
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    if not np.array_equal(np.isfinite(x), np.isfinite(y)):
+        return np.inf
+    kept = np.isfinite(x)
+    x, y = x[kept], y[kept]
+    if not x.size:
+        return 0.0
+    size = float(np.sqrt(np.mean(x * x)))
+    return float(np.sqrt(np.mean((x - y) ** 2))) / max(size, 1e-6)

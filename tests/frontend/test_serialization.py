@@ -1,0 +1,172 @@
+"""save and load: round trips, sharing, other readers, atomic writes, and hostile files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.errors import FileFormatError
+from graphc.frontend.serialization import from_bytes, to_bytes
+from graphc.ir.types import DTYPES
+
+
+def checkpoint() -> dict[str, Any]:
+    w = graphc.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    return {
+        "model": {"w": w, "tied": w, "n": graphc.tensor(3)},
+        "opt": {
+            "state": {0: {"m": graphc.zeros(2, 0)}},
+            "groups": [{"lr": 0.1, "betas": (0.9, 1)}],
+        },
+        "odd": [None, True, math.inf, -1 << 70, 'naïve\n"quote"', graphc.float16, ()],
+    }
+
+
+def test_nested_checkpoints_come_back() -> None:
+    out = from_bytes(to_bytes(checkpoint()))
+    assert (
+        out["model"]["w"].tolist() == [[1.0, 2.0], [3.0, 4.0]] and out["model"]["w"].requires_grad
+    )
+    assert out["model"]["w"] is out["model"]["tied"] and out["model"]["n"].item() == 3
+    assert out["opt"]["state"][0]["m"].shape == (2, 0)
+    assert out["opt"]["groups"] == [{"lr": 0.1, "betas": (0.9, 1)}]
+    assert out["odd"] == checkpoint()["odd"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
+def test_every_dtype_keeps_its_bits(dtype: Any) -> None:
+    x = (graphc.arange(-3, 4) * 0.7).to(dtype)
+    y = from_bytes(to_bytes({"x": x.reshape(7, 1).t()}))["x"]
+    assert y.dtype is dtype and y.shape == (1, 7)
+    assert y.numpy().tobytes() == x.numpy().tobytes()
+
+
+def test_other_safetensors_readers_and_writers_agree(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "a.safetensors"
+    graphc.save({"a": graphc.arange(3), "b": {"c": graphc.ones(2, 2)}}, path)
+    loaded = safetensors.load_file(path)
+    assert loaded["a"].tolist() == [0, 1, 2] and loaded["b.c"].shape == (2, 2)
+    safetensors.save_file({"x": np.arange(4.0)}, path)
+    assert graphc.load(path)["x"].tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_files_and_buffers() -> None:
+    buffer = BytesIO()
+    graphc.save([graphc.ones(1)], buffer)
+    buffer.seek(0)
+    assert graphc.load(buffer)[0].tolist() == [1.0]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "c.st"
+    graphc.save({"v": 1}, path)
+    os.chmod(path, 0o640)
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as m:
+        m.setattr(os, "fsync", no_space)
+        with pytest.raises(OSError, match="No space"):
+            graphc.save({"v": 2}, path)
+    assert graphc.load(path) == {"v": 1} and os.listdir(tmp_path) == ["c.st"]
+    graphc.save({"v": 3}, path)
+    assert graphc.load(path) == {"v": 3} and os.stat(path).st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("bad", [object(), {1.5: 2}, {"f": len}, {True: 1}], ids=str)
+def test_what_cannot_be_saved_is_named(bad: Any) -> None:
+    with pytest.raises(TypeError, match="save"):
+        to_bytes({"x": bad} if not isinstance(bad, dict) else bad)
+
+
+def test_nesting_is_bounded() -> None:
+    deep: Any = 1
+    for _ in range(100):
+        deep = [deep]
+    with pytest.raises(TypeError, match="nesting"):
+        to_bytes(deep)
+
+
+def crafted(change: Callable[[dict[str, Any]], Any], body: bytes = b"\0" * 16) -> bytes:
+    header: dict[str, Any] = {
+        "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        "b": {"dtype": "I64", "shape": [], "data_offsets": [8, 16]},
+    }
+    text = change(header)
+    raw = text if isinstance(text, bytes) else json.dumps(header if text is None else text).encode()
+    return len(raw).to_bytes(8, "little") + raw + body
+
+
+def tree(value: Any) -> Callable[[dict[str, Any]], Any]:
+    text = json.dumps({"format": 1, "tree": value})
+    return lambda h: h.update(__metadata__={"graphc": text})
+
+
+HOSTILE: dict[str, bytes] = {
+    "empty": b"",
+    "short": b"\1\0\0",
+    "huge header": (1 << 62).to_bytes(8, "little") + b"{}",
+    "long header": (100).to_bytes(8, "little") + b"{}",
+    "not json": crafted(lambda h: b"nonsense"),
+    "not utf8": crafted(lambda h: b"\xff\xfe{}"),
+    "a list": crafted(lambda h: [1]),
+    "deep json": crafted(lambda h: b"[" * 100_000),
+    "duplicate": crafted(lambda h: b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"a":1}'),
+    "dtype": crafted(lambda h: h["a"].update(dtype="F33")),
+    "shape": crafted(lambda h: h["a"].update(shape="xy")),
+    "negative": crafted(lambda h: h["a"].update(shape=[-2])),
+    "float size": crafted(lambda h: h["a"].update(shape=[2.0])),
+    "bool size": crafted(lambda h: h["a"].update(shape=[True, 2])),
+    "overflow": crafted(lambda h: h["a"].update(shape=[1 << 61, 1 << 61])),
+    "many dims": crafted(lambda h: h["a"].update(shape=[1] * 1000 + [2])),
+    "wrong bytes": crafted(lambda h: h["a"].update(shape=[3])),
+    "overlap": crafted(lambda h: h["b"].update(data_offsets=[4, 12])),
+    "gap": crafted(lambda h: h["b"].update(data_offsets=[9, 17])),
+    "past the end": crafted(lambda h: None, b"\0" * 12),
+    "trailing": crafted(lambda h: None, b"\0" * 17),
+    "no offsets": crafted(lambda h: h["a"].pop("data_offsets")),
+    "entry": crafted(lambda h: h.update(a=7)),
+    "missing tensor": crafted(tree({"tensor": ["c", False]})),
+    "unknown kind": crafted(tree({"pickle": "x"})),
+    "two kinds": crafted(tree({"int": "1", "float": "2"})),
+    "bad pair": crafted(tree({"dict": [["a"]]})),
+    "bad key": crafted(tree({"dict": [[1.5, {"value": 1}]]})),
+    "bad value": crafted(tree({"value": [1]})),
+    "long int": crafted(tree({"int": "9" * 5000})),
+    "no tree": crafted(lambda h: h.update(__metadata__={"graphc": '{"format":1}'})),
+    "format": crafted(lambda h: h.update(__metadata__={"graphc": '{"format":2,"tree":{}}'})),
+    "bad document": crafted(lambda h: h.update(__metadata__={"graphc": "["})),
+    "grad on ints": crafted(tree({"tensor": ["b", True]})),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_are_refused_in_the_stated_format(name: str) -> None:
+    with pytest.raises(FileFormatError, match="GC502"):
+        from_bytes(HOSTILE[name])
+
+
+def test_mutated_files_never_do_anything_else() -> None:
+    good = to_bytes(checkpoint())
+    rng = random.Random(1)
+    for _ in range(1500):
+        data = bytearray(good)
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        cut = bytes(data[: rng.randrange(len(data))] if rng.random() < 0.3 else data)
+        try:
+            from_bytes(cut)
+        except FileFormatError:
+            pass

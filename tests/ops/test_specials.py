@@ -1,0 +1,166 @@
+"""NaN, infinities, signed zeros, ties, kinks and empty tensors: values and gradients as torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+
+torch: Any = pytest.importorskip("torch")
+
+nan, inf = float("nan"), float("inf")
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 1.5, -2.5, inf, -inf, nan, 1e-40, -1e-40, 3e38, 0.5]
+
+UNARY = [
+    "neg",
+    "abs",
+    "sign",
+    "relu",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "erfc",
+    "sqrt",
+    "rsqrt",
+    "square",
+    "reciprocal",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "log2",
+    "exp2",
+]
+BINARY: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "add": lambda T, x, y: x + y,
+    "sub": lambda T, x, y: x - y,
+    "mul": lambda T, x, y: x * y,
+    "div": lambda T, x, y: x / y,
+    "pow": lambda T, x, y: x**y,
+    "remainder": lambda T, x, y: x % y,
+    "fmod": lambda T, x, y: x.fmod(y),
+    "maximum": lambda T, x, y: T.maximum(x, y),
+    "minimum": lambda T, x, y: T.minimum(x, y),
+    "fmax": lambda T, x, y: T.fmax(x, y),
+    "fmin": lambda T, x, y: T.fmin(x, y),
+    "lt": lambda T, x, y: x < y,
+    "le": lambda T, x, y: x <= y,
+    "eq": lambda T, x, y: x == y,
+    "ne": lambda T, x, y: x != y,
+    "where": lambda T, x, y: T.where(x > 0, x, y),
+}
+# `//` is left out: torch and NumPy differ on inf // y and x // -inf, where neither is exact.
+GRADIENTS: dict[str, tuple[list[Any], Callable[[Any, Any], Any]]] = {
+    "relu": ([0.0, -0.0, 1.0, -1.0, nan], lambda T, x: T.relu(x)),
+    "abs": ([0.0, -0.0, 2.0, -2.0], lambda T, x: x.abs()),
+    "sqrt": ([0.0, 4.0], lambda T, x: x.sqrt()),
+    "clamp": ([-1.0, 1.0, 0.0, 2.0, -2.0, nan], lambda T, x: x.clamp(-1, 1)[:5]),
+    "norm": ([0.0, 0.0], lambda T, x: x.norm()),
+    "std": ([2.0, 2.0, 2.0], lambda T, x: x.std()),
+    "prod_zero": ([2.0, 0.0, 3.0], lambda T, x: x.prod()),
+    "prod_zeros": ([2.0, 0.0, 0.0], lambda T, x: x.prod()),
+    "max": ([1.0, 3.0, 3.0], lambda T, x: x.max()),
+    "amin": ([1.0, 1.0, 3.0], lambda T, x: x.amin()),
+    "max_dim": ([1.0, 3.0, 3.0], lambda T, x: x.max(0).values),
+    "maximum": ([1.0, 3.0, -1.0], lambda T, x: T.maximum(x, x.flip(0))),
+    "maximum_tie": ([1.0, 3.0, -1.0], lambda T, x: T.maximum(x, x.detach())),
+    "fmax_tie": ([1.0, 3.0, nan], lambda T, x: T.fmax(x, x.detach())[:2]),
+    "pow_0": ([0.0, 2.0], lambda T, x: x**0),
+    "pow_1": ([0.0, 2.0], lambda T, x: x**1.0),
+    "pow_3": ([0.0, -2.0], lambda T, x: x**3),
+    "zero_pow": ([0.5, 0.0, 2.0], lambda T, x: T.tensor([0.0, 0.0, 0.0], dtype=x.dtype) ** x),
+    "where_nan": ([0.0, 1.0], lambda T, x: T.where(x > 0, x.log(), x)),
+    "where_inf": ([0.0, 1.0], lambda T, x: T.where(x > 0, x.sqrt(), T.zeros_like(x))),
+    "floor": ([0.5, 1.5], lambda T, x: x.floor() + x.round() + x.trunc() + x.ceil() + x.sign()),
+    "logsumexp": ([0.0, inf, 1.0], lambda T, x: x[:1].logsumexp(0)),
+}
+FORWARD: dict[str, Callable[[Any], Any]] = {
+    "max_nan": lambda T: T.tensor([1.0, nan, inf]).max(),
+    "min_nan": lambda T: T.tensor([1.0, nan, -inf]).amin(),
+    "argmax_nan": lambda T: T.tensor([1.0, nan, inf, nan]).argmax(),
+    "argmin_nan": lambda T: T.tensor([1.0, nan, -inf]).argmin(),
+    "argmax_tie": lambda T: T.tensor([1.0, 3.0, 3.0]).argmax(),
+    "max_dim_nan": lambda T: T.tensor([[1.0, nan], [2.0, 1.0]]).max(1).indices,
+    "clamp_nan": lambda T: T.tensor([nan, -2.0, 2.0]).clamp(-1, 1),
+    "clamp_crossed": lambda T: T.tensor([nan, -2.0, 0.0, 2.0]).clamp(1, -1),
+    "softmax_inf": lambda T: T.tensor([-inf, -inf]).softmax(0),
+    "logsumexp_inf": lambda T: T.tensor([-inf, -inf]).logsumexp(0),
+    "logsumexp_plus": lambda T: T.tensor([inf, 1.0]).logsumexp(0),
+    "logsumexp_empty": lambda T: T.zeros(2, 0).logsumexp(1),
+    "sum_empty": lambda T: T.zeros(2, 0).sum(1),
+    "prod_empty": lambda T: T.zeros(0).prod(),
+    "mean_empty": lambda T: T.zeros(0).mean(),
+    "mean_empty_dim": lambda T: T.zeros(2, 0).mean(1),
+    "any_empty": lambda T: T.zeros(0).any(),
+    "all_empty": lambda T: T.zeros(0).all(),
+    "var_empty": lambda T: T.zeros(2, 0).var(1),
+    "var_one": lambda T: T.ones(1).var(),
+    "matmul_empty": lambda T: T.zeros(2, 0) @ T.zeros(0, 3),
+    "cat_empty": lambda T: T.cat([T.zeros(0), T.ones(2)]),
+    "zero_d": lambda T: T.tensor(3.0).sum(0) + T.tensor(2.0).max() + T.tensor(1.0).softmax(0),
+    "zero_d_dim": lambda T: T.tensor(3.0).max(0).values + T.tensor(3.0).unsqueeze(0).squeeze(-1),
+    "half_mean": lambda T: T.full((4096,), 60.0, dtype=T.float16).mean(),
+    "half_softmax": lambda T: T.linspace(-3, 3, 7).bfloat16().softmax(0),
+    "bf16": lambda T: T.linspace(-3, 3, 7).bfloat16().exp() * 3 + 1,
+    "f16": lambda T: T.linspace(-3, 3, 7).half().sigmoid() / 3,
+    "isclose": lambda T: T.isclose(T.tensor([1.0, inf, nan]), T.tensor([1.0 + 1e-7, inf, nan])),
+    "nan_to_num": lambda T: T.tensor([nan, inf, -inf, 1.0]).nan_to_num(nan=2.0, posinf=9.0),
+}
+
+
+FREE_ZERO = {"maximum", "minimum", "remainder"}  # either zero is right: IEEE 754, 9.6; ours NumPy's
+
+
+def same(a: Any, b: Any, rtol: float = 2e-6, signs: bool = True) -> None:
+    assert str(a.dtype).split(".")[-1] == str(b.dtype).split(".")[-1]
+    assert tuple(a.shape) == tuple(b.shape)
+    x, y = np.asarray(a.tolist()), np.asarray(b.tolist())
+    np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-44, equal_nan=True)
+    if x.dtype.kind == "f" and signs:
+        zero = (x == 0) & (y == 0)
+        np.testing.assert_array_equal(np.signbit(x[zero]), np.signbit(y[zero]))
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_unary_functions_on_special_values(name: str) -> None:
+    same(getattr(graphc.tensor(SPECIAL), name)(), getattr(torch.tensor(SPECIAL), name)())
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_binary_functions_on_special_values(name: str) -> None:
+    def grid(T: Any) -> Any:
+        x = T.tensor(SPECIAL)
+        return BINARY[name](T, x.unsqueeze(1).expand(-1, len(SPECIAL)), x)
+
+    same(grid(graphc), grid(torch), signs=name not in FREE_ZERO)
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_at_kinks_and_ties(name: str) -> None:
+    values, f = GRADIENTS[name]
+    grads = []
+    for T in (graphc, torch):
+        x = T.tensor(values, dtype=T.float64, requires_grad=True)
+        f(T, x).sum().backward()
+        grads.append(x.grad.numpy())
+    np.testing.assert_allclose(grads[0], grads[1], rtol=1e-12, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore:var")
+@pytest.mark.parametrize("name", FORWARD)
+def test_edges_of_functions(name: str) -> None:
+    rtol = 1e-2 if name in ("bf16", "half_softmax") else 2e-3 if name == "f16" else 2e-6
+    same(FORWARD[name](graphc), FORWARD[name](torch), rtol)

@@ -1,0 +1,98 @@
+"""Schedules against PyTorch's, step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import graphc
+from graphc import nn, optim
+
+torch: Any = pytest.importorskip("torch")
+
+SCHEDULES: list[tuple[str, Any]] = [
+    ("lambda", lambda s, o: s.LambdaLR(o, lambda e: 0.9**e)),
+    ("lambdas", lambda s, o: s.LambdaLR(o, [lambda e: 0.9**e, lambda e: 1.0 + e])),
+    ("step", lambda s, o: s.StepLR(o, 3, 0.5)),
+    ("multistep", lambda s, o: s.MultiStepLR(o, [2, 5, 5], 0.5)),
+    ("constant", lambda s, o: s.ConstantLR(o, 0.25, 4)),
+    ("linear", lambda s, o: s.LinearLR(o, 0.1, 0.9, 6)),
+    ("exponential", lambda s, o: s.ExponentialLR(o, 0.8)),
+    ("cosine", lambda s, o: s.CosineAnnealingLR(o, 5, 0.01)),
+    ("onecycle", lambda s, o: s.OneCycleLR(o, [0.5, 1.0], total_steps=24)),
+    ("onecycle3", lambda s, o: s.OneCycleLR(o, 0.5, 30, anneal_strategy="linear", three_phase=True)),
+    (
+        "sequential",
+        lambda s, o: s.SequentialLR(o, [s.LinearLR(o, 0.2), s.CosineAnnealingLR(o, 10)], [5]),
+    ),
+]
+
+
+def pair(name: str) -> tuple[Any, Any]:
+    """The same optimizer twice: ours and PyTorch's."""
+    mine = [nn.Parameter(graphc.ones(1)) for _ in range(2)]
+    theirs = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+    out = []
+    for module, (p, q) in ((optim, mine), (torch.optim, theirs)):
+        groups = [{"params": [p]}, {"params": [q], "lr": 0.3}]
+        out.append(getattr(module, name)(groups, lr=0.1))
+    return out[0], out[1]
+
+
+@pytest.mark.parametrize(("name", "make"), SCHEDULES, ids=[s[0] for s in SCHEDULES])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.filterwarnings("ignore")
+def test_schedule(name: str, make: Any, optimizer: str) -> None:
+    mine, theirs = pair(optimizer)
+    if optimizer == "SGD":
+        for group in (*mine.param_groups, *theirs.param_groups):
+            group["momentum"] = 0.9
+    ours, reference = make(optim.lr_scheduler, mine), make(torch.optim.lr_scheduler, theirs)
+    for _ in range(24 if name == "onecycle" else 15):
+        for a, b in zip(mine.param_groups, theirs.param_groups):
+            assert a["lr"] == pytest.approx(b["lr"], rel=1e-12)
+            for key in ("betas", "momentum"):
+                assert key not in a or a[key] == pytest.approx(b[key], rel=1e-12)
+        assert ours.get_last_lr() == pytest.approx(reference.get_last_lr(), rel=1e-12)
+        assert ours.last_epoch == reference.last_epoch
+        theirs.step()
+        if reference.last_epoch < 23 or name != "onecycle":
+            ours.step(), reference.step()
+
+
+@pytest.mark.parametrize(("name", "make"), SCHEDULES, ids=[s[0] for s in SCHEDULES])
+def test_state_dict_resumes(name: str, make: Any) -> None:
+    first, second = pair("SGD")[0], pair("SGD")[0]
+    a, b = make(optim.lr_scheduler, first), make(optim.lr_scheduler, second)
+    for _ in range(7):
+        a.step()
+    b.load_state_dict(a.state_dict())
+    second.load_state_dict(first.state_dict())
+    for _ in range(5):
+        a.step(), b.step()
+        assert a.get_last_lr() == b.get_last_lr()
+        assert [g["lr"] for g in first.param_groups] == [g["lr"] for g in second.param_groups]
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "max", "threshold_mode": "abs", "cooldown": 1}])
+def test_reduce_on_plateau(options: dict[str, Any]) -> None:
+    mine, theirs = pair("SGD")
+    ours = optim.lr_scheduler.ReduceLROnPlateau(mine, patience=1, min_lr=1e-3, **options)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        theirs, patience=1, min_lr=1e-3, **options
+    )
+    for metric in (3.0, 2.0, 2.0, 2.5, 2.1, 1.0, 1.0, 1.0, 1.0, 4.0, 4.0, 4.0, 0.5):
+        ours.step(metric), reference.step(metric)
+        rates = [g["lr"] for g in theirs.param_groups]
+        assert [g["lr"] for g in mine.param_groups] == pytest.approx(rates)
+
+
+def test_errors() -> None:
+    opt, _ = pair("SGD")
+    with pytest.raises(TypeError):
+        optim.lr_scheduler.StepLR(3, 1)  # type: ignore[arg-type]  # the error under test
+    with pytest.raises(ValueError):
+        optim.lr_scheduler.LambdaLR(opt, [lambda e: 1.0])
+    with pytest.raises(KeyError):
+        optim.lr_scheduler.StepLR(opt, 1, last_epoch=4)

@@ -1,0 +1,180 @@
+"""Optimizers against PyTorch: 50 steps with fixed gradients, in float64 and float32; state dicts."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, optim
+
+torch: Any = pytest.importorskip("torch")
+
+ROWS: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "maximize": True}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.05, "amsgrad": True, "maximize": True}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.05, "weight_decay": 0.2, "amsgrad": True}),
+    ("RMSprop", {}),
+    ("RMSprop", {"momentum": 0.9, "centered": True, "weight_decay": 0.1, "alpha": 0.9}),
+]
+SHAPES = [(3, 4), (5,), ()]
+IDS = [f"{name}-{'-'.join(options)}" for name, options in ROWS]
+
+
+def parameters(dtype: str) -> tuple[list[Any], list[Any]]:
+    rng = np.random.default_rng(0)
+    arrays = [np.asarray(rng.standard_normal(s), dtype) for s in SHAPES]
+    return (
+        [nn.Parameter(graphc.tensor(a)) for a in arrays],
+        [torch.nn.Parameter(torch.tensor(a)) for a in arrays],
+    )
+
+
+def run(opts: Any, params: Any, steps: int, dtype: str, skip: int = -1) -> None:
+    """Step both with the same gradients; parameter 1 has none at step `skip`."""
+    rng = np.random.default_rng(7)
+    for step in range(steps):
+        for k, (p, q) in enumerate(zip(*params)):
+            g = np.asarray(rng.standard_normal(p.shape), dtype)
+            absent = k == 1 and step == skip
+            p.grad = None if absent else graphc.tensor(g)
+            q.grad = None if absent else torch.tensor(g)
+        for opt in opts:
+            opt.step()
+
+
+def check_same(params: Any, rtol: float) -> None:
+    for p, q in zip(*params):
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol, rtol * 1e-2)
+
+
+@pytest.mark.parametrize(("name", "options"), ROWS, ids=IDS)
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 3e-5)])
+def test_fifty_steps(name: str, options: dict[str, Any], dtype: str, rtol: float) -> None:
+    params = parameters(dtype)
+    opts = [
+        getattr(m, name)(ps, **options) for m, ps in zip((optim, torch.optim), params)
+    ]
+    run(opts, params, 50, dtype)
+    check_same(params, rtol)
+
+
+@pytest.mark.parametrize(("name", "options"), ROWS, ids=IDS)
+def test_a_parameter_without_gradient_sits_out(name: str, options: dict[str, Any]) -> None:
+    params = parameters("float64")
+    opts = [getattr(m, name)(ps, **options) for m, ps in zip((optim, torch.optim), params)]
+    for skip in (0, 2):
+        run(opts, params, 4, "float64", skip)
+    check_same(params, 1e-12)
+    if name.startswith("Adam"):
+        steps = [float(opts[0].state[p]["step"]) for p in params[0]]
+        assert steps == [float(opts[1].state[q]["step"]) for q in params[1]] == [8, 6, 8]
+
+
+@pytest.mark.parametrize(("name", "options"), ROWS, ids=IDS)
+def test_state_dict_of_pytorch_loads_and_goes_on(name: str, options: dict[str, Any]) -> None:
+    params = parameters("float64")
+    opts = [getattr(m, name)(ps, **options) for m, ps in zip((optim, torch.optim), params)]
+    run(opts[1:], params, 3, "float64")
+    for p, q in zip(*params):
+        with graphc.no_grad():
+            p.copy_(graphc.tensor(q.detach().numpy()))
+    theirs = opts[1].state_dict()
+    state = {
+        k: {n: graphc.tensor(v.numpy()) for n, v in slots.items() if v is not None}
+        for k, slots in theirs["state"].items()
+    }
+    opts[0].load_state_dict({"state": state, "param_groups": theirs["param_groups"]})
+    run(opts, params, 3, "float64")
+    check_same(params, 1e-12)
+    mine = opts[0].state_dict()
+    assert {k: set(v) for k, v in mine["state"].items() if v} == {
+        k: {n for n, x in v.items() if x is not None} for k, v in theirs["state"].items() if v
+    }
+
+
+def test_loading_keeps_the_memory_of_slots() -> None:
+    p = nn.Parameter(graphc.ones(3))
+    opt = optim.Adam([p])
+    p.grad = graphc.ones(3)
+    opt.step()
+    saved = copy.deepcopy(opt.state_dict())
+    slots = dict(opt.state[p])
+    opt.step()
+    opt.load_state_dict(saved)
+    assert all(opt.state[p][k] is v for k, v in slots.items())
+    assert float(slots["step"]) == 1.0
+    np.testing.assert_array_equal(slots["exp_avg"].numpy(), saved["state"][0]["exp_avg"].numpy())
+
+
+def test_groups_have_their_own_options() -> None:
+    a, b = nn.Parameter(graphc.zeros(1)), nn.Parameter(graphc.zeros(1))
+    opt = optim.SGD([{"params": [a]}, {"params": b, "lr": 1.0}], lr=0.5)
+    a.grad, b.grad = graphc.ones(1), graphc.ones(1)
+    opt.step()
+    assert (a.item(), b.item()) == (-0.5, -1.0)
+    assert [g["lr"] for g in opt.state_dict()["param_groups"]] == [0.5, 1.0]
+
+
+def test_closure_and_zero_grad() -> None:
+    p = nn.Parameter(graphc.ones(2))
+    opt = optim.SGD([p], lr=0.5)
+
+    def closure() -> Any:
+        opt.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    with graphc.no_grad():
+        assert opt.step(closure).item() == 2.0
+    np.testing.assert_array_equal(p.detach().numpy(), [0.0, 0.0])
+    opt.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0.0, 0.0]
+    opt.zero_grad()
+    assert p.grad is None
+
+
+def test_weight_decay_zero_leaves_an_infinite_weight() -> None:
+    p = nn.Parameter(graphc.tensor([np.inf]))
+    p.grad = graphc.zeros(1)
+    optim.SGD([p], lr=0.1, weight_decay=0.0).step()
+    assert p.item() == np.inf
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda p: optim.SGD([], lr=0.1), ValueError),
+        (lambda p: optim.SGD(p, lr=0.1), TypeError),
+        (lambda p: optim.SGD([1], lr=0.1), TypeError),
+        (lambda p: optim.SGD([p * 1], lr=0.1), ValueError),
+        (lambda p: optim.SGD([p], lr=-0.1), ValueError),
+        (lambda p: optim.SGD([p], lr=0.1, momentum=-1), ValueError),
+        (lambda p: optim.SGD([p], lr=0.1, nesterov=True), ValueError),
+        (lambda p: optim.SGD([{"params": [p]}, {"params": [p]}], lr=0.1), ValueError),
+        (lambda p: optim.Adam([p], betas=(1.0, 0.9)), ValueError),
+        (lambda p: optim.Adam([p], eps=-1.0), ValueError),
+        (lambda p: optim.AdamW([p], weight_decay=-1.0), ValueError),
+        (lambda p: optim.Adam([p]).load_state_dict({"state": {}, "param_groups": []}), ValueError),
+    ],
+)
+def test_errors(make: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        make(nn.Parameter(graphc.ones(2)))
+
+
+def test_repr_is_pytorchs_for_what_both_have() -> None:
+    text = repr(optim.SGD([nn.Parameter(graphc.ones(2))], lr=0.1))
+    assert text.startswith("SGD (\nParameter Group 0\n    dampening: 0")
+    assert "\n    lr: 0.1\n" in text
