@@ -33,7 +33,6 @@ from graphc.frontend.elementwise import (
     bitwise_or,
     bitwise_right_shift,
     bitwise_xor,
-    broadcast_shapes,
     ceil,
     clamp,
     clamp_max,
@@ -118,6 +117,7 @@ from graphc.frontend.modes import (
     set_default_dtype,
     set_grad_enabled,
 )
+from graphc.frontend.operands import broadcast_shapes
 from graphc.frontend.promotion import can_cast, promote_types, result_type
 from graphc.frontend.random import (
     Generator,

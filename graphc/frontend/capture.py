@@ -13,10 +13,11 @@ from typing import Any
 
 from graphc.errors import TracerLeak, Untraceable
 from graphc.frontend.modes import no_grad
+from graphc.frontend.numbers import HostNumber
 from graphc.frontend.signature import alike, rebuilt
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of
-from graphc.frontend.tensor import Tensor
+from graphc.frontend.tensor import Tensor, readable
 from graphc.frontend.trace import Input, Trace
 from graphc.frontend.views import Chain
 from graphc.ir.graph import Graph, Value
@@ -49,16 +50,19 @@ class Output:
     slot: int = -1
 
 
+NONE, DROP = -1, -2  # as the index of a gradient
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Gradient:
-    """What the step leaves in `.grad`: None, or a new value, the `index`-th of such.
+    """What the step leaves in `.grad`: a new value, the `index`-th of such, or NONE or DROP.
 
     `tensor` is concrete, or None where it is argument `arg`.
     """
 
     tensor: Tensor | None
     arg: int
-    index: int = -1  # -1: None
+    index: int = NONE
 
     def owner(self, leaves: Sequence[Tensor]) -> Tensor:
         return self.tensor if self.tensor is not None else leaves[self.arg]
@@ -110,7 +114,7 @@ class StepTrace(Trace):
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         if x not in self.grads:
-            self.old_grads.setdefault(x, x._grad)
+            self.old_grads.setdefault(x, readable(x._grad))
         return super().grad_of(x)
 
 
@@ -121,12 +125,14 @@ def capture(
     leaves: Sequence[Tensor],
     names: Sequence[str],
     name: str,
+    drop_grads: bool = False,
 ) -> Capture:
     """Trace one call. Nothing concrete has changed when it returns or raises."""
     fixed: dict[int, Tensor] = {}
     while True:
         try:
-            return _Capturing(leaves, names, name, fixed).run(function, args, kwargs)
+            made = _Capturing(leaves, names, name, fixed, drop_grads)
+            return made.run(function, args, kwargs)
         except SharedArgument as shared:
             fixed[shared.index] = leaves[shared.index]
 
@@ -135,9 +141,15 @@ class _Capturing:
     """The making of one Capture."""
 
     def __init__(
-        self, leaves: Sequence[Tensor], names: Sequence[str], name: str, fixed: dict[int, Tensor]
+        self,
+        leaves: Sequence[Tensor],
+        names: Sequence[str],
+        name: str,
+        fixed: dict[int, Tensor],
+        drop_grads: bool,
     ) -> None:
         self.leaves, self.names, self.name, self.fixed = leaves, names, name, fixed
+        self.drop_grads = drop_grads
         self.trace = StepTrace()
         self.outs: list[Tensor] = []  # returned tensors that are new, one for each output
         self.made: dict[Storage, int] = {}
@@ -152,9 +164,13 @@ class _Capturing:
         trace = self.trace
         with trace.activate():
             stand_ins = self._arguments()
-            order = iter(range(len(self.leaves)))
-            given = rebuilt(tuple(args), lambda x: stand_ins[next(order)])
-            named = {k: rebuilt(x, lambda x: stand_ins[next(order)]) for k, x in kwargs.items()}
+            order = iter(stand_ins)
+
+            def stand_in(x: Tensor | HostNumber) -> Tensor:
+                return x.traced(trace) if isinstance(x, HostNumber) else next(order)
+
+            given = rebuilt(tuple(args), stand_in, (Tensor, HostNumber))
+            named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
             result = function(*given, **named)
             self._note_gradients(stand_ins)
             tree = self._noted(result)
@@ -234,6 +250,8 @@ class _Capturing:
             arg = arg_of.get(id(x), -1)
             if g is None:
                 self.gradients.append(Gradient(tensor, arg))
+            elif g.is_traced and self.drop_grads and tensor is not None:
+                self.gradients.append(Gradient(tensor, arg, DROP))
             elif g.is_traced:
                 self.gradients.append(Gradient(tensor, arg, len(self.new_grads)))
                 self.new_grads.append((x, g))

@@ -157,7 +157,8 @@ def compile(obj: Any = None, **options: Any) -> Any:
 
     A function becomes a `CompiledFunction`: its first call for each signature is traced, and runs
     as one native program. A module or class is returned itself, with compiled calls. Options:
-    `on_limit` "warn" or "raise", when plans are made over and over.
+    `on_limit` "warn" or "raise", when plans are made over and over; `grads` "keep", or "drop" to
+    store no gradients of parameters, after which reading `.grad` raises.
     """
     if obj is None:
         return lambda real: compile(real, **options)

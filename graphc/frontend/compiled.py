@@ -20,12 +20,13 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from graphc import config
-from graphc.errors import InvalidArgument, TooManyCompiles
+from graphc.errors import GraphcError, InvalidArgument, TooManyCompiles
 from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.capture import Capture, capture
 from graphc.frontend.guards import Change, Guards
 from graphc.frontend.inspection import Inspectable, Recompile, Stats, Unit
 from graphc.frontend.modes import modes
+from graphc.frontend.numbers import Numbers
 from graphc.frontend.observed import Observed
 from graphc.frontend.plan import Native, Plan
 from graphc.frontend.results import Results
@@ -147,34 +148,58 @@ class Compiled(Inspectable):
     """What compiled functions and modules share: plans by signature, counters, inspection."""
 
     def __init__(
-        self, function: Callable[..., Any], name: str, backend: Backend, on_limit: str = "warn"
+        self,
+        function: Callable[..., Any],
+        name: str,
+        backend: Backend,
+        on_limit: str = "warn",
+        grads: str = "keep",
     ) -> None:
         if on_limit not in ("warn", "raise"):
             raise InvalidArgument(f"on_limit={on_limit!r}", fix='pass "warn" or "raise"')
+        if grads not in ("keep", "drop"):
+            raise InvalidArgument(f"grads={grads!r}", fix='pass "keep" or "drop"')
         self.stats = Stats()
         self._recompiles: list[Recompile] = []
         self._function = function
         self._name = name
         self._backend = backend
         self._on_limit = on_limit
+        self._drop_grads = grads == "drop"
         self._entries: OrderedDict[Key, list[Entry]] = OrderedDict()
         self._spare: dict[Tensor, Tensor] = {}  # gradients made by the plans, by owner
         self._held: set[str] = set()  # keys of kernels of any plan so far
         self._last: Entry | None = None
         self._last_key: Key = ()
         self._dropped = 0
+        self._numbers = Numbers()
         self._lock = threading.RLock()
 
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         leaves: list[Tensor] = []
+        given = args, kwargs
+        if self._numbers.loose:
+            args, kwargs = self._numbers.loosened(args, kwargs)
         key = signature(args, kwargs, leaves)
         for entry in self._entries.get(key, ()):
             if entry.fits(leaves):
                 self._last = entry
                 return entry.run(leaves)
         if config.disabled():
-            return self._run_plain(args, kwargs)
+            return self._run_plain(*given)
+        if self._numbers.note(*given):
+            return self._try_loose(given)
         return self._miss(key, args, kwargs, leaves).run(leaves)
+
+    def _try_loose(self, given: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
+        """Call again now that a float counts no more; if that cannot be traced, it counts again."""
+        try:
+            return self._call(*given)
+        except GraphcError:
+            if not self._numbers.loose:
+                raise
+            self._numbers.refuse()
+            return self._call(*given)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The eager call."""
@@ -212,7 +237,9 @@ class Compiled(Inspectable):
         observed = Observed(self._function)
         observed.name_parameters()
         names = leaf_names(self._function, args, kwargs)
-        taken = capture(self._function, args, kwargs, leaves, names, self._name)
+        taken = capture(
+            self._function, args, kwargs, leaves, names, self._name, self._drop_grads
+        )
         observed.add(taken.trace.called, taken.trace.guards)
         trace_ms = 1e3 * (time.perf_counter() - start)
         return Entry(taken, observed.guards, self._backend, trace_ms, self._spare)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.frontend import creation
 from graphc.frontend import elementwise as E
 from graphc.frontend.modes import check_device, device
+from graphc.frontend.operands import is_tensor
 from graphc.frontend.promotion import wrap
 from graphc.frontend.shapes import sizes
 from graphc.ir import sugar as P
@@ -40,7 +41,7 @@ def to(
     for a in args:
         if isinstance(a, DType):
             dtype = a
-        elif E.is_tensor(a):
+        elif is_tensor(a):
             dtype = a.dtype
         elif isinstance(a, str | device):
             check_device(a)

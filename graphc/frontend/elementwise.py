@@ -4,88 +4,30 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 
-from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidArgument
 from graphc.frontend.modes import get_default_dtype
-from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
+from graphc.frontend.operands import (
+    Operand,
+    as_float,
+    binary,
+    broadcast_shapes,
+    broadcast_to,
+    dtype_of,
+    is_tensor,
+    prepare,
+)
+from graphc.frontend.promotion import is_number, result_type, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, Scalar, Shape, TensorType, bool_
+from graphc.ir.types import DType, Scalar, TensorType, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
-
-Operand = Any  # Tensor or number; a Union would have to name the class before it exists
-
-# ---- operands ----------------------------------------------------------------------------------
-
-
-def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
-    """The common shape, dimensions counted from the right; sizes agree or are 1."""
-    rank = builtins.max((len(s) for s in shapes), default=0)
-    out = [1] * rank
-    for shape in shapes:
-        for k, n in enumerate(shape, rank - len(shape)):
-            if out[k] == 1:
-                out[k] = n
-            elif n not in (1, out[k]):
-                listed = " and ".join(str(tuple(s)) for s in shapes)
-                raise ShapeMismatch(f"shapes {listed} do not broadcast")
-    return tuple(out)
-
-
-def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
-    old = x.type.shape
-    if old == shape:
-        return x
-    if len(old) < len(shape):
-        x = P.reshape(x, (1,) * (len(shape) - len(old)) + old)
-    return P.expand(x, shape)
-
-
-def is_tensor(x: Any) -> bool:
-    """Tensors are the frontend's only Sugar; the class itself is made of these functions."""
-    return isinstance(x, P.Sugar)
-
-
-def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any]:
-    """Operands of one dtype and shape; numbers stay numbers beside a tensor."""
-    for x in operands:
-        if not is_tensor(x) and not is_number(x):
-            raise InvalidType(f"expected a tensor or a number, got {type(x).__name__}")
-    target = dtype or result_type(*operands)
-    tensors = [x for x in operands if is_tensor(x)]
-    first = tensors[0].type.shape
-    if builtins.all(t.type.shape == first for t in tensors):
-        shape = first
-    else:
-        shape = broadcast_shapes(*(t.type.shape for t in tensors))
-    return [
-        broadcast_to(P.cast(x, target), shape) if is_tensor(x) else wrap(x, target)
-        for x in operands
-    ]
-
-
-def _binary(name: str, x: Operand, y: Operand) -> Tensor:
-    op = OPS[name]
-    if is_tensor(x):
-        if is_tensor(y) and x.type == y.type:
-            return x.emit(op, x, y)  # type: ignore[no-any-return]  # Operand is Any
-        owner = x
-    else:
-        owner = y
-    a, b = prepare((x, y))
-    return owner.emit(op, a, b)  # type: ignore[no-any-return]  # Operand is Any
-
-
-def as_float(x: Tensor) -> Tensor:
-    """Integers and bools as the default float dtype, as PyTorch's functions take them."""
-    return x if x.dtype.is_floating_point else P.cast(x, get_default_dtype())
-
 
 # ---- one operand -------------------------------------------------------------------------------
 
@@ -259,7 +201,7 @@ def add(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
     """x + alpha * y; bools add as `or`."""
     if alpha != 1:
         y = mul(y, alpha) if is_tensor(y) else y * alpha
-    return _binary("add", x, y)
+    return binary("add", x, y)
 
 
 def sub(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
@@ -267,11 +209,7 @@ def sub(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
         raise DTypeMismatch("subtraction with a bool", fix="use ^ or logical_xor")
     if alpha != 1:
         y = mul(y, alpha) if is_tensor(y) else y * alpha
-    return _binary("sub", x, y)
-
-
-def dtype_of(x: Operand) -> DType:
-    return x.type.dtype if is_tensor(x) else dtype_of_number(x)
+    return binary("sub", x, y)
 
 
 def rsub(x: Tensor, y: Operand, *, alpha: Scalar = 1) -> Tensor:
@@ -279,7 +217,7 @@ def rsub(x: Tensor, y: Operand, *, alpha: Scalar = 1) -> Tensor:
 
 
 def mul(x: Operand, y: Operand) -> Tensor:
-    return _binary("mul", x, y)
+    return binary("mul", x, y)
 
 
 def div(x: Operand, y: Operand, *, rounding_mode: str | None = None) -> Tensor:
@@ -306,7 +244,7 @@ def rdiv(x: Tensor, y: Operand) -> Tensor:
 
 
 def floor_divide(x: Operand, y: Operand) -> Tensor:
-    return _binary("floordiv", x, y)
+    return binary("floordiv", x, y)
 
 
 def rfloordiv(x: Tensor, y: Operand) -> Tensor:
@@ -315,7 +253,7 @@ def rfloordiv(x: Tensor, y: Operand) -> Tensor:
 
 def remainder(x: Operand, y: Operand) -> Tensor:
     """Remainder with the divisor's sign."""
-    return _binary("rem", x, y)
+    return binary("rem", x, y)
 
 
 def rrem(x: Tensor, y: Operand) -> Tensor:
@@ -324,7 +262,7 @@ def rrem(x: Tensor, y: Operand) -> Tensor:
 
 def fmod(x: Operand, y: Operand) -> Tensor:
     """Remainder with the dividend's sign."""
-    return _binary("fmod", x, y)
+    return binary("fmod", x, y)
 
 
 def pow(x: Operand, y: Operand) -> Tensor:
@@ -337,7 +275,7 @@ def pow(x: Operand, y: Operand) -> Tensor:
             return sqrt(x)
     if is_number(y) and y < 0 and not result_type(x, y).is_floating_point:
         raise DTypeMismatch("integers to negative integer powers are not allowed")
-    return _binary("pow", x, y)
+    return binary("pow", x, y)
 
 
 def rpow(x: Tensor, y: Operand) -> Tensor:
@@ -346,11 +284,11 @@ def rpow(x: Tensor, y: Operand) -> Tensor:
 
 def maximum(x: Tensor, y: Tensor) -> Tensor:
     """The larger, NaN if either is; on a tie each gets half the gradient."""
-    return _binary("maximum", x, y)
+    return binary("maximum", x, y)
 
 
 def minimum(x: Tensor, y: Tensor) -> Tensor:
-    return _binary("minimum", x, y)
+    return binary("minimum", x, y)
 
 
 def fmax(x: Tensor, y: Tensor) -> Tensor:
@@ -363,27 +301,27 @@ def fmin(x: Tensor, y: Tensor) -> Tensor:
 
 
 def lt(x: Operand, y: Operand) -> Tensor:
-    return _binary("lt", x, y)
+    return binary("lt", x, y)
 
 
 def le(x: Operand, y: Operand) -> Tensor:
-    return _binary("le", x, y)
+    return binary("le", x, y)
 
 
 def gt(x: Operand, y: Operand) -> Tensor:
-    return _binary("lt", y, x)
+    return binary("lt", y, x)
 
 
 def ge(x: Operand, y: Operand) -> Tensor:
-    return _binary("le", y, x)
+    return binary("le", y, x)
 
 
 def eq(x: Operand, y: Operand) -> Tensor:
-    return _binary("eq", x, y)
+    return binary("eq", x, y)
 
 
 def ne(x: Operand, y: Operand) -> Tensor:
-    return _binary("ne", x, y)
+    return binary("ne", x, y)
 
 
 def equals(x: Tensor, y: object) -> Any:
@@ -398,7 +336,7 @@ def differs(x: Tensor, y: object) -> Any:
 def _bitwise(name: str, x: Operand, y: Operand) -> Tensor:
     if result_type(x, y).is_floating_point:
         raise DTypeMismatch(f"bitwise {name} of floating-point operands")
-    return _binary(name, x, y)
+    return binary(name, x, y)
 
 
 def bitwise_and(x: Operand, y: Operand) -> Tensor:
@@ -508,7 +446,7 @@ def clamp_max(x: Tensor, max: Operand) -> Tensor:
 
 def lerp(x: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """x + weight * (end - x)."""
-    return x + weight * (end - x)
+    return add(x, mul(weight, sub(end, x)))
 
 
 def addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: Scalar = 1) -> Tensor:

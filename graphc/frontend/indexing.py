@@ -25,6 +25,7 @@ from graphc.frontend import elementwise as E
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
+from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -71,7 +72,7 @@ def _width(item: Any) -> int:
     """How many dimensions of the tensor an item stands for."""
     if item is None or item is Ellipsis:
         return 0
-    if E.is_tensor(item) and item.dtype is bool_:
+    if is_tensor(item) and item.dtype is bool_:
         return len(item.type.shape)
     return 1
 
@@ -85,7 +86,7 @@ def _parse(x: Tensor, index: Any) -> Parsed:
         if item is None:
             x = shapes.unsqueeze(x, axis)
             axis += 1
-        elif E.is_tensor(item) and not (item.type.shape == () and _is_plain(item)):
+        elif is_tensor(item) and not (item.type.shape == () and _is_plain(item)):
             for t in _as_indices(x, item, axis):
                 tensors[axis] = t
                 axis += 1
@@ -96,7 +97,7 @@ def _parse(x: Tensor, index: Any) -> Parsed:
         elif isinstance(item, slice):
             x = _slice(x, axis, item)
             axis += 1
-        elif E.is_tensor(item) or hasattr(item, "__index__"):
+        elif is_tensor(item) or hasattr(item, "__index__"):
             x = shapes.select(x, axis, item.__index__())
         else:
             kind = type(item).__name__
@@ -177,12 +178,12 @@ def _flat(parsed: Parsed) -> tuple[Tensor, Tensor, Shape]:
     the first of them stood, unless the tensors were apart, when PyTorch leaves them in front."""
     x, tensors = parsed.view, parsed.tensors
     axes = sorted(tensors)
-    common = E.broadcast_shapes(*(t.type.shape for t in tensors.values()))
+    common = broadcast_shapes(*(t.type.shape for t in tensors.values()))
     shape = x.type.shape
     number = None
     for axis in axes:
         i = checked(tensors[axis], shape[axis], f"index of dimension {axis}")
-        i = E.broadcast_to(i, common)
+        i = broadcast_to(i, common)
         number = i if number is None else number * shape[axis] + i
     assert number is not None, "the caller has seen tensors"
     rest = [k for k in range(len(shape)) if k not in tensors]
@@ -200,7 +201,7 @@ def _flat(parsed: Parsed) -> tuple[Tensor, Tensor, Shape]:
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """Write through a view, or to the elements a mask or integer tensors choose."""
-    if E.is_tensor(index) and index.dtype is bool_ and (is_number(value) or not value.type.shape):
+    if is_tensor(index) and index.dtype is bool_ and (is_number(value) or not value.type.shape):
         _set_masked(x, index, value)
         return
     parsed = _parse(x, index)
@@ -213,7 +214,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
 def _copy_into(target: Tensor, value: Any) -> None:
     """x[...] = value drops leading size-1 dimensions that the target does not have."""
-    if not E.is_tensor(value):
+    if not is_tensor(value):
         value = creation.as_tensor(value)
     shape = value.type.shape
     extra = len(shape) - len(target.type.shape)
@@ -231,8 +232,8 @@ def _set_masked(x: Tensor, mask: Tensor, value: Any) -> None:
     if shape != x.type.shape[: len(shape)]:
         raise InvalidIndex(f"the mask {mask.type} does not fit {x.type}")
     mask = P.reshape(mask, shape + (1,) * (len(x.type.shape) - len(shape)))
-    mask = E.broadcast_to(mask, x.type.shape)
-    filler = converted(value, x.dtype, x.type.shape) if E.is_tensor(value) else wrap(value, x.dtype)
+    mask = broadcast_to(mask, x.type.shape)
+    filler = converted(value, x.dtype, x.type.shape) if is_tensor(value) else wrap(value, x.dtype)
     write(x, x.emit(OPS["where"], mask, filler, x))
 
 
@@ -271,7 +272,7 @@ def replace_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     new = rows.emit(OPS["gather"], rows, chosen, axis=0)
     hit = winner.emit(OPS["le"], 0, winner)
     hit = P.reshape(hit, (size, *(1 for _ in x.type.shape[1:])))
-    hit = E.broadcast_to(hit, x.type.shape)
+    hit = broadcast_to(hit, x.type.shape)
     return x.emit(OPS["where"], hit, new, x)
 
 
@@ -284,7 +285,7 @@ def _last_writer(index: Tensor, n: int, size: int) -> Tensor:
     shape = (size, n)
     row = index.emit(OPS["iota"], shape=shape, axis=0, dtype=i64.name)
     place = index.emit(OPS["iota"], shape=shape, axis=1, dtype=i64.name)
-    match = row.emit(OPS["eq"], row, E.broadcast_to(index, shape))
+    match = row.emit(OPS["eq"], row, broadcast_to(index, shape))
     return shapes.squeeze(place.emit(OPS["where"], match, place, -1).amax(1))
 
 
@@ -324,10 +325,10 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int) -> Tensor:
     axis = shapes.axis_of(x, dim)
     a, b = list(x.type.shape), list(indices.type.shape)
     a[axis] = b[axis] = 1
-    common = E.broadcast_shapes(a, b)
+    common = broadcast_shapes(a, b)
     xs = tuple(x.type.shape[k] if k == axis else n for k, n in enumerate(common))
     ys = tuple(indices.type.shape[k] if k == axis else n for k, n in enumerate(common))
-    return gather(E.broadcast_to(x, xs), axis, E.broadcast_to(indices, ys))
+    return gather(broadcast_to(x, xs), axis, broadcast_to(indices, ys))
 
 
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from graphc.errors import AutogradError, DTypeMismatch, InvalidState, ShapeMisma
 from graphc.frontend import elementwise as E
 from graphc.frontend import tensor as tensors
 from graphc.frontend.modes import modes
+from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.promotion import can_cast, is_number, wrap
 from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
 from graphc.frontend.views import overwrite, replay
@@ -143,7 +144,7 @@ def _result(x: Tensor, out: Tensor) -> Tensor:
 def _check_overlap(x: Tensor, others: Sequence[Any]) -> None:
     """An operand that is partly the target would be read while it is written."""
     for y in others:
-        if not E.is_tensor(y) or y.storage is not x.storage or y is x:
+        if not is_tensor(y) or y.storage is not x.storage or y is x:
             continue
         same = y.type.shape == x.type.shape and y.strides() == x.strides()
         if x.array is None or y.array is None:
@@ -214,7 +215,7 @@ bitwise_right_shift_: InPlace = inplace(E.bitwise_right_shift)
 
 def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
     """`source` cast and broadcast to a target's type, as copy_ and x[i] = source store it."""
-    return E.broadcast_to(P.cast(source, dtype), shape)
+    return broadcast_to(P.cast(source, dtype), shape)
 
 
 def copy_(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:

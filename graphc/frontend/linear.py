@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
-from graphc.frontend.elementwise import broadcast_shapes, broadcast_to
+from graphc.frontend.operands import broadcast_shapes, broadcast_to
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS, Pairs
 
@@ -88,7 +88,8 @@ def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1)
 
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Sum of products by index letters, two operands at a time, from left to right."""
-    tensors = list(operands[0]) if isinstance(operands[0], list | tuple) else list(operands)
+    given = operands[0] if isinstance(operands[0], list | tuple) else operands
+    tensors: list[Tensor] = list(given)
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(tensors) or "." in equation:

@@ -14,7 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-from graphc.frontend.capture import Capture
+from graphc.frontend.capture import NONE, Capture
+from graphc.frontend.dropped import DROPPED
 from graphc.frontend.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.storage import Storage, rebind_count
 from graphc.frontend.tensor import Tensor, fresh
@@ -180,7 +181,7 @@ class Plan:
         for gradient in self._gradients:
             owner = gradient.tensor if gradient.tensor is not None else leaves[gradient.arg]
             if gradient.index < 0:
-                owner._grad = None
+                owner._grad = None if gradient.index == NONE else DROPPED
                 continue
             grad = grads[gradient.index]
             grad.storage.version += 1

@@ -15,9 +15,9 @@ import numpy as np
 
 from graphc.errors import InvalidArgument, Untraceable
 from graphc.frontend import tensor as tensors
-from graphc.frontend.elementwise import broadcast_shapes, broadcast_to
 from graphc.frontend.inplace import write
 from graphc.frontend.modes import check_device, get_default_dtype, modes, no_grad
+from graphc.frontend.operands import broadcast_shapes, broadcast_to
 from graphc.frontend.promotion import wrap
 from graphc.frontend.shapes import sizes
 from graphc.ir import sugar as P

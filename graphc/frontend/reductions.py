@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
 from graphc.frontend import elementwise as E
+from graphc.frontend.operands import as_float, is_tensor
 from graphc.frontend.shapes import Dims, axes_of, axis_of, ravel, slice_along
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -187,7 +188,7 @@ def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
 
 def max(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
-    if E.is_tensor(dim):
+    if is_tensor(dim):
         return E.maximum(x, dim)
     if dim is not None:
         return _chosen("max", x, dim, keepdim)
@@ -196,7 +197,7 @@ def max(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def min(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    if E.is_tensor(dim):
+    if is_tensor(dim):
         return E.minimum(x, dim)
     if dim is not None:
         return _chosen("min", x, dim, keepdim)
@@ -266,7 +267,7 @@ def _shift(x: Tensor, axes: Shape) -> Tensor:
 
 def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf."""
-    x = E.as_float(x)
+    x = as_float(x)
     if x.dtype.is_half:
         return P.cast(logsumexp(_wide(x), dim, keepdim), x.dtype)
     axes = axes_of(x, dim)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
 from graphc.frontend import tensor as tensors
-from graphc.frontend.elementwise import broadcast_shapes
-from graphc.frontend.elementwise import broadcast_to as expand_to
+from graphc.frontend.operands import broadcast_shapes
+from graphc.frontend.operands import broadcast_to as expand_to
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS

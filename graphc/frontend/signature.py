@@ -17,11 +17,13 @@ import numpy as np
 from graphc.errors import InvalidType
 from graphc.frontend.guards import Change, Same
 from graphc.frontend.modes import _default, modes
+from graphc.frontend.numbers import HostNumber
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 
 PLAIN = (int, bool, str, bytes, complex, type(None), DType, type)
 Key = tuple[Hashable, ...]
+Kinds = type | tuple[type, ...]
 
 
 def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
@@ -47,6 +49,8 @@ def _key(x: Any, leaves: list[Tensor]) -> Hashable:
         return x._type.dtype, x._type.shape, x.requires_grad
     if isinstance(x, PLAIN):
         return type(x), x
+    if isinstance(x, HostNumber):
+        return float, "read at each call"
     if isinstance(x, float):
         return float, "nan" if math.isnan(x) else repr(x)
     if type(x) in (list, tuple) or (isinstance(x, tuple) and hasattr(x, "_fields")):
@@ -88,7 +92,7 @@ def edge(x: Tensor) -> object:
     return (x.grad_fn or x) if x.requires_grad else None
 
 
-def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: type = Tensor) -> Any:
+def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds = Tensor) -> Any:
     """A copy of nested containers in which each `kind` in them is `leaf(it)`."""
     if isinstance(x, kind):
         return leaf(x)

@@ -23,6 +23,7 @@ from graphc.errors import (
     AutogradError,
     DataDependentBranch,
     GraphcError,
+    InvalidState,
     InvalidType,
     ShapeMismatch,
     TracerLeak,
@@ -234,7 +235,7 @@ class Tensor(Methods):
         """The accumulated gradient; inside a trace, as the trace sees it."""
         if modes.trace is not None:
             return modes.trace.grad_of(self)
-        return self._grad
+        return readable(self._grad)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -440,6 +441,17 @@ def is_tensor(x: object) -> bool:
 
 def numel(x: Tensor) -> int:
     return x.numel()
+
+
+def readable(grad: Tensor | None) -> Tensor | None:
+    """`.grad`, unless the step that made it kept none (`dropped.py`)."""
+    if grad is not None and grad.array is None:
+        raise InvalidState(
+            "this gradient was not kept",
+            why='the step was compiled with grads="drop", which saves storing it',
+            fix='compile with grads="keep", or set .grad = None first',
+        )
+    return grad
 
 
 def leaked(x: Tensor) -> TracerLeak:

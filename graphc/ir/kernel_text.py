@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Literal, cast
 
 from graphc.errors import InvalidArgument
 from graphc.ir.kernel import (
@@ -48,6 +48,7 @@ from graphc.ir.kernel import (
 from graphc.ir.ops import OPS
 from graphc.ir.types import DTYPES, DType, Scalar
 
+Access = Literal["r", "w", "rw"]
 FOLDS = frozenset(("sum", "prod", "max", "min", "argmax", "argmin"))
 
 
@@ -170,11 +171,11 @@ def parse(text: str) -> Kernel:
         cast(Kind, kind),
         tuple(_buffer(b) for b in buffers.split(", ") if b),
         reader.sizes,
-        tuple(ScalarArg(n, DTYPES[d]) for n, _, d in (s.partition(": ") for s in scalars.split(", ") if s)),
+        tuple(_scalar(s) for s in scalars.split(", ") if s),
         axes,
         phases,
         _unescaped(note),
-    )  # fmt: skip
+    )
 
 
 def _matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
@@ -188,7 +189,12 @@ def _buffer(text: str) -> Buffer:
     name, access, dtype, *alias = text.replace(":", "").split()
     if access not in ("r", "w", "rw"):
         raise InvalidArgument(f"not kernel text: {text!r}")
-    return Buffer(name, DTYPES[dtype], access, alias[1] if alias else "")  # type: ignore[arg-type]  # checked above
+    return Buffer(name, DTYPES[dtype], cast(Access, access), alias[1] if alias else "")
+
+
+def _scalar(text: str) -> ScalarArg:
+    name, _, dtype = text.partition(": ")
+    return ScalarArg(name, DTYPES[dtype])
 
 
 class _Reader:

@@ -150,6 +150,15 @@ def contiguous_type(x: TensorType, *, order: Shape = ()) -> TensorType:
     return x
 
 
+def assemble_type(
+    *types: TensorType, shape: Shape, starts: tuple[Shape, ...], steps: tuple[Shape, ...]
+) -> TensorType:
+    """Operand k stands at starts[k], starts[k] + steps[k], ... of `shape`; together they fill it."""
+    if sum(t.numel for t in types) != prod(shape):
+        raise ShapeMismatch(f"{', '.join(map(str, types))} do not fill shape {shape}")
+    return TensorType(types[0].dtype, shape)
+
+
 def concat_type(*types: TensorType, axis: int) -> TensorType:
     first = types[0]
     rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in types]
@@ -318,6 +327,7 @@ _ROWS = [
     Op("slice", "movement", slice_type, reference.slice_, linear=True),
     Op("pad", "movement", pad_type, reference.pad),
     Op("flip", "movement", flip_type, reference.flip, linear=True),
+    Op("assemble", "movement", assemble_type, reference.assemble),
     Op("concat", "movement", concat_type, reference.concat),
     Op("unfold", "movement", unfold_type, reference.unfold, linear=True),
     Op("fold", "movement", fold_type, reference.fold, linear=True),

@@ -132,24 +132,18 @@ class Module:
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Own `param` (None keeps the name without one)."""
-        self._check_new_name(name, self._parameters)
+        self._check_new_name(name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
             raise InvalidType(
                 f"cannot assign '{type(param).__name__}' object to parameter '{name}' "
                 "(graphc.nn.Parameter or None required)"
-            )
-        if param is not None and param.grad_fn is not None:
-            raise InvalidArgument(
-                f"Cannot assign non-leaf Tensor to parameter '{name}'",
-                why="a parameter is a leaf, and this tensor was computed from others",
-                fix="compute the value in forward(), or pass its .detach() to nn.Parameter",
             )
         self._parameters[name] = param
         epoch.modules_changed()
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Own `tensor` as state that no optimizer updates; kept in state_dict if persistent."""
-        self._check_new_name(name, self._buffers)
+        self._check_new_name(name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise InvalidType(
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' "
@@ -163,14 +157,14 @@ class Module:
         """Own `module` under `name`."""
         if module is not None and not isinstance(module, Module):
             raise InvalidType(f"{type(module).__name__} is not a Module subclass")
-        self._check_new_name(name, self._modules)
+        self._check_new_name(name, "_modules")
         self._modules[name] = module
         epoch.modules_changed()
 
     add_module = register_module
 
-    def _check_new_name(self, name: str, table: Mapping[str, object]) -> None:
-        if "_parameters" not in self.__dict__:
+    def _check_new_name(self, name: str, table: str) -> None:
+        if table not in self.__dict__:
             raise AttributeError("cannot assign to a module before Module.__init__() call")
         if not isinstance(name, str):
             raise InvalidType(f"a name must be a string, got {type(name).__name__}")
@@ -178,7 +172,7 @@ class Module:
             raise KeyError(f'a name can\'t contain ".", got: {name}')
         if name == "":
             raise KeyError('a name can\'t be empty string ""')
-        if hasattr(self, name) and name not in table:
+        if hasattr(self, name) and name not in self.__dict__[table]:
             raise KeyError(f"attribute '{name}' already exists")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -16,7 +16,7 @@ from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
-from graphc.ir.types import Shape, TensorType, i64
+from graphc.ir.types import Shape, TensorType
 
 
 def decompose(graph: Graph) -> Graph:
@@ -35,26 +35,15 @@ def _concat(v: Value) -> Value:
 
 
 def concat(parts: list[Value], axis: int) -> Value:
-    """where(i < end of the first, first padded, where(... ))."""
-    total = sum(p.shape[axis] for p in parts)
+    """The parts one behind the other, each written in place by what computes it."""
     rank = len(parts[0].shape)
-    out, end = None, total
-    for part in reversed(parts):
-        start = end - part.shape[axis]
-        low = tuple(start if k == axis else 0 for k in range(rank))
-        high = tuple(total - end if k == axis else 0 for k in range(rank))
-        whole = P.pad(part, low, high)
-        out = whole if out is None else _below(end, axis, whole, out)
-        end = start
-    assert out is not None
-    return out
-
-
-def _below(end: int, axis: int, first: Value, rest: Value) -> Value:
-    b = first.builder
-    places = b.emit(OPS["iota"], (), {"shape": first.shape, "axis": axis, "dtype": "i64"})
-    limit = b.constant(end, TensorType(i64, first.shape))
-    return b.apply("where", b.apply("lt", places, limit), first, rest)
+    starts, at = [], 0
+    for part in parts:
+        starts.append(tuple(at if k == axis else 0 for k in range(rank)))
+        at += part.shape[axis]
+    shape = tuple(at if k == axis else n for k, n in enumerate(parts[0].shape))
+    steps = ((1,) * rank,) * len(parts)
+    return parts[0].builder.apply("assemble", *parts, shape=shape, starts=tuple(starts), steps=steps)
 
 
 # ---- fold --------------------------------------------------------------------------------------
@@ -119,8 +108,7 @@ def _conv(v: Value) -> Value:
     if stride != v.attrs["stride"]:
         return _conv_spread(v)
     phases = product(*(range(d) for d in dilation))
-    wide = tuple(-(-n // d) for n, d in zip(v.shape[2:], dilation))
-    parts = {r: _pad_to(_phase_conv(v, r), wide) for r in phases}
+    parts = {r: _phase_conv(v, r) for r in phases}
     return _interleave(parts, dilation, v.shape)
 
 
@@ -192,28 +180,17 @@ def _pad_or_cut(
     return tuple((max(a, 0), max(b, 0)) for a, b in padding), P.slice(x, start, stop)
 
 
-def _pad_to(v: Value, wide: Shape) -> Value:
-    high = (0, 0, *(n - m for n, m in zip(wide, v.shape[2:])))
-    return P.pad(v, (0,) * len(high), high)
-
-
 def _interleave(parts: dict[Shape, Value], dilation: Shape, shape: Shape) -> Value:
-    """parts[r][.., q] -> out[.., s*q + r]: stack along new axes, then merge each with its q."""
-    level = parts
-    for k in reversed(range(len(dilation))):
-        joined: dict[Shape, Value] = {}
-        for key in product(*(range(d) for d in dilation[:k])):
-            stack = [_phase_axis(level[(*key, r)], 3 + k) for r in range(dilation[k])]
-            joined[key] = concat(stack, 3 + k) if len(stack) > 1 else stack[0]
-        level = joined
-    whole = level[()]
-    merged = (*shape[:2], *(whole.shape[2 + 2 * k] * d for k, d in enumerate(dilation)))
-    out = P.reshape(whole, merged)
-    return P.slice(out, (0,) * len(shape), shape)
-
-
-def _phase_axis(v: Value, axis: int) -> Value:
-    return P.reshape(v, (*v.shape[:axis], 1, *v.shape[axis:]))
+    """parts[r][.., q] at out[.., s*q + r]."""
+    full = {r: part for r, part in parts.items() if part.type.numel}
+    some = next(iter(parts.values()))
+    return some.builder.apply(
+        "assemble",
+        *full.values(),
+        shape=shape,
+        starts=tuple((0, 0, *r) for r in full),
+        steps=((1, 1, *dilation),) * len(full),
+    )
 
 
 RULES: dict[str, Callable[[Value], Value]] = {"concat": _concat, "fold": _fold, "conv": _conv}

@@ -17,21 +17,21 @@ cheaper than storing and loading it: then it is *inlined* wherever it is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.types import Shape
 from graphc.passes.order import Orders, folded_source
-from graphc.passes.view import Form, NotAffine, View, move, row_major, stored
+from graphc.passes.view import Form, NotAffine, View, move, row_major, slice_, stored
 
 Level = Literal["full", "kept"]
 Chain = tuple[Value, ...]  # movement ops from the inside out
 
 MAX_MEMBERS = 64
-SMALL_DOMAIN = 1 << 14  # a domain this small may fold its outer dimensions and be read again
+SMALL_ROW = 1 << 8  # rows this short may be folded over the batch and be read again
 EXPENSIVE = frozenset(
     [
         "exp",
@@ -96,24 +96,50 @@ class Fusion:
 
     groups: tuple[Group, ...]
     realised: frozenset[Value]
+    parts: Mapping[Value, Part]
+
+    def home(self, v: Value, orders: Orders) -> View:
+        """Where a realised value or an input lies in its buffer."""
+        part = self.parts.get(v)
+        if part is None:
+            return stored(v.shape, orders(v))
+        whole = stored(part.whole.shape, orders(part.whole))
+        stop = tuple(a + (n - 1) * s + 1 for n, a, s in zip(v.shape, part.start, part.step))
+        return slice_(whole, start=part.start, stop=stop, step=part.step)
+
+
+class Part(NamedTuple):
+    """A value that is computed right into its place in another one."""
+
+    whole: Value
+    start: Shape
+    step: Shape
+
+
+def parts_of(graph: Graph) -> dict[Value, Part]:
+    """The parts of every `assemble`."""
+    return {
+        part: Part(v, start, step)
+        for v in graph.values()
+        if _is(v, "assemble")
+        for part, start, step in zip(v.args, v.attrs["starts"], v.attrs["steps"], strict=True)
+    }
+
+
+def _is(v: Value, name: str) -> bool:
+    return v.op is not None and v.op.name == name
+
+
+STORES = frozenset({"contiguous", "assemble"})
 
 
 def is_free(v: Value) -> bool:
-    """Computed nowhere: inputs, constants, sources and movement other than `contiguous`."""
+    """Computed nowhere and stored nowhere: inputs, constants, sources and movement."""
     return (
         v.op is None
         or v.op.kind == "source"
-        or (v.op.kind == "movement" and v.op.name != "contiguous")
+        or (v.op.kind == "movement" and v.op.name not in STORES)
     )
-
-
-def resolve(v: Value) -> tuple[Value, Chain]:
-    """The value under a chain of movement, and the chain from it to `v`, innermost first."""
-    chain: list[Value] = []
-    while v.op is not None and v.op.kind == "movement" and v.op.name != "contiguous":
-        chain.append(v)
-        v = v.args[0]
-    return v, tuple(reversed(chain))
 
 
 def moved(view: View, chain: Iterable[Value]) -> View:
@@ -140,13 +166,14 @@ class _Fuser:
 
     def run(self) -> Fusion:
         for v in self.graph.values():
-            if not is_free(v):
+            if not is_free(v) and not _is(v, "assemble"):
                 self._place(v)
         groups = [g for g in self.groups if g.members]
         realised = _Realiser(self.graph, self.of).run()
         for g in groups:
             g.outputs = [v for v in g.members if v in realised]
-        return Fusion(tuple(g for g in groups if g.outputs), frozenset(realised))
+        kept = tuple(g for g in groups if g.outputs)
+        return Fusion(kept, frozenset(realised), parts_of(self.graph))
 
     # ---- placing one value ---------------------------------------------------------------------
 
@@ -178,7 +205,7 @@ class _Fuser:
 
     def _resolve(self, v: Value) -> tuple[Value, Chain]:
         chain: list[Value] = []
-        while v not in self.of and v.op is not None and v.op.kind == "movement":
+        while v not in self.of and is_free(v) and v.op is not None and v.op.kind == "movement":
             chain.append(v)
             v = v.args[0]
         return v, tuple(reversed(chain))
@@ -323,7 +350,7 @@ class _Fuser:
 
     def _rows(self, g: Group) -> bool:
         """The folded dimensions are innermost in memory, or the whole domain stays in cache."""
-        if prod(g.domain) <= SMALL_DOMAIN:
+        if prod(g.domain[1:]) <= SMALL_ROW:  # not the batch: another one must not change kernels
             return True
         first = g.members[0]
         v = first if first.shape == g.domain else operands(first)[0]
@@ -436,7 +463,9 @@ class _Realiser:
         self.graph = graph
         self.of = of
         self.readers = uses(graph)
+        wholes = [v for v in graph.values() if _is(v, "assemble")]
         self.realised: set[Value] = {v for v in graph.outs if v in of}
+        self.realised.update(wholes, *(v.args for v in wholes))
 
     def run(self) -> set[Value]:
         for v, group in self.of.items():

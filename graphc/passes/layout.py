@@ -6,7 +6,7 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
     reader of x reads the inside of it. The kernel that computes x writes the halo as it goes;
   - every convolution weight is packed [*K, C, O], output channels innermost (gradients of weights
     read activations that already lie so).
-`settle_outputs` then gives every output a row-major buffer of its own, as the caller expects it.
+`settle` then gives every output a row-major buffer of its own, as the caller expects it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS
+from graphc.ir.rewrite import rebuild
 from graphc.ir.types import Shape
 from graphc.passes.order import Orders, identity
 
@@ -124,11 +125,15 @@ def _widest_padding(graph: Graph) -> dict[Value, Widths]:
     return widths
 
 
-def settle_outputs(graph: Graph) -> Graph:
-    """Give each output a row-major buffer of its own."""
+def settle(graph: Graph) -> Graph:
+    """Give each output a row-major buffer of its own, and each part of an `assemble` one owner."""
+    return _settle_outputs(_settle_parts(graph))
+
+
+def _settle_outputs(graph: Graph) -> Graph:
     orders, taken, outs = Orders(graph), set[Value](), []
     for v in graph.outs:
-        free = v.op is None or (v.op.kind in ("movement", "source") and v.op.name != "contiguous")
+        free = is_view(v)
         while free or v in taken or orders(v) != identity(v):
             with v.builder.at(v.where):
                 v = v.builder.apply("contiguous", v)
@@ -136,3 +141,30 @@ def settle_outputs(graph: Graph) -> Graph:
         taken.add(v)
         outs.append(v)
     return graph.with_outs(outs)
+
+
+def is_view(v: Value) -> bool:
+    """Whether no kernel computes v: it is an input, a constant, or movement of something else."""
+    return v.op is None or v.op.kind == "source" or (
+        v.op.kind == "movement" and v.op.name != "contiguous"
+    )
+
+
+def _settle_parts(graph: Graph) -> Graph:
+    """A part has to be computed, and to stand in one place only; else it is copied there."""
+    orders, owned = Orders(graph), set(graph.outs)
+
+    def visit(v: Value) -> Value:
+        if v.op is None or v.op.name != "assemble":
+            return v
+        parts = []
+        for part in v.args:
+            if is_view(part) or part in owned:
+                part = part.builder.apply("contiguous", part, order=orders(v))
+            while part in owned:
+                part = part.builder.apply("contiguous", part, order=orders(v))
+            owned.add(part)
+            parts.append(part)
+        return v.builder.emit(v.op, parts, v.attrs)
+
+    return rebuild(graph, visit)

@@ -34,10 +34,10 @@ from graphc.ir.kernel import (
 from graphc.ir.program import CheckSite
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
 from graphc.passes.contraction import contraction_views, split_groups
-from graphc.passes.fuse import Group, is_free, operands
+from graphc.passes.fuse import Fusion, Group, is_free, operands
 from graphc.passes.nest import Lowered, Nest, affine, guards
 from graphc.passes.order import Orders, folded_source
-from graphc.passes.view import Form, NotAffine, View, move, pad_ranges, row_major, stored
+from graphc.passes.view import Form, NotAffine, View, move, pad_ranges, row_major
 
 Attrs = tuple[tuple[str, object], ...]
 Step = tuple[str, Attrs, Value | None]  # a movement op, its attributes, and whose it is
@@ -78,21 +78,20 @@ def walk(view: View, chain: Chain) -> View:
     return view
 
 
-def lower(
-    group: Group, realised: frozenset[Value], orders: Orders, checks: list[CheckSite]
-) -> Lowered:
+def lower(group: Group, fusion: Fusion, orders: Orders, checks: list[CheckSite]) -> Lowered:
     """The kernel of `group`; raises `CannotView` where a value must be stored first."""
-    return _Lowering(group, realised, orders, checks).run()
+    return _Lowering(group, fusion, orders, checks).run()
 
 
 class _Lowering:
     """Emits one group. `point` collects statements once per parallel point, `loop` per fold step."""
 
     def __init__(
-        self, group: Group, realised: frozenset[Value], orders: Orders, checks: list[CheckSite]
+        self, group: Group, fusion: Fusion, orders: Orders, checks: list[CheckSite]
     ) -> None:
         self.group = group
-        self.realised = realised
+        self.fusion = fusion
+        self.realised = fusion.realised
         self.orders = orders
         self.checks = checks
         self.members = frozenset(group.members)
@@ -369,7 +368,7 @@ class _Lowering:
         )
 
     def _view(self, base: Value, chain: Chain) -> View:
-        return walk(stored(base.shape, self.orders(base)), chain)
+        return walk(self.fusion.home(base, self.orders), chain)
 
     def _base(self, reader: Value, v: Value) -> tuple[Value, Chain]:
         """The stored value under movement, and the chain to `v`."""

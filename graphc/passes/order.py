@@ -173,6 +173,7 @@ RULES: dict[str, Callable[[Orders, Value], Shape]] = {
     "reshape": _reshape,
     "contiguous": _contiguous,
     "take_along": _same,
+    "assemble": _elementwise,
     "conv": _conv,
 }
 KIND_RULES: dict[str, Callable[[Orders, Value], Shape]] = {

@@ -17,7 +17,7 @@ from graphc.ir.program import CheckSite, Program
 from graphc.ir.verify import verify
 from graphc.passes.decompose import decompose
 from graphc.passes.fuse import fuse
-from graphc.passes.layout import layout, settle_outputs
+from graphc.passes.layout import layout, settle
 from graphc.passes.lower import CannotView, lower
 from graphc.passes.nest import Lowered
 from graphc.passes.order import Orders
@@ -43,7 +43,7 @@ PIPELINE: tuple[Stage, ...] = (
     Stage("tidy", simplify, "decompose writes pads, slices and reshapes that cancel", "simplify"),
     Stage("layout", layout, "before fuse, which has to see the stores that layout asks for",
           "layout"),
-    Stage("settle_outputs", settle_outputs, "after layout, which changes how values would lie",
+    Stage("settle", settle, "after layout, which changes how values would lie",
           "layout"),
     Stage("split_reduce", split_reduce, "after layout: it cuts along memory order", "layout"),
 )  # fmt: skip
@@ -126,7 +126,7 @@ def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
         missing: dict[Value, set[Value]] = {}
         for group in fusion.groups:
             try:
-                kernels.append(lower(group, fusion.realised, orders, checks))
+                kernels.append(lower(group, fusion, orders, checks))
             except CannotView as e:
                 missing.setdefault(e.reader, set()).add(e.value)
         if not missing:

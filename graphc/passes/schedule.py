@@ -21,6 +21,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
 from graphc.passes.memory import Request, place_barriers, plan_offsets
+from graphc.passes.fuse import parts_of
 from graphc.passes.lower import DIVISIONS
 from graphc.passes.nest import Lowered
 
@@ -28,7 +29,10 @@ OPTIMIZER = "opt"
 
 
 def schedule(graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite]) -> Program:
-    """Order `kernels`, give every buffer a slot, and mark barriers and the commit point."""
+    """Order `kernels`, give every buffer a slot, and mark barriers and the commit point.
+
+    The parts of an `assemble` share its slot, and who reads the whole waits for all of them.
+    """
     return _Scheduler(graph, [k for k in kernels if _writes_something(k)], checks).run()
 
 
@@ -49,8 +53,10 @@ class _Scheduler:
             for v in kernel.reads:
                 self.readers.setdefault(v, []).append(k)
         self.after: list[set[int]] = [set() for _ in self.kernels]  # who waits for k
+        self.whole = {part: p.whole for part, p in parts_of(graph).items()}
         for v, maker in self.maker.items():
             self.after[maker].update(self.readers.get(v, ()))
+            self.after[maker].update(self.readers.get(self.whole.get(v, v), ()))
         self.target: dict[Value, Value] = {}  # outputs that overwrite a state input in place
 
     def run(self) -> Program:
@@ -144,7 +150,7 @@ class _Scheduler:
     # ---- slots ---------------------------------------------------------------------------------
 
     def _slots(self, kernels: Sequence[Lowered]) -> tuple[dict[Value, Slot], int, int]:
-        lives = _lifetimes(kernels)
+        lives = self._lifetimes(kernels)
         fixed = self._fixed_places()
         arena = [v for v in lives if v not in fixed]
         plan = plan_offsets([Request(v.type.size_bytes, *lives[v]) for v in arena])
@@ -154,7 +160,17 @@ class _Scheduler:
         for v, (space, index) in places.items():
             first, final = lives.get(v, (0, last))
             slots[v] = Slot(v.name[1:], v.type, space, index, first, final, str(v.where))
+        slots |= {part: slots[whole] for part, whole in self.whole.items() if whole in slots}
         return slots, plan.total, plan.bound
+
+    def _lifetimes(self, kernels: Sequence[Lowered]) -> dict[Value, tuple[int, int]]:
+        """The first and last launch that touches each buffer."""
+        lives: dict[Value, tuple[int, int]] = {}
+        for n, k in enumerate(kernels):
+            for v in k.buffers:
+                buffer = self.whole.get(v, v)
+                lives[buffer] = (lives[buffer][0] if buffer in lives else n, n)
+        return lives
 
     def _fixed_places(self) -> dict[Value, tuple[Space, int]]:
         """Inputs, returned tensors and states that are overwritten in place."""
@@ -185,14 +201,6 @@ class _Scheduler:
             return k.kernel
         buffers = tuple(replace(b, alias=alias.get(b.name, "")) for b in k.kernel.buffers)
         return replace(k.kernel, buffers=buffers)
-
-
-def _lifetimes(kernels: Sequence[Lowered]) -> dict[Value, tuple[int, int]]:
-    lives: dict[Value, tuple[int, int]] = {}
-    for n, k in enumerate(kernels):
-        for v in k.buffers:
-            lives[v] = (lives[v][0] if v in lives else n, n)
-    return lives
 
 
 def _checks(k: Lowered) -> bool:

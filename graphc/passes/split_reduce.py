@@ -1,7 +1,8 @@
 """split_reduce: a long sum into few outputs becomes two, so that all threads have work.
 
-sum over R of x[.., R, ..] => sum over chunks of (sum within a chunk). The number of chunks depends on
-the shape alone, so the bits do not depend on the number of threads.
+sum over R of x[.., R, ..] => sum over chunks of (sum within a chunk). The number of chunks depends
+on the shape alone, so the bits do not depend on the number of threads. Whether to split does not
+depend on the outermost extent, which is the batch: another batch must not need other kernels.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from graphc.ir.rewrite import rebuild
 from graphc.passes.order import Orders
 
 SPLITTABLE = frozenset({"sum", "prod", "max", "min"})
-MIN_ELEMENTS = 1 << 15  # below this one thread finishes before a second kernel could start
+MIN_ROW = 1 << 10  # elements for each step of the outermost dimension: less is done by one thread
+MIN_ELEMENTS = 1 << 20  # where there is no inner dimension
 MAX_OUTPUTS = 4096  # above this the outputs alone give enough parallel work
 MAX_CHUNKS = 32
 
@@ -34,12 +36,12 @@ def split_reduce(graph: Graph) -> Graph:
 def _split(v: Value, orders: Orders) -> Value:
     (x,) = v.args
     axes = v.attrs["axes"]
-    depth = prod(x.shape[k] for k in axes)
-    if x.type.numel < MIN_ELEMENTS or v.type.numel > MAX_OUTPUTS or depth < 64:
-        return v
     order = orders(x)
     lead = _leading_run(order, axes)
-    if not lead:
+    if not lead or v.type.numel > MAX_OUTPUTS:
+        return v
+    row = x.type.numel // max(x.shape[lead[0]], 1)
+    if row < MIN_ROW and x.type.numel < MIN_ELEMENTS:
         return v
     length = prod(x.shape[k] for k in lead)
     chunks = max(d for d in range(1, MAX_CHUNKS + 1) if length % d == 0)

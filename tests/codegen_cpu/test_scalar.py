@@ -19,34 +19,26 @@ from graphc.ir.types import DTYPES, Array, DType, bool_, f32, f64, i32, i64
 FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, -1.5, 2.5, 3.5, 7.0, -7.0, 0.3, 88.0, -100.25, 1e-40, -1e-42,
           3e38, 1e20, -1e5, np.inf, -np.inf, np.nan]  # fmt: skip
 MATH = {
-    "exp",
-    "expm1",
-    "log",
-    "log1p",
-    "sin",
-    "cos",
-    "tanh",
-    "sigmoid",
-    "erf",
-    "erfc",
-    "rsqrt",
-    "pow",
-}
+    "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf", "erfc", "rsqrt", "pow",
+}  # fmt: skip
 BITWISE = {"and", "or", "xor", "shl", "shr"}
 WHOLE = ["i8", "u8", "i16", "i32", "i64"]
-UNARY = ["neg", "abs", "sign", "relu", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid",
-         "erf", "erfc", "sqrt", "rsqrt", "floor", "ceil", "round", "trunc"]  # fmt: skip
-BINARY = ["add", "sub", "mul", "div", "floordiv", "rem", "fmod", "pow", "maximum", "minimum",
-          "lt", "le", "eq", "ne"]  # fmt: skip
+UNARY = [
+    "neg", "abs", "sign", "relu", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid",
+    "erf", "erfc", "sqrt", "rsqrt", "floor", "ceil", "round", "trunc",
+]  # fmt: skip
+BINARY = [
+    "add", "sub", "mul", "div", "floordiv", "rem", "fmod", "pow", "maximum", "minimum",
+    "lt", "le", "eq", "ne",
+]  # fmt: skip
+BOOLEAN = [
+    "not", "add", "sub", "mul", "and", "or", "xor", "maximum", "minimum", "lt", "le", "eq", "ne",
+]  # fmt: skip
 ROWS = (
     [(op, d) for op in UNARY + BINARY for d in ("f32", "f64", "f16", "bf16")]
     + [(op, d) for op in ("neg", "abs", "sign", "relu", "not") for d in WHOLE]
     + [(op, d) for op in (*BINARY, *sorted(BITWISE)) for d in WHOLE if op != "div"]
-    + [
-        (op, "bool")
-        for op in ("not", "add", "sub", "mul", "and", "or", "xor", "lt", "le", "eq", "ne")
-    ]
-    + [("maximum", "bool"), ("minimum", "bool")]
+    + [(op, "bool") for op in BOOLEAN]
 )
 
 

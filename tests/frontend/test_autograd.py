@@ -230,5 +230,5 @@ def test_error_texts_name_the_tensor_and_the_fix() -> None:
     loss.backward()
     with pytest.raises(RuntimeError, match=r"retain_graph=True"):
         loss.backward()
-    with pytest.raises(RuntimeError, match="dtype|floating"):
+    with pytest.raises(RuntimeError, match="floating"):
         graphc.ones(2, dtype=graphc.int64).requires_grad_()

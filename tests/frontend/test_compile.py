@@ -16,6 +16,7 @@ from graphc.errors import (
     AutogradError,
     DataDependentBranch,
     InvalidArgument,
+    InvalidState,
     InvalidType,
     TooManyCompiles,
     TracerLeak,
@@ -223,6 +224,25 @@ def test_max_compiles() -> None:
         f(data(3))
 
 
+def test_a_float_that_keeps_changing_becomes_a_scalar_of_the_call() -> None:
+    f = compiled(lambda x, lr, *, decay=0.0: x * lr - decay)
+    x = graphc.ones(2)
+    for k in range(20):
+        lr, decay = 0.1 * k, 0.5 * (k // 4)
+        expected = np.float32(lr) - np.float32(decay)
+        assert f(x, lr, decay=decay)[0].item() == pytest.approx(expected, abs=1e-6)
+    assert programs(f) <= 6
+
+
+def test_a_float_that_python_branches_on_stays_in_the_signature() -> None:
+    @compiled
+    def f(x: Tensor, t: float) -> Tensor:
+        return x + 1 if t > 2.5 else x - 1
+
+    assert [f(graphc.zeros(1), float(k)).item() for k in range(6)] == [-1, -1, -1, 1, 1, 1]
+    assert programs(f) == 6
+
+
 def test_plans_are_bounded() -> None:
     f = compiled(lambda x, k: x + k, on_limit="raise")
     with pytest.raises(TooManyCompiles):
@@ -389,6 +409,30 @@ def test_a_gradient_of_an_argument() -> None:
     out = f(x)
     assert out is x.grad
     np.testing.assert_array_equal(out.numpy(), 2 * x.detach().numpy())
+
+
+def test_dropped_gradients_cannot_be_read() -> None:
+    w = data(3, grad=True)
+
+    def train(x: Tensor) -> None:
+        w.grad = None
+        (w * x).sum().backward()
+        with graphc.no_grad():
+            w.sub_(w.grad)
+
+    f = compiled(train, grads="drop")
+    before = w.detach().numpy().copy()
+    f(graphc.ones(3))
+    f(graphc.ones(3))
+    np.testing.assert_allclose(w.detach().numpy(), before - 2, rtol=1e-6)
+    assert "w.grad" not in f.ir("trace") and programs(f) == 1
+    with pytest.raises(InvalidState, match="not kept"):
+        print(w.grad)
+    with pytest.raises(InvalidState, match="not kept"):
+        (w * 2).sum().backward()
+    w.grad = None
+    (w * 2).sum().backward()
+    assert w.grad is not None
 
 
 def test_backward_outside_runs_a_second_program() -> None:

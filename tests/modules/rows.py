@@ -28,10 +28,14 @@ LAYERS = [
     Row("conv2d", lambda nn: nn.Conv2d(3, 4, 3), (2, 3, 8, 9)),
     Row("conv2d_unbatched", lambda nn: nn.Conv2d(3, 4, 3, padding=1), (3, 6, 6)),
     Row("conv2d_stride", lambda nn: nn.Conv2d(3, 4, 3, 2, 1, bias=False), (2, 3, 7, 8)),
-    Row("conv2d_dilation", lambda nn: nn.Conv2d(3, 4, (3, 2), (2, 1), (2, 1), (2, 3)), (1, 3, 9, 9)),
+    Row(
+        "conv2d_dilation", lambda nn: nn.Conv2d(3, 4, (3, 2), (2, 1), (2, 1), (2, 3)), (1, 3, 9, 9)
+    ),
     Row("conv2d_groups", lambda nn: nn.Conv2d(4, 6, 3, padding=1, groups=2), (2, 4, 5, 5)),
     Row("conv2d_depthwise", lambda nn: nn.Conv2d(4, 8, 3, groups=4), (2, 4, 5, 5)),
-    Row("conv2d_same", lambda nn: nn.Conv2d(2, 3, (3, 5), padding="same", dilation=2), (2, 2, 7, 8)),
+    Row(
+        "conv2d_same", lambda nn: nn.Conv2d(2, 3, (3, 5), padding="same", dilation=2), (2, 2, 7, 8)
+    ),
     Row("batchnorm1d", lambda nn: nn.BatchNorm1d(4), (6, 4)),
     Row("batchnorm1d_3d", lambda nn: nn.BatchNorm1d(4, eps=1e-3, momentum=0.3), (2, 4, 5)),
     Row("batchnorm2d", lambda nn: nn.BatchNorm2d(4), (3, 4, 5, 2)),

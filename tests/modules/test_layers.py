@@ -118,6 +118,4 @@ def test_multihead_attention(batch_first: bool, masked: str):
         *(torch.tensor(a) for a in arrays), **{k: torch.tensor(v) for k, v in options.items()}
     )
     np.testing.assert_allclose(out.detach().numpy(), expected.detach().numpy(), **CLOSE)
-    np.testing.assert_allclose(
-        weights.detach().numpy(), expected_weights.detach().numpy(), **CLOSE
-    )
+    np.testing.assert_allclose(weights.detach().numpy(), expected_weights.detach().numpy(), **CLOSE)

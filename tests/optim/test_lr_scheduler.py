@@ -21,7 +21,10 @@ SCHEDULES: list[tuple[str, Any]] = [
     ("exponential", lambda s, o: s.ExponentialLR(o, 0.8)),
     ("cosine", lambda s, o: s.CosineAnnealingLR(o, 5, 0.01)),
     ("onecycle", lambda s, o: s.OneCycleLR(o, [0.5, 1.0], total_steps=24)),
-    ("onecycle3", lambda s, o: s.OneCycleLR(o, 0.5, 30, anneal_strategy="linear", three_phase=True)),
+    (
+        "onecycle3",
+        lambda s, o: s.OneCycleLR(o, 0.5, 30, anneal_strategy="linear", three_phase=True),
+    ),
     (
         "sequential",
         lambda s, o: s.SequentialLR(o, [s.LinearLR(o, 0.2), s.CosineAnnealingLR(o, 10)], [5]),

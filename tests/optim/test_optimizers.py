@@ -62,9 +62,7 @@ def check_same(params: Any, rtol: float) -> None:
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 3e-5)])
 def test_fifty_steps(name: str, options: dict[str, Any], dtype: str, rtol: float) -> None:
     params = parameters(dtype)
-    opts = [
-        getattr(m, name)(ps, **options) for m, ps in zip((optim, torch.optim), params)
-    ]
+    opts = [getattr(m, name)(ps, **options) for m, ps in zip((optim, torch.optim), params)]
     run(opts, params, 50, dtype)
     check_same(params, rtol)
 

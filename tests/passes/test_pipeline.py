@@ -43,7 +43,7 @@ def test_kernel_counts(case: Case) -> None:
     assert len(compile_graph(make(case)).program.launches) == case.kernels
 
 
-NEEDED = ("decompose", "settle_outputs")  # lowering counts on what these two establish
+NEEDED = ("decompose", "settle")  # lowering counts on what these two establish
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""Float arguments that keep changing (a learning rate, a temperature) become scalars of the call.
+
+A float is part of the signature at first, so that Python may branch on it. One that has changed
+twice is traced as a 0-d tensor that is read at each call; where the step cannot be traced so, it
+stays part of the signature for good.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphc.frontend.tensor import Tensor
+from graphc.frontend.trace import Trace
+from graphc.ir.types import f64
+
+CHANGES = 2
+Place = int | str  # of an argument: its position or its keyword
+
+
+class HostNumber:
+    """Stands for a float argument whose value is no part of the signature."""
+
+    def __init__(self, place: Place, values: threading.local) -> None:
+        self.place = place
+        self._values = values
+
+    def value(self) -> float:
+        """What this thread passed last."""
+        value: float = self._values.__dict__[self.place]
+        return value
+
+    def traced(self, trace: Trace) -> Tensor:
+        return trace.host_scalar(self.value, f64, f"arg{self.place}")
+
+
+class Numbers:
+    """Which float arguments of one function are read at each call."""
+
+    def __init__(self) -> None:
+        self.loose: dict[Place, HostNumber] = {}
+        self._refused: set[Place] = set()
+        self._changes: Counter[Place] = Counter()
+        self._last: dict[Place, float] = {}
+        self._values = threading.local()
+
+    def loosened(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """The arguments with HostNumbers for loose floats, whose values are noted."""
+        new_args, new_kwargs = list(args), dict(kwargs)
+        for place, number in self.loose.items():
+            table: Any = new_kwargs if isinstance(place, str) else new_args
+            known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
+            if known and type(table[place]) is float:
+                self._values.__dict__[place] = table[place]
+                table[place] = number
+        return new_args, new_kwargs
+
+    def note(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Count what has changed since the last miss; True if a float became loose."""
+        floats = {p: x for p, x in [*enumerate(args), *kwargs.items()] if type(x) is float}
+        changed = {p for p, x in floats.items() if p in self._last and self._last[p] != x}
+        self._changes.update(changed)
+        self._last |= floats
+        ripe = {p for p in changed if self._changes[p] >= CHANGES} - self._refused
+        self.loose |= {p: HostNumber(p, self._values) for p in ripe if p not in self.loose}
+        return bool(ripe)
+
+    def refuse(self) -> None:
+        """The step cannot be traced with its floats unknown."""
+        self._refused |= set(self.loose)
+        self.loose.clear()

@@ -1,0 +1,87 @@
+"""Operands of elementwise functions: PyTorch's promotion and broadcasting before a primitive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import InvalidType, ShapeMismatch
+from graphc.frontend.modes import get_default_dtype
+from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import DType, Shape
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+Operand = Any  # Tensor or number; a Union would have to name the class before it exists
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
+    """The common shape, dimensions counted from the right; sizes agree or are 1."""
+    rank = max((len(s) for s in shapes), default=0)
+    out = [1] * rank
+    for shape in shapes:
+        for k, n in enumerate(shape, rank - len(shape)):
+            if out[k] == 1:
+                out[k] = n
+            elif n not in (1, out[k]):
+                listed = " and ".join(str(tuple(s)) for s in shapes)
+                raise ShapeMismatch(f"shapes {listed} do not broadcast")
+    return tuple(out)
+
+
+def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
+    """x repeated along new leading dimensions and those of size 1; x itself if it fits."""
+    old = x.type.shape
+    if old == shape:
+        return x
+    if len(old) < len(shape):
+        x = P.reshape(x, (1,) * (len(shape) - len(old)) + old)
+    return P.expand(x, shape)
+
+
+def is_tensor(x: Any) -> bool:
+    """Tensors are the frontend's only Sugar; the class itself is made of these functions."""
+    return isinstance(x, P.Sugar)
+
+
+def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any]:
+    """Operands of one dtype and shape; numbers stay numbers beside a tensor."""
+    for x in operands:
+        if not is_tensor(x) and not is_number(x):
+            raise InvalidType(f"expected a tensor or a number, got {type(x).__name__}")
+    target = dtype or result_type(*operands)
+    tensors = [x for x in operands if is_tensor(x)]
+    first = tensors[0].type.shape
+    if all(t.type.shape == first for t in tensors):
+        shape = first
+    else:
+        shape = broadcast_shapes(*(t.type.shape for t in tensors))
+    return [
+        broadcast_to(P.cast(x, target), shape) if is_tensor(x) else wrap(x, target)
+        for x in operands
+    ]
+
+
+def binary(name: str, x: Operand, y: Operand) -> Tensor:
+    """The elementwise op called `name` on operands made alike."""
+    op = OPS[name]
+    if is_tensor(x):
+        if is_tensor(y) and x.type == y.type:
+            return x.emit(op, x, y)  # type: ignore[no-any-return]  # Operand is Any
+        owner = x
+    else:
+        owner = y
+    a, b = prepare((x, y))
+    return owner.emit(op, a, b)  # type: ignore[no-any-return]  # Operand is Any
+
+
+def as_float(x: Tensor) -> Tensor:
+    """Integers and bools as the default float dtype, as PyTorch's functions take them."""
+    return x if x.dtype.is_floating_point else P.cast(x, get_default_dtype())
+
+
+def dtype_of(x: Operand) -> DType:
+    return x.type.dtype if is_tensor(x) else dtype_of_number(x)
