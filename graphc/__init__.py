@@ -1,7 +1,7 @@
 """graphc: a JIT compiler for whole training steps under PyTorch's names; this file lists them."""
 
-from graphc import errors
-from graphc.frontend import autograd, random
+from graphc import autograd, errors
+from graphc.frontend import random
 from graphc.frontend.compile import assert_max_compiles, compile, disable
 from graphc.frontend.conversion import allclose, equal
 from graphc.frontend.creation import (
@@ -105,6 +105,7 @@ from graphc.frontend.indexing import (
     scatter_add,
     take_along_dim,
 )
+from graphc.frontend.limits import finfo, iinfo
 from graphc.frontend.linear import addmm, bmm, dot, einsum, matmul, mm, mv, outer
 from graphc.frontend.modes import (
     device,
@@ -284,6 +285,7 @@ __all__ = [
     "exp2",
     "expm1",
     "eye",
+    "finfo",
     "flatten",
     "flip",
     "float",
@@ -306,6 +308,7 @@ __all__ = [
     "gt",
     "half",
     "hstack",
+    "iinfo",
     "index_add",
     "index_select",
     "inference_mode",

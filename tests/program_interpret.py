@@ -18,7 +18,8 @@ def run_program(program: Program, graph: Graph, inputs: Sequence[Array]) -> list
     arena = np.full(program.arena_bytes, 0xA5, np.uint8)
     numbers = {"arg": 0, "state": 0, "scalar": 0}
     for array, role in zip(inputs, graph.roles, strict=True):
-        memory[role, numbers[role]] = np.array(array).ravel()
+        order = program.orders[numbers[role]] if role == "state" else range(np.ndim(array))
+        memory[role, numbers[role]] = np.array(np.transpose(array, order)).ravel()
         numbers[role] += 1
     slots = {s.name: s for s in program.slots}
 
@@ -36,12 +37,13 @@ def run_program(program: Program, graph: Graph, inputs: Sequence[Array]) -> list
         sizes = dict(zip(k.sizes, launch.sizes, strict=True))
         scalars = {a.name: c for a, c in zip(k.scalars, launch.scalars, strict=True)}
         run_kernel(k, buffers, sizes, scalars, [])
-    returned, states = iter(program.outs), dict(zip(graph.inputs, graph.roles, strict=True))
-    order = [v for v, role in states.items() if role == "state"]
+    returned, states = iter(program.outs), graph.states()
     outs = []
     for v, target in zip(graph.outs, graph.targets, strict=True):
         if target is None:
             outs.append(flat(slots[next(returned)]).reshape(v.shape))
         else:
-            outs.append(memory["state", order.index(target)].reshape(v.shape))
+            k = states.index(target)
+            packed = memory["state", k].reshape([v.shape[d] for d in program.orders[k]])
+            outs.append(packed.transpose(np.argsort(program.orders[k])))
     return outs

@@ -28,7 +28,8 @@ def run_native(program: Program, graph: Graph, inputs: Sequence[Array]) -> list[
     executable = Executable(program, functions, engine, code=library)
     by_role: dict[str, list[Array]] = {"arg": [], "state": [], "scalar": []}
     for array, role in zip(inputs, graph.roles, strict=True):
-        by_role[role].append(np.array(array, order="C"))
+        order = program.orders[len(by_role[role])] if role == "state" else range(np.ndim(array))
+        by_role[role].append(np.array(np.transpose(array, order), order="C"))
     pairs = list(zip(graph.outs, graph.targets, strict=True))
     outs = [np.zeros(v.shape, v.type.dtype.numpy) for v, t in pairs if t is None]
     executable.bind_state([a.ctypes.data for a in by_role["state"]])
@@ -37,6 +38,6 @@ def run_native(program: Program, graph: Graph, inputs: Sequence[Array]) -> list[
         [a.ctypes.data for a in outs],
         [a.item() for a in by_role["scalar"]],
     )
-    states = [v for v, role in zip(graph.inputs, graph.roles, strict=True) if role == "state"]
-    fresh = iter(outs)
-    return [next(fresh) if t is None else by_role["state"][states.index(t)] for _, t in pairs]
+    fresh, orders = iter(outs), program.orders
+    final = [a.transpose(np.argsort(o)) for a, o in zip(by_role["state"], orders, strict=True)]
+    return [next(fresh) if t is None else final[graph.states().index(t)] for _, t in pairs]

@@ -124,7 +124,8 @@ def run_alone(graph: Graph, native: Executable, inputs: Sequence[Array]) -> list
     ]  # fmt: skip
     native.bind_state([a.ctypes.data for a in by_role["state"]])
     scalars = [a.item() for a in by_role["scalar"]]
-    native.run(*([a.ctypes.data for a in part] for part in (by_role["arg"], free)), scalars)
+    places = [a.ctypes.data for a in by_role["arg"]]
+    native.run(places, [a.ctypes.data for a in free], scalars)
     results = iter(free)
     return [next(results) if t is None else given[t] for t in graph.targets]
 

@@ -35,6 +35,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 
 MAX_PLANS = 64
+NOT_TRACING = ("GC2", "GC3")  # errors of guards and at run time: no reason to trace otherwise
 THRASHING = 16  # plans dropped for new ones before the limit is reported
 
 
@@ -195,8 +196,8 @@ class Compiled(Inspectable):
         """Call again now that a float counts no more; if that cannot be traced, it counts again."""
         try:
             return self._call(*given)
-        except GraphcError:
-            if not self._numbers.loose:
+        except GraphcError as e:
+            if e.code[:3] in NOT_TRACING or not self._numbers.loose:
                 raise
             self._numbers.refuse()
             return self._call(*given)

@@ -21,7 +21,6 @@ from graphc.errors import (
     ShapeMismatch,
 )
 from graphc.frontend import creation, shapes
-from graphc.frontend import elementwise as E
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
@@ -347,15 +346,45 @@ def _cut(src: Tensor, index: Tensor, name: str) -> Tensor:
 
 
 def scatter(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
-    """x with src (a tensor or number) written at the places gather would read, once each."""
+    """x with src (a tensor or number) at the places gather reads; the last of equal ones wins."""
     axis, index = _along(x, dim, index, "scatter")
+    winner = _last_along(index, axis, x.type.shape)
+    hit = winner.emit(OPS["le"], 0, winner)
     if is_number(src):
-        src = index.full(wrap(src, x.dtype), TensorType(x.dtype, index.type.shape))
-    src = _cut(src, index, "scatter")
-    ones = index.full(1, TensorType(i64, index.type.shape))
-    hits = ones.emit(OPS["put_along"], ones, index, axis=axis, shape=x.type.shape)
-    new = src.emit(OPS["put_along"], src, index, axis=axis, shape=x.type.shape)
-    return E.where(E.eq(hits, 0), x, new)
+        return x.emit(OPS["where"], hit, wrap(src, x.dtype), x)
+    if src.dtype is not x.dtype:
+        raise DTypeMismatch(f"scatter: {x.type} and source {src.type} differ in dtype")
+    if 0 in index.type.shape:
+        return x.clone()
+    src = _grown(_cut(src, index, "scatter"), axis, x.type.shape)
+    new = src.emit(OPS["take_along"], src, winner.emit(OPS["maximum"], winner, 0), axis=axis)
+    return x.emit(OPS["where"], hit, new, x)
+
+
+def _grown(src: Tensor, axis: int, shape: Shape) -> Tensor:
+    """Pad the dimensions other than `axis` to `shape`, for an index smaller than its target."""
+    high = tuple(0 if k == axis else n - src.type.shape[k] for k, n in enumerate(shape))
+    return P.pad(src, (0,) * len(shape), high)
+
+
+def _last_along(index: Tensor, axis: int, shape: Shape) -> Tensor:
+    """i64 of `shape`: where along `axis` the last index to this place stands, else -1."""
+    if modes.trace is None:
+        array = index.host()
+        grid = list(np.ogrid[tuple(slice(n) for n in array.shape)])
+        along, grid[axis] = np.broadcast_to(grid[axis], array.shape), array
+        winner = np.full(shape, -1, np.int64)
+        winner[tuple(grid)] = along
+        return _from_numpy(winner)
+    m, rank = index.type.shape[axis], len(shape)
+    wide = (*(n if k == axis else index.type.shape[k] for k, n in enumerate(shape)), m)
+    row = index.emit(OPS["iota"], shape=wide, axis=axis, dtype=i64.name)
+    place = index.emit(OPS["iota"], shape=wide, axis=rank, dtype=i64.name)
+    moved = P.cast(shapes.unsqueeze(index, rank).transpose(axis, rank), i64)
+    match = row.emit(OPS["eq"], row, broadcast_to(moved, wide))
+    last: Tensor = place.emit(OPS["where"], match, place, -1).amax(rank)
+    high = tuple(n - last.type.shape[k] for k, n in enumerate(shape))
+    return last.emit(OPS["pad"], last, low=(0,) * rank, high=high, value=-1)
 
 
 def scatter_(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:

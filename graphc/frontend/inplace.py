@@ -62,6 +62,11 @@ def write(x: Tensor, value: Tensor, *, replaces: bool = False) -> Tensor:
     """
     check_writable(x)
     history = modes.grad and (value.requires_grad or x.requires_grad)
+    if history and x._unrecorded:
+        raise AutogradError(
+            f"a write with a gradient to {x.type}, a view made in no_grad mode",
+            fix="make the view outside no_grad, or write inside it",
+        )
     base = x._base
     old = edge_of(base) if base is not None else edge_of(x) if replaces else None
     edges = (old, edge_of(value)) if history else None

@@ -20,17 +20,23 @@ CHANGES = 2
 Place = int | str  # of an argument: its position or its keyword
 
 
+class Values(threading.local):
+    """What each thread passed last, by place."""
+
+    def __init__(self) -> None:
+        self.now: dict[Place, float] = {}
+
+
 class HostNumber:
     """Stands for a float argument whose value is no part of the signature."""
 
-    def __init__(self, place: Place, values: threading.local) -> None:
+    def __init__(self, place: Place, values: Values) -> None:
         self.place = place
         self._values = values
 
     def value(self) -> float:
         """What this thread passed last."""
-        value: float = self._values.__dict__[self.place]
-        return value
+        return self._values.now[self.place]
 
     def traced(self, trace: Trace) -> Tensor:
         return trace.host_scalar(self.value, f64, f"arg{self.place}")
@@ -44,7 +50,7 @@ class Numbers:
         self._refused: set[Place] = set()
         self._changes: Counter[Place] = Counter()
         self._last: dict[Place, float] = {}
-        self._values = threading.local()
+        self._values = Values()
 
     def loosened(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -55,13 +61,14 @@ class Numbers:
             table: Any = new_kwargs if isinstance(place, str) else new_args
             known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
             if known and type(table[place]) is float:
-                self._values.__dict__[place] = table[place]
+                self._values.now[place] = table[place]
                 table[place] = number
         return new_args, new_kwargs
 
     def note(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Count what has changed since the last miss; True if a float became loose."""
-        floats = {p: x for p, x in [*enumerate(args), *kwargs.items()] if type(x) is float}
+        places: list[tuple[Place, Any]] = [*enumerate(args), *kwargs.items()]
+        floats = {p: x for p, x in places if type(x) is float}
         changed = {p for p, x in floats.items() if p in self._last and self._last[p] != x}
         self._changes.update(changed)
         self._last |= floats

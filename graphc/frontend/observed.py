@@ -71,7 +71,7 @@ def _state_of(module: Any) -> list[Read]:
 
 def _parts(module: Any) -> Content:
     tables = (module._parameters, module._buffers, module._modules)
-    hooks = (module._forward_hooks, module._forward_pre_hooks)
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
     items: list[Any] = [(k, Same(v)) for table in tables for k, v in table.items()]
     items += [Same(getattr(h, "fn", h)) for table in hooks for h in table.values()]
     return Content(type(module), tuple(items))

@@ -26,6 +26,11 @@ from graphc.ir.types import Array, Scalar, TensorType
 class Native(Protocol):
     """A compiled program; see `runtime.executor.Executable`."""
 
+    @property
+    def done(self) -> bool:
+        """Whether the last run went to its end."""
+        ...
+
     def bind_state(self, pointers: Sequence[int]) -> None: ...
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
@@ -84,6 +89,7 @@ class Plan:
         self._lock = threading.RLock()
         self._old_grads = capture.trace.old_grads
         self._draws = list(capture.trace.draws.items())
+        self._actions = capture.trace.after_commit
         self._tensors = [(i.storage, i.tensor) for i in capture.inputs if i.role == "state"]
         self._gradients = capture.gradients
         self._note_states(graph)
@@ -131,7 +137,12 @@ class Plan:
             outs = [result.make() for result in self._results]
             scalars = [get() for get in self._getters]
             grads, copies = self._bind(leaves)
-            self._native.run(args, [place for _, place in outs], scalars)
+            try:
+                self._native.run(args, [place for _, place in outs], scalars)
+            except KeyboardInterrupt:
+                if self._native.done:  # it came after the commit: the step counts
+                    self._after(leaves, grads, copies)
+                raise
             self._after(leaves, grads, copies)
         return [array for array, _ in outs], grads, scalars
 
@@ -190,6 +201,8 @@ class Plan:
                 grad.storage.adopted = True
         for generator, count in self._draws:
             generator.advance(count)
+        for action in self._actions:
+            action()
 
 
 def _row_major(array: Array | None) -> bool:

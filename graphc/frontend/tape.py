@@ -119,6 +119,7 @@ def edge_of(x: Tensor) -> Edge | None:
     if node is None:
         node = LeafNode(x)
         node.hooks = x._hooks
+        node.where = modes.trace.builder.where() if modes.trace is not None else None
         x._leaf = weakref.ref(node)
     return node, 0
 

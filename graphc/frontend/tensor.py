@@ -72,6 +72,7 @@ class Tensor(Methods):
     _hooks: list[tuple[int, Hook]] | None = None
     _base: Tensor | None = None  # whose view this is, as autograd sees it
     _made_at: int = 0  # version of the storage for which `_node` holds, of a view
+    _unrecorded: bool = False  # a view made in no_grad mode of what requires grad
     _value: Any = None  # (base value, value) of a traced tensor: what `Trace.value` found last
 
     def __init__(self, array: Array) -> None:
@@ -391,6 +392,8 @@ def view(x: Tensor, op: Op, attrs: Attrs, array: Array | None, type: TensorType)
     if modes.grad:
         out._base = x if x._base is None else x._base
         out._made_at = x.storage.version
+    elif x.requires_grad or x._unrecorded:
+        out._unrecorded = True
     return out
 
 

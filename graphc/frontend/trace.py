@@ -48,6 +48,7 @@ class Trace:
         self.grads: dict[Tensor, Tensor | None] = {}  # .grad of tensors as the step left it
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.called: dict[Any, None] = {}  # modules whose forward ran
+        self.after_commit: list[Callable[[], object]] = []  # host actions after each call
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[Hashable, Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}
@@ -222,6 +223,14 @@ def host_scalar(getter: Getter, dtype: DType, name: str, key: Hashable | None = 
     if modes.trace is not None:
         return modes.trace.host_scalar(getter, dtype, name, key)
     return tensors.scalar(getter(), dtype)
+
+
+def after_commit(action: Callable[[], object]) -> None:
+    """Run `action` on the host: now, or in a trace after each call that succeeds."""
+    if modes.trace is None:
+        action()
+    else:
+        modes.trace.after_commit.append(action)
 
 
 def guard(getter: Callable[[], Any]) -> Any:

@@ -7,7 +7,7 @@ pure: state comes in as inputs of role "state" and leaves as outputs with a targ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphc.ir.ops import Op
@@ -103,7 +103,8 @@ class Graph:
 
     `roles[i]` of `inputs[i]` is "arg" (an argument of the call), "state" (a discovered tensor that
     outlives the step) or "scalar" (a host number read at each call). `targets[i]` is the state input
-    that `outs[i]` becomes, or None where it is returned.
+    that `outs[i]` becomes, or None where it is returned. `orders` names the state inputs that do not
+    lie row-major in memory, with their dimensions outermost first.
     """
 
     name: str
@@ -111,13 +112,18 @@ class Graph:
     roles: tuple[str, ...]
     outs: tuple[Value, ...]
     targets: tuple[Value | None, ...]
+    orders: Mapping[Value, Shape] = field(default_factory=dict)
 
     def values(self) -> list[Value]:
         """Everything the outputs need and every input, arguments first."""
         return topological((*self.inputs, *self.outs))
 
     def with_outs(self, outs: Iterable[Value]) -> Graph:
-        return Graph(self.name, self.inputs, self.roles, tuple(outs), self.targets)
+        return replace(self, outs=tuple(outs))
+
+    def states(self) -> list[Value]:
+        """The inputs of role "state", in order."""
+        return [v for v, role in zip(self.inputs, self.roles, strict=True) if role == "state"]
 
 
 def topological(outs: Iterable[Value]) -> list[Value]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from graphc.ir.kernel import Kernel
-from graphc.ir.types import Scalar, TensorType
+from graphc.ir.types import Scalar, Shape, TensorType
 
 Space = Literal["arena", "arg", "state", "scalar", "out"]
 ALIGN = 64
@@ -72,3 +72,4 @@ class Program:
     arena_bytes: int
     bound_bytes: int  # the most bytes ever live at once: no plan can be smaller
     checks: tuple[CheckSite, ...] = ()
+    orders: tuple[Shape, ...] = ()  # of each state slot: its dimensions, outermost in memory first

@@ -317,9 +317,11 @@ def _conv_group(windows: Array, w: Array) -> Array:
     space, taps = range(2, 2 + n), range(2 + n, 2 + 2 * n)
     if windows.shape[1 + n] < windows.shape[-1]:
         shared = ((1, 1), *((t, t - n) for t in taps))
-        return np.moveaxis(dot(windows, w, batch=(), contract=shared), -1, 1)
-    columns = windows.transpose(0, 1, *taps, *space).reshape(len(windows), w[0].size, -1)
-    out: Array = np.matmul(w.reshape(len(w), -1), columns)
+        rows: Array = np.moveaxis(dot(windows, w, batch=(), contract=shared), -1, 1)
+        return rows
+    columns = windows.transpose(0, 1, *taps, *space)
+    columns = columns.reshape(len(windows), prod(w.shape[1:]), prod(windows.shape[2 : 2 + n]))
+    out: Array = np.matmul(w.reshape(len(w), prod(w.shape[1:])), columns)
     return out.reshape(len(windows), len(w), *windows.shape[2 : 2 + n])
 
 

@@ -164,7 +164,8 @@ class CrossEntropyLoss(_WeightedLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         smoothing: float | Tensor = self.label_smoothing
-        if smoothing and tracing.active() is not None:
+        smooths = tracing.guard(lambda: self.label_smoothing != 0)
+        if smooths and tracing.active() is not None:
             key = ("label_smoothing", id(self))
             smoothing = tracing.host_scalar(
                 lambda: self.label_smoothing, f32, "label_smoothing", key

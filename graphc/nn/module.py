@@ -17,6 +17,7 @@ from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import state
+from graphc.nn.backward_hooks import Watch
 from graphc.nn.hooks import Hook, RemovableHandle, register
 from graphc.nn.parameter import Parameter
 
@@ -44,6 +45,7 @@ class Module:
     _not_persistent: set[str]
     _forward_hooks: dict[int, Hook]
     _forward_pre_hooks: dict[int, Hook]
+    _backward_hooks: dict[int, Hook]
     _scope_name: str
     _compiled: Any = None  # set by graphc.compile: what calls of this module go through
 
@@ -56,6 +58,7 @@ class Module:
             "_not_persistent": set(),
             "_forward_hooks": {},
             "_forward_pre_hooks": {},
+            "_backward_hooks": {},
             "_scope_name": "",
         }
         self.__dict__.update(fields)
@@ -83,28 +86,29 @@ class Module:
             scope.pop()
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not (self._forward_pre_hooks or self._forward_hooks):
+        if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):
             return self.forward(*args, **kwargs)
         for pre in list(self._forward_pre_hooks.values()):
             args, kwargs = pre.before(self, args, kwargs)
-        out = self.forward(*args, **kwargs)
+        watch = Watch(self, self._backward_hooks.values()) if self._backward_hooks else None
+        out = self.forward(*(args if watch is None else watch.inputs(args)), **kwargs)
         for hook in list(self._forward_hooks.values()):
             out = hook.after(self, args, kwargs, out)
-        return out
+        return out if watch is None else watch.outputs(out)
 
     def traced_options(self) -> str:
         """The plain attributes that a trace of a layer of ours depends on, as text.
 
         A compiled step compares it when modules have changed. Numbers that the layer reads at each
-        call (`run_time_scalars`) count only by whether they are absent or zero. A forward of the
-        user's own is looked at by its code instead.
+        call (`run_time_scalars`) count only by whether they are None. A forward of the user's own
+        is looked at by its code instead.
         """
         if not type(self).forward.__module__.startswith("graphc."):
             return ""
         plain = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         del plain["training"]
         for name in self.run_time_scalars & plain.keys():
-            plain[name] = None if plain[name] is None else bool(plain[name])
+            plain[name] = plain[name] is None
         return repr(plain)
 
     def _name_scopes(self) -> None:
@@ -127,6 +131,15 @@ class Module:
         return register(
             self._forward_pre_hooks, Hook(hook, with_kwargs), epoch.modules_changed, prepend
         )
+
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` in backward; its result replaces grad_input.
+
+        Both are tuples: of positional arguments (None for those without gradient) and of outputs.
+        """
+        return register(self._backward_hooks, Hook(hook), epoch.modules_changed, prepend)
 
     # ---- registration --------------------------------------------------------------------------
 

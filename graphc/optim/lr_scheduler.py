@@ -1,6 +1,7 @@
 """Learning-rate schedules: Python floats on the host, written to each group's "lr".
 
-A compiled step reads "lr" at each call, so a schedule never recompiles anything.
+A compiled step reads "lr" at each call, so a schedule never recompiles anything. `step()` inside
+one runs on the host after every call that succeeds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from math import cos, inf, pi
 from typing import Any
 
 from graphc.errors import InvalidArgument, InvalidType
+from graphc.frontend.trace import after_commit
 from graphc.optim.optimizer import Group, Optimizer
 
 
@@ -49,14 +51,14 @@ class LRScheduler:
         return self._last_lr
 
     def step(self) -> None:
-        """Go on by one epoch (or whatever the caller counts)."""
-        self.last_epoch += 1
-        self._set(self.get_lr())
+        """Go on by one epoch (or whatever the caller counts); in a compiled step, after it."""
+        after_commit(self._advance)
 
-    def _set(self, rates: Sequence[float]) -> None:
-        for group, lr in zip(self.optimizer.param_groups, rates):
+    def _advance(self) -> None:
+        self.last_epoch += 1
+        self._last_lr = self.get_lr()
+        for group, lr in zip(self.optimizer.param_groups, self._last_lr):
             group["lr"] = lr
-        self._last_lr = list(rates)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer and functions."""
@@ -331,7 +333,7 @@ class SequentialLR(LRScheduler):
         self._schedulers[0].step()
         self._last_lr = self._schedulers[0].get_last_lr()
 
-    def step(self) -> None:
+    def _advance(self) -> None:
         self.last_epoch += 1
         k = bisect_right(self._milestones, self.last_epoch)
         if k > 0 and self._milestones[k - 1] == self.last_epoch:

@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation: one walk for the eager tape, the tape of a trace, and graphs.
+"""Reverse-mode differentiation: one walk, for the eager tape and for the tape of a trace.
 
 A `Node` is one recorded operation: where each input's cotangent goes (`edges`) and how to compute
 it (`pull`). Nodes are numbered in order of making, so the walk takes the highest number first and
@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from graphc.errors import AutogradError
-from graphc.ir.graph import Value, Where, topological
+from graphc.ir.graph import Where
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import TensorType
@@ -181,29 +181,6 @@ def _leading_to(roots: Sequence[Edge], targets: set[Node]) -> set[Node]:
         if node in targets or any(e is not None and e[0] in useful for e in node.edges):
             useful.add(node)
     return useful
-
-
-def gradients(
-    outs: Sequence[Value], cotangents: Sequence[Value], wanted: Sequence[Value]
-) -> list[Value | None]:
-    """The cotangents of `wanted` as new values of the same builder; None where no path leads."""
-    grads: dict[Value, Value] = {}
-    live = set(wanted)
-    order = topological(outs)
-    for v in order:
-        if any(a in live for a in v.args):
-            live.add(v)
-    for out, g in zip(outs, cotangents, strict=True):
-        grads[out] = grads[out] + g if out in grads else g
-    for v in reversed(order):
-        if v not in grads or v.op is None or v not in live or not differentiable(v.op):
-            continue
-        wants = [a in live for a in v.args]
-        with v.builder.at(v.where._replace(phase="bw")):
-            for a, d in zip(v.args, pull_op(v.op, wants, grads[v], v, v.args, v.attrs)):
-                if d is not None:
-                    grads[a] = grads[a] + d if a in grads else d
-    return [grads.get(w) for w in wanted]
 
 
 def already_freed(name: str) -> AutogradError:

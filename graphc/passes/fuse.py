@@ -2,151 +2,44 @@
 
 Input: a laid-out Graph. Output: `Group`s, one per kernel, in no particular order.
 
-A group is a domain (a shape), the dimensions of it that its reductions fold (`reduced`), and the
-values computed there: at every point of the domain (level "full"), or once per kept point (level
-"kept"). Values join greedily in graph order:
+Values join groups greedily in graph order:
   - an elementwise value joins a producer that computes its operand at the same points, be it an
-    elementwise chain, a reduction (epilogue or, for rows, the next phase) or a contraction (epilogue);
+    elementwise chain, a reduction (epilogue or, for rows, the next phase) or a contraction
+    (epilogue); its dimensions may be a permutation of the producer's;
   - a reduction joins the chain that computes its operand, and other reductions of the same axes;
   - groups that meet in one consumer and fit become one.
 A join that would make two groups wait for each other is refused.
 
-What one group computes and another reads gets a buffer (is *realised*), unless computing it again is
-cheaper than storing and loading it: then it is *inlined* wherever it is read.
+`realise` then decides which members have buffers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from math import prod
-from typing import Literal, NamedTuple
 
-from graphc.ir.graph import Graph, Value, uses
+from graphc.ir.graph import Graph, Value
 from graphc.ir.types import Shape
-from graphc.passes.order import Orders, folded_source
-from graphc.passes.view import Form, NotAffine, View, move, row_major, slice_, stored
-
-Level = Literal["full", "kept"]
-Chain = tuple[Value, ...]  # movement ops from the inside out
+from graphc.passes.group import (
+    KEPT,
+    SCATTERS,
+    Chain,
+    Fusion,
+    Group,
+    Level,
+    is_free,
+    is_op,
+    is_reduce,
+    moved,
+    operands,
+    parts_of,
+    used,
+)
+from graphc.passes.order import Orders, folded_source, identity
+from graphc.passes.realise import realise
+from graphc.passes.view import Form, NotAffine, move, stored
 
 MAX_MEMBERS = 64
 SMALL_ROW = 1 << 8  # rows this short may be folded over the batch and be read again
-EXPENSIVE = frozenset(
-    [
-        "exp",
-        "expm1",
-        "log",
-        "log1p",
-        "sin",
-        "cos",
-        "tanh",
-        "sigmoid",
-        "erf",
-        "erfc",
-        "pow",
-        "rsqrt",
-        "sqrt",
-        "div",
-        "rem",
-        "fmod",
-        "floordiv",
-    ]
-)
-SCATTERS = frozenset({"scatter_add", "put_along"})
-
-
-@dataclass(eq=False)
-class Group:
-    """The values of one kernel."""
-
-    domain: Shape
-    kind: Literal["map", "contract", "scatter"]
-    members: list[Value] = field(default_factory=list)
-    levels: dict[Value, Level] = field(default_factory=dict)
-    reduced: frozenset[int] = frozenset()
-    outputs: list[Value] = field(default_factory=list)
-    note: str = ""
-    bit: int = 0  # this group in the masks of `_Fuser.needs`
-
-    @property
-    def kept_shape(self) -> Shape:
-        """The domain with its reduced dimensions of size 1."""
-        return tuple(1 if k in self.reduced else n for k, n in enumerate(self.domain))
-
-    def place(self, v: Value) -> Form:
-        """The row-major number of the element of `v` at each point of the domain."""
-        return place(v, self.domain, self.levels[v], self.kept_shape)
-
-
-def place(v: Value, domain: Shape, level: Level, kept: Shape) -> Form:
-    if level == "full":
-        return Form(_used(row_major(v.shape), domain))
-    steps = row_major(kept)
-    return Form(tuple(0 if n == 1 else s for n, s in zip(kept, steps)))
-
-
-def _used(strides: Shape, shape: Shape) -> Shape:
-    return tuple(0 if n == 1 else s for s, n in zip(strides, shape))
-
-
-@dataclass(frozen=True, slots=True)
-class Fusion:
-    """The groups and the values that have buffers."""
-
-    groups: tuple[Group, ...]
-    realised: frozenset[Value]
-    parts: Mapping[Value, Part]
-
-    def home(self, v: Value, orders: Orders) -> View:
-        """Where a realised value or an input lies in its buffer."""
-        part = self.parts.get(v)
-        if part is None:
-            return stored(v.shape, orders(v))
-        whole = stored(part.whole.shape, orders(part.whole))
-        stop = tuple(a + (n - 1) * s + 1 for n, a, s in zip(v.shape, part.start, part.step))
-        return slice_(whole, start=part.start, stop=stop, step=part.step)
-
-
-class Part(NamedTuple):
-    """A value that is computed right into its place in another one."""
-
-    whole: Value
-    start: Shape
-    step: Shape
-
-
-def parts_of(graph: Graph) -> dict[Value, Part]:
-    """The parts of every `assemble`."""
-    return {
-        part: Part(v, start, step)
-        for v in graph.values()
-        if _is(v, "assemble")
-        for part, start, step in zip(v.args, v.attrs["starts"], v.attrs["steps"], strict=True)
-    }
-
-
-def _is(v: Value, name: str) -> bool:
-    return v.op is not None and v.op.name == name
-
-
-STORES = frozenset({"contiguous", "assemble"})
-
-
-def is_free(v: Value) -> bool:
-    """Computed nowhere and stored nowhere: inputs, constants, sources and movement."""
-    return (
-        v.op is None
-        or v.op.kind == "source"
-        or (v.op.kind == "movement" and v.op.name not in STORES)
-    )
-
-
-def moved(view: View, chain: Iterable[Value]) -> View:
-    for m in chain:
-        assert m.op is not None
-        view = move(view, m.op.name, m.attrs)
-    return view
 
 
 def fuse(graph: Graph) -> Fusion:
@@ -166,10 +59,10 @@ class _Fuser:
 
     def run(self) -> Fusion:
         for v in self.graph.values():
-            if not is_free(v) and not _is(v, "assemble"):
+            if not is_free(v) and not is_op(v, "assemble"):
                 self._place(v)
         groups = [g for g in self.groups if g.members]
-        realised = _Realiser(self.graph, self.of).run()
+        realised = realise(self.graph, self.of)
         for g in groups:
             g.outputs = [v for v in g.members if v in realised]
         kept = tuple(g for g in groups if g.outputs)
@@ -187,7 +80,7 @@ class _Fuser:
                 return
         twin = self._twin(v, sources)
         if twin is not None:
-            self._join(v, twin, "kept" if twin.reduced else "full", sources)
+            self._join(v, twin, KEPT if twin.reduced else identity(v), sources)
         else:
             self._begin(v, sources)
 
@@ -216,19 +109,18 @@ class _Fuser:
 
     def _begin(self, v: Value, sources: list[Group]) -> None:
         assert v.op is not None
-        kind: Literal["map", "contract", "scatter"] = "map"
-        domain, level, reduced = v.shape, "full", frozenset[int]()
+        g = Group(v.shape, "map", len(self.groups))
+        level: Level = identity(v)
         if v.op.kind == "reduce":
             source, axes = folded_source(v)
-            domain, level, reduced = source.shape, "kept", frozenset(axes)
+            g.domain, g.reduced, level = source.shape, frozenset(axes), KEPT
         elif v.op.kind == "contract":
-            kind = "contract"
+            g.kind = "contract"
         elif v.op.name in SCATTERS:
-            kind, domain = "scatter", v.args[0].shape
-        g = Group(domain, kind, reduced=reduced, bit=len(self.groups))
+            g.kind, g.domain = "scatter", v.args[0].shape
         self.groups.append(g)
         self.needs.append(1 << g.bit)
-        self._add(v, g, "full" if level == "full" else "kept", sources)
+        self._add(v, g, level, sources)
 
     def _join(self, v: Value, g: Group, level: Level, sources: list[Group]) -> None:
         if v.op is not None and v.op.kind == "reduce":
@@ -259,7 +151,7 @@ class _Fuser:
         stores of results beside the optimizer's reading of them.
         """
         assert v.op is not None
-        folds = _is_reduce(v)
+        folds = is_reduce(v)
         if not folds and (v.op.name != "contiguous" or v not in self.graph.outs):
             return None
         source, dims = folded_source(v) if folds else (v, ())
@@ -280,8 +172,8 @@ class _Fuser:
     def _shares(self, g: Group, v: Value, data: set[Value]) -> bool:
         """Whether g reads some of `data`, and stores in the order that v wants."""
         for u in g.members:
-            if _is_reduce(v):
-                if _is_reduce(u) and data & self._data(operands(u)[0]):
+            if is_reduce(v):
+                if is_reduce(u) and data & self._data(operands(u)[0]):
                     return True
             elif any(data & self._data(a) for a in operands(u) if a.shape == v.shape):
                 return self.orders(u) == self.orders(v)
@@ -312,20 +204,41 @@ class _Fuser:
         if len(g.members) >= MAX_MEMBERS or g.kind == "scatter":
             return None
         if v.op.kind == "reduce":
-            return "kept" if self._reduce_fits(v, g) else None
-        if v.op.kind != "elementwise":
+            return KEPT if self._reduce_fits(v, g) else None
+        stores = v.op.name == "contiguous"
+        if v.op.kind != "elementwise" and not stores:
             return None
-        if v.shape == g.domain and self._reads_in_place(v, g, "full"):
-            return "full" if not g.reduced or self._may_read_back(v, g) else None
+        level = self._turned(v, g)
+        if level is not None and self._reads_in_place(v, g, level):
+            if stores and tuple(level.index(k) for k in self.orders(v)) != g.order(self.orders):
+                return None
+            return level if not g.reduced or self._may_read_back(v, g) else None
         if g.reduced and _squeezed(v.shape) == _squeezed(g.kept_shape):
-            return "kept" if self._reads_in_place(v, g, "kept") else None
+            return KEPT if self._reads_in_place(v, g, KEPT) else None
+        return None
+
+    def _turned(self, v: Value, g: Group) -> Shape | None:
+        """The permutation that takes the dimensions of v to those of g's domain."""
+        if v.shape == g.domain:
+            return identity(v)
+        for a in operands(v):
+            base, chain = self._resolve(a)
+            level = g.levels.get(base)
+            if level is None or level == KEPT or any(not is_op(m, "transpose") for m in chain):
+                continue
+            perm = identity(base)
+            for m in chain:
+                perm = tuple(perm[k] for k in m.attrs["perm"])
+            turned = tuple(perm.index(k) for k in level)
+            if tuple(v.shape[k] for k in turned) == g.domain:
+                return turned
         return None
 
     def _reduce_fits(self, v: Value, g: Group) -> bool:
         source, dims = folded_source(v)
         axes = frozenset(dims)
         fits = g.kind == "map" and source.shape == g.domain and g.reduced in (axes, frozenset())
-        if not fits or not self._reads_in_place(v, g, "full"):
+        if not fits or not self._reads_in_place(v, g, identity(source)):
             return False
         return not self._reads_kept(v, g) or self._rows(g)
 
@@ -342,7 +255,7 @@ class _Fuser:
             for a in u.args:
                 base, _ = self._resolve(a)
                 if self.of.get(base) is g and base not in seen:
-                    if g.levels[base] == "kept":
+                    if g.levels[base] == KEPT:
                         return True
                     seen.add(base)
                     stack.append(base)
@@ -371,14 +284,16 @@ class _Fuser:
         """The number of the element of u that v reads, as a form over g's domain."""
         try:
             view = moved(stored(u.shape, tuple(range(len(u.shape)))), path)
-            if level == "kept":
+            if level == KEPT:
                 view = move(view, "reshape", {"shape": g.kept_shape})
                 view = move(view, "expand", {"shape": g.domain})
+            else:
+                view = move(view, "transpose", {"perm": level})
         except NotAffine:
             return None
         if view.guards:
             return None
-        return Form(_used(view.address.strides, view.shape), view.address.offset)
+        return Form(used(view.address.strides, view.shape), view.address.offset)
 
     # ---- groups that meet ----------------------------------------------------------------------
 
@@ -409,7 +324,7 @@ class _Fuser:
         """What g reads of h, it reads where h computes it."""
         for v in g.members:
             assert v.op is not None
-            level: Level = "full" if v.op.kind == "reduce" else g.levels[v]
+            level = identity(folded_source(v)[0]) if is_reduce(v) else g.levels[v]
             for a in operands(v):
                 base, chain = self._resolve(a)
                 if self.of.get(base) is not h:
@@ -435,124 +350,5 @@ class _Fuser:
         self.needs[h.bit] = 0
 
 
-def _is_reduce(v: Value) -> bool:
-    return v.op is not None and v.op.kind == "reduce"
-
-
-def operands(v: Value) -> tuple[Value, ...]:
-    """What a kernel reads to compute v."""
-    if v.op is not None and v.op.kind == "reduce":
-        return (folded_source(v)[0],)
-    return v.args
-
-
 def _squeezed(shape: Shape) -> Shape:
     return tuple(n for n in shape if n != 1)
-
-
-# ---- buffers -----------------------------------------------------------------------------------
-
-STORE_AND_LOAD = 2  # passes over memory that a buffer costs beyond computing the value once
-MAX_INLINED_OPS = 12
-
-
-class _Realiser:
-    """Decides, in graph order, which values have buffers."""
-
-    def __init__(self, graph: Graph, of: dict[Value, Group]) -> None:
-        self.graph = graph
-        self.of = of
-        self.readers = uses(graph)
-        wholes = [v for v in graph.values() if _is(v, "assemble")]
-        self.realised: set[Value] = {v for v in graph.outs if v in of}
-        self.realised.update(wholes, *(v.args for v in wholes))
-
-    def run(self) -> set[Value]:
-        for v, group in self.of.items():
-            readers = self._reading_groups(v)
-            outside = [g for g in readers if g is not group]
-            if outside and v not in self.realised and not self._inlines(v, group, outside):
-                self.realised.add(v)
-        return self.realised
-
-    def _reading_groups(self, v: Value) -> list[Group]:
-        """Groups that read v directly or through movement."""
-        found: dict[Group, None] = {}
-        stack = list(self.readers[v])
-        while stack:
-            u = stack.pop()
-            if u in self.of:
-                found[self.of[u]] = None
-            elif is_free(u):
-                stack.extend(self.readers[u])
-        return list(found)
-
-    def _inlines(self, v: Value, group: Group, outside: list[Group]) -> bool:
-        """Whether computing v again in each reader costs less than a buffer."""
-        if v.op is None or v.op.kind != "elementwise" or self._is_operand(v):
-            return False
-        leaves, ops, heavy = self._tree(v)
-        if leaves is None or ops > MAX_INLINED_OPS:
-            return False
-        widest = max(prod(g.domain) for g in outside)
-        if widest > 4 * v.type.numel and (heavy or ops > 2):
-            return False
-        if len(outside) == 1 and not self._in_own_kernel(v, group):
-            return self._realise_leaves(leaves)
-        full = [u for u in leaves if 4 * u.type.numel >= v.type.numel]
-        again = len(outside) * (len(full) + heavy)
-        once = len(full) + heavy + STORE_AND_LOAD + len(outside) - 1
-        return again <= once and self._realise_leaves(leaves)
-
-    def _in_own_kernel(self, v: Value, group: Group) -> bool:
-        """Whether v's own group has other reasons to exist."""
-        return any(u is not v and u in self.realised for u in group.members) or any(
-            v in u.args for u in group.members
-        )
-
-    def _is_operand(self, v: Value) -> bool:
-        """Contractions and gathers read memory, not expressions."""
-        stack = list(self.readers[v])
-        while stack:
-            u = stack.pop()
-            if u.op is None:
-                continue
-            if u.op.kind == "contract" or (u.op.kind == "index" and u.op.name not in SCATTERS):
-                return True
-            if is_free(u):
-                stack.extend(self.readers[u])
-        return False
-
-    def _tree(self, v: Value) -> tuple[list[Value] | None, int, int]:
-        """The stored values that v's expression reads, its number of ops, and of expensive ops."""
-        leaves: dict[Value, None] = {}
-        seen: set[Value] = set()
-        stack, ops, heavy = [v], 0, 0
-        while stack:
-            u = stack.pop()
-            if u in seen:
-                continue
-            seen.add(u)
-            if u.is_input or (u in self.realised and u is not v):
-                leaves[u] = None
-            elif u.op is None or (
-                u.op.kind in ("source", "movement") and u.op.name != "contiguous"
-            ):
-                stack.extend(u.args)
-                heavy += 3 if u.op is not None and u.op.name == "random_bits" else 0
-            elif u.op.kind == "elementwise":
-                if u.op.name == "check_index":
-                    return None, 0, 0
-                ops += 1
-                heavy += u.op.name in EXPENSIVE
-                stack.extend(u.args)
-            else:
-                leaves[u] = None
-            if ops > MAX_INLINED_OPS:
-                return None, ops, heavy
-        return list(leaves), ops, heavy
-
-    def _realise_leaves(self, leaves: list[Value]) -> bool:
-        """An inlined expression reads buffers, so what it reads must have them."""
-        self.realised.update(u for u in leaves if not u.is_input)
-        return True

@@ -4,26 +4,75 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
   - every convolution input is stored channels-innermost and already padded, so its inner loops have
     no borders: x => contiguous(pad(x)) made once, as wide as its widest reader needs, and every
     reader of x reads the inside of it. The kernel that computes x writes the halo as it goes;
-  - every convolution weight is packed [*K, C, O], output channels innermost (gradients of weights
-    read activations that already lie so).
+  - every convolution weight lies [*K, C, O], output channels innermost: a state tensor for good
+    (`Graph.orders`), anything else in a packed copy. Gradients of weights read activations that
+    already lie so, and are computed in the order of their weight.
 `settle` then gives every output a row-major buffer of its own, as the caller expects it.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+
+import networkx as nx
 
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
 from graphc.ir.types import Shape
+from graphc.passes.group import is_free, same_memory
 from graphc.passes.order import Orders, identity
 
 Widths = tuple[list[int], list[int]]
 
 
 def layout(graph: Graph) -> Graph:
-    """Pad and pack convolution operands."""
-    return _Layout(graph).run()
+    """Choose how weights lie, then pad and pack convolution operands."""
+    return _Layout(replace(graph, orders=weight_orders(graph))).run()
+
+
+# ---- weights -----------------------------------------------------------------------------------
+
+
+def weight_orders(graph: Graph) -> dict[Value, Shape]:
+    """Convolution weights that are state lie [*K, C, O], and so does all state tied to them.
+
+    Tied are momenta and gradients: whatever an elementwise update reads or writes together with the
+    weight. So the update runs where the weight gradient is computed, in the order it is computed.
+    """
+    states = set(graph.states())
+    weights = [v.args[1] for v in graph.values() if v.op is OPS["conv"] and v.args[1] in states]
+    ties = nx.Graph()
+    ties.add_nodes_from(states)
+    for out, target in zip(graph.outs, graph.targets, strict=True):
+        if target is not None:
+            ties.add_edges_from((target, leaf) for leaf in _update_leaves(out))
+    orders = dict(graph.orders)
+    for w in weights:
+        for v in nx.node_connected_component(ties, w) & states:
+            orders[v] = (*range(2, len(w.shape)), 1, 0)
+    return orders
+
+
+def _update_leaves(out: Value) -> set[Value]:
+    """What an elementwise update of a state reads of the state's shape."""
+    seen: set[Value] = set()
+    leaves: set[Value] = set()
+    stack = [out]
+    while stack:
+        v = stack.pop()
+        if v in seen or v.shape != out.shape or v.const is not None:
+            continue
+        seen.add(v)
+        if v.op is not None and v.op.kind == "elementwise":
+            stack.extend(v.args)
+        else:
+            leaves.add(v)
+    return leaves
+
+
+# ---- convolution operands ----------------------------------------------------------------------
 
 
 class _Layout:
@@ -82,8 +131,12 @@ class _Layout:
         return P.transpose(P.slice(whole, start, stop), perm)
 
     def _packed(self, w: Value) -> Value:
-        """Output channels (dimension 0 of w) innermost."""
-        if self.orders.innermost(w) == 0 or w.shape[0] == 1:
+        """Output channels (dimension 0 of w) innermost, or input channels (dimension 1).
+
+        The second is how a data gradient finds the weights that the forward reads; the kernel
+        turns them while it copies a panel to the cache, which costs less than a pass of its own.
+        """
+        if self.orders.innermost(w) in (0, 1) or w.shape[0] == 1:
             return w
         perm = (*range(2, len(w.shape)), 1, 0)
         packed = w.builder.apply("contiguous", P.transpose(w, perm))
@@ -132,22 +185,16 @@ def settle(graph: Graph) -> Graph:
 
 def _settle_outputs(graph: Graph) -> Graph:
     orders, taken, outs = Orders(graph), set[Value](), []
-    for v in graph.outs:
-        free = is_view(v)
-        while free or v in taken or orders(v) != identity(v):
+    for v, target in zip(graph.outs, graph.targets, strict=True):
+        free = is_free(v)
+        order = identity(v) if target is None else graph.orders.get(target, identity(v))
+        while free or v in taken or not same_memory(v, orders(v), order):
             with v.builder.at(v.where):
-                v = v.builder.apply("contiguous", v)
+                v = v.builder.apply("contiguous", v, order=order)
             free = False
         taken.add(v)
         outs.append(v)
     return graph.with_outs(outs)
-
-
-def is_view(v: Value) -> bool:
-    """Whether no kernel computes v: it is an input, a constant, or movement of something else."""
-    return v.op is None or v.op.kind == "source" or (
-        v.op.kind == "movement" and v.op.name != "contiguous"
-    )
 
 
 def _settle_parts(graph: Graph) -> Graph:
@@ -159,7 +206,7 @@ def _settle_parts(graph: Graph) -> Graph:
             return v
         parts = []
         for part in v.args:
-            if is_view(part) or part in owned:
+            if is_free(part) or part.op is v.op:
                 part = part.builder.apply("contiguous", part, order=orders(v))
             while part in owned:
                 part = part.builder.apply("contiguous", part, order=orders(v))

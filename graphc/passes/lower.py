@@ -34,7 +34,7 @@ from graphc.ir.kernel import (
 from graphc.ir.program import CheckSite
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
 from graphc.passes.contraction import contraction_views, split_groups
-from graphc.passes.fuse import Fusion, Group, is_free, operands
+from graphc.passes.group import KEPT, Fusion, Group, is_free, is_reduce
 from graphc.passes.nest import Lowered, Nest, affine, guards
 from graphc.passes.order import Orders, folded_source
 from graphc.passes.view import Form, NotAffine, View, move, pad_ranges, row_major
@@ -111,7 +111,7 @@ class _Lowering:
 
     def run(self) -> Lowered:
         {"map": self._map, "contract": self._contract, "scatter": self._scatter}[self.group.kind]()
-        return self.nest.finish(self._name(), self.group.members, self.group.note)
+        return self.nest.finish(self._name(), self.group.members, "")
 
     def _name(self) -> str:
         """Ops in order, then the module that most of them come from."""
@@ -138,14 +138,9 @@ class _Lowering:
         return Nest(self.group.kind, parallel, folded)
 
     def _memory_order(self) -> Shape:
-        """Dimensions of the domain, outermost in memory first, as the first output lies."""
-        g = self.group
-        full = [v for v in g.outputs if g.levels[v] == "full"]
-        v = full[0] if full else g.members[0]
-        if v.shape != g.domain:
-            v = operands(v)[0]
-        order = self.orders(v)
-        if len(self.domain) == len(g.domain):
+        """Dimensions of the loops, outermost in memory first."""
+        order = self.group.order(self.orders)
+        if len(self.domain) == len(order):
             return order
         return tuple(j for k in order for j in _split_dims(k))
 
@@ -158,14 +153,14 @@ class _Lowering:
         last = max(stage.values(), default=0)
         for level in range(last + 1):
             for v in g.members:
-                if stage[v] == level and g.levels[v] == "full" and v in g.outputs:
+                if stage[v] == level and g.levels[v] != KEPT and v in g.outputs:
                     self._store(v)
             for v in g.members:
-                if _is_reduce(v) and stage[v] == level:
+                if is_reduce(v) and stage[v] == level:
                     self._fold(v)
             self._close_phase()
             for v in g.members:
-                if g.levels[v] == "kept" and v in g.outputs and self._ready(v, stage) == level:
+                if g.levels[v] == KEPT and v in g.outputs and self._ready(v, stage) == level:
                     self._store(v)
         self._close_phase()
 
@@ -179,14 +174,14 @@ class _Lowering:
 
     def _stage_of(self, v: Value, stage: Mapping[Value, int]) -> int:
         if v in self.members:
-            return stage[v] + (1 if _is_reduce(v) else 0)
+            return stage[v] + (1 if is_reduce(v) else 0)
         if v in self.realised:
             return 0
         return max((self._stage_of(a, stage) for a in v.args), default=0)
 
     def _ready(self, v: Value, stage: Mapping[Value, int]) -> int:
         """The loop after which a kept value is known."""
-        return stage[v] if _is_reduce(v) else max(stage[v] - 1, 0)
+        return stage[v] if is_reduce(v) else max(stage[v] - 1, 0)
 
     def _contract(self) -> None:
         v = self.contraction
@@ -265,7 +260,7 @@ class _Lowering:
         value = self.emit(v, chain)
         view = self._view(v, chain)
         buffer = self.nest.buffer(v, "w")
-        inside = self.group.levels[v] == "full" and bool(self.reduced)
+        inside = self.group.levels[v] != KEPT and bool(self.reduced)
         self._put(
             Store(buffer, value, affine(view.address, view.shape), where=str(v.where)), inside
         )
@@ -273,11 +268,13 @@ class _Lowering:
     def _own_chain(self, v: Value) -> Chain:
         """From a member's own dimensions to the domain."""
         g = self.group
-        if g.levels[v] == "kept":
+        level = g.levels[v]
+        if level == KEPT:
             return (step("reshape", shape=g.kept_shape), step("expand", shape=g.domain))
+        chain: Chain = () if level == tuple(range(len(level))) else (step("transpose", perm=level),)
         if self.domain != g.domain:
-            return (step("reshape", shape=self.domain),)
-        return ()
+            chain = (*chain, step("reshape", shape=self.domain))
+        return chain
 
     # ---- statements ----------------------------------------------------------------------------
 
@@ -478,10 +475,6 @@ class _Lowering:
 
 def _is_kind(v: Value, kind: str) -> bool:
     return v.op is not None and v.op.kind == kind
-
-
-def _is_reduce(v: Value) -> bool:
-    return _is_kind(v, "reduce")
 
 
 def _split_dims(k: int) -> tuple[int, ...]:

@@ -18,8 +18,8 @@ class Orders:
     """Memory orders of values, computed on demand and remembered."""
 
     def __init__(self, graph: Graph) -> None:
-        pairs = zip(graph.inputs, graph.roles, strict=True)
-        self._states = frozenset(v for v, role in pairs if role == "state")
+        self._states = frozenset(graph.states())
+        self._given = graph.orders
         self._order: dict[Value, Shape] = {}
         self._weight: dict[Value, int] = {}
 
@@ -38,7 +38,7 @@ class Orders:
 
     def _infer(self, v: Value) -> Shape:
         if v.op is None:
-            return identity(v)
+            return self._given.get(v, identity(v))
         rule = RULES.get(v.op.name) or KIND_RULES.get(v.op.kind)
         return rule(self, v) if rule is not None else identity(v)
 
@@ -75,7 +75,7 @@ def _elementwise(orders: Orders, v: Value) -> Shape:
     best, most = identity(v), -1
     for a in v.args:
         if a in orders._states and a.shape == v.shape:
-            return identity(v)
+            return orders(a)
         weight, order = orders._weight[a], orders(a)
         if weight > most or (weight == most and best == identity(v)):
             best, most = order, weight

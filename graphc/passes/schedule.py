@@ -21,7 +21,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
 from graphc.passes.memory import Request, place_barriers, plan_offsets
-from graphc.passes.fuse import parts_of
+from graphc.passes.group import parts_of
 from graphc.passes.lower import DIVISIONS
 from graphc.passes.nest import Lowered
 
@@ -80,6 +80,9 @@ class _Scheduler:
             total,
             bound,
             self.checks,
+            tuple(
+                self.graph.orders.get(v, tuple(range(len(v.shape)))) for v in self.graph.states()
+            ),
         )
 
     def _pairs(self) -> Iterable[tuple[Value, Value | None]]:

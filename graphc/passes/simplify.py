@@ -15,6 +15,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate
 from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
 from graphc.ir.types import TensorType
+from graphc.passes.view import reshape_groups
 
 x, y, c = hole("x"), hole("y"), hole("c")
 
@@ -121,7 +122,20 @@ def _transpose(v: Value) -> Value:
         return a
     if _is(a, "transpose"):
         return P.transpose(a.args[0], tuple(a.attrs["perm"][p] for p in perm))
+    if _is(a, "reshape"):
+        return _transpose_of_reshape(v, a)
     return _constant_moved(v)
+
+
+def _transpose_of_reshape(v: Value, a: Value) -> Value:
+    """transpose(merge x) => merge(transpose x), so that merges meet and become one."""
+    source = a.args[0]
+    groups = reshape_groups(source.shape, a.shape)
+    merges = {news[0]: olds for olds, news in groups if len(news) == 1}
+    if len(merges) != len(a.shape):
+        return v
+    inner = tuple(k for p in v.attrs["perm"] for k in merges[p])
+    return P.reshape(P.transpose(source, inner), v.shape)
 
 
 def _expand(v: Value) -> Value:

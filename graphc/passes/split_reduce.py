@@ -1,13 +1,12 @@
 """split_reduce: a long sum into few outputs becomes two, so that all threads have work.
 
-sum over R of x[.., R, ..] => sum over chunks of (sum within a chunk). The number of chunks depends
-on the shape alone, so the bits do not depend on the number of threads. Whether to split does not
-depend on the outermost extent, which is the batch: another batch must not need other kernels.
+sum over (n, h, w) of x => sum over n of (sum over (h, w) of x), n being the outermost dimension in
+memory. The first sum folds in the layout that x already has, and what else is computed at the points
+of x can share its loops. A long vector is cut into chunks instead. Neither depends on the number of
+threads; nor does the choice depend on n, the batch: another batch must not need other kernels.
 """
 
 from __future__ import annotations
-
-from math import prod
 
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
@@ -40,14 +39,37 @@ def _split(v: Value, orders: Orders) -> Value:
     lead = _leading_run(order, axes)
     if not lead or v.type.numel > MAX_OUTPUTS:
         return v
-    row = x.type.numel // max(x.shape[lead[0]], 1)
-    if row < MIN_ROW and x.type.numel < MIN_ELEMENTS:
+    outer = lead[0]
+    if x.type.numel // max(x.shape[outer], 1) >= MIN_ROW:
+        return _row_sums(v, outer)
+    chunks = max(d for d in range(1, MAX_CHUNKS + 1) if x.shape[outer] % d == 0)
+    if x.type.numel < MIN_ELEMENTS or chunks == 1:
         return v
-    length = prod(x.shape[k] for k in lead)
-    chunks = max(d for d in range(1, MAX_CHUNKS + 1) if length % d == 0)
-    if chunks == 1:
+    return _chunk_sums(v, outer, chunks)
+
+
+def _row_sums(v: Value, outer: int) -> Value:
+    """Fold everything but `outer`, then `outer`."""
+    (x,) = v.args
+    assert v.op is not None
+    inner = tuple(k for k in v.attrs["axes"] if k != outer)
+    if not inner:
         return v
-    return _two_sums(v, order, lead, chunks, length)
+    partial = v.builder.emit(v.op, (x,), {"axes": inner})
+    at = sum(1 for k in range(outer) if k not in inner)
+    return v.builder.emit(v.op, (partial,), {"axes": (at,)})
+
+
+def _chunk_sums(v: Value, outer: int, chunks: int) -> Value:
+    """Cut `outer` into chunks; fold within each, then fold the chunks."""
+    (x,) = v.args
+    assert v.op is not None
+    n = x.shape[outer]
+    grid = P.reshape(x, (*x.shape[:outer], chunks, n // chunks, *x.shape[outer + 1 :]))
+    inner = tuple(k if k < outer else k + 1 for k in v.attrs["axes"])
+    partial = v.builder.emit(v.op, (grid,), {"axes": inner})
+    at = sum(1 for k in range(outer) if k not in inner)
+    return v.builder.emit(v.op, (partial,), {"axes": (at,)})
 
 
 def _leading_run(order: tuple[int, ...], axes: tuple[int, ...]) -> list[int]:
@@ -59,22 +81,3 @@ def _leading_run(order: tuple[int, ...], axes: tuple[int, ...]) -> list[int]:
         elif run:
             break
     return run
-
-
-def _two_sums(v: Value, order: tuple[int, ...], lead: list[int], chunks: int, length: int) -> Value:
-    """Reshape the run in memory order to [chunks, rest], fold the rest, then the chunks."""
-    (x,) = v.args
-    axes, name = v.attrs["axes"], "" if v.op is None else v.op.name
-    at = order.index(lead[0])
-    outer, inner = order[:at], order[at + len(lead) :]
-    flat = P.transpose(x, order)
-    shape = (*(x.shape[k] for k in outer), chunks, length // chunks, *(x.shape[k] for k in inner))
-    grid = P.reshape(flat, shape)
-    folded = [at + 1, *(at + 2 + n for n, k in enumerate(inner) if k in axes)]
-    folded += [n for n, k in enumerate(outer) if k in axes]
-    partial = v.builder.apply(name, grid, axes=tuple(sorted(folded)))
-    kept_outer = [k for k in outer if k not in axes]
-    total = v.builder.apply(name, partial, axes=(len(kept_outer),))
-    kept = [*kept_outer, *(k for k in inner if k not in axes)]
-    back = tuple(kept.index(k) for k in sorted(kept))
-    return P.transpose(total, back)

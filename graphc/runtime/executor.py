@@ -47,13 +47,17 @@ def set_flush_denormal(mode: bool) -> bool:
 
 
 class Job:
-    """The block of cells that tells native code what to run (`cpu_abi.JOB`)."""
+    """The block of cells that tells native code what to run (`cpu_abi.JOB`).
 
-    __slots__ = ("address", "cells")
+    `done`: the last run went to its end, although a signal handler may have raised meanwhile.
+    """
+
+    __slots__ = ("address", "cells", "done")
 
     def __init__(self) -> None:
         self.cells = (ctypes.c_int64 * JOB_CELLS)()
         self.address = ctypes.addressof(self.cells)
+        self.done = False
 
 
 class Engine:
@@ -87,6 +91,7 @@ class Engine:
         pool = self._threads() if parallel else self._solo
         job.cells[JOB["stop_at"]] = job.cells[JOB["result"]] = NO_ENTRY
         self._unfinished = pool, job, commit
+        job.done = False
         try:
             raised = self._walk(pool, job, commit, NO_ENTRY, None)
         except BaseException as e:
@@ -114,6 +119,7 @@ class Engine:
             resume = job.cells[JOB["result"]]
             if resume < 0:
                 self._unfinished = None
+                job.done = job.cells[JOB["stop_at"]] == NO_ENTRY
                 return raised
 
     def _end_unfinished(self, raised: BaseException) -> None:
@@ -230,9 +236,11 @@ class Executable:
     ) -> None:
         """Run the step on these addresses; results are written to `outs`.
 
-        Raises the error of the first failed check, or OutOfMemory, with all state unchanged.
+        Raises the error of the first failed check, or OutOfMemory, with all state unchanged; what
+        a signal handler raises, with state unchanged or, where `done` says so, complete.
         """
         engine = self._engine
+        self._job.done = False
         with engine.lock:
             if engine.busy:
                 raise InvalidState("a compiled step was called by a handler while one was running")
@@ -244,6 +252,11 @@ class Executable:
                 engine.busy = False
             if self._error[0]:
                 raise self._failure()
+
+    @property
+    def done(self) -> bool:
+        """Whether the last run went to its end."""
+        return self._job.done
 
     def _bind(self, args: Sequence[int], outs: Sequence[int], scalars: Sequence[Scalar]) -> None:
         """Write what is new in this call into the cells."""

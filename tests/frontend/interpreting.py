@@ -33,6 +33,8 @@ class InterpretedNative:
         self.graph = graph
         self.runs = 0
         self.binds = 0
+        self.done = False
+        self.interrupt = ""  # "before" or "after": raise KeyboardInterrupt there, once
         self._state: list[int] = []
 
     def bind_state(self, pointers: Sequence[int]) -> None:
@@ -41,6 +43,9 @@ class InterpretedNative:
 
     def run(self, args: Sequence[int], outs: Sequence[int] = (), scalars: Any = ()) -> None:
         self.runs += 1
+        self.done = False
+        if self._interrupted("before"):
+            raise KeyboardInterrupt
         graph = self.graph
         given = {"arg": iter(args), "state": iter(self._state), "scalar": iter(scalars)}
         arrays = []
@@ -56,6 +61,15 @@ class InterpretedNative:
         for v, target, r in zip(graph.outs, graph.targets, results):
             to = array_at(next(free), v.type) if target is None else where[target]
             to[...] = r
+        self.done = True
+        if self._interrupted("after"):
+            raise KeyboardInterrupt
+
+    def _interrupted(self, when: str) -> bool:
+        if self.interrupt != when:
+            return False
+        self.interrupt = ""
+        return True
 
 
 @dataclass

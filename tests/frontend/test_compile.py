@@ -22,6 +22,7 @@ from graphc.errors import (
     TracerLeak,
     Untraceable,
 )
+from graphc.frontend import random
 from graphc.frontend.compiled import CompiledFunction, assert_max_compiles, disable
 from tests.frontend.interpreting import InterpretingBackend
 
@@ -313,6 +314,25 @@ def test_random_numbers_are_eagers() -> None:
     step = compiled(f)
     assert all(np.array_equal(step(x).numpy(), e) for e in eager)
     assert programs(step) == 1
+
+
+@pytest.mark.parametrize("when, counts", [("before", 0), ("after", 1)])
+def test_an_interrupted_step_counts_whole_or_not_at_all(when: str, counts: int) -> None:
+    w = data(3, grad=True)
+
+    @compiled
+    def f() -> None:
+        w.grad = None
+        (w * graphc.rand(3)).sum().backward()
+
+    f()
+    draws, grad = random.default_generator.draw, w.grad.numpy().copy()
+    f._backend.natives[0].interrupt = when  # type: ignore[attr-defined]  # of the double
+    with pytest.raises(KeyboardInterrupt):
+        f()
+    assert random.default_generator.draw - draws == counts
+    assert (not np.array_equal(w.grad.numpy(), grad)) == bool(counts)
+    f()
 
 
 # ---- gradients ---------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc.frontend.trace import Trace
+from graphc.ir.interpret import interpret
 
 torch: Any = pytest.importorskip("torch")
 
@@ -155,6 +157,37 @@ def test_reading_with_masks_ints_and_lists() -> None:
         assert [r.tolist() for r in x] == x.tolist() and len(x) == 2 and 4.0 in x
         assert x.nonzero().tolist()[0] == [0, 1] and T.masked_select(x, x < 2).tolist() == [0, 1]
         assert list(range(5))[T.tensor(2)] == 2
+
+
+def test_scatter_writes_each_place_once_and_the_last_wins() -> None:
+    def f(v: graphc.Tensor) -> graphc.Tensor:
+        x = graphc.ones(2, 3)
+        x = x.scatter(1, graphc.tensor([[0, 0, 2]]), v)
+        return x.scatter(0, graphc.tensor([[1, 1]]), 9.0) * graphc.arange(1.0, 4)
+
+    v = graphc.tensor([[5.0, 6.0, 7.0]], requires_grad=True)
+    out = f(v)
+    assert out.tolist() == [[6.0, 2.0, 21.0], [9.0, 18.0, 3.0]]
+    out.sum().backward()
+    assert v.grad is not None and v.grad.tolist() == [[0.0, 1.0, 3.0]]
+    trace = Trace()
+    with trace.activate():
+        graph = trace.graph("step", [f(trace.argument(v, "v"))])
+    state = [i.storage.array for i in trace.inputs[1:] if i.storage is not None]
+    (again,) = interpret(graph, v.detach().numpy(), *(a for a in state if a is not None))
+    assert again.tolist() == out.tolist()
+
+
+def test_limits_of_dtypes() -> None:
+    for name in ("float16", "bfloat16", "float32", "float64"):
+        ours, theirs = (T.finfo(getattr(T, name)) for T in (graphc, torch))
+        for field in ("bits", "max", "min", "eps", "tiny", "dtype"):
+            assert getattr(ours, field) == getattr(theirs, field)
+    for name in ("uint8", "int8", "int64"):
+        ours, theirs = (T.iinfo(getattr(T, name)) for T in (graphc, torch))
+        assert (ours.bits, ours.max, ours.min) == (theirs.bits, theirs.max, theirs.min)
+    with pytest.raises(TypeError):
+        graphc.finfo(graphc.int32)
 
 
 def test_devices_and_conversions() -> None:

@@ -152,6 +152,11 @@ def test_numpy_memory_is_shared_both_ways() -> None:
     assert a.tolist() == [5.0, 7.0, 9.0]
 
 
+def unrecorded_view(T: Any, x: Any) -> Any:
+    with T.no_grad():
+        return x[0]
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -167,6 +172,7 @@ def test_numpy_memory_is_shared_both_ways() -> None:
         lambda T, x: T.zeros(3).sum().backward(),
         lambda T, x: x.numpy(),
         lambda T, x: T.zeros(2, dtype=T.int64).requires_grad_(),
+        lambda T, x: unrecorded_view(T, x * 1).mul_(x[0]),
         lambda T, x: x.item(),
         lambda T, x: bool(x > 0),
     ],

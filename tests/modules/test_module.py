@@ -143,6 +143,35 @@ def test_hooks_fire_in_order_and_stop_when_removed() -> None:
     assert replaced(graphc.ones(1)).tolist() == [20.0]
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, graphc.compile], ids=["eager", "compiled"])
+def test_full_backward_hooks(wrap: Any) -> None:
+    m, seen = nn.Linear(2, 3), []
+
+    def watch(module: Any, grad_input: Any, grad_output: Any) -> Any:
+        seen.append((module is m, tuple(grad_input[0].shape), tuple(grad_output[0].shape)))
+        return (grad_input[0] * 10,)
+
+    handle = m.register_full_backward_hook(watch)
+    x = nn.Parameter(graphc.ones(4, 2))
+
+    @wrap
+    def step() -> None:
+        x.grad = None
+        m(x * 1).sum().backward()
+
+    step()
+    expected = np.tile(m.weight.detach().numpy().sum(0), (4, 1))
+    np.testing.assert_allclose(x.grad.numpy(), 10 * expected, rtol=1e-5)
+    assert seen == [(True, (4, 2), (4, 3))]
+    handle.remove()
+    step()
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-5)
+    first: list[Any] = []
+    m.register_full_backward_hook(lambda mod, gi, go: first.append((gi, tuple(go[0].shape))))
+    m(graphc.ones(4, 2)).sum().backward()
+    assert first == [((None,), (4, 3))]
+
+
 def test_modes_and_gradients() -> None:
     m = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.5)))
     assert not m.eval()[1][0].training and m.train()[1][0].training

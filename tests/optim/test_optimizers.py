@@ -1,4 +1,4 @@
-"""Optimizers against PyTorch: 50 steps with fixed gradients, in float64 and float32; state dicts."""
+"""Optimizers against PyTorch: 50 steps with fixed gradients; state dicts; errors."""
 
 from __future__ import annotations
 

@@ -105,6 +105,15 @@ def update(b: Builder, x: Value, w: Value) -> tuple[Value, Value]:
     return P.sum(g, (0, 1)), w - g * 0.1
 
 
+def conv_update(b: Builder, x: Value, g: Value, w: Value, m: Value) -> tuple[Value, ...]:
+    """The forward, the weight gradient and a momentum step of one convolution."""
+    y = b.apply("conv", x, w, **SAME)
+    xt, gt = P.transpose(x, (1, 0, 2, 3)), P.transpose(g, (1, 0, 2, 3))
+    dw = P.transpose(b.apply("conv", xt, gt, **SAME), (1, 0, 2, 3))
+    momentum = m * 0.9 + dw
+    return P.sum(y, (0, 1, 2, 3)), w - momentum * 0.1, momentum
+
+
 def dilated(b: Builder, x: Value, w: Value) -> Value:
     attrs = {**SAME, "padding": ((2, 2), (2, 2)), "lhs_dilation": (2, 2)}
     return b.apply("conv", x, w, **attrs)
@@ -118,14 +127,16 @@ CASES = [
     Case("conv_norm", conv_norm, ((4, 3, 40, 40), (16, 3, 3, 3), (16,), (16,)), 6),
     Case("max_pool", max_pool, ((2, 3, 6, 6),), 1),
     Case("update", update, ((6, 8), (8, 8)), 2, states=(1,)),
-    Case("dilated", dilated, ((2, 3, 5, 5), (4, 3, 3, 3)), 10),
+    Case("conv_update", conv_update, ((2, 3, 6, 6), (2, 4, 6, 6), (4, 3, 3, 3), (4, 3, 3, 3)), 5,
+         states=(2, 3)),
+    Case("dilated", dilated, ((2, 3, 5, 5), (4, 3, 3, 3)), 9),
     Case("grouped", lambda b, x, w: b.apply("conv", x, w, groups=2, **SAME),
          ((2, 4, 6, 6), (6, 2, 3, 3)), 4),
     Case("depthwise", lambda b, x, w: b.apply("conv", x, w, groups=4, **SAME),
          ((2, 4, 6, 6), (4, 1, 3, 3)), 4),
     Case("batch_groups", lambda b, x, w: b.apply("conv", x, w, batch_groups=2, **SAME),
          ((4, 3, 6, 6), (6, 3, 3, 3)), 4),
-    Case("concat", lambda b, x, y: b.apply("concat", x, y, axis=1), ((2, 3), (2, 5)), 1),
+    Case("concat", lambda b, x, y: b.apply("concat", x, y, axis=1), ((2, 3), (2, 5)), 2),
     Case("fold", lambda b, x: b.apply("fold", x, axis=1, length=9, step=2, dilation=1),
          ((2, 4, 3),), 2),
     Case("fold_apart", lambda b, x: b.apply("fold", x, axis=1, length=9, step=2, dilation=1),

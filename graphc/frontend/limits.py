@@ -1,0 +1,40 @@
+"""finfo and iinfo: what numbers a dtype holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from graphc.errors import InvalidType
+from graphc.frontend.modes import get_default_dtype
+from graphc.ir.types import DType
+
+
+class finfo:
+    """Limits of a floating dtype: the largest and smallest numbers, and the spacing at 1."""
+
+    def __init__(self, dtype: DType | None = None) -> None:
+        kind = dtype or get_default_dtype()
+        if not kind.is_floating_point:
+            raise InvalidType(f"finfo of {kind!r}, which is no floating dtype", fix="use iinfo")
+        limits: Any = ml_dtypes.finfo  # untyped; knows NumPy's dtypes and bfloat16
+        info = limits(kind.numpy)
+        self.dtype = kind.long_name
+        self.bits = 8 * kind.itemsize
+        self.max, self.min = float(info.max), float(info.min)
+        self.eps, self.tiny = float(info.eps), float(info.tiny)
+        self.smallest_normal, self.resolution = self.tiny, float(info.resolution)
+
+
+class iinfo:
+    """Limits of an integer dtype."""
+
+    def __init__(self, dtype: DType) -> None:
+        if dtype.category != 1:
+            raise InvalidType(f"iinfo of {dtype!r}, which is no integer dtype", fix="use finfo")
+        info = np.iinfo(dtype.numpy)
+        self.dtype = dtype.long_name
+        self.bits = info.bits
+        self.max, self.min = int(info.max), int(info.min)

@@ -1,0 +1,140 @@
+"""group: what fusion produces. One `Group` is one kernel; a `Fusion` is all of them.
+
+A group computes its members over a domain, some dimensions of which its reductions fold. Where a
+member stands in the domain is its `Level`: a permutation of its dimensions for what is computed at
+every point (nearly always the identity), or `KEPT` for what is computed once per kept point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from graphc.ir.graph import Graph, Value
+from graphc.ir.kernel import Kind
+from graphc.ir.types import Shape
+from graphc.passes.order import Orders, folded_source, identity
+from graphc.passes.view import Form, View, move, row_major, slice_, stored
+
+KEPT: Literal["kept"] = "kept"
+Level = Shape | Literal["kept"]
+Chain = tuple[Value, ...]  # movement ops from the inside out
+SCATTERS = frozenset({"scatter_add", "put_along"})
+STORES = frozenset({"contiguous", "assemble"})
+
+
+@dataclass(eq=False)
+class Group:
+    """The values of one kernel."""
+
+    domain: Shape
+    kind: Kind
+    bit: int  # this group in the masks of `fuse`
+    members: list[Value] = field(default_factory=list)
+    levels: dict[Value, Level] = field(default_factory=dict)
+    reduced: frozenset[int] = frozenset()
+    outputs: list[Value] = field(default_factory=list)
+
+    @property
+    def kept_shape(self) -> Shape:
+        """The domain with its reduced dimensions of size 1."""
+        return tuple(1 if k in self.reduced else n for k, n in enumerate(self.domain))
+
+    def place(self, v: Value) -> Form:
+        """The row-major number of the element of `v` at each point of the domain."""
+        level = self.levels[v]
+        if level == KEPT:
+            return Form(used(row_major(self.kept_shape), self.kept_shape))
+        steps = row_major(v.shape)
+        return Form(used(tuple(steps[k] for k in level), self.domain))
+
+    def order(self, orders: Orders) -> Shape:
+        """The domain's dimensions, outermost first, as the first full output lies in memory."""
+        full = [v for v in self.outputs or self.members if self.levels[v] != KEPT]
+        v = full[0] if full else self.members[0]
+        level = self.levels[v]
+        if level == KEPT or len(level) != len(self.domain):
+            return orders(operands(v)[0])
+        return tuple(level.index(k) for k in orders(v))
+
+
+def used(strides: Shape, shape: Shape) -> Shape:
+    """Strides that move: a dimension of size 1 has none."""
+    return tuple(0 if n == 1 else s for s, n in zip(strides, shape))
+
+
+class Part(NamedTuple):
+    """A value that is computed right into its place in another one."""
+
+    whole: Value
+    start: Shape
+    step: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """The groups, the values that have buffers, and which of those are part of another."""
+
+    groups: tuple[Group, ...]
+    realised: frozenset[Value]
+    parts: Mapping[Value, Part]
+
+    def home(self, v: Value, orders: Orders) -> View:
+        """Where a realised value or an input lies in its buffer."""
+        part = self.parts.get(v)
+        if part is None:
+            return stored(v.shape, orders(v))
+        whole = stored(part.whole.shape, orders(part.whole))
+        stop = tuple(a + (n - 1) * s + 1 for n, a, s in zip(v.shape, part.start, part.step))
+        return slice_(whole, start=part.start, stop=stop, step=part.step)
+
+
+def parts_of(graph: Graph) -> dict[Value, Part]:
+    """The parts of every `assemble`."""
+    return {
+        part: Part(v, start, step)
+        for v in graph.values()
+        if is_op(v, "assemble")
+        for part, start, step in zip(v.args, v.attrs["starts"], v.attrs["steps"], strict=True)
+    }
+
+
+# ---- questions about values --------------------------------------------------------------------
+
+
+def is_op(v: Value, name: str) -> bool:
+    return v.op is not None and v.op.name == name
+
+
+def is_reduce(v: Value) -> bool:
+    return v.op is not None and v.op.kind == "reduce"
+
+
+def is_free(v: Value) -> bool:
+    """Computed nowhere and stored nowhere: inputs, constants, sources and movement."""
+    return (
+        v.op is None
+        or v.op.kind == "source"
+        or (v.op.kind == "movement" and v.op.name not in STORES)
+    )
+
+
+def operands(v: Value) -> tuple[Value, ...]:
+    """What a kernel reads to compute v."""
+    return (folded_source(v)[0],) if is_reduce(v) else v.args
+
+
+def moved(view: View, chain: Iterable[Value]) -> View:
+    """The view through movement ops."""
+    for m in chain:
+        assert m.op is not None
+        view = move(view, m.op.name, m.attrs)
+    return view
+
+
+def same_memory(v: Value, some: Shape, other: Shape) -> bool:
+    """Whether two orders put every element of v in the same place."""
+    wide = [[k for k in order if v.shape[k] > 1] for order in (some, other)]
+    return wide[0] == wide[1]
+

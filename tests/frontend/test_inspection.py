@@ -1,0 +1,145 @@
+"""What a compiled step tells about itself, on real programs: stages, differences, dumps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import graphc
+import graphc.nn.functional as F
+from graphc import nn, optim
+from graphc.errors import InvalidArgument, InvalidState
+from graphc.frontend.compiled import CompiledFunction
+from graphc.ir import text
+
+STAGES = ("trace", "autodiff", "simplify", "layout", "fuse", "memory", "llvm", "asm")
+
+
+def make_step() -> CompiledFunction:
+    graphc.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    @graphc.compile
+    def train_step(x: graphc.Tensor, y: graphc.Tensor) -> graphc.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return train_step
+
+
+def batch(size: int = 4) -> tuple[graphc.Tensor, graphc.Tensor]:
+    return graphc.ones(size, 6), graphc.arange(size) % 3
+
+
+@pytest.fixture(scope="module")
+def step() -> CompiledFunction:
+    step = make_step()
+    step(*batch())
+    return step
+
+
+def test_stages(step: CompiledFunction) -> None:
+    assert step.stages == STAGES
+    for stage in STAGES:
+        assert step.ir(stage).strip()
+    with pytest.raises(InvalidArgument, match="no stage 'ptx'"):
+        step.ir("ptx")
+
+
+def test_graph_stages_parse_back(step: CompiledFunction) -> None:
+    for stage in STAGES[:4]:
+        graph = text.parse(step.ir(stage))
+        assert text.parse(text.show(graph)).name == "train_step"
+
+
+def test_trace_is_the_code_as_written(step: CompiledFunction) -> None:
+    written = text.parse(step.ir("trace"))
+    assert {v.where.phase for v in written.values()} == {""}
+    whole = text.parse(step.ir("autodiff"))
+    assert {v.where.phase for v in whole.values()} == {"", "bw", "opt"}
+    assert len(written.outs) == 1 and len(whole.outs) > 8
+
+
+def test_every_value_has_its_line_and_module(step: CompiledFunction) -> None:
+    for stage in STAGES[1:4]:
+        for v in text.parse(step.ir(stage)).values():
+            if v.op is not None:
+                assert v.where.file == "test_inspection.py" and v.where.line and v.where.scope
+
+
+def test_diff_shows_what_changed_and_who_changed_it(step: CompiledFunction) -> None:
+    diff = step.diff("autodiff", "simplify")
+    assert "// by simplify: " in diff
+    assert all(row[:1] in "+-/" for row in diff.splitlines() if row)
+    assert len(diff.splitlines()) < len(step.ir("autodiff").splitlines())
+    assert "launch" in step.diff("simplify", "memory")
+
+
+def test_kernels_are_named_alike_everywhere(step: CompiledFunction) -> None:
+    program = step.ir("memory")
+    for kernel in step.kernels:
+        assert kernel.name in program and kernel.name in step.ir("fuse")
+        assert kernel.name in kernel.text and "define void" in kernel.llvm
+
+
+def test_explain_and_stats() -> None:
+    step = make_step()
+    with pytest.raises(InvalidState):
+        step.memory()
+    step(*batch(4))
+    step(*batch(6))
+    told = step.explain()
+    assert told.programs == 1 and told.kernels <= told.launches
+    assert [r.argument for r in told.recompiles] == ["argument `x`", "argument `y`"]
+    assert "f32[4,6] -> f32[6,6]" in str(told)
+    stats = step.stats
+    assert (stats.compiles, stats.programs) == (1, 2)
+    assert stats.kernels >= told.kernels
+    assert stats.compile_seconds > 0 and set(STAGES[1:6]) <= set(stats.ms)
+    assert stats.peak_bytes == step.memory().peak_bytes
+
+
+def test_memory_is_the_sum_of_its_kinds(step: CompiledFunction) -> None:
+    memory = step.memory()
+    assert memory.peak_bytes == sum(memory.by_kind.values())
+    parameters = 4 * (6 * 5 + 5 + 5 * 3 + 3)
+    assert memory.by_kind["state"] == 3 * parameters  # with momentum and gradients
+    assert memory.by_kind["out"] == 4 and memory.by_kind["arg"] == 4 * 6 * 4 + 4 * 8
+    assert "peak" in str(memory) and memory.rows
+
+
+def test_printing_a_step_shows_its_last_graph(step: CompiledFunction) -> None:
+    assert text.parse(str(step)).name == "train_step"
+    assert repr(step) == "<compiled train_step>"
+
+
+def test_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from graphc.frontend import dump
+
+    monkeypatch.setattr(dump, "_numbers", iter(range(1, 9)))
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path))
+    step = make_step()
+    step(*batch(4))
+    step(*batch(6))
+    names = sorted(p.name for p in tmp_path.iterdir())
+    stages = [f"{k:02}_{stage}.gir" for k, stage in enumerate(STAGES[:6], 1)]
+    assert set(stages) <= set(names) and "02_train_step" in names
+    assert (tmp_path / stages[2]).read_text() == str_of_first(step, "simplify")
+    assert (tmp_path / "03.diff").read_text().startswith("// autodiff -> simplify")
+    kernels = {p.stem for p in (tmp_path / "kernels").iterdir()}
+    assert kernels == {k.name for k in step.kernels}
+    assert json.loads((tmp_path / "stats.json").read_text())["name"] == "train_step"
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert [e["name"] for e in events] == list(STAGES[:6])
+
+
+def str_of_first(step: CompiledFunction, stage: str) -> str:
+    """A stage of the first plan, which a call of its signature makes the last again."""
+    step(*batch(4))
+    return step.ir(stage)
