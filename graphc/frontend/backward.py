@@ -13,6 +13,7 @@ import numpy as np
 
 from graphc.errors import AutogradError, Untraceable
 from graphc.frontend.capture import Capture, Joint
+from graphc.frontend.memory import arranged, lies
 from graphc.frontend.modes import modes
 from graphc.frontend.plan import Native
 from graphc.frontend.sources import OldGradient, Sources, State
@@ -102,7 +103,11 @@ class Backward:
         for k, role in zip(kept, roles):
             by_role[role].append(k.array)
         results = [np.empty(t.shape, t.dtype.numpy) for t in self._results]
-        self._native.bind_state([place(a) for a in by_role["state"]])
+        states = [
+            a if lies(a, order) else arranged(a, order)
+            for a, order in zip(by_role["state"], self._native.orders, strict=True)
+        ]
+        self._native.bind_state([place(a) for a in states])
         args = [place(a) for a in (*by_role["arg"], *given)]
         self._native.run(args, [place(a) for a in results], scalars)
         return [fresh(a, t) for a, t in zip(results, self._results)]
@@ -120,7 +125,7 @@ def place(array: Array) -> int:
 def _kept_state(state: State) -> Kept:
     storage = state.tensor._grad.storage if isinstance(state, OldGradient) else state  # type: ignore[union-attr]  # `fits` asked
     assert isinstance(storage, Storage) and storage.array is not None
-    return Kept(np.ascontiguousarray(storage.array), storage, storage.version)
+    return Kept(storage.array, storage, storage.version)
 
 
 def _numbered(graph: Graph, role: str, sources: Sequence[Any]) -> dict[Value, Any]:

@@ -20,7 +20,7 @@ from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, readable
 from graphc.frontend.trace import Input, Trace
 from graphc.frontend.views import Chain
-from graphc.ir.graph import Graph, Value
+from graphc.ir.graph import Graph, Value, Where
 from graphc.passes.autodiff import backpropagate
 
 
@@ -50,6 +50,7 @@ class Output:
     slot: int = -1
 
 
+NOWHERE = Where()
 NONE, DROP = -1, -2  # as the index of a gradient
 
 
@@ -103,6 +104,10 @@ class StepTrace(Trace):
         self.stand_ins: dict[Storage, int] = {}
         self.leaves: dict[Tensor, None] = {}
         self.old_grads: dict[Tensor, Tensor | None] = {}
+
+    def argument(self, like: Tensor, name: str) -> Tensor:
+        with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
+            return super().argument(like, name)
 
     def lift(self, x: Tensor) -> Value:
         if x.array is not None:
@@ -269,7 +274,7 @@ class _Capturing:
         args = [k for k in trace.stand_ins.values() if stand_ins[k].requires_grad]
         leaves = list(trace.leaves)
         wanted = [edge_of(x) for x in (*leaves, *(stand_ins[k] for k in args))]
-        seeds = [trace.builder.input(f"grad_out{k}", t.type) for k, t in enumerate(roots)]
+        seeds = [trace.builder.input(f"grad_out{k}", t.type, NOWHERE) for k, t in enumerate(roots)]
         starts = [(edge_of(t), trace.wrap(v)) for t, v in zip(roots, seeds)]
         with no_grad():
             found = backpropagate(
@@ -300,7 +305,8 @@ class _Capturing:
                 outs.append(trace.current[s])
                 targets.append(by_storage[s])
         for x, g in self.new_grads:
-            slot = trace.builder.input(f"{x.storage.name or 'state'}.grad", g.type)
+            label = f"{x.storage.name or 'state'}.grad"
+            slot = trace.builder.input(label, g.type, NOWHERE)
             made.append(slot)
             roles.append("state")
             outs.append(trace.value(g))

@@ -30,6 +30,7 @@ from graphc.frontend.compiled import (
 )
 from graphc.frontend.dump import dump
 from graphc.frontend.inspection import Stage, Unit
+from graphc.frontend.memory import arranged
 from graphc.frontend.observed import is_module
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph, Value
@@ -114,6 +115,7 @@ class NativeBackend:
 def run_alone(graph: Graph, native: Executable, inputs: Sequence[Array]) -> list[Array]:
     """The outputs of a program on copies of `inputs`, bound to nothing of the user's."""
     given = {v: np.array(a, order="C") for v, a in zip(graph.inputs, inputs)}
+    given |= {v: arranged(given[v], o) for v, o in zip(graph.states(), native.orders, strict=True)}
     by_role = {
         role: [given[v] for v, r in zip(graph.inputs, graph.roles) if r == role]
         for role in ("arg", "state", "scalar")

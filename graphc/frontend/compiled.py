@@ -7,13 +7,13 @@ compiled functions inline into each other.
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import inspect
 import threading
 import time
 import warnings
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -337,7 +337,6 @@ class CompiledFunction(Compiled):
     def __init__(self, function: Callable[..., Any], backend: Backend, **options: Any) -> None:
         super().__init__(function, getattr(function, "__name__", "step"), backend, **options)
         self._options = options
-        self._bound: weakref.WeakKeyDictionary[Any, CompiledFunction] = weakref.WeakKeyDictionary()
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -352,12 +351,25 @@ class CompiledFunction(Compiled):
     def __get__(self, instance: Any, owner: type | None = None) -> CompiledFunction:
         if instance is None:
             return self
-        bound = self._bound.get(instance)
-        if bound is None:
+        kept = vars(instance)  # not a table here, which would keep every instance alive
+        bound = kept.get(place := f"_compiled_{self._name}")
+        if not isinstance(bound, CompiledFunction):
             method = self._function.__get__(instance, owner)
-            bound = CompiledFunction(method, self._backend, **self._options)
-            self._bound[instance] = bound
+            bound = kept[place] = CompiledFunction(method, self._backend, **self._options)
         return bound
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
+        """Itself, but of a method a new one for the copy of its instance."""
+        if getattr(self._function, "__self__", None) is None:
+            return self
+        return CompiledFunction(copy.deepcopy(self._function, memo), self._backend, **self._options)
+
+    def __reduce__(self) -> Any:
+        """By name, as functions are pickled; programs are not."""
+        instance = getattr(self._function, "__self__", None)
+        if instance is None:
+            return self.__qualname__  # type: ignore[attr-defined]  # update_wrapper copied it
+        return getattr, (instance, self._name)
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}>"

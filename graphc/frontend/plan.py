@@ -16,11 +16,12 @@ import numpy as np
 
 from graphc.frontend.capture import NONE, Capture
 from graphc.frontend.dropped import DROPPED
+from graphc.frontend.memory import arranged, empty, lies, settle
 from graphc.frontend.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.storage import Storage, rebind_count
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.ir.graph import Graph
-from graphc.ir.types import Array, Scalar, TensorType
+from graphc.ir.types import Array, Scalar, Shape, TensorType
 
 
 class Native(Protocol):
@@ -31,13 +32,15 @@ class Native(Protocol):
         """Whether the last run went to its end."""
         ...
 
+    @property
+    def orders(self) -> Sequence[Shape]: ...
     def bind_state(self, pointers: Sequence[int]) -> None: ...
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
     ) -> None: ...
 
 
-Copy = tuple[Array, Array]  # strided memory, and the row-major copy that the program works on
+Copy = tuple[Array, Array]  # memory in another order, and the copy that the program works on
 RECYCLED_BYTES = 1 << 20  # larger results are made anew each call, so that dropping one frees it
 RING = 2  # a loop that rebinds one name holds the last result while the next is made
 
@@ -92,6 +95,7 @@ class Plan:
         self._actions = capture.trace.after_commit
         self._tensors = [(i.storage, i.tensor) for i in capture.inputs if i.role == "state"]
         self._gradients = capture.gradients
+        self._orders = native.orders
         self._note_states(graph)
 
     def _note_states(self, graph: Graph) -> None:
@@ -103,9 +107,19 @@ class Plan:
         self._written_others = [s for s in written if isinstance(s, WrittenArgument | OldGradient)]
         self._moving = [(k, s) for k, s in enumerate(self.states) if not isinstance(s, Storage)]
         self._kept = {s.tensor for s in self.states if isinstance(s, OldGradient)}
-        self._strided = not all(_row_major(s.array) for s in self.storages)
+        self._settle_states()
         self._pointers: list[int] = []  # of states as bound; empty: bind all anew
         self._rebinds = rebind_count()
+
+    def _settle_states(self) -> None:
+        """Let state lie as the program wants it; what others hold is copied at each call."""
+        tensors = {s: t for s, t in self._tensors if t is not None and t.storage is s}
+        pairs = zip(self.states, self._orders)
+        fixed = [(s, order) for s, order in pairs if isinstance(s, Storage)]
+        for s, order in fixed:
+            if s in tensors:
+                settle(tensors[s], order)
+        self._strided = not all(lies(s.array, order) for s, order in fixed)
 
     # ---- does it fit ---------------------------------------------------------------------------
 
@@ -155,26 +169,28 @@ class Plan:
         copies: list[Copy] = []
         pointers = self._pointers.copy()
         if self._strided or not pointers:
-            pointers = [_state_address(s, copies) for s in self.states]
+            pairs = zip(self.states, self._orders)
+            pointers = [_state_address(s, order, copies) for s, order in pairs]
         for k, state in self._moving:
+            order = self._orders[k]
             if isinstance(state, NewGradient):
-                grads.append(grad := self._gradient(state, leaves))
-                pointers[k] = _storage_address(grad.storage, copies)
+                grads.append(grad := self._gradient(state, order, leaves))
+                pointers[k] = _storage_address(grad.storage, order, copies)
             else:
-                pointers[k] = _array_address(_moving_array(state, leaves), copies)
+                pointers[k] = _array_address(_moving_array(state, leaves), order, copies)
         if pointers != self._pointers:
             self._native.bind_state(pointers)
             self._pointers = pointers
         return grads, copies
 
-    def _gradient(self, state: NewGradient, leaves: Sequence[Tensor]) -> Tensor:
+    def _gradient(self, state: NewGradient, order: Shape, leaves: Sequence[Tensor]) -> Tensor:
         """The gradient of last time if only its owner holds it, else new memory."""
         owner = state.gradient.tensor
         if owner is None or owner in self._kept:  # an argument, or its old one is read
-            return fresh(np.empty(state.type.shape, state.type.dtype.numpy), state.type)
+            return fresh(empty(state.type, order), state.type)
         grad = self._spare.get(owner)
         if grad is None or not _alone(grad, owner._grad is grad):
-            grad = fresh(np.empty(state.type.shape, state.type.dtype.numpy), state.type)
+            grad = fresh(empty(state.type, order), state.type)
             self._spare[owner] = grad
         return grad
 
@@ -205,46 +221,42 @@ class Plan:
             action()
 
 
-def _row_major(array: Array | None) -> bool:
-    return array is not None and bool(array.flags.c_contiguous)
-
-
 def _address_of(x: Tensor, keep: list[Array]) -> int:
     """Where the elements of an argument are, row-major."""
     array, storage = x.array, x.storage
     assert array is not None
-    if array is storage.array and storage.address:
+    if array is storage.array and storage.address and not storage.order:
         return storage.address
     if not array.flags.c_contiguous:
         keep.append(array := np.ascontiguousarray(array))
     place: int = array.__array_interface__["data"][0]
     if array is storage.array:
-        storage.address = place
+        storage.address, storage.order = place, ()
     return place
 
 
-def _storage_address(storage: Storage, copies: list[Copy]) -> int:
-    """Where a storage is; of a strided one, where its row-major copy is."""
-    if storage.address:
+def _storage_address(storage: Storage, order: Shape, copies: list[Copy]) -> int:
+    """Where a storage is that lies in `order`; of another one, where its copy is."""
+    if storage.address and storage.order == order:
         return storage.address
     assert storage.array is not None
-    place = _array_address(storage.array, copies)
-    if storage.array.flags.c_contiguous:
-        storage.address = place
+    place = _array_address(storage.array, order, copies)
+    if lies(storage.array, order):
+        storage.address, storage.order = place, order
     return place
 
 
-def _array_address(array: Array, copies: list[Copy]) -> int:
-    if not array.flags.c_contiguous:
-        strided, array = array, np.ascontiguousarray(array)
-        copies.append((strided, array))
+def _array_address(array: Array, order: Shape, copies: list[Copy]) -> int:
+    if not lies(array, order):
+        other, array = array, arranged(array, order)
+        copies.append((other, array))
     place: int = array.__array_interface__["data"][0]
     return place
 
 
-def _state_address(state: State, copies: list[Copy]) -> int:
+def _state_address(state: State, order: Shape, copies: list[Copy]) -> int:
     """Where a state is that does not move; 0 for those that do."""
-    return _storage_address(state, copies) if isinstance(state, Storage) else 0
+    return _storage_address(state, order, copies) if isinstance(state, Storage) else 0
 
 
 def _moving_storage(state: State, leaves: Sequence[Tensor]) -> Storage:

@@ -52,7 +52,7 @@ class _Search:
     def __init__(self) -> None:
         self.seen: set[tuple[CodeType, int]] = set()
 
-    def search(self, fn: Callable[..., Any], self_value: object = None) -> Iterator[Read]:
+    def search(self, fn: Any, self_value: object = None) -> Iterator[Read]:
         if isinstance(fn, MethodType):
             self_value = fn.__self__
             fn = fn.__func__
@@ -111,8 +111,17 @@ class _Search:
             return
         if label != "self":
             yield Read(label, file, line, get, owner)
-        if isinstance(value, FunctionType | MethodType):
-            yield from self.search(value)
+        yield from self.search(_function_of(value))
+
+
+def _function_of(value: Any) -> Any:
+    """The function that runs when a value is called, if that is written in Python."""
+    if isinstance(value, partial):
+        return _function_of(value.func)
+    if isinstance(value, FunctionType | MethodType | type) or hasattr(value, "__wrapped__"):
+        return value
+    call = inspect.getattr_static(type(value), "__call__", None)
+    return MethodType(call, value) if isinstance(call, FunctionType) else value
 
 
 def _users_module(module: ModuleType) -> bool:

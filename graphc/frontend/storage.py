@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphc.ir.types import Array, TensorType
+from graphc.ir.types import Array, Shape, TensorType
 
 if TYPE_CHECKING:
     from graphc.frontend.trace import Trace
@@ -27,10 +27,13 @@ class Storage:
     `array` is the base array, or None for what exists only inside `trace`. `name` is the
     parameter's name where a module has given one; it is what dumps and errors show. `adopted` is
     set once a `.grad` lives here, so that a second one takes a copy. `address` is that of `array`
-    once a compiled step has asked for it (NumPy takes half a microsecond to tell), until then 0.
+    once a compiled step has asked for it (NumPy takes half a microsecond to tell), until then 0;
+    `order` is the memory order that it was asked for, () for row-major arguments.
     """
 
-    __slots__ = ("__weakref__", "address", "adopted", "array", "name", "trace", "type", "version")
+    __slots__ = (
+        "__weakref__", "address", "adopted", "array", "name", "order", "trace", "type", "version",
+    )  # fmt: skip
 
     def __init__(
         self, array: Array | None, type: TensorType, trace: Trace | None = None, name: str = ""
@@ -42,3 +45,4 @@ class Storage:
         self.version = 0
         self.adopted = False
         self.address = 0
+        self.order: Shape = ()

@@ -24,6 +24,7 @@ from graphc.ir.types import Shape
 from graphc.passes.group import is_free, same_memory
 from graphc.passes.order import Orders, identity
 
+RUN = 16  # channels that fill a cache line, and a vector of any target
 Widths = tuple[list[int], list[int]]
 
 
@@ -131,12 +132,13 @@ class _Layout:
         return P.transpose(P.slice(whole, start, stop), perm)
 
     def _packed(self, w: Value) -> Value:
-        """Output channels (dimension 0 of w) innermost, or input channels (dimension 1).
+        """Output channels (dimension 0 of w) innermost, or whole runs of input channels (1).
 
         The second is how a data gradient finds the weights that the forward reads; the kernel
         turns them while it copies a panel to the cache, which costs less than a pass of its own.
         """
-        if self.orders.innermost(w) in (0, 1) or w.shape[0] == 1:
+        inner = self.orders.innermost(w)
+        if inner == 0 or w.shape[0] == 1 or (inner == 1 and w.shape[1] % RUN == 0):
             return w
         perm = (*range(2, len(w.shape)), 1, 0)
         packed = w.builder.apply("contiguous", P.transpose(w, perm))

@@ -27,7 +27,7 @@ from graphc.errors import (
 )
 from graphc.ir.cpu_abi import JOB, JOB_CELLS, Walker
 from graphc.ir.program import CheckSite, Program
-from graphc.ir.types import Scalar
+from graphc.ir.types import Scalar, Shape
 from graphc.runtime.arena import Arena
 from graphc.runtime.binding import Binding
 from graphc.runtime.threads import Pool, forget_threads, get_num_threads
@@ -224,6 +224,11 @@ class Executable:
         self._arg_count, self._out_count = self._binding.counts["arg"], self._binding.counts["out"]
         self._bound = len(self._binding.state) == 0
         weakref.finalize(self, engine.release, id(self)).atexit = False
+
+    @property
+    def orders(self) -> tuple[Shape, ...]:
+        """How each state tensor has to lie in memory: its dimensions, outermost first."""
+        return self.program.orders
 
     def bind_state(self, pointers: Sequence[int]) -> None:
         """Where the state tensors are, from now on; they must stay alive while bound."""

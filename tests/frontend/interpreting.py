@@ -37,6 +37,10 @@ class InterpretedNative:
         self.interrupt = ""  # "before" or "after": raise KeyboardInterrupt there, once
         self._state: list[int] = []
 
+    @property
+    def orders(self) -> list[tuple[int, ...]]:
+        return [tuple(range(len(v.shape))) for v in self.graph.states()]
+
     def bind_state(self, pointers: Sequence[int]) -> None:
         self.binds += 1
         self._state = list(pointers)

@@ -4,6 +4,10 @@ interpreted here, so this is about tracing, guards and binding, not about genera
 from __future__ import annotations
 
 import copy
+import functools
+import gc
+import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -561,6 +565,65 @@ def test_a_compiled_function_inlines_into_another() -> None:
     outer = compiled(lambda x: inner(x) + 1)
     assert outer(graphc.ones(1)).item() == 3.0
     assert outer.explain().programs == 1 and programs(inner) == 0
+
+
+def test_what_a_called_object_reads_is_guarded() -> None:
+    scale = 2.0
+    inner = compiled(lambda x: x * scale)
+
+    class Times:
+        def __init__(self, k: float) -> None:
+            self.k = k
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return x * self.k
+
+    times = Times(3.0)
+    wrapped = functools.partial(lambda y, x: x * y * scale, 5.0)
+    f = compiled(lambda x: wrapped(times(inner(x))))
+    x = graphc.ones(1)
+    assert f(x).item() == 2 * 3 * 5 * 2
+    scale = 1.0
+    assert f(x).item() == 3 * 5
+    times.k = 7.0
+    assert f(x).item() == 7 * 5
+
+
+def test_a_number_that_the_step_changes_is_right_in_every_call() -> None:
+    class Counter:
+        n = 0
+
+    counter = Counter()
+
+    def step(x: Tensor) -> Tensor:
+        counter.n += 1
+        return x * counter.n
+
+    f = compiled(step)
+    assert [f(graphc.ones(1)).item() for _ in range(4)] == [1, 2, 3, 4]
+
+
+class Trainer:
+    def __init__(self, k: float) -> None:
+        self.k = k
+
+    @graphc.compile
+    def step(self, x: Tensor) -> Tensor:
+        return x * self.k
+
+
+def test_compiled_methods_copy_and_pickle_and_are_collected() -> None:
+    a = Trainer(2.0)
+    x = graphc.ones(1)
+    assert a.step(x).item() == 2.0 and a.step is a.step
+    for b in (copy.deepcopy(a), pickle.loads(pickle.dumps(a))):
+        b.k = 3.0
+        assert (a.step(x).item(), b.step(x).item()) == (2.0, 3.0)
+    assert pickle.loads(pickle.dumps(Trainer.step)) is Trainer.step
+    gone = weakref.ref(a)
+    del a
+    gc.collect()
+    assert gone() is None
 
 
 def test_methods_have_a_cache_for_each_instance() -> None:
