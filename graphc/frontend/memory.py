@@ -34,15 +34,17 @@ def empty(type: TensorType, order: Shape) -> Array:
 
 
 def settle(tensor: Tensor, order: Shape) -> bool:
-    """Move a tensor's elements into `order`, if nobody else holds its memory."""
+    """Move a tensor's elements into `order`, if nobody else holds its memory.
+
+    A storage whose address is known is bound to a program, which would go on to use the old place.
+    """
     storage = tensor.storage
     if lies(storage.array, order):
         return True
-    if tensor.array is not storage.array or not _alone(storage):
+    if storage.address or tensor.array is not storage.array or not _alone(storage):
         return False
     assert storage.array is not None
     storage.array = tensor.array = arranged(storage.array, order)
-    storage.address = 0
     return True
 
 

@@ -138,7 +138,7 @@ class Plan:
         if self._rebinds != rebind_count():
             if any(t is not None and t.storage is not s for s, t in self._tensors):
                 return False
-            self._rebinds = rebind_count()
+            self._rebinds, self._pointers = rebind_count(), []
         return True
 
     # ---- running -------------------------------------------------------------------------------
@@ -171,6 +171,7 @@ class Plan:
         if self._strided or not pointers:
             pairs = zip(self.states, self._orders)
             pointers = [_state_address(s, order, copies) for s, order in pairs]
+            self._strided = bool(copies)  # then their copies are other ones each time
         for k, state in self._moving:
             order = self._orders[k]
             if isinstance(state, NewGradient):

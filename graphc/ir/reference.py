@@ -276,7 +276,8 @@ def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
     depth = prod(x.shape[k] for k in cx)
     left = x.transpose(bx + fx + cx).reshape(prod(b), prod(rows), depth)
     right = y.transpose(by + cy + fy).reshape(prod(b), depth, prod(columns))
-    return np.matmul(left, right).reshape(b + rows + columns)
+    out: Array = np.matmul(left, right).reshape(b + rows + columns)
+    return out
 
 
 def conv(

@@ -1,7 +1,7 @@
 """Primitives as functions and operators over one method, `emit`.
 
-The user's `Tensor`, the IR's `Value` and a rewrite `Pattern` all are `Sugar`, so a derivative rule, a
-decomposition and a rewrite rule read alike and run on any of them. The functions are named as the
+The user's `Tensor`, the IR's `Value` and a rewrite `Pattern` all are `Sugar`, so a derivative rule,
+a decomposition and a rewrite rule read alike and run on any of them. The functions are named as the
 ops; where a Python name is taken (`sum`, `abs`) the module is meant to be used qualified:
 `from graphc.ir import sugar as P` and `P.sum(x, axes)`.
 """

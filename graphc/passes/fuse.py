@@ -273,12 +273,12 @@ class _Fuser:
         return set(tail) == set(g.reduced)
 
     def _reads_in_place(self, v: Value, g: Group, level: Level) -> bool:
-        """Every operand that g computes is read at the very point where g computes it."""
-        for a in operands(v):
-            base, chain = self._resolve(a)
-            if self.of.get(base) is g and self._read_form(base, chain, g, level) != g.place(base):
-                return False
-        return True
+        """Some operand is computed by g, and each such one is read at the very same point."""
+        reads = [self._resolve(a) for a in operands(v)]
+        mine = [(base, chain) for base, chain in reads if self.of.get(base) is g]
+        return bool(mine) and all(
+            self._read_form(base, chain, g, level) == g.place(base) for base, chain in mine
+        )
 
     def _read_form(self, u: Value, path: Chain, g: Group, level: Level) -> Form | None:
         """The number of the element of u that v reads, as a form over g's domain."""

@@ -26,11 +26,17 @@ def array_at(address: int, type: TensorType) -> Array:
     return np.frombuffer(buffer, type.dtype.numpy).reshape(type.shape)
 
 
+def reversed_at(address: int, type: TensorType) -> Array:
+    """The same, where the last dimension is outermost in memory."""
+    return array_at(address, TensorType(type.dtype, type.shape[::-1])).T
+
+
 class InterpretedNative:
     """An executable whose code is the graph itself."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, reversed: bool) -> None:
         self.graph = graph
+        self.reversed = reversed  # state has to lie with its last dimension outermost
         self.runs = 0
         self.binds = 0
         self.done = False
@@ -39,7 +45,8 @@ class InterpretedNative:
 
     @property
     def orders(self) -> list[tuple[int, ...]]:
-        return [tuple(range(len(v.shape))) for v in self.graph.states()]
+        axes = [tuple(range(len(v.shape))) for v in self.graph.states()]
+        return [a[::-1] for a in axes] if self.reversed else axes
 
     def bind_state(self, pointers: Sequence[int]) -> None:
         self.binds += 1
@@ -58,7 +65,8 @@ class InterpretedNative:
             if role == "scalar":
                 arrays.append(np.array(cell, v.type.dtype.numpy))
             else:
-                arrays.append(array_at(cell, v.type))
+                turn = self.reversed and role == "state"
+                arrays.append(reversed_at(cell, v.type) if turn else array_at(cell, v.type))
         where = {v: a for v, a in zip(graph.inputs, arrays)}
         results = [np.array(r) for r in interpret(graph, *arrays)]
         free = iter(outs)
@@ -95,11 +103,12 @@ class InterpretingBackend:
 
     def __init__(self) -> None:
         self.natives: list[InterpretedNative] = []
+        self.reversed = False  # for programs built from now on
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, InterpretedNative]:
         verify(graph)
         assert show(parse(show(graph))) == show(graph)
-        native = InterpretedNative(graph)
+        native = InterpretedNative(graph, self.reversed)
         self.natives.append(native)
         program = Program(graph.name, (), (), 0, (), 0, 0)
         unit = Unit(graph.name, (GraphStage(graph),), program, str, lambda k, level: "")

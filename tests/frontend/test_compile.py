@@ -287,6 +287,25 @@ def test_strided_state_is_written_back() -> None:
     np.testing.assert_array_equal(base, np.full((3, 2), 2))
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_programs_that_want_state_in_different_orders(first: bool) -> None:
+    w = data(3, 2)
+
+    @compiled
+    def f(x: Tensor) -> Tensor:
+        w.add_(1)
+        return x @ w
+
+    expected = w.numpy().copy()
+    f._backend.reversed = first  # type: ignore[attr-defined]  # of the double
+    for size in (4, 5, 4, 5, 4):
+        expected += 1
+        np.testing.assert_allclose(f(graphc.ones(size, 3))[0].numpy(), expected.sum(0), rtol=1e-6)
+        f._backend.reversed = not first  # type: ignore[attr-defined]  # of the double
+    np.testing.assert_allclose(w.numpy(), expected, rtol=1e-6)
+    assert programs(f) == 2
+
+
 def test_a_failing_step_changes_nothing() -> None:
     w = data(3, grad=True)
     before = copy.deepcopy(w)
