@@ -129,8 +129,14 @@ def exp_scaled(x: Lane, tail: Lane | None = None, factor: Lane | None = None) ->
 
 
 def exp(x: Lane) -> Lane:
+    """Below its range 0 without a product that underflows.
+
+    That takes a microcode assist on x86: 14 times as slow, in every masked softmax.
+    """
     low, high = format_of(x).exp_range
-    return exp_scaled(at_most(at_least(x, low), high))
+    vanishes = x < low
+    inside = select(vanishes, x.constant(0.0), at_most(x, high))
+    return select(vanishes, x.constant(0.0), exp_scaled(inside))
 
 
 def expm1(x: Lane) -> Lane:

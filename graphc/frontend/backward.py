@@ -6,6 +6,7 @@ runs the backward program when the gradient walk of an eager `backward()` reache
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -56,6 +57,7 @@ class Backward:
         self.joint = joint
         self._build = build
         self._native: Native | None = None
+        self._lock = threading.Lock()
         self._saved = split.saved
         self._types = [v.type for v in joint.cotangents]
         self._results = [v.type for v in split.backward.outs]
@@ -95,6 +97,12 @@ class Backward:
         self, kept: Sequence[Kept], scalars: Sequence[Scalar], cotangents: Sequence[Tensor]
     ) -> list[Tensor]:
         """The gradients that exist, in order."""
+        with self._lock:
+            return self._run(kept, scalars, cotangents)
+
+    def _run(
+        self, kept: Sequence[Kept], scalars: Sequence[Scalar], cotangents: Sequence[Tensor]
+    ) -> list[Tensor]:
         if self._native is None:
             self._native = self._build(self.graph)
         given = [np.ascontiguousarray(g.array) for g in cotangents]

@@ -190,7 +190,8 @@ class Plan:
         if owner is None or owner in self._kept:  # an argument, or its old one is read
             return fresh(empty(state.type, order), state.type)
         grad = self._spare.get(owner)
-        if grad is None or not _alone(grad, owner._grad is grad):
+        usable = grad is not None and grad.storage.order == order
+        if grad is None or not (usable and _alone(grad, owner._grad is grad)):
             grad = fresh(empty(state.type, order), state.type)
             self._spare[owner] = grad
         return grad

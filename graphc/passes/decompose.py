@@ -8,25 +8,34 @@ conv, dilated   an input dilation of s is s dense convolutions per dimension, in
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 from math import gcd
 
 from graphc.ir import sugar as P
-from graphc.ir.graph import Graph, Value
-from graphc.ir.ops import OPS
-from graphc.ir.rewrite import rebuild
+from graphc.ir.graph import Graph, Value, uses
+from graphc.ir.ops import OPS, Attrs
+from graphc.ir.rewrite import Visit, replaced
 from graphc.ir.types import Shape, TensorType
+from graphc.passes.group import is_op
 
 
 def decompose(graph: Graph) -> Graph:
     """Replace every op of `RULES`."""
+    readers = uses(graph)
+    new: dict[Value, Value] = {}
+    for v in graph.values():
+        if v.op is None:
+            new[v] = v
+            continue
+        rule = RULES.get(v.op.name, _keep)
+        if is_op(v, "fold") and _waits(v, readers[v]):
+            rule = _keep
+        new[v] = replaced(v, tuple(new[a] for a in v.args), rule)
+    return graph.with_outs(new[v] for v in graph.outs)
 
-    def visit(v: Value) -> Value:
-        rule = RULES.get(v.op.name) if v.op is not None else None
-        return rule(v) if rule is not None else v
 
-    return rebuild(graph, visit)
+def _keep(v: Value) -> Value:
+    return v
 
 
 def _concat(v: Value) -> Value:
@@ -50,21 +59,52 @@ def concat(parts: list[Value], axis: int) -> Value:
 
 
 def _fold(v: Value) -> Value:
-    (a,) = v.args
-    axis, length = v.attrs["axis"], v.attrs["length"]
-    step, dilation = v.attrs["step"], v.attrs["dilation"]
-    count, size = a.shape[axis], a.shape[-1]
-    if step == size and dilation == 1:
-        return _fold_apart(a, axis, length)
-    wide = -(-length // step)
-    taps = [_tap(a, k, axis, step, divmod(k * dilation, step), wide) for k in range(size)]
-    total = taps[0]
-    for t in taps[1:]:
-        total = total + t
-    shape = a.shape[:-1]
-    joined = P.reshape(total, (*shape[:axis], wide * step, *shape[axis + 1 :]))
-    assert (count - 1) * step + (size - 1) * dilation < length
-    return _cut(joined, axis, length)
+    """Both folds of two-dimensional windows at once: an inner fold waits for the outer one."""
+    if v.attrs["step"] == v.args[0].shape[-1] and v.attrs["dilation"] == 1:
+        return _fold_apart(v.args[0], v.attrs["axis"], v.attrs["length"])
+    folds = [v]
+    while is_op(folds[-1].args[0], "fold"):
+        folds.append(folds[-1].args[0])
+    return _fold_taps(folds[-1].args[0], [f.attrs for f in folds])
+
+
+def _waits(v: Value, readers: list[Value]) -> bool:
+    """Whether a fold of overlapping windows is the operand of another one."""
+    apart = v.attrs["step"] == v.args[0].shape[-1] and v.attrs["dilation"] == 1
+    return not apart and len(readers) == 1 and is_op(readers[0], "fold")
+
+
+def _fold_taps(a: Value, folds: list[Attrs]) -> Value:
+    """The sum over all taps (the trailing dimensions of `a`), each shifted to its places.
+
+    Output place q * step + phase along a folded axis stands at [q, phase] of a grid, in which a tap
+    is the whole window grid at an offset; the grid is the output once its pairs merge.
+    """
+    rank = len(a.shape) - len(folds)
+    axes = {f["axis"]: (k, f) for k, f in enumerate(folds)}
+    wide = {axis: -(-f["length"] // f["step"]) for axis, (_, f) in axes.items()}
+    total: Value | None = None
+    for tap in product(*(range(n) for n in a.shape[rank:])):
+        one = P.slice(a, (0,) * rank + tap, a.shape[:rank] + tuple(k + 1 for k in tap))
+        low, high, shape = [], [], []
+        for d in range(rank):
+            shape.append(a.shape[d])
+            low.append(0)
+            high.append(0)
+            if d in axes:
+                k, f = axes[d]
+                first, phase = divmod(tap[k] * f["dilation"], f["step"])
+                low[-1], high[-1] = first, wide[d] - a.shape[d] - first
+                shape.append(1)
+                low.append(phase)
+                high.append(f["step"] - 1 - phase)
+        grid = P.pad(P.reshape(one, tuple(shape)), tuple(low), tuple(high))
+        total = grid if total is None else total + grid
+    assert total is not None
+    steps = {axis: f["step"] for axis, (_, f) in axes.items()}
+    joined = P.reshape(total, tuple(wide[d] * steps[d] if d in axes else a.shape[d] for d in range(rank)))
+    stop = tuple(axes[d][1]["length"] if d in axes else a.shape[d] for d in range(rank))
+    return P.slice(joined, (0,) * rank, stop)
 
 
 def _fold_apart(a: Value, axis: int, length: int) -> Value:
@@ -75,21 +115,6 @@ def _fold_apart(a: Value, axis: int, length: int) -> Value:
     joined = P.reshape(moved, (*a.shape[:axis], covered, *a.shape[axis + 1 : -1]))
     rest = tuple(length - covered if k == axis else 0 for k in range(rank - 1))
     return P.pad(joined, (0,) * (rank - 1), rest)
-
-
-def _tap(a: Value, k: int, axis: int, step: int, place: tuple[int, int], wide: int) -> Value:
-    """Tap k of every window, at its places in a grid [.., wide, step, ..] of the output."""
-    first, phase = place
-    rank = len(a.shape)
-    start = (0,) * (rank - 1) + (k,)
-    one = P.slice(a, start, (*a.shape[:-1], k + 1))
-    grid = P.reshape(one, (*a.shape[: axis + 1], 1, *a.shape[axis + 1 : -1]))
-    count = a.shape[axis]
-    low = {axis: first, axis + 1: phase}
-    high = {axis: wide - count - first, axis + 1: step - 1 - phase}
-    return P.pad(
-        grid, tuple(low.get(d, 0) for d in range(rank)), tuple(high.get(d, 0) for d in range(rank))
-    )
 
 
 def _cut(v: Value, axis: int, length: int) -> Value:
@@ -193,4 +218,4 @@ def _interleave(parts: dict[Shape, Value], dilation: Shape, shape: Shape) -> Val
     )
 
 
-RULES: dict[str, Callable[[Value], Value]] = {"concat": _concat, "fold": _fold, "conv": _conv}
+RULES: dict[str, Visit] = {"concat": _concat, "fold": _fold, "conv": _conv}

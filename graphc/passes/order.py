@@ -120,8 +120,10 @@ def _reshape(orders: Orders, v: Value) -> Shape:
             return identity(v)
         out += [k for k in news if v.shape[k] > 1]
         position += len(wide)
-    units = [k for k in range(len(v.shape)) if v.shape[k] == 1]
-    return (*units, *out)
+    for k, n in enumerate(v.shape):
+        if n == 1:  # it may be padded or repeated: let it stay beside its neighbour
+            out.insert(out.index(k - 1) + 1 if k else 0, k)
+    return tuple(out)
 
 
 def _reduce(orders: Orders, v: Value) -> Shape:

@@ -26,6 +26,6 @@ def test_compiled_row_matches_eager(row: OpRow) -> None:
     for a, b in zip(got, want, strict=True):
         assert a.type == b.type
         if b.is_floating_point():
-            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-5, atol=2e-5)
+            np.testing.assert_allclose(a.detach().numpy(), b.numpy(), rtol=2e-5, atol=2e-5)
         else:
             np.testing.assert_array_equal(a.numpy(), b.numpy())

@@ -114,6 +114,12 @@ def conv_update(b: Builder, x: Value, g: Value, w: Value, m: Value) -> tuple[Val
     return P.sum(y, (0, 1, 2, 3)), w - momentum * 0.1, momentum
 
 
+def fold_twice(b: Builder, x: Value) -> Value:
+    """The gradient of overlapping two-dimensional windows, 3x3 every 2."""
+    y = b.apply("fold", x, axis=3, length=12, step=2, dilation=1)
+    return b.apply("fold", y, axis=2, length=9, step=2, dilation=1)
+
+
 def dilated(b: Builder, x: Value, w: Value) -> Value:
     attrs = {**SAME, "padding": ((2, 2), (2, 2)), "lhs_dilation": (2, 2)}
     return b.apply("conv", x, w, **attrs)
@@ -141,6 +147,7 @@ CASES = [
          ((2, 4, 3),), 2),
     Case("fold_apart", lambda b, x: b.apply("fold", x, axis=1, length=9, step=2, dilation=1),
          ((2, 4, 2),), 1),
+    Case("fold_twice", fold_twice, ((2, 3, 4, 5, 3, 3),), 2),
     Case("gather", lambda b, x, i: b.apply("gather", x, i, axis=0), ((5, 4), (2, 3)), 1, (1,)),
     Case("scatter_add", lambda b, x, i: b.apply("scatter_add", x, i, axis=0, length=5),
          ((2, 3, 4), (2, 3)), 1, (1,)),
