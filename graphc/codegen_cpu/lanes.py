@@ -32,6 +32,8 @@ from graphc.ir.types import DType, i64
 
 UNKNOWN = 64  # a symbolic extent, when costs are compared
 BODY = 64  # statements (by weight) that unrolled copies of a body may have
+HEAVY = 12  # weight of a body that takes longer than an addition: a second chain gains nothing
+CHAINS = 8  # accumulators that keep two adders of latency four busy
 SCALAR_GATHER = 1.5  # cost of one element of a gather, in vector loads
 ACROSS = 12.0  # cost of merging the lanes of one fold
 WEIGHT = {
@@ -222,7 +224,7 @@ def _copies(kernel: Kernel, lane: str, lanes: int) -> int:
     """Vectors of the lane axis per block: few for big bodies, and enough blocks for threads."""
     heaviest = max(_body_weight(p) for p in kernel.phases)
     loops = any(p.axes for p in kernel.phases)
-    most = int(max(1, min(4 if loops else 2, BODY // 2 // heaviest)))
+    most = 1 if heaviest >= HEAVY else 4 if loops else 2
     axis = next(a for a in kernel.axes if a.name == lane)
     if isinstance(axis.extent, str):
         return most
@@ -239,10 +241,11 @@ def _unroll(phase: Phase, lane: str, lanes: int, copies: int) -> int:
     """Copies of the innermost body, each with accumulators of its own."""
     if any(isinstance(s, Store) and s.add for s in phase.body):
         return 1
-    room = int(BODY // (_body_weight(phase) * copies))
+    if _body_weight(phase) >= HEAVY or not _folds(phase):
+        return 1
+    room = int(BODY // 2 // (_body_weight(phase) * copies))
     last = phase.axes[-1].extent if phase.axes and not lane else ""
     if isinstance(last, int) and 1 <= last <= min(room, 4):
         return last
-    chains = 8 // (copies * max(_folds(phase), 1))
-    most = max(1, min(room, chains if _folds(phase) else 2))
+    most = max(1, min(room, CHAINS // (copies * _folds(phase))))
     return 1 << (most.bit_length() - 1)

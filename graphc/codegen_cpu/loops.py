@@ -40,7 +40,7 @@ class Template:
     """One kernel being emitted."""
 
     def __init__(self, kernel: Kernel, target: Target) -> None:
-        self.kernel, self.e = kernel, Emitter()
+        self.kernel, self.target, self.e = kernel, target, Emitter()
         self.uses: Uses = uses(kernel)
         self.plan: Plan = plan(kernel, target)
         sizes = {name: f"%n{k}" for k, name in enumerate(kernel.sizes)}
@@ -276,6 +276,11 @@ class Template:
             return
         scope, span = self.scope, self._span()
         n = scope.size(self.lane_axis.extent)
+        if self.masks_all(n, self.plan.copies):
+            past = scope.minimum(scope.mul(stop, Int("", span)), n)
+            with self.loop(scope.mul(start, Int("", span)), past, span) as index:
+                self._lane_point([Vector(index, self.rest_mask(index, n))])
+            return
         full = scope.div(n, Int("", span))
         end = scope.minimum(stop, full)
         if full != ZERO:
@@ -312,6 +317,14 @@ class Template:
             return
         with self.loop(start, n, width) as index:
             self._lane_point([Vector(index, self.rest_mask(index, n))])
+
+    def masks_all(self, n: Int, copies: int) -> bool:
+        """Whether every vector of a loop takes a mask, which saves a second body for the last.
+
+        Where masks cost nothing and the body is large, so that it has one copy.
+        """
+        exact = n.is_literal and (n.literal % self.plan.lanes == 0 or n.literal < self.plan.lanes)
+        return self.target.has_masks and copies == 1 and not exact
 
     def rest_mask(self, index: Int, n: Int) -> str:
         """The lanes of the vector at `index` that are below `n`."""

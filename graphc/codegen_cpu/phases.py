@@ -50,6 +50,7 @@ class PhaseLoops:
         self.laned = bool(template.plan.phase_lanes[p])
         self.width = template.plan.lanes if self.laned else 1
         self.unroll = template.plan.unroll[p]
+        self.masked = False  # every vector of the main loop takes a mask; there is one a trip
         self.depth = len(template.parallel)
         folds = [s for s in self.phase.body if isinstance(s, (Reduce, Dot))]
         self.cells = [cell for s in folds for cell in self._cells(s)]
@@ -229,7 +230,8 @@ class PhaseLoops:
         n, step = self.scope.size(axis.extent), self.width * self.unroll
         if n.is_literal and (self._unrolls_away() or n.literal <= step):
             return self._straight(axis, ZERO, n, states)
-        main = self.scope.mul(self.scope.div(n, Int("", step)), Int("", step))
+        self.masked = self.laned and self.t.masks_all(n, self.unroll)
+        main = n if self.masked else self.scope.mul(self.scope.div(n, Int("", step)), Int("", step))
         long = not main.is_literal or main.literal > CHUNK * step
         if self.cascades and long:
             states = self._chunks(axis, main, step, states)
@@ -258,9 +260,10 @@ class PhaseLoops:
         sets = [states, *(self._identities(first=False) for _ in range(count - 1))]
 
         def trip(index: Int, sets: list[States]) -> list[States]:
+            mask = self.t.rest_mask(index, self.scope.size(axis.extent)) if self.masked else ""
             for k in range(self.unroll):
                 here = self.scope.add(index, Int("", k * self.width))
-                sets[k % count] = self._body(axis, here, "", sets[k % count])
+                sets[k % count] = self._body(axis, here, mask, sets[k % count])
             return sets
 
         return self._merged(self._carried(start, stop, step, sets, trip))

@@ -13,6 +13,7 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import networkx as nx
 
@@ -121,15 +122,14 @@ class _Layout:
 
     def _operand(self, v: Value) -> Value:
         """The padded input of convolution `v`, cut from its base's padded twin."""
-        base, perm = strip_transposes(v.args[0])
-        whole = self.padded.get(base)
+        reading = base_of(v)
+        whole = self.padded.get(reading.base)
         if whole is None:
             return self.new[v.args[0]]
-        low, high = _padding_of_base(v, perm)
-        origin = self.widths[base][0]
-        start = tuple(o - a for o, a in zip(origin, low))
-        stop = tuple(o + n + b for o, n, b in zip(origin, base.shape, high))
-        return P.transpose(P.slice(whole, start, stop), perm)
+        origin, shape = self.widths[reading.base][0], reading.base.shape
+        start = tuple(o - a for o, a in zip(origin, reading.low))
+        stop = tuple(o + n + b for o, n, b in zip(origin, shape, reading.high))
+        return P.transpose(P.slice(whole, start, stop), reading.perm)
 
     def _packed(self, w: Value) -> Value:
         """Output channels (dimension 0 of w) innermost, or whole runs of input channels (1).
@@ -150,21 +150,39 @@ def _channels_last(rank: int) -> Shape:
     return (0, *range(2, rank), 1)
 
 
-def strip_transposes(v: Value) -> tuple[Value, Shape]:
-    """The value under any transposes, and the permutation from it to `v`."""
+class Reading(NamedTuple):
+    """A convolution input as its base, cut or padded by `low` and `high` (negative: cut), permuted."""
+
+    base: Value
+    perm: Shape
+    low: Shape
+    high: Shape
+
+
+def base_of(conv: Value) -> Reading:
+    """The value under transposes and cuts that the convolution reads."""
+    v = conv.args[0]
     perm = identity(v)
-    while v.op is not None and v.op.name == "transpose":
-        perm = tuple(v.attrs["perm"][p] for p in perm)
-        v = v.args[0]
-    return v, perm
-
-
-def _padding_of_base(conv: Value, perm: Shape) -> Widths:
-    """The padding of a convolution in terms of the dimensions of its stripped input."""
-    low, high = [0] * len(perm), [0] * len(perm)
-    for k, (a, b) in enumerate(conv.attrs["padding"]):
-        low[perm[2 + k]], high[perm[2 + k]] = a, b
-    return low, high
+    low = (0, 0, *(a for a, _ in conv.attrs["padding"]))
+    high = (0, 0, *(b for _, b in conv.attrs["padding"]))
+    while v.op is not None:
+        (u, *_) = v.args or (v,)
+        if v.op.name == "transpose":
+            back = tuple(v.attrs["perm"].index(k) for k in range(len(perm)))
+            perm = tuple(v.attrs["perm"][k] for k in perm)
+            low, high = (tuple(side[k] for k in back) for side in (low, high))
+        elif v.op.name == "slice" and all(s == 1 for s in v.attrs["step"]):
+            start = v.attrs["start"]
+            behind = tuple(n - b for n, b in zip(u.shape, v.attrs["stop"]))
+            cut = (*zip(start, low), *zip(behind, high))
+            if any(c and p for c, p in cut):
+                break  # zeros stand where the base has data
+            low = tuple(p - c for p, c in zip(low, start))
+            high = tuple(p - c for p, c in zip(high, behind))
+        else:
+            break
+        v = u
+    return Reading(v, perm, low, high)
 
 
 def _widest_padding(graph: Graph) -> dict[Value, Widths]:
@@ -172,11 +190,11 @@ def _widest_padding(graph: Graph) -> dict[Value, Widths]:
     widths: dict[Value, Widths] = {}
     for v in graph.values():
         if v.op is OPS["conv"]:
-            base, perm = strip_transposes(v.args[0])
-            low, high = _padding_of_base(v, perm)
-            most = widths.setdefault(base, ([0] * len(perm), [0] * len(perm)))
-            most[0][:] = map(max, most[0], low)
-            most[1][:] = map(max, most[1], high)
+            reading = base_of(v)
+            none = [0] * len(reading.perm)
+            most = widths.setdefault(reading.base, (none, none.copy()))
+            most[0][:] = map(max, most[0], reading.low)
+            most[1][:] = map(max, most[1], reading.high)
     return widths
 
 

@@ -241,12 +241,13 @@ def conv_weight(g: Any, _z: Any, x: Any, _w: Any, **attrs: Any) -> Any:
     if parts > 1:
         x, groups = to_groups(x, parts), parts
     space = tuple(range(2, len(x.type.shape)))
+    x, padding = _read_by_taps(x, g.type.shape, _w.type.shape, **attrs)
     d = P.apply(
         "conv",
         P.transpose(x, (1, 0, *space)),
         P.transpose(g, (1, 0, *space)),
         stride=attrs["rhs_dilation"],
-        padding=attrs["padding"],
+        padding=padding,
         lhs_dilation=attrs["lhs_dilation"],
         rhs_dilation=attrs["stride"],
         groups=1,
@@ -255,6 +256,31 @@ def conv_weight(g: Any, _z: Any, x: Any, _w: Any, **attrs: Any) -> Any:
     c, o = d.type.shape[:2]
     d = P.slice(d, (0,) * len(d.type.shape), (c, o, *_w.type.shape[2:]))
     return P.transpose(d, (1, 0, *space))
+
+
+def _read_by_taps(
+    x: Any,
+    out: Shape,
+    kernel: Shape,
+    *,
+    stride: Shape,
+    padding: Pairs,
+    lhs_dilation: Shape,
+    rhs_dilation: Shape,
+) -> tuple[Any, Pairs]:
+    """The part of the padded input that some tap meets, so that no tap too many is computed.
+
+    A strided convolution need not reach the end of its input; what is behind its reach is cut."""
+    pads, stop = [], list(x.type.shape)
+    for d, (p, k, s, (lo, hi), ld, rd) in enumerate(
+        zip(out[2:], kernel[2:], stride, padding, lhs_dilation, rhs_dilation), start=2
+    ):
+        reach = (k - 1) * rd + (p - 1) * s + 1
+        behind = (stop[d] - 1) * ld + 1 + lo + hi - reach
+        if ld == 1 and behind > hi:
+            stop[d] -= behind - hi
+        pads.append((lo, max(hi - behind, 0) if ld == 1 else hi))
+    return P.slice(x, (0,) * len(stop), tuple(stop)), tuple(pads)
 
 
 def _as_groups(shape: Shape, parts: int) -> Shape:
