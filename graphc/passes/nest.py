@@ -5,7 +5,7 @@ Input: statements over one axis per dimension of the domain, all numbers literal
   symbolise   numbers that depend on extents become i64 arguments, so that kernels of other sizes,
               above all of another batch, are the same text
 
-A map kernel keeps no number but the strides 0, 1, -1 and small fold extents (windows). A contract
+A map kernel keeps no number but the strides 0, 1, -1 and small extents (windows). A contract
 kernel keeps all but its outermost extents, because its tiles are chosen by them.
 """
 
@@ -71,6 +71,7 @@ class Nest:
     phases: list[Phase] = field(default_factory=list)
     buffers: list[tuple[Value, str, Access]] = field(default_factory=list)  # value, name, access
     scalars: list[tuple[ScalarArg, Scalar]] = field(default_factory=list)
+    leading: set[str] = field(default_factory=lambda: {"d0"})  # axes that hold dimension 0
 
     def buffer(self, v: Value, access: Access) -> str:
         """The name of the buffer of `v`; each value has one."""
@@ -129,6 +130,8 @@ class Nest:
         while k >= 0:
             outer, inner = axes[k], axes[k + 1]
             if self._joins(outer, inner):
+                if outer.name in self.leading:
+                    self.leading.add(inner.name)
                 axes[k : k + 2] = [Axis(inner.name, _product(outer.extent, inner.extent))]
                 self._map(lambda f: _without(f, outer.name), lambda s: s)
             k -= 1
@@ -197,8 +200,7 @@ class _Symbols:
     def __init__(self, nest: Nest) -> None:
         self.literal = nest.kind == "contract"
         self.outermost = {axes[0].name for axes in (nest.parallel, nest.folded) if axes}
-        self.first = min((a.name for a in (*nest.parallel, *nest.folded)), key=_number, default="")
-        self.folded = {a.name for a in nest.folded}
+        self.leading = nest.leading
         self.names: list[str] = []
         self.values: list[int] = []
         self._known: dict[tuple[str, int], str] = {}
@@ -211,7 +213,7 @@ class _Symbols:
         if self.literal:
             keep = a.name not in self.outermost
         else:
-            keep = a.name in self.folded and a.name != self.first and a.extent <= SMALL_EXTENT
+            keep = a.name not in self.leading and a.extent <= SMALL_EXTENT
         return a.extent if keep else self._symbol("n", a.name, a.extent)
 
     def affine(self, f: Affine) -> Affine:
@@ -235,10 +237,6 @@ class _Symbols:
             self.names.append(self._known[key])
             self.values.append(value)
         return self._known[key]
-
-
-def _number(axis: str) -> int:
-    return int(axis[1:])
 
 
 # ---- from views to addresses -------------------------------------------------------------------

@@ -105,25 +105,34 @@ def _unfold(orders: Orders, v: Value) -> Shape:
 
 
 def _reshape(orders: Orders, v: Value) -> Shape:
-    """Runs of dimensions that split or merge must lie together; else the result is row-major."""
+    """Runs of dimensions that split or merge lie together, where the first of them lies."""
     (a,) = v.args
-    if 0 in v.shape:
-        return identity(v)
-    order = [k for k in orders(a) if a.shape[k] > 1]
-    out: list[int] = []
-    run = {k: pair for pair in reshape_groups(a.shape, v.shape) for k in pair[0]}
-    position = 0
-    while position < len(order):
-        olds, news = run[order[position]]
-        wide = [k for k in olds if a.shape[k] > 1]
-        if order[position : position + len(wide)] != wide:
-            return identity(v)
-        out += [k for k in news if v.shape[k] > 1]
-        position += len(wide)
-    for k, n in enumerate(v.shape):
-        if n == 1:  # it may be padded or repeated: let it stay beside its neighbour
-            out.insert(out.index(k - 1) + 1 if k else 0, k)
-    return tuple(out)
+    return merge_order(orders(a), a.shape, v.shape)[1]
+
+
+def merge_order(order: Shape, old: Shape, new: Shape) -> tuple[Shape, Shape]:
+    """The order nearest to `order` in which a reshape is a view, and the order of its result.
+
+    Dimensions of size 1 may be padded or repeated later, so they stay beside their neighbours.
+    """
+    if 0 in new:
+        return tuple(range(len(old))), tuple(range(len(new)))
+    groups = reshape_groups(old, new)
+    place = {k: n for n, k in enumerate(order)}
+    wide = [g for g in groups if any(old[k] > 1 for k in g[0])]
+    wide.sort(key=lambda g: min(place[k] for k in g[0] if old[k] > 1))
+    sides = ([k for g in wide for k in g[n]] for n in (0, 1))
+    before, after = (
+        _with_units(dims, shape) for dims, shape in zip(sides, (old, new), strict=True)
+    )
+    return before, after
+
+
+def _with_units(order: list[int], shape: Shape) -> Shape:
+    for k in range(len(shape)):
+        if k not in order:
+            order.insert(order.index(k - 1) + 1 if k else 0, k)
+    return tuple(order)
 
 
 def _reduce(orders: Orders, v: Value) -> Shape:

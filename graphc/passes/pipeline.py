@@ -20,11 +20,10 @@ from graphc.passes.fuse import fuse
 from graphc.passes.layout import layout, settle
 from graphc.passes.lower import CannotView, lower
 from graphc.passes.nest import Lowered
-from graphc.passes.order import Orders
+from graphc.passes.order import Orders, merge_order
 from graphc.passes.schedule import schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
-from graphc.passes.view import MOVE, NotAffine, move, stored
 
 
 class Stage(NamedTuple):
@@ -155,12 +154,8 @@ def store_operands(graph: Graph, missing: dict[Value, set[Value]], orders: Order
 
 
 def _stored_for(reader: Value, old: Value, new: Value, orders: Orders) -> Value:
-    """`new` in memory, in its own order where the reader can address that, else row-major."""
-    assert reader.op is not None
+    """`new` in memory, as near to its own order as lets the reader address it."""
     order = orders(old)
-    if reader.op.name in MOVE:
-        try:
-            move(stored(old.shape, order), reader.op.name, reader.attrs)
-        except NotAffine:
-            order = ()
+    if reader.op is not None and reader.op.name == "reshape":
+        order = merge_order(order, old.shape, reader.shape)[0]
     return new.builder.apply("contiguous", new, order=order)

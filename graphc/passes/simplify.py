@@ -193,7 +193,7 @@ def _take_extreme(v: Value) -> Value:
     source, index = v.args
     axis = v.attrs["axis"]
     arg = index
-    while _is(arg, "reshape") or _is(arg, "check_index"):
+    while any(_is(arg, name) for name in ("reshape", "check_index", "cast")):
         arg = arg.args[0]
     for name, extreme in (("argmax", "max"), ("argmin", "min")):
         if _is(arg, name) and arg.args[0] is source and arg.attrs["axis"] == axis:

@@ -11,7 +11,7 @@ from graphc.frontend import primitives as P
 from graphc.frontend.creation import tensor
 from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS
-from graphc.ir.types import Shape
+from graphc.ir.types import Shape, u8
 from graphc.nn.functional.arguments import Sizes, per_dim
 
 
@@ -100,7 +100,8 @@ def _max_pool(
     flat = P.reshape(x, (*kept, prod(window.kernel)))
     axis = len(kept)
     place = P.apply("argmax", flat, axis=axis)
-    chosen = P.apply("take_along", flat, P.unsqueeze(place, (axis,), axis + 1), axis=axis)
+    small = P.cast(place, u8) if prod(window.kernel) <= 256 else place  # kept for the backward
+    chosen = P.apply("take_along", flat, P.unsqueeze(small, (axis,), axis + 1), axis=axis)
     y = P.reshape(chosen, kept)
     return (y, _positions(place, input.shape[-rank:], window)) if return_indices else y
 
