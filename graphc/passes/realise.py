@@ -17,7 +17,6 @@ EXPENSIVE = frozenset(
     """exp expm1 log log1p sin cos tanh sigmoid erf erfc pow rsqrt sqrt div rem fmod floordiv
     """.split()  # noqa: SIM905  a table reads better so
 )
-STORE_AND_LOAD = 2  # passes over memory that a buffer costs beyond computing the value once
 MAX_INLINED_OPS = 12
 
 
@@ -67,12 +66,25 @@ class _Realiser:
         widest = max(prod(g.domain) for g in outside)
         if widest > 4 * v.type.numel and (heavy or ops > 2):
             return False
-        if len(outside) == 1 and not self._in_own_kernel(v, group):
-            return self._realise_leaves(leaves)
-        full = [u for u in leaves if 4 * u.type.numel >= v.type.numel]
-        again = len(outside) * (len(full) + heavy)
-        once = len(full) + heavy + STORE_AND_LOAD + len(outside) - 1
-        return again <= once and self._realise_leaves(leaves)
+        if self._bytes_inlined(v, leaves, heavy, len(outside)) > self._bytes_stored(
+            v, leaves, heavy, len(outside), self._in_own_kernel(v, group)
+        ):
+            return False
+        self.realised.update(u for u in leaves if not u.is_input)
+        return True
+
+    def _bytes_inlined(self, v: Value, leaves: list[Value], heavy: int, readers: int) -> int:
+        """Each reader reads the leaves; a leaf without a buffer has to be stored for that."""
+        reads = sum(_weight(u, v) for u in leaves) + heavy * v.type.size_bytes
+        new = [u for u in leaves if not u.is_input and u not in self.realised]
+        return readers * reads + sum(_weight(u, v) for u in new)
+
+    def _bytes_stored(
+        self, v: Value, leaves: list[Value], heavy: int, readers: int, shared: bool
+    ) -> int:
+        """One store and a load for each reader; the leaves are read once, unless they are anyway."""
+        once = 0 if shared else sum(_weight(u, v) for u in leaves) + heavy * v.type.size_bytes
+        return once + (1 + readers) * v.type.size_bytes
 
     def _in_own_kernel(self, v: Value, group: Group) -> bool:
         """Whether v's own group has other reasons to exist."""
@@ -122,7 +134,7 @@ class _Realiser:
                 return None, ops, heavy
         return list(leaves), ops, heavy
 
-    def _realise_leaves(self, leaves: list[Value]) -> bool:
-        """An inlined expression reads buffers, so what it reads must have them."""
-        self.realised.update(u for u in leaves if not u.is_input)
-        return True
+
+def _weight(leaf: Value, v: Value) -> int:
+    """The bytes of a leaf; what is much smaller than v stays in cache."""
+    return leaf.type.size_bytes if 4 * leaf.type.numel >= v.type.numel else 0
