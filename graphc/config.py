@@ -25,8 +25,6 @@ SWITCHES = {
     for s in (
         Switch("dump", "GRAPHC_DUMP", "path", "", "folder for every stage of every step, as text"),
         Switch("verify", "GRAPHC_VERIFY", "flag", "0", "verify and interpret after each stage"),
-        Switch("profile", "GRAPHC_PROFILE", "flag", "0", "time and bytes of each kernel, at exit"),
-        Switch("device", "GRAPHC_DEVICE", "text", "cpu", "default device: cpu, cuda, cuda:1"),
         Switch("cache_dir", "GRAPHC_CACHE_DIR", "path", "", "folder of compiled kernels"),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
@@ -60,14 +58,6 @@ def dump_dir() -> str:
 
 def verify() -> bool:
     return flag("verify")
-
-
-def profile() -> bool:
-    return flag("profile")
-
-
-def device() -> str:
-    return text("device")
 
 
 def cache_dir() -> str:

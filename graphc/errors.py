@@ -24,7 +24,7 @@ CLI = PACKAGE + "cli" + os.sep
 
 
 class GraphcError(Exception):
-    """Base of all coded errors: `what` is wrong, `why`, how to `fix` it, and `where` it happened."""
+    """Base of all coded errors: `what` is wrong, `why`, how to `fix` it, `where` it happened."""
 
     code: ClassVar[str] = "GC900"
     why: ClassVar[str] = "an internal invariant does not hold"

@@ -96,7 +96,6 @@ def test_a_new_batch_size_and_learning_rate_compile_nothing() -> None:
     assert step.stats.kernels_compiled == kernels
 
 
-@pytest.mark.xfail(reason="split_reduce decides by the batch extent, too", strict=True)
 def test_a_much_smaller_batch_compiles_nothing() -> None:
     """The last batch of an epoch: 64 images, then 29, where sums are long enough to be cut."""
     model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.Flatten())

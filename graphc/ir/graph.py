@@ -102,9 +102,9 @@ class Graph:
     """A pure function: its meaning is `interpret`, its text is `text.show`.
 
     `roles[i]` of `inputs[i]` is "arg" (an argument of the call), "state" (a discovered tensor that
-    outlives the step) or "scalar" (a host number read at each call). `targets[i]` is the state input
-    that `outs[i]` becomes, or None where it is returned. `orders` names the state inputs that do not
-    lie row-major in memory, with their dimensions outermost first.
+    outlives the step) or "scalar" (a host number read at each call). `targets[i]` is the state
+    input that `outs[i]` becomes, or None where it is returned. `orders` names the state inputs that
+    do not lie row-major in memory, with their dimensions outermost first.
     """
 
     name: str

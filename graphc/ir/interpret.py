@@ -1,4 +1,4 @@
-"""What a Graph means: each op's NumPy row, applied in order. The oracle of every pass and back end."""
+"""What a Graph means: each op's NumPy row, applied in order; the oracle of passes and back ends."""
 
 from __future__ import annotations
 

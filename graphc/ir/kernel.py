@@ -12,7 +12,7 @@ loads two operands and ends in `Dot`, followed by an epilogue phase.
 Invariants:
   - a `Size` is a literal or the name of an i64 argument, so equal kernels of other extents are one;
   - memory is addressed by `Affine` offsets in elements over the axes in scope, plus gathers;
-  - a guarded load outside its guards touches no memory and gives zero; a guarded store does nothing;
+  - a guarded load outside its guards touches no memory and gives zero; a guarded store, nothing;
   - names are assigned in order, so equal computations print as equal text (`key`).
 """
 
@@ -79,7 +79,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Const:
-    """A literal: 0, 1, -1, an infinity or NaN, True or False. Other numbers are scalar arguments."""
+    """A literal: 0, 1, -1, an infinity, NaN or a bool. Other numbers are scalar arguments."""
 
     name: str
     dtype: DType

@@ -153,7 +153,7 @@ def contiguous_type(x: TensorType, *, order: Shape = ()) -> TensorType:
 def assemble_type(
     *types: TensorType, shape: Shape, starts: tuple[Shape, ...], steps: tuple[Shape, ...]
 ) -> TensorType:
-    """Operand k stands at starts[k], starts[k] + steps[k], ... of `shape`; together they fill it."""
+    """Operand k stands at starts[k], starts[k] + steps[k], ...; together they fill `shape`."""
     if sum(t.numel for t in types) != prod(shape):
         raise ShapeMismatch(f"{', '.join(map(str, types))} do not fill shape {shape}")
     return TensorType(types[0].dtype, shape)

@@ -52,7 +52,9 @@ def concat(parts: list[Value], axis: int) -> Value:
         at += part.shape[axis]
     shape = tuple(at if k == axis else n for k, n in enumerate(parts[0].shape))
     steps = ((1,) * rank,) * len(parts)
-    return parts[0].builder.apply("assemble", *parts, shape=shape, starts=tuple(starts), steps=steps)
+    return parts[0].builder.apply(
+        "assemble", *parts, shape=shape, starts=tuple(starts), steps=steps
+    )
 
 
 # ---- fold --------------------------------------------------------------------------------------
@@ -102,7 +104,8 @@ def _fold_taps(a: Value, folds: list[Attrs]) -> Value:
         total = grid if total is None else total + grid
     assert total is not None
     steps = {axis: f["step"] for axis, (_, f) in axes.items()}
-    joined = P.reshape(total, tuple(wide[d] * steps[d] if d in axes else a.shape[d] for d in range(rank)))
+    merged = tuple(wide[d] * steps[d] if d in axes else a.shape[d] for d in range(rank))
+    joined = P.reshape(total, merged)
     stop = tuple(axes[d][1]["length"] if d in axes else a.shape[d] for d in range(rank))
     return P.slice(joined, (0,) * rank, stop)
 
@@ -138,7 +141,7 @@ def _conv(v: Value) -> Value:
 
 
 def _conv_spread(v: Value) -> Value:
-    """A strided convolution of a dilated input: insert the zeros (only second derivatives need it)."""
+    """A strided convolution of a dilated input: zeros inserted (second derivatives alone need it)."""
     x, w = v.args
     for k, d in enumerate(v.attrs["lhs_dilation"]):
         x = _spread(x, 2 + k, d)

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kind
 from graphc.ir.types import Shape
-from graphc.passes.order import Orders, folded_source, identity
+from graphc.passes.order import Orders, folded_source
 from graphc.passes.view import Form, View, move, row_major, slice_, stored
 
 KEPT: Literal["kept"] = "kept"

@@ -151,7 +151,7 @@ def _channels_last(rank: int) -> Shape:
 
 
 class Reading(NamedTuple):
-    """A convolution input as its base, cut or padded by `low` and `high` (negative: cut), permuted."""
+    """A convolution input as its base, padded by `low` and `high` (negative: cut), permuted."""
 
     base: Value
     perm: Shape

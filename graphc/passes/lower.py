@@ -3,7 +3,7 @@
 The loops of a kernel are the dimensions of the group's domain (plus the summed dimensions of a
 contraction). Every value is emitted on demand *under a chain*: the movement ops between it and the
 domain. Movement ops only lengthen the chain; at a buffer, the chain turns into one affine address.
-What depends on a folded dimension goes into the loop of the current phase, everything else before it.
+What depends on a folded dimension goes into the loop of the current phase, all else before it.
 
 Invariant: an emitted name means the value at the current point of the domain.
 """
@@ -84,7 +84,7 @@ def lower(group: Group, fusion: Fusion, orders: Orders, checks: list[CheckSite])
 
 
 class _Lowering:
-    """Emits one group. `point` collects statements once per parallel point, `loop` per fold step."""
+    """Emits one group: `point` collects statements per parallel point, `loop` per fold step."""
 
     def __init__(
         self, group: Group, fusion: Fusion, orders: Orders, checks: list[CheckSite]

@@ -133,7 +133,7 @@ class Nest:
                 if outer.name in self.leading:
                     self.leading.add(inner.name)
                 axes[k : k + 2] = [Axis(inner.name, _product(outer.extent, inner.extent))]
-                self._map(lambda f: _without(f, outer.name), lambda s: s)
+                self._map(lambda f, gone=outer.name: _without(f, gone), lambda s: s)
             k -= 1
         self.phases = [
             replace(p, axes=tuple(self.folded)) if p.axes and p.axes == before else p

@@ -167,7 +167,7 @@ def folded_source(v: Value) -> tuple[Value, Shape]:
 
 
 def _conv(orders: Orders, v: Value) -> Shape:
-    """Output channels innermost; a weight gradient (its x has dimension 0 innermost) as [*K, C, O]."""
+    """Output channels innermost; a weight gradient (dimension 0 of its x innermost): [*K, C, O]."""
     space = tuple(range(2, len(v.shape)))
     if orders.innermost(v.args[0]) == 0 and v.args[0].shape[0] > 1:
         return (*space, 0, 1)

@@ -1,6 +1,7 @@
 """pipeline: the order of the compiler, with the reason for each place in it.
 
-`compile_graph` runs the list; verifying, timing, dumping and bisecting are done here, never in a pass.
+`compile_graph` runs the list; verifying, timing, dumping and bisecting are done here, never in a
+pass.
 """
 
 from __future__ import annotations

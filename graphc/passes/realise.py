@@ -82,7 +82,7 @@ class _Realiser:
     def _bytes_stored(
         self, v: Value, leaves: list[Value], heavy: int, readers: int, shared: bool
     ) -> int:
-        """One store and a load for each reader; the leaves are read once, unless they are anyway."""
+        """One store, a load for each reader; the leaves are read once, unless they are anyway."""
         once = 0 if shared else sum(_weight(u, v) for u in leaves) + heavy * v.type.size_bytes
         return once + (1 + readers) * v.type.size_bytes
 

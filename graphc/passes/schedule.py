@@ -4,8 +4,8 @@ Input: the lowered kernels of a graph. Output: a Program that touches state only
 point. Besides data dependencies the order obeys two kinds of extra edges:
   - whoever reads a state tensor runs before the kernel that overwrites it in place;
   - whoever checks an index runs before any kernel that writes state.
-Where such an edge would close a cycle, or a kernel reads other elements of the state than it writes,
-the new value is computed in the arena and copied over the state at the end.
+Where such an edge would close a cycle, or a kernel reads other elements of the state than it
+writes, the new value is computed in the arena and copied over the state at the end.
 
 Among ready kernels the one whose values were traced first goes first; an optimizer kernel goes as
 soon as its gradient exists, so that gradients do not pile up.
@@ -20,9 +20,9 @@ from dataclasses import replace
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
-from graphc.passes.memory import Request, place_barriers, plan_offsets
 from graphc.passes.group import parts_of
 from graphc.passes.lower import DIVISIONS
+from graphc.passes.memory import Request, place_barriers, plan_offsets
 from graphc.passes.nest import Lowered
 
 OPTIMIZER = "opt"

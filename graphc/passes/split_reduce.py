@@ -1,9 +1,10 @@
 """split_reduce: a long sum into few outputs becomes two, so that all threads have work.
 
 sum over (n, h, w) of x => sum over n of (sum over (h, w) of x), n being the outermost dimension in
-memory. The first sum folds in the layout that x already has, and what else is computed at the points
-of x can share its loops. A long vector is cut into chunks instead. Neither depends on the number of
-threads; nor does the choice depend on n, the batch: another batch must not need other kernels.
+memory. The first sum folds in the layout that x already has, and what else is computed at the
+points of x can share its loops. A long vector is cut into chunks instead. Neither depends on the
+number of threads; nor does the choice depend on n, the batch: another batch must not need other
+kernels.
 """
 
 from __future__ import annotations

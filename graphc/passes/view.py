@@ -2,9 +2,9 @@
 
 A value in memory is a `View` whose dimensions are its own. Each movement op maps a view to the view
 of its result, so a chain of transposes, slices, pads and reshapes costs nothing: it only changes
-strides, an offset, and guards (pad). A guard is the condition lo <= form < hi under which the element
-exists. A reshape of dimensions whose strides do not merge has no affine form: `NotAffine`, and the
-caller stores the value first.
+strides, an offset, and guards (pad). A guard is the condition lo <= form < hi under which the
+element exists. A reshape of dimensions whose strides do not merge has no affine form: `NotAffine`,
+and the caller stores the value first.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _regroup(strides: Shape, old: Shape, new: Shape, groups: list[Group]) -> Sha
         wide = [k for k in olds if old[k] > 1]
         if not wide:
             continue
-        for outer, inner in zip(wide, wide[1:]):
+        for outer, inner in pairwise(wide):
             if strides[outer] != strides[inner] * old[inner]:
                 exact = [k for k in news if new[k] > 1]
                 if [new[k] for k in exact] == [old[k] for k in wide]:

@@ -69,8 +69,7 @@ def test_switches_are_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GRAPHC_VERIFY", text)
         assert config.verify() is expected
     monkeypatch.setenv("GRAPHC_DUMP", "/somewhere")
-    monkeypatch.delenv("GRAPHC_DEVICE", raising=False)
-    assert config.dump_dir() == "/somewhere" and config.device() == "cpu"
+    assert config.dump_dir() == "/somewhere"
     assert all(s.variable in config.describe() for s in config.SWITCHES.values())
 
 
