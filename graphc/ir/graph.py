@@ -32,6 +32,7 @@ class Where(NamedTuple):
 
 
 NO_ATTRS: Mapping[str, Any] = {}
+NOWHERE = Where()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,7 +46,7 @@ class Value(Sugar):
     args: tuple[Value, ...] = ()
     attrs: Mapping[str, Any] = field(default_factory=dict)
     const: Scalar | None = None
-    where: Where = Where()
+    where: Where = NOWHERE
     number: int = 0  # order of making, which is a topological order
 
     @property

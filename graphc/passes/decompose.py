@@ -4,6 +4,7 @@ concat          nested where over padded operands: one kernel, no copies
 fold            windows that do not overlap are a reshape; else the sum of the shifted taps
 conv, dilated   an input dilation of s is s dense convolutions per dimension, interleaved, so no
                 multiplication by an inserted zero is ever made
+sums of nothing a constant: no loop then stands around loads from a buffer without elements
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ def decompose(graph: Graph) -> Graph:
         if v.op is None:
             new[v] = v
             continue
+        args = tuple(new[a] for a in v.args)
         rule = RULES.get(v.op.name, _keep)
-        if is_op(v, "fold") and _waits(v, readers[v]):
+        if is_op(v, "fold") and v not in graph.outs and _waits(v, args[0], readers[v]):
             rule = _keep
-        new[v] = replaced(v, tuple(new[a] for a in v.args), rule)
+        new[v] = replaced(v, args, rule)
     return graph.with_outs(new[v] for v in graph.outs)
 
 
@@ -62,18 +64,37 @@ def concat(parts: list[Value], axis: int) -> Value:
 
 def _fold(v: Value) -> Value:
     """Both folds of two-dimensional windows at once: an inner fold waits for the outer one."""
-    if v.attrs["step"] == v.args[0].shape[-1] and v.attrs["dilation"] == 1:
+    if _apart(v):
         return _fold_apart(v.args[0], v.attrs["axis"], v.attrs["length"])
-    folds = [v]
-    while is_op(folds[-1].args[0], "fold"):
-        folds.append(folds[-1].args[0])
+    folds = [v, *_waiting(v.args[0])]
     return _fold_taps(folds[-1].args[0], [f.attrs for f in folds])
 
 
-def _waits(v: Value, readers: list[Value]) -> bool:
-    """Whether a fold of overlapping windows is the operand of another one."""
-    apart = v.attrs["step"] == v.args[0].shape[-1] and v.attrs["dilation"] == 1
-    return not apart and len(readers) == 1 and is_op(readers[0], "fold")
+def _apart(v: Value) -> bool:
+    """Whether the windows do not overlap."""
+    return bool(v.attrs["step"] == v.args[0].shape[-1] and v.attrs["dilation"] == 1)
+
+
+def _waiting(v: Value) -> list[Value]:
+    """The folds, from the outside in, that were left for the one that reads `v`."""
+    folds = []
+    while is_op(v, "fold"):
+        folds.append(v)
+        (v,) = v.args
+    return folds
+
+
+def _waits(v: Value, arg: Value, readers: list[Value]) -> bool:
+    """Whether the fold `v`, of `arg` by now, is left for the fold that reads it.
+
+    Only where the two, and those that `v` itself is to do, fold different axes, none of which is
+    the windows of another.
+    """
+    outer = readers[0] if len(readers) == 1 else v
+    if outer is v or not is_op(outer, "fold") or _apart(v) or _apart(outer):
+        return False
+    axes = [f.attrs["axis"] for f in (v, *_waiting(arg))]
+    return max(axes) < len(outer.shape) and outer.attrs["axis"] not in axes
 
 
 def _fold_taps(a: Value, folds: list[Attrs]) -> Value:
@@ -130,6 +151,8 @@ def _cut(v: Value, axis: int, length: int) -> Value:
 
 def _conv(v: Value) -> Value:
     dilation: Shape = v.attrs["lhs_dilation"]
+    if v.type.numel and 0 in v.args[0].shape:
+        return v.full(0, v.type)
     if all(d == 1 for d in dilation):
         return v
     stride = tuple(1 if d > 1 else s for d, s in zip(dilation, v.attrs["stride"]))
@@ -141,7 +164,7 @@ def _conv(v: Value) -> Value:
 
 
 def _conv_spread(v: Value) -> Value:
-    """A strided convolution of a dilated input: zeros inserted (second derivatives alone need it)."""
+    """A strided convolution of a dilated input, zeros inserted; only second derivatives need it."""
     x, w = v.args
     for k, d in enumerate(v.attrs["lhs_dilation"]):
         x = _spread(x, 2 + k, d)
@@ -158,7 +181,7 @@ def _spread(x: Value, axis: int, d: int) -> Value:
     high = tuple(d - 1 if k == axis + 1 else 0 for k in range(rank + 1))
     wide = P.pad(grid, (0,) * (rank + 1), high)
     return _cut(
-        P.reshape(wide, (*x.shape[:axis], n * d, *x.shape[axis + 1 :])), axis, (n - 1) * d + 1
+        P.reshape(wide, (*x.shape[:axis], n * d, *x.shape[axis + 1 :])), axis, max(0, n * d - d + 1)
     )
 
 
@@ -176,18 +199,17 @@ def _phase_conv(v: Value, phase: Shape) -> Value:
         count = -(-(v.shape[2 + k] - r) // s)
         taps = [t for t in range(w.shape[2 + k]) if (r + t * d - lo) % s == 0]
         if not taps or count <= 0:
-            quiet = tuple(
-                -(-(n - q) // e) for n, q, e in zip(v.shape[2:], phase, v.attrs["lhs_dilation"])
-            )
-            return P.zeros(v, TensorType(v.type.dtype, (*v.shape[:2], *quiet)))
+            return _quiet(v, phase)
         m = s // gcd(s, d)
         gap = m * d // s
         before = (lo - r - taps[0] * d) // s
-        after = count - x.shape[2 + k] - before + (len(taps) - 1) * gap
-        padding.append((before, after))
+        span = (count - 1) * v.attrs["stride"][k] + (len(taps) - 1) * gap + 1
+        padding.append((before, span - x.shape[2 + k] - before))
         starts.append(taps[0])
         steps.append(m)
         dilations.append(gap)
+    if any(-min(p) >= n for p, n in zip(padding, x.shape[2:])):
+        return _quiet(v, phase)
     sub = P.slice(w, (0, 0, *starts), w.shape, (1, 1, *steps))
     kept, cut = _pad_or_cut(x, padding)
     attrs = {
@@ -197,6 +219,13 @@ def _phase_conv(v: Value, phase: Shape) -> Value:
         "rhs_dilation": tuple(dilations),
     }
     return v.builder.emit(OPS["conv"], (cut, sub), attrs)
+
+
+def _quiet(v: Value, phase: Shape) -> Value:
+    """The outputs of a phase that sees inserted zeros and padding only."""
+    dilation = v.attrs["lhs_dilation"]
+    space = tuple(-(-(n - r) // s) for n, r, s in zip(v.shape[2:], phase, dilation))
+    return P.zeros(v, TensorType(v.type.dtype, (*v.shape[:2], *space)))
 
 
 def _pad_or_cut(
@@ -221,4 +250,24 @@ def _interleave(parts: dict[Shape, Value], dilation: Shape, shape: Shape) -> Val
     )
 
 
-RULES: dict[str, Visit] = {"concat": _concat, "fold": _fold, "conv": _conv}
+# ---- sums of nothing ---------------------------------------------------------------------------
+
+
+def _of_nothing(v: Value) -> Value:
+    """The identity of a fold whose operands have no elements, although its result has."""
+    values = v.args if is_op(v, "dot") else v.args[:1]
+    if v.type.numel == 0 or all(a.type.numel for a in values):
+        return v
+    return v.full(int(is_op(v, "prod")), v.type)
+
+
+RULES: dict[str, Visit] = {
+    "concat": _concat,
+    "fold": _fold,
+    "conv": _conv,
+    "sum": _of_nothing,
+    "prod": _of_nothing,
+    "dot": _of_nothing,
+    "scatter_add": _of_nothing,
+    "put_along": _of_nothing,
+}

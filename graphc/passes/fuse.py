@@ -329,9 +329,8 @@ class _Fuser:
                 base, chain = self._resolve(a)
                 if self.of.get(base) is not h:
                     continue
-                if v.op.kind == "contract" or self._read_form(base, chain, h, level) != h.place(
-                    base
-                ):
+                anywhere = v.op.kind == "contract" or (v.op.kind == "index" and a is v.args[0])
+                if anywhere or self._read_form(base, chain, h, level) != h.place(base):
                     return False
         return True
 

@@ -137,4 +137,3 @@ def same_memory(v: Value, some: Shape, other: Shape) -> bool:
     """Whether two orders put every element of v in the same place."""
     wide = [[k for k in order if v.shape[k] > 1] for order in (some, other)]
     return wide[0] == wide[1]
-

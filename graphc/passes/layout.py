@@ -22,7 +22,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
 from graphc.ir.types import Shape
-from graphc.passes.group import is_free, same_memory
+from graphc.passes.group import is_free, parts_of, same_memory
 from graphc.passes.order import Orders, identity
 
 RUN = 16  # channels that fill a cache line, and a vector of any target
@@ -204,7 +204,7 @@ def settle(graph: Graph) -> Graph:
 
 
 def _settle_outputs(graph: Graph) -> Graph:
-    orders, taken, outs = Orders(graph), set[Value](), []
+    orders, taken, outs = Orders(graph), set(parts_of(graph)), []
     for v, target in zip(graph.outs, graph.targets, strict=True):
         free = is_free(v)
         order = identity(v) if target is None else graph.orders.get(target, identity(v))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from graphc.ir.graph import Value
@@ -133,7 +134,7 @@ class Nest:
                 if outer.name in self.leading:
                     self.leading.add(inner.name)
                 axes[k : k + 2] = [Axis(inner.name, _product(outer.extent, inner.extent))]
-                self._map(lambda f, gone=outer.name: _without(f, gone), lambda s: s)
+                self._map(partial(_without, axis=outer.name), lambda s: s)
             k -= 1
         self.phases = [
             replace(p, axes=tuple(self.folded)) if p.axes and p.axes == before else p

@@ -163,7 +163,7 @@ def folded_source(v: Value) -> tuple[Value, Shape]:
         if not whole and (len(olds), len(news)) != (1, 1):
             return x, axes
         folded += olds if whole else []
-    return source, tuple(folded)
+    return (source, tuple(folded)) if folded else (x, axes)
 
 
 def _conv(orders: Orders, v: Value) -> Shape:

@@ -220,12 +220,22 @@ def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
     names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
     if state not in names:
         return True
-    stores = [s for s in k.kernel.statements() if isinstance(s, Store) and s.buffer == names[out]]
-    loads = [s for s in k.kernel.statements() if isinstance(s, Load) and s.buffer == names[state]]
-    phases = {n for n, p in enumerate(k.kernel.phases) for s in p.body if s in stores or s in loads}
-    touches: list[Store | Load] = [*stores, *loads]
-    same = all(s.at == stores[0].at and not s.guards and not s.indirect for s in touches)
-    return same and len(stores) == 1 and len(phases) == 1
+    touches = [
+        (n, s)
+        for n, p in enumerate(k.kernel.phases)
+        for s in p.body
+        if (isinstance(s, Store) and s.buffer == names[out])
+        or (isinstance(s, Load) and s.buffer == names[state])
+    ]
+    phase, last = touches[-1]  # the one store, if all loads come before it
+    return isinstance(last, Store) and all(
+        n == phase
+        and s.at == last.at
+        and not s.guards
+        and not s.indirect
+        and (s is last or isinstance(s, Load))
+        for n, s in touches
+    )
 
 
 def copy_kernel(source: Value, target: Value) -> Lowered:

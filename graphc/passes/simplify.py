@@ -24,7 +24,7 @@ RULES = [
     Rule("div_one", x / 1.0, x),
     Rule("sub_zero", x - 0.0, x),
     Rule("add_minus_zero", x + -0.0, x),
-    Rule("neg_neg", -(-x), x),
+    Rule("neg_neg", -(-x), x),  # noqa: B002  -- a pattern of two negations, not a decrement
     Rule("mul_neg_neg", -x * -y, x * y),
     Rule("add_neg", x + -y, x - y),
     Rule("sub_neg", x - -y, x + y),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from graphc.ir.types import Shape
@@ -141,6 +142,8 @@ Group = tuple[range, range]
 
 def reshape_groups(old: Shape, new: Shape) -> list[Group]:
     """The finest pairing of runs of old and new dimensions with equal products."""
+    if 0 in old:
+        return [(range(len(old)), range(len(new)))]
     groups, i, j = [], 0, 0
     while i < len(old) or j < len(new):
         i0, j0 = i, j

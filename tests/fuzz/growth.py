@@ -48,24 +48,33 @@ class Growth:
             return None
         return found[max(self.among(len(found)), self.among(len(found)))]
 
-    def new(self, shape: Shape, dtype: DType, bound: int = 0, role: str = "arg") -> Value:
+    def new(
+        self, shape: Shape, dtype: DType, bound: int = 0, role: str = "arg", special: bool = True
+    ) -> Value:
         """A fresh input; integers are below `bound` where it is given."""
         v = self.builder.input(f"x{len(self.inputs)}", TensorType(dtype, shape))
-        self.inputs[v] = role, self.sample(shape, dtype, bound)
+        self.inputs[v] = role, self.sample(shape, dtype, bound, special)
         self.exact.add(v)
         self.values.append(v)
         return v
 
-    def sample(self, shape: Shape, dtype: DType, bound: int) -> Array:
+    def divisor(self, x: Value) -> Value:
+        """A fresh input of x's type without zeros."""
+        v = self.new(x.shape, x.type.dtype)
+        role, array = self.inputs[v]
+        self.inputs[v] = role, np.where(array == 0, 3, array).astype(array.dtype)
+        return v
+
+    def sample(self, shape: Shape, dtype: DType, bound: int, special: bool) -> Array:
         if dtype is bool_:
             return np.asarray(self.rng.random(shape) < 0.5)
         if not dtype.is_floating_point:
             low, high = (0, bound) if bound else (-100, 100)
             return self.rng.integers(low, max(high, low + 1), shape).astype(dtype.numpy)
         x = self.rng.standard_normal(shape) * 10.0 ** self.rng.integers(-1, 2)
-        if self.chance(SPECIAL_SHARE):
-            special = self.rng.choice(np.array(SPECIALS), shape)
-            x = np.where(self.rng.random(shape) < 0.1, special, x)
+        if special and self.chance(SPECIAL_SHARE):
+            odd = self.rng.choice(np.array(SPECIALS), shape)
+            x = np.where(self.rng.random(shape) < 0.1, odd, x)
         with np.errstate(over="ignore"):
             return np.asarray(x, np.float64).astype(dtype.numpy)
 
@@ -189,7 +198,8 @@ def comparison(g: Growth) -> None:
 
 
 def integer(g: Growth) -> None:
-    x = g.pick(lambda v: not is_float(v)) or g.new(g.shape(), i64)
+    x = g.pick(lambda v: not is_float(v))
+    x = g.new(g.shape(), i64) if x is None else x
     y = g.operand_like(x)
     if x.type.dtype is bool_:
         names = ("and", "or", "xor", "not", "add", "mul", "sub", "maximum")
@@ -197,8 +207,8 @@ def integer(g: Growth) -> None:
         names = ("and", "or", "xor", "not", "shl", "shr", "add", "sub", "mul", "floordiv",
                  "rem", "fmod", "maximum", "minimum", "neg", "abs", "sign", "relu")  # fmt: skip
     name = str(g.rng.choice(names))
-    if name in ("floordiv", "rem", "fmod"):
-        y = g.apply("or", y, 1)
+    if name in ("floordiv", "rem", "fmod"):  # by an input without zeros, or by what has none
+        y = g.divisor(x) if g.chance(0.5) else g.apply("or", y, 1)
     one = name in ("not", "neg", "abs", "sign", "relu")
     g.add(g.apply(name, x) if one else g.apply(name, x, y), exact=True)
 
@@ -392,7 +402,9 @@ def dot(g: Growth) -> None:
     kept = x.type.numel // max(1, int(np.prod([x.shape[k] for k in shared])))
     if np.prod(shape) > MOST_ELEMENTS or kept * np.prod([1, *free]) > MOST_ELEMENTS:
         return
-    y = g.pick(lambda v: v.shape == shape and v.type == x.type) or g.new(shape, x.type.dtype)
+    wanted = TensorType(x.type.dtype, shape)
+    y = g.pick(lambda v: v.type == wanted)
+    y = g.new(shape, x.type.dtype) if y is None else y
     places = {k: at for at, (_, k) in enumerate(dims) if k >= 0}
     out = g.apply("dot", x, y, batch=tuple((k, places[k]) for k in batch),
                   contract=tuple((k, places[k]) for k in shared))  # fmt: skip
@@ -411,8 +423,9 @@ def conv(g: Growth) -> None:
     batch_groups = int(g.rng.choice(both or [1]))
     outs = groups * batch_groups * int(g.rng.choice((1, 2, 3, 4, 8)))
     size = tuple(1 + g.among(min(3, k)) for k in x.shape[2:])
-    w = g.new((outs, x.shape[1] // groups, *size), x.type.dtype)
     dilated = g.chance(0.3)
+    # No multiplication by an inserted zero is promised, so its product with infinity is not either.
+    w = g.new((outs, x.shape[1] // groups, *size), x.type.dtype, special=not dilated)
     attrs = {
         "stride": tuple(1 + (g.chance(0.3) and g.among(3)) for _ in range(n)),
         "padding": tuple((g.among(3), g.among(3)) for _ in range(n)),

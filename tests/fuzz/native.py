@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from program_native import session
+from tests.program_native import session
 
 from graphc.ir.graph import Graph
 from graphc.ir.program import ALIGN, Program

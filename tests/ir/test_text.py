@@ -34,6 +34,7 @@ graph(%x: f32[128,64], %y: f32[128,10], scalar %lr: f32[], state %fc.weight: f32
 }
 """
 
+
 def signature(graph: Graph) -> list[object]:
     """Everything that makes two graphs equal, provenance included."""
     values = graph.values()
@@ -77,7 +78,7 @@ def awkward() -> Graph:
         flag = b.constant(True, TensorType(T.bool_, ()))
         big = b.constant(-(2**63), TensorType(T.i64, ()))
     with b.at(Where("", "", 0, "")):
-        what = "it's \"1 # 2\", {a=(b)}\n%x"
+        what = 'it\'s "1 # 2", {a=(b)}\n%x'
         checked: Value = P.apply("check_index", i, bound=5, what=what)
         iota: Value = x.builder.apply("iota", shape=(4,), axis=0, dtype="u8")
     outs = (low, nan, zero, flag, big, checked, iota, x)

@@ -6,12 +6,12 @@ import networkx as nx
 import numpy as np
 import pytest
 from passes.graphs import CASES, Case, make, sample
-from program_interpret import run_program
-from program_native import run_native
+from tests.plans import assert_no_overlap
+from tests.program_interpret import run_program
+from tests.program_native import run_native
 
 from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
-from graphc.ir.program import Program
 from graphc.passes.pipeline import PIPELINE, Stage, compile_graph, run_passes
 
 
@@ -62,17 +62,6 @@ def test_each_pass_may_be_left_out(left_out: Stage) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_no_two_live_buffers_overlap(case: Case) -> None:
     assert_no_overlap(compile_graph(make(case)).program)
-
-
-def assert_no_overlap(program: Program) -> None:
-    """Quadratic and independent of the planner: buffers that are alive together are apart."""
-    arena = [s for s in program.slots if s.space == "arena" and s.size_bytes]
-    for k, a in enumerate(arena):
-        assert a.index + a.size_bytes <= program.arena_bytes
-        for b in arena[k + 1 :]:
-            together = a.first <= b.last and b.first <= a.last
-            apart = a.index + a.size_bytes <= b.index or b.index + b.size_bytes <= a.index
-            assert apart or not together, f"{a.name} and {b.name}"
 
 
 def test_no_launch_reads_what_was_not_written() -> None:

@@ -1,0 +1,93 @@
+"""What must hold of every graph: each check says what is wrong with it, or nothing.
+
+A check takes a graph and inputs, so that a failing one can be shrunk with the very same check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from tests.fuzz import oracle
+from tests.fuzz.native import POISONS, Native, threads, without_reuse
+from tests.plans import assert_no_overlap
+from tests.program_interpret import run_program
+
+from graphc.ir import kernel_text, program_text, text
+from graphc.ir.graph import Graph
+from graphc.ir.types import Array
+from graphc.passes.pipeline import PIPELINE, Stage, compile_graph
+
+NEEDED = ("decompose", "settle")  # lowering counts on what these two establish
+OPTIONAL = tuple(s for s in PIPELINE if s.name not in NEEDED)
+
+Check = Callable[[Graph, list[Array]], str]
+
+
+def native(graph: Graph, inputs: list[Array]) -> str:
+    """Compiled code gives what the graph means."""
+    got = Native(compile_graph(graph).program, graph, inputs)()
+    return _compare(graph, inputs, got)
+
+
+def same_bits(graph: Graph, inputs: list[Array]) -> str:
+    """Threads, what lies in the arena and where its buffers lie change no bit."""
+    program = compile_graph(graph).program
+    run = Native(program, graph, inputs)
+    first = run()
+    for byte in POISONS:
+        if why := _differs(first, run(byte)):
+            return f"arena filled with {byte:#x}: {why}"
+    if why := _differs(first, Native(without_reuse(program), graph, inputs)(POISONS[1])):
+        return f"arena without reuse: {why}"
+    for count in (2, 3):
+        with threads(count):
+            if why := _differs(first, run()):
+                return f"{count} threads: {why}"
+    return ""
+
+
+def plan(graph: Graph, inputs: list[Array]) -> str:
+    """The three levels read back, no live buffers overlap, and the arena is near its bound."""
+    compiled = compile_graph(graph)
+    assert_no_overlap(compiled.program)
+    shown = text.show(graph)
+    if text.show(text.parse(shown)) != shown:
+        return "the graph does not parse back"
+    for k in compiled.kernels:
+        if kernel_text.parse(kernel_text.show(k.kernel)).key() != k.kernel.key():
+            return f"kernel {k.kernel.name} does not parse back"
+    listed = program_text.show(compiled.program)
+    kernels = {k.kernel.name: k.kernel for k in compiled.kernels}
+    if program_text.show(program_text.parse(listed, kernels)) != listed:
+        return "the program does not parse back"
+    return ""
+
+
+def without(stage: Stage) -> Check:
+    """The other passes alone keep the meaning, by the Kernel interpreter."""
+
+    def check(graph: Graph, inputs: list[Array]) -> str:
+        program = compile_graph(graph, [s for s in PIPELINE if s is not stage]).program
+        return _compare(graph, inputs, run_program(program, graph, inputs))
+
+    return check
+
+
+def interpreted(graph: Graph, inputs: list[Array]) -> str:
+    """The Kernel interpreter agrees: where native code does not, code generation is to blame."""
+    return _compare(graph, inputs, run_program(compile_graph(graph).program, graph, inputs))
+
+
+def _compare(graph: Graph, inputs: list[Array], got: list[Array]) -> str:
+    rows = zip(graph.outs, got, oracle.expect(graph, inputs), strict=True)
+    found = ((v.name, oracle.complaint(a, want, v.type)) for v, a, want in rows)
+    return "; ".join(f"{name} {why}" for name, why in found if why)
+
+
+def _differs(first: list[Array], second: list[Array]) -> str:
+    for k, (a, b) in enumerate(zip(first, second, strict=True)):
+        if a.tobytes() != b.tobytes():
+            bad = int(np.sum(a.reshape(-1).view(np.uint8) != b.reshape(-1).view(np.uint8)))
+            return f"output {k} differs in {bad} bytes"
+    return ""
