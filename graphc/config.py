@@ -1,6 +1,6 @@
 """Every switch graphc has: this table is their documentation, and nothing else reads os.environ.
 
-Values are read from the environment at each call, so that a test or a session may change them.
+Values are read from the environment at each call, so that a test or a notebook may change them.
 """
 
 from __future__ import annotations

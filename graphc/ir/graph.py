@@ -31,7 +31,6 @@ class Where(NamedTuple):
         return " ".join(w for w in words if w)
 
 
-NO_ATTRS: Mapping[str, Any] = {}
 NOWHERE = Where()
 
 

@@ -1,4 +1,4 @@
-"""Kernel: one fused loop nest, which every back end compiles and knows nothing of LLVM or Triton.
+"""Kernel: one fused loop nest; it knows nothing of the back ends that compile it.
 
 A kernel is `for each point of axes: for each phase: for each point of phase.axes: body`. The outer
 `axes` are parallel: any point may run on any thread. The axes of a phase run in sequence, and a

@@ -1,4 +1,4 @@
-"""The invariants of a Graph, checked after every stage when GRAPHC_VERIFY is set, and in tests.
+"""The invariants of a Graph, checked after every pass.
 
 Each check is a generator of complaints; `verify` raises the first, naming the row as dumps show it.
 """

@@ -1,9 +1,9 @@
 """decompose: ops without a kernel of their own, written over the others.
 
-concat          nested where over padded operands: one kernel, no copies
+concat          `assemble`: what computes a part writes it right into its place
 fold            windows that do not overlap are a reshape; else the sum of the shifted taps
-conv, dilated   an input dilation of s is s dense convolutions per dimension, interleaved, so no
-                multiplication by an inserted zero is ever made
+conv, dilated   an input dilation of s is s dense convolutions per dimension, whose results
+                `assemble` interleaves: no inserted zero is ever multiplied
 sums of nothing a constant: no loop then stands around loads from a buffer without elements
 """
 

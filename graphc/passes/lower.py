@@ -214,8 +214,9 @@ class _Lowering:
         (v,) = self.group.outputs
         x, index = v.args
         axis, rank = v.attrs["axis"], len(self.reduced)
-        strides = row_major(v.shape)
-        rows = Form((*strides[:axis], *([0] * rank), *strides[axis + 1 :]))
+        home = self.fusion.home(v, self.orders).address
+        strides = home.strides
+        rows = Form((*strides[:axis], *([0] * rank), *strides[axis + 1 :]), home.offset)
         buffer = self.nest.buffer(v, "rw")
         where = str(v.where)
         zero = Const(self._fresh(), v.type.dtype, 0, where)
@@ -372,7 +373,7 @@ class _Lowering:
         chain: list[Step] = []
         top = v
         while not self._is_stored(v):
-            if not is_free(v) or v.op is None or v.op.kind != "movement":
+            if not is_free(v) or v.op is None or v.op.kind != "movement" or _pads_with_more(v):
                 raise CannotView(reader, top)
             chain.append(step_of(v))
             v = v.args[0]
@@ -410,7 +411,7 @@ class _Lowering:
     def _pads_loads_with_zero(self, v: Value) -> bool:
         """A guarded load already gives zero outside."""
         u = v.args[0]
-        if repr(float(v.attrs.get("value", 0.0))) != "0.0":
+        if _pads_with_more(v):
             return False
         while not self._is_stored(u):
             if not is_free(u) or u.op is None or u.op.kind != "movement" or u.op.name == "pad":
@@ -471,6 +472,11 @@ class _Lowering:
         place = self._cast(self.emit(index, (*spread, *chain)), index.type.dtype, i64)
         rows = walk(View(v.shape, Form(strides, view.address.offset)), chain)
         return self._emit_load(base, rows, v, (Indirect(place, s[axis]),))
+
+
+def _pads_with_more(v: Value) -> bool:
+    """Whether `v` is a pad by something that no guarded load gives."""
+    return v.op is not None and v.op.name == "pad" and repr(float(v.attrs["value"])) != "0.0"
 
 
 def _is_kind(v: Value, kind: str) -> bool:

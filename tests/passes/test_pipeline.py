@@ -6,13 +6,13 @@ import networkx as nx
 import numpy as np
 import pytest
 from passes.graphs import CASES, Case, make, sample
-from tests.plans import assert_no_overlap
-from tests.program_interpret import run_program
-from tests.program_native import run_native
 
 from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
 from graphc.passes.pipeline import PIPELINE, Stage, compile_graph, run_passes
+from tests.plans import assert_no_overlap
+from tests.program_interpret import run_program
+from tests.program_native import run_native
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
