@@ -13,6 +13,7 @@ test: lint
 
 lint: .venv/.with-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 bench: .venv/.with-peers

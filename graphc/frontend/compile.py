@@ -1,8 +1,8 @@
 """`graphc.compile`: the one place where passes, code generation and runtime meet.
 
-    @graphc.compile                       a step function, or a Module class
-    @graphc.compile(on_limit="raise")
-    graphc.compile(model)                 the same model, its calls compiled
+@graphc.compile                       a step function, or a Module class
+@graphc.compile(on_limit="raise")
+graphc.compile(model)                 the same model, its calls compiled
 """
 
 from __future__ import annotations

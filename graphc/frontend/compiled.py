@@ -238,9 +238,7 @@ class Compiled(Inspectable):
         observed = Observed(self._function)
         observed.name_parameters()
         names = leaf_names(self._function, args, kwargs)
-        taken = capture(
-            self._function, args, kwargs, leaves, names, self._name, self._drop_grads
-        )
+        taken = capture(self._function, args, kwargs, leaves, names, self._name, self._drop_grads)
         observed.add(taken.trace.called, taken.trace.guards)
         trace_ms = 1e3 * (time.perf_counter() - start)
         return Entry(taken, observed.guards, self._backend, trace_ms, self._spare)

@@ -296,4 +296,3 @@ def _alone(grad: Tensor, owned: bool) -> bool:
         and sys.getrefcount(grad.storage) <= 2
         and sys.getrefcount(grad.array) <= 3
     )
-

@@ -1,6 +1,6 @@
 """Module: the base of every layer, with PyTorch's registration, traversal, hooks and modes.
 
-Compiled steps rely on one number here: `mutation_epoch()` moves whenever any module anywhere
+Compiled steps rely on one number: `frontend.epoch.modules` moves whenever any module anywhere
 changes in a way that could change what a trace records (an attribute, a hook, a mode). An equal
 epoch therefore means "no module has changed", at the cost of one comparison.
 """
@@ -23,14 +23,8 @@ from graphc.nn.parameter import Parameter
 
 SIMPLE = (bool, int, float, str, type(None))
 _ABSENT = object()
-INSPECTION = frozenset(
-    {"diff", "explain", "ir", "kernels", "memory", "report", "stages", "stats"}
-)  # what a compiled module answers besides its own attributes
-
-
-def mutation_epoch() -> int:
-    """How often modules have changed; compiled steps compare it before they check anything."""
-    return epoch.modules
+# What a compiled module answers besides its own attributes.
+INSPECTION = frozenset({"diff", "explain", "ir", "kernels", "memory", "stages", "stats"})
 
 
 class Module:

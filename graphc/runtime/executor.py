@@ -25,7 +25,7 @@ from graphc.errors import (
     InternalError,
     InvalidState,
 )
-from graphc.ir.cpu_abi import JOB, JOB_CELLS, Walker
+from graphc.ir.cpu_abi import ERROR_CELLS, JOB, JOB_CELLS, Walker
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.types import Scalar, Shape
 from graphc.runtime.arena import Arena
@@ -214,7 +214,7 @@ class Executable:
         self._engine, self._code, self._parallel = engine, code, parallel
         self._binding = Binding(program, functions)
         cells = self._binding.cells
-        self._error = (ctypes.c_int64 * 4).from_buffer(cells.data)
+        self._error = (ctypes.c_int64 * ERROR_CELLS).from_buffer(cells.data)
         self._scalars = cells.data.cast("B")[8 * self._binding.scalars_at :]
         self._pointers = (ctypes.c_int64 * 0)()
         self._patches = np.ascontiguousarray(self._binding.call)
@@ -293,7 +293,7 @@ class Executable:
     def _failure(self) -> GraphcError:
         """The error in the error cell, which is cleared."""
         _, site, value, bound = self._error
-        self._error[:] = [0, 0, 0, 0]
+        self._error[:] = [0] * ERROR_CELLS
         sites = self.program.checks
         check = sites[site] if 0 <= site < len(sites) else CheckSite("check", ("", 0, ""))
         if bound == 0:

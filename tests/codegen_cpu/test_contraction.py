@@ -8,7 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from contract_kernels import (
+
+from graphc.codegen_cpu import contraction, contraction_plan
+from graphc.codegen_cpu.contraction_plan import plan
+from graphc.codegen_cpu.jit import assembly, compile_module
+from graphc.codegen_cpu.target import Target
+from graphc.ir.kernel import Apply, Buffer, Const, Guard, Load, ScalarArg, Statement, Store
+from graphc.ir.types import bf16, f16, f32, f64
+from tests.codegen_cpu.contract_kernels import (
     Case,
     Compiled,
     at,
@@ -21,13 +28,6 @@ from contract_kernels import (
     random_product,
     weight_gradient,
 )
-
-from graphc.codegen_cpu import contraction, contraction_plan
-from graphc.codegen_cpu.contraction_plan import plan
-from graphc.codegen_cpu.jit import assembly, compile_module
-from graphc.codegen_cpu.target import Target
-from graphc.ir.kernel import Apply, Buffer, Const, Guard, Load, ScalarArg, Statement, Store
-from graphc.ir.types import bf16, f16, f32, f64
 
 HOST = Target.host()
 HOST_IS_X86 = HOST.triple.startswith("x86_64")

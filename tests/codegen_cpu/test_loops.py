@@ -6,8 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from compiled_kernel import Native, module_text
-from random_kernels import Case, cases, describe
 
 from graphc.codegen_cpu import lanes
 from graphc.codegen_cpu.jit import compile_module, undefined_symbols
@@ -17,6 +15,8 @@ from graphc.ir.kernel import Kernel
 from graphc.ir.kernel_interpret import Failure, run_kernel
 from graphc.ir.kernel_text import parse
 from graphc.ir.types import Array
+from tests.codegen_cpu.compiled_kernel import Native, module_text
+from tests.codegen_cpu.random_kernels import Case, cases, describe
 
 NARROW = dataclasses.replace(Target.host(), vector_bytes=16, registers=16)
 

@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from compiled_kernel import Native, module_text
 
 from graphc.codegen_cpu.jit import compile_module
 from graphc.codegen_cpu.scalar import SCALAR
@@ -15,6 +14,7 @@ from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, S
 from graphc.ir.kernel_interpret import run_kernel
 from graphc.ir.ops import OPS
 from graphc.ir.types import DTYPES, Array, DType, bool_, f32, f64, i32, i64
+from tests.codegen_cpu.compiled_kernel import Native, module_text
 
 FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, -1.5, 2.5, 3.5, 7.0, -7.0, 0.3, 88.0, -100.25, 1e-40, -1e-42,
           3e38, 1e20, -1e5, np.inf, -np.inf, np.nan]  # fmt: skip

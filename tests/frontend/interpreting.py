@@ -4,12 +4,15 @@ addresses that a native program would get."""
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+import graphc
+from graphc import Tensor
+from graphc.frontend.compiled import CompiledFunction
 from graphc.frontend.inspection import Unit
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
@@ -119,3 +122,16 @@ class InterpretingBackend:
 
     def counts(self) -> tuple[int, int]:
         return 0, 0
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> CompiledFunction:
+    return CompiledFunction(function, InterpretingBackend(), **options)
+
+
+def data(*shape: int, seed: int = 0, grad: bool = False) -> Tensor:
+    array = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return graphc.from_numpy(array).requires_grad_(grad)
+
+
+def programs(step: CompiledFunction) -> int:
+    return step.stats.programs

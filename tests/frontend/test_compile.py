@@ -8,7 +8,6 @@ import functools
 import gc
 import pickle
 import weakref
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,32 +16,16 @@ import pytest
 import graphc
 from graphc import Tensor
 from graphc.errors import (
-    AutogradError,
     DataDependentBranch,
     InvalidArgument,
-    InvalidState,
     InvalidType,
     TooManyCompiles,
     TracerLeak,
     Untraceable,
 )
 from graphc.frontend import random
-from graphc.frontend.compiled import CompiledFunction, assert_max_compiles, disable
-from tests.frontend.interpreting import InterpretingBackend
-
-
-def compiled(function: Callable[..., Any], **options: Any) -> CompiledFunction:
-    return CompiledFunction(function, InterpretingBackend(), **options)
-
-
-def data(*shape: int, seed: int = 0, grad: bool = False) -> Tensor:
-    array = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-    return graphc.from_numpy(array).requires_grad_(grad)
-
-
-def programs(step: CompiledFunction) -> int:
-    return step.stats.programs
-
+from graphc.frontend.compiled import assert_max_compiles, disable
+from tests.frontend.interpreting import compiled, data, programs
 
 # ---- arguments and results ---------------------------------------------------------------------
 
@@ -356,179 +339,6 @@ def test_an_interrupted_step_counts_whole_or_not_at_all(when: str, counts: int) 
     assert random.default_generator.draw - draws == counts
     assert (not np.array_equal(w.grad.numpy(), grad)) == bool(counts)
     f()
-
-
-# ---- gradients ---------------------------------------------------------------------------------
-
-
-def training(compile: bool) -> tuple[list[float], np.ndarray, np.ndarray]:
-    w = data(3, 2, grad=True)
-
-    def step(x: Tensor) -> Tensor:
-        w.grad = None
-        loss = ((x @ w) ** 2).mean()
-        loss.backward()
-        with graphc.no_grad():
-            w.sub_(w.grad * 0.1)
-        return loss
-
-    f = compiled(step) if compile else step
-    losses = [f(data(4, 3, seed=k)).item() for k in range(4)]
-    if compile:
-        assert programs(f) == 1 and f.explain().programs == 1
-    return losses, w.detach().numpy(), w.grad.numpy()
-
-
-def test_a_training_step_is_one_program() -> None:
-    for eager, native in zip(training(False), training(True)):
-        np.testing.assert_array_equal(eager, native)
-
-
-def test_grad_reads_as_in_eager() -> None:
-    w = data(3, grad=True)
-
-    @compiled
-    def f(x: Tensor) -> None:
-        w.grad = None
-        (w * x).sum().backward()
-
-    first = graphc.ones(3)
-    f(first)
-    held = w.grad
-    f(first * 2)
-    np.testing.assert_array_equal(held.numpy(), [1, 1, 1])
-    np.testing.assert_array_equal(w.grad.numpy(), [2, 2, 2])
-    place = w.grad.data_ptr()
-    del held
-    f(first * 3)
-    assert w.grad.data_ptr() == place, "a gradient nobody else holds is written in place"
-    shown = w.grad.numpy()
-    f(first * 4)
-    np.testing.assert_array_equal(shown, [3, 3, 3])
-
-
-def test_gradients_accumulate_in_place() -> None:
-    w = data(3, grad=True)
-
-    @compiled
-    def f(x: Tensor) -> None:
-        (w * x).sum().backward()
-
-    x = graphc.ones(3)
-    f(x)
-    held = w.grad
-    f(x)
-    f(x)
-    assert w.grad is held
-    np.testing.assert_array_equal(held.numpy(), [3, 3, 3])
-    w.grad = None
-    f(x)
-    f(x)
-    np.testing.assert_array_equal(w.grad.numpy(), [2, 2, 2])
-    np.testing.assert_array_equal(held.numpy(), [3, 3, 3])
-    assert programs(f) == 2
-
-
-def test_zeroed_gradients_are_none() -> None:
-    w = data(3, grad=True)
-    w.grad = graphc.ones(3)
-
-    @compiled
-    def f(x: Tensor) -> Tensor:
-        w.grad = None
-        return x + w.detach()
-
-    f(data(3))
-    assert w.grad is None
-
-
-def test_a_gradient_of_an_argument() -> None:
-    @compiled
-    def f(x: Tensor) -> Tensor:
-        (x * x).sum().backward()
-        return x.grad
-
-    x = data(3, grad=True)
-    out = f(x)
-    assert out is x.grad
-    np.testing.assert_array_equal(out.numpy(), 2 * x.detach().numpy())
-
-
-def test_dropped_gradients_cannot_be_read() -> None:
-    w = data(3, grad=True)
-
-    def train(x: Tensor) -> None:
-        w.grad = None
-        (w * x).sum().backward()
-        with graphc.no_grad():
-            w.sub_(w.grad)
-
-    f = compiled(train, grads="drop")
-    before = w.detach().numpy().copy()
-    f(graphc.ones(3))
-    f(graphc.ones(3))
-    np.testing.assert_allclose(w.detach().numpy(), before - 2, rtol=1e-6)
-    assert "w.grad" not in f.ir("trace") and programs(f) == 1
-    with pytest.raises(InvalidState, match="not kept"):
-        print(w.grad)
-    with pytest.raises(InvalidState, match="not kept"):
-        (w * 2).sum().backward()
-    w.grad = None
-    (w * 2).sum().backward()
-    assert w.grad is not None
-
-
-def test_backward_outside_runs_a_second_program() -> None:
-    w = data(3, 2, grad=True)
-    f = compiled(lambda x: ((x @ w).exp() * 2, x.sum()))
-    x = data(4, 3, grad=True)
-
-    def gradients(function: Any) -> list[np.ndarray]:
-        w.grad = x.grad = None
-        y, s = function(x)
-        (y.sum() + 3 * s).backward()
-        assert w.grad is not None and x.grad is not None
-        return [y.detach().numpy(), w.grad.numpy(), x.grad.numpy()]
-
-    with disable():
-        eager = gradients(f)
-    for _ in range(2):
-        for a, b in zip(eager, gradients(f), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6)
-    assert programs(f) == 1 and f.explain().programs == 2
-
-
-def test_backward_rules_are_eagers() -> None:
-    w = data(3, grad=True)
-    f = compiled(lambda x: (w * x).exp().sum())
-    y = f(data(3))
-    y.backward(retain_graph=True)
-    y.backward()
-    with pytest.raises(AutogradError, match="second time"):
-        y.backward()
-    y = f(data(3))
-    with graphc.no_grad():
-        w.add_(1)
-    with pytest.raises(AutogradError, match="changed"):
-        y.backward()
-    y = f(data(3))
-    with pytest.raises(AutogradError, match="second derivative"):
-        y.backward(create_graph=True)
-
-
-def test_a_loss_whose_step_ran_backward_is_spent() -> None:
-    w = data(3, grad=True)
-
-    @compiled
-    def f(x: Tensor) -> Tensor:
-        loss = (w * x).sum()
-        loss.backward()
-        return loss
-
-    loss = f(data(3))
-    assert loss.requires_grad
-    with pytest.raises(AutogradError, match="inside the step"):
-        loss.backward()
 
 
 # ---- what cannot be traced ---------------------------------------------------------------------

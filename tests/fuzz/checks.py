@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from tests.fuzz import oracle
-from tests.fuzz.native import POISONS, Native, threads, without_reuse
-from tests.plans import assert_no_overlap
-from tests.program_interpret import run_program
 
 from graphc.ir import kernel_text, program_text, text
 from graphc.ir.graph import Graph
 from graphc.ir.types import Array
 from graphc.passes.pipeline import PIPELINE, Stage, compile_graph
+from tests.fuzz import oracle
+from tests.fuzz.native import POISONS, Native, threads, without_reuse
+from tests.plans import assert_no_overlap
+from tests.program_interpret import run_program
 
 NEEDED = ("decompose", "settle")  # lowering counts on what these two establish
 OPTIONAL = tuple(s for s in PIPELINE if s.name not in NEEDED)

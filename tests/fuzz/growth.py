@@ -150,7 +150,7 @@ def unary(g: Growth) -> None:
         return
     name = str(g.rng.choice(EXACT_UNARY + SMOOTH_UNARY + STEEP_UNARY + POLAR_UNARY))
     inexact = x not in g.exact
-    if name in JUMPS and inexact or name.startswith("erf") and x.type.numel > 2000:
+    if (name in JUMPS and inexact) or (name.startswith("erf") and x.type.numel > 2000):
         name = "relu"
     if name in STEEP_UNARY and inexact:
         x = g.apply("tanh", x)
@@ -236,7 +236,7 @@ def convert(g: Growth) -> None:
             finite = g.apply("where", g.apply("eq", x, x), x, 0.0)
             x = g.apply("minimum", g.apply("maximum", finite, -100.0), 100.0)
     exact = x in g.exact and not (new.is_floating_point and new.itemsize < old.itemsize)
-    g.add(P.cast(x, new), exact=exact and (is_float(x) or new is not f16 and new is not bf16))
+    g.add(P.cast(x, new), exact=exact and (is_float(x) or (new is not f16 and new is not bf16)))
 
 
 # ---- movement ----------------------------------------------------------------------------------
@@ -303,8 +303,8 @@ def _concat(g: Growth, x: Value) -> Value | None:
         return None
     axis = g.among(len(x.shape))
     parts = [x, g.operand_like(x)]
-    cut = P.slice(x, (0,) * len(x.shape),
-                  tuple((n + 1) // 2 if k == axis else n for k, n in enumerate(x.shape)))  # fmt: skip
+    half = tuple((n + 1) // 2 if k == axis else n for k, n in enumerate(x.shape))
+    cut = P.slice(x, (0,) * len(x.shape), half)
     if g.chance(0.5):
         parts.append(cut)
     if any(p not in g.exact and p.const is None for p in parts) and x in g.exact:
@@ -358,7 +358,7 @@ def reduce(g: Growth) -> None:
     if name in ("max", "min") and any(x.shape[k] == 0 for k in axes):
         name = "sum"
     out = g.apply(name, x, axes=axes)
-    g.add(out, exact=not is_float(x) or name in ("max", "min") and x in g.exact)
+    g.add(out, exact=not is_float(x) or (name in ("max", "min") and x in g.exact))
 
 
 def arg_extreme(g: Growth) -> None:
@@ -453,7 +453,9 @@ def gather(g: Growth) -> None:
         return
     axis = g.among(len(x.shape))
     if g.chance(0.5):
-        index = _index(g, tuple(int(n) for n in g.rng.choice((1, 2, 3, 9), g.among(3))), x.shape[axis])
+        index = _index(
+            g, tuple(int(n) for n in g.rng.choice((1, 2, 3, 9), g.among(3))), x.shape[axis]
+        )
         rest = x.type.numel // x.shape[axis]
         if index.type.numel * rest <= MOST_ELEMENTS:
             g.add_like(g.apply("gather", x, index, axis=axis), x)
@@ -495,7 +497,9 @@ def source(g: Growth) -> None:
     if g.chance(0.5):
         dtype = str(g.rng.choice(("i64", "f32", "i32")))
         like = g.values[0]
-        g.add(like.emit(_op("iota"), shape=shape, axis=g.among(len(shape)), dtype=dtype), exact=True)
+        g.add(
+            like.emit(_op("iota"), shape=shape, axis=g.among(len(shape)), dtype=dtype), exact=True
+        )
         return
     seed, draw = (g.new((), i64, 1 << 40, role="scalar") for _ in range(2))
     g.add(g.apply("random_bits", seed, draw, shape=shape), exact=True)

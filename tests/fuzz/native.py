@@ -1,4 +1,4 @@
-"""Running one program natively in every way that must not matter: threads, dirty or private arena."""
+"""One program run natively in every way that must not matter: threads, dirty or private arena."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from tests.program_native import session
 
 from graphc.ir.graph import Graph
 from graphc.ir.program import ALIGN, Program
@@ -17,6 +16,7 @@ from graphc.ir.types import Array
 from graphc.passes.memory import place_barriers
 from graphc.runtime.executor import Executable
 from graphc.runtime.threads import get_num_threads, set_num_threads
+from tests.program_native import session
 
 POISONS = (0xA5, 0xFF)  # 0xFF bytes are NaN in every floating dtype
 

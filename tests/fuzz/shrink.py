@@ -38,7 +38,9 @@ def _smaller(graph: Graph, inputs: list[Array]) -> Iterator[Case]:
             yield _cut(graph, [v], [None], env, None)
         for k in range(len(graph.outs)):
             rest = [n for n in range(len(graph.outs)) if n != k]
-            yield _cut(graph, [graph.outs[n] for n in rest], [graph.targets[n] for n in rest], env, None)
+            yield _cut(
+                graph, [graph.outs[n] for n in rest], [graph.targets[n] for n in rest], env, None
+            )
     if graph.outs[0].op is not None:
         for a in graph.outs[0].args:
             if a.const is None:

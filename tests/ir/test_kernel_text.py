@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "codegen_cpu"))
-from random_kernels import cases
 
 from graphc.errors import InvalidArgument
 from graphc.ir.kernel import (
@@ -33,6 +28,7 @@ from graphc.ir.kernel import (
 )
 from graphc.ir.kernel_text import parse, show
 from graphc.ir.types import bool_, f32, f64, i64
+from tests.codegen_cpu.random_kernels import cases
 
 TEXT = r"""kernel scale_sum contract (x: r f32, t: r i64, e: rw f32 alias x | n0, s0 | c0: f64) {
   for i0 in n0, i1 in 3 {

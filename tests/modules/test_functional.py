@@ -222,3 +222,16 @@ def test_init(name: str, fill: Any, mean: float, std: float) -> None:
     assert nn.init.calculate_gain("leaky_relu", 0.2) == torch.nn.init.calculate_gain(
         "leaky_relu", 0.2
     )
+
+
+def test_eye_is_the_identity() -> None:
+    p = nn.Parameter(graphc.ones(2, 3))
+    assert nn.init.eye_(p) is p and p.tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+
+
+def test_embedding_from_pretrained_is_frozen_unless_told_otherwise() -> None:
+    rows = graphc.arange(6.0).reshape(3, 2)
+    layer = nn.Embedding.from_pretrained(rows)
+    assert layer(graphc.tensor([2, 0])).tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert not layer.weight.requires_grad
+    assert nn.Embedding.from_pretrained(rows, freeze=False).weight.requires_grad

@@ -12,7 +12,7 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.nn.module import mutation_epoch
+from graphc.frontend import epoch
 
 
 class Block(nn.Module):
@@ -255,9 +255,9 @@ CHANGES: list[tuple[str, Any, bool]] = [
 @pytest.mark.parametrize(("name", "change", "moves"), CHANGES, ids=[c[0] for c in CHANGES])
 def test_epoch(name: str, change: Any, moves: bool) -> None:
     m = Block()
-    before = mutation_epoch()
+    before = epoch.modules
     change(m)
-    assert (mutation_epoch() != before) == moves
+    assert (epoch.modules != before) == moves
 
 
 def test_parameter() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 import pytest
-from passes.graphs import CASES, Case, make, sample
 
 from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
 from graphc.passes.pipeline import PIPELINE, Stage, compile_graph, run_passes
+from tests.passes.graphs import CASES, Case, make, sample
 from tests.plans import assert_no_overlap
 from tests.program_interpret import run_program
 from tests.program_native import run_native

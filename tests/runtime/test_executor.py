@@ -7,7 +7,6 @@ import resource
 import threading
 from collections.abc import Iterator
 
-import native as n
 import numpy as np
 import pytest
 
@@ -23,6 +22,7 @@ from graphc.ir.types import Array
 from graphc.runtime import executor
 from graphc.runtime.executor import Executable, set_flush_denormal
 from graphc.runtime.threads import get_num_threads, set_num_threads
+from tests.runtime import native as n
 
 STATES: list[Array] = []
 HERE = (__file__, 12, "forward")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 PROLOGUE = """
 import os, signal, sys, threading, time
 import numpy as np
-import native as n
+from tests.runtime import native as n
 from graphc.runtime.threads import set_num_threads, get_num_threads
 set_num_threads({threads})
 def ready(launches=3):
@@ -27,10 +27,9 @@ x = np.zeros(64, np.float32)
 def run(body: str, threads: int = 2, seconds: float = 60) -> str:
     """Output of the script; it must end by itself with status 0."""
     code = PROLOGUE.format(threads=threads) + textwrap.dedent(body)
-    path = f"{HERE}:{HERE.parent.parent}"
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", code],
-        capture_output=True, text=True, timeout=seconds, env={"PYTHONPATH": path, "HOME": "/"},
+        capture_output=True, text=True, timeout=seconds, env={"PYTHONPATH": str(ROOT), "HOME": "/"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import native as n
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from graphc.ir.cpu_abi import JOB
 from graphc.runtime import arena, threads
 from graphc.runtime.executor import Job
 from graphc.runtime.threads import Pool
+from tests.runtime import native as n
 
 
 def test_threads_are_the_least_of_affinity_quota_and_wish(
