@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.ir.graph import Graph
-from graphc.ir.kernel_interpret import run_kernel
+from graphc.ir.kernel_interpret import Failure, run_kernel
 from graphc.ir.program import Program, Slot
 from graphc.ir.types import Array
 
@@ -31,12 +31,14 @@ def run_program(program: Program, graph: Graph, inputs: Sequence[Array]) -> list
             memory["out", slot.index] = np.zeros(slot.type.numel, dtype)
         return memory[slot.space, slot.index]
 
+    failures: list[Failure] = []
     for launch in program.launches:
         k = launch.kernel
         buffers = {b.name: flat(slots[s]) for b, s in zip(k.buffers, launch.slots, strict=True)}
         sizes = dict(zip(k.sizes, launch.sizes, strict=True))
         scalars = {a.name: c for a, c in zip(k.scalars, launch.scalars, strict=True)}
-        run_kernel(k, buffers, sizes, scalars, [])
+        run_kernel(k, buffers, sizes, scalars, failures)
+    assert not failures, failures
     returned, states = iter(program.outs), graph.states()
     outs = []
     for v, target in zip(graph.outs, graph.targets, strict=True):

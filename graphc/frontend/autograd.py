@@ -279,6 +279,8 @@ class Context:
     def __init__(self) -> None:
         self.saved_tensors: tuple[Any, ...] = ()
         self.needs_input_grad: tuple[bool, ...] = ()
+        self.non_differentiable: tuple[Any, ...] = ()
+        self.materialize = True  # an output without gradient gives zeros to backward, not None
 
     def save_for_backward(self, *tensors: Any) -> None:
         self.saved_tensors = tensors
@@ -312,22 +314,34 @@ class Function:
         with no_grad():
             out = cls.forward(context, *args)
         outs = out if isinstance(out, tuple) else (out,)
+        marked = context.non_differentiable
+        smooth = [k for k, o in enumerate(outs) if not any(o is m for m in marked)]
         outs = tuple(o.alias() if any(o is a for a in args) else o for o in outs)
-        rule = _function_rule(cls.backward, context, outs, places)
-        record_rule(cls.__name__, outs, [args[k] for k in places], rule)
+        if smooth:
+            rule = _function_rule(cls.backward, context, outs, smooth, places)
+            inputs = [args[k] for k in places]
+            record_rule(cls.__name__, [outs[k] for k in smooth], inputs, rule)
         return outs if isinstance(out, tuple) else outs[0]
 
 
 def _function_rule(
-    backward: Callable[..., Any], context: Context, outs: Sequence[Tensor], places: Sequence[int]
+    backward: Callable[..., Any],
+    context: Context,
+    outs: Sequence[Tensor],
+    smooth: Sequence[int],
+    places: Sequence[int],
 ) -> Callable[[list[Any]], Sequence[Any]]:
+    """The derivative of a Function; cotangents arrive for the outputs numbered in `smooth`."""
     types = [o.type for o in outs]
     like: Tensor = outs[0].alias()
 
     def rule(cotangents: list[Any]) -> Sequence[Any]:
+        given: list[Any] = [None] * len(types)
+        for k, g in zip(smooth, cotangents):
+            given[k] = g
         filled = [
-            like.full(0, t) if g is None and getattr(context, "materialize", True) else g
-            for g, t in zip(cotangents, types)
+            like.full(0, t) if g is None and context.materialize else g
+            for g, t in zip(given, types)
         ]
         result = backward(context, *filled)
         results = result if isinstance(result, tuple) else (result,)

@@ -73,3 +73,7 @@ class Program:
     bound_bytes: int  # the most bytes ever live at once: no plan can be smaller
     checks: tuple[CheckSite, ...] = ()
     orders: tuple[Shape, ...] = ()  # of each state slot: its dimensions, outermost in memory first
+
+    def kernels(self) -> list[Kernel]:
+        """The distinct kernels, in order of first launch."""
+        return list(dict.fromkeys(launch.kernel for launch in self.launches))

@@ -71,7 +71,7 @@ def _slot_lines(program: Program) -> Iterator[str]:
         earlier = there.setdefault((s.space, s.index), s.name)
         if earlier != s.name and s.space != "arena":  # in the arena the offsets say it
             text += f" alias %{_word(earlier)}"
-        yield f"{text:<{COMMENT_COLUMN}}# {s.where}" if s.where else text
+        yield f"{text:<{COMMENT_COLUMN - 1}} # {s.where}" if s.where else text
 
 
 def _launch(launch: Launch) -> str:

@@ -34,7 +34,7 @@ from graphc.ir.kernel import (
 from graphc.ir.program import CheckSite
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
 from graphc.passes.contraction import contraction_views, split_groups
-from graphc.passes.group import KEPT, Fusion, Group, is_free, is_reduce
+from graphc.passes.group import KEPT, Fusion, Group, is_free, is_reduce, pads_with_more
 from graphc.passes.nest import Lowered, Nest, affine, guards
 from graphc.passes.order import Orders, folded_source
 from graphc.passes.view import Form, NotAffine, View, move, pad_ranges, row_major
@@ -373,7 +373,7 @@ class _Lowering:
         chain: list[Step] = []
         top = v
         while not self._is_stored(v):
-            if not is_free(v) or v.op is None or v.op.kind != "movement" or _pads_with_more(v):
+            if not is_free(v) or v.op is None or v.op.kind != "movement" or pads_with_more(v):
                 raise CannotView(reader, top)
             chain.append(step_of(v))
             v = v.args[0]
@@ -386,9 +386,9 @@ class _Lowering:
         args = [self.emit(a, chain) for a in v.args]
         if v.op.name == "check_index":
             bound = self.nest.scalar(v.attrs["bound"], i64)
-            args += [bound, self._site(v.attrs["what"], v)]
+            args = [self._inside(v, chain, args[0], 0), bound, self._site(v.attrs["what"], v)]
         elif v.op.name in DIVISIONS and not v.type.dtype.is_floating_point:
-            args.append(self._site(v.op.name, v))
+            args = [args[0], self._inside(v, chain, args[1], 1), self._site(v.op.name, v)]
         return self._apply(v.op.name, v.type.dtype, tuple(args), str(v.where))
 
     def _site(self, what: str, v: Value) -> str:
@@ -411,7 +411,7 @@ class _Lowering:
     def _pads_loads_with_zero(self, v: Value) -> bool:
         """A guarded load already gives zero outside."""
         u = v.args[0]
-        if _pads_with_more(v):
+        if pads_with_more(v):
             return False
         while not self._is_stored(u):
             if not is_free(u) or u.op is None or u.op.kind != "movement" or u.op.name == "pad":
@@ -424,14 +424,21 @@ class _Lowering:
         ranges = pad_ranges(v.args[0].shape, v.attrs["low"], v.attrs["high"])
         nowhere = Form((0,) * len(v.shape))
         view = walk(View(v.shape, nowhere, tuple(ranges)), chain)
-        tests, where = guards(view), str(v.where)
+        return self._where_inside(v, view, name, v.attrs.get("value", 0.0))
+
+    def _inside(self, v: Value, chain: Chain, name: str, other: Scalar) -> str:
+        """An operand of a check; what never fails in the padding around `v`, which has no elements."""
+        view = walk(View(v.shape, Form((0,) * len(v.shape))), chain)
+        return self._where_inside(v, view, name, other)
+
+    def _where_inside(self, v: Value, view: View, name: str, other: Scalar) -> str:
+        tests, where, dtype = guards(view), str(v.where), v.type.dtype
         if not tests:
             return name
         test = self._once(
             ("inside", tests), self._folds(view), lambda n: Inside(n, bool_, tests, where)
         )
-        other = self._constant(v.attrs.get("value", 0.0), v.type.dtype)
-        return self._apply("where", v.type.dtype, (test, name, other), where)
+        return self._apply("where", dtype, (test, name, self._constant(other, dtype)), where)
 
     def _source(self, v: Value, chain: Chain) -> str:
         assert v.op is not None
@@ -472,11 +479,6 @@ class _Lowering:
         place = self._cast(self.emit(index, (*spread, *chain)), index.type.dtype, i64)
         rows = walk(View(v.shape, Form(strides, view.address.offset)), chain)
         return self._emit_load(base, rows, v, (Indirect(place, s[axis]),))
-
-
-def _pads_with_more(v: Value) -> bool:
-    """Whether `v` is a pad by something that no guarded load gives."""
-    return v.op is not None and v.op.name == "pad" and repr(float(v.attrs["value"])) != "0.0"
 
 
 def _is_kind(v: Value, kind: str) -> bool:

@@ -101,7 +101,7 @@ def compile_graph(graph: Graph, stages: Sequence[Stage] = PIPELINE) -> Compiled:
     done = time.perf_counter()
     records.append(
         StageRecord("fuse", "kernel", "values grouped into loop nests", 1e3 * (fused - start),
-                    lambda: "\n\n".join(kernel_text.show(k.kernel) for k in lowered))
+                    lambda: "\n\n".join(map(kernel_text.show, program.kernels())))
     )  # fmt: skip
     records.append(
         StageRecord("memory", "program", "launches in order, buffers placed", 1e3 * (done - fused),

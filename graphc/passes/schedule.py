@@ -65,7 +65,7 @@ class _Scheduler:
         ordered = [self.kernels[k] for k in order]
         copies = self._copies()
         slots, total, bound = self._slots([*ordered, *copies])
-        launches = [self._launch(k, slots) for k in (*ordered, *copies)]
+        launches = named_apart([self._launch(k, slots) for k in (*ordered, *copies)])
         by_name = {s.name: s for s in slots.values()}
         commit = next(
             (n for n, k in enumerate((*ordered, *copies)) if self._writes_state(k, slots)),
@@ -236,6 +236,21 @@ def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
         and (s is last or isinstance(s, Load))
         for n, s in touches
     )
+
+
+def named_apart(launches: Sequence[Launch]) -> list[Launch]:
+    """The launches with another name for every other kernel: a name says which code runs."""
+    taken: dict[str, list[Kernel]] = {}
+    named = []
+    for launch in launches:
+        kernel = launch.kernel
+        alike = taken.setdefault(kernel.name, [])
+        if kernel not in alike:
+            alike.append(kernel)
+        if k := alike.index(kernel):
+            kernel = replace(kernel, name=f"{kernel.name}.{k + 1}")
+        named.append(replace(launch, kernel=kernel))
+    return named
 
 
 def copy_kernel(source: Value, target: Value) -> Lowered:

@@ -149,6 +149,28 @@ class TwoOut(autograd.Function):
         return g * 2 + h, h
 
 
+class TopTwice(autograd.Function):
+    """Twice the values, and the place of the largest, which has no derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        place = x.argmax()
+        ctx.mark_non_differentiable(place)
+        return x * 2, place
+
+    @staticmethod
+    def backward(ctx: Any, g: Any, place: Any) -> Any:
+        return g * 2
+
+
+def test_an_output_may_be_marked_non_differentiable() -> None:
+    x = graphc.tensor([1.0, 3.0, 2.0], requires_grad=True)
+    y, place = TopTwice.apply(x)
+    assert y.requires_grad and not place.requires_grad and place.item() == 1
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+
+
 def test_function_defines_its_own_derivative() -> None:
     x = leaf(0.0, 1.0)
     Exp.apply(x, 2.0).sum().backward()

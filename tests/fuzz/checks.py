@@ -54,11 +54,11 @@ def plan(graph: Graph, inputs: list[Array]) -> str:
     shown = text.show(graph)
     if text.show(text.parse(shown)) != shown:
         return "the graph does not parse back"
-    for k in compiled.kernels:
-        if kernel_text.parse(kernel_text.show(k.kernel)).key() != k.kernel.key():
-            return f"kernel {k.kernel.name} does not parse back"
+    for k in compiled.program.kernels():
+        if kernel_text.parse(kernel_text.show(k)) != k:
+            return f"kernel {k.name} does not parse back"
     listed = program_text.show(compiled.program)
-    kernels = {k.kernel.name: k.kernel for k in compiled.kernels}
+    kernels = {k.name: k for k in compiled.program.kernels()}
     if program_text.show(program_text.parse(listed, kernels)) != listed:
         return "the program does not parse back"
     return ""
