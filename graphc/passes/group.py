@@ -122,7 +122,9 @@ def is_free(v: Value) -> bool:
 
 def pads_with_more(v: Value) -> bool:
     """Whether `v` is a pad by something that no guarded load gives."""
-    return v.op is not None and v.op.name == "pad" and repr(float(v.attrs.get("value", 0.0))) != "0.0"
+    return (
+        v.op is not None and v.op.name == "pad" and repr(float(v.attrs.get("value", 0.0))) != "0.0"
+    )
 
 
 def operands(v: Value) -> tuple[Value, ...]:

@@ -427,7 +427,7 @@ class _Lowering:
         return self._where_inside(v, view, name, v.attrs.get("value", 0.0))
 
     def _inside(self, v: Value, chain: Chain, name: str, other: Scalar) -> str:
-        """An operand of a check; what never fails in the padding around `v`, which has no elements."""
+        """An operand of a check, or what never fails where padding stands around `v`."""
         view = walk(View(v.shape, Form((0,) * len(v.shape))), chain)
         return self._where_inside(v, view, name, other)
 
