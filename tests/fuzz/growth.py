@@ -166,7 +166,7 @@ def binary(g: Growth) -> None:
         return
     name = str(g.rng.choice(("add", "sub", "mul", "div", "maximum", "minimum", "pow")))
     y = g.operand_like(x)
-    if name in ("div", "pow") and y not in g.exact:
+    if name == "div" and y not in g.exact and y.const is None:
         y = g.apply("abs", y) + 0.5
     if name == "pow":
         x, y = _safe_power(g, x, y)
@@ -175,10 +175,15 @@ def binary(g: Growth) -> None:
 
 
 def _safe_power(g: Growth, x: Value, y: Value) -> tuple[Value, Value]:
-    """Bases and exponents near 1 once they are inexact: the result stays of their size."""
+    """Bases and exponents near 1 once they are inexact: the result stays of their size.
+
+    A negative base has a power only if the exponent is whole, so the exponent must be exact for it.
+    """
     if x not in g.exact:
         x = g.apply("sigmoid", x) + 0.5
-    return x, y if y in g.exact else g.apply("tanh", y)
+    if y not in g.exact and y.const is None:
+        x, y = g.apply("abs", x) + 0.5, g.apply("tanh", y)
+    return x, y
 
 
 def comparison(g: Growth) -> None:

@@ -3,7 +3,8 @@
 The graph is interpreted in float64, once plainly and a few times with every rounding of the real
 dtypes imitated by a random one of the same size (stochastic arithmetic, after Vignes' CESTAC). The
 spread of the noisy runs is how far a right answer may be off, however ill-conditioned the graph. An
-element where the runs do not even agree on being finite is left out.
+element where the runs do not even agree on being finite is left out; so that they do not where the
+order of a sum decides whether it overflows, the noisy runs give NaN there.
 """
 
 from __future__ import annotations
@@ -85,10 +86,14 @@ def _evaluate(v: Value, args: list[Array], noise: np.random.Generator | None) ->
     attrs = dict(v.attrs)
     if op.name == "cast" and dtype.is_floating_point:
         attrs["dtype"] = "f64"
-    if noise is not None and op.name in SUMS:
-        args = [_jiggled(a, dtype, noise) if a.dtype == np.float64 else a for a in args]
     wide = f64 if dtype.is_floating_point else dtype
+    risky: Array | None = None
+    if noise is not None and op.name in SUMS and dtype.is_floating_point:
+        sizes = [np.where(np.isfinite(a), np.abs(a), 0) if _real(a) else a for a in args]
+        risky = evaluate(op, sizes, attrs, TensorType(wide, v.shape)) > largest(dtype)
+        args = [_jiggled(a, dtype, noise) if _real(a) else a for a in args]
     out = evaluate(op, args, attrs, TensorType(wide, v.shape))
+    out = out if risky is None else np.where(risky, np.nan, out)
     if not dtype.is_floating_point:
         return out
     if op.name == "cast" or op.name == "iota":
@@ -106,12 +111,20 @@ def _jiggled(x: Array, dtype: DType, noise: np.random.Generator) -> Array:
 
 
 def _widened(a: Array) -> Array:
-    real = a.dtype.kind == "f" or a.dtype == ml_dtypes.bfloat16
-    return np.asarray(a, np.float64) if real else a
+    return np.asarray(a, np.float64) if _real(a) else a
+
+
+def _real(a: Array) -> bool:
+    return a.dtype.kind == "f" or a.dtype == ml_dtypes.bfloat16
 
 
 def eps(dtype: DType) -> float:
     return float(ml_dtypes.finfo(dtype.numpy).eps)
+
+
+def largest(dtype: DType) -> float:
+    """Of what sums are accumulated in."""
+    return float(np.finfo(np.float64 if dtype is f64 else np.float32).max)
 
 
 def smallest(dtype: DType) -> float:
