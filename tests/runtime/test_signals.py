@@ -16,6 +16,8 @@ import numpy as np
 from tests.runtime import native as n
 from graphc.runtime.threads import set_num_threads, get_num_threads
 set_num_threads({threads})
+# A shell gives its background jobs an ignored SIGINT, and Python keeps to that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def ready(launches=3):
     step, w = n.executable(n.chain(64, launches, steps=1)), np.zeros(64, np.float32)
     step.bind_state([n.address(w)])
