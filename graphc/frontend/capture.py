@@ -58,12 +58,14 @@ NONE, DROP = -1, -2  # as the index of a gradient
 class Gradient:
     """What the step leaves in `.grad`: a new value, the `index`-th of such, or NONE or DROP.
 
-    `tensor` is concrete, or None where it is argument `arg`.
+    `tensor` is concrete, or None where it is argument `arg`. An argument comes without its `.grad`
+    into the trace: what it has at the call is added to (`adds`) unless the step cleared it.
     """
 
     tensor: Tensor | None
     arg: int
     index: int = NONE
+    adds: bool = False
 
     def owner(self, leaves: Sequence[Tensor]) -> Tensor:
         return self.tensor if self.tensor is not None else leaves[self.arg]
@@ -258,7 +260,8 @@ class _Capturing:
             elif g.is_traced and self.drop_grads and tensor is not None:
                 self.gradients.append(Gradient(tensor, arg, DROP))
             elif g.is_traced:
-                self.gradients.append(Gradient(tensor, arg, len(self.new_grads)))
+                adds = tensor is None and x not in self.trace.cleared
+                self.gradients.append(Gradient(tensor, arg, len(self.new_grads), adds))
                 self.new_grads.append((x, g))
             elif g is not x._grad:
                 raise Untraceable(

@@ -214,7 +214,11 @@ class Plan:
                 continue
             grad = grads[gradient.index]
             grad.storage.version += 1
-            if owner._grad is not grad:
+            old = owner._grad if gradient.adds else None
+            if old is not None and old.array is not None and grad.array is not None:
+                old.array += grad.array
+                old.storage.version += 1
+            elif owner._grad is not grad:
                 owner._grad = grad
                 grad.storage.adopted = True
         for generator, count in self._draws:

@@ -46,6 +46,7 @@ class Trace:
         self.current: dict[Storage, Value] = {}
         self.written: dict[Storage, None] = {}  # concrete ones, in order of the first write
         self.grads: dict[Tensor, Tensor | None] = {}  # .grad of tensors as the step left it
+        self.cleared: set[Tensor] = set()  # whose .grad the step set to None on the way
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.called: dict[Any, None] = {}  # modules whose forward ran
         self.after_commit: list[Callable[[], object]] = []  # host actions after each call
@@ -164,6 +165,8 @@ class Trace:
 
     def set_grad(self, x: Tensor, g: Tensor | None) -> None:
         self.grads[x] = g
+        if g is None:
+            self.cleared.add(x)
 
     def next_draw(self, generator: Any) -> tuple[Tensor, Tensor]:
         """Seed and number of the generator's next draw, as scalars of the call."""

@@ -182,3 +182,18 @@ def test_a_loss_whose_step_ran_backward_is_spent() -> None:
     assert loss.requires_grad
     with pytest.raises(AutogradError, match="inside the step"):
         loss.backward()
+
+
+@pytest.mark.parametrize("clears", [False, True])
+def test_the_gradient_of_an_argument_adds_up_as_in_eager(clears: bool) -> None:
+    def step(x: Any) -> None:
+        if clears:
+            x.grad = None
+        (x * x).sum().backward()
+
+    compiled = graphc.compile(step)
+    mine, expected = (graphc.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    for _ in range(3):
+        compiled(mine)
+        step(expected)
+        assert mine.grad.tolist() == expected.grad.tolist()
