@@ -16,7 +16,8 @@ from graphc.passes.order import Orders
 
 SPLITTABLE = frozenset({"sum", "prod", "max", "min"})
 MIN_ROW = 1 << 10  # elements for each step of the outermost dimension: less is done by one thread
-MIN_ELEMENTS = 1 << 20  # where there is no inner dimension
+WIDE_ROW = 1 << 8  # elements that are enough outputs or lanes for all threads without a split
+MIN_ELEMENTS = 1 << 20  # where rows are narrow
 MAX_OUTPUTS = 4096  # above this the outputs alone give enough parallel work
 MAX_CHUNKS = 32
 
@@ -41,8 +42,11 @@ def _split(v: Value, orders: Orders) -> Value:
     if not lead or v.type.numel > MAX_OUTPUTS:
         return v
     outer = lead[0]
-    if x.type.numel // max(x.shape[outer], 1) >= MIN_ROW:
+    row = x.type.numel // max(x.shape[outer], 1)
+    if row >= MIN_ROW:
         return _row_sums(v, outer)
+    if row >= WIDE_ROW:
+        return v
     chunks = max(d for d in range(1, MAX_CHUNKS + 1) if x.shape[outer] % d == 0)
     if x.type.numel < MIN_ELEMENTS or chunks == 1:
         return v
