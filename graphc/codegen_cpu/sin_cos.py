@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from graphc.codegen_cpu.emitter import Vec
+from graphc.codegen_cpu import masked
 from graphc.codegen_cpu.lane_arithmetic import Lane, fma, horner, select
 
 # pi/2 = sum; with fma each product is exact, and so is the first difference.
@@ -81,11 +81,7 @@ def _gather(like: Lane, address: str) -> Lane:
     e, t = like.e, like.t
     if t.lanes == 1:
         return Lane(e, e.value(f"load i64, ptr {address}, align 8"), t)
-    pointers, mask = Vec("ptr", t.lanes), t.of("i1")
-    name, everywhere = f"llvm.masked.gather.{t.suffix}.v{t.lanes}p0", "splat (i1 true)"
-    e.declarations.add(f"declare {t} @{name}({pointers}, i32, {mask}, {t})")
-    args = f"{pointers} {address}, i32 8, {mask} {everywhere}, {t} poison"
-    return Lane(e, e.value(f"call {t} @{name}({args})"), t)
+    return Lane(e, masked.gather(e, t, address, ""), t)
 
 
 def _turn_fraction(digits: list[Lane], words: list[Lane]) -> list[Lane]:

@@ -132,7 +132,7 @@ def _transpose_of_reshape(v: Value, a: Value) -> Value:
     source = a.args[0]
     groups = reshape_groups(source.shape, a.shape)
     merges = {news[0]: olds for olds, news in groups if len(news) == 1}
-    if len(merges) != len(a.shape):
+    if len(merges) != len(a.shape) or sum(map(len, merges.values())) != len(source.shape):
         return v
     inner = tuple(k for p in v.attrs["perm"] for k in merges[p])
     return P.reshape(P.transpose(source, inner), v.shape)
