@@ -190,14 +190,17 @@ class CompiledNode(Node):
 
 
 class SpentNode(Node):
-    """History of a result whose gradients the step itself has already computed."""
+    """History of a result without gradients: they failed, or the step itself has computed them."""
 
-    __slots__ = ()
+    __slots__ = ("_error",)
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, error: AutogradError | None = None) -> None:
         super().__init__(name, [None])
+        self._error = error
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
+        if (e := self._error) is not None:
+            raise AutogradError(e.what, why=e.reason, fix=e.remedy, where=e.where)
         raise AutogradError(
             f"backward from a result of `{self.name}`, which has run backward itself",
             fix="call backward() on it inside the step, or return it from a step without backward",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphc.errors import TracerLeak, Untraceable
+from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend.modes import no_grad
 from graphc.frontend.numbers import HostNumber
 from graphc.frontend.signature import alike, rebuilt
@@ -95,6 +95,7 @@ class Capture:
     fixed: dict[int, Tensor]  # arguments that are state of this plan, by position
     gradients: list[Gradient] = field(default_factory=list)
     joint: Joint | None = None
+    no_gradients: AutogradError | None = None  # why the results have none
 
 
 class StepTrace(Trace):
@@ -181,11 +182,15 @@ class _Capturing:
             result = function(*given, **named)
             self._note_gradients(stand_ins)
             tree = self._noted(result)
-            joint = None if trace.grads else self._joint(stand_ins)
+            joint, error = None, None
+            try:
+                joint = None if trace.grads else self._joint(stand_ins)
+            except AutogradError as e:  # as in eager, it is an error once backward is called
+                error = e
             graph = self._graph(joint)
         return Capture(
             self.name, graph, trace.inputs, tree, len(self.outs), trace, self.fixed,
-            self.gradients, joint,
+            self.gradients, joint, error,
         )  # fmt: skip
 
     def _arguments(self) -> list[Tensor]:

@@ -115,7 +115,7 @@ class Entry:
             graph = self.backward.forward
         self.plan = Plan(taken, graph, self.build(graph), spare)
         self.results = Results(taken.tree, self.plan.out_types)
-        self._spent = SpentNode(taken.name)
+        self._spent = SpentNode(taken.name, taken.no_gradients)
 
     def build(self, graph: Graph) -> Native:
         unit, native = self._backend.build(graph, self._trace_ms)

@@ -6,8 +6,7 @@ import builtins
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphc.frontend import creation
-from graphc.frontend import elementwise as E
+from graphc.frontend import creation, logic
 from graphc.frontend.modes import check_device, device
 from graphc.frontend.operands import is_tensor
 from graphc.frontend.promotion import wrap
@@ -30,6 +29,8 @@ from graphc.ir.types import (
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
+
+__all__ = ["allclose", "equal"]
 
 Cast = Callable[["Tensor"], "Tensor"]
 
@@ -112,7 +113,7 @@ def new_tensor(x: Tensor, data: Any, *, dtype: DType | None = None, **options: A
 
 def equal(x: Tensor, y: Tensor) -> builtins.bool:
     """Whether shapes agree and all elements are equal (NaN equals nothing)."""
-    return x.type.shape == y.type.shape and builtins.bool(E.eq(x, y).all().item())
+    return x.type.shape == y.type.shape and builtins.bool(logic.eq(x, y).all().item())
 
 
 def allclose(
@@ -122,4 +123,4 @@ def allclose(
     atol: builtins.float = 1e-8,
     equal_nan: builtins.bool = False,
 ) -> builtins.bool:
-    return builtins.bool(E.isclose(x, y, rtol, atol, equal_nan).all().item())
+    return builtins.bool(logic.isclose(x, y, rtol, atol, equal_nan).all().item())

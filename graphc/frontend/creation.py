@@ -20,6 +20,25 @@ from graphc.ir.types import Array, DType, Shape, TensorType, bool_, f64, i64
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
+__all__ = [
+    "arange",
+    "as_tensor",
+    "asarray",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "meshgrid",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
 # ---- from data ---------------------------------------------------------------------------------
 
 

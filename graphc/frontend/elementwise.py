@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 
 from graphc.errors import DTypeMismatch, InvalidArgument
+from graphc.frontend.logic import eq, isnan, le
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import (
     Operand,
@@ -28,6 +29,60 @@ from graphc.ir.types import DType, Scalar, TensorType, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "abs",
+    "add",
+    "addcdiv",
+    "addcmul",
+    "ceil",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "cos",
+    "cosh",
+    "div",
+    "erf",
+    "erfc",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "lerp",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "masked_fill",
+    "maximum",
+    "minimum",
+    "mul",
+    "nan_to_num",
+    "neg",
+    "positive",
+    "pow",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "round",
+    "rsqrt",
+    "rsub",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "sub",
+    "tan",
+    "tanh",
+    "trunc",
+    "where",
+]
 
 # ---- one operand -------------------------------------------------------------------------------
 
@@ -161,22 +216,6 @@ def silu(x: Tensor) -> Tensor:
     return x * sigmoid(x)
 
 
-def isnan(x: Tensor) -> Tensor:
-    return ne(x, x)
-
-
-def isinf(x: Tensor) -> Tensor:
-    if not x.dtype.is_floating_point:
-        return x.full(False, TensorType(bool_, x.type.shape))
-    return eq(abs(x), math.inf)
-
-
-def isfinite(x: Tensor) -> Tensor:
-    if not x.dtype.is_floating_point:
-        return x.full(True, TensorType(bool_, x.type.shape))
-    return lt(abs(x), math.inf)
-
-
 def nan_to_num(
     x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
@@ -300,100 +339,6 @@ def fmin(x: Tensor, y: Tensor) -> Tensor:
     return where(le(x, y) | isnan(y), x, y)
 
 
-def lt(x: Operand, y: Operand) -> Tensor:
-    return binary("lt", x, y)
-
-
-def le(x: Operand, y: Operand) -> Tensor:
-    return binary("le", x, y)
-
-
-def gt(x: Operand, y: Operand) -> Tensor:
-    return binary("lt", y, x)
-
-
-def ge(x: Operand, y: Operand) -> Tensor:
-    return binary("le", y, x)
-
-
-def eq(x: Operand, y: Operand) -> Tensor:
-    return binary("eq", x, y)
-
-
-def ne(x: Operand, y: Operand) -> Tensor:
-    return binary("ne", x, y)
-
-
-def equals(x: Tensor, y: object) -> Any:
-    """`==`: elementwise against tensors and numbers, else not equal."""
-    return eq(x, y) if is_tensor(y) or is_number(y) else NotImplemented
-
-
-def differs(x: Tensor, y: object) -> Any:
-    return ne(x, y) if is_tensor(y) or is_number(y) else NotImplemented
-
-
-def _bitwise(name: str, x: Operand, y: Operand) -> Tensor:
-    if result_type(x, y).is_floating_point:
-        raise DTypeMismatch(f"bitwise {name} of floating-point operands")
-    return binary(name, x, y)
-
-
-def bitwise_and(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("and", x, y)
-
-
-def bitwise_or(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("or", x, y)
-
-
-def bitwise_xor(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("xor", x, y)
-
-
-def bitwise_not(x: Tensor) -> Tensor:
-    if x.dtype.is_floating_point:
-        raise DTypeMismatch("bitwise not of a floating-point tensor")
-    return x.emit(OPS["not"], x)
-
-
-def bitwise_left_shift(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("shl", x, y)
-
-
-def bitwise_right_shift(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("shr", x, y)
-
-
-def rshl(x: Tensor, y: Operand) -> Tensor:
-    return bitwise_left_shift(y, x)
-
-
-def rshr(x: Tensor, y: Operand) -> Tensor:
-    return bitwise_right_shift(y, x)
-
-
-def truth(x: Tensor) -> Tensor:
-    """Nonzero as bool."""
-    return x if x.dtype is bool_ else ne(x, 0)
-
-
-def logical_and(x: Tensor, y: Tensor) -> Tensor:
-    return bitwise_and(truth(x), truth(y))
-
-
-def logical_or(x: Tensor, y: Tensor) -> Tensor:
-    return bitwise_or(truth(x), truth(y))
-
-
-def logical_xor(x: Tensor, y: Tensor) -> Tensor:
-    return bitwise_xor(truth(x), truth(y))
-
-
-def logical_not(x: Tensor) -> Tensor:
-    return bitwise_not(truth(x))
-
-
 # ---- three operands ----------------------------------------------------------------------------
 
 
@@ -465,16 +410,3 @@ def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
         return where(mask, filler, x)
     x = broadcast_to(x, shape)
     return x.emit(OPS["where"], broadcast_to(mask, shape), filler, x)
-
-
-def isclose(
-    x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> Tensor:
-    """|x - y| <= atol + rtol * |y|, infinities only to themselves."""
-    close = eq(x, y)
-    if x.dtype.is_floating_point:
-        near = le(abs(x - y), abs(y) * rtol + atol)
-        close = close | (near & isfinite(y) & isfinite(x))
-        if equal_nan:
-            close = close | (isnan(x) & isnan(y))
-    return close

@@ -33,6 +33,17 @@ from graphc.ir.types import Shape, TensorType, bool_, i64, u8
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
+__all__ = [
+    "gather",
+    "index_add",
+    "index_select",
+    "masked_select",
+    "nonzero",
+    "scatter",
+    "scatter_add",
+    "take_along_dim",
+]
+
 
 class Parsed(NamedTuple):
     """An index taken apart: the view of its basic part, and tensors by the view's dimension."""
@@ -219,11 +230,18 @@ def _copy_into(target: Tensor, value: Any) -> None:
     extra = len(shape) - len(target.type.shape)
     if extra > 0 and all(n == 1 for n in shape[:extra]):
         value = P.reshape(value, shape[extra:])
-    if target.type.shape == value.type.shape and target.strides() == value.strides():
-        same = target.array is not None and value.array is not None
-        if same and target.data_ptr() == value.data_ptr():
-            return  # x[i] += 1 has already written through the view
+    if target.type == value.type and target.storage is value.storage and _one_place(target, value):
+        return  # x[i] += 1 has already written through the view
     copy_(target, value)
+
+
+def _one_place(x: Tensor, y: Tensor) -> bool:
+    """Whether two tensors of one storage and shape are the same view of it."""
+    if x.array is None or y.array is None:  # of a trace
+        return x.views == y.views
+    if not x.type.numel:
+        return False  # x[n:] = x[:-n] may be refused, and both are nowhere
+    return x.strides() == y.strides() and x.array.ctypes.data == y.array.ctypes.data
 
 
 def _set_masked(x: Tensor, mask: Tensor, value: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc.errors import AutogradError, DTypeMismatch, InvalidState, ShapeMismatch, Untraceable
 from graphc.frontend import elementwise as E
+from graphc.frontend import logic
 from graphc.frontend import tensor as tensors
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
@@ -211,11 +212,11 @@ lerp_: InPlace = inplace(E.lerp)
 addcmul_: InPlace = inplace(E.addcmul)
 addcdiv_: InPlace = inplace(E.addcdiv)
 masked_fill_: InPlace = inplace(E.masked_fill)
-bitwise_and_: InPlace = inplace(E.bitwise_and)
-bitwise_or_: InPlace = inplace(E.bitwise_or)
-bitwise_xor_: InPlace = inplace(E.bitwise_xor)
-bitwise_left_shift_: InPlace = inplace(E.bitwise_left_shift)
-bitwise_right_shift_: InPlace = inplace(E.bitwise_right_shift)
+bitwise_and_: InPlace = inplace(logic.bitwise_and)
+bitwise_or_: InPlace = inplace(logic.bitwise_or)
+bitwise_xor_: InPlace = inplace(logic.bitwise_xor)
+bitwise_left_shift_: InPlace = inplace(logic.bitwise_left_shift)
+bitwise_right_shift_: InPlace = inplace(logic.bitwise_right_shift)
 
 
 def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:

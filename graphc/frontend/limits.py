@@ -11,6 +11,8 @@ from graphc.errors import InvalidType
 from graphc.frontend.modes import get_default_dtype
 from graphc.ir.types import DType
 
+__all__ = ["finfo", "iinfo"]
+
 
 class finfo:
     """Limits of a floating dtype: the largest and smallest numbers, and the spacing at 1."""

@@ -12,6 +12,8 @@ from graphc.ir.ops import OPS, Pairs
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
+__all__ = ["addmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer"]
+
 DOT = OPS["dot"]
 
 

@@ -10,6 +10,7 @@ from graphc.frontend import (
     indexing,
     inplace,
     linear,
+    logic,
     random,
     reductions,
     shapes,
@@ -44,23 +45,23 @@ class Methods(Sugar):
     __neg__ = E.neg
     __pos__ = E.positive
     __abs__ = E.abs
-    __invert__ = E.bitwise_not
-    __and__ = E.bitwise_and
-    __rand__ = E.bitwise_and
-    __or__ = E.bitwise_or
-    __ror__ = E.bitwise_or
-    __xor__ = E.bitwise_xor
-    __rxor__ = E.bitwise_xor
-    __lshift__ = E.bitwise_left_shift
-    __rlshift__ = E.rshl
-    __rshift__ = E.bitwise_right_shift
-    __rrshift__ = E.rshr
-    __lt__ = E.lt
-    __le__ = E.le
-    __gt__ = E.gt
-    __ge__ = E.ge
-    __eq__ = E.equals
-    __ne__ = E.differs
+    __invert__ = logic.bitwise_not
+    __and__ = logic.bitwise_and
+    __rand__ = logic.bitwise_and
+    __or__ = logic.bitwise_or
+    __ror__ = logic.bitwise_or
+    __xor__ = logic.bitwise_xor
+    __rxor__ = logic.bitwise_xor
+    __lshift__ = logic.bitwise_left_shift
+    __rlshift__ = logic.rshl
+    __rshift__ = logic.bitwise_right_shift
+    __rrshift__ = logic.rshr
+    __lt__ = logic.lt
+    __le__ = logic.le
+    __gt__ = logic.gt
+    __ge__ = logic.ge
+    __eq__ = logic.equals
+    __ne__ = logic.differs
     __iadd__ = inplace.add_
     __isub__ = inplace.sub_
     __imul__ = inplace.mul_
@@ -124,25 +125,25 @@ class Methods(Sugar):
     lerp = E.lerp
     addcmul = E.addcmul
     addcdiv = E.addcdiv
-    isnan = E.isnan
-    isinf = E.isinf
-    isfinite = E.isfinite
-    isclose = E.isclose
+    isnan = logic.isnan
+    isinf = logic.isinf
+    isfinite = logic.isfinite
+    isclose = logic.isclose
     nan_to_num = E.nan_to_num
-    eq = E.eq
-    ne = E.ne
-    lt = E.lt
-    le = E.le
-    gt = E.gt
-    ge = E.ge
-    bitwise_and = E.bitwise_and
-    bitwise_or = E.bitwise_or
-    bitwise_xor = E.bitwise_xor
-    bitwise_not = E.bitwise_not
-    logical_and = E.logical_and
-    logical_or = E.logical_or
-    logical_xor = E.logical_xor
-    logical_not = E.logical_not
+    eq = logic.eq
+    ne = logic.ne
+    lt = logic.lt
+    le = logic.le
+    gt = logic.gt
+    ge = logic.ge
+    bitwise_and = logic.bitwise_and
+    bitwise_or = logic.bitwise_or
+    bitwise_xor = logic.bitwise_xor
+    bitwise_not = logic.bitwise_not
+    logical_and = logic.logical_and
+    logical_or = logic.logical_or
+    logical_xor = logic.logical_xor
+    logical_not = logic.logical_not
     masked_fill = E.masked_fill
 
     def where(self: Any, condition: Tensor, other: Any) -> Tensor:

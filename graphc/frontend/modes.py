@@ -14,6 +14,18 @@ from graphc.ir.types import DType, f32
 if TYPE_CHECKING:
     from graphc.frontend.trace import Trace
 
+__all__ = [
+    "device",
+    "enable_grad",
+    "get_default_dtype",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "set_default_dtype",
+    "set_grad_enabled",
+]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -17,6 +17,8 @@ from graphc.ir.types import DTYPES, DType, Scalar, bool_, f32, i16, i64, u8
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
+__all__ = ["can_cast", "promote_types", "result_type"]
+
 
 def _promote(a: DType, b: DType) -> DType:
     if a is b:

@@ -24,6 +24,25 @@ from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Shape, f32, f64, i64
 
+__all__ = [
+    "Generator",
+    "bernoulli",
+    "default_generator",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "seed",
+    "set_rng_state",
+]
+
 Tensor = Any  # `tensor.py` binds the functions below, so its class does not exist yet here
 BITS = OPS["random_bits"]
 EXACT_BITS = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53, "bool": 1, "u8": 8}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
 from graphc.frontend import elementwise as E
+from graphc.frontend import logic
 from graphc.frontend.operands import as_float, is_tensor
 from graphc.frontend.shapes import Dims, axes_of, axis_of, ravel, slice_along
 from graphc.ir import sugar as P
@@ -16,6 +17,29 @@ from graphc.ir.types import DType, Scalar, Shape, TensorType, bool_, f32, i64, u
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
+    "count_nonzero",
+    "cumsum",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "softmax",
+    "std",
+    "sum",
+    "var",
+    "var_mean",
+]
 
 
 class ValuesIndices(NamedTuple):
@@ -125,7 +149,7 @@ def std(
 
 def safe_sqrt(x: Tensor) -> Tensor:
     """sqrt whose gradient at 0 is 0, not infinite; elsewhere, NaN included, the same."""
-    zero = E.eq(x, 0)
+    zero = logic.eq(x, 0)
     return E.where(zero, 0.0, E.sqrt(E.where(zero, 1.0, x)))
 
 
@@ -143,11 +167,11 @@ def norm(x: Tensor, p: float | str = 2, dim: Dims | None = None, keepdim: bool =
     if p == -math.inf:
         return amin(E.abs(x), axes or None, keepdim)
     if p == 0:
-        return _reduce("sum", P.cast(E.ne(x, 0), x.dtype), axes, keepdim)
+        return _reduce("sum", P.cast(logic.ne(x, 0), x.dtype), axes, keepdim)
     if p == 1:
         return sum(E.abs(x), axes or None, keepdim)
     total = _reduce("sum", E.pow(E.abs(x), p), axes, keepdim)
-    zero = E.eq(total, 0)
+    zero = logic.eq(total, 0)
     return E.where(zero, 0.0, E.pow(E.where(zero, 1.0, total), 1 / p))
 
 
@@ -237,14 +261,14 @@ def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
 
 def any(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """Whether some element is nonzero; False of nothing."""
-    total = sum(P.cast(E.truth(x), i64), dim, keepdim)
-    return _like_uint8(x, E.ne(total, 0))
+    total = sum(P.cast(logic.truth(x), i64), dim, keepdim)
+    return _like_uint8(x, logic.ne(total, 0))
 
 
 def all(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """Whether no element is zero; True of nothing."""
-    total = sum(P.cast(E.logical_not(x), i64), dim, keepdim)
-    return _like_uint8(x, E.eq(total, 0))
+    total = sum(P.cast(logic.logical_not(x), i64), dim, keepdim)
+    return _like_uint8(x, logic.eq(total, 0))
 
 
 def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
@@ -253,7 +277,7 @@ def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
 
 
 def count_nonzero(x: Tensor, dim: Dims | None = None) -> Tensor:
-    return sum(E.truth(x), dim)
+    return sum(logic.truth(x), dim)
 
 
 # ---- exponentials ------------------------------------------------------------------------------
@@ -274,7 +298,7 @@ def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     if count(x, axes) == 0:
         return E.log(sum(E.exp(x), axes or None, keepdim))
     m = _shift(x, axes)
-    m = E.where(E.isinf(m), 0.0, m)
+    m = E.where(logic.isinf(m), 0.0, m)
     out = E.log(sum(E.exp(x - m), axes or None, True)) + m
     kept = tuple(n for k, n in enumerate(out.type.shape) if k not in axes)
     return out if keepdim else P.reshape(out, kept)

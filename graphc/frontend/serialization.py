@@ -21,6 +21,8 @@ from graphc.errors import FileFormatError, InvalidType
 from graphc.frontend import tensor as tensors
 from graphc.ir.types import DTYPES, Array, DType
 
+__all__ = ["load", "save"]
+
 Tensor = tensors.Tensor
 MAX_HEADER_BYTES = 100 << 20
 MAX_DEPTH = 64  # of nesting: reader and writer recurse

@@ -18,6 +18,38 @@ from graphc.ir.types import Shape, bool_, i64
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
+__all__ = [
+    "broadcast_tensors",
+    "broadcast_to",
+    "cat",
+    "chunk",
+    "diag",
+    "diagonal",
+    "flatten",
+    "flip",
+    "hstack",
+    "movedim",
+    "narrow",
+    "permute",
+    "ravel",
+    "repeat_interleave",
+    "reshape",
+    "roll",
+    "select",
+    "split",
+    "squeeze",
+    "stack",
+    "t",
+    "tile",
+    "transpose",
+    "tril",
+    "triu",
+    "unbind",
+    "unflatten",
+    "unsqueeze",
+    "vstack",
+]
+
 Dims = int | Sequence[int]
 
 

@@ -39,6 +39,8 @@ from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorType
 from graphc.passes.autodiff import Hook, Node
 
+__all__ = ["Size", "Tensor", "is_tensor", "numel"]
+
 T = TypeVar("T", bound="Tensor")
 
 ADD = OPS["add"]

@@ -1,114 +1,16 @@
-"""Layers, containers and losses under torch.nn's names."""
+"""Layers, containers and losses under torch.nn's names; each module's `__all__` lists its own."""
 
 from graphc.nn import functional, init, utils
-from graphc.nn.activation import (
-    ELU,
-    GELU,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-)
-from graphc.nn.attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
-from graphc.nn.containers import (
-    ModuleDict,
-    ModuleList,
-    ParameterDict,
-    ParameterList,
-    Sequential,
-)
-from graphc.nn.conv import Conv1d, Conv2d
-from graphc.nn.dropout import Dropout, Dropout1d, Dropout2d
-from graphc.nn.linear import Embedding, Flatten, Identity, Linear, Unflatten
-from graphc.nn.losses import (
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-)
-from graphc.nn.module import Module
-from graphc.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
-from graphc.nn.parameter import Parameter
-from graphc.nn.pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    MaxPool1d,
-    MaxPool2d,
-)
+from graphc.nn.activation import *
+from graphc.nn.attention import *
+from graphc.nn.containers import *
+from graphc.nn.conv import *
+from graphc.nn.dropout import *
+from graphc.nn.linear import *
+from graphc.nn.losses import *
+from graphc.nn.module import *
+from graphc.nn.normalization import *
+from graphc.nn.parameter import *
+from graphc.nn.pooling import *
 
-__all__ = [
-    "ELU",
-    "GELU",
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AvgPool1d",
-    "AvgPool2d",
-    "BCEWithLogitsLoss",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "Conv1d",
-    "Conv2d",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Dropout1d",
-    "Dropout2d",
-    "Embedding",
-    "Flatten",
-    "GroupNorm",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "HuberLoss",
-    "Identity",
-    "KLDivLoss",
-    "L1Loss",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "MaxPool1d",
-    "MaxPool2d",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "MultiheadAttention",
-    "NLLLoss",
-    "PReLU",
-    "Parameter",
-    "ParameterDict",
-    "ParameterList",
-    "RMSNorm",
-    "ReLU",
-    "ReLU6",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "Softmax",
-    "Softplus",
-    "Tanh",
-    "TransformerEncoder",
-    "TransformerEncoderLayer",
-    "Unflatten",
-    "functional",
-    "init",
-    "utils",
-]
+__all__ = ["functional", "init", "utils"]

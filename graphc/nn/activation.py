@@ -9,6 +9,25 @@ from graphc.nn import functional as F
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
+__all__ = [
+    "ELU",
+    "GELU",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "PReLU",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]
+
 
 class _Inplace(Module):
     """An activation whose only option is to write into its input."""

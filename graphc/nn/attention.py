@@ -21,6 +21,8 @@ from graphc.nn.module import Module
 from graphc.nn.normalization import LayerNorm
 from graphc.nn.parameter import Parameter
 
+__all__ = ["MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer"]
+
 
 class MultiheadAttention(Module):
     """Attention of `num_heads` heads over queries, keys and values of width embed_dim."""

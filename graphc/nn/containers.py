@@ -9,6 +9,8 @@ from graphc.errors import InvalidIndex, InvalidType
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
+__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+
 
 def position(index: int, length: int) -> int:
     """`index` counted from the front; IndexError outside the container."""

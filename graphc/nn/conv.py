@@ -15,6 +15,8 @@ from graphc.nn.functional.arguments import Sizes, per_dim
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
+__all__ = ["Conv1d", "Conv2d"]
+
 
 class _Conv(Module):
     """What convolutions of any rank share: arguments, checks, weights."""

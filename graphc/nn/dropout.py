@@ -8,6 +8,8 @@ from graphc.ir.types import Shape, f32
 from graphc.nn.functional.dropout import check_probability, keep_scale, masked
 from graphc.nn.module import Module
 
+__all__ = ["Dropout", "Dropout1d", "Dropout2d"]
+
 
 class Dropout(Module):
     """Zeroes each element with probability p in training, and scales the rest by 1 / (1 - p)."""

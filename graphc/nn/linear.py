@@ -15,6 +15,8 @@ from graphc.nn import init
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
+__all__ = ["Embedding", "Flatten", "Identity", "Linear", "Unflatten"]
+
 
 class Identity(Module):
     """Gives back its input; takes and ignores any arguments."""

@@ -10,6 +10,17 @@ from graphc.nn import functional as F
 from graphc.nn.functional.arguments import legacy_reduction
 from graphc.nn.module import Module
 
+__all__ = [
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+]
+
 Flag = bool | None
 
 

@@ -21,6 +21,8 @@ from graphc.nn.backward_hooks import Watch
 from graphc.nn.hooks import Hook, RemovableHandle, register
 from graphc.nn.parameter import Parameter
 
+__all__ = ["Module"]
+
 SIMPLE = (bool, int, float, str, type(None))
 _ABSENT = object()
 # What a compiled module answers besides its own attributes.

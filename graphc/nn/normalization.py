@@ -17,6 +17,8 @@ from graphc.nn.functional.normalization import check_batch
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
+__all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
+
 
 class _BatchNorm(Module):
     """Normalises each channel over the batch, and keeps running statistics."""

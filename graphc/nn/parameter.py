@@ -5,6 +5,8 @@ from __future__ import annotations
 from graphc.frontend.creation import empty
 from graphc.frontend.tensor import Tensor
 
+__all__ = ["Parameter"]
+
 
 class Parameter(Tensor):
     """A leaf over the memory of `data` that registers itself when assigned to a module."""

@@ -10,6 +10,15 @@ from graphc.nn import functional as F
 from graphc.nn.functional.arguments import Sizes, per_dim
 from graphc.nn.module import Module
 
+__all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "MaxPool1d",
+    "MaxPool2d",
+]
+
 
 class _MaxPool(Module):
     """Arguments of max pooling of any rank."""

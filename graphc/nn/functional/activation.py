@@ -11,6 +11,27 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn.functional.arguments import widened, written
 
+__all__ = [
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "log_softmax",
+    "logsigmoid",
+    "prelu",
+    "relu",
+    "relu6",
+    "relu_",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmin",
+    "softplus",
+    "tanh",
+]
+
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0); NaN stays NaN."""

@@ -12,6 +12,8 @@ from graphc.ir.types import Shape, bool_
 from graphc.nn.functional.activation import softmax
 from graphc.nn.functional.dropout import dropout
 
+__all__ = ["scaled_dot_product_attention"]
+
 
 def scaled_dot_product_attention(
     query: Tensor,

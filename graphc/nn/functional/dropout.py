@@ -8,6 +8,8 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import written
 
+__all__ = ["dropout", "dropout1d", "dropout2d"]
+
 Number = float | Tensor
 
 

@@ -11,6 +11,8 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64
 from graphc.nn.functional.arguments import Sizes, per_dim
 
+__all__ = ["conv1d", "conv2d", "embedding", "linear", "one_hot", "pad"]
+
 Pairs = tuple[tuple[int, int], ...]
 
 

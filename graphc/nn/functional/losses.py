@@ -12,6 +12,17 @@ from graphc.ir.types import i64, u8
 from graphc.nn.functional.activation import log_one_plus_exp, log_softmax
 from graphc.nn.functional.arguments import legacy_reduction, reduced, widened
 
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+]
+
 Flag = bool | None
 
 

@@ -14,6 +14,8 @@ from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import widened
 
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+
 
 def batch_norm(
     input: Tensor,

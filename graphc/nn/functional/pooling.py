@@ -14,6 +14,15 @@ from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, u8
 from graphc.nn.functional.arguments import Sizes, per_dim
 
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "max_pool1d",
+    "max_pool2d",
+]
+
 
 class Window:
     """A pooling window: sizes, steps, padding and dilation of each spatial dimension."""

@@ -1,0 +1,21 @@
+"""One row per operation of the public API: a function over a namespace, and its inputs.
+
+`fn(T, *tensors)` runs with `T` graphc or torch, so a row is its own reference. From each row come:
+values against torch in f64 and f32, the gradient and the second derivative along random
+directions, and the traced graph against eager (`tests/ops`). `low` and `high` bound the samples;
+`kinks` are points the samples stay away from. An `ErrorRow` is a call that both must refuse.
+"""
+
+from tests.op_table import elementwise, indexing, products, reductions, shapes
+from tests.op_table.elementwise import ELEMENTWISE
+from tests.op_table.indexing import INDEXING
+from tests.op_table.products import PRODUCTS
+from tests.op_table.reductions import REDUCTIONS
+from tests.op_table.rows import Array, ErrorRow, In, OpRow
+from tests.op_table.shapes import SHAPES
+
+PARTS = [elementwise, reductions, shapes, indexing, products]
+TABLE = [*ELEMENTWISE, *REDUCTIONS, *SHAPES, *INDEXING, *PRODUCTS]
+ERRORS = [row for part in PARTS for row in part.ERRORS]
+
+__all__ = ["ERRORS", "TABLE", "Array", "ErrorRow", "In", "OpRow"]

@@ -1,0 +1,60 @@
+"""Indexing, gather and scatter."""
+
+from __future__ import annotations
+
+from tests.op_table.rows import ErrorRow, In, shape_row
+
+INDEXING = [
+    shape_row("index_int", lambda T, x: x[1]),
+    shape_row("index_slice", lambda T, x: x[:, 1:, ::2]),
+    shape_row("index_step", lambda T, x: x[..., 1::3], In((2, 8))),
+    shape_row("index_none", lambda T, x: x[None, :, 0, ..., None]),
+    shape_row("index_tensor", lambda T, i, x: x[i], In((5,), -2, 2, dtype="i"), In((2, 3))),
+    shape_row(
+        "index_two",
+        lambda T, i, j, x: x[:, i, j],
+        In((2, 2), 0, 3, dtype="i"),
+        In((2,), -4, 4, dtype="i"),
+        In((2, 3, 4)),
+    ),
+    shape_row(
+        "index_apart",
+        lambda T, i, j, x: x[i, :, j],
+        In((2,), 0, 2, dtype="i"),
+        In((2,), -4, 4, dtype="i"),
+        In((2, 3, 4)),
+    ),
+    shape_row("index_mixed", lambda T, i, x: x[1:, i, None], In((2,), 0, 3, dtype="i"), In((2, 3))),
+    shape_row("gather", lambda T, i, x: x.gather(1, i), In((3, 2), 0, 4, dtype="i"), In()),
+    shape_row("gather_one", lambda T, i, x: x.gather(1, i), In((3, 1), 0, 4, dtype="i"), In()),
+    shape_row("gather_0", lambda T, i, x: x.gather(0, i), In((5, 4), 0, 3, dtype="i"), In()),
+    shape_row(
+        "scatter_add",
+        lambda T, i, x, y: x.scatter_add(1, i, y),
+        In((3, 5), 0, 4, dtype="i"),
+        In(),
+        In((3, 5)),
+    ),
+    shape_row("scatter", lambda T, x, y: x.scatter(1, T.tensor([[1, 3]]), y), In(), In((1, 2))),
+    shape_row(
+        "index_select", lambda T, i, x: x.index_select(1, i), In((5,), 0, 4, dtype="i"), In()
+    ),
+    shape_row(
+        "index_add",
+        lambda T, i, x, y: x.index_add(1, i, y),
+        In((5,), 0, 4, dtype="i"),
+        In(),
+        In((3, 5)),
+    ),
+    shape_row(
+        "embedding",
+        lambda T, i, w: T.nn.functional.embedding(i, w),
+        In((2, 3), 0, 5, dtype="i"),
+        In((5, 4)),
+    ),
+]
+
+ERRORS = [
+    ErrorRow("index", lambda T, x: x[3], IndexError),
+    ErrorRow("gather_wide", lambda T, x: x.gather(1, T.tensor([[4]])), RuntimeError),
+]
