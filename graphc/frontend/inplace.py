@@ -86,8 +86,7 @@ def _store(x: Tensor, value: Tensor) -> None:
     target, source = x.array, value.array
     if target is None or source is None:
         raise InvalidState("a write to a tensor of a finished trace")
-    if not target.flags.writeable:
-        target = np.lib.stride_tricks.as_strided(target, writeable=True)
+    target.flags.writeable = True  # NumPy takes it from what it broadcasts
     np.copyto(target, source)
 
 

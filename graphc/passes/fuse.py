@@ -15,6 +15,7 @@ A join that would make two groups wait for each other is refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
 from graphc.ir.graph import Graph, Value
@@ -86,15 +87,24 @@ class _Fuser:
 
     def _sources(self, v: Value) -> list[Group]:
         """The groups that compute what `v` reads."""
-        bases = []
-        stack = list(v.args)
+        return self._behind(v.args)
+
+    def _behind(self, values: Iterable[Value]) -> list[Group]:
+        """The groups that compute these values, or the parts that they are assembled from."""
+        found = []
+        stack = list(values)
         while stack:
             base, _ = self._resolve(stack.pop())
             if base in self.of:
-                bases.append(self.of[base])
+                found.append(self.of[base])
             else:
                 stack.extend(base.args)
-        return list(dict.fromkeys(bases))
+        return list(dict.fromkeys(found))
+
+    def _reads_parts(self, v: Value, g: Group) -> bool:
+        """Whether v reads something whole that has parts in g: all of g must be done before."""
+        bases = [self._resolve(a)[0] for a in operands(v)]
+        return g in self._behind([b for b in bases if b not in self.of])
 
     def _resolve(self, v: Value) -> tuple[Value, Chain]:
         chain: list[Value] = []
@@ -276,9 +286,9 @@ class _Fuser:
         """Some operand is computed by g, and each such one is read at the very same point."""
         reads = [self._resolve(a) for a in operands(v)]
         mine = [(base, chain) for base, chain in reads if self.of.get(base) is g]
-        return bool(mine) and all(
-            self._read_form(base, chain, g, level) == g.place(base) for base, chain in mine
-        )
+        if not mine or self._reads_parts(v, g):
+            return False
+        return all(self._read_form(base, chain, g, level) == g.place(base) for base, chain in mine)
 
     def _read_form(self, u: Value, path: Chain, g: Group, level: Level) -> Form | None:
         """The number of the element of u that v reads, as a form over g's domain."""
@@ -325,6 +335,8 @@ class _Fuser:
         for v in g.members:
             assert v.op is not None
             level = identity(folded_source(v)[0]) if is_reduce(v) else g.levels[v]
+            if self._reads_parts(v, h):
+                return False
             for a in operands(v):
                 base, chain = self._resolve(a)
                 if self.of.get(base) is not h:
