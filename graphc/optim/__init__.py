@@ -1,9 +1,32 @@
 """Optimizers under torch.optim's names."""
 
 from graphc.optim import lr_scheduler
+from graphc.optim.adafactor import Adafactor
 from graphc.optim.adam import Adam, AdamW
+from graphc.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop
+from graphc.optim.asgd import ASGD
+from graphc.optim.lbfgs import LBFGS
 from graphc.optim.optimizer import Optimizer
-from graphc.optim.rmsprop import RMSprop
+from graphc.optim.schedules import get_scheduler
 from graphc.optim.sgd import SGD
+from graphc.optim.signs import Lion, Rprop
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = [
+    "ASGD",
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "get_scheduler",
+    "lr_scheduler",
+]

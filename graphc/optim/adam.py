@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from math import sqrt
 from typing import Any, ClassVar
 
-from graphc.errors import InvalidArgument
 from graphc.frontend import trace as tracing
-from graphc.frontend.creation import tensor, zeros, zeros_like
+from graphc.frontend.creation import zeros_like
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
 from graphc.optim import rules
+from graphc.optim.counted import Counted
 from graphc.optim.optimizer import (
     Group,
-    Optimizer,
     Options,
     Slots,
+    check_betas,
     chosen,
     gradient,
     non_negative,
@@ -26,11 +26,11 @@ from graphc.optim.optimizer import (
 )
 
 
-class Adam(Optimizer):
+class Adam(Counted):
     """Steps by the running mean of gradients over the root of that of their squares.
 
-    Parameters that took every step together share one `step` counter (a 0-d float32 tensor in each
-    one's slots), so a compiled step computes its bias corrections once, in float64.
+    A compiled step computes its bias corrections once for each counter, in float64. Kingma and Ba
+    2014; decoupled weight decay: Loshchilov and Hutter 2017.
     """
 
     decoupled: ClassVar[bool] = False  # whether weight decay shrinks the parameter itself
@@ -50,9 +50,7 @@ class Adam(Optimizer):
         fused: bool | None = None,
     ) -> None:
         non_negative(lr=lr, eps=eps, weight_decay=weight_decay)
-        for k, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise InvalidArgument(f"Invalid beta parameter at index {k}: {beta}")
+        check_betas(betas)
         super().__init__(
             params,
             {
@@ -76,54 +74,17 @@ class Adam(Optimizer):
             maximize=group["maximize"],
         )
 
-    def _prepare(self, group: Group, active: list[Tensor], options: Options) -> None:
-        self._part_idle(group, active)
-        self._counter: Tensor | None = None
-        super()._prepare(group, active, options)
-
     def _new_slots(self, p: Tensor, options: Options) -> Slots:
-        if self._counter is None:  # one for all parameters that start at this step
-            self._counter = zeros((), dtype=f32)
-        slots = {"step": self._counter, "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
+        slots = {"step": self._new_counter()}
+        slots |= {"exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
         if "amsgrad" in options:
             slots["max_exp_avg_sq"] = zeros_like(p)
         return slots
 
-    def _part_idle(self, group: Group, active: list[Tensor]) -> None:
-        """Give a parameter that sits this step out a counter of its own."""
-        moving = {id(p) for p in active}
-        counted = {id(self.state[p]["step"]) for p in active if p in self.state}
-        for p in group["params"]:
-            slots = self.state.get(p)
-            if slots and id(p) not in moving and id(slots["step"]) in counted:
-                with tracing.paused():
-                    slots["step"] = slots["step"].clone()
-                self._layout += 1
-
-    def _load_slots(self, loaded: Mapping[Tensor, Mapping[str, Any]]) -> None:
-        super()._load_slots(
-            {p: {k: v for k, v in s.items() if k != "step"} for p, s in loaded.items()}
-        )
-        steps = {p: float(s["step"]) for p, s in loaded.items() if "step" in s}
-        sharing: dict[int, list[Tensor]] = {}
-        for p in steps:
-            sharing.setdefault(id(self.state[p].get("step")), []).append(p)
-        for together in sharing.values():
-            values = {steps[p] for p in together}
-            counter = self.state[together[0]].get("step")
-            if counter is not None and len(values) == 1:
-                counter.fill_(values.pop())
-                continue
-            counters = {v: tensor(v, dtype=f32) for v in values}
-            for p in together:
-                self.state[p]["step"] = counters[steps[p]]
-            self._layout += 1
-
     # ---- the step ------------------------------------------------------------------------------
 
     def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
-        for counter in {id(c): c for c in (self.state[p]["step"] for p in active)}.values():
-            counter.add_(1)
+        self._count(active)
         rates: dict[tuple[int, DType], rules.AdamRates] = {}
         for p in active:
             counter = self.state[p]["step"]

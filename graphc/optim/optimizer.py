@@ -35,6 +35,11 @@ class Optimizer:
                 "but got Tensor",
                 fix="pass a list, or model.parameters()",
             )
+        if defaults.get("differentiable"):
+            raise InvalidArgument(
+                "differentiable=True: a step is not recorded for a second derivative",
+                fix="write the update as plain tensor operations to differentiate through it",
+            )
         self.defaults = defaults
         self.state: dict[Tensor, Slots] = defaultdict(dict)
         self.param_groups: list[Group] = []
@@ -226,6 +231,13 @@ def non_negative(**values: float) -> None:
         if not value >= 0.0:
             label = "epsilon" if name == "eps" else name.replace("lr", "learning rate")
             raise InvalidArgument(f"Invalid {label} value: {value}")
+
+
+def check_betas(betas: tuple[float, float]) -> None:
+    """Raise ValueError for a decay that is not in [0, 1), with PyTorch's text."""
+    for k, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise InvalidArgument(f"Invalid beta parameter at index {k}: {beta}")
 
 
 @contextmanager

@@ -62,36 +62,3 @@ def adam(p: Tensor, g: Tensor, slots: Moments, r: AdamRates) -> tuple[Tensor, Mo
     peak = None if slots.peak is None else maximum(slots.peak, square)
     size = (square if peak is None else peak).sqrt() / r.root_correction + r.eps
     return p - mean / size * r.step_size, Moments(mean, square, peak)
-
-
-class RMSpropRates(NamedTuple):
-    lr: Rate
-    alpha: Rate
-    rest: Rate  # 1 - alpha
-    eps: Rate
-    momentum: Rate
-    weight_decay: Rate | None
-
-
-class RMSpropSlots(NamedTuple):
-    square: Tensor
-    mean: Tensor | None = None  # centered
-    buffer: Tensor | None = None  # momentum
-
-
-def rmsprop(
-    p: Tensor, g: Tensor, slots: RMSpropSlots, r: RMSpropRates
-) -> tuple[Tensor, RMSpropSlots]:
-    """Gradient over the root of its running mean square."""
-    if r.weight_decay is not None:
-        g = g + p * r.weight_decay
-    square = slots.square * r.alpha + g * g * r.rest
-    spread, mean = square, slots.mean
-    if mean is not None:
-        mean = mean + (g - mean) * r.rest
-        spread = square - mean * mean
-    step = g / (spread.sqrt() + r.eps)
-    buffer = slots.buffer
-    if buffer is not None:
-        step = buffer = buffer * r.momentum + step
-    return p - step * r.lr, RMSpropSlots(square, mean, buffer)

@@ -20,6 +20,15 @@ ROWS: list[tuple[str, Any]] = [
     ("dampening", lambda ps: optim.SGD(ps, 0.1, 0.9, dampening=0.5)),
     ("adam", lambda ps: optim.Adam(ps, 0.01, amsgrad=True, weight_decay=0.01)),
     ("adamw", lambda ps: optim.AdamW(ps, 0.01)),
+    ("adamax", lambda ps: optim.Adamax(ps, 0.01)),
+    ("nadam", lambda ps: optim.NAdam(ps, 0.01, weight_decay=0.1)),
+    ("radam", lambda ps: optim.RAdam(ps, 0.01, betas=(0.9, 0.9))),
+    ("adagrad", lambda ps: optim.Adagrad(ps, 0.01, lr_decay=0.1)),
+    ("adadelta", lambda ps: optim.Adadelta(ps, 0.5)),
+    ("asgd", lambda ps: optim.ASGD(ps, 0.1, t0=3.0)),
+    ("rprop", lambda ps: optim.Rprop(ps, 0.01)),
+    ("adafactor", lambda ps: optim.Adafactor(ps, 0.01, weight_decay=0.1)),
+    ("lion", lambda ps: optim.Lion(ps, 0.01, weight_decay=0.1)),
     ("rmsprop", lambda ps: optim.RMSprop(ps, momentum=0.5)),
 ]
 
@@ -29,7 +38,8 @@ def train(make: Any, wrap: Any, steps: int = 12) -> tuple[list[float], Any, Any]
     graphc.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
     opt = make(net.parameters())
-    schedule = optim.lr_scheduler.OneCycleLR(opt, 0.05, 30)
+    cycles = any(k in opt.defaults for k in ("momentum", "betas"))
+    schedule = optim.lr_scheduler.OneCycleLR(opt, 0.05, 30, cycle_momentum=cycles)
     x, y = graphc.tensor(X), graphc.tensor([0, 1, 2, 0, 1, 2])
 
     def step() -> Any:

@@ -1,0 +1,73 @@
+"""Counted: optimizers whose parameters count their steps.
+
+Parameters that took every step together share one `step` counter (a 0-d float32 tensor in each
+one's slots), so a compiled step computes what depends on it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphc.frontend import trace as tracing
+from graphc.frontend.creation import tensor, zeros
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import f32
+from graphc.optim.optimizer import Group, Optimizer, Options, Slots
+
+
+class Counted(Optimizer):
+    """Base of what has a `step` among its slots."""
+
+    def _prepare(self, group: Group, active: list[Tensor], options: Options) -> None:
+        self._part_idle(group, active)
+        self._counter: Tensor | None = None
+        super()._prepare(group, active, options)
+
+    def _new_counter(self) -> Tensor:
+        """One for all parameters that start at this step."""
+        if self._counter is None:
+            self._counter = zeros((), dtype=f32)
+        return self._counter
+
+    def _part_idle(self, group: Group, active: list[Tensor]) -> None:
+        """Give a parameter that sits this step out a counter of its own."""
+        moving = {id(p) for p in active}
+        counted = {id(self.state[p]["step"]) for p in active if p in self.state}
+        for p in group["params"]:
+            slots = self.state.get(p)
+            if slots and id(p) not in moving and id(slots["step"]) in counted:
+                with tracing.paused():
+                    slots["step"] = slots["step"].clone()
+                self._layout += 1
+
+    def _count(self, active: list[Tensor]) -> None:
+        """One more step for each counter."""
+        for counter in {id(c): c for c in (self.state[p]["step"] for p in active)}.values():
+            counter.add_(1)
+
+    def _load_slots(self, loaded: Mapping[Tensor, Mapping[str, Any]]) -> None:
+        super()._load_slots(
+            {p: {k: v for k, v in s.items() if k != "step"} for p, s in loaded.items()}
+        )
+        steps = {p: float(s["step"]) for p, s in loaded.items() if "step" in s}
+        sharing: dict[int, list[Tensor]] = {}
+        for p in steps:
+            sharing.setdefault(id(self.state[p].get("step")), []).append(p)
+        for together in sharing.values():
+            values = {steps[p] for p in together}
+            counter = self.state[together[0]].get("step")
+            if counter is not None and len(values) == 1:
+                counter.fill_(values.pop())
+                continue
+            counters = {v: tensor(v, dtype=f32) for v in values}
+            for p in together:
+                self._put_counter(self.state[p], counters[steps[p]])
+            self._layout += 1
+
+    @staticmethod
+    def _put_counter(slots: Slots, counter: Tensor) -> None:
+        """As the first slot, as it is where the slots are made."""
+        others = {k: v for k, v in slots.items() if k != "step"}
+        slots.clear()
+        slots.update({"step": counter, **others})

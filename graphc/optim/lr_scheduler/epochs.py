@@ -1,0 +1,234 @@
+"""Schedules of the epoch alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from math import cos, pi
+
+from graphc.errors import InvalidArgument
+from graphc.frontend.trace import after_commit
+from graphc.optim.lr_scheduler.base import LRScheduler
+from graphc.optim.optimizer import Group, Optimizer
+
+__all__ = [
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "ExponentialLR",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "PolynomialLR",
+    "StepLR",
+]
+
+
+class LambdaLR(LRScheduler):
+    """initial_lr * lr_lambda(epoch)."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        groups = len(optimizer.param_groups)
+        self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
+        if len(self.lr_lambdas) != groups:
+            raise InvalidArgument(f"Expected {groups} lr_lambdas, but got {len(self.lr_lambdas)}")
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        return [base * f(self.last_epoch) for base, f in zip(self.base_lrs, self.lr_lambdas)]
+
+
+class MultiplicativeLR(LambdaLR):
+    """Times lr_lambda(epoch) at each epoch after the first."""
+
+    def get_lr(self) -> list[float]:
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        if self.last_epoch == 0:
+            return rates
+        return [lr * f(self.last_epoch) for lr, f in zip(rates, self.lr_lambdas)]
+
+
+class StepLR(LRScheduler):
+    """Times gamma every step_size epochs."""
+
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, group: Group, base: float) -> float:
+        due = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
+        return float(group["lr"] * self.gamma if due else group["lr"])
+
+
+class MultiStepLR(LRScheduler):
+    """Times gamma at each milestone."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        milestones: Sequence[int],
+        gamma: float = 0.1,
+        last_epoch: int = -1,
+    ) -> None:
+        self.milestones = Counter(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, group: Group, base: float) -> float:
+        return float(group["lr"] * self.gamma ** self.milestones[self.last_epoch])
+
+
+class ConstantLR(LRScheduler):
+    """Times `factor` until epoch total_iters."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 1.0 / 3,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0 <= factor <= 1:
+            raise InvalidArgument("Constant multiplicative factor expected to be between 0 and 1.")
+        self.factor = factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, group: Group, base: float) -> float:
+        if self.last_epoch == 0:
+            return float(group["lr"] * self.factor)
+        return float(
+            group["lr"] / self.factor if self.last_epoch == self.total_iters else group["lr"]
+        )
+
+
+class LinearLR(LRScheduler):
+    """From start_factor to end_factor of the initial rate within total_iters epochs."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0 < start_factor <= 1:
+            raise InvalidArgument("Starting multiplicative factor expected to be in (0, 1].")
+        if not 0 <= end_factor <= 1:
+            raise InvalidArgument("Ending multiplicative factor expected to be between 0 and 1.")
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, group: Group, base: float) -> float:
+        if self.last_epoch == 0:
+            return float(group["lr"] * self.start_factor)
+        if self.last_epoch > self.total_iters:
+            return float(group["lr"])
+        rise = self.end_factor - self.start_factor
+        before = self.total_iters * self.start_factor + (self.last_epoch - 1) * rise
+        return float(group["lr"] * (1.0 + rise / before))
+
+
+class ExponentialLR(LRScheduler):
+    """Times gamma every epoch."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, group: Group, base: float) -> float:
+        return float(group["lr"] * self.gamma if self.last_epoch else group["lr"])
+
+
+class PolynomialLR(LRScheduler):
+    """Down to zero within total_iters epochs, as a power of what is left of them."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_iters: int = 5,
+        power: float = 1.0,
+        last_epoch: int = -1,
+    ) -> None:
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, group: Group, base: float) -> float:
+        epoch, end = self.last_epoch, self.total_iters
+        if epoch == 0 or epoch > end:
+            return float(group["lr"])
+        left = (1.0 - epoch / end) / (1.0 - (epoch - 1) / end)
+        return float(group["lr"] * left**self.power)
+
+
+class CosineAnnealingLR(LRScheduler):
+    """From the initial rate to eta_min along half a cosine of T_max epochs, and back."""
+
+    def __init__(
+        self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, group: Group, base: float) -> float:
+        if self.last_epoch == 0:
+            return float(group["lr"])
+        epoch, low = self.last_epoch, self.eta_min
+        if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # the ratio below would be 0 / 0
+            return float(group["lr"] + (base - low) * (1 - cos(pi / self.T_max)) / 2)
+        ratio = (1 + cos(pi * epoch / self.T_max)) / (1 + cos(pi * (epoch - 1) / self.T_max))
+        return float(ratio * (group["lr"] - low) + low)
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Half a cosine down to eta_min, again and again, each T_mult times as long as the last."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: int,
+        T_mult: int = 1,
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
+        if T_0 <= 0 or not isinstance(T_0, int):
+            raise InvalidArgument(f"Expected positive integer T_0, but got {T_0}")
+        if T_mult < 1 or not isinstance(T_mult, int):
+            raise InvalidArgument(f"Expected integer T_mult >= 1, but got {T_mult}")
+        self.T_0 = self.T_i = T_0
+        self.T_mult = T_mult
+        self.eta_min = eta_min
+        self.T_cur = float(last_epoch)
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, group: Group, base: float) -> float:
+        low = self.eta_min
+        return low + (base - low) * (1 + cos(pi * self.T_cur / self.T_i)) / 2
+
+    def step(self, epoch: float | None = None) -> None:
+        """Go on by one epoch, or to `epoch`, which may be a fraction."""
+        after_commit(lambda: self._to(self.last_epoch + 1 if epoch is None else epoch))
+
+    def _to(self, epoch: float) -> None:
+        if epoch < 0:
+            raise InvalidArgument(f"Expected non-negative epoch, but got {epoch}")
+        self.T_cur, self.T_i = float(epoch), self.T_0
+        while self.T_cur >= self.T_i:
+            self.T_cur -= self.T_i
+            self.T_i *= self.T_mult
+        self.last_epoch = int(epoch) - 1
+        self._advance()

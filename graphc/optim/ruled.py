@@ -1,0 +1,119 @@
+"""Ruled: optimizers that are one rule, from a parameter, its gradient and its slots to a step.
+
+Rates are doubles: Python numbers, or in a compiled step 0-d float64 tensors read at each call, so a
+schedule recompiles nothing. What depends on the step count alone is computed once for each counter.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+from graphc.frontend.creation import full, zeros_like
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import f32, f64
+from graphc.optim.counted import Counted
+from graphc.optim.optimizer import Group, Options, Slots, chosen, gradient, rate, updating, widened
+from graphc.optim.rules import Rate
+
+Rates = Mapping[str, Rate]
+PAIRS = {
+    "betas": ("beta1", "beta2"),
+    "etas": ("eta_minus", "eta_plus"),
+    "step_sizes": ("least", "most"),
+    "eps": ("eps1", "eps2"),
+}  # group entries that hold two rates
+
+
+class Change(NamedTuple):
+    """What a rule gives: what to subtract from the parameter, and the slots that are new."""
+
+    step: Tensor
+    slots: Mapping[str, Tensor]
+
+
+class Ruled(Counted):
+    """Base of optimizers with a rule; a subclass gives `_rule`, its slots and its options."""
+
+    zero_slots: ClassVar[tuple[str, ...]] = ()  # of the parameter's shape, zero at first
+    decoupled: ClassVar[bool] = False  # whether weight decay shrinks the parameter itself
+
+    @abstractmethod
+    def _rule(
+        self, p: Tensor, g: Tensor, s: Mapping[str, Tensor], r: Rates, options: Options
+    ) -> Change:
+        """One step; `r` holds the group's numbers and what `_per_step` adds."""
+
+    def _per_step(self, t: Tensor, r: Rates) -> Rates:
+        """What follows from the step count `t` (0-d float64, 1 at the first step)."""
+        return {}
+
+    def _flags(self, group: Group) -> dict[str, object]:
+        """What else shapes the update of a group, by name."""
+        return {}
+
+    def _options(self, group: Group) -> Options:
+        return chosen(
+            weight_decay=group.get("weight_decay", 0) != 0,
+            maximize=group["maximize"],
+            **self._flags(group),
+        )
+
+    def _new_slots(self, p: Tensor, options: Options) -> Slots:
+        return {"step": self._new_counter(), **{name: zeros_like(p) for name in self.zero_slots}}
+
+    # ---- the step ------------------------------------------------------------------------------
+
+    def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
+        self._count(active)
+        numbers = _numbers(group)
+        rates: dict[int, Rates] = {}
+        for p in active:
+            counter = self.state[p]["step"]
+            if id(counter) not in rates:
+                more = self._per_step(counter.to(f64), numbers)
+                rates[id(counter)] = {**numbers, **more}
+            with updating(p):
+                self._update(p, rates[id(counter)], options)
+
+    def _update(self, p: Tensor, r: Rates, options: Options) -> None:
+        slots = self.state[p]
+        old = {name: widened(x) for name, x in slots.items() if name != "step"}
+        x, g = widened(p), gradient(p, options)
+        apart = self.decoupled or "decoupled" in options
+        if "weight_decay" in options and not apart:
+            g = g + x * r["weight_decay"]
+        new = self._rule(x, g, old, r, options)
+        if "weight_decay" in options and apart:
+            x = x * (1.0 - r["lr"] * r["weight_decay"])
+        p.copy_(x - new.step)
+        for name, value in new.slots.items():
+            slots[name].copy_(value)
+
+
+def _numbers(group: Group) -> dict[str, Rate]:
+    """A group's numbers by name, those that stand in pairs apart."""
+    found: dict[str, Rate] = {}
+    for key, value in group.items():
+        if isinstance(value, tuple | list) and key in PAIRS:
+            for k, name in enumerate(PAIRS[key]):
+                if value[k] is not None:
+                    found[name] = rate(group, name, partial(_pick, group, key, k), f64)
+        elif isinstance(value, float | int | Tensor) and not isinstance(value, bool):
+            found[key] = rate(group, key, partial(_number, group, key), f64)
+    return found
+
+
+def _number(group: Group, key: str) -> float:
+    return float(group[key])
+
+
+def _pick(group: Group, key: str, k: int) -> float:
+    return float(group[key][k])
+
+
+def scalar_slot(value: Any) -> Tensor:
+    """A slot of one number, float32 as PyTorch keeps it."""
+    return full((), float(value), dtype=f32)

@@ -1,0 +1,36 @@
+"""Reads names.txt, and says why a name is missing or ours alone."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+FILE = Path(__file__).with_name("names.txt")
+
+
+def sections() -> dict[str, list[str]]:
+    """The dotted names of each section, in the order of the file."""
+    found: dict[str, list[str]] = {}
+    blocks = FILE.read_text().split("\n# ")[1:]
+    for block in blocks:
+        title, _, rest = block.partition("\n")
+        words = rest.split()
+        starts = [k for k, word in enumerate(words) if word.endswith(":")]
+        names = []
+        for start, end in pairwise([*starts, len(words)]):
+            prefix = words[start].replace("torch:", "").replace(":", ".")
+            names += [prefix + word for word in words[start + 1 : end]]
+        found[title] = names
+    return found
+
+
+SECTIONS = sections()
+
+OURS = {
+    "optim.Lion": "Chen et al. 2023",
+    "optim.get_scheduler": "Hugging Face transformers has it",
+    "datasets": "torchvision has it",
+    "transforms": "torchvision has it",
+}  # what torch itself does not have: names, or the first part of names
+
+MISSING: dict[str, str] = {}  # the reason for each name that is not there
