@@ -10,7 +10,9 @@ from graphc.nn.linear import *
 from graphc.nn.losses import *
 from graphc.nn.module import *
 from graphc.nn.normalization import *
+from graphc.nn.padding import *
 from graphc.nn.parameter import *
 from graphc.nn.pooling import *
+from graphc.nn.vision import *
 
 __all__ = ["functional", "init", "utils"]

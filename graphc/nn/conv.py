@@ -1,7 +1,8 @@
-"""Convolutions."""
+"""Convolutions and their transposes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import prod, sqrt
 from typing import ClassVar
 
@@ -12,18 +13,84 @@ from graphc.ir.types import DType, Shape
 from graphc.nn import functional as F
 from graphc.nn import init
 from graphc.nn.functional.arguments import Sizes, per_dim
+from graphc.nn.functional.conv import output_padding_for, same_padding
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
-__all__ = ["Conv1d", "Conv2d"]
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+]
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-class _Conv(Module):
-    """What convolutions of any rank share: arguments, checks, weights."""
+class _Convolution(Module):
+    """What convolutions and their transposes of any rank share: arguments, checks, weights."""
 
     rank: ClassVar[int]
+    function: ClassVar[Callable[..., Tensor]]
     bias: Parameter | None
+    output_padding: Shape
 
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes,
+        padding: str | Sizes,
+        dilation: Sizes,
+        groups: int,
+        padding_mode: str,
+    ) -> None:
+        super().__init__()
+        _check(in_channels, out_channels, groups, padding_mode)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = per_dim(kernel_size, self.rank, "kernel_size")
+        self.stride = per_dim(stride, self.rank, "stride")
+        self.padding = _padding(padding, self.stride)
+        self.dilation = per_dim(dilation, self.rank, "dilation")
+        self.output_padding = (0,) * self.rank
+        self.groups = groups
+        self.padding_mode = padding_mode
+
+    def _make(self, shape: Shape, bias: bool, device: object, dtype: DType | None) -> None:
+        self.weight = Parameter(empty(shape, device=device, dtype=dtype))
+        made = Parameter(empty(self.out_channels, device=device, dtype=dtype)) if bias else None
+        self.bias = made
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        init.kaiming_uniform_(self.weight, a=sqrt(5))
+        init.uniform_bias_(self.bias, prod(self.weight.shape[1:]))
+
+    def extra_repr(self) -> str:
+        zeros, ones = (0,) * self.rank, (1,) * self.rank
+        optional = (
+            ("padding", self.padding, zeros),
+            ("dilation", self.dilation, ones),
+            ("output_padding", self.output_padding, zeros),
+            ("groups", self.groups, 1),
+            ("bias", self.bias is not None, True),
+            ("padding_mode", self.padding_mode, "zeros"),
+        )
+        text = (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}"
+        )
+        for name, value, default in optional:
+            if value != default:
+                text += f", {name}={value}"
+        return text
+
+
+class _Conv(_Convolution):
     def __init__(
         self,
         in_channels: int,
@@ -38,38 +105,29 @@ class _Conv(Module):
         device: object = None,
         dtype: DType | None = None,
     ) -> None:
-        super().__init__()
-        _check(in_channels, out_channels, groups, padding_mode)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = per_dim(kernel_size, self.rank, "kernel_size")
-        self.stride = per_dim(stride, self.rank, "stride")
-        self.padding = _padding(padding, self.stride)
-        self.dilation = per_dim(dilation, self.rank, "dilation")
-        self.groups = groups
-        self.padding_mode = padding_mode
-        shape = (out_channels, in_channels // groups, *self.kernel_size)
-        self.weight = Parameter(empty(shape, device=device, dtype=dtype))
-        self.bias = Parameter(empty(out_channels, device=device, dtype=dtype)) if bias else None
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        init.kaiming_uniform_(self.weight, a=sqrt(5))
-        init.uniform_bias_(self.bias, prod(self.weight.shape[1:]))
-
-    def extra_repr(self) -> str:
-        ones = (1,) * self.rank
-        text = (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
-            f"stride={self.stride}"
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode
         )
-        if self.padding != (0,) * self.rank:
-            text += f", padding={self.padding}"
-        if self.dilation != ones:
-            text += f", dilation={self.dilation}"
-        if self.groups != 1:
-            text += f", groups={self.groups}"
-        return text if self.bias is not None else text + ", bias=False"
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self._make(shape, bias, device, dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        padding: str | Sizes = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = F.pad(input, self._edges(), self.padding_mode), 0
+        return self.function(
+            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+
+    def _edges(self) -> list[int]:
+        """The widths for F.pad: of the last dimension first."""
+        if self.padding == "same":
+            pairs = same_padding(self.kernel_size, self.dilation)
+        elif isinstance(self.padding, str):
+            pairs = ((0, 0),) * self.rank
+        else:
+            pairs = tuple((w, w) for w in self.padding)
+        return [w for pair in reversed(pairs) for w in pair]
 
 
 def _check(in_channels: int, out_channels: int, groups: int, padding_mode: str) -> None:
@@ -79,11 +137,9 @@ def _check(in_channels: int, out_channels: int, groups: int, padding_mode: str) 
         raise InvalidArgument("in_channels must be divisible by groups")
     if out_channels % groups:
         raise InvalidArgument("out_channels must be divisible by groups")
-    if padding_mode != "zeros":
+    if padding_mode not in PADDING_MODES:
         raise InvalidArgument(
-            f"padding_mode {padding_mode!r} is not supported",
-            why="a convolution pads with zeros only",
-            fix='use padding_mode="zeros", or pad the input first',
+            f"padding_mode must be one of {PADDING_MODES}, but got padding_mode={padding_mode!r}"
         )
 
 
@@ -101,19 +157,94 @@ class Conv1d(_Conv):
     """x [B, in_channels, L] -> [B, out_channels, P]; see functional.conv1d."""
 
     rank = 1
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.conv1d(
-            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+    function = staticmethod(F.conv1d)
 
 
 class Conv2d(_Conv):
     """x [B, in_channels, H, W] -> [B, out_channels, P, Q]; see functional.conv2d."""
 
     rank = 2
+    function = staticmethod(F.conv2d)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.conv2d(
-            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+
+class Conv3d(_Conv):
+    """x [B, in_channels, D, H, W] -> [B, out_channels, O, P, Q]; see functional.conv3d."""
+
+    rank = 3
+    function = staticmethod(F.conv3d)
+
+
+class _ConvTranspose(_Convolution):
+    """The transposes: strides spread the input instead of thinning the output."""
+
+    padding: Shape
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        output_padding: Sizes = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Sizes = 1,
+        padding_mode: str = "zeros",
+        device: object = None,
+        dtype: DType | None = None,
+    ) -> None:
+        if padding_mode != "zeros":
+            raise InvalidArgument(
+                f'Only "zeros" padding mode is supported for {type(self).__name__}'
+            )
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode
         )
+        self.output_padding = per_dim(output_padding, self.rank, "output_padding")
+        shape = (in_channels, out_channels // groups, *self.kernel_size)
+        self._make(shape, bias, device, dtype)
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """`output_size` chooses among the extents whose convolution has the input's."""
+        extra = self.output_padding
+        if output_size is not None:
+            extra = output_padding_for(
+                input.type.shape,
+                output_size,
+                self.kernel_size,
+                self.stride,
+                self.padding,
+                self.dilation,
+            )
+        return self.function(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            extra,
+            self.groups,
+            self.dilation,
+        )
+
+
+class ConvTranspose1d(_ConvTranspose):
+    """x [B, in_channels, L] -> [B, out_channels, P]; see functional.conv_transpose1d."""
+
+    rank = 1
+    function = staticmethod(F.conv_transpose1d)
+
+
+class ConvTranspose2d(_ConvTranspose):
+    """x [B, in_channels, H, W] -> [B, out_channels, P, Q]; see functional.conv_transpose2d."""
+
+    rank = 2
+    function = staticmethod(F.conv_transpose2d)
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """x [B, in_channels, D, H, W] -> [B, out_channels, O, P, Q]; see conv_transpose3d."""
+
+    rank = 3
+    function = staticmethod(F.conv_transpose3d)

@@ -5,10 +5,23 @@ from __future__ import annotations
 from graphc.frontend import trace as tracing
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, f32
-from graphc.nn.functional.dropout import check_probability, keep_scale, masked
+from graphc.nn.functional.dropout import (
+    alpha_dropout,
+    check_probability,
+    feature_alpha_dropout,
+    keep_scale,
+    masked,
+)
 from graphc.nn.module import Module
 
-__all__ = ["Dropout", "Dropout1d", "Dropout2d"]
+__all__ = [
+    "AlphaDropout",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "FeatureAlphaDropout",
+]
 
 
 class Dropout(Module):
@@ -50,3 +63,31 @@ class Dropout2d(Dropout):
 
 class Dropout1d(Dropout2d):
     """Dropout of whole channels of [B,C,L]."""
+
+
+class Dropout3d(Dropout2d):
+    """Dropout of whole channels of [B,C,D,H,W]."""
+
+
+class AlphaDropout(Module):
+    """Dropout to selu's saturation that keeps mean and variance."""
+
+    function = staticmethod(alpha_dropout)
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        check_probability(p)
+        self.p = p
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.function(input, self.p, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class FeatureAlphaDropout(AlphaDropout):
+    """AlphaDropout of whole channels."""
+
+    function = staticmethod(feature_alpha_dropout)

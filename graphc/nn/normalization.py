@@ -17,7 +17,18 @@ from graphc.nn.functional.normalization import check_batch
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
+__all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
+    "LocalResponseNorm",
+    "RMSNorm",
+]
 
 
 class _BatchNorm(Module):
@@ -101,11 +112,15 @@ class _BatchNorm(Module):
         if count is not None:
             with no_grad():
                 count.add_(1)
-        if self.momentum is not None:
-            if tracing.active() is None:
-                return self.momentum
-            return tracing.host_scalar(self._momentum, f32, "momentum", ("momentum", id(self)))
-        return 1.0 / count.to(f32) if count is not None else 0.0
+        if self.momentum is None:
+            return 1.0 / count.to(f32) if count is not None else 0.0
+        return self._rate()
+
+    def _rate(self) -> float | Tensor:
+        """The momentum, read at each call of a compiled step."""
+        if tracing.active() is None:
+            return self._momentum()
+        return tracing.host_scalar(self._momentum, f32, "momentum", ("momentum", id(self)))
 
     def _momentum(self) -> float:
         return float(self.momentum or 0.0)
@@ -128,6 +143,89 @@ class BatchNorm2d(_BatchNorm):
     """Batch normalisation of [B,C,H,W]."""
 
     ranks = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch normalisation of [B,C,D,H,W]."""
+
+    ranks = (5,)
+
+
+class _InstanceNorm(_BatchNorm):
+    """Normalises each channel of each sample; unbatched inputs too."""
+
+    ranks: ClassVar[tuple[int, ...]]
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: object = None,
+        dtype: DType | None = None,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() not in self.ranks:
+            wanted = " or ".join(f"{r}D" for r in self.ranks)
+            raise InvalidArgument(f"expected {wanted} input (got {input.dim()}D input)")
+        unbatched = input.dim() == self.ranks[0]
+        x = input.unsqueeze(0) if unbatched else input
+        if x.shape[1] != self.num_features and (self.affine or self.track_running_stats):
+            raise InvalidArgument(
+                f"expected input's size at dim={0 if unbatched else 1} to match num_features "
+                f"({self.num_features}), but got: {x.shape[1]}."
+            )
+        own = self.training or not self.track_running_stats
+        y = F.instance_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            own,
+            self._rate() if self.training and self.track_running_stats else 0.0,
+            self.eps,
+        )
+        return y.squeeze(0) if unbatched else y
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalisation of [B,C,L] or [C,L]."""
+
+    ranks = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Instance normalisation of [B,C,H,W] or [C,H,W]."""
+
+    ranks = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Instance normalisation of [B,C,D,H,W] or [C,D,H,W]."""
+
+    ranks = (4, 5)
+
+
+class LocalResponseNorm(Module):
+    """Divides by a power of the mean square over neighbouring channels."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class LayerNorm(Module):

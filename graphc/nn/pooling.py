@@ -1,9 +1,9 @@
-"""Pooling layers."""
+"""Pooling layers over one to three spatial dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from graphc.frontend.tensor import Tensor
 from graphc.nn import functional as F
@@ -13,15 +13,31 @@ from graphc.nn.module import Module
 __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "AvgPool1d",
     "AvgPool2d",
+    "AvgPool3d",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
 ]
+
+Function = Callable[..., Any]
 
 
 class _MaxPool(Module):
-    """Arguments of max pooling of any rank."""
+    """Largest element of each window."""
+
+    function: ClassVar[Function]
 
     def __init__(
         self,
@@ -40,8 +56,9 @@ class _MaxPool(Module):
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
-    def _arguments(self) -> tuple[Any, ...]:
-        return (
+    def forward(self, input: Tensor) -> Any:
+        return self.function(
+            input,
             self.kernel_size,
             self.stride,
             self.padding,
@@ -58,38 +75,18 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    def forward(self, input: Tensor) -> Any:
-        return F.max_pool1d(input, *self._arguments())
+    function = staticmethod(F.max_pool1d)
 
 
 class MaxPool2d(_MaxPool):
-    def forward(self, input: Tensor) -> Any:
-        return F.max_pool2d(input, *self._arguments())
+    function = staticmethod(F.max_pool2d)
 
 
-class _AvgPool(Module):
-    """Arguments of average pooling of any rank."""
-
-    def __init__(
-        self,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
-        padding: Sizes = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+class MaxPool3d(_MaxPool):
+    function = staticmethod(F.max_pool3d)
 
 
-class AvgPool1d(_AvgPool):
+class AvgPool1d(Module):
     """Mean of each window of [B,C,L]."""
 
     def __init__(
@@ -100,13 +97,12 @@ class AvgPool1d(_AvgPool):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
-        super().__init__(
-            per_dim(kernel_size, 1, "kernel_size"),
-            per_dim(kernel_size if stride is None else stride, 1, "stride"),
-            per_dim(padding, 1, "padding"),
-            ceil_mode,
-            count_include_pad,
-        )
+        super().__init__()
+        self.kernel_size = per_dim(kernel_size, 1, "kernel_size")
+        self.stride = per_dim(kernel_size if stride is None else stride, 1, "stride")
+        self.padding = per_dim(padding, 1, "padding")
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
 
     def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool1d(
@@ -118,9 +114,14 @@ class AvgPool1d(_AvgPool):
             self.count_include_pad,
         )
 
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
-class AvgPool2d(_AvgPool):
-    """Mean of each window of [B,C,H,W]."""
+
+class _AvgPool(Module):
+    """Mean of each window, or its sum over `divisor_override`."""
+
+    function: ClassVar[Function]
 
     def __init__(
         self,
@@ -131,11 +132,16 @@ class AvgPool2d(_AvgPool):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool2d(
+    def forward(self, input: Tensor) -> Any:
+        return self.function(
             input,
             self.kernel_size,
             self.stride,
@@ -145,30 +151,152 @@ class AvgPool2d(_AvgPool):
             self.divisor_override,
         )
 
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
-class AdaptiveAvgPool1d(Module):
-    """Mean over `output_size` nearly equal stretches."""
 
-    def __init__(self, output_size: Sizes) -> None:
+class AvgPool2d(_AvgPool):
+    function = staticmethod(F.avg_pool2d)
+
+
+class AvgPool3d(_AvgPool):
+    function = staticmethod(F.avg_pool3d)
+
+
+class _LPPool(Module):
+    """Power average of each window."""
+
+    function: ClassVar[Function]
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        ceil_mode: bool = False,
+    ) -> None:
         super().__init__()
-        self.output_size = output_size
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_avg_pool1d(input, self.output_size)
+    def forward(self, input: Tensor) -> Any:
+        return self.function(
+            input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
+        )
 
     def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
 
 
-class AdaptiveAvgPool2d(Module):
+class LPPool1d(_LPPool):
+    function = staticmethod(F.lp_pool1d)
+
+
+class LPPool2d(_LPPool):
+    function = staticmethod(F.lp_pool2d)
+
+
+class LPPool3d(_LPPool):
+    function = staticmethod(F.lp_pool3d)
+
+
+class _MaxUnpool(Module):
+    """Puts what max pooling kept back in its place."""
+
+    rank: ClassVar[int]
+    function: ClassVar[Function]
+
+    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
+        super().__init__()
+        self.kernel_size = per_dim(kernel_size, self.rank, "kernel_size")
+        self.stride = per_dim(kernel_size if stride is None else stride, self.rank, "stride")
+        self.padding = per_dim(padding, self.rank, "padding")
+
+    def forward(
+        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
+    ) -> Any:
+        return self.function(
+            input, indices, self.kernel_size, self.stride, self.padding, output_size
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    rank = 1
+    function = staticmethod(F.max_unpool1d)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    rank = 2
+    function = staticmethod(F.max_unpool2d)
+
+
+class MaxUnpool3d(_MaxUnpool):
+    rank = 3
+    function = staticmethod(F.max_unpool3d)
+
+
+class _AdaptiveAvgPool(Module):
     """Mean over a grid of nearly equal cells."""
+
+    function: ClassVar[Function]
 
     def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
         super().__init__()
         self.output_size = output_size
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(input, self.output_size)
+    def forward(self, input: Tensor) -> Any:
+        return self.function(input, self.output_size)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    function = staticmethod(F.adaptive_avg_pool1d)
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    function = staticmethod(F.adaptive_avg_pool2d)
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    function = staticmethod(F.adaptive_avg_pool3d)
+
+
+class _AdaptiveMaxPool(Module):
+    """Largest element of each of a grid of nearly equal cells."""
+
+    function: ClassVar[Function]
+
+    def __init__(
+        self, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+    ) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.return_indices = return_indices
+
+    def forward(self, input: Tensor) -> Any:
+        return self.function(input, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    function = staticmethod(F.adaptive_max_pool1d)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    function = staticmethod(F.adaptive_max_pool2d)
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    function = staticmethod(F.adaptive_max_pool3d)

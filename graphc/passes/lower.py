@@ -132,6 +132,9 @@ class _Lowering:
 
     def _nest(self) -> Nest:
         order = self._memory_order()
+        if any(_finds_place(v) for v in self.group.members):  # its answer counts in row-major order
+            moving = iter(sorted(self.reduced))
+            order = tuple(next(moving) if k in self.reduced else k for k in order)
         axes = [Axis(f"d{k}", self.domain[k]) for k in order]
         parallel = [a for a, k in zip(axes, order, strict=True) if k not in self.reduced]
         folded = [a for a, k in zip(axes, order, strict=True) if k in self.reduced]
@@ -479,6 +482,11 @@ class _Lowering:
         place = self._cast(self.emit(index, (*spread, *chain)), index.type.dtype, i64)
         rows = walk(View(v.shape, Form(strides, view.address.offset)), chain)
         return self._emit_load(base, rows, v, (Indirect(place, s[axis]),))
+
+
+def _finds_place(v: Value) -> bool:
+    """Whether v is a position among the values that it folds."""
+    return v.op is not None and v.op.name in ("argmax", "argmin")
 
 
 def _is_kind(v: Value, kind: str) -> bool:

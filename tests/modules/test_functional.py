@@ -147,7 +147,7 @@ ERRORS: list[tuple[str, Any, type[Exception]]] = [
     ("conv_dtype", lambda: nn.Conv2d(3, 2, 3)(graphc.ones(1, 3, 8, 8).double()), RuntimeError),
     ("conv_groups", lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError),
     ("conv_same", lambda: nn.Conv2d(3, 4, 3, stride=2, padding="same"), ValueError),
-    ("conv_mode", lambda: nn.Conv2d(3, 4, 3, padding_mode="reflect"), ValueError),
+    ("conv_mode", lambda: nn.Conv2d(3, 4, 3, padding_mode="mirror"), ValueError),
     ("embedding", lambda: nn.Embedding(3, 2)(graphc.tensor([3])), IndexError),
     ("embedding_negative", lambda: nn.Embedding(3, 2)(graphc.tensor([-1])), IndexError),
     ("embedding_float", lambda: nn.Embedding(3, 2)(graphc.ones(2)), RuntimeError),

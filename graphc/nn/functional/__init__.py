@@ -1,9 +1,16 @@
 """The functions behind the layers: plain formulas over primitives, with PyTorch's signatures."""
 
 from graphc.nn.functional.activation import *
+from graphc.nn.functional.adaptive_pooling import *
 from graphc.nn.functional.attention import *
+from graphc.nn.functional.conv import *
 from graphc.nn.functional.dropout import *
+from graphc.nn.functional.folding import *
 from graphc.nn.functional.linear import *
 from graphc.nn.functional.losses import *
 from graphc.nn.functional.normalization import *
+from graphc.nn.functional.other_pooling import *
+from graphc.nn.functional.padding import *
 from graphc.nn.functional.pooling import *
+from graphc.nn.functional.upsampling import *
+from graphc.nn.functional.vision import *

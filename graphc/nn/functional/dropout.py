@@ -8,7 +8,14 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import written
 
-__all__ = ["dropout", "dropout1d", "dropout2d"]
+__all__ = [
+    "alpha_dropout",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "feature_alpha_dropout",
+]
 
 Number = float | Tensor
 
@@ -36,6 +43,42 @@ def dropout2d(
     check_probability(p)
     shape = (*input.shape[:2], *(1,) * (input.dim() - 2))
     return masked(input, p, keep_scale(p), training, inplace, shape)
+
+
+def dropout3d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    return dropout2d(input, p, training, inplace)
+
+
+SATURATION = -1.7580993408473766  # what selu gives at minus infinity: -scale * alpha
+
+
+def alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """Dropout to selu's saturation that keeps mean and variance. Klambauer et al. 2017."""
+    return _alpha(input, p, training, inplace, input.type.shape)
+
+
+def feature_alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """alpha_dropout of whole channels of [B,C,...]."""
+    shape = (*input.type.shape[:2], *(1,) * (input.dim() - 2))
+    return _alpha(input, p, training, inplace, shape)
+
+
+def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: Shape) -> Tensor:
+    check_probability(p)
+    if not training:
+        return input
+    kept = (rand(shape) >= p).to(input.dtype)
+    if p == 1.0:
+        return written(input, input * 0.0, inplace)
+    scale = ((1 - p) * (1 + p * SATURATION**2)) ** -0.5
+    shift = (1 - kept) * (SATURATION * scale) - SATURATION * scale * p
+    return written(input, input * kept * scale + shift, inplace)
 
 
 def check_probability(p: float) -> None:

@@ -1,19 +1,14 @@
-"""linear, conv, embedding, one_hot and pad: PyTorch's arguments read into primitives."""
+"""linear, bilinear, embedding and one_hot: PyTorch's arguments read into primitives."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch, Untraceable
+from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch, Untraceable
 from graphc.frontend import primitives as P
 from graphc.frontend.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64
-from graphc.nn.functional.arguments import Sizes, per_dim
 
-__all__ = ["conv1d", "conv2d", "embedding", "linear", "one_hot", "pad"]
-
-Pairs = tuple[tuple[int, int], ...]
+__all__ = ["bilinear", "embedding", "linear", "one_hot"]
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -40,100 +35,19 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return P.reshape(y, (*lead, weight.shape[0]))
 
 
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: str | Sizes = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Tensor:
-    """x [B,C,L] or [C,L], weight [O,C/groups,K] -> [B,O,P] or [O,P]; see conv2d."""
-    return _conv(input, weight, bias, stride, padding, dilation, groups, rank=1)
-
-
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sizes = 1,
-    padding: str | Sizes = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlate images with filters.
-
-    x [B,C,H,W] or [C,H,W], weight [O,C/groups,R,S], bias [O] -> [B,O,P,Q] or [O,P,Q] with
-    P = (H + 2*padding - dilation*(R-1) - 1) // stride + 1; dtype of x. `padding` may be "same"
-    (stride 1) or "valid". Raises ShapeMismatch if channels differ or the kernel does not fit.
-    """
-    return _conv(input, weight, bias, stride, padding, dilation, groups, rank=2)
-
-
-def _conv(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sizes,
-    padding: str | Sizes,
-    dilation: Sizes,
-    groups: int,
-    rank: int,
-) -> Tensor:
-    name = f"conv{rank}d"
-    if input.dim() not in (rank + 1, rank + 2):
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x1 [..., I], x2 [..., J], weight [O,I,J] -> x1 W x2 [..., O]."""
+    if input1.shape[:-1] != input2.shape[:-1] or weight.dim() != 3:
         raise ShapeMismatch(
-            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, "
-            f"but got input of size: {list(input.shape)}"
+            f"bilinear: inputs {input1.type} and {input2.type} must agree but for their last "
+            f"dimension, and the weight {weight.type} have three"
         )
-    x = input if input.dim() == rank + 2 else input.unsqueeze(0)
-    if groups < 1 or weight.shape[0] % groups or x.shape[1] != weight.shape[1] * groups:
-        raise ShapeMismatch(
-            f"Given groups={groups}, weight of size {list(weight.shape)}, expected input "
-            f"{list(x.shape)} to have {weight.shape[1] * groups} channels, but got {x.shape[1]} "
-            "channels instead",
-            why="each of the groups reads its own share of the input's channels",
-            fix="give the layer the input's number of channels as in_channels",
-        )
-    steps = per_dim(stride, rank, "stride")
-    dilations = per_dim(dilation, rank, "dilation")
-    y: Tensor = P.apply(
-        "conv",
-        x,
-        weight,
-        stride=steps,
-        padding=_padding(padding, weight.shape[2:], steps, dilations),
-        lhs_dilation=(1,) * rank,
-        rhs_dilation=dilations,
-        groups=groups,
-        batch_groups=1,
-    )
-    if bias is not None:
-        y = y + bias.reshape(1, -1, *(1,) * rank)
-    return y if x is input else y.squeeze(0)
-
-
-def _padding(
-    padding: str | Sizes,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    dilation: Sequence[int],
-) -> Pairs:
-    """Zeros before and after each spatial dimension."""
-    if padding == "valid":
-        return tuple((0, 0) for _ in kernel)
-    if padding == "same":
-        if any(s != 1 for s in stride):
-            raise InvalidArgument("padding='same' is not supported for strided convolutions")
-        spans = [d * (k - 1) for k, d in zip(kernel, dilation)]
-        return tuple((s // 2, s - s // 2) for s in spans)
-    if isinstance(padding, str):
-        raise InvalidArgument(f"Invalid padding string {padding!r}, should be 'valid' or 'same'")
-    widths = per_dim(padding, len(kernel), "padding")
-    if min(widths, default=0) < 0:
-        raise InvalidArgument(f"negative padding is not supported: {widths}")
-    return tuple((w, w) for w in widths)
+    o, i, j = weight.shape
+    if (input1.shape[-1], input2.shape[-1]) != (i, j):
+        raise ShapeMismatch(f"bilinear of {input1.type} and {input2.type} by weight {weight.type}")
+    rows = linear(input1, weight.permute(0, 2, 1).reshape(o * j, i))
+    y = (rows.reshape(*input1.shape[:-1], o, j) * input2.unsqueeze(-2)).sum(-1)
+    return y if bias is None else y + bias
 
 
 def embedding(
@@ -181,21 +95,3 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     checked = P.apply("check_index", tensor, bound=num_classes, what="one_hot index")
     hot: Tensor = P.one_hot(checked.unsqueeze(-1), tensor.dim(), (*tensor.shape, num_classes))
     return hot.to(i64)
-
-
-def pad(
-    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Tensor:
-    """Grow the last dimensions: `pad` is (low, high) of the last, then of the one before, ..."""
-    if mode != "constant":
-        raise InvalidArgument(f"pad mode {mode!r} is not supported", fix='use mode="constant"')
-    if len(pad) % 2 or len(pad) > 2 * input.dim():
-        raise InvalidType(f"pad must hold a pair for each of at most {input.dim()} dimensions")
-    rank = input.dim()
-    pairs = [(0, 0)] * (rank - len(pad) // 2) + list(zip(pad[::2], pad[1::2]))[::-1]
-    for axis, (low, high) in enumerate(pairs):
-        kept = input.shape[axis] + min(low, 0) + min(high, 0)
-        input = input.narrow(axis, max(-low, 0), kept) if min(low, high) < 0 else input
-    before = tuple(max(a, 0) for a, _ in pairs)
-    after = tuple(max(b, 0) for _, b in pairs)
-    return P.pad(input, before, after, value or 0.0)

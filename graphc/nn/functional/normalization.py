@@ -14,7 +14,15 @@ from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import widened
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+__all__ = [
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "local_response_norm",
+    "normalize",
+    "rms_norm",
+]
 
 
 def batch_norm(
@@ -180,13 +188,47 @@ def instance_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     use_input_stats: bool = True,
-    momentum: float = 0.1,
+    momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """group_norm with a group per channel; running statistics are not supported."""
-    if running_mean is not None or running_var is not None or not use_input_stats:
-        raise InvalidArgument("instance_norm with running statistics is not supported")
+    """Normalise each channel of each sample of [B,C,...] over the rest.
+
+    With the sample's own statistics, whose mean over the batch moves the running ones if they are
+    given; or, without `use_input_stats`, with the running ones.
+    """
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    count = prod(input.shape[2:])
+    if count == 1:
+        raise InvalidArgument(
+            f"Expected more than 1 spatial element when training, got input size {input.shape}"
+        )
+    if running_mean is not None or running_var is not None:
+        x = widened(input.detach())
+        axes = tuple(range(2, x.dim()))
+        mean = x.mean(dim=axes, keepdim=True)
+        var = ((x - mean) ** 2).mean(dim=(0, *axes))
+        _update_running(running_mean, running_var, mean.mean(0).reshape(-1), var, count, momentum)
     return group_norm(input, input.shape[1], weight, bias, eps)
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """Divide by (k + alpha * mean of squares over `size` channels)^beta. Krizhevsky et al. 2012."""
+    if input.dim() < 3:
+        raise InvalidArgument(
+            f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)"
+        )
+    none = (0,) * (input.dim() - 2)
+    squares = P.pad(input * input, (0, size // 2, *none), (0, (size - 1) // 2, *none))
+    windows: Tensor = P.apply("unfold", squares, axis=1, size=size, step=1, dilation=1)
+    return input / (windows.mean(dim=-1) * alpha + k) ** beta
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(|x|_p, eps) along `dim`."""
+    return input / input.norm(p, dim, keepdim=True).clamp_min(eps)
 
 
 def _standardised(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:

@@ -1,8 +1,7 @@
-"""Pooling over any number of trailing spatial dimensions, by windows appended as dimensions."""
+"""Max and average pooling over one to three spatial dimensions, by windows as dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
 from math import inf, prod
 
@@ -14,14 +13,7 @@ from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, u8
 from graphc.nn.functional.arguments import Sizes, per_dim
 
-__all__ = [
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "avg_pool1d",
-    "avg_pool2d",
-    "max_pool1d",
-    "max_pool2d",
-]
+__all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"]
 
 
 class Window:
@@ -92,7 +84,7 @@ class Window:
         return [min(s + kernel, end) - max(s, low) for s in starts]
 
 
-def _check_rank(input: Tensor, rank: int, name: str) -> None:
+def check_rank(input: Tensor, rank: int, name: str) -> None:
     if input.dim() not in (rank + 1, rank + 2):
         raise ShapeMismatch(
             f"{name}: Expected {rank + 1}D or {rank + 2}D input, but got {input.type}"
@@ -102,17 +94,25 @@ def _check_rank(input: Tensor, rank: int, name: str) -> None:
 def _max_pool(
     rank: int, input: Tensor, window: Window, ceil_mode: bool, return_indices: bool
 ) -> Tensor | tuple[Tensor, Tensor]:
-    _check_rank(input, rank, f"max_pool{rank}d")
-    low = -inf if input.dtype.is_floating_point else float(-(2 ** (8 * input.dtype.itemsize - 1)))
-    x = window.slide(input, ceil_mode, low)
-    kept = x.shape[: x.dim() - rank]
-    flat = P.reshape(x, (*kept, prod(window.kernel)))
+    check_rank(input, rank, f"max_pool{rank}d")
+    y, place = largest(window.slide(input, ceil_mode, lowest(input)), rank)
+    return (y, _positions(place, input.shape[-rank:], window)) if return_indices else y
+
+
+def lowest(x: Tensor) -> float:
+    """What no element is below."""
+    return -inf if x.dtype.is_floating_point else float(-(2 ** (8 * x.dtype.itemsize - 1)))
+
+
+def largest(x: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The largest of each window, the last `rank` dimensions of x, and its place in the window."""
+    kept, size = x.shape[: x.dim() - rank], prod(x.shape[x.dim() - rank :])
+    flat = P.reshape(x, (*kept, size))
     axis = len(kept)
     place = P.apply("argmax", flat, axis=axis)
-    small = P.cast(place, u8) if prod(window.kernel) <= 256 else place  # kept for the backward
+    small = P.cast(place, u8) if size <= 256 else place  # kept for the backward
     chosen = P.apply("take_along", flat, P.unsqueeze(small, (axis,), axis + 1), axis=axis)
-    y = P.reshape(chosen, kept)
-    return (y, _positions(place, input.shape[-rank:], window)) if return_indices else y
+    return P.reshape(chosen, kept), place
 
 
 def _positions(place: Tensor, sizes: Shape, window: Window) -> Tensor:
@@ -163,6 +163,20 @@ def max_pool2d(
     return _max_pool(2, input, window, ceil_mode, return_indices)
 
 
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Largest element of each window of [B,C,D,H,W] or [C,D,H,W]; see max_pool2d."""
+    window = Window(3, kernel_size, stride, padding, dilation)
+    return _max_pool(3, input, window, ceil_mode, return_indices)
+
+
 def _avg_pool(
     rank: int,
     input: Tensor,
@@ -171,7 +185,7 @@ def _avg_pool(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
-    _check_rank(input, rank, f"avg_pool{rank}d")
+    check_rank(input, rank, f"avg_pool{rank}d")
     if divisor_override == 0:
         raise ShapeMismatch("divisor must be not zero", fix="pass a positive divisor_override")
     x = window.slide(input, ceil_mode, 0.0)
@@ -217,38 +231,15 @@ def avg_pool2d(
     return _avg_pool(2, input, window, ceil_mode, count_include_pad, divisor_override)
 
 
-def adaptive_avg_pool1d(input: Tensor, output_size: Sizes) -> Tensor:
-    """Mean over `output_size` nearly equal stretches of [B,C,L] or [C,L]."""
-    return _adaptive_avg_pool(1, input, per_dim(output_size, 1, "output_size"))
-
-
-def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None] | None) -> Tensor:
-    """Mean over a grid of nearly equal cells of [B,C,H,W] or [C,H,W]; None keeps an extent."""
-    wanted = (output_size,) * 2 if isinstance(output_size, int | None) else tuple(output_size)
-    if len(wanted) != 2:
-        raise InvalidArgument(f"output_size must be 2, got {len(wanted)} sizes")
-    sizes = tuple(n if m is None else m for n, m in zip(input.shape[-2:], wanted))
-    return _adaptive_avg_pool(2, input, sizes)
-
-
-def _adaptive_avg_pool(rank: int, input: Tensor, sizes: Shape) -> Tensor:
-    _check_rank(input, rank, f"adaptive_avg_pool{rank}d")
-    if all(m == 1 for m in sizes):
-        return input.mean(dim=tuple(range(-rank, 0)), keepdim=True)
-    for k, m in enumerate(sizes):
-        input = _cells(input, input.dim() - rank + k, m)
-    return input
-
-
-def _cells(x: Tensor, axis: int, count: int) -> Tensor:
-    """Mean over `count` stretches of `axis`, equal ones where its extent divides."""
-    n = x.shape[axis]
-    if n == count:
-        return x
-    if count and n % count == 0:
-        split = P.reshape(x, (*x.shape[:axis], count, n // count, *x.shape[axis + 1 :]))
-        return split.mean(dim=axis + 1)
-    stretches = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
-    means = [x.narrow(axis, a, b - a).mean(dim=axis, keepdim=True) for a, b in stretches]
-    joined: Tensor = P.apply("concat", *means, axis=axis)
-    return joined
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Mean of each window of [B,C,D,H,W] or [C,D,H,W]; see avg_pool2d."""
+    window = Window(3, kernel_size, stride, padding)
+    return _avg_pool(3, input, window, ceil_mode, count_include_pad, divisor_override)

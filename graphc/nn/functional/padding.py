@@ -1,0 +1,107 @@
+"""pad: growing (or, with negative widths, cropping) the last dimensions in five ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.frontend import primitives as P
+from graphc.frontend.shapes import cat
+from graphc.frontend.tensor import Tensor
+
+__all__ = ["pad"]
+
+
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
+    """Grow the last dimensions: `pad` is (low, high) of the last, then of the one before, ...
+
+    `mode` is "constant" (with `value`, 0 by default), "reflect", "replicate" or "circular". A
+    negative width removes elements. The three others want one or two leading dimensions.
+    """
+    widths = tuple(pad)
+    if len(widths) % 2 or len(widths) > 2 * input.dim():
+        raise ShapeMismatch(
+            f"Padding length should be even and at most twice the number of dimensions of the "
+            f"input {input.type}, got {widths}"
+        )
+    pairs = [(0, 0)] * (input.dim() - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
+    if mode == "constant":
+        return _constant(_cropped(input, pairs), pairs, value or 0.0)
+    if value is not None and value != 0:
+        raise InvalidArgument(f"Padding mode {mode!r} doesn't take in value argument")
+    if mode not in EDGES:
+        raise InvalidArgument(f"Unrecognised padding mode {mode}")
+    if not len(widths) // 2 + 1 <= input.dim() <= len(widths) // 2 + 2:
+        raise ShapeMismatch(
+            f"{mode} padding of {len(widths) // 2} dimensions wants an input of one or two more, "
+            f"got {input.type}"
+        )
+    for axis, (low, high) in enumerate(pairs):
+        if low or high:
+            input = _grown(input, axis, low, high, mode)
+    return input
+
+
+def _constant(x: Tensor, pairs: Sequence[tuple[int, int]], value: float) -> Tensor:
+    return P.pad(
+        x, tuple(max(a, 0) for a, _ in pairs), tuple(max(b, 0) for _, b in pairs), float(value)
+    )
+
+
+def _cropped(x: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    for axis, (low, high) in enumerate(pairs):
+        if min(low, high) < 0:
+            kept = x.shape[axis] + min(low, 0) + min(high, 0)
+            x = x.narrow(axis, max(-low, 0), kept)
+    return x
+
+
+def _reflected(x: Tensor, axis: int, low: int, high: int) -> tuple[Tensor, Tensor]:
+    n = x.shape[axis]
+    if max(low, high) >= n:
+        raise ShapeMismatch(
+            "Padding size should be less than the corresponding input dimension, but got: "
+            f"padding ({low}, {high}) at dimension {axis} of input {list(x.shape)}"
+        )
+    before, after = x.narrow(axis, 1, low), x.narrow(axis, n - 1 - high, high)
+    return before.flip(axis), after.flip(axis)
+
+
+def _repeated(x: Tensor, axis: int, low: int, high: int) -> tuple[Tensor, Tensor]:
+    n = x.shape[axis]
+    if n == 0:
+        raise ShapeMismatch(f"replication padding of the empty dimension {axis} of {x.type}")
+
+    def repeat(at: int, count: int) -> Tensor:
+        shape = (*x.type.shape[:axis], count, *x.type.shape[axis + 1 :])
+        return P.expand(x.narrow(axis, at, 1), shape)
+
+    return repeat(0, low), repeat(n - 1, high)
+
+
+def _wrapped(x: Tensor, axis: int, low: int, high: int) -> tuple[Tensor, Tensor]:
+    n = x.shape[axis]
+    if max(low, high) > n:
+        raise ShapeMismatch(
+            f"Padding value causes wrapping around more than once: ({low}, {high}) at dimension "
+            f"{axis} of {x.type}"
+        )
+    return x.narrow(axis, n - low, low), x.narrow(axis, 0, high)
+
+
+EDGES: dict[str, Callable[[Tensor, int, int, int], tuple[Tensor, Tensor]]] = {
+    "reflect": _reflected,
+    "replicate": _repeated,
+    "circular": _wrapped,
+}  # what stands before and after a dimension
+
+
+def _grown(x: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
+    """x with its edges continued along one axis."""
+    before, after = EDGES[mode](x, axis, max(low, 0), max(high, 0))
+    none = [(0, 0)] * axis
+    x = _cropped(x, [*none, (min(low, 0), min(high, 0))])
+    parts = [part for part in (before, x, after) if part.shape[axis]]
+    return cat(parts, axis) if len(parts) > 1 else parts[0]
