@@ -11,6 +11,7 @@ from graphc.frontend.conversion import *
 from graphc.frontend.creation import *
 from graphc.frontend.dtypes import *
 from graphc.frontend.elementwise import *
+from graphc.frontend.functions import *
 from graphc.frontend.indexing import *
 from graphc.frontend.limits import *
 from graphc.frontend.linear import *

@@ -286,6 +286,7 @@ SCALAR: dict[str, Row] = {
     "log1p": _math(vector_math.log1p),
     "sin": _math(vector_math.sin),
     "cos": _math(vector_math.cos),
+    "atan": _math(vector_math.atan),
     "tanh": _math(vector_math.tanh),
     "sigmoid": _math(vector_math.sigmoid),
     "erf": _math(vector_math.erf),

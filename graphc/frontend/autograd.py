@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.errors import AutogradError, DTypeMismatch, ShapeMismatch
 from graphc.frontend import epoch
 from graphc.frontend import tensor as tensors
-from graphc.frontend.inplace import add_, untraced
+from graphc.frontend.inplace import untraced
 from graphc.frontend.modes import (
     enable_grad,
     inference_mode,
@@ -154,7 +154,7 @@ def accumulate_grad(x: Tensor, g: Tensor) -> None:
     """x.grad = g, or x.grad += g in place; two tensors never share one gradient's memory."""
     old = x.grad
     if old is not None:
-        x.grad = old + g if modes.grad else add_(old, g)
+        x.grad = old + g if modes.grad else old.add_(g)
         return
     if not modes.grad:
         g = g.detach()

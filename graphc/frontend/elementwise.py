@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 
-from graphc.errors import DTypeMismatch, InvalidArgument
-from graphc.frontend.logic import eq, isnan, le
+from graphc.errors import DTypeMismatch, InvalidState, ShapeMismatch
+from graphc.frontend.logic import eq, isnan, le, lt
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import (
     Operand,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "abs",
+    "absolute",
     "add",
     "addcdiv",
     "addcmul",
@@ -39,14 +40,17 @@ __all__ = [
     "clamp",
     "clamp_max",
     "clamp_min",
+    "clip",
     "cos",
     "cosh",
     "div",
+    "divide",
     "erf",
     "erfc",
     "exp",
     "exp2",
     "expm1",
+    "fix",
     "floor",
     "floor_divide",
     "fmax",
@@ -61,8 +65,10 @@ __all__ = [
     "maximum",
     "minimum",
     "mul",
+    "multiply",
     "nan_to_num",
     "neg",
+    "negative",
     "positive",
     "pow",
     "reciprocal",
@@ -78,8 +84,10 @@ __all__ = [
     "sqrt",
     "square",
     "sub",
+    "subtract",
     "tan",
     "tanh",
+    "true_divide",
     "trunc",
     "where",
 ]
@@ -87,7 +95,7 @@ __all__ = [
 # ---- one operand -------------------------------------------------------------------------------
 
 
-def _float_unary(name: str) -> Callable[[Tensor], Tensor]:
+def float_unary(name: str) -> Callable[[Tensor], Tensor]:
     op = OPS[name]
 
     def function(x: Tensor) -> Tensor:
@@ -99,18 +107,20 @@ def _float_unary(name: str) -> Callable[[Tensor], Tensor]:
     return function
 
 
-exp = _float_unary("exp")
-expm1 = _float_unary("expm1")
-log = _float_unary("log")
-log1p = _float_unary("log1p")
-sin = _float_unary("sin")
-cos = _float_unary("cos")
-tanh = _float_unary("tanh")
-sigmoid = _float_unary("sigmoid")
-erf = _float_unary("erf")
-erfc = _float_unary("erfc")
-sqrt = _float_unary("sqrt")
-rsqrt = _float_unary("rsqrt")
+exp = float_unary("exp")
+expm1 = float_unary("expm1")
+log = float_unary("log")
+log1p = float_unary("log1p")
+sin = float_unary("sin")
+cos = float_unary("cos")
+sinh = float_unary("sinh")
+cosh = float_unary("cosh")
+tanh = float_unary("tanh")
+sigmoid = float_unary("sigmoid")
+erf = float_unary("erf")
+erfc = float_unary("erfc")
+sqrt = float_unary("sqrt")
+rsqrt = float_unary("rsqrt")
 
 
 def _rounding(name: str) -> Callable[[Tensor], Tensor]:
@@ -198,14 +208,6 @@ def tan(x: Tensor) -> Tensor:
     return sin(x) / cos(x)
 
 
-def sinh(x: Tensor) -> Tensor:
-    return (exp(x) - exp(-x)) * 0.5
-
-
-def cosh(x: Tensor) -> Tensor:
-    return (exp(x) + exp(-x)) * 0.5
-
-
 def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
     """log(1 + exp(beta x)) / beta without overflow."""
     y = x * beta
@@ -238,17 +240,22 @@ def _largest(dtype: DType) -> float:
 
 def add(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
     """x + alpha * y; bools add as `or`."""
-    if alpha != 1:
-        y = mul(y, alpha) if is_tensor(y) else y * alpha
-    return binary("add", x, y)
+    return binary("add", x, _scaled(x, y, alpha))
+
+
+def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
+    """alpha * y; integers take whole numbers only."""
+    if not is_tensor(alpha) and alpha == 1:
+        return y
+    if dtype_of(alpha).is_floating_point and not result_type(x, y).is_floating_point:
+        raise DTypeMismatch(f"alpha {alpha} is a float beside integers", fix="pass a whole number")
+    return mul(y, alpha) if is_tensor(y) else y * alpha
 
 
 def sub(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
     if bool_ in [dtype_of(v) for v in (x, y)]:
         raise DTypeMismatch("subtraction with a bool", fix="use ^ or logical_xor")
-    if alpha != 1:
-        y = mul(y, alpha) if is_tensor(y) else y * alpha
-    return binary("sub", x, y)
+    return binary("sub", x, _scaled(x, y, alpha))
 
 
 def rsub(x: Tensor, y: Operand, *, alpha: Scalar = 1) -> Tensor:
@@ -266,7 +273,7 @@ def div(x: Operand, y: Operand, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode == "trunc":
         return _truncated(x, y)
     if rounding_mode is not None:
-        raise InvalidArgument(f"rounding_mode {rounding_mode!r}: 'floor', 'trunc' or None")
+        raise InvalidState(f"rounding_mode {rounding_mode!r}: 'floor', 'trunc' or None")
     dtype = result_type(x, y)
     a, b = prepare((x, y), dtype if dtype.is_floating_point else get_default_dtype())
     return (x if is_tensor(x) else y).emit(OPS["div"], a, b)  # type: ignore[no-any-return]
@@ -283,7 +290,7 @@ def rdiv(x: Tensor, y: Operand) -> Tensor:
 
 
 def floor_divide(x: Operand, y: Operand) -> Tensor:
-    return binary("floordiv", x, y)
+    return binary("floordiv", x, y, bools=False)
 
 
 def rfloordiv(x: Tensor, y: Operand) -> Tensor:
@@ -292,7 +299,7 @@ def rfloordiv(x: Tensor, y: Operand) -> Tensor:
 
 def remainder(x: Operand, y: Operand) -> Tensor:
     """Remainder with the divisor's sign."""
-    return binary("rem", x, y)
+    return binary("rem", x, y, bools=False)
 
 
 def rrem(x: Tensor, y: Operand) -> Tensor:
@@ -301,7 +308,7 @@ def rrem(x: Tensor, y: Operand) -> Tensor:
 
 def fmod(x: Operand, y: Operand) -> Tensor:
     """Remainder with the dividend's sign."""
-    return binary("fmod", x, y)
+    return binary("fmod", x, y, bools=False)
 
 
 def pow(x: Operand, y: Operand) -> Tensor:
@@ -314,7 +321,7 @@ def pow(x: Operand, y: Operand) -> Tensor:
             return sqrt(x)
     if is_number(y) and y < 0 and not result_type(x, y).is_floating_point:
         raise DTypeMismatch("integers to negative integer powers are not allowed")
-    return binary("pow", x, y)
+    return binary("pow", x, y, bools=False)
 
 
 def rpow(x: Tensor, y: Operand) -> Tensor:
@@ -360,7 +367,7 @@ def where(condition: Tensor, x: Operand, y: Operand) -> Tensor:
 def clamp(x: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
     if min is None and max is None:
-        raise InvalidArgument("clamp needs a min or a max")
+        raise InvalidState("clamp needs a min or a max")
     bounds = [b for b in (min, max) if b is not None]
     dtype = result_type(x, *bounds)
     if builtins.any(is_tensor(b) for b in bounds):
@@ -390,8 +397,16 @@ def clamp_max(x: Tensor, max: Operand) -> Tensor:
 
 
 def lerp(x: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """x + weight * (end - x)."""
-    return add(x, mul(weight, sub(end, x)))
+    """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
+    if x.dtype is not end.dtype:
+        raise DTypeMismatch(f"lerp from {x.type} to {end.type}: dtypes differ")
+    gap = sub(end, x)
+    if not is_tensor(weight):
+        return add(x, mul(gap, weight)) if weight < 0.5 else sub(end, mul(gap, 1 - weight))
+    if weight.dtype is not x.dtype:
+        raise DTypeMismatch(f"lerp of {x.type} by weights {weight.type}: dtypes differ")
+    forth, back = add(x, mul(gap, weight)), sub(end, mul(gap, 1 - weight))
+    return where(lt(abs(weight), 0.5), forth, back)
 
 
 def addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: Scalar = 1) -> Tensor:
@@ -404,9 +419,20 @@ def addcdiv(x: Tensor, a: Tensor, b: Tensor, *, value: Scalar = 1) -> Tensor:
 
 def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """`value` where `mask` holds, in x's dtype."""
+    if mask.dtype is not bool_:
+        raise DTypeMismatch(f"masked_fill needs a bool mask, got {mask.type}")
+    if is_tensor(value) and value.type.shape:
+        raise ShapeMismatch(f"masked_fill: the value {value.type} must be a number or 0-d")
     filler = P.cast(value, x.dtype) if is_tensor(value) else wrap(value, x.dtype)
     shape = broadcast_shapes(x.type.shape, mask.type.shape)
     if is_tensor(filler):
         return where(mask, filler, x)
     x = broadcast_to(x, shape)
     return x.emit(OPS["where"], broadcast_to(mask, shape), filler, x)
+
+
+# ---- other names ----------------------------------------------------------------------------
+
+absolute, negative, fix, clip = abs, neg, trunc, clamp
+subtract, multiply = sub, mul
+divide = true_divide = div

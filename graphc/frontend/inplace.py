@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import AutogradError, DTypeMismatch, InvalidState, ShapeMismatch, Untraceable
-from graphc.frontend import elementwise as E
-from graphc.frontend import logic
 from graphc.frontend import tensor as tensors
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
@@ -181,41 +179,6 @@ def inplace(function: Callable[..., Tensor]) -> InPlace:
     write_result.__name__ = write_result.__qualname__ = function.__name__ + "_"
     write_result.__doc__ = f"`{function.__name__}`, written into x."
     return write_result
-
-
-add_: InPlace = inplace(E.add)
-sub_: InPlace = inplace(E.sub)
-mul_: InPlace = inplace(E.mul)
-div_: InPlace = inplace(E.div)
-floor_divide_: InPlace = inplace(E.floor_divide)
-remainder_: InPlace = inplace(E.remainder)
-pow_: InPlace = inplace(E.pow)
-neg_: InPlace = inplace(E.neg)
-abs_: InPlace = inplace(E.abs)
-exp_: InPlace = inplace(E.exp)
-log_: InPlace = inplace(E.log)
-sqrt_: InPlace = inplace(E.sqrt)
-rsqrt_: InPlace = inplace(E.rsqrt)
-reciprocal_: InPlace = inplace(E.reciprocal)
-sigmoid_: InPlace = inplace(E.sigmoid)
-tanh_: InPlace = inplace(E.tanh)
-relu_: InPlace = inplace(E.relu)
-floor_: InPlace = inplace(E.floor)
-ceil_: InPlace = inplace(E.ceil)
-round_: InPlace = inplace(E.round)
-trunc_: InPlace = inplace(E.trunc)
-clamp_: InPlace = inplace(E.clamp)
-clamp_min_: InPlace = inplace(E.clamp_min)
-clamp_max_: InPlace = inplace(E.clamp_max)
-lerp_: InPlace = inplace(E.lerp)
-addcmul_: InPlace = inplace(E.addcmul)
-addcdiv_: InPlace = inplace(E.addcdiv)
-masked_fill_: InPlace = inplace(E.masked_fill)
-bitwise_and_: InPlace = inplace(logic.bitwise_and)
-bitwise_or_: InPlace = inplace(logic.bitwise_or)
-bitwise_xor_: InPlace = inplace(logic.bitwise_xor)
-bitwise_left_shift_: InPlace = inplace(logic.bitwise_left_shift)
-bitwise_right_shift_: InPlace = inplace(logic.bitwise_right_shift)
 
 
 def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType
 from graphc.frontend.operands import (
     Operand,
     binary,
@@ -27,18 +27,26 @@ __all__ = [
     "bitwise_xor",
     "eq",
     "ge",
+    "greater",
+    "greater_equal",
     "gt",
     "isclose",
     "isfinite",
     "isinf",
     "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
     "le",
+    "less",
+    "less_equal",
     "logical_and",
     "logical_not",
     "logical_or",
     "logical_xor",
     "lt",
     "ne",
+    "not_equal",
 ]
 
 
@@ -82,6 +90,22 @@ def ne(x: Operand, y: Operand) -> Tensor:
     return binary("ne", x, y)
 
 
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
+
+
+def isposinf(x: Tensor) -> Tensor:
+    return isinf(x) & gt(x, 0)
+
+
+def isneginf(x: Tensor) -> Tensor:
+    return isinf(x) & lt(x, 0)
+
+
+def isreal(x: Tensor) -> Tensor:
+    """True everywhere: there are no complex tensors."""
+    return x.full(True, TensorType(bool_, x.type.shape))
+
+
 def equals(x: Tensor, y: object) -> Any:
     """`==`: elementwise against tensors and numbers, else not equal."""
     return eq(x, y) if is_tensor(y) or is_number(y) else NotImplemented
@@ -113,6 +137,13 @@ def bitwise_not(x: Tensor) -> Tensor:
     if x.dtype.is_floating_point:
         raise DTypeMismatch("bitwise not of a floating-point tensor")
     return x.emit(OPS["not"], x)
+
+
+def invert(x: Tensor) -> Tensor:
+    """`~x`, for which PyTorch has an error class of its own."""
+    if x.dtype.is_floating_point:
+        raise InvalidType(f"~ of {x.type}: only integer and bool tensors have bits to invert")
+    return bitwise_not(x)
 
 
 def bitwise_left_shift(x: Operand, y: Operand) -> Tensor:
@@ -156,6 +187,10 @@ def isclose(
     x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """|x - y| <= atol + rtol * |y|, infinities only to themselves."""
+    if x.dtype is not y.dtype:
+        raise DTypeMismatch(f"isclose of {x.type} and {y.type}: dtypes differ")
+    if rtol < 0 or atol < 0:
+        raise InvalidState(f"isclose: rtol {rtol} and atol {atol} must not be negative")
     close = eq(x, y)
     if x.dtype.is_floating_point:
         near = le((x - y).abs(), y.abs() * rtol + atol)

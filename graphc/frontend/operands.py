@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import InvalidType, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, Shape
+from graphc.ir.types import DType, Shape, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -67,9 +67,11 @@ def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any
     ]
 
 
-def binary(name: str, x: Operand, y: Operand) -> Tensor:
-    """The elementwise op called `name` on operands made alike."""
+def binary(name: str, x: Operand, y: Operand, *, bools: bool = True) -> Tensor:
+    """The elementwise op called `name` on operands made alike; `bools` says if it takes bools."""
     op = OPS[name]
+    if not bools and result_type(x, y) is bool_:
+        raise DTypeMismatch(f"{name} of bool operands", fix="convert them to an integer dtype")
     if is_tensor(x):
         if is_tensor(y) and x.type == y.type:
             return x.emit(op, x, y)  # type: ignore[no-any-return]  # Operand is Any

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
-from graphc.ir import reference
+from graphc.ir import reference, special
 from graphc.ir.types import DTYPES, Array, Shape, TensorType, bool_, i32, i64
 
 Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index"]
@@ -66,6 +66,10 @@ def float_type(*types: TensorType) -> TensorType:
     if not t.dtype.is_floating_point:
         raise DTypeMismatch(f"needs a floating dtype, got {t}")
     return t
+
+
+def polygamma_type(x: TensorType, *, n: int) -> TensorType:
+    return float_type(x)
 
 
 def whole_type(*types: TensorType) -> TensorType:
@@ -285,10 +289,21 @@ _ROWS = [
     Op("log1p", "elementwise", float_type, np.log1p),
     Op("sin", "elementwise", float_type, np.sin),
     Op("cos", "elementwise", float_type, np.cos),
+    Op("asin", "elementwise", float_type, np.arcsin),
+    Op("acos", "elementwise", float_type, np.arccos),
+    Op("atan", "elementwise", float_type, np.arctan),
+    Op("sinh", "elementwise", float_type, np.sinh),
+    Op("cosh", "elementwise", float_type, np.cosh),
     Op("tanh", "elementwise", float_type, np.tanh),
+    Op("asinh", "elementwise", float_type, np.arcsinh),
+    Op("acosh", "elementwise", float_type, np.arccosh),
+    Op("atanh", "elementwise", float_type, np.arctanh),
     Op("sigmoid", "elementwise", float_type, reference.sigmoid),
     Op("erf", "elementwise", float_type, reference.erf),
     Op("erfc", "elementwise", float_type, reference.erfc),
+    Op("erfinv", "elementwise", float_type, special.erfinv),
+    Op("lgamma", "elementwise", float_type, special.lgamma),
+    Op("polygamma", "elementwise", polygamma_type, special.polygamma),
     Op("sqrt", "elementwise", float_type, np.sqrt),
     Op("rsqrt", "elementwise", float_type, reference.rsqrt),
     Op("floor", "elementwise", float_type, np.floor),
@@ -307,6 +322,8 @@ _ROWS = [
     Op("rem", "elementwise", same_type, reference.rem),
     Op("fmod", "elementwise", same_type, reference.fmod),
     Op("pow", "elementwise", same_type, reference.power),
+    Op("atan2", "elementwise", float_type, np.arctan2),
+    Op("hypot", "elementwise", float_type, np.hypot),
     Op("maximum", "elementwise", same_type, np.maximum, commutative=True),
     Op("minimum", "elementwise", same_type, np.minimum, commutative=True),
     Op("and", "elementwise", whole_type, np.bitwise_and, commutative=True),

@@ -4,6 +4,7 @@ concat          `assemble`: what computes a part writes it right into its place
 fold            windows that do not overlap are a reshape; else the sum of the shifted taps
 conv, dilated   an input dilation of s is s dense convolutions per dimension, whose results
                 `assemble` interleaves: no inserted zero is ever multiplied
+functions       elementary functions as formulas over those with a kernel (`elementary.py`)
 sums of nothing a constant: no loop then stands around loads from a buffer without elements
 """
 
@@ -17,6 +18,7 @@ from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.ops import OPS, Attrs
 from graphc.ir.rewrite import Visit, replaced
 from graphc.ir.types import Shape, TensorType
+from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op
 
 
@@ -261,7 +263,14 @@ def _of_nothing(v: Value) -> Value:
     return v.full(int(is_op(v, "prod")), v.type)
 
 
+def _function(v: Value) -> Value:
+    assert v.op is not None
+    out: Value = FUNCTIONS[v.op.name](*v.args, **v.attrs)
+    return out
+
+
 RULES: dict[str, Visit] = {
+    **dict.fromkeys(FUNCTIONS, _function),
     "concat": _concat,
     "fold": _fold,
     "conv": _conv,

@@ -14,7 +14,7 @@ from graphc.ir.graph import Graph, Value, uses
 from graphc.passes.group import SCATTERS, Group, is_free, is_op
 
 EXPENSIVE = frozenset(
-    """exp expm1 log log1p sin cos tanh sigmoid erf erfc pow rsqrt sqrt div rem fmod floordiv
+    """exp expm1 log log1p sin cos atan tanh sigmoid erf erfc pow rsqrt sqrt div rem fmod floordiv
     """.split()  # noqa: SIM905  a table reads better so
 )
 MAX_INLINED_OPS = 12

@@ -76,6 +76,16 @@ def power_exponent(g: Any, z: Any, x: Any, y: Any) -> Any:
     return select(flat, 0.0, g * (z * P.apply("log", x)))
 
 
+def one_less_square(x: Any) -> Any:
+    return (1.0 - x) * (x + 1.0)
+
+
+def over_square(part: Any, y: Any, x: Any) -> Any:
+    """part / (x^2 + y^2), and 0 at the origin."""
+    square = x * x + y * y
+    return select(compare("eq", square, 0.0), 0.0, part / square)
+
+
 def cast(g: Any, _z: Any, _x: Any, *, dtype: str) -> Any:
     return P.cast(g, _x.type.dtype) if _x.type.dtype.is_floating_point else None
 
@@ -327,10 +337,21 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "log1p":   (lambda g, _z, x: g / (x + 1.0),),
     "sin":     (lambda g, _z, x: g * P.apply("cos", x),),
     "cos":     (lambda g, _z, x: -(g * P.apply("sin", x)),),
+    "asin":    (lambda g, _z, x: g / P.apply("sqrt", one_less_square(x)),),
+    "acos":    (lambda g, _z, x: -(g / P.apply("sqrt", one_less_square(x))),),
+    "atan":    (lambda g, _z, x: g / (x * x + 1.0),),
+    "sinh":    (lambda g, _z, x: g * P.apply("cosh", x),),
+    "cosh":    (lambda g, _z, x: g * P.apply("sinh", x),),
+    "asinh":   (lambda g, _z, x: g / P.apply("sqrt", x * x + 1.0),),
+    "acosh":   (lambda g, _z, x: g / P.apply("sqrt", (x - 1.0) * (x + 1.0)),),
+    "atanh":   (lambda g, _z, x: g / one_less_square(x),),
     "tanh":    (lambda g, z, _x: g * (1.0 - z * z),),
     "sigmoid": (lambda g, z, _x: g * ((1.0 - z) * z),),
     "erf":     (lambda g, _z, x: g * (P.apply("exp", -(x * x)) * (2 / sqrt(pi))),),
     "erfc":    (lambda g, _z, x: g * (P.apply("exp", -(x * x)) * (-2 / sqrt(pi))),),
+    "erfinv":  (lambda g, z, _x: g * (P.apply("exp", z * z) * (sqrt(pi) / 2)),),
+    "lgamma":  (lambda g, _z, x: g * P.apply("polygamma", x, n=0),),
+    "polygamma": (lambda g, _z, x, *, n: g * P.apply("polygamma", x, n=n + 1),),
     "sqrt":    (lambda g, z, _x: g / (z * 2.0),),
     "rsqrt":   (lambda g, z, _x: g * (z * z * z) * -0.5,),
     "floor":   (zero,),
@@ -346,6 +367,9 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "rem":     (lambda g, _z, _x, _y: g, lambda g, _z, x, y: -(g * P.apply("floordiv", x, y))),
     "fmod":    (lambda g, _z, _x, _y: g, lambda g, _z, x, y: -(g * P.apply("trunc", x / y))),
     "pow":     (power_base, power_exponent),
+    "atan2":   (lambda g, _z, y, x: g * over_square(x, y, x),
+                lambda g, _z, y, x: -(g * over_square(y, y, x))),
+    "hypot":   (lambda g, z, x, _y: g * (x / z), lambda g, z, _x, y: g * (y / z)),
     "maximum": extreme(less),
     "minimum": extreme(greater),
     "where":   (None, lambda g, _z, c, _x, _y: select(c, g, 0.0),

@@ -27,6 +27,7 @@ ROWS: dict[str, tuple[float, float, Callable[[Floats], Floats]]] = {
     "log1p": (2.0, 2.0, np.log1p),
     "sin": (1.0, 2.0, np.sin),
     "cos": (1.0, 2.0, np.cos),
+    "atan": (1.0, 1.5, np.arctan),
     "tanh": (1.5, 2.0, np.tanh),
     "sigmoid": (2.5, 3.0, lambda x: np.where(x < 0, np.exp(x), 1) / (1 + np.exp(-abs(x)))),
     "erf": (2.0, 2.0, np.vectorize(math.erf, [np.float64])),

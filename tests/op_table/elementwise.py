@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tests.op_table.rows import COL, POS, SMOOTH, B, ErrorRow, In, OpRow, unary
 
+UNIT = In(low=-0.9, high=0.9)
+B5 = In((3, 5))
+
 ELEMENTWISE = [
     unary("neg"),
     unary("abs", SMOOTH),
@@ -27,6 +30,40 @@ ELEMENTWISE = [
     unary("sqrt", POS),
     unary("rsqrt", POS),
     unary("square"),
+    unary("asin", UNIT),
+    unary("acos", UNIT),
+    unary("atan"),
+    unary("asinh"),
+    unary("acosh", In(low=1.2, high=4.0)),
+    unary("atanh", UNIT),
+    unary("deg2rad"),
+    unary("rad2deg"),
+    unary("sinc", SMOOTH),
+    OpRow("sgn", lambda T, x: x.sgn() * x, (SMOOTH,)),
+    unary("signbit", grad=False),
+    unary("frac", In(kinks=(-1.0, 0.0, 1.0))),
+    unary("lgamma", In(low=0.2, high=4.0), rtol=1e-11),
+    unary("digamma", In(low=0.2, high=4.0), rtol=1e-8),  # torch's trigamma has 1e-9
+    unary("erfinv", UNIT, rtol=1e-11),
+    unary("isposinf", grad=False),
+    unary("isneginf", grad=False),
+    unary("isreal", grad=False),
+    unary("positive"),
+    OpRow("lgamma_left", lambda T, x: x.lgamma(), (In(low=-0.9, high=-0.1),), rtol=1e-10),
+    OpRow("polygamma", lambda T, x: T.polygamma(2, x), (In(low=0.3, high=4.0),), rtol=1e-10),
+    OpRow("logit", lambda T, x: T.logit(x), (In(low=0.1, high=0.9),)),
+    OpRow("logit_eps", lambda T, x: T.logit(x, 0.2), (In(low=0.0, high=1.0, kinks=(0.2, 0.8)),)),
+    OpRow("atan2", lambda T, y, x: T.atan2(y, x), (SMOOTH, COL)),
+    OpRow("hypot", lambda T, x, y: T.hypot(x, y), (SMOOTH, B)),
+    OpRow("copysign", lambda T, x: x.copysign(-(x.detach().flip(0))), (SMOOTH,)),
+    OpRow("copysign_number", lambda T, x: T.copysign(x, -0.0), (SMOOTH,)),
+    OpRow("heaviside", lambda T, x, y: T.heaviside(T.trunc(x), y), (In(), In()), False),
+    OpRow("xlogy", lambda T, x, y: T.xlogy(x, y), (In(), POS)),
+    OpRow("xlogy_number", lambda T, y: T.xlogy(2, y), (POS,)),
+    OpRow("logaddexp", lambda T, x, y: T.logaddexp(x, y), (In(), COL)),
+    OpRow("logaddexp2", lambda T, x, y: T.logaddexp2(x, y), (In(), In())),
+    OpRow("ldexp", lambda T, x, y: T.ldexp(x, y), (In(), In(low=0.0, high=4.0, dtype="i"))),
+    OpRow("float_power", lambda T, x, y: T.float_power(x, y), (POS, In()), rtol=1e-6),
     unary("reciprocal", POS),
     unary("floor", In(kinks=(-1.0, 0.0, 1.0))),
     unary("ceil", In(kinks=(-1.0, 0.0, 1.0))),
@@ -72,6 +109,8 @@ ELEMENTWISE = [
     OpRow("clamp_min", lambda T, x: x.clamp(min=0.5), (In(kinks=(0.5,)),)),
     OpRow("clamp_tensor", lambda T, x, y: T.clamp(x, max=y), (In(), B)),
     OpRow("lerp", lambda T, x, y: x.lerp(y, 0.3), (In(), In())),
+    OpRow("lerp_far", lambda T, x, y: x.lerp(y, 0.8), (In(), In())),
+    OpRow("lerp_tensor", lambda T, x, y, w: x.lerp(y, w), (In(), In(), In((4,), -1.0, 1.0))),
     OpRow("addcmul", lambda T, x, y, z: x.addcmul(y, z, value=0.5), (In(), In(), B)),
     OpRow("addcdiv", lambda T, x, y, z: x.addcdiv(y, z, value=0.5), (In(), In(), POS)),
     OpRow("masked_fill", lambda T, m, x: x.masked_fill(m, -1.0), (In(dtype="b"), In())),
@@ -84,5 +123,33 @@ ELEMENTWISE = [
 ]
 
 ERRORS = [
+    ErrorRow("add_alpha", lambda T, x: x.long().add(x.long(), alpha=1.5), RuntimeError, says="1.5"),
+    ErrorRow("add_text", lambda T, x: x + "a", TypeError, says="str"),
+    ErrorRow("sub_bool", lambda T, x: x.bool() - 1, RuntimeError, says="bool"),
+    ErrorRow("neg_bool", lambda T, x: -x.bool(), RuntimeError, says="bool"),
+    ErrorRow("floor_bool", lambda T, x: x.bool().floor(), RuntimeError, says="bool"),
+    ErrorRow("rem_bool", lambda T, x: x.bool() % x.bool(), RuntimeError, says="bool"),
+    ErrorRow("pow_bool", lambda T, x: x.bool() ** x.bool(), RuntimeError, says="bool"),
+    ErrorRow("invert_float", lambda T, x: ~x, TypeError, says="f32[3,4]"),
+    ErrorRow("bitwise_not_float", lambda T, x: T.bitwise_not(x), RuntimeError, says="floating"),
+    ErrorRow("bitwise_and_float", lambda T, x: x & x, RuntimeError, says="floating"),
+    ErrorRow("shift_float", lambda T, x: x.long() << 1.5, RuntimeError, says="floating"),
+    ErrorRow("atan2_shapes", lambda T, x, y: T.atan2(x, y), RuntimeError, (In(), B5), "(3, 5)"),
+    ErrorRow("hypot_ints", lambda T, x: T.hypot(x.long(), x.long()), RuntimeError, says="i64[3,4]"),
+    ErrorRow("frac_ints", lambda T, x: x.long().frac(), RuntimeError, says="i64[3,4]"),
+    ErrorRow(
+        "heaviside_dtypes", lambda T, x: T.heaviside(x, x.double()), RuntimeError, says="f64[3,4]"
+    ),
+    ErrorRow("polygamma_order", lambda T, x: T.polygamma(-1, x), RuntimeError, says="-1"),
+    ErrorRow("div_mode", lambda T, x: T.div(x, x, rounding_mode="up"), RuntimeError, says="'up'"),
+    ErrorRow("clamp_nothing", lambda T, x: x.clamp(), RuntimeError, says="min"),
+    ErrorRow("where_float", lambda T, x: T.where(x, x, x), RuntimeError, says="f32[3,4]"),
+    ErrorRow("isclose_dtypes", lambda T, x: T.isclose(x, x.double()), RuntimeError, says="f64"),
+    ErrorRow("isclose_rtol", lambda T, x: T.isclose(x, x, rtol=-1.0), RuntimeError, says="-1.0"),
+    ErrorRow("lerp_dtypes", lambda T, x: x.lerp(x.double(), 0.5), RuntimeError, says="f64[3,4]"),
+    ErrorRow("fill_mask", lambda T, x: x.masked_fill(x, 1.0), RuntimeError, says="f32[3,4]"),
+    ErrorRow("fill_value", lambda T, x: x.masked_fill(x > 0, x), RuntimeError, says="f32[3,4]"),
+    ErrorRow("sin_of_ints_in_place", lambda T, x: x.long().sin_(), RuntimeError, says="i64[3,4]"),
+    ErrorRow("int_pow", lambda T, x: x.long() ** -1, RuntimeError, says="negative"),
     ErrorRow("add_shapes", lambda T, x, y: x + y, RuntimeError, (In(), In((3, 5))), "(3, 5)"),
 ]

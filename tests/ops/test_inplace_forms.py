@@ -1,0 +1,95 @@
+"""Every elementwise in-place form against torch: values, dtype kept, the tensor itself returned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.frontend.arithmetic import Arithmetic
+
+torch: Any = pytest.importorskip("torch")
+
+FORMS = sorted(n for n in vars(Arithmetic) if n.endswith("_") and not n.startswith("_"))
+VALUES = [0.25, 0.5, 0.75, 0.125]
+TWO = (
+    *("add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "fmod", "pow"),
+    *("remainder", "floor_divide", "atan2", "arctan2", "hypot", "xlogy", "copysign", "heaviside"),
+    *("float_power", "ldexp", "eq", "ne", "not_equal", "lt", "less", "le", "less_equal", "gt"),
+    *("greater", "ge", "greater_equal", "logical_and", "logical_or", "logical_xor"),
+)
+WHOLE = ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift")
+NUMBERS: dict[str, tuple[Any, ...]] = {
+    "clamp": (0.3, 0.6),
+    "clip": (0.3, 0.6),
+    "clamp_min": (0.3,),
+    "clamp_max": (0.3,),
+    "polygamma": (1,),
+}
+
+
+def written(T: Any, name: str) -> Any:
+    x = T.tensor(VALUES)
+    other = T.tensor([0.5, 0.25, 0.75, 2.0])
+    if name in WHOLE:
+        x, args = T.tensor([5, 9, 12, 3]), (T.tensor([1, 2, 3, 1]),)
+    elif name == "bitwise_not":
+        x, args = T.tensor([5, 9]), ()
+    elif name in ("acosh", "arccosh"):
+        x, args = x + 1, ()
+    elif name == "lerp":
+        args = (other, 0.25)
+    elif name in ("addcmul", "addcdiv"):
+        args = (other, other)
+    elif name == "masked_fill":
+        args = (x > 0.3, 2.0)
+    elif name == "float_power":
+        x, args = x.double(), (other,)
+    else:
+        args = (other,) if name in TWO else NUMBERS.get(name, ())
+    out = getattr(x, name + "_")(*args)
+    assert out is x
+    return x
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_in_place_form_matches_torch(form: str) -> None:
+    ours, theirs = written(graphc, form[:-1]), written(torch, form[:-1])
+    assert ours.dtype.long_name == str(theirs.dtype).removeprefix("torch.")
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=3e-6, atol=1e-7)
+
+
+def test_torch_has_no_elementwise_form_that_is_missing() -> None:
+    """Those outside the issue's list are named."""
+    left_out = {"conj_physical_", "gcd_", "lcm_", "i0_", "igamma_", "igammac_", "mvlgamma_"}
+    left_out |= {"nextafter_"}
+    functions = {n[:-1] for n in dir(torch.Tensor) if n.endswith("_") and not n.startswith("_")}
+    x, y = torch.tensor([0.5, 0.25]), torch.tensor([0.25, 0.5])
+    for name in sorted(functions):
+        function = getattr(torch, name, None)
+        if function is None or f"{name}_" in left_out:
+            continue
+        for args in ((x,), (x, y)):
+            try:
+                like = function(*args).shape == x.shape and name not in SHAPED
+            except (TypeError, RuntimeError, IndexError):
+                continue
+            assert not like or hasattr(graphc.Tensor, name + "_"), name
+
+
+SHAPED = frozenset(
+    (
+        *("squeeze", "t", "addr", "addbmm", "addmm", "addmv", "baddbmm", "cumsum", "cumprod"),
+        *("bernoulli", "renorm", "dropout", "alpha_dropout", "resize_as", "detach"),
+    )
+)
+
+
+def test_the_target_keeps_its_dtype() -> None:
+    half = graphc.ones(2, dtype=graphc.float16)
+    half += graphc.ones(2, dtype=graphc.float64)
+    assert half.dtype is graphc.float16 and half.tolist() == [2.0, 2.0]
+    whole = graphc.tensor([0, 3])
+    assert whole.logical_not_().tolist() == [1, 0] and whole.dtype is graphc.int64
