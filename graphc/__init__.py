@@ -13,16 +13,19 @@ from graphc.frontend.dtypes import *
 from graphc.frontend.elementwise import *
 from graphc.frontend.functions import *
 from graphc.frontend.indexing import *
+from graphc.frontend.legacy import *
 from graphc.frontend.limits import *
 from graphc.frontend.linear import *
 from graphc.frontend.logic import *
 from graphc.frontend.modes import *
 from graphc.frontend.operands import *
+from graphc.frontend.options import *
 from graphc.frontend.promotion import *
 from graphc.frontend.random import *
 from graphc.frontend.reductions import *
 from graphc.frontend.serialization import *
 from graphc.frontend.shapes import *
+from graphc.frontend.size import *
 from graphc.frontend.tensor import *
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads

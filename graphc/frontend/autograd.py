@@ -264,7 +264,7 @@ def deep_copy(x: Tensor, memo: dict[int, Any]) -> Any:
 
 def rebuild(kind: type[Tensor], array: Any, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
     """Inverse of `Tensor.__reduce__`."""
-    out: Tensor = tensors.Tensor(array).alias(kind)
+    out: Tensor = tensors.wrapped(array).alias(kind)
     out._requires_grad = requires_grad
     out.__dict__.update(extra)
     return out

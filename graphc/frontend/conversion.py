@@ -6,9 +6,12 @@ import builtins
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from graphc.errors import InvalidType
 from graphc.frontend import creation, logic
-from graphc.frontend.modes import check_device, device
+from graphc.frontend import modes as devices
+from graphc.frontend.modes import check_device
 from graphc.frontend.operands import is_tensor
+from graphc.frontend.options import as_dtype, factory
 from graphc.frontend.promotion import wrap
 from graphc.frontend.shapes import sizes
 from graphc.ir import sugar as P
@@ -30,25 +33,45 @@ from graphc.ir.types import (
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["allclose", "equal"]
+__all__ = [
+    "allclose",
+    "equal",
+    "is_complex",
+    "is_floating_point",
+    "is_nonzero",
+    "is_signed",
+]
 
 Cast = Callable[["Tensor"], "Tensor"]
 
 
 def to(
-    x: Tensor, *args: Any, dtype: DType | None = None, copy: builtins.bool = False, **options: Any
+    x: Tensor,
+    *args: Any,
+    dtype: Any = None,
+    device: Any = None,
+    non_blocking: builtins.bool = False,
+    copy: builtins.bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
-    """x in another dtype (a device must be the CPU); x itself when nothing changes."""
+    """x in another dtype (a device must be the CPU); x itself when nothing changes.
+
+    to(dtype), to(device), to(device, dtype) or to(other), each then with non_blocking and copy.
+    """
+    flags = [a for a in args if isinstance(a, builtins.bool)]
     for a in args:
-        if isinstance(a, DType):
-            dtype = a
-        elif is_tensor(a):
+        if is_tensor(a):
             dtype = a.dtype
-        elif isinstance(a, str | device):
-            check_device(a)
-    check_device(options.get("device"))
-    out = x if dtype is None else P.cast(x, dtype)
-    return out.clone() if copy and out is x else out
+        elif isinstance(a, str | devices.device):
+            device = a
+        elif isinstance(a, DType | builtins.type):
+            dtype = a
+        elif a is not None and not isinstance(a, builtins.bool):
+            raise InvalidType(f"to(): a dtype, a device or a tensor is expected, got {a!r:.100}")
+    check_device(device)
+    kind = as_dtype(dtype)
+    out = x if kind is None else P.cast(x, kind)
+    return out.clone() if out is x and (copy or flags[1:] == [True]) else out
 
 
 def type_as(x: Tensor, other: Tensor) -> Tensor:
@@ -80,34 +103,32 @@ def cpu(x: Tensor) -> Tensor:
     return x
 
 
-def new_full(
-    x: Tensor,
-    size: Any,
-    fill_value: Any,
-    *,
-    dtype: DType | None = None,
-    requires_grad: builtins.bool = False,
-    **options: Any,
-) -> Tensor:
-    check_device(options.get("device"))
+def cuda(x: Tensor, device: Any = None, non_blocking: builtins.bool = False) -> Tensor:
+    """x on a GPU; raises where there is none."""
+    check_device("cuda" if device is None else device)
+    return x
+
+
+@factory
+def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    """A tensor like x in dtype, of the given size, filled with one number."""
     kind = dtype or x.dtype
-    out = x.full(wrap(fill_value, kind), TensorType(kind, sizes((size,))))
-    return out.requires_grad_(requires_grad)
+    return x.full(wrap(fill_value, kind), TensorType(kind, sizes((size,))))
 
 
-def new_zeros(x: Tensor, *size: Any, **options: Any) -> Tensor:
-    return new_full(x, sizes(size), 0, **options)
+def new_zeros(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    return new_full(x, sizes(sizes_ if size is None else (size,)), 0, **options)
 
 
-def new_ones(x: Tensor, *size: Any, **options: Any) -> Tensor:
-    return new_full(x, sizes(size), 1, **options)
+def new_ones(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    return new_full(x, sizes(sizes_ if size is None else (size,)), 1, **options)
 
 
-def new_empty(x: Tensor, *size: Any, **options: Any) -> Tensor:
-    return new_full(x, sizes(size), 0, **options)
+def new_empty(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    return new_full(x, sizes(sizes_ if size is None else (size,)), 0, **options)
 
 
-def new_tensor(x: Tensor, data: Any, *, dtype: DType | None = None, **options: Any) -> Tensor:
+def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Tensor:
     return creation.tensor(data, dtype=dtype or x.dtype, **options)
 
 
@@ -124,3 +145,19 @@ def allclose(
     equal_nan: builtins.bool = False,
 ) -> builtins.bool:
     return builtins.bool(logic.isclose(x, y, rtol, atol, equal_nan).all().item())
+
+
+def is_floating_point(x: Tensor) -> builtins.bool:
+    return x.is_floating_point()
+
+
+def is_complex(x: Tensor) -> builtins.bool:
+    return x.is_complex()
+
+
+def is_signed(x: Tensor) -> builtins.bool:
+    return x.is_signed()
+
+
+def is_nonzero(x: Tensor) -> builtins.bool:
+    return x.is_nonzero()

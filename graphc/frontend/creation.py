@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import InvalidArgument, InvalidType, ShapeMismatch, Untraceable
+from graphc.errors import InvalidArgument, InvalidState, InvalidType, ShapeMismatch, Untraceable
 from graphc.frontend import tensor as tensors
-from graphc.frontend.elementwise import where
-from graphc.frontend.modes import check_device, get_default_dtype, modes
+from graphc.frontend.elementwise import pow, where
+from graphc.frontend.modes import get_default_dtype, modes
+from graphc.frontend.options import factory
 from graphc.frontend.promotion import is_number, wrap
 from graphc.frontend.shapes import sizes
+from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Shape, TensorType, bool_, f64, i64
 
@@ -31,10 +34,14 @@ __all__ = [
     "full",
     "full_like",
     "linspace",
+    "logspace",
     "meshgrid",
     "ones",
     "ones_like",
+    "scalar_tensor",
     "tensor",
+    "tril_indices",
+    "triu_indices",
     "zeros",
     "zeros_like",
 ]
@@ -42,22 +49,17 @@ __all__ = [
 # ---- from data ---------------------------------------------------------------------------------
 
 
-def tensor(
-    data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+@factory
+def tensor(data: Any, *, dtype: DType | None = None) -> Tensor:
     """A new tensor with a copy of `data`: numbers, nested sequences, an array or a tensor."""
-    check_device(device)
     if isinstance(data, tensors.Tensor):
         out = data.detach().clone()
-        return (out if dtype is None else out.to(dtype)).requires_grad_(requires_grad)
+        return out if dtype is None else out.to(dtype)
     if is_number(data) and modes.trace is not None:
         kind = dtype or _dtype_of_data(np.asarray(data), data)
         return modes.trace.constant(wrap(data, kind), TensorType(kind, ()))
     out = _from_data(data, dtype)
-    if modes.trace is not None:
-        out = modes.trace.frozen(out)
-    out.requires_grad_(requires_grad)
-    return out
+    return out if modes.trace is None else modes.trace.frozen(out)
 
 
 def _from_data(data: Any, dtype: DType | None) -> Tensor:
@@ -65,16 +67,25 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
         data = _plain(data)
     try:
         array = np.array(data)
-    except ValueError:
-        raise ShapeMismatch("expected nested sequences of one length in each dimension") from None
-    except OverflowError:
-        raise InvalidArgument(f"a number does not fit any dtype: {data!r:.100}") from None
+    except ValueError as e:
+        what = "expected nested sequences of one length in each dimension"
+        raise InvalidArgument(f"tensor(): {what}; {str(e)[:200]}") from None
     if array.dtype.kind not in "biufV":  # V: ml_dtypes' bfloat16
-        raise InvalidType(f"cannot make a tensor of {type(data).__name__} data")
+        raise _no_tensor_of(array, data)
     kind = dtype or _dtype_of_data(array, data)
     with np.errstate(all="ignore"):
         copied = np.array(array.astype(kind.numpy), order="C")  # astype wraps as PyTorch does
     return tensors.fresh(copied, TensorType(kind, array.shape))
+
+
+def _no_tensor_of(array: Array, data: Any) -> Exception:
+    """The error for data that NumPy holds as something that no tensor holds."""
+    some = next(iter(array.ravel().tolist()), None)
+    if array.dtype == object and isinstance(some, int):
+        return InvalidArgument(f"tensor(): the number {some} does not fit 64 bits")
+    if some is None:
+        return InvalidState("tensor(): no dtype for None", fix="give numbers, an array or a tensor")
+    return InvalidType(f"cannot make a tensor of {type(data).__name__} data: {data!r:.100}")
 
 
 def _dtype_of_data(array: Array, data: Any) -> DType:
@@ -106,12 +117,12 @@ def from_numpy(array: Array) -> Tensor:
         raise Untraceable("from_numpy() inside a compiled step", fix="make the tensor outside")
     if builtins.any(s < 0 or s % array.itemsize for s in array.strides):
         raise InvalidArgument("from_numpy: negative strides are not supported", fix="copy it first")
-    return tensors.Tensor(array)
+    return tensors.wrapped(array)
 
 
-def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+@factory
+def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
     """`data` as a tensor, sharing memory where it is a tensor or array of the right dtype."""
-    check_device(device)
     if isinstance(data, tensors.Tensor):
         return data if dtype is None else data.to(dtype)
     if isinstance(data, np.ndarray) and modes.trace is None:
@@ -122,65 +133,55 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
 
 asarray = as_tensor
 
+
+@factory
+def scalar_tensor(value: Any, *, dtype: DType | None = None) -> Tensor:
+    """A 0-d tensor, of the default dtype whatever the number."""
+    return filled(value, (), dtype or get_default_dtype())
+
+
 # ---- filled ------------------------------------------------------------------------------------
 
 
-def filled(value: Any, shape: Shape, dtype: DType, requires_grad: bool = False) -> Tensor:
+def filled(value: Any, shape: Shape, dtype: DType) -> Tensor:
     """A tensor of one value; a constant of the graph inside a trace."""
     if builtins.any(n < 0 for n in shape):
         raise ShapeMismatch(f"negative size in shape {shape}")
     type = TensorType(dtype, shape)
     if modes.trace is not None:
-        out = modes.trace.constant(wrap(value, dtype), type)
-    else:
-        out = tensors.fresh(np.full(shape, wrap(value, dtype), dtype.numpy), type)
-    return out.requires_grad_(True) if requires_grad else out
+        return modes.trace.constant(wrap(value, dtype), type)
+    return tensors.fresh(np.full(shape, wrap(value, dtype), dtype.numpy), type)
 
 
-def zeros(
-    *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    check_device(device)
-    return filled(0, sizes(size), dtype or get_default_dtype(), requires_grad)
+@factory
+def zeros(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
+    """Zeros of the given size, of the default dtype."""
+    return filled(0, sizes(sizes_ if size is None else (size,)), dtype or get_default_dtype())
 
 
-def ones(
-    *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    check_device(device)
-    return filled(1, sizes(size), dtype or get_default_dtype(), requires_grad)
+@factory
+def ones(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
+    """Ones of the given size, of the default dtype."""
+    return filled(1, sizes(sizes_ if size is None else (size,)), dtype or get_default_dtype())
 
 
-def empty(
-    *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def empty(*sizes_: Any, **options: Any) -> Tensor:
     """Zeros: uninitialised memory would make results depend on chance."""
-    return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+    return zeros(*sizes_, **options)
 
 
-def full(
-    size: Any,
-    fill_value: Any,
-    *,
-    dtype: DType | None = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    check_device(device)
+@factory
+def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    """One number everywhere; its own kind of dtype unless one is given."""
+    if isinstance(fill_value, tensors.Tensor):
+        return P.cast(fill_value, dtype or fill_value.dtype).expand(sizes((size,))).clone()
     kind = dtype or _dtype_of_data(np.asarray(fill_value), fill_value)
-    return filled(fill_value, sizes((size,)), kind, requires_grad)
+    return filled(fill_value, sizes((size,)), kind)
 
 
-def full_like(
-    x: Tensor,
-    fill_value: Any,
-    *,
-    dtype: DType | None = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    check_device(device)
-    return filled(fill_value, x.type.shape, dtype or x.dtype, requires_grad)
+@factory
+def full_like(x: Tensor, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    return filled(fill_value, x.type.shape, dtype or x.dtype)
 
 
 def zeros_like(x: Tensor, **options: Any) -> Tensor:
@@ -206,52 +207,87 @@ def iota(n: int, dtype: DType = i64) -> Tensor:
     return tensors.fresh(np.arange(n).astype(dtype.numpy), type)
 
 
-def arange(
-    start: Any,
-    end: Any = None,
-    step: Any = 1,
-    *,
-    dtype: DType | None = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
+@factory
+def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None) -> Tensor:
     """start, start + step, .. below `end`; integers give int64."""
-    check_device(device)
     if end is None:
         start, end = 0, start
+    start, end, step = (_number(v) for v in (start, end, step))
     if step == 0 or (end - start) / step < 0:
-        raise InvalidArgument(f"arange: {start} to {end} cannot be reached in steps of {step}")
+        raise InvalidState(f"arange: {start} to {end} cannot be reached in steps of {step}")
     whole = builtins.all(isinstance(v, int | np.integer) for v in (start, end, step))
     kind = dtype or (i64 if whole else get_default_dtype())
-    n = builtins.max(int(np.ceil((end - start) / step)), 0)
-    wide = i64 if whole else f64
-    out = iota(n, wide)
+    n = builtins.max(math.ceil((end - start) / step), 0)
+    out = iota(n, i64 if whole else f64)
     if step != 1:
         out = out * step
     if start != 0:
         out = out + start
-    out = out.to(kind)
-    return out.requires_grad_(True) if requires_grad else out
+    return out.to(kind)
 
 
-def linspace(
-    start: float, end: float, steps: int, *, dtype: DType | None = None, device: Any = None
-) -> Tensor:
+def _number(x: Any) -> Any:
+    return x.item() if isinstance(x, tensors.Tensor) else x
+
+
+@factory
+def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None) -> Tensor:
     """`steps` numbers from start to end, both included."""
-    check_device(device)
+    return _even(start, end, steps).to(dtype or get_default_dtype())
+
+
+@factory
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None
+) -> Tensor:
+    """`base` to the powers that `linspace(start, end, steps)` gives."""
+    return pow(float(base), _even(start, end, steps)).to(dtype or get_default_dtype())
+
+
+def _even(start: Any, end: Any, steps: int) -> Tensor:
+    """In float64 and from the nearer end, so exact at both."""
+    if steps < 0:
+        raise InvalidState(f"the number of steps must not be negative, got {steps}")
     k = iota(steps, f64)
+    start, end = (P.cast(v, f64) if isinstance(v, tensors.Tensor) else v for v in (start, end))
     gap = (end - start) / builtins.max(steps - 1, 1)
-    forth, back = k * gap + start, (k - (steps - 1)) * gap + end  # exact at both ends
-    out = forth if steps < 2 else where(k < steps / 2, forth, back)
-    return out.to(dtype or get_default_dtype())
+    forth, back = k * gap + start, (k - (steps - 1)) * gap + end
+    return forth if steps < 2 else where(k < steps / 2, forth, back)
 
 
-def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None) -> Tensor:
+# ---- matrices and indices ----------------------------------------------------------------------
+
+
+@factory
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """Ones on the diagonal."""
-    check_device(device)
+    if n < 0 or (m is not None and m < 0):
+        raise InvalidState(f"eye: sizes must not be negative, got {n}, {m}")
     rows, columns = iota(n).unsqueeze(1), iota(n if m is None else m).unsqueeze(0)
     out: Tensor = rows == columns
     return out.to(dtype or get_default_dtype())
+
+
+@factory
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = None) -> Tensor:
+    """Rows and columns [2, n] of the elements on and below a diagonal, row by row."""
+    return _indices(np.tri(_size(row), _size(col), offset, bool), dtype)
+
+
+@factory
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = None) -> Tensor:
+    """Rows and columns [2, n] of the elements on and above a diagonal, row by row."""
+    return _indices(~np.tri(_size(row), _size(col), offset - 1, bool), dtype)
+
+
+def _size(n: int) -> int:
+    if n < 0:
+        raise InvalidState(f"a matrix size must not be negative, got {n}")
+    return n
+
+
+def _indices(mask: Array, dtype: DType | None) -> Tensor:
+    return tensor(np.stack(np.nonzero(mask)), dtype=dtype or i64)
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:

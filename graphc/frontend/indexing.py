@@ -128,7 +128,7 @@ def _bool_index(item: Tensor) -> Tensor:
 
 
 def _from_numpy(array: Any) -> Tensor:
-    return tensors.Tensor(np.ascontiguousarray(array, np.int64))
+    return tensors.wrapped(np.ascontiguousarray(array, np.int64))
 
 
 def _slice(x: Tensor, axis: int, s: slice) -> Tensor:

@@ -1,7 +1,8 @@
-"""finfo and iinfo: what numbers a dtype holds."""
+"""finfo and iinfo: what numbers a dtype holds; and the numbers that have names."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -11,7 +12,10 @@ from graphc.errors import InvalidType
 from graphc.frontend.modes import get_default_dtype
 from graphc.ir.types import DType
 
-__all__ = ["finfo", "iinfo"]
+__all__ = ["e", "finfo", "iinfo", "inf", "nan", "newaxis", "pi"]
+
+e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
+newaxis = None
 
 
 class finfo:
@@ -26,8 +30,14 @@ class finfo:
         self.dtype = kind.long_name
         self.bits = 8 * kind.itemsize
         self.max, self.min = float(info.max), float(info.min)
-        self.eps, self.tiny = float(info.eps), float(info.tiny)
-        self.smallest_normal, self.resolution = self.tiny, float(info.resolution)
+        self.eps = float(info.eps)
+        self.tiny = self.smallest_normal = float(info.tiny)
+        self.resolution = 10.0**-info.precision
+
+    def __repr__(self) -> str:
+        fields = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        listed = ", ".join(f"{name}={getattr(self, name):g}" for name in fields)
+        return f"finfo({listed}, dtype={self.dtype})"
 
 
 class iinfo:
@@ -40,3 +50,6 @@ class iinfo:
         self.dtype = dtype.long_name
         self.bits = info.bits
         self.max, self.min = int(info.max), int(info.min)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"

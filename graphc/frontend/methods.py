@@ -34,7 +34,11 @@ class Methods(Arithmetic):
     bernoulli_ = random.bernoulli_
     random_ = random.random_
     exponential_ = random.exponential_
+    geometric_ = random.geometric_
+    log_normal_ = random.log_normal_
+    cauchy_ = random.cauchy_
     bernoulli = random.bernoulli
+    multinomial = random.multinomial
 
     # ---- reductions ----------------------------------------------------------------------------
     sum = reductions.sum
@@ -129,11 +133,12 @@ class Methods(Arithmetic):
     byte = conversion.byte
     bool = conversion.bool
     cpu = conversion.cpu
+    cuda = conversion.cuda
+    new_tensor = conversion.new_tensor
     new_zeros = conversion.new_zeros
     new_ones = conversion.new_ones
     new_full = conversion.new_full
     new_empty = conversion.new_empty
-    new_tensor = conversion.new_tensor
     equal = conversion.equal
     allclose = conversion.allclose
 

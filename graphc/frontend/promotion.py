@@ -37,6 +37,8 @@ TABLE = {(a, b): _promote(a, b) for a in DTYPES.values() for b in DTYPES.values(
 
 def promote_types(a: DType, b: DType) -> DType:
     """The dtype both convert to, as if both were tensors with dimensions."""
+    if not (isinstance(a, DType) and isinstance(b, DType)):
+        raise InvalidType(f"promote_types needs two dtypes, got {a!r} and {b!r}")
     return TABLE[a, b]
 
 

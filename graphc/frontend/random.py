@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import InvalidArgument, Untraceable
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import write
-from graphc.frontend.modes import check_device, get_default_dtype, modes, no_grad
+from graphc.frontend.modes import CPU, check_device, get_default_dtype, modes, no_grad
 from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.options import as_dtype, factory
 from graphc.frontend.promotion import wrap
-from graphc.frontend.shapes import sizes
+from graphc.frontend.shapes import cat, sizes
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Shape, f32, f64, i64
@@ -31,6 +32,7 @@ __all__ = [
     "get_rng_state",
     "initial_seed",
     "manual_seed",
+    "multinomial",
     "normal",
     "rand",
     "rand_like",
@@ -53,6 +55,7 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         check_device(device)
+        self.device = CPU
         self.seed_value = 0
         self.draw = 0
 
@@ -81,7 +84,7 @@ class Generator:
         self.draw += draws
 
     def get_state(self) -> Tensor:
-        return tensors.Tensor(np.array([self.signed_seed(), self.draw], np.int64))
+        return tensors.wrapped(np.array([self.signed_seed(), self.draw], np.int64))
 
     def set_state(self, state: Tensor) -> None:
         seed, draw = state.tolist()
@@ -167,32 +170,26 @@ def _normal(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
 def _floating(dtype: DType | None) -> DType:
     kind = dtype or get_default_dtype()
     if not kind.is_floating_point:
-        raise InvalidArgument(f"random numbers of dtype {kind!r}", fix="use randint")
+        raise DTypeMismatch(f"random numbers of dtype {kind!r}", fix="use randint")
     return kind
 
 
+@factory
 def rand(
-    *size: Any,
-    generator: Generator | None = None,
-    dtype: DType | None = None,
-    device: Any = None,
-    requires_grad: bool = False,
+    *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
 ) -> Tensor:
     """Uniform in [0, 1)."""
-    check_device(device)
-    return _unit(sizes(size), _floating(dtype), generator).requires_grad_(requires_grad)
+    shape = sizes(sizes_ if size is None else (size,))
+    return _unit(shape, _floating(dtype), generator)
 
 
+@factory
 def randn(
-    *size: Any,
-    generator: Generator | None = None,
-    dtype: DType | None = None,
-    device: Any = None,
-    requires_grad: bool = False,
+    *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
 ) -> Tensor:
     """Standard normal."""
-    check_device(device)
-    return _normal(sizes(size), _floating(dtype), generator).requires_grad_(requires_grad)
+    shape = sizes(sizes_ if size is None else (size,))
+    return _normal(shape, _floating(dtype), generator)
 
 
 def rand_like(x: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
@@ -203,26 +200,29 @@ def randn_like(x: Tensor, *, dtype: DType | None = None, **options: Any) -> Tens
     return randn(x.type.shape, dtype=dtype or x.dtype, **options)
 
 
+@factory
 def randint(
-    low: int,
+    low: int = 0,
     high: Any = None,
     size: Any = None,
     *,
     generator: Generator | None = None,
-    dtype: DType = i64,
-    device: Any = None,
+    dtype: DType | None = None,
 ) -> Tensor:
     """Integers in [low, high): randint(high, size) or randint(low, high, size)."""
-    check_device(device)
     if size is None:
         low, high, size = 0, low, high
-    return _integers(low, high, sizes((size,)), dtype, generator)
+    elif high is None:
+        low, high = 0, low
+    if not isinstance(size, tuple | list):
+        raise InvalidType(f"randint: the size must be a tuple of integers, got {size!r:.100}")
+    return _integers(int(low), int(high), sizes((size,)), dtype or i64, generator)
 
 
 def _integers(low: int, high: int, shape: Shape, dtype: DType, g: Generator | None) -> Tensor:
     span = high - low
     if span <= 0:
-        raise InvalidArgument(f"randint: nothing lies in [{low}, {high})")
+        raise InvalidState(f"randint: nothing lies in [{low}, {high})")
     if span <= 1 << 31:  # the product of word and span fits 63 bits
         words = P.cast(random_bits(shape, g), i64)
         unsigned = words.emit(OPS["and"], words, 0xFFFFFFFF)
@@ -242,32 +242,119 @@ def randint_like(x: Tensor, low: int, high: Any = None, **options: Any) -> Tenso
     return randint(low, high, x.type.shape, dtype=options.pop("dtype", x.dtype), **options)
 
 
-def randperm(
-    n: int, *, generator: Generator | None = None, dtype: DType = i64, device: Any = None
-) -> Tensor:
+@factory
+def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None) -> Tensor:
     """The numbers 0 .. n - 1 in random order."""
-    check_device(device)
     if modes.trace is not None:
         raise Untraceable("randperm() sorts on the host", fix="make the permutation outside")
+    if n < 0:
+        raise InvalidState(f"randperm: n must not be negative, got {n}")
     words = random_bits((n, 2), generator).host().astype(np.int64)
     keys = (words[:, 0] << 32) ^ (words[:, 1] & 0xFFFFFFFF)
-    order = np.argsort(keys, kind="stable").astype(dtype.numpy)
-    return tensors.Tensor(order)
+    order = np.argsort(keys, kind="stable").astype((dtype or i64).numpy)
+    return tensors.wrapped(order)
 
 
-def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """1 with probability p, else 0, in p's dtype."""
-    draw = _unit(p.type.shape, p.dtype if p.dtype is f64 else f32, generator)
-    return P.cast(draw < p.detach(), p.dtype)
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """1 with probability `input` (or p everywhere, if given), else 0, in input's dtype."""
+    x = input.detach()
+    if p is None and not x.dtype.is_floating_point:
+        raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.type}")
+    chance = x if p is None else p
+    _check_range(chance, 0.0, 1.0, "bernoulli: a probability")
+    draw = _unit(x.type.shape, f64 if x.dtype is f64 else f32, generator)
+    return P.cast(draw < chance, x.dtype)
+
+
+def _check_range(x: Any, low: float, high: float, what: str) -> None:
+    """Refuse numbers outside [low, high]; of a traced tensor nothing is known."""
+    if isinstance(x, tensors.Tensor):
+        if modes.trace is not None:
+            return
+        x = x.host()
+    values = np.asarray(x)
+    good = (values >= low) & (values <= high)
+    if not good.all():
+        bad = values[~good].ravel()[0]
+        raise InvalidState(f"{what} is {bad}, outside [{low}, {high}]")
 
 
 def normal(
-    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Normal with the given means and standard deviations (tensors or numbers)."""
-    shapes = [v.type.shape for v in (mean, std) if isinstance(v, P.Sugar)]
-    shape = broadcast_shapes(*shapes) if shapes else sizes((size,))
-    return _normal(shape, get_default_dtype(), generator) * std + mean
+    check_device(device)
+    _check_range(std, 0.0, math.inf, "normal: std")
+    given = [v for v in (mean, std) if isinstance(v, tensors.Tensor)]
+    if not given and size is None:
+        raise InvalidType("normal() of two numbers needs a size", fix="pass size=(..)")
+    shape = broadcast_shapes(*(v.type.shape for v in given)) if given else sizes((size,))
+    kind = as_dtype(dtype) or (given[0].dtype if given else get_default_dtype())
+    with no_grad():
+        out = P.cast(_normal(shape, _floating(kind), generator) * std + mean, kind)
+    return out.requires_grad_(requires_grad)
+
+
+def multinomial(
+    input: Tensor,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Indices [.., num_samples] drawn by weights [.., n], which need not sum to 1.
+
+    With replacement by the inverse of the cumulative distribution; without, the largest of weight
+    over exponential (Efraimidis and Spirakis 2006). Raises RuntimeError for weights below zero, not
+    finite or all zero (unless traced), and for more samples than weights.
+    """
+    x = input.detach()
+    rank = len(x.type.shape)
+    if not x.dtype.is_floating_point or rank not in (1, 2):
+        raise DTypeMismatch(f"multinomial needs floating weights [n] or [m, n], got {x.type}")
+    n = x.type.shape[-1]
+    if num_samples <= 0 or (not replacement and num_samples > n):
+        how = "with" if replacement else "without"
+        raise InvalidState(f"multinomial: {num_samples} samples of {n} {how} replacement")
+    _check_range(x, 0.0, LARGEST, "multinomial: a weight")
+    if modes.trace is None and not (x.host().sum(-1) > 0).all():
+        raise InvalidState("multinomial: the sum of the weights is zero")
+    x = P.cast(x, f64)
+    draw = _from_cumulative if replacement else _from_keys
+    return draw(x, num_samples, generator)
+
+
+LARGEST = np.finfo(np.float64).max
+
+
+def _from_cumulative(x: Tensor, count: int, generator: Generator | None) -> Tensor:
+    """How many cumulative weights do not exceed a uniform share of their sum."""
+    shape = (*x.type.shape[:-1], count)
+    steps = x.cumsum(-1)
+    share = _unit(shape, f64, generator) * steps[..., -1:]
+    index = (steps.unsqueeze(-2) <= share.unsqueeze(-1)).sum(-1)
+    return index.clamp(max=x.type.shape[-1] - 1)
+
+
+def _from_keys(x: Tensor, count: int, generator: Generator | None) -> Tensor:
+    """The places of the `count` largest keys."""
+    exponential = P.apply("log", 1.0 - _unit(x.type.shape, f64, generator)) * -1.0
+    keys = (x / exponential).where(x > 0, -1.0)
+    picked = []
+    for _ in range(count):
+        best = keys.argmax(-1, keepdim=True)
+        picked.append(best)
+        keys = keys.where(P.one_hot(best, len(x.type.shape) - 1, x.type.shape).logical_not(), -2.0)
+    return cat(picked, -1)
 
 
 # ---- in place ----------------------------------------------------------------------------------
@@ -282,6 +369,8 @@ def _write(x: Tensor, value: Tensor) -> Tensor:
 def uniform_(
     x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
+    if a > b:
+        raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
     return _write(x, _unit(x.type.shape, _wide(x), generator) * (b - a) + a)
 
 
@@ -289,7 +378,7 @@ def normal_(
     x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
     if std < 0:
-        raise InvalidArgument(f"normal_: std {std} is negative")
+        raise InvalidState(f"normal_: std {std} is negative")
     return _write(x, _normal(x.type.shape, _wide(x), generator) * std + mean)
 
 
@@ -314,3 +403,30 @@ def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None =
     """Exponential with rate `lambd`."""
     u = _unit(x.type.shape, _wide(x), generator)
     return _write(x, P.apply("log", 1.0 - u) * (-1.0 / lambd))
+
+
+def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Tries up to and including the first success of probability p: 1, 2, .."""
+    if not 0 < p < 1:
+        raise InvalidState(f"geometric_: p {p} is outside (0, 1)")
+    u = _unit(x.type.shape, _wide(x), generator)
+    return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * (1 / math.log1p(-p))).clamp(min=1))
+
+
+def log_normal_(
+    x: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
+) -> Tensor:
+    """exp of a normal number."""
+    if std <= 0:
+        raise InvalidState(f"log_normal_: std {std} must be positive")
+    return _write(x, P.apply("exp", _normal(x.type.shape, _wide(x), generator) * std + mean))
+
+
+def cauchy_(
+    x: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Cauchy with the given median and half width at half height."""
+    if sigma <= 0:
+        raise InvalidState(f"cauchy_: sigma {sigma} must be positive")
+    angle = (_unit(x.type.shape, _wide(x), generator) - 0.5) * math.pi
+    return _write(x, P.apply("sin", angle) / P.apply("cos", angle) * sigma + median)

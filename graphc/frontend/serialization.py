@@ -238,7 +238,7 @@ def _tensors(header: dict[str, Any], body: memoryview) -> dict[str, Tensor]:
     out = {}
     for begin, end, name, dtype, shape in entries:
         array = np.frombuffer(body[begin:end], dtype.numpy).reshape(shape).copy()
-        out[name] = Tensor(array != 0 if dtype.category == 0 else array)
+        out[name] = tensors.wrapped(array != 0 if dtype.category == 0 else array)
     return out
 
 

@@ -30,7 +30,9 @@ from graphc.errors import (
 )
 from graphc.frontend import autograd, inplace, printing, shapes
 from graphc.frontend.methods import Methods
-from graphc.frontend.modes import CPU, device, modes
+from graphc.frontend.modes import CPU, check_device, device, get_default_dtype, modes
+from graphc.frontend.options import strided
+from graphc.frontend.size import Size
 from graphc.frontend.storage import Storage, count_rebind
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
 from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major, strides_after
@@ -39,22 +41,12 @@ from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorType
 from graphc.passes.autodiff import Hook, Node
 
-__all__ = ["Size", "Tensor", "is_tensor", "numel"]
+__all__ = ["Tensor", "is_tensor", "numel"]
 
 T = TypeVar("T", bound="Tensor")
 
 ADD = OPS["add"]
 ALIASING = frozenset({"iota", "flip", "contiguous", "check_index"})  # rows that may return a view
-
-
-class Size(tuple[int, ...]):
-    """A shape that prints as PyTorch's."""
-
-    def numel(self) -> builtins.int:
-        return int(np.prod(self, dtype=np.int64))
-
-    def __repr__(self) -> str:
-        return f"graphc.Size([{', '.join(map(str, self))}])"
 
 
 class Tensor(Methods):
@@ -77,11 +69,13 @@ class Tensor(Methods):
     _unrecorded: bool = False  # a view made in no_grad mode of what requires grad
     _value: Any = None  # (base value, value) of a traced tensor: what `Trace.value` found last
 
-    def __init__(self, array: Array) -> None:
-        """Wrap a NumPy array, sharing its memory."""
-        self.array = array
-        self._type = TensorType(dtype_of(array), array.shape)
-        self.storage = Storage(array, self._type)
+    def __init__(self, *data: Any, device: Any = None) -> None:
+        """Of the default dtype: Tensor(2, 3) of a size, Tensor([1, 2]) of data, which is copied."""
+        check_device(device)
+        dtype = get_default_dtype()
+        self.array = legacy_array(data, dtype)
+        self._type = TensorType(dtype, self.array.shape)
+        self.storage = Storage(self.array, self._type)
 
     # ---- what it is ----------------------------------------------------------------------------
 
@@ -119,14 +113,37 @@ class Tensor(Methods):
     def dim(self) -> builtins.int:
         return len(self._type.shape)
 
+    ndimension = dim
+
     def numel(self) -> builtins.int:
         return self._type.numel
+
+    nelement = numel
 
     def element_size(self) -> builtins.int:
         return self._type.dtype.itemsize
 
     def is_floating_point(self) -> builtins.bool:
         return self._type.dtype.is_floating_point
+
+    def is_signed(self) -> builtins.bool:
+        return self._type.dtype.is_signed
+
+    def is_complex(self) -> builtins.bool:
+        return False
+
+    def is_nonzero(self) -> builtins.bool:
+        return bool(self)
+
+    def get_device(self) -> builtins.int:
+        """The index of its GPU; -1 on the CPU."""
+        return -1
+
+    def is_pinned(self) -> builtins.bool:
+        return False
+
+    is_cuda = is_sparse = is_quantized = False
+    layout = strided
 
     @property
     def is_traced(self) -> builtins.bool:
@@ -148,7 +165,7 @@ class Tensor(Methods):
     def stride(self, dim: int | None = None) -> Any:
         return self.strides() if dim is None else self.strides()[shapes.axis_of(self, dim)]
 
-    def is_contiguous(self) -> builtins.bool:
+    def is_contiguous(self, memory_format: Any = None) -> builtins.bool:
         if self.array is not None:
             return bool(self.array.flags.c_contiguous)
         return reshaped_strides(self._type.shape, self.strides(), (self.numel(),)) in ((1,), (0,))
@@ -352,6 +369,14 @@ class Tensor(Methods):
         return {k: v for k, v in self.__dict__.items() if k not in INTERNAL}
 
 
+def legacy_array(data: Sequence[Any], dtype: DType) -> Array:
+    """What Tensor(2, 3), Tensor(size), Tensor(sequence) and Tensor(array) hold."""
+    if len(data) == 1 and not isinstance(data[0], int | Size):
+        return np.array(data[0], dtype.numpy)
+    size = data[0] if data and isinstance(data[0], Size) else data
+    return np.zeros(shapes.sizes((tuple(size) or (0,),)), dtype.numpy)
+
+
 INTERNAL = frozenset(Tensor.__annotations__)
 
 
@@ -373,6 +398,11 @@ def dtype_of(array: Array) -> DType:
 
 def scalar(value: Scalar, dtype: DType) -> Tensor:
     return fresh(np.array(value, dtype.numpy), TensorType(dtype, ()))
+
+
+def wrapped(array: Array) -> Tensor:
+    """A tensor over the memory of a NumPy array."""
+    return fresh(array, TensorType(dtype_of(array), array.shape))
 
 
 def fresh(array: Array, type: TensorType) -> Tensor:

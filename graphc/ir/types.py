@@ -29,6 +29,19 @@ class DType:
         return self.category == 2
 
     @property
+    def legacy_name(self) -> str:
+        """Of the days before dtypes: FloatTensor, LongTensor."""
+        return LEGACY[self.name] + "Tensor"
+
+    @property
+    def is_signed(self) -> bool:
+        return self.name not in ("bool", "u8")
+
+    @property
+    def is_complex(self) -> bool:
+        return False
+
+    @property
     def is_half(self) -> bool:
         """Sixteen-bit floats, which compute in float32 and round once."""
         return self.category == 2 and self.itemsize == 2
@@ -56,6 +69,10 @@ bf16 = _row("bf16", "bfloat16", ml_dtypes.bfloat16, 2)
 f32 = _row("f32", "float32", np.float32, 2)
 f64 = _row("f64", "float64", np.float64, 2)
 
+LEGACY = {
+    **{"bool": "Bool", "u8": "Byte", "i8": "Char", "i16": "Short", "i32": "Int", "i64": "Long"},
+    **{"f16": "Half", "bf16": "BFloat16", "f32": "Float", "f64": "Double"},
+}
 DTYPES = {d.name: d for d in (bool_, u8, i8, i16, i32, i64, f16, bf16, f32, f64)}
 FROM_NUMPY = {d.numpy: d for d in DTYPES.values()}
 
@@ -73,6 +90,10 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+    def __call__(self) -> str:
+        """`x.type()`, PyTorch's name of x's class of old: torch.FloatTensor."""
+        return f"torch.{self.dtype.legacy_name}"
 
     @property
     def numel(self) -> int:

@@ -70,5 +70,47 @@ def test_in_place_draws_take_views_and_refuse_leaves() -> None:
         w.normal_()
     with graphc.no_grad():
         w.normal_()
-    with pytest.raises(ValueError, match="std"):
+    with pytest.raises(RuntimeError, match="std"):
         x.normal_(0, -1)
+
+
+def frequencies(index: graphc.Tensor, n: int) -> list[float]:
+    return (np.bincount(index.numpy().ravel(), minlength=n) / index.numel()).tolist()  # type: ignore[no-any-return]
+
+
+def test_multinomial_draws_by_weight() -> None:
+    graphc.manual_seed(1)
+    weights = graphc.tensor([1.0, 0.0, 3.0, 4.0])
+    often = graphc.multinomial(weights, 20_000, replacement=True)
+    assert frequencies(often, 4) == pytest.approx([0.125, 0.0, 0.375, 0.5], abs=0.015)
+    once = graphc.multinomial(weights.expand(20_000, 4), 1)
+    assert frequencies(once, 4) == pytest.approx([0.125, 0.0, 0.375, 0.5], abs=0.015)
+    pairs = graphc.multinomial(weights.expand(4000, 4), 2).numpy()
+    assert (pairs[:, 0] != pairs[:, 1]).all() and 1 not in pairs
+    both = [{*p} == {2, 3} for p in pairs.tolist()]  # 3/8 * 4/5 + 4/8 * 3/4
+    assert np.mean(both) == pytest.approx(0.675, abs=0.03)
+
+
+def test_multinomial_in_a_compiled_step_draws_what_eager_draws() -> None:
+    def step(p: graphc.Tensor) -> list[graphc.Tensor]:
+        return [graphc.multinomial(p, 3, replacement=r) for r in (False, True)]
+
+    p = graphc.tensor([[0.1, 0.4, 0.2, 0.3], [1.0, 2.0, 3.0, 4.0]])
+    compiled = graphc.compile(step)
+    for seed in (3, 4):
+        graphc.manual_seed(seed)
+        want = [t.tolist() for t in step(p)]
+        graphc.manual_seed(seed)
+        assert [t.tolist() for t in compiled(p)] == want
+
+
+def test_more_distributions() -> None:
+    graphc.manual_seed(2)
+    x = graphc.empty(20_000, dtype=graphc.float64)
+    assert x.geometric_(0.25).min().item() == 1 and abs(x.mean().item() - 4) < 0.2
+    assert abs(x.log_normal_(0.5, 0.5).log().mean().item() - 0.5) < 0.02
+    assert abs(np.median(x.cauchy_(2.0, 1.0).numpy()) - 2.0) < 0.06
+    mean = graphc.tensor([0.0, 100.0]).unsqueeze(1).expand(2, 5000)
+    drawn = graphc.normal(mean, graphc.tensor(2.0))
+    assert drawn.mean(1).tolist() == pytest.approx([0.0, 100.0], abs=0.15)
+    assert graphc.normal(graphc.zeros(3, requires_grad=True)).requires_grad is False
