@@ -20,6 +20,7 @@ from graphc.frontend.logic import *
 from graphc.frontend.modes import *
 from graphc.frontend.operands import *
 from graphc.frontend.options import *
+from graphc.frontend.printing import *
 from graphc.frontend.promotion import *
 from graphc.frontend.random import *
 from graphc.frontend.reductions import *

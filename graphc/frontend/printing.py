@@ -1,46 +1,91 @@
-"""How a tensor prints: PyTorch's format."""
+"""How a tensor prints: PyTorch's format, with its options."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.errors import InvalidArgument
 from graphc.frontend.modes import get_default_dtype
 from graphc.ir.types import Array, bool_, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-PRECISION, THRESHOLD, EDGE_ITEMS, LINE_WIDTH = 4, 1000, 3, 80
+__all__ = ["set_printoptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    precision: int = 4  # digits behind the point
+    threshold: float = 1000  # elements from which on a tensor is summarised
+    edgeitems: int = 3  # shown at each end of a dimension then
+    linewidth: int = 80
+    sci_mode: bool | None = None  # scientific notation: None chooses by the values
+
+
+PROFILES = {
+    "default": Options(),
+    "short": Options(precision=2, edgeitems=2),
+    "full": Options(threshold=math.inf),
+}
+_options = [Options()]
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """How tensors print from now on; `profile` is default, short or full, before the others."""
+    base = _options[0]
+    if profile is not None:
+        if profile not in PROFILES:
+            raise InvalidArgument(f"no print profile {profile!r}: {', '.join(PROFILES)}")
+        base = PROFILES[profile]
+    given = {
+        "precision": precision,
+        "threshold": threshold,
+        "edgeitems": edgeitems,
+        "linewidth": linewidth,
+    }
+    changed: Any = {name: value for name, value in given.items() if value is not None}
+    _options[0] = dataclasses.replace(base, **changed, sci_mode=sci_mode)
 
 
 def text(x: Tensor) -> str:
     """`tensor([...], dtype=..., grad_fn=...)`; a traced tensor shows its type."""
     if x.array is None:
         return f"<traced {x.type}>"
+    options, start = _options[0], "tensor("
+    empty = x.numel() == 0
     suffixes = []
-    if x.numel() == 0 and x.ndim != 1:
+    if empty and x.ndim != 1:
         suffixes.append(f"size={tuple(x.shape)}")
-    if x.dtype not in (get_default_dtype(), i64, bool_) or (
-        x.numel() == 0 and x.dtype is not get_default_dtype()
-    ):
+    usual = (get_default_dtype(),) if empty else (get_default_dtype(), i64, bool_)
+    if x.dtype not in usual:
         suffixes.append(f"dtype={x.dtype!r}")
     if x.grad_fn is not None:
         suffixes.append(f"grad_fn={x.grad_fn!r}")
     elif x.requires_grad:
         suffixes.append("requires_grad=True")
-    body = "[]" if x.numel() == 0 else _body(x.array, len("tensor("))
-    return _with_suffixes("tensor(" + body, suffixes, len("tensor("))
+    body = "[]" if empty else _body(x.array, len(start), options)
+    return _with_suffixes(start + body, suffixes, len(start), options.linewidth)
 
 
-def _with_suffixes(body: str, suffixes: list[str], indent: int) -> str:
+def _with_suffixes(body: str, suffixes: Sequence[str], indent: int, width: int) -> str:
     """Suffixes on the last line while they fit, else each on a new one."""
-    last = len(body) - body.rfind("\n") - 1
+    last = len(body) - body.rfind("\n") + 1
     for s in suffixes:
-        if last + len(s) + 2 > LINE_WIDTH:
+        if last + len(s) + 2 > width:
             body += ",\n" + " " * indent + s
             last = indent + len(s)
         else:
@@ -49,73 +94,67 @@ def _with_suffixes(body: str, suffixes: list[str], indent: int) -> str:
     return body + ")"
 
 
-def _body(array: Array, indent: int) -> str:
+def _body(array: Array, indent: int, options: Options) -> str:
     shown = array.astype(np.float64) if array.dtype.kind not in "biu" else array
-    summarise = array.size > THRESHOLD
-    cell = _formatter(_corners(shown) if summarise else shown)
-    return _lines(shown, indent, summarise, cell)
+    summarise = array.size > options.threshold
+    cell = Cells(_corners(shown, options.edgeitems) if summarise else shown, options)
+    return _lines(shown, indent, options.edgeitems if summarise else -1, cell)
 
 
-def _corners(a: Array) -> Array:
+def _corners(a: Array, edge: int) -> Array:
     """The elements that a summary shows, by which the columns are laid out."""
     for axis, n in enumerate(a.shape):
-        if n > 2 * EDGE_ITEMS:
-            keep = [*range(EDGE_ITEMS), *range(n - EDGE_ITEMS, n)]
-            a = np.take(a, keep, axis)
+        if n > 2 * edge:
+            a = np.take(a, [*range(edge), *range(n - edge, n)], axis)
     return a
 
 
-def _formatter(a: Array) -> Callable[[Any], str]:
-    """One width for all cells: integers, floats that are whole, fixed or scientific notation."""
-    flat = a.ravel()
-    if a.dtype.kind in "biu":
-        width = max(len(str(v)) for v in flat.tolist())
-        return lambda v: str(v).rjust(width)
-    finite = flat[np.isfinite(flat) & (flat != 0)]
-    style = ".4f"
-    if finite.size:
-        low, high = float(np.abs(finite).min()), float(np.abs(finite).max())
-        if bool((finite == np.ceil(finite)).all()):
-            style = "sci" if high / low > 1000.0 or high > 1e8 else "int"
-            style = style if high > 1e8 or high / low > 1e12 else "int"
-        elif high / low > 1000.0 or high > 1e8 or low < 1e-4:
-            style = "sci"
-    elif flat.size:
-        style = "int"
-    if flat.size and not finite.size and not np.isfinite(flat).all():
-        style = "int"
-    cells = [_number(float(v), style) for v in flat.tolist()]
-    width = max(map(len, cells), default=0)
-    return lambda v: _number(float(v), style).rjust(width)
+class Cells:
+    """How the elements of one tensor print: all in one notation, padded to one width."""
+
+    def __init__(self, a: Array, options: Options) -> None:
+        self.options = options
+        self.width = 1
+        if a.dtype.kind in "biu":
+            self._format: Callable[[Any], str] = str
+            self.width = max((len(str(v)) for v in a.ravel().tolist()), default=1)
+            return
+        finite = a[np.isfinite(a) & (a != 0)].ravel()
+        self._format = self._formatter(_style(np.abs(finite), options.sci_mode))
+        if finite.size:
+            self.width = max(len(self._format(v)) for v in finite.tolist())
+
+    def _formatter(self, style: str) -> Callable[[float], str]:
+        digits = self.options.precision
+        if style == "sci":
+            return lambda v: f"{v:.{digits}e}"
+        if style == "int":
+            return lambda v: f"{v:.0f}." if math.isfinite(v) else f"{v:.0f}"
+        return lambda v: f"{v:.{digits}f}"
+
+    def __call__(self, v: Any) -> str:
+        return self._format(v).rjust(self.width)
 
 
-def _number(v: float, style: str) -> str:
-    if not math.isfinite(v):
-        return str(v)
-    if style == "sci":
-        return f"{v:.{PRECISION}e}"
-    return f"{v:.0f}." if style == "int" else f"{v:.{PRECISION}f}"
+def _style(sizes: Array, scientific: bool | None) -> str:
+    """int, fixed or sci, by the sizes of the numbers that are finite and not 0."""
+    whole = bool((sizes == np.ceil(sizes)).all())
+    if scientific is None and sizes.size:
+        low, high = float(sizes.min()), float(sizes.max())
+        scientific = high / low > 1000.0 or high > 1e8 or (not whole and low < 1e-4)
+    return "sci" if scientific else "int" if whole else "fixed"
 
 
-def _lines(a: Array, indent: int, summarise: bool, cell: Callable[[Any], str]) -> str:
+def _lines(a: Array, indent: int, edge: int, cell: Cells) -> str:
+    """Nested lists; of more than 2 * edge items only the edges, unless `edge` is negative."""
     if a.ndim == 0:
-        return cell(a.item()).strip()
-    cut = summarise and a.shape[0] > 2 * EDGE_ITEMS
+        return cell(a.item())
+    cut = 0 <= 2 * edge < a.shape[0]
+    parts = [*a[:edge], None, *a[len(a) - edge :]] if cut else list(a)
     if a.ndim == 1:
-        values = a.tolist()
-        cells = (
-            [cell(v) for v in values]
-            if not cut
-            else [
-                *(cell(v) for v in values[:EDGE_ITEMS]),
-                " ...",
-                *(cell(v) for v in values[-EDGE_ITEMS:]),
-            ]
-        )
-        per_line = max(1, (LINE_WIDTH - indent) // (len(cells[0]) + 2))
+        cells = [" ..." if p is None else cell(p.item()) for p in parts]
+        per_line = max(1, (cell.options.linewidth - indent) // (cell.width + 2))
         rows = [", ".join(cells[k : k + per_line]) for k in range(0, len(cells), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(rows) + "]"
-    parts = list(a) if not cut else [*a[:EDGE_ITEMS], None, *a[-EDGE_ITEMS:]]
-    inner = ["..." if p is None else _lines(p, indent + 1, summarise, cell) for p in parts]
-    gap = ",\n" * 1 + "\n" * (a.ndim - 2) + " " * (indent + 1)
-    return "[" + gap.join(inner) + "]"
+    inner = ["..." if p is None else _lines(p, indent + 1, edge, cell) for p in parts]
+    return "[" + ("," + "\n" * (a.ndim - 1) + " " * (indent + 1)).join(inner) + "]"
