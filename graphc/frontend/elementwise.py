@@ -319,6 +319,8 @@ def pow(x: Operand, y: Operand) -> Tensor:
             return x.clone()  # type: ignore[no-any-return]  # Operand is Any
         if y == 0.5:
             return sqrt(x)
+    if isinstance(y, bool) and is_tensor(x) and x.dtype is bool_:
+        return x | (not y)  # type: ignore[no-any-return]  # Operand is Any
     if is_number(y) and y < 0 and not result_type(x, y).is_floating_point:
         raise DTypeMismatch("integers to negative integer powers are not allowed")
     return binary("pow", x, y, bools=False)

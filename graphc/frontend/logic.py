@@ -146,12 +146,18 @@ def invert(x: Tensor) -> Tensor:
     return bitwise_not(x)
 
 
+def _shift(name: str, x: Operand, y: Operand) -> Tensor:
+    if result_type(x, y) is bool_:
+        raise DTypeMismatch(f"{name} of bools", fix="convert them to an integer dtype")
+    return _bitwise(name, x, y)
+
+
 def bitwise_left_shift(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("shl", x, y)
+    return _shift("shl", x, y)
 
 
 def bitwise_right_shift(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("shr", x, y)
+    return _shift("shr", x, y)
 
 
 def rshl(x: Tensor, y: Operand) -> Tensor:
