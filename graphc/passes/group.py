@@ -58,6 +58,19 @@ class Group:
             return orders(operands(v)[0])
         return tuple(level.index(k) for k in orders(v))
 
+    def loop_order(self, orders: Orders) -> Shape:
+        """As `order`, but positions are counted over folded dimensions in their own order."""
+        order = self.order(orders)
+        if not any(finds_place(v) for v in self.members):
+            return order
+        folded = iter(sorted(self.reduced))
+        return tuple(next(folded) if k in self.reduced else k for k in order)
+
+
+def finds_place(v: Value) -> bool:
+    """Whether v is a position among the values that it folds."""
+    return v.op is not None and v.op.name in ("argmax", "argmin")
+
 
 def used(strides: Shape, shape: Shape) -> Shape:
     """Strides that move: a dimension of size 1 has none."""

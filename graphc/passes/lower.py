@@ -132,9 +132,6 @@ class _Lowering:
 
     def _nest(self) -> Nest:
         order = self._memory_order()
-        if any(_finds_place(v) for v in self.group.members):  # its answer counts in row-major order
-            moving = iter(sorted(self.reduced))
-            order = tuple(next(moving) if k in self.reduced else k for k in order)
         axes = [Axis(f"d{k}", self.domain[k]) for k in order]
         parallel = [a for a, k in zip(axes, order, strict=True) if k not in self.reduced]
         folded = [a for a, k in zip(axes, order, strict=True) if k in self.reduced]
@@ -142,7 +139,7 @@ class _Lowering:
 
     def _memory_order(self) -> Shape:
         """Dimensions of the loops, outermost in memory first."""
-        order = self.group.order(self.orders)
+        order = self.group.loop_order(self.orders)
         if len(self.domain) == len(order):
             return order
         return tuple(j for k in order for j in _split_dims(k))
@@ -482,11 +479,6 @@ class _Lowering:
         place = self._cast(self.emit(index, (*spread, *chain)), index.type.dtype, i64)
         rows = walk(View(v.shape, Form(strides, view.address.offset)), chain)
         return self._emit_load(base, rows, v, (Indirect(place, s[axis]),))
-
-
-def _finds_place(v: Value) -> bool:
-    """Whether v is a position among the values that it folds."""
-    return v.op is not None and v.op.name in ("argmax", "argmin")
 
 
 def _is_kind(v: Value, kind: str) -> bool:

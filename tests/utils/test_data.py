@@ -19,6 +19,9 @@ import graphc
 from graphc.utils import data
 from graphc.utils.data import DataLoader, Dataset, TensorDataset
 
+# JAX, where another test of this process has imported it, warns of any fork.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork")
+
 Pair = namedtuple("Pair", "x y")
 
 
