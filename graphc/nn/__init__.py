@@ -9,6 +9,7 @@ from graphc.nn.dropout import *
 from graphc.nn.linear import *
 from graphc.nn.losses import *
 from graphc.nn.module import *
+from graphc.nn.more_losses import *
 from graphc.nn.normalization import *
 from graphc.nn.padding import *
 from graphc.nn.parameter import *

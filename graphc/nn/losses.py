@@ -24,7 +24,7 @@ __all__ = [
 Flag = bool | None
 
 
-class _Loss(Module):
+class Loss(Module):
     """A loss with a `reduction`."""
 
     def __init__(
@@ -34,21 +34,21 @@ class _Loss(Module):
         self.reduction = legacy_reduction(size_average, reduce, reduction)
 
 
-class MSELoss(_Loss):
+class MSELoss(Loss):
     """Squared difference."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)
 
 
-class L1Loss(_Loss):
+class L1Loss(Loss):
     """Absolute difference."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
 
 
-class SmoothL1Loss(_Loss):
+class SmoothL1Loss(Loss):
     """Half the square of small differences, absolute value of large ones."""
 
     def __init__(
@@ -65,7 +65,7 @@ class SmoothL1Loss(_Loss):
         return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
 
 
-class HuberLoss(_Loss):
+class HuberLoss(Loss):
     """Half the square of small differences, linear above delta."""
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
@@ -76,7 +76,7 @@ class HuberLoss(_Loss):
         return F.huber_loss(input, target, self.reduction, self.delta)
 
 
-class KLDivLoss(_Loss):
+class KLDivLoss(Loss):
     """target * (log target - input), input being log probabilities."""
 
     def __init__(
@@ -93,7 +93,7 @@ class KLDivLoss(_Loss):
         return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
 
 
-class _WeightedLoss(_Loss):
+class WeightedLoss(Loss):
     """A loss with a weight per class, held as a buffer."""
 
     weight: Tensor | None
@@ -109,7 +109,7 @@ class _WeightedLoss(_Loss):
         self.register_buffer("weight", weight)
 
 
-class BCEWithLogitsLoss(_WeightedLoss):
+class BCEWithLogitsLoss(WeightedLoss):
     """Binary cross-entropy of logits."""
 
     pos_weight: Tensor | None
@@ -131,7 +131,7 @@ class BCEWithLogitsLoss(_WeightedLoss):
         )
 
 
-class NLLLoss(_WeightedLoss):
+class NLLLoss(WeightedLoss):
     """Minus the log probability of each target class."""
 
     def __init__(
@@ -151,7 +151,7 @@ class NLLLoss(_WeightedLoss):
         )
 
 
-class CrossEntropyLoss(_WeightedLoss):
+class CrossEntropyLoss(WeightedLoss):
     """Negative log likelihood of the softmax of logits; see functional.cross_entropy."""
 
     run_time_scalars = frozenset({"label_smoothing"})

@@ -92,6 +92,18 @@ LAYERS = [
     Row("logsigmoid", lambda nn: nn.LogSigmoid(), (4, 6)),
     Row("softplus", lambda nn: nn.Softplus(2.0, 3.0), (4, 6)),
     Row("tanh", lambda nn: nn.Tanh(), (4, 6)),
+    Row("celu", lambda nn: nn.CELU(0.7), (4, 6), rtol=1e-6),  # its 1 / alpha is rounded, too
+    Row("selu", lambda nn: nn.SELU(), (4, 6)),
+    Row("glu", lambda nn: nn.GLU(1), (4, 6, 2)),
+    Row("mish", lambda nn: nn.Mish(), (4, 6)),
+    Row("softsign", lambda nn: nn.Softsign(), (4, 6)),
+    Row("tanhshrink", lambda nn: nn.Tanhshrink(), (4, 6)),
+    Row("hardshrink", lambda nn: nn.Hardshrink(0.7), (4, 6)),
+    Row("softshrink", lambda nn: nn.Softshrink(0.7), (4, 6)),
+    Row("threshold", lambda nn: nn.Threshold(0.3, -7.0), (4, 6)),
+    Row("rrelu_same", lambda nn: nn.RReLU(0.3, 0.3), (4, 6)),
+    Row("softmax2d", lambda nn: nn.Softmax2d(), (2, 3, 2, 2)),
+    Row("softmin", lambda nn: nn.Softmin(1), (4, 6)),
     Row("softmax", lambda nn: nn.Softmax(dim=1), (4, 6, 2)),
     Row("log_softmax", lambda nn: nn.LogSoftmax(dim=-1), (4, 6)),
     Row(

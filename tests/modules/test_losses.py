@@ -18,6 +18,8 @@ IMAGES = RNG.standard_normal((2, 4, 3, 2))
 CLASSES = np.array([0, 3, 1, -100, 2, 2])
 WEIGHT = np.array([0.5, 1.0, 2.0, 0.25])
 SHARES = RNG.dirichlet(np.ones(4), 6)
+SIGNS = np.where(SHARES > 0.25, 1.0, -1.0)
+LABELS = np.array([[1, 2, -1, 3], [-1, 0, 1, 2], [3, 3, 0, -1], [0, 1, 2, 3], [2, -1] * 2, [0] * 4])
 
 # loss, input, target, options
 ROWS: list[tuple[str, Any, Any, dict[str, Any]]] = [
@@ -42,6 +44,21 @@ ROWS: list[tuple[str, Any, Any, dict[str, Any]]] = [
     ("binary_cross_entropy_with_logits", LOGITS * 0, SHARES, {}),
     ("binary_cross_entropy_with_logits", LOGITS * 99, SHARES, {"pos_weight": WEIGHT}),
     ("binary_cross_entropy_with_logits", LOGITS, SHARES, {"weight": WEIGHT}),
+    ("mse_loss", LOGITS, SHARES, {"weight": SHARES}),
+    ("l1_loss", LOGITS, SHARES, {"weight": SHARES}),
+    ("huber_loss", LOGITS, SHARES, {"weight": SHARES}),
+    ("binary_cross_entropy", SHARES[:, ::-1].copy(), SHARES, {"weight": WEIGHT}),
+    ("binary_cross_entropy", np.array([0.0, 1.0, 1e-30]), np.array([1.0, 0.5, 0.5]), {}),
+    ("poisson_nll_loss", LOGITS, np.round(SHARES * 9), {"full": True}),
+    ("poisson_nll_loss", np.exp(LOGITS), SHARES, {"log_input": False}),
+    ("hinge_embedding_loss", LOGITS, SIGNS, {"margin": 0.7}),
+    ("soft_margin_loss", LOGITS * 30, SIGNS, {}),
+    ("multi_margin_loss", LOGITS, CLASSES.clip(0), {}),
+    ("multi_margin_loss", LOGITS, CLASSES.clip(0), {"p": 2, "margin": 0.6, "weight": WEIGHT}),
+    ("multi_margin_loss", LOGITS[0], np.array(2), {}),
+    ("multilabel_margin_loss", LOGITS, LABELS, {}),
+    ("multilabel_margin_loss", LOGITS[1], LABELS[1], {}),
+    ("multilabel_soft_margin_loss", LOGITS, np.round(SHARES), {"weight": WEIGHT}),
     ("kl_div", LOGITS, SHARES, {}),
     ("kl_div", LOGITS, np.log(SHARES), {"log_target": True}),
 ]
@@ -79,6 +96,12 @@ LAYERS: list[tuple[str, dict[str, Any], Any]] = [
     ("HuberLoss", {"delta": 2.0}, SHARES),
     ("BCEWithLogitsLoss", {"pos_weight": WEIGHT}, SHARES),
     ("KLDivLoss", {"reduction": "batchmean"}, SHARES),
+    ("PoissonNLLLoss", {"full": True}, SHARES),
+    ("HingeEmbeddingLoss", {}, SIGNS),
+    ("SoftMarginLoss", {"reduction": "sum"}, SIGNS),
+    ("MultiMarginLoss", {"p": 2, "weight": WEIGHT}, CLASSES.clip(0)),
+    ("MultiLabelMarginLoss", {}, LABELS),
+    ("MultiLabelSoftMarginLoss", {"weight": WEIGHT}, SHARES),
 ]
 
 
@@ -90,6 +113,84 @@ def test_loss_layer(name: str, options: dict[str, Any], target: Any) -> None:
     expected = theirs(torch.tensor(LOGITS), torch.tensor(target))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-10)
     assert list(mine.state_dict()) == list(theirs.state_dict())
+
+
+SECOND = RNG.standard_normal((6, 4))
+THIRD = RNG.standard_normal((6, 4))
+RANK = np.where(RNG.random(6) < 0.5, 1.0, -1.0)
+
+# loss layer, options, inputs
+SEVERAL: list[tuple[str, dict[str, Any], list[Any]]] = [
+    ("BCELoss", {"weight": WEIGHT}, [SHARES, np.round(SHARES)]),
+    ("GaussianNLLLoss", {"full": True}, [LOGITS, SECOND, SHARES]),
+    ("GaussianNLLLoss", {"eps": 0.2, "reduction": "sum"}, [LOGITS, SECOND, SHARES[:, :1]]),
+    ("GaussianNLLLoss", {"reduction": "none"}, [LOGITS, SECOND, SHARES[:, 0]]),
+    ("MarginRankingLoss", {"margin": 0.3}, [LOGITS[:, 0], SECOND[:, 0], RANK]),
+    ("CosineEmbeddingLoss", {"margin": 0.1}, [LOGITS, SECOND, RANK]),
+    ("CosineEmbeddingLoss", {"reduction": "none"}, [LOGITS[0], SECOND[0], RANK[0]]),
+    ("TripletMarginLoss", {}, [LOGITS, SECOND, THIRD]),
+    ("TripletMarginLoss", {"p": 1, "swap": True, "margin": 3.0}, [LOGITS, SECOND, THIRD]),
+    ("TripletMarginWithDistanceLoss", {"swap": True}, [LOGITS, SECOND, THIRD]),
+    ("CosineSimilarity", {"dim": 0}, [LOGITS, SECOND]),
+    ("PairwiseDistance", {"p": 3, "keepdim": True}, [LOGITS, SECOND]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "inputs"), SEVERAL, ids=[f"{r[0]}-{k}" for k, r in enumerate(SEVERAL)]
+)
+def test_loss_of_several_inputs(name: str, options: Any, inputs: Any) -> None:
+    mine = getattr(nn, name)(**converted(options, graphc.tensor))
+    theirs = getattr(torch.nn, name)(**converted(options, torch.tensor))
+    ours = [graphc.tensor(x, requires_grad=k < 2) for k, x in enumerate(inputs)]
+    others = [torch.tensor(x, requires_grad=k < 2) for k, x in enumerate(inputs)]
+    loss, expected = mine(*ours), theirs(*others)
+    np.testing.assert_allclose(loss.detach().numpy(), expected.detach().numpy(), 1e-10, 1e-12)
+    assert repr(mine) == repr(theirs)
+    loss.sum().backward(), expected.sum().backward()
+    for x, y in zip(ours[:2], others[:2]):
+        np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), 1e-9, 1e-12)
+    compiled = graphc.compile(lambda *given: mine(*given).detach())
+    np.testing.assert_allclose(compiled(*ours).numpy(), expected.detach().numpy(), 1e-10, 1e-12)
+
+
+CTC: list[tuple[str, dict[str, Any], Any, Any, Any]] = [
+    ("rows", {}, [[1, 2, 2], [3, 1, 0], [2, 9, 9]], [7, 5, 4], [3, 2, 1]),
+    ("one_row", {"reduction": "sum"}, [1, 2, 2, 3, 1, 2], [7, 5, 4], [3, 2, 1]),
+    (
+        "blank",
+        {"blank": 3, "reduction": "none"},
+        [[1, 2, 2], [0, 1, 0], [2, 2, 2]],
+        [7] * 3,
+        [3] * 3,
+    ),
+    ("too_long", {"zero_infinity": True}, [[1, 1, 1], [1, 2, 3], [2, 2, 2]], [4, 7, 2], [3] * 3),
+    ("nothing", {}, [[1, 2, 2], [3, 1, 0], [2, 2, 2]], [7, 5, 4], [3, 0, 1]),
+]
+
+
+@pytest.mark.parametrize("row", CTC, ids=[r[0] for r in CTC])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_ctc(row: Any, compiled: bool) -> None:
+    _, options, targets, inputs, lengths = row
+    logits = np.random.default_rng(5).standard_normal((7, 3, 4))
+    x = graphc.tensor(logits, requires_grad=True)
+    y = torch.tensor(logits, requires_grad=True)
+    labels = np.minimum(np.array(targets), 3) if row[0] != "rows" else np.array(targets)
+
+    def loss_of(x: Any) -> Any:
+        logp = F.log_softmax(x, 2)
+        loss = nn.CTCLoss(**options)(logp, graphc.tensor(labels), inputs, lengths)
+        loss.sum().backward()
+        return loss.detach()
+
+    loss = (graphc.compile(loss_of) if compiled else loss_of)(x)
+    expected = torch.nn.CTCLoss(**options)(
+        torch.log_softmax(y, 2), torch.tensor(labels), torch.tensor(inputs), torch.tensor(lengths)
+    )
+    expected.sum().backward()
+    np.testing.assert_allclose(loss.numpy(), expected.detach().numpy(), 1e-10)
+    np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), 1e-8, 1e-10)
 
 
 X = graphc.zeros(3, 4)

@@ -4,33 +4,51 @@ from __future__ import annotations
 
 from math import pi, sqrt
 
-from graphc.errors import InvalidArgument
+from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.elementwise import where
+from graphc.frontend.random import rand
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn.functional.arguments import widened, written
 
 __all__ = [
+    "celu",
     "elu",
+    "elu_",
     "gelu",
+    "glu",
+    "gumbel_softmax",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hardtanh_",
     "leaky_relu",
+    "leaky_relu_",
     "log_softmax",
     "logsigmoid",
+    "mish",
     "prelu",
     "relu",
     "relu6",
     "relu_",
+    "rrelu",
+    "selu",
     "sigmoid",
     "silu",
     "softmax",
     "softmin",
     "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
 ]
+
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -63,6 +81,14 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return written(input, input * hardsigmoid(input), inplace)
 
 
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     return written(input, where(input > 0, input, input * negative_slope), inplace)
 
@@ -80,6 +106,104 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     below = where(input > 0, 0.0, input)
     y = where(input > 0, input, below.expm1() * alpha)
     return written(input, y, inplace)
+
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    return elu(input, alpha, inplace=True)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x above 0, alpha * (e^(x / alpha) - 1) below. Barron 2017."""
+    if alpha == 0:
+        raise InvalidArgument("ZeroDivisionError: alpha cannot be 0 for CELU")
+    below = where(input > 0, 0.0, input)
+    return written(input, where(input > 0, input, (below / alpha).expm1() * alpha), inplace)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """elu scaled so that activations keep mean 0 and variance 1. Klambauer et al. 2017."""
+    below = where(input > 0, 0.0, input)
+    y = where(input > 0, input, below.expm1() * SELU_ALPHA) * SELU_SCALE
+    return written(input, y, inplace)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half along `dim` times the sigmoid of the second."""
+    if input.dim() == 0:
+        raise ShapeMismatch("glu does not support 0-dimensional tensors")
+    if input.shape[dim] % 2:
+        raise ShapeMismatch(
+            f"Halving dimension must be even, but dimension {dim} is size {input.shape[dim]}"
+        )
+    a, b = input.chunk(2, dim)
+    return a * b.sigmoid()
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * tanh(softplus(x)). Misra 2019."""
+    x = widened(input)
+    return written(input, (x * log_one_plus_exp(x).tanh()).to(input.dtype), inplace)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)."""
+    return input / (input.abs() + 1)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    return input - input.tanh()
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x where |x| > lambd, else 0; NaN stays NaN."""
+    return where((input >= -lambd) & (input <= lambd), 0.0, input)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x drawn towards 0 by lambd; 0 where |x| <= lambd."""
+    if lambd < 0:
+        raise ShapeMismatch(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    inside = (input >= -lambd) & (input <= lambd)
+    return where(inside, input * 0.0, where(input > lambd, input - lambd, input + lambd))
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where it exceeds the threshold, else `value`; NaN stays NaN."""
+    return written(input, where(input <= threshold, value, input), inplace)
+
+
+def rrelu(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
+    """leaky_relu with slopes drawn from [lower, upper] in training, else their mean."""
+    if lower > upper:
+        raise InvalidArgument(f"lower must not exceed upper, got {lower} and {upper}")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    slope = rand(input.type.shape, dtype=input.dtype) * (upper - lower) + lower
+    return written(input, where(input > 0, input, input * slope), inplace)
+
+
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """A sample near one-hot of the distribution of logits; `hard`: one-hot, with soft gradients.
+
+    Jang et al. 2016.
+    """
+    uniform = rand(logits.type.shape, dtype=logits.dtype)
+    noise = -(-(1.0 - uniform).log()).log()
+    soft = ((logits + noise) / tau).softmax(dim)
+    if not hard:
+        return soft
+    axis = dim % logits.dim()
+    chosen = P.one_hot(soft.argmax(axis, keepdim=True), axis, logits.type.shape).to(soft.dtype)
+    return chosen - soft.detach() + soft
 
 
 def sigmoid(input: Tensor) -> Tensor:

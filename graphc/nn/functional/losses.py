@@ -173,16 +173,27 @@ def _pair(input: Tensor, target: Tensor, name: str) -> Tensor:
     return input - target
 
 
+def weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """A loss per element, each times its weight; the mean is over the weights."""
+    if weight is None:
+        return reduced(loss, reduction)
+    if weight.shape != loss.shape:
+        raise InvalidArgument(f"Inputs and weight must have the same size, got {weight.type}")
+    loss = loss * weight
+    return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)
+
+
 def mse_loss(
     input: Tensor,
     target: Tensor,
     size_average: Flag = None,
     reduce: Flag = None,
     reduction: str = "mean",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Squared difference."""
     d = _pair(input, target, "mse_loss")
-    return reduced(d * d, legacy_reduction(size_average, reduce, reduction))
+    return weighted(d * d, weight, legacy_reduction(size_average, reduce, reduction))
 
 
 def l1_loss(
@@ -191,21 +202,27 @@ def l1_loss(
     size_average: Flag = None,
     reduce: Flag = None,
     reduction: str = "mean",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Absolute difference; gradient 0 where the two are equal."""
     d = _pair(input, target, "l1_loss")
-    return reduced(d.abs(), legacy_reduction(size_average, reduce, reduction))
+    return weighted(d.abs(), weight, legacy_reduction(size_average, reduce, reduction))
 
 
 def huber_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Half the square of differences below delta, linear above."""
     if delta <= 0:
         raise InvalidArgument("huber_loss needs a delta above 0")
     d = _pair(input, target, "huber_loss")
     size = d.abs()
-    return reduced(where(size < delta, d * d * 0.5, (size - 0.5 * delta) * delta), reduction)
+    loss = where(size < delta, d * d * 0.5, (size - 0.5 * delta) * delta)
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 def smooth_l1_loss(

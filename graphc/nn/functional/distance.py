@@ -1,0 +1,20 @@
+"""Distances and similarities of vectors."""
+
+from __future__ import annotations
+
+from graphc.frontend.tensor import Tensor
+
+__all__ = ["cosine_similarity", "pairwise_distance"]
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`; the two broadcast."""
+    norms = [x.norm(2.0, dim, keepdim=True).clamp_min(eps) for x in (x1, x2)]
+    return (x1 / norms[0] * (x2 / norms[1])).sum(dim)
+
+
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """|x1 - x2 + eps|_p over the last dimension; the two broadcast."""
+    return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
