@@ -383,12 +383,12 @@ class CompiledModule(Compiled):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if switch.off:
-            return self.module._run(args, kwargs)
+            return self.module._call_impl(args, kwargs)
         return self._call(args, kwargs)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         with disable():
-            return self.module._run(args, kwargs)
+            return self.module._call_impl(args, kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModule:
         return CompiledModule(memo[id(self.module)], self._backend, **self._options)

@@ -70,18 +70,18 @@ class Module:
         trace = tracing.active()
         if trace is None:
             compiled = self._compiled
-            return self._run(args, kwargs) if compiled is None else compiled(*args, **kwargs)
+            return self._call_impl(args, kwargs) if compiled is None else compiled(*args, **kwargs)
         trace.called[self] = None
         scope = trace.builder.scope
         if not scope:
             self._name_scopes()
         scope.append(self._scope_name or type(self).__name__)
         try:
-            return self._run(args, kwargs)
+            return self._call_impl(args, kwargs)
         finally:
             scope.pop()
 
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call_impl(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):
             return self.forward(*args, **kwargs)
         for pre in list(self._forward_pre_hooks.values()):
@@ -385,22 +385,22 @@ class Module:
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Convert in place; a dtype applies to floating parameters and buffers only."""
-        return self._convert(lambda t: t.to(*args, **kwargs))
+        return self._apply(lambda t: t.to(*args, **kwargs))
 
     def float(self) -> Self:
-        return self._convert(lambda t: t.float())
+        return self._apply(lambda t: t.float())
 
     def double(self) -> Self:
-        return self._convert(lambda t: t.double())
+        return self._apply(lambda t: t.double())
 
     def half(self) -> Self:
-        return self._convert(lambda t: t.half())
+        return self._apply(lambda t: t.half())
 
     def bfloat16(self) -> Self:
-        return self._convert(lambda t: t.bfloat16())
+        return self._apply(lambda t: t.bfloat16())
 
     def type(self, dst_type: DType) -> Self:
-        return self._convert(lambda t: t.to(dst_type))
+        return self._apply(lambda t: t.to(dst_type))
 
     def cpu(self) -> Self:
         return self.to("cpu")
@@ -408,7 +408,7 @@ class Module:
     def cuda(self, device: int | None = None) -> Self:
         return self.to("cuda" if device is None else f"cuda:{device}")
 
-    def _convert(self, fn: Callable[[Tensor], Tensor]) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor]) -> Self:
         """Replace the data of each parameter and buffer; parameters keep their identity."""
         tensors = [*self.parameters(), *self.buffers()]
         with no_grad():

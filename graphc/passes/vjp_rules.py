@@ -325,6 +325,8 @@ def take_along(g: Any, _z: Any, _x: Any, index: Any, *, axis: int) -> Any:
 
 # ---- the rows ----------------------------------------------------------------------------------
 
+VARIADIC = frozenset({"concat"})  # their one rule is told which operand it differentiates
+
 # fmt: off
 VJP: dict[str, tuple[Rule | None, ...]] = {
     "neg":     (lambda g, _z, _x: -g,),

@@ -24,6 +24,7 @@ SHAPES = [
     shape_row("flip", lambda T, x: x.flip(0, 2)),
     shape_row("roll", lambda T, x: x.roll((1, -2), (0, 2))),
     shape_row("cat", lambda T, x, y: T.cat([x, y, x], 1), In((2, 3)), In((2, 1))),
+    shape_row("cat_one", lambda T, x: T.cat([x * 2], 1), In((2, 3))),
     shape_row("stack", lambda T, x, y: T.stack((x, y), -1), In(), In()),
     shape_row("split", lambda T, x: T.split(x, 2, 1)[1]),
     shape_row("chunk", lambda T, x: x.chunk(2, 2)[1] * x.chunk(2, 2)[0]),

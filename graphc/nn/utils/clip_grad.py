@@ -14,6 +14,14 @@ from graphc.frontend.shapes import cat
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
 
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "get_total_norm",
+    "parameters_to_vector",
+    "vector_to_parameters",
+]
+
 Tensors = Tensor | Iterable[Tensor]
 
 

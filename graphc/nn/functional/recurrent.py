@@ -1,0 +1,88 @@
+"""One step of the recurrent cells, and their run over a sequence.
+
+All steps' input products are one matrix product; only the products with the state are taken step
+by step, each with its gates in one kernel when compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from graphc.frontend.elementwise import where
+from graphc.frontend.shapes import stack
+from graphc.frontend.tensor import Tensor
+from graphc.nn.functional.activation import relu
+from graphc.nn.functional.linear import linear
+
+State = tuple[Tensor, ...]  # h, and for an LSTM c
+Step = Callable[[Tensor, State, "Weights"], State]
+
+
+class Weights(NamedTuple):
+    """What one direction of one layer multiplies by; `project` [P,H] makes h of an LSTM smaller."""
+
+    input: Tensor
+    hidden: Tensor
+    input_bias: Tensor | None = None
+    hidden_bias: Tensor | None = None
+    project: Tensor | None = None
+
+
+def tanh_step(x: Tensor, state: State, w: Weights) -> State:
+    """h' = tanh(x + W h + b); x is the input's product, bias included."""
+    return ((x + linear(state[0], w.hidden, w.hidden_bias)).tanh(),)
+
+
+def relu_step(x: Tensor, state: State, w: Weights) -> State:
+    return (relu(x + linear(state[0], w.hidden, w.hidden_bias)),)
+
+
+def lstm_step(x: Tensor, state: State, w: Weights) -> State:
+    """Hochreiter and Schmidhuber 1997, with a forget gate; gates in the order i, f, g, o."""
+    h, c = state
+    i, f, g, o = (x + linear(h, w.hidden, w.hidden_bias)).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    h = o.sigmoid() * c.tanh()
+    return (h if w.project is None else linear(h, w.project)), c
+
+
+def gru_step(x: Tensor, state: State, w: Weights) -> State:
+    """Cho et al. 2014, with the reset gate behind the product; gates in the order r, z, n."""
+    (h,) = state
+    r, z, n = x.chunk(3, -1)
+    hr, hz, hn = linear(h, w.hidden, w.hidden_bias).chunk(3, -1)
+    r, z = (r + hr).sigmoid(), (z + hz).sigmoid()
+    n = (n + r * hn).tanh()
+    return (n + z * (h - n),)
+
+
+STEPS: dict[str, Step] = {
+    "RNN_TANH": tanh_step,
+    "RNN_RELU": relu_step,
+    "LSTM": lstm_step,
+    "GRU": gru_step,
+}
+GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
+
+
+def run(
+    mode: str, x: Tensor, state: State, w: Weights, lengths: Tensor | None, reverse: bool
+) -> tuple[Tensor, State]:
+    """x [T,B,I] through one layer in one direction -> h of each step [T,B,H], the last state.
+
+    With `lengths` [B], a sequence's state stands still past its end, and its outputs there are 0.
+    """
+    step = STEPS[mode]
+    products = linear(x, w.input, w.input_bias)
+    steps: Sequence[int] = range(x.shape[0])
+    outputs: list[Tensor | None] = [None] * len(steps)
+    for t in reversed(steps) if reverse else steps:
+        new = step(products[t], state, w)
+        if lengths is not None:
+            within = (lengths > t).unsqueeze(1)
+            state = tuple(where(within, a, b) for a, b in zip(new, state))
+            outputs[t] = where(within, new[0], 0.0)
+        else:
+            state, outputs[t] = new, new[0]
+    return stack([h for h in outputs if h is not None], 0), state

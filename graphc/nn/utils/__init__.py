@@ -1,0 +1,4 @@
+"""Tools for parameters, gradients and sequences, under torch.nn.utils' names."""
+
+from graphc.nn.utils import rnn as rnn
+from graphc.nn.utils.clip_grad import *
