@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "codegen_cpu": BASE | {"ir"},
     "runtime": BASE | {"ir"},
     "frontend": BASE | {"ir"},
-    "autograd": {"frontend"},
+    "autograd": BASE | {"ir", "frontend"},
     "nn": BASE | {"ir", "frontend"},
     "optim": BASE | {"ir", "frontend"},
     "utils": BASE | {"ir", "frontend"},

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import AutogradError, DTypeMismatch, ShapeMismatch
-from graphc.frontend import epoch
+from graphc.errors import AutogradError, DTypeMismatch, InvalidArgument, ShapeMismatch
+from graphc.frontend import anomaly, epoch
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import untraced
-from graphc.frontend.modes import (
-    enable_grad,
-    inference_mode,
-    modes,
-    no_grad,
-    set_grad_enabled,
-)
+from graphc.frontend.modes import modes, no_grad, set_grad_enabled
 from graphc.frontend.tape import edge_of, record_rule
 from graphc.ir.graph import Where
 from graphc.passes.autodiff import Edge, Hook, backpropagate
@@ -24,15 +18,7 @@ from graphc.passes.autodiff import Edge, Hook, backpropagate
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = [
-    "Function",
-    "backward",
-    "enable_grad",
-    "grad",
-    "inference_mode",
-    "no_grad",
-    "set_grad_enabled",
-]
+__all__ = ["backward", "grad"]
 
 Tensors = Any  # a tensor or a sequence of tensors
 
@@ -77,6 +63,10 @@ def _walk(roots: list[tuple[Edge, Tensor]], create_graph: bool, **options: Any) 
             return builder.at(where._replace(phase="bw"))
 
         options["at"] = at
+        trace.guards.append((anomaly.is_anomaly_enabled, False))
+        anomaly.refuse_in_trace()
+    elif modes.anomaly and modes.check_nan:
+        options["check"] = anomaly.check
     with set_grad_enabled(create_graph):
         return backpropagate(roots, **options)
 
@@ -112,10 +102,17 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
     materialize_grads: bool = False,
+    is_grads_batched: bool = False,
 ) -> tuple[Any, ...]:
     """The gradients of `outputs` for each of `inputs`, without touching any `.grad`."""
+    if is_grads_batched:
+        raise InvalidArgument("is_grads_batched=True", fix="call grad() for each row of a batch")
     keep = create_graph if retain_graph is None else retain_graph
     targets = _listed(inputs)
+    if not targets:
+        raise AutogradError("`inputs` argument to `grad()` cannot be empty.")
+    if materialize_grads:
+        allow_unused = True
     edges = [edge_of(x) for x in targets]
     if None in edges:
         which = targets[edges.index(None)].type
@@ -208,15 +205,24 @@ def retain_grad(x: Tensor) -> None:
 
 
 class RemovableHandle:
-    """Takes a hook off again."""
+    """Takes a hook off again: by `remove()`, or at the end of a `with` block."""
 
-    def __init__(self, hooks: list[tuple[int, Hook]], entry: tuple[int, Hook]) -> None:
+    def __init__(self, hooks: list[Any], entry: Any) -> None:
         self._hooks = hooks
         self._entry = entry
+        hooks.append(entry)
+        epoch.hooks_changed()
 
     def remove(self) -> None:
-        if self._entry in self._hooks:
-            self._hooks.remove(self._entry)
+        if any(e is self._entry for e in self._hooks):
+            self._hooks[:] = [e for e in self._hooks if e is not self._entry]
+            epoch.hooks_changed()
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.remove()
 
 
 def register_hook(x: Tensor, hook: Hook) -> RemovableHandle:
@@ -233,9 +239,26 @@ def _add_hook(x: Tensor, hook: Hook) -> RemovableHandle:
         node.hooks = []
     if x.is_leaf:
         x._hooks = node.hooks
-    entry = (slot, hook)
-    node.hooks.append(entry)
-    return RemovableHandle(node.hooks, entry)
+    return RemovableHandle(node.hooks, (slot, hook))
+
+
+def register_post_accumulate_grad_hook(
+    x: Tensor, hook: Callable[[Tensor], None]
+) -> RemovableHandle:
+    """Call `hook(x)` each time a gradient has been added to x.grad; leaves only."""
+    if not x.requires_grad:
+        raise AutogradError(
+            "cannot register a hook on a tensor that doesn't require gradient",
+            fix="call requires_grad_() first",
+        )
+    if not x.is_leaf:
+        raise AutogradError(
+            "post accumulate grad hooks cannot be registered on non-leaf tensors",
+            fix="use register_hook(), whose hook gets the gradient",
+        )
+    if x._after_grad is None:
+        x._after_grad = []
+    return RemovableHandle(x._after_grad, hook)
 
 
 def clone(x: Tensor) -> Tensor:
@@ -268,87 +291,3 @@ def rebuild(kind: type[Tensor], array: Any, requires_grad: bool, extra: dict[str
     out._requires_grad = requires_grad
     out.__dict__.update(extra)
     return out
-
-
-# ---- Function ----------------------------------------------------------------------------------
-
-
-class Context:
-    """What a Function's forward leaves for its backward."""
-
-    def __init__(self) -> None:
-        self.saved_tensors: tuple[Any, ...] = ()
-        self.needs_input_grad: tuple[bool, ...] = ()
-        self.non_differentiable: tuple[Any, ...] = ()
-        self.materialize = True  # an output without gradient gives zeros to backward, not None
-
-    def save_for_backward(self, *tensors: Any) -> None:
-        self.saved_tensors = tensors
-
-    def mark_non_differentiable(self, *tensors: Any) -> None:
-        self.non_differentiable = tensors
-
-    def set_materialize_grads(self, value: bool) -> None:
-        self.materialize = value
-
-
-class Function:
-    """A differentiable operation with a backward of its own: subclass, then call `apply`."""
-
-    @staticmethod
-    def forward(ctx: Context, *args: Any) -> Any:
-        raise NotImplementedError
-
-    @staticmethod
-    def backward(ctx: Context, *gradients: Any) -> Any:
-        raise NotImplementedError
-
-    @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """Run forward unrecorded, and put `backward` on the tape as its derivative."""
-        context = Context()
-        places = [k for k, a in enumerate(args) if isinstance(a, tensors.Tensor)]
-        context.needs_input_grad = tuple(
-            isinstance(a, tensors.Tensor) and a.requires_grad for a in args
-        )
-        with no_grad():
-            out = cls.forward(context, *args)
-        outs = out if isinstance(out, tuple) else (out,)
-        marked = context.non_differentiable
-        smooth = [k for k, o in enumerate(outs) if not any(o is m for m in marked)]
-        outs = tuple(o.alias() if any(o is a for a in args) else o for o in outs)
-        if smooth:
-            rule = _function_rule(cls.backward, context, outs, smooth, places)
-            inputs = [args[k] for k in places]
-            record_rule(cls.__name__, [outs[k] for k in smooth], inputs, rule)
-        return outs if isinstance(out, tuple) else outs[0]
-
-
-def _function_rule(
-    backward: Callable[..., Any],
-    context: Context,
-    outs: Sequence[Tensor],
-    smooth: Sequence[int],
-    places: Sequence[int],
-) -> Callable[[list[Any]], Sequence[Any]]:
-    """The derivative of a Function; cotangents arrive for the outputs numbered in `smooth`."""
-    types = [o.type for o in outs]
-    like: Tensor = outs[0].alias()
-
-    def rule(cotangents: list[Any]) -> Sequence[Any]:
-        given: list[Any] = [None] * len(types)
-        for k, g in zip(smooth, cotangents):
-            given[k] = g
-        filled = [
-            like.full(0, t) if g is None and context.materialize else g
-            for g, t in zip(given, types)
-        ]
-        result = backward(context, *filled)
-        results = result if isinstance(result, tuple) else (result,)
-        if len(results) <= (places[-1] if places else 0):
-            raise AutogradError(
-                f"backward returned {len(results)} gradients for {places[-1] + 1} inputs"
-            )
-        return [results[k] for k in places]
-
-    return rule

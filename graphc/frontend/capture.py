@@ -7,11 +7,12 @@ too where a later `backward()` may ask for them, so that the graph holds both di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.errors import AutogradError, TracerLeak, Untraceable
+from graphc.frontend import epoch
 from graphc.frontend.modes import no_grad
 from graphc.frontend.numbers import HostNumber
 from graphc.frontend.signature import alike, rebuilt
@@ -39,7 +40,8 @@ class Output:
     """Where a returned traced tensor comes from, seen through `views`.
 
     `index` numbers the outputs of the graph ("out"), the arguments ("arg") or the new gradients
-    ("grad"); `storage` is a state's ("state"). `slot` numbers those with a history.
+    ("grad"); `storage` is a state's ("state"), seen through `tensor` if it is attached to one that
+    requires grad. `slot` numbers those with a history. `itself`: the argument object, no alias.
     """
 
     source: str
@@ -48,6 +50,8 @@ class Output:
     storage: Storage | None = None
     requires_grad: bool = False
     slot: int = -1
+    itself: bool = False
+    tensor: Tensor | None = None
 
 
 NOWHERE = Where()
@@ -69,6 +73,23 @@ class Gradient:
 
     def owner(self, leaves: Sequence[Tensor]) -> Tensor:
         return self.tensor if self.tensor is not None else leaves[self.arg]
+
+
+class HooksAsTraced:
+    """Whether the hooks of leaves are those that were traced; looks only if any hook changed."""
+
+    def __init__(self, leaves: Iterable[Tensor]) -> None:
+        self._leaves = list(leaves)
+        self._traced = self._now()
+        self._epoch, self._same = epoch.hooks, True
+
+    def _now(self) -> list[list[Any]]:
+        return [[*(x._hooks or ()), *(x._after_grad or ())] for x in self._leaves]
+
+    def __call__(self) -> bool:
+        if self._epoch != epoch.hooks:
+            self._epoch, self._same = epoch.hooks, self._now() == self._traced
+        return self._same
 
 
 @dataclass(slots=True)
@@ -161,6 +182,7 @@ class _Capturing:
         self.trace = StepTrace()
         self.outs: list[Tensor] = []  # returned tensors that are new, one for each output
         self.made: dict[Storage, int] = {}
+        self.given: list[Tensor] = []  # what stands for each argument
         self.gradients: list[Gradient] = []
         self.new_grads: list[tuple[Tensor, Tensor]] = []
         self.roots: list[Tensor] = []  # returned tensors with a history
@@ -171,7 +193,7 @@ class _Capturing:
     ) -> Capture:
         trace = self.trace
         with trace.activate():
-            stand_ins = self._arguments()
+            stand_ins = self.given = self._arguments()
             order = iter(stand_ins)
 
             def stand_in(x: Tensor | HostNumber) -> Tensor:
@@ -181,6 +203,7 @@ class _Capturing:
             named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
             result = function(*given, **named)
             self._note_gradients(stand_ins)
+            trace.guards.append((HooksAsTraced(trace.leaves), True))
             tree = self._noted(result)
             joint, error = None, None
             try:
@@ -224,12 +247,16 @@ class _Capturing:
         if not t.is_traced:
             return t
         if storage in trace.stand_ins:
-            return Output("arg", trace.stand_ins[storage], t.views)
+            k = trace.stand_ins[storage]
+            itself = t is self.given[k]
+            return Output("arg", k, t.views, requires_grad=t.requires_grad, itself=itself)
         grads = [g.storage for _, g in self.new_grads]
         if storage in grads:
             return Output("grad", grads.index(storage), t.views)
         if storage.array is not None:
-            return Output("state", -1, t.views, storage)
+            base = t._base if t.requires_grad else None
+            views = t.views[len(base.views) :] if base is not None else t.views
+            return Output("state", -1, views, storage, t.requires_grad, tensor=base)
         if storage.trace is not trace:
             raise TracerLeak(f"{t.type} was made in another compiled step, which has ended")
         if t.views and not shared:

@@ -1,13 +1,20 @@
-"""One counter that lets compiled steps skip most checks: an equal number means no module changed.
+"""Two counters that let compiled steps skip most checks: an equal number means nothing changed.
 
-It moves when any module, hook, mode or `requires_grad` changes anywhere.
+`modules` moves when any module, its hooks, mode or a `requires_grad` changes anywhere, `hooks` when
+a tensor gets or loses a hook.
 """
 
 from __future__ import annotations
 
 modules = 0
+hooks = 0
 
 
 def modules_changed() -> None:
     global modules
     modules += 1
+
+
+def hooks_changed() -> None:
+    global hooks
+    hooks += 1

@@ -76,7 +76,7 @@ def write(x: Tensor, value: Tensor, *, replaces: bool = False) -> Tensor:
         _store(x, value)
         x.storage.version += 1
     if edges is not None:
-        _rebase(x, base, *edges)
+        rebase(x, base, *edges)
     return x
 
 
@@ -88,7 +88,7 @@ def _store(x: Tensor, value: Tensor) -> None:
     np.copyto(target, source)
 
 
-def _rebase(x: Tensor, base: Tensor | None, old: Edge | None, new: Edge | None) -> None:
+def rebase(x: Tensor, base: Tensor | None, old: Edge | None, new: Edge | None) -> None:
     """The history after a write: of a view, its base's is cut and joined; views follow."""
     owner = x if base is None else base
     if modes.trace is not None:

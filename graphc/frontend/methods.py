@@ -150,4 +150,5 @@ class Methods(Arithmetic):
     detach_ = autograd.detach_
     retain_grad = autograd.retain_grad
     register_hook = autograd.register_hook
+    register_post_accumulate_grad_hook = autograd.register_post_accumulate_grad_hook
     clone = autograd.clone

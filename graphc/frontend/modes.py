@@ -35,6 +35,8 @@ class _Modes(threading.local):
     grad = True
     inference = False
     trace: Trace | None = None
+    anomaly = False  # whether backward looks for NaN, see `anomaly.py`
+    check_nan = True
 
 
 modes = _Modes()

@@ -32,10 +32,12 @@ class Results:
         slots: dict[int, Tensor] = {}
 
         def tensor(o: Output) -> Tensor:
-            if o.storage is not None:
-                base = whole(o.storage)
+            if o.source == "out":
+                base = made[o.index]
+            elif o.source == "grad":
+                base = grads[o.index]
             else:
-                base = {"out": made, "arg": leaves, "grad": grads}[o.source][o.index]
+                base = _shown(o, leaves)
             out = replay(base, o.views) if o.views else base
             if o.source == "out":
                 out._requires_grad = o.requires_grad
@@ -45,6 +47,17 @@ class Results:
 
         result = rebuilt(self._tree, tensor, Output)
         return result, [slots[k] for k in sorted(slots)]
+
+
+def _shown(o: Output, leaves: Sequence[Tensor]) -> Tensor:
+    """The argument or state that an output shows, with its history only if that was kept."""
+    if o.itself:
+        return leaves[o.index]
+    base = o.tensor if o.storage is not None else leaves[o.index]
+    if base is None:
+        assert o.storage is not None
+        return whole(o.storage)
+    return base if o.requires_grad else base.detach()
 
 
 def whole(storage: Storage) -> Tensor:

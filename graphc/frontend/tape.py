@@ -10,9 +10,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import AutogradError
+from graphc.errors import AutogradError, user_location
 from graphc.frontend.modes import modes
 from graphc.frontend.views import Chain, types_along
+from graphc.ir.graph import Where
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import TensorType
@@ -106,6 +107,8 @@ class LeafNode(Node):
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
         self.tensor.accumulate_grad(cotangents[0])
+        for hook in tuple(self.tensor._after_grad or ()):
+            hook(self.tensor)
         return ()
 
 
@@ -164,6 +167,8 @@ def attach(out: Tensor, node: Node, slot: int = 0) -> None:
     trace = modes.trace
     if trace is not None and node.where is None:
         node.where = trace.builder.where()
+    elif modes.anomaly and node.where is None:
+        node.where = Where("", *user_location())
     out.set_history(node, slot)
 
 

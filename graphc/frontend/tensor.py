@@ -64,6 +64,7 @@ class Tensor(Methods):
     _slot: int = 0
     _leaf: weakref.ref[LeafNode] | None = None
     _hooks: list[tuple[int, Hook]] | None = None
+    _after_grad: list[Any] | None = None  # hooks that follow accumulation into `_grad`
     _base: Tensor | None = None  # whose view this is, as autograd sees it
     _made_at: int = 0  # version of the storage for which `_node` holds, of a view
     _unrecorded: bool = False  # a view made in no_grad mode of what requires grad

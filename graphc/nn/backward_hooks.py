@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from graphc.frontend.autograd import Function
+from graphc.frontend.function import Function
 from graphc.frontend.tensor import Tensor
 from graphc.nn.hooks import Hook
 

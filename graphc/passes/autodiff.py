@@ -78,7 +78,7 @@ def differentiable(op: Op) -> bool:
 def needs(op: Op, wanted: Sequence[bool]) -> tuple[list[bool], bool]:
     """Which operands, and whether the output, the rules for the wanted operands read."""
     rules = READS[op.name]
-    if len(rules) != len(wanted):  # a variadic op, whose one rule serves every operand
+    if op.name in VARIADIC:  # its one rule serves every operand and reads types alone
         return [False] * len(wanted), False
     inputs, output = [False] * len(wanted), False
     for reads, want in zip(rules, wanted):
@@ -118,11 +118,13 @@ def backpropagate(
     everything: bool = True,
     keep: bool = False,
     at: Callable[[Where], AbstractContextManager[None]] | None = None,
+    check: Callable[[Node, Cotangents], None] | None = None,
 ) -> dict[Edge, Any]:
     """Walk from `roots` with their cotangents; returns the cotangents that arrive at `wanted`.
 
     Unless `everything`, only nodes from which a wanted edge can be reached are pulled. Nodes forget
-    what they saved once pulled, unless `keep`. `at` gives provenance to what a pull builds.
+    what they saved once pulled, unless `keep`. `at` gives provenance to what a pull builds; `check`
+    sees each node with the cotangents it has pulled.
     """
     roots, targets = list(roots), set(wanted)
     useful = None if everything else _leading_to([e for e, _ in roots], {n for n, _ in targets})
@@ -152,7 +154,10 @@ def backpropagate(
                     found[node, slot] = cotangents[slot]
             if not node.edges and not everything:
                 continue  # a leaf: only backward() accumulates into .grad
-            for edge, g in zip(node.edges, node.pull(cotangents)):
+            pulled = node.pull(cotangents)
+            if check is not None:
+                check(node, pulled)
+            for edge, g in zip(node.edges, pulled):
                 send(edge, g)
         if not keep:
             node.release()

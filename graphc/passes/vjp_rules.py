@@ -402,6 +402,8 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
 }
 # fmt: on
 
+VARIADIC = frozenset({"concat"})  # take any number of operands, one included
+
 NOT_DIFFERENTIABLE = frozenset(
     (
         *("iota", "random_bits", "check_index", "argmax", "argmin"),

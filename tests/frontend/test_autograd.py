@@ -47,6 +47,12 @@ def test_a_tensor_used_twice_sums_its_gradients() -> None:
     assert x.grad is not None and x.grad.item() == 4 * 27 + 6
 
 
+def test_a_variadic_operation_of_one_operand_has_a_gradient() -> None:
+    x = leaf(3.0, 4.0)
+    (graphc.cat([x]) * leaf(2.0, 5.0)).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [2.0, 5.0]
+
+
 def test_no_grad_detach_and_modes() -> None:
     x = leaf(2.0)
     with graphc.no_grad():
