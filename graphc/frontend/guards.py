@@ -51,15 +51,21 @@ class Change(NamedTuple):
 def snapshot(value: Any) -> Any:
     """What to keep of a value: the value if it cannot change, a small container's content."""
     content = value if type(value) is Content else _content(value, [MAX_ITEMS])
-    return value if content is None else content
+    return _unless_traced(value) if content is None else content
+
+
+def _unless_traced(value: Any) -> Any:
+    """MISSING for a value of a step: what a step leaves outside itself, it makes anew each time."""
+    return MISSING if getattr(value, "is_traced", False) is True else value
 
 
 def _content(value: Any, budget: list[int]) -> Content | None:
     """The content of a list, tuple, dict or set of simple items; None if it is none or too big."""
     if type(value) is dict:
-        items: Iterable[Any] = [x for pair in value.items() for x in pair]
+        pairs = ((k, v) for k, v in value.items() if _unless_traced(v) is not MISSING)
+        items: Iterable[Any] = [x for pair in pairs for x in pair]
     elif type(value) in (list, tuple):
-        items = value
+        items = [x for x in value if _unless_traced(x) is not MISSING]
     elif type(value) in (set, frozenset):
         items = sorted(value, key=repr)
     else:
@@ -98,6 +104,8 @@ def same(now: Any, kept: Any) -> bool:
         return True
     if type(kept) is Content:
         return bool(snapshot(now) == kept)
+    if kept is MISSING:
+        return _unless_traced(now) is MISSING
     if type(now) is not type(kept) or not isinstance(now, SIMPLE):
         return False
     return bool(now == kept) if not isinstance(now, float) else repr(now) == repr(kept)

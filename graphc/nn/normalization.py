@@ -10,7 +10,7 @@ from graphc.frontend import trace as tracing
 from graphc.frontend.creation import empty, ones, tensor, zeros
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import DType, Shape, f32, i64
+from graphc.ir.types import DType, Shape, f32, f64, i64
 from graphc.nn import functional as F
 from graphc.nn import init
 from graphc.nn.functional.normalization import check_batch
@@ -113,14 +113,20 @@ class _BatchNorm(Module):
             with no_grad():
                 count.add_(1)
         if self.momentum is None:
-            return 1.0 / count.to(f32) if count is not None else 0.0
+            return 1.0 / count.to(self._wide()) if count is not None else 0.0
         return self._rate()
 
     def _rate(self) -> float | Tensor:
         """The momentum, read at each call of a compiled step."""
         if tracing.active() is None:
             return self._momentum()
-        return tracing.host_scalar(self._momentum, f32, "momentum", ("momentum", id(self)))
+        dtype = self._wide()
+        return tracing.host_scalar(self._momentum, dtype, "momentum", ("momentum", id(self)))
+
+    def _wide(self) -> DType:
+        """In what to compute with the running statistics."""
+        mean = self.running_mean
+        return f64 if mean is not None and mean.dtype is f64 else f32
 
     def _momentum(self) -> float:
         return float(self.momentum or 0.0)
