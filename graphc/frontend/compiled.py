@@ -30,7 +30,7 @@ from graphc.frontend.numbers import Numbers
 from graphc.frontend.observed import Observed
 from graphc.frontend.plan import Native, Plan
 from graphc.frontend.results import Results
-from graphc.frontend.signature import Key, change, signature
+from graphc.frontend.signature import TABLES, Key, change, is_record, record, signature
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 
@@ -323,9 +323,9 @@ def _paths(label: str, x: Any) -> Iterator[str]:
     elif isinstance(x, tuple | list):
         for k, item in enumerate(x):
             yield from _paths(f"{label}.{k}", item)
-    elif type(x) is dict:
-        for k, item in x.items():
-            yield from _paths(f"{label}.{k}", item)
+    elif type(x) in TABLES or is_record(x):
+        for key, item in (record(x) if is_record(x) else x).items():
+            yield from _paths(f"{label}.{key}", item)
 
 
 class CompiledFunction(Compiled):

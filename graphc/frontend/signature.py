@@ -1,14 +1,17 @@
 """The signature of a call: what must be equal for a compiled plan to be used again.
 
 Tensors count by dtype, shape and requires_grad, Python numbers and texts by type and value,
-containers by their items, and any other object by identity. Tensors that are the same memory seen
-the same way are one argument; such that share memory otherwise are marked, because a plan for them
-must not write either.
+containers and dataclasses by their items, and any other object by identity. Tensors that are the
+same memory seen the same way are one argument; such that share memory otherwise are marked, because
+a plan for them must not write either.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +25,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 
 PLAIN = (int, bool, str, bytes, complex, type(None), DType, type)
+TABLES = (dict, OrderedDict)
 Key = tuple[Hashable, ...]
 Kinds = type | tuple[type, ...]
 
@@ -55,15 +59,28 @@ def _key(x: Any, leaves: list[Tensor]) -> Hashable:
         return float, "nan" if math.isnan(x) else repr(x)
     if type(x) in (list, tuple) or (isinstance(x, tuple) and hasattr(x, "_fields")):
         return type(x), *[_key(item, leaves) for item in x]
-    if type(x) is dict:
-        return dict, *x.keys(), *[_key(item, leaves) for item in x.values()]
+    if type(x) in TABLES:
+        return type(x), *x.keys(), *[_key(item, leaves) for item in x.values()]
     if isinstance(x, np.ndarray):
         raise InvalidType(
             "a NumPy array as an argument of a compiled function",
             why="its values would be fixed when the step is traced",
             fix="pass graphc.from_numpy(array), which shares its memory",
         )
+    if is_record(x):
+        return type(x), *[_key(item, leaves) for item in record(x).values()]
     return Same(x)
+
+
+def is_record(x: object) -> bool:
+    """Whether x is a dataclass's instance, a container of its fields."""
+    return dataclasses.is_dataclass(x) and not isinstance(x, type)
+
+
+def record(x: Any) -> dict[str, Any]:
+    """The fields of a dataclass's instance that have a value."""
+    names = (f.name for f in dataclasses.fields(x))
+    return {name: getattr(x, name) for name in names if hasattr(x, name)}
 
 
 def sharing(leaves: Sequence[Tensor]) -> tuple[tuple[int, bool], ...]:
@@ -100,9 +117,28 @@ def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds = Tensor) -> Any:
         return type(x)(*[rebuilt(item, leaf, kind) for item in x])
     if type(x) in (list, tuple):
         return type(x)(rebuilt(item, leaf, kind) for item in x)
-    if type(x) is dict:
-        return {k: rebuilt(item, leaf, kind) for k, item in x.items()}
+    if type(x) in TABLES:
+        return type(x)((k, rebuilt(item, leaf, kind)) for k, item in x.items())
+    if is_record(x):
+        return _record_rebuilt(x, leaf, kind)
     return x
+
+
+def _record_rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
+    """A copy of a dataclass's instance, but itself if nothing in it is of the kind."""
+    met: list[Any] = []
+
+    def noted(item: Any) -> Any:
+        met.append(item)
+        return leaf(item)
+
+    new = {name: rebuilt(item, noted, kind) for name, item in record(x).items()}
+    if not met:
+        return x
+    out = copy.copy(x)
+    for name, item in new.items():
+        object.__setattr__(out, name, item)  # a frozen one, too
+    return out
 
 
 def change(old: Key, new: Key, names: Sequence[str]) -> list[Change]:
@@ -128,7 +164,7 @@ def shown(part: Any) -> str:
         dims = ",".join(map(str, part[1]))
         return f"{part[0].name}[{dims}]" + (" requires_grad" if part[2] else "")
     if isinstance(part, tuple) and part and isinstance(part[0], type):
-        if part[0] in (list, tuple, dict):
+        if part[0] in (list, tuple, *TABLES):
             return f"{part[0].__name__}({', '.join(shown(p) for p in part[1:])})"[:80]
         return str(part[1])[:80] if part[0] is float else repr(part[1])[:80]
     return repr(part)[:80]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -38,10 +39,17 @@ class Batch(NamedTuple):
     scale: float
 
 
+@dataclass(frozen=True)
+class Weights:
+    first: float
+    second: Any
+
+
 @dataclass
 class Report:
     loss: Any
-    parts: dict[str, Any]
+    parts: OrderedDict[str, Any]
+    weights: Weights
 
 
 def structured(T: Any, wrap: Any) -> Losses:
@@ -49,21 +57,22 @@ def structured(T: Any, wrap: Any) -> Losses:
     opt = T.optim.SGD(net.parameters(), lr=0.1)
 
     @wrap
-    def step(batch: Batch, *, extra: dict[str, Any]) -> dict[str, Any]:
+    def step(batch: Batch, weights: Weights, *, extra: dict[str, Any]) -> Report:
         opt.zero_grad()
         out = net(batch.x) * batch.scale
         first, second = (out**2).mean(), (out - extra["target"][0]).abs().mean()
-        loss = first + 0.5 * second
+        loss = weights.first * first + weights.second * second
         loss.backward()
         opt.step()
-        return {"loss": loss, "parts": (first, [second]), "name": "mse"}
+        return Report(loss, OrderedDict(a=first, b=[second]), weights)
 
     seen = []
     for k in range(5):
         x = data(T, 4, 3, seed=k)
-        found = step(Batch(x, 2.0), extra={"target": [x[:, :1], None]})
-        assert found["name"] == "mse"
-        seen += [found["loss"].item(), found["parts"][0].item(), found["parts"][1][0].item()]
+        weights = Weights(2.0, T.tensor(0.5 + k))
+        found = step(Batch(x, 2.0), weights, extra={"target": [x[:, :1], None]})
+        assert found.weights.first == 2.0 and found.weights.second.item() == 0.5 + k
+        seen += [found.loss.item(), found.parts["a"].item(), found.parts["b"][0].item()]
     return seen
 
 
@@ -281,6 +290,21 @@ def mixed_dtypes(T: Any, wrap: Any) -> Losses:
     return loop(T, step)
 
 
+def closed_over_numbers(T: Any, wrap: Any) -> Losses:
+    net = mlp(T, 3, 4, 1)
+    opt = T.optim.SGD(net.parameters(), lr=0.1)
+
+    @wrap
+    def step(x: Any, weight: float) -> Any:
+        opt.zero_grad()
+        loss = (net(x) ** 2).mean() * weight
+        loss.backward()
+        opt.step()
+        return loss
+
+    return [step(data(T, 4, 3, seed=k), 1.0 + k / 7).item() for k in range(8)]
+
+
 def loss_outside(T: Any, wrap: Any) -> Losses:
     net = mlp(T, 3, 4, 1)
     forward = wrap(lambda x: net(x))
@@ -330,6 +354,7 @@ STRUCTURES = [
     optimizer_in_a_hook,
     own_function,
     mixed_dtypes,
+    closed_over_numbers,
     loss_outside,
     loaded_midway,
 ]

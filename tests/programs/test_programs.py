@@ -9,6 +9,7 @@ import pytest
 
 import graphc
 from tests.programs.basics import BASICS
+from tests.programs.nets import data, filled
 from tests.programs.structures import STRUCTURES
 
 torch: Any = pytest.importorskip("torch")
@@ -19,6 +20,7 @@ PLANS = {
     "never_zeroed": 2,
     "zeros_kept": 2,
     "frozen": 2,
+    "closed_over_numbers": 3,  # with two values, and with one that is read at each call
     "another_batch_at_the_end": 2,
     "several_outputs": 3,  # with b, without, and when a part has sat out, counting its own steps
 }  # how many programs the busiest step of a program needs; else one
@@ -42,3 +44,25 @@ def test_program(program: Any) -> None:
     assert most == PLANS.get(program.__name__, 1), [
         str(r) for step in made for r in step._recompiles
     ]
+
+
+def test_dropout_follows_the_seed_in_eager_and_compiled_steps_alike() -> None:
+    def losses(wrap: Any) -> list[float]:
+        graphc.manual_seed(3)
+        net = graphc.nn.Sequential(graphc.nn.Linear(3, 8), graphc.nn.Dropout(0.4))
+        filled(net, graphc)
+        opt = graphc.optim.SGD(net.parameters(), lr=0.1)
+
+        @wrap
+        def step(x: Any) -> Any:
+            opt.zero_grad()
+            loss = (net(x) ** 2).mean() + graphc.randn(3, dtype=graphc.float64).sum() * 0.01
+            loss.backward()
+            opt.step()
+            return loss
+
+        return [step(data(graphc, 4, 3, seed=k)).item() for k in range(5)]
+
+    expected = losses(lambda f: f)
+    np.testing.assert_allclose(losses(graphc.compile), expected, rtol=1e-9)
+    assert len(set(expected)) == 5
