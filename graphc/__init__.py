@@ -27,6 +27,7 @@ from graphc.frontend.reductions import *
 from graphc.frontend.serialization import *
 from graphc.frontend.shapes import *
 from graphc.frontend.size import *
+from graphc.frontend.sorting import *
 from graphc.frontend.tensor import *
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads

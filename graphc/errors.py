@@ -217,6 +217,14 @@ class IntegerDivisionByZero(GraphcError, RuntimeError):
     fix = "mask zero divisors with graphc.where before dividing"
 
 
+class LinAlgError(GraphcError, RuntimeError):
+    """A decomposition does not exist or did not converge: a singular or indefinite matrix."""
+
+    code = "GC304"
+    why = "the matrix has no such inverse or factor; nothing was changed"
+    fix = "add a small multiple of the identity, or use lstsq() or pinv()"
+
+
 # ---- GC4, GC5, GC9 -----------------------------------------------------------------------------
 
 

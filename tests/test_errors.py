@@ -99,6 +99,10 @@ def integer_division_by_zero() -> None:
     graphc.tensor([4]) // graphc.tensor([0])
 
 
+def linear_algebra_error() -> None:
+    graphc.linalg.inv(ones(2, 2))
+
+
 def backend_error() -> None:
     code = "declare void @nowhere()\ndefine void @f() {\n call void @nowhere()\n ret void\n}"
     compile_module(code, Target.host())
@@ -247,6 +251,13 @@ the kernel cache /dev/null is not a plain folder [GC501]
   why   the cache folder is not private to this user
   fix   set GRAPHC_CACHE_DIR to a folder only you can write
   more  python -m graphc explain GC501""",
+    linear_algebra_error: """\
+linalg.inv: the matrix is singular, shape (2, 2) [GC304]
+  test_errors.py:N in linear_algebra_error
+     N | graphc.linalg.inv(ones(2, 2))
+  why   the matrix has no such inverse or factor; nothing was changed
+  fix   add a small multiple of the identity, or use lstsq() or pinv()
+  more  python -m graphc explain GC304""",
     file_format_error: """\
 graph text must begin with "// graphc 1" [GC502]
   test_errors.py:N in file_format_error

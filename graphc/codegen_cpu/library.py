@@ -58,7 +58,10 @@ class KernelLibrary:
         self._loaded: list[Loaded] = []
 
     def functions(self, kernels: Sequence[Kernel]) -> list[int]:
-        """The address of each kernel's function, in order."""
+        """The address of each kernel's function, in order; 0 for a routine, which has no code."""
+        if any(k.kind == "routine" for k in kernels):
+            found = iter(self.functions([k for k in kernels if k.kind != "routine"]))
+            return [0 if k.kind == "routine" else next(found) for k in kernels]
         wanted = [k.key() for k in kernels]
         if any(key not in self._addresses for key in wanted):
             with LLVM_LOCK:

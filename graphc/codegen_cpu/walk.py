@@ -24,6 +24,10 @@ Signals. When more than `budget` ticks have passed, the caller returns the numbe
 whose barrier it has not yet joined; the others wait there. Python runs its signal handlers and
 calls again to resume, or sets `stop_at` first. The result goes through the job, because a handler
 that raises does so before Python has stored what the call returned.
+
+Routines. An entry without code is a pause, too: the caller returns it, marked, Python runs it and
+resumes behind it. The others pass it and wait at the next entry's barrier, where an error stops
+all. So no native thread ever needs the GIL, and no exception has to cross native code.
 """
 
 from __future__ import annotations
@@ -35,9 +39,11 @@ from graphc.ir.cpu_abi import (
     FAILED,
     FINISHED,
     FIRST_THREAD_LINE,
+    HOST,
     JOB,
     LINE_BYTES,
     POOL,
+    ROUTINE,
     THREAD,
 )  # fmt: skip
 
@@ -113,7 +119,8 @@ def module_text(triple: str) -> str:
     numbers = {f"pool.{k}": v for k, v in POOL.items()} | {f"job.{k}": v for k, v in JOB.items()}
     numbers |= {f"thread.{k}": v for k, v in THREAD.items()} | {"line": LINE_BYTES}
     numbers |= {"lines.before": LINE_BYTES * FIRST_THREAD_LINE, "BARRIER": BARRIER}
-    numbers |= {"COMMIT": COMMIT, "FINISHED": FINISHED, "FAILED": FAILED, "ABANDONED": ABANDONED}
+    numbers |= {"COMMIT": COMMIT, "HOST": HOST, "ROUTINE": ROUTINE}
+    numbers |= {"FINISHED": FINISHED, "FAILED": FAILED, "ABANDONED": ABANDONED}
     text = TEXT
     for name in sorted(numbers, key=len, reverse=True):  # a name may begin another
         text = text.replace("$" + name, str(numbers[name]))
@@ -194,7 +201,7 @@ entry:
   %alone = icmp eq i64 %n, 1
   br label %next
 next:
-  %i = phi i64 [ %first, %entry ], [ %i.next, %launch ]
+  %i = phi i64 [ %first, %entry ], [ %i.next, %step ]
   %left = icmp slt i64 %i, %entries
   br i1 %left, label %look, label %finish
 look:
@@ -229,10 +236,23 @@ commit:
   %bad = icmp ne i64 %state, 0
   br i1 %bad, label %fail, label %launch
 launch:
+  %bit3 = and i64 %flags, $HOST
+  %hosted = icmp ne i64 %bit3, 0
+  br i1 %hosted, label %host, label %native
+host:
+  br i1 %caller, label %leave, label %skip
+leave:
+  %marked = or i64 %i, $ROUTINE
+  ret i64 %marked
+skip:
+  br label %step
+native:
   %function = load ptr, ptr %row
   %args.at = getelementptr i64, ptr %row, i64 1
   %args = load ptr, ptr %args.at
   call void %function(ptr %args, i64 %tid, i64 %n)
+  br label %step
+step:
   %i.next = add i64 %i, 1
   br label %next
 abandon:

@@ -108,6 +108,8 @@ class NativeBackend:
         return self._library.compiled, self._library.hits
 
     def _code(self, kernel: Kernel, level: str) -> str:
+        if kernel.kind == "routine":
+            return f"; {kernel.name} has no code of ours: NumPy runs it on the host\n"
         code = emit_kernel(kernel, self._target)
         return code if level == "llvm" else assembly(code, self._target)
 

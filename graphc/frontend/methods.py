@@ -11,6 +11,7 @@ from graphc.frontend import (
     random,
     reductions,
     shapes,
+    sorting,
 )
 from graphc.frontend.arithmetic import Arithmetic
 
@@ -60,6 +61,22 @@ class Methods(Arithmetic):
     softmax = reductions.softmax
     log_softmax = reductions.log_softmax
     cumsum = reductions.cumsum
+
+    # ---- sorting -------------------------------------------------------------------------------
+    sort = sorting.sort
+    argsort = sorting.argsort
+    msort = sorting.msort
+    topk = sorting.topk
+    kthvalue = sorting.kthvalue
+    median = sorting.median
+    nanmedian = sorting.nanmedian
+    mode = sorting.mode
+    quantile = sorting.quantile
+    nanquantile = sorting.nanquantile
+    histc = sorting.histc
+    unique = sorting.unique
+    unique_consecutive = sorting.unique_consecutive
+    bincount = sorting.bincount
 
     # ---- shape ---------------------------------------------------------------------------------
     reshape = shapes.reshape

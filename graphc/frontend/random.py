@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import DTypeMismatch, InvalidState, InvalidType, Untraceable
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import write
 from graphc.frontend.modes import CPU, check_device, get_default_dtype, modes, no_grad
@@ -245,14 +245,11 @@ def randint_like(x: Tensor, low: int, high: Any = None, **options: Any) -> Tenso
 @factory
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None) -> Tensor:
     """The numbers 0 .. n - 1 in random order."""
-    if modes.trace is not None:
-        raise Untraceable("randperm() sorts on the host", fix="make the permutation outside")
     if n < 0:
         raise InvalidState(f"randperm: n must not be negative, got {n}")
-    words = random_bits((n, 2), generator).host().astype(np.int64)
+    words = P.cast(random_bits((n, 2), generator), i64)
     keys = (words[:, 0] << 32) ^ (words[:, 1] & 0xFFFFFFFF)
-    order = np.argsort(keys, kind="stable").astype((dtype or i64).numpy)
-    return tensors.wrapped(order)
+    return P.cast(keys.emit(OPS["argsort"], keys, axis=0, descending=False), dtype or i64)
 
 
 def bernoulli(

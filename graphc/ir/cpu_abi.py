@@ -22,7 +22,7 @@ ERROR_CELLS = 4
 
 # An entry of a program's table: function, argument block, flags, unused.
 ENTRY_CELLS = 4
-BARRIER, COMMIT = 1, 2  # flags: meet first; then stop if the error cell is set
+BARRIER, COMMIT, HOST = 1, 2, 4  # flags: meet first; then stop if the error cell is set; no code
 
 # A job: one call of one program.
 JOB = {
@@ -41,7 +41,9 @@ FIRST_THREAD_LINE = 3
 THREAD = {"epoch": 8, "asleep": 9, "semaphore": 10}
 MOST_THREADS = 256
 
-# What a walk returns; any other result is the entry to resume at.
+# What a walk returns; any other result is the entry to resume at, or with this bit the entry that
+# the caller is to run itself before it resumes at the next.
+ROUTINE = 1 << 32
 FINISHED, FAILED, ABANDONED = -1, -2, -3
 
 

@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from graphc.ir.types import DType, Scalar
 
 Size = int | str
-Kind = Literal["map", "contract", "scatter"]
+Kind = Literal["map", "contract", "scatter", "routine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,26 @@ class Store:
     where: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A whole buffer as a row-major array of this shape."""
+
+    buffer: str
+    shape: tuple[Size, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """out = op(*args, **attrs) by its NumPy meaning; `site` names the scalar for its check site."""
+
+    op: str
+    args: tuple[Operand, ...]
+    attrs: tuple[tuple[str, Any], ...]
+    site: str
+    out: Operand
+    where: str = field(default="", compare=False)
+
+
 Definition = Load | Const | Index | Inside | Apply | Reduce | Dot
 Statement = Definition | Store
 
@@ -198,6 +218,7 @@ class Kernel:
 
     kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`;
     "scatter" has `Store(add=True)` inside phase loops, which run in order for each parallel point.
+    "routine" has a `Call` in place of loops, and no code: the host runs it between native kernels.
     """
 
     name: str
@@ -208,6 +229,7 @@ class Kernel:
     axes: tuple[Axis, ...]
     phases: tuple[Phase, ...]
     note: str = field(default="", compare=False)
+    call: Call | None = None
 
     def statements(self) -> Iterator[Statement]:
         for phase in self.phases:

@@ -8,7 +8,7 @@ may not read what its own earlier trips stored (other than by `Store(add=True)`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -88,6 +88,8 @@ class _Run:
         self.axes: tuple[Axis, ...] = ()
 
     def all(self) -> None:
+        if self.kernel.call is not None:
+            self.call()
         for phase in self.kernel.phases:
             self.axes = (*self.kernel.axes, *phase.axes)
             outer = dict(self.values)
@@ -100,6 +102,18 @@ class _Run:
                 if isinstance(s, (Reduce, Dot)) or not phase.axes:
                     outer[s.name] = value
             self.values = outer  # statements inside a phase loop are local to it
+
+    def call(self) -> None:
+        call = self.kernel.call
+        assert call is not None, "the caller has looked"
+        out = self.whole(call.out.buffer, call.out.shape)
+        args = [self.whole(a.buffer, a.shape) for a in call.args]
+        out[...] = OPS[call.op].evaluate(*args, **dict(call.attrs))
+
+    def whole(self, buffer: str, extents: Sequence[Size]) -> Array:
+        """A whole buffer as a row-major array."""
+        shape = tuple(map(self.size, extents))
+        return self.buffers[buffer][: prod(shape)].reshape(shape)
 
     # ---- the grid ------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from graphc.ir.kernel import (
     Apply,
     Axis,
     Buffer,
+    Call,
     Const,
     Dot,
     Guard,
@@ -38,6 +39,7 @@ from graphc.ir.kernel import (
     Kernel,
     Kind,
     Load,
+    Operand,
     Phase,
     Reduce,
     ScalarArg,
@@ -68,19 +70,22 @@ def show_body(kernel: Kernel, provenance: bool) -> str:
         for b in kernel.buffers
     )
     scalars = ", ".join([f"{s.name}: {s.dtype.name}" for s in kernel.scalars])
-    lines = [
-        f"{kernel.kind} ({buffers} | {', '.join(kernel.sizes)} | {scalars}) {{",
-        f"  {_loops(kernel.axes)} {{",
-    ]
+    head = f"{kernel.kind} ({buffers} | {', '.join(kernel.sizes)} | {scalars}) {{"
+    if kernel.call is not None:
+        return "\n".join(
+            [head, f"  {_provenance(_call(kernel.call), kernel.call.where, provenance)}", "}"]
+        )
+    lines = [head, f"  {_loops(kernel.axes)} {{"]
     for phase in kernel.phases:
         lines.append(f"    {_loops(phase.axes)} {{")
         for s in phase.body:
-            text = _statement(s)
-            if provenance and s.where:
-                text += f"  # {_escaped(s.where)}"
-            lines.append("      " + text)
+            lines.append("      " + _provenance(_statement(s), s.where, provenance))
         lines.append("    }")
     return "\n".join([*lines, "  }", "}"])
+
+
+def _provenance(text: str, where: str, wanted: bool) -> str:
+    return f"{text}  # {_escaped(where)}" if wanted and where else text
 
 
 def _loops(axes: Sequence[Axis]) -> str:
@@ -112,6 +117,15 @@ def _statement(s: Statement) -> str:
             return head + f"index {_affine(s.at)}"
         case Inside():
             return head + f"inside{_guards(s.guards, ' ')}"
+
+
+def _call(s: Call) -> str:
+    args, attrs = ", ".join(map(_operand, s.args)), ", ".join(f"{k}={v!r}" for k, v in s.attrs)
+    return f"call {s.op}({args}; {attrs}; {s.site}) -> {_operand(s.out)}"
+
+
+def _operand(o: Operand) -> str:
+    return f"{o.buffer}[{' '.join(map(str, o.shape))}]"
 
 
 def _affine(at: Affine, indirect: Sequence[Indirect] = ()) -> str:
@@ -152,6 +166,8 @@ def _unescaped(text: str) -> str:
 HEAD = re.compile(r"kernel (\S+) (\w+) \((.*) \| (.*) \| (.*)\) \{")
 TAIL = re.compile(r"\}(?:  // (.*))?")
 STORE = re.compile(r"store (\S+?)\[(.*?)\] (\+?=) (\S+)(?: if (.*))?")
+CALL = re.compile(r"call (\w+)\((.*); (.*); (\S+)\) -> (\S+\[.*\])")
+OPERAND = re.compile(r"(\S+)\[(.*)\]")
 DEFINE = re.compile(r"(\S+): (\w+) = (\w+)(?: (.*))?")
 LOAD = re.compile(r"(\S+?)\[(.*?)\](?: if (.*))?")
 GUARD = re.compile(r"(\S+) <= (.*) < (\S+)")
@@ -163,8 +179,10 @@ def parse(text: str) -> Kernel:
     head = _matched(HEAD, next(lines))
     name, kind, buffers, sizes, scalars = head.groups()
     reader = _Reader(tuple(n for n in sizes.split(", ") if n))
-    axes = reader.axes(next(lines).strip())
-    phases = tuple(reader.phases(lines, axes))
+    first = next(lines).strip()
+    call = _parsed_call(first) if kind == "routine" else None
+    axes = () if call else reader.axes(first)
+    phases = () if call else tuple(reader.phases(lines, axes))
     note = _matched(TAIL, next(lines)).group(1) or ""
     return Kernel(
         name,
@@ -175,6 +193,7 @@ def parse(text: str) -> Kernel:
         axes,
         phases,
         _unescaped(note),
+        call,
     )
 
 
@@ -271,6 +290,22 @@ class _Reader:
             else:
                 const = _size(name)
         return Affine(tuple(terms), const), tuple(indirect)
+
+
+def _parsed_call(line: str) -> Call:
+    line, _, where = line.partition("  # ")
+    op, args, attrs, site, out = _matched(CALL, line).groups()
+    if op not in OPS:
+        raise InvalidArgument(f"not kernel text: unknown op {op!r}")
+    pairs = (a.split("=") for a in attrs.split(", ") if a)
+    values = tuple((k, int(v) if v.isdigit() else v == "True") for k, v in pairs)
+    operands = tuple(_parsed_operand(a) for a in args.split(", ") if a)
+    return Call(op, operands, values, site, _parsed_operand(out), _unescaped(where))
+
+
+def _parsed_operand(text: str) -> Operand:
+    buffer, shape = _matched(OPERAND, text).groups()
+    return Operand(buffer, tuple(map(_size, shape.split())))
 
 
 def _size(text: str) -> Size:

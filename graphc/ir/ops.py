@@ -12,6 +12,7 @@ kinds
   reduce       folds axes away
   contract     dot and conv: sums of products over shared axes
   index        addresses that are data: gather and its adjoint
+  routine      whole arrays at once, on the host: sorting, decompositions
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from typing import Any, Literal
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
+from graphc.ir import decompositions as D
 from graphc.ir import reference, special
 from graphc.ir.types import DTYPES, Array, Shape, TensorType, bool_, i32, i64
 
-Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index"]
+Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
 Attrs = Mapping[str, Any]
 Pairs = tuple[tuple[int, int], ...]
 
@@ -272,6 +274,57 @@ def put_along_type(x: TensorType, index: TensorType, *, axis: int, shape: Shape)
     return TensorType(x.dtype, shape)
 
 
+def argsort_type(x: TensorType, *, axis: int, descending: bool) -> TensorType:
+    return TensorType(i64, x.shape)
+
+
+def searchsorted_type(rows: TensorType, values: TensorType, *, right: bool) -> TensorType:
+    if rows.dtype is not values.dtype or rows.shape[:-1] != values.shape[:-1]:
+        raise ShapeMismatch(f"searchsorted of {values} in {rows}")
+    return TensorType(i64, values.shape)
+
+
+def matrix_type(x: TensorType, **_attrs: Any) -> TensorType:
+    """f32 or f64, at least two dimensions."""
+    if x.dtype.name not in ("f32", "f64"):
+        raise DTypeMismatch(f"linear algebra needs a float32 or float64 matrix, got {x}")
+    if len(x.shape) < 2:
+        raise ShapeMismatch(f"linear algebra needs at least 2 dimensions, got {x}")
+    return x
+
+
+def square_type(x: TensorType) -> TensorType:
+    if matrix_type(x).shape[-1] != x.shape[-2]:
+        raise ShapeMismatch(f"linear algebra needs square matrices, got {x}")
+    return x
+
+
+def solve_type(a: TensorType, b: TensorType, **_attrs: Any) -> TensorType:
+    if a.dtype is not b.dtype:
+        raise DTypeMismatch(f"solve: operands differ in dtype: {a} vs {b}")
+    if square_type(a).shape[:-1] != b.shape[:-1] or len(a.shape) != len(b.shape):
+        raise ShapeMismatch(f"solve of {a} for {b}")
+    return b
+
+
+def det_type(x: TensorType) -> TensorType:
+    return TensorType(x.dtype, square_type(x).shape[:-2])
+
+
+def slogdet_type(x: TensorType) -> TensorType:
+    return TensorType(x.dtype, (*square_type(x).shape[:-2], 2))
+
+
+def factors_type(op: str) -> Callable[..., TensorType]:
+    """The factors of a decomposition, flattened, one behind the other."""
+
+    def infer(x: TensorType, *, full: bool = False) -> TensorType:
+        *lead, m, n = (square_type if op == "eigh" else matrix_type)(x).shape
+        return TensorType(x.dtype, (*lead, sum(map(prod, D.factor_shapes(op, m, n, full)))))
+
+    return infer
+
+
 # ---- the rows ----------------------------------------------------------------------------------
 
 _ROWS = [
@@ -364,6 +417,19 @@ _ROWS = [
     Op("scatter_add", "index", scatter_add_type, reference.scatter_add),
     Op("take_along", "index", take_along_type, reference.take_along),
     Op("put_along", "index", put_along_type, reference.put_along),
+    # routine
+    Op("argsort", "routine", argsort_type, D.argsort),
+    Op("searchsorted", "routine", searchsorted_type, D.searchsorted),
+    Op("cholesky", "routine", square_type, D.cholesky),
+    Op("inv", "routine", square_type, D.inv),
+    Op("solve", "routine", solve_type, D.solve),
+    Op("triangular_solve", "routine", solve_type, D.triangular_solve),
+    Op("det", "routine", det_type, np.linalg.det),
+    Op("cofactor", "routine", square_type, D.cofactor),
+    Op("slogdet", "routine", slogdet_type, D.slogdet),
+    Op("qr", "routine", factors_type("qr"), D.qr),
+    Op("eigh", "routine", factors_type("eigh"), D.eigh),
+    Op("svd", "routine", factors_type("svd"), D.svd),
 ]
 
 OPS: dict[str, Op] = {op.name: op for op in _ROWS}

@@ -126,6 +126,8 @@ class _Fuser:
             g.domain, g.reduced, level = source.shape, frozenset(axes), KEPT
         elif v.op.kind == "contract":
             g.kind = "contract"
+        elif v.op.kind == "routine":
+            g.kind = "routine"
         elif v.op.name in SCATTERS:
             g.kind, g.domain = "scatter", v.args[0].shape
         self.groups.append(g)
@@ -211,7 +213,7 @@ class _Fuser:
     def _fits(self, v: Value, g: Group) -> Level | None:
         """The level at which `v` could join `g`, or None."""
         assert v.op is not None
-        if len(g.members) >= MAX_MEMBERS or g.kind == "scatter":
+        if len(g.members) >= MAX_MEMBERS or g.kind in ("scatter", "routine"):
             return None
         if v.op.kind == "reduce":
             return KEPT if self._reduce_fits(v, g) else None
@@ -313,7 +315,7 @@ class _Fuser:
                 self._merge(g, h)
 
     def _mergeable(self, g: Group, h: Group) -> bool:
-        if g.domain != h.domain or h.kind != "map" or g.kind == "scatter":
+        if g.domain != h.domain or h.kind != "map" or g.kind in ("scatter", "routine"):
             return False
         if len(g.members) + len(h.members) > MAX_MEMBERS:
             return False

@@ -103,6 +103,15 @@ class Fusion:
         return slice_(whole, start=part.start, stop=stop, step=part.step)
 
 
+class CannotView(Exception):
+    """`reader` needs its operand `value` in memory, row-major."""
+
+    def __init__(self, reader: Value, value: Value) -> None:
+        super().__init__(f"{reader.name} reads {value.name}")
+        self.reader = reader
+        self.value = value
+
+
 def parts_of(graph: Graph) -> dict[Value, Part]:
     """The parts of every `assemble`."""
     return {

@@ -226,7 +226,7 @@ def _settle_parts(graph: Graph) -> Graph:
             return v
         parts = []
         for part in v.args:
-            if is_free(part) or part.op is v.op:
+            if is_free(part) or part.op is v.op or (part.op and part.op.kind == "routine"):
                 part = part.builder.apply("contiguous", part, order=orders(v))
             while part in owned:
                 part = part.builder.apply("contiguous", part, order=orders(v))

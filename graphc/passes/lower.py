@@ -34,9 +34,10 @@ from graphc.ir.kernel import (
 from graphc.ir.program import CheckSite
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
 from graphc.passes.contraction import contraction_views, split_groups
-from graphc.passes.group import KEPT, Fusion, Group, is_free, is_reduce, pads_with_more
+from graphc.passes.group import KEPT, CannotView, Fusion, Group, is_free, is_reduce, pads_with_more
 from graphc.passes.nest import Lowered, Nest, affine, guards
 from graphc.passes.order import Orders, folded_source
+from graphc.passes.routine import lower_routine
 from graphc.passes.view import Form, NotAffine, View, move, pad_ranges, row_major
 
 Attrs = tuple[tuple[str, object], ...]
@@ -44,15 +45,6 @@ Step = tuple[str, Attrs, Value | None]  # a movement op, its attributes, and who
 Chain = tuple[Step, ...]  # from the value outwards to the domain
 LITERALS = (0, 1, -1)
 DIVISIONS = frozenset({"floordiv", "rem", "fmod"})
-
-
-class CannotView(Exception):
-    """`reader` needs its operand `value` in memory, row-major."""
-
-    def __init__(self, reader: Value, value: Value) -> None:
-        super().__init__(f"{reader.name} reads {value.name}")
-        self.reader = reader
-        self.value = value
 
 
 def step(op: str, **attrs: object) -> Step:
@@ -80,6 +72,8 @@ def walk(view: View, chain: Chain) -> View:
 
 def lower(group: Group, fusion: Fusion, orders: Orders, checks: list[CheckSite]) -> Lowered:
     """The kernel of `group`; raises `CannotView` where a value must be stored first."""
+    if group.kind == "routine":
+        return lower_routine(group.members[0], fusion, orders, checks)
     return _Lowering(group, fusion, orders, checks).run()
 
 

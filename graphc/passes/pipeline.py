@@ -18,10 +18,11 @@ from graphc.ir.program import CheckSite, Program
 from graphc.ir.verify import verify
 from graphc.passes.decompose import decompose
 from graphc.passes.fuse import fuse
+from graphc.passes.group import CannotView
 from graphc.passes.layout import layout, settle
-from graphc.passes.lower import CannotView, lower
+from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
-from graphc.passes.order import Orders, merge_order
+from graphc.passes.order import Orders, identity, merge_order
 from graphc.passes.schedule import schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
@@ -157,6 +158,8 @@ def store_operands(graph: Graph, missing: dict[Value, set[Value]], orders: Order
 def _stored_for(reader: Value, old: Value, new: Value, orders: Orders) -> Value:
     """`new` in memory, as near to its own order as lets the reader address it."""
     order = orders(old)
+    if reader.op is not None and reader.op.kind == "routine":
+        order = identity(old)
     if reader.op is not None and reader.op.name == "reshape":
         order = merge_order(order, old.shape, reader.shape)[0]
     return new.builder.apply("contiguous", new, order=order)

@@ -99,7 +99,9 @@ class _Realiser:
             u = stack.pop()
             if u.op is None:
                 continue
-            if u.op.kind == "contract" or (u.op.kind == "index" and u.op.name not in SCATTERS):
+            if u.op.kind in ("contract", "routine") or (
+                u.op.kind == "index" and u.op.name not in SCATTERS
+            ):
                 return True
             if is_free(u):
                 stack.extend(self.readers[u])

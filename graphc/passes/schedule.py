@@ -3,7 +3,7 @@
 Input: the lowered kernels of a graph. Output: a Program that touches state only behind its commit
 point. Besides data dependencies the order obeys two kinds of extra edges:
   - whoever reads a state tensor runs before the kernel that overwrites it in place;
-  - whoever checks an index runs before any kernel that writes state.
+  - whoever checks an index, and every routine, runs before any kernel that writes state.
 Where such an edge would close a cycle, or a kernel reads other elements of the state than it
 writes, the new value is computed in the arena and copied over the state at the end.
 
@@ -207,8 +207,10 @@ class _Scheduler:
 
 
 def _checks(k: Lowered) -> bool:
-    """Whether the kernel may set the error cell: it checks indices or divides integers."""
-    return any(isinstance(s, Apply) and _may_fail(s) for s in k.kernel.statements())
+    """Whether the kernel may fail: it checks indices, divides integers or runs on the host."""
+    return k.kernel.call is not None or any(
+        isinstance(s, Apply) and _may_fail(s) for s in k.kernel.statements()
+    )
 
 
 def _may_fail(s: Apply) -> bool:
@@ -220,6 +222,8 @@ def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
     names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
     if state not in names:
         return True
+    if k.kernel.call is not None:
+        return False
     touches = [
         (n, s)
         for n, p in enumerate(k.kernel.phases)

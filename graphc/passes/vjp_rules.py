@@ -17,6 +17,7 @@ from typing import Any
 from graphc.ir import sugar as P
 from graphc.ir.ops import Pairs
 from graphc.ir.types import Shape, i64
+from graphc.passes import matrix_rules as M
 
 Rule = Callable[..., Any]
 SMALL_AXIS = 64  # up to here a selection's adjoint is elementwise (and fuses): where(one_hot, g, 0)
@@ -399,6 +400,16 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "take_along": (take_along, None),
     "put_along":  (lambda g, _z, _x, index, *, axis, shape: P.apply(
         "take_along", g, index, axis=axis), None),
+    "cholesky": (M.cholesky,),
+    "inv":      (M.inv,),
+    "solve":    (M.solve_matrix, M.solve_right),
+    "triangular_solve": (M.triangular_matrix, M.triangular_right),
+    "det":      (M.det,),
+    "cofactor": (M.cofactor,),
+    "slogdet":  (M.slogdet,),
+    "qr":       (M.qr,),
+    "eigh":     (M.eigh,),
+    "svd":      (M.svd,),
 }
 # fmt: on
 
@@ -407,6 +418,7 @@ VARIADIC = frozenset({"concat"})  # take any number of operands, one included
 NOT_DIFFERENTIABLE = frozenset(
     (
         *("iota", "random_bits", "check_index", "argmax", "argmin"),
+        *("argsort", "searchsorted"),
         "assemble",  # passes make it, after every derivative
         *("not", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne"),
     )

@@ -13,7 +13,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.errors import InternalError
-from graphc.ir.cpu_abi import BARRIER, CELL_BYTES, COMMIT, ENTRY_CELLS, LINE_BYTES, scalar_bits
+from graphc.ir.cpu_abi import (
+    BARRIER,
+    CELL_BYTES,
+    COMMIT,
+    ENTRY_CELLS,
+    HOST,
+    LINE_BYTES,
+    scalar_bits,
+)
 from graphc.ir.program import Launch, Program, Slot
 from graphc.runtime.threads import aligned_cells
 
@@ -39,13 +47,18 @@ class Binding:
         self.address: int = self.cells.ctypes.data
         self.scalars_at, self.table_at = first, table
         self._places: dict[str, list[tuple[int, int]]] = {s: [] for s in ("arena", "state", "call")}
+        self.blocks: list[int] = []  # of each launch, the cell where its arguments begin
         at = blocks
         for i, (launch, function) in enumerate(zip(program.launches, functions, strict=True)):
-            flags = BARRIER if launch.barrier else 0
+            resumes = i > 0 and program.launches[i - 1].kernel.call is not None
+            flags = BARRIER if launch.barrier or resumes else 0
             if i == program.commit and i > 0:
                 flags = BARRIER | COMMIT  # 0.4 us, and integer division fails without a check site
+            if launch.kernel.call is not None:
+                flags |= HOST
             row = table + ENTRY_CELLS * i
             self.cells[row : row + ENTRY_CELLS] = function, self.at(at), flags, 0
+            self.blocks.append(at)
             self._fill(at, launch, [slots[name] for name in launch.slots])
             at += _block_cells(launch)
         self.arena, self.state, self.call = (

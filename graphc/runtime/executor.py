@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -25,11 +25,12 @@ from graphc.errors import (
     InternalError,
     InvalidState,
 )
-from graphc.ir.cpu_abi import ERROR_CELLS, JOB, JOB_CELLS, Walker
+from graphc.ir.cpu_abi import ERROR_CELLS, JOB, JOB_CELLS, ROUTINE, Walker
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.types import Scalar, Shape
 from graphc.runtime.arena import Arena
 from graphc.runtime.binding import Binding
+from graphc.runtime.routines import Routine, routines_of
 from graphc.runtime.threads import Pool, forget_threads, get_num_threads
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
@@ -50,11 +51,13 @@ class Job:
     """The block of cells that tells native code what to run (`cpu_abi.JOB`).
 
     `done`: the last run went to its end, although a signal handler may have raised meanwhile.
+    `routines`: by number, the entries that Python runs.
     """
 
-    __slots__ = ("address", "cells", "done")
+    __slots__ = ("address", "cells", "done", "routines")
 
-    def __init__(self) -> None:
+    def __init__(self, routines: Mapping[int, Routine]) -> None:
+        self.routines = routines
         self.cells = (ctypes.c_int64 * JOB_CELLS)()
         self.address = ctypes.addressof(self.cells)
         self.done = False
@@ -107,9 +110,12 @@ class Engine:
 
         They run, and may raise, as the call returns; what they raised first is returned, and ends
         the step where it has not committed. A second one, within microseconds, may leave this loop
-        itself; then `_unfinished` is still set, and the workers wait.
+        itself; then `_unfinished` is still set, and the workers wait. Routines run here, all before
+        the commit; one that fails ends the step like a handler that raises.
         """
         while True:
+            if resume >= ROUTINE:
+                resume, raised = self._host(job, resume - ROUTINE, raised)
             if raised is not None and 0 <= resume <= commit:
                 job.cells[JOB["stop_at"]] = resume
             try:
@@ -121,6 +127,18 @@ class Engine:
                 self._unfinished = None
                 job.done = job.cells[JOB["stop_at"]] == NO_ENTRY
                 return raised
+
+    @staticmethod
+    def _host(
+        job: Job, entry: int, raised: BaseException | None
+    ) -> tuple[int, BaseException | None]:
+        """Run a routine, unless something was raised; where to resume, and what was raised."""
+        if raised is None:
+            try:
+                job.routines[entry]()
+            except BaseException as e:
+                raised = e
+        return entry + 1, raised
 
     def _end_unfinished(self, raised: BaseException) -> None:
         """End what handlers left in the middle: abandoned before its commit, else finished."""
@@ -218,7 +236,7 @@ class Executable:
         self._scalars = cells.data.cast("B")[8 * self._binding.scalars_at :]
         self._pointers = (ctypes.c_int64 * 0)()
         self._patches = np.ascontiguousarray(self._binding.call)
-        self._job = Job()
+        self._job = Job(routines_of(program, self._binding))
         self._describe_job(len(program.launches))
         self._arena_epoch = -1
         self._arg_count, self._out_count = self._binding.counts["arg"], self._binding.counts["out"]
@@ -253,6 +271,9 @@ class Executable:
                 engine.busy = True
                 self._bind(args, outs, scalars)
                 engine.walk(self._job, self.program.commit, self._parallel)
+            except BaseException:
+                self._error[:] = [0] * ERROR_CELLS  # a check may have failed before
+                raise
             finally:
                 engine.busy = False
             if self._error[0]:

@@ -187,7 +187,6 @@ def test_concrete_work_in_a_paused_trace() -> None:
     "bad",
     [
         lambda x: graphc.from_numpy(np.zeros(2)),
-        lambda x: graphc.randperm(3),
         lambda x: graphc.ones(2) if WEIGHT.requires_grad_() is None else x,
     ],
 )

@@ -1,0 +1,120 @@
+"""NumPy meanings of routines: sorting and LAPACK's decompositions, batched over leading dimensions.
+
+A decomposition with several factors gives them one behind the other in its last dimension, each
+flattened; `factor_shapes` says how to take them apart. Matrices are f32 or f64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+
+from graphc.errors import LinAlgError
+from graphc.ir.types import Array, Shape
+
+# ---- sorting -----------------------------------------------------------------------------------
+
+
+def argsort(x: Array, *, axis: int, descending: bool) -> Array:
+    """Stable; NaN counts as the largest."""
+    if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
+        x = x.astype(np.float32)
+    if not descending:
+        return np.argsort(x, axis=axis, kind="stable")
+    last = x.shape[axis] - 1
+    return np.flip(last - np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+
+
+def searchsorted(rows: Array, values: Array, *, right: bool) -> Array:
+    """Where each value of a row would be inserted into the sorted row."""
+    side = "right" if right else "left"
+    out = np.empty(values.shape, np.int64)
+    for k in np.ndindex(rows.shape[:-1]):
+        out[k] = np.searchsorted(rows[k], values[k], side=side)  # type: ignore[call-overload]
+    return out
+
+
+# ---- matrices ----------------------------------------------------------------------------------
+
+
+def factor_shapes(op: str, m: int, n: int, full: bool = False) -> tuple[Shape, ...]:
+    """The shapes of the factors of an m x n matrix."""
+    k = min(m, n)
+    if op == "qr":
+        k = m if full else k
+        return (m, k), (k, n)
+    if op == "eigh":
+        return (n,), (n, n)
+    return (m, m if full else k), (k,), (n if full else k, n)
+
+
+def _packed(x: Array, *factors: Array) -> Array:
+    """The factors of the matrices x, flattened."""
+    lead = x.shape[:-2]
+    return np.concatenate([f.reshape(*lead, prod(f.shape[len(lead) :])) for f in factors], -1)
+
+
+def _attempt(name: str, why: str, function: Callable[..., Array], *args: Array) -> Array:
+    try:
+        return function(*args)
+    except np.linalg.LinAlgError:
+        raise LinAlgError(f"linalg.{name}: {why}, shape {args[0].shape}") from None
+
+
+SINGULAR = "the matrix is singular"
+
+
+def cholesky(x: Array) -> Array:
+    return _attempt("cholesky", "the matrix is not positive-definite", np.linalg.cholesky, x)
+
+
+def solve(a: Array, b: Array) -> Array:
+    return _attempt("solve", SINGULAR, np.linalg.solve, a, b)
+
+
+def inv(x: Array) -> Array:
+    return _attempt("inv", SINGULAR, np.linalg.inv, x)
+
+
+def slogdet(x: Array) -> Array:
+    """[sign, log of the absolute value]."""
+    return np.stack(np.linalg.slogdet(x), -1)
+
+
+def cofactor(x: Array) -> Array:
+    """det(x) * inv(x)^T, which exists for singular x too: the derivative of det."""
+    u, s, vh = np.linalg.svd(x)
+    n = s.shape[-1]
+    others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(-1).astype(x.dtype)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    return np.asarray(sign[..., None, None] * ((u * others[..., None, :]) @ vh), x.dtype)
+
+
+def triangular_solve(a: Array, b: Array, *, upper: bool, unit: bool) -> Array:
+    """By substitution, row by row; zeros on the diagonal give infinities, as in LAPACK."""
+    n = a.shape[-1]
+    x = np.zeros_like(b)
+    for i in reversed(range(n)) if upper else range(n):
+        done = slice(i + 1, n) if upper else slice(0, i)
+        row = b[..., i, :] - (a[..., i : i + 1, done] @ x[..., done, :])[..., 0, :]
+        x[..., i, :] = row if unit else row / a[..., i, i, None]
+    return x
+
+
+def qr(x: Array, *, full: bool) -> Array:
+    return _packed(x, *np.linalg.qr(x, "complete" if full else "reduced"))
+
+
+def eigh(x: Array) -> Array:
+    """Ascending eigenvalues and vectors of a symmetric matrix, whose lower half is read."""
+    if not np.isfinite(x).all():
+        raise LinAlgError(f"linalg.eigh: the input has infinities or NaNs, shape {x.shape}")
+    return _packed(x, *np.linalg.eigh(x))
+
+
+def svd(x: Array, *, full: bool) -> Array:
+    if not np.isfinite(x).all():
+        raise LinAlgError(f"linalg.svd: the input has infinities or NaNs, shape {x.shape}")
+    return _packed(x, *np.linalg.svd(x, full_matrices=full))

@@ -1,0 +1,71 @@
+"""routine: an op whose NumPy meaning is its implementation becomes a kernel of one `Call`.
+
+Its operands are whole row-major buffers; any other is stored as one first. The kernel has no code,
+and its sizes are arguments, so that another batch is the same kernel. It may fail: its check site
+says which line of the user's that is.
+"""
+
+from __future__ import annotations
+
+from graphc.ir.graph import Value
+from graphc.ir.kernel import Buffer, Call, Kernel, Operand, ScalarArg
+from graphc.ir.program import CheckSite
+from graphc.ir.types import Shape, i64
+from graphc.passes.group import CannotView, Fusion, is_free, moved
+from graphc.passes.nest import Lowered
+from graphc.passes.order import Orders
+from graphc.passes.view import NotAffine, View, row_major
+
+
+def lower_routine(v: Value, fusion: Fusion, orders: Orders, checks: list[CheckSite]) -> Lowered:
+    """The kernel of one routine; raises `CannotView` where an operand must be stored first."""
+    assert v.op is not None
+    bases = [*(_buffer(v, a, fusion, orders) for a in v.args), v]
+    buffers = list(dict.fromkeys(bases))
+    names = {b: f"b{k}" for k, b in enumerate(buffers)}
+    shapes: list[Shape] = [a.shape for a in (*v.args, v)]
+    operands, count = [], 0
+    for base, shape in zip(bases, shapes, strict=True):
+        operands.append(Operand(names[base], tuple(f"n{count + k}" for k in range(len(shape)))))
+        count += len(shape)
+    site = CheckSite(v.op.name, (v.where.file, v.where.line, v.where.scope))
+    if site not in checks:
+        checks.append(site)
+    attrs = tuple(sorted(v.attrs.items()))
+    call = Call(v.op.name, tuple(operands[:-1]), attrs, "c0", operands[-1], str(v.where))
+    kernel = Kernel(
+        v.op.name,
+        "routine",
+        tuple(Buffer(names[b], b.type.dtype, "w" if b is v else "r") for b in buffers),
+        tuple(f"n{k}" for k in range(count)),
+        (ScalarArg("c0", i64),),
+        (),
+        (),
+        call=call,
+    )
+    sizes = tuple(n for shape in shapes for n in shape)
+    return Lowered(kernel, tuple(buffers), sizes, (checks.index(site),), (v,))
+
+
+def _buffer(reader: Value, v: Value, fusion: Fusion, orders: Orders) -> Value:
+    """The stored value that `v` is a whole row-major view of."""
+    top, chain = v, []
+    while not (v.is_input or v in fusion.realised):
+        if v.op is None or not is_free(v) or v.op.kind != "movement":
+            raise CannotView(reader, top)
+        chain.append(v)
+        v = v.args[0]
+    try:
+        view = moved(fusion.home(v, orders), reversed(chain))
+    except NotAffine:
+        raise CannotView(reader, top) from None
+    if not _is_row_major(view):
+        raise CannotView(reader, top)
+    return v
+
+
+def _is_row_major(view: View) -> bool:
+    wide = [k for k, n in enumerate(view.shape) if n > 1]
+    strides = row_major(view.shape)
+    at = view.address
+    return not view.guards and not at.offset and all(at.strides[k] == strides[k] for k in wide)
