@@ -27,6 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "nn": BASE | {"ir", "frontend"},
     "optim": BASE | {"ir", "frontend"},
     "utils": BASE | {"ir", "frontend"},
+    "datasets": BASE | {"ir", "frontend", "utils"},
+    "transforms": BASE | {"ir", "frontend", "nn"},
 }
 # single files that join layers, and what they may import besides
 JOINS: dict[str, tuple[set[str], str]] = {
@@ -45,8 +47,9 @@ LIBRARIES: dict[str, set[str] | None] = {
     "networkx": {"passes"},
     "safetensors": {"frontend"},
     "platformdirs": {"runtime"},
-    "tqdm": {"cli"},
-    "sklearn": {"cli"},
+    "tqdm": {"cli", "datasets"},
+    "sklearn": {"cli", "datasets"},
+    "tensorboardX": {"utils"},
 }
 
 

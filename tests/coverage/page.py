@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import graphc
+import graphc.datasets
+import graphc.transforms
+import graphc.utils.tensorboard
 from tests.coverage.names import MISSING, SECTIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
