@@ -13,7 +13,7 @@ from graphc.codegen_cpu.scalar import SCALAR, register
 from graphc.ir.types import DType, Scalar, i64
 
 COMBINE = {"sum": "add", "dot": "add", "prod": "mul", "max": "maximum", "min": "minimum"}
-LOWEST = {"max", "argmax"}
+LOWEST = {"max", "argmax", "argmax_last_nan"}
 
 
 def extreme(dtype: DType, highest: bool) -> Scalar:
@@ -81,6 +81,10 @@ class Fold:
         tie = e.value(f"xor {mask} {worse}, {literal(True, mask)}")
         tie = e.value(f"and {mask} {tie}, {sooner}")
         better = e.value(f"or {mask} {better}, {tie}")
+        if self.op == "argmax_last_nan":  # both beat the other where both are NaN
+            both = e.value(f"and {mask} {worse}, {sooner}")
+            both = e.value(f"xor {mask} {both}, {literal(True, mask)}")
+            better = e.value(f"and {mask} {better}, {both}")
         return self._select(e, lanes, better, b, a)
 
     def masked(
@@ -108,12 +112,16 @@ class Fold:
         ]
 
     def _beats(self, e: Emitter, t: Vec, x: str, best: str) -> str:
-        """Whether x replaces an earlier `best`: beyond it, or the first NaN."""
-        up = self.op == "argmax"
+        """Whether x replaces an earlier `best`: beyond it, or the first NaN, or the last one."""
+        up = self.op in LOWEST
         if not t.is_float:
             unsigned = self.dtype.name in ("bool", "u8")
             order = ("u" if unsigned else "s") + ("gt" if up else "lt")
             return e.value(f"icmp {order} {t} {x}, {best}")
+        if self.op == "argmax_last_nan":
+            beyond = e.value(f"fcmp ogt {t} {x}, {best}")
+            missing = e.value(f"fcmp uno {t} {x}, {x}")
+            return e.value(f"or {t.of('i1')} {beyond}, {missing}")
         beyond = e.value(f"fcmp {'ugt' if up else 'ult'} {t} {x}, {best}")
         defined = e.value(f"fcmp ord {t} {best}, {best}")
         return e.value(f"and {t.of('i1')} {beyond}, {defined}")

@@ -35,6 +35,12 @@ from graphc.ir.kernel import (
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Scalar
 
+ARGS: dict[str, Callable[..., Array]] = {
+    "argmax": reference.argmax,
+    "argmin": reference.argmin,
+    "argmax_last_nan": reference.argmax_last_nan,
+}
+
 
 class Failure(NamedTuple):
     """The first bad element that a check found."""
@@ -251,13 +257,13 @@ class _Run:
         return self.value(name).shape[: self.points] + self.shape[self.points :]
 
     def reduce(self, s: Reduce) -> Array:
-        if s.op in ("argmax", "argmin"):
+        if s.op in ARGS:
             x = self.folded(s.arg, None)
             if not x.shape[-1]:
                 return np.zeros(x.shape[:-1], np.int64)
             if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
                 x = x.astype(np.float32)
-            return np.asarray(np.argmax(x, -1) if s.op == "argmax" else np.argmin(x, -1))
+            return ARGS[s.op](x, axis=-1)
         x = self.folded(s.arg, s.dtype)
         if s.dtype.is_floating_point:
             x = x.astype(np.float64)

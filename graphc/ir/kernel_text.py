@@ -51,7 +51,7 @@ from graphc.ir.ops import OPS
 from graphc.ir.types import DTYPES, DType, Scalar
 
 Access = Literal["r", "w", "rw"]
-FOLDS = frozenset(("sum", "prod", "max", "min", "argmax", "argmin"))
+FOLDS = frozenset(("sum", "prod", "max", "min", "argmax", "argmin", "argmax_last_nan"))
 
 
 # ---- show --------------------------------------------------------------------------------------

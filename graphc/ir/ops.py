@@ -409,6 +409,7 @@ _ROWS = [
     Op("min", "reduce", extreme_type, reference.reduce_min),
     Op("argmax", "reduce", arg_type, reference.argmax),
     Op("argmin", "reduce", arg_type, reference.argmin),
+    Op("argmax_last_nan", "reduce", arg_type, reference.argmax_last_nan),
     # contract
     Op("dot", "contract", dot_type, reference.dot),
     Op("conv", "contract", conv_type, reference.conv),

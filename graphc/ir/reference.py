@@ -262,6 +262,17 @@ def argmin(x: Array, *, axis: int) -> Array:
     return np.asarray(np.argmin(x, axis=axis))
 
 
+def argmax_last_nan(x: Array, *, axis: int) -> Array:
+    """argmax, but of several NaN the last: what max pooling chooses."""
+    place = argmax(x, axis=axis)
+    found = np.take_along_axis(x, np.expand_dims(place, axis), axis)
+    if not (found != found).any():
+        return place
+    missing = np.asarray(x != x)
+    last = x.shape[axis] - 1 - np.argmax(np.flip(missing, axis), axis=axis)
+    return np.asarray(np.where(missing.any(axis), last, place))
+
+
 # ---- contract ----------------------------------------------------------------------------------
 
 

@@ -69,7 +69,7 @@ class Group:
 
 def finds_place(v: Value) -> bool:
     """Whether v is a position among the values that it folds."""
-    return v.op is not None and v.op.name in ("argmax", "argmin")
+    return v.op is not None and v.op.name in ("argmax", "argmin", "argmax_last_nan")
 
 
 def used(strides: Shape, shape: Shape) -> Shape:

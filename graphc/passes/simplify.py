@@ -195,7 +195,7 @@ def _take_extreme(v: Value) -> Value:
     arg = index
     while any(_is(arg, name) for name in ("reshape", "check_index", "cast")):
         arg = arg.args[0]
-    for name, extreme in (("argmax", "max"), ("argmin", "min")):
+    for name, extreme in (("argmax", "max"), ("argmin", "min"), ("argmax_last_nan", "max")):
         if _is(arg, name) and arg.args[0] is source and arg.attrs["axis"] == axis:
             kept = (*source.shape[:axis], 1, *source.shape[axis + 1 :])
             if v.shape == kept:

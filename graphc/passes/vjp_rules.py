@@ -417,7 +417,7 @@ VARIADIC = frozenset({"concat"})  # take any number of operands, one included
 
 NOT_DIFFERENTIABLE = frozenset(
     (
-        *("iota", "random_bits", "check_index", "argmax", "argmin"),
+        *("iota", "random_bits", "check_index", "argmax", "argmin", "argmax_last_nan"),
         *("argsort", "searchsorted"),
         "assemble",  # passes make it, after every derivative
         *("not", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne"),

@@ -238,7 +238,9 @@ class Maker:
 
     def reduce(self, arg: str) -> Reduce:
         dtype = self.values[arg]
-        op = self.r.choice(("sum", "sum", "sum", "max", "min", "argmax", "argmin"))
+        op = self.r.choice(
+            ("sum", "sum", "sum", "max", "min", "argmax", "argmin", "argmax_last_nan")
+        )
         result = i64 if op.startswith("arg") else dtype
         return Reduce(self.name(result), result, op, arg)
 

@@ -191,16 +191,18 @@ def test_check_index_reports_and_stays_inside(text: str, shift: int) -> None:
     assert native.run(data, {"n": 53}, scalars) == [1, *failures[0]] == [1, 4, -3, 9]
 
 
-ARG = """kernel arg map (x: r f32, o: w i64, p: w i64 | n, s | ) {
+ARG = """kernel arg map (x: r f32, o: w i64, p: w i64, q: w i64 | n, s | ) {
   for i in n {
     for a in 3, b in s {
       %0: f32 = load x[i*300 + a*s + b]
       %1: i64 = argmax %0
       %2: i64 = argmin %0
+      %3: i64 = argmax_last_nan %0
     }
     once {
       store o[i] = %1
       store p[i] = %2
+      store q[i] = %3
     }
   }
 }"""
@@ -214,11 +216,13 @@ def test_arg_folds_take_the_first_extreme_or_nan(columns: int) -> None:
     x[10:20, r.integers(0, 3 * columns, 40)] = np.nan
     x[20:30] = -np.inf
     x[30:40] = np.inf
-    data = {"x": x.ravel(), "o": np.zeros(64, np.int64), "p": np.zeros(64, np.int64)}
+    data = {"x": x.ravel(), **{k: np.zeros(64, np.int64) for k in "opq"}}
     want, sizes = copied(data), {"n": 64, "s": columns}
     run_kernel(kernel, want, sizes, {})
     native.run(data, sizes, {}, 2)
-    assert (data["o"] == want["o"]).all() and (data["p"] == want["p"]).all()
+    assert all((data[k] == want[k]).all() for k in "opq")
+    if columns > 1:
+        assert (want["o"][10:20] < want["q"][10:20]).any()
 
 
 SUMS = """kernel sums map (x: r f32, o: w f32 | n | ) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from math import inf, prod
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.creation import tensor
 from graphc.frontend.tensor import Tensor
@@ -30,8 +30,9 @@ class Window:
         self.dilation = per_dim(dilation, rank, "dilation")
         self.span = tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation))
         if min(self.kernel) < 1 or min(self.stride) < 1 or min(self.padding) < 0:
-            raise InvalidArgument(
-                "pooling kernel and stride must be positive, padding not negative"
+            raise ShapeMismatch(
+                f"pooling kernel {self.kernel} and stride {self.stride} must be positive, "
+                f"padding {self.padding} not negative"
             )
         for p, s in zip(self.padding, self.span):
             if 2 * p > s:
@@ -109,7 +110,7 @@ def largest(x: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     kept, size = x.shape[: x.dim() - rank], prod(x.shape[x.dim() - rank :])
     flat = P.reshape(x, (*kept, size))
     axis = len(kept)
-    place = P.apply("argmax", flat, axis=axis)
+    place = P.apply("argmax_last_nan", flat, axis=axis)
     small = P.cast(place, u8) if size <= 256 else place  # kept for the backward
     chosen = P.apply("take_along", flat, P.unsqueeze(small, (axis,), axis + 1), axis=axis)
     return P.reshape(chosen, kept), place
