@@ -152,6 +152,14 @@ class NotAvailable(GraphcError, AttributeError):
     fix = "see the message"
 
 
+class Unsupported(GraphcError, NotImplementedError):
+    """A form of an operation that is not defined: a mode, or a mode for this rank."""
+
+    code = "GC010"
+    why = "the operation is not defined for this mode and rank"
+    fix = "see the message for what is"
+
+
 # ---- GC1: tracing ------------------------------------------------------------------------------
 
 

@@ -60,6 +60,10 @@ def not_available() -> None:
     _ = step.kernels[0].ptx
 
 
+def unsupported() -> None:
+    nn.functional.pad(ones(3), (1, 1), "mirror")
+
+
 def data_dependent_branch() -> None:
     @graphc.compile
     def step(x: graphc.Tensor) -> graphc.Tensor:
@@ -188,6 +192,13 @@ no `ptx`: device is cpu [GC009]
   why   it does not exist for this device or mode
   fix   read .llvm or .asm
   more  python -m graphc explain GC009""",
+    unsupported: """\
+Unrecognised padding mode 'mirror' [GC010]
+  test_errors.py:N in unsupported
+     N | nn.functional.pad(ones(3), (1, 1), "mirror")
+  why   the operation is not defined for this mode and rank
+  fix   use one of ('constant', 'reflect', 'replicate', 'circular')
+  more  python -m graphc explain GC010""",
     data_dependent_branch: """\
 Python reads bool[], a value known only at run time [GC104]
   test_errors.py:N in step

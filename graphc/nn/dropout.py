@@ -7,6 +7,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, f32
 from graphc.nn.functional.dropout import (
     alpha_dropout,
+    channels_of,
     check_probability,
     feature_alpha_dropout,
     keep_scale,
@@ -61,12 +62,18 @@ class Dropout2d(Dropout):
         return (*input.type.shape[:2], *(1,) * (input.dim() - 2))
 
 
-class Dropout1d(Dropout2d):
-    """Dropout of whole channels of [B,C,L]."""
+class Dropout1d(Dropout):
+    """Dropout of whole channels of [B,C,L] or [C,L]."""
+
+    def _mask_shape(self, input: Tensor) -> Shape:
+        return channels_of(input, 2)
 
 
-class Dropout3d(Dropout2d):
-    """Dropout of whole channels of [B,C,D,H,W]."""
+class Dropout3d(Dropout):
+    """Dropout of whole channels of [B,C,D,H,W] or [C,D,H,W]."""
+
+    def _mask_shape(self, input: Tensor) -> Shape:
+        return channels_of(input, 4)
 
 
 class AlphaDropout(Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -180,11 +181,8 @@ class _InstanceNorm(_BatchNorm):
             raise InvalidArgument(f"expected {wanted} input (got {input.dim()}D input)")
         unbatched = input.dim() == self.ranks[0]
         x = input.unsqueeze(0) if unbatched else input
-        if x.shape[1] != self.num_features and (self.affine or self.track_running_stats):
-            raise InvalidArgument(
-                f"expected input's size at dim={0 if unbatched else 1} to match num_features "
-                f"({self.num_features}), but got: {x.shape[1]}."
-            )
+        if x.shape[1] != self.num_features:
+            self._wrong_channels(x.shape[1], 0 if unbatched else 1)
         own = self.training or not self.track_running_stats
         y = F.instance_norm(
             x,
@@ -197,6 +195,16 @@ class _InstanceNorm(_BatchNorm):
             self.eps,
         )
         return y.squeeze(0) if unbatched else y
+
+    def _wrong_channels(self, channels: int, dim: int) -> None:
+        """An error where there are weights or statistics; otherwise the number is only a note."""
+        text = (
+            f"expected input's size at dim={dim} to match num_features ({self.num_features}), but "
+            f"got: {channels}."
+        )
+        if self.affine or self.track_running_stats:
+            raise InvalidArgument(text)
+        warnings.warn(f"{text} It is not used, as affine=False", stacklevel=3)
 
 
 class InstanceNorm1d(_InstanceNorm):

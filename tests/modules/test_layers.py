@@ -9,6 +9,7 @@ import graphc
 from graphc import nn
 from tests.modules.image_rows import IMAGES
 from tests.modules.rows import LAYERS, Row
+from tests.modules.spatial_rows import SPATIAL
 
 torch = pytest.importorskip("torch")
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -52,7 +53,7 @@ def check_same(row: Row, mine, theirs, x, y, compare_grads=True):
         np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), err_msg=name, **close)
 
 
-@pytest.mark.parametrize("row", [*LAYERS, *IMAGES], ids=str)
+@pytest.mark.parametrize("row", [*LAYERS, *IMAGES, *SPATIAL], ids=str)
 def test_layer(row: Row):
     mine, theirs = pair(row)
     assert list(mine.state_dict()) == list(theirs.state_dict())
@@ -63,7 +64,7 @@ def test_layer(row: Row):
     check_same(row, mine.eval(), theirs.eval(), *inputs(row), compare_grads=False)
 
 
-@pytest.mark.parametrize("row", [*LAYERS, *IMAGES], ids=str)
+@pytest.mark.parametrize("row", [*LAYERS, *IMAGES, *SPATIAL], ids=str)
 def test_repr(row: Row):
     if "encoder" in row.name or "identity" in row.name:
         pytest.skip("PyTorch names a private class there")

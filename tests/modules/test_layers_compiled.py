@@ -11,6 +11,7 @@ import graphc
 from graphc import nn, optim
 from tests.modules.image_rows import IMAGES
 from tests.modules.rows import LAYERS, Row
+from tests.modules.spatial_rows import SPATIAL
 
 
 def train(row: Row, wrap: Any) -> list[Any]:
@@ -49,7 +50,7 @@ def train(row: Row, wrap: Any) -> list[Any]:
     return results + [v.numpy().copy() for v in m.state_dict().values()]
 
 
-@pytest.mark.parametrize("row", [*LAYERS, *IMAGES], ids=str)
+@pytest.mark.parametrize("row", [*LAYERS, *IMAGES, *SPATIAL], ids=str)
 def test_compiled_equals_eager(row: Row) -> None:
     for mine, expected in zip(train(row, graphc.compile), train(row, lambda f: f)):
         np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())

@@ -6,17 +6,26 @@ directions, and the traced graph against eager (`tests/ops`). `low` and `high` b
 `kinks` are points the samples stay away from. An `ErrorRow` is a call that both must refuse.
 """
 
-from tests.op_table import elementwise, indexing, products, reductions, shapes, sorting
+from tests.op_table import (
+    elementwise,
+    indexing,
+    layer_errors,
+    products,
+    reductions,
+    shapes,
+    sorting,
+)
 from tests.op_table.elementwise import ELEMENTWISE
 from tests.op_table.indexing import INDEXING
+from tests.op_table.layers import LAYERS
 from tests.op_table.products import PRODUCTS
 from tests.op_table.reductions import REDUCTIONS
 from tests.op_table.rows import Array, ErrorRow, In, OpRow
 from tests.op_table.shapes import SHAPES
 from tests.op_table.sorting import SORTING
 
-PARTS = [elementwise, reductions, shapes, indexing, products, sorting]
-TABLE = [*ELEMENTWISE, *REDUCTIONS, *SHAPES, *INDEXING, *PRODUCTS, *SORTING]
+PARTS = [elementwise, reductions, shapes, indexing, products, sorting, layer_errors]
+TABLE = [*ELEMENTWISE, *REDUCTIONS, *SHAPES, *INDEXING, *PRODUCTS, *SORTING, *LAYERS]
 ERRORS = [row for part in PARTS for row in part.ERRORS]
 
 __all__ = ["ERRORS", "TABLE", "Array", "ErrorRow", "In", "OpRow"]

@@ -81,6 +81,27 @@ GRADIENTS: dict[str, tuple[list[Any], Callable[[Any, Any], Any]]] = {
     "where_nan": ([0.0, 1.0], lambda T, x: T.where(x > 0, x.log(), x)),
     "where_inf": ([0.0, 1.0], lambda T, x: T.where(x > 0, x.sqrt(), T.zeros_like(x))),
     "floor": ([0.5, 1.5], lambda T, x: x.floor() + x.round() + x.trunc() + x.ceil() + x.sign()),
+    "max_pool_nan": (
+        [nan, 1.0, 3.0, nan, inf, nan, nan, 2.0],
+        lambda T, x: T.nn.functional.max_pool1d(x[None, None], 4, 2),
+    ),
+    "max_pool_ties": (
+        [2.0, 2.0, -inf, -inf, 3.0, 3.0],
+        lambda T, x: T.nn.functional.max_pool1d(x[None, None], 2, 2),
+    ),
+    "adaptive_max_pool_nan": (
+        [nan, 1.0, nan, 2.0, 5.0],
+        lambda T, x: T.nn.functional.adaptive_max_pool1d(x[None], 2),
+    ),
+    "normalize_zero": ([0.0, 0.0], lambda T, x: T.nn.functional.normalize(x, dim=0)),
+    "lp_pool_negative": (
+        [-1.0, 2.0, -3.0, 1.0],
+        lambda T, x: T.nn.functional.lp_pool1d(x[None], 3.0, 2),
+    ),
+    "bilinear_inf": (
+        [inf, 1.0, 2.0],
+        lambda T, x: T.nn.functional.interpolate(x[None, None], 5, mode="linear"),
+    ),
     "logsumexp": ([0.0, inf, 1.0], lambda T, x: x[:1].logsumexp(0)),
 }
 FORWARD: dict[str, Callable[[Any], Any]] = {
@@ -129,6 +150,39 @@ FORWARD: dict[str, Callable[[Any], Any]] = {
     "histc_point": lambda T: T.tensor([2.0, 2.0]).histc(3),
     "searchsorted_nan": lambda T: T.searchsorted(T.tensor([0.0, 1.0]), T.tensor([nan, inf, 0.5])),
     "sort_bf16": lambda T: T.tensor([2.0, nan, -1.0]).bfloat16().sort().values,
+    "max_pool_nan_places": lambda T: T.nn.functional.max_pool2d(
+        T.tensor([[[nan, 1.0, nan], [2.0, nan, 5.0]]]), 2, 1, return_indices=True
+    )[1],
+    "max_pool_low": lambda T: T.nn.functional.max_pool2d(
+        T.full((1, 3, 3), -inf), 2, 2, 1, return_indices=True
+    )[1],
+    "max_pool_ints": lambda T: T.nn.functional.max_pool2d(
+        T.tensor([[[-5, 1, -7], [-2, -9, -3]]]), 2, 1, 1
+    ),
+    "adaptive_max_places": lambda T: T.nn.functional.adaptive_max_pool2d(
+        T.arange(42.0).reshape(1, 6, 7) % 11, (4, 3), return_indices=True
+    )[1],
+    "max_unpool_overlap": lambda T: T.nn.functional.max_unpool1d(
+        T.tensor([[3.0, 3.0, 0.1, 0.1, 0.1]]), T.tensor([[1, 1, 3, 3, 3]]), 2, 1
+    ),
+    "grid_outside": lambda T: T.nn.functional.grid_sample(
+        T.ones(1, 1, 3, 3), T.tensor([[[[-9.0, 0.0], [0.0, 5.0], [1.5, 0.0]]]]), align_corners=False
+    ),
+    "interpolate_int": lambda T: T.nn.functional.interpolate(
+        T.arange(6).to(T.uint8).reshape(1, 1, 2, 3), (5, 4)
+    ),
+    "interpolate_half": lambda T: T.nn.functional.interpolate(
+        T.linspace(0, 1, 6).half().reshape(1, 1, 2, 3), (5, 4), mode="bilinear"
+    ),
+    "conv_empty_batch": lambda T: T.nn.functional.conv_transpose2d(
+        T.zeros(0, 2, 3, 3), T.ones(2, 3, 2, 2), stride=2
+    ),
+    "pad_empty_batch": lambda T: T.nn.functional.pad(T.zeros(0, 2, 3), (1, 2), "reflect"),
+    "pool_empty_batch": lambda T: T.nn.functional.max_pool2d(T.zeros(0, 2, 4, 4), 2),
+    "adaptive_empty_batch": lambda T: T.nn.functional.adaptive_max_pool2d(T.zeros(0, 2, 4, 4), 3),
+    "interpolate_empty_batch": lambda T: T.nn.functional.interpolate(T.zeros(0, 2, 4), 3),
+    "fold_empty_batch": lambda T: T.nn.functional.unfold(T.zeros(0, 2, 4, 4), 2),
+    "alpha_dropout_inf": lambda T: T.nn.functional.alpha_dropout(T.tensor([inf, 1.0]), 1.0, True),
     "nan_to_num": lambda T: T.tensor([nan, inf, -inf, 1.0]).nan_to_num(nan=2.0, posinf=9.0),
 }
 
@@ -174,5 +228,11 @@ def test_gradients_at_kinks_and_ties(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:var")
 @pytest.mark.parametrize("name", FORWARD)
 def test_edges_of_functions(name: str) -> None:
-    rtol = 1e-2 if name in ("bf16", "half_softmax") else 2e-3 if name == "f16" else 2e-6
+    rtol = (
+        1e-2
+        if name in ("bf16", "half_softmax")
+        else 2e-3
+        if name in ("f16", "interpolate_half")
+        else 2e-6
+    )
     same(FORWARD[name](graphc), FORWARD[name](torch), rtol)

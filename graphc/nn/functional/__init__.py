@@ -16,5 +16,6 @@ from graphc.nn.functional.other_pooling import *
 from graphc.nn.functional.padding import *
 from graphc.nn.functional.pooling import *
 from graphc.nn.functional.probability_losses import *
+from graphc.nn.functional.sampling import *
 from graphc.nn.functional.upsampling import *
 from graphc.nn.functional.vision import *

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from graphc.errors import InvalidArgument
+from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.creation import tensor
 from graphc.frontend.tensor import Tensor
@@ -67,7 +67,13 @@ def _sizes(rank: int, input: Tensor, output_size: Wanted, name: str) -> Shape:
     wanted = wanted * rank if len(wanted) == 1 else wanted
     if len(wanted) != rank:
         raise InvalidArgument(f"output_size must be {rank} sizes, got {len(wanted)}")
-    return tuple(n if m is None else m for n, m in zip(input.shape[-rank:], wanted))
+    sizes = tuple(n if m is None else m for n, m in zip(input.shape[-rank:], wanted))
+    if min(sizes) < 0 or 0 in input.shape[-rank:]:
+        raise ShapeMismatch(
+            f"{name}{rank}d of {input.type} to {sizes}: the output's extents must not be negative, "
+            f"the input's not 0"
+        )
+    return sizes
 
 
 def _stretches(n: int, count: int) -> list[tuple[int, int]]:

@@ -122,11 +122,12 @@ def _conv(
     dilation: Sizes,
     groups: int,
 ) -> Tensor:
-    x = _batched(rank, input, f"conv{rank}d")
+    x = _batched(rank, input, weight, f"conv{rank}d")
     if groups < 1 or weight.shape[0] % groups or x.shape[1] != weight.shape[1] * groups:
         raise _channels_differ(x, weight, groups, weight.shape[1] * groups)
-    steps = per_dim(stride, rank, "stride")
-    dilations = per_dim(dilation, rank, "dilation")
+    _check_bias(bias, weight.shape[0])
+    steps = _positive(stride, rank, "stride")
+    dilations = _positive(dilation, rank, "dilation")
     y: Tensor = P.apply(
         "conv",
         x,
@@ -153,10 +154,11 @@ def _transposed(
     groups: int,
     dilation: Sizes,
 ) -> Tensor:
-    x = _batched(rank, input, f"conv_transpose{rank}d")
+    x = _batched(rank, input, weight, f"conv_transpose{rank}d")
     if groups < 1 or x.shape[1] != weight.shape[0] or x.shape[1] % groups:
         raise _channels_differ(x, weight, groups, weight.shape[0])
-    steps, dilations = per_dim(stride, rank, "stride"), per_dim(dilation, rank, "dilation")
+    _check_bias(bias, weight.shape[1] * groups)
+    steps, dilations = _positive(stride, rank, "stride"), _positive(dilation, rank, "dilation")
     extra = per_dim(output_padding, rank, "output_padding")
     if any(e >= max(s, d) for e, s, d in zip(extra, steps, dilations)):
         raise ShapeMismatch(
@@ -165,6 +167,8 @@ def _transposed(
         )
     reach = [d * (k - 1) for k, d in zip(weight.shape[2:], dilations)]
     widths = per_dim(padding, rank, "padding")
+    if min(*widths, *extra) < 0:
+        raise ShapeMismatch(f"negative padding is not supported: {widths}, output_padding {extra}")
     y: Tensor = P.apply(
         "conv",
         x,
@@ -193,7 +197,23 @@ def _turned(weight: Tensor, groups: int) -> Tensor:
     return P.flip(split.reshape(groups * o, c // groups, *k), tuple(range(2, 2 + len(k))))
 
 
-def _batched(rank: int, input: Tensor, name: str) -> Tensor:
+def _check_bias(bias: Tensor | None, channels: int) -> None:
+    if bias is not None and tuple(bias.shape) != (channels,):
+        raise ShapeMismatch(
+            f"expected bias to be 1-dimensional with {channels} elements, but got {bias.type}"
+        )
+
+
+def _positive(value: Sizes, rank: int, name: str) -> Shape:
+    sizes = per_dim(value, rank, name)
+    if min(sizes) < 1:
+        raise ShapeMismatch(f"non-positive {name} is not supported: {sizes}")
+    return sizes
+
+
+def _batched(rank: int, input: Tensor, weight: Tensor, name: str) -> Tensor:
+    if weight.dim() != rank + 2:
+        raise ShapeMismatch(f"{name}: weight must be {rank + 2}-dimensional, got {weight.type}")
     if input.dim() not in (rank + 1, rank + 2):
         raise ShapeMismatch(
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, "
@@ -222,13 +242,13 @@ def _padding(
         return tuple((0, 0) for _ in kernel)
     if padding == "same":
         if any(s != 1 for s in stride):
-            raise InvalidArgument("padding='same' is not supported for strided convolutions")
+            raise ShapeMismatch("padding='same' is not supported for strided convolutions")
         return same_padding(kernel, dilation)
     if isinstance(padding, str):
-        raise InvalidArgument(f"Invalid padding string {padding!r}, should be 'valid' or 'same'")
+        raise ShapeMismatch(f"Invalid padding string {padding!r}, should be 'valid' or 'same'")
     widths = per_dim(padding, len(kernel), "padding")
     if min(widths, default=0) < 0:
-        raise InvalidArgument(f"negative padding is not supported: {widths}")
+        raise ShapeMismatch(f"negative padding is not supported: {widths}")
     return tuple((w, w) for w in widths)
 
 

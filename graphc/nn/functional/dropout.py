@@ -33,7 +33,9 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    return dropout2d(input, p, training, inplace)
+    """dropout of whole channels of [B,C,L] or [C,L]."""
+    check_probability(p)
+    return masked(input, p, keep_scale(p), training, inplace, channels_of(input, 2))
 
 
 def dropout2d(
@@ -48,7 +50,15 @@ def dropout2d(
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    return dropout2d(input, p, training, inplace)
+    """dropout of whole channels of [B,C,D,H,W] or [C,D,H,W]."""
+    check_probability(p)
+    return masked(input, p, keep_scale(p), training, inplace, channels_of(input, 4))
+
+
+def channels_of(input: Tensor, unbatched: int) -> Shape:
+    """A mask's shape: one draw per channel; an input of rank `unbatched` has no batch."""
+    lead = 1 if input.dim() == unbatched else 2
+    return (*input.type.shape[:lead], *(1,) * (input.dim() - lead))
 
 
 SATURATION = -1.7580993408473766  # what selu gives at minus infinity: -scale * alpha

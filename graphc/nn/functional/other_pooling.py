@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import prod
 
 from graphc.errors import InvalidArgument, ShapeMismatch
-from graphc.frontend.creation import zeros
+from graphc.frontend import primitives as P
+from graphc.frontend.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, i64
 from graphc.nn.functional.arguments import Sizes, per_dim
@@ -130,9 +131,24 @@ def _max_unpool(
     if output_size is not None:
         sizes = _wanted(tuple(output_size), sizes, steps)
     lead = input.type.shape[:-rank]
-    flat = zeros((*lead, prod(sizes)), dtype=input.dtype)
-    cells = input.reshape(*lead, -1)
-    return flat.scatter(len(lead), indices.reshape(*lead, -1), cells).reshape(*lead, *sizes)
+    cells = P.reshape(input, (*lead, prod(input.shape[-rank:])))
+    index = P.reshape(indices, cells.type.shape)
+    index = P.apply("check_index", index, bound=prod(sizes), what="max_unpool index")
+    return P.reshape(_placed(cells, index, (*lead, prod(sizes))), (*lead, *sizes))
+
+
+def _placed(x: Tensor, index: Tensor, shape: Shape) -> Tensor:
+    """x at `index` along the last dimension of zeros.
+
+    Overlapping windows choose one element several times, with one value: their sum is divided by
+    how many they are, outside autograd, for in PyTorch every one of them gets the whole gradient.
+    """
+    axis = len(shape) - 1
+    total: Tensor = P.apply("put_along", x, index, axis=axis, shape=shape)
+    ones = P.full_like(x.detach(), 1.0)
+    times: Tensor = P.apply("put_along", ones, index, axis=axis, shape=shape)
+    plain = total.detach()
+    return where(times > 1.0, total + (plain / times - plain), total)
 
 
 def _wanted(output_size: Shape, default: Shape, steps: Shape) -> Shape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
 from graphc.frontend.shapes import cat
 from graphc.frontend.tensor import Tensor
@@ -29,15 +29,20 @@ def pad(
     pairs = [(0, 0)] * (input.dim() - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
     if mode == "constant":
         return _constant(_cropped(input, pairs), pairs, value or 0.0)
-    if value is not None and value != 0:
-        raise InvalidArgument(f"Padding mode {mode!r} doesn't take in value argument")
     if mode not in EDGES:
-        raise InvalidArgument(f"Unrecognised padding mode {mode}")
+        raise Unsupported(
+            f"Unrecognised padding mode {mode!r}", fix=f"use one of {('constant', *EDGES)}"
+        )
+    if value is not None and value != 0:
+        raise Unsupported(f"Padding mode {mode!r} doesn't take in value argument")
     if not len(widths) // 2 + 1 <= input.dim() <= len(widths) // 2 + 2:
-        raise ShapeMismatch(
+        raise Unsupported(
             f"{mode} padding of {len(widths) // 2} dimensions wants an input of one or two more, "
             f"got {input.type}"
         )
+    if mode == "circular":  # wraps what is left; the others mirror what a cut takes away
+        input = _cropped(input, pairs)
+        pairs = [(max(low, 0), max(high, 0)) for low, high in pairs]
     for axis, (low, high) in enumerate(pairs):
         if low or high:
             input = _grown(input, axis, low, high, mode)
@@ -60,7 +65,7 @@ def _cropped(x: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
 
 def _reflected(x: Tensor, axis: int, low: int, high: int) -> tuple[Tensor, Tensor]:
     n = x.shape[axis]
-    if max(low, high) >= n:
+    if max(low, high) >= max(n, 1):
         raise ShapeMismatch(
             "Padding size should be less than the corresponding input dimension, but got: "
             f"padding ({low}, {high}) at dimension {axis} of input {list(x.shape)}"

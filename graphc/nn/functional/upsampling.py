@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend.creation import tensor
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array, Shape
@@ -43,23 +43,32 @@ def interpolate(
     """x [B,C,*S] -> [B,C,*T] with T = `size`, or floor(S * scale_factor).
 
     `mode`: "nearest", "nearest-exact", "area", "linear" (3D input), "bilinear" and "bicubic" (4D),
-    "trilinear" (5D). Raises ValueError for a mode that does not fit the input.
+    "trilinear" (5D). Raises NotImplementedError for a mode that does not fit the input.
     """
     rank = input.dim() - 2
-    if mode not in MODES or (mode in RANKS and RANKS[mode] != rank) or rank not in (1, 2, 3):
-        raise InvalidArgument(f"mode {mode!r} does not fit an input of {input.dim()} dimensions")
+    if mode not in MODES or rank not in (1, 2, 3):
+        raise Unsupported(
+            f"interpolate takes inputs of 3, 4 or 5 dimensions and modes {MODES}, got {input.type} "
+            f"and {mode!r}"
+        )
+    if RANKS.get(mode, rank) != rank:
+        raise Unsupported(
+            f"Got {input.dim()}D input, but {mode} mode needs {RANKS[mode] + 2}D input"
+        )
     if align_corners is not None and mode not in RANKS:
         raise InvalidArgument(
             "align_corners option can only be set with the interpolating modes: "
             "linear | bilinear | bicubic | trilinear"
         )
     if antialias:
-        raise InvalidArgument(
+        raise Unsupported(
             "antialias=True is not supported", fix="shrink with mode='area', or average first"
         )
     sizes, factors = _sizes(input.type.shape[2:], size, scale_factor)
     if min(sizes, default=1) < 1 or 0 in input.type.shape[1:]:
         raise ShapeMismatch(f"interpolate of {input.type} to extents {sizes}: they must be above 0")
+    if recompute_scale_factor and size is not None:
+        raise InvalidArgument("recompute_scale_factor is not meaningful with an explicit size")
     if recompute_scale_factor:
         factors = (None,) * rank
     if mode == "area":
