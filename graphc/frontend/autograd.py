@@ -258,7 +258,7 @@ def register_post_accumulate_grad_hook(
         )
     if x._after_grad is None:
         x._after_grad = []
-    return RemovableHandle(x._after_grad, hook)
+    return RemovableHandle(x._after_grad, (hook,))
 
 
 def clone(x: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ class LeafNode(Node):
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
         self.tensor.accumulate_grad(cotangents[0])
-        for hook in tuple(self.tensor._after_grad or ()):
+        for (hook,) in tuple(self.tensor._after_grad or ()):
             hook(self.tensor)
         return ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import sqrt
-from typing import Any, ClassVar
+from typing import Any
 
 from graphc.frontend import trace as tracing
 from graphc.frontend.creation import zeros_like
@@ -33,21 +33,21 @@ class Adam(Counted):
     2014; decoupled weight decay: Loshchilov and Hutter 2017.
     """
 
-    decoupled: ClassVar[bool] = False  # whether weight decay shrinks the parameter itself
-
     def __init__(
         self,
         params: Iterable[Any],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: float = 0,
         amsgrad: bool = False,
         *,
         foreach: bool | None = None,
         maximize: bool = False,
         capturable: bool = False,
+        differentiable: bool = False,
         fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         non_negative(lr=lr, eps=eps, weight_decay=weight_decay)
         check_betas(betas)
@@ -60,17 +60,22 @@ class Adam(Counted):
                 "weight_decay": weight_decay,
                 "amsgrad": amsgrad,
                 "maximize": maximize,
+                "foreach": foreach,
+                "capturable": capturable,
+                "differentiable": differentiable,
+                "fused": fused,
+                "decoupled_weight_decay": decoupled_weight_decay,
             },
         )
 
     # ---- slots ---------------------------------------------------------------------------------
 
     def _options(self, group: Group) -> Options:
-        decays = group["weight_decay"] != 0
+        decays, decoupled = group["weight_decay"] != 0, group["decoupled_weight_decay"]
         return chosen(
             amsgrad=group["amsgrad"],
-            weight_decay=decays and not self.decoupled,
-            keep=decays and self.decoupled,
+            weight_decay=decays and not decoupled,
+            keep=decays and decoupled,
             maximize=group["maximize"],
         )
 
@@ -145,8 +150,6 @@ class Adam(Counted):
 class AdamW(Adam):
     """Adam with weight decay applied to the parameter, not to the gradient."""
 
-    decoupled = True
-
     def __init__(
         self,
         params: Iterable[Any],
@@ -159,6 +162,20 @@ class AdamW(Adam):
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
+        differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+        )

@@ -18,6 +18,7 @@ from graphc.frontend import trace as tracing
 from graphc.frontend.modes import enable_grad, no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
+from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
 
 Group = dict[str, Any]
@@ -25,7 +26,7 @@ Slots = dict[str, Any]
 Options = list[str]
 
 
-class Optimizer:
+class Optimizer(Hooked):
     """Base of all optimizers: a subclass gives `_update_group`."""
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
@@ -40,9 +41,11 @@ class Optimizer:
                 "differentiable=True: a step is not recorded for a second derivative",
                 fix="write the update as plain tensor operations to differentiate through it",
             )
+        super().__init__()
         self.defaults = defaults
         self.state: dict[Tensor, Slots] = defaultdict(dict)
         self.param_groups: list[Group] = []
+        self._opt_called = False  # whether it has stepped, for a schedule to warn
         self._layout = 0  # moves when a slot is made or replaced
         groups = list(params)
         if not groups:
@@ -137,16 +140,19 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Slots by the parameter's number, and the groups with numbers for parameters."""
+        self._told("saving")
         number = {id(p): k for k, p in enumerate(self._all())}
         groups = [
             {**group, "params": [number[id(p)] for p in group["params"]]}
             for group in self.param_groups
         ]
         state = {number[id(p)]: slots for p, slots in self.state.items() if slots}
-        return {"state": state, "param_groups": groups}
+        out: dict[str, Any] = self._told("saved", {"state": state, "param_groups": groups})
+        return out
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Copy slots and options in; slots that exist keep their memory, so nothing recompiles."""
+        state_dict = self._told("loading", dict(state_dict))
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
             raise InvalidArgument("loaded state dict has a different number of parameter groups")
@@ -165,6 +171,7 @@ class Optimizer:
             mine.update({k: v for k, v in new.items() if k != "params"})
         with no_grad():
             self._load_slots(loaded)
+        self._told("loaded")
 
     def _load_slots(self, loaded: Mapping[Tensor, Mapping[str, Any]]) -> None:
         for p in [p for p in self.state if p not in loaded]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
@@ -65,7 +66,8 @@ def test_schedule(name: str, make: Any, optimizer: str) -> None:
         for group in (*mine.param_groups, *theirs.param_groups):
             group["momentum"] = 0.9
     ours, reference = make(optim.lr_scheduler, mine), make(torch.optim.lr_scheduler, theirs)
-    for _ in range(24 if name == "onecycle" else 15):
+    mine.step()
+    for _ in range({"onecycle": 24, "onecycle3": 30}.get(name, 60)):
         for a, b in zip(mine.param_groups, theirs.param_groups):
             assert a["lr"] == pytest.approx(b["lr"], rel=1e-12)
             for key in ("betas", "momentum"):
@@ -81,6 +83,7 @@ def test_schedule(name: str, make: Any, optimizer: str) -> None:
 def test_state_dict_resumes(name: str, make: Any) -> None:
     first, second = pair("SGD")[0], pair("SGD")[0]
     a, b = make(optim.lr_scheduler, first), make(optim.lr_scheduler, second)
+    first.step(), second.step()
     for _ in range(7):
         a.step()
     b.load_state_dict(a.state_dict())
@@ -102,6 +105,44 @@ def test_reduce_on_plateau(options: dict[str, Any]) -> None:
         ours.step(metric), reference.step(metric)
         rates = [g["lr"] for g in theirs.param_groups]
         assert [g["lr"] for g in mine.param_groups] == pytest.approx(rates)
+
+
+def test_a_schedule_that_runs_ahead_of_its_optimizer_warns() -> None:
+    for opt, schedulers in zip(pair("SGD"), (optim.lr_scheduler, torch.optim.lr_scheduler)):
+        schedule = schedulers.StepLR(opt, 2)
+        with pytest.warns(UserWarning, match="before `optimizer.step"):
+            schedule.step()
+        schedule.step()  # once is enough
+        opt.step()
+        schedulers.SequentialLR(
+            opt, [schedulers.ConstantLR(opt), schedulers.ExponentialLR(opt, 0.9)], [2]
+        ).step()
+
+
+def test_a_schedule_inside_a_compiled_step_compiles_once_in_200_steps() -> None:
+    def rates(wrap: Any) -> tuple[list[float], Any]:
+        p = nn.Parameter(graphc.ones(2))
+        opt = optim.AdamW([p], lr=0.1)
+        schedule = optim.lr_scheduler.OneCycleLR(opt, 0.3, total_steps=201)
+
+        @wrap
+        def step() -> Any:
+            opt.zero_grad()
+            loss = (p * p).sum()
+            loss.backward()
+            opt.step()
+            schedule.step()
+            return loss
+
+        seen = []
+        for _ in range(200):
+            seen += [step().item(), opt.param_groups[0]["lr"], *opt.param_groups[0]["betas"]]
+        return seen, step
+
+    expected, _ = rates(lambda f: f)
+    found, step = rates(graphc.compile)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert step.stats.programs == step.stats.compiles == 1
 
 
 def test_errors() -> None:
@@ -128,6 +169,7 @@ NAMED: list[tuple[str, list[float]]] = [  # the rate of steps 0, 1, 2, 5, 10, 12
 def test_named_schedule(name: str, rates: list[float]) -> None:
     opt = optim.SGD([nn.Parameter(graphc.ones(1))], lr=1.0)
     schedule = optim.get_scheduler(name, opt, 2, 10)
+    opt.step()
     seen = []
     for _ in range(13):
         seen += schedule.get_last_lr()

@@ -195,3 +195,88 @@ def test_repr_is_pytorchs_for_what_both_have() -> None:
     text = repr(optim.SGD([nn.Parameter(graphc.ones(2))], lr=0.1))
     assert text.startswith("SGD (\nParameter Group 0\n    dampening: 0")
     assert "\n    lr: 0.1\n" in text
+
+
+NAMES = sorted({name for name, _ in ROWS})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_defaults_and_repr_are_pytorchs(name: str) -> None:
+    params = parameters("float32")
+    mine, theirs = (getattr(m, name)(ps) for m, ps in zip((optim, torch.optim), params))
+    assert repr(mine) == repr(theirs)
+    assert mine.defaults == theirs.defaults
+    run((mine, theirs), params, 2, "float32")
+    ours, reference = mine.state_dict(), theirs.state_dict()
+    assert list(ours) == list(reference)
+    assert ours["param_groups"] == reference["param_groups"]
+    assert list(ours["param_groups"][0]) == list(reference["param_groups"][0])
+    for k, slots in reference["state"].items():
+        shapes = {n: (tuple(v.shape), str(v.dtype)[6:]) for n, v in slots.items() if v is not None}
+        assert {n: (tuple(v.shape), v.dtype.name) for n, v in ours["state"][k].items()} == {
+            n: (shape, {"float32": "f32"}[dtype]) for n, (shape, dtype) in shapes.items()
+        }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_differentiable_step_is_refused(name: str) -> None:
+    if name != "Adafactor":
+        with pytest.raises(ValueError, match="differentiable"):
+            getattr(optim, name)([nn.Parameter(graphc.ones(2))], differentiable=True)
+
+
+def test_hooks_run_around_steps_and_state_dicts_and_come_off() -> None:
+    found = []
+    for T, (p,) in zip(
+        (graphc, torch), ([nn.Parameter(graphc.ones(1))], [torch.nn.Parameter(torch.ones(1))])
+    ):
+        opt, seen = T.optim.SGD([p], lr=0.5, momentum=0.9), []
+        log = lambda word: lambda *args: seen.append((word, len(args)))  # noqa: E731, B023
+        handles = [
+            opt.register_step_pre_hook(log("before")),
+            opt.register_step_post_hook(log("after")),
+            opt.register_state_dict_pre_hook(log("saving")),
+            opt.register_state_dict_post_hook(lambda o, sd: {**sd, "more": 1}),
+            opt.register_load_state_dict_pre_hook(log("second")),
+            opt.register_load_state_dict_pre_hook(log("first"), prepend=True),
+            opt.register_load_state_dict_post_hook(log("loaded")),
+        ]
+        p.grad = T.ones(1)
+        opt.step()
+        saved = opt.state_dict()
+        opt.load_state_dict(saved)
+        for handle in handles:
+            handle.remove()
+        opt.step()
+        opt.load_state_dict(opt.state_dict())
+        found.append((seen, sorted(saved)))
+    assert found[0] == found[1]
+
+
+def test_a_step_pre_hook_may_give_other_arguments() -> None:
+    for T in (graphc, torch):
+        p = T.nn.Parameter(T.ones(1))
+        opt = T.optim.SGD([p], lr=0.5)
+        opt.register_step_pre_hook(lambda o, args, kwargs: ((o, lambda: 7), {}))
+        assert opt.step() == 7
+        opt.register_step_pre_hook(lambda o, args, kwargs: 3)
+        with pytest.raises(RuntimeError, match="new_args"):
+            opt.step()
+
+
+def test_a_step_hook_put_on_traces_a_compiled_step_anew() -> None:
+    p = nn.Parameter(graphc.ones(1))
+    opt = optim.SGD([p], lr=0.5)
+
+    @graphc.compile
+    def step() -> None:
+        p.grad = p.detach() * 0 + 1
+        opt.step()
+
+    step()
+    handle = opt.register_step_post_hook(lambda o, args, kwargs: p.data.mul_(0))
+    step()
+    assert p.item() == 0.0
+    handle.remove()
+    step()
+    assert p.item() == -0.5

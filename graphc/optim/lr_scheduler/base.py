@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from graphc.errors import InvalidType
@@ -28,6 +29,7 @@ class LRScheduler:
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._last_lr: list[float] = []
+        self._step_count = 0
         self.step()
 
     def get_lr(self) -> list[float]:
@@ -49,10 +51,22 @@ class LRScheduler:
         after_commit(self._advance)
 
     def _advance(self) -> None:
+        self._count()
         self.last_epoch += 1
         self._last_lr = self.get_lr()
         for group, lr in zip(self.optimizer.param_groups, self._last_lr):
             group["lr"] = lr
+
+    def _count(self) -> None:
+        """Count the steps; the first after construction warns if the optimizer took none."""
+        if self._step_count == 1 and not self.optimizer._opt_called:
+            warnings.warn(
+                "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in "
+                "the opposite order: else the first value of the schedule is skipped.",
+                UserWarning,
+                stacklevel=5,
+            )
+        self._step_count += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer and functions."""

@@ -36,7 +36,7 @@ class SequentialLR(LRScheduler):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         for s in self._schedulers:
-            s.last_epoch = -1
+            s.last_epoch, s._step_count = -1, 0
         self._schedulers[0].step()
         self._last_lr = self._schedulers[0].get_last_lr()
 
