@@ -25,6 +25,7 @@ from graphc.passes.autodiff import (
     already_freed,
     differentiable,
     needs,
+    next_number,
     pull_op,
 )
 
@@ -37,7 +38,7 @@ Saved = tuple["Tensor", int]
 class OpNode(Node):
     """A primitive: operands as saved tensors, numbers or bare types; the output if it is read."""
 
-    __slots__ = ("attrs", "op", "operands", "output")
+    __slots__ = ("attrs", "op", "operands", "output", "restore")
 
     def __init__(self, op: Op, edges: Sequence[Edge | None], operands: list[Any], attrs: Attrs):
         super().__init__(op.name, edges)
@@ -45,8 +46,11 @@ class OpNode(Node):
         self.attrs = attrs
         self.operands: list[Any] | None = operands
         self.output: Saved | None = None
+        self.restore: Callable[[], None] | None = None  # of a checkpoint, brings both back
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
+        if self.restore is not None:
+            self.restore()
         if self.operands is None:
             raise already_freed(self.name)
         args = [self._unpack(a) for a in self.operands]
@@ -70,8 +74,12 @@ class OpNode(Node):
             )
         return tensor
 
+    def saves(self) -> bool:
+        """Whether it keeps a tensor alive."""
+        return any(isinstance(a, tuple) for a in self.operands or ()) or self.output is not None
+
     def release(self) -> None:
-        if any(isinstance(a, tuple) for a in self.operands or ()) or self.output is not None:
+        if self.saves():
             self.operands = self.output = None
 
 
@@ -181,3 +189,21 @@ def chain_history(edge: Edge, chain: Chain, base: TensorType) -> Edge:
             node.where = modes.trace.builder.where()
         edge = node, 0
     return edge
+
+
+def mark_now() -> int:
+    """A number that divides the nodes made so far from those to come."""
+    return next_number()
+
+
+def saved_since(mark: int, outs: Sequence[Tensor]) -> list[OpNode]:
+    """The operations made since that led to `outs` and save something, in order."""
+    stack = [n for t in outs if (n := t.grad_fn) is not None and n.number > mark]
+    seen = set(stack)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is not None and edge[0].number > mark and edge[0] not in seen:
+                seen.add(edge[0])
+                stack.append(edge[0])
+    saving = (n for n in seen if isinstance(n, OpNode) and n.saves())
+    return sorted(saving, key=lambda n: n.number)

@@ -1,5 +1,5 @@
 """What stands around training; `utils.data` feeds it."""
 
-from graphc.utils import data
+from graphc.utils import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
