@@ -71,7 +71,7 @@ def check(node: Node, gradients: Sequence[Any]) -> None:
         array = None if g is None else g.array
         if array is not None and g.dtype.is_floating_point and np.isnan(array).any():
             raise AutogradError(
-                f"Function '{repr(node)[1:-1]}' returned nan values in its {k}th output.",
+                f"Function '{node.name()}' returned nan values in its {k}th output.",
                 why="the derivative is not a number there; the line is that of the forward",
                 fix="keep the forward's operands away from where its derivative is undefined",
                 where=None if at is None else (at.file, at.line, at.scope),

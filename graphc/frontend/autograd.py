@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import AutogradError, DTypeMismatch, InvalidArgument, ShapeMismatch
+from graphc.errors import AutogradError, DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
 from graphc.frontend import anomaly, epoch
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import untraced
@@ -184,6 +184,8 @@ def detach(x: Tensor) -> Tensor:
 
 
 def detach_(x: Tensor) -> Tensor:
+    if x._base is not None:
+        raise AutogradError("Can't detach views in-place.", fix="use detach()")
     untraced(x, "detach_()")
     x._base = None
     x.set_history(None)
@@ -194,14 +196,36 @@ def retain_grad(x: Tensor) -> None:
     """Keep `.grad` on a tensor that is no leaf."""
     if not x.requires_grad:
         raise AutogradError("retain_grad() on a tensor that does not require grad")
-    if x.is_leaf:
+    if x.is_leaf or x._retains_grad:
         return
+    x._retains_grad = True
 
     def keep(g: Tensor) -> None:
         with no_grad():
             accumulate_grad(x, g.detach())
 
     _add_hook(x, keep)
+
+
+def retains_grad(x: Tensor) -> bool:
+    """Whether it is no leaf and `retain_grad()` was called on it."""
+    return x._retains_grad and not x.is_leaf
+
+
+def output_nr(x: Tensor) -> int:
+    """Which output of `grad_fn` it is."""
+    return x._slot
+
+
+def check_gradient(x: Tensor, value: Any) -> None:
+    """Raise unless `value` may be x.grad."""
+    if value is None:
+        return
+    if not isinstance(value, tensors.Tensor):
+        kind = type(value).__name__
+        raise InvalidType(f"assigned grad expected to be a Tensor or None but got grad of {kind}")
+    if value.type != x.type:
+        raise ShapeMismatch(f"a gradient of type {value.type} for a tensor of type {x.type}")
 
 
 class RemovableHandle:

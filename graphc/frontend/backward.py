@@ -162,21 +162,21 @@ class CompiledNode(Node):
     def pull(self, cotangents: list[Any]) -> Cotangents:
         kept = self._kept
         if kept is None:
-            raise already_freed(self.name)
+            raise already_freed(self.label)
         if modes.trace is not None:
             raise Untraceable(
-                f"backward through `{self.name}`, compiled and run outside this step",
+                f"backward through `{self.label}`, compiled and run outside this step",
                 fix="call it inside the step, where it becomes part of the step's program",
             )
         if modes.grad:
             raise AutogradError(
-                f"a second derivative through the compiled `{self.name}`",
+                f"a second derivative through the compiled `{self.label}`",
                 fix="compute it inside the compiled function, or under graphc.disable()",
             )
         for k in kept:
             if k.storage is not None and k.storage.version != k.version:
                 raise AutogradError(
-                    f"a tensor needed for the gradient of {self.name}, {k.storage.type}, has been "
+                    f"a tensor needed for the gradient of {self.label}, {k.storage.type}, has been "
                     f"changed in place: version {k.storage.version}, expected {k.version}",
                     fix="call backward() before the change, or change a clone()",
                 )
@@ -202,6 +202,6 @@ class SpentNode(Node):
         if (e := self._error) is not None:
             raise AutogradError(e.what, why=e.reason, fix=e.remedy, where=e.where)
         raise AutogradError(
-            f"backward from a result of `{self.name}`, which has run backward itself",
+            f"backward from a result of `{self.label}`, which has run backward itself",
             fix="call backward() on it inside the step, or return it from a step without backward",
         )

@@ -188,7 +188,7 @@ class FunctionNode(Node):
         expected = len(self._inputs)
         if len(results) < expected or any(g is not None for g in results[expected:]):
             raise AutogradError(
-                f"function {self.name}Backward returned an incorrect number of gradients "
+                f"function {self.label}Backward returned an incorrect number of gradients "
                 f"(expected {expected}, got {len(results)})",
                 fix="return a gradient, or None, for each argument of forward",
             )
@@ -200,12 +200,12 @@ class FunctionNode(Node):
         if g is None or type is None or self.edges[k] is None:
             return None
         if not is_tensor(g):
-            raise InvalidType(f"{self.name}.backward: expected a Tensor or None, got {g!r}"[:200])
+            raise InvalidType(f"{self.label}.backward: expected a Tensor or None, got {g!r}"[:200])
         extra = len(g.type.shape) - len(type.shape)
         pairs = zip(g.type.shape[extra:], type.shape) if extra >= 0 else ()
         if extra < 0 or any(n not in (1, m) for m, n in pairs):
             raise AutogradError(
-                f"function {self.name}Backward returned an invalid gradient at index {k} - got "
+                f"function {self.label}Backward returned an invalid gradient at index {k} - got "
                 f"{list(g.type.shape)} but expected shape compatible with {list(type.shape)}",
                 fix="return a gradient of the shape of the argument",
             )

@@ -166,6 +166,8 @@ class Methods(Arithmetic):
     detach = autograd.detach
     detach_ = autograd.detach_
     retain_grad = autograd.retain_grad
+    retains_grad = property(autograd.retains_grad)
+    output_nr = property(autograd.output_nr)
     register_hook = autograd.register_hook
     register_post_accumulate_grad_hook = autograd.register_post_accumulate_grad_hook
     clone = autograd.clone

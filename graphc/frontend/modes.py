@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -70,12 +71,37 @@ class _GradMode:
         modes.grad, modes.inference = self._before.pop()
 
     def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            return self._of_generator(function)  # type: ignore[return-value]  # as below
+
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
             with type(self)._again(self):
                 return function(*args, **kwargs)
 
         return inside  # type: ignore[return-value]  # wraps keeps the signature
+
+    def _of_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The mode holds while the generator runs, not while its caller does."""
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            running, sent, failure = function(*args, **kwargs), None, None
+            while True:
+                try:
+                    with type(self)._again(self):
+                        item = running.send(sent) if failure is None else running.throw(failure)
+                except StopIteration as end:
+                    return end.value
+                try:
+                    sent, failure = (yield item), None
+                except GeneratorExit:
+                    running.close()
+                    raise
+                except BaseException as e:
+                    sent, failure = None, e
+
+        return inside
 
     @classmethod
     def _again(cls, like: _GradMode) -> _GradMode:
@@ -111,6 +137,11 @@ class enable_grad(_GradMode):
 
 class inference_mode(_GradMode):
     """`no_grad` by another name: graphc keeps no further bookkeeping to save."""
+
+    def __new__(cls, mode: bool | Callable[..., Any] = True) -> Any:
+        if callable(mode):
+            return cls()(mode)
+        return super().__new__(cls)
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__(not mode and modes.grad)

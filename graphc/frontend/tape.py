@@ -52,7 +52,7 @@ class OpNode(Node):
         if self.restore is not None:
             self.restore()
         if self.operands is None:
-            raise already_freed(self.name)
+            raise already_freed(self.label)
         args = [self._unpack(a) for a in self.operands]
         z = self.output
         if isinstance(z, tuple):
@@ -68,8 +68,9 @@ class OpNode(Node):
         tensor, version = saved
         if tensor.storage.version != version:
             raise AutogradError(
-                f"a tensor needed for the gradient of {self.name}, {tensor.type}, has been changed "
-                f"by an in-place operation: version {tensor.storage.version}, expected {version}",
+                f"a tensor needed for the gradient of {self.label}, {tensor.type}, has been "
+                f"changed by an in-place operation: version {tensor.storage.version}, "
+                f"expected {version}",
                 fix="use the out-of-place form, or clone() the tensor before changing it",
             )
         return tensor
@@ -100,7 +101,7 @@ class RuleNode(Node):
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
         if self.rule is None:
-            raise already_freed(self.name)
+            raise already_freed(self.label)
         return self.rule(cotangents)
 
 
@@ -112,6 +113,9 @@ class LeafNode(Node):
     def __init__(self, tensor: Tensor) -> None:
         super().__init__("AccumulateGrad", ())
         self.tensor = tensor
+
+    def name(self) -> str:
+        return self.label
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
         self.tensor.accumulate_grad(cotangents[0])

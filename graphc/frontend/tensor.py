@@ -64,6 +64,7 @@ class Tensor(Methods):
     _slot: int = 0
     _leaf: weakref.ref[LeafNode] | None = None
     _hooks: list[tuple[int, Hook]] | None = None
+    _retains_grad: bool = False
     _after_grad: list[Any] | None = None  # hooks that follow accumulation into `_grad`
     _base: Tensor | None = None  # whose view this is, as autograd sees it
     _made_at: int = 0  # version of the storage for which `_node` holds, of a view
@@ -260,8 +261,7 @@ class Tensor(Methods):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None and (value.type != self.type):
-            raise ShapeMismatch(f"a gradient of type {value.type} for a tensor of type {self.type}")
+        autograd.check_gradient(self, value)
         if modes.trace is not None:
             modes.trace.set_grad(self, value)
         else:

@@ -49,10 +49,10 @@ class Typed(Sugar):
 class Node:
     """One recorded operation with `count` outputs."""
 
-    __slots__ = ("__weakref__", "count", "edges", "hooks", "name", "number", "where")
+    __slots__ = ("__weakref__", "count", "edges", "hooks", "label", "number", "where")
 
     def __init__(self, name: str, edges: Sequence[Edge | None], count: int = 1) -> None:
-        self.name = name
+        self.label = name
         self.edges = edges
         self.count = count
         self.number = next_number()
@@ -66,9 +66,18 @@ class Node:
     def release(self) -> None:
         """Drop what was saved; a later `pull` raises."""
 
+    def name(self) -> str:
+        """As PyTorch would call it."""
+        words = "".join(w[:1].upper() + w[1:] for w in self.label.split("_"))
+        return f"{words}Backward0"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        """Where the gradients of the operands go on."""
+        return tuple((None, 0) if e is None else e for e in self.edges)
+
     def __repr__(self) -> str:
-        words = "".join(w[:1].upper() + w[1:] for w in self.name.split("_"))
-        return f"<{words}Backward0>"
+        return f"<{self.name()}>"
 
 
 def differentiable(op: Op) -> bool:

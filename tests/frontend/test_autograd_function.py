@@ -308,6 +308,54 @@ def test_grad_and_its_options(T: Any) -> None:
     assert v._version == 0 and v.data_ptr() == x.data_ptr()
 
 
+@pytest.mark.parametrize("T", BOTH, ids=["graphc", "torch"])
+def test_what_a_tensor_tells_of_its_history(T: Any) -> None:
+    x = leaf(T, 1.0, 2.0)
+    y = x * 2
+    assert y.grad_fn.name().startswith("Mul") and y.output_nr == 0 and not y.retains_grad
+    assert y.grad_fn.next_functions[0][0].name().endswith("AccumulateGrad")
+    y.retain_grad()
+    y.retain_grad()
+    (y * 3).sum().backward()
+    assert y.retains_grad and not x.retains_grad and y.grad.tolist() == [3.0, 3.0]
+    with pytest.raises(TypeError):
+        x.grad = 3
+    with pytest.raises(RuntimeError):
+        x.grad = y.detach()[:1]
+    with pytest.raises(RuntimeError, match="detach"):
+        y[:1].detach_()
+
+
+@pytest.mark.parametrize("T", BOTH, ids=["graphc", "torch"])
+def test_modes_decorate_functions_and_generators(T: Any) -> None:
+    @T.no_grad()
+    def states() -> Any:
+        got = yield T.is_grad_enabled()
+        try:
+            yield got, T.is_grad_enabled()
+        except KeyError:
+            yield "caught", T.is_grad_enabled()
+        return 7
+
+    running = states()
+    assert next(running) is False and T.is_grad_enabled()
+    assert running.send("sent") == ("sent", False) and T.is_grad_enabled()
+    assert running.throw(KeyError("x")) == ("caught", False)
+    with pytest.raises(StopIteration) as end:
+        next(running)
+    assert end.value.value == 7
+
+    @T.inference_mode
+    def inside() -> Any:
+        return T.is_inference_mode_enabled(), T.is_grad_enabled()
+
+    assert inside() == (True, False) and T.is_grad_enabled()
+    early = states()
+    next(early)
+    early.close()
+    assert T.is_grad_enabled()
+
+
 def test_batched_gradients_are_refused() -> None:
     x = leaf(graphc, 1.0)
     with pytest.raises(ValueError, match="is_grads_batched"):

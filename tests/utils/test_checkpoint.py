@@ -38,7 +38,7 @@ def gradients(run: Any, wrap: Any = lambda f: f) -> Any:
         graphc.rand(1).item(),
         x.grad.numpy(),
         *(p.grad.numpy() for p in module.parameters()),
-    ]  # noqa: E501
+    ]
 
 
 @pytest.mark.parametrize(
