@@ -24,6 +24,7 @@ from graphc.optim.rules import Rate
 Group = dict[str, Any]
 Slots = dict[str, Any]
 Options = list[str]
+MIXED_NAMES = "all optimizer params should be with/without names. Some param names are missing"
 
 
 class Optimizer(Hooked):
@@ -61,6 +62,9 @@ class Optimizer(Hooked):
             raise InvalidType(f"param_group must be a dict, but got {type(param_group)}")
         given = param_group["params"]
         params = [given] if isinstance(given, Tensor) else list(given)
+        params, named = _without_names(params)
+        if self.param_groups and bool(named) != ("param_names" in self.param_groups[0]):
+            raise InvalidArgument(MIXED_NAMES)
         for p in params:
             if not isinstance(p, Tensor):
                 raise InvalidType(
@@ -75,7 +79,7 @@ class Optimizer(Hooked):
             )
         if any(id(p) in taken for p in params):
             raise InvalidArgument("some parameters appear in more than one parameter group")
-        self.param_groups.append({**self.defaults, **param_group, "params": params})
+        self.param_groups.append({**self.defaults, **param_group, **named, "params": params})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop every parameter's gradient, or fill it with zeros."""
@@ -205,6 +209,16 @@ class Optimizer(Hooked):
             rows.append(f"Parameter Group {k}")
             rows += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*rows, ")"])
+
+
+def _without_names(params: list[Any]) -> tuple[list[Any], dict[str, list[str]]]:
+    """Parameters given as (name, parameter), apart."""
+    pairs = [isinstance(p, tuple) for p in params]
+    if not any(pairs):
+        return params, {}
+    if not all(pairs):
+        raise InvalidArgument(MIXED_NAMES)
+    return [p for _, p in params], {"param_names": [name for name, _ in params]}
 
 
 def rate(group: Group, name: str, getter: Callable[[], float], like: DType) -> Rate:

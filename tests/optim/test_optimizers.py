@@ -280,3 +280,49 @@ def test_a_step_hook_put_on_traces_a_compiled_step_anew() -> None:
     handle.remove()
     step()
     assert p.item() == -0.5
+
+
+@pytest.mark.parametrize("T", [graphc, torch], ids=["graphc", "torch"])
+def test_parameters_may_come_with_names(T: Any) -> None:
+    net = T.nn.Linear(2, 2)
+    opt = T.optim.SGD(net.named_parameters(), lr=0.1)
+    assert opt.param_groups[0]["params"][1] is net.bias
+    assert opt.state_dict()["param_groups"][0]["param_names"] == ["weight", "bias"]
+    more = T.nn.Parameter(T.ones(1))
+    opt.add_param_group({"params": [("more", more)]})
+    for params in ([more], [("a", more), more]):
+        with pytest.raises(ValueError, match="names"):
+            opt.add_param_group({"params": params})
+    net.weight.grad = T.ones(2, 2)
+    before = net.weight.sum().item()
+    opt.step()
+    assert net.weight.sum().item() == pytest.approx(before - 0.4)
+
+
+def test_lbfgs_goes_on_from_a_state_of_pytorch() -> None:
+    def converted(v: Any) -> Any:
+        if isinstance(v, list):
+            return [converted(x) for x in v]
+        return graphc.tensor(v.numpy()) if isinstance(v, torch.Tensor) else v
+
+    start = np.arange(4.0)
+    p, q = torch.nn.Parameter(torch.tensor(start)), nn.Parameter(graphc.tensor(start))
+    options = {"lr": 0.5, "max_iter": 3, "line_search_fn": "strong_wolfe"}
+    theirs, mine = torch.optim.LBFGS([p], **options), optim.LBFGS([q], **options)
+
+    def closure(opt: Any, x: Any) -> Any:
+        opt.zero_grad()
+        loss = ((x - 1) ** 4).sum() + (x * x).sum()
+        loss.backward()
+        return loss
+
+    theirs.step(lambda: closure(theirs, p))
+    with graphc.no_grad():
+        q.copy_(graphc.tensor(p.detach().numpy()))
+    saved = theirs.state_dict()
+    state = {k: {n: converted(v) for n, v in s.items()} for k, s in saved["state"].items()}
+    mine.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
+    for opt, x in ((theirs, p), (mine, q)):
+        for _ in range(2):
+            opt.step(lambda: closure(opt, x))  # noqa: B023
+    np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-9)
