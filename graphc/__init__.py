@@ -5,11 +5,13 @@ Each module lists in `__all__` what it adds to this namespace.
 
 from graphc import autograd as autograd
 from graphc import errors as errors
+from graphc import linalg as linalg
 from graphc.frontend import random as random
 from graphc.frontend.compile import *
 from graphc.frontend.conversion import *
 from graphc.frontend.creation import *
 from graphc.frontend.dtypes import *
+from graphc.frontend.einsum import *
 from graphc.frontend.elementwise import *
 from graphc.frontend.functions import *
 from graphc.frontend.indexing import *
@@ -17,6 +19,7 @@ from graphc.frontend.legacy import *
 from graphc.frontend.limits import *
 from graphc.frontend.linear import *
 from graphc.frontend.logic import *
+from graphc.frontend.matrices import *
 from graphc.frontend.modes import *
 from graphc.frontend.operands import *
 from graphc.frontend.options import *

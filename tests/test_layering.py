@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": BASE | {"ir"},
     "frontend": BASE | {"ir"},
     "autograd": BASE | {"ir", "frontend"},
+    "linalg": {"frontend"},
     "nn": BASE | {"ir", "frontend"},
     "optim": BASE | {"ir", "frontend"},
     "utils": BASE | {"ir", "frontend"},

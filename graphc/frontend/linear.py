@@ -4,20 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
+from graphc.errors import DTypeMismatch, ShapeMismatch
+from graphc.frontend import reductions as R
+from graphc.frontend import shapes
 from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.shapes import axis_at, axis_of
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS, Pairs
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["addmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer"]
+__all__ = [
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "bmm",
+    "cdist",
+    "chain_matmul",
+    "cross",
+    "dot",
+    "ger",
+    "inner",
+    "kron",
+    "matmul",
+    "mm",
+    "mv",
+    "outer",
+    "tensordot",
+    "trace",
+    "vdot",
+]
 
 DOT = OPS["dot"]
 
 
-def _contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
+def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
     if x.dtype is not y.dtype:
         raise DTypeMismatch(f"matmul: operands differ in dtype: {x.type} vs {y.type}")
     return x.emit(DOT, x, y, batch=batch, contract=contract)
@@ -31,13 +55,13 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     if a[-1] != b[max(len(b) - 2, 0)]:
         raise ShapeMismatch(f"matmul: inner sizes differ: {x.type} @ {y.type}")
     if len(b) <= 2:
-        return _contract(x, y, (), ((len(a) - 1, 0),))
+        return contract(x, y, (), ((len(a) - 1, 0),))
     if len(a) == 1:
         return matmul(P.reshape(x, (1, *a)), y).squeeze(-2)
     lead = broadcast_shapes(a[:-2], b[:-2])
     x, y = broadcast_to(x, lead + a[-2:]), broadcast_to(y, lead + b[-2:])
     n = len(lead)
-    return _contract(x, y, tuple((k, k) for k in range(n)), ((n + 1, n),))
+    return contract(x, y, tuple((k, k) for k in range(n)), ((n + 1, n),))
 
 
 def rmatmul(x: Tensor, y: Tensor) -> Tensor:
@@ -77,49 +101,154 @@ def outer(x: Tensor, y: Tensor) -> Tensor:
     return x.unsqueeze(1) * y.unsqueeze(0)
 
 
-def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta * x + alpha * (a @ b)."""
-    product = mm(a, b)
-    if alpha != 1:
-        product = product * alpha
-    return product + (x if beta == 1 else x * beta)
+ger = outer
+vdot = dot
 
 
-# ---- einsum ------------------------------------------------------------------------------------
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """Sums of products over the last dimensions; of a 0-d tensor, the product."""
+    a, b = input.type.shape, other.type.shape
+    if not a or not b:
+        return input * other
+    if a[-1] != b[-1]:
+        raise ShapeMismatch(f"inner: last sizes differ: {input.type} and {other.type}")
+    return contract(input, other, (), ((len(a) - 1, len(b) - 1),))
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
-    """Sum of products by index letters, two operands at a time, from left to right."""
-    given = operands[0] if isinstance(operands[0], list | tuple) else operands
-    tensors: list[Tensor] = list(given)
-    left, arrow, right = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
-    if len(terms) != len(tensors) or "." in equation:
-        raise InvalidArgument(f"einsum {equation!r}: {len(tensors)} operands (no ellipsis)")
-    letters = "".join(terms)
-    if not arrow:
-        right = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    for term, x in zip(terms, tensors):
-        if len(term) != len(x.type.shape) or len(set(term)) < len(term):
-            raise ShapeMismatch(f"einsum: {term!r} does not name the dimensions of {x.type}")
-    out, have = tensors[0], terms[0]
-    for k in range(1, len(terms)):
-        later = set(right).union(*terms[k + 1 :])
-        out, have = _pair(out, have, tensors[k], terms[k], later)
-    gone = tuple(k for k, c in enumerate(have) if c not in right)
-    have = "".join(c for c in have if c in right)
-    return P.transpose(P.sum(out, gone), tuple(have.index(c) for c in right))
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """Sums of products along one dimension of tensors that broadcast."""
+    return R.sum(x * y, dim)
 
 
-def _pair(x: Tensor, a: str, y: Tensor, b: str, later: set[str]) -> tuple[Tensor, str]:
-    """One product: letters of both that are needed later are batch, the others contract."""
-    only_x = tuple(k for k, c in enumerate(a) if c not in b and c not in later)
-    only_y = tuple(k for k, c in enumerate(b) if c not in a and c not in later)
-    x, a = P.sum(x, only_x), "".join(c for c in a if c in b or c in later)
-    y, b = P.sum(y, only_y), "".join(c for c in b if c in a or c in later)
-    both = [c for c in a if c in b]
-    batch = tuple((a.index(c), b.index(c)) for c in both if c in later)
-    contract = tuple((a.index(c), b.index(c)) for c in both if c not in later)
-    kept = [c for c in both if c in later]
-    free = [c for c in a if c not in both] + [c for c in b if c not in both]
-    return _contract(x, y, batch, contract), "".join(kept + free)
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of matrices, from left to right; `linalg.multi_dot` picks the best order."""
+    out = matrices[0]
+    for m in matrices[1:]:
+        out = mm(out, m)
+    return out
+
+
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix."""
+    if len(input.type.shape) != 2:
+        raise ShapeMismatch(f"trace: expected a matrix, got {input.type}")
+    return R.sum(shapes.diagonal(input))
+
+
+# ---- a sum and a product -----------------------------------------------------------------------
+
+
+def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """beta * input + alpha * product, in the product's shape; beta 0 ignores what input holds."""
+    shape = product.type.shape
+    if broadcast_shapes(input.type.shape, shape) != shape:
+        raise ShapeMismatch(f"{name}: {input.type} does not expand to the product {product.type}")
+    if input.dtype is not product.dtype:
+        raise DTypeMismatch(f"{name}: dtypes differ: {input.type} and {product.type}")
+    product = product if alpha == 1 else product * alpha
+    if beta == 0:
+        return product
+    return product + (input if beta == 1 else input * beta)
+
+
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """beta * input + alpha * (mat1 @ mat2)."""
+    return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
+
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * input + alpha * (mat @ vec)."""
+    return _plus("addmv", input, mv(mat, vec), beta, alpha)
+
+
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * input + alpha * outer(vec1, vec2)."""
+    return _plus("addr", input, outer(vec1, vec2), beta, alpha)
+
+
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """beta * input + alpha * (batch1 @ batch2), matrix by matrix."""
+    return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+
+
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """beta * input + alpha * (the sum of batch1 @ batch2 over the batch)."""
+    _ranks("addbmm", batch1, batch2, (3, 3))
+    if batch1.type.shape[::2] != batch2.type.shape[:2]:
+        raise ShapeMismatch(f"addbmm: {batch1.type} and {batch2.type} do not fit")
+    product = contract(batch1, batch2, (), ((0, 0), (2, 1)))
+    return _plus("addbmm", input, product, beta, alpha)
+
+
+# ---- products over chosen dimensions -----------------------------------------------------------
+
+
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """Sums of products over the last `dims` dimensions of a and first of b, or over two lists."""
+    if isinstance(dims, int):
+        rank = len(a.type.shape)
+        if not 0 <= dims <= min(rank, len(b.type.shape)):
+            raise ShapeMismatch(f"tensordot: dims = {dims} for {a.type} and {b.type}")
+        left, right = list(range(rank - dims, rank)), list(range(dims))
+    else:
+        sides = [[d] if isinstance(d, int) else [int(k) for k in d] for d in dims]
+        left = [axis_of(a, d) for d in sides[0]]
+        right = [axis_of(b, d) for d in sides[1]]
+    sizes = [[x.type.shape[k] for k in s] for x, s in ((a, left), (b, right))]
+    if len(left) != len(right) or sizes[0] != sizes[1]:
+        raise ShapeMismatch(f"tensordot: {a.type} and {b.type} differ over {left} and {right}")
+    return contract(a, b, (), tuple(zip(left, right, strict=True)))
+
+
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """The Kronecker product: input with each element times all of `other` in its place."""
+    rank = max(len(input.type.shape), len(other.type.shape))
+    a, b = ((1,) * (rank - len(x.type.shape)) + x.type.shape for x in (input, other))
+    left = P.reshape(input, tuple(n for m in a for n in (m, 1)))
+    right = P.reshape(other, tuple(n for m in b for n in (1, m)))
+    return P.reshape(left * right, tuple(m * n for m, n in zip(a, b, strict=True)))
+
+
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The vector product along `dim`, or along the first dimension of size 3."""
+    if dim is None:
+        shape = broadcast_shapes(input.type.shape, other.type.shape)
+        if 3 not in shape:
+            raise ShapeMismatch(f"cross: no dimension of size 3 in {input.type}")
+        dim = shape.index(3) - len(shape)
+    return cross_along(input, other, dim=dim)
+
+
+def cross_along(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The vector product along `dim`, of size 3; other dimensions broadcast."""
+    if len(input.type.shape) != len(other.type.shape):
+        raise ShapeMismatch(f"cross: ranks differ: {input.type} and {other.type}")
+    shape = broadcast_shapes(input.type.shape, other.type.shape)
+    axis = axis_at(dim, len(shape))
+    if any(x.type.shape[axis : axis + 1] != (3,) for x in (input, other)):
+        raise ShapeMismatch(f"cross: dimension {dim} of {input.type} and {other.type} is not 3")
+    x, y = broadcast_to(input, shape), broadcast_to(other, shape)
+    first = shapes.roll(x, -1, axis) * shapes.roll(y, -2, axis)
+    return first - shapes.roll(x, -2, axis) * shapes.roll(y, -1, axis)
+
+
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Tensor:
+    """The p-norm distance of each row of x1 [*, P, M] to each row of x2 [*, R, M]: [*, P, R].
+
+    From differences, never by the products of `compute_mode`, which lose digits of near points.
+    """
+    a, b = x1.type.shape, x2.type.shape
+    if len(a) < 2 or len(b) < 2 or a[-1] != b[-1]:
+        raise ShapeMismatch(f"cdist: {x1.type} and {x2.type} do not fit")
+    if p < 0:
+        raise ShapeMismatch(f"cdist: p must not be negative, got {p}")
+    difference = shapes.unsqueeze(x1, -2) - shapes.unsqueeze(x2, -3)
+    if not a[-1]:
+        return R.sum(difference, -1)
+    return R.norm(difference, p, -1)

@@ -7,7 +7,9 @@ from graphc.frontend import (
     conversion,
     indexing,
     inplace,
+    linalg,
     linear,
+    matrices,
     random,
     reductions,
     shapes,
@@ -119,9 +121,31 @@ class Methods(Arithmetic):
     mm = linear.mm
     bmm = linear.bmm
     mv = linear.mv
-    dot = linear.dot
-    outer = linear.outer
+    dot = vdot = linear.dot
+    outer = ger = linear.outer
+    inner = linear.inner
+    kron = linear.kron
+    cross = linear.cross
+    trace = linear.trace
     addmm = linear.addmm
+    addmv = linear.addmv
+    addr = linear.addr
+    addbmm = linear.addbmm
+    baddbmm = linear.baddbmm
+    addmm_ = inplace.inplace(linear.addmm)
+    addmv_ = inplace.inplace(linear.addmv)
+    addr_ = inplace.inplace(linear.addr)
+    addbmm_ = inplace.inplace(linear.addbmm)
+    baddbmm_ = inplace.inplace(linear.baddbmm)
+    det = linalg.det
+    slogdet = linalg.slogdet
+    logdet = linalg.logdet
+    matrix_power = linalg.matrix_power
+    inverse = linalg.inv
+    pinverse = matrices.pinverse
+    cholesky = matrices.cholesky
+    qr = matrices.qr
+    svd = matrices.svd
 
     # ---- indexing ------------------------------------------------------------------------------
     gather = indexing.gather

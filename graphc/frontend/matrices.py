@@ -1,0 +1,60 @@
+"""Linear algebra under the names it has beside `linalg`, some with older signatures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from graphc.frontend import linalg
+from graphc.frontend.linalg import det, logdet, matrix_power, slogdet
+from graphc.frontend.shapes import matrix_transpose
+from graphc.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "cholesky",
+    "det",
+    "inverse",
+    "logdet",
+    "matrix_power",
+    "pinverse",
+    "qr",
+    "slogdet",
+    "svd",
+]
+
+inverse = linalg.inv
+
+
+class USV(NamedTuple):
+    """What svd returns: input = U diag(S) V^T."""
+
+    U: Tensor
+    S: Tensor
+    V: Tensor
+
+
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """L with input = L L^T (or its transpose)."""
+    return linalg.cholesky(input, upper=upper)
+
+
+def qr(input: Tensor, some: bool = True) -> linalg.QR:
+    """input = Q R, reduced unless `some` is false."""
+    return linalg.qr(input, "reduced" if some else "complete")
+
+
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> USV:
+    """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`."""
+    if not compute_uv:
+        *lead, m, n = input.type.shape
+        u, v = (input.full(0, TensorType(input.dtype, (*lead, k, k))) for k in (m, n))
+        return USV(u, linalg.svdvals(input), v)
+    u, s, vh = linalg.svd(input, not some)
+    return USV(u, s, matrix_transpose(vh))
+
+
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """The pseudo-inverse; singular values up to rcond * the largest count as zero."""
+    return linalg.pinv(input, rcond)
