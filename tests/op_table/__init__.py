@@ -10,6 +10,7 @@ from tests.op_table import (
     elementwise,
     indexing,
     layer_errors,
+    linalg,
     products,
     reductions,
     shapes,
@@ -18,14 +19,24 @@ from tests.op_table import (
 from tests.op_table.elementwise import ELEMENTWISE
 from tests.op_table.indexing import INDEXING
 from tests.op_table.layers import LAYERS
+from tests.op_table.linalg import LINALG
 from tests.op_table.products import PRODUCTS
 from tests.op_table.reductions import REDUCTIONS
 from tests.op_table.rows import Array, ErrorRow, In, OpRow
 from tests.op_table.shapes import SHAPES
 from tests.op_table.sorting import SORTING
 
-PARTS = [elementwise, reductions, shapes, indexing, products, sorting, layer_errors]
-TABLE = [*ELEMENTWISE, *REDUCTIONS, *SHAPES, *INDEXING, *PRODUCTS, *SORTING, *LAYERS]
+PARTS = [elementwise, reductions, shapes, indexing, products, sorting, linalg, layer_errors]
+TABLE = [
+    *ELEMENTWISE,
+    *REDUCTIONS,
+    *SHAPES,
+    *INDEXING,
+    *PRODUCTS,
+    *SORTING,
+    *LINALG,
+    *LAYERS,
+]
 ERRORS = [row for part in PARTS for row in part.ERRORS]
 
 __all__ = ["ERRORS", "TABLE", "Array", "ErrorRow", "In", "OpRow"]
