@@ -271,8 +271,10 @@ class Executable:
                 engine.busy = True
                 self._bind(args, outs, scalars)
                 engine.walk(self._job, self.program.commit, self._parallel)
-            except BaseException:
-                self._error[:] = [0] * ERROR_CELLS  # a check may have failed before
+            except BaseException as e:
+                failed = self._failure() if self._error[0] else None  # by a check before
+                if failed is not None and isinstance(e, GraphcError):
+                    raise failed from None
                 raise
             finally:
                 engine.busy = False
