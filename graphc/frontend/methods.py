@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphc.frontend import (
+    arrangements,
     autograd,
     conversion,
     indexing,
@@ -63,6 +64,9 @@ class Methods(Arithmetic):
     softmax = reductions.softmax
     log_softmax = reductions.log_softmax
     cumsum = reductions.cumsum
+    nansum = arrangements.nansum
+    nanmean = arrangements.nanmean
+    diff = arrangements.diff
 
     # ---- sorting -------------------------------------------------------------------------------
     sort = sorting.sort
@@ -91,10 +95,13 @@ class Methods(Arithmetic):
     squeeze = shapes.squeeze
     unsqueeze = shapes.unsqueeze
     permute = shapes.permute
-    transpose = swapaxes = shapes.transpose
+    transpose = swapaxes = swapdims = shapes.transpose
     t = shapes.t
     movedim = moveaxis = shapes.movedim
     flip = shapes.flip
+    fliplr = arrangements.fliplr
+    flipud = arrangements.flipud
+    rot90 = arrangements.rot90
     roll = shapes.roll
     expand = shapes.expand
     expand_as = shapes.expand_as

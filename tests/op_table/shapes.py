@@ -37,9 +37,25 @@ SHAPES = [
     shape_row("triu", lambda T, x: x.triu(1)),
     shape_row("diagonal", lambda T, x: x.diagonal(1, 0, 2)),
     shape_row("diag", lambda T, x: T.diag(x, -1), In((3,))),
+    shape_row("swapdims", lambda T, x: T.swapdims(T.swapaxes(x, 0, 1), 1, 2)),
+    shape_row("moveaxis", lambda T, x: T.moveaxis(x, 0, 2)),
+    shape_row("concat", lambda T, x, y: T.concat([x, T.concatenate([y, x])], 0), In(), In()),
+    shape_row("row_stack", lambda T, x, y: T.row_stack([x, y]), In((4,)), In()),
+    shape_row("column_stack", lambda T, x, y: T.column_stack([x, y]), In((3,)), In()),
+    shape_row("fliplr", lambda T, x: x.fliplr()),
+    shape_row("flipud", lambda T, x: x.flipud()),
+    shape_row("rot90", lambda T, x: x.rot90()),
+    shape_row("rot90_2", lambda T, x: T.rot90(x, 2, (0, 2))),
+    shape_row("rot90_back", lambda T, x: T.rot90(x, -1, (1, 2))),
+    shape_row("diff", lambda T, x: T.diff(x, 2), In((2, 5))),
+    shape_row("diff_dim", lambda T, x: x.diff(dim=0)),
+    shape_row("nansum", lambda T, x: T.where(x > 1, float("nan"), x).nansum(1)),
+    shape_row("nanmean", lambda T, x: T.where(x > 1, float("nan"), x).nanmean()),
 ]
 
 ERRORS = [
+    ErrorRow("fliplr", lambda T, x: T.fliplr(x), RuntimeError, (In((3,)),), "fliplr"),
+    ErrorRow("rot90", lambda T, x: T.rot90(x, 1, (0, 0)), RuntimeError, says="rot90"),
     ErrorRow("reshape", lambda T, x: x.reshape(5, -1), RuntimeError, says="(3, 4)"),
     ErrorRow("unsqueeze", lambda T, x: x.unsqueeze(4), IndexError),
 ]

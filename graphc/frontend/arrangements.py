@@ -1,0 +1,99 @@
+"""Shape functions made of others: flips and turns by name, joins by name, scans of neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from graphc.errors import ShapeMismatch
+from graphc.frontend import elementwise as E
+from graphc.frontend import logic, reductions, shapes
+from graphc.frontend.shapes import Dims, movedim, transpose
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "column_stack",
+    "concat",
+    "concatenate",
+    "diff",
+    "fliplr",
+    "flipud",
+    "moveaxis",
+    "nanmean",
+    "nansum",
+    "rot90",
+    "row_stack",
+    "swapaxes",
+    "swapdims",
+]
+
+concat = concatenate = shapes.cat
+row_stack = shapes.vstack
+moveaxis = movedim
+swapaxes = swapdims = transpose
+
+
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join as columns: 0-d and 1-d tensors stand upright."""
+    upright = [shapes.reshape(x, -1, 1) if len(x.type.shape) < 2 else x for x in tensors]
+    return shapes.cat(upright, 1)
+
+
+def _at_least(x: Tensor, rank: int, name: str) -> None:
+    if len(x.type.shape) < rank:
+        raise ShapeMismatch(f"{name} needs at least {rank} dimensions, got {x.type}")
+
+
+def fliplr(x: Tensor) -> Tensor:
+    """Columns in reverse."""
+    _at_least(x, 2, "fliplr")
+    return shapes.flip(x, 1)
+
+
+def flipud(x: Tensor) -> Tensor:
+    """Rows in reverse."""
+    _at_least(x, 1, "flipud")
+    return shapes.flip(x, 0)
+
+
+def rot90(x: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned k times by 90 degrees, from the first of `dims` towards the second."""
+    _at_least(x, 2, "rot90")
+    if len(dims) != 2 or shapes.axis_of(x, dims[0]) == shapes.axis_of(x, dims[1]):
+        raise ShapeMismatch(f"rot90 needs two different dimensions, got {tuple(dims)}")
+    a, b = dims
+    match k % 4:
+        case 0:
+            return x.clone()
+        case 1:
+            return transpose(shapes.flip(x, b), a, b)
+        case 2:
+            return shapes.flip(x, a, b)
+    return transpose(shapes.flip(x, a), a, b)
+
+
+def diff(x: Tensor, n: int = 1, dim: int = -1) -> Tensor:
+    """Differences of neighbours along `dim`, n times; of bools, whether they differ."""
+    _at_least(x, 1, "diff")
+    axis = shapes.axis_of(x, dim)
+    for _ in range(n):
+        length = x.type.shape[axis]
+        if length == 0:
+            break
+        low, high = shapes.narrow(x, axis, 0, length - 1), shapes.narrow(x, axis, 1, length - 1)
+        x = logic.logical_xor(high, low) if x.dtype.name == "bool" else E.sub(high, low)
+    return x
+
+
+def nansum(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """The sum of what is not NaN."""
+    numbers = E.where(logic.isnan(x), 0, x) if x.dtype.is_floating_point else x
+    return reductions.sum(numbers, dim, keepdim)
+
+
+def nanmean(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """The mean of what is not NaN."""
+    kept = reductions.sum(logic.logical_not(logic.isnan(x)), dim, keepdim)
+    return nansum(x, dim, keepdim) / kept
