@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend import elementwise as E
-from graphc.frontend import logic, reductions, shapes
+from graphc.frontend import indexing, logic, reductions, shapes
 from graphc.frontend.shapes import Dims, movedim, transpose
+from graphc.ir.types import Scalar
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
 __all__ = [
+    "argwhere",
     "column_stack",
     "concat",
     "concatenate",
     "diff",
+    "dstack",
     "fliplr",
     "flipud",
     "moveaxis",
@@ -25,6 +28,7 @@ __all__ = [
     "nansum",
     "rot90",
     "row_stack",
+    "std_mean",
     "swapaxes",
     "swapdims",
 ]
@@ -97,3 +101,27 @@ def nanmean(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor
     """The mean of what is not NaN."""
     kept = reductions.sum(logic.logical_not(logic.isnan(x)), dim, keepdim)
     return nansum(x, dim, keepdim) / kept
+
+
+def std_mean(
+    x: Tensor, dim: Dims | None = None, *, correction: Scalar = 1, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`std` and `mean`, of one pass over the mean."""
+    v, m = reductions.var_mean(x, dim, correction=correction, keepdim=keepdim)
+    return reductions.safe_sqrt(v), m
+
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join along the third dimension; rows and columns get dimensions of size 1."""
+    deep = []
+    for x in tensors:
+        rank = len(x.type.shape)
+        if rank < 3:
+            x = shapes.reshape(x, (1, x.numel(), 1) if rank < 2 else (*x.type.shape, 1))
+        deep.append(x)
+    return shapes.cat(deep, 2)
+
+
+def argwhere(x: Tensor) -> Tensor:
+    """The indices of nonzero elements, one row each."""
+    return indexing.nonzero(x)

@@ -166,6 +166,7 @@ class Methods(Arithmetic):
     masked_select = indexing.masked_select
     take_along_dim = indexing.take_along_dim
     nonzero = indexing.nonzero
+    argwhere = arrangements.argwhere
 
     # ---- conversion ----------------------------------------------------------------------------
     to = conversion.to

@@ -51,6 +51,8 @@ SHAPES = [
     shape_row("diff_dim", lambda T, x: x.diff(dim=0)),
     shape_row("nansum", lambda T, x: T.where(x > 1, float("nan"), x).nansum(1)),
     shape_row("nanmean", lambda T, x: T.where(x > 1, float("nan"), x).nanmean()),
+    shape_row("std_mean", lambda T, x: T.std_mean(x, (0, 2))[0] + T.std_mean(x, (0, 2))[1]),
+    shape_row("dstack", lambda T, x, y: T.dstack([x, y]), In((4,)), In((1, 4))),
 ]
 
 ERRORS = [
