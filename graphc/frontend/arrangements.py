@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from graphc.errors import ShapeMismatch
 from graphc.frontend import elementwise as E
 from graphc.frontend import indexing, logic, reductions, shapes
+from graphc.frontend.inplace import InPlace, inplace
 from graphc.frontend.shapes import Dims, movedim, transpose
 from graphc.ir.types import Scalar
 
@@ -125,3 +126,10 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
 def argwhere(x: Tensor) -> Tensor:
     """The indices of nonzero elements, one row each."""
     return indexing.nonzero(x)
+
+
+# ---- in place ----------------------------------------------------------------------------------
+
+tril_: InPlace = inplace(shapes.tril)
+triu_: InPlace = inplace(shapes.triu)
+cumsum_: InPlace = inplace(reductions.cumsum)

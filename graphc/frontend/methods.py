@@ -33,6 +33,9 @@ class Methods(Arithmetic):
     copy_ = inplace.copy_
     fill_ = inplace.fill_
     zero_ = inplace.zero_
+    tril_ = arrangements.tril_
+    triu_ = arrangements.triu_
+    cumsum_ = arrangements.cumsum_
     uniform_ = random.uniform_
     normal_ = random.normal_
     bernoulli_ = random.bernoulli_

@@ -181,3 +181,8 @@ def test_what_torch_refuses(bad: Any) -> None:
     for T in (graphc, torch):
         with pytest.raises(RuntimeError):
             bad(T, T.ones(2, 3).requires_grad_())
+
+
+def test_argwhere_gives_a_row_for_each_nonzero_element() -> None:
+    assert graphc.argwhere(graphc.tensor([[0, 1], [2, 0]])).tolist() == [[0, 1], [1, 0]]
+    assert graphc.argwhere(graphc.tensor(3)).shape == (1, 0)

@@ -53,6 +53,9 @@ SHAPES = [
     shape_row("nanmean", lambda T, x: T.where(x > 1, float("nan"), x).nanmean()),
     shape_row("std_mean", lambda T, x: T.std_mean(x, (0, 2))[0] + T.std_mean(x, (0, 2))[1]),
     shape_row("dstack", lambda T, x, y: T.dstack([x, y]), In((4,)), In((1, 4))),
+    shape_row("tril_", lambda T, x: (x * x).tril_(1)),
+    shape_row("triu_", lambda T, x: (x * x).triu_(-1)),
+    shape_row("cumsum_", lambda T, x: (x * x).cumsum_(1)),
 ]
 
 ERRORS = [
