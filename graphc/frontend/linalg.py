@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphc.errors import DTypeMismatch, InvalidArgument, LinAlgError, ShapeMismatch
-from graphc.frontend import creation, linear, shapes
+from graphc.frontend import creation, linear, logic, shapes
 from graphc.frontend import elementwise as E
 from graphc.frontend import reductions as R
 from graphc.frontend.operands import broadcast_shapes, broadcast_to
@@ -441,7 +441,10 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
         s = svdvals(A)
         large, small = shapes.select(s, -1, 0), shapes.select(s, -1, -1)
         return small / large if p == -2 else large / small
-    return matrix_norm(A, p) * matrix_norm(inv(A), p)
+    singular = logic.eq(det(A), 0)
+    eye = P.cast(creation.eye(A.type.shape[-1]), A.dtype)
+    regular = E.where(singular[..., None, None], eye, A)
+    return E.where(singular, math.inf, matrix_norm(A, p) * matrix_norm(inv(regular), p))
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

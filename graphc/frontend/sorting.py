@@ -330,7 +330,7 @@ def _read(x: Tensor, name: str, fix: str) -> Array:
 
 def _made(array: Any, like: Tensor | None = None) -> Tensor:
     dtype = np.int64 if like is None else like.dtype.numpy
-    return tensors.Tensor(np.array(array, dtype, order="C"))
+    return tensors.wrapped(np.array(array, dtype, order="C"))
 
 
 def unique(
@@ -394,4 +394,4 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if weights.type.shape != input.type.shape:
         raise ShapeMismatch(f"bincount(): weights {weights.type} do not fit {input.type}")
     total = np.bincount(array.astype(np.int64), weights.host(), minlength)
-    return tensors.Tensor(total.astype(np.float32 if weights.dtype is f32 else np.float64))
+    return tensors.wrapped(total.astype(np.float32 if weights.dtype is f32 else np.float64))

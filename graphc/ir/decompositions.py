@@ -67,7 +67,11 @@ SINGULAR = "the matrix is singular"
 
 
 def cholesky(x: Array) -> Array:
-    return _attempt("cholesky", "the matrix is not positive-definite", np.linalg.cholesky, x)
+    why = "the matrix is not positive-definite"
+    low = _attempt("cholesky", why, np.linalg.cholesky, x)
+    if np.isnan(low).any():  # LAPACK's test for a positive pivot lets NaN through
+        raise LinAlgError(f"linalg.cholesky: {why}, shape {x.shape}")
+    return low
 
 
 def solve(a: Array, b: Array) -> Array:

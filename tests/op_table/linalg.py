@@ -89,6 +89,7 @@ LINALG = [
     row("linalg_norm", lambda T, x: T.linalg.norm(x), TALL),
     row("linalg_norm_inf", lambda T, x: T.linalg.norm(x, float("inf")), SQUARE, second=False),
     row("cond", lambda T, x: T.linalg.cond(sure(T, x)), SQUARE),
+    row("cond_1", lambda T, x: T.linalg.cond(x.detach(), 1), grad=False),
     row("linalg_diagonal", lambda T, x: T.linalg.diagonal(x, offset=1)),
     row("inv_of_view", lambda T, x: T.linalg.inv(sure(T, x)[:, ::2, ::2].mT)),
 ]
@@ -100,6 +101,9 @@ ERRORS = [
     ErrorRow("inv_ints", lambda T, x: T.linalg.inv(x[:3, :3].long()), RuntimeError, says="i64"),
     ErrorRow("det_vector", lambda T, x: T.linalg.det(x[0]), RuntimeError, says="f32[4]"),
     ErrorRow("cholesky", lambda T, x: T.linalg.cholesky(-T.eye(2)), RuntimeError, says="positive"),
+    ErrorRow(
+        "cholesky_nan", lambda T, x: T.linalg.cholesky(x[:1, :1] * float("nan")), RuntimeError
+    ),
     ErrorRow("solve_shape", lambda T, x: T.linalg.solve(T.eye(2), x), RuntimeError, says="3,4"),
     ErrorRow("solve_singular", lambda T, x: T.linalg.solve(x[:3, :3] * 0, x), RuntimeError),
     ErrorRow("qr_mode", lambda T, x: T.linalg.qr(x, "full"), RuntimeError, says="'full'"),

@@ -1,0 +1,63 @@
+"""Functions whose result the data sizes: values as torch's, refused inside a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.errors import Untraceable
+
+torch: Any = pytest.importorskip("torch")
+
+DATA = [[2, 0, 2, 2], [1, 1, 0, 2], [2, 0, 2, 2]]
+CASES: dict[str, Callable[[Any, Any], Any]] = {
+    "unique": lambda T, x: T.unique(x),
+    "unique_all": lambda T, x: x.unique(return_inverse=True, return_counts=True),
+    "unique_dim": lambda T, x: T.unique(x, dim=0, return_inverse=True, return_counts=True),
+    "unique_float": lambda T, x: T.unique(x.float() / 0 * 0 + 1),  # NaN where it divides by zero
+    "consecutive": lambda T, x: T.unique_consecutive(x, True, True),
+    "consecutive_dim": lambda T, x: x.unique_consecutive(dim=1, return_counts=True),
+    "bincount": lambda T, x: x[0].bincount(minlength=5),
+    "bincount_weights": lambda T, x: T.bincount(x[1], x[0].float()),
+    "bincount_double": lambda T, x: T.bincount(x[1], x[0]),
+    "bincount_empty": lambda T, x: T.bincount(x[0, :0], minlength=2),
+}
+
+
+def parts(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_are_torchs(name: str) -> None:
+    ours, theirs = (parts(CASES[name](T, T.tensor(DATA))) for T in (graphc, torch))
+    for a, b in zip(ours, theirs, strict=True):
+        assert str(a.dtype).split(".")[-1] == str(b.dtype).split(".")[-1]
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_refused_in_a_trace_with_a_fix(name: str) -> None:
+    with pytest.raises(Untraceable, match="fix"):
+        graphc.compile(lambda x: CASES[name](graphc, x))(graphc.tensor(DATA))
+
+
+def test_negative_counts_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="non-negative"):
+        graphc.bincount(graphc.tensor([1, -1]))
+
+
+def test_randperm_is_the_same_compiled() -> None:
+    def draw() -> graphc.Tensor:
+        return graphc.randperm(50)
+
+    graphc.manual_seed(3)
+    eager = [draw().tolist() for _ in range(2)]
+    graphc.manual_seed(3)
+    compiled = graphc.compile(draw)
+    assert [compiled().tolist() for _ in range(2)] == eager
+    assert eager[0] != eager[1] and sorted(eager[0]) == list(range(50))
