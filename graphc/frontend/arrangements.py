@@ -51,64 +51,67 @@ def _at_least(x: Tensor, rank: int, name: str) -> None:
         raise ShapeMismatch(f"{name} needs at least {rank} dimensions, got {x.type}")
 
 
-def fliplr(x: Tensor) -> Tensor:
+def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse."""
-    _at_least(x, 2, "fliplr")
-    return shapes.flip(x, 1)
+    _at_least(input, 2, "fliplr")
+    return shapes.flip(input, 1)
 
 
-def flipud(x: Tensor) -> Tensor:
+def flipud(input: Tensor) -> Tensor:
     """Rows in reverse."""
-    _at_least(x, 1, "flipud")
-    return shapes.flip(x, 0)
+    _at_least(input, 1, "flipud")
+    return shapes.flip(input, 0)
 
 
-def rot90(x: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned k times by 90 degrees, from the first of `dims` towards the second."""
-    _at_least(x, 2, "rot90")
-    if len(dims) != 2 or shapes.axis_of(x, dims[0]) == shapes.axis_of(x, dims[1]):
+    _at_least(input, 2, "rot90")
+    if len(dims) != 2 or shapes.axis_of(input, dims[0]) == shapes.axis_of(input, dims[1]):
         raise ShapeMismatch(f"rot90 needs two different dimensions, got {tuple(dims)}")
     a, b = dims
     match k % 4:
         case 0:
-            return x.clone()
+            return input.clone()
         case 1:
-            return transpose(shapes.flip(x, b), a, b)
+            return transpose(shapes.flip(input, b), a, b)
         case 2:
-            return shapes.flip(x, a, b)
-    return transpose(shapes.flip(x, a), a, b)
+            return shapes.flip(input, a, b)
+    return transpose(shapes.flip(input, a), a, b)
 
 
-def diff(x: Tensor, n: int = 1, dim: int = -1) -> Tensor:
+def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
     """Differences of neighbours along `dim`, n times; of bools, whether they differ."""
-    _at_least(x, 1, "diff")
-    axis = shapes.axis_of(x, dim)
+    _at_least(input, 1, "diff")
+    axis = shapes.axis_of(input, dim)
     for _ in range(n):
-        length = x.type.shape[axis]
+        length = input.type.shape[axis]
         if length == 0:
             break
-        low, high = shapes.narrow(x, axis, 0, length - 1), shapes.narrow(x, axis, 1, length - 1)
-        x = logic.logical_xor(high, low) if x.dtype.name == "bool" else E.sub(high, low)
-    return x
+        low, high = (
+            shapes.narrow(input, axis, 0, length - 1),
+            shapes.narrow(input, axis, 1, length - 1),
+        )
+        input = logic.logical_xor(high, low) if input.dtype.name == "bool" else E.sub(high, low)
+    return input
 
 
-def nansum(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def nansum(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """The sum of what is not NaN."""
-    numbers = E.where(logic.isnan(x), 0, x) if x.dtype.is_floating_point else x
+    numbers = E.where(logic.isnan(input), 0, input) if input.dtype.is_floating_point else input
     return reductions.sum(numbers, dim, keepdim)
 
 
-def nanmean(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def nanmean(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """The mean of what is not NaN."""
-    kept = reductions.sum(logic.logical_not(logic.isnan(x)), dim, keepdim)
-    return nansum(x, dim, keepdim) / kept
+    kept = reductions.sum(logic.logical_not(logic.isnan(input)), dim, keepdim)
+    return nansum(input, dim, keepdim) / kept
 
 
 def std_mean(
-    x: Tensor, dim: Dims | None = None, *, correction: Scalar = 1, keepdim: bool = False
+    input: Tensor, dim: Dims | None = None, *, correction: Scalar = 1, keepdim: bool = False
 ) -> tuple[Tensor, Tensor]:
     """`std` and `mean`, of one pass over the mean."""
-    v, m = reductions.var_mean(x, dim, correction=correction, keepdim=keepdim)
+    v, m = reductions.var_mean(input, dim, correction=correction, keepdim=keepdim)
     return reductions.safe_sqrt(v), m
 
 
@@ -123,9 +126,9 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
     return shapes.cat(deep, 2)
 
 
-def argwhere(x: Tensor) -> Tensor:
+def argwhere(input: Tensor) -> Tensor:
     """The indices of nonzero elements, one row each."""
-    return indexing.nonzero(x)
+    return indexing.nonzero(input)
 
 
 # ---- in place ----------------------------------------------------------------------------------

@@ -154,10 +154,10 @@ class _LateBackend:
 
 
 @overload
-def compile(obj: T, **options: Any) -> T: ...
+def compile(model: T, **options: Any) -> T: ...
 @overload
-def compile(obj: None = None, **options: Any) -> Callable[[T], T]: ...
-def compile(obj: Any = None, **options: Any) -> Any:
+def compile(model: None = None, **options: Any) -> Callable[[T], T]: ...
+def compile(model: Any = None, **options: Any) -> Any:
     """Compile a function, a Module class (its instances), a Module, or a bound method.
 
     A function becomes a `CompiledFunction`: its first call for each signature is traced, and runs
@@ -165,18 +165,18 @@ def compile(obj: Any = None, **options: Any) -> Any:
     `on_limit` "warn" or "raise", when plans are made over and over; `grads` "keep", or "drop" to
     store no gradients of parameters, after which reading `.grad` raises.
     """
-    if obj is None:
+    if model is None:
         return lambda real: compile(real, **options)
-    if isinstance(obj, type):
-        return _compile_class(obj, options)
-    if is_module(obj):
-        obj.__dict__["_compiled"] = CompiledModule(obj, _LateBackend(), **options)
-        return obj
-    if not callable(obj):
+    if isinstance(model, type):
+        return _compile_class(model, options)
+    if is_module(model):
+        model.__dict__["_compiled"] = CompiledModule(model, _LateBackend(), **options)
+        return model
+    if not callable(model):
         raise InvalidType(
-            f"compile() of a {type(obj).__name__}", fix="pass a function, a Module or its class"
+            f"compile() of a {type(model).__name__}", fix="pass a function, a Module or its class"
         )
-    return CompiledFunction(obj, _LateBackend(), **options)
+    return CompiledFunction(model, _LateBackend(), **options)
 
 
 def _compile_class(cls: type, options: dict[str, Any]) -> type:

@@ -132,23 +132,25 @@ def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Te
     return creation.tensor(data, dtype=dtype or x.dtype, **options)
 
 
-def equal(x: Tensor, y: Tensor) -> builtins.bool:
+def equal(input: Tensor, other: Tensor) -> builtins.bool:
     """Whether shapes agree and all elements are equal (NaN equals nothing)."""
-    return x.type.shape == y.type.shape and builtins.bool(logic.eq(x, y).all().item())
+    return input.type.shape == other.type.shape and builtins.bool(
+        logic.eq(input, other).all().item()
+    )
 
 
 def allclose(
-    x: Tensor,
-    y: Tensor,
+    input: Tensor,
+    other: Tensor,
     rtol: builtins.float = 1e-5,
     atol: builtins.float = 1e-8,
     equal_nan: builtins.bool = False,
 ) -> builtins.bool:
-    return builtins.bool(logic.isclose(x, y, rtol, atol, equal_nan).all().item())
+    return builtins.bool(logic.isclose(input, other, rtol, atol, equal_nan).all().item())
 
 
-def is_floating_point(x: Tensor) -> builtins.bool:
-    return x.is_floating_point()
+def is_floating_point(input: Tensor) -> builtins.bool:
+    return input.is_floating_point()
 
 
 def is_complex(x: Tensor) -> builtins.bool:

@@ -109,15 +109,15 @@ def _plain(data: Any) -> Any:
     return data.tolist() if isinstance(data, tensors.Tensor) else data
 
 
-def from_numpy(array: Array) -> Tensor:
+def from_numpy(ndarray: Array) -> Tensor:
     """A tensor over the array's own memory."""
-    if not isinstance(array, np.ndarray):
-        raise InvalidType(f"from_numpy expects a NumPy array, got {type(array).__name__}")
+    if not isinstance(ndarray, np.ndarray):
+        raise InvalidType(f"from_numpy expects a NumPy array, got {type(ndarray).__name__}")
     if modes.trace is not None:
         raise Untraceable("from_numpy() inside a compiled step", fix="make the tensor outside")
-    if builtins.any(s < 0 or s % array.itemsize for s in array.strides):
+    if builtins.any(s < 0 or s % ndarray.itemsize for s in ndarray.strides):
         raise InvalidArgument("from_numpy: negative strides are not supported", fix="copy it first")
-    return tensors.wrapped(array)
+    return tensors.wrapped(ndarray)
 
 
 @factory
@@ -184,16 +184,16 @@ def full_like(x: Tensor, fill_value: Any, *, dtype: DType | None = None) -> Tens
     return filled(fill_value, x.type.shape, dtype or x.dtype)
 
 
-def zeros_like(x: Tensor, **options: Any) -> Tensor:
-    return full_like(x, 0, **options)
+def zeros_like(input: Tensor, **options: Any) -> Tensor:
+    return full_like(input, 0, **options)
 
 
-def ones_like(x: Tensor, **options: Any) -> Tensor:
-    return full_like(x, 1, **options)
+def ones_like(input: Tensor, **options: Any) -> Tensor:
+    return full_like(input, 1, **options)
 
 
-def empty_like(x: Tensor, **options: Any) -> Tensor:
-    return full_like(x, 0, **options)
+def empty_like(input: Tensor, **options: Any) -> Tensor:
+    return full_like(input, 0, **options)
 
 
 # ---- ranges ------------------------------------------------------------------------------------

@@ -98,9 +98,9 @@ __all__ = [
 def float_unary(name: str) -> Callable[[Tensor], Tensor]:
     op = OPS[name]
 
-    def function(x: Tensor) -> Tensor:
-        x = as_float(x)
-        return x.emit(op, x)
+    def function(input: Tensor) -> Tensor:
+        input = as_float(input)
+        return input.emit(op, input)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Elementwise {name}; integers become floats."
@@ -126,10 +126,10 @@ rsqrt = float_unary("rsqrt")
 def _rounding(name: str) -> Callable[[Tensor], Tensor]:
     op = OPS[name]
 
-    def function(x: Tensor) -> Tensor:
-        if x.dtype is bool_:
+    def function(input: Tensor) -> Tensor:
+        if input.dtype is bool_:
             raise DTypeMismatch(f"{name} of a bool tensor")
-        return x.emit(op, x) if x.dtype.is_floating_point else x.clone()
+        return input.emit(op, input) if input.dtype.is_floating_point else input.clone()
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Elementwise {name}; integers are what they are."
@@ -141,39 +141,39 @@ ceil = _rounding("ceil")
 trunc = _rounding("trunc")
 
 
-def round(x: Tensor, *, decimals: int = 0) -> Tensor:
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """To the nearest integer, half to even; with `decimals`, to that many places."""
-    if not x.dtype.is_floating_point:
-        return x.clone()
+    if not input.dtype.is_floating_point:
+        return input.clone()
     if decimals == 0:
-        return x.emit(OPS["round"], x)
+        return input.emit(OPS["round"], input)
     scale = 10.0 ** builtins.abs(decimals)
-    y = x * scale if decimals > 0 else x / scale
+    y = input * scale if decimals > 0 else input / scale
     y = y.emit(OPS["round"], y)
     return y / scale if decimals > 0 else y * scale
 
 
-def neg(x: Tensor) -> Tensor:
-    if x.dtype is bool_:
+def neg(input: Tensor) -> Tensor:
+    if input.dtype is bool_:
         raise DTypeMismatch("negation of a bool tensor", fix="use ~x or logical_not")
-    return x.emit(OPS["neg"], x)
+    return input.emit(OPS["neg"], input)
 
 
-def positive(x: Tensor) -> Tensor:
-    if x.dtype is bool_:
+def positive(input: Tensor) -> Tensor:
+    if input.dtype is bool_:
         raise DTypeMismatch("unary + of a bool tensor")
-    return x
+    return input
 
 
-def abs(x: Tensor) -> Tensor:
-    if x.dtype is bool_:
+def abs(input: Tensor) -> Tensor:
+    if input.dtype is bool_:
         raise DTypeMismatch("abs of a bool tensor")
-    return x.emit(OPS["abs"], x)
+    return input.emit(OPS["abs"], input)
 
 
-def sign(x: Tensor) -> Tensor:
+def sign(input: Tensor) -> Tensor:
     """-1, 0 or 1; 0 for NaN."""
-    return x.clone() if x.dtype is bool_ else x.emit(OPS["sign"], x)
+    return input.clone() if input.dtype is bool_ else input.emit(OPS["sign"], input)
 
 
 def relu(x: Tensor) -> Tensor:
@@ -183,29 +183,29 @@ def relu(x: Tensor) -> Tensor:
     return x.emit(OPS["relu"], x)
 
 
-def square(x: Tensor) -> Tensor:
-    return pow(x, 2)
+def square(input: Tensor) -> Tensor:
+    return pow(input, 2)
 
 
-def reciprocal(x: Tensor) -> Tensor:
-    x = as_float(x)
-    return x.emit(OPS["div"], 1.0, x)
+def reciprocal(input: Tensor) -> Tensor:
+    input = as_float(input)
+    return input.emit(OPS["div"], 1.0, input)
 
 
-def log2(x: Tensor) -> Tensor:
-    return log(x) * (1 / math.log(2))
+def log2(input: Tensor) -> Tensor:
+    return log(input) * (1 / math.log(2))
 
 
-def log10(x: Tensor) -> Tensor:
-    return log(x) * (1 / math.log(10))
+def log10(input: Tensor) -> Tensor:
+    return log(input) * (1 / math.log(10))
 
 
-def exp2(x: Tensor) -> Tensor:
-    return exp(as_float(x) * math.log(2))
+def exp2(input: Tensor) -> Tensor:
+    return exp(as_float(input) * math.log(2))
 
 
-def tan(x: Tensor) -> Tensor:
-    return sin(x) / cos(x)
+def tan(input: Tensor) -> Tensor:
+    return sin(input) / cos(input)
 
 
 def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
@@ -219,15 +219,15 @@ def silu(x: Tensor) -> Tensor:
 
 
 def nan_to_num(
-    x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
     """Replace NaN and infinities by numbers (the dtype's largest and smallest by default)."""
-    if not x.dtype.is_floating_point:
-        return x.clone()
-    top = _largest(x.dtype)
-    x = where(isnan(x), nan, x)
-    x = where(eq(x, math.inf), top if posinf is None else posinf, x)
-    return where(eq(x, -math.inf), -top if neginf is None else neginf, x)
+    if not input.dtype.is_floating_point:
+        return input.clone()
+    top = _largest(input.dtype)
+    input = where(isnan(input), nan, input)
+    input = where(eq(input, math.inf), top if posinf is None else posinf, input)
+    return where(eq(input, -math.inf), -top if neginf is None else neginf, input)
 
 
 def _largest(dtype: DType) -> float:
@@ -238,9 +238,9 @@ def _largest(dtype: DType) -> float:
 # ---- two operands ------------------------------------------------------------------------------
 
 
-def add(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
+def add(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
     """x + alpha * y; bools add as `or`."""
-    return binary("add", x, _scaled(x, y, alpha))
+    return binary("add", input, _scaled(input, other, alpha))
 
 
 def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
@@ -252,31 +252,31 @@ def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
     return mul(y, alpha) if is_tensor(y) else y * alpha
 
 
-def sub(x: Operand, y: Operand, *, alpha: Scalar = 1) -> Tensor:
-    if bool_ in [dtype_of(v) for v in (x, y)]:
+def sub(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+    if bool_ in [dtype_of(v) for v in (input, other)]:
         raise DTypeMismatch("subtraction with a bool", fix="use ^ or logical_xor")
-    return binary("sub", x, _scaled(x, y, alpha))
+    return binary("sub", input, _scaled(input, other, alpha))
 
 
 def rsub(x: Tensor, y: Operand, *, alpha: Scalar = 1) -> Tensor:
     return sub(y, x, alpha=alpha)
 
 
-def mul(x: Operand, y: Operand) -> Tensor:
-    return binary("mul", x, y)
+def mul(input: Operand, other: Operand) -> Tensor:
+    return binary("mul", input, other)
 
 
-def div(x: Operand, y: Operand, *, rounding_mode: str | None = None) -> Tensor:
+def div(dividend: Operand, divisor: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """x / y in floating point; "floor" and "trunc" keep integers integer."""
     if rounding_mode == "floor":
-        return floor_divide(x, y)
+        return floor_divide(dividend, divisor)
     if rounding_mode == "trunc":
-        return _truncated(x, y)
+        return _truncated(dividend, divisor)
     if rounding_mode is not None:
         raise InvalidState(f"rounding_mode {rounding_mode!r}: 'floor', 'trunc' or None")
-    dtype = result_type(x, y)
-    a, b = prepare((x, y), dtype if dtype.is_floating_point else get_default_dtype())
-    return (x if is_tensor(x) else y).emit(OPS["div"], a, b)  # type: ignore[no-any-return]
+    dtype = result_type(dividend, divisor)
+    a, b = prepare((dividend, divisor), dtype if dtype.is_floating_point else get_default_dtype())
+    return (dividend if is_tensor(dividend) else divisor).emit(OPS["div"], a, b)  # type: ignore[no-any-return]
 
 
 def _truncated(x: Operand, y: Operand) -> Tensor:
@@ -289,101 +289,102 @@ def rdiv(x: Tensor, y: Operand) -> Tensor:
     return div(y, x)
 
 
-def floor_divide(x: Operand, y: Operand) -> Tensor:
-    return binary("floordiv", x, y, bools=False)
+def floor_divide(input: Operand, other: Operand) -> Tensor:
+    return binary("floordiv", input, other, bools=False)
 
 
 def rfloordiv(x: Tensor, y: Operand) -> Tensor:
     return floor_divide(y, x)
 
 
-def remainder(x: Operand, y: Operand) -> Tensor:
+def remainder(input: Operand, other: Operand) -> Tensor:
     """Remainder with the divisor's sign."""
-    return binary("rem", x, y, bools=False)
+    return binary("rem", input, other, bools=False)
 
 
 def rrem(x: Tensor, y: Operand) -> Tensor:
     return remainder(y, x)
 
 
-def fmod(x: Operand, y: Operand) -> Tensor:
+def fmod(input: Operand, other: Operand) -> Tensor:
     """Remainder with the dividend's sign."""
-    return binary("fmod", x, y, bools=False)
+    return binary("fmod", input, other, bools=False)
 
 
-def pow(x: Operand, y: Operand) -> Tensor:
-    if is_tensor(x) and is_number(y) and x.dtype.is_floating_point:
-        if y == 2:
-            return mul(x, x)
-        if y == 1:
-            return x.clone()  # type: ignore[no-any-return]  # Operand is Any
-        if y == 0.5:
-            return sqrt(x)
-    if isinstance(y, bool) and is_tensor(x) and x.dtype is bool_:
-        return x | (not y)  # type: ignore[no-any-return]  # Operand is Any
-    if is_number(y) and y < 0 and not result_type(x, y).is_floating_point:
+def pow(input: Operand, exponent: Operand) -> Tensor:
+    if is_tensor(input) and is_number(exponent) and input.dtype.is_floating_point:
+        if exponent == 2:
+            return mul(input, input)
+        if exponent == 1:
+            return input.clone()  # type: ignore[no-any-return]  # Operand is Any
+        if exponent == 0.5:
+            return sqrt(input)
+    if isinstance(exponent, bool) and is_tensor(input) and input.dtype is bool_:
+        return input | (not exponent)  # type: ignore[no-any-return]  # Operand is Any
+    if is_number(exponent) and exponent < 0 and not result_type(input, exponent).is_floating_point:
         raise DTypeMismatch("integers to negative integer powers are not allowed")
-    return binary("pow", x, y, bools=False)
+    return binary("pow", input, exponent, bools=False)
 
 
 def rpow(x: Tensor, y: Operand) -> Tensor:
     return pow(y, x)
 
 
-def maximum(x: Tensor, y: Tensor) -> Tensor:
+def maximum(input: Tensor, other: Tensor) -> Tensor:
     """The larger, NaN if either is; on a tie each gets half the gradient."""
-    return binary("maximum", x, y)
+    return binary("maximum", input, other)
 
 
-def minimum(x: Tensor, y: Tensor) -> Tensor:
-    return binary("minimum", x, y)
+def minimum(input: Tensor, other: Tensor) -> Tensor:
+    return binary("minimum", input, other)
 
 
-def fmax(x: Tensor, y: Tensor) -> Tensor:
+def fmax(input: Tensor, other: Tensor) -> Tensor:
     """The larger, ignoring NaN; on a tie the first gets the gradient."""
-    return where(le(y, x) | isnan(y), x, y)
+    return where(le(other, input) | isnan(other), input, other)
 
 
-def fmin(x: Tensor, y: Tensor) -> Tensor:
-    return where(le(x, y) | isnan(y), x, y)
+def fmin(input: Tensor, other: Tensor) -> Tensor:
+    return where(le(input, other) | isnan(other), input, other)
 
 
 # ---- three operands ----------------------------------------------------------------------------
 
 
-def where(condition: Tensor, x: Operand, y: Operand) -> Tensor:
+def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
     """x where the condition holds, else y; x and y promote and all three broadcast."""
     if condition.dtype is not bool_:
         raise DTypeMismatch(f"where needs a bool condition, got {condition.type}")
-    dtype = result_type(x, y)
-    shapes = [v.type.shape for v in (condition, x, y) if is_tensor(v)]
+    dtype = result_type(input, other)
+    shapes = [v.type.shape for v in (condition, input, other) if is_tensor(v)]
     shape = broadcast_shapes(*shapes)
-    if not is_tensor(x) and not is_tensor(y):
-        x = condition.full(wrap(x, dtype), TensorType(dtype, shape))
+    if not is_tensor(input) and not is_tensor(other):
+        input = condition.full(wrap(input, dtype), TensorType(dtype, shape))
     a, b = (
-        broadcast_to(P.cast(v, dtype), shape) if is_tensor(v) else wrap(v, dtype) for v in (x, y)
+        broadcast_to(P.cast(v, dtype), shape) if is_tensor(v) else wrap(v, dtype)
+        for v in (input, other)
     )
     return condition.emit(OPS["where"], broadcast_to(condition, shape), a, b)
 
 
-def clamp(x: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
+def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
     if min is None and max is None:
         raise InvalidState("clamp needs a min or a max")
     bounds = [b for b in (min, max) if b is not None]
-    dtype = result_type(x, *bounds)
+    dtype = result_type(input, *bounds)
     if builtins.any(is_tensor(b) for b in bounds):
         if min is not None:
-            x = maximum(x, _as_tensor(min, x, dtype))
-        return x if max is None else minimum(x, _as_tensor(max, x, dtype))
-    x = P.cast(x, dtype)
+            input = maximum(input, _as_tensor(min, input, dtype))
+        return input if max is None else minimum(input, _as_tensor(max, input, dtype))
+    input = P.cast(input, dtype)
     if min is not None:
         low = wrap(min, dtype)
-        x = x.emit(OPS["where"], x.emit(OPS["lt"], x, low), low, x)
+        input = input.emit(OPS["where"], input.emit(OPS["lt"], input, low), low, input)
     if max is not None:
         high = wrap(max, dtype)
-        x = x.emit(OPS["where"], x.emit(OPS["lt"], high, x), high, x)
-    return x
+        input = input.emit(OPS["where"], input.emit(OPS["lt"], high, input), high, input)
+    return input
 
 
 def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor:
@@ -398,25 +399,25 @@ def clamp_max(x: Tensor, max: Operand) -> Tensor:
     return clamp(x, max=max)
 
 
-def lerp(x: Tensor, end: Tensor, weight: Operand) -> Tensor:
+def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
-    if x.dtype is not end.dtype:
-        raise DTypeMismatch(f"lerp from {x.type} to {end.type}: dtypes differ")
-    gap = sub(end, x)
+    if input.dtype is not end.dtype:
+        raise DTypeMismatch(f"lerp from {input.type} to {end.type}: dtypes differ")
+    gap = sub(end, input)
     if not is_tensor(weight):
-        return add(x, mul(gap, weight)) if weight < 0.5 else sub(end, mul(gap, 1 - weight))
-    if weight.dtype is not x.dtype:
-        raise DTypeMismatch(f"lerp of {x.type} by weights {weight.type}: dtypes differ")
-    forth, back = add(x, mul(gap, weight)), sub(end, mul(gap, 1 - weight))
+        return add(input, mul(gap, weight)) if weight < 0.5 else sub(end, mul(gap, 1 - weight))
+    if weight.dtype is not input.dtype:
+        raise DTypeMismatch(f"lerp of {input.type} by weights {weight.type}: dtypes differ")
+    forth, back = add(input, mul(gap, weight)), sub(end, mul(gap, 1 - weight))
     return where(lt(abs(weight), 0.5), forth, back)
 
 
-def addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: Scalar = 1) -> Tensor:
-    return x + (a * b if value == 1 else a * b * value)
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    return input + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
 
 
-def addcdiv(x: Tensor, a: Tensor, b: Tensor, *, value: Scalar = 1) -> Tensor:
-    return x + (a / b if value == 1 else a / b * value)
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    return input + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
 
 
 def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:

@@ -72,77 +72,79 @@ def _float_binary(name: str, x: Operand, y: Operand) -> Tensor:
     return owner.emit(OPS[name], a, b)  # type: ignore[no-any-return]  # Operand is Any
 
 
-def atan2(y: Tensor, x: Tensor) -> Tensor:
+def atan2(input: Tensor, other: Tensor) -> Tensor:
     """The angle of the point (x, y), in [-pi, pi], by the signs of both, those of zeros too."""
-    return _float_binary("atan2", y, x)
+    return _float_binary("atan2", input, other)
 
 
 arctan2 = atan2
 
 
-def hypot(x: Tensor, y: Tensor) -> Tensor:
+def hypot(input: Tensor, other: Tensor) -> Tensor:
     """sqrt(x^2 + y^2) without overflow."""
-    dtype = result_type(x, y)
+    dtype = result_type(input, other)
     if not dtype.is_floating_point:
-        raise DTypeMismatch(f"hypot of {x.type} and {y.type}", fix="convert to a floating dtype")
-    return _float_binary("hypot", x, y)
+        raise DTypeMismatch(
+            f"hypot of {input.type} and {other.type}", fix="convert to a floating dtype"
+        )
+    return _float_binary("hypot", input, other)
 
 
-def deg2rad(x: Tensor) -> Tensor:
-    return as_float(x) * (math.pi / 180)
+def deg2rad(input: Tensor) -> Tensor:
+    return as_float(input) * (math.pi / 180)
 
 
-def rad2deg(x: Tensor) -> Tensor:
-    return as_float(x) * (180 / math.pi)
+def rad2deg(input: Tensor) -> Tensor:
+    return as_float(input) * (180 / math.pi)
 
 
-def sinc(x: Tensor) -> Tensor:
+def sinc(input: Tensor) -> Tensor:
     """sin(pi x) / (pi x), and 1 with derivative 0 at 0."""
-    x = as_float(x)
-    zero = logic.eq(x, 0)
-    angle = E.where(zero, 1.0, x) * math.pi
+    input = as_float(input)
+    zero = logic.eq(input, 0)
+    angle = E.where(zero, 1.0, input) * math.pi
     return E.where(zero, 1.0, E.sin(angle) / angle)
 
 
 # ---- signs and parts ---------------------------------------------------------------------------
 
 
-def sgn(x: Tensor) -> Tensor:
-    return E.sign(x)
+def sgn(input: Tensor) -> Tensor:
+    return E.sign(input)
 
 
-def signbit(x: Tensor) -> Tensor:
+def signbit(input: Tensor) -> Tensor:
     """Whether the sign bit is set; of a NaN, no."""
-    if not x.dtype.is_floating_point:
-        return logic.lt(x, 0)
-    x = x.detach()
-    return logic.lt(x, 0) | (logic.eq(x, 0) & logic.lt(E.reciprocal(x), 0))
+    if not input.dtype.is_floating_point:
+        return logic.lt(input, 0)
+    input = input.detach()
+    return logic.lt(input, 0) | (logic.eq(input, 0) & logic.lt(E.reciprocal(input), 0))
 
 
-def copysign(x: Tensor, y: Operand) -> Tensor:
+def copysign(input: Tensor, other: Operand) -> Tensor:
     """|x| with the sign of y, zeros included; the derivative at x = 0 is 0."""
-    if not is_tensor(y):
-        size = E.abs(as_float(x))
-        return -size if math.copysign(1.0, y) < 0 else size
-    dtype = result_type(x, y)
-    a, b = prepare((x, y), dtype if dtype.is_floating_point else get_default_dtype())
+    if not is_tensor(other):
+        size = E.abs(as_float(input))
+        return -size if math.copysign(1.0, other) < 0 else size
+    dtype = result_type(input, other)
+    a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
     size = E.abs(a)
     return E.where(signbit(b), -size, size)
 
 
-def frac(x: Tensor) -> Tensor:
+def frac(input: Tensor) -> Tensor:
     """x without its whole part, of x's sign."""
-    if not x.dtype.is_floating_point:
-        raise DTypeMismatch(f"frac of {x.type}", fix="convert to a floating dtype")
-    return x - E.trunc(x)
+    if not input.dtype.is_floating_point:
+        raise DTypeMismatch(f"frac of {input.type}", fix="convert to a floating dtype")
+    return input - E.trunc(input)
 
 
-def heaviside(x: Tensor, values: Tensor) -> Tensor:
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 below 0, 1 above, `values` at 0."""
-    if x.dtype is not values.dtype:
-        raise DTypeMismatch(f"heaviside of {x.type} with values {values.type}: dtypes differ")
-    step = P.cast(logic.lt(0, x), x.dtype)
-    return E.where(logic.eq(x, 0), values, step)
+    if input.dtype is not values.dtype:
+        raise DTypeMismatch(f"heaviside of {input.type} with values {values.type}: dtypes differ")
+    step = P.cast(logic.lt(0, input), input.dtype)
+    return E.where(logic.eq(input, 0), values, step)
 
 
 def ldexp(x: Tensor, exponent: Tensor) -> Tensor:
@@ -150,36 +152,36 @@ def ldexp(x: Tensor, exponent: Tensor) -> Tensor:
     return E.mul(x, E.pow(2.0, exponent))
 
 
-def float_power(x: Operand, y: Operand) -> Tensor:
+def float_power(input: Operand, exponent: Operand) -> Tensor:
     """x ** y in float64."""
-    a, b = (P.cast(v, f64) if is_tensor(v) else v for v in (x, y))
+    a, b = (P.cast(v, f64) if is_tensor(v) else v for v in (input, exponent))
     return E.pow(a, b)
 
 
 # ---- logarithms --------------------------------------------------------------------------------
 
 
-def logit(x: Tensor, eps: float | None = None) -> Tensor:
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), with x kept in [eps, 1 - eps] if given."""
-    x = as_float(x)
+    input = as_float(input)
     if eps is not None:
-        x = E.clamp(x, eps, 1.0 - eps)
-    return E.log(x) - E.log1p(-x)
+        input = E.clamp(input, eps, 1.0 - eps)
+    return E.log(input) - E.log1p(-input)
 
 
-def xlogy(x: Operand, y: Operand) -> Tensor:
+def xlogy(input: Operand, other: Operand) -> Tensor:
     """x log(y), and 0 where x is 0 unless y is NaN."""
-    dtype = result_type(x, y)
-    a, b = prepare((x, y), dtype if dtype.is_floating_point else get_default_dtype())
+    dtype = result_type(input, other)
+    a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
     owner = a if is_tensor(a) else b
     a, b = (v if is_tensor(v) else owner.full(v, owner.type) for v in (a, b))
     idle = logic.eq(a, 0) & (logic.le(b, 0) | logic.eq(b, math.inf))
     return E.mul(a, E.log(E.where(idle, 1.0, b)))
 
 
-def logaddexp(x: Tensor, y: Tensor) -> Tensor:
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(x) + exp(y)) without overflow."""
-    return E.maximum(x, y) + E.log1p(E.exp(_gap(x, y)))
+    return E.maximum(input, other) + E.log1p(E.exp(_gap(input, other)))
 
 
 def _gap(x: Tensor, y: Tensor) -> Tensor:
@@ -188,9 +190,9 @@ def _gap(x: Tensor, y: Tensor) -> Tensor:
     return -E.abs(E.where(same, 0.0, x) - E.where(same, 0.0, y))
 
 
-def logaddexp2(x: Tensor, y: Tensor) -> Tensor:
+def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^x + 2^y) without overflow."""
-    return E.maximum(x, y) + E.log1p(E.exp2(_gap(x, y))) * (1 / math.log(2))
+    return E.maximum(input, other) + E.log1p(E.exp2(_gap(input, other))) * (1 / math.log(2))
 
 
 # ---- special functions -------------------------------------------------------------------------
@@ -212,6 +214,6 @@ def polygamma_of(x: Tensor, n: int) -> Tensor:
     return polygamma(n, x)
 
 
-def digamma(x: Tensor) -> Tensor:
+def digamma(input: Tensor) -> Tensor:
     """The derivative of lgamma."""
-    return polygamma(0, x)
+    return polygamma(0, input)

@@ -330,31 +330,31 @@ class OutOfBounds(IndexOutOfRange, RuntimeError):
     """gather, scatter: index out of bounds."""
 
 
-def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
+def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """out[i][j] = x[index[i][j]][j] for dim 0, and so on."""
-    if not x.type.shape:
-        return P.reshape(gather(P.reshape(x, (1,)), 0, P.reshape(index, (1,))), ())
-    axis, index = _along(x, dim, index, "gather")
-    return x.emit(OPS["take_along"], x, index, axis=axis)
+    if not input.type.shape:
+        return P.reshape(gather(P.reshape(input, (1,)), 0, P.reshape(index, (1,))), ())
+    axis, index = _along(input, dim, index, "gather")
+    return input.emit(OPS["take_along"], input, index, axis=axis)
 
 
-def take_along_dim(x: Tensor, indices: Tensor, dim: int) -> Tensor:
-    axis = shapes.axis_of(x, dim)
-    a, b = list(x.type.shape), list(indices.type.shape)
+def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
+    axis = shapes.axis_of(input, dim)
+    a, b = list(input.type.shape), list(indices.type.shape)
     a[axis] = b[axis] = 1
     common = broadcast_shapes(a, b)
-    xs = tuple(x.type.shape[k] if k == axis else n for k, n in enumerate(common))
+    xs = tuple(input.type.shape[k] if k == axis else n for k, n in enumerate(common))
     ys = tuple(indices.type.shape[k] if k == axis else n for k, n in enumerate(common))
-    return gather(broadcast_to(x, xs), axis, broadcast_to(indices, ys))
+    return gather(broadcast_to(input, xs), axis, broadcast_to(indices, ys))
 
 
-def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """x plus src[i][j] at [index[i][j]][j] for dim 0, each time an index appears."""
-    if src.dtype is not x.dtype:
-        raise DTypeMismatch(f"scatter_add: {x.type} and source {src.type} differ in dtype")
-    axis, index = _along(x, dim, index, "scatter_add")
+    if src.dtype is not input.dtype:
+        raise DTypeMismatch(f"scatter_add: {input.type} and source {src.type} differ in dtype")
+    axis, index = _along(input, dim, index, "scatter_add")
     src = _cut(src, index, "scatter_add")
-    return x + src.emit(OPS["put_along"], src, index, axis=axis, shape=x.type.shape)
+    return input + src.emit(OPS["put_along"], src, index, axis=axis, shape=input.type.shape)
 
 
 def _cut(src: Tensor, index: Tensor, name: str) -> Tensor:
@@ -363,20 +363,20 @@ def _cut(src: Tensor, index: Tensor, name: str) -> Tensor:
     return P.slice(src, (0,) * len(index.type.shape), index.type.shape)
 
 
-def scatter(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     """x with src (a tensor or number) at the places gather reads; the last of equal ones wins."""
-    axis, index = _along(x, dim, index, "scatter")
-    winner = _last_along(index, axis, x.type.shape)
+    axis, index = _along(input, dim, index, "scatter")
+    winner = _last_along(index, axis, input.type.shape)
     hit = winner.emit(OPS["le"], 0, winner)
     if is_number(src):
-        return x.emit(OPS["where"], hit, wrap(src, x.dtype), x)
-    if src.dtype is not x.dtype:
-        raise DTypeMismatch(f"scatter: {x.type} and source {src.type} differ in dtype")
+        return input.emit(OPS["where"], hit, wrap(src, input.dtype), input)
+    if src.dtype is not input.dtype:
+        raise DTypeMismatch(f"scatter: {input.type} and source {src.type} differ in dtype")
     if 0 in index.type.shape:
-        return x.clone()
-    src = _grown(_cut(src, index, "scatter"), axis, x.type.shape)
+        return input.clone()
+    src = _grown(_cut(src, index, "scatter"), axis, input.type.shape)
     new = src.emit(OPS["take_along"], src, winner.emit(OPS["maximum"], winner, 0), axis=axis)
-    return x.emit(OPS["where"], hit, new, x)
+    return input.emit(OPS["where"], hit, new, input)
 
 
 def _grown(src: Tensor, axis: int, shape: Shape) -> Tensor:
@@ -413,35 +413,37 @@ def scatter_add_(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return write(x, scatter_add(x, dim, index, src))
 
 
-def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Rows of x along `dim` by number."""
-    axis = shapes.axis_of(x, dim)
+    axis = shapes.axis_of(input, dim)
     if len(index.type.shape) > 1:
         raise InvalidIndex(f"index_select: index must be 1-d, got {index.type}")
-    number = P.reshape(checked(index, x.type.shape[axis], "index_select", False), (index.numel(),))
-    return x.emit(OPS["gather"], x, number, axis=axis)
+    number = P.reshape(
+        checked(index, input.type.shape[axis], "index_select", False), (index.numel(),)
+    )
+    return input.emit(OPS["gather"], input, number, axis=axis)
 
 
-def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """x plus alpha * source[k] at row index[k], each time an index appears."""
-    axis = shapes.axis_of(x, dim)
-    number = checked(index, x.type.shape[axis], "index_add", False)
+    axis = shapes.axis_of(input, dim)
+    number = checked(index, input.type.shape[axis], "index_add", False)
     rows = source if alpha == 1 else source * alpha
-    length = x.type.shape[axis]
-    return x + rows.emit(OPS["scatter_add"], rows, number, axis=axis, length=length)
+    length = input.type.shape[axis]
+    return input + rows.emit(OPS["scatter_add"], rows, number, axis=axis, length=length)
 
 
 def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     return write(x, index_add(x, dim, index, source, alpha=alpha))
 
 
-def masked_select(x: Tensor, mask: Tensor) -> Tensor:
-    a, b = shapes.broadcast_tensors(x, mask)
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    a, b = shapes.broadcast_tensors(input, mask)
     return getitem(a, b)
 
 
-def nonzero(x: Tensor) -> Tensor:
+def nonzero(input: Tensor) -> Tensor:
     """The indices of nonzero elements, one row each."""
-    array = x.host()
+    array = input.host()
     rows = np.argwhere(array) if array.ndim else np.zeros((int(bool(array)), 0))
     return _from_numpy(rows)

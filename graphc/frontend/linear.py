@@ -47,21 +47,21 @@ def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
     return x.emit(DOT, x, y, batch=batch, contract=contract)
 
 
-def matmul(x: Tensor, y: Tensor) -> Tensor:
+def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Python's @: vectors count as a row or column, leading dimensions as batch."""
-    a, b = x.type.shape, y.type.shape
+    a, b = input.type.shape, other.type.shape
     if not a or not b:
-        raise ShapeMismatch(f"matmul: both operands need dimensions: {x.type} @ {y.type}")
+        raise ShapeMismatch(f"matmul: both operands need dimensions: {input.type} @ {other.type}")
     if a[-1] != b[max(len(b) - 2, 0)]:
-        raise ShapeMismatch(f"matmul: inner sizes differ: {x.type} @ {y.type}")
+        raise ShapeMismatch(f"matmul: inner sizes differ: {input.type} @ {other.type}")
     if len(b) <= 2:
-        return contract(x, y, (), ((len(a) - 1, 0),))
+        return contract(input, other, (), ((len(a) - 1, 0),))
     if len(a) == 1:
-        return matmul(P.reshape(x, (1, *a)), y).squeeze(-2)
+        return matmul(P.reshape(input, (1, *a)), other).squeeze(-2)
     lead = broadcast_shapes(a[:-2], b[:-2])
-    x, y = broadcast_to(x, lead + a[-2:]), broadcast_to(y, lead + b[-2:])
+    input, other = broadcast_to(input, lead + a[-2:]), broadcast_to(other, lead + b[-2:])
     n = len(lead)
-    return contract(x, y, tuple((k, k) for k in range(n)), ((n + 1, n),))
+    return contract(input, other, tuple((k, k) for k in range(n)), ((n + 1, n),))
 
 
 def rmatmul(x: Tensor, y: Tensor) -> Tensor:
@@ -74,31 +74,31 @@ def _ranks(name: str, x: Tensor, y: Tensor, wanted: tuple[int, int]) -> None:
         raise ShapeMismatch(what)
 
 
-def mm(x: Tensor, y: Tensor) -> Tensor:
-    _ranks("mm", x, y, (2, 2))
-    return matmul(x, y)
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    _ranks("mm", input, mat2, (2, 2))
+    return matmul(input, mat2)
 
 
-def bmm(x: Tensor, y: Tensor) -> Tensor:
-    _ranks("bmm", x, y, (3, 3))
-    if x.type.shape[0] != y.type.shape[0]:
-        raise ShapeMismatch(f"bmm: batch sizes differ: {x.type} and {y.type}")
-    return matmul(x, y)
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    _ranks("bmm", input, mat2, (3, 3))
+    if input.type.shape[0] != mat2.type.shape[0]:
+        raise ShapeMismatch(f"bmm: batch sizes differ: {input.type} and {mat2.type}")
+    return matmul(input, mat2)
 
 
-def mv(x: Tensor, y: Tensor) -> Tensor:
-    _ranks("mv", x, y, (2, 1))
-    return matmul(x, y)
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    _ranks("mv", input, vec, (2, 1))
+    return matmul(input, vec)
 
 
-def dot(x: Tensor, y: Tensor) -> Tensor:
-    _ranks("dot", x, y, (1, 1))
-    return matmul(x, y)
+def dot(input: Tensor, other: Tensor) -> Tensor:
+    _ranks("dot", input, other, (1, 1))
+    return matmul(input, other)
 
 
-def outer(x: Tensor, y: Tensor) -> Tensor:
-    _ranks("outer", x, y, (1, 1))
-    return x.unsqueeze(1) * y.unsqueeze(0)
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    _ranks("outer", input, vec2, (1, 1))
+    return input.unsqueeze(1) * vec2.unsqueeze(0)
 
 
 ger = outer

@@ -50,55 +50,55 @@ __all__ = [
 ]
 
 
-def isnan(x: Tensor) -> Tensor:
-    return ne(x, x)
+def isnan(input: Tensor) -> Tensor:
+    return ne(input, input)
 
 
-def isinf(x: Tensor) -> Tensor:
-    if not x.dtype.is_floating_point:
-        return x.full(False, TensorType(bool_, x.type.shape))
-    return eq(x.abs(), math.inf)
+def isinf(input: Tensor) -> Tensor:
+    if not input.dtype.is_floating_point:
+        return input.full(False, TensorType(bool_, input.type.shape))
+    return eq(input.abs(), math.inf)
 
 
-def isfinite(x: Tensor) -> Tensor:
-    if not x.dtype.is_floating_point:
-        return x.full(True, TensorType(bool_, x.type.shape))
-    return lt(x.abs(), math.inf)
+def isfinite(input: Tensor) -> Tensor:
+    if not input.dtype.is_floating_point:
+        return input.full(True, TensorType(bool_, input.type.shape))
+    return lt(input.abs(), math.inf)
 
 
-def lt(x: Operand, y: Operand) -> Tensor:
-    return binary("lt", x, y)
+def lt(input: Operand, other: Operand) -> Tensor:
+    return binary("lt", input, other)
 
 
-def le(x: Operand, y: Operand) -> Tensor:
-    return binary("le", x, y)
+def le(input: Operand, other: Operand) -> Tensor:
+    return binary("le", input, other)
 
 
-def gt(x: Operand, y: Operand) -> Tensor:
-    return binary("lt", y, x)
+def gt(input: Operand, other: Operand) -> Tensor:
+    return binary("lt", other, input)
 
 
-def ge(x: Operand, y: Operand) -> Tensor:
-    return binary("le", y, x)
+def ge(input: Operand, other: Operand) -> Tensor:
+    return binary("le", other, input)
 
 
-def eq(x: Operand, y: Operand) -> Tensor:
-    return binary("eq", x, y)
+def eq(input: Operand, other: Operand) -> Tensor:
+    return binary("eq", input, other)
 
 
-def ne(x: Operand, y: Operand) -> Tensor:
-    return binary("ne", x, y)
+def ne(input: Operand, other: Operand) -> Tensor:
+    return binary("ne", input, other)
 
 
 greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 
 
-def isposinf(x: Tensor) -> Tensor:
-    return isinf(x) & gt(x, 0)
+def isposinf(input: Tensor) -> Tensor:
+    return isinf(input) & gt(input, 0)
 
 
-def isneginf(x: Tensor) -> Tensor:
-    return isinf(x) & lt(x, 0)
+def isneginf(input: Tensor) -> Tensor:
+    return isinf(input) & lt(input, 0)
 
 
 def isreal(x: Tensor) -> Tensor:
@@ -121,22 +121,22 @@ def _bitwise(name: str, x: Operand, y: Operand) -> Tensor:
     return binary(name, x, y)
 
 
-def bitwise_and(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("and", x, y)
+def bitwise_and(input: Operand, other: Operand) -> Tensor:
+    return _bitwise("and", input, other)
 
 
-def bitwise_or(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("or", x, y)
+def bitwise_or(input: Operand, other: Operand) -> Tensor:
+    return _bitwise("or", input, other)
 
 
-def bitwise_xor(x: Operand, y: Operand) -> Tensor:
-    return _bitwise("xor", x, y)
+def bitwise_xor(input: Operand, other: Operand) -> Tensor:
+    return _bitwise("xor", input, other)
 
 
-def bitwise_not(x: Tensor) -> Tensor:
-    if x.dtype.is_floating_point:
+def bitwise_not(input: Tensor) -> Tensor:
+    if input.dtype.is_floating_point:
         raise DTypeMismatch("bitwise not of a floating-point tensor")
-    return x.emit(OPS["not"], x)
+    return input.emit(OPS["not"], input)
 
 
 def invert(x: Tensor) -> Tensor:
@@ -152,12 +152,12 @@ def _shift(name: str, x: Operand, y: Operand) -> Tensor:
     return _bitwise(name, x, y)
 
 
-def bitwise_left_shift(x: Operand, y: Operand) -> Tensor:
-    return _shift("shl", x, y)
+def bitwise_left_shift(input: Operand, other: Operand) -> Tensor:
+    return _shift("shl", input, other)
 
 
-def bitwise_right_shift(x: Operand, y: Operand) -> Tensor:
-    return _shift("shr", x, y)
+def bitwise_right_shift(input: Operand, other: Operand) -> Tensor:
+    return _shift("shr", input, other)
 
 
 def rshl(x: Tensor, y: Operand) -> Tensor:
@@ -173,34 +173,34 @@ def truth(x: Tensor) -> Tensor:
     return x if x.dtype is bool_ else ne(x, 0)
 
 
-def logical_and(x: Tensor, y: Tensor) -> Tensor:
-    return bitwise_and(truth(x), truth(y))
+def logical_and(input: Tensor, other: Tensor) -> Tensor:
+    return bitwise_and(truth(input), truth(other))
 
 
-def logical_or(x: Tensor, y: Tensor) -> Tensor:
-    return bitwise_or(truth(x), truth(y))
+def logical_or(input: Tensor, other: Tensor) -> Tensor:
+    return bitwise_or(truth(input), truth(other))
 
 
-def logical_xor(x: Tensor, y: Tensor) -> Tensor:
-    return bitwise_xor(truth(x), truth(y))
+def logical_xor(input: Tensor, other: Tensor) -> Tensor:
+    return bitwise_xor(truth(input), truth(other))
 
 
-def logical_not(x: Tensor) -> Tensor:
-    return bitwise_not(truth(x))
+def logical_not(input: Tensor) -> Tensor:
+    return bitwise_not(truth(input))
 
 
 def isclose(
-    x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """|x - y| <= atol + rtol * |y|, infinities only to themselves."""
-    if x.dtype is not y.dtype:
-        raise DTypeMismatch(f"isclose of {x.type} and {y.type}: dtypes differ")
+    if input.dtype is not other.dtype:
+        raise DTypeMismatch(f"isclose of {input.type} and {other.type}: dtypes differ")
     if rtol < 0 or atol < 0:
         raise InvalidState(f"isclose: rtol {rtol} and atol {atol} must not be negative")
-    close = eq(x, y)
-    if x.dtype.is_floating_point:
-        near = le((x - y).abs(), y.abs() * rtol + atol)
-        close = close | (near & isfinite(y) & isfinite(x))
+    close = eq(input, other)
+    if input.dtype.is_floating_point:
+        near = le((input - other).abs(), other.abs() * rtol + atol)
+        close = close | (near & isfinite(other) & isfinite(input))
         if equal_nan:
-            close = close | (isnan(x) & isnan(y))
+            close = close | (isnan(input) & isnan(other))
     return close

@@ -174,10 +174,10 @@ def get_default_dtype() -> DType:
     return _default[0]
 
 
-def set_default_dtype(dtype: DType) -> None:
-    if not isinstance(dtype, DType) or not dtype.is_floating_point:
-        raise InvalidType(f"only floating-point dtypes can be the default, got {dtype!r}")
-    _default[0] = dtype
+def set_default_dtype(d: DType) -> None:
+    if not isinstance(d, DType) or not d.is_floating_point:
+        raise InvalidType(f"only floating-point dtypes can be the default, got {d!r}")
+    _default[0] = d
 
 
 class device:

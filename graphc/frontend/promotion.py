@@ -35,11 +35,11 @@ def _promote(a: DType, b: DType) -> DType:
 TABLE = {(a, b): _promote(a, b) for a in DTYPES.values() for b in DTYPES.values()}
 
 
-def promote_types(a: DType, b: DType) -> DType:
+def promote_types(type1: DType, type2: DType) -> DType:
     """The dtype both convert to, as if both were tensors with dimensions."""
-    if not (isinstance(a, DType) and isinstance(b, DType)):
-        raise InvalidType(f"promote_types needs two dtypes, got {a!r} and {b!r}")
-    return TABLE[a, b]
+    if not (isinstance(type1, DType) and isinstance(type2, DType)):
+        raise InvalidType(f"promote_types needs two dtypes, got {type1!r} and {type2!r}")
+    return TABLE[type1, type2]
 
 
 def is_number(x: object) -> bool:
@@ -76,9 +76,9 @@ def _over(high: DType | None, low: DType | None) -> DType | None:
     return low if low.category > high.category else high
 
 
-def can_cast(source: DType, target: DType) -> bool:
+def can_cast(from_: DType, to: DType) -> bool:
     """Whether values may pass into `target` without dropping to a lower category."""
-    return source.category <= target.category
+    return from_.category <= to.category
 
 
 def wrap(value: Any, dtype: DType) -> Scalar:

@@ -111,8 +111,8 @@ def get_rng_state() -> Tensor:
     return default_generator.get_state()
 
 
-def set_rng_state(state: Tensor) -> None:
-    default_generator.set_state(state)
+def set_rng_state(new_state: Tensor) -> None:
+    default_generator.set_state(new_state)
 
 
 # ---- from bits to numbers ----------------------------------------------------------------------
@@ -192,12 +192,12 @@ def randn(
     return _normal(shape, _floating(dtype), generator)
 
 
-def rand_like(x: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
-    return rand(x.type.shape, dtype=dtype or x.dtype, **options)
+def rand_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
+    return rand(input.type.shape, dtype=dtype or input.dtype, **options)
 
 
-def randn_like(x: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
-    return randn(x.type.shape, dtype=dtype or x.dtype, **options)
+def randn_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
+    return randn(input.type.shape, dtype=dtype or input.dtype, **options)
 
 
 @factory

@@ -68,20 +68,20 @@ def _accumulator(x: Tensor, dtype: DType | None) -> Tensor:
 
 
 def sum(
-    x: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+    input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
     """Of all elements, or along `dim`; an empty sum is 0."""
-    y = _accumulator(x, dtype)
-    out = _reduce("sum", y, axes_of(x, dim), keepdim)
-    return out if out is not x else x.clone()
+    y = _accumulator(input, dtype)
+    out = _reduce("sum", y, axes_of(input, dim), keepdim)
+    return out if out is not input else input.clone()
 
 
 def prod(
-    x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
-    y = _accumulator(x, dtype)
-    out = _reduce("prod", y, axes_of(x, dim), keepdim)
-    return out if out is not x else x.clone()
+    y = _accumulator(input, dtype)
+    out = _reduce("prod", y, axes_of(input, dim), keepdim)
+    return out if out is not input else input.clone()
 
 
 def _floating(x: Tensor, what: str) -> Tensor:
@@ -91,14 +91,14 @@ def _floating(x: Tensor, what: str) -> Tensor:
 
 
 def mean(
-    x: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+    input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
     """The arithmetic mean; NaN of nothing."""
-    x = _floating(x if dtype is None else P.cast(x, dtype), "mean")
-    axes = axes_of(x, dim)
-    n = count(x, axes)
-    total = sum(_wide(x), axes or None, keepdim)
-    return P.cast(total / n if n else total * math.nan, x.dtype)
+    input = _floating(input if dtype is None else P.cast(input, dtype), "mean")
+    axes = axes_of(input, dim)
+    n = count(input, axes)
+    total = sum(_wide(input), axes or None, keepdim)
+    return P.cast(total / n if n else total * math.nan, input.dtype)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -107,22 +107,22 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def var_mean(
-    x: Tensor, dim: Dims | None = None, *, correction: Scalar = 1, keepdim: bool = False
+    input: Tensor, dim: Dims | None = None, *, correction: Scalar = 1, keepdim: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Variance about the mean over n - correction, and the mean; two passes for accuracy."""
-    dtype = _floating(x, "var").dtype
-    x = _wide(x)
-    axes = axes_of(x, dim)
-    n, rank = count(x, axes), len(x.type.shape)
-    m = mean(x, axes or None, keepdim=True)
-    d = x - m
+    dtype = _floating(input, "var").dtype
+    input = _wide(input)
+    axes = axes_of(input, dim)
+    n, rank = count(input, axes), len(input.type.shape)
+    m = mean(input, axes or None, keepdim=True)
+    d = input - m
     v = P.sum(d * d, axes) / builtins.max(n - correction, 0.0)
     m = m if keepdim else P.reshape(m, v.type.shape)
     return P.cast(_keep(v, axes, rank, keepdim), dtype), P.cast(m, dtype)
 
 
 def var(
-    x: Tensor,
+    input: Tensor,
     dim: Any = None,
     unbiased: bool = True,
     keepdim: bool = False,
@@ -132,11 +132,11 @@ def var(
     if isinstance(dim, bool):  # var(unbiased)
         dim, unbiased = None, dim
     c = (1 if unbiased else 0) if correction is None else correction
-    return var_mean(x, dim, correction=c, keepdim=keepdim)[0]
+    return var_mean(input, dim, correction=c, keepdim=keepdim)[0]
 
 
 def std(
-    x: Tensor,
+    input: Tensor,
     dim: Any = None,
     unbiased: bool = True,
     keepdim: bool = False,
@@ -144,7 +144,7 @@ def std(
     correction: Scalar | None = None,
 ) -> Tensor:
     """The square root of `var`; its gradient at 0 is 0."""
-    return safe_sqrt(var(x, dim, unbiased, keepdim, correction=correction))
+    return safe_sqrt(var(input, dim, unbiased, keepdim, correction=correction))
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
@@ -153,24 +153,26 @@ def safe_sqrt(x: Tensor) -> Tensor:
     return E.where(zero, 0.0, E.sqrt(E.where(zero, 1.0, x)))
 
 
-def norm(x: Tensor, p: float | str = 2, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def norm(
+    input: Tensor, p: float | str = 2, dim: Dims | None = None, keepdim: bool = False
+) -> Tensor:
     """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros)."""
-    x = _floating(x, "norm")
-    if x.dtype.is_half:
-        return P.cast(norm(_wide(x), p, dim, keepdim), x.dtype)
-    axes = axes_of(x, dim)
+    input = _floating(input, "norm")
+    if input.dtype.is_half:
+        return P.cast(norm(_wide(input), p, dim, keepdim), input.dtype)
+    axes = axes_of(input, dim)
     if p in (2, "fro"):
-        return safe_sqrt(_reduce("sum", x * x, axes, keepdim))
+        return safe_sqrt(_reduce("sum", input * input, axes, keepdim))
     p = float(p)
     if p == math.inf:
-        return amax(E.abs(x), axes or None, keepdim)
+        return amax(E.abs(input), axes or None, keepdim)
     if p == -math.inf:
-        return amin(E.abs(x), axes or None, keepdim)
+        return amin(E.abs(input), axes or None, keepdim)
     if p == 0:
-        return _reduce("sum", P.cast(logic.ne(x, 0), x.dtype), axes, keepdim)
+        return _reduce("sum", P.cast(logic.ne(input, 0), input.dtype), axes, keepdim)
     if p == 1:
-        return sum(E.abs(x), axes or None, keepdim)
-    total = _reduce("sum", E.pow(E.abs(x), p), axes, keepdim)
+        return sum(E.abs(input), axes or None, keepdim)
+    total = _reduce("sum", E.pow(E.abs(input), p), axes, keepdim)
     zero = logic.eq(total, 0)
     return E.where(zero, 0.0, E.pow(E.where(zero, 1.0, total), 1 / p))
 
@@ -183,15 +185,15 @@ def _nonempty(x: Tensor, what: str) -> None:
         raise ShapeMismatch(f"{what} of an empty tensor, {x.type}")
 
 
-def amax(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def amax(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """The largest, NaN if any is; ties share the gradient equally."""
-    out = _reduce("max", x, axes_of(x, dim), keepdim)
-    return out if out is not x else x.clone()
+    out = _reduce("max", input, axes_of(input, dim), keepdim)
+    return out if out is not input else input.clone()
 
 
-def amin(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
-    out = _reduce("min", x, axes_of(x, dim), keepdim)
-    return out if out is not x else x.clone()
+def amin(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    out = _reduce("min", input, axes_of(input, dim), keepdim)
+    return out if out is not input else input.clone()
 
 
 def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
@@ -210,23 +212,23 @@ def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
     return ValuesIndices(P.reshape(values, index.type.shape), index)
 
 
-def max(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
     if is_tensor(dim):
-        return E.maximum(x, dim)
+        return E.maximum(input, dim)
     if dim is not None:
-        return _chosen("max", x, dim, keepdim)
-    _nonempty(x, "max()")
-    return amax(x)
+        return _chosen("max", input, dim, keepdim)
+    _nonempty(input, "max()")
+    return amax(input)
 
 
-def min(x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if is_tensor(dim):
-        return E.minimum(x, dim)
+        return E.minimum(input, dim)
     if dim is not None:
-        return _chosen("min", x, dim, keepdim)
-    _nonempty(x, "min()")
-    return amin(x)
+        return _chosen("min", input, dim, keepdim)
+    _nonempty(input, "min()")
+    return amin(input)
 
 
 def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
@@ -247,28 +249,28 @@ def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     return _keep(x.emit(OPS[name], x, axis=axis), (axis,), len(x.type.shape), keepdim)
 
 
-def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first largest element (the first NaN, if any)."""
-    return _arg("argmax", x, dim, keepdim)
+    return _arg("argmax", input, dim, keepdim)
 
 
-def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    return _arg("argmin", x, dim, keepdim)
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    return _arg("argmin", input, dim, keepdim)
 
 
 # ---- logic -------------------------------------------------------------------------------------
 
 
-def any(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def any(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """Whether some element is nonzero; False of nothing."""
-    total = sum(P.cast(logic.truth(x), i64), dim, keepdim)
-    return _like_uint8(x, logic.ne(total, 0))
+    total = sum(P.cast(logic.truth(input), i64), dim, keepdim)
+    return _like_uint8(input, logic.ne(total, 0))
 
 
-def all(x: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def all(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """Whether no element is zero; True of nothing."""
-    total = sum(P.cast(logic.logical_not(x), i64), dim, keepdim)
-    return _like_uint8(x, logic.eq(total, 0))
+    total = sum(P.cast(logic.logical_not(input), i64), dim, keepdim)
+    return _like_uint8(input, logic.eq(total, 0))
 
 
 def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
@@ -276,8 +278,8 @@ def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
     return P.cast(y, u8) if x.dtype is u8 else y
 
 
-def count_nonzero(x: Tensor, dim: Dims | None = None) -> Tensor:
-    return sum(logic.truth(x), dim)
+def count_nonzero(input: Tensor, dim: Dims | None = None) -> Tensor:
+    return sum(logic.truth(input), dim)
 
 
 # ---- exponentials ------------------------------------------------------------------------------
@@ -289,30 +291,30 @@ def _shift(x: Tensor, axes: Shape) -> Tensor:
     return with_history.detach()
 
 
-def logsumexp(x: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
+def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf."""
-    x = as_float(x)
-    if x.dtype.is_half:
-        return P.cast(logsumexp(_wide(x), dim, keepdim), x.dtype)
-    axes = axes_of(x, dim)
-    if count(x, axes) == 0:
-        return E.log(sum(E.exp(x), axes or None, keepdim))
-    m = _shift(x, axes)
+    input = as_float(input)
+    if input.dtype.is_half:
+        return P.cast(logsumexp(_wide(input), dim, keepdim), input.dtype)
+    axes = axes_of(input, dim)
+    if count(input, axes) == 0:
+        return E.log(sum(E.exp(input), axes or None, keepdim))
+    m = _shift(input, axes)
     m = E.where(logic.isinf(m), 0.0, m)
-    out = E.log(sum(E.exp(x - m), axes or None, True)) + m
+    out = E.log(sum(E.exp(input - m), axes or None, True)) + m
     kept = tuple(n for k, n in enumerate(out.type.shape) if k not in axes)
     return out if keepdim else P.reshape(out, kept)
 
 
-def softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """exp(x) over its sum along `dim`, shifted by the maximum."""
-    x = _floating(x if dtype is None else P.cast(x, dtype), "softmax")
-    if x.dtype.is_half:
-        return P.cast(softmax(_wide(x), dim), x.dtype)
-    axes = (axis_of(x, dim),) if x.type.shape else ()
-    if x.numel() == 0:
-        return x.clone()
-    e = E.exp(x - _shift(x, axes))
+    input = _floating(input if dtype is None else P.cast(input, dtype), "softmax")
+    if input.dtype.is_half:
+        return P.cast(softmax(_wide(input), dim), input.dtype)
+    axes = (axis_of(input, dim),) if input.type.shape else ()
+    if input.numel() == 0:
+        return input.clone()
+    e = E.exp(input - _shift(input, axes))
     return e / _reduce("sum", e, axes, True)
 
 
@@ -328,13 +330,13 @@ def log_softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     return d - E.log(_reduce("sum", E.exp(d), axes, True))
 
 
-def cumsum(x: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running sums, by doubling strides: log2(n) shifted additions."""
-    y = _accumulator(x, dtype)
-    axis = axis_of(x, dim)
-    n, step = (x.type.shape[axis] if x.type.shape else 1), 1
+    y = _accumulator(input, dtype)
+    axis = axis_of(input, dim)
+    n, step = (input.type.shape[axis] if input.type.shape else 1), 1
     while step < n:
-        low = tuple(step if k == axis else 0 for k in range(len(x.type.shape)))
+        low = tuple(step if k == axis else 0 for k in range(len(input.type.shape)))
         y = y + P.pad(slice_along(y, axis, 0, n - step), low, (0,) * len(low))
         step *= 2
-    return y if y is not x else x.clone()
+    return y if y is not input else input.clone()

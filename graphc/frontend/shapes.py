@@ -116,9 +116,9 @@ def infer_size(shape: Shape, numel: int) -> Shape:
 # ---- reshaping ---------------------------------------------------------------------------------
 
 
-def reshape(x: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape: a view if the strides allow, else a copy."""
-    return P.reshape(x, infer_size(sizes(shape), x.numel()))
+    return P.reshape(input, infer_size(sizes(shape), input.numel()))
 
 
 def view(x: Tensor, *shape: Any) -> Tensor:
@@ -140,39 +140,41 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
     return reshape(x, other.type.shape)
 
 
-def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    shape = x.type.shape
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    shape = input.type.shape
     if not shape:
-        return P.reshape(x, (1,))
-    a, b = axis_of(x, start_dim), axis_of(x, end_dim)
+        return P.reshape(input, (1,))
+    a, b = axis_of(input, start_dim), axis_of(input, end_dim)
     if a > b:
         raise ShapeMismatch("flatten: start_dim comes after end_dim")
     n = 1
     for m in shape[a : b + 1]:
         n *= m
-    return P.reshape(x, (*shape[:a], n, *shape[b + 1 :]))
+    return P.reshape(input, (*shape[:a], n, *shape[b + 1 :]))
 
 
-def ravel(x: Tensor) -> Tensor:
-    return reshape(x, -1)
+def ravel(input: Tensor) -> Tensor:
+    return reshape(input, -1)
 
 
-def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    axis = axis_of(x, dim)
-    inner = infer_size(tuple(sizes), x.type.shape[axis])
-    return P.reshape(x, (*x.type.shape[:axis], *inner, *x.type.shape[axis + 1 :]))
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    axis = axis_of(input, dim)
+    inner = infer_size(tuple(sizes), input.type.shape[axis])
+    return P.reshape(input, (*input.type.shape[:axis], *inner, *input.type.shape[axis + 1 :]))
 
 
-def squeeze(x: Tensor, dim: Dims | None = None) -> Tensor:
-    axes = axes_of(x, dim)
-    return P.reshape(x, tuple(n for k, n in enumerate(x.type.shape) if n != 1 or k not in axes))
+def squeeze(input: Tensor, dim: Dims | None = None) -> Tensor:
+    axes = axes_of(input, dim)
+    return P.reshape(
+        input, tuple(n for k, n in enumerate(input.type.shape) if n != 1 or k not in axes)
+    )
 
 
-def unsqueeze(x: Tensor, dim: int) -> Tensor:
-    axis = axis_at(dim, len(x.type.shape) + 1)
-    shape = x.type.shape
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    axis = axis_at(dim, len(input.type.shape) + 1)
+    shape = input.type.shape
     out = (*shape[:axis], 1, *shape[axis:])
-    return x.emit(OPS["reshape"], x, shape=out)
+    return input.emit(OPS["reshape"], input, shape=out)
 
 
 def alias_view(x: Tensor) -> Tensor:
@@ -183,34 +185,36 @@ def alias_view(x: Tensor) -> Tensor:
 # ---- permuting ---------------------------------------------------------------------------------
 
 
-def permute(x: Tensor, *dims: Any) -> Tensor:
-    perm = tuple(axis_of(x, d) for d in sizes(dims))
-    return x.emit(OPS["transpose"], x, perm=perm)
+def permute(input: Tensor, *dims: Any) -> Tensor:
+    perm = tuple(axis_of(input, d) for d in sizes(dims))
+    return input.emit(OPS["transpose"], input, perm=perm)
 
 
-def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
-    a, b = axis_of(x, dim0), axis_of(x, dim1)
-    perm = list(range(len(x.type.shape)))
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    a, b = axis_of(input, dim0), axis_of(input, dim1)
+    perm = list(range(len(input.type.shape)))
     if perm:
         perm[a], perm[b] = b, a
-    return x.emit(OPS["transpose"], x, perm=tuple(perm))
+    return input.emit(OPS["transpose"], input, perm=tuple(perm))
 
 
-def t(x: Tensor) -> Tensor:
-    if len(x.type.shape) > 2:
-        raise ShapeMismatch(f"t() expects at most 2 dimensions, got {x.type}")
-    return transpose(x, 0, 1) if len(x.type.shape) == 2 else x
+def t(input: Tensor) -> Tensor:
+    if len(input.type.shape) > 2:
+        raise ShapeMismatch(f"t() expects at most 2 dimensions, got {input.type}")
+    return transpose(input, 0, 1) if len(input.type.shape) == 2 else input
 
 
-def movedim(x: Tensor, source: Dims, destination: Dims) -> Tensor:
-    rank = len(x.type.shape)
-    src = [axis_of(x, d) for d in ([source] if isinstance(source, int) else source)]
-    dst = [axis_of(x, d) for d in ([destination] if isinstance(destination, int) else destination)]
+def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
+    rank = len(input.type.shape)
+    src = [axis_of(input, d) for d in ([source] if isinstance(source, int) else source)]
+    dst = [
+        axis_of(input, d) for d in ([destination] if isinstance(destination, int) else destination)
+    ]
     if len(src) != len(dst) or len(set(src)) < len(src) or len(set(dst)) < len(dst):
         raise InvalidArgument(f"movedim: {source} to {destination} is no rearrangement")
     rest = iter(k for k in range(rank) if k not in src)
     perm = tuple(src[dst.index(k)] if k in dst else next(rest) for k in range(rank))
-    return P.transpose(x, perm)
+    return P.transpose(input, perm)
 
 
 def matrix_transpose(x: Tensor) -> Tensor:
@@ -223,20 +227,22 @@ def reverse_dims(x: Tensor) -> Tensor:
     return P.transpose(x, tuple(reversed(range(len(x.type.shape)))))
 
 
-def flip(x: Tensor, *dims: Any) -> Tensor:
-    return x.emit(OPS["flip"], x, axes=tuple(sorted(axis_of(x, d) for d in sizes(dims))))
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    return input.emit(
+        OPS["flip"], input, axes=tuple(sorted(axis_of(input, d) for d in sizes(dims)))
+    )
 
 
-def roll(x: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
+def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """Elements move on by `shifts`; those past the end come back at the start."""
     if dims is None:
-        return reshape(roll(ravel(x), shifts, 0), x.type.shape)
+        return reshape(roll(ravel(input), shifts, 0), input.type.shape)
     by = [shifts] if isinstance(shifts, int) else shifts
     for shift, dim in zip(by, [dims] if isinstance(dims, int) else dims, strict=True):
-        n = size_along(x, axis_of(x, dim))
+        n = size_along(input, axis_of(input, dim))
         if n and (k := shift % n):
-            x = cat([narrow(x, dim, n - k, k), narrow(x, dim, 0, n - k)], dim)
-    return x
+            input = cat([narrow(input, dim, n - k, k), narrow(input, dim, 0, n - k)], dim)
+    return input
 
 
 def size_along(x: Tensor, axis: int) -> int:
@@ -263,8 +269,8 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
     return expand(x, other.type.shape)
 
 
-def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
-    return expand(x, tuple(shape))
+def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+    return expand(input, tuple(shape))
 
 
 def broadcast_tensors(*xs: Tensor) -> list[Tensor]:
@@ -283,19 +289,19 @@ def repeat(x: Tensor, *times: Any) -> Tensor:
     return P.reshape(P.expand(P.reshape(x, pairs), wide), tuple(r * m for r, m in zip(reps, shape)))
 
 
-def tile(x: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *dims: Any) -> Tensor:
     reps = sizes(dims)
-    return repeat(x, (1,) * (len(x.type.shape) - len(reps)) + reps)
+    return repeat(input, (1,) * (len(input.type.shape) - len(reps)) + reps)
 
 
-def repeat_interleave(x: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
     """Each element `repeats` times in a row along `dim`."""
     if dim is None:
-        return repeat_interleave(ravel(x), repeats, 0)
-    axis, shape = axis_of(x, dim), x.type.shape
+        return repeat_interleave(ravel(input), repeats, 0)
+    axis, shape = axis_of(input, dim), input.type.shape
     wide = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
     out = (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])
-    return P.reshape(P.expand(unsqueeze(x, axis + 1), wide), out)
+    return P.reshape(P.expand(unsqueeze(input, axis + 1), wide), out)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -349,58 +355,60 @@ def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> T
     )
 
 
-def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
-    axis = axis_of(x, dim)
-    n = x.type.shape[axis]
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    axis = axis_of(input, dim)
+    n = input.type.shape[axis]
     start = start + n if start < 0 else start
     if not (0 <= start <= n and length >= 0 and start + length <= n):
-        raise ShapeMismatch(f"narrow: {start} + {length} exceeds dimension {dim} of {x.type}")
-    return slice_along(x, axis, start, start + length)
+        raise ShapeMismatch(f"narrow: {start} + {length} exceeds dimension {dim} of {input.type}")
+    return slice_along(input, axis, start, start + length)
 
 
-def select(x: Tensor, dim: int, index: int) -> Tensor:
+def select(input: Tensor, dim: int, index: int) -> Tensor:
     """x without `dim`, at `index` along it; a view."""
-    if not x.type.shape:
+    if not input.type.shape:
         raise InvalidIndex("a 0-d tensor has no dimension to select from")
-    axis = axis_of(x, dim)
-    n = x.type.shape[axis]
+    axis = axis_of(input, dim)
+    n = input.type.shape[axis]
     if not -n <= index < n:
         raise InvalidIndex(f"index {index} is out of range for dimension {dim} with size {n}")
     start = index % n
-    row = slice_along(x, axis, start, start + 1)
-    return P.reshape(row, x.type.shape[:axis] + x.type.shape[axis + 1 :])
+    row = slice_along(input, axis, start, start + 1)
+    return P.reshape(row, input.type.shape[:axis] + input.type.shape[axis + 1 :])
 
 
-def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    axis = axis_of(x, dim)
-    return tuple(select(x, axis, k) for k in range(x.type.shape[axis]))
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    axis = axis_of(input, dim)
+    return tuple(select(input, axis, k) for k in range(input.type.shape[axis]))
 
 
-def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+def split(
+    tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
+) -> tuple[Tensor, ...]:
     """Pieces of `split_size` (the last may be smaller), or of the sizes given."""
-    axis = axis_of(x, dim)
-    n = x.type.shape[axis]
-    if isinstance(split_size, int):
-        if split_size <= 0:
-            raise ShapeMismatch(f"split_size must be positive, got {split_size}")
-        starts = range(0, builtins.max(n, 1), split_size)
-        lengths = [builtins.min(split_size, n - a) for a in starts]
+    axis = axis_of(tensor, dim)
+    n = tensor.type.shape[axis]
+    if isinstance(split_size_or_sections, int):
+        if split_size_or_sections <= 0:
+            raise ShapeMismatch(f"split_size must be positive, got {split_size_or_sections}")
+        starts = range(0, builtins.max(n, 1), split_size_or_sections)
+        lengths = [builtins.min(split_size_or_sections, n - a) for a in starts]
     else:
-        lengths = list(split_size)
+        lengths = list(split_size_or_sections)
         if builtins.sum(lengths) != n:
-            raise ShapeMismatch(f"split sizes {lengths} do not add up to {n} of {x.type}")
+            raise ShapeMismatch(f"split sizes {lengths} do not add up to {n} of {tensor.type}")
     out, at = [], 0
     for length in lengths:
-        out.append(slice_along(x, axis, at, at + length))
+        out.append(slice_along(tensor, axis, at, at + length))
         at += length
     return tuple(out)
 
 
-def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if chunks < 1:
         raise ShapeMismatch(f"chunks must be positive, got {chunks}")
-    n = x.type.shape[axis_of(x, dim)]
-    return split(x, builtins.max(-(-n // chunks), 1), dim)
+    n = input.type.shape[axis_of(input, dim)]
+    return split(input, builtins.max(-(-n // chunks), 1), dim)
 
 
 def contiguous(x: Tensor) -> Tensor:
@@ -430,42 +438,44 @@ def _band(x: Tensor, diagonal: int, lower: bool) -> Tensor:
     return x.emit(OPS["where"], keep, x, False if x.dtype is bool_ else 0)
 
 
-def tril(x: Tensor, diagonal: int = 0) -> Tensor:
-    return _band(x, diagonal, True)
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    return _band(input, diagonal, True)
 
 
-def triu(x: Tensor, diagonal: int = 0) -> Tensor:
-    return _band(x, diagonal, False)
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    return _band(input, diagonal, False)
 
 
-def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, last in the result (a copy here)."""
-    a, b = axis_of(x, dim1), axis_of(x, dim2)
-    x = movedim(x, (a, b), (-2, -1))
-    rows, columns = x.type.shape[-2:]
+    a, b = axis_of(input, dim1), axis_of(input, dim2)
+    input = movedim(input, (a, b), (-2, -1))
+    rows, columns = input.type.shape[-2:]
     first = (builtins.max(-offset, 0), builtins.max(offset, 0))
     n = builtins.max(builtins.min(rows - first[0], columns - first[1]), 0)
-    x = narrow(narrow(x, -2, first[0], n), -1, first[1], n)
-    eye = x.emit(
+    input = narrow(narrow(input, -2, first[0], n), -1, first[1], n)
+    eye = input.emit(
         OPS["eq"],
         *(
-            x.emit(OPS["iota"], shape=x.type.shape, axis=len(x.type.shape) - k, dtype=i64.name)
+            input.emit(
+                OPS["iota"], shape=input.type.shape, axis=len(input.type.shape) - k, dtype=i64.name
+            )
             for k in (2, 1)
         ),
     )
-    return P.sum(x.emit(OPS["where"], eye, x, 0), (len(x.type.shape) - 1,))
+    return P.sum(input.emit(OPS["where"], eye, input, 0), (len(input.type.shape) - 1,))
 
 
-def diag(x: Tensor, diagonal_: int = 0) -> Tensor:
-    """A matrix's diagonal, or the square matrix with x on its diagonal."""
-    if len(x.type.shape) == 2:
-        return diagonal(x, diagonal_)
-    if len(x.type.shape) != 1:
-        raise ShapeMismatch(f"diag needs 1 or 2 dimensions, got {x.type}")
-    n = x.type.shape[0]
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """A matrix's diagonal, or the square matrix with input on its diagonal."""
+    if len(input.type.shape) == 2:
+        return _diagonal(input, diagonal)
+    if len(input.type.shape) != 1:
+        raise ShapeMismatch(f"diag needs 1 or 2 dimensions, got {input.type}")
+    n = input.type.shape[0]
     shape = (n, n)
-    places = [x.emit(OPS["iota"], shape=shape, axis=k, dtype=i64.name) for k in (0, 1)]
+    places = [input.emit(OPS["iota"], shape=shape, axis=k, dtype=i64.name) for k in (0, 1)]
     on = places[0].emit(OPS["eq"], *places)
-    square = x.emit(OPS["where"], on, expand_to(unsqueeze(x, 0), shape), 0)
-    low = (builtins.max(-diagonal_, 0), builtins.max(diagonal_, 0))
+    square = input.emit(OPS["where"], on, expand_to(unsqueeze(input, 0), shape), 0)
+    low = (builtins.max(-diagonal, 0), builtins.max(diagonal, 0))
     return P.pad(square, low, (low[1], low[0]))

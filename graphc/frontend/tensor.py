@@ -471,12 +471,12 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
     return fresh(out, type)
 
 
-def is_tensor(x: object) -> bool:
-    return isinstance(x, Tensor)
+def is_tensor(obj: object) -> bool:
+    return isinstance(obj, Tensor)
 
 
-def numel(x: Tensor) -> int:
-    return x.numel()
+def numel(input: Tensor) -> int:
+    return input.numel()
 
 
 def readable(grad: Tensor | None) -> Tensor | None:
