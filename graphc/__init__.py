@@ -11,6 +11,7 @@ from graphc.frontend.arrangements import *
 from graphc.frontend.compile import *
 from graphc.frontend.conversion import *
 from graphc.frontend.creation import *
+from graphc.frontend.diagonals import *
 from graphc.frontend.dtypes import *
 from graphc.frontend.einsum import *
 from graphc.frontend.elementwise import *
@@ -28,10 +29,13 @@ from graphc.frontend.printing import *
 from graphc.frontend.promotion import *
 from graphc.frontend.random import *
 from graphc.frontend.reductions import *
+from graphc.frontend.scans import *
+from graphc.frontend.scatter import *
 from graphc.frontend.serialization import *
 from graphc.frontend.shapes import *
 from graphc.frontend.size import *
 from graphc.frontend.sorting import *
+from graphc.frontend.strided import *
 from graphc.frontend.tensor import *
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads

@@ -1,43 +1,65 @@
-"""Shape functions made of others: flips and turns by name, joins by name, scans of neighbours."""
+"""Shape functions made of others: flips, turns and joins by name, differences, pieces, choices."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-from graphc.errors import ShapeMismatch
+import numpy as np
+
+from graphc.errors import DTypeMismatch, ShapeMismatch
+from graphc.frontend import creation, indexing, logic, reductions, shapes
 from graphc.frontend import elementwise as E
-from graphc.frontend import indexing, logic, reductions, shapes
-from graphc.frontend.inplace import InPlace, inplace
 from graphc.frontend.shapes import Dims, movedim, transpose
-from graphc.ir.types import Scalar
+from graphc.ir.types import DType, Scalar, TensorType, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
 __all__ = [
     "argwhere",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "cartesian_prod",
     "column_stack",
+    "combinations",
     "concat",
     "concatenate",
     "diff",
+    "dsplit",
     "dstack",
     "fliplr",
     "flipud",
+    "hsplit",
     "moveaxis",
     "nanmean",
     "nansum",
     "rot90",
     "row_stack",
-    "std_mean",
     "swapaxes",
     "swapdims",
+    "tensor_split",
+    "trapezoid",
+    "trapz",
+    "vsplit",
 ]
+
+Pieces = tuple[Any, ...]
 
 concat = concatenate = shapes.cat
 row_stack = shapes.vstack
 moveaxis = movedim
-swapaxes = swapdims = transpose
+
+
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """`transpose` by NumPy's name."""
+    return transpose(input, axis0, axis1)
+
+
+swapdims = transpose
 
 
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
@@ -79,40 +101,74 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return transpose(shapes.flip(input, a), a, b)
 
 
-def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
+def diff(
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+) -> Tensor:
     """Differences of neighbours along `dim`, n times; of bools, whether they differ."""
     _at_least(input, 1, "diff")
     axis = shapes.axis_of(input, dim)
-    for _ in range(n):
-        length = input.type.shape[axis]
-        if length == 0:
-            break
-        low, high = (
-            shapes.narrow(input, axis, 0, length - 1),
-            shapes.narrow(input, axis, 1, length - 1),
-        )
-        input = logic.logical_xor(high, low) if input.dtype.name == "bool" else E.sub(high, low)
-    return input
+    if prepend is not None or append is not None:
+        joined = [x for x in (prepend, input, append) if x is not None]
+        input = shapes.cat(joined, axis)
+    for _ in range(min(n, input.type.shape[axis])):
+        rest = input.type.shape[axis] - 1
+        low, high = (shapes.narrow(input, axis, a, rest) for a in (0, 1))
+        input = logic.logical_xor(high, low) if input.dtype is bool_ else E.sub(high, low)
+    return input.clone() if n == 0 else input
 
 
-def nansum(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def nansum(
+    input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """The sum of what is not NaN."""
     numbers = E.where(logic.isnan(input), 0, input) if input.dtype.is_floating_point else input
-    return reductions.sum(numbers, dim, keepdim)
+    return reductions.sum(numbers, dim, keepdim, dtype=dtype)
 
 
-def nanmean(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+def nanmean(
+    input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """The mean of what is not NaN."""
+    if not input.dtype.is_floating_point:
+        raise DTypeMismatch(f"nanmean needs a floating dtype, got {input.type}")
     kept = reductions.sum(logic.logical_not(logic.isnan(input)), dim, keepdim)
-    return nansum(input, dim, keepdim) / kept
+    return E.div(nansum(input, dim, keepdim, dtype=dtype), kept)
 
 
-def std_mean(
-    input: Tensor, dim: Dims | None = None, *, correction: Scalar = 1, keepdim: bool = False
-) -> tuple[Tensor, Tensor]:
-    """`std` and `mean`, of one pass over the mean."""
-    v, m = reductions.var_mean(input, dim, correction=correction, keepdim=keepdim)
-    return reductions.safe_sqrt(v), m
+def _each(function: Any, tensors: tuple[Any, ...]) -> Any:
+    """f(x) of one tensor, a tuple of several, given one by one or as a sequence."""
+    if len(tensors) == 1:
+        (x,) = tensors
+        return tuple(map(function, x)) if isinstance(x, list | tuple) else function(x)
+    return tuple(map(function, tensors))
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """Each tensor as a view of at least one dimension."""
+    return _each(lambda x: shapes.reshape(x, 1) if not x.type.shape else x, tensors)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Each tensor as a view of at least two dimensions: vectors are rows."""
+    return _each(lambda x: shapes.reshape(x, 1, -1) if len(x.type.shape) < 2 else x, tensors)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Each tensor as a view of at least three dimensions: matrices get a last one."""
+
+    def three(x: Tensor) -> Tensor:
+        match len(x.type.shape):
+            case 0 | 1:
+                return shapes.reshape(x, 1, x.numel(), 1)
+            case 2:
+                return shapes.unsqueeze(x, -1)
+        return x
+
+    return _each(three, tensors)
 
 
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
@@ -128,11 +184,98 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
 
 def argwhere(input: Tensor) -> Tensor:
     """The indices of nonzero elements, one row each."""
-    return indexing.nonzero(input)
+    rows: Tensor = indexing.nonzero(input)
+    return rows
 
 
-# ---- in place ----------------------------------------------------------------------------------
+# ---- pieces ------------------------------------------------------------------------------------
 
-tril_: InPlace = inplace(shapes.tril)
-triu_: InPlace = inplace(shapes.triu)
-cumsum_: InPlace = inplace(reductions.cumsum)
+
+def tensor_split(
+    input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0
+) -> Pieces:
+    """Views of nearly equal parts (the first are larger), or of the parts between indices."""
+    _at_least(input, 1, "tensor_split")
+    axis = shapes.axis_of(input, dim)
+    n = input.type.shape[axis]
+    given: Any = indices_or_sections
+    places = given if isinstance(given, int | list | tuple) else given.tolist()
+    if isinstance(places, int):
+        if places < 1:
+            raise ShapeMismatch(f"tensor_split: sections must be positive, got {places}")
+        small, larger = divmod(n, places)
+        edges = [k * small + min(k, larger) for k in range(places + 1)]
+        pairs = list(pairwise(edges))
+    else:
+        bounds = [slice(k).indices(n)[1] for k in places]
+        pairs = list(zip([0, *bounds], [*bounds, n]))
+    return tuple(shapes.slice_along(input, axis, a, max(a, b)) for a, b in pairs)
+
+
+def _split_evenly(input: Tensor, by: int | Sequence[int], axis: int, name: str) -> Pieces:
+    if isinstance(by, int) and (by < 1 or input.type.shape[axis] % by):
+        raise ShapeMismatch(f"{name}: {by} equal parts of dimension {axis} of {input.type}")
+    return tensor_split(input, by, axis)
+
+
+def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
+    """Parts along the second dimension, of a vector along its only one."""
+    _at_least(input, 1, "hsplit")
+    axis = 0 if len(input.type.shape) == 1 else 1
+    return _split_evenly(input, indices_or_sections, axis, "hsplit")
+
+
+def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
+    """Parts along the first dimension."""
+    _at_least(input, 2, "vsplit")
+    return _split_evenly(input, indices_or_sections, 0, "vsplit")
+
+
+def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
+    """Parts along the third dimension."""
+    _at_least(input, 3, "dsplit")
+    return _split_evenly(input, indices_or_sections, 2, "dsplit")
+
+
+# ---- choices -----------------------------------------------------------------------------------
+
+
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All tuples of one element of each vector, a row each."""
+    if any(len(x.type.shape) != 1 for x in tensors):
+        listed = ", ".join(str(x.type) for x in tensors)
+        raise ShapeMismatch(f"cartesian_prod needs vectors, got {listed}")
+    if len(tensors) == 1:
+        return shapes.alias_view(tensors[0])
+    return shapes.stack([shapes.ravel(x) for x in creation.meshgrid(*tensors)], 1)
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All choices of r elements of a vector in their order, a row each."""
+    if len(input.type.shape) != 1:
+        raise ShapeMismatch(f"combinations needs a vector, got {input.type}")
+    if r < 0:
+        raise ShapeMismatch(f"combinations: r must not be negative, got {r}")
+    if r == 0:
+        return input.full(0, TensorType(input.dtype, (0,)))
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(input.numel()), r)), np.int64).reshape(-1, r)
+    return input[creation.as_tensor(rows)] if len(rows) else input[:0].reshape(0, r)
+
+
+def trapezoid(
+    y: Tensor, x: Tensor | None = None, *, dx: Scalar | None = None, dim: int = -1
+) -> Tensor:
+    """The integral of `y` along `dim` by the trapezoidal rule, over points `x` or steps of `dx`."""
+    axis = shapes.axis_of(y, dim)
+    n = y.type.shape[axis]
+    pairs = E.add(shapes.narrow(y, axis, 0, n - 1), shapes.narrow(y, axis, 1, n - 1))
+    if x is None:
+        return E.mul(reductions.sum(pairs, axis), (1 if dx is None else dx) / 2)
+    gaps = diff(x, dim=-1 if len(x.type.shape) == 1 else axis)
+    if len(x.type.shape) == 1:
+        gaps = shapes.reshape(gaps, *(-1 if k == axis else 1 for k in range(len(y.type.shape))))
+    return E.div(reductions.sum(E.mul(pairs, gaps), axis), 2)
+
+
+trapz = trapezoid

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import ShapeMismatch
-from graphc.frontend import shapes
+from graphc.frontend import diagonals
 from graphc.frontend.linear import contract
 from graphc.ir import sugar as P
 
@@ -126,7 +126,7 @@ def _diagonals(x: Tensor, term: Labels, equation: str) -> tuple[Tensor, Labels]:
             second = labels.index(c, first + 1)
             if x.type.shape[first] != x.type.shape[second]:
                 raise ShapeMismatch(f"einsum {equation!r}: {c!r} has two sizes in {x.type}")
-            x = shapes.diagonal(x, 0, first, second)
+            x = diagonals.diagonal(x, 0, first, second)
             labels = [d for k, d in enumerate(labels) if k not in (first, second)] + [c]
     return x, tuple(labels)
 

@@ -12,36 +12,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from graphc.errors import (
-    DataDependentBranch,
     DTypeMismatch,
-    IndexOutOfRange,
     InvalidArgument,
     InvalidIndex,
     InvalidType,
-    ShapeMismatch,
 )
-from graphc.frontend import creation, shapes
+from graphc.frontend import creation, scatter, shapes
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
-from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
+from graphc.frontend.operands import broadcast_shapes, broadcast_to, data_sized, is_tensor
 from graphc.frontend.promotion import is_number, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import Shape, TensorType, bool_, i64, u8
+from graphc.ir.types import Shape, TensorType, bool_, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
 __all__ = [
-    "gather",
-    "index_add",
-    "index_select",
+    "index_put",
     "masked_select",
     "nonzero",
-    "scatter",
-    "scatter_add",
-    "take_along_dim",
 ]
 
 
@@ -149,23 +141,11 @@ def _as_indices(x: Tensor, item: Tensor, axis: int) -> list[Tensor]:
             raise InvalidIndex(f"the mask {item.type} does not fit {x.type} at dimension {axis}")
         if not shape:
             return []
-        if modes.trace is not None:
-            raise DataDependentBranch(
-                "indexing with a bool mask gives a shape known only at run time",
-                fix="use graphc.where(mask, x, 0), or masked_fill",
-            )
-        return [_from_numpy(a) for a in np.nonzero(item.host())]
+        fix = "use graphc.where(mask, x, 0), or masked_fill"
+        return [_from_numpy(a) for a in np.nonzero(data_sized(item, "indexing by a mask", fix))]
     if item.dtype.is_floating_point:
         raise InvalidIndex(f"tensors used as indices must be integers or bools, not {item.type}")
     return [P.cast(item, i64)]
-
-
-def checked(index: Tensor, bound: int, what: str, negative: bool = True) -> Tensor:
-    """`index` with negatives wrapped (if allowed) after a run-time check against `bound`."""
-    if negative:
-        below = index.emit(OPS["lt"], index, 0)
-        index = index.emit(OPS["where"], below, index.emit(OPS["add"], index, bound), index)
-    return index.emit(OPS["check_index"], index, bound=bound, what=what)
 
 
 # ---- x[index] ----------------------------------------------------------------------------------
@@ -192,7 +172,7 @@ def _flat(parsed: Parsed) -> tuple[Tensor, Tensor, Shape]:
     shape = x.type.shape
     number = None
     for axis in axes:
-        i = checked(tensors[axis], shape[axis], f"index of dimension {axis}")
+        i = scatter.checked(tensors[axis], shape[axis], f"index of dimension {axis}")
         i = broadcast_to(i, common)
         number = i if number is None else number * shape[axis] + i
     assert number is not None, "the caller has seen tensors"
@@ -264,7 +244,7 @@ def _put(x: Tensor, parsed: Parsed, value: Any) -> None:
     if is_number(value):
         value = x.full(wrap(value, x.dtype), TensorType(x.dtype, placed))
     value = P.transpose(converted(value, x.dtype, placed), _inverse(order))
-    new = replace_rows(flat, number, value)
+    new = scatter.replace_rows(flat, number, value)
     axes = sorted(parsed.tensors)
     rest = [k for k in range(len(target.type.shape)) if k not in parsed.tensors]
     perm = (*axes, *rest)
@@ -276,174 +256,55 @@ def _inverse(perm: Sequence[int]) -> Shape:
     return tuple(sorted(range(len(perm)), key=perm.__getitem__))
 
 
-def replace_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
-    """x with x[index[i]] = rows[i]; the last of equal indices wins."""
-    n = index.numel()
-    if n == 0:
-        return x
-    index = P.reshape(index, (n,))
-    rows = P.reshape(rows, (n, *x.type.shape[1:]))
-    size = x.type.shape[0]
-    winner = _last_writer(index, n, size)
-    chosen = winner.emit(OPS["maximum"], winner, 0)
-    new = rows.emit(OPS["gather"], rows, chosen, axis=0)
-    hit = winner.emit(OPS["le"], 0, winner)
-    hit = P.reshape(hit, (size, *(1 for _ in x.type.shape[1:])))
-    hit = broadcast_to(hit, x.type.shape)
-    return x.emit(OPS["where"], hit, new, x)
-
-
-def _last_writer(index: Tensor, n: int, size: int) -> Tensor:
-    """For each row, the place of the last i with index[i] == row, else -1."""
-    if modes.trace is None:
-        order = np.full(size, -1, np.int64)
-        order[index.host()] = np.arange(n)
-        return _from_numpy(order)
-    shape = (size, n)
-    row = index.emit(OPS["iota"], shape=shape, axis=0, dtype=i64.name)
-    place = index.emit(OPS["iota"], shape=shape, axis=1, dtype=i64.name)
-    match = row.emit(OPS["eq"], row, broadcast_to(index, shape))
-    return shapes.squeeze(place.emit(OPS["where"], match, place, -1).amax(1))
-
-
-# ---- gather and scatter ------------------------------------------------------------------------
-
-
-def _along(x: Tensor, dim: int, index: Tensor, name: str) -> tuple[int, Tensor]:
-    if index.dtype is not i64 and index.dtype is not u8 and index.dtype.category != 1:
-        raise DTypeMismatch(f"{name}: index must be an integer tensor, got {index.type}")
-    if len(index.type.shape) != len(x.type.shape):
-        raise ShapeMismatch(f"{name}: index {index.type} and {x.type} differ in dimensions")
-    axis = shapes.axis_of(x, dim)
-    return axis, _within(index, x.type.shape[axis], name)
-
-
-def _within(index: Tensor, bound: int, name: str) -> Tensor:
-    """gather and scatter do not wrap negatives, and PyTorch raises RuntimeError for them."""
-    try:
-        return checked(index, bound, name, negative=False)
-    except IndexOutOfRange as e:
-        raise OutOfBounds(e.what) from None
-
-
-class OutOfBounds(IndexOutOfRange, RuntimeError):
-    """gather, scatter: index out of bounds."""
-
-
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """out[i][j] = x[index[i][j]][j] for dim 0, and so on."""
-    if not input.type.shape:
-        return P.reshape(gather(P.reshape(input, (1,)), 0, P.reshape(index, (1,))), ())
-    axis, index = _along(input, dim, index, "gather")
-    return input.emit(OPS["take_along"], input, index, axis=axis)
-
-
-def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
-    axis = shapes.axis_of(input, dim)
-    a, b = list(input.type.shape), list(indices.type.shape)
-    a[axis] = b[axis] = 1
-    common = broadcast_shapes(a, b)
-    xs = tuple(input.type.shape[k] if k == axis else n for k, n in enumerate(common))
-    ys = tuple(indices.type.shape[k] if k == axis else n for k, n in enumerate(common))
-    return gather(broadcast_to(input, xs), axis, broadcast_to(indices, ys))
-
-
-def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """x plus src[i][j] at [index[i][j]][j] for dim 0, each time an index appears."""
-    if src.dtype is not input.dtype:
-        raise DTypeMismatch(f"scatter_add: {input.type} and source {src.type} differ in dtype")
-    axis, index = _along(input, dim, index, "scatter_add")
-    src = _cut(src, index, "scatter_add")
-    return input + src.emit(OPS["put_along"], src, index, axis=axis, shape=input.type.shape)
-
-
-def _cut(src: Tensor, index: Tensor, name: str) -> Tensor:
-    if any(n > m for n, m in zip(index.type.shape, src.type.shape, strict=True)):
-        raise ShapeMismatch(f"{name}: index {index.type} exceeds the source {src.type}")
-    return P.slice(src, (0,) * len(index.type.shape), index.type.shape)
-
-
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
-    """x with src (a tensor or number) at the places gather reads; the last of equal ones wins."""
-    axis, index = _along(input, dim, index, "scatter")
-    winner = _last_along(index, axis, input.type.shape)
-    hit = winner.emit(OPS["le"], 0, winner)
-    if is_number(src):
-        return input.emit(OPS["where"], hit, wrap(src, input.dtype), input)
-    if src.dtype is not input.dtype:
-        raise DTypeMismatch(f"scatter: {input.type} and source {src.type} differ in dtype")
-    if 0 in index.type.shape:
-        return input.clone()
-    src = _grown(_cut(src, index, "scatter"), axis, input.type.shape)
-    new = src.emit(OPS["take_along"], src, winner.emit(OPS["maximum"], winner, 0), axis=axis)
-    return input.emit(OPS["where"], hit, new, input)
-
-
-def _grown(src: Tensor, axis: int, shape: Shape) -> Tensor:
-    """Pad the dimensions other than `axis` to `shape`, for an index smaller than its target."""
-    high = tuple(0 if k == axis else n - src.type.shape[k] for k, n in enumerate(shape))
-    return P.pad(src, (0,) * len(shape), high)
-
-
-def _last_along(index: Tensor, axis: int, shape: Shape) -> Tensor:
-    """i64 of `shape`: where along `axis` the last index to this place stands, else -1."""
-    if modes.trace is None:
-        array = index.host()
-        grid = list(np.ogrid[tuple(slice(n) for n in array.shape)])
-        along, grid[axis] = np.broadcast_to(grid[axis], array.shape), array
-        winner = np.full(shape, -1, np.int64)
-        winner[tuple(grid)] = along
-        return _from_numpy(winner)
-    m, rank = index.type.shape[axis], len(shape)
-    wide = (*(n if k == axis else index.type.shape[k] for k, n in enumerate(shape)), m)
-    row = index.emit(OPS["iota"], shape=wide, axis=axis, dtype=i64.name)
-    place = index.emit(OPS["iota"], shape=wide, axis=rank, dtype=i64.name)
-    moved = P.cast(shapes.unsqueeze(index, rank).transpose(axis, rank), i64)
-    match = row.emit(OPS["eq"], row, broadcast_to(moved, wide))
-    last: Tensor = place.emit(OPS["where"], match, place, -1).amax(rank)
-    high = tuple(n - last.type.shape[k] for k, n in enumerate(shape))
-    return last.emit(OPS["pad"], last, low=(0,) * rank, high=high, value=-1)
-
-
-def scatter_(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
-    return write(x, scatter(x, dim, index, src))
-
-
-def scatter_add_(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    return write(x, scatter_add(x, dim, index, src))
-
-
-def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Rows of x along `dim` by number."""
-    axis = shapes.axis_of(input, dim)
-    if len(index.type.shape) > 1:
-        raise InvalidIndex(f"index_select: index must be 1-d, got {index.type}")
-    number = P.reshape(
-        checked(index, input.type.shape[axis], "index_select", False), (index.numel(),)
-    )
-    return input.emit(OPS["gather"], input, number, axis=axis)
-
-
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """x plus alpha * source[k] at row index[k], each time an index appears."""
-    axis = shapes.axis_of(input, dim)
-    number = checked(index, input.type.shape[axis], "index_add", False)
-    rows = source if alpha == 1 else source * alpha
-    length = input.type.shape[axis]
-    return input + rows.emit(OPS["scatter_add"], rows, number, axis=axis, length=length)
-
-
-def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    return write(x, index_add(x, dim, index, source, alpha=alpha))
-
-
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     a, b = shapes.broadcast_tensors(input, mask)
     return getitem(a, b)
 
 
-def nonzero(input: Tensor) -> Tensor:
-    """The indices of nonzero elements, one row each."""
-    array = input.host()
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
+    array = data_sized(input, "nonzero()", "use graphc.where(condition, x, 0)")
+    if as_tuple:
+        return tuple(_from_numpy(places) for places in np.nonzero(np.atleast_1d(array)))
     rows = np.argwhere(array) if array.ndim else np.zeros((int(bool(array)), 0))
     return _from_numpy(rows)
+
+
+# ---- writes by index ---------------------------------------------------------------------------
+
+
+def _added(x: Tensor, index: tuple[Any, ...], values: Tensor) -> Tensor:
+    """x plus `values` at x[index], each time an element is chosen."""
+    parsed = _parse(x, index)
+    flat, number, order = _flat(parsed)
+    shape = tuple(number.type.shape) + flat.type.shape[1:]
+    values = P.transpose(
+        converted(values, x.dtype, tuple(shape[k] for k in order)), _inverse(order)
+    )
+    rows = P.reshape(values, (number.numel(), *flat.type.shape[1:]))
+    number, length = P.reshape(number, (number.numel(),)), flat.type.shape[0]
+    summed = rows.emit(OPS["scatter_add"], rows, number, axis=0, length=length)
+    axes = sorted(parsed.tensors)
+    perm = (*axes, *(k for k in range(len(x.type.shape)) if k not in parsed.tensors))
+    back = P.reshape(summed, tuple(x.type.shape[k] for k in perm))
+    return x + P.transpose(back, _inverse(perm))
+
+
+def index_put_(
+    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """x[indices] = values, or += with repeated elements adding up, in place."""
+    if values.dtype is not x.dtype:
+        raise DTypeMismatch(f"index_put: {x.type} and values {values.type} differ in dtype")
+    index = tuple(slice(None) if i is None else i for i in indices)
+    if accumulate:
+        return write(x, _added(x, index, values))
+    setitem(x, index, values)
+    return x
+
+
+def index_put(
+    input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """A copy of `input` with out[indices] = values, or += where `accumulate`."""
+    return index_put_(input.clone(), indices, values, accumulate)

@@ -17,6 +17,7 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.promotion import can_cast, is_number, wrap
+from graphc.frontend.storage import count_rebind
 from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
 from graphc.frontend.views import overwrite, replay
 from graphc.ir import sugar as P
@@ -84,7 +85,8 @@ def _store(x: Tensor, value: Tensor) -> None:
     target, source = x.array, value.array
     if target is None or source is None:
         raise InvalidState("a write to a tensor of a finished trace")
-    target.flags.writeable = True  # NumPy takes it from what it broadcasts
+    if not target.flags.writeable:
+        target.flags.writeable = True  # NumPy takes it from what it broadcasts
     np.copyto(target, source)
 
 
@@ -179,6 +181,37 @@ def inplace(function: Callable[..., Tensor]) -> InPlace:
     write_result.__name__ = write_result.__qualname__ = function.__name__ + "_"
     write_result.__doc__ = f"`{function.__name__}`, written into x."
     return write_result
+
+
+def show(x: Tensor, other: Tensor) -> None:
+    """Let x be of the memory, the shape and the dtype of `other`."""
+    x.storage, x.views, x.array = other.storage, other.views, other.array
+    x._type, x._value = other._type, other._value
+    count_rebind()
+
+
+def turned(function: Callable[..., Tensor]) -> InPlace:
+    """`x.f_(...)` of a view function: x itself becomes the view; its memory does not change."""
+
+    def become_view(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        untraced(x, f"{function.__name__}_()")
+        if modes.trace is not None and modes.trace.stands_in(x):
+            raise Untraceable(f"{function.__name__}_() on an argument, which outlives the step")
+        if modes.grad and x.requires_grad and x.is_leaf:
+            raise AutogradError(
+                f"a leaf tensor that requires grad, {x.type}, is changed in place",
+                fix=f"use {function.__name__}(), which returns the view",
+            )
+        view = function(x, *args, **kwargs)
+        edge = edge_of(view)
+        show(x, view)
+        if edge is not None:
+            x.set_history(*edge)
+        return x
+
+    become_view.__name__ = become_view.__qualname__ = function.__name__ + "_"
+    become_view.__doc__ = f"`{function.__name__}`, of which x becomes the result."
+    return become_view
 
 
 def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:

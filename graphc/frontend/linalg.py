@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphc.errors import DTypeMismatch, InvalidArgument, LinAlgError, ShapeMismatch
-from graphc.frontend import creation, linear, logic, shapes
+from graphc.frontend import creation, diagonals, linear, logic, shapes
 from graphc.frontend import elementwise as E
 from graphc.frontend import reductions as R
 from graphc.frontend.operands import broadcast_shapes, broadcast_to
@@ -449,4 +449,4 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """A view of the diagonal of the last two dimensions."""
-    return shapes.diagonal(A, offset, dim1, dim2)
+    return diagonals.diagonal(A, offset, dim1, dim2)

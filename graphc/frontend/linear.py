@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, ShapeMismatch
+from graphc.frontend import diagonals, shapes
 from graphc.frontend import reductions as R
-from graphc.frontend import shapes
 from graphc.frontend.operands import broadcast_shapes, broadcast_to
 from graphc.frontend.shapes import axis_at, axis_of
 from graphc.ir import sugar as P
@@ -132,7 +132,7 @@ def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
     if len(input.type.shape) != 2:
         raise ShapeMismatch(f"trace: expected a matrix, got {input.type}")
-    return R.sum(shapes.diagonal(input))
+    return R.sum(diagonals.diagonal(input))
 
 
 # ---- a sum and a product -----------------------------------------------------------------------

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 from graphc.frontend import (
-    arrangements,
     autograd,
     conversion,
-    indexing,
     inplace,
     linalg,
     linear,
     matrices,
     random,
     reductions,
-    shapes,
+    scans,
     sorting,
 )
-from graphc.frontend.arithmetic import Arithmetic
+from graphc.frontend.movements import Movements
 
 
-class Methods(Arithmetic):
+class Methods(Movements):
     """Everything a Tensor can do that is a function of it."""
 
     # ---- operators beside arithmetic ------------------------------------------------------------
     __matmul__ = linear.matmul
     __rmatmul__ = linear.rmatmul
-    __getitem__ = indexing.getitem
-    __setitem__ = indexing.setitem
     __hash__ = object.__hash__
 
     # ---- in place ------------------------------------------------------------------------------
     copy_ = inplace.copy_
     fill_ = inplace.fill_
     zero_ = inplace.zero_
-    tril_ = arrangements.tril_
-    triu_ = arrangements.triu_
-    cumsum_ = arrangements.cumsum_
+    cumsum_ = scans.cumsum_
+    cumprod_ = scans.cumprod_
     uniform_ = random.uniform_
     normal_ = random.normal_
     bernoulli_ = random.bernoulli_
@@ -66,10 +61,13 @@ class Methods(Arithmetic):
     logsumexp = reductions.logsumexp
     softmax = reductions.softmax
     log_softmax = reductions.log_softmax
-    cumsum = reductions.cumsum
-    nansum = arrangements.nansum
-    nanmean = arrangements.nanmean
-    diff = arrangements.diff
+    cumsum = scans.cumsum
+    cumprod = scans.cumprod
+    cummax = scans.cummax
+    cummin = scans.cummin
+    logcumsumexp = scans.logcumsumexp
+    aminmax = reductions.aminmax
+    dist = reductions.dist
 
     # ---- sorting -------------------------------------------------------------------------------
     sort = sorting.sort
@@ -86,45 +84,6 @@ class Methods(Arithmetic):
     unique = sorting.unique
     unique_consecutive = sorting.unique_consecutive
     bincount = sorting.bincount
-
-    # ---- shape ---------------------------------------------------------------------------------
-    reshape = shapes.reshape
-    reshape_as = shapes.reshape_as
-    view = shapes.view
-    view_as = shapes.view_as
-    flatten = shapes.flatten
-    ravel = shapes.ravel
-    unflatten = shapes.unflatten
-    squeeze = shapes.squeeze
-    unsqueeze = shapes.unsqueeze
-    permute = shapes.permute
-    transpose = swapaxes = swapdims = shapes.transpose
-    t = shapes.t
-    movedim = moveaxis = shapes.movedim
-    flip = shapes.flip
-    fliplr = arrangements.fliplr
-    flipud = arrangements.flipud
-    rot90 = arrangements.rot90
-    roll = shapes.roll
-    expand = shapes.expand
-    expand_as = shapes.expand_as
-    broadcast_to = shapes.broadcast_to
-    repeat = shapes.repeat
-    tile = shapes.tile
-    repeat_interleave = shapes.repeat_interleave
-    narrow = shapes.narrow
-    select = shapes.select
-    unbind = shapes.unbind
-    split = shapes.split
-    chunk = shapes.chunk
-    unfold = shapes.unfold
-    contiguous = shapes.contiguous
-    tril = shapes.tril
-    triu = shapes.triu
-    diagonal = shapes.diagonal
-    diag = shapes.diag
-    T = property(shapes.reverse_dims)
-    mT = property(shapes.matrix_transpose)
 
     # ---- products ------------------------------------------------------------------------------
     matmul = linear.matmul
@@ -156,20 +115,6 @@ class Methods(Arithmetic):
     cholesky = matrices.cholesky
     qr = matrices.qr
     svd = matrices.svd
-
-    # ---- indexing ------------------------------------------------------------------------------
-    gather = indexing.gather
-    scatter = indexing.scatter
-    scatter_ = indexing.scatter_
-    scatter_add = indexing.scatter_add
-    scatter_add_ = indexing.scatter_add_
-    index_select = indexing.index_select
-    index_add = indexing.index_add
-    index_add_ = indexing.index_add_
-    masked_select = indexing.masked_select
-    take_along_dim = indexing.take_along_dim
-    nonzero = indexing.nonzero
-    argwhere = arrangements.argwhere
 
     # ---- conversion ----------------------------------------------------------------------------
     to = conversion.to

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
-from graphc.frontend.modes import get_default_dtype
+from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch, Untraceable
+from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, Shape, bool_
+from graphc.ir.types import Array, DType, Shape, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -89,3 +89,10 @@ def as_float(x: Tensor) -> Tensor:
 
 def dtype_of(x: Operand) -> DType:
     return x.type.dtype if is_tensor(x) else dtype_of_number(x)
+
+
+def data_sized(x: Tensor, name: str, fix: str) -> Array:
+    """The elements of x for a function whose result they size: refused inside a trace."""
+    if modes.trace is not None:
+        raise Untraceable(f"the shape that {name} gives is known only at run time", fix=fix)
+    return x.host()

@@ -10,7 +10,7 @@ from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
 from graphc.frontend import elementwise as E
 from graphc.frontend import logic
 from graphc.frontend.operands import as_float, is_tensor
-from graphc.frontend.shapes import Dims, axes_of, axis_of, ravel, slice_along
+from graphc.frontend.shapes import Dims, axes_of, axis_of, ravel
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Scalar, Shape, TensorType, bool_, f32, i64, u8
@@ -22,11 +22,12 @@ __all__ = [
     "all",
     "amax",
     "amin",
+    "aminmax",
     "any",
     "argmax",
     "argmin",
     "count_nonzero",
-    "cumsum",
+    "dist",
     "log_softmax",
     "logsumexp",
     "max",
@@ -36,6 +37,7 @@ __all__ = [
     "prod",
     "softmax",
     "std",
+    "std_mean",
     "sum",
     "var",
     "var_mean",
@@ -47,6 +49,13 @@ class ValuesIndices(NamedTuple):
 
     values: Tensor
     indices: Tensor
+
+
+class MinMax(NamedTuple):
+    """What aminmax returns."""
+
+    min: Tensor
+    max: Tensor
 
 
 def _keep(y: Tensor, axes: Shape, rank: int, keepdim: bool) -> Tensor:
@@ -62,7 +71,7 @@ def count(x: Tensor, axes: Shape) -> int:
     return math.prod(x.type.shape[k] for k in axes)
 
 
-def _accumulator(x: Tensor, dtype: DType | None) -> Tensor:
+def accumulator(x: Tensor, dtype: DType | None) -> Tensor:
     """sum and prod of integers are 64-bit."""
     return P.cast(x, dtype or (x.dtype if x.dtype.is_floating_point else i64))
 
@@ -71,7 +80,7 @@ def sum(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
     """Of all elements, or along `dim`; an empty sum is 0."""
-    y = _accumulator(input, dtype)
+    y = accumulator(input, dtype)
     out = _reduce("sum", y, axes_of(input, dim), keepdim)
     return out if out is not input else input.clone()
 
@@ -79,7 +88,7 @@ def sum(
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
-    y = _accumulator(input, dtype)
+    y = accumulator(input, dtype)
     out = _reduce("prod", y, axes_of(input, dim), keepdim)
     return out if out is not input else input.clone()
 
@@ -106,19 +115,46 @@ def _wide(x: Tensor) -> Tensor:
     return P.cast(x, f32) if x.dtype.is_half else x
 
 
-def var_mean(
-    input: Tensor, dim: Dims | None = None, *, correction: Scalar = 1, keepdim: bool = False
+def _variance(
+    x: Tensor, dim: Any, unbiased: bool, keepdim: bool, correction: Scalar | None
 ) -> tuple[Tensor, Tensor]:
-    """Variance about the mean over n - correction, and the mean; two passes for accuracy."""
-    dtype = _floating(input, "var").dtype
-    input = _wide(input)
-    axes = axes_of(input, dim)
-    n, rank = count(input, axes), len(input.type.shape)
-    m = mean(input, axes or None, keepdim=True)
-    d = input - m
-    v = P.sum(d * d, axes) / builtins.max(n - correction, 0.0)
-    m = m if keepdim else P.reshape(m, v.type.shape)
-    return P.cast(_keep(v, axes, rank, keepdim), dtype), P.cast(m, dtype)
+    """Variance about the mean over n - correction, and the mean, unrounded; two passes."""
+    _floating(x, "var")
+    if isinstance(dim, bool):  # var(unbiased)
+        dim, unbiased = None, dim
+    less = (1 if unbiased else 0) if correction is None else correction
+    axes = axes_of(x, dim)
+    n, rank = count(x, axes), len(x.type.shape)
+    m = mean(x, axes or None, keepdim=True)
+    d = x - m
+    v = P.sum(d * d, axes) / builtins.max(n - less, 0.0)
+    return _keep(v, axes, rank, keepdim), m if keepdim else P.reshape(m, v.type.shape)
+
+
+def var_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Scalar | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Variance over n - correction (1 where `unbiased`, else 0), and the mean."""
+    v, m = _variance(_wide(input), dim, unbiased, keepdim, correction)
+    return P.cast(v, input.dtype), P.cast(m, input.dtype)
+
+
+def std_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Scalar | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`std` and `mean`."""
+    v, m = _variance(_wide(input), dim, unbiased, keepdim, correction)
+    return P.cast(safe_sqrt(v), input.dtype), P.cast(m, input.dtype)
 
 
 def var(
@@ -129,10 +165,8 @@ def var(
     *,
     correction: Scalar | None = None,
 ) -> Tensor:
-    if isinstance(dim, bool):  # var(unbiased)
-        dim, unbiased = None, dim
-    c = (1 if unbiased else 0) if correction is None else correction
-    return var_mean(input, dim, correction=c, keepdim=keepdim)[0]
+    """Variance about the mean."""
+    return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
 
 
 def std(
@@ -144,7 +178,7 @@ def std(
     correction: Scalar | None = None,
 ) -> Tensor:
     """The square root of `var`; its gradient at 0 is 0."""
-    return safe_sqrt(var(input, dim, unbiased, keepdim, correction=correction))
+    return std_mean(input, dim, unbiased, keepdim, correction=correction)[0]
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
@@ -154,10 +188,15 @@ def safe_sqrt(x: Tensor) -> Tensor:
 
 
 def norm(
-    input: Tensor, p: float | str = 2, dim: Dims | None = None, keepdim: bool = False
+    input: Tensor,
+    p: float | str = "fro",
+    dim: Dims | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
 ) -> Tensor:
     """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros)."""
-    input = _floating(input, "norm")
+    input = _floating(input if dtype is None else P.cast(input, dtype), "norm")
     if input.dtype.is_half:
         return P.cast(norm(_wide(input), p, dim, keepdim), input.dtype)
     axes = axes_of(input, dim)
@@ -258,6 +297,17 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return _arg("argmin", input, dim, keepdim)
 
 
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+    """`amin` and `amax` in one."""
+    _nonempty(input, "aminmax()") if dim is None else axis_of(input, dim)
+    return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
+
+
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of the difference."""
+    return norm(E.sub(input, other), p)
+
+
 # ---- logic -------------------------------------------------------------------------------------
 
 
@@ -328,15 +378,3 @@ def log_softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
         return x.clone()
     d = x - _shift(x, axes)
     return d - E.log(_reduce("sum", E.exp(d), axes, True))
-
-
-def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """Running sums, by doubling strides: log2(n) shifted additions."""
-    y = _accumulator(input, dtype)
-    axis = axis_of(input, dim)
-    n, step = (input.type.shape[axis] if input.type.shape else 1), 1
-    while step < n:
-        low = tuple(step if k == axis else 0 for k in range(len(input.type.shape)))
-        y = y + P.pad(slice_along(y, axis, 0, n - step), low, (0,) * len(low))
-        step *= 2
-    return y if y is not input else input.clone()

@@ -6,25 +6,26 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
 from graphc.frontend import tensor as tensors
-from graphc.frontend.operands import broadcast_shapes
+from graphc.frontend.operands import broadcast_shapes, data_sized
 from graphc.frontend.operands import broadcast_to as expand_to
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import Shape, bool_, i64
+from graphc.ir.types import Shape, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
 __all__ = [
+    "adjoint",
     "broadcast_tensors",
     "broadcast_to",
     "cat",
     "chunk",
-    "diag",
-    "diagonal",
     "flatten",
     "flip",
     "hstack",
@@ -42,8 +43,6 @@ __all__ = [
     "t",
     "tile",
     "transpose",
-    "tril",
-    "triu",
     "unbind",
     "unflatten",
     "unsqueeze",
@@ -164,10 +163,10 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 def squeeze(input: Tensor, dim: Dims | None = None) -> Tensor:
-    axes = axes_of(input, dim)
-    return P.reshape(
-        input, tuple(n for k, n in enumerate(input.type.shape) if n != 1 or k not in axes)
-    )
+    """Without the dimensions of size 1, of all or of those named; a view."""
+    axes = axes_of(input, dim) if dim not in ((), []) else ()
+    kept = tuple(n for k, n in enumerate(input.type.shape) if n != 1 or k not in axes)
+    return input.emit(OPS["reshape"], input, shape=kept)
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
@@ -223,6 +222,17 @@ def matrix_transpose(x: Tensor) -> Tensor:
     return transpose(x, -2, -1)
 
 
+def adjoint(x: Tensor) -> Tensor:
+    """The last two dimensions exchanged: of real numbers, the conjugate transpose."""
+    return matrix_transpose(x)
+
+
+def matrix_only_transpose(x: Tensor) -> Tensor:
+    if len(x.type.shape) not in (0, 2):
+        raise ShapeMismatch(f"H needs a matrix, got {x.type}", fix="use mH or mT for batches")
+    return t(x)
+
+
 def reverse_dims(x: Tensor) -> Tensor:
     return P.transpose(x, tuple(reversed(range(len(x.type.shape)))))
 
@@ -237,8 +247,11 @@ def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """Elements move on by `shifts`; those past the end come back at the start."""
     if dims is None:
         return reshape(roll(ravel(input), shifts, 0), input.type.shape)
-    by = [shifts] if isinstance(shifts, int) else shifts
-    for shift, dim in zip(by, [dims] if isinstance(dims, int) else dims, strict=True):
+    by = [shifts] if isinstance(shifts, int) else list(shifts)
+    along = [dims] if isinstance(dims, int) else list(dims)
+    if len(by) != len(along):
+        raise ShapeMismatch(f"roll: {len(by)} shifts for {len(along)} dimensions, {input.type}")
+    for shift, dim in zip(by, along, strict=True):
         n = size_along(input, axis_of(input, dim))
         if n and (k := shift % n):
             input = cat([narrow(input, dim, n - k, k), narrow(input, dim, 0, n - k)], dim)
@@ -284,6 +297,8 @@ def repeat(x: Tensor, *times: Any) -> Tensor:
     if len(reps) < len(old):
         raise ShapeMismatch(f"repeat{reps} has fewer dimensions than {x.type}")
     shape = (1,) * (len(reps) - len(old)) + old
+    if all(r == 1 for r in reps):
+        return reshape(x, shape).clone()
     pairs = tuple(n for m in shape for n in (1, m))
     wide = tuple(n for r, m in zip(reps, shape) for n in (r, m))
     return P.reshape(P.expand(P.reshape(x, pairs), wide), tuple(r * m for r, m in zip(reps, shape)))
@@ -294,14 +309,45 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
     return repeat(input, (1,) * (len(input.type.shape) - len(reps)) + reps)
 
 
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
-    """Each element `repeats` times in a row along `dim`."""
+def repeat_interleave(
+    input: Tensor,
+    repeats: int | Tensor | None = None,
+    dim: int | None = None,
+    *,
+    output_size: int | None = None,
+) -> Tensor:
+    """Each element `repeats` times in a row along `dim`; a tensor says how often for each.
+
+    repeat_interleave(counts) alone repeats the numbers 0, 1, ... of the counts.
+    """
+    if repeats is None:
+        numbers = input.emit(OPS["iota"], shape=input.type.shape, axis=0, dtype=i64.name)
+        return repeat_interleave(numbers, input, 0)
     if dim is None:
         return repeat_interleave(ravel(input), repeats, 0)
     axis, shape = axis_of(input, dim), input.type.shape
+    if not isinstance(repeats, int):
+        return _repeated_by(input, repeats, axis)
+    if repeats < 0:
+        raise ShapeMismatch(f"repeat_interleave: repeats must not be negative, got {repeats}")
     wide = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
     out = (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])
     return P.reshape(P.expand(unsqueeze(input, axis + 1), wide), out)
+
+
+def _repeated_by(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
+    """Slice k of x along `axis`, repeats[k] times; the data sizes it, so not inside a trace."""
+    if repeats.type.shape not in ((), (1,), (x.type.shape[axis],)):
+        raise ShapeMismatch(
+            f"repeat_interleave: repeats {repeats.type} for dimension {axis} of {x.type}"
+        )
+    fix = "give repeats as a number"
+    array = data_sized(repeats, "repeat_interleave() by a tensor", fix)
+    counts = np.broadcast_to(array, (x.type.shape[axis],))
+    if counts.size and counts.min() < 0:
+        raise ShapeMismatch("repeat_interleave: repeats must not be negative")
+    number = tensors.wrapped(np.repeat(np.arange(counts.size), counts))
+    return x.emit(OPS["gather"], x, number, axis=axis)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -411,8 +457,9 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, builtins.max(-(-n // chunks), 1), dim)
 
 
-def contiguous(x: Tensor) -> Tensor:
-    """x itself if row-major, else a copy."""
+def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
+    """x itself if row-major, else a copy. A memory format is taken and ignored: compiled steps
+    choose their own."""
     return x if x.is_contiguous() else x.emit(OPS["contiguous"], x)
 
 
@@ -420,62 +467,3 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows along a dimension, appended as a last dimension; a view."""
     axis = axis_of(x, dimension)
     return x.emit(OPS["unfold"], x, axis=axis, size=size, step=step, dilation=1)
-
-
-# ---- triangles and diagonals -------------------------------------------------------------------
-
-
-def _band(x: Tensor, diagonal: int, lower: bool) -> Tensor:
-    """Where column - row is at most (lower) or at least (upper) `diagonal`."""
-    shape = x.type.shape
-    if len(shape) < 2:
-        raise ShapeMismatch(f"a triangle needs at least 2 dimensions, got {x.type}")
-    row = x.emit(OPS["iota"], shape=shape[-2:], axis=0, dtype=i64.name)
-    column = x.emit(OPS["iota"], shape=shape[-2:], axis=1, dtype=i64.name)
-    edge = row.emit(OPS["add"], row, diagonal)
-    pair = (column, edge) if lower else (edge, column)
-    keep = expand_to(row.emit(OPS["le"], *pair), shape)
-    return x.emit(OPS["where"], keep, x, False if x.dtype is bool_ else 0)
-
-
-def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    return _band(input, diagonal, True)
-
-
-def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    return _band(input, diagonal, False)
-
-
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of two dimensions, last in the result (a copy here)."""
-    a, b = axis_of(input, dim1), axis_of(input, dim2)
-    input = movedim(input, (a, b), (-2, -1))
-    rows, columns = input.type.shape[-2:]
-    first = (builtins.max(-offset, 0), builtins.max(offset, 0))
-    n = builtins.max(builtins.min(rows - first[0], columns - first[1]), 0)
-    input = narrow(narrow(input, -2, first[0], n), -1, first[1], n)
-    eye = input.emit(
-        OPS["eq"],
-        *(
-            input.emit(
-                OPS["iota"], shape=input.type.shape, axis=len(input.type.shape) - k, dtype=i64.name
-            )
-            for k in (2, 1)
-        ),
-    )
-    return P.sum(input.emit(OPS["where"], eye, input, 0), (len(input.type.shape) - 1,))
-
-
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A matrix's diagonal, or the square matrix with input on its diagonal."""
-    if len(input.type.shape) == 2:
-        return _diagonal(input, diagonal)
-    if len(input.type.shape) != 1:
-        raise ShapeMismatch(f"diag needs 1 or 2 dimensions, got {input.type}")
-    n = input.type.shape[0]
-    shape = (n, n)
-    places = [input.emit(OPS["iota"], shape=shape, axis=k, dtype=i64.name) for k in (0, 1)]
-    on = places[0].emit(OPS["eq"], *places)
-    square = input.emit(OPS["where"], on, expand_to(unsqueeze(input, 0), shape), 0)
-    low = (builtins.max(-diagonal, 0), builtins.max(diagonal, 0))
-    return P.pad(square, low, (low[1], low[0]))

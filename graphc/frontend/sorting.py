@@ -15,20 +15,18 @@ from graphc.errors import (
     InvalidArgument,
     InvalidIndex,
     ShapeMismatch,
-    Untraceable,
 )
 from graphc.frontend import elementwise as E
 from graphc.frontend import logic, shapes
 from graphc.frontend import reductions as R
 from graphc.frontend import tensor as tensors
-from graphc.frontend.modes import modes
-from graphc.frontend.operands import is_tensor
+from graphc.frontend.operands import data_sized, is_tensor
 from graphc.frontend.promotion import result_type
 from graphc.frontend.reductions import ValuesIndices
 from graphc.frontend.shapes import axis_of
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import Array, TensorType, f32, f64, i32, i64
+from graphc.ir.types import TensorType, f32, f64, i32, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -321,13 +319,6 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 # ---- results whose size the data says ----------------------------------------------------------
 
 
-def _read(x: Tensor, name: str, fix: str) -> Array:
-    """The elements, outside a trace."""
-    if modes.trace is not None:
-        raise Untraceable(f"the shape that {name}() gives is known only at run time", fix=fix)
-    return x.host()
-
-
 def _made(array: Any, like: Tensor | None = None) -> Tensor:
     dtype = np.int64 if like is None else like.dtype.numpy
     return tensors.wrapped(np.array(array, dtype, order="C"))
@@ -341,7 +332,7 @@ def unique(
     dim: int | None = None,
 ) -> Any:
     """The distinct elements (or slices along `dim`) in order; where each went; how many."""
-    array = _read(input, "unique", "sort() gives a fixed shape")
+    array = data_sized(input, "unique()", "sort() gives a fixed shape")
     axis = None if dim is None else axis_of(input, dim)
     values, inverse, counts = np.unique(
         array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
@@ -366,7 +357,7 @@ def unique_consecutive(
     dim: int | None = None,
 ) -> Any:
     """The first of each run of equal elements (or slices along `dim`)."""
-    array = _read(input, "unique_consecutive", "compare x[1:] with x[:-1]")
+    array = data_sized(input, "unique_consecutive()", "compare x[1:] with x[:-1]")
     rows = array.reshape(-1, 1) if dim is None else np.moveaxis(array, axis_of(input, dim), 0)
     flat = rows.reshape(len(rows), -1)
     first = np.ones(len(rows), bool)
@@ -386,7 +377,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     fix = "use zeros(n).index_add(0, x, weights) with a fixed n"
     if len(input.type.shape) != 1 or input.dtype.is_floating_point or minlength < 0:
         raise ShapeMismatch(f"bincount() needs a vector of integers, got {input.type}")
-    array = _read(input, "bincount", fix)
+    array = data_sized(input, "bincount()", fix)
     if array.size and array.min() < 0:
         raise ShapeMismatch("bincount() needs a vector of non-negative integers")
     if weights is None:

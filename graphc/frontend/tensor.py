@@ -33,7 +33,7 @@ from graphc.frontend.methods import Methods
 from graphc.frontend.modes import CPU, check_device, device, get_default_dtype, modes
 from graphc.frontend.options import strided
 from graphc.frontend.size import Size
-from graphc.frontend.storage import Storage, count_rebind
+from graphc.frontend.storage import Storage
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
 from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major, strides_after
 from graphc.ir.interpret import evaluate
@@ -225,6 +225,11 @@ class Tensor(Methods):
         if edge is None:
             self._requires_grad, self._node = self._requires_grad and self._node is None, None
             return
+        if self.views[: len(base.views)] != base.views:
+            raise InvalidState(
+                "the tensor this is a view of was transposed or reshaped in place",
+                fix="make the view again",
+            )
         self._node, self._slot = chain_history(edge, self.views[len(base.views) :], base.type)
         self._requires_grad = True
 
@@ -275,9 +280,7 @@ class Tensor(Methods):
     @data.setter
     def data(self, value: Tensor) -> None:
         inplace.untraced(self, "assigning .data")
-        self.storage, self.views, self.array = value.storage, value.views, value.array
-        self._type = value.type
-        count_rebind()
+        inplace.show(self, value)
 
     @property
     def name(self) -> str:

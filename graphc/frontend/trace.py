@@ -91,6 +91,10 @@ class Trace:
         self.inputs.append(Input("state", value, storage, x))
         return value
 
+    def stands_in(self, x: Tensor) -> bool:
+        """Whether x is an argument of the call, not a view of one."""
+        return not x.views and any(i.role == "arg" and i.storage is x.storage for i in self.inputs)
+
     # ---- values --------------------------------------------------------------------------------
 
     def value(self, x: Tensor) -> Value:

@@ -19,7 +19,9 @@ View = tuple[Op, Mapping[str, Any]]
 Chain = tuple[View, ...]
 S = TypeVar("S", bound=Sugar)
 
-VIEW_OPS = frozenset(OPS[n] for n in ("reshape", "transpose", "expand", "slice", "unfold"))
+VIEW_OPS = frozenset(
+    OPS[n] for n in ("reshape", "transpose", "expand", "slice", "unfold", "diagonal")
+)
 
 
 def row_major(shape: Shape) -> Shape:
@@ -44,6 +46,8 @@ def strides_after(op: Op, attrs: Mapping[str, Any], shape: Shape, strides: Shape
             axis = attrs["axis"]
             moved = (*strides[:axis], strides[axis] * attrs["step"], *strides[axis + 1 :])
             return (*moved, strides[axis] * attrs["dilation"])
+        case "diagonal":
+            return (*strides[:-2], strides[-2] + strides[-1])
     return reshaped_strides(shape, strides, attrs["shape"])
 
 
@@ -104,6 +108,13 @@ def _write_one(before: S, op: Op, attrs: Mapping[str, Any], value: S) -> S:
             inside = slice_mask(before, attrs["start"], attrs["stop"], attrs["step"])
             spread = P.unslice(value, before.type.shape, attrs["start"], attrs["step"])
             return before.emit(OPS["where"], inside, spread, before)
+        case "diagonal":
+            rank, shape = len(before.type.shape), before.type.shape
+            row, column = (
+                before.emit(OPS["iota"], shape=shape, axis=rank - k, dtype=i64.name) for k in (2, 1)
+            )
+            on, spread = P.apply("eq", row, column), P.expand_over(value, (rank - 1,), shape)
+            return before.emit(OPS["where"], on, spread, before)
     raise Untraceable(f"a write through {op.name}, whose elements may share memory")
 
 

@@ -1,4 +1,5 @@
-"""NumPy meanings of routines: sorting and LAPACK's decompositions, batched over leading dimensions.
+"""NumPy meanings of routines: sorting, scattering, and LAPACK's decompositions over the last two
+dimensions.
 
 A decomposition with several factors gives them one behind the other in its last dimension, each
 flattened; `factor_shapes` says how to take them apart. Matrices are f32 or f64.
@@ -33,6 +34,31 @@ def searchsorted(rows: Array, values: Array, *, right: bool) -> Array:
     out = np.empty(values.shape, np.int64)
     for k in np.ndindex(rows.shape[:-1]):
         out[k] = np.searchsorted(rows[k], values[k], side=side)  # type: ignore[call-overload]
+    return out
+
+
+# ---- scattering --------------------------------------------------------------------------------
+
+
+def _places(index: Array, axis: int) -> tuple[Array, ...]:
+    """What NumPy is to index with, so that `index` chooses along `axis` alone."""
+    grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    grid[axis] = index
+    return tuple(grid)
+
+
+def last_along(index: Array, *, axis: int, shape: Shape) -> Array:
+    """For each place of `shape`, where along `axis` the last index to it stands, else -1."""
+    out = np.full(shape, -1, np.int64)
+    along = np.arange(index.shape[axis]).reshape(-1, *(1,) * (index.ndim - axis - 1))
+    out[_places(index, axis)] = np.broadcast_to(along, index.shape)
+    return out
+
+
+def scatter_reduce(x: Array, src: Array, index: Array, *, axis: int, mode: str) -> Array:
+    """x after out[.., index, ..] = mode(out[.., index, ..], src) for each element of src."""
+    out = x.copy()
+    getattr(np, mode).at(out, _places(index, axis), src)
     return out
 
 

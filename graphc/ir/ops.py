@@ -187,6 +187,13 @@ def fold_type(x: TensorType, *, axis: int, length: int, step: int, dilation: int
     return TensorType(x.dtype, (*shape[:axis], length, *shape[axis + 1 :]))
 
 
+def diagonal_type(x: TensorType) -> TensorType:
+    """out[.., i] = x[.., i, i], of square matrices of any dtype."""
+    if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeMismatch(f"the diagonal of {x}")
+    return TensorType(x.dtype, x.shape[:-1])
+
+
 def reduce_type(x: TensorType, *, axes: Shape) -> TensorType:
     return TensorType(x.dtype, tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
@@ -282,6 +289,22 @@ def searchsorted_type(rows: TensorType, values: TensorType, *, right: bool) -> T
     if rows.dtype is not values.dtype or rows.shape[:-1] != values.shape[:-1]:
         raise ShapeMismatch(f"searchsorted of {values} in {rows}")
     return TensorType(i64, values.shape)
+
+
+def last_along_type(index: TensorType, *, axis: int, shape: Shape) -> TensorType:
+    """Where along `axis` the last index to each place of `shape` stands, else -1."""
+    whole_type(index)
+    return TensorType(i64, shape)
+
+
+def scatter_reduce_type(
+    x: TensorType, src: TensorType, index: TensorType, *, axis: int, mode: str
+) -> TensorType:
+    """x folded with src at index along axis by maximum, minimum or multiply."""
+    whole_type(index)
+    if src.shape != index.shape or src.dtype is not x.dtype:
+        raise ShapeMismatch(f"scatter_reduce of {src} by {index} into {x}")
+    return x
 
 
 def matrix_type(x: TensorType, **_attrs: Any) -> TensorType:
@@ -401,6 +424,7 @@ _ROWS = [
     Op("concat", "movement", concat_type, reference.concat),
     Op("unfold", "movement", unfold_type, reference.unfold, linear=True),
     Op("fold", "movement", fold_type, reference.fold, linear=True),
+    Op("diagonal", "movement", diagonal_type, reference.diagonal, linear=True),
     Op("contiguous", "movement", contiguous_type, reference.contiguous),
     # reduce
     Op("sum", "reduce", reduce_type, reference.reduce_sum, linear=True),
@@ -421,6 +445,8 @@ _ROWS = [
     # routine
     Op("argsort", "routine", argsort_type, D.argsort),
     Op("searchsorted", "routine", searchsorted_type, D.searchsorted),
+    Op("last_along", "routine", last_along_type, D.last_along),
+    Op("scatter_reduce", "routine", scatter_reduce_type, D.scatter_reduce),
     Op("cholesky", "routine", square_type, D.cholesky),
     Op("inv", "routine", square_type, D.inv),
     Op("solve", "routine", solve_type, D.solve),

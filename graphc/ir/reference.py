@@ -218,9 +218,18 @@ def concat(*xs: Array, axis: int) -> Array:
 
 def unfold(x: Array, *, axis: int, size: int, step: int, dilation: int) -> Array:
     """Windows along `axis`: out[.., o, .., k] = x[.., o * step + k * dilation, ..]."""
-    span = (size - 1) * dilation + 1
-    windows = np.lib.stride_tricks.sliding_window_view(x, span, axis)[..., ::dilation]
-    return windows[(slice(None),) * axis + (slice(None, None, step),)]
+    count = (x.shape[axis] - (size - 1) * dilation - 1) // step + 1
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :], size)
+    s = x.strides
+    strides = (*s[:axis], s[axis] * step, *s[axis + 1 :], s[axis] * dilation)
+    return np.lib.stride_tricks.as_strided(x, shape, strides)
+
+
+def diagonal(x: Array) -> Array:
+    """A view, which NumPy's own is not allowed to write through."""
+    return np.lib.stride_tricks.as_strided(
+        x, x.shape[:-1], (*x.strides[:-2], x.strides[-2] + x.strides[-1])
+    )
 
 
 def fold(x: Array, *, axis: int, length: int, step: int, dilation: int) -> Array:

@@ -211,6 +211,7 @@ SPECIAL: dict[str, Callable[[Value], Value]] = {
     "pad": _pad,
     "flip": _constant_moved,
     "unfold": _constant_moved,
+    "diagonal": _constant_moved,
     "cast": _cast,
     "sum": _empty_axes,
     "prod": _empty_axes,

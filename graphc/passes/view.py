@@ -130,6 +130,13 @@ def unfold(v: View, *, axis: int, size: int, step: int, dilation: int) -> View:
     return v.map(shape, change)
 
 
+def diagonal(v: View) -> View:
+    def change(f: Form) -> Form:
+        return Form((*f.strides[:-2], f.strides[-2] + f.strides[-1]), f.offset)
+
+    return v.map(v.shape[:-1], change)
+
+
 def reshape(v: View, *, shape: Shape) -> View:
     if 0 in shape:
         return v.map(shape, lambda f: Form((0,) * len(shape), f.offset))
@@ -190,6 +197,7 @@ MOVE: Mapping[str, Callable[..., View]] = {
     "flip": flip,
     "pad": pad,
     "unfold": unfold,
+    "diagonal": diagonal,
     "reshape": reshape,
 }
 

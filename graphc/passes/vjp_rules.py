@@ -18,6 +18,7 @@ from graphc.ir import sugar as P
 from graphc.ir.ops import Pairs
 from graphc.ir.types import Shape, i64
 from graphc.passes import matrix_rules as M
+from graphc.passes import scatter_rules as S
 
 Rule = Callable[..., Any]
 SMALL_AXIS = 64  # up to here a selection's adjoint is elementwise (and fuses): where(one_hot, g, 0)
@@ -124,6 +125,10 @@ def concat(g: Any, _z: Any, *_xs: Any, axis: int, argument: int) -> Any:
 def unfold(g: Any, _z: Any, _x: Any, *, axis: int, size: int, step: int, dilation: int) -> Any:
     length = _x.type.shape[axis]
     return P.apply("fold", g, axis=axis, length=length, step=step, dilation=dilation)
+
+
+def diagonal(g: Any, _z: Any, _x: Any) -> Any:
+    return M.diagonal(g)
 
 
 def fold(g: Any, _z: Any, _x: Any, *, axis: int, length: int, step: int, dilation: int) -> Any:
@@ -386,6 +391,7 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "concat":  (concat,),
     "unfold":  (unfold,),
     "fold":    (fold,),
+    "diagonal": (diagonal,),
     "contiguous": (lambda g, _z, _x: g,),
     "sum":     (lambda g, _z, _x, *, axes: P.expand_over(g, axes, _x.type.shape),),
     "prod":    (prod,),
@@ -400,6 +406,7 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "take_along": (take_along, None),
     "put_along":  (lambda g, _z, _x, index, *, axis, shape: P.apply(
         "take_along", g, index, axis=axis), None),
+    "scatter_reduce": (S.target, S.source, None),
     "cholesky": (M.cholesky,),
     "inv":      (M.inv,),
     "solve":    (M.solve_matrix, M.solve_right),
@@ -418,7 +425,7 @@ VARIADIC = frozenset({"concat"})  # take any number of operands, one included
 NOT_DIFFERENTIABLE = frozenset(
     (
         *("iota", "random_bits", "check_index", "argmax", "argmin", "argmax_last_nan"),
-        *("argsort", "searchsorted"),
+        *("argsort", "searchsorted", "last_along"),
         "assemble",  # passes make it, after every derivative
         *("not", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne"),
     )

@@ -327,13 +327,21 @@ def _unfold(g: Growth, x: Value) -> Value | None:
     return g.apply("unfold", x, axis=axis, size=size, step=step, dilation=dilation)
 
 
+def _diagonal(g: Growth, x: Value) -> Value | None:
+    if len(x.shape) < 2 or 0 in x.shape[-2:]:
+        return None
+    n = min(x.shape[-2:])
+    square = P.slice(x, (0,) * len(x.shape), (*x.shape[:-2], n, n))
+    return g.apply("diagonal", square)
+
+
 def _contiguous(g: Growth, x: Value) -> Value:
     order = tuple(int(k) for k in g.rng.permutation(len(x.shape)))
     return g.apply("contiguous", x, order=order if g.chance(0.7) else ())
 
 
 MOVES = (_reshape, _reshape, _transpose, _expand, _slice, _slice, _pad, _pad, _flip, _concat,
-         _concat, _unfold, _contiguous)  # fmt: skip
+         _concat, _unfold, _diagonal, _contiguous)  # fmt: skip
 
 
 def fold(g: Growth) -> None:

@@ -13,6 +13,8 @@ from tests.op_table import (
     linalg,
     products,
     reductions,
+    scans,
+    scatter,
     shapes,
     sorting,
 )
@@ -23,13 +25,28 @@ from tests.op_table.linalg import LINALG
 from tests.op_table.products import PRODUCTS
 from tests.op_table.reductions import REDUCTIONS
 from tests.op_table.rows import Array, ErrorRow, In, OpRow
+from tests.op_table.scans import SCANS
+from tests.op_table.scatter import SCATTER
 from tests.op_table.shapes import SHAPES
 from tests.op_table.sorting import SORTING
 
-PARTS = [elementwise, reductions, shapes, indexing, products, sorting, linalg, layer_errors]
+PARTS = [
+    elementwise,
+    reductions,
+    scans,
+    scatter,
+    shapes,
+    indexing,
+    products,
+    sorting,
+    linalg,
+    layer_errors,
+]
 TABLE = [
     *ELEMENTWISE,
     *REDUCTIONS,
+    *SCANS,
+    *SCATTER,
     *SHAPES,
     *INDEXING,
     *PRODUCTS,

@@ -25,27 +25,7 @@ INDEXING = [
         In((2, 3, 4)),
     ),
     shape_row("index_mixed", lambda T, i, x: x[1:, i, None], In((2,), 0, 3, dtype="i"), In((2, 3))),
-    shape_row("gather", lambda T, i, x: x.gather(1, i), In((3, 2), 0, 4, dtype="i"), In()),
-    shape_row("gather_one", lambda T, i, x: x.gather(1, i), In((3, 1), 0, 4, dtype="i"), In()),
-    shape_row("gather_0", lambda T, i, x: x.gather(0, i), In((5, 4), 0, 3, dtype="i"), In()),
-    shape_row(
-        "scatter_add",
-        lambda T, i, x, y: x.scatter_add(1, i, y),
-        In((3, 5), 0, 4, dtype="i"),
-        In(),
-        In((3, 5)),
-    ),
-    shape_row("scatter", lambda T, x, y: x.scatter(1, T.tensor([[1, 3]]), y), In(), In((1, 2))),
-    shape_row(
-        "index_select", lambda T, i, x: x.index_select(1, i), In((5,), 0, 4, dtype="i"), In()
-    ),
-    shape_row(
-        "index_add",
-        lambda T, i, x, y: x.index_add(1, i, y),
-        In((5,), 0, 4, dtype="i"),
-        In(),
-        In((3, 5)),
-    ),
+    shape_row("masked_fill", lambda T, m, x: x.masked_fill(m, 2.0), In(dtype="b"), In()),
     shape_row(
         "embedding",
         lambda T, i, w: T.nn.functional.embedding(i, w),
@@ -56,5 +36,4 @@ INDEXING = [
 
 ERRORS = [
     ErrorRow("index", lambda T, x: x[3], IndexError),
-    ErrorRow("gather_wide", lambda T, x: x.gather(1, T.tensor([[4]])), RuntimeError),
 ]

@@ -35,7 +35,18 @@ REDUCTIONS = [
     OpRow("logsumexp_dims", lambda T, x: x.logsumexp((0, 2), keepdim=True), (In((2, 3, 4)),)),
     OpRow("softmax", lambda T, x: x.softmax(1)),
     OpRow("log_softmax", lambda T, x: x.log_softmax(0)),
-    OpRow("cumsum", lambda T, x: x.cumsum(1), (In((2, 5)),)),
+    OpRow("var_mean", lambda T, x: T.var_mean(x, 1, unbiased=False)[0]),
+    OpRow("std_mean", lambda T, x: T.std_mean(x, (0, 1), keepdim=True)[0]),
+    OpRow("aminmax", lambda T, x: x.aminmax(dim=1).max - x.aminmax(dim=1).min),
+    OpRow("aminmax_all", lambda T, x: T.aminmax(x)[0]),
+    OpRow("dist", lambda T, x, y: T.dist(x, y), (In(), In())),
+    OpRow("dist_1", lambda T, x, y: x.dist(y, 1), (In(), In()), second=False),
+    OpRow("nansum_dtype", lambda T, x: T.nansum(x, 0, dtype=T.float64), grad=False),
+    OpRow("any_dims", lambda T, x: x.any((0, 1)), (In(dtype="b"),), False),
+    OpRow("all_dims", lambda T, x: T.all(x, dim=(0,), keepdim=True), (In(dtype="b"),), False),
+    OpRow("norm_nan_dtype", lambda T, x: x.norm(dtype=T.float64), grad=False),
+    OpRow("trapezoid", lambda T, x: T.trapezoid(x, dx=0.5)),
+    OpRow("trapezoid_points", lambda T, x, y: T.trapezoid(x, y, dim=0), (In(), In((3,)))),
 ]
 
 ERRORS = [

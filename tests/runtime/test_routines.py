@@ -15,7 +15,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
 from graphc.ir.ops import OPS
 from graphc.ir.program import Program
-from graphc.ir.types import TensorType, f32
+from graphc.ir.types import TensorType, f32, i64
 from graphc.passes.pipeline import compile_graph
 from graphc.runtime import routines
 from graphc.runtime.threads import get_num_threads, set_num_threads
@@ -222,16 +222,31 @@ def test_fork_after_a_routine() -> None:
     assert run(body, 3) == ""
 
 
+ROUTINE_ARGS = {
+    "searchsorted": "xx",
+    "solve": "xx",
+    "triangular_solve": "xx",
+    "last_along": "i",
+    "scatter_reduce": "xxi",
+}
+
+
 def test_every_routine_is_lowered_as_one() -> None:
     """A graph of each routine alone has one kernel without code."""
     attrs = {"argsort": {"axis": 0, "descending": False}, "searchsorted": {"right": True},
              "triangular_solve": {"upper": True, "unit": False},
+             "last_along": {"axis": 1, "shape": (4, 6)},
+             "scatter_reduce": {"axis": 0, "mode": "maximum"},
              "qr": {"full": False}, "svd": {"full": False}}  # fmt: skip
     for op in (op for op in OPS.values() if op.kind == "routine"):
         b = Builder()
         x = b.input("x", TensorType(f32, (4, 4)))
-        args = (x, x) if op.name in ("searchsorted", "solve", "triangular_solve") else (x,)
-        out = b.apply(op.name, *args, **attrs.get(op.name, {}))
-        (launch,) = compile_graph(Graph(op.name, (x,), ("arg",), (out,), (None,))).program.launches
+        index = b.input("index", TensorType(i64, (4, 4)))
+        args = ROUTINE_ARGS.get(op.name, "x")
+        operands = [{"x": x, "i": index}[a] for a in args]
+        out = b.apply(op.name, *operands, **attrs.get(op.name, {}))
+        (launch,) = compile_graph(
+            Graph(op.name, (x, index), ("arg",) * 2, (out,), (None,))
+        ).program.launches
         assert launch.kernel.kind == "routine" and launch.kernel.call is not None
         assert launch.kernel.call.op == op.name

@@ -24,6 +24,15 @@ CASES: dict[str, Callable[[Any, Any], Any]] = {
     "bincount": lambda T, x: x[0].bincount(minlength=5),
     "bincount_weights": lambda T, x: T.bincount(x[1], x[0].float()),
     "bincount_double": lambda T, x: T.bincount(x[1], x[0]),
+    "repeat_interleave": lambda T, x: x.repeat_interleave(T.tensor([2, 0, 1]), 0),
+    "repeat_counts": lambda T, x: T.repeat_interleave(x[0]),
+    "mask": lambda T, x: x[x > 1],
+    "mask_row": lambda T, x: x[1, x[0] > 1],
+    "masked_select": lambda T, x: T.masked_select(x, x[0] == 2),
+    "nonzero": lambda T, x: x.nonzero(),
+    "nonzero_tuple": lambda T, x: T.nonzero(x, as_tuple=True),
+    "nonzero_0d": lambda T, x: T.nonzero(x[0, 0], as_tuple=True),
+    "argwhere": lambda T, x: T.argwhere(x),
     "bincount_empty": lambda T, x: T.bincount(x[0, :0], minlength=2),
 }
 
