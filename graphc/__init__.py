@@ -8,6 +8,7 @@ from graphc import errors as errors
 from graphc import linalg as linalg
 from graphc.frontend import random as random
 from graphc.frontend.arrangements import *
+from graphc.frontend.autograd import *
 from graphc.frontend.compile import *
 from graphc.frontend.conversion import *
 from graphc.frontend.creation import *

@@ -6,8 +6,15 @@ import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import AutogradError, DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
-from graphc.frontend import anomaly, epoch
+from graphc.errors import (
+    AutogradError,
+    DTypeMismatch,
+    InvalidArgument,
+    InvalidState,
+    InvalidType,
+    ShapeMismatch,
+)
+from graphc.frontend import anomaly, epoch, shapes
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import untraced
 from graphc.frontend.modes import modes, no_grad, set_grad_enabled
@@ -18,7 +25,7 @@ from graphc.passes.autodiff import Edge, Hook, backpropagate
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["backward", "grad"]
+__all__ = ["clone", "detach"]
 
 Tensors = Any  # a tensor or a sequence of tensors
 
@@ -76,9 +83,17 @@ def backward(
     grad_tensors: Tensors | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    grad_variables: Tensors | None = None,
     inputs: Tensors | None = None,
 ) -> None:
-    """Add to the `.grad` of every leaf (or of `inputs` only) its gradient of `tensors`."""
+    """Add to the `.grad` of every leaf (or of `inputs` only) its gradient of `tensors`.
+
+    `grad_variables` is the former name of `grad_tensors`.
+    """
+    if grad_variables is not None:
+        if grad_tensors is not None:
+            raise InvalidState("backward() takes grad_tensors or grad_variables, not both")
+        grad_tensors = grad_variables
     keep = create_graph if retain_graph is None else retain_graph
     roots = _roots(tensors, grad_tensors)
     if inputs is None:
@@ -100,19 +115,26 @@ def grad(
     grad_outputs: Tensors | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
-    materialize_grads: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
     is_grads_batched: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
-    """The gradients of `outputs` for each of `inputs`, without touching any `.grad`."""
-    if is_grads_batched:
-        raise InvalidArgument("is_grads_batched=True", fix="call grad() for each row of a batch")
-    keep = create_graph if retain_graph is None else retain_graph
+    """The gradients of `outputs` for each of `inputs`, without touching any `.grad`.
+
+    is_grads_batched: `grad_outputs` have a leading dimension, and so have the gradients, one for
+    each row. `only_inputs` is deprecated and must be True, as in PyTorch.
+    """
+    if not only_inputs:
+        raise InvalidArgument("only_inputs=False is no longer there", fix="use backward()")
     targets = _listed(inputs)
     if not targets:
         raise AutogradError("`inputs` argument to `grad()` cannot be empty.")
-    if materialize_grads:
-        allow_unused = True
+    if materialize_grads and allow_unused is False:
+        raise InvalidArgument("allow_unused must not be False where materialize_grads is True")
+    if is_grads_batched:
+        return _batched(outputs, targets, _listed(grad_outputs), create_graph, bool(allow_unused))
+    keep = create_graph if retain_graph is None else retain_graph
     edges = [edge_of(x) for x in targets]
     if None in edges:
         which = targets[edges.index(None)].type
@@ -133,6 +155,17 @@ def grad(
     return tuple(out)
 
 
+def _batched(
+    outputs: Tensors, inputs: list[Any], rows: list[Any], create_graph: bool, allow_unused: bool
+) -> tuple[Any, ...]:
+    """`grad` for each row of `rows`, stacked."""
+    found = [
+        grad(outputs, inputs, [r[k] for r in rows], True, create_graph, True, allow_unused)
+        for k in range(rows[0].type.shape[0])
+    ]
+    return tuple(None if gs[0] is None else shapes.stack(gs) for gs in zip(*found))
+
+
 # ---- methods of Tensor -------------------------------------------------------------------------
 
 
@@ -144,7 +177,7 @@ def backward_of(
     inputs: Tensors | None = None,
 ) -> None:
     """Add to the `.grad` of every leaf its gradient of x (a scalar, or weighted by `gradient`)."""
-    backward(x, gradient, retain_graph, create_graph, inputs)
+    backward(x, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 def accumulate_grad(x: Tensor, g: Tensor) -> None:
@@ -285,11 +318,11 @@ def register_post_accumulate_grad_hook(
     return RemovableHandle(x._after_grad, (hook,))
 
 
-def clone(x: Tensor) -> Tensor:
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy in memory of its own, row-major; gradients pass through."""
-    out = tensors.copied(x)
-    if modes.grad and x.requires_grad:
-        record_rule("clone", (out,), (x,), lambda gs: gs)
+    out = tensors.copied(input)
+    if modes.grad and input.requires_grad:
+        record_rule("clone", (out,), (input,), lambda gs: gs)
     return out
 
 

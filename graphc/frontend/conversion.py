@@ -117,15 +117,15 @@ def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = Non
 
 
 def new_zeros(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
-    return new_full(x, sizes(sizes_ if size is None else (size,)), 0, **options)
+    return new_full(x, sizes(sizes_, size), 0, **options)
 
 
 def new_ones(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
-    return new_full(x, sizes(sizes_ if size is None else (size,)), 1, **options)
+    return new_full(x, sizes(sizes_, size), 1, **options)
 
 
 def new_empty(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
-    return new_full(x, sizes(sizes_ if size is None else (size,)), 0, **options)
+    return new_full(x, sizes(sizes_, size), 0, **options)
 
 
 def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Tensor:

@@ -156,13 +156,13 @@ def filled(value: Any, shape: Shape, dtype: DType) -> Tensor:
 @factory
 def zeros(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
     """Zeros of the given size, of the default dtype."""
-    return filled(0, sizes(sizes_ if size is None else (size,)), dtype or get_default_dtype())
+    return filled(0, sizes(sizes_, size), dtype or get_default_dtype())
 
 
 @factory
 def ones(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
     """Ones of the given size, of the default dtype."""
-    return filled(1, sizes(sizes_ if size is None else (size,)), dtype or get_default_dtype())
+    return filled(1, sizes(sizes_, size), dtype or get_default_dtype())
 
 
 def empty(*sizes_: Any, **options: Any) -> Tensor:

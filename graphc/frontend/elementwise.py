@@ -266,17 +266,17 @@ def mul(input: Operand, other: Operand) -> Tensor:
     return binary("mul", input, other)
 
 
-def div(dividend: Operand, divisor: Operand, *, rounding_mode: str | None = None) -> Tensor:
+def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """x / y in floating point; "floor" and "trunc" keep integers integer."""
     if rounding_mode == "floor":
-        return floor_divide(dividend, divisor)
+        return floor_divide(input, other)
     if rounding_mode == "trunc":
-        return _truncated(dividend, divisor)
+        return _truncated(input, other)
     if rounding_mode is not None:
         raise InvalidState(f"rounding_mode {rounding_mode!r}: 'floor', 'trunc' or None")
-    dtype = result_type(dividend, divisor)
-    a, b = prepare((dividend, divisor), dtype if dtype.is_floating_point else get_default_dtype())
-    return (dividend if is_tensor(dividend) else divisor).emit(OPS["div"], a, b)  # type: ignore[no-any-return]
+    dtype = result_type(input, other)
+    a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
+    return (input if is_tensor(input) else other).emit(OPS["div"], a, b)  # type: ignore[no-any-return]
 
 
 def _truncated(x: Operand, y: Operand) -> Tensor:

@@ -219,13 +219,13 @@ def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
     return broadcast_to(P.cast(source, dtype), shape)
 
 
-def copy_(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
-    """Write the elements of `source`, cast and broadcast."""
+def copy_(x: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Write the elements of `src`, cast and broadcast."""
     try:
-        value = converted(source, x.dtype, x.type.shape)
+        value = converted(src, x.dtype, x.type.shape)
     except ShapeMismatch:
-        raise ShapeMismatch(f"copy_: {source.type} does not broadcast to {x.type}") from None
-    return x if source is x else write(x, value, replaces=True)
+        raise ShapeMismatch(f"copy_: {src.type} does not broadcast to {x.type}") from None
+    return x if src is x else write(x, value, replaces=True)
 
 
 def fill_(x: Tensor, value: Any) -> Tensor:

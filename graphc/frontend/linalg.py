@@ -209,13 +209,14 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     return eigh(A, UPLO).eigenvalues
 
 
-def svd(A: Tensor, full_matrices: bool = True) -> SVD:
-    """A = U diag(S) Vh, singular values descending."""
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
+    """A = U diag(S) Vh, singular values descending. `driver` chooses among cuSOLVER's: not here."""
     full = bool(full_matrices)
     return SVD(*_factors("svd", _matrix("svd", A), full))
 
 
-def svdvals(A: Tensor) -> Tensor:
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """The singular values, descending."""
     return svd(A, False).S
 
 

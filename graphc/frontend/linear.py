@@ -91,9 +91,15 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     return matmul(input, vec)
 
 
-def dot(input: Tensor, other: Tensor) -> Tensor:
-    _ranks("dot", input, other, (1, 1))
-    return matmul(input, other)
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """The inner product of two vectors."""
+    _ranks("dot", input, tensor, (1, 1))
+    return matmul(input, tensor)
+
+
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """`dot`: real numbers are their own conjugates."""
+    return dot(input, other)
 
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
@@ -102,7 +108,6 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 ger = outer
-vdot = dot
 
 
 def inner(input: Tensor, other: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.frontend import linalg
-from graphc.frontend.linalg import det, logdet, matrix_power, slogdet
 from graphc.frontend.shapes import matrix_transpose
 from graphc.ir.types import TensorType
 
@@ -24,7 +23,30 @@ __all__ = [
     "svd",
 ]
 
-inverse = linalg.inv
+
+def inverse(input: Tensor) -> Tensor:
+    """The inverse of each matrix."""
+    return linalg.inv(input)
+
+
+def det(input: Tensor) -> Tensor:
+    """The determinant of each matrix."""
+    return linalg.det(input)
+
+
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant: NaN where that is negative."""
+    return linalg.logdet(input)
+
+
+def slogdet(input: Tensor) -> linalg.SignLogabsdet:
+    """The sign and the logarithm of the absolute determinant."""
+    return linalg.slogdet(input)
+
+
+def matrix_power(input: Tensor, n: int) -> Tensor:
+    """Each matrix multiplied with itself n times; its inverse where n is negative."""
+    return linalg.matrix_power(input, n)
 
 
 class USV(NamedTuple):

@@ -90,7 +90,8 @@ class Methods(Movements):
     mm = linear.mm
     bmm = linear.bmm
     mv = linear.mv
-    dot = vdot = linear.dot
+    dot = linear.dot
+    vdot = linear.vdot
     outer = ger = linear.outer
     inner = linear.inner
     kron = linear.kron

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -80,4 +81,26 @@ def factory(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
         out = make(*args, dtype=as_dtype(dtype), **own)
         return out.requires_grad_(True) if requires_grad else out
 
+    function.__signature__ = _with_options(make)  # type: ignore[attr-defined]  # what help() shows
     return function
+
+
+OPTIONS = {
+    "dtype": None,
+    "layout": None,
+    "device": None,
+    "requires_grad": False,
+    "pin_memory": False,
+    "memory_format": None,
+}
+
+
+def _with_options(make: Callable[..., Tensor]) -> inspect.Signature:
+    """The signature of `make` with the options of every factory."""
+    own = inspect.signature(make)
+    kept = [p for p in own.parameters.values() if p.name not in OPTIONS]
+    rest = [p for p in kept if p.kind is p.VAR_KEYWORD]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    options = [inspect.Parameter(name, kind, default=value) for name, value in OPTIONS.items()]
+    kept = [p for p in kept if p not in rest]
+    return own.replace(parameters=[*kept, *options, *rest])

@@ -179,7 +179,7 @@ def rand(
     *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
 ) -> Tensor:
     """Uniform in [0, 1)."""
-    shape = sizes(sizes_ if size is None else (size,))
+    shape = sizes(sizes_, size)
     return _unit(shape, _floating(dtype), generator)
 
 
@@ -188,7 +188,7 @@ def randn(
     *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
 ) -> Tensor:
     """Standard normal."""
-    shape = sizes(sizes_ if size is None else (size,))
+    shape = sizes(sizes_, size)
     return _normal(shape, _floating(dtype), generator)
 
 

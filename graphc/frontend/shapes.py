@@ -79,8 +79,12 @@ def axes_of(x: Tensor, dim: Dims | None) -> Shape:
     return axes if rank else ()
 
 
-def sizes(args: Sequence[Any]) -> Shape:
-    """The shape in f(2, 3), f((2, 3)) or f([2, 3])."""
+def sizes(args: Sequence[Any], named: Any = None) -> Shape:
+    """The shape in f(2, 3), f((2, 3)), f([2, 3]) or f(size=(2, 3))."""
+    if named is not None:
+        if args:
+            raise InvalidType(f"the size is given twice: {args!r:.100} and {named!r:.100}")
+        args = (named,)
     if len(args) == 1 and isinstance(args[0], tuple | list):
         args = args[0]
     try:
@@ -115,14 +119,14 @@ def infer_size(shape: Shape, numel: int) -> Shape:
 # ---- reshaping ---------------------------------------------------------------------------------
 
 
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes_: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape: a view if the strides allow, else a copy."""
-    return P.reshape(input, infer_size(sizes(shape), input.numel()))
+    return P.reshape(input, infer_size(sizes(sizes_, shape), input.numel()))
 
 
-def view(x: Tensor, *shape: Any) -> Tensor:
+def view(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
     """`reshape` that never copies: RuntimeError where the strides do not allow a view."""
-    new = infer_size(sizes(shape), x.numel())
+    new = infer_size(sizes(sizes_, size), x.numel())
     if not tensors.shows_memory(x, OPS["reshape"], {"shape": new}):
         raise ShapeMismatch(
             f"cannot view {x.type} with strides {x.strides()} as {new} without a copy",
@@ -184,8 +188,8 @@ def alias_view(x: Tensor) -> Tensor:
 # ---- permuting ---------------------------------------------------------------------------------
 
 
-def permute(input: Tensor, *dims: Any) -> Tensor:
-    perm = tuple(axis_of(input, d) for d in sizes(dims))
+def permute(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
+    perm = tuple(axis_of(input, d) for d in sizes(sizes_, dims))
     return input.emit(OPS["transpose"], input, perm=perm)
 
 
@@ -237,9 +241,9 @@ def reverse_dims(x: Tensor) -> Tensor:
     return P.transpose(x, tuple(reversed(range(len(x.type.shape)))))
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
     return input.emit(
-        OPS["flip"], input, axes=tuple(sorted(axis_of(input, d) for d in sizes(dims)))
+        OPS["flip"], input, axes=tuple(sorted(axis_of(input, d) for d in sizes(sizes_, dims)))
     )
 
 
@@ -265,9 +269,9 @@ def size_along(x: Tensor, axis: int) -> int:
 # ---- repeating and joining ---------------------------------------------------------------------
 
 
-def expand(x: Tensor, *shape: Any) -> Tensor:
+def expand(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
     """A view with size-1 dimensions repeated; -1 keeps a size."""
-    new, old = sizes(shape), x.type.shape
+    new, old = sizes(sizes_, size), x.type.shape
     lead = len(new) - len(old)
     if lead < 0:
         raise ShapeMismatch(f"expand to {new} drops dimensions of {x.type}")
@@ -291,9 +295,9 @@ def broadcast_tensors(*xs: Tensor) -> list[Tensor]:
     return [expand_to(x, shape) for x in xs]
 
 
-def repeat(x: Tensor, *times: Any) -> Tensor:
+def repeat(x: Tensor, *sizes_: Any, repeats: Any = None) -> Tensor:
     """Tile: x.repeat(2, 3) stands 2 by 3 copies of x side by side."""
-    reps, old = sizes(times), x.type.shape
+    reps, old = sizes(sizes_, repeats), x.type.shape
     if len(reps) < len(old):
         raise ShapeMismatch(f"repeat{reps} has fewer dimensions than {x.type}")
     shape = (1,) * (len(reps) - len(old)) + old
@@ -304,8 +308,8 @@ def repeat(x: Tensor, *times: Any) -> Tensor:
     return P.reshape(P.expand(P.reshape(x, pairs), wide), tuple(r * m for r, m in zip(reps, shape)))
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
-    reps = sizes(dims)
+def tile(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
+    reps = sizes(sizes_, dims)
     return repeat(input, (1,) * (len(input.type.shape) - len(reps)) + reps)
 
 

@@ -34,3 +34,18 @@ OURS = {
 }  # what torch itself does not have: names, or the first part of names
 
 MISSING: dict[str, str] = {}  # the reason for each name that is not there
+
+UNTESTED: set[str] = set()  # names that no test uses
+
+# Arguments of torch that are left out everywhere (a name alone) or by one function.
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "out": (),  # results are new tensors
+    "layout": (),
+    "size_average": (),  # deprecated for reduction
+    "reduce": (),
+    "concatenate": ("axis",),
+    "true_divide": ("dividend", "divisor"),  # input and other, as PyTorch itself takes them
+    "linalg.norm": ("input",),  # A, as its documentation has it
+    "set_num_threads": ("int",),  # a type in the documentation
+    "searchsorted": ("values",),  # the documentation's `input`
+}

@@ -7,7 +7,12 @@ from tests.op_table.rows import COL, POS, SMOOTH, B, ErrorRow, In, OpRow, unary
 UNIT = In(low=-0.9, high=0.9)
 B5 = In((3, 5))
 
+ALIASES = ("absolute", "arctan", "arcsin", "arccos", "arcsinh", "arctanh", "arccosh")
 ELEMENTWISE = [
+    *(
+        unary(name, In(low=1.2, high=4.0) if name == "arccosh" else In(low=0.2, high=0.9))
+        for name in ALIASES
+    ),
     unary("neg"),
     unary("abs", SMOOTH),
     unary("sign", SMOOTH),

@@ -95,6 +95,7 @@ PADDINGS = [
 ]
 
 POOLINGS = [
+    functional("adaptive_avg_pool1d", lambda f, x: f(x, 4), SIGNAL),
     functional("max_pool1d", lambda f, x: f(x, 2, 1), SIGNAL),
     functional("max_pool2d", lambda f, x: f(x, (3, 2), 2, 1, 1, True)),
     functional("max_pool2d", lambda f, x: f(x.expand(2, 2, 3, 3), 2), In((2, 1, 3, 3)), label="_x"),
@@ -142,6 +143,9 @@ REARRANGEMENTS = [
 ]
 
 NORMS = [
+    functional("rms_norm", lambda f, x, w: f(x, (4,), w, 1e-3), IMAGE, In((4,)), **near()),
+    functional("dropout1d", lambda f, x: f(x, 0.3, False), SIGNAL),
+    functional("rrelu", lambda f, x: f(x, 0.1, 0.3), SIGNAL, second=False),
     functional("normalize", lambda f, x: f(x), In((3, 4)), **near()),
     functional("normalize", lambda f, x: f(x, 3.0, 0), In((3, 4), 0.3), label="_3", **near()),
     functional("local_response_norm", lambda f, x: f(x, 2, 0.3, 0.7, 1.5), SIGNAL, **near()),
@@ -227,7 +231,54 @@ SAMPLES = [
     ),
 ]
 
+PAIR = (In((4, 5)), In((4, 5)))
+DISTANCES = [
+    functional("pairwise_distance", lambda f, x, y: f(x, y, 2, 1e-6, True), *PAIR),
+    functional("cosine_similarity", lambda f, x, y: f(x, y, 0), *PAIR),
+    functional(
+        "cosine_similarity",
+        lambda f, x, y: f(x1=x, x2=y, eps=10.0),
+        *PAIR,
+        label="_eps",
+        grad=False,
+    ),
+    functional("pdist", lambda f, x: f(x, 2), In((4, 5))),
+    functional("normalize", lambda f, x: f(x, 3.0, 1), In((4, 5), 0.2, 2)),
+]
+
+LOSSES = [
+    functional(
+        "cosine_embedding_loss",
+        lambda f, w, x, y: f(x, y, 2 * w - 1, 0.1, reduction="sum"),
+        In((4,), 0, 2, dtype="i"),
+        *PAIR,
+    ),
+    functional(
+        "gaussian_nll_loss",
+        lambda f, x, y, v: f(x, y, v * v + 0.5, full=True),
+        *(*PAIR, In((4, 5))),
+    ),
+    functional(
+        "margin_ranking_loss",
+        lambda f, x, y, w: f(x, y, w.sign(), 0.3),
+        *(In((6,)), In((6,)), In((6,), kinks=(0.0,))),
+        second=False,
+    ),
+    functional(
+        "triplet_margin_loss", lambda f, x, y, z: f(x, y, z, 4.0), *PAIR, In((4, 5)), rtol=1e-10
+    ),
+    functional(
+        "triplet_margin_with_distance_loss",
+        lambda f, x, y, z: f(x, y, z, distance_function=lambda a, b: (a - b).abs().sum(-1)),
+        *PAIR,
+        In((4, 5)),
+        second=False,
+    ),
+]
+
 LAYERS = [
+    *DISTANCES,
+    *LOSSES,
     *CONVOLUTIONS,
     *PADDINGS,
     *POOLINGS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.op_table.rows import ErrorRow, In, shape_row
 
+B4 = In((4,))
 SHAPES = [
     shape_row("reshape", lambda T, x: x.reshape(4, -1)),
     shape_row("view", lambda T, x: x.view(6, 4)),
@@ -85,6 +86,16 @@ SHAPES = [
     shape_row("transpose_", lambda T, x: (x * x).transpose_(0, 1).exp_(), In()),
     shape_row("t_", lambda T, x: (x * x).t_() * 2, In()),
     shape_row("swapaxes_", lambda T, x: x.clone().swapaxes_(0, 2).reshape(-1)),
+    shape_row("broadcast_to", lambda T, x: T.broadcast_to(x, (2, 3, 4)), In((3, 1))),
+    shape_row("broadcast_tensors", lambda T, x, y: sum(T.broadcast_tensors(x, y)), In(), B4),
+    shape_row("hstack", lambda T, x, y: T.hstack([x, y]), In(), In((3, 2))),
+    shape_row("hstack_1d", lambda T, x, y: T.hstack([x, y]), In((2,)), In((3,))),
+    shape_row("vstack", lambda T, x, y: T.vstack([x, y]), In(), In((4,))),
+    shape_row("reshape_as", lambda T, x, y: x.reshape_as(y) * y, In(), In((2, 6))),
+    shape_row("reshape_named", lambda T, x: T.reshape(x, shape=(4, 6)).permute(dims=(1, 0))),
+    shape_row(
+        "expand_named", lambda T, x: x.expand(size=(2, 3, -1)).repeat(repeats=(1, 1, 2)), In()
+    ),
     shape_row("H", lambda T, x: x.H, In()),
     shape_row("squeeze_none", lambda T, x: x.squeeze(()), In((2, 1, 3))),
     shape_row("contiguous", lambda T, x: x.mT.contiguous(memory_format=T.contiguous_format)),

@@ -8,9 +8,13 @@ __all__ = ["cosine_similarity", "pairwise_distance"]
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`; the two broadcast."""
-    norms = [x.norm(2.0, dim, keepdim=True).clamp_min(eps) for x in (x1, x2)]
-    return (x1 / norms[0] * (x2 / norms[1])).sum(dim)
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`; the two broadcast.
+
+    The gradient is that of the norms themselves, below eps too, as in PyTorch.
+    """
+    norms = [x.norm(2.0, dim, keepdim=True) for x in (x1, x2)]
+    a, b = (n + (n.clamp_min(eps) - n).detach() for n in norms)
+    return (x1 / a * (x2 / b)).sum(dim)
 
 
 def pairwise_distance(
