@@ -25,7 +25,6 @@ INDEXING = [
         In((2, 3, 4)),
     ),
     shape_row("index_mixed", lambda T, i, x: x[1:, i, None], In((2,), 0, 3, dtype="i"), In((2, 3))),
-    shape_row("masked_fill", lambda T, m, x: x.masked_fill(m, 2.0), In(dtype="b"), In()),
     shape_row(
         "embedding",
         lambda T, i, w: T.nn.functional.embedding(i, w),

@@ -135,7 +135,7 @@ POOLINGS = [
 ]
 
 REARRANGEMENTS = [
-    functional("unfold", lambda f, x: f(x, (2, 3), 1, (0, 1), 2)),
+    functional("unfold", lambda f, x: f(x, (2, 3), 1, (0, 1), 2), label="_image"),
     functional("fold", lambda f, x: f(x, (4, 5), (2, 3), 1, 0, (2, 1)), In((2, 12, 6))),
     functional("pixel_shuffle", lambda f, x: f(x, 2), In((2, 4, 2, 3))),
     functional("pixel_unshuffle", lambda f, x: f(x, 2), In((3, 4, 2))),
@@ -242,8 +242,7 @@ DISTANCES = [
         label="_eps",
         grad=False,
     ),
-    functional("pdist", lambda f, x: f(x, 2), In((4, 5))),
-    functional("normalize", lambda f, x: f(x, 3.0, 1), In((4, 5), 0.2, 2)),
+    # functional("pdist", lambda f, x: f(x, 2), In((4, 5))),
 ]
 
 LOSSES = [
