@@ -34,6 +34,7 @@ __all__ = [
     "fliplr",
     "flipud",
     "hsplit",
+    "hstack",
     "moveaxis",
     "nanmean",
     "nansum",
@@ -45,12 +46,12 @@ __all__ = [
     "trapezoid",
     "trapz",
     "vsplit",
+    "vstack",
 ]
 
 Pieces = tuple[Any, ...]
 
 concat = concatenate = shapes.cat
-row_stack = shapes.vstack
 moveaxis = movedim
 
 
@@ -60,6 +61,20 @@ def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
 
 
 swapdims = transpose
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join along the second dimension, of vectors and numbers along the first."""
+    wide = [atleast_1d(x) for x in tensors]
+    return shapes.cat(wide, 0 if wide and len(wide[0].type.shape) == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join along the first dimension; vectors and numbers are rows."""
+    return shapes.cat([atleast_2d(x) for x in tensors], 0)
+
+
+row_stack = vstack
 
 
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
@@ -267,8 +282,11 @@ def trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: Scalar | None = None, dim: int = -1
 ) -> Tensor:
     """The integral of `y` along `dim` by the trapezoidal rule, over points `x` or steps of `dx`."""
+    _at_least(y, 1, "trapezoid")
     axis = shapes.axis_of(y, dim)
     n = y.type.shape[axis]
+    if n == 0:
+        return reductions.sum(y, axis)
     pairs = E.add(shapes.narrow(y, axis, 0, n - 1), shapes.narrow(y, axis, 1, n - 1))
     if x is None:
         return E.mul(reductions.sum(pairs, axis), (1 if dx is None else dx) / 2)

@@ -133,6 +133,8 @@ def grad(
     if materialize_grads and allow_unused is False:
         raise InvalidArgument("allow_unused must not be False where materialize_grads is True")
     if is_grads_batched:
+        if grad_outputs is None:
+            raise AutogradError("is_grads_batched=True needs grad_outputs with a leading dimension")
         return _batched(outputs, targets, _listed(grad_outputs), create_graph, bool(allow_unused))
     keep = create_graph if retain_graph is None else retain_graph
     edges = [edge_of(x) for x in targets]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import ShapeMismatch
 from graphc.frontend import arrangements, creation, shapes
 from graphc.frontend.inplace import InPlace, fill_, inplace
 from graphc.frontend.operands import broadcast_to as expand_to
@@ -146,7 +146,7 @@ def fill_diagonal_(x: Tensor, fill_value: Scalar, wrap: bool = False) -> Tensor:
     if len(shape) < 2:
         raise ShapeMismatch(f"fill_diagonal_ needs at least 2 dimensions, got {x.type}")
     if len(shape) > 2 and len(set(shape)) > 1:
-        raise InvalidArgument(f"fill_diagonal_: all dimensions of {x.type} must be equal")
+        raise ShapeMismatch(f"fill_diagonal_: all dimensions of {x.type} must be equal")
     rows, columns = shape[:2]
     for start in range(0, rows if wrap and len(shape) == 2 else 1, columns + 1):
         part = narrow(x, 0, start, min(columns, rows - start)) if len(shape) == 2 else x

@@ -403,15 +403,21 @@ def matrix_norm(
     return P.unsqueeze(out, (row, column), rank) if keepdim else out
 
 
+def _extreme(x: Tensor, ord: float) -> Tensor:
+    """The largest along the last dimension (0 of none), or the smallest where ord is negative."""
+    if ord < 0:
+        return R.amin(x, -1)
+    return R.amax(x, -1) if x.type.shape[-1] else R.sum(x, -1)
+
+
 def _matrix_norm(A: Tensor, ord: Any) -> Tensor:
     if ord == "nuc":
         return R.sum(svdvals(A), -1)
     if ord in (2, -2):
-        s = svdvals(A)
-        return R.amax(s, -1) if ord > 0 else R.amin(s, -1)
+        return _extreme(svdvals(A), ord)
     if ord in (1, -1, math.inf, -math.inf):
         sums = R.sum(E.abs(A), -2 if abs(ord) == 1 else -1)
-        return R.amax(sums, -1) if ord > 0 else R.amin(sums, -1)
+        return _extreme(sums, ord)
     what = f"linalg.matrix_norm: order {ord!r} is none of 'fro', 'nuc', inf, -inf, 1, -1, 2, -2"
     raise (InvalidArgument if isinstance(ord, str) else ShapeMismatch)(what)
 

@@ -224,14 +224,21 @@ def _nonempty(x: Tensor, what: str) -> None:
         raise ShapeMismatch(f"{what} of an empty tensor, {x.type}")
 
 
+def _nonempty_axes(x: Tensor, dim: Dims | None, name: str) -> Shape:
+    axes = axes_of(x, dim)
+    if count(x, axes) == 0:
+        raise InvalidIndex(f"{name}(): expected dimensions {axes} of {x.type} not to be empty")
+    return axes
+
+
 def amax(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """The largest, NaN if any is; ties share the gradient equally."""
-    out = _reduce("max", input, axes_of(input, dim), keepdim)
+    out = _reduce("max", input, _nonempty_axes(input, dim, "amax"), keepdim)
     return out if out is not input else input.clone()
 
 
 def amin(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
-    out = _reduce("min", input, axes_of(input, dim), keepdim)
+    out = _reduce("min", input, _nonempty_axes(input, dim, "amin"), keepdim)
     return out if out is not input else input.clone()
 
 
@@ -361,7 +368,8 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     input = _floating(input if dtype is None else P.cast(input, dtype), "softmax")
     if input.dtype.is_half:
         return P.cast(softmax(_wide(input), dim), input.dtype)
-    axes = (axis_of(input, dim),) if input.type.shape else ()
+    axis = axis_of(input, dim)
+    axes = (axis,) if input.type.shape else ()
     if input.numel() == 0:
         return input.clone()
     e = E.exp(input - _shift(input, axes))
@@ -373,7 +381,8 @@ def log_softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     x = _floating(x if dtype is None else P.cast(x, dtype), "log_softmax")
     if x.dtype.is_half:
         return P.cast(log_softmax(_wide(x), dim), x.dtype)
-    axes = (axis_of(x, dim),) if x.type.shape else ()
+    axis = axis_of(x, dim)
+    axes = (axis,) if x.type.shape else ()
     if x.numel() == 0:
         return x.clone()
     d = x - _shift(x, axes)

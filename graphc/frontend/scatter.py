@@ -104,7 +104,7 @@ def _same_dtype(x: Tensor, src: Tensor, name: str) -> None:
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on."""
     if not input.type.shape:
-        return P.reshape(gather(P.reshape(input, (1,)), 0, P.reshape(index, (1,))), ())
+        return _as_vectors(gather, input, dim, index)
     axis, index = _along(input, dim, index, "gather")
     return input.emit(OPS["take_along"], input, index, axis=axis)
 
@@ -138,14 +138,15 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input plus src[i][j] at [index[i][j]][j] for dim 0, each time an index appears."""
     _same_dtype(input, src, "scatter_add")
     if not input.type.shape:
-        return _as_vectors(scatter_add, input, index, src)
+        return _as_vectors(scatter_add, input, dim, index, src)
     axis, index = _along(input, dim, index, "scatter_add")
     src = _cut(src, index, "scatter_add")
-    return E.add(input, src.emit(OPS["put_along"], src, index, axis=axis, shape=input.type.shape))
+    return E.add(input, P.put_along(src, index, axis, input.type.shape))
 
 
-def _as_vectors(function: Any, x: Tensor, *others: Any, **options: Any) -> Tensor:
+def _as_vectors(function: Any, x: Tensor, dim: int, *others: Any, **options: Any) -> Tensor:
     """A function along dimension 0 of 0-d tensors."""
+    shapes.axis_of(x, dim)
     lifted = [shapes.reshape(y, 1) if hasattr(y, "type") else y for y in others]
     out: Tensor = P.reshape(function(P.reshape(x, (1,)), 0, *lifted, **options), ())
     return out
@@ -155,7 +156,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | N
     """input with `src` (a tensor or number) at the places `gather` reads; `reduce` is "add" or
     "multiply" to join it with what is there."""
     if not input.type.shape:
-        return _as_vectors(scatter, input, index, src, reduce=reduce)
+        return _as_vectors(scatter, input, dim, index, src, reduce=reduce)
     if is_number(src):
         src = input.full(wrap(src, input.dtype), TensorType(input.dtype, index.type.shape))
     _same_dtype(input, src, "scatter")
@@ -209,18 +210,20 @@ def scatter_reduce(
         )
     _same_dtype(input, src, "scatter_reduce")
     if not input.type.shape:
-        return _as_vectors(scatter_reduce, input, index, src, reduce, include_self=include_self)
+        return _as_vectors(
+            scatter_reduce, input, dim, index, src, reduce, include_self=include_self
+        )
     axis, index = _along(input, dim, index, "scatter_reduce")
     src, shape = _cut(src, index, "scatter_reduce"), input.type.shape
     ones = index.full(1, TensorType(i64, index.type.shape))
-    hits = ones.emit(OPS["put_along"], ones, index, axis=axis, shape=shape)
+    hits = P.put_along(ones, index, axis, shape)
     start = input
     if not include_self:
         start = E.where(logic.eq(hits, 0), input, _identity(input, reduce))
     if reduce in REDUCTIONS:
         mode = REDUCTIONS[reduce]
         return start.emit(OPS["scatter_reduce"], start, src, index, axis=axis, mode=mode)
-    total = E.add(start, src.emit(OPS["put_along"], src, index, axis=axis, shape=shape))
+    total = E.add(start, P.put_along(src, index, axis, shape))
     if reduce == "sum":
         return total
     count = E.clamp(hits + 1 if include_self else hits, min=1)
@@ -235,7 +238,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Slices of `input` along `dim` by number."""
     axis, number = _numbers(input, dim, index, "index_select")
     if not input.type.shape:
-        return P.reshape(index_select(P.reshape(input, (1,)), 0, number), ())
+        return _as_vectors(index_select, input, dim, number)
     return input.emit(OPS["gather"], input, number, axis=axis)
 
 
@@ -258,7 +261,7 @@ def index_add(
 ) -> Tensor:
     """input plus alpha * source[k] at slice index[k], each time an index appears."""
     if not input.type.shape:
-        return _as_vectors(index_add, input, index, source, alpha=alpha)
+        return _as_vectors(index_add, input, dim, index, source, alpha=alpha)
     axis, number, source = _slices(input, dim, index, source, "index_add")
     rows, length = source if alpha == 1 else source * alpha, input.type.shape[axis]
     total = rows.emit(OPS["scatter_add"], rows, number, axis=axis, length=length)
@@ -268,7 +271,7 @@ def index_add(
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """input with slice index[k] replaced by source[k]; the last of equal indices wins."""
     if not input.type.shape:
-        return _as_vectors(index_copy, input, index, source)
+        return _as_vectors(index_copy, input, dim, index, source)
     axis, number, source = _slices(input, dim, index, source, "index_copy", InvalidIndex)
     there = (axis, 0)
     moved = replace_rows(shapes.movedim(input, *there), number, shapes.movedim(source, *there))
@@ -280,7 +283,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     if not is_number(value) and value.type.shape:
         raise ShapeMismatch(f"index_fill: the value must be a number or 0-d, got {value.type}")
     if not input.type.shape:
-        return _as_vectors(index_fill, input, index, value)
+        return _as_vectors(index_fill, input, dim, index, value)
     axis, number = _numbers(input, dim, index, "index_fill")
     ones, n = number.full(1, TensorType(i64, number.type.shape)), input.type.shape[axis]
     hits = logic.ne(ones.emit(OPS["scatter_add"], ones, number, axis=0, length=n), 0)

@@ -28,7 +28,6 @@ __all__ = [
     "chunk",
     "flatten",
     "flip",
-    "hstack",
     "movedim",
     "narrow",
     "permute",
@@ -46,7 +45,6 @@ __all__ = [
     "unbind",
     "unflatten",
     "unsqueeze",
-    "vstack",
 ]
 
 Dims = int | Sequence[int]
@@ -75,7 +73,7 @@ def axes_of(x: Tensor, dim: Dims | None) -> Shape:
     dims = (dim,) if isinstance(dim, int) else tuple(dim)
     axes = tuple(sorted(axis_at(d, rank) for d in dims))
     if len(set(axes)) < len(axes):
-        raise InvalidArgument(f"a dimension appears twice in {dims}")
+        raise ShapeMismatch(f"a dimension appears twice in {dims}")
     return axes if rank else ()
 
 
@@ -145,9 +143,9 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     shape = input.type.shape
+    a, b = axis_of(input, start_dim), axis_of(input, end_dim)
     if not shape:
         return P.reshape(input, (1,))
-    a, b = axis_of(input, start_dim), axis_of(input, end_dim)
     if a > b:
         raise ShapeMismatch("flatten: start_dim comes after end_dim")
     n = 1
@@ -221,6 +219,8 @@ def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
 
 
 def matrix_transpose(x: Tensor) -> Tensor:
+    if not x.type.shape:
+        return alias_view(x)
     if len(x.type.shape) < 2:
         raise ShapeMismatch(f"mT needs at least 2 dimensions, got {x.type}")
     return transpose(x, -2, -1)
@@ -242,9 +242,8 @@ def reverse_dims(x: Tensor) -> Tensor:
 
 
 def flip(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
-    return input.emit(
-        OPS["flip"], input, axes=tuple(sorted(axis_of(input, d) for d in sizes(sizes_, dims)))
-    )
+    axes = tuple(sorted(axis_of(input, d) for d in sizes(sizes_, dims)))
+    return input.emit(OPS["flip"], input, axes=axes if input.type.shape else ())
 
 
 def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
@@ -382,14 +381,6 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return cat([unsqueeze(x, axis) for x in tensors], axis)
 
 
-def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    return cat(tensors, 0 if len(tensors[0].type.shape) <= 1 else 1)
-
-
-def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    return cat([unsqueeze(x, 0) if len(x.type.shape) == 1 else x for x in tensors], 0)
-
-
 # ---- taking apart ------------------------------------------------------------------------------
 
 
@@ -406,10 +397,14 @@ def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> T
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    if not input.type.shape:
+        raise ShapeMismatch("narrow() of a 0-d tensor")
     axis = axis_of(input, dim)
     n = input.type.shape[axis]
+    if not -n <= start <= n:
+        raise InvalidIndex(f"narrow: start {start} is out of range for {input.type} along {dim}")
     start = start + n if start < 0 else start
-    if not (0 <= start <= n and length >= 0 and start + length <= n):
+    if length < 0 or start + length > n:
         raise ShapeMismatch(f"narrow: {start} + {length} exceeds dimension {dim} of {input.type}")
     return slice_along(input, axis, start, start + length)
 
@@ -436,12 +431,14 @@ def split(
     tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
 ) -> tuple[Tensor, ...]:
     """Pieces of `split_size` (the last may be smaller), or of the sizes given."""
+    if not tensor.type.shape:
+        raise ShapeMismatch("split() and chunk() of a 0-d tensor")
     axis = axis_of(tensor, dim)
     n = tensor.type.shape[axis]
     if isinstance(split_size_or_sections, int):
-        if split_size_or_sections <= 0:
+        if split_size_or_sections <= 0 and (n or split_size_or_sections):
             raise ShapeMismatch(f"split_size must be positive, got {split_size_or_sections}")
-        starts = range(0, builtins.max(n, 1), split_size_or_sections)
+        starts = range(0, builtins.max(n, 1), split_size_or_sections or 1)
         lengths = [builtins.min(split_size_or_sections, n - a) for a in starts]
     else:
         lengths = list(split_size_or_sections)
@@ -457,8 +454,10 @@ def split(
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if chunks < 1:
         raise ShapeMismatch(f"chunks must be positive, got {chunks}")
-    n = input.type.shape[axis_of(input, dim)]
-    return split(input, builtins.max(-(-n // chunks), 1), dim)
+    n = size_along(input, axis_of(input, dim))
+    if n == 0:
+        return split(input, [0] * chunks, dim)
+    return split(input, -(-n // chunks), dim)
 
 
 def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:

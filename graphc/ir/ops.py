@@ -274,11 +274,11 @@ def take_along_type(x: TensorType, index: TensorType, *, axis: int) -> TensorTyp
     return TensorType(x.dtype, index.shape)
 
 
-def put_along_type(x: TensorType, index: TensorType, *, axis: int, shape: Shape) -> TensorType:
-    """The adjoint of take_along: x sums into zeros of `shape`."""
+def put_along_type(x: TensorType, index: TensorType, *, axis: int, length: int) -> TensorType:
+    """The adjoint of take_along: x sums into zeros, `length` along the axis."""
     if x.shape != index.shape:
         raise ShapeMismatch(f"put_along of {x} by {index}")
-    return TensorType(x.dtype, shape)
+    return TensorType(x.dtype, (*x.shape[:axis], length, *x.shape[axis + 1 :]))
 
 
 def argsort_type(x: TensorType, *, axis: int, descending: bool) -> TensorType:

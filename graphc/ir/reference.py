@@ -382,7 +382,7 @@ def take_along(x: Array, index: Array, *, axis: int) -> Array:
     return np.asarray(x[_along(index, axis)])
 
 
-def put_along(x: Array, index: Array, *, axis: int, shape: Shape) -> Array:
-    out = np.zeros(shape, x.dtype)
+def put_along(x: Array, index: Array, *, axis: int, length: int) -> Array:
+    out = np.zeros((*x.shape[:axis], length, *x.shape[axis + 1 :]), x.dtype)
     np.add.at(out, _along(index, axis), x)
     return out

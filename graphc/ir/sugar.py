@@ -100,6 +100,13 @@ def one_hot(index: S, axis: int, shape: Shape) -> S:
     return index.emit(OPS["eq"], places, expand(index, shape))
 
 
+def put_along(x: S, index: S, axis: int, shape: Shape) -> S:
+    """x summed into zeros of `shape`, at `index` along `axis` and at the front of the others."""
+    put = x.emit(OPS["put_along"], x, index, axis=axis, length=shape[axis])
+    high = tuple(n - m for n, m in zip(shape, put.type.shape, strict=True))
+    return pad(put, (0,) * len(shape), high)
+
+
 def where(condition: S, x: S | Scalar, y: S | Scalar) -> S:
     return condition.emit(OPS["where"], condition, x, y)
 

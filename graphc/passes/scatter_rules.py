@@ -30,7 +30,7 @@ def _winners(z: Any, x: Any, src: Any, index: Any, axis: int) -> Any:
     """How many elements share each extreme, which share its cotangent equally."""
     places = P.apply("take_along", z, index, axis=axis)
     hits = P.cast(P.apply("eq", src, places), src.type.dtype)
-    among = P.apply("put_along", hits, index, axis=axis, shape=x.type.shape)
+    among = P.put_along(hits, index, axis, x.type.shape)
     return among + P.cast(P.apply("eq", x, z), x.type.dtype)
 
 
@@ -44,7 +44,7 @@ def _others(y: Any, x: Any, src: Any, index: Any, axis: int) -> Any:
         return P.cast(P.apply("eq", t, 0.0), i64)
 
     total = P.apply("scatter_reduce", safe(x), safe(src), index, axis=axis, mode="multiply")
-    put = P.apply("put_along", zeros(src), index, axis=axis, shape=x.type.shape)
+    put = P.put_along(zeros(src), index, axis, x.type.shape)
     count = zeros(x) + put
     if y is not x:
         total, count = (P.apply("take_along", t, index, axis=axis) for t in (total, count))

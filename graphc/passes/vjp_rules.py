@@ -326,7 +326,7 @@ def take_along(g: Any, _z: Any, _x: Any, index: Any, *, axis: int) -> Any:
     whole = tuple(1 if k == axis else n for k, n in enumerate(shape))
     if index.type.shape == whole and shape[axis] <= SMALL_AXIS:
         return select(P.one_hot(index, axis, shape), P.expand(g, shape), 0.0)
-    return P.apply("put_along", g, index, axis=axis, shape=shape)
+    return P.put_along(g, index, axis, shape)
 
 
 # ---- the rows ----------------------------------------------------------------------------------
@@ -404,7 +404,7 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "scatter_add": (lambda g, _z, _x, index, *, axis, length: P.apply(
         "gather", g, index, axis=axis), None),
     "take_along": (take_along, None),
-    "put_along":  (lambda g, _z, _x, index, *, axis, shape: P.apply(
+    "put_along":  (lambda g, _z, _x, index, *, axis, length: P.apply(
         "take_along", g, index, axis=axis), None),
     "scatter_reduce": (S.target, S.source, None),
     "cholesky": (M.cholesky,),

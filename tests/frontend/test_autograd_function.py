@@ -356,9 +356,23 @@ def test_modes_decorate_functions_and_generators(T: Any) -> None:
     assert T.is_grad_enabled()
 
 
-def test_batched_gradients_are_refused() -> None:
+def test_batched_gradients_are_one_a_row() -> None:
+    rows = [[1.0, 0.0, 0.0], [0.0, 2.0, 1.0]]
+    found = []
+    for T in (graphc, torch):
+        x, unused = leaf(T, 1.0, 2.0, 3.0), leaf(T, 1.0)
+        y = x * x * x[0]
+        grads = T.autograd.grad(
+            y, (x, unused), T.tensor(rows), is_grads_batched=True, allow_unused=True
+        )
+        assert grads[1] is None
+        found.append(grads[0].tolist())
+    assert found[0] == found[1]
+
+
+def test_batched_gradients_need_weights() -> None:
     x = leaf(graphc, 1.0)
-    with pytest.raises(ValueError, match="is_grads_batched"):
+    with pytest.raises(RuntimeError, match="grad_outputs"):
         autograd.grad(x * 2, x, is_grads_batched=True)
 
 

@@ -490,7 +490,7 @@ def scatter(g: Growth) -> None:
     else:
         index = _index(g, x.shape, length)
         shape = (*x.shape[:axis], length, *x.shape[axis + 1 :])
-        out = g.apply("put_along", x, index, axis=axis, shape=shape)
+        out = g.apply("put_along", x, index, axis=axis, length=shape[axis])
     g.add(out, exact=not is_float(x))
 
 

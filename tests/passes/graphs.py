@@ -153,6 +153,6 @@ CASES = [
          ((2, 3, 4), (2, 3)), 1, (1,)),
     Case("take_along", lambda b, x, i: b.apply("take_along", x, i, axis=1),
          ((4, 5), (4, 2)), 1, (1,)),
-    Case("put_along", lambda b, x, i: b.apply("put_along", x, i, axis=1, shape=(4, 5)),
+    Case("put_along", lambda b, x, i: b.apply("put_along", x, i, axis=1, length=5),
          ((4, 2), (4, 2)), 1, (1,)),
 ]  # fmt: skip

@@ -219,6 +219,8 @@ def _batched(rank: int, input: Tensor, weight: Tensor, name: str) -> Tensor:
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, "
             f"but got input of size: {list(input.shape)}"
         )
+    if 0 in weight.shape[:1] or 0 in input.shape[-rank:]:
+        raise ShapeMismatch(f"{name}: the batch and the channels may be empty, not {input.type}")
     return input if input.dim() == rank + 2 else input.unsqueeze(0)
 
 

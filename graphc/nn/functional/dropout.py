@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.errors import InvalidArgument
+from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend.random import rand
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
@@ -35,6 +35,8 @@ def dropout1d(
 ) -> Tensor:
     """dropout of whole channels of [B,C,L] or [C,L]."""
     check_probability(p)
+    if input.dim() not in (2, 3):
+        raise ShapeMismatch(f"dropout1d: Expected 2D or 3D input, but got {input.type}")
     return masked(input, p, keep_scale(p), training, inplace, channels_of(input, 2))
 
 

@@ -13,6 +13,8 @@ __all__ = ["bilinear", "embedding", "linear", "one_hot"]
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., K], weight [N, K], bias [N] -> [..., N]. Raises ShapeMismatch if the Ks differ."""
+    if not weight.dim():
+        raise ShapeMismatch(f"linear: the weight must have 1 or 2 dimensions, got {weight.type}")
     if weight.dim() == 1:
         total = (input * weight).sum(-1)
         return total if bias is None else total + bias
@@ -73,6 +75,8 @@ def embedding(
         raise DTypeMismatch(
             f"Expected tensor for argument 'indices' to have an integer dtype, got {input.type}"
         )
+    if weight.dim() != 2:
+        raise ShapeMismatch(f"embedding: 'weight' must be 2-D, got {weight.type}")
     rows = weight.shape[0]
     index = P.apply("check_index", input, bound=rows, what="embedding index")
     out: Tensor = P.apply("gather", weight, index, axis=0)

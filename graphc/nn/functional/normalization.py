@@ -196,6 +196,8 @@ def instance_norm(
     With the sample's own statistics, whose mean over the batch moves the running ones if they are
     given; or, without `use_input_stats`, with the running ones.
     """
+    if input.dim() < 2:
+        raise ShapeMismatch(f"instance_norm: expected at least 2 dimensions, got {input.type}")
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     count = prod(input.shape[2:])

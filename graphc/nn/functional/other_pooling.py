@@ -144,9 +144,9 @@ def _placed(x: Tensor, index: Tensor, shape: Shape) -> Tensor:
     how many they are, outside autograd, for in PyTorch every one of them gets the whole gradient.
     """
     axis = len(shape) - 1
-    total: Tensor = P.apply("put_along", x, index, axis=axis, shape=shape)
+    total: Tensor = P.put_along(x, index, axis, shape)
     ones = P.full_like(x.detach(), 1.0)
-    times: Tensor = P.apply("put_along", ones, index, axis=axis, shape=shape)
+    times: Tensor = P.put_along(ones, index, axis, shape)
     plain = total.detach()
     return where(times > 1.0, total + (plain / times - plain), total)
 

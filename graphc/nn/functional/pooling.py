@@ -90,6 +90,8 @@ def check_rank(input: Tensor, rank: int, name: str) -> None:
         raise ShapeMismatch(
             f"{name}: Expected {rank + 1}D or {rank + 2}D input, but got {input.type}"
         )
+    if 0 in input.shape[-rank:]:
+        raise ShapeMismatch(f"{name}: only the batch may be empty, got {input.type}")
 
 
 def _max_pool(
