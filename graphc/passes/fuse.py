@@ -297,6 +297,8 @@ class _Fuser:
         try:
             view = moved(stored(u.shape, tuple(range(len(u.shape)))), path)
             if level == KEPT:
+                if prod(view.shape) != prod(g.kept_shape):
+                    return None  # v is what another group keeps of a fold
                 view = move(view, "reshape", {"shape": g.kept_shape})
                 view = move(view, "expand", {"shape": g.domain})
             else:
