@@ -12,6 +12,7 @@ from graphc.frontend.autograd import *
 from graphc.frontend.compile import *
 from graphc.frontend.conversion import *
 from graphc.frontend.creation import *
+from graphc.frontend.devices import *
 from graphc.frontend.diagonals import *
 from graphc.frontend.dtypes import *
 from graphc.frontend.einsum import *
@@ -37,6 +38,7 @@ from graphc.frontend.shapes import *
 from graphc.frontend.size import *
 from graphc.frontend.sorting import *
 from graphc.frontend.strided import *
+from graphc.frontend.switches import *
 from graphc.frontend.tensor import *
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads
@@ -44,8 +46,12 @@ from graphc.runtime.threads import set_num_threads as set_num_threads
 
 # isort: split
 # Last: they use the names above.
+from graphc import amp as amp
+from graphc import backends as backends
+from graphc import cuda as cuda
 from graphc import nn as nn
 from graphc import optim as optim
 from graphc import utils as utils
+from graphc.amp import autocast as autocast
 
 __version__ = "0.1.0"

@@ -136,8 +136,8 @@ class InvalidState(GraphcError, RuntimeError):
     fix = "see the message"
 
 
-class DeviceUnavailable(GraphcError, RuntimeError):
-    """The requested device does not exist on this machine."""
+class DeviceUnavailable(GraphcError, RuntimeError, AssertionError):
+    """The requested device is not there; without CUDA, PyTorch raises AssertionError for it."""
 
     code = "GC008"
     why = "this machine or this build has no such device"

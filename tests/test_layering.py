@@ -29,6 +29,9 @@ ALLOWED: dict[str, set[str]] = {
     "optim": BASE | {"ir", "frontend"},
     "utils": BASE | {"ir", "frontend"},
     "datasets": BASE | {"ir", "frontend", "utils"},
+    "amp": BASE | {"ir", "frontend"},
+    "backends": set(),
+    "cuda": {"frontend"},
     "transforms": BASE | {"ir", "frontend", "nn"},
 }
 # single files that join layers, and what they may import besides

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import InvalidType
-from graphc.frontend import creation, logic
-from graphc.frontend import modes as devices
-from graphc.frontend.modes import check_device
+from graphc.frontend import creation, devices, logic
+from graphc.frontend.devices import check_device
 from graphc.frontend.operands import is_tensor
 from graphc.frontend.options import as_dtype, factory
 from graphc.frontend.promotion import wrap
@@ -62,7 +61,7 @@ def to(
     for a in args:
         if is_tensor(a):
             dtype = a.dtype
-        elif isinstance(a, str | devices.device):
+        elif isinstance(a, str | devices.device) or type(a) is builtins.int:
             device = a
         elif isinstance(a, DType | builtins.type):
             dtype = a
@@ -106,6 +105,11 @@ def cpu(x: Tensor) -> Tensor:
 def cuda(x: Tensor, device: Any = None, non_blocking: builtins.bool = False) -> Tensor:
     """x on a GPU; raises where there is none."""
     check_device("cuda" if device is None else device)
+    return x
+
+
+def pin_memory(x: Tensor, device: Any = None) -> Tensor:
+    """x itself: there is no GPU to copy it to."""
     return x
 
 

@@ -132,6 +132,7 @@ class Methods(Movements):
     bool = conversion.bool
     cpu = conversion.cpu
     cuda = conversion.cuda
+    pin_memory = conversion.pin_memory
     new_tensor = conversion.new_tensor
     new_zeros = conversion.new_zeros
     new_ones = conversion.new_ones

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from graphc.errors import DeviceUnavailable, InvalidType
+from graphc.errors import InvalidType
 from graphc.ir.types import DType, f32
 
 if TYPE_CHECKING:
     from graphc.frontend.trace import Trace
 
 __all__ = [
-    "device",
     "enable_grad",
     "get_default_dtype",
     "inference_mode",
@@ -178,38 +177,3 @@ def set_default_dtype(d: DType) -> None:
     if not isinstance(d, DType) or not d.is_floating_point:
         raise InvalidType(f"only floating-point dtypes can be the default, got {d!r}")
     _default[0] = d
-
-
-class device:
-    """Where a tensor lives; this build has the CPU only."""
-
-    __slots__ = ("index", "type")
-
-    def __init__(self, name: str | device = "cpu", index: int | None = None) -> None:
-        kind, _, number = str(name).partition(":")
-        if kind != "cpu":
-            raise DeviceUnavailable(f"no device {str(name)[:200]!r}")
-        self.type = kind
-        self.index = int(number) if number else index
-
-    def __str__(self) -> str:
-        return self.type if self.index is None else f"{self.type}:{self.index}"
-
-    def __repr__(self) -> str:
-        where = "" if self.index is None else f", index={self.index}"
-        return f"device(type='{self.type}'{where})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, device) and str(self) == str(other)
-
-    def __hash__(self) -> int:
-        return hash(str(self))
-
-
-CPU = device("cpu")
-
-
-def check_device(where: str | device | None) -> None:
-    """Raise unless `where` is a device this machine has."""
-    if where is not None and where is not CPU:
-        device(where)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import InvalidType
-from graphc.frontend.modes import check_device
+from graphc.frontend.devices import check_device
 from graphc.ir.types import DType, bool_, f64, i64
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidState, InvalidType
 from graphc.frontend import tensor as tensors
+from graphc.frontend.devices import CPU, check_device
 from graphc.frontend.inplace import write
-from graphc.frontend.modes import CPU, check_device, get_default_dtype, modes, no_grad
+from graphc.frontend.modes import get_default_dtype, modes, no_grad
 from graphc.frontend.operands import broadcast_shapes, broadcast_to
 from graphc.frontend.options import as_dtype, factory
 from graphc.frontend.promotion import wrap

@@ -29,8 +29,9 @@ from graphc.errors import (
     TracerLeak,
 )
 from graphc.frontend import autograd, inplace, printing, shapes
+from graphc.frontend.devices import CPU, check_device, device
 from graphc.frontend.methods import Methods
-from graphc.frontend.modes import CPU, check_device, device, get_default_dtype, modes
+from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
 from graphc.frontend.size import Size
 from graphc.frontend.storage import Storage
@@ -144,7 +145,8 @@ class Tensor(Methods):
     def is_pinned(self) -> builtins.bool:
         return False
 
-    is_cuda = is_sparse = is_quantized = False
+    is_cpu = True
+    is_cuda = is_mps = is_xpu = is_meta = is_sparse = is_quantized = False
     layout = strided
 
     @property

@@ -1,0 +1,66 @@
+"""PyTorch's global switches that change nothing here, or say how graphc computes anyway."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from graphc.errors import InvalidState, InvalidType
+
+__all__ = [
+    "are_deterministic_algorithms_enabled",
+    "get_float32_matmul_precision",
+    "get_num_interop_threads",
+    "is_deterministic_algorithms_warn_only_enabled",
+    "set_float32_matmul_precision",
+    "set_num_interop_threads",
+    "use_deterministic_algorithms",
+]
+
+PRECISIONS = ("highest", "high", "medium")
+
+_set: dict[str, Any] = {"deterministic": False, "warn_only": False, "precision": "highest"}
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Accepted and remembered: every graphc program is deterministic, whatever the mode."""
+    if not isinstance(mode, bool):
+        raise InvalidType(f"use_deterministic_algorithms: mode must be a bool, got {mode!r:.100}")
+    _set.update(deterministic=mode, warn_only=mode and warn_only)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """What `use_deterministic_algorithms` was told; False at the start, as in PyTorch."""
+    return bool(_set["deterministic"])
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    return bool(_set["warn_only"])
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Accepted and remembered: products of float32 are always computed in float32."""
+    if precision not in PRECISIONS:
+        warnings.warn(
+            f"{precision!r:.100} is not one of {', '.join(PRECISIONS)}; nothing changes",
+            stacklevel=2,
+        )
+        return
+    _set["precision"] = precision
+
+
+def get_float32_matmul_precision() -> str:
+    return str(_set["precision"])
+
+
+def get_num_interop_threads() -> int:
+    """1: a step runs one operation at a time, each on `get_num_threads()` threads."""
+    return 1
+
+
+def set_num_interop_threads(count: int, /) -> None:
+    """Checked and otherwise ignored, see `get_num_interop_threads`."""
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise InvalidType(f"set_num_interop_threads: an integer is expected, got {count!r:.100}")
+    if count < 1:
+        raise InvalidState(f"set_num_interop_threads expects a positive integer, got {count}")
