@@ -12,13 +12,17 @@ import json
 import math
 import os
 import tempfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy as np
 
-from graphc.errors import FileFormatError, InvalidType
+from graphc.errors import FileFormatError, InvalidArgument, InvalidType
 from graphc.frontend import tensor as tensors
+from graphc.frontend.devices import check_device, device
+from graphc.frontend.npz import from_npz, to_npz
+from graphc.frontend.torchfile import from_torch
 from graphc.ir.types import DTYPES, Array, DType
 
 __all__ = ["load", "save"]
@@ -40,22 +44,37 @@ CODES = {
     "f64": "F64",
 }
 DTYPE_OF_CODE: dict[str, DType] = {code: DTYPES[name] for name, code in CODES.items()}
+EMPTY_ZIP = b"PK\x05\x06"
+OLD_TORCH = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # a pickle of its magic number
 File = str | os.PathLike[str] | IO[bytes]
 
 # ---- save --------------------------------------------------------------------------------------
 
 
-def save(obj: Any, f: File) -> None:
+def save(obj: Any, f: File, pickle_module: Any = None, pickle_protocol: Any = None) -> None:
     """Write tensors, numbers, strings, None and nested dicts, lists and tuples of them.
 
     A path is written to a temporary file beside it and renamed, so that a killed process leaves
-    the old file or the new one. Tensors that share memory are written once and share it again.
+    the old file or the new one. A tensor that appears twice is written once and is one again. A
+    path that ends in .npz gets NumPy's format, of a flat dict of tensors. `pickle_module` is
+    refused; `pickle_protocol` changes nothing.
     """
-    data = to_bytes(obj)
+    _refuse_pickle("save", pickle_module)
+    path = "" if hasattr(f, "write") else os.fspath(f)
+    data = to_npz(obj) if path.endswith(".npz") else to_bytes(obj)
     if hasattr(f, "write"):
         f.write(data)
         return
-    _write_atomically(os.fspath(f), data)
+    _write_atomically(path, data)
+
+
+def _refuse_pickle(what: str, module: Any) -> None:
+    if module is not None:
+        raise InvalidArgument(
+            f"{what}: pickle_module={module!r:.100}",
+            why="graphc's files hold no pickles: a pickle can run any code when it is loaded",
+            fix="leave the argument out; tensors, numbers, texts and containers need no pickle",
+        )
 
 
 def _write_atomically(path: str, data: bytes) -> None:
@@ -133,7 +152,8 @@ def _describe(
             _describe(v, f"{path}.{k}" if path else str(k), arrays, seen, depth + 1)
             for k, v in obj.items()
         ]
-        return {"dict": [list(pair) for pair in zip(keys, rows)]}
+        kind = "ordered" if isinstance(obj, OrderedDict) else "dict"
+        return {kind: [list(pair) for pair in zip(keys, rows)]}
     if isinstance(obj, list | tuple):
         rows = [
             _describe(v, f"{path}.{k}" if path else str(k), arrays, seen, depth + 1)
@@ -167,13 +187,49 @@ def _describe_tensor(x: Tensor, path: str, arrays: dict[str, Array], seen: dict[
 # ---- load --------------------------------------------------------------------------------------
 
 
-def load(f: File, map_location: Any = None, *, weights_only: bool = True) -> Any:
-    """What `save` wrote, or a dict of the tensors of any other safetensors file."""
+def load(
+    f: File,
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    **pickle_load_args: Any,
+) -> Any:
+    """What `save` or torch.save wrote, or the tensors of a .safetensors or .npz file by name.
+
+    The format is told by the file's first bytes. Tensors are on the CPU: `map_location` may be
+    None, "cpu", or a dict or function, which then has nothing to choose. No file can run code,
+    whatever `weights_only` says; from PyTorch's files (.pt, .pth) tensors, numbers, texts and
+    containers are read, and the rest is refused by its name. `pickle_module` is refused; `mmap`
+    and `encoding` change nothing. Raises FileFormatError for a damaged file.
+    """
+    _refuse_pickle("load", pickle_module)
+    if unknown := set(pickle_load_args) - {"encoding"}:
+        raise InvalidType(f"load: unexpected arguments {sorted(unknown)}")
+    if isinstance(map_location, str | int | device):
+        check_device(map_location)
     if hasattr(f, "read"):
         data = f.read()
     else:
         with open(f, "rb") as file:
             data = file.read()
+    return _from_any(data)
+
+
+def _from_any(data: bytes) -> Any:
+    """By the first bytes: a zip is PyTorch's or NumPy's, all else is ours."""
+    if data[:4] == EMPTY_ZIP:
+        return from_npz(data)
+    if data[:4] == b"PK\x03\x04":
+        name_bytes = int.from_bytes(data[26:28], "little")
+        return (from_npz if data[30 : 30 + name_bytes].endswith(b".npy") else from_torch)(data)
+    if data.startswith(OLD_TORCH):
+        raise FileFormatError(
+            "a file of torch.save before PyTorch 1.6",
+            why="its format mixes pickles and bytes",
+            fix="load it with PyTorch and save it again",
+        )
     return from_bytes(data)
 
 
@@ -278,6 +334,8 @@ def _rebuild(tree: Any, named: dict[str, Tensor], depth: int) -> Any:
             return named[name].requires_grad_() if requires_grad else named[name]
         case "dict":
             return {_key(k): _rebuild(v, named, depth + 1) for k, v in value}
+        case "ordered":
+            return OrderedDict((_key(k), _rebuild(v, named, depth + 1)) for k, v in value)
         case "list":
             return [_rebuild(v, named, depth + 1) for v in value]
         case "tuple":
