@@ -14,6 +14,21 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f64
 
 
+def default_convert(data: Any) -> Any:
+    """One sample with its NumPy arrays and scalars as tensors, at any depth; else as it is."""
+    if isinstance(data, Tensor | str | bytes):
+        return data
+    if isinstance(data, np.ndarray | np.generic):
+        return data if data.dtype.kind in "SUO" else as_tensor(np.asarray(data))
+    if isinstance(data, Mapping):
+        return {key: default_convert(part) for key, part in data.items()}
+    if isinstance(data, tuple) and hasattr(data, "_fields"):
+        return type(data)(*map(default_convert, data))
+    if isinstance(data, Sequence):
+        return [default_convert(part) for part in data]
+    return data
+
+
 def default_collate(batch: Sequence[Any]) -> Any:
     """A list of samples as one batch, as in PyTorch.
 

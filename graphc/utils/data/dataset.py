@@ -1,16 +1,17 @@
-"""Data sets: anything with `__getitem__` and `__len__`."""
+"""Data sets: anything with `__getitem__` and `__len__`, or streams with `__iter__`."""
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from math import floor, isclose
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from graphc.errors import InvalidArgument
+from graphc.errors import InvalidArgument, InvalidType
 from graphc.frontend.creation import from_numpy
 from graphc.frontend.random import Generator, randperm
 from graphc.frontend.tensor import Tensor
@@ -26,6 +27,69 @@ class Dataset(Generic[T]):
 
     def __add__(self, other: Dataset[Any]) -> ConcatDataset:
         return ConcatDataset([self, other])
+
+
+class IterableDataset(Dataset[T]):
+    """A stream of samples. A subclass gives `__iter__`, and `__len__` where it is known.
+
+    Each worker of a loader iterates over its own copy: `get_worker_info()` tells it its share.
+    """
+
+    def __iter__(self) -> Iterator[T]:
+        raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
+
+    def __add__(self, other: Dataset[Any]) -> ChainDataset:  # type: ignore[override]  # as PyTorch
+        return ChainDataset([self, other])
+
+
+class ChainDataset(IterableDataset[Any]):
+    """Several streams, one after the other."""
+
+    def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        for d in self.datasets:
+            yield from _stream(d)
+
+    def __len__(self) -> int:
+        streams: list[Any] = [_stream(d) for d in self.datasets]
+        return sum(map(len, streams))
+
+
+def _stream(dataset: Dataset[Any]) -> IterableDataset[Any]:
+    if not isinstance(dataset, IterableDataset):
+        raise InvalidType(
+            f"ChainDataset only supports IterableDataset, not {type(dataset).__name__}",
+            fix="use ConcatDataset for data sets with an index",
+        )
+    return dataset
+
+
+class StackDataset(Dataset[Any]):
+    """Samples of several data sets side by side: a tuple, or by name a dict."""
+
+    def __init__(self, *args: Dataset[Any], **kwargs: Dataset[Any]) -> None:
+        if bool(args) == bool(kwargs):
+            raise InvalidArgument(
+                "StackDataset takes data sets either as positional or as keyword arguments"
+            )
+        self.datasets: Any = args or kwargs
+        lengths = {len(d) for d in self._parts()}  # type: ignore[arg-type]  # theirs to provide
+        if len(lengths) > 1:
+            raise InvalidArgument(f"Size mismatch between datasets: {sorted(lengths)}")
+        self._length = lengths.pop()
+
+    def _parts(self) -> list[Dataset[Any]]:
+        return list(self.datasets.values() if isinstance(self.datasets, dict) else self.datasets)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: d[index] for name, d in self.datasets.items()}
+        return tuple(d[index] for d in self.datasets)
+
+    def __len__(self) -> int:
+        return self._length
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
@@ -110,4 +174,7 @@ def _sizes(total: int, lengths: Sequence[int | float]) -> list[int]:
     sizes = [floor(total * share) for share in lengths]
     for k in range(total - sum(sizes)):
         sizes[k % len(sizes)] += 1
+    for k, size in enumerate(sizes):
+        if size == 0:
+            warnings.warn(f"random_split: part {k} is empty", stacklevel=3)
     return sizes

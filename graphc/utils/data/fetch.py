@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,19 @@ def fetch(dataset: Any, indices: Any, collate: Callable[[Any], Any], batched: bo
     if hasattr(dataset, "__getitems__"):
         return collate(dataset.__getitems__(indices))
     return collate([dataset[i] for i in indices])
+
+
+def stream(
+    dataset: Any, batch_size: int | None, collate: Callable[[Any], Any], drop_last: bool
+) -> Iterator[Any]:
+    """The batches of an iterable data set, or with `batch_size` None its samples."""
+    samples = iter(dataset)
+    if batch_size is None:
+        yield from map(collate, samples)
+        return
+    while batch := list(islice(samples, batch_size)):
+        if len(batch) == batch_size or not drop_last:
+            yield collate(batch)
 
 
 def _at_once(dataset: Any, indices: list[int]) -> Any:

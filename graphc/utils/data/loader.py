@@ -5,32 +5,42 @@ Order and contents do not depend on the number of workers: see `fetch`.
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count, repeat
 from typing import Any, Generic, TypeVar
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.random import Generator, randint
-from graphc.utils.data.collate import default_collate
-from graphc.utils.data.dataset import Dataset
-from graphc.utils.data.fetch import batch_seed, fetch, seeded
-from graphc.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
-from graphc.utils.data.worker import Job, Task, Workers
+from graphc.utils.data.collate import default_collate, default_convert
+from graphc.utils.data.dataset import Dataset, IterableDataset
+from graphc.utils.data.fetch import batch_seed, fetch, seeded, stream
+from graphc.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
+from graphc.utils.data.worker import Exhausted, Job, Task, Workers
 
 T = TypeVar("T", covariant=True)
 DEFAULT_TIMEOUT_S = 300.0
 
 
-def as_given(sample: Any) -> Any:
-    """What stands for a collate_fn where samples are not batched."""
-    return sample
+END = object()
+
+
+class EndlessSampler(Sampler[Any]):
+    """What stands for a sampler where the data set itself says what comes next."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return repeat(None)
 
 
 class DataLoader(Generic[T]):
     """Iterates over a data set in batches; each iteration is one epoch.
 
     Reproducible under manual_seed (or `generator`): an epoch takes one draw for the order if it is
-    shuffled and one for what the data set draws. `pin_memory` is accepted and does nothing.
+    shuffled and one for what the data set draws. Batches come in order also with in_order=False;
+    `pin_memory` and `pin_memory_device` are accepted and do nothing.
+
+    An IterableDataset is read by every worker, in turn batch by batch, until the last has ended.
     """
 
     def __init__(
@@ -51,35 +61,50 @@ class DataLoader(Generic[T]):
         *,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
         _check_order(batch_size, bool(shuffle), sampler, batch_sampler, drop_last)
+        _check_context(num_workers, multiprocessing_context)
+        self._is_stream = isinstance(dataset, IterableDataset)
+        if self._is_stream:
+            _check_stream(shuffle, sampler, batch_sampler)
         self.dataset = dataset
         self.batch_size = batch_size if batch_sampler is None else None
         self.drop_last = drop_last
         self.num_workers = num_workers
         self.prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
         self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.in_order = in_order
         self.timeout = timeout
         self.worker_init_fn = worker_init_fn
         self.multiprocessing_context = multiprocessing_context
         self.generator = generator
         self.persistent_workers = persistent_workers
-        if sampler is None:
+        if self._is_stream:
+            sampler = EndlessSampler()
+        elif sampler is None:
             sampler = (
                 RandomSampler(dataset, generator=generator)  # type: ignore[arg-type]  # has a length
                 if shuffle
                 else SequentialSampler(dataset)  # type: ignore[arg-type]  # as above
             )
-        self.sampler = sampler
+        self.sampler: Iterable[Any] = sampler
         if batch_sampler is None and batch_size is not None:
-            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+            batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
         self.batch_sampler = batch_sampler
         batched = batch_sampler is not None
-        self.collate_fn = collate_fn or (default_collate if batched else as_given)
+        self.collate_fn = collate_fn or (default_collate if batched else default_convert)
         self._workers: Workers | None = None
 
     def __len__(self) -> int:
+        if self._is_stream:
+            n = len(self.dataset)  # type: ignore[arg-type]  # its own to provide
+            if self.batch_size is None:
+                return n
+            return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
         return len(self._index_sampler)  # type: ignore[arg-type]  # its own to provide
 
     @property
@@ -91,11 +116,55 @@ class DataLoader(Generic[T]):
         return self._fetch_here(seed) if self.num_workers == 0 else self._fetch_by_workers(seed)
 
     def _fetch_here(self, seed: int) -> Iterator[Any]:
+        if self._is_stream:
+            yield from self._stream_here(seed)
+            return
         batched = self.batch_sampler is not None
         for number, indices in enumerate(self._index_sampler):
             with seeded(batch_seed(seed, number)):
                 batch = fetch(self.dataset, indices, self.collate_fn, batched)
             yield batch
+
+    def _stream_here(self, seed: int) -> Iterator[Any]:
+        batches = stream(self.dataset, self.batch_size, self.collate_fn, self.drop_last)
+        for number in count():
+            with seeded(batch_seed(seed, number)):
+                batch = next(batches, END)
+            if batch is END:
+                return
+            yield batch
+
+    def _tasks(self, ended: set[int]) -> Iterator[tuple[int, Any]]:
+        """Number and indices of each batch; of a stream, for the workers that have not ended."""
+        if not self._is_stream:
+            yield from enumerate(self._index_sampler)
+            return
+        for number in count():
+            if len(ended) == self.num_workers:
+                return
+            if number % self.num_workers not in ended:
+                yield number, None
+
+    def _in_turn(self, workers: Workers, seed: int) -> Iterator[Any]:
+        """The workers' batches in order, a few tasks for each worker ahead."""
+        waiting: deque[int] = deque()
+        ended: set[int] = set()
+        tasks = self._tasks(ended)
+        while True:
+            while len(waiting) < self.num_workers * self.prefetch_factor:
+                task = next(tasks, None)
+                if task is None:
+                    break
+                workers.submit(Task(seed, *task))
+                waiting.append(task[0])
+            if not waiting:
+                return
+            number = waiting.popleft()
+            batch = workers.result(number)
+            if isinstance(batch, Exhausted):
+                ended.add(number % self.num_workers)
+            else:
+                yield batch
 
     def _fetch_by_workers(self, seed: int) -> Iterator[Any]:
         workers = self._workers or self._start(seed)
@@ -103,14 +172,7 @@ class DataLoader(Generic[T]):
         finished = False
         try:
             workers.drain()
-            waiting: deque[int] = deque()
-            for number, indices in enumerate(self._index_sampler):
-                workers.submit(Task(seed, number, indices))
-                waiting.append(number)
-                if len(waiting) >= self.num_workers * self.prefetch_factor:
-                    yield workers.result(waiting.popleft())
-            while waiting:
-                yield workers.result(waiting.popleft())
+            yield from self._in_turn(workers, seed)
             finished = True
         except GeneratorExit:
             finished = True  # the caller left early: persistent workers go on
@@ -125,6 +187,9 @@ class DataLoader(Generic[T]):
             self.dataset,
             self.collate_fn,
             self.batch_sampler is not None,
+            self._is_stream,
+            self.batch_size,
+            self.drop_last,
             self.worker_init_fn,
             self.num_workers,
             seed,
@@ -155,6 +220,29 @@ def _check_workers(workers: int, timeout: float, prefetch: int | None, persisten
         raise InvalidArgument("prefetch_factor option should be positive")
     if workers == 0 and persistent:
         raise InvalidArgument("persistent_workers option needs num_workers > 0")
+
+
+def _check_context(workers: int, context: Any) -> None:
+    if context is None:
+        return
+    if workers == 0:
+        raise InvalidArgument("multiprocessing_context can only be used with num_workers > 0")
+    known = multiprocessing.get_all_start_methods()
+    if isinstance(context, str) and context not in known:
+        raise InvalidArgument(
+            f"multiprocessing_context should be one of {known}, but got {context!r:.100}"
+        )
+
+
+def _check_stream(shuffle: bool | None, sampler: object, batch_sampler: object) -> None:
+    """An iterable data set has its own order."""
+    given = {"shuffle": shuffle or None, "sampler": sampler, "batch_sampler": batch_sampler}
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidArgument(
+                f"DataLoader with IterableDataset: expected unspecified {name} option, "
+                f"but got {name}={value!r:.100}"
+            )
 
 
 def _check_order(

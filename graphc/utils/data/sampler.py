@@ -6,14 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Generic, TypeVar
 
-from graphc.errors import InvalidArgument
-from graphc.frontend.random import Generator, randint, randperm
+from graphc.errors import InvalidArgument, InvalidState
+from graphc.frontend.creation import as_tensor
+from graphc.frontend.random import Generator, multinomial, randint, randperm
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import f64
 
 T = TypeVar("T", covariant=True)
 
 
 class Sampler(Generic[T]):
     """An iterable of indices, or of lists of them."""
+
+    def __init__(self, data_source: Sized | None = None) -> None:
+        """Nothing is kept of `data_source`."""
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError
@@ -81,6 +87,91 @@ class SubsetRandomSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler[int]):
+    """`num_samples` indices, each drawn with a probability proportional to its weight."""
+
+    def __init__(
+        self,
+        weights: Sequence[float] | Tensor,
+        num_samples: int,
+        replacement: bool = True,
+        generator: Generator | None = None,
+    ) -> None:
+        if not isinstance(num_samples, int) or isinstance(num_samples, bool) or num_samples <= 0:
+            raise InvalidArgument(
+                f"num_samples should be a positive integer value, but got {num_samples!r}"
+            )
+        if not isinstance(replacement, bool):
+            raise InvalidArgument(f"replacement should be a boolean value, but got {replacement!r}")
+        self.weights = as_tensor(weights, dtype=f64)
+        if self.weights.dim() != 1:
+            raise InvalidArgument(
+                f"weights should be a sequence of numbers, not of shape {tuple(self.weights.shape)}"
+            )
+        self.num_samples = num_samples
+        self.replacement = replacement
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = multinomial(
+            self.weights, self.num_samples, self.replacement, generator=self.generator
+        )
+        return iter(drawn.tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class DistributedSampler(Sampler[int]):
+    """One process's share of the indices: every `num_replicas`-th, shuffled alike everywhere.
+
+    The shares have one length: the first indices appear again, or with `drop_last` the last are
+    left out. Call `set_epoch` before each epoch for another order.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        if num_replicas is None or rank is None:
+            raise InvalidState(
+                "DistributedSampler needs num_replicas and rank",
+                why="graphc has no process groups that could tell",
+            )
+        if not 0 <= rank < num_replicas:
+            raise InvalidArgument(
+                f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]"
+            )
+        self.dataset = dataset
+        self.num_replicas = num_replicas
+        self.rank = rank
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.epoch = 0
+        n = len(dataset)
+        self.num_samples = n // num_replicas if drop_last else -(-n // num_replicas)
+        self.total_size = self.num_samples * num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        n = len(self.dataset)
+        generator = Generator().manual_seed(self.seed + self.epoch)
+        order = randperm(n, generator=generator).tolist() if self.shuffle else list(range(n))
+        mine = range(self.rank, self.total_size, self.num_replicas)
+        return iter([order[k % n] for k in mine])
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
 
 
 class BatchSampler(Sampler[list[int]]):

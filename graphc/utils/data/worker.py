@@ -14,14 +14,14 @@ import pickle
 import queue
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from graphc.errors import GraphcError
-from graphc.utils.data.fetch import batch_seed, fetch, seed_everything
+from graphc.utils.data.fetch import batch_seed, fetch, seed_everything, stream
 
 ORPHAN_POLL_S = 0.5  # a worker outlives a killed parent by at most this and the poll itself
 
@@ -46,11 +46,14 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every worker of a loader does."""
+    """What every worker of a loader does: fetch by index, or with `stream` what comes next."""
 
     dataset: Any
     collate: Callable[[Any], Any]
     batched: bool
+    stream: bool
+    batch_size: int | None
+    drop_last: bool
     init: Callable[[int], None] | None
     workers: int
     seed: int
@@ -63,6 +66,10 @@ class Task:
     seed: int
     number: int
     indices: Any
+
+
+class Exhausted:
+    """The answer of a worker whose stream has ended."""
 
 
 class Failure:
@@ -113,8 +120,11 @@ def work(job: Job, worker: int, pipe: Connection) -> None:
     sender.start()
     seed_everything(job.seed + worker)
     broken = _initialise(job, worker)
+    source: Iterator[Any] = iter(())
     while (task := tasks.get()) is not None:
-        answers.put(broken or _answer(job, task, worker))
+        if job.stream and task.number == worker:  # its first of an epoch
+            source = stream(job.dataset, job.batch_size, job.collate, job.drop_last)
+        answers.put(broken or _answer(job, task, worker, source))
     answers.put(None)
     sender.join()
 
@@ -152,9 +162,11 @@ def _initialise(job: Job, worker: int) -> bytes | None:
     return None
 
 
-def _answer(job: Job, task: Task, worker: int) -> bytes:
+def _answer(job: Job, task: Task, worker: int, source: Iterator[Any]) -> bytes:
     try:
         seed_everything(batch_seed(task.seed, task.number))
+        if job.stream:
+            return _packed(next(source, Exhausted()))
         return _packed(fetch(job.dataset, task.indices, job.collate, job.batched))
     except Exception as e:
         return _failed(Failure(e, worker))
