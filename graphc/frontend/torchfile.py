@@ -8,6 +8,7 @@ PyTorch's documentation, "Serialization semantics".
 
 from __future__ import annotations
 
+import math
 import struct
 import zipfile
 from collections import OrderedDict
@@ -112,7 +113,7 @@ class Archive:
         first = self._first.get(record.key)
         if first is not None and first.dtype is not record.dtype:
             raise FileFormatError(f"storage {record.key[:200]!r} has two dtypes")
-        whole = offset == 0 and int(np.prod(size)) == record.size and stride == row_major(size)
+        whole = offset == 0 and math.prod(size) == record.size and stride == row_major(size)
         if first is None:
             array = self.array(record)
             first = tensors.wrapped(array.reshape(size) if whole else array)

@@ -194,6 +194,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "negative": (lambda: replaced(b"K\x02K\x03\x86", b"J\xff\xff\xff\xffK\x03\x86"), "numbers"),
     "a bool for a size": (lambda: replaced(b"K\x02K\x03\x86", b"\x88K\x03\x86"), "numbers"),
     "dims": (lambda: replaced(b"K\x02K\x03\x86", b"K\x02K\x03\x86\x85"), "numbers"),
+    "overflow": (
+        lambda: replaced(b"K\x02K\x03\x86", b"\x8a\x05\0\0\0\0\x01K\x03\x86"), "elements; size"
+    ),
     "no storage": (lambda: zipped(a__data_pkl=STORAGE + b"X\0\0\0\0K\0K\1tQ."), "lacks"),
     "two archives": (lambda: zipped(a__data_pkl=b"N.", b__data_pkl=b"N."), "no data.pkl"),
     "another zip": (lambda: zipped(a__b=b"x"), "no data.pkl"),

@@ -18,9 +18,6 @@ T = TypeVar("T", covariant=True)
 class Sampler(Generic[T]):
     """An iterable of indices, or of lists of them."""
 
-    def __init__(self, data_source: Sized | None = None) -> None:
-        """Nothing is kept of `data_source`."""
-
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError
 
