@@ -31,6 +31,7 @@ OURS = {
     "optim.get_scheduler": "Hugging Face transformers has it",
     "datasets": "torchvision has it",
     "transforms": "torchvision has it",
+    "utils.tensorboard": "PyTorch has it where the package tensorboard is installed",
 }  # what torch itself does not have: names, or the first part of names
 
 MISSING: dict[str, str] = {}  # the reason for each name that is not there
@@ -47,5 +48,6 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "true_divide": ("dividend", "divisor"),  # input and other, as PyTorch itself takes them
     "linalg.norm": ("input",),  # A, as its documentation has it
     "set_num_threads": ("int",),  # a type in the documentation
+    "save": ("_use_new_zipfile_serialization", "_disable_byteorder_record"),  # of its format
     "searchsorted": ("values",),  # the documentation's `input`
 }
