@@ -212,3 +212,18 @@ def test_arguments_that_change_nothing_here() -> None:
         bad: dict[str, Any] = {"multiprocessing_context": "fork", **options}
         with pytest.raises(ValueError, match="multiprocessing_context"):
             DataLoader(pairs, **bad)
+
+
+def test_a_sampler_of_one_s_own() -> None:
+    class Odd(data.Sampler[int]):
+        def __iter__(self) -> Iterator[int]:
+            return iter([1, 3])
+
+        def __len__(self) -> int:
+            return 2
+
+    pairs = data.TensorDataset(graphc.arange(4))
+    loader: Any = DataLoader(pairs, sampler=Odd())
+    assert len(loader) == 2 and [x.tolist() for (x,) in loader] == [[1], [3]]
+    with pytest.raises(NotImplementedError):
+        iter(data.Sampler())
