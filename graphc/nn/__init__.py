@@ -6,6 +6,7 @@ from graphc.nn.attention import *
 from graphc.nn.containers import *
 from graphc.nn.conv import *
 from graphc.nn.dropout import *
+from graphc.nn.embedding import *
 from graphc.nn.linear import *
 from graphc.nn.losses import *
 from graphc.nn.module import *
@@ -15,6 +16,7 @@ from graphc.nn.padding import *
 from graphc.nn.parameter import *
 from graphc.nn.pooling import *
 from graphc.nn.rnn import *
+from graphc.nn.transformer import *
 from graphc.nn.vision import *
 
 __all__ = ["functional", "init", "utils"]

@@ -19,8 +19,9 @@ Gradients = tuple[Tensor | None, ...]
 class Watch:
     """One call of a module that has backward hooks."""
 
-    def __init__(self, module: object, hooks: Iterable[Hook]) -> None:
+    def __init__(self, module: object, before: Iterable[Hook], hooks: Iterable[Hook]) -> None:
         self._module = module
+        self._before = list(before)
         self._hooks = list(hooks)
         self._places: list[int] = []  # of the arguments that need a gradient
         self._count = 0
@@ -44,11 +45,16 @@ class Watch:
         seen = _Outputs.apply(self, *outs)
         return seen if isinstance(out, tuple) else seen[0]
 
-    def leave(self, grads: Gradients) -> None:
-        """Backward has reached the outputs."""
+    def leave(self, grads: Gradients) -> Gradients:
+        """Backward has reached the outputs: call the pre-hooks, and give what goes on."""
+        for hook in self._before:
+            changed = hook.fn(self._module, grads)
+            if changed is not None:
+                grads = changed if isinstance(changed, tuple) else (changed,)
         self._grad_output = grads
         if not self._places:
             self.enter(())
+        return grads
 
     def enter(self, grads: Gradients) -> Gradients:
         """Backward has reached the inputs: call the hooks, and give what goes on."""
@@ -80,5 +86,4 @@ class _Outputs(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.watch.leave(grads)
-        return (None, *grads)
+        return (None, *ctx.watch.leave(grads))

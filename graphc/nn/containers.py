@@ -112,6 +112,23 @@ class ModuleList(_ModuleSequence):
     def __iadd__(self, other: Iterable[Module]) -> Self:
         return self.extend(other)
 
+    def __repr__(self) -> str:
+        """Equal neighbours are shown once, with their count."""
+        rows: list[tuple[int, int, str]] = []
+        for k, text in enumerate(repr(m) for m in self):
+            if rows and rows[-1][2] == text:
+                rows[-1] = (rows[-1][0], k, text)
+            else:
+                rows.append((k, k, text))
+        if not rows:
+            return f"{self._get_name()}()"
+        lines = [
+            f"({a}): {text}" if a == b else f"({a}-{b}): {b - a + 1} x {text}"
+            for a, b, text in rows
+        ]
+        inside = "\n".join(lines).replace("\n", "\n  ")
+        return f"{self._get_name()}(\n  {inside}\n)"
+
 
 class ModuleDict(Module):
     """A dict whose modules belong to its owner."""

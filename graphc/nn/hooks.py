@@ -12,10 +12,11 @@ _numbers = itertools.count()
 
 
 class Hook(NamedTuple):
-    """A user's callable and whether it takes and returns keyword arguments too."""
+    """A user's callable; whether it takes keyword arguments too, and runs after errors."""
 
     fn: Callable[..., Any]
     with_kwargs: bool = False
+    always: bool = False
 
     def before(
         self, module: object, args: tuple[Any, ...], kwargs: dict[str, Any]

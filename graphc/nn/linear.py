@@ -1,4 +1,4 @@
-"""Linear, Embedding and the layers that only reshape."""
+"""Linear, Bilinear and the layers that only reshape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from math import sqrt
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.creation import empty
-from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import functional as F
@@ -15,7 +14,7 @@ from graphc.nn import init
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
-__all__ = ["Bilinear", "Embedding", "Flatten", "Identity", "Linear", "Unflatten"]
+__all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
 
 
 class Identity(Module):
@@ -62,6 +61,10 @@ class Linear(Module):
         )
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """Linear under the name that PyTorch prints for the output projection of attention."""
+
+
 class Bilinear(Module):
     """x1 [..., in1], x2 [..., in2] -> x1 W x2 + bias [..., out]."""
 
@@ -101,70 +104,6 @@ class Bilinear(Module):
             f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
             f"out_features={self.out_features}, bias={self.bias is not None}"
         )
-
-
-class Embedding(Module):
-    """Integer indices [...] -> rows of weight [num_embeddings, embedding_dim]."""
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        sparse: bool = False,
-        device: object = None,
-        dtype: DType | None = None,
-    ) -> None:
-        super().__init__()
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise InvalidArgument("Padding_idx must be within num_embeddings")
-            padding_idx %= num_embeddings
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        self.padding_idx = padding_idx
-        self.max_norm = max_norm
-        self.norm_type = norm_type
-        self.scale_grad_by_freq = scale_grad_by_freq
-        self.sparse = sparse
-        self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with no_grad():
-                self.weight[self.padding_idx].fill_(0)
-
-    @classmethod
-    def from_pretrained(
-        cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None
-    ) -> Embedding:
-        """An embedding over given rows, frozen unless told otherwise."""
-        if embeddings.dim() != 2:
-            raise InvalidArgument("Embeddings parameter is expected to be 2-dimensional")
-        rows, width = embeddings.shape
-        out = cls(rows, width, padding_idx, dtype=embeddings.dtype)
-        out.weight = Parameter(embeddings, requires_grad=not freeze)
-        return out
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.embedding(
-            input,
-            self.weight,
-            self.padding_idx,
-            self.max_norm,
-            self.norm_type,
-            self.scale_grad_by_freq,
-            self.sparse,
-        )
-
-    def extra_repr(self) -> str:
-        pad = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{pad}"
 
 
 class Flatten(Module):

@@ -7,41 +7,42 @@ epoch therefore means "no module has changed", at the cost of one comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
-from graphc.errors import InvalidArgument, InvalidType
+from graphc.errors import InvalidArgument, InvalidState, InvalidType, Unsupported
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
+from graphc.frontend.compile import compile
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import state
-from graphc.nn.backward_hooks import Watch
-from graphc.nn.hooks import Hook, RemovableHandle, register
-from graphc.nn.parameter import Parameter
+from graphc.nn.hooked import TABLES, Hooked
+from graphc.nn.parameter import Buffer, Parameter
+from graphc.nn.tree import Tree
 
 __all__ = ["Module"]
 
 SIMPLE = (bool, int, float, str, type(None))
 _ABSENT = object()
+_EXPECTED = {
+    "_parameters": ("parameter", "graphc.nn.Parameter or None"),
+    "_buffers": ("buffer", "graphc.nn.Buffer, graphc.Tensor or None"),
+    "_modules": ("child module", "graphc.nn.Module or None"),
+}
 # What a compiled module answers besides its own attributes.
 INSPECTION = frozenset({"diff", "explain", "ir", "kernels", "memory", "stages", "stats"})
 
 
-class Module:
+class Module(Hooked, Tree):
     """A tree of parameters, buffers and submodules with a `forward`."""
 
     run_time_scalars: ClassVar[frozenset[str]] = frozenset()
 
     training: bool
-    _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, Tensor | None]
-    _modules: dict[str, Module | None]
+    _version: int = 1
     _not_persistent: set[str]
-    _forward_hooks: dict[int, Hook]
-    _forward_pre_hooks: dict[int, Hook]
-    _backward_hooks: dict[int, Hook]
     _scope_name: str
     _compiled: Any = None  # set by graphc.compile: what calls of this module go through
 
@@ -52,12 +53,10 @@ class Module:
             "_buffers": {},
             "_modules": {},
             "_not_persistent": set(),
-            "_forward_hooks": {},
-            "_forward_pre_hooks": {},
-            "_backward_hooks": {},
             "_scope_name": "",
         }
         self.__dict__.update(fields)
+        self.__dict__.update({name: {} for name in TABLES})
 
     # ---- calling -------------------------------------------------------------------------------
 
@@ -81,17 +80,6 @@ class Module:
         finally:
             scope.pop()
 
-    def _call_impl(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):
-            return self.forward(*args, **kwargs)
-        for pre in list(self._forward_pre_hooks.values()):
-            args, kwargs = pre.before(self, args, kwargs)
-        watch = Watch(self, self._backward_hooks.values()) if self._backward_hooks else None
-        out = self.forward(*(args if watch is None else watch.inputs(args)), **kwargs)
-        for hook in list(self._forward_hooks.values()):
-            out = hook.after(self, args, kwargs, out)
-        return out if watch is None else watch.outputs(out)
-
     def traced_options(self) -> str:
         """The plain attributes that a trace of a layer of ours depends on, as text.
 
@@ -112,36 +100,11 @@ class Module:
         for name, module in self.named_modules():
             module.__dict__["_scope_name"] = name
 
-    def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call `hook(module, args, output)` after forward; what it returns replaces the output."""
-        return register(
-            self._forward_hooks, Hook(hook, with_kwargs), epoch.modules_changed, prepend
-        )
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call `hook(module, args)` before forward; what it returns replaces the arguments."""
-        return register(
-            self._forward_pre_hooks, Hook(hook, with_kwargs), epoch.modules_changed, prepend
-        )
-
-    def register_full_backward_hook(
-        self, hook: Callable[..., Any], prepend: bool = False
-    ) -> RemovableHandle:
-        """Call `hook(module, grad_input, grad_output)` in backward; its result replaces grad_input.
-
-        Both are tuples: of positional arguments (None for those without gradient) and of outputs.
-        """
-        return register(self._backward_hooks, Hook(hook), epoch.modules_changed, prepend)
-
     # ---- registration --------------------------------------------------------------------------
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Own `param` (None keeps the name without one)."""
-        self._check_new_name(name, "_parameters")
+        self._check_new_name(name, "_parameters", "parameter")
         if param is not None and not isinstance(param, Parameter):
             raise InvalidType(
                 f"cannot assign '{type(param).__name__}' object to parameter '{name}' "
@@ -152,7 +115,7 @@ class Module:
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Own `tensor` as state that no optimizer updates; kept in state_dict if persistent."""
-        self._check_new_name(name, "_buffers")
+        self._check_new_name(name, "_buffers", "buffer")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise InvalidType(
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' "
@@ -166,21 +129,22 @@ class Module:
         """Own `module` under `name`."""
         if module is not None and not isinstance(module, Module):
             raise InvalidType(f"{type(module).__name__} is not a Module subclass")
-        self._check_new_name(name, "_modules")
+        self._check_new_name(name, "_modules", "module")
         self._modules[name] = module
         epoch.modules_changed()
 
     add_module = register_module
 
-    def _check_new_name(self, name: str, table: str) -> None:
+    def _check_new_name(self, name: str, table: str, kind: str) -> None:
         if table not in self.__dict__:
             raise AttributeError("cannot assign to a module before Module.__init__() call")
         if not isinstance(name, str):
-            raise InvalidType(f"a name must be a string, got {type(name).__name__}")
+            raise InvalidType(f"{kind} name should be a string. Got {type(name).__name__}")
         if "." in name:
-            raise KeyError(f'a name can\'t contain ".", got: {name}')
+            got = f", got: {name}" if kind == "module" else ""
+            raise KeyError(f'{kind} name can\'t contain "."{got}')
         if name == "":
-            raise KeyError('a name can\'t be empty string ""')
+            raise KeyError(f'{kind} name can\'t be empty string ""')
         if hasattr(self, name) and name not in self.__dict__[table]:
             raise KeyError(f"attribute '{name}' already exists")
 
@@ -191,6 +155,9 @@ class Module:
         elif isinstance(value, Module):
             self._forget(name, self.__dict__.get("_modules"))
             self.register_module(name, value)
+        elif isinstance(value, Buffer):
+            self._forget(name, self.__dict__.get("_buffers"))
+            self.register_buffer(name, value, value.persistent)
         elif any(name in table for table in self._tables()):
             self._replace(name, value)
         else:
@@ -222,10 +189,9 @@ class Module:
         elif value is None and name in self._modules:
             self._modules[name] = None
         else:
-            raise InvalidType(
-                f"cannot assign '{type(value).__name__}' object to the registered name '{name}' "
-                "(a parameter, buffer or module of its kind, or None, expected)"
-            )
+            kind, wanted = next(v for k, v in _EXPECTED.items() if name in self.__dict__[k])
+            given = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise InvalidType(f"cannot assign '{given}' as {kind} '{name}' ({wanted} expected)")
         epoch.modules_changed()
 
     def _set_plain(self, name: str, value: Any) -> None:
@@ -257,97 +223,6 @@ class Module:
     def __dir__(self) -> list[str]:
         names = [n for table in self._tables() for n in table if n.isidentifier()]
         return sorted({*super().__dir__(), *names})
-
-    # ---- traversal -----------------------------------------------------------------------------
-
-    def named_modules(
-        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Module]]:
-        """This module and every one below it with its path, parents first."""
-        memo = set() if memo is None else memo
-        if self in memo:
-            return
-        if remove_duplicate:
-            memo.add(self)
-        yield prefix, self
-        for name, module in self._modules.items():
-            if module is not None:
-                path = f"{prefix}.{name}" if prefix else name
-                yield from module.named_modules(memo, path, remove_duplicate)
-
-    def modules(self) -> Iterator[Module]:
-        return (m for _, m in self.named_modules())
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        seen: set[Module] = set()
-        for name, module in self._modules.items():
-            if module is not None and module not in seen:
-                seen.add(module)
-                yield name, module
-
-    def children(self) -> Iterator[Module]:
-        return (m for _, m in self.named_children())
-
-    def _named_members(
-        self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
-    ) -> Iterator[tuple[str, Any]]:
-        seen: set[int] = set()
-        owners = (
-            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
-            if recurse
-            else [(prefix, self)]
-        )
-        for path, module in owners:
-            for name, member in module.__dict__[kind].items():
-                if member is None or id(member) in seen:
-                    continue
-                if remove_duplicate:
-                    seen.add(id(member))
-                yield (f"{path}.{name}" if path else name), member
-
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Parameter]]:
-        """Parameters with their paths; a tied one comes once, under its first path."""
-        return self._named_members("_parameters", prefix, recurse, remove_duplicate)
-
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        return (p for _, p in self.named_parameters(recurse=recurse))
-
-    def named_buffers(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Tensor]]:
-        return self._named_members("_buffers", prefix, recurse, remove_duplicate)
-
-    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        return (b for _, b in self.named_buffers(recurse=recurse))
-
-    def get_submodule(self, target: str) -> Module:
-        """The module at the path `target`; "" is this one."""
-        module = self
-        for name in target.split(".") if target else ():
-            found = getattr(module, name)
-            if not isinstance(found, Module):
-                raise AttributeError(f"`{name}` is not an nn.Module")
-            module = found
-        return module
-
-    def get_parameter(self, target: str) -> Parameter:
-        found = self._get_member(target)
-        if not isinstance(found, Parameter):
-            raise AttributeError(f"`{target}` is not an nn.Parameter")
-        return found
-
-    def get_buffer(self, target: str) -> Tensor:
-        path, _, name = target.rpartition(".")
-        found = self.get_submodule(path)._buffers.get(name)
-        if found is None:
-            raise AttributeError(f"`{target}` is not a buffer")
-        return found
-
-    def _get_member(self, target: str) -> Any:
-        path, _, name = target.rpartition(".")
-        return getattr(self.get_submodule(path), name)
 
     # ---- modes and conversion ------------------------------------------------------------------
 
@@ -385,6 +260,12 @@ class Module:
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Convert in place; a dtype applies to floating parameters and buffers only."""
+        for wanted in (*args, *kwargs.values()):
+            if isinstance(wanted, DType) and not wanted.is_floating_point:
+                raise InvalidType(
+                    "nn.Module.to only accepts floating point or complex dtypes, but got desired "
+                    f"dtype={wanted!r}"
+                )
         return self._apply(lambda t: t.to(*args, **kwargs))
 
     def float(self) -> Self:
@@ -400,7 +281,7 @@ class Module:
         return self._apply(lambda t: t.bfloat16())
 
     def type(self, dst_type: DType) -> Self:
-        return self._apply(lambda t: t.to(dst_type))
+        return self._apply(lambda t: t.to(dst_type), every=True)
 
     def cpu(self) -> Self:
         return self.to("cpu")
@@ -408,12 +289,27 @@ class Module:
     def cuda(self, device: int | None = None) -> Self:
         return self.to("cuda" if device is None else f"cuda:{device}")
 
-    def _apply(self, fn: Callable[[Tensor], Tensor]) -> Self:
-        """Replace the data of each parameter and buffer; parameters keep their identity."""
+    def to_empty(self, *, device: object, recurse: bool = True) -> Self:
+        """Move to `device`, where the values may be anything."""
+        return self.to(device)
+
+    def share_memory(self) -> Self:
+        raise Unsupported(
+            "share_memory() is not available",
+            why="tensors live in the memory of one process",
+            fix="send state_dict() to the other process",
+        )
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile this module's calls in place; options as graphc.compile."""
+        compile(self, *args, **kwargs)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], every: bool = False) -> Self:
+        """Replace the data of each floating (or every) tensor; parameters keep their identity."""
         tensors = [*self.parameters(), *self.buffers()]
         with no_grad():
             for t in tensors:
-                if t.dtype.is_floating_point:
+                if every or t.dtype.is_floating_point:
                     t.data = fn(t.data)
                     if t.grad is not None:
                         t.grad = fn(t.grad.data)
@@ -422,15 +318,66 @@ class Module:
 
     # ---- state ---------------------------------------------------------------------------------
 
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
-        """Parameters and persistent buffers by path, sharing memory with the module."""
-        return state.state_dict(self, prefix, keep_vars)
+    def state_dict(
+        self,
+        *args: Any,
+        destination: dict[str, Any] | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
+    ) -> dict[str, Any]:
+        """Parameters and persistent buffers by path, sharing memory with the module.
+
+        They are added to `destination` if given. Extra state stands under "_extra_state".
+        """
+        given = dict(zip(("destination", "prefix", "keep_vars"), args))
+        target = given.get("destination", destination)
+        return state.save(
+            self, target, given.get("prefix", prefix), given.get("keep_vars", keep_vars)
+        )
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        """Enter what this module itself holds."""
+        state.save_own(self, destination, prefix, keep_vars)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Take what this module itself holds, and note what is missing, unexpected or unfit."""
+        for hook in list(self._load_state_dict_pre_hooks.values()):
+            hook.fn(
+                state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+                error_msgs,
+            )  # fmt: skip
+        assign = local_metadata.get("assign_to_params_buffers", False)
+        notes = state.Notes(missing_keys, unexpected_keys, error_msgs)
+        state.load_own(self, state_dict, prefix, strict, assign, notes)
+
+    def get_extra_state(self) -> Any:
+        """What else a class wants saved; it must then take it in set_extra_state."""
+        raise InvalidState(
+            "Reached a code path in Module.get_extra_state() that should never be called."
+        )
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take what get_extra_state gave."""
+        raise InvalidState(
+            "Reached a code path in Module.set_extra_state() that should never be called."
+        )
 
     def load_state_dict(
-        self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> state.IncompatibleKeys:
         """Copy values in by path; if strict, any missing or unexpected key raises, all named."""
-        return state.load_state_dict(self, state_dict, strict, assign)
+        return state.load(self, state_dict, strict, assign)
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(self.__dict__)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from graphc.errors import InvalidArgument
 from graphc.frontend import trace as tracing
@@ -35,6 +35,7 @@ __all__ = [
 class _BatchNorm(Module):
     """Normalises each channel over the batch, and keeps running statistics."""
 
+    _version = 2
     ranks: ClassVar[tuple[int, ...]]
     run_time_scalars = frozenset({"momentum"})
     weight: Parameter | None
@@ -73,6 +74,20 @@ class _BatchNorm(Module):
         )
         self.register_buffer("num_batches_tracked", tensor(0, dtype=i64) if tracks else None)
         self.reset_parameters()
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        *notes: Any,
+    ) -> None:
+        """State saved without versions, or before batches were counted, needs no count."""
+        key = f"{prefix}num_batches_tracked"
+        count = self.num_batches_tracked
+        if (local_metadata.get("version") or 1) < 2 and count is not None:
+            state_dict = {key: count.detach(), **state_dict}
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *notes)
 
     def reset_running_stats(self) -> None:
         for name, start in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
@@ -172,8 +187,11 @@ class _InstanceNorm(_BatchNorm):
         track_running_stats: bool = False,
         device: object = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        tracks = track_running_stats
+        super().__init__(num_features, eps, momentum, affine, tracks, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() not in self.ranks:

@@ -7,10 +7,12 @@ from graphc.nn.functional.conv import *
 from graphc.nn.functional.ctc import *
 from graphc.nn.functional.distance import *
 from graphc.nn.functional.dropout import *
+from graphc.nn.functional.embedding import *
 from graphc.nn.functional.folding import *
 from graphc.nn.functional.linear import *
 from graphc.nn.functional.losses import *
 from graphc.nn.functional.margin_losses import *
+from graphc.nn.functional.multihead import *
 from graphc.nn.functional.normalization import *
 from graphc.nn.functional.other_pooling import *
 from graphc.nn.functional.padding import *
