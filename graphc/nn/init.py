@@ -5,15 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from math import erf, prod, sqrt
+from math import ceil, erf, prod, sqrt
 from typing import Concatenate, ParamSpec
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.creation import eye
+from graphc.frontend.creation import empty, eye
 from graphc.frontend.elementwise import where
+from graphc.frontend.linalg import qr
 from graphc.frontend.modes import no_grad
-from graphc.frontend.random import Generator
+from graphc.frontend.random import Generator, randperm
 from graphc.frontend.tensor import Tensor
+from graphc.ir.types import f32, f64
 
 P = ParamSpec("P")
 
@@ -171,6 +173,55 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
         raise InvalidArgument(f"Mode {mode} not supported, please use one of fan_in, fan_out")
     fan = _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / sqrt(fan)
+
+
+@_quiet
+def dirac_(tensor: Tensor, groups: int = 1) -> None:
+    """Convolution weights [O,I,...] that hand each group's channels through: 1 at the centre."""
+    if tensor.dim() not in (3, 4, 5):
+        raise InvalidArgument("Only tensors with 3, 4, or 5 dimensions are supported")
+    out, into, *field = tensor.shape
+    if out % groups:
+        raise InvalidArgument("dim 0 must be divisible by groups")
+    tensor.fill_(0)
+    centre = tuple(n // 2 for n in field)
+    for group in range(groups):
+        for k in range(min(out // groups, into)):
+            tensor[(group * (out // groups) + k, k, *centre)].fill_(1)
+
+
+@_quiet
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> None:
+    """A (semi-)orthogonal matrix times gain; further dimensions count as columns.
+
+    From the QR factors of normal numbers, with signs that make it uniform (Saxe et al. 2013).
+    """
+    if tensor.dim() < 2:
+        raise InvalidArgument("Only tensors with 2 or more dimensions are supported")
+    if not tensor.numel():
+        return
+    rows = tensor.shape[0]
+    columns = tensor.numel() // rows
+    wide = f64 if tensor.dtype is f64 else f32
+    flat = empty(rows, columns, dtype=wide).normal_(0.0, 1.0, generator=generator)
+    q, r = qr(flat.t() if rows < columns else flat)
+    q = q * r.diagonal().sign()
+    q = q.t() if rows < columns else q
+    tensor.copy_((q * gain).reshape(tensor.shape).to(tensor.dtype))
+
+
+@_quiet
+def sparse_(
+    tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
+) -> None:
+    """Normal numbers, of which each column has a share `sparsity` set to zero (Martens 2010)."""
+    if tensor.dim() != 2:
+        raise InvalidArgument("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor.shape
+    zeros = ceil(sparsity * rows)
+    tensor.normal_(0.0, std, generator=generator)
+    for column in range(columns):
+        tensor[randperm(rows, generator=generator)[:zeros], column] = 0
 
 
 def uniform_bias_(bias: Tensor | None, fan_in: int) -> None:

@@ -22,7 +22,8 @@ RNG = np.random.default_rng(0)
 A = {name: RNG.standard_normal(shape) for name, shape in {
     "q": (5, 3, 8), "k": (6, 3, 8), "v": (6, 3, 8), "k4": (6, 3, 4), "v2": (6, 3, 2),
     "bq": (3, 5, 8), "bk": (3, 6, 8), "uq": (5, 8), "uk": (6, 8), "mask": (5, 6),
-    "mask3": (6, 5, 6), "square": (5, 5), "heads": (2, 4, 5, 8), "served": (2, 2, 6, 8), "sk": (6, 7, 4),
+    "mask3": (6, 5, 6),
+    "square": (5, 5), "heads": (2, 4, 5, 8), "served": (2, 2, 6, 8), "sk": (6, 7, 4),
 }.items()}  # fmt: skip
 CAUSAL = np.triu(np.ones((5, 5), bool), 1)
 PADDING = np.arange(6)[None, :] >= np.array([[6], [4], [2]])
@@ -117,7 +118,6 @@ CASES: dict[str, Case] = {
     "bag_mean": bag(lambda T, m, x: m(x(FLAT), x(np.array([0, 2, 2, 4]))), padding_idx=2),
     "bag_max": bag(
         lambda T, m, x: m(x(FLAT), x(np.array([0, 2, 2, 4]))), mode="max", padding_idx=2),
-    "bag_scaled": bag(lambda T, m, x: m(x(IDS[:, ::2])), scale_grad_by_freq=True),
     "bag_last": bag(
         lambda T, m, x: m(x(FLAT), x(np.array([0, 2, 4, 8]))), include_last_offset=True,
         max_norm=1.0, mode="sum"),

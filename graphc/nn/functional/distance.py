@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from graphc.errors import ShapeMismatch
+from graphc.frontend.creation import tensor
 from graphc.frontend.tensor import Tensor
 
-__all__ = ["cosine_similarity", "pairwise_distance"]
+__all__ = ["cosine_similarity", "pairwise_distance", "pdist"]
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
@@ -22,3 +24,16 @@ def pairwise_distance(
 ) -> Tensor:
     """|x1 - x2 + eps|_p over the last dimension; the two broadcast."""
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norm distances of all pairs of rows of x [N,M], above the diagonal: [N(N-1)/2]."""
+    if input.dim() != 2:
+        raise ShapeMismatch(f"pdist only supports 2D tensors, got: {input.dim()}D")
+    if p < 0:
+        raise ShapeMismatch("pdist only supports non-negative p values")
+    pairs = [(i, j) for i in range(input.shape[0]) for j in range(i + 1, input.shape[0])]
+    if not pairs:
+        return input.new_zeros(0)
+    first, second = (tensor(list(side)) for side in zip(*pairs))
+    return (input.index_select(0, first) - input.index_select(0, second)).norm(p, -1)

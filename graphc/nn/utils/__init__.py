@@ -2,3 +2,5 @@
 
 from graphc.nn.utils import rnn as rnn
 from graphc.nn.utils.clip_grad import *
+from graphc.nn.utils.fusion import *
+from graphc.nn.utils.reparametrize import *

@@ -17,6 +17,7 @@ from graphc.ir.types import f32
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
+    "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
     "vector_to_parameters",
@@ -31,9 +32,12 @@ def _listed(parameters: Tensors) -> list[Tensor]:
 
 @no_grad()
 def get_total_norm(
-    tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite: bool = False
+    tensors: Tensors,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
-    """The norm of all tensors as one vector, 0-d."""
+    """The norm of all tensors as one vector, 0-d; `foreach` changes nothing."""
     parts = [_part(t, norm_type) for t in _listed(tensors)]
     if not parts:
         return zeros(())
@@ -67,21 +71,32 @@ def clip_grad_norm_(
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
     """Scale all gradients so that their joint norm is at most max_norm; the norm before that.
 
     The factor is min(1, max_norm / (norm + 1e-6)); a NaN norm makes every gradient NaN.
     """
-    grads = [g for p in _listed(parameters) if (g := p.grad) is not None]
+    given = _listed(parameters)
+    grads = [g for p in given if (g := p.grad) is not None]
     total = get_total_norm(grads, float(norm_type), error_if_nonfinite)
-    factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
-    for g in grads:
-        g.mul_(factor.to(g.dtype))
+    clip_grads_with_norm_(given, max_norm, total)
     return total
 
 
 @no_grad()
-def clip_grad_value_(parameters: Tensors, clip_value: float) -> None:
+def clip_grads_with_norm_(
+    parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Scale all gradients by min(1, max_norm / (total_norm + 1e-6))."""
+    factor = (max_norm / (total_norm + 1e-6)).clamp(max=1.0)
+    for p in _listed(parameters):
+        if (g := p.grad) is not None:
+            g.mul_(factor.to(g.dtype))
+
+
+@no_grad()
+def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
     """Clamp every gradient element to [-clip_value, clip_value]."""
     for p in _listed(parameters):
         if p.grad is not None:
