@@ -213,10 +213,10 @@ class ParameterList(Module):
 class ParameterDict(Module):
     """A dict whose parameters belong to its owner."""
 
-    def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, parameters: Any = None) -> None:
         super().__init__()
-        for name, value in (parameters or {}).items():
-            self[name] = value
+        if parameters is not None:
+            self.update(parameters)
 
     def __getitem__(self, name: str) -> Any:
         return self._parameters[name]
@@ -235,6 +235,62 @@ class ParameterDict(Module):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list(self._parameters))
+
+    def __or__(self, other: Mapping[str, Any]) -> ParameterDict:
+        return self.copy()._with(other)
+
+    def __ror__(self, other: Mapping[str, Any]) -> ParameterDict:
+        return ParameterDict(other)._with(self)
+
+    def __ior__(self, other: Mapping[str, Any]) -> Self:
+        return self._with(other)
+
+    def _with(self, other: Any) -> Self:
+        self.update(other)
+        return self
+
+    def copy(self) -> ParameterDict:
+        """Another dict of the same parameters."""
+        return ParameterDict(dict(self.items()))
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """What stands at `key`, which is `default` from now on if nothing did."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def clear(self) -> None:
+        for name in list(self):
+            del self[name]
+
+    def pop(self, key: str) -> Any:
+        """Take out what stands at `key`."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take out what was entered last."""
+        if not self._parameters:
+            raise KeyError("popitem(): the dict is empty")
+        key = next(reversed(self))
+        return key, self.pop(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._parameters.get(key, default)
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A dict with `default` at every one of `keys`."""
+        return ParameterDict(dict.fromkeys(keys, default))
+
+    def update(self, parameters: Any) -> None:
+        """Enter all items of a mapping, or pairs."""
+        items = parameters.items() if hasattr(parameters, "items") else parameters
+        for name, value in items:
+            self[name] = value
 
     def keys(self) -> Iterable[str]:
         return self._parameters.keys()

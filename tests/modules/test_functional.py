@@ -235,3 +235,23 @@ def test_embedding_from_pretrained_is_frozen_unless_told_otherwise() -> None:
     assert layer(graphc.tensor([2, 0])).tolist() == [[4.0, 5.0], [0.0, 1.0]]
     assert not layer.weight.requires_grad
     assert nn.Embedding.from_pretrained(rows, freeze=False).weight.requires_grad
+
+
+IN_PLACE: dict[str, Any] = {
+    "celu_": (0.7,), "elu_": (0.7,), "selu_": (), "relu_": (), "leaky_relu_": (0.2,),
+    "hardtanh_": (-0.5, 0.5), "threshold_": (0.1, 3.0), "rrelu_": (0.2, 0.4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place_forms(name: str) -> None:
+    x = np.random.default_rng(0).standard_normal(7)
+    results = []
+    for T in (graphc, torch):
+        leaf = T.tensor(x, requires_grad=True)
+        inside = leaf * 1
+        out = getattr(T.nn.functional, name)(inside, *IN_PLACE[name])
+        assert out is inside
+        (out * out).sum().backward()
+        results.append((inside.detach().numpy(), leaf.grad.numpy()))
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-6, atol=1e-12)

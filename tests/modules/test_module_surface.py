@@ -316,6 +316,22 @@ def pretrained(T: Any) -> Any:
     ]  # fmt: skip
 
 
+@script
+def parameter_dicts(T: Any) -> Any:
+    d = T.nn.ParameterDict({"a": T.ones(1), "b": T.zeros(2)})
+    first = d.a
+    out = [list(d), list(reversed(d)), len(d), d.get("a") is first, d.get("z", 7)]
+    d.update({"c": T.ones(3)})
+    d.update([("e", T.ones(4))])
+    both = d | {"f": T.ones(1)}
+    out += [list(both), both["a"] is first, list({"g": T.ones(1)} | d), d.setdefault("a") is first]
+    d |= {"h": T.ones(1)}
+    out += [d.popitem()[0], d.pop("b").tolist(), list(d.copy()), "c" in d]
+    out += [[n for n, _ in d.named_parameters()], list(d.fromkeys(["x", "y"], T.ones(1)))]
+    d.clear()
+    return [*out, len(d)]
+
+
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_same(name: str) -> None:
