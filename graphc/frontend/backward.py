@@ -14,11 +14,11 @@ import numpy as np
 
 from graphc.errors import AutogradError, Untraceable
 from graphc.frontend.capture import Capture, Joint
-from graphc.frontend.memory import arranged, lies
+from graphc.frontend.memory import lies
 from graphc.frontend.modes import modes
 from graphc.frontend.plan import Native
 from graphc.frontend.sources import OldGradient, Sources, State
-from graphc.frontend.storage import Storage
+from graphc.frontend.storage import Storage, arranged
 from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.ir.graph import Graph, Value

@@ -30,8 +30,8 @@ from graphc.frontend.compiled import (
 )
 from graphc.frontend.dump import dump
 from graphc.frontend.inspection import Stage, Unit
-from graphc.frontend.memory import arranged
 from graphc.frontend.observed import is_module
+from graphc.frontend.storage import arranged
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel

@@ -187,6 +187,7 @@ def show(x: Tensor, other: Tensor) -> None:
     """Let x be of the memory, the shape and the dtype of `other`."""
     x.storage, x.views, x.array = other.storage, other.views, other.array
     x._type, x._value = other._type, other._value
+    x.storage.hold(x)
     count_rebind()
 
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from graphc.frontend.capture import NONE, Capture
 from graphc.frontend.dropped import DROPPED
-from graphc.frontend.memory import arranged, empty, lies, settle
+from graphc.frontend.memory import empty, lies, settle
 from graphc.frontend.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
-from graphc.frontend.storage import Storage, rebind_count
-from graphc.frontend.tensor import Tensor, fresh
+from graphc.frontend.storage import Storage, arranged, rebind_count, running
+from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph
 from graphc.ir.types import Array, Scalar, Shape, TensorType
 
@@ -107,8 +107,9 @@ class Plan:
         self._written_others = [s for s in written if isinstance(s, WrittenArgument | OldGradient)]
         self._moving = [(k, s) for k, s in enumerate(self.states) if not isinstance(s, Storage)]
         self._kept = {s.tensor for s in self.states if isinstance(s, OldGradient)}
-        self._settle_states()
+        self._strided = False  # whether some state lies in another order, and is copied
         self._pointers: list[int] = []  # of states as bound; empty: bind all anew
+        self._moves = running.moves
         self._rebinds = rebind_count()
 
     def _settle_states(self) -> None:
@@ -119,7 +120,6 @@ class Plan:
         for s, order in fixed:
             if s in tensors:
                 settle(tensors[s], order)
-        self._strided = not all(lies(s.array, order) for s, order in fixed)
 
     # ---- does it fit ---------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class Plan:
 
     def run(self, leaves: Sequence[Tensor]) -> tuple[list[Array], list[Tensor], list[Scalar]]:
         """Run; returns the outputs of the graph, the new gradients and the numbers it read."""
-        with self._lock:
+        with self._lock, running:
             keep: list[Array] = []  # row-major copies of arguments, alive while it runs
             args = [_address_of(leaves[k], keep) for k in self._args]
             outs = [result.make() for result in self._results]
@@ -163,14 +163,19 @@ class Plan:
     def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[Copy]]:
         """Tell the program where state is, if any moved. Returns the new gradients' tensors, and
         the copies that stand in for strided state."""
+        if self._moves != running.moves:
+            self._pointers = []
         if not self._moving and self._pointers and not self._strided:
             return [], []
         grads: list[Tensor] = []
         copies: list[Copy] = []
         pointers = self._pointers.copy()
         if self._strided or not pointers:
-            pairs = zip(self.states, self._orders)
-            pointers = [_state_address(s, order, copies) for s, order in pairs]
+            with running.lock:
+                self._moves = running.moves
+                self._settle_states()
+                pairs = zip(self.states, self._orders)
+                pointers = [_state_address(s, order, copies) for s, order in pairs]
             self._strided = bool(copies)  # then their copies are other ones each time
         for k, state in self._moving:
             order = self._orders[k]
@@ -188,11 +193,11 @@ class Plan:
         """The gradient of last time if only its owner holds it, else new memory."""
         owner = state.gradient.tensor
         if owner is None or owner in self._kept:  # an argument, or its old one is read
-            return fresh(empty(state.type, order), state.type)
+            return empty(state.type, order)
         grad = self._spare.get(owner)
         usable = grad is not None and grad.storage.order == order
         if grad is None or not (usable and _alone(grad, owner._grad is grad)):
-            grad = fresh(empty(state.type, order), state.type)
+            grad = empty(state.type, order)
             self._spare[owner] = grad
         return grad
 

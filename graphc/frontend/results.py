@@ -65,4 +65,5 @@ def whole(storage: Storage) -> Tensor:
     assert storage.array is not None
     out = fresh(storage.array, storage.type)
     out.storage = storage
+    storage.hold(out)
     return out

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import weakref
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from graphc.ir.types import Array, Shape, TensorType
 
 if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
     from graphc.frontend.trace import Trace
+
+    Holder = weakref.ref[Tensor]
 
 _rebinds = [0]
 
@@ -21,6 +29,37 @@ def count_rebind() -> None:
     _rebinds[0] += 1
 
 
+class _Running:
+    """Entered by each run of a program: memory stays where it is until all have ended."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.programs = 0
+        self.moves = 0  # how often bound memory has moved: programs bind theirs anew
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.programs += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.programs -= 1
+
+
+running = _Running()
+
+
+def holder(tensor: Tensor) -> Holder:
+    """For `Storage.holders`."""
+    return weakref.ref(tensor)
+
+
+def arranged(array: Array, order: Shape) -> Array:
+    """A copy of `array` that lies in `order`, dimension `order[0]` outermost; same shape."""
+    packed = np.array(array.transpose(order), order="C")
+    return packed.transpose(np.argsort(order))
+
+
 class Storage:
     """Memory with a version that every in-place write raises.
 
@@ -28,11 +67,13 @@ class Storage:
     parameter's name where a module has given one; it is what dumps and errors show. `adopted` is
     set once a `.grad` lives here, so that a second one takes a copy. `address` is that of `array`
     once a compiled step has asked for it (NumPy takes half a microsecond to tell), until then 0;
-    `order` is the memory order that it was asked for, () for row-major arguments.
+    `order` is the memory order that it was asked for, () for row-major arguments. `holders` are
+    the tensors over `array` itself, once a program has chosen the order; None: nobody keeps count.
     """
 
     __slots__ = (
-        "__weakref__", "address", "adopted", "array", "name", "order", "trace", "type", "version",
+        "__weakref__", "address", "adopted", "array", "holders", "name", "order", "trace", "type",
+        "version",
     )  # fmt: skip
 
     def __init__(
@@ -46,3 +87,51 @@ class Storage:
         self.adopted = False
         self.address = 0
         self.order: Shape = ()
+        self.holders: list[Holder] | None = None
+
+    def hold(self, tensor: Tensor) -> None:
+        """Count one more tensor over `array`, where that is done."""
+        if self.holders is not None:
+            live = [r for r in self.holders if r() is not None]
+            self.holders = [*live, holder(tensor)]
+
+    def unpack(self) -> None:
+        """Lay the elements out row-major, if a program has chosen another order.
+
+        Not while a program runs, nor while somebody unknown looks at the memory.
+        """
+        array = self.array
+        if self.holders is None or array is None or array.flags.c_contiguous:
+            return
+        rank = array.ndim
+        del array  # `move` counts who holds it
+        with running.lock:
+            if not running.programs and self.move(tuple(range(rank))):
+                self.address, self.order = 0, ()
+                running.moves += 1
+
+    def move(self, order: Shape) -> bool:
+        """Lay the elements out in `order`, if only the known holders have the array."""
+        with running.lock:
+            if self.array is None or not self._alone():
+                return False
+            moved = arranged(self.array, order)
+            if not self._alone():  # another thread, while NumPy copied
+                return False
+            for tensor in self._held():
+                tensor.array = moved
+            self.array = moved
+            return True
+
+    def _held(self) -> list[Tensor]:
+        tensors = [r() for r in self.holders or ()]
+        return [x for x in tensors if x is not None and x.array is self.array]
+
+    def _alone(self) -> bool:
+        """Whether `sys.getrefcount` tells of nobody else: of the array it counts the storage, the
+        call and the tensors, of the base, which NumPy's views of it hold, the array and the call.
+        """
+        array, known = self.array, len(self._held())
+        assert array is not None
+        owned = array.base is None or sys.getrefcount(array.base) <= 2
+        return owned and sys.getrefcount(array) <= known + 3  # the local name, too

@@ -5,7 +5,8 @@ rows when eager, as a graph value in a trace. Methods and operators stand in `me
 
 Invariants:
   - a concrete tensor has `array`, the NumPy view of its storage; a traced one has None;
-  - a tensor that is no view of another is row-major, unless it came from NumPy;
+  - a tensor that is no view of another is row-major, unless it came from NumPy or a program has
+    packed it, which only `strides` and `host` tell (`Storage.unpack`);
   - `_node` is the tape entry that made the tensor; None for leaves and what needs no gradient;
   - a view's history is made again from its base's when the storage has been written since.
 """
@@ -36,7 +37,7 @@ from graphc.frontend.options import strided
 from graphc.frontend.size import Size
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
-from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major, strides_after
+from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major, strides_along
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorType
@@ -155,26 +156,25 @@ class Tensor(Methods):
         return self.array is None
 
     def strides(self) -> Shape:
-        """Strides in elements; a traced tensor's follow from its views of a row-major base."""
+        """Strides in elements as memory lies now; a traced tensor's are of a row-major base."""
         if self.array is None:
-            shape, strides = self.storage.type.shape, row_major(self.storage.type.shape)
-            for op, attrs in self.views:
-                strides = strides_after(op, attrs, shape, strides) or ()
-                shape = op.infer(TensorType(self.dtype, shape), **attrs).shape
-            return strides
+            return strides_along(self.views, self.storage.type)
         if self.array.flags.c_contiguous:
             return row_major(self._type.shape)
         return tuple(s // self.itemsize for s in self.array.strides)
 
     def stride(self, dim: int | None = None) -> Any:
+        self.storage.unpack()
         return self.strides() if dim is None else self.strides()[shapes.axis_of(self, dim)]
 
     def is_contiguous(self, memory_format: Any = None) -> builtins.bool:
+        self.storage.unpack()
         if self.array is not None:
             return bool(self.array.flags.c_contiguous)
         return reshaped_strides(self._type.shape, self.strides(), (self.numel(),)) in ((1,), (0,))
 
     def data_ptr(self) -> builtins.int:
+        self.storage.unpack()
         return int(self.host().ctypes.data)
 
     def storage_offset(self) -> builtins.int:
@@ -200,13 +200,9 @@ class Tensor(Methods):
     def alias(self, cls: builtins.type[T] | None = None) -> T:
         """Another tensor over the same memory, without history; of class `cls` if given."""
         out: Any = object.__new__(cls or Tensor)  # a subclass's own __new__ may call this
-        out.storage, out.views, out.array, out._type = (
-            self.storage,
-            self.views,
-            self.array,
-            self._type,
-        )
-        out._value = self._value
+        out.storage, out.views, out._type = self.storage, self.views, self._type
+        out.array, out._value = self.array, self._value
+        self.storage.hold(out)
         return out  # type: ignore[no-any-return]  # made of class `cls` just above
 
     # ---- history -------------------------------------------------------------------------------
@@ -305,6 +301,7 @@ class Tensor(Methods):
             raise AutogradError(
                 "numpy() on a tensor that requires grad", fix="use tensor.detach().numpy()"
             )
+        self.storage.unpack()
         return self.host()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -368,6 +365,7 @@ class Tensor(Methods):
         return out
 
     def __reduce__(self) -> Any:
+        self.storage.unpack()  # NumPy would pickle the order, too
         return autograd.rebuild, (type(self), self.host(), self.requires_grad, self.extra())
 
     def extra(self) -> dict[str, Any]:
@@ -454,6 +452,8 @@ def infer(op: Op, types: Sequence[TensorType], attrs: Attrs) -> TensorType:
 
 def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
     """Apply `op` now; numbers become 0-d arrays of the last tensor's dtype."""
+    if op in VIEW_OPS:
+        args[0].storage.unpack()
     arrays, types = [], []
     like = next((a._type for a in reversed(args) if isinstance(a, Tensor)), None)
     for a in args:

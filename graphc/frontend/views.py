@@ -81,6 +81,14 @@ def types_along(chain: Chain, base: TensorType) -> list[TensorType]:
     return types
 
 
+def strides_along(chain: Chain, base: TensorType) -> Shape:
+    """Strides of a view of a row-major base."""
+    strides = row_major(base.shape)
+    for (op, attrs), before in zip(chain, types_along(chain, base)):
+        strides = strides_after(op, attrs, before.shape, strides) or ()
+    return strides
+
+
 def replay(base: S, chain: Chain) -> S:
     """`base` seen through `chain`."""
     for op, attrs in chain:
