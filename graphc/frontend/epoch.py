@@ -1,13 +1,15 @@
-"""Two counters that let compiled steps skip most checks: an equal number means nothing changed.
+"""Three counters that let compiled steps skip most checks: an equal number means nothing changed.
 
 `modules` moves when any module, its hooks, mode or a `requires_grad` changes anywhere, `hooks` when
-a tensor gets or loses a hook.
+a tensor gets or loses a hook, `gradients` when a `.grad` is read, set or replaced: who holds one
+without that came by it before.
 """
 
 from __future__ import annotations
 
 modules = 0
 hooks = 0
+gradients = 0
 
 
 def modules_changed() -> None:

@@ -14,9 +14,11 @@ from typing import Protocol
 
 import numpy as np
 
-from graphc.frontend.capture import NONE, Capture
+from graphc.frontend import epoch
+from graphc.frontend.capture import NONE, Capture, Output
 from graphc.frontend.dropped import DROPPED
 from graphc.frontend.memory import empty, lies, settle
+from graphc.frontend.signature import rebuilt
 from graphc.frontend.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.storage import Storage, arranged, rebind_count, running
 from graphc.frontend.tensor import Tensor
@@ -97,6 +99,8 @@ class Plan:
         self._gradients = capture.gradients
         self._orders = native.orders
         self._note_states(graph)
+        self._steady = self._can_be_steady(capture)
+        self._checked = self._found = -1  # `epoch.gradients` when they were looked at; were found
 
     def _note_states(self, graph: Graph) -> None:
         """Which states move from call to call, which are written."""
@@ -111,6 +115,14 @@ class Plan:
         self._pointers: list[int] = []  # of states as bound; empty: bind all anew
         self._moves = running.moves
         self._rebinds = rebind_count()
+
+    def _can_be_steady(self, capture: Capture) -> bool:
+        """Whether all that moves is gradients of concrete tensors, which only `.grad` shows."""
+        sources: set[str] = set()
+        rebuilt(capture.tree, lambda o: sources.add(o.source), Output)
+        moving = all(isinstance(s, NewGradient) for _, s in self._moving)
+        owned = all(g.tensor is not None and not g.adds for g in self._gradients)
+        return moving and owned and not self._kept and "grad" not in sources
 
     def _settle_states(self) -> None:
         """Let state lie as the program wants it; what others hold is copied at each call."""
@@ -158,15 +170,19 @@ class Plan:
                     self._after(leaves, grads, copies)
                 raise
             self._after(leaves, grads, copies)
-        return [array for array, _ in outs], grads, scalars
+        return [array for array, _ in outs], grads or [], scalars
 
-    def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[Copy]]:
-        """Tell the program where state is, if any moved. Returns the new gradients' tensors, and
-        the copies that stand in for strided state."""
+    def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor] | None, list[Copy]]:
+        """Tell the program where state is, if any moved. Returns the new gradients' tensors (None:
+        as last time, nobody has looked), and the copies that stand in for strided state."""
         if self._moves != running.moves:
             self._pointers = []
-        if not self._moving and self._pointers and not self._strided:
+        settled = self._pointers and not self._strided
+        if settled and self._found == epoch.gradients:
+            return None, []
+        if settled and not self._moving:
             return [], []
+        self._checked = epoch.gradients
         grads: list[Tensor] = []
         copies: list[Copy] = []
         pointers = self._pointers.copy()
@@ -202,7 +218,7 @@ class Plan:
         return grad
 
     def _after(
-        self, leaves: Sequence[Tensor], grads: Sequence[Tensor], copies: Sequence[Copy]
+        self, leaves: Sequence[Tensor], grads: Sequence[Tensor] | None, copies: Sequence[Copy]
     ) -> None:
         """Give tensors what the step gave them."""
         for array, copy in copies:
@@ -212,10 +228,21 @@ class Plan:
             storage.version += 1
         for state in self._written_others:
             _moving_storage(state, leaves).version += 1
+        if grads is not None:
+            self._give_gradients(leaves, grads)
+        for generator, count in self._draws:
+            generator.advance(count)
+        for action in self._actions:
+            action()
+
+    def _give_gradients(self, leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+        replaced = False
         for gradient in self._gradients:
-            owner = gradient.tensor if gradient.tensor is not None else leaves[gradient.arg]
+            owner = gradient.owner(leaves)
             if gradient.index < 0:
-                owner._grad = None if gradient.index == NONE else DROPPED
+                none = None if gradient.index == NONE else DROPPED
+                replaced |= owner._grad is not none
+                owner._grad = none
                 continue
             grad = grads[gradient.index]
             grad.storage.version += 1
@@ -225,11 +252,11 @@ class Plan:
                 old.storage.version += 1
             elif owner._grad is not grad:
                 owner._grad = grad
-                grad.storage.adopted = True
-        for generator, count in self._draws:
-            generator.advance(count)
-        for action in self._actions:
-            action()
+                grad.storage.adopted = replaced = True
+        if replaced:
+            epoch.gradients += 1
+        elif self._steady:
+            self._found = self._checked
 
 
 def _address_of(x: Tensor, keep: list[Array]) -> int:

@@ -29,7 +29,7 @@ from graphc.errors import (
     ShapeMismatch,
     TracerLeak,
 )
-from graphc.frontend import autograd, inplace, printing, shapes
+from graphc.frontend import autograd, epoch, inplace, printing, shapes
 from graphc.frontend.devices import CPU, check_device, device
 from graphc.frontend.methods import Methods
 from graphc.frontend.modes import get_default_dtype, modes
@@ -61,7 +61,7 @@ class Tensor(Methods):
     _type: TensorType
     views: Chain = ()
     _requires_grad: bool = False
-    _grad: Tensor | None = None
+    _grad: Tensor | None = None  # whoever reads or sets it moves `epoch.gradients`
     _node: Node | None = None
     _slot: int = 0
     _leaf: weakref.ref[LeafNode] | None = None
@@ -258,6 +258,7 @@ class Tensor(Methods):
     @property
     def grad(self) -> Tensor | None:
         """The accumulated gradient; inside a trace, as the trace sees it."""
+        epoch.gradients += 1
         if modes.trace is not None:
             return modes.trace.grad_of(self)
         return readable(self._grad)
@@ -265,6 +266,7 @@ class Tensor(Methods):
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         autograd.check_gradient(self, value)
+        epoch.gradients += 1
         if modes.trace is not None:
             modes.trace.set_grad(self, value)
         else:
