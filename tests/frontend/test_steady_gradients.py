@@ -118,6 +118,13 @@ def test_two_steps_of_one_weight(w: Tensor) -> None:
     assert all(g.tolist() == expected for g, expected in held)
 
 
+def test_two_steps_in_turn_and_one_look(w: Tensor) -> None:
+    steps, x = [stepped(w), stepped(w)], graphc.ones(3)
+    for k in [0, 1, 0, 0, 0, 1, 1, 1, 0]:  # tracing, too, is a look
+        steps[k](x)
+    assert gradient(w) == [16.0] * 3
+
+
 def test_eager_steps_between(w: Tensor) -> None:
     step, x = stepped(w), graphc.ones(3)
     for k in range(6):
@@ -146,7 +153,7 @@ def test_a_step_that_failed_gives_its_gradient_later(w: Tensor) -> None:
     for _ in range(2):
         with pytest.raises(IndexError):
             step(outside)
-        assert w.grad is None
+        assert w._grad is None  # `.grad` would be a look
     step(inside)
     assert gradient(w) == [1.0] * 3
 
@@ -162,3 +169,7 @@ def test_a_returned_gradient_is_the_users(w: Tensor) -> None:
 
     made = [step(graphc.ones(3)) for _ in range(4)]
     assert [g.tolist() for g in made if g is not None] == [[2.0 * k] * 3 for k in range(4)]
+    del made
+    for _ in range(4):  # and dropped each time
+        step(graphc.ones(3))
+    assert gradient(w) == [14.0] * 3
