@@ -454,7 +454,8 @@ def infer(op: Op, types: Sequence[TensorType], attrs: Attrs) -> TensorType:
 
 def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
     """Apply `op` now; numbers become 0-d arrays of the last tensor's dtype."""
-    if op in VIEW_OPS:
+    moves = op in VIEW_OPS
+    if moves and args[0].storage.holders is not None:
         args[0].storage.unpack()
     arrays, types = [], []
     like = next((a._type for a in reversed(args) if isinstance(a, Tensor)), None)
@@ -468,7 +469,7 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
             arrays.append(np.array(a, like.dtype.numpy))
             types.append(like)
     type = infer(op, types, attrs)
-    if op in VIEW_OPS and shows_memory(args[0], op, attrs):
+    if moves and shows_memory(args[0], op, attrs):
         return view(args[0], op, attrs, op.evaluate(*arrays, **attrs), type)
     out = evaluate(op, arrays, attrs, type)
     if op.name in ALIASING:
