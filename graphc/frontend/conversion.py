@@ -41,7 +41,7 @@ __all__ = [
     "is_signed",
 ]
 
-Cast = Callable[["Tensor"], "Tensor"]
+Cast = Callable[..., "Tensor"]
 
 
 def to(
@@ -78,7 +78,7 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 def _cast_to(name: str, dtype: DType) -> Cast:
-    def function(x: Tensor) -> Tensor:
+    def function(x: Tensor, memory_format: Any = None) -> Tensor:
         return P.cast(x, dtype)
 
     function.__name__ = function.__qualname__ = name
@@ -98,11 +98,16 @@ byte: Cast = _cast_to("byte", u8)
 bool: Cast = _cast_to("bool", bool_)
 
 
-def cpu(x: Tensor) -> Tensor:
+def cpu(x: Tensor, memory_format: Any = None) -> Tensor:
     return x
 
 
-def cuda(x: Tensor, device: Any = None, non_blocking: builtins.bool = False) -> Tensor:
+def cuda(
+    x: Tensor,
+    device: Any = None,
+    non_blocking: builtins.bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """x on a GPU; raises where there is none."""
     check_device("cuda" if device is None else device)
     return x

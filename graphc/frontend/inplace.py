@@ -44,6 +44,8 @@ def check_writable(x: Tensor) -> None:
             f"{what} tensor that requires grad is written in place",
             fix="write inside `with graphc.no_grad():`",
         )
+    if x.array is not None and x.array.flags.c_contiguous:
+        return
     if any(s == 0 and n > 1 for s, n in zip(x.strides(), x.type.shape)):
         raise ShapeMismatch(
             f"a write to {x.type} with strides {x.strides()}, whose elements share memory",

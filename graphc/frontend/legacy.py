@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.frontend import tensor as tensors
+from graphc.frontend.size import legacy_array
 from graphc.ir.types import DType, bf16, bool_, f16, f32, f64, i8, i16, i32, i64, u8
 
 __all__ = [
@@ -28,7 +29,7 @@ class LegacyType(type):
 
     def __call__(cls, *data: Any) -> tensors.Tensor:
         """FloatTensor(2, 3) of a size, FloatTensor([1, 2]) of data, which is copied."""
-        return tensors.wrapped(tensors.legacy_array(data, cls.dtype))
+        return tensors.wrapped(legacy_array(data, cls.dtype))
 
     def __instancecheck__(cls, x: object) -> bool:
         return isinstance(x, tensors.Tensor) and x.dtype is cls.dtype

@@ -70,16 +70,20 @@ def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any
 def binary(name: str, x: Operand, y: Operand, *, bools: bool = True) -> Tensor:
     """The elementwise op called `name` on operands made alike; `bools` says if it takes bools."""
     op = OPS[name]
-    if not bools and result_type(x, y) is bool_:
-        raise DTypeMismatch(f"{name} of bool operands", fix="convert them to an integer dtype")
-    if is_tensor(x):
-        if is_tensor(y) and x.type == y.type:
-            return x.emit(op, x, y)  # type: ignore[no-any-return]  # Operand is Any
-        owner = x
-    else:
-        owner = y
-    a, b = prepare((x, y))
-    return owner.emit(op, a, b)  # type: ignore[no-any-return]  # Operand is Any
+    owner = x if is_tensor(x) else y
+    if not (_alike(x, y) if owner is x else _alike(y, x)):
+        if not bools and result_type(x, y) is bool_:
+            raise DTypeMismatch(f"{name} of bool operands", fix="convert them to an integer dtype")
+        x, y = prepare((x, y))
+    return owner.emit(op, x, y)  # type: ignore[no-any-return]  # Operand is Any
+
+
+def _alike(x: Tensor, y: Operand) -> bool:
+    """Whether there is nothing to prepare, as is most common: floats of one type, or a number."""
+    type = x.type
+    if type.dtype.category < 2:
+        return False
+    return y.type == type if is_tensor(y) else y.__class__ is float
 
 
 def as_float(x: Tensor) -> Tensor:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
+
+from graphc.frontend import shapes
+from graphc.ir.types import Array, DType
 
 __all__ = ["Size"]
 
@@ -37,3 +41,11 @@ class Size(tuple[int, ...]):
 
     def __repr__(self) -> str:
         return f"graphc.Size([{', '.join(map(str, self))}])"
+
+
+def legacy_array(data: Sequence[Any], dtype: DType) -> Array:
+    """What Tensor(2, 3), Tensor(size), Tensor(sequence) and Tensor(array) hold."""
+    if len(data) == 1 and not isinstance(data[0], int | Size):
+        return np.array(data[0], dtype.numpy)
+    size = data[0] if data and isinstance(data[0], Size) else data
+    return np.zeros(shapes.sizes((tuple(size) or (0,),)), dtype.numpy)

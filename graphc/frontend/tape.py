@@ -141,10 +141,12 @@ def edge_of(x: Tensor) -> Edge | None:
 
 def record(op: Op, args: Sequence[Any], attrs: Attrs, out: Tensor) -> None:
     """Put `out = op(*args)` on the tape if an operand requires grad."""
-    edges = [edge_of(a) if isinstance(a, Sugar) else None for a in args]  # type: ignore[arg-type]
-    if not any(edges) or not out.type.dtype.is_floating_point or not differentiable(op):
+    if not out.type.dtype.is_floating_point or not differentiable(op):
         return
-    reads, reads_output = needs(op, [e is not None for e in edges])
+    edges = [edge_of(a) if isinstance(a, Sugar) else None for a in args]  # type: ignore[arg-type]
+    if not any(edges):
+        return
+    reads, reads_output = needs(op, tuple([e is not None for e in edges]))
     operands = []
     for a, read in zip(args, reads):
         if not isinstance(a, Sugar):

@@ -34,10 +34,11 @@ from graphc.frontend.devices import CPU, check_device, device
 from graphc.frontend.methods import Methods
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
-from graphc.frontend.size import Size
+from graphc.frontend.size import Size, legacy_array
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
 from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major, strides_along
+from graphc.ir import reference
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorType
@@ -375,14 +376,6 @@ class Tensor(Methods):
         return {k: v for k, v in self.__dict__.items() if k not in INTERNAL}
 
 
-def legacy_array(data: Sequence[Any], dtype: DType) -> Array:
-    """What Tensor(2, 3), Tensor(size), Tensor(sequence) and Tensor(array) hold."""
-    if len(data) == 1 and not isinstance(data[0], int | Size):
-        return np.array(data[0], dtype.numpy)
-    size = data[0] if data and isinstance(data[0], Size) else data
-    return np.zeros(shapes.sizes((tuple(size) or (0,),)), dtype.numpy)
-
-
 INTERNAL = frozenset(Tensor.__annotations__)
 
 
@@ -457,25 +450,25 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
     moves = op in VIEW_OPS
     if moves and args[0].storage.holders is not None:
         args[0].storage.unpack()
-    arrays, types = [], []
-    like = next((a._type for a in reversed(args) if isinstance(a, Tensor)), None)
+    arrays: list[Any] = []
+    types: list[Any] = []
     for a in args:
-        if isinstance(a, Tensor):
-            if a.array is None:
-                raise leaked(a)
-            arrays.append(a.array)
-            types.append(a._type)
-        elif like is not None:
-            arrays.append(np.array(a, like.dtype.numpy))
-            types.append(like)
+        known = isinstance(a, Tensor)
+        if known and a.array is None:
+            raise leaked(a)
+        arrays.append(a.array if known else a)
+        types.append(a._type if known else None)
+    if not all(types):
+        like = next(filter(None, reversed(types)))
+        arrays = [np.array(a, like.dtype.numpy) if t is None else a for a, t in zip(arrays, types)]
+        types = [t or like for t in types]
     type = infer(op, types, attrs)
-    if moves and shows_memory(args[0], op, attrs):
-        return view(args[0], op, attrs, op.evaluate(*arrays, **attrs), type)
+    if moves:
+        if shows_memory(args[0], op, attrs):
+            return view(args[0], op, attrs, op.evaluate(*arrays, **attrs), type)
+        arrays[0] = reference.row_major(arrays[0])  # a reshape that copies
     out = evaluate(op, arrays, attrs, type)
-    if op.name in ALIASING:
-        out = np.array(out, order="C")
-    elif not out.flags.c_contiguous:
-        out = np.ascontiguousarray(out)
+    out = np.array(out, order="C") if op.name in ALIASING else reference.row_major(out)
     return fresh(out, type)
 
 

@@ -17,14 +17,14 @@ COMPUTES = frozenset({"elementwise", "reduce", "contract"})
 def evaluate(op: Op, args: Sequence[Array], attrs: Any, type: TensorType) -> Array:
     """One op on arrays; 16-bit floats compute in float32 and round once to `type`."""
     if op.kind in COMPUTES and op.name != "cast":
-        args = [a.astype(np.float32) if _is_half(a) else a for a in args]
+        args = [a.astype(np.float32) if _is_half(a.dtype) else a for a in args]
     with np.errstate(all="ignore"):
         out = np.asarray(op.evaluate(*args, **attrs))
     return out if out.dtype == type.dtype.numpy else out.astype(type.dtype.numpy)
 
 
-def _is_half(a: Array) -> bool:
-    return a.dtype.itemsize == 2 and a.dtype.kind not in "iu"
+def _is_half(dtype: np.dtype[Any]) -> bool:
+    return dtype.itemsize == 2 and dtype.kind not in "iu"
 
 
 def constant(v: Value) -> Array:

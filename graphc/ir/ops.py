@@ -25,8 +25,8 @@ from typing import Any, Literal
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
+from graphc.ir import contractions, reference, special
 from graphc.ir import decompositions as D
-from graphc.ir import reference, special
 from graphc.ir.types import DTYPES, Array, Shape, TensorType, bool_, i32, i64
 
 Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
@@ -231,7 +231,7 @@ def conv_type(
     groups: int = 1,
     batch_groups: int = 1,
 ) -> TensorType:
-    """x [N,C,*S], w [O,C/groups,*K] -> [N/batch_groups,O,*P]; the meaning is in reference.conv."""
+    """x [N,C,*S], w [O,C/groups,*K] -> [N/batch_groups,O,*P]; as in `contractions.conv`."""
     if x.dtype is not w.dtype:
         raise DTypeMismatch(f"conv operands differ in dtype: {x} vs {w}")
     if len(x.shape) != len(w.shape) or x.shape[1] != w.shape[1] * groups:
@@ -412,7 +412,7 @@ _ROWS = [
     Op("eq", "elementwise", comparison_type, np.equal, commutative=True),
     Op("ne", "elementwise", comparison_type, np.not_equal, commutative=True),
     # elementwise, three operands
-    Op("where", "elementwise", where_type, np.where),
+    Op("where", "elementwise", where_type, reference.where),
     # movement
     Op("reshape", "movement", reshape_type, reference.reshape, linear=True),
     Op("transpose", "movement", transpose_type, reference.transpose, linear=True),
@@ -435,8 +435,8 @@ _ROWS = [
     Op("argmin", "reduce", arg_type, reference.argmin),
     Op("argmax_last_nan", "reduce", arg_type, reference.argmax_last_nan),
     # contract
-    Op("dot", "contract", dot_type, reference.dot),
-    Op("conv", "contract", conv_type, reference.conv),
+    Op("dot", "contract", dot_type, contractions.dot),
+    Op("conv", "contract", conv_type, contractions.conv),
     # index
     Op("gather", "index", gather_type, reference.gather),
     Op("scatter_add", "index", scatter_add_type, reference.scatter_add),

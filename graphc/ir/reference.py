@@ -15,6 +15,8 @@ from graphc.errors import DTypeMismatch, IndexOutOfRange, IntegerDivisionByZero
 from graphc.ir.types import DTYPES, Array, Shape
 
 Pairs = tuple[tuple[int, int], ...]
+MANY = 4096  # elements from which on a way with more NumPy calls, each faster, pays
+SHORT = 16  # NumPy's inner loop runs over the last axis; up to here Python does better
 
 # ---- sources -----------------------------------------------------------------------------------
 
@@ -67,9 +69,30 @@ def sign(x: Array) -> Array:
     return np.asarray((x > 0).astype(x.dtype) - (x < 0).astype(x.dtype), x.dtype)
 
 
+def where(condition: Array, x: Array, y: Array) -> Array:
+    """x where the condition holds, else y.
+
+    Done on the bits of large arrays: NumPy branches on every element, and on conditions without a
+    pattern the processor guesses half of them wrong, which takes ten times as long."""
+    if condition.size < MANY or x.dtype.itemsize > 8:
+        return np.where(condition, x, y)
+    bits = np.dtype(f"i{x.dtype.itemsize}")
+    hold, a, b = condition.view(np.int8), x.view(bits), y.view(bits)
+    out: Array
+    if b.ndim == 0 and not b:
+        out = np.multiply(a, hold)
+    elif a.ndim == 0 and not a:
+        out = np.multiply(b, 1 - hold)
+    else:
+        out = np.negative(hold, dtype=bits)
+        out &= a ^ b
+        out ^= b
+    return out.view(x.dtype)
+
+
 def relu(x: Array) -> Array:
     """max(x, 0) that keeps NaN and -0."""
-    return np.where(x < 0, np.zeros_like(x), x)
+    return where(x < 0, np.zeros((), x.dtype), x)
 
 
 def sigmoid(x: Array) -> Array:
@@ -176,6 +199,26 @@ def expand(x: Array, *, shape: Shape) -> Array:
     return np.broadcast_to(x, shape)
 
 
+def row_major(x: Array) -> Array:
+    """x in row-major order, copied element by element of its last axes if those are short."""
+    if x.flags.c_contiguous:
+        return x
+    if x.size < MANY or x.shape[-1] > SHORT:
+        return np.ascontiguousarray(x)
+    out = np.empty(x.shape, x.dtype)
+    for at in _short_places(x.shape):
+        out[at] = x[at]
+    return out
+
+
+def _short_places(shape: Shape) -> list[tuple[Any, ...]]:
+    """The places along as many last axes as have SHORT elements together."""
+    first = len(shape)
+    while first and prod(shape[first - 1 :]) <= SHORT:
+        first -= 1
+    return [(..., *at) for at in np.ndindex(*shape[first:])]
+
+
 def slice_(x: Array, *, start: Shape, stop: Shape, step: Shape) -> Array:
     return x[tuple(slice(a, b, s) for a, b, s in zip(start, stop, step, strict=True))]
 
@@ -235,12 +278,17 @@ def diagonal(x: Array) -> Array:
 def fold(x: Array, *, axis: int, length: int, step: int, dilation: int) -> Array:
     """The adjoint of unfold: overlapping windows add up in order of k."""
     shape = x.shape[:-1]
+    if x.shape[-1] == step and dilation == 1 and length == shape[axis] * step:  # side by side
+        side = np.moveaxis(x, -1, axis + 1)
+        out = side.copy() if side.flags.c_contiguous else row_major(side)
+        return out.reshape(*shape[:axis], length, *shape[axis + 1 :])
     out = np.zeros((*shape[:axis], length, *shape[axis + 1 :]), x.dtype)
     for k in range(x.shape[-1]):
         first = k * dilation
         at = slice(first, first + (shape[axis] - 1) * step + 1, step)
-        if shape[axis]:
-            out[(slice(None),) * axis + (at,)] += x[..., k]
+        into, part = out[(slice(None),) * axis + (at,)], x[..., k]
+        for behind in _short_places(shape[axis + 1 :]) if shape[axis] else ():
+            into[behind] += part[behind]
     return out
 
 
@@ -264,7 +312,21 @@ def reduce_min(x: Array, *, axes: Shape) -> Array:
 
 
 def argmax(x: Array, *, axis: int) -> Array:
-    return np.asarray(np.argmax(x, axis=axis))
+    """The first place of the largest element; NaN is larger than all."""
+    place = _argmax_of_short(x, axis)
+    return np.asarray(np.argmax(x, axis=axis)) if place is None else place
+
+
+def _argmax_of_short(x: Array, axis: int) -> Array | None:
+    """argmax of many short rows without NaN, an element of all rows at a time; else None."""
+    if x.size < MANY or x.shape[axis] > SHORT:
+        return None
+    best, *rest = (np.ascontiguousarray(row) for row in np.moveaxis(x, axis, 0))
+    place = np.zeros(best.shape, np.int8)
+    for k, row in enumerate(rest, 1):
+        np.maximum(place, np.int8(k) * (row > best).view(np.int8), out=place)
+        best = np.maximum(best, row)
+    return None if (best != best).any() else place.astype(np.int64)
 
 
 def argmin(x: Array, *, axis: int) -> Array:
@@ -273,87 +335,14 @@ def argmin(x: Array, *, axis: int) -> Array:
 
 def argmax_last_nan(x: Array, *, axis: int) -> Array:
     """argmax, but of several NaN the last: what max pooling chooses."""
-    place = argmax(x, axis=axis)
-    found = np.take_along_axis(x, np.expand_dims(place, axis), axis)
-    if not (found != found).any():
+    place = _argmax_of_short(x, axis)
+    if place is not None:
         return place
-    missing = np.asarray(x != x)
+    place, missing = np.argmax(x, axis=axis), np.asarray(x != x)
+    if not missing.any():
+        return np.asarray(place)
     last = x.shape[axis] - 1 - np.argmax(np.flip(missing, axis), axis=axis)
     return np.asarray(np.where(missing.any(axis), last, place))
-
-
-# ---- contract ----------------------------------------------------------------------------------
-
-
-def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
-    """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y."""
-    bx, by = [i for i, _ in batch], [j for _, j in batch]
-    cx, cy = [i for i, _ in contract], [j for _, j in contract]
-    fx = [k for k in range(x.ndim) if k not in bx + cx]
-    fy = [k for k in range(y.ndim) if k not in by + cy]
-    b = [x.shape[k] for k in bx]
-    rows, columns = [x.shape[k] for k in fx], [y.shape[k] for k in fy]
-    depth = prod(x.shape[k] for k in cx)
-    left = x.transpose(bx + fx + cx).reshape(prod(b), prod(rows), depth)
-    right = y.transpose(by + cy + fy).reshape(prod(b), depth, prod(columns))
-    out: Array = np.matmul(left, right).reshape(b + rows + columns)
-    return out
-
-
-def conv(
-    x: Array,
-    w: Array,
-    *,
-    stride: Shape,
-    padding: Pairs,
-    lhs_dilation: Shape,
-    rhs_dilation: Shape,
-    groups: int = 1,
-    batch_groups: int = 1,
-) -> Array:
-    """Cross-correlation: y[n,o,p] = sum over c, k of xd[n, c, p*stride + k*rhs_dilation] w[o,c,k].
-
-    xd is x with lhs_dilation - 1 zeros between elements, then padded by (low, high). Output channel
-    o sees the input channels of its group (groups), or the batch rows of its group (batch_groups).
-    """
-    low = [a for a, _ in padding]
-    spread = dilate(x, lhs_dilation)
-    no = (0, 0)
-    padded = pad(spread, low=(*no, *low), high=(*no, *(b for _, b in padding)))
-    windows = padded
-    for k, (size, step, gap) in enumerate(zip(w.shape[2:], stride, rhs_dilation, strict=True)):
-        windows = unfold(windows, axis=2 + k, size=size, step=step, dilation=gap)
-    parts = groups * batch_groups
-    xs = np.split(windows, groups, 1) if groups > 1 else np.split(windows, batch_groups, 0)
-    ws = np.split(w, parts, 0)
-    return np.concatenate([_conv_group(a, b) for a, b in zip(xs, ws, strict=True)], 1)
-
-
-def _conv_group(windows: Array, w: Array) -> Array:
-    """windows [N,C,*P,*K], w [O,C,*K] -> [N,O,*P], as one matrix product.
-
-    The copy of the windows is laid out so that the longer of the last dimensions of P and K is its
-    contiguous run: three times faster than the other way."""
-    n = w.ndim - 2
-    space, taps = range(2, 2 + n), range(2 + n, 2 + 2 * n)
-    if windows.shape[1 + n] < windows.shape[-1]:
-        shared = ((1, 1), *((t, t - n) for t in taps))
-        rows: Array = np.moveaxis(dot(windows, w, batch=(), contract=shared), -1, 1)
-        return rows
-    columns = windows.transpose(0, 1, *taps, *space)
-    columns = columns.reshape(len(windows), prod(w.shape[1:]), prod(windows.shape[2 : 2 + n]))
-    out: Array = np.matmul(w.reshape(len(w), prod(w.shape[1:])), columns)
-    return out.reshape(len(windows), len(w), *windows.shape[2 : 2 + n])
-
-
-def dilate(x: Array, dilation: Shape) -> Array:
-    """Zeros between the elements of the trailing dimensions."""
-    if all(d == 1 for d in dilation) or 0 in x.shape:
-        return x
-    space = [(n - 1) * d + 1 for n, d in zip(x.shape[2:], dilation, strict=True)]
-    out = np.zeros((*x.shape[:2], *space), x.dtype)
-    out[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = x
-    return out
 
 
 # ---- index -------------------------------------------------------------------------------------
@@ -378,11 +367,26 @@ def _along(index: Array, axis: int) -> tuple[Any, ...]:
     return tuple(grid)
 
 
+def _flat(index: Array, axis: int, shape: Shape) -> Array | None:
+    """Positions in the flat array of one place in each row of a large one; else None."""
+    rows = (*shape[:-1], 1)
+    if axis != len(shape) - 1 or index.shape != rows or index.size < MANY:
+        return None
+    if index.min() < 0 or index.max() >= shape[-1]:
+        return None
+    return np.arange(0, prod(shape), shape[-1]).reshape(rows) + index
+
+
 def take_along(x: Array, index: Array, *, axis: int) -> Array:
-    return np.asarray(x[_along(index, axis)])
+    at = _flat(index, axis, x.shape)
+    return np.asarray(x[_along(index, axis)]) if at is None else np.take(x, at)
 
 
 def put_along(x: Array, index: Array, *, axis: int, length: int) -> Array:
-    out = np.zeros((*x.shape[:axis], length, *x.shape[axis + 1 :]), x.dtype)
-    np.add.at(out, _along(index, axis), x)
+    shape = (*x.shape[:axis], length, *x.shape[axis + 1 :])
+    out, at = np.zeros(shape, x.dtype), _flat(index, axis, shape)
+    if at is None:
+        np.add.at(out, _along(index, axis), x)
+    else:  # no place twice
+        out.reshape(-1)[at] = x
     return out

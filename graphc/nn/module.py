@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
-from graphc.errors import InvalidArgument, InvalidState, InvalidType, Unsupported
+from graphc.errors import InvalidArgument, InvalidState, InvalidType
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.compile import compile
@@ -292,13 +292,6 @@ class Module(Hooked, Tree):
     def to_empty(self, *, device: object, recurse: bool = True) -> Self:
         """Move to `device`, where the values may be anything."""
         return self.to(device)
-
-    def share_memory(self) -> Self:
-        raise Unsupported(
-            "share_memory() is not available",
-            why="tensors live in the memory of one process",
-            fix="send state_dict() to the other process",
-        )
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile this module's calls in place; options as graphc.compile."""

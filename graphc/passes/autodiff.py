@@ -11,7 +11,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 from graphc.errors import AutogradError
@@ -84,7 +85,8 @@ def differentiable(op: Op) -> bool:
     return op.name not in NOT_DIFFERENTIABLE
 
 
-def needs(op: Op, wanted: Sequence[bool]) -> tuple[list[bool], bool]:
+@cache
+def needs(op: Op, wanted: tuple[bool, ...]) -> tuple[list[bool], bool]:
     """Which operands, and whether the output, the rules for the wanted operands read."""
     rules = READS[op.name]
     if op.name in VARIADIC:  # its one rule serves every operand and reads types alone
@@ -114,10 +116,6 @@ def pull_op(
         rule(g, z, *args, **attrs) if want and rule is not None else None
         for rule, want in zip(rules, wanted, strict=True)
     ]
-
-
-def no_place(where: Where) -> AbstractContextManager[None]:
-    return nullcontext()
 
 
 def backpropagate(
@@ -151,30 +149,38 @@ def backpropagate(
             heapq.heappush(queue, (-node.number, node))
         slots[slot] = g if slots[slot] is None else slots[slot] + g
 
+    def visit(node: Node, cotangents: list[Any]) -> None:
+        if node.hooks:
+            _run_hooks(node.hooks, cotangents)
+        if targets:
+            for slot in range(node.count):
+                if (node, slot) in targets:
+                    found[node, slot] = cotangents[slot]
+        if not node.edges and not everything:
+            return  # a leaf: only backward() accumulates into .grad
+        pulled = node.pull(cotangents)
+        if check is not None:
+            check(node, pulled)
+        for edge, g in zip(node.edges, pulled):
+            send(edge, g)
+
     for root, g in roots:
         send(root, g)
     while queue:
         node = heapq.heappop(queue)[1]
         cotangents = arrived.pop(node)
-        with at(node.where) if at is not None and node.where is not None else nullcontext():
-            _run_hooks(node, cotangents)
-            for slot in range(node.count):
-                if (node, slot) in targets:
-                    found[node, slot] = cotangents[slot]
-            if not node.edges and not everything:
-                continue  # a leaf: only backward() accumulates into .grad
-            pulled = node.pull(cotangents)
-            if check is not None:
-                check(node, pulled)
-            for edge, g in zip(node.edges, pulled):
-                send(edge, g)
-        if not keep:
+        if at is None or node.where is None:
+            visit(node, cotangents)
+        else:
+            with at(node.where):
+                visit(node, cotangents)
+        if not keep and (node.edges or everything):
             node.release()
     return found
 
 
-def _run_hooks(node: Node, cotangents: list[Any]) -> None:
-    for slot, hook in node.hooks or ():
+def _run_hooks(hooks: list[tuple[int, Hook]], cotangents: list[Any]) -> None:
+    for slot, hook in hooks:
         if cotangents[slot] is not None:
             replaced = hook(cotangents[slot])
             if replaced is not None:

@@ -1,6 +1,7 @@
 """decompose: ops without a kernel of their own, written over the others.
 
 concat          `assemble`: what computes a part writes it right into its place
+put_along       of one place in each short row is a selection, elementwise
 fold            windows that do not overlap are a reshape; else the sum of the shifted taps
 conv, dilated   an input dilation of s is s dense convolutions per dimension, whose results
                 `assemble` interleaves: no inserted zero is ever multiplied
@@ -20,6 +21,8 @@ from graphc.ir.rewrite import Visit, replaced
 from graphc.ir.types import Shape, TensorType
 from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op
+
+SHORT_AXIS = 64  # up to here a scatter along an axis is cheaper as a selection
 
 
 def decompose(graph: Graph) -> Graph:
@@ -263,6 +266,16 @@ def _of_nothing(v: Value) -> Value:
     return v.full(int(is_op(v, "prod")), v.type)
 
 
+def _put_along(v: Value) -> Value:
+    """One place in each short row: elementwise, where(one_hot, x, 0), which fuses."""
+    x, index = v.args
+    axis, shape = v.attrs["axis"], v.shape
+    whole = tuple(1 if k == axis else n for k, n in enumerate(shape))
+    if index.shape != whole or shape[axis] > SHORT_AXIS:
+        return _of_nothing(v)
+    return P.where(P.one_hot(index, axis, shape), P.expand(x, shape), 0)
+
+
 def _function(v: Value) -> Value:
     assert v.op is not None
     out: Value = FUNCTIONS[v.op.name](*v.args, **v.attrs)
@@ -278,5 +291,5 @@ RULES: dict[str, Visit] = {
     "prod": _of_nothing,
     "dot": _of_nothing,
     "scatter_add": _of_nothing,
-    "put_along": _of_nothing,
+    "put_along": _put_along,
 }

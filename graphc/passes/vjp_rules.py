@@ -21,7 +21,6 @@ from graphc.passes import matrix_rules as M
 from graphc.passes import scatter_rules as S
 
 Rule = Callable[..., Any]
-SMALL_AXIS = 64  # up to here a selection's adjoint is elementwise (and fuses): where(one_hot, g, 0)
 
 
 def zero(g: Any, _z: Any, *_operands: Any) -> Any:
@@ -321,14 +320,6 @@ def from_groups(x: Any, parts: int) -> Any:
 # ---- index -------------------------------------------------------------------------------------
 
 
-def take_along(g: Any, _z: Any, _x: Any, index: Any, *, axis: int) -> Any:
-    shape = _x.type.shape
-    whole = tuple(1 if k == axis else n for k, n in enumerate(shape))
-    if index.type.shape == whole and shape[axis] <= SMALL_AXIS:
-        return select(P.one_hot(index, axis, shape), P.expand(g, shape), 0.0)
-    return P.put_along(g, index, axis, shape)
-
-
 # ---- the rows ----------------------------------------------------------------------------------
 
 VARIADIC = frozenset({"concat"})  # their one rule is told which operand it differentiates
@@ -403,7 +394,8 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
         "scatter_add", g, index, axis=axis, length=_x.type.shape[axis]), None),
     "scatter_add": (lambda g, _z, _x, index, *, axis, length: P.apply(
         "gather", g, index, axis=axis), None),
-    "take_along": (take_along, None),
+    "take_along": (lambda g, _z, _x, index, *, axis: P.put_along(
+        g, index, axis, _x.type.shape), None),
     "put_along":  (lambda g, _z, _x, index, *, axis, length: P.apply(
         "take_along", g, index, axis=axis), None),
     "scatter_reduce": (S.target, S.source, None),

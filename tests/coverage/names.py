@@ -34,7 +34,9 @@ OURS = {
     "utils.tensorboard": "PyTorch has it where the package tensorboard is installed",
 }  # what torch itself does not have: names, or the first part of names
 
-MISSING: dict[str, str] = {}  # the reason for each name that is not there
+MISSING = {
+    "nn.Module.share_memory": "tensors live in the memory of one process",
+}  # the reason for each name that is not there
 
 UNTESTED: set[str] = set()  # names that no test uses
 
@@ -49,5 +51,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "linalg.norm": ("input",),  # A, as its documentation has it
     "set_num_threads": ("int",),  # a type in the documentation
     "save": ("_use_new_zipfile_serialization", "_disable_byteorder_record"),  # of its format
+    "Tensor.type_as": ("tensor",),  # `other`, as PyTorch itself takes it
+    "result_type": ("tensor1", "tensor2"),  # takes any number
     "searchsorted": ("values",),  # the documentation's `input`
 }

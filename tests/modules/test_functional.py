@@ -255,3 +255,17 @@ def test_in_place_forms(name: str) -> None:
         (out * out).sum().backward()
         results.append((inside.detach().numpy(), leaf.grad.numpy()))
     np.testing.assert_allclose(results[0], results[1], rtol=1e-6, atol=1e-12)
+
+
+def test_gumbel_softmax_draws_by_probability() -> None:
+    """Hard samples are one-hot, as often as the probability; soft gradients reach the logits."""
+    graphc.manual_seed(0)
+    logits = graphc.tensor([2.0, 0.0, -1.0], requires_grad=True)
+    rows = F.gumbel_softmax(logits.expand(4000, 3), tau=0.5, hard=True)
+    assert sorted(set(rows.detach().round().flatten().tolist())) == [0.0, 1.0]
+    np.testing.assert_allclose(rows.detach().sum(1).numpy(), 1.0, 1e-6)
+    np.testing.assert_allclose(rows.detach().mean(0).numpy(), logits.softmax(0).tolist(), atol=0.03)
+    (rows[:, 0].sum()).backward()
+    assert logits.grad is not None and float(logits.grad[0]) > 0
+    soft = F.gumbel_softmax(logits, tau=2.0)
+    assert float(soft.min()) > 0 and abs(float(soft.sum()) - 1) < 1e-6

@@ -54,6 +54,20 @@ def reprs(T: Any) -> Any:
 
 
 @script
+def own_repr(T: Any) -> Any:
+    class Scale(T.nn.Module):  # type: ignore[misc, name-defined]  # of the library under test
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_module("inner", T.nn.ReLU())
+            self.register_module("none", None)
+
+        def extra_repr(self) -> str:
+            return "by=2"
+
+    return repr(Scale()), repr(T.nn.Linear(2, 3).extra_repr())
+
+
+@script
 def walks(T: Any) -> Any:
     m = net(T)
     m.add_module("again", m.a)
@@ -66,6 +80,7 @@ def walks(T: Any) -> Any:
         [n for n, _ in m.named_buffers("y")],
         [n for n, _ in m.named_modules(prefix="z", remove_duplicate=False)],
         [n for n, _ in m.named_children()],
+        [type(c).__name__ for c in m.children()],
         len(list(m.modules(remove_duplicate=False))),
         len(list(m.modules())),
         list(m.state_dict()),

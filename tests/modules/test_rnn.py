@@ -96,6 +96,7 @@ def test_packed(name: str, build: Any) -> None:
     for T, m in ((graphc, mine), (torch, theirs)):
         U = T.nn.utils.rnn
         packed = U.pack_padded_sequence(T.tensor(X), [2, 5, 3], enforce_sorted=False)
+        assert isinstance(packed, U.PackedSequence)
         out, state = m(packed)
         padded, lengths = U.pad_packed_sequence(out, padding_value=-1.0)
         assert lengths.tolist() == [2, 5, 3]

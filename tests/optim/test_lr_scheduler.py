@@ -151,6 +151,7 @@ def test_errors() -> None:
         optim.lr_scheduler.StepLR(3, 1)  # type: ignore[arg-type]  # the error under test
     with pytest.raises(ValueError):
         optim.lr_scheduler.LambdaLR(opt, [lambda e: 1.0])
+    assert issubclass(optim.lr_scheduler.StepLR, optim.lr_scheduler.LRScheduler)
     with pytest.raises(KeyError):
         optim.lr_scheduler.StepLR(opt, 1, last_epoch=4)
 

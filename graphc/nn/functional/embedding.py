@@ -32,6 +32,8 @@ def embedding(
     scale_grad_by_freq, a row's gradient is divided by how often it is looked up.
     """
     _check(input, sparse)
+    if weight.dim() != 2:
+        raise ShapeMismatch(f"embedding: 'weight' must be 2-D, got {weight.type}")
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise InvalidArgument("Padding_idx must be within num_embeddings")
