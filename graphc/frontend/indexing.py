@@ -211,6 +211,7 @@ def _copy_into(target: Tensor, value: Any) -> None:
     if extra > 0 and all(n == 1 for n in shape[:extra]):
         value = P.reshape(value, shape[extra:])
     if target.type == value.type and target.storage is value.storage and _one_place(target, value):
+        check_writable(target)
         return  # x[i] += 1 has already written through the view
     copy_(target, value)
 

@@ -186,3 +186,10 @@ def test_what_torch_refuses(bad: Any) -> None:
 def test_argwhere_gives_a_row_for_each_nonzero_element() -> None:
     assert graphc.argwhere(graphc.tensor([[0, 1], [2, 0]])).tolist() == [[0, 1], [1, 0]]
     assert graphc.argwhere(graphc.tensor(3)).shape == (1, 0)
+
+
+def test_a_leaf_written_with_itself_is_refused() -> None:
+    for T in (graphc, torch):
+        x = T.ones(2, 3, requires_grad=True)
+        with pytest.raises(RuntimeError):
+            x[...] = x.transpose(0, 0)
