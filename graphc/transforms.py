@@ -88,7 +88,7 @@ class Normalize:
             raise InvalidType(f"Input tensor should be a float tensor, got {tensor!r:.60}")
         if tensor.dim() < 3:
             raise InvalidArgument(
-                f"Expected tensor to be a tensor image of size (..., C, H, W), got {tensor.type}"
+                f"Expected tensor to be a tensor image of size (..., C, H, W), got {tensor.spec}"
             )
         mean, std = (as_tensor(v, dtype=tensor.dtype) for v in (self.mean, self.std))
         if not bool((std != 0).all()):

@@ -24,11 +24,11 @@ def run_program(program: Program, graph: Graph, inputs: Sequence[Array]) -> list
     slots = {s.name: s for s in program.slots}
 
     def flat(slot: Slot) -> Array:
-        dtype = slot.type.dtype.numpy
+        dtype = slot.spec.dtype.numpy
         if slot.space == "arena":
             return arena[slot.index : slot.index + slot.size_bytes].view(dtype)
         if slot.space == "out" and ("out", slot.index) not in memory:
-            memory["out", slot.index] = np.zeros(slot.type.numel, dtype)
+            memory["out", slot.index] = np.zeros(slot.spec.numel, dtype)
         return memory[slot.space, slot.index]
 
     failures: list[Failure] = []

@@ -31,7 +31,7 @@ def run_native(program: Program, graph: Graph, inputs: Sequence[Array]) -> list[
         order = program.orders[len(by_role[role])] if role == "state" else range(np.ndim(array))
         by_role[role].append(np.array(np.transpose(array, order), order="C"))
     pairs = list(zip(graph.outs, graph.targets, strict=True))
-    outs = [np.zeros(v.shape, v.type.dtype.numpy) for v, t in pairs if t is None]
+    outs = [np.zeros(v.shape, v.spec.dtype.numpy) for v, t in pairs if t is None]
     executable.bind_state([a.ctypes.data for a in by_role["state"]])
     executable.run(
         [a.ctypes.data for a in by_role["arg"]],

@@ -176,7 +176,7 @@ def _scalar(out: Any) -> Tensor:
     if out.numel() != 1:
         raise AutogradError(
             f"The Tensor returned by the function given to hessian should contain a single "
-            f"element, not {out.type}",
+            f"element, not {out.spec}",
             fix="reduce it with sum() or mean()",
         )
     return out.reshape(())

@@ -175,7 +175,7 @@ def _numerical(func: Callable[..., Any], xs: Sequence[Any], x: Tensor, eps: floa
     array = x.host()
     if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
         raise InvalidArgument(
-            f"gradcheck of an input {x.type} whose elements share memory", fix="clone() it"
+            f"gradcheck of an input {x.spec} whose elements share memory", fix="clone() it"
         )
     rows: list[list[Array]] = []
     for place in np.ndindex(array.shape):

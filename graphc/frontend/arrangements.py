@@ -13,7 +13,7 @@ from graphc.errors import DTypeMismatch, ShapeMismatch
 from graphc.frontend import creation, indexing, logic, reductions, shapes
 from graphc.frontend import elementwise as E
 from graphc.frontend.shapes import Dims, movedim, transpose
-from graphc.ir.types import DType, Scalar, TensorType, bool_
+from graphc.ir.types import DType, Scalar, TensorSpec, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -66,7 +66,7 @@ swapdims = transpose
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the second dimension, of vectors and numbers along the first."""
     wide = [atleast_1d(x) for x in tensors]
-    return shapes.cat(wide, 0 if wide and len(wide[0].type.shape) == 1 else 1)
+    return shapes.cat(wide, 0 if wide and len(wide[0].spec.shape) == 1 else 1)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
@@ -79,13 +79,13 @@ row_stack = vstack
 
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Join as columns: 0-d and 1-d tensors stand upright."""
-    upright = [shapes.reshape(x, -1, 1) if len(x.type.shape) < 2 else x for x in tensors]
+    upright = [shapes.reshape(x, -1, 1) if len(x.spec.shape) < 2 else x for x in tensors]
     return shapes.cat(upright, 1)
 
 
 def _at_least(x: Tensor, rank: int, name: str) -> None:
-    if len(x.type.shape) < rank:
-        raise ShapeMismatch(f"{name} needs at least {rank} dimensions, got {x.type}")
+    if len(x.spec.shape) < rank:
+        raise ShapeMismatch(f"{name} needs at least {rank} dimensions, got {x.spec}")
 
 
 def fliplr(input: Tensor) -> Tensor:
@@ -129,8 +129,8 @@ def diff(
     if prepend is not None or append is not None:
         joined = [x for x in (prepend, input, append) if x is not None]
         input = shapes.cat(joined, axis)
-    for _ in range(min(n, input.type.shape[axis])):
-        rest = input.type.shape[axis] - 1
+    for _ in range(min(n, input.spec.shape[axis])):
+        rest = input.spec.shape[axis] - 1
         low, high = (shapes.narrow(input, axis, a, rest) for a in (0, 1))
         input = logic.logical_xor(high, low) if input.dtype is bool_ else E.sub(high, low)
     return input.clone() if n == 0 else input
@@ -149,7 +149,7 @@ def nanmean(
 ) -> Tensor:
     """The mean of what is not NaN."""
     if not input.dtype.is_floating_point:
-        raise DTypeMismatch(f"nanmean needs a floating dtype, got {input.type}")
+        raise DTypeMismatch(f"nanmean needs a floating dtype, got {input.spec}")
     kept = reductions.sum(logic.logical_not(logic.isnan(input)), dim, keepdim)
     return E.div(nansum(input, dim, keepdim, dtype=dtype), kept)
 
@@ -164,19 +164,19 @@ def _each(function: Any, tensors: tuple[Any, ...]) -> Any:
 
 def atleast_1d(*tensors: Any) -> Any:
     """Each tensor as a view of at least one dimension."""
-    return _each(lambda x: shapes.reshape(x, 1) if not x.type.shape else x, tensors)
+    return _each(lambda x: shapes.reshape(x, 1) if not x.spec.shape else x, tensors)
 
 
 def atleast_2d(*tensors: Any) -> Any:
     """Each tensor as a view of at least two dimensions: vectors are rows."""
-    return _each(lambda x: shapes.reshape(x, 1, -1) if len(x.type.shape) < 2 else x, tensors)
+    return _each(lambda x: shapes.reshape(x, 1, -1) if len(x.spec.shape) < 2 else x, tensors)
 
 
 def atleast_3d(*tensors: Any) -> Any:
     """Each tensor as a view of at least three dimensions: matrices get a last one."""
 
     def three(x: Tensor) -> Tensor:
-        match len(x.type.shape):
+        match len(x.spec.shape):
             case 0 | 1:
                 return shapes.reshape(x, 1, x.numel(), 1)
             case 2:
@@ -190,9 +190,9 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the third dimension; rows and columns get dimensions of size 1."""
     deep = []
     for x in tensors:
-        rank = len(x.type.shape)
+        rank = len(x.spec.shape)
         if rank < 3:
-            x = shapes.reshape(x, (1, x.numel(), 1) if rank < 2 else (*x.type.shape, 1))
+            x = shapes.reshape(x, (1, x.numel(), 1) if rank < 2 else (*x.spec.shape, 1))
         deep.append(x)
     return shapes.cat(deep, 2)
 
@@ -212,7 +212,7 @@ def tensor_split(
     """Views of nearly equal parts (the first are larger), or of the parts between indices."""
     _at_least(input, 1, "tensor_split")
     axis = shapes.axis_of(input, dim)
-    n = input.type.shape[axis]
+    n = input.spec.shape[axis]
     given: Any = indices_or_sections
     places = given if isinstance(given, int | list | tuple) else given.tolist()
     if isinstance(places, int):
@@ -228,15 +228,15 @@ def tensor_split(
 
 
 def _split_evenly(input: Tensor, by: int | Sequence[int], axis: int, name: str) -> Pieces:
-    if isinstance(by, int) and (by < 1 or input.type.shape[axis] % by):
-        raise ShapeMismatch(f"{name}: {by} equal parts of dimension {axis} of {input.type}")
+    if isinstance(by, int) and (by < 1 or input.spec.shape[axis] % by):
+        raise ShapeMismatch(f"{name}: {by} equal parts of dimension {axis} of {input.spec}")
     return tensor_split(input, by, axis)
 
 
 def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
     """Parts along the second dimension, of a vector along its only one."""
     _at_least(input, 1, "hsplit")
-    axis = 0 if len(input.type.shape) == 1 else 1
+    axis = 0 if len(input.spec.shape) == 1 else 1
     return _split_evenly(input, indices_or_sections, axis, "hsplit")
 
 
@@ -257,8 +257,8 @@ def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All tuples of one element of each vector, a row each."""
-    if any(len(x.type.shape) != 1 for x in tensors):
-        listed = ", ".join(str(x.type) for x in tensors)
+    if any(len(x.spec.shape) != 1 for x in tensors):
+        listed = ", ".join(str(x.spec) for x in tensors)
         raise ShapeMismatch(f"cartesian_prod needs vectors, got {listed}")
     if len(tensors) == 1:
         return shapes.alias_view(tensors[0])
@@ -267,12 +267,12 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All choices of r elements of a vector in their order, a row each."""
-    if len(input.type.shape) != 1:
-        raise ShapeMismatch(f"combinations needs a vector, got {input.type}")
+    if len(input.spec.shape) != 1:
+        raise ShapeMismatch(f"combinations needs a vector, got {input.spec}")
     if r < 0:
         raise ShapeMismatch(f"combinations: r must not be negative, got {r}")
     if r == 0:
-        return input.full(0, TensorType(input.dtype, (0,)))
+        return input.full(0, TensorSpec(input.dtype, (0,)))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(choose(range(input.numel()), r)), np.int64).reshape(-1, r)
     return input[creation.as_tensor(rows)] if len(rows) else input[:0].reshape(0, r)
@@ -284,15 +284,15 @@ def trapezoid(
     """The integral of `y` along `dim` by the trapezoidal rule, over points `x` or steps of `dx`."""
     _at_least(y, 1, "trapezoid")
     axis = shapes.axis_of(y, dim)
-    n = y.type.shape[axis]
+    n = y.spec.shape[axis]
     if n == 0:
         return reductions.sum(y, axis)
     pairs = E.add(shapes.narrow(y, axis, 0, n - 1), shapes.narrow(y, axis, 1, n - 1))
     if x is None:
         return E.mul(reductions.sum(pairs, axis), (1 if dx is None else dx) / 2)
-    gaps = diff(x, dim=-1 if len(x.type.shape) == 1 else axis)
-    if len(x.type.shape) == 1:
-        gaps = shapes.reshape(gaps, *(-1 if k == axis else 1 for k in range(len(y.type.shape))))
+    gaps = diff(x, dim=-1 if len(x.spec.shape) == 1 else axis)
+    if len(x.spec.shape) == 1:
+        gaps = shapes.reshape(gaps, *(-1 if k == axis else 1 for k in range(len(y.spec.shape))))
     return E.div(reductions.sum(E.mul(pairs, gaps), axis), 2)
 
 

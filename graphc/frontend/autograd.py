@@ -43,18 +43,18 @@ def _roots(outs: Tensors, gradients: Tensors | None) -> list[tuple[Edge, Tensor]
         edge = edge_of(x)
         if edge is None:
             raise AutogradError(
-                f"backward from {x.type}, which does not require grad and has no grad_fn",
+                f"backward from {x.spec}, which does not require grad and has no grad_fn",
                 fix="make a parameter that leads to it require grad, outside no_grad",
             )
         if g is None and x.numel() != 1:
             raise AutogradError(
-                f"backward from {x.type}: only a scalar has an implicit gradient of 1",
+                f"backward from {x.spec}: only a scalar has an implicit gradient of 1",
                 fix="reduce it with sum() or mean(), or pass gradient=",
             )
         if g is None:
-            g = x.full(1.0, x.type)
-        elif g.type.shape != x.type.shape:
-            raise ShapeMismatch(f"gradient {g.type} for an output {x.type}")
+            g = x.full(1.0, x.spec)
+        elif g.spec.shape != x.spec.shape:
+            raise ShapeMismatch(f"gradient {g.spec} for an output {x.spec}")
         else:
             g.storage.adopted = True  # the caller's memory: a .grad must not live there
         roots.append((edge, g))
@@ -139,7 +139,7 @@ def grad(
     keep = create_graph if retain_graph is None else retain_graph
     edges = [edge_of(x) for x in targets]
     if None in edges:
-        which = targets[edges.index(None)].type
+        which = targets[edges.index(None)].spec
         raise AutogradError(f"grad: the input {which} does not require grad")
     known = [e for e in edges if e is not None]
     found = _walk(
@@ -148,10 +148,10 @@ def grad(
     out = [found.get(e) for e in known]
     for k, (x, g) in enumerate(zip(targets, out)):
         if g is None and materialize_grads:
-            out[k] = x.full(0, x.type)
+            out[k] = x.full(0, x.spec)
         elif g is None and not allow_unused:
             raise AutogradError(
-                f"grad: the input {x.type} was not used to compute the outputs",
+                f"grad: the input {x.spec} was not used to compute the outputs",
                 fix="pass allow_unused=True to get None for it",
             )
     return tuple(out)
@@ -163,7 +163,7 @@ def _batched(
     """`grad` for each row of `rows`, stacked."""
     found = [
         grad(outputs, inputs, [r[k] for r in rows], True, create_graph, True, allow_unused)
-        for k in range(rows[0].type.shape[0])
+        for k in range(rows[0].spec.shape[0])
     ]
     return tuple(None if gs[0] is None else shapes.stack(gs) for gs in zip(*found))
 
@@ -202,7 +202,7 @@ def requires_grad_(x: Tensor, requires_grad: bool = True) -> Tensor:
     if requires_grad == x.requires_grad:
         return x
     if requires_grad and not x.dtype.is_floating_point:
-        raise DTypeMismatch(f"only floating tensors can require grad, not {x.type}")
+        raise DTypeMismatch(f"only floating tensors can require grad, not {x.spec}")
     if not x.is_leaf:
         raise AutogradError(
             "requires_grad can be changed on leaf tensors only", fix="use x.detach()"
@@ -259,8 +259,8 @@ def check_gradient(x: Tensor, value: Any) -> None:
     if not isinstance(value, tensors.Tensor):
         kind = type(value).__name__
         raise InvalidType(f"assigned grad expected to be a Tensor or None but got grad of {kind}")
-    if value.type != x.type:
-        raise ShapeMismatch(f"a gradient of type {value.type} for a tensor of type {x.type}")
+    if value.spec != x.spec:
+        raise ShapeMismatch(f"a gradient of type {value.spec} for a tensor of type {x.spec}")
 
 
 class RemovableHandle:

@@ -59,8 +59,8 @@ class Backward:
         self._native: Native | None = None
         self._lock = threading.Lock()
         self._saved = split.saved
-        self._types = [v.type for v in joint.cotangents]
-        self._results = [v.type for v in split.backward.outs]
+        self._types = [v.spec for v in joint.cotangents]
+        self._results = [v.spec for v in split.backward.outs]
         self._roles = split.backward.roles[: len(split.saved)]
         sources = Sources(capture, split.forward)
         self._args = _numbered(split.forward, "arg", sources.args)
@@ -122,8 +122,8 @@ class Backward:
 
     def cotangent(self, slot: int, g: Tensor | None) -> Tensor:
         """What arrived at one output; zeros where nothing did."""
-        type = self._types[slot]
-        return fresh(np.zeros(type.shape, type.dtype.numpy), type) if g is None else g
+        spec = self._types[slot]
+        return fresh(np.zeros(spec.shape, spec.dtype.numpy), spec) if g is None else g
 
 
 def place(array: Array) -> int:
@@ -176,7 +176,7 @@ class CompiledNode(Node):
         for k in kept:
             if k.storage is not None and k.storage.version != k.version:
                 raise AutogradError(
-                    f"a tensor needed for the gradient of {self.label}, {k.storage.type}, has been "
+                    f"a tensor needed for the gradient of {self.label}, {k.storage.spec}, has been "
                     f"changed in place: version {k.storage.version}, expected {k.version}",
                     fix="call backward() before the change, or change a clone()",
                 )

@@ -202,6 +202,7 @@ class _Capturing:
             given = rebuilt(tuple(args), stand_in, (Tensor, HostNumber))
             named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
             result = function(*given, **named)
+            trace.check_histories()
             self._note_gradients(stand_ins)
             trace.guards.append((HooksAsTraced(trace.leaves), True))
             tree = self._noted(result)
@@ -258,7 +259,7 @@ class _Capturing:
             views = t.views[len(base.views) :] if base is not None else t.views
             return Output("state", -1, views, storage, t.requires_grad, tensor=base)
         if storage.trace is not trace:
-            raise TracerLeak(f"{t.type} was made in another compiled step, which has ended")
+            raise TracerLeak(f"{t.spec} was made in another compiled step, which has ended")
         if t.views and not shared:
             return self._new(t, ())
         return self._new(t, t.views, _base_of(t))
@@ -309,7 +310,7 @@ class _Capturing:
         args = [k for k in trace.stand_ins.values() if stand_ins[k].requires_grad]
         leaves = list(trace.leaves)
         wanted = [edge_of(x) for x in (*leaves, *(stand_ins[k] for k in args))]
-        seeds = [trace.builder.input(f"grad_out{k}", t.type, NOWHERE) for k, t in enumerate(roots)]
+        seeds = [trace.builder.input(f"grad_out{k}", t.spec, NOWHERE) for k, t in enumerate(roots)]
         starts = [(edge_of(t), trace.wrap(v)) for t, v in zip(roots, seeds)]
         with no_grad():
             found = backpropagate(
@@ -341,7 +342,7 @@ class _Capturing:
                 targets.append(by_storage[s])
         for x, g in self.new_grads:
             label = f"{x.storage.name or 'state'}.grad"
-            slot = trace.builder.input(label, g.type, NOWHERE)
+            slot = trace.builder.input(label, g.spec, NOWHERE)
             made.append(slot)
             roles.append("state")
             outs.append(trace.value(g))
@@ -371,5 +372,5 @@ def _base_of(t: Tensor) -> Tensor:
     if not t.views:
         return t
     base: Tensor = t.alias()
-    base.views, base._type = (), t.storage.type
+    base.views, base._spec = (), t.storage.spec
     return base

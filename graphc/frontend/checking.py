@@ -13,7 +13,7 @@ import numpy as np
 from graphc.errors import InternalError
 from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
-from graphc.ir.types import Array, TensorType
+from graphc.ir.types import Array, TensorSpec
 
 TOLERANCE = {"f64": 1e-9, "f32": 1e-3, "f16": 3e-2, "bf16": 1e-1}
 SMALL = 1e-3  # of the largest output: what is smaller may be rounding alone, such as the gradient
@@ -21,17 +21,17 @@ SMALL = 1e-3  # of the largest output: what is smaller may be rounding alone, su
 Run = Callable[[Sequence[Array]], Sequence[Array]]
 
 
-def made_up(type: TensorType, seed: int) -> Array:
+def made_up(spec: TensorSpec, seed: int) -> Array:
     """Small positive numbers, which are in the domain of every op; 0 and 1 for indices."""
     rng = np.random.default_rng(seed)
-    if type.dtype.is_floating_point:
-        return rng.uniform(0.1, 1.0, type.shape).astype(type.dtype.numpy)
-    return rng.integers(0, 2, type.shape).astype(type.dtype.numpy)
+    if spec.dtype.is_floating_point:
+        return rng.uniform(0.1, 1.0, spec.shape).astype(spec.dtype.numpy)
+    return rng.integers(0, 2, spec.shape).astype(spec.dtype.numpy)
 
 
 def check(graph: Graph, stages: Sequence[tuple[str, Graph]], run: Run) -> None:
     """Raise InternalError naming the first stage that computes something else than `graph`."""
-    inputs = [made_up(v.type, k) for k, v in enumerate(graph.inputs)]
+    inputs = [made_up(v.spec, k) for k, v in enumerate(graph.inputs)]
     wanted = interpret(graph, *inputs)
     for name, stage in stages:
         compare(name, wanted, interpret(stage, *inputs), graph)
@@ -41,9 +41,9 @@ def check(graph: Graph, stages: Sequence[tuple[str, Graph]], run: Run) -> None:
 def compare(stage: str, wanted: Sequence[Array], got: Sequence[Array], graph: Graph) -> None:
     floor = SMALL * max((size(a) for a in wanted), default=0.0)
     for v, a, b in zip(graph.outs, wanted, got, strict=True):
-        if (error := difference(a, b, floor)) > TOLERANCE.get(v.type.dtype.name, 0.0):
+        if (error := difference(a, b, floor)) > TOLERANCE.get(v.spec.dtype.name, 0.0):
             raise InternalError(
-                f"{stage} changes the meaning of {graph.name}: {v.name}: {v.type} differs by "
+                f"{stage} changes the meaning of {graph.name}: {v.name}: {v.spec} differs by "
                 f"{error:.2g} of its size",
                 fix="report the program, dumped with GRAPHC_DUMP",
             )

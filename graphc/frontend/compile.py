@@ -123,7 +123,7 @@ def run_alone(graph: Graph, native: Executable, inputs: Sequence[Array]) -> list
         for role in ("arg", "state", "scalar")
     }
     free = [
-        np.empty(v.type.shape, v.type.dtype.numpy)
+        np.empty(v.spec.shape, v.spec.dtype.numpy)
         for v, t in zip(graph.outs, graph.targets) if t is None
     ]  # fmt: skip
     native.bind_state([a.ctypes.data for a in by_role["state"]])

@@ -16,7 +16,7 @@ from graphc.frontend.shapes import sizes
 from graphc.ir import sugar as P
 from graphc.ir.types import (
     DType,
-    TensorType,
+    TensorSpec,
     bf16,
     bool_,
     f16,
@@ -122,7 +122,7 @@ def pin_memory(x: Tensor, device: Any = None) -> Tensor:
 def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
     """A tensor like x in dtype, of the given size, filled with one number."""
     kind = dtype or x.dtype
-    return x.full(wrap(fill_value, kind), TensorType(kind, sizes((size,))))
+    return x.full(wrap(fill_value, kind), TensorSpec(kind, sizes((size,))))
 
 
 def new_zeros(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
@@ -143,7 +143,7 @@ def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Te
 
 def equal(input: Tensor, other: Tensor) -> builtins.bool:
     """Whether shapes agree and all elements are equal (NaN equals nothing)."""
-    return input.type.shape == other.type.shape and builtins.bool(
+    return input.spec.shape == other.spec.shape and builtins.bool(
         logic.eq(input, other).all().item()
     )
 

@@ -18,7 +18,7 @@ from graphc.frontend.promotion import is_number, wrap
 from graphc.frontend.shapes import sizes
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import Array, DType, Shape, TensorType, bool_, f64, i64
+from graphc.ir.types import Array, DType, Shape, TensorSpec, bool_, f64, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -57,7 +57,7 @@ def tensor(data: Any, *, dtype: DType | None = None) -> Tensor:
         return out if dtype is None else out.to(dtype)
     if is_number(data) and modes.trace is not None:
         kind = dtype or _dtype_of_data(np.asarray(data), data)
-        return modes.trace.constant(wrap(data, kind), TensorType(kind, ()))
+        return modes.trace.constant(wrap(data, kind), TensorSpec(kind, ()))
     out = _from_data(data, dtype)
     return out if modes.trace is None else modes.trace.frozen(out)
 
@@ -75,7 +75,7 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
     kind = dtype or _dtype_of_data(array, data)
     with np.errstate(all="ignore"):
         copied = np.array(array.astype(kind.numpy), order="C")  # astype wraps as PyTorch does
-    return tensors.fresh(copied, TensorType(kind, array.shape))
+    return tensors.fresh(copied, TensorSpec(kind, array.shape))
 
 
 def _no_tensor_of(array: Array, data: Any) -> Exception:
@@ -147,10 +147,10 @@ def filled(value: Any, shape: Shape, dtype: DType) -> Tensor:
     """A tensor of one value; a constant of the graph inside a trace."""
     if builtins.any(n < 0 for n in shape):
         raise ShapeMismatch(f"negative size in shape {shape}")
-    type = TensorType(dtype, shape)
+    spec = TensorSpec(dtype, shape)
     if modes.trace is not None:
-        return modes.trace.constant(wrap(value, dtype), type)
-    return tensors.fresh(np.full(shape, wrap(value, dtype), dtype.numpy), type)
+        return modes.trace.constant(wrap(value, dtype), spec)
+    return tensors.fresh(np.full(shape, wrap(value, dtype), dtype.numpy), spec)
 
 
 @factory
@@ -181,7 +181,7 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
 
 @factory
 def full_like(x: Tensor, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
-    return filled(fill_value, x.type.shape, dtype or x.dtype)
+    return filled(fill_value, x.spec.shape, dtype or x.dtype)
 
 
 def zeros_like(input: Tensor, **options: Any) -> Tensor:
@@ -201,10 +201,10 @@ def empty_like(input: Tensor, **options: Any) -> Tensor:
 
 def iota(n: int, dtype: DType = i64) -> Tensor:
     """0, 1, .. n - 1."""
-    type = TensorType(dtype, (n,))
+    spec = TensorSpec(dtype, (n,))
     if modes.trace is not None:
         return modes.trace.emit(OPS["iota"], (), {"shape": (n,), "axis": 0, "dtype": dtype.name})
-    return tensors.fresh(np.arange(n).astype(dtype.numpy), type)
+    return tensors.fresh(np.arange(n).astype(dtype.numpy), spec)
 
 
 @factory

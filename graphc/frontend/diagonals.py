@@ -37,9 +37,9 @@ def _places(like: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
 
 def _band(x: Tensor, diagonal: int, lower: bool) -> Tensor:
     """Where column - row is at most (lower) or at least (upper) `diagonal`."""
-    shape = x.type.shape
+    shape = x.spec.shape
     if len(shape) < 2:
-        raise ShapeMismatch(f"a triangle needs at least 2 dimensions, got {x.type}")
+        raise ShapeMismatch(f"a triangle needs at least 2 dimensions, got {x.spec}")
     row, column = _places(x, shape[-2:])
     edge = row.emit(OPS["add"], row, diagonal)
     pair = (column, edge) if lower else (edge, column)
@@ -65,9 +65,9 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     """The diagonal of two dimensions, last in the result; a view."""
     a, b = axis_of(input, dim1), axis_of(input, dim2)
     if a == b:
-        raise ShapeMismatch(f"diagonal: dimensions {dim1} and {dim2} of {input.type} are one")
+        raise ShapeMismatch(f"diagonal: dimensions {dim1} and {dim2} of {input.spec} are one")
     x = movedim(input, (a, b), (-2, -1))
-    rows, columns = x.type.shape[-2:]
+    rows, columns = x.spec.shape[-2:]
     down, right = max(-offset, 0), max(offset, 0)
     n = max(min(rows - down, columns - right), 0)
     if n == 0:
@@ -78,13 +78,13 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Square matrices with the last dimension of `input` on a diagonal, zero elsewhere."""
-    rank = len(input.type.shape) + 1
+    rank = len(input.spec.shape) + 1
     a, b = axis_at(dim1, rank), axis_at(dim2, rank)
     if a == b:
-        raise ShapeMismatch(f"diag_embed: dimensions {dim1} and {dim2} are one, {input.type}")
-    n = input.type.shape[-1]
+        raise ShapeMismatch(f"diag_embed: dimensions {dim1} and {dim2} are one, {input.spec}")
+    n = input.spec.shape[-1]
     row, column = _places(input, (n, n))
-    square = (*input.type.shape[:-1], n, n)
+    square = (*input.spec.shape[:-1], n, n)
     on = expand_to(row.emit(OPS["eq"], row, column), square)
     zero = False if input.dtype is bool_ else 0
     matrix = input.emit(OPS["where"], on, expand_to(shapes.unsqueeze(input, -2), square), zero)
@@ -95,12 +95,12 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A copy of a matrix's diagonal, or the square matrix with `input` on its diagonal."""
-    match len(input.type.shape):
+    match len(input.spec.shape):
         case 1:
             return diag_embed(input, diagonal)
         case 2:
             return _diagonal(input, diagonal).clone()
-    raise ShapeMismatch(f"diag needs 1 or 2 dimensions, got {input.type}")
+    raise ShapeMismatch(f"diag needs 1 or 2 dimensions, got {input.spec}")
 
 
 _diagonal = diagonal  # `diag` has an argument of that name
@@ -113,16 +113,16 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along a diagonal, zero elsewhere; vectors are rows, numbers 1 x 1."""
-    if any(len(x.type.shape) > 2 for x in tensors):
-        listed = ", ".join(str(x.type) for x in tensors)
+    if any(len(x.spec.shape) > 2 for x in tensors):
+        listed = ", ".join(str(x.spec) for x in tensors)
         raise ShapeMismatch(f"block_diag: at most 2 dimensions each, got {listed}")
     if not tensors:
         return creation.zeros(1, 0)
     dtype = result_type(*tensors)
     blocks = [P.cast(arrangements.atleast_2d(x), dtype) for x in tensors]
-    width, before, rows = sum(x.type.shape[1] for x in blocks), 0, []
+    width, before, rows = sum(x.spec.shape[1] for x in blocks), 0, []
     for x in blocks:
-        n = x.type.shape[1]
+        n = x.spec.shape[1]
         rows.append(P.pad(x, (0, before), (0, width - before - n)))
         before += n
     return shapes.cat(rows, 0)
@@ -134,23 +134,23 @@ def diagonal_scatter(
     """A copy of `input` with `src` on the diagonal."""
     out = input.clone()
     target = diagonal(out, offset, dim1, dim2)
-    if src.type.shape != target.type.shape:
-        raise ShapeMismatch(f"diagonal_scatter: {src.type} is no diagonal of {input.type}")
+    if src.spec.shape != target.spec.shape:
+        raise ShapeMismatch(f"diagonal_scatter: {src.spec} is no diagonal of {input.spec}")
     target.copy_(src)
     return out
 
 
 def fill_diagonal_(x: Tensor, fill_value: Scalar, wrap: bool = False) -> Tensor:
     """Write a number on the main diagonal; `wrap` starts again below a tall matrix's end."""
-    shape = x.type.shape
+    shape = x.spec.shape
     if len(shape) < 2:
-        raise ShapeMismatch(f"fill_diagonal_ needs at least 2 dimensions, got {x.type}")
+        raise ShapeMismatch(f"fill_diagonal_ needs at least 2 dimensions, got {x.spec}")
     if len(shape) > 2 and len(set(shape)) > 1:
-        raise ShapeMismatch(f"fill_diagonal_: all dimensions of {x.type} must be equal")
+        raise ShapeMismatch(f"fill_diagonal_: all dimensions of {x.spec} must be equal")
     rows, columns = shape[:2]
     for start in range(0, rows if wrap and len(shape) == 2 else 1, columns + 1):
         part = narrow(x, 0, start, min(columns, rows - start)) if len(shape) == 2 else x
-        while len(part.type.shape) > 1:
+        while len(part.spec.shape) > 1:
             part = diagonal(part, 0, 0, -1)
         fill_(part, fill_value)
     return x

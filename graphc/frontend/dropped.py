@@ -6,7 +6,7 @@ from typing import Any
 
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import TensorType, f32
+from graphc.ir.types import TensorSpec, f32
 
 
 class DroppedGradient(Tensor):
@@ -21,8 +21,8 @@ class DroppedGradient(Tensor):
 
 DROPPED = DroppedGradient.__new__(DroppedGradient)
 DROPPED.array = None
-DROPPED._type = TensorType(f32, ())
-DROPPED.storage = Storage(None, DROPPED._type)
+DROPPED._spec = TensorSpec(f32, ())
+DROPPED.storage = Storage(None, DROPPED._spec)
 
 
 def _the_one() -> DroppedGradient:

@@ -69,10 +69,10 @@ def _letters(word: str, equation: str) -> tuple[str, bool, str]:
 def _labels(word: str, x: Tensor, equation: str) -> Labels:
     """A label for each dimension; those of "..." are numbered from the right: -1, -2, ..."""
     before, dots, after = _letters(word, equation)
-    free = len(x.type.shape) - len(before) - len(after)
+    free = len(x.spec.shape) - len(before) - len(after)
     if free < 0 or (free and not dots):
         raise ShapeMismatch(
-            f"einsum {equation!r}: {word!r} does not name the dimensions of {x.type}"
+            f"einsum {equation!r}: {word!r} does not name the dimensions of {x.spec}"
         )
     return (*before, *range(-free, 0), *after)
 
@@ -101,7 +101,7 @@ def _evaluate(
     pairs = [_diagonals(x, t, equation) for x, t in zip(tensors, terms, strict=True)]
     sizes: dict[Label, int] = {}
     for x, t in pairs:
-        for c, n in zip(t, x.type.shape, strict=True):
+        for c, n in zip(t, x.spec.shape, strict=True):
             if sizes.setdefault(c, n) == 1:
                 sizes[c] = n
             elif n not in (1, sizes[c]):
@@ -124,8 +124,8 @@ def _diagonals(x: Tensor, term: Labels, equation: str) -> tuple[Tensor, Labels]:
         while labels.count(c) > 1:
             first = labels.index(c)
             second = labels.index(c, first + 1)
-            if x.type.shape[first] != x.type.shape[second]:
-                raise ShapeMismatch(f"einsum {equation!r}: {c!r} has two sizes in {x.type}")
+            if x.spec.shape[first] != x.spec.shape[second]:
+                raise ShapeMismatch(f"einsum {equation!r}: {c!r} has two sizes in {x.spec}")
             x = diagonals.diagonal(x, 0, first, second)
             labels = [d for k, d in enumerate(labels) if k not in (first, second)] + [c]
     return x, tuple(labels)
@@ -133,8 +133,8 @@ def _diagonals(x: Tensor, term: Labels, equation: str) -> tuple[Tensor, Labels]:
 
 def _without_units(x: Tensor, term: Labels, sizes: dict[Label, int]) -> tuple[Tensor, Labels]:
     """Dimensions of size 1 that are wider elsewhere broadcast: they are as well not there."""
-    kept = [k for k, c in enumerate(term) if x.type.shape[k] == sizes[c]]
-    return P.reshape(x, tuple(x.type.shape[k] for k in kept)), tuple(term[k] for k in kept)
+    kept = [k for k, c in enumerate(term) if x.spec.shape[k] == sizes[c]]
+    return P.reshape(x, tuple(x.spec.shape[k] for k in kept)), tuple(term[k] for k in kept)
 
 
 def _pair(x: Tensor, a: Labels, y: Tensor, b: Labels, later: set[Label]) -> tuple[Tensor, Labels]:

@@ -25,7 +25,7 @@ from graphc.frontend.operands import (
 from graphc.frontend.promotion import is_number, result_type, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, Scalar, TensorType, bool_
+from graphc.ir.types import DType, Scalar, TensorSpec, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -354,12 +354,12 @@ def fmin(input: Tensor, other: Tensor) -> Tensor:
 def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
     """x where the condition holds, else y; x and y promote and all three broadcast."""
     if condition.dtype is not bool_:
-        raise DTypeMismatch(f"where needs a bool condition, got {condition.type}")
+        raise DTypeMismatch(f"where needs a bool condition, got {condition.spec}")
     dtype = result_type(input, other)
-    shapes = [v.type.shape for v in (condition, input, other) if is_tensor(v)]
+    shapes = [v.spec.shape for v in (condition, input, other) if is_tensor(v)]
     shape = broadcast_shapes(*shapes)
     if not is_tensor(input) and not is_tensor(other):
-        input = condition.full(wrap(input, dtype), TensorType(dtype, shape))
+        input = condition.full(wrap(input, dtype), TensorSpec(dtype, shape))
     a, b = (
         broadcast_to(P.cast(v, dtype), shape) if is_tensor(v) else wrap(v, dtype)
         for v in (input, other)
@@ -388,7 +388,7 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
 
 
 def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor:
-    return bound if is_tensor(bound) else like.full(wrap(bound, dtype), TensorType(dtype, ()))
+    return bound if is_tensor(bound) else like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
 
 
 def clamp_min(x: Tensor, min: Operand) -> Tensor:
@@ -402,12 +402,12 @@ def clamp_max(x: Tensor, max: Operand) -> Tensor:
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
     if input.dtype is not end.dtype:
-        raise DTypeMismatch(f"lerp from {input.type} to {end.type}: dtypes differ")
+        raise DTypeMismatch(f"lerp from {input.spec} to {end.spec}: dtypes differ")
     gap = sub(end, input)
     if not is_tensor(weight):
         return add(input, mul(gap, weight)) if weight < 0.5 else sub(end, mul(gap, 1 - weight))
     if weight.dtype is not input.dtype:
-        raise DTypeMismatch(f"lerp of {input.type} by weights {weight.type}: dtypes differ")
+        raise DTypeMismatch(f"lerp of {input.spec} by weights {weight.spec}: dtypes differ")
     forth, back = add(input, mul(gap, weight)), sub(end, mul(gap, 1 - weight))
     return where(lt(abs(weight), 0.5), forth, back)
 
@@ -423,11 +423,11 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 
 def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """`value` where `mask` holds, in x's dtype."""
     if mask.dtype is not bool_:
-        raise DTypeMismatch(f"masked_fill needs a bool mask, got {mask.type}")
-    if is_tensor(value) and value.type.shape:
-        raise ShapeMismatch(f"masked_fill: the value {value.type} must be a number or 0-d")
+        raise DTypeMismatch(f"masked_fill needs a bool mask, got {mask.spec}")
+    if is_tensor(value) and value.spec.shape:
+        raise ShapeMismatch(f"masked_fill: the value {value.spec} must be a number or 0-d")
     filler = P.cast(value, x.dtype) if is_tensor(value) else wrap(value, x.dtype)
-    shape = broadcast_shapes(x.type.shape, mask.type.shape)
+    shape = broadcast_shapes(x.spec.shape, mask.spec.shape)
     if is_tensor(filler):
         return where(mask, filler, x)
     x = broadcast_to(x, shape)

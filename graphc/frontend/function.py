@@ -12,7 +12,7 @@ from graphc.frontend import inplace, reductions
 from graphc.frontend import tensor as tensors
 from graphc.frontend.modes import modes, no_grad
 from graphc.frontend.tape import RuleNode, attach, edge_of
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorSpec
 from graphc.passes.autodiff import Cotangents, Edge, Node, already_freed
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Context:
         for t, version in zip(self._saved, self._versions):
             if t is not None and t.storage.version != version:
                 raise AutogradError(
-                    f"a tensor saved for the gradient of {self._name}, {t.type}, has been changed "
+                    f"a tensor saved for the gradient of {self._name}, {t.spec}, has been changed "
                     f"by an in-place operation: version {t.storage.version}, expected {version}",
                     fix="clone() the tensor before changing it",
                 )
@@ -145,7 +145,7 @@ def _record(
     for x in context._dirty:
         inplace.check_writable(x)
     marked = [id(m) for m in context._not_differentiable]
-    types = [o.type if is_tensor(o) else None for o in outs]
+    types = [o.spec if is_tensor(o) else None for o in outs]
     node = FunctionNode(cls, context, args, edges, types)
     for slot, o in enumerate(outs):
         if not is_tensor(o) or not o.dtype.is_floating_point or id(o) in marked:
@@ -168,12 +168,12 @@ class FunctionNode(Node):
         context: Context,
         args: Sequence[Any],
         edges: Sequence[Edge | None],
-        outs: Sequence[TensorType | None],
+        outs: Sequence[TensorSpec | None],
     ) -> None:
         super().__init__(cls.__name__, edges, len(outs))
         self._backward: Callable[..., Any] = cls.backward
         self._context = context
-        self._inputs = [a.type if is_tensor(a) else None for a in args]
+        self._inputs = [a.spec if is_tensor(a) else None for a in args]
         self._like: Tensor = next(a for a in args if is_tensor(a)).alias()
         self._outs = outs
 
@@ -196,24 +196,24 @@ class FunctionNode(Node):
 
     def _fitted(self, k: int, g: Any) -> Any:
         """The gradient of argument k, in its dtype and summed to its shape."""
-        type = self._inputs[k]
-        if g is None or type is None or self.edges[k] is None:
+        spec = self._inputs[k]
+        if g is None or spec is None or self.edges[k] is None:
             return None
         if not is_tensor(g):
             raise InvalidType(f"{self.label}.backward: expected a Tensor or None, got {g!r}"[:200])
-        extra = len(g.type.shape) - len(type.shape)
-        pairs = zip(g.type.shape[extra:], type.shape) if extra >= 0 else ()
+        extra = len(g.spec.shape) - len(spec.shape)
+        pairs = zip(g.spec.shape[extra:], spec.shape) if extra >= 0 else ()
         if extra < 0 or any(n not in (1, m) for m, n in pairs):
             raise AutogradError(
                 f"function {self.label}Backward returned an invalid gradient at index {k} - got "
-                f"{list(g.type.shape)} but expected shape compatible with {list(type.shape)}",
+                f"{list(g.spec.shape)} but expected shape compatible with {list(spec.shape)}",
                 fix="return a gradient of the shape of the argument",
             )
-        if g.type.shape != type.shape:
-            shape = (1,) * extra + type.shape
-            dims = [d for d, (m, n) in enumerate(zip(g.type.shape, shape)) if m != n or d < extra]
-            g = reductions.sum(g, dims, True).reshape(type.shape)
-        return g.to(type.dtype)
+        if g.spec.shape != spec.shape:
+            shape = (1,) * extra + spec.shape
+            dims = [d for d, (m, n) in enumerate(zip(g.spec.shape, shape)) if m != n or d < extra]
+            g = reductions.sum(g, dims, True).reshape(spec.shape)
+        return g.to(spec.dtype)
 
     def release(self) -> None:
         if self._context._saved:

@@ -85,7 +85,7 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
     dtype = result_type(input, other)
     if not dtype.is_floating_point:
         raise DTypeMismatch(
-            f"hypot of {input.type} and {other.type}", fix="convert to a floating dtype"
+            f"hypot of {input.spec} and {other.spec}", fix="convert to a floating dtype"
         )
     return _float_binary("hypot", input, other)
 
@@ -135,14 +135,14 @@ def copysign(input: Tensor, other: Operand) -> Tensor:
 def frac(input: Tensor) -> Tensor:
     """x without its whole part, of x's sign."""
     if not input.dtype.is_floating_point:
-        raise DTypeMismatch(f"frac of {input.type}", fix="convert to a floating dtype")
+        raise DTypeMismatch(f"frac of {input.spec}", fix="convert to a floating dtype")
     return input - E.trunc(input)
 
 
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 below 0, 1 above, `values` at 0."""
     if input.dtype is not values.dtype:
-        raise DTypeMismatch(f"heaviside of {input.type} with values {values.type}: dtypes differ")
+        raise DTypeMismatch(f"heaviside of {input.spec} with values {values.spec}: dtypes differ")
     step = P.cast(logic.lt(0, input), input.dtype)
     return E.where(logic.eq(input, 0), values, step)
 
@@ -174,7 +174,7 @@ def xlogy(input: Operand, other: Operand) -> Tensor:
     dtype = result_type(input, other)
     a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
     owner = a if is_tensor(a) else b
-    a, b = (v if is_tensor(v) else owner.full(v, owner.type) for v in (a, b))
+    a, b = (v if is_tensor(v) else owner.full(v, owner.spec) for v in (a, b))
     idle = logic.eq(a, 0) & (logic.le(b, 0) | logic.eq(b, math.inf))
     return E.mul(a, E.log(E.where(idle, 1.0, b)))
 

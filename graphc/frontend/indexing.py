@@ -25,7 +25,7 @@ from graphc.frontend.operands import broadcast_shapes, broadcast_to, data_sized,
 from graphc.frontend.promotion import is_number, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import Shape, TensorType, bool_, i64
+from graphc.ir.types import Shape, TensorSpec, bool_, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -50,9 +50,9 @@ def _items(x: Tensor, index: Any) -> list[Any]:
     items = list(index) if isinstance(index, tuple) else [index]
     items = [_tensor_item(x, i) for i in items]
     used = sum(_width(i) for i in items)
-    rank = len(x.type.shape)
+    rank = len(x.spec.shape)
     if used > rank:
-        raise InvalidIndex(f"too many indices for {x.type}: {used}")
+        raise InvalidIndex(f"too many indices for {x.spec}: {used}")
     dots = [k for k, i in enumerate(items) if i is Ellipsis]
     if len(dots) > 1:
         raise InvalidIndex("an index can have only one ellipsis (...)")
@@ -66,7 +66,7 @@ def _tensor_item(x: Tensor, item: Any) -> Any:
     if isinstance(item, list | range | np.ndarray):
         return creation.as_tensor(list(item) if isinstance(item, range) else item)
     if isinstance(item, bool):
-        return x.full(item, TensorType(bool_, ()))
+        return x.full(item, TensorSpec(bool_, ()))
     return item
 
 
@@ -75,7 +75,7 @@ def _width(item: Any) -> int:
     if item is None or item is Ellipsis:
         return 0
     if is_tensor(item) and item.dtype is bool_:
-        return len(item.type.shape)
+        return len(item.spec.shape)
     return 1
 
 
@@ -88,11 +88,11 @@ def _parse(x: Tensor, index: Any) -> Parsed:
         if item is None:
             x = shapes.unsqueeze(x, axis)
             axis += 1
-        elif is_tensor(item) and not (item.type.shape == () and _is_plain(item)):
+        elif is_tensor(item) and not (item.spec.shape == () and _is_plain(item)):
             for t in _as_indices(x, item, axis):
                 tensors[axis] = t
                 axis += 1
-            if item.dtype is bool_ and item.type.shape == ():
+            if item.dtype is bool_ and item.spec.shape == ():
                 x, tensors[axis] = shapes.unsqueeze(x, axis), _bool_index(item)
                 axis += 1
             places.append(place)
@@ -124,7 +124,7 @@ def _from_numpy(array: Any) -> Tensor:
 
 
 def _slice(x: Tensor, axis: int, s: slice) -> Tensor:
-    n = x.type.shape[axis]
+    n = x.spec.shape[axis]
     if s.step is not None and s.step.__index__() < 1:
         raise InvalidArgument(f"a slice step must be positive, got {s.step}", fix="use flip()")
     start, stop, step = s.indices(n)
@@ -136,15 +136,15 @@ def _slice(x: Tensor, axis: int, s: slice) -> Tensor:
 def _as_indices(x: Tensor, item: Tensor, axis: int) -> list[Tensor]:
     """One i64 tensor for each dimension the item stands for."""
     if item.dtype is bool_:
-        shape = item.type.shape
-        if shape != x.type.shape[axis : axis + len(shape)]:
-            raise InvalidIndex(f"the mask {item.type} does not fit {x.type} at dimension {axis}")
+        shape = item.spec.shape
+        if shape != x.spec.shape[axis : axis + len(shape)]:
+            raise InvalidIndex(f"the mask {item.spec} does not fit {x.spec} at dimension {axis}")
         if not shape:
             return []
         fix = "use graphc.where(mask, x, 0), or masked_fill"
         return [_from_numpy(a) for a in np.nonzero(data_sized(item, "indexing by a mask", fix))]
     if item.dtype.is_floating_point:
-        raise InvalidIndex(f"tensors used as indices must be integers or bools, not {item.type}")
+        raise InvalidIndex(f"tensors used as indices must be integers or bools, not {item.spec}")
     return [P.cast(item, i64)]
 
 
@@ -168,8 +168,8 @@ def _flat(parsed: Parsed) -> tuple[Tensor, Tensor, Shape]:
     the first of them stood, unless the tensors were apart, when PyTorch leaves them in front."""
     x, tensors = parsed.view, parsed.tensors
     axes = sorted(tensors)
-    common = broadcast_shapes(*(t.type.shape for t in tensors.values()))
-    shape = x.type.shape
+    common = broadcast_shapes(*(t.spec.shape for t in tensors.values()))
+    shape = x.spec.shape
     number = None
     for axis in axes:
         i = scatter.checked(tensors[axis], shape[axis], f"index of dimension {axis}")
@@ -191,7 +191,7 @@ def _flat(parsed: Parsed) -> tuple[Tensor, Tensor, Shape]:
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """Write through a view, or to the elements a mask or integer tensors choose."""
-    if is_tensor(index) and index.dtype is bool_ and (is_number(value) or not value.type.shape):
+    if is_tensor(index) and index.dtype is bool_ and (is_number(value) or not value.spec.shape):
         _set_masked(x, index, value)
         return
     parsed = _parse(x, index)
@@ -206,11 +206,11 @@ def _copy_into(target: Tensor, value: Any) -> None:
     """x[...] = value drops leading size-1 dimensions that the target does not have."""
     if not is_tensor(value):
         value = creation.as_tensor(value)
-    shape = value.type.shape
-    extra = len(shape) - len(target.type.shape)
+    shape = value.spec.shape
+    extra = len(shape) - len(target.spec.shape)
     if extra > 0 and all(n == 1 for n in shape[:extra]):
         value = P.reshape(value, shape[extra:])
-    if target.type == value.type and target.storage is value.storage and _one_place(target, value):
+    if target.spec == value.spec and target.storage is value.storage and _one_place(target, value):
         check_writable(target)
         return  # x[i] += 1 has already written through the view
     copy_(target, value)
@@ -220,18 +220,18 @@ def _one_place(x: Tensor, y: Tensor) -> bool:
     """Whether two tensors of one storage and shape are the same view of it."""
     if x.array is None or y.array is None:  # of a trace
         return x.views == y.views
-    if not x.type.numel:
+    if not x.spec.numel:
         return False  # x[n:] = x[:-n] may be refused, and both are nowhere
     return x.strides() == y.strides() and x.array.ctypes.data == y.array.ctypes.data
 
 
 def _set_masked(x: Tensor, mask: Tensor, value: Any) -> None:
-    shape = mask.type.shape
-    if shape != x.type.shape[: len(shape)]:
-        raise InvalidIndex(f"the mask {mask.type} does not fit {x.type}")
-    mask = P.reshape(mask, shape + (1,) * (len(x.type.shape) - len(shape)))
-    mask = broadcast_to(mask, x.type.shape)
-    filler = converted(value, x.dtype, x.type.shape) if is_tensor(value) else wrap(value, x.dtype)
+    shape = mask.spec.shape
+    if shape != x.spec.shape[: len(shape)]:
+        raise InvalidIndex(f"the mask {mask.spec} does not fit {x.spec}")
+    mask = P.reshape(mask, shape + (1,) * (len(x.spec.shape) - len(shape)))
+    mask = broadcast_to(mask, x.spec.shape)
+    filler = converted(value, x.dtype, x.spec.shape) if is_tensor(value) else wrap(value, x.dtype)
     write(x, x.emit(OPS["where"], mask, filler, x))
 
 
@@ -240,16 +240,16 @@ def _put(x: Tensor, parsed: Parsed, value: Any) -> None:
     target = parsed.view
     check_writable(target)
     flat, number, order = _flat(parsed)
-    shape = tuple(number.type.shape) + flat.type.shape[1:]
+    shape = tuple(number.spec.shape) + flat.spec.shape[1:]
     placed = tuple(shape[k] for k in order)
     if is_number(value):
-        value = x.full(wrap(value, x.dtype), TensorType(x.dtype, placed))
+        value = x.full(wrap(value, x.dtype), TensorSpec(x.dtype, placed))
     value = P.transpose(converted(value, x.dtype, placed), _inverse(order))
     new = scatter.replace_rows(flat, number, value)
     axes = sorted(parsed.tensors)
-    rest = [k for k in range(len(target.type.shape)) if k not in parsed.tensors]
+    rest = [k for k in range(len(target.spec.shape)) if k not in parsed.tensors]
     perm = (*axes, *rest)
-    back = P.reshape(new, tuple(target.type.shape[k] for k in perm))
+    back = P.reshape(new, tuple(target.spec.shape[k] for k in perm))
     write(target, P.transpose(back, _inverse(perm)))
 
 
@@ -278,16 +278,16 @@ def _added(x: Tensor, index: tuple[Any, ...], values: Tensor) -> Tensor:
     """x plus `values` at x[index], each time an element is chosen."""
     parsed = _parse(x, index)
     flat, number, order = _flat(parsed)
-    shape = tuple(number.type.shape) + flat.type.shape[1:]
+    shape = tuple(number.spec.shape) + flat.spec.shape[1:]
     values = P.transpose(
         converted(values, x.dtype, tuple(shape[k] for k in order)), _inverse(order)
     )
-    rows = P.reshape(values, (number.numel(), *flat.type.shape[1:]))
-    number, length = P.reshape(number, (number.numel(),)), flat.type.shape[0]
+    rows = P.reshape(values, (number.numel(), *flat.spec.shape[1:]))
+    number, length = P.reshape(number, (number.numel(),)), flat.spec.shape[0]
     summed = rows.emit(OPS["scatter_add"], rows, number, axis=0, length=length)
     axes = sorted(parsed.tensors)
-    perm = (*axes, *(k for k in range(len(x.type.shape)) if k not in parsed.tensors))
-    back = P.reshape(summed, tuple(x.type.shape[k] for k in perm))
+    perm = (*axes, *(k for k in range(len(x.spec.shape)) if k not in parsed.tensors))
+    back = P.reshape(summed, tuple(x.spec.shape[k] for k in perm))
     return x + P.transpose(back, _inverse(perm))
 
 
@@ -296,7 +296,7 @@ def index_put_(
 ) -> Tensor:
     """x[indices] = values, or += with repeated elements adding up, in place."""
     if values.dtype is not x.dtype:
-        raise DTypeMismatch(f"index_put: {x.type} and values {values.type} differ in dtype")
+        raise DTypeMismatch(f"index_put: {x.spec} and values {values.spec} differ in dtype")
     index = tuple(slice(None) if i is None else i for i in indices)
     if accumulate:
         return write(x, _added(x, index, values))

@@ -46,9 +46,9 @@ def check_writable(x: Tensor) -> None:
         )
     if x.array is not None and x.array.flags.c_contiguous:
         return
-    if any(s == 0 and n > 1 for s, n in zip(x.strides(), x.type.shape)):
+    if any(s == 0 and n > 1 for s, n in zip(x.strides(), x.spec.shape)):
         raise ShapeMismatch(
-            f"a write to {x.type} with strides {x.strides()}, whose elements share memory",
+            f"a write to {x.spec} with strides {x.strides()}, whose elements share memory",
             fix="clone() the tensor before writing to it",
         )
 
@@ -66,7 +66,7 @@ def write(x: Tensor, value: Tensor, *, replaces: bool = False) -> Tensor:
     history = modes.grad and (value.requires_grad or x.requires_grad)
     if history and x._unrecorded:
         raise AutogradError(
-            f"a write with a gradient to {x.type}, a view made in no_grad mode",
+            f"a write with a gradient to {x.spec}, a view made in no_grad mode",
             fix="make the view outside no_grad, or write inside it",
         )
     base = x._base
@@ -141,11 +141,16 @@ def _copied(node: OpNode, k: int, x: Tensor) -> Any:
 
 def _result(x: Tensor, out: Tensor) -> Tensor:
     """`out` in x's dtype and shape, if PyTorch lets it be stored there."""
-    if out.type.shape != x.type.shape:
-        raise ShapeMismatch(f"the result {out.type} of an in-place operation does not fit {x.type}")
+    if out.spec.shape != x.spec.shape:
+        raise ShapeMismatch(f"the result {out.spec} of an in-place operation does not fit {x.spec}")
     if not can_cast(out.dtype, x.dtype):
-        raise DTypeMismatch(f"the result {out.dtype} cannot be stored in {x.type}")
+        raise DTypeMismatch(f"the result {out.dtype} cannot be stored in {x.spec}")
     return P.cast(out, x.dtype)
+
+
+def _steps(x: Tensor) -> tuple[int, ...]:
+    """Strides of the dimensions in which there is something to step to."""
+    return tuple(s for s, n in zip(x.strides(), x.spec.shape) if n > 1)
 
 
 def _check_overlap(x: Tensor, others: Sequence[Any]) -> None:
@@ -153,14 +158,14 @@ def _check_overlap(x: Tensor, others: Sequence[Any]) -> None:
     for y in others:
         if not is_tensor(y) or y.storage is not x.storage or y is x:
             continue
-        same = y.type.shape == x.type.shape and y.strides() == x.strides()
+        same = y.spec.shape == x.spec.shape and _steps(y) == _steps(x)
         if x.array is None or y.array is None:
             partly = y.views != x.views and not same
         else:
             same = same and x.array.ctypes.data == y.array.ctypes.data
             partly = not same and bool(np.shares_memory(x.array, y.array))
         if partly:
-            what = f"the target {x.type} of an in-place write partly overlaps its operand {y.type}"
+            what = f"the target {x.spec} of an in-place write partly overlaps its operand {y.spec}"
             raise ShapeMismatch(what, fix="clone() the operand first")
 
 
@@ -188,7 +193,7 @@ def inplace(function: Callable[..., Tensor]) -> InPlace:
 def show(x: Tensor, other: Tensor) -> None:
     """Let x be of the memory, the shape and the dtype of `other`."""
     x.storage, x.views, x.array = other.storage, other.views, other.array
-    x._type, x._value = other._type, other._value
+    x._spec, x._value = other._spec, other._value
     x.storage.hold(x)
     count_rebind()
 
@@ -202,7 +207,7 @@ def turned(function: Callable[..., Tensor]) -> InPlace:
             raise Untraceable(f"{function.__name__}_() on an argument, which outlives the step")
         if modes.grad and x.requires_grad and x.is_leaf:
             raise AutogradError(
-                f"a leaf tensor that requires grad, {x.type}, is changed in place",
+                f"a leaf tensor that requires grad, {x.spec}, is changed in place",
                 fix=f"use {function.__name__}(), which returns the view",
             )
         view = function(x, *args, **kwargs)
@@ -225,16 +230,16 @@ def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
 def copy_(x: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Write the elements of `src`, cast and broadcast."""
     try:
-        value = converted(src, x.dtype, x.type.shape)
+        value = converted(src, x.dtype, x.spec.shape)
     except ShapeMismatch:
-        raise ShapeMismatch(f"copy_: {src.type} does not broadcast to {x.type}") from None
+        raise ShapeMismatch(f"copy_: {src.spec} does not broadcast to {x.spec}") from None
     return x if src is x else write(x, value, replaces=True)
 
 
 def fill_(x: Tensor, value: Any) -> Tensor:
     if not is_number(value):
         return copy_(x, value)
-    return write(x, x.full(wrap(value, x.dtype), x.type), replaces=True)
+    return write(x, x.full(wrap(value, x.dtype), x.spec), replaces=True)
 
 
 def zero_(x: Tensor) -> Tensor:

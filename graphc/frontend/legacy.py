@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc.errors import InvalidArgument
 from graphc.frontend import tensor as tensors
+from graphc.frontend.options import as_dtype
 from graphc.frontend.size import legacy_array
+from graphc.ir import sugar as P
 from graphc.ir.types import DType, bf16, bool_, f16, f32, f64, i8, i16, i32, i64, u8
 
 __all__ = [
@@ -49,3 +52,21 @@ ShortTensor = _type(i16)
 IntTensor = _type(i32)
 LongTensor = _type(i64)
 BoolTensor = _type(bool_)
+
+BY_NAME = {t.__name__: t for t in (
+    FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor, ByteTensor, CharTensor, ShortTensor,
+    IntTensor, LongTensor, BoolTensor,
+)}  # fmt: skip
+
+
+def type_of(x: tensors.Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
+    if dtype is None:
+        return f"torch.{x.dtype.legacy_name}"
+    if isinstance(dtype, str):
+        found = BY_NAME.get(dtype.removeprefix("torch.").removeprefix("graphc."))
+        if found is None:
+            raise InvalidArgument(f"invalid type: {dtype!r}", fix="pass a dtype, graphc.float32")
+        dtype = found
+    kind = dtype.dtype if isinstance(dtype, LegacyType) else as_dtype(dtype)
+    return P.cast(x, kind or x.dtype)

@@ -20,7 +20,7 @@ from graphc.frontend.shapes import axes_of, axis_of, matrix_transpose
 from graphc.ir import sugar as P
 from graphc.ir.decompositions import factor_shapes
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, TensorType, f32, f64, i64
+from graphc.ir.types import DType, TensorSpec, f32, f64, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -91,18 +91,18 @@ class Lstsq(NamedTuple):
 
 def _matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
     """x, if it is a batch of matrices of a dtype that LAPACK has."""
-    if len(x.type.shape) < 2:
-        raise ShapeMismatch(f"linalg.{name}: needs at least 2 dimensions, got {x.type}")
-    if square and x.type.shape[-1] != x.type.shape[-2]:
-        raise ShapeMismatch(f"linalg.{name}: needs batches of square matrices, got {x.type}")
+    if len(x.spec.shape) < 2:
+        raise ShapeMismatch(f"linalg.{name}: needs at least 2 dimensions, got {x.spec}")
+    if square and x.spec.shape[-1] != x.spec.shape[-2]:
+        raise ShapeMismatch(f"linalg.{name}: needs batches of square matrices, got {x.spec}")
     if x.dtype not in (f32, f64):
-        raise DTypeMismatch(f"linalg.{name}: needs float32 or float64, got {x.type}")
+        raise DTypeMismatch(f"linalg.{name}: needs float32 or float64, got {x.spec}")
     return x
 
 
 def _factors(op: str, x: Tensor, full: bool | None = None) -> list[Tensor]:
     """The factors of a decomposition."""
-    *lead, m, n = x.type.shape
+    *lead, m, n = x.spec.shape
     attrs = {} if full is None else {"full": full}
     packed = x.emit(OPS[op], x, **attrs)
     found, at = [], 0
@@ -123,22 +123,22 @@ def inv(A: Tensor) -> Tensor:
 
 def _together(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
     if A.dtype is not B.dtype:
-        raise DTypeMismatch(f"linalg.{name}: dtypes differ: {A.type} and {B.type}")
-    lead = broadcast_shapes(A.type.shape[:-2], B.type.shape[:-2])
+        raise DTypeMismatch(f"linalg.{name}: dtypes differ: {A.spec} and {B.spec}")
+    lead = broadcast_shapes(A.spec.shape[:-2], B.spec.shape[:-2])
     return (
-        broadcast_to(A, (*lead, *A.type.shape[-2:])),
-        broadcast_to(B, (*lead, *B.type.shape[-2:])),
+        broadcast_to(A, (*lead, *A.spec.shape[-2:])),
+        broadcast_to(B, (*lead, *B.spec.shape[-2:])),
     )
 
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B (or X A = B); B is a batch of matrices, or of vectors if it has A's batch."""
     _matrix("solve", A, True)
-    a, b = A.type.shape, B.type.shape
+    a, b = A.spec.shape, B.spec.shape
     if len(b) == 1 or (len(a) - 1 == len(b) and b == a[:-1]):
         return shapes.squeeze(solve(A, shapes.unsqueeze(B, -1), left=True), -1)
     if len(b) < 2 or b[-2 if left else -1] != a[-1]:
-        raise ShapeMismatch(f"linalg.solve: {A.type} and {B.type} do not fit")
+        raise ShapeMismatch(f"linalg.solve: {A.spec} and {B.spec} do not fit")
     if not left:
         turned = solve(matrix_transpose(A), matrix_transpose(B))
         return matrix_transpose(turned)
@@ -151,9 +151,9 @@ def solve_triangular(
 ) -> Tensor:
     """X with A X = B (or X A = B), where of A only a triangle is read."""
     _matrix("solve_triangular", A, True)
-    a, b = A.type.shape, B.type.shape
+    a, b = A.spec.shape, B.spec.shape
     if len(b) < 2 or b[-2 if left else -1] != a[-1]:
-        raise ShapeMismatch(f"linalg.solve_triangular: {A.type} and {B.type} do not fit")
+        raise ShapeMismatch(f"linalg.solve_triangular: {A.spec} and {B.spec} do not fit")
     if not left:
         A, B = matrix_transpose(A), matrix_transpose(B)
         turned = solve_triangular(A, B, upper=not upper, unitriangular=unitriangular)
@@ -194,7 +194,7 @@ def qr(A: Tensor, mode: str = "reduced") -> QR:
         raise ShapeMismatch(f"linalg.qr: mode {mode!r} is none of 'reduced', 'complete', 'r'")
     full = mode == "complete"
     q, r = _factors("qr", _matrix("qr", A), full)
-    return QR(A.full(0, TensorType(A.dtype, (0,))) if mode == "r" else q, r)
+    return QR(A.full(0, TensorSpec(A.dtype, (0,))) if mode == "r" else q, r)
 
 
 def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
@@ -243,7 +243,7 @@ def matrix_rank(
     A: Tensor, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
     """How many singular values exceed max(atol, rtol * the largest)."""
-    *lead, m, n = _matrix("matrix_rank", A).type.shape
+    *lead, m, n = _matrix("matrix_rank", A).spec.shape
     if 0 in (m, n):
         return creation.zeros(*lead, dtype=i64)
     s = _spectrum(A.detach(), hermitian)
@@ -254,7 +254,7 @@ def pinv(
     A: Tensor, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
     """The Moore-Penrose inverse; singular values up to max(atol, rtol * the largest) are zero."""
-    *lead, m, n = _matrix("pinv", A).type.shape
+    *lead, m, n = _matrix("pinv", A).spec.shape
     if 0 in (m, n):
         return creation.zeros(*lead, n, m, dtype=A.dtype)
     rtol = rcond if rtol is None else rtol
@@ -281,14 +281,14 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     """
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise ShapeMismatch(f"linalg.lstsq: driver {driver!r}")
-    *_, m, n = _matrix("lstsq", A).type.shape
-    vector = len(B.type.shape) == len(A.type.shape) - 1
+    *_, m, n = _matrix("lstsq", A).spec.shape
+    vector = len(B.spec.shape) == len(A.spec.shape) - 1
     rows = shapes.unsqueeze(B, -1) if vector else B
-    if rows.type.shape[-2] != m:
-        raise ShapeMismatch(f"linalg.lstsq: {A.type} and {B.type} do not fit")
+    if rows.spec.shape[-2] != m:
+        raise ShapeMismatch(f"linalg.lstsq: {A.spec} and {B.spec} do not fit")
     a, b = _together("lstsq", A, rows)
     x = linear.matmul(pinv(a, rcond), b)
-    nothing = A.full(0, TensorType(A.dtype, (0,)))
+    nothing = A.full(0, TensorSpec(A.dtype, (0,)))
     residuals = nothing
     if m > n and driver not in (None, "gelsy"):
         d = linear.matmul(a, x) - b
@@ -302,8 +302,8 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied with itself n times, by repeated squaring; negative n: of its inverse."""
-    if len(A.type.shape) < 2 or A.type.shape[-1] != A.type.shape[-2]:
-        raise ShapeMismatch(f"linalg.matrix_power: needs square matrices, got {A.type}")
+    if len(A.spec.shape) < 2 or A.spec.shape[-1] != A.spec.shape[-2]:
+        raise ShapeMismatch(f"linalg.matrix_power: needs square matrices, got {A.spec}")
     if n < 0:
         return matrix_power(inv(A), -n)
     out: Tensor | None = None
@@ -313,8 +313,8 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         n >>= 1
         A = linear.matmul(A, A) if n else A
     if out is None:
-        eye = P.cast(creation.eye(A.type.shape[-1]), A.dtype)
-        return broadcast_to(eye, A.type.shape).clone()
+        eye = P.cast(creation.eye(A.spec.shape[-1]), A.dtype)
+        return broadcast_to(eye, A.spec.shape).clone()
     return out.clone() if out is A else out
 
 
@@ -326,12 +326,12 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     given = list(tensors)
     if len(given) < 2:
         raise ShapeMismatch("linalg.multi_dot: needs at least 2 tensors")
-    first, last = len(given[0].type.shape) == 1, len(given[-1].type.shape) == 1
+    first, last = len(given[0].spec.shape) == 1, len(given[-1].spec.shape) == 1
     given[0] = shapes.unsqueeze(given[0], 0) if first else given[0]
     given[-1] = shapes.unsqueeze(given[-1], 1) if last else given[-1]
-    if any(len(x.type.shape) != 2 for x in given):
+    if any(len(x.spec.shape) != 2 for x in given):
         raise ShapeMismatch("linalg.multi_dot: all but the first and last must be matrices")
-    out = _chain(given, _splits([*(x.type.shape[0] for x in given), given[-1].type.shape[1]]), 0,
+    out = _chain(given, _splits([*(x.spec.shape[0] for x in given), given[-1].spec.shape[1]]), 0,
                  len(given) - 1)  # fmt: skip
     out = shapes.squeeze(out, 0) if first else out
     return shapes.squeeze(out, -1) if last else out
@@ -371,11 +371,11 @@ def vector_norm(
     if not isinstance(ord, int | float):
         raise ShapeMismatch(f"linalg.vector_norm: ord must be a number, got {ord!r}")
     if not (x.dtype.is_floating_point or dtype is not None):
-        raise DTypeMismatch(f"linalg.vector_norm: needs a floating dtype, got {x.type}")
+        raise DTypeMismatch(f"linalg.vector_norm: needs a floating dtype, got {x.spec}")
     x = x if dtype is None else P.cast(x, dtype)
     axes = axes_of(x, dim)
-    if (ord < 0 or ord == math.inf) and any(x.type.shape[k] == 0 for k in axes):
-        raise ShapeMismatch(f"linalg.vector_norm: ord {ord} of an empty tensor, {x.type}")
+    if (ord < 0 or ord == math.inf) and any(x.spec.shape[k] == 0 for k in axes):
+        raise ShapeMismatch(f"linalg.vector_norm: ord {ord} of an empty tensor, {x.spec}")
     return R.norm(x, float(ord), axes or None, keepdim)
 
 
@@ -388,17 +388,17 @@ def matrix_norm(
     dtype: DType | None = None,
 ) -> Tensor:
     """ "fro", "nuc", or 1, -1, inf, -inf (sums of columns, rows), 2, -2 (singular values)."""
-    if len(A.type.shape) < 2:
-        raise ShapeMismatch(f"linalg.matrix_norm: needs at least 2 dimensions, got {A.type}")
+    if len(A.spec.shape) < 2:
+        raise ShapeMismatch(f"linalg.matrix_norm: needs at least 2 dimensions, got {A.spec}")
     if len(dim) != 2 or axis_of(A, dim[0]) == axis_of(A, dim[1]):
         raise ShapeMismatch(f"linalg.matrix_norm: dim must be two dimensions, got {dim}")
     A = A if dtype is None else P.cast(A, dtype)
     if not A.dtype.is_floating_point:
-        raise DTypeMismatch(f"linalg.matrix_norm: needs a floating dtype, got {A.type}")
+        raise DTypeMismatch(f"linalg.matrix_norm: needs a floating dtype, got {A.spec}")
     row, column = (axis_of(A, d) for d in dim)
     if ord == "fro":
         return R.norm(A, 2, (row, column), keepdim)
-    rank = len(A.type.shape)
+    rank = len(A.spec.shape)
     out = _matrix_norm(shapes.movedim(A, (row, column), (-2, -1)), ord)
     return P.unsqueeze(out, (row, column), rank) if keepdim else out
 
@@ -407,7 +407,7 @@ def _extreme(x: Tensor, ord: float) -> Tensor:
     """The largest along the last dimension (0 of none), or the smallest where ord is negative."""
     if ord < 0:
         return R.amin(x, -1)
-    return R.amax(x, -1) if x.type.shape[-1] else R.sum(x, -1)
+    return R.amax(x, -1) if x.spec.shape[-1] else R.sum(x, -1)
 
 
 def _matrix_norm(A: Tensor, ord: Any) -> Tensor:
@@ -430,14 +430,14 @@ def norm(
     vector; without `ord` the 2-norm of all elements."""
     if isinstance(ord, str) or (ord is not None and _two(A, dim)):
         return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
-    if ord is not None and dim is None and len(A.type.shape) > 2:
-        raise ShapeMismatch(f"linalg.norm: ord needs a vector or matrix, or dim, got {A.type}")
+    if ord is not None and dim is None and len(A.spec.shape) > 2:
+        raise ShapeMismatch(f"linalg.norm: ord needs a vector or matrix, or dim, got {A.spec}")
     return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
 
 
 def _two(A: Tensor, dim: Any) -> bool:
     if dim is None:
-        return len(A.type.shape) == 2
+        return len(A.spec.shape) == 2
     return not isinstance(dim, int) and len(dim) == 2
 
 
@@ -449,7 +449,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
         large, small = shapes.select(s, -1, 0), shapes.select(s, -1, -1)
         return small / large if p == -2 else large / small
     singular = logic.eq(det(A), 0)
-    eye = P.cast(creation.eye(A.type.shape[-1]), A.dtype)
+    eye = P.cast(creation.eye(A.spec.shape[-1]), A.dtype)
     regular = E.where(singular[..., None, None], eye, A)
     return E.where(singular, math.inf, matrix_norm(A, p) * matrix_norm(inv(regular), p))
 

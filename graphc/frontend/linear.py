@@ -43,17 +43,17 @@ DOT = OPS["dot"]
 
 def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
     if x.dtype is not y.dtype:
-        raise DTypeMismatch(f"matmul: operands differ in dtype: {x.type} vs {y.type}")
+        raise DTypeMismatch(f"matmul: operands differ in dtype: {x.spec} vs {y.spec}")
     return x.emit(DOT, x, y, batch=batch, contract=contract)
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Python's @: vectors count as a row or column, leading dimensions as batch."""
-    a, b = input.type.shape, other.type.shape
+    a, b = input.spec.shape, other.spec.shape
     if not a or not b:
-        raise ShapeMismatch(f"matmul: both operands need dimensions: {input.type} @ {other.type}")
+        raise ShapeMismatch(f"matmul: both operands need dimensions: {input.spec} @ {other.spec}")
     if a[-1] != b[max(len(b) - 2, 0)]:
-        raise ShapeMismatch(f"matmul: inner sizes differ: {input.type} @ {other.type}")
+        raise ShapeMismatch(f"matmul: inner sizes differ: {input.spec} @ {other.spec}")
     if len(b) <= 2:
         return contract(input, other, (), ((len(a) - 1, 0),))
     if len(a) == 1:
@@ -69,8 +69,8 @@ def rmatmul(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _ranks(name: str, x: Tensor, y: Tensor, wanted: tuple[int, int]) -> None:
-    if (len(x.type.shape), len(y.type.shape)) != wanted:
-        what = f"{name}: needs {wanted[0]}-d and {wanted[1]}-d operands, got {x.type} and {y.type}"
+    if (len(x.spec.shape), len(y.spec.shape)) != wanted:
+        what = f"{name}: needs {wanted[0]}-d and {wanted[1]}-d operands, got {x.spec} and {y.spec}"
         raise ShapeMismatch(what)
 
 
@@ -81,8 +81,8 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     _ranks("bmm", input, mat2, (3, 3))
-    if input.type.shape[0] != mat2.type.shape[0]:
-        raise ShapeMismatch(f"bmm: batch sizes differ: {input.type} and {mat2.type}")
+    if input.spec.shape[0] != mat2.spec.shape[0]:
+        raise ShapeMismatch(f"bmm: batch sizes differ: {input.spec} and {mat2.spec}")
     return matmul(input, mat2)
 
 
@@ -112,11 +112,11 @@ ger = outer
 
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """Sums of products over the last dimensions; of a 0-d tensor, the product."""
-    a, b = input.type.shape, other.type.shape
+    a, b = input.spec.shape, other.spec.shape
     if not a or not b:
         return input * other
     if a[-1] != b[-1]:
-        raise ShapeMismatch(f"inner: last sizes differ: {input.type} and {other.type}")
+        raise ShapeMismatch(f"inner: last sizes differ: {input.spec} and {other.spec}")
     return contract(input, other, (), ((len(a) - 1, len(b) - 1),))
 
 
@@ -135,8 +135,8 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
 
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
-    if len(input.type.shape) != 2:
-        raise ShapeMismatch(f"trace: expected a matrix, got {input.type}")
+    if len(input.spec.shape) != 2:
+        raise ShapeMismatch(f"trace: expected a matrix, got {input.spec}")
     return R.sum(diagonals.diagonal(input))
 
 
@@ -145,11 +145,11 @@ def trace(input: Tensor) -> Tensor:
 
 def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     """beta * input + alpha * product, in the product's shape; beta 0 ignores what input holds."""
-    shape = product.type.shape
-    if broadcast_shapes(input.type.shape, shape) != shape:
-        raise ShapeMismatch(f"{name}: {input.type} does not expand to the product {product.type}")
+    shape = product.spec.shape
+    if broadcast_shapes(input.spec.shape, shape) != shape:
+        raise ShapeMismatch(f"{name}: {input.spec} does not expand to the product {product.spec}")
     if input.dtype is not product.dtype:
-        raise DTypeMismatch(f"{name}: dtypes differ: {input.type} and {product.type}")
+        raise DTypeMismatch(f"{name}: dtypes differ: {input.spec} and {product.spec}")
     product = product if alpha == 1 else product * alpha
     if beta == 0:
         return product
@@ -185,8 +185,8 @@ def addbmm(
 ) -> Tensor:
     """beta * input + alpha * (the sum of batch1 @ batch2 over the batch)."""
     _ranks("addbmm", batch1, batch2, (3, 3))
-    if batch1.type.shape[::2] != batch2.type.shape[:2]:
-        raise ShapeMismatch(f"addbmm: {batch1.type} and {batch2.type} do not fit")
+    if batch1.spec.shape[::2] != batch2.spec.shape[:2]:
+        raise ShapeMismatch(f"addbmm: {batch1.spec} and {batch2.spec} do not fit")
     product = contract(batch1, batch2, (), ((0, 0), (2, 1)))
     return _plus("addbmm", input, product, beta, alpha)
 
@@ -197,24 +197,24 @@ def addbmm(
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Sums of products over the last `dims` dimensions of a and first of b, or over two lists."""
     if isinstance(dims, int):
-        rank = len(a.type.shape)
-        if not 0 <= dims <= min(rank, len(b.type.shape)):
-            raise ShapeMismatch(f"tensordot: dims = {dims} for {a.type} and {b.type}")
+        rank = len(a.spec.shape)
+        if not 0 <= dims <= min(rank, len(b.spec.shape)):
+            raise ShapeMismatch(f"tensordot: dims = {dims} for {a.spec} and {b.spec}")
         left, right = list(range(rank - dims, rank)), list(range(dims))
     else:
         sides = [[d] if isinstance(d, int) else [int(k) for k in d] for d in dims]
         left = [axis_of(a, d) for d in sides[0]]
         right = [axis_of(b, d) for d in sides[1]]
-    sizes = [[x.type.shape[k] for k in s] for x, s in ((a, left), (b, right))]
+    sizes = [[x.spec.shape[k] for k in s] for x, s in ((a, left), (b, right))]
     if len(left) != len(right) or sizes[0] != sizes[1]:
-        raise ShapeMismatch(f"tensordot: {a.type} and {b.type} differ over {left} and {right}")
+        raise ShapeMismatch(f"tensordot: {a.spec} and {b.spec} differ over {left} and {right}")
     return contract(a, b, (), tuple(zip(left, right, strict=True)))
 
 
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: input with each element times all of `other` in its place."""
-    rank = max(len(input.type.shape), len(other.type.shape))
-    a, b = ((1,) * (rank - len(x.type.shape)) + x.type.shape for x in (input, other))
+    rank = max(len(input.spec.shape), len(other.spec.shape))
+    a, b = ((1,) * (rank - len(x.spec.shape)) + x.spec.shape for x in (input, other))
     left = P.reshape(input, tuple(n for m in a for n in (m, 1)))
     right = P.reshape(other, tuple(n for m in b for n in (1, m)))
     return P.reshape(left * right, tuple(m * n for m, n in zip(a, b, strict=True)))
@@ -223,21 +223,21 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product along `dim`, or along the first dimension of size 3."""
     if dim is None:
-        shape = broadcast_shapes(input.type.shape, other.type.shape)
+        shape = broadcast_shapes(input.spec.shape, other.spec.shape)
         if 3 not in shape:
-            raise ShapeMismatch(f"cross: no dimension of size 3 in {input.type}")
+            raise ShapeMismatch(f"cross: no dimension of size 3 in {input.spec}")
         dim = shape.index(3) - len(shape)
     return cross_along(input, other, dim=dim)
 
 
 def cross_along(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The vector product along `dim`, of size 3; other dimensions broadcast."""
-    if len(input.type.shape) != len(other.type.shape):
-        raise ShapeMismatch(f"cross: ranks differ: {input.type} and {other.type}")
-    shape = broadcast_shapes(input.type.shape, other.type.shape)
+    if len(input.spec.shape) != len(other.spec.shape):
+        raise ShapeMismatch(f"cross: ranks differ: {input.spec} and {other.spec}")
+    shape = broadcast_shapes(input.spec.shape, other.spec.shape)
     axis = axis_at(dim, len(shape))
-    if any(x.type.shape[axis : axis + 1] != (3,) for x in (input, other)):
-        raise ShapeMismatch(f"cross: dimension {dim} of {input.type} and {other.type} is not 3")
+    if any(x.spec.shape[axis : axis + 1] != (3,) for x in (input, other)):
+        raise ShapeMismatch(f"cross: dimension {dim} of {input.spec} and {other.spec} is not 3")
     x, y = broadcast_to(input, shape), broadcast_to(other, shape)
     first = shapes.roll(x, -1, axis) * shapes.roll(y, -2, axis)
     return first - shapes.roll(x, -2, axis) * shapes.roll(y, -1, axis)
@@ -248,9 +248,9 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Ten
 
     From differences, never by the products of `compute_mode`, which lose digits of near points.
     """
-    a, b = x1.type.shape, x2.type.shape
+    a, b = x1.spec.shape, x2.spec.shape
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-1]:
-        raise ShapeMismatch(f"cdist: {x1.type} and {x2.type} do not fit")
+        raise ShapeMismatch(f"cdist: {x1.spec} and {x2.spec} do not fit")
     if p < 0:
         raise ShapeMismatch(f"cdist: p must not be negative, got {p}")
     difference = shapes.unsqueeze(x1, -2) - shapes.unsqueeze(x2, -3)

@@ -13,7 +13,7 @@ from graphc.frontend.operands import (
 )
 from graphc.frontend.promotion import is_number, result_type
 from graphc.ir.ops import OPS
-from graphc.ir.types import TensorType, bool_
+from graphc.ir.types import TensorSpec, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -56,13 +56,13 @@ def isnan(input: Tensor) -> Tensor:
 
 def isinf(input: Tensor) -> Tensor:
     if not input.dtype.is_floating_point:
-        return input.full(False, TensorType(bool_, input.type.shape))
+        return input.full(False, TensorSpec(bool_, input.spec.shape))
     return eq(input.abs(), math.inf)
 
 
 def isfinite(input: Tensor) -> Tensor:
     if not input.dtype.is_floating_point:
-        return input.full(True, TensorType(bool_, input.type.shape))
+        return input.full(True, TensorSpec(bool_, input.spec.shape))
     return lt(input.abs(), math.inf)
 
 
@@ -103,7 +103,7 @@ def isneginf(input: Tensor) -> Tensor:
 
 def isreal(x: Tensor) -> Tensor:
     """True everywhere: there are no complex tensors."""
-    return x.full(True, TensorType(bool_, x.type.shape))
+    return x.full(True, TensorSpec(bool_, x.spec.shape))
 
 
 def equals(x: Tensor, y: object) -> Any:
@@ -142,7 +142,7 @@ def bitwise_not(input: Tensor) -> Tensor:
 def invert(x: Tensor) -> Tensor:
     """`~x`, for which PyTorch has an error class of its own."""
     if x.dtype.is_floating_point:
-        raise InvalidType(f"~ of {x.type}: only integer and bool tensors have bits to invert")
+        raise InvalidType(f"~ of {x.spec}: only integer and bool tensors have bits to invert")
     return bitwise_not(x)
 
 
@@ -194,7 +194,7 @@ def isclose(
 ) -> Tensor:
     """|x - y| <= atol + rtol * |y|, infinities only to themselves."""
     if input.dtype is not other.dtype:
-        raise DTypeMismatch(f"isclose of {input.type} and {other.type}: dtypes differ")
+        raise DTypeMismatch(f"isclose of {input.spec} and {other.spec}: dtypes differ")
     if rtol < 0 or atol < 0:
         raise InvalidState(f"isclose: rtol {rtol} and atol {atol} must not be negative")
     close = eq(input, other)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.frontend import linalg
 from graphc.frontend.shapes import matrix_transpose
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorSpec
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -70,8 +70,8 @@ def qr(input: Tensor, some: bool = True) -> linalg.QR:
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> USV:
     """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`."""
     if not compute_uv:
-        *lead, m, n = input.type.shape
-        u, v = (input.full(0, TensorType(input.dtype, (*lead, k, k))) for k in (m, n))
+        *lead, m, n = input.spec.shape
+        u, v = (input.full(0, TensorSpec(input.dtype, (*lead, k, k))) for k in (m, n))
         return USV(u, linalg.svdvals(input), v)
     u, s, vh = linalg.svd(input, not some)
     return USV(u, s, matrix_transpose(vh))

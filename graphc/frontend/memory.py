@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.frontend.storage import holder
 from graphc.frontend.tensor import Tensor, fresh
-from graphc.ir.types import Array, Shape, TensorType
+from graphc.ir.types import Array, Shape, TensorSpec
 
 
 def lies(array: Array | None, order: Shape) -> bool:
@@ -20,10 +20,10 @@ def lies(array: Array | None, order: Shape) -> bool:
     return array is not None and bool(array.transpose(order).flags.c_contiguous)
 
 
-def empty(type: TensorType, order: Shape) -> Tensor:
+def empty(spec: TensorSpec, order: Shape) -> Tensor:
     """A tensor whose memory lies in `order`."""
-    packed = np.empty([type.shape[k] for k in order], type.dtype.numpy)
-    out = fresh(packed.transpose(np.argsort(order)), type)
+    packed = np.empty([spec.shape[k] for k in order], spec.dtype.numpy)
+    out = fresh(packed.transpose(np.argsort(order)), spec)
     out.storage.holders = [holder(out)]
     return out
 

@@ -6,6 +6,7 @@ from graphc.frontend import (
     autograd,
     conversion,
     inplace,
+    legacy,
     linalg,
     linear,
     matrices,
@@ -119,6 +120,7 @@ class Methods(Movements):
 
     # ---- conversion ----------------------------------------------------------------------------
     to = conversion.to
+    type = legacy.type_of
     type_as = conversion.type_as
     float = conversion.float
     double = conversion.double

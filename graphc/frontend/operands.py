@@ -36,7 +36,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
 
 def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
     """x repeated along new leading dimensions and those of size 1; x itself if it fits."""
-    old = x.type.shape
+    old = x.spec.shape
     if old == shape:
         return x
     if len(old) < len(shape):
@@ -56,11 +56,11 @@ def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any
             raise InvalidType(f"expected a tensor or a number, got {type(x).__name__}")
     target = dtype or result_type(*operands)
     tensors = [x for x in operands if is_tensor(x)]
-    first = tensors[0].type.shape
-    if all(t.type.shape == first for t in tensors):
+    first = tensors[0].spec.shape
+    if all(t.spec.shape == first for t in tensors):
         shape = first
     else:
-        shape = broadcast_shapes(*(t.type.shape for t in tensors))
+        shape = broadcast_shapes(*(t.spec.shape for t in tensors))
     return [
         broadcast_to(P.cast(x, target), shape) if is_tensor(x) else wrap(x, target)
         for x in operands
@@ -80,10 +80,10 @@ def binary(name: str, x: Operand, y: Operand, *, bools: bool = True) -> Tensor:
 
 def _alike(x: Tensor, y: Operand) -> bool:
     """Whether there is nothing to prepare, as is most common: floats of one type, or a number."""
-    type = x.type
-    if type.dtype.category < 2:
+    spec = x.spec
+    if spec.dtype.category < 2:
         return False
-    return y.type == type if is_tensor(y) else y.__class__ is float
+    return y.spec == spec if is_tensor(y) else y.__class__ is float
 
 
 def as_float(x: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def as_float(x: Tensor) -> Tensor:
 
 
 def dtype_of(x: Operand) -> DType:
-    return x.type.dtype if is_tensor(x) else dtype_of_number(x)
+    return x.spec.dtype if is_tensor(x) else dtype_of_number(x)
 
 
 def data_sized(x: Tensor, name: str, fix: str) -> Array:

@@ -23,7 +23,7 @@ from graphc.frontend.sources import NewGradient, OldGradient, Sources, State, Wr
 from graphc.frontend.storage import Storage, arranged, rebind_count, running
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph
-from graphc.ir.types import Array, Scalar, Shape, TensorType
+from graphc.ir.types import Array, Scalar, Shape, TensorSpec
 
 
 class Native(Protocol):
@@ -56,9 +56,9 @@ class Result:
 
     __slots__ = ("_dtype", "_ring", "_shape")
 
-    def __init__(self, type: TensorType, returned: bool) -> None:
-        self._shape, self._dtype = type.shape, type.dtype.numpy
-        recycled = not returned or type.size_bytes <= RECYCLED_BYTES
+    def __init__(self, spec: TensorSpec, returned: bool) -> None:
+        self._shape, self._dtype = spec.shape, spec.dtype.numpy
+        recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
         self._ring: list[tuple[Array, int]] | None = [] if recycled else None
 
     def make(self) -> tuple[Array, int]:
@@ -85,7 +85,7 @@ class Plan:
         sources = Sources(capture, graph)
         self.states = sources.states
         self.fixed = capture.fixed
-        self.out_types = [v.type for v, t in zip(graph.outs, graph.targets) if t is None]
+        self.out_types = [v.spec for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
         self._results = [Result(t, k < capture.returned) for k, t in enumerate(self.out_types)]
         self._args, self._getters = sources.args, sources.getters
@@ -209,11 +209,11 @@ class Plan:
         """The gradient of last time if only its owner holds it, else new memory."""
         owner = state.gradient.tensor
         if owner is None or owner in self._kept:  # an argument, or its old one is read
-            return empty(state.type, order)
+            return empty(state.spec, order)
         grad = self._spare.get(owner)
         usable = grad is not None and grad.storage.order == order
         if grad is None or not (usable and _alone(grad, owner._grad is grad)):
-            grad = empty(state.type, order)
+            grad = empty(state.spec, order)
             self._spare[owner] = grad
         return grad
 
@@ -317,7 +317,7 @@ def _interchangeable(now: Tensor | None, then: Tensor | None) -> bool:
     """Whether a plan made with one `.grad` serves another."""
     if now is None or then is None:
         return now is then
-    return now._type == then._type and not now.views and not then.views
+    return now._spec == then._spec and not now.views and not then.views
 
 
 def _alone(grad: Tensor, owned: bool) -> bool:

@@ -64,7 +64,7 @@ def set_printoptions(
 def text(x: Tensor) -> str:
     """`tensor([...], dtype=..., grad_fn=...)`; a traced tensor shows its type."""
     if x.array is None:
-        return f"<traced {x.type}>"
+        return f"<traced {x.spec}>"
     options, start = _options[0], "tensor("
     empty = x.numel() == 0
     suffixes = []

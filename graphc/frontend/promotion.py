@@ -62,7 +62,7 @@ def result_type(*operands: Tensor | Scalar) -> DType:
     """The dtype of an arithmetic operation on `operands`."""
     best: list[DType | None] = [None, None, None]  # tensors with dimensions, 0-d tensors, numbers
     for x in operands:
-        t = getattr(x, "type", None)
+        t = getattr(x, "spec", None)
         rank, dtype = (2, dtype_of_number(x)) if t is None else (0 if t.shape else 1, t.dtype)
         seen = best[rank]
         best[rank] = dtype if seen is None else TABLE[seen, dtype]

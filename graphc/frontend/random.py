@@ -138,7 +138,7 @@ def _high_bits(words: Tensor, count: int) -> Tensor:
 
 def _column(x: Tensor, k: int) -> Tensor:
     """x[..., k]."""
-    *lead, _ = x.type.shape
+    *lead, _ = x.spec.shape
     part = P.slice(x, (*(0 for _ in lead), k), (*lead, k + 1))
     return P.reshape(part, tuple(lead))
 
@@ -194,11 +194,11 @@ def randn(
 
 
 def rand_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
-    return rand(input.type.shape, dtype=dtype or input.dtype, **options)
+    return rand(input.spec.shape, dtype=dtype or input.dtype, **options)
 
 
 def randn_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
-    return randn(input.type.shape, dtype=dtype or input.dtype, **options)
+    return randn(input.spec.shape, dtype=dtype or input.dtype, **options)
 
 
 @factory
@@ -240,7 +240,7 @@ def _integers(low: int, high: int, shape: Shape, dtype: DType, g: Generator | No
 def randint_like(x: Tensor, low: int, high: Any = None, **options: Any) -> Tensor:
     if high is None:
         low, high = 0, low
-    return randint(low, high, x.type.shape, dtype=options.pop("dtype", x.dtype), **options)
+    return randint(low, high, x.spec.shape, dtype=options.pop("dtype", x.dtype), **options)
 
 
 @factory
@@ -259,10 +259,10 @@ def bernoulli(
     """1 with probability `input` (or p everywhere, if given), else 0, in input's dtype."""
     x = input.detach()
     if p is None and not x.dtype.is_floating_point:
-        raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.type}")
+        raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.spec}")
     chance = x if p is None else p
     _check_range(chance, 0.0, 1.0, "bernoulli: a probability")
-    draw = _unit(x.type.shape, f64 if x.dtype is f64 else f32, generator)
+    draw = _unit(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
     return P.cast(draw < chance, x.dtype)
 
 
@@ -295,7 +295,7 @@ def normal(
     given = [v for v in (mean, std) if isinstance(v, tensors.Tensor)]
     if not given and size is None:
         raise InvalidType("normal() of two numbers needs a size", fix="pass size=(..)")
-    shape = broadcast_shapes(*(v.type.shape for v in given)) if given else sizes((size,))
+    shape = broadcast_shapes(*(v.spec.shape for v in given)) if given else sizes((size,))
     kind = as_dtype(dtype) or (given[0].dtype if given else get_default_dtype())
     with no_grad():
         out = P.cast(_normal(shape, _floating(kind), generator) * std + mean, kind)
@@ -316,10 +316,10 @@ def multinomial(
     finite or all zero (unless traced), and for more samples than weights.
     """
     x = input.detach()
-    rank = len(x.type.shape)
+    rank = len(x.spec.shape)
     if not x.dtype.is_floating_point or rank not in (1, 2):
-        raise DTypeMismatch(f"multinomial needs floating weights [n] or [m, n], got {x.type}")
-    n = x.type.shape[-1]
+        raise DTypeMismatch(f"multinomial needs floating weights [n] or [m, n], got {x.spec}")
+    n = x.spec.shape[-1]
     if num_samples <= 0 or (not replacement and num_samples > n):
         how = "with" if replacement else "without"
         raise InvalidState(f"multinomial: {num_samples} samples of {n} {how} replacement")
@@ -336,22 +336,22 @@ LARGEST = np.finfo(np.float64).max
 
 def _from_cumulative(x: Tensor, count: int, generator: Generator | None) -> Tensor:
     """How many cumulative weights do not exceed a uniform share of their sum."""
-    shape = (*x.type.shape[:-1], count)
+    shape = (*x.spec.shape[:-1], count)
     steps = x.cumsum(-1)
     share = _unit(shape, f64, generator) * steps[..., -1:]
     index = (steps.unsqueeze(-2) <= share.unsqueeze(-1)).sum(-1)
-    return index.clamp(max=x.type.shape[-1] - 1)
+    return index.clamp(max=x.spec.shape[-1] - 1)
 
 
 def _from_keys(x: Tensor, count: int, generator: Generator | None) -> Tensor:
     """The places of the `count` largest keys."""
-    exponential = P.apply("log", 1.0 - _unit(x.type.shape, f64, generator)) * -1.0
+    exponential = P.apply("log", 1.0 - _unit(x.spec.shape, f64, generator)) * -1.0
     keys = (x / exponential).where(x > 0, -1.0)
     picked = []
     for _ in range(count):
         best = keys.argmax(-1, keepdim=True)
         picked.append(best)
-        keys = keys.where(P.one_hot(best, len(x.type.shape) - 1, x.type.shape).logical_not(), -2.0)
+        keys = keys.where(P.one_hot(best, len(x.spec.shape) - 1, x.spec.shape).logical_not(), -2.0)
     return cat(picked, -1)
 
 
@@ -361,7 +361,7 @@ def _from_keys(x: Tensor, count: int, generator: Generator | None) -> Tensor:
 def _write(x: Tensor, value: Tensor) -> Tensor:
     with no_grad():
         value = P.cast(value, x.dtype)
-    return write(x, broadcast_to(value, x.type.shape))
+    return write(x, broadcast_to(value, x.spec.shape))
 
 
 def uniform_(
@@ -369,7 +369,7 @@ def uniform_(
 ) -> Tensor:
     if a > b:
         raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
-    return _write(x, _unit(x.type.shape, _wide(x), generator) * (b - a) + a)
+    return _write(x, _unit(x.spec.shape, _wide(x), generator) * (b - a) + a)
 
 
 def normal_(
@@ -377,7 +377,7 @@ def normal_(
 ) -> Tensor:
     if std < 0:
         raise InvalidState(f"normal_: std {std} is negative")
-    return _write(x, _normal(x.type.shape, _wide(x), generator) * std + mean)
+    return _write(x, _normal(x.spec.shape, _wide(x), generator) * std + mean)
 
 
 def _wide(x: Tensor) -> DType:
@@ -385,7 +385,7 @@ def _wide(x: Tensor) -> DType:
 
 
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
-    return _write(x, _unit(x.type.shape, f32, generator) < p)
+    return _write(x, _unit(x.spec.shape, f32, generator) < p)
 
 
 def random_(
@@ -394,12 +394,12 @@ def random_(
     """Integers in [low, high); by default from 0 up to what the dtype holds exactly."""
     if high is None:
         high = 1 << EXACT_BITS.get(x.dtype.name, 8 * x.dtype.itemsize - 1)
-    return _write(x, _integers(low, high, x.type.shape, i64, generator))
+    return _write(x, _integers(low, high, x.spec.shape, i64, generator))
 
 
 def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential with rate `lambd`."""
-    u = _unit(x.type.shape, _wide(x), generator)
+    u = _unit(x.spec.shape, _wide(x), generator)
     return _write(x, P.apply("log", 1.0 - u) * (-1.0 / lambd))
 
 
@@ -407,7 +407,7 @@ def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Te
     """Tries up to and including the first success of probability p: 1, 2, .."""
     if not 0 < p < 1:
         raise InvalidState(f"geometric_: p {p} is outside (0, 1)")
-    u = _unit(x.type.shape, _wide(x), generator)
+    u = _unit(x.spec.shape, _wide(x), generator)
     return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * (1 / math.log1p(-p))).clamp(min=1))
 
 
@@ -417,7 +417,7 @@ def log_normal_(
     """exp of a normal number."""
     if std <= 0:
         raise InvalidState(f"log_normal_: std {std} must be positive")
-    return _write(x, P.apply("exp", _normal(x.type.shape, _wide(x), generator) * std + mean))
+    return _write(x, P.apply("exp", _normal(x.spec.shape, _wide(x), generator) * std + mean))
 
 
 def cauchy_(
@@ -426,5 +426,5 @@ def cauchy_(
     """Cauchy with the given median and half width at half height."""
     if sigma <= 0:
         raise InvalidState(f"cauchy_: sigma {sigma} must be positive")
-    angle = (_unit(x.type.shape, _wide(x), generator) - 0.5) * math.pi
+    angle = (_unit(x.spec.shape, _wide(x), generator) - 0.5) * math.pi
     return _write(x, P.apply("sin", angle) / P.apply("cos", angle) * sigma + median)

@@ -13,7 +13,7 @@ from graphc.frontend.operands import as_float, is_tensor
 from graphc.frontend.shapes import Dims, axes_of, axis_of, ravel
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, Scalar, Shape, TensorType, bool_, f32, i64, u8
+from graphc.ir.types import DType, Scalar, Shape, TensorSpec, bool_, f32, i64, u8
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -64,11 +64,11 @@ def _keep(y: Tensor, axes: Shape, rank: int, keepdim: bool) -> Tensor:
 
 def _reduce(name: str, x: Tensor, axes: Shape, keepdim: bool) -> Tensor:
     y = x.emit(OPS[name], x, axes=axes) if axes else x
-    return _keep(y, axes, len(x.type.shape), keepdim)
+    return _keep(y, axes, len(x.spec.shape), keepdim)
 
 
 def count(x: Tensor, axes: Shape) -> int:
-    return math.prod(x.type.shape[k] for k in axes)
+    return math.prod(x.spec.shape[k] for k in axes)
 
 
 def accumulator(x: Tensor, dtype: DType | None) -> Tensor:
@@ -95,7 +95,7 @@ def prod(
 
 def _floating(x: Tensor, what: str) -> Tensor:
     if not x.dtype.is_floating_point:
-        raise DTypeMismatch(f"{what} needs a floating dtype, got {x.type}", fix="use x.float()")
+        raise DTypeMismatch(f"{what} needs a floating dtype, got {x.spec}", fix="use x.float()")
     return x
 
 
@@ -124,11 +124,11 @@ def _variance(
         dim, unbiased = None, dim
     less = (1 if unbiased else 0) if correction is None else correction
     axes = axes_of(x, dim)
-    n, rank = count(x, axes), len(x.type.shape)
+    n, rank = count(x, axes), len(x.spec.shape)
     m = mean(x, axes or None, keepdim=True)
     d = x - m
     v = P.sum(d * d, axes) / builtins.max(n - less, 0.0)
-    return _keep(v, axes, rank, keepdim), m if keepdim else P.reshape(m, v.type.shape)
+    return _keep(v, axes, rank, keepdim), m if keepdim else P.reshape(m, v.spec.shape)
 
 
 def var_mean(
@@ -221,13 +221,13 @@ def norm(
 
 def _nonempty(x: Tensor, what: str) -> None:
     if x.numel() == 0:
-        raise ShapeMismatch(f"{what} of an empty tensor, {x.type}")
+        raise ShapeMismatch(f"{what} of an empty tensor, {x.spec}")
 
 
 def _nonempty_axes(x: Tensor, dim: Dims | None, name: str) -> Shape:
     axes = axes_of(x, dim)
     if count(x, axes) == 0:
-        raise InvalidIndex(f"{name}(): expected dimensions {axes} of {x.type} not to be empty")
+        raise InvalidIndex(f"{name}(): expected dimensions {axes} of {x.spec} not to be empty")
     return axes
 
 
@@ -245,17 +245,17 @@ def amin(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tenso
 def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
     """The extreme along `dim` and its first index, which alone gets the gradient."""
     axis = axis_of(x, dim)
-    if not x.type.shape:
-        return ValuesIndices(x.clone(), x.full(0, TensorType(i64, ())))
-    if x.type.shape[axis] == 0:
-        raise InvalidIndex(f"{name}(): expected dimension {dim} to be of nonzero size, {x.type}")
-    rank = len(x.type.shape)
+    if not x.spec.shape:
+        return ValuesIndices(x.clone(), x.full(0, TensorSpec(i64, ())))
+    if x.spec.shape[axis] == 0:
+        raise InvalidIndex(f"{name}(): expected dimension {dim} to be of nonzero size, {x.spec}")
+    rank = len(x.spec.shape)
     index = x.emit(OPS[f"arg{name}"], x, axis=axis)
     kept = P.unsqueeze(index, (axis,), rank)
     values = x.emit(OPS["take_along"], x, kept, axis=axis)
     if keepdim:
         return ValuesIndices(values, kept)
-    return ValuesIndices(P.reshape(values, index.type.shape), index)
+    return ValuesIndices(P.reshape(values, index.spec.shape), index)
 
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -282,17 +282,17 @@ def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
         raise DTypeMismatch(f"{name} of a bool tensor")
     if dim is None:
         if x.numel() == 0:
-            raise InvalidIndex(f"{name}(): expected a tensor that is not empty, {x.type}")
+            raise InvalidIndex(f"{name}(): expected a tensor that is not empty, {x.spec}")
         flat = ravel(x)
         out = flat.emit(OPS[name], flat, axis=0)
-        return P.reshape(out, (1,) * len(x.type.shape)) if keepdim else out
-    if not x.type.shape:
+        return P.reshape(out, (1,) * len(x.spec.shape)) if keepdim else out
+    if not x.spec.shape:
         axis_of(x, dim)
-        return x.full(0, TensorType(i64, ()))
+        return x.full(0, TensorSpec(i64, ()))
     axis = axis_of(x, dim)
-    if x.type.shape[axis] == 0:
-        raise InvalidIndex(f"{name}(): expected dimension {dim} to be of nonzero size, {x.type}")
-    return _keep(x.emit(OPS[name], x, axis=axis), (axis,), len(x.type.shape), keepdim)
+    if x.spec.shape[axis] == 0:
+        raise InvalidIndex(f"{name}(): expected dimension {dim} to be of nonzero size, {x.spec}")
+    return _keep(x.emit(OPS[name], x, axis=axis), (axis,), len(x.spec.shape), keepdim)
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -359,7 +359,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     m = _shift(input, axes)
     m = E.where(logic.isinf(m), 0.0, m)
     out = E.log(sum(E.exp(input - m), axes or None, True)) + m
-    kept = tuple(n for k, n in enumerate(out.type.shape) if k not in axes)
+    kept = tuple(n for k, n in enumerate(out.spec.shape) if k not in axes)
     return out if keepdim else P.reshape(out, kept)
 
 
@@ -369,7 +369,7 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     if input.dtype.is_half:
         return P.cast(softmax(_wide(input), dim), input.dtype)
     axis = axis_of(input, dim)
-    axes = (axis,) if input.type.shape else ()
+    axes = (axis,) if input.spec.shape else ()
     if input.numel() == 0:
         return input.clone()
     e = E.exp(input - _shift(input, axes))
@@ -382,7 +382,7 @@ def log_softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     if x.dtype.is_half:
         return P.cast(log_softmax(_wide(x), dim), x.dtype)
     axis = axis_of(x, dim)
-    axes = (axis,) if x.type.shape else ()
+    axes = (axis,) if x.spec.shape else ()
     if x.numel() == 0:
         return x.clone()
     d = x - _shift(x, axes)

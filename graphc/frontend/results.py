@@ -10,13 +10,13 @@ from graphc.frontend.signature import rebuilt
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.views import replay
-from graphc.ir.types import Array, TensorType
+from graphc.ir.types import Array, TensorSpec
 
 
 class Results:
     """The returned tree of a plan, to be filled with the tensors of each call."""
 
-    def __init__(self, tree: Any, types: Sequence[TensorType]) -> None:
+    def __init__(self, tree: Any, types: Sequence[TensorSpec]) -> None:
         self._tree, self._types = tree, types
         self._bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
 
@@ -63,7 +63,7 @@ def _shown(o: Output, leaves: Sequence[Tensor]) -> Tensor:
 def whole(storage: Storage) -> Tensor:
     """A tensor over all the memory of a state."""
     assert storage.array is not None
-    out = fresh(storage.array, storage.type)
+    out = fresh(storage.array, storage.spec)
     out.storage = storage
     storage.hold(out)
     return out

@@ -15,7 +15,7 @@ from graphc.frontend.reductions import ValuesIndices
 from graphc.frontend.shapes import axis_of, slice_along
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, TensorType, bool_, f32, i64
+from graphc.ir.types import DType, TensorSpec, bool_, f32, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -27,7 +27,7 @@ Join = Callable[["Tensor", "Tensor"], "Tensor"]
 
 def _scan(x: Tensor, axis: int, join: Join) -> Tensor:
     """Along `axis`: out[k] = join(... join(x[0], x[1]) ..., x[k])."""
-    n = x.type.shape[axis] if x.type.shape else 1
+    n = x.spec.shape[axis] if x.spec.shape else 1
     y, step = x, 1
     while step < n:
         joined = join(slice_along(y, axis, 0, n - step), slice_along(y, axis, step, n))
@@ -40,9 +40,9 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running sums; of integers in i64."""
     y = R.accumulator(input, dtype)
     axis = axis_of(input, dim)
-    n, step = (input.type.shape[axis] if input.type.shape else 1), 1
+    n, step = (input.spec.shape[axis] if input.spec.shape else 1), 1
     while step < n:
-        low = tuple(step if k == axis else 0 for k in range(len(input.type.shape)))
+        low = tuple(step if k == axis else 0 for k in range(len(input.spec.shape)))
         y = y + P.pad(slice_along(y, axis, 0, n - step), low, (0,) * len(low))
         step *= 2
     return y if y is not input else input.clone()
@@ -65,12 +65,12 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 def _running_extreme(x: Tensor, dim: int, name: str) -> ValuesIndices:
     """The extreme so far and where it stands: the last of equal ones, and NaN once one is met."""
     axis = axis_of(x, dim)
-    if not x.type.shape:
-        return ValuesIndices(x.clone(), x.full(0, TensorType(i64, ())))
+    if not x.spec.shape:
+        return ValuesIndices(x.clone(), x.full(0, TensorSpec(i64, ())))
     plain = x.detach()
     plain = P.cast(plain, i64) if x.dtype is bool_ else plain
-    n, step = x.type.shape[axis], 1
-    place = x.emit(OPS["iota"], shape=x.type.shape, axis=axis, dtype=i64.name)
+    n, step = x.spec.shape[axis], 1
+    place = x.emit(OPS["iota"], shape=x.spec.shape, axis=axis, dtype=i64.name)
     while step < n:
         old, new = (slice_along(place, axis, a, n - step + a) for a in (0, step))
         before, now = (plain.emit(OPS["take_along"], plain, i, axis=axis) for i in (old, new))

@@ -24,7 +24,7 @@ from graphc.frontend.operands import broadcast_shapes, broadcast_to
 from graphc.frontend.promotion import is_number, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import Scalar, TensorType, bool_, i32, i64, u8
+from graphc.ir.types import Scalar, TensorSpec, bool_, i32, i64, u8
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -60,14 +60,14 @@ def checked(index: Tensor, bound: int, what: str, negative: bool = True) -> Tens
 def _along(x: Tensor, dim: int, index: Tensor, name: str) -> tuple[int, Tensor]:
     """The axis, and numbers of as many dimensions as x, within bounds."""
     if index.dtype not in (i64, i32, u8):
-        raise DTypeMismatch(f"{name}: index must be an integer tensor, got {index.type}")
-    if len(index.type.shape) != len(x.type.shape):
-        raise ShapeMismatch(f"{name}: index {index.type} and {x.type} differ in dimensions")
+        raise DTypeMismatch(f"{name}: index must be an integer tensor, got {index.spec}")
+    if len(index.spec.shape) != len(x.spec.shape):
+        raise ShapeMismatch(f"{name}: index {index.spec} and {x.spec} differ in dimensions")
     axis = shapes.axis_of(x, dim)
-    fits = all(k == axis or m <= n for k, (n, m) in enumerate(zip(x.type.shape, index.type.shape)))
+    fits = all(k == axis or m <= n for k, (n, m) in enumerate(zip(x.spec.shape, index.spec.shape)))
     if not fits and index.numel():
-        raise ShapeMismatch(f"{name}: index {index.type} exceeds {x.type} beside dimension {dim}")
-    return axis, _within(index, x.type.shape[axis], name)
+        raise ShapeMismatch(f"{name}: index {index.spec} exceeds {x.spec} beside dimension {dim}")
+    return axis, _within(index, x.spec.shape[axis], name)
 
 
 class OutOfBounds(IndexOutOfRange, RuntimeError):
@@ -86,16 +86,16 @@ def _numbers(x: Tensor, dim: int, index: Tensor, name: str) -> tuple[int, Tensor
     """The axis, and a vector of numbers along it."""
     axis = shapes.axis_of(x, dim)
     if index.dtype not in (i64, i32):
-        raise DTypeMismatch(f"{name}: index must be an integer tensor, got {index.type}")
-    if len(index.type.shape) > 1:
-        raise InvalidIndex(f"{name}: index must be a vector, got {index.type}")
+        raise DTypeMismatch(f"{name}: index must be an integer tensor, got {index.spec}")
+    if len(index.spec.shape) > 1:
+        raise InvalidIndex(f"{name}: index must be a vector, got {index.spec}")
     number = checked(index, shapes.size_along(x, axis), name, False)
     return axis, P.reshape(number, (index.numel(),))
 
 
 def _same_dtype(x: Tensor, src: Tensor, name: str) -> None:
     if src.dtype is not x.dtype:
-        raise DTypeMismatch(f"{name}: {x.type} and source {src.type} differ in dtype")
+        raise DTypeMismatch(f"{name}: {x.spec} and source {src.spec} differ in dtype")
 
 
 # ---- along a dimension, element by element -----------------------------------------------------
@@ -103,7 +103,7 @@ def _same_dtype(x: Tensor, src: Tensor, name: str) -> None:
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on."""
-    if not input.type.shape:
+    if not input.spec.shape:
         return _as_vectors(gather, input, dim, index)
     axis, index = _along(input, dim, index, "gather")
     return input.emit(OPS["take_along"], input, index, axis=axis)
@@ -114,40 +114,40 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     if dim is None:
         return gather(shapes.ravel(input), 0, shapes.ravel(indices))
     axis = shapes.axis_of(input, dim)
-    a, b = list(input.type.shape), list(indices.type.shape)
+    a, b = list(input.spec.shape), list(indices.spec.shape)
     if len(a) != len(b):
         raise ShapeMismatch(
-            f"take_along_dim: {input.type} and indices {indices.type} differ in dimensions"
+            f"take_along_dim: {input.spec} and indices {indices.spec} differ in dimensions"
         )
     a[axis] = b[axis] = 1
     common = broadcast_shapes(a, b)
-    xs = tuple(input.type.shape[k] if k == axis else n for k, n in enumerate(common))
-    ys = tuple(indices.type.shape[k] if k == axis else n for k, n in enumerate(common))
+    xs = tuple(input.spec.shape[k] if k == axis else n for k, n in enumerate(common))
+    ys = tuple(indices.spec.shape[k] if k == axis else n for k, n in enumerate(common))
     return gather(broadcast_to(input, xs), axis, broadcast_to(indices, ys))
 
 
 def _cut(src: Tensor, index: Tensor, name: str) -> Tensor:
-    if len(src.type.shape) != len(index.type.shape) or any(
-        n > m for n, m in zip(index.type.shape, src.type.shape, strict=True)
+    if len(src.spec.shape) != len(index.spec.shape) or any(
+        n > m for n, m in zip(index.spec.shape, src.spec.shape, strict=True)
     ):
-        raise ShapeMismatch(f"{name}: index {index.type} exceeds the source {src.type}")
-    return P.slice(src, (0,) * len(index.type.shape), index.type.shape)
+        raise ShapeMismatch(f"{name}: index {index.spec} exceeds the source {src.spec}")
+    return P.slice(src, (0,) * len(index.spec.shape), index.spec.shape)
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input plus src[i][j] at [index[i][j]][j] for dim 0, each time an index appears."""
     _same_dtype(input, src, "scatter_add")
-    if not input.type.shape:
+    if not input.spec.shape:
         return _as_vectors(scatter_add, input, dim, index, src)
     axis, index = _along(input, dim, index, "scatter_add")
     src = _cut(src, index, "scatter_add")
-    return E.add(input, P.put_along(src, index, axis, input.type.shape))
+    return E.add(input, P.put_along(src, index, axis, input.spec.shape))
 
 
 def _as_vectors(function: Any, x: Tensor, dim: int, *others: Any, **options: Any) -> Tensor:
     """A function along dimension 0 of 0-d tensors."""
     shapes.axis_of(x, dim)
-    lifted = [shapes.reshape(y, 1) if hasattr(y, "type") else y for y in others]
+    lifted = [shapes.reshape(y, 1) if hasattr(y, "spec") else y for y in others]
     out: Tensor = P.reshape(function(P.reshape(x, (1,)), 0, *lifted, **options), ())
     return out
 
@@ -155,10 +155,10 @@ def _as_vectors(function: Any, x: Tensor, dim: int, *others: Any, **options: Any
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None = None) -> Any:
     """input with `src` (a tensor or number) at the places `gather` reads; `reduce` is "add" or
     "multiply" to join it with what is there."""
-    if not input.type.shape:
+    if not input.spec.shape:
         return _as_vectors(scatter, input, dim, index, src, reduce=reduce)
     if is_number(src):
-        src = input.full(wrap(src, input.dtype), TensorType(input.dtype, index.type.shape))
+        src = input.full(wrap(src, input.dtype), TensorSpec(input.dtype, index.spec.shape))
     _same_dtype(input, src, "scatter")
     match reduce:
         case None:
@@ -173,11 +173,11 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | N
 def _last_scattered(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     axis, index = _along(x, dim, index, "scatter")
     src = _cut(src, index, "scatter")
-    if 0 in index.type.shape:
+    if 0 in index.spec.shape:
         return x.clone()
-    winner = index.emit(OPS["last_along"], index, axis=axis, shape=x.type.shape)
+    winner = index.emit(OPS["last_along"], index, axis=axis, shape=x.spec.shape)
     hit = winner.emit(OPS["le"], 0, winner)
-    high = tuple(0 if k == axis else n - src.type.shape[k] for k, n in enumerate(x.type.shape))
+    high = tuple(0 if k == axis else n - src.spec.shape[k] for k, n in enumerate(x.spec.shape))
     src = P.pad(src, (0,) * len(high), high)
     chosen = winner.emit(OPS["maximum"], winner, 0)
     return x.emit(OPS["where"], hit, src.emit(OPS["take_along"], src, chosen, axis=axis), x)
@@ -209,13 +209,13 @@ def scatter_reduce(
             f"scatter_reduce: reduce must be sum, prod, mean, amax or amin, got {reduce!r}"
         )
     _same_dtype(input, src, "scatter_reduce")
-    if not input.type.shape:
+    if not input.spec.shape:
         return _as_vectors(
             scatter_reduce, input, dim, index, src, reduce, include_self=include_self
         )
     axis, index = _along(input, dim, index, "scatter_reduce")
-    src, shape = _cut(src, index, "scatter_reduce"), input.type.shape
-    ones = index.full(1, TensorType(i64, index.type.shape))
+    src, shape = _cut(src, index, "scatter_reduce"), input.spec.shape
+    ones = index.full(1, TensorSpec(i64, index.spec.shape))
     hits = P.put_along(ones, index, axis, shape)
     start = input
     if not include_self:
@@ -237,7 +237,7 @@ def scatter_reduce(
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Slices of `input` along `dim` by number."""
     axis, number = _numbers(input, dim, index, "index_select")
-    if not input.type.shape:
+    if not input.spec.shape:
         return _as_vectors(index_select, input, dim, number)
     return input.emit(OPS["gather"], input, number, axis=axis)
 
@@ -248,11 +248,11 @@ def _slices(
     """The axis, numbers, and as many slices of x's shape."""
     _same_dtype(x, source, name)
     axis, number = _numbers(x, dim, index, name)
-    shape = tuple(number.numel() if k == axis else n for k, n in enumerate(x.type.shape))
-    if not source.type.shape and number.numel() == 1 and len(shape) <= 1:
+    shape = tuple(number.numel() if k == axis else n for k, n in enumerate(x.spec.shape))
+    if not source.spec.shape and number.numel() == 1 and len(shape) <= 1:
         source = P.reshape(source, shape)
-    if source.type.shape != shape:
-        raise error(f"{name}: source {source.type} is not {number.numel()} slices of {x.type}")
+    if source.spec.shape != shape:
+        raise error(f"{name}: source {source.spec} is not {number.numel()} slices of {x.spec}")
     return axis, number, source
 
 
@@ -260,17 +260,17 @@ def index_add(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Scalar = 1
 ) -> Tensor:
     """input plus alpha * source[k] at slice index[k], each time an index appears."""
-    if not input.type.shape:
+    if not input.spec.shape:
         return _as_vectors(index_add, input, dim, index, source, alpha=alpha)
     axis, number, source = _slices(input, dim, index, source, "index_add")
-    rows, length = source if alpha == 1 else source * alpha, input.type.shape[axis]
+    rows, length = source if alpha == 1 else source * alpha, input.spec.shape[axis]
     total = rows.emit(OPS["scatter_add"], rows, number, axis=axis, length=length)
     return E.add(input, total)
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """input with slice index[k] replaced by source[k]; the last of equal indices wins."""
-    if not input.type.shape:
+    if not input.spec.shape:
         return _as_vectors(index_copy, input, dim, index, source)
     axis, number, source = _slices(input, dim, index, source, "index_copy", InvalidIndex)
     there = (axis, 0)
@@ -280,21 +280,21 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """input with the slices chosen filled with a number or 0-d tensor."""
-    if not is_number(value) and value.type.shape:
-        raise ShapeMismatch(f"index_fill: the value must be a number or 0-d, got {value.type}")
-    if not input.type.shape:
+    if not is_number(value) and value.spec.shape:
+        raise ShapeMismatch(f"index_fill: the value must be a number or 0-d, got {value.spec}")
+    if not input.spec.shape:
         return _as_vectors(index_fill, input, dim, index, value)
     axis, number = _numbers(input, dim, index, "index_fill")
-    ones, n = number.full(1, TensorType(i64, number.type.shape)), input.type.shape[axis]
+    ones, n = number.full(1, TensorSpec(i64, number.spec.shape)), input.spec.shape[axis]
     hits = logic.ne(ones.emit(OPS["scatter_add"], ones, number, axis=0, length=n), 0)
-    wide = tuple(n if k == axis else 1 for k in range(len(input.type.shape)))
-    hit = broadcast_to(P.reshape(hits, wide), input.type.shape)
+    wide = tuple(n if k == axis else 1 for k in range(len(input.spec.shape)))
+    hit = broadcast_to(P.reshape(hits, wide), input.spec.shape)
     filler = wrap(value, input.dtype) if is_number(value) else _spread(value, input)
     return input.emit(OPS["where"], hit, filler, input)
 
 
 def _spread(value: Tensor, like: Tensor) -> Tensor:
-    return broadcast_to(P.cast(value, like.dtype), like.type.shape)
+    return broadcast_to(P.cast(value, like.dtype), like.spec.shape)
 
 
 def replace_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
@@ -303,13 +303,13 @@ def replace_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     if n == 0:
         return x
     index = P.reshape(index, (n,))
-    rows = P.reshape(rows, (n, *x.type.shape[1:]))
-    size = x.type.shape[0]
+    rows = P.reshape(rows, (n, *x.spec.shape[1:]))
+    size = x.spec.shape[0]
     winner = index.emit(OPS["last_along"], index, axis=0, shape=(size,))
     new = rows.emit(OPS["gather"], rows, winner.emit(OPS["maximum"], winner, 0), axis=0)
     hit = winner.emit(OPS["le"], 0, winner)
-    hit = P.reshape(hit, (size, *(1 for _ in x.type.shape[1:])))
-    return x.emit(OPS["where"], broadcast_to(hit, x.type.shape), new, x)
+    hit = P.reshape(hit, (size, *(1 for _ in x.spec.shape[1:])))
+    return x.emit(OPS["where"], broadcast_to(hit, x.spec.shape), new, x)
 
 
 # ---- of the flat tensor ------------------------------------------------------------------------
@@ -318,42 +318,42 @@ def replace_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements of the flat `input` by number, in the shape of `index`."""
     if index.dtype is not i64:
-        raise DTypeMismatch(f"take: index must be an i64 tensor, got {index.type}")
+        raise DTypeMismatch(f"take: index must be an i64 tensor, got {index.spec}")
     flat, n = shapes.ravel(input), input.numel()
     if n == 0 and index.numel():
-        raise InvalidIndex(f"take: no element to take from {input.type}")
+        raise InvalidIndex(f"take: no element to take from {input.spec}")
     number = P.reshape(checked(index, n, "take"), (index.numel(),))
-    return P.reshape(flat.emit(OPS["gather"], flat, number, axis=0), index.type.shape)
+    return P.reshape(flat.emit(OPS["gather"], flat, number, axis=0), index.spec.shape)
 
 
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """input with the elements of `source` at flat numbers, or added to what is there."""
     _same_dtype(input, source, "put")
     if index.dtype is not i64:
-        raise DTypeMismatch(f"put: index must be an i64 tensor, got {index.type}")
+        raise DTypeMismatch(f"put: index must be an i64 tensor, got {index.spec}")
     if source.numel() != index.numel():
-        raise InvalidIndex(f"put: {source.type} for index {index.type}")
+        raise InvalidIndex(f"put: {source.spec} for index {index.spec}")
     flat, n = shapes.ravel(input), index.numel()
     number = P.reshape(checked(index, input.numel(), "put"), (n,))
     rows = P.reshape(source, (n,))
     if accumulate:
-        return P.reshape(index_add(flat, 0, number, rows), input.type.shape)
+        return P.reshape(index_add(flat, 0, number, rows), input.spec.shape)
     new = replace_rows(flat, number, rows)
-    return P.reshape(new, input.type.shape) if n else input.clone()
+    return P.reshape(new, input.spec.shape) if n else input.clone()
 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """input with the elements of `source`, in order, where `mask` is true."""
     _same_dtype(input, source, "masked_scatter")
     if mask.dtype is not bool_:
-        raise DTypeMismatch(f"masked_scatter: the mask must be bool, got {mask.type}")
+        raise DTypeMismatch(f"masked_scatter: the mask must be bool, got {mask.spec}")
     x, m = shapes.broadcast_tensors(input, mask)
     flat, count = shapes.ravel(m), source.numel()
     number = E.where(flat, scans.cumsum(P.cast(flat, i64), 0), 0)  # from 1; 0 where it stays
     number = _within(number, count + 1, "masked_scatter: elements of the source")
     rows = P.pad(shapes.ravel(source), (1,), (0,))
     new = rows.emit(OPS["gather"], rows, number, axis=0)
-    return P.reshape(E.where(flat, new, shapes.ravel(x)), x.type.shape)
+    return P.reshape(E.where(flat, new, shapes.ravel(x)), x.spec.shape)
 
 
 # ---- one slice ---------------------------------------------------------------------------------
@@ -363,8 +363,8 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy of `input` with `src` at `index` along `dim`."""
     out = input.clone()
     target = shapes.select(out, dim, index)
-    if src.type.shape != target.type.shape:
-        raise ShapeMismatch(f"select_scatter: {src.type} is no slice of {input.type}")
+    if src.spec.shape != target.spec.shape:
+        raise ShapeMismatch(f"select_scatter: {src.spec} is no slice of {input.spec}")
     target.copy_(src)
     return out
 
@@ -379,10 +379,10 @@ def slice_scatter(
 ) -> Tensor:
     """A copy of `input` with `src` at start:end:step along `dim`."""
     out, axis = input.clone(), shapes.axis_of(input, dim)
-    a, b, s = slice(start, end, step).indices(input.type.shape[axis])
+    a, b, s = slice(start, end, step).indices(input.spec.shape[axis])
     target = shapes.slice_along(out, axis, a, max(a, b), s)
-    if src.type.shape != target.type.shape:
-        raise ShapeMismatch(f"slice_scatter: {src.type} is no {target.type} of {input.type}")
+    if src.spec.shape != target.spec.shape:
+        raise ShapeMismatch(f"slice_scatter: {src.spec} is no {target.spec} of {input.spec}")
     target.copy_(src)
     return out
 

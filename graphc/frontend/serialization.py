@@ -174,7 +174,7 @@ def _key(k: Any) -> Any:
 
 def _describe_tensor(x: Tensor, path: str, arrays: dict[str, Array], seen: dict[Any, str]) -> Any:
     array = x.detach().host()
-    where = (id(x.storage), x.storage_offset(), x.type, x.strides())
+    where = (id(x.storage), x.storage_offset(), x.spec, x.strides())
     if where not in seen:
         name = path or "tensor"
         while name in arrays or name == "__metadata__":
@@ -330,7 +330,7 @@ def _rebuild(tree: Any, named: dict[str, Tensor], depth: int) -> Any:
         case "tensor":
             name, requires_grad = value
             if requires_grad and not named[name].is_floating_point():
-                raise ValueError(f"a gradient for {named[name].type}")
+                raise ValueError(f"a gradient for {named[name].spec}")
             return named[name].requires_grad_() if requires_grad else named[name]
         case "dict":
             return {_key(k): _rebuild(v, named, depth + 1) for k, v in value}

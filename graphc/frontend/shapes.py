@@ -62,12 +62,12 @@ def axis_at(dim: int, rank: int) -> int:
 
 
 def axis_of(x: Tensor, dim: int) -> int:
-    return axis_at(dim, len(x.type.shape))
+    return axis_at(dim, len(x.spec.shape))
 
 
 def axes_of(x: Tensor, dim: Dims | None) -> Shape:
     """Sorted dimensions; None or () means all."""
-    rank = len(x.type.shape)
+    rank = len(x.spec.shape)
     if dim is None or dim == () or dim == []:
         return tuple(range(rank))
     dims = (dim,) if isinstance(dim, int) else tuple(dim)
@@ -127,22 +127,22 @@ def view(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
     new = infer_size(sizes(sizes_, size), x.numel())
     if not tensors.shows_memory(x, OPS["reshape"], {"shape": new}):
         raise ShapeMismatch(
-            f"cannot view {x.type} with strides {x.strides()} as {new} without a copy",
+            f"cannot view {x.spec} with strides {x.strides()} as {new} without a copy",
             fix="use reshape(), or contiguous() first",
         )
     return x.emit(OPS["reshape"], x, shape=new)
 
 
 def view_as(x: Tensor, other: Tensor) -> Tensor:
-    return view(x, other.type.shape)
+    return view(x, other.spec.shape)
 
 
 def reshape_as(x: Tensor, other: Tensor) -> Tensor:
-    return reshape(x, other.type.shape)
+    return reshape(x, other.spec.shape)
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    shape = input.type.shape
+    shape = input.spec.shape
     a, b = axis_of(input, start_dim), axis_of(input, end_dim)
     if not shape:
         return P.reshape(input, (1,))
@@ -160,27 +160,27 @@ def ravel(input: Tensor) -> Tensor:
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     axis = axis_of(input, dim)
-    inner = infer_size(tuple(sizes), input.type.shape[axis])
-    return P.reshape(input, (*input.type.shape[:axis], *inner, *input.type.shape[axis + 1 :]))
+    inner = infer_size(tuple(sizes), input.spec.shape[axis])
+    return P.reshape(input, (*input.spec.shape[:axis], *inner, *input.spec.shape[axis + 1 :]))
 
 
 def squeeze(input: Tensor, dim: Dims | None = None) -> Tensor:
     """Without the dimensions of size 1, of all or of those named; a view."""
     axes = axes_of(input, dim) if dim not in ((), []) else ()
-    kept = tuple(n for k, n in enumerate(input.type.shape) if n != 1 or k not in axes)
+    kept = tuple(n for k, n in enumerate(input.spec.shape) if n != 1 or k not in axes)
     return input.emit(OPS["reshape"], input, shape=kept)
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    axis = axis_at(dim, len(input.type.shape) + 1)
-    shape = input.type.shape
+    axis = axis_at(dim, len(input.spec.shape) + 1)
+    shape = input.spec.shape
     out = (*shape[:axis], 1, *shape[axis:])
     return input.emit(OPS["reshape"], input, shape=out)
 
 
 def alias_view(x: Tensor) -> Tensor:
     """A view of everything: what x[...] and expand to the same shape return."""
-    return x.emit(OPS["reshape"], x, shape=x.type.shape)
+    return x.emit(OPS["reshape"], x, shape=x.spec.shape)
 
 
 # ---- permuting ---------------------------------------------------------------------------------
@@ -193,20 +193,20 @@ def permute(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     a, b = axis_of(input, dim0), axis_of(input, dim1)
-    perm = list(range(len(input.type.shape)))
+    perm = list(range(len(input.spec.shape)))
     if perm:
         perm[a], perm[b] = b, a
     return input.emit(OPS["transpose"], input, perm=tuple(perm))
 
 
 def t(input: Tensor) -> Tensor:
-    if len(input.type.shape) > 2:
-        raise ShapeMismatch(f"t() expects at most 2 dimensions, got {input.type}")
-    return transpose(input, 0, 1) if len(input.type.shape) == 2 else input
+    if len(input.spec.shape) > 2:
+        raise ShapeMismatch(f"t() expects at most 2 dimensions, got {input.spec}")
+    return transpose(input, 0, 1) if len(input.spec.shape) == 2 else input
 
 
 def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
-    rank = len(input.type.shape)
+    rank = len(input.spec.shape)
     src = [axis_of(input, d) for d in ([source] if isinstance(source, int) else source)]
     dst = [
         axis_of(input, d) for d in ([destination] if isinstance(destination, int) else destination)
@@ -219,10 +219,10 @@ def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
 
 
 def matrix_transpose(x: Tensor) -> Tensor:
-    if not x.type.shape:
+    if not x.spec.shape:
         return alias_view(x)
-    if len(x.type.shape) < 2:
-        raise ShapeMismatch(f"mT needs at least 2 dimensions, got {x.type}")
+    if len(x.spec.shape) < 2:
+        raise ShapeMismatch(f"mT needs at least 2 dimensions, got {x.spec}")
     return transpose(x, -2, -1)
 
 
@@ -232,28 +232,28 @@ def adjoint(x: Tensor) -> Tensor:
 
 
 def matrix_only_transpose(x: Tensor) -> Tensor:
-    if len(x.type.shape) not in (0, 2):
-        raise ShapeMismatch(f"H needs a matrix, got {x.type}", fix="use mH or mT for batches")
+    if len(x.spec.shape) not in (0, 2):
+        raise ShapeMismatch(f"H needs a matrix, got {x.spec}", fix="use mH or mT for batches")
     return t(x)
 
 
 def reverse_dims(x: Tensor) -> Tensor:
-    return P.transpose(x, tuple(reversed(range(len(x.type.shape)))))
+    return P.transpose(x, tuple(reversed(range(len(x.spec.shape)))))
 
 
 def flip(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
     axes = tuple(sorted(axis_of(input, d) for d in sizes(sizes_, dims)))
-    return input.emit(OPS["flip"], input, axes=axes if input.type.shape else ())
+    return input.emit(OPS["flip"], input, axes=axes if input.spec.shape else ())
 
 
 def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """Elements move on by `shifts`; those past the end come back at the start."""
     if dims is None:
-        return reshape(roll(ravel(input), shifts, 0), input.type.shape)
+        return reshape(roll(ravel(input), shifts, 0), input.spec.shape)
     by = [shifts] if isinstance(shifts, int) else list(shifts)
     along = [dims] if isinstance(dims, int) else list(dims)
     if len(by) != len(along):
-        raise ShapeMismatch(f"roll: {len(by)} shifts for {len(along)} dimensions, {input.type}")
+        raise ShapeMismatch(f"roll: {len(by)} shifts for {len(along)} dimensions, {input.spec}")
     for shift, dim in zip(by, along, strict=True):
         n = size_along(input, axis_of(input, dim))
         if n and (k := shift % n):
@@ -262,7 +262,7 @@ def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
 
 
 def size_along(x: Tensor, axis: int) -> int:
-    return x.type.shape[axis] if x.type.shape else 1
+    return x.spec.shape[axis] if x.spec.shape else 1
 
 
 # ---- repeating and joining ---------------------------------------------------------------------
@@ -270,10 +270,10 @@ def size_along(x: Tensor, axis: int) -> int:
 
 def expand(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
     """A view with size-1 dimensions repeated; -1 keeps a size."""
-    new, old = sizes(sizes_, size), x.type.shape
+    new, old = sizes(sizes_, size), x.spec.shape
     lead = len(new) - len(old)
     if lead < 0:
-        raise ShapeMismatch(f"expand to {new} drops dimensions of {x.type}")
+        raise ShapeMismatch(f"expand to {new} drops dimensions of {x.spec}")
     if -1 in new[:lead]:
         raise ShapeMismatch(f"expand to {new}: a new leading dimension cannot be -1")
     full = tuple(old[k - lead] if n == -1 else n for k, n in enumerate(new))
@@ -282,7 +282,7 @@ def expand(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
 
 
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
-    return expand(x, other.type.shape)
+    return expand(x, other.spec.shape)
 
 
 def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
@@ -290,15 +290,15 @@ def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def broadcast_tensors(*xs: Tensor) -> list[Tensor]:
-    shape = broadcast_shapes(*(x.type.shape for x in xs))
+    shape = broadcast_shapes(*(x.spec.shape for x in xs))
     return [expand_to(x, shape) for x in xs]
 
 
 def repeat(x: Tensor, *sizes_: Any, repeats: Any = None) -> Tensor:
     """Tile: x.repeat(2, 3) stands 2 by 3 copies of x side by side."""
-    reps, old = sizes(sizes_, repeats), x.type.shape
+    reps, old = sizes(sizes_, repeats), x.spec.shape
     if len(reps) < len(old):
-        raise ShapeMismatch(f"repeat{reps} has fewer dimensions than {x.type}")
+        raise ShapeMismatch(f"repeat{reps} has fewer dimensions than {x.spec}")
     shape = (1,) * (len(reps) - len(old)) + old
     if all(r == 1 for r in reps):
         return reshape(x, shape).clone()
@@ -309,7 +309,7 @@ def repeat(x: Tensor, *sizes_: Any, repeats: Any = None) -> Tensor:
 
 def tile(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
     reps = sizes(sizes_, dims)
-    return repeat(input, (1,) * (len(input.type.shape) - len(reps)) + reps)
+    return repeat(input, (1,) * (len(input.spec.shape) - len(reps)) + reps)
 
 
 def repeat_interleave(
@@ -324,11 +324,11 @@ def repeat_interleave(
     repeat_interleave(counts) alone repeats the numbers 0, 1, ... of the counts.
     """
     if repeats is None:
-        numbers = input.emit(OPS["iota"], shape=input.type.shape, axis=0, dtype=i64.name)
+        numbers = input.emit(OPS["iota"], shape=input.spec.shape, axis=0, dtype=i64.name)
         return repeat_interleave(numbers, input, 0)
     if dim is None:
         return repeat_interleave(ravel(input), repeats, 0)
-    axis, shape = axis_of(input, dim), input.type.shape
+    axis, shape = axis_of(input, dim), input.spec.shape
     if not isinstance(repeats, int):
         return _repeated_by(input, repeats, axis)
     if repeats < 0:
@@ -340,13 +340,13 @@ def repeat_interleave(
 
 def _repeated_by(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
     """Slice k of x along `axis`, repeats[k] times; the data sizes it, so not inside a trace."""
-    if repeats.type.shape not in ((), (1,), (x.type.shape[axis],)):
+    if repeats.spec.shape not in ((), (1,), (x.spec.shape[axis],)):
         raise ShapeMismatch(
-            f"repeat_interleave: repeats {repeats.type} for dimension {axis} of {x.type}"
+            f"repeat_interleave: repeats {repeats.spec} for dimension {axis} of {x.spec}"
         )
     fix = "give repeats as a number"
     array = data_sized(repeats, "repeat_interleave() by a tensor", fix)
-    counts = np.broadcast_to(array, (x.type.shape[axis],))
+    counts = np.broadcast_to(array, (x.spec.shape[axis],))
     if counts.size and counts.min() < 0:
         raise ShapeMismatch("repeat_interleave: repeats must not be negative")
     number = tensors.wrapped(np.repeat(np.arange(counts.size), counts))
@@ -358,13 +358,13 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if not tensors:
         raise InvalidArgument("cat of no tensors")
     dtype = result_type(*tensors)
-    kept = [x for x in tensors if x.type.shape != (0,)] or list(tensors[:1])
-    rank = len(kept[0].type.shape)
+    kept = [x for x in tensors if x.spec.shape != (0,)] or list(tensors[:1])
+    rank = len(kept[0].spec.shape)
     if rank == 0:
         raise ShapeMismatch("zero-dimensional tensors cannot be concatenated", fix="use stack()")
     axis = axis_at(dim, rank)
-    if builtins.any(len(x.type.shape) != rank for x in kept):
-        listed = ", ".join(str(x.type) for x in kept)
+    if builtins.any(len(x.spec.shape) != rank for x in kept):
+        listed = ", ".join(str(x.spec) for x in kept)
         raise ShapeMismatch(f"cat: tensors differ in number of dimensions: {listed}")
     first = kept[0]
     return first.emit(OPS["concat"], *(P.cast(x, dtype) for x in kept), axis=axis)
@@ -374,10 +374,10 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join along a new dimension."""
     if not tensors:
         raise InvalidArgument("stack of no tensors")
-    if len({x.type.shape for x in tensors}) > 1:
-        listed = ", ".join(str(x.type) for x in tensors)
+    if len({x.spec.shape for x in tensors}) > 1:
+        listed = ", ".join(str(x.spec) for x in tensors)
         raise ShapeMismatch(f"stack: tensors differ in shape: {listed}")
-    axis = axis_at(dim, len(tensors[0].type.shape) + 1)
+    axis = axis_at(dim, len(tensors[0].spec.shape) + 1)
     return cat([unsqueeze(x, axis) for x in tensors], axis)
 
 
@@ -386,7 +386,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
     """x[.., start:stop:step, ..] as a view, within bounds already."""
-    shape = x.type.shape
+    shape = x.spec.shape
     return x.emit(
         OPS["slice"],
         x,
@@ -397,44 +397,44 @@ def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> T
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    if not input.type.shape:
+    if not input.spec.shape:
         raise ShapeMismatch("narrow() of a 0-d tensor")
     axis = axis_of(input, dim)
-    n = input.type.shape[axis]
+    n = input.spec.shape[axis]
     if not -n <= start <= n:
-        raise InvalidIndex(f"narrow: start {start} is out of range for {input.type} along {dim}")
+        raise InvalidIndex(f"narrow: start {start} is out of range for {input.spec} along {dim}")
     start = start + n if start < 0 else start
     if length < 0 or start + length > n:
-        raise ShapeMismatch(f"narrow: {start} + {length} exceeds dimension {dim} of {input.type}")
+        raise ShapeMismatch(f"narrow: {start} + {length} exceeds dimension {dim} of {input.spec}")
     return slice_along(input, axis, start, start + length)
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """x without `dim`, at `index` along it; a view."""
-    if not input.type.shape:
+    if not input.spec.shape:
         raise InvalidIndex("a 0-d tensor has no dimension to select from")
     axis = axis_of(input, dim)
-    n = input.type.shape[axis]
+    n = input.spec.shape[axis]
     if not -n <= index < n:
         raise InvalidIndex(f"index {index} is out of range for dimension {dim} with size {n}")
     start = index % n
     row = slice_along(input, axis, start, start + 1)
-    return P.reshape(row, input.type.shape[:axis] + input.type.shape[axis + 1 :])
+    return P.reshape(row, input.spec.shape[:axis] + input.spec.shape[axis + 1 :])
 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     axis = axis_of(input, dim)
-    return tuple(select(input, axis, k) for k in range(input.type.shape[axis]))
+    return tuple(select(input, axis, k) for k in range(input.spec.shape[axis]))
 
 
 def split(
     tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
 ) -> tuple[Tensor, ...]:
     """Pieces of `split_size` (the last may be smaller), or of the sizes given."""
-    if not tensor.type.shape:
+    if not tensor.spec.shape:
         raise ShapeMismatch("split() and chunk() of a 0-d tensor")
     axis = axis_of(tensor, dim)
-    n = tensor.type.shape[axis]
+    n = tensor.spec.shape[axis]
     if isinstance(split_size_or_sections, int):
         if split_size_or_sections <= 0 and (n or split_size_or_sections):
             raise ShapeMismatch(f"split_size must be positive, got {split_size_or_sections}")
@@ -443,7 +443,7 @@ def split(
     else:
         lengths = list(split_size_or_sections)
         if builtins.sum(lengths) != n:
-            raise ShapeMismatch(f"split sizes {lengths} do not add up to {n} of {tensor.type}")
+            raise ShapeMismatch(f"split sizes {lengths} do not add up to {n} of {tensor.spec}")
     out, at = [], 0
     for length in lengths:
         out.append(slice_along(tensor, axis, at, at + length))

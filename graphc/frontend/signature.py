@@ -35,7 +35,7 @@ def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tenso
     key: list[Hashable] = [modes.grad, _default[0]]
     for a in args:
         if isinstance(a, Tensor):
-            t = a._type
+            t = a._spec
             leaves.append(a)
             key.append((t.dtype, t.shape, a.requires_grad))
         else:
@@ -50,7 +50,7 @@ def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tenso
 def _key(x: Any, leaves: list[Tensor]) -> Hashable:
     if isinstance(x, Tensor):
         leaves.append(x)
-        return x._type.dtype, x._type.shape, x.requires_grad
+        return x._spec.dtype, x._spec.shape, x.requires_grad
     if isinstance(x, PLAIN):
         return type(x), x
     if isinstance(x, HostNumber):
@@ -98,7 +98,7 @@ def alike(x: Tensor, y: Tensor) -> bool:
     if x is y:
         return True
     a, b = x.array, y.array
-    if x.storage is not y.storage or a is None or b is None or x._type != y._type:
+    if x.storage is not y.storage or a is None or b is None or x._spec != y._spec:
         return False
     place = a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
     return place and a.strides == b.strides and edge(x) is edge(y)

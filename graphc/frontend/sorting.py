@@ -26,7 +26,7 @@ from graphc.frontend.reductions import ValuesIndices
 from graphc.frontend.shapes import axis_of
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import TensorType, f32, f64, i32, i64
+from graphc.ir.types import TensorSpec, f32, f64, i32, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -53,13 +53,13 @@ __all__ = [
 
 def _order(x: Tensor, axis: int, descending: bool = False) -> Tensor:
     """i64 of x's shape: which element stands at each rank along `axis`."""
-    if not x.type.shape:
-        return x.full(0, TensorType(i64, ()))
+    if not x.spec.shape:
+        return x.full(0, TensorSpec(i64, ()))
     return x.emit(OPS["argsort"], x, axis=axis, descending=bool(descending))
 
 
 def _take(x: Tensor, index: Tensor, axis: int) -> Tensor:
-    return x.emit(OPS["take_along"], x, index, axis=axis) if x.type.shape else x.clone()
+    return x.emit(OPS["take_along"], x, index, axis=axis) if x.spec.shape else x.clone()
 
 
 def argsort(
@@ -88,10 +88,10 @@ def topk(
 ) -> ValuesIndices:
     """The k largest (or smallest) elements along `dim`, the best first, and their indices."""
     axis = axis_of(input, dim)
-    if not 0 <= k <= (input.type.shape[axis] if input.type.shape else 1):
-        raise ShapeMismatch(f"topk: k = {k} is out of range for dimension {dim} of {input.type}")
+    if not 0 <= k <= (input.spec.shape[axis] if input.spec.shape else 1):
+        raise ShapeMismatch(f"topk: k = {k} is out of range for dimension {dim} of {input.spec}")
     index = _order(input, axis, largest)
-    if input.type.shape:
+    if input.spec.shape:
         index = shapes.slice_along(index, axis, 0, k)
     return ValuesIndices(_take(input, index, axis), index)
 
@@ -99,7 +99,7 @@ def topk(
 def _chosen(x: Tensor, axis: int, rank: Tensor | int, keepdim: bool) -> ValuesIndices:
     """The element at a rank along `axis` (an i64 tensor of size 1 there), and its index."""
     order = _order(x, axis)
-    if not x.type.shape:
+    if not x.spec.shape:
         return ValuesIndices(x.clone(), order)
     if isinstance(rank, int):
         index = shapes.slice_along(order, axis, rank, rank + 1)
@@ -108,16 +108,16 @@ def _chosen(x: Tensor, axis: int, rank: Tensor | int, keepdim: bool) -> ValuesIn
     values = _take(x, index, axis)
     if keepdim:
         return ValuesIndices(values, index)
-    shape = tuple(n for k, n in enumerate(x.type.shape) if k != axis)
+    shape = tuple(n for k, n in enumerate(x.spec.shape) if k != axis)
     return ValuesIndices(P.reshape(values, shape), P.reshape(index, shape))
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The k-th smallest element (counted from 1) along `dim`, and its index."""
     axis = axis_of(input, dim)
-    if not 1 <= k <= (input.type.shape[axis] if input.type.shape else 1):
+    if not 1 <= k <= (input.spec.shape[axis] if input.spec.shape else 1):
         what = f"kthvalue(): selected number k = {k} is out of range"
-        raise ShapeMismatch(f"{what} for dimension {dim} of {input.type}")
+        raise ShapeMismatch(f"{what} for dimension {dim} of {input.spec}")
     return _chosen(input, axis, k - 1, keepdim)
 
 
@@ -130,10 +130,10 @@ def _nan_count(x: Tensor, axis: int) -> Tensor:
 
 def _median_along(x: Tensor, dim: int, keepdim: bool, skip: bool) -> ValuesIndices:
     axis = axis_of(x, dim)
-    n = x.type.shape[axis] if x.type.shape else 1
+    n = x.spec.shape[axis] if x.spec.shape else 1
     if n == 0:
-        raise InvalidIndex(f"median(): expected dimension {dim} to be of nonzero size, {x.type}")
-    if not x.type.shape or not x.dtype.is_floating_point:
+        raise InvalidIndex(f"median(): expected dimension {dim} to be of nonzero size, {x.spec}")
+    if not x.spec.shape or not x.dtype.is_floating_point:
         return _chosen(x, axis, (n - 1) // 2, keepdim)
     lost = _nan_count(x.detach(), axis)
     if skip:
@@ -148,7 +148,7 @@ def _median(x: Tensor, skip: bool) -> Tensor:
     flat = shapes.ravel(x)
     if x.numel() == 0:
         if not x.dtype.is_floating_point:
-            raise ShapeMismatch(f"median() of an empty tensor, {x.type}")
+            raise ShapeMismatch(f"median() of an empty tensor, {x.spec}")
         return R.sum(flat) * float("nan")
     found = _median_along(flat.detach(), 0, False, skip).values
     if not x.requires_grad:
@@ -170,16 +170,16 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The most frequent element along `dim` (the smallest of several), and its last index."""
     axis = axis_of(input, dim)
-    if not input.type.shape:
+    if not input.spec.shape:
         return _chosen(input, 0, 0, keepdim)
-    if input.type.shape[axis] == 0:
-        raise InvalidIndex(f"mode(): expected dimension {dim} to be of nonzero size, {input.type}")
+    if input.spec.shape[axis] == 0:
+        raise InvalidIndex(f"mode(): expected dimension {dim} to be of nonzero size, {input.spec}")
     rows = shapes.contiguous(shapes.movedim(sort(input.detach(), axis).values, axis, -1))
     end = rows.emit(OPS["searchsorted"], rows, rows, right=True)
     counts = end - rows.emit(OPS["searchsorted"], rows, rows, right=False)
     counts = E.where(logic.isnan(rows), 1, counts)  # no NaN equals another
     last = R.argmax(counts, -1, True)
-    rank = end.emit(OPS["take_along"], end, last, axis=len(end.type.shape) - 1) - 1
+    rank = end.emit(OPS["take_along"], end, last, axis=len(end.spec.shape) - 1) - 1
     return _chosen(input, axis, shapes.movedim(rank, -1, axis), keepdim)
 
 
@@ -196,32 +196,32 @@ def _quantile(
             f"quantile(): interpolation {interpolation!r} is none of {INTERPOLATIONS}"
         )
     if x.dtype not in (f32, f64):
-        raise DTypeMismatch(f"quantile() needs a float32 or float64 tensor, got {x.type}")
-    if is_tensor(q) and (q.dtype is not x.dtype or len(q.type.shape) > 1):
-        raise ShapeMismatch(f"quantile() of {x.type}: q must be a number or a vector, got {q.type}")
+        raise DTypeMismatch(f"quantile() needs a float32 or float64 tensor, got {x.spec}")
+    if is_tensor(q) and (q.dtype is not x.dtype or len(q.spec.shape) > 1):
+        raise ShapeMismatch(f"quantile() of {x.spec}: q must be a number or a vector, got {q.spec}")
     if x.numel() == 0:
-        raise ShapeMismatch(f"quantile() of an empty tensor, {x.type}")
+        raise ShapeMismatch(f"quantile() of an empty tensor, {x.spec}")
     if not is_tensor(q):
         if not 0 <= q <= 1:
             raise ShapeMismatch(f"quantile(): q must be in [0, 1], got {q}")
-        q = x.full(float(q), TensorType(x.dtype, ()))
-    whole, rank = dim is None, len(x.type.shape)
+        q = x.full(float(q), TensorSpec(x.dtype, ()))
+    whole, rank = dim is None, len(x.spec.shape)
     axis = 0 if dim is None else axis_of(x, dim)
     rows = shapes.ravel(x) if whole or not rank else shapes.movedim(x, axis, -1)
     out = _at_quantiles(rows, shapes.reshape(q, -1), interpolation, skip)
     if keepdim:
-        kept = (1,) * rank if whole else (*x.type.shape[:axis], 1, *x.type.shape[axis + 1 :])
+        kept = (1,) * rank if whole else (*x.spec.shape[:axis], 1, *x.spec.shape[axis + 1 :])
         out = shapes.movedim(out, -1, 0)
-        out = P.reshape(out, (out.type.shape[0], *(kept if rank else ())))
+        out = P.reshape(out, (out.spec.shape[0], *(kept if rank else ())))
     else:
         out = shapes.movedim(out, -1, 0)
-    return out if q.type.shape else P.reshape(out, out.type.shape[1:])
+    return out if q.spec.shape else P.reshape(out, out.spec.shape[1:])
 
 
 def _at_quantiles(rows: Tensor, q: Tensor, interpolation: str, skip: bool) -> Tensor:
     """[..., n] and q [k] -> [..., k]: what stands at rank q * (n - 1) of each sorted row."""
-    axis = len(rows.type.shape) - 1
-    n = rows.type.shape[axis]
+    axis = len(rows.spec.shape) - 1
+    n = rows.spec.shape[axis]
     ordered = sort(rows, axis).values
     lost = P.cast(_nan_count(rows.detach(), axis), rows.dtype)
     if skip:
@@ -278,15 +278,15 @@ def searchsorted(
         raise ShapeMismatch(f"searchsorted: side {side!r} with right={right}")
     rows = sorted_sequence
     if sorter is not None:
-        rows = _take(rows, sorter, len(rows.type.shape) - 1)
-    values = input if is_tensor(input) else rows.full(input, TensorType(rows.dtype, ()))
+        rows = _take(rows, sorter, len(rows.spec.shape) - 1)
+    values = input if is_tensor(input) else rows.full(input, TensorSpec(rows.dtype, ()))
     dtype = result_type(rows, values)
     rows, values = P.cast(rows, dtype), P.cast(values, dtype)
-    shape = values.type.shape
-    if len(rows.type.shape) == 1:
-        values = P.reshape(values, (values.type.numel,))
-    elif not shape or rows.type.shape[:-1] != shape[:-1]:
-        raise ShapeMismatch(f"searchsorted: {values.type} does not fit the rows of {rows.type}")
+    shape = values.spec.shape
+    if len(rows.spec.shape) == 1:
+        values = P.reshape(values, (values.spec.numel,))
+    elif not shape or rows.spec.shape[:-1] != shape[:-1]:
+        raise ShapeMismatch(f"searchsorted: {values.spec} does not fit the rows of {rows.spec}")
     out = rows.emit(OPS["searchsorted"], rows, values, right=bool(right or side == "right"))
     return P.cast(P.reshape(out, shape), i32 if out_int32 else i64)
 
@@ -295,8 +295,8 @@ def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
 ) -> Tensor:
     """The number of the interval between sorted boundaries that each element lies in."""
-    if len(boundaries.type.shape) != 1:
-        raise ShapeMismatch(f"bucketize: boundaries must be a vector, got {boundaries.type}")
+    if len(boundaries.spec.shape) != 1:
+        raise ShapeMismatch(f"bucketize: boundaries must be a vector, got {boundaries.spec}")
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
@@ -305,8 +305,8 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     if bins < 1 or max < min:
         raise ShapeMismatch(f"histc: bins = {bins}, min = {min}, max = {max}")
     x = shapes.ravel(input.detach())
-    low, high = (x.full(v, TensorType(x.dtype, ())) for v in (min, max))
-    if min == max and x.type.numel:
+    low, high = (x.full(v, TensorSpec(x.dtype, ())) for v in (min, max))
+    if min == max and x.spec.numel:
         low, high = R.amin(x), R.amax(x)
     flat = logic.eq(low, high)
     low, high = E.where(flat, low - 1, low), E.where(flat, high + 1, high)
@@ -375,14 +375,14 @@ def unique_consecutive(
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number from 0 occurs in a vector, or the sum of its weights."""
     fix = "use zeros(n).index_add(0, x, weights) with a fixed n"
-    if len(input.type.shape) != 1 or input.dtype.is_floating_point or minlength < 0:
-        raise ShapeMismatch(f"bincount() needs a vector of integers, got {input.type}")
+    if len(input.spec.shape) != 1 or input.dtype.is_floating_point or minlength < 0:
+        raise ShapeMismatch(f"bincount() needs a vector of integers, got {input.spec}")
     array = data_sized(input, "bincount()", fix)
     if array.size and array.min() < 0:
         raise ShapeMismatch("bincount() needs a vector of non-negative integers")
     if weights is None:
         return _made(np.bincount(array.astype(np.int64), minlength=minlength))
-    if weights.type.shape != input.type.shape:
-        raise ShapeMismatch(f"bincount(): weights {weights.type} do not fit {input.type}")
+    if weights.spec.shape != input.spec.shape:
+        raise ShapeMismatch(f"bincount(): weights {weights.spec} do not fit {input.spec}")
     total = np.bincount(array.astype(np.int64), weights.host(), minlength)
     return tensors.wrapped(total.astype(np.float32 if weights.dtype is f32 else np.float64))

@@ -10,7 +10,7 @@ from graphc.frontend.capture import Capture, Gradient
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
-from graphc.ir.types import Scalar, TensorType
+from graphc.ir.types import Scalar, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class NewGradient:
     """State that is a gradient the step makes."""
 
     gradient: Gradient
-    type: TensorType
+    spec: TensorSpec
 
 
 State = Storage | WrittenArgument | OldGradient | NewGradient
@@ -71,4 +71,4 @@ def _known(capture: Capture) -> dict[Value, Any]:
             known[item.value] = OldGradient(old[storage]) if storage in old else storage
     made = capture.graph.inputs[len(capture.inputs) :]
     new = [g for g in capture.gradients if g.index >= 0]
-    return known | {v: NewGradient(g, v.type) for v, g in zip(made, new)}
+    return known | {v: NewGradient(g, v.spec) for v, g in zip(made, new)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphc.ir.types import Array, Shape, TensorType
+from graphc.ir.types import Array, Shape, TensorSpec
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -77,15 +77,23 @@ class Storage:
     """
 
     __slots__ = (
-        "__weakref__", "address", "adopted", "array", "holders", "name", "order", "trace", "type",
+        "__weakref__",
+        "address",
+        "adopted",
+        "array",
+        "holders",
+        "name",
+        "order",
+        "spec",
+        "trace",
         "version",
     )  # fmt: skip
 
     def __init__(
-        self, array: Array | None, type: TensorType, trace: Trace | None = None, name: str = ""
+        self, array: Array | None, spec: TensorSpec, trace: Trace | None = None, name: str = ""
     ) -> None:
         self.array = array
-        self.type = type
+        self.spec = spec
         self.trace = trace
         self.name = name
         self.version = 0

@@ -21,7 +21,7 @@ __all__ = ["as_strided"]
 def _whole_storage(x: Tensor) -> Tensor:
     """All the memory that x is a view of, without history."""
     out: Tensor = x.alias()
-    out.views, out.array, out._type, out._value = (), x.storage.array, x.storage.type, None
+    out.views, out.array, out._spec, out._value = (), x.storage.array, x.storage.spec, None
     return out
 
 
@@ -32,7 +32,7 @@ def _flat_memory(x: Tensor, first: int, last: int) -> tuple[Tensor, int]:
         return shapes.ravel(x), start
     if x.requires_grad or x.is_traced:
         raise InvalidArgument(
-            f"as_strided: elements {first} to {last} of the storage lie outside {x.type}",
+            f"as_strided: elements {first} to {last} of the storage lie outside {x.spec}",
             fix="apply as_strided to the tensor that this is a view of",
         )
     whole = _whole_storage(x)
@@ -55,7 +55,7 @@ def as_strided(
     if last >= _whole_storage(input).numel():
         raise ShapeMismatch(
             f"as_strided: size {shape}, stride {steps}, offset {first} needs {last + 1} elements, "
-            f"{input.type} has {_whole_storage(input).numel()}"
+            f"{input.spec} has {_whole_storage(input).numel()}"
         )
     y, start = _flat_memory(input, first, last)
     y = shapes.slice_along(y, 0, first - start, y.numel())
@@ -65,7 +65,7 @@ def as_strided(
             y = y.emit(OPS["unfold"], y, axis=0, size=n, step=1, dilation=s)
     y = shapes.select(y, 0, 0)
     y = P.reshape(y, tuple(n if moves else 1 for n, moves in zip(shape, moving)))
-    return shapes.alias_view(y) if y.type.shape == shape else broadcast_to(y, shape)
+    return shapes.alias_view(y) if y.spec.shape == shape else broadcast_to(y, shape)
 
 
 squeeze_: InPlace = turned(shapes.squeeze)

@@ -16,7 +16,7 @@ from graphc.frontend.views import Chain, types_along
 from graphc.ir.graph import Where
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sugar import Sugar
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorSpec
 from graphc.passes.autodiff import (
     Cotangents,
     Edge,
@@ -68,7 +68,7 @@ class OpNode(Node):
         tensor, version = saved
         if tensor.storage.version != version:
             raise AutogradError(
-                f"a tensor needed for the gradient of {self.label}, {tensor.type}, has been "
+                f"a tensor needed for the gradient of {self.label}, {tensor.spec}, has been "
                 f"changed by an in-place operation: version {tensor.storage.version}, "
                 f"expected {version}",
                 fix="use the out-of-place form, or clone() the tensor before changing it",
@@ -141,7 +141,7 @@ def edge_of(x: Tensor) -> Edge | None:
 
 def record(op: Op, args: Sequence[Any], attrs: Attrs, out: Tensor) -> None:
     """Put `out = op(*args)` on the tape if an operand requires grad."""
-    if not out.type.dtype.is_floating_point or not differentiable(op):
+    if not out.spec.dtype.is_floating_point or not differentiable(op):
         return
     edges = [edge_of(a) if isinstance(a, Sugar) else None for a in args]  # type: ignore[arg-type]
     if not any(edges):
@@ -154,7 +154,7 @@ def record(op: Op, args: Sequence[Any], attrs: Attrs, out: Tensor) -> None:
         elif read:
             operands.append((a, a.storage.version))  # type: ignore[attr-defined]
         else:
-            operands.append(Typed(a.type))
+            operands.append(Typed(a.spec))
     node = OpNode(op, edges, operands, attrs)
     if reads_output:
         node.output = (out.alias(), out.storage.version)
@@ -173,7 +173,7 @@ def record_rule(
         return
     node = RuleNode(name, edges, rule, len(outs))
     for slot, out in enumerate(outs):
-        if out.type.dtype.is_floating_point:
+        if out.spec.dtype.is_floating_point:
             attach(out, node, slot)
 
 
@@ -186,11 +186,11 @@ def attach(out: Tensor, node: Node, slot: int = 0) -> None:
     out.set_history(node, slot)
 
 
-def chain_history(edge: Edge, chain: Chain, base: TensorType) -> Edge:
+def chain_history(edge: Edge, chain: Chain, base: TensorSpec) -> Edge:
     """The history of a view, made again from that of its base."""
     types = types_along(chain, base)
-    for (op, attrs), type in zip(chain, types):
-        node = OpNode(op, (edge,), [Typed(type)], attrs)
+    for (op, attrs), spec in zip(chain, types):
+        node = OpNode(op, (edge,), [Typed(spec)], attrs)
         if modes.trace is not None:
             node.where = modes.trace.builder.where()
         edge = node, 0

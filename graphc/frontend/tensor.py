@@ -41,7 +41,7 @@ from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major, 
 from graphc.ir import reference
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
-from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorType
+from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorSpec
 from graphc.passes.autodiff import Hook, Node
 
 __all__ = ["Tensor", "is_tensor", "numel"]
@@ -59,7 +59,7 @@ class Tensor(Methods):
 
     storage: Storage
     array: Array | None
-    _type: TensorType
+    _spec: TensorSpec
     views: Chain = ()
     _requires_grad: bool = False
     _grad: Tensor | None = None  # whoever reads or sets it moves `epoch.gradients`
@@ -79,26 +79,26 @@ class Tensor(Methods):
         check_device(device)
         dtype = get_default_dtype()
         self.array = legacy_array(data, dtype)
-        self._type = TensorType(dtype, self.array.shape)
-        self.storage = Storage(self.array, self._type)
+        self._spec = TensorSpec(dtype, self.array.shape)
+        self.storage = Storage(self.array, self._spec)
 
     # ---- what it is ----------------------------------------------------------------------------
 
     @property
-    def type(self) -> TensorType:
-        return self._type
+    def spec(self) -> TensorSpec:
+        return self._spec
 
     @property
     def dtype(self) -> DType:
-        return self._type.dtype
+        return self._spec.dtype
 
     @property
     def shape(self) -> Size:
-        return Size(self._type.shape)
+        return Size(self._spec.shape)
 
     @property
     def ndim(self) -> builtins.int:
-        return len(self._type.shape)
+        return len(self._spec.shape)
 
     @property
     def device(self) -> device:
@@ -106,33 +106,33 @@ class Tensor(Methods):
 
     @property
     def itemsize(self) -> builtins.int:
-        return self._type.dtype.itemsize
+        return self._spec.dtype.itemsize
 
     @property
     def nbytes(self) -> builtins.int:
-        return self._type.size_bytes
+        return self._spec.size_bytes
 
     def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self._type.shape[shapes.axis_of(self, dim)]
+        return self.shape if dim is None else self._spec.shape[shapes.axis_of(self, dim)]
 
     def dim(self) -> builtins.int:
-        return len(self._type.shape)
+        return len(self._spec.shape)
 
     ndimension = dim
 
     def numel(self) -> builtins.int:
-        return self._type.numel
+        return self._spec.numel
 
     nelement = numel
 
     def element_size(self) -> builtins.int:
-        return self._type.dtype.itemsize
+        return self._spec.dtype.itemsize
 
     def is_floating_point(self) -> builtins.bool:
-        return self._type.dtype.is_floating_point
+        return self._spec.dtype.is_floating_point
 
     def is_signed(self) -> builtins.bool:
-        return self._type.dtype.is_signed
+        return self._spec.dtype.is_signed
 
     def is_complex(self) -> builtins.bool:
         return False
@@ -159,9 +159,9 @@ class Tensor(Methods):
     def strides(self) -> Shape:
         """Strides in elements as memory lies now; a traced tensor's are of a row-major base."""
         if self.array is None:
-            return strides_along(self.views, self.storage.type)
+            return strides_along(self.views, self.storage.spec)
         if self.array.flags.c_contiguous:
-            return row_major(self._type.shape)
+            return row_major(self._spec.shape)
         return tuple(s // self.itemsize for s in self.array.strides)
 
     def stride(self, dim: int | None = None) -> Any:
@@ -172,7 +172,7 @@ class Tensor(Methods):
         self.storage.unpack()
         if self.array is not None:
             return bool(self.array.flags.c_contiguous)
-        return reshaped_strides(self._type.shape, self.strides(), (self.numel(),)) in ((1,), (0,))
+        return reshaped_strides(self._spec.shape, self.strides(), (self.numel(),)) in ((1,), (0,))
 
     def data_ptr(self) -> builtins.int:
         self.storage.unpack()
@@ -193,15 +193,15 @@ class Tensor(Methods):
             record(op, args, attrs, out)
         return out
 
-    def full(self, value: Scalar, type: TensorType) -> Tensor:
+    def full(self, value: Scalar, spec: TensorSpec) -> Tensor:
         if modes.trace is not None:
-            return modes.trace.constant(value, type)
-        return fresh(np.full(type.shape, value, type.dtype.numpy), type)
+            return modes.trace.constant(value, spec)
+        return fresh(np.full(spec.shape, value, spec.dtype.numpy), spec)
 
     def alias(self, cls: builtins.type[T] | None = None) -> T:
         """Another tensor over the same memory, without history; of class `cls` if given."""
         out: Any = object.__new__(cls or Tensor)  # a subclass's own __new__ may call this
-        out.storage, out.views, out._type = self.storage, self.views, self._type
+        out.storage, out.views, out._spec = self.storage, self.views, self._spec
         out.array, out._value = self.array, self._value
         self.storage.hold(out)
         return out  # type: ignore[no-any-return]  # made of class `cls` just above
@@ -229,7 +229,7 @@ class Tensor(Methods):
                 "the tensor this is a view of was transposed or reshaped in place",
                 fix="make the view again",
             )
-        self._node, self._slot = chain_history(edge, self.views[len(base.views) :], base.type)
+        self._node, self._slot = chain_history(edge, self.views[len(base.views) :], base.spec)
         self._requires_grad = True
 
     @property
@@ -293,7 +293,7 @@ class Tensor(Methods):
     def host(self) -> Array:
         """The NumPy view, for Python to look at; not inside a trace, where values are not known."""
         if modes.trace is not None:
-            raise DataDependentBranch(f"Python reads {self.type}, a value known only at run time")
+            raise DataDependentBranch(f"Python reads {self.spec}, a value known only at run time")
         if self.array is None:
             raise leaked(self)
         return self.array
@@ -338,12 +338,12 @@ class Tensor(Methods):
         return int(self.item())
 
     def __len__(self) -> builtins.int:
-        if not self._type.shape:
+        if not self._spec.shape:
             raise InvalidType("len() of a 0-d tensor")
-        return self._type.shape[0]
+        return self._spec.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        if not self._type.shape:
+        if not self._spec.shape:
             raise InvalidType("iteration over a 0-d tensor")
         return iter(shapes.unbind(self))
 
@@ -356,7 +356,7 @@ class Tensor(Methods):
     def __format__(self, spec: str) -> str:
         return (
             format(self.item(), spec)
-            if not self._type.shape and self.array is not None
+            if not self._spec.shape and self.array is not None
             else str(self)
         )
 
@@ -385,7 +385,7 @@ def copied(x: Tensor) -> Tensor:
         return modes.trace.wrap(modes.trace.value(x))
     if x.array is None:
         raise leaked(x)
-    return fresh(np.array(x.array, order="C"), x._type)
+    return fresh(np.array(x.array, order="C"), x._spec)
 
 
 def dtype_of(array: Array) -> DType:
@@ -396,28 +396,28 @@ def dtype_of(array: Array) -> DType:
 
 
 def scalar(value: Scalar, dtype: DType) -> Tensor:
-    return fresh(np.array(value, dtype.numpy), TensorType(dtype, ()))
+    return fresh(np.array(value, dtype.numpy), TensorSpec(dtype, ()))
 
 
 def wrapped(array: Array) -> Tensor:
     """A tensor over the memory of a NumPy array."""
-    return fresh(array, TensorType(dtype_of(array), array.shape))
+    return fresh(array, TensorSpec(dtype_of(array), array.shape))
 
 
-def fresh(array: Array, type: TensorType) -> Tensor:
+def fresh(array: Array, spec: TensorSpec) -> Tensor:
     """A tensor of its own over `array`, which nobody else holds."""
     out = Tensor.__new__(Tensor)
     out.array = array
-    out._type = type
-    out.storage = Storage(array, type)
+    out._spec = spec
+    out.storage = Storage(array, spec)
     return out
 
 
-def view(x: Tensor, op: Op, attrs: Attrs, array: Array | None, type: TensorType) -> Tensor:
+def view(x: Tensor, op: Op, attrs: Attrs, array: Array | None, spec: TensorSpec) -> Tensor:
     """`op(x)` over the memory of x."""
     out = Tensor.__new__(Tensor)
     out.array = array
-    out._type = type
+    out._spec = spec
     out.storage = x.storage
     out.views = (*x.views, (op, attrs))
     if modes.grad:
@@ -434,10 +434,10 @@ def shows_memory(x: Tensor, op: Op, attrs: Attrs) -> bool:
         return False
     if op.name != "reshape" or x.is_contiguous():
         return True
-    return reshaped_strides(x._type.shape, x.strides(), attrs["shape"]) is not None
+    return reshaped_strides(x._spec.shape, x.strides(), attrs["shape"]) is not None
 
 
-def infer(op: Op, types: Sequence[TensorType], attrs: Attrs) -> TensorType:
+def infer(op: Op, types: Sequence[TensorSpec], attrs: Attrs) -> TensorSpec:
     try:
         return op.infer(*types, **attrs)
     except GraphcError as e:
@@ -457,19 +457,19 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         if known and a.array is None:
             raise leaked(a)
         arrays.append(a.array if known else a)
-        types.append(a._type if known else None)
+        types.append(a._spec if known else None)
     if not all(types):
         like = next(filter(None, reversed(types)))
         arrays = [np.array(a, like.dtype.numpy) if t is None else a for a, t in zip(arrays, types)]
         types = [t or like for t in types]
-    type = infer(op, types, attrs)
+    spec = infer(op, types, attrs)
     if moves:
         if shows_memory(args[0], op, attrs):
-            return view(args[0], op, attrs, op.evaluate(*arrays, **attrs), type)
+            return view(args[0], op, attrs, op.evaluate(*arrays, **attrs), spec)
         arrays[0] = reference.row_major(arrays[0])  # a reshape that copies
-    out = evaluate(op, arrays, attrs, type)
+    out = evaluate(op, arrays, attrs, spec)
     out = np.array(out, order="C") if op.name in ALIASING else reference.row_major(out)
-    return fresh(out, type)
+    return fresh(out, spec)
 
 
 def is_tensor(obj: object) -> bool:
@@ -492,4 +492,4 @@ def readable(grad: Tensor | None) -> Tensor | None:
 
 
 def leaked(x: Tensor) -> TracerLeak:
-    return TracerLeak(f"{x.type} stood for a value inside a compiled step that has ended")
+    return TracerLeak(f"{x.spec} stood for a value inside a compiled step that has ended")

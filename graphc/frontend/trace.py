@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from graphc.errors import Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.modes import modes
 from graphc.frontend.storage import Storage
@@ -21,7 +22,7 @@ from graphc.frontend.views import overwrite
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import DType, Scalar, TensorType, i64
+from graphc.ir.types import DType, Scalar, TensorSpec, i64
 
 Getter = Callable[[], Scalar]
 
@@ -53,12 +54,13 @@ class Trace:
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[Hashable, Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}
+        self._without_history: list[Tensor] = []  # of those, which had none
 
     # ---- inputs --------------------------------------------------------------------------------
 
     def argument(self, like: Tensor, name: str) -> Tensor:
         """A traced stand-in for an argument of the call, with its type and requires_grad."""
-        value = self.builder.input(name, like.type)
+        value = self.builder.input(name, like.spec)
         out = self.wrap(value)
         out.storage.name = name
         out._requires_grad = like.requires_grad
@@ -71,7 +73,7 @@ class Trace:
         """A 0-d tensor whose value is `getter()` at each call; one input for each `key`."""
         value = self._scalars.get(key) if key is not None else None
         if value is None:
-            value = self.builder.input(name, TensorType(dtype, ()))
+            value = self.builder.input(name, TensorSpec(dtype, ()))
             self.inputs.append(Input("scalar", value, getter=getter))
             if key is not None:
                 self._scalars[key] = value
@@ -86,7 +88,7 @@ class Trace:
         if storage.array is None:
             raise tensors.leaked(x)
         name = storage.name or f"state{sum(i.role == 'state' for i in self.inputs)}"
-        value = self.builder.input(name, storage.type)
+        value = self.builder.input(name, storage.spec)
         self.current[storage] = value
         self.inputs.append(Input("state", value, storage, x))
         return value
@@ -115,13 +117,13 @@ class Trace:
         """A traced tensor of its own."""
         out = Tensor.__new__(Tensor)
         out.array = None
-        out._type = value.type
-        out.storage = Storage(None, value.type, self)
+        out._spec = value.spec
+        out.storage = Storage(None, value.spec, self)
         self.current[out.storage] = value
         return out
 
-    def constant(self, value: Scalar, type: TensorType) -> Tensor:
-        return self.wrap(self.builder.constant(value, type))
+    def constant(self, value: Scalar, spec: TensorSpec) -> Tensor:
+        return self.wrap(self.builder.constant(value, spec))
 
     def frozen(self, x: Tensor) -> Tensor:
         """A traced copy of a constant made from Python data: later writes do not reach it."""
@@ -131,7 +133,7 @@ class Trace:
         values = [self.value(a) if isinstance(a, Tensor) else a for a in args]
         value = self.builder.emit(op, values, attrs)
         if args and isinstance(args[0], Tensor) and tensors.shows_memory(args[0], op, attrs):
-            out = tensors.view(args[0], op, attrs, None, value.type)
+            out = tensors.view(args[0], op, attrs, None, value.spec)
             out._value = (self.current[out.storage], value)
             return out
         return self.wrap(value)
@@ -163,6 +165,20 @@ class Trace:
             what.__dict__.update(fields)
 
         self._before[what] = restore
+        if fields.get("_node") is None:
+            self._without_history.append(what)
+
+    def check_histories(self) -> None:
+        """Raise where a tensor that outlives the step has got a history: the next call's gradients
+        would go on through this one."""
+        for x in self._without_history:
+            if x._node is not None:
+                raise Untraceable(
+                    f"{x.name or x.spec} leaves the step with a history, for it was written with "
+                    "a value that requires grad",
+                    why="a compiled step's history ends with it; in eager code it would grow on",
+                    fix="write value.detach(), or write inside `with graphc.no_grad():`",
+                )
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         return self.grads.get(x, x._grad)

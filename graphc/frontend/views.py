@@ -13,7 +13,7 @@ from graphc.errors import Untraceable
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS, Op
 from graphc.ir.sugar import Sugar
-from graphc.ir.types import Shape, TensorType, bool_, i64
+from graphc.ir.types import Shape, TensorSpec, bool_, i64
 
 View = tuple[Op, Mapping[str, Any]]
 Chain = tuple[View, ...]
@@ -73,7 +73,7 @@ def reshaped_strides(old: Shape, strides: Shape, new: Shape) -> Shape | None:
     return tuple(out) if k == -1 else None
 
 
-def types_along(chain: Chain, base: TensorType) -> list[TensorType]:
+def types_along(chain: Chain, base: TensorSpec) -> list[TensorSpec]:
     """The type before each step of `chain`, and after the last."""
     types = [base]
     for op, attrs in chain:
@@ -81,7 +81,7 @@ def types_along(chain: Chain, base: TensorType) -> list[TensorType]:
     return types
 
 
-def strides_along(chain: Chain, base: TensorType) -> Shape:
+def strides_along(chain: Chain, base: TensorSpec) -> Shape:
     """Strides of a view of a row-major base."""
     strides = row_major(base.shape)
     for (op, attrs), before in zip(chain, types_along(chain, base)):
@@ -109,15 +109,15 @@ def overwrite(base: S, chain: Chain, value: S) -> S:
 def _write_one(before: S, op: Op, attrs: Mapping[str, Any], value: S) -> S:
     match op.name:
         case "reshape":
-            return P.reshape(value, before.type.shape)
+            return P.reshape(value, before.spec.shape)
         case "transpose":
             return P.transpose(value, inverse(attrs["perm"]))
         case "slice":
             inside = slice_mask(before, attrs["start"], attrs["stop"], attrs["step"])
-            spread = P.unslice(value, before.type.shape, attrs["start"], attrs["step"])
+            spread = P.unslice(value, before.spec.shape, attrs["start"], attrs["step"])
             return before.emit(OPS["where"], inside, spread, before)
         case "diagonal":
-            rank, shape = len(before.type.shape), before.type.shape
+            rank, shape = len(before.spec.shape), before.spec.shape
             row, column = (
                 before.emit(OPS["iota"], shape=shape, axis=rank - k, dtype=i64.name) for k in (2, 1)
             )
@@ -132,7 +132,7 @@ def inverse(perm: Sequence[int]) -> Shape:
 
 def slice_mask(like: S, start: Shape, stop: Shape, step: Shape) -> S:
     """bool of the shape of `like`: whether an element is in the slice."""
-    shape = like.type.shape
+    shape = like.spec.shape
     tests = []
     for axis, (a, b, s, n) in enumerate(zip(start, stop, step, shape, strict=True)):
         if (a, b, s) == (0, n, 1):
@@ -145,7 +145,7 @@ def slice_mask(like: S, start: Shape, stop: Shape, step: Shape) -> S:
         if s > 1:
             offset = P.apply("rem", P.apply("add", place, -a % s), s)
             tests.append(P.apply("eq", offset, 0))
-    mask = tests[0] if tests else like.full(True, TensorType(bool_, shape))
+    mask = tests[0] if tests else like.full(True, TensorSpec(bool_, shape))
     for t in tests[1:]:
         mask = mask.emit(OPS["and"], mask, t)
     return mask

@@ -10,7 +10,7 @@ from typing import Any
 from graphc.errors import GraphcError, user_frame
 from graphc.ir.graph import Value, Where
 from graphc.ir.ops import OPS, Attrs, Op
-from graphc.ir.types import Scalar, TensorType
+from graphc.ir.types import Scalar, TensorSpec
 
 
 class Builder:
@@ -24,23 +24,23 @@ class Builder:
         self.scope: list[str] = []  # module path while tracing
         self._count = 0
 
-    def input(self, name: str, type: TensorType, where: Where | None = None) -> Value:
+    def input(self, name: str, spec: TensorSpec, where: Where | None = None) -> Value:
         """A fresh input; a name already taken gets a number."""
         label, k = f"%{name}", 1
         while label in self._names:
             k += 1
             label = f"%{name}.{k}"
-        return self._once(label, label, type, None, (), {}, None, where)
+        return self._once(label, label, spec, None, (), {}, None, where)
 
-    def constant(self, c: Scalar, type: TensorType, name: str = "") -> Value:
+    def constant(self, c: Scalar, spec: TensorSpec, name: str = "") -> Value:
         """A tensor filled with `c`; keyed by its text, because 0.0 == -0.0 and nan != nan."""
-        if type.dtype.is_floating_point:
+        if spec.dtype.is_floating_point:
             c = float(c)
-        elif type.dtype.category == 0:
+        elif spec.dtype.category == 0:
             c = bool(c)
         else:
             c = int(c)
-        return self._once((repr(c), type), name, type, None, (), {}, c)
+        return self._once((repr(c), spec), name, spec, None, (), {}, c)
 
     def apply(self, name: str, *args: Value | Scalar, **attrs: Any) -> Value:
         return self.emit(OPS[name], args, attrs)
@@ -51,17 +51,17 @@ class Builder:
         if op.commutative:
             values.sort(key=lambda v: v.const is not None)
         try:
-            type = op.infer(*(v.type for v in values), **attrs)
+            spec = op.infer(*(v.spec for v in values), **attrs)
         except GraphcError as e:
             e.what = f"{op.name}: {e.what}"
             raise
         key = (op, *values, *sorted(attrs.items()))
-        return self._once(key, name, type, op, tuple(values), dict(attrs), None)
+        return self._once(key, name, spec, op, tuple(values), dict(attrs), None)
 
     def _lift(self, args: Sequence[Value | Scalar]) -> list[Value]:
         if all(isinstance(a, Value) for a in args):
             return list(args)  # type: ignore[arg-type]  # just checked
-        like = next(a for a in reversed(args) if isinstance(a, Value)).type
+        like = next(a for a in reversed(args) if isinstance(a, Value)).spec
         return [a if isinstance(a, Value) else self.constant(a, like) for a in args]
 
     @contextmanager
@@ -86,7 +86,7 @@ class Builder:
         self,
         key: Hashable,
         name: str,
-        type: TensorType,
+        spec: TensorSpec,
         op: Op | None,
         args: tuple[Value, ...],
         attrs: Attrs,
@@ -100,7 +100,7 @@ class Builder:
         if not name or name in self._names:
             name = self._fresh()
         at = where if where is not None else self.where()
-        v = Value(name, type, self, op, args, attrs, const, at, self._count)
+        v = Value(name, spec, self, op, args, attrs, const, at, self._count)
         self._made[key] = v
         self._names.add(name)
         return v

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphc.ir.ops import Op
 from graphc.ir.sugar import Sugar
-from graphc.ir.types import Scalar, Shape, TensorType
+from graphc.ir.types import Scalar, Shape, TensorSpec
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -39,7 +39,7 @@ class Value(Sugar):
     """One SSA value: an op over values, a constant (`const`), or an input (neither)."""
 
     name: str
-    _type: TensorType
+    _spec: TensorSpec
     builder: Builder = field(repr=False)
     op: Op | None = None
     args: tuple[Value, ...] = ()
@@ -49,12 +49,12 @@ class Value(Sugar):
     number: int = 0  # order of making, which is a topological order
 
     @property
-    def type(self) -> TensorType:
-        return self._type
+    def spec(self) -> TensorSpec:
+        return self._spec
 
     @property
     def shape(self) -> Shape:
-        return self._type.shape
+        return self._spec.shape
 
     @property
     def is_input(self) -> bool:
@@ -63,8 +63,8 @@ class Value(Sugar):
     def emit(self, op: Op, *args: Value | Scalar, **attrs: Any) -> Value:
         return self.builder.emit(op, args, attrs)
 
-    def full(self, value: Scalar, type: TensorType) -> Value:
-        return self.builder.constant(value, type)
+    def full(self, value: Scalar, spec: TensorSpec) -> Value:
+        return self.builder.constant(value, spec)
 
     def __bool__(self) -> bool:
         raise TypeError("a Value has no truth value; compare with `is`")

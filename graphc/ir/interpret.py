@@ -9,18 +9,18 @@ import numpy as np
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import Op
-from graphc.ir.types import Array, TensorType
+from graphc.ir.types import Array, TensorSpec
 
 COMPUTES = frozenset({"elementwise", "reduce", "contract"})
 
 
-def evaluate(op: Op, args: Sequence[Array], attrs: Any, type: TensorType) -> Array:
+def evaluate(op: Op, args: Sequence[Array], attrs: Any, spec: TensorSpec) -> Array:
     """One op on arrays; 16-bit floats compute in float32 and round once to `type`."""
     if op.kind in COMPUTES and op.name != "cast":
         args = [a.astype(np.float32) if _is_half(a.dtype) else a for a in args]
     with np.errstate(all="ignore"):
         out = np.asarray(op.evaluate(*args, **attrs))
-    return out if out.dtype == type.dtype.numpy else out.astype(type.dtype.numpy)
+    return out if out.dtype == spec.dtype.numpy else out.astype(spec.dtype.numpy)
 
 
 def _is_half(dtype: np.dtype[Any]) -> bool:
@@ -29,7 +29,7 @@ def _is_half(dtype: np.dtype[Any]) -> bool:
 
 def constant(v: Value) -> Array:
     """A constant value as a broadcast array that owns one element."""
-    return np.broadcast_to(np.array(v.const, v.type.dtype.numpy), v.type.shape)
+    return np.broadcast_to(np.array(v.const, v.spec.dtype.numpy), v.spec.shape)
 
 
 def interpret(graph: Graph, *inputs: Array) -> list[Array]:
@@ -37,7 +37,7 @@ def interpret(graph: Graph, *inputs: Array) -> list[Array]:
     env: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
     for v in graph.values():
         if v.op is not None:
-            env[v] = evaluate(v.op, [env[a] for a in v.args], v.attrs, v.type)
+            env[v] = evaluate(v.op, [env[a] for a in v.args], v.attrs, v.spec)
         elif v.const is not None:
             env[v] = constant(v)
     return [np.asarray(env[v]) for v in graph.outs]

@@ -27,7 +27,7 @@ import numpy as np
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir import contractions, reference, special
 from graphc.ir import decompositions as D
-from graphc.ir.types import DTYPES, Array, Shape, TensorType, bool_, i32, i64
+from graphc.ir.types import DTYPES, Array, Shape, TensorSpec, bool_, i32, i64
 
 Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
 Attrs = Mapping[str, Any]
@@ -40,7 +40,7 @@ class Op:
 
     name: str
     kind: Kind
-    infer: Callable[..., TensorType]
+    infer: Callable[..., TensorSpec]
     evaluate: Callable[..., Array]
     commutative: bool = False
     linear: bool = False  # a movement or reduce that commutes with a cast or scaling
@@ -52,7 +52,7 @@ class Op:
 # ---- type rules --------------------------------------------------------------------------------
 
 
-def same_type(*types: TensorType) -> TensorType:
+def same_type(*types: TensorSpec) -> TensorSpec:
     """All operands of one dtype and shape; the result alike."""
     first = types[0]
     for t in types[1:]:
@@ -63,29 +63,29 @@ def same_type(*types: TensorType) -> TensorType:
     return first
 
 
-def float_type(*types: TensorType) -> TensorType:
+def float_type(*types: TensorSpec) -> TensorSpec:
     t = same_type(*types)
     if not t.dtype.is_floating_point:
         raise DTypeMismatch(f"needs a floating dtype, got {t}")
     return t
 
 
-def polygamma_type(x: TensorType, *, n: int) -> TensorType:
+def polygamma_type(x: TensorSpec, *, n: int) -> TensorSpec:
     return float_type(x)
 
 
-def whole_type(*types: TensorType) -> TensorType:
+def whole_type(*types: TensorSpec) -> TensorSpec:
     t = same_type(*types)
     if t.dtype.is_floating_point:
         raise DTypeMismatch(f"needs an integer or bool dtype, got {t}")
     return t
 
 
-def comparison_type(x: TensorType, y: TensorType) -> TensorType:
-    return TensorType(bool_, same_type(x, y).shape)
+def comparison_type(x: TensorSpec, y: TensorSpec) -> TensorSpec:
+    return TensorSpec(bool_, same_type(x, y).shape)
 
 
-def where_type(condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
+def where_type(condition: TensorSpec, x: TensorSpec, y: TensorSpec) -> TensorSpec:
     if condition.dtype is not bool_:
         raise DTypeMismatch(f"where needs a bool condition, got {condition}")
     t = same_type(x, y)
@@ -94,62 +94,62 @@ def where_type(condition: TensorType, x: TensorType, y: TensorType) -> TensorTyp
     return t
 
 
-def cast_type(x: TensorType, *, dtype: str) -> TensorType:
-    return TensorType(DTYPES[dtype], x.shape)
+def cast_type(x: TensorSpec, *, dtype: str) -> TensorSpec:
+    return TensorSpec(DTYPES[dtype], x.shape)
 
 
-def check_index_type(x: TensorType, *, bound: int, what: str) -> TensorType:
+def check_index_type(x: TensorSpec, *, bound: int, what: str) -> TensorSpec:
     return whole_type(x)
 
 
-def iota_type(*, shape: Shape, axis: int, dtype: str) -> TensorType:
-    return TensorType(DTYPES[dtype], shape)
+def iota_type(*, shape: Shape, axis: int, dtype: str) -> TensorSpec:
+    return TensorSpec(DTYPES[dtype], shape)
 
 
-def random_bits_type(seed: TensorType, draw: TensorType, *, shape: Shape) -> TensorType:
-    if seed != TensorType(i64, ()) or draw != TensorType(i64, ()):
+def random_bits_type(seed: TensorSpec, draw: TensorSpec, *, shape: Shape) -> TensorSpec:
+    if seed != TensorSpec(i64, ()) or draw != TensorSpec(i64, ()):
         raise DTypeMismatch(f"random_bits needs two i64 scalars, got {seed}, {draw}")
-    return TensorType(i32, shape)
+    return TensorSpec(i32, shape)
 
 
-def reshape_type(x: TensorType, *, shape: Shape) -> TensorType:
+def reshape_type(x: TensorSpec, *, shape: Shape) -> TensorSpec:
     if prod(shape) != x.numel:
         raise ShapeMismatch(f"cannot view {x} as shape {shape}")
-    return TensorType(x.dtype, shape)
+    return TensorSpec(x.dtype, shape)
 
 
-def transpose_type(x: TensorType, *, perm: Shape) -> TensorType:
+def transpose_type(x: TensorSpec, *, perm: Shape) -> TensorSpec:
     if sorted(perm) != list(range(len(x.shape))):
         raise InvalidArgument(f"{perm} is no permutation of the dimensions of {x}")
-    return TensorType(x.dtype, tuple(x.shape[p] for p in perm))
+    return TensorSpec(x.dtype, tuple(x.shape[p] for p in perm))
 
 
-def expand_type(x: TensorType, *, shape: Shape) -> TensorType:
+def expand_type(x: TensorSpec, *, shape: Shape) -> TensorSpec:
     if len(shape) != len(x.shape) or any(a not in (1, b) for a, b in zip(x.shape, shape)):
         raise ShapeMismatch(f"cannot expand {x} to shape {shape}")
-    return TensorType(x.dtype, shape)
+    return TensorSpec(x.dtype, shape)
 
 
-def slice_type(x: TensorType, *, start: Shape, stop: Shape, step: Shape) -> TensorType:
+def slice_type(x: TensorSpec, *, start: Shape, stop: Shape, step: Shape) -> TensorSpec:
     for n, a, b, s in zip(x.shape, start, stop, step, strict=True):
         if not (0 <= a <= b <= n and s >= 1):
             raise ShapeMismatch(f"slice [{a}:{b}:{s}] outside {x}")
     shape = tuple(-(-(b - a) // s) for a, b, s in zip(start, stop, step, strict=True))
-    return TensorType(x.dtype, shape)
+    return TensorSpec(x.dtype, shape)
 
 
-def pad_type(x: TensorType, *, low: Shape, high: Shape, value: float = 0.0) -> TensorType:
+def pad_type(x: TensorSpec, *, low: Shape, high: Shape, value: float = 0.0) -> TensorSpec:
     if min((*low, *high), default=0) < 0:
         raise InvalidArgument(f"pad widths must not be negative: {low}, {high}")
     shape = tuple(n + a + b for n, a, b in zip(x.shape, low, high, strict=True))
-    return TensorType(x.dtype, shape)
+    return TensorSpec(x.dtype, shape)
 
 
-def flip_type(x: TensorType, *, axes: Shape) -> TensorType:
+def flip_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
     return x
 
 
-def contiguous_type(x: TensorType, *, order: Shape = ()) -> TensorType:
+def contiguous_type(x: TensorSpec, *, order: Shape = ()) -> TensorSpec:
     """x itself, stored with dimension order[0] outermost (row-major when empty)."""
     if order and sorted(order) != list(range(len(x.shape))):
         raise InvalidArgument(f"{order} is no order of the dimensions of {x}")
@@ -157,58 +157,58 @@ def contiguous_type(x: TensorType, *, order: Shape = ()) -> TensorType:
 
 
 def assemble_type(
-    *types: TensorType, shape: Shape, starts: tuple[Shape, ...], steps: tuple[Shape, ...]
-) -> TensorType:
+    *types: TensorSpec, shape: Shape, starts: tuple[Shape, ...], steps: tuple[Shape, ...]
+) -> TensorSpec:
     """Operand k stands at starts[k], starts[k] + steps[k], ...; together they fill `shape`."""
     if sum(t.numel for t in types) != prod(shape):
         raise ShapeMismatch(f"{', '.join(map(str, types))} do not fill shape {shape}")
-    return TensorType(types[0].dtype, shape)
+    return TensorSpec(types[0].dtype, shape)
 
 
-def concat_type(*types: TensorType, axis: int) -> TensorType:
+def concat_type(*types: TensorSpec, axis: int) -> TensorSpec:
     first = types[0]
     rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in types]
     if any(t.dtype is not first.dtype for t in types) or len(set(rest)) > 1:
         raise ShapeMismatch(f"cannot concatenate {', '.join(map(str, types))} along {axis}")
     size = sum(t.shape[axis] for t in types)
-    return TensorType(first.dtype, (*first.shape[:axis], size, *first.shape[axis + 1 :]))
+    return TensorSpec(first.dtype, (*first.shape[:axis], size, *first.shape[axis + 1 :]))
 
 
-def unfold_type(x: TensorType, *, axis: int, size: int, step: int, dilation: int) -> TensorType:
+def unfold_type(x: TensorSpec, *, axis: int, size: int, step: int, dilation: int) -> TensorSpec:
     span = (size - 1) * dilation + 1
     if size < 1 or step < 1 or span > x.shape[axis]:
         raise ShapeMismatch(f"a window of {span} does not fit dimension {axis} of {x}")
     count = (x.shape[axis] - span) // step + 1
-    return TensorType(x.dtype, (*x.shape[:axis], count, *x.shape[axis + 1 :], size))
+    return TensorSpec(x.dtype, (*x.shape[:axis], count, *x.shape[axis + 1 :], size))
 
 
-def fold_type(x: TensorType, *, axis: int, length: int, step: int, dilation: int) -> TensorType:
+def fold_type(x: TensorSpec, *, axis: int, length: int, step: int, dilation: int) -> TensorSpec:
     shape = x.shape[:-1]
-    return TensorType(x.dtype, (*shape[:axis], length, *shape[axis + 1 :]))
+    return TensorSpec(x.dtype, (*shape[:axis], length, *shape[axis + 1 :]))
 
 
-def diagonal_type(x: TensorType) -> TensorType:
+def diagonal_type(x: TensorSpec) -> TensorSpec:
     """out[.., i] = x[.., i, i], of square matrices of any dtype."""
     if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeMismatch(f"the diagonal of {x}")
-    return TensorType(x.dtype, x.shape[:-1])
+    return TensorSpec(x.dtype, x.shape[:-1])
 
 
-def reduce_type(x: TensorType, *, axes: Shape) -> TensorType:
-    return TensorType(x.dtype, tuple(n for k, n in enumerate(x.shape) if k not in axes))
+def reduce_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
+    return TensorSpec(x.dtype, tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
 
-def extreme_type(x: TensorType, *, axes: Shape) -> TensorType:
+def extreme_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
     if any(x.shape[k] == 0 for k in axes):
         raise ShapeMismatch(f"no extreme of {x} over empty dimensions {axes}")
     return reduce_type(x, axes=axes)
 
 
-def arg_type(x: TensorType, *, axis: int) -> TensorType:
-    return TensorType(i64, extreme_type(x, axes=(axis,)).shape)
+def arg_type(x: TensorSpec, *, axis: int) -> TensorSpec:
+    return TensorSpec(i64, extreme_type(x, axes=(axis,)).shape)
 
 
-def dot_type(x: TensorType, y: TensorType, *, batch: Pairs, contract: Pairs) -> TensorType:
+def dot_type(x: TensorSpec, y: TensorSpec, *, batch: Pairs, contract: Pairs) -> TensorSpec:
     """batch and contract pair a dimension of x with one of y; the rest are free, x's first."""
     if x.dtype is not y.dtype:
         raise DTypeMismatch(f"dot operands differ in dtype: {x} vs {y}")
@@ -217,12 +217,12 @@ def dot_type(x: TensorType, y: TensorType, *, batch: Pairs, contract: Pairs) -> 
     shared = (*batch, *contract)
     x_free = [n for k, n in enumerate(x.shape) if k not in {i for i, _ in shared}]
     y_free = [n for k, n in enumerate(y.shape) if k not in {j for _, j in shared}]
-    return TensorType(x.dtype, (*(x.shape[i] for i, _ in batch), *x_free, *y_free))
+    return TensorSpec(x.dtype, (*(x.shape[i] for i, _ in batch), *x_free, *y_free))
 
 
 def conv_type(
-    x: TensorType,
-    w: TensorType,
+    x: TensorSpec,
+    w: TensorSpec,
     *,
     stride: Shape,
     padding: Pairs,
@@ -230,7 +230,7 @@ def conv_type(
     rhs_dilation: Shape,
     groups: int = 1,
     batch_groups: int = 1,
-) -> TensorType:
+) -> TensorSpec:
     """x [N,C,*S], w [O,C/groups,*K] -> [N/batch_groups,O,*P]; as in `contractions.conv`."""
     if x.dtype is not w.dtype:
         raise DTypeMismatch(f"conv operands differ in dtype: {x} vs {w}")
@@ -247,23 +247,23 @@ def conv_type(
         if span > length:
             raise ShapeMismatch(f"conv kernel {w} (spread {span}) exceeds the padded input {x}")
         space.append((length - span) // s + 1)
-    return TensorType(x.dtype, (x.shape[0] // batch_groups, w.shape[0], *space))
+    return TensorSpec(x.dtype, (x.shape[0] // batch_groups, w.shape[0], *space))
 
 
-def gather_type(x: TensorType, index: TensorType, *, axis: int) -> TensorType:
+def gather_type(x: TensorSpec, index: TensorSpec, *, axis: int) -> TensorSpec:
     whole_type(index)
-    return TensorType(x.dtype, (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
+    return TensorSpec(x.dtype, (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
-def scatter_add_type(x: TensorType, index: TensorType, *, axis: int, length: int) -> TensorType:
+def scatter_add_type(x: TensorSpec, index: TensorSpec, *, axis: int, length: int) -> TensorSpec:
     """The adjoint of gather: index.shape in place of `axis` sums into `length` rows of zeros."""
     rank = len(index.shape)
     if x.shape[axis : axis + rank] != index.shape:
         raise ShapeMismatch(f"scatter_add of {x} by {index} along {axis}")
-    return TensorType(x.dtype, (*x.shape[:axis], length, *x.shape[axis + rank :]))
+    return TensorSpec(x.dtype, (*x.shape[:axis], length, *x.shape[axis + rank :]))
 
 
-def take_along_type(x: TensorType, index: TensorType, *, axis: int) -> TensorType:
+def take_along_type(x: TensorSpec, index: TensorSpec, *, axis: int) -> TensorSpec:
     """torch.gather: out[..i..] = x[.., index[..i..], ..]; index not larger than x elsewhere."""
     whole_type(index)
     fits = len(x.shape) == len(index.shape) and all(
@@ -271,35 +271,35 @@ def take_along_type(x: TensorType, index: TensorType, *, axis: int) -> TensorTyp
     )
     if not fits:
         raise ShapeMismatch(f"take_along of {x} by {index} along {axis}")
-    return TensorType(x.dtype, index.shape)
+    return TensorSpec(x.dtype, index.shape)
 
 
-def put_along_type(x: TensorType, index: TensorType, *, axis: int, length: int) -> TensorType:
+def put_along_type(x: TensorSpec, index: TensorSpec, *, axis: int, length: int) -> TensorSpec:
     """The adjoint of take_along: x sums into zeros, `length` along the axis."""
     if x.shape != index.shape:
         raise ShapeMismatch(f"put_along of {x} by {index}")
-    return TensorType(x.dtype, (*x.shape[:axis], length, *x.shape[axis + 1 :]))
+    return TensorSpec(x.dtype, (*x.shape[:axis], length, *x.shape[axis + 1 :]))
 
 
-def argsort_type(x: TensorType, *, axis: int, descending: bool) -> TensorType:
-    return TensorType(i64, x.shape)
+def argsort_type(x: TensorSpec, *, axis: int, descending: bool) -> TensorSpec:
+    return TensorSpec(i64, x.shape)
 
 
-def searchsorted_type(rows: TensorType, values: TensorType, *, right: bool) -> TensorType:
+def searchsorted_type(rows: TensorSpec, values: TensorSpec, *, right: bool) -> TensorSpec:
     if rows.dtype is not values.dtype or rows.shape[:-1] != values.shape[:-1]:
         raise ShapeMismatch(f"searchsorted of {values} in {rows}")
-    return TensorType(i64, values.shape)
+    return TensorSpec(i64, values.shape)
 
 
-def last_along_type(index: TensorType, *, axis: int, shape: Shape) -> TensorType:
+def last_along_type(index: TensorSpec, *, axis: int, shape: Shape) -> TensorSpec:
     """Where along `axis` the last index to each place of `shape` stands, else -1."""
     whole_type(index)
-    return TensorType(i64, shape)
+    return TensorSpec(i64, shape)
 
 
 def scatter_reduce_type(
-    x: TensorType, src: TensorType, index: TensorType, *, axis: int, mode: str
-) -> TensorType:
+    x: TensorSpec, src: TensorSpec, index: TensorSpec, *, axis: int, mode: str
+) -> TensorSpec:
     """x folded with src at index along axis by maximum, minimum or multiply."""
     whole_type(index)
     if src.shape != index.shape or src.dtype is not x.dtype:
@@ -307,7 +307,7 @@ def scatter_reduce_type(
     return x
 
 
-def matrix_type(x: TensorType, **_attrs: Any) -> TensorType:
+def matrix_type(x: TensorSpec, **_attrs: Any) -> TensorSpec:
     """f32 or f64, at least two dimensions."""
     if x.dtype.name not in ("f32", "f64"):
         raise DTypeMismatch(f"linear algebra needs a float32 or float64 matrix, got {x}")
@@ -316,13 +316,13 @@ def matrix_type(x: TensorType, **_attrs: Any) -> TensorType:
     return x
 
 
-def square_type(x: TensorType) -> TensorType:
+def square_type(x: TensorSpec) -> TensorSpec:
     if matrix_type(x).shape[-1] != x.shape[-2]:
         raise ShapeMismatch(f"linear algebra needs square matrices, got {x}")
     return x
 
 
-def solve_type(a: TensorType, b: TensorType, **_attrs: Any) -> TensorType:
+def solve_type(a: TensorSpec, b: TensorSpec, **_attrs: Any) -> TensorSpec:
     if a.dtype is not b.dtype:
         raise DTypeMismatch(f"solve: operands differ in dtype: {a} vs {b}")
     if square_type(a).shape[:-1] != b.shape[:-1] or len(a.shape) != len(b.shape):
@@ -330,20 +330,20 @@ def solve_type(a: TensorType, b: TensorType, **_attrs: Any) -> TensorType:
     return b
 
 
-def det_type(x: TensorType) -> TensorType:
-    return TensorType(x.dtype, square_type(x).shape[:-2])
+def det_type(x: TensorSpec) -> TensorSpec:
+    return TensorSpec(x.dtype, square_type(x).shape[:-2])
 
 
-def slogdet_type(x: TensorType) -> TensorType:
-    return TensorType(x.dtype, (*square_type(x).shape[:-2], 2))
+def slogdet_type(x: TensorSpec) -> TensorSpec:
+    return TensorSpec(x.dtype, (*square_type(x).shape[:-2], 2))
 
 
-def factors_type(op: str) -> Callable[..., TensorType]:
+def factors_type(op: str) -> Callable[..., TensorSpec]:
     """The factors of a decomposition, flattened, one behind the other."""
 
-    def infer(x: TensorType, *, full: bool = False) -> TensorType:
+    def infer(x: TensorSpec, *, full: bool = False) -> TensorSpec:
         *lead, m, n = (square_type if op == "eigh" else matrix_type)(x).shape
-        return TensorType(x.dtype, (*lead, sum(map(prod, D.factor_shapes(op, m, n, full)))))
+        return TensorSpec(x.dtype, (*lead, sum(map(prod, D.factor_shapes(op, m, n, full)))))
 
     return infer
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from graphc.ir.kernel import Kernel
-from graphc.ir.types import Scalar, Shape, TensorType
+from graphc.ir.types import Scalar, Shape, TensorSpec
 
 Space = Literal["arena", "arg", "state", "scalar", "out"]
 ALIGN = 64
@@ -29,7 +29,7 @@ class Slot:
     """One planned buffer: where it lives, and from which launch to which (inclusive) it is live."""
 
     name: str
-    type: TensorType
+    spec: TensorSpec
     space: Space
     index: int  # byte offset in the arena, else the number of the slot in its space
     first: int
@@ -38,7 +38,7 @@ class Slot:
 
     @property
     def size_bytes(self) -> int:
-        return self.type.size_bytes
+        return self.spec.size_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def _slot_lines(program: Program) -> Iterator[str]:
     there: dict[tuple[str, int], str] = {}
     for s in program.slots:
         at = f"{s.space}+0x{s.index:04x} size {s.size_bytes}" if s.space == "arena" else ""
-        text = f"  %{_word(s.name)}: {s.type} at {at or f'{s.space} {s.index}'}"
+        text = f"  %{_word(s.name)}: {s.spec} at {at or f'{s.space} {s.index}'}"
         text += f" live {s.first}..{s.last}"
         earlier = there.setdefault((s.space, s.index), s.name)
         if earlier != s.name and s.space != "arena":  # in the arena the offsets say it

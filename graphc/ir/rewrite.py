@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS, Op
-from graphc.ir.types import Scalar, TensorType, bool_
+from graphc.ir.types import Scalar, TensorSpec, bool_
 
 Visit = Callable[[Value], Value]
 
@@ -76,7 +76,7 @@ def _build_argument(p: Pattern | Scalar, found: Mapping[str, Value], like: Value
     if isinstance(p, Pattern):
         return p.build(found, like)
     if isinstance(p, bool):
-        return like.builder.constant(p, TensorType(bool_, like.shape))
+        return like.builder.constant(p, TensorSpec(bool_, like.shape))
     return p
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Self, TypeVar
 
 from graphc.ir.ops import OPS, Op
-from graphc.ir.types import DType, Scalar, Shape, TensorType
+from graphc.ir.types import DType, Scalar, Shape, TensorSpec
 
 
 class Sugar:
@@ -20,14 +20,14 @@ class Sugar:
     __slots__ = ()
 
     @property
-    def type(self) -> TensorType:
+    def spec(self) -> TensorSpec:
         raise NotImplementedError
 
     def emit(self, op: Op, *args: Self | Scalar, **attrs: Any) -> Self:
         """Apply `op` to `args` (which may or may not contain self)."""
         raise NotImplementedError
 
-    def full(self, value: Scalar, type: TensorType) -> Self:
+    def full(self, value: Scalar, spec: TensorSpec) -> Self:
         """A constant of any type, of the same kind of object."""
         raise NotImplementedError
 
@@ -42,15 +42,15 @@ def apply(name: str, *args: Any, **attrs: Any) -> Any:
 
 
 def full_like(x: S, value: Scalar) -> S:
-    return x.full(value, x.type)
+    return x.full(value, x.spec)
 
 
-def zeros(like: S, type: TensorType) -> S:
-    return like.full(0, type)
+def zeros(like: S, spec: TensorSpec) -> S:
+    return like.full(0, spec)
 
 
 def reshape(x: S, shape: Shape) -> S:
-    return x if x.type.shape == shape else x.emit(OPS["reshape"], x, shape=shape)
+    return x if x.spec.shape == shape else x.emit(OPS["reshape"], x, shape=shape)
 
 
 def transpose(x: S, perm: Shape) -> S:
@@ -58,12 +58,12 @@ def transpose(x: S, perm: Shape) -> S:
 
 
 def expand(x: S, shape: Shape) -> S:
-    return x if x.type.shape == shape else x.emit(OPS["expand"], x, shape=shape)
+    return x if x.spec.shape == shape else x.emit(OPS["expand"], x, shape=shape)
 
 
 def slice(x: S, start: Shape, stop: Shape, step: Shape | None = None) -> S:
     step = step or (1,) * len(start)
-    whole = all(a == 0 and b == n and s == 1 for a, b, s, n in zip(start, stop, step, x.type.shape))
+    whole = all(a == 0 and b == n and s == 1 for a, b, s, n in zip(start, stop, step, x.spec.shape))
     return x if whole else x.emit(OPS["slice"], x, start=start, stop=stop, step=step)
 
 
@@ -76,7 +76,7 @@ def flip(x: S, axes: Shape) -> S:
 
 
 def cast(x: S, dtype: DType) -> S:
-    return x if x.type.dtype is dtype else x.emit(OPS["cast"], x, dtype=dtype.name)
+    return x if x.spec.dtype is dtype else x.emit(OPS["cast"], x, dtype=dtype.name)
 
 
 def sum(x: S, axes: Shape) -> S:
@@ -85,7 +85,7 @@ def sum(x: S, axes: Shape) -> S:
 
 def unsqueeze(x: S, axes: Shape, rank: int) -> S:
     """Insert size-1 dimensions so that they stand at `axes` of the result of rank `rank`."""
-    old = iter(x.type.shape)
+    old = iter(x.spec.shape)
     return reshape(x, tuple(1 if k in axes else next(old) for k in range(rank)))
 
 
@@ -96,14 +96,14 @@ def expand_over(x: S, axes: Shape, shape: Shape) -> S:
 
 def one_hot(index: S, axis: int, shape: Shape) -> S:
     """bool of `shape`: whether the position along `axis` equals `index` (size 1 along `axis`)."""
-    places = index.emit(OPS["iota"], shape=shape, axis=axis, dtype=index.type.dtype.name)
+    places = index.emit(OPS["iota"], shape=shape, axis=axis, dtype=index.spec.dtype.name)
     return index.emit(OPS["eq"], places, expand(index, shape))
 
 
 def put_along(x: S, index: S, axis: int, shape: Shape) -> S:
     """x summed into zeros of `shape`, at `index` along `axis` and at the front of the others."""
     put = x.emit(OPS["put_along"], x, index, axis=axis, length=shape[axis])
-    high = tuple(n - m for n, m in zip(shape, put.type.shape, strict=True))
+    high = tuple(n - m for n, m in zip(shape, put.spec.shape, strict=True))
     return pad(put, (0,) * len(shape), high)
 
 
@@ -115,13 +115,13 @@ def unslice(x: S, shape: Shape, start: Shape, step: Shape) -> S:
     """Put x[i] at start + i * step of zeros of `shape`: the adjoint of slice."""
     rank = len(shape)
     for axis, s in enumerate(step):
-        n = x.type.shape[axis]
+        n = x.spec.shape[axis]
         if s > 1 and n > 0:  # n -> n,1 -> n,s -> n*s -> without the zeros after the last
-            split = (*x.type.shape[: axis + 1], 1, *x.type.shape[axis + 1 :])
+            split = (*x.spec.shape[: axis + 1], 1, *x.spec.shape[axis + 1 :])
             gap = tuple(s - 1 if k == axis + 1 else 0 for k in range(rank + 1))
             x = pad(reshape(x, split), (0,) * (rank + 1), gap)
             x = reshape(x, (*split[:axis], n * s, *split[axis + 2 :]))
-            stop = tuple(m - s + 1 if k == axis else m for k, m in enumerate(x.type.shape))
+            stop = tuple(m - s + 1 if k == axis else m for k, m in enumerate(x.spec.shape))
             x = slice(x, (0,) * rank, stop)
-    high = tuple(n - a - m for n, a, m in zip(shape, start, x.type.shape, strict=True))
+    high = tuple(n - a - m for n, a, m in zip(shape, start, x.spec.shape, strict=True))
     return pad(x, start, high)

@@ -26,7 +26,7 @@ from graphc.errors import FileFormatError
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.ops import OPS
-from graphc.ir.types import DTYPES, DType, Scalar, TensorType
+from graphc.ir.types import DTYPES, DType, Scalar, TensorSpec
 
 MAGIC = "// graphc 1  "
 WIDTH = 100
@@ -53,7 +53,7 @@ def row(v: Value) -> str:
         text = " ".join(words)
     else:
         text = "input" if v.const is None else repr(v.const)
-    return _commented(f"  {v.name}: {v.type} = {text}", v.where)
+    return _commented(f"  {v.name}: {v.spec} = {text}", v.where)
 
 
 def show_attrs(attrs: Mapping[str, Any]) -> str:
@@ -70,7 +70,7 @@ def show_literal(x: Any) -> str:
 
 def _head(graph: Graph) -> list[str]:
     names = [
-        f"{'' if role == 'arg' else role + ' '}{v.name}: {v.type}"
+        f"{'' if role == 'arg' else role + ' '}{v.name}: {v.spec}"
         for v, role in zip(graph.inputs, graph.roles, strict=True)
     ]
     line = f"graph({', '.join(names)}) {{"
@@ -156,16 +156,16 @@ class _Reader:
         if m is None:
             raise _bad(number, line, "expected a row")
         label, type_text, word, names, rest = m.groups()
-        type = read_type(type_text)
+        spec = read_type(type_text)
         attrs, comment = read_attrs(rest[1:]) if rest.startswith(" {") else ({}, rest)
         with self.builder.at(parse_where(comment.strip().removeprefix("#"))):
             if word in OPS:
                 args = [self._named(n, number, line) for n in names.split()]
                 v = self.builder.emit(OPS[word], args, attrs, label)
             else:
-                v = self.builder.constant(_number(word, type.dtype, number, line), type, label)
-        if v.type != type:
-            raise _bad(number, line, f"declared {type}, but {word} gives {v.type}")
+                v = self.builder.constant(_number(word, spec.dtype, number, line), spec, label)
+        if v.spec != spec:
+            raise _bad(number, line, f"declared {spec}, but {word} gives {v.spec}")
         self.values[label] = v
 
     def read_outs(
@@ -213,12 +213,12 @@ def _number(word: str, dtype: DType, number: int, line: str) -> Scalar:
 
 
 @lru_cache(4096)
-def read_type(text: str) -> TensorType:
+def read_type(text: str) -> TensorSpec:
     """`f32[3,4]` as a type."""
     m = re.fullmatch(r"(\w+)\[((?:\d+,)*\d+|)\]", text)
     if m is None or m[1] not in DTYPES:
         raise FileFormatError(f"{text!r} is not a type", fix="write dtype[dims], as f32[3,4]")
-    return TensorType(DTYPES[m[1]], tuple(int(d) for d in m[2].split(",") if d))
+    return TensorSpec(DTYPES[m[1]], tuple(int(d) for d in m[2].split(",") if d))
 
 
 def read_attrs(text: str) -> tuple[dict[str, Any], str]:

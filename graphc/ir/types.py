@@ -82,7 +82,7 @@ def dtype_named(name: str) -> DType:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class TensorType:
+class TensorSpec:
     """Element type and shape; prints as `f32[3,4]`."""
 
     dtype: DType
@@ -91,7 +91,7 @@ class TensorType:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if not isinstance(other, TensorType):
+        if not isinstance(other, TensorSpec):
             return NotImplemented
         return self.dtype is other.dtype and self.shape == other.shape
 
@@ -100,10 +100,6 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
-
-    def __call__(self) -> str:
-        """`x.type()`, PyTorch's name of x's class of old: torch.FloatTensor."""
-        return f"torch.{self.dtype.legacy_name}"
 
     @property
     def numel(self) -> int:
@@ -117,7 +113,7 @@ class TensorType:
         return self.numel * self.dtype.itemsize
 
 
-def parse_type(text: str) -> TensorType:
-    """Inverse of `str(TensorType)`."""
+def parse_type(text: str) -> TensorSpec:
+    """Inverse of `str(TensorSpec)`."""
     name, _, rest = text.rstrip("]").partition("[")
-    return TensorType(DTYPES[name], tuple(int(d) for d in rest.split(",") if d))
+    return TensorSpec(DTYPES[name], tuple(int(d) for d in rest.split(",") if d))

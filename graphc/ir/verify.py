@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from graphc.errors import GraphcError, InternalError
 from graphc.ir.graph import Graph, Value
 from graphc.ir.text import row
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorSpec
 
 ROLES = frozenset({"arg", "state", "scalar"})
 
@@ -38,8 +38,8 @@ def _signature(graph: Graph) -> Iterator[str]:
     for v, target in zip(graph.outs, graph.targets):
         if target is not None and target not in states:
             yield f"target {target.name} is no state input"
-        if target is not None and target.type != v.type:
-            yield f"state {target.name}: {target.type} becomes {v.name}: {v.type}"
+        if target is not None and target.spec != v.spec:
+            yield f"state {target.name}: {target.spec} becomes {v.name}: {v.spec}"
 
 
 def _repeated(values: Sequence[Value]) -> Iterator[tuple[str, int]]:
@@ -61,14 +61,14 @@ def _values(graph: Graph) -> Iterator[str]:
             yield f"an argument is made after its use: {row(v).strip()}"
         if isinstance(inferred := _inferred(v), str):
             yield f"{row(v).strip()}: {inferred}"
-        elif inferred != v.type:
+        elif inferred != v.spec:
             yield f"{row(v).strip()}: the op gives {inferred}"
 
 
-def _inferred(v: Value) -> TensorType | str:
+def _inferred(v: Value) -> TensorSpec | str:
     """The type that follows from the op, or why none does."""
     assert v.op is not None
     try:
-        return v.op.infer(*(a.type for a in v.args), **v.attrs)
+        return v.op.infer(*(a.spec for a in v.args), **v.attrs)
     except GraphcError as e:
         return e.what

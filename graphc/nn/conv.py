@@ -210,7 +210,7 @@ class _ConvTranspose(_Convolution):
         extra = self.output_padding
         if output_size is not None:
             extra = output_padding_for(
-                input.type.shape,
+                input.spec.shape,
                 output_size,
                 self.kernel_size,
                 self.stride,

@@ -49,7 +49,7 @@ class Dropout(Module):
         return keep_scale(self.p)
 
     def _mask_shape(self, input: Tensor) -> Shape:
-        return input.type.shape
+        return input.spec.shape
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
@@ -59,7 +59,7 @@ class Dropout2d(Dropout):
     """Dropout of whole channels of [B,C,H,W]."""
 
     def _mask_shape(self, input: Tensor) -> Shape:
-        return (*input.type.shape[:2], *(1,) * (input.dim() - 2))
+        return (*input.spec.shape[:2], *(1,) * (input.dim() - 2))
 
 
 class Dropout1d(Dropout):

@@ -43,7 +43,7 @@ class _Table(Module):
         if weight is not None and tuple(weight.shape) != shape:
             raise ShapeMismatch(
                 "Shape of weight does not match num_embeddings and embedding_dim",
-                why=f"the weight is {weight.type}, expected {shape}",
+                why=f"the weight is {weight.spec}, expected {shape}",
             )
         made = empty(shape, device=device, dtype=dtype) if weight is None else weight
         self.weight = Parameter(made, requires_grad=not frozen)

@@ -194,7 +194,7 @@ class Optimizer(Hooked):
             return
         floating = value.dtype.is_floating_point and p.dtype.is_floating_point
         value = value.detach().to(p.dtype) if floating and key != "step" else value.detach()
-        if isinstance(old, Tensor) and old.type == value.type:
+        if isinstance(old, Tensor) and old.spec == value.spec:
             old.copy_(value)
             return
         mine[key] = value.clone()

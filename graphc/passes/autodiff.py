@@ -19,7 +19,7 @@ from graphc.errors import AutogradError
 from graphc.ir.graph import Where
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sugar import Sugar
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorSpec
 from graphc.passes.vjp_rules import NOT_DIFFERENTIABLE, READS, VARIADIC, VJP
 
 Cotangents = Sequence[Any]  # a tensor, or None for zero
@@ -37,14 +37,14 @@ def next_number() -> int:
 class Typed(Sugar):
     """Stands for an operand of which a rule reads only the type; nothing is kept alive."""
 
-    __slots__ = ("_type",)
+    __slots__ = ("_spec",)
 
-    def __init__(self, type: TensorType) -> None:
-        self._type = type
+    def __init__(self, spec: TensorSpec) -> None:
+        self._spec = spec
 
     @property
-    def type(self) -> TensorType:
-        return self._type
+    def spec(self) -> TensorSpec:
+        return self._spec
 
 
 class Node:

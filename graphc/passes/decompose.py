@@ -18,7 +18,7 @@ from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.ops import OPS, Attrs
 from graphc.ir.rewrite import Visit, replaced
-from graphc.ir.types import Shape, TensorType
+from graphc.ir.types import Shape, TensorSpec
 from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op
 
@@ -156,8 +156,8 @@ def _cut(v: Value, axis: int, length: int) -> Value:
 
 def _conv(v: Value) -> Value:
     dilation: Shape = v.attrs["lhs_dilation"]
-    if v.type.numel and 0 in v.args[0].shape:
-        return v.full(0, v.type)
+    if v.spec.numel and 0 in v.args[0].shape:
+        return v.full(0, v.spec)
     if all(d == 1 for d in dilation):
         return v
     stride = tuple(1 if d > 1 else s for d, s in zip(dilation, v.attrs["stride"]))
@@ -230,7 +230,7 @@ def _quiet(v: Value, phase: Shape) -> Value:
     """The outputs of a phase that sees inserted zeros and padding only."""
     dilation = v.attrs["lhs_dilation"]
     space = tuple(-(-(n - r) // s) for n, r, s in zip(v.shape[2:], phase, dilation))
-    return P.zeros(v, TensorType(v.type.dtype, (*v.shape[:2], *space)))
+    return P.zeros(v, TensorSpec(v.spec.dtype, (*v.shape[:2], *space)))
 
 
 def _pad_or_cut(
@@ -244,7 +244,7 @@ def _pad_or_cut(
 
 def _interleave(parts: dict[Shape, Value], dilation: Shape, shape: Shape) -> Value:
     """parts[r][.., q] at out[.., s*q + r]."""
-    full = {r: part for r, part in parts.items() if part.type.numel}
+    full = {r: part for r, part in parts.items() if part.spec.numel}
     some = next(iter(parts.values()))
     return some.builder.apply(
         "assemble",
@@ -261,9 +261,9 @@ def _interleave(parts: dict[Shape, Value], dilation: Shape, shape: Shape) -> Val
 def _of_nothing(v: Value) -> Value:
     """The identity of a fold whose operands have no elements, although its result has."""
     values = v.args if is_op(v, "dot") else v.args[:1]
-    if v.type.numel == 0 or all(a.type.numel for a in values):
+    if v.spec.numel == 0 or all(a.spec.numel for a in values):
         return v
-    return v.full(int(is_op(v, "prod")), v.type)
+    return v.full(int(is_op(v, "prod")), v.spec)
 
 
 def _put_along(v: Value) -> Value:

@@ -47,7 +47,7 @@ def odd(x: Any, tiny: float, positive: Callable[[Any], Any]) -> Any:
 
 def tiny_of(x: Any) -> float:
     """Below this f(x) = x + O(x^3) rounds to x."""
-    return 2.0**-13 if x.type.dtype is f32 else 2.0**-27
+    return 2.0**-13 if x.spec.dtype is f32 else 2.0**-27
 
 
 def root(x: Any) -> Any:
@@ -222,7 +222,7 @@ def _in(formula: Formula, least: DType) -> Formula:
     """`formula` on operands at least as wide as `least`, its result rounded once."""
 
     def widened(*xs: Any, **attrs: Any) -> Any:
-        dtype = xs[0].type.dtype
+        dtype = xs[0].spec.dtype
         wide = f64 if f64 in (dtype, least) else f32
         return P.cast(formula(*(P.cast(x, wide) for x in xs), **attrs), dtype)
 

@@ -199,7 +199,7 @@ class _Fuser:
             u = stack.pop()
             inner = is_free(u) or (u.op is not None and u.op.kind == "elementwise")
             if inner and u.args:
-                stack.extend(a for a in u.args if 4 * a.type.numel >= v.type.numel)
+                stack.extend(a for a in u.args if 4 * a.spec.numel >= v.spec.numel)
             elif u.const is None:
                 found.add(u)
         return found

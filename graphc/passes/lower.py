@@ -191,7 +191,7 @@ class _Lowering:
             base, _ = self._base(v, arg)
             names.append(self._emit_load(base, view, v, inside=True))
         name = self._fresh()
-        self._put(Dot(name, v.type.dtype, names[0], names[1], str(v.where)), True)
+        self._put(Dot(name, v.spec.dtype, names[0], names[1], str(v.where)), True)
         self.folded[v] = name
         self._close_phase()
         for out in self.group.outputs:
@@ -213,7 +213,7 @@ class _Lowering:
         rows = Form((*strides[:axis], *([0] * rank), *strides[axis + 1 :]), home.offset)
         buffer = self.nest.buffer(v, "rw")
         where = str(v.where)
-        zero = Const(self._fresh(), v.type.dtype, 0, where)
+        zero = Const(self._fresh(), v.spec.dtype, 0, where)
         fill = Axis(f"d{len(self.domain)}", v.shape[axis])
         at = affine(rows, self.domain)
         blank = replace(at, terms=(*at.terms, (fill.name, strides[axis])))
@@ -224,7 +224,7 @@ class _Lowering:
         if v.op is not None and v.op.name == "scatter_add":
             chain = (step("reshape", shape=self._only(self.reduced)), step("expand", shape=x.shape))
         value = self.emit(x, ())
-        place = self._cast(self.emit(index, chain), index.type.dtype, i64)
+        place = self._cast(self.emit(index, chain), index.spec.dtype, i64)
         self._put(
             Store(buffer, value, at, (), (Indirect(place, strides[axis]),), True, where), True
         )
@@ -247,7 +247,7 @@ class _Lowering:
         assert v.op is not None
         arg = self.emit(folded_source(v)[0], ())
         name = self._fresh()
-        self._put(Reduce(name, v.type.dtype, v.op.name, arg, str(v.where)), True)
+        self._put(Reduce(name, v.spec.dtype, v.op.name, arg, str(v.where)), True)
         self.folded[v] = name
 
     def _store(self, v: Value) -> None:
@@ -322,7 +322,7 @@ class _Lowering:
 
     def _compute(self, v: Value, chain: Chain) -> str:
         if v.const is not None:
-            return self._constant(v.const, v.type.dtype)
+            return self._constant(v.const, v.spec.dtype)
         if self._is_stored(v):
             return self._emit_load(v, self._view(v, chain), v)
         assert v.op is not None
@@ -353,7 +353,7 @@ class _Lowering:
         at, tests = affine(view.address, view.shape), guards(view)
         inside = inside or self._folds(view) or any(i.index in self.in_loop for i in indirect)
         buffer = self.nest.buffer(base, "r")
-        where, dtype = str(reader.where), base.type.dtype
+        where, dtype = str(reader.where), base.spec.dtype
         key = ("load", base, at, tests, indirect)
         return self._once(
             key, inside, lambda name: Load(name, dtype, buffer, at, tests, indirect, where)
@@ -381,9 +381,9 @@ class _Lowering:
         if v.op.name == "check_index":
             bound = self.nest.scalar(v.attrs["bound"], i64)
             args = [self._inside(v, chain, args[0], 0), bound, self._site(v.attrs["what"], v)]
-        elif v.op.name in DIVISIONS and not v.type.dtype.is_floating_point:
+        elif v.op.name in DIVISIONS and not v.spec.dtype.is_floating_point:
             args = [args[0], self._inside(v, chain, args[1], 1), self._site(v.op.name, v)]
-        return self._apply(v.op.name, v.type.dtype, tuple(args), str(v.where))
+        return self._apply(v.op.name, v.spec.dtype, tuple(args), str(v.where))
 
     def _site(self, what: str, v: Value) -> str:
         """The number under which a failed check of `v` reports itself."""
@@ -426,7 +426,7 @@ class _Lowering:
         return self._where_inside(v, view, name, other)
 
     def _where_inside(self, v: Value, view: View, name: str, other: Scalar) -> str:
-        tests, where, dtype = guards(view), str(v.where), v.type.dtype
+        tests, where, dtype = guards(view), str(v.where), v.spec.dtype
         if not tests:
             return name
         test = self._once(
@@ -444,11 +444,11 @@ class _Lowering:
         at = affine(view.address, view.shape)
         name = self._once(("index", at), self._folds(view), lambda n: Index(n, i64, at, where))
         if v.op.name == "iota":
-            return self._cast(name, i64, v.type.dtype)
+            return self._cast(name, i64, v.spec.dtype)
         ones = step("reshape", shape=(1,) * len(self.domain))
         scalar: Chain = (ones, step("expand", shape=self.domain))
         seed, draw = (self.emit(a, scalar) for a in v.args)
-        return self._apply("random_bits", v.type.dtype, (seed, draw, name), where)
+        return self._apply("random_bits", v.spec.dtype, (seed, draw, name), where)
 
     def _cast(self, name: str, old: DType, new: DType) -> str:
         return name if old is new else self._apply("cast", new, (name,))
@@ -470,7 +470,7 @@ class _Lowering:
             strides = (*s[:axis], *([0] * rank), *s[axis + 1 :])
             ones = (*([1] * axis), *index.shape, *([1] * (len(v.shape) - axis - rank)))
             spread = (step("reshape", shape=ones), step("expand", shape=v.shape))
-        place = self._cast(self.emit(index, (*spread, *chain)), index.type.dtype, i64)
+        place = self._cast(self.emit(index, (*spread, *chain)), index.spec.dtype, i64)
         rows = walk(View(v.shape, Form(strides, view.address.offset)), chain)
         return self._emit_load(base, rows, v, (Indirect(place, s[axis]),))
 

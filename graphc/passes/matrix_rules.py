@@ -19,19 +19,19 @@ from graphc.ir.ops import OPS
 
 def mm(a: Any, b: Any) -> Any:
     """a @ b over equal leading dimensions."""
-    n = len(a.type.shape) - 2
+    n = len(a.spec.shape) - 2
     batch = tuple((k, k) for k in range(n))
     return P.apply("dot", a, b, batch=batch, contract=((n + 1, n),))
 
 
 def T(a: Any) -> Any:
-    n = len(a.type.shape)
+    n = len(a.spec.shape)
     return P.transpose(a, (*range(n - 2), n - 1, n - 2))
 
 
 def band(a: Any, upper: bool, strict: bool = False) -> Any:
     """The upper or lower triangle of a, the rest zero."""
-    shape, rank = a.type.shape, len(a.type.shape)
+    shape, rank = a.spec.shape, len(a.spec.shape)
     row, column = (a.emit(OPS["iota"], shape=shape, axis=rank - k, dtype="i64") for k in (2, 1))
     if upper:
         row, column = column, row
@@ -40,37 +40,37 @@ def band(a: Any, upper: bool, strict: bool = False) -> Any:
 
 def rows(v: Any, n: int) -> Any:
     """A vector as n equal rows."""
-    shape = v.type.shape
+    shape = v.spec.shape
     return P.expand_over(v, (len(shape) - 1,), (*shape[:-1], n, shape[-1]))
 
 
 def columns(v: Any, n: int) -> Any:
-    shape = v.type.shape
+    shape = v.spec.shape
     return P.expand_over(v, (len(shape),), (*shape, n))
 
 
 def scalar(v: Any, like: Any) -> Any:
     """One number a matrix, repeated over it."""
-    rank = len(like.type.shape)
-    return P.expand_over(v, (rank - 2, rank - 1), like.type.shape)
+    rank = len(like.spec.shape)
+    return P.expand_over(v, (rank - 2, rank - 1), like.spec.shape)
 
 
 def eye_mask(like: Any) -> Any:
     """bool: whether on the diagonal."""
-    shape, rank = like.type.shape, len(like.type.shape)
+    shape, rank = like.spec.shape, len(like.spec.shape)
     row, column = (like.emit(OPS["iota"], shape=shape, axis=rank - k, dtype="i64") for k in (2, 1))
     return P.apply("eq", row, column)
 
 
 def diagonal(v: Any) -> Any:
     """A vector as a diagonal matrix."""
-    full = rows(v, v.type.shape[-1])
+    full = rows(v, v.spec.shape[-1])
     return P.where(eye_mask(full), full, 0.0)
 
 
 def factors(packed: Any, op: str, x: Any, full: bool = False) -> list[Any]:
     """The factors of the decomposition of x."""
-    *lead, m, n = x.type.shape
+    *lead, m, n = x.spec.shape
     found, at = [], 0
     for shape in factor_shapes(op, m, n, full):
         size = prod(shape)
@@ -82,7 +82,7 @@ def factors(packed: Any, op: str, x: Any, full: bool = False) -> list[Any]:
 
 def inverse_difference(s: Any) -> Any:
     """1 / (s_j - s_i) off the diagonal; 0 on it, and where values are equal."""
-    n = s.type.shape[-1]
+    n = s.spec.shape[-1]
     d = rows(s, n) - columns(s, n)
     none = P.apply("eq", d, 0.0)
     return P.where(none, 0.0, 1.0 / P.where(none, 1.0, d))
@@ -121,7 +121,7 @@ def triangular_right(g: Any, _z: Any, a: Any, _b: Any, *, upper: bool, unit: boo
 
 
 def slogdet(g: Any, _z: Any, x: Any) -> Any:
-    lead = g.type.shape[:-1]
+    lead = g.spec.shape[:-1]
     log = P.reshape(P.slice(g, (*(0 for _ in lead), 1), (*lead, 2)), lead)
     return scalar(log, x) * T(P.apply("inv", x))
 
@@ -133,15 +133,15 @@ def det(g: Any, _z: Any, x: Any) -> Any:
 def cofactor(g: Any, z: Any, x: Any) -> Any:
     """Where x is regular: z = det(x) * inv(x)^T."""
     turned = T(P.apply("inv", x))
-    rank = len(x.type.shape)
+    rank = len(x.spec.shape)
     return scalar(P.sum(g * z, (rank - 2, rank - 1)), x) * turned - mm(mm(z, T(g)), turned)
 
 
 def qr(g: Any, z: Any, x: Any, *, full: bool) -> Any:
     """Of the reduced form; a wide matrix is square beside columns that are Q^T of the rest."""
-    *lead, m, n = x.type.shape
+    *lead, m, n = x.spec.shape
     if full and m > n:
-        raise AutogradError(f"linalg.qr of {x.type} in mode 'complete' has no derivative",
+        raise AutogradError(f"linalg.qr of {x.spec} in mode 'complete' has no derivative",
                             fix="use mode='reduced'")  # fmt: skip
     (q, r), (gq, gr) = factors(z, "qr", x, full), factors(g, "qr", x, full)
     if m >= n:
@@ -149,10 +149,10 @@ def qr(g: Any, z: Any, x: Any, *, full: bool) -> Any:
     zero = tuple(0 for _ in lead)
 
     def left(v: Any) -> Any:
-        return P.slice(v, (*zero, 0, 0), (*lead, v.type.shape[-2], m))
+        return P.slice(v, (*zero, 0, 0), (*lead, v.spec.shape[-2], m))
 
     def right(v: Any) -> Any:
-        return P.slice(v, (*zero, 0, m), (*lead, v.type.shape[-2], n))
+        return P.slice(v, (*zero, 0, m), (*lead, v.spec.shape[-2], n))
 
     gq = gq + mm(right(x), T(right(gr)))
     tall = _qr_tall(q, left(r), gq, left(gr))
@@ -174,12 +174,12 @@ def eigh(g: Any, z: Any, x: Any) -> Any:
 
 def svd(g: Any, z: Any, x: Any, *, full: bool) -> Any:
     """Of the reduced form."""
-    m, n = x.type.shape[-2:]
+    m, n = x.spec.shape[-2:]
     if full and m != n:
-        raise AutogradError(f"linalg.svd of {x.type} with full_matrices has no derivative",
+        raise AutogradError(f"linalg.svd of {x.spec} with full_matrices has no derivative",
                             fix="use full_matrices=False")  # fmt: skip
     (u, s, vh), (gu, gs, gvh) = factors(z, "svd", x, full), factors(g, "svd", x, full)
-    k, difference = s.type.shape[-1], inverse_difference(s * s)
+    k, difference = s.spec.shape[-1], inverse_difference(s * s)
     left, right = mm(T(u), gu), mm(vh, T(gvh))
     inner = difference * (left - T(left)) * rows(s, k) + diagonal(gs)
     inner = inner + columns(s, k) * (difference * (right - T(right)))

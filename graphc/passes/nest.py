@@ -106,7 +106,7 @@ class Nest:
         kernel = Kernel(
             name,
             self.kind,
-            tuple(Buffer(n, v.type.dtype, a) for v, n, a in self.buffers),
+            tuple(Buffer(n, v.spec.dtype, a) for v, n, a in self.buffers),
             tuple(sizes.names),
             tuple(arg for arg, _ in self.scalars),
             tuple(parallel),

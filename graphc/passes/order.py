@@ -45,13 +45,13 @@ class Orders:
     def _weigh(self, v: Value) -> int:
         """Elements of real data behind a value; what is broadcast has no say in the order."""
         if v.op is None:
-            return 0 if v.const is not None else v.type.numel
+            return 0 if v.const is not None else v.spec.numel
         if v.op.kind == "source":
             return 0
         if v.op.kind in ("movement", "elementwise"):
             heaviest = max((self._weight[a] for a in v.args), default=0)
-            return min(heaviest, v.type.numel)
-        return v.type.numel
+            return min(heaviest, v.spec.numel)
+        return v.spec.numel
 
 
 def identity(v: Value) -> Shape:

@@ -76,7 +76,7 @@ def _cut(needed: Sequence[Value], written: set[Value]) -> list[Value]:
     order = topological(needed)
     for v in order:
         free = v.is_input and v not in written
-        cost = 0 if free else max(v.type.size_bytes, 1)
+        cost = 0 if free else max(v.spec.size_bytes, 1)
         flow.add_edge((v, "in"), (v, "out"), capacity=cost)
         if v.is_input or not _recomputable(v):
             flow.add_edge("source", (v, "in"))
@@ -98,14 +98,14 @@ def _recomputable(v: Value) -> bool:
 def _rebuild(name: str, inputs: Sequence[Value], roles: list[str], outs: Sequence[Value]) -> Graph:
     """`outs` as a graph of its own over `inputs`, whatever computed those."""
     builder = Builder()
-    new = {v: builder.input(v.name.removeprefix("%"), v.type, v.where) for v in inputs}
+    new = {v: builder.input(v.name.removeprefix("%"), v.spec, v.where) for v in inputs}
     fresh = tuple(new.values())
     for v in _between(inputs, outs):
         with builder.at(v.where):
             if v.op is not None:
                 new[v] = builder.emit(v.op, [new[a] for a in v.args], v.attrs, v.name)
             elif v.const is not None:
-                new[v] = builder.constant(v.const, v.type, v.name)
+                new[v] = builder.constant(v.const, v.spec, v.name)
     results = tuple(new[v] for v in outs)
     return Graph(name, fresh, tuple(roles), results, (None,) * len(results))
 

@@ -64,7 +64,7 @@ class _Realiser:
         if leaves is None or ops > MAX_INLINED_OPS:
             return False
         widest = max(prod(g.domain) for g in outside)
-        if widest > 4 * v.type.numel and (heavy or ops > 2):
+        if widest > 4 * v.spec.numel and (heavy or ops > 2):
             return False
         if self._bytes_inlined(v, leaves, heavy, len(outside)) > self._bytes_stored(
             v, leaves, heavy, len(outside), self._in_own_kernel(v, group)
@@ -75,7 +75,7 @@ class _Realiser:
 
     def _bytes_inlined(self, v: Value, leaves: list[Value], heavy: int, readers: int) -> int:
         """Each reader reads the leaves; a leaf without a buffer has to be stored for that."""
-        reads = sum(_weight(u, v) for u in leaves) + heavy * v.type.size_bytes
+        reads = sum(_weight(u, v) for u in leaves) + heavy * v.spec.size_bytes
         new = [u for u in leaves if not u.is_input and u not in self.realised]
         return readers * reads + sum(_weight(u, v) for u in new)
 
@@ -83,8 +83,8 @@ class _Realiser:
         self, v: Value, leaves: list[Value], heavy: int, readers: int, shared: bool
     ) -> int:
         """One store, a load for each reader; the leaves are read once, unless they are anyway."""
-        once = 0 if shared else sum(_weight(u, v) for u in leaves) + heavy * v.type.size_bytes
-        return once + (1 + readers) * v.type.size_bytes
+        once = 0 if shared else sum(_weight(u, v) for u in leaves) + heavy * v.spec.size_bytes
+        return once + (1 + readers) * v.spec.size_bytes
 
     def _in_own_kernel(self, v: Value, group: Group) -> bool:
         """Whether v's own group has other reasons to exist."""
@@ -139,4 +139,4 @@ class _Realiser:
 
 def _weight(leaf: Value, v: Value) -> int:
     """The bytes of a leaf; what is much smaller than v stays in cache."""
-    return leaf.type.size_bytes if 4 * leaf.type.numel >= v.type.numel else 0
+    return leaf.spec.size_bytes if 4 * leaf.spec.numel >= v.spec.numel else 0

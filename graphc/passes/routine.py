@@ -36,7 +36,7 @@ def lower_routine(v: Value, fusion: Fusion, orders: Orders, checks: list[CheckSi
     kernel = Kernel(
         v.op.name,
         "routine",
-        tuple(Buffer(names[b], b.type.dtype, "w" if b is v else "r") for b in buffers),
+        tuple(Buffer(names[b], b.spec.dtype, "w" if b is v else "r") for b in buffers),
         tuple(f"n{k}" for k in range(count)),
         (ScalarArg("c0", i64),),
         (),

@@ -12,7 +12,7 @@ from graphc.ir.types import i64
 def target(g: Any, z: Any, x: Any, src: Any, index: Any, *, axis: int, mode: str) -> Any:
     if mode == "multiply":
         return g * _others(x, x, src, index, axis)
-    at_top = P.cast(P.apply("eq", x, z), x.type.dtype)
+    at_top = P.cast(P.apply("eq", x, z), x.spec.dtype)
     return g * at_top / _winners(z, x, src, index, axis)
 
 
@@ -22,16 +22,16 @@ def source(g: Any, z: Any, x: Any, src: Any, index: Any, *, axis: int, mode: str
 
     if mode == "multiply":
         return back(g) * _others(src, x, src, index, axis)
-    at_top = P.cast(P.apply("eq", src, back(z)), src.type.dtype)
+    at_top = P.cast(P.apply("eq", src, back(z)), src.spec.dtype)
     return back(g / _winners(z, x, src, index, axis)) * at_top
 
 
 def _winners(z: Any, x: Any, src: Any, index: Any, axis: int) -> Any:
     """How many elements share each extreme, which share its cotangent equally."""
     places = P.apply("take_along", z, index, axis=axis)
-    hits = P.cast(P.apply("eq", src, places), src.type.dtype)
-    among = P.put_along(hits, index, axis, x.type.shape)
-    return among + P.cast(P.apply("eq", x, z), x.type.dtype)
+    hits = P.cast(P.apply("eq", src, places), src.spec.dtype)
+    among = P.put_along(hits, index, axis, x.spec.shape)
+    return among + P.cast(P.apply("eq", x, z), x.spec.dtype)
 
 
 def _others(y: Any, x: Any, src: Any, index: Any, axis: int) -> Any:
@@ -44,7 +44,7 @@ def _others(y: Any, x: Any, src: Any, index: Any, axis: int) -> Any:
         return P.cast(P.apply("eq", t, 0.0), i64)
 
     total = P.apply("scatter_reduce", safe(x), safe(src), index, axis=axis, mode="multiply")
-    put = P.put_along(zeros(src), index, axis, x.type.shape)
+    put = P.put_along(zeros(src), index, axis, x.spec.shape)
     count = zeros(x) + put
     if y is not x:
         total, count = (P.apply("take_along", t, index, axis=axis) for t in (total, count))

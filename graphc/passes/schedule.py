@@ -37,7 +37,7 @@ def schedule(graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSit
 
 
 def _writes_something(k: Lowered) -> bool:
-    return any(v.type.numel for v in k.writes)
+    return any(v.spec.numel for v in k.writes)
 
 
 class _Scheduler:
@@ -118,7 +118,7 @@ class _Scheduler:
     def _copies(self) -> list[Lowered]:
         """Kernels that move a new state from the arena over the old one."""
         pairs = [(o, t) for o, t in self._pairs() if t is not None and o not in self.target]
-        return [copy_kernel(out, state) for out, state in pairs if out.type.numel]
+        return [copy_kernel(out, state) for out, state in pairs if out.spec.numel]
 
     def _writes_state(self, k: Lowered, slots: dict[Value, Slot]) -> bool:
         return any(slots[v].space == "state" for v in k.writes)
@@ -156,13 +156,13 @@ class _Scheduler:
         lives = self._lifetimes(kernels)
         fixed = self._fixed_places()
         arena = [v for v in lives if v not in fixed]
-        plan = plan_offsets([Request(v.type.size_bytes, *lives[v]) for v in arena])
+        plan = plan_offsets([Request(v.spec.size_bytes, *lives[v]) for v in arena])
         places = {**fixed, **{v: ("arena", o) for v, o in zip(arena, plan.offsets, strict=True)}}
         last = len(kernels) - 1
         slots = {}
         for v, (space, index) in places.items():
             first, final = lives.get(v, (0, last))
-            slots[v] = Slot(v.name[1:], v.type, space, index, first, final, str(v.where))
+            slots[v] = Slot(v.name[1:], v.spec, space, index, first, final, str(v.where))
         slots |= {part: slots[whole] for part, whole in self.whole.items() if whole in slots}
         return slots, plan.total, plan.bound
 
@@ -259,7 +259,7 @@ def named_apart(launches: Sequence[Launch]) -> list[Launch]:
 
 def copy_kernel(source: Value, target: Value) -> Lowered:
     """target[i] = source[i]"""
-    dtype = source.type.dtype
+    dtype = source.spec.dtype
     at = Affine((("d0", 1),))
     where = str(source.where)
     kernel = Kernel(
@@ -276,4 +276,4 @@ def copy_kernel(source: Value, target: Value) -> Lowered:
             ),
         ),
     )
-    return Lowered(kernel, (source, target), (source.type.numel,), (), ())
+    return Lowered(kernel, (source, target), (source.spec.numel,), (), ())

@@ -14,7 +14,7 @@ from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate
 from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorSpec
 from graphc.passes.view import reshape_groups
 
 x, y, c = hole("x"), hole("y"), hole("c")
@@ -69,9 +69,9 @@ def _fold_constants(v: Value) -> Value:
     """An elementwise op on constants is a constant."""
     if v.op is None or not v.args or any(a.const is None for a in v.args):
         return v
-    arrays = [np.array(a.const, a.type.dtype.numpy) for a in v.args]
-    out = evaluate(v.op, arrays, v.attrs, TensorType(v.type.dtype, ()))
-    return v.builder.constant(out.item(), v.type)
+    arrays = [np.array(a.const, a.spec.dtype.numpy) for a in v.args]
+    out = evaluate(v.op, arrays, v.attrs, TensorSpec(v.spec.dtype, ()))
+    return v.builder.constant(out.item(), v.spec)
 
 
 def _hoist_expand(v: Value) -> Value:
@@ -86,7 +86,7 @@ def _hoist_expand(v: Value) -> Value:
         return v
     (shape,) = shapes
     small = [
-        a.builder.constant(a.const, TensorType(a.type.dtype, shape))
+        a.builder.constant(a.const, TensorSpec(a.spec.dtype, shape))
         if a.const is not None
         else a.args[0]
         for a in v.args
@@ -103,7 +103,7 @@ def _constant_moved(v: Value) -> Value:
     (a,) = v.args
     if a.const is None:
         return v
-    return v.builder.constant(a.const, v.type)
+    return v.builder.constant(a.const, v.spec)
 
 
 def _reshape(v: Value) -> Value:
@@ -176,12 +176,12 @@ def _pad(v: Value) -> Value:
         return a
     value = v.attrs.get("value", 0.0)
     if a.const is not None and repr(float(a.const)) == repr(float(value)):
-        return v.builder.constant(a.const, v.type)
+        return v.builder.constant(a.const, v.spec)
     return v
 
 
 def _cast(v: Value) -> Value:
-    return v.args[0] if v.args[0].type == v.type else v
+    return v.args[0] if v.args[0].spec == v.spec else v
 
 
 def _empty_axes(v: Value) -> Value:

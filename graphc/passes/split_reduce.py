@@ -39,16 +39,16 @@ def _split(v: Value, orders: Orders) -> Value:
     axes = v.attrs["axes"]
     order = orders(x)
     lead = _leading_run(order, axes)
-    if not lead or v.type.numel > MAX_OUTPUTS:
+    if not lead or v.spec.numel > MAX_OUTPUTS:
         return v
     outer = lead[0]
-    row = x.type.numel // max(x.shape[outer], 1)
+    row = x.spec.numel // max(x.shape[outer], 1)
     if row >= MIN_ROW:
         return _row_sums(v, outer)
     if row >= WIDE_ROW:
         return v
     chunks = max(d for d in range(1, MAX_CHUNKS + 1) if x.shape[outer] % d == 0)
-    if x.type.numel < MIN_ELEMENTS or chunks == 1:
+    if x.spec.numel < MIN_ELEMENTS or chunks == 1:
         return v
     return _chunk_sums(v, outer, chunks)
 

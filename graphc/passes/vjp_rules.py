@@ -88,7 +88,7 @@ def over_square(part: Any, y: Any, x: Any) -> Any:
 
 
 def cast(g: Any, _z: Any, _x: Any, *, dtype: str) -> Any:
-    return P.cast(g, _x.type.dtype) if _x.type.dtype.is_floating_point else None
+    return P.cast(g, _x.spec.dtype) if _x.spec.dtype.is_floating_point else None
 
 
 # ---- movement and reduce -----------------------------------------------------------------------
@@ -99,30 +99,30 @@ def inverse(perm: Shape) -> Shape:
 
 
 def expand(g: Any, _z: Any, _x: Any, *, shape: Shape) -> Any:
-    old = _x.type.shape
+    old = _x.spec.shape
     axes = tuple(k for k, (n, m) in enumerate(zip(old, shape)) if n != m)
     return P.reshape(P.sum(g, axes), old)
 
 
 def slice_(g: Any, _z: Any, _x: Any, *, start: Shape, stop: Shape, step: Shape) -> Any:
-    return P.unslice(g, _x.type.shape, start, step)
+    return P.unslice(g, _x.spec.shape, start, step)
 
 
 def pad(g: Any, _z: Any, _x: Any, *, low: Shape, high: Shape, value: float = 0.0) -> Any:
-    stop = tuple(a + n for a, n in zip(low, _x.type.shape))
+    stop = tuple(a + n for a, n in zip(low, _x.spec.shape))
     return P.slice(g, low, stop)
 
 
 def concat(g: Any, _z: Any, *_xs: Any, axis: int, argument: int) -> Any:
-    ends = list(accumulate(x.type.shape[axis] for x in _xs))
-    start = [0] * len(g.type.shape)
-    stop = list(g.type.shape)
-    start[axis], stop[axis] = ends[argument] - _xs[argument].type.shape[axis], ends[argument]
+    ends = list(accumulate(x.spec.shape[axis] for x in _xs))
+    start = [0] * len(g.spec.shape)
+    stop = list(g.spec.shape)
+    start[axis], stop[axis] = ends[argument] - _xs[argument].spec.shape[axis], ends[argument]
     return P.slice(g, tuple(start), tuple(stop))
 
 
 def unfold(g: Any, _z: Any, _x: Any, *, axis: int, size: int, step: int, dilation: int) -> Any:
-    length = _x.type.shape[axis]
+    length = _x.spec.shape[axis]
     return P.apply("fold", g, axis=axis, length=length, step=step, dilation=dilation)
 
 
@@ -131,14 +131,14 @@ def diagonal(g: Any, _z: Any, _x: Any) -> Any:
 
 
 def fold(g: Any, _z: Any, _x: Any, *, axis: int, length: int, step: int, dilation: int) -> Any:
-    shape = _x.type.shape
+    shape = _x.spec.shape
     windows = P.apply("unfold", g, axis=axis, size=shape[-1], step=step, dilation=dilation)
     return P.slice(windows, (0,) * len(shape), shape)
 
 
 def prod(g: Any, _z: Any, x: Any, *, axes: Shape) -> Any:
     """The product of the others, exact with zeros: with one zero only its own place counts."""
-    shape, one = x.type.shape, 1.0
+    shape, one = x.spec.shape, 1.0
     is_zero = compare("eq", x, 0.0)
     safe = select(is_zero, one, x)
     others = P.expand_over(P.apply("prod", safe, axes=axes), axes, shape) / safe
@@ -151,8 +151,8 @@ def prod(g: Any, _z: Any, x: Any, *, axes: Shape) -> Any:
 
 def extreme_of(g: Any, z: Any, x: Any, *, axes: Shape) -> Any:
     """max and min share their cotangent equally among ties."""
-    shape = x.type.shape
-    ties = P.cast(compare("eq", x, P.expand_over(z, axes, shape)), g.type.dtype)
+    shape = x.spec.shape
+    ties = P.cast(compare("eq", x, P.expand_over(z, axes, shape)), g.spec.dtype)
     return P.expand_over(g / P.sum(ties, axes), axes, shape) * ties
 
 
@@ -169,8 +169,8 @@ def dot_side(g: Any, _mine: Any, other: Any, batch: Pairs, contract: Pairs, firs
     The pairs are (my dimension, the other's); `first` says whether my free dimensions come first
     in g. The result arrives as batch, my free, contracted in the other's order; then sorts."""
     mine_batch, other_batch = [i for i, _ in batch], [j for _, j in batch]
-    mine_free = free(len(_mine.type.shape), [i for i, _ in (*batch, *contract)])
-    other_free = free(len(other.type.shape), [j for _, j in (*batch, *contract)])
+    mine_free = free(len(_mine.spec.shape), [i for i, _ in (*batch, *contract)])
+    other_free = free(len(other.spec.shape), [j for _, j in (*batch, *contract)])
     begin = len(batch) + (len(mine_free) if first else 0)
     d = P.apply(
         "dot",
@@ -196,9 +196,9 @@ def conv_input(g: Any, _z: Any, _x: Any, w: Any, **attrs: Any) -> Any:
     """Correlate the spread cotangent with the flipped filters, in and out channels exchanged."""
     parts, groups = attrs.pop("batch_groups", 1), attrs.pop("groups", 1)
     if parts > 1:
-        d = _conv_input(g, _as_groups(_x.type.shape, parts), w, groups=parts, **attrs)
+        d = _conv_input(g, _as_groups(_x.spec.shape, parts), w, groups=parts, **attrs)
         return from_groups(d, parts)
-    return _conv_input(g, _x.type.shape, w, groups=groups, **attrs)
+    return _conv_input(g, _x.spec.shape, w, groups=groups, **attrs)
 
 
 def _conv_input(
@@ -214,10 +214,10 @@ def _conv_input(
 ) -> Any:
     """Output place p and tap k met input place u = p*stride + k*rhs_dilation - low, so u meets the
     spread cotangent at u + low - k*rhs_dilation. Padding that comes out negative is cut instead."""
-    kernel, space = w.type.shape[2:], shape[2:]
+    kernel, space = w.spec.shape[2:], shape[2:]
     pads, start, stop = [], [0, 0], [shape[0], shape[1]]
     for n, k, p, s, (lo, _), ld, rd in zip(
-        space, kernel, g.type.shape[2:], stride, padding, lhs_dilation, rhs_dilation
+        space, kernel, g.spec.shape[2:], stride, padding, lhs_dilation, rhs_dilation
     ):
         length = max((n - 1) * ld + 1, 0)
         low, high = (k - 1) * rd - lo, length + lo - ((p - 1) * s + 1)
@@ -240,7 +240,7 @@ def _conv_input(
 
 def _swap_channels(w: Any, groups: int) -> Any:
     """[G*o, c, *K] -> [G*c, o, *K] with the kernel flipped."""
-    o, c, *kernel = w.type.shape
+    o, c, *kernel = w.spec.shape
     space = tuple(range(2, 2 + len(kernel)))
     w = P.flip(w, space)
     if groups == 1:
@@ -255,8 +255,8 @@ def conv_weight(g: Any, _z: Any, x: Any, _w: Any, **attrs: Any) -> Any:
     parts, groups = attrs.pop("batch_groups", 1), attrs.pop("groups", 1)
     if parts > 1:
         x, groups = to_groups(x, parts), parts
-    space = tuple(range(2, len(x.type.shape)))
-    x, padding = _read_by_taps(x, g.type.shape, _w.type.shape, **attrs)
+    space = tuple(range(2, len(x.spec.shape)))
+    x, padding = _read_by_taps(x, g.spec.shape, _w.spec.shape, **attrs)
     d = P.apply(
         "conv",
         P.transpose(x, (1, 0, *space)),
@@ -268,8 +268,8 @@ def conv_weight(g: Any, _z: Any, x: Any, _w: Any, **attrs: Any) -> Any:
         groups=1,
         batch_groups=groups,
     )
-    c, o = d.type.shape[:2]
-    d = P.slice(d, (0,) * len(d.type.shape), (c, o, *_w.type.shape[2:]))
+    c, o = d.spec.shape[:2]
+    d = P.slice(d, (0,) * len(d.spec.shape), (c, o, *_w.spec.shape[2:]))
     return P.transpose(d, (1, 0, *space))
 
 
@@ -286,7 +286,7 @@ def _read_by_taps(
     """The part of the padded input that some tap meets, so that no tap too many is computed.
 
     A strided convolution need not reach the end of its input; what is behind its reach is cut."""
-    pads, stop = [], list(x.type.shape)
+    pads, stop = [], list(x.spec.shape)
     for d, (p, k, s, (lo, hi), ld, rd) in enumerate(
         zip(out[2:], kernel[2:], stride, padding, lhs_dilation, rhs_dilation), start=2
     ):
@@ -304,14 +304,14 @@ def _as_groups(shape: Shape, parts: int) -> Shape:
 
 def to_groups(x: Any, parts: int) -> Any:
     """[B*n, c, *S] -> [n, B*c, *S]: a conv with batch groups is one with groups over this."""
-    n, c, *space = x.type.shape
+    n, c, *space = x.spec.shape
     x = P.reshape(x, (parts, n // parts, c, *space))
     x = P.transpose(x, (1, 0, 2, *range(3, 3 + len(space))))
     return P.reshape(x, (n // parts, parts * c, *space))
 
 
 def from_groups(x: Any, parts: int) -> Any:
-    n, c, *space = x.type.shape
+    n, c, *space = x.spec.shape
     x = P.reshape(x, (n, parts, c // parts, *space))
     x = P.transpose(x, (1, 0, 2, *range(3, 3 + len(space))))
     return P.reshape(x, (n * parts, c // parts, *space))
@@ -373,7 +373,7 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "minimum": extreme(greater),
     "where":   (None, lambda g, _z, c, _x, _y: select(c, g, 0.0),
                 lambda g, _z, c, _x, _y: select(c, 0.0, g)),
-    "reshape": (lambda g, _z, _x, *, shape: P.reshape(g, _x.type.shape),),
+    "reshape": (lambda g, _z, _x, *, shape: P.reshape(g, _x.spec.shape),),
     "transpose": (lambda g, _z, _x, *, perm: P.transpose(g, inverse(perm)),),
     "expand":  (expand,),
     "slice":   (slice_,),
@@ -384,18 +384,18 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "fold":    (fold,),
     "diagonal": (diagonal,),
     "contiguous": (lambda g, _z, _x: g,),
-    "sum":     (lambda g, _z, _x, *, axes: P.expand_over(g, axes, _x.type.shape),),
+    "sum":     (lambda g, _z, _x, *, axes: P.expand_over(g, axes, _x.spec.shape),),
     "prod":    (prod,),
     "max":     (extreme_of,),
     "min":     (extreme_of,),
     "dot":     (dot_left, dot_right),
     "conv":    (conv_input, conv_weight),
     "gather":  (lambda g, _z, _x, index, *, axis: P.apply(
-        "scatter_add", g, index, axis=axis, length=_x.type.shape[axis]), None),
+        "scatter_add", g, index, axis=axis, length=_x.spec.shape[axis]), None),
     "scatter_add": (lambda g, _z, _x, index, *, axis, length: P.apply(
         "gather", g, index, axis=axis), None),
     "take_along": (lambda g, _z, _x, index, *, axis: P.put_along(
-        g, index, axis, _x.type.shape), None),
+        g, index, axis, _x.spec.shape), None),
     "put_along":  (lambda g, _z, _x, index, *, axis, length: P.apply(
         "take_along", g, index, axis=axis), None),
     "scatter_reduce": (S.target, S.source, None),

@@ -77,7 +77,7 @@ def check_free(size_bytes: int, slots: Sequence[Slot]) -> None:
 
 def out_of_memory(size_bytes: int, free: int | None, slots: Sequence[Slot]) -> OutOfMemory:
     largest = sorted((s for s in slots if s.space == "arena"), key=lambda s: -s.size_bytes)[:5]
-    names = "; ".join(f"{s.name}: {s.type} {megabytes(s.size_bytes)} {s.where}" for s in largest)
+    names = "; ".join(f"{s.name}: {s.spec} {megabytes(s.size_bytes)} {s.where}" for s in largest)
     have = "" if free is None else f", {megabytes(free)} are free"
     return OutOfMemory(f"the step needs {megabytes(size_bytes)}{have}; the largest: {names}")
 

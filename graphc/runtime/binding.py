@@ -105,7 +105,7 @@ def _scalar_format(program: Program, count: int) -> struct.Struct:
     formats = ["d"] * count  # a scalar that no launch reads is stored anyhow
     for slot in program.slots:
         if slot.space == "scalar":
-            if slot.type.dtype.name not in FORMATS:
-                raise InternalError(f"scalar slot {slot.name} is {slot.type}")
-            formats[slot.index] = FORMATS[slot.type.dtype.name]
+            if slot.spec.dtype.name not in FORMATS:
+                raise InternalError(f"scalar slot {slot.name} is {slot.spec}")
+            formats[slot.index] = FORMATS[slot.spec.dtype.name]
     return struct.Struct("<" + "".join(formats))

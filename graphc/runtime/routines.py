@@ -13,7 +13,7 @@ from graphc.ir.interpret import evaluate
 from graphc.ir.kernel import Operand
 from graphc.ir.ops import OPS
 from graphc.ir.program import CheckSite, Launch, Program
-from graphc.ir.types import Array, DType, TensorType
+from graphc.ir.types import Array, DType, TensorSpec
 from graphc.runtime.binding import Binding
 
 Routine = Callable[[], None]
@@ -41,7 +41,7 @@ def _run(launch: Launch, binding: Binding, block: int, checks: tuple[CheckSite, 
         return _array_at(int(binding.cells[cell]), shape, dtype)
 
     out = array(call.out)
-    result = TensorType(places[call.out.buffer][1], out.shape)
+    result = TensorSpec(places[call.out.buffer][1], out.shape)
     try:
         out[...] = evaluate(OPS[call.op], [array(a) for a in call.args], dict(call.attrs), result)
     except GraphcError as e:
@@ -52,7 +52,7 @@ def _run(launch: Launch, binding: Binding, block: int, checks: tuple[CheckSite, 
 
 def _array_at(address: int, shape: tuple[int, ...], dtype: DType) -> Array:
     """The row-major array at an address."""
-    size = TensorType(dtype, shape).size_bytes
+    size = TensorSpec(dtype, shape).size_bytes
     if not size:
         return np.empty(shape, dtype.numpy)
     memory = (ctypes.c_uint8 * size).from_address(address)

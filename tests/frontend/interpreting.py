@@ -18,20 +18,20 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
 from graphc.ir.program import Program
 from graphc.ir.text import parse, show
-from graphc.ir.types import Array, TensorType
+from graphc.ir.types import Array, TensorSpec
 from graphc.ir.verify import verify
 from graphc.passes.partition import Split, partition
 
 
-def array_at(address: int, type: TensorType) -> Array:
+def array_at(address: int, spec: TensorSpec) -> Array:
     """The row-major array of `type` at an address."""
-    buffer = (ctypes.c_char * type.size_bytes).from_address(address)
-    return np.frombuffer(buffer, type.dtype.numpy).reshape(type.shape)
+    buffer = (ctypes.c_char * spec.size_bytes).from_address(address)
+    return np.frombuffer(buffer, spec.dtype.numpy).reshape(spec.shape)
 
 
-def reversed_at(address: int, type: TensorType) -> Array:
+def reversed_at(address: int, spec: TensorSpec) -> Array:
     """The same, where the last dimension is outermost in memory."""
-    return array_at(address, TensorType(type.dtype, type.shape[::-1])).T
+    return array_at(address, TensorSpec(spec.dtype, spec.shape[::-1])).T
 
 
 class InterpretedNative:
@@ -66,15 +66,15 @@ class InterpretedNative:
         for v, role in zip(graph.inputs, graph.roles):
             cell = next(given[role])
             if role == "scalar":
-                arrays.append(np.array(cell, v.type.dtype.numpy))
+                arrays.append(np.array(cell, v.spec.dtype.numpy))
             else:
                 turn = self.reversed and role == "state"
-                arrays.append(reversed_at(cell, v.type) if turn else array_at(cell, v.type))
+                arrays.append(reversed_at(cell, v.spec) if turn else array_at(cell, v.spec))
         where = {v: a for v, a in zip(graph.inputs, arrays)}
         results = [np.array(r) for r in interpret(graph, *arrays)]
         free = iter(outs)
         for v, target, r in zip(graph.outs, graph.targets, results):
-            to = array_at(next(free), v.type) if target is None else where[target]
+            to = array_at(next(free), v.spec) if target is None else where[target]
             to[...] = r
         self.done = True
         if self._interrupted("after"):

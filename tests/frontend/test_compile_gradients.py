@@ -197,3 +197,19 @@ def test_the_gradient_of_an_argument_adds_up_as_in_eager(clears: bool) -> None:
         compiled(mine)
         step(expected)
         assert mine.grad.tolist() == expected.grad.tolist()
+
+
+def test_a_history_that_would_outlive_the_step_is_refused() -> None:
+    """Eager code goes back through the calls before; a compiled step would not, silently."""
+    weight, total = graphc.tensor(1.0, requires_grad=True), graphc.zeros(3)
+
+    def step() -> None:
+        total.add_(weight)
+        total.clone().sum().backward()
+
+    with pytest.raises(graphc.errors.Untraceable, match="detach"):
+        graphc.compile(step)()
+    assert total.tolist() == [0, 0, 0] and weight.grad is None and not total.requires_grad
+    step()
+    step()
+    assert weight.grad is not None and weight.grad.item() == 9.0

@@ -68,6 +68,9 @@ MADE: list[Callable[[Any], Any]] = [
 
 ASKED: list[Callable[[Any], Any]] = [
     lambda T: T.ones(2).type(),
+    lambda T: T.ones(2).type(T.float64).type(),
+    lambda T: T.ones(2).type("torch.LongTensor").dtype.itemsize,
+    lambda T: T.ones(2).type(T.HalfTensor).type(dtype=T.int32).type(),
     lambda T: T.ones(2).long().type(),
     lambda T: isinstance(T.ones(2), T.FloatTensor),
     lambda T: isinstance(T.ones(2), T.LongTensor),
@@ -94,6 +97,7 @@ ASKED: list[Callable[[Any], Any]] = [
 ]
 
 REFUSED: list[Callable[[Any], Any]] = [
+    lambda T: T.ones(2).type("torch.Nothing"),
     lambda T: T.zeros(-1),
     lambda T: T.linspace(0, 1, -1),
     lambda T: T.eye(-1),

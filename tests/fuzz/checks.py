@@ -81,7 +81,7 @@ def interpreted(graph: Graph, inputs: list[Array]) -> str:
 
 def _compare(graph: Graph, inputs: list[Array], got: list[Array]) -> str:
     rows = zip(graph.outs, got, oracle.expect(graph, inputs), strict=True)
-    found = ((v.name, oracle.complaint(a, want, v.type)) for v, a, want in rows)
+    found = ((v.name, oracle.complaint(a, want, v.spec)) for v, a, want in rows)
     return "; ".join(f"{name} {why}" for name, why in found if why)
 
 

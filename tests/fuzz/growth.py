@@ -16,7 +16,7 @@ import numpy as np
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
-from graphc.ir.types import Array, DType, Shape, TensorType, bf16, bool_, f16, f32, f64, i32, i64
+from graphc.ir.types import Array, DType, Shape, TensorSpec, bf16, bool_, f16, f32, f64, i32, i64
 
 DIMS = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64)
 MOST_ELEMENTS = 1 << 16
@@ -52,7 +52,7 @@ class Growth:
         self, shape: Shape, dtype: DType, bound: int = 0, role: str = "arg", special: bool = True
     ) -> Value:
         """A fresh input; integers are below `bound` where it is given."""
-        v = self.builder.input(f"x{len(self.inputs)}", TensorType(dtype, shape))
+        v = self.builder.input(f"x{len(self.inputs)}", TensorSpec(dtype, shape))
         self.inputs[v] = role, self.sample(shape, dtype, bound, special)
         self.exact.add(v)
         self.values.append(v)
@@ -60,7 +60,7 @@ class Growth:
 
     def divisor(self, x: Value) -> Value:
         """A fresh input of x's type without zeros."""
-        v = self.new(x.shape, x.type.dtype)
+        v = self.new(x.shape, x.spec.dtype)
         role, array = self.inputs[v]
         self.inputs[v] = role, np.where(array == 0, 3, array).astype(array.dtype)
         return v
@@ -97,7 +97,7 @@ class Growth:
 
     def add_like(self, v: Value, *args: Value) -> None:
         """A result as exact as what it is made of."""
-        whole = not v.type.dtype.is_floating_point
+        whole = not v.spec.dtype.is_floating_point
         self.add(v, exact=whole or all(a in self.exact or a.const is not None for a in args))
 
     def apply(self, name: str, *args: Value | float, **attrs: object) -> Value:
@@ -108,16 +108,16 @@ class Growth:
         draw = self.rng.random()
         if draw < 0.15:
             return x
-        if draw < 0.3 and x.type.dtype is not bool_:
+        if draw < 0.3 and x.spec.dtype is not bool_:
             number = self.rng.choice((0.0, 1.0, -1.0, 2.0, 0.5, 3.0))
-            return self.builder.constant(float(number), x.type)
-        same = self.pick(lambda v: v.type == x.type and v is not x)
+            return self.builder.constant(float(number), x.spec)
+        same = self.pick(lambda v: v.spec == x.spec and v is not x)
         if same is not None and draw < 0.8:
             return same
-        small = self.pick(lambda v: v.type.dtype is x.type.dtype and _repeats(v.shape, x.shape))
+        small = self.pick(lambda v: v.spec.dtype is x.spec.dtype and _repeats(v.shape, x.shape))
         if small is None or self.chance(0.3):
             keep = [n if self.chance(0.6) else 1 for n in x.shape]
-            small = self.new(tuple(keep), x.type.dtype)
+            small = self.new(tuple(keep), x.spec.dtype)
         rank = len(x.shape) - len(small.shape)
         y = P.expand(P.reshape(small, (1,) * rank + small.shape), x.shape)
         self.add_like(y, small)
@@ -132,7 +132,7 @@ def _repeats(small: Shape, large: Shape) -> bool:
 
 
 def is_float(v: Value) -> bool:
-    return v.type.dtype.is_floating_point
+    return v.spec.dtype.is_floating_point
 
 
 # ---- elementwise -------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def unary(g: Growth) -> None:
         return
     name = str(g.rng.choice(EXACT_UNARY + SMOOTH_UNARY + STEEP_UNARY + POLAR_UNARY))
     inexact = x not in g.exact
-    if (name in JUMPS and inexact) or (name.startswith("erf") and x.type.numel > 2000):
+    if (name in JUMPS and inexact) or (name.startswith("erf") and x.spec.numel > 2000):
         name = "relu"
     if name in STEEP_UNARY and inexact:
         x = g.apply("tanh", x)
@@ -206,7 +206,7 @@ def integer(g: Growth) -> None:
     x = g.pick(lambda v: not is_float(v))
     x = g.new(g.shape(), i64) if x is None else x
     y = g.operand_like(x)
-    if x.type.dtype is bool_:
+    if x.spec.dtype is bool_:
         names = ("and", "or", "xor", "not", "add", "mul", "sub", "maximum")
     else:
         names = ("and", "or", "xor", "not", "shl", "shr", "add", "sub", "mul", "floordiv",
@@ -220,11 +220,11 @@ def integer(g: Growth) -> None:
 
 def float_remainder(g: Growth) -> None:
     """Floor division and remainders jump, so they see exact values; no quotient is huge."""
-    x = g.pick(lambda v: is_float(v) and v in g.exact and v.type.dtype.itemsize >= 4)
+    x = g.pick(lambda v: is_float(v) and v in g.exact and v.spec.dtype.itemsize >= 4)
     if x is None:
         return
     number = float(g.rng.choice((1.0, -2.0, 0.75, 3.0)))
-    y = g.builder.constant(number, x.type)
+    y = g.builder.constant(number, x.spec)
     g.add(g.apply(str(g.rng.choice(("floordiv", "rem", "fmod"))), x, y), exact=False)
 
 
@@ -232,7 +232,7 @@ def convert(g: Growth) -> None:
     x = g.pick(lambda v: True)
     if x is None:
         return
-    old = x.type.dtype
+    old = x.spec.dtype
     new = (f32, f32, f64, f16, bf16, i64, i32, bool_)[g.among(8)]
     if is_float(x) and not new.is_floating_point:
         if x not in g.exact:
@@ -252,7 +252,7 @@ def move(g: Growth) -> None:
     if x is not None:
         make = MOVES[g.among(len(MOVES))]
         out = make(g, x)
-        if out is not None and out.type.numel <= MOST_ELEMENTS:
+        if out is not None and out.spec.numel <= MOST_ELEMENTS:
             g.add_like(out, x)
 
 
@@ -278,7 +278,7 @@ def _transpose(g: Growth, x: Value) -> Value:
 def _expand(g: Growth, x: Value) -> Value | None:
     at = g.among(len(x.shape) + 1)
     n = int(g.rng.choice((1, 2, 3, 8)))
-    if n * x.type.numel > USUAL_ELEMENTS * 4:
+    if n * x.spec.numel > USUAL_ELEMENTS * 4:
         return None
     wide = P.reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
     return P.expand(wide, (*x.shape[:at], n, *x.shape[at:]))
@@ -296,7 +296,7 @@ def _pad(g: Growth, x: Value) -> Value:
     low = tuple(g.among(3) if g.chance(0.5) else 0 for _ in x.shape)
     high = tuple(g.among(4) if g.chance(0.5) else 0 for _ in x.shape)
     value = float(g.rng.choice((0.0, 0.0, 1.0, -3.0)))
-    return P.pad(x, low, high, 0.0 if x.type.dtype is bool_ else value)
+    return P.pad(x, low, high, 0.0 if x.spec.dtype is bool_ else value)
 
 
 def _flip(g: Growth, x: Value) -> Value:
@@ -322,7 +322,7 @@ def _unfold(g: Growth, x: Value) -> Value | None:
         return None
     axis = g.among(len(x.shape))
     size, step, dilation = 1 + g.among(3), 1 + g.among(3), 1 + g.among(2)
-    if (size - 1) * dilation + 1 > x.shape[axis] or size * x.type.numel > MOST_ELEMENTS:
+    if (size - 1) * dilation + 1 > x.shape[axis] or size * x.spec.numel > MOST_ELEMENTS:
         return None
     return g.apply("unfold", x, axis=axis, size=size, step=step, dilation=dilation)
 
@@ -352,7 +352,7 @@ def fold(g: Growth) -> None:
     axis = g.among(len(x.shape) - 1)
     step, dilation = 1 + g.among(3), 1 + g.among(2)
     length = max(0, x.shape[axis] - 1) * step + (x.shape[-1] - 1) * dilation + 1 + g.among(3)
-    if length * x.type.numel <= MOST_ELEMENTS * max(1, x.shape[axis]):
+    if length * x.spec.numel <= MOST_ELEMENTS * max(1, x.shape[axis]):
         out = g.apply("fold", x, axis=axis, length=length, step=step, dilation=dilation)
         g.add(out, exact=False)
 
@@ -361,7 +361,7 @@ def fold(g: Growth) -> None:
 
 
 def reduce(g: Growth) -> None:
-    x = g.pick(lambda v: v.type.dtype is not bool_ and len(v.shape) > 0)
+    x = g.pick(lambda v: v.spec.dtype is not bool_ and len(v.shape) > 0)
     if x is None:
         return
     axes = tuple(k for k in range(len(x.shape)) if g.chance(0.5)) or (len(x.shape) - 1,)
@@ -376,7 +376,7 @@ def reduce(g: Growth) -> None:
 
 def arg_extreme(g: Growth) -> None:
     """An argmax, sometimes followed by the gather that takes the maximum."""
-    x = g.pick(lambda v: v in g.exact and len(v.shape) > 0 and v.type.dtype is not bool_)
+    x = g.pick(lambda v: v in g.exact and len(v.shape) > 0 and v.spec.dtype is not bool_)
     if x is None:
         return
     axis = g.among(len(x.shape))
@@ -412,12 +412,12 @@ def dot(g: Growth) -> None:
     dims = [(x.shape[k], k) for k in (*shared, *batch)] + [(n, -1) for n in free]
     dims = [dims[int(k)] for k in g.rng.permutation(len(dims))]
     shape = tuple(n for n, _ in dims)
-    kept = x.type.numel // max(1, int(np.prod([x.shape[k] for k in shared])))
+    kept = x.spec.numel // max(1, int(np.prod([x.shape[k] for k in shared])))
     if np.prod(shape) > MOST_ELEMENTS or kept * np.prod([1, *free]) > MOST_ELEMENTS:
         return
-    wanted = TensorType(x.type.dtype, shape)
-    y = g.pick(lambda v: v.type == wanted)
-    y = g.new(shape, x.type.dtype) if y is None else y
+    wanted = TensorSpec(x.spec.dtype, shape)
+    y = g.pick(lambda v: v.spec == wanted)
+    y = g.new(shape, x.spec.dtype) if y is None else y
     places = {k: at for at, (_, k) in enumerate(dims) if k >= 0}
     out = g.apply("dot", x, y, batch=tuple((k, places[k]) for k in batch),
                   contract=tuple((k, places[k]) for k in shared))  # fmt: skip
@@ -438,7 +438,7 @@ def conv(g: Growth) -> None:
     size = tuple(1 + g.among(min(3, k)) for k in x.shape[2:])
     dilated = g.chance(0.3)
     # No multiplication by an inserted zero is promised, so its product with infinity is not either.
-    w = g.new((outs, x.shape[1] // groups, *size), x.type.dtype, special=not dilated)
+    w = g.new((outs, x.shape[1] // groups, *size), x.spec.dtype, special=not dilated)
     attrs = {
         "stride": tuple(1 + (g.chance(0.3) and g.among(3)) for _ in range(n)),
         "padding": tuple((g.among(3), g.among(3)) for _ in range(n)),
@@ -469,8 +469,8 @@ def gather(g: Growth) -> None:
         index = _index(
             g, tuple(int(n) for n in g.rng.choice((1, 2, 3, 9), g.among(3))), x.shape[axis]
         )
-        rest = x.type.numel // x.shape[axis]
-        if index.type.numel * rest <= MOST_ELEMENTS:
+        rest = x.spec.numel // x.shape[axis]
+        if index.spec.numel * rest <= MOST_ELEMENTS:
             g.add_like(g.apply("gather", x, index, axis=axis), x)
         return
     n = int(g.rng.choice((1, 2, 9)))
@@ -479,7 +479,7 @@ def gather(g: Growth) -> None:
 
 
 def scatter(g: Growth) -> None:
-    x = g.pick(lambda v: len(v.shape) > 0 and v.type.dtype is not bool_ and v.type.numel <= 4096)
+    x = g.pick(lambda v: len(v.shape) > 0 and v.spec.dtype is not bool_ and v.spec.numel <= 4096)
     if x is None:
         return
     axis, length = g.among(len(x.shape)), int(g.rng.choice((1, 3, 9, 16)))
@@ -552,8 +552,8 @@ def _finish(g: Growth, name: str) -> tuple[Graph, list[Array]]:
     roles = {v: role for v, (role, _) in g.inputs.items()}
     targets: list[Value | None] = [None] * len(outs)
     for state in list(g.inputs):
-        fits = [k for k, v in enumerate(outs) if v.type == state.type and targets[k] is None]
-        if roles[state] == "arg" and g.chance(0.5) and state.type.numel:
+        fits = [k for k, v in enumerate(outs) if v.spec == state.spec and targets[k] is None]
+        if roles[state] == "arg" and g.chance(0.5) and state.spec.numel:
             same = state * 0.5 if is_float(state) else None
             if fits:
                 targets[fits[0]], roles[state] = state, "state"

@@ -68,7 +68,7 @@ class Native:
             order = self._program.orders[len(roles[role])] if role == "state" else rank
             roles[role].append(_unaligned(np.transpose(array, order)))
         pairs = zip(self._graph.outs, self._graph.targets, strict=True)
-        outs = [_unaligned(np.zeros(v.shape, v.type.dtype.numpy)) for v, t in pairs if t is None]
+        outs = [_unaligned(np.zeros(v.shape, v.spec.dtype.numpy)) for v, t in pairs if t is None]
         self._executable.bind_state([a.ctypes.data for a in roles["state"]])
         return Bound(self._executable, self._graph, roles, outs)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import constant, evaluate, interpret
-from graphc.ir.types import Array, DType, TensorType, f64
+from graphc.ir.types import Array, DType, TensorSpec, f64
 
 RUNS = 3
 SLACK = 40.0  # spreads; three runs underestimate the worst case of one element
@@ -45,7 +45,7 @@ def expect(graph: Graph, inputs: list[Array]) -> list[Expected]:
     noisy = [run_wide(graph, inputs, np.random.default_rng(k)) for k in range(RUNS)]
     eager = interpret(graph, *inputs)
     return [
-        _row(v.type.dtype, p, [n[k] for n in noisy], e)
+        _row(v.spec.dtype, p, [n[k] for n in noisy], e)
         for k, (v, p, e) in enumerate(zip(graph.outs, plain, eager, strict=True))
     ]
 
@@ -81,7 +81,7 @@ def run_wide(graph: Graph, inputs: list[Array], noise: np.random.Generator | Non
 
 
 def _evaluate(v: Value, args: list[Array], noise: np.random.Generator | None) -> Array:
-    op, dtype = v.op, v.type.dtype
+    op, dtype = v.op, v.spec.dtype
     assert op is not None
     attrs = dict(v.attrs)
     if op.name == "cast" and dtype.is_floating_point:
@@ -90,9 +90,9 @@ def _evaluate(v: Value, args: list[Array], noise: np.random.Generator | None) ->
     risky: Array | None = None
     if noise is not None and op.name in SUMS and dtype.is_floating_point:
         sizes = [np.where(np.isfinite(a), np.abs(a), 0) if _real(a) else a for a in args]
-        risky = evaluate(op, sizes, attrs, TensorType(wide, v.shape)) > largest(dtype)
+        risky = evaluate(op, sizes, attrs, TensorSpec(wide, v.shape)) > largest(dtype)
         args = [_jiggled(a, dtype, noise) if _real(a) else a for a in args]
-    out = evaluate(op, args, attrs, TensorType(wide, v.shape))
+    out = evaluate(op, args, attrs, TensorSpec(wide, v.shape))
     out = out if risky is None else np.where(risky, np.nan, out)
     if not dtype.is_floating_point:
         return out
@@ -131,18 +131,18 @@ def smallest(dtype: DType) -> float:
     return float(ml_dtypes.finfo(dtype.numpy).smallest_subnormal)
 
 
-def complaint(got: Array, want: Expected, type: TensorType) -> str:
+def complaint(got: Array, want: Expected, spec: TensorSpec) -> str:
     """Why `got` is not what was expected, or nothing."""
-    if got.shape != type.shape or got.dtype != type.dtype.numpy:
+    if got.shape != spec.shape or got.dtype != spec.dtype.numpy:
         return f"is {got.dtype}{list(got.shape)}"
-    if not type.dtype.is_floating_point:
+    if not spec.dtype.is_floating_point:
         bad = got != want.value
     else:
         bad = _off(got.astype(np.float64), want) & want.sure
     if not bad.any():
         return ""
     at = tuple(int(k[0]) for k in np.nonzero(np.atleast_1d(bad)))
-    place = at if type.shape else ()
+    place = at if spec.shape else ()
     return (
         f"differs in {int(bad.sum())} of {bad.size} elements, first at {place}: "
         f"{got[place]!r}, expected {want.value[place]!r} within {want.slack[place]:.3g}"

@@ -31,7 +31,7 @@ def _smaller(graph: Graph, inputs: list[Array]) -> Iterator[Case]:
         if v.const is not None:
             env[v] = constant(v)
         elif v.op is not None:
-            env[v] = evaluate(v.op, [env[a] for a in v.args], v.attrs, v.type)
+            env[v] = evaluate(v.op, [env[a] for a in v.args], v.attrs, v.spec)
     if len(graph.outs) > 1:
         for v, target in zip(graph.outs, graph.targets):
             yield _cut(graph, [v], [target], env, None)
@@ -61,7 +61,7 @@ def _cut(
     new: dict[Value, Value] = {}
     builder = graph.inputs[0].builder
     if off is not None:
-        new[off] = builder.input("cut", off.type)
+        new[off] = builder.input("cut", off.spec)
         env = {**env, new[off]: env[off]}
     for v in topological(outs):
         if v in new or v.op is None:

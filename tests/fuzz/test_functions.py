@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
 
     values: list[Array]
     error: str
+    kept: bool = False  # a tensor of the closure has been left with a history
 
 
 def outcome(s: Source, text: str, compiled: bool) -> Outcome:
@@ -48,21 +49,22 @@ def outcome(s: Source, text: str, compiled: bool) -> Outcome:
         try:
             returned = f(*given.values())
         except (GraphcError, RuntimeError, IndexError, ValueError) as e:
-            return Outcome(values, type(e).__name__)
+            kept = any(t.grad_fn is not None for t in states.values())
+            return Outcome(values, type(e).__name__, kept)
         leaves = [*given.values(), *states.values()]
         grads = [t.grad for t in leaves if t.grad is not None]
         values += [t.detach().numpy().copy() for t in (*returned, *leaves, *grads)]
         values.append(graphc.get_rng_state().numpy().copy())
     if compiled:
         assert f.stats.programs == 1
-    return Outcome(values, "")
+    return Outcome(values, "", any(t.grad_fn is not None for t in states.values()))
 
 
 def differs(s: Source, text: str) -> str:
     """Why eager and compiled disagree, or nothing."""
     want, got = outcome(s, text, False), outcome(s, text, True)
-    if got.error == "Untraceable" and ".expand(" in text:
-        return ""  # writing a part of an expanded view is refused in a step
+    if got.error == "Untraceable" and (want.kept or ".expand(" in text):
+        return ""  # a step refuses histories that outlive it, and parts of expanded views written
     if want.error != got.error:
         return f"eager: {want.error or 'no error'}, compiled: {got.error or 'no error'}"
     if want.error:

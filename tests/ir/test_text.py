@@ -14,7 +14,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.interpret import interpret
 from graphc.ir.text import parse, parse_where, read_attrs, show, show_attrs
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorSpec
 
 STEP = """\
 // graphc 1  train_step  simplify 3/6  ops 11 -> 9  B=128
@@ -40,7 +40,7 @@ def signature(graph: Graph) -> list[object]:
     values = graph.values()
     number = {v: k for k, v in enumerate([*graph.inputs, *(v for v in values if not v.is_input)])}
     rows = [
-        (v.name, v.type, v.op, [number[a] for a in v.args], dict(v.attrs), repr(v.const), v.where)
+        (v.name, v.spec, v.op, [number[a] for a in v.args], dict(v.attrs), repr(v.const), v.where)
         for v in number
     ]
     targets = [None if t is None else number[t] for t in graph.targets]
@@ -68,15 +68,15 @@ def test_parsed_graph_computes_the_same() -> None:
 def awkward() -> Graph:
     """Special numbers, texts with every delimiter, every dtype, an unused input, no scope."""
     b = Builder()
-    x = b.input("x", TensorType(T.f32, (2, 3)), Where("", "my file.py", 3, "a.b"))
-    i = b.input("index", TensorType(T.i64, ()), Where())
-    unused = b.input("unused", TensorType(T.bf16, ()), Where("bw"))
+    x = b.input("x", TensorSpec(T.f32, (2, 3)), Where("", "my file.py", 3, "a.b"))
+    i = b.input("index", TensorSpec(T.i64, ()), Where())
+    unused = b.input("unused", TensorSpec(T.bf16, ()), Where("bw"))
     with b.at(Where("bw", "net.py", 7)):
         low = P.pad(x, (0, 1), (2, 0), -math.inf)
-        nan = b.constant(math.nan, TensorType(T.f16, (0, 3)))
-        zero = b.constant(-0.0, TensorType(T.f64, ()))
-        flag = b.constant(True, TensorType(T.bool_, ()))
-        big = b.constant(-(2**63), TensorType(T.i64, ()))
+        nan = b.constant(math.nan, TensorSpec(T.f16, (0, 3)))
+        zero = b.constant(-0.0, TensorSpec(T.f64, ()))
+        flag = b.constant(True, TensorSpec(T.bool_, ()))
+        big = b.constant(-(2**63), TensorSpec(T.i64, ()))
     with b.at(Where("", "", 0, "")):
         what = 'it\'s "1 # 2", {a=(b)}\n%x'
         checked: Value = P.apply("check_index", i, bound=5, what=what)
@@ -93,7 +93,7 @@ def test_round_trip_of_awkward_values() -> None:
 
 def test_long_input_lists_take_a_line_each() -> None:
     b = Builder()
-    xs = tuple(b.input(f"layer{k}.weight", TensorType(T.f32, (16, 16)), Where()) for k in range(9))
+    xs = tuple(b.input(f"layer{k}.weight", TensorSpec(T.f32, (16, 16)), Where()) for k in range(9))
     graph = Graph("f", xs, ("state",) * 9, (xs[0],), (None,))
     text = show(graph)
     assert max(map(len, text.splitlines())) <= 100

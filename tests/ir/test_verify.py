@@ -10,10 +10,10 @@ from graphc.errors import InternalError
 from graphc.ir import types as T
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, Where
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorSpec
 from graphc.ir.verify import verify
 
-F32 = TensorType(T.f32, (2, 3))
+F32 = TensorSpec(T.f32, (2, 3))
 
 
 def good() -> Graph:
@@ -36,7 +36,7 @@ def wrong() -> list[tuple[str, Graph]]:
     (x, w), (a, m) = g.inputs, g.outs
     two = (None, None)
     stray = Builder().input("stray", F32, Where())
-    row = TensorType(T.f32, (3,))
+    row = TensorSpec(T.f32, (3,))
     narrow, short = x.builder.apply("sum", m, axes=(0,)), x.builder.constant(1.0, row)
 
     def outs(*outs: Value) -> Graph:
@@ -53,7 +53,7 @@ def wrong() -> list[tuple[str, Graph]]:
         ("becomes", Graph("f", g.inputs, g.roles, (a, narrow), (None, w))),
         ("%w is read but not declared", Graph("f", (x,), ("arg",), g.outs, two)),
         ("%stray is read", outs(a, stray)),
-        ("the op gives f32[2,3]", outs(forged(m, _type=row))),
+        ("the op gives f32[2,3]", outs(forged(m, _spec=row))),
         ("made after its use", outs(forged(m, number=0))),
         ("two values are called", outs(a, forged(m, name=a.name))),
         ("differ in shape", outs(forged(m, args=(x, short), number=99))),

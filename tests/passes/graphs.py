@@ -10,7 +10,7 @@ import numpy as np
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
-from graphc.ir.types import Array, Shape, TensorType, f32, i64
+from graphc.ir.types import Array, Shape, TensorSpec, f32, i64
 
 SAME = {
     "stride": (1, 1),
@@ -35,7 +35,7 @@ def make(case: Case) -> Graph:
     """The graph of a case; its last outputs become its state inputs, in order."""
     b = Builder()
     inputs = tuple(
-        b.input(f"x{k}", TensorType(i64 if k in case.integers else f32, shape))
+        b.input(f"x{k}", TensorSpec(i64 if k in case.integers else f32, shape))
         for k, shape in enumerate(case.shapes)
     )
     out = case.build(b, *inputs)
@@ -77,7 +77,7 @@ def two_convs(b: Builder, x: Value, w: Value, u: Value) -> Value:
 
 def batch_norm(b: Builder, x: Value, w: Value, bias: Value) -> Value:
     """Training statistics from one pass of sums, shifted by the first element of each channel."""
-    n, c = x.type.numel // x.shape[1], x.shape[1]
+    n, c = x.spec.numel // x.shape[1], x.shape[1]
     first = P.reshape(P.slice(x, (0,) * 4, (1, c, 1, 1)), (c,))
     d = x - channels(first, x.shape)
     s1, s2 = P.sum(d, (0, 2, 3)) * (1 / n), P.sum(d * d, (0, 2, 3)) * (1 / n)

@@ -9,11 +9,11 @@ from graphc.ir import types as T
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.interpret import interpret
-from graphc.ir.types import TensorType
+from graphc.ir.types import TensorSpec
 from graphc.ir.verify import verify
 from graphc.passes.partition import partition
 
-N = TensorType(T.f32, (8, 8))
+N = TensorSpec(T.f32, (8, 8))
 
 
 def joint(write_state: bool = False) -> tuple[Graph, Value]:

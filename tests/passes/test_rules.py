@@ -10,7 +10,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
 from graphc.ir.rewrite import Rule, apply_rules, hole, node
-from graphc.ir.types import Array, TensorType, bool_, f32
+from graphc.ir.types import Array, TensorSpec, bool_, f32
 from graphc.passes.simplify import RULES, simplify
 
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.5, np.inf, -np.inf, np.nan, 3e38, 1e-45], "float32")
@@ -38,8 +38,8 @@ def check_rule(rule: Rule) -> None:
     b = Builder()
     grids = [g.ravel() for g in np.meshgrid(SPECIAL, SPECIAL)]
     shape = grids[0].shape
-    holes = {name: b.input(name, TensorType(f32, shape)) for name in "xy"}
-    holes["c"] = b.input("c", TensorType(bool_, shape))
+    holes = {name: b.input(name, TensorSpec(f32, shape)) for name in "xy"}
+    holes["c"] = b.input("c", TensorSpec(bool_, shape))
     before, after = (side.build(holes, like=holes["x"]) for side in (rule.before, rule.after))
     assert apply_rules(before, [rule]) is after, f"{rule.name} never fires"
     graph = Graph(rule.name, tuple(holes.values()), ("arg",) * 3, (before, after), (None, None))
@@ -55,7 +55,7 @@ def same_bits(a: Array, b: Array) -> bool:
 
 
 def one_input() -> Value:
-    return Builder().input("v", TensorType(f32, (4, 6)))
+    return Builder().input("v", TensorSpec(f32, (4, 6)))
 
 
 def simplified(v: Value, w: Value) -> Value:

@@ -15,7 +15,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
 from graphc.ir.ops import OPS
 from graphc.ir.program import Program
-from graphc.ir.types import TensorType, f32, i64
+from graphc.ir.types import TensorSpec, f32, i64
 from graphc.passes.pipeline import compile_graph
 from graphc.runtime import routines
 from graphc.runtime.threads import get_num_threads, set_num_threads
@@ -23,13 +23,13 @@ from tests.program_interpret import run_program
 from tests.program_native import run_native
 from tests.runtime.test_signals import run
 
-ROWS = TensorType(f32, (6, 40))
+ROWS = TensorSpec(f32, (6, 40))
 
 
 def sorted_rows(state: bool = False) -> Graph:
     """exp of the rows of a transposed tensor in order; w + 1, where there is state."""
     b = Builder()
-    x, w = b.input("x", TensorType(f32, (40, 6))), b.input("w", TensorType(f32, (6, 40)))
+    x, w = b.input("x", TensorSpec(f32, (40, 6))), b.input("w", TensorSpec(f32, (6, 40)))
     y = b.apply("transpose", x, perm=(1, 0)) * 2.0
     index = b.apply("argsort", y, axis=1, descending=True)
     out = b.apply("exp", b.apply("take_along", y, index, axis=1))
@@ -240,8 +240,8 @@ def test_every_routine_is_lowered_as_one() -> None:
              "qr": {"full": False}, "svd": {"full": False}}  # fmt: skip
     for op in (op for op in OPS.values() if op.kind == "routine"):
         b = Builder()
-        x = b.input("x", TensorType(f32, (4, 4)))
-        index = b.input("index", TensorType(i64, (4, 4)))
+        x = b.input("x", TensorSpec(f32, (4, 4)))
+        index = b.input("index", TensorSpec(i64, (4, 4)))
         args = ROUTINE_ARGS.get(op.name, "x")
         operands = [{"x": x, "i": index}[a] for a in args]
         out = b.apply(op.name, *operands, **attrs.get(op.name, {}))

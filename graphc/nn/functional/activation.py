@@ -207,7 +207,7 @@ def rrelu(
         raise InvalidArgument(f"lower must not exceed upper, got {lower} and {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    slope = rand(input.type.shape, dtype=input.dtype) * (upper - lower) + lower
+    slope = rand(input.spec.shape, dtype=input.dtype) * (upper - lower) + lower
     return written(input, where(input > 0, input, input * slope), inplace)
 
 
@@ -218,13 +218,13 @@ def gumbel_softmax(
 
     Jang et al. 2016.
     """
-    uniform = rand(logits.type.shape, dtype=logits.dtype)
+    uniform = rand(logits.spec.shape, dtype=logits.dtype)
     noise = -(-(1.0 - uniform).log()).log()
     soft = ((logits + noise) / tau).softmax(dim)
     if not hard:
         return soft
     axis = dim % logits.dim()
-    chosen = P.one_hot(soft.argmax(axis, keepdim=True), axis, logits.type.shape).to(soft.dtype)
+    chosen = P.one_hot(soft.argmax(axis, keepdim=True), axis, logits.spec.shape).to(soft.dtype)
     return chosen - soft.detach() + soft
 
 

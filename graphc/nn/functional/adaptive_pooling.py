@@ -70,7 +70,7 @@ def _sizes(rank: int, input: Tensor, output_size: Wanted, name: str) -> Shape:
     sizes = tuple(n if m is None else m for n, m in zip(input.shape[-rank:], wanted))
     if min(sizes) < 0 or 0 in input.shape[-rank:]:
         raise ShapeMismatch(
-            f"{name}{rank}d of {input.type} to {sizes}: the output's extents must not be negative, "
+            f"{name}{rank}d of {input.spec} to {sizes}: the output's extents must not be negative, "
             f"the input's not 0"
         )
     return sizes
@@ -116,7 +116,7 @@ def _adaptive_max_pool(
         x = x.reshape(*x.shape[:axis], count, width, *x.shape[axis + 1 :])
         x = x.movedim(axis + 1, -1)
     y, place = largest(x, rank)
-    return (y, _positions(place, input.type.shape[-rank:], places)) if return_indices else y
+    return (y, _positions(place, input.spec.shape[-rank:], places)) if return_indices else y
 
 
 def _windows(n: int, count: int) -> list[list[int]]:

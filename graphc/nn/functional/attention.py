@@ -60,7 +60,7 @@ def attend(
     if is_causal:
         if mask is not None:
             raise InvalidState("Explicit attn_mask should not be set when is_causal=True")
-        mask = causal_mask(scores, scores.type.shape[-2:])
+        mask = causal_mask(scores, scores.spec.shape[-2:])
     if mask is not None:
         scores = where(mask, scores, -inf) if mask.dtype is bool_ else scores + mask
     weights = softmax(scores, -1) if mask is None or not safe else _safe_softmax(scores)

@@ -185,7 +185,7 @@ def _transposed(
         if low or high:
             y = y.narrow(2 + k, low, max(y.shape[2 + k] - low - high, 0))
     if min(y.shape[2:]) < 1:
-        raise ShapeMismatch(f"Calculated output size of conv_transpose is too small: {y.type}")
+        raise ShapeMismatch(f"Calculated output size of conv_transpose is too small: {y.spec}")
     y = y if bias is None else y + bias.reshape(1, -1, *(1,) * rank)
     return y if x is input else y.squeeze(0)
 
@@ -200,7 +200,7 @@ def _turned(weight: Tensor, groups: int) -> Tensor:
 def _check_bias(bias: Tensor | None, channels: int) -> None:
     if bias is not None and tuple(bias.shape) != (channels,):
         raise ShapeMismatch(
-            f"expected bias to be 1-dimensional with {channels} elements, but got {bias.type}"
+            f"expected bias to be 1-dimensional with {channels} elements, but got {bias.spec}"
         )
 
 
@@ -213,14 +213,14 @@ def _positive(value: Sizes, rank: int, name: str) -> Shape:
 
 def _batched(rank: int, input: Tensor, weight: Tensor, name: str) -> Tensor:
     if weight.dim() != rank + 2:
-        raise ShapeMismatch(f"{name}: weight must be {rank + 2}-dimensional, got {weight.type}")
+        raise ShapeMismatch(f"{name}: weight must be {rank + 2}-dimensional, got {weight.spec}")
     if input.dim() not in (rank + 1, rank + 2):
         raise ShapeMismatch(
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, "
             f"but got input of size: {list(input.shape)}"
         )
     if 0 in weight.shape[:1] or 0 in input.shape[-rank:]:
-        raise ShapeMismatch(f"{name}: the batch and the channels may be empty, not {input.type}")
+        raise ShapeMismatch(f"{name}: the batch and the channels may be empty, not {input.spec}")
     return input if input.dim() == rank + 2 else input.unsqueeze(0)
 
 

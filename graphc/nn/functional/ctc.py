@@ -58,7 +58,7 @@ def _lengths(given: Lengths, batch: int) -> Tensor:
     found = given.long() if isinstance(given, Tensor) else tensor(list(given)).long()
     found = found.reshape(-1)
     if found.shape[0] != batch:
-        raise ShapeMismatch(f"expected {batch} lengths, one for each sequence, got {found.type}")
+        raise ShapeMismatch(f"expected {batch} lengths, one for each sequence, got {found.spec}")
     return found
 
 
@@ -66,7 +66,7 @@ def _padded(targets: Tensor, lengths: Tensor, given: Lengths, batch: int, batche
     """Targets as [B,S], also where they come in one row."""
     if targets.dim() == 2:
         if targets.shape[0] != batch:
-            raise ShapeMismatch(f"expected targets of {batch} sequences, got {targets.type}")
+            raise ShapeMismatch(f"expected targets of {batch} sequences, got {targets.spec}")
         return targets.long()
     if not batched:
         return targets.long().reshape(1, -1)

@@ -27,7 +27,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     operations draw do not depend on p.
     """
     check_probability(p)
-    return masked(input, p, keep_scale(p), training, inplace, input.type.shape)
+    return masked(input, p, keep_scale(p), training, inplace, input.spec.shape)
 
 
 def dropout1d(
@@ -36,7 +36,7 @@ def dropout1d(
     """dropout of whole channels of [B,C,L] or [C,L]."""
     check_probability(p)
     if input.dim() not in (2, 3):
-        raise ShapeMismatch(f"dropout1d: Expected 2D or 3D input, but got {input.type}")
+        raise ShapeMismatch(f"dropout1d: Expected 2D or 3D input, but got {input.spec}")
     return masked(input, p, keep_scale(p), training, inplace, channels_of(input, 2))
 
 
@@ -60,7 +60,7 @@ def dropout3d(
 def channels_of(input: Tensor, unbatched: int) -> Shape:
     """A mask's shape: one draw per channel; an input of rank `unbatched` has no batch."""
     lead = 1 if input.dim() == unbatched else 2
-    return (*input.type.shape[:lead], *(1,) * (input.dim() - lead))
+    return (*input.spec.shape[:lead], *(1,) * (input.dim() - lead))
 
 
 SATURATION = -1.7580993408473766  # what selu gives at minus infinity: -scale * alpha
@@ -70,14 +70,14 @@ def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """Dropout to selu's saturation that keeps mean and variance. Klambauer et al. 2017."""
-    return _alpha(input, p, training, inplace, input.type.shape)
+    return _alpha(input, p, training, inplace, input.spec.shape)
 
 
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """alpha_dropout of whole channels of [B,C,...]."""
-    shape = (*input.type.shape[:2], *(1,) * (input.dim() - 2))
+    shape = (*input.spec.shape[:2], *(1,) * (input.dim() - 2))
     return _alpha(input, p, training, inplace, shape)
 
 

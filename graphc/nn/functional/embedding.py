@@ -33,7 +33,7 @@ def embedding(
     """
     _check(input, sparse)
     if weight.dim() != 2:
-        raise ShapeMismatch(f"embedding: 'weight' must be 2-D, got {weight.type}")
+        raise ShapeMismatch(f"embedding: 'weight' must be 2-D, got {weight.spec}")
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise InvalidArgument("Padding_idx must be within num_embeddings")
@@ -56,7 +56,7 @@ def _check(index: Tensor, sparse: bool) -> None:
         )
     if index.dtype.is_floating_point or index.dtype.category == 0:
         raise DTypeMismatch(
-            f"Expected tensor for argument 'indices' to have an integer dtype, got {index.type}"
+            f"Expected tensor for argument 'indices' to have an integer dtype, got {index.spec}"
         )
 
 
@@ -212,7 +212,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Indices [...] -> i64 [..., num_classes]; -1 takes the largest index plus one."""
     if tensor.dtype is not i64:
         raise DTypeMismatch(
-            f"one_hot is only applicable to index tensor of type int64, got {tensor.type}"
+            f"one_hot is only applicable to index tensor of type int64, got {tensor.spec}"
         )
     if num_classes == -1:
         num_classes = int(tensor.max()) + 1

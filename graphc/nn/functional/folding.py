@@ -50,7 +50,7 @@ def fold(
     b, rows, columns = x.shape
     if rows % prod(kernel) or columns != prod(counts):
         raise ShapeMismatch(
-            f"fold of {input.type}: with output_size={sizes} and kernel_size={kernel} expected "
+            f"fold of {input.spec}: with output_size={sizes} and kernel_size={kernel} expected "
             f"size(1) divisible by {prod(kernel)} and size(2) = {prod(counts)}"
         )
     c = rows // prod(kernel)
@@ -69,5 +69,5 @@ def _arguments(*given: Sizes) -> list[Shape]:
 
 def _batched(input: Tensor, rank: int, name: str) -> Tensor:
     if input.dim() not in (rank - 1, rank):
-        raise ShapeMismatch(f"{name}: expected a {rank - 1}D or {rank}D input, got {input.type}")
+        raise ShapeMismatch(f"{name}: expected a {rank - 1}D or {rank}D input, got {input.spec}")
     return input if input.dim() == rank else input.unsqueeze(0)

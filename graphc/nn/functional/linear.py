@@ -12,7 +12,7 @@ __all__ = ["bilinear", "linear"]
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., K], weight [N, K], bias [N] -> [..., N]. Raises ShapeMismatch if the Ks differ."""
     if not weight.dim():
-        raise ShapeMismatch(f"linear: the weight must have 1 or 2 dimensions, got {weight.type}")
+        raise ShapeMismatch(f"linear: the weight must have 1 or 2 dimensions, got {weight.spec}")
     if weight.dim() == 1:
         total = (input * weight).sum(-1)
         return total if bias is None else total + bias
@@ -22,7 +22,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeMismatch(
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{k} and "
             f"{weight.shape[1]}x{weight.shape[0]})",
-            why=f"linear of an input {input.type} with a weight {weight.type}",
+            why=f"linear of an input {input.spec} with a weight {weight.spec}",
             fix="make the input's last dimension the layer's in_features",
         )
     rows = 1
@@ -39,12 +39,12 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """x1 [..., I], x2 [..., J], weight [O,I,J] -> x1 W x2 [..., O]."""
     if input1.shape[:-1] != input2.shape[:-1] or weight.dim() != 3:
         raise ShapeMismatch(
-            f"bilinear: inputs {input1.type} and {input2.type} must agree but for their last "
-            f"dimension, and the weight {weight.type} have three"
+            f"bilinear: inputs {input1.spec} and {input2.spec} must agree but for their last "
+            f"dimension, and the weight {weight.spec} have three"
         )
     o, i, j = weight.shape
     if (input1.shape[-1], input2.shape[-1]) != (i, j):
-        raise ShapeMismatch(f"bilinear of {input1.type} and {input2.type} by weight {weight.type}")
+        raise ShapeMismatch(f"bilinear of {input1.spec} and {input2.spec} by weight {weight.spec}")
     rows = linear(input1, weight.permute(0, 2, 1).reshape(o * j, i))
     y = (rows.reshape(*input1.shape[:-1], o, j) * input2.unsqueeze(-2)).sum(-1)
     return y if bias is None else y + bias

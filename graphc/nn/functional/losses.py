@@ -94,7 +94,7 @@ def _nll(
     index = P.apply(
         "check_index", where(counted, target, 0), bound=classes, what="cross_entropy target"
     )
-    chosen = P.one_hot(index.unsqueeze(axis), axis, logp.type.shape)
+    chosen = P.one_hot(index.unsqueeze(axis), axis, logp.spec.shape)
     # A sum of wheres, not a gather: elementwise, it fuses with the softmax and its gradient.
     loss: Tensor = -where(chosen, logp, 0.0).sum(axis)
     share = counted.to(logp.dtype)
@@ -115,7 +115,7 @@ def _nll(
 def _check_classes(logp: Tensor, target: Tensor, weight: Tensor | None, axis: int) -> None:
     if target.dtype not in (i64, u8):
         raise DTypeMismatch(
-            f"expected scalar type Long or Byte but found {target.type} as class targets",
+            f"expected scalar type Long or Byte but found {target.spec} as class targets",
             fix="convert the targets with .long()",
         )
     shape = (*logp.shape[:axis], *logp.shape[axis + 1 :])
@@ -178,7 +178,7 @@ def weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     if weight is None:
         return reduced(loss, reduction)
     if weight.shape != loss.shape:
-        raise InvalidArgument(f"Inputs and weight must have the same size, got {weight.type}")
+        raise InvalidArgument(f"Inputs and weight must have the same size, got {weight.spec}")
     loss = loss * weight
     return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)
 

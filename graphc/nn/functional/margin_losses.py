@@ -170,9 +170,9 @@ def multi_margin_loss(
         raise InvalidArgument("only p == 1 and p == 2 supported")
     x, index = _rows(input), target.reshape(-1)
     if x.shape[0] != index.shape[0] or target.dim() > 1:
-        raise ShapeMismatch(f"inconsistent target size {target.shape} for input {input.type}")
+        raise ShapeMismatch(f"inconsistent target size {target.shape} for input {input.spec}")
     index = P.apply("check_index", index, bound=x.shape[1], what="multi_margin_loss target")
-    chosen = P.one_hot(index.unsqueeze(1), 1, x.type.shape)
+    chosen = P.one_hot(index.unsqueeze(1), 1, x.spec.shape)
     own = where(chosen, x, 0.0).sum(1, keepdim=True)
     short = (margin - own + x).clamp_min(0.0)
     cost = where(chosen, 0.0, short if p == 1 else short * short)
@@ -195,12 +195,12 @@ def multilabel_margin_loss(
     target [B,C] or [C] lists the labels of each sample; the first -1 ends the list.
     """
     if input.shape != target.shape or input.dim() > 2:
-        raise ShapeMismatch(f"inconsistent target size {target.shape} for input {input.type}")
+        raise ShapeMismatch(f"inconsistent target size {target.shape} for input {input.spec}")
     x, labels = _rows(input), _rows(target)
     listed = (labels < 0).long().cumsum(1) == 0
     index = where(listed, labels, 0)
     index = P.apply("check_index", index, bound=x.shape[1], what="multilabel_margin_loss target")
-    wide = (*x.type.shape, x.type.shape[1])
+    wide = (*x.spec.shape, x.spec.shape[1])
     hot = P.one_hot(index.unsqueeze(2), 2, wide) & listed.unsqueeze(2)  # [B, label, class]
     own = where(hot, x.unsqueeze(1), 0.0).sum(2, keepdim=True)
     others = listed.unsqueeze(2) & ~hot.any(1, keepdim=True)
@@ -227,5 +227,5 @@ def multilabel_soft_margin_loss(
 def _rows(x: Tensor) -> Tensor:
     """[B,C]; one sample [C] as a batch of one."""
     if x.dim() not in (1, 2) or x.shape[-1] == 0:
-        raise ShapeMismatch(f"expected non-empty [B,C] or [C], got {x.type}")
+        raise ShapeMismatch(f"expected non-empty [B,C] or [C], got {x.spec}")
     return x if x.dim() == 2 else x.unsqueeze(0)

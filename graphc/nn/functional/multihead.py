@@ -100,7 +100,7 @@ def _check(
         )
     if not query.dim() == key.dim() == value.dim():
         raise ShapeMismatch(
-            f"query, key and value must have one rank, got {query.type}, {key.type}, {value.type}"
+            f"query, key and value must have one rank, got {query.spec}, {key.spec}, {value.spec}"
         )
     if is_causal and attn_mask is None:
         raise InvalidState(
@@ -150,7 +150,7 @@ def _static(given: Tensor, like: Tensor) -> Tensor:
     if given.dim() != 3 or given.shape[0] != batch * heads or given.shape[2] != width:
         raise ShapeMismatch(
             f"expecting static keys and values of size ({batch * heads}, S, {width}), "
-            f"got {given.type}"
+            f"got {given.spec}"
         )
     return given.reshape(batch, heads, given.shape[1], width)
 

@@ -175,7 +175,7 @@ def group_norm(
     batch = input.shape[0]
     rest = prod(input.shape[1:]) // num_groups
     x = P.reshape(widened(input), (batch, num_groups, rest))
-    y = P.reshape(_standardised(x, (2,), eps), input.type.shape)
+    y = P.reshape(_standardised(x, (2,), eps), input.spec.shape)
     y = y if weight is None else y * _channels(weight, y)
     y = y if bias is None else y + _channels(bias, y)
     return y.to(input.dtype)
@@ -197,7 +197,7 @@ def instance_norm(
     given; or, without `use_input_stats`, with the running ones.
     """
     if input.dim() < 2:
-        raise ShapeMismatch(f"instance_norm: expected at least 2 dimensions, got {input.type}")
+        raise ShapeMismatch(f"instance_norm: expected at least 2 dimensions, got {input.spec}")
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     count = prod(input.shape[2:])

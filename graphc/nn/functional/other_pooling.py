@@ -120,7 +120,7 @@ def _max_unpool(
     if indices.dtype is not i64 or indices.shape != input.shape:
         raise ShapeMismatch(
             f"max_unpool{rank}d: indices must be int64 and of the input's shape, got "
-            f"{indices.type} for {input.type}"
+            f"{indices.spec} for {input.spec}"
         )
     kernel = per_dim(kernel_size, rank, "kernel_size")
     steps = kernel if stride is None else per_dim(stride, rank, "stride")
@@ -130,9 +130,9 @@ def _max_unpool(
     )
     if output_size is not None:
         sizes = _wanted(tuple(output_size), sizes, steps)
-    lead = input.type.shape[:-rank]
+    lead = input.spec.shape[:-rank]
     cells = P.reshape(input, (*lead, prod(input.shape[-rank:])))
-    index = P.reshape(indices, cells.type.shape)
+    index = P.reshape(indices, cells.spec.shape)
     index = P.apply("check_index", index, bound=prod(sizes), what="max_unpool index")
     return P.reshape(_placed(cells, index, (*lead, prod(sizes))), (*lead, *sizes))
 

@@ -24,7 +24,7 @@ def pad(
     if len(widths) % 2 or len(widths) > 2 * input.dim():
         raise ShapeMismatch(
             f"Padding length should be even and at most twice the number of dimensions of the "
-            f"input {input.type}, got {widths}"
+            f"input {input.spec}, got {widths}"
         )
     pairs = [(0, 0)] * (input.dim() - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
     if mode == "constant":
@@ -38,7 +38,7 @@ def pad(
     if not len(widths) // 2 + 1 <= input.dim() <= len(widths) // 2 + 2:
         raise Unsupported(
             f"{mode} padding of {len(widths) // 2} dimensions wants an input of one or two more, "
-            f"got {input.type}"
+            f"got {input.spec}"
         )
     if mode == "circular":  # wraps what is left; the others mirror what a cut takes away
         input = _cropped(input, pairs)
@@ -77,10 +77,10 @@ def _reflected(x: Tensor, axis: int, low: int, high: int) -> tuple[Tensor, Tenso
 def _repeated(x: Tensor, axis: int, low: int, high: int) -> tuple[Tensor, Tensor]:
     n = x.shape[axis]
     if n == 0:
-        raise ShapeMismatch(f"replication padding of the empty dimension {axis} of {x.type}")
+        raise ShapeMismatch(f"replication padding of the empty dimension {axis} of {x.spec}")
 
     def repeat(at: int, count: int) -> Tensor:
-        shape = (*x.type.shape[:axis], count, *x.type.shape[axis + 1 :])
+        shape = (*x.spec.shape[:axis], count, *x.spec.shape[axis + 1 :])
         return P.expand(x.narrow(axis, at, 1), shape)
 
     return repeat(0, low), repeat(n - 1, high)
@@ -91,7 +91,7 @@ def _wrapped(x: Tensor, axis: int, low: int, high: int) -> tuple[Tensor, Tensor]
     if max(low, high) > n:
         raise ShapeMismatch(
             f"Padding value causes wrapping around more than once: ({low}, {high}) at dimension "
-            f"{axis} of {x.type}"
+            f"{axis} of {x.spec}"
         )
     return x.narrow(axis, n - low, low), x.narrow(axis, 0, high)
 

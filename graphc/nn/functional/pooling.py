@@ -60,7 +60,7 @@ class Window:
         sizes = x.shape[lead:]
         if any(self.count(k, n, ceil_mode) < 1 for k, n in enumerate(sizes)):
             raise ShapeMismatch(
-                f"pooling of {x.type} with kernel {self.kernel}: the output would be empty",
+                f"pooling of {x.spec} with kernel {self.kernel}: the output would be empty",
                 fix="use a smaller kernel or more padding",
             )
         none = (0,) * lead
@@ -88,10 +88,10 @@ class Window:
 def check_rank(input: Tensor, rank: int, name: str) -> None:
     if input.dim() not in (rank + 1, rank + 2):
         raise ShapeMismatch(
-            f"{name}: Expected {rank + 1}D or {rank + 2}D input, but got {input.type}"
+            f"{name}: Expected {rank + 1}D or {rank + 2}D input, but got {input.spec}"
         )
     if 0 in input.shape[-rank:]:
-        raise ShapeMismatch(f"{name}: only the batch may be empty, got {input.type}")
+        raise ShapeMismatch(f"{name}: only the batch may be empty, got {input.spec}")
 
 
 def _max_pool(
@@ -126,7 +126,7 @@ def _positions(place: Tensor, sizes: Shape, window: Window) -> Tensor:
     for k, n in enumerate(sizes):
         rest //= window.kernel[k]
         inside = (place // rest) % window.kernel[k]
-        start = place.emit(OPS["iota"], shape=place.type.shape, axis=lead + k, dtype="i64")
+        start = place.emit(OPS["iota"], shape=place.spec.shape, axis=lead + k, dtype="i64")
         at = start * window.stride[k] - window.padding[k] + inside * window.dilation[k]
         # A window of -inf alone chooses its first place, which may be padding: clamp it inside.
         at = at.clamp(min=0)

@@ -24,15 +24,15 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     the corners' centres with `align_corners`, otherwise of their outer edges.
     """
     if not theta.dtype.is_floating_point:
-        raise InvalidArgument(f"Expected theta to have floating point type, but got {theta.type}")
+        raise InvalidArgument(f"Expected theta to have floating point type, but got {theta.spec}")
     space = tuple(size[2:])
     rank = len(space)
     if rank not in (2, 3):
         raise Unsupported(f"affine_grid only supports 4D and 5D sizes, got {tuple(size)}")
-    if theta.type.shape != (size[0], rank, rank + 1):
+    if theta.spec.shape != (size[0], rank, rank + 1):
         raise InvalidArgument(
             f"Expected a batch of {rank}D affine matrices of shape Nx{rank}x{rank + 1} for size "
-            f"{tuple(size)}. Got {theta.type}"
+            f"{tuple(size)}. Got {theta.spec}"
         )
     if min(size) < 1:
         raise InvalidArgument(f"Expected non-zero, positive output size. Got {tuple(size)}")
@@ -69,7 +69,7 @@ def grid_sample(
     rank = input.dim() - 2
     _check(input, grid, mode, padding_mode, rank)
     align = bool(align_corners)
-    space = input.type.shape[2:]
+    space = input.spec.shape[2:]
     at = [_unscaled(grid[..., rank - 1 - k], n, align) for k, n in enumerate(space)]
     if mode == "bicubic":
         return _cubic(input, at, padding_mode, align)
@@ -95,19 +95,19 @@ def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str, rank: int)
     if input.dtype is not grid.dtype:
         raise DTypeMismatch(
             f"grid_sampler(): expected input and grid to have same dtype, but input is "
-            f"{input.type} and grid {grid.type}"
+            f"{input.spec} and grid {grid.spec}"
         )
-    fits = rank in (2, 3) and grid.dim() == rank + 2 and grid.type.shape[-1] == rank
-    if not fits or grid.type.shape[0] != input.type.shape[0]:
+    fits = rank in (2, 3) and grid.dim() == rank + 2 and grid.spec.shape[-1] == rank
+    if not fits or grid.spec.shape[0] != input.spec.shape[0]:
         raise ShapeMismatch(
             f"grid_sampler(): expected a 4D or 5D input and a grid of the same rank and batch size "
-            f"with a coordinate per spatial dimension, but got input {input.type} and grid "
-            f"{grid.type}"
+            f"with a coordinate per spatial dimension, but got input {input.spec} and grid "
+            f"{grid.spec}"
         )
     if mode == "bicubic" and rank != 2:
-        raise ShapeMismatch(f"grid_sampler(): bicubic interpolation needs 4D input: {input.type}")
-    if 0 in input.type.shape[2:]:
-        raise ShapeMismatch(f"grid_sampler(): expected non-empty spatial dimensions: {input.type}")
+        raise ShapeMismatch(f"grid_sampler(): bicubic interpolation needs 4D input: {input.spec}")
+    if 0 in input.spec.shape[2:]:
+        raise ShapeMismatch(f"grid_sampler(): expected non-empty spatial dimensions: {input.spec}")
 
 
 def _unscaled(x: Tensor, n: int, align: bool) -> Tensor:
@@ -137,7 +137,7 @@ def _mirrored(x: Tensor, low: float, high: float) -> Tensor:
 
 def _fetch(input: Tensor, places: list[Tensor]) -> Tensor:
     """input [B,C,*S] at integral places [B,*P] of each dimension -> [B,C,*P]; outside zero."""
-    space = input.type.shape[2:]
+    space = input.spec.shape[2:]
     inside: list[Tensor] = []
     flat: Tensor | None = None
     for x, n in zip(places, space):
@@ -145,8 +145,8 @@ def _fetch(input: Tensor, places: list[Tensor]) -> Tensor:
         at = where(inside[-1], x, 0.0).to(i64)
         flat = at if flat is None else flat * n + at
     assert flat is not None
-    batch, channels = input.type.shape[:2]
-    shape = flat.type.shape[1:]
+    batch, channels = input.spec.shape[:2]
+    shape = flat.spec.shape[1:]
     index = P.expand(P.reshape(flat, (batch, 1, prod(shape))), (batch, channels, prod(shape)))
     rows = P.reshape(input, (batch, channels, prod(space)))
     taken: Tensor = P.apply("take_along", rows, index, axis=2)
@@ -181,7 +181,7 @@ def _far(x: Tensor) -> Tensor:
 def _cubic(input: Tensor, at: list[Tensor], padding_mode: str, align: bool) -> Tensor:
     """Sixteen taps; each one's place is kept inside on its own."""
     sides = []
-    for x, n in zip(at, input.type.shape[2:]):
+    for x, n in zip(at, input.spec.shape[2:]):
         base = x.detach().floor()
         t = x - base
         weights = [_far(t + 1.0), _near(t), _near(1.0 - t), _far(2.0 - t)]

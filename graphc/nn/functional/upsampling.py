@@ -48,7 +48,7 @@ def interpolate(
     rank = input.dim() - 2
     if mode not in MODES or rank not in (1, 2, 3):
         raise Unsupported(
-            f"interpolate takes inputs of 3, 4 or 5 dimensions and modes {MODES}, got {input.type} "
+            f"interpolate takes inputs of 3, 4 or 5 dimensions and modes {MODES}, got {input.spec} "
             f"and {mode!r}"
         )
     if RANKS.get(mode, rank) != rank:
@@ -64,9 +64,9 @@ def interpolate(
         raise Unsupported(
             "antialias=True is not supported", fix="shrink with mode='area', or average first"
         )
-    sizes, factors = _sizes(input.type.shape[2:], size, scale_factor)
-    if min(sizes, default=1) < 1 or 0 in input.type.shape[1:]:
-        raise ShapeMismatch(f"interpolate of {input.type} to extents {sizes}: they must be above 0")
+    sizes, factors = _sizes(input.spec.shape[2:], size, scale_factor)
+    if min(sizes, default=1) < 1 or 0 in input.spec.shape[1:]:
+        raise ShapeMismatch(f"interpolate of {input.spec} to extents {sizes}: they must be above 0")
     if recompute_scale_factor and size is not None:
         raise InvalidArgument("recompute_scale_factor is not meaningful with an explicit size")
     if recompute_scale_factor:
@@ -119,7 +119,7 @@ def _check_count(given: Sequence[Any], old: Shape, name: str) -> None:
 
 def _along(x: Tensor, axis: int, n: int, factor: float | None, mode: str, corners: bool) -> Tensor:
     """x with extent n along one axis."""
-    old = x.type.shape[axis]
+    old = x.spec.shape[axis]
     if mode.startswith("nearest"):
         return x if n == old and factor in (None, 1.0) else _nearest(x, axis, n, factor, mode)
     at = _places(old, n, factor, corners)
@@ -135,7 +135,7 @@ def _along(x: Tensor, axis: int, n: int, factor: float | None, mode: str, corner
 
 
 def _nearest(x: Tensor, axis: int, n: int, factor: float | None, mode: str) -> Tensor:
-    old = x.type.shape[axis]
+    old = x.spec.shape[axis]
     if n % old == 0 and (factor is None or n == old * factor):  # as a view, which fuses
         return x.repeat_interleave(n // old, axis)
     step = np.float32(1.0 / factor if factor else old / n)

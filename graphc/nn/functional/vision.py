@@ -30,7 +30,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     if r < 1 or h % r or w % r:
         raise ShapeMismatch(
             f"pixel_unshuffle expects height and width to be divisible by downscale_factor={r}, "
-            f"but got {input.type}"
+            f"but got {input.spec}"
         )
     y = input.reshape(prod(lead), c, h // r, r, w // r, r).permute(0, 1, 3, 5, 2, 4)
     return y.reshape(*lead, c * r * r, h // r, w // r)
@@ -42,7 +42,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         raise InvalidArgument(f"Number of groups to divide channels in must be positive: {groups}")
     if input.dim() < 3 or input.shape[1] % groups:
         raise ShapeMismatch(
-            f"Number of channels must be divisible by groups. Got {input.type} and {groups} groups"
+            f"Number of channels must be divisible by groups. Got {input.spec} and {groups} groups"
         )
     b, c, *rest = input.shape
     return input.reshape(b, groups, c // groups, *rest).transpose(1, 2).reshape(b, c, *rest)
@@ -50,5 +50,5 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 def _image(input: Tensor, name: str) -> tuple[int, ...]:
     if input.dim() < 3:
-        raise ShapeMismatch(f"{name} expects input to have at least 3 dimensions, got {input.type}")
-    return input.type.shape
+        raise ShapeMismatch(f"{name} expects input to have at least 3 dimensions, got {input.spec}")
+    return input.spec.shape
