@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "datasets": BASE | {"ir", "frontend", "utils"},
     "amp": BASE | {"ir", "frontend"},
     "backends": set(),
-    "cuda": {"frontend"},
+    "cuda": {"amp", "frontend"},
     "transforms": BASE | {"ir", "frontend", "nn"},
 }
 # single files that join layers, and what they may import besides

@@ -18,6 +18,7 @@ from graphc.errors import (
     InvalidType,
 )
 from graphc.frontend import creation, scatter, shapes
+from graphc.frontend import elementwise as E
 from graphc.frontend import tensor as tensors
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
@@ -34,6 +35,7 @@ __all__ = [
     "index_put",
     "masked_select",
     "nonzero",
+    "where",
 ]
 
 
@@ -269,6 +271,18 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
         return tuple(_from_numpy(places) for places in np.nonzero(np.atleast_1d(array)))
     rows = np.argwhere(array) if array.ndim else np.zeros((int(bool(array)), 0))
     return _from_numpy(rows)
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """input where the condition holds, else other; the two promote and all three broadcast.
+
+    where(condition) alone is nonzero(condition, as_tuple=True).
+    """
+    if input is None and other is None:
+        return nonzero(condition, as_tuple=True)
+    if input is None or other is None:
+        raise InvalidType("where() takes the condition alone, or with both input and other")
+    return E.where(condition, input, other)
 
 
 # ---- writes by index ---------------------------------------------------------------------------

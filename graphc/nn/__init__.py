@@ -14,6 +14,7 @@ from graphc.nn.more_losses import *
 from graphc.nn.normalization import *
 from graphc.nn.padding import *
 from graphc.nn.parameter import *
+from graphc.nn.parameter_containers import *
 from graphc.nn.pooling import *
 from graphc.nn.rnn import *
 from graphc.nn.transformer import *

@@ -1,15 +1,14 @@
-"""Containers: modules and parameters in a sequence or under names."""
+"""Containers: modules in a sequence or under names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from graphc.errors import InvalidIndex, InvalidType
+from graphc.errors import InvalidIndex
 from graphc.nn.module import Module
-from graphc.nn.parameter import Parameter
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
 def position(index: int, length: int) -> int:
@@ -179,132 +178,3 @@ class ModuleDict(Module):
     def clear(self) -> None:
         for name in list(self):
             del self[name]
-
-
-class ParameterList(Module):
-    """A list whose parameters belong to its owner."""
-
-    def __init__(self, values: Iterable[Any] | None = None) -> None:
-        super().__init__()
-        self.extend(values or ())
-
-    def append(self, value: Any) -> Self:
-        setattr(self, str(len(self)), _parameter(value))
-        return self
-
-    def extend(self, values: Iterable[Any]) -> Self:
-        for v in values:
-            self.append(v)
-        return self
-
-    def __getitem__(self, index: int) -> Any:
-        return self._parameters[str(position(index, len(self)))]
-
-    def __setitem__(self, index: int, value: Any) -> None:
-        setattr(self, str(position(index, len(self))), _parameter(value))
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._parameters.values())
-
-
-class ParameterDict(Module):
-    """A dict whose parameters belong to its owner."""
-
-    def __init__(self, parameters: Any = None) -> None:
-        super().__init__()
-        if parameters is not None:
-            self.update(parameters)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._parameters[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        setattr(self, name, _parameter(value))
-
-    def __delitem__(self, name: str) -> None:
-        delattr(self, name)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._parameters
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parameters)
-
-    def __reversed__(self) -> Iterator[str]:
-        return reversed(list(self._parameters))
-
-    def __or__(self, other: Mapping[str, Any]) -> ParameterDict:
-        return self.copy()._with(other)
-
-    def __ror__(self, other: Mapping[str, Any]) -> ParameterDict:
-        return ParameterDict(other)._with(self)
-
-    def __ior__(self, other: Mapping[str, Any]) -> Self:
-        return self._with(other)
-
-    def _with(self, other: Any) -> Self:
-        self.update(other)
-        return self
-
-    def copy(self) -> ParameterDict:
-        """Another dict of the same parameters."""
-        return ParameterDict(dict(self.items()))
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """What stands at `key`, which is `default` from now on if nothing did."""
-        if key not in self:
-            self[key] = default
-        return self[key]
-
-    def clear(self) -> None:
-        for name in list(self):
-            del self[name]
-
-    def pop(self, key: str) -> Any:
-        """Take out what stands at `key`."""
-        value = self[key]
-        del self[key]
-        return value
-
-    def popitem(self) -> tuple[str, Any]:
-        """Take out what was entered last."""
-        if not self._parameters:
-            raise KeyError("popitem(): the dict is empty")
-        key = next(reversed(self))
-        return key, self.pop(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._parameters.get(key, default)
-
-    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
-        """A dict with `default` at every one of `keys`."""
-        return ParameterDict(dict.fromkeys(keys, default))
-
-    def update(self, parameters: Any) -> None:
-        """Enter all items of a mapping, or pairs."""
-        items = parameters.items() if hasattr(parameters, "items") else parameters
-        for name, value in items:
-            self[name] = value
-
-    def keys(self) -> Iterable[str]:
-        return self._parameters.keys()
-
-    def values(self) -> Iterable[Any]:
-        return self._parameters.values()
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        return self._parameters.items()
-
-
-def _parameter(value: Any) -> Parameter:
-    if isinstance(value, Parameter):
-        return value
-    if not hasattr(value, "requires_grad"):
-        raise InvalidType(f"cannot make a parameter of {type(value).__name__}")
-    return Parameter(value)

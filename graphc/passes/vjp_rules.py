@@ -361,7 +361,7 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "add":     (lambda g, _z, _x, _y: g, lambda g, _z, _x, _y: g),
     "sub":     (lambda g, _z, _x, _y: g, lambda g, _z, _x, _y: -g),
     "mul":     (lambda g, _z, _x, y: g * y, lambda g, _z, x, _y: g * x),
-    "div":     (lambda g, _z, _x, y: g / y, lambda g, z, _x, y: -(g * (z / y))),
+    "div":     (lambda g, _z, _x, y: g / y, lambda g, _z, x, y: -(g * (x / y / y))),
     "floordiv": (zero, zero),
     "rem":     (lambda g, _z, _x, _y: g, lambda g, _z, x, y: -(g * P.apply("floordiv", x, y))),
     "fmod":    (lambda g, _z, _x, _y: g, lambda g, _z, x, y: -(g * P.apply("trunc", x / y))),

@@ -31,6 +31,7 @@ CASES: dict[str, Callable[[Any, Any], Any]] = {
     "masked_select": lambda T, x: T.masked_select(x, x[0] == 2),
     "nonzero": lambda T, x: x.nonzero(),
     "nonzero_tuple": lambda T, x: T.nonzero(x, as_tuple=True),
+    "where": lambda T, x: T.where(x > 1),
     "nonzero_0d": lambda T, x: T.nonzero(x[0, 0], as_tuple=True),
     "argwhere": lambda T, x: T.argwhere(x),
     "bincount_empty": lambda T, x: T.bincount(x[0, :0], minlength=2),

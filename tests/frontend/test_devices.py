@@ -143,3 +143,11 @@ def test_mixed_precision_is_off() -> None:
             make("cpu")
     with pytest.raises(RuntimeError, match="no device"):
         graphc.autocast("foo")
+
+
+def test_the_older_names_of_mixed_precision() -> None:
+    with graphc.cuda.amp.autocast(enabled=False):
+        assert graphc.ones(1).dtype is graphc.float32
+    with pytest.warns(UserWarning, match="not available"):
+        graphc.cuda.amp.autocast()
+    assert not graphc.cuda.amp.GradScaler(enabled=False).is_enabled()

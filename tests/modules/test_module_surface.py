@@ -54,6 +54,20 @@ def reprs(T: Any) -> Any:
 
 
 @script
+def parameter_containers(T: Any) -> Any:
+    nn = T.nn
+    few = nn.ParameterList([nn.Parameter(T.ones(2)), T.ones(2, 3).double(), 5])
+    named = nn.ParameterDict({"a": nn.Parameter(T.ones(2)), "b": 3, "c": T.ones(())})
+    few += [T.zeros(1)]
+    found = [repr(few), repr(named), repr(nn.Sequential(few)), len(few), few[2], named["b"]]
+    found += [sorted(k for k, _ in few.named_parameters()), list(named.state_dict()), list(named)]
+    found += [type(few[1]).__name__, len(few[1:3]), named.get("z", 7)]
+    found += [[n for n, _ in few.named_parameters()], error(lambda: named["z"]), "b" in named]
+    del named["a"]
+    return [*found, len(named), [type(v).__name__ for v in named.values()]]
+
+
+@script
 def own_repr(T: Any) -> Any:
     class Scale(T.nn.Module):  # type: ignore[misc, name-defined]  # of the library under test
         def __init__(self) -> None:

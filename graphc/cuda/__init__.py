@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from graphc.cuda import amp as amp
 from graphc.frontend.devices import no_device
 from graphc.frontend.tensor import Tensor
 
 __all__ = [
+    "amp",
     "current_device",
     "device_count",
     "empty_cache",
