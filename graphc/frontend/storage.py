@@ -54,6 +54,16 @@ class _Running:
 running = _Running()
 
 
+def _asking() -> int:
+    """What `sys.getrefcount` counts of an object that only a local name has: Python 3.14 lends it
+    to the call, older ones count the call, too."""
+    alone = np.empty(0)
+    return sys.getrefcount(alone)
+
+
+ASKING = _asking()
+
+
 def holder(tensor: Tensor) -> Holder:
     """For `Storage.holders`."""
     return weakref.ref(tensor)
@@ -141,10 +151,10 @@ class Storage:
         return [x for x in tensors if x is not None and x.array is self.array]
 
     def _alone(self) -> bool:
-        """Whether `sys.getrefcount` tells of nobody else: of the array it counts the storage, the
-        call and the tensors, of the base, which NumPy's views of it hold, the array and the call.
+        """Whether `sys.getrefcount` tells of nobody else: of the array it counts the storage, this
+        function and the tensors, of the base, which NumPy's views of it hold, array and call.
         """
         array, known = self.array, len(self._held())
         assert array is not None
         owned = array.base is None or sys.getrefcount(array.base) <= 2
-        return owned and sys.getrefcount(array) <= known + 3  # the local name, too
+        return owned and sys.getrefcount(array) <= known + 1 + ASKING
