@@ -283,6 +283,8 @@ def trapezoid(
 ) -> Tensor:
     """The integral of `y` along `dim` by the trapezoidal rule, over points `x` or steps of `dx`."""
     _at_least(y, 1, "trapezoid")
+    if bool_ in (y.dtype, y.dtype if x is None else x.dtype):
+        raise DTypeMismatch("trapezoid does not take bool tensors", fix="use y.long()")
     axis = shapes.axis_of(y, dim)
     n = y.spec.shape[axis]
     if n == 0:

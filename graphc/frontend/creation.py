@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import InvalidArgument, InvalidState, InvalidType, ShapeMismatch, Untraceable
+from graphc.errors import (
+    DTypeMismatch,
+    InvalidArgument,
+    InvalidState,
+    InvalidType,
+    ShapeMismatch,
+    Untraceable,
+)
 from graphc.frontend import tensor as tensors
 from graphc.frontend.elementwise import pow, where
 from graphc.frontend.modes import get_default_dtype, modes
@@ -296,6 +303,9 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if indexing == "xy" and len(axes) >= 2:
         y, x, *rest = meshgrid(axes[1], axes[0], *axes[2:])
         return (x, y, *rest)
+    if len({t.dtype for t in axes}) > 1:
+        listed = ", ".join(str(t.spec) for t in axes)
+        raise DTypeMismatch(f"meshgrid expects all tensors to have the same dtype, got {listed}")
     shape = tuple(t.numel() for t in axes)
     n = len(axes)
     views = [t.reshape([-1 if j == k else 1 for j in range(n)]) for k, t in enumerate(axes)]

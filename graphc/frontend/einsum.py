@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend import diagonals
+from graphc.frontend import reductions as R
 from graphc.frontend.linear import contract
+from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
 
 if TYPE_CHECKING:
@@ -113,7 +115,8 @@ def _evaluate(
         out, have = _pair(out, have, y, term, later)
     gone = tuple(k for k, c in enumerate(have) if c not in result)
     kept = [c for c in have if c in result]
-    out = P.transpose(P.sum(out, gone), tuple(kept.index(c) for c in result))
+    out = R.sum(out, gone) if gone else out
+    out = P.transpose(out, tuple(kept.index(c) for c in result))
     return out.clone() if out is tensors[0] else out
 
 
@@ -148,4 +151,7 @@ def _pair(x: Tensor, a: Labels, y: Tensor, b: Labels, later: set[Label]) -> tupl
     summed = tuple((a.index(c), b.index(c)) for c in both if c not in later)
     kept = [c for c in both if c in later]
     free = [c for c in (*a, *b) if c not in both]
+    if not summed:  # a product of elements, which promotes
+        dtype = result_type(x, y)
+        x, y = P.cast(x, dtype), P.cast(y, dtype)
     return contract(x, y, batch, summed), (*kept, *free)

@@ -22,7 +22,7 @@ from graphc.frontend.operands import (
     is_tensor,
     prepare,
 )
-from graphc.frontend.promotion import is_number, result_type, wrap
+from graphc.frontend.promotion import held, is_number, result_type, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Scalar, TensorSpec, bool_
@@ -248,6 +248,8 @@ def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
         return y
     if dtype_of(alpha).is_floating_point and not result_type(x, y).is_floating_point:
         raise DTypeMismatch(f"alpha {alpha} is a float beside integers", fix="pass a whole number")
+    if result_type(x, y) is bool_:  # bools add as `or`
+        return y if alpha else mul(y, False)
     return mul(y, alpha) if is_tensor(y) else y * alpha
 
 
@@ -412,10 +414,19 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    """input + value * tensor1 * tensor2; the value is cut to a whole number beside integers."""
+    if not result_type(input, tensor1, tensor2).is_floating_point:
+        value = int(value)
     return input + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    """input + value * tensor1 / tensor2; refused for integers alone."""
+    if not result_type(tensor1, tensor2).is_floating_point:
+        raise DTypeMismatch(
+            f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",
+            fix="cast to a float, or use div(rounding_mode='trunc')",
+        )
     return input + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
 
 
@@ -425,7 +436,7 @@ def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
         raise DTypeMismatch(f"masked_fill needs a bool mask, got {mask.spec}")
     if is_tensor(value) and value.spec.shape:
         raise ShapeMismatch(f"masked_fill: the value {value.spec} must be a number or 0-d")
-    filler = P.cast(value, x.dtype) if is_tensor(value) else wrap(value, x.dtype)
+    filler = P.cast(value, x.dtype) if is_tensor(value) else held(value, x.dtype)
     shape = broadcast_shapes(x.spec.shape, mask.spec.shape)
     if is_tensor(filler):
         return where(mask, filler, x)

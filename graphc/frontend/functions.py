@@ -148,7 +148,8 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 
 
 def ldexp(x: Tensor, exponent: Tensor) -> Tensor:
-    """x * 2^exponent."""
+    """x * 2^exponent, in x's dtype if that is floating."""
+    exponent = P.cast(exponent, x.dtype) if x.dtype.is_floating_point else exponent
     return E.mul(x, E.pow(2.0, exponent))
 
 

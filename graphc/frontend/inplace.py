@@ -16,7 +16,7 @@ from graphc.errors import AutogradError, DTypeMismatch, InvalidState, ShapeMisma
 from graphc.frontend import tensor as tensors
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
-from graphc.frontend.promotion import can_cast, is_number, wrap
+from graphc.frontend.promotion import can_cast, held, is_number
 from graphc.frontend.storage import count_rebind
 from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
 from graphc.frontend.views import overwrite, replay
@@ -239,7 +239,7 @@ def copy_(x: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 def fill_(x: Tensor, value: Any) -> Tensor:
     if not is_number(value):
         return copy_(x, value)
-    return write(x, x.full(wrap(value, x.dtype), x.spec), replaces=True)
+    return write(x, x.full(held(value, x.dtype), x.spec), replaces=True)
 
 
 def zero_(x: Tensor) -> Tensor:

@@ -121,7 +121,10 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """Sums of products along one dimension of tensors that broadcast."""
+    """Sums of products along one dimension of floating-point tensors that broadcast."""
+    _one_dtype("linalg.vecdot", x, y)
+    if not x.dtype.is_floating_point:
+        raise DTypeMismatch(f"linalg.vecdot needs a floating dtype, got {x.spec}")
     return R.sum(x * y, dim)
 
 
@@ -150,6 +153,8 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
         raise ShapeMismatch(f"{name}: {input.spec} does not expand to the product {product.spec}")
     if input.dtype is not product.dtype:
         raise DTypeMismatch(f"{name}: dtypes differ: {input.spec} and {product.spec}")
+    if not input.dtype.is_floating_point:
+        alpha, beta = int(alpha), int(beta)
     product = product if alpha == 1 else product * alpha
     if beta == 0:
         return product
@@ -170,6 +175,8 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: fl
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
+    if not input.dtype.is_floating_point and not all(isinstance(v, int) for v in (beta, alpha)):
+        raise DTypeMismatch(f"addr: beta {beta} and alpha {alpha} beside integers, {input.spec}")
     return _plus("addr", input, outer(vec1, vec2), beta, alpha)
 
 
@@ -230,10 +237,16 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     return cross_along(input, other, dim=dim)
 
 
+def _one_dtype(name: str, x: Tensor, y: Tensor) -> None:
+    if x.dtype is not y.dtype:
+        raise DTypeMismatch(f"{name}: dtypes differ: {x.spec} and {y.spec}")
+
+
 def cross_along(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The vector product along `dim`, of size 3; other dimensions broadcast."""
     if len(input.spec.shape) != len(other.spec.shape):
         raise ShapeMismatch(f"cross: ranks differ: {input.spec} and {other.spec}")
+    _one_dtype("cross", input, other)
     shape = broadcast_shapes(input.spec.shape, other.spec.shape)
     axis = axis_at(dim, len(shape))
     if any(x.spec.shape[axis : axis + 1] != (3,) for x in (input, other)):
@@ -248,6 +261,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Ten
 
     From differences, never by the products of `compute_mode`, which lose digits of near points.
     """
+    _one_dtype("cdist", x1, x2)
     a, b = x1.spec.shape, x2.spec.shape
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-1]:
         raise ShapeMismatch(f"cdist: {x1.spec} and {x2.spec} do not fit")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import InvalidType
+from graphc.errors import DTypeMismatch, InvalidType
 from graphc.frontend.modes import get_default_dtype
 from graphc.ir.types import DTYPES, DType, Scalar, bool_, f32, i16, i64, u8
 
@@ -79,6 +79,15 @@ def _over(high: DType | None, low: DType | None) -> DType | None:
 def can_cast(from_: DType, to: DType) -> bool:
     """Whether values may pass into `target` without dropping to a lower category."""
     return from_.category <= to.category
+
+
+def held(value: Any, dtype: DType) -> Scalar:
+    """A Python number as `dtype` holds it; DTypeMismatch if it is out of an integer's range."""
+    number = wrap(value, dtype)
+    if dtype.category == 1 and int(value) != number:
+        name = dtype.long_name
+        raise DTypeMismatch(f"value {value!r} cannot be converted to type {name} without overflow")
+    return number
 
 
 def wrap(value: Any, dtype: DType) -> Scalar:

@@ -196,7 +196,8 @@ def norm(
     dtype: DType | None = None,
 ) -> Tensor:
     """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros)."""
-    input = _floating(input if dtype is None else P.cast(input, dtype), "norm")
+    input = _floating(input, "norm")
+    input = input if dtype is None else P.cast(input, dtype)
     if input.dtype.is_half:
         return P.cast(norm(_wide(input), p, dim, keepdim), input.dtype)
     axes = axes_of(input, dim)

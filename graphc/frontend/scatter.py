@@ -219,7 +219,7 @@ def scatter_reduce(
     hits = P.put_along(ones, index, axis, shape)
     start = input
     if not include_self:
-        start = E.where(logic.eq(hits, 0), input, _identity(input, reduce))
+        start = P.where(logic.eq(hits, 0), input, wrap(_identity(input, reduce), input.dtype))
     if reduce in REDUCTIONS:
         mode = REDUCTIONS[reduce]
         return start.emit(OPS["scatter_reduce"], start, src, index, axis=axis, mode=mode)
@@ -263,7 +263,8 @@ def index_add(
     if not input.spec.shape:
         return _as_vectors(index_add, input, dim, index, source, alpha=alpha)
     axis, number, source = _slices(input, dim, index, source, "index_add")
-    rows, length = source if alpha == 1 else source * alpha, input.spec.shape[axis]
+    rows = source if alpha == 1 else P.cast(source * alpha, input.dtype)
+    length = input.spec.shape[axis]
     total = rows.emit(OPS["scatter_add"], rows, number, axis=axis, length=length)
     return E.add(input, total)
 

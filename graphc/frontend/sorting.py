@@ -15,6 +15,7 @@ from graphc.errors import (
     InvalidArgument,
     InvalidIndex,
     ShapeMismatch,
+    Unsupported,
 )
 from graphc.frontend import elementwise as E
 from graphc.frontend import logic, shapes
@@ -26,7 +27,7 @@ from graphc.frontend.reductions import ValuesIndices
 from graphc.frontend.shapes import axis_of
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import TensorSpec, f32, f64, i32, i64
+from graphc.ir.types import TensorSpec, bool_, f32, f64, i32, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -88,6 +89,8 @@ def topk(
 ) -> ValuesIndices:
     """The k largest (or smallest) elements along `dim`, the best first, and their indices."""
     axis = axis_of(input, dim)
+    if input.dtype is bool_:
+        raise DTypeMismatch(f"topk of a bool tensor, {input.spec}", fix="use x.long()")
     if not 0 <= k <= (input.spec.shape[axis] if input.spec.shape else 1):
         raise ShapeMismatch(f"topk: k = {k} is out of range for dimension {dim} of {input.spec}")
     index = _order(input, axis, largest)
@@ -304,6 +307,8 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     """How many elements lie in each of `bins` equal intervals of [min, max], or of the data's."""
     if bins < 1 or max < min:
         raise ShapeMismatch(f"histc: bins = {bins}, min = {min}, max = {max}")
+    if not input.dtype.is_floating_point:
+        raise Unsupported(f"histc of {input.spec}", fix="use x.float(), or bincount()")
     x = shapes.ravel(input.detach())
     low, high = (x.full(v, TensorSpec(x.dtype, ())) for v in (min, max))
     if min == max and x.spec.numel:

@@ -204,6 +204,8 @@ class Tensor(Methods):
         out.storage, out.views, out._spec = self.storage, self.views, self._spec
         out.array, out._value = self.array, self._value
         self.storage.hold(out)
+        if modes.trace is not None:
+            modes.trace.made_alias(out)
         return out  # type: ignore[no-any-return]  # made of class `cls` just above
 
     # ---- history -------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ class Trace:
         self._scalars: dict[Hashable, Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}
         self._without_history: list[Tensor] = []  # of those, which had none
+        self._aliases: list[Tensor] = []  # tensors made inside over concrete memory
 
     # ---- inputs --------------------------------------------------------------------------------
 
@@ -168,11 +169,16 @@ class Trace:
         if fields.get("_node") is None:
             self._without_history.append(what)
 
+    def made_alias(self, x: Tensor) -> None:
+        """x is new: what the step does to its history is its own affair."""
+        if not x.is_traced:
+            self._aliases.append(x)
+
     def check_histories(self) -> None:
         """Raise where a tensor that outlives the step has got a history: the next call's gradients
         would go on through this one."""
         for x in self._without_history:
-            if x._node is not None:
+            if x._node is not None and all(x is not y for y in self._aliases):
                 raise Untraceable(
                     f"{x.name or x.spec} leaves the step with a history, for it was written with "
                     "a value that requires grad",
@@ -209,6 +215,8 @@ class Trace:
             for restore in self._before.values():
                 restore()
             self._before.clear()
+            self._without_history.clear()
+            self._aliases.clear()
 
     def graph(self, name: str, outs: Sequence[Tensor]) -> Graph:
         """The step so far: `outs` returned, then every written input with its last value."""

@@ -33,6 +33,10 @@ BY_STRIDES = {"view", "as_strided", "as_strided_overlap", "as_strided_repeat"}
 IN_MEMORY = [row for row in TABLE if row.name not in BY_STRIDES]
 
 
+def test_the_differences_are_of_rows_that_exist() -> None:
+    assert BY_STRIDES | {name for name, _ in DIFFERENT} <= {row.name for row in TABLE}
+
+
 def outcome(T: Any, row: OpRow, arrays: list[Array]) -> Any:
     """The value, or None where the call is refused; graphc refuses with its own classes."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
@@ -219,6 +219,8 @@ def _batched(rank: int, input: Tensor, weight: Tensor, name: str) -> Tensor:
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, "
             f"but got input of size: {list(input.shape)}"
         )
+    if input.dtype.category == 0:
+        raise Unsupported(f"{name} of bool tensors, {input.spec}", fix="use input.float()")
     if 0 in weight.shape[:1] or 0 in input.shape[-rank:]:
         raise ShapeMismatch(f"{name}: the batch and the channels may be empty, not {input.spec}")
     return input if input.dim() == rank + 2 else input.unsqueeze(0)

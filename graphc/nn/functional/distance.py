@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend.creation import tensor
+from graphc.frontend.promotion import result_type
+from graphc.frontend.shapes import broadcast_tensors
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["cosine_similarity", "pairwise_distance", "pdist"]
@@ -14,6 +16,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
     The gradient is that of the norms themselves, below eps too, as in PyTorch.
     """
+    dtype = result_type(x1, x2)
+    x1, x2 = broadcast_tensors(x1.to(dtype), x2.to(dtype))
     norms = [x.norm(2.0, dim, keepdim=True) for x in (x1, x2)]
     a, b = (n + (n.clamp_min(eps) - n).detach() for n in norms)
     return (x1 / a * (x2 / b)).sum(dim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.errors import ShapeMismatch
+from graphc.errors import DTypeMismatch, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.tensor import Tensor
 
@@ -42,9 +42,14 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"bilinear: inputs {input1.spec} and {input2.spec} must agree but for their last "
             f"dimension, and the weight {weight.spec} have three"
         )
+    if not input1.dtype is input2.dtype is weight.dtype:
+        raise DTypeMismatch(
+            f"bilinear: dtypes differ: {input1.spec}, {input2.spec}, weight {weight.spec}"
+        )
     o, i, j = weight.shape
     if (input1.shape[-1], input2.shape[-1]) != (i, j):
         raise ShapeMismatch(f"bilinear of {input1.spec} and {input2.spec} by weight {weight.spec}")
     rows = linear(input1, weight.permute(0, 2, 1).reshape(o * j, i))
-    y = (rows.reshape(*input1.shape[:-1], o, j) * input2.unsqueeze(-2)).sum(-1)
+    pairs = rows.reshape(*input1.shape[:-1], o, j) * input2.unsqueeze(-2)
+    y = pairs.sum(-1, dtype=pairs.dtype)
     return y if bias is None else y + bias

@@ -149,6 +149,8 @@ def rms_norm(
 ) -> Tensor:
     """Divide by the root mean square over the trailing dimensions `normalized_shape`."""
     axes = _trailing(input, normalized_shape, "rms_norm")
+    if weight is not None and weight.spec.shape != tuple(normalized_shape):
+        raise ShapeMismatch(f"rms_norm: the weight {weight.spec} is not of {normalized_shape}")
     x = widened(input)
     epsilon = _EPSILON[x.dtype.name] if eps is None else eps
     y = x * ((x * x).mean(dim=axes, keepdim=True) + epsilon).rsqrt()

@@ -104,7 +104,9 @@ def _max_pool(
 
 def lowest(x: Tensor) -> float:
     """What no element is below."""
-    return -inf if x.dtype.is_floating_point else float(-(2 ** (8 * x.dtype.itemsize - 1)))
+    if x.dtype.is_floating_point:
+        return -inf
+    return float(-(2 ** (8 * x.dtype.itemsize - 1))) if x.dtype.is_signed else 0.0
 
 
 def largest(x: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -194,17 +196,24 @@ def _avg_pool(
     x = window.slide(input, ceil_mode, 0.0)
     total = P.sum(x, tuple(range(x.dim() - rank, x.dim())))
     if divisor_override is not None:
-        return total * (1.0 / divisor_override)
+        return _share(total, divisor_override)
     counts = [
         window.valid(k, n, ceil_mode, count_include_pad) for k, n in enumerate(input.shape[-rank:])
     ]
     if all(len(set(c)) == 1 for c in counts):
-        return total * (1.0 / prod(c[0] for c in counts))
+        return _share(total, prod(c[0] for c in counts))
     grids = [
         tensor(c, dtype=input.dtype).reshape([-1 if j == k else 1 for j in range(rank)])
         for k, c in enumerate(counts)
     ]
-    return total / reduce(lambda a, b: a * b, grids)
+    return _share(total, reduce(lambda a, b: a * b, grids))
+
+
+def _share(total: Tensor, count: int | Tensor) -> Tensor:
+    """total / count, without its fraction for integers."""
+    if not total.dtype.is_floating_point:
+        return total.div(count, rounding_mode="trunc")
+    return total * (1.0 / count) if isinstance(count, int) else total / count
 
 
 def avg_pool1d(

@@ -14,8 +14,9 @@ import numpy as np
 
 from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend.creation import tensor
+from graphc.frontend.limits import iinfo
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import Array, Shape
+from graphc.ir.types import Array, DType, Shape
 from graphc.nn.functional.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -73,9 +74,17 @@ def interpolate(
         factors = (None,) * rank
     if mode == "area":
         return AREA[rank](input, sizes)
+    whole = mode not in ("nearest", "nearest-exact") and not input.dtype.is_floating_point
+    x = input.float() if whole else input
     for k, (n, factor) in enumerate(zip(sizes, factors)):
-        input = _along(input, 2 + k, n, factor, mode, bool(align_corners))
-    return input
+        x = _along(x, 2 + k, n, factor, mode, bool(align_corners))
+    return _nearest_whole(x, input.dtype) if whole else x
+
+
+def _nearest_whole(x: Tensor, dtype: DType) -> Tensor:
+    """x as integers within their range, as images of bytes are resized."""
+    limits = iinfo(dtype)
+    return (x + 0.5).floor().clamp(limits.min, limits.max).to(dtype)
 
 
 def upsample(
