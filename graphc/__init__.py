@@ -6,38 +6,38 @@ Each module lists in `__all__` what it adds to this namespace.
 from graphc import autograd as autograd
 from graphc import errors as errors
 from graphc import linalg as linalg
-from graphc.frontend import random as random
-from graphc.frontend.arrangements import *
+from graphc.frontend.api import random as random
+from graphc.frontend.api.arrangements import *
+from graphc.frontend.api.conversion import *
+from graphc.frontend.api.creation import *
+from graphc.frontend.api.diagonals import *
+from graphc.frontend.api.einsum import *
+from graphc.frontend.api.elementwise import *
+from graphc.frontend.api.indexing import *
+from graphc.frontend.api.legacy import *
+from graphc.frontend.api.limits import *
+from graphc.frontend.api.linear import *
+from graphc.frontend.api.logic import *
+from graphc.frontend.api.matrices import *
+from graphc.frontend.api.random import *
+from graphc.frontend.api.reductions import *
+from graphc.frontend.api.scans import *
+from graphc.frontend.api.scatter import *
+from graphc.frontend.api.shapes import *
+from graphc.frontend.api.sorting import *
+from graphc.frontend.api.special import *
+from graphc.frontend.api.strided import *
 from graphc.frontend.autograd import *
-from graphc.frontend.compile import *
-from graphc.frontend.conversion import *
-from graphc.frontend.creation import *
 from graphc.frontend.devices import *
-from graphc.frontend.diagonals import *
 from graphc.frontend.dtypes import *
-from graphc.frontend.einsum import *
-from graphc.frontend.elementwise import *
-from graphc.frontend.functions import *
-from graphc.frontend.indexing import *
-from graphc.frontend.legacy import *
-from graphc.frontend.limits import *
-from graphc.frontend.linear import *
-from graphc.frontend.logic import *
-from graphc.frontend.matrices import *
+from graphc.frontend.files.serialization import *
 from graphc.frontend.modes import *
 from graphc.frontend.operands import *
 from graphc.frontend.options import *
 from graphc.frontend.printing import *
 from graphc.frontend.promotion import *
-from graphc.frontend.random import *
-from graphc.frontend.reductions import *
-from graphc.frontend.scans import *
-from graphc.frontend.scatter import *
-from graphc.frontend.serialization import *
-from graphc.frontend.shapes import *
 from graphc.frontend.size import *
-from graphc.frontend.sorting import *
-from graphc.frontend.strided import *
+from graphc.frontend.step.compile import *
 from graphc.frontend.switches import *
 from graphc.frontend.tensor import *
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal

@@ -1,3 +1,3 @@
 """Linear algebra under torch.linalg's names."""
 
-from graphc.frontend.linalg import *  # noqa: F403  what it lists is this module
+from graphc.frontend.api.linalg import *  # noqa: F403  what it lists is this module

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import InvalidArgument, InvalidType
-from graphc.frontend.creation import as_tensor, from_numpy
-from graphc.frontend.random import rand
+from graphc.frontend.api.creation import as_tensor, from_numpy
+from graphc.frontend.api.random import rand
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array
 from graphc.nn import functional as F

@@ -12,7 +12,7 @@ import graphc
 from graphc import errors, nn
 from graphc.codegen_cpu.jit import compile_module
 from graphc.codegen_cpu.target import Target
-from graphc.frontend.compiled import assert_max_compiles
+from graphc.frontend.step.compiled import assert_max_compiles
 from graphc.ir import text, verify
 from graphc.ir.graph import Graph
 from graphc.runtime.arena import out_of_memory

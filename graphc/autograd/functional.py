@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.errors import AutogradError, InvalidType, ShapeMismatch
+from graphc.frontend.api.creation import zeros, zeros_like
+from graphc.frontend.api.shapes import stack
 from graphc.frontend.autograd import grad
-from graphc.frontend.creation import zeros, zeros_like
 from graphc.frontend.modes import enable_grad
-from graphc.frontend.shapes import stack
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]

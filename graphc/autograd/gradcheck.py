@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import AutogradError, InvalidArgument
+from graphc.frontend.api.creation import zeros_like
+from graphc.frontend.api.random import randn_like
 from graphc.frontend.autograd import grad
-from graphc.frontend.creation import zeros_like
 from graphc.frontend.modes import enable_grad, no_grad
-from graphc.frontend.random import randn_like
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array, f64
 

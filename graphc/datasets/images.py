@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from graphc.frontend.creation import from_numpy
+from graphc.frontend.api.creation import from_numpy
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array
 from graphc.utils.data.dataset import Dataset

@@ -14,8 +14,9 @@ from graphc.errors import (
     InvalidType,
     ShapeMismatch,
 )
-from graphc.frontend import anomaly, epoch, shapes
+from graphc.frontend import anomaly, epoch
 from graphc.frontend import tensor as tensors
+from graphc.frontend.api import shapes
 from graphc.frontend.inplace import untraced
 from graphc.frontend.modes import modes, no_grad, set_grad_enabled
 from graphc.frontend.tape import edge_of, record_rule

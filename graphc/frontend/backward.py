@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from graphc.errors import AutogradError, Untraceable
-from graphc.frontend.capture import Capture, Joint
-from graphc.frontend.memory import lies
 from graphc.frontend.modes import modes
-from graphc.frontend.plan import Native
-from graphc.frontend.sources import OldGradient, Sources, State
+from graphc.frontend.step.capture import Capture, Joint
+from graphc.frontend.step.memory import lies
+from graphc.frontend.step.plan import Native
+from graphc.frontend.step.sources import OldGradient, Sources, State
 from graphc.frontend.storage import Storage, arranged
 from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, fresh

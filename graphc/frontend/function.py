@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import AutogradError, InvalidType
-from graphc.frontend import inplace, reductions
+from graphc.frontend import inplace
 from graphc.frontend import tensor as tensors
+from graphc.frontend.api import reductions
 from graphc.frontend.modes import modes, no_grad
 from graphc.frontend.tape import RuleNode, attach, edge_of
 from graphc.ir.types import TensorSpec

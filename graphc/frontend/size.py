@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex, overload
 
 import numpy as np
 
-from graphc.frontend import shapes
+from graphc.frontend.api import shapes
 from graphc.ir.types import Array, DType
 
 __all__ = ["Size"]

@@ -29,9 +29,10 @@ from graphc.errors import (
     ShapeMismatch,
     TracerLeak,
 )
-from graphc.frontend import autograd, epoch, inplace, printing, shapes
+from graphc.frontend import autograd, epoch, inplace, printing
+from graphc.frontend.api import shapes
+from graphc.frontend.api.methods import Methods
 from graphc.frontend.devices import CPU, check_device, device
-from graphc.frontend.methods import Methods
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
 from graphc.frontend.size import Size, legacy_array

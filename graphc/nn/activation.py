@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.creation import full
+from graphc.frontend.api.creation import full
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import functional as F

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.creation import empty
+from graphc.frontend.api.creation import empty
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import functional as F

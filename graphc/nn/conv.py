@@ -7,7 +7,7 @@ from math import prod, sqrt
 from typing import ClassVar
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.creation import empty
+from graphc.frontend.api.creation import empty
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, Shape
 from graphc.nn import functional as F

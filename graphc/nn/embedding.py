@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 from graphc.errors import InvalidArgument, ShapeMismatch
-from graphc.frontend.creation import empty
+from graphc.frontend.api.creation import empty
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType

@@ -9,11 +9,11 @@ from math import ceil, erf, prod, sqrt
 from typing import Concatenate, ParamSpec
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.creation import empty, eye
-from graphc.frontend.elementwise import where
-from graphc.frontend.linalg import qr
+from graphc.frontend.api.creation import empty, eye
+from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.linalg import qr
+from graphc.frontend.api.random import Generator, randperm
 from graphc.frontend.modes import no_grad
-from graphc.frontend.random import Generator, randperm
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32, f64
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.creation import empty
+from graphc.frontend.api.creation import empty
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import functional as F

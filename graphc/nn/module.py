@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Self
 from graphc.errors import InvalidArgument, InvalidState, InvalidType
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
-from graphc.frontend.compile import compile
 from graphc.frontend.modes import no_grad
+from graphc.frontend.step.compile import compile
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import state

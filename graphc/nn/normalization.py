@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from graphc.errors import InvalidArgument
 from graphc.frontend import trace as tracing
-from graphc.frontend.creation import empty, ones, tensor, zeros
+from graphc.frontend.api.creation import empty, ones, tensor, zeros
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, Shape, f32, f64, i64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.frontend.creation import empty
+from graphc.frontend.api.creation import empty
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["Buffer", "Parameter"]

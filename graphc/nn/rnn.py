@@ -7,8 +7,8 @@ from math import sqrt
 from typing import Any, ClassVar
 
 from graphc.errors import InvalidArgument, ShapeMismatch
-from graphc.frontend.creation import empty, zeros
-from graphc.frontend.shapes import cat, stack
+from graphc.frontend.api.creation import empty, zeros
+from graphc.frontend.api.shapes import cat, stack
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import functional as F

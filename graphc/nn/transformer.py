@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from graphc.errors import InvalidArgument, ShapeMismatch
-from graphc.frontend.creation import full
+from graphc.frontend.api.creation import full
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import functional as F

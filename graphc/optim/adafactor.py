@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.creation import zeros, zeros_like
-from graphc.frontend.elementwise import clamp, minimum
-from graphc.frontend.limits import finfo
+from graphc.frontend.api.creation import zeros, zeros_like
+from graphc.frontend.api.elementwise import clamp, minimum
+from graphc.frontend.api.limits import finfo
 from graphc.frontend.tensor import Tensor
 from graphc.optim.optimizer import Group, Options, Slots, non_negative
 from graphc.optim.ruled import Change, Rates, Ruled

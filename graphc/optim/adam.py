@@ -7,7 +7,7 @@ from math import sqrt
 from typing import Any
 
 from graphc.frontend import trace as tracing
-from graphc.frontend.creation import zeros_like
+from graphc.frontend.api.creation import zeros_like
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
 from graphc.optim import rules

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphc.frontend import trace as tracing
-from graphc.frontend.creation import tensor, zeros
+from graphc.frontend.api.creation import tensor, zeros
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
 from graphc.optim.optimizer import Group, Optimizer, Options, Slots

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from graphc.errors import InvalidArgument, Untraceable
 from graphc.frontend import trace as tracing
-from graphc.frontend.creation import zeros_like
+from graphc.frontend.api.creation import zeros_like
+from graphc.frontend.api.shapes import cat
 from graphc.frontend.modes import enable_grad, no_grad
-from graphc.frontend.shapes import cat
 from graphc.frontend.tensor import Tensor
 from graphc.optim.optimizer import Group, Optimizer, non_negative
 

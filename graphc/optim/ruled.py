@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-from graphc.frontend.creation import full, zeros_like
+from graphc.frontend.api.creation import full, zeros_like
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32, f64
 from graphc.optim.counted import Counted

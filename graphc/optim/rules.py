@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from graphc.frontend.elementwise import maximum
+from graphc.frontend.api.elementwise import maximum
 from graphc.frontend.tensor import Tensor
 
 Rate = float | Tensor

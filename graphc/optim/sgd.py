@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.creation import zeros, zeros_like
-from graphc.frontend.elementwise import where
+from graphc.frontend.api.creation import zeros, zeros_like
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
 from graphc.optim import rules

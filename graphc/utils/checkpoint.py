@@ -14,9 +14,9 @@ from typing import Any
 
 from graphc.errors import AutogradError, InvalidArgument
 from graphc.frontend import trace as tracing
+from graphc.frontend.api.random import get_rng_state, set_rng_state
 from graphc.frontend.modes import enable_grad, is_grad_enabled
-from graphc.frontend.random import get_rng_state, set_rng_state
-from graphc.frontend.signature import rebuilt
+from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tape import OpNode, mark_now, saved_since
 from graphc.frontend.tensor import Tensor
 

@@ -12,8 +12,8 @@ import numpy as np
 
 import graphc
 from graphc import Tensor
-from graphc.frontend.compiled import CompiledFunction
-from graphc.frontend.inspection import Unit
+from graphc.frontend.step.compiled import CompiledFunction
+from graphc.frontend.step.inspection import Unit
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
 from graphc.ir.program import Program

@@ -7,7 +7,7 @@ import pytest
 
 import graphc
 from graphc.errors import InternalError
-from graphc.frontend.checking import check, difference
+from graphc.frontend.step.checking import check, difference
 from graphc.ir.interpret import interpret
 from graphc.ir.text import parse
 

@@ -23,8 +23,8 @@ from graphc.errors import (
     TracerLeak,
     Untraceable,
 )
-from graphc.frontend import random
-from graphc.frontend.compiled import assert_max_compiles, disable
+from graphc.frontend.api import random
+from graphc.frontend.step.compiled import assert_max_compiles, disable
 from tests.frontend.interpreting import compiled, data, programs
 
 # ---- arguments and results ---------------------------------------------------------------------

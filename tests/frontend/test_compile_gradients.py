@@ -10,7 +10,7 @@ import pytest
 import graphc
 from graphc import Tensor
 from graphc.errors import AutogradError, InvalidState
-from graphc.frontend.compiled import disable
+from graphc.frontend.step.compiled import disable
 from tests.frontend.interpreting import compiled, data, programs
 
 

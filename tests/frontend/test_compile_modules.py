@@ -14,7 +14,7 @@ import graphc
 import graphc.nn.functional as F
 from graphc import Tensor, nn, optim
 from graphc.errors import InvalidState, NotAvailable
-from graphc.frontend.compiled import CompiledFunction, CompiledModule, disable
+from graphc.frontend.step.compiled import CompiledFunction, CompiledModule, disable
 from tests.frontend.interpreting import InterpretingBackend
 
 

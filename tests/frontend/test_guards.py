@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from graphc.frontend import epoch
-from graphc.frontend.guards import Content, Guards, same, snapshot
-from graphc.frontend.reads import reads
+from graphc.frontend.step.guards import Content, Guards, same, snapshot
+from graphc.frontend.step.reads import reads
 
 FLAG = True
 SIZES = [1, 2, 3]

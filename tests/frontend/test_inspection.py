@@ -11,7 +11,7 @@ import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.errors import InvalidArgument, InvalidState
-from graphc.frontend.compiled import CompiledFunction
+from graphc.frontend.step.compiled import CompiledFunction
 from graphc.ir import text
 
 STAGES = ("trace", "autodiff", "simplify", "layout", "fuse", "memory", "llvm", "asm")
@@ -120,7 +120,7 @@ def test_printing_a_step_shows_its_last_graph(step: CompiledFunction) -> None:
 
 
 def test_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from graphc.frontend import dump
+    from graphc.frontend.step import dump
 
     monkeypatch.setattr(dump, "_numbers", iter(range(1, 9)))
     monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path))

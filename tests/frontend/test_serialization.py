@@ -17,7 +17,7 @@ import pytest
 
 import graphc
 from graphc.errors import FileFormatError
-from graphc.frontend.serialization import from_bytes, to_bytes
+from graphc.frontend.files.serialization import from_bytes, to_bytes
 from graphc.ir.types import DTYPES
 
 

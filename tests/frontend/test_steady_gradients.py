@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import graphc
-from graphc.frontend.plan import Plan
+from graphc.frontend.step.plan import Plan
 from graphc.frontend.tensor import Tensor
 
 Step = Callable[[Tensor], Tensor]

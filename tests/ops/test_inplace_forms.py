@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.frontend.arithmetic import Arithmetic
+from graphc.frontend.api.arithmetic import Arithmetic
 
 torch: Any = pytest.importorskip("torch")
 

@@ -6,8 +6,8 @@ from math import pi, sqrt
 
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
-from graphc.frontend.elementwise import where
-from graphc.frontend.random import rand
+from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.random import rand
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn.functional.arguments import widened, written

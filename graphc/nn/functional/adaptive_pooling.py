@@ -7,7 +7,7 @@ from math import prod
 
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
-from graphc.frontend.creation import tensor
+from graphc.frontend.api.creation import tensor
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 from graphc.nn.functional.pooling import check_rank, largest

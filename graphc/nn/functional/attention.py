@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, sqrt
 
 from graphc.errors import DTypeMismatch, InvalidState, ShapeMismatch
-from graphc.frontend.elementwise import where
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, bool_, f32

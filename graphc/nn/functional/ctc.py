@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.errors import InvalidArgument, ShapeMismatch
-from graphc.frontend.creation import arange, tensor
-from graphc.frontend.elementwise import maximum, where
-from graphc.frontend.shapes import cat, stack
+from graphc.frontend.api.creation import arange, tensor
+from graphc.frontend.api.elementwise import maximum, where
+from graphc.frontend.api.shapes import cat, stack
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import reduced, widened
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from graphc.errors import ShapeMismatch
-from graphc.frontend.creation import tensor
+from graphc.frontend.api.creation import tensor
+from graphc.frontend.api.shapes import broadcast_tensors
 from graphc.frontend.promotion import result_type
-from graphc.frontend.shapes import broadcast_tensors
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["cosine_similarity", "pairwise_distance", "pdist"]

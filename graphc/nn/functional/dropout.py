@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.errors import InvalidArgument, ShapeMismatch
-from graphc.frontend.random import rand
+from graphc.frontend.api.random import rand
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import written

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch, Unsupported, Untraceable
 from graphc.frontend import primitives as P
-from graphc.frontend.elementwise import where
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.function import Function
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor

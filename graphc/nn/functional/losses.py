@@ -6,7 +6,7 @@ import warnings
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
-from graphc.frontend.elementwise import where
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64, u8
 from graphc.nn.functional.activation import log_one_plus_exp, log_softmax

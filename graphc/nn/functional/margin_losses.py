@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
-from graphc.frontend.elementwise import where
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.activation import log_one_plus_exp, logsigmoid
 from graphc.nn.functional.arguments import legacy_reduction, reduced

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 
 from graphc.errors import InvalidArgument, InvalidState, ShapeMismatch
-from graphc.frontend.elementwise import where
-from graphc.frontend.shapes import cat
+from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.shapes import cat
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import bool_
 from graphc.nn.functional.attention import attend

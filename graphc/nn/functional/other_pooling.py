@@ -7,7 +7,7 @@ from math import prod
 
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
-from graphc.frontend.elementwise import where
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, i64
 from graphc.nn.functional.arguments import Sizes, per_dim

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from graphc.errors import ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
-from graphc.frontend.shapes import cat
+from graphc.frontend.api.shapes import cat
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["pad"]

@@ -7,7 +7,7 @@ from math import inf, prod
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend import primitives as P
-from graphc.frontend.creation import tensor
+from graphc.frontend.api.creation import tensor
 from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, u8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log, pi
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.elementwise import where
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import legacy_reduction, reduced
 

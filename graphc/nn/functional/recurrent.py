@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from graphc.frontend.elementwise import where
-from graphc.frontend.shapes import stack
+from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.shapes import stack
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.activation import relu
 from graphc.nn.functional.linear import linear

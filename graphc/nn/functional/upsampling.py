@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
-from graphc.frontend.creation import tensor
-from graphc.frontend.limits import iinfo
+from graphc.frontend.api.creation import tensor
+from graphc.frontend.api.limits import iinfo
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array, DType, Shape
 from graphc.nn.functional.adaptive_pooling import (

@@ -7,10 +7,10 @@ from functools import reduce
 from math import isinf
 
 from graphc.errors import InvalidState
-from graphc.frontend.creation import zeros
-from graphc.frontend.elementwise import add, maximum
+from graphc.frontend.api.creation import zeros
+from graphc.frontend.api.elementwise import add, maximum
+from graphc.frontend.api.shapes import cat
 from graphc.frontend.modes import no_grad
-from graphc.frontend.shapes import cat
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from graphc.errors import InvalidArgument, ShapeMismatch
-from graphc.frontend.creation import tensor
-from graphc.frontend.shapes import cat
+from graphc.frontend.api.creation import tensor
+from graphc.frontend.api.shapes import cat
 from graphc.frontend.tensor import Tensor
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import InvalidType, ShapeMismatch
-from graphc.frontend.creation import as_tensor, tensor
-from graphc.frontend.shapes import stack
+from graphc.frontend.api.creation import as_tensor, tensor
+from graphc.frontend.api.shapes import stack
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f64
 

@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from graphc.errors import InvalidArgument, InvalidType
-from graphc.frontend.creation import from_numpy
-from graphc.frontend.random import Generator, randperm
+from graphc.frontend.api.creation import from_numpy
+from graphc.frontend.api.random import Generator, randperm
 from graphc.frontend.tensor import Tensor
 
 T = TypeVar("T", covariant=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.frontend.random import default_generator
+from graphc.frontend.api.random import default_generator
 from graphc.utils.data.collate import default_collate
 from graphc.utils.data.dataset import Subset
 

@@ -12,7 +12,7 @@ from itertools import count, repeat
 from typing import Any, Generic, TypeVar
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.random import Generator, randint
+from graphc.frontend.api.random import Generator, randint
 from graphc.utils.data.collate import default_collate, default_convert
 from graphc.utils.data.dataset import Dataset, IterableDataset
 from graphc.utils.data.fetch import batch_seed, fetch, seeded, stream

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from graphc.errors import InvalidArgument, InvalidState
-from graphc.frontend.creation import as_tensor
-from graphc.frontend.random import Generator, multinomial, randint, randperm
+from graphc.frontend.api.creation import as_tensor
+from graphc.frontend.api.random import Generator, multinomial, randint, randperm
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f64
 

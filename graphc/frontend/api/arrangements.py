@@ -1,0 +1,301 @@
+"""Shape functions made of others: flips, turns and joins by name, differences, pieces, choices."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.errors import DTypeMismatch, ShapeMismatch
+from graphc.frontend.api import creation, indexing, logic, reductions, shapes
+from graphc.frontend.api import elementwise as E
+from graphc.frontend.api.shapes import Dims, movedim, transpose
+from graphc.ir.types import DType, Scalar, TensorSpec, bool_
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "argwhere",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "cartesian_prod",
+    "column_stack",
+    "combinations",
+    "concat",
+    "concatenate",
+    "diff",
+    "dsplit",
+    "dstack",
+    "fliplr",
+    "flipud",
+    "hsplit",
+    "hstack",
+    "moveaxis",
+    "nanmean",
+    "nansum",
+    "rot90",
+    "row_stack",
+    "swapaxes",
+    "swapdims",
+    "tensor_split",
+    "trapezoid",
+    "trapz",
+    "vsplit",
+    "vstack",
+]
+
+Pieces = tuple[Any, ...]
+
+concat = concatenate = shapes.cat
+moveaxis = movedim
+
+
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """`transpose` by NumPy's name."""
+    return transpose(input, axis0, axis1)
+
+
+swapdims = transpose
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join along the second dimension, of vectors and numbers along the first."""
+    wide = [atleast_1d(x) for x in tensors]
+    return shapes.cat(wide, 0 if wide and len(wide[0].spec.shape) == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join along the first dimension; vectors and numbers are rows."""
+    return shapes.cat([atleast_2d(x) for x in tensors], 0)
+
+
+row_stack = vstack
+
+
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join as columns: 0-d and 1-d tensors stand upright."""
+    upright = [shapes.reshape(x, -1, 1) if len(x.spec.shape) < 2 else x for x in tensors]
+    return shapes.cat(upright, 1)
+
+
+def _at_least(x: Tensor, rank: int, name: str) -> None:
+    if len(x.spec.shape) < rank:
+        raise ShapeMismatch(f"{name} needs at least {rank} dimensions, got {x.spec}")
+
+
+def fliplr(input: Tensor) -> Tensor:
+    """Columns in reverse."""
+    _at_least(input, 2, "fliplr")
+    return shapes.flip(input, 1)
+
+
+def flipud(input: Tensor) -> Tensor:
+    """Rows in reverse."""
+    _at_least(input, 1, "flipud")
+    return shapes.flip(input, 0)
+
+
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned k times by 90 degrees, from the first of `dims` towards the second."""
+    _at_least(input, 2, "rot90")
+    if len(dims) != 2 or shapes.axis_of(input, dims[0]) == shapes.axis_of(input, dims[1]):
+        raise ShapeMismatch(f"rot90 needs two different dimensions, got {tuple(dims)}")
+    a, b = dims
+    match k % 4:
+        case 0:
+            return input.clone()
+        case 1:
+            return transpose(shapes.flip(input, b), a, b)
+        case 2:
+            return shapes.flip(input, a, b)
+    return transpose(shapes.flip(input, a), a, b)
+
+
+def diff(
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+) -> Tensor:
+    """Differences of neighbours along `dim`, n times; of bools, whether they differ."""
+    _at_least(input, 1, "diff")
+    axis = shapes.axis_of(input, dim)
+    if prepend is not None or append is not None:
+        joined = [x for x in (prepend, input, append) if x is not None]
+        input = shapes.cat(joined, axis)
+    for _ in range(min(n, input.spec.shape[axis])):
+        rest = input.spec.shape[axis] - 1
+        low, high = (shapes.narrow(input, axis, a, rest) for a in (0, 1))
+        input = logic.logical_xor(high, low) if input.dtype is bool_ else E.sub(high, low)
+    return input.clone() if n == 0 else input
+
+
+def nansum(
+    input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The sum of what is not NaN."""
+    numbers = E.where(logic.isnan(input), 0, input) if input.dtype.is_floating_point else input
+    return reductions.sum(numbers, dim, keepdim, dtype=dtype)
+
+
+def nanmean(
+    input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The mean of what is not NaN."""
+    if not input.dtype.is_floating_point:
+        raise DTypeMismatch(f"nanmean needs a floating dtype, got {input.spec}")
+    kept = reductions.sum(logic.logical_not(logic.isnan(input)), dim, keepdim)
+    return E.div(nansum(input, dim, keepdim, dtype=dtype), kept)
+
+
+def _each(function: Any, tensors: tuple[Any, ...]) -> Any:
+    """f(x) of one tensor, a tuple of several, given one by one or as a sequence."""
+    if len(tensors) == 1:
+        (x,) = tensors
+        return tuple(map(function, x)) if isinstance(x, list | tuple) else function(x)
+    return tuple(map(function, tensors))
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """Each tensor as a view of at least one dimension."""
+    return _each(lambda x: shapes.reshape(x, 1) if not x.spec.shape else x, tensors)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Each tensor as a view of at least two dimensions: vectors are rows."""
+    return _each(lambda x: shapes.reshape(x, 1, -1) if len(x.spec.shape) < 2 else x, tensors)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Each tensor as a view of at least three dimensions: matrices get a last one."""
+
+    def three(x: Tensor) -> Tensor:
+        match len(x.spec.shape):
+            case 0 | 1:
+                return shapes.reshape(x, 1, x.numel(), 1)
+            case 2:
+                return shapes.unsqueeze(x, -1)
+        return x
+
+    return _each(three, tensors)
+
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join along the third dimension; rows and columns get dimensions of size 1."""
+    deep = []
+    for x in tensors:
+        rank = len(x.spec.shape)
+        if rank < 3:
+            x = shapes.reshape(x, (1, x.numel(), 1) if rank < 2 else (*x.spec.shape, 1))
+        deep.append(x)
+    return shapes.cat(deep, 2)
+
+
+def argwhere(input: Tensor) -> Tensor:
+    """The indices of nonzero elements, one row each."""
+    rows: Tensor = indexing.nonzero(input)
+    return rows
+
+
+# ---- pieces ------------------------------------------------------------------------------------
+
+
+def tensor_split(
+    input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0
+) -> Pieces:
+    """Views of nearly equal parts (the first are larger), or of the parts between indices."""
+    _at_least(input, 1, "tensor_split")
+    axis = shapes.axis_of(input, dim)
+    n = input.spec.shape[axis]
+    given: Any = indices_or_sections
+    places = given if isinstance(given, int | list | tuple) else given.tolist()
+    if isinstance(places, int):
+        if places < 1:
+            raise ShapeMismatch(f"tensor_split: sections must be positive, got {places}")
+        small, larger = divmod(n, places)
+        edges = [k * small + min(k, larger) for k in range(places + 1)]
+        pairs = list(pairwise(edges))
+    else:
+        bounds = [slice(k).indices(n)[1] for k in places]
+        pairs = list(zip([0, *bounds], [*bounds, n]))
+    return tuple(shapes.slice_along(input, axis, a, max(a, b)) for a, b in pairs)
+
+
+def _split_evenly(input: Tensor, by: int | Sequence[int], axis: int, name: str) -> Pieces:
+    if isinstance(by, int) and (by < 1 or input.spec.shape[axis] % by):
+        raise ShapeMismatch(f"{name}: {by} equal parts of dimension {axis} of {input.spec}")
+    return tensor_split(input, by, axis)
+
+
+def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
+    """Parts along the second dimension, of a vector along its only one."""
+    _at_least(input, 1, "hsplit")
+    axis = 0 if len(input.spec.shape) == 1 else 1
+    return _split_evenly(input, indices_or_sections, axis, "hsplit")
+
+
+def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
+    """Parts along the first dimension."""
+    _at_least(input, 2, "vsplit")
+    return _split_evenly(input, indices_or_sections, 0, "vsplit")
+
+
+def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
+    """Parts along the third dimension."""
+    _at_least(input, 3, "dsplit")
+    return _split_evenly(input, indices_or_sections, 2, "dsplit")
+
+
+# ---- choices -----------------------------------------------------------------------------------
+
+
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All tuples of one element of each vector, a row each."""
+    if any(len(x.spec.shape) != 1 for x in tensors):
+        listed = ", ".join(str(x.spec) for x in tensors)
+        raise ShapeMismatch(f"cartesian_prod needs vectors, got {listed}")
+    if len(tensors) == 1:
+        return shapes.alias_view(tensors[0])
+    return shapes.stack([shapes.ravel(x) for x in creation.meshgrid(*tensors)], 1)
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All choices of r elements of a vector in their order, a row each."""
+    if len(input.spec.shape) != 1:
+        raise ShapeMismatch(f"combinations needs a vector, got {input.spec}")
+    if r < 0:
+        raise ShapeMismatch(f"combinations: r must not be negative, got {r}")
+    if r == 0:
+        return input.full(0, TensorSpec(input.dtype, (0,)))
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(input.numel()), r)), np.int64).reshape(-1, r)
+    return input[creation.as_tensor(rows)] if len(rows) else input[:0].reshape(0, r)
+
+
+def trapezoid(
+    y: Tensor, x: Tensor | None = None, *, dx: Scalar | None = None, dim: int = -1
+) -> Tensor:
+    """The integral of `y` along `dim` by the trapezoidal rule, over points `x` or steps of `dx`."""
+    _at_least(y, 1, "trapezoid")
+    if bool_ in (y.dtype, y.dtype if x is None else x.dtype):
+        raise DTypeMismatch("trapezoid does not take bool tensors", fix="use y.long()")
+    axis = shapes.axis_of(y, dim)
+    n = y.spec.shape[axis]
+    if n == 0:
+        return reductions.sum(y, axis)
+    pairs = E.add(shapes.narrow(y, axis, 0, n - 1), shapes.narrow(y, axis, 1, n - 1))
+    if x is None:
+        return E.mul(reductions.sum(pairs, axis), (1 if dx is None else dx) / 2)
+    gaps = diff(x, dim=-1 if len(x.spec.shape) == 1 else axis)
+    if len(x.spec.shape) == 1:
+        gaps = shapes.reshape(gaps, *(-1 if k == axis else 1 for k in range(len(y.spec.shape))))
+    return E.div(reductions.sum(E.mul(pairs, gaps), axis), 2)
+
+
+trapz = trapezoid

@@ -1,0 +1,175 @@
+"""Conversions between dtypes, new tensors like another, and comparisons of whole tensors."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import InvalidType
+from graphc.frontend import devices
+from graphc.frontend.api import creation, logic
+from graphc.frontend.api.shapes import sizes
+from graphc.frontend.devices import check_device
+from graphc.frontend.operands import is_tensor
+from graphc.frontend.options import as_dtype, factory
+from graphc.frontend.promotion import wrap
+from graphc.ir import sugar as P
+from graphc.ir.types import (
+    DType,
+    TensorSpec,
+    bf16,
+    bool_,
+    f16,
+    f32,
+    f64,
+    i8,
+    i16,
+    i32,
+    i64,
+    u8,
+)
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "allclose",
+    "equal",
+    "is_complex",
+    "is_floating_point",
+    "is_nonzero",
+    "is_signed",
+]
+
+Cast = Callable[..., "Tensor"]
+
+
+def to(
+    x: Tensor,
+    *args: Any,
+    dtype: Any = None,
+    device: Any = None,
+    non_blocking: builtins.bool = False,
+    copy: builtins.bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """x in another dtype (a device must be the CPU); x itself when nothing changes.
+
+    to(dtype), to(device), to(device, dtype) or to(other), each then with non_blocking and copy.
+    """
+    flags = [a for a in args if isinstance(a, builtins.bool)]
+    for a in args:
+        if is_tensor(a):
+            dtype = a.dtype
+        elif isinstance(a, str | devices.device) or type(a) is builtins.int:
+            device = a
+        elif isinstance(a, DType | builtins.type):
+            dtype = a
+        elif a is not None and not isinstance(a, builtins.bool):
+            raise InvalidType(f"to(): a dtype, a device or a tensor is expected, got {a!r:.100}")
+    check_device(device)
+    kind = as_dtype(dtype)
+    out = x if kind is None else P.cast(x, kind)
+    return out.clone() if out is x and (copy or flags[1:] == [True]) else out
+
+
+def type_as(x: Tensor, other: Tensor) -> Tensor:
+    return P.cast(x, other.dtype)
+
+
+def _cast_to(name: str, dtype: DType) -> Cast:
+    def function(x: Tensor, memory_format: Any = None) -> Tensor:
+        return P.cast(x, dtype)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"x as {dtype.long_name}; x itself if it already is."
+    return function
+
+
+float: Cast = _cast_to("float", f32)
+double: Cast = _cast_to("double", f64)
+half: Cast = _cast_to("half", f16)
+bfloat16: Cast = _cast_to("bfloat16", bf16)
+long: Cast = _cast_to("long", i64)
+int: Cast = _cast_to("int", i32)
+short: Cast = _cast_to("short", i16)
+char: Cast = _cast_to("char", i8)
+byte: Cast = _cast_to("byte", u8)
+bool: Cast = _cast_to("bool", bool_)
+
+
+def cpu(x: Tensor, memory_format: Any = None) -> Tensor:
+    return x
+
+
+def cuda(
+    x: Tensor,
+    device: Any = None,
+    non_blocking: builtins.bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """x on a GPU; raises where there is none."""
+    check_device("cuda" if device is None else device)
+    return x
+
+
+def pin_memory(x: Tensor, device: Any = None) -> Tensor:
+    """x itself: there is no GPU to copy it to."""
+    return x
+
+
+@factory
+def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    """A tensor like x in dtype, of the given size, filled with one number."""
+    kind = dtype or x.dtype
+    return x.full(wrap(fill_value, kind), TensorSpec(kind, sizes((size,))))
+
+
+def new_zeros(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    return new_full(x, sizes(sizes_, size), 0, **options)
+
+
+def new_ones(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    return new_full(x, sizes(sizes_, size), 1, **options)
+
+
+def new_empty(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    return new_full(x, sizes(sizes_, size), 0, **options)
+
+
+def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+    return creation.tensor(data, dtype=dtype or x.dtype, **options)
+
+
+def equal(input: Tensor, other: Tensor) -> builtins.bool:
+    """Whether shapes agree and all elements are equal (NaN equals nothing)."""
+    return input.spec.shape == other.spec.shape and builtins.bool(
+        logic.eq(input, other).all().item()
+    )
+
+
+def allclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: builtins.float = 1e-5,
+    atol: builtins.float = 1e-8,
+    equal_nan: builtins.bool = False,
+) -> builtins.bool:
+    return builtins.bool(logic.isclose(input, other, rtol, atol, equal_nan).all().item())
+
+
+def is_floating_point(input: Tensor) -> builtins.bool:
+    return input.is_floating_point()
+
+
+def is_complex(x: Tensor) -> builtins.bool:
+    return x.is_complex()
+
+
+def is_signed(x: Tensor) -> builtins.bool:
+    return x.is_signed()
+
+
+def is_nonzero(x: Tensor) -> builtins.bool:
+    return x.is_nonzero()

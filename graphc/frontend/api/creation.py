@@ -1,0 +1,312 @@
+"""Making tensors: from Python data and NumPy, filled, ranges. Inside a trace they are constants."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.errors import (
+    DTypeMismatch,
+    InvalidArgument,
+    InvalidState,
+    InvalidType,
+    ShapeMismatch,
+    Untraceable,
+)
+from graphc.frontend import tensor as tensors
+from graphc.frontend.api.elementwise import pow, where
+from graphc.frontend.api.shapes import sizes
+from graphc.frontend.modes import get_default_dtype, modes
+from graphc.frontend.options import factory
+from graphc.frontend.promotion import is_number, wrap
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import Array, DType, Shape, TensorSpec, bool_, f64, i64
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "arange",
+    "as_tensor",
+    "asarray",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "logspace",
+    "meshgrid",
+    "ones",
+    "ones_like",
+    "scalar_tensor",
+    "tensor",
+    "tril_indices",
+    "triu_indices",
+    "zeros",
+    "zeros_like",
+]
+
+# ---- from data ---------------------------------------------------------------------------------
+
+
+@factory
+def tensor(data: Any, *, dtype: DType | None = None) -> Tensor:
+    """A new tensor with a copy of `data`: numbers, nested sequences, an array or a tensor."""
+    if isinstance(data, tensors.Tensor):
+        out = data.detach().clone()
+        return out if dtype is None else out.to(dtype)
+    if is_number(data) and modes.trace is not None:
+        kind = dtype or _dtype_of_data(np.asarray(data), data)
+        return modes.trace.constant(wrap(data, kind), TensorSpec(kind, ()))
+    out = _from_data(data, dtype)
+    return out if modes.trace is None else modes.trace.frozen(out)
+
+
+def _from_data(data: Any, dtype: DType | None) -> Tensor:
+    if isinstance(data, list | tuple) and _has_tensor(data):
+        data = _plain(data)
+    try:
+        array = np.array(data)
+    except ValueError as e:
+        what = "expected nested sequences of one length in each dimension"
+        raise InvalidArgument(f"tensor(): {what}; {str(e)[:200]}") from None
+    if array.dtype.kind not in "biufV":  # V: ml_dtypes' bfloat16
+        raise _no_tensor_of(array, data)
+    kind = dtype or _dtype_of_data(array, data)
+    with np.errstate(all="ignore"):
+        copied = np.array(array.astype(kind.numpy), order="C")  # astype wraps as PyTorch does
+    return tensors.fresh(copied, TensorSpec(kind, array.shape))
+
+
+def _no_tensor_of(array: Array, data: Any) -> Exception:
+    """The error for data that NumPy holds as something that no tensor holds."""
+    some = next(iter(array.ravel().tolist()), None)
+    if array.dtype == object and isinstance(some, int):
+        return InvalidArgument(f"tensor(): the number {some} does not fit 64 bits")
+    if some is None:
+        return InvalidState("tensor(): no dtype for None", fix="give numbers, an array or a tensor")
+    return InvalidType(f"cannot make a tensor of {type(data).__name__} data: {data!r:.100}")
+
+
+def _dtype_of_data(array: Array, data: Any) -> DType:
+    """NumPy's own dtype for arrays and scalars; the default dtype for Python floats."""
+    if isinstance(data, np.ndarray | np.generic):
+        return tensors.dtype_of(array)
+    if array.dtype == np.bool_:
+        return bool_
+    return i64 if array.dtype.kind in "iu" else get_default_dtype()
+
+
+def _has_tensor(data: Any) -> bool:
+    if isinstance(data, list | tuple):
+        return builtins.any(_has_tensor(d) for d in data)
+    return isinstance(data, tensors.Tensor)
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, list | tuple):
+        return [_plain(d) for d in data]
+    return data.tolist() if isinstance(data, tensors.Tensor) else data
+
+
+def from_numpy(ndarray: Array) -> Tensor:
+    """A tensor over the array's own memory."""
+    if not isinstance(ndarray, np.ndarray):
+        raise InvalidType(f"from_numpy expects a NumPy array, got {type(ndarray).__name__}")
+    if modes.trace is not None:
+        raise Untraceable("from_numpy() inside a compiled step", fix="make the tensor outside")
+    if builtins.any(s < 0 or s % ndarray.itemsize for s in ndarray.strides):
+        raise InvalidArgument("from_numpy: negative strides are not supported", fix="copy it first")
+    return tensors.wrapped(ndarray)
+
+
+@factory
+def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
+    """`data` as a tensor, sharing memory where it is a tensor or array of the right dtype."""
+    if isinstance(data, tensors.Tensor):
+        return data if dtype is None else data.to(dtype)
+    if isinstance(data, np.ndarray) and modes.trace is None:
+        out = from_numpy(data) if data.flags.writeable else tensor(data)
+        return out if dtype is None else out.to(dtype)
+    return tensor(data, dtype=dtype)
+
+
+asarray = as_tensor
+
+
+@factory
+def scalar_tensor(value: Any, *, dtype: DType | None = None) -> Tensor:
+    """A 0-d tensor, of the default dtype whatever the number."""
+    return filled(value, (), dtype or get_default_dtype())
+
+
+# ---- filled ------------------------------------------------------------------------------------
+
+
+def filled(value: Any, shape: Shape, dtype: DType) -> Tensor:
+    """A tensor of one value; a constant of the graph inside a trace."""
+    if builtins.any(n < 0 for n in shape):
+        raise ShapeMismatch(f"negative size in shape {shape}")
+    spec = TensorSpec(dtype, shape)
+    if modes.trace is not None:
+        return modes.trace.constant(wrap(value, dtype), spec)
+    return tensors.fresh(np.full(shape, wrap(value, dtype), dtype.numpy), spec)
+
+
+@factory
+def zeros(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
+    """Zeros of the given size, of the default dtype."""
+    return filled(0, sizes(sizes_, size), dtype or get_default_dtype())
+
+
+@factory
+def ones(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
+    """Ones of the given size, of the default dtype."""
+    return filled(1, sizes(sizes_, size), dtype or get_default_dtype())
+
+
+def empty(*sizes_: Any, **options: Any) -> Tensor:
+    """Zeros: uninitialised memory would make results depend on chance."""
+    return zeros(*sizes_, **options)
+
+
+@factory
+def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    """One number everywhere; its own kind of dtype unless one is given."""
+    if isinstance(fill_value, tensors.Tensor):
+        return P.cast(fill_value, dtype or fill_value.dtype).expand(sizes((size,))).clone()
+    kind = dtype or _dtype_of_data(np.asarray(fill_value), fill_value)
+    return filled(fill_value, sizes((size,)), kind)
+
+
+@factory
+def full_like(x: Tensor, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    return filled(fill_value, x.spec.shape, dtype or x.dtype)
+
+
+def zeros_like(input: Tensor, **options: Any) -> Tensor:
+    return full_like(input, 0, **options)
+
+
+def ones_like(input: Tensor, **options: Any) -> Tensor:
+    return full_like(input, 1, **options)
+
+
+def empty_like(input: Tensor, **options: Any) -> Tensor:
+    return full_like(input, 0, **options)
+
+
+# ---- ranges ------------------------------------------------------------------------------------
+
+
+def iota(n: int, dtype: DType = i64) -> Tensor:
+    """0, 1, .. n - 1."""
+    spec = TensorSpec(dtype, (n,))
+    if modes.trace is not None:
+        return modes.trace.emit(OPS["iota"], (), {"shape": (n,), "axis": 0, "dtype": dtype.name})
+    return tensors.fresh(np.arange(n).astype(dtype.numpy), spec)
+
+
+@factory
+def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None) -> Tensor:
+    """start, start + step, .. below `end`; integers give int64."""
+    if end is None:
+        start, end = 0, start
+    start, end, step = (_number(v) for v in (start, end, step))
+    if step == 0 or (end - start) / step < 0:
+        raise InvalidState(f"arange: {start} to {end} cannot be reached in steps of {step}")
+    whole = builtins.all(isinstance(v, int | np.integer) for v in (start, end, step))
+    kind = dtype or (i64 if whole else get_default_dtype())
+    n = builtins.max(math.ceil((end - start) / step), 0)
+    out = iota(n, i64 if whole else f64)
+    if step != 1:
+        out = out * step
+    if start != 0:
+        out = out + start
+    return out.to(kind)
+
+
+def _number(x: Any) -> Any:
+    return x.item() if isinstance(x, tensors.Tensor) else x
+
+
+@factory
+def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None) -> Tensor:
+    """`steps` numbers from start to end, both included."""
+    return _even(start, end, steps).to(dtype or get_default_dtype())
+
+
+@factory
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None
+) -> Tensor:
+    """`base` to the powers that `linspace(start, end, steps)` gives."""
+    return pow(float(base), _even(start, end, steps)).to(dtype or get_default_dtype())
+
+
+def _even(start: Any, end: Any, steps: int) -> Tensor:
+    """In float64 and from the nearer end, so exact at both."""
+    if steps < 0:
+        raise InvalidState(f"the number of steps must not be negative, got {steps}")
+    k = iota(steps, f64)
+    start, end = (P.cast(v, f64) if isinstance(v, tensors.Tensor) else v for v in (start, end))
+    gap = (end - start) / builtins.max(steps - 1, 1)
+    forth, back = k * gap + start, (k - (steps - 1)) * gap + end
+    return forth if steps < 2 else where(k < steps / 2, forth, back)
+
+
+# ---- matrices and indices ----------------------------------------------------------------------
+
+
+@factory
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
+    """Ones on the diagonal."""
+    if n < 0 or (m is not None and m < 0):
+        raise InvalidState(f"eye: sizes must not be negative, got {n}, {m}")
+    rows, columns = iota(n).unsqueeze(1), iota(n if m is None else m).unsqueeze(0)
+    out: Tensor = rows == columns
+    return out.to(dtype or get_default_dtype())
+
+
+@factory
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = None) -> Tensor:
+    """Rows and columns [2, n] of the elements on and below a diagonal, row by row."""
+    return _indices(np.tri(_size(row), _size(col), offset, bool), dtype)
+
+
+@factory
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = None) -> Tensor:
+    """Rows and columns [2, n] of the elements on and above a diagonal, row by row."""
+    return _indices(~np.tri(_size(row), _size(col), offset - 1, bool), dtype)
+
+
+def _size(n: int) -> int:
+    if n < 0:
+        raise InvalidState(f"a matrix size must not be negative, got {n}")
+    return n
+
+
+def _indices(mask: Array, dtype: DType | None) -> Tensor:
+    return tensor(np.stack(np.nonzero(mask)), dtype=dtype or i64)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinates of a grid, one tensor for each axis."""
+    axes: Sequence[Tensor] = tensors[0] if isinstance(tensors[0], list | tuple) else tensors
+    if indexing == "xy" and len(axes) >= 2:
+        y, x, *rest = meshgrid(axes[1], axes[0], *axes[2:])
+        return (x, y, *rest)
+    if len({t.dtype for t in axes}) > 1:
+        listed = ", ".join(str(t.spec) for t in axes)
+        raise DTypeMismatch(f"meshgrid expects all tensors to have the same dtype, got {listed}")
+    shape = tuple(t.numel() for t in axes)
+    n = len(axes)
+    views = [t.reshape([-1 if j == k else 1 for j in range(n)]) for k, t in enumerate(axes)]
+    return tuple(v.expand(shape) for v in views)

@@ -1,0 +1,451 @@
+"""Elementwise functions and operators: PyTorch's promotion and broadcasting around primitives."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+
+from graphc.errors import DTypeMismatch, InvalidState, ShapeMismatch
+from graphc.frontend.api.logic import eq, isnan, le, lt
+from graphc.frontend.modes import get_default_dtype
+from graphc.frontend.operands import (
+    Operand,
+    as_float,
+    binary,
+    broadcast_shapes,
+    broadcast_to,
+    dtype_of,
+    is_tensor,
+    prepare,
+)
+from graphc.frontend.promotion import held, is_number, result_type, wrap
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import DType, Scalar, TensorSpec, bool_
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "abs",
+    "absolute",
+    "add",
+    "addcdiv",
+    "addcmul",
+    "ceil",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "clip",
+    "cos",
+    "cosh",
+    "div",
+    "divide",
+    "erf",
+    "erfc",
+    "exp",
+    "exp2",
+    "expm1",
+    "fix",
+    "floor",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "lerp",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "masked_fill",
+    "maximum",
+    "minimum",
+    "mul",
+    "multiply",
+    "nan_to_num",
+    "neg",
+    "negative",
+    "positive",
+    "pow",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "round",
+    "rsqrt",
+    "rsub",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "sub",
+    "subtract",
+    "tan",
+    "tanh",
+    "true_divide",
+    "trunc",
+]
+
+# ---- one operand -------------------------------------------------------------------------------
+
+
+def float_unary(name: str) -> Callable[[Tensor], Tensor]:
+    op = OPS[name]
+
+    def function(input: Tensor) -> Tensor:
+        input = as_float(input)
+        return input.emit(op, input)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise {name}; integers become floats."
+    return function
+
+
+exp = float_unary("exp")
+expm1 = float_unary("expm1")
+log = float_unary("log")
+log1p = float_unary("log1p")
+sin = float_unary("sin")
+cos = float_unary("cos")
+sinh = float_unary("sinh")
+cosh = float_unary("cosh")
+tanh = float_unary("tanh")
+sigmoid = float_unary("sigmoid")
+erf = float_unary("erf")
+erfc = float_unary("erfc")
+sqrt = float_unary("sqrt")
+rsqrt = float_unary("rsqrt")
+
+
+def _rounding(name: str) -> Callable[[Tensor], Tensor]:
+    op = OPS[name]
+
+    def function(input: Tensor) -> Tensor:
+        if input.dtype is bool_:
+            raise DTypeMismatch(f"{name} of a bool tensor")
+        return input.emit(op, input) if input.dtype.is_floating_point else input.clone()
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise {name}; integers are what they are."
+    return function
+
+
+floor = _rounding("floor")
+ceil = _rounding("ceil")
+trunc = _rounding("trunc")
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """To the nearest integer, half to even; with `decimals`, to that many places."""
+    if not input.dtype.is_floating_point:
+        return input.clone()
+    if decimals == 0:
+        return input.emit(OPS["round"], input)
+    scale = 10.0 ** builtins.abs(decimals)
+    y = input * scale if decimals > 0 else input / scale
+    y = y.emit(OPS["round"], y)
+    return y / scale if decimals > 0 else y * scale
+
+
+def neg(input: Tensor) -> Tensor:
+    if input.dtype is bool_:
+        raise DTypeMismatch("negation of a bool tensor", fix="use ~x or logical_not")
+    return input.emit(OPS["neg"], input)
+
+
+def positive(input: Tensor) -> Tensor:
+    if input.dtype is bool_:
+        raise DTypeMismatch("unary + of a bool tensor")
+    return input
+
+
+def abs(input: Tensor) -> Tensor:
+    if input.dtype is bool_:
+        raise DTypeMismatch("abs of a bool tensor")
+    return input.emit(OPS["abs"], input)
+
+
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for NaN."""
+    return input.clone() if input.dtype is bool_ else input.emit(OPS["sign"], input)
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0), keeping NaN; its derivative is 0 at 0."""
+    if x.dtype is bool_:
+        raise DTypeMismatch("relu of a bool tensor")
+    return x.emit(OPS["relu"], x)
+
+
+def square(input: Tensor) -> Tensor:
+    return pow(input, 2)
+
+
+def reciprocal(input: Tensor) -> Tensor:
+    input = as_float(input)
+    return input.emit(OPS["div"], 1.0, input)
+
+
+def log2(input: Tensor) -> Tensor:
+    return log(input) * (1 / math.log(2))
+
+
+def log10(input: Tensor) -> Tensor:
+    return log(input) * (1 / math.log(10))
+
+
+def exp2(input: Tensor) -> Tensor:
+    return exp(as_float(input) * math.log(2))
+
+
+def tan(input: Tensor) -> Tensor:
+    return sin(input) / cos(input)
+
+
+def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta without overflow."""
+    y = x * beta
+    return (log1p(exp(-abs(y))) + relu(y)) / beta
+
+
+def silu(x: Tensor) -> Tensor:
+    return x * sigmoid(x)
+
+
+def nan_to_num(
+    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """Replace NaN and infinities by numbers (the dtype's largest and smallest by default)."""
+    if not input.dtype.is_floating_point:
+        return input.clone()
+    top = _largest(input.dtype)
+    input = where(isnan(input), nan, input)
+    input = where(eq(input, math.inf), top if posinf is None else posinf, input)
+    return where(eq(input, -math.inf), -top if neginf is None else neginf, input)
+
+
+def _largest(dtype: DType) -> float:
+    finfo: Any = ml_dtypes.finfo  # untyped
+    return float(finfo(dtype.numpy).max)
+
+
+# ---- two operands ------------------------------------------------------------------------------
+
+
+def add(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+    """x + alpha * y; bools add as `or`."""
+    return binary("add", input, _scaled(input, other, alpha))
+
+
+def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
+    """alpha * y; integers take whole numbers only."""
+    if not is_tensor(alpha) and alpha == 1:
+        return y
+    if dtype_of(alpha).is_floating_point and not result_type(x, y).is_floating_point:
+        raise DTypeMismatch(f"alpha {alpha} is a float beside integers", fix="pass a whole number")
+    if result_type(x, y) is bool_:  # bools add as `or`
+        return y if alpha else mul(y, False)
+    return mul(y, alpha) if is_tensor(y) else y * alpha
+
+
+def sub(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+    if bool_ in [dtype_of(v) for v in (input, other)]:
+        raise DTypeMismatch("subtraction with a bool", fix="use ^ or logical_xor")
+    return binary("sub", input, _scaled(input, other, alpha))
+
+
+def rsub(x: Tensor, y: Operand, *, alpha: Scalar = 1) -> Tensor:
+    return sub(y, x, alpha=alpha)
+
+
+def mul(input: Operand, other: Operand) -> Tensor:
+    return binary("mul", input, other)
+
+
+def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
+    """x / y in floating point; "floor" and "trunc" keep integers integer."""
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode == "trunc":
+        return _truncated(input, other)
+    if rounding_mode is not None:
+        raise InvalidState(f"rounding_mode {rounding_mode!r}: 'floor', 'trunc' or None")
+    dtype = result_type(input, other)
+    a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
+    return (input if is_tensor(input) else other).emit(OPS["div"], a, b)  # type: ignore[no-any-return]
+
+
+def _truncated(x: Operand, y: Operand) -> Tensor:
+    if result_type(x, y).is_floating_point:
+        return trunc(div(x, y))
+    return floor_divide(sub(x, fmod(x, y)), y)  # exact: the dividend is a multiple of y
+
+
+def rdiv(x: Tensor, y: Operand) -> Tensor:
+    return div(y, x)
+
+
+def floor_divide(input: Operand, other: Operand) -> Tensor:
+    return binary("floordiv", input, other, bools=False)
+
+
+def rfloordiv(x: Tensor, y: Operand) -> Tensor:
+    return floor_divide(y, x)
+
+
+def remainder(input: Operand, other: Operand) -> Tensor:
+    """Remainder with the divisor's sign."""
+    return binary("rem", input, other, bools=False)
+
+
+def rrem(x: Tensor, y: Operand) -> Tensor:
+    return remainder(y, x)
+
+
+def fmod(input: Operand, other: Operand) -> Tensor:
+    """Remainder with the dividend's sign."""
+    return binary("fmod", input, other, bools=False)
+
+
+def pow(input: Operand, exponent: Operand) -> Tensor:
+    if is_tensor(input) and is_number(exponent) and input.dtype.is_floating_point:
+        if exponent == 2:
+            return mul(input, input)
+        if exponent == 1:
+            return input.clone()  # type: ignore[no-any-return]  # Operand is Any
+        if exponent == 0.5:
+            return sqrt(input)
+    if isinstance(exponent, bool) and is_tensor(input) and input.dtype is bool_:
+        return input | (not exponent)  # type: ignore[no-any-return]  # Operand is Any
+    if is_number(exponent) and exponent < 0 and not result_type(input, exponent).is_floating_point:
+        raise DTypeMismatch("integers to negative integer powers are not allowed")
+    return binary("pow", input, exponent, bools=False)
+
+
+def rpow(x: Tensor, y: Operand) -> Tensor:
+    return pow(y, x)
+
+
+def maximum(input: Tensor, other: Tensor) -> Tensor:
+    """The larger, NaN if either is; on a tie each gets half the gradient."""
+    return binary("maximum", input, other)
+
+
+def minimum(input: Tensor, other: Tensor) -> Tensor:
+    return binary("minimum", input, other)
+
+
+def fmax(input: Tensor, other: Tensor) -> Tensor:
+    """The larger, ignoring NaN; on a tie the first gets the gradient."""
+    return where(le(other, input) | isnan(other), input, other)
+
+
+def fmin(input: Tensor, other: Tensor) -> Tensor:
+    return where(le(input, other) | isnan(other), input, other)
+
+
+# ---- three operands ----------------------------------------------------------------------------
+
+
+def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
+    """x where the condition holds, else y; x and y promote and all three broadcast."""
+    if condition.dtype is not bool_:
+        raise DTypeMismatch(f"where needs a bool condition, got {condition.spec}")
+    dtype = result_type(input, other)
+    shapes = [v.spec.shape for v in (condition, input, other) if is_tensor(v)]
+    shape = broadcast_shapes(*shapes)
+    if not is_tensor(input) and not is_tensor(other):
+        input = condition.full(wrap(input, dtype), TensorSpec(dtype, shape))
+    a, b = (
+        broadcast_to(P.cast(v, dtype), shape) if is_tensor(v) else wrap(v, dtype)
+        for v in (input, other)
+    )
+    return condition.emit(OPS["where"], broadcast_to(condition, shape), a, b)
+
+
+def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
+    """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
+    if min is None and max is None:
+        raise InvalidState("clamp needs a min or a max")
+    bounds = [b for b in (min, max) if b is not None]
+    dtype = result_type(input, *bounds)
+    if builtins.any(is_tensor(b) for b in bounds):
+        if min is not None:
+            input = maximum(input, _as_tensor(min, input, dtype))
+        return input if max is None else minimum(input, _as_tensor(max, input, dtype))
+    input = P.cast(input, dtype)
+    if min is not None:
+        low = wrap(min, dtype)
+        input = input.emit(OPS["where"], input.emit(OPS["lt"], input, low), low, input)
+    if max is not None:
+        high = wrap(max, dtype)
+        input = input.emit(OPS["where"], input.emit(OPS["lt"], high, input), high, input)
+    return input
+
+
+def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor:
+    return bound if is_tensor(bound) else like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
+
+
+def clamp_min(x: Tensor, min: Operand) -> Tensor:
+    return clamp(x, min=min)
+
+
+def clamp_max(x: Tensor, max: Operand) -> Tensor:
+    return clamp(x, max=max)
+
+
+def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
+    """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
+    if input.dtype is not end.dtype:
+        raise DTypeMismatch(f"lerp from {input.spec} to {end.spec}: dtypes differ")
+    gap = sub(end, input)
+    if not is_tensor(weight):
+        return add(input, mul(gap, weight)) if weight < 0.5 else sub(end, mul(gap, 1 - weight))
+    if weight.dtype is not input.dtype:
+        raise DTypeMismatch(f"lerp of {input.spec} by weights {weight.spec}: dtypes differ")
+    forth, back = add(input, mul(gap, weight)), sub(end, mul(gap, 1 - weight))
+    return where(lt(abs(weight), 0.5), forth, back)
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    """input + value * tensor1 * tensor2; the value is cut to a whole number beside integers."""
+    if not result_type(input, tensor1, tensor2).is_floating_point:
+        value = int(value)
+    return input + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    """input + value * tensor1 / tensor2; refused for integers alone."""
+    if not result_type(tensor1, tensor2).is_floating_point:
+        raise DTypeMismatch(
+            f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",
+            fix="cast to a float, or use div(rounding_mode='trunc')",
+        )
+    return input + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
+
+
+def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
+    """`value` where `mask` holds, in x's dtype."""
+    if mask.dtype is not bool_:
+        raise DTypeMismatch(f"masked_fill needs a bool mask, got {mask.spec}")
+    if is_tensor(value) and value.spec.shape:
+        raise ShapeMismatch(f"masked_fill: the value {value.spec} must be a number or 0-d")
+    filler = P.cast(value, x.dtype) if is_tensor(value) else held(value, x.dtype)
+    shape = broadcast_shapes(x.spec.shape, mask.spec.shape)
+    if is_tensor(filler):
+        return where(mask, filler, x)
+    x = broadcast_to(x, shape)
+    return x.emit(OPS["where"], broadcast_to(mask, shape), filler, x)
+
+
+# ---- other names ----------------------------------------------------------------------------
+
+absolute, negative, fix, clip = abs, neg, trunc, clamp
+subtract, multiply = sub, mul
+divide = true_divide = div

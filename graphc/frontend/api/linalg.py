@@ -1,0 +1,459 @@
+"""Linear algebra: norms, decompositions and solvers, batched over leading dimensions.
+
+Decompositions are routines (NumPy's LAPACK, also in compiled steps) on float32 or float64. Factors
+come back as one array, which is cut apart here, so that derivatives are rules over whole matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from graphc.errors import DTypeMismatch, InvalidArgument, LinAlgError, ShapeMismatch
+from graphc.frontend.api import creation, diagonals, linear, logic, shapes
+from graphc.frontend.api import elementwise as E
+from graphc.frontend.api import reductions as R
+from graphc.frontend.api.shapes import axes_of, axis_of, matrix_transpose
+from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.ir import sugar as P
+from graphc.ir.decompositions import factor_shapes
+from graphc.ir.ops import OPS
+from graphc.ir.types import DType, TensorSpec, f32, f64, i64
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "LinAlgError",
+    "cholesky",
+    "cond",
+    "cross",
+    "det",
+    "diagonal",
+    "eigh",
+    "eigvalsh",
+    "inv",
+    "lstsq",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "multi_dot",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "svdvals",
+    "vecdot",
+    "vector_norm",
+]
+
+cross, matmul, vecdot = linear.cross_along, linear.matmul, linear.vecdot
+
+
+class SignLogabsdet(NamedTuple):
+    """What slogdet returns."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+class QR(NamedTuple):
+    Q: Tensor
+    R: Tensor
+
+
+class Eigh(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class SVD(NamedTuple):
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+class Lstsq(NamedTuple):
+    solution: Tensor
+    residuals: Tensor
+    rank: Tensor
+    singular_values: Tensor
+
+
+# ---- arguments ---------------------------------------------------------------------------------
+
+
+def _matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
+    """x, if it is a batch of matrices of a dtype that LAPACK has."""
+    if len(x.spec.shape) < 2:
+        raise ShapeMismatch(f"linalg.{name}: needs at least 2 dimensions, got {x.spec}")
+    if square and x.spec.shape[-1] != x.spec.shape[-2]:
+        raise ShapeMismatch(f"linalg.{name}: needs batches of square matrices, got {x.spec}")
+    if x.dtype not in (f32, f64):
+        raise DTypeMismatch(f"linalg.{name}: needs float32 or float64, got {x.spec}")
+    return x
+
+
+def _factors(op: str, x: Tensor, full: bool | None = None) -> list[Tensor]:
+    """The factors of a decomposition."""
+    *lead, m, n = x.spec.shape
+    attrs = {} if full is None else {"full": full}
+    packed = x.emit(OPS[op], x, **attrs)
+    found, at = [], 0
+    for shape in factor_shapes(op, m, n, bool(full)):
+        part = shapes.slice_along(packed, len(lead), at, at + prod(shape))
+        found.append(P.reshape(part, (*lead, *shape)))
+        at += prod(shape)
+    return found
+
+
+# ---- solving -----------------------------------------------------------------------------------
+
+
+def inv(A: Tensor) -> Tensor:
+    """The inverse. Raises LinAlgError if A is singular."""
+    return _matrix("inv", A, True).emit(OPS["inv"], A)
+
+
+def _together(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+    if A.dtype is not B.dtype:
+        raise DTypeMismatch(f"linalg.{name}: dtypes differ: {A.spec} and {B.spec}")
+    lead = broadcast_shapes(A.spec.shape[:-2], B.spec.shape[:-2])
+    return (
+        broadcast_to(A, (*lead, *A.spec.shape[-2:])),
+        broadcast_to(B, (*lead, *B.spec.shape[-2:])),
+    )
+
+
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """X with A X = B (or X A = B); B is a batch of matrices, or of vectors if it has A's batch."""
+    _matrix("solve", A, True)
+    a, b = A.spec.shape, B.spec.shape
+    if len(b) == 1 or (len(a) - 1 == len(b) and b == a[:-1]):
+        return shapes.squeeze(solve(A, shapes.unsqueeze(B, -1), left=True), -1)
+    if len(b) < 2 or b[-2 if left else -1] != a[-1]:
+        raise ShapeMismatch(f"linalg.solve: {A.spec} and {B.spec} do not fit")
+    if not left:
+        turned = solve(matrix_transpose(A), matrix_transpose(B))
+        return matrix_transpose(turned)
+    A, B = _together("solve", A, B)
+    return A.emit(OPS["solve"], A, B)
+
+
+def solve_triangular(
+    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """X with A X = B (or X A = B), where of A only a triangle is read."""
+    _matrix("solve_triangular", A, True)
+    a, b = A.spec.shape, B.spec.shape
+    if len(b) < 2 or b[-2 if left else -1] != a[-1]:
+        raise ShapeMismatch(f"linalg.solve_triangular: {A.spec} and {B.spec} do not fit")
+    if not left:
+        A, B = matrix_transpose(A), matrix_transpose(B)
+        turned = solve_triangular(A, B, upper=not upper, unitriangular=unitriangular)
+        return matrix_transpose(turned)
+    A, B = _together("solve_triangular", A, B)
+    return A.emit(OPS["triangular_solve"], A, B, upper=bool(upper), unit=bool(unitriangular))
+
+
+def det(A: Tensor) -> Tensor:
+    """The determinant; its gradient exists for singular matrices too."""
+    return _matrix("det", A, True).emit(OPS["det"], A)
+
+
+def slogdet(A: Tensor) -> SignLogabsdet:
+    """The sign of the determinant, and the logarithm of its absolute value."""
+    packed = _matrix("slogdet", A, True).emit(OPS["slogdet"], A)
+    return SignLogabsdet(shapes.select(packed, -1, 0), shapes.select(packed, -1, 1))
+
+
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant; NaN where it is negative."""
+    sign, log = slogdet(input)
+    return E.where(sign < 0, math.nan, log)
+
+
+# ---- decompositions ----------------------------------------------------------------------------
+
+
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+    """L with A = L L^T, of a positive-definite matrix (or its transpose)."""
+    low = _matrix("cholesky", A, True).emit(OPS["cholesky"], A)
+    return matrix_transpose(low) if upper else low
+
+
+def qr(A: Tensor, mode: str = "reduced") -> QR:
+    """A = Q R; mode "reduced", "complete", or "r" for R alone."""
+    if mode not in ("reduced", "complete", "r"):
+        raise ShapeMismatch(f"linalg.qr: mode {mode!r} is none of 'reduced', 'complete', 'r'")
+    full = mode == "complete"
+    q, r = _factors("qr", _matrix("qr", A), full)
+    return QR(A.full(0, TensorSpec(A.dtype, (0,))) if mode == "r" else q, r)
+
+
+def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
+    """Ascending eigenvalues and eigenvectors of a symmetric matrix, of which a half is read."""
+    if UPLO.upper() not in ("L", "U"):
+        raise ShapeMismatch(f"linalg.eigh: UPLO must be 'L' or 'U', got {UPLO!r}")
+    x = _matrix("eigh", A, True)
+    return Eigh(*_factors("eigh", matrix_transpose(x) if UPLO.upper() == "U" else x))
+
+
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    return eigh(A, UPLO).eigenvalues
+
+
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
+    """A = U diag(S) Vh, singular values descending. `driver` chooses among cuSOLVER's: not here."""
+    full = bool(full_matrices)
+    return SVD(*_factors("svd", _matrix("svd", A), full))
+
+
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """The singular values, descending."""
+    return svd(A, False).S
+
+
+# ---- over the decompositions -------------------------------------------------------------------
+
+
+def _cutoff(s: Tensor, m: int, n: int, atol: Any, rtol: Any) -> Tensor:
+    """What counts as zero among singular values: max(atol, rtol * the largest)."""
+    if rtol is None:
+        epsilon = 2.0**-52 if s.dtype is f64 else 2.0**-23
+        rtol = max(m, n) * epsilon if atol is None else 0.0
+    largest = R.amax(s, -1, True)
+    bound = largest * rtol
+    return bound if atol is None else E.clamp(bound, min=atol)
+
+
+def _spectrum(A: Tensor, hermitian: bool) -> Tensor:
+    if not hermitian:
+        return svdvals(A)
+    return E.abs(eigvalsh(A))
+
+
+def matrix_rank(
+    A: Tensor, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+) -> Tensor:
+    """How many singular values exceed max(atol, rtol * the largest)."""
+    *lead, m, n = _matrix("matrix_rank", A).spec.shape
+    if 0 in (m, n):
+        return creation.zeros(*lead, dtype=i64)
+    s = _spectrum(A.detach(), hermitian)
+    return R.sum(s > _cutoff(s, m, n, tol if atol is None else atol, rtol), -1)
+
+
+def pinv(
+    A: Tensor, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+) -> Tensor:
+    """The Moore-Penrose inverse; singular values up to max(atol, rtol * the largest) are zero."""
+    *lead, m, n = _matrix("pinv", A).spec.shape
+    if 0 in (m, n):
+        return creation.zeros(*lead, n, m, dtype=A.dtype)
+    rtol = rcond if rtol is None else rtol
+    if hermitian:
+        values, vectors = eigh(A)
+        kept = E.abs(values) > _cutoff(E.abs(values.detach()), m, n, atol, rtol)
+        scaled = vectors * shapes.unsqueeze(_reciprocal(values, kept), -2)
+        return linear.matmul(scaled, matrix_transpose(vectors))
+    u, s, vh = svd(A, False)
+    kept = s > _cutoff(s.detach(), m, n, atol, rtol)
+    scaled = matrix_transpose(vh) * shapes.unsqueeze(_reciprocal(s, kept), -2)
+    return linear.matmul(scaled, matrix_transpose(u))
+
+
+def _reciprocal(s: Tensor, kept: Tensor) -> Tensor:
+    return E.where(kept, E.reciprocal(E.where(kept, s, 1.0)), 0.0)
+
+
+def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> Lstsq:
+    """X that minimises |A X - B|, the smallest of several: the pseudo-inverse of A times B.
+
+    What else is given depends on the driver, as in PyTorch: the rank by all but "gels", residuals
+    by all but "gelsy" (the default), singular values by "gelsd" and "gelss".
+    """
+    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
+        raise ShapeMismatch(f"linalg.lstsq: driver {driver!r}")
+    *_, m, n = _matrix("lstsq", A).spec.shape
+    vector = len(B.spec.shape) == len(A.spec.shape) - 1
+    rows = shapes.unsqueeze(B, -1) if vector else B
+    if rows.spec.shape[-2] != m:
+        raise ShapeMismatch(f"linalg.lstsq: {A.spec} and {B.spec} do not fit")
+    a, b = _together("lstsq", A, rows)
+    x = linear.matmul(pinv(a, rcond), b)
+    nothing = A.full(0, TensorSpec(A.dtype, (0,)))
+    residuals = nothing
+    if m > n and driver not in (None, "gelsy"):
+        d = linear.matmul(a, x) - b
+        residuals = R.sum(d * d, -2)
+    ranked, valued = driver != "gels", driver in ("gelsd", "gelss")
+    rank = matrix_rank(A, rtol=rcond) if ranked else P.cast(nothing, i64)
+    return Lstsq(
+        shapes.squeeze(x, -1) if vector else x, residuals, rank, svdvals(A) if valued else nothing
+    )
+
+
+def matrix_power(A: Tensor, n: int) -> Tensor:
+    """A multiplied with itself n times, by repeated squaring; negative n: of its inverse."""
+    if len(A.spec.shape) < 2 or A.spec.shape[-1] != A.spec.shape[-2]:
+        raise ShapeMismatch(f"linalg.matrix_power: needs square matrices, got {A.spec}")
+    if n < 0:
+        return matrix_power(inv(A), -n)
+    out: Tensor | None = None
+    while n:
+        if n & 1:
+            out = A if out is None else linear.matmul(out, A)
+        n >>= 1
+        A = linear.matmul(A, A) if n else A
+    if out is None:
+        eye = P.cast(creation.eye(A.spec.shape[-1]), A.dtype)
+        return broadcast_to(eye, A.spec.shape).clone()
+    return out.clone() if out is A else out
+
+
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of a chain of matrices, multiplied in the order that takes fewest operations.
+
+    The first and the last may be vectors. The order is by dynamic programming (Godbole, 1973).
+    """
+    given = list(tensors)
+    if len(given) < 2:
+        raise ShapeMismatch("linalg.multi_dot: needs at least 2 tensors")
+    first, last = len(given[0].spec.shape) == 1, len(given[-1].spec.shape) == 1
+    given[0] = shapes.unsqueeze(given[0], 0) if first else given[0]
+    given[-1] = shapes.unsqueeze(given[-1], 1) if last else given[-1]
+    if any(len(x.spec.shape) != 2 for x in given):
+        raise ShapeMismatch("linalg.multi_dot: all but the first and last must be matrices")
+    out = _chain(given, _splits([*(x.spec.shape[0] for x in given), given[-1].spec.shape[1]]), 0,
+                 len(given) - 1)  # fmt: skip
+    out = shapes.squeeze(out, 0) if first else out
+    return shapes.squeeze(out, -1) if last else out
+
+
+def _splits(sizes: list[int]) -> dict[tuple[int, int], int]:
+    """Behind which matrix each stretch of the chain is cut."""
+    count = len(sizes) - 1
+    cost: dict[tuple[int, int], int] = {(k, k): 0 for k in range(count)}
+    split: dict[tuple[int, int], int] = {}
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            costs = [
+                cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1]
+                for k in range(i, j)
+            ]
+            cost[i, j] = min(costs)
+            split[i, j] = i + costs.index(cost[i, j])
+    return split
+
+
+def _chain(given: list[Tensor], split: dict[tuple[int, int], int], i: int, j: int) -> Tensor:
+    if i == j:
+        return given[i]
+    k = split[i, j]
+    return linear.mm(_chain(given, split, i, k), _chain(given, split, k + 1, j))
+
+
+# ---- norms -------------------------------------------------------------------------------------
+
+
+def vector_norm(
+    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """(sum |x|^ord)^(1/ord) over `dim` or all; inf and -inf: extremes; 0: how many are not zero."""
+    if not isinstance(ord, int | float):
+        raise ShapeMismatch(f"linalg.vector_norm: ord must be a number, got {ord!r}")
+    if not (x.dtype.is_floating_point or dtype is not None):
+        raise DTypeMismatch(f"linalg.vector_norm: needs a floating dtype, got {x.spec}")
+    x = x if dtype is None else P.cast(x, dtype)
+    axes = axes_of(x, dim)
+    if (ord < 0 or ord == math.inf) and any(x.spec.shape[k] == 0 for k in axes):
+        raise ShapeMismatch(f"linalg.vector_norm: ord {ord} of an empty tensor, {x.spec}")
+    return R.norm(x, float(ord), axes or None, keepdim)
+
+
+def matrix_norm(
+    A: Tensor,
+    ord: Any = "fro",
+    dim: Sequence[int] = (-2, -1),
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+) -> Tensor:
+    """ "fro", "nuc", or 1, -1, inf, -inf (sums of columns, rows), 2, -2 (singular values)."""
+    if len(A.spec.shape) < 2:
+        raise ShapeMismatch(f"linalg.matrix_norm: needs at least 2 dimensions, got {A.spec}")
+    if len(dim) != 2 or axis_of(A, dim[0]) == axis_of(A, dim[1]):
+        raise ShapeMismatch(f"linalg.matrix_norm: dim must be two dimensions, got {dim}")
+    A = A if dtype is None else P.cast(A, dtype)
+    if not A.dtype.is_floating_point:
+        raise DTypeMismatch(f"linalg.matrix_norm: needs a floating dtype, got {A.spec}")
+    row, column = (axis_of(A, d) for d in dim)
+    if ord == "fro":
+        return R.norm(A, 2, (row, column), keepdim)
+    rank = len(A.spec.shape)
+    out = _matrix_norm(shapes.movedim(A, (row, column), (-2, -1)), ord)
+    return P.unsqueeze(out, (row, column), rank) if keepdim else out
+
+
+def _extreme(x: Tensor, ord: float) -> Tensor:
+    """The largest along the last dimension (0 of none), or the smallest where ord is negative."""
+    if ord < 0:
+        return R.amin(x, -1)
+    return R.amax(x, -1) if x.spec.shape[-1] else R.sum(x, -1)
+
+
+def _matrix_norm(A: Tensor, ord: Any) -> Tensor:
+    if ord == "nuc":
+        return R.sum(svdvals(A), -1)
+    if ord in (2, -2):
+        return _extreme(svdvals(A), ord)
+    if ord in (1, -1, math.inf, -math.inf):
+        sums = R.sum(E.abs(A), -2 if abs(ord) == 1 else -1)
+        return _extreme(sums, ord)
+    what = f"linalg.matrix_norm: order {ord!r} is none of 'fro', 'nuc', inf, -inf, 1, -1, 2, -2"
+    raise (InvalidArgument if isinstance(ord, str) else ShapeMismatch)(what)
+
+
+def norm(
+    A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *,
+    dtype: DType | None = None,
+) -> Tensor:  # fmt: skip
+    """A matrix norm where two dimensions are named (or `ord` is given for a matrix), else of a
+    vector; without `ord` the 2-norm of all elements."""
+    if isinstance(ord, str) or (ord is not None and _two(A, dim)):
+        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+    if ord is not None and dim is None and len(A.spec.shape) > 2:
+        raise ShapeMismatch(f"linalg.norm: ord needs a vector or matrix, or dim, got {A.spec}")
+    return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
+
+
+def _two(A: Tensor, dim: Any) -> bool:
+    if dim is None:
+        return len(A.spec.shape) == 2
+    return not isinstance(dim, int) and len(dim) == 2
+
+
+def cond(A: Tensor, p: Any = None) -> Tensor:
+    """The condition number by a norm: of A times that of its inverse; None: 2."""
+    _matrix("cond", A)
+    if p in (None, 2, -2):
+        s = svdvals(A)
+        large, small = shapes.select(s, -1, 0), shapes.select(s, -1, -1)
+        return small / large if p == -2 else large / small
+    singular = logic.eq(det(A), 0)
+    eye = P.cast(creation.eye(A.spec.shape[-1]), A.dtype)
+    regular = E.where(singular[..., None, None], eye, A)
+    return E.where(singular, math.inf, matrix_norm(A, p) * matrix_norm(inv(regular), p))
+
+
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """A view of the diagonal of the last two dimensions."""
+    return diagonals.diagonal(A, offset, dim1, dim2)

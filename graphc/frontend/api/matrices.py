@@ -1,0 +1,82 @@
+"""Linear algebra under the names it has beside `linalg`, some with older signatures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from graphc.frontend.api import linalg
+from graphc.frontend.api.shapes import matrix_transpose
+from graphc.ir.types import TensorSpec
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "cholesky",
+    "det",
+    "inverse",
+    "logdet",
+    "matrix_power",
+    "pinverse",
+    "qr",
+    "slogdet",
+    "svd",
+]
+
+
+def inverse(input: Tensor) -> Tensor:
+    """The inverse of each matrix."""
+    return linalg.inv(input)
+
+
+def det(input: Tensor) -> Tensor:
+    """The determinant of each matrix."""
+    return linalg.det(input)
+
+
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant: NaN where that is negative."""
+    return linalg.logdet(input)
+
+
+def slogdet(input: Tensor) -> linalg.SignLogabsdet:
+    """The sign and the logarithm of the absolute determinant."""
+    return linalg.slogdet(input)
+
+
+def matrix_power(input: Tensor, n: int) -> Tensor:
+    """Each matrix multiplied with itself n times; its inverse where n is negative."""
+    return linalg.matrix_power(input, n)
+
+
+class USV(NamedTuple):
+    """What svd returns: input = U diag(S) V^T."""
+
+    U: Tensor
+    S: Tensor
+    V: Tensor
+
+
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """L with input = L L^T (or its transpose)."""
+    return linalg.cholesky(input, upper=upper)
+
+
+def qr(input: Tensor, some: bool = True) -> linalg.QR:
+    """input = Q R, reduced unless `some` is false."""
+    return linalg.qr(input, "reduced" if some else "complete")
+
+
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> USV:
+    """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`."""
+    if not compute_uv:
+        *lead, m, n = input.spec.shape
+        u, v = (input.full(0, TensorSpec(input.dtype, (*lead, k, k))) for k in (m, n))
+        return USV(u, linalg.svdvals(input), v)
+    u, s, vh = linalg.svd(input, not some)
+    return USV(u, s, matrix_transpose(vh))
+
+
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """The pseudo-inverse; singular values up to rcond * the largest count as zero."""
+    return linalg.pinv(input, rcond)

@@ -1,0 +1,430 @@
+"""Random tensors from Philox4x32-10: each op takes its generator's next draw number.
+
+An element depends on the seed, the draw number and its row-major index alone, so eager and
+compiled programs, on any number of threads, give the same bits. In a trace, seed and draw number
+are scalars of the call; the host advances the generator by `Trace.draws` after each call.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType
+from graphc.frontend import tensor as tensors
+from graphc.frontend.api.shapes import cat, sizes
+from graphc.frontend.devices import CPU, check_device
+from graphc.frontend.inplace import write
+from graphc.frontend.modes import get_default_dtype, modes, no_grad
+from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.options import as_dtype, factory
+from graphc.frontend.promotion import wrap
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import DType, Shape, f32, f64, i64
+
+__all__ = [
+    "Generator",
+    "bernoulli",
+    "default_generator",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "multinomial",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "seed",
+    "set_rng_state",
+]
+
+Tensor = Any  # `tensor.py` binds the functions below, so its class does not exist yet here
+BITS = OPS["random_bits"]
+EXACT_BITS = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53, "bool": 1, "u8": 8}
+
+
+class Generator:
+    """A seed and the number of the next draw: the whole state."""
+
+    def __init__(self, device: Any = "cpu") -> None:
+        check_device(device)
+        self.device = CPU
+        self.seed_value = 0
+        self.draw = 0
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start again from draw 0 of `seed`."""
+        self.seed_value = int(seed) & 0xFFFFFFFFFFFFFFFF
+        self.draw = 0
+        return self
+
+    def seed(self) -> int:
+        """Start again from a seed of the operating system's."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little") >> 1)
+        return self.seed_value
+
+    def initial_seed(self) -> int:
+        return self.seed_value
+
+    def signed_seed(self) -> int:
+        """The seed as an i64 holds it."""
+        return int(wrap(self.seed_value, i64))
+
+    def next_number(self) -> int:
+        return self.draw
+
+    def advance(self, draws: int) -> None:
+        self.draw += draws
+
+    def get_state(self) -> Tensor:
+        return tensors.wrapped(np.array([self.signed_seed(), self.draw], np.int64))
+
+    def set_state(self, state: Tensor) -> None:
+        seed, draw = state.tolist()
+        self.manual_seed(seed)
+        self.draw = draw
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    default_generator.set_state(new_state)
+
+
+# ---- from bits to numbers ----------------------------------------------------------------------
+
+
+def random_bits(shape: Shape, generator: Generator | None) -> Tensor:
+    """i32 words of the next draw."""
+    g = generator or default_generator
+    if modes.trace is not None:
+        seed, draw = modes.trace.next_draw(g)
+    else:
+        seed, draw = tensors.scalar(g.signed_seed(), i64), tensors.scalar(g.draw, i64)
+        g.advance(1)
+    return seed.emit(BITS, seed, draw, shape=shape)
+
+
+def _high_bits(words: Tensor, count: int) -> Tensor:
+    """The top bits of each word as a number from 0."""
+    shifted = words.emit(OPS["shr"], words, 32 - count)
+    return words.emit(OPS["and"], shifted, (1 << count) - 1)
+
+
+def _column(x: Tensor, k: int) -> Tensor:
+    """x[..., k]."""
+    *lead, _ = x.spec.shape
+    part = P.slice(x, (*(0 for _ in lead), k), (*lead, k + 1))
+    return P.reshape(part, tuple(lead))
+
+
+def _unit(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
+    """Uniform in [0, 1): 24 bits, or 53 for float64."""
+    if dtype is f64:
+        words = random_bits((*shape, 2), generator)
+        high = P.cast(_high_bits(_column(words, 0), 27), f64)
+        low = P.cast(_high_bits(_column(words, 1), 26), f64)
+        return (high * 2.0**26 + low) * 2.0**-53
+    bits = EXACT_BITS[dtype.name]  # so that a half type never rounds up to 1
+    whole = _high_bits(random_bits(shape, generator), bits)
+    return P.cast(P.cast(whole, f32) * 2.0**-bits, dtype)
+
+
+def _normal(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
+    """Standard normal by Box and Muller, 1958, from two words an element."""
+    wide = f64 if dtype is f64 else f32
+    words = random_bits((*shape, 2), generator)
+    u = (P.cast(_high_bits(_column(words, 0), 24), wide) + 1.0) * 2.0**-24  # in (0, 1]
+    angle = P.cast(_high_bits(_column(words, 1), 24), wide) * (2 * math.pi * 2.0**-24)
+    radius = P.apply("sqrt", P.apply("log", u) * -2.0)
+    return P.cast(radius * P.apply("cos", angle), dtype)
+
+
+# ---- factories ---------------------------------------------------------------------------------
+
+
+def _floating(dtype: DType | None) -> DType:
+    kind = dtype or get_default_dtype()
+    if not kind.is_floating_point:
+        raise DTypeMismatch(f"random numbers of dtype {kind!r}", fix="use randint")
+    return kind
+
+
+@factory
+def rand(
+    *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
+) -> Tensor:
+    """Uniform in [0, 1)."""
+    shape = sizes(sizes_, size)
+    return _unit(shape, _floating(dtype), generator)
+
+
+@factory
+def randn(
+    *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
+) -> Tensor:
+    """Standard normal."""
+    shape = sizes(sizes_, size)
+    return _normal(shape, _floating(dtype), generator)
+
+
+def rand_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
+    return rand(input.spec.shape, dtype=dtype or input.dtype, **options)
+
+
+def randn_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
+    return randn(input.spec.shape, dtype=dtype or input.dtype, **options)
+
+
+@factory
+def randint(
+    low: int = 0,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+) -> Tensor:
+    """Integers in [low, high): randint(high, size) or randint(low, high, size)."""
+    if size is None:
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    if not isinstance(size, tuple | list):
+        raise InvalidType(f"randint: the size must be a tuple of integers, got {size!r:.100}")
+    return _integers(int(low), int(high), sizes((size,)), dtype or i64, generator)
+
+
+def _integers(low: int, high: int, shape: Shape, dtype: DType, g: Generator | None) -> Tensor:
+    span = high - low
+    if span <= 0:
+        raise InvalidState(f"randint: nothing lies in [{low}, {high})")
+    if span <= 1 << 31:  # the product of word and span fits 63 bits
+        words = P.cast(random_bits(shape, g), i64)
+        unsigned = words.emit(OPS["and"], words, 0xFFFFFFFF)
+        scaled = unsigned * span
+        number = scaled.emit(OPS["shr"], scaled, 32)
+    else:
+        pair = P.cast(random_bits((*shape, 2), g), i64)
+        upper, lower = _column(pair, 0), _column(pair, 1)
+        upper = upper.emit(OPS["shl"], upper.emit(OPS["and"], upper, 0x3FFFFFFF), 32)
+        number = (upper + lower.emit(OPS["and"], lower, 0xFFFFFFFF)) % span
+    return P.cast(number + low, dtype)
+
+
+def randint_like(x: Tensor, low: int, high: Any = None, **options: Any) -> Tensor:
+    if high is None:
+        low, high = 0, low
+    return randint(low, high, x.spec.shape, dtype=options.pop("dtype", x.dtype), **options)
+
+
+@factory
+def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None) -> Tensor:
+    """The numbers 0 .. n - 1 in random order."""
+    if n < 0:
+        raise InvalidState(f"randperm: n must not be negative, got {n}")
+    words = P.cast(random_bits((n, 2), generator), i64)
+    keys = (words[:, 0] << 32) ^ (words[:, 1] & 0xFFFFFFFF)
+    return P.cast(keys.emit(OPS["argsort"], keys, axis=0, descending=False), dtype or i64)
+
+
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """1 with probability `input` (or p everywhere, if given), else 0, in input's dtype."""
+    x = input.detach()
+    if p is None and not x.dtype.is_floating_point:
+        raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.spec}")
+    chance = x if p is None else p
+    _check_range(chance, 0.0, 1.0, "bernoulli: a probability")
+    draw = _unit(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
+    return P.cast(draw < chance, x.dtype)
+
+
+def _check_range(x: Any, low: float, high: float, what: str) -> None:
+    """Refuse numbers outside [low, high]; of a traced tensor nothing is known."""
+    if isinstance(x, tensors.Tensor):
+        if modes.trace is not None:
+            return
+        x = x.host()
+    values = np.asarray(x)
+    good = (values >= low) & (values <= high)
+    if not good.all():
+        bad = values[~good].ravel()[0]
+        raise InvalidState(f"{what} is {bad}, outside [{low}, {high}]")
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal with the given means and standard deviations (tensors or numbers)."""
+    check_device(device)
+    _check_range(std, 0.0, math.inf, "normal: std")
+    given = [v for v in (mean, std) if isinstance(v, tensors.Tensor)]
+    if not given and size is None:
+        raise InvalidType("normal() of two numbers needs a size", fix="pass size=(..)")
+    shape = broadcast_shapes(*(v.spec.shape for v in given)) if given else sizes((size,))
+    kind = as_dtype(dtype) or (given[0].dtype if given else get_default_dtype())
+    with no_grad():
+        out = P.cast(_normal(shape, _floating(kind), generator) * std + mean, kind)
+    return out.requires_grad_(requires_grad)
+
+
+def multinomial(
+    input: Tensor,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Indices [.., num_samples] drawn by weights [.., n], which need not sum to 1.
+
+    With replacement by the inverse of the cumulative distribution; without, the largest of weight
+    over exponential (Efraimidis and Spirakis 2006). Raises RuntimeError for weights below zero, not
+    finite or all zero (unless traced), and for more samples than weights.
+    """
+    x = input.detach()
+    rank = len(x.spec.shape)
+    if not x.dtype.is_floating_point or rank not in (1, 2):
+        raise DTypeMismatch(f"multinomial needs floating weights [n] or [m, n], got {x.spec}")
+    n = x.spec.shape[-1]
+    if num_samples <= 0 or (not replacement and num_samples > n):
+        how = "with" if replacement else "without"
+        raise InvalidState(f"multinomial: {num_samples} samples of {n} {how} replacement")
+    _check_range(x, 0.0, LARGEST, "multinomial: a weight")
+    if modes.trace is None and not (x.host().sum(-1) > 0).all():
+        raise InvalidState("multinomial: the sum of the weights is zero")
+    x = P.cast(x, f64)
+    draw = _from_cumulative if replacement else _from_keys
+    return draw(x, num_samples, generator)
+
+
+LARGEST = np.finfo(np.float64).max
+
+
+def _from_cumulative(x: Tensor, count: int, generator: Generator | None) -> Tensor:
+    """How many cumulative weights do not exceed a uniform share of their sum."""
+    shape = (*x.spec.shape[:-1], count)
+    steps = x.cumsum(-1)
+    share = _unit(shape, f64, generator) * steps[..., -1:]
+    index = (steps.unsqueeze(-2) <= share.unsqueeze(-1)).sum(-1)
+    return index.clamp(max=x.spec.shape[-1] - 1)
+
+
+def _from_keys(x: Tensor, count: int, generator: Generator | None) -> Tensor:
+    """The places of the `count` largest keys."""
+    exponential = P.apply("log", 1.0 - _unit(x.spec.shape, f64, generator)) * -1.0
+    keys = (x / exponential).where(x > 0, -1.0)
+    picked = []
+    for _ in range(count):
+        best = keys.argmax(-1, keepdim=True)
+        picked.append(best)
+        keys = keys.where(P.one_hot(best, len(x.spec.shape) - 1, x.spec.shape).logical_not(), -2.0)
+    return cat(picked, -1)
+
+
+# ---- in place ----------------------------------------------------------------------------------
+
+
+def _write(x: Tensor, value: Tensor) -> Tensor:
+    with no_grad():
+        value = P.cast(value, x.dtype)
+    return write(x, broadcast_to(value, x.spec.shape))
+
+
+def uniform_(
+    x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    if a > b:
+        raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
+    return _write(x, _unit(x.spec.shape, _wide(x), generator) * (b - a) + a)
+
+
+def normal_(
+    x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    if std < 0:
+        raise InvalidState(f"normal_: std {std} is negative")
+    return _write(x, _normal(x.spec.shape, _wide(x), generator) * std + mean)
+
+
+def _wide(x: Tensor) -> DType:
+    return f64 if x.dtype is f64 else f32
+
+
+def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    return _write(x, _unit(x.spec.shape, f32, generator) < p)
+
+
+def random_(
+    x: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """Integers in [low, high); by default from 0 up to what the dtype holds exactly."""
+    if high is None:
+        high = 1 << EXACT_BITS.get(x.dtype.name, 8 * x.dtype.itemsize - 1)
+    return _write(x, _integers(low, high, x.spec.shape, i64, generator))
+
+
+def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Exponential with rate `lambd`."""
+    u = _unit(x.spec.shape, _wide(x), generator)
+    return _write(x, P.apply("log", 1.0 - u) * (-1.0 / lambd))
+
+
+def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Tries up to and including the first success of probability p: 1, 2, .."""
+    if not 0 < p < 1:
+        raise InvalidState(f"geometric_: p {p} is outside (0, 1)")
+    u = _unit(x.spec.shape, _wide(x), generator)
+    return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * (1 / math.log1p(-p))).clamp(min=1))
+
+
+def log_normal_(
+    x: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
+) -> Tensor:
+    """exp of a normal number."""
+    if std <= 0:
+        raise InvalidState(f"log_normal_: std {std} must be positive")
+    return _write(x, P.apply("exp", _normal(x.spec.shape, _wide(x), generator) * std + mean))
+
+
+def cauchy_(
+    x: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Cauchy with the given median and half width at half height."""
+    if sigma <= 0:
+        raise InvalidState(f"cauchy_: sigma {sigma} must be positive")
+    angle = (_unit(x.spec.shape, _wide(x), generator) - 0.5) * math.pi
+    return _write(x, P.apply("sin", angle) / P.apply("cos", angle) * sigma + median)

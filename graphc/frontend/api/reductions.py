@@ -1,0 +1,390 @@
+"""Reductions, and the functions made of them: softmax, norms, variance."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
+from graphc.frontend.api import elementwise as E
+from graphc.frontend.api import logic
+from graphc.frontend.api.shapes import Dims, axes_of, axis_of, ravel
+from graphc.frontend.operands import as_float, is_tensor
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import DType, Scalar, Shape, TensorSpec, bool_, f32, i64, u8
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "aminmax",
+    "any",
+    "argmax",
+    "argmin",
+    "count_nonzero",
+    "dist",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "softmax",
+    "std",
+    "std_mean",
+    "sum",
+    "var",
+    "var_mean",
+]
+
+
+class ValuesIndices(NamedTuple):
+    """What max(dim) and min(dim) return."""
+
+    values: Tensor
+    indices: Tensor
+
+
+class MinMax(NamedTuple):
+    """What aminmax returns."""
+
+    min: Tensor
+    max: Tensor
+
+
+def _keep(y: Tensor, axes: Shape, rank: int, keepdim: bool) -> Tensor:
+    return P.unsqueeze(y, axes, rank) if keepdim and axes else y
+
+
+def _reduce(name: str, x: Tensor, axes: Shape, keepdim: bool) -> Tensor:
+    y = x.emit(OPS[name], x, axes=axes) if axes else x
+    return _keep(y, axes, len(x.spec.shape), keepdim)
+
+
+def count(x: Tensor, axes: Shape) -> int:
+    return math.prod(x.spec.shape[k] for k in axes)
+
+
+def accumulator(x: Tensor, dtype: DType | None) -> Tensor:
+    """sum and prod of integers are 64-bit."""
+    return P.cast(x, dtype or (x.dtype if x.dtype.is_floating_point else i64))
+
+
+def sum(
+    input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """Of all elements, or along `dim`; an empty sum is 0."""
+    y = accumulator(input, dtype)
+    out = _reduce("sum", y, axes_of(input, dim), keepdim)
+    return out if out is not input else input.clone()
+
+
+def prod(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    y = accumulator(input, dtype)
+    out = _reduce("prod", y, axes_of(input, dim), keepdim)
+    return out if out is not input else input.clone()
+
+
+def _floating(x: Tensor, what: str) -> Tensor:
+    if not x.dtype.is_floating_point:
+        raise DTypeMismatch(f"{what} needs a floating dtype, got {x.spec}", fix="use x.float()")
+    return x
+
+
+def mean(
+    input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The arithmetic mean; NaN of nothing."""
+    input = _floating(input if dtype is None else P.cast(input, dtype), "mean")
+    axes = axes_of(input, dim)
+    n = count(input, axes)
+    total = sum(_wide(input), axes or None, keepdim)
+    return P.cast(total / n if n else total * math.nan, input.dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Half types compute in float32, and round once at the end."""
+    return P.cast(x, f32) if x.dtype.is_half else x
+
+
+def _variance(
+    x: Tensor, dim: Any, unbiased: bool, keepdim: bool, correction: Scalar | None
+) -> tuple[Tensor, Tensor]:
+    """Variance about the mean over n - correction, and the mean, unrounded; two passes."""
+    _floating(x, "var")
+    if isinstance(dim, bool):  # var(unbiased)
+        dim, unbiased = None, dim
+    less = (1 if unbiased else 0) if correction is None else correction
+    axes = axes_of(x, dim)
+    n, rank = count(x, axes), len(x.spec.shape)
+    m = mean(x, axes or None, keepdim=True)
+    d = x - m
+    v = P.sum(d * d, axes) / builtins.max(n - less, 0.0)
+    return _keep(v, axes, rank, keepdim), m if keepdim else P.reshape(m, v.spec.shape)
+
+
+def var_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Scalar | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Variance over n - correction (1 where `unbiased`, else 0), and the mean."""
+    v, m = _variance(_wide(input), dim, unbiased, keepdim, correction)
+    return P.cast(v, input.dtype), P.cast(m, input.dtype)
+
+
+def std_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Scalar | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`std` and `mean`."""
+    v, m = _variance(_wide(input), dim, unbiased, keepdim, correction)
+    return P.cast(safe_sqrt(v), input.dtype), P.cast(m, input.dtype)
+
+
+def var(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Scalar | None = None,
+) -> Tensor:
+    """Variance about the mean."""
+    return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
+
+
+def std(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Scalar | None = None,
+) -> Tensor:
+    """The square root of `var`; its gradient at 0 is 0."""
+    return std_mean(input, dim, unbiased, keepdim, correction=correction)[0]
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """sqrt whose gradient at 0 is 0, not infinite; elsewhere, NaN included, the same."""
+    zero = logic.eq(x, 0)
+    return E.where(zero, 0.0, E.sqrt(E.where(zero, 1.0, x)))
+
+
+def norm(
+    input: Tensor,
+    p: float | str = "fro",
+    dim: Dims | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+) -> Tensor:
+    """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros)."""
+    input = _floating(input, "norm")
+    input = input if dtype is None else P.cast(input, dtype)
+    if input.dtype.is_half:
+        return P.cast(norm(_wide(input), p, dim, keepdim), input.dtype)
+    axes = axes_of(input, dim)
+    if p in (2, "fro"):
+        return safe_sqrt(_reduce("sum", input * input, axes, keepdim))
+    p = float(p)
+    if p == math.inf:
+        return amax(E.abs(input), axes or None, keepdim)
+    if p == -math.inf:
+        return amin(E.abs(input), axes or None, keepdim)
+    if p == 0:
+        return _reduce("sum", P.cast(logic.ne(input, 0), input.dtype), axes, keepdim)
+    if p == 1:
+        return sum(E.abs(input), axes or None, keepdim)
+    total = _reduce("sum", E.pow(E.abs(input), p), axes, keepdim)
+    zero = logic.eq(total, 0)
+    return E.where(zero, 0.0, E.pow(E.where(zero, 1.0, total), 1 / p))
+
+
+# ---- extremes ----------------------------------------------------------------------------------
+
+
+def _nonempty(x: Tensor, what: str) -> None:
+    if x.numel() == 0:
+        raise ShapeMismatch(f"{what} of an empty tensor, {x.spec}")
+
+
+def _nonempty_axes(x: Tensor, dim: Dims | None, name: str) -> Shape:
+    axes = axes_of(x, dim)
+    if count(x, axes) == 0:
+        raise InvalidIndex(f"{name}(): expected dimensions {axes} of {x.spec} not to be empty")
+    return axes
+
+
+def amax(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """The largest, NaN if any is; ties share the gradient equally."""
+    out = _reduce("max", input, _nonempty_axes(input, dim, "amax"), keepdim)
+    return out if out is not input else input.clone()
+
+
+def amin(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    out = _reduce("min", input, _nonempty_axes(input, dim, "amin"), keepdim)
+    return out if out is not input else input.clone()
+
+
+def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
+    """The extreme along `dim` and its first index, which alone gets the gradient."""
+    axis = axis_of(x, dim)
+    if not x.spec.shape:
+        return ValuesIndices(x.clone(), x.full(0, TensorSpec(i64, ())))
+    if x.spec.shape[axis] == 0:
+        raise InvalidIndex(f"{name}(): expected dimension {dim} to be of nonzero size, {x.spec}")
+    rank = len(x.spec.shape)
+    index = x.emit(OPS[f"arg{name}"], x, axis=axis)
+    kept = P.unsqueeze(index, (axis,), rank)
+    values = x.emit(OPS["take_along"], x, kept, axis=axis)
+    if keepdim:
+        return ValuesIndices(values, kept)
+    return ValuesIndices(P.reshape(values, index.spec.shape), index)
+
+
+def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
+    if is_tensor(dim):
+        return E.maximum(input, dim)
+    if dim is not None:
+        return _chosen("max", input, dim, keepdim)
+    _nonempty(input, "max()")
+    return amax(input)
+
+
+def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    if is_tensor(dim):
+        return E.minimum(input, dim)
+    if dim is not None:
+        return _chosen("min", input, dim, keepdim)
+    _nonempty(input, "min()")
+    return amin(input)
+
+
+def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    if x.dtype is bool_:
+        raise DTypeMismatch(f"{name} of a bool tensor")
+    if dim is None:
+        if x.numel() == 0:
+            raise InvalidIndex(f"{name}(): expected a tensor that is not empty, {x.spec}")
+        flat = ravel(x)
+        out = flat.emit(OPS[name], flat, axis=0)
+        return P.reshape(out, (1,) * len(x.spec.shape)) if keepdim else out
+    if not x.spec.shape:
+        axis_of(x, dim)
+        return x.full(0, TensorSpec(i64, ()))
+    axis = axis_of(x, dim)
+    if x.spec.shape[axis] == 0:
+        raise InvalidIndex(f"{name}(): expected dimension {dim} to be of nonzero size, {x.spec}")
+    return _keep(x.emit(OPS[name], x, axis=axis), (axis,), len(x.spec.shape), keepdim)
+
+
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the first largest element (the first NaN, if any)."""
+    return _arg("argmax", input, dim, keepdim)
+
+
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    return _arg("argmin", input, dim, keepdim)
+
+
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+    """`amin` and `amax` in one."""
+    _nonempty(input, "aminmax()") if dim is None else axis_of(input, dim)
+    return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
+
+
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of the difference."""
+    return norm(E.sub(input, other), p)
+
+
+# ---- logic -------------------------------------------------------------------------------------
+
+
+def any(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """Whether some element is nonzero; False of nothing."""
+    total = sum(P.cast(logic.truth(input), i64), dim, keepdim)
+    return _like_uint8(input, logic.ne(total, 0))
+
+
+def all(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """Whether no element is zero; True of nothing."""
+    total = sum(P.cast(logic.logical_not(input), i64), dim, keepdim)
+    return _like_uint8(input, logic.eq(total, 0))
+
+
+def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
+    """any and all of uint8 stay uint8, as in PyTorch."""
+    return P.cast(y, u8) if x.dtype is u8 else y
+
+
+def count_nonzero(input: Tensor, dim: Dims | None = None) -> Tensor:
+    return sum(logic.truth(input), dim)
+
+
+# ---- exponentials ------------------------------------------------------------------------------
+
+
+def _shift(x: Tensor, axes: Shape) -> Tensor:
+    """The maximum, kept and without history: subtracting it changes no result, only overflow."""
+    with_history = _reduce("max", x, axes, True)
+    return with_history.detach()
+
+
+def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf."""
+    input = as_float(input)
+    if input.dtype.is_half:
+        return P.cast(logsumexp(_wide(input), dim, keepdim), input.dtype)
+    axes = axes_of(input, dim)
+    if count(input, axes) == 0:
+        return E.log(sum(E.exp(input), axes or None, keepdim))
+    m = _shift(input, axes)
+    m = E.where(logic.isinf(m), 0.0, m)
+    out = E.log(sum(E.exp(input - m), axes or None, True)) + m
+    kept = tuple(n for k, n in enumerate(out.spec.shape) if k not in axes)
+    return out if keepdim else P.reshape(out, kept)
+
+
+def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """exp(x) over its sum along `dim`, shifted by the maximum."""
+    input = _floating(input if dtype is None else P.cast(input, dtype), "softmax")
+    if input.dtype.is_half:
+        return P.cast(softmax(_wide(input), dim), input.dtype)
+    axis = axis_of(input, dim)
+    axes = (axis,) if input.spec.shape else ()
+    if input.numel() == 0:
+        return input.clone()
+    e = E.exp(input - _shift(input, axes))
+    return e / _reduce("sum", e, axes, True)
+
+
+def log_softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """x minus its logsumexp along `dim`, shifted by the maximum."""
+    x = _floating(x if dtype is None else P.cast(x, dtype), "log_softmax")
+    if x.dtype.is_half:
+        return P.cast(log_softmax(_wide(x), dim), x.dtype)
+    axis = axis_of(x, dim)
+    axes = (axis,) if x.spec.shape else ()
+    if x.numel() == 0:
+        return x.clone()
+    d = x - _shift(x, axes)
+    return d - E.log(_reduce("sum", E.exp(d), axes, True))

@@ -1,0 +1,97 @@
+"""Scans along a dimension, by doubling strides: log2(n) steps join what has been scanned so far
+with itself, shifted by 1, 2, 4 and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from graphc.frontend.api import elementwise as E
+from graphc.frontend.api import logic, shapes
+from graphc.frontend.api import reductions as R
+from graphc.frontend.api import special as functions
+from graphc.frontend.api.reductions import ValuesIndices
+from graphc.frontend.api.shapes import axis_of, slice_along
+from graphc.frontend.inplace import InPlace, inplace
+from graphc.frontend.operands import as_float
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import DType, TensorSpec, bool_, f32, i64
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
+
+Join = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+def _scan(x: Tensor, axis: int, join: Join) -> Tensor:
+    """Along `axis`: out[k] = join(... join(x[0], x[1]) ..., x[k])."""
+    n = x.spec.shape[axis] if x.spec.shape else 1
+    y, step = x, 1
+    while step < n:
+        joined = join(slice_along(y, axis, 0, n - step), slice_along(y, axis, step, n))
+        y = shapes.cat([slice_along(y, axis, 0, step), joined], axis)
+        step *= 2
+    return y if y is not x else x.clone()
+
+
+def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """Running sums; of integers in i64."""
+    y = R.accumulator(input, dtype)
+    axis = axis_of(input, dim)
+    n, step = (input.spec.shape[axis] if input.spec.shape else 1), 1
+    while step < n:
+        low = tuple(step if k == axis else 0 for k in range(len(input.spec.shape)))
+        y = y + P.pad(slice_along(y, axis, 0, n - step), low, (0,) * len(low))
+        step *= 2
+    return y if y is not input else input.clone()
+
+
+def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """Running products; of integers in i64. The gradient is exact with zeros."""
+    return _scan(R.accumulator(input, dtype), axis_of(input, dim), E.mul)
+
+
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """log(cumsum(exp(x))) without overflow."""
+    x = as_float(input)
+    axis = axis_of(input, dim)
+    if x.dtype.is_half:
+        return P.cast(_scan(P.cast(x, f32), axis, functions.logaddexp), x.dtype)
+    return _scan(x, axis, functions.logaddexp)
+
+
+def _running_extreme(x: Tensor, dim: int, name: str) -> ValuesIndices:
+    """The extreme so far and where it stands: the last of equal ones, and NaN once one is met."""
+    axis = axis_of(x, dim)
+    if not x.spec.shape:
+        return ValuesIndices(x.clone(), x.full(0, TensorSpec(i64, ())))
+    plain = x.detach()
+    plain = P.cast(plain, i64) if x.dtype is bool_ else plain
+    n, step = x.spec.shape[axis], 1
+    place = x.emit(OPS["iota"], shape=x.spec.shape, axis=axis, dtype=i64.name)
+    while step < n:
+        old, new = (slice_along(place, axis, a, n - step + a) for a in (0, step))
+        before, now = (plain.emit(OPS["take_along"], plain, i, axis=axis) for i in (old, new))
+        wins = logic.ge(now, before) if name == "cummax" else logic.le(now, before)
+        wins = logic.logical_or(wins, logic.isnan(now))
+        joined = E.where(wins, new, old)
+        place = shapes.cat([slice_along(place, axis, 0, step), joined], axis)
+        step *= 2
+    return ValuesIndices(x.emit(OPS["take_along"], x, place, axis=axis), place)
+
+
+def cummax(input: Tensor, dim: int) -> ValuesIndices:
+    """The largest so far along `dim`, and its index."""
+    return _running_extreme(input, dim, "cummax")
+
+
+def cummin(input: Tensor, dim: int) -> ValuesIndices:
+    """The smallest so far along `dim`, and its index."""
+    return _running_extreme(input, dim, "cummin")
+
+
+cumsum_: InPlace = inplace(cumsum)
+cumprod_: InPlace = inplace(cumprod)

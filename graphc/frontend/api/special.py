@@ -1,0 +1,220 @@
+"""Further elementwise functions: angles, signs, logarithms of sums, gamma functions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from graphc.errors import DTypeMismatch
+from graphc.frontend.api import elementwise as E
+from graphc.frontend.api import logic
+from graphc.frontend.modes import get_default_dtype
+from graphc.frontend.operands import Operand, as_float, is_tensor, prepare
+from graphc.frontend.promotion import result_type
+from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
+from graphc.ir.types import f64
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = [
+    "acos",
+    "acosh",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "copysign",
+    "deg2rad",
+    "digamma",
+    "erfinv",
+    "float_power",
+    "frac",
+    "heaviside",
+    "hypot",
+    "ldexp",
+    "lgamma",
+    "logaddexp",
+    "logaddexp2",
+    "logit",
+    "polygamma",
+    "rad2deg",
+    "sgn",
+    "signbit",
+    "sinc",
+    "xlogy",
+]
+
+# ---- angles ------------------------------------------------------------------------------------
+
+asin = arcsin = E.float_unary("asin")
+acos = arccos = E.float_unary("acos")
+atan = arctan = E.float_unary("atan")
+asinh = arcsinh = E.float_unary("asinh")
+acosh = arccosh = E.float_unary("acosh")
+atanh = arctanh = E.float_unary("atanh")
+
+
+def _float_binary(name: str, x: Operand, y: Operand) -> Tensor:
+    """The op called `name`; integers become floats."""
+    dtype = result_type(x, y)
+    a, b = prepare((x, y), dtype if dtype.is_floating_point else get_default_dtype())
+    owner = x if is_tensor(x) else y
+    return owner.emit(OPS[name], a, b)  # type: ignore[no-any-return]  # Operand is Any
+
+
+def atan2(input: Tensor, other: Tensor) -> Tensor:
+    """The angle of the point (x, y), in [-pi, pi], by the signs of both, those of zeros too."""
+    return _float_binary("atan2", input, other)
+
+
+arctan2 = atan2
+
+
+def hypot(input: Tensor, other: Tensor) -> Tensor:
+    """sqrt(x^2 + y^2) without overflow."""
+    dtype = result_type(input, other)
+    if not dtype.is_floating_point:
+        raise DTypeMismatch(
+            f"hypot of {input.spec} and {other.spec}", fix="convert to a floating dtype"
+        )
+    return _float_binary("hypot", input, other)
+
+
+def deg2rad(input: Tensor) -> Tensor:
+    return as_float(input) * (math.pi / 180)
+
+
+def rad2deg(input: Tensor) -> Tensor:
+    return as_float(input) * (180 / math.pi)
+
+
+def sinc(input: Tensor) -> Tensor:
+    """sin(pi x) / (pi x), and 1 with derivative 0 at 0."""
+    input = as_float(input)
+    zero = logic.eq(input, 0)
+    angle = E.where(zero, 1.0, input) * math.pi
+    return E.where(zero, 1.0, E.sin(angle) / angle)
+
+
+# ---- signs and parts ---------------------------------------------------------------------------
+
+
+def sgn(input: Tensor) -> Tensor:
+    return E.sign(input)
+
+
+def signbit(input: Tensor) -> Tensor:
+    """Whether the sign bit is set; of a NaN, no."""
+    if not input.dtype.is_floating_point:
+        return logic.lt(input, 0)
+    input = input.detach()
+    return logic.lt(input, 0) | (logic.eq(input, 0) & logic.lt(E.reciprocal(input), 0))
+
+
+def copysign(input: Tensor, other: Operand) -> Tensor:
+    """|x| with the sign of y, zeros included; the derivative at x = 0 is 0."""
+    if not is_tensor(other):
+        size = E.abs(as_float(input))
+        return -size if math.copysign(1.0, other) < 0 else size
+    dtype = result_type(input, other)
+    a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
+    size = E.abs(a)
+    return E.where(signbit(b), -size, size)
+
+
+def frac(input: Tensor) -> Tensor:
+    """x without its whole part, of x's sign."""
+    if not input.dtype.is_floating_point:
+        raise DTypeMismatch(f"frac of {input.spec}", fix="convert to a floating dtype")
+    return input - E.trunc(input)
+
+
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
+    """0 below 0, 1 above, `values` at 0."""
+    if input.dtype is not values.dtype:
+        raise DTypeMismatch(f"heaviside of {input.spec} with values {values.spec}: dtypes differ")
+    step = P.cast(logic.lt(0, input), input.dtype)
+    return E.where(logic.eq(input, 0), values, step)
+
+
+def ldexp(x: Tensor, exponent: Tensor) -> Tensor:
+    """x * 2^exponent, in x's dtype if that is floating."""
+    exponent = P.cast(exponent, x.dtype) if x.dtype.is_floating_point else exponent
+    return E.mul(x, E.pow(2.0, exponent))
+
+
+def float_power(input: Operand, exponent: Operand) -> Tensor:
+    """x ** y in float64."""
+    a, b = (P.cast(v, f64) if is_tensor(v) else v for v in (input, exponent))
+    return E.pow(a, b)
+
+
+# ---- logarithms --------------------------------------------------------------------------------
+
+
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), with x kept in [eps, 1 - eps] if given."""
+    input = as_float(input)
+    if eps is not None:
+        input = E.clamp(input, eps, 1.0 - eps)
+    return E.log(input) - E.log1p(-input)
+
+
+def xlogy(input: Operand, other: Operand) -> Tensor:
+    """x log(y), and 0 where x is 0 unless y is NaN."""
+    dtype = result_type(input, other)
+    a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
+    owner = a if is_tensor(a) else b
+    a, b = (v if is_tensor(v) else owner.full(v, owner.spec) for v in (a, b))
+    idle = logic.eq(a, 0) & (logic.le(b, 0) | logic.eq(b, math.inf))
+    return E.mul(a, E.log(E.where(idle, 1.0, b)))
+
+
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+    """log(exp(x) + exp(y)) without overflow."""
+    return E.maximum(input, other) + E.log1p(E.exp(_gap(input, other)))
+
+
+def _gap(x: Tensor, y: Tensor) -> Tensor:
+    """-|x - y|, and 0 for equal infinities."""
+    same = logic.eq(x, y)
+    return -E.abs(E.where(same, 0.0, x) - E.where(same, 0.0, y))
+
+
+def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
+    """log2(2^x + 2^y) without overflow."""
+    return E.maximum(input, other) + E.log1p(E.exp2(_gap(input, other))) * (1 / math.log(2))
+
+
+# ---- special functions -------------------------------------------------------------------------
+
+lgamma = E.float_unary("lgamma")
+erfinv = E.float_unary("erfinv")
+
+
+def polygamma(n: int, x: Tensor) -> Tensor:
+    """The n-th derivative of digamma, n >= 0."""
+    if n < 0:
+        raise DTypeMismatch(f"polygamma(n, x) needs n >= 0, got {n}", fix="pass n first, then x")
+    x = as_float(x)
+    return x.emit(OPS["polygamma"], x, n=n)
+
+
+def polygamma_of(x: Tensor, n: int) -> Tensor:
+    """`polygamma` with the tensor first, as the method has it."""
+    return polygamma(n, x)
+
+
+def digamma(input: Tensor) -> Tensor:
+    """The derivative of lgamma."""
+    return polygamma(0, input)

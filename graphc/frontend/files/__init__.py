@@ -1,0 +1,1 @@
+"""Checkpoints: our own files, and readers of other formats that run no code."""

@@ -1,0 +1,347 @@
+"""Save and load: safetensors with the structure of a checkpoint as JSON in its metadata.
+
+A file is 8 bytes of header length, a JSON header (name -> dtype, shape, offsets) and the bytes of
+all tensors, so any safetensors reader opens it. What is not a tensor (step counts, optimizer
+groups, nesting) stands as JSON under the metadata key "graphc". The reader trusts nothing: sizes
+are checked before memory is touched. Source: https://github.com/huggingface/safetensors, Format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import IO, Any
+
+import numpy as np
+
+from graphc.errors import FileFormatError, InvalidArgument, InvalidType
+from graphc.frontend import tensor as tensors
+from graphc.frontend.devices import check_device, device
+from graphc.frontend.files.npz import from_npz, to_npz
+from graphc.frontend.files.torchfile import from_torch
+from graphc.ir.types import DTYPES, Array, DType
+
+__all__ = ["load", "save"]
+
+Tensor = tensors.Tensor
+MAX_HEADER_BYTES = 100 << 20
+MAX_DEPTH = 64  # of nesting: reader and writer recurse
+FORMAT = 1
+CODES = {
+    "bool": "BOOL",
+    "u8": "U8",
+    "i8": "I8",
+    "i16": "I16",
+    "i32": "I32",
+    "i64": "I64",
+    "f16": "F16",
+    "bf16": "BF16",
+    "f32": "F32",
+    "f64": "F64",
+}
+DTYPE_OF_CODE: dict[str, DType] = {code: DTYPES[name] for name, code in CODES.items()}
+EMPTY_ZIP = b"PK\x05\x06"
+OLD_TORCH = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # a pickle of its magic number
+File = str | os.PathLike[str] | IO[bytes]
+
+# ---- save --------------------------------------------------------------------------------------
+
+
+def save(obj: Any, f: File, pickle_module: Any = None, pickle_protocol: Any = None) -> None:
+    """Write tensors, numbers, strings, None and nested dicts, lists and tuples of them.
+
+    A path is written to a temporary file beside it and renamed, so that a killed process leaves
+    the old file or the new one. A tensor that appears twice is written once and is one again. A
+    path that ends in .npz gets NumPy's format, of a flat dict of tensors. `pickle_module` is
+    refused; `pickle_protocol` changes nothing.
+    """
+    _refuse_pickle("save", pickle_module)
+    path = "" if hasattr(f, "write") else os.fspath(f)
+    data = to_npz(obj) if path.endswith(".npz") else to_bytes(obj)
+    if hasattr(f, "write"):
+        f.write(data)
+        return
+    _write_atomically(path, data)
+
+
+def _refuse_pickle(what: str, module: Any) -> None:
+    if module is not None:
+        raise InvalidArgument(
+            f"{what}: pickle_module={module!r:.100}",
+            why="graphc's files hold no pickles: a pickle can run any code when it is loaded",
+            fix="leave the argument out; tensors, numbers, texts and containers need no pickle",
+        )
+
+
+def _write_atomically(path: str, data: bytes) -> None:
+    folder = os.path.dirname(os.path.abspath(path))
+    handle, temporary = tempfile.mkstemp(prefix=".graphc-", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            os.fchmod(out.fileno(), _mode_for(path))
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def _mode_for(path: str) -> int:
+    """The old file's permissions, or what the umask gives a new one."""
+    try:
+        return os.stat(path).st_mode & 0o777
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def to_bytes(obj: Any) -> bytes:
+    """The whole file: header length, header, tensors in order of their offsets."""
+    arrays: dict[str, Array] = {}
+    structure = _describe(obj, "", arrays, {}, 0)
+    metadata = {"graphc": json.dumps({"format": FORMAT, "tree": structure})}
+    header: dict[str, Any] = {"__metadata__": metadata}
+    offset = 0
+    for name, a in arrays.items():
+        end = offset + a.nbytes
+        code = CODES[tensors.dtype_of(a).name]
+        header[name] = {"dtype": code, "shape": list(a.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join(
+        [len(text).to_bytes(8, "little"), text, *(a.tobytes() for a in arrays.values())]
+    )
+
+
+def _describe(
+    obj: Any, path: str, arrays: dict[str, Array], seen: dict[Any, str], depth: int
+) -> Any:
+    """JSON for `obj`: {"kind": value}, with tensors by name; fills `arrays`."""
+    if depth > MAX_DEPTH:
+        raise InvalidType(f"save: more than {MAX_DEPTH} levels of nesting at {path[:200]!r}")
+    if isinstance(obj, Tensor):
+        return _describe_tensor(obj, path, arrays, seen)
+    if obj is None or isinstance(obj, bool | str):
+        return {"value": obj}
+    if isinstance(obj, int):
+        return {"int": str(obj)} if obj.bit_length() > 53 else {"value": obj}
+    if isinstance(obj, float):
+        return {"value": obj} if math.isfinite(obj) else {"float": repr(obj)}
+    if isinstance(obj, DType):
+        return {"dtype": obj.name}
+    if isinstance(obj, Mapping):
+        keys = [_key(k) for k in obj]
+        rows = [
+            _describe(v, f"{path}.{k}" if path else str(k), arrays, seen, depth + 1)
+            for k, v in obj.items()
+        ]
+        kind = "ordered" if isinstance(obj, OrderedDict) else "dict"
+        return {kind: [list(pair) for pair in zip(keys, rows)]}
+    if isinstance(obj, list | tuple):
+        rows = [
+            _describe(v, f"{path}.{k}" if path else str(k), arrays, seen, depth + 1)
+            for k, v in enumerate(obj)
+        ]
+        return {"list" if isinstance(obj, list) else "tuple": rows}
+    raise InvalidType(
+        f"save: {type(obj).__name__} at {path[:200]!r} is no tensor, number, string or container",
+        fix="save its state_dict() instead",
+    )
+
+
+def _key(k: Any) -> Any:
+    if not isinstance(k, str | int) or isinstance(k, bool):
+        raise InvalidType(f"save: a dict key must be a string or integer, not {k!r:.100}")
+    return k
+
+
+def _describe_tensor(x: Tensor, path: str, arrays: dict[str, Array], seen: dict[Any, str]) -> Any:
+    array = x.detach().host()
+    where = (id(x.storage), x.storage_offset(), x.spec, x.strides())
+    if where not in seen:
+        name = path or "tensor"
+        while name in arrays or name == "__metadata__":
+            name += "_"
+        seen[where] = name
+        arrays[name] = array
+    return {"tensor": [seen[where], x.requires_grad and x.is_leaf]}
+
+
+# ---- load --------------------------------------------------------------------------------------
+
+
+def load(
+    f: File,
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    **pickle_load_args: Any,
+) -> Any:
+    """What `save` or torch.save wrote, or the tensors of a .safetensors or .npz file by name.
+
+    The format is told by the file's first bytes. Tensors are on the CPU: `map_location` may be
+    None, "cpu", or a dict or function, which then has nothing to choose. No file can run code,
+    whatever `weights_only` says; from PyTorch's files (.pt, .pth) tensors, numbers, texts and
+    containers are read, and the rest is refused by its name. `pickle_module` is refused; `mmap`
+    and `encoding` change nothing. Raises FileFormatError for a damaged file.
+    """
+    _refuse_pickle("load", pickle_module)
+    if unknown := set(pickle_load_args) - {"encoding"}:
+        raise InvalidType(f"load: unexpected arguments {sorted(unknown)}")
+    if isinstance(map_location, str | int | device):
+        check_device(map_location)
+    if hasattr(f, "read"):
+        data = f.read()
+    else:
+        with open(f, "rb") as file:
+            data = file.read()
+    return _from_any(data)
+
+
+def _from_any(data: bytes) -> Any:
+    """By the first bytes: a zip is PyTorch's or NumPy's, all else is ours."""
+    if data[:4] == EMPTY_ZIP:
+        return from_npz(data)
+    if data[:4] == b"PK\x03\x04":
+        name_bytes = int.from_bytes(data[26:28], "little")
+        return (from_npz if data[30 : 30 + name_bytes].endswith(b".npy") else from_torch)(data)
+    if data.startswith(OLD_TORCH):
+        raise FileFormatError(
+            "a file of torch.save before PyTorch 1.6",
+            why="its format mixes pickles and bytes",
+            fix="load it with PyTorch and save it again",
+        )
+    return from_bytes(data)
+
+
+def from_bytes(data: bytes) -> Any:
+    header, body = _split(data)
+    metadata = header.pop("__metadata__", {})
+    named = _tensors(header, body)
+    if not isinstance(metadata, dict) or "graphc" not in metadata:
+        return named
+    try:
+        document = json.loads(metadata["graphc"])
+        if document["format"] != FORMAT:
+            raise FileFormatError(f"the file has format {document['format']!r:.50}, not {FORMAT}")
+        return _rebuild(document["tree"], named, 0)
+    except (KeyError, TypeError, ValueError, RecursionError) as e:
+        if isinstance(e, FileFormatError):
+            raise
+        raise FileFormatError(f"the structure of the checkpoint is damaged: {e!r:.200}") from None
+
+
+def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """The header as a dict and the bytes after it."""
+    if len(data) < 8:
+        raise FileFormatError(f"the file has {len(data)} bytes: too short for a header")
+    size = int.from_bytes(data[:8], "little")
+    if size > MAX_HEADER_BYTES or size > len(data) - 8:
+        raise FileFormatError(f"the header claims {size} bytes of a file of {len(data)}")
+    try:
+        header = json.loads(data[8 : 8 + size].decode(), object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as e:
+        raise FileFormatError(f"the header is no JSON: {e!s:.200}") from None
+    if not isinstance(header, dict):
+        raise FileFormatError("the header is no JSON object")
+    return header, memoryview(data)[8 + size :]
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key appears twice")
+    return found
+
+
+def _tensors(header: dict[str, Any], body: memoryview) -> dict[str, Tensor]:
+    """Check that the entries cover the body in order without gaps, then copy them out."""
+    entries = []
+    for name, entry in header.items():
+        dtype, shape, begin, end = _entry(name, entry)
+        count = 1
+        for n in shape:
+            count *= n
+        if end - begin != count * dtype.itemsize:
+            raise FileFormatError(f"tensor {name[:200]!r}: {end - begin} bytes for {shape}")
+        entries.append((begin, end, name, dtype, shape))
+    at = 0
+    for begin, end, name, *_ in sorted(entries, key=lambda e: e[:2]):
+        if begin != at or end > len(body):
+            raise FileFormatError(f"tensor {name[:200]!r}: bytes {begin} to {end} of {len(body)}")
+        at = end
+    if at != len(body):
+        raise FileFormatError(f"{len(body) - at} bytes after the last tensor")
+    out = {}
+    for begin, end, name, dtype, shape in entries:
+        array = np.frombuffer(body[begin:end], dtype.numpy).reshape(shape).copy()
+        out[name] = tensors.wrapped(array != 0 if dtype.category == 0 else array)
+    return out
+
+
+def _entry(name: str, entry: Any) -> tuple[DType, tuple[int, ...], int, int]:
+    try:
+        dtype = DTYPE_OF_CODE[entry["dtype"]]
+        shape = tuple(entry["shape"])
+        begin, end = entry["data_offsets"]
+    except (KeyError, TypeError, ValueError):
+        raise FileFormatError(f"tensor {name[:200]!r}: a bad entry {entry!r:.200}") from None
+    numbers = (*shape, begin, end)
+    if any(type(n) is not int or not 0 <= n < 1 << 62 for n in numbers) or len(shape) > 64:
+        raise FileFormatError(f"tensor {name[:200]!r}: bad numbers {numbers!r:.200}")
+    return dtype, shape, begin, end
+
+
+def _rebuild(tree: Any, named: dict[str, Tensor], depth: int) -> Any:
+    """Inverse of `_describe`."""
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    ((kind, value),) = tree.items()
+    match kind:
+        case "value":
+            if value is not None and not isinstance(value, bool | int | float | str):
+                raise ValueError("a value that is no number or string")
+            return value
+        case "int":
+            return int(value) if len(value) <= 1000 else _too_long(value)
+        case "float":
+            return float(value)
+        case "dtype":
+            return DTYPES[value]
+        case "tensor":
+            name, requires_grad = value
+            if requires_grad and not named[name].is_floating_point():
+                raise ValueError(f"a gradient for {named[name].spec}")
+            return named[name].requires_grad_() if requires_grad else named[name]
+        case "dict":
+            return {_key(k): _rebuild(v, named, depth + 1) for k, v in value}
+        case "ordered":
+            return OrderedDict((_key(k), _rebuild(v, named, depth + 1)) for k, v in value)
+        case "list":
+            return [_rebuild(v, named, depth + 1) for v in value]
+        case "tuple":
+            return tuple(_rebuild(v, named, depth + 1) for v in value)
+    raise ValueError(f"unknown kind {kind!r:.50}")
+
+
+def _too_long(value: str) -> int:
+    raise ValueError(f"an integer of {len(value)} digits")

@@ -1,0 +1,376 @@
+"""One call of a user's function as a graph: what goes in, what comes out, and where it belongs.
+
+The function runs once with stand-ins for its tensor arguments. What it returns becomes a tree of
+`Output`s, what it does to `.grad` a list of `Gradient`s. Gradients of what it returns are traced
+too where a later `backward()` may ask for them, so that the graph holds both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphc.errors import AutogradError, TracerLeak, Untraceable
+from graphc.frontend import epoch
+from graphc.frontend.modes import no_grad
+from graphc.frontend.numbers import HostNumber
+from graphc.frontend.step.signature import alike, rebuilt
+from graphc.frontend.storage import Storage
+from graphc.frontend.tape import edge_of
+from graphc.frontend.tensor import Tensor, readable
+from graphc.frontend.trace import Input, Trace
+from graphc.frontend.views import Chain
+from graphc.ir.graph import Graph, Value, Where
+from graphc.passes.autodiff import backpropagate
+
+
+class SharedArgument(BaseException):
+    """The step reads the memory of argument `index` also as state: trace again, with it as state.
+
+    No Exception, so that a user's `except Exception` inside the step does not stop it.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Output:
+    """Where a returned traced tensor comes from, seen through `views`.
+
+    `index` numbers the outputs of the graph ("out"), the arguments ("arg") or the new gradients
+    ("grad"); `storage` is a state's ("state"), seen through `tensor` if it is attached to one that
+    requires grad. `slot` numbers those with a history. `itself`: the argument object, no alias.
+    """
+
+    source: str
+    index: int
+    views: Chain = ()
+    storage: Storage | None = None
+    requires_grad: bool = False
+    slot: int = -1
+    itself: bool = False
+    tensor: Tensor | None = None
+
+
+NOWHERE = Where()
+NONE, DROP = -1, -2  # as the index of a gradient
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Gradient:
+    """What the step leaves in `.grad`: a new value, the `index`-th of such, or NONE or DROP.
+
+    `tensor` is concrete, or None where it is argument `arg`. An argument comes without its `.grad`
+    into the trace: what it has at the call is added to (`adds`) unless the step cleared it.
+    """
+
+    tensor: Tensor | None
+    arg: int
+    index: int = NONE
+    adds: bool = False
+
+    def owner(self, leaves: Sequence[Tensor]) -> Tensor:
+        return self.tensor if self.tensor is not None else leaves[self.arg]
+
+
+class HooksAsTraced:
+    """Whether the hooks of leaves are those that were traced; looks only if any hook changed."""
+
+    def __init__(self, leaves: Iterable[Tensor]) -> None:
+        self._leaves = list(leaves)
+        self._traced = self._now()
+        self._epoch, self._same = epoch.hooks, True
+
+    def _now(self) -> list[list[Any]]:
+        return [[*(x._hooks or ()), *(x._after_grad or ())] for x in self._leaves]
+
+    def __call__(self) -> bool:
+        if self._epoch != epoch.hooks:
+            self._epoch, self._same = epoch.hooks, self._now() == self._traced
+        return self._same
+
+
+@dataclass(slots=True)
+class Joint:
+    """The backward part of a graph: `count` last outputs are cotangents of `leaves` and `args`."""
+
+    count: int
+    cotangents: list[Value]
+    leaves: list[Tensor]  # concrete tensors that receive gradients
+    args: list[int]  # arguments that do, after the leaves
+    given: list[bool]  # whether a path leads to each of leaves and args
+
+
+@dataclass(slots=True)
+class Capture:
+    """A traced call. Inputs of `graph` are `inputs`, then a state for each new gradient."""
+
+    name: str
+    graph: Graph
+    inputs: list[Input]
+    tree: Any  # what the function returned, with an Output for each tensor
+    returned: int  # how many outputs of the graph are returned tensors
+    trace: StepTrace
+    fixed: dict[int, Tensor]  # arguments that are state of this plan, by position
+    gradients: list[Gradient] = field(default_factory=list)
+    joint: Joint | None = None
+    no_gradients: AutogradError | None = None  # why the results have none
+
+
+class StepTrace(Trace):
+    """A trace that knows whose memory its arguments are and which leaves were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owners: dict[Storage, int] = {}  # concrete storages of arguments
+        self.stand_ins: dict[Storage, int] = {}
+        self.leaves: dict[Tensor, None] = {}
+        self.old_grads: dict[Tensor, Tensor | None] = {}
+
+    def argument(self, like: Tensor, name: str) -> Tensor:
+        with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
+            return super().argument(like, name)
+
+    def lift(self, x: Tensor) -> Value:
+        if x.array is not None:
+            if x.storage in self.owners:
+                raise SharedArgument(self.owners[x.storage])
+            if x.requires_grad:
+                self.leaves[x] = None
+        return super().lift(x)
+
+    def grad_of(self, x: Tensor) -> Tensor | None:
+        if x not in self.grads:
+            self.old_grads.setdefault(x, readable(x._grad))
+        return super().grad_of(x)
+
+
+def capture(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    leaves: Sequence[Tensor],
+    names: Sequence[str],
+    name: str,
+    drop_grads: bool = False,
+) -> Capture:
+    """Trace one call. Nothing concrete has changed when it returns or raises."""
+    fixed: dict[int, Tensor] = {}
+    while True:
+        try:
+            made = _Capturing(leaves, names, name, fixed, drop_grads)
+            return made.run(function, args, kwargs)
+        except SharedArgument as shared:
+            fixed[shared.index] = leaves[shared.index]
+
+
+class _Capturing:
+    """The making of one Capture."""
+
+    def __init__(
+        self,
+        leaves: Sequence[Tensor],
+        names: Sequence[str],
+        name: str,
+        fixed: dict[int, Tensor],
+        drop_grads: bool,
+    ) -> None:
+        self.leaves, self.names, self.name, self.fixed = leaves, names, name, fixed
+        self.drop_grads = drop_grads
+        self.trace = StepTrace()
+        self.outs: list[Tensor] = []  # returned tensors that are new, one for each output
+        self.made: dict[Storage, int] = {}
+        self.given: list[Tensor] = []  # what stands for each argument
+        self.gradients: list[Gradient] = []
+        self.new_grads: list[tuple[Tensor, Tensor]] = []
+        self.roots: list[Tensor] = []  # returned tensors with a history
+        self.root_grads: list[Tensor] = []  # gradients of their sum, for Joint
+
+    def run(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Capture:
+        trace = self.trace
+        with trace.activate():
+            stand_ins = self.given = self._arguments()
+            order = iter(stand_ins)
+
+            def stand_in(x: Tensor | HostNumber) -> Tensor:
+                return x.traced(trace) if isinstance(x, HostNumber) else next(order)
+
+            given = rebuilt(tuple(args), stand_in, (Tensor, HostNumber))
+            named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
+            result = function(*given, **named)
+            trace.check_histories()
+            self._note_gradients(stand_ins)
+            trace.guards.append((HooksAsTraced(trace.leaves), True))
+            tree = self._noted(result)
+            joint, error = None, None
+            try:
+                joint = None if trace.grads else self._joint(stand_ins)
+            except AutogradError as e:  # as in eager, it is an error once backward is called
+                error = e
+            graph = self._graph(joint)
+        return Capture(
+            self.name, graph, trace.inputs, tree, len(self.outs), trace, self.fixed,
+            self.gradients, joint, error,
+        )  # fmt: skip
+
+    def _arguments(self) -> list[Tensor]:
+        """A stand-in for each tensor argument; the same one for the same memory."""
+        made: list[Tensor] = []
+        for k, x in enumerate(self.leaves):
+            twin = next((j for j in range(k) if alike(self.leaves[j], x)), None)
+            if k in self.fixed:
+                made.append(x)
+                continue
+            if twin is not None:
+                made.append(made[twin])
+                continue
+            stand_in = self.trace.argument(x, self.names[k])
+            self.trace.stand_ins[stand_in.storage] = k
+            self.trace.owners[x.storage] = k
+            made.append(stand_in)
+        return made
+
+    # ---- what comes out ------------------------------------------------------------------------
+
+    def _noted(self, result: Any) -> Any:
+        """The returned tree with an Output in place of each tensor."""
+        tensors: list[Tensor] = []
+        rebuilt(result, tensors.append)
+        shared = [t.storage for t in tensors]
+        return rebuilt(result, lambda t: self._output(t, shared.count(t.storage) > 1))
+
+    def _output(self, t: Tensor, shared: bool) -> Output | Tensor:
+        trace, storage = self.trace, t.storage
+        if not t.is_traced:
+            return t
+        if storage in trace.stand_ins:
+            k = trace.stand_ins[storage]
+            itself = t is self.given[k]
+            return Output("arg", k, t.views, requires_grad=t.requires_grad, itself=itself)
+        grads = [g.storage for _, g in self.new_grads]
+        if storage in grads:
+            return Output("grad", grads.index(storage), t.views)
+        if storage.array is not None:
+            base = t._base if t.requires_grad else None
+            views = t.views[len(base.views) :] if base is not None else t.views
+            return Output("state", -1, views, storage, t.requires_grad, tensor=base)
+        if storage.trace is not trace:
+            raise TracerLeak(f"{t.spec} was made in another compiled step, which has ended")
+        if t.views and not shared:
+            return self._new(t, ())
+        return self._new(t, t.views, _base_of(t))
+
+    def _new(self, t: Tensor, views: Chain, base: Tensor | None = None) -> Output:
+        """A new output for `t`, or for the base that it and other outputs are views of."""
+        index = self.made.get(t.storage) if base is not None else None
+        if index is None:
+            index = len(self.outs)
+            self.outs.append(t if base is None else base)
+            if base is not None:
+                self.made[t.storage] = index
+        slot = -1
+        if t.grad_fn is not None:
+            self.roots.append(t)
+            slot = len(self.roots) - 1
+        return Output("out", index, views, None, t.requires_grad, slot)
+
+    # ---- gradients -----------------------------------------------------------------------------
+
+    def _note_gradients(self, stand_ins: Sequence[Tensor]) -> None:
+        """Sort what the step left in `.grad`."""
+        arg_of = {id(t): k for k, t in enumerate(stand_ins)}
+        for x, g in self.trace.grads.items():
+            tensor = None if x.is_traced else x
+            if tensor is None and id(x) not in arg_of:
+                continue  # a value of the step, gone with it
+            arg = arg_of.get(id(x), -1)
+            if g is None:
+                self.gradients.append(Gradient(tensor, arg))
+            elif g.is_traced and self.drop_grads and tensor is not None:
+                self.gradients.append(Gradient(tensor, arg, DROP))
+            elif g.is_traced:
+                adds = tensor is None and x not in self.trace.cleared
+                self.gradients.append(Gradient(tensor, arg, len(self.new_grads), adds))
+                self.new_grads.append((x, g))
+            elif g is not x._grad:
+                raise Untraceable(
+                    f"the step makes an outside tensor the gradient of `{x.storage.name}`",
+                    fix="assign a clone() of it, or assign it outside the compiled function",
+                )
+
+    def _joint(self, stand_ins: Sequence[Tensor]) -> Joint | None:
+        """Trace the gradients of what is returned, with cotangents as further arguments."""
+        trace, roots = self.trace, self.roots
+        if not roots:
+            return None
+        args = [k for k in trace.stand_ins.values() if stand_ins[k].requires_grad]
+        leaves = list(trace.leaves)
+        wanted = [edge_of(x) for x in (*leaves, *(stand_ins[k] for k in args))]
+        seeds = [trace.builder.input(f"grad_out{k}", t.spec, NOWHERE) for k, t in enumerate(roots)]
+        starts = [(edge_of(t), trace.wrap(v)) for t, v in zip(roots, seeds)]
+        with no_grad():
+            found = backpropagate(
+                [(e, g) for e, g in starts if e is not None],
+                [e for e in wanted if e is not None],
+                everything=False,
+                at=lambda where: trace.builder.at(where._replace(phase="bw")),
+            )
+        grads = [found.get(e) if e is not None else None for e in wanted]
+        self.root_grads = [g for g in grads if g is not None]
+        given = [g is not None for g in grads]
+        return Joint(len(self.root_grads), seeds, leaves, args, given)
+
+    # ---- the graph -----------------------------------------------------------------------------
+
+    def _graph(self, joint: Joint | None) -> Graph:
+        """Returned tensors, written states, new gradients, then gradients for a later backward."""
+        trace = self.trace
+        made = [i.value for i in trace.inputs]
+        written_args = {s for s in trace.written if s in trace.stand_ins}
+        self._check_writes(written_args)
+        roles = ["state" if i.storage in written_args else i.role for i in trace.inputs]
+        by_storage = {i.storage: i.value for i in trace.inputs}
+        outs = [trace.value(t) for t in self.outs]
+        targets: list[Value | None] = [None] * len(outs)
+        for s in trace.written:
+            if trace.current[s] is not by_storage[s]:
+                outs.append(trace.current[s])
+                targets.append(by_storage[s])
+        for x, g in self.new_grads:
+            label = f"{x.storage.name or 'state'}.grad"
+            slot = trace.builder.input(label, g.spec, NOWHERE)
+            made.append(slot)
+            roles.append("state")
+            outs.append(trace.value(g))
+            targets.append(slot)
+        if joint is not None:
+            made += joint.cotangents
+            roles += ["arg"] * len(joint.cotangents)
+            outs += [trace.value(g) for g in self.root_grads]
+            targets += [None] * joint.count
+        return Graph(self.name, tuple(made), tuple(roles), tuple(outs), tuple(targets))
+
+    def _check_writes(self, written: set[Storage]) -> None:
+        """An argument that is written must share memory with no other."""
+        for s in written:
+            k = self.trace.stand_ins[s]
+            x = self.leaves[k]
+            if any(y.storage is x.storage and not alike(x, y) for y in self.leaves):
+                raise Untraceable(
+                    f"the step writes argument `{self.names[k]}`, whose memory another argument "
+                    "shows differently",
+                    fix="pass a clone() of one, or write outside the compiled function",
+                )
+
+
+def _base_of(t: Tensor) -> Tensor:
+    """The tensor that shows all the memory of `t`, which may be `t`."""
+    if not t.views:
+        return t
+    base: Tensor = t.alias()
+    base.views, base._spec = (), t.storage.spec
+    return base

@@ -1,0 +1,195 @@
+"""`graphc.compile`: the one place where passes, code generation and runtime meet.
+
+@graphc.compile                       a step function, or a Module class
+@graphc.compile(on_limit="raise")
+graphc.compile(model)                 the same model, its calls compiled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar, overload
+
+import numpy as np
+
+from graphc import config
+from graphc.codegen_cpu.jit import assembly
+from graphc.codegen_cpu.library import KernelLibrary
+from graphc.codegen_cpu.module import emit_kernel
+from graphc.codegen_cpu.target import Target
+from graphc.errors import InvalidType
+from graphc.frontend.step.checking import check
+from graphc.frontend.step.compiled import (
+    Backend,
+    CompiledFunction,
+    CompiledModule,
+    assert_max_compiles,
+    disable,
+)
+from graphc.frontend.step.dump import dump
+from graphc.frontend.step.inspection import Stage, Unit
+from graphc.frontend.step.observed import is_module
+from graphc.frontend.storage import arranged
+from graphc.ir import kernel_text, text
+from graphc.ir.graph import Graph, Value
+from graphc.ir.kernel import Kernel
+from graphc.ir.types import Array
+from graphc.passes.partition import Split, partition
+from graphc.passes.pipeline import compile_graph
+from graphc.runtime.disk_cache import DiskCache
+from graphc.runtime.executor import Engine, Executable
+
+__all__ = ["assert_max_compiles", "compile", "disable"]
+
+T = TypeVar("T")
+SMALL_BYTES = 1 << 16  # a program that touches less is done before other threads wake
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStage:
+    """The graph as written: without what derivatives and the optimizer added."""
+
+    graph: Graph
+    wall_ms: float
+    name: str = "trace"
+    why: str = "the code as written, before any derivative"
+    level: str = "graph"
+
+    def text(self) -> str:
+        return text.show(written(self.graph), self.name)
+
+
+def written(graph: Graph) -> Graph:
+    """The part of a step that is no derivative and no update, with the inputs it reads."""
+    keep = [
+        (v, t) for v, t in zip(graph.outs, graph.targets)
+        if not v.where.phase and (t is None or not v.is_input)
+    ]  # fmt: skip
+    part = Graph(graph.name, (), (), tuple(v for v, _ in keep), tuple(t for _, t in keep))
+    used = {*part.values(), *(t for _, t in keep if t is not None)}
+    inputs = [(v, r) for v, r in zip(graph.inputs, graph.roles) if r == "arg" or v in used]
+    return Graph(
+        graph.name, tuple(v for v, _ in inputs), tuple(r for _, r in inputs), part.outs,
+        part.targets,
+    )  # fmt: skip
+
+
+class NativeBackend:
+    """Compiles for this machine's CPU: one library of kernels and one engine for the process."""
+
+    def __init__(self) -> None:
+        self._target = Target.host()
+        self._library = KernelLibrary(self._target, DiskCache())
+        self._engine = Engine(self._library.walker())
+
+    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Executable]:
+        compiled = compile_graph(graph)
+        program = compiled.program
+        functions = self._library.functions([x.kernel for x in program.launches])
+        small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
+        native = Executable(
+            program, functions, self._engine, code=self._library, parallel=not small
+        )
+        stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
+        unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
+        if config.verify():
+            graphs = [(s.name, s.graph) for s in compiled.stages if s.graph is not None]
+            check(graph, graphs, lambda inputs: run_alone(graph, native, inputs))
+        if folder := config.dump_dir():
+            dump(unit, folder)
+        return unit, native
+
+    def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
+        return partition(joint, gradients, cotangents)
+
+    def counts(self) -> tuple[int, int]:
+        return self._library.compiled, self._library.hits
+
+    def _code(self, kernel: Kernel, level: str) -> str:
+        if kernel.kind == "routine":
+            return f"; {kernel.name} has no code of ours: NumPy runs it on the host\n"
+        code = emit_kernel(kernel, self._target)
+        return code if level == "llvm" else assembly(code, self._target)
+
+
+def run_alone(graph: Graph, native: Executable, inputs: Sequence[Array]) -> list[Array]:
+    """The outputs of a program on copies of `inputs`, bound to nothing of the user's."""
+    given = {v: np.array(a, order="C") for v, a in zip(graph.inputs, inputs)}
+    given |= {v: arranged(given[v], o) for v, o in zip(graph.states(), native.orders, strict=True)}
+    by_role = {
+        role: [given[v] for v, r in zip(graph.inputs, graph.roles) if r == role]
+        for role in ("arg", "state", "scalar")
+    }
+    free = [
+        np.empty(v.spec.shape, v.spec.dtype.numpy)
+        for v, t in zip(graph.outs, graph.targets) if t is None
+    ]  # fmt: skip
+    native.bind_state([a.ctypes.data for a in by_role["state"]])
+    scalars = [a.item() for a in by_role["scalar"]]
+    places = [a.ctypes.data for a in by_role["arg"]]
+    native.run(places, [a.ctypes.data for a in free], scalars)
+    results = iter(free)
+    return [next(results) if t is None else given[t] for t in graph.targets]
+
+
+@lru_cache(maxsize=1)
+def native_backend() -> Backend:
+    """Made by the first compile, so that importing graphc does not start LLVM."""
+    return NativeBackend()
+
+
+class _LateBackend:
+    """The native backend, not made before it is needed."""
+
+    def build(self, graph: Graph, trace_ms: float) -> Any:
+        return native_backend().build(graph, trace_ms)
+
+    def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
+        return partition(joint, gradients, cotangents)
+
+    def counts(self) -> tuple[int, int]:
+        return native_backend().counts()
+
+
+@overload
+def compile(model: T, **options: Any) -> T: ...
+@overload
+def compile(model: None = None, **options: Any) -> Callable[[T], T]: ...
+def compile(model: Any = None, **options: Any) -> Any:
+    """Compile a function, a Module class (its instances), a Module, or a bound method.
+
+    A function becomes a `CompiledFunction`: its first call for each signature is traced, and runs
+    as one native program. A module or class is returned itself, with compiled calls. Options:
+    `on_limit` "warn" or "raise", when plans are made over and over; `grads` "keep", or "drop" to
+    store no gradients of parameters, after which reading `.grad` raises.
+    """
+    if model is None:
+        return lambda real: compile(real, **options)
+    if isinstance(model, type):
+        return _compile_class(model, options)
+    if is_module(model):
+        model.__dict__["_compiled"] = CompiledModule(model, _LateBackend(), **options)
+        return model
+    if not callable(model):
+        raise InvalidType(
+            f"compile() of a {type(model).__name__}", fix="pass a function, a Module or its class"
+        )
+    return CompiledFunction(model, _LateBackend(), **options)
+
+
+def _compile_class(cls: type, options: dict[str, Any]) -> type:
+    """The same class; every instance is compiled when it has been made."""
+    if not hasattr(cls, "named_parameters"):
+        raise InvalidType(f"compile() of the class {cls.__name__}, which is no nn.Module")
+    init = cls.__init__  # type: ignore[misc]  # wrapped below for this very class
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if type(self) is cls:
+            compile(self, **options)
+
+    __init__.__doc__, __init__.__wrapped__ = init.__doc__, init  # type: ignore[attr-defined]
+    cls.__init__ = __init__  # type: ignore[misc]
+    return cls

@@ -1,0 +1,407 @@
+"""Compiled functions and modules: plans kept by signature, and the way from a call to a plan.
+
+The fast path computes the signature, finds its plans, and checks guards and memory relations. A
+miss traces the function anew and records why. Calls inside a trace run the plain function, so that
+compiled functions inline into each other.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import gc
+import inspect
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from graphc import config
+from graphc.errors import GraphcError, InvalidArgument, TooManyCompiles
+from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
+from graphc.frontend.modes import modes
+from graphc.frontend.numbers import Numbers
+from graphc.frontend.step.capture import Capture, capture
+from graphc.frontend.step.guards import Change, Guards
+from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
+from graphc.frontend.step.observed import Observed
+from graphc.frontend.step.plan import Native, Plan
+from graphc.frontend.step.results import Results
+from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
+from graphc.frontend.tensor import Tensor
+from graphc.ir.graph import Graph, Value
+
+MAX_PLANS = 64
+NOT_TRACING = ("GC2", "GC3")  # errors of guards and at run time: no reason to trace otherwise
+THRASHING = 16  # plans dropped for new ones before the limit is reported
+
+
+class Backend(Protocol):
+    """What turns a graph into a program; `compile.py` has the native one."""
+
+    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Native]: ...
+    def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
+        """The forward and the backward part of a graph that holds both."""
+        ...
+
+    def counts(self) -> tuple[int, int]:
+        """Kernels compiled, and kernels found on disk, since the process began."""
+        ...
+
+
+class _Switch(threading.local):
+    """Whether this thread runs compiled functions plainly."""
+
+    off = False
+
+
+switch = _Switch()
+_watchers: list[list[int]] = []  # of `assert_max_compiles`: compiles seen so far
+
+
+@contextmanager
+def disable() -> Iterator[None]:
+    """Inside, compiled functions and modules run plainly, eagerly."""
+    before, switch.off = switch.off, True
+    try:
+        yield
+    finally:
+        switch.off = before
+
+
+@contextmanager
+def assert_max_compiles(limit: int) -> Iterator[None]:
+    """Raise TooManyCompiles if more than `limit` calls are traced inside; also a decorator."""
+    seen = [0, limit]
+    _watchers.append(seen)
+    try:
+        yield
+    finally:
+        _watchers.remove(seen)
+
+
+def _count_trace(name: str, why: Sequence[Change]) -> None:
+    for seen in _watchers:
+        seen[0] += 1
+        if seen[0] > seen[1]:
+            reason = "; ".join(f"{c.what}: {c.old} -> {c.new}" for c in why) or "first call"
+            raise TooManyCompiles(f"`{name}` is compiled again ({reason}); allowed: {seen[1]}")
+
+
+class Entry:
+    """One compiled call: its plan, its guards, its results and its programs."""
+
+    def __init__(
+        self,
+        taken: Capture,
+        guards: Guards,
+        backend: Backend,
+        trace_ms: float,
+        spare: dict[Tensor, Tensor],
+    ) -> None:
+        self.guards = guards
+        self.units: list[Unit] = []
+        self._backend = backend
+        self._trace_ms = trace_ms
+        self.backward: Backward | None = None
+        graph = taken.graph
+        if taken.joint is not None:
+            joint = taken.joint
+            split = backend.split(graph, joint.count, joint.cotangents)
+            self.backward = Backward(taken, joint, split, self.build)
+            graph = self.backward.forward
+        self.plan = Plan(taken, graph, self.build(graph), spare)
+        self.results = Results(taken.tree, self.plan.out_types)
+        self._spent = SpentNode(taken.name, taken.no_gradients)
+
+    def build(self, graph: Graph) -> Native:
+        unit, native = self._backend.build(graph, self._trace_ms)
+        self.units.append(unit)
+        return native
+
+    def fits(self, leaves: Sequence[Tensor]) -> bool:
+        return self.guards.hold() and self.plan.fits(leaves)
+
+    def run(self, leaves: Sequence[Tensor]) -> Any:
+        outs, grads, scalars = self.plan.run(leaves)
+        result, slots = self.results.fill(leaves, outs, grads)
+        if slots:
+            self._record(slots, leaves, outs, scalars)
+        return result
+
+    def _record(
+        self, slots: Sequence[Tensor], leaves: Sequence[Tensor], outs: Any, scalars: Any
+    ) -> None:
+        """Put the call on the tape."""
+        if self.backward is None:
+            for out in slots:
+                out.set_history(self._spent)
+            return
+        node = CompiledNode(self.backward, leaves, outs, scalars)
+        for slot, out in enumerate(slots):
+            out.set_history(node, slot)
+
+
+class Compiled(Inspectable):
+    """What compiled functions and modules share: plans by signature, counters, inspection."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        backend: Backend,
+        on_limit: str = "warn",
+        grads: str = "keep",
+    ) -> None:
+        if on_limit not in ("warn", "raise"):
+            raise InvalidArgument(f"on_limit={on_limit!r}", fix='pass "warn" or "raise"')
+        if grads not in ("keep", "drop"):
+            raise InvalidArgument(f"grads={grads!r}", fix='pass "keep" or "drop"')
+        self.stats = Stats()
+        self._recompiles: list[Recompile] = []
+        self._function = function
+        self._name = name
+        self._backend = backend
+        self._on_limit = on_limit
+        self._drop_grads = grads == "drop"
+        self._entries: OrderedDict[Key, list[Entry]] = OrderedDict()
+        self._spare: dict[Tensor, Tensor] = {}  # gradients made by the plans, by owner
+        self._held: set[str] = set()  # keys of kernels of any plan so far
+        self._last: Entry | None = None
+        self._last_key: Key = ()
+        self._dropped = 0
+        self._numbers = Numbers()
+        self._lock = threading.RLock()
+
+    def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        leaves: list[Tensor] = []
+        given = args, kwargs
+        if self._numbers.loose:
+            args, kwargs = self._numbers.loosened(args, kwargs)
+        key = signature(args, kwargs, leaves)
+        for entry in self._entries.get(key, ()):
+            if entry.fits(leaves):
+                self._last = entry
+                return entry.run(leaves)
+        if config.disabled():
+            return self._run_plain(*given)
+        if self._numbers.note(*given):
+            return self._try_loose(given)
+        return self._miss(key, args, kwargs, leaves).run(leaves)
+
+    def _try_loose(self, given: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
+        """Call again now that a float counts no more; if that cannot be traced, it counts again."""
+        try:
+            return self._call(*given)
+        except GraphcError as e:
+            if e.code[:3] in NOT_TRACING or not self._numbers.loose:
+                raise
+            self._numbers.refuse()
+            return self._call(*given)
+
+    def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The eager call."""
+        raise NotImplementedError
+
+    # ---- misses --------------------------------------------------------------------------------
+
+    def _miss(
+        self, key: Key, args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]
+    ) -> Entry:
+        with self._lock:
+            for entry in self._entries.get(key, ()):
+                if entry.fits(leaves):  # another thread was first
+                    return entry
+            start = time.perf_counter()
+            why = self._why(key)
+            _count_trace(self._name, why)
+            compiled, hits = self._backend.counts()
+            with collector_paused():
+                entry = self._traced(args, kwargs, leaves)
+            self._make_room()
+            self._entries.setdefault(key, []).append(entry)
+            seconds = time.perf_counter() - start
+            if self._last is not None:
+                self._recompiles += [Recompile(c, 1e3 * seconds) for c in why]
+            self._last, self._last_key = entry, key
+            now = self._backend.counts()
+            self._count(entry, seconds, now[0] - compiled, now[1] - hits)
+            return entry
+
+    def _traced(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]
+    ) -> Entry:
+        start = time.perf_counter()
+        observed = Observed(self._function)
+        observed.name_parameters()
+        names = leaf_names(self._function, args, kwargs)
+        taken = capture(self._function, args, kwargs, leaves, names, self._name, self._drop_grads)
+        observed.add(taken.trace.called, taken.trace.guards)
+        trace_ms = 1e3 * (time.perf_counter() - start)
+        return Entry(taken, observed.guards, self._backend, trace_ms, self._spare)
+
+    def _why(self, key: Key) -> list[Change]:
+        """What changed since the last call: its guards if the signature is known, else that."""
+        if self._last is None:
+            return []
+        if same := self._entries.get(key):
+            found = same[-1].guards.changes()
+            return found or [Change("memory", "as traced", "a gradient or shared tensor changed")]
+        return change(self._last_key, key, self._argument_names())
+
+    def _argument_names(self) -> list[str]:
+        try:
+            return list(inspect.signature(self._function).parameters)
+        except (TypeError, ValueError):
+            return []
+
+    def _make_room(self) -> None:
+        """Keep at most MAX_PLANS plans: drop those of the signature used longest ago."""
+        while sum(map(len, self._entries.values())) >= MAX_PLANS:
+            oldest = next(iter(self._entries))
+            dropped = self._entries[oldest]
+            del dropped[0]
+            if not dropped:
+                del self._entries[oldest]
+            self._dropped += 1
+            if self._dropped == THRASHING:
+                self._report_limit()
+
+    def _report_limit(self) -> None:
+        rows = "\n".join(f"  {r}" for r in self._recompiles[-8:])
+        text = f"`{self._name}` is compiled over and over; the last reasons:\n{rows}"
+        if self._on_limit == "raise":
+            raise TooManyCompiles(text)
+        warnings.warn(text, RuntimeWarning, stacklevel=5)
+
+    def _count(self, entry: Entry, seconds: float, compiled: int, hits: int) -> None:
+        stats = self.stats
+        keys = {k.key() for u in entry.units for k in u.kernels()}
+        stats.compiles += not keys <= self._held
+        self._held |= keys
+        stats.programs = sum(map(len, self._entries.values()))
+        stats.kernels = len(self._held)
+        stats.kernels_compiled += compiled
+        stats.cache_hits += hits
+        stats.compile_seconds += seconds
+        stats.peak_bytes = self.memory().peak_bytes
+        stats.ms = {s.name: s.wall_ms for u in entry.units for s in u.stages}
+
+    def _units(self) -> Sequence[Unit]:
+        return self._last.units if self._last is not None else ()
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Tracing makes many objects that all live on: collecting garbage meanwhile costs a quarter."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def leaf_names(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[str]:
+    """A name for each tensor of a call: its parameter's, with a path inside containers."""
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):  # a builtin, or a call that the function itself will refuse
+        bound = {f"arg{k}": x for k, x in enumerate(args)} | dict(kwargs)
+    return [name for label, x in bound.items() for name in _paths(label, x)]
+
+
+def _paths(label: str, x: Any) -> Iterator[str]:
+    if isinstance(x, Tensor):
+        yield label
+    elif isinstance(x, tuple | list):
+        for k, item in enumerate(x):
+            yield from _paths(f"{label}.{k}", item)
+    elif type(x) in TABLES or is_record(x):
+        for key, item in (record(x) if is_record(x) else x).items():
+            yield from _paths(f"{label}.{key}", item)
+
+
+class CompiledFunction(Compiled):
+    """A function that runs as one native program; in a class body, a method with its own cache
+    for each instance."""
+
+    def __init__(self, function: Callable[..., Any], backend: Backend, **options: Any) -> None:
+        super().__init__(function, getattr(function, "__name__", "step"), backend, **options)
+        self._options = options
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if modes.trace is not None or switch.off:
+            return self._function(*args, **kwargs)
+        return self._call(args, kwargs)
+
+    def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        with disable():
+            return self._function(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> CompiledFunction:
+        if instance is None:
+            return self
+        kept = vars(instance)  # not a table here, which would keep every instance alive
+        bound = kept.get(place := f"_compiled_{self._name}")
+        if not isinstance(bound, CompiledFunction):
+            method = self._function.__get__(instance, owner)
+            bound = kept[place] = CompiledFunction(method, self._backend, **self._options)
+        return bound
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
+        """Itself, but of a method a new one for the copy of its instance."""
+        if getattr(self._function, "__self__", None) is None:
+            return self
+        return CompiledFunction(copy.deepcopy(self._function, memo), self._backend, **self._options)
+
+    def __reduce__(self) -> Any:
+        """By name, as functions are pickled; programs are not."""
+        instance = getattr(self._function, "__self__", None)
+        if instance is None:
+            return self.__qualname__  # type: ignore[attr-defined]  # update_wrapper copied it
+        return getattr, (instance, self._name)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}>"
+
+
+class CompiledModule(Compiled):
+    """What a compiled module holds to be called through; programs do not survive pickle or copy."""
+
+    def __init__(self, module: Any, backend: Backend, **options: Any) -> None:
+        super().__init__(module.__call__, type(module).__name__, backend, **options)
+        self.module = module
+        self._options = options
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if switch.off:
+            return self.module._call_impl(args, kwargs)
+        return self._call(args, kwargs)
+
+    def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        with disable():
+            return self.module._call_impl(args, kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModule:
+        return CompiledModule(memo[id(self.module)], self._backend, **self._options)
+
+    def __reduce__(self) -> Any:
+        return recompiled, (self.module, self._options)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}>"
+
+
+def recompiled(module: Any, options: dict[str, Any]) -> CompiledModule:
+    """A compiled module read from a pickle, which holds no programs."""
+    from graphc.frontend.step.compile import native_backend
+
+    return CompiledModule(module, native_backend(), **options)

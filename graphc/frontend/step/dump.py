@@ -1,0 +1,73 @@
+"""GRAPHC_DUMP: every stage of every compiled program as files that a person and a tool can read.
+
+    NN_STAGE.gir      the text after each stage; .txt for kernels and the program
+    NN.diff           what stage NN changed, where it changed something
+    kernels/NAME.ll   LLVM text, and NAME.s the assembly
+    stats.json        counts, bytes and milliseconds
+    trace.json        compile stages on a time line, for Perfetto
+
+The first program goes into the folder itself, each later one into NN_NAME below it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+from graphc.frontend.step.inspection import Stage, Unit, changed_rows, memory_of
+
+_numbers = itertools.count(1)
+
+
+def dump(unit: Unit, folder: str) -> Path:
+    """Write all of `unit`; returns where."""
+    number = next(_numbers)
+    root = Path(folder)
+    if number > 1:
+        root /= f"{number:02}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', unit.name)}"
+    (root / "kernels").mkdir(parents=True, exist_ok=True)
+    _write_stages(root, unit.stages)
+    for kernel in unit.kernels():
+        (root / "kernels" / f"{kernel.name}.ll").write_text(unit.code(kernel, "llvm"))
+        (root / "kernels" / f"{kernel.name}.s").write_text(unit.code(kernel, "asm"))
+    (root / "stats.json").write_text(json.dumps(_stats(unit), indent=1) + "\n")
+    (root / "trace.json").write_text(json.dumps({"traceEvents": _events(unit)}) + "\n")
+    return root
+
+
+def _write_stages(root: Path, stages: tuple[Stage, ...]) -> None:
+    before = ""
+    for k, stage in enumerate(stages, 1):
+        text = stage.text()
+        (root / f"{k:02}_{stage.name}.gir").write_text(text)
+        if before and (rows := changed_rows(before, text)):
+            head = f"// {stages[k - 2].name} -> {stage.name}: {stage.why}"
+            (root / f"{k:02}.diff").write_text("\n".join([head, *rows]) + "\n")
+        before = text
+
+
+def _stats(unit: Unit) -> dict[str, object]:
+    memory = memory_of([unit.program])
+    return {
+        "name": unit.name,
+        "kernels": len(unit.kernels()),
+        "launches": len(unit.program.launches),
+        "arena_bytes": memory.arena_bytes,
+        "bound_bytes": memory.bound_bytes,
+        "peak_bytes": memory.peak_bytes,
+        "ms": {s.name: round(s.wall_ms, 3) for s in unit.stages},
+    }
+
+
+def _events(unit: Unit) -> list[dict[str, object]]:
+    """Complete events ("X") one after another; times in microseconds."""
+    events: list[dict[str, object]] = []
+    at = 0.0
+    for stage in unit.stages:
+        us = stage.wall_ms * 1000
+        span = {"name": stage.name, "cat": "compile", "ph": "X", "ts": at, "dur": us}
+        events.append({**span, "pid": 1, "tid": 1})
+        at += us
+    return events

@@ -1,0 +1,332 @@
+"""What a compiled step tells about itself: stages, differences, kernels, memory, recompiles.
+
+`Inspectable` is the face that compiled functions and modules share; what it shows is the plan that
+ran last. Text is made when asked for, never while compiling. What is not there is an error with the
+reason, never an empty string.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from graphc.errors import InvalidArgument, InvalidState, NotAvailable
+from graphc.frontend.step.guards import Change
+from graphc.ir.kernel import Kernel
+from graphc.ir.program import Program, Slot
+
+CODE_STAGES = ("llvm", "asm")
+LABEL = re.compile(r"\s*(%[^\s,:=(){}#]+): ")
+
+
+class Stage(Protocol):
+    """One step of the compiler as `passes/pipeline.py` records it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def wall_ms(self) -> float: ...
+    @property
+    def level(self) -> str: ...
+    def text(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """One kernel of a compiled step: its name, and its text at each level below the Program."""
+
+    name: str
+    text: str
+    _code: Callable[[str], str] = field(repr=False)
+
+    @property
+    def llvm(self) -> str:
+        return self._code("llvm")
+
+    @property
+    def asm(self) -> str:
+        return self._code("asm")
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("triton", "ptx"):
+            raise NotAvailable(f"no `{name}`: device is cpu", fix="read .llvm or .asm")
+        raise AttributeError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One native program and how it came to be; `code(kernel, "llvm" or "asm")` is its code."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    program: Program
+    show_kernel: Callable[[Kernel], str]
+    code: Callable[[Kernel, str], str]
+
+    def kernels(self) -> list[Kernel]:
+        """The distinct kernels, in order of first launch."""
+        return list({k.key(): k for k in (x.kernel for x in self.program.launches)}.values())
+
+    def text(self, stage: str) -> str:
+        if stage in CODE_STAGES:
+            return "\n".join(self.code(k, stage) for k in self.kernels())
+        found = next((s for s in self.stages if s.name == stage), None)
+        if found is None:
+            known = ", ".join(self.stage_names())
+            raise InvalidArgument(f"no stage {stage!r}; there are: {known}")
+        return found.text()
+
+    def stage_names(self) -> tuple[str, ...]:
+        return (*(s.name for s in self.stages), *CODE_STAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Recompile:
+    """Why a call was traced again, and what that cost."""
+
+    change: Change
+    ms: float
+
+    @property
+    def argument(self) -> str:
+        return self.change.what
+
+    @property
+    def old(self) -> str:
+        return self.change.old
+
+    @property
+    def new(self) -> str:
+        return self.change.new
+
+    @property
+    def line(self) -> int:
+        return self.change.line
+
+    @property
+    def fix(self) -> str:
+        return remedy(self.change)
+
+    def __str__(self) -> str:
+        c = self.change
+        at = f" ({c.file.rpartition('/')[2]}:{c.line})" if c.file else ""
+        return f"{c.what}: {c.old} -> {c.new}{at}, {self.ms:.0f} ms; {self.fix}"
+
+
+def remedy(change: Change) -> str:
+    """What a person can do about a recompile."""
+    if change.what.startswith("argument"):
+        return "pass one shape and dtype; a size seen before costs nothing"
+    if change.what.startswith(("train", "mode")):
+        return "both are kept; no further cost"
+    return "keep it constant, or pass it as a tensor argument"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`step.explain()`: prints as a report, and answers as attributes."""
+
+    name: str
+    programs: int
+    kernels: int
+    launches: int
+    peak_bytes: int
+    compile_seconds: float
+    recompiles: tuple[Recompile, ...]
+    unfused: tuple[tuple[str, str], ...]  # kernel, and why it ends where it ends
+    callbacks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.name}: {_many(self.programs, 'program')} a call, "
+            f"{_many(self.kernels, 'kernel')} in {_many(self.launches, 'launch', 'launches')}, "
+            f"peak {size_text(self.peak_bytes)}, compiled in {self.compile_seconds:.2f} s"
+        )
+        return "\n".join(
+            [
+                head,
+                *_section("recompiles", map(str, self.recompiles)),
+                *_section("not fused", (f"{k}: {why}" for k, why in self.unfused)),
+                *_section("host callbacks", self.callbacks),
+            ]
+        )
+
+
+def _many(n: int, one: str, many: str = "") -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def _section(title: str, rows: Any) -> list[str]:
+    rows = [f"  {row}" for row in rows]
+    return [f"{title}: {len(rows) or 'none'}", *rows]
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters of one compiled step; see the table in `ir`'s documentation of each name.
+
+    compiles: times it was lowered to kernels that it did not yet hold; programs: plans held, one a
+    signature; kernels: distinct kernels held; kernels_compiled: those LLVM really compiled;
+    cache_hits: kernels found on disk; ms: wall time by stage, of the last compile.
+    """
+
+    compiles: int = 0
+    programs: int = 0
+    kernels: int = 0
+    kernels_compiled: int = 0
+    cache_hits: int = 0
+    peak_bytes: int = 0
+    compile_seconds: float = 0.0
+    ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Predicted memory of one call: bytes by kind, the planner's lower bound, a row a buffer."""
+
+    by_kind: Mapping[str, int]
+    arena_bytes: int
+    bound_bytes: int
+    rows: tuple[Slot, ...]
+
+    @property
+    def peak_bytes(self) -> int:
+        return sum(self.by_kind.values())
+
+    def __str__(self) -> str:
+        kinds = [f"  {kind:<8} {size_text(n)}" for kind, n in self.by_kind.items()]
+        bound = f"arena lower bound {size_text(self.bound_bytes)}"
+        return "\n".join([f"peak {size_text(self.peak_bytes)}, {bound}", *kinds])
+
+
+def size_text(n: int) -> str:
+    size = float(n)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.2f} GiB"
+
+
+class Inspectable:
+    """The questions a compiled function or module answers; see the module's text."""
+
+    stats: Stats
+    _recompiles: list[Recompile]
+
+    def _units(self) -> Sequence[Unit]:
+        """The programs of the plan that ran last; none before the first call."""
+        raise NotImplementedError
+
+    def _ready(self) -> Sequence[Unit]:
+        units = self._units()
+        if not units:
+            raise InvalidState(
+                "nothing is compiled yet",
+                why="a step is compiled by its first call, which tells shapes and dtypes",
+                fix="call it once, then ask",
+            )
+        return units
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that `ir` can show."""
+        return tuple(dict.fromkeys(n for u in self._ready() for n in u.stage_names()))
+
+    def ir(self, stage: str = "memory") -> str:
+        """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back."""
+        return "\n".join(u.text(stage) for u in self._ready())
+
+    def diff(self, before: str, after: str) -> str:
+        """Only what changed from one stage to another, and the stages between that changed it."""
+        return "\n".join(_unit_diff(u, before, after) for u in self._ready())
+
+    def explain(self) -> Explanation:
+        """Programs a call, kernels, peak memory, compile time, recompiles, what is not fused."""
+        units = self._ready()
+        kernels = [k for u in units for k in u.kernels()]
+        return Explanation(
+            name=" + ".join(u.name for u in units),
+            programs=len(units),
+            kernels=len({k.key() for k in kernels}),
+            launches=sum(len(u.program.launches) for u in units),
+            peak_bytes=self.memory().peak_bytes,
+            compile_seconds=self.stats.compile_seconds,
+            recompiles=tuple(self._recompiles),
+            unfused=tuple((k.name, k.note) for k in kernels if k.note),
+        )
+
+    def memory(self) -> Memory:
+        """Predicted peak by kind; needs no run."""
+        return memory_of(u.program for u in self._ready())
+
+    @property
+    def kernels(self) -> tuple[KernelView, ...]:
+        """Every distinct kernel, in order of first launch."""
+        return tuple(
+            KernelView(k.name, u.show_kernel(k), lambda level, u=u, k=k: u.code(k, level))  # type: ignore[misc]  # mypy: default arguments of a lambda
+            for u in self._ready()
+            for k in u.kernels()
+        )
+
+    def __str__(self) -> str:
+        """The last Graph."""
+        units = self._units()
+        if not units:
+            return repr(self)
+        graphs = [[s for s in u.stages if s.level == "graph"][-1] for u in units]
+        return "\n".join(s.text() for s in graphs)
+
+
+def memory_of(programs: Any) -> Memory:
+    """State and arguments once for all programs; the arenas one after another, so the largest."""
+    by_kind = dict.fromkeys(("state", "arg", "out", "arena"), 0)
+    rows: list[Slot] = []
+    bound = 0
+    for program in programs:
+        sizes = dict.fromkeys(by_kind, 0)
+        bound_slots = {(s.space, s.index): s.size_bytes for s in program.slots}
+        for (space, _), size_bytes in bound_slots.items():
+            if space in sizes:
+                sizes[space] += size_bytes
+        sizes["arena"] = program.arena_bytes
+        by_kind = {kind: max(n, by_kind[kind]) for kind, n in sizes.items()}
+        bound = max(bound, program.bound_bytes)
+        rows.extend(program.slots)
+    return Memory(by_kind, by_kind["arena"], bound, tuple(rows))
+
+
+def _unit_diff(unit: Unit, before: str, after: str) -> str:
+    names = [s.name for s in unit.stages]
+    between = unit.stages
+    if before in names and after in names:
+        between = unit.stages[names.index(before) + 1 : names.index(after) + 1]
+    passes = [f"// by {s.name}: {s.why}" for s in between]
+    rows = changed_rows(unit.text(before), unit.text(after))
+    return "\n".join([f"// {unit.name}: {before} -> {after}", *passes, *rows, ""])
+
+
+def changed_rows(before: str, after: str) -> list[str]:
+    """Rows that went (-) and came (+): by label where both texts are Graphs, else by line."""
+    old, new = _by_label(before), _by_label(after)
+    if not (old and new):
+        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+        return [x for x in lines if x[:3] not in ("---", "+++")]
+    rows = []
+    for label in dict.fromkeys([*old, *new]):
+        was, now = old.get(label), new.get(label)
+        if was != now:
+            rows += [f"-{was}"] * (was is not None) + [f"+{now}"] * (now is not None)
+    return rows
+
+
+def _by_label(text: str) -> dict[str, str]:
+    """The rows of a Graph's text by label; nothing if it is no Graph."""
+    if "\ngraph(" not in text:
+        return {}
+    return {m[1]: line for line in text.splitlines() if (m := LABEL.match(line))}

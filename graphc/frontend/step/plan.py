@@ -1,0 +1,334 @@
+"""A plan: one native program bound to the user's tensors, and what a call does around it.
+
+A call hands over addresses of arguments, results and, where they moved, state; reads the host
+scalars; runs; then gives the tensors what the step gave them: new `.grad`, versions, random
+positions. Nothing of that happens when the run raises, so a failed step leaves all as it was.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from graphc.frontend import epoch
+from graphc.frontend.step.capture import NONE, Capture, Output
+from graphc.frontend.step.dropped import DROPPED
+from graphc.frontend.step.memory import empty, lies, settle
+from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
+from graphc.frontend.storage import Storage, arranged, rebind_count, running
+from graphc.frontend.tensor import Tensor
+from graphc.ir.graph import Graph
+from graphc.ir.types import Array, Scalar, Shape, TensorSpec
+
+
+class Native(Protocol):
+    """A compiled program; see `runtime.executor.Executable`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the last run went to its end."""
+        ...
+
+    @property
+    def orders(self) -> Sequence[Shape]: ...
+    def bind_state(self, pointers: Sequence[int]) -> None: ...
+    def run(
+        self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
+    ) -> None: ...
+
+
+Copy = tuple[Array, Array]  # memory in another order, and the copy that the program works on
+RECYCLED_BYTES = 1 << 20  # larger results are made anew each call, so that dropping one frees it
+RING = 2  # a loop that rebinds one name holds the last result while the next is made
+
+
+class Result:
+    """Memory for one result: of an earlier call if nobody holds that any more, else new.
+
+    What is saved for a backward pass is always recycled: touching new pages costs more than the
+    stores themselves.
+    """
+
+    __slots__ = ("_dtype", "_ring", "_shape")
+
+    def __init__(self, spec: TensorSpec, returned: bool) -> None:
+        self._shape, self._dtype = spec.shape, spec.dtype.numpy
+        recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
+        self._ring: list[tuple[Array, int]] | None = [] if recycled else None
+
+    def make(self) -> tuple[Array, int]:
+        """An array and its address."""
+        ring = self._ring or ()
+        for array, place in ring:
+            if sys.getrefcount(array) <= 3:  # the ring, this frame and the call
+                return array, place
+        array = np.empty(self._shape, self._dtype)
+        made = array, array.__array_interface__["data"][0]
+        if self._ring is not None and len(ring) < RING:
+            self._ring.append(made)
+        return made
+
+
+class Plan:
+    """A captured call, compiled: run it with the tensors of another call of its signature."""
+
+    def __init__(
+        self, capture: Capture, graph: Graph, native: Native, spare: dict[Tensor, Tensor]
+    ) -> None:
+        """`graph` is what `native` runs: the capture's, or its forward part. `spare` are gradients
+        that this function's plans have made, by owner, for their memory."""
+        sources = Sources(capture, graph)
+        self.states = sources.states
+        self.fixed = capture.fixed
+        self.out_types = [v.spec for v, t in zip(graph.outs, graph.targets) if t is None]
+        self.storages = {s for s in self.states if isinstance(s, Storage)}
+        self._results = [Result(t, k < capture.returned) for k, t in enumerate(self.out_types)]
+        self._args, self._getters = sources.args, sources.getters
+        self._native = native
+        self._spare = spare
+        self._lock = threading.RLock()
+        self._old_grads = capture.trace.old_grads
+        self._draws = list(capture.trace.draws.items())
+        self._actions = capture.trace.after_commit
+        self._tensors = [(i.storage, i.tensor) for i in capture.inputs if i.role == "state"]
+        self._gradients = capture.gradients
+        self._orders = native.orders
+        self._note_states(graph)
+        self._steady = self._can_be_steady(capture)
+        self._checked = self._found = -1  # `epoch.gradients` when they were looked at; were found
+
+    def _note_states(self, graph: Graph) -> None:
+        """Which states move from call to call, which are written."""
+        targets = {t for t in graph.targets if t is not None}
+        inputs = [v for v, role in zip(graph.inputs, graph.roles) if role == "state"]
+        written = [s for s, v in zip(self.states, inputs) if v in targets]
+        self._written = [s for s in written if isinstance(s, Storage)]
+        self._written_others = [s for s in written if isinstance(s, WrittenArgument | OldGradient)]
+        self._moving = [(k, s) for k, s in enumerate(self.states) if not isinstance(s, Storage)]
+        self._kept = {s.tensor for s in self.states if isinstance(s, OldGradient)}
+        self._strided = False  # whether some state lies in another order, and is copied
+        self._pointers: list[int] = []  # of states as bound; empty: bind all anew
+        self._moves = running.moves
+        self._rebinds = rebind_count()
+
+    def _can_be_steady(self, capture: Capture) -> bool:
+        """Whether all that moves is gradients of concrete tensors, which only `.grad` shows."""
+        sources: set[str] = set()
+        rebuilt(capture.tree, lambda o: sources.add(o.source), Output)
+        moving = all(isinstance(s, NewGradient) for _, s in self._moving)
+        owned = all(g.tensor is not None and not g.adds for g in self._gradients)
+        return moving and owned and not self._kept and "grad" not in sources
+
+    def _settle_states(self) -> None:
+        """Let state lie as the program wants it; what others hold is copied at each call."""
+        tensors = {s: t for s, t in self._tensors if t is not None and t.storage is s}
+        pairs = zip(self.states, self._orders)
+        fixed = [(s, order) for s, order in pairs if isinstance(s, Storage)]
+        for s, order in fixed:
+            if s in tensors:
+                settle(tensors[s], order)
+
+    # ---- does it fit ---------------------------------------------------------------------------
+
+    def fits(self, leaves: Sequence[Tensor]) -> bool:
+        """Whether the relations of memory that the trace relied on hold for these arguments."""
+        storages, fixed = self.storages, self.fixed
+        for k, x in enumerate(leaves):
+            if k in fixed:
+                if fixed[k].storage is not x.storage or fixed[k].views is not x.views:
+                    return False
+            elif x.storage in storages:
+                return False
+        for x, then in self._old_grads.items():
+            if x._grad is not then and not _interchangeable(x._grad, then):
+                return False
+        if self._rebinds != rebind_count():
+            if any(t is not None and t.storage is not s for s, t in self._tensors):
+                return False
+            self._rebinds, self._pointers = rebind_count(), []
+        return True
+
+    # ---- running -------------------------------------------------------------------------------
+
+    def run(self, leaves: Sequence[Tensor]) -> tuple[list[Array], list[Tensor], list[Scalar]]:
+        """Run; returns the outputs of the graph, the new gradients and the numbers it read."""
+        with self._lock, running:
+            keep: list[Array] = []  # row-major copies of arguments, alive while it runs
+            args = [_address_of(leaves[k], keep) for k in self._args]
+            outs = [result.make() for result in self._results]
+            scalars = [get() for get in self._getters]
+            grads, copies = self._bind(leaves)
+            try:
+                self._native.run(args, [place for _, place in outs], scalars)
+            except KeyboardInterrupt:
+                if self._native.done:  # it came after the commit: the step counts
+                    self._after(leaves, grads, copies)
+                raise
+            self._after(leaves, grads, copies)
+        return [array for array, _ in outs], grads or [], scalars
+
+    def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor] | None, list[Copy]]:
+        """Tell the program where state is, if any moved. Returns the new gradients' tensors (None:
+        as last time, nobody has looked), and the copies that stand in for strided state."""
+        if self._moves != running.moves:
+            self._pointers = []
+        settled = self._pointers and not self._strided
+        if settled and self._found == epoch.gradients:
+            return None, []
+        if settled and not self._moving:
+            return [], []
+        self._checked = epoch.gradients
+        grads: list[Tensor] = []
+        copies: list[Copy] = []
+        pointers = self._pointers.copy()
+        if self._strided or not pointers:
+            with running.lock:
+                self._moves = running.moves
+                self._settle_states()
+                pairs = zip(self.states, self._orders)
+                pointers = [_state_address(s, order, copies) for s, order in pairs]
+            self._strided = bool(copies)  # then their copies are other ones each time
+        for k, state in self._moving:
+            order = self._orders[k]
+            if isinstance(state, NewGradient):
+                grads.append(grad := self._gradient(state, order, leaves))
+                pointers[k] = _storage_address(grad.storage, order, copies)
+            else:
+                pointers[k] = _array_address(_moving_array(state, leaves), order, copies)
+        if pointers != self._pointers:
+            self._native.bind_state(pointers)
+            self._pointers = pointers
+        return grads, copies
+
+    def _gradient(self, state: NewGradient, order: Shape, leaves: Sequence[Tensor]) -> Tensor:
+        """The gradient of last time if only its owner holds it, else new memory."""
+        owner = state.gradient.tensor
+        if owner is None or owner in self._kept:  # an argument, or its old one is read
+            return empty(state.spec, order)
+        grad = self._spare.get(owner)
+        usable = grad is not None and grad.storage.order == order
+        if grad is None or not (usable and _alone(grad, owner._grad is grad)):
+            grad = empty(state.spec, order)
+            self._spare[owner] = grad
+        return grad
+
+    def _after(
+        self, leaves: Sequence[Tensor], grads: Sequence[Tensor] | None, copies: Sequence[Copy]
+    ) -> None:
+        """Give tensors what the step gave them."""
+        for array, copy in copies:
+            if array.flags.writeable:
+                array[...] = copy
+        for storage in self._written:
+            storage.version += 1
+        for state in self._written_others:
+            _moving_storage(state, leaves).version += 1
+        if grads is not None:
+            self._give_gradients(leaves, grads)
+        for generator, count in self._draws:
+            generator.advance(count)
+        for action in self._actions:
+            action()
+
+    def _give_gradients(self, leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+        replaced = False
+        for gradient in self._gradients:
+            owner = gradient.owner(leaves)
+            if gradient.index < 0:
+                none = None if gradient.index == NONE else DROPPED
+                replaced |= owner._grad is not none
+                owner._grad = none
+                continue
+            grad = grads[gradient.index]
+            grad.storage.version += 1
+            old = owner._grad if gradient.adds else None
+            if old is not None and old.array is not None and grad.array is not None:
+                old.array += grad.array
+                old.storage.version += 1
+            elif owner._grad is not grad:
+                owner._grad = grad
+                grad.storage.adopted = replaced = True
+        if replaced:
+            epoch.gradients += 1
+        elif self._steady:
+            self._found = self._checked
+
+
+def _address_of(x: Tensor, keep: list[Array]) -> int:
+    """Where the elements of an argument are, row-major."""
+    array, storage = x.array, x.storage
+    assert array is not None
+    if array is storage.array and storage.address and not storage.order:
+        return storage.address
+    if not array.flags.c_contiguous:
+        keep.append(array := np.ascontiguousarray(array))
+    place: int = array.__array_interface__["data"][0]
+    if array is storage.array:
+        storage.address, storage.order = place, ()
+    return place
+
+
+def _storage_address(storage: Storage, order: Shape, copies: list[Copy]) -> int:
+    """Where a storage is that lies in `order`; of another one, where its copy is."""
+    if storage.address and storage.order == order:
+        return storage.address
+    assert storage.array is not None
+    place = _array_address(storage.array, order, copies)
+    if lies(storage.array, order):
+        storage.address, storage.order = place, order
+    return place
+
+
+def _array_address(array: Array, order: Shape, copies: list[Copy]) -> int:
+    if not lies(array, order):
+        other, array = array, arranged(array, order)
+        copies.append((other, array))
+    place: int = array.__array_interface__["data"][0]
+    return place
+
+
+def _state_address(state: State, order: Shape, copies: list[Copy]) -> int:
+    """Where a state is that does not move; 0 for those that do."""
+    return _storage_address(state, order, copies) if isinstance(state, Storage) else 0
+
+
+def _moving_storage(state: State, leaves: Sequence[Tensor]) -> Storage:
+    if isinstance(state, WrittenArgument):
+        return leaves[state.arg].storage
+    assert isinstance(state, OldGradient) and state.tensor._grad is not None  # `fits` asked
+    return state.tensor._grad.storage
+
+
+def _moving_array(state: State, leaves: Sequence[Tensor]) -> Array:
+    if isinstance(state, WrittenArgument):
+        array = leaves[state.arg].array
+    else:
+        array = _moving_storage(state, leaves).array
+    assert array is not None
+    return array
+
+
+def _interchangeable(now: Tensor | None, then: Tensor | None) -> bool:
+    """Whether a plan made with one `.grad` serves another."""
+    if now is None or then is None:
+        return now is then
+    return now._spec == then._spec and not now.views and not then.views
+
+
+def _alone(grad: Tensor, owned: bool) -> bool:
+    """Whether a gradient's memory is free: nobody but its owner, if at all, holds it.
+
+    The numbers are what `sys.getrefcount` gives then: of the tensor by `spare`, by two frames, by
+    the call and by its owner; of its storage by the tensor and the call; of its array by the
+    tensor, the storage and the call.
+    """
+    return (
+        sys.getrefcount(grad) <= 4 + owned
+        and sys.getrefcount(grad.storage) <= 2
+        and sys.getrefcount(grad.array) <= 3
+    )

@@ -1,0 +1,69 @@
+"""What a compiled call returns: its output arrays as tensors, in the tree the function returned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphc.frontend.step.capture import Output
+from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.storage import Storage
+from graphc.frontend.tensor import Tensor, fresh
+from graphc.frontend.views import replay
+from graphc.ir.types import Array, TensorSpec
+
+
+class Results:
+    """The returned tree of a plan, to be filled with the tensors of each call."""
+
+    def __init__(self, tree: Any, types: Sequence[TensorSpec]) -> None:
+        self._tree, self._types = tree, types
+        self._bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
+
+    def fill(
+        self, leaves: Sequence[Tensor], outs: Sequence[Array], grads: Sequence[Tensor]
+    ) -> tuple[Any, list[Tensor]]:
+        """The result, and its tensors that take part in a later backward pass, by slot."""
+        if self._bare:  # the common case, a loss
+            out = fresh(outs[self._tree.index], self._types[self._tree.index])
+            out._requires_grad = self._tree.requires_grad
+            return out, [out] if self._tree.slot >= 0 else []
+        made = [fresh(a, t) for a, t in zip(outs, self._types)]
+        slots: dict[int, Tensor] = {}
+
+        def tensor(o: Output) -> Tensor:
+            if o.source == "out":
+                base = made[o.index]
+            elif o.source == "grad":
+                base = grads[o.index]
+            else:
+                base = _shown(o, leaves)
+            out = replay(base, o.views) if o.views else base
+            if o.source == "out":
+                out._requires_grad = o.requires_grad
+            if o.slot >= 0:
+                slots[o.slot] = out
+            return out
+
+        result = rebuilt(self._tree, tensor, Output)
+        return result, [slots[k] for k in sorted(slots)]
+
+
+def _shown(o: Output, leaves: Sequence[Tensor]) -> Tensor:
+    """The argument or state that an output shows, with its history only if that was kept."""
+    if o.itself:
+        return leaves[o.index]
+    base = o.tensor if o.storage is not None else leaves[o.index]
+    if base is None:
+        assert o.storage is not None
+        return whole(o.storage)
+    return base if o.requires_grad else base.detach()
+
+
+def whole(storage: Storage) -> Tensor:
+    """A tensor over all the memory of a state."""
+    assert storage.array is not None
+    out = fresh(storage.array, storage.spec)
+    out.storage = storage
+    storage.hold(out)
+    return out

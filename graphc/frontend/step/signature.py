@@ -1,0 +1,170 @@
+"""The signature of a call: what must be equal for a compiled plan to be used again.
+
+Tensors count by dtype, shape and requires_grad, Python numbers and texts by type and value,
+containers and dataclasses by their items, and any other object by identity. Tensors that are the
+same memory seen the same way are one argument; such that share memory otherwise are marked, because
+a plan for them must not write either.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import InvalidType
+from graphc.frontend.modes import _default, modes
+from graphc.frontend.numbers import HostNumber
+from graphc.frontend.step.guards import Change, Same
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import DType
+
+PLAIN = (int, bool, str, bytes, complex, type(None), DType, type)
+TABLES = (dict, OrderedDict)
+Key = tuple[Hashable, ...]
+Kinds = type | tuple[type, ...]
+
+
+def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
+    """The key of a call; appends its tensors to `leaves`, in order."""
+    key: list[Hashable] = [modes.grad, _default[0]]
+    for a in args:
+        if isinstance(a, Tensor):
+            t = a._spec
+            leaves.append(a)
+            key.append((t.dtype, t.shape, a.requires_grad))
+        else:
+            key.append(_key(a, leaves))
+    for name in kwargs:
+        key += (name, _key(kwargs[name], leaves))
+    if len(leaves) > 1 and len({id(x.storage) for x in leaves}) < len(leaves):
+        key.append(sharing(leaves))
+    return tuple(key)
+
+
+def _key(x: Any, leaves: list[Tensor]) -> Hashable:
+    if isinstance(x, Tensor):
+        leaves.append(x)
+        return x._spec.dtype, x._spec.shape, x.requires_grad
+    if isinstance(x, PLAIN):
+        return type(x), x
+    if isinstance(x, HostNumber):
+        return float, "read at each call"
+    if isinstance(x, float):
+        return float, "nan" if math.isnan(x) else repr(x)
+    if type(x) in (list, tuple) or (isinstance(x, tuple) and hasattr(x, "_fields")):
+        return type(x), *[_key(item, leaves) for item in x]
+    if type(x) in TABLES:
+        return type(x), *x.keys(), *[_key(item, leaves) for item in x.values()]
+    if isinstance(x, np.ndarray):
+        raise InvalidType(
+            "a NumPy array as an argument of a compiled function",
+            why="its values would be fixed when the step is traced",
+            fix="pass graphc.from_numpy(array), which shares its memory",
+        )
+    if is_record(x):
+        return type(x), *[_key(item, leaves) for item in record(x).values()]
+    return Same(x)
+
+
+def is_record(x: object) -> bool:
+    """Whether x is a dataclass's instance, a container of its fields."""
+    return dataclasses.is_dataclass(x) and not isinstance(x, type)
+
+
+def record(x: Any) -> dict[str, Any]:
+    """The fields of a dataclass's instance that have a value."""
+    names = (f.name for f in dataclasses.fields(x))
+    return {name: getattr(x, name) for name in names if hasattr(x, name)}
+
+
+def sharing(leaves: Sequence[Tensor]) -> tuple[tuple[int, bool], ...]:
+    """For each tensor the first that has its storage, and whether it shows the very same."""
+    first: dict[int, int] = {}
+    rows = []
+    for k, x in enumerate(leaves):
+        at = first.setdefault(id(x.storage), k)
+        rows.append((at, alike(leaves[at], x)))
+    return tuple(rows)
+
+
+def alike(x: Tensor, y: Tensor) -> bool:
+    """Whether two tensors show the same elements of the same memory, with the same history."""
+    if x is y:
+        return True
+    a, b = x.array, y.array
+    if x.storage is not y.storage or a is None or b is None or x._spec != y._spec:
+        return False
+    place = a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+    return place and a.strides == b.strides and edge(x) is edge(y)
+
+
+def edge(x: Tensor) -> object:
+    """What tells whose gradient it is: the node that made it, else the leaf itself."""
+    return (x.grad_fn or x) if x.requires_grad else None
+
+
+def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds = Tensor) -> Any:
+    """A copy of nested containers in which each `kind` in them is `leaf(it)`."""
+    if isinstance(x, kind):
+        return leaf(x)
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return type(x)(*[rebuilt(item, leaf, kind) for item in x])
+    if type(x) in (list, tuple):
+        return type(x)(rebuilt(item, leaf, kind) for item in x)
+    if type(x) in TABLES:
+        return type(x)((k, rebuilt(item, leaf, kind)) for k, item in x.items())
+    if is_record(x):
+        return _record_rebuilt(x, leaf, kind)
+    return x
+
+
+def _record_rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
+    """A copy of a dataclass's instance, but itself if nothing in it is of the kind."""
+    met: list[Any] = []
+
+    def noted(item: Any) -> Any:
+        met.append(item)
+        return leaf(item)
+
+    new = {name: rebuilt(item, noted, kind) for name, item in record(x).items()}
+    if not met:
+        return x
+    out = copy.copy(x)
+    for name, item in new.items():
+        object.__setattr__(out, name, item)  # a frozen one, too
+    return out
+
+
+def change(old: Key, new: Key, names: Sequence[str]) -> list[Change]:
+    """How a call's signature differs from another's, one row an argument."""
+    if old[:2] != new[:2]:
+        before, now = (f"grad {k[0]}, default {k[1]!r}" for k in (old, new))
+        return [Change("mode", before, now)]
+    rows = []
+    for k, (a, b) in enumerate(zip(old[2:], new[2:])):
+        if a != b:
+            name = names[k] if k < len(names) else str(k)
+            rows.append(Change(f"argument `{name}`", shown(a), shown(b)))
+    if not rows and len(old) != len(new):
+        rows.append(Change("arguments", f"{len(old) - 2}", f"{len(new) - 2}"))
+    return rows
+
+
+def shown(part: Any) -> str:
+    """One argument's part of a key, as text."""
+    if isinstance(part, Same):
+        return f"a {type(part.item).__name__}"
+    if isinstance(part, tuple) and len(part) == 3 and isinstance(part[0], DType):
+        dims = ",".join(map(str, part[1]))
+        return f"{part[0].name}[{dims}]" + (" requires_grad" if part[2] else "")
+    if isinstance(part, tuple) and part and isinstance(part[0], type):
+        if part[0] in (list, tuple, *TABLES):
+            return f"{part[0].__name__}({', '.join(shown(p) for p in part[1:])})"[:80]
+        return str(part[1])[:80] if part[0] is float else repr(part[1])[:80]
+    return repr(part)[:80]

@@ -1,0 +1,74 @@
+"""Where the inputs of a captured graph come from when its program runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.frontend.step.capture import Capture, Gradient
+from graphc.frontend.storage import Storage
+from graphc.frontend.tensor import Tensor
+from graphc.ir.graph import Graph, Value
+from graphc.ir.types import Scalar, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenArgument:
+    """State that is an argument of the call, because the step writes it."""
+
+    arg: int
+
+
+@dataclass(frozen=True, slots=True)
+class OldGradient:
+    """State that is the `.grad` which a tensor has when the call begins."""
+
+    tensor: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class NewGradient:
+    """State that is a gradient the step makes."""
+
+    gradient: Gradient
+    spec: TensorSpec
+
+
+State = Storage | WrittenArgument | OldGradient | NewGradient
+
+
+class Sources:
+    """By role, in the order of the graph's inputs."""
+
+    def __init__(self, capture: Capture, graph: Graph) -> None:
+        known = _known(capture)
+        self.args: list[int] = []
+        self.states: list[State] = []
+        self.getters: list[Callable[[], Scalar]] = []
+        for v, role in zip(graph.inputs, graph.roles, strict=True):
+            source = known[v]
+            if role == "arg":
+                self.args.append(source)
+            elif role == "state":
+                self.states.append(WrittenArgument(source) if isinstance(source, int) else source)
+            else:
+                self.getters.append(source)
+
+
+def _known(capture: Capture) -> dict[Value, Any]:
+    """The source of each input of a capture: an argument's number, a state or a getter."""
+    grads = capture.trace.old_grads.items()
+    old = {g.storage: x for x, g in grads if g is not None and not g.views}
+    known: dict[Value, Any] = {}
+    for item in capture.inputs:
+        storage = item.storage
+        if storage is None or item.role == "scalar":
+            known[item.value] = item.getter
+        elif item.role == "arg":
+            known[item.value] = capture.trace.stand_ins[storage]
+        else:
+            known[item.value] = OldGradient(old[storage]) if storage in old else storage
+    made = capture.graph.inputs[len(capture.inputs) :]
+    new = [g for g in capture.gradients if g.index >= 0]
+    return known | {v: NewGradient(g, v.spec) for v, g in zip(made, new)}
