@@ -4,7 +4,7 @@ The graph is interpreted in float64, once plainly and a few times with every rou
 dtypes imitated by a random one of the same size (stochastic arithmetic, after Vignes' CESTAC). The
 spread of the noisy runs is how far a right answer may be off, however ill-conditioned the graph. An
 element where the runs do not even agree on being finite is left out; so that they do not where the
-order of a sum decides whether it overflows, the noisy runs give NaN there.
+order of a sum decides whether it overflows, one run gives NaN there, one inf and one -inf.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import constant, evaluate, interpret
 from graphc.ir.types import Array, DType, TensorSpec, f64
 
-RUNS = 3
+OVERFLOWS = (np.nan, np.inf, -np.inf)  # one for each noisy run
 SLACK = 40.0  # spreads; three runs underestimate the worst case of one element
 ULPS = 8.0  # on top, relative to the element: spreads are 0 where runs agree by luck
 
@@ -29,6 +29,13 @@ EXACT = frozenset({
     "min", "argmax", "argmin", "gather", "take_along", "iota", "random_bits",
 })  # fmt: skip
 SUMS = frozenset({"sum", "dot", "conv", "fold", "scatter_add", "put_along"})
+
+
+class Noise(NamedTuple):
+    """What a run imitates rounding with, and what it takes a sum for that may overflow."""
+
+    draw: np.random.Generator
+    overflow: float
 
 
 class Expected(NamedTuple):
@@ -42,7 +49,8 @@ class Expected(NamedTuple):
 def expect(graph: Graph, inputs: list[Array]) -> list[Expected]:
     """One row per output."""
     plain = run_wide(graph, inputs, None)
-    noisy = [run_wide(graph, inputs, np.random.default_rng(k)) for k in range(RUNS)]
+    noises = [Noise(np.random.default_rng(k), over) for k, over in enumerate(OVERFLOWS)]
+    noisy = [run_wide(graph, inputs, noise) for noise in noises]
     eager = interpret(graph, *inputs)
     return [
         _row(v.spec.dtype, p, [n[k] for n in noisy], e)
@@ -69,7 +77,7 @@ def _row(dtype: DType, plain: Array, noisy: list[Array], eager: Array) -> Expect
     return Expected(narrow, slack, sure)
 
 
-def run_wide(graph: Graph, inputs: list[Array], noise: np.random.Generator | None) -> list[Array]:
+def run_wide(graph: Graph, inputs: list[Array], noise: Noise | None) -> list[Array]:
     """The outputs with floats held as float64; `noise` imitates the rounding of each result."""
     env = {v: _widened(a) for v, a in zip(graph.inputs, inputs, strict=True)}
     for v in graph.values():
@@ -80,7 +88,7 @@ def run_wide(graph: Graph, inputs: list[Array], noise: np.random.Generator | Non
     return [env[v] for v in graph.outs]
 
 
-def _evaluate(v: Value, args: list[Array], noise: np.random.Generator | None) -> Array:
+def _evaluate(v: Value, args: list[Array], noise: Noise | None) -> Array:
     op, dtype = v.op, v.spec.dtype
     assert op is not None
     attrs = dict(v.attrs)
@@ -93,7 +101,8 @@ def _evaluate(v: Value, args: list[Array], noise: np.random.Generator | None) ->
         risky = evaluate(op, sizes, attrs, TensorSpec(wide, v.shape)) > largest(dtype)
         args = [_jiggled(a, dtype, noise) if _real(a) else a for a in args]
     out = evaluate(op, args, attrs, TensorSpec(wide, v.shape))
-    out = out if risky is None else np.where(risky, np.nan, out)
+    if risky is not None and noise is not None:
+        out = np.where(risky, noise.overflow, out)
     if not dtype.is_floating_point:
         return out
     if op.name == "cast" or op.name == "iota":
@@ -103,9 +112,9 @@ def _evaluate(v: Value, args: list[Array], noise: np.random.Generator | None) ->
     return out if noise is None or not rounds else _jiggled(out, dtype, noise)
 
 
-def _jiggled(x: Array, dtype: DType, noise: np.random.Generator) -> Array:
+def _jiggled(x: Array, dtype: DType, noise: Noise) -> Array:
     """x with a relative error as rounding to `dtype` makes it; zeros and infinities as they are."""
-    sign = noise.uniform(-1, 1, x.shape)
+    sign = noise.draw.uniform(-1, 1, x.shape)
     with np.errstate(all="ignore"):
         return np.asarray(np.where(x == 0, x, x * (1 + eps(dtype) * sign) + smallest(dtype) * sign))
 
