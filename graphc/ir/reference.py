@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import DTypeMismatch, IndexOutOfRange, IntegerDivisionByZero
+from graphc.errors import IndexOutOfRange, IntegerDivisionByZero
 from graphc.ir.types import DTYPES, Array, Shape
 
 Pairs = tuple[tuple[int, int], ...]
@@ -148,9 +148,12 @@ def fmod(x: Array, y: Array) -> Array:
 
 
 def power(x: Array, y: Array) -> Array:
-    if x.dtype.kind in "iu" and (y < 0).any():
-        raise DTypeMismatch("integers to negative integer powers are not allowed")
-    return np.power(x, y)
+    """x ** y; an integer to a negative power is 0, but for 1 and -1."""
+    down = y < 0
+    if x.dtype.kind != "i" or not down.any():
+        return np.power(x, y)
+    unit = np.where(np.abs(x) == 1, np.where(y % 2 == 0, 1, x), 0)
+    return np.where(down, unit, np.power(x, np.where(down, 0, y))).astype(x.dtype)
 
 
 def shift_left(x: Array, y: Array) -> Array:

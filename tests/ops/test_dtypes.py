@@ -19,7 +19,6 @@ from tests.ops.rows import floats, samples
 torch: Any = pytest.importorskip("torch")
 LACKS = "PyTorch lacks a kernel"
 DIFFERENT = {
-    ("pow", "whole"): "graphc refuses what PyTorch gives as 0 or 1: negative powers of integers",
     ("split", "rank"): "the row itself fails",
     ("unbind", "rank"): "the row itself fails",
     ("tensordot_lists", "rank"): "PyTorch broadcasts a summed dimension of size 1",

@@ -223,6 +223,7 @@ FORWARD: dict[str, Callable[[Any], Any]] = {
     "histc_point": lambda T: T.tensor([2.0, 2.0]).histc(3),
     "searchsorted_nan": lambda T: T.searchsorted(T.tensor([0.0, 1.0]), T.tensor([nan, inf, 0.5])),
     "sort_bf16": lambda T: T.tensor([2.0, nan, -1.0]).bfloat16().sort().values,
+    "pow_down": lambda T: T.tensor([0, 1, -1, 2, -3]) ** T.tensor([[-1], [-2], [3], [0]]),
     "max_pool_nan_places": lambda T: T.nn.functional.max_pool2d(
         T.tensor([[[nan, 1.0, nan], [2.0, nan, 5.0]]]), 2, 1, return_indices=True
     )[1],
