@@ -6,6 +6,7 @@ Each module lists in `__all__` what it adds to this namespace.
 from graphc import autograd as autograd
 from graphc import errors as errors
 from graphc import linalg as linalg
+from graphc import return_types as return_types
 from graphc.frontend.api import random as random
 from graphc.frontend.api.arrangements import *
 from graphc.frontend.api.conversion import *
@@ -19,6 +20,8 @@ from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
 from graphc.frontend.api.matrices import *
+from graphc.frontend.api.out import TORCH as _TORCH
+from graphc.frontend.api.out import accept_out as _accept_out
 from graphc.frontend.api.random import *
 from graphc.frontend.api.reductions import *
 from graphc.frontend.api.scans import *
@@ -55,3 +58,5 @@ from graphc import utils as utils
 from graphc.amp import autocast as autocast
 
 __version__ = "0.1.0"
+
+_accept_out(globals(), _TORCH)

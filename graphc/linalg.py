@@ -1,3 +1,7 @@
 """Linear algebra under torch.linalg's names."""
 
 from graphc.frontend.api.linalg import *  # noqa: F403  what it lists is this module
+from graphc.frontend.api.out import LINALG as _LINALG
+from graphc.frontend.api.out import accept_out as _accept_out
+
+_accept_out(globals(), _LINALG)

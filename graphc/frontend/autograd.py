@@ -214,9 +214,9 @@ def requires_grad_(x: Tensor, requires_grad: bool = True) -> Tensor:
     return x
 
 
-def detach(x: Tensor) -> Tensor:
+def detach(input: Tensor) -> Tensor:
     """The same memory without history."""
-    return x.alias()
+    return input.alias()
 
 
 def detach_(x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def evaluate(op: Op, args: Sequence[Array], attrs: Any, spec: TensorSpec) -> Arr
         args = [a.astype(np.float32) if _is_half(a.dtype) else a for a in args]
     with np.errstate(all="ignore"):
         out = np.asarray(op.evaluate(*args, **attrs))
-    return out if out.dtype == spec.dtype.numpy else out.astype(spec.dtype.numpy)
+        return out if out.dtype == spec.dtype.numpy else out.astype(spec.dtype.numpy)
 
 
 def _is_half(dtype: np.dtype[Any]) -> bool:

@@ -42,11 +42,9 @@ UNTESTED: set[str] = set()  # names that no test uses
 
 # Arguments of torch that are left out everywhere (a name alone) or by one function.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "out": (),  # results are new tensors
-    "layout": (),
-    "size_average": (),  # deprecated for reduction
-    "reduce": (),
     "concatenate": ("axis",),
+    "std_mean": ("out",),  # in the documentation only
+    "var_mean": ("out",),
     "true_divide": ("dividend", "divisor"),  # input and other, as PyTorch itself takes them
     "linalg.norm": ("input",),  # A, as its documentation has it
     "set_num_threads": ("int",),  # a type in the documentation

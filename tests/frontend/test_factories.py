@@ -135,6 +135,12 @@ REFUSED: list[Callable[[Any], Any]] = [
     lambda T: T.iinfo(T.float32),
     lambda T: T.finfo(T.int8),
     lambda T: T.zeros(2, dtype="float32"),
+    lambda T: T.zeros(),
+    lambda T: T.rand(),
+    lambda T: T.arange(),
+    lambda T: T.tensor(1).reshape(),
+    lambda T: T.tensor(1).permute(),
+    lambda T: T.tensor(1).new_ones(),
 ]
 
 

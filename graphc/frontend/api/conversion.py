@@ -163,13 +163,13 @@ def is_floating_point(input: Tensor) -> builtins.bool:
     return input.is_floating_point()
 
 
-def is_complex(x: Tensor) -> builtins.bool:
-    return x.is_complex()
+def is_complex(input: Tensor) -> builtins.bool:
+    return input.is_complex()
 
 
-def is_signed(x: Tensor) -> builtins.bool:
-    return x.is_signed()
+def is_signed(input: Tensor) -> builtins.bool:
+    return input.is_signed()
 
 
-def is_nonzero(x: Tensor) -> builtins.bool:
-    return x.is_nonzero()
+def is_nonzero(input: Tensor) -> builtins.bool:
+    return input.is_nonzero()

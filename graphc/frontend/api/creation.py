@@ -187,8 +187,8 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
 
 
 @factory
-def full_like(x: Tensor, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
-    return filled(fill_value, x.spec.shape, dtype or x.dtype)
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    return filled(fill_value, input.spec.shape, dtype or input.dtype)
 
 
 def zeros_like(input: Tensor, **options: Any) -> Tensor:
@@ -215,10 +215,15 @@ def iota(n: int, dtype: DType = i64) -> Tensor:
 
 
 @factory
-def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None) -> Tensor:
-    """start, start + step, .. below `end`; integers give int64."""
+def arange(
+    start: Any = None, end: Any = None, step: Any = 1, *, dtype: DType | None = None
+) -> Tensor:
+    """start (or 0), start + step, .. below `end`; integers give int64."""
     if end is None:
-        start, end = 0, start
+        start, end = None, start
+    if end is None:
+        raise InvalidType("arange: the end is missing")
+    start = 0 if start is None else start
     start, end, step = (_number(v) for v in (start, end, step))
     if step == 0 or (end - start) / step < 0:
         raise InvalidState(f"arange: {start} to {end} cannot be reached in steps of {step}")

@@ -175,11 +175,11 @@ def sign(input: Tensor) -> Tensor:
     return input.clone() if input.dtype is bool_ else input.emit(OPS["sign"], input)
 
 
-def relu(x: Tensor) -> Tensor:
-    """max(x, 0), keeping NaN; its derivative is 0 at 0."""
-    if x.dtype is bool_:
+def relu(input: Tensor) -> Tensor:
+    """max(input, 0), keeping NaN; its derivative is 0 at 0."""
+    if input.dtype is bool_:
         raise DTypeMismatch("relu of a bool tensor")
-    return x.emit(OPS["relu"], x)
+    return input.emit(OPS["relu"], input)
 
 
 def square(input: Tensor) -> Tensor:
@@ -259,8 +259,8 @@ def sub(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
     return binary("sub", input, _scaled(input, other, alpha))
 
 
-def rsub(x: Tensor, y: Operand, *, alpha: Scalar = 1) -> Tensor:
-    return sub(y, x, alpha=alpha)
+def rsub(input: Tensor, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+    return sub(other, input, alpha=alpha)
 
 
 def mul(input: Operand, other: Operand) -> Tensor:
@@ -392,12 +392,12 @@ def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor:
     return bound if is_tensor(bound) else like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
 
 
-def clamp_min(x: Tensor, min: Operand) -> Tensor:
-    return clamp(x, min=min)
+def clamp_min(input: Tensor, min: Operand) -> Tensor:
+    return clamp(input, min=min)
 
 
-def clamp_max(x: Tensor, max: Operand) -> Tensor:
-    return clamp(x, max=max)
+def clamp_max(input: Tensor, max: Operand) -> Tensor:
+    return clamp(input, max=max)
 
 
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
@@ -430,18 +430,18 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 
     return input + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
 
 
-def masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """`value` where `mask` holds, in x's dtype."""
+def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
+    """`value` where `mask` holds, in input's dtype."""
     if mask.dtype is not bool_:
         raise DTypeMismatch(f"masked_fill needs a bool mask, got {mask.spec}")
     if is_tensor(value) and value.spec.shape:
         raise ShapeMismatch(f"masked_fill: the value {value.spec} must be a number or 0-d")
-    filler = P.cast(value, x.dtype) if is_tensor(value) else held(value, x.dtype)
-    shape = broadcast_shapes(x.spec.shape, mask.spec.shape)
+    filler = P.cast(value, input.dtype) if is_tensor(value) else held(value, input.dtype)
+    shape = broadcast_shapes(input.spec.shape, mask.spec.shape)
     if is_tensor(filler):
-        return where(mask, filler, x)
-    x = broadcast_to(x, shape)
-    return x.emit(OPS["where"], broadcast_to(mask, shape), filler, x)
+        return where(mask, filler, input)
+    input = broadcast_to(input, shape)
+    return input.emit(OPS["where"], broadcast_to(mask, shape), filler, input)
 
 
 # ---- other names ----------------------------------------------------------------------------

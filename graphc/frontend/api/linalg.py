@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from graphc import return_types
 from graphc.errors import DTypeMismatch, InvalidArgument, LinAlgError, ShapeMismatch
 from graphc.frontend.api import creation, diagonals, linear, logic, shapes
 from graphc.frontend.api import elementwise as E
@@ -54,36 +55,6 @@ __all__ = [
 ]
 
 cross, matmul, vecdot = linear.cross_along, linear.matmul, linear.vecdot
-
-
-class SignLogabsdet(NamedTuple):
-    """What slogdet returns."""
-
-    sign: Tensor
-    logabsdet: Tensor
-
-
-class QR(NamedTuple):
-    Q: Tensor
-    R: Tensor
-
-
-class Eigh(NamedTuple):
-    eigenvalues: Tensor
-    eigenvectors: Tensor
-
-
-class SVD(NamedTuple):
-    U: Tensor
-    S: Tensor
-    Vh: Tensor
-
-
-class Lstsq(NamedTuple):
-    solution: Tensor
-    residuals: Tensor
-    rank: Tensor
-    singular_values: Tensor
 
 
 # ---- arguments ---------------------------------------------------------------------------------
@@ -167,10 +138,10 @@ def det(A: Tensor) -> Tensor:
     return _matrix("det", A, True).emit(OPS["det"], A)
 
 
-def slogdet(A: Tensor) -> SignLogabsdet:
+def slogdet(A: Tensor) -> return_types.linalg_slogdet:
     """The sign of the determinant, and the logarithm of its absolute value."""
     packed = _matrix("slogdet", A, True).emit(OPS["slogdet"], A)
-    return SignLogabsdet(shapes.select(packed, -1, 0), shapes.select(packed, -1, 1))
+    return return_types.linalg_slogdet(shapes.select(packed, -1, 0), shapes.select(packed, -1, 1))
 
 
 def logdet(input: Tensor) -> Tensor:
@@ -188,31 +159,35 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return matrix_transpose(low) if upper else low
 
 
-def qr(A: Tensor, mode: str = "reduced") -> QR:
+def qr(A: Tensor, mode: str = "reduced") -> return_types.linalg_qr:
     """A = Q R; mode "reduced", "complete", or "r" for R alone."""
     if mode not in ("reduced", "complete", "r"):
         raise ShapeMismatch(f"linalg.qr: mode {mode!r} is none of 'reduced', 'complete', 'r'")
     full = mode == "complete"
     q, r = _factors("qr", _matrix("qr", A), full)
-    return QR(A.full(0, TensorSpec(A.dtype, (0,))) if mode == "r" else q, r)
+    return return_types.linalg_qr(A.full(0, TensorSpec(A.dtype, (0,))) if mode == "r" else q, r)
 
 
-def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
+def eigh(A: Tensor, UPLO: str = "L") -> return_types.linalg_eigh:
     """Ascending eigenvalues and eigenvectors of a symmetric matrix, of which a half is read."""
     if UPLO.upper() not in ("L", "U"):
         raise ShapeMismatch(f"linalg.eigh: UPLO must be 'L' or 'U', got {UPLO!r}")
     x = _matrix("eigh", A, True)
-    return Eigh(*_factors("eigh", matrix_transpose(x) if UPLO.upper() == "U" else x))
+    return return_types.linalg_eigh(
+        *_factors("eigh", matrix_transpose(x) if UPLO.upper() == "U" else x)
+    )
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     return eigh(A, UPLO).eigenvalues
 
 
-def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
+def svd(
+    A: Tensor, full_matrices: bool = True, *, driver: str | None = None
+) -> return_types.linalg_svd:
     """A = U diag(S) Vh, singular values descending. `driver` chooses among cuSOLVER's: not here."""
     full = bool(full_matrices)
-    return SVD(*_factors("svd", _matrix("svd", A), full))
+    return return_types.linalg_svd(*_factors("svd", _matrix("svd", A), full))
 
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
@@ -273,7 +248,9 @@ def _reciprocal(s: Tensor, kept: Tensor) -> Tensor:
     return E.where(kept, E.reciprocal(E.where(kept, s, 1.0)), 0.0)
 
 
-def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> Lstsq:
+def lstsq(
+    A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None
+) -> return_types.linalg_lstsq:
     """X that minimises |A X - B|, the smallest of several: the pseudo-inverse of A times B.
 
     What else is given depends on the driver, as in PyTorch: the rank by all but "gels", residuals
@@ -295,7 +272,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
         residuals = R.sum(d * d, -2)
     ranked, valued = driver != "gels", driver in ("gelsd", "gelss")
     rank = matrix_rank(A, rtol=rcond) if ranked else P.cast(nothing, i64)
-    return Lstsq(
+    return return_types.linalg_lstsq(
         shapes.squeeze(x, -1) if vector else x, residuals, rank, svdvals(A) if valued else nothing
     )
 

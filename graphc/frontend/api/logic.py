@@ -101,9 +101,9 @@ def isneginf(input: Tensor) -> Tensor:
     return isinf(input) & lt(input, 0)
 
 
-def isreal(x: Tensor) -> Tensor:
+def isreal(input: Tensor) -> Tensor:
     """True everywhere: there are no complex tensors."""
-    return x.full(True, TensorSpec(bool_, x.spec.shape))
+    return input.full(True, TensorSpec(bool_, input.spec.shape))
 
 
 def equals(x: Tensor, y: object) -> Any:

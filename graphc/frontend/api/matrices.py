@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from graphc import return_types
 from graphc.frontend.api import linalg
 from graphc.frontend.api.shapes import matrix_transpose
 from graphc.ir.types import TensorSpec
@@ -39,9 +40,9 @@ def logdet(input: Tensor) -> Tensor:
     return linalg.logdet(input)
 
 
-def slogdet(input: Tensor) -> linalg.SignLogabsdet:
+def slogdet(input: Tensor) -> return_types.slogdet:
     """The sign and the logarithm of the absolute determinant."""
-    return linalg.slogdet(input)
+    return return_types.slogdet(*linalg.slogdet(input))
 
 
 def matrix_power(input: Tensor, n: int) -> Tensor:
@@ -49,32 +50,24 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     return linalg.matrix_power(input, n)
 
 
-class USV(NamedTuple):
-    """What svd returns: input = U diag(S) V^T."""
-
-    U: Tensor
-    S: Tensor
-    V: Tensor
-
-
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """L with input = L L^T (or its transpose)."""
     return linalg.cholesky(input, upper=upper)
 
 
-def qr(input: Tensor, some: bool = True) -> linalg.QR:
+def qr(input: Tensor, some: bool = True) -> return_types.qr:
     """input = Q R, reduced unless `some` is false."""
-    return linalg.qr(input, "reduced" if some else "complete")
+    return return_types.qr(*linalg.qr(input, "reduced" if some else "complete"))
 
 
-def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> USV:
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_types.svd:
     """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`."""
     if not compute_uv:
         *lead, m, n = input.spec.shape
         u, v = (input.full(0, TensorSpec(input.dtype, (*lead, k, k))) for k in (m, n))
-        return USV(u, linalg.svdvals(input), v)
+        return return_types.svd(u, linalg.svdvals(input), v)
     u, s, vh = linalg.svd(input, not some)
-    return USV(u, s, matrix_transpose(vh))
+    return return_types.svd(u, s, matrix_transpose(vh))
 
 
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:

@@ -237,10 +237,10 @@ def _integers(low: int, high: int, shape: Shape, dtype: DType, g: Generator | No
     return P.cast(number + low, dtype)
 
 
-def randint_like(x: Tensor, low: int, high: Any = None, **options: Any) -> Tensor:
+def randint_like(input: Tensor, low: int, high: Any = None, **options: Any) -> Tensor:
     if high is None:
         low, high = 0, low
-    return randint(low, high, x.spec.shape, dtype=options.pop("dtype", x.dtype), **options)
+    return randint(low, high, input.spec.shape, dtype=options.pop("dtype", input.dtype), **options)
 
 
 @factory

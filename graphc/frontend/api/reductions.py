@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import builtins
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from graphc import return_types
 from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic
@@ -42,20 +43,6 @@ __all__ = [
     "var",
     "var_mean",
 ]
-
-
-class ValuesIndices(NamedTuple):
-    """What max(dim) and min(dim) return."""
-
-    values: Tensor
-    indices: Tensor
-
-
-class MinMax(NamedTuple):
-    """What aminmax returns."""
-
-    min: Tensor
-    max: Tensor
 
 
 def _keep(y: Tensor, axes: Shape, rank: int, keepdim: bool) -> Tensor:
@@ -243,11 +230,11 @@ def amin(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tenso
     return out if out is not input else input.clone()
 
 
-def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
+def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
     """The extreme along `dim` and its first index, which alone gets the gradient."""
     axis = axis_of(x, dim)
     if not x.spec.shape:
-        return ValuesIndices(x.clone(), x.full(0, TensorSpec(i64, ())))
+        return x.clone(), x.full(0, TensorSpec(i64, ()))
     if x.spec.shape[axis] == 0:
         raise InvalidIndex(f"{name}(): expected dimension {dim} to be of nonzero size, {x.spec}")
     rank = len(x.spec.shape)
@@ -255,8 +242,8 @@ def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
     kept = P.unsqueeze(index, (axis,), rank)
     values = x.emit(OPS["take_along"], x, kept, axis=axis)
     if keepdim:
-        return ValuesIndices(values, kept)
-    return ValuesIndices(P.reshape(values, index.spec.shape), index)
+        return values, kept
+    return P.reshape(values, index.spec.shape), index
 
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -264,7 +251,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if is_tensor(dim):
         return E.maximum(input, dim)
     if dim is not None:
-        return _chosen("max", input, dim, keepdim)
+        return return_types.max(*_chosen("max", input, dim, keepdim))
     _nonempty(input, "max()")
     return amax(input)
 
@@ -273,7 +260,7 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if is_tensor(dim):
         return E.minimum(input, dim)
     if dim is not None:
-        return _chosen("min", input, dim, keepdim)
+        return return_types.min(*_chosen("min", input, dim, keepdim))
     _nonempty(input, "min()")
     return amin(input)
 
@@ -305,10 +292,12 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return _arg("argmin", input, dim, keepdim)
 
 
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+def aminmax(
+    input: Tensor, *, dim: int | None = None, keepdim: bool = False
+) -> return_types.aminmax:
     """`amin` and `amax` in one."""
     _nonempty(input, "aminmax()") if dim is None else axis_of(input, dim)
-    return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
+    return return_types.aminmax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
@@ -377,14 +366,14 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     return e / _reduce("sum", e, axes, True)
 
 
-def log_softmax(x: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """x minus its logsumexp along `dim`, shifted by the maximum."""
-    x = _floating(x if dtype is None else P.cast(x, dtype), "log_softmax")
-    if x.dtype.is_half:
-        return P.cast(log_softmax(_wide(x), dim), x.dtype)
-    axis = axis_of(x, dim)
-    axes = (axis,) if x.spec.shape else ()
-    if x.numel() == 0:
-        return x.clone()
-    d = x - _shift(x, axes)
+def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """input minus its logsumexp along `dim`, shifted by the maximum."""
+    input = _floating(input if dtype is None else P.cast(input, dtype), "log_softmax")
+    if input.dtype.is_half:
+        return P.cast(log_softmax(_wide(input), dim), input.dtype)
+    axis = axis_of(input, dim)
+    axes = (axis,) if input.spec.shape else ()
+    if input.numel() == 0:
+        return input.clone()
+    d = input - _shift(input, axes)
     return d - E.log(_reduce("sum", E.exp(d), axes, True))

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from graphc import return_types
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, shapes
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api import special as functions
-from graphc.frontend.api.reductions import ValuesIndices
 from graphc.frontend.api.shapes import axis_of, slice_along
 from graphc.frontend.inplace import InPlace, inplace
 from graphc.frontend.operands import as_float
@@ -63,11 +63,11 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     return _scan(x, axis, functions.logaddexp)
 
 
-def _running_extreme(x: Tensor, dim: int, name: str) -> ValuesIndices:
+def _running_extreme(x: Tensor, dim: int, name: str) -> tuple[Tensor, Tensor]:
     """The extreme so far and where it stands: the last of equal ones, and NaN once one is met."""
     axis = axis_of(x, dim)
     if not x.spec.shape:
-        return ValuesIndices(x.clone(), x.full(0, TensorSpec(i64, ())))
+        return x.clone(), x.full(0, TensorSpec(i64, ()))
     plain = x.detach()
     plain = P.cast(plain, i64) if x.dtype is bool_ else plain
     n, step = x.spec.shape[axis], 1
@@ -80,17 +80,17 @@ def _running_extreme(x: Tensor, dim: int, name: str) -> ValuesIndices:
         joined = E.where(wins, new, old)
         place = shapes.cat([slice_along(place, axis, 0, step), joined], axis)
         step *= 2
-    return ValuesIndices(x.emit(OPS["take_along"], x, place, axis=axis), place)
+    return x.emit(OPS["take_along"], x, place, axis=axis), place
 
 
-def cummax(input: Tensor, dim: int) -> ValuesIndices:
+def cummax(input: Tensor, dim: int) -> return_types.cummax:
     """The largest so far along `dim`, and its index."""
-    return _running_extreme(input, dim, "cummax")
+    return return_types.cummax(*_running_extreme(input, dim, "cummax"))
 
 
-def cummin(input: Tensor, dim: int) -> ValuesIndices:
+def cummin(input: Tensor, dim: int) -> return_types.cummin:
     """The smallest so far along `dim`, and its index."""
-    return _running_extreme(input, dim, "cummin")
+    return return_types.cummin(*_running_extreme(input, dim, "cummin"))
 
 
 cumsum_: InPlace = inplace(cumsum)

@@ -83,6 +83,8 @@ def sizes(args: Sequence[Any], named: Any = None) -> Shape:
         if args:
             raise InvalidType(f"the size is given twice: {args!r:.100} and {named!r:.100}")
         args = (named,)
+    if not args:
+        raise InvalidType("the size is missing", fix="pass integers, or () for a 0-d tensor")
     if len(args) == 1 and isinstance(args[0], tuple | list):
         args = args[0]
     try:
@@ -226,9 +228,9 @@ def matrix_transpose(x: Tensor) -> Tensor:
     return transpose(x, -2, -1)
 
 
-def adjoint(x: Tensor) -> Tensor:
+def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions exchanged: of real numbers, the conjugate transpose."""
-    return matrix_transpose(x)
+    return matrix_transpose(input)
 
 
 def matrix_only_transpose(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc import return_types
 from graphc.errors import (
     DTypeMismatch,
     InvalidArgument,
@@ -21,7 +22,6 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, shapes
 from graphc.frontend.api import reductions as R
-from graphc.frontend.api.reductions import ValuesIndices
 from graphc.frontend.api.shapes import axis_of
 from graphc.frontend.operands import data_sized, is_tensor
 from graphc.frontend.promotion import result_type
@@ -72,11 +72,11 @@ def argsort(
 
 def sort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None
-) -> ValuesIndices:
+) -> return_types.sort:
     """The elements in order along `dim`, and where they stood; always stable."""
     axis = axis_of(input, dim)
     index = _order(input, axis, descending)
-    return ValuesIndices(_take(input, index, axis), index)
+    return return_types.sort(_take(input, index, axis), index)
 
 
 def msort(input: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def msort(input: Tensor) -> Tensor:
 
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
-) -> ValuesIndices:
+) -> return_types.topk:
     """The k largest (or smallest) elements along `dim`, the best first, and their indices."""
     axis = axis_of(input, dim)
     if input.dtype is bool_:
@@ -96,32 +96,32 @@ def topk(
     index = _order(input, axis, largest)
     if input.spec.shape:
         index = shapes.slice_along(index, axis, 0, k)
-    return ValuesIndices(_take(input, index, axis), index)
+    return return_types.topk(_take(input, index, axis), index)
 
 
-def _chosen(x: Tensor, axis: int, rank: Tensor | int, keepdim: bool) -> ValuesIndices:
+def _chosen(x: Tensor, axis: int, rank: Tensor | int, keepdim: bool) -> tuple[Tensor, Tensor]:
     """The element at a rank along `axis` (an i64 tensor of size 1 there), and its index."""
     order = _order(x, axis)
     if not x.spec.shape:
-        return ValuesIndices(x.clone(), order)
+        return x.clone(), order
     if isinstance(rank, int):
         index = shapes.slice_along(order, axis, rank, rank + 1)
     else:
         index = order.emit(OPS["take_along"], order, rank, axis=axis)
     values = _take(x, index, axis)
     if keepdim:
-        return ValuesIndices(values, index)
+        return values, index
     shape = tuple(n for k, n in enumerate(x.spec.shape) if k != axis)
-    return ValuesIndices(P.reshape(values, shape), P.reshape(index, shape))
+    return P.reshape(values, shape), P.reshape(index, shape)
 
 
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
     """The k-th smallest element (counted from 1) along `dim`, and its index."""
     axis = axis_of(input, dim)
     if not 1 <= k <= (input.spec.shape[axis] if input.spec.shape else 1):
         what = f"kthvalue(): selected number k = {k} is out of range"
         raise ShapeMismatch(f"{what} for dimension {dim} of {input.spec}")
-    return _chosen(input, axis, k - 1, keepdim)
+    return return_types.kthvalue(*_chosen(input, axis, k - 1, keepdim))
 
 
 # ---- medians -----------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def _nan_count(x: Tensor, axis: int) -> Tensor:
     return R.sum(P.cast(logic.isnan(x), i64), axis, True)
 
 
-def _median_along(x: Tensor, dim: int, keepdim: bool, skip: bool) -> ValuesIndices:
+def _median_along(x: Tensor, dim: int, keepdim: bool, skip: bool) -> tuple[Tensor, Tensor]:
     axis = axis_of(x, dim)
     n = x.spec.shape[axis] if x.spec.shape else 1
     if n == 0:
@@ -153,7 +153,7 @@ def _median(x: Tensor, skip: bool) -> Tensor:
         if not x.dtype.is_floating_point:
             raise ShapeMismatch(f"median() of an empty tensor, {x.spec}")
         return R.sum(flat) * float("nan")
-    found = _median_along(flat.detach(), 0, False, skip).values
+    found = _median_along(flat.detach(), 0, False, skip)[0]
     if not x.requires_grad:
         return found
     same = E.where(logic.isnan(found), logic.isnan(flat), logic.eq(flat, found))
@@ -162,19 +162,23 @@ def _median(x: Tensor, skip: bool) -> Tensor:
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of all elements, or along `dim` with indices; NaN if any is NaN."""
-    return _median(input, False) if dim is None else _median_along(input, dim, keepdim, False)
+    if dim is None:
+        return _median(input, False)
+    return return_types.median(*_median_along(input, dim, keepdim, False))
 
 
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of what is not NaN."""
-    return _median(input, True) if dim is None else _median_along(input, dim, keepdim, True)
+    if dim is None:
+        return _median(input, True)
+    return return_types.nanmedian(*_median_along(input, dim, keepdim, True))
 
 
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mode:
     """The most frequent element along `dim` (the smallest of several), and its last index."""
     axis = axis_of(input, dim)
     if not input.spec.shape:
-        return _chosen(input, 0, 0, keepdim)
+        return return_types.mode(*_chosen(input, 0, 0, keepdim))
     if input.spec.shape[axis] == 0:
         raise InvalidIndex(f"mode(): expected dimension {dim} to be of nonzero size, {input.spec}")
     rows = shapes.contiguous(shapes.movedim(sort(input.detach(), axis).values, axis, -1))
@@ -183,7 +187,8 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     counts = E.where(logic.isnan(rows), 1, counts)  # no NaN equals another
     last = R.argmax(counts, -1, True)
     rank = end.emit(OPS["take_along"], end, last, axis=len(end.spec.shape) - 1) - 1
-    return _chosen(input, axis, shapes.movedim(rank, -1, axis), keepdim)
+    rank = shapes.movedim(rank, -1, axis)
+    return return_types.mode(*_chosen(input, axis, rank, keepdim))
 
 
 # ---- quantiles ---------------------------------------------------------------------------------

@@ -147,10 +147,10 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     return E.where(logic.eq(input, 0), values, step)
 
 
-def ldexp(x: Tensor, exponent: Tensor) -> Tensor:
-    """x * 2^exponent, in x's dtype if that is floating."""
-    exponent = P.cast(exponent, x.dtype) if x.dtype.is_floating_point else exponent
-    return E.mul(x, E.pow(2.0, exponent))
+def ldexp(input: Tensor, exponent: Tensor) -> Tensor:
+    """input * 2^exponent, in input's dtype if that is floating."""
+    exponent = P.cast(exponent, input.dtype) if input.dtype.is_floating_point else exponent
+    return E.mul(input, E.pow(2.0, exponent))
 
 
 def float_power(input: Operand, exponent: Operand) -> Tensor:

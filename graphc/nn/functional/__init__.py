@@ -1,5 +1,7 @@
 """The functions behind the layers: plain formulas over primitives, with PyTorch's signatures."""
 
+from graphc.frontend.api.out import FUNCTIONAL as _FUNCTIONAL
+from graphc.frontend.api.out import accept_out as _accept_out
 from graphc.nn.functional.activation import *
 from graphc.nn.functional.adaptive_pooling import *
 from graphc.nn.functional.attention import *
@@ -21,3 +23,5 @@ from graphc.nn.functional.probability_losses import *
 from graphc.nn.functional.sampling import *
 from graphc.nn.functional.upsampling import *
 from graphc.nn.functional.vision import *
+
+_accept_out(globals(), _FUNCTIONAL)

@@ -1,0 +1,129 @@
+"""Named tuples of the functions that return several tensors, as torch.return_types has them.
+
+Each prints one result a line, as PyTorch's do. Shapes are those that the function documents.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+
+R = TypeVar("R")
+
+
+def _lines(result: Any) -> str:
+    parts = (f"{name}={value!r}" for name, value in zip(result._fields, result))
+    return f"graphc.return_types.{type(result).__name__}(\n" + ",\n".join(parts) + ")"
+
+
+def _printed(kind: type[R]) -> type[R]:
+    kind.__repr__ = _lines  # type: ignore[method-assign]  # of any of these tuples
+    return kind
+
+
+@_printed
+class ValuesIndices(NamedTuple):
+    """Elements, and where they stand along the dimension (int64)."""
+
+    values: Tensor
+    indices: Tensor
+
+
+@_printed
+class SignLogabsdet(NamedTuple):
+    """The sign of a determinant, and the logarithm of its absolute value."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+@_printed
+class QR(NamedTuple):
+    """An orthogonal and an upper triangular factor."""
+
+    Q: Tensor
+    R: Tensor
+
+
+@_printed
+class aminmax(NamedTuple):
+    min: Tensor
+    max: Tensor
+
+
+@_printed
+class svd(NamedTuple):
+    """input = U diag(S) V^T."""
+
+    U: Tensor
+    S: Tensor
+    V: Tensor
+
+
+@_printed
+class linalg_svd(NamedTuple):
+    """A = U diag(S) Vh."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+@_printed
+class linalg_eigh(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+@_printed
+class linalg_lstsq(NamedTuple):
+    solution: Tensor
+    residuals: Tensor
+    rank: Tensor
+    singular_values: Tensor
+
+
+# One class a function: its name is what prints.
+class max(ValuesIndices): ...
+
+
+class min(ValuesIndices): ...
+
+
+class cummax(ValuesIndices): ...
+
+
+class cummin(ValuesIndices): ...
+
+
+class sort(ValuesIndices): ...
+
+
+class topk(ValuesIndices): ...
+
+
+class kthvalue(ValuesIndices): ...
+
+
+class median(ValuesIndices): ...
+
+
+class nanmedian(ValuesIndices): ...
+
+
+class mode(ValuesIndices): ...
+
+
+class slogdet(SignLogabsdet): ...
+
+
+class linalg_slogdet(SignLogabsdet): ...
+
+
+class qr(QR): ...
+
+
+class linalg_qr(QR): ...
