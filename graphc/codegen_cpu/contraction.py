@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from graphc.codegen_cpu.contraction_plan import (
+    FEW,
     GROUP_BYTES,
     TINY_MACS,
     Operand,
@@ -54,9 +55,27 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
     chosen = plan(kernel, target)
     assert chosen is not None
     e = Emitter()
-    _Nest(Frame(e, kernel), chosen).emit()
+    frame = Frame(e, kernel)
+    if chosen.few is None:
+        _Nest(frame, chosen).emit()
+    else:
+        _emit_either(frame, chosen, chosen.few)
     e.do("ret void")
     return e
+
+
+def _emit_either(frame: Frame, many: Plan, few: Plan) -> None:
+    """The plan for the number of samples that there are."""
+    e, (samples,) = frame.e, many.contraction.reduced
+    nests = _Nest(frame, many), _Nest(frame, few)  # what they keep on the stack is theirs at entry
+    more = frame.less(FEW, frame.size(samples.extent))
+    labels, done = (e.fresh("many"), e.fresh("few")), e.fresh("done")
+    e.do(f"br i1 {more}, label %{labels[0]}, label %{labels[1]}")
+    for label, nest in zip(labels, nests, strict=True):
+        e.block(label)
+        nest.emit()
+        e.do(f"br label %{done}")
+    e.block(done)
 
 
 @dataclass(frozen=True, slots=True)

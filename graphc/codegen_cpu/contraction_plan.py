@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from typing import Literal
@@ -45,6 +45,8 @@ from graphc.ir.kernel import (
 from graphc.ir.types import DType, f32, f64
 
 UNKNOWN = 32  # the extent that planning assumes for a symbol, most often a batch
+MANY = 4096  # and for the samples that a weight gradient sums over: a batch of sequences
+FEW = 64  # samples up to which a weight gradient has a plan for a batch, if that copies nothing
 L2_BYTES = 1 << 20  # what one thread may count on staying in its second-level cache
 CHUNK_BYTES = L2_BYTES // 2  # what the tiles of one panel read of one chunk
 PANEL_BYTES = 640 << 10  # a panel lives on the stack; Python gives threads 8 MB
@@ -128,6 +130,7 @@ class Plan:
     packed: bool  # those lanes are copied to a panel
     chunk: int | None  # position of the chunked reduction axis; None: all in one go
     chunk_size: int
+    few: Plan | None = None  # for up to FEW points of the reduction
 
     @property
     def direct(self) -> bool:
@@ -214,6 +217,13 @@ def guess(size: Size) -> int:
 
 def points(axes: Iterable[Axis]) -> int:
     return math.prod(guess(a.extent) for a in axes)
+
+
+def over_samples(c: Contraction) -> bool:
+    """Whether the sum is over an unknown number of rows of two matrices, as a weight gradient's."""
+    axis = c.reduced[0]
+    known = len(c.reduced) > 1 or isinstance(axis.extent, int)
+    return not (known or c.a.contiguous(axis.name) or c.b.contiguous(axis.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,15 +377,23 @@ def _rate(rows: int, vectors: int, wide: bool) -> float:
 
 
 def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
-    """Add to a choice of roles what memory wants: the panel and the chunks."""
+    """Add to a choice of roles what memory wants, for many samples and perhaps for few."""
+    if not over_samples(c):
+        return _in_memory(c, best, target, points(c.reduced))
+    many, few = (_in_memory(c, best, target, depth) for depth in (MANY, FEW))
+    copies = few.packed or few.chunk is not None
+    return many if copies or few == many else replace(many, few=few)
+
+
+def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Plan:
+    """The panel and the chunks, if the reduction has `depth` points."""
     names = {r.axis.name for r in best.rows} | {best.lane.name}
     outer = tuple(a for a in c.axes if a.name not in names)
     shared = tuple(a for a in outer if best.vector.uses(a.name))
     lanes = target.lanes(c.dtype)
-    row_count = math.prod(r.count for r in best.rows)
-    large = points((*c.reduced, best.lane)) * c.dtype.itemsize > L2_BYTES // 2
+    large = depth * guess(best.lane.extent) * c.dtype.itemsize > L2_BYTES // 2
     packed = best.how == "lanes" and _wants_panel(c, best, target, lanes, large)
-    chunk, chunk_size = _chunk(c, best, lanes, row_count, packed)
+    chunk, chunk_size = _chunk(c, best, lanes, depth, packed)
     return Plan(
         c, best.how, best.scalar, best.vector, best.lane, lanes, target.registers, best.vectors,
         best.rows, outer, shared, large or packed or chunk is not None, packed, chunk, chunk_size,
@@ -397,7 +415,7 @@ def _wants_panel(c: Contraction, best: _Choice, target: Target, lanes: int, larg
 
 
 def _chunk(
-    c: Contraction, best: _Choice, lanes: int, row_count: int, packed: bool
+    c: Contraction, best: _Choice, lanes: int, depth: int, packed: bool
 ) -> tuple[int | None, int]:
     """Cut the reduction so that what the tiles of a panel read of a chunk stays in cache.
 
@@ -406,7 +424,7 @@ def _chunk(
     """
     if best.scalar.uses(best.lane.name) and not packed:
         return None, 0  # every tile reads lanes of its own
-    depth, itemsize = points(c.reduced), c.dtype.itemsize
+    row_count, itemsize = math.prod(r.count for r in best.rows), c.dtype.itemsize
     step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)
     rows = _row_axes(c, best.scalar, best.vector)
     finest = min((best.scalar.reach(a.name) for a in rows), default=UNKNOWN)
@@ -435,7 +453,7 @@ def _chunk(
 def _chunk_sizes(axis: Axis, multiple: int) -> list[int]:
     """Sizes to try, largest first: about equal parts of a literal extent."""
     if isinstance(axis.extent, str):
-        parts = {64, 32, 16, 8, 4, 2, 1}
+        parts = {256, 64, 32, 16, 8, 4, 2, 1}
     else:
         parts = {-(-axis.extent // k) for k in range(1, axis.extent + 1)}
     return sorted({-(-n // multiple) * multiple for n in parts}, reverse=True)
