@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 
 from graphc.codegen_cpu.contraction_plan import (
     FEW,
-    GROUP_BYTES,
     TINY_MACS,
     Operand,
     Plan,
     Rows,
+    group_of,
     plan,
 )
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
@@ -106,7 +106,7 @@ class _Nest:
         self.tile_sums = chosen.row_count * chosen.vectors * chosen.lanes
         self.group = 1
         if chosen.chunk is not None:
-            self.group = max(1, GROUP_BYTES // (self.tile_sums * c.dtype.itemsize))
+            self.group = group_of(self.tile_sums, c.dtype.itemsize)
         self.sums = frame.scratch(self.group * self.tile_sums, self.t)
         self.panel = Panel(frame, chosen) if chosen.packed else None
         self.epilogue = Epilogue(frame, chosen)

@@ -420,11 +420,12 @@ def _chunk(
     """Cut the reduction so that what the tiles of a panel read of a chunk stays in cache.
 
     Where the reduction steps over memory (a weight gradient steps from pixel to pixel), tiles of
-    neighbouring rows read the same cache lines, so the rows of all tiles count.
+    neighbouring rows read the same cache lines, so the rows of all tiles of a group count.
     """
     if best.scalar.uses(best.lane.name) and not packed:
         return None, 0  # every tile reads lanes of its own
     row_count, itemsize = math.prod(r.count for r in best.rows), c.dtype.itemsize
+    group = group_of(row_count * best.vectors * lanes, itemsize)
     step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)
     rows = _row_axes(c, best.scalar, best.vector)
     finest = min((best.scalar.reach(a.name) for a in rows), default=UNKNOWN)
@@ -444,10 +445,15 @@ def _chunk(
             panel = points(cut) * step
             read = points(cut) * row_count * itemsize
             if interleaved:
-                read = _footprint(best.scalar, (*cut, *rows))
+                read = min(read * group, _footprint(best.scalar, (*cut, *rows)))
             if panel <= PANEL_BYTES and panel + read <= CHUNK_BYTES:
                 return at, size
     return len(c.reduced) - 1, lanes
+
+
+def group_of(tile_sums: int, itemsize: int) -> int:
+    """Tiles that go through a chunk together."""
+    return max(1, GROUP_BYTES // (tile_sums * itemsize))
 
 
 def _chunk_sizes(axis: Axis, multiple: int) -> list[int]:
