@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from graphc.codegen_cpu.contraction_parts import Operand
 from graphc.codegen_cpu.contraction_plan import (
     FEW,
     TINY_MACS,
-    Operand,
     Plan,
     Rows,
     group_of,
@@ -128,8 +128,16 @@ class _Nest:
         rest = [d for d in dims if d.axis.name not in picks]
         if p.lane_first:
             return first, rest
-        lane = [d for d in dims if d.axis.name == p.lane.name]
-        return [], [d for d in dims if d.axis.name != p.lane.name] + lane
+        rest = [d for d in dims if d.axis.name != p.lane.name]
+        return [], self._strips([d for d in dims if d.axis.name == p.lane.name], rest)
+
+    def _strips(self, lane: list[_Dim], rest: list[_Dim]) -> list[_Dim]:
+        """The tiles of a strip of the lane axis are neighbours, then its other tiles."""
+        if not self.plan.strip:
+            return rest + lane
+        (dim,), strip = lane, self.plan.strip
+        strips = _Dim(dim.axis, dim.block * strip, self.frame.div(dim.count, strip))
+        return [strips, *rest, replace(dim, count=strip)]
 
     def emit(self) -> None:
         inside = self.frame.product(d.count for d in self.dims)
@@ -167,7 +175,7 @@ class _Nest:
             start = f.mul(f.rem(tile, dim.count), dim.block)
             tile = f.div(tile, dim.count)
             name, extent = dim.axis.name, self.extent[dim.axis.name]
-            index[name] = start
+            index[name] = self.frame.add(index.get(name, 0), start)
             if self._moves(dim):
                 index[name] = f.most(0, f.least(start, f.sub(extent, dim.block)))
                 skip[name] = f.sub(start, index[name])

@@ -28,25 +28,21 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Literal
 
-from graphc.codegen_cpu.scalar import REPORTS
-from graphc.codegen_cpu.target import Target
-from graphc.ir.kernel import (
-    Apply,
-    Axis,
-    Const,
-    Definition,
-    Dot,
-    Kernel,
-    Load,
-    Size,
-    Statement,
-    Store,
+from graphc.codegen_cpu.contraction_parts import (
+    UNKNOWN,
+    Contraction,
+    Operand,
+    dissect,
+    guess,
+    over_samples,
+    points,
 )
-from graphc.ir.types import DType, f32, f64
+from graphc.codegen_cpu.target import Target
+from graphc.ir.kernel import Apply, Axis, Kernel, Store
 
-UNKNOWN = 32  # the extent that planning assumes for a symbol, most often a batch
-MANY = 4096  # and for the samples that a weight gradient sums over: a batch of sequences
-FEW = 64  # samples up to which a weight gradient has a plan for a batch, if that copies nothing
+MANY = 4096  # samples that a weight gradient sums over, a batch of sequences, as planning assumes
+FEW = 64  # samples up to which a weight gradient is bound by the memory of the weights
+STRIP_BYTES = 8192  # of a row that tiles of few samples go along before they turn to other rows
 L2_BYTES = 1 << 20  # what one thread may count on staying in its second-level cache
 CHUNK_BYTES = L2_BYTES // 2  # what the tiles of one panel read of one chunk
 PANEL_BYTES = 640 << 10  # a panel lives on the stack; Python gives threads 8 MB
@@ -61,46 +57,6 @@ DIRECT_STATEMENTS = 6  # a longer epilogue is a loop over the rows, not a copy f
 TINY_MACS = 20_000  # below this a second thread costs more than it gives
 
 How = Literal["lanes", "along"]
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """One argument of the Dot and the statements that compute it, loads first."""
-
-    value: str
-    statements: tuple[Definition, ...]
-
-    @property
-    def loads(self) -> tuple[Load, ...]:
-        return tuple(s for s in self.statements if isinstance(s, Load))
-
-    def uses(self, axis: str) -> bool:
-        return any(load.at.stride(axis) != 0 for load in self.loads)
-
-    def reach(self, axis: str) -> int:
-        """The longest step in memory, in elements, that a step along the axis makes."""
-        return max(abs(guess(load.at.stride(axis))) for load in self.loads)
-
-    def contiguous(self, axis: str) -> bool:
-        return all(load.at.stride(axis) in (0, 1) for load in self.loads)
-
-
-@dataclass(frozen=True, slots=True)
-class Contraction:
-    """A contract kernel taken apart."""
-
-    a: Operand
-    b: Operand
-    dot: Dot
-    axes: tuple[Axis, ...]
-    reduced: tuple[Axis, ...]
-    epilogue: tuple[Statement, ...]
-
-    @property
-    def dtype(self) -> DType:
-        """What products and sums are computed in."""
-        wide = any(s.dtype is f64 for o in (self.a, self.b) for s in o.statements)
-        return f64 if wide or self.dot.dtype is f64 else f32
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +87,7 @@ class Plan:
     chunk: int | None  # position of the chunked reduction axis; None: all in one go
     chunk_size: int
     few: Plan | None = None  # for up to FEW points of the reduction
+    strip: int = 0  # tiles along the lanes that are neighbours; 0: all
 
     @property
     def direct(self) -> bool:
@@ -159,71 +116,7 @@ class Plan:
         return self.vectors * self.lanes if self.how == "lanes" else self.vectors
 
 
-# ---- taking the kernel apart -------------------------------------------------------------------
-
-
-def dissect(kernel: Kernel) -> Contraction | None:
-    """The kernel's parts, or None if it is no contraction of the plain form."""
-    if kernel.kind != "contract" or not kernel.phases or not kernel.phases[0].axes:
-        return None
-    body = kernel.phases[0].body
-    dot = body[-1]
-    if not isinstance(dot, Dot) or not dot.dtype.is_floating_point:
-        return None
-    if any(p.axes for p in kernel.phases[1:]):
-        return None
-    a, b = _operand(body, dot.a), _operand(body, dot.b)
-    if a is None or b is None:
-        return None
-    epilogue = tuple(s for p in kernel.phases[1:] for s in p.body)
-    if not all(_plain_epilogue(s) for s in epilogue):
-        return None
-    return Contraction(a, b, dot, kernel.axes, kernel.phases[0].axes, epilogue)
-
-
-def _operand(body: tuple[Statement, ...], name: str) -> Operand | None:
-    """The backward slice of `name`, or None where a statement is not plain."""
-    wanted, found = {name}, []
-    for s in reversed(body):
-        if not isinstance(s, Load | Const | Apply) or s.name not in wanted:
-            continue
-        if not _plain(s) or (s.name == name and not s.dtype.is_floating_point):
-            return None
-        if isinstance(s, Apply):
-            wanted.update(s.args)
-        found.append(s)
-    operand = Operand(name, tuple(reversed(found)))
-    return operand if operand.loads else None
-
-
-def _plain(s: Statement) -> bool:
-    if isinstance(s, Load):
-        return not s.guards and not s.indirect
-    return not (isinstance(s, Apply) and s.op in REPORTS)
-
-
-def _plain_epilogue(s: Statement) -> bool:
-    if isinstance(s, Apply):
-        return s.op not in REPORTS
-    return not getattr(s, "indirect", ()) and not getattr(s, "add", False)
-
-
 # ---- choosing ----------------------------------------------------------------------------------
-
-
-def guess(size: Size) -> int:
-    return size if isinstance(size, int) else UNKNOWN
-
-
-def points(axes: Iterable[Axis]) -> int:
-    return math.prod(guess(a.extent) for a in axes)
-
-
-def over_samples(c: Contraction) -> bool:
-    """Whether the sum is over an unknown number of rows of two matrices, as a weight gradient's."""
-    axis = c.reduced[0]
-    known = len(c.reduced) > 1 or isinstance(axis.extent, int)
-    return not (known or c.a.contiguous(axis.name) or c.b.contiguous(axis.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,12 +270,25 @@ def _rate(rows: int, vectors: int, wide: bool) -> float:
 
 
 def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
-    """Add to a choice of roles what memory wants, for many samples and perhaps for few."""
+    """Add to a choice of roles what memory wants, for many samples and for few."""
     if not over_samples(c):
         return _in_memory(c, best, target, points(c.reduced))
-    many, few = (_in_memory(c, best, target, depth) for depth in (MANY, FEW))
-    copies = few.packed or few.chunk is not None
-    return many if copies or few == many else replace(many, few=few)
+    many = _in_memory(c, best, target, MANY)
+    if not many.packed or _needs_panel(c, best, target):
+        return many
+    strip = _strip(best, target.lanes(c.dtype), c.dtype.itemsize)
+    few = replace(many, packed=False, chunk=None, chunk_size=0, lane_first=False, strip=strip)
+    return replace(many, few=few)
+
+
+def _strip(best: _Choice, lanes: int, itemsize: int) -> int:
+    """Neighbouring tiles along the lanes, in equal strips: the samples' part of one stays cached,
+    and the rows of the weights are read and written two pages at a time."""
+    if not isinstance(best.lane.extent, int):
+        return 0
+    tiles = -(-best.lane.extent // (best.vectors * lanes))
+    most = STRIP_BYTES // (best.vectors * lanes * itemsize)
+    return max(n for n in range(1, tiles + 1) if tiles % n == 0 and n <= max(most, 1))
 
 
 def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Plan:
@@ -392,7 +298,7 @@ def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Pla
     shared = tuple(a for a in outer if best.vector.uses(a.name))
     lanes = target.lanes(c.dtype)
     large = depth * guess(best.lane.extent) * c.dtype.itemsize > L2_BYTES // 2
-    packed = best.how == "lanes" and _wants_panel(c, best, target, lanes, large)
+    packed = best.how == "lanes" and _wants_panel(c, best, target, large)
     chunk, chunk_size = _chunk(c, best, lanes, depth, packed)
     return Plan(
         c, best.how, best.scalar, best.vector, best.lane, lanes, target.registers, best.vectors,
@@ -400,18 +306,26 @@ def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Pla
     )  # fmt: skip
 
 
-def _wants_panel(c: Contraction, best: _Choice, target: Target, lanes: int, large: bool) -> bool:
-    """Whether to copy: lanes not contiguous, masks slow, or rows of a large matrix far apart."""
+def _needs_panel(c: Contraction, best: _Choice, target: Target) -> bool:
+    """Whether a copy is the only way: lanes not contiguous, or masks slow."""
     lane = best.lane
     if not best.vector.contiguous(lane.name):
         return True
     if not _panel_fits(c, best.vector) or best.scalar.uses(lane.name):
         return False
-    ragged = not isinstance(lane.extent, int) or lane.extent % lanes != 0
-    if ragged and not target.has_masks:
+    ragged = not isinstance(lane.extent, int) or lane.extent % target.lanes(c.dtype) != 0
+    return ragged and not target.has_masks
+
+
+def _wants_panel(c: Contraction, best: _Choice, target: Target, large: bool) -> bool:
+    """Whether to copy: if need be, or where rows of a large matrix are far apart."""
+    if _needs_panel(c, best, target):
         return True
+    lane = best.lane
+    if not _panel_fits(c, best.vector) or best.scalar.uses(lane.name):
+        return False
     reuse = points(a for a in c.axes if best.scalar.uses(a.name))
-    return large and guess(lane.extent) > best.vectors * lanes and reuse >= 32
+    return large and guess(lane.extent) > best.vectors * target.lanes(c.dtype) and reuse >= 32
 
 
 def _chunk(

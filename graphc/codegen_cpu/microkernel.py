@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.codegen_cpu import scalar
-from graphc.codegen_cpu.contraction_plan import Operand, Plan
+from graphc.codegen_cpu.contraction_parts import Operand
+from graphc.codegen_cpu.contraction_plan import Plan
 from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.codegen_cpu.frame import Frame, Int
 from graphc.ir.kernel import Apply, Const, Definition, Load

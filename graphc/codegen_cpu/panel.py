@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 
-from graphc.codegen_cpu.contraction_plan import Operand, Plan
+from graphc.codegen_cpu.contraction_parts import Operand
+from graphc.codegen_cpu.contraction_plan import Plan
 from graphc.codegen_cpu.emitter import Vec
 from graphc.codegen_cpu.frame import Frame, Int
 from graphc.codegen_cpu.microkernel import (

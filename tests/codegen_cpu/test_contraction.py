@@ -131,9 +131,9 @@ def test_dtypes(dtypes: tuple) -> None:  # type: ignore[type-arg]
 @pytest.fixture
 def small_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Budgets so small that small shapes need panels, groups and chunks."""
-    for name, size in (("L2", 4096), ("CHUNK", 4096), ("PANEL", 8192), ("GROUP", 8192)):
+    sizes = {"L2": 4096, "CHUNK": 4096, "PANEL": 8192, "GROUP": 8192, "STRIP": 1024}
+    for name, size in sizes.items():
         monkeypatch.setattr(contraction_plan, f"{name}_BYTES", size)
-    monkeypatch.setattr(contraction, "GROUP_BYTES", 8192)
     plan.cache_clear()
     yield
     plan.cache_clear()
@@ -155,6 +155,32 @@ def test_chunks_do_not_change_a_bit(name: str, small_caches: None) -> None:
     case = CHUNKED[name]
     chosen = plan(case.kernel, HOST)
     assert chosen is not None and (chosen.chunk is not None or chosen.packed)
+    check(case)
+
+
+def over_samples(rows: int, columns: int, samples: int) -> Case:
+    """The gradient of a weight: a sum over a symbolic number of rows of two matrices."""
+    kernel = contract(
+        [("m", "n0"), ("n", columns)], [("k", "n1")], at(k="n0", m=1), at(k=columns, n=1),
+        at(m=columns, n=1), sizes=("n0", "n1"),
+    )  # fmt: skip
+    lengths = {"a": rows * samples, "b": samples * columns, "y": rows * columns}
+    return Case(kernel, lengths, {"n0": rows, "n1": samples})
+
+
+@pytest.mark.parametrize("samples", [0, 1, 7, 64, 65, 300, 700])
+@pytest.mark.parametrize("rows, columns", [(3, 1000), (45, 512), (14, 72)])
+def test_sums_over_few_or_many_samples(rows: int, columns: int, samples: int) -> None:
+    check(over_samples(rows, columns, samples))
+
+
+@pytest.mark.parametrize("samples", [7, 65])
+def test_strips_of_few_samples(samples: int, small_caches: None) -> None:
+    case = over_samples(20, 1024, samples)
+    chosen = plan(case.kernel, HOST)
+    assert chosen is not None and chosen.packed and chosen.few is not None
+    assert not chosen.few.packed and chosen.few.strip > 0
+    assert chosen.few.strip * chosen.few.width * 4 <= contraction_plan.STRIP_BYTES < 4 * 1024
     check(case)
 
 
