@@ -34,7 +34,9 @@ UNKNOWN = 64  # a symbolic extent, when costs are compared
 BODY = 64  # statements (by weight) that unrolled copies of a body may have
 HEAVY = 12  # weight of a body that takes longer than an addition: a second chain gains nothing
 CHAINS = 8  # accumulators that keep two adders of latency four busy
-SCALAR_GATHER = 1.5  # cost of one element of a gather, in vector loads
+GATHER = 1.5  # cost of one element of a gather or scatter, in vector loads
+SCATTER = 6.0  # and of a scatter that takes a cache line an element, where rows could be written
+ROW = 16  # elements that make a row worth writing at once: a cache line of float32
 ACROSS = 12.0  # cost of merging the lanes of one fold
 WEIGHT = {
     "exp": 14, "expm1": 20, "log": 16, "log1p": 22, "sin": 30, "cos": 30, "tanh": 22, "atan": 24,
@@ -65,6 +67,7 @@ class Uses:
     dtypes: dict[str, DType]
     written: frozenset[str]
     memory: dict[str, str]  # of each buffer, one name for all that it may equal
+    extents: dict[str, Size]  # of each axis
 
 
 def accesses(s: Statement) -> Iterator[Affine]:
@@ -109,7 +112,8 @@ def uses(kernel: Kernel) -> Uses:
             memory = {name: new if m == old else m for name, m in memory.items()}
     stored = {memory[b.name] for b in kernel.buffers if b.access != "r"}
     written = frozenset(name for name, m in memory.items() if m in stored)
-    return Uses(axes, dtypes, written, memory)
+    every = [*kernel.axes, *(axis for phase in kernel.phases for axis in phase.axes)]
+    return Uses(axes, dtypes, written, memory, {axis.name: axis.extent for axis in every})
 
 
 def depends(s: Statement, u: Uses) -> frozenset[str]:
@@ -143,8 +147,17 @@ def _statement_cost(s: Statement, lane: str, lanes: int, full: float, u: Uses) -
     if isinstance(s, (Load, Store)):
         gathers = any(lane in u.axes.get(i.index, ()) for i in s.indirect)
         if gathers or s.at.stride(lane) not in (0, 1):
-            return SCALAR_GATHER
+            return SCATTER if isinstance(s, Store) and _writes_rows(s, lane, u) else GATHER
     return weight(s) / (lanes * full)
+
+
+def _writes_rows(s: Store, lane: str, u: Uses) -> bool:
+    """Whether an axis other than `lane` writes elements side by side."""
+    return any(
+        stride == 1 and extent(u.extents[axis]) >= ROW
+        for axis, stride in s.at.terms
+        if axis != lane
+    )
 
 
 def _phase_cost(phase: Phase, axis: Axis | None, lanes: int, u: Uses) -> float:

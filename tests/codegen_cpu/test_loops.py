@@ -350,6 +350,16 @@ def test_random_bits_do_not_depend_on_the_loops(row: int) -> None:
 
 # ---- plans and modules -------------------------------------------------------------------------
 
+TRANSPOSED = """kernel transposed map (x: r f32, o: w f32 | n, s | ) {
+  for r in n, c in 64 {
+    once {
+      %0: f32 = load x[c*s + r]
+      store o[r*64 + c] = %0
+    }
+  }
+}"""
+HEAVY = COLUMNS.replace("%1: f32 = sum %0", "%2: f32 = erf %0\n      %1: f32 = sum %2")
+
 
 def test_lane_choice() -> None:
     def chosen(text: str) -> tuple[str, tuple[str, ...]]:
@@ -361,6 +371,15 @@ def test_lane_choice() -> None:
     assert chosen(IN_PLACE) == ("", ("j", "j"))
     assert chosen(EMBED) == ("c", ("",))
     assert chosen(SCATTER.replace("|  )", "| )")) == ("c", ("",))
+    assert chosen(TRANSPOSED) == ("c", ("",))  # rows are written whole
+
+
+def test_column_walks_take_vectors_side_by_side() -> None:
+    """Whatever the body weighs: a row is another page."""
+    wide = HEAVY.replace("c in 5", "c in n").replace("i*5", "i*n")
+    assert lanes.plan(parse(wide), Target.named("sapphirerapids")).copies == 4
+    short = wide.replace("i in n", "i in 3")
+    assert lanes.plan(parse(short), Target.named("sapphirerapids")).copies == 1
 
 
 def test_modules_hold_each_distinct_kernel_once() -> None:
