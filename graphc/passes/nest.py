@@ -200,8 +200,10 @@ class _Symbols:
 
     def __init__(self, nest: Nest) -> None:
         self.literal = nest.kind == "contract"
-        self.outermost = {axes[0].name for axes in (nest.parallel, nest.folded) if axes}
         self.leading = nest.leading
+        # A batch is outermost: of the points, or of what a weight gradient sums over.
+        self.outermost = {a.name for a in nest.folded[:1]}
+        self.outermost |= {a.name for a in nest.parallel[:1] if not self._is_window(a)}
         self.names: list[str] = []
         self.values: list[int] = []
         self._known: dict[tuple[str, int], str] = {}
@@ -211,11 +213,11 @@ class _Symbols:
 
     def _extent(self, a: Axis) -> Size:
         assert isinstance(a.extent, int)
-        if self.literal:
-            keep = a.name not in self.outermost
-        else:
-            keep = a.name not in self.leading and a.extent <= SMALL_EXTENT
+        keep = a.name not in self.outermost if self.literal else self._is_window(a)
         return a.extent if keep else self._symbol("n", a.name, a.extent)
+
+    def _is_window(self, a: Axis) -> bool:
+        return a.name not in self.leading and int(a.extent) <= SMALL_EXTENT
 
     def affine(self, f: Affine) -> Affine:
         if self.literal:
