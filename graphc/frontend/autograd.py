@@ -208,7 +208,8 @@ def requires_grad_(x: Tensor, requires_grad: bool = True) -> Tensor:
         raise AutogradError(
             "requires_grad can be changed on leaf tensors only", fix="use x.detach()"
         )
-    untraced(x, "requires_grad_()")
+    if modes.trace is not None:
+        modes.trace.flag(x)
     x._requires_grad = requires_grad
     epoch.modules_changed()
     return x

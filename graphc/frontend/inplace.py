@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 InPlace = Callable[..., "Tensor"]
 
 
-def untraced(x: Tensor, what: str) -> None:
+def untraced(x: Tensor, what: str, fix: str = "") -> None:
     """Raise where a trace would change a concrete tensor for good."""
     if modes.trace is not None and not x.is_traced:
-        raise Untraceable(f"{what} on a tensor that outlives the step")
+        raise Untraceable(f"{what} on a tensor that outlives the step", fix=fix)
 
 
 def check_writable(x: Tensor) -> None:

@@ -118,6 +118,8 @@ class LeafNode(Node):
         return self.label
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
+        if not self.tensor.requires_grad:  # no more, since it was used
+            return ()
         self.tensor.accumulate_grad(cotangents[0])
         for (hook,) in tuple(self.tensor._after_grad or ()):
             hook(self.tensor)

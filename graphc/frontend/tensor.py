@@ -283,7 +283,9 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        inplace.untraced(self, "assigning .data")
+        inplace.untraced(
+            self, "assigning .data", fix="write in place: x.data.copy_(value), x.data.add_(step)"
+        )
         inplace.show(self, value)
 
     @property

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from graphc.errors import Untraceable
@@ -55,7 +56,8 @@ class Trace:
         self._scalars: dict[Hashable, Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}
         self._without_history: list[Tensor] = []  # of those, which had none
-        self._aliases: list[Tensor] = []  # tensors made inside over concrete memory
+        self._flags: dict[Tensor, bool] = {}  # concrete: requires_grad before the step set it
+        self.aliases: dict[Tensor, None] = {}  # tensors made inside over concrete memory
 
     # ---- inputs --------------------------------------------------------------------------------
 
@@ -169,16 +171,36 @@ class Trace:
         if fields.get("_node") is None:
             self._without_history.append(what)
 
+    def first(self, what: Hashable, restore: Callable[[], None]) -> bool:
+        """Whether the step has not changed `what` yet; `restore` puts it back when it ends."""
+        return self._before.setdefault(what, restore) is restore
+
+    def flag(self, x: Tensor) -> None:
+        """Before x's `requires_grad` is set."""
+        if not x.is_traced:
+            self.remember(x)
+            self._flags.setdefault(x, x.requires_grad)
+
+    def flag_before(self, x: Tensor) -> bool:
+        """x's `requires_grad` when the step began."""
+        return self._flags.get(x, x.requires_grad)
+
+    def keep_flags(self) -> None:
+        """Where the step leaves `requires_grad` other than it was, each call sets it."""
+        for x, before in self._flags.items():
+            if x.requires_grad != before:
+                self.after_commit.append(partial(x.requires_grad_, x.requires_grad))
+
     def made_alias(self, x: Tensor) -> None:
         """x is new: what the step does to its history is its own affair."""
         if not x.is_traced:
-            self._aliases.append(x)
+            self.aliases[x] = None
 
     def check_histories(self) -> None:
         """Raise where a tensor that outlives the step has got a history: the next call's gradients
         would go on through this one."""
         for x in self._without_history:
-            if x._node is not None and all(x is not y for y in self._aliases):
+            if x._node is not None and x not in self.aliases:
                 raise Untraceable(
                     f"{x.name or x.spec} leaves the step with a history, for it was written with "
                     "a value that requires grad",
@@ -216,7 +238,8 @@ class Trace:
                 restore()
             self._before.clear()
             self._without_history.clear()
-            self._aliases.clear()
+            self._flags.clear()
+            self.aliases.clear()
 
     def graph(self, name: str, outs: Sequence[Tensor]) -> Graph:
         """The step so far: `outs` returned, then every written input with its last value."""

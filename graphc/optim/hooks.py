@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from graphc.errors import InvalidState
@@ -61,6 +62,10 @@ class Hooked:
             hooks.insert(0, hooks.pop())
         return handle
 
+    def _watched(self) -> AbstractContextManager[None]:
+        """What goes around the step itself."""
+        return nullcontext()
+
     def _step_hooks(self) -> Any:
         """What a compiled step compares at each call: 0 for none."""
         return (*self._hooks["step_pre"], *self._hooks["step_post"]) or 0
@@ -87,7 +92,8 @@ def _around(step: Callable[..., Any]) -> Callable[..., Any]:
         try:
             for (hook,) in tuple(self._hooks["step_pre"]):
                 args, kwargs = _replaced(hook(self, args, kwargs), args, kwargs)
-            out = step(*args, **kwargs)
+            with self._watched():
+                out = step(*args, **kwargs)
             for (hook,) in tuple(self._hooks["step_post"]):
                 hook(self, args, kwargs)
         finally:

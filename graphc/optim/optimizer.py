@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -18,6 +18,7 @@ from graphc.frontend import trace as tracing
 from graphc.frontend.modes import enable_grad, no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
+from graphc.optim.followed import followed
 from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
 
@@ -44,7 +45,7 @@ class Optimizer(Hooked):
             )
         super().__init__()
         self.defaults = defaults
-        self.state: dict[Tensor, Slots] = defaultdict(dict)
+        self.state: dict[Any, Any] = defaultdict(dict)  # Slots by parameter
         self.param_groups: list[Group] = []
         self._opt_called = False  # whether it has stepped, for a schedule to warn
         self._layout = 0  # moves when a slot is made or replaced
@@ -61,6 +62,11 @@ class Optimizer(Hooked):
         if not isinstance(param_group, dict):
             raise InvalidType(f"param_group must be a dict, but got {type(param_group)}")
         given = param_group["params"]
+        if isinstance(given, set | frozenset):
+            raise InvalidType(
+                "optimizer parameters need to be organized in ordered collections, but the "
+                "ordering of tensors in sets will change between runs. Please use a list instead."
+            )
         params = [given] if isinstance(given, Tensor) else list(given)
         params, named = _without_names(params)
         if self.param_groups and bool(named) != ("param_names" in self.param_groups[0]):
@@ -68,7 +74,8 @@ class Optimizer(Hooked):
         for p in params:
             if not isinstance(p, Tensor):
                 raise InvalidType(
-                    f"optimizer can only optimize Tensors, but one of the params is {type(p)}"
+                    "optimizer can only optimize Tensors, but one of the params is "
+                    f"{type(p).__name__}"
                 )
             if not p.is_leaf:
                 raise InvalidArgument("can't optimize a non-leaf Tensor")
@@ -79,7 +86,8 @@ class Optimizer(Hooked):
             )
         if any(id(p) in taken for p in params):
             raise InvalidArgument("some parameters appear in more than one parameter group")
-        self.param_groups.append({**self.defaults, **param_group, **named, "params": params})
+        group = {**param_group, "params": params, **named}
+        self.param_groups.append(group | {k: v for k, v in self.defaults.items() if k not in group})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop every parameter's gradient, or fill it with zeros."""
@@ -110,6 +118,10 @@ class Optimizer(Hooked):
         """A group, its parameters that have a gradient, and the options that hold for it."""
         options = tracing.guard(lambda: " ".join(self._options(group)))
         return group, [p for p in group["params"] if p.grad is not None], options.split()
+
+    def _watched(self) -> AbstractContextManager[None]:
+        own = type(self)._update_group is not Optimizer._update_group
+        return nullcontext() if own else followed(self)
 
     # ---- for subclasses ------------------------------------------------------------------------
 
@@ -147,10 +159,15 @@ class Optimizer(Hooked):
         self._told("saving")
         number = {id(p): k for k, p in enumerate(self._all())}
         groups = [
-            {**group, "params": [number[id(p)] for p in group["params"]]}
+            {k: v for k, v in group.items() if k != "params"}
+            | {"params": [number[id(p)] for p in group["params"]]}
             for group in self.param_groups
         ]
-        state = {number[id(p)]: slots for p, slots in self.state.items() if slots}
+        state = {
+            number[id(p)] if isinstance(p, Tensor) else p: slots
+            for p, slots in self.state.items()
+            if slots or not isinstance(slots, dict)
+        }
         out: dict[str, Any] = self._told("saved", {"state": state, "param_groups": groups})
         return out
 
@@ -166,22 +183,22 @@ class Optimizer(Hooked):
                 "optimizer's group"
             )
         numbers = chain.from_iterable(g["params"] for g in groups)
-        loaded = {
-            p: state_dict["state"][k]
-            for k, p in zip(numbers, self._all())
-            if k in state_dict["state"]
-        }
+        param = dict(zip(numbers, self._all()))
+        loaded = {param.get(k, k): slots for k, slots in state_dict["state"].items()}
         for mine, new in zip(self.param_groups, groups):
             mine.update({k: v for k, v in new.items() if k != "params"})
         with no_grad():
             self._load_slots(loaded)
         self._told("loaded")
 
-    def _load_slots(self, loaded: Mapping[Tensor, Mapping[str, Any]]) -> None:
+    def _load_slots(self, loaded: Mapping[Any, Any]) -> None:
         for p in [p for p in self.state if p not in loaded]:
             del self.state[p]
             self._layout += 1
         for p, slots in loaded.items():
+            if not isinstance(p, Tensor):
+                self.state[p] = slots
+                continue
             mine = self.state[p]
             for key, value in slots.items():
                 self._load_slot(p, mine, key, value)
@@ -206,7 +223,7 @@ class Optimizer(Hooked):
     def __repr__(self) -> str:
         rows = [f"{type(self).__name__} ("]
         for k, group in enumerate(self.param_groups):
-            rows.append(f"Parameter Group {k}")
+            rows += [*([""] if k else []), f"Parameter Group {k}"]
             rows += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*rows, ")"])
 
@@ -250,8 +267,8 @@ def non_negative(**values: float) -> None:
     """Raise ValueError for a negative number, with PyTorch's text."""
     for name, value in values.items():
         if not value >= 0.0:
-            label = "epsilon" if name == "eps" else name.replace("lr", "learning rate")
-            raise InvalidArgument(f"Invalid {label} value: {value}")
+            label = {"eps": "epsilon value", "lr": "learning rate"}.get(name, f"{name} value")
+            raise InvalidArgument(f"Invalid {label}: {value}")
 
 
 def check_betas(betas: tuple[float, float]) -> None:

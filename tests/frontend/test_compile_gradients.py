@@ -213,3 +213,86 @@ def test_a_history_that_would_outlive_the_step_is_refused() -> None:
     step()
     step()
     assert weight.grad is not None and weight.grad.item() == 9.0
+
+
+def flags_outside(wrap: Any) -> list[Any]:
+    """A leaf that belongs to no module is frozen between calls."""
+    w, v = data(3, grad=True), data(3, seed=1, grad=True)
+
+    def step() -> Tensor:
+        w.grad = v.grad = None
+        (w * v).sum().backward()
+        return w * 2.0
+
+    run, out = wrap(step), []
+    for frozen in (False, True, False):
+        w.requires_grad_(not frozen)
+        out += [run().requires_grad, w.grad is None, v.grad.tolist()]
+    return out
+
+
+def flags_inside(wrap: Any) -> list[Any]:
+    """Two nets trained in turn, each frozen meanwhile, as in adversarial training."""
+    w, v = data(3, grad=True), data(3, seed=1, grad=True)
+
+    def step(x: Tensor) -> None:
+        w.grad = v.grad = None
+        w.requires_grad_(False)
+        (w * v * x).sum().backward()
+        w.requires_grad = True
+        (w * x).sum().backward()
+
+    run, out = wrap(step), []
+    for k in range(3):
+        run(data(3, seed=k))
+        out += [w.requires_grad, w.grad.tolist(), v.grad.tolist()]
+    return out
+
+
+def flags_left(wrap: Any) -> list[Any]:
+    """A step that leaves a flag other than it was."""
+    w, v = data(3, grad=True), data(3, seed=1, grad=True)
+
+    def step() -> None:
+        (w * v).sum().backward()
+        w.requires_grad_(not w.requires_grad)
+
+    run, out = wrap(step), []
+    for _ in range(5):
+        run()
+        out += [w.requires_grad, w.grad.tolist(), v.grad.tolist()]
+    return out
+
+
+def flags_before_backward(wrap: Any) -> list[Any]:
+    """What has stopped to require grad by the time of backward gets no gradient."""
+    w, v = data(3, grad=True), data(3, seed=1, grad=True)
+
+    def step() -> None:
+        y = (w * v).sum()
+        w.requires_grad_(False)
+        y.backward()
+        w.requires_grad_(True)
+
+    wrap(step)()
+    return [w.grad is None, v.grad.tolist() == w.tolist()]
+
+
+@pytest.mark.parametrize("script", [flags_outside, flags_inside, flags_left, flags_before_backward])
+def test_requires_grad_may_change(script: Any) -> None:
+    expected = script(lambda f: f)
+    assert script(graphc.compile) == expected
+    if script is flags_before_backward:
+        assert expected == [True, True]
+
+
+def test_a_flag_set_by_a_step_that_fails_is_put_back() -> None:
+    w = data(3, grad=True)
+
+    def step() -> None:
+        w.requires_grad_(False)
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        graphc.compile(step)()
+    assert w.requires_grad

@@ -187,7 +187,8 @@ def test_concrete_work_in_a_paused_trace() -> None:
     "bad",
     [
         lambda x: graphc.from_numpy(np.zeros(2)),
-        lambda x: graphc.ones(2) if WEIGHT.requires_grad_() is None else x,
+        lambda x: setattr(WEIGHT, "data", x),
+        lambda x: WEIGHT.detach_(),
     ],
 )
 def test_what_cannot_be_replayed_is_refused(bad: Any) -> None:

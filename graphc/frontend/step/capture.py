@@ -75,21 +75,29 @@ class Gradient:
         return self.tensor if self.tensor is not None else leaves[self.arg]
 
 
-class HooksAsTraced:
-    """Whether the hooks of leaves are those that were traced; looks only if any hook changed."""
+class AsTraced:
+    """Whether what `look` sees of tensors is `then`; looks only if the epoch `counter` moved."""
 
-    def __init__(self, leaves: Iterable[Tensor]) -> None:
-        self._leaves = list(leaves)
-        self._traced = self._now()
-        self._epoch, self._same = epoch.hooks, True
-
-    def _now(self) -> list[list[Any]]:
-        return [[*(x._hooks or ()), *(x._after_grad or ())] for x in self._leaves]
+    def __init__(
+        self, tensors: Iterable[Tensor], counter: str, look: Callable[[Tensor], Any], then: Any
+    ) -> None:
+        self._tensors = list(tensors)
+        self._counter, self._look, self._then = counter, look, then
+        self._epoch, self._same = getattr(epoch, counter), True
 
     def __call__(self) -> bool:
-        if self._epoch != epoch.hooks:
-            self._epoch, self._same = epoch.hooks, self._now() == self._traced
+        if self._epoch != (now := getattr(epoch, self._counter)):
+            self._epoch = now
+            self._same = [self._look(x) for x in self._tensors] == self._then
         return self._same
+
+
+def _hooks(x: Tensor) -> list[Any]:
+    return [*(x._hooks or ()), *(x._after_grad or ())]
+
+
+def _flag(x: Tensor) -> bool:
+    return x.requires_grad
 
 
 @dataclass(slots=True)
@@ -127,6 +135,7 @@ class StepTrace(Trace):
         self.owners: dict[Storage, int] = {}  # concrete storages of arguments
         self.stand_ins: dict[Storage, int] = {}
         self.leaves: dict[Tensor, None] = {}
+        self.flags: dict[Tensor, bool] = {}  # requires_grad of state, when the step began
         self.old_grads: dict[Tensor, Tensor | None] = {}
 
     def argument(self, like: Tensor, name: str) -> Tensor:
@@ -139,7 +148,16 @@ class StepTrace(Trace):
                 raise SharedArgument(self.owners[x.storage])
             if x.requires_grad:
                 self.leaves[x] = None
+            if x.is_leaf and x.dtype.is_floating_point and x not in self.aliases:
+                self.flags.setdefault(x, self.flag_before(x))
         return super().lift(x)
+
+    def note_leaves(self) -> None:
+        """Guard the hooks of leaves, and which state requires grad."""
+        hooks = [_hooks(x) for x in self.leaves]
+        self.guards.append((AsTraced(self.leaves, "hooks", _hooks, hooks), True))
+        flags = list(self.flags.values())
+        self.guards.append((AsTraced(self.flags, "modules", _flag, flags), True))
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         if x not in self.grads:
@@ -203,8 +221,9 @@ class _Capturing:
             named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
             result = function(*given, **named)
             trace.check_histories()
+            trace.keep_flags()
             self._note_gradients(stand_ins)
-            trace.guards.append((HooksAsTraced(trace.leaves), True))
+            trace.note_leaves()
             tree = self._noted(result)
             joint, error = None, None
             try:
