@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from graphc.errors import InvalidType
+from graphc.errors import InvalidArgument, InvalidType
+from graphc.frontend.modes import no_grad
+from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import after_commit
 from graphc.optim.optimizer import Group, Optimizer
 
-__all__ = ["LRScheduler"]
+__all__ = ["LRScheduler", "_LRScheduler"]
 
 
 class LRScheduler:
     """Base of schedules; a subclass gives the rate of a group from its rate one step before."""
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise InvalidType(f"{type(optimizer).__name__} is not an Optimizer")
-        self.optimizer = optimizer
+        self.optimizer = checked(optimizer)
         for k, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", float(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{k}] when resuming"
+                    f"param 'initial_lr' is not specified in param_groups[{k}] when resuming "
+                    f"scheduler with last_epoch >= 0: load the optimizer's state first"
                 )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._last_lr: list[float] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        """The step that sets the first rates."""
         self._step_count = 0
+        self._is_initial = True
         self.step()
+        self._is_initial = False
 
     def get_lr(self) -> list[float]:
         """The rates of epoch `last_epoch`, from those in effect now."""
-        return [
-            self._rate(group, base)
-            for group, base in zip(self.optimizer.param_groups, self.base_lrs)
-        ]
+        groups = self.optimizer.param_groups
+        later = [group.get("initial_lr", group["lr"]) for group in groups[len(self.base_lrs) :]]
+        return [self._rate(group, base) for group, base in zip(groups, [*self.base_lrs, *later])]
 
     def _rate(self, group: Group, base: float) -> float:
         raise NotImplementedError
@@ -46,16 +54,30 @@ class LRScheduler:
         """The rates that the last step set."""
         return self._last_lr
 
-    def step(self) -> None:
-        """Go on by one epoch (or whatever the caller counts); in a compiled step, after it."""
-        after_commit(self._advance)
+    def step(self, epoch: int | None = None) -> None:
+        """Go on by one epoch (or whatever the caller counts); in a compiled step, after it.
 
-    def _advance(self) -> None:
+        To go to `epoch` instead is deprecated, as in PyTorch.
+        """
+        after_commit(partial(self._advance, epoch))
+
+    def _advance(self, epoch: int | None = None) -> None:
         self._count()
-        self.last_epoch += 1
-        self._last_lr = self.get_lr()
-        for group, lr in zip(self.optimizer.param_groups, self._last_lr):
-            group["lr"] = lr
+        if epoch is not None:
+            warn_of_epoch()
+        self._update(epoch)
+
+    def _update(self, epoch: int | None = None) -> None:
+        """Set the rates of the next epoch, or those of `epoch`, whatever they are now."""
+        if epoch is None:
+            self.last_epoch += 1
+            rates = self.get_lr()
+        else:
+            self.last_epoch = epoch
+            rates = getattr(self, "_get_closed_form_lr", self.get_lr)()
+        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
+            set_rate(group, lr)
+        self._last_lr = rates
 
     def _count(self) -> None:
         """Count the steps; the first after construction warns if the optimizer took none."""
@@ -69,12 +91,64 @@ class LRScheduler:
         self._step_count += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer and functions."""
-        return {
-            k: v
-            for k, v in self.__dict__.items()
-            if k not in ("optimizer", "lr_lambdas") and not callable(v)
-        }
+        """Everything but the optimizer."""
+        return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.__dict__.update(state_dict)
+
+
+class _LRScheduler(LRScheduler):
+    """The name that older code derives from."""
+
+
+def checked(optimizer: Any) -> Optimizer:
+    if not isinstance(optimizer, Optimizer):
+        raise InvalidType(f"{type(optimizer).__name__} is not an Optimizer")
+    return optimizer
+
+
+def warn_of_epoch() -> None:
+    warnings.warn(
+        "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where "
+        "possible. Please use `scheduler.step()` to step the scheduler.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def set_rate(group: Group, lr: float) -> None:
+    """Where the rate is a tensor, it stays that tensor."""
+    if not isinstance(group["lr"], Tensor):
+        group["lr"] = lr
+        return
+    with no_grad():
+        group["lr"].fill_(lr)
+
+
+def each(name: str, value: float | Sequence[float], groups: Sequence[Group]) -> list[float]:
+    """One number for each group."""
+    if not isinstance(value, Sequence):
+        return [value] * len(groups)
+    if len(value) != len(groups):
+        raise InvalidArgument(
+            f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} "
+            f"values, param_groups has {len(groups)}."
+        )
+    return list(value)
+
+
+def without_functions(fns: Sequence[Any]) -> list[dict[str, Any] | None]:
+    """What a state dict keeps of functions: the attributes of those that are objects."""
+    return [dict(vars(f)) if hasattr(f, "__dict__") and not _is_plain(f) else None for f in fns]
+
+
+def refill(fns: Sequence[Any], kept: Sequence[dict[str, Any] | None]) -> None:
+    """Give function objects the attributes that `without_functions` kept."""
+    for f, attributes in zip(fns, kept):
+        if attributes is not None:
+            vars(f).update(attributes)
+
+
+def _is_plain(f: Any) -> bool:
+    return f is None or hasattr(f, "__code__")

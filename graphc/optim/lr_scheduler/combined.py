@@ -6,14 +6,62 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from graphc.errors import InvalidArgument
-from graphc.optim.lr_scheduler.base import LRScheduler
+from graphc.errors import InvalidArgument, InvalidType
+from graphc.frontend.trace import after_commit
+from graphc.optim.lr_scheduler.base import LRScheduler, set_rate
+from graphc.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from graphc.optim.optimizer import Optimizer
 
 __all__ = ["ChainedScheduler", "SequentialLR"]
 
 
-class SequentialLR(LRScheduler):
+class _Several(LRScheduler):
+    """What has schedules, all of one optimizer."""
+
+    _schedulers: list[Any]
+
+    def _take(self, schedulers: Sequence[Any], optimizer: Optimizer | None) -> None:
+        name = type(self).__name__
+        if len(schedulers) < 1:
+            raise InvalidArgument(f"{name} expects at least one scheduler, but got no scheduler.")
+        for k, s in enumerate(schedulers):
+            if not hasattr(s, "optimizer"):
+                raise InvalidType(f"{name} at index {k} should have `optimizer` as its attribute.")
+            if isinstance(s, ReduceLROnPlateau):
+                raise InvalidArgument(
+                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires a "
+                    f"metric when calling `step`, but got one at index {k}."
+                )
+            if s.optimizer is not (optimizer or schedulers[0].optimizer):
+                raise InvalidArgument(
+                    f"{name} expects all schedulers to belong to the same optimizer, but got "
+                    f"scheduler {type(s).__name__} at index {k} of another one."
+                )
+        self.optimizer = schedulers[0].optimizer
+        self._schedulers = list(schedulers)
+
+    def step(self) -> None:  # type: ignore[override]  # no epoch, as in PyTorch
+        after_commit(self._advance)
+
+    def _undo(self) -> None:
+        """Forget the epoch that each schedule began when it was made."""
+        for s in self._schedulers:
+            if isinstance(s, _Several):
+                s._undo()
+            else:
+                s.last_epoch -= 1
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        return state | {"_schedulers": [s.state_dict() for s in self._schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({k: v for k, v in state_dict.items() if k != "_schedulers"})
+        for s, state in zip(self._schedulers, state_dict["_schedulers"]):
+            s.load_state_dict(state)
+
+
+class SequentialLR(_Several):
     """Several schedules one after the other, changing at the milestones."""
 
     def __init__(
@@ -23,69 +71,60 @@ class SequentialLR(LRScheduler):
         milestones: Sequence[int],
         last_epoch: int = -1,
     ) -> None:
+        self._take(schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise InvalidArgument(
-                f"Sequential Schedulers expects number of schedulers provided to be one more than "
-                f"the number of milestone points, but got {len(schedulers)} and {len(milestones)}"
+                "Sequential Schedulers expects number of schedulers provided to be one more than "
+                f"the number of milestone points, but got number of schedulers {len(schedulers)} "
+                f"and the number of milestones to be equal to {len(milestones)}"
             )
-        self.optimizer = optimizer
-        self._schedulers = list(schedulers)
         self._milestones = list(milestones)
         self.last_epoch = last_epoch + 1
-        # Each schedule set its first rate when it was made; begin again with the first one's.
+        # Each schedule set its first rate when it was made; begin again with the one that is due.
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
-        for s in self._schedulers:
-            s.last_epoch, s._step_count = -1, 0
-        self._schedulers[0].step()
-        self._last_lr = self._schedulers[0].get_last_lr()
+            set_rate(group, group["initial_lr"])
+        self._undo()
+        first = self._schedulers[bisect_right(self._milestones, 0)]
+        first._begin()
+        self._last_lr = first.get_last_lr()
 
-    def _advance(self) -> None:
+    def _begin(self) -> None:
+        self._schedulers[0]._begin()
+
+    def _advance(self, epoch: int | None = None) -> None:
         self.last_epoch += 1
         k = bisect_right(self._milestones, self.last_epoch)
+        present = self._schedulers[k]
         if k > 0 and self._milestones[k - 1] == self.last_epoch:
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["initial_lr"]
-            self._schedulers[k].last_epoch = -1
-        self._schedulers[k].step()
-        self._last_lr = self._schedulers[k].get_last_lr()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "last_epoch": self.last_epoch,
-            "_last_lr": self._last_lr,
-            "_schedulers": [s.state_dict() for s in self._schedulers],
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.last_epoch = state_dict["last_epoch"]
-        self._last_lr = state_dict["_last_lr"]
-        for s, state in zip(self._schedulers, state_dict["_schedulers"]):
-            s.load_state_dict(state)
+            present._update(0)
+        else:
+            present.step()
+        self._last_lr = present.get_last_lr()
 
 
-class ChainedScheduler(LRScheduler):
+class ChainedScheduler(_Several):
     """Several schedules at once: their factors multiply."""
 
     def __init__(
         self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None
     ) -> None:
-        if not schedulers:
-            raise InvalidArgument("ChainedScheduler expects at least one scheduler, but got none")
-        first = optimizer or schedulers[0].optimizer
-        if any(s.optimizer is not first for s in schedulers):
-            raise InvalidArgument(
-                "ChainedScheduler expects all schedulers to belong to the same optimizer"
-            )
-        self.optimizer = first
-        self._schedulers = list(schedulers)
-        self.last_epoch = schedulers[-1].last_epoch
-        self._last_lr = [group["lr"] for group in first.param_groups]
+        self._take(schedulers, optimizer)
+        self._note()
 
-    def _advance(self) -> None:
+    def _begin(self) -> None:
         for s in self._schedulers:
-            s._advance()
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+            s._begin()
+        self._note()
 
-    state_dict = SequentialLR.state_dict
-    load_state_dict = SequentialLR.load_state_dict
+    def _advance(self, epoch: int | None = None) -> None:
+        for s in self._schedulers:
+            s.step()
+        self._note()
+
+    def _update(self, epoch: int | None = None) -> None:
+        for s in self._schedulers:
+            s._update(epoch)
+        self._note()
+
+    def _note(self) -> None:
+        self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]

@@ -7,7 +7,14 @@ from math import cos, floor, pi
 from typing import Any
 
 from graphc.errors import InvalidArgument
-from graphc.optim.lr_scheduler.base import LRScheduler
+from graphc.optim.lr_scheduler.base import (
+    LRScheduler,
+    checked,
+    each,
+    refill,
+    set_rate,
+    without_functions,
+)
 from graphc.optim.optimizer import Group, Optimizer
 
 __all__ = ["CyclicLR", "OneCycleLR"]
@@ -20,21 +27,19 @@ SCALES: dict[str, tuple[str, Callable[[float, float], float]]] = {
 }
 
 
-def _each(value: float | Sequence[float], groups: int) -> list[float]:
-    """One number for each group."""
-    if not isinstance(value, Sequence):
-        return [value] * groups
-    if len(value) != groups:
-        raise InvalidArgument(f"expected {groups} values, one for each group, got {len(value)}")
-    return list(value)
-
-
 def set_momentum(group: Group, momentum: float) -> None:
     """Momentum, or beta1 where a group has betas."""
     if "betas" in group:
         group["betas"] = (momentum, *group["betas"][1:])
     else:
         group["momentum"] = momentum
+
+
+def check_momentum(optimizer: Optimizer) -> None:
+    if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
+        raise InvalidArgument(
+            "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
+        )
 
 
 class CyclicLR(LRScheduler):
@@ -56,34 +61,36 @@ class CyclicLR(LRScheduler):
         max_momentum: float | Sequence[float] = 0.9,
         last_epoch: int = -1,
     ) -> None:
+        groups = checked(optimizer).param_groups
+        base_lrs = each("base_lr", base_lr, groups)
+        self.max_lrs = each("max_lr", max_lr, groups)
         if scale_fn is None and mode not in SCALES:
             raise InvalidArgument("mode is invalid and scale_fn is None")
-        groups = optimizer.param_groups
-        self.max_lrs = _each(max_lr, len(groups))
         down = step_size_up if step_size_down is None else step_size_down
         self.total_size = float(step_size_up + down)
         self.step_ratio = step_size_up / self.total_size
         self.mode = mode
         self.gamma = gamma
         self.cycle_momentum = cycle_momentum
-        self._scale = scale_fn
+        self._scale_fn_custom = scale_fn
         self.scale_mode = SCALES[mode][0] if scale_fn is None else scale_mode
-        if cycle_momentum and not all("betas" in g or "momentum" in g for g in groups):
-            raise InvalidArgument(
-                "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
-            )
-        self.base_momentums = _each(base_momentum, len(groups))
-        self.max_momentums = _each(max_momentum, len(groups))
+        if cycle_momentum:
+            check_momentum(optimizer)
+            self.base_momentums = each("base_momentum", base_momentum, groups)
+            self.max_momentums = each("max_momentum", max_momentum, groups)
+            for group, low, high in zip(groups, self.base_momentums, self.max_momentums):
+                if last_epoch == -1:
+                    group["max_momentum"], group["base_momentum"] = high, low
         if last_epoch == -1:
-            for group, lr in zip(groups, _each(base_lr, len(groups))):
-                group["lr"] = group["initial_lr"] = lr
+            for group, lr in zip(groups, base_lrs):
+                set_rate(group, lr)
         super().__init__(optimizer, last_epoch)
-        self.base_lrs = _each(base_lr, len(groups))
+        self.base_lrs = base_lrs
 
     def scale_fn(self, x: float) -> float:
         """The height of cycle (or of step) x."""
-        if self._scale is not None:
-            return self._scale(x)
+        if self._scale_fn_custom is not None:
+            return self._scale_fn_custom(x)
         return SCALES[self.mode][1](x, self.gamma)
 
     def get_lr(self) -> list[float]:
@@ -101,7 +108,13 @@ class CyclicLR(LRScheduler):
         return rates
 
     def state_dict(self) -> dict[str, Any]:
-        return {k: v for k, v in super().state_dict().items() if k != "_scale"}
+        (kept,) = without_functions([self._scale_fn_custom])
+        return super().state_dict() | {"_scale_fn_custom": kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        kept = dict(state_dict)
+        refill([self._scale_fn_custom], [kept.pop("_scale_fn_custom", None)])
+        super().load_state_dict(kept)
 
 
 class OneCycleLR(LRScheduler):
@@ -117,38 +130,37 @@ class OneCycleLR(LRScheduler):
         pct_start: float = 0.3,
         anneal_strategy: str = "cos",
         cycle_momentum: bool = True,
-        base_momentum: float = 0.85,
-        max_momentum: float = 0.95,
+        base_momentum: float | Sequence[float] = 0.85,
+        max_momentum: float | Sequence[float] = 0.95,
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
         three_phase: bool = False,
         last_epoch: int = -1,
     ) -> None:
-        if total_steps is None:
-            if epochs is None or steps_per_epoch is None:
-                raise InvalidArgument(
-                    "You must define either total_steps OR (epochs AND steps_per_epoch)"
-                )
-            total_steps = epochs * steps_per_epoch
-        if total_steps <= 0 or not 0 <= pct_start <= 1 or anneal_strategy not in ("cos", "linear"):
+        groups = checked(optimizer).param_groups
+        total_steps = _total_steps(total_steps, epochs, steps_per_epoch)
+        if not isinstance(pct_start, float | int) or not 0 <= pct_start <= 1:
+            raise InvalidArgument(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
+        if anneal_strategy not in ("cos", "linear"):
             raise InvalidArgument(
-                "OneCycleLR needs total_steps > 0, pct_start in [0, 1] and anneal_strategy "
-                "'cos' or 'linear'"
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
             )
         self.total_steps = total_steps
         self.cycle_momentum = cycle_momentum
         self.anneal_strategy = anneal_strategy
         self._phases = _one_cycle_phases(total_steps, pct_start, three_phase)
-        groups = optimizer.param_groups
-        peaks = _each(max_lr, len(groups))
+        peaks = each("max_lr", max_lr, groups)
+        if cycle_momentum:
+            check_momentum(optimizer)
+            high = each("max_momentum", max_momentum, groups)
+            low = each("base_momentum", base_momentum, groups)
         if last_epoch == -1:
-            for group, peak in zip(groups, peaks):
+            for k, (group, peak) in enumerate(zip(groups, peaks)):
                 group["initial_lr"] = peak / div_factor
                 group["max_lr"] = peak
                 group["min_lr"] = group["initial_lr"] / final_div_factor
-                group["max_momentum"] = max_momentum
-                group["base_momentum"] = base_momentum
-                group["lr"] = group["initial_lr"]
+                if cycle_momentum:
+                    group["max_momentum"], group["base_momentum"] = high[k], low[k]
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -159,22 +171,19 @@ class OneCycleLR(LRScheduler):
             )
         rates = []
         for group in self.optimizer.param_groups:
-            lr, momentum = self._at(group)
-            rates.append(lr)
+            low, high, momentum_from, momentum_to, share = self._at()
+            rates.append(self._between(group[low], group[high], share))
             if self.cycle_momentum:
-                set_momentum(group, momentum)
+                set_momentum(group, self._between(group[momentum_from], group[momentum_to], share))
         return rates
 
-    def _at(self, group: Group) -> tuple[float, float]:
-        """Rate and momentum at the present step."""
+    def _at(self) -> tuple[str, str, str, str, float]:
+        """Between which numbers of a group the present step is, and how far."""
         start = 0.0
         for k, (end, lr_from, lr_to, m_from, m_to) in enumerate(self._phases):
             if self.last_epoch <= end or k == len(self._phases) - 1:
                 share = (self.last_epoch - start) / (end - start)
-                return (
-                    self._between(group[lr_from], group[lr_to], share),
-                    self._between(group[m_from], group[m_to], share),
-                )
+                return lr_from, lr_to, m_from, m_to, share
             start = end
         raise AssertionError("the last phase returns")
 
@@ -182,6 +191,20 @@ class OneCycleLR(LRScheduler):
         if self.anneal_strategy == "linear":
             return (b - a) * share + a
         return b + (a - b) / 2.0 * (1 + cos(pi * share))
+
+
+def _total_steps(total: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
+    if total is None and (epochs is None or steps_per_epoch is None):
+        raise InvalidArgument("You must define either total_steps OR (epochs AND steps_per_epoch)")
+    given = {"total_steps": total} if total is not None else {
+        "epochs": epochs, "steps_per_epoch": steps_per_epoch
+    }  # fmt: skip
+    count = 1
+    for name, value in given.items():
+        if not isinstance(value, int) or value <= 0:
+            raise InvalidArgument(f"Expected positive integer {name}, but got {value}")
+        count *= value
+    return count
 
 
 Phase = tuple[float, str, str, str, str]

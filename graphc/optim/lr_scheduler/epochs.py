@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import cos, pi
+from functools import partial
+from math import cos, floor, pi
+from typing import Any
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.trace import after_commit
-from graphc.optim.lr_scheduler.base import LRScheduler
+from graphc.optim.lr_scheduler.base import LRScheduler, refill, without_functions
 from graphc.optim.optimizer import Group, Optimizer
 
 __all__ = [
@@ -23,6 +25,16 @@ __all__ = [
     "PolynomialLR",
     "StepLR",
 ]
+
+
+class _Closed(LRScheduler):
+    """A schedule that can also say the rate of an epoch from the initial one."""
+
+    def _get_closed_form_lr(self) -> list[float]:
+        return [self._closed(base, self.last_epoch) for base in self.base_lrs]
+
+    def _closed(self, base: float, epoch: int) -> float:
+        raise NotImplementedError
 
 
 class LambdaLR(LRScheduler):
@@ -43,18 +55,27 @@ class LambdaLR(LRScheduler):
     def get_lr(self) -> list[float]:
         return [base * f(self.last_epoch) for base, f in zip(self.base_lrs, self.lr_lambdas)]
 
+    def state_dict(self) -> dict[str, Any]:
+        """Functions are left out; of those that are objects, their attributes are kept."""
+        return super().state_dict() | {"lr_lambdas": without_functions(self.lr_lambdas)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        kept = dict(state_dict)
+        refill(self.lr_lambdas, kept.pop("lr_lambdas", ()))
+        super().load_state_dict(kept)
+
 
 class MultiplicativeLR(LambdaLR):
     """Times lr_lambda(epoch) at each epoch after the first."""
 
     def get_lr(self) -> list[float]:
-        rates = [group["lr"] for group in self.optimizer.param_groups]
-        if self.last_epoch == 0:
+        rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        if self._is_initial:
             return rates
         return [lr * f(self.last_epoch) for lr, f in zip(rates, self.lr_lambdas)]
 
 
-class StepLR(LRScheduler):
+class StepLR(_Closed):
     """Times gamma every step_size epochs."""
 
     def __init__(
@@ -68,8 +89,11 @@ class StepLR(LRScheduler):
         due = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
         return float(group["lr"] * self.gamma if due else group["lr"])
 
+    def _closed(self, base: float, epoch: int) -> float:
+        return float(base * self.gamma ** (epoch // self.step_size))
 
-class MultiStepLR(LRScheduler):
+
+class MultiStepLR(_Closed):
     """Times gamma at each milestone."""
 
     def __init__(
@@ -86,8 +110,11 @@ class MultiStepLR(LRScheduler):
     def _rate(self, group: Group, base: float) -> float:
         return float(group["lr"] * self.gamma ** self.milestones[self.last_epoch])
 
+    def _closed(self, base: float, epoch: int) -> float:
+        return float(base * self.gamma ** sum(n for m, n in self.milestones.items() if m <= epoch))
 
-class ConstantLR(LRScheduler):
+
+class ConstantLR(_Closed):
     """Times `factor` until epoch total_iters."""
 
     def __init__(
@@ -110,8 +137,11 @@ class ConstantLR(LRScheduler):
             group["lr"] / self.factor if self.last_epoch == self.total_iters else group["lr"]
         )
 
+    def _closed(self, base: float, epoch: int) -> float:
+        return float(base * (1.0 if epoch >= self.total_iters else self.factor))
 
-class LinearLR(LRScheduler):
+
+class LinearLR(_Closed):
     """From start_factor to end_factor of the initial rate within total_iters epochs."""
 
     def __init__(
@@ -123,7 +153,10 @@ class LinearLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if not 0 < start_factor <= 1:
-            raise InvalidArgument("Starting multiplicative factor expected to be in (0, 1].")
+            raise InvalidArgument(
+                "Starting multiplicative factor expected to be greater than 0 and less or equal to "
+                "1."
+            )
         if not 0 <= end_factor <= 1:
             raise InvalidArgument("Ending multiplicative factor expected to be between 0 and 1.")
         self.start_factor = start_factor
@@ -140,8 +173,13 @@ class LinearLR(LRScheduler):
         before = self.total_iters * self.start_factor + (self.last_epoch - 1) * rise
         return float(group["lr"] * (1.0 + rise / before))
 
+    def _closed(self, base: float, epoch: int) -> float:
+        rise = self.end_factor - self.start_factor
+        passed = min(self.total_iters, epoch) / self.total_iters
+        return float(base * (self.start_factor + rise * passed))
 
-class ExponentialLR(LRScheduler):
+
+class ExponentialLR(_Closed):
     """Times gamma every epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
@@ -151,8 +189,11 @@ class ExponentialLR(LRScheduler):
     def _rate(self, group: Group, base: float) -> float:
         return float(group["lr"] * self.gamma if self.last_epoch else group["lr"])
 
+    def _closed(self, base: float, epoch: int) -> float:
+        return float(base * self.gamma**epoch)
 
-class PolynomialLR(LRScheduler):
+
+class PolynomialLR(_Closed):
     """Down to zero within total_iters epochs, as a power of what is left of them."""
 
     def __init__(
@@ -173,8 +214,11 @@ class PolynomialLR(LRScheduler):
         left = (1.0 - epoch / end) / (1.0 - (epoch - 1) / end)
         return float(group["lr"] * left**self.power)
 
+    def _closed(self, base: float, epoch: int) -> float:
+        return float(base * (1 - min(self.total_iters, epoch) / self.total_iters) ** self.power)
 
-class CosineAnnealingLR(LRScheduler):
+
+class CosineAnnealingLR(_Closed):
     """From the initial rate to eta_min along half a cosine of T_max epochs, and back."""
 
     def __init__(
@@ -192,6 +236,10 @@ class CosineAnnealingLR(LRScheduler):
             return float(group["lr"] + (base - low) * (1 - cos(pi / self.T_max)) / 2)
         ratio = (1 + cos(pi * epoch / self.T_max)) / (1 + cos(pi * (epoch - 1) / self.T_max))
         return float(ratio * (group["lr"] - low) + low)
+
+    def _closed(self, base: float, epoch: int) -> float:
+        low = self.eta_min
+        return float(low + (base - low) * (1 + cos(pi * epoch / self.T_max)) / 2)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -212,7 +260,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.T_0 = self.T_i = T_0
         self.T_mult = T_mult
         self.eta_min = eta_min
-        self.T_cur = float(last_epoch)
+        self.T_cur: float = last_epoch
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, group: Group, base: float) -> float:
@@ -221,14 +269,21 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def step(self, epoch: float | None = None) -> None:
         """Go on by one epoch, or to `epoch`, which may be a fraction."""
-        after_commit(lambda: self._to(self.last_epoch + 1 if epoch is None else epoch))
+        after_commit(partial(self._to, epoch))
 
-    def _to(self, epoch: float) -> None:
-        if epoch < 0:
-            raise InvalidArgument(f"Expected non-negative epoch, but got {epoch}")
-        self.T_cur, self.T_i = float(epoch), self.T_0
-        while self.T_cur >= self.T_i:
-            self.T_cur -= self.T_i
-            self.T_i *= self.T_mult
-        self.last_epoch = int(epoch) - 1
-        self._advance()
+    def _to(self, epoch: float | None) -> None:
+        if epoch is None and self.last_epoch >= 0:
+            epoch = self.last_epoch + 1
+            self.T_cur += 1
+            if self.T_cur >= self.T_i:
+                self.T_cur %= self.T_i
+                self.T_i *= self.T_mult
+        else:
+            epoch = epoch or 0
+            if epoch < 0:
+                raise InvalidArgument(f"Expected non-negative epoch, but got {epoch}")
+            self.T_cur, self.T_i = epoch, self.T_0
+            while self.T_cur >= self.T_i:
+                self.T_cur -= self.T_i
+                self.T_i *= self.T_mult
+        self._update(floor(epoch))
