@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from math import sqrt
 from typing import Any, NamedTuple
 
-from graphc.errors import InvalidArgument, Untraceable
+from graphc.errors import InvalidArgument, InvalidType, Untraceable
 from graphc.frontend import trace as tracing
 from graphc.frontend.api.creation import zeros_like
 from graphc.frontend.api.shapes import cat
@@ -78,7 +78,7 @@ class LBFGS(Optimizer):
                 fix="compile the closure, and call step(closure) outside",
             )
         if closure is None:
-            raise InvalidArgument("LBFGS needs a closure that evaluates the loss again")
+            raise InvalidType("LBFGS.step needs the argument `closure`, which evaluates the loss")
         with no_grad():
             return self._run(self.param_groups[0], closure)
 

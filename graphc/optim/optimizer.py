@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
-from graphc.errors import InvalidArgument, InvalidType
+from graphc.errors import InvalidArgument, InvalidState, InvalidType
 from graphc.frontend import trace as tracing
-from graphc.frontend.modes import enable_grad, no_grad
+from graphc.frontend.modes import enable_grad, no_grad, set_grad_enabled
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
 from graphc.optim.followed import followed
@@ -38,11 +38,8 @@ class Optimizer(Hooked):
                 "but got Tensor",
                 fix="pass a list, or model.parameters()",
             )
-        if defaults.get("differentiable"):
-            raise InvalidArgument(
-                "differentiable=True: a step is not recorded for a second derivative",
-                fix="write the update as plain tensor operations to differentiate through it",
-            )
+        if defaults.get("fused") and (defaults.get("foreach") or defaults.get("differentiable")):
+            raise InvalidState("`fused` goes with neither `foreach` nor `differentiable`")
         super().__init__()
         self.defaults = defaults
         self.state: dict[Any, Any] = defaultdict(dict)  # Slots by parameter
@@ -77,7 +74,7 @@ class Optimizer(Hooked):
                     "optimizer can only optimize Tensors, but one of the params is "
                     f"{type(p).__name__}"
                 )
-            if not p.is_leaf:
+            if not (p.is_leaf or p.retains_grad or self.defaults.get("differentiable")):
                 raise InvalidArgument("can't optimize a non-leaf Tensor")
         taken = {id(p) for group in self.param_groups for p in group["params"]}
         if len({id(p) for p in params}) < len(params):
@@ -99,12 +96,15 @@ class Optimizer(Hooked):
                     p.grad.detach().zero_()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient; the closure's loss if one is given."""
+        """Update every parameter that has a gradient; the closure's loss if one is given.
+
+        With `differentiable`, the update is recorded: the parameters must not be leaves then.
+        """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad(), _phase():
+        with set_grad_enabled(bool(self.defaults.get("differentiable"))), _phase():
             work = [self._chosen(group) for group in self.param_groups]
             for group, active, options in work:
                 self._prepare(group, active, options)

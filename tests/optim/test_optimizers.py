@@ -184,11 +184,47 @@ def test_groups_defaults_and_repr_are_pytorchs(name: str) -> None:
         }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_differentiable_step_is_refused(name: str) -> None:
-    if name != "Adafactor":
-        with pytest.raises(ValueError, match="differentiable"):
-            getattr(optim, name)([nn.Parameter(graphc.ones(2))], differentiable=True)
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("Adafactor", "Adamax", "Rprop")])
+def test_a_differentiable_step(name: str) -> None:
+    """Gradients through two steps (PyTorch's own Adamax and Rprop fail at the second)."""
+    found = []
+    for T in (graphc, torch):
+        p, x = (T.tensor(v, requires_grad=True) for v in ([1.0, 2.0], [3.0, 1.0]))
+        q = p.clone()
+        opt = getattr(T.optim, name)([q], lr=0.1, differentiable=True)
+        for _ in range(2):
+            q.grad = x * 2 + q.clone() ** 2
+            opt.step()
+        found += [g.numpy() for g in T.autograd.grad(q.sum(), [p, x])]
+        with pytest.raises(ValueError, match="non-leaf"):
+            getattr(T.optim, name)([q])
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-5)
+    np.testing.assert_allclose(found[1], found[3], rtol=1e-4, atol=1e-7)
+
+
+MISUSES: list[tuple[type[Exception], Any]] = [
+    (TypeError, lambda o, p: o.SGD([{"params": {p}}], lr=0.1)),
+    (RuntimeError, lambda o, p: o.Adam([p], fused=True, foreach=True)),
+    (RuntimeError, lambda o, p: o.Adam([p], fused=True, differentiable=True)),
+    (TypeError, lambda o, p: o.LBFGS([p]).step()),
+]
+
+
+@pytest.mark.parametrize(("kind", "misuse"), MISUSES)
+def test_misuse_is_refused_as_in_pytorch(kind: type[Exception], misuse: Any) -> None:
+    for T in (graphc, torch):
+        with pytest.raises(kind):
+            misuse(T.optim, T.nn.Parameter(T.ones(1)))
+
+
+def test_groups_print_and_come_in_order_as_in_pytorch() -> None:
+    shown = []
+    for T in (graphc, torch):
+        p, q = (T.nn.Parameter(T.ones(1)) for _ in range(2))
+        opt = T.optim.SGD([{"params": [p], "lr": 0.5, "name": "a"}, {"params": q}], momentum=0.9)
+        shown += [repr(opt), [list(g) for g in opt.param_groups]]
+        shown += [[list(g) for g in opt.state_dict()["param_groups"]]]
+    assert shown[:3] == shown[3:]
 
 
 def test_hooks_run_around_steps_and_state_dicts_and_come_off() -> None:
