@@ -9,6 +9,7 @@ from graphc.frontend.api.creation import full
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import functional as F
+from graphc.nn.init import constant_
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
@@ -73,6 +74,9 @@ class SiLU(_Inplace):
 class Hardswish(_Inplace):
     def forward(self, input: Tensor) -> Tensor:
         return F.hardswish(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return ""
 
 
 class Hardsigmoid(_Inplace):
@@ -161,7 +165,11 @@ class PReLU(Module):
     ) -> None:
         super().__init__()
         self.num_parameters = num_parameters
+        self.init = init
         self.weight = Parameter(full((num_parameters,), init, device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        constant_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.prelu(input, self.weight)

@@ -34,6 +34,7 @@ class _Convolution(Module):
 
     rank: ClassVar[int]
     function: ClassVar[Callable[..., Tensor]]
+    transposed: ClassVar[bool] = False
     bias: Parameter | None
     output_padding: Shape
 
@@ -176,6 +177,8 @@ class Conv3d(_Conv):
 
 class _ConvTranspose(_Convolution):
     """The transposes: strides spread the input instead of thinning the output."""
+
+    transposed = True
 
     padding: Shape
 

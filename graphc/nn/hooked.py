@@ -106,6 +106,10 @@ class Hooked:
         """
         return self._enter(self._backward_hooks, Hook(hook), prepend)
 
+    def register_backward_hook(self, hook: Any_) -> RemovableHandle:
+        """register_full_backward_hook, under its old name."""
+        return self.register_full_backward_hook(hook)
+
     def register_full_backward_pre_hook(self, hook: Any_, prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_output)` before the module's backward; its result replaces it."""
         return self._enter(self._backward_pre_hooks, Hook(hook), prepend)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from graphc.errors import InvalidArgument
+from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import trace as tracing
 from graphc.frontend.api.creation import empty, ones, tensor, zeros
 from graphc.frontend.modes import no_grad
@@ -104,7 +104,7 @@ class _BatchNorm(Module):
             wanted = " or ".join(f"{r}D" for r in self.ranks)
             raise InvalidArgument(f"expected {wanted} input (got {input.dim()}D input)")
         if input.shape[1] != self.num_features:
-            raise InvalidArgument(
+            raise ShapeMismatch(
                 f"expected {self.num_features} channels, got input of shape {list(input.shape)}"
             )
         kept = not self.training or self.track_running_stats

@@ -6,7 +6,7 @@ import warnings
 from math import sqrt
 from typing import Any, ClassVar
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import InvalidArgument, InvalidIndex, ShapeMismatch
 from graphc.frontend.api.creation import empty, zeros
 from graphc.frontend.api.shapes import cat, stack
 from graphc.frontend.tensor import Tensor
@@ -152,9 +152,16 @@ class RNNBase(Module):
         sizes = [self.proj_size or self.hidden_size]
         sizes += [self.hidden_size] if self.mode == "LSTM" else []
         shapes = [(count, batch, n) for n in sizes]
+        if not x.shape[0]:
+            raise ShapeMismatch("Expected sequence length to be larger than 0 in RNN")
         if hx is None:
             return tuple(zeros(shape, dtype=x.dtype) for shape in shapes)
         given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        if len(given) != len(shapes):
+            raise InvalidIndex(
+                f"{self.mode} has {len(shapes)} hidden states, got {len(given)}",
+                fix="pass (h_0, c_0) to an LSTM, h_0 to others",
+            )
         given = given if batched else tuple(s.unsqueeze(1) for s in given)
         for k, (s, shape) in enumerate(zip(given, shapes, strict=True)):
             if tuple(s.shape) != shape:
@@ -314,7 +321,10 @@ class _Cell(Module):
         self.weight_hh = Parameter(empty(rows, hidden_size, device=device, dtype=dtype))
         self.bias_ih = Parameter(empty(rows, device=device, dtype=dtype)) if bias else None
         self.bias_hh = Parameter(empty(rows, device=device, dtype=dtype)) if bias else None
-        bound = 1.0 / sqrt(hidden_size) if hidden_size > 0 else 0.0
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        bound = 1.0 / sqrt(self.hidden_size) if self.hidden_size > 0 else 0.0
         for p in self.parameters():
             init.uniform_(p, -bound, bound)
 

@@ -68,9 +68,11 @@ def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
     """clamp(x, min_val, max_val), but with gradient 0 at the bounds themselves."""
+    if min_val > max_val:
+        raise InvalidArgument("min_val cannot be greater than max_val")
     outside = (input <= min_val) | (input >= max_val)
     y = where(outside, input.detach().clamp(min_val, max_val), input)
-    return written(input, y, inplace)
+    return written(input, y.to(input.dtype), inplace)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:

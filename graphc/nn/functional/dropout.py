@@ -35,8 +35,6 @@ def dropout1d(
 ) -> Tensor:
     """dropout of whole channels of [B,C,L] or [C,L]."""
     check_probability(p)
-    if input.dim() not in (2, 3):
-        raise ShapeMismatch(f"dropout1d: Expected 2D or 3D input, but got {input.spec}")
     return masked(input, p, keep_scale(p), training, inplace, channels_of(input, 2))
 
 
@@ -59,6 +57,8 @@ def dropout3d(
 
 def channels_of(input: Tensor, unbatched: int) -> Shape:
     """A mask's shape: one draw per channel; an input of rank `unbatched` has no batch."""
+    if unbatched == 2 and input.dim() not in (2, 3):
+        raise ShapeMismatch(f"dropout1d: Expected 2D or 3D input, but got {input.spec}")
     lead = 1 if input.dim() == unbatched else 2
     return (*input.spec.shape[:lead], *(1,) * (input.dim() - lead))
 

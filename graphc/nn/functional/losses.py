@@ -50,6 +50,8 @@ def cross_entropy(
     axis = _class_axis(input)
     logp = log_softmax(widened(input), axis)
     if target.dtype.is_floating_point:
+        if ignore_index >= 0:
+            raise DTypeMismatch("ignore_index is not supported for floating point target")
         loss = _soft_cross_entropy(logp, target, weight, label_smoothing, axis, reduction)
     else:
         loss = _nll(logp, target, weight, ignore_index, label_smoothing, axis, reduction)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from graphc.errors import InvalidArgument, InvalidState, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidArgument, InvalidState, ShapeMismatch
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.shapes import cat
 from graphc.frontend.tensor import Tensor
@@ -191,4 +191,9 @@ def _mask(
 
 
 def _added(mask: Tensor, like: Tensor) -> Tensor:
+    if not (mask.dtype is bool_ or mask.dtype.is_floating_point):
+        raise DTypeMismatch(
+            f"only bool and floating types of masks are supported, got {mask.spec}",
+            fix="pass mask.bool() (True: may not be seen)",
+        )
     return where(mask, -inf, 0.0).to(like.dtype) if mask.dtype is bool_ else mask

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import log, pi
 
-from graphc.errors import InvalidArgument
+from graphc.errors import InvalidArgument, InvalidState
+from graphc.frontend import trace as tracing
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import legacy_reduction, reduced
@@ -31,6 +32,8 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}) is deprecated. Please ensure they have the same size."
         )
+    _check_range("input", input)
+    _check_range("target", target)
     x, spread = input.detach(), input.detach() * (1.0 - input.detach())
     inside = spread > LEAST_SPREAD
     # At 0 and 1 the logs are cut off, and the derivative is the one that PyTorch gives there.
@@ -38,6 +41,15 @@ def binary_cross_entropy(
     loss = where(inside, _cut_off(where(inside, input, 0.5), target), edge)
     loss = loss if weight is None else loss * weight
     return reduced(loss, legacy_reduction(size_average, reduce, reduction))
+
+
+def _check_range(name: str, x: Tensor) -> None:
+    """Eager only: a compiled step cannot stop for a value."""
+    if tracing.active() is None and not bool(((x >= 0) & (x <= 1)).all()):
+        raise InvalidState(
+            f"all elements of {name} should be between 0 and 1",
+            fix="binary_cross_entropy_with_logits takes values before the sigmoid",
+        )
 
 
 def _cut_off(p: Tensor, target: Tensor) -> Tensor:
@@ -81,6 +93,8 @@ def gaussian_nll_loss(
             m not in (1, n) for n, m in zip(input.shape, spread.shape)
         ):
             raise InvalidArgument("var is of incorrect size")
+    if tracing.active() is None and bool((spread < 0).any()):
+        raise InvalidArgument("var has negative entry/entries")
     spread = spread + (spread.clamp_min(eps) - spread).detach()
     d = input - target
     loss = 0.5 * (spread.log() + d * d / spread)

@@ -23,7 +23,7 @@ from graphc.nn.functional.adaptive_pooling import (
     adaptive_avg_pool3d,
 )
 
-__all__ = ["interpolate", "upsample"]
+__all__ = ["interpolate", "upsample", "upsample_bilinear", "upsample_nearest"]
 
 Factor = float | Sequence[float] | None
 CUBIC = -0.75  # Keys' parameter, as PyTorch and OpenCV choose it
@@ -61,9 +61,10 @@ def interpolate(
             "align_corners option can only be set with the interpolating modes: "
             "linear | bilinear | bicubic | trilinear"
         )
-    if antialias:
-        raise Unsupported(
-            "antialias=True is not supported", fix="shrink with mode='area', or average first"
+    if antialias and (rank != 2 or mode not in ("bilinear", "bicubic")):
+        raise InvalidArgument(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
+            "tensor as input"
         )
     sizes, factors = _sizes(input.spec.shape[2:], size, scale_factor)
     if min(sizes, default=1) < 1 or 0 in input.spec.shape[1:]:
@@ -76,8 +77,9 @@ def interpolate(
         return AREA[rank](input, sizes)
     whole = mode not in ("nearest", "nearest-exact") and not input.dtype.is_floating_point
     x = input.float() if whole else input
+    along = _smooth_along if antialias else _along
     for k, (n, factor) in enumerate(zip(sizes, factors)):
-        x = _along(x, 2 + k, n, factor, mode, bool(align_corners))
+        x = along(x, 2 + k, n, factor, mode, bool(align_corners))
     return _nearest_whole(x, input.dtype) if whole else x
 
 
@@ -100,6 +102,20 @@ def upsample(
         stacklevel=2,
     )
     return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(
+    input: Tensor, size: int | Sequence[int] | None = None, scale_factor: Factor = None
+) -> Tensor:
+    """interpolate to the nearest sample, under its old name."""
+    return upsample(input, size, scale_factor)
+
+
+def upsample_bilinear(
+    input: Tensor, size: int | Sequence[int] | None = None, scale_factor: Factor = None
+) -> Tensor:
+    """interpolate between aligned corners, under its old name."""
+    return upsample(input, size, scale_factor, "bilinear", True)
 
 
 def _sizes(
@@ -141,6 +157,40 @@ def _along(x: Tensor, axis: int, n: int, factor: float | None, mode: str, corner
         total = part if total is None else total + part
     assert total is not None
     return total
+
+
+def _smooth_along(
+    x: Tensor, axis: int, n: int, factor: float | None, mode: str, corners: bool
+) -> Tensor:
+    """As `_along`, with filters as wide as the new samples are apart, as Pillow resizes."""
+    rows = tensor(_filters(x.spec.shape[axis], n, factor, mode, corners), dtype=x.dtype)
+    out: Tensor = (x.movedim(axis, -1) @ rows.T).movedim(-1, axis)
+    return out
+
+
+def _filters(old: int, n: int, factor: float | None, mode: str, corners: bool) -> Array:
+    """[n, old]: how much each sample counts in each new one."""
+    if corners:
+        apart = (old - 1) / (n - 1) if n > 1 else 0.0
+    else:
+        apart = 1.0 / factor if factor else old / n
+    width = max(apart, 1.0)
+    reach = width * (2.0 if mode == "bicubic" else 1.0)
+    centers = apart * (np.arange(n)[:, None] + 0.5)
+    low = np.maximum(np.floor(centers - reach + 0.5), 0)
+    high = np.minimum(np.floor(centers + reach + 0.5), old)
+    place = np.arange(old)[None, :]
+    d = np.abs(place - centers + 0.5) / width
+    shape = _keys(d) if mode == "bicubic" else np.maximum(1.0 - d, 0.0)
+    inside: Array = np.where((place >= low) & (place < high), shape, 0.0)
+    total: Array = inside.sum(1, keepdims=True)
+    return np.divide(inside, total)
+
+
+def _keys(d: Array) -> Array:
+    """The cubic filter with Pillow's parameter -1/2."""
+    near, far = (1.5 * d - 2.5) * d * d + 1.0, ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
+    return np.where(d < 1, near, np.where(d < 2, far, 0.0))
 
 
 def _nearest(x: Tensor, axis: int, n: int, factor: float | None, mode: str) -> Tensor:

@@ -10,9 +10,11 @@ from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.shapes import cat
 from graphc.frontend.tensor import Tensor
+from graphc.ir.types import f16, f32, f64, i32, i64
 
 __all__ = [
     "PackedSequence",
+    "invert_permutation",
     "pack_padded_sequence",
     "pack_sequence",
     "pad_packed_sequence",
@@ -37,11 +39,44 @@ class PackedSequence(NamedTuple):
     unsorted_indices: Tensor | None = None
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        return self._replace(data=self.data.to(*args, **kwargs))
+        data = self.data.to(*args, **kwargs)
+        return self if data is self.data else self._replace(data=data)
+
+    def float(self) -> PackedSequence:
+        return self.to(f32)
+
+    def double(self) -> PackedSequence:
+        return self.to(f64)
+
+    def half(self) -> PackedSequence:
+        return self.to(f16)
+
+    def int(self) -> PackedSequence:
+        return self.to(i32)
+
+    def long(self) -> PackedSequence:
+        return self.to(i64)
+
+    def cpu(self) -> PackedSequence:
+        return self.to("cpu")
+
+    def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        return self.to("cuda", *args, **kwargs)
+
+    def pin_memory(self) -> PackedSequence:
+        return self._replace(data=self.data.pin_memory())
 
     @property
     def is_cuda(self) -> bool:
         return False
+
+    def is_pinned(self) -> bool:
+        return False
+
+
+def invert_permutation(permutation: Tensor | None) -> Tensor | None:
+    """Where each place has gone."""
+    return None if permutation is None else permutation.argsort()
 
 
 def pack_padded_sequence(
@@ -117,6 +152,8 @@ def pad_sequence(
     if padding_side not in ("left", "right"):
         raise InvalidArgument("padding_side must be 'left' or 'right'")
     given = list(sequences)
+    if not given:
+        raise ShapeMismatch("received an empty list of sequences")
     steps = max(s.shape[0] for s in given)
     rows = []
     for s in given:
