@@ -9,7 +9,8 @@ from math import ceil, erf, prod, sqrt
 from typing import Concatenate, ParamSpec
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.api.creation import empty, eye
+from graphc.frontend.api.creation import empty
+from graphc.frontend.api.creation import eye as identity
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.linalg import qr
 from graphc.frontend.api.random import Generator, randperm
@@ -54,7 +55,7 @@ def eye_(tensor: Tensor) -> None:
     """The identity matrix."""
     if tensor.dim() != 2:
         raise InvalidArgument("Only tensors with 2 dimensions are supported")
-    tensor.copy_(eye(*tensor.shape, dtype=tensor.dtype))
+    tensor.copy_(identity(*tensor.shape, dtype=tensor.dtype))
 
 
 @_quiet
@@ -107,7 +108,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 _GAINS = {
-    **dict.fromkeys(("linear", "conv1d", "conv2d", "sigmoid"), 1.0),
+    **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d", "sigmoid"), 1.0),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), 1.0),
     "tanh": 5.0 / 3,
     "relu": sqrt(2.0),
     "selu": 3.0 / 4,
@@ -229,3 +231,31 @@ def uniform_bias_(bias: Tensor | None, fan_in: int) -> None:
     if bias is not None and fan_in > 0:
         bound = 1.0 / sqrt(fan_in)
         uniform_(bias, -bound, bound)
+
+
+def _old(name: str, fill: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """An initialiser under its name of old, without the underscore."""
+
+    @wraps(fill)
+    def initialise(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        warnings.warn(
+            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return fill(*args, **kwargs)
+
+    return initialise
+
+
+uniform = _old("uniform", uniform_)
+normal = _old("normal", normal_)
+constant = _old("constant", constant_)
+eye = _old("eye", eye_)
+dirac = _old("dirac", dirac_)
+xavier_uniform = _old("xavier_uniform", xavier_uniform_)
+xavier_normal = _old("xavier_normal", xavier_normal_)
+kaiming_uniform = _old("kaiming_uniform", kaiming_uniform_)
+kaiming_normal = _old("kaiming_normal", kaiming_normal_)
+orthogonal = _old("orthogonal", orthogonal_)
+sparse = _old("sparse", sparse_)

@@ -52,12 +52,22 @@ def test_init_errors() -> None:
                 call()
 
 
-GAINS = ["linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"]
+GAINS = ["linear", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose3d", "sigmoid", "tanh"]
+GAINS += ["relu", "leaky_relu", "selu"]
 
 
 @pytest.mark.parametrize("name", GAINS)
 def test_gains(name: str) -> None:
     assert nn.init.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name))
+
+
+def test_initialisers_by_their_old_names() -> None:
+    for T in (graphc, torch):
+        for name in ("uniform", "normal", "xavier_uniform", "kaiming_normal", "orthogonal"):
+            with pytest.warns(FutureWarning, match=f"{name}_"):
+                getattr(T.nn.init, name)(T.empty(3, 3))
+        with pytest.warns(FutureWarning):
+            assert T.nn.init.constant(T.empty(2), 2.0).tolist() == [2, 2]
 
 
 def copied(mine: Any, theirs: Any) -> None:
