@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import (
@@ -31,16 +32,27 @@ __all__ = ["clone", "detach"]
 Tensors = Any  # a tensor or a sequence of tensors
 
 
-def _listed(x: Tensors) -> list[Any]:
-    return list(x) if isinstance(x, list | tuple) else [x]
+def _listed(x: Tensors, what: str = "outputs") -> list[Any]:
+    """The tensors of a tensor, or of anything that gives some, such as `parameters()`."""
+    if isinstance(x, tensors.Tensor):
+        return [x]
+    if not isinstance(x, Iterable) or isinstance(x, str):
+        raise InvalidType(f"{what}: expected a tensor or several, got {x!r}"[:200])
+    found = list(x)
+    for t in found:
+        if t is not None and not isinstance(t, tensors.Tensor):
+            raise InvalidType(f"{what}: expected tensors, got {t!r} among them"[:200])
+    return found
 
 
 def _roots(outs: Tensors, gradients: Tensors | None) -> list[tuple[Edge, Tensor]]:
     """Where to start and with what: ones for scalars, else the gradients given."""
-    tensors = _listed(outs)
-    given = [None] * len(tensors) if gradients is None else _listed(gradients)
+    starts = _listed(outs)
+    given = [None] * len(starts) if gradients is None else _listed(gradients, "gradients")
+    if len(given) != len(starts):
+        raise AutogradError(f"got {len(starts)} tensors and {len(given)} gradients")
     roots = []
-    for x, g in zip(tensors, given, strict=True):
+    for x, g in zip(starts, given):
         edge = edge_of(x)
         if edge is None:
             raise AutogradError(
@@ -56,6 +68,8 @@ def _roots(outs: Tensors, gradients: Tensors | None) -> list[tuple[Edge, Tensor]
             g = x.full(1.0, x.spec)
         elif g.spec.shape != x.spec.shape:
             raise ShapeMismatch(f"gradient {g.spec} for an output {x.spec}")
+        elif g.dtype != x.dtype:
+            g = g.to(x.dtype)
         else:
             g.storage.adopted = True  # the caller's memory: a .grad must not live there
         roots.append((edge, g))
@@ -100,12 +114,14 @@ def backward(
     if inputs is None:
         _walk(roots, create_graph, keep=keep)
         return
-    targets = _listed(inputs)
+    targets = _listed(inputs, "inputs")
     if not targets:
         raise AutogradError("backward with an empty list of inputs")
+    for x in targets:
+        retain_grad(x)
     found = grad(tensors, targets, grad_tensors, keep, create_graph, allow_unused=True)
     for x, g in zip(targets, found):
-        if g is not None:
+        if g is not None and x.is_leaf:
             with set_grad_enabled(create_graph):
                 accumulate_grad(x, g)
 
@@ -124,11 +140,12 @@ def grad(
     """The gradients of `outputs` for each of `inputs`, without touching any `.grad`.
 
     is_grads_batched: `grad_outputs` have a leading dimension, and so have the gradients, one for
-    each row. `only_inputs` is deprecated and must be True, as in PyTorch.
+    each row. `only_inputs` is deprecated and ignored, as in PyTorch.
     """
     if not only_inputs:
-        raise InvalidArgument("only_inputs=False is no longer there", fix="use backward()")
-    targets = _listed(inputs)
+        text = "only_inputs argument is deprecated and is ignored now (defaults to True)"
+        warnings.warn(text, FutureWarning, stacklevel=2)
+    targets = _listed(inputs, "inputs")
     if not targets:
         raise AutogradError("`inputs` argument to `grad()` cannot be empty.")
     if materialize_grads and allow_unused is False:
@@ -136,26 +153,39 @@ def grad(
     if is_grads_batched:
         if grad_outputs is None:
             raise AutogradError("is_grads_batched=True needs grad_outputs with a leading dimension")
-        return _batched(outputs, targets, _listed(grad_outputs), create_graph, bool(allow_unused))
+        rows = _listed(grad_outputs, "grad_outputs")
+        unused = bool(allow_unused) or materialize_grads
+        found = _batched(outputs, targets, rows, create_graph, unused)
+        return _materialized(found, targets, create_graph) if materialize_grads else found
     keep = create_graph if retain_graph is None else retain_graph
     edges = [edge_of(x) for x in targets]
     if None in edges:
         which = targets[edges.index(None)].spec
         raise AutogradError(f"grad: the input {which} does not require grad")
     known = [e for e in edges if e is not None]
-    found = _walk(
+    arrived = _walk(
         _roots(outputs, grad_outputs), create_graph, wanted=known, everything=False, keep=keep
     )
-    out = [found.get(e) for e in known]
-    for k, (x, g) in enumerate(zip(targets, out)):
-        if g is None and materialize_grads:
-            out[k] = x.full(0, x.spec)
-        elif g is None and not allow_unused:
+    out = tuple(arrived.get(e) for e in known)
+    if materialize_grads:
+        return _materialized(out, targets, create_graph)
+    for x, g in zip(targets, out):
+        if g is None and not allow_unused:
             raise AutogradError(
                 f"grad: the input {x.spec} was not used to compute the outputs",
                 fix="pass allow_unused=True to get None for it",
             )
-    return tuple(out)
+    return out
+
+
+def _materialized(
+    found: tuple[Any, ...], inputs: list[Any], requires_grad: bool
+) -> tuple[Any, ...]:
+    """Zeros where there is no gradient."""
+    return tuple(
+        x.full(0, x.spec).requires_grad_(requires_grad) if g is None else g
+        for x, g in zip(inputs, found)
+    )
 
 
 def _batched(
@@ -236,12 +266,20 @@ def retain_grad(x: Tensor) -> None:
     if x.is_leaf or x._retains_grad:
         return
     x._retains_grad = True
+    keep_gradient(x)
+
+
+def keep_gradient(x: Tensor) -> None:
+    """Have the node that defines x now put x's gradient, as its hooks leave it, into `.grad`."""
+    node, slot = edge_of(x) or (None, 0)
+    assert node is not None, "asked for tensors with a history only"
 
     def keep(g: Tensor) -> None:
-        with no_grad():
-            accumulate_grad(x, g.detach())
+        if x._node is node:  # else x was written in place since
+            with no_grad():
+                accumulate_grad(x, g.detach())
 
-    _add_hook(x, keep)
+    node.kept = [*(node.kept or ()), (slot, keep)]
 
 
 def retains_grad(x: Tensor) -> bool:

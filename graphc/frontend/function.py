@@ -59,6 +59,14 @@ class Context:
                 )
         return self._saved
 
+    @property
+    def saved_variables(self) -> tuple[Any, ...]:
+        """`saved_tensors` by its former name."""
+        return self.saved_tensors
+
+    def save_for_forward(self, *tensors: Any) -> None:
+        """Accepted: PyTorch's forward mode would read them."""
+
     def mark_dirty(self, *tensors: Any) -> None:
         """Name the inputs that forward has written in place; it must return them."""
         self._dirty = tensors
@@ -81,6 +89,15 @@ class Function:
 
     Either `forward(ctx, *args)`, or `forward(*args)` with `setup_context(ctx, inputs, output)`.
     """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises: functions with a state of their own are PyTorch's of long ago."""
+        raise AutogradError(
+            f"Legacy autograd function with non-static forward method: {type(self).__name__}",
+            why="forward and backward are static methods, whose state is in ctx",
+            fix=f"make both static, with ctx in place of self, and call "
+            f"{type(self).__name__}.apply(...)",
+        )
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -109,16 +126,22 @@ class Function:
             bound = inspect.signature(cls.forward).bind(*args, **kwargs)
             bound.apply_defaults()
             args = bound.args
-        elif kwargs:
-            raise InvalidType(f"{cls.__name__}.apply() takes no keyword arguments")
+            kwargs = {}
+        given, args = args, (*args, *kwargs.values())
         context = Context(cls.__name__, tuple(is_tensor(a) and a.requires_grad for a in args))
         edges = [edge_of(a) if is_tensor(a) else None for a in args]
         with no_grad():
-            out = cls.forward(*args) if apart else cls.forward(context, *args)
+            out = cls.forward(*args) if apart else cls.forward(context, *given, **kwargs)
             if apart:
                 cls.setup_context(context, args, out)
         context._settle()
         outs = out if isinstance(out, tuple) else (out,)
+        if any(all(d is not o for o in outs) for d in context._dirty):
+            raise AutogradError(
+                "Some elements marked as dirty during the forward method were not returned as "
+                "output. The inputs that are modified inplace must all be outputs of the Function.",
+                fix="return the tensor that was given to mark_dirty()",
+            )
         outs = tuple(_of_its_own(o, args, context) for o in outs)
         if modes.grad and any(edges):
             _record(cls, context, args, edges, outs)
@@ -198,10 +221,17 @@ class FunctionNode(Node):
     def _fitted(self, k: int, g: Any) -> Any:
         """The gradient of argument k, in its dtype and summed to its shape."""
         spec = self._inputs[k]
+        if g is not None and spec is None:
+            raise AutogradError(
+                f"function {self.label}Backward returned a gradient different than None at "
+                f"position {k + 1}, but the corresponding forward input was not a Variable",
+                fix="return None for what is no tensor",
+            )
         if g is None or spec is None or self.edges[k] is None:
             return None
         if not is_tensor(g):
-            raise InvalidType(f"{self.label}.backward: expected a Tensor or None, got {g!r}"[:200])
+            what = f"{self.label}.backward: expected a Tensor or None, got {g!r}"[:200]
+            raise AutogradError(what, fix="return a tensor, or None for no gradient")
         extra = len(g.spec.shape) - len(spec.shape)
         pairs = zip(g.spec.shape[extra:], spec.shape) if extra >= 0 else ()
         if extra < 0 or any(n not in (1, m) for m, n in pairs):
@@ -215,6 +245,9 @@ class FunctionNode(Node):
             dims = [d for d, (m, n) in enumerate(zip(g.spec.shape, shape)) if m != n or d < extra]
             g = reductions.sum(g, dims, True).reshape(spec.shape)
         return g.to(spec.dtype)
+
+    def name(self) -> str:
+        return f"{self.label}Backward"
 
     def release(self) -> None:
         if self._context._saved:

@@ -64,9 +64,9 @@ def write(x: Tensor, value: Tensor, *, replaces: bool = False) -> Tensor:
     """
     check_writable(x)
     history = modes.grad and (value.requires_grad or x.requires_grad)
-    if history and x._unrecorded:
+    if modes.grad and x._unrecorded:
         raise AutogradError(
-            f"a write with a gradient to {x.spec}, a view made in no_grad mode",
+            f"a write to {x.spec}, a view made in no_grad mode",
             fix="make the view outside no_grad, or write inside it",
         )
     base = x._base

@@ -115,7 +115,15 @@ class LeafNode(Node):
         self.tensor = tensor
 
     def name(self) -> str:
-        return self.label
+        return f"torch::autograd::{self.label}"
+
+    @property
+    def variable(self) -> Tensor:
+        """The leaf."""
+        return self.tensor
+
+    def __repr__(self) -> str:
+        return f"<{self.label}>"
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
         if not self.tensor.requires_grad:  # no more, since it was used

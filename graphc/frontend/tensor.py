@@ -216,6 +216,8 @@ class Tensor(Methods):
         self._requires_grad = node is not None
         self._node, self._slot = node, slot
         self._made_at = self.storage.version
+        if self._retains_grad and node is not None:
+            autograd.keep_gradient(self)
 
     def _refresh(self) -> None:
         """Make a view's history again if its memory has been written since."""
@@ -232,8 +234,7 @@ class Tensor(Methods):
                 "the tensor this is a view of was transposed or reshaped in place",
                 fix="make the view again",
             )
-        self._node, self._slot = chain_history(edge, self.views[len(base.views) :], base.spec)
-        self._requires_grad = True
+        self.set_history(*chain_history(edge, self.views[len(base.views) :], base.spec))
 
     @property
     def requires_grad(self) -> builtins.bool:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
-from graphc.errors import AutogradError
+from graphc.errors import AutogradError, InvalidType
 from graphc.ir.graph import Where
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sugar import Sugar
@@ -50,7 +50,7 @@ class Typed(Sugar):
 class Node:
     """One recorded operation with `count` outputs."""
 
-    __slots__ = ("__weakref__", "count", "edges", "hooks", "label", "number", "where")
+    __slots__ = ("__weakref__", "count", "edges", "hooks", "kept", "label", "number", "where")
 
     def __init__(self, name: str, edges: Sequence[Edge | None], count: int = 1) -> None:
         self.label = name
@@ -58,6 +58,7 @@ class Node:
         self.count = count
         self.number = next_number()
         self.hooks: list[tuple[int, Hook]] | None = None
+        self.kept: list[tuple[int, Hook]] | None = None  # see what the hooks have made of it
         self.where: Where | None = None
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
@@ -152,6 +153,8 @@ def backpropagate(
     def visit(node: Node, cotangents: list[Any]) -> None:
         if node.hooks:
             _run_hooks(node.hooks, cotangents)
+        if node.kept:
+            _run_hooks(node.kept, cotangents)
         if targets:
             for slot in range(node.count):
                 if (node, slot) in targets:
@@ -180,11 +183,16 @@ def backpropagate(
 
 
 def _run_hooks(hooks: list[tuple[int, Hook]], cotangents: list[Any]) -> None:
-    for slot, hook in hooks:
-        if cotangents[slot] is not None:
-            replaced = hook(cotangents[slot])
-            if replaced is not None:
-                cotangents[slot] = replaced
+    for slot, hook in tuple(hooks):  # a hook may remove itself or others
+        g = cotangents[slot]
+        replaced = None if g is None else hook(g)
+        if replaced is None:
+            continue
+        if not isinstance(replaced, Sugar):
+            raise InvalidType(f"a hook returned {replaced!r}, not a tensor"[:200])
+        if replaced.spec != g.spec:
+            raise AutogradError(f"a hook has changed a gradient {g.spec} into {replaced.spec}")
+        cotangents[slot] = replaced
 
 
 def _leading_to(roots: Sequence[Edge], targets: set[Node]) -> set[Node]:
