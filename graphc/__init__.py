@@ -6,8 +6,8 @@ Each module lists in `__all__` what it adds to this namespace.
 from graphc import autograd as autograd
 from graphc import errors as errors
 from graphc import linalg as linalg
+from graphc import random as random
 from graphc import return_types as return_types
-from graphc.frontend.api import random as random
 from graphc.frontend.api.arrangements import *
 from graphc.frontend.api.conversion import *
 from graphc.frontend.api.creation import *

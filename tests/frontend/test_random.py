@@ -114,3 +114,16 @@ def test_more_distributions() -> None:
     drawn = graphc.normal(mean, graphc.tensor(2.0))
     assert drawn.mean(1).tolist() == pytest.approx([0.0, 100.0], abs=0.15)
     assert graphc.normal(graphc.zeros(3, requires_grad=True)).requires_grad is False
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_fork_leaves_no_trace(enabled: bool) -> None:
+    from graphc.random import fork_rng
+
+    graphc.manual_seed(1)
+    with fork_rng(devices=[], enabled=enabled):
+        graphc.manual_seed(7)
+        graphc.rand(3)
+    again = graphc.rand(2).tolist()
+    graphc.manual_seed(1)
+    assert (again == graphc.rand(2).tolist()) == enabled

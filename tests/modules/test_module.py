@@ -13,6 +13,7 @@ import pytest
 import graphc
 from graphc import nn
 from graphc.frontend import epoch
+from graphc.nn.state import IncompatibleKeys
 
 
 class Block(nn.Module):
@@ -112,6 +113,9 @@ def test_load_state_dict_names_every_fault_and_changes_nothing() -> None:
     assert result.unexpected_keys == ["extra"]
     assert m.seen.tolist() == [1.0, 1.0]
     assert str(m.load_state_dict(m.state_dict())) == "<All keys matched successfully>"
+    assert str(IncompatibleKeys(["a"], [])) == (
+        "_IncompatibleKeys(missing_keys=['a'], unexpected_keys=[])"
+    )
 
 
 def test_state_dict_shares_memory_and_loading_keeps_identity() -> None:

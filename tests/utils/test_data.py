@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -279,3 +279,41 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
 def test_errors(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         DataLoader(Numbers(), **options)
+
+
+def test_what_the_loader_is_made_of_stays() -> None:
+    loader = DataLoader(Numbers(), batch_size=2)
+    with pytest.raises(ValueError, match="batch_size attribute should not be set"):
+        loader.batch_size = 3
+    loader.collate_fn = len
+    assert loader.prefetch_factor is None and set(loader) == {2}
+
+
+@pytest.mark.parametrize(
+    ("error", "make"),
+    [
+        (TypeError, lambda: data.RandomSampler([1], replacement=3)),  # type: ignore[arg-type]
+        (ValueError, lambda: DataLoader([], shuffle=True)),  # type: ignore[arg-type]
+        (ValueError, lambda: data.ConcatDataset([Stream()])),
+    ],
+)
+def test_more_errors(error: type[Exception], make: Callable[[], object]) -> None:
+    with pytest.raises(error):
+        make()
+
+
+class Stream(data.IterableDataset[int]):
+    def __iter__(self) -> Any:
+        return iter(range(3))
+
+
+def test_modules_have_pytorch_s_names() -> None:
+    from graphc.utils.data.dataloader import DataLoader as Loader
+    from graphc.utils.data.distributed import DistributedSampler
+    from graphc.utils.data.sampler import SubsetRandomSampler
+
+    assert (Loader, DistributedSampler, SubsetRandomSampler) == (
+        data.DataLoader,
+        data.DistributedSampler,
+        data.SubsetRandomSampler,
+    )

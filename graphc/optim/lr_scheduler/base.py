@@ -98,8 +98,7 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
-class _LRScheduler(LRScheduler):
-    """The name that older code derives from."""
+_LRScheduler = LRScheduler  # its former name, which custom schedules still subclass
 
 
 def checked(optimizer: Any) -> Optimizer:

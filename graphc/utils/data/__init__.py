@@ -1,6 +1,7 @@
 """Data sets, samplers and the loader, under torch.utils.data's names."""
 
 from graphc.utils.data.collate import default_collate, default_convert
+from graphc.utils.data.dataloader import DataLoader
 from graphc.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -11,10 +12,9 @@ from graphc.utils.data.dataset import (
     TensorDataset,
     random_split,
 )
-from graphc.utils.data.loader import DataLoader
+from graphc.utils.data.distributed import DistributedSampler
 from graphc.utils.data.sampler import (
     BatchSampler,
-    DistributedSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,

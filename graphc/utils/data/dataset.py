@@ -135,6 +135,11 @@ class ConcatDataset(Dataset[Any]):
         self.datasets = list(datasets)
         if not self.datasets:
             raise InvalidArgument("datasets should not be an empty iterable")
+        for d in self.datasets:
+            if isinstance(d, IterableDataset):
+                raise InvalidArgument(
+                    "ConcatDataset does not support IterableDataset", fix="use ChainDataset"
+                )
         lengths = [len(d) for d in self.datasets]  # type: ignore[arg-type]  # theirs to provide
         self.cumulative_sizes = list(accumulate(lengths))
 

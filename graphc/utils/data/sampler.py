@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Generic, TypeVar
 
-from graphc.errors import InvalidArgument, InvalidState
+from graphc.errors import InvalidArgument, InvalidType
 from graphc.frontend.api.creation import as_tensor
 from graphc.frontend.api.random import Generator, multinomial, randint, randperm
 from graphc.frontend.tensor import Tensor
@@ -49,8 +49,13 @@ class RandomSampler(Sampler[int]):
         self.replacement = replacement
         self.generator = generator
         self._num_samples = num_samples
-        if num_samples is not None and num_samples <= 0:
-            raise InvalidArgument(f"num_samples should be a positive integer, got {num_samples}")
+        if not isinstance(replacement, bool):
+            raise InvalidType(f"replacement should be a boolean value, but got {replacement!r}")
+        if self.num_samples <= 0:
+            raise InvalidArgument(
+                f"num_samples should be a positive integer, got {self.num_samples}",
+                fix="do not shuffle an empty data set",
+            )
 
     @property
     def num_samples(self) -> int:
@@ -119,56 +124,6 @@ class WeightedRandomSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.num_samples
-
-
-class DistributedSampler(Sampler[int]):
-    """One process's share of the indices: every `num_replicas`-th, shuffled alike everywhere.
-
-    The shares have one length: the first indices appear again, or with `drop_last` the last are
-    left out. Call `set_epoch` before each epoch for another order.
-    """
-
-    def __init__(
-        self,
-        dataset: Sized,
-        num_replicas: int | None = None,
-        rank: int | None = None,
-        shuffle: bool = True,
-        seed: int = 0,
-        drop_last: bool = False,
-    ) -> None:
-        if num_replicas is None or rank is None:
-            raise InvalidState(
-                "DistributedSampler needs num_replicas and rank",
-                why="graphc has no process groups that could tell",
-            )
-        if not 0 <= rank < num_replicas:
-            raise InvalidArgument(
-                f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]"
-            )
-        self.dataset = dataset
-        self.num_replicas = num_replicas
-        self.rank = rank
-        self.shuffle = shuffle
-        self.seed = seed
-        self.drop_last = drop_last
-        self.epoch = 0
-        n = len(dataset)
-        self.num_samples = n // num_replicas if drop_last else -(-n // num_replicas)
-        self.total_size = self.num_samples * num_replicas
-
-    def __iter__(self) -> Iterator[int]:
-        n = len(self.dataset)
-        generator = Generator().manual_seed(self.seed + self.epoch)
-        order = randperm(n, generator=generator).tolist() if self.shuffle else list(range(n))
-        mine = range(self.rank, self.total_size, self.num_replicas)
-        return iter([order[k % n] for k in mine])
-
-    def __len__(self) -> int:
-        return self.num_samples
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
 
 
 class BatchSampler(Sampler[list[int]]):

@@ -23,6 +23,14 @@ T = TypeVar("T", covariant=True)
 DEFAULT_TIMEOUT_S = 300.0
 
 
+SETTLED = (
+    "batch_size",
+    "batch_sampler",
+    "dataset",
+    "drop_last",
+    "persistent_workers",
+    "sampler",
+)
 END = object()
 
 
@@ -42,6 +50,8 @@ class DataLoader(Generic[T]):
 
     An IterableDataset is read by every worker, in turn batch by batch, until the last has ended.
     """
+
+    _settled = False  # whether what follows from these has been made of them
 
     def __init__(
         self,
@@ -74,7 +84,7 @@ class DataLoader(Generic[T]):
         self.batch_size = batch_size if batch_sampler is None else None
         self.drop_last = drop_last
         self.num_workers = num_workers
-        self.prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
+        self.prefetch_factor = 2 if prefetch_factor is None and num_workers else prefetch_factor
         self.pin_memory = pin_memory
         self.pin_memory_device = pin_memory_device
         self.in_order = in_order
@@ -98,6 +108,15 @@ class DataLoader(Generic[T]):
         batched = batch_sampler is not None
         self.collate_fn = collate_fn or (default_collate if batched else default_convert)
         self._workers: Workers | None = None
+        self._settled = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._settled and name in SETTLED:
+            raise InvalidArgument(
+                f"{name} attribute should not be set after DataLoader is initialized",
+                fix=f"make another DataLoader with {name}={value!r}"[:200],
+            )
+        super().__setattr__(name, value)
 
     def __len__(self) -> int:
         if self._is_stream:
@@ -147,11 +166,12 @@ class DataLoader(Generic[T]):
 
     def _in_turn(self, workers: Workers, seed: int) -> Iterator[Any]:
         """The workers' batches in order, a few tasks for each worker ahead."""
+        ahead = self.num_workers * (self.prefetch_factor or 0)
         waiting: deque[int] = deque()
         ended: set[int] = set()
         tasks = self._tasks(ended)
         while True:
-            while len(waiting) < self.num_workers * self.prefetch_factor:
+            while len(waiting) < ahead:
                 task = next(tasks, None)
                 if task is None:
                     break
