@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "frontend": BASE | {"ir", "return_types"},
     "autograd": BASE | {"ir", "frontend"},
     "linalg": {"frontend"},
+    "random": {"frontend"},
     "return_types": set(),
     "nn": BASE | {"ir", "frontend"},
     "optim": BASE | {"ir", "frontend"},

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import AutogradError, DTypeMismatch, InvalidState, ShapeMismatch, Untraceable
+from graphc.errors import (
+    AutogradError,
+    DTypeMismatch,
+    InvalidState,
+    InvalidType,
+    ShapeMismatch,
+    Untraceable,
+)
 from graphc.frontend import tensor as tensors
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
@@ -196,6 +203,23 @@ def show(x: Tensor, other: Tensor) -> None:
     x._spec, x._value = other._spec, other._value
     x.storage.hold(x)
     count_rebind()
+
+
+def assign_data(x: Tensor, value: Tensor) -> None:
+    """`x.data = value`. In a trace the elements are written, if no one else has their memory."""
+    if not is_tensor(value):
+        raise InvalidType(f"Variable data has to be a tensor, but got {type(value).__name__}")
+    trace = modes.trace
+    if trace is None or x.is_traced:
+        show(x, value)
+    elif value.spec == x.spec and trace.made(value):
+        trace.write(x, value)
+    else:
+        raise Untraceable(
+            f"assigning {value.spec} to .data of {x.spec}, which outlives the step",
+            why="the two would share memory, or change their type, from then on",
+            fix="copy the elements: x.data.copy_(value)",
+        )
 
 
 def turned(function: Callable[..., Tensor]) -> InPlace:

@@ -284,10 +284,7 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        inplace.untraced(
-            self, "assigning .data", fix="write in place: x.data.copy_(value), x.data.add_(step)"
-        )
-        inplace.show(self, value)
+        inplace.assign_data(self, value)
 
     @property
     def name(self) -> str:
@@ -296,10 +293,12 @@ class Tensor(Methods):
 
     # ---- host reads ----------------------------------------------------------------------------
 
-    def host(self) -> Array:
+    def host(self, fix: str = DataDependentBranch.instead) -> Array:
         """The NumPy view, for Python to look at; not inside a trace, where values are not known."""
         if modes.trace is not None:
-            raise DataDependentBranch(f"Python reads {self.spec}, a value known only at run time")
+            raise DataDependentBranch(
+                f"Python reads {self.spec}, a value known only at run time", fix=fix
+            )
         if self.array is None:
             raise leaked(self)
         return self.array
@@ -330,7 +329,7 @@ class Tensor(Methods):
         return (array.astype(np.float64) if self.dtype.is_half else array).tolist()
 
     def __bool__(self) -> builtins.bool:
-        return bool(self.item())
+        return bool(self.item() if modes.trace is None else self.host(DataDependentBranch.fix))
 
     def __int__(self) -> builtins.int:
         return int(self.item())

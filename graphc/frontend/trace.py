@@ -96,6 +96,10 @@ class Trace:
         self.inputs.append(Input("state", value, storage, x))
         return value
 
+    def made(self, x: Tensor) -> bool:
+        """Whether x's memory exists in the trace alone: neither an argument's nor state."""
+        return x.storage.array is None and all(i.storage is not x.storage for i in self.inputs)
+
     def stands_in(self, x: Tensor) -> bool:
         """Whether x is an argument of the call, not a view of one."""
         return not x.views and any(i.role == "arg" and i.storage is x.storage for i in self.inputs)

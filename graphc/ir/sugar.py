@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Self, TypeVar
 
+from graphc.errors import InvalidType
 from graphc.ir.ops import OPS, Op
 from graphc.ir.types import DType, Scalar, Shape, TensorSpec
 
@@ -37,7 +38,9 @@ S = TypeVar("S", bound=Sugar)
 
 def apply(name: str, *args: Any, **attrs: Any) -> Any:
     """Apply the op called `name`; at least one argument is Sugar."""
-    owner = next(a for a in args if isinstance(a, Sugar))
+    owner = next((a for a in args if isinstance(a, Sugar)), None)
+    if owner is None:
+        raise InvalidType(f"{name}: expected a tensor, got {args[0]!r:.100}")
     return owner.emit(OPS[name], *args, **attrs)
 
 

@@ -121,6 +121,12 @@ FORMS: list[tuple[str, Program]] = [
 ]  # fmt: skip
 
 ERRORS: list[tuple[str, type[Exception], Program]] = [
+    ("data-no-tensor", TypeError, lambda T, x, y: setattr(x, "data", 3)),
+    ("matmul-none", TypeError, lambda T, x, y: x @ None),
+    ("linear-none", TypeError, lambda T, x, y: T.nn.Linear(3, 2)(None)),
+    ("relu-array", TypeError, lambda T, x, y: T.nn.functional.relu(x.detach().numpy())),
+    ("linear-dtype", RuntimeError, lambda T, x, y: T.nn.Linear(3, 2)(x.double())),
+    ("state-dtype", TypeError, lambda T, x, y: T.set_rng_state(T.ones(16))),
     ("no-tensor", TypeError, lambda T, x, y: T.autograd.grad(3.0, x)),
     ("number-gradient", TypeError, lambda T, x, y: x.sum().backward(1.0)),
     ("few-gradients", RuntimeError, lambda T, x, y: T.autograd.grad([x, y], x, [T.ones(3)])),

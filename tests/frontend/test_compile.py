@@ -7,6 +7,7 @@ import copy
 import functools
 import gc
 import pickle
+import random as pyrandom
 import weakref
 from typing import Any, NamedTuple
 
@@ -191,6 +192,31 @@ def test_assigning_data_is_seen() -> None:
     f(x)
     w.data = graphc.full((2,), 5.0)
     assert f(x)[0].item() == 5.0
+
+
+def test_data_assigned_inside_is_written() -> None:
+    def descend(w: Tensor) -> Any:
+        def step(x: Tensor) -> Tensor:
+            loss = ((w * x) ** 2).sum()
+            w.grad = None
+            loss.backward()
+            assert w.grad is not None
+            w.data = w.data - 0.1 * w.grad.data
+            return loss
+
+        return step
+
+    v, w = (graphc.ones(3, requires_grad=True) for _ in range(2))
+    f, eager = compiled(descend(v)), descend(w)
+    for x in (graphc.ones(3), graphc.full((3,), 2.0)):
+        assert f(x).item() == eager(x).item()
+    assert graphc.equal(v, w) and programs(f) == 1
+
+
+@pytest.mark.parametrize("draw", [pyrandom.random, np.random.rand])
+def test_numbers_that_python_draws_inside_are_refused(draw: Any) -> None:
+    with pytest.raises(Untraceable, match="was drawn from"):
+        compiled(lambda x: x * draw())(graphc.ones(2))
 
 
 def test_recompiles_are_explained() -> None:

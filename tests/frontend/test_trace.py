@@ -187,7 +187,12 @@ def test_concrete_work_in_a_paused_trace() -> None:
     "bad",
     [
         lambda x: graphc.from_numpy(np.zeros(2)),
+        lambda x: graphc.manual_seed(0),
+        lambda x: graphc.rand(2, generator=graphc.Generator()),
+        lambda x: graphc.get_rng_state(),
+        lambda x: setattr(WEIGHT, "data", OTHER),
         lambda x: setattr(WEIGHT, "data", x),
+        lambda x: setattr(WEIGHT, "data", (x * 2).double()),
         lambda x: WEIGHT.detach_(),
     ],
 )
@@ -196,4 +201,4 @@ def test_what_cannot_be_replayed_is_refused(bad: Any) -> None:
         trace_of(bad, graphc.ones(2))
 
 
-WEIGHT = graphc.zeros(2)
+WEIGHT, OTHER = graphc.zeros(2), graphc.zeros(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
 from graphc.frontend.api import diagonals, shapes
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.shapes import axis_at, axis_of
@@ -49,6 +49,8 @@ def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Python's @: vectors count as a row or column, leading dimensions as batch."""
+    if not isinstance(other, P.Sugar):
+        raise InvalidType(f"matmul: expected a tensor, got {other!r:.100}")
     a, b = input.spec.shape, other.spec.shape
     if not a or not b:
         raise ShapeMismatch(f"matmul: both operands need dimensions: {input.spec} @ {other.spec}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import DTypeMismatch, InvalidState, InvalidType
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api.shapes import cat, sizes
 from graphc.frontend.devices import CPU, check_device
@@ -24,7 +24,7 @@ from graphc.frontend.options import as_dtype, factory
 from graphc.frontend.promotion import wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, Shape, f32, f64, i64
+from graphc.ir.types import DType, Shape, f32, f64, i64, u8
 
 __all__ = [
     "Generator",
@@ -57,11 +57,13 @@ class Generator:
     def __init__(self, device: Any = "cpu") -> None:
         check_device(device)
         self.device = CPU
+        _refuse_in_trace("a Generator made")
         self.seed_value = 0
         self.draw = 0
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from draw 0 of `seed`."""
+        _refuse_in_trace("manual_seed()")
         self.seed_value = int(seed) & 0xFFFFFFFFFFFFFFFF
         self.draw = 0
         return self
@@ -85,12 +87,30 @@ class Generator:
         self.draw += draws
 
     def get_state(self) -> Tensor:
-        return tensors.wrapped(np.array([self.signed_seed(), self.draw], np.int64))
+        """16 bytes: the seed and the number of the next draw."""
+        _refuse_in_trace("the random state read")
+        words = np.array([self.signed_seed(), self.draw], "<i8")
+        return tensors.wrapped(words.view(np.uint8))
 
     def set_state(self, state: Tensor) -> None:
-        seed, draw = state.tolist()
+        if not isinstance(state, tensors.Tensor) or state.dtype is not u8:
+            raise InvalidType(
+                f"expected the uint8 tensor that get_state() gives, got {state!r:.100}"
+            )
+        if state.spec.shape != (16,):
+            raise InvalidState(f"a random state has 16 bytes, got {state.spec}")
+        seed, draw = np.ascontiguousarray(state.host()).view("<i8").tolist()
         self.manual_seed(seed)
         self.draw = draw
+
+
+def _refuse_in_trace(what: str) -> None:
+    if modes.trace is not None:
+        raise Untraceable(
+            f"{what} inside a compiled step",
+            why="the step is traced once: the generator would not start again at each call",
+            fix="do it before the call",
+        )
 
 
 default_generator = Generator()

@@ -15,6 +15,7 @@ from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend import epoch
 from graphc.frontend.modes import no_grad
 from graphc.frontend.numbers import HostNumber
+from graphc.frontend.step.draws import python_draws, refuse_draws
 from graphc.frontend.step.signature import alike, rebuilt
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of
@@ -219,7 +220,9 @@ class _Capturing:
 
             given = rebuilt(tuple(args), stand_in, (Tensor, HostNumber))
             named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
+            drawn = python_draws()
             result = function(*given, **named)
+            refuse_draws(drawn)
             trace.check_histories()
             trace.keep_flags()
             self._note_gradients(stand_ins)

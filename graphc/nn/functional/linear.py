@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.errors import DTypeMismatch, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.tensor import Tensor
 
@@ -11,6 +11,8 @@ __all__ = ["bilinear", "linear"]
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., K], weight [N, K], bias [N] -> [..., N]. Raises ShapeMismatch if the Ks differ."""
+    if not isinstance(input, Tensor):
+        raise InvalidType(f"linear(): argument 'input' must be Tensor, not {type(input).__name__}")
     if not weight.dim():
         raise ShapeMismatch(f"linear: the weight must have 1 or 2 dimensions, got {weight.spec}")
     if weight.dim() == 1:
@@ -24,6 +26,12 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"{weight.shape[1]}x{weight.shape[0]})",
             why=f"linear of an input {input.spec} with a weight {weight.spec}",
             fix="make the input's last dimension the layer's in_features",
+        )
+    if input.dtype is not weight.dtype:
+        raise DTypeMismatch(
+            f"linear: the input {input.spec} and the weight {weight.spec} differ in dtype",
+            fix="convert the input with .float() (NumPy's numbers are float64), or the module "
+            "with .to(dtype)",
         )
     rows = 1
     for n in lead:
