@@ -20,6 +20,7 @@ from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
 from graphc.frontend.api.matrices import *
+from graphc.frontend.api.numpy_names import numpy_named as _numpy_named
 from graphc.frontend.api.out import TORCH as _TORCH
 from graphc.frontend.api.out import accept_out as _accept_out
 from graphc.frontend.api.random import *
@@ -35,7 +36,6 @@ from graphc.frontend.devices import *
 from graphc.frontend.dtypes import *
 from graphc.frontend.files.serialization import *
 from graphc.frontend.modes import *
-from graphc.frontend.operands import *
 from graphc.frontend.options import *
 from graphc.frontend.printing import *
 from graphc.frontend.promotion import *
@@ -59,4 +59,5 @@ from graphc.amp import autocast as autocast
 
 __version__ = "0.1.0"
 
+globals().update(_numpy_named(globals(), __name__))
 _accept_out(globals(), _TORCH)

@@ -87,6 +87,9 @@ def write(x: Tensor, value: Tensor, *, replaces: bool = False) -> Tensor:
         x.storage.version += 1
     if edges is not None:
         rebase(x, base, *edges)
+    if trace is not None and x.storage in trace.picked:
+        whole = base if x.views else x
+        trace.write_through(whole if whole is not None else trace.wrap(trace.current[x.storage]))
     return x
 
 
@@ -251,8 +254,10 @@ def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
     return broadcast_to(P.cast(source, dtype), shape)
 
 
-def copy_(x: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    """Write the elements of `src`, cast and broadcast."""
+def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Write the elements of `src`, cast and broadcast; or a number everywhere."""
+    if is_number(src):
+        return fill_(x, src)
     try:
         value = converted(src, x.dtype, x.spec.shape)
     except ShapeMismatch:
@@ -261,7 +266,9 @@ def copy_(x: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 
 
 def fill_(x: Tensor, value: Any) -> Tensor:
-    if not is_number(value):
+    if is_tensor(value):
+        if value.spec.shape:
+            raise ShapeMismatch(f"fill_ takes a number or a 0-d tensor, got {value.spec}")
         return copy_(x, value)
     return write(x, x.full(held(value, x.dtype), x.spec), replaces=True)
 

@@ -15,8 +15,6 @@ from graphc.ir.types import Array, DType, Shape, bool_
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["broadcast_shapes"]
-
 Operand = Any  # Tensor or number; a Union would have to name the class before it exists
 
 

@@ -6,8 +6,10 @@ operand of lower priority matters when its category is higher.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidType
@@ -32,6 +34,17 @@ def _promote(a: DType, b: DType) -> DType:
     return a if a.itemsize > b.itemsize else b
 
 
+FINFO: Any = ml_dtypes.finfo  # untyped
+
+
+def _largest(dtype: DType) -> int | None:
+    """What a number must not exceed to be stored; None where all may."""
+    if dtype.category == 1:
+        return int(np.iinfo(dtype.numpy).max)
+    return int(float(FINFO(dtype.numpy).max)) if dtype.is_floating_point else None
+
+
+LARGEST = {d: _largest(d) for d in DTYPES.values()}
 TABLE = {(a, b): _promote(a, b) for a in DTYPES.values() for b in DTYPES.values()}
 
 
@@ -42,8 +55,11 @@ def promote_types(type1: DType, type2: DType) -> DType:
     return TABLE[type1, type2]
 
 
+NUMBERS = (bool, int, float, np.generic)
+
+
 def is_number(x: object) -> bool:
-    return isinstance(x, bool | int | float | np.generic)
+    return isinstance(x, NUMBERS)
 
 
 def dtype_of_number(x: Any) -> DType:
@@ -82,12 +98,19 @@ def can_cast(from_: DType, to: DType) -> bool:
 
 
 def held(value: Any, dtype: DType) -> Scalar:
-    """A Python number as `dtype` holds it; DTypeMismatch if it is out of an integer's range."""
-    number = wrap(value, dtype)
-    if dtype.category == 1 and int(value) != number:
-        name = dtype.long_name
-        raise DTypeMismatch(f"value {value!r} cannot be converted to type {name} without overflow")
-    return number
+    """A Python number as `dtype` holds it; DTypeMismatch if it is out of its range. Unsigned
+    integers take negative integers, too, as far as positive ones."""
+    most = LARGEST[dtype]
+    if most is not None:
+        special = not math.isfinite(value)
+        least = -most - (dtype.category == 1 and dtype.is_signed)
+        if not dtype.is_signed and isinstance(value, float | np.floating):
+            least = 0
+        fits = dtype.category == 2 if special else least <= int(value) <= most
+        if not fits:
+            what = f"value {value!r} cannot be converted to type {dtype.long_name}"
+            raise DTypeMismatch(f"{what} without overflow")
+    return wrap(value, dtype)
 
 
 def wrap(value: Any, dtype: DType) -> Scalar:

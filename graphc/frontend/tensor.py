@@ -331,12 +331,6 @@ class Tensor(Methods):
     def __bool__(self) -> builtins.bool:
         return bool(self.item() if modes.trace is None else self.host(DataDependentBranch.fix))
 
-    def __int__(self) -> builtins.int:
-        return int(self.item())
-
-    def __float__(self) -> builtins.float:
-        return float(self.item())
-
     def __index__(self) -> builtins.int:
         if self.dtype.is_floating_point:
             raise InvalidType("only integer tensors of one element can be converted to an index")
@@ -359,11 +353,9 @@ class Tensor(Methods):
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        return (
-            format(self.item(), spec)
-            if not self._spec.shape and self.array is not None
-            else str(self)
-        )
+        if self.array is None:
+            return str(self)
+        return super().__format__(spec) if self._spec.shape else format(self.item(), spec)
 
     def __repr__(self) -> str:
         return printing.text(self)

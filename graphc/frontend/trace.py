@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -39,6 +39,20 @@ class Input:
     getter: Getter | None = None
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Pick:
+    """x[k] by a number k that the trace does not know: in eager code a view of x, here a copy.
+
+    What is written to it goes on to x by `put`. Where x has been written otherwise since it was
+    `seen`, reading the copy is an error.
+    """
+
+    source: Tensor
+    index: Any
+    seen: Value
+    put: Callable[[Tensor], None]
+
+
 class Trace:
     """One recording; `activate` makes tensors use it, `graph` is its result."""
 
@@ -47,6 +61,7 @@ class Trace:
         self.inputs: list[Input] = []
         self.current: dict[Storage, Value] = {}
         self.written: dict[Storage, None] = {}  # concrete ones, in order of the first write
+        self.picked: dict[Storage, Pick] = {}
         self.grads: dict[Tensor, Tensor | None] = {}  # .grad of tensors as the step left it
         self.cleared: set[Tensor] = set()  # whose .grad the step set to None on the way
         self.guards: list[tuple[Callable[[], Any], Any]] = []
@@ -87,6 +102,8 @@ class Trace:
         storage = x.storage
         value = self.current.get(storage)
         if value is not None:
+            if storage in self.picked:
+                self._check_pick(self.picked[storage])
             return value
         if storage.array is None:
             raise tensors.leaked(x)
@@ -153,6 +170,27 @@ class Trace:
         storage.version += 1
         if storage.array is not None or any(i.storage is storage for i in self.inputs):
             self.written[storage] = None
+
+    def pick(self, out: Tensor, source: Tensor, index: Any, put: Callable[[Tensor], None]) -> None:
+        """`out` is source[index] at a number that is not known; `put` writes such an element."""
+        self.picked[out.storage] = Pick(source, index, self.lift(source), put)
+
+    def _check_pick(self, pick: Pick) -> None:
+        if self.lift(pick.source) is not pick.seen:
+            raise Untraceable(
+                f"an element of {pick.source.spec} at an index known only at run time is read "
+                "after the tensor was written",
+                why="it is a view in eager code and shows the write; a compiled step has a copy",
+                fix="index again after the write, or clone() the element before it",
+            )
+
+    def write_through(self, x: Tensor) -> None:
+        """After a write to x, all of its memory: if it was picked from a tensor, on to that."""
+        pick = self.picked.get(x.storage)
+        if pick is not None:
+            self._check_pick(pick)
+            pick.put(x)
+            self.picked[x.storage] = replace(pick, seen=self.lift(pick.source))
 
     # ---- concrete things the step changes ------------------------------------------------------
 

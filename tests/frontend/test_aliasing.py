@@ -63,6 +63,20 @@ SHAPED: dict[str, Callable[[Any], Any]] = {
     "repeat": lambda x: x.repeat(1, 1, 1),
     "cat_one": lambda x: x.tile(1),
     "positive": lambda x: x.positive(),
+    "repeat_rows": lambda x: x.repeat(2, 1, 1, 1),
+    "tile_rows": lambda x: x.tile((2, 1, 1, 1)),
+    "repeat_interleave_once": lambda x: x.repeat_interleave(1, 0),
+    "roll_by_0": lambda x: x.roll(0),
+    "roll_around": lambda x: x.roll(2, 0),
+    "index_behind": lambda x: x[:, :, [1, 0]],
+    "index_in_the_middle": lambda x: x[:, [1, 0]],
+    "topk_indices": lambda x: x.topk(2).indices,
+    "kthvalue_index": lambda x: x.kthvalue(2).indices,
+}
+COPIED: dict[str, Callable[[Any, Any], Any]] = {
+    "pad": lambda F, x: F.pad(x, (0, 0)),
+    "interpolate": lambda F, x: F.interpolate(x, scale_factor=1),
+    "adaptive_avg_pool": lambda F, x: F.adaptive_avg_pool2d(x, (3, 4)),
 }
 TURNED: dict[str, Callable[[Any], Any]] = {
     "squeeze_": lambda x: x[:, :1].squeeze_(1),
@@ -92,6 +106,14 @@ def test_memory_and_strides_are_torchs(name: str) -> None:
         y.mul_(2).add_(1)
         found.append([*facts, x._version > version or name == "data", x.tolist(), y.tolist()])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_a_layer_that_changes_nothing_copies(name: str) -> None:
+    for T in (graphc, torch):
+        x = filled(T)
+        COPIED[name](T.nn.functional, x).zero_()
+        assert x.tolist() == filled(T).tolist()
 
 
 @pytest.mark.parametrize("name", TURNED)

@@ -258,6 +258,19 @@ FORWARD: dict[str, Callable[[Any], Any]] = {
     "fold_empty_batch": lambda T: T.nn.functional.unfold(T.zeros(0, 2, 4, 4), 2),
     "alpha_dropout_inf": lambda T: T.nn.functional.alpha_dropout(T.tensor([inf, 1.0]), 1.0, True),
     "nan_to_num": lambda T: T.tensor([nan, inf, -inf, 1.0]).nan_to_num(nan=2.0, posinf=9.0),
+    "byte_below_0": lambda T: T.full((2,), -255, dtype=T.uint8).masked_fill(T.ones(2) > 0, -1),
+    "norm_nuclear": lambda T: T.arange(6.0).reshape(2, 3).norm("nuc", keepdim=True),
+    "data_of_scalars": lambda T: T.tensor([np.float64(1), 2]),
+    "data_of_int32": lambda T: T.tensor([[np.int32(1)], [np.int32(2)]]),
+    "data_of_tensors": lambda T: T.tensor([T.ones(1, dtype=T.float64), T.ones(1, 1).long()]),
+    "data_of_arrays": lambda T: T.tensor([[np.ones(2)[0]], [np.zeros(2)[0]]]),
+    "scatter_value": lambda T: T.zeros(2, 2).scatter(0, T.tensor([[1, 0]]), value=3),
+    "index_fill_last": lambda T: T.zeros(3).index_fill(0, T.tensor([-1]), 1.0),
+    "copy_number": lambda T: T.zeros(2).copy_(3),
+    "eye_by_tensor": lambda T: T.eye(T.tensor(2), T.tensor(3)),
+    "roll_by_tensor": lambda T: T.arange(4).roll(T.tensor(1), 0),
+    "sum_by_tensor": lambda T: T.ones(2, 3).sum(T.tensor(1)),
+    "broadcast": lambda T: T.zeros(T.broadcast_shapes((3, 1), 4)),
 }
 
 

@@ -5,16 +5,21 @@ A name with a trailing _ is the same function written into the tensor (`inplace.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic
 from graphc.frontend.api import special as F
+from graphc.frontend.api.operators import operator
 from graphc.frontend.inplace import InPlace, inplace
 from graphc.ir.sugar import Sugar
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
+
+
+Comparison = Callable[..., Any]
 
 
 class Arithmetic(Sugar):
@@ -229,49 +234,49 @@ class Arithmetic(Sugar):
     polygamma_: InPlace = inplace(F.polygamma_of)
 
     # ---- operators -----------------------------------------------------------------------------
-    __add__ = E.add
-    __radd__ = E.add
-    __sub__ = E.sub
-    __rsub__ = E.rsub
-    __mul__ = E.mul
-    __rmul__ = E.mul
-    __truediv__ = E.div
-    __rtruediv__ = E.rdiv
-    __floordiv__ = E.floor_divide
-    __rfloordiv__ = E.rfloordiv
-    __mod__ = E.remainder
-    __rmod__ = E.rrem
-    __pow__ = E.pow
-    __rpow__ = E.rpow
+    __add__ = operator(E.add)
+    __radd__ = operator(E.add)
+    __sub__ = operator(E.sub)
+    __rsub__ = operator(E.rsub)
+    __mul__ = operator(E.mul)
+    __rmul__ = operator(E.mul)
+    __truediv__ = operator(E.div)
+    __rtruediv__ = operator(E.rdiv)
+    __floordiv__ = operator(E.floor_divide)
+    __rfloordiv__ = operator(E.rfloordiv)
+    __mod__ = operator(E.remainder)
+    __rmod__ = operator(E.rrem)
+    __pow__ = operator(E.pow)
+    __rpow__ = operator(E.rpow)
     __neg__ = E.neg
     __pos__ = E.positive
     __abs__ = E.abs
     __invert__ = logic.invert
-    __and__ = logic.bitwise_and
-    __rand__ = logic.bitwise_and
-    __or__ = logic.bitwise_or
-    __ror__ = logic.bitwise_or
-    __xor__ = logic.bitwise_xor
-    __rxor__ = logic.bitwise_xor
-    __lshift__ = logic.bitwise_left_shift
-    __rlshift__ = logic.rshl
-    __rshift__ = logic.bitwise_right_shift
-    __rrshift__ = logic.rshr
-    __lt__ = logic.lt
-    __le__ = logic.le
-    __gt__ = logic.gt
-    __ge__ = logic.ge
-    __eq__ = logic.equals
-    __ne__ = logic.differs
-    __iadd__ = add_
-    __isub__ = sub_
-    __imul__ = mul_
-    __itruediv__ = div_
-    __ifloordiv__ = floor_divide_
-    __imod__ = remainder_
-    __ipow__ = pow_
-    __iand__ = bitwise_and_
-    __ior__ = bitwise_or_
-    __ixor__ = bitwise_xor_
-    __ilshift__ = bitwise_left_shift_
-    __irshift__ = bitwise_right_shift_
+    __and__ = operator(logic.bitwise_and)
+    __rand__ = operator(logic.bitwise_and)
+    __or__ = operator(logic.bitwise_or)
+    __ror__ = operator(logic.bitwise_or)
+    __xor__ = operator(logic.bitwise_xor)
+    __rxor__ = operator(logic.bitwise_xor)
+    __lshift__ = operator(logic.bitwise_left_shift)
+    __rlshift__ = operator(logic.rshl)
+    __rshift__ = operator(logic.bitwise_right_shift)
+    __rrshift__ = operator(logic.rshr)
+    __lt__ = operator(logic.lt)
+    __le__ = operator(logic.le)
+    __gt__ = operator(logic.gt)
+    __ge__ = operator(logic.ge)
+    __eq__: Comparison = operator(logic.eq)
+    __ne__: Comparison = operator(logic.ne)
+    __iadd__ = operator(add_)
+    __isub__ = operator(sub_)
+    __imul__ = operator(mul_)
+    __itruediv__ = operator(div_)
+    __ifloordiv__ = operator(floor_divide_)
+    __imod__ = operator(remainder_)
+    __ipow__ = operator(pow_)
+    __iand__ = operator(bitwise_and_)
+    __ior__ = operator(bitwise_or_)
+    __ixor__ = operator(bitwise_xor_)
+    __ilshift__ = operator(bitwise_left_shift_)
+    __irshift__ = operator(bitwise_right_shift_)

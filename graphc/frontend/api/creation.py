@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from graphc.frontend.api.elementwise import pow, where
 from graphc.frontend.api.shapes import sizes
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import factory
-from graphc.frontend.promotion import is_number, wrap
+from graphc.frontend.promotion import dtype_of_number, held, is_number, promote_types, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Shape, TensorSpec, bool_, f64, i64
@@ -53,6 +54,8 @@ __all__ = [
     "zeros_like",
 ]
 
+PLAIN = {builtins.bool, builtins.int, builtins.float}
+
 # ---- from data ---------------------------------------------------------------------------------
 
 
@@ -64,12 +67,17 @@ def tensor(data: Any, *, dtype: DType | None = None) -> Tensor:
         return out if dtype is None else out.to(dtype)
     if is_number(data) and modes.trace is not None:
         kind = dtype or _dtype_of_data(np.asarray(data), data)
-        return modes.trace.constant(wrap(data, kind), TensorSpec(kind, ()))
+        return modes.trace.constant(_number_in(data, kind), TensorSpec(kind, ()))
     out = _from_data(data, dtype)
     return out if modes.trace is None else modes.trace.frozen(out)
 
 
+def _number_in(data: Any, kind: DType) -> Any:
+    return held(data, kind) if kind.category == 1 else wrap(data, kind)
+
+
 def _from_data(data: Any, dtype: DType | None) -> Tensor:
+    dtype = dtype or _dtype_of_items(data)
     if isinstance(data, list | tuple) and _has_tensor(data):
         data = _plain(data)
     try:
@@ -80,6 +88,9 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
     if array.dtype.kind not in "biufV":  # V: ml_dtypes' bfloat16
         raise _no_tensor_of(array, data)
     kind = dtype or _dtype_of_data(array, data)
+    if kind.category == 1 and array.size and not isinstance(data, np.ndarray):
+        for most in (array.max(), array.min()):
+            held(most.item(), kind)
     with np.errstate(all="ignore"):
         copied = np.array(array.astype(kind.numpy), order="C")  # astype wraps as PyTorch does
     return tensors.fresh(copied, TensorSpec(kind, array.shape))
@@ -104,6 +115,29 @@ def _dtype_of_data(array: Array, data: Any) -> DType:
     return i64 if array.dtype.kind in "iu" else get_default_dtype()
 
 
+def _dtype_of_items(data: Any) -> DType | None:
+    """What the tensors, arrays and NumPy scalars in nested sequences say, with their neighbours;
+    None where all are Python's own."""
+    if not isinstance(data, list | tuple):
+        return None
+    kinds = set(map(type, data))
+    if kinds <= PLAIN:
+        return None
+    found = [d for item in data if (d := _dtype_of_item(item)) is not None]
+    if not found:
+        return None
+    rest = [dtype_of_number(x) for x in data if type(x) in PLAIN]
+    return functools.reduce(promote_types, [*found, *rest])
+
+
+def _dtype_of_item(item: Any) -> DType | None:
+    if isinstance(item, tensors.Tensor):
+        return item.dtype
+    if isinstance(item, np.ndarray | np.generic):
+        return tensors.dtype_of(np.asarray(item))
+    return _dtype_of_items(item)
+
+
 def _has_tensor(data: Any) -> bool:
     if isinstance(data, list | tuple):
         return builtins.any(_has_tensor(d) for d in data)
@@ -113,7 +147,11 @@ def _has_tensor(data: Any) -> bool:
 def _plain(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [_plain(d) for d in data]
-    return data.tolist() if isinstance(data, tensors.Tensor) else data
+    if not isinstance(data, tensors.Tensor):
+        return data
+    if data.numel() != 1:
+        raise InvalidArgument(f"tensor() of a sequence with {data.spec}", fix="use stack()")
+    return data.item()
 
 
 def from_numpy(ndarray: Array) -> Tensor:
@@ -154,10 +192,10 @@ def filled(value: Any, shape: Shape, dtype: DType) -> Tensor:
     """A tensor of one value; a constant of the graph inside a trace."""
     if builtins.any(n < 0 for n in shape):
         raise ShapeMismatch(f"negative size in shape {shape}")
-    spec = TensorSpec(dtype, shape)
+    spec, value = TensorSpec(dtype, shape), held(value, dtype)
     if modes.trace is not None:
-        return modes.trace.constant(wrap(value, dtype), spec)
-    return tensors.fresh(np.full(shape, wrap(value, dtype), dtype.numpy), spec)
+        return modes.trace.constant(value, spec)
+    return tensors.fresh(np.full(shape, value, dtype.numpy), spec)
 
 
 @factory
@@ -273,9 +311,10 @@ def _even(start: Any, end: Any, steps: int) -> Tensor:
 @factory
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """Ones on the diagonal."""
-    if n < 0 or (m is not None and m < 0):
+    n, m = sizes((n, n if m is None else m))
+    if n < 0 or m < 0:
         raise InvalidState(f"eye: sizes must not be negative, got {n}, {m}")
-    rows, columns = iota(n).unsqueeze(1), iota(n if m is None else m).unsqueeze(0)
+    rows, columns = iota(n).unsqueeze(1), iota(m).unsqueeze(0)
     out: Tensor = rows == columns
     return out.to(dtype or get_default_dtype())
 

@@ -1,153 +1,39 @@
 """Indexing: x[...] and its assignment, gather and scatter, by PyTorch's rules.
 
-Integers, slices, None and Ellipsis make views. One bool mask or integer tensors copy: all of them
+Integers, slices, None and Ellipsis make views. Bool masks and integer tensors copy: all of them
 index together, as one flat index over the dimensions that they stand for.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import (
-    DTypeMismatch,
-    InvalidArgument,
-    InvalidIndex,
-    InvalidType,
-)
-from graphc.frontend import tensor as tensors
+from graphc.errors import DTypeMismatch, InvalidIndex, InvalidType, ShapeMismatch
 from graphc.frontend.api import creation, scatter, shapes
 from graphc.frontend.api import elementwise as E
+from graphc.frontend.api.subscripts import Parsed, fitting, from_numpy, is_mask, parse
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_shapes, broadcast_to, data_sized, is_tensor
-from graphc.frontend.promotion import is_number, wrap
+from graphc.frontend.promotion import held, is_number
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import Shape, TensorSpec, bool_, i64
+from graphc.ir.types import Shape, TensorSpec, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
 __all__ = [
     "index_put",
+    "index_put_",
     "masked_select",
     "nonzero",
     "where",
 ]
-
-
-class Parsed(NamedTuple):
-    """An index taken apart: the view of its basic part, and tensors by the view's dimension."""
-
-    view: Tensor
-    tensors: dict[int, Tensor]
-    together: bool  # the indexing tensors stood side by side
-
-
-def _items(x: Tensor, index: Any) -> list[Any]:
-    """The index as one item for each dimension it touches, Ellipsis filled in."""
-    items = list(index) if isinstance(index, tuple) else [index]
-    items = [_tensor_item(x, i) for i in items]
-    used = sum(_width(i) for i in items)
-    rank = len(x.spec.shape)
-    if used > rank:
-        raise InvalidIndex(f"too many indices for {x.spec}: {used}")
-    dots = [k for k, i in enumerate(items) if i is Ellipsis]
-    if len(dots) > 1:
-        raise InvalidIndex("an index can have only one ellipsis (...)")
-    fill: list[Any] = [slice(None)] * (rank - used)
-    at = dots[0] if dots else len(items)
-    return items[:at] + fill + items[at + 1 :]
-
-
-def _tensor_item(x: Tensor, item: Any) -> Any:
-    """Lists and arrays as tensors; bools too, which index a new dimension of size 1."""
-    if isinstance(item, list | range | np.ndarray):
-        return creation.as_tensor(list(item) if isinstance(item, range) else item)
-    if isinstance(item, bool):
-        return x.full(item, TensorSpec(bool_, ()))
-    return item
-
-
-def _width(item: Any) -> int:
-    """How many dimensions of the tensor an item stands for."""
-    if item is None or item is Ellipsis:
-        return 0
-    if is_tensor(item) and item.dtype is bool_:
-        return len(item.spec.shape)
-    return 1
-
-
-def _parse(x: Tensor, index: Any) -> Parsed:
-    """Apply the basic items one dimension at a time; collect the tensors."""
-    tensors: dict[int, Tensor] = {}
-    places: list[int] = []
-    axis = 0
-    for place, item in enumerate(_items(x, index)):
-        if item is None:
-            x = shapes.unsqueeze(x, axis)
-            axis += 1
-        elif is_tensor(item) and not (item.spec.shape == () and _is_plain(item)):
-            for t in _as_indices(x, item, axis):
-                tensors[axis] = t
-                axis += 1
-            if item.dtype is bool_ and item.spec.shape == ():
-                x, tensors[axis] = shapes.unsqueeze(x, axis), _bool_index(item)
-                axis += 1
-            places.append(place)
-        elif isinstance(item, slice):
-            x = _slice(x, axis, item)
-            axis += 1
-        elif is_tensor(item) or hasattr(item, "__index__"):
-            x = shapes.select(x, axis, item.__index__())
-        else:
-            kind = type(item).__name__
-            raise InvalidType(
-                f"an index must be an integer, slice, None, ... or tensor, not {kind}"
-            )
-    together = not places or places[-1] - places[0] == len(places) - 1
-    return Parsed(x, tensors, together)
-
-
-def _is_plain(item: Tensor) -> bool:
-    """A concrete 0-d integer tensor indexes as its number; a traced one gathers."""
-    return not item.dtype.is_floating_point and item.dtype is not bool_ and modes.trace is None
-
-
-def _bool_index(item: Tensor) -> Tensor:
-    return _from_numpy(np.nonzero(np.atleast_1d(item.host()))[0])
-
-
-def _from_numpy(array: Any) -> Tensor:
-    return tensors.wrapped(np.ascontiguousarray(array, np.int64))
-
-
-def _slice(x: Tensor, axis: int, s: slice) -> Tensor:
-    n = x.spec.shape[axis]
-    if s.step is not None and s.step.__index__() < 1:
-        raise InvalidArgument(f"a slice step must be positive, got {s.step}", fix="use flip()")
-    start, stop, step = s.indices(n)
-    if (start, stop, step) == (0, n, 1):
-        return x
-    return shapes.slice_along(x, axis, start, max(start, stop), step)
-
-
-def _as_indices(x: Tensor, item: Tensor, axis: int) -> list[Tensor]:
-    """One i64 tensor for each dimension the item stands for."""
-    if item.dtype is bool_:
-        shape = item.spec.shape
-        if shape != x.spec.shape[axis : axis + len(shape)]:
-            raise InvalidIndex(f"the mask {item.spec} does not fit {x.spec} at dimension {axis}")
-        if not shape:
-            return []
-        fix = "use graphc.where(mask, x, 0), or masked_fill"
-        return [_from_numpy(a) for a in np.nonzero(data_sized(item, "indexing by a mask", fix))]
-    if item.dtype.is_floating_point:
-        raise InvalidIndex(f"tensors used as indices must be integers or bools, not {item.spec}")
-    return [P.cast(item, i64)]
 
 
 # ---- x[index] ----------------------------------------------------------------------------------
@@ -155,37 +41,36 @@ def _as_indices(x: Tensor, item: Tensor, axis: int) -> list[Tensor]:
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """A view for integers, slices, None and ...; a copy for masks and integer tensors."""
-    parsed = _parse(x, index)
-    if parsed.tensors:
-        flat, number, order = _flat(parsed)
-        out = flat.emit(OPS["gather"], flat, number, axis=0)
-        return P.transpose(out, order)
-    return shapes.alias_view(x) if parsed.view is x else parsed.view
+    parsed = parse(x, index)
+    if not parsed.choosers:
+        return shapes.alias_view(x) if parsed.view is x else parsed.view
+    place = parsed.place()
+    flat, number = _flat(parsed, place)
+    out = flat.emit(OPS["gather"], flat, number, axis=place)
+    if modes.trace is not None and len(parsed.unknown) == len(parsed.choosers):
+        modes.trace.pick(out, x, index, lambda new: _put(parsed, number, new))
+    return out
 
 
-def _flat(parsed: Parsed) -> tuple[Tensor, Tensor, Shape]:
-    """x as [indexed dimensions in one, *rest], the flat index, and the order of the result.
-
-    The result of the gather is [*index shape, *rest]; `order` moves the index dimensions to where
-    the first of them stood, unless the tensors were apart, when PyTorch leaves them in front."""
-    x, tensors = parsed.view, parsed.tensors
-    axes = sorted(tensors)
-    common = broadcast_shapes(*(t.spec.shape for t in tensors.values()))
+def _flat(parsed: Parsed, place: int) -> tuple[Tensor, Tensor]:
+    """The view with the indexed dimensions as one, behind `place` others, and the flat index."""
+    x, axes, rest = parsed.view, parsed.touched(), parsed.rest()
+    indices = parsed.indices()
+    try:
+        common = broadcast_shapes(*(t.spec.shape for t in indices))
+    except ShapeMismatch as e:
+        raise InvalidIndex(f"indexing tensors: {e.what}") from None
     shape = x.spec.shape
     number = None
-    for axis in axes:
-        i = scatter.checked(tensors[axis], shape[axis], f"index of dimension {axis}")
+    for axis, index in zip(axes, indices, strict=True):
+        i = scatter.checked(index, shape[axis], f"index of dimension {axis}")
         i = broadcast_to(i, common)
         number = i if number is None else number * shape[axis] + i
-    assert number is not None, "the caller has seen tensors"
-    rest = [k for k in range(len(shape)) if k not in tensors]
-    size = 1
-    for axis in axes:
-        size *= shape[axis]
-    flat = P.reshape(P.transpose(x, (*axes, *rest)), (size, *(shape[k] for k in rest)))
-    n, before = len(common), axes[0] if parsed.together else 0
-    order = (*range(n, n + before), *range(n), *range(n + before, n + len(rest)))
-    return flat, number, order
+    assert number is not None, "the caller has seen choosers"
+    size = math.prod(shape[k] for k in axes)
+    moved = P.transpose(x, (*rest[:place], *axes, *rest[place:]))
+    sizes = [shape[k] for k in rest]
+    return P.reshape(moved, (*sizes[:place], size, *sizes[place:])), number
 
 
 # ---- x[index] = value --------------------------------------------------------------------------
@@ -193,57 +78,89 @@ def _flat(parsed: Parsed) -> tuple[Tensor, Tensor, Shape]:
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """Write through a view, or to the elements a mask or integer tensors choose."""
-    if is_tensor(index) and index.dtype is bool_ and (is_number(value) or not value.spec.shape):
-        _set_masked(x, index, value)
-        return
-    parsed = _parse(x, index)
-    if not parsed.tensors:
+    parsed = parse(x, index)
+    if isinstance(value, list | tuple | np.ndarray):
+        value = creation.as_tensor(value)
+    elif not is_tensor(value) and not is_number(value):
+        raise InvalidType(f"a {type(value).__name__} cannot be assigned to elements of {x.spec}")
+    if not parsed.choosers:
         target = parsed.view
         fill_(target, value) if is_number(value) else _copy_into(target, value)
         return
-    _put(x, parsed, value)
+    if is_tensor(value) and _has_written(x, index, value):
+        return
+    check_writable(parsed.view)
+    if _set_masked(parsed, value):
+        return
+    if is_tensor(value):
+        value = _without_ones(value, parsed.rank())
+    _put(parsed, None, value)
 
 
-def _copy_into(target: Tensor, value: Any) -> None:
-    """x[...] = value drops leading size-1 dimensions that the target does not have."""
-    if not is_tensor(value):
-        value = creation.as_tensor(value)
+def _has_written(x: Tensor, index: Any, value: Tensor) -> bool:
+    """Whether `value` is x[index] by an unknown number, whose writes have gone through to x."""
+    pick = modes.trace.picked.get(value.storage) if modes.trace is not None else None
+    return pick is not None and pick.source is x and pick.index is index and not value.views
+
+
+def _without_ones(value: Tensor, rank: int) -> Tensor:
+    """`value` without leading dimensions of size 1 that a target of `rank` does not have."""
     shape = value.spec.shape
-    extra = len(shape) - len(target.spec.shape)
+    extra = len(shape) - rank
     if extra > 0 and all(n == 1 for n in shape[:extra]):
-        value = P.reshape(value, shape[extra:])
+        return P.reshape(value, shape[extra:])
+    return value
+
+
+def _copy_into(target: Tensor, value: Tensor) -> None:
+    value = _without_ones(value, len(target.spec.shape))
     if target.storage is value.storage and target.views == value.views:
         check_writable(target)
         return  # x[i] += 1 has already written through the view
     copy_(target, value)
 
 
-def _set_masked(x: Tensor, mask: Tensor, value: Any) -> None:
-    shape = mask.spec.shape
-    if shape != x.spec.shape[: len(shape)]:
-        raise InvalidIndex(f"the mask {mask.spec} does not fit {x.spec}")
-    mask = P.reshape(mask, shape + (1,) * (len(x.spec.shape) - len(shape)))
-    mask = broadcast_to(mask, x.spec.shape)
-    filler = converted(value, x.dtype, x.spec.shape) if is_tensor(value) else wrap(value, x.dtype)
-    write(x, x.emit(OPS["where"], mask, filler, x))
+def _set_masked(parsed: Parsed, value: Any) -> bool:
+    """By a select where one mask chooses and all that it chooses gets the same; else False."""
+    (axis, mask), *others = parsed.choosers.items()
+    x = parsed.view
+    if others or not is_mask(mask):
+        return False
+    shape = tuple(fitting(x, mask, axis).shape)
+    behind = x.spec.shape[axis + len(shape) :]
+    if is_tensor(value):
+        value = P.reshape(value, ()) if value.numel() == 1 else value
+        if len(value.spec.shape) > len(behind):
+            return False
+        filler: Any = converted(value, x.dtype, behind)
+        filler = broadcast_to(filler, x.spec.shape)
+    else:
+        filler = held(value, x.dtype)
+    chosen: Tensor = mask if is_tensor(mask) else creation.tensor(mask)  # type: ignore[assignment]
+    chosen = P.reshape(P.cast(chosen, bool_), shape + (1,) * len(behind))
+    write(x, x.emit(OPS["where"], broadcast_to(chosen, x.spec.shape), filler, x))
+    return True
 
 
-def _put(x: Tensor, parsed: Parsed, value: Any) -> None:
+def _put(parsed: Parsed, number: Tensor | None, value: Any) -> None:
     """Replace the chosen elements; of a repeated index one value stays, the last."""
-    target = parsed.view
-    check_writable(target)
-    flat, number, order = _flat(parsed)
-    shape = tuple(number.spec.shape) + flat.spec.shape[1:]
-    placed = tuple(shape[k] for k in order)
+    x, place, axes, rest = parsed.view, parsed.place(), parsed.touched(), parsed.rest()
+    flat, found = _flat(parsed, 0)
+    number = found if number is None else number
+    new = scatter.replace_rows(flat, number, _rows(x, flat, number, place, value))
+    back = P.reshape(new, tuple(x.spec.shape[k] for k in (*axes, *rest)))
+    write(x, P.transpose(back, _inverse((*axes, *rest))))
+
+
+def _rows(x: Tensor, flat: Tensor, number: Tensor, place: int, value: Any) -> Tensor:
+    """What is assigned, with the index dimensions in front, as in `flat`."""
+    rest, n = flat.spec.shape[1:], len(number.spec.shape)
+    placed = (*rest[:place], *number.spec.shape, *rest[place:])
     if is_number(value):
-        value = x.full(wrap(value, x.dtype), TensorSpec(x.dtype, placed))
-    value = P.transpose(converted(value, x.dtype, placed), _inverse(order))
-    new = scatter.replace_rows(flat, number, value)
-    axes = sorted(parsed.tensors)
-    rest = [k for k in range(len(target.spec.shape)) if k not in parsed.tensors]
-    perm = (*axes, *rest)
-    back = P.reshape(new, tuple(target.spec.shape[k] for k in perm))
-    write(target, P.transpose(back, _inverse(perm)))
+        value = x.full(held(value, x.dtype), TensorSpec(x.dtype, placed))
+    rows = converted(value, x.dtype, placed)
+    order = (*range(place, place + n), *range(place), *range(place + n, len(placed)))
+    return P.transpose(rows, order)
 
 
 def _inverse(perm: Sequence[int]) -> Shape:
@@ -259,9 +176,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
     array = data_sized(input, "nonzero()", "use graphc.where(condition, x, 0)")
     if as_tuple:
-        return tuple(_from_numpy(places) for places in np.nonzero(np.atleast_1d(array)))
+        return tuple(from_numpy(places) for places in np.nonzero(np.atleast_1d(array)))
     rows = np.argwhere(array) if array.ndim else np.zeros((int(bool(array)), 0))
-    return _from_numpy(rows)
+    return from_numpy(rows)
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
@@ -281,32 +198,30 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 
 def _added(x: Tensor, index: tuple[Any, ...], values: Tensor) -> Tensor:
     """x plus `values` at x[index], each time an element is chosen."""
-    parsed = _parse(x, index)
-    flat, number, order = _flat(parsed)
-    shape = tuple(number.spec.shape) + flat.spec.shape[1:]
-    values = P.transpose(
-        converted(values, x.dtype, tuple(shape[k] for k in order)), _inverse(order)
-    )
-    rows = P.reshape(values, (number.numel(), *flat.spec.shape[1:]))
+    parsed = parse(x, index)
+    axes, rest = parsed.touched(), parsed.rest()
+    flat, number = _flat(parsed, 0)
+    rows = _rows(x, flat, number, parsed.place(), values)
+    rows = P.reshape(rows, (number.numel(), *flat.spec.shape[1:]))
     number, length = P.reshape(number, (number.numel(),)), flat.spec.shape[0]
     summed = rows.emit(OPS["scatter_add"], rows, number, axis=0, length=length)
-    axes = sorted(parsed.tensors)
-    perm = (*axes, *(k for k in range(len(x.spec.shape)) if k not in parsed.tensors))
-    back = P.reshape(summed, tuple(x.spec.shape[k] for k in perm))
-    return x + P.transpose(back, _inverse(perm))
+    back = P.reshape(summed, tuple(x.spec.shape[k] for k in (*axes, *rest)))
+    return x + P.transpose(back, _inverse((*axes, *rest)))
 
 
 def index_put_(
-    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+    input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:
-    """x[indices] = values, or += with repeated elements adding up, in place."""
-    if values.dtype is not x.dtype:
-        raise DTypeMismatch(f"index_put: {x.spec} and values {values.spec} differ in dtype")
+    """input[indices] = values, or += with repeated elements adding up, in place."""
+    if values.dtype is not input.dtype:
+        raise DTypeMismatch(f"index_put: {input.spec} and values {values.spec} differ in dtype")
     index = tuple(slice(None) if i is None else i for i in indices)
     if accumulate:
-        return write(x, _added(x, index, values))
-    setitem(x, index, values)
-    return x
+        return write(input, _added(input, index, values))
+    parsed = parse(input, index)
+    check_writable(input)
+    _put(parsed, None, values)
+    return input
 
 
 def index_put(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graphc.errors import DTypeMismatch, InvalidState, InvalidType
 from graphc.frontend.operands import (
     Operand,
     binary,
-    is_tensor,
 )
-from graphc.frontend.promotion import is_number, result_type
+from graphc.frontend.promotion import result_type
 from graphc.ir.ops import OPS
 from graphc.ir.types import TensorSpec, bool_
 
@@ -104,15 +103,6 @@ def isneginf(input: Tensor) -> Tensor:
 def isreal(input: Tensor) -> Tensor:
     """True everywhere: there are no complex tensors."""
     return input.full(True, TensorSpec(bool_, input.spec.shape))
-
-
-def equals(x: Tensor, y: object) -> Any:
-    """`==`: elementwise against tensors and numbers, else not equal."""
-    return eq(x, y) if is_tensor(y) or is_number(y) else NotImplemented
-
-
-def differs(x: Tensor, y: object) -> Any:
-    return ne(x, y) if is_tensor(y) or is_number(y) else NotImplemented
 
 
 def _bitwise(name: str, x: Operand, y: Operand) -> Tensor:

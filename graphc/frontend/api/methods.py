@@ -9,20 +9,26 @@ from graphc.frontend.api import (
     linalg,
     linear,
     matrices,
+    operators,
     random,
     reductions,
     scans,
     sorting,
 )
 from graphc.frontend.api.movements import Movements
+from graphc.frontend.api.numpy_names import numpy_named
 
 
 class Methods(Movements):
     """Everything a Tensor can do that is a function of it."""
 
     # ---- operators beside arithmetic ------------------------------------------------------------
-    __matmul__ = linear.matmul
-    __rmatmul__ = linear.rmatmul
+    __matmul__ = operators.matrix_operator(linear.matmul)
+    __rmatmul__ = operators.matrix_operator(linear.rmatmul)
+    __int__ = operators.as_int
+    __float__ = operators.as_float
+    __array_wrap__ = operators.array_wrap
+    __reversed__ = operators.reverse
     __hash__ = object.__hash__
 
     # ---- in place ------------------------------------------------------------------------------
@@ -154,3 +160,8 @@ class Methods(Movements):
     register_hook = autograd.register_hook
     register_post_accumulate_grad_hook = autograd.register_post_accumulate_grad_hook
     clone = autograd.clone
+
+
+for kind in (Methods, Movements):
+    for name, function in numpy_named(vars(kind), kind.__module__).items():
+        setattr(kind, name, function)

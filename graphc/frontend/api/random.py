@@ -266,6 +266,7 @@ def randint_like(input: Tensor, low: int, high: Any = None, **options: Any) -> T
 @factory
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None) -> Tensor:
     """The numbers 0 .. n - 1 in random order."""
+    (n,) = sizes((n,))
     if n < 0:
         raise InvalidState(f"randperm: n must not be negative, got {n}")
     words = P.cast(random_bits((n, 2), generator), i64)

@@ -174,6 +174,16 @@ def safe_sqrt(x: Tensor) -> Tensor:
     return E.where(zero, 0.0, E.sqrt(E.where(zero, 1.0, x)))
 
 
+def _nuclear(x: Any, dim: Dims | None, keepdim: bool, dtype: DType | None) -> Tensor:
+    """The sum of the singular values of matrices."""
+    axes = axes_of(x, dim)
+    if len(axes) != 2:
+        raise ShapeMismatch(f"norm: p='nuc' needs two dimensions, got {dim} of {x.spec}")
+    x = x if dtype is None else P.cast(x, dtype)
+    out: Tensor = x.movedim(axes, (-2, -1)).svd()[1].sum(-1)
+    return P.unsqueeze(out, axes, len(x.spec.shape)) if keepdim else out
+
+
 def norm(
     input: Tensor,
     p: float | str = "fro",
@@ -183,6 +193,8 @@ def norm(
     dtype: DType | None = None,
 ) -> Tensor:
     """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros)."""
+    if p == "nuc":
+        return _nuclear(input, dim, keepdim, dtype)
     input = _floating(input, "norm")
     input = input if dtype is None else P.cast(input, dtype)
     if input.dtype.is_half:

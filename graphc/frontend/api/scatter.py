@@ -15,12 +15,13 @@ from graphc.errors import (
     IndexOutOfRange,
     InvalidIndex,
     InvalidState,
+    InvalidType,
     ShapeMismatch,
 )
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, scans, shapes
 from graphc.frontend.inplace import InPlace, inplace
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -74,22 +75,26 @@ class OutOfBounds(IndexOutOfRange, RuntimeError):
     """gather, scatter: an index out of bounds."""
 
 
-def _within(index: Tensor, bound: int, name: str) -> Tensor:
-    """gather and scatter do not wrap negatives, and PyTorch raises RuntimeError for them."""
+def _within(index: Tensor, bound: int, name: str, negative: bool = False) -> Tensor:
+    """Most functions do not wrap negatives, and PyTorch raises RuntimeError for them."""
     try:
-        return checked(index, bound, name, negative=False)
+        return checked(index, bound, name, negative)
     except IndexOutOfRange as e:
         raise OutOfBounds(e.what) from None
 
 
-def _numbers(x: Tensor, dim: int, index: Tensor, name: str) -> tuple[int, Tensor]:
+def _numbers(
+    x: Tensor, dim: int, index: Tensor, name: str, negative: bool = False
+) -> tuple[int, Tensor]:
     """The axis, and a vector of numbers along it."""
     axis = shapes.axis_of(x, dim)
+    if not is_tensor(index):
+        raise InvalidType(f"{name}: index must be a tensor, got {type(index).__name__}")
     if index.dtype not in (i64, i32):
         raise DTypeMismatch(f"{name}: index must be an integer tensor, got {index.spec}")
     if len(index.spec.shape) > 1:
         raise InvalidIndex(f"{name}: index must be a vector, got {index.spec}")
-    number = checked(index, shapes.size_along(x, axis), name, False)
+    number = _within(index, shapes.size_along(x, axis), name, negative)
     return axis, P.reshape(number, (index.numel(),))
 
 
@@ -152,11 +157,22 @@ def _as_vectors(function: Any, x: Tensor, dim: int, *others: Any, **options: Any
     return out
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None = None) -> Any:
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
+) -> Any:
     """input with `src` (a tensor or number) at the places `gather` reads; `reduce` is "add" or
     "multiply" to join it with what is there."""
     if not input.spec.shape:
-        return _as_vectors(scatter, input, dim, index, src, reduce=reduce)
+        return _as_vectors(scatter, input, dim, index, src, value=value, reduce=reduce)
+    if (src is None) == (value is None):
+        raise InvalidType("scatter: either src or value must be given")
+    src = value if src is None else src
     if is_number(src):
         src = input.full(wrap(src, input.dtype), TensorSpec(input.dtype, index.spec.shape))
     _same_dtype(input, src, "scatter")
@@ -285,7 +301,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         raise ShapeMismatch(f"index_fill: the value must be a number or 0-d, got {value.spec}")
     if not input.spec.shape:
         return _as_vectors(index_fill, input, dim, index, value)
-    axis, number = _numbers(input, dim, index, "index_fill")
+    axis, number = _numbers(input, dim, index, "index_fill", negative=True)
     ones, n = number.full(1, TensorSpec(i64, number.spec.shape)), input.spec.shape[axis]
     hits = logic.ne(ones.emit(OPS["scatter_add"], ones, number, axis=0, length=n), 0)
     wide = tuple(n if k == axis else 1 for k in range(len(input.spec.shape)))

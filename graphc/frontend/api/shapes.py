@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
 from graphc.frontend import tensor as tensors
-from graphc.frontend.operands import broadcast_shapes, data_sized
+from graphc.frontend.operands import broadcast_shapes, data_sized, is_tensor
 from graphc.frontend.operands import broadcast_to as expand_to
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
@@ -55,7 +56,7 @@ Dims = int | Sequence[int]
 
 def axis_at(dim: int, rank: int) -> int:
     """A dimension counted from the front; 0-d tensors pass 0 and -1."""
-    limit = builtins.max(rank, 1)
+    dim, limit = operator.index(dim), builtins.max(rank, 1)
     if not -limit <= dim < limit:
         raise InvalidIndex(f"dimension {dim} is out of range: expected {-limit} to {limit - 1}")
     return dim % limit
@@ -70,7 +71,7 @@ def axes_of(x: Tensor, dim: Dims | None) -> Shape:
     rank = len(x.spec.shape)
     if dim is None or dim == () or dim == []:
         return tuple(range(rank))
-    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    dims = tuple(dim) if isinstance(dim, list | tuple) else (dim,)
     axes = tuple(sorted(axis_at(d, rank) for d in dims))
     if len(set(axes)) < len(axes):
         raise ShapeMismatch(f"a dimension appears twice in {dims}")
@@ -190,6 +191,8 @@ def alias_view(x: Tensor) -> Tensor:
 
 def permute(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
     perm = tuple(axis_of(input, d) for d in sizes(sizes_, dims))
+    if sorted(perm) != list(range(input.dim())):
+        raise ShapeMismatch(f"permute: {perm} are not the dimensions of {input.spec}")
     return input.emit(OPS["transpose"], input, perm=perm)
 
 
@@ -252,15 +255,15 @@ def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """Elements move on by `shifts`; those past the end come back at the start."""
     if dims is None:
         return reshape(roll(ravel(input), shifts, 0), input.spec.shape)
-    by = [shifts] if isinstance(shifts, int) else list(shifts)
-    along = [dims] if isinstance(dims, int) else list(dims)
+    out = input
+    by, along = (sizes((n,)) for n in (shifts, dims))
     if len(by) != len(along):
         raise ShapeMismatch(f"roll: {len(by)} shifts for {len(along)} dimensions, {input.spec}")
     for shift, dim in zip(by, along, strict=True):
         n = size_along(input, axis_of(input, dim))
         if n and (k := shift % n):
-            input = cat([narrow(input, dim, n - k, k), narrow(input, dim, 0, n - k)], dim)
-    return input
+            out = cat([narrow(out, dim, n - k, k), narrow(out, dim, 0, n - k)], dim)
+    return owned(out, input)
 
 
 def size_along(x: Tensor, axis: int) -> int:
@@ -291,9 +294,9 @@ def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
     return expand(input, tuple(shape))
 
 
-def broadcast_tensors(*xs: Tensor) -> list[Tensor]:
+def broadcast_tensors(*xs: Tensor) -> tuple[Tensor, ...]:
     shape = broadcast_shapes(*(x.spec.shape for x in xs))
-    return [expand_to(x, shape) for x in xs]
+    return tuple(expand_to(x, shape) for x in xs)
 
 
 def repeat(x: Tensor, *sizes_: Any, repeats: Any = None) -> Tensor:
@@ -302,11 +305,15 @@ def repeat(x: Tensor, *sizes_: Any, repeats: Any = None) -> Tensor:
     if len(reps) < len(old):
         raise ShapeMismatch(f"repeat{reps} has fewer dimensions than {x.spec}")
     shape = (1,) * (len(reps) - len(old)) + old
-    if all(r == 1 for r in reps):
-        return reshape(x, shape).clone()
     pairs = tuple(n for m in shape for n in (1, m))
     wide = tuple(n for r, m in zip(reps, shape) for n in (r, m))
-    return P.reshape(P.expand(P.reshape(x, pairs), wide), tuple(r * m for r, m in zip(reps, shape)))
+    out = P.expand(P.reshape(x, pairs), wide)
+    return owned(P.reshape(out, tuple(r * m for r, m in zip(reps, shape))), x)
+
+
+def owned(out: Tensor, x: Tensor) -> Tensor:
+    """`out`, made of x, in memory of its own."""
+    return out.clone() if out.storage is x.storage else out
 
 
 def tile(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
@@ -337,7 +344,7 @@ def repeat_interleave(
         raise ShapeMismatch(f"repeat_interleave: repeats must not be negative, got {repeats}")
     wide = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
     out = (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])
-    return P.reshape(P.expand(unsqueeze(input, axis + 1), wide), out)
+    return owned(P.reshape(P.expand(unsqueeze(input, axis + 1), wide), out), input)
 
 
 def _repeated_by(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
@@ -355,8 +362,17 @@ def _repeated_by(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
     return x.emit(OPS["gather"], x, number, axis=axis)
 
 
+def _check_list(tensors: Any, name: str) -> None:
+    if not isinstance(tensors, list | tuple):
+        raise InvalidType(f"{name}: expected a list of tensors, got {type(tensors).__name__}")
+    for x in tensors:
+        if not is_tensor(x):
+            raise InvalidType(f"{name}: expected tensors, got {type(x).__name__}")
+
+
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join along an existing dimension."""
+    _check_list(tensors, "cat")
     if not tensors:
         raise InvalidArgument("cat of no tensors")
     dtype = result_type(*tensors)
@@ -374,8 +390,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join along a new dimension."""
+    _check_list(tensors, "stack")
     if not tensors:
-        raise InvalidArgument("stack of no tensors")
+        raise ShapeMismatch("stack of no tensors")
     if len({x.spec.shape for x in tensors}) > 1:
         listed = ", ".join(str(x.spec) for x in tensors)
         raise ShapeMismatch(f"stack: tensors differ in shape: {listed}")
@@ -401,7 +418,7 @@ def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> T
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     if not input.spec.shape:
         raise ShapeMismatch("narrow() of a 0-d tensor")
-    axis = axis_of(input, dim)
+    axis, start, length = axis_of(input, dim), operator.index(start), operator.index(length)
     n = input.spec.shape[axis]
     if not -n <= start <= n:
         raise InvalidIndex(f"narrow: start {start} is out of range for {input.spec} along {dim}")
@@ -415,7 +432,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     """x without `dim`, at `index` along it; a view."""
     if not input.spec.shape:
         raise InvalidIndex("a 0-d tensor has no dimension to select from")
-    axis = axis_of(input, dim)
+    axis, index = axis_of(input, dim), operator.index(index)
     n = input.spec.shape[axis]
     if not -n <= index < n:
         raise InvalidIndex(f"index {index} is out of range for dimension {dim} with size {n}")

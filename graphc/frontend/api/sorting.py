@@ -95,7 +95,7 @@ def topk(
         raise ShapeMismatch(f"topk: k = {k} is out of range for dimension {dim} of {input.spec}")
     index = _order(input, axis, largest)
     if input.spec.shape:
-        index = shapes.slice_along(index, axis, 0, k)
+        index = shapes.slice_along(index, axis, 0, k).contiguous()
     return return_types.topk(_take(input, index, axis), index)
 
 
@@ -105,7 +105,7 @@ def _chosen(x: Tensor, axis: int, rank: Tensor | int, keepdim: bool) -> tuple[Te
     if not x.spec.shape:
         return x.clone(), order
     if isinstance(rank, int):
-        index = shapes.slice_along(order, axis, rank, rank + 1)
+        index = shapes.slice_along(order, axis, rank, rank + 1).contiguous()
     else:
         index = order.emit(OPS["take_along"], order, rank, axis=axis)
     values = _take(x, index, axis)

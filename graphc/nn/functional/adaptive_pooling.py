@@ -8,6 +8,7 @@ from math import prod
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.creation import tensor
+from graphc.frontend.api.shapes import owned
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 from graphc.nn.functional.pooling import check_rank, largest
@@ -85,9 +86,10 @@ def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Wanted) -> Tensor:
     sizes = _sizes(rank, input, output_size, "adaptive_avg_pool")
     if all(m == 1 for m in sizes):
         return input.mean(dim=tuple(range(-rank, 0)), keepdim=True)
+    out = input
     for k, m in enumerate(sizes):
-        input = _means(input, input.dim() - rank + k, m)
-    return input
+        out = _means(out, out.dim() - rank + k, m)
+    return owned(out, input)
 
 
 def _means(x: Tensor, axis: int, count: int) -> Tensor:

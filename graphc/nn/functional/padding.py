@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from graphc.errors import ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
-from graphc.frontend.api.shapes import cat
+from graphc.frontend.api.shapes import cat, owned
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["pad"]
@@ -28,7 +28,7 @@ def pad(
         )
     pairs = [(0, 0)] * (input.dim() - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
     if mode == "constant":
-        return _constant(_cropped(input, pairs), pairs, value or 0.0)
+        return owned(_constant(_cropped(input, pairs), pairs, value or 0.0), input)
     if mode not in EDGES:
         raise Unsupported(
             f"Unrecognised padding mode {mode!r}", fix=f"use one of {('constant', *EDGES)}"

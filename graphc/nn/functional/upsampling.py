@@ -15,6 +15,7 @@ import numpy as np
 from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.limits import iinfo
+from graphc.frontend.api.shapes import owned
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array, DType, Shape
 from graphc.nn.functional.adaptive_pooling import (
@@ -80,7 +81,7 @@ def interpolate(
     along = _smooth_along if antialias else _along
     for k, (n, factor) in enumerate(zip(sizes, factors)):
         x = along(x, 2 + k, n, factor, mode, bool(align_corners))
-    return _nearest_whole(x, input.dtype) if whole else x
+    return _nearest_whole(x, input.dtype) if whole else owned(x, input)
 
 
 def _nearest_whole(x: Tensor, dtype: DType) -> Tensor:
