@@ -120,8 +120,9 @@ class Cells:
             self.width = max((len(str(v)) for v in a.ravel().tolist()), default=1)
             return
         finite = a[np.isfinite(a) & (a != 0)].ravel()
-        self._format = self._formatter(_style(np.abs(finite), options.sci_mode))
+        self._format = self._formatter("int")
         if finite.size:
+            self._format = self._formatter(_style(np.abs(finite), options.sci_mode))
             self.width = max(len(self._format(v)) for v in finite.tolist())
 
     def _formatter(self, style: str) -> Callable[[float], str]:

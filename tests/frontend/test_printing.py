@@ -78,6 +78,7 @@ WIDE: list[Callable[[Any], Any]] = [
     lambda T: T.tensor([1e-6, 1.0]),
     lambda T: T.tensor([1.0, 2000.0]),
     lambda T: T.tensor([1.0, 2.0]),
+    lambda T: T.tensor([-0.0, nan]),
     lambda T: (T.arange(40.0) / 3).reshape(8, 5),
     lambda T: T.arange(16).reshape(2, 2, 4),
     lambda T: T.ones(3, dtype=T.float64, requires_grad=True),

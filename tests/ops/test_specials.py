@@ -103,6 +103,14 @@ GRADIENTS: dict[str, tuple[list[Any], Callable[[Any, Any], Any]]] = {
         lambda T, x: T.nn.functional.interpolate(x[None, None], 5, mode="linear"),
     ),
     "logsumexp": ([0.0, inf, 1.0], lambda T, x: x[:1].logsumexp(0)),
+    "svd_values": (
+        [1.0, -2.0, 3.0, 0.5, 1.0, 4.0],
+        lambda T, x: T.linalg.svd(x.reshape(2, 3)).S * T.arange(1, 3),
+    ),
+    "svd_vectors": (
+        [1.0, -2.0, 3.0, 0.5, 1.0, 4.0],
+        lambda T, x: T.linalg.svd(x.reshape(2, 3)).Vh[0].abs() * T.arange(1, 4),
+    ),
 }
 FORWARD: dict[str, Callable[[Any], Any]] = {
     "max_nan": lambda T: T.tensor([1.0, nan, inf]).max(),
@@ -258,6 +266,12 @@ FORWARD: dict[str, Callable[[Any], Any]] = {
     "fold_empty_batch": lambda T: T.nn.functional.unfold(T.zeros(0, 2, 4, 4), 2),
     "alpha_dropout_inf": lambda T: T.nn.functional.alpha_dropout(T.tensor([inf, 1.0]), 1.0, True),
     "nan_to_num": lambda T: T.tensor([nan, inf, -inf, 1.0]).nan_to_num(nan=2.0, posinf=9.0),
+    "clamp_by_nan": lambda T: T.tensor([1.0, nan]).clamp(min=nan, max=2.0),
+    "random_to": lambda T: T.zeros(50, dtype=T.int64).random_(1),
+    "new_of_data": lambda T: T.ones(2).half().new([1, 2]) + T.ones(2).new(2).zero_(),
+    "add_of_old": lambda T: T.ones(2).add_(3, T.ones(2)).sub(0.5, T.ones(2)),
+    "addcmul_of_old": lambda T: T.ones(2).addcmul_(3, T.ones(2), T.full((2,), 2.0)),
+    "addcdiv_of_old": lambda T: T.addcdiv(T.ones(2), -3, T.ones(2), T.full((2,), 2.0)),
     "byte_below_0": lambda T: T.full((2,), -255, dtype=T.uint8).masked_fill(T.ones(2) > 0, -1),
     "norm_nuclear": lambda T: T.arange(6.0).reshape(2, 3).norm("nuc", keepdim=True),
     "data_of_scalars": lambda T: T.tensor([np.float64(1), 2]),
@@ -313,6 +327,7 @@ def test_gradients_at_kinks_and_ties(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:var")
+@pytest.mark.filterwarnings("ignore:.*deprecated")
 @pytest.mark.parametrize("name", FORWARD)
 def test_edges_of_functions(name: str) -> None:
     rtol = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import builtins
 import math
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 
-from graphc.errors import DTypeMismatch, InvalidState, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType, ShapeMismatch
 from graphc.frontend.api.logic import eq, isnan, le, lt
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import (
@@ -237,9 +238,26 @@ def _largest(dtype: DType) -> float:
 # ---- two operands ------------------------------------------------------------------------------
 
 
-def add(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
-    """x + alpha * y; bools add as `or`."""
+def add(
+    input: Operand, other: Operand, scaled: Tensor | None = None, *, alpha: Scalar = 1
+) -> Tensor:
+    """x + alpha * y; bools add as `or`. add(x, alpha, y) is the order of old."""
+    if scaled is not None:
+        other, alpha = _of_old("add", scaled, other)
     return binary("add", input, _scaled(input, other, alpha))
+
+
+def _of_old(name: str, last: Any, factor: Any) -> tuple[Tensor, Scalar]:
+    """The last tensor and the factor of a call that has the factor in front of what it scales."""
+    if not is_tensor(last) or not is_number(factor):
+        raise InvalidType(f"{name}: expected a number and then tensors, or tensors alone")
+    keyword = "alpha" if name in ("add", "sub") else "value"
+    warnings.warn(
+        f"{name}() with the factor in front is deprecated; pass it as {keyword}=",
+        UserWarning,
+        stacklevel=4,
+    )
+    return last, factor
 
 
 def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
@@ -253,7 +271,12 @@ def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
     return mul(y, alpha) if is_tensor(y) else y * alpha
 
 
-def sub(input: Operand, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+def sub(
+    input: Operand, other: Operand, scaled: Tensor | None = None, *, alpha: Scalar = 1
+) -> Tensor:
+    """x - alpha * y; sub(x, alpha, y) is the order of old."""
+    if scaled is not None:
+        other, alpha = _of_old("sub", scaled, other)
     if bool_ in [dtype_of(v) for v in (input, other)]:
         raise DTypeMismatch("subtraction with a bool", fix="use ^ or logical_xor")
     return binary("sub", input, _scaled(input, other, alpha))
@@ -374,7 +397,7 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
         raise InvalidState("clamp needs a min or a max")
     bounds = [b for b in (min, max) if b is not None]
     dtype = result_type(input, *bounds)
-    if builtins.any(is_tensor(b) for b in bounds):
+    if builtins.any(is_tensor(b) or b != b for b in bounds):
         if min is not None:
             input = maximum(input, _as_tensor(min, input, dtype))
         return input if max is None else minimum(input, _as_tensor(max, input, dtype))
@@ -413,21 +436,33 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     return where(lt(abs(weight), 0.5), forth, back)
 
 
-def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
-    """input + value * tensor1 * tensor2; the value is cut to a whole number beside integers."""
+def addcmul(
+    input: Tensor, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+) -> Tensor:
+    """input + value * tensor1 * tensor2; the value is cut to a whole number beside integers.
+    addcmul(input, value, tensor1, tensor2) is the order of old."""
+    if last is not None:
+        (tensor1, tensor2), value = (tensor2, last), _of_old("addcmul", last, tensor1)[1]
     if not result_type(input, tensor1, tensor2).is_floating_point:
         value = int(value)
-    return input + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
+    product: Tensor = tensor1 * tensor2
+    return input + (product if value == 1 else product * value)
 
 
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
-    """input + value * tensor1 / tensor2; refused for integers alone."""
+def addcdiv(
+    input: Tensor, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+) -> Tensor:
+    """input + value * tensor1 / tensor2; refused for integers alone. addcdiv(input, value,
+    tensor1, tensor2) is the order of old."""
+    if last is not None:
+        (tensor1, tensor2), value = (tensor2, last), _of_old("addcdiv", last, tensor1)[1]
     if not result_type(tensor1, tensor2).is_floating_point:
         raise DTypeMismatch(
             f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",
             fix="cast to a float, or use div(rounding_mode='trunc')",
         )
-    return input + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
+    quotient: Tensor = tensor1 / tensor2
+    return input + (quotient if value == 1 else quotient * value)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:

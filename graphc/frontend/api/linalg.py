@@ -17,6 +17,7 @@ from graphc.frontend.api import creation, diagonals, linear, logic, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.shapes import axes_of, axis_of, matrix_transpose
+from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_shapes, broadcast_to
 from graphc.ir import sugar as P
 from graphc.ir.decompositions import factor_shapes
@@ -186,8 +187,15 @@ def svd(
     A: Tensor, full_matrices: bool = True, *, driver: str | None = None
 ) -> return_types.linalg_svd:
     """A = U diag(S) Vh, singular values descending. `driver` chooses among cuSOLVER's: not here."""
-    full = bool(full_matrices)
-    return return_types.linalg_svd(*_factors("svd", _matrix("svd", A), full))
+    *_, m, n = _matrix("svd", A).spec.shape
+    u, s, vh = _factors("svd", A, bool(full_matrices))
+    if full_matrices and m != n and A.requires_grad and modes.grad:
+        # What fills up the square matrices has no derivative; all else has that of the thin ones.
+        k, whole = min(m, n), (u.detach(), vh.detach())
+        u, s, vh = _factors("svd", A, False)
+        u = shapes.cat([u, shapes.narrow(whole[0], -1, k, m - k)], -1)
+        vh = shapes.cat([vh, shapes.narrow(whole[1], -2, k, n - k)], -2)
+    return return_types.linalg_svd(u, s, vh)
 
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:

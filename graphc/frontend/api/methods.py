@@ -126,6 +126,7 @@ class Methods(Movements):
     # ---- conversion ----------------------------------------------------------------------------
     to = conversion.to
     type = legacy.type_of
+    new = legacy.new
     type_as = conversion.type_as
     float = conversion.float
     double = conversion.double

@@ -410,9 +410,11 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -
 
 
 def random_(
-    x: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None
+    x: Tensor, low: int | None = None, to: int | None = None, *, generator: Generator | None = None
 ) -> Tensor:
-    """Integers in [low, high); by default from 0 up to what the dtype holds exactly."""
+    """Integers in [low, to); random_(to) and random_() begin at 0, and the last goes up to what the
+    dtype holds exactly."""
+    low, high = (0, low) if to is None else (low or 0, to)
     if high is None:
         high = 1 << EXACT_BITS.get(x.dtype.name, 8 * x.dtype.itemsize - 1)
     return _write(x, _integers(low, high, x.spec.shape, i64, generator))
