@@ -47,6 +47,13 @@ def is_tensor(x: Any) -> bool:
     return isinstance(x, P.Sugar)
 
 
+def check_tensors(name: str, *operands: Any) -> None:
+    """InvalidType for what is no tensor, to a function that takes no numbers either."""
+    for x in operands:
+        if not is_tensor(x):
+            raise InvalidType(f"{name} takes tensors, not {type(x).__name__}")
+
+
 def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any]:
     """Operands of one dtype and shape; numbers stay numbers beside a tensor."""
     for x in operands:

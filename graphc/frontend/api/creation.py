@@ -263,11 +263,15 @@ def arange(
         raise InvalidType("arange: the end is missing")
     start = 0 if start is None else start
     start, end, step = (_number(v) for v in (start, end, step))
-    if step == 0 or (end - start) / step < 0:
-        raise InvalidState(f"arange: {start} to {end} cannot be reached in steps of {step}")
     whole = builtins.all(isinstance(v, int | np.integer) for v in (start, end, step))
     kind = dtype or (i64 if whole else get_default_dtype())
+    if kind is i64:  # counts in whole numbers
+        start, end, step = (builtins.int(v) for v in (start, end, step))
+    if step == 0 or (end - start) / step < 0:
+        raise InvalidState(f"arange: {start} to {end} cannot be reached in steps of {step}")
     n = builtins.max(math.ceil((end - start) / step), 0)
+    if kind.category == 1:
+        whole, start, step = True, builtins.int(start), builtins.int(step)
     out = iota(n, i64 if whole else f64)
     if step != 1:
         out = out * step
@@ -283,7 +287,13 @@ def _number(x: Any) -> Any:
 @factory
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None) -> Tensor:
     """`steps` numbers from start to end, both included."""
-    return _even(start, end, steps).to(dtype or get_default_dtype())
+    kind = dtype or get_default_dtype()
+    if kind.category == 1:  # of ends that are whole numbers, too
+        start, end = (
+            P.cast(v, kind) if isinstance(v, tensors.Tensor) else builtins.int(v)
+            for v in (start, end)
+        )
+    return _even(start, end, steps).to(kind)
 
 
 @factory

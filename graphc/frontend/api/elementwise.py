@@ -19,6 +19,7 @@ from graphc.frontend.operands import (
     binary,
     broadcast_shapes,
     broadcast_to,
+    check_tensors,
     dtype_of,
     is_tensor,
     prepare,
@@ -219,13 +220,16 @@ def silu(x: Tensor) -> Tensor:
 
 
 def nan_to_num(
-    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+    input: Tensor,
+    nan: float | None = None,
+    posinf: float | None = None,
+    neginf: float | None = None,
 ) -> Tensor:
-    """Replace NaN and infinities by numbers (the dtype's largest and smallest by default)."""
+    """Replace NaN and infinities by numbers (0, the dtype's largest and smallest by default)."""
     if not input.dtype.is_floating_point:
         return input.clone()
     top = _largest(input.dtype)
-    input = where(isnan(input), nan, input)
+    input = where(isnan(input), nan or 0.0, input)
     input = where(eq(input, math.inf), top if posinf is None else posinf, input)
     return where(eq(input, -math.inf), -top if neginf is None else neginf, input)
 
@@ -365,10 +369,12 @@ def minimum(input: Tensor, other: Tensor) -> Tensor:
 
 def fmax(input: Tensor, other: Tensor) -> Tensor:
     """The larger, ignoring NaN; on a tie the first gets the gradient."""
+    check_tensors("fmax", input, other)
     return where(le(other, input) | isnan(other), input, other)
 
 
 def fmin(input: Tensor, other: Tensor) -> Tensor:
+    check_tensors("fmin", input, other)
     return where(le(input, other) | isnan(other), input, other)
 
 

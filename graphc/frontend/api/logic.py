@@ -9,6 +9,7 @@ from graphc.errors import DTypeMismatch, InvalidState, InvalidType
 from graphc.frontend.operands import (
     Operand,
     binary,
+    check_tensors,
 )
 from graphc.frontend.promotion import result_type
 from graphc.ir.ops import OPS
@@ -160,6 +161,7 @@ def rshr(x: Tensor, y: Operand) -> Tensor:
 
 def truth(x: Tensor) -> Tensor:
     """Nonzero as bool."""
+    check_tensors("a logical operation", x)
     return x if x.dtype is bool_ else ne(x, 0)
 
 
@@ -183,6 +185,7 @@ def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """|x - y| <= atol + rtol * |y|, infinities only to themselves."""
+    check_tensors("isclose", input, other)
     if input.dtype is not other.dtype:
         raise DTypeMismatch(f"isclose of {input.spec} and {other.spec}: dtypes differ")
     if rtol < 0 or atol < 0:

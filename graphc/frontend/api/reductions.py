@@ -225,6 +225,8 @@ def _nonempty(x: Tensor, what: str) -> None:
 
 
 def _nonempty_axes(x: Tensor, dim: Dims | None, name: str) -> Shape:
+    if dim is None:
+        _nonempty(x, f"{name}() without a dim")
     axes = axes_of(x, dim)
     if count(x, axes) == 0:
         raise InvalidIndex(f"{name}(): expected dimensions {axes} of {x.spec} not to be empty")

@@ -488,4 +488,8 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
 def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows along a dimension, appended as a last dimension; a view."""
     axis = axis_of(x, dimension)
+    if not x.spec.shape:
+        if size != 1:
+            raise ShapeMismatch(f"unfold: windows of {size} in a 0-d tensor")
+        return reshape(x, 1)
     return x.emit(OPS["unfold"], x, axis=axis, size=size, step=step, dilation=1)

@@ -170,18 +170,24 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return E.log(input) - E.log1p(-input)
 
 
+def _floats(x: Operand, y: Operand) -> list[Tensor]:
+    """Both as tensors of one floating dtype and one shape."""
+    dtype = result_type(x, y)
+    operands = prepare((x, y), dtype if dtype.is_floating_point else get_default_dtype())
+    owner = next(v for v in operands if is_tensor(v))
+    return [v if is_tensor(v) else owner.full(v, owner.spec) for v in operands]
+
+
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """x log(y), and 0 where x is 0 unless y is NaN."""
-    dtype = result_type(input, other)
-    a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
-    owner = a if is_tensor(a) else b
-    a, b = (v if is_tensor(v) else owner.full(v, owner.spec) for v in (a, b))
+    a, b = _floats(input, other)
     idle = logic.eq(a, 0) & (logic.le(b, 0) | logic.eq(b, math.inf))
     return E.mul(a, E.log(E.where(idle, 1.0, b)))
 
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(x) + exp(y)) without overflow."""
+    input, other = _floats(input, other)
     return E.maximum(input, other) + E.log1p(E.exp(_gap(input, other)))
 
 
@@ -193,6 +199,7 @@ def _gap(x: Tensor, y: Tensor) -> Tensor:
 
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^x + 2^y) without overflow."""
+    input, other = _floats(input, other)
     return E.maximum(input, other) + E.log1p(E.exp2(_gap(input, other))) * (1 / math.log(2))
 
 
