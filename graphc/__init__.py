@@ -30,6 +30,7 @@ from graphc.frontend.api.scatter import *
 from graphc.frontend.api.shapes import *
 from graphc.frontend.api.sorting import *
 from graphc.frontend.api.special import *
+from graphc.frontend.api.statistics import *
 from graphc.frontend.api.strided import *
 from graphc.frontend.autograd import *
 from graphc.frontend.devices import *

@@ -35,6 +35,18 @@ SORTING = [
         False,
     ),
     OpRow("bucketize", lambda T, x: T.bucketize(x, x.new_tensor(SORTED), right=True), grad=False),
+    OpRow(
+        "isin",
+        lambda T, i, j: T.isin(i, j) + 2 * T.isin(i, 3, invert=True) + 4 * T.isin(2, j),
+        (In((4, 6), -5, 5, dtype="i"), In((2, 3), -5, 5, dtype="i")),
+        False,
+    ),
+    OpRow(
+        "unravel_index",
+        lambda T, i: T.stack(T.unravel_index(i, (2, 3, 4))),
+        (In((2, 5), 0, 24, dtype="i"),),
+        False,
+    ),
     OpRow("histc", lambda T, x: x.histc(6, -1, 1), (ROWS,), False),
     OpRow("histc_range", lambda T, x: T.histc(x, 4), (ROWS,), False),
     shape_row("sort_gather", lambda T, x: x[x[:, 0].argsort()], ROWS),

@@ -14,6 +14,7 @@ from graphc.frontend.api import (
     reductions,
     scans,
     sorting,
+    statistics,
 )
 from graphc.frontend.api.movements import Movements
 from graphc.frontend.api.numpy_names import numpy_named
@@ -74,6 +75,8 @@ class Methods(Movements):
     logcumsumexp = scans.logcumsumexp
     aminmax = reductions.aminmax
     dist = reductions.dist
+    cov = statistics.cov
+    corrcoef = statistics.corrcoef
 
     # ---- sorting -------------------------------------------------------------------------------
     sort = sorting.sort
