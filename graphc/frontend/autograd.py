@@ -143,7 +143,7 @@ def grad(
     each row. `only_inputs` is deprecated and ignored, as in PyTorch.
     """
     if not only_inputs:
-        text = "only_inputs argument is deprecated and is ignored now (defaults to True)"
+        text = "grad: only_inputs is deprecated and ignored; it is always True"
         warnings.warn(text, FutureWarning, stacklevel=2)
     targets = _listed(inputs, "inputs")
     if not targets:

@@ -93,7 +93,7 @@ class Function:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Raises: functions with a state of their own are PyTorch's of long ago."""
         raise AutogradError(
-            f"Legacy autograd function with non-static forward method: {type(self).__name__}",
+            f"a legacy autograd.Function, {type(self).__name__}, is called as an object",
             why="forward and backward are static methods, whose state is in ctx",
             fix=f"make both static, with ctx in place of self, and call "
             f"{type(self).__name__}.apply(...)",
@@ -138,8 +138,7 @@ class Function:
         outs = out if isinstance(out, tuple) else (out,)
         if any(all(d is not o for o in outs) for d in context._dirty):
             raise AutogradError(
-                "Some elements marked as dirty during the forward method were not returned as "
-                "output. The inputs that are modified inplace must all be outputs of the Function.",
+                f"{cls.__name__}.forward returns not all inputs that mark_dirty() names",
                 fix="return the tensor that was given to mark_dirty()",
             )
         outs = tuple(_of_its_own(o, args, context) for o in outs)

@@ -211,7 +211,7 @@ def show(x: Tensor, other: Tensor) -> None:
 def assign_data(x: Tensor, value: Tensor) -> None:
     """`x.data = value`. In a trace the elements are written, if no one else has their memory."""
     if not is_tensor(value):
-        raise InvalidType(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        raise InvalidType(f".data must be a tensor, got {type(value).__name__}")
     trace = modes.trace
     if trace is None or x.is_traced:
         show(x, value)

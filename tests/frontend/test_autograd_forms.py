@@ -150,7 +150,7 @@ def given(T: Any) -> tuple[Any, Any]:
     return T.tensor([1.0, 2, 3], requires_grad=True), T.tensor([0.0, 2, 4], requires_grad=True)
 
 
-@pytest.mark.filterwarnings("ignore:only_inputs:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*only_inputs:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize(("name", "program"), FORMS, ids=[f[0] for f in FORMS])
 def test_forms(name: str, program: Program) -> None:

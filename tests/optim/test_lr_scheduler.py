@@ -133,7 +133,7 @@ def test_state_dict_of_pytorch(name: str, make: Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "make"), SCHEDULES, ids=[s[0] for s in SCHEDULES])
-@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.filterwarnings("ignore:(The epoch parameter|scheduler.step.epoch)")
 def test_steps_to_an_epoch(name: str, make: Any) -> None:
     if "chained" in name or "sequential" in name:
         pytest.skip("they take no epoch")

@@ -64,8 +64,8 @@ def interpolate(
         )
     if antialias and (rank != 2 or mode not in ("bilinear", "bicubic")):
         raise InvalidArgument(
-            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
-            "tensor as input"
+            f"interpolate: antialias is for 4-d tensors with mode bilinear or bicubic, got "
+            f"{input.spec} and {mode!r}"
         )
     sizes, factors = _sizes(input.spec.shape[2:], size, scale_factor)
     if min(sizes, default=1) < 1 or 0 in input.spec.shape[1:]:

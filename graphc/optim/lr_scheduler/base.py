@@ -26,8 +26,8 @@ class LRScheduler:
                 group.setdefault("initial_lr", float(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{k}] when resuming "
-                    f"scheduler with last_epoch >= 0: load the optimizer's state first"
+                    f"param_groups[{k}] has no 'initial_lr' to resume from epoch {last_epoch}: "
+                    "load the optimizer's state first"
                 )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
@@ -109,8 +109,7 @@ def checked(optimizer: Any) -> Optimizer:
 
 def warn_of_epoch() -> None:
     warnings.warn(
-        "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where "
-        "possible. Please use `scheduler.step()` to step the scheduler.",
+        "scheduler.step(epoch) is deprecated: call step() once an epoch, without a number",
         UserWarning,
         stacklevel=4,
     )
@@ -131,8 +130,7 @@ def each(name: str, value: float | Sequence[float], groups: Sequence[Group]) -> 
         return [value] * len(groups)
     if len(value) != len(groups):
         raise InvalidArgument(
-            f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} "
-            f"values, param_groups has {len(groups)}."
+            f"{name}: got {len(value)} values for an optimizer of {len(groups)} param_groups"
         )
     return list(value)
 

@@ -23,19 +23,17 @@ class _Several(LRScheduler):
     def _take(self, schedulers: Sequence[Any], optimizer: Optimizer | None) -> None:
         name = type(self).__name__
         if len(schedulers) < 1:
-            raise InvalidArgument(f"{name} expects at least one scheduler, but got no scheduler.")
+            raise InvalidArgument(f"{name}: got no schedules, needs one or more")
         for k, s in enumerate(schedulers):
             if not hasattr(s, "optimizer"):
-                raise InvalidType(f"{name} at index {k} should have `optimizer` as its attribute.")
+                raise InvalidType(f"{name}: item {k}, a {type(s).__name__}, has no `optimizer`")
             if isinstance(s, ReduceLROnPlateau):
                 raise InvalidArgument(
-                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires a "
-                    f"metric when calling `step`, but got one at index {k}."
+                    f"{name}: item {k} is a ReduceLROnPlateau, whose step needs a metric"
                 )
             if s.optimizer is not (optimizer or schedulers[0].optimizer):
                 raise InvalidArgument(
-                    f"{name} expects all schedulers to belong to the same optimizer, but got "
-                    f"scheduler {type(s).__name__} at index {k} of another one."
+                    f"{name}: item {k}, a {type(s).__name__}, is of another optimizer"
                 )
         self.optimizer = schedulers[0].optimizer
         self._schedulers = list(schedulers)
@@ -74,9 +72,8 @@ class SequentialLR(_Several):
         self._take(schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise InvalidArgument(
-                "Sequential Schedulers expects number of schedulers provided to be one more than "
-                f"the number of milestone points, but got number of schedulers {len(schedulers)} "
-                f"and the number of milestones to be equal to {len(milestones)}"
+                f"SequentialLR: {len(schedulers)} schedules need {len(schedulers) - 1} milestones, "
+                f"got {len(milestones)}"
             )
         self._milestones = list(milestones)
         self.last_epoch = last_epoch + 1
