@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from graphc.errors import InvalidState, InvalidType
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
+from graphc.nn.parameter import Parameter
 
 if TYPE_CHECKING:
     from graphc.nn.module import Module
@@ -158,8 +159,10 @@ def load_own(
                 notes.missing.append(key)
         elif fault := _misfit(key, t, given[key]):
             notes.faults.append(fault)
+        elif assign:
+            _act(notes, partial(_assign, module, name, t, given[key]))
         else:
-            _act(notes, partial(_load, t, given[key], assign))
+            _act(notes, partial(_load, t, given[key]))
     key = prefix + EXTRA
     if _overrides(module, "set_extra_state"):
         if key in given:
@@ -223,9 +226,15 @@ def _quoted(keys: list[str]) -> str:
     return ", ".join(f'"{k}"' for k in keys)
 
 
-def _load(mine: Tensor, new: Tensor, assign: bool) -> None:
+def _load(mine: Tensor, new: Tensor) -> None:
     with no_grad():
-        if assign:
-            mine.data = new.data
-        else:
-            mine.copy_(new.reshape(mine.shape))
+        mine.copy_(new.reshape(mine.shape))
+
+
+def _assign(module: Module, name: str, mine: Tensor, new: Tensor) -> None:
+    """Put `new` itself in the place of `mine`; a parameter requires grad as the old one did."""
+    if isinstance(mine, Parameter):
+        if not isinstance(new, Parameter):
+            new = Parameter(new.detach(), requires_grad=mine.requires_grad)
+        new.requires_grad_(mine.requires_grad)
+    setattr(module, name, new)

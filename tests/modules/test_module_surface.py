@@ -170,6 +170,22 @@ def loading(T: Any) -> Any:
 
 
 @script
+def assigning(T: Any) -> Any:
+    m = net(T)
+    m.a.weight.requires_grad_(False)
+    before, given = m.a.weight, {k: v.clone() for k, v in m.state_dict().items()}
+    given["a.bias"] = T.nn.Parameter(T.ones(3).double(), requires_grad=False)
+    m.load_state_dict(given, assign=True)
+    given["a.weight"].fill_(7)
+    return [
+        m.a.weight is before, m.a.weight.tolist(), m.a.weight.requires_grad, m.a.bias.requires_grad,
+        m.a.bias is given["a.bias"], m.a.bias.dtype is T.float64, type(m.a.weight).__name__,
+        m.n.running_mean is given["n.running_mean"], [n for n, _ in m.named_parameters()],
+        list(m.state_dict()),
+    ]  # fmt: skip
+
+
+@script
 def full_load_error(T: Any) -> Any:
     m = net(T)
     given = OrderedDict(m.state_dict())

@@ -142,6 +142,31 @@ def test_sequences_of_different_lengths() -> None:
         assert [x.tolist() for x in U.unpack_sequence(packed)] == [p.tolist() for p in parts]
 
 
+def test_packing_inside_a_compiled_step() -> None:
+    """The lengths of a call are known while it is traced; other lengths are traced anew."""
+    net, rnn = nn.LSTM(3, 4, bidirectional=True, batch_first=True), nn.utils.rnn
+
+    def step(x: Any, lengths: list[int]) -> Any:
+        packed = rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        out, (last, _) = net(packed)
+        padded, counts = rnn.pad_packed_sequence(out, batch_first=True)
+        net.zero_grad()
+        (padded.square().sum() + last.sum()).backward()
+        return padded.detach(), counts
+
+    run = graphc.compile(step)
+    rng = np.random.default_rng(0)
+    for k, lengths in enumerate(([5, 2, 4], [5, 2, 4], [1, 3, 3])):
+        x = graphc.tensor(rng.standard_normal((3, 5, 3)).astype(np.float32))
+        mine, counts = run(x, lengths)
+        grads = [p.grad.numpy().copy() for p in net.parameters()]
+        expected, _ = step(x, lengths)
+        assert counts.tolist() == lengths and run.stats.programs == 1 + (k == 2)
+        np.testing.assert_allclose(mine.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+        for g, p in zip(grads, net.parameters()):
+            np.testing.assert_allclose(g, p.grad.numpy(), rtol=1e-4, atol=1e-5)
+
+
 ERRORS: list[tuple[str, Any, type[Exception]]] = [
     ("rank", lambda T: T.nn.LSTM(4, 6)(T.zeros(1, 2, 3, 4)), ValueError),
     ("input", lambda T: T.nn.GRU(4, 6)(T.zeros(2, 3, 5)), RuntimeError),

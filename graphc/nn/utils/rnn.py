@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.frontend import trace as tracing
 from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.shapes import cat
 from graphc.frontend.tensor import Tensor
@@ -105,9 +106,9 @@ def pack_padded_sequence(
     flat = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
     packed = flat.index_select(0, tensor(places))
     if enforce_sorted:
-        return PackedSequence(packed, tensor(sizes))
+        return PackedSequence(packed, _kept(sizes))
     back = sorted(range(len(order)), key=lambda k: order[k])
-    return PackedSequence(packed, tensor(sizes), tensor(order), tensor(back))
+    return PackedSequence(packed, _kept(sizes), _kept(order), _kept(back))
 
 
 def pad_packed_sequence(
@@ -117,7 +118,7 @@ def pad_packed_sequence(
     total_length: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """[T,B,...] (batch_first: [B,T,...]) padded, in the order the sequences had; lengths [B]."""
-    sizes = [int(n) for n in sequence.batch_sizes.tolist()]
+    sizes = _numbers(sequence.batch_sizes)
     steps = len(sizes) if total_length is None else total_length
     if steps < len(sizes):
         raise InvalidArgument(
@@ -126,7 +127,7 @@ def pad_packed_sequence(
         )
     batch = sizes[0]
     back = sequence.unsorted_indices
-    order = list(range(batch)) if back is None else [int(k) for k in back.tolist()]
+    order = list(range(batch)) if back is None else _numbers(back)
     lengths = [sum(n > k for n in sizes) for k in order]
     starts = [sum(sizes[:t]) for t in range(len(sizes))]
     data = sequence.data
@@ -139,7 +140,7 @@ def pad_packed_sequence(
     ]
     padded = cat([data, blank], 0).index_select(0, tensor(places))
     out = padded.reshape(steps, batch, *data.shape[1:])
-    return (out.transpose(0, 1) if batch_first else out), tensor(lengths)
+    return (out.transpose(0, 1) if batch_first else out), _kept(lengths)
 
 
 def pad_sequence(
@@ -184,5 +185,17 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
 
 
 def _counts(lengths: Lengths) -> list[int]:
-    found = lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
-    return [int(n) for n in found]
+    return _numbers(lengths) if isinstance(lengths, Tensor) else [int(n) for n in lengths]
+
+
+def _kept(numbers: list[int]) -> Tensor:
+    """What says how sequences lie is known while a step is traced, so that it can be read there."""
+    with tracing.paused():
+        return tensor(numbers)
+
+
+def _numbers(x: Tensor) -> list[int]:
+    if x.is_traced:
+        return [int(n) for n in x.tolist()]  # an error: the lengths of a step's own tensors vary
+    with tracing.paused():
+        return [int(n) for n in x.tolist()]
