@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from graphc.errors import InvalidIndex
+from graphc.errors import InvalidArgument, InvalidIndex, InvalidType
 from graphc.nn.module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
@@ -31,10 +32,10 @@ class _ModuleSequence(Module):
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return self._like(self._items()[index])
+            return self._sliced(index)
         return self._items()[position(index, len(self))]
 
-    def _like(self, modules: list[Module]) -> Any:
+    def _sliced(self, index: slice) -> Any:
         raise NotImplementedError
 
     def _key(self, index: int) -> str:
@@ -63,7 +64,7 @@ class _ModuleSequence(Module):
             self.append(m)
         return self
 
-    def insert(self, index: int, module: Module) -> None:
+    def insert(self, index: int, module: Module) -> Any:
         items = self._items()
         items.insert(index, module)
         self._refill(items)
@@ -86,13 +87,45 @@ class Sequential(_ModuleSequence):
         for index, m in enumerate(args):
             self.register_module(str(index), m)  # type: ignore[arg-type]  # checked there
 
-    def _like(self, modules: list[Module]) -> Sequential:
-        return Sequential(*modules)
+    def _sliced(self, index: slice) -> Any:
+        """Modules keep their names."""
+        make: Any = type(self)
+        return make(OrderedDict(list(self._modules.items())[index]))
+
+    def insert(self, index: int, module: Module) -> Self:
+        if not -len(self) <= index <= len(self):
+            raise InvalidIndex(f"Index out of range: {index}")
+        super().insert(index, module)
+        return self
+
+    def __add__(self, other: Sequential) -> Sequential:
+        return Sequential(*self, *_sequential(other))
+
+    def __iadd__(self, other: Sequential) -> Self:
+        return self.extend(_sequential(other))
+
+    def __mul__(self, count: int) -> Sequential:
+        """Its modules `count` times, the same ones."""
+        if not isinstance(count, int) or count <= 0:
+            kind = InvalidArgument if isinstance(count, int) else InvalidType
+            raise kind(f"a Sequential is repeated a positive number of times, got {count!r}")
+        return Sequential(*self._items() * count)
+
+    __rmul__ = __mul__
+
+    def __imul__(self, count: int) -> Self:
+        return self.extend((self * count)[len(self) :])
 
     def forward(self, input: Any) -> Any:
         for module in self._items():
             input = module(input)
         return input
+
+
+def _sequential(x: object) -> Sequential:
+    if not isinstance(x, Sequential):
+        raise InvalidArgument(f"only a Sequential is added to a Sequential, got {type(x)}")
+    return x
 
 
 class ModuleList(_ModuleSequence):
@@ -102,8 +135,9 @@ class ModuleList(_ModuleSequence):
         super().__init__()
         self.extend(modules or ())
 
-    def _like(self, modules: list[Module]) -> ModuleList:
-        return ModuleList(modules)
+    def _sliced(self, index: slice) -> Any:
+        make: Any = type(self)
+        return make(self._items()[index])
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])

@@ -122,3 +122,12 @@ def test_what_older_code_reads() -> None:
         shown[-1] += [repr(nn.Hardswish(True)), slope.weight.tolist(), slope.init]
         shown[-1] += [bool(cell.weight_hh.abs().max() <= 3**-0.5), log[0][0].item(), log[0][1]]
     assert shown[0] == shown[1]
+
+
+def test_clipping_by_its_old_name() -> None:
+    for T in (graphc, torch):
+        p = T.nn.Parameter(T.ones(4))
+        p.grad = T.ones(4)
+        with pytest.warns(FutureWarning, match="clip_grad_norm_"):
+            assert T.nn.utils.clip_grad_norm([p], 1.0).item() == 2.0
+        assert p.grad.tolist() == pytest.approx([0.5] * 4)

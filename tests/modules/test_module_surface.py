@@ -68,6 +68,26 @@ def parameter_containers(T: Any) -> Any:
 
 
 @script
+def sequences(T: Any) -> Any:
+    nn = T.nn
+    m = nn.Sequential(OrderedDict(a=nn.Linear(2, 2), b=nn.ReLU6(), c=nn.Linear(2, 2)))
+    part, twice, more = m[1:], m * 2, m + nn.Sequential(nn.Tanh())
+    found = [repr(part), list(part.state_dict()), repr(twice), twice[0] is twice[3], repr(more)]
+    found += [[n for n, _ in m[::2].named_children()], repr(nn.ModuleList(m)[1:])]
+    few = nn.Sequential(nn.ReLU())
+    found += [few.insert(-1, nn.Tanh()) is few, few.insert(2, nn.GELU()) is few, repr(few)]
+    few += nn.Sequential(nn.ELU())
+    few *= 2
+    del few[0]
+    return [
+        *found, repr(few), error(lambda: few.insert(8, nn.ReLU()))[:10],
+        error(lambda: few * 0)[:10], error(lambda: few * 1.5)[:9], error(lambda: few + 3)[:9],
+        error(lambda: T.nn.utils.weight_norm(nn.Linear(1, 1), "none"))[:14],
+        isinstance(nn.ReLU6(), nn.Hardtanh),
+    ]  # fmt: skip
+
+
+@script
 def own_repr(T: Any) -> Any:
     class Scale(T.nn.Module):  # type: ignore[misc, name-defined]  # of the library under test
         def __init__(self) -> None:
@@ -378,6 +398,7 @@ def parameter_dicts(T: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_same(name: str) -> None:
     def plain(x: Any) -> Any:

@@ -134,9 +134,10 @@ def _taken(module: Module, name: str) -> Parameter:
             raise InvalidState(
                 f"Cannot register two {type(hook.fn).__name__} hooks on the same parameter {name}"
             )
-    weight = module._parameters.pop(name)
+    weight = module._parameters.get(name)
     if weight is None:
-        raise InvalidArgument(f"the module has no parameter {name}")
+        raise AttributeError(f"{module._get_name()} has no parameter `{name}`")
+    del module._parameters[name]
     return weight
 
 
