@@ -217,6 +217,9 @@ class Trace:
         """Whether the step has not changed `what` yet; `restore` puts it back when it ends."""
         return self._before.setdefault(what, restore) is restore
 
+    def has_changed(self, what: Hashable) -> bool:
+        return what in self._before
+
     def flag(self, x: Tensor) -> None:
         """Before x's `requires_grad` is set."""
         if not x.is_traced:

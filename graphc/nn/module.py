@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
-from graphc.errors import InvalidArgument, InvalidState, InvalidType
+from graphc.errors import InvalidArgument, InvalidState, InvalidType, Untraceable
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.modes import no_grad
@@ -197,6 +197,12 @@ class Module(Hooked, Tree):
     def _set_plain(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name, _ABSENT)
         same = type(old) is type(value) and isinstance(value, SIMPLE) and old == value
+        if name in self.run_time_scalars and not (same or old is _ABSENT) and tracing.active():
+            raise Untraceable(
+                f"the step sets `{name}` of a {self._get_name()}",
+                why="a compiled step reads it when a call begins, and would not set it again",
+                fix="set it before the call",
+            )
         object.__setattr__(self, name, value)
         if not (same or (isinstance(value, Tensor) and value.is_traced)):
             epoch.modules_changed()

@@ -19,6 +19,7 @@ from graphc.frontend.modes import enable_grad, no_grad, set_grad_enabled
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
 from graphc.optim.followed import followed
+from graphc.optim.group import ParameterGroup, is_set_by_step
 from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
 
@@ -84,7 +85,8 @@ class Optimizer(Hooked):
         if any(id(p) in taken for p in params):
             raise InvalidArgument("some parameters appear in more than one parameter group")
         group = {**param_group, "params": params, **named}
-        self.param_groups.append(group | {k: v for k, v in self.defaults.items() if k not in group})
+        rest = {k: v for k, v in self.defaults.items() if k not in group}
+        self.param_groups.append(ParameterGroup(group | rest))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop every parameter's gradient, or fill it with zeros."""
@@ -240,7 +242,7 @@ def _without_names(params: list[Any]) -> tuple[list[Any], dict[str, list[str]]]:
 
 def rate(group: Group, name: str, getter: Callable[[], float], like: DType) -> Rate:
     """A number of a group: as it is when eager, read at each call of a compiled step."""
-    if tracing.active() is None:
+    if tracing.active() is None or is_set_by_step(group):
         return getter()
     dtype = f64 if like is f64 else f32
     return tracing.host_scalar(getter, dtype, name, (id(group), name, dtype))

@@ -80,3 +80,16 @@ def test_label_smoothing_is_read_at_each_call() -> None:
         loss.label_smoothing = smoothing
         assert step(x, y).item() == pytest.approx(loss(x, y).item(), rel=1e-5)
         assert step.stats.programs == programs
+
+
+def test_a_number_that_is_read_at_each_call_is_not_set_inside_a_step() -> None:
+    drop = nn.Dropout(0.5)
+
+    def step(x: Any, p: float) -> Any:
+        drop.p = p
+        return drop(x)
+
+    run = graphc.compile(step)
+    with pytest.raises(graphc.errors.Untraceable, match="before the call"):
+        run(graphc.ones(3), 0.0)
+    assert drop.p == 0.5 and run(graphc.ones(3), 0.5).shape == (3,)

@@ -99,3 +99,41 @@ def test_a_predicate_that_changes_the_update_is_traced_anew() -> None:
     opt.param_groups[0]["weight_decay"] = 1.0
     step()
     assert p.tolist() == [0.375] * 3 and step.stats.programs == 2
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW", "RMSprop"])
+def test_a_step_may_set_the_numbers_of_its_groups(name: str) -> None:
+    """What is set before the update holds in it, also where a call does not trace anew."""
+
+    def train(wrap: Any) -> list[Any]:
+        p = nn.Parameter(graphc.ones(3))
+        opt = getattr(optim, name)([p], lr=0.5, weight_decay=0.1)
+
+        def step(x: Any, lr: float, decay: float) -> Any:
+            for group in opt.param_groups:
+                group["lr"] = lr
+                group.update(weight_decay=decay)
+            opt.zero_grad()
+            (p * x).square().sum().backward()
+            opt.step()
+
+        run, out = wrap(step), []
+        for k, lr in enumerate((0.1, 0.2, 0.1, 0.2, 0.05, 0.1, 0.1)):
+            run(graphc.tensor([1.0, 0.5, 0.1]), lr, 0.1 * (k % 2))
+            out += [p.tolist(), opt.param_groups[0]["lr"], opt.param_groups[0]["weight_decay"]]
+        return out
+
+    for mine, expected in zip(train(graphc.compile), train(lambda f: f), strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=1e-4)
+
+
+def test_groups_set_by_a_step_that_fails_are_as_they_were() -> None:
+    opt = optim.SGD([nn.Parameter(graphc.ones(1))], lr=0.5)
+
+    def step() -> None:
+        opt.param_groups[0]["lr"] = 0.1
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        graphc.compile(step)()
+    assert opt.param_groups[0]["lr"] == 0.5

@@ -15,7 +15,7 @@ from graphc.frontend.step.reads import MISSING, Read
 
 SIMPLE = (int, float, bool, str, bytes, complex, type(None))
 MAX_ITEMS = 64
-MUTABLE = frozenset({list, dict, set})
+MUTABLE = (list, dict, set)
 
 
 class Content(NamedTuple):
@@ -61,7 +61,7 @@ def _unless_traced(value: Any) -> Any:
 
 def _content(value: Any, budget: list[int]) -> Content | None:
     """The content of a list, tuple, dict or set of simple items; None if it is none or too big."""
-    if type(value) is dict:
+    if isinstance(value, dict):
         pairs = ((k, v) for k, v in value.items() if _unless_traced(v) is not MISSING)
         items: Iterable[Any] = [x for pair in pairs for x in pair]
     elif type(value) in (list, tuple):
@@ -130,7 +130,8 @@ class Guards:
             if (key := (read.label, id(read.owner))) not in self._seen:
                 self._seen.add(key)
                 kept = snapshot(read.get())
-                rare = owned(read.owner) and not (type(kept) is Content and kept.kind in MUTABLE)
+                mutable = type(kept) is Content and issubclass(kept.kind, MUTABLE)
+                rare = owned(read.owner) and not mutable
                 guards = self.on_epoch if rare else self.always
                 guards.append(Guard(read.label, read.file, read.line, read.get, kept))
 
