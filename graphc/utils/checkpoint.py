@@ -10,6 +10,7 @@ Chen et al. 2016.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from graphc.errors import AutogradError, InvalidArgument
@@ -23,6 +24,14 @@ from graphc.frontend.tensor import Tensor
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
 
 
+Contexts = Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]]
+
+
+def nothing_around() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """The default of `context_fn`."""
+    return nullcontext(), nullcontext()
+
+
 class CheckpointError(AutogradError):
     """The function did something else when it ran again."""
 
@@ -31,26 +40,37 @@ def checkpoint(
     function: Callable[..., Any],
     *args: Any,
     use_reentrant: bool | None = None,
+    context_fn: Contexts = nothing_around,
     preserve_rng_state: bool = True,
     determinism_check: str = "default",
     debug: bool = False,
+    early_stop: bool = True,
     **kwargs: Any,
 ) -> Any:
     """`function(*args, **kwargs)`, computed a second time in backward to save memory.
 
-    `use_reentrant` is accepted; both values behave as False does in PyTorch. Raises RuntimeError
-    in backward if an argument was changed in place meanwhile, or the function took another path.
+    `context_fn` gives two context managers, for the first run and for the second. `use_reentrant`,
+    `debug` and `early_stop` are accepted: both values of the first behave as False does in
+    PyTorch, and the second run is always whole. Raises RuntimeError in backward if an argument was
+    changed in place meanwhile, or the function took another path.
     """
     if determinism_check not in ("default", "none"):
         raise InvalidArgument(f"determinism_check={determinism_check!r}", fix='pass "default"')
+    if use_reentrant and (debug or context_fn is not nothing_around or kwargs):
+        raise InvalidArgument(
+            "context_fn, debug and the function's keyword arguments need use_reentrant=False"
+        )
+    first, second = context_fn()
     if tracing.active() is not None or not is_grad_enabled():
-        return function(*args, **kwargs)
+        with first:
+            return function(*args, **kwargs)
     random = get_rng_state() if preserve_rng_state else None
     mark = mark_now()
-    out = function(*args, **kwargs)
+    with first:
+        out = function(*args, **kwargs)
     nodes = saved_since(mark, _tensors(out))
     if nodes:
-        again = _Again(function, args, kwargs, random, nodes)
+        again = _Again(function, args, kwargs, random, nodes, second)
         for node in nodes:
             node.operands = node.output = None
             node.restore = again
@@ -98,9 +118,10 @@ class _Again:
         kwargs: dict[str, Any],
         random: Tensor | None,
         nodes: list[OpNode],
+        context: AbstractContextManager[Any],
     ) -> None:
         self._function, self._args, self._kwargs = function, args, kwargs
-        self._random, self._nodes = random, nodes
+        self._random, self._nodes, self._context = random, nodes, context
         self._versions = [t.storage.version for t in _tensors((args, kwargs))]
 
     def __call__(self) -> None:
@@ -114,7 +135,7 @@ class _Again:
         if self._random is not None:
             set_rng_state(self._random)
         try:
-            with enable_grad():
+            with enable_grad(), self._context:
                 out = self._function(*self._args, **self._kwargs)
         finally:
             if self._random is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -108,3 +110,31 @@ def test_without_gradients_it_is_a_call() -> None:
     with graphc.no_grad():
         out = checkpoint(lambda a: calls.append(1) or a * 2, graphc.ones(2))
     assert out.tolist() == [2.0, 2.0] and calls == [1]
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, graphc.compile], ids=["eager", "compiled"])
+def test_contexts_surround_the_first_run_and_the_second(wrap: Any) -> None:
+    seen: list[str] = []
+
+    @contextlib.contextmanager
+    def noted(name: str) -> Iterator[None]:
+        seen.append(name)
+        yield
+        seen.append(f"end of {name}")
+
+    def contexts() -> Any:
+        return noted("first"), noted("second")
+
+    def run(module: Any, x: Any) -> Any:
+        return checkpoint(module, x, use_reentrant=False, context_fn=contexts, early_stop=False)
+
+    expected, found = gradients(lambda m, x: m(x)), gradients(run, wrap)
+    np.testing.assert_allclose(found[2], expected[2], rtol=2e-6)
+    ran_again = ["second", "end of second"] if wrap is not graphc.compile else []
+    assert seen == ["first", "end of first", *ran_again]
+
+
+@pytest.mark.parametrize("options", [{"debug": True}, {"b": 1}, {"context_fn": lambda: None}])
+def test_what_the_reentrant_kind_never_took(options: Any) -> None:
+    with pytest.raises(ValueError, match="use_reentrant=False"):
+        checkpoint(lambda a, **rest: a, graphc.ones(1), use_reentrant=True, **options)

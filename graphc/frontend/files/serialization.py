@@ -9,19 +9,17 @@ are checked before memory is touched. Source: https://github.com/huggingface/saf
 from __future__ import annotations
 
 import json
-import math
 import os
 import tempfile
-from collections import OrderedDict
-from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy as np
 
-from graphc.errors import FileFormatError, InvalidArgument, InvalidType
+from graphc.errors import FileFormatError, InvalidArgument, InvalidState, InvalidType
 from graphc.frontend import tensor as tensors
 from graphc.frontend.devices import check_device, device
 from graphc.frontend.files.npz import from_npz, to_npz
+from graphc.frontend.files.structure import describe, rebuild
 from graphc.frontend.files.torchfile import from_torch
 from graphc.ir.types import DTYPES, Array, DType
 
@@ -29,7 +27,6 @@ __all__ = ["load", "save"]
 
 Tensor = tensors.Tensor
 MAX_HEADER_BYTES = 100 << 20
-MAX_DEPTH = 64  # of nesting: reader and writer recurse
 FORMAT = 1
 CODES = {
     "bool": "BOOL",
@@ -51,13 +48,19 @@ File = str | os.PathLike[str] | IO[bytes]
 # ---- save --------------------------------------------------------------------------------------
 
 
-def save(obj: Any, f: File, pickle_module: Any = None, pickle_protocol: Any = None) -> None:
-    """Write tensors, numbers, strings, None and nested dicts, lists and tuples of them.
+def save(
+    obj: Any,
+    f: File,
+    pickle_module: Any = None,
+    pickle_protocol: Any = None,
+    _use_new_zipfile_serialization: bool = True,
+) -> None:
+    """Write tensors, arrays, numbers, strings, None and nested dicts, lists, tuples, sets of them.
 
     A path is written to a temporary file beside it and renamed, so that a killed process leaves
     the old file or the new one. A tensor that appears twice is written once and is one again. A
     path that ends in .npz gets NumPy's format, of a flat dict of tensors. `pickle_module` is
-    refused; `pickle_protocol` changes nothing.
+    refused; `pickle_protocol` and PyTorch's choice of a format change nothing.
     """
     _refuse_pickle("save", pickle_module)
     path = "" if hasattr(f, "write") else os.fspath(f)
@@ -79,6 +82,8 @@ def _refuse_pickle(what: str, module: Any) -> None:
 
 def _write_atomically(path: str, data: bytes) -> None:
     folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise InvalidState(f"Parent directory {folder} does not exist.", fix="make it first")
     handle, temporary = tempfile.mkstemp(prefix=".graphc-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as out:
@@ -114,7 +119,7 @@ def _sync_folder(folder: str) -> None:
 def to_bytes(obj: Any) -> bytes:
     """The whole file: header length, header, tensors in order of their offsets."""
     arrays: dict[str, Array] = {}
-    structure = _describe(obj, "", arrays, {}, 0)
+    structure = describe(obj, arrays)
     metadata = {"graphc": json.dumps({"format": FORMAT, "tree": structure})}
     header: dict[str, Any] = {"__metadata__": metadata}
     offset = 0
@@ -128,60 +133,6 @@ def to_bytes(obj: Any) -> bytes:
     return b"".join(
         [len(text).to_bytes(8, "little"), text, *(a.tobytes() for a in arrays.values())]
     )
-
-
-def _describe(
-    obj: Any, path: str, arrays: dict[str, Array], seen: dict[Any, str], depth: int
-) -> Any:
-    """JSON for `obj`: {"kind": value}, with tensors by name; fills `arrays`."""
-    if depth > MAX_DEPTH:
-        raise InvalidType(f"save: more than {MAX_DEPTH} levels of nesting at {path[:200]!r}")
-    if isinstance(obj, Tensor):
-        return _describe_tensor(obj, path, arrays, seen)
-    if obj is None or isinstance(obj, bool | str):
-        return {"value": obj}
-    if isinstance(obj, int):
-        return {"int": str(obj)} if obj.bit_length() > 53 else {"value": obj}
-    if isinstance(obj, float):
-        return {"value": obj} if math.isfinite(obj) else {"float": repr(obj)}
-    if isinstance(obj, DType):
-        return {"dtype": obj.name}
-    if isinstance(obj, Mapping):
-        keys = [_key(k) for k in obj]
-        rows = [
-            _describe(v, f"{path}.{k}" if path else str(k), arrays, seen, depth + 1)
-            for k, v in obj.items()
-        ]
-        kind = "ordered" if isinstance(obj, OrderedDict) else "dict"
-        return {kind: [list(pair) for pair in zip(keys, rows)]}
-    if isinstance(obj, list | tuple):
-        rows = [
-            _describe(v, f"{path}.{k}" if path else str(k), arrays, seen, depth + 1)
-            for k, v in enumerate(obj)
-        ]
-        return {"list" if isinstance(obj, list) else "tuple": rows}
-    raise InvalidType(
-        f"save: {type(obj).__name__} at {path[:200]!r} is no tensor, number, string or container",
-        fix="save its state_dict() instead",
-    )
-
-
-def _key(k: Any) -> Any:
-    if not isinstance(k, str | int) or isinstance(k, bool):
-        raise InvalidType(f"save: a dict key must be a string or integer, not {k!r:.100}")
-    return k
-
-
-def _describe_tensor(x: Tensor, path: str, arrays: dict[str, Array], seen: dict[Any, str]) -> Any:
-    array = x.detach().host()
-    where = (id(x.storage), x.storage_offset(), x.spec, x.strides())
-    if where not in seen:
-        name = path or "tensor"
-        while name in arrays or name == "__metadata__":
-            name += "_"
-        seen[where] = name
-        arrays[name] = array
-    return {"tensor": [seen[where], x.requires_grad and x.is_leaf]}
 
 
 # ---- load --------------------------------------------------------------------------------------
@@ -212,7 +163,7 @@ def load(
     if hasattr(f, "read"):
         data = f.read()
     else:
-        with open(f, "rb") as file:
+        with open(os.fspath(f), "rb") as file:
             data = file.read()
     return _from_any(data)
 
@@ -243,7 +194,7 @@ def from_bytes(data: bytes) -> Any:
         document = json.loads(metadata["graphc"])
         if document["format"] != FORMAT:
             raise FileFormatError(f"the file has format {document['format']!r:.50}, not {FORMAT}")
-        return _rebuild(document["tree"], named, 0)
+        return rebuild(document["tree"], named)
     except (KeyError, TypeError, ValueError, RecursionError) as e:
         if isinstance(e, FileFormatError):
             raise
@@ -309,39 +260,3 @@ def _entry(name: str, entry: Any) -> tuple[DType, tuple[int, ...], int, int]:
     if any(type(n) is not int or not 0 <= n < 1 << 62 for n in numbers) or len(shape) > 64:
         raise FileFormatError(f"tensor {name[:200]!r}: bad numbers {numbers!r:.200}")
     return dtype, shape, begin, end
-
-
-def _rebuild(tree: Any, named: dict[str, Tensor], depth: int) -> Any:
-    """Inverse of `_describe`."""
-    if depth > MAX_DEPTH:
-        raise ValueError("nested too deeply")
-    ((kind, value),) = tree.items()
-    match kind:
-        case "value":
-            if value is not None and not isinstance(value, bool | int | float | str):
-                raise ValueError("a value that is no number or string")
-            return value
-        case "int":
-            return int(value) if len(value) <= 1000 else _too_long(value)
-        case "float":
-            return float(value)
-        case "dtype":
-            return DTYPES[value]
-        case "tensor":
-            name, requires_grad = value
-            if requires_grad and not named[name].is_floating_point():
-                raise ValueError(f"a gradient for {named[name].spec}")
-            return named[name].requires_grad_() if requires_grad else named[name]
-        case "dict":
-            return {_key(k): _rebuild(v, named, depth + 1) for k, v in value}
-        case "ordered":
-            return OrderedDict((_key(k), _rebuild(v, named, depth + 1)) for k, v in value)
-        case "list":
-            return [_rebuild(v, named, depth + 1) for v in value]
-        case "tuple":
-            return tuple(_rebuild(v, named, depth + 1) for v in value)
-    raise ValueError(f"unknown kind {kind!r:.50}")
-
-
-def _too_long(value: str) -> int:
-    raise ValueError(f"an integer of {len(value)} digits")
