@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import io
+import itertools
 import os
 import pickle
 import random
@@ -55,9 +56,9 @@ def test_every_dtype_and_layout_of_pytorch() -> None:
     x["expanded"], x["scalar"] = torch.ones(3, 1).expand(3, 5), torch.tensor(2.5)
     x["empty"], x["end"] = torch.zeros(2, 0, 3), base.flatten()[24:]
     x["again"] = x["strided"]
-    for protocol in (2, 4):
+    for protocol, zipped in itertools.product((2, 4), (True, False)):
         out = io.BytesIO()
-        torch.save(x, out, pickle_protocol=protocol)
+        torch.save(x, out, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
         found = loaded(out.getvalue())
         for name, t in x.items():
             assert found[name].shape == tuple(t.shape)
@@ -206,7 +207,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "truncated": (lambda: STORED.read_bytes()[:-100], "zip"),
     "half": (lambda: STORED.read_bytes()[:1000], "zip"),
     "checksum": (lambda: STORED.read_bytes().replace(b"model", b"modem", 1), "CRC"),
-    "old": (lambda: bytes.fromhex("80028a0a6cfc9c46f9206aa85019") + b".", "1.6"),
+    "old": (lambda: bytes.fromhex("80028a0a6cfc9c46f9206aa85019") + b".", "no end|damaged"),
 }  # fmt: skip
 
 
@@ -227,6 +228,38 @@ def test_mutated_files_never_do_anything_else() -> None:
             data[rng.randrange(len(data))] = rng.randrange(256)
         with contextlib.suppress(FileFormatError):
             loaded(with_pickle(bytes(data)))
+
+
+def of_old_pytorch(torch: Any) -> bytes:
+    """A state dict as torch.save wrote it before PyTorch 1.6; all of it fits in 1,000 bytes."""
+    w = torch.arange(6.0).reshape(2, 3)
+    model = collections.OrderedDict(w=w, row=w[1], bias=torch.nn.Parameter(torch.ones(1)))
+    out = io.BytesIO()
+    torch.save({"model": model, "epoch": 3}, out, _use_new_zipfile_serialization=False)
+    return out.getvalue()
+
+
+def test_a_file_of_old_pytorch() -> None:
+    found = loaded(of_old_pytorch(pytest.importorskip("torch")))
+    model = found["model"]
+    assert found["epoch"] == 3 and list(model) == ["w", "row", "bias"]
+    assert isinstance(model, collections.OrderedDict) and model["bias"].requires_grad
+    model["w"].zero_()
+    assert model["row"].tolist() == [0.0, 0.0, 0.0]  # one storage, as in the file
+
+
+def test_damaged_files_of_old_pytorch() -> None:
+    good = of_old_pytorch(pytest.importorskip("torch"))
+    rng = random.Random(2)
+    for cut in range(20, len(good), 29):
+        with pytest.raises(FileFormatError):
+            loaded(good[:cut])
+    for _ in range(300):
+        data = bytearray(good)
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randrange(20, len(data))] = rng.randrange(256)
+        with contextlib.suppress(FileFormatError):
+            loaded(bytes(data))
 
 
 # ---- .npz --------------------------------------------------------------------------------------

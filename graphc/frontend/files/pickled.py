@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickletools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from graphc.errors import FileFormatError
 
@@ -155,10 +155,11 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def read_pickle(data: bytes, names: Mapping[str, Any], persistent: Persistent) -> Any:
+def read_pickle(data: bytes | IO[bytes], names: Mapping[str, Any], persistent: Persistent) -> Any:
     """The value of a pickle that uses no name but those of the table; else FileFormatError.
 
-    names: "module.name" -> a value, or a `Call`. persistent: the value of a persistent id.
+    names: "module.name" -> a value, or a `Call`. persistent: the value of a persistent id. An open
+    file stands behind the pickle afterwards.
     """
     machine = Machine(names, persistent)
     try:

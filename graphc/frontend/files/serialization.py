@@ -19,6 +19,7 @@ from graphc.errors import FileFormatError, InvalidArgument, InvalidState, Invali
 from graphc.frontend import tensor as tensors
 from graphc.frontend.devices import check_device, device
 from graphc.frontend.files.npz import from_npz, to_npz
+from graphc.frontend.files.oldtorch import from_old_torch, is_old_torch
 from graphc.frontend.files.structure import describe, rebuild
 from graphc.frontend.files.torchfile import from_torch
 from graphc.ir.types import DTYPES, Array, DType
@@ -42,7 +43,6 @@ CODES = {
 }
 DTYPE_OF_CODE: dict[str, DType] = {code: DTYPES[name] for name, code in CODES.items()}
 EMPTY_ZIP = b"PK\x05\x06"
-OLD_TORCH = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # a pickle of its magic number
 File = str | os.PathLike[str] | IO[bytes]
 
 # ---- save --------------------------------------------------------------------------------------
@@ -175,12 +175,8 @@ def _from_any(data: bytes) -> Any:
     if data[:4] == b"PK\x03\x04":
         name_bytes = int.from_bytes(data[26:28], "little")
         return (from_npz if data[30 : 30 + name_bytes].endswith(b".npy") else from_torch)(data)
-    if data.startswith(OLD_TORCH):
-        raise FileFormatError(
-            "a file of torch.save before PyTorch 1.6",
-            why="its format mixes pickles and bytes",
-            fix="load it with PyTorch and save it again",
-        )
+    if is_old_torch(data):
+        return from_old_torch(data)
     return from_bytes(data)
 
 

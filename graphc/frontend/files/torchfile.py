@@ -49,54 +49,23 @@ class Record(NamedTuple):
     size: int
 
 
-class Archive:
-    """The zip's directory, checked, and the tensors made of its storages so far."""
+class Storages:
+    """The storages of a file and the tensors made of them so far."""
 
-    def __init__(self, data: bytes) -> None:
-        self._zip = zipfile.ZipFile(BytesIO(data))
-        self._entries: dict[str, zipfile.ZipInfo] = {}
-        for entry in self._zip.infolist():
-            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-                raise FileFormatError(f"record {entry.filename[:200]!r} is compressed or encrypted")
-            if entry.file_size > len(data):
-                raise FileFormatError(
-                    f"record {entry.filename[:200]!r} claims {entry.file_size} bytes of a file of "
-                    f"{len(data)}"
-                )
-            if entry.filename in self._entries:
-                raise FileFormatError(f"record {entry.filename[:200]!r} appears twice")
-            self._entries[entry.filename] = entry
-        roots = [n[: -len("data.pkl")] for n in self._entries if n.endswith("/data.pkl")]
-        if len(roots) != 1:
-            raise FileFormatError("a zip file that torch.save has not written: it has no data.pkl")
-        self._root = roots[0]
-        swapped = self._root + "byteorder" in self._entries and self.read("byteorder") == b"big"
-        self._order = ">" if swapped else "<"
+    def __init__(self) -> None:
         self._first: dict[str, Tensor] = {}
 
-    def read(self, name: str) -> bytes:
-        return self._zip.read(self._entries[self._root + name])
-
-    def record(self, id: Any) -> Record:
-        """The storage that a persistent id names: ("storage", type, key, location, elements)."""
-        kind, storage, name, _, size = id
-        if kind != "storage" or not isinstance(storage, StorageType) or not isinstance(name, str):
-            raise ValueError(f"no id of a storage: {id!r:.100}")
-        entry = self._entries.get(f"{self._root}data/{name}")
-        if entry is None:
-            raise FileFormatError(f"the file lacks storage {name[:200]!r}")
-        if type(size) is not int or entry.file_size != size * storage.dtype.itemsize:
-            raise FileFormatError(
-                f"storage {name[:200]!r} has {entry.file_size} bytes, not {size!r:.50} elements of "
-                f"{storage.dtype.name}"
-            )
-        return Record(name, storage.dtype, size)
-
     def array(self, record: Record) -> Array:
-        raw = np.frombuffer(self.read(f"data/{record.key}"), record.dtype.numpy)
-        if self._order == ">":
-            raw = raw.byteswap()
-        return raw.view(np.uint8) != 0 if record.dtype.category == 0 else raw.copy()
+        """The elements of a storage, in memory of their own."""
+        raise NotImplementedError
+
+    def names(self) -> dict[str, Any]:
+        """What the file's pickle may call."""
+        return {
+            **NAMES,
+            "torch._utils._rebuild_tensor_v2": Call(self.tensor),
+            "torch._utils._rebuild_parameter": Call(self.parameter),
+        }
 
     def tensor(
         self,
@@ -127,6 +96,61 @@ class Archive:
         if not isinstance(data, Tensor) or (requires_grad and not data.is_floating_point()):
             raise ValueError("a parameter that is no floating-point tensor")
         return data.requires_grad_() if requires_grad else data
+
+
+class Archive(Storages):
+    """The zip's directory, checked."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._zip = zipfile.ZipFile(BytesIO(data))
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        for entry in self._zip.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+                raise FileFormatError(f"record {entry.filename[:200]!r} is compressed or encrypted")
+            if entry.file_size > len(data):
+                raise FileFormatError(
+                    f"record {entry.filename[:200]!r} claims {entry.file_size} bytes of a file of "
+                    f"{len(data)}"
+                )
+            if entry.filename in self._entries:
+                raise FileFormatError(f"record {entry.filename[:200]!r} appears twice")
+            self._entries[entry.filename] = entry
+        roots = [n[: -len("data.pkl")] for n in self._entries if n.endswith("/data.pkl")]
+        if len(roots) != 1:
+            raise FileFormatError("a zip file that torch.save has not written: it has no data.pkl")
+        self._root = roots[0]
+        swapped = self._root + "byteorder" in self._entries and self.read("byteorder") == b"big"
+        self._order = ">" if swapped else "<"
+
+    def read(self, name: str) -> bytes:
+        return self._zip.read(self._entries[self._root + name])
+
+    def record(self, id: Any) -> Record:
+        """The storage that a persistent id names: ("storage", type, key, location, elements)."""
+        kind, storage, name, _, size = id
+        if kind != "storage" or not isinstance(storage, StorageType) or not isinstance(name, str):
+            raise ValueError(f"no id of a storage: {id!r:.100}")
+        entry = self._entries.get(f"{self._root}data/{name}")
+        if entry is None:
+            raise FileFormatError(f"the file lacks storage {name[:200]!r}")
+        if type(size) is not int or entry.file_size != size * storage.dtype.itemsize:
+            raise FileFormatError(
+                f"storage {name[:200]!r} has {entry.file_size} bytes, not {size!r:.50} elements of "
+                f"{storage.dtype.name}"
+            )
+        return Record(name, storage.dtype, size)
+
+    def array(self, record: Record) -> Array:
+        return elements(self.read(f"data/{record.key}"), record.dtype, self._order == ">")
+
+
+def elements(data: bytes | memoryview, dtype: DType, swapped: bool) -> Array:
+    """The numbers of a storage; `swapped`: their bytes come most significant first."""
+    raw = np.frombuffer(data, dtype.numpy)
+    if swapped:
+        raw = raw.byteswap()
+    return raw.view(np.uint8) != 0 if dtype.category == 0 else raw.copy()
 
 
 def _check_geometry(record: Any, offset: Any, size: Any, stride: Any) -> None:
@@ -186,12 +210,7 @@ def from_torch(data: bytes) -> Any:
     """
     try:
         archive = Archive(data)
-        names = {
-            **NAMES,
-            "torch._utils._rebuild_tensor_v2": Call(archive.tensor),
-            "torch._utils._rebuild_parameter": Call(archive.parameter),
-        }
-        return read_pickle(archive.read("data.pkl"), names, archive.record)
+        return read_pickle(archive.read("data.pkl"), archive.names(), archive.record)
     except FileFormatError:
         raise
     except ZIP_ERRORS as e:
