@@ -239,7 +239,7 @@ def _old(name: str, fill: Callable[P, Tensor]) -> Callable[P, Tensor]:
     @wraps(fill)
     def initialise(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         warnings.warn(
-            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.",
+            f"nn.init.{name} is deprecated: it is called {name}_",
             FutureWarning,
             stacklevel=2,
         )

@@ -83,7 +83,7 @@ def _refuse_pickle(what: str, module: Any) -> None:
 def _write_atomically(path: str, data: bytes) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise InvalidState(f"Parent directory {folder} does not exist.", fix="make it first")
+        raise InvalidState(f"save: the folder {folder} does not exist", fix="make it first")
     handle, temporary = tempfile.mkstemp(prefix=".graphc-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as out:

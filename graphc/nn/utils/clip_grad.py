@@ -95,7 +95,7 @@ def clip_grad_norm(
 ) -> Tensor:
     """clip_grad_norm_, under its old name."""
     warnings.warn(
-        "`nn.utils.clip_grad_norm` is now deprecated in favor of `nn.utils.clip_grad_norm_`.",
+        "clip_grad_norm is deprecated: it is called clip_grad_norm_",
         FutureWarning,
         stacklevel=2,
     )
