@@ -104,6 +104,18 @@ class InvalidArgument(GraphcError, ValueError):
     fix = "pass a value in the stated range"
 
 
+class RefusedArgument(InvalidArgument, RuntimeError):
+    """The same where PyTorch raises RuntimeError."""
+
+
+class AssertedArgument(InvalidArgument, AssertionError):
+    """The same where PyTorch asserts."""
+
+
+class AssertedShape(ShapeMismatch, AssertionError):
+    """Shapes do not fit where PyTorch asserts."""
+
+
 class InvalidIndex(GraphcError, IndexError):
     """A dimension or index is out of range."""
 
@@ -202,7 +214,7 @@ class TooManyCompiles(GraphcError, RuntimeError):
 # ---- GC3: run time -----------------------------------------------------------------------------
 
 
-class IndexOutOfRange(GraphcError, IndexError):
+class IndexOutOfRange(GraphcError, IndexError, RuntimeError):
     """An index held in a tensor is outside the dimension it selects from."""
 
     code = "GC301"

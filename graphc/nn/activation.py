@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from graphc.errors import InvalidArgument
+from graphc.errors import AssertedArgument, InvalidArgument
 from graphc.frontend.api.creation import full
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
@@ -218,7 +218,7 @@ class Hardtanh(Module):
         self.max_val = max_val if max_value is None else max_value
         self.inplace = inplace
         if not self.max_val > self.min_val:
-            raise InvalidArgument("max_val must be greater than min_val")
+            raise AssertedArgument("max_val must be greater than min_val")
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardtanh(input, self.min_val, self.max_val, self.inplace)

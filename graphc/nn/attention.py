@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.errors import InvalidArgument
+from graphc.errors import AssertedArgument
 from graphc.frontend.api.creation import empty
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
@@ -42,7 +42,7 @@ class MultiheadAttention(Module):
     ) -> None:
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0 or embed_dim % num_heads:
-            raise InvalidArgument(
+            raise AssertedArgument(
                 f"embed_dim must be divisible by num_heads, got {embed_dim} and {num_heads}"
             )
         self.embed_dim = embed_dim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import AssertedArgument, InvalidArgument, ShapeMismatch
 from graphc.frontend.api.creation import empty
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
@@ -35,7 +35,7 @@ class _Table(Module):
         rows, padding = options["num_embeddings"], options["padding_idx"]
         if padding is not None:
             if not -rows <= padding < rows:
-                raise InvalidArgument("padding_idx must be within num_embeddings")
+                raise AssertedArgument("padding_idx must be within num_embeddings")
             options["padding_idx"] = padding % rows
         for name, value in options.items():
             setattr(self, name, value)

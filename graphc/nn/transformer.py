@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import RefusedArgument, ShapeMismatch
 from graphc.frontend.api.creation import full
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
@@ -95,7 +95,7 @@ def _activation(name: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
         return name
     known: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
     if name not in known:
-        raise InvalidArgument(f"activation should be relu/gelu, not {name}")
+        raise RefusedArgument(f"activation should be relu/gelu, not {name}")
     return known[name]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import pi, sqrt
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import InvalidArgument, RefusedArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.random import rand
@@ -206,7 +206,7 @@ def rrelu(
 ) -> Tensor:
     """leaky_relu with slopes drawn from [lower, upper] in training, else their mean."""
     if lower > upper:
-        raise InvalidArgument(f"lower must not exceed upper, got {lower} and {upper}")
+        raise RefusedArgument(f"lower must not exceed upper, got {lower} and {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     slope = rand(input.spec.shape, dtype=input.dtype) * (upper - lower) + lower
@@ -252,7 +252,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     elif approximate == "tanh":
         y = x * 0.5 * ((x + x * x * x * 0.044715) * sqrt(2 / pi)).tanh().add(1.0)
     else:
-        raise InvalidArgument(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+        raise RefusedArgument(f"approximate must be 'none' or 'tanh', got {approximate!r}")
     return y.to(input.dtype)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.errors import RefusedArgument, ShapeMismatch
 from graphc.frontend.api.creation import arange, tensor
 from graphc.frontend.api.elementwise import maximum, where
 from graphc.frontend.api.shapes import cat, stack
@@ -37,7 +37,7 @@ def ctc_loss(
     logp = widened(log_probs if batched else log_probs.unsqueeze(1))
     _, batch, classes = logp.shape
     if not 0 <= blank < classes:
-        raise InvalidArgument(f"blank must be in label range [0, {classes}), got {blank}")
+        raise RefusedArgument(f"blank must be in label range [0, {classes}), got {blank}")
     inputs, lengths = _lengths(input_lengths, batch), _lengths(target_lengths, batch)
     labels = _padded(targets, lengths, target_lengths, batch, batched)
     count = labels.shape[1]

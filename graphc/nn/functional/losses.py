@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
@@ -44,7 +44,7 @@ def cross_entropy(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     if not isinstance(label_smoothing, Tensor) and not 0.0 <= label_smoothing <= 1.0:
-        raise InvalidArgument(
+        raise RefusedArgument(
             f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
         )
     axis = _class_axis(input)
@@ -220,7 +220,7 @@ def huber_loss(
 ) -> Tensor:
     """Half the square of differences below delta, linear above."""
     if delta <= 0:
-        raise InvalidArgument("huber_loss needs a delta above 0")
+        raise RefusedArgument("huber_loss needs a delta above 0")
     d = _pair(input, target, "huber_loss")
     size = d.abs()
     loss = where(size < delta, d * d * 0.5, (size - 0.5 * delta) * delta)
@@ -238,7 +238,7 @@ def smooth_l1_loss(
     """huber_loss / beta; plain l1_loss for beta = 0."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     if beta < 0:
-        raise InvalidArgument("smooth_l1_loss does not support negative values for beta")
+        raise RefusedArgument("smooth_l1_loss does not support negative values for beta")
     if beta == 0:
         return l1_loss(input, target, reduction=reduction)
     d = _pair(input, target, "smooth_l1_loss")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from graphc.errors import DTypeMismatch, InvalidArgument, InvalidState, ShapeMismatch
+from graphc.errors import AssertedShape, DTypeMismatch, InvalidArgument, InvalidState, ShapeMismatch
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.shapes import cat
 from graphc.frontend.tensor import Tensor
@@ -94,12 +94,12 @@ def _check(
 ) -> bool:
     """Whether the inputs have a batch; raises if they do not fit."""
     if query.dim() not in (2, 3):
-        raise ShapeMismatch(
+        raise AssertedShape(
             f"query should be unbatched 2D or batched 3D tensor but received {query.dim()}-D "
             "query tensor"
         )
     if not query.dim() == key.dim() == value.dim():
-        raise ShapeMismatch(
+        raise AssertedShape(
             f"query, key and value must have one rank, got {query.spec}, {key.spec}, {value.spec}"
         )
     if is_causal and attn_mask is None:
@@ -108,13 +108,13 @@ def _check(
             "method `generate_square_subsequent_mask` to create this mask."
         )
     if query.shape[-1] != width:
-        raise ShapeMismatch(
+        raise AssertedShape(
             f"was expecting embedding dimension of {width}, but got {query.shape[-1]}"
         )
     if num_heads <= 0 or width % num_heads:
-        raise ShapeMismatch(f"embed_dim {width} not divisible by num_heads {num_heads}")
+        raise AssertedShape(f"embed_dim {width} not divisible by num_heads {num_heads}")
     if key.shape[:-1] != value.shape[:-1]:
-        raise ShapeMismatch(
+        raise AssertedShape(
             f"key's sequence and batch dims {key.shape[:-1]} do not match value's "
             f"{value.shape[:-1]}"
         )
@@ -148,7 +148,7 @@ def _heads(x: Tensor, count: int) -> Tensor:
 def _static(given: Tensor, like: Tensor) -> Tensor:
     batch, heads, _, width = like.shape
     if given.dim() != 3 or given.shape[0] != batch * heads or given.shape[2] != width:
-        raise ShapeMismatch(
+        raise AssertedShape(
             f"expecting static keys and values of size ({batch * heads}, S, {width}), "
             f"got {given.spec}"
         )
@@ -179,7 +179,7 @@ def _mask(
             total = total.reshape(batch, heads, length, steps)
     if key_padding_mask is not None:  # [B,S] or [S]
         if key_padding_mask.numel() != batch * steps or key_padding_mask.shape[-1] != steps:
-            raise ShapeMismatch(
+            raise AssertedShape(
                 f"expecting key_padding_mask shape of {(batch, steps)}, but got "
                 f"{key_padding_mask.shape}"
             )
