@@ -17,6 +17,7 @@ from graphc.frontend.api.random import Generator, randperm
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32, f64
+from graphc.nn.old_names import old_name
 
 P = ParamSpec("P")
 
@@ -233,29 +234,14 @@ def uniform_bias_(bias: Tensor | None, fan_in: int) -> None:
         uniform_(bias, -bound, bound)
 
 
-def _old(name: str, fill: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """An initialiser under its name of old, without the underscore."""
-
-    @wraps(fill)
-    def initialise(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        warnings.warn(
-            f"nn.init.{name} is deprecated: it is called {name}_",
-            FutureWarning,
-            stacklevel=2,
-        )
-        return fill(*args, **kwargs)
-
-    return initialise
-
-
-uniform = _old("uniform", uniform_)
-normal = _old("normal", normal_)
-constant = _old("constant", constant_)
-eye = _old("eye", eye_)
-dirac = _old("dirac", dirac_)
-xavier_uniform = _old("xavier_uniform", xavier_uniform_)
-xavier_normal = _old("xavier_normal", xavier_normal_)
-kaiming_uniform = _old("kaiming_uniform", kaiming_uniform_)
-kaiming_normal = _old("kaiming_normal", kaiming_normal_)
-orthogonal = _old("orthogonal", orthogonal_)
-sparse = _old("sparse", sparse_)
+uniform = old_name("nn.init.uniform", uniform_)
+normal = old_name("nn.init.normal", normal_)
+constant = old_name("nn.init.constant", constant_)
+eye = old_name("nn.init.eye", eye_)
+dirac = old_name("nn.init.dirac", dirac_)
+xavier_uniform = old_name("nn.init.xavier_uniform", xavier_uniform_)
+xavier_normal = old_name("nn.init.xavier_normal", xavier_normal_)
+kaiming_uniform = old_name("nn.init.kaiming_uniform", kaiming_uniform_)
+kaiming_normal = old_name("nn.init.kaiming_normal", kaiming_normal_)
+orthogonal = old_name("nn.init.orthogonal", orthogonal_)
+sparse = old_name("nn.init.sparse", sparse_)

@@ -151,10 +151,9 @@ def backpropagate(
         slots[slot] = g if slots[slot] is None else slots[slot] + g
 
     def visit(node: Node, cotangents: list[Any]) -> None:
-        if node.hooks:
-            _run_hooks(node.hooks, cotangents)
-        if node.kept:
-            _run_hooks(node.kept, cotangents)
+        for hooks in (node.hooks, node.kept):
+            if hooks:
+                _run_hooks(hooks, cotangents)
         if targets:
             for slot in range(node.count):
                 if (node, slot) in targets:

@@ -5,7 +5,6 @@ As tests/op_table/stored.py, with parameters and inputs drawn by name.
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from tests.modules.image_rows import IMAGES
 from tests.modules.rows import LAYERS, Row
 from tests.modules.spatial_rows import SPATIAL
-from tests.op_table.stored import Facts, sums
+from tests.op_table.stored import Facts, sums, write
 
 FILE = Path(__file__).with_name("stored.json")
 ROWS = [*LAYERS, *IMAGES, *SPATIAL]
@@ -45,14 +44,8 @@ def facts(T: Any, row: Row) -> Facts:
     return found
 
 
-def stored() -> dict[str, Facts]:
-    found: dict[str, Facts] = json.loads(FILE.read_text())
-    return found
-
-
 if __name__ == "__main__":
     import torch
 
     rows = {row.name: facts(torch, row) for row in ROWS}
-    lines = (f"{json.dumps(name)}: {json.dumps(rows[name])}" for name in sorted(rows))
-    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    write(FILE, dict(sorted(rows.items())))

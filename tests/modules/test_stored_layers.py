@@ -7,10 +7,10 @@ import pytest
 
 import graphc
 from tests.modules.rows import Row
-from tests.modules.stored import ROWS, facts, stored
-from tests.op_table.stored import Facts
+from tests.modules.stored import FILE, ROWS, facts
+from tests.op_table.stored import Facts, read
 
-STORED = stored()
+STORED = read(FILE)
 
 
 def assert_same(mine: Facts, theirs: Facts, rtol: float) -> None:

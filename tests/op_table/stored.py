@@ -41,14 +41,19 @@ def facts(T: Any, row: OpRow) -> Facts:
     return found
 
 
-def stored() -> dict[str, Facts]:
-    found: dict[str, Facts] = json.loads(FILE.read_text())
+def read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text())
     return found
+
+
+def write(file: Path, rows: dict[str, Any]) -> None:
+    """A line for each row, so that a change shows which."""
+    lines = (f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+    file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":
     import torch
 
     rows = {row.name: facts(torch, row) for row in TABLE}
-    lines = (f"{json.dumps(name)}: {json.dumps(rows[name])}" for name in sorted(rows))
-    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    write(FILE, dict(sorted(rows.items())))

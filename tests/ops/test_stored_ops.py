@@ -7,9 +7,9 @@ import pytest
 
 import graphc
 from tests.op_table import TABLE, OpRow
-from tests.op_table.stored import Facts, facts, stored
+from tests.op_table.stored import FILE, Facts, facts, read
 
-STORED = stored()
+STORED = read(FILE)
 
 
 def assert_same(mine: Facts, theirs: Facts, rtol: float) -> None:

@@ -5,13 +5,12 @@ As tests/op_table/stored.py. The gradients are drawn, the same for every row.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.op_table.stored import sums
+from tests.op_table.stored import sums, write
 from tests.optim.rows import IDS, ROWS, SHAPES
 
 FILE = Path(__file__).with_name("stored.json")
@@ -28,16 +27,7 @@ def after_fifty_steps(T: Any, name: str, options: dict[str, Any]) -> list[list[f
     return [sums(p.detach().numpy()) for p in params]
 
 
-def stored() -> dict[str, list[list[float]]]:
-    found: dict[str, list[list[float]]] = json.loads(FILE.read_text())
-    return found
-
-
 if __name__ == "__main__":
     import torch
 
-    lines = [
-        f"{json.dumps(key)}: {json.dumps(after_fifty_steps(torch, *row))}"
-        for key, row in zip(IDS, ROWS)
-    ]
-    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    write(FILE, {key: after_fifty_steps(torch, *row) for key, row in zip(IDS, ROWS)})

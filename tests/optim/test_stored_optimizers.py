@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import graphc
+from tests.op_table.stored import read
 from tests.optim.rows import IDS, ROWS
-from tests.optim.stored import after_fifty_steps, stored
+from tests.optim.stored import FILE, after_fifty_steps
 
-STORED = stored()
+STORED = read(FILE)
 
 
 def test_every_row_is_stored() -> None:

@@ -50,15 +50,8 @@ def multi_head_attention_forward(
     [B*heads,S,head_dim] stand in for the projected ones.
     """
     batched = _check(query, key, value, embed_dim_to_check, num_heads, is_causal, attn_mask)
-    if use_separate_proj_weight:
-        given = (q_proj_weight, k_proj_weight, v_proj_weight)
-        weights = [w for w in given if w is not None]
-        if len(weights) < 3:
-            raise InvalidArgument("use_separate_proj_weight is True but a weight is None")
-    elif in_proj_weight is None:
-        raise InvalidArgument("use_separate_proj_weight is False but in_proj_weight is None")
-    else:
-        weights = [in_proj_weight]
+    apart = (q_proj_weight, k_proj_weight, v_proj_weight)
+    weights = _weights(use_separate_proj_weight, in_proj_weight, apart)
     q, k, v = _projected(_batch_first([query, key, value], batched), weights, in_proj_bias)
     if bias_k is not None and bias_v is not None:
         k, v = (
@@ -81,6 +74,18 @@ def multi_head_attention_forward(
         return out, None
     shown = used.mean(dim=1) if average_attn_weights else used
     return out, shown if batched else shown.squeeze(0)
+
+
+def _weights(
+    separate: bool, together: Tensor | None, apart: tuple[Tensor | None, ...]
+) -> list[Tensor]:
+    """The matrices of the projections: one for all, or one each."""
+    weights = [w for w in (apart if separate else (together,)) if w is not None]
+    if separate and len(weights) < len(apart):
+        raise InvalidArgument("use_separate_proj_weight is True but a weight is None")
+    if not weights:
+        raise InvalidArgument("use_separate_proj_weight is False but in_proj_weight is None")
+    return weights
 
 
 def _check(

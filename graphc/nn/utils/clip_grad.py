@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from functools import reduce
 from math import isinf
@@ -14,6 +13,7 @@ from graphc.frontend.api.shapes import cat
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
+from graphc.nn.old_names import old_name
 
 __all__ = [
     "clip_grad_norm",
@@ -86,20 +86,7 @@ def clip_grad_norm_(
     return total
 
 
-def clip_grad_norm(
-    parameters: Tensors,
-    max_norm: float,
-    norm_type: float = 2.0,
-    error_if_nonfinite: bool = False,
-    foreach: bool | None = None,
-) -> Tensor:
-    """clip_grad_norm_, under its old name."""
-    warnings.warn(
-        "clip_grad_norm is deprecated: it is called clip_grad_norm_",
-        FutureWarning,
-        stacklevel=2,
-    )
-    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
+clip_grad_norm = old_name("clip_grad_norm", clip_grad_norm_)
 
 
 @no_grad()
