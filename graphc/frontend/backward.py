@@ -21,6 +21,7 @@ from graphc.frontend.step.sources import OldGradient, Sources, State
 from graphc.frontend.storage import Storage, arranged
 from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, fresh
+from graphc.ir.extent import Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import Array, Scalar
 from graphc.passes.autodiff import Cotangents, Node, already_freed
@@ -49,20 +50,25 @@ class Backward:
     """What the backward program of a capture reads and gives; `forward` is its other half."""
 
     def __init__(
-        self, capture: Capture, joint: Joint, split: Split, build: Callable[[Graph], Native]
+        self,
+        capture: Capture,
+        joint: Joint,
+        split: Split,
+        build: Callable[[Graph, Evaluation], Native],
+        sizes: Evaluation,
     ) -> None:
         self.name = capture.name
         self.forward = split.forward
         self.graph = split.backward
         self.joint = joint
-        self._build = build
+        self._build, self._sizes = build, sizes
         self._native: Native | None = None
         self._lock = threading.Lock()
         self._saved = split.saved
-        self._types = [v.spec for v in joint.cotangents]
-        self._results = [v.spec for v in split.backward.outs]
+        self._types = [v.spec.at(sizes) for v in joint.cotangents]
+        self._results = [v.spec.at(sizes) for v in split.backward.outs]
         self._roles = split.backward.roles[: len(split.saved)]
-        sources = Sources(capture, split.forward)
+        sources = Sources(capture, split.forward, sizes)
         self._args = _numbered(split.forward, "arg", sources.args)
         self._states = _numbered(split.forward, "state", sources.states)
         self._getters = _numbered(split.forward, "scalar", sources.getters)
@@ -104,7 +110,7 @@ class Backward:
         self, kept: Sequence[Kept], scalars: Sequence[Scalar], cotangents: Sequence[Tensor]
     ) -> list[Tensor]:
         if self._native is None:
-            self._native = self._build(self.graph)
+            self._native = self._build(self.graph, self._sizes)
         given = [np.ascontiguousarray(g.array) for g in cotangents]
         by_role: dict[str, list[Array]] = {"arg": [], "state": []}
         roles = [r for r in self._roles if r != "scalar"]

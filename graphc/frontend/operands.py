@@ -9,6 +9,7 @@ from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch, Untraceable
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
+from graphc.ir.extent import fix, is_one, same, same_shape
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Shape, bool_
 
@@ -24,9 +25,10 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
     out = [1] * rank
     for shape in shapes:
         for k, n in enumerate(shape, rank - len(shape)):
-            if out[k] == 1:
+            if is_one(out[k]):
                 out[k] = n
-            elif n not in (1, out[k]):
+            elif not is_one(n) and not same(n, out[k]):
+                fix((n, out[k]), "broadcasting")
                 listed = " and ".join(str(tuple(s)) for s in shapes)
                 raise ShapeMismatch(f"shapes {listed} do not broadcast")
     return tuple(out)
@@ -35,7 +37,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
 def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
     """x repeated along new leading dimensions and those of size 1; x itself if it fits."""
     old = x.spec.shape
-    if old == shape:
+    if same_shape(old, shape):
         return x
     if len(old) < len(shape):
         x = P.reshape(x, (1,) * (len(shape) - len(old)) + old)
@@ -62,7 +64,7 @@ def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any
     target = dtype or result_type(*operands)
     tensors = [x for x in operands if is_tensor(x)]
     first = tensors[0].spec.shape
-    if all(t.spec.shape == first for t in tensors):
+    if all(same_shape(t.spec.shape, first) for t in tensors):
         shape = first
     else:
         shape = broadcast_shapes(*(t.spec.shape for t in tensors))

@@ -14,7 +14,8 @@ import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidType
 from graphc.frontend.modes import get_default_dtype
-from graphc.ir.types import DTYPES, DType, Scalar, bool_, f32, i16, i64, u8
+from graphc.ir.extent import is_unknown
+from graphc.ir.types import DTYPES, DType, Scalar, bool_, f32, f64, i16, i64, u8
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -119,6 +120,8 @@ def wrap(value: Any, dtype: DType) -> Scalar:
         value = value.item()
     if dtype.category == 0:
         return bool(value)
+    if is_unknown(value) and dtype in (f32, f64, i64):
+        return value  # type: ignore[no-any-return]  # it stands for a number
     if dtype.is_floating_point:
         return float(value)
     bits = 8 * dtype.itemsize

@@ -76,9 +76,9 @@ class Trace:
 
     # ---- inputs --------------------------------------------------------------------------------
 
-    def argument(self, like: Tensor, name: str) -> Tensor:
-        """A traced stand-in for an argument of the call, with its type and requires_grad."""
-        value = self.builder.input(name, like.spec)
+    def argument(self, like: Tensor, name: str, spec: TensorSpec) -> Tensor:
+        """A traced stand-in for an argument of the call, with its requires_grad."""
+        value = self.builder.input(name, spec)
         out = self.wrap(value)
         out.storage.name = name
         out._requires_grad = like.requires_grad

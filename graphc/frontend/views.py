@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from graphc.errors import Untraceable
 from graphc.ir import sugar as P
+from graphc.ir.extent import is_one, same
 from graphc.ir.ops import OPS, Op
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Shape, TensorSpec, bool_, i64
@@ -60,17 +61,21 @@ def reshaped_strides(old: Shape, strides: Shape, new: Shape) -> Shape | None:
     k, unit, have, filled = len(new) - 1, strides[-1], 1, 1
     for d in reversed(range(len(old))):
         have *= old[d]
-        if d > 0 and (old[d - 1] == 1 or strides[d - 1] == have * unit):
+        if d > 0 and (is_one(old[d - 1]) or same(strides[d - 1], have * unit)):
             continue
-        while k >= 0 and (filled < have or new[k] == 1):
+        while k >= 0 and (is_one(new[k]) or _smaller(filled, have)):
             out[k] = filled * unit
             filled *= new[k]
             k -= 1
-        if filled != have:
+        if not same(filled, have):
             return None
         if d > 0:
             unit, have, filled = strides[d - 1], 1, 1
     return tuple(out) if k == -1 else None
+
+
+def _smaller(a: int, b: int) -> bool:
+    return not same(a, b) and a <= b
 
 
 def types_along(chain: Chain, base: TensorSpec) -> list[TensorSpec]:

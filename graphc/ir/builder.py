@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from graphc.errors import GraphcError, user_frame
+from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Value, Where
 from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import Scalar, TensorSpec
@@ -34,7 +35,9 @@ class Builder:
 
     def constant(self, c: Scalar, spec: TensorSpec, name: str = "") -> Value:
         """A tensor filled with `c`; keyed by its text, because 0.0 == -0.0 and nan != nan."""
-        if spec.dtype.is_floating_point:
+        if is_unknown(c):
+            pass
+        elif spec.dtype.is_floating_point:
             c = float(c)
         elif spec.dtype.category == 0:
             c = bool(c)

@@ -27,6 +27,7 @@ import numpy as np
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir import contractions, reference, special
 from graphc.ir import decompositions as D
+from graphc.ir.extent import is_one, same, same_shape
 from graphc.ir.types import DTYPES, Array, Shape, TensorSpec, bool_, i32, i64
 
 Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
@@ -58,7 +59,7 @@ def same_type(*types: TensorSpec) -> TensorSpec:
     for t in types[1:]:
         if t.dtype is not first.dtype:
             raise DTypeMismatch(f"operands differ in dtype: {' vs '.join(map(str, types))}")
-        if t.shape != first.shape:
+        if not same_shape(t.shape, first.shape):
             raise ShapeMismatch(f"operands differ in shape: {' vs '.join(map(str, types))}")
     return first
 
@@ -89,7 +90,7 @@ def where_type(condition: TensorSpec, x: TensorSpec, y: TensorSpec) -> TensorSpe
     if condition.dtype is not bool_:
         raise DTypeMismatch(f"where needs a bool condition, got {condition}")
     t = same_type(x, y)
-    if condition.shape != t.shape:
+    if not same_shape(condition.shape, t.shape):
         raise ShapeMismatch(f"where: condition {condition} vs operands {t}")
     return t
 
@@ -125,7 +126,7 @@ def transpose_type(x: TensorSpec, *, perm: Shape) -> TensorSpec:
 
 
 def expand_type(x: TensorSpec, *, shape: Shape) -> TensorSpec:
-    if len(shape) != len(x.shape) or any(a not in (1, b) for a, b in zip(x.shape, shape)):
+    if len(shape) != len(x.shape) or not all(is_one(a) or same(a, b) for a, b in zip(x.shape, shape)):
         raise ShapeMismatch(f"cannot expand {x} to shape {shape}")
     return TensorSpec(x.dtype, shape)
 
@@ -168,7 +169,7 @@ def assemble_type(
 def concat_type(*types: TensorSpec, axis: int) -> TensorSpec:
     first = types[0]
     rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in types]
-    if any(t.dtype is not first.dtype for t in types) or len(set(rest)) > 1:
+    if any(t.dtype is not first.dtype for t in types) or not all(same_shape(r, rest[0]) for r in rest):
         raise ShapeMismatch(f"cannot concatenate {', '.join(map(str, types))} along {axis}")
     size = sum(t.shape[axis] for t in types)
     return TensorSpec(first.dtype, (*first.shape[:axis], size, *first.shape[axis + 1 :]))
@@ -276,7 +277,7 @@ def take_along_type(x: TensorSpec, index: TensorSpec, *, axis: int) -> TensorSpe
 
 def put_along_type(x: TensorSpec, index: TensorSpec, *, axis: int, length: int) -> TensorSpec:
     """The adjoint of take_along: x sums into zeros, `length` along the axis."""
-    if x.shape != index.shape:
+    if not same_shape(x.shape, index.shape):
         raise ShapeMismatch(f"put_along of {x} by {index}")
     return TensorSpec(x.dtype, (*x.shape[:axis], length, *x.shape[axis + 1 :]))
 
@@ -302,7 +303,7 @@ def scatter_reduce_type(
 ) -> TensorSpec:
     """x folded with src at index along axis by maximum, minimum or multiply."""
     whole_type(index)
-    if src.shape != index.shape or src.dtype is not x.dtype:
+    if not same_shape(src.shape, index.shape) or src.dtype is not x.dtype:
         raise ShapeMismatch(f"scatter_reduce of {src} by {index} into {x}")
     return x
 

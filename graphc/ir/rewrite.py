@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from graphc.ir.builder import Builder
+from graphc.ir.extent import Evaluation, is_unknown
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS, Op
 from graphc.ir.types import Scalar, TensorSpec, bool_
@@ -30,6 +32,30 @@ def replaced(v: Value, args: tuple[Value, ...], visit: Visit) -> Value:
     assert v.op is not None
     with v.builder.at(v.where):
         return visit(v if args == v.args else v.builder.emit(v.op, args, v.attrs))
+
+
+def at_sizes(graph: Graph, sizes: Evaluation) -> Graph:
+    """The graph with numbers for its extents, in a builder of its own."""
+    builder = Builder()
+    new: dict[Value, Value] = {}
+    for v in graph.values():
+        spec, label = v.spec.at(sizes), v.name.removeprefix("%")
+        with builder.at(v.where):
+            if v.op is not None:
+                attrs = {k: sizes(a) for k, a in v.attrs.items()}
+                new[v] = builder.emit(v.op, [new[a] for a in v.args], attrs, v.name)
+            elif v.const is not None:
+                new[v] = builder.constant(sizes(v.const), spec, v.name)
+            else:
+                new[v] = builder.input(label, spec, v.where)
+    return Graph(
+        graph.name,
+        tuple(new[v] for v in graph.inputs),
+        graph.roles,
+        tuple(new[v] for v in graph.outs),
+        tuple(None if t is None else new[t] for t in graph.targets),
+        {new[v]: order for v, order in graph.orders.items()},
+    )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -83,8 +109,10 @@ def _build_argument(p: Pattern | Scalar, found: Mapping[str, Value], like: Value
 def _match_argument(p: Pattern | Scalar, v: Value, found: dict[str, Value]) -> bool:
     if isinstance(p, Pattern):
         return p.match(v, found)
+    if v.const is None or is_unknown(v.const):
+        return False
     # By text: `x + -0.0` must not match `x + 0.0`.
-    return v.const is not None and repr(v.const) == repr(type(v.const)(p))
+    return repr(v.const) == repr(type(v.const)(p))
 
 
 def node(name: str, *args: Pattern | Scalar, **attrs: Any) -> Pattern:

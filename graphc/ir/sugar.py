@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from graphc.errors import InvalidType
 from graphc.ir.ops import OPS, Op
+from graphc.ir.extent import same, same_shape
 from graphc.ir.types import DType, Scalar, Shape, TensorSpec
 
 
@@ -53,7 +54,7 @@ def zeros(like: S, spec: TensorSpec) -> S:
 
 
 def reshape(x: S, shape: Shape) -> S:
-    return x if x.spec.shape == shape else x.emit(OPS["reshape"], x, shape=shape)
+    return x if same_shape(x.spec.shape, shape) else x.emit(OPS["reshape"], x, shape=shape)
 
 
 def transpose(x: S, perm: Shape) -> S:
@@ -61,12 +62,12 @@ def transpose(x: S, perm: Shape) -> S:
 
 
 def expand(x: S, shape: Shape) -> S:
-    return x if x.spec.shape == shape else x.emit(OPS["expand"], x, shape=shape)
+    return x if same_shape(x.spec.shape, shape) else x.emit(OPS["expand"], x, shape=shape)
 
 
 def slice(x: S, start: Shape, stop: Shape, step: Shape | None = None) -> S:
     step = step or (1,) * len(start)
-    whole = all(a == 0 and b == n and s == 1 for a, b, s, n in zip(start, stop, step, x.spec.shape))
+    whole = all(a == 0 and same(b, n) and s == 1 for a, b, s, n in zip(start, stop, step, x.spec.shape))
     return x if whole else x.emit(OPS["slice"], x, start=start, stop=stop, step=step)
 
 

@@ -9,6 +9,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.ir.extent import Evaluation, Extent, same_shape
+
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 Scalar = float | int | bool
@@ -93,13 +95,22 @@ class TensorSpec:
             return True
         if not isinstance(other, TensorSpec):
             return NotImplemented
-        return self.dtype is other.dtype and self.shape == other.shape
+        return self.dtype is other.dtype and same_shape(self.shape, other.shape)
 
     def __hash__(self) -> int:
         return hash((self.dtype, self.shape))
 
     def __str__(self) -> str:
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+    def at(self, sizes: Evaluation) -> TensorSpec:
+        """The type for given sizes of its extents; itself if it has none."""
+        return self if self.is_fixed else TensorSpec(self.dtype, sizes(self.shape))
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether no size of it is an extent."""
+        return Extent not in map(type, self.shape)
 
     @property
     def numel(self) -> int:

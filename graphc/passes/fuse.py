@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
+from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import Shape
 from graphc.passes.group import (
@@ -115,7 +116,7 @@ class _Fuser:
 
     def _candidates(self, v: Value, sources: list[Group]) -> list[Group]:
         """Contractions first (an epilogue saves a whole pass), then the largest domains."""
-        return sorted(sources, key=lambda g: (g.kind != "contract", -prod(g.domain), g.bit))
+        return sorted(sources, key=lambda g: (g.kind != "contract", -typical(prod(g.domain)), g.bit))
 
     def _begin(self, v: Value, sources: list[Group]) -> None:
         assert v.op is not None
@@ -199,7 +200,7 @@ class _Fuser:
             u = stack.pop()
             inner = is_free(u) or (u.op is not None and u.op.kind == "elementwise")
             if inner and u.args:
-                stack.extend(a for a in u.args if 4 * a.spec.numel >= v.spec.numel)
+                stack.extend(a for a in u.args if 4 * typical(a.spec.numel) >= typical(v.spec.numel))
             elif u.const is None:
                 found.add(u)
         return found
@@ -275,7 +276,7 @@ class _Fuser:
 
     def _rows(self, g: Group) -> bool:
         """The folded dimensions are innermost in memory, or the whole domain stays in cache."""
-        if prod(g.domain[1:]) <= SMALL_ROW:  # not the batch: another one must not change kernels
+        if typical(prod(g.domain[1:])) <= SMALL_ROW:  # not the batch: another one must not change kernels
             return True
         first = g.members[0]
         v = first if first.shape == g.domain else operands(first)[0]

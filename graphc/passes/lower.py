@@ -15,6 +15,7 @@ from dataclasses import replace
 from math import isinf, isnan
 
 from graphc.errors import InternalError
+from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Value
 from graphc.ir.kernel import (
     Apply,
@@ -336,6 +337,8 @@ class _Lowering:
 
     def _constant(self, value: Scalar, dtype: DType) -> str:
         """0, 1, -1, infinities and NaN are literals; every other number is an argument."""
+        if is_unknown(value):
+            return self.nest.scalar(value, dtype)
         special = isinstance(value, float) and (isnan(value) or isinf(value))
         if special or value in LITERALS or dtype is bool_:
             key = ("const", repr(value), dtype)

@@ -32,11 +32,13 @@ class Request(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """An offset for each request, the bytes they need, and the least any plan could need."""
+    """An offset for each request, the bytes they need, the least any plan could need, and the order
+    of placing: it serves requests of other sizes that live as long."""
 
     offsets: tuple[int, ...]
     total: int
     bound: int
+    order: tuple[int, ...]
 
 
 ENOUGH = 1.01
@@ -53,21 +55,27 @@ WEIGHTS: tuple[Callable[[Request], int], ...] = (
 TRIALS = 1500
 
 
-def plan_offsets(requests: Sequence[Request]) -> Plan:
-    """Offsets such that buffers alive at the same time do not overlap; all 64-byte aligned."""
+def plan_offsets(requests: Sequence[Request], order: Sequence[int] | None = None) -> Plan:
+    """Offsets such that buffers alive at the same time do not overlap; all 64-byte aligned.
+
+    With an `order` that an earlier plan has found, nothing is searched.
+    """
     rounded = [Request(-(-r.size_bytes // ALIGN) * ALIGN, r.first, r.last) for r in requests]
     bound = lower_bound(rounded)
+    if order is not None:
+        placed = _place(rounded, order)
+        return Plan(tuple(placed), _height(rounded, placed), bound, tuple(order))
     best: tuple[int, list[int], list[int]] | None = None  # total, offsets, order
-    for order in _orders(rounded):
-        offsets = _place(rounded, order)
+    for tried in _orders(rounded):
+        offsets = _place(rounded, tried)
         total = _height(rounded, offsets)
         if best is None or total < best[0]:
-            best = total, offsets, order
+            best = total, offsets, tried
         if best[0] <= bound * ENOUGH:
             break
     assert best is not None
-    total, offsets = _improve(rounded, *best, bound)
-    return Plan(tuple(offsets), total, bound)
+    total, offsets, found = _improve(rounded, *best, bound)
+    return Plan(tuple(offsets), total, bound, tuple(found))
 
 
 def _orders(requests: Sequence[Request]) -> Iterator[list[int]]:
@@ -78,7 +86,7 @@ def _orders(requests: Sequence[Request]) -> Iterator[list[int]]:
 
 def _improve(
     requests: Sequence[Request], total: int, offsets: list[int], order: list[int], bound: int
-) -> tuple[int, list[int]]:
+) -> tuple[int, list[int], list[int]]:
     """Place some buffer first, at random, and keep what is not worse; always the same random."""
     rng = random.Random(0)
     for _ in range(TRIALS // max(1, len(requests))):
@@ -90,7 +98,7 @@ def _improve(
         height = _height(requests, placed)
         if height <= total:
             total, offsets, order = height, placed, moved
-    return total, offsets
+    return total, offsets, order
 
 
 def _height(requests: Sequence[Request], offsets: Sequence[int]) -> int:

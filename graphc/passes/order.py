@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import Shape
 from graphc.passes.view import reshape_groups
@@ -45,13 +46,13 @@ class Orders:
     def _weigh(self, v: Value) -> int:
         """Elements of real data behind a value; what is broadcast has no say in the order."""
         if v.op is None:
-            return 0 if v.const is not None else v.spec.numel
+            return 0 if v.const is not None else typical(v.spec.numel)
         if v.op.kind == "source":
             return 0
         if v.op.kind in ("movement", "elementwise"):
             heaviest = max((self._weight[a] for a in v.args), default=0)
-            return min(heaviest, v.spec.numel)
-        return v.spec.numel
+            return min(heaviest, typical(v.spec.numel))
+        return typical(v.spec.numel)
 
 
 def identity(v: Value) -> Shape:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import networkx as nx
 
 from graphc.ir.builder import Builder
+from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value, topological
 
 RECOMPUTABLE = frozenset({"elementwise", "movement"})
@@ -76,7 +77,7 @@ def _cut(needed: Sequence[Value], written: set[Value]) -> list[Value]:
     order = topological(needed)
     for v in order:
         free = v.is_input and v not in written
-        cost = 0 if free else max(v.spec.size_bytes, 1)
+        cost = 0 if free else max(typical(v.spec.size_bytes), 1)
         flow.add_edge((v, "in"), (v, "out"), capacity=cost)
         if v.is_input or not _recomputable(v):
             flow.add_edge("source", (v, "in"))

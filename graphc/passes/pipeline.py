@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from graphc.errors import InternalError
 from graphc.ir import kernel_text, program_text, text
+from graphc.ir.extent import HINTS
 from graphc.ir.graph import Graph, Value
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.verify import verify
@@ -23,7 +24,7 @@ from graphc.passes.layout import layout, settle
 from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
 from graphc.passes.order import Orders, identity, merge_order
-from graphc.passes.schedule import schedule
+from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
 
@@ -64,9 +65,10 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A program and the record of how it came about."""
+    """A program for the sizes seen, its schedule for others, and how both came about."""
 
     program: Program
+    schedule: Schedule
     kernels: tuple[Lowered, ...]
     stages: tuple[StageRecord, ...]
 
@@ -98,7 +100,8 @@ def compile_graph(graph: Graph, stages: Sequence[Stage] = PIPELINE) -> Compiled:
     start = time.perf_counter()
     graph, lowered, checks = lower_graph(graph)
     fused = time.perf_counter()
-    program = schedule(graph, lowered, checks)
+    scheduled = schedule(graph, lowered, checks)
+    program = scheduled.at(HINTS)
     done = time.perf_counter()
     records.append(
         StageRecord("fuse", "kernel", "values grouped into loop nests", 1e3 * (fused - start),
@@ -108,7 +111,7 @@ def compile_graph(graph: Graph, stages: Sequence[Stage] = PIPELINE) -> Compiled:
         StageRecord("memory", "program", "launches in order, buffers placed", 1e3 * (done - fused),
                     lambda: program_text.show(program))
     )  # fmt: skip
-    return Compiled(program, tuple(lowered), tuple(records))
+    return Compiled(program, scheduled, tuple(lowered), tuple(records))
 
 
 def _graph_record(name: str, graph: Graph, why: str, wall_ms: float) -> StageRecord:

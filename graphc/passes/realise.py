@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
+from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value, uses
 from graphc.passes.group import SCATTERS, Group, is_free, is_op
 
@@ -63,8 +64,8 @@ class _Realiser:
         leaves, ops, heavy = self._tree(v)
         if leaves is None or ops > MAX_INLINED_OPS:
             return False
-        widest = max(prod(g.domain) for g in outside)
-        if widest > 4 * v.spec.numel and (heavy or ops > 2):
+        widest = max(typical(prod(g.domain)) for g in outside)
+        if widest > 4 * typical(v.spec.numel) and (heavy or ops > 2):
             return False
         if self._bytes_inlined(v, leaves, heavy, len(outside)) > self._bytes_stored(
             v, leaves, heavy, len(outside), self._in_own_kernel(v, group)
@@ -75,7 +76,7 @@ class _Realiser:
 
     def _bytes_inlined(self, v: Value, leaves: list[Value], heavy: int, readers: int) -> int:
         """Each reader reads the leaves; a leaf without a buffer has to be stored for that."""
-        reads = sum(_weight(u, v) for u in leaves) + heavy * v.spec.size_bytes
+        reads = sum(_weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
         new = [u for u in leaves if not u.is_input and u not in self.realised]
         return readers * reads + sum(_weight(u, v) for u in new)
 
@@ -83,8 +84,8 @@ class _Realiser:
         self, v: Value, leaves: list[Value], heavy: int, readers: int, shared: bool
     ) -> int:
         """One store, a load for each reader; the leaves are read once, unless they are anyway."""
-        once = 0 if shared else sum(_weight(u, v) for u in leaves) + heavy * v.spec.size_bytes
-        return once + (1 + readers) * v.spec.size_bytes
+        once = 0 if shared else sum(_weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
+        return once + (1 + readers) * typical(v.spec.size_bytes)
 
     def _in_own_kernel(self, v: Value, group: Group) -> bool:
         """Whether v's own group has other reasons to exist."""
@@ -139,4 +140,5 @@ class _Realiser:
 
 def _weight(leaf: Value, v: Value) -> int:
     """The bytes of a leaf; what is much smaller than v stays in cache."""
-    return leaf.spec.size_bytes if 4 * leaf.spec.numel >= v.spec.numel else 0
+    size = typical(leaf.spec.numel)
+    return size * leaf.spec.dtype.itemsize if 4 * size >= typical(v.spec.numel) else 0

@@ -1,7 +1,7 @@
 """schedule: kernels in an order, buffers in slots: the Program.
 
-Input: the lowered kernels of a graph. Output: a Program that touches state only behind its commit
-point. Besides data dependencies the order obeys two kinds of extra edges:
+Input: the lowered kernels of a graph. Output: a `Schedule`, and from it by `at` a Program for given
+sizes of the graph's extents, which touches state only behind its commit point. Besides data dependencies the order obeys two kinds of extra edges:
   - whoever reads a state tensor runs before the kernel that overwrites it in place;
   - whoever checks an index, and every routine, runs before any kernel that writes state.
 Where such an edge would close a cycle, or a kernel reads other elements of the state than it
@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from graphc.ir.extent import HINTS, Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
+from graphc.ir.types import Shape, TensorSpec
 from graphc.passes.group import parts_of
 from graphc.passes.lower import DIVISIONS
 from graphc.passes.memory import Request, place_barriers, plan_offsets
@@ -28,7 +30,59 @@ from graphc.passes.nest import Lowered
 OPTIMIZER = "opt"
 
 
-def schedule(graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite]) -> Program:
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A program whose sizes are expressions of extents.
+
+    Everything that does not depend on a size is decided: the order of launches, lifetimes, which
+    output overwrites which state, and in what `order` buffers are placed in the arena.
+    """
+
+    name: str
+    slots: tuple[Slot, ...]  # those of the arena without a place
+    launches: tuple[Launch, ...]
+    commit: int
+    outs: tuple[str, ...]
+    checks: tuple[CheckSite, ...]
+    orders: tuple[Shape, ...]
+    order: tuple[int, ...]
+
+    def at(self, sizes: Evaluation) -> Program:
+        """The program for these sizes: expressions evaluated, buffers placed, barriers set."""
+        specs: dict[TensorSpec, TensorSpec] = {}
+        slots = {s.name: replace(s, spec=_spec_at(s.spec, sizes, specs)) for s in self.slots}
+        arena = [s for s in slots.values() if s.space == "arena"]
+        plan = plan_offsets(_requests(arena), self.order)
+        slots |= {s.name: replace(s, index=o) for s, o in zip(arena, plan.offsets, strict=True)}
+        launches = [
+            Launch(x.kernel, x.slots, sizes(x.sizes), sizes(x.scalars)) for x in self.launches
+        ]
+        return Program(
+            self.name,
+            tuple(slots.values()),
+            place_barriers(launches, slots),
+            self.commit,
+            self.outs,
+            plan.total,
+            plan.bound,
+            self.checks,
+            self.orders,
+        )
+
+
+def _spec_at(
+    spec: TensorSpec, sizes: Evaluation, known: dict[TensorSpec, TensorSpec]
+) -> TensorSpec:
+    if spec not in known:
+        known[spec] = spec.at(sizes)
+    return known[spec]
+
+
+def _requests(slots: Iterable[Slot]) -> list[Request]:
+    return [Request(s.size_bytes, s.first, s.last) for s in slots]
+
+
+def schedule(graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite]) -> Schedule:
     """Order `kernels`, give every buffer a slot, and mark barriers and the commit point.
 
     The parts of an `assemble` share its slot, and who reads the whole waits for all of them.
@@ -59,30 +113,30 @@ class _Scheduler:
             self.after[maker].update(self.readers.get(self.whole.get(v, v), ()))
         self.target: dict[Value, Value] = {}  # outputs that overwrite a state input in place
 
-    def run(self) -> Program:
+    def run(self) -> Schedule:
         self._alias_states()
         order = self._order()
         ordered = [self.kernels[k] for k in order]
         copies = self._copies()
-        slots, total, bound = self._slots([*ordered, *copies])
+        slots = self._slots([*ordered, *copies])
         launches = named_apart([self._launch(k, slots) for k in (*ordered, *copies)])
         by_name = {s.name: s for s in slots.values()}
         commit = next(
             (n for n, k in enumerate((*ordered, *copies)) if self._writes_state(k, slots)),
             len(launches),
         )
-        return Program(
+        seen = (replace(s, spec=s.spec.at(HINTS)) for s in by_name.values() if s.space == "arena")
+        return Schedule(
             self.graph.name,
             tuple(by_name.values()),
-            place_barriers(launches, by_name),
+            tuple(launches),
             commit,
             tuple(slots[v].name for v, t in self._pairs() if t is None),
-            total,
-            bound,
             self.checks,
             tuple(
                 self.graph.orders.get(v, tuple(range(len(v.shape)))) for v in self.graph.states()
             ),
+            plan_offsets(_requests(seen)).order,
         )
 
     def _pairs(self) -> Iterable[tuple[Value, Value | None]]:
@@ -152,19 +206,18 @@ class _Scheduler:
 
     # ---- slots ---------------------------------------------------------------------------------
 
-    def _slots(self, kernels: Sequence[Lowered]) -> tuple[dict[Value, Slot], int, int]:
+    def _slots(self, kernels: Sequence[Lowered]) -> dict[Value, Slot]:
         lives = self._lifetimes(kernels)
         fixed = self._fixed_places()
-        arena = [v for v in lives if v not in fixed]
-        plan = plan_offsets([Request(v.spec.size_bytes, *lives[v]) for v in arena])
-        places = {**fixed, **{v: ("arena", o) for v, o in zip(arena, plan.offsets, strict=True)}}
+        arena: dict[Value, tuple[Space, int]] = {v: ("arena", 0) for v in lives if v not in fixed}
+        places = {**fixed, **arena}
         last = len(kernels) - 1
         slots = {}
         for v, (space, index) in places.items():
             first, final = lives.get(v, (0, last))
             slots[v] = Slot(v.name[1:], v.spec, space, index, first, final, str(v.where))
         slots |= {part: slots[whole] for part, whole in self.whole.items() if whole in slots}
-        return slots, plan.total, plan.bound
+        return slots
 
     def _lifetimes(self, kernels: Sequence[Lowered]) -> dict[Value, tuple[int, int]]:
         """The first and last launch that touches each buffer."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from graphc.ir import sugar as P
+from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate
 from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
@@ -67,7 +68,7 @@ def _once(v: Value) -> Value:
 
 def _fold_constants(v: Value) -> Value:
     """An elementwise op on constants is a constant."""
-    if v.op is None or not v.args or any(a.const is None for a in v.args):
+    if v.op is None or not v.args or any(a.const is None or is_unknown(a.const) for a in v.args):
         return v
     arrays = [np.array(a.const, a.spec.dtype.numpy) for a in v.args]
     out = evaluate(v.op, arrays, v.attrs, TensorSpec(v.spec.dtype, ()))
@@ -175,7 +176,9 @@ def _pad(v: Value) -> Value:
     if not any((*v.attrs["low"], *v.attrs["high"])):
         return a
     value = v.attrs.get("value", 0.0)
-    if a.const is not None and repr(float(a.const)) == repr(float(value)):
+    if a.const is None or is_unknown(a.const):
+        return v
+    if repr(float(a.const)) == repr(float(value)):
         return v.builder.constant(a.const, v.spec)
     return v
 

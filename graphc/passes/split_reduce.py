@@ -10,6 +10,7 @@ kernels.
 from __future__ import annotations
 
 from graphc.ir import sugar as P
+from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
 from graphc.passes.order import Orders
@@ -39,16 +40,16 @@ def _split(v: Value, orders: Orders) -> Value:
     axes = v.attrs["axes"]
     order = orders(x)
     lead = _leading_run(order, axes)
-    if not lead or v.spec.numel > MAX_OUTPUTS:
+    if not lead or typical(v.spec.numel) > MAX_OUTPUTS:
         return v
     outer = lead[0]
-    row = x.spec.numel // max(x.shape[outer], 1)
+    row = typical(x.spec.numel) // max(typical(x.shape[outer]), 1)
     if row >= MIN_ROW:
         return _row_sums(v, outer)
     if row >= WIDE_ROW:
         return v
     chunks = max(d for d in range(1, MAX_CHUNKS + 1) if x.shape[outer] % d == 0)
-    if x.spec.numel < MIN_ELEMENTS or chunks == 1:
+    if typical(x.spec.numel) < MIN_ELEMENTS or chunks == 1:
         return v
     return _chunk_sums(v, outer, chunks)
 

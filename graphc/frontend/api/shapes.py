@@ -15,6 +15,7 @@ from graphc.frontend.operands import broadcast_shapes, data_sized, is_tensor
 from graphc.frontend.operands import broadcast_to as expand_to
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
+from graphc.ir.extent import index
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, i64
 
@@ -89,7 +90,7 @@ def sizes(args: Sequence[Any], named: Any = None) -> Shape:
     if len(args) == 1 and isinstance(args[0], tuple | list):
         args = args[0]
     try:
-        return tuple(n.__index__() for n in args)
+        return tuple(map(index, args))
     except AttributeError:
         raise InvalidType(f"expected integers for a shape, got {args!r:.200}") from None
 

@@ -8,7 +8,7 @@ too where a later `backward()` may ask for them, so that the graph holds both di
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphc.errors import AutogradError, TracerLeak, Untraceable
@@ -17,12 +17,15 @@ from graphc.frontend.modes import no_grad
 from graphc.frontend.numbers import HostNumber
 from graphc.frontend.step.draws import python_draws, refuse_draws
 from graphc.frontend.step.signature import alike, rebuilt
+from graphc.frontend.step.sizes import Openness, Pattern
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, readable
 from graphc.frontend.trace import Input, Trace
 from graphc.frontend.views import Chain
+from graphc.ir.extent import Evaluation, Fixed
 from graphc.ir.graph import Graph, Value, Where
+from graphc.ir.types import TensorSpec
 from graphc.passes.autodiff import backpropagate
 
 
@@ -53,6 +56,13 @@ class Output:
     slot: int = -1
     itself: bool = False
     tensor: Tensor | None = None
+
+    def at(self, sizes: Evaluation) -> Output:
+        """The same for given sizes of the extents."""
+        if not self.views:
+            return self
+        views = tuple((op, {k: sizes(a) for k, a in attrs.items()}) for op, attrs in self.views)
+        return replace(self, views=views)
 
 
 NOWHERE = Where()
@@ -123,6 +133,7 @@ class Capture:
     returned: int  # how many outputs of the graph are returned tensors
     trace: StepTrace
     fixed: dict[int, Tensor]  # arguments that are state of this plan, by position
+    pattern: Pattern  # the shapes of the arguments
     gradients: list[Gradient] = field(default_factory=list)
     joint: Joint | None = None
     no_gradients: AutogradError | None = None  # why the results have none
@@ -139,9 +150,9 @@ class StepTrace(Trace):
         self.flags: dict[Tensor, bool] = {}  # requires_grad of state, when the step began
         self.old_grads: dict[Tensor, Tensor | None] = {}
 
-    def argument(self, like: Tensor, name: str) -> Tensor:
+    def argument(self, like: Tensor, name: str, spec: TensorSpec) -> Tensor:
         with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
-            return super().argument(like, name)
+            return super().argument(like, name, spec)
 
     def lift(self, x: Tensor) -> Value:
         if x.array is not None:
@@ -173,16 +184,27 @@ def capture(
     leaves: Sequence[Tensor],
     names: Sequence[str],
     name: str,
+    openness: Openness,
     drop_grads: bool = False,
 ) -> Capture:
     """Trace one call. Nothing concrete has changed when it returns or raises."""
     fixed: dict[int, Tensor] = {}
     while True:
+        pattern = Pattern(leaves, openness, fixed)
         try:
-            made = _Capturing(leaves, names, name, fixed, drop_grads)
+            made = _Capturing(leaves, names, name, fixed, pattern, drop_grads)
             return made.run(function, args, kwargs)
         except SharedArgument as shared:
             fixed[shared.index] = leaves[shared.index]
+        except Fixed as needed:
+            openness.note(pattern, needed)
+        except Exception as e:
+            if not pattern.places:
+                raise
+            # With literal sizes it either does not fail, or says what they are.
+            needed = Fixed(pattern.places, f"{type(e).__name__} while sizes were unknown")
+            needed.__cause__ = e
+            openness.note(pattern, needed)
 
 
 class _Capturing:
@@ -194,9 +216,11 @@ class _Capturing:
         names: Sequence[str],
         name: str,
         fixed: dict[int, Tensor],
+        pattern: Pattern,
         drop_grads: bool,
     ) -> None:
         self.leaves, self.names, self.name, self.fixed = leaves, names, name, fixed
+        self.pattern = pattern
         self.drop_grads = drop_grads
         self.trace = StepTrace()
         self.outs: list[Tensor] = []  # returned tensors that are new, one for each output
@@ -234,8 +258,9 @@ class _Capturing:
             except AutogradError as e:  # as in eager, it is an error once backward is called
                 error = e
             graph = self._graph(joint)
+        self.pattern.extents.tracing = False
         return Capture(
-            self.name, graph, trace.inputs, tree, len(self.outs), trace, self.fixed,
+            self.name, graph, trace.inputs, tree, len(self.outs), trace, self.fixed, self.pattern,
             self.gradients, joint, error,
         )  # fmt: skip
 
@@ -250,7 +275,7 @@ class _Capturing:
             if twin is not None:
                 made.append(made[twin])
                 continue
-            stand_in = self.trace.argument(x, self.names[k])
+            stand_in = self.trace.argument(x, self.names[k], self.pattern.specs[k])
             self.trace.stand_ins[stand_in.storage] = k
             self.trace.owners[x.storage] = k
             made.append(stand_in)

@@ -33,11 +33,14 @@ from graphc.frontend.step.inspection import Stage, Unit
 from graphc.frontend.step.observed import is_module
 from graphc.frontend.storage import arranged
 from graphc.ir import kernel_text, text
+from graphc.ir.extent import HINTS, Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
+from graphc.ir.rewrite import at_sizes
 from graphc.ir.types import Array
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
+from graphc.passes.schedule import Schedule
 from graphc.runtime.disk_cache import DiskCache
 from graphc.runtime.executor import Engine, Executable
 
@@ -76,6 +79,27 @@ def written(graph: Graph) -> Graph:
     )  # fmt: skip
 
 
+class NativeTemplate:
+    """A program's schedule with its code: an Executable for each set of sizes."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        functions: Sequence[int],
+        engine: Engine,
+        library: KernelLibrary,
+    ) -> None:
+        self._schedule, self._functions = schedule, functions
+        self._engine, self._library = engine, library
+
+    def at(self, sizes: Evaluation) -> Executable:
+        program = self._schedule.at(sizes)
+        small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
+        return Executable(
+            program, self._functions, self._engine, code=self._library, parallel=not small
+        )
+
+
 class NativeBackend:
     """Compiles for this machine's CPU: one library of kernels and one engine for the process."""
 
@@ -84,19 +108,18 @@ class NativeBackend:
         self._library = KernelLibrary(self._target, DiskCache())
         self._engine = Engine(self._library.walker())
 
-    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Executable]:
+    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
         compiled = compile_graph(graph)
         program = compiled.program
         functions = self._library.functions([x.kernel for x in program.launches])
-        small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
-        native = Executable(
-            program, functions, self._engine, code=self._library, parallel=not small
-        )
+        native = NativeTemplate(compiled.schedule, functions, self._engine, self._library)
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
         unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
         if config.verify():
             graphs = [(s.name, s.graph) for s in compiled.stages if s.graph is not None]
-            check(graph, graphs, lambda inputs: run_alone(graph, native, inputs))
+            graphs = [(name, at_sizes(g, HINTS)) for name, g in graphs]
+            here = at_sizes(graph, HINTS)
+            check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs))
         if folder := config.dump_dir():
             dump(unit, folder)
         return unit, native

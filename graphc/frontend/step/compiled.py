@@ -15,12 +15,12 @@ import threading
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from graphc import config
-from graphc.errors import GraphcError, InvalidArgument, TooManyCompiles
+from graphc.errors import GraphcError, InternalError, InvalidArgument, TooManyCompiles
 from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.modes import modes
 from graphc.frontend.numbers import Numbers
@@ -28,13 +28,18 @@ from graphc.frontend.step.capture import Capture, capture
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
 from graphc.frontend.step.observed import Observed
-from graphc.frontend.step.plan import Native, Plan
+from graphc.frontend.step.plan import Native, Plan, Template
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
+from graphc.frontend.step.sizes import Openness, form, other_sizes
 from graphc.frontend.tensor import Tensor
+from graphc.ir.extent import Evaluation, Fixed
 from graphc.ir.graph import Graph, Value
+from graphc.ir.rewrite import at_sizes
 
-MAX_PLANS = 64
+T = TypeVar("T")
+MAX_PLANS = 64  # families: each holds its code
+MAX_SIZES = 512  # entries: tables of numbers
 NOT_TRACING = ("GC2", "GC3")  # errors of guards and at run time: no reason to trace otherwise
 THRASHING = 16  # plans dropped for new ones before the limit is reported
 
@@ -42,7 +47,7 @@ THRASHING = 16  # plans dropped for new ones before the limit is reported
 class Backend(Protocol):
     """What turns a graph into a program; `compile.py` has the native one."""
 
-    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Native]: ...
+    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Template]: ...
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         """The forward and the backward part of a graph that holds both."""
         ...
@@ -91,36 +96,69 @@ def _count_trace(name: str, why: Sequence[Change]) -> None:
             raise TooManyCompiles(f"`{name}` is compiled again ({reason}); allowed: {seen[1]}")
 
 
-class Entry:
-    """One compiled call: its plan, its guards, its results and its programs."""
+class Family:
+    """A traced call and its code, which serve all sizes that the trace allows."""
 
     def __init__(
-        self,
-        taken: Capture,
-        guards: Guards,
-        backend: Backend,
-        trace_ms: float,
-        spare: dict[Tensor, Tensor],
+        self, taken: Capture, guards: Guards, leaves: Sequence[Tensor], backend: Backend, ms: float
     ) -> None:
-        self.guards = guards
+        """`ms`: how long tracing took. Raises `Fixed` where passes need a size as a number."""
+        self.taken, self.guards = taken, guards
+        self.shapes = [x.spec.shape for x in leaves]
         self.units: list[Unit] = []
-        self._backend = backend
-        self._trace_ms = trace_ms
-        self.backward: Backward | None = None
-        graph = taken.graph
+        self._backend, self._trace_ms = backend, ms
+        self._templates: dict[Graph, Template] = {}
+        self.split: Split | None = None
+        self.graph = taken.graph
         if taken.joint is not None:
-            joint = taken.joint
-            split = backend.split(graph, joint.count, joint.cotangents)
-            self.backward = Backward(taken, joint, split, self.build)
-            graph = self.backward.forward
-        self.plan = Plan(taken, graph, self.build(graph), spare)
-        self.results = Results(taken.tree, self.plan.out_types)
+            with taken.pattern.extents.passes():
+                joint = taken.joint
+                self.split = backend.split(taken.graph, joint.count, joint.cotangents)
+            self.graph = self.split.forward
+        self._templates[self.graph] = self._build(self.graph)
+
+    def _build(self, graph: Graph) -> Template:
+        with self.taken.pattern.extents.passes():
+            unit, template = self._backend.build(graph, self._trace_ms)
+        self.units.append(unit)
+        return template
+
+    def native(self, graph: Graph, sizes: Evaluation) -> Native:
+        """The program of `graph`, the forward or the backward part, for these sizes."""
+        try:
+            if graph not in self._templates:
+                self._templates[graph] = self._build(graph)
+            if self.taken.pattern.extents.met(sizes):
+                return self._templates[graph].at(sizes)
+        except Fixed:  # the backward part, compiled later, needs what the forward did not
+            pass
+        unit, template = self._backend.build(at_sizes(graph, sizes), self._trace_ms)
+        self.units.append(unit)
+        return template.at(sizes)
+
+    def at(self, leaves: Sequence[Tensor], spare: dict[Tensor, Tensor]) -> Entry | None:
+        """The entry for the sizes of these arguments, if they are among those it serves."""
+        sizes = self.taken.pattern.sizes(leaves)
+        return None if sizes is None else Entry(self, sizes, spare)
+
+
+class Entry:
+    """A family at given sizes: its plan and its results."""
+
+    def __init__(self, family: Family, sizes: Evaluation, spare: dict[Tensor, Tensor]) -> None:
+        taken = family.taken
+        self.family, self.guards = family, family.guards
+        self.backward: Backward | None = None
+        if family.split is not None and taken.joint is not None:
+            self.backward = Backward(taken, taken.joint, family.split, family.native, sizes)
+        native = family.native(family.graph, sizes)
+        self.plan = Plan(taken, family.graph, native, spare, sizes)
+        self.results = Results(taken.tree, self.plan.out_types, sizes)
         self._spent = SpentNode(taken.name, taken.no_gradients)
 
-    def build(self, graph: Graph) -> Native:
-        unit, native = self._backend.build(graph, self._trace_ms)
-        self.units.append(unit)
-        return native
+    @property
+    def units(self) -> list[Unit]:
+        return self.family.units
 
     def fits(self, leaves: Sequence[Tensor]) -> bool:
         return self.guards.hold() and self.plan.fits(leaves)
@@ -168,6 +206,8 @@ class Compiled(Inspectable):
         self._on_limit = on_limit
         self._drop_grads = grads == "drop"
         self._entries: OrderedDict[Key, list[Entry]] = OrderedDict()
+        self._families: OrderedDict[Hashable, list[Family]] = OrderedDict()
+        self._openness: dict[Hashable, Openness] = {}
         self._spare: dict[Tensor, Tensor] = {}  # gradients made by the plans, by owner
         self._held: set[str] = set()  # keys of kernels of any plan so far
         self._last: Entry | None = None
@@ -215,33 +255,75 @@ class Compiled(Inspectable):
             for entry in self._entries.get(key, ()):
                 if entry.fits(leaves):  # another thread was first
                     return entry
-            start = time.perf_counter()
-            why = self._why(key)
-            _count_trace(self._name, why)
-            compiled, hits = self._backend.counts()
-            with collector_paused():
-                entry = self._traced(args, kwargs, leaves)
+            kind = form(key)
+            entry = self._other_sizes(kind, leaves)
+            if entry is None:
+                entry = self._compiled(key, kind, args, kwargs, leaves)
             self._make_room()
             self._entries.setdefault(key, []).append(entry)
-            seconds = time.perf_counter() - start
-            if self._last is not None:
-                self._recompiles += [Recompile(c, 1e3 * seconds) for c in why]
             self._last, self._last_key = entry, key
-            now = self._backend.counts()
-            self._count(entry, seconds, now[0] - compiled, now[1] - hits)
             return entry
 
-    def _traced(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]
+    def _other_sizes(self, kind: Hashable, leaves: Sequence[Tensor]) -> Entry | None:
+        """An entry of what is compiled already, for sizes that it has not seen."""
+        for family in self._families.get(kind, ()):
+            if family.guards.hold():
+                entry = family.at(leaves, self._spare)
+                if entry is not None and entry.fits(leaves):
+                    return entry
+        return None
+
+    def _compiled(
+        self,
+        key: Key,
+        kind: Hashable,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        leaves: list[Tensor],
     ) -> Entry:
         start = time.perf_counter()
-        observed = Observed(self._function)
-        observed.name_parameters()
-        names = leaf_names(self._function, args, kwargs)
-        taken = capture(self._function, args, kwargs, leaves, names, self._name, self._drop_grads)
-        observed.add(taken.trace.called, taken.trace.guards)
-        trace_ms = 1e3 * (time.perf_counter() - start)
-        return Entry(taken, observed.guards, self._backend, trace_ms, self._spare)
+        why = self._why(key)
+        _count_trace(self._name, why)
+        compiled, hits = self._backend.counts()
+        openness = self._openness.setdefault(kind, Openness())
+        for family in self._families.get(kind, ()):
+            openness.opened |= other_sizes(family.shapes, leaves)
+        with collector_paused():
+            family = self._traced(args, kwargs, leaves, openness)
+            entry = family.at(leaves, self._spare)
+        if entry is None:
+            raise InternalError(f"`{self._name}` was traced for other sizes than it was called with")
+        self._drop_families()
+        self._families.setdefault(kind, []).append(family)
+        seconds = time.perf_counter() - start
+        if self._last is not None:
+            self._recompiles += [Recompile(c, 1e3 * seconds) for c in why]
+        now = self._backend.counts()
+        self._last = entry
+        self._count(entry, seconds, now[0] - compiled, now[1] - hits)
+        return entry
+
+    def _traced(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        leaves: list[Tensor],
+        openness: Openness,
+    ) -> Family:
+        while True:
+            start = time.perf_counter()
+            observed = Observed(self._function)
+            observed.name_parameters()
+            names = leaf_names(self._function, args, kwargs)
+            taken = capture(
+                self._function, args, kwargs, leaves, names, self._name, openness, self._drop_grads
+            )
+            observed.add(taken.trace.called, taken.trace.guards)
+            trace_ms = 1e3 * (time.perf_counter() - start)
+            try:
+                return Family(taken, observed.guards, leaves, self._backend, trace_ms)
+            except Fixed as needed:
+                openness.note(taken.pattern, needed)
 
     def _why(self, key: Key) -> list[Change]:
         """What changed since the last call: its guards if the signature is known, else that."""
@@ -259,13 +341,18 @@ class Compiled(Inspectable):
             return []
 
     def _make_room(self) -> None:
-        """Keep at most MAX_PLANS plans: drop those of the signature used longest ago."""
-        while sum(map(len, self._entries.values())) >= MAX_PLANS:
-            oldest = next(iter(self._entries))
-            dropped = self._entries[oldest]
-            del dropped[0]
-            if not dropped:
-                del self._entries[oldest]
+        """Keep at most MAX_SIZES entries: drop those of the signature used longest ago."""
+        while sum(map(len, self._entries.values())) >= MAX_SIZES:
+            _drop_oldest(self._entries)
+
+    def _drop_families(self) -> None:
+        """Keep at most MAX_PLANS families, and no entry of one that is dropped."""
+        while sum(map(len, self._families.values())) >= MAX_PLANS:
+            gone = _drop_oldest(self._families)
+            for key, entries in list(self._entries.items()):
+                entries[:] = [e for e in entries if e.family is not gone]
+                if not entries:
+                    del self._entries[key]
             self._dropped += 1
             if self._dropped == THRASHING:
                 self._report_limit()
@@ -282,7 +369,7 @@ class Compiled(Inspectable):
         keys = {k.key() for u in entry.units for k in u.kernels()}
         stats.compiles += not keys <= self._held
         self._held |= keys
-        stats.programs = sum(map(len, self._entries.values()))
+        stats.programs = sum(map(len, self._families.values()))
         stats.kernels = len(self._held)
         stats.kernels_compiled += compiled
         stats.cache_hits += hits
@@ -292,6 +379,15 @@ class Compiled(Inspectable):
 
     def _units(self) -> Sequence[Unit]:
         return self._last.units if self._last is not None else ()
+
+
+def _drop_oldest(table: OrderedDict[Any, list[T]]) -> T:
+    """Remove the first item under the first key."""
+    oldest = next(iter(table))
+    dropped = table[oldest].pop(0)
+    if not table[oldest]:
+        del table[oldest]
+    return dropped
 
 
 @contextmanager

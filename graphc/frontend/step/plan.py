@@ -22,12 +22,19 @@ from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.storage import Storage, arranged, rebind_count, running
 from graphc.frontend.tensor import Tensor
+from graphc.ir.extent import Evaluation
 from graphc.ir.graph import Graph
 from graphc.ir.types import Array, Scalar, Shape, TensorSpec
 
 
+class Template(Protocol):
+    """A compiled program for any sizes that its trace allows."""
+
+    def at(self, sizes: Evaluation) -> Native: ...
+
+
 class Native(Protocol):
-    """A compiled program; see `runtime.executor.Executable`."""
+    """A compiled program for given sizes; see `runtime.executor.Executable`."""
 
     @property
     def done(self) -> bool:
@@ -78,14 +85,19 @@ class Plan:
     """A captured call, compiled: run it with the tensors of another call of its signature."""
 
     def __init__(
-        self, capture: Capture, graph: Graph, native: Native, spare: dict[Tensor, Tensor]
+        self,
+        capture: Capture,
+        graph: Graph,
+        native: Native,
+        spare: dict[Tensor, Tensor],
+        sizes: Evaluation,
     ) -> None:
-        """`graph` is what `native` runs: the capture's, or its forward part. `spare` are gradients
-        that this function's plans have made, by owner, for their memory."""
-        sources = Sources(capture, graph)
+        """`graph` is what `native` runs, for these sizes: the capture's, or its forward part.
+        `spare` are gradients that this function's plans have made, by owner, for their memory."""
+        sources = Sources(capture, graph, sizes)
         self.states = sources.states
         self.fixed = capture.fixed
-        self.out_types = [v.spec for v, t in zip(graph.outs, graph.targets) if t is None]
+        self.out_types = [v.spec.at(sizes) for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
         self._results = [Result(t, k < capture.returned) for k, t in enumerate(self.out_types)]
         self._args, self._getters = sources.args, sources.getters

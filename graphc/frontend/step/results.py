@@ -10,14 +10,17 @@ from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.views import replay
+from graphc.ir.extent import Evaluation, Unknown
 from graphc.ir.types import Array, TensorSpec
 
 
 class Results:
     """The returned tree of a plan, to be filled with the tensors of each call."""
 
-    def __init__(self, tree: Any, types: Sequence[TensorSpec]) -> None:
-        self._tree, self._types = tree, types
+    def __init__(self, tree: Any, types: Sequence[TensorSpec], sizes: Evaluation) -> None:
+        tree = rebuilt(tree, sizes, Unknown)
+        self._tree = tree = rebuilt(tree, lambda o: o.at(sizes), Output)
+        self._types = types
         self._bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
 
     def fill(

@@ -20,6 +20,7 @@ import numpy as np
 from graphc.errors import InvalidType
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.numbers import HostNumber
+from graphc.frontend.size import Size
 from graphc.frontend.step.guards import Change, Same
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
@@ -115,7 +116,7 @@ def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds = Tensor) -> Any:
         return leaf(x)
     if isinstance(x, tuple) and hasattr(x, "_fields"):
         return type(x)(*[rebuilt(item, leaf, kind) for item in x])
-    if type(x) in (list, tuple):
+    if type(x) in (list, tuple, Size):
         return type(x)(rebuilt(item, leaf, kind) for item in x)
     if type(x) in TABLES:
         return type(x)((k, rebuilt(item, leaf, kind)) for k, item in x.items())

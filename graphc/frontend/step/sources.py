@@ -9,6 +9,7 @@ from typing import Any
 from graphc.frontend.step.capture import Capture, Gradient
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
+from graphc.ir.extent import Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import Scalar, TensorSpec
 
@@ -41,8 +42,8 @@ State = Storage | WrittenArgument | OldGradient | NewGradient
 class Sources:
     """By role, in the order of the graph's inputs."""
 
-    def __init__(self, capture: Capture, graph: Graph) -> None:
-        known = _known(capture)
+    def __init__(self, capture: Capture, graph: Graph, sizes: Evaluation) -> None:
+        known = _known(capture, sizes)
         self.args: list[int] = []
         self.states: list[State] = []
         self.getters: list[Callable[[], Scalar]] = []
@@ -56,7 +57,7 @@ class Sources:
                 self.getters.append(source)
 
 
-def _known(capture: Capture) -> dict[Value, Any]:
+def _known(capture: Capture, sizes: Evaluation) -> dict[Value, Any]:
     """The source of each input of a capture: an argument's number, a state or a getter."""
     grads = capture.trace.old_grads.items()
     old = {g.storage: x for x, g in grads if g is not None and not g.views}
@@ -71,4 +72,4 @@ def _known(capture: Capture) -> dict[Value, Any]:
             known[item.value] = OldGradient(old[storage]) if storage in old else storage
     made = capture.graph.inputs[len(capture.inputs) :]
     new = [g for g in capture.gradients if g.index >= 0]
-    return known | {v: NewGradient(g, v.spec) for v, g in zip(made, new)}
+    return known | {v: NewGradient(g, v.spec.at(sizes)) for v, g in zip(made, new)}

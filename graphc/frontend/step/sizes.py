@@ -1,0 +1,116 @@
+"""Which sizes of a call's arguments are extents of its plan, and which are literal.
+
+The first dimension of an argument is an extent from the first trace on; arguments that agree share
+it. Any other dimension becomes one when a second value of it is seen. A dimension whose value the
+step needs is literal for good, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from graphc.frontend.tensor import Tensor
+from graphc.ir.extent import Evaluation, Extents, Fixed, Role, Symbol, unknowns
+from graphc.ir.types import DType, Shape, TensorSpec
+
+
+class Place(NamedTuple):
+    """A dimension of the `leaf`-th tensor of a call."""
+
+    leaf: int
+    dim: int
+
+
+NAMES: Mapping[Role, str] = {"batch": "B", "sequence": "L", "space": "S", "other": "N"}
+
+
+@dataclass(slots=True)
+class Openness:
+    """What is known of the dimensions of calls of one form."""
+
+    opened: set[Place] = field(default_factory=set)  # of which a second value was seen
+    literal: dict[Place, Fixed] = field(default_factory=dict)  # which the step needs as numbers
+
+    def is_open(self, place: Place, x: Tensor) -> bool:
+        if place in self.literal or x.spec.shape[place.dim] == 0:
+            return False
+        return place in self.opened or (place.dim == 0 and not x.requires_grad)
+
+
+    def note(self, pattern: Pattern, needed: Fixed) -> None:
+        """What `needed` names is literal from now on."""
+        self.literal |= dict.fromkeys(pattern.places_of(needed), needed)
+
+
+class Pattern:
+    """The shapes of a call's tensors, with extents in place of what is open."""
+
+    def __init__(self, leaves: Sequence[Tensor], openness: Openness, fixed: Iterable[int]) -> None:
+        self.extents = Extents()
+        self.places: dict[Symbol, list[Place]] = {}
+        shared: dict[tuple[Role, int], int] = {}
+        keep = set(fixed)
+        self.specs: list[TensorSpec] = []
+        for k, x in enumerate(leaves):
+            shape = list(x.spec.shape)
+            for dim, n in enumerate(shape):
+                place = Place(k, dim)
+                if k in keep or not openness.is_open(place, x):
+                    continue
+                role = _role(dim, len(shape))
+                if (role, n) not in shared:
+                    shared[role, n] = self.extents.symbol(self._name(role), role, n)
+                shape[dim] = shared[role, n]
+                (symbol,) = unknowns((shape[dim],))
+                self.places.setdefault(symbol, []).append(place)
+            self.specs.append(TensorSpec(x.spec.dtype, tuple(shape)))
+
+    def _name(self, role: Role) -> str:
+        count = sum(s.role == role for s in self.places)
+        return NAMES[role] + (str(count + 1) if count else "")
+
+    def sizes(self, leaves: Sequence[Tensor]) -> Evaluation | None:
+        """The sizes under which these tensors have these shapes and all conditions hold."""
+        found: dict[Symbol, int] = {}
+        for symbol, places in self.places.items():
+            here = {leaves[p.leaf].spec.shape[p.dim] for p in places}
+            if len(here) > 1:
+                return None
+            (found[symbol],) = here
+        if any(n < s.least for s, n in found.items()):
+            return None
+        sizes = Evaluation(found)
+        same = all(s.at(sizes).shape == x.spec.shape for s, x in zip(self.specs, leaves))
+        return sizes if same and self.extents.met(sizes) else None
+
+    def places_of(self, fixed: Fixed) -> list[Place]:
+        return [p for s in fixed.symbols for p in self.places[s]]
+
+
+def _role(dim: int, rank: int) -> Role:
+    if dim == 0:
+        return "batch"
+    if rank >= 4 and dim >= 2:
+        return "space"
+    return "sequence" if dim == 1 else "other"
+
+
+def form(key: Hashable) -> Hashable:
+    """A signature with the ranks of tensors in place of their shapes."""
+    if not isinstance(key, tuple):
+        return key
+    if len(key) == 3 and isinstance(key[0], DType):
+        return key[0], len(key[1]), key[2]
+    return tuple(map(form, key))
+
+
+def other_sizes(before: Sequence[Shape], now: Sequence[Tensor]) -> set[Place]:
+    """The dimensions in which calls of one form differ."""
+    return {
+        Place(k, dim)
+        for k, (shape, x) in enumerate(zip(before, now, strict=True))
+        for dim, (m, n) in enumerate(zip(shape, x.spec.shape, strict=True))
+        if m != n
+    }
