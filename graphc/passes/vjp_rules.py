@@ -15,6 +15,7 @@ from math import pi, sqrt
 from typing import Any
 
 from graphc.ir import sugar as P
+from graphc.ir.extent import same
 from graphc.ir.ops import Pairs
 from graphc.ir.types import Shape, i64
 from graphc.passes import matrix_rules as M
@@ -100,7 +101,7 @@ def inverse(perm: Shape) -> Shape:
 
 def expand(g: Any, _z: Any, _x: Any, *, shape: Shape) -> Any:
     old = _x.spec.shape
-    axes = tuple(k for k, (n, m) in enumerate(zip(old, shape)) if n != m)
+    axes = tuple(k for k, (n, m) in enumerate(zip(old, shape)) if not same(n, m))
     return P.reshape(P.sum(g, axes), old)
 
 

@@ -14,10 +14,12 @@ import graphc
 from graphc import Tensor
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.inspection import Unit
+from graphc.ir.extent import HINTS, Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
 from graphc.ir.program import Program
 from graphc.ir.text import parse, show
+from graphc.ir.rewrite import at_sizes
 from graphc.ir.types import Array, TensorSpec
 from graphc.ir.verify import verify
 from graphc.passes.partition import Split, partition
@@ -101,6 +103,19 @@ class GraphStage:
         return show(self.graph)
 
 
+@dataclass
+class InterpretedTemplate:
+    """A graph with extents; `at` gives it sizes."""
+
+    graph: Graph
+    backend: InterpretingBackend
+
+    def at(self, sizes: Evaluation) -> InterpretedNative:
+        native = InterpretedNative(at_sizes(self.graph, sizes), self.backend.reversed)
+        self.backend.natives.append(native)
+        return native
+
+
 class InterpretingBackend:
     """Builds nothing, checks everything: each graph is verified and must survive its text."""
 
@@ -108,11 +123,11 @@ class InterpretingBackend:
         self.natives: list[InterpretedNative] = []
         self.reversed = False  # for programs built from now on
 
-    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, InterpretedNative]:
+    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, InterpretedTemplate]:
         verify(graph)
-        assert show(parse(show(graph))) == show(graph)
-        native = InterpretedNative(graph, self.reversed)
-        self.natives.append(native)
+        here = at_sizes(graph, HINTS)
+        assert show(parse(show(here))) == show(here)
+        native = InterpretedTemplate(graph, self)
         program = Program(graph.name, (), (), 0, (), 0, 0)
         unit = Unit(graph.name, (GraphStage(graph),), program, str, lambda k, level: "")
         return unit, native

@@ -72,7 +72,7 @@ def test_lifetimes_are_inclusive() -> None:
     assert plan_offsets(touching).total == 128
     apart = [Request(64, 0, 1), Request(64, 2, 2)]
     assert plan_offsets(apart).total == 64
-    assert plan_offsets([]) == Plan((), 0, 0)
+    assert plan_offsets([]) == Plan((), 0, 0, ())
 
 
 def test_a_thousand_buffers_are_planned_quickly() -> None:

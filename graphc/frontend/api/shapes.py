@@ -15,7 +15,7 @@ from graphc.frontend.operands import broadcast_shapes, data_sized, is_tensor
 from graphc.frontend.operands import broadcast_to as expand_to
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
-from graphc.ir.extent import index
+from graphc.ir.extent import index as index_of
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, i64
 
@@ -90,7 +90,7 @@ def sizes(args: Sequence[Any], named: Any = None) -> Shape:
     if len(args) == 1 and isinstance(args[0], tuple | list):
         args = args[0]
     try:
-        return tuple(map(index, args))
+        return tuple(map(index_of, args))
     except AttributeError:
         raise InvalidType(f"expected integers for a shape, got {args!r:.200}") from None
 
@@ -419,7 +419,7 @@ def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> T
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     if not input.spec.shape:
         raise ShapeMismatch("narrow() of a 0-d tensor")
-    axis, start, length = axis_of(input, dim), operator.index(start), operator.index(length)
+    axis, start, length = axis_of(input, dim), index_of(start), index_of(length)
     n = input.spec.shape[axis]
     if not -n <= start <= n:
         raise InvalidIndex(f"narrow: start {start} is out of range for {input.spec} along {dim}")
@@ -433,7 +433,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     """x without `dim`, at `index` along it; a view."""
     if not input.spec.shape:
         raise InvalidIndex("a 0-d tensor has no dimension to select from")
-    axis, index = axis_of(input, dim), operator.index(index)
+    axis, index = axis_of(input, dim), index_of(index)
     n = input.spec.shape[axis]
     if not -n <= index < n:
         raise InvalidIndex(f"index {index} is out of range for dimension {dim} with size {n}")

@@ -17,6 +17,8 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import data_sized, is_tensor
+from graphc.ir.extent import index as index_of
+from graphc.ir.extent import same
 from graphc.ir import sugar as P
 from graphc.ir.types import Array, bool_, i32, i64, u8
 
@@ -146,7 +148,7 @@ def parse(x: Tensor, index: Any) -> Parsed:
         elif isinstance(item, slice):
             x = _slice(x, axis, item)
         elif _is_known(item):
-            x = shapes.select(x, axis, item.__index__())
+            x = shapes.select(x, axis, index_of(item))
             continue
         elif _width(item) == 0:  # a single bool chooses from a new dimension of size 1
             x, choosers[axis] = shapes.unsqueeze(x, axis), _lifted(item)
@@ -187,10 +189,19 @@ def _slice(x: Tensor, axis: int, s: slice) -> Tensor:
     n = x.spec.shape[axis]
     if s.step is not None and s.step.__index__() < 1:
         raise InvalidArgument(f"a slice step must be positive, got {s.step}", fix="use flip()")
-    start, stop, step = s.indices(n)
-    if (start, stop, step) == (0, n, 1):
+    start, stop = _clamped(s.start, n, 0), _clamped(s.stop, n, n)
+    step = 1 if s.step is None else s.step.__index__()
+    if same(start, 0) and same(stop, n) and step == 1:
         return x
     return shapes.slice_along(x, axis, start, max(start, stop), step)
+
+
+def _clamped(at: Any, n: int, default: int) -> int:
+    """One end of a slice of n elements, as `slice.indices` gives it; n may be an extent."""
+    if at is None:
+        return default
+    at = index_of(at)
+    return min(max(at + n if at < 0 else at, 0), n)
 
 
 def _as_indices(x: Tensor, item: Tensor | Array, axis: int) -> list[Tensor]:
