@@ -76,9 +76,10 @@ class Trace:
 
     # ---- inputs --------------------------------------------------------------------------------
 
-    def argument(self, like: Tensor, name: str, spec: TensorSpec) -> Tensor:
-        """A traced stand-in for an argument of the call, with its requires_grad."""
-        value = self.builder.input(name, spec)
+    def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
+        """A traced stand-in for an argument of the call, with its requires_grad; `spec` is its
+        type, with extents for sizes that may change."""
+        value = self.builder.input(name, spec or like.spec)
         out = self.wrap(value)
         out.storage.name = name
         out._requires_grad = like.requires_grad

@@ -393,8 +393,8 @@ class Derived(Unknown):
         return frozenset().union(*(a.symbols() for a in self.args if is_unknown(a)))
 
     def text(self) -> str:
-        words = [show(a) for a in self.args]
-        return f"-({words[0]})" if self.op == "neg" else f"({self.op.join(words)})"
+        words = [w if w.isidentifier() else f"({w})" for w in map(show, self.args)]
+        return f"-{words[0]}" if self.op == "neg" else self.op.join(words)
 
     def __hash__(self) -> int:
         return hash(self.text()) if _asker_is_own(1) else hash(self.fix("the use as a key"))

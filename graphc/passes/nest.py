@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
+from graphc.ir.extent import fix, is_unknown
 from graphc.ir.graph import Value
 from graphc.ir.kernel import (
     Affine,
@@ -214,13 +215,21 @@ class _Symbols:
     def _extent(self, a: Axis) -> Size:
         assert isinstance(a.extent, int)
         keep = a.name not in self.outermost if self.literal else self._is_window(a)
-        return a.extent if keep else self._symbol("n", a.name, a.extent)
+        return self._kept(a.extent) if keep else self._symbol("n", a.name, a.extent)
 
     def _is_window(self, a: Axis) -> bool:
-        return a.name not in self.leading and int(a.extent) <= SMALL_EXTENT
+        fixed = a.name not in self.leading and not is_unknown(a.extent)
+        return fixed and int(a.extent) <= SMALL_EXTENT
+
+    def _kept(self, s: Size) -> Size:
+        """A number of a contraction, whose tiles are chosen by it."""
+        fix(s, "a contraction whose inner loops depend on it")
+        return s
 
     def affine(self, f: Affine) -> Affine:
         if self.literal:
+            for s in (f.const, *(s for _, s in f.terms)):
+                self._kept(s)
             return f
         terms = tuple((a, self._stride(a, s)) for a, s in f.terms)
         return Affine(terms, self.size(f.const))
@@ -231,7 +240,9 @@ class _Symbols:
 
     def size(self, s: Size) -> Size:
         assert isinstance(s, int)
-        return s if self.literal or s in (0, 1, -1) else self._symbol("o", "", s)
+        if self.literal:
+            return self._kept(s)
+        return s if s in (0, 1, -1) else self._symbol("o", "", s)
 
     def _symbol(self, prefix: str, axis: str, value: int) -> str:
         key = (prefix + axis, value)

@@ -21,7 +21,7 @@ from graphc.ir.extent import HINTS, Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
-from graphc.ir.types import Shape, TensorSpec
+from graphc.ir.types import Scalar, Shape, TensorSpec
 from graphc.passes.group import parts_of
 from graphc.passes.lower import DIVISIONS
 from graphc.passes.memory import Request, place_barriers, plan_offsets
@@ -55,7 +55,7 @@ class Schedule:
         plan = plan_offsets(_requests(arena), self.order)
         slots |= {s.name: replace(s, index=o) for s, o in zip(arena, plan.offsets, strict=True)}
         launches = [
-            Launch(x.kernel, x.slots, sizes(x.sizes), sizes(x.scalars)) for x in self.launches
+            Launch(x.kernel, x.slots, sizes(x.sizes), _scalars_at(x, sizes)) for x in self.launches
         ]
         return Program(
             self.name,
@@ -76,6 +76,13 @@ def _spec_at(
     if spec not in known:
         known[spec] = spec.at(sizes)
     return known[spec]
+
+
+def _scalars_at(launch: Launch, sizes: Evaluation) -> tuple[Scalar, ...]:
+    return tuple(
+        float(v) if a.dtype.is_floating_point else v
+        for v, a in zip(sizes(launch.scalars), launch.kernel.scalars, strict=True)
+    )
 
 
 def _requests(slots: Iterable[Slot]) -> list[Request]:

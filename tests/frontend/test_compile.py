@@ -97,7 +97,8 @@ def test_numpy_arguments_are_refused() -> None:
     "first, second, programs_wanted",
     [
         ((data(2, 3),), (data(2, 3, seed=1),), 1),
-        ((data(2, 3),), (data(4, 3),), 2),
+        ((data(2, 3),), (data(4, 3),), 1),
+        ((data(2, 3),), (data(2, 5),), 2),
         ((data(2, 3),), (data(2, 3).double(),), 2),
         ((data(2, 3),), (data(2, 3, grad=True),), 2),
         ((data(2, 3), 2), (data(2, 3), 2), 1),
@@ -222,20 +223,20 @@ def test_numbers_that_python_draws_inside_are_refused(draw: Any) -> None:
 def test_recompiles_are_explained() -> None:
     f = compiled(lambda x, k: x * k)
     f(data(2, 3), 1)
-    f(data(4, 3), 1)
-    f(data(4, 3), 2)
+    f(data(2, 5), 1)
+    f(data(2, 5), 2)
     rows = [(r.argument, r.old, r.new) for r in f.explain().recompiles]
-    assert rows == [("argument `x`", "f32[2,3]", "f32[4,3]"), ("argument `k`", "1", "2")]
-    assert "argument `x`: f32[2,3] -> f32[4,3]" in str(f.explain())
+    assert rows == [("argument `x`", "f32[2,3]", "f32[2,5]"), ("argument `k`", "1", "2")]
+    assert "argument `x`: f32[2,3] -> f32[2,5]" in str(f.explain())
 
 
 def test_max_compiles() -> None:
     f = compiled(lambda x: x + 1)
     with assert_max_compiles(1):
         f(data(2))
-        f(data(2))
-    with pytest.raises(TooManyCompiles, match="`x`"), assert_max_compiles(0):
         f(data(3))
+    with pytest.raises(TooManyCompiles, match="`x`"), assert_max_compiles(0):
+        f(data(3, 1))
 
 
 def test_a_float_that_keeps_changing_becomes_a_scalar_of_the_call() -> None:
@@ -312,7 +313,7 @@ def test_programs_that_want_state_in_different_orders(first: bool) -> None:
         np.testing.assert_allclose(f(graphc.ones(size, 3))[0].numpy(), expected.sum(0), rtol=1e-6)
         f._backend.reversed = not first  # type: ignore[attr-defined]  # of the double
     np.testing.assert_allclose(w.numpy(), expected, rtol=1e-6)
-    assert programs(f) == 2
+    assert programs(f) == 1 and len(f._backend.natives) == 2  # type: ignore[attr-defined]
 
 
 def test_a_failing_step_changes_nothing() -> None:

@@ -96,7 +96,7 @@ def test_another_batch_is_the_same_kernel_and_compiles_nothing() -> None:
     for n in (5, 9, 2, 3):
         x = graphc.randn(n, 7)
         np.testing.assert_array_equal(step(x).numpy(), np.sort(x.numpy() * 2, 1) + 1)
-    assert step.stats.compiles == 1 and step.stats.programs == 4
+    assert step.stats.compiles == 1 and step.stats.programs == 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

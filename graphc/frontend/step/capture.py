@@ -150,7 +150,7 @@ class StepTrace(Trace):
         self.flags: dict[Tensor, bool] = {}  # requires_grad of state, when the step began
         self.old_grads: dict[Tensor, Tensor | None] = {}
 
-    def argument(self, like: Tensor, name: str, spec: TensorSpec) -> Tensor:
+    def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
         with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
             return super().argument(like, name, spec)
 

@@ -126,7 +126,7 @@ class Plan:
         self._strided = False  # whether some state lies in another order, and is copied
         self._pointers: list[int] = []  # of states as bound; empty: bind all anew
         self._moves = running.moves
-        self._rebinds = rebind_count()
+        self._rebinds = -1  # so that the first call looks whether tensors moved since the trace
 
     def _can_be_steady(self, capture: Capture) -> bool:
         """Whether all that moves is gradients of concrete tensors, which only `.grad` shows."""
