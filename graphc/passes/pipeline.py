@@ -131,7 +131,8 @@ def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
             except CannotView as e:
                 missing.setdefault(e.reader, set()).add(e.value)
         if not missing:
-            return graph, kernels, checks
+            noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, fusion.groups, strict=True)]
+            return graph, noted, checks
         graph = store_operands(graph, missing, orders)
     raise InternalError(f"values of {graph.name} cannot be laid out for their readers")
 

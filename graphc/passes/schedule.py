@@ -275,5 +275,6 @@ def copy_kernel(source: Value, target: Value) -> Lowered:
                 (Load("%0", dtype, "b0", at, where=where), Store("b1", "%0", at, where=where)),
             ),
         ),
+        f"{source.name}: new state {target.name}, moved there once nobody reads the old one",
     )
     return Lowered(kernel, (source, target), (source.spec.numel,), (), ())
