@@ -89,9 +89,7 @@ class NativeBackend:
         program = compiled.program
         functions = self._library.functions([x.kernel for x in program.launches])
         small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
-        native = Executable(
-            program, functions, self._engine, code=self._library, parallel=not small
-        )
+        native = Executable(program, functions, self._engine, parallel=not small)
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
         unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
         if config.verify():
