@@ -190,7 +190,9 @@ class _Scheduler:
 
     def _launch(self, k: Lowered, slots: dict[Value, Slot]) -> Launch:
         kernel = self._with_aliases(k)
-        return Launch(kernel, tuple(slots[v].name for v in k.buffers), k.sizes, k.scalars)
+        names = tuple(slots[v].name for v in k.buffers)
+        members = tuple(v.name for v in k.members)
+        return Launch(kernel, names, k.sizes, k.scalars, members=members)
 
     def _with_aliases(self, k: Lowered) -> Kernel:
         """Say which buffers of the kernel are the same memory."""

@@ -120,6 +120,12 @@ def test_every_output_of_every_kernel_has_a_reason(case: Case) -> None:
         assert all(reason.partition(": ")[2] for reason in told)
 
 
+def test_launches_name_the_values_they_compute() -> None:
+    first, second = program(contraction).launches
+    assert len(first.members) == 1 and first.kernel.note.startswith(f"{first.members[0]}: ")
+    assert second.members[-1] in first.kernel.note
+
+
 def test_notes_keep_no_kernels_apart() -> None:
     """Launches of one text are one kernel, whatever their notes say."""
 
