@@ -132,7 +132,7 @@ def summary(data: dict[str, Any]) -> str:
 
 def excerpt(step: Any) -> str:
     """The first operations of the step as a Graph, and the kernel of its first convolution."""
-    values = [row for row in step.ir("simplify").splitlines() if row.startswith("  %")]
+    values = [row for row in step.ir("tidy").splitlines() if row.startswith("  %")]
     kernels = [kernel.text for kernel in step.kernels]
     contractions = [text for text in kernels if " contract " in text.partition("\n")[0]]
     kernel = (contractions or kernels)[0].splitlines()

@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 
@@ -65,7 +67,8 @@ def _shared_machine(target: Target) -> llvm.TargetMachine:
 
 def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     try:
-        module = llvm.parse_assembly(text)
+        # A context of its own: types and constants live as long as their context.
+        module = llvm.parse_assembly(text, llvm.create_context())
         module.verify()
     except RuntimeError as e:
         raise BackendError(f"LLVM refuses generated code: {e}") from None
@@ -98,8 +101,10 @@ def assembly(text: str, target: Target) -> str:
 class Loaded:
     """Objects mapped into this process; code lives as long as this does."""
 
-    def __init__(self, engine: llvm.ExecutionEngine) -> None:
+    def __init__(self, engine: llvm.ExecutionEngine, size_bytes: int = 0) -> None:
         self._engine = engine
+        self.size_bytes = size_bytes  # of the objects
+        weakref.finalize(self, _unmap, engine).atexit = False
 
     def address(self, symbol: str) -> int:
         """Where `symbol` is. Raises BackendError if no object defines it."""
@@ -110,15 +115,36 @@ class Loaded:
         return found
 
 
+_unused: deque[llvm.ExecutionEngine] = deque()  # engines whose code nobody can call any more
+
+
+def _unmap(engine: llvm.ExecutionEngine) -> None:
+    """Free an engine. Runs wherever the garbage collector does, so it never waits: while another
+    thread compiles, the engine is left to the next load."""
+    _unused.append(engine)
+    if LLVM_LOCK.acquire(blocking=False):
+        try:
+            _unmap_unused()
+        finally:
+            LLVM_LOCK.release()
+
+
+def _unmap_unused() -> None:
+    """The caller holds LLVM_LOCK."""
+    while _unused:
+        _unused.pop().close()
+
+
 def load_objects(objects: Sequence[bytes], target: Target) -> Loaded:
     """Map objects in one engine."""
     with LLVM_LOCK:
+        _unmap_unused()
         machine = _machine(target)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         for code in objects:
             engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
-    return Loaded(engine)
+    return Loaded(engine, sum(map(len, objects)))
 
 
 # ---- ELF: the names an object needs from outside ------------------------------------------------

@@ -1,5 +1,9 @@
 """The process's compiled kernels: looked up in memory, then on disk, then compiled.
 
+Code is mapped as long as somebody holds what `functions` returned: a program does, for its kernels.
+What no program uses any more is unmapped, but for the last bit, so that a step made anew in
+each round of a loop finds its kernels in memory.
+
 An entry is found by what its code depends on: the kernel's text without names, the target, LLVM's
 version and the sources of this package. Equal kernels of different programs are one entry, so a
 new batch size finds everything here. One thread compiles at a time (LLVM has one lock for the
@@ -10,16 +14,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from graphc.codegen_cpu import walk
 from graphc.codegen_cpu.jit import LLVM_LOCK, LLVM_VERSION, Loaded, compile_module, load_objects
 from graphc.codegen_cpu.target import Target
 from graphc.ir.cpu_abi import Walker
 from graphc.ir.kernel import Kernel
+
+RECENT_BYTES = 1 << 18  # of object code that stays mapped when nothing uses it
+NO_CODE = 0, None
 
 
 class Cache(Protocol):
@@ -44,8 +52,23 @@ def environment(target: Target) -> str:
     return "\n".join((target.triple, target.cpu, features, LLVM_VERSION, code_hash()))
 
 
+class Functions(list[int]):
+    """Addresses of kernels' functions, and what keeps their code mapped."""
+
+    def __init__(self, addresses: Iterable[int], code: Iterable[Loaded]) -> None:
+        super().__init__(addresses)
+        self.code = tuple(code)
+
+
+class Place(NamedTuple):
+    """Where a kernel's code is while it is mapped."""
+
+    address: int
+    code: weakref.ref[Loaded]
+
+
 class KernelLibrary:
-    """Addresses of compiled kernels, which stay mapped for the life of the library."""
+    """Finds the code of kernels, or makes it."""
 
     def __init__(self, target: Target, cache: Cache | None = None) -> None:
         self.target = target
@@ -54,22 +77,39 @@ class KernelLibrary:
         self.seconds = 0.0  # spent in looking up, compiling and loading
         self._cache = cache
         self._environment = environment(target)
-        self._addresses: dict[str, int] = {}
-        self._loaded: list[Loaded] = []
+        self._places: dict[str, Place] = {}
+        self._recent: list[Loaded] = []  # kept mapped; what was used last comes last
 
-    def functions(self, kernels: Sequence[Kernel]) -> list[int]:
+    def functions(self, kernels: Sequence[Kernel]) -> Functions:
         """The address of each kernel's function, in order; 0 for a routine, which has no code."""
-        if any(k.kind == "routine" for k in kernels):
-            found = iter(self.functions([k for k in kernels if k.kind != "routine"]))
-            return [0 if k.kind == "routine" else next(found) for k in kernels]
-        wanted = [k.key() for k in kernels]
-        if any(key not in self._addresses for key in wanted):
+        wanted = {k.key(): k for k in kernels if k.kind != "routine"}
+        found = self._mapped(wanted)
+        if len(found) < len(wanted):
             with LLVM_LOCK:
                 start = time.perf_counter()
-                missing = {key: k for key, k in zip(wanted, kernels) if key not in self._addresses}
-                self._add(missing)
+                found = self._mapped(wanted)  # another thread may have been first
+                found |= self._add({key: k for key, k in wanted.items() if key not in found})
                 self.seconds += time.perf_counter() - start
-        return [self._addresses[key] for key in wanted]
+        code = list(dict.fromkeys(loaded for _, loaded in found.values()))
+        self._keep(code)
+        return Functions((found.get(k.key(), NO_CODE)[0] for k in kernels), code)
+
+    def _mapped(self, wanted: Iterable[str]) -> dict[str, tuple[int, Loaded]]:
+        """Those kernels whose code is in memory, which it is while this result lives."""
+        found = {}
+        for key in wanted:
+            place = self._places.get(key)
+            if place is not None and (code := place.code()) is not None:
+                found[key] = place.address, code
+        return found
+
+    def _keep(self, code: Sequence[Loaded]) -> None:
+        """Hold what was used last, up to RECENT_BYTES; without a lock, as either of two threads'
+        lists will do."""
+        held = [*(c for c in self._recent if c not in code), *code]
+        while held and sum(c.size_bytes for c in held) > RECENT_BYTES:
+            del held[0]
+        self._recent = held
 
     def walker(self) -> Walker:
         """The native loop that runs programs, compiled once and cached like a kernel."""
@@ -90,7 +130,7 @@ class KernelLibrary:
             self._cache.put(key, code)
         return code, False
 
-    def _add(self, missing: dict[str, Kernel]) -> None:
+    def _add(self, missing: dict[str, Kernel]) -> dict[str, tuple[int, Loaded]]:
         from graphc.codegen_cpu.module import emit_kernel, symbol
 
         objects = []
@@ -99,7 +139,11 @@ class KernelLibrary:
             objects.append(code)
             self.hits += found
             self.compiled += not found
-        if objects:
-            loaded = load_objects(objects, self.target)
-            self._loaded.append(loaded)
-            self._addresses |= {key: loaded.address(symbol(k)) for key, k in missing.items()}
+        if not objects:
+            return {}
+        loaded = load_objects(objects, self.target)
+        for key in [key for key, place in self._places.items() if place.code() is None]:
+            del self._places[key]
+        made = {key: (loaded.address(symbol(k)), loaded) for key, k in missing.items()}
+        self._places |= {key: Place(at, weakref.ref(loaded)) for key, (at, _) in made.items()}
+        return made

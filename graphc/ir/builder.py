@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Value, Where
 from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import Scalar, TensorSpec
+
+UNSPEAKABLE = re.compile(r"[\s,:=(){}#]")  # in a label: the text of a Graph is read by these
 
 
 class Builder:
@@ -26,11 +29,12 @@ class Builder:
         self._count = 0
 
     def input(self, name: str, spec: TensorSpec, where: Where | None = None) -> Value:
-        """A fresh input; a name already taken gets a number."""
-        label, k = f"%{name}", 1
+        """A fresh input; a name already taken gets a number, what no label holds becomes `_`."""
+        label, k = f"%{UNSPEAKABLE.sub('_', name) or '_'}", 1
+        first = label
         while label in self._names:
             k += 1
-            label = f"%{name}.{k}"
+            label = f"{first}.{k}"
         return self._once(label, label, spec, None, (), {}, None, where)
 
     def constant(self, c: Scalar, spec: TensorSpec, name: str = "") -> Value:

@@ -14,16 +14,21 @@
     }  // note
 
 An address is a sum of axes times strides, values times strides, and one constant. `once` stands for
-a loop nest without axes. Printing is quick, because the text without provenance is the cache key.
+a loop nest without axes. A routine is one row, its attributes as in a Graph's text:
+
+      call scatter_reduce(b0[n0], b1[n1], b2[n2]; {axis=0 mode='sum'}; c0) -> b3[n3]  # net.py:9 fc
+
+Printing is quick, because the text without provenance is the cache key.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from typing import Literal, cast
 
-from graphc.errors import InvalidArgument
+from graphc.errors import FileFormatError, InvalidArgument
 from graphc.ir.kernel import (
     Affine,
     Apply,
@@ -48,6 +53,7 @@ from graphc.ir.kernel import (
     Store,
 )
 from graphc.ir.ops import OPS
+from graphc.ir.text import escaped, read_attrs, show_attrs, unescaped
 from graphc.ir.types import DTYPES, DType, Scalar
 
 Access = Literal["r", "w", "rw"]
@@ -59,7 +65,7 @@ FOLDS = frozenset(("sum", "prod", "max", "min", "argmax", "argmin", "argmax_last
 
 def show(kernel: Kernel) -> str:
     """The whole kernel, for people and `parse`."""
-    note = f"  // {_escaped(kernel.note)}" if kernel.note else ""
+    note = f"  // {escaped(kernel.note)}" if kernel.note else ""
     return f"kernel {kernel.name} {show_body(kernel, provenance=True)}{note}"
 
 
@@ -85,7 +91,7 @@ def show_body(kernel: Kernel, provenance: bool) -> str:
 
 
 def _provenance(text: str, where: str, wanted: bool) -> str:
-    return f"{text}  # {_escaped(where)}" if wanted and where else text
+    return f"{text}  # {escaped(where)}" if wanted and where else text
 
 
 def _loops(axes: Sequence[Axis]) -> str:
@@ -120,8 +126,8 @@ def _statement(s: Statement) -> str:
 
 
 def _call(s: Call) -> str:
-    args, attrs = ", ".join(map(_operand, s.args)), ", ".join(f"{k}={v!r}" for k, v in s.attrs)
-    return f"call {s.op}({args}; {attrs}; {s.site}) -> {_operand(s.out)}"
+    args = ", ".join(map(_operand, s.args))
+    return f"call {s.op}({args}; {show_attrs(dict(s.attrs))}; {s.site}) -> {_operand(s.out)}"
 
 
 def _operand(o: Operand) -> str:
@@ -153,29 +159,23 @@ def _number(value: Scalar, dtype: DType) -> str:
     return str(bool(value)) if dtype.name == "bool" else str(int(value))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], text)
-
-
 # ---- parse -------------------------------------------------------------------------------------
 
 HEAD = re.compile(r"kernel (\S+) (\w+) \((.*) \| (.*) \| (.*)\) \{")
 TAIL = re.compile(r"\}(?:  // (.*))?")
 STORE = re.compile(r"store (\S+?)\[(.*?)\] (\+?=) (\S+)(?: if (.*))?")
-CALL = re.compile(r"call (\w+)\((.*); (.*); (\S+)\) -> (\S+\[.*\])")
+CALL = re.compile(r"call (\w+)\(([^{]*); (\{.*)")
+RESULT = re.compile(r"; (\S+)\) -> (\S+?\[.*?\])(?:  # (.*))?")
 OPERAND = re.compile(r"(\S+)\[(.*)\]")
 DEFINE = re.compile(r"(\S+): (\w+) = (\w+)(?: (.*))?")
 LOAD = re.compile(r"(\S+?)\[(.*?)\](?: if (.*))?")
+PAIR = re.compile(r"(\S+) (\S+)")
 GUARD = re.compile(r"(\S+) <= (.*) < (\S+)")
 
 
 def parse(text: str) -> Kernel:
     """Inverse of `show`."""
-    lines = iter(text.strip().split("\n"))
+    lines = chain(text.strip().split("\n"), repeat(""))  # no line is empty: one means the end
     head = _matched(HEAD, next(lines))
     name, kind, buffers, sizes, scalars = head.groups()
     reader = _Reader(tuple(n for n in sizes.split(", ") if n))
@@ -192,7 +192,7 @@ def parse(text: str) -> Kernel:
         tuple(_scalar(s) for s in scalars.split(", ") if s),
         axes,
         phases,
-        _unescaped(note),
+        unescaped(note),
         call,
     )
 
@@ -208,12 +208,18 @@ def _buffer(text: str) -> Buffer:
     name, access, dtype, *alias = text.replace(":", "").split()
     if access not in ("r", "w", "rw"):
         raise InvalidArgument(f"not kernel text: {text!r}")
-    return Buffer(name, DTYPES[dtype], cast(Access, access), alias[1] if alias else "")
+    return Buffer(name, _dtype(dtype), cast(Access, access), alias[1] if alias else "")
 
 
 def _scalar(text: str) -> ScalarArg:
     name, _, dtype = text.partition(": ")
-    return ScalarArg(name, DTYPES[dtype])
+    return ScalarArg(name, _dtype(dtype))
+
+
+def _dtype(name: str) -> DType:
+    if name not in DTYPES:
+        raise InvalidArgument(f"not kernel text: unknown dtype {name!r}")
+    return DTYPES[name]
 
 
 class _Reader:
@@ -242,13 +248,13 @@ class _Reader:
 
     def statement(self, line: str) -> Statement:
         line, _, where = line.partition("  # ")
-        where = _unescaped(where)
+        where = unescaped(where)
         if line.startswith("store "):
             buffer, place, sign, value, guards = _matched(STORE, line).groups()
             at, indirect = self.address(place)
             return Store(buffer, value, at, self.guards(guards), indirect, sign == "+=", where)
         name, dtype_name, op, rest = _matched(DEFINE, line).groups()
-        dtype, rest = DTYPES[dtype_name], rest or ""
+        dtype, rest = _dtype(dtype_name), rest or ""
         if op == "load":
             buffer, place, guards = _matched(LOAD, rest).groups()
             at, indirect = self.address(place)
@@ -260,7 +266,7 @@ class _Reader:
         if op == "inside":
             return Inside(name, dtype, self.guards(rest), where)
         if op == "dot":
-            a, b = rest.split()
+            a, b = _matched(PAIR, rest).groups()
             return Dot(name, dtype, a, b, where)
         if op in FOLDS:
             return Reduce(name, dtype, op, rest, where)
@@ -293,14 +299,17 @@ class _Reader:
 
 
 def _parsed_call(line: str) -> Call:
-    line, _, where = line.partition("  # ")
-    op, args, attrs, site, out = _matched(CALL, line).groups()
+    op, args, rest = _matched(CALL, line).groups()
     if op not in OPS:
         raise InvalidArgument(f"not kernel text: unknown op {op!r}")
-    pairs = (a.split("=") for a in attrs.split(", ") if a)
-    values = tuple((k, int(v) if v.isdigit() else v == "True") for k, v in pairs)
+    try:
+        attrs, rest = read_attrs(rest)
+    except FileFormatError as e:
+        raise InvalidArgument(f"not kernel text: {e.what}") from None
+    site, out, where = _matched(RESULT, rest).groups()
     operands = tuple(_parsed_operand(a) for a in args.split(", ") if a)
-    return Call(op, operands, values, site, _parsed_operand(out), _unescaped(where))
+    place = unescaped(where or "")
+    return Call(op, operands, tuple(attrs.items()), site, _parsed_operand(out), place)
 
 
 def _parsed_operand(text: str) -> Operand:
@@ -315,4 +324,7 @@ def _size(text: str) -> Size:
 def _parsed_number(text: str, dtype: DType) -> Scalar:
     if dtype.name == "bool":
         return text == "True"
-    return float(text) if dtype.is_floating_point else int(text)
+    try:
+        return float(text) if dtype.is_floating_point else int(text)
+    except ValueError:
+        raise InvalidArgument(f"not kernel text: {text!r} is no {dtype.name}") from None

@@ -50,6 +50,7 @@ class Launch:
     sizes: tuple[int, ...]
     scalars: tuple[Scalar, ...]
     barrier: bool = False
+    members: tuple[str, ...] = field(default=(), compare=False)  # names of the values it computes
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@
 
 A launch lists sizes; what it reads; scalars; and after the arrow what it writes (a buffer that is
 both stands on both sides), each in the order of the kernel's signature. `alias` notes a slot at
-exactly the place of an earlier one; the parser needs it not. Words that are not plain are quoted
+exactly the place of an earlier one; the parser needs it not. `order` says how a state that is not
+row-major lies: its dimensions, outermost first. Words that are not plain are quoted
 as in JSON.
 """
 
@@ -28,14 +29,15 @@ from typing import cast
 from graphc.errors import FileFormatError
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import ALIGN, CheckSite, Launch, Program, Slot, Space
-from graphc.ir.types import Scalar, parse_type
+from graphc.ir.text import ORDER, escaped, read_order, read_type, show_order, unescaped
+from graphc.ir.types import Scalar, Shape
 
 NAME = r'(?:[\w.\-/]+|"(?:[^"\\]|\\.)*")'
 NAME_PATTERN = re.compile(NAME)
 HEADER = re.compile(rf"program ({NAME}) arena=(\d+) bound=(\d+) align={ALIGN} {{")
 SLOT = re.compile(
     rf"%({NAME}): (\w+\[[\d,]*\]) at (\w+)(?:\+0x([0-9a-f]+) size \d+| (\d+)) "
-    rf"live (-?\d+)\.\.(-?\d+)(?: alias %{NAME})?(?: +# (.*))?"
+    rf"live (-?\d+)\.\.(-?\d+){ORDER}(?: alias %{NAME})?(?: +# (.*))?"
 )
 CHECK = re.compile(rf"check \d+: ({NAME}) at ({NAME}):(\d+) in ({NAME})")
 LAUNCH = re.compile(rf"\d+: launch ({NAME})\((.*)\)(?: -> (.*))?")
@@ -68,10 +70,12 @@ def _slot_lines(program: Program) -> Iterator[str]:
         at = f"{s.space}+0x{s.index:04x} size {s.size_bytes}" if s.space == "arena" else ""
         text = f"  %{_word(s.name)}: {s.spec} at {at or f'{s.space} {s.index}'}"
         text += f" live {s.first}..{s.last}"
+        if s.space == "state" and s.index < len(program.orders):
+            text += show_order(program.orders[s.index])
         earlier = there.setdefault((s.space, s.index), s.name)
         if earlier != s.name and s.space != "arena":  # in the arena the offsets say it
             text += f" alias %{_word(earlier)}"
-        yield f"{text:<{COMMENT_COLUMN - 1}} # {s.where}" if s.where else text
+        yield f"{text:<{COMMENT_COLUMN - 1}} # {escaped(s.where)}" if s.where else text
 
 
 def _launch(launch: Launch) -> str:
@@ -101,9 +105,10 @@ def _unword(text: str) -> str:
 
 def parse(text: str, kernels: Mapping[str, Kernel]) -> Program:
     """The program that `show` wrote. Raises FileFormatError with the line that does not fit."""
-    lines = iter(text.splitlines())
+    lines = iter(text.split("\n"))
     name, arena, bound = _match(HEADER, next(lines, ""))
     slots: list[Slot] = []
+    orders: dict[int, Shape] = {}
     checks: list[CheckSite] = []
     launches: list[Launch] = []
     barrier, commit = False, 0
@@ -111,13 +116,17 @@ def parse(text: str, kernels: Mapping[str, Kernel]) -> Program:
         if line.startswith("return"):
             outs = tuple(_names(line.removeprefix("return")))
             head = _unword(name), tuple(slots), tuple(launches), commit, outs
-            return Program(*head, int(arena), int(bound), tuple(checks))
+            lies = tuple(orders[k] for k in sorted(orders))
+            return Program(*head, int(arena), int(bound), tuple(checks), lies)
         if line == "barrier":
             barrier = True
         elif line == "commit":
             commit = len(launches)
         elif line.startswith("%"):
-            slots.append(_slot(line))
+            slot, order = _slot(line)
+            slots.append(slot)
+            if slot.space == "state":
+                orders.setdefault(slot.index, order)
         elif line.startswith("check"):
             what, file, at, function = _match(CHECK, line)
             checks.append(CheckSite(_unword(what), (_unword(file), int(at), _unword(function))))
@@ -134,11 +143,13 @@ def _match(pattern: re.Pattern[str], line: str) -> tuple[str, ...]:
     return found.groups(default="")
 
 
-def _slot(line: str) -> Slot:
-    name, type_, space, offset, number, first, last, where = _match(SLOT, line)
+def _slot(line: str) -> tuple[Slot, Shape]:
+    """A buffer, and how it lies in memory."""
+    name, type_, space, offset, number, first, last, order, where = _match(SLOT, line)
     index = int(offset, 16) if offset else int(number)
     live = int(first), int(last)
-    return Slot(_unword(name), parse_type(type_), cast(Space, space), index, *live, where)
+    slot = Slot(_unword(name), read_type(type_), cast(Space, space), index, *live, unescaped(where))
+    return slot, read_order(order, len(slot.spec.shape))
 
 
 def _names(text: str) -> Iterator[str]:

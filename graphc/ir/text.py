@@ -3,15 +3,16 @@
     text   = "// graphc 1  " NAME ["  " title]
              "graph(" inputs ") {" {row} "  return" [outs] "}"
     inputs = input {", " input}, or one input a line where they do not fit in one
-    input  = ["scalar " | "state "] NAME ": " type ["  # " where]
+    input  = ["scalar " | "state "] NAME ": " type [" order " literal] ["  # " where]
     row    = NAME ": " type " = " (OP {NAME} [attrs] | NUMBER) ["# " where]
     attrs  = "{" WORD "=" literal {" " WORD "=" literal} "}"
     outs   = NAME | "state " NAME " = " NAME, separated by ", "
-    where  = ["bw " | "opt "] [FILE ":" LINE] [SCOPE]
+    where  = ["bw " | "opt "] [FILE ":" LINE] [SCOPE], a line break and a backslash escaped
     literal = NUMBER | "True" | "False" | "None" | quoted string | "(" {literal ","} ")"
 
-Names are labels: two graphs that differ in names alone are one graph. Declared types are checked by
-the parser, not trusted, so a hand-written text cannot make an ill-typed graph.
+The order of a state input is how it lies in memory: its dimensions, outermost first; without one
+it lies row-major. Names are labels: two graphs that differ in names alone are one graph. Declared
+types are checked by the parser, not trusted, so a hand-written text cannot make an ill-typed graph.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from graphc.errors import FileFormatError
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.ops import OPS
-from graphc.ir.types import DTYPES, DType, Scalar, TensorSpec
+from graphc.ir.types import DTYPES, DType, Scalar, Shape, TensorSpec
 
 MAGIC = "// graphc 1  "
 WIDTH = 100
@@ -70,7 +71,7 @@ def show_literal(x: Any) -> str:
 
 def _head(graph: Graph) -> list[str]:
     names = [
-        f"{'' if role == 'arg' else role + ' '}{v.name}: {v.spec}"
+        f"{'' if role == 'arg' else role + ' '}{v.name}: {v.spec}" + show_order(graph.orders.get(v))
         for v, role in zip(graph.inputs, graph.roles, strict=True)
     ]
     line = f"graph({', '.join(names)}) {{"
@@ -80,20 +81,44 @@ def _head(graph: Graph) -> list[str]:
     return ["graph(", *rows, ") {"]
 
 
+def show_order(order: Shape | None) -> str:
+    """How dimensions lie in memory, as it stands after a type; nothing for row-major."""
+    plain = order is None or order == tuple(range(len(order)))
+    return "" if plain else f" order {show_literal(order)}"
+
+
+def read_order(text: str, rank: int) -> Shape:
+    """`(1,0)` as an order of so many dimensions; nothing as row-major."""
+    order = tuple(int(d) for d in text.strip("()").split(",") if d) if text else range(rank)
+    if sorted(order) != list(range(rank)):
+        raise FileFormatError(f"{text!r} is no order of {rank} dimensions")
+    return tuple(order)
+
+
 def _outs(graph: Graph) -> Iterator[str]:
     for v, target in zip(graph.outs, graph.targets, strict=True):
         yield v.name if target is None else f"state {target.name} = {v.name}"
 
 
 def _commented(left: str, where: Where) -> str:
-    text = str(where)
+    text = escaped(str(where))
     return f"{left:<{COMMENT_COLUMN}} # {text}" if text else left
+
+
+def escaped(text: str) -> str:
+    """On one line."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], text)
 
 
 # ---- parsing -----------------------------------------------------------------------------------
 
 LABEL = r"%[^\s,:=(){}#]+"
-INPUT = re.compile(rf"\s*(?:(scalar|state) )?({LABEL}): (\w+\[[\d,]*\]),?(?: +# (.*))?")
+ORDER = r"(?: order (\([\d,]*\)))?"
+INPUT = re.compile(rf"\s*(?:(scalar|state) )?({LABEL}): (\w+\[[\d,]*\]){ORDER},?(?: +# (.*))?")
 ROW = re.compile(rf"\s*({LABEL}): (\S+) = (\S+)((?: {LABEL})*)(.*)")
 OUT = re.compile(rf"(?:state ({LABEL}) = )?({LABEL})")
 ATTR = re.compile(r"(\w+)=")
@@ -111,7 +136,8 @@ def parse(text: str) -> Graph:
     for number, line in lines:
         if line.lstrip().startswith("return"):
             outs, targets = reader.read_outs(number, line)
-            return Graph(name, tuple(reader.inputs), tuple(reader.roles), outs, targets)
+            inputs, roles = tuple(reader.inputs), tuple(reader.roles)
+            return Graph(name, inputs, roles, outs, targets, reader.orders)
         reader.read_row(number, line)
     raise FileFormatError("graph text ends before its return line")
 
@@ -119,7 +145,7 @@ def parse(text: str) -> Graph:
 def parse_where(text: str) -> Where:
     m = WHERE.fullmatch(text.strip())
     assert m is not None  # every part is optional
-    return Where(m[1] or "", m[2] or "", int(m[3] or 0), m[4])
+    return Where(m[1] or "", unescaped(m[2] or ""), int(m[3] or 0), unescaped(m[4]))
 
 
 class _Reader:
@@ -130,6 +156,7 @@ class _Reader:
         self.values: dict[str, Value] = {}
         self.inputs: list[Value] = []
         self.roles: list[str] = []
+        self.orders: dict[Value, Shape] = {}
 
     def read_inputs(self, lines: Iterator[tuple[int, str]]) -> None:
         number, line = next(lines, (0, ""))
@@ -146,8 +173,10 @@ class _Reader:
                     raise _bad(number, line, "expected an input")
                 found.append(m)
         for m in found:
-            value = self.builder.input(m[2][1:], read_type(m[3]), parse_where(m[4] or ""))
+            value = self.builder.input(m[2][1:], read_type(m[3]), parse_where(m[5] or ""))
             self.values[m[2]] = value
+            if m[4]:
+                self.orders[value] = read_order(m[4], len(value.shape))
             self.inputs.append(value)
             self.roles.append(m[1] or "arg")
 
@@ -185,7 +214,7 @@ class _Reader:
 def _numbered(text: str) -> Iterator[tuple[int, str]]:
     """Lines that hold something, with their numbers; a test's `// RUN:` lines come before."""
     started = False
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         started = started or line.startswith(MAGIC)
         if started and line.strip():
             yield number, line.rstrip()
@@ -255,7 +284,9 @@ def _read_word(word: str) -> Any:
         return ast.literal_eval(word)
     if word in WORDS:
         return WORDS[word]
-    try:
-        return int(word)
-    except ValueError:
-        return float(word)
+    for number in (int, float):
+        try:
+            return number(word)
+        except ValueError:
+            continue
+    raise FileFormatError(f"not a literal: {word[:100]!r}")

@@ -7,7 +7,7 @@ every point (nearly always the identity), or `KEPT` for what is computed once pe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -92,6 +92,7 @@ class Fusion:
     groups: tuple[Group, ...]
     realised: frozenset[Value]
     parts: Mapping[Value, Part]
+    note: Callable[[Group], str]  # why a group ends where it ends, made when asked
 
     def home(self, v: Value, orders: Orders) -> View:
         """Where a realised value or an input lies in its buffer."""

@@ -106,7 +106,7 @@ class _Lowering:
 
     def run(self) -> Lowered:
         {"map": self._map, "contract": self._contract, "scatter": self._scatter}[self.group.kind]()
-        return self.nest.finish(self._name(), self.group.members, "")
+        return self.nest.finish(self._name(), self.group.members)
 
     def _name(self) -> str:
         """Ops in order, then the module that most of them come from."""

@@ -52,6 +52,10 @@ class Lowered:
     scalars: tuple[Scalar, ...]
     members: tuple[Value, ...]
 
+    def noted(self, note: str) -> Lowered:
+        """The same with a note on why the kernel ends where it ends."""
+        return replace(self, kernel=replace(self.kernel, note=note))
+
     @property
     def writes(self) -> list[Value]:
         pairs = zip(self.buffers, self.kernel.buffers, strict=True)
@@ -93,7 +97,7 @@ class Nest:
         self.scalars.append((arg, value))
         return arg.name
 
-    def finish(self, name: str, members: Sequence[Value], note: str) -> Lowered:
+    def finish(self, name: str, members: Sequence[Value]) -> Lowered:
         """Merge, symbolise and number."""
         self._merge(self.parallel)
         self._merge(self.folded)
@@ -112,7 +116,6 @@ class Nest:
             tuple(arg for arg, _ in self.scalars),
             tuple(parallel),
             tuple(phases),
-            note,
         )
         return Lowered(
             kernel,

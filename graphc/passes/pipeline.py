@@ -35,20 +35,16 @@ class Stage(NamedTuple):
     name: str
     function: Callable[[Graph], Graph]
     why: str
-    shown: str  # the stage of the dump that this pass belongs to
 
 
 PIPELINE: tuple[Stage, ...] = (
-    Stage("simplify", simplify, "first: fewer values for every later pass", "simplify"),
-    Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can",
-          "simplify"),
-    Stage("tidy", simplify, "decompose writes pads, slices and reshapes that cancel", "simplify"),
-    Stage("layout", layout, "before fuse, which has to see the stores that layout asks for",
-          "layout"),
-    Stage("settle", settle, "after layout, which changes how values would lie",
-          "layout"),
-    Stage("split_reduce", split_reduce, "after layout: it cuts along memory order", "layout"),
-)  # fmt: skip
+    Stage("simplify", simplify, "first: fewer values for every later pass"),
+    Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can"),
+    Stage("tidy", simplify, "decompose writes pads, slices and reshapes that cancel"),
+    Stage("layout", layout, "before fuse, which has to see the stores that layout asks for"),
+    Stage("settle", settle, "after layout, which changes how values would lie"),
+    Stage("split_reduce", split_reduce, "after layout: it cuts along memory order"),
+)
 
 
 @dataclass(frozen=True)
@@ -89,14 +85,11 @@ def run_passes(graph: Graph, stages: Sequence[Stage], watch: Watch | None = None
 def compile_graph(graph: Graph, stages: Sequence[Stage] = PIPELINE) -> Compiled:
     """The program of a traced graph (derivatives and updates already in it)."""
     records = [_graph_record("autodiff", graph, "the whole step as traced", 0.0)]
-    spent: dict[str, float] = {}
     for stage in stages:
         start = time.perf_counter()
         graph = run_passes(graph, [stage])
-        spent[stage.shown] = spent.get(stage.shown, 0.0) + time.perf_counter() - start
-        if records[-1].name == stage.shown:
-            records.pop()
-        records.append(_graph_record(stage.shown, graph, stage.why, 1e3 * spent[stage.shown]))
+        wall_ms = 1e3 * (time.perf_counter() - start)
+        records.append(_graph_record(stage.name, graph, stage.why, wall_ms))
     start = time.perf_counter()
     graph, lowered, checks = lower_graph(graph)
     fused = time.perf_counter()
@@ -134,7 +127,8 @@ def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
             except CannotView as e:
                 missing.setdefault(e.reader, set()).add(e.value)
         if not missing:
-            return graph, kernels, checks
+            noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, fusion.groups, strict=True)]
+            return graph, noted, checks
         graph = store_operands(graph, missing, orders)
     raise InternalError(f"values of {graph.name} cannot be laid out for their readers")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from typing import NamedTuple
 
 from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value, uses
@@ -21,7 +22,14 @@ EXPENSIVE = frozenset(
 MAX_INLINED_OPS = 12
 
 
-def realise(graph: Graph, of: Mapping[Value, Group]) -> set[Value]:
+class Realised(NamedTuple):
+    """The values that have buffers, and why some of them are not computed again by each reader."""
+
+    values: set[Value]
+    stored_because: dict[Value, str]
+
+
+def realise(graph: Graph, of: Mapping[Value, Group]) -> Realised:
     """The values of `graph` that have buffers; `of` says which group computes each."""
     return _Realiser(graph, of).run()
 
@@ -36,14 +44,15 @@ class _Realiser:
         wholes = [v for v in graph.values() if is_op(v, "assemble")]
         self.realised: set[Value] = {v for v in graph.outs if v in of}
         self.realised.update(wholes, *(v.args for v in wholes))
+        self.because: dict[Value, str] = {}
 
-    def run(self) -> set[Value]:
+    def run(self) -> Realised:
         for v, group in self.of.items():
             readers = self._reading_groups(v)
             outside = [g for g in readers if g is not group]
             if outside and v not in self.realised and not self._inlines(v, group, outside):
                 self.realised.add(v)
-        return self.realised
+        return Realised(self.realised, self.because)
 
     def _reading_groups(self, v: Value) -> list[Group]:
         """Groups that read v directly or through movement."""
@@ -63,13 +72,23 @@ class _Realiser:
             return False
         leaves, ops, heavy = self._tree(v)
         if leaves is None or ops > MAX_INLINED_OPS:
+            self.because[v] = "too long to compute again for each reader"
             return False
+<<<<<<< HEAD
         widest = max(typical(prod(g.domain)) for g in outside)
         if widest > 4 * typical(v.spec.numel) and (heavy or ops > 2):
+=======
+        widest = max(prod(g.domain) for g in outside)
+        if widest > 4 * v.spec.numel and (heavy or ops > 2):
+            self.because[v] = "its readers would compute it again for many points"
+>>>>>>> h/promises
             return False
-        if self._bytes_inlined(v, leaves, heavy, len(outside)) > self._bytes_stored(
-            v, leaves, heavy, len(outside), self._in_own_kernel(v, group)
-        ):
+        inlined = self._bytes_inlined(v, leaves, heavy, len(outside))
+        stored = self._bytes_stored(v, leaves, heavy, len(outside), self._in_own_kernel(v, group))
+        if inlined > stored:
+            n = len(outside)
+            readers = "1 reader" if n == 1 else f"{n} readers"
+            self.because[v] = f"{readers}: cheaper stored: {stored} of {inlined} bytes"
             return False
         self.realised.update(u for u in leaves if not u.is_input)
         return True

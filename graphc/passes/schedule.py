@@ -250,7 +250,9 @@ class _Scheduler:
 
     def _launch(self, k: Lowered, slots: dict[Value, Slot]) -> Launch:
         kernel = self._with_aliases(k)
-        return Launch(kernel, tuple(slots[v].name for v in k.buffers), k.sizes, k.scalars)
+        names = tuple(slots[v].name for v in k.buffers)
+        members = tuple(v.name for v in k.members)
+        return Launch(kernel, names, k.sizes, k.scalars, members=members)
 
     def _with_aliases(self, k: Lowered) -> Kernel:
         """Say which buffers of the kernel are the same memory."""
@@ -335,5 +337,6 @@ def copy_kernel(source: Value, target: Value) -> Lowered:
                 (Load("%0", dtype, "b0", at, where=where), Store("b1", "%0", at, where=where)),
             ),
         ),
+        f"{source.name}: new state {target.name}, moved there once nobody reads the old one",
     )
     return Lowered(kernel, (source, target), (source.spec.numel,), (), ())

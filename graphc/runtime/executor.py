@@ -51,13 +51,15 @@ class Job:
     """The block of cells that tells native code what to run (`cpu_abi.JOB`).
 
     `done`: the last run went to its end, although a signal handler may have raised meanwhile.
-    `routines`: by number, the entries that Python runs.
+    `routines`: by number, the entries that Python runs. `uses`: the memory and the code that the
+    cells point to, which stay while a job is unfinished, even if its program is dropped.
     """
 
-    __slots__ = ("address", "cells", "done", "routines")
+    __slots__ = ("address", "cells", "done", "routines", "uses")
 
-    def __init__(self, routines: Mapping[int, Routine]) -> None:
+    def __init__(self, routines: Mapping[int, Routine], uses: Sequence[object]) -> None:
         self.routines = routines
+        self.uses = uses
         self.cells = (ctypes.c_int64 * JOB_CELLS)()
         self.address = ctypes.addressof(self.cells)
         self.done = False
@@ -180,8 +182,16 @@ class Engine:
             try:
                 if not self.busy and self._unfinished is None:
                     self.arena.trim()
+                    _return_free_memory()
             finally:
                 self.lock.release()
+
+
+def _return_free_memory() -> None:
+    """Hand pages that malloc holds for later to the system: a compilation frees many of them."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
 
 
 ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -215,7 +225,8 @@ atexit.register(_at_exit)
 class Executable:
     """A program bound to its code. `functions[i]` is the address of launch i's kernel.
 
-    `code` is whatever keeps those addresses mapped. A program too small to be worth waking other
+    Whatever keeps those addresses mapped is held: `functions` itself, and `code`.
+    A program too small to be worth waking other
     threads for runs with `parallel=False`; the results are the same.
     """
 
@@ -229,14 +240,15 @@ class Executable:
         parallel: bool = True,
     ) -> None:
         self.program = program
-        self._engine, self._code, self._parallel = engine, code, parallel
+        self._engine, self._parallel = engine, parallel
         self._binding = Binding(program, functions)
         cells = self._binding.cells
         self._error = (ctypes.c_int64 * ERROR_CELLS).from_buffer(cells.data)
         self._scalars = cells.data.cast("B")[8 * self._binding.scalars_at :]
         self._pointers = (ctypes.c_int64 * 0)()
         self._patches = np.ascontiguousarray(self._binding.call)
-        self._job = Job(routines_of(program, self._binding))
+        uses = functions, code, self._binding, self._patches
+        self._job = Job(routines_of(program, self._binding), uses)
         self._describe_job(len(program.launches))
         self._arena_epoch = -1
         self._arg_count, self._out_count = self._binding.counts["arg"], self._binding.counts["out"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,27 @@ def test_library_compiles_once_then_finds_memory_then_disk(tmp_path: Path) -> No
     memory_only = KernelLibrary(HOST)
     memory_only.functions(kernels)
     assert memory_only.compiled == 3
+
+
+def test_code_that_nobody_uses_is_unmapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphc.codegen_cpu.library.RECENT_BYTES", 0)
+    library = KernelLibrary(HOST)
+    both, one = library.functions([kernel(6), kernel(7)]), library.functions([kernel(6)])
+    assert list(one) == both[:1] and library.compiled == 2
+    code = weakref.ref(both.code[0])
+    del both
+    assert code() is not None  # `one` uses it
+    del one
+    assert code() is None
+    again = library.functions([kernel(6)])
+    assert again[0] and library.compiled == 3
+
+
+def test_what_was_used_last_stays_mapped() -> None:
+    library = KernelLibrary(HOST)
+    for _ in range(2):
+        library.functions([kernel(8)])
+    assert library.compiled == 1
 
 
 def test_another_target_finds_none_of_this_ones_entries(tmp_path: Path) -> None:

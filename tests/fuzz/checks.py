@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from graphc.ir import kernel_text, program_text, text
 from graphc.ir.graph import Graph
 from graphc.ir.types import Array
 from graphc.passes.pipeline import PIPELINE, Stage, compile_graph
+from tests import reading_back
 from tests.fuzz import oracle
 from tests.fuzz.native import POISONS, Native, threads, without_reuse
 from tests.plans import assert_no_overlap
@@ -51,20 +51,7 @@ def plan(graph: Graph, inputs: list[Array]) -> str:
     """The three levels read back, no live buffers overlap, and the arena is near its bound."""
     compiled = compile_graph(graph)
     assert_no_overlap(compiled.program)
-    shown = text.show(graph)
-    if text.show(text.parse(shown)) != shown:
-        return "the graph does not parse back"
-    for k in compiled.program.kernels():
-        listed = kernel_text.show(k)
-        again = kernel_text.parse(listed)
-        no_nan = "const nan" not in listed  # which is not equal to itself
-        if kernel_text.show(again) != listed or (no_nan and again != k):
-            return f"kernel {k.name} does not parse back"
-    listed = program_text.show(compiled.program)
-    kernels = {k.name: k for k in compiled.program.kernels()}
-    if program_text.show(program_text.parse(listed, kernels)) != listed:
-        return "the program does not parse back"
-    return ""
+    return reading_back.of_graph(graph) or reading_back.of_compiled(compiled)
 
 
 def without(stage: Stage) -> Check:

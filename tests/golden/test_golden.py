@@ -15,7 +15,7 @@ import pytest
 from tests.steps import MODELS, training
 
 HERE = Path(__file__).parent
-STAGES = ("simplify", "layout", "fuse", "memory")
+STAGES = ("tidy", "split_reduce", "fuse", "memory")
 
 
 def dump(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from graphc.errors import FileFormatError
@@ -43,13 +45,14 @@ PROGRAM = Program(
     9216,
     8192,
     (CheckSite("embedding", ("net.py", 9, "forward")),),
+    ((1, 0),),
 )
 
 TEXT = """\
 program train_step arena=9216 bound=8192 align=64 {
   %x: f32[128,64] at arg 0 live 0..1
-  %fc.weight: f32[10,64] at state 0 live 0..1           # net.py:9 fc
-  %9: f32[10,64] at state 0 live 0..1 alias %fc.weight  # opt train.py:16 fc.weight
+  %fc.weight: f32[10,64] at state 0 live 0..1 order (1,0) # net.py:9 fc
+  %9: f32[10,64] at state 0 live 0..1 order (1,0) alias %fc.weight # opt train.py:16 fc.weight
   %6: f32[128,10] at arena+0x1000 size 5120 live 0..1   # bw train.py:14 train_step
   %loss: f32[] at out 0 live 0..1
   check 0: embedding at net.py:9 in forward
@@ -95,6 +98,12 @@ def test_odd_names_round_trip(name: str) -> None:
     assert repr(back.launches[1].scalars) == "(True,)"
 
 
+def test_orders_of_states_are_part_of_the_program() -> None:
+    row_major = dataclasses.replace(PROGRAM, orders=((0, 1),))
+    assert row_major != PROGRAM and "order" not in show(row_major)
+    assert same(parse(show(row_major), KERNELS), row_major)
+
+
 def test_empty_program() -> None:
     program = Program("p", (), (), 0, (), 0, 0)
     assert parse(show(program), {}) == program
@@ -106,6 +115,8 @@ def test_empty_program() -> None:
         ("", "not a line"),
         ("program p arena=0 bound=0 align=64 {", "ends before"),
         ("program p arena=0 bound=0 align=64 {\n  0: launch k(; ; )\n  return\n}", "no kernel"),
+        (TEXT.replace("(1,0)", "(1,1)"), "is no order of 2 dimensions"),
+        (TEXT.replace("%x: f32", "%x: f33"), "is not a type"),
         ("program p arena=0 bound=0 align=64 {\n  %x f32\n  return\n}", "not a line"),
     ],
 )

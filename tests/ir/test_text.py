@@ -13,8 +13,9 @@ from graphc.ir import types as T
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.interpret import interpret
-from graphc.ir.text import parse, parse_where, read_attrs, show, show_attrs
+from graphc.ir.text import escaped, parse, parse_where, read_attrs, show, show_attrs
 from graphc.ir.types import TensorSpec
+from tests.reading_back import signature
 
 STEP = """\
 // graphc 1  train_step  simplify 3/6  ops 11 -> 9  B=128
@@ -33,18 +34,6 @@ graph(%x: f32[128,64], %y: f32[128,10], scalar %lr: f32[], state %fc.weight: f32
   return %4, state %fc.weight = %9
 }
 """
-
-
-def signature(graph: Graph) -> list[object]:
-    """Everything that makes two graphs equal, provenance included."""
-    values = graph.values()
-    number = {v: k for k, v in enumerate([*graph.inputs, *(v for v in values if not v.is_input)])}
-    rows = [
-        (v.name, v.spec, v.op, [number[a] for a in v.args], dict(v.attrs), repr(v.const), v.where)
-        for v in number
-    ]
-    targets = [None if t is None else number[t] for t in graph.targets]
-    return [graph.name, graph.roles, rows, [number[v] for v in graph.outs], targets]
 
 
 def test_text_of_a_step_parses_and_prints_the_same() -> None:
@@ -106,12 +95,26 @@ def test_no_inputs_and_no_outputs() -> None:
     assert signature(parse(show(graph))) == signature(graph)
 
 
-PLACES = [Where(), Where("bw"), Where("opt", "a.py", 3, "x.y"), Where("", "", 0, "f")]
+def test_orders_round_trip() -> None:
+    b = Builder()
+    x, w = (b.input(n, TensorSpec(T.f32, (2, 3)), Where("", "a.py", 1)) for n in "xw")
+    for inputs in ((x, w), (w,)):
+        graph = Graph("f", inputs, ("state",) * len(inputs), (w,), (None,), {w: (1, 0)})
+        assert "state %w: f32[2,3] order (1,0)" in show(graph)
+        again = parse(show(graph))
+        assert again.orders == {again.inputs[-1]: (1, 0)}
+        assert signature(again) == signature(graph)
+
+
+PLACES = [
+    Where(), Where("bw"), Where("opt", "a.py", 3, "x.y"), Where("", "", 0, "f"),
+    Where("", "a.py", 3, "a\\b\nc"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("where", PLACES)
 def test_provenance_round_trip(where: Where) -> None:
-    assert parse_where(str(where)) == where
+    assert parse_where(escaped(str(where))) == where
 
 
 @pytest.mark.parametrize(
@@ -143,6 +146,11 @@ def edited(old: str, new: str) -> str:
         (edited("mul %2 %2", "mul %2 %77"), "%77 is not defined above"),
         (edited("mul %2 %2", "mull %2 %2"), "neither an op nor a number"),
         (edited("%3: f32[128,10]", "%3: float[128,10]"), "is not a type"),
+        (
+            edited("f32[10,64])", "f32[10,64] order (0))"),
+            "no order",
+        ),
+        (edited("axes=(0,1)", "axes=(0,?)"), "not a literal"),
         (edited("return %4", "return %44"), "%44 is not defined above"),
     ],
 )

@@ -112,7 +112,12 @@ class NativeBackend:
         compiled = compile_graph(graph)
         program = compiled.program
         functions = self._library.functions([x.kernel for x in program.launches])
+<<<<<<< HEAD
         native = NativeTemplate(compiled.schedule, functions, self._engine, self._library)
+=======
+        small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
+        native = Executable(program, functions, self._engine, parallel=not small)
+>>>>>>> h/promises
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
         unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
         if config.verify():

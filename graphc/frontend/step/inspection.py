@@ -72,6 +72,15 @@ class Unit:
         """The distinct kernels, in order of first launch."""
         return list({k.key(): k for k in (x.kernel for x in self.program.launches)}.values())
 
+    def ends(self) -> list[tuple[str, str]]:
+        """Each distinct kernel, and why each of its launches ends where it ends."""
+        notes: dict[str, list[str]] = {}
+        for launch in self.program.launches:
+            told = notes.setdefault(launch.kernel.key(), [])
+            if launch.kernel.note not in told:
+                told.append(launch.kernel.note)
+        return [(k.name, "; ".join(notes[k.key()])) for k in self.kernels()]
+
     def text(self, stage: str) -> str:
         if stage in CODE_STAGES:
             return "\n".join(self.code(k, stage) for k in self.kernels())
@@ -258,7 +267,7 @@ class Inspectable:
             peak_bytes=self.memory().peak_bytes,
             compile_seconds=self.stats.compile_seconds,
             recompiles=tuple(self._recompiles),
-            unfused=tuple((k.name, k.note) for k in kernels if k.note),
+            unfused=tuple(row for u in units for row in u.ends()),
         )
 
     def memory(self) -> Memory:

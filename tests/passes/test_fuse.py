@@ -1,0 +1,152 @@
+"""What fusion says about itself: a reason for the end of every kernel, on small graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import graphc
+import graphc.nn.functional as F
+from graphc import Tensor
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Graph, Value, Where
+from graphc.ir.program import Program
+from graphc.ir.types import TensorSpec, f32, i64
+from graphc.passes.pipeline import compile_graph
+from tests.passes.graphs import CASES, Case, make
+
+Build = Callable[[Value, Value], tuple[Value, ...]]
+
+
+def program(build: Build, shape: tuple[int, ...] = (64, 300), state: bool = False) -> Program:
+    """The program of a graph of a matrix and its row numbers."""
+    b = Builder()
+    x = b.input("x", TensorSpec(f32, shape), Where())
+    rows = b.input("rows", TensorSpec(i64, (5,)), Where())
+    with b.at(Where("", "a.py", 1)):
+        outs = build(x, rows)
+    targets = (x if state else None, *(None for _ in outs[1:]))
+    roles = ("state" if state else "arg", "arg")
+    return compile_graph(Graph("f", (x, rows), roles, outs, targets)).program
+
+
+def notes(build: Build, shape: tuple[int, ...] = (64, 300), state: bool = False) -> str:
+    return "\n".join(x.kernel.note for x in program(build, shape, state).launches)
+
+
+def apply(name: str, *args: Value | float, **attrs: object) -> Value:
+    first = next(a for a in args if isinstance(a, Value))
+    return first.builder.apply(name, *args, **attrs)
+
+
+def total(x: Value, *axes: int) -> Value:
+    return apply("sum", x, axes=axes)
+
+
+def spread(x: Value, shape: tuple[int, ...], *kept: int) -> Value:
+    small = tuple(n if k in kept else 1 for k, n in enumerate(shape))
+    return apply("expand", apply("reshape", x, shape=small), shape=shape)
+
+
+def of_columns(x: Value, _rows: Value) -> tuple[Value, ...]:
+    """Columns are far apart in memory: their sums are not there before all rows are read."""
+    e = apply("exp", x)
+    return (e * spread(total(e, 0), x.shape, 1),)
+
+
+def contraction(x: Value, _rows: Value) -> tuple[Value, ...]:
+    return (apply("dot", apply("exp", x), x, batch=(), contract=((1, 1),)),)
+
+
+def gather(x: Value, rows: Value) -> tuple[Value, ...]:
+    return (apply("gather", apply("exp", x), rows, axis=0),)
+
+
+def routine(x: Value, _rows: Value) -> tuple[Value, ...]:
+    return (apply("argsort", apply("exp", x), axis=1, descending=False),)
+
+
+def other_axes(x: Value, _rows: Value) -> tuple[Value, ...]:
+    e = apply("exp", apply("exp", x))
+    return total(e, 0), total(e, 1)
+
+
+def other_domain(x: Value, _rows: Value) -> tuple[Value, ...]:
+    return (apply("exp", spread(total(x, 1), (64, 5, 9), 0)),)
+
+
+def many_members(x: Value, _rows: Value) -> tuple[Value, ...]:
+    for k in range(100):
+        x = apply("exp", x * (k + 2.0))
+    return (x,)
+
+
+REASONS: dict[str, tuple[Build, str]] = {
+    "rows": (of_columns, "reads rows that are still being summed"),
+    "contraction": (contraction, "needs it in memory: a contraction reads it"),
+    "gather": (gather, "needs it in memory: a gather reads it"),
+    "routine": (routine, "needs it in memory: a routine reads it"),
+    "axes": (other_axes, "folds other axes: [1], not [0]"),
+    "domain": (other_domain, "has another domain: [64, 5, 9], not [64, 300]"),
+    "members": (many_members, "would make too many members: more than 64"),
+    "bytes": (other_axes, "1 reader: cheaper stored: "),
+    "returned": (lambda x, _: (x + 1.0,), "returned"),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_reasons(reason: str) -> None:
+    build, text = REASONS[reason]
+    assert text in notes(build)
+
+
+def test_a_new_state_says_whose_it_is() -> None:
+    assert "new state %x" in notes(lambda x, _: (x + 1.0,), state=True)
+
+
+def test_readers_and_values_are_named() -> None:
+    (first, _) = program(contraction).launches
+    written = first.slots[[b.access for b in first.kernel.buffers].index("w")]
+    assert first.kernel.note.startswith(f"%{written}: %")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_every_output_of_every_kernel_has_a_reason(case: Case) -> None:
+    for launch in compile_graph(make(case)).program.launches:
+        outputs = sum("w" in b.access for b in launch.kernel.buffers)
+        told = launch.kernel.note.split("; ")
+        assert len(told) == outputs
+        assert all(reason.partition(": ")[2] for reason in told)
+
+
+def test_launches_name_the_values_they_compute() -> None:
+    first, second = program(contraction).launches
+    assert len(first.members) == 1 and first.kernel.note.startswith(f"{first.members[0]}: ")
+    assert second.members[-1] in first.kernel.note
+
+
+def test_notes_keep_no_kernels_apart() -> None:
+    """Launches of one text are one kernel, whatever their notes say."""
+
+    def build(x: Value, _rows: Value) -> tuple[Value, ...]:
+        y = apply("dot", apply("exp", x), x, batch=(), contract=((1, 1),))
+        z = apply("dot", apply("exp", x * 3.0), x, batch=(), contract=((0, 0),))
+        return y, z, apply("exp", x * 5.0)
+
+    made = program(build, (32, 32))
+    scaled = [x.kernel for x in made.launches if x.kernel.name.startswith("mul_exp")]
+    assert len({k.note for k in scaled}) == 2
+    assert len(set(scaled)) == 1 and len({k.key() for k in scaled}) == 1
+
+
+def test_explain_shows_the_reasons() -> None:
+    @graphc.compile
+    def f(x: Tensor, w: Tensor) -> Tensor:
+        return F.relu(x.exp() @ w)
+
+    f(graphc.ones(6, 6), graphc.ones(6, 6))
+    told = f.explain()
+    assert [name for name, _ in told.unfused] == [k.name for k in f.kernels]
+    assert "needs it in memory: a contraction reads it" in str(told)
+    assert all(name in f.ir("fuse") and why in f.ir("fuse") for name, why in told.unfused)
