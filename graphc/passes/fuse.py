@@ -20,12 +20,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from math import prod
 
-<<<<<<< HEAD
 from graphc.ir.extent import typical
-from graphc.ir.graph import Graph, Value
-=======
 from graphc.ir.graph import Graph, Value, uses
->>>>>>> h/promises
 from graphc.ir.types import Shape
 from graphc.passes.group import (
     KEPT,

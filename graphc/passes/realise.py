@@ -74,14 +74,9 @@ class _Realiser:
         if leaves is None or ops > MAX_INLINED_OPS:
             self.because[v] = "too long to compute again for each reader"
             return False
-<<<<<<< HEAD
         widest = max(typical(prod(g.domain)) for g in outside)
         if widest > 4 * typical(v.spec.numel) and (heavy or ops > 2):
-=======
-        widest = max(prod(g.domain) for g in outside)
-        if widest > 4 * v.spec.numel and (heavy or ops > 2):
             self.because[v] = "its readers would compute it again for many points"
->>>>>>> h/promises
             return False
         inlined = self._bytes_inlined(v, leaves, heavy, len(outside))
         stored = self._bytes_stored(v, leaves, heavy, len(outside), self._in_own_kernel(v, group))

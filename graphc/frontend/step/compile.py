@@ -87,17 +87,13 @@ class NativeTemplate:
         schedule: Schedule,
         functions: Sequence[int],
         engine: Engine,
-        library: KernelLibrary,
     ) -> None:
-        self._schedule, self._functions = schedule, functions
-        self._engine, self._library = engine, library
+        self._schedule, self._functions, self._engine = schedule, functions, engine
 
     def at(self, sizes: Evaluation) -> Executable:
         program = self._schedule.at(sizes)
         small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
-        return Executable(
-            program, self._functions, self._engine, code=self._library, parallel=not small
-        )
+        return Executable(program, self._functions, self._engine, parallel=not small)
 
 
 class NativeBackend:
@@ -112,12 +108,7 @@ class NativeBackend:
         compiled = compile_graph(graph)
         program = compiled.program
         functions = self._library.functions([x.kernel for x in program.launches])
-<<<<<<< HEAD
-        native = NativeTemplate(compiled.schedule, functions, self._engine, self._library)
-=======
-        small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
-        native = Executable(program, functions, self._engine, parallel=not small)
->>>>>>> h/promises
+        native = NativeTemplate(compiled.schedule, functions, self._engine)
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
         unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
         if config.verify():
