@@ -1,14 +1,17 @@
 """Graph as text that reads like the program and parses back, provenance included.
 
     text   = "// graphc 1  " NAME ["  " title]
+             ["extents " extent {", " extent}]
              "graph(" inputs ") {" {row} "  return" [outs] "}"
+    extent = WORD " " role " " NUMBER, the value seen
     inputs = input {", " input}, or one input a line where they do not fit in one
     input  = ["scalar " | "state "] NAME ": " type [" order " literal] ["  # " where]
     row    = NAME ": " type " = " (OP {NAME} [attrs] | NUMBER) ["# " where]
     attrs  = "{" WORD "=" literal {" " WORD "=" literal} "}"
     outs   = NAME | "state " NAME " = " NAME, separated by ", "
     where  = ["bw " | "opt "] [FILE ":" LINE] [SCOPE], a line break and a backslash escaped
-    literal = NUMBER | "True" | "False" | "None" | quoted string | "(" {literal ","} ")"
+    literal = NUMBER | "True" | "False" | "None" | quoted string | "(" {literal ","} ")" | size
+    size    = an expression of extents, as `B*49`; in brackets where it has parentheses
 
 The order of a state input is how it lies in memory: its dimensions, outermost first; without one
 it lies row-major. Names are labels: two graphs that differ in names alone are one graph. Declared
@@ -21,10 +24,12 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from graphc.errors import FileFormatError
+from graphc.ir import extent
 from graphc.ir.builder import Builder
+from graphc.ir.extent import Extents, Role, is_unknown, unknowns
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.ops import OPS
 from graphc.ir.types import DTYPES, DType, Scalar, Shape, TensorSpec
@@ -42,7 +47,15 @@ def show(graph: Graph, title: str = "") -> str:
     rows = [row(v) for v in graph.values() if v not in inputs]
     first = f"{MAGIC}{graph.name}" + (f"  {title}" if title else "")
     outs = f"  return {', '.join(_outs(graph))}".rstrip()
-    return "\n".join([first, *_head(graph), *rows, outs, "}"]) + "\n"
+    return "\n".join([first, *_extents(graph), *_head(graph), *rows, outs, "}"]) + "\n"
+
+
+def _extents(graph: Graph) -> Iterator[str]:
+    """The line that declares the extents of a graph's inputs."""
+    symbols = {s for v in graph.inputs for s in unknowns(v.shape)}
+    words = sorted(f"{s.name} {s.role} {s.hint}" for s in symbols)
+    if words:
+        yield f"extents {', '.join(words)}"
 
 
 def row(v: Value) -> str:
@@ -66,7 +79,8 @@ def show_literal(x: Any) -> str:
     if isinstance(x, tuple):
         inner = ",".join(show_literal(item) for item in x)
         return f"({inner},)" if len(x) == 1 else f"({inner})"
-    return repr(x)
+    word = repr(x)
+    return f"[{word}]" if is_unknown(x) and "(" in word else word
 
 
 def _head(graph: Graph) -> list[str]:
@@ -118,12 +132,14 @@ def unescaped(text: str) -> str:
 
 LABEL = r"%[^\s,:=(){}#]+"
 ORDER = r"(?: order (\([\d,]*\)))?"
-INPUT = re.compile(rf"\s*(?:(scalar|state) )?({LABEL}): (\w+\[[\d,]*\]){ORDER},?(?: +# (.*))?")
+INPUT = re.compile(rf"\s*(?:(scalar|state) )?({LABEL}): (\w+\[[^\]]*\]){ORDER},?(?: +# (.*))?")
 ROW = re.compile(rf"\s*({LABEL}): (\S+) = (\S+)((?: {LABEL})*)(.*)")
 OUT = re.compile(rf"(?:state ({LABEL}) = )?({LABEL})")
 ATTR = re.compile(r"(\w+)=")
-TOKEN = re.compile(r"\(|\)|,|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s,()}]+")
+EXTENT = re.compile(r"(\w+) (batch|sequence|space|other) (\d+)")
+TOKEN = re.compile(r"\(|\[[^\]]*\]|\)|,|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s,()}]+")
 WHERE = re.compile(r"(?:(bw|opt)(?: |$))?(?:(.+?):(\d+)(?: |$))?(.*)")
+NOTHING: Mapping[str, int] = {}
 WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 
 
@@ -157,9 +173,21 @@ class _Reader:
         self.inputs: list[Value] = []
         self.roles: list[str] = []
         self.orders: dict[Value, Shape] = {}
+        self.extents: dict[str, int] = {}
+
+    def read_extents(self, number: int, line: str) -> None:
+        scope = Extents()
+        scope.tracing, scope.compiling = False, True  # what is read is for passes
+        for text in line.removeprefix("extents ").split(", "):
+            if (m := EXTENT.fullmatch(text)) is None:
+                raise _bad(number, line, "expected extents")
+            self.extents[m[1]] = scope.symbol(m[1], cast(Role, m[2]), int(m[3]))
 
     def read_inputs(self, lines: Iterator[tuple[int, str]]) -> None:
         number, line = next(lines, (0, ""))
+        if line.startswith("extents "):
+            self.read_extents(number, line)
+            number, line = next(lines, (0, ""))
         if not line.startswith("graph("):
             raise _bad(number, line, 'expected "graph("')
         if line.endswith(") {"):
@@ -173,7 +201,7 @@ class _Reader:
                     raise _bad(number, line, "expected an input")
                 found.append(m)
         for m in found:
-            value = self.builder.input(m[2][1:], read_type(m[3]), parse_where(m[5] or ""))
+            value = self.builder.input(m[2][1:], read_type(m[3], self.extents), parse_where(m[5] or ""))
             self.values[m[2]] = value
             if m[4]:
                 self.orders[value] = read_order(m[4], len(value.shape))
@@ -185,14 +213,14 @@ class _Reader:
         if m is None:
             raise _bad(number, line, "expected a row")
         label, type_text, word, names, rest = m.groups()
-        spec = read_type(type_text)
-        attrs, comment = read_attrs(rest[1:]) if rest.startswith(" {") else ({}, rest)
+        spec = read_type(type_text, self.extents)
+        attrs, comment = read_attrs(rest[1:], self.extents) if rest.startswith(" {") else ({}, rest)
         with self.builder.at(parse_where(comment.strip().removeprefix("#"))):
             if word in OPS:
                 args = [self._named(n, number, line) for n in names.split()]
                 v = self.builder.emit(OPS[word], args, attrs, label)
             else:
-                v = self.builder.constant(_number(word, spec.dtype, number, line), spec, label)
+                v = self.builder.constant(self._number(word, spec.dtype, number, line), spec, label)
         if v.spec != spec:
             raise _bad(number, line, f"declared {spec}, but {word} gives {v.spec}")
         self.values[label] = v
@@ -204,6 +232,10 @@ class _Reader:
         outs = tuple(self._named(m[2], number, line) for m in found)
         targets = tuple(self._named(m[1], number, line) if m[1] else None for m in found)
         return outs, targets
+
+    def _number(self, word: str, dtype: DType, number: int, line: str) -> Scalar:
+        known = _size(word, self.extents)
+        return _number(word, dtype, number, line) if known is None else known
 
     def _named(self, label: str, number: int, line: str) -> Value:
         if label not in self.values:
@@ -241,16 +273,40 @@ def _number(word: str, dtype: DType, number: int, line: str) -> Scalar:
         raise _bad(number, line, why) from None
 
 
+def read_type(text: str, extents: Mapping[str, int] = NOTHING) -> TensorSpec:
+    """`f32[3,4]` or, with extents of these names, `f32[B,4]` as a type."""
+    name, _, rest = text.removesuffix("]").partition("[")
+    sizes = [_size(d, extents) for d in rest.split(",")] if extents and name in DTYPES else []
+    if any(n is not None for n in sizes):
+        return TensorSpec(DTYPES[name], tuple(map(_dimension, rest.split(","), sizes)))
+    return _read_type(text)
+
+
+def _dimension(text: str, size: int | None) -> int:
+    return int(text) if size is None else size
+
+
+def _size(text: str, extents: Mapping[str, int]) -> Any:
+    """An expression of extents; None for what names none of them."""
+    if not extents or extents.keys().isdisjoint(re.findall(r"[A-Za-z_]\w*", text)):
+        return None
+    try:
+        return extent.read(text, extents)
+    except (SyntaxError, ValueError, KeyError):
+        raise FileFormatError(f"not a size: {text[:100]!r}") from None
+
+
 @lru_cache(4096)
-def read_type(text: str) -> TensorSpec:
-    """`f32[3,4]` as a type."""
+def _read_type(text: str) -> TensorSpec:
     m = re.fullmatch(r"(\w+)\[((?:\d+,)*\d+|)\]", text)
     if m is None or m[1] not in DTYPES:
         raise FileFormatError(f"{text!r} is not a type", fix="write dtype[dims], as f32[3,4]")
     return TensorSpec(DTYPES[m[1]], tuple(int(d) for d in m[2].split(",") if d))
 
 
-def read_attrs(text: str) -> tuple[dict[str, Any], str]:
+def read_attrs(
+    text: str, extents: Mapping[str, int] = NOTHING
+) -> tuple[dict[str, Any], str]:
     """The attributes of `{k=v k=v}...` and what follows the closing brace."""
     attrs: dict[str, Any] = {}
     at = 1
@@ -258,30 +314,32 @@ def read_attrs(text: str) -> tuple[dict[str, Any], str]:
         m = ATTR.match(text, at)
         if m is None:
             raise FileFormatError(f"not attributes: {text[:100]!r}")
-        attrs[m[1]], at = _read_literal(text, m.end())
+        attrs[m[1]], at = _read_literal(text, m.end(), extents)
         at += text.startswith(" ", at)
     return attrs, text[at + 1 :]
 
 
-def _read_literal(text: str, at: int) -> tuple[Any, int]:
+def _read_literal(text: str, at: int, extents: Mapping[str, int]) -> tuple[Any, int]:
     """One literal from `at`, and where it ends; nesting is as deep as the attribute's own type."""
     m = TOKEN.match(text, at)
     if m is None:
         raise FileFormatError(f"not a literal: {text[at:100]!r}")
     if m[0] != "(":
-        return _read_word(m[0]), m.end()
+        return _read_word(m[0], extents), m.end()
     items = []
     at = m.end()
     while not text.startswith(")", at):
-        item, at = _read_literal(text, at)
+        item, at = _read_literal(text, at, extents)
         items.append(item)
         at += text.startswith(",", at)
     return tuple(items), at + 1
 
 
-def _read_word(word: str) -> Any:
+def _read_word(word: str, extents: Mapping[str, int]) -> Any:
     if word[0] in "'\"":
         return ast.literal_eval(word)
+    if (size := _size(word.strip("[]"), extents)) is not None:
+        return size
     if word in WORDS:
         return WORDS[word]
     for number in (int, float):

@@ -55,7 +55,7 @@ class Schedule:
         plan = plan_offsets(_requests(arena), self.order)
         slots |= {s.name: replace(s, index=o) for s, o in zip(arena, plan.offsets, strict=True)}
         launches = [
-            Launch(x.kernel, x.slots, sizes(x.sizes), _scalars_at(x, sizes)) for x in self.launches
+            replace(x, sizes=sizes(x.sizes), scalars=_scalars_at(x, sizes)) for x in self.launches
         ]
         return Program(
             self.name,

@@ -96,12 +96,15 @@ def test_explain_and_stats() -> None:
         step.memory()
     step(*batch(4))
     step(*batch(6))
+    assert not step.explain().recompiles and step.stats.programs == 1
+    x, y = batch(6)
+    step(x.requires_grad_(), y)
     told = step.explain()
     assert told.programs == 1 and told.kernels <= told.launches
-    assert [r.argument for r in told.recompiles] == ["argument `x`", "argument `y`"]
-    assert "f32[4,6] -> f32[6,6]" in str(told)
+    assert [r.argument for r in told.recompiles] == ["argument `x`"]
+    assert "f32[6,6] -> f32[6,6] requires_grad" in str(told)
     stats = step.stats
-    assert (stats.compiles, stats.programs) == (1, 2)
+    assert (stats.compiles, stats.programs) == (2, 2)
     assert stats.kernels >= told.kernels
     assert stats.compile_seconds > 0 and set(STAGES[1:-2]) <= set(stats.ms)
     assert stats.peak_bytes == step.memory().peak_bytes
@@ -128,7 +131,8 @@ def test_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path))
     step = make_step()
     step(*batch(4))
-    step(*batch(6))
+    x, y = batch(4)
+    step(x.requires_grad_(), y)
     names = sorted(p.name for p in tmp_path.iterdir())
     stages = [f"{k:02}_{stage}.gir" for k, stage in enumerate(STAGES[:-2], 1)]
     assert set(stages) <= set(names) and "02_train_step" in names

@@ -184,10 +184,14 @@ def capture(
     leaves: Sequence[Tensor],
     names: Sequence[str],
     name: str,
-    openness: Openness,
+    openness: Openness | None = None,
     drop_grads: bool = False,
 ) -> Capture:
-    """Trace one call. Nothing concrete has changed when it returns or raises."""
+    """Trace one call. Nothing concrete has changed when it returns or raises.
+
+    `openness` says which sizes are extents, and learns which cannot be.
+    """
+    openness = openness or Openness()
     fixed: dict[int, Tensor] = {}
     while True:
         pattern = Pattern(leaves, openness, fixed)
