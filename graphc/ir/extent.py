@@ -23,7 +23,7 @@ import ast
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, cast
 
@@ -763,10 +763,14 @@ READS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
-def names_of(shapes: Iterable[Sequence[Any]]) -> dict[str, int]:
-    """The extents in shapes, by name."""
-    symbols = {s for shape in shapes for s in unknowns(tuple(shape))}
-    return {s.name: cast(int, Extent({(s,): 1})) for s in symbols}
+@contextmanager
+def passes(shapes: Iterable[tuple[int, ...]]) -> Iterator[None]:
+    """Inside, passes work on a graph whose inputs have these shapes."""
+    scopes = {s.scope for shape in shapes for s in unknowns(shape)}
+    with ExitStack() as stack:
+        for scope in scopes:
+            stack.enter_context(scope.passes())
+        yield
 
 
 def _asker_is_own(depth: int) -> bool:

@@ -7,9 +7,11 @@ pure: state comes in as inputs of role "state" and leaves as outputs with a targ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from graphc.ir.extent import passes
 from graphc.ir.ops import Op
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Scalar, Shape, TensorSpec
@@ -117,6 +119,10 @@ class Graph:
     def values(self) -> list[Value]:
         """Everything the outputs need and every input, arguments first."""
         return topological((*self.inputs, *self.outs))
+
+    def in_passes(self) -> AbstractContextManager[None]:
+        """Inside, passes may ask about the extents of this graph."""
+        return passes(v.shape for v in self.inputs)
 
     def with_outs(self, outs: Iterable[Value]) -> Graph:
         return replace(self, outs=tuple(outs))

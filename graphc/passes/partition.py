@@ -34,6 +34,11 @@ class Split(NamedTuple):
 
 def partition(joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
     """Split `joint`, whose last `gradients` outputs depend on `cotangents`, the last inputs."""
+    with joint.in_passes():
+        return _partition(joint, gradients, cotangents)
+
+
+def _partition(joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
     first = len(joint.outs) - gradients
     backward = _depends_on(joint, set(cotangents))
     written = {t for t in joint.targets if t is not None}

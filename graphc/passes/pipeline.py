@@ -74,16 +74,22 @@ Watch = Callable[[Stage, Graph], None]
 
 def run_passes(graph: Graph, stages: Sequence[Stage], watch: Watch | None = None) -> Graph:
     """Apply `stages` in order, verifying after each."""
-    for stage in stages:
-        graph = stage.function(graph)
-        verify(graph, stage.name)
-        if watch is not None:
-            watch(stage, graph)
+    with graph.in_passes():
+        for stage in stages:
+            graph = stage.function(graph)
+            verify(graph, stage.name)
+            if watch is not None:
+                watch(stage, graph)
     return graph
 
 
 def compile_graph(graph: Graph, stages: Sequence[Stage] = PIPELINE) -> Compiled:
     """The program of a traced graph (derivatives and updates already in it)."""
+    with graph.in_passes():
+        return _compile_graph(graph, stages)
+
+
+def _compile_graph(graph: Graph, stages: Sequence[Stage]) -> Compiled:
     records = [_graph_record("autodiff", graph, "the whole step as traced", 0.0)]
     for stage in stages:
         start = time.perf_counter()

@@ -111,15 +111,13 @@ class Family:
         self.split: Split | None = None
         self.graph = taken.graph
         if taken.joint is not None:
-            with taken.pattern.extents.passes():
-                joint = taken.joint
-                self.split = backend.split(taken.graph, joint.count, joint.cotangents)
+            joint = taken.joint
+            self.split = backend.split(taken.graph, joint.count, joint.cotangents)
             self.graph = self.split.forward
         self._templates[self.graph] = self._build(self.graph)
 
     def _build(self, graph: Graph) -> Template:
-        with self.taken.pattern.extents.passes():
-            unit, template = self._backend.build(graph, self._trace_ms)
+        unit, template = self._backend.build(graph, self._trace_ms)
         self.units.append(unit)
         return template
 
