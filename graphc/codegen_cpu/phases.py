@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from graphc.codegen_cpu.loops import Template
 
 UNROLLED = 64  # weight of the statements of a phase whose literal loops are unrolled away
-CHUNK = 32  # trips of a summing nest before its sums join the outer ones
+SHORT = 64  # trips of a summing nest that are not cut
+CHUNK = 32  # trips of one that is before its sums join the outer ones
 
 States = list[list[str]]
 
@@ -220,19 +221,25 @@ class PhaseLoops:
 
     def _cut(self) -> Cut | None:
         """Where a long nest is cut in runs, of equal lengths if they are known."""
-        if not self.axes or self._unrolls_away():
-            return None
+        trips = [self._trips(level) for level in range(len(self.axes))]
         inside = 1
-        for level in reversed(range(len(self.axes))):
-            extent, most = self.axes[level].extent, max(CHUNK // inside, 1)
-            if isinstance(extent, str):
+        if prod(SHORT + 1 if n is None else n for n in trips) <= SHORT or self._unrolls_away():
+            return None
+        for level in reversed(range(len(trips))):
+            n, most = trips[level], max(CHUNK // inside, 1)
+            if n is None:
                 return Cut(level, most)
-            step = self.width * self.unroll if level == len(self.axes) - 1 else 1
-            trips = -(-extent // step)
-            if trips > most:
-                return Cut(level, -(-trips // -(-trips // most)))
-            inside *= max(trips, 1)
+            if n > most:
+                return Cut(level, -(-n // -(-n // most)))
+            inside *= n
         return None
+
+    def _trips(self, level: int) -> int | None:
+        """Of a loop whose extent is known."""
+        extent = self.axes[level].extent
+        if isinstance(extent, str):
+            return None
+        return -(-extent // (self.width * self.unroll)) if level == len(self.axes) - 1 else extent
 
     def _nest(self, level: int, states: States) -> States:
         axis, cut = self.axes[level], self.cut
