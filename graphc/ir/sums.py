@@ -15,18 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.types import Array, Shape
+from graphc.ir.types import Array, Shape, bf16, f16
 
 CHAIN = 32  # float32 terms that are added one by one
 LONG = 4096  # terms from which on a matrix product is cut
-STRIP = 64  # terms of a part of a product of few rows or columns: they fill a vector's lanes
-NARROW = 16  # rows or columns up to which products of strips are faster than float64
+STRIP = 64  # terms of a part of a product with a small result
+NARROW = 4096  # elements of a result up to which products of strips are faster than float64
 LINE = 2048  # elements of a row that a loop of NumPy's adds quickly
 
 
 def wide(x: Array, terms: int = LONG) -> Any:
     """The dtype to which so many values of x are added one by one."""
-    return np.float64 if x.dtype == np.float32 and terms > CHAIN else x.dtype
+    narrow = x.dtype in (np.float32, f16.numpy, bf16.numpy)
+    return np.float64 if narrow and terms > CHAIN else x.dtype
 
 
 def sum_over(x: Array, axes: Shape) -> Array:
@@ -75,7 +76,7 @@ def product(x: Array, y: Array, out: Array | None = None) -> Array:
     depth = x.shape[-1]
     if x.dtype != np.float32 or depth <= LONG:
         return np.matmul(x, y, out=out)
-    few = min(x.shape[-2], y.shape[-1]) <= NARROW
+    few = x.shape[-2] * y.shape[-1] <= NARROW
     total = (_by_strips if few else _by_wide_parts)(x, y)
     if out is None:
         return total.astype(np.float32)

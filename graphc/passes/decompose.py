@@ -2,7 +2,7 @@
 
 concat          `assemble`: what computes a part writes it right into its place
 put_along       of one place in each short row is a selection, elementwise
-scatters        of many rows, which may all have one number, add up in float64
+scatters        of many rows, which may all have one number, add up in float64; halves in float32
 fold            windows that do not overlap are a reshape; else the sum of the shifted taps
 conv, dilated   an input dilation of s is s dense convolutions per dimension, whose results
                 `assemble` interleaves: no inserted zero is ever multiplied
@@ -285,9 +285,11 @@ def _scatter_add(v: Value) -> Value:
 def _scatter(v: Value, terms: int) -> Value:
     """A scatter that may add `terms` rows to one place."""
     x, index = v.args
-    if v.op is None or v.spec.dtype is not f32 or terms <= MANY_TERMS:
+    dtype, many = v.spec.dtype, terms > MANY_TERMS
+    if v.op is None or not (dtype.is_half or (dtype is f32 and many)):
         return _of_nothing(v)
-    return P.cast(v.builder.emit(v.op, (P.cast(x, f64), index), v.attrs), f32)
+    wide = P.cast(x, f64 if many else f32)
+    return P.cast(v.builder.emit(v.op, (wide, index), v.attrs), dtype)
 
 
 def _function(v: Value) -> Value:
