@@ -47,7 +47,7 @@ def sum_over(x: Array, axes: Shape) -> Array:
     if left:
         last = left[-1]
         y = _short_sums(y, last)
-        y = np.sum(y, axis=tuple(left), dtype=np.float64)
+        y = np.asarray(np.sum(y, axis=tuple(left), dtype=np.float64))
     kept = [k for k in order if k not in axes]
     return np.asarray(y, np.float32).transpose(np.argsort(kept))
 
