@@ -6,7 +6,8 @@
         for each phase: its loops, unrolled with an accumulator each, merged by a fixed tree
 
 A statement is emitted in the outermost loop that knows all it depends on. Sums are cascaded: a
-long nest adds up runs in float64, so the error does not grow with its length. What order a sum has depends on extents and the target only; threads choose who runs a unit, never how.
+long nest adds up runs in float64, so the error does not grow with its length. What order a
+sum has depends on extents and the target only; threads choose who runs a unit, never how.
 """
 
 from __future__ import annotations
