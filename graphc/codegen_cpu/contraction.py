@@ -38,6 +38,7 @@ from graphc.codegen_cpu.microkernel import (
     fold_columns,
     lane_mask,
     load_sum,
+    narrow_totals,
     sum_type,
 )
 from graphc.codegen_cpu.panel import Panel
@@ -105,9 +106,11 @@ class _Nest:
         self.t = sum_type(chosen)
         self.tile_sums = chosen.row_count * chosen.vectors * chosen.lanes
         self.group = 1
-        if chosen.chunk is not None:
+        if chosen.chunk is not None and not chosen.apart:
             self.group = group_of(self.tile_sums, c.dtype.itemsize)
-        self.sums = frame.scratch(self.group * self.tile_sums, self.t)
+        self.waiting = self.t.of("double") if chosen.long else self.t
+        self.totals = frame.scratch(self.group * self.tile_sums, self.waiting)
+        self.sums = frame.scratch(self.tile_sums, self.t) if chosen.long else self.totals
         self.panel = Panel(frame, chosen) if chosen.packed else None
         self.epilogue = Epilogue(frame, chosen)
         self.panel_dims, self.dims = self._grid()
@@ -212,8 +215,11 @@ class _Nest:
 
             self._chunks(0, {}, chunk)
             with e.loop(str(first), str(stop), 1, "tile") as tile:
-                place = self._join(panel, self._place(tile, dims))
-                self._finish(place, self._block(tile, first))
+                place, block = self._join(panel, self._place(tile, dims)), self._block(tile, first)
+                if self.plan.long:
+                    narrow_totals(f, self.plan, block, self.sums)
+                    block = self.sums
+                self._finish(place, block)
 
     def _join(self, panel: _Place, place: _Place) -> _Place:
         return _Place(panel.index | place.index, panel.skip | place.skip)
@@ -221,12 +227,15 @@ class _Nest:
     def _block(self, tile: Int, first: Int) -> str:
         """Where the sums of a tile of the group wait."""
         at = self.frame.mul(self.frame.sub(tile, first), self.tile_sums)
-        return self.frame.pointer(self.sums, at, self.plan.contraction.dtype)
+        return self._total(at)
+
+    def _total(self, at: Int) -> str:
+        return self.e.value(f"getelementptr {self.waiting.element}, ptr {self.totals}, i64 {at}")
 
     def _clear(self, count: Int) -> None:
-        with self.e.loop("0", str(count), self.t.lanes, "clear") as k:
-            at = self.frame.pointer(self.sums, k, self.plan.contraction.dtype)
-            self.e.do(f"store {self.t} {literal(0.0, self.t)}, ptr {at}")
+        t = self.waiting
+        with self.e.loop("0", str(count), t.lanes, "clear") as k:
+            self.e.do(f"store {t} {literal(0.0, t)}, ptr {self._total(k)}")
 
     def _chunks(
         self,
@@ -297,9 +306,9 @@ class _Nest:
         return self.e.value(f"and {t.of('i1')} {below}, {fresh}")
 
     def _reduce(
-        self, place: _Place, origin: dict[str, Int], spans: list[Span], sums: str
+        self, place: _Place, origin: dict[str, Int], spans: list[Span], block: str
     ) -> list[str]:
-        """The tile's sums over `spans`, into the block `sums`; in registers if `direct`."""
+        """The tile's sums over `spans`, into its block; in registers if `direct`."""
         p, f, e = self.plan, self.frame, self.e
         index = place.index | origin
         scalars = self._bases(p.scalar, index)
@@ -311,7 +320,8 @@ class _Nest:
 
         def tile(clamp: bool) -> list[str]:
             rows, columns = self._row_offsets(place, clamp), self._columns(vector, place, clamp)
-            site = Site(scalars, vectors, rows, columns, masks, sums)
+            sums, totals = (self.sums, block) if p.long else (block, "")
+            site = Site(scalars, vectors, rows, columns, masks, sums, totals)
             return emit_tile(f, p, vector, site, spans)
 
         unsure = self._unsure()

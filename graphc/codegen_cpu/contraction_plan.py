@@ -17,6 +17,7 @@ summed at the end (`along`), which needs no copy and suits few rows and long red
 
 Every choice depends on the literal sizes of the kernel and the target alone, never on the number
 of threads; sums run in the order of the reduction axes whatever the tile (`along`: lane by lane).
+A long sum is cut in strips of some steps and chunks of strips, by position along its axes alone.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from graphc.codegen_cpu.contraction_parts import (
 )
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Kernel, Store
+from graphc.ir.types import f32
 
 MANY = 4096  # samples that a weight gradient sums over, a batch of sequences, as planning assumes
 FEW = 64  # samples up to which a weight gradient is bound by the memory of the weights
@@ -46,6 +48,9 @@ STRIP_BYTES = 8192  # of a row that tiles of few samples go along before they tu
 L2_BYTES = 1 << 20  # what one thread may count on staying in its second-level cache
 CHUNK_BYTES = L2_BYTES // 2  # what the tiles of one panel read of one chunk
 PANEL_BYTES = 640 << 10  # a panel lives on the stack; Python gives threads 8 MB
+LONG = 8192  # points up to which a float32 sum is one chain
+CHUNK_STEPS = 2048  # of a longer one: its chunks add up in float64
+STRIP_STEPS = 64  # and the strips of a chunk in float32
 GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
 # Operations of a few instructions each.
 CHEAP = {
@@ -86,6 +91,8 @@ class Plan:
     packed: bool  # those lanes are copied to a panel
     chunk: int | None  # position of the chunked reduction axis; None: all in one go
     chunk_size: int
+    long: bool  # sums are cut in strips and chunks that add up
+    apart: bool  # the chunks are for the sums' sake, so a tile goes through them by itself
     few: Plan | None = None  # for up to FEW points of the reduction
     strip: int = 0  # tiles along the lanes that are neighbours; 0: all
 
@@ -277,7 +284,9 @@ def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
     if not many.packed or _needs_panel(c, best, target):
         return many
     strip = _strip(best, target.lanes(c.dtype), c.dtype.itemsize)
-    few = replace(many, packed=False, chunk=None, chunk_size=0, lane_first=False, strip=strip)
+    few = replace(
+        many, packed=False, chunk=None, chunk_size=0, lane_first=False, strip=strip, long=False
+    )
     return replace(many, few=few)
 
 
@@ -300,10 +309,34 @@ def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Pla
     large = depth * guess(best.lane.extent) * c.dtype.itemsize > L2_BYTES // 2
     packed = best.how == "lanes" and _wants_panel(c, best, target, large)
     chunk, chunk_size = _chunk(c, best, lanes, depth, packed)
+    lane_first, long = large or packed or chunk is not None, _is_long(c)
+    apart = long and chunk is None
+    if apart:
+        chunk, chunk_size = _chunk_of_steps(c, lanes if best.how == "along" else 1)
     return Plan(
         c, best.how, best.scalar, best.vector, best.lane, lanes, target.registers, best.vectors,
-        best.rows, outer, shared, large or packed or chunk is not None, packed, chunk, chunk_size,
+        best.rows, outer, shared, lane_first, packed, chunk, chunk_size, long, apart,
     )  # fmt: skip
+
+
+def _is_long(c: Contraction) -> bool:
+    """Whether so many points add up that one chain of float32 may be too inexact."""
+    unknown = any(isinstance(a.extent, str) for a in c.reduced)
+    return c.dtype is f32 and (unknown or points(c.reduced) > LONG)
+
+
+def _few_steps(cut: Iterable[Axis], lanes: int) -> bool:
+    """Whether the chunk `cut` is short enough, `lanes` points a step."""
+    return all(isinstance(a.extent, int) for a in cut) and points(cut) <= CHUNK_STEPS * lanes
+
+
+def _chunk_of_steps(c: Contraction, lanes: int) -> tuple[int, int]:
+    """The largest chunk that is short enough."""
+    for at, axis in enumerate(c.reduced):
+        for size in _chunk_sizes(axis, lanes if axis == c.reduced[-1] else 1):
+            if _few_steps((Axis(axis.name, size), *c.reduced[at + 1 :]), lanes):
+                return at, size
+    return len(c.reduced) - 1, lanes
 
 
 def _needs_panel(c: Contraction, best: _Choice, target: Target) -> bool:
@@ -338,6 +371,7 @@ def _chunk(
     """
     if best.scalar.uses(best.lane.name) and not packed:
         return None, 0  # every tile reads lanes of its own
+    long = _is_long(c)
     row_count, itemsize = math.prod(r.count for r in best.rows), c.dtype.itemsize
     group = group_of(row_count * best.vectors * lanes, itemsize)
     step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)
@@ -360,7 +394,8 @@ def _chunk(
             read = points(cut) * row_count * itemsize
             if interleaved:
                 read = min(read * group, _footprint(best.scalar, (*cut, *rows)))
-            if panel <= PANEL_BYTES and panel + read <= CHUNK_BYTES:
+            few = not long or _few_steps(cut, lanes if best.how == "along" else 1)
+            if few and panel <= PANEL_BYTES and panel + read <= CHUNK_BYTES:
                 return at, size
     return len(c.reduced) - 1, lanes
 

@@ -6,7 +6,7 @@
         for each phase: its loops, unrolled with an accumulator each, merged by a fixed tree
 
 A statement is emitted in the outermost loop that knows all it depends on. Sums are cascaded: a
-long loop adds up chunks, so the error grows with the square roots of the two lengths. What order a
+long nest adds up runs in float64, so the error does not grow with its length. What order a
 sum has depends on extents and the target only; threads choose who runs a unit, never how.
 """
 

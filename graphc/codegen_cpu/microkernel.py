@@ -7,7 +7,9 @@ fixed tree.
 
 Either way the sums end up in a small block of memory, row after row, from which the epilogue
 reads (`epilogue.py`). A sum that is cut in chunks starts from that block instead of from zero, so
-cutting does not change a bit: each output is one chain of multiply-adds in reduction order.
+cutting does not change a bit: each output is one chain of multiply-adds in reduction order. Only a
+long sum is several: a chain for each strip, strips added to the block, and the block, at the end of
+a chunk, to totals in float64. So the error does not grow with the length.
 
 Literal strides become immediates of few base pointers; a stride that is a symbol costs a pointer.
 """
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 
 from graphc.codegen_cpu import scalar
 from graphc.codegen_cpu.contraction_parts import Operand
-from graphc.codegen_cpu.contraction_plan import Plan
+from graphc.codegen_cpu.contraction_plan import STRIP_STEPS, Plan
 from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.codegen_cpu.frame import Frame, Int
 from graphc.ir.kernel import Apply, Const, Definition, Load
@@ -153,6 +155,7 @@ class Site:
     columns: list[dict[str, Int]]  # of each vector or column in the vector operand's loads
     masks: list[str | None]  # of each vector
     sums: str
+    totals: str = ""  # of a long sum: where chunks add up
 
 
 def emit_tile(
@@ -164,17 +167,18 @@ def emit_tile(
     """
     t = sum_type(plan)
     count = len(site.rows) * plan.vectors
-    if plan.chunk is None:
-        sums = [literal(0.0, t)] * count
-    else:
-        sums = [load_sum(frame, site.sums, k, t) for k in range(count)]
+    nothing = [literal(0.0, t)] * count
     reduction = _Reduction(frame, plan, vector, site, t)
+    if plan.long:
+        reduction.long(spans, nothing)
+        return []
+    cut = plan.chunk is not None
+    sums = [load_sum(frame, site.sums, k, t) for k in range(count)] if cut else nothing
     sums = reduction.nest(spans, site.scalar_bases, site.vector_bases, sums)
     if plan.direct:
         return sums
     for k, value in enumerate(sums):
-        at = frame.e.value(f"getelementptr {t}, ptr {site.sums}, i64 {k}")
-        frame.e.do(f"store {t} {value}, ptr {at}, align {t.lanes * t.bits // 8}")
+        store_sum(frame, site.sums, k, t, value)
     return []
 
 
@@ -188,6 +192,34 @@ def load_sum(frame: Frame, sums: str, at: Int, t: Vec) -> str:
     return frame.e.value(f"load {t}, ptr {where}, align {t.bits // 8}")
 
 
+def store_sum(frame: Frame, sums: str, at: Int, t: Vec, value: str) -> None:
+    """One of the aligned vectors of a block."""
+    where = frame.e.value(f"getelementptr {t}, ptr {sums}, i64 {at}")
+    frame.e.do(f"store {t} {value}, ptr {where}, align {t.lanes * t.bits // 8}")
+
+
+def narrow_totals(frame: Frame, plan: Plan, totals: str, sums: str) -> None:
+    """A tile's totals as float32, where the epilogue looks for its sums."""
+    t = sum_type(plan)
+    for k in range(plan.row_count * plan.vectors):
+        value = load_sum(frame, totals, k, t.of("double"))
+        value = frame.e.value(f"fptrunc {t.of('double')} {value} to {t}")
+        store_sum(frame, sums, k, t, value)
+
+
+def strip_of(plan: Plan, extents: Sequence[int]) -> tuple[int, int]:
+    """The loop of a chunk that is cut in strips, and a strip's trips; the inner loops are whole."""
+    inside = 1
+    for level in reversed(range(len(extents))):
+        along = plan.how == "along" and level == len(extents) - 1
+        lanes = plan.lanes if along else 1
+        trips, most = -(-extents[level] // lanes), max(STRIP_STEPS // inside, 1)
+        if trips > most:
+            return level, -(-trips // -(-trips // most)) * lanes
+        inside *= trips
+    return 0, extents[0]
+
+
 @dataclass(frozen=True, slots=True)
 class _Reduction:
     """The loops over the reduction axes, sums carried in registers."""
@@ -197,6 +229,48 @@ class _Reduction:
     vector: Operand
     site: Site
     t: Vec
+
+    def long(self, spans: list[Span], nothing: list[str]) -> None:
+        """A chunk in strips, added up in the block of sums and then to the totals."""
+        frame, site, wide = self.frame, self.site, self.t.of("double")
+        extents = [s.count if isinstance(s.count, int) else self.plan.chunk_size for s in spans]
+        cut = strip_of(self.plan, extents)
+        for k, zero in enumerate(nothing):
+            store_sum(frame, site.sums, k, self.t, zero)
+        self._strips(spans, 0, cut, site.scalar_bases, site.vector_bases, nothing)
+        for k in range(len(nothing)):
+            value = load_sum(frame, site.sums, k, self.t)
+            value = frame.e.value(f"fpext {self.t} {value} to {wide}")
+            total = load_sum(frame, site.totals, k, wide)
+            total = frame.e.value(f"fadd {wide} {total}, {value}")
+            store_sum(frame, site.totals, k, wide, total)
+
+    def _strips(
+        self,
+        spans: list[Span],
+        level: int,
+        cut: tuple[int, int],
+        scalars: Bases,
+        vectors: Bases,
+        nothing: list[str],
+    ) -> None:
+        """The loops from `level` in, up to the one that is cut; each strip starts from nothing."""
+        frame, span = self.frame, spans[level]
+        size = cut[1] if level == cut[0] else 1
+        with frame.e.loop("0", str(span.count), size, "strip") as i:
+            x = moved(frame, self.plan.scalar, scalars, span.axis, i)
+            y = moved(frame, self.vector, vectors, span.axis, i)
+            if level < cut[0]:
+                self._strips(spans, level + 1, cut, x, y, nothing)
+                return
+            count: Int = size
+            if isinstance(span.count, str) or span.count % size:
+                count = frame.least(size, frame.sub(span.count, i))
+            sums = self.nest([Span(span.axis, count), *spans[level + 1 :]], x, y, nothing)
+            for k, value in enumerate(sums):
+                before = load_sum(frame, self.site.sums, k, self.t)
+                total = frame.e.value(f"fadd {self.t} {before}, {value}")
+                store_sum(frame, self.site.sums, k, self.t, total)
 
     def nest(self, spans: list[Span], scalars: Bases, vectors: Bases, sums: list[str]) -> list[str]:
         if len(spans) == 1:

@@ -3,12 +3,14 @@
 The innermost loop runs `unroll` copies of the body a trip, each with accumulators of its own, so
 that additions do not wait for each other; a remainder loop follows, masked where the axis runs
 across lanes. Short literal loops are unrolled away. The copies, then the lanes, merge by a fixed
-tree.
+tree. A long nest that sums is cut in runs of `CHUNK` trips at most, counted along its axes alone:
+a run sums in float32 from nothing, and what the runs give adds up in float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,15 +21,23 @@ from graphc.codegen_cpu.lanes import arguments, weight
 from graphc.codegen_cpu.scalar import cast, rounded
 from graphc.codegen_cpu.scope import ZERO, Int, iota
 from graphc.ir.kernel import Axis, Dot, Reduce
+from graphc.ir.types import f64
 
 if TYPE_CHECKING:
     from graphc.codegen_cpu.loops import Template
 
 UNROLLED = 64  # weight of the statements of a phase whose literal loops are unrolled away
-CHUNK = 64  # trips of a summing loop before its sums join the outer ones
-CASCADE = 16  # points of the inner loops that are worth sums of their own
+SHORT = 64  # trips of a summing nest that are not cut
+CHUNK = 32  # trips of one that is before its sums join the outer ones
 
 States = list[list[str]]
+
+
+class Cut(NamedTuple):
+    """A loop in runs of so many trips; the loops inside it belong to a run as a whole."""
+
+    level: int
+    trips: int
 
 
 class Cell(NamedTuple):
@@ -37,6 +47,10 @@ class Cell(NamedTuple):
     fold: Fold
     copy: int
     lanes: int
+
+    def carried(self, outer: bool) -> Fold:
+        """What is carried inside a run, or from run to run: there a float sum is wide."""
+        return Fold(self.fold.op, f64) if outer and self.fold.is_float_sum else self.fold
 
 
 class PhaseLoops:
@@ -54,7 +68,7 @@ class PhaseLoops:
         self.depth = len(template.parallel)
         folds = [s for s in self.phase.body if isinstance(s, (Reduce, Dot))]
         self.cells = [cell for s in folds for cell in self._cells(s)]
-        self.cascades = any(cell.fold.is_float_sum for cell in self.cells)
+        self.cut = self._cut() if any(cell.fold.is_float_sum for cell in self.cells) else None
 
     def _cells(self, s: Reduce | Dot) -> list[Cell]:
         dtypes, lane = self.t.uses.dtypes, self.t.plan.lane
@@ -71,13 +85,15 @@ class PhaseLoops:
     def run(self) -> None:
         """The whole phase; its folds become values."""
         self.t.statements(self.p, self.depth)
-        states = self._identities(first=True)
+        states = self._identities(first=True, outer=self.cut is not None)
         if self.laned:
             self.body.width = self.width
         if not self.axes:
             states = self._stepped(states, "")
         elif all(a.extent != 0 for a in self.axes):
             states = self._nest(0, states)
+        if self.cut is not None:
+            states = self._narrowed(states)
         if self.laned:
             self.body.width, self.body.lane = 1, ""
             self.body.vectors = [Vector(ZERO, "")]
@@ -96,8 +112,26 @@ class PhaseLoops:
 
     # ---- accumulators --------------------------------------------------------------------------
 
-    def _identities(self, first: bool) -> States:
-        return [cell.fold.identity(cell.lanes, first) for cell in self.cells]
+    def _identities(self, first: bool, outer: bool = False) -> States:
+        return [cell.carried(outer).identity(cell.lanes, first) for cell in self.cells]
+
+    def _joined(self, outer: States, run: States) -> States:
+        """The outer sums with those of a run."""
+        joined = []
+        for cell, a, b in zip(self.cells, outer, run, strict=True):
+            fold = cell.carried(outer=True)
+            b = [*self._cast(cell, cell.fold, fold, b[0]), *b[1:]]
+            joined.append(fold.merge(self.e, cell.lanes, a, b))
+        return joined
+
+    def _narrowed(self, outer: States) -> States:
+        return [
+            [*self._cast(cell, cell.carried(outer=True), cell.fold, state[0]), *state[1:]]
+            for cell, state in zip(self.cells, outer, strict=True)
+        ]
+
+    def _cast(self, cell: Cell, source: Fold, target: Fold, x: str) -> list[str]:
+        return [cast(self.e, cell.lanes, source.dtype, target.dtype, x)]
 
     def _merged(self, sets: list[States]) -> States:
         """Sets of accumulators as one, pairwise."""
@@ -154,17 +188,16 @@ class PhaseLoops:
         step: int,
         sets: list[States],
         trip: Callable[[Int, list[States]], list[States]],
+        outer: bool = False,
     ) -> list[States]:
         """A loop that carries sets of accumulators."""
-        types = [t for cell in self.cells for t in cell.fold.types(cell.lanes)]
+        held = [cell.carried(outer).types(cell.lanes) for cell in self.cells]
+        types = [t for each in held for t in each]
         first = [x for states in sets for state in states for x in state]
 
         def packed(values: list[str]) -> list[States]:
             left = iter(values)
-            return [
-                [[next(left) for _ in cell.fold.types(cell.lanes)] for cell in self.cells]
-                for _ in sets
-            ]
+            return [[[next(left) for _ in each] for each in held] for _ in sets]
 
         def body(index: str, values: list[str]) -> list[str]:
             with self.scope.inner():
@@ -186,33 +219,70 @@ class PhaseLoops:
         each = sum(weight(s) for s in self.phase.body) * len(self.body.vectors)
         return trips * each <= UNROLLED
 
+    def _cut(self) -> Cut | None:
+        """Where a long nest is cut in runs, of equal lengths if they are known."""
+        trips = [self._trips(level) for level in range(len(self.axes))]
+        inside = 1
+        if prod(SHORT + 1 if n is None else n for n in trips) <= SHORT or self._unrolls_away():
+            return None
+        for level in reversed(range(len(trips))):
+            n, most = trips[level], max(CHUNK // inside, 1)
+            if n is None:
+                return Cut(level, most)
+            if n > most:
+                return Cut(level, -(-n // -(-n // most)))
+            inside *= n
+        return None
+
+    def _trips(self, level: int) -> int | None:
+        """Of a loop whose extent is known."""
+        extent = self.axes[level].extent
+        if isinstance(extent, str):
+            return None
+        return -(-extent // (self.width * self.unroll)) if level == len(self.axes) - 1 else extent
+
     def _nest(self, level: int, states: States) -> States:
-        axis = self.axes[level]
+        axis, cut = self.axes[level], self.cut
         if level == len(self.axes) - 1:
             return self._innermost(axis, states)
-        own_sums = self.cascades and self._points(level + 1) >= CASCADE
-
-        def trip(index: Int, sets: list[States]) -> list[States]:
-            self.body.indices[axis.name] = index
-            self.t.statements(self.p, self.depth + level + 1)
-            self.t.addresses(self.phase)
-            if own_sums:
-                inner = self._nest(level + 1, self._identities(first=False))
-                result = self._pair(sets[0], inner)
-            else:
-                result = self._nest(level + 1, sets[0])
-            del self.body.indices[axis.name]
-            return [result]
-
+        n, outer = self.scope.size(axis.extent), cut is not None and level < cut.level
+        if cut is not None and cut.level == level:
+            return self._runs(n, cut.trips, states, partial(self._loop, level))
         if self._unrolls_away():
             for k in range(int(axis.extent)):
-                states = trip(Int("", k), [states])[0]
+                states = self._trip(level, Int("", k), states)
             return states
-        return self._carried(ZERO, self.scope.size(axis.extent), 1, [states], trip)[0]
+        return self._loop(level, ZERO, n, states, outer)
 
-    def _points(self, level: int) -> int:
-        """Trips of the loops from `level` in; symbolic ones count as many."""
-        return prod(a.extent if isinstance(a.extent, int) else CASCADE for a in self.axes[level:])
+    def _loop(
+        self, level: int, start: Int, stop: Int, states: States, outer: bool = False
+    ) -> States:
+        """Trips [start, stop) of a loop that has others inside."""
+
+        def trip(index: Int, sets: list[States]) -> list[States]:
+            return [self._trip(level, index, sets[0])]
+
+        return self._carried(start, stop, 1, [states], trip, outer)[0]
+
+    def _trip(self, level: int, index: Int, states: States) -> States:
+        axis = self.axes[level]
+        self.body.indices[axis.name] = index
+        self.t.statements(self.p, self.depth + level + 1)
+        self.t.addresses(self.phase)
+        states = self._nest(level + 1, states)
+        del self.body.indices[axis.name]
+        return states
+
+    def _runs(
+        self, stop: Int, size: int, states: States, run: Callable[[Int, Int, States], States]
+    ) -> States:
+        """A loop in runs of `size`, whose sums join the outer ones one by one."""
+
+        def trip(start: Int, sets: list[States]) -> list[States]:
+            end = self.scope.minimum(self.scope.add(start, Int("", size)), stop)
+            return [self._joined(sets[0], run(start, end, self._identities(first=False)))]
+
+        return self._carried(ZERO, stop, size, [states], trip, outer=True)[0]
 
     def _body(self, axis: Axis, index: Int, mask: str, states: States) -> States:
         """One copy of the innermost body."""
@@ -232,16 +302,13 @@ class PhaseLoops:
             return self._straight(axis, ZERO, n, states)
         self.masked = self.laned and self.t.masks_all(n, self.unroll)
         main = n if self.masked else self.scope.mul(self.scope.div(n, Int("", step)), Int("", step))
-        long = not main.is_literal or main.literal > CHUNK * step
-        if self.cascades and long:
-            states = self._chunks(axis, main, step, states)
-        else:
-            states = self._main(axis, ZERO, main, step, states)
-        if step == 1 or main == n:
+        if self.cut is None or self.cut.level < len(self.axes) - 1:
+            states = self._main(axis, step, ZERO, main, states)
+            return states if main == n else self._rest(axis, main, n, states)
+        states = self._runs(main, self.cut.trips * step, states, partial(self._main, axis, step))
+        if main == n:
             return states
-        if n.is_literal:
-            return self._straight(axis, main, n, states)
-        return self._rest(axis, main, n, states)
+        return self._joined(states, self._rest(axis, main, n, self._identities(first=False)))
 
     def _straight(self, axis: Axis, start: Int, n: Int, states: States) -> States:
         """Literal trips [start, n) without a loop."""
@@ -254,7 +321,7 @@ class PhaseLoops:
             sets[k % count] = self._body(axis, index, mask, sets[k % count])
         return self._merged(sets)
 
-    def _main(self, axis: Axis, start: Int, stop: Int, step: int, states: States) -> States:
+    def _main(self, axis: Axis, step: int, start: Int, stop: Int, states: States) -> States:
         """Trips of `unroll` full copies each."""
         count = self.unroll if self.cells else 1
         sets = [states, *(self._identities(first=False) for _ in range(count - 1))]
@@ -268,19 +335,10 @@ class PhaseLoops:
 
         return self._merged(self._carried(start, stop, step, sets, trip))
 
-    def _chunks(self, axis: Axis, stop: Int, step: int, states: States) -> States:
-        """The main loop in chunks whose sums join the outer sums one by one."""
-        size = CHUNK * step
-
-        def trip(start: Int, sets: list[States]) -> list[States]:
-            end = self.scope.minimum(self.scope.add(start, Int("", size)), stop)
-            sums = self._main(axis, start, end, step, self._identities(first=False))
-            return [self._pair(sets[0], sums)]
-
-        return self._carried(ZERO, stop, size, [states], trip)[0]
-
     def _rest(self, axis: Axis, start: Int, n: Int, states: States) -> States:
         """The trips that do not fill the main loop, one copy each."""
+        if n.is_literal:
+            return self._straight(axis, start, n, states)
 
         def trip(index: Int, sets: list[States]) -> list[States]:
             mask = self.t.rest_mask(index, n) if self.laned else ""

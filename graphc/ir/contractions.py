@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc.ir.reference import Pairs, pad, unfold
+from graphc.ir.sums import product, wide
 from graphc.ir.types import Array, Shape
 
 
@@ -26,7 +27,7 @@ def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
     depth = prod(x.shape[k] for k in cx)
     left = x.transpose(bx + fx + cx).reshape(prod(b), prod(rows), depth)
     right = y.transpose(by + cy + fy).reshape(prod(b), depth, prod(columns))
-    out: Array = np.matmul(left, right).reshape(b + rows + columns)
+    out: Array = product(left, right).reshape(b + rows + columns)
     return out
 
 
@@ -143,9 +144,9 @@ def _by_taps(
         for k in range(taps):
             at = _start(k * gap, step, run, row)
             if k == 0:
-                np.matmul(ws[0], part[..., at : at + length], out=out[few])
+                product(ws[0], part[..., at : at + length], out[few])
             else:
-                out[few] += np.matmul(ws[k], part[..., at : at + length])
+                out[few] += product(ws[k], part[..., at : at + length])
     return out.reshape(n, groups, filters, *places)
 
 
@@ -160,13 +161,14 @@ def _by_places(x: Array, w: Array, stride: Shape, dilation: Shape, places: list[
     taps, row, columns = prod(w.shape[3:]), prod(w.shape[4:]), n * prod(places[1:])
     run = prod(windows.shape[2 + rank :])
     ws = np.moveaxis(w, 2, 0).reshape(channels, groups, filters, taps)
-    out = np.zeros((places[0], groups, filters, columns), x.dtype)
+    out = np.zeros((places[0], groups, filters, columns), wide(x))
     for few in _few(windows):
         part = windows[few].reshape(len(ws[few]), groups, columns, run)
         for p in range(places[0]):
             at = _start(p * stride[0], dilation[0], run, row)
-            out[p] += np.matmul(ws[few], part[..., at : at + taps].swapaxes(-1, -2)).sum(0)
-    out = out.reshape(places[0], groups, filters, n, *places[1:])
+            of_few = product(ws[few], part[..., at : at + taps].swapaxes(-1, -2))
+            out[p] += of_few.sum(0, dtype=out.dtype)
+    out = out.astype(x.dtype).reshape(places[0], groups, filters, n, *places[1:])
     return out.transpose(3, 1, 2, 0, *range(4, 3 + rank))
 
 

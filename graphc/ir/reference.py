@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import IndexOutOfRange, IntegerDivisionByZero
+from graphc.ir.sums import sum_over, wide
 from graphc.ir.types import DTYPES, Array, Shape
 
 Pairs = tuple[tuple[int, int], ...]
@@ -301,7 +302,7 @@ def fold(x: Array, *, axis: int, length: int, step: int, dilation: int) -> Array
 
 
 def reduce_sum(x: Array, *, axes: Shape) -> Array:
-    return np.asarray(np.sum(x, axis=axes, dtype=x.dtype))
+    return sum_over(x, axes)
 
 
 def reduce_prod(x: Array, *, axes: Shape) -> Array:
@@ -361,9 +362,10 @@ def gather(x: Array, index: Array, *, axis: int) -> Array:
 def scatter_add(x: Array, index: Array, *, axis: int, length: int) -> Array:
     """Rows added into zeros at their numbers, in order: the adjoint of gather."""
     rows = x.reshape(*x.shape[:axis], index.size, *x.shape[axis + index.ndim :])
-    out = np.zeros((*x.shape[:axis], length, *x.shape[axis + index.ndim :]), x.dtype)
+    shape = (*x.shape[:axis], length, *x.shape[axis + index.ndim :])
+    out = np.zeros(shape, wide(x, index.size))
     np.add.at(np.moveaxis(out, axis, 0), index.ravel(), np.moveaxis(rows, axis, 0))
-    return out
+    return out.astype(x.dtype, copy=False)
 
 
 def _along(index: Array, axis: int) -> tuple[Any, ...]:
@@ -389,9 +391,10 @@ def take_along(x: Array, index: Array, *, axis: int) -> Array:
 
 def put_along(x: Array, index: Array, *, axis: int, length: int) -> Array:
     shape = (*x.shape[:axis], length, *x.shape[axis + 1 :])
-    out, at = np.zeros(shape, x.dtype), _flat(index, axis, shape)
+    at = _flat(index, axis, shape)
+    out = np.zeros(shape, wide(x, index.shape[axis]) if at is None else x.dtype)
     if at is None:
         np.add.at(out, _along(index, axis), x)
     else:  # no place twice
         out.reshape(-1)[at] = x
-    return out
+    return out.astype(x.dtype, copy=False)

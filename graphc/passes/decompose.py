@@ -2,6 +2,7 @@
 
 concat          `assemble`: what computes a part writes it right into its place
 put_along       of one place in each short row is a selection, elementwise
+scatters        of many rows, which may all have one number, add up in float64; halves in float32
 fold            windows that do not overlap are a reshape; else the sum of the shifted taps
 conv, dilated   an input dilation of s is s dense convolutions per dimension, whose results
                 `assemble` interleaves: no inserted zero is ever multiplied
@@ -18,11 +19,12 @@ from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.ops import OPS, Attrs
 from graphc.ir.rewrite import Visit, replaced
-from graphc.ir.types import Shape, TensorSpec
+from graphc.ir.types import Shape, TensorSpec, f32, f64
 from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op
 
 SHORT_AXIS = 64  # up to here a scatter along an axis is cheaper as a selection
+MANY_TERMS = 1 << 14  # float32 terms that a scatter may add to one place one by one
 
 
 def decompose(graph: Graph) -> Graph:
@@ -272,8 +274,22 @@ def _put_along(v: Value) -> Value:
     axis, shape = v.attrs["axis"], v.shape
     whole = tuple(1 if k == axis else n for k, n in enumerate(shape))
     if index.shape != whole or shape[axis] > SHORT_AXIS:
-        return _of_nothing(v)
+        return _scatter(v, index.shape[axis])
     return P.where(P.one_hot(index, axis, shape), P.expand(x, shape), 0)
+
+
+def _scatter_add(v: Value) -> Value:
+    return _scatter(v, v.args[1].spec.numel)
+
+
+def _scatter(v: Value, terms: int) -> Value:
+    """A scatter that may add `terms` rows to one place."""
+    x, index = v.args
+    dtype, many = v.spec.dtype, terms > MANY_TERMS
+    if v.op is None or not (dtype.is_half or (dtype is f32 and many)):
+        return _of_nothing(v)
+    wide = P.cast(x, f64 if many else f32)
+    return P.cast(v.builder.emit(v.op, (wide, index), v.attrs), dtype)
 
 
 def _function(v: Value) -> Value:
@@ -290,6 +306,6 @@ RULES: dict[str, Visit] = {
     "sum": _of_nothing,
     "prod": _of_nothing,
     "dot": _of_nothing,
-    "scatter_add": _of_nothing,
+    "scatter_add": _scatter_add,
     "put_along": _put_along,
 }
