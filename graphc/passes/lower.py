@@ -162,16 +162,18 @@ class _Lowering:
         """The loop in which each member is computed: after every fold it reads."""
         stage: dict[Value, int] = {}
         for v in self.group.members:
-            below = [self._stage_of(a, stage) for a in v.args]
-            stage[v] = max(below, default=0)
+            stage[v] = max((self._stage_of(a, stage) for a in v.args), default=0)
         return stage
 
-    def _stage_of(self, v: Value, stage: Mapping[Value, int]) -> int:
+    def _stage_of(self, v: Value, stage: dict[Value, int]) -> int:
+        """The first loop in which v is known; of what is computed here again, noted in `stage`."""
         if v in self.members:
             return stage[v] + (1 if is_reduce(v) else 0)
         if v in self.realised:
             return 0
-        return max((self._stage_of(a, stage) for a in v.args), default=0)
+        if v not in stage:
+            stage[v] = max((self._stage_of(a, stage) for a in v.args), default=0)
+        return stage[v]
 
     def _ready(self, v: Value, stage: Mapping[Value, int]) -> int:
         """The loop after which a kept value is known."""
@@ -393,13 +395,17 @@ class _Lowering:
         return self.nest.scalar(self.checks.index(site), i64, shared=False)
 
     def _movement(self, v: Value, chain: Chain) -> str:
-        assert v.op is not None
-        (a,) = v.args
-        if v.op.name == "contiguous":
-            return self.emit(a, chain)
-        name = self.emit(a, (step_of(v), *chain))
-        if v.op.name == "pad" and not self._pads_loads_with_zero(v):
-            return self._padded(v, chain, name)
+        """What is under the movement, with padding that no load gives put around it."""
+        padded: list[tuple[Value, Chain]] = []
+        while v.op is not None and v.op.kind == "movement" and not self._is_stored(v):
+            if v.op.name == "pad" and not self._pads_loads_with_zero(v):
+                padded.append((v, chain))
+            if v.op.name != "contiguous":
+                chain = (step_of(v), *chain)
+            v = v.args[0]
+        name = self.emit(v, chain)
+        for v, outside in reversed(padded):
+            name = self._padded(v, outside, name)
         return name
 
     def _pads_loads_with_zero(self, v: Value) -> bool:
