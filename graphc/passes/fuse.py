@@ -37,7 +37,7 @@ from graphc.passes.group import (
     parts_of,
     used,
 )
-from graphc.passes.order import Orders, folded_source, identity
+from graphc.passes.order import folded_source, identity, orders_of
 from graphc.passes.realise import realise
 from graphc.passes.view import Form, NotAffine, move, stored
 
@@ -60,7 +60,7 @@ class _Fuser:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.orders = Orders(graph)
+        self.orders = orders_of(graph)
         self.outs = frozenset(graph.outs)
         self.groups: list[Group] = []
         self.needs: list[int] = []

@@ -23,7 +23,7 @@ from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
 from graphc.ir.types import Shape
 from graphc.passes.group import is_free, parts_of, same_memory
-from graphc.passes.order import Orders, identity
+from graphc.passes.order import identity, orders_of
 
 RUN = 16  # channels that fill a cache line, and a vector of any target
 MAX_STEPS = 32  # of movement between buffers
@@ -83,7 +83,7 @@ class _Layout:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.orders = Orders(graph)
+        self.orders = orders_of(graph)
         self.widths = _widest_padding(graph)
         self.new: dict[Value, Value] = {}
         self.padded: dict[Value, Value] = {}
@@ -221,7 +221,7 @@ def _settle_movement(graph: Graph) -> Graph:
 
 
 def _settle_outputs(graph: Graph) -> Graph:
-    orders, taken, outs = Orders(graph), set(parts_of(graph)), []
+    orders, taken, outs = orders_of(graph), set(parts_of(graph)), []
     for v, target in zip(graph.outs, graph.targets, strict=True):
         free = is_free(v)
         order = identity(v) if target is None else graph.orders.get(target, identity(v))
@@ -236,7 +236,7 @@ def _settle_outputs(graph: Graph) -> Graph:
 
 def _settle_parts(graph: Graph) -> Graph:
     """A part has to be computed, and to stand in one place only; else it is copied there."""
-    orders, owned = Orders(graph), set(graph.outs)
+    orders, owned = orders_of(graph), set(graph.outs)
     latest: dict[tuple[Value, Shape], Value] = {}  # the last of the copies of a part
 
     def visit(v: Value) -> Value:

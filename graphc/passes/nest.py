@@ -178,9 +178,12 @@ def _changed(
     s: Statement, change: Callable[[Affine], Affine], size: Callable[[Size], Size]
 ) -> Statement:
     if isinstance(s, Load | Store):
+        at = change(s.at)
+        if at is s.at and not s.guards and not s.indirect:
+            return s
         return replace(
             s,
-            at=change(s.at),
+            at=at,
             guards=tuple(_guard(g, change, size) for g in s.guards),
             indirect=tuple(Indirect(i.index, size(i.stride)) for i in s.indirect),
         )

@@ -22,7 +22,7 @@ from graphc.passes.group import CannotView
 from graphc.passes.layout import layout, settle
 from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
-from graphc.passes.order import Orders, identity, merge_order
+from graphc.passes.order import Orders, identity, merge_order, orders_of
 from graphc.passes.schedule import schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
@@ -121,7 +121,7 @@ MAX_ROUNDS = 32
 def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
     """Fuse and lower; where a value cannot be addressed, store it and fuse again."""
     for _ in range(MAX_ROUNDS):
-        fusion, orders = fuse(graph), Orders(graph)
+        fusion, orders = fuse(graph), orders_of(graph)
         kernels: list[Lowered] = []
         checks: list[CheckSite] = []
         missing: dict[Value, set[Value]] = {}
@@ -129,7 +129,8 @@ def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
             try:
                 kernels.append(lower(group, fusion, orders, checks))
             except CannotView as e:
-                missing.setdefault(e.reader, set()).add(e.value)
+                for reader, value in e.pairs:
+                    missing.setdefault(reader, set()).add(value)
         if not missing:
             return graph, kernels, checks
         graph = store_operands(graph, missing, orders)
