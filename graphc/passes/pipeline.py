@@ -17,6 +17,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.verify import verify
 from graphc.passes.decompose import decompose
+from graphc.passes.foresee import foresee
 from graphc.passes.fuse import fuse
 from graphc.passes.group import CannotView
 from graphc.passes.layout import layout, settle
@@ -120,6 +121,7 @@ MAX_ROUNDS = 32
 
 def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
     """Fuse and lower; where a value cannot be addressed, store it and fuse again."""
+    graph = store_operands(graph, foresee(graph, orders_of(graph)), orders_of(graph))
     for _ in range(MAX_ROUNDS):
         fusion, orders = fuse(graph), orders_of(graph)
         kernels: list[Lowered] = []
@@ -139,6 +141,8 @@ def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
 
 def store_operands(graph: Graph, missing: dict[Value, set[Value]], orders: Orders) -> Graph:
     """Put `contiguous` between each reader and the operands it needs in memory."""
+    if not missing:
+        return graph
     new: dict[Value, Value] = {}
     for v in graph.values():
         if v.op is None:
