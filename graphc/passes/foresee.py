@@ -1,6 +1,6 @@
 """foresee: operands that no address will reach, known before fusion from how values would lie.
 
-`lower` finds all of them, but only after fusing everything, which then begins again. Most are plain:
+`lower` finds all of them, but after fusing everything, which then begins again. Most are plain:
 a reshape of dimensions whose strides do not merge, and a contraction of what is never in memory.
 """
 

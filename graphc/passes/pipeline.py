@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from graphc import config
 from graphc.errors import InternalError
 from graphc.ir import kernel_text, program_text, text
 from graphc.ir.graph import Graph, Value
@@ -76,10 +77,11 @@ Watch = Callable[[Stage, Graph], None]
 
 
 def run_passes(graph: Graph, stages: Sequence[Stage], watch: Watch | None = None) -> Graph:
-    """Apply `stages` in order, verifying after each."""
+    """Apply `stages` in order, verifying after each where GRAPHC_VERIFY says so."""
     for stage in stages:
         graph = stage.function(graph)
-        verify(graph, stage.name)
+        if config.verify_graphs():
+            verify(graph, stage.name)
         if watch is not None:
             watch(stage, graph)
     return graph
