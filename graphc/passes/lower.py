@@ -31,6 +31,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.ops import OPS
 from graphc.ir.program import CheckSite
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
 from graphc.passes.chain import Chain, Step, step, step_of, walk
@@ -164,6 +165,7 @@ class _Lowering:
         v = self.contraction
         assert v is not None
         spec = contraction_views(v, self._operand(v, v.args[0]), self._operand(v, v.args[1]))
+        self.nest.cut = v.op is OPS["dot"]
         first = len(self.domain)
         sizes = {f"d{first + n}": extent for n, extent in enumerate(spec.summed)}
         strides = dict(zip(sizes, spec.views[0].address.strides[first:], strict=True))

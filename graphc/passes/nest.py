@@ -6,7 +6,8 @@ Input: statements over one axis per dimension of the domain, all numbers literal
               above all of another batch, are the same text
 
 A map kernel keeps no number but the strides 0, 1, -1 and small extents (windows). A contract
-kernel keeps all but its outermost extents, because its tiles are chosen by them.
+kernel keeps all but its outermost extents, because its tiles are chosen by them; where a matrix
+product begins is an argument, so that the products of a recurrent net's steps are one kernel.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Nest:
     phases: list[Phase] = field(default_factory=list)
     buffers: list[tuple[Value, str, Access]] = field(default_factory=list)  # value, name, access
     scalars: list[tuple[ScalarArg, Scalar]] = field(default_factory=list)
+    cut: bool = False  # whether a contraction reads one of many equal parts, by its offset
     leading: set[str] = field(default_factory=lambda: {"d0"})  # axes that hold dimension 0
 
     def buffer(self, v: Value, access: Access) -> str:
@@ -203,6 +205,7 @@ class _Symbols:
 
     def __init__(self, nest: Nest) -> None:
         self.literal = nest.kind == "contract"
+        self.cut = nest.cut
         self.leading = nest.leading
         # A batch is outermost: of the points, or of what a weight gradient sums over.
         self.outermost = {a.name for a in nest.folded[:1]}
@@ -224,7 +227,7 @@ class _Symbols:
 
     def affine(self, f: Affine) -> Affine:
         if self.literal:
-            return f
+            return Affine(f.terms, self._offset(f.const)) if self.cut else f
         terms = tuple((a, self._stride(a, s)) for a, s in f.terms)
         return Affine(terms, self.size(f.const))
 
@@ -234,7 +237,11 @@ class _Symbols:
 
     def size(self, s: Size) -> Size:
         assert isinstance(s, int)
-        return s if self.literal or s in (0, 1, -1) else self._symbol("o", "", s)
+        return s if self.literal else self._offset(s)
+
+    def _offset(self, s: Size) -> Size:
+        assert isinstance(s, int)
+        return s if s in (0, 1, -1) else self._symbol("o", "", s)
 
     def _symbol(self, prefix: str, axis: str, value: int) -> str:
         key = (prefix + axis, value)
