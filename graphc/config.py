@@ -24,7 +24,13 @@ SWITCHES = {
     s.name: s
     for s in (
         Switch("dump", "GRAPHC_DUMP", "path", "", "folder for every stage of every step, as text"),
-        Switch("verify", "GRAPHC_VERIFY", "flag", "0", "verify and interpret after each stage"),
+        Switch(
+            "verify",
+            "GRAPHC_VERIFY",
+            "text",
+            "0",
+            'after each stage verify, and interpret; "graphs": verify only',
+        ),
         Switch("cache_dir", "GRAPHC_CACHE_DIR", "path", "", "folder of compiled kernels"),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
@@ -57,6 +63,12 @@ def dump_dir() -> str:
 
 
 def verify() -> bool:
+    """Whether stages are compared with one another."""
+    return flag("verify") and text("verify") != "graphs"
+
+
+def verify_graphs() -> bool:
+    """Whether the graph is verified after each stage."""
     return flag("verify")
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+os.environ.setdefault("GRAPHC_VERIFY", "graphs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from graphc.errors import GraphcError, user_frame
@@ -23,7 +22,7 @@ class Builder:
     def __init__(self) -> None:
         self._made: dict[Hashable, Value] = {}
         self._names: set[str] = set()
-        self._here: Where | None = None  # provenance while a pass or the parser builds
+        self.here: Where | None = None  # provenance while a pass or the parser builds
         self.phase = ""  # "bw" and "opt" while those parts of a step are traced
         self.scope: list[str] = []  # module path while tracing
         self._count = 0
@@ -71,19 +70,14 @@ class Builder:
         like = next(a for a in reversed(args) if isinstance(a, Value)).spec
         return [a if isinstance(a, Value) else self.constant(a, like) for a in args]
 
-    @contextmanager
-    def at(self, where: Where) -> Iterator[None]:
+    def at(self, where: Where) -> At:
         """Give every value built inside this provenance."""
-        before, self._here = self._here, where
-        try:
-            yield
-        finally:
-            self._here = before
+        return At(self, where)
 
     def where(self) -> Where:
         """Provenance of a value built now: set by `at`, else the user's line."""
-        if self._here is not None:
-            return self._here
+        if self.here is not None:
+            return self.here
         frame = user_frame(2)
         file = os.path.basename(frame.f_code.co_filename) if frame else ""
         scope = self.scope[-1] if self.scope else (frame.f_code.co_name if frame else "")
@@ -117,3 +111,18 @@ class Builder:
         while (name := f"%{k}") in self._names:
             k += 1
         return name
+
+
+class At:
+    """What `Builder.at` gives: entered for every value of every pass, so no generator."""
+
+    __slots__ = ("_before", "_builder", "_where")
+
+    def __init__(self, builder: Builder, where: Where) -> None:
+        self._builder, self._where = builder, where
+
+    def __enter__(self) -> None:
+        self._before, self._builder.here = self._builder.here, self._where
+
+    def __exit__(self, *raised: object) -> None:
+        self._builder.here = self._before

@@ -22,7 +22,7 @@ from __future__ import annotations
 import ast
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, cast
@@ -205,7 +205,7 @@ class Extent(Unknown):
         self._hash: int | None = None
         self._hint: int | None = None
         self._typical: int | None = None
-        self._least: int | None | Literal["?"] = "?"
+        self._least: int | Literal["?"] | None = "?"
 
     @property
     def __class__(self) -> type:  # type: ignore[override]  # `isinstance(n, int)` has to be true
@@ -629,7 +629,7 @@ def _quotient(a: Any, b: Any) -> Any:
     rest: dict[Monomial, int] = {}
     for monomial, factor in _terms_of(a).items():
         left = _without(monomial, below)
-        if left is None or factor % scale and left:
+        if left is None or (factor % scale and left):
             rest[monomial] = factor
             continue
         out[left] = out.get(left, 0) + factor // scale

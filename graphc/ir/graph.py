@@ -115,17 +115,24 @@ class Graph:
     outs: tuple[Value, ...]
     targets: tuple[Value | None, ...]
     orders: Mapping[Value, Shape] = field(default_factory=dict)
+    _values: list[Value] = field(default_factory=list, init=False, repr=False)
+    facts: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def values(self) -> list[Value]:
-        """Everything the outputs need and every input, arguments first."""
-        return topological((*self.inputs, *self.outs))
+        """Everything the outputs need and every input, arguments first; not to be changed."""
+        if not self._values:
+            self._values.extend(topological((*self.inputs, *self.outs)))
+        return self._values
 
     def in_passes(self) -> AbstractContextManager[None]:
         """Inside, passes may ask about the extents of this graph."""
         return passes(v.shape for v in self.inputs)
 
     def with_outs(self, outs: Iterable[Value]) -> Graph:
-        return replace(self, outs=tuple(outs))
+        """Other outputs over the same inputs: `facts`, which passes find out, hold there too."""
+        graph = replace(self, outs=tuple(outs))
+        object.__setattr__(graph, "facts", self.facts)
+        return graph
 
     def states(self) -> list[Value]:
         """The inputs of role "state", in order."""

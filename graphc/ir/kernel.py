@@ -230,6 +230,7 @@ class Kernel:
     phases: tuple[Phase, ...]
     note: str = field(default="", compare=False)
     call: Call | None = None
+    _key: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def statements(self) -> Iterator[Statement]:
         for phase in self.phases:
@@ -239,4 +240,6 @@ class Kernel:
         """The text without the name, provenance and notes: what the code depends on."""
         from graphc.ir.kernel_text import show_body
 
-        return show_body(self, provenance=False)
+        if not self._key:
+            self._key.append(show_body(self, provenance=False))
+        return self._key[0]

@@ -126,7 +126,9 @@ def transpose_type(x: TensorSpec, *, perm: Shape) -> TensorSpec:
 
 
 def expand_type(x: TensorSpec, *, shape: Shape) -> TensorSpec:
-    if len(shape) != len(x.shape) or not all(is_one(a) or same(a, b) for a, b in zip(x.shape, shape)):
+    if len(shape) != len(x.shape) or not all(
+        is_one(a) or same(a, b) for a, b in zip(x.shape, shape)
+    ):
         raise ShapeMismatch(f"cannot expand {x} to shape {shape}")
     return TensorSpec(x.dtype, shape)
 
@@ -169,7 +171,9 @@ def assemble_type(
 def concat_type(*types: TensorSpec, axis: int) -> TensorSpec:
     first = types[0]
     rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in types]
-    if any(t.dtype is not first.dtype for t in types) or not all(same_shape(r, rest[0]) for r in rest):
+    if any(t.dtype is not first.dtype for t in types) or not all(
+        same_shape(r, rest[0]) for r in rest
+    ):
         raise ShapeMismatch(f"cannot concatenate {', '.join(map(str, types))} along {axis}")
     size = sum(t.shape[axis] for t in types)
     return TensorSpec(first.dtype, (*first.shape[:axis], size, *first.shape[axis + 1 :]))

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Self, TypeVar
 
 from graphc.errors import InvalidType
-from graphc.ir.ops import OPS, Op
 from graphc.ir.extent import same, same_shape
+from graphc.ir.ops import OPS, Op
 from graphc.ir.types import DType, Scalar, Shape, TensorSpec
 
 
@@ -67,7 +67,9 @@ def expand(x: S, shape: Shape) -> S:
 
 def slice(x: S, start: Shape, stop: Shape, step: Shape | None = None) -> S:
     step = step or (1,) * len(start)
-    whole = all(a == 0 and same(b, n) and s == 1 for a, b, s, n in zip(start, stop, step, x.spec.shape))
+    whole = all(
+        a == 0 and same(b, n) and s == 1 for a, b, s, n in zip(start, stop, step, x.spec.shape)
+    )
     return x if whole else x.emit(OPS["slice"], x, start=start, stop=stop, step=step)
 
 

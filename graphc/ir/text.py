@@ -201,7 +201,9 @@ class _Reader:
                     raise _bad(number, line, "expected an input")
                 found.append(m)
         for m in found:
-            value = self.builder.input(m[2][1:], read_type(m[3], self.extents), parse_where(m[5] or ""))
+            value = self.builder.input(
+                m[2][1:], read_type(m[3], self.extents), parse_where(m[5] or "")
+            )
             self.values[m[2]] = value
             if m[4]:
                 self.orders[value] = read_order(m[4], len(value.shape))
@@ -304,9 +306,7 @@ def _read_type(text: str) -> TensorSpec:
     return TensorSpec(DTYPES[m[1]], tuple(int(d) for d in m[2].split(",") if d))
 
 
-def read_attrs(
-    text: str, extents: Mapping[str, int] = NOTHING
-) -> tuple[dict[str, Any], str]:
+def read_attrs(text: str, extents: Mapping[str, int] = NOTHING) -> tuple[dict[str, Any], str]:
     """The attributes of `{k=v k=v}...` and what follows the closing brace."""
     attrs: dict[str, Any] = {}
     at = 1

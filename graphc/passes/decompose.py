@@ -3,7 +3,8 @@
 concat          `assemble`: what computes a part writes it right into its place
 put_along       of one place in each short row is a selection, elementwise
 scatters        of many rows, which may all have one number, add up in float64; halves in float32
-fold            windows that do not overlap are a reshape; else the sum of the shifted taps
+fold            windows that do not overlap are a reshape; else the sum of the shifted taps, or of
+                diagonals where there are many taps
 conv, dilated   an input dilation of s is s dense convolutions per dimension, whose results
                 `assemble` interleaves: no inserted zero is ever multiplied
 functions       elementary functions as formulas over those with a kernel (`elementary.py`)
@@ -13,7 +14,7 @@ sums of nothing a constant: no loop then stands around loads from a buffer witho
 from __future__ import annotations
 
 from itertools import product
-from math import gcd
+from math import gcd, prod
 
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value, uses
@@ -23,6 +24,7 @@ from graphc.ir.types import Shape, TensorSpec, f32, f64
 from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op
 
+MANY_TAPS = 16  # from here on the taps of windows are summed in a loop
 SHORT_AXIS = 64  # up to here a scatter along an axis is cheaper as a selection
 MANY_TERMS = 1 << 14  # float32 terms that a scatter may add to one place one by one
 
@@ -74,6 +76,12 @@ def _fold(v: Value) -> Value:
     if _apart(v):
         return _fold_apart(v.args[0], v.attrs["axis"], v.attrs["length"])
     folds = [v, *_waiting(v.args[0])]
+    taps = folds[-1].args[0].shape[-len(folds) :]
+    if prod(taps) > MANY_TAPS:
+        y = folds[-1].args[0]
+        for f in reversed(folds):
+            y = _fold_diagonals(y, f.attrs["axis"], f.attrs)
+        return y
     return _fold_taps(folds[-1].args[0], [f.attrs for f in folds])
 
 
@@ -136,6 +144,38 @@ def _fold_taps(a: Value, folds: list[Attrs]) -> Value:
     joined = P.reshape(total, merged)
     stop = tuple(axes[d][1]["length"] if d in axes else a.shape[d] for d in range(rank))
     return P.slice(joined, (0,) * rank, stop)
+
+
+def _fold_diagonals(a: Value, axis: int, fold: Attrs) -> Value:
+    """out[p] = sum over the taps t of a[(p - t * dilation) / step, t], where that is a window.
+
+    With steps of 1 these are diagonals of a, taps turned round and zeros before and behind. Steps
+    of s cut the taps in runs of s, each of which gives s neighbours; a dilation that stands in the
+    way of that is made 1 by taps of zeros.
+    """
+    step, spread = fold["step"], fold["dilation"]
+    if step > 1 and spread > 1:
+        a, spread = _spread(a, len(a.shape) - 1, spread), 1
+    last, taps = len(a.shape) - 1, -(-a.shape[-1] // step)
+    runs = _padded(a, last, 0, taps * step - a.shape[-1])
+    runs = P.reshape(runs, (*a.shape[:-1], taps, step))
+    perm = (*range(last), last + 1, last)
+    turned = P.apply("flip", P.transpose(runs, perm), axes=(last + 1,))
+    around = _padded(turned, axis, (taps - 1) * spread, (taps - 1) * spread)
+    views = P.apply("unfold", around, axis=axis, size=taps, step=1, dilation=spread)
+    sums = P.apply("sum", P.apply("diagonal", views), axes=(last + 1,))
+    places = sums.shape[axis] * step
+    side_by_side = (*range(axis + 1), last, *range(axis + 1, last))
+    joined = P.reshape(
+        P.transpose(sums, side_by_side), (*a.shape[:axis], places, *a.shape[axis + 1 : -1])
+    )
+    length = fold["length"]
+    return _cut(_padded(joined, axis, 0, max(0, length - places)), axis, length)
+
+
+def _padded(v: Value, axis: int, low: int, high: int) -> Value:
+    none = (0,) * len(v.shape)
+    return P.pad(v, (*none[:axis], low, *none[axis + 1 :]), (*none[:axis], high, *none[axis + 1 :]))
 
 
 def _fold_apart(a: Value, axis: int, length: int) -> Value:

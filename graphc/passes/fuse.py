@@ -16,9 +16,10 @@ reads it, and which rule kept that reader out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property, reduce
 from math import prod
+from operator import or_
 
 from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value, uses
@@ -38,7 +39,7 @@ from graphc.passes.group import (
     parts_of,
     used,
 )
-from graphc.passes.order import Orders, folded_source, identity
+from graphc.passes.order import folded_source, identity, orders_of
 from graphc.passes.realise import realise
 from graphc.passes.view import Form, NotAffine, move, stored
 
@@ -53,14 +54,25 @@ def fuse(graph: Graph) -> Fusion:
 
 
 class _Fuser:
-    """The greedy walk. `needs[g]` is the mask of groups that g waits for, itself included."""
+    """The greedy walk. Sets of groups are masks of their bits, sets of values of their places.
+
+    `needs[g]` is what g waits for, itself included; `feeds[g]` is who reads g directly, and
+    `reads[g]` whom g reads. A group that was merged into another waits for nothing, and its bit in
+    other masks means nothing any more.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.orders = Orders(graph)
+        self.orders = orders_of(graph)
+        self.outs = frozenset(graph.outs)
         self.groups: list[Group] = []
         self.needs: list[int] = []
+        self.feeds: list[int] = []
+        self.reads: list[int] = []
         self.of: dict[Value, Group] = {}
+        self.data = DataRead()
+        self.over: dict[tuple[Shape, frozenset[int]], int] = {}  # map groups by what they cover
+        self.folding: dict[int, int] = {}  # groups with a reduction that reads the value's bit
 
     def run(self) -> Fusion:
         for v in self.graph.values():
@@ -96,15 +108,17 @@ class _Fuser:
 
     def _behind(self, values: Iterable[Value]) -> list[Group]:
         """The groups that compute these values, or the parts that they are assembled from."""
-        found = []
+        found: dict[Group, None] = {}
+        seen: set[Value] = set()
         stack = list(values)
         while stack:
             base, _ = self._resolve(stack.pop())
             if base in self.of:
-                found.append(self.of[base])
-            else:
+                found[self.of[base]] = None
+            elif base not in seen:
+                seen.add(base)
                 stack.extend(base.args)
-        return list(dict.fromkeys(found))
+        return list(found)
 
     def _reads_parts(self, v: Value, g: Group) -> bool:
         """Whether v reads something whole that has parts in g: all of g must be done before."""
@@ -120,7 +134,9 @@ class _Fuser:
 
     def _candidates(self, v: Value, sources: list[Group]) -> list[Group]:
         """Contractions first (an epilogue saves a whole pass), then the largest domains."""
-        return sorted(sources, key=lambda g: (g.kind != "contract", -typical(prod(g.domain)), g.bit))
+        return sorted(
+            sources, key=lambda g: (g.kind != "contract", -typical(prod(g.domain)), g.bit)
+        )
 
     def _begin(self, v: Value, sources: list[Group]) -> None:
         assert v.op is not None
@@ -137,6 +153,8 @@ class _Fuser:
             g.kind, g.domain = "scatter", v.args[0].shape
         self.groups.append(g)
         self.needs.append(1 << g.bit)
+        self.feeds.append(0)
+        self.reads.append(0)
         self._add(v, g, level, sources)
 
     def _join(self, v: Value, g: Group, level: Level, sources: list[Group]) -> None:
@@ -151,15 +169,35 @@ class _Fuser:
         mask = self.needs[g.bit]
         for h in sources:
             mask |= self.needs[h.bit]
+            if h is not g:
+                self.feeds[h.bit] |= 1 << g.bit
+                self.reads[g.bit] |= 1 << h.bit
+        self._note(g, [v])
         self._raise(g, mask)
+
+    def _note(self, g: Group, members: list[Value]) -> None:
+        """Let `_twin` find g, which has new members."""
+        if g.kind == "map":
+            if g.reduced:
+                self._forget(g, frozenset())
+            key = g.domain, g.reduced
+            self.over[key] = self.over.get(key, 0) | 1 << g.bit
+            for v in members:
+                for bit in bits(self.data(operands(v)[0])) if is_reduce(v) else ():
+                    self.folding[bit] = self.folding.get(bit, 0) | 1 << g.bit
+
+    def _forget(self, g: Group, reduced: frozenset[int]) -> None:
+        key = g.domain, reduced
+        self.over[key] = self.over.get(key, 0) & ~(1 << g.bit)
 
     def _raise(self, g: Group, mask: int) -> None:
         """g now needs `mask`; so does everyone that needs g."""
-        if mask == self.needs[g.bit]:
-            return
-        for k, need in enumerate(self.needs):
-            if need >> g.bit & 1:
-                self.needs[k] = need | mask
+        stack = [g.bit]
+        while stack:
+            k = stack.pop()
+            if mask & ~self.needs[k]:
+                self.needs[k] |= mask
+                stack.extend(bits(self.feeds[k]))
 
     def _twin(self, v: Value, sources: list[Group]) -> Group | None:
         """A group over the same points that reads the same data, so that it is read once.
@@ -169,45 +207,35 @@ class _Fuser:
         """
         assert v.op is not None
         folds = is_reduce(v)
-        if not folds and (v.op.name != "contiguous" or v not in self.graph.outs):
+        if not folds and (v.op.name != "contiguous" or v not in self.outs):
             return None
         source, dims = folded_source(v) if folds else (v, ())
-        data = self._data(operands(v)[0])
-        for g in reversed(self.groups):
+        data = self.data(operands(v)[0])
+        found = self.over.get((source.shape, frozenset(dims)), 0)
+        for h in sources:
+            found &= ~self.needs[h.bit]  # a source, or one that a source waits for
+        if folds:
+            found &= reduce(or_, (self.folding.get(bit, 0) for bit in bits(data)), 0)
+        while found:
+            g = self.groups[found.bit_length() - 1]
+            found ^= 1 << g.bit
             if (
-                g.kind == "map"
-                and g.domain == source.shape
-                and g.reduced == frozenset(dims)
+                g.reduced == frozenset(dims)
                 and len(g.members) < MAX_MEMBERS
-                and all(h is not g for h in sources)
-                and self._acyclic(g, sources)
                 and self._shares(g, v, data)
             ):
                 return g
         return None
 
-    def _shares(self, g: Group, v: Value, data: set[Value]) -> bool:
+    def _shares(self, g: Group, v: Value, data: int) -> bool:
         """Whether g reads some of `data`, and stores in the order that v wants."""
         for u in g.members:
             if is_reduce(v):
-                if is_reduce(u) and data & self._data(operands(u)[0]):
+                if is_reduce(u) and data & self.data(operands(u)[0]):
                     return True
-            elif any(data & self._data(a) for a in operands(u) if a.shape == v.shape):
+            elif any(data & self.data(a) for a in operands(u) if a.shape == v.shape):
                 return self.orders(u) == self.orders(v)
         return False
-
-    def _data(self, v: Value) -> set[Value]:
-        """Large values that v's expression reads, up to the next value that is no arithmetic."""
-        found: set[Value] = set()
-        stack = [v]
-        while stack:
-            u = stack.pop()
-            inner = is_free(u) or (u.op is not None and u.op.kind == "elementwise")
-            if inner and u.args:
-                stack.extend(a for a in u.args if 4 * typical(a.spec.numel) >= typical(v.spec.numel))
-            elif u.const is None:
-                found.add(u)
-        return found
 
     # ---- the rules of joining ------------------------------------------------------------------
 
@@ -280,7 +308,9 @@ class _Fuser:
 
     def _rows(self, g: Group) -> bool:
         """The folded dimensions are innermost in memory, or the whole domain stays in cache."""
-        if typical(prod(g.domain[1:])) <= SMALL_ROW:  # not the batch: another one must not change kernels
+        if (
+            typical(prod(g.domain[1:])) <= SMALL_ROW
+        ):  # not the batch: another one must not change kernels
             return True
         first = g.members[0]
         v = first if first.shape == g.domain else operands(first)[0]
@@ -330,14 +360,10 @@ class _Fuser:
             return False
         if (g.reduced or h.reduced) and not (self._rows(h) if h.reduced else self._rows(g)):
             return False
-        if not self._same_points(g, h):
-            return False
-        others = self.needs[g.bit] & ~(1 << g.bit) & ~(1 << h.bit)
-        between = any(
-            others >> k & 1 and self.needs[k] >> h.bit & 1 for k in range(len(self.groups))
-        )
+        ends = 1 << g.bit | 1 << h.bit
+        between = self.needs[g.bit] & self.feeds[h.bit] & ~ends
         backwards = self.needs[h.bit] >> g.bit & 1
-        return not between and not backwards
+        return not between and not backwards and self._same_points(g, h)
 
     def _same_points(self, g: Group, h: Group) -> bool:
         """What g reads of h, it reads where h computes it."""
@@ -362,12 +388,65 @@ class _Fuser:
         g.levels |= h.levels
         for v in h.members:
             self.of[v] = g
+        self._forget(h, h.reduced)
+        self._note(g, h.members)
         h.members = []
+        self._take_edges(g, h)
+
+    def _take_edges(self, g: Group, h: Group) -> None:
+        """Whoever waited for h waits for g, and g for what h waited for."""
+        ends = 1 << g.bit | 1 << h.bit
+        for edges, back in ((self.feeds, self.reads), (self.reads, self.feeds)):
+            for k in bits(edges[h.bit] & ~ends):
+                back[k] = back[k] & ~(1 << h.bit) | 1 << g.bit
+            edges[g.bit] = (edges[g.bit] | edges[h.bit]) & ~ends
         mask = (self.needs[g.bit] | self.needs[h.bit]) & ~(1 << h.bit)
-        for k, need in enumerate(self.needs):
-            if need >> h.bit & 1 or need >> g.bit & 1:
-                self.needs[k] = (need & ~(1 << h.bit)) | mask | 1 << g.bit
+        self.needs[g.bit] &= ~(1 << h.bit)
         self.needs[h.bit] = 0
+        self._raise(g, mask)
+        for k in bits(self.feeds[g.bit]):
+            self._raise(self.groups[k], mask)
+
+
+class DataRead:
+    """Large values that an expression reads, up to the next value that is no arithmetic: a mask.
+
+    Large is by the size of the whole expression: what is broadcast into it does not count.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Value, int], int] = {}
+        self._bits: dict[Value, int] = {}
+
+    def __call__(self, v: Value) -> int:
+        size, known = typical(v.spec.numel), self._known
+        stack = [v]
+        while stack:
+            u = stack[-1]
+            if (u, size) in known:
+                stack.pop()
+                continue
+            inner = is_free(u) or (u.op is not None and u.op.kind == "elementwise")
+            if not inner or not u.args:
+                known[u, size] = 0 if u.const is not None else 1 << self._bit(u)
+                continue
+            large = [a for a in u.args if 4 * typical(a.spec.numel) >= size]
+            if unknown := [a for a in large if (a, size) not in known]:
+                stack += unknown
+            else:
+                known[u, size] = reduce(or_, (known[a, size] for a in large), 0)
+        return known[v, size]
+
+    def _bit(self, v: Value) -> int:
+        return self._bits.setdefault(v, len(self._bits))
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The places of the ones in a mask."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
 
 
 class _Notes:

@@ -105,12 +105,11 @@ class Fusion:
 
 
 class CannotView(Exception):
-    """`reader` needs its operand `value` in memory, row-major."""
+    """Readers need operands in memory, row-major: pairs of a reader and such an operand."""
 
-    def __init__(self, reader: Value, value: Value) -> None:
-        super().__init__(f"{reader.name} reads {value.name}")
-        self.reader = reader
-        self.value = value
+    def __init__(self, *pairs: tuple[Value, Value]) -> None:
+        super().__init__(", ".join(f"{reader.name} reads {v.name}" for reader, v in pairs))
+        self.pairs = pairs
 
 
 def parts_of(graph: Graph) -> dict[Value, Part]:

@@ -23,9 +23,10 @@ from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
 from graphc.ir.types import Shape
 from graphc.passes.group import is_free, parts_of, same_memory
-from graphc.passes.order import Orders, identity
+from graphc.passes.order import identity, orders_of
 
 RUN = 16  # channels that fill a cache line, and a vector of any target
+MAX_STEPS = 32  # of movement between buffers
 Widths = tuple[list[int], list[int]]
 
 
@@ -82,7 +83,7 @@ class _Layout:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.orders = Orders(graph)
+        self.orders = orders_of(graph)
         self.widths = _widest_padding(graph)
         self.new: dict[Value, Value] = {}
         self.padded: dict[Value, Value] = {}
@@ -199,12 +200,28 @@ def _widest_padding(graph: Graph) -> dict[Value, Widths]:
 
 
 def settle(graph: Graph) -> Graph:
-    """Give each output a row-major buffer of its own, and each part of an `assemble` one owner."""
-    return _settle_outputs(_settle_parts(graph))
+    """Give each output a row-major buffer of its own, and each part of an `assemble` one owner.
+
+    Movement is stored now and then, since each step lengthens every address behind it.
+    """
+    return _settle_outputs(_settle_parts(_settle_movement(graph)))
+
+
+def _settle_movement(graph: Graph) -> Graph:
+    steps: dict[Value, int] = {}  # of movement since something was stored
+
+    def visit(v: Value) -> Value:
+        if v.op is not None and v.op.kind == "movement" and is_free(v):
+            steps[v] = steps.get(v.args[0], 0) + 1
+            if steps[v] > MAX_STEPS:
+                return v.builder.apply("contiguous", v)
+        return v
+
+    return rebuild(graph, visit)
 
 
 def _settle_outputs(graph: Graph) -> Graph:
-    orders, taken, outs = Orders(graph), set(parts_of(graph)), []
+    orders, taken, outs = orders_of(graph), set(parts_of(graph)), []
     for v, target in zip(graph.outs, graph.targets, strict=True):
         free = is_free(v)
         order = identity(v) if target is None else graph.orders.get(target, identity(v))
@@ -219,7 +236,8 @@ def _settle_outputs(graph: Graph) -> Graph:
 
 def _settle_parts(graph: Graph) -> Graph:
     """A part has to be computed, and to stand in one place only; else it is copied there."""
-    orders, owned = Orders(graph), set(graph.outs)
+    orders, owned = orders_of(graph), set(graph.outs)
+    latest: dict[tuple[Value, Shape], Value] = {}  # the last of the copies of a part
 
     def visit(v: Value) -> Value:
         if v.op is None or v.op.name != "assemble":
@@ -228,8 +246,11 @@ def _settle_parts(graph: Graph) -> Graph:
         for part in v.args:
             if is_free(part) or part.op is v.op or (part.op and part.op.kind == "routine"):
                 part = part.builder.apply("contiguous", part, order=orders(v))
+            key = part, orders(v)
+            part = latest.get(key, part)
             while part in owned:
                 part = part.builder.apply("contiguous", part, order=orders(v))
+            latest[key] = part
             owned.add(part)
             parts.append(part)
         return v.builder.emit(v.op, parts, v.attrs)

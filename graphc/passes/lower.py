@@ -32,43 +32,19 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.ops import OPS
 from graphc.ir.program import CheckSite
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
+from graphc.passes.chain import Chain, Step, step, step_of, walk
 from graphc.passes.contraction import contraction_views, split_groups
 from graphc.passes.group import KEPT, CannotView, Fusion, Group, is_free, is_reduce, pads_with_more
 from graphc.passes.nest import Lowered, Nest, affine, guards
 from graphc.passes.order import Orders, folded_source
 from graphc.passes.routine import lower_routine
-from graphc.passes.view import Form, NotAffine, View, move, pad_ranges, row_major
+from graphc.passes.view import Form, View, pad_ranges, row_major
 
-Attrs = tuple[tuple[str, object], ...]
-Step = tuple[str, Attrs, Value | None]  # a movement op, its attributes, and whose it is
-Chain = tuple[Step, ...]  # from the value outwards to the domain
 LITERALS = (0, 1, -1)
 DIVISIONS = frozenset({"floordiv", "rem", "fmod"})
-
-
-def step(op: str, **attrs: object) -> Step:
-    """A step that the lowering itself takes."""
-    return op, tuple(sorted(attrs.items())), None
-
-
-def step_of(v: Value) -> Step:
-    """The step of the movement op `v`."""
-    assert v.op is not None
-    return v.op.name, tuple(sorted(v.attrs.items())), v
-
-
-def walk(view: View, chain: Chain) -> View:
-    """The view through `chain`."""
-    for op, attrs, owner in chain:
-        try:
-            view = move(view, op, dict(attrs))
-        except NotAffine:
-            if owner is None:
-                raise InternalError(f"{op} {dict(attrs)} cannot be addressed") from None
-            raise CannotView(owner, owner.args[0]) from None
-    return view
 
 
 def lower(group: Group, fusion: Fusion, orders: Orders, checks: list[CheckSite]) -> Lowered:
@@ -102,10 +78,16 @@ class _Lowering:
         self.loop_memo: dict[object, str] = {}
         self.folded: dict[Value, str] = {}  # results of reductions and of the contraction
         self.in_loop: set[str] = set()  # names defined inside a fold loop
+        self.missing: list[tuple[Value, Value]] = []  # as `CannotView` says
         self.count = 0
 
     def run(self) -> Lowered:
-        {"map": self._map, "contract": self._contract, "scatter": self._scatter}[self.group.kind]()
+        try:
+            KINDS[self.group.kind](self)
+        except CannotView as e:
+            self.missing += e.pairs
+        if self.missing:
+            raise CannotView(*self.missing)
         return self.nest.finish(self._name(), self.group.members)
 
     def _name(self) -> str:
@@ -163,16 +145,18 @@ class _Lowering:
         """The loop in which each member is computed: after every fold it reads."""
         stage: dict[Value, int] = {}
         for v in self.group.members:
-            below = [self._stage_of(a, stage) for a in v.args]
-            stage[v] = max(below, default=0)
+            stage[v] = max((self._stage_of(a, stage) for a in v.args), default=0)
         return stage
 
-    def _stage_of(self, v: Value, stage: Mapping[Value, int]) -> int:
+    def _stage_of(self, v: Value, stage: dict[Value, int]) -> int:
+        """The first loop in which v is known; of what is computed here again, noted in `stage`."""
         if v in self.members:
             return stage[v] + (1 if is_reduce(v) else 0)
         if v in self.realised:
             return 0
-        return max((self._stage_of(a, stage) for a in v.args), default=0)
+        if v not in stage:
+            stage[v] = max((self._stage_of(a, stage) for a in v.args), default=0)
+        return stage[v]
 
     def _ready(self, v: Value, stage: Mapping[Value, int]) -> int:
         """The loop after which a kept value is known."""
@@ -182,6 +166,7 @@ class _Lowering:
         v = self.contraction
         assert v is not None
         spec = contraction_views(v, self._operand(v, v.args[0]), self._operand(v, v.args[1]))
+        self.nest.cut = v.op is OPS["dot"]
         first = len(self.domain)
         sizes = {f"d{first + n}": extent for n, extent in enumerate(spec.summed)}
         strides = dict(zip(sizes, spec.views[0].address.strides[first:], strict=True))
@@ -317,7 +302,11 @@ class _Lowering:
         key = (v, chain)
         known = self.point_memo.get(key) or self.loop_memo.get(key)
         if known is None:
-            known = self._compute(v, chain)
+            try:
+                known = self._compute(v, chain)
+            except CannotView as e:  # go on, to find all that is missing at once
+                self.missing += e.pairs
+                known = "?"
             (self.loop_memo if known in self.in_loop else self.point_memo)[key] = known
         return known
 
@@ -371,7 +360,7 @@ class _Lowering:
         top = v
         while not self._is_stored(v):
             if not is_free(v) or v.op is None or v.op.kind != "movement" or pads_with_more(v):
-                raise CannotView(reader, top)
+                raise CannotView((reader, top))
             chain.append(step_of(v))
             v = v.args[0]
         return v, tuple(reversed(chain))
@@ -396,13 +385,17 @@ class _Lowering:
         return self.nest.scalar(self.checks.index(site), i64, shared=False)
 
     def _movement(self, v: Value, chain: Chain) -> str:
-        assert v.op is not None
-        (a,) = v.args
-        if v.op.name == "contiguous":
-            return self.emit(a, chain)
-        name = self.emit(a, (step_of(v), *chain))
-        if v.op.name == "pad" and not self._pads_loads_with_zero(v):
-            return self._padded(v, chain, name)
+        """What is under the movement, with padding that no load gives put around it."""
+        padded: list[tuple[Value, Chain]] = []
+        while v.op is not None and v.op.kind == "movement" and not self._is_stored(v):
+            if v.op.name == "pad" and not self._pads_loads_with_zero(v):
+                padded.append((v, chain))
+            if v.op.name != "contiguous":
+                chain = (step_of(v), *chain)
+            v = v.args[0]
+        name = self.emit(v, chain)
+        for v, outside in reversed(padded):
+            name = self._padded(v, outside, name)
         return name
 
     def _pads_loads_with_zero(self, v: Value) -> bool:
@@ -464,7 +457,7 @@ class _Lowering:
         base, path = self._base(v, table)
         view = self._view(base, path)
         if view.guards:
-            raise CannotView(v, table)
+            raise CannotView((v, table))
         s = view.address.strides
         spread: Chain = ()
         strides = (*s[:axis], 0, *s[axis + 1 :])
@@ -489,6 +482,11 @@ def _split_dims(k: int) -> tuple[int, ...]:
     return (1, 2) if k == 1 else (k + 1,)
 
 
+KINDS: Mapping[str, Callable[[_Lowering], None]] = {
+    "map": _Lowering._map,
+    "contract": _Lowering._contract,
+    "scatter": _Lowering._scatter,
+}
 EMIT_KIND: Mapping[str, Callable[[_Lowering, Value, Chain], str]] = {
     "elementwise": _Lowering._elementwise,
     "movement": _Lowering._movement,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -159,17 +160,41 @@ def place_barriers(launches: Sequence[Launch], slots: Mapping[str, Slot]) -> tup
     so even a map of equal shape must wait for the one before it.
     """
     placed: list[Launch] = []
-    touched: set[Span] = set()
-    written: set[Span] = set()
+    touched, written = Intervals(), Intervals()
     for launch in launches:
         reads, writes = _spans(launch, slots)
-        barrier = _overlap(reads | writes, written) or _overlap(writes, touched)
+        barrier = written.meet(reads) or touched.meet(writes)  # what is written is touched
         if barrier:
-            touched, written = set(), set()
-        touched |= reads | writes
-        written |= writes
+            touched, written = Intervals(), Intervals()
+        touched.add(reads)
+        touched.add(writes)
+        written.add(writes)
         placed.append(dataclasses.replace(launch, barrier=barrier))
     return tuple(placed)
+
+
+class Intervals:
+    """Memory as disjoint intervals in order, of each space."""
+
+    def __init__(self) -> None:
+        self._starts: dict[str, list[int]] = {}
+        self._stops: dict[str, list[int]] = {}
+
+    def meet(self, spans: Iterable[Span]) -> bool:
+        for space, start, stop in spans:
+            k = bisect_left(self._starts.get(space, ()), stop)
+            if k and self._stops[space][k - 1] > start:
+                return True
+        return False
+
+    def add(self, spans: Iterable[Span]) -> None:
+        for space, start, stop in spans:
+            starts = self._starts.setdefault(space, [])
+            stops = self._stops.setdefault(space, [])
+            i, j = bisect_left(stops, start), bisect_right(starts, stop)
+            if i < j:
+                start, stop = min(start, starts[i]), max(stop, stops[j - 1])
+            starts[i:j], stops[i:j] = [start], [stop]
 
 
 def _spans(launch: Launch, slots: Mapping[str, Slot]) -> tuple[set[Span], set[Span]]:
@@ -188,11 +213,3 @@ def _spans(launch: Launch, slots: Mapping[str, Slot]) -> tuple[set[Span], set[Sp
         if "w" in buffer.access:
             writes.add(span)
     return reads, writes
-
-
-def _overlap(some: set[Span], others: set[Span]) -> bool:
-    return any(
-        space == other and start < stop_ and start_ < stop
-        for space, start, stop in some
-        for other, start_, stop_ in others
-    )

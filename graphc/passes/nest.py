@@ -6,7 +6,8 @@ Input: statements over one axis per dimension of the domain, all numbers literal
               above all of another batch, are the same text
 
 A map kernel keeps no number but the strides 0, 1, -1 and small extents (windows). A contract
-kernel keeps all but its outermost extents, because its tiles are chosen by them.
+kernel keeps all but its outermost extents, because its tiles are chosen by them; where a matrix
+product begins is an argument, so that the products of a recurrent net's steps are one kernel.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Nest:
     phases: list[Phase] = field(default_factory=list)
     buffers: list[tuple[Value, str, Access]] = field(default_factory=list)  # value, name, access
     scalars: list[tuple[ScalarArg, Scalar]] = field(default_factory=list)
+    cut: bool = False  # whether a contraction reads one of many equal parts, by its offset
     leading: set[str] = field(default_factory=lambda: {"d0"})  # axes that hold dimension 0
 
     def buffer(self, v: Value, access: Access) -> str:
@@ -182,9 +184,12 @@ def _changed(
     s: Statement, change: Callable[[Affine], Affine], size: Callable[[Size], Size]
 ) -> Statement:
     if isinstance(s, Load | Store):
+        at = change(s.at)
+        if at is s.at and not s.guards and not s.indirect:
+            return s
         return replace(
             s,
-            at=change(s.at),
+            at=at,
             guards=tuple(_guard(g, change, size) for g in s.guards),
             indirect=tuple(Indirect(i.index, size(i.stride)) for i in s.indirect),
         )
@@ -204,6 +209,7 @@ class _Symbols:
 
     def __init__(self, nest: Nest) -> None:
         self.literal = nest.kind == "contract"
+        self.cut = nest.cut
         self.leading = nest.leading
         # A batch is outermost: of the points, or of what a weight gradient sums over.
         self.outermost = {a.name for a in nest.folded[:1]}
@@ -231,6 +237,8 @@ class _Symbols:
 
     def affine(self, f: Affine) -> Affine:
         if self.literal:
+            if self.cut:
+                f = Affine(f.terms, self._offset(f.const))
             for s in (f.const, *(s for _, s in f.terms)):
                 self._kept(s)
             return f
@@ -243,8 +251,11 @@ class _Symbols:
 
     def size(self, s: Size) -> Size:
         assert isinstance(s, int)
-        if self.literal:
-            return self._kept(s)
+        return self._kept(s) if self.literal else self._offset(s)
+
+    def _offset(self, s: Size) -> Size:
+        if isinstance(s, str):
+            return s
         return s if s in (0, 1, -1) else self._symbol("o", "", s)
 
     def _symbol(self, prefix: str, axis: str, value: int) -> str:

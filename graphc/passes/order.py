@@ -15,6 +15,15 @@ from graphc.ir.types import Shape
 from graphc.passes.view import reshape_groups
 
 
+def orders_of(graph: Graph) -> Orders:
+    """The orders of the values of `graph`, shared by all graphs over the same inputs."""
+    known = graph.facts.get(Orders)
+    if known is None:
+        known = graph.facts[Orders] = Orders(graph)
+    assert isinstance(known, Orders)
+    return known
+
+
 class Orders:
     """Memory orders of values, computed on demand and remembered."""
 

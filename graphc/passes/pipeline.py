@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from graphc import config
 from graphc.errors import InternalError
 from graphc.ir import kernel_text, program_text, text
 from graphc.ir.extent import HINTS
@@ -18,12 +19,13 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.verify import verify
 from graphc.passes.decompose import decompose
+from graphc.passes.foresee import foresee
 from graphc.passes.fuse import fuse
 from graphc.passes.group import CannotView
 from graphc.passes.layout import layout, settle
 from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
-from graphc.passes.order import Orders, identity, merge_order
+from graphc.passes.order import Orders, identity, merge_order, orders_of
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
@@ -73,11 +75,12 @@ Watch = Callable[[Stage, Graph], None]
 
 
 def run_passes(graph: Graph, stages: Sequence[Stage], watch: Watch | None = None) -> Graph:
-    """Apply `stages` in order, verifying after each."""
+    """Apply `stages` in order, verifying after each where GRAPHC_VERIFY says so."""
     with graph.in_passes():
         for stage in stages:
             graph = stage.function(graph)
-            verify(graph, stage.name)
+            if config.verify_graphs():
+                verify(graph, stage.name)
             if watch is not None:
                 watch(stage, graph)
     return graph
@@ -122,8 +125,9 @@ MAX_ROUNDS = 32
 
 def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
     """Fuse and lower; where a value cannot be addressed, store it and fuse again."""
+    graph = store_operands(graph, foresee(graph, orders_of(graph)), orders_of(graph))
     for _ in range(MAX_ROUNDS):
-        fusion, orders = fuse(graph), Orders(graph)
+        fusion, orders = fuse(graph), orders_of(graph)
         kernels: list[Lowered] = []
         checks: list[CheckSite] = []
         missing: dict[Value, set[Value]] = {}
@@ -131,7 +135,8 @@ def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
             try:
                 kernels.append(lower(group, fusion, orders, checks))
             except CannotView as e:
-                missing.setdefault(e.reader, set()).add(e.value)
+                for reader, value in e.pairs:
+                    missing.setdefault(reader, set()).add(value)
         if not missing:
             noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, fusion.groups, strict=True)]
             return graph, noted, checks
@@ -141,6 +146,8 @@ def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
 
 def store_operands(graph: Graph, missing: dict[Value, set[Value]], orders: Orders) -> Graph:
     """Put `contiguous` between each reader and the operands it needs in memory."""
+    if not missing:
+        return graph
     new: dict[Value, Value] = {}
     for v in graph.values():
         if v.op is None:

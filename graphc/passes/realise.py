@@ -20,6 +20,7 @@ EXPENSIVE = frozenset(
     """.split()  # noqa: SIM905  a table reads better so
 )
 MAX_INLINED_OPS = 12
+Moves = tuple[tuple[str, tuple[tuple[str, object], ...]], ...]  # from a value to what is read
 
 
 class Realised(NamedTuple):
@@ -98,7 +99,9 @@ class _Realiser:
         self, v: Value, leaves: list[Value], heavy: int, readers: int, shared: bool
     ) -> int:
         """One store, a load for each reader; the leaves are read once, unless they are anyway."""
-        once = 0 if shared else sum(_weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
+        once = (
+            0 if shared else sum(_weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
+        )
         return once + (1 + readers) * typical(v.spec.size_bytes)
 
     def _in_own_kernel(self, v: Value, group: Group) -> bool:
@@ -123,28 +126,34 @@ class _Realiser:
         return False
 
     def _tree(self, v: Value) -> tuple[list[Value] | None, int, int]:
-        """The stored values that v's expression reads, its number of ops, and of expensive ops."""
+        """The stored values that v's expression reads, its number of ops, and of expensive ops.
+
+        What is read through different movement is computed at different points: it counts anew.
+        """
         leaves: dict[Value, None] = {}
-        seen: set[Value] = set()
-        stack, ops, heavy = [v], 0, 0
+        seen: set[tuple[Value, Moves]] = set()
+        stack: list[tuple[Value, Moves]] = [(v, ())]
+        ops = heavy = 0
         while stack:
-            u = stack.pop()
-            if u in seen:
+            u, moves = stack.pop()
+            if (u, moves) in seen:
                 continue
-            seen.add(u)
+            seen.add((u, moves))
             if u.is_input or (u in self.realised and u is not v):
                 leaves[u] = None
             elif u.op is None or (
                 u.op.kind in ("source", "movement") and u.op.name != "contiguous"
             ):
-                stack.extend(u.args)
+                if u.op is not None and u.op.kind == "movement":
+                    moves = (*moves, (u.op.name, tuple(sorted(u.attrs.items()))))
+                stack.extend((a, moves) for a in u.args)
                 heavy += 3 if u.op is not None and u.op.name == "random_bits" else 0
             elif u.op.kind == "elementwise":
                 if u.op.name == "check_index":
                     return None, 0, 0
                 ops += 1
                 heavy += u.op.name in EXPENSIVE
-                stack.extend(u.args)
+                stack.extend((a, moves) for a in u.args)
             else:
                 leaves[u] = None
             if ops > MAX_INLINED_OPS:

@@ -52,15 +52,15 @@ def _buffer(reader: Value, v: Value, fusion: Fusion, orders: Orders) -> Value:
     top, chain = v, []
     while not (v.is_input or v in fusion.realised):
         if v.op is None or not is_free(v) or v.op.kind != "movement":
-            raise CannotView(reader, top)
+            raise CannotView((reader, top))
         chain.append(v)
         v = v.args[0]
     try:
         view = moved(fusion.home(v, orders), reversed(chain))
     except NotAffine:
-        raise CannotView(reader, top) from None
+        raise CannotView((reader, top)) from None
     if not _is_row_major(view):
-        raise CannotView(reader, top)
+        raise CannotView((reader, top))
     return v
 
 

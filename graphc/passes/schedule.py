@@ -154,18 +154,37 @@ class _Scheduler:
     def _alias_states(self) -> None:
         """Let each new state overwrite the old one in place where the order allows it."""
         checkers = {k for k, kernel in enumerate(self.kernels) if _checks(kernel)}
+        checking = self._leading_to(checkers)
         for out, state in self._pairs():
             if state is None or out not in self.maker:
                 continue
             maker = self.maker[out]
-            before = checkers | set(self.readers.get(state, ())) - {maker}
+            if maker in checking:  # for good: an edge added here leads to none that checks
+                continue
+            readers = set(self.readers.get(state, ())) - {maker}
             in_place = _reads_in_place(self.kernels[maker], state, out)
-            if in_place and maker not in before and not self._reaches(maker, before):
-                for k in before:
+            if in_place and not self._reaches(maker, readers):
+                for k in checkers | readers:
                     self.after[k].add(maker)
                 self.target[out] = state
 
+    def _leading_to(self, goals: set[int]) -> set[int]:
+        """The goals, and all that come before one."""
+        before: list[list[int]] = [[] for _ in self.kernels]
+        for k, followers in enumerate(self.after):
+            for f in followers:
+                before[f].append(k)
+        seen, stack = set(goals), list(goals)
+        while stack:
+            for k in before[stack.pop()]:
+                if k not in seen:
+                    seen.add(k)
+                    stack.append(k)
+        return seen
+
     def _reaches(self, start: int, goals: set[int]) -> bool:
+        if not goals:
+            return False
         seen, stack = {start}, [start]
         while stack:
             for k in self.after[stack.pop()]:
@@ -258,9 +277,9 @@ class _Scheduler:
         """Say which buffers of the kernel are the same memory."""
         names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
         alias = {
-            names[out]: names[state]
-            for out, state in self.target.items()
-            if out in names and state in names
+            name: names[self.target[out]]
+            for out, name in names.items()
+            if self.target.get(out) in names
         }
         if not alias:
             return k.kernel
@@ -306,14 +325,12 @@ def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
 
 def named_apart(launches: Sequence[Launch]) -> list[Launch]:
     """The launches with another name for every other kernel: a name says which code runs."""
-    taken: dict[str, list[Kernel]] = {}
+    taken: dict[str, dict[str, int]] = {}
     named = []
     for launch in launches:
         kernel = launch.kernel
-        alike = taken.setdefault(kernel.name, [])
-        if kernel not in alike:
-            alike.append(kernel)
-        if k := alike.index(kernel):
+        alike = taken.setdefault(kernel.name, {})
+        if k := alike.setdefault(kernel.key(), len(alike)):
             kernel = replace(kernel, name=f"{kernel.name}.{k + 1}")
         named.append(replace(launch, kernel=kernel))
     return named

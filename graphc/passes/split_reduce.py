@@ -13,7 +13,7 @@ from graphc.ir import sugar as P
 from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
-from graphc.passes.order import Orders
+from graphc.passes.order import Orders, orders_of
 
 SPLITTABLE = frozenset({"sum", "prod", "max", "min"})
 MIN_ROW = 1 << 10  # elements for each step of the outermost dimension: less is done by one thread
@@ -25,7 +25,7 @@ MAX_CHUNKS = 32
 
 def split_reduce(graph: Graph) -> Graph:
     """Split every long reduction into few outputs."""
-    orders = Orders(graph)
+    orders = orders_of(graph)
 
     def visit(v: Value) -> Value:
         if v.op is None or v.op.name not in SPLITTABLE:

@@ -18,8 +18,8 @@ from graphc.ir.extent import HINTS, Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
 from graphc.ir.program import Program
-from graphc.ir.text import parse, show
 from graphc.ir.rewrite import at_sizes
+from graphc.ir.text import parse, show
 from graphc.ir.types import Array, TensorSpec
 from graphc.ir.verify import verify
 from graphc.passes.partition import Split, partition

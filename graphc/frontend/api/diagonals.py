@@ -147,10 +147,12 @@ def fill_diagonal_(x: Tensor, fill_value: Scalar, wrap: bool = False) -> Tensor:
         raise ShapeMismatch(f"fill_diagonal_ needs at least 2 dimensions, got {x.spec}")
     if len(shape) > 2 and len(set(shape)) > 1:
         raise ShapeMismatch(f"fill_diagonal_: all dimensions of {x.spec} must be equal")
-    rows, columns = shape[:2]
-    for start in range(0, rows if wrap and len(shape) == 2 else 1, columns + 1):
-        part = narrow(x, 0, start, min(columns, rows - start)) if len(shape) == 2 else x
-        while len(part.spec.shape) > 1:
-            part = diagonal(part, 0, 0, -1)
-        fill_(part, fill_value)
+    if wrap and len(shape) == 2 and shape[0] > shape[1]:
+        row, column = _places(x, shape)
+        chosen = (row * shape[1] + column) % (shape[1] + 1) == 0
+        return x.masked_fill_(chosen, fill_value)
+    part = narrow(x, 0, 0, min(shape[:2])) if len(shape) == 2 else x
+    while len(part.spec.shape) > 1:
+        part = diagonal(part, 0, 0, -1)
+    fill_(part, fill_value)
     return x

@@ -16,7 +16,7 @@ from graphc.frontend.inplace import InPlace, inplace
 from graphc.frontend.operands import as_float
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, TensorSpec, bool_, f32, i64
+from graphc.ir.types import DType, TensorSpec, bf16, bool_, f16, f32, f64, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -37,21 +37,21 @@ def _scan(x: Tensor, axis: int, join: Join) -> Tensor:
     return y if y is not x else x.clone()
 
 
+def _accumulated(x: Tensor, dim: int, dtype: DType | None, join: Join) -> Tensor:
+    """A scan in a wider type than its result's, as sums and products that go on so long need."""
+    x = R.accumulator(x, dtype)
+    wide = {f32: f64, f16: f32, bf16: f32}.get(x.dtype, x.dtype)
+    return P.cast(_scan(P.cast(x, wide), axis_of(x, dim), join), x.dtype)
+
+
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running sums; of integers in i64."""
-    y = R.accumulator(input, dtype)
-    axis = axis_of(input, dim)
-    n, step = (input.spec.shape[axis] if input.spec.shape else 1), 1
-    while step < n:
-        low = tuple(step if k == axis else 0 for k in range(len(input.spec.shape)))
-        y = y + P.pad(slice_along(y, axis, 0, n - step), low, (0,) * len(low))
-        step *= 2
-    return y if y is not input else input.clone()
+    return _accumulated(input, dim, dtype, E.add)
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running products; of integers in i64. The gradient is exact with zeros."""
-    return _scan(R.accumulator(input, dtype), axis_of(input, dim), E.mul)
+    return _accumulated(input, dim, dtype, E.mul)
 
 
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:

@@ -17,9 +17,9 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import data_sized, is_tensor
+from graphc.ir import sugar as P
 from graphc.ir.extent import index as index_of
 from graphc.ir.extent import same
-from graphc.ir import sugar as P
 from graphc.ir.types import Array, bool_, i32, i64, u8
 
 if TYPE_CHECKING:

@@ -290,7 +290,9 @@ class Compiled(Inspectable):
             family = self._traced(args, kwargs, leaves, openness)
             entry = family.at(leaves, self._spare)
         if entry is None:
-            raise InternalError(f"`{self._name}` was traced for other sizes than it was called with")
+            raise InternalError(
+                f"`{self._name}` was traced for other sizes than it was called with"
+            )
         self._drop_families()
         self._families.setdefault(kind, []).append(family)
         seconds = time.perf_counter() - start

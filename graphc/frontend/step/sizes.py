@@ -38,7 +38,6 @@ class Openness:
             return False
         return place in self.opened or (place.dim == 0 and not x.requires_grad)
 
-
     def note(self, pattern: Pattern, needed: Fixed) -> None:
         """What `needed` names is literal from now on."""
         self.literal |= dict.fromkeys(pattern.places_of(needed), needed)

@@ -8,6 +8,7 @@ from math import prod
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.creation import tensor
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.shapes import owned
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
@@ -100,9 +101,21 @@ def _means(x: Tensor, axis: int, count: int) -> Tensor:
     if count and n % count == 0:
         split = P.reshape(x, (*x.shape[:axis], count, n // count, *x.shape[axis + 1 :]))
         return split.mean(dim=axis + 1)
-    means = [x.narrow(axis, a, b - a).mean(dim=axis, keepdim=True) for a, b in _stretches(n, count)]
-    joined: Tensor = P.apply("concat", *means, axis=axis)
-    return joined
+    rows, wide = _windows(n, count), x.float() if x.dtype.is_half else x
+    lengths = [b - a for a, b in _stretches(n, count)]
+    ones = [1] * (x.dim() - axis - 1)
+    inside = tensor([[j < length for j in range(len(row))] for row, length in zip(rows, lengths)])
+    kept = where(inside.reshape(count, -1, *ones), _in_windows(wide, axis, rows), 0.0)
+    sums = kept.sum(dim=axis + 1)
+    return (sums / tensor(lengths, dtype=wide.dtype).reshape(count, *ones)).to(x.dtype)
+
+
+def _in_windows(x: Tensor, axis: int, rows: list[list[int]]) -> Tensor:
+    """[.., n, ..] -> [.., count, width, ..]"""
+    index = tensor([i for row in rows for i in row]).long()
+    width = len(rows[0]) if rows else 1
+    shape = (*x.shape[:axis], len(rows), width, *x.shape[axis + 1 :])
+    return x.index_select(axis, index).reshape(*shape)
 
 
 def _adaptive_max_pool(
@@ -112,11 +125,7 @@ def _adaptive_max_pool(
     x, lead = input, input.dim() - rank
     places = [_windows(n, m) for n, m in zip(input.shape[-rank:], sizes)]
     for k, rows in enumerate(places):  # [..., n, ...] -> [..., count, ..., width]
-        axis, count, width = lead + k, len(rows), len(rows[0]) if rows else 1
-        index = tensor([i for row in rows for i in row]).long()
-        x = x.index_select(axis, index)
-        x = x.reshape(*x.shape[:axis], count, width, *x.shape[axis + 1 :])
-        x = x.movedim(axis + 1, -1)
+        x = _in_windows(x, lead + k, rows).movedim(lead + k + 1, -1)
     y, place = largest(x, rank)
     return (y, _positions(place, input.spec.shape[-rank:], places)) if return_indices else y
 
