@@ -280,9 +280,9 @@ def _address_of(x: Tensor, spec: TensorSpec, keep: list[Array]) -> int:
     """Where the elements of an argument are, row-major. The signature has compared `x._spec`; a
     storage has an address once its array was seen to be what its own `spec` says."""
     array, storage = x.array, x.storage
-    if array is storage.array and storage.address and not storage.order:
-        if storage.spec is x._spec:
-            return storage.address
+    known = storage.address and not storage.order and storage.spec is x._spec
+    if known and array is storage.array:
+        return storage.address
     array = fitting(array, spec)
     if not array.flags.c_contiguous:
         keep.append(array := np.ascontiguousarray(array))
@@ -336,7 +336,7 @@ def _moving_array(state: State, leaves: Sequence[Tensor]) -> Array:
 def _interchangeable(now: Tensor | None, then: Shown | None) -> bool:
     """Whether a plan made with one `.grad` serves another."""
     if now is None or then is None:
-        return now is then
+        return now is None and then is None
     if now.views or then.views:
         return then.still(now)
     return now._spec == then.spec
