@@ -16,6 +16,7 @@ from graphc.ir import kernel_text, program_text, text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.verify import verify
+from graphc.passes.check_indices import check_indices
 from graphc.passes.decompose import decompose
 from graphc.passes.fuse import fuse
 from graphc.passes.group import CannotView
@@ -38,7 +39,9 @@ class Stage(NamedTuple):
 
 
 PIPELINE: tuple[Stage, ...] = (
-    Stage("simplify", simplify, "first: fewer values for every later pass", "simplify"),
+    Stage("check_indices", check_indices, "before simplify, which moves what it adds into place",
+          "simplify"),
+    Stage("simplify", simplify, "early: fewer values for every later pass", "simplify"),
     Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can",
           "simplify"),
     Stage("tidy", simplify, "decompose writes pads, slices and reshapes that cancel", "simplify"),
