@@ -25,6 +25,9 @@ SWITCHES = {
     for s in (
         Switch("dump", "GRAPHC_DUMP", "path", "", "folder for every stage of every step, as text"),
         Switch("verify", "GRAPHC_VERIFY", "flag", "0", "verify and interpret after each stage"),
+        Switch(
+            "check_bounds", "GRAPHC_CHECK_BOUNDS", "flag", "0", "check every access of a kernel"
+        ),
         Switch("cache_dir", "GRAPHC_CACHE_DIR", "path", "", "folder of compiled kernels"),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
@@ -58,6 +61,10 @@ def dump_dir() -> str:
 
 def verify() -> bool:
     return flag("verify")
+
+
+def check_bounds() -> bool:
+    return flag("check_bounds")
 
 
 def cache_dir() -> str:

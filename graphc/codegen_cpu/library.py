@@ -21,6 +21,8 @@ from graphc.codegen_cpu.target import Target
 from graphc.ir.cpu_abi import Walker
 from graphc.ir.kernel import Kernel
 
+CHECKED = "; every access checked\n"  # before the text of a kernel: another function
+
 
 class Cache(Protocol):
     """Where object code outlives the process; `runtime.disk_cache.DiskCache` is one."""
@@ -57,17 +59,20 @@ class KernelLibrary:
         self._addresses: dict[str, int] = {}
         self._loaded: list[Loaded] = []
 
-    def functions(self, kernels: Sequence[Kernel]) -> list[int]:
-        """The address of each kernel's function, in order; 0 for a routine, which has no code."""
+    def functions(self, kernels: Sequence[Kernel], checked: bool = False) -> list[int]:
+        """The address of each kernel's function, in order; 0 for a routine, which has no code.
+
+        `checked`: of the function that asks before each access whether its buffer reaches so far.
+        """
         if any(k.kind == "routine" for k in kernels):
-            found = iter(self.functions([k for k in kernels if k.kind != "routine"]))
+            found = iter(self.functions([k for k in kernels if k.kind != "routine"], checked))
             return [0 if k.kind == "routine" else next(found) for k in kernels]
-        wanted = [k.key() for k in kernels]
+        wanted = [CHECKED * checked + k.key() for k in kernels]
         if any(key not in self._addresses for key in wanted):
             with LLVM_LOCK:
                 start = time.perf_counter()
                 missing = {key: k for key, k in zip(wanted, kernels) if key not in self._addresses}
-                self._add(missing)
+                self._add(missing, checked)
                 self.seconds += time.perf_counter() - start
         return [self._addresses[key] for key in wanted]
 
@@ -90,16 +95,18 @@ class KernelLibrary:
             self._cache.put(key, code)
         return code, False
 
-    def _add(self, missing: dict[str, Kernel]) -> None:
+    def _add(self, missing: dict[str, Kernel], checked: bool) -> None:
         from graphc.codegen_cpu.module import emit_kernel, symbol
 
         objects = []
         for key, kernel in missing.items():
-            code, found = self._object(key, partial(emit_kernel, kernel, self.target))
+            code, found = self._object(key, partial(emit_kernel, kernel, self.target, checked))
             objects.append(code)
             self.hits += found
             self.compiled += not found
         if objects:
             loaded = load_objects(objects, self.target)
             self._loaded.append(loaded)
-            self._addresses |= {key: loaded.address(symbol(k)) for key, k in missing.items()}
+            self._addresses |= {
+                key: loaded.address(symbol(k, checked)) for key, k in missing.items()
+            }

@@ -47,6 +47,13 @@ def same_bits(graph: Graph, inputs: list[Array]) -> str:
     return ""
 
 
+def bounded(graph: Graph, inputs: list[Array]) -> str:
+    """No kernel reaches out of its buffers, and asking for that changes no bit."""
+    program = compile_graph(graph).program
+    first = Native(program, graph, inputs)()
+    return _differs(first, Native(program, graph, inputs, checked=True)())
+
+
 def plan(graph: Graph, inputs: list[Array]) -> str:
     """The three levels read back, no live buffers overlap, and the arena is near its bound."""
     compiled = compile_graph(graph)

@@ -87,11 +87,13 @@ class NativeBackend:
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Executable]:
         compiled = compile_graph(graph)
         program = compiled.program
-        functions = self._library.functions([x.kernel for x in program.launches])
+        checked = config.check_bounds()
+        functions = self._library.functions([x.kernel for x in program.launches], checked)
         small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
         native = Executable(
-            program, functions, self._engine, code=self._library, parallel=not small
-        )
+            program, functions, self._engine, code=self._library, parallel=not small,
+            checked=checked,
+        )  # fmt: skip
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
         unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
         if config.verify():
