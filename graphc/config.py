@@ -25,9 +25,7 @@ SWITCHES = {
     for s in (
         Switch("dump", "GRAPHC_DUMP", "path", "", "folder for every stage of every step, as text"),
         Switch("verify", "GRAPHC_VERIFY", "flag", "0", "verify and interpret after each stage"),
-        Switch(
-            "check_bounds", "GRAPHC_CHECK_BOUNDS", "flag", "0", "check every access of a kernel"
-        ),
+        Switch("check_bounds", "GRAPHC_CHECK_BOUNDS", "flag", "0", "check each access of kernels"),
         Switch("cache_dir", "GRAPHC_CACHE_DIR", "path", "", "folder of compiled kernels"),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
