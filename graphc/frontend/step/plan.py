@@ -347,10 +347,13 @@ def _alone(grad: Tensor, owned: bool) -> bool:
 
     The numbers are what `sys.getrefcount` gives then: of the tensor by `spare`, by two frames, by
     the call and by its owner; of its storage by the tensor and the call; of its array by the
-    tensor, the storage and the call.
+    tensor, the storage and the call; of the memory behind it, whose owner is what NumPy's views of
+    the array hold, by the array and the call.
     """
+    base = grad.array.base if grad.array is not None else None
     return (
         sys.getrefcount(grad) <= 4 + owned
         and sys.getrefcount(grad.storage) <= 2
         and sys.getrefcount(grad.array) <= 3
+        and (base is None or sys.getrefcount(base) <= 3)
     )
