@@ -31,6 +31,7 @@ SWITCHES = {
             "0",
             'after each stage verify, and interpret; "graphs": verify only',
         ),
+        Switch("check_bounds", "GRAPHC_CHECK_BOUNDS", "flag", "0", "check each access of kernels"),
         Switch("cache_dir", "GRAPHC_CACHE_DIR", "path", "", "folder of compiled kernels"),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
@@ -70,6 +71,10 @@ def verify() -> bool:
 def verify_graphs() -> bool:
     """Whether the graph is verified after each stage."""
     return flag("verify")
+
+
+def check_bounds() -> bool:
+    return flag("check_bounds")
 
 
 def cache_dir() -> str:

@@ -277,6 +277,13 @@ class InternalError(GraphcError, RuntimeError):
     code = "GC901"
 
 
+class OutOfBounds(GraphcError, RuntimeError):
+    """A kernel reached outside a buffer, which GRAPHC_CHECK_BOUNDS=1 has seen and stopped."""
+
+    code = "GC902"
+    why = "the kernel's addresses and the plan of memory disagree: an error of the compiler"
+
+
 def all_errors() -> dict[str, type[GraphcError]]:
     """Every coded error class by its code."""
     return {c.code: c for c in GraphcError.__subclasses__()}

@@ -15,8 +15,12 @@ from graphc.codegen_cpu.target import Target
 from graphc.frontend.step.compiled import assert_max_compiles
 from graphc.ir import text, verify
 from graphc.ir.graph import Graph
+from graphc.ir.kernel import Buffer, Kernel
+from graphc.ir.program import Launch, Program, Slot
+from graphc.ir.types import TensorSpec, f32
 from graphc.runtime.arena import out_of_memory
 from graphc.runtime.disk_cache import check_private
+from graphc.runtime.outside import outside
 from graphc.utils.data.worker import WorkerFailed
 
 ones = graphc.ones
@@ -126,6 +130,13 @@ def worker_failed() -> None:
 
 def internal_error() -> None:
     verify.verify(Graph("step", (), ("arg",), (), ()))
+
+
+def out_of_bounds() -> None:
+    slot = Slot("x", TensorSpec(f32, (4,)), "arg", 0, 0, 0)
+    kernel = Kernel("add", "map", (Buffer("b0", f32, "r"),), (), (), (), ())
+    step = Program("step", (slot,), (Launch(kernel, ("x",), (), ()),), 1, (), 0, 0)
+    raise outside(step, launch=0, number=0, offset=16, size=16)
 
 
 GOLDEN: dict[Callable[[], None], str] = {
@@ -290,6 +301,11 @@ ill-formed graph step: 0 inputs have 1 roles [GC901]
   why   an internal invariant does not hold
   fix   report this with the program that shows it
   more  python -m graphc explain GC901""",
+    out_of_bounds: """\
+kernel add (launch 0 of step) is at byte 16 of 16 of buffer b0, slot x [GC902]
+  why   the kernel's addresses and the plan of memory disagree: an error of the compiler
+  fix   report this with the program that shows it
+  more  python -m graphc explain GC902""",
 }
 
 

@@ -28,6 +28,7 @@ from graphc.ir.kernel import Kernel
 
 RECENT_BYTES = 1 << 18  # of object code that stays mapped when nothing uses it
 NO_CODE = 0, None
+CHECKED = "; every access checked\n"  # before the text of a kernel: another function
 
 
 class Cache(Protocol):
@@ -80,19 +81,24 @@ class KernelLibrary:
         self._places: dict[str, Place] = {}
         self._recent: list[Loaded] = []  # kept mapped; what was used last comes last
 
-    def functions(self, kernels: Sequence[Kernel]) -> Functions:
-        """The address of each kernel's function, in order; 0 for a routine, which has no code."""
-        wanted = {k.key(): k for k in kernels if k.kind != "routine"}
+    def functions(self, kernels: Sequence[Kernel], checked: bool = False) -> Functions:
+        """The address of each kernel's function, in order; 0 for a routine, which has no code.
+
+        `checked`: of the function that asks before each access whether its buffer reaches so far.
+        """
+        prefix = CHECKED * checked
+        wanted = {prefix + k.key(): k for k in kernels if k.kind != "routine"}
         found = self._mapped(wanted)
         if len(found) < len(wanted):
             with LLVM_LOCK:
                 start = time.perf_counter()
                 found = self._mapped(wanted)  # another thread may have been first
-                found |= self._add({key: k for key, k in wanted.items() if key not in found})
+                missing = {key: k for key, k in wanted.items() if key not in found}
+                found |= self._add(missing, checked)
                 self.seconds += time.perf_counter() - start
         code = list(dict.fromkeys(loaded for _, loaded in found.values()))
         self._keep(code)
-        return Functions((found.get(k.key(), NO_CODE)[0] for k in kernels), code)
+        return Functions((found.get(prefix + k.key(), NO_CODE)[0] for k in kernels), code)
 
     def _mapped(self, wanted: Iterable[str]) -> dict[str, tuple[int, Loaded]]:
         """Those kernels whose code is in memory, which it is while this result lives."""
@@ -130,12 +136,12 @@ class KernelLibrary:
             self._cache.put(key, code)
         return code, False
 
-    def _add(self, missing: dict[str, Kernel]) -> dict[str, tuple[int, Loaded]]:
+    def _add(self, missing: dict[str, Kernel], checked: bool) -> dict[str, tuple[int, Loaded]]:
         from graphc.codegen_cpu.module import emit_kernel, symbol
 
         objects = []
         for key, kernel in missing.items():
-            code, found = self._object(key, partial(emit_kernel, kernel, self.target))
+            code, found = self._object(key, partial(emit_kernel, kernel, self.target, checked))
             objects.append(code)
             self.hits += found
             self.compiled += not found
@@ -144,6 +150,6 @@ class KernelLibrary:
         loaded = load_objects(objects, self.target)
         for key in [key for key, place in self._places.items() if place.code() is None]:
             del self._places[key]
-        made = {key: (loaded.address(symbol(k)), loaded) for key, k in missing.items()}
+        made = {key: (loaded.address(symbol(k, checked)), loaded) for key, k in missing.items()}
         self._places |= {key: Place(at, weakref.ref(loaded)) for key, (at, _) in made.items()}
         return made

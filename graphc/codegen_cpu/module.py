@@ -5,32 +5,35 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from graphc.codegen_cpu import contraction, loops
+from graphc.codegen_cpu import bounds, contraction, loops
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Kernel
 
 
-def symbol(kernel: Kernel) -> str:
+def symbol(kernel: Kernel, checked: bool = False) -> str:
     """The function's name: the same for equal kernels in every process."""
-    return "k_" + hashlib.blake2b(kernel.key().encode(), digest_size=16).hexdigest()
+    return ("c_" if checked else "k_") + hashlib.blake2b(
+        kernel.key().encode(), digest_size=16
+    ).hexdigest()
 
 
-def emit_module(kernels: Sequence[Kernel], target: Target) -> str:
-    """One module with a function for each distinct kernel."""
+def emit_module(kernels: Sequence[Kernel], target: Target, checked: bool = False) -> str:
+    """One module with a function for each distinct kernel; `checked` accesses ask for bounds."""
     functions: dict[str, str] = {}
     declarations: set[str] = set()
     for kernel in kernels:
-        name = symbol(kernel)
+        name = symbol(kernel, checked)
         if name in functions:
             continue
         fits = contraction.supports(kernel, target)
         e = contraction.emit(kernel, target) if fits else loops.emit(kernel, target)
+        e = bounds.checked(e, kernel) if checked else e
         functions[name] = e.function(name)
         declarations |= e.declarations
     head = f'target triple = "{target.triple}"'
     return "\n\n".join([head, *functions.values(), "\n".join(sorted(declarations)), ""])
 
 
-def emit_kernel(kernel: Kernel, target: Target) -> str:
+def emit_kernel(kernel: Kernel, target: Target, checked: bool = False) -> str:
     """A module of one kernel."""
-    return emit_module([kernel], target)
+    return emit_module([kernel], target, checked)

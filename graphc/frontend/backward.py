@@ -15,7 +15,7 @@ import numpy as np
 from graphc.errors import AutogradError, Untraceable
 from graphc.frontend.modes import modes
 from graphc.frontend.step.capture import Capture, Joint
-from graphc.frontend.step.memory import lies
+from graphc.frontend.step.memory import fitting, lies
 from graphc.frontend.step.plan import Native
 from graphc.frontend.step.sources import OldGradient, Sources, State
 from graphc.frontend.storage import Storage, arranged
@@ -111,11 +111,11 @@ class Backward:
     ) -> list[Tensor]:
         if self._native is None:
             self._native = self._build(self.graph, self._sizes)
-        given = [np.ascontiguousarray(g.array) for g in cotangents]
+        given = [np.ascontiguousarray(fitting(g.array, t)) for g, t in zip(cotangents, self._types)]
         by_role: dict[str, list[Array]] = {"arg": [], "state": []}
-        roles = [r for r in self._roles if r != "scalar"]
-        for k, role in zip(kept, roles):
-            by_role[role].append(k.array)
+        rows = [(v, role) for v, role in zip(self._saved, self._roles) if role != "scalar"]
+        for k, (v, role) in zip(kept, rows, strict=True):
+            by_role[role].append(fitting(k.array, v.spec.at(self._sizes)))
         results = [np.empty(t.shape, t.dtype.numpy) for t in self._results]
         states = [
             a if lies(a, order) else arranged(a, order)

@@ -2,7 +2,8 @@
 
 A cell is 8 bytes. A kernel is `void k(cells* args, i64 tid, i64 nthreads)`; its block holds a
 pointer to the error cell, then a pointer per buffer, an i64 per size, and a cell per scalar with
-the scalar's bits in its low bytes (integers extended to 64 bits).
+the scalar's bits in its low bytes (integers extended to 64 bits). Where bounds are checked, the
+bytes of each buffer follow.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from graphc.ir.types import DType, Scalar
 CELL_BYTES = 8
 LINE_BYTES = 128  # two cache lines, which processors prefetch in pairs
 
-# The error cell, a block of four: whether set, which check, the value and its bound.
+# The error cell, a block of four: 1 if set, which check, the value and its bound. Of an access that
+# is out of bounds: OUTSIDE + the number of the buffer (behind them, of the kernel's own room on the
+# stack), the address of the argument block, the offset in bytes and the buffer's size.
 ERROR_CELLS = 4
+OUTSIDE = 2
 
 # An entry of a program's table: function, argument block, flags, unused.
 ENTRY_CELLS = 4

@@ -36,6 +36,9 @@ Relation = Literal["==", "<"]
 TYPICAL: Mapping[Role, int] = {"batch": 32, "sequence": 128, "space": 32, "other": 64}
 
 
+ENDLESS = 1 << 62  # no size reaches so far
+
+
 class Fixed(BaseException):
     """The trace needs the values of these symbols; no Exception, so that no step catches it."""
 
@@ -271,7 +274,7 @@ class Extent(Unknown):
         return self._hash
 
     def __bool__(self) -> bool:
-        return not self == 0
+        return self != 0
 
     def __eq__(self, y: object) -> bool:
         if self is y:
@@ -688,6 +691,10 @@ def _less(a: Any, b: Any) -> bool:
     """a < b: by what is known of all values, else by the hints, noted."""
     if isinstance(a, float) or isinstance(b, float):
         return _less_float(a, b)
+    if not is_unknown(a) and abs(a) >= ENDLESS:
+        return bool(a < 0)
+    if not is_unknown(b) and abs(b) >= ENDLESS:
+        return bool(b > 0)
     gap = _combined(a, b, -1)
     if not isinstance(gap, Extent):
         return bool(gap < 0)

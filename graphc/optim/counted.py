@@ -39,7 +39,7 @@ class Counted(Optimizer):
             if slots and id(p) not in moving and id(slots["step"]) in counted:
                 with tracing.paused():
                     slots["step"] = slots["step"].clone()
-                self._layout += 1
+                self._layout.moves += 1
 
     def _count(self, active: list[Tensor]) -> None:
         """One more step for each counter."""
@@ -63,7 +63,7 @@ class Counted(Optimizer):
             counters = {v: tensor(v, dtype=f32) for v in values}
             for p in together:
                 self._put_counter(self.state[p], counters[steps[p]])
-            self._layout += 1
+            self._layout.moves += 1
 
     @staticmethod
     def _put_counter(slots: Slots, counter: Tensor) -> None:

@@ -7,7 +7,6 @@ of a group are read at each call. A guard on `_layout` tells the step when slots
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
@@ -22,6 +21,7 @@ from graphc.optim.followed import followed
 from graphc.optim.group import ParameterGroup, is_set_by_step
 from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
+from graphc.optim.slots import Layout, SlotTable
 
 Group = dict[str, Any]
 Slots = dict[str, Any]
@@ -43,10 +43,10 @@ class Optimizer(Hooked):
             raise InvalidState("`fused` goes with neither `foreach` nor `differentiable`")
         super().__init__()
         self.defaults = defaults
-        self.state: dict[Any, Any] = defaultdict(dict)  # Slots by parameter
+        self._layout = Layout()  # moves when a slot is made or replaced
+        self.state: dict[Any, Any] = SlotTable(self._layout, nested=True)  # by parameter
         self.param_groups: list[Group] = []
         self._opt_called = False  # whether it has stepped, for a schedule to warn
-        self._layout = 0  # moves when a slot is made or replaced
         groups = list(params)
         if not groups:
             raise InvalidArgument("optimizer got an empty parameter list")
@@ -111,7 +111,7 @@ class Optimizer(Hooked):
             for group, active, options in work:
                 self._prepare(group, active, options)
             # After every slot is made: the number that a compiled step compares at each call.
-            tracing.guard(lambda: self._layout)
+            tracing.guard(lambda: self._layout.moves)
             for group, active, options in work:
                 self._update_group(group, active, options)
         return loss
@@ -137,9 +137,8 @@ class Optimizer(Hooked):
         if missing:
             with tracing.paused():
                 for p in missing:
-                    self.state[p] = self._new_slots(p, options)
+                    self.state[p] = SlotTable(self._layout, self._new_slots(p, options))
                     self._name_slots(p)
-            self._layout += 1
 
     def _new_slots(self, p: Tensor, options: Options) -> Slots:
         """The slots of a parameter at its first step."""
@@ -166,7 +165,7 @@ class Optimizer(Hooked):
             for group in self.param_groups
         ]
         state = {
-            number[id(p)] if isinstance(p, Tensor) else p: slots
+            number[id(p)] if isinstance(p, Tensor) else p: _plain(slots)
             for p, slots in self.state.items()
             if slots or not isinstance(slots, dict)
         }
@@ -196,7 +195,6 @@ class Optimizer(Hooked):
     def _load_slots(self, loaded: Mapping[Any, Any]) -> None:
         for p in [p for p in self.state if p not in loaded]:
             del self.state[p]
-            self._layout += 1
         for p, slots in loaded.items():
             if not isinstance(p, Tensor):
                 self.state[p] = slots
@@ -209,7 +207,7 @@ class Optimizer(Hooked):
         old = mine.get(key)
         if not isinstance(value, Tensor):
             mine[key] = value
-            self._layout += old is not value
+            self._layout.moves += old is not value
             return
         floating = value.dtype.is_floating_point and p.dtype.is_floating_point
         value = value.detach().to(p.dtype) if floating and key != "step" else value.detach()
@@ -217,7 +215,6 @@ class Optimizer(Hooked):
             old.copy_(value)
             return
         mine[key] = value.clone()
-        self._layout += 1
 
     def _all(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -228,6 +225,11 @@ class Optimizer(Hooked):
             rows += [*([""] if k else []), f"Parameter Group {k}"]
             rows += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*rows, ")"])
+
+
+def _plain(slots: Any) -> Any:
+    """What a file holds: a dict, whose changes nobody counts."""
+    return dict(slots) if isinstance(slots, SlotTable) else slots
 
 
 def _without_names(params: list[Any]) -> tuple[list[Any], dict[str, list[str]]]:

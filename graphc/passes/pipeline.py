@@ -18,6 +18,7 @@ from graphc.ir.extent import HINTS
 from graphc.ir.graph import Graph, Value
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.verify import verify
+from graphc.passes.check_indices import check_indices
 from graphc.passes.decompose import decompose
 from graphc.passes.foresee import foresee
 from graphc.passes.fuse import fuse
@@ -40,7 +41,8 @@ class Stage(NamedTuple):
 
 
 PIPELINE: tuple[Stage, ...] = (
-    Stage("simplify", simplify, "first: fewer values for every later pass"),
+    Stage("check_indices", check_indices, "before simplify, which moves what it adds into place"),
+    Stage("simplify", simplify, "early: fewer values for every later pass"),
     Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can"),
     Stage("tidy", simplify, "decompose writes pads, slices and reshapes that cancel"),
     Stage("layout", layout, "before fuse, which has to see the stores that layout asks for"),

@@ -2,7 +2,8 @@
 
 Everything that does not change is written once. What does is listed: pointers into the arena
 (when it moves), to state (when a tensor got other storage), to arguments and results (each call;
-native code copies those, from pairs of cell and pointer number).
+native code copies those, from pairs of cell and pointer number). With `checked` kernels, a block
+ends in the sizes of its buffers, and a launch after a bad access does not run.
 """
 
 from __future__ import annotations
@@ -35,14 +36,18 @@ FORMATS = {
 class Binding:
     """The cells of one program, and where in them each kind of pointer stands."""
 
-    def __init__(self, program: Program, functions: Sequence[int]) -> None:
+    def __init__(self, program: Program, functions: Sequence[int], checked: bool = False) -> None:
         slots = {s.name: s for s in program.slots}
+        for s in program.slots:
+            if s.space == "arena" and not 0 <= s.index <= program.arena_bytes - s.size_bytes:
+                raise InternalError(f"{program.name}: slot {s.name} lies outside the arena")
+        self._checked = checked
         self.counts = {space: _count(program, space) for space in ("arg", "state", "scalar", "out")}
         self.scalar_format = _scalar_format(program, self.counts["scalar"])
         first = LINE_BYTES // CELL_BYTES  # the error cell has a line of its own
         table = first + self.counts["scalar"]
         blocks = table + ENTRY_CELLS * len(program.launches)
-        width = sum(_block_cells(launch) for launch in program.launches)
+        width = sum(self._block_cells(launch) for launch in program.launches)
         self.cells = aligned_cells(blocks + width)
         self.address: int = self.cells.ctypes.data
         self.scalars_at, self.table_at = first, table
@@ -52,7 +57,7 @@ class Binding:
         for i, (launch, function) in enumerate(zip(program.launches, functions, strict=True)):
             resumes = i > 0 and program.launches[i - 1].kernel.call is not None
             flags = BARRIER if launch.barrier or resumes else 0
-            if i == program.commit and i > 0:
+            if (i == program.commit or checked) and i > 0:
                 flags = BARRIER | COMMIT  # 0.4 us, and integer division fails without a check site
             if launch.kernel.call is not None:
                 flags |= HOST
@@ -60,7 +65,7 @@ class Binding:
             self.cells[row : row + ENTRY_CELLS] = function, self.at(at), flags, 0
             self.blocks.append(at)
             self._fill(at, launch, [slots[name] for name in launch.slots])
-            at += _block_cells(launch)
+            at += self._block_cells(launch)
         self.arena, self.state, self.call = (
             np.array(self._places[s], np.int64).reshape(-1, 2) for s in ("arena", "state", "call")
         )
@@ -88,12 +93,13 @@ class Binding:
                 self._places["call"].append((cell, slot.index + skip))
         kernel = launch.kernel
         numbers = [scalar_bits(v, a.dtype) for v, a in zip(launch.scalars, kernel.scalars)]
-        rest = [*launch.sizes, *numbers]
-        self.cells[at + 1 + len(slots) : at + _block_cells(launch)] = rest
+        extents = [s.size_bytes for s in slots] if self._checked else []
+        rest = [*launch.sizes, *numbers, *extents]
+        self.cells[at + 1 + len(slots) : at + self._block_cells(launch)] = rest
 
-
-def _block_cells(launch: Launch) -> int:
-    return 1 + len(launch.slots) + len(launch.sizes) + len(launch.scalars)
+    def _block_cells(self, launch: Launch) -> int:
+        buffers = len(launch.slots) * (2 if self._checked else 1)
+        return 1 + buffers + len(launch.sizes) + len(launch.scalars)
 
 
 def _count(program: Program, space: str) -> int:

@@ -25,16 +25,26 @@ from graphc.errors import (
     InternalError,
     InvalidState,
 )
-from graphc.ir.cpu_abi import ERROR_CELLS, JOB, JOB_CELLS, ROUTINE, Walker
+from graphc.ir.cpu_abi import (
+    CELL_BYTES,
+    ERROR_CELLS,
+    JOB,
+    JOB_CELLS,
+    OUTSIDE,
+    ROUTINE,
+    Walker,
+)
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.types import Scalar, Shape
 from graphc.runtime.arena import Arena
 from graphc.runtime.binding import Binding
+from graphc.runtime.outside import outside
 from graphc.runtime.routines import Routine, routines_of
 from graphc.runtime.threads import Pool, forget_threads, get_num_threads
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
+DIVISIONS = ("floordiv", "rem", "fmod")  # what fails for a zero; an axis may have length 0, too
 NO_ENTRY = -1  # as `resume`: begin; as `stop_at`: do not stop
 
 _flush_denormals = False
@@ -225,9 +235,9 @@ atexit.register(_at_exit)
 class Executable:
     """A program bound to its code. `functions[i]` is the address of launch i's kernel.
 
-    Whatever keeps those addresses mapped is held: `functions` itself, and `code`.
-    A program too small to be worth waking other
-    threads for runs with `parallel=False`; the results are the same.
+    Whatever keeps those addresses mapped is held: `functions` itself, and `code`. A program too
+    small to be worth waking other threads for runs with `parallel=False`; the results are the same.
+    `checked`: the functions are those that check bounds.
     """
 
     def __init__(
@@ -238,10 +248,11 @@ class Executable:
         *,
         code: object = None,
         parallel: bool = True,
+        checked: bool = False,
     ) -> None:
         self.program = program
         self._engine, self._parallel = engine, parallel
-        self._binding = Binding(program, functions)
+        self._binding = Binding(program, functions, checked)
         cells = self._binding.cells
         self._error = (ctypes.c_int64 * ERROR_CELLS).from_buffer(cells.data)
         self._scalars = cells.data.cast("B")[8 * self._binding.scalars_at :]
@@ -327,11 +338,15 @@ class Executable:
 
     def _failure(self) -> GraphcError:
         """The error in the error cell, which is cleared."""
-        _, site, value, bound = self._error
+        kind, site, value, bound = self._error
         self._error[:] = [0] * ERROR_CELLS
+        if kind >= OUTSIDE:
+            block = (site - self._binding.address) // CELL_BYTES
+            launch = self._binding.blocks.index(block)
+            return outside(self.program, launch, kind - OUTSIDE, value, bound)
         sites = self.program.checks
         check = sites[site] if 0 <= site < len(sites) else CheckSite("check", ("", 0, ""))
-        if bound == 0:
+        if bound == 0 and check.what in DIVISIONS:
             return IntegerDivisionByZero(f"{check.what}: {value} by zero", where=check.where)
         text = f"{check.what}: index {value} is out of range [0, {bound})"
         return IndexOutOfRange(text, where=check.where)

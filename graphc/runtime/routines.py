@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import partial
+from math import prod
 
 import numpy as np
 
-from graphc.errors import GraphcError
+from graphc.errors import GraphcError, InternalError
 from graphc.ir.interpret import evaluate
 from graphc.ir.kernel import Operand
 from graphc.ir.ops import OPS
@@ -21,11 +22,26 @@ Routine = Callable[[], None]
 
 def routines_of(program: Program, binding: Binding) -> dict[int, Routine]:
     """The routines of a program by the number of their launch."""
+    _check_sizes(program)
     return {
         i: partial(_run, launch, binding, binding.blocks[i], program.checks)
         for i, launch in enumerate(program.launches)
         if launch.kernel.call is not None
     }
+
+
+def _check_sizes(program: Program) -> None:
+    """Raise InternalError if a routine would read or write more than its buffers hold."""
+    slots = {s.name: s for s in program.slots}
+    for launch in program.launches:
+        if (call := launch.kernel.call) is None:
+            continue
+        sizes = dict(zip(launch.kernel.sizes, launch.sizes, strict=True))
+        held = {b.name: slots[s] for b, s in zip(launch.kernel.buffers, launch.slots, strict=True)}
+        for o in (*call.args, call.out):
+            count = prod(n if isinstance(n, int) else sizes[n] for n in o.shape)
+            if count * held[o.buffer].spec.dtype.itemsize > held[o.buffer].size_bytes:
+                raise InternalError(f"{launch.kernel.name}: {o} of {held[o.buffer].spec}")
 
 
 def _run(launch: Launch, binding: Binding, block: int, checks: tuple[CheckSite, ...]) -> None:

@@ -45,10 +45,14 @@ class Bound(NamedTuple):
 class Native:
     """A compiled program that can be run again and again on the same inputs."""
 
-    def __init__(self, program: Program, graph: Graph, inputs: Sequence[Array]) -> None:
+    def __init__(
+        self, program: Program, graph: Graph, inputs: Sequence[Array], checked: bool = False
+    ) -> None:
         library, self._engine = session()
-        functions = library.functions([launch.kernel for launch in program.launches])
-        self._executable = Executable(program, functions, self._engine, code=library)
+        functions = library.functions([launch.kernel for launch in program.launches], checked)
+        self._executable = Executable(
+            program, functions, self._engine, code=library, checked=checked
+        )
         self._program, self._graph, self._inputs = program, graph, inputs
 
     def __call__(self, poison: int | None = None) -> list[Array]:

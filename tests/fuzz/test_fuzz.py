@@ -65,6 +65,11 @@ def test_plans_do_not_overlap_and_print_back(seed: int) -> None:
     assert_holds(checks.plan, seed)
 
 
+@pytest.mark.parametrize("seed", SEEDS[::5])
+def test_no_kernel_reaches_out_of_its_buffers(seed: int) -> None:
+    assert_holds(checks.bounded, seed)
+
+
 @pytest.mark.parametrize("stage", OPTIONAL, ids=lambda s: s.name)
 @pytest.mark.parametrize("seed", SEEDS[::2])
 def test_each_pass_may_be_left_out(seed: int, stage: Stage) -> None:

@@ -93,11 +93,11 @@ def test_nothing_bound_is_an_error() -> None:
         step.run([0], [0])
 
 
-def checked(bound: int) -> Executable:
+def checked(bound: int, what: str = "embedding") -> Executable:
     """Add one to the state if every index is below `bound`."""
     slots = [n.slot("i", "i64[300]", "arg", 0), n.slot("w", "f32[300]", "state", 0)]
     launches = [n.spin(1), n.check("i", 300, bound, site=1), n.add("w", "w", 300, 1.0)]
-    sites = CheckSite("first", HERE), CheckSite("embedding", HERE)
+    sites = CheckSite("first", HERE), CheckSite(what, HERE)
     return n.executable(n.program(slots, launches, commit=2, checks=sites))
 
 
@@ -118,11 +118,16 @@ def test_a_failed_check_leaves_state_alone(threads: int) -> None:
 
 
 def test_division_by_zero_has_its_own_error(two: int) -> None:
-    step, index = checked(0), np.zeros(300, np.int64)  # its error cell has bound 0
+    index = np.zeros(300, np.int64)
+    step = checked(0, "floordiv")  # its error cell has bound 0
     state = np.zeros(300, np.float32)
     step.bind_state([n.address(state)])
     with pytest.raises(IntegerDivisionByZero):
         step.run([n.address(index)])
+    empty = checked(0)  # no number is in range
+    empty.bind_state([n.address(state)])
+    with pytest.raises(IndexOutOfRange, match=r"index 0 is out of range \[0, 0\)"):
+        empty.run([n.address(index)])
 
 
 def test_arena_moves_under_older_programs(two: int) -> None:

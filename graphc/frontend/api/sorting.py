@@ -23,6 +23,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, shapes
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.shapes import axis_of
+from graphc.frontend.modes import modes
 from graphc.frontend.operands import data_sized, is_tensor
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
@@ -142,7 +143,7 @@ def _median_along(x: Tensor, dim: int, keepdim: bool, skip: bool) -> tuple[Tenso
     if skip:
         rank = E.floor_divide(E.clamp(n - 1 - lost, min=0), 2)
     else:
-        rank = E.where(lost > 0, n - lost, (n - 1) // 2)
+        rank = E.clamp(E.where(lost > 0, n - lost, (n - 1) // 2), max=n - 1)
     return _chosen(x, axis, rank, keepdim)
 
 
@@ -186,7 +187,8 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mo
     counts = end - rows.emit(OPS["searchsorted"], rows, rows, right=False)
     counts = E.where(logic.isnan(rows), 1, counts)  # no NaN equals another
     last = R.argmax(counts, -1, True)
-    rank = end.emit(OPS["take_along"], end, last, axis=len(end.spec.shape) - 1) - 1
+    rank = end.emit(OPS["take_along"], end, last, axis=len(end.spec.shape) - 1)
+    rank = E.clamp(rank - 1, min=0)
     rank = shapes.movedim(rank, -1, axis)
     return return_types.mode(*_chosen(input, axis, rank, keepdim))
 
@@ -213,6 +215,8 @@ def _quantile(
         if not 0 <= q <= 1:
             raise ShapeMismatch(f"quantile(): q must be in [0, 1], got {q}")
         q = x.full(float(q), TensorSpec(x.dtype, ()))
+    elif modes.trace is None and not bool(_in_unit_interval(q).all()):
+        raise ShapeMismatch(f"quantile(): q must be in [0, 1], got {q.tolist()}")
     whole, rank = dim is None, len(x.spec.shape)
     axis = 0 if dim is None else axis_of(x, dim)
     rows = shapes.ravel(x) if whole or not rank else shapes.movedim(x, axis, -1)
@@ -242,12 +246,20 @@ def _at_quantiles(rows: Tensor, q: Tensor, interpolation: str, skip: bool) -> Te
         place = E.ceil(place)
     elif interpolation == "nearest":
         place = E.round(place)
-    below, above = (P.cast(f(place.detach()), i64) for f in (E.floor, E.ceil))
+    # What is added is 0, or reports a q that is known at run time only.
+    refused = E.where(_in_unit_interval(q.detach()), 0, 1)
+    refused = P.apply("check_index", refused, bound=1, what="quantile(): q must be in [0, 1]")
+    places = (E.clamp(P.cast(f(place.detach()), i64), 0, n - 1) for f in (E.floor, E.ceil))
+    below, above = (place + refused for place in places)
     low = ordered.emit(OPS["take_along"], ordered, below, axis=axis)
     high = ordered.emit(OPS["take_along"], ordered, above, axis=axis)
     if interpolation == "midpoint":
         return E.lerp(low, high, 0.5)
     return E.lerp(low, high, place - P.cast(below, rows.dtype))
+
+
+def _in_unit_interval(q: Tensor) -> Tensor:
+    return logic.logical_and(logic.ge(q, 0), logic.le(q, 1))
 
 
 def quantile(
@@ -322,7 +334,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     low, high = E.where(flat, low - 1, low), E.where(flat, high + 1, high)
     inside = logic.logical_and(x >= low, x <= high)
     place = E.where(inside, (x - low) / (high - low) * bins, 0)
-    place = E.clamp(P.cast(place, i64), max=bins - 1)
+    place = E.clamp(P.cast(place, i64), 0, bins - 1)
     return x.emit(OPS["scatter_add"], P.cast(inside, x.dtype), place, axis=0, length=bins)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend import epoch
@@ -86,6 +86,21 @@ class Gradient:
         return self.tensor if self.tensor is not None else leaves[self.arg]
 
 
+class Shown(NamedTuple):
+    """What memory a tensor shows, and how: all of it moves if `.data` is set."""
+
+    storage: Storage
+    views: Chain
+    spec: TensorSpec
+
+    @classmethod
+    def by(cls, x: Tensor) -> Shown:
+        return cls(x.storage, x.views, x._spec)
+
+    def still(self, x: Tensor) -> bool:
+        return x.storage is self.storage and x.views is self.views and x._spec == self.spec
+
+
 class AsTraced:
     """Whether what `look` sees of tensors is `then`; looks only if the epoch `counter` moved."""
 
@@ -147,8 +162,9 @@ class StepTrace(Trace):
         self.owners: dict[Storage, int] = {}  # concrete storages of arguments
         self.stand_ins: dict[Storage, int] = {}
         self.leaves: dict[Tensor, None] = {}
+        self.shown: dict[Tensor, Shown] = {}  # concrete tensors that were touched, as they were
         self.flags: dict[Tensor, bool] = {}  # requires_grad of state, when the step began
-        self.old_grads: dict[Tensor, Tensor | None] = {}
+        self.old_grads: dict[Tensor, tuple[Tensor | None, Shown | None]] = {}
 
     def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
         with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
@@ -160,6 +176,8 @@ class StepTrace(Trace):
                 raise SharedArgument(self.owners[x.storage])
             if x.requires_grad:
                 self.leaves[x] = None
+            if x not in self.aliases:
+                self.shown.setdefault(x, Shown.by(x))
             if x.is_leaf and x.dtype.is_floating_point and x not in self.aliases:
                 self.flags.setdefault(x, self.flag_before(x))
         return super().lift(x)
@@ -173,7 +191,8 @@ class StepTrace(Trace):
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         if x not in self.grads:
-            self.old_grads.setdefault(x, readable(x._grad))
+            g = readable(x._grad)
+            self.old_grads.setdefault(x, (g, None if g is None else Shown.by(g)))
         return super().grad_of(x)
 
 

@@ -87,13 +87,18 @@ class NativeTemplate:
         schedule: Schedule,
         functions: Sequence[int],
         engine: Engine,
+        checked: bool,
     ) -> None:
+        """`checked`: the functions are those that check bounds."""
         self._schedule, self._functions, self._engine = schedule, functions, engine
+        self._checked = checked
 
     def at(self, sizes: Evaluation) -> Executable:
         program = self._schedule.at(sizes)
         small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
-        return Executable(program, self._functions, self._engine, parallel=not small)
+        return Executable(
+            program, self._functions, self._engine, parallel=not small, checked=self._checked
+        )
 
 
 class NativeBackend:
@@ -107,8 +112,9 @@ class NativeBackend:
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
         compiled = compile_graph(graph)
         program = compiled.program
-        functions = self._library.functions([x.kernel for x in program.launches])
-        native = NativeTemplate(compiled.schedule, functions, self._engine)
+        checked = config.check_bounds()
+        functions = self._library.functions([x.kernel for x in program.launches], checked)
+        native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
         unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
         if config.verify():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphc.errors import InternalError
 from graphc.frontend.storage import holder
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.ir.types import Array, Shape, TensorSpec
@@ -18,6 +19,21 @@ from graphc.ir.types import Array, Shape, TensorSpec
 def lies(array: Array | None, order: Shape) -> bool:
     """Whether the elements are dense in memory, in this order."""
     return array is not None and bool(array.transpose(order).flags.c_contiguous)
+
+
+def fitting(array: Array | None, spec: TensorSpec) -> Array:
+    """`array`, of the type and size that a program was compiled for: asked wherever an address is
+    handed to native code, which trusts it."""
+    if array is None or array.dtype != spec.dtype.numpy or array.shape != spec.shape:
+        found = "none" if array is None else f"{array.dtype}{list(array.shape)}"
+        raise InternalError(f"memory of {found} for a program that was compiled for {spec}")
+    return array
+
+
+def intact(x: Tensor, spec: TensorSpec, order: Shape) -> bool:
+    """Whether x shows all of its memory, which is of this type and lies in `order`."""
+    whole = not x.views and x.array is x.storage.array
+    return whole and x._spec == spec and x.storage.order == order
 
 
 def empty(spec: TensorSpec, order: Shape) -> Tensor:

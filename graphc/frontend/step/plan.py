@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 
 from graphc.frontend import epoch
-from graphc.frontend.step.capture import NONE, Capture, Output
+from graphc.frontend.step.capture import NONE, Capture, Output, Shown
 from graphc.frontend.step.dropped import DROPPED
-from graphc.frontend.step.memory import empty, lies, settle
+from graphc.frontend.step.memory import empty, fitting, intact, lies, settle
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.storage import Storage, arranged, rebind_count, running
@@ -100,11 +100,13 @@ class Plan:
         self.out_types = [v.spec.at(sizes) for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
         self._results = [Result(t, k < capture.returned) for k, t in enumerate(self.out_types)]
-        self._args, self._getters = sources.args, sources.getters
+        self._args = list(zip(sources.args, sources.arg_specs, strict=True))
+        self._specs, self._getters = sources.state_specs, sources.getters
         self._native = native
         self._spare = spare
         self._lock = threading.RLock()
-        self._old_grads = capture.trace.old_grads
+        self._old_grads = [(x, g, shown) for x, (g, shown) in capture.trace.old_grads.items()]
+        self._shown = list(capture.trace.shown.items())
         self._draws = list(capture.trace.draws.items())
         self._actions = capture.trace.after_commit
         self._tensors = [(i.storage, i.tensor) for i in capture.inputs if i.role == "state"]
@@ -156,14 +158,29 @@ class Plan:
                     return False
             elif x.storage in storages:
                 return False
-        for x, then in self._old_grads.items():
-            if x._grad is not then and not _interchangeable(x._grad, then):
-                return False
-        if self._rebinds != rebind_count():
-            if any(t is not None and t.storage is not s for s, t in self._tensors):
-                return False
+        rebound = self._rebinds != rebind_count()
+        if rebound and not all(shown.still(x) for x, shown in self._shown):
+            return False
+        if self._old_grads and not self._old_grads_fit(leaves, rebound):
+            return False
+        if rebound:
             self._rebinds, self._pointers = rebind_count(), []
         return True
+
+    def _old_grads_fit(self, leaves: Sequence[Tensor], rebound: bool) -> bool:
+        """Whether the gradients that the step reads are as then, or as good."""
+        if not rebound and all(x._grad is then for x, then, _ in self._old_grads):
+            return True
+        if not all(_interchangeable(x._grad, shown) for x, _, shown in self._old_grads):
+            return False
+        pairs = [
+            (x._grad.storage, then.storage)
+            for x, _, then in self._old_grads
+            if x._grad is not None and then is not None
+        ]
+        others = self.storages - {then for _, then in pairs} | {x.storage for x in leaves}
+        alone = all(now is then or now not in others for now, then in pairs)
+        return alone and len({now for now, _ in pairs}) == len({then for _, then in pairs})
 
     # ---- running -------------------------------------------------------------------------------
 
@@ -171,7 +188,7 @@ class Plan:
         """Run; returns the outputs of the graph, the new gradients and the numbers it read."""
         with self._lock, running:
             keep: list[Array] = []  # row-major copies of arguments, alive while it runs
-            args = [_address_of(leaves[k], keep) for k in self._args]
+            args = [_address_of(leaves[k], spec, keep) for k, spec in self._args]
             outs = [result.make() for result in self._results]
             scalars = [get() for get in self._getters]
             grads, copies = self._bind(leaves)
@@ -202,28 +219,28 @@ class Plan:
             with running.lock:
                 self._moves = running.moves
                 self._settle_states()
-                pairs = zip(self.states, self._orders)
-                pointers = [_state_address(s, order, copies) for s, order in pairs]
+                rows = zip(self.states, self._specs, self._orders, strict=True)
+                pointers = [_state_address(*row, copies) for row in rows]
             self._strided = bool(copies)  # then their copies are other ones each time
         for k, state in self._moving:
-            order = self._orders[k]
+            spec, order = self._specs[k], self._orders[k]
             if isinstance(state, NewGradient):
-                grads.append(grad := self._gradient(state, order, leaves))
-                pointers[k] = _storage_address(grad.storage, order, copies)
+                grads.append(grad := self._gradient(state, order))
+                pointers[k] = _storage_address(grad.storage, spec, order, copies)
             else:
-                pointers[k] = _array_address(_moving_array(state, leaves), order, copies)
+                pointers[k] = _array_address(_moving_array(state, leaves), spec, order, copies)
         if pointers != self._pointers:
             self._native.bind_state(pointers)
             self._pointers = pointers
         return grads, copies
 
-    def _gradient(self, state: NewGradient, order: Shape, leaves: Sequence[Tensor]) -> Tensor:
+    def _gradient(self, state: NewGradient, order: Shape) -> Tensor:
         """The gradient of last time if only its owner holds it, else new memory."""
         owner = state.gradient.tensor
         if owner is None or owner in self._kept:  # an argument, or its old one is read
             return empty(state.spec, order)
         grad = self._spare.get(owner)
-        usable = grad is not None and grad.storage.order == order
+        usable = grad is not None and intact(grad, state.spec, order)
         if grad is None or not (usable and _alone(grad, owner._grad is grad)):
             grad = empty(state.spec, order)
             self._spare[owner] = grad
@@ -271,12 +288,14 @@ class Plan:
             self._found = self._checked
 
 
-def _address_of(x: Tensor, keep: list[Array]) -> int:
-    """Where the elements of an argument are, row-major."""
+def _address_of(x: Tensor, spec: TensorSpec, keep: list[Array]) -> int:
+    """Where the elements of an argument are, row-major. The signature has compared `x._spec`; a
+    storage has an address once its array was seen to be what its own `spec` says."""
     array, storage = x.array, x.storage
-    assert array is not None
-    if array is storage.array and storage.address and not storage.order:
+    known = storage.address and not storage.order and storage.spec is x._spec
+    if known and array is storage.array:
         return storage.address
+    array = fitting(array, spec)
     if not array.flags.c_contiguous:
         keep.append(array := np.ascontiguousarray(array))
     place: int = array.__array_interface__["data"][0]
@@ -285,18 +304,19 @@ def _address_of(x: Tensor, keep: list[Array]) -> int:
     return place
 
 
-def _storage_address(storage: Storage, order: Shape, copies: list[Copy]) -> int:
+def _storage_address(storage: Storage, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
     """Where a storage is that lies in `order`; of another one, where its copy is."""
-    if storage.address and storage.order == order:
+    if storage.address and storage.order == order and storage.spec == spec:
         return storage.address
-    assert storage.array is not None
-    place = _array_address(storage.array, order, copies)
-    if lies(storage.array, order):
+    array = fitting(storage.array, spec)
+    place = _array_address(array, spec, order, copies)
+    if lies(array, order):
         storage.address, storage.order = place, order
     return place
 
 
-def _array_address(array: Array, order: Shape, copies: list[Copy]) -> int:
+def _array_address(array: Array, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
+    array = fitting(array, spec)
     if not lies(array, order):
         other, array = array, arranged(array, order)
         copies.append((other, array))
@@ -304,9 +324,9 @@ def _array_address(array: Array, order: Shape, copies: list[Copy]) -> int:
     return place
 
 
-def _state_address(state: State, order: Shape, copies: list[Copy]) -> int:
+def _state_address(state: State, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
     """Where a state is that does not move; 0 for those that do."""
-    return _storage_address(state, order, copies) if isinstance(state, Storage) else 0
+    return _storage_address(state, spec, order, copies) if isinstance(state, Storage) else 0
 
 
 def _moving_storage(state: State, leaves: Sequence[Tensor]) -> Storage:
@@ -325,11 +345,13 @@ def _moving_array(state: State, leaves: Sequence[Tensor]) -> Array:
     return array
 
 
-def _interchangeable(now: Tensor | None, then: Tensor | None) -> bool:
+def _interchangeable(now: Tensor | None, then: Shown | None) -> bool:
     """Whether a plan made with one `.grad` serves another."""
     if now is None or then is None:
-        return now is then
-    return now._spec == then._spec and not now.views and not then.views
+        return now is None and then is None
+    if now.views or then.views:
+        return then.still(now)
+    return now._spec == then.spec
 
 
 def _alone(grad: Tensor, owned: bool) -> bool:
@@ -337,10 +359,13 @@ def _alone(grad: Tensor, owned: bool) -> bool:
 
     The numbers are what `sys.getrefcount` gives then: of the tensor by `spare`, by two frames, by
     the call and by its owner; of its storage by the tensor and the call; of its array by the
-    tensor, the storage and the call.
+    tensor, the storage and the call; of the memory behind it, whose owner is what NumPy's views of
+    the array hold, by the array and the call.
     """
+    base = grad.array.base if grad.array is not None else None
     return (
         sys.getrefcount(grad) <= 4 + owned
         and sys.getrefcount(grad.storage) <= 2
         and sys.getrefcount(grad.array) <= 3
+        and (base is None or sys.getrefcount(base) <= 3)
     )

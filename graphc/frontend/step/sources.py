@@ -47,6 +47,10 @@ class Sources:
         self.args: list[int] = []
         self.states: list[State] = []
         self.getters: list[Callable[[], Scalar]] = []
+        self.arg_specs = [
+            v.spec.at(sizes) for v, r in zip(graph.inputs, graph.roles) if r == "arg"
+        ]
+        self.state_specs = [v.spec.at(sizes) for v in graph.states()]
         for v, role in zip(graph.inputs, graph.roles, strict=True):
             source = known[v]
             if role == "arg":
@@ -60,7 +64,7 @@ class Sources:
 def _known(capture: Capture, sizes: Evaluation) -> dict[Value, Any]:
     """The source of each input of a capture: an argument's number, a state or a getter."""
     grads = capture.trace.old_grads.items()
-    old = {g.storage: x for x, g in grads if g is not None and not g.views}
+    old = {g.storage: x for x, (_, g) in grads if g is not None and not g.views}
     known: dict[Value, Any] = {}
     for item in capture.inputs:
         storage = item.storage

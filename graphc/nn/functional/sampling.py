@@ -142,7 +142,8 @@ def _fetch(input: Tensor, places: list[Tensor]) -> Tensor:
     flat: Tensor | None = None
     for x, n in zip(places, space):
         inside.append((x >= 0.0) & (x <= n - 1.0))
-        at = where(inside[-1], x, 0.0).to(i64)
+        # A large n - 1 has been rounded to the dtype of the grid: only the whole number is safe.
+        at = where(inside[-1], x, 0.0).to(i64).clamp(0, n - 1)
         flat = at if flat is None else flat * n + at
     assert flat is not None
     batch, channels = input.spec.shape[:2]
