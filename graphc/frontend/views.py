@@ -24,7 +24,7 @@ VIEW_OPS = frozenset(
 )
 
 
-def row_major(shape: Shape) -> Shape:
+def row_major(shape: Sequence[int]) -> Shape:
     """Strides in elements of a contiguous tensor, as PyTorch counts them."""
     strides, step = [], 1
     for n in reversed(shape):
@@ -48,7 +48,26 @@ def strides_after(op: Op, attrs: Mapping[str, Any], shape: Shape, strides: Shape
             return (*moved, strides[axis] * attrs["dilation"])
         case "diagonal":
             return (*strides[:-2], strides[-2] + strides[-1])
-    return reshaped_strides(shape, strides, attrs["shape"])
+    kept = _around_ones(shape, strides, attrs["shape"])
+    return kept or reshaped_strides(shape, strides, attrs["shape"])
+
+
+def _around_ones(old: Shape, strides: Shape, new: Shape) -> Shape:
+    """Strides after dimensions of size 1 came or went, where each other one keeps its own; else ().
+
+    Of several that may have gone it is the first, as in x[0]."""
+    if [n for n in old if n != 1] != [n for n in new if n != 1]:
+        return ()
+    left = list(zip(old, strides))
+    out: list[int] = []
+    for n in reversed(new):
+        while left and left[-1][0] == 1 != n:
+            left.pop()
+        if left and left[-1][0] == n:
+            out.append(left.pop()[1])
+        else:
+            out.append(out[-1] * new[len(new) - len(out)] if out else 1)
+    return tuple(reversed(out))
 
 
 def reshaped_strides(old: Shape, strides: Shape, new: Shape) -> Shape | None:
@@ -81,9 +100,9 @@ def types_along(chain: Chain, base: TensorSpec) -> list[TensorSpec]:
     return types
 
 
-def strides_along(chain: Chain, base: TensorSpec) -> Shape:
-    """Strides of a view of a row-major base."""
-    strides = row_major(base.shape)
+def strides_along(chain: Chain, base: TensorSpec, strides: Shape = ()) -> Shape:
+    """Strides of a view of a base with `strides`; () for a row-major one."""
+    strides = strides or row_major(base.shape)
     for (op, attrs), before in zip(chain, types_along(chain, base)):
         strides = strides_after(op, attrs, before.shape, strides) or ()
     return strides

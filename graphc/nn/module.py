@@ -272,7 +272,15 @@ class Module(Hooked, Tree):
                     "nn.Module.to only accepts floating point or complex dtypes, but got desired "
                     f"dtype={wanted!r}"
                 )
-        return self._apply(lambda t: t.to(*args, **kwargs))
+        memory_format = kwargs.pop("memory_format", None)
+        for_rank = memory_format is not None
+
+        def converted(t: Tensor) -> Tensor:
+            if for_rank and t.dim() in (4, 5):
+                return t.to(*args, **kwargs, memory_format=memory_format)
+            return t.to(*args, **kwargs)
+
+        return self._apply(converted)
 
     def float(self) -> Self:
         return self._apply(lambda t: t.float())

@@ -114,7 +114,7 @@ class Entry:
             self.backward = Backward(taken, joint, split, self.build)
             graph = self.backward.forward
         self.plan = Plan(taken, graph, self.build(graph), spare)
-        self.results = Results(taken.tree, self.plan.out_types)
+        self.results = Results(taken.tree, self.plan.out_types, taken.returned)
         self._spent = SpentNode(taken.name, taken.no_gradients)
 
     def build(self, graph: Graph) -> Native:
