@@ -30,7 +30,8 @@ class Geometry:
     def strides(self) -> Shape:
         """Strides in elements as memory lies now."""
         array, storage = self.array, self.storage
-        if array is None or ((self.views or storage.strides) and storage.lies_as_shown()):
+        vague = storage.strides or (self.views and 1 in self._spec.shape)  # to NumPy
+        if array is None or (vague and storage.lies_as_shown()):
             return strides_along(self.views, storage.spec, storage.strides)
         if array.flags.c_contiguous:
             return row_major(self._spec.shape)
@@ -82,7 +83,7 @@ def elementwise_strides(op: Op, args: Sequence[Any]) -> Shape:
     if not first:
         return ()
     rest = [shown_strides(a) or row_major(shape) for a in known[1:]]
-    return layouts.of_elementwise(shape, [first, *rest], len(known) == len(args))
+    return layouts.of_elementwise(shape, (first, *rest), len(known) == len(args))
 
 
 def strides_as(x: Geometry, memory_format: Any) -> Shape:

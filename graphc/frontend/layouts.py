@@ -7,11 +7,13 @@ Sources: PyTorch's TensorIterator (what elementwise results look like) and c10/c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from graphc.frontend.views import inverse, row_major
 from graphc.ir.types import Shape
 
 CHANNELS_LAST: dict[int, Shape] = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # by rank
+CASES = 1024  # remembered: a net asks for few, each at every step
 
 
 def strides_in(shape: Shape, order: Shape) -> Shape:
@@ -25,6 +27,7 @@ def shown(shape: Shape, strides: Shape) -> Shape:
     return () if strides == row_major(shape) else strides
 
 
+@lru_cache(CASES)
 def order_of(shape: Shape, strides: Shape) -> Shape:
     """The memory order of dense elements."""
     return tuple(sorted(range(len(shape)), key=lambda k: (-strides[k], -shape[k])))
@@ -50,7 +53,7 @@ def preserved(shape: Shape, strides: Shape) -> Shape:
     """Strides of a copy that keeps those of the original, as far as they leave no gaps."""
     if not strides or is_dense(shape, strides):
         return strides
-    return of_elementwise(shape, [strides], False)
+    return of_elementwise(shape, (strides,), False)
 
 
 def is_channels_last(shape: Shape, strides: Shape) -> bool:
@@ -66,7 +69,8 @@ def is_channels_last(shape: Shape, strides: Shape) -> bool:
     return True
 
 
-def of_elementwise(shape: Shape, operands: Sequence[Shape], whole: bool) -> Shape:
+@lru_cache(CASES)
+def of_elementwise(shape: Shape, operands: tuple[Shape, ...], whole: bool) -> Shape:
     """Strides of an elementwise result, from those of its operands, 0 where they are repeated.
 
     `whole` says that each operand had this shape from the start, and none was a number.

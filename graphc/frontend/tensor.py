@@ -365,7 +365,9 @@ def copied(x: Tensor, strides: Shape | None = None) -> Tensor:
 def laid(array: Array, spec: TensorSpec, strides: Shape, owned: bool = False) -> Tensor:
     """A tensor of the elements of `array` with these strides: a copy, or if it is `owned`, itself
     where it lies like that."""
-    order = layouts.order_of(spec.shape, strides or row_major(spec.shape))
+    if not strides:
+        return fresh(np.array(array, order="C"), spec)
+    order = layouts.order_of(spec.shape, strides)
     if not owned or not array.transpose(order).flags.c_contiguous:
         array = arranged(array, order)
     out = fresh(array, spec)
@@ -422,7 +424,9 @@ def shows_memory(x: Tensor, op: Op, attrs: Attrs) -> bool:
         return False
     if op.name != "reshape" or x.is_contiguous():
         return True
-    return reshaped_strides(x._spec.shape, x.strides(), attrs["shape"]) is not None
+    array = x.array  # NumPy decides by its own strides
+    strides = x.strides() if array is None else tuple(s // array.itemsize for s in array.strides)
+    return reshaped_strides(x._spec.shape, strides, attrs["shape"]) is not None
 
 
 def infer(op: Op, types: Sequence[TensorSpec], attrs: Attrs) -> TensorSpec:

@@ -74,7 +74,8 @@ def like(out: Tensor, input: Tensor, memory_format: Any = None) -> Tensor:
 def keep_channels_last(out: Tensor, *inputs: Tensor) -> Tensor:
     """A result, channels last if one of `inputs` is, else row-major."""
     rank = len(out._spec.shape)
-    order = next((o for x in inputs if len(o := suggested(x)) == rank), ())
+    orders = [suggested(x) for x in inputs if x.storage.strides or x.views]
+    order = next((order for order in orders if len(order) == rank), ())
     if not order:
         return row_by_row(out)
     if any(out.storage is x.storage for x in inputs):
