@@ -39,7 +39,7 @@ from graphc.frontend.options import strided
 from graphc.frontend.size import Size, legacy_array
 from graphc.frontend.storage import Storage, arranged
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
-from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major
+from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
 from graphc.ir import reference
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op

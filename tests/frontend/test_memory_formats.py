@@ -154,6 +154,11 @@ OTHERS: dict[str, Function] = {
     "linear": lambda T, x: T.nn.functional.linear(x, T.ones(3, x.shape[-1])),
     "matmul": lambda T, x: x @ T.ones(x.shape[-1], 3),
     "pad": lambda T, x: T.nn.functional.pad(x, (1, 1)),
+    "argsort": lambda T, x: x.argsort(0),
+    "index": lambda T, x: x[T.tensor([0, 1])],
+    "index 2": lambda T, x: x[..., T.tensor([[0, 1], [1, 0]])],
+    "mask": lambda T, x: x[x > 0],
+    "index_add": lambda T, x: x.index_add(0, T.arange(x.shape[0]), x),
     "tril": lambda T, x: x.tril(),
 }
 

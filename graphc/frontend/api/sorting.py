@@ -67,7 +67,7 @@ def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
     """The indices that sort `input` along `dim`; always stable."""
-    return _order(input, axis_of(input, dim), descending)
+    return formats.like(_order(input, axis_of(input, dim), descending), input)
 
 
 def sort(

@@ -6,6 +6,7 @@ from math import prod
 
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend.api.formats import keep_channels_last
+from graphc.frontend.api.shapes import owned
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]
@@ -47,7 +48,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         )
     b, c, *rest = input.shape
     y = input.reshape(b, groups, c // groups, *rest).transpose(1, 2).reshape(b, c, *rest)
-    return keep_channels_last(y, input)
+    return keep_channels_last(owned(y, input), input)
 
 
 def _image(input: Tensor, name: str) -> tuple[int, ...]:
