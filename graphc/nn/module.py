@@ -265,7 +265,8 @@ class Module(Hooked, Tree):
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Convert in place; a dtype applies to floating parameters and buffers only."""
+        """Convert in place; a dtype applies to floating parameters and buffers only, a memory
+        format to those of 4 or 5 dimensions."""
         for wanted in (*args, *kwargs.values()):
             if isinstance(wanted, DType) and not wanted.is_floating_point:
                 raise InvalidType(
@@ -273,10 +274,9 @@ class Module(Hooked, Tree):
                     f"dtype={wanted!r}"
                 )
         memory_format = kwargs.pop("memory_format", None)
-        for_rank = memory_format is not None
 
         def converted(t: Tensor) -> Tensor:
-            if for_rank and t.dim() in (4, 5):
+            if memory_format is not None and t.dim() in (4, 5):
                 return t.to(*args, **kwargs, memory_format=memory_format)
             return t.to(*args, **kwargs)
 

@@ -58,6 +58,7 @@ def to(
     """x in another dtype (a device must be the CPU); x itself when nothing changes.
 
     to(dtype), to(device), to(device, dtype) or to(other), each then with non_blocking and copy.
+    It lies as x does, unless a memory format is given.
     """
     flags = [a for a in args if isinstance(a, builtins.bool)]
     for a in args:
