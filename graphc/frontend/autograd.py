@@ -18,10 +18,12 @@ from graphc.errors import (
 from graphc.frontend import anomaly, epoch
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import shapes
+from graphc.frontend.geometry import strides_as
 from graphc.frontend.inplace import untraced
 from graphc.frontend.modes import modes, no_grad, set_grad_enabled
 from graphc.frontend.tape import edge_of, record_rule
 from graphc.ir.graph import Where
+from graphc.ir.types import Shape
 from graphc.passes.autodiff import Edge, Hook, backpropagate
 
 if TYPE_CHECKING:
@@ -361,8 +363,14 @@ def register_post_accumulate_grad_hook(
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy in memory of its own, row-major; gradients pass through."""
-    out = tensors.copied(input)
+    """A copy in memory of its own, which lies as `input` does unless a memory format is given;
+    gradients pass through."""
+    return copied_as(input, strides_as(input, memory_format))
+
+
+def copied_as(input: Tensor, strides: Shape) -> Tensor:
+    """A copy with these strides; gradients pass through."""
+    out = tensors.copied(input, strides)
     if modes.grad and input.requires_grad:
         record_rule("clone", (out,), (input,), lambda gs: gs)
     return out

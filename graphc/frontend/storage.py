@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphc.frontend.layouts import order_of
+from graphc.frontend.views import row_major
 from graphc.ir.types import Array, Shape, TensorSpec
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Storage:
     once a compiled step has asked for it (NumPy takes half a microsecond to tell), until then 0;
     `order` is the memory order that it was asked for, () for row-major arguments. `holders` are
     the tensors over `array` itself, once a program has chosen the order; None: nobody keeps count.
+    `strides` are those that eager code is shown of the base, in elements; () for row-major ones.
     """
 
     __slots__ = (
@@ -95,6 +98,7 @@ class Storage:
         "name",
         "order",
         "spec",
+        "strides",
         "trace",
         "version",
     )  # fmt: skip
@@ -110,6 +114,7 @@ class Storage:
         self.adopted = False
         self.address = 0
         self.order: Shape = ()
+        self.strides: Shape = ()
         self.holders: list[Holder] | None = None
 
     def hold(self, tensor: Tensor) -> None:
@@ -118,18 +123,27 @@ class Storage:
             live = [r for r in self.holders if r() is not None]
             self.holders = [*live, holder(tensor)]
 
+    def lies_as_shown(self) -> bool:
+        """Whether the elements lie where `strides` say."""
+        array = self.array
+        if array is None or not self.strides:
+            return array is None or bool(array.flags.c_contiguous)
+        size = array.itemsize
+        pairs = zip(self.strides, array.strides, array.shape)
+        return all(n == 1 or s * size == step for s, step, n in pairs)
+
     def unpack(self) -> None:
-        """Lay the elements out row-major, if a program has chosen another order.
+        """Lay the elements out as eager code is shown them, if a program has chosen another order.
 
         Not while a program runs, nor while somebody unknown looks at the memory.
         """
-        array = self.array
-        if self.holders is None or array is None or array.flags.c_contiguous:
+        if self.holders is None or self.lies_as_shown():
             return
-        rank = array.ndim
-        del array  # `move` counts who holds it
+        shape = self.spec.shape
         with running.lock:
-            if not running.programs and self.move(tuple(range(rank))):
+            if not running.programs and self.move(
+                order_of(shape, self.strides or row_major(shape))
+            ):
                 self.address, self.order = 0, ()
                 running.moves += 1
 

@@ -5,8 +5,8 @@ rows when eager, as a graph value in a trace. Methods and operators stand in `me
 
 Invariants:
   - a concrete tensor has `array`, the NumPy view of its storage; a traced one has None;
-  - a tensor that is no view of another is row-major, unless it came from NumPy or a program has
-    packed it, which only `strides` and `host` tell (`Storage.unpack`);
+  - a tensor that is no view of another lies as `Storage.strides` say, row-major for most, unless a
+    program has packed it, which only `strides` and `host` tell (`Storage.unpack`);
   - `_node` is the tape entry that made the tensor; None for leaves and what needs no gradient;
   - a view's history is made again from its base's when the storage has been written since.
 """
@@ -29,16 +29,17 @@ from graphc.errors import (
     ShapeMismatch,
     TracerLeak,
 )
-from graphc.frontend import autograd, epoch, inplace, printing
+from graphc.frontend import autograd, epoch, inplace, layouts, printing
 from graphc.frontend.api import shapes
 from graphc.frontend.api.methods import Methods
 from graphc.frontend.devices import CPU, check_device, device
+from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
 from graphc.frontend.size import Size, legacy_array
-from graphc.frontend.storage import Storage
+from graphc.frontend.storage import Storage, arranged
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
-from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major, strides_along
+from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
 from graphc.ir import reference
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
@@ -53,7 +54,7 @@ ADD = OPS["add"]
 ALIASING = frozenset({"iota", "flip", "contiguous", "check_index"})  # rows that may return a view
 
 
-class Tensor(Methods):
+class Tensor(Geometry, Methods):
     """A multi-dimensional array with PyTorch's interface."""
 
     __array_priority__ = 1000  # NumPy scalars on the left defer to our reflected operators
@@ -156,34 +157,6 @@ class Tensor(Methods):
     def is_traced(self) -> builtins.bool:
         """Whether it stands for a value inside a trace and has no memory of its own."""
         return self.array is None
-
-    def strides(self) -> Shape:
-        """Strides in elements as memory lies now; a traced tensor's are of a row-major base."""
-        if self.array is None:
-            return strides_along(self.views, self.storage.spec)
-        if self.array.flags.c_contiguous:
-            return row_major(self._spec.shape)
-        return tuple(s // self.itemsize for s in self.array.strides)
-
-    def stride(self, dim: int | None = None) -> Any:
-        self.storage.unpack()
-        return self.strides() if dim is None else self.strides()[shapes.axis_of(self, dim)]
-
-    def is_contiguous(self, memory_format: Any = None) -> builtins.bool:
-        self.storage.unpack()
-        if self.array is not None:
-            return bool(self.array.flags.c_contiguous)
-        return reshaped_strides(self._spec.shape, self.strides(), (self.numel(),)) in ((1,), (0,))
-
-    def data_ptr(self) -> builtins.int:
-        self.storage.unpack()
-        return int(self.host().ctypes.data)
-
-    def storage_offset(self) -> builtins.int:
-        base = self.storage.array
-        if base is None or self.array is None:
-            return 0
-        return int(self.array.ctypes.data - base.ctypes.data) // self.itemsize
 
     # ---- applying primitives -------------------------------------------------------------------
 
@@ -376,13 +349,30 @@ class Tensor(Methods):
 INTERNAL = frozenset(Tensor.__annotations__)
 
 
-def copied(x: Tensor) -> Tensor:
-    """The elements of x in row-major memory of their own, without history."""
+def copied(x: Tensor, strides: Shape | None = None) -> Tensor:
+    """The elements of x in memory of their own, without history; with its strides, as PyTorch's
+    copies have them, or with those given (() for row-major ones)."""
+    strides = layouts.preserved(x._spec.shape, shown_strides(x)) if strides is None else strides
     if modes.trace is not None:
-        return modes.trace.wrap(modes.trace.value(x))
+        out = modes.trace.wrap(modes.trace.value(x))
+        out.storage.strides = strides
+        return out
     if x.array is None:
         raise leaked(x)
-    return fresh(np.array(x.array, order="C"), x._spec)
+    return laid(x.array, x._spec, strides)
+
+
+def laid(array: Array, spec: TensorSpec, strides: Shape, owned: bool = False) -> Tensor:
+    """A tensor of the elements of `array` with these strides: a copy, or if it is `owned`, itself
+    where it lies like that."""
+    if not strides:
+        return fresh(np.array(array, order="C"), spec)
+    order = layouts.order_of(spec.shape, strides)
+    if not owned or not array.transpose(order).flags.c_contiguous:
+        array = arranged(array, order)
+    out = fresh(array, spec)
+    out.storage.strides = strides
+    return out
 
 
 def dtype_of(array: Array) -> DType:
@@ -398,7 +388,10 @@ def scalar(value: Scalar, dtype: DType) -> Tensor:
 
 def wrapped(array: Array) -> Tensor:
     """A tensor over the memory of a NumPy array."""
-    return fresh(array, TensorSpec(dtype_of(array), array.shape))
+    out = fresh(array, TensorSpec(dtype_of(array), array.shape))
+    if not array.flags.c_contiguous:
+        out.storage.strides = tuple(s // array.itemsize for s in array.strides)
+    return out
 
 
 def fresh(array: Array, spec: TensorSpec) -> Tensor:
@@ -431,7 +424,9 @@ def shows_memory(x: Tensor, op: Op, attrs: Attrs) -> bool:
         return False
     if op.name != "reshape" or x.is_contiguous():
         return True
-    return reshaped_strides(x._spec.shape, x.strides(), attrs["shape"]) is not None
+    array = x.array  # NumPy decides by its own strides
+    strides = x.strides() if array is None else tuple(s // array.itemsize for s in array.strides)
+    return reshaped_strides(x._spec.shape, strides, attrs["shape"]) is not None
 
 
 def infer(op: Op, types: Sequence[TensorSpec], attrs: Attrs) -> TensorSpec:
@@ -449,10 +444,13 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         args[0].storage.unpack()
     arrays: list[Any] = []
     types: list[Any] = []
+    odd = False  # whether some operand may be other than row-major
     for a in args:
         known = isinstance(a, Tensor)
-        if known and a.array is None:
-            raise leaked(a)
+        if known:
+            if a.array is None:
+                raise leaked(a)
+            odd = odd or a.views or a.storage.strides
         arrays.append(a.array if known else a)
         types.append(a._spec if known else None)
     if not all(types):
@@ -465,6 +463,8 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
             return view(args[0], op, attrs, op.evaluate(*arrays, **attrs), spec)
         arrays[0] = reference.row_major(arrays[0])  # a reshape that copies
     out = evaluate(op, arrays, attrs, spec)
+    if odd and (strides := elementwise_strides(op, args)):
+        return laid(out, spec, strides, op.name not in ALIASING)
     out = np.array(out, order="C") if op.name in ALIASING else reference.row_major(out)
     return fresh(out, spec)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from graphc.errors import Untraceable
 from graphc.frontend import tensor as tensors
+from graphc.frontend.geometry import elementwise_strides, shown_strides
 from graphc.frontend.modes import modes
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
@@ -82,6 +83,7 @@ class Trace:
         value = self.builder.input(name, spec or like.spec)
         out = self.wrap(value)
         out.storage.name = name
+        out.storage.strides = shown_strides(like)
         out._requires_grad = like.requires_grad
         self.inputs.append(Input("arg", value, out.storage, like))
         return out
@@ -161,7 +163,10 @@ class Trace:
             out = tensors.view(args[0], op, attrs, None, value.spec)
             out._value = (self.current[out.storage], value)
             return out
-        return self.wrap(value)
+        made = self.wrap(value)
+        if any(isinstance(a, Tensor) and (a.views or a.storage.strides) for a in args):
+            made.storage.strides = elementwise_strides(op, args)
+        return made
 
     def write(self, target: Tensor, value: Tensor) -> None:
         """Give target's memory the elements of `value`, of the same type."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from graphc.errors import Untraceable
 from graphc.ir import sugar as P
-from graphc.ir.extent import is_one, same
+from graphc.ir.extent import is_one, same, same_shape
 from graphc.ir.ops import OPS, Op
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Shape, TensorSpec, bool_, i64
@@ -25,7 +25,7 @@ VIEW_OPS = frozenset(
 )
 
 
-def row_major(shape: Shape) -> Shape:
+def row_major(shape: Sequence[int]) -> Shape:
     """Strides in elements of a contiguous tensor, as PyTorch counts them."""
     strides, step = [], 1
     for n in reversed(shape):
@@ -40,7 +40,7 @@ def strides_after(op: Op, attrs: Mapping[str, Any], shape: Shape, strides: Shape
         case "transpose":
             return tuple(strides[p] for p in attrs["perm"])
         case "expand":
-            return tuple(s if n == m else 0 for s, n, m in zip(strides, shape, attrs["shape"]))
+            return tuple(s if same(n, m) else 0 for s, n, m in zip(strides, shape, attrs["shape"]))
         case "slice":
             return tuple(s * k for s, k in zip(strides, attrs["step"], strict=True))
         case "unfold":
@@ -49,7 +49,27 @@ def strides_after(op: Op, attrs: Mapping[str, Any], shape: Shape, strides: Shape
             return (*moved, strides[axis] * attrs["dilation"])
         case "diagonal":
             return (*strides[:-2], strides[-2] + strides[-1])
-    return reshaped_strides(shape, strides, attrs["shape"])
+    kept = _around_ones(shape, strides, attrs["shape"])
+    return kept or reshaped_strides(shape, strides, attrs["shape"])
+
+
+def _around_ones(old: Shape, strides: Shape, new: Shape) -> Shape:
+    """Strides after dimensions of size 1 came or went, where each other one keeps its own; else ().
+
+    Of several that may have gone it is the first, as in x[0]."""
+    wide = [tuple(n for n in shape if not is_one(n)) for shape in (old, new)]
+    if not same_shape(*wide):
+        return ()
+    left = list(zip(old, strides))
+    out: list[int] = []
+    for n in reversed(new):
+        while left and is_one(left[-1][0]) and not is_one(n):
+            left.pop()
+        if left and same(left[-1][0], n):
+            out.append(left.pop()[1])
+        else:
+            out.append(out[-1] * new[len(new) - len(out)] if out else 1)
+    return tuple(reversed(out))
 
 
 def reshaped_strides(old: Shape, strides: Shape, new: Shape) -> Shape | None:
@@ -86,9 +106,9 @@ def types_along(chain: Chain, base: TensorSpec) -> list[TensorSpec]:
     return types
 
 
-def strides_along(chain: Chain, base: TensorSpec) -> Shape:
-    """Strides of a view of a row-major base."""
-    strides = row_major(base.shape)
+def strides_along(chain: Chain, base: TensorSpec, strides: Shape = ()) -> Shape:
+    """Strides of a view of a base with `strides`; () for a row-major one."""
+    strides = strides or row_major(base.shape)
     for (op, attrs), before in zip(chain, types_along(chain, base)):
         strides = strides_after(op, attrs, before.shape, strides) or ()
     return strides

@@ -265,14 +265,22 @@ class Module(Hooked, Tree):
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Convert in place; a dtype applies to floating parameters and buffers only."""
+        """Convert in place; a dtype applies to floating parameters and buffers only, a memory
+        format to those of 4 or 5 dimensions."""
         for wanted in (*args, *kwargs.values()):
             if isinstance(wanted, DType) and not wanted.is_floating_point:
                 raise InvalidType(
                     "nn.Module.to only accepts floating point or complex dtypes, but got desired "
                     f"dtype={wanted!r}"
                 )
-        return self._apply(lambda t: t.to(*args, **kwargs))
+        memory_format = kwargs.pop("memory_format", None)
+
+        def converted(t: Tensor) -> Tensor:
+            if memory_format is not None and t.dim() in (4, 5):
+                return t.to(*args, **kwargs, memory_format=memory_format)
+            return t.to(*args, **kwargs)
+
+        return self._apply(converted)
 
     def float(self) -> Self:
         return self._apply(lambda t: t.float())

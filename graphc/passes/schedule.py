@@ -1,7 +1,8 @@
 """schedule: kernels in an order, buffers in slots: the Program.
 
 Input: the lowered kernels of a graph. Output: a `Schedule`, and from it by `at` a Program for given
-sizes of the graph's extents, which touches state only behind its commit point. Besides data dependencies the order obeys two kinds of extra edges:
+sizes of the graph's extents, which touches state only behind its commit point. Besides data
+dependencies the order obeys two kinds of extra edges:
   - whoever reads a state tensor runs before the kernel that overwrites it in place;
   - whoever checks an index, and every routine, runs before any kernel that writes state.
 Where such an edge would close a cycle, or a kernel reads other elements of the state than it

@@ -219,3 +219,118 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         graphc.save({}, tmp_path / "no" / "a.pt")
     with pytest.raises(TypeError):
         graphc.load(3)  # type: ignore[arg-type]
+
+
+def tensors_of(data: bytes) -> dict[str, tuple[int, int]]:
+    """Where the bytes of each tensor stand in the file."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    del header["__metadata__"]
+    at = {name: entry["data_offsets"] for name, entry in header.items()}
+    return {name: (start + begin, start + end) for name, (begin, end) in at.items()}
+
+
+def many_kinds() -> dict[str, Any]:
+    made = {str(d): graphc.arange(5).to(d) for d in DTYPES.values()}
+    return {**made, "empty": graphc.zeros(0, 2), "array": np.arange(3.0)}
+
+
+def test_a_flipped_bit_is_found_and_the_tensor_named() -> None:
+    good = to_bytes(many_kinds())
+    assert from_bytes(good)["array"].tolist() == [0.0, 1.0, 2.0]
+    for name, (begin, end) in tensors_of(good).items():
+        for at in range(begin, end):
+            data = bytearray(good)
+            data[at] ^= 1 << at % 8
+            with pytest.raises(FileFormatError, match=f"'{name}' does not match its checksum"):
+                from_bytes(bytes(data))
+
+
+def edited(change: Callable[[dict[str, Any]], None]) -> bytes:
+    """A file whose header says something else than was written."""
+    data = to_bytes({"a": graphc.ones(2, 3), "b": graphc.zeros(2, 3), "lr": 0.5})
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    document = json.loads(header["__metadata__"]["graphc"])
+    header["document"] = document
+    change(header)
+    header["__metadata__"]["graphc"] = json.dumps(header.pop("document"))
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
+def swap(header: dict[str, Any]) -> None:
+    header["a"], header["b"] = header["b"], header["a"]
+
+
+EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "another shape": (lambda h: h["a"].update(shape=[3, 2]), "'a' does not match"),
+    "another dtype": (lambda h: h["b"].update(dtype="I32"), "'b' does not match"),
+    "swapped": (swap, "'a' does not match"),
+    "no sum": (lambda h: h["document"]["sums"].pop("b"), "'b' does not match"),
+    "a sum too many": (lambda h: h["document"]["sums"].update(c=0), "lacks tensor 'c'"),
+    "another number": (
+        lambda h: h["document"]["tree"]["dict"][2].__setitem__(1, {"value": 0.25}),
+        "structure .* does not match",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_header_that_was_changed_is_found(name: str) -> None:
+    change, message = EDITS[name]
+    with pytest.raises(FileFormatError, match=message):
+        from_bytes(edited(change))
+
+
+def test_files_without_checksums_still_load() -> None:
+    def old(header: dict[str, Any]) -> None:
+        del header["document"]["sums"], header["document"]["tree_sum"]
+
+    out = from_bytes(edited(old))
+    assert out["lr"] == 0.5 and out["a"].tolist() == [[1.0] * 3] * 2
+
+
+def test_a_cut_file_names_a_tensor() -> None:
+    good = to_bytes(many_kinds())
+    for begin, end in tensors_of(good).values():
+        if begin < end:
+            with pytest.raises(FileFormatError, match="tensor '"):
+                from_bytes(good[: end - 1])
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    target, link = tmp_path / "runs" / "3.pt", tmp_path / "last.pt"
+    graphc.save({"v": 1}, target)
+    os.chmod(target, 0o2640)
+    link.symlink_to(Path("runs") / "3.pt")
+    other = tmp_path / "other.pt"
+    other.symlink_to(link)
+    graphc.save({"v": 2}, other)
+    assert link.is_symlink() and other.is_symlink() and os.readlink(link) == "runs/3.pt"
+    assert graphc.load(target) == graphc.load(link) == {"v": 2}
+    assert os.stat(target).st_mode & 0o7777 == 0o2640
+    assert sorted(os.listdir(tmp_path)) == ["last.pt", "other.pt", "runs"]
+    assert os.listdir(tmp_path / "runs") == ["3.pt"]
+
+
+def test_a_link_to_nothing_makes_its_target(tmp_path: Path) -> None:
+    link = tmp_path / "last.pt"
+    link.symlink_to("new.pt")
+    graphc.save({"v": 1}, link)
+    assert link.is_symlink() and graphc.load(tmp_path / "new.pt") == {"v": 1}
+    link.unlink()
+    link.symlink_to(Path("no") / "new.pt")
+    with pytest.raises(RuntimeError, match="does not exist"):
+        graphc.save({}, link)
+
+
+def test_a_pipe_is_written_and_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    graphc.save({"v": 1}, path)
+    data = os.read(reader, 1 << 16)
+    os.close(reader)
+    assert from_bytes(data) == {"v": 1} and path.is_fifo()

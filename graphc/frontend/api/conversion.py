@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import InvalidType
 from graphc.frontend import devices
-from graphc.frontend.api import creation, logic
+from graphc.frontend.api import creation, formats, logic
 from graphc.frontend.api.shapes import sizes
 from graphc.frontend.devices import check_device
+from graphc.frontend.factory import factory
 from graphc.frontend.operands import is_tensor
-from graphc.frontend.options import as_dtype, factory
+from graphc.frontend.options import as_dtype
 from graphc.frontend.promotion import wrap
 from graphc.ir import sugar as P
 from graphc.ir.types import (
@@ -57,6 +58,7 @@ def to(
     """x in another dtype (a device must be the CPU); x itself when nothing changes.
 
     to(dtype), to(device), to(device, dtype) or to(other), each then with non_blocking and copy.
+    It lies as x does, unless a memory format is given.
     """
     flags = [a for a in args if isinstance(a, builtins.bool)]
     for a in args:
@@ -70,8 +72,16 @@ def to(
             raise InvalidType(f"to(): a dtype, a device or a tensor is expected, got {a!r:.100}")
     check_device(device)
     kind = as_dtype(dtype)
-    out = x if kind is None else P.cast(x, kind)
-    return out.clone() if out is x and (copy or flags[1:] == [True]) else out
+    if (kind is None or kind is x.dtype) and not formats.in_format(x, memory_format):
+        return x.clone(memory_format=memory_format)
+    out = _cast(x, kind or x.dtype, memory_format)
+    copies = copy or flags[1:] == [True]
+    return x.clone(memory_format=memory_format) if out is x and copies else out
+
+
+def _cast(x: Tensor, dtype: DType, memory_format: Any = None) -> Tensor:
+    """x in another dtype, which lies as x unless a format is given; x itself if it is of it."""
+    return x if x.dtype is dtype else formats.like(P.cast(x, dtype), x, memory_format)
 
 
 def type_as(x: Tensor, other: Tensor) -> Tensor:
@@ -80,7 +90,7 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
 
 def _cast_to(name: str, dtype: DType) -> Cast:
     def function(x: Tensor, memory_format: Any = None) -> Tensor:
-        return P.cast(x, dtype)
+        return to(x, dtype=dtype, memory_format=memory_format)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"x as {dtype.long_name}; x itself if it already is."
@@ -100,7 +110,7 @@ bool: Cast = _cast_to("bool", bool_)
 
 
 def cpu(x: Tensor, memory_format: Any = None) -> Tensor:
-    return x
+    return to(x, memory_format=memory_format)
 
 
 def cuda(

@@ -21,8 +21,8 @@ from graphc.errors import (
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api.elementwise import pow, where
 from graphc.frontend.api.shapes import sizes
+from graphc.frontend.factory import factory
 from graphc.frontend.modes import get_default_dtype, modes
-from graphc.frontend.options import factory
 from graphc.frontend.promotion import dtype_of_number, held, is_number, promote_types, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend.api import arrangements, creation, shapes
+from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import axis_at, axis_of, movedim, narrow
 from graphc.frontend.inplace import InPlace, fill_, inplace
 from graphc.frontend.operands import broadcast_to as expand_to
@@ -44,7 +45,7 @@ def _band(x: Tensor, diagonal: int, lower: bool) -> Tensor:
     edge = row.emit(OPS["add"], row, diagonal)
     pair = (column, edge) if lower else (edge, column)
     keep = expand_to(row.emit(OPS["le"], *pair), shape)
-    return x.emit(OPS["where"], keep, x, False if x.dtype is bool_ else 0)
+    return row_by_row(x.emit(OPS["where"], keep, x, False if x.dtype is bool_ else 0))
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:

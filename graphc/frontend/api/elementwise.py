@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 
 from graphc.errors import DTypeMismatch, InvalidState, InvalidType, ShapeMismatch
+from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.logic import eq, isnan, le, lt
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import (
@@ -93,10 +94,12 @@ __all__ = [
     "trunc",
 ]
 
+Unary = Callable[["Tensor"], "Tensor"]
+
 # ---- one operand -------------------------------------------------------------------------------
 
 
-def float_unary(name: str) -> Callable[[Tensor], Tensor]:
+def float_unary(name: str) -> Unary:
     op = OPS[name]
 
     def function(input: Tensor) -> Tensor:
@@ -108,23 +111,23 @@ def float_unary(name: str) -> Callable[[Tensor], Tensor]:
     return function
 
 
-exp = float_unary("exp")
-expm1 = float_unary("expm1")
-log = float_unary("log")
-log1p = float_unary("log1p")
-sin = float_unary("sin")
-cos = float_unary("cos")
-sinh = float_unary("sinh")
-cosh = float_unary("cosh")
-tanh = float_unary("tanh")
-sigmoid = float_unary("sigmoid")
-erf = float_unary("erf")
-erfc = float_unary("erfc")
-sqrt = float_unary("sqrt")
-rsqrt = float_unary("rsqrt")
+exp: Unary = float_unary("exp")
+expm1: Unary = float_unary("expm1")
+log: Unary = float_unary("log")
+log1p: Unary = float_unary("log1p")
+sin: Unary = float_unary("sin")
+cos: Unary = float_unary("cos")
+sinh: Unary = float_unary("sinh")
+cosh: Unary = float_unary("cosh")
+tanh: Unary = float_unary("tanh")
+sigmoid: Unary = float_unary("sigmoid")
+erf: Unary = float_unary("erf")
+erfc: Unary = float_unary("erfc")
+sqrt: Unary = float_unary("sqrt")
+rsqrt: Unary = float_unary("rsqrt")
 
 
-def _rounding(name: str) -> Callable[[Tensor], Tensor]:
+def _rounding(name: str) -> Unary:
     op = OPS[name]
 
     def function(input: Tensor) -> Tensor:
@@ -137,9 +140,9 @@ def _rounding(name: str) -> Callable[[Tensor], Tensor]:
     return function
 
 
-floor = _rounding("floor")
-ceil = _rounding("ceil")
-trunc = _rounding("trunc")
+floor: Unary = _rounding("floor")
+ceil: Unary = _rounding("ceil")
+trunc: Unary = _rounding("trunc")
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
@@ -480,9 +483,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
     filler = P.cast(value, input.dtype) if is_tensor(value) else held(value, input.dtype)
     shape = broadcast_shapes(input.spec.shape, mask.spec.shape)
     if is_tensor(filler):
-        return where(mask, filler, input)
+        return row_by_row(where(mask, filler, input))
     input = broadcast_to(input, shape)
-    return input.emit(OPS["where"], broadcast_to(mask, shape), filler, input)
+    return row_by_row(input.emit(OPS["where"], broadcast_to(mask, shape), filler, input))
 
 
 # ---- other names ----------------------------------------------------------------------------

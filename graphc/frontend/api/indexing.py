@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidIndex, InvalidType, ShapeMismatch
-from graphc.frontend.api import creation, scatter, shapes
+from graphc.frontend import layouts
+from graphc.frontend.api import creation, formats, scatter, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.subscripts import Parsed, fitting, from_numpy, is_mask, parse
+from graphc.frontend.geometry import shown_strides
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_shapes, broadcast_to, data_sized, is_tensor
 from graphc.frontend.promotion import held, is_number
+from graphc.frontend.views import row_major
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, TensorSpec, bool_
@@ -46,10 +49,22 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         return shapes.alias_view(x) if parsed.view is x else parsed.view
     place = parsed.place()
     flat, number = _flat(parsed, place)
-    out = flat.emit(OPS["gather"], flat, number, axis=place)
+    out = _arranged(flat.emit(OPS["gather"], flat, number, axis=place), parsed, place)
     if modes.trace is not None and len(parsed.unknown) == len(parsed.choosers):
         modes.trace.pick(out, x, index, lambda new: _put(parsed, number, new))
     return out
+
+
+def _arranged(out: Tensor, parsed: Parsed, place: int) -> Tensor:
+    """What was chosen, so that it lies as an elementwise result of view and indices would."""
+    strides = shown_strides(parsed.view)
+    if not strides:
+        return out
+    shape, rest = out.spec.shape, [strides[k] for k in parsed.rest()]
+    end = place + len(shape) - len(rest)
+    source = (*rest[:place], *(0,) * (end - place), *rest[place:])
+    index = (*(0,) * place, *row_major(shape[place:end]), *(0,) * (len(shape) - end))
+    return formats.arrange(out, layouts.of_elementwise(shape, (source, index), False))
 
 
 def _flat(parsed: Parsed, place: int) -> tuple[Tensor, Tensor]:

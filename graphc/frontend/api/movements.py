@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.frontend.api import arrangements, diagonals, indexing, scatter, shapes, strided
+from graphc.frontend.api import arrangements, diagonals, formats, indexing, scatter, shapes, strided
 from graphc.frontend.api.arithmetic import Arithmetic
 
 
@@ -44,7 +44,7 @@ class Movements(Arithmetic):
     split = shapes.split
     chunk = shapes.chunk
     unfold = shapes.unfold
-    contiguous = shapes.contiguous
+    contiguous = formats.contiguous
     tensor_split = arrangements.tensor_split
     hsplit = arrangements.hsplit
     vsplit = arrangements.vsplit

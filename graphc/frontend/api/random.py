@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidState, InvalidType, Untraceable
 from graphc.frontend import tensor as tensors
+from graphc.frontend.api import formats
 from graphc.frontend.api.shapes import cat, sizes
 from graphc.frontend.devices import CPU, check_device
+from graphc.frontend.factory import factory
 from graphc.frontend.inplace import write
 from graphc.frontend.modes import get_default_dtype, modes, no_grad
 from graphc.frontend.operands import broadcast_shapes, broadcast_to
-from graphc.frontend.options import as_dtype, factory
+from graphc.frontend.options import as_dtype
 from graphc.frontend.promotion import wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -214,11 +217,17 @@ def randn(
 
 
 def rand_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
-    return rand(input.spec.shape, dtype=dtype or input.dtype, **options)
+    return _like(rand, input, input.spec.shape, dtype=dtype or input.dtype, **options)
 
 
 def randn_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
-    return randn(input.spec.shape, dtype=dtype or input.dtype, **options)
+    return _like(randn, input, input.spec.shape, dtype=dtype or input.dtype, **options)
+
+
+def _like(make: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any) -> Tensor:
+    """A new tensor that lies as `input` does, unless another format is asked for."""
+    memory_format = options.pop("memory_format", None)
+    return formats.like(make(*args, **options), input, memory_format)
 
 
 @factory
@@ -260,7 +269,8 @@ def _integers(low: int, high: int, shape: Shape, dtype: DType, g: Generator | No
 def randint_like(input: Tensor, low: int, high: Any = None, **options: Any) -> Tensor:
     if high is None:
         low, high = 0, low
-    return randint(low, high, input.spec.shape, dtype=options.pop("dtype", input.dtype), **options)
+    options.setdefault("dtype", input.dtype)
+    return _like(randint, input, low, high, input.spec.shape, **options)
 
 
 @factory

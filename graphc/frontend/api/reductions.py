@@ -10,6 +10,7 @@ from graphc import return_types
 from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic
+from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import Dims, axes_of, axis_of, ravel
 from graphc.frontend.operands import as_float, is_tensor
 from graphc.ir import sugar as P
@@ -377,7 +378,7 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     if input.numel() == 0:
         return input.clone()
     e = E.exp(input - _shift(input, axes))
-    return e / _reduce("sum", e, axes, True)
+    return row_by_row(e / _reduce("sum", e, axes, True))
 
 
 def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
@@ -390,4 +391,4 @@ def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     if input.numel() == 0:
         return input.clone()
     d = input - _shift(input, axes)
-    return d - E.log(_reduce("sum", E.exp(d), axes, True))
+    return row_by_row(d - E.log(_reduce("sum", E.exp(d), axes, True)))

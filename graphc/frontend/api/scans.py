@@ -11,6 +11,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, shapes
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api import special as functions
+from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import axis_of, slice_along
 from graphc.frontend.inplace import InPlace, inplace
 from graphc.frontend.operands import as_float
@@ -34,7 +35,7 @@ def _scan(x: Tensor, axis: int, join: Join) -> Tensor:
         joined = join(slice_along(y, axis, 0, n - step), slice_along(y, axis, step, n))
         y = shapes.cat([slice_along(y, axis, 0, step), joined], axis)
         step *= 2
-    return y if y is not x else x.clone()
+    return row_by_row(y if y is not x else x.clone())
 
 
 def _accumulated(x: Tensor, dim: int, dtype: DType | None, join: Join) -> Tensor:
@@ -46,7 +47,7 @@ def _accumulated(x: Tensor, dim: int, dtype: DType | None, join: Join) -> Tensor
 
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running sums; of integers in i64."""
-    return _accumulated(input, dim, dtype, E.add)
+    return row_by_row(_accumulated(input, dim, dtype, E.add))
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:

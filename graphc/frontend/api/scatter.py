@@ -20,6 +20,7 @@ from graphc.errors import (
 )
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, scans, shapes
+from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.inplace import InPlace, inplace
 from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number, wrap
@@ -282,7 +283,7 @@ def index_add(
     rows = source if alpha == 1 else P.cast(source * alpha, input.dtype)
     length = input.spec.shape[axis]
     total = rows.emit(OPS["scatter_add"], rows, number, axis=axis, length=length)
-    return E.add(input, total)
+    return row_by_row(E.add(input, total))
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:

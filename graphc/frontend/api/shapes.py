@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
 from graphc.frontend import tensor as tensors
+from graphc.frontend.api import formats
 from graphc.frontend.operands import broadcast_shapes, data_sized, is_tensor
 from graphc.frontend.operands import broadcast_to as expand_to
 from graphc.frontend.promotion import result_type
@@ -249,7 +250,8 @@ def reverse_dims(x: Tensor) -> Tensor:
 
 def flip(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
     axes = tuple(sorted(axis_of(input, d) for d in sizes(sizes_, dims)))
-    return input.emit(OPS["flip"], input, axes=axes if input.spec.shape else ())
+    out = input.emit(OPS["flip"], input, axes=axes if input.spec.shape else ())
+    return formats.like(out, input) if input.views or input.storage.strides else out
 
 
 def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
@@ -386,7 +388,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         listed = ", ".join(str(x.spec) for x in kept)
         raise ShapeMismatch(f"cat: tensors differ in number of dimensions: {listed}")
     first = kept[0]
-    return first.emit(OPS["concat"], *(P.cast(x, dtype) for x in kept), axis=axis)
+    out = first.emit(OPS["concat"], *(P.cast(x, dtype) for x in kept), axis=axis)
+    if all((x.views or x.storage.strides) and formats.suggested(x) for x in kept):
+        return formats.keep_channels_last(out, first)
+    return out
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -397,7 +402,10 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if len({x.spec.shape for x in tensors}) > 1:
         listed = ", ".join(str(x.spec) for x in tensors)
         raise ShapeMismatch(f"stack: tensors differ in shape: {listed}")
-    axis = axis_at(dim, len(tensors[0].spec.shape) + 1)
+    rank = len(tensors[0].spec.shape)
+    axis = axis_at(dim, rank + 1)
+    if axis < rank and formats.suggested(tensors[0]):  # which shows in the strides
+        return unflatten(cat(tensors, axis), axis, (len(tensors), tensors[0].spec.shape[axis]))
     return cat([unsqueeze(x, axis) for x in tensors], axis)
 
 
@@ -478,12 +486,6 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if n == 0:
         return split(input, [0] * chunks, dim)
     return split(input, -(-n // chunks), dim)
-
-
-def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
-    """x itself if row-major, else a copy. A memory format is taken and ignored: compiled steps
-    choose their own."""
-    return x if x.is_contiguous() else x.emit(OPS["contiguous"], x)
 
 
 def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:

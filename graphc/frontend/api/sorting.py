@@ -20,7 +20,7 @@ from graphc.errors import (
 )
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import logic, shapes
+from graphc.frontend.api import formats, logic, shapes
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.shapes import axis_of
 from graphc.frontend.modes import modes
@@ -68,7 +68,7 @@ def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
     """The indices that sort `input` along `dim`; always stable."""
-    return _order(input, axis_of(input, dim), descending)
+    return formats.like(_order(input, axis_of(input, dim), descending), input)
 
 
 def sort(
@@ -77,7 +77,8 @@ def sort(
     """The elements in order along `dim`, and where they stood; always stable."""
     axis = axis_of(input, dim)
     index = _order(input, axis, descending)
-    return return_types.sort(_take(input, index, axis), index)
+    values = _take(input, index, axis)
+    return return_types.sort(formats.like(values, input), formats.like(index, input))
 
 
 def msort(input: Tensor) -> Tensor:
@@ -182,7 +183,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mo
         return return_types.mode(*_chosen(input, 0, 0, keepdim))
     if input.spec.shape[axis] == 0:
         raise InvalidIndex(f"mode(): expected dimension {dim} to be of nonzero size, {input.spec}")
-    rows = shapes.contiguous(shapes.movedim(sort(input.detach(), axis).values, axis, -1))
+    rows = shapes.movedim(sort(input.detach(), axis).values, axis, -1).contiguous()
     end = rows.emit(OPS["searchsorted"], rows, rows, right=True)
     counts = end - rows.emit(OPS["searchsorted"], rows, rows, right=False)
     counts = E.where(logic.isnan(rows), 1, counts)  # no NaN equals another

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.frontend import layouts
 from graphc.frontend.api import shapes
 from graphc.frontend.inplace import InPlace, turned
 from graphc.frontend.operands import broadcast_to
@@ -25,20 +26,30 @@ def _whole_storage(x: Tensor) -> Tensor:
     return out
 
 
+def _in_memory_order(x: Tensor) -> Tensor | None:
+    """A vector over the elements of x as they lie; None where they leave gaps."""
+    x.storage.unpack()
+    shape, strides = x.spec.shape, x.strides()
+    if not layouts.is_dense(shape, strides):
+        return None
+    return shapes.ravel(P.transpose(x, layouts.order_of(shape, strides)))
+
+
 def _flat_memory(x: Tensor, first: int, last: int) -> tuple[Tensor, int]:
     """A vector over the memory of x from `first` to `last`, and where in the storage it starts."""
     start = x.storage_offset()
-    if x.is_contiguous() and start <= first and last < start + x.numel():
-        return shapes.ravel(x), start
+    inside = start <= first and last < start + x.numel()
+    if inside and (flat := _in_memory_order(x)) is not None:
+        return flat, start
     if x.requires_grad or x.is_traced:
         raise InvalidArgument(
             f"as_strided: elements {first} to {last} of the storage lie outside {x.spec}",
             fix="apply as_strided to the tensor that this is a view of",
         )
-    whole = _whole_storage(x)
-    if not whole.is_contiguous():
+    whole = _in_memory_order(_whole_storage(x))
+    if whole is None:
         raise InvalidArgument("as_strided: the storage is not contiguous", fix="clone() first")
-    return shapes.ravel(whole), 0
+    return whole, 0
 
 
 def as_strided(

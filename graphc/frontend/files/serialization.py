@@ -2,15 +2,18 @@
 
 A file is 8 bytes of header length, a JSON header (name -> dtype, shape, offsets) and the bytes of
 all tensors, so any safetensors reader opens it. What is not a tensor (step counts, optimizer
-groups, nesting) stands as JSON under the metadata key "graphc". The reader trusts nothing: sizes
-are checked before memory is touched. Source: https://github.com/huggingface/safetensors, Format.
+groups, nesting) stands as JSON under the metadata key "graphc", with a checksum of each tensor and
+one of the structure. The reader trusts nothing: sizes are checked before memory is touched, sums
+where the file has them. Source: https://github.com/huggingface/safetensors, Format.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
+import zlib
 from typing import IO, Any
 
 import numpy as np
@@ -58,7 +61,8 @@ def save(
     """Write tensors, arrays, numbers, strings, None and nested dicts, lists, tuples, sets of them.
 
     A path is written to a temporary file beside it and renamed, so that a killed process leaves
-    the old file or the new one. A tensor that appears twice is written once and is one again. A
+    the old file or the new one. A link goes on to point where it did, and its target is written; a
+    file keeps its permissions. A tensor that appears twice is written once and is one again. A
     path that ends in .npz gets NumPy's format, of a flat dict of tensors. `pickle_module` is
     refused; `pickle_protocol` and PyTorch's choice of a format change nothing.
     """
@@ -81,13 +85,19 @@ def _refuse_pickle(what: str, module: Any) -> None:
 
 
 def _write_atomically(path: str, data: bytes) -> None:
-    folder = os.path.dirname(os.path.abspath(path))
+    path = os.path.realpath(path)  # renaming onto a link would replace the link
+    folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise InvalidState(f"save: the folder {folder} does not exist", fix="make it first")
+    mode = _mode_for(path)
+    if not stat.S_ISREG(mode):  # a pipe or a device is written, not replaced
+        with open(path, "wb") as out:
+            out.write(data)
+        return
     handle, temporary = tempfile.mkstemp(prefix=".graphc-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as out:
-            os.fchmod(out.fileno(), _mode_for(path))
+            os.fchmod(out.fileno(), stat.S_IMODE(mode))
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
@@ -99,13 +109,13 @@ def _write_atomically(path: str, data: bytes) -> None:
 
 
 def _mode_for(path: str) -> int:
-    """The old file's permissions, or what the umask gives a new one."""
+    """Kind and permissions of the old file, or what the umask gives a new one."""
     try:
-        return os.stat(path).st_mode & 0o777
+        return os.stat(path).st_mode
     except FileNotFoundError:
         mask = os.umask(0)
         os.umask(mask)
-        return 0o666 & ~mask
+        return stat.S_IFREG | 0o666 & ~mask
 
 
 def _sync_folder(folder: str) -> None:
@@ -119,20 +129,33 @@ def _sync_folder(folder: str) -> None:
 def to_bytes(obj: Any) -> bytes:
     """The whole file: header length, header, tensors in order of their offsets."""
     arrays: dict[str, Array] = {}
-    structure = describe(obj, arrays)
-    metadata = {"graphc": json.dumps({"format": FORMAT, "tree": structure})}
-    header: dict[str, Any] = {"__metadata__": metadata}
+    tree = describe(obj, arrays)
+    header: dict[str, Any] = {"__metadata__": {}}
+    sums: dict[str, int] = {}
+    parts: list[bytes] = []
     offset = 0
     for name, a in arrays.items():
-        end = offset + a.nbytes
+        parts.append(part := a.tobytes())
+        end = offset + len(part)
         code = CODES[tensors.dtype_of(a).name]
         header[name] = {"dtype": code, "shape": list(a.shape), "data_offsets": [offset, end]}
+        sums[name] = _sum(name, header[name], part)
         offset = end
+    document = {"format": FORMAT, "tree": tree, "tree_sum": _tree_sum(tree), "sums": sums}
+    header["__metadata__"] = {"graphc": json.dumps(document)}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join(
-        [len(text).to_bytes(8, "little"), text, *(a.tobytes() for a in arrays.values())]
-    )
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+
+
+def _sum(name: str, entry: dict[str, Any], part: bytes | memoryview) -> int:
+    """The CRC-32 of a tensor: what its entry says, and its bytes."""
+    facts = [name, entry["dtype"], entry["shape"]]
+    return zlib.crc32(part, zlib.crc32(json.dumps(facts).encode()))
+
+
+def _tree_sum(tree: Any) -> int:
+    return zlib.crc32(json.dumps(tree).encode())  # which says the same again once it is read
 
 
 # ---- load --------------------------------------------------------------------------------------
@@ -190,11 +213,30 @@ def from_bytes(data: bytes) -> Any:
         document = json.loads(metadata["graphc"])
         if document["format"] != FORMAT:
             raise FileFormatError(f"the file has format {document['format']!r:.50}, not {FORMAT}")
+        _check_sums(document, header, body)
         return rebuild(document["tree"], named)
     except (KeyError, TypeError, ValueError, RecursionError) as e:
         if isinstance(e, FileFormatError):
             raise
         raise FileFormatError(f"the structure of the checkpoint is damaged: {e!r:.200}") from None
+
+
+def _check_sums(document: dict[str, Any], header: dict[str, Any], body: memoryview) -> None:
+    """Raise where what was read is not what was written; older files do not say."""
+    if "tree_sum" in document and document["tree_sum"] != _tree_sum(document["tree"]):
+        raise FileFormatError("the structure of the checkpoint does not match its checksum")
+    if "sums" not in document:
+        return
+    sums = dict(document["sums"])
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        if sums.pop(name, None) != _sum(name, entry, body[begin:end]):
+            raise FileFormatError(
+                f"tensor {name[:200]!r} does not match its checksum",
+                why="its bytes have changed since the file was written",
+            )
+    if sums:
+        raise FileFormatError(f"the file lacks tensor {min(sums)[:200]!r}")
 
 
 def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:

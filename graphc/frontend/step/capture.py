@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend import epoch
+from graphc.frontend.geometry import shown_strides
+from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.numbers import HostNumber
 from graphc.frontend.step.draws import python_draws, refuse_draws
@@ -25,7 +27,8 @@ from graphc.frontend.trace import Input, Trace
 from graphc.frontend.views import Chain
 from graphc.ir.extent import Evaluation, Fixed
 from graphc.ir.graph import Graph, Value, Where
-from graphc.ir.types import TensorSpec
+from graphc.ir.ops import OPS
+from graphc.ir.types import Shape, TensorSpec
 from graphc.passes.autodiff import backpropagate
 
 
@@ -65,7 +68,9 @@ class Output:
         return replace(self, views=views)
 
 
+Layout = tuple[Shape, Shape]  # memory order and strides, both () for row-major ones
 NOWHERE = Where()
+TRANSPOSE = OPS["transpose"]
 NONE, DROP = -1, -2  # as the index of a gradient
 
 
@@ -118,6 +123,14 @@ class AsTraced:
         return self._same
 
 
+def layout_of(t: Tensor) -> Layout:
+    """How eager code would show a result, where that leaves no gaps."""
+    shape, strides = t.spec.shape, shown_strides(t)
+    if not strides or not is_dense(shape, strides):
+        return (), ()
+    return order_of(shape, strides), strides
+
+
 def _hooks(x: Tensor) -> list[Any]:
     return [*(x._hooks or ()), *(x._after_grad or ())]
 
@@ -145,7 +158,7 @@ class Capture:
     graph: Graph
     inputs: list[Input]
     tree: Any  # what the function returned, with an Output for each tensor
-    returned: int  # how many outputs of the graph are returned tensors
+    returned: list[Layout]  # of the first outputs of the graph, which are returned tensors
     trace: StepTrace
     fixed: dict[int, Tensor]  # arguments that are state of this plan, by position
     pattern: Pattern  # the shapes of the arguments
@@ -247,6 +260,7 @@ class _Capturing:
         self.drop_grads = drop_grads
         self.trace = StepTrace()
         self.outs: list[Tensor] = []  # returned tensors that are new, one for each output
+        self.layouts: list[Layout] = []  # of each of them
         self.made: dict[Storage, int] = {}
         self.given: list[Tensor] = []  # what stands for each argument
         self.gradients: list[Gradient] = []
@@ -275,6 +289,7 @@ class _Capturing:
             self._note_gradients(stand_ins)
             trace.note_leaves()
             tree = self._noted(result)
+            self.layouts = [layout_of(t) for t in self.outs]
             joint, error = None, None
             try:
                 joint = None if trace.grads else self._joint(stand_ins)
@@ -283,7 +298,7 @@ class _Capturing:
             graph = self._graph(joint)
         self.pattern.extents.tracing = False
         return Capture(
-            self.name, graph, trace.inputs, tree, len(self.outs), trace, self.fixed, self.pattern,
+            self.name, graph, trace.inputs, tree, self.layouts, trace, self.fixed, self.pattern,
             self.gradients, joint, error,
         )  # fmt: skip
 
@@ -404,7 +419,7 @@ class _Capturing:
         self._check_writes(written_args)
         roles = ["state" if i.storage in written_args else i.role for i in trace.inputs]
         by_storage = {i.storage: i.value for i in trace.inputs}
-        outs = [trace.value(t) for t in self.outs]
+        outs = [self._stored(t, order) for t, (order, _) in zip(self.outs, self.layouts)]
         targets: list[Value | None] = [None] * len(outs)
         for s in trace.written:
             if trace.current[s] is not by_storage[s]:
@@ -423,6 +438,11 @@ class _Capturing:
             outs += [trace.value(g) for g in self.root_grads]
             targets += [None] * joint.count
         return Graph(self.name, tuple(made), tuple(roles), tuple(outs), tuple(targets))
+
+    def _stored(self, t: Tensor, order: Shape) -> Value:
+        """What the program stores for a returned tensor: its elements in their memory order."""
+        value = self.trace.value(t)
+        return self.trace.builder.emit(TRANSPOSE, (value,), {"perm": order}) if order else value
 
     def _check_writes(self, written: set[Storage]) -> None:
         """An argument that is written must share memory with no other."""

@@ -151,7 +151,7 @@ class Entry:
             self.backward = Backward(taken, taken.joint, family.split, family.native, sizes)
         native = family.native(family.graph, sizes)
         self.plan = Plan(taken, family.graph, native, spare, sizes)
-        self.results = Results(taken.tree, self.plan.out_types, sizes)
+        self.results = Results(taken.tree, self.plan.out_types, taken.returned, sizes)
         self._spent = SpentNode(taken.name, taken.no_gradients)
 
     @property

@@ -2,7 +2,8 @@
 
 A program may keep state, such as the weights of a convolution, in an order of its own: dimension
 `order[0]` outermost. Eager code reads it as a strided array; where it would notice (strides, views,
-NumPy) the storage is laid out row-major first (`Storage.unpack`), and the next call packs it again.
+NumPy) the storage is laid out as it is shown first (`Storage.unpack`), and the next call packs it
+again.
 What others hold by then stays where it is: each call copies it in and out.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphc.errors import InternalError
+from graphc.frontend.layouts import is_dense
 from graphc.frontend.storage import holder
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.ir.types import Array, Shape, TensorSpec
@@ -54,6 +56,8 @@ def settle(tensor: Tensor, order: Shape) -> bool:
         return True
     if storage.address or tensor.array is not storage.array:
         return False
+    if storage.strides and not is_dense(storage.spec.shape, storage.strides):
+        return False  # it could not be laid out like that again
     if storage.holders is None:
         storage.holders = [holder(tensor)]
     return storage.move(order)

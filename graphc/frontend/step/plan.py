@@ -99,7 +99,7 @@ class Plan:
         self.fixed = capture.fixed
         self.out_types = [v.spec.at(sizes) for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
-        self._results = [Result(t, k < capture.returned) for k, t in enumerate(self.out_types)]
+        self._results = [Result(t, k < len(capture.returned)) for k, t in enumerate(self.out_types)]
         self._args = list(zip(sources.args, sources.arg_specs, strict=True))
         self._specs, self._getters = sources.state_specs, sources.getters
         self._native = native

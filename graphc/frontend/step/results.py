@@ -5,23 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphc.frontend.step.capture import Output
+from graphc.frontend.step.capture import Layout, Output
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, fresh
-from graphc.frontend.views import replay
+from graphc.frontend.views import inverse, replay
 from graphc.ir.extent import Evaluation, Unknown
 from graphc.ir.types import Array, TensorSpec
+
+
+class Strided:
+    """How to show what the program stored in memory order as a tensor with strides."""
+
+    def __init__(self, stored: TensorSpec, layout: Layout) -> None:
+        order, self._strides = layout
+        self._perm = inverse(order)
+        self._spec = TensorSpec(stored.dtype, tuple(stored.shape[k] for k in self._perm))
+
+    def tensor(self, array: Array) -> Tensor:
+        out = fresh(array.transpose(self._perm), self._spec)
+        out.storage.strides = self._strides
+        return out
 
 
 class Results:
     """The returned tree of a plan, to be filled with the tensors of each call."""
 
-    def __init__(self, tree: Any, types: Sequence[TensorSpec], sizes: Evaluation) -> None:
+    def __init__(
+        self,
+        tree: Any,
+        types: Sequence[TensorSpec],
+        layouts: Sequence[Layout],
+        sizes: Evaluation,
+    ) -> None:
+        """`types` are those of what the program stores, `layouts` tell how it is shown."""
         tree = rebuilt(tree, sizes, Unknown)
         self._tree = tree = rebuilt(tree, lambda o: o.at(sizes), Output)
         self._types = types
-        self._bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
+        self._strided = {k: Strided(types[k], sizes(at)) for k, at in enumerate(layouts) if at[0]}
+        bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
+        self._bare = bare and not self._strided
 
     def fill(
         self, leaves: Sequence[Tensor], outs: Sequence[Array], grads: Sequence[Tensor]
@@ -32,6 +55,8 @@ class Results:
             out._requires_grad = self._tree.requires_grad
             return out, [out] if self._tree.slot >= 0 else []
         made = [fresh(a, t) for a, t in zip(outs, self._types)]
+        for k, strided in self._strided.items():
+            made[k] = strided.tensor(outs[k])
         slots: dict[int, Tensor] = {}
 
         def tensor(o: Output) -> Tensor:

@@ -1,9 +1,9 @@
 """The signature of a call: what must be equal for a compiled plan to be used again.
 
-Tensors count by dtype, shape and requires_grad, Python numbers and texts by type and value,
-containers and dataclasses by their items, and any other object by identity. Tensors that are the
-same memory seen the same way are one argument; such that share memory otherwise are marked, because
-a plan for them must not write either.
+Tensors count by dtype, shape, strides and requires_grad, Python numbers and texts by type and
+value, containers and dataclasses by their items, and any other object by identity. Tensors that are
+the same memory seen the same way are one argument; such that share memory otherwise are marked,
+because a plan for them must not write either.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import InvalidType
+from graphc.frontend.geometry import shown_strides
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.numbers import HostNumber
 from graphc.frontend.size import Size
@@ -38,7 +39,10 @@ def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tenso
         if isinstance(a, Tensor):
             t = a._spec
             leaves.append(a)
-            key.append((t.dtype, t.shape, a.requires_grad))
+            if a.views or a.storage.strides:
+                key.append((t.dtype, t.shape, a.requires_grad, *shown_strides(a)))
+            else:
+                key.append((t.dtype, t.shape, a.requires_grad))
         else:
             key.append(_key(a, leaves))
     for name in kwargs:
@@ -51,7 +55,7 @@ def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tenso
 def _key(x: Any, leaves: list[Tensor]) -> Hashable:
     if isinstance(x, Tensor):
         leaves.append(x)
-        return x._spec.dtype, x._spec.shape, x.requires_grad
+        return x._spec.dtype, x._spec.shape, x.requires_grad, *shown_strides(x)
     if isinstance(x, PLAIN):
         return type(x), x
     if isinstance(x, HostNumber):
@@ -161,9 +165,10 @@ def shown(part: Any) -> str:
     """One argument's part of a key, as text."""
     if isinstance(part, Same):
         return f"a {type(part.item).__name__}"
-    if isinstance(part, tuple) and len(part) == 3 and isinstance(part[0], DType):
+    if isinstance(part, tuple) and len(part) > 2 and isinstance(part[0], DType):
         dims = ",".join(map(str, part[1]))
-        return f"{part[0].name}[{dims}]" + (" requires_grad" if part[2] else "")
+        strides = f" with strides {part[3:]}" if part[3:] else ""
+        return f"{part[0].name}[{dims}]" + strides + (" requires_grad" if part[2] else "")
     if isinstance(part, tuple) and part and isinstance(part[0], type):
         if part[0] in (list, tuple, *TABLES):
             return f"{part[0].__name__}({', '.join(shown(p) for p in part[1:])})"[:80]

@@ -11,6 +11,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from graphc.frontend.geometry import shown_strides
+from graphc.frontend.layouts import order_of
 from graphc.frontend.tensor import Tensor
 from graphc.ir.extent import Evaluation, Extents, Fixed, Role, Symbol, unknowns
 from graphc.ir.types import DType, Shape, TensorSpec
@@ -34,8 +36,11 @@ class Openness:
     literal: dict[Place, Fixed] = field(default_factory=dict)  # which the step needs as numbers
 
     def is_open(self, place: Place, x: Tensor) -> bool:
-        if place in self.literal or x.spec.shape[place.dim] == 0:
+        shape, strides = x.spec.shape, shown_strides(x)
+        if place in self.literal or shape[place.dim] == 0:
             return False
+        if strides and (place.dim or order_of(shape, strides)[0]):
+            return False  # strides stand in the signature: no other one may depend on this size
         return place in self.opened or (place.dim == 0 and not x.requires_grad)
 
     def note(self, pattern: Pattern, needed: Fixed) -> None:
@@ -100,8 +105,8 @@ def form(key: Hashable) -> Hashable:
     """A signature with the ranks of tensors in place of their shapes."""
     if not isinstance(key, tuple):
         return key
-    if len(key) == 3 and isinstance(key[0], DType):
-        return key[0], len(key[1]), key[2]
+    if len(key) > 2 and isinstance(key[0], DType):
+        return key[0], len(key[1]), *key[2:]
     return tuple(map(form, key))
 
 

@@ -47,9 +47,7 @@ class Sources:
         self.args: list[int] = []
         self.states: list[State] = []
         self.getters: list[Callable[[], Scalar]] = []
-        self.arg_specs = [
-            v.spec.at(sizes) for v, r in zip(graph.inputs, graph.roles) if r == "arg"
-        ]
+        self.arg_specs = [v.spec.at(sizes) for v, r in zip(graph.inputs, graph.roles) if r == "arg"]
         self.state_specs = [v.spec.at(sizes) for v in graph.states()]
         for v, role in zip(graph.inputs, graph.roles, strict=True):
             source = known[v]

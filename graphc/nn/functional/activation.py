@@ -7,6 +7,7 @@ from math import pi, sqrt
 from graphc.errors import InvalidArgument, RefusedArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.random import rand
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
@@ -265,7 +266,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 def logsigmoid(input: Tensor) -> Tensor:
     x = widened(input)
-    return (-log_one_plus_exp(-x)).to(input.dtype)
+    return row_by_row((-log_one_plus_exp(-x)).to(input.dtype))
 
 
 def log_one_plus_exp(z: Tensor) -> Tensor:

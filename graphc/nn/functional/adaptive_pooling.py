@@ -9,6 +9,7 @@ from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.api.shapes import owned
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
@@ -86,11 +87,13 @@ def _stretches(n: int, count: int) -> list[tuple[int, int]]:
 def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Wanted) -> Tensor:
     sizes = _sizes(rank, input, output_size, "adaptive_avg_pool")
     if all(m == 1 for m in sizes):
-        return input.mean(dim=tuple(range(-rank, 0)), keepdim=True)
+        out = input.mean(dim=tuple(range(-rank, 0)), keepdim=True)
+        return keep_channels_last(out, input)
     out = input
     for k, m in enumerate(sizes):
         out = _means(out, out.dim() - rank + k, m)
-    return owned(out, input)
+    out = owned(out, input)
+    return keep_channels_last(out, input) if rank == 2 else row_by_row(out)  # as PyTorch's are
 
 
 def _means(x: Tensor, axis: int, count: int) -> Tensor:
@@ -127,7 +130,11 @@ def _adaptive_max_pool(
     for k, rows in enumerate(places):  # [..., n, ...] -> [..., count, ..., width]
         x = _in_windows(x, lead + k, rows).movedim(lead + k + 1, -1)
     y, place = largest(x, rank)
-    return (y, _positions(place, input.spec.shape[-rank:], places)) if return_indices else y
+    y = keep_channels_last(y, input) if rank == 2 else y  # as PyTorch's are
+    if not return_indices:
+        return y
+    found = _positions(place, input.spec.shape[-rank:], places)
+    return y, keep_channels_last(found, input) if rank == 2 else found
 
 
 def _windows(n: int, count: int) -> list[list[int]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
+from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import Sizes, per_dim
@@ -140,7 +141,7 @@ def _conv(
         batch_groups=1,
     )
     y = y if bias is None else y + bias.reshape(1, -1, *(1,) * rank)
-    return y if x is input else y.squeeze(0)
+    return keep_channels_last(y, x, weight) if x is input else y.squeeze(0)
 
 
 def _transposed(
@@ -187,7 +188,7 @@ def _transposed(
     if min(y.shape[2:]) < 1:
         raise ShapeMismatch(f"Calculated output size of conv_transpose is too small: {y.spec}")
     y = y if bias is None else y + bias.reshape(1, -1, *(1,) * rank)
-    return y if x is input else y.squeeze(0)
+    return keep_channels_last(y, x, weight) if x is input else y.squeeze(0)
 
 
 def _turned(weight: Tensor, groups: int) -> Tensor:

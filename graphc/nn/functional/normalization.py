@@ -10,6 +10,7 @@ from math import prod
 
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
+from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import widened
@@ -54,7 +55,8 @@ def batch_norm(
         shift = -running_mean * scale
         shift = shift if bias is None else shift + bias
         y = x * _channels(scale, x) + _channels(shift, x)
-    return y.to(input.dtype)
+    y = y.to(input.dtype)
+    return row_by_row(y) if input.is_contiguous() else keep_channels_last(y, input)
 
 
 def _batch_norm_training(
@@ -138,7 +140,7 @@ def layer_norm(
     y = _standardised(widened(input), axes, eps)
     y = y if weight is None else y * weight
     y = y if bias is None else y + bias
-    return y.to(input.dtype)
+    return row_by_row(y.to(input.dtype))
 
 
 def rms_norm(
@@ -180,7 +182,7 @@ def group_norm(
     y = P.reshape(_standardised(x, (2,), eps), input.spec.shape)
     y = y if weight is None else y * _channels(weight, y)
     y = y if bias is None else y + _channels(bias, y)
-    return y.to(input.dtype)
+    return keep_channels_last(y.to(input.dtype), input)
 
 
 def instance_norm(
@@ -213,7 +215,7 @@ def instance_norm(
         mean = x.mean(dim=axes, keepdim=True)
         var = ((x - mean) ** 2).mean(dim=(0, *axes))
         _update_running(running_mean, running_var, mean.mean(0).reshape(-1), var, count, momentum)
-    return group_norm(input, input.shape[1], weight, bias, eps)
+    return row_by_row(group_norm(input, input.shape[1], weight, bias, eps))
 
 
 def local_response_norm(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from graphc.errors import ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
+from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.api.shapes import cat, owned
 from graphc.frontend.tensor import Tensor
 
@@ -28,7 +29,8 @@ def pad(
         )
     pairs = [(0, 0)] * (input.dim() - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
     if mode == "constant":
-        return owned(_constant(_cropped(input, pairs), pairs, value or 0.0), input)
+        out = owned(_constant(_cropped(input, pairs), pairs, value or 0.0), input)
+        return keep_channels_last(out, input)
     if mode not in EDGES:
         raise Unsupported(
             f"Unrecognised padding mode {mode!r}", fix=f"use one of {('constant', *EDGES)}"
@@ -43,10 +45,13 @@ def pad(
     if mode == "circular":  # wraps what is left; the others mirror what a cut takes away
         input = _cropped(input, pairs)
         pairs = [(max(low, 0), max(high, 0)) for low, high in pairs]
+    out = input
     for axis, (low, high) in enumerate(pairs):
         if low or high:
-            input = _grown(input, axis, low, high, mode)
-    return input
+            out = _grown(out, axis, low, high, mode)
+    if out.storage is input.storage:
+        return out
+    return row_by_row(out) if mode == "circular" else keep_channels_last(out, input)
 
 
 def _constant(x: Tensor, pairs: Sequence[tuple[int, int]], value: float) -> Tensor:

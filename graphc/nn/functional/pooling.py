@@ -8,6 +8,7 @@ from math import inf, prod
 from graphc.errors import ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.creation import tensor
+from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, u8
@@ -99,7 +100,10 @@ def _max_pool(
 ) -> Tensor | tuple[Tensor, Tensor]:
     check_rank(input, rank, f"max_pool{rank}d")
     y, place = largest(window.slide(input, ceil_mode, lowest(input)), rank)
-    return (y, _positions(place, input.shape[-rank:], window)) if return_indices else y
+    y = keep_channels_last(y, input)
+    if not return_indices:
+        return y
+    return y, keep_channels_last(_positions(place, input.shape[-rank:], window), input)
 
 
 def lowest(x: Tensor) -> float:
@@ -195,6 +199,7 @@ def _avg_pool(
         raise ShapeMismatch("divisor must be not zero", fix="pass a positive divisor_override")
     x = window.slide(input, ceil_mode, 0.0)
     total = P.sum(x, tuple(range(x.dim() - rank, x.dim())))
+    total = keep_channels_last(total, input) if rank == 2 else total  # PyTorch's 3-d ones are not
     if divisor_override is not None:
         return _share(total, divisor_override)
     counts = [

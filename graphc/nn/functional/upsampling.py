@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend.api.creation import tensor
+from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.api.limits import iinfo
 from graphc.frontend.api.shapes import owned
 from graphc.frontend.tensor import Tensor
@@ -81,7 +82,8 @@ def interpolate(
     along = _smooth_along if antialias else _along
     for k, (n, factor) in enumerate(zip(sizes, factors)):
         x = along(x, 2 + k, n, factor, mode, bool(align_corners))
-    return _nearest_whole(x, input.dtype) if whole else owned(x, input)
+    out = _nearest_whole(x, input.dtype) if whole else owned(x, input)
+    return keep_channels_last(out, input)
 
 
 def _nearest_whole(x: Tensor, dtype: DType) -> Tensor:

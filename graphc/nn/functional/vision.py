@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 
 from graphc.errors import InvalidArgument, ShapeMismatch
+from graphc.frontend.api.formats import keep_channels_last
+from graphc.frontend.api.shapes import owned
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]
@@ -20,7 +22,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
             f"of upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
         )
     y = input.reshape(prod(lead), c // (r * r), r, r, h, w).permute(0, 1, 4, 2, 5, 3)
-    return y.reshape(*lead, c // (r * r), h * r, w * r)
+    return keep_channels_last(y.reshape(*lead, c // (r * r), h * r, w * r), input)
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -33,7 +35,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
             f"but got {input.spec}"
         )
     y = input.reshape(prod(lead), c, h // r, r, w // r, r).permute(0, 1, 3, 5, 2, 4)
-    return y.reshape(*lead, c * r * r, h // r, w // r)
+    return keep_channels_last(y.reshape(*lead, c * r * r, h // r, w // r), input)
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
@@ -45,7 +47,8 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
             f"Number of channels must be divisible by groups. Got {input.spec} and {groups} groups"
         )
     b, c, *rest = input.shape
-    return input.reshape(b, groups, c // groups, *rest).transpose(1, 2).reshape(b, c, *rest)
+    y = input.reshape(b, groups, c // groups, *rest).transpose(1, 2).reshape(b, c, *rest)
+    return keep_channels_last(owned(y, input), input)
 
 
 def _image(input: Tensor, name: str) -> tuple[int, ...]:

@@ -1,0 +1,69 @@
+"""The keyword options that all factories share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from graphc.frontend.api import formats
+from graphc.frontend.devices import check_device
+from graphc.frontend.options import as_dtype, channels_last_rank
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+
+def factory(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`make(..., dtype=)` with the options of every factory.
+
+    dtype: a dtype or Python's float, int, bool; device: must exist; requires_grad: makes a leaf
+    that autograd records; size: the same as positional sizes; memory_format: the order of
+    dimensions in memory, of a function that takes a tensor as `input` that one's unless given;
+    layout and pin_memory are accepted and change nothing.
+    """
+    takes_tensor = "input" in inspect.signature(make).parameters
+
+    @functools.wraps(make)
+    def function(
+        *args: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+        **own: Any,
+    ) -> Tensor:
+        check_device(device)
+        out = make(*args, dtype=as_dtype(dtype), **own)
+        if takes_tensor:
+            out = formats.like(out, args[0] if args else own["input"], memory_format)
+        elif channels_last_rank(memory_format):
+            out = formats.like(out, out, memory_format)
+        return out.requires_grad_(True) if requires_grad else out
+
+    function.__signature__ = _with_options(make)  # type: ignore[attr-defined]  # what help() shows
+    return function
+
+
+OPTIONS = {
+    "dtype": None,
+    "layout": None,
+    "device": None,
+    "requires_grad": False,
+    "pin_memory": False,
+    "memory_format": None,
+}
+
+
+def _with_options(make: Callable[..., Tensor]) -> inspect.Signature:
+    """The signature of `make` with the options of every factory."""
+    own = inspect.signature(make)
+    kept = [p for p in own.parameters.values() if p.name not in OPTIONS]
+    rest = [p for p in kept if p.kind is p.VAR_KEYWORD]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    options = [inspect.Parameter(name, kind, default=value) for name, value in OPTIONS.items()]
+    kept = [p for p in kept if p not in rest]
+    return own.replace(parameters=[*kept, *options, *rest])

@@ -1,0 +1,99 @@
+"""How a tensor's elements lie in memory: strides, offsets, and what PyTorch calls contiguous."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import ShapeMismatch
+from graphc.frontend import layouts
+from graphc.frontend.api import shapes
+from graphc.frontend.options import channels_last_rank, contiguous_format
+from graphc.frontend.views import row_major, strides_along
+from graphc.ir.ops import Op
+from graphc.ir.types import Array, Shape, TensorSpec
+
+if TYPE_CHECKING:
+    from graphc.frontend.storage import Storage
+    from graphc.frontend.tensor import Tensor
+    from graphc.frontend.views import Chain
+
+
+class Geometry:
+    """What a Tensor tells of its memory; in a trace, of that which eager code would have."""
+
+    storage: Storage
+    array: Array | None
+    views: Chain
+    _spec: TensorSpec
+
+    def strides(self) -> Shape:
+        """Strides in elements as memory lies now."""
+        array, storage = self.array, self.storage
+        if array is None:
+            return strides_along(self.views, storage.spec, storage.strides)
+        vague = storage.strides or (self.views and 1 in self._spec.shape)  # to NumPy
+        if vague and storage.lies_as_shown():
+            return strides_along(self.views, storage.spec, storage.strides)
+        if array.flags.c_contiguous:
+            return row_major(self._spec.shape)
+        return tuple(s // array.itemsize for s in array.strides)
+
+    def stride(self: Tensor, dim: int | None = None) -> Any:  # type: ignore[misc]  # the mixed class
+        self.storage.unpack()
+        return self.strides() if dim is None else self.strides()[shapes.axis_of(self, dim)]
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements fill memory row by row, or in the order of a memory format."""
+        self.storage.unpack()
+        shape, rank = self._spec.shape, channels_last_rank(memory_format)
+        if rank:
+            order = layouts.CHANNELS_LAST[rank]
+            return len(shape) == rank and layouts.lies_in(shape, self.strides(), order)
+        if self.array is not None:
+            return bool(self.array.flags.c_contiguous)
+        return 0 in shape or layouts.lies_in(shape, self.strides(), range(len(shape)))
+
+    def data_ptr(self) -> int:
+        self.storage.unpack()
+        return int(self.host().ctypes.data)  # type: ignore[attr-defined]  # of the mixed class
+
+    def storage_offset(self) -> int:
+        base, array = self.storage.array, self.array
+        if base is None or array is None:
+            return 0
+        return int(array.ctypes.data - base.ctypes.data) // array.itemsize
+
+
+def shown_strides(x: Geometry) -> Shape:
+    """Strides as eager code sees them, wherever a program keeps the elements; () if row-major."""
+    array, storage = x.array, x.storage
+    if not storage.strides and (not x.views if array is None else array.flags.c_contiguous):
+        return ()
+    shape = x._spec.shape
+    if array is None or storage.strides or storage.holders is not None:
+        return layouts.shown(shape, strides_along(x.views, storage.spec, storage.strides))
+    return layouts.shown(shape, tuple(s // array.itemsize for s in array.strides))
+
+
+def elementwise_strides(op: Op, args: Sequence[Any]) -> Shape:
+    """Strides of `op(*args)`, which follow those of the operands if the op is elementwise."""
+    if op.kind != "elementwise":
+        return ()
+    known = [a for a in args if isinstance(a, Geometry)]
+    shape, first = known[0]._spec.shape, shown_strides(known[0])
+    if not first:
+        return ()
+    rest = [shown_strides(a) or row_major(shape) for a in known[1:]]
+    return layouts.of_elementwise(shape, (first, *rest), len(known) == len(args))
+
+
+def strides_as(x: Geometry, memory_format: Any) -> Shape:
+    """Strides of a copy of x in a memory format; () for row-major ones."""
+    shape, rank = x._spec.shape, channels_last_rank(memory_format)
+    if rank == 0:
+        kept = memory_format is not contiguous_format
+        return layouts.preserved(shape, shown_strides(x)) if kept else ()
+    if len(shape) != rank:
+        raise ShapeMismatch(f"{memory_format!r} is for tensors of rank {rank}, not {x._spec}")
+    return layouts.strides_in(shape, layouts.CHANNELS_LAST[rank])
