@@ -134,6 +134,12 @@ class Family:
         self.units.append(unit)
         return template.at(sizes)
 
+    def misfit(
+        self, leaves: Sequence[Tensor], names: Sequence[str], openness: Openness
+    ) -> list[Change]:
+        """Why these sizes need another trace."""
+        return self.taken.pattern.misfit(self.shapes, leaves, names, openness)
+
     def at(self, leaves: Sequence[Tensor], spare: dict[Tensor, Tensor]) -> Entry | None:
         """The entry for the sizes of these arguments, if they are among those it serves."""
         sizes = self.taken.pattern.sizes(leaves)
@@ -280,7 +286,7 @@ class Compiled(Inspectable):
         leaves: list[Tensor],
     ) -> Entry:
         start = time.perf_counter()
-        why = self._why(key)
+        why = self._why(key, kind, args, kwargs, leaves)
         _count_trace(self._name, why)
         compiled, hits = self._backend.counts()
         openness = self._openness.setdefault(kind, Openness())
@@ -325,13 +331,26 @@ class Compiled(Inspectable):
             except Fixed as needed:
                 openness.note(taken.pattern, needed)
 
-    def _why(self, key: Key) -> list[Change]:
-        """What changed since the last call: its guards if the signature is known, else that."""
+    def _why(
+        self,
+        key: Key,
+        kind: Hashable,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        leaves: Sequence[Tensor],
+    ) -> list[Change]:
+        """What changed since the last call: guards if the signature is known, sizes, else that."""
         if self._last is None:
             return []
         if same := self._entries.get(key):
             found = same[-1].guards.changes()
             return found or [Change("memory", "as traced", "a gradient or shared tensor changed")]
+        if families := self._families.get(kind):
+            found = families[-1].guards.changes()
+            names = leaf_names(self._function, args, kwargs)
+            found = found or families[-1].misfit(leaves, names, self._openness[kind])
+            if found:
+                return found
         return change(self._last_key, key, self._argument_names())
 
     def _argument_names(self) -> list[str]:
@@ -379,6 +398,9 @@ class Compiled(Inspectable):
 
     def _units(self) -> Sequence[Unit]:
         return self._last.units if self._last is not None else ()
+
+    def _sizes(self) -> Sequence[str]:
+        return self._last.family.taken.pattern.report() if self._last is not None else ()
 
 
 def _drop_oldest(table: OrderedDict[Any, list[T]]) -> T:

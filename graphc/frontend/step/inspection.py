@@ -149,6 +149,7 @@ class Explanation:
     recompiles: tuple[Recompile, ...]
     unfused: tuple[tuple[str, str], ...]  # kernel, and why it ends where it ends
     callbacks: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()  # extents, and the conditions on them
 
     def __str__(self) -> str:
         head = (
@@ -159,6 +160,7 @@ class Explanation:
         return "\n".join(
             [
                 head,
+                *_section("sizes", self.sizes),
                 *_section("recompiles", map(str, self.recompiles)),
                 *_section("not fused", (f"{k}: {why}" for k, why in self.unfused)),
                 *_section("host callbacks", self.callbacks),
@@ -232,6 +234,10 @@ class Inspectable:
         """The programs of the plan that ran last; none before the first call."""
         raise NotImplementedError
 
+    def _sizes(self) -> Sequence[str]:
+        """The extents of that plan and their conditions, as text."""
+        raise NotImplementedError
+
     def _ready(self) -> Sequence[Unit]:
         units = self._units()
         if not units:
@@ -268,6 +274,7 @@ class Inspectable:
             compile_seconds=self.stats.compile_seconds,
             recompiles=tuple(self._recompiles),
             unfused=tuple(row for u in units for row in u.ends()),
+            sizes=tuple(self._sizes()),
         )
 
     def memory(self) -> Memory:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import basename
 from typing import NamedTuple
 
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.layouts import order_of
+from graphc.frontend.step.guards import Change
 from graphc.frontend.tensor import Tensor
 from graphc.ir.extent import Evaluation, Extents, Fixed, Role, Symbol, unknowns
 from graphc.ir.types import DType, Shape, TensorSpec
@@ -91,6 +93,32 @@ class Pattern:
 
     def places_of(self, fixed: Fixed) -> list[Place]:
         return [p for s in fixed.symbols for p in self.places[s]]
+
+    def misfit(
+        self, shapes: Sequence[Shape], leaves: Sequence[Tensor], names: Sequence[str],
+        openness: Openness,
+    ) -> list[Change]:
+        """Why a plan that was traced for `shapes` does not serve these tensors."""
+        rows = []
+        for place in sorted(other_sizes(shapes, leaves) & openness.literal.keys()):
+            needed = openness.literal[place]
+            file, line, _ = needed.where
+            old, new = str(shapes[place.leaf]), str(leaves[place.leaf].spec.shape)
+            what = f"argument `{names[place.leaf]}`: {needed.why}"
+            rows.append(Change(what, old, new, file, line))
+        found = {s: leaves[p[0].leaf].spec.shape[p[0].dim] for s, p in self.places.items()}
+        for c in self.extents.conditions.values():
+            if not c.met(Evaluation(found)):
+                rows.append(Change(f"condition {c}", "true", "false", *c.where[:2]))
+        return rows
+
+    def report(self) -> list[str]:
+        """The extents, and the conditions of the plan, as `explain` shows them."""
+        rows = [f"{s.name}: {s.role}, {s.hint} when traced" for s in self.places]
+        for c in self.extents.conditions.values():
+            file, line, _ = c.where
+            rows.append(f"only where {c}" + (f" ({basename(file)}:{line})" if file else ""))
+        return rows
 
 
 def _role(dim: int, rank: int) -> Role:
