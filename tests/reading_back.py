@@ -20,8 +20,8 @@ def signature(graph: Graph) -> list[object]:
     values = graph.values()
     number = {v: k for k, v in enumerate([*graph.inputs, *(v for v in values if not v.is_input)])}
     rows = [
-        (v.name, str(v.spec), v.op, [number[a] for a in v.args], text.show_attrs(v.attrs), text.show_literal(v.const),
-         v.where)
+        (v.name, str(v.spec), v.op, [number[a] for a in v.args], text.show_attrs(v.attrs),
+         text.show_literal(v.const), v.where)
         for v in number
     ]  # fmt: skip
     targets = [None if t is None else number[t] for t in graph.targets]

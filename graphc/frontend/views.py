@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from graphc.errors import Untraceable
 from graphc.ir import sugar as P
-from graphc.ir.extent import is_one, same, same_shape
+from graphc.ir.extent import is_one, same, same_shape, smaller
 from graphc.ir.ops import OPS, Op
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Shape, TensorSpec, bool_, i64
@@ -83,7 +83,7 @@ def reshaped_strides(old: Shape, strides: Shape, new: Shape) -> Shape | None:
         have *= old[d]
         if d > 0 and (is_one(old[d - 1]) or same(strides[d - 1], have * unit)):
             continue
-        while k >= 0 and (is_one(new[k]) or _smaller(filled, have)):
+        while k >= 0 and (is_one(new[k]) or (not same(filled, have) and smaller(filled, have))):
             out[k] = filled * unit
             filled *= new[k]
             k -= 1
@@ -92,10 +92,6 @@ def reshaped_strides(old: Shape, strides: Shape, new: Shape) -> Shape | None:
         if d > 0:
             unit, have, filled = strides[d - 1], 1, 1
     return tuple(out) if k == -1 else None
-
-
-def _smaller(a: int, b: int) -> bool:
-    return not same(a, b) and a <= b
 
 
 def types_along(chain: Chain, base: TensorSpec) -> list[TensorSpec]:

@@ -572,6 +572,24 @@ def same_shape(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     return len(a) == len(b) and all(map(same, a, b))
 
 
+def surely_less(a: int, b: int) -> bool:
+    """Whether a < b for every value."""
+    gap = b - a
+    return gap.least is not None and gap.least > 0 if type(gap) is Extent else gap > 0
+
+
+def smaller(a: int, b: int) -> bool:
+    """a < b of numbers; of extents, whether a is never the larger one of the two."""
+    gap = b - a
+    if type(gap) is not Extent:
+        return gap > 0
+    if gap.least is not None and gap.least >= 0:
+        return True
+    if (low := (-gap).least) is not None and low >= 0:
+        return False
+    return a < b
+
+
 def is_one(n: int) -> bool:
     """Whether a size is 1 for every value."""
     return type(n) is not Extent and n == 1

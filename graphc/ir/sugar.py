@@ -74,7 +74,11 @@ def slice(x: S, start: Shape, stop: Shape, step: Shape | None = None) -> S:
 
 
 def pad(x: S, low: Shape, high: Shape, value: float = 0.0) -> S:
-    return x.emit(OPS["pad"], x, low=low, high=high, value=value) if any((*low, *high)) else x
+    return (
+        x.emit(OPS["pad"], x, low=low, high=high, value=value)
+        if not all(same(n, 0) for n in (*low, *high))
+        else x
+    )
 
 
 def flip(x: S, axes: Shape) -> S:

@@ -17,6 +17,7 @@ from itertools import product
 from math import gcd, prod
 
 from graphc.ir import sugar as P
+from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.ops import OPS, Attrs
 from graphc.ir.rewrite import Visit, replaced
@@ -325,7 +326,7 @@ def _scatter_add(v: Value) -> Value:
 def _scatter(v: Value, terms: int) -> Value:
     """A scatter that may add `terms` rows to one place."""
     x, index = v.args
-    dtype, many = v.spec.dtype, terms > MANY_TERMS
+    dtype, many = v.spec.dtype, typical(terms) > MANY_TERMS
     if v.op is None or not (dtype.is_half or (dtype is f32 and many)):
         return _of_nothing(v)
     wide = P.cast(x, f64 if many else f32)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
-from graphc.ir.extent import fix, is_unknown
+from graphc.ir.extent import is_unknown, smaller, surely_less
 from graphc.ir.graph import Value
 from graphc.ir.kernel import (
     Affine,
@@ -222,43 +222,32 @@ class _Symbols:
         return [Axis(a.name, self._extent(a)) for a in axes]
 
     def _extent(self, a: Axis) -> Size:
-        assert isinstance(a.extent, int)
+        if is_unknown(a.extent):
+            return self._symbol("n", a.name, a.extent)
         keep = a.name not in self.outermost if self.literal else self._is_window(a)
-        return self._kept(a.extent) if keep else self._symbol("n", a.name, a.extent)
+        return a.extent if keep else self._symbol("n", a.name, a.extent)
 
     def _is_window(self, a: Axis) -> bool:
         fixed = a.name not in self.leading and not is_unknown(a.extent)
         return fixed and int(a.extent) <= SMALL_EXTENT
 
-    def _kept(self, s: Size) -> Size:
-        """A number of a contraction, whose tiles are chosen by it."""
-        fix(s, "a contraction whose inner loops depend on it")
-        return s
-
     def affine(self, f: Affine) -> Affine:
-        if self.literal:
-            if self.cut:
-                f = Affine(f.terms, self._offset(f.const))
-            for s in (f.const, *(s for _, s in f.terms)):
-                self._kept(s)
-            return f
         terms = tuple((a, self._stride(a, s)) for a, s in f.terms)
-        return Affine(terms, self.size(f.const))
+        return Affine(terms, self._offset(f.const) if self.cut else self.size(f.const))
 
     def _stride(self, axis: str, s: Size) -> Size:
-        assert isinstance(s, int)
-        return s if s in (1, -1) else self._symbol("s", axis, s)
+        keep = not is_unknown(s) and (self.literal or s in (1, -1))
+        return s if keep else self._symbol("s", axis, s)
 
     def size(self, s: Size) -> Size:
-        assert isinstance(s, int)
-        return self._kept(s) if self.literal else self._offset(s)
+        keep = not is_unknown(s) and self.literal
+        return s if keep else self._offset(s)
 
     def _offset(self, s: Size) -> Size:
-        if isinstance(s, str):
-            return s
-        return s if s in (0, 1, -1) else self._symbol("o", "", s)
+        return s if isinstance(s, str) or s in (0, 1, -1) else self._symbol("o", "", s)
 
-    def _symbol(self, prefix: str, axis: str, value: int) -> str:
+    def _symbol(self, prefix: str, axis: str, value: Size) -> str:
+        assert not isinstance(value, str)
         key = (prefix + axis, value)
         if key not in self._known:
             self._known[key] = f"{prefix}{len(self.names)}"
@@ -281,8 +270,8 @@ def guards(view: View) -> tuple[Guard, ...]:
     found: dict[Guard, None] = {}
     for g in view.guards:
         reach = [s * (n - 1) for s, n in zip(g.form.strides, view.shape)]
-        low = g.form.offset + sum(r for r in reach if r < 0)
-        high = g.form.offset + sum(r for r in reach if r > 0)
-        if low < g.lo or high >= g.hi:
+        low = g.form.offset + sum(r for r in reach if smaller(r, 0))
+        high = g.form.offset + sum(r for r in reach if smaller(0, r))
+        if not (surely_less(g.lo, low + 1) and surely_less(high, g.hi)):
             found[Guard(affine(g.form, view.shape), g.lo, g.hi)] = None
     return tuple(found)

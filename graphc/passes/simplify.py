@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from graphc.ir import sugar as P
-from graphc.ir.extent import is_unknown
+from graphc.ir.extent import is_unknown, same
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate
 from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
@@ -173,7 +173,7 @@ def _slice_of_pad(v: Value, a: Value) -> Value:
 
 def _pad(v: Value) -> Value:
     (a,) = v.args
-    if not any((*v.attrs["low"], *v.attrs["high"])):
+    if all(same(n, 0) for n in (*v.attrs["low"], *v.attrs["high"])):
         return a
     value = v.attrs.get("value", 0.0)
     if a.const is None or is_unknown(a.const):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from graphc.ir.extent import smaller
 from graphc.ir.types import Shape
 
 
@@ -158,7 +159,7 @@ def reshape_groups(old: Shape, new: Shape) -> list[Group]:
         b = new[j] if j < len(new) else 1
         i, j = min(i + 1, len(old)), min(j + 1, len(new))
         while a != b:
-            if a < b:
+            if smaller(a, b):
                 a, i = a * old[i], i + 1
             else:
                 b, j = b * new[j], j + 1

@@ -55,7 +55,7 @@ EXPECTED: list[tuple[str, Callable[[Value], Any], Range]] = [
 ]
 
 
-@pytest.mark.parametrize(("what", "build", "expected"), EXPECTED, ids=lambda x: str(x)[:30])
+@pytest.mark.parametrize(("what", "build", "expected"), EXPECTED, ids=[row[0] for row in EXPECTED])
 def test_range(what: str, build: Callable[[Value], Value], expected: Range) -> None:
     x = Builder().input("x", TensorSpec(i64, (3, 4)))
     assert Ranges()[build(x)] == expected, what

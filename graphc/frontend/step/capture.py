@@ -224,6 +224,7 @@ def capture(
     `openness` says which sizes are extents, and learns which cannot be.
     """
     openness = openness or Openness()
+    known = openness.literal.copy()
     fixed: dict[int, Tensor] = {}
     while True:
         pattern = Pattern(leaves, openness, fixed)
@@ -236,6 +237,7 @@ def capture(
             openness.note(pattern, needed)
         except Exception as e:
             if not pattern.places:
+                openness.literal = known
                 raise
             # With literal sizes it either does not fail, or says what they are.
             needed = Fixed(pattern.places, f"{type(e).__name__} while sizes were unknown")

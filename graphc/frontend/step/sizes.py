@@ -95,7 +95,10 @@ class Pattern:
         return [p for s in fixed.symbols for p in self.places[s]]
 
     def misfit(
-        self, shapes: Sequence[Shape], leaves: Sequence[Tensor], names: Sequence[str],
+        self,
+        shapes: Sequence[Shape],
+        leaves: Sequence[Tensor],
+        names: Sequence[str],
         openness: Openness,
     ) -> list[Change]:
         """Why a plan that was traced for `shapes` does not serve these tensors."""
