@@ -21,8 +21,8 @@ from graphc.frontend.step.sources import OldGradient, Sources, State
 from graphc.frontend.storage import Storage, arranged
 from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, fresh
-from graphc.ir.extent import Evaluation
 from graphc.ir.graph import Graph, Value
+from graphc.ir.sizes import Evaluation
 from graphc.ir.types import Array, Scalar
 from graphc.passes.autodiff import Cotangents, Node, already_freed
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from graphc.frontend.views import inverse, row_major
-from graphc.ir.extent import Extent, same_shape, typical
+from graphc.ir.sizes import is_fixed, same_shape, typical
 from graphc.ir.types import Shape
 
 CHANNELS_LAST: dict[int, Shape] = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # by rank
@@ -19,7 +19,7 @@ CASES = 1024  # remembered: a net asks for few, each at every step
 
 
 def _numbers(sizes: Shape) -> Shape:
-    return tuple(map(typical, sizes)) if Extent in map(type, sizes) else sizes
+    return sizes if is_fixed(sizes) else tuple(map(typical, sizes))
 
 
 def strides_in(shape: Shape, order: Shape) -> Shape:

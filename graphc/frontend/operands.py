@@ -9,8 +9,8 @@ from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch, Untraceable
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
-from graphc.ir.extent import fix, is_one, same, same_shape
 from graphc.ir.ops import OPS
+from graphc.ir.sizes import fix, is_one, same, same_shape
 from graphc.ir.types import Array, DType, Shape, bool_
 
 if TYPE_CHECKING:

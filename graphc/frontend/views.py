@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from graphc.errors import Untraceable
 from graphc.ir import sugar as P
-from graphc.ir.extent import is_one, same, same_shape, smaller
 from graphc.ir.ops import OPS, Op
+from graphc.ir.sizes import is_one, same, same_shape, smaller
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Shape, TensorSpec, bool_, i64
 

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from graphc.ir.extent import passes
 from graphc.ir.ops import Op
+from graphc.ir.sizes import passes
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Scalar, Shape, TensorSpec
 

@@ -27,7 +27,7 @@ import numpy as np
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir import contractions, reference, special
 from graphc.ir import decompositions as D
-from graphc.ir.extent import is_one, same, same_shape
+from graphc.ir.sizes import is_one, same, same_shape
 from graphc.ir.types import DTYPES, Array, Shape, TensorSpec, bool_, i32, i64
 
 Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]

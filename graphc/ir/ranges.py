@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class Ranges:
     def _of(self, v: Value) -> Range:
         most = everything(v.spec.dtype)
         if v.const is not None:
-            number = v.const if is_unknown(v.const) else int(v.const)
+            number = cast(int, v.const) if is_unknown(v.const) else int(v.const)
             return Range(number, number)
         args = _read(v)
         if v.op is None or v.op.name not in RULES or not v.spec.numel or args is None:

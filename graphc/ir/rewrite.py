@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from graphc.ir.builder import Builder
-from graphc.ir.extent import Evaluation, is_unknown
+from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS, Op
+from graphc.ir.sizes import Evaluation
 from graphc.ir.types import Scalar, TensorSpec, bool_
 
 Visit = Callable[[Value], Value]

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Self, TypeVar
 
 from graphc.errors import InvalidType
-from graphc.ir.extent import same, same_shape
 from graphc.ir.ops import OPS, Op
+from graphc.ir.sizes import same, same_shape
 from graphc.ir.types import DType, Scalar, Shape, TensorSpec
 
 

@@ -27,11 +27,13 @@ from functools import lru_cache
 from typing import Any, cast
 
 from graphc.errors import FileFormatError
-from graphc.ir import extent
+from graphc.ir import sizes
 from graphc.ir.builder import Builder
-from graphc.ir.extent import Extents, Role, is_unknown, unknowns
+from graphc.ir.extent import extent_of, is_unknown
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.ops import OPS
+from graphc.ir.sizes import unknowns
+from graphc.ir.symbols import Extents, Role
 from graphc.ir.types import DTYPES, DType, Scalar, Shape, TensorSpec
 
 MAGIC = "// graphc 1  "
@@ -181,7 +183,8 @@ class _Reader:
         for text in line.removeprefix("extents ").split(", "):
             if (m := EXTENT.fullmatch(text)) is None:
                 raise _bad(number, line, "expected extents")
-            self.extents[m[1]] = scope.symbol(m[1], cast(Role, m[2]), int(m[3]))
+            symbol = scope.symbol(m[1], cast(Role, m[2]), int(m[3]))
+            self.extents[m[1]] = extent_of(symbol)
 
     def read_inputs(self, lines: Iterator[tuple[int, str]]) -> None:
         number, line = next(lines, (0, ""))
@@ -293,7 +296,7 @@ def _size(text: str, extents: Mapping[str, int]) -> Any:
     if not extents or extents.keys().isdisjoint(re.findall(r"[A-Za-z_]\w*", text)):
         return None
     try:
-        return extent.read(text, extents)
+        return sizes.read(text, extents)
     except (SyntaxError, ValueError, KeyError):
         raise FileFormatError(f"not a size: {text[:100]!r}") from None
 

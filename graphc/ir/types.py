@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.ir.extent import Evaluation, Extent, same_shape
+from graphc.ir.sizes import Evaluation, is_fixed, same_shape
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -110,7 +110,7 @@ class TensorSpec:
     @property
     def is_fixed(self) -> bool:
         """Whether no size of it is an extent."""
-        return Extent not in map(type, self.shape)
+        return is_fixed(self.shape)
 
     @property
     def numel(self) -> int:

@@ -17,10 +17,10 @@ from itertools import product
 from math import gcd, prod
 
 from graphc.ir import sugar as P
-from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.ops import OPS, Attrs
 from graphc.ir.rewrite import Visit, replaced
+from graphc.ir.sizes import typical
 from graphc.ir.types import Shape, TensorSpec, f32, f64
 from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op

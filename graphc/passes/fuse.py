@@ -21,8 +21,8 @@ from functools import cached_property, reduce
 from math import prod
 from operator import or_
 
-from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value, uses
+from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.group import (
     KEPT,

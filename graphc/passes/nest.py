@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
-from graphc.ir.extent import is_unknown, smaller, surely_less
+from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Value
 from graphc.ir.kernel import (
     Affine,
@@ -36,6 +36,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.sizes import smaller, surely_less
 from graphc.ir.types import DType, Scalar
 from graphc.passes.view import Form, View
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value
+from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.view import reshape_groups
 

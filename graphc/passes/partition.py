@@ -18,8 +18,8 @@ from typing import NamedTuple
 import networkx as nx
 
 from graphc.ir.builder import Builder
-from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value, topological
+from graphc.ir.sizes import typical
 
 RECOMPUTABLE = frozenset({"elementwise", "movement"})
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from graphc import config
 from graphc.errors import InternalError
 from graphc.ir import kernel_text, program_text, text
-from graphc.ir.extent import HINTS
 from graphc.ir.graph import Graph, Value
 from graphc.ir.program import CheckSite, Program
+from graphc.ir.sizes import HINTS
 from graphc.ir.verify import verify
 from graphc.passes.check_indices import check_indices
 from graphc.passes.decompose import decompose

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from math import prod
 from typing import NamedTuple
 
-from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value, uses
+from graphc.ir.sizes import typical
 from graphc.passes.group import SCATTERS, Group, is_free, is_op
 
 EXPENSIVE = frozenset(

@@ -18,10 +18,10 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from graphc.ir.extent import HINTS, Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
+from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Scalar, Shape, TensorSpec
 from graphc.passes.group import parts_of
 from graphc.passes.lower import DIVISIONS

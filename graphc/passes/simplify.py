@@ -11,10 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from graphc.ir import sugar as P
-from graphc.ir.extent import is_unknown, same
+from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate
 from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
+from graphc.ir.sizes import same
 from graphc.ir.types import TensorSpec
 from graphc.passes.view import reshape_groups
 

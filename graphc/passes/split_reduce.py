@@ -10,9 +10,9 @@ kernels.
 from __future__ import annotations
 
 from graphc.ir import sugar as P
-from graphc.ir.extent import typical
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
+from graphc.ir.sizes import typical
 from graphc.passes.order import Orders, orders_of
 
 SPLITTABLE = frozenset({"sum", "prod", "max", "min"})

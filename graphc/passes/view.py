@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from graphc.ir.extent import smaller
+from graphc.ir.sizes import smaller
 from graphc.ir.types import Shape
 
 

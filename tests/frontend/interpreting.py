@@ -14,11 +14,11 @@ import graphc
 from graphc import Tensor
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.inspection import Unit
-from graphc.ir.extent import HINTS, Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
 from graphc.ir.program import Program
 from graphc.ir.rewrite import at_sizes
+from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.text import parse, show
 from graphc.ir.types import Array, TensorSpec
 from graphc.ir.verify import verify

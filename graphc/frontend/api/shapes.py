@@ -16,8 +16,8 @@ from graphc.frontend.operands import broadcast_shapes, data_sized, is_tensor
 from graphc.frontend.operands import broadcast_to as expand_to
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
-from graphc.ir.extent import index as index_of
 from graphc.ir.ops import OPS
+from graphc.ir.sizes import index as index_of
 from graphc.ir.types import Shape, i64
 
 if TYPE_CHECKING:

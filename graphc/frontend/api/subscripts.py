@@ -18,8 +18,8 @@ from graphc.frontend.api import creation, shapes
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import data_sized, is_tensor
 from graphc.ir import sugar as P
-from graphc.ir.extent import index as index_of
-from graphc.ir.extent import same
+from graphc.ir.sizes import index as index_of
+from graphc.ir.sizes import same
 from graphc.ir.types import Array, bool_, i32, i64, u8
 
 if TYPE_CHECKING:
@@ -201,7 +201,8 @@ def _clamped(at: Any, n: int, default: int) -> int:
     if at is None:
         return default
     at = index_of(at)
-    return min(max(at + n if at < 0 else at, 0), n)
+    clamped: int = min(max(at + n if at < 0 else at, 0), n)
+    return clamped
 
 
 def _as_indices(x: Tensor, item: Tensor | Array, axis: int) -> list[Tensor]:

@@ -25,9 +25,10 @@ from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, readable
 from graphc.frontend.trace import Input, Trace
 from graphc.frontend.views import Chain
-from graphc.ir.extent import Evaluation, Fixed
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.ops import OPS
+from graphc.ir.sizes import Evaluation
+from graphc.ir.symbols import Fixed
 from graphc.ir.types import Shape, TensorSpec
 from graphc.passes.autodiff import backpropagate
 
@@ -240,9 +241,9 @@ def capture(
                 openness.literal = known
                 raise
             # With literal sizes it either does not fail, or says what they are.
-            needed = Fixed(pattern.places, f"{type(e).__name__} while sizes were unknown")
-            needed.__cause__ = e
-            openness.note(pattern, needed)
+            failed = Fixed(pattern.places, f"{type(e).__name__} while sizes were unknown")
+            failed.__cause__ = e
+            openness.note(pattern, failed)
 
 
 class _Capturing:

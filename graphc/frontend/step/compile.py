@@ -33,10 +33,10 @@ from graphc.frontend.step.inspection import Stage, Unit
 from graphc.frontend.step.observed import is_module
 from graphc.frontend.storage import arranged
 from graphc.ir import kernel_text, text
-from graphc.ir.extent import HINTS, Evaluation
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
 from graphc.ir.rewrite import at_sizes
+from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Array
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph

@@ -33,9 +33,10 @@ from graphc.frontend.step.results import Results
 from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
 from graphc.frontend.tensor import Tensor
-from graphc.ir.extent import Evaluation, Fixed
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import at_sizes
+from graphc.ir.sizes import Evaluation
+from graphc.ir.symbols import Fixed
 
 T = TypeVar("T")
 MAX_PLANS = 64  # families: each holds its code
@@ -126,7 +127,7 @@ class Family:
         try:
             if graph not in self._templates:
                 self._templates[graph] = self._build(graph)
-            if self.taken.pattern.extents.met(sizes):
+            if self.taken.pattern.extents.met(sizes.of):
                 return self._templates[graph].at(sizes)
         except Fixed:  # the backward part, compiled later, needs what the forward did not
             pass
@@ -260,9 +261,9 @@ class Compiled(Inspectable):
                 if entry.fits(leaves):  # another thread was first
                     return entry
             kind = form(key)
-            entry = self._other_sizes(kind, leaves)
-            if entry is None:
-                entry = self._compiled(key, kind, args, kwargs, leaves)
+            entry = self._other_sizes(kind, leaves) or self._compiled(
+                key, kind, args, kwargs, leaves
+            )
             self._make_room()
             self._entries.setdefault(key, []).append(entry)
             self._last, self._last_key = entry, key

@@ -22,8 +22,8 @@ from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.storage import Storage, arranged, rebind_count, running
 from graphc.frontend.tensor import Tensor
-from graphc.ir.extent import Evaluation
 from graphc.ir.graph import Graph
+from graphc.ir.sizes import Evaluation
 from graphc.ir.types import Array, Scalar, Shape, TensorSpec
 
 

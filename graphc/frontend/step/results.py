@@ -10,7 +10,8 @@ from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.views import inverse, replay
-from graphc.ir.extent import Evaluation, Unknown
+from graphc.ir.sizes import Evaluation
+from graphc.ir.symbols import Unknown
 from graphc.ir.types import Array, TensorSpec
 
 

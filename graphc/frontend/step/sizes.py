@@ -16,7 +16,9 @@ from graphc.frontend.geometry import shown_strides
 from graphc.frontend.layouts import order_of
 from graphc.frontend.step.guards import Change
 from graphc.frontend.tensor import Tensor
-from graphc.ir.extent import Evaluation, Extents, Fixed, Role, Symbol, unknowns
+from graphc.ir.extent import extent_of
+from graphc.ir.sizes import Evaluation
+from graphc.ir.symbols import Extents, Fixed, Role, Symbol
 from graphc.ir.types import DType, Shape, TensorSpec
 
 
@@ -56,7 +58,7 @@ class Pattern:
     def __init__(self, leaves: Sequence[Tensor], openness: Openness, fixed: Iterable[int]) -> None:
         self.extents = Extents()
         self.places: dict[Symbol, list[Place]] = {}
-        shared: dict[tuple[Role, int], int] = {}
+        shared: dict[tuple[Role, int], Symbol] = {}
         keep = set(fixed)
         self.specs: list[TensorSpec] = []
         for k, x in enumerate(leaves):
@@ -68,8 +70,8 @@ class Pattern:
                 role = _role(dim, len(shape))
                 if (role, n) not in shared:
                     shared[role, n] = self.extents.symbol(self._name(role), role, n)
-                shape[dim] = shared[role, n]
-                (symbol,) = unknowns((shape[dim],))
+                symbol = shared[role, n]
+                shape[dim] = extent_of(symbol)
                 self.places.setdefault(symbol, []).append(place)
             self.specs.append(TensorSpec(x.spec.dtype, tuple(shape)))
 
@@ -89,7 +91,7 @@ class Pattern:
             return None
         sizes = Evaluation(found)
         same = all(s.at(sizes).shape == x.spec.shape for s, x in zip(self.specs, leaves))
-        return sizes if same and self.extents.met(sizes) else None
+        return sizes if same and self.extents.met(sizes.of) else None
 
     def places_of(self, fixed: Fixed) -> list[Place]:
         return [p for s in fixed.symbols for p in self.places[s]]
@@ -111,7 +113,7 @@ class Pattern:
             rows.append(Change(what, old, new, file, line))
         found = {s: leaves[p[0].leaf].spec.shape[p[0].dim] for s, p in self.places.items()}
         for c in self.extents.conditions.values():
-            if not c.met(Evaluation(found)):
+            if not c.met(found.__getitem__):
                 rows.append(Change(f"condition {c}", "true", "false", *c.where[:2]))
         return rows
 

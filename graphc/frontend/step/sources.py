@@ -9,8 +9,8 @@ from typing import Any
 from graphc.frontend.step.capture import Capture, Gradient
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
-from graphc.ir.extent import Evaluation
 from graphc.ir.graph import Graph, Value
+from graphc.ir.sizes import Evaluation
 from graphc.ir.types import Scalar, TensorSpec
 
 
