@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.errors import InvalidArgument, InvalidType
+from graphc.frontend.inplace import overwrite_with
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, f32
 
@@ -52,4 +53,4 @@ def widened(x: Tensor) -> Tensor:
 
 def written(x: Tensor, y: Tensor, inplace: bool) -> Tensor:
     """`y`, stored into `x` if the caller asked for an in-place operation."""
-    return x.copy_(y) if inplace else y
+    return overwrite_with(x, y) if inplace else y
