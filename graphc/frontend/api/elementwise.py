@@ -404,9 +404,7 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     bounds = [b for b in (min, max) if b is not None]
     dtype = result_type(input, *bounds)
     if builtins.any(is_tensor(b) or b != b for b in bounds):
-        if min is not None:
-            input = maximum(input, _as_tensor(min, input, dtype))
-        return input if max is None else minimum(input, _as_tensor(max, input, dtype))
+        return _clamp_by_tensors(input, *(_as_tensor(b, input, dtype) for b in (min, max)))
     input = P.cast(input, dtype)
     if min is not None:
         low = wrap(min, dtype)
@@ -417,8 +415,20 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     return input
 
 
-def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor:
-    return bound if is_tensor(bound) else like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
+def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor | None:
+    if bound is None or is_tensor(bound):
+        return bound
+    return like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
+
+
+def _clamp_by_tensors(x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
+    """A NaN bound gives NaN. On a tie x has the gradient, and equal bounds have none."""
+    if low is not None:
+        below = lt(x, low) | isnan(low)
+        if high is not None and low.requires_grad:
+            low = where(lt(low, high), low, low.detach())
+        x = where(below, low, x)
+    return x if high is None else where(lt(high, x) | isnan(high), high, x)
 
 
 def clamp_min(input: Tensor, min: Operand) -> Tensor:

@@ -7,6 +7,7 @@ import warnings
 from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.special import xlogy
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64, u8
 from graphc.nn.functional.activation import log_one_plus_exp, log_softmax
@@ -282,9 +283,7 @@ def kl_div(
     if log_target:
         loss = target.exp() * (target - input)
     else:
-        # 0 log 0 is 0, and the inner where keeps its gradient finite.
-        safe = where(target > 0, target, 1.0)
-        loss = where(target > 0, target * safe.log(), 0.0) - target * input
+        loss = xlogy(target, target) - target * input
     if reduction == "batchmean":
         return loss.sum() / input.shape[0]
     return reduced(loss, reduction)
