@@ -293,7 +293,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Ten
 
 def distance(difference: Tensor, p: float) -> Tensor:
     """The p-norm over the last dimension; of equal largest ones each has the whole gradient."""
-    if p != math.inf:
+    if p != math.inf or not difference.dtype.is_floating_point:
         return R.norm(difference, p, -1)
     size = E.abs(difference)
     most = R.amax(size.detach(), -1, True)

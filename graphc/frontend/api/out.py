@@ -87,6 +87,8 @@ def _with_out(function: Callable[..., Any], name: str, module: str) -> Callable[
 
 def _targets(name: str, out: Any) -> tuple[Tensor, ...]:
     targets = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+    if not targets:
+        raise InvalidType(f"{name}: out must be a tensor, got none")
     for x in targets:
         if not is_tensor(x):
             raise InvalidType(f"{name}: out must be a tensor, got {type(x).__name__}")
