@@ -28,7 +28,8 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
                 out[k] = n
             elif n not in (1, out[k]):
                 listed = " and ".join(str(tuple(s)) for s in shapes)
-                raise ShapeMismatch(f"shapes {listed} do not broadcast")
+                at = f"at dimension {k}: {out[k]} against {n}"
+                raise ShapeMismatch(f"shapes {listed} do not broadcast {at}")
     return tuple(out)
 
 

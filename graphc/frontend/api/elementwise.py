@@ -209,16 +209,6 @@ def tan(input: Tensor) -> Tensor:
     return sin(input) / cos(input)
 
 
-def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
-    """log(1 + exp(beta x)) / beta without overflow."""
-    y = x * beta
-    return (log1p(exp(-abs(y))) + relu(y)) / beta
-
-
-def silu(x: Tensor) -> Tensor:
-    return x * sigmoid(x)
-
-
 def nan_to_num(
     input: Tensor,
     nan: float | None = None,
@@ -253,7 +243,7 @@ def add(
 
 def _of_old(name: str, last: Any, factor: Any) -> tuple[Tensor, Scalar]:
     """The last tensor and the factor of a call that has the factor in front of what it scales."""
-    if not is_tensor(last) or not is_number(factor):
+    if not (is_tensor(last) or is_number(last)) or not is_number(factor):
         raise InvalidType(f"{name}: expected a number and then tensors, or tensors alone")
     keyword = "alpha" if name in ("add", "sub") else "value"
     warnings.warn(
@@ -417,7 +407,7 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
 
 def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor | None:
     if bound is None or is_tensor(bound):
-        return bound
+        return bound  # type: ignore[no-any-return]  # Operand is Any
     return like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
 
 
@@ -459,6 +449,7 @@ def addcmul(
     addcmul(input, value, tensor1, tensor2) is the order of old."""
     if last is not None:
         (tensor1, tensor2), value = (tensor2, last), _of_old("addcmul", last, tensor1)[1]
+    check_tensors("addcmul", tensor1, tensor2)
     if not result_type(input, tensor1, tensor2).is_floating_point:
         value = int(value)
     product: Tensor = tensor1 * tensor2
@@ -472,6 +463,7 @@ def addcdiv(
     tensor1, tensor2) is the order of old."""
     if last is not None:
         (tensor1, tensor2), value = (tensor2, last), _of_old("addcdiv", last, tensor1)[1]
+    check_tensors("addcdiv", tensor1, tensor2)
     if not result_type(tensor1, tensor2).is_floating_point:
         raise DTypeMismatch(
             f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",

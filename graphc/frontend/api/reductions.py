@@ -351,7 +351,10 @@ def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
     return P.cast(y, u8) if x.dtype is u8 else y
 
 
-def count_nonzero(input: Tensor, dim: Dims | None = None) -> Tensor:
+def count_nonzero(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
+    """How many elements are not zero, in all or along dimensions: a list, or one after another."""
+    if dims:
+        dim = (dim, *dims)  # type: ignore[arg-type]  # axes_of says what is no dimension
     return sum(logic.truth(input), dim)
 
 

@@ -128,7 +128,13 @@ def _check_classes(logp: Tensor, target: Tensor, weight: Tensor | None, axis: in
             f"({target.shape[0] if target.dim() else 'none'})."
         )
     if tuple(target.shape) != shape:
-        raise ShapeMismatch(f"Expected target size {list(shape)}, got {list(target.shape)}")
+        given = tuple(target.shape)
+        ones = [k for k, n in enumerate(given) if n == 1 and given[:k] + given[k + 1 :] == shape]
+        raise ShapeMismatch(
+            f"Expected target size {list(shape)}, got {list(target.shape)}",
+            why="there is one class number for each position of the logits beside their classes",
+            fix=f"use target.squeeze({ones[-1]})" if ones else "",
+        )
     if weight is not None and tuple(weight.shape) != (logp.shape[axis],):
         raise ShapeMismatch(
             f"weight tensor should be defined either for all {logp.shape[axis]} classes or no "
@@ -146,8 +152,10 @@ def _soft_cross_entropy(
 ) -> Tensor:
     if target.shape != logp.shape:
         raise ShapeMismatch(
-            f"probability targets need the logits' shape {list(logp.shape)}, got "
-            f"{list(target.shape)}"
+            f"class targets must be int64 or uint8, and probabilities of the logits' shape "
+            f"{list(logp.shape)}; got {target.spec}",
+            why="floating targets are probabilities of the classes, not their numbers",
+            fix="for class numbers pass target.long()",
         )
     target = target.to(logp.dtype)
     if isinstance(smoothing, Tensor) or smoothing:
@@ -280,10 +288,13 @@ def kl_div(
 ) -> Tensor:
     """target * (log target - input), input being log probabilities."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    if log_target:
-        loss = target.exp() * (target - input)
-    else:
-        loss = xlogy(target, target) - target * input
+    loss = _divergence(input, target, log_target)
     if reduction == "batchmean":
         return loss.sum() / input.shape[0]
     return reduced(loss, reduction)
+
+
+def _divergence(input: Tensor, target: Tensor, log_target: bool) -> Tensor:
+    if log_target:
+        return target.exp() * (target - input)
+    return xlogy(target, target) - target * input  # 0 log 0 is 0; of negative targets NaN
