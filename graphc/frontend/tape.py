@@ -191,9 +191,11 @@ def record_rule(
 
 def stepwise(out: Tensor, x: Tensor) -> Tensor:
     """`out` itself, which depends on x in steps: the derivative is zero, but there is one."""
-    if modes.grad and x.requires_grad and not out.requires_grad:
-        spec = x.spec
-        record_rule("step", (out,), (x,), lambda gs: (gs[0].full(0.0, spec),))
+    if not (modes.grad and x.requires_grad):
+        return out
+    before, spec = out, x.spec
+    out = out.detach()
+    record_rule("step", (out,), (before, x), lambda gs: (gs[0], gs[0].full(0.0, spec)))
     return out
 
 

@@ -142,7 +142,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
             f"take_along_dim: {input.spec} and indices {indices.spec} differ in dimensions"
         )
     if not a:
-        return gather(input, dim, indices)
+        raise InvalidIndex("take_along_dim: a 0-d tensor has no dimension to take along")
     a[axis] = b[axis] = 1
     common = broadcast_shapes(a, b)
     xs = tuple(input.spec.shape[k] if k == axis else n for k, n in enumerate(common))
