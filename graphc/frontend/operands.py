@@ -97,6 +97,12 @@ def as_float(x: Tensor) -> Tensor:
     return x if x.dtype.is_floating_point else P.cast(x, get_default_dtype())
 
 
+def kept(x: Tensor) -> Tensor:
+    """x, or where it has a history a copy, so that later writes to x are no harm: for operations
+    whose derivative PyTorch reads off the other side of the operation."""
+    return x.clone() if modes.grad and x.requires_grad else x
+
+
 def dtype_of(x: Operand) -> DType:
     return x.spec.dtype if is_tensor(x) else dtype_of_number(x)
 

@@ -22,6 +22,7 @@ from graphc.frontend.operands import (
     check_tensors,
     dtype_of,
     is_tensor,
+    kept,
     prepare,
 )
 from graphc.frontend.promotion import held, is_number, result_type, wrap
@@ -189,7 +190,7 @@ def square(input: Tensor) -> Tensor:
 
 
 def reciprocal(input: Tensor) -> Tensor:
-    input = as_float(input)
+    input = kept(as_float(input))
     return input.emit(OPS["div"], 1.0, input)
 
 
@@ -206,6 +207,7 @@ def exp2(input: Tensor) -> Tensor:
 
 
 def tan(input: Tensor) -> Tensor:
+    input = kept(as_float(input))
     return sin(input) / cos(input)
 
 
@@ -304,7 +306,7 @@ def _truncated(x: Operand, y: Operand) -> Tensor:
 
 
 def rdiv(x: Tensor, y: Operand) -> Tensor:
-    return div(y, x)
+    return div(y, kept(x))
 
 
 def floor_divide(input: Operand, other: Operand) -> Tensor:
@@ -336,7 +338,7 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
         if exponent == 1:
             return input.clone()  # type: ignore[no-any-return]  # Operand is Any
         if exponent == 0.5:
-            return sqrt(input)
+            return kept(sqrt(input))
     if isinstance(exponent, bool) and is_tensor(input) and input.dtype is bool_:
         return input | (not exponent)  # type: ignore[no-any-return]  # Operand is Any
     if is_number(exponent) and exponent < 0 and not result_type(input, exponent).is_floating_point:

@@ -18,7 +18,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.shapes import axes_of, axis_of, matrix_transpose
 from graphc.frontend.modes import modes
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.operands import broadcast_shapes, broadcast_to, kept
 from graphc.frontend.tape import record_rule, stepwise, unchanged
 from graphc.ir import sugar as P
 from graphc.ir.decompositions import factor_shapes
@@ -76,6 +76,7 @@ def _matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
 def _factors(op: str, x: Tensor, full: bool | None = None) -> list[Tensor]:
     """The factors of a decomposition."""
     *lead, m, n = x.spec.shape
+    x = kept(x)
     attrs = {} if full is None else {"full": full}
     packed = x.emit(OPS[op], x, **attrs)
     found, at = [], 0
