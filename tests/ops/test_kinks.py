@@ -70,15 +70,6 @@ ROWS: dict[str, Row] = {
         lambda T, x, y: T.nn.functional.multilabel_soft_margin_loss(x[0], y),
         [ZEROS, TIES],
     ),
-    "scatter_again": (
-        lambda T, x, y: x.scatter(1, T.tensor([[0, 0, 1, 0]] * 3), y),
-        [ZEROS, TIES],
-    ),
-    "put_again": (lambda T, x, y: x.put(T.tensor([1, 1, 0, 3]), y[0]), [ZEROS, TIES]),
-    "index_copy_again": (
-        lambda T, x, y: x.index_copy(0, T.tensor([1, 1]), y[:2]),
-        [ZEROS, TIES],
-    ),
     "gather_nothing": (lambda T, x: x.gather(1, T.zeros(0, dtype=T.int64)), [ZEROS]),
     "scatter_nothing": (lambda T, x: x.scatter(0, T.zeros(0, dtype=T.int64), 2.0), [ZEROS]),
     "gather_0d": (lambda T, x: x.sum().gather(-1, T.tensor(0)), [ZEROS]),
@@ -93,7 +84,7 @@ ROWS: dict[str, Row] = {
     "tensordot_tensor": (lambda T, x, y: T.tensordot(x, y.mT, T.tensor(1)), [ZEROS, TIES]),
     "tensordot_none": (lambda T, x, y: T.tensordot(x, y, 0), [ZEROS, TIES]),
 }
-COMPILED = ["norm_0.5", "pinv_wide", "clamp_tensors", "copysign", "scatter_again", "kl_div"]
+COMPILED = ["norm_0.5", "pinv_wide", "clamp_tensors", "copysign", "kl_div"]
 
 
 def outcome(T: Any, row: Row, compiled: bool = False) -> list[Any]:

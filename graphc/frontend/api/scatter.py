@@ -21,10 +21,9 @@ from graphc.errors import (
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, scans, shapes
 from graphc.frontend.inplace import InPlace, inplace
-from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number, wrap
-from graphc.frontend.tape import record_rule, stepwise, unchanged
+from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import Scalar, TensorSpec, bool_, i32, i64, u8
@@ -220,9 +219,8 @@ def _last_scattered(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     hit = winner.emit(OPS["le"], 0, winner)
     high = tuple(0 if k == axis else n - src.spec.shape[k] for k, n in enumerate(x.spec.shape))
     chosen = winner.emit(OPS["maximum"], winner, 0)
-    wide = P.pad(src, (0,) * len(high), high)
-    out = x.emit(OPS["where"], hit, wide.emit(OPS["take_along"], wide, chosen, axis=axis), x)
-    return _replaced(out, x, src, hit, index, "take_along", axis)
+    src = P.pad(src, (0,) * len(high), high)
+    return x.emit(OPS["where"], hit, src.emit(OPS["take_along"], src, chosen, axis=axis), x)
 
 
 REDUCTIONS = {"amax": "maximum", "amin": "minimum", "prod": "multiply"}  # torch's name, NumPy's
@@ -354,26 +352,7 @@ def replace_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     new = rows.emit(OPS["gather"], rows, winner.emit(OPS["maximum"], winner, 0), axis=0)
     hit = winner.emit(OPS["le"], 0, winner)
     hit = broadcast_to(P.reshape(hit, (size, *(1 for _ in x.spec.shape[1:]))), x.spec.shape)
-    out = x.emit(OPS["where"], hit, new, x)
-    return _replaced(out, x, rows, hit, index, "gather", 0)
-
-
-def _replaced(
-    out: Tensor, x: Tensor, rows: Tensor, hit: Tensor, index: Tensor, read: str, axis: int
-) -> Tensor:
-    """`out` with PyTorch's gradient: what came from `rows` gets the cotangent where it was to go,
-    those that others have written over included."""
-    if not (modes.grad and rows.requires_grad):
-        return out
-    version = index.storage.version
-    out = out.detach()
-
-    def rule(gs: list[Any]) -> tuple[Tensor, Tensor]:
-        g, places = gs[0], unchanged("an indexed write", index, version)
-        return P.where(hit, 0.0, g), g.emit(OPS[read], g, places, axis=axis)
-
-    record_rule("index_put", (out,), (x, rows), rule)
-    return out
+    return x.emit(OPS["where"], hit, new, x)
 
 
 # ---- of the flat tensor ------------------------------------------------------------------------
