@@ -214,3 +214,12 @@ def test_exceptions_of_the_users_own_code_pass() -> None:
     with pytest.raises(KeyError) as caught:
         graphc.nn.functional.triplet_margin_with_distance_loss(x, x, x, distance_function=distance)
     assert not isinstance(caught.value, GraphcError)
+
+
+def test_warnings_are_at_the_users_line() -> None:
+    x = graphc.ones(2)
+    with pytest.warns(UserWarning) as caught:
+        graphc.add(x, 2, x)  # type: ignore[arg-type]
+        x.add(2, x)
+        graphc.sum(x, out=graphc.ones(3))
+    assert {w.filename for w in caught} == {__file__}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import builtins
 import math
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 
-from graphc.errors import DTypeMismatch, InvalidState, InvalidType, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType, ShapeMismatch, warn
 from graphc.frontend.api.logic import eq, isnan, le, lt
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import (
@@ -248,11 +247,7 @@ def _of_old(name: str, last: Any, factor: Any) -> tuple[Tensor, Scalar]:
     if not (is_tensor(last) or is_number(last)) or not is_number(factor):
         raise InvalidType(f"{name}: expected a number and then tensors, or tensors alone")
     keyword = "alpha" if name in ("add", "sub") else "value"
-    warnings.warn(
-        f"{name}() with the factor in front is deprecated; pass it as {keyword}=",
-        UserWarning,
-        stacklevel=4,
-    )
+    warn(f"{name}() with the factor in front is deprecated; pass it as {keyword}=")
     return last, factor
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from graphc.errors import AutogradError, DTypeMismatch, InvalidType, Untraceable
+from graphc.errors import AutogradError, DTypeMismatch, InvalidType, Untraceable, warn
 from graphc.frontend import inplace
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import is_tensor
@@ -137,9 +136,8 @@ def _resize(name: str, target: Tensor, value: Tensor) -> None:
     if modes.trace is not None:
         raise Untraceable(f"{name}: out, {target.spec}, would become {value.spec} inside a step")
     if target.numel():
-        warnings.warn(
+        warn(
             f"{name}: out had shape {tuple(target.shape)} and was resized to that of the result,"
-            f" {tuple(value.shape)}. Give it the right shape, or no elements.",
-            stacklevel=4,
+            f" {tuple(value.shape)}. Give it the right shape, or no elements."
         )
     inplace.show(target, value.to(target.dtype, copy=True))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
-from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, ShapeMismatch, warn
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.special import xlogy
@@ -175,11 +173,10 @@ def _along(weight: Tensor, x: Tensor, axis: int) -> Tensor:
 def _pair(input: Tensor, target: Tensor, name: str) -> Tensor:
     """input - target, with PyTorch's warning where their shapes differ."""
     if input.shape != target.shape:
-        warnings.warn(
+        warn(
             f"Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}) in {name}. This will likely lead to incorrect results due to "
-            "broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
+            "broadcasting. Please ensure they have the same size."
         )
     return input - target
 
