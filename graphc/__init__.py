@@ -20,9 +20,9 @@ from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
 from graphc.frontend.api.matrices import *
-from graphc.frontend.api.numpy_names import numpy_named as _numpy_named
 from graphc.frontend.api.out import TORCH as _TORCH
 from graphc.frontend.api.out import accept_out as _accept_out
+from graphc.frontend.api.public import public as _public
 from graphc.frontend.api.random import *
 from graphc.frontend.api.reductions import *
 from graphc.frontend.api.scans import *
@@ -60,5 +60,5 @@ from graphc.amp import autocast as autocast
 
 __version__ = "0.1.0"
 
-globals().update(_numpy_named(globals(), __name__))
+globals().update(_public(globals(), __name__))
 _accept_out(globals(), _TORCH)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import warnings
 from types import FrameType
 from typing import ClassVar
 
@@ -75,6 +76,14 @@ def user_location() -> tuple[str, int, str]:
     if frame is None:
         return "", 0, ""
     return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+
+
+def warn(text: str) -> None:
+    """A UserWarning at the user's line, however many frames of the package lie between."""
+    level, frame = 2, sys._getframe(1)
+    while is_own(frame.f_code.co_filename) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, UserWarning, stacklevel=level)
 
 
 # ---- GC0: usage --------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def out_of_bounds() -> None:
 
 GOLDEN: dict[Callable[[], None], str] = {
     shape_mismatch: """\
-shapes (3,) and (4,) do not broadcast [GC001]
+shapes (3,) and (4,) do not broadcast at dimension 0: 3 against 4 [GC001]
   test_errors.py:N in shape_mismatch
      N | ones(3) + ones(4)
   why   the operation's shape rule does not hold

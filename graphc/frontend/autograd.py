@@ -235,7 +235,9 @@ def requires_grad_(x: Tensor, requires_grad: bool = True) -> Tensor:
     if requires_grad == x.requires_grad:
         return x
     if requires_grad and not x.dtype.is_floating_point:
-        raise DTypeMismatch(f"only floating tensors can require grad, not {x.spec}")
+        raise DTypeMismatch(
+            f"only floating tensors can require grad, not {x.spec}", fix="convert it: x.float()"
+        )
     if not x.is_leaf:
         raise AutogradError(
             "requires_grad can be changed on leaf tensors only", fix="use x.detach()"

@@ -122,6 +122,21 @@ def rebase(x: Tensor, base: Tensor | None, old: Edge | None, new: Edge | None) -
     x._refresh()
 
 
+def overwrite_with(x: Tensor, out: Tensor, mark: int | None = None) -> Tensor:
+    """Write `out`, computed from x by nodes made since `mark` (None: since x itself was made)."""
+    out = _result(x, out)
+    node = out._node
+    if node is not None:
+        if mark is None:
+            edge = edge_of(x)
+            mark = edge[0].number if edge is not None else 0
+        keep_old(x, node, mark)
+    write(x, out)
+    if isinstance(node, OpNode) and node.output is not None:
+        node.output = (x.alias(), x.storage.version)  # so that `out` itself is freed
+    return x
+
+
 def keep_old(x: Tensor, newest: Node, mark: int) -> None:
     """Where nodes made since `mark` saved what will be overwritten, give them a copy of it."""
     stack, seen = [newest], {newest}
@@ -186,14 +201,7 @@ def inplace(function: Callable[..., Tensor]) -> InPlace:
         check_writable(x)
         _check_overlap(x, args)
         mark = next_number()
-        out = _result(x, function(x, *args, **kwargs))
-        if out._node is not None:
-            keep_old(x, out._node, mark)
-        write(x, out)
-        node = out._node
-        if isinstance(node, OpNode) and node.output is not None:
-            node.output = (x.alias(), x.storage.version)  # so that `out` itself is freed
-        return x
+        return overwrite_with(x, function(x, *args, **kwargs), mark)
 
     write_result.__name__ = write_result.__qualname__ = function.__name__ + "_"
     write_result.__doc__ = f"`{function.__name__}`, written into x."

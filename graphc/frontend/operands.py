@@ -30,7 +30,8 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
             elif not is_one(n) and not same(n, out[k]):
                 fix((n, out[k]), "broadcasting")
                 listed = " and ".join(str(tuple(s)) for s in shapes)
-                raise ShapeMismatch(f"shapes {listed} do not broadcast")
+                at = f"at dimension {k}: {out[k]} against {n}"
+                raise ShapeMismatch(f"shapes {listed} do not broadcast {at}")
     return tuple(out)
 
 
@@ -96,6 +97,12 @@ def _alike(x: Tensor, y: Operand) -> bool:
 def as_float(x: Tensor) -> Tensor:
     """Integers and bools as the default float dtype, as PyTorch's functions take them."""
     return x if x.dtype.is_floating_point else P.cast(x, get_default_dtype())
+
+
+def kept(x: Tensor) -> Tensor:
+    """x, or where it has a history a copy, so that later writes to x are no harm: for operations
+    whose derivative PyTorch reads off the other side of the operation."""
+    return x.clone() if modes.grad and x.requires_grad else x
 
 
 def dtype_of(x: Operand) -> DType:

@@ -35,6 +35,18 @@ if TYPE_CHECKING:
 Saved = tuple["Tensor", int]
 
 
+def unchanged(label: str, tensor: Tensor, version: int) -> Tensor:
+    """A saved tensor, if its memory has not been written since."""
+    if tensor.storage.version != version:
+        raise AutogradError(
+            f"a tensor needed for the gradient of {label}, {tensor.spec}, has been "
+            f"changed by an in-place operation: version {tensor.storage.version}, "
+            f"expected {version}",
+            fix="use the out-of-place form, or clone() the tensor before changing it",
+        )
+    return tensor
+
+
 class OpNode(Node):
     """A primitive: operands as saved tensors, numbers or bare types; the output if it is read."""
 
@@ -63,17 +75,7 @@ class OpNode(Node):
         return pull_op(self.op, wanted, cotangents[0], z, args, self.attrs)
 
     def _unpack(self, saved: Any) -> Any:
-        if not isinstance(saved, tuple):
-            return saved
-        tensor, version = saved
-        if tensor.storage.version != version:
-            raise AutogradError(
-                f"a tensor needed for the gradient of {self.label}, {tensor.spec}, has been "
-                f"changed by an in-place operation: version {tensor.storage.version}, "
-                f"expected {version}",
-                fix="use the out-of-place form, or clone() the tensor before changing it",
-            )
-        return tensor
+        return unchanged(self.label, *saved) if isinstance(saved, tuple) else saved
 
     def saves(self) -> bool:
         """Whether it keeps a tensor alive."""
@@ -185,6 +187,16 @@ def record_rule(
     for slot, out in enumerate(outs):
         if out.spec.dtype.is_floating_point:
             attach(out, node, slot)
+
+
+def stepwise(out: Tensor, x: Tensor) -> Tensor:
+    """`out` itself, which depends on x in steps: the derivative is zero, but there is one."""
+    if not (modes.grad and x.requires_grad):
+        return out
+    before, spec = out, x.spec
+    out = out.detach()
+    record_rule("step", (out,), (before, x), lambda gs: (gs[0], gs[0].full(0.0, spec)))
+    return out
 
 
 def attach(out: Tensor, node: Node, slot: int = 0) -> None:

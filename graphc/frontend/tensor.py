@@ -280,7 +280,9 @@ class Tensor(Geometry, Methods):
         """The memory itself, shared."""
         if self.requires_grad and not force:
             raise AutogradError(
-                "numpy() on a tensor that requires grad", fix="use tensor.detach().numpy()"
+                "numpy() on a tensor that requires grad",
+                why="the array would share its memory, and what is done to it leave no history",
+                fix="use tensor.detach().numpy()",
             )
         self.storage.unpack()
         return self.host()
@@ -302,6 +304,12 @@ class Tensor(Geometry, Methods):
         return (array.astype(np.float64) if self.dtype.is_half else array).tolist()
 
     def __bool__(self) -> builtins.bool:
+        if self.numel() != 1 and modes.trace is None:
+            raise ShapeMismatch(
+                f"the truth of {self.spec} is ambiguous",
+                why=f"it has {self.numel()} elements, not one",
+                fix="use .any() or .all(), or compare its .numel() with 0",
+            )
         return bool(self.item() if modes.trace is None else self.host(DataDependentBranch.fix))
 
     def __index__(self) -> builtins.int:

@@ -140,16 +140,18 @@ class Extent(Unknown):
         return self._hash
 
     def __bool__(self) -> bool:
-        return self != 0
+        return bool(self != 0)
 
     def __eq__(self, y: object) -> bool:
         if self is y:
             return True
+        if isinstance(y, float) and not is_unknown(y):
+            return y.is_integer() and self == int(y)
         if not _is_whole(y):
-            return self._equals_float(y) if isinstance(y, float) else NotImplemented
+            return NotImplemented
         gap = _sum(self, y, -1)
         if not isinstance(gap, Extent):
-            return gap == 0
+            return bool(gap == 0)
         if not (scope := gap.scope).tracing:
             if not scope.compiling and not asker_is_own(2):
                 raise leaked(self)
@@ -159,9 +161,6 @@ class Extent(Unknown):
         if gap.hint != 0:
             return scope.note(gap, "==")
         raise Fixed(gap.symbols(), f"{show(self)} == {show(y)} holds for this value alone")
-
-    def _equals_float(self, y: float) -> bool:
-        return y.is_integer() and self == int(y)
 
     def __ne__(self, y: object) -> Any:
         equal = self.__eq__(y)

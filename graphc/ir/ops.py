@@ -170,11 +170,13 @@ def assemble_type(
 
 def concat_type(*types: TensorSpec, axis: int) -> TensorSpec:
     first = types[0]
-    rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in types]
-    if any(t.dtype is not first.dtype for t in types) or not all(
-        same_shape(r, rest[0]) for r in rest
-    ):
+    if any(t.dtype is not first.dtype or len(t.shape) != len(first.shape) for t in types):
         raise ShapeMismatch(f"cannot concatenate {', '.join(map(str, types))} along {axis}")
+    for n, t in enumerate(types):
+        for k, (size, other) in enumerate(zip(t.shape, first.shape)):
+            if k != axis and not same(size, other):
+                what = f"tensor {n} has size {size} in dimension {k}, tensor 0 has {other}"
+                raise ShapeMismatch(f"{what}; only dimension {axis} may differ")
     size = sum(t.shape[axis] for t in types)
     return TensorSpec(first.dtype, (*first.shape[:axis], size, *first.shape[axis + 1 :]))
 
@@ -250,7 +252,10 @@ def conv_type(
         length = ((n - 1) * ld + 1 if n else 0) + lo + hi
         span = (k - 1) * rd + 1
         if span > length:
-            raise ShapeMismatch(f"conv kernel {w} (spread {span}) exceeds the padded input {x}")
+            raise ShapeMismatch(
+                f"conv kernel {w} (spread {span}) exceeds the padded input {x}",
+                fix="add padding, or take a smaller kernel or dilation",
+            )
         space.append((length - span) // s + 1)
     return TensorSpec(x.dtype, (x.shape[0] // batch_groups, w.shape[0], *space))
 

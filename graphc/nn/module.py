@@ -128,7 +128,7 @@ class Module(Hooked, Tree):
     def register_module(self, name: str, module: Module | None) -> None:
         """Own `module` under `name`."""
         if module is not None and not isinstance(module, Module):
-            raise InvalidType(f"{type(module).__name__} is not a Module subclass")
+            raise _no_module(module)
         self._check_new_name(name, "_modules", "module")
         self._modules[name] = module
         epoch.modules_changed()
@@ -415,3 +415,14 @@ class Module(Hooked, Tree):
 
 def _indent(text: str) -> str:
     return text.replace("\n", "\n  ")
+
+
+def _no_module(thing: Any) -> InvalidType:
+    """What is wrong with a thing in a module's place; a class is one that nobody has called."""
+    if isinstance(thing, type) and issubclass(thing, Module):
+        name = thing.__name__
+        return InvalidType(f"{name} is a class, not a module", fix=f"make one: nn.{name}()")
+    return InvalidType(
+        f"{type(thing).__name__} is not a Module subclass",
+        fix="pass modules, as nn.Linear(2, 3)",
+    )

@@ -49,7 +49,12 @@ class Optimizer(Hooked):
         self._opt_called = False  # whether it has stepped, for a schedule to warn
         groups = list(params)
         if not groups:
-            raise InvalidArgument("optimizer got an empty parameter list")
+            raise InvalidArgument(
+                "optimizer got an empty parameter list",
+                why="the model has no parameters: layers in a plain list are not registered, and a"
+                " generator gives its parameters once only",
+                fix="keep layers in nn.ModuleList, and pass model.parameters() anew",
+            )
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         for group in groups:
@@ -76,7 +81,7 @@ class Optimizer(Hooked):
                     f"{type(p).__name__}"
                 )
             if not (p.is_leaf or p.retains_grad or self.defaults.get("differentiable")):
-                raise InvalidArgument("can't optimize a non-leaf Tensor")
+                raise _not_a_leaf(p)
         taken = {id(p) for group in self.param_groups for p in group["params"]}
         if len({id(p) for p in params}) < len(params):
             warnings.warn(
@@ -308,3 +313,12 @@ def updating(p: Tensor) -> Iterator[None]:
         yield
     finally:
         trace.builder.scope.pop()
+
+
+def _not_a_leaf(p: Tensor) -> InvalidArgument:
+    maker = p.grad_fn.label if p.grad_fn is not None else "another operation"
+    return InvalidArgument(
+        f"can't optimize a non-leaf Tensor: {p.spec} is what {maker} gives",
+        why="its gradient goes on to what it was computed from, and none stays with it",
+        fix="pass the leaf it comes from, or x.detach().requires_grad_()",
+    )

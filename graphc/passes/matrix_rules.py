@@ -169,6 +169,7 @@ def _qr_tall(q: Any, r: Any, gq: Any, gr: Any) -> Any:
 def eigh(g: Any, z: Any, x: Any) -> Any:
     (values, vectors), (gw, gv) = factors(z, "eigh", x), factors(g, "eigh", x)
     inner = inverse_difference(values) * mm(T(vectors), gv) + diagonal(gw)
+    inner = (inner + T(inner)) * 0.5  # x is symmetric, and so is its gradient
     return mm(mm(vectors, inner), T(vectors))
 
 

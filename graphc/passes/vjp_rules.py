@@ -78,6 +78,10 @@ def power_exponent(g: Any, z: Any, x: Any, y: Any) -> Any:
     return select(flat, 0.0, g * (z * P.apply("log", x)))
 
 
+def square(x: Any) -> Any:
+    return x * x
+
+
 def one_less_square(x: Any) -> Any:
     return (1.0 - x) * (x + 1.0)
 
@@ -343,13 +347,14 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "sinh":    (lambda g, _z, x: g * P.apply("cosh", x),),
     "cosh":    (lambda g, _z, x: g * P.apply("sinh", x),),
     "asinh":   (lambda g, _z, x: g / P.apply("sqrt", x * x + 1.0),),
-    "acosh":   (lambda g, _z, x: g / P.apply("sqrt", (x - 1.0) * (x + 1.0)),),
+    "acosh":   (lambda g, _z, x: g / P.apply("sqrt", x * x - 1.0),),
     "atanh":   (lambda g, _z, x: g / one_less_square(x),),
     "tanh":    (lambda g, z, _x: g * (1.0 - z * z),),
     "sigmoid": (lambda g, z, _x: g * ((1.0 - z) * z),),
     "erf":     (lambda g, _z, x: g * (P.apply("exp", -(x * x)) * (2 / sqrt(pi))),),
     "erfc":    (lambda g, _z, x: g * (P.apply("exp", -(x * x)) * (-2 / sqrt(pi))),),
-    "erfinv":  (lambda g, z, _x: g * (P.apply("exp", z * z) * (sqrt(pi) / 2)),),
+    "erfinv":  (lambda g, _z, x: g * (P.apply("exp", square(P.apply("erfinv", x)))
+                                     * (sqrt(pi) / 2)),),
     "lgamma":  (lambda g, _z, x: g * P.apply("polygamma", x, n=0),),
     "polygamma": (lambda g, _z, x, *, n: g * P.apply("polygamma", x, n=n + 1),),
     "sqrt":    (lambda g, z, _x: g / (z * 2.0),),

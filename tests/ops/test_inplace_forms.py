@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 import graphc
 from graphc.frontend.api.arithmetic import Arithmetic
+from tests.op_table import TABLE, Array, OpRow
+from tests.ops.rows import floats, samples
 
 torch: Any = pytest.importorskip("torch")
 
@@ -93,3 +96,35 @@ def test_the_target_keeps_its_dtype() -> None:
     assert half.dtype is graphc.float16 and half.tolist() == [2.0, 2.0]
     whole = graphc.tensor([0, 3])
     assert whole.logical_not_().tolist() == [1, 0] and whole.dtype is graphc.int64
+
+
+# ---- writes to what a derivative reads -----------------------------------------------------------
+
+SHARED = {"unfold", "as_strided", "as_strided_overlap"}  # PyTorch writes to elements seen twice
+
+
+def after_write(T: Any, row: OpRow, arrays: list[Array], k: int, to_result: bool) -> Any:
+    """The gradient of operand k though it, or the result, was written later; None if refused."""
+    xs = [T.tensor(a) for a in arrays]
+    leaf = xs[k].requires_grad_()
+    xs[k] = leaf * 1.0
+    try:
+        y = row.fn(T, *xs)
+        with T.no_grad() if not to_result else contextlib.nullcontext():
+            (y if to_result else xs[k]).add_(1.0)
+        y.sum().backward()
+    except RuntimeError:
+        return None
+    return leaf.grad.numpy()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("to_result", [False, True], ids=["operand", "result"])
+@pytest.mark.parametrize("row", [r for r in TABLE if r.grad and r.name not in SHARED], ids=str)
+def test_later_writes_are_refused_only_where_torch_refuses(row: OpRow, to_result: bool) -> None:
+    arrays = samples(row, np.float64)
+    for k in floats(arrays):
+        theirs = after_write(torch, row, arrays, k, to_result)
+        if theirs is not None:
+            ours = after_write(graphc, row, arrays, k, to_result)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)

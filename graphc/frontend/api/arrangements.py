@@ -216,7 +216,7 @@ def tensor_split(
     given: Any = indices_or_sections
     places = given if isinstance(given, int | list | tuple) else given.tolist()
     if isinstance(places, int):
-        if places < 1:
+        if not 0 < places < 2**63:
             raise ShapeMismatch(f"tensor_split: sections must be positive, got {places}")
         small, larger = divmod(n, places)
         edges = [k * small + min(k, larger) for k in range(places + 1)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import builtins
 import math
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 
-from graphc.errors import DTypeMismatch, InvalidState, InvalidType, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType, ShapeMismatch, warn
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.logic import eq, isnan, le, lt
 from graphc.frontend.modes import get_default_dtype
@@ -23,6 +22,7 @@ from graphc.frontend.operands import (
     check_tensors,
     dtype_of,
     is_tensor,
+    kept,
     prepare,
 )
 from graphc.frontend.promotion import held, is_number, result_type, wrap
@@ -192,7 +192,7 @@ def square(input: Tensor) -> Tensor:
 
 
 def reciprocal(input: Tensor) -> Tensor:
-    input = as_float(input)
+    input = kept(as_float(input))
     return input.emit(OPS["div"], 1.0, input)
 
 
@@ -209,17 +209,8 @@ def exp2(input: Tensor) -> Tensor:
 
 
 def tan(input: Tensor) -> Tensor:
+    input = kept(as_float(input))
     return sin(input) / cos(input)
-
-
-def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
-    """log(1 + exp(beta x)) / beta without overflow."""
-    y = x * beta
-    return (log1p(exp(-abs(y))) + relu(y)) / beta
-
-
-def silu(x: Tensor) -> Tensor:
-    return x * sigmoid(x)
 
 
 def nan_to_num(
@@ -256,14 +247,10 @@ def add(
 
 def _of_old(name: str, last: Any, factor: Any) -> tuple[Tensor, Scalar]:
     """The last tensor and the factor of a call that has the factor in front of what it scales."""
-    if not is_tensor(last) or not is_number(factor):
+    if not (is_tensor(last) or is_number(last)) or not is_number(factor):
         raise InvalidType(f"{name}: expected a number and then tensors, or tensors alone")
     keyword = "alpha" if name in ("add", "sub") else "value"
-    warnings.warn(
-        f"{name}() with the factor in front is deprecated; pass it as {keyword}=",
-        UserWarning,
-        stacklevel=4,
-    )
+    warn(f"{name}() with the factor in front is deprecated; pass it as {keyword}=")
     return last, factor
 
 
@@ -317,7 +304,7 @@ def _truncated(x: Operand, y: Operand) -> Tensor:
 
 
 def rdiv(x: Tensor, y: Operand) -> Tensor:
-    return div(y, x)
+    return div(y, kept(x))
 
 
 def floor_divide(input: Operand, other: Operand) -> Tensor:
@@ -349,7 +336,7 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
         if exponent == 1:
             return input.clone()  # type: ignore[no-any-return]  # Operand is Any
         if exponent == 0.5:
-            return sqrt(input)
+            return kept(sqrt(input))
     if isinstance(exponent, bool) and is_tensor(input) and input.dtype is bool_:
         return input | (not exponent)  # type: ignore[no-any-return]  # Operand is Any
     if is_number(exponent) and exponent < 0 and not result_type(input, exponent).is_floating_point:
@@ -407,9 +394,7 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     bounds = [b for b in (min, max) if b is not None]
     dtype = result_type(input, *bounds)
     if builtins.any(is_tensor(b) or b != b for b in bounds):
-        if min is not None:
-            input = maximum(input, _as_tensor(min, input, dtype))
-        return input if max is None else minimum(input, _as_tensor(max, input, dtype))
+        return _clamp_by_tensors(input, *(_as_tensor(b, input, dtype) for b in (min, max)))
     input = P.cast(input, dtype)
     if min is not None:
         low = wrap(min, dtype)
@@ -420,8 +405,20 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     return input
 
 
-def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor:
-    return bound if is_tensor(bound) else like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
+def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor | None:
+    if bound is None or is_tensor(bound):
+        return bound  # type: ignore[no-any-return]  # Operand is Any
+    return like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
+
+
+def _clamp_by_tensors(x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
+    """A NaN bound gives NaN. On a tie x has the gradient, and equal bounds have none."""
+    if low is not None:
+        below = lt(x, low) | isnan(low)
+        if high is not None and low.requires_grad:
+            low = where(lt(low, high), low, low.detach())
+        x = where(below, low, x)
+    return x if high is None else where(lt(high, x) | isnan(high), high, x)
 
 
 def clamp_min(input: Tensor, min: Operand) -> Tensor:
@@ -452,6 +449,7 @@ def addcmul(
     addcmul(input, value, tensor1, tensor2) is the order of old."""
     if last is not None:
         (tensor1, tensor2), value = (tensor2, last), _of_old("addcmul", last, tensor1)[1]
+    check_tensors("addcmul", tensor1, tensor2)
     if not result_type(input, tensor1, tensor2).is_floating_point:
         value = int(value)
     product: Tensor = tensor1 * tensor2
@@ -465,6 +463,7 @@ def addcdiv(
     tensor1, tensor2) is the order of old."""
     if last is not None:
         (tensor1, tensor2), value = (tensor2, last), _of_old("addcdiv", last, tensor1)[1]
+    check_tensors("addcdiv", tensor1, tensor2)
     if not result_type(tensor1, tensor2).is_floating_point:
         raise DTypeMismatch(
             f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",

@@ -18,7 +18,8 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.shapes import axes_of, axis_of, matrix_transpose
 from graphc.frontend.modes import modes
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.operands import broadcast_shapes, broadcast_to, kept
+from graphc.frontend.tape import record_rule, stepwise, unchanged
 from graphc.ir import sugar as P
 from graphc.ir.decompositions import factor_shapes
 from graphc.ir.ops import OPS
@@ -75,6 +76,7 @@ def _matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
 def _factors(op: str, x: Tensor, full: bool | None = None) -> list[Tensor]:
     """The factors of a decomposition."""
     *lead, m, n = x.spec.shape
+    x = kept(x)
     attrs = {} if full is None else {"full": full}
     packed = x.emit(OPS[op], x, **attrs)
     found, at = [], 0
@@ -237,10 +239,40 @@ def pinv(
     A: Tensor, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
     """The Moore-Penrose inverse; singular values up to max(atol, rtol * the largest) are zero."""
-    *lead, m, n = _matrix("pinv", A).spec.shape
+    _matrix("pinv", A)
+    rtol = rcond if rtol is None else rtol
+    out = _pseudo_inverse(A.detach(), atol, rtol, hermitian)
+    plain, version = out.detach(), A.storage.version
+
+    def rule(gs: list[Any]) -> tuple[Tensor]:
+        x = unchanged("pinv", A, version)
+        # Made again where the gradient is to have a gradient: the result would hold its own node.
+        z = pinv(x, atol=atol, rtol=rtol, hermitian=hermitian) if modes.grad else plain
+        return (_pinv_gradient(gs[0], z, x),)
+
+    record_rule("linalg_pinv", (out,), (A,), rule)
+    return out
+
+
+def _pinv_gradient(g: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    """Among matrices of one rank (Golub and Pereyra, 1973), so equal and cut values do no harm."""
+    mm, T = linear.matmul, matrix_transpose
+    g = T(g)
+    if a.spec.shape[-2] <= a.spec.shape[-1]:
+        inner = mm(g, z)
+        turned = mm(inner, T(z))
+        rest = mm(mm(T(z), z), g - mm(inner, a))
+        return turned - T(mm(z, inner)) - mm(mm(a, z), turned) + rest
+    inner = mm(z, g)
+    turned = mm(T(z), inner)
+    rest = mm(mm(g - mm(a, inner), z), T(z))
+    return turned - T(mm(inner, z)) - mm(mm(turned, z), a) + rest
+
+
+def _pseudo_inverse(A: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
+    *lead, m, n = A.spec.shape
     if 0 in (m, n):
         return creation.zeros(*lead, n, m, dtype=A.dtype)
-    rtol = rcond if rtol is None else rtol
     if hermitian:
         values, vectors = eigh(A)
         kept = E.abs(values) > _cutoff(E.abs(values.detach()), m, n, atol, rtol)
@@ -299,7 +331,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         A = linear.matmul(A, A) if n else A
     if out is None:
         eye = P.cast(creation.eye(A.spec.shape[-1]), A.dtype)
-        return broadcast_to(eye, A.spec.shape).clone()
+        return stepwise(broadcast_to(eye, A.spec.shape).clone(), A)
     return out.clone() if out is A else out
 
 

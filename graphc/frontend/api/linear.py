@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
-from graphc.frontend.api import diagonals, shapes
+from graphc.frontend.api import diagonals, logic, shapes
+from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.shapes import axis_at, axis_of
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
+from graphc.frontend.promotion import is_number
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS, Pairs
 
@@ -203,17 +206,30 @@ def addbmm(
 # ---- products over chosen dimensions -----------------------------------------------------------
 
 
+def _contracted(dims: Any, *operands: Tensor) -> list[list[int]]:
+    """The dimensions of each operand that two lists of them name."""
+    if not isinstance(dims, list | tuple) or len(dims) != 2 or any(map(is_number, dims)):
+        raise InvalidType(
+            f"tensordot: dims is a number or one list of dimensions for each operand, got {dims!r}"
+        )
+    listed = [[axis_of(x, d) for d in side] for x, side in zip(operands, dims)]
+    for x, axes in zip(operands, listed):
+        if len(set(axes)) < len(axes) or len(axes) > len(x.spec.shape):
+            raise ShapeMismatch(f"tensordot: dims {dims} name a dimension of {x.spec} twice")
+    return listed
+
+
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Sums of products over the last `dims` dimensions of a and first of b, or over two lists."""
+    if is_tensor(dims):
+        dims = dims.tolist() if dims.numel() > 1 else int(dims.item())
     if isinstance(dims, int):
         rank = len(a.spec.shape)
         if not 0 <= dims <= min(rank, len(b.spec.shape)):
             raise ShapeMismatch(f"tensordot: dims = {dims} for {a.spec} and {b.spec}")
         left, right = list(range(rank - dims, rank)), list(range(dims))
     else:
-        sides = [[d] if isinstance(d, int) else [int(k) for k in d] for d in dims]
-        left = [axis_of(a, d) for d in sides[0]]
-        right = [axis_of(b, d) for d in sides[1]]
+        left, right = _contracted(dims, a, b)
     sizes = [[x.spec.shape[k] for k in s] for x, s in ((a, left), (b, right))]
     if len(left) != len(right) or sizes[0] != sizes[1]:
         raise ShapeMismatch(f"tensordot: {a.spec} and {b.spec} differ over {left} and {right}")
@@ -272,4 +288,14 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Ten
     difference = shapes.unsqueeze(x1, -2) - shapes.unsqueeze(x2, -3)
     if not a[-1]:
         return R.sum(difference, -1)
-    return R.norm(difference, p, -1)
+    return distance(difference, p)
+
+
+def distance(difference: Tensor, p: float) -> Tensor:
+    """The p-norm over the last dimension; of equal largest ones each has the whole gradient."""
+    if p != math.inf or not difference.dtype.is_floating_point:
+        return R.norm(difference, p, -1)
+    size = E.abs(difference)
+    most = R.amax(size.detach(), -1, True)
+    tied = logic.eq(size, most) & logic.lt(size, math.inf)
+    return shapes.squeeze(most, -1) + R.sum(E.where(tied, size - size.detach(), 0.0), -1)

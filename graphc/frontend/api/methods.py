@@ -16,8 +16,9 @@ from graphc.frontend.api import (
     sorting,
     statistics,
 )
+from graphc.frontend.api.arithmetic import Arithmetic
 from graphc.frontend.api.movements import Movements
-from graphc.frontend.api.numpy_names import numpy_named
+from graphc.frontend.api.public import public
 
 
 class Methods(Movements):
@@ -166,6 +167,6 @@ class Methods(Movements):
     clone = autograd.clone
 
 
-for kind in (Methods, Movements):
-    for name, function in numpy_named(vars(kind), kind.__module__).items():
+for kind in (Methods, Movements, Arithmetic):
+    for name, function in public(vars(kind), kind.__module__).items():
         setattr(kind, name, function)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from graphc.frontend.api import arrangements, diagonals, formats, indexing, scatter, shapes, strided
 from graphc.frontend.api.arithmetic import Arithmetic
+from graphc.frontend.api.refusals import refusing
 
 
 class Movements(Arithmetic):
     """What a Tensor can do without arithmetic, and the sums over what is not NaN."""
 
-    __getitem__ = indexing.getitem
-    __setitem__ = indexing.setitem
+    __getitem__ = refusing(indexing.getitem)
+    __setitem__ = refusing(indexing.setitem)
 
     # ---- shape ---------------------------------------------------------------------------------
     reshape = shapes.reshape

@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.api import creation, shapes
+from graphc.frontend.api.refusals import CAUGHT, coded
 from graphc.frontend.promotion import NUMBERS
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Array, Scalar
@@ -33,7 +34,10 @@ def operator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
             if not isinstance(other, np.ndarray):
                 return NotImplemented
             other = creation.as_tensor(other)
-        return function(self, other)
+        try:
+            return function(self, other)
+        except CAUGHT as e:
+            raise coded(e, function, (self, other), {}) from None
 
     return apply
 

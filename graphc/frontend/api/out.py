@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from graphc.errors import AutogradError, DTypeMismatch, InvalidType, Untraceable
+from graphc.errors import AutogradError, DTypeMismatch, InvalidType, Untraceable, warn
 from graphc.frontend import inplace
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import is_tensor
@@ -87,6 +86,8 @@ def _with_out(function: Callable[..., Any], name: str, module: str) -> Callable[
 
 def _targets(name: str, out: Any) -> tuple[Tensor, ...]:
     targets = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+    if not targets:
+        raise InvalidType(f"{name}: out must be a tensor, got none")
     for x in targets:
         if not is_tensor(x):
             raise InvalidType(f"{name}: out must be a tensor, got {type(x).__name__}")
@@ -135,9 +136,8 @@ def _resize(name: str, target: Tensor, value: Tensor) -> None:
     if modes.trace is not None:
         raise Untraceable(f"{name}: out, {target.spec}, would become {value.spec} inside a step")
     if target.numel():
-        warnings.warn(
+        warn(
             f"{name}: out had shape {tuple(target.shape)} and was resized to that of the result,"
-            f" {tuple(value.shape)}. Give it the right shape, or no elements.",
-            stacklevel=4,
+            f" {tuple(value.shape)}. Give it the right shape, or no elements."
         )
     inplace.show(target, value.to(target.dtype, copy=True))

@@ -13,6 +13,7 @@ from graphc.frontend.api import logic
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import Dims, axes_of, axis_of, ravel
 from graphc.frontend.operands import as_float, is_tensor
+from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Scalar, Shape, TensorSpec, bool_, f32, i64, u8
@@ -204,17 +205,28 @@ def norm(
     if p in (2, "fro"):
         return safe_sqrt(_reduce("sum", input * input, axes, keepdim))
     p = float(p)
+    if (p < 0 or p == math.inf) and math.prod(input.spec.shape[k] for k in axes) == 0:
+        raise ShapeMismatch(f"norm of order {p} of an empty tensor, {input.spec}")
     if p == math.inf:
         return amax(E.abs(input), axes or None, keepdim)
     if p == -math.inf:
         return amin(E.abs(input), axes or None, keepdim)
     if p == 0:
-        return _reduce("sum", P.cast(logic.ne(input, 0), input.dtype), axes, keepdim)
+        count = _reduce("sum", P.cast(logic.ne(input, 0), input.dtype), axes, keepdim)
+        return stepwise(count, input)
     if p == 1:
         return sum(E.abs(input), axes or None, keepdim)
-    total = _reduce("sum", E.pow(E.abs(input), p), axes, keepdim)
+    total = _reduce("sum", _powered(E.abs(input), p), axes, keepdim)
     zero = logic.eq(total, 0)
     return E.where(zero, 0.0, E.pow(E.where(zero, 1.0, total), 1 / p))
+
+
+def _powered(size: Tensor, p: float) -> Tensor:
+    """|x|^p with derivative 0 at 0, where that of orders below 1 is infinite."""
+    if p >= 1:
+        return E.pow(size, p)
+    zero = logic.eq(size, 0)
+    return E.where(zero, 0.0 if p > 0 else math.inf, E.pow(E.where(zero, 1.0, size), p))
 
 
 # ---- extremes ----------------------------------------------------------------------------------
@@ -340,7 +352,10 @@ def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
     return P.cast(y, u8) if x.dtype is u8 else y
 
 
-def count_nonzero(input: Tensor, dim: Dims | None = None) -> Tensor:
+def count_nonzero(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
+    """How many elements are not zero, in all or along dimensions: a list, or one after another."""
+    if dims:
+        dim = (dim, *dims)  # type: ignore[arg-type]  # axes_of says what is no dimension
     return sum(logic.truth(input), dim)
 
 

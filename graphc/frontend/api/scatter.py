@@ -24,6 +24,7 @@ from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.inplace import InPlace, inplace
 from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number, wrap
+from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import Scalar, TensorSpec, bool_, i32, i64, u8
@@ -59,17 +60,24 @@ def checked(index: Tensor, bound: int, what: str, negative: bool = True) -> Tens
     return index.emit(OPS["check_index"], index, bound=bound, what=what)
 
 
-def _along(x: Tensor, dim: int, index: Tensor, name: str) -> tuple[int, Tensor]:
+def _along(
+    x: Tensor, dim: int, index: Tensor, name: str, negative: bool = False
+) -> tuple[int, Tensor]:
     """The axis, and numbers of as many dimensions as x, within bounds."""
     if index.dtype not in (i64, i32, u8):
         raise DTypeMismatch(f"{name}: index must be an integer tensor, got {index.spec}")
+    axis = shapes.axis_of(x, dim)
     if len(index.spec.shape) != len(x.spec.shape):
         raise ShapeMismatch(f"{name}: index {index.spec} and {x.spec} differ in dimensions")
-    axis = shapes.axis_of(x, dim)
     fits = all(k == axis or m <= n for k, (n, m) in enumerate(zip(x.spec.shape, index.spec.shape)))
     if not fits and index.numel():
         raise ShapeMismatch(f"{name}: index {index.spec} exceeds {x.spec} beside dimension {dim}")
-    return axis, _within(index, x.spec.shape[axis], name)
+    return axis, _within(index, x.spec.shape[axis], name, negative)
+
+
+def _nowhere(index: Any) -> bool:
+    """Whether an index names no place at all; then its dimensions need not be those of others."""
+    return is_tensor(index) and index.numel() == 0
 
 
 class OutOfBounds(IndexOutOfRange, RuntimeError):
@@ -109,14 +117,22 @@ def _same_dtype(x: Tensor, src: Tensor, name: str) -> None:
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on."""
-    if not input.spec.shape:
+    if not input.spec.shape and not _nowhere(index):
         return _as_vectors(gather, input, dim, index)
-    axis, index = _along(input, dim, index, "gather")
-    return input.emit(OPS["take_along"], input, index, axis=axis)
+    return _gathered(input, dim, index, "gather", False)
+
+
+def _gathered(x: Tensor, dim: int, index: Tensor, name: str, negative: bool) -> Tensor:
+    if _nowhere(index):
+        shapes.axis_of(x, dim)
+        return stepwise(x.full(0, TensorSpec(x.dtype, index.spec.shape)), x)
+    axis, index = _along(x, dim, index, name, negative)
+    return x.emit(OPS["take_along"], x, index, axis=axis)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """`gather` with the other dimensions broadcast; without `dim`, of the flat tensor."""
+    """`gather` with the other dimensions broadcast and negative numbers counted from the end;
+    without `dim`, of the flat tensor, where PyTorch takes no negative ones."""
     if dim is None:
         return gather(shapes.ravel(input), 0, shapes.ravel(indices))
     axis = shapes.axis_of(input, dim)
@@ -125,11 +141,15 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         raise ShapeMismatch(
             f"take_along_dim: {input.spec} and indices {indices.spec} differ in dimensions"
         )
+    if not a:
+        raise InvalidIndex("take_along_dim: a 0-d tensor has no dimension to take along")
     a[axis] = b[axis] = 1
     common = broadcast_shapes(a, b)
     xs = tuple(input.spec.shape[k] if k == axis else n for k, n in enumerate(common))
     ys = tuple(indices.spec.shape[k] if k == axis else n for k, n in enumerate(common))
-    return gather(broadcast_to(input, xs), axis, broadcast_to(indices, ys))
+    return _gathered(
+        broadcast_to(input, xs), axis, broadcast_to(indices, ys), "take_along_dim", True
+    )
 
 
 def _cut(src: Tensor, index: Tensor, name: str) -> Tensor:
@@ -145,6 +165,9 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     _same_dtype(input, src, "scatter_add")
     if not input.spec.shape:
         return _as_vectors(scatter_add, input, dim, index, src)
+    if _nowhere(index):
+        shapes.axis_of(input, dim)
+        return stepwise(input.clone(), src)
     axis, index = _along(input, dim, index, "scatter_add")
     src = _cut(src, index, "scatter_add")
     return E.add(input, P.put_along(src, index, axis, input.spec.shape))
@@ -188,15 +211,16 @@ def scatter(
 
 
 def _last_scattered(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    if _nowhere(index):
+        shapes.axis_of(x, dim)
+        return stepwise(x.clone(), src)
     axis, index = _along(x, dim, index, "scatter")
     src = _cut(src, index, "scatter")
-    if 0 in index.spec.shape:
-        return x.clone()
     winner = index.emit(OPS["last_along"], index, axis=axis, shape=x.spec.shape)
     hit = winner.emit(OPS["le"], 0, winner)
     high = tuple(0 if k == axis else n - src.spec.shape[k] for k, n in enumerate(x.spec.shape))
-    src = P.pad(src, (0,) * len(high), high)
     chosen = winner.emit(OPS["maximum"], winner, 0)
+    src = P.pad(src, (0,) * len(high), high)
     return x.emit(OPS["where"], hit, src.emit(OPS["take_along"], src, chosen, axis=axis), x)
 
 
@@ -300,6 +324,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """input with the slices chosen filled with a number or 0-d tensor."""
     if not is_number(value) and value.spec.shape:
         raise ShapeMismatch(f"index_fill: the value must be a number or 0-d, got {value.spec}")
+    if len(index.spec.shape) > 1:
+        raise ShapeMismatch(f"index_fill: index must be a vector, got {index.spec}")
     if not input.spec.shape:
         return _as_vectors(index_fill, input, dim, index, value)
     axis, number = _numbers(input, dim, index, "index_fill", negative=True)
@@ -326,8 +352,8 @@ def replace_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     winner = index.emit(OPS["last_along"], index, axis=0, shape=(size,))
     new = rows.emit(OPS["gather"], rows, winner.emit(OPS["maximum"], winner, 0), axis=0)
     hit = winner.emit(OPS["le"], 0, winner)
-    hit = P.reshape(hit, (size, *(1 for _ in x.spec.shape[1:])))
-    return x.emit(OPS["where"], broadcast_to(hit, x.spec.shape), new, x)
+    hit = broadcast_to(P.reshape(hit, (size, *(1 for _ in x.spec.shape[1:]))), x.spec.shape)
+    return x.emit(OPS["where"], hit, new, x)
 
 
 # ---- of the flat tensor ------------------------------------------------------------------------

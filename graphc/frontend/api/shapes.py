@@ -169,8 +169,11 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return P.reshape(input, (*input.spec.shape[:axis], *inner, *input.spec.shape[axis + 1 :]))
 
 
-def squeeze(input: Tensor, dim: Dims | None = None) -> Tensor:
-    """Without the dimensions of size 1, of all or of those named; a view."""
+def squeeze(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
+    """Without the dimensions of size 1, of all or of those named (a list, or one after another);
+    a view."""
+    if dims:
+        dim = (dim, *dims)  # type: ignore[arg-type]  # axes_of says what is no dimension
     axes = axes_of(input, dim) if dim not in ((), []) else ()
     kept = tuple(n for k, n in enumerate(input.spec.shape) if n != 1 or k not in axes)
     return input.emit(OPS["reshape"], input, shape=kept)
@@ -256,7 +259,7 @@ def flip(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
 
 def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """Elements move on by `shifts`; those past the end come back at the start."""
-    if dims is None:
+    if dims is None or (dims in ((), []) and len(sizes((shifts,))) == 1):
         return reshape(roll(ravel(input), shifts, 0), input.spec.shape)
     out = input
     by, along = (sizes((n,)) for n in (shifts, dims))

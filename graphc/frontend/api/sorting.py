@@ -6,6 +6,7 @@ NaN counts as the largest element. Functions whose result has as many elements a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -382,7 +383,7 @@ def unique_consecutive(
     """The first of each run of equal elements (or slices along `dim`)."""
     array = data_sized(input, "unique_consecutive()", "compare x[1:] with x[:-1]")
     rows = array.reshape(-1, 1) if dim is None else np.moveaxis(array, axis_of(input, dim), 0)
-    flat = rows.reshape(len(rows), -1)
+    flat = rows.reshape(len(rows), math.prod(rows.shape[1:]))
     first = np.ones(len(rows), bool)
     first[1:] = (flat[1:] != flat[:-1]).any(1)
     places = np.flatnonzero(first)

@@ -11,6 +11,7 @@ from graphc.frontend.api import logic
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import Operand, as_float, is_tensor, prepare
 from graphc.frontend.promotion import result_type
+from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import f64
@@ -129,7 +130,7 @@ def copysign(input: Tensor, other: Operand) -> Tensor:
     dtype = result_type(input, other)
     a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
     size = E.abs(a)
-    return E.where(signbit(b), -size, size)
+    return E.where(signbit(b), -size, stepwise(size, b))
 
 
 def frac(input: Tensor) -> Tensor:
@@ -167,6 +168,8 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     input = as_float(input)
     if eps is not None:
         input = E.clamp(input, eps, 1.0 - eps)
+    elif input.requires_grad:  # outside, where the value is NaN, the derivative is NaN, too
+        input = input * E.where(logic.ge(input, 0) & logic.le(input, 1), 1.0, math.nan)
     return E.log(input) - E.log1p(-input)
 
 
@@ -188,19 +191,23 @@ def xlogy(input: Operand, other: Operand) -> Tensor:
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(x) + exp(y)) without overflow."""
     input, other = _floats(input, other)
-    return E.maximum(input, other) + E.log1p(E.exp(_gap(input, other)))
+    larger, gap = _larger_and_gap(input, other)
+    return larger + E.log1p(E.exp(gap))
 
 
-def _gap(x: Tensor, y: Tensor) -> Tensor:
-    """-|x - y|, and 0 for equal infinities."""
-    same = logic.eq(x, y)
-    return -E.abs(E.where(same, 0.0, x) - E.where(same, 0.0, y))
+def _larger_and_gap(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """max(x, y) and -|x - y| (0 for equal infinities), smooth together where x and y are equal."""
+    swap = logic.lt(x, y)
+    low, high = E.where(swap, x, y), E.where(swap, y, x)
+    same = logic.eq(x, y) & logic.isinf(x)
+    return high, E.where(same, 0.0, low - high)
 
 
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^x + 2^y) without overflow."""
     input, other = _floats(input, other)
-    return E.maximum(input, other) + E.log1p(E.exp2(_gap(input, other))) * (1 / math.log(2))
+    larger, gap = _larger_and_gap(input, other)
+    return larger + E.log1p(E.exp2(gap)) * (1 / math.log(2))
 
 
 # ---- special functions -------------------------------------------------------------------------

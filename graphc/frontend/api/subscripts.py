@@ -6,13 +6,12 @@ are left, by the view's dimension: all of them index together.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from graphc.errors import InvalidArgument, InvalidIndex
+from graphc.errors import InvalidArgument, InvalidIndex, warn
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes
 from graphc.frontend.modes import modes
@@ -74,11 +73,7 @@ def _as_tuple(index: Any) -> tuple[Any, ...]:
     if isinstance(index, tuple):
         return index
     if isinstance(index, list) and len(index) < LONG and any(map(_is_index, index)):
-        warnings.warn(
-            "a list of indices is taken for a tuple; write x[tuple(seq)] in place of x[seq]",
-            UserWarning,
-            stacklevel=5,
-        )
+        warn("a list of indices is taken for a tuple; write x[tuple(seq)] in place of x[seq]")
         return tuple(index)
     return (index,)
 
@@ -123,7 +118,7 @@ def _holds_tensors(items: Sequence[Any]) -> bool:
 
 
 def _warn_of_bytes() -> None:
-    warnings.warn("a uint8 index is a mask; use a bool tensor", UserWarning, stacklevel=7)
+    warn("a uint8 index is a mask; use a bool tensor")
 
 
 def _width(item: Any) -> int:

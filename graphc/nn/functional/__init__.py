@@ -2,6 +2,7 @@
 
 from graphc.frontend.api.out import FUNCTIONAL as _FUNCTIONAL
 from graphc.frontend.api.out import accept_out as _accept_out
+from graphc.frontend.api.public import public as _public
 from graphc.nn.functional.activation import *
 from graphc.nn.functional.adaptive_pooling import *
 from graphc.nn.functional.attention import *
@@ -24,4 +25,5 @@ from graphc.nn.functional.sampling import *
 from graphc.nn.functional.upsampling import *
 from graphc.nn.functional.vision import *
 
+globals().update(_public(globals(), __name__))
 _accept_out(globals(), _FUNCTIONAL)

@@ -11,8 +11,10 @@ from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.api.shapes import owned
+from graphc.frontend.tape import stepwise
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
+from graphc.nn.functional.arguments import LARGEST
 from graphc.nn.functional.pooling import check_rank, largest
 
 __all__ = [
@@ -71,7 +73,7 @@ def _sizes(rank: int, input: Tensor, output_size: Wanted, name: str) -> Shape:
     if len(wanted) != rank:
         raise InvalidArgument(f"output_size must be {rank} sizes, got {len(wanted)}")
     sizes = tuple(n if m is None else m for n, m in zip(input.shape[-rank:], wanted))
-    if min(sizes) < 0 or 0 in input.shape[-rank:]:
+    if not all(0 <= m <= LARGEST for m in sizes) or 0 in input.shape[-rank:]:
         raise ShapeMismatch(
             f"{name}{rank}d of {input.spec} to {sizes}: the output's extents must not be negative, "
             f"the input's not 0"
@@ -89,6 +91,8 @@ def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Wanted) -> Tensor:
     if all(m == 1 for m in sizes):
         out = input.mean(dim=tuple(range(-rank, 0)), keepdim=True)
         return keep_channels_last(out, input)
+    if 0 in sizes:
+        return stepwise(input.new_zeros(*input.shape[:-rank], *sizes), input)
     out = input
     for k, m in enumerate(sizes):
         out = _means(out, out.dim() - rank + k, m)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.errors import InvalidArgument, InvalidType
+from graphc.errors import InvalidArgument, InvalidType, RefusedArgument
+from graphc.frontend.inplace import overwrite_with
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, f32
 
 Sizes = int | Sequence[int]
+LARGEST = 2**63 - 1
 
 
 def per_dim(value: Sizes, rank: int, name: str) -> Shape:
     """`value` once for each of `rank` spatial dimensions."""
     if isinstance(value, int):
+        if value > LARGEST:
+            raise RefusedArgument(f"{name} must be a 64-bit integer, got {value}")
         return (value,) * rank
     if not all(isinstance(v, int) for v in value):
         raise InvalidType(f"{name} must be an int or a tuple of {rank} ints, got {value!r}")
@@ -52,4 +56,4 @@ def widened(x: Tensor) -> Tensor:
 
 def written(x: Tensor, y: Tensor, inplace: bool) -> Tensor:
     """`y`, stored into `x` if the caller asked for an in-place operation."""
-    return x.copy_(y) if inplace else y
+    return overwrite_with(x, y) if inplace else y

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend.api.creation import tensor
+from graphc.frontend.api.linear import distance
 from graphc.frontend.api.shapes import broadcast_tensors
 from graphc.frontend.promotion import result_type
 from graphc.frontend.tensor import Tensor
@@ -40,4 +41,4 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if not pairs:
         return input.new_zeros(0)
     first, second = (tensor(list(side)) for side in zip(*pairs))
-    return (input.index_select(0, first) - input.index_select(0, second)).norm(p, -1)
+    return distance(input.index_select(0, first) - input.index_select(0, second), p)

@@ -56,7 +56,8 @@ def _check(index: Tensor, sparse: bool) -> None:
         )
     if index.dtype.is_floating_point or index.dtype.category == 0:
         raise DTypeMismatch(
-            f"Expected tensor for argument 'indices' to have an integer dtype, got {index.spec}"
+            f"Expected tensor for argument 'indices' to have an integer dtype, got {index.spec}",
+            fix="convert the ids: ids.long()",
         )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
-from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, ShapeMismatch, warn
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.special import xlogy
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64, u8
 from graphc.nn.functional.activation import log_one_plus_exp, log_softmax
@@ -127,7 +126,13 @@ def _check_classes(logp: Tensor, target: Tensor, weight: Tensor | None, axis: in
             f"({target.shape[0] if target.dim() else 'none'})."
         )
     if tuple(target.shape) != shape:
-        raise ShapeMismatch(f"Expected target size {list(shape)}, got {list(target.shape)}")
+        given = tuple(target.shape)
+        ones = [k for k, n in enumerate(given) if n == 1 and given[:k] + given[k + 1 :] == shape]
+        raise ShapeMismatch(
+            f"Expected target size {list(shape)}, got {list(target.shape)}",
+            why="there is one class number for each position of the logits beside their classes",
+            fix=f"use target.squeeze({ones[-1]})" if ones else "",
+        )
     if weight is not None and tuple(weight.shape) != (logp.shape[axis],):
         raise ShapeMismatch(
             f"weight tensor should be defined either for all {logp.shape[axis]} classes or no "
@@ -145,8 +150,10 @@ def _soft_cross_entropy(
 ) -> Tensor:
     if target.shape != logp.shape:
         raise ShapeMismatch(
-            f"probability targets need the logits' shape {list(logp.shape)}, got "
-            f"{list(target.shape)}"
+            f"class targets must be int64 or uint8, and probabilities of the logits' shape "
+            f"{list(logp.shape)}; got {target.spec}",
+            why="floating targets are probabilities of the classes, not their numbers",
+            fix="for class numbers pass target.long()",
         )
     target = target.to(logp.dtype)
     if isinstance(smoothing, Tensor) or smoothing:
@@ -166,11 +173,10 @@ def _along(weight: Tensor, x: Tensor, axis: int) -> Tensor:
 def _pair(input: Tensor, target: Tensor, name: str) -> Tensor:
     """input - target, with PyTorch's warning where their shapes differ."""
     if input.shape != target.shape:
-        warnings.warn(
+        warn(
             f"Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}) in {name}. This will likely lead to incorrect results due to "
-            "broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
+            "broadcasting. Please ensure they have the same size."
         )
     return input - target
 
@@ -279,12 +285,13 @@ def kl_div(
 ) -> Tensor:
     """target * (log target - input), input being log probabilities."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    if log_target:
-        loss = target.exp() * (target - input)
-    else:
-        # 0 log 0 is 0, and the inner where keeps its gradient finite.
-        safe = where(target > 0, target, 1.0)
-        loss = where(target > 0, target * safe.log(), 0.0) - target * input
+    loss = _divergence(input, target, log_target)
     if reduction == "batchmean":
         return loss.sum() / input.shape[0]
     return reduced(loss, reduction)
+
+
+def _divergence(input: Tensor, target: Tensor, log_target: bool) -> Tensor:
+    if log_target:
+        return target.exp() * (target - input)
+    return xlogy(target, target) - target * input  # 0 log 0 is 0; of negative targets NaN

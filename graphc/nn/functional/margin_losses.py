@@ -174,7 +174,7 @@ def multi_margin_loss(
     index = P.apply("check_index", index, bound=x.shape[1], what="multi_margin_loss target")
     chosen = P.one_hot(index.unsqueeze(1), 1, x.spec.shape)
     own = where(chosen, x, 0.0).sum(1, keepdim=True)
-    short = (margin - own + x).clamp_min(0.0)
+    short = (margin - own + x).relu()  # unlike the losses above, PyTorch has no gradient at 0
     cost = where(chosen, 0.0, short if p == 1 else short * short)
     if weight is not None:
         cost = cost * where(chosen, weight.expand(x.shape), 0.0).sum(1, keepdim=True)
@@ -204,7 +204,7 @@ def multilabel_margin_loss(
     hot = P.one_hot(index.unsqueeze(2), 2, wide) & listed.unsqueeze(2)  # [B, label, class]
     own = where(hot, x.unsqueeze(1), 0.0).sum(2, keepdim=True)
     others = listed.unsqueeze(2) & ~hot.any(1, keepdim=True)
-    short = (1.0 - own + x.unsqueeze(1)).clamp_min(0.0)
+    short = (1.0 - own + x.unsqueeze(1)).relu()
     loss = where(others, short, 0.0).sum((1, 2)) / x.shape[1]
     loss = loss if input.dim() > 1 else loss.reshape(())
     return reduced(loss, legacy_reduction(size_average, reduce, reduction))
@@ -221,7 +221,9 @@ def multilabel_soft_margin_loss(
     """Mean over classes of the binary cross-entropy of sigmoid(x)."""
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     loss = loss if weight is None else loss * weight
-    return reduced(loss.mean(-1), legacy_reduction(size_average, reduce, reduction))
+    axis = input.dim() - 1
+    loss = loss.sum(axis) / input.shape[axis]
+    return reduced(loss, legacy_reduction(size_average, reduce, reduction))
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -5,14 +5,13 @@ Coordinates and weights depend on extents alone, so they are constants of the pr
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from math import floor
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
+from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported, warn
 from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.api.limits import iinfo
@@ -100,10 +99,7 @@ def upsample(
     align_corners: bool | None = None,
 ) -> Tensor:
     """interpolate, under its old name."""
-    warnings.warn(
-        "`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.",
-        stacklevel=2,
-    )
+    warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.")
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
