@@ -219,10 +219,10 @@ class Extent(Unknown):
         return _quotient(y, self) if _is_whole(y) else NotImplemented
 
     def __mod__(self, y: Number) -> Number:
-        return self - y * _quotient(self, y) if _is_whole(y) else NotImplemented
+        return self - y * (self // y) if _is_whole(y) else NotImplemented
 
     def __rmod__(self, y: Number) -> Number:
-        return y - self * _quotient(y, self) if _is_whole(y) else NotImplemented
+        return y - self * (y // self) if _is_whole(y) else NotImplemented
 
     def __divmod__(self, y: Number) -> Number:
         return self // y, self % y
@@ -239,13 +239,19 @@ class Extent(Unknown):
         return derived("**", y, self)
 
     def __getattr__(self, name: str) -> Number:
-        """`bit_length`, `&`, `<<` and what else ints have: of the value."""
-        if not hasattr(int, name) or (name.startswith("__") and name not in BITWISE):
+        """`bit_length` and what else ints have: of the value."""
+        if not hasattr(int, name) or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.fix(name), name)
 
 
-BITWISE = {f"__{r}{op}__" for op in ("and", "or", "xor", "lshift", "rshift") for r in ("", "r")}
+def _of_value(name: str) -> Callable[..., Number]:
+    return lambda self, *args: getattr(self.fix(name), name)(*args)
+
+
+for _name in ("and", "or", "xor", "lshift", "rshift", "invert"):
+    setattr(Extent, f"__{_name}__", _of_value(f"__{_name}__"))
+    setattr(Extent, f"__r{_name}__", _of_value(f"__r{_name}__"))
 
 
 class Derived(Unknown):
@@ -268,7 +274,7 @@ class Derived(Unknown):
         return frozenset().union(*(a.symbols() for a in self.args if is_unknown(a)))
 
     def text(self) -> str:
-        words = [w if w.isidentifier() else f"({w})" for w in map(show, self.args)]
+        words = [w if w.isalnum() else f"({w})" for w in map(show, self.args)]
         return f"-{words[0]}" if self.op == "neg" else self.op.join(words)
 
     def __hash__(self) -> int:
@@ -385,6 +391,8 @@ def _quotient(a: Number, b: Number) -> Number:
     """a // b: what b divides comes out; the rest is a Quotient, its constant least."""
     if type(b) is not Extent and b.__index__() == 0:
         raise ZeroDivisionError("integer division or modulo by zero")
+    if (near := _near(a, b)) is not None:
+        return near
     divisor = _terms_of(b)
     if len(divisor) != 1 or (type(b) is Extent and b.least in (None, 0)):
         return _floored(a, b)
@@ -394,6 +402,19 @@ def _quotient(a: Number, b: Number) -> Number:
     if type(left) is Extent or (below and left):
         return whole + _floored(left, b)
     return whole if below else whole + left // scale
+
+
+def _near(a: Number, b: Number) -> int | None:
+    """a // b where it is 0 or -1 for every value, as a place counted from either end is."""
+    above, below = (_least(n) for n in (a, b - a))
+    if above is not None and above >= 0 and below is not None and below > 0:
+        return 0
+    above, below = (_least(n) for n in (a + b, -a))
+    return -1 if above is not None and above >= 0 and below is not None and below > 0 else None
+
+
+def _least(n: Number) -> int | None:
+    return n.least if type(n) is Extent else int(n)
 
 
 def _floored(a: Number, b: Number) -> Number:

@@ -25,6 +25,7 @@ from graphc.frontend.factory import factory
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, held, is_number, promote_types, wrap
 from graphc.ir import sugar as P
+from graphc.ir.extent import is_unknown
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Shape, TensorSpec, bool_, f64, i64
 
@@ -266,12 +267,13 @@ def arange(
     whole = builtins.all(isinstance(v, int | np.integer) for v in (start, end, step))
     kind = dtype or (i64 if whole else get_default_dtype())
     if kind is i64:  # counts in whole numbers
-        start, end, step = (builtins.int(v) for v in (start, end, step))
-    if step == 0 or (end - start) / step < 0:
+        start, end, step = (v if is_unknown(v) else builtins.int(v) for v in (start, end, step))
+    if step == 0 or (end < start if step > 0 else end > start):
         raise InvalidState(f"arange: {start} to {end} cannot be reached in steps of {step}")
-    n = builtins.max(math.ceil((end - start) / step), 0)
+    n = -((start - end) // step) if whole else builtins.max(math.ceil((end - start) / step), 0)
     if kind.category == 1:
-        whole, start, step = True, builtins.int(start), builtins.int(step)
+        whole, step = True, builtins.int(step)
+        start = start if is_unknown(start) else builtins.int(start)
     out = iota(n, i64 if whole else f64)
     if step != 1:
         out = out * step

@@ -12,6 +12,7 @@ from graphc.frontend.api import reductions as R
 from graphc.frontend.api.linear import contract
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
+from graphc.ir.sizes import is_one
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -104,9 +105,9 @@ def _evaluate(
     sizes: dict[Label, int] = {}
     for x, t in pairs:
         for c, n in zip(t, x.spec.shape, strict=True):
-            if sizes.setdefault(c, n) == 1:
+            if is_one(sizes.setdefault(c, n)):
                 sizes[c] = n
-            elif n not in (1, sizes[c]):
+            elif not is_one(n) and n != sizes[c]:
                 raise ShapeMismatch(f"einsum {equation!r}: {c!r} is {sizes[c]} and {n}")
     pairs = [_without_units(x, t, sizes) for x, t in pairs]
     out, have = pairs[0]
