@@ -19,7 +19,7 @@ from graphc.frontend.modes import enable_grad, no_grad, set_grad_enabled
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
 from graphc.optim.followed import followed
-from graphc.optim.group import ParameterGroup, is_set_by_step
+from graphc.optim.group import ParameterGroup, guard_members, is_set_by_step
 from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
 
@@ -90,6 +90,7 @@ class Optimizer(Hooked):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop every parameter's gradient, or fill it with zeros."""
+        guard_members(self)
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
@@ -106,6 +107,7 @@ class Optimizer(Hooked):
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        guard_members(self)
         with set_grad_enabled(bool(self.defaults.get("differentiable"))), _phase():
             work = [self._chosen(group) for group in self.param_groups]
             for group, active, options in work:

@@ -12,7 +12,7 @@ import inspect
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from graphc.errors import is_own
@@ -103,6 +103,8 @@ class _Search:
             found = _plain_step(value, step)
             if found is MISSING:
                 break
+            if isinstance(found, BuiltinMethodType) and not isinstance(value, ModuleType):
+                break  # an object new at each look: what it belongs to is read
             if isinstance(found, MethodType):
                 yield from self.search(found)
                 break
