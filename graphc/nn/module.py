@@ -97,9 +97,11 @@ class Module(Hooked, Tree):
         return repr(plain)
 
     def _name_scopes(self) -> None:
-        """Tell every submodule its path, which then stands in the provenance of what it traces."""
+        """Tell every submodule and tensor its path, which then stands in dumps and errors."""
         for name, module in self.named_modules():
             module.__dict__["_scope_name"] = name
+        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
+            tensor.storage.name = name
 
     # ---- registration --------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ too where a later `backward()` may ask for them, so that the graph holds both di
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,9 @@ from graphc.frontend.trace import Input, Trace
 from graphc.frontend.views import Chain
 from graphc.ir.graph import Graph, Value, Where
 from graphc.passes.autodiff import backpropagate
+
+
+Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's code
 
 
 class SharedArgument(BaseException):
@@ -174,13 +178,14 @@ def capture(
     names: Sequence[str],
     name: str,
     drop_grads: bool = False,
+    watching: Watching = nullcontext,
 ) -> Capture:
     """Trace one call. Nothing concrete has changed when it returns or raises."""
     fixed: dict[int, Tensor] = {}
     while True:
         try:
             made = _Capturing(leaves, names, name, fixed, drop_grads)
-            return made.run(function, args, kwargs)
+            return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
             fixed[shared.index] = leaves[shared.index]
 
@@ -208,7 +213,11 @@ class _Capturing:
         self.root_grads: list[Tensor] = []  # gradients of their sum, for Joint
 
     def run(
-        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        watching: Watching,
     ) -> Capture:
         trace = self.trace
         with trace.activate():
@@ -221,7 +230,8 @@ class _Capturing:
             given = rebuilt(tuple(args), stand_in, (Tensor, HostNumber))
             named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
             drawn = python_draws()
-            result = function(*given, **named)
+            with watching():
+                result = function(*given, **named)
             refuse_draws(drawn)
             trace.check_histories()
             trace.keep_flags()

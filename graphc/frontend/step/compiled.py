@@ -24,13 +24,15 @@ from graphc.errors import GraphcError, InvalidArgument, TooManyCompiles
 from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.modes import modes
 from graphc.frontend.numbers import Numbers
+from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.capture import Capture, capture
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
-from graphc.frontend.step.observed import Observed
+from graphc.frontend.step.observed import observed
 from graphc.frontend.step.plan import Native, Plan
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
+from graphc.frontend.step.watch import Watch
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 
@@ -103,6 +105,7 @@ class Entry:
         spare: dict[Tensor, Tensor],
     ) -> None:
         self.guards = guards
+        self.outline = outline(taken)
         self.units: list[Unit] = []
         self._backend = backend
         self._trace_ms = trace_ms
@@ -220,9 +223,10 @@ class Compiled(Inspectable):
             _count_trace(self._name, why)
             compiled, hits = self._backend.counts()
             with collector_paused():
-                entry = self._traced(args, kwargs, leaves)
-            self._make_room()
-            self._entries.setdefault(key, []).append(entry)
+                entry = self._traced(key, args, kwargs, leaves)
+            if entry not in self._entries.get(key, ()):
+                self._make_room()
+                self._entries.setdefault(key, []).append(entry)
             seconds = time.perf_counter() - start
             if self._last is not None:
                 self._recompiles += [Recompile(c, 1e3 * seconds) for c in why]
@@ -232,16 +236,22 @@ class Compiled(Inspectable):
             return entry
 
     def _traced(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]
+        self, key: Key, args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]
     ) -> Entry:
+        """A new entry, or one that the trace came to again: what had changed does not matter."""
         start = time.perf_counter()
-        observed = Observed(self._function)
-        observed.name_parameters()
+        watch = Watch(self._function)
         names = leaf_names(self._function, args, kwargs)
-        taken = capture(self._function, args, kwargs, leaves, names, self._name, self._drop_grads)
-        observed.add(taken.trace.called, taken.trace.guards)
+        taken = capture(
+            self._function, args, kwargs, leaves, names, self._name, self._drop_grads, watch.on
+        )
+        guards = observed(watch.kept(), taken.trace.called, taken.trace.guards)
         trace_ms = 1e3 * (time.perf_counter() - start)
-        return Entry(taken, observed.guards, self._backend, trace_ms, self._spare)
+        for entry in self._entries.get(key, ()):
+            if entry.plan.fits(leaves) and alike(entry.outline, outline(taken)):
+                entry.guards.also(guards)
+                return entry
+        return Entry(taken, guards, self._backend, trace_ms, self._spare)
 
     def _why(self, key: Key) -> list[Change]:
         """What changed since the last call: its guards if the signature is known, else that."""

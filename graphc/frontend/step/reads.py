@@ -1,199 +1,489 @@
-"""Which outside Python values a function's code reads: globals, closure cells, attributes, items.
+"""What a step was seen to read while it was traced, as it was before the step changed it.
 
-Found in the bytecode, not by running it: a chain that begins at a global, a closure cell or a known
-`self` and goes on through attributes and constant items. Functions of the user's own that the code
-calls by name are searched too; graphc, the standard library and installed packages are not.
+`Reads` takes notes of globals, cells, attributes, items and whole containers, each once. What the
+step wrote before it read it is its own and no note; what it made itself is left out at the end.
 """
 
 from __future__ import annotations
 
-import dis
-import inspect
-import sysconfig
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
+import gc
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from functools import cached_property, partial
+from operator import attrgetter
+from types import FrameType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from graphc.errors import is_own
+import numpy as np
 
-MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
-LIBRARIES = tuple(
-    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+from graphc.errors import Unguarded, is_own
+from graphc.frontend.step.code import is_library
+from graphc.frontend.step.found import (
+    STORED, Row, in_classes, in_mapping, in_object, own, raw, shadowed, stored,
+)  # fmt: skip
+from graphc.frontend.step.guards import SIMPLE, Guard, Kept, same, unless_traced
+from graphc.frontend.step.stack import MISSING
+from graphc.frontend.tensor import Tensor
+
+MAX_ITEMS = 10_000
+MAX_BYTES = 1 << 16
+HEAP_TYPE = 1 << 9
+SEQUENCES = (list, tuple, deque)
+SETS = (set, frozenset)
+VIEWS = tuple(
+    type(view(kind())) for kind in (dict, OrderedDict) for view in (kind.keys, kind.values, kind.items)
 )
-Getter = Callable[[], Any]
+CONTAINERS = (*SEQUENCES, *SETS, dict, MappingProxyType, np.ndarray, bytearray, *VIEWS)
+FIXED = (*SIMPLE, range, slice, type(...), type(NotImplemented))
+OBVIOUS = ("__class__", "__doc__", "__name__", "__qualname__", "__module__", "__mro__")
+Place = tuple[str, int, Any]
 
 
-class Read(NamedTuple):
-    """One value: how a person would write it, where it is read, how to get it, and the object
-    whose attribute or item it is (None for a global or a closure cell)."""
+class Note(NamedTuple):
+    """Rows of guards for one thing read, what it belongs to, and whether a module owns that."""
 
     label: str
     file: str
     line: int
-    get: Getter
-    owner: object
+    owner: Any
+    rows: tuple[Row, ...]
+    of_module: bool
 
 
-def reads(fn: Callable[..., Any], self_value: object = None) -> list[Read]:
-    """Every outside value that `fn`, or a user's function it calls, reads."""
-    return list(_Search().search(fn, self_value))
+class Whole:
+    """The items of a container, compared one by one: the getter of its guard."""
+
+    __slots__ = ("kept", "without")
+
+    def __init__(self, container: Any, without: frozenset[Any]) -> None:
+        self.without = without  # keys that the step sets before it reads
+        self.kept = self._items(container)
+
+    def _items(self, c: Any) -> Any:
+        if isinstance(c, np.ndarray):
+            return c.shape, c.dtype.str, c.tobytes()
+        if isinstance(c, SETS):
+            return frozenset(c)
+        if isinstance(c, dict | MappingProxyType):
+            kind: Any = OrderedDict if isinstance(c, OrderedDict) else dict
+            kind = kind if isinstance(c, dict) else type(c)
+            if not self.without:
+                return *kind.keys(c), *kind.values(c)
+            pairs = [(k, v) for k, v in kind.items(c) if k not in self.without]
+            return *(k for k, _ in pairs), *(v for _, v in pairs)
+        return bytes(c) if isinstance(c, bytearray) else tuple(c)
+
+    def __call__(self, container: Any) -> Any:
+        now = self._items(container)
+        if now == self.kept if isinstance(now, bytes | frozenset) else self._same(now):
+            return self.kept
+        return now
+
+    def _same(self, now: Any) -> bool:
+        if same(now, self.kept):
+            return True
+        return _outside(now) == _outside(self.kept)
 
 
-def is_users(code: CodeType) -> bool:
-    """Whether the code is the user's own, not a library's."""
-    file = code.co_filename
-    return not is_own(file) and not file.startswith(LIBRARIES)
+class _Is:
+    """A value by the equality of guards."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: Any) -> bool:
+        return same(other.value, self.value)
+
+    __hash__ = None  # type: ignore[assignment]  # compared only
 
 
-class _Search:
-    """A walk over functions that visits each (code, self) once."""
+def _outside(items: tuple[Any, ...]) -> list[_Is]:
+    return [_Is(x) for x in items if unless_traced(x) is not MISSING]
+
+
+def mapping_of(c: Any) -> Any:
+    """What a view of a dict shows; else the container itself."""
+    if isinstance(c, VIEWS):
+        c = c.mapping
+    if isinstance(c, MappingProxyType):
+        inner = gc.get_referents(c)
+        return inner[0] if inner and isinstance(inner[0], dict) else c
+    return c
+
+
+def is_module(x: object) -> bool:
+    return hasattr(type(x), "named_parameters") and hasattr(type(x), "forward")
+
+
+class Reads:
+    """The notes of one trace."""
 
     def __init__(self) -> None:
-        self.seen: set[tuple[CodeType, int]] = set()
+        self.notes: dict[Place, Note] = {}
+        self._refused: list[tuple[Any, Unguarded]] = []  # with what must be older than the trace
+        self.held: dict[int, Any] = {}  # all that was met, by id, so that ids stay their own
+        self.names: dict[int, str] = {}
+        self._unseen: set[int] = set()  # containers that the collector did not look at when met
+        self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
+        self._written: set[Place] = set()
+        self._before: dict[int, Whole] = {}  # containers as they were when first written
+        self._iterators: list[tuple[Any, tuple[str, int, str]]] = []
+        self._late: list[tuple[FrameType, Any, str]] = []
+        self.users: dict[type, bool] = {}
 
-    def search(self, fn: Any, self_value: object = None) -> Iterator[Read]:
-        if isinstance(fn, MethodType):
-            self_value = fn.__self__
-            fn = fn.__func__
-        fn = inspect.unwrap(fn)
-        if not isinstance(fn, FunctionType) or not is_users(fn.__code__):
+    # ---- what is known -------------------------------------------------------------------------
+
+    def know(self, x: Any, name: str) -> None:
+        """x was met under a name."""
+        if id(x) not in self.held and not isinstance(x, FIXED):
+            self.held[id(x)] = x
+            self.names[id(x)] = name
+            if isinstance(x, dict | tuple) and not gc.is_tracked(x):
+                self._unseen.add(id(x))
+
+    def is_known(self, x: Any) -> bool:
+        return id(x) in self.held
+
+    def name(self, x: Any) -> str:
+        return self.names.get(id(x)) or type(x).__name__
+
+    def is_users(self, kind: type) -> bool:
+        """Whether a type is the user's own."""
+        known = self.users.get(kind)
+        if known is None:
+            file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+            library = not file and kind.__module__ != "__main__"
+            known = not (library or is_own(file) or is_library(file))
+            self.users[kind] = known
+        return known
+
+    def note(
+        self, place: Place, frame: FrameType, label: str, owner: Any, rows: Iterable[Row],
+        of_module: bool = False,
+    ) -> None:  # fmt: skip
+        self.know(owner, self.name(owner))
+        found = tuple(rows)
+        self.notes[place] = Note(
+            label, frame.f_code.co_filename, frame.f_lineno, owner, found, of_module
+        )
+        bare = label.split("`")[1]
+        for _, _, kept in found[-1:]:
+            self.know(kept, bare)
+
+    def _settled(self, place: Place) -> bool:
+        return place in self.notes or place in self._written
+
+    # ---- reads ---------------------------------------------------------------------------------
+
+    def variable(self, frame: FrameType, name: str) -> None:
+        """A global."""
+        table = frame.f_globals
+        place = ("item", id(table), name)
+        if not self._settled(place) and name in table:
+            self.note(place, frame, f"global `{name}`", table, [in_mapping(table, name)])
+
+    def cell(self, frame: FrameType, cell: Any, name: str) -> None:
+        place = ("cell", id(cell), name)
+        if not self._settled(place):
+            row = attrgetter("cell_contents"), cell, getattr(cell, "cell_contents", MISSING)
+            self.note(place, frame, f"closure `{name}`", cell, [row])
+
+    def attribute(self, frame: FrameType, x: Any, name: str) -> None:
+        """What `x.name` finds."""
+        kind = type(x)
+        if kind in FIXED or name in OBVIOUS:
             return
-        key = (fn.__code__, id(self_value))
-        if key in self.seen:
+        if name == "__dict__":
+            self.table(x)
             return
-        self.seen.add(key)
-        cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or ()))
-        roots: dict[str, tuple[str, Getter]] = {
-            name: (f"closure `{name}`", partial(_cell, cell)) for name, cell in cells.items()
-        }
-        if self_value is not None and fn.__code__.co_argcount:
-            roots[fn.__code__.co_varnames[0]] = ("self", partial(_same, self_value))
-        yield from self._code(fn.__code__, roots, fn.__globals__)
+        place = ("attr", id(x), name)
+        if self._settled(place):
+            return
+        label = f"`{self.name(x)}.{name}`"
+        if isinstance(x, ModuleType):
+            self._of_python_module(place, frame, label, x, name)
+        elif isinstance(x, type):
+            if self.is_users(x):
+                self.note(place, frame, label, x, in_classes(x.__mro__, name))
+        elif isinstance(x, super):
+            mro = x.__self_class__.__mro__
+            after = mro[mro.index(x.__thisclass__) + 1 :]
+            self.note(place, frame, label, x.__self_class__, in_classes(after, name))
+        elif is_module(x):
+            self._of_module(place, frame, label, x, name)
+        elif isinstance(x, Tensor):
+            if name in own(x) and not hasattr(Tensor, name):
+                self.note(place, frame, label, x, in_object(x, name))
+        elif isinstance(x, np.ndarray):
+            self.whole(frame, x)
+        else:
+            self._of_object(place, frame, label, x, name)
 
-    def _code(
-        self, code: CodeType, roots: Mapping[str, tuple[str, Getter]], space: dict[str, Any]
-    ) -> Iterator[Read]:
-        root: tuple[str, Getter]
-        for name, kind, path, line in _chains(code):
-            if kind == "global":
-                if name not in space:
-                    continue  # a builtin, or defined later
-                root = (f"global `{name}`", partial(space.get, name, MISSING))
-            elif name in roots:
-                root = roots[name]
-            else:
-                continue
-            yield from self._chain(root, path, code.co_filename, line)
-        for const in code.co_consts:
-            if isinstance(const, CodeType):
-                yield from self._code(const, roots, space)
+    def table(self, x: Any) -> None:
+        """Somebody takes the dict of an object's attributes."""
+        self.know(x, self.name(x))
+        self.know(own(x), f"{self.name(x)}.__dict__")
+        self._parts[id(own(x))] = id(x)
 
-    def _chain(
-        self, root: tuple[str, Getter], path: tuple[Any, ...], file: str, line: int
-    ) -> Iterator[Read]:
-        """The read of a chain, shortened where it leaves plain data, and of what it calls."""
-        label, get = root
-        owner: object = None
-        value = get()
-        for step in path:
-            if isinstance(value, ModuleType) and not _users_module(value):
+    def _of_python_module(
+        self, place: Place, frame: FrameType, label: str, x: ModuleType, name: str
+    ) -> None:
+        file = getattr(x, "__file__", None) or ""
+        value = vars(x).get(name)
+        if is_own(file) or ((is_library(file) or not file) and callable(value)):
+            return
+        if isinstance(value, ModuleType) and not value.__name__.startswith(x.__name__):
+            return
+        place = ("item", id(vars(x)), name)
+        if not self._settled(place):
+            self.note(place, frame, label, vars(x), [in_mapping(vars(x), name)])
+
+    def _of_module(self, place: Place, frame: FrameType, label: str, x: Any, name: str) -> None:
+        """An attribute of an nn.Module: its class's at each call, its own if modules changed."""
+        kind = type(x)
+        if raw(kind.__mro__, name) is not MISSING:
+            if self.is_users(kind):
+                self._of_class(frame, kind, name)
+            if name not in own(x):
+                rows: list[Row] = [(partial(shadowed, name), x, False)]
+                self.note(place, frame, label, x, rows, of_module=True)
                 return
-            following = partial(_step, get, step)
-            found = _plain_step(value, step)
-            if found is MISSING:
-                break
-            if isinstance(found, BuiltinMethodType) and not isinstance(value, ModuleType):
-                break  # an object new at each look: what it belongs to is read
-            if isinstance(found, MethodType):
-                yield from self.search(found)
-                break
-            label, get, owner, value = _label(label, step), following, value, found
-        if isinstance(value, ModuleType):
+        value = own(x).get(name, MISSING)
+        if value is MISSING:
+            value = getattr(x, name, MISSING)  # a parameter, buffer or child: a look-up of ours
+        self.note(place, frame, label, x, [(attrgetter(name), x, value)], of_module=True)
+
+    def _of_class(self, frame: FrameType, kind: type, name: str) -> None:
+        place = ("class", id(kind), name)
+        if not self._settled(place):
+            rows = in_classes(kind.__mro__, name)
+            self.note(place, frame, f"`{kind.__name__}.{name}`", kind, rows)
+
+    def _of_object(self, place: Place, frame: FrameType, label: str, x: Any, name: str) -> None:
+        kind = type(x)
+        kept = raw(kind.__mro__, name)
+        ours = not self.is_users(kind) and kind.__module__.startswith("graphc.")
+        if name not in own(x):
+            fixed = not kind.__flags__ & HEAP_TYPE or ours or isinstance(x, FunctionType)
+            if fixed and not (isinstance(kept, STORED) and stored(x, kept) is not MISSING):
+                return
+        self.note(place, frame, label, x, in_object(x, name))
+        if isinstance(kept, cached_property) and name not in own(x):
+            self._late.append((frame, x, name))
+
+    def item(self, frame: FrameType, c: Any, key: Any) -> None:
+        """What c[key] finds."""
+        if type(key) is Tensor or isinstance(c, Tensor | type) or is_module(c):
             return
-        if label != "self":
-            yield Read(label, file, line, get, owner)
-        yield from self.search(_function_of(value))
+        c = mapping_of(c)
+        if isinstance(c, np.ndarray) or isinstance(key, slice):
+            self.whole(frame, c)
+        elif isinstance(c, dict | list | tuple | deque):
+            self._item(frame, c, key)
 
-
-def _function_of(value: Any) -> Any:
-    """The function that runs when a value is called, if that is written in Python."""
-    if isinstance(value, partial):
-        return _function_of(value.func)
-    if isinstance(value, FunctionType | MethodType | type) or hasattr(value, "__wrapped__"):
-        return value
-    call = inspect.getattr_static(type(value), "__call__", None)
-    return MethodType(call, value) if isinstance(call, FunctionType) else value
-
-
-def _users_module(module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None) or ""
-    return bool(file) and not is_own(file) and not file.startswith(LIBRARIES)
-
-
-def _chains(code: CodeType) -> Iterator[tuple[str, str, tuple[Any, ...], int]]:
-    """(name, "global" or "local", attributes and ("item", key) steps, line) of each load."""
-    rows = list(dis.get_instructions(code))
-    line = code.co_firstlineno
-    for k, row in enumerate(rows):
-        line = row.starts_line if isinstance(row.starts_line, int) else line
-        if row.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            kind = "global"
-        elif row.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF")):
-            kind = "local"
-        else:
-            continue
-        if isinstance(row.argval, str):
-            yield row.argval, kind, _path(rows, k + 1), line
-
-
-def _path(rows: list[dis.Instruction], k: int) -> tuple[Any, ...]:
-    path: list[Any] = []
-    while k < len(rows):
-        if rows[k].opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            path.append(rows[k].argval)
-            k += 1
-        elif rows[k].opname == "LOAD_CONST" and rows[k + 1].opname == "BINARY_SUBSCR":
-            path.append(("item", rows[k].argval))
-            k += 2
-        else:
-            break
-    return tuple(path)
-
-
-def _plain_step(value: object, step: Any) -> Any:
-    """An attribute or item that is stored, not computed; MISSING for properties and the like."""
-    if isinstance(step, tuple):
+    def _item(self, frame: FrameType, c: Any, key: Any) -> None:
         try:
-            return value[step[1]] if isinstance(value, dict | list | tuple) else MISSING
-        except (KeyError, IndexError, TypeError):
-            return MISSING
-    static = inspect.getattr_static(value, step, MISSING)
-    if isinstance(static, property) or (static is MISSING and not hasattr(value, "_parameters")):
-        return MISSING
-    return getattr(value, step, MISSING)
+            place = ("item", id(c), key)
+            if self._settled(place) or (type(c) is tuple and self.is_known(c)):
+                return
+            row = in_mapping(c, key) if type(c) is dict else (_Item(key), c, _Item(key)(c))
+        except TypeError:  # no hash: the step will find that out
+            return
+        self.note(place, frame, f"`{self.name(c)}[{key!r}]`", c, [row])
+
+    def whole(self, frame: FrameType, c: Any, depth: int = 3) -> None:
+        """All the items of a container, and of those inside it."""
+        c = mapping_of(c)
+        if not isinstance(c, CONTAINERS):
+            return
+        place = ("whole", id(c), None)
+        if place in self.notes:
+            return
+        if not isinstance(c, np.ndarray) and len(c) > MAX_ITEMS:
+            self.refuse(
+                frame, c, f"`{self.name(c)}`, a {type(c).__name__} of {len(c)} items, is read",
+                "make it a tensor, or read it outside the step and pass what is needed",
+            )  # fmt: skip
+            return
+        if isinstance(c, np.ndarray) and c.nbytes > MAX_BYTES:
+            self._large(frame, c)
+            return
+        keys = frozenset(k for what, of, k in self._written if of == id(c) and what == "item")
+        if type(c) in (tuple, frozenset):
+            self.notes[place] = Note("", "", 0, c, (), False)
+            self.know(c, self.name(c))
+            self._inside(frame, c, depth)
+            return
+        get = self._before.get(id(c)) or Whole(c, keys if isinstance(c, dict) else frozenset())
+        self.note(place, frame, f"items of `{self.name(c)}`", c, [(get, c, get.kept)])
+        self._inside(frame, c, depth)
+
+    def _inside(self, frame: FrameType, c: Any, depth: int) -> None:
+        if depth and isinstance(c, dict | list | tuple | deque):
+            for k, x in c.items() if isinstance(c, dict) else enumerate(c):
+                if isinstance(x, CONTAINERS):
+                    self.know(x, f"{self.name(c)}[{k!r}]")
+                    self.whole(frame, x, depth - 1)
+
+    def _large(self, frame: FrameType, array: Any) -> None:
+        if self.is_known(array) or isinstance(array.base, np.ndarray):
+            self.refuse(
+                frame, None, f"`{self.name(array)}`, a NumPy array of {array.nbytes} bytes, is read",
+                "make it a tensor outside the step: graphc.from_numpy(array)",
+            )  # fmt: skip
+
+    def every(self, frame: FrameType, x: Any) -> None:
+        """All the attributes of an object that is read in ways nobody sees."""
+        if self.is_users(type(x)) and not is_module(x) and not isinstance(x, Tensor):
+            for name in [*own(x), *_slots(type(x))]:
+                self.attribute(frame, x, name)
+
+    def function(self, frame: FrameType, fn: Any) -> None:
+        """The code and the defaults of a function that ran."""
+        fn = fn.__func__ if isinstance(fn, MethodType) else fn
+        place = ("function", id(fn), None)
+        if place in self.notes or not isinstance(fn, FunctionType):
+            return
+        rows: list[Row] = [(attrgetter("__code__"), fn, fn.__code__)]
+        for name in ("__defaults__", "__kwdefaults__"):
+            if getattr(fn, name):
+                rows.append((attrgetter(name), fn, getattr(fn, name)))
+        if fn.__kwdefaults__:
+            self.whole(frame, fn.__kwdefaults__)
+        self.note(place, frame, f"function `{fn.__name__}`", fn, rows)
+
+    def context(self, frame: FrameType, variable: Any) -> None:
+        """A contextvars.ContextVar."""
+        place = ("context", id(variable), None)
+        if place not in self.notes:
+            row = _context, variable, _context(variable)
+            self.note(place, frame, f"context variable `{variable.name}`", variable, [row])
+
+    def cached(self, frame: FrameType, fn: Any) -> None:
+        """A functools.lru_cache: what it holds counts until somebody clears it."""
+        place = ("cached", id(fn), None)
+        if place not in self.notes:
+            self.note(place, frame, f"cache of `{self.name(fn)}`", fn, [])
+
+    def iterator(self, frame: FrameType, it: Any) -> None:
+        """An iterator that the step advances."""
+        if not any(known is it for known, _ in self._iterators):
+            self.know(it, self.name(it))
+            self._iterators.append((it, where(frame)))
+
+    def refuse(self, frame: FrameType, x: Any, what: str, fix: str, why: str = "") -> None:
+        """Once the trace has ended; but not if the step itself made x."""
+        self.know(x, self.name(x))
+        self._refused.append((x, Unguarded(what, why=why, fix=fix, where=where(frame))))
+
+    # ---- writes --------------------------------------------------------------------------------
+
+    def wrote(self, what: str, x: Any, key: Any) -> None:
+        """The step itself set an attribute ("attr"), item ("item") or cell; read before, or not."""
+        if isinstance(x, ModuleType):
+            what, x = "item", vars(x)
+        self.know(x, self.name(x))
+        try:
+            if (what, id(x), key) not in self.notes:
+                self._written.add((what, id(x), key))
+        except TypeError:
+            return
+        if what == "item":
+            self.changing(x)
+
+    def changing(self, c: Any) -> None:
+        """The step is about to change a container: keep it as it is."""
+        if isinstance(c, dict | list | set | deque | bytearray) and id(c) not in self._before:
+            self.know(c, self.name(c))
+            if len(c) <= MAX_ITEMS:
+                keys = {k for what, of, k in self._written if of == id(c) and what == "item"}
+                without = frozenset(keys) if isinstance(c, dict) else frozenset()
+                self._before[id(c)] = Whole(c, without)
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    def finish(self) -> Kept:
+        """Guards for what was not made by the step itself; raises what cannot be guarded."""
+        for frame, x, name in self._late:
+            if name in own(x):
+                place = ("late", id(x), name)
+                self.note(place, frame, f"`{self.name(x)}.{name}`", x, in_object(x, name))
+                self.notes.pop(("attr", id(x), name), None)
+                self.notes.pop(("item", id(own(x)), name), None)
+        made = self._made()
+        self._refused += [(it, _advanced(it, self.name(it), at)) for it, at in self._iterators]
+        for x, error in self._refused:
+            if id(x) not in made:
+                raise error
+        always: list[Guard] = []
+        on_epoch: list[Guard] = []
+        for (what, of, _), note in self.notes.items():
+            if self._parts.get(of, of) in made:
+                continue
+            rows: Iterable[Row] = note.rows
+            if what == "cached":
+                rows = [(_misses, note.owner, _misses(note.owner))]
+            into = on_epoch if note.of_module else always
+            into += [Guard(note.label, note.file, note.line, *row) for row in rows]
+        return Kept(always, on_epoch)
+
+    def _made(self) -> set[int]:
+        """Which of the objects met were made since the trace began: they are the youngest."""
+        young = set(self.held).intersection(map(id, gc.get_objects(generation=0)))
+        doubtful = young & self._unseen
+        while doubtful:  # an old one, looked at since it holds more, is reached from what is old
+            reached = {
+                id(x)
+                for (_, of, _), note in self.notes.items() if self._parts.get(of, of) not in young
+                for get, _, kept in note.rows
+                for x in (kept if isinstance(get, Whole) and type(kept) is tuple else (kept,))
+            }  # fmt: skip
+            if not doubtful & reached:
+                break
+            young -= doubtful & reached
+            doubtful -= reached
+        return young
 
 
-def _label(label: str, step: Any) -> str:
-    bare = label.split("`")[1] if "`" in label else label
-    text = f"[{step[1]!r}]" if isinstance(step, tuple) else f".{step}"
-    return f"`{bare}{text}`"
+class _Item:
+    """Gets an item, MISSING where there is none, without making one."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def __call__(self, c: Any) -> Any:
+        if isinstance(c, dict):
+            return dict.get(c, self.key, MISSING)
+        return c[self.key] if -len(c) <= self.key < len(c) else MISSING
 
 
-def _same(value: object) -> object:
-    return value
+def _slots(kind: type) -> Iterator[str]:
+    for k in kind.__mro__:
+        names = vars(k).get("__slots__", ())
+        yield from [names] if isinstance(names, str) else names
 
 
-def _cell(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # deleted since, or not yet assigned
-        return MISSING
+def _context(variable: Any) -> Any:
+    return variable.get(MISSING)
 
 
-def _step(get: Getter, step: Any) -> Any:
-    value = get()
-    try:
-        return value[step[1]] if isinstance(step, tuple) else getattr(value, step, MISSING)
-    except (KeyError, IndexError, TypeError):
-        return MISSING
+def _misses(fn: Any) -> Any:
+    return tuple(fn.cache_info()[1:])
+
+
+def where(frame: FrameType) -> tuple[str, int, str]:
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+
+
+def _advanced(it: Any, name: str, at: tuple[str, int, str]) -> Unguarded:
+    return Unguarded(
+        f"the step takes items from `{name}`, a {type(it).__name__} made outside it",
+        why="Python runs once, so each call would see the items of the first",
+        fix="take them outside and pass them, or iterate over a list",
+        where=at,
+    )

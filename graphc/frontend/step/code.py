@@ -1,0 +1,76 @@
+"""Whose code runs, and which of its instructions read or write Python state.
+
+`decoded(code)` maps the place of an instruction to what it does, as a (kind, argument) pair; the
+names are those of CPython 3.11 to 3.13, and an instruction that only moves values is not there.
+"""
+
+from __future__ import annotations
+
+import dis
+import sysconfig
+from functools import lru_cache
+from types import CodeType
+from typing import Any
+
+from graphc.errors import is_own
+
+LIBRARIES = tuple(
+    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+USERS, LIBRARY, OWN = "user's", "library", "own"
+
+# Kind of each instruction. "whole": the top of the stack is looked at with all its items.
+KINDS = {
+    "LOAD_GLOBAL": "global", "LOAD_NAME": "global", "STORE_GLOBAL": "set global",
+    "LOAD_DEREF": "cell", "LOAD_CLASSDEREF": "cell", "LOAD_FROM_DICT_OR_DEREF": "cell",
+    "STORE_DEREF": "set cell",
+    "LOAD_ATTR": "attribute", "LOAD_METHOD": "attribute", "IMPORT_FROM": "attribute",
+    "LOAD_SUPER_ATTR": "super", "STORE_ATTR": "set attribute", "DELETE_ATTR": "set attribute",
+    "BINARY_SUBSCR": "item", "STORE_SUBSCR": "set item", "DELETE_SUBSCR": "set item",
+    "BINARY_SLICE": "slice", "STORE_SLICE": "set slice",
+    "GET_ITER": "iterate", "FOR_ITER": "advance", "GET_YIELD_FROM_ITER": "iterate",
+    "SEND": "sent",
+    "UNPACK_SEQUENCE": "iterate", "UNPACK_EX": "iterate", "LIST_EXTEND": "iterate",
+    "SET_UPDATE": "iterate", "DICT_UPDATE": "iterate", "DICT_MERGE": "iterate",
+    "GET_LEN": "whole", "MATCH_MAPPING": "whole", "MATCH_SEQUENCE": "whole",
+    "MATCH_KEYS": "match", "MATCH_CLASS": "match class",
+    "FORMAT_VALUE": "whole", "FORMAT_SIMPLE": "whole", "UNARY_NOT": "whole", "TO_BOOL": "whole",
+    "BINARY_OP": "both", "COMPARE_OP": "both", "CONTAINS_OP": "both",
+    "CALL": "call", "CALL_KW": "call with names", "CALL_FUNCTION_EX": "call with containers",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def is_library(file: str) -> bool:
+    """Whether a file belongs to Python or to an installed package."""
+    return file.startswith(LIBRARIES) or file.startswith("<frozen ")
+
+
+@lru_cache(maxsize=4096)
+def whose(file: str) -> str:
+    if is_own(file):
+        return OWN
+    return LIBRARY if is_library(file) else USERS
+
+
+@lru_cache(maxsize=4096)
+def decoded(code: CodeType) -> dict[int, tuple[str, Any]]:
+    """What the instructions of a function do that is of interest, by their offset."""
+    found: dict[int, tuple[str, Any]] = {}
+    start = None
+    for row in dis.get_instructions(code):
+        start = row.offset if start is None else start
+        if row.opname == "EXTENDED_ARG":
+            continue
+        kind = KINDS.get(row.opname)
+        if kind is None and "JUMP" in row.opname and "_IF_" in row.opname:
+            kind = "whole"
+        if kind is not None:
+            argument = row.arg if kind[:4] == "call" else row.argval
+            if kind.endswith("cell"):
+                argument = row.arg, row.argval
+            if row.opname == "BINARY_OP":
+                argument = "=" in row.argrepr
+            found[start] = found[row.offset] = kind, argument
+        start = None
+    return found

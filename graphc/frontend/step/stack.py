@@ -1,0 +1,63 @@
+"""What lies on the value stack of a running Python frame: the operands of its next instruction.
+
+CPython shows it to nobody, so it is read where the interpreter keeps it; `works()` tries that once
+on a frame whose stack is known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import lru_cache
+from types import FrameType
+from typing import Any
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
+FRAME = 24  # of the interpreter's frame in a frame object
+FUNCTION = 0 if sys.version_info < (3, 12) else 16  # of the function in the interpreter's frame
+TOP, LOCALS = 64, 72  # of the stack's height, and of local variables with the stack behind them
+WORD = ctypes.sizeof(ctypes.c_void_p)
+_address = ctypes.c_void_p.from_address
+_object = ctypes.py_object.from_address
+_height = ctypes.c_int.from_address
+
+
+def top(frame: FrameType, depth: int = 1) -> Any:
+    """The value at `depth` from the top, 1 for the top itself; MISSING for an empty place."""
+    inner = _address(id(frame) + FRAME).value or 0
+    return _value(inner + LOCALS + WORD * (_height(inner + TOP).value - depth))
+
+
+def local(frame: FrameType, index: int) -> Any:
+    """A local variable by its number, a cell as itself; MISSING while it has no value."""
+    return _value((_address(id(frame) + FRAME).value or 0) + LOCALS + WORD * index)
+
+
+def function(frame: FrameType) -> Any:
+    """The function that runs in a frame."""
+    return _value((_address(id(frame) + FRAME).value or 0) + FUNCTION)
+
+
+def _value(place: int) -> Any:
+    return _object(place).value if _address(place).value else MISSING
+
+
+@lru_cache(maxsize=1)
+def works() -> bool:
+    """Whether this interpreter keeps its frames as this file thinks."""
+    seen: list[bool] = []
+
+    def probe(first: object, second: object) -> list[object]:
+        return [first, second, look()]
+
+    def look() -> object:
+        frame = sys._getframe(1)
+        held = [local(frame, 0), local(frame, 1)]
+        seen.append(held == [first, second] and function(frame) is probe)
+        return None
+
+    if sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info < (3, 14):
+        return False
+    first, second = object(), object()
+    probe(first, second)
+    return seen == [True]

@@ -1,0 +1,278 @@
+"""Watch: sees every instruction of a user's own code that reads or writes while a step is traced.
+
+A trace function (`sys.settrace`) is told of each frame, and of each instruction of those that are
+the user's or that the user's code called in a library. Before an instruction runs, its operands lie
+on the frame's value stack. graphc's own code is left alone; that which can call no code of a user's
+runs with tracing off, since tracing makes all Python slow.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+from graphc.errors import InvalidState
+from graphc.frontend.step import stack
+from graphc.frontend.step.calls import Calls, is_iterator
+from graphc.frontend.step.code import LIBRARY, OWN, USERS, decoded, whose
+from graphc.frontend.step.found import in_classes
+from graphc.frontend.step.guards import Guard, Kept
+from graphc.frontend.step.reads import CONTAINERS, Reads, mapping_of
+from graphc.frontend.step.stack import MISSING, top
+
+NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
+Tracer = Callable[[FrameType, str, Any], Any]
+
+
+class Watch:
+    """Watches one function being traced; `kept()` gives the guards of what it read."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not stack.works():
+            raise InvalidState(
+                f"compile() on Python {sys.version.split()[0]}",
+                why="what a step reads is found on the interpreter's stack, whose form is not known",
+                fix="use CPython 3.11, 3.12 or 3.13",
+            )
+        self._function = function
+        self.reads = Reads()
+        self._calls = Calls(self.reads)
+        self._locals: dict[int, tuple[CodeType, Tracer]] = {}
+        self.lost = False  # whether a debugger took over
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Watch what runs inside, from the beginning."""
+        self.reads = Reads()
+        self._calls = Calls(self.reads)
+        self._locals.clear()
+        gc.collect(0)  # so that what is made from here on can be told by its age
+        before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # CPython 3.12 asks for it before settrace
+        sys.settrace(self._entered)
+        try:
+            yield
+            self.lost = sys.gettrace() != self._entered
+        finally:
+            sys.settrace(before)
+
+    def kept(self) -> Kept:
+        kept = self.reads.finish()
+        if self.lost:
+            kept.always.append(Guard("a debugger", "", 0, bool, 0, True))  # never holds
+        return kept
+
+    # ---- frames --------------------------------------------------------------------------------
+
+    def _entered(self, frame: FrameType, event: str, arg: Any) -> Tracer | None:
+        """A function is called."""
+        code = frame.f_code
+        known = self._locals.get(id(code))
+        if known is None:
+            known = self._locals[id(code)] = code, self._tracer(code)
+        tracer = known[1]
+        if tracer is None:
+            return None
+        who = whose(code.co_filename)
+        if who == LIBRARY and (frame.f_back is None or frame.f_back.f_trace is None):
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        self._arguments(frame, code, who)
+        return tracer
+
+    def _tracer(self, code: CodeType) -> Any:
+        who = whose(code.co_filename)
+        if who == OWN:
+            return None
+        table = decoded(code)
+        actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
+        acts = {at: (actions[kind], arg) for at, (kind, arg) in table.items() if kind in actions}
+        find = acts.get
+
+        def traced(frame: FrameType, event: str, arg: Any) -> Any:
+            if event == "opcode":
+                found = find(frame.f_lasti)
+                if found is not None:
+                    found[0](self, frame, found[1])
+            return traced
+
+        return traced
+
+    def _arguments(self, frame: FrameType, code: CodeType, who: str) -> None:
+        """The function that runs, where its class has it, and what it was given."""
+        reads = self.reads
+        fn = stack.function(frame)
+        if who == USERS:
+            reads.function(frame, fn)
+        if code.co_argcount:
+            first = stack.local(frame, 0)
+            name = code.co_name
+            if who == USERS and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
+                self._special(frame, first, name)
+        for k in range(code.co_argcount + code.co_kwonlyargcount):
+            x = stack.local(frame, k)
+            if x is not MISSING:
+                reads.know(x, code.co_varnames[k])
+
+    def _special(self, frame: FrameType, x: Any, name: str) -> None:
+        """A method that Python itself looks up: in the class."""
+        kind = type(x)
+        if self.reads.is_users(kind):
+            place = ("class", id(kind), name)
+            if place not in self.reads.notes:
+                rows = in_classes(kind.__mro__, name)
+                self.reads.note(place, frame, f"`{kind.__name__}.{name}`", kind, rows)
+
+    # ---- instructions --------------------------------------------------------------------------
+
+    def _global(self, frame: FrameType, name: str) -> None:
+        self.reads.variable(frame, name)
+
+    def _set_global(self, frame: FrameType, name: str) -> None:
+        self.reads.wrote("item", frame.f_globals, name)
+
+    def _cell(self, frame: FrameType, at: tuple[int, str]) -> None:
+        cell = stack.local(frame, at[0])
+        if hasattr(cell, "cell_contents") or type(cell).__name__ == "cell":
+            self.reads.cell(frame, cell, at[1])
+
+    def _set_cell(self, frame: FrameType, at: tuple[int, str]) -> None:
+        self.reads.wrote("cell", stack.local(frame, at[0]), None)
+
+    def _attribute(self, frame: FrameType, name: str) -> None:
+        x = top(frame)
+        if x is not MISSING:
+            self.reads.attribute(frame, x, name)
+            self._in_c(frame, x, name)
+
+    def _in_c(self, frame: FrameType, x: Any, name: str) -> None:
+        """A property whose function is no Python code."""
+        kept = getattr(type(x), name, None) if self.reads.is_users(type(x)) else None
+        if isinstance(kept, property) and not isinstance(kept.fget, FunctionType):
+            self._calls.called(frame, kept.fget, (x,))
+
+    def _super(self, frame: FrameType, name: str) -> None:
+        self.reads.attribute(frame, super(top(frame, 2), top(frame)), name)
+
+    def _set_attribute(self, frame: FrameType, name: str) -> None:
+        self.reads.wrote("attr", top(frame), name)
+
+    def _item(self, frame: FrameType, _: Any) -> None:
+        self.reads.item(frame, top(frame, 2), top(frame))
+
+    def _set_item(self, frame: FrameType, _: Any) -> None:
+        c = mapping_of(top(frame, 2))
+        if isinstance(c, CONTAINERS):
+            self.reads.wrote("item", c, top(frame))
+
+    def _slice(self, frame: FrameType, _: Any) -> None:
+        self.reads.whole(frame, top(frame, 3))
+
+    def _set_slice(self, frame: FrameType, _: Any) -> None:
+        self.reads.changing(top(frame, 3))
+
+    def _whole(self, frame: FrameType, _: Any) -> None:
+        x = top(frame)
+        if isinstance(x, CONTAINERS):
+            self.reads.whole(frame, x)
+
+    def _iterate(self, frame: FrameType, _: Any) -> None:
+        x = top(frame)
+        if isinstance(x, CONTAINERS):
+            self.reads.whole(frame, x)
+        elif is_iterator(x) and not isinstance(getattr(type(x), "__next__"), FunctionType):
+            self.reads.iterator(frame, x)
+
+    def _sent(self, frame: FrameType, _: Any) -> None:
+        x = top(frame, 2)
+        if is_iterator(x) and not isinstance(getattr(type(x), "__next__"), FunctionType):
+            self.reads.iterator(frame, x)
+
+    def _both(self, frame: FrameType, in_place: Any) -> None:
+        left, right = top(frame, 2), top(frame)
+        for x in (left, right):
+            if isinstance(x, CONTAINERS):
+                self.reads.whole(frame, x)
+        if in_place is True:
+            self.reads.changing(left)
+
+    def _match(self, frame: FrameType, _: Any) -> None:
+        self.reads.whole(frame, top(frame, 2))
+
+    def _match_class(self, frame: FrameType, _: Any) -> None:
+        x, kind, names = top(frame, 3), top(frame, 2), top(frame)
+        for name in (*names, *getattr(kind, "__match_args__", ())):
+            self.reads.attribute(frame, x, name)
+
+    def _call(self, frame: FrameType, count: int) -> None:
+        self._called(frame, count, 0)
+
+    def _call_named(self, frame: FrameType, count: int) -> None:
+        self._called(frame, count, 1)
+
+    def _called(self, frame: FrameType, count: int, names: int) -> None:
+        self._calls.called(frame, *self._operands(frame, count, names))
+
+    def _called_in_library(self, frame: FrameType, count: int) -> None:
+        """In a library only what the user's code has met counts."""
+        f, args = self._operands(frame, count, 0)
+        known = self.reads.is_known
+        if known(getattr(f, "__self__", None)) or any(
+            known(x) or self.reads.is_users(type(x)) for x in args
+        ):
+            self._calls.called(frame, f, args)
+
+    def _operands(self, frame: FrameType, count: int, names: int) -> tuple[Any, list[Any]]:
+        """The callable and its arguments, of which the first may be `self`."""
+        args = [top(frame, k + names) for k in range(count, 0, -1)]
+        upper, lower = top(frame, count + 1 + names), top(frame, count + 2 + names)
+        if NEW_CALL:
+            f, me = lower, upper
+        else:
+            f, me = (upper, MISSING) if lower is MISSING else (lower, upper)
+        return f, args if me is MISSING else [me, *args]
+
+    def _call_containers(self, frame: FrameType, flags: int) -> None:
+        named = flags & 1
+        args, f = top(frame, 1 + named), top(frame, 2 + named)
+        if NEW_CALL:
+            f = top(frame, 3 + named)
+        given = list(args) if isinstance(args, tuple) else []
+        self._calls.called(frame, f, [*given, *(top(frame).values() if named else ())])
+
+
+USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
+    "global": Watch._global, "set global": Watch._set_global,
+    "cell": Watch._cell, "set cell": Watch._set_cell,
+    "attribute": Watch._attribute, "super": Watch._super, "set attribute": Watch._set_attribute,
+    "item": Watch._item, "set item": Watch._set_item,
+    "slice": Watch._slice, "set slice": Watch._set_slice,
+    "whole": Watch._whole, "iterate": Watch._iterate, "advance": Watch._iterate,
+    "sent": Watch._sent, "both": Watch._both, "match": Watch._match,
+    "match class": Watch._match_class,
+    "call": Watch._call, "call with names": Watch._call_named,
+    "call with containers": Watch._call_containers,
+}  # fmt: skip
+
+
+def _if_known(depth: int, action: Callable[..., None], self: Watch, frame: Any, arg: Any) -> None:
+    """In a library only what the user's code has met counts: its own caches are its own affair."""
+    x = top(frame, depth)
+    if self.reads.is_known(mapping_of(x)) or self.reads.is_users(type(x)):
+        action(self, frame, arg)
+
+
+LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
+    kind: partial(_if_known, depth, USER_ACTIONS[kind])
+    for kind, depth in (
+        ("attribute", 1), ("set attribute", 1), ("item", 2), ("set item", 2), ("slice", 3),
+        ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),
+    )
+}  # fmt: skip
+LIBRARY_ACTIONS["call"] = Watch._called_in_library
