@@ -7,17 +7,31 @@ names are those of CPython 3.11 to 3.13, and an instruction that only moves valu
 from __future__ import annotations
 
 import dis
+import os
+import sys
 import sysconfig
 from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-from graphc.errors import is_own
+from graphc.errors import PACKAGE, is_own
 
 LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 USERS, LIBRARY, OWN = "user's", "library", "own"
+CO_GENERATOR = 0x20
+LEAVES = tuple(
+    os.path.join(PACKAGE, *path.split("/"))
+    for path in (
+        "ir/", "passes/", "frontend/api/", "frontend/operands.py", "frontend/tensor.py",
+        "frontend/trace.py", "frontend/views.py", "frontend/storage.py", "nn/functional/",
+        "optim/rules.py",
+    )
+)  # fmt: skip
+LEAF_NAMES = ("_update_group", "_prepare", "_name_scopes", "zero_grad")
+# Of files above, but what they call may call a user's hooks or functions.
+CALLING = ("backward", "backpropagate", "visit", "grad", "__getattr__")
 
 # Kind of each instruction. "whole": the top of the stack is looked at with all its items.
 KINDS = {
@@ -51,6 +65,23 @@ def whose(file: str) -> str:
     if is_own(file):
         return OWN
     return LIBRARY if is_library(file) else USERS
+
+
+def whose_code(code: CodeType, space: dict[str, Any]) -> str:
+    """USERS, LIBRARY or OWN; code without a file (of a dataclass) by the module it is in."""
+    file = code.co_filename
+    if file.startswith("<string>"):
+        module = sys.modules.get(space.get("__name__", ""))
+        file = getattr(module, "__file__", None) or ("<frozen " if module is None else file)
+    return whose(file)
+
+
+def is_leaf(code: CodeType) -> bool:
+    """Whether a function of graphc's calls no function of a user's but one among its arguments."""
+    file = code.co_filename
+    return (
+        file.startswith(LEAVES) or (code.co_name in LEAF_NAMES and is_own(file))
+    ) and not (code.co_name in CALLING or code.co_flags & CO_GENERATOR)
 
 
 @lru_cache(maxsize=4096)

@@ -242,9 +242,13 @@ class Compiled(Inspectable):
         start = time.perf_counter()
         watch = Watch(self._function)
         names = leaf_names(self._function, args, kwargs)
-        taken = capture(
-            self._function, args, kwargs, leaves, names, self._name, self._drop_grads, watch.on
-        )
+        while True:
+            taken = capture(
+                self._function, args, kwargs, leaves, names, self._name, self._drop_grads, watch.on
+            )
+            if not watch.missed:
+                break
+            watch.slow = True
         guards = observed(watch.kept(), taken.trace.called, taken.trace.guards)
         trace_ms = 1e3 * (time.perf_counter() - start)
         for entry in self._entries.get(key, ()):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import lru_cache
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
@@ -31,6 +31,13 @@ def top(frame: FrameType, depth: int = 1) -> Any:
 def local(frame: FrameType, index: int) -> Any:
     """A local variable by its number, a cell as itself; MISSING while it has no value."""
     return _value((_address(id(frame) + FRAME).value or 0) + LOCALS + WORD * index)
+
+
+def locals_of(frame: FrameType, code: CodeType) -> list[Any]:
+    """The arguments of a frame that begins."""
+    extra = bool(code.co_flags & 4) + bool(code.co_flags & 8)  # *args and **kwargs
+    count = code.co_argcount + code.co_kwonlyargcount + extra
+    return [local(frame, k) for k in range(count)]
 
 
 def function(frame: FrameType) -> Any:

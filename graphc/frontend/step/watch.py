@@ -13,17 +13,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import CodeType, FrameType, FunctionType
+from types import CellType, CodeType, FrameType, FunctionType
 from typing import Any
 
 from graphc.errors import InvalidState
 from graphc.frontend.step import stack
 from graphc.frontend.step.calls import Calls, is_iterator
-from graphc.frontend.step.code import LIBRARY, OWN, USERS, decoded, whose
+from graphc.frontend.step.code import LIBRARY, OWN, USERS, decoded, is_leaf, whose_code
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
-from graphc.frontend.step.reads import CONTAINERS, Reads, mapping_of
+from graphc.frontend.step.reads import CONTAINERS, FIXED, Reads, mapping_of
 from graphc.frontend.step.stack import MISSING, top
+from graphc.frontend.tensor import Tensor
 
 NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
 Tracer = Callable[[FrameType, str, Any], Any]
@@ -42,7 +43,10 @@ class Watch:
         self._function = function
         self.reads = Reads()
         self._calls = Calls(self.reads)
-        self._locals: dict[int, tuple[CodeType, Tracer]] = {}
+        self._locals: dict[int, tuple[CodeType, str, Any]] = {}
+        self.slow = False  # whether all Python is traced
+        self.missed = False  # whether something may have run unseen: again, then, and slowly
+        self.running = False
         self.lost = False  # whether a debugger took over
 
     @contextmanager
@@ -51,14 +55,17 @@ class Watch:
         self.reads = Reads()
         self._calls = Calls(self.reads)
         self._locals.clear()
+        self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
         before = sys.gettrace()
         sys._getframe().f_trace_opcodes = True  # CPython 3.12 asks for it before settrace
+        self.running = True
         sys.settrace(self._entered)
         try:
             yield
             self.lost = sys.gettrace() != self._entered
         finally:
+            self.running = False
             sys.settrace(before)
 
     def kept(self) -> Kept:
@@ -74,11 +81,13 @@ class Watch:
         code = frame.f_code
         known = self._locals.get(id(code))
         if known is None:
-            known = self._locals[id(code)] = code, self._tracer(code)
-        tracer = known[1]
-        if tracer is None:
+            who = whose_code(code, frame.f_globals)
+            known = self._locals[id(code)] = code, who, self._tracer(code, who)
+        _, who, tracer = known
+        if who == OWN:
+            if tracer is LEAF:
+                self._pause(frame, code)
             return None
-        who = whose(code.co_filename)
         if who == LIBRARY and (frame.f_back is None or frame.f_back.f_trace is None):
             return None
         frame.f_trace_opcodes = True
@@ -86,10 +95,27 @@ class Watch:
         self._arguments(frame, code, who)
         return tracer
 
-    def _tracer(self, code: CodeType) -> Any:
-        who = whose(code.co_filename)
+    def _pause(self, frame: FrameType, code: CodeType) -> None:
+        """Trace nothing until a function of ours returns: its frame holds what goes on then."""
+        if self.slow or any(map(self._calls_back, stack.locals_of(frame, code))):
+            return
+        sys.settrace(None)
+        frame.f_trace = _Resume(self, frame.f_back)  # type: ignore[assignment]  # never called
+
+    def _calls_back(self, x: Any) -> bool:
+        """Whether an argument may lead to a function of a user's."""
+        if isinstance(x, CellType):  # an argument that an inner function uses
+            x = x.cell_contents
+        kind = type(x)
+        if kind is Tensor or kind in FIXED:
+            return False
+        if kind is tuple:
+            return any(map(self._calls_back, x))
+        return callable(x) or self.reads.is_users(kind)
+
+    def _tracer(self, code: CodeType, who: str) -> Any:
         if who == OWN:
-            return None
+            return LEAF if is_leaf(code) else None
         table = decoded(code)
         actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
         acts = {at: (actions[kind], arg) for at, (kind, arg) in table.items() if kind in actions}
@@ -139,7 +165,7 @@ class Watch:
 
     def _cell(self, frame: FrameType, at: tuple[int, str]) -> None:
         cell = stack.local(frame, at[0])
-        if hasattr(cell, "cell_contents") or type(cell).__name__ == "cell":
+        if isinstance(cell, CellType):
             self.reads.cell(frame, cell, at[1])
 
     def _set_cell(self, frame: FrameType, at: tuple[int, str]) -> None:
@@ -246,6 +272,26 @@ class Watch:
         given = list(args) if isinstance(args, tuple) else []
         self._calls.called(frame, f, [*given, *(top(frame).values() if named else ())])
 
+
+class _Resume:
+    """Goes with the frame that holds it; then the watch goes on, in the frame that called it.
+
+    Where an error keeps the frame longer, the caller has gone on unseen.
+    """
+
+    def __init__(self, watch: Watch, caller: FrameType | None) -> None:
+        self._watch, self._caller = watch, caller
+        self._at = caller.f_lasti if caller is not None else -1
+
+    def __del__(self) -> None:
+        now = sys._getframe(1)
+        if now is not self._caller or now.f_lasti != self._at:
+            self._watch.missed = True
+        if self._watch.running:
+            sys.settrace(self._watch._entered)
+
+
+LEAF: Any = object()
 
 USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     "global": Watch._global, "set global": Watch._set_global,
