@@ -53,6 +53,12 @@ KINDS = {
     "CALL": "call", "CALL_KW": "call with names", "CALL_FUNCTION_EX": "call with containers",
 }  # fmt: skip
 
+ADDED = "LOAD_CONST", "BINARY_OP"
+COUNTS = {
+    "LOAD_ATTR": (*ADDED, "SWAP", "STORE_ATTR"),
+    "BINARY_SUBSCR": (*ADDED, "SWAP", "SWAP", "STORE_SUBSCR"),
+}
+
 
 @lru_cache(maxsize=4096)
 def is_library(file: str) -> bool:
@@ -89,19 +95,51 @@ def decoded(code: CodeType) -> dict[int, tuple[str, Any]]:
     """What the instructions of a function do that is of interest, by their offset."""
     found: dict[int, tuple[str, Any]] = {}
     start = None
+    rows: list[dis.Instruction] = []
+    starts: list[int] = []
     for row in dis.get_instructions(code):
         start = row.offset if start is None else start
-        if row.opname == "EXTENDED_ARG":
+        if row.opname in ("EXTENDED_ARG", "CACHE"):
             continue
-        kind = KINDS.get(row.opname)
-        if kind is None and "JUMP" in row.opname and "_IF_" in row.opname:
-            kind = "whole"
+        rows.append(row)
+        starts.append(start)
+        kind = _kind(row)
         if kind is not None:
-            argument = row.arg if kind[:4] == "call" else row.argval
-            if kind.endswith("cell"):
-                argument = row.arg, row.argval
-            if row.opname == "BINARY_OP":
-                argument = "=" in row.argrepr
-            found[start] = found[row.offset] = kind, argument
+            found[start] = found[row.offset] = kind, _argument(kind, row)
         start = None
+    for k in range(len(rows)):
+        _find_count(rows[k : k + 6], starts[k : k + 6], found)
     return found
+
+
+def _kind(row: dis.Instruction) -> str | None:
+    kind = KINDS.get(row.opname)
+    return "whole" if kind is None and "JUMP" in row.opname and "_IF_" in row.opname else kind
+
+
+def _argument(kind: str, row: dis.Instruction) -> Any:
+    if row.opname == "BINARY_OP":
+        return "=" in row.argrepr
+    if kind.endswith("cell"):
+        return row.arg, row.argval
+    return row.arg if kind[:4] == "call" else row.argval
+
+
+def _find_count(
+    rows: list[dis.Instruction], starts: list[int], found: dict[int, tuple[str, Any]]
+) -> None:
+    """`x.n += 1` and `d[k] += 1`: a number that is read only to be stored again."""
+    form = COUNTS.get(rows[0].opname)
+    if form is None or tuple(r.opname for r in rows[1 : 1 + len(form)]) != form:
+        return
+    step, sign, last = rows[1].argval, rows[2].argrepr, len(form)
+    if type(step) not in (int, float) or sign not in ("+=", "-="):
+        return
+    name = rows[0].argval
+    if rows[0].opname == "LOAD_ATTR" and rows[last].argval != name:
+        return
+    kind = "count" if rows[0].opname == "LOAD_ATTR" else "count item"
+    by = step if sign == "+=" else -step
+    for k in (0, last):
+        for at in {starts[k], rows[k].offset}:
+            found[at] = (kind, (name, by)) if k == 0 else ("counted", None)

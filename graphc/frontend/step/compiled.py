@@ -30,6 +30,7 @@ from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
 from graphc.frontend.step.observed import observed
 from graphc.frontend.step.plan import Native, Plan
+from graphc.frontend.step.recompiles import Recompiles
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
 from graphc.frontend.step.watch import Watch
@@ -165,6 +166,7 @@ class Compiled(Inspectable):
             raise InvalidArgument(f"grads={grads!r}", fix='pass "keep" or "drop"')
         self.stats = Stats()
         self._recompiles: list[Recompile] = []
+        self._log = Recompiles(name)
         self._function = function
         self._name = name
         self._backend = backend
@@ -228,8 +230,7 @@ class Compiled(Inspectable):
                 self._make_room()
                 self._entries.setdefault(key, []).append(entry)
             seconds = time.perf_counter() - start
-            if self._last is not None:
-                self._recompiles += [Recompile(c, 1e3 * seconds) for c in why]
+            self._recompiles += self._log.note(key, why, 1e3 * seconds)
             self._last, self._last_key = entry, key
             now = self._backend.counts()
             self._count(entry, seconds, now[0] - compiled, now[1] - hits)

@@ -24,6 +24,7 @@ from graphc.frontend.step.found import (
 )  # fmt: skip
 from graphc.frontend.step.guards import SIMPLE, Guard, Kept, same, unless_traced
 from graphc.frontend.step.stack import MISSING
+from graphc.frontend import trace as tracing
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
@@ -49,6 +50,20 @@ class Note(NamedTuple):
     owner: Any
     rows: tuple[Row, ...]
     of_module: bool
+
+
+class Count(NamedTuple):
+    """A number that the step adds to: what was there, and each addition."""
+
+    note: Note
+    what: str
+    x: Any
+    key: Any
+    before: float
+    steps: list[float]
+
+    def put(self, value: float) -> None:
+        _put(self.what, self.x, self.key, value)
 
 
 class Whole:
@@ -131,6 +146,7 @@ class Reads:
         self._written: set[Place] = set()
         self._before: dict[int, Whole] = {}  # containers as they were when first written
         self._iterators: list[tuple[Any, tuple[str, int, str]]] = []
+        self._counts: dict[Place, Count] = {}
         self._late: list[tuple[FrameType, Any, str]] = []
         self.users: dict[type, bool] = {}
 
@@ -174,6 +190,8 @@ class Reads:
             self.know(kept, bare)
 
     def _settled(self, place: Place) -> bool:
+        if place in self._counts and place not in self._written:
+            self.notes[place] = self._counts[place].note  # read for more than to count
         return place in self.notes or place in self._written
 
     # ---- reads ---------------------------------------------------------------------------------
@@ -387,6 +405,7 @@ class Reads:
             what, x = "item", vars(x)
         self.know(x, self.name(x))
         try:
+            self._counts.pop((what, id(x), key), None)
             if (what, id(x), key) not in self.notes:
                 self._written.add((what, id(x), key))
         except TypeError:
@@ -402,6 +421,37 @@ class Reads:
                 keys = {k for what, of, k in self._written if of == id(c) and what == "item"}
                 without = frozenset(keys) if isinstance(c, dict) else frozenset()
                 self._before[id(c)] = Whole(c, without)
+
+    def count(self, frame: FrameType, what: str, x: Any, key: Any, by: float) -> bool:
+        """`x.key += by`, or of an item: no read that matters, and done again at each call."""
+        table = own(x) if what == "attr" else x
+        place = (what, id(x), key)
+        if type(table) is not dict or type(table.get(key)) not in (int, float):
+            return False
+        if place in self._written or sets_by_code(x, what, key):
+            return place in self._written
+        if place not in self._counts:
+            known = place in self.notes
+            self.attribute(frame, x, key) if what == "attr" else self.item(frame, x, key)
+            if place not in self.notes:
+                return False
+            self.changing(table)
+            note = self.notes[place] if known else self.notes.pop(place)
+            self._counts[place] = Count(note, what, x, key, table[key], [])
+        self._counts[place].steps.append(by)
+        return True
+
+    def repeat_counts(self) -> None:
+        """Give what the step counted its old value, and count again after each call."""
+        trace = tracing.active()
+        if trace is None or not self._counts:
+            return
+        made = self._made()
+        for place, count in self._counts.items():
+            if count.x is not None and place[1] not in made:
+                trace.first(("count", *place), partial(count.put, count.before))
+                for by in count.steps:
+                    trace.after_commit.append(partial(_add, count.what, count.x, count.key, by))
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -460,6 +510,27 @@ class _Item:
         if isinstance(c, dict):
             return dict.get(c, self.key, MISSING)
         return c[self.key] if -len(c) <= self.key < len(c) else MISSING
+
+
+def _put(what: str, x: Any, key: Any, value: float) -> None:
+    if what == "attr":
+        setattr(x, key, value)
+    else:
+        x[key] = value
+
+
+def _add(what: str, x: Any, key: Any, by: float) -> None:
+    _put(what, x, key, (getattr(x, key) if what == "attr" else x[key]) + by)
+
+
+def sets_by_code(x: Any, what: str, name: Any) -> bool:
+    """Whether setting an attribute runs code of the class's."""
+    kind = type(x)
+    if what != "attr" or is_module(x):
+        return False
+    own_setter = kind.__setattr__ is not object.__setattr__
+    return own_setter or raw(kind.__mro__, name) is not MISSING and hasattr(
+        raw(kind.__mro__, name), "__set__")  # fmt: skip
 
 
 def _slots(kind: type) -> Iterator[str]:
