@@ -329,7 +329,7 @@ def other_module(change: Callable[[Any], object]) -> Case:
 
 
 def imported_inside() -> Case:
-    step, change = other_module(lambda m: setattr(m, "k", 5.0))
+    _, change = other_module(lambda m: setattr(m, "k", 5.0))
 
     def reading(x: Any) -> Any:
         from a_module_of_a_test import k  # type: ignore[import-not-found]
@@ -539,7 +539,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "defaults replaced": defaults_replaced,
     "list": lambda: container([1.0, 2.0], lambda c: c.__setitem__(1, 9.0), sum),
     "nested list": lambda: container([1.0, [2.0]], lambda c: c[1].append(9.0), lambda c: len(c[1])),
-    "unpacked": lambda: container([[1.0, 2.0]], lambda c: c[0].reverse(), lambda c: [*c[0]][0]),
+    "unpacked": lambda: container([1.0, 2.0], lambda c: c.reverse(), lambda c: [*c, 3.0][0]),
     "slice": lambda: container([1.0, 2.0, 3.0], lambda c: c.pop(), lambda c: sum(c[1:])),
     "deque": lambda: container(deque([1.0, 2.0]), lambda c: c.appendleft(9.0), lambda c: c[0]),
     "set": lambda: container({1.0, 2.0}, lambda c: c.add(9.0), lambda c: 2 if 9.0 in c else 3),
@@ -619,3 +619,176 @@ def test_nothing_changed_traces_once(name: str) -> None:
     with graphc.assert_max_compiles(0):
         for _ in range(3):
             compiled(ONE)
+
+
+# ---- what cannot be promised is refused ----------------------------------------------------------
+
+
+def file_read(path: str = __file__) -> Any:
+    with open(path) as opened:
+        return opened
+
+
+ITERATOR: Any = itertools.count()
+REFUSED: dict[str, Callable[[], Callable[[Any], Any]]] = {
+    "next": lambda: (lambda it: lambda x: x * next(it))(itertools.count()),
+    "loop": lambda: (lambda it: lambda x: sum((x * v for v in it), x))(iter([1.0])),
+    "zip": lambda: (lambda it: lambda x: x * next(zip(it, [1.0]))[0])(iter([1.0])),
+    "list": lambda: (lambda it: lambda x: x * sum(list(it)))(iter([1.0])),
+    "generator": lambda: (lambda g: lambda x: x * next(g))(v for v in [1.0, 2.0]),
+    "clock": lambda: lambda x: x * time.time(),
+    "clock in a function": lambda: (lambda f: lambda x: x * f())(time.perf_counter),
+    "numpy generator": lambda: (lambda g: lambda x: x * g.normal())(np.random.default_rng(0)),
+    "large array": lambda: (lambda a: lambda x: x * a.sum())(np.ones(100_000)),
+    "entropy": lambda: lambda x: x * os.urandom(1)[0],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_compared_is_refused(name: str) -> None:
+    with pytest.raises(Unguarded, match="GC202"):
+        graphc.compile(REFUSED[name]())(ONE)
+
+
+def test_an_iterator_made_inside_is_no_matter() -> None:
+    def step(x: Any) -> Any:
+        it = iter([1.0, 2.0])
+        big = [float(k) for k in range(20_000)]
+        rng = np.random.default_rng(0)
+        return x * next(it) + sum(big) + rng.normal()
+
+    assert graphc.compile(step)(ONE).tolist() == step(ONE).tolist()
+
+
+# ---- what costs nothing --------------------------------------------------------------------------
+
+
+class Trainer:
+    """Counts, logs and keeps the best, as people's trainers do."""
+
+    def __init__(self) -> None:
+        self.net = nn.Linear(2, 1)
+        self.optimizer = optim.SGD(self.net.parameters(), lr=0.1)
+        self.steps, self.best, self.name = 0, 1e9, "run"
+        self.losses: list[float] = []
+        self.meter = {"seen": 0}
+        for k in range(50):
+            setattr(self, f"other{k}", k)
+
+    def step(self, x: Any) -> Any:
+        self.steps += 1
+        self.meter["seen"] += 2
+        self.optimizer.zero_grad()
+        loss = self.net(x).square().mean()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+
+def test_a_trainer_that_counts_and_logs_traces_once() -> None:
+    trainer = Trainer()
+    step = graphc.compile(trainer.step)
+    with graphc.assert_max_compiles(1):
+        for k in range(5):
+            loss = step(ONE).item()
+            trainer.losses.append(loss)
+            trainer.best = min(trainer.best, loss)
+            trainer.name = f"run {k}"
+            trainer.other3 = k
+    assert (trainer.steps, trainer.meter) == (5, {"seen": 10})
+
+
+def test_a_count_that_decides_is_guarded() -> None:
+    class Warm:
+        def __init__(self) -> None:
+            self.steps = 0
+
+        def step(self, x: Any) -> Any:
+            self.steps += 1
+            return x * (2.0 if self.steps <= 3 else 5.0)
+
+    warm = Warm()
+    step = graphc.compile(warm.step)
+    assert [step(ONE)[0].item() for _ in range(6)] == [2, 2, 2, 5, 5, 5]
+    assert step.stats.programs == 2  # what is equal is compiled once
+
+
+def test_a_value_that_does_not_matter_makes_no_plan() -> None:
+    options = Config(1.0)
+    step = graphc.compile(lambda x: x * 2 if options.k > 0 else x * 3)
+    for k in (1.0, 2.0, 3.0):
+        options.k = k
+        assert step(ONE)[0].item() == 2
+    assert step.stats.programs == 1
+    with graphc.assert_max_compiles(0):  # all three are known
+        for k in (1.0, 2.0, 3.0):
+            options.k = k
+            step(ONE)
+    options.k = -1.0
+    assert step(ONE)[0].item() == 3
+
+
+def test_a_cache_that_fills_settles_after_the_second_call() -> None:
+    cache: dict[str, float] = {}
+
+    def looked_up(name: str) -> float:
+        if name not in cache:
+            cache[name] = 2.0
+        return cache[name]
+
+    step = graphc.compile(lambda x: x * looked_up("k"))
+    step(ONE), step(ONE)
+    with graphc.assert_max_compiles(0):
+        step(ONE), step(ONE)
+
+
+def test_recompiles_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    options = Config(1.0)
+    step = graphc.compile(lambda x: x * options.k)
+    with caplog.at_level("INFO", logger="graphc.recompiles"):
+        for k in (1.0, 2.0, 3.0, 4.0):
+            options.k = k
+            step(ONE)
+    told = [(r.levelname, r.getMessage()) for r in caplog.records]
+    assert [level for level, _ in told] == ["INFO", "INFO", "WARNING", "INFO"]
+    assert "`options.k`: 1.0 -> 2.0 (test_state.py:" in told[0][1]
+    assert "third time" in told[2][1] and "`options.k`: 2.0 -> 3.0" in told[2][1]
+
+
+def test_parameters_that_join_and_leave_an_optimizer() -> None:
+    p, q = (nn.Parameter(graphc.ones(2)) for _ in range(2))
+    opt = optim.SGD([p], lr=0.1)
+
+    @graphc.compile
+    def step() -> None:
+        opt.zero_grad()
+        (p * q).sum().backward()
+        opt.step()
+
+    step()
+    opt.add_param_group({"params": [q], "lr": 0.01})
+    step()
+    assert q.tolist() == pytest.approx([0.991, 0.991])
+    opt.param_groups[0]["params"].remove(p)
+    before = p.tolist()
+    step()
+    assert p.tolist() == before
+    opt.param_groups[1]["params"] = [p]
+    step()
+    assert p.tolist() != before
+
+
+def test_errors_caught_inside_are_watched_too() -> None:
+    options = Config(2.0)
+
+    def step(x: Any) -> Any:
+        try:
+            x.view(7)
+        except RuntimeError:
+            x = x * options.k
+        return x
+
+    compiled = graphc.compile(step)
+    assert compiled(ONE)[0].item() == 2
+    options.k = 5.0
+    assert compiled(ONE)[0].item() == 5

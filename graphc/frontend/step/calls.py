@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.frontend.step.code import OWN, USERS, whose
+from graphc.frontend.step.code import LIBRARY, OWN, USERS, whose
 from graphc.frontend.step.found import own, static
-from graphc.frontend.step.reads import CONTAINERS, Reads, is_module
+from graphc.frontend.step.held import CONTAINERS
+from graphc.frontend.step.reads import Reads, is_module
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
 
@@ -37,7 +38,7 @@ CLOCKS = {
 NOW = {"now", "utcnow", "today"}
 ENTROPY = {os.urandom, os.getrandom} if hasattr(os, "getrandom") else {os.urandom}
 GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
-SHARED = (np.random.mtrand._rand, getattr(random, "_inst"))  # watched by `draws.py`
+SHARED = (np.random.mtrand._rand, random._inst)  # watched by `draws.py`
 LOOKS_AT_TYPES = {isinstance, issubclass, id, type, callable, print, super, object.__new__}
 WRITES = {
     "append", "appendleft", "add", "clear", "extend", "extendleft", "update", "insert",
@@ -110,7 +111,8 @@ class Calls:
         me = getattr(f, "__self__", MISSING)
         if isinstance(me, type) or type(me).__name__ == "module":
             me = MISSING if not (isinstance(me, type) and name in NOW) else me
-        if me is MISSING and hasattr(f, "__objclass__") and args:
+        method = hasattr(f, "__objclass__") or (args and isinstance(args[0], GENERATORS))
+        if me is MISSING and method and args:
             me, args = args[0], args[1:]
         if _hashable(f) in LOOKS_AT_TYPES:
             return
@@ -208,8 +210,8 @@ def is_iterator(x: Any) -> bool:
 def whose_type(kind: type) -> str:
     if kind.__module__.partition(".")[0] == "graphc":
         return OWN
-    return USERS if kind.__init__ is not object.__init__ and isinstance(
-        kind.__init__, FunctionType) else "library"  # fmt: skip
+    init = getattr(kind, "__init__")  # noqa: B009  # of a class, not of an instance
+    return USERS if isinstance(init, FunctionType) else LIBRARY
 
 
 # ---- what a few builtins do ----------------------------------------------------------------------

@@ -26,7 +26,6 @@ from graphc.frontend.views import Chain
 from graphc.ir.graph import Graph, Value, Where
 from graphc.passes.autodiff import backpropagate
 
-
 Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's code
 
 

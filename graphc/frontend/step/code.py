@@ -85,9 +85,9 @@ def whose_code(code: CodeType, space: dict[str, Any]) -> str:
 def is_leaf(code: CodeType) -> bool:
     """Whether a function of graphc's calls no function of a user's but one among its arguments."""
     file = code.co_filename
-    return (
-        file.startswith(LEAVES) or (code.co_name in LEAF_NAMES and is_own(file))
-    ) and not (code.co_name in CALLING or code.co_flags & CO_GENERATOR)
+    return (file.startswith(LEAVES) or (code.co_name in LEAF_NAMES and is_own(file))) and not (
+        code.co_name in CALLING or code.co_flags & CO_GENERATOR
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -37,7 +37,9 @@ def observed(
     modules = {id(m): m for root in called for m in root.modules()}
     kinds = {type(m) for m in modules.values()}
     for kind in kinds:
-        for name in ("forward",) if kind.__module__.startswith("graphc.") else ("forward", "__call__"):
+        for name in (
+            ("forward",) if kind.__module__.startswith("graphc.") else ("forward", "__call__")
+        ):
             for row in in_classes(kind.__mro__, name):
                 always.append(Guard(f"`{kind.__name__}.{name}`", "", 0, *row))
     for module in modules.values():

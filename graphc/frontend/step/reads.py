@@ -8,125 +8,48 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
 from operator import attrgetter
-from types import FrameType, FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from types import FrameType, FunctionType, MethodType, ModuleType
+from typing import Any
 
 import numpy as np
 
 from graphc.errors import Unguarded, is_own
+from graphc.frontend import trace as tracing
 from graphc.frontend.step.code import is_library
 from graphc.frontend.step.found import (
-    STORED, Row, in_classes, in_mapping, in_object, own, raw, shadowed, stored,
+    STORED,
+    Row,
+    in_classes,
+    in_mapping,
+    in_object,
+    own,
+    raw,
+    shadowed,
+    stored,
 )  # fmt: skip
-from graphc.frontend.step.guards import SIMPLE, Guard, Kept, same, unless_traced
+from graphc.frontend.step.guards import Guard, Kept
+from graphc.frontend.step.held import (
+    CONTAINERS,
+    FIXED,
+    Count,
+    Item,
+    Note,
+    Place,
+    Whole,
+    add,
+    mapping_of,
+)  # fmt: skip
 from graphc.frontend.step.stack import MISSING
-from graphc.frontend import trace as tracing
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
 MAX_BYTES = 1 << 16
 HEAP_TYPE = 1 << 9
-SEQUENCES = (list, tuple, deque)
-SETS = (set, frozenset)
-VIEWS = tuple(
-    type(view(kind())) for kind in (dict, OrderedDict) for view in (kind.keys, kind.values, kind.items)
-)
-CONTAINERS = (*SEQUENCES, *SETS, dict, MappingProxyType, np.ndarray, bytearray, *VIEWS)
-FIXED = (*SIMPLE, range, slice, type(...), type(NotImplemented))
 OBVIOUS = ("__class__", "__doc__", "__name__", "__qualname__", "__module__", "__mro__")
-Place = tuple[str, int, Any]
-
-
-class Note(NamedTuple):
-    """Rows of guards for one thing read, what it belongs to, and whether a module owns that."""
-
-    label: str
-    file: str
-    line: int
-    owner: Any
-    rows: tuple[Row, ...]
-    of_module: bool
-
-
-class Count(NamedTuple):
-    """A number that the step adds to: what was there, and each addition."""
-
-    note: Note
-    what: str
-    x: Any
-    key: Any
-    before: float
-    steps: list[float]
-
-    def put(self, value: float) -> None:
-        _put(self.what, self.x, self.key, value)
-
-
-class Whole:
-    """The items of a container, compared one by one: the getter of its guard."""
-
-    __slots__ = ("kept", "without")
-
-    def __init__(self, container: Any, without: frozenset[Any]) -> None:
-        self.without = without  # keys that the step sets before it reads
-        self.kept = self._items(container)
-
-    def _items(self, c: Any) -> Any:
-        if isinstance(c, np.ndarray):
-            return c.shape, c.dtype.str, c.tobytes()
-        if isinstance(c, SETS):
-            return frozenset(c)
-        if isinstance(c, dict | MappingProxyType):
-            kind: Any = OrderedDict if isinstance(c, OrderedDict) else dict
-            kind = kind if isinstance(c, dict) else type(c)
-            if not self.without:
-                return *kind.keys(c), *kind.values(c)
-            pairs = [(k, v) for k, v in kind.items(c) if k not in self.without]
-            return *(k for k, _ in pairs), *(v for _, v in pairs)
-        return bytes(c) if isinstance(c, bytearray) else tuple(c)
-
-    def __call__(self, container: Any) -> Any:
-        now = self._items(container)
-        if now == self.kept if isinstance(now, bytes | frozenset) else self._same(now):
-            return self.kept
-        return now
-
-    def _same(self, now: Any) -> bool:
-        if same(now, self.kept):
-            return True
-        return _outside(now) == _outside(self.kept)
-
-
-class _Is:
-    """A value by the equality of guards."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: Any) -> bool:
-        return same(other.value, self.value)
-
-    __hash__ = None  # type: ignore[assignment]  # compared only
-
-
-def _outside(items: tuple[Any, ...]) -> list[_Is]:
-    return [_Is(x) for x in items if unless_traced(x) is not MISSING]
-
-
-def mapping_of(c: Any) -> Any:
-    """What a view of a dict shows; else the container itself."""
-    if isinstance(c, VIEWS):
-        c = c.mapping
-    if isinstance(c, MappingProxyType):
-        inner = gc.get_referents(c)
-        return inner[0] if inner and isinstance(inner[0], dict) else c
-    return c
 
 
 def is_module(x: object) -> bool:
@@ -227,9 +150,8 @@ class Reads:
             if self.is_users(x):
                 self.note(place, frame, label, x, in_classes(x.__mro__, name))
         elif isinstance(x, super):
-            mro = x.__self_class__.__mro__
-            after = mro[mro.index(x.__thisclass__) + 1 :]
-            self.note(place, frame, label, x.__self_class__, in_classes(after, name))
+            of, after = _classes_after(x)
+            self.note(place, frame, label, of, in_classes(after, name))
         elif is_module(x):
             self._of_module(place, frame, label, x, name)
         elif isinstance(x, Tensor):
@@ -307,7 +229,7 @@ class Reads:
             place = ("item", id(c), key)
             if self._settled(place) or (type(c) is tuple and self.is_known(c)):
                 return
-            row = in_mapping(c, key) if type(c) is dict else (_Item(key), c, _Item(key)(c))
+            row = in_mapping(c, key) if type(c) is dict else (Item(key), c, Item(key)(c))
         except TypeError:  # no hash: the step will find that out
             return
         self.note(place, frame, f"`{self.name(c)}[{key!r}]`", c, [row])
@@ -349,7 +271,7 @@ class Reads:
     def _large(self, frame: FrameType, array: Any) -> None:
         if self.is_known(array) or isinstance(array.base, np.ndarray):
             self.refuse(
-                frame, None, f"`{self.name(array)}`, a NumPy array of {array.nbytes} bytes, is read",
+                frame, None, f"`{self.name(array)}`, an array of {array.nbytes} bytes, is read",
                 "make it a tensor outside the step: graphc.from_numpy(array)",
             )  # fmt: skip
 
@@ -451,7 +373,7 @@ class Reads:
             if count.x is not None and place[1] not in made:
                 trace.first(("count", *place), partial(count.put, count.before))
                 for by in count.steps:
-                    trace.after_commit.append(partial(_add, count.what, count.x, count.key, by))
+                    trace.after_commit.append(partial(add, count.what, count.x, count.key, by))
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -464,7 +386,12 @@ class Reads:
                 self.notes.pop(("attr", id(x), name), None)
                 self.notes.pop(("item", id(own(x)), name), None)
         made = self._made()
-        self._refused += [(it, _advanced(it, self.name(it), at)) for it, at in self._iterators]
+        reached = self._reached(made)
+        self._refused += [
+            (it, _advanced(it, self.name(it), at))
+            for it, at in self._iterators
+            if gc.is_tracked(it) or id(it) in reached  # the age of the others is not known
+        ]
         for x, error in self._refused:
             if id(x) not in made:
                 raise error
@@ -485,42 +412,28 @@ class Reads:
         young = set(self.held).intersection(map(id, gc.get_objects(generation=0)))
         doubtful = young & self._unseen
         while doubtful:  # an old one, looked at since it holds more, is reached from what is old
-            reached = {
-                id(x)
-                for (_, of, _), note in self.notes.items() if self._parts.get(of, of) not in young
-                for get, _, kept in note.rows
-                for x in (kept if isinstance(get, Whole) and type(kept) is tuple else (kept,))
-            }  # fmt: skip
-            if not doubtful & reached:
+            found = doubtful & self._reached(young)
+            if not found:
                 break
-            young -= doubtful & reached
-            doubtful -= reached
+            young -= found
+            doubtful -= found
         return young
 
-
-class _Item:
-    """Gets an item, MISSING where there is none, without making one."""
-
-    __slots__ = ("key",)
-
-    def __init__(self, key: Any) -> None:
-        self.key = key
-
-    def __call__(self, c: Any) -> Any:
-        if isinstance(c, dict):
-            return dict.get(c, self.key, MISSING)
-        return c[self.key] if -len(c) <= self.key < len(c) else MISSING
+    def _reached(self, young: set[int]) -> set[int]:
+        """What was read from objects that are older than the trace."""
+        return {
+            id(x)
+            for (_, of, _), note in self.notes.items()
+            if self._parts.get(of, of) not in young
+            for get, _, kept in note.rows
+            for x in (kept if isinstance(get, Whole) and type(kept) is tuple else (kept,))
+        }
 
 
-def _put(what: str, x: Any, key: Any, value: float) -> None:
-    if what == "attr":
-        setattr(x, key, value)
-    else:
-        x[key] = value
-
-
-def _add(what: str, x: Any, key: Any, by: float) -> None:
-    _put(what, x, key, (getattr(x, key) if what == "attr" else x[key]) + by)
+def _classes_after(x: Any) -> tuple[type, tuple[type, ...]]:
+    """Of a `super`: the class it is bound to, and those that it looks in."""
+    mro = x.__self_class__.__mro__
+    return x.__self_class__, mro[mro.index(x.__thisclass__) + 1 :]
 
 
 def sets_by_code(x: Any, what: str, name: Any) -> bool:
@@ -528,9 +441,9 @@ def sets_by_code(x: Any, what: str, name: Any) -> bool:
     kind = type(x)
     if what != "attr" or is_module(x):
         return False
-    own_setter = kind.__setattr__ is not object.__setattr__
-    return own_setter or raw(kind.__mro__, name) is not MISSING and hasattr(
-        raw(kind.__mro__, name), "__set__")  # fmt: skip
+    own_setter = kind.__setattr__ != object.__setattr__
+    return own_setter or (raw(kind.__mro__, name) is not MISSING and hasattr(
+        raw(kind.__mro__, name), "__set__"))  # fmt: skip
 
 
 def _slots(kind: type) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The log of recompiles: one line for each, and a warning when a signature is traced a third time."""
+"""The log of recompiles: a line for each, a warning at the third trace of one signature."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import CellType, CodeType, FrameType, FunctionType
-from typing import Any
+from typing import Any, cast
 
 from graphc.errors import InvalidState
 from graphc.frontend.step import stack
@@ -22,7 +22,8 @@ from graphc.frontend.step.calls import Calls, is_iterator
 from graphc.frontend.step.code import LIBRARY, OWN, USERS, decoded, is_leaf, whose_code
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
-from graphc.frontend.step.reads import CONTAINERS, FIXED, Reads, mapping_of
+from graphc.frontend.step.held import CONTAINERS, FIXED, mapping_of
+from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
 from graphc.frontend.tensor import Tensor
 
@@ -37,7 +38,7 @@ class Watch:
         if not stack.works():
             raise InvalidState(
                 f"compile() on Python {sys.version.split()[0]}",
-                why="what a step reads is found on the interpreter's stack, whose form is not known",
+                why="what a step reads is found on the interpreter's stack, of unknown form here",
                 fix="use CPython 3.11, 3.12 or 3.13",
             )
         self._function = function
@@ -94,7 +95,7 @@ class Watch:
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         self._arguments(frame, code, who)
-        return tracer
+        return cast(Tracer, tracer)
 
     def _pause(self, frame: FrameType, code: CodeType) -> None:
         """Trace nothing until a function of ours returns: its frame holds what goes on then."""
@@ -225,12 +226,12 @@ class Watch:
         x = top(frame)
         if isinstance(x, CONTAINERS):
             self.reads.whole(frame, x)
-        elif is_iterator(x) and not isinstance(getattr(type(x), "__next__"), FunctionType):
+        elif is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
             self.reads.iterator(frame, x)
 
     def _sent(self, frame: FrameType, _: Any) -> None:
         x = top(frame, 2)
-        if is_iterator(x) and not isinstance(getattr(type(x), "__next__"), FunctionType):
+        if is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
             self.reads.iterator(frame, x)
 
     def _both(self, frame: FrameType, in_place: Any) -> None:
@@ -331,8 +332,8 @@ def _if_known(depth: int, action: Callable[..., None], self: Watch, frame: Any, 
 LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     kind: partial(_if_known, depth, USER_ACTIONS[kind])
     for kind, depth in (
-        ("attribute", 1), ("count", 1), ("count item", 2), ("set attribute", 1), ("item", 2), ("set item", 2), ("slice", 3),
-        ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),
+        ("attribute", 1), ("count", 1), ("count item", 2), ("set attribute", 1), ("item", 2),
+        ("set item", 2), ("slice", 3), ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),
     )
 }  # fmt: skip
 LIBRARY_ACTIONS["call"] = Watch._called_in_library
