@@ -77,7 +77,7 @@ def in_object(x: Any, name: str) -> Iterator[Row]:
     """An attribute of an instance: its own, its class's, or one that is computed."""
     kept = raw(type(x).__mro__, name)
     mine = own(x).get(name, MISSING)
-    plain = type(x).__getattribute__ == object.__getattribute__
+    plain = raw(type(x).__mro__, "__getattribute__") is object.__getattribute__
     if isinstance(kept, STORED):
         value = stored(x, kept)
         if value is not MISSING:

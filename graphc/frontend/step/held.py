@@ -20,7 +20,7 @@ VIEWS: tuple[type, ...] = tuple(
     for kind in (dict, OrderedDict)
     for view in (kind.keys, kind.values, kind.items)
 )
-CONTAINERS = (*SEQUENCES, *SETS, dict, MappingProxyType, np.ndarray, bytearray, *VIEWS)
+CONTAINERS: Any = (*SEQUENCES, *SETS, dict, MappingProxyType, np.ndarray, bytearray, *VIEWS)
 FIXED = (*SIMPLE, range, slice, type(...), type(NotImplemented))
 Place = tuple[str, int, Any]
 
@@ -106,7 +106,7 @@ def _outside(items: tuple[Any, ...]) -> list[_Is]:
 def mapping_of(c: Any) -> Any:
     """What a view of a dict shows; else the container itself."""
     if isinstance(c, VIEWS):
-        c = c.mapping
+        c = c.mapping  # type: ignore[attr-defined]  # all views have it
     if isinstance(c, MappingProxyType):
         inner = gc.get_referents(c)
         return inner[0] if inner and isinstance(inner[0], dict) else c

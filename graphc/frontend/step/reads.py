@@ -441,7 +441,7 @@ def sets_by_code(x: Any, what: str, name: Any) -> bool:
     kind = type(x)
     if what != "attr" or is_module(x):
         return False
-    own_setter = kind.__setattr__ != object.__setattr__
+    own_setter = raw(kind.__mro__, "__setattr__") is not object.__setattr__
     return own_setter or (raw(kind.__mro__, name) is not MISSING and hasattr(
         raw(kind.__mro__, name), "__set__"))  # fmt: skip
 

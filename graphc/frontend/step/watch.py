@@ -1,15 +1,16 @@
 """Watch: sees every instruction of a user's own code that reads or writes while a step is traced.
 
-A trace function (`sys.settrace`) is told of each frame, and of each instruction of those that are
-the user's or that the user's code called in a library. Before an instruction runs, its operands lie
-on the frame's value stack. graphc's own code is left alone; that which can call no code of a user's
-runs with tracing off, since tracing makes all Python slow.
+A trace function (`sys.settrace`, from CPython 3.12 on `sys.monitoring`) is told of each frame, and
+of each instruction of those that are the user's or that the user's code called in a library. Before
+an instruction runs, its operands lie on the frame's value stack. graphc's own code is left alone;
+that which can call no code of a user's runs with tracing off, since tracing makes Python slow.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +30,9 @@ from graphc.frontend.tensor import Tensor
 
 NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
 Tracer = Callable[[FrameType, str, Any], Any]
+Find = Callable[[int], Any]
+MONITORING: Any = getattr(sys, "monitoring", None)
+_TOOL = threading.Lock()  # one step is watched at a time
 
 
 class Watch:
@@ -45,6 +49,7 @@ class Watch:
         self.reads = Reads()
         self._calls = Calls(self.reads)
         self._locals: dict[int, tuple[CodeType, str, Any]] = {}
+        self._finds: dict[int, Find] = {}  # of functions being watched
         self.slow = False  # whether all Python is traced
         self.missed = False  # whether something may have run unseen: again, then, and slowly
         self.running = False
@@ -58,17 +63,60 @@ class Watch:
         self._locals.clear()
         self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
-        before = sys.gettrace()
-        sys._getframe().f_trace_opcodes = True  # CPython 3.12 asks for it before settrace
-        self.running = True
+        with self._monitoring() if MONITORING else self._tracing():
+            yield
+            self.reads.repeat_counts()
+
+    @contextmanager
+    def _tracing(self) -> Iterator[None]:
+        before, self.running = sys.gettrace(), True
         sys.settrace(self._entered)
         try:
             yield
             self.lost = sys.gettrace() != self._entered
-            self.reads.repeat_counts()
         finally:
             self.running = False
             sys.settrace(before)
+
+    @contextmanager
+    def _monitoring(self) -> Iterator[None]:
+        """The same from CPython 3.12 on, where only the functions watched are slower."""
+        with _TOOL:
+            tool = next(k for k in (4, 3, 5, 2, 1, 0) if MONITORING.get_tool(k) is None)
+            MONITORING.use_tool_id(tool, "graphc")
+            events, thread = MONITORING.events, threading.get_ident()
+
+            def started(code: CodeType, at: int) -> Any:
+                if threading.get_ident() != thread:
+                    return None
+                frame = sys._getframe(1)
+                if (find := self._begun(frame)) is None:
+                    return MONITORING.DISABLE if self._locals[id(code)][1] == OWN else None
+                self._finds[id(code)] = find
+                MONITORING.set_local_events(tool, code, events.INSTRUCTION)
+                return None
+
+            def ran(code: CodeType, at: int) -> None:
+                found = self._finds[id(code)](at)
+                if found is not None and threading.get_ident() == thread:
+                    frame = sys._getframe(1)
+                    if self._locals[id(code)][1] == USERS or self._is_watched(frame.f_back):
+                        found[0](self, frame, found[1])
+
+            MONITORING.register_callback(tool, events.PY_START, started)
+            MONITORING.register_callback(tool, events.INSTRUCTION, ran)
+            MONITORING.set_events(tool, events.PY_START)
+            MONITORING.restart_events()
+            try:
+                yield
+            finally:
+                MONITORING.set_events(tool, 0)
+                for key in self._finds:
+                    MONITORING.set_local_events(tool, self._locals[key][0], 0)
+                self._finds.clear()
+                MONITORING.register_callback(tool, events.PY_START, None)
+                MONITORING.register_callback(tool, events.INSTRUCTION, None)
+                MONITORING.free_tool_id(tool)
 
     def kept(self) -> Kept:
         kept = self.reads.finish()
@@ -79,23 +127,41 @@ class Watch:
     # ---- frames --------------------------------------------------------------------------------
 
     def _entered(self, frame: FrameType, event: str, arg: Any) -> Tracer | None:
-        """A function is called."""
+        """A function is called, and told to the trace function."""
+        find = self._begun(frame)
+        if find is None:
+            if self._locals[id(frame.f_code)][2] is LEAF:
+                self._pause(frame, frame.f_code)
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+
+        def traced(frame: FrameType, event: str, arg: Any) -> Any:
+            if event == "opcode":
+                found = find(frame.f_lasti)
+                if found is not None:
+                    found[0](self, frame, found[1])
+            return traced
+
+        return traced
+
+    def _begun(self, frame: FrameType) -> Find | None:
+        """A function is called: what finds the action at a place of it, if it is watched."""
         code = frame.f_code
         known = self._locals.get(id(code))
         if known is None:
             who = whose_code(code, frame.f_globals)
-            known = self._locals[id(code)] = code, who, self._tracer(code, who)
-        _, who, tracer = known
-        if who == OWN:
-            if tracer is LEAF:
-                self._pause(frame, code)
+            known = self._locals[id(code)] = code, who, self._finder(code, who)
+        _, who, find = known
+        if who == OWN or (who == LIBRARY and not self._is_watched(frame.f_back)):
             return None
-        if who == LIBRARY and (frame.f_back is None or frame.f_back.f_trace is None):
-            return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
         self._arguments(frame, code, who)
-        return cast(Tracer, tracer)
+        return cast(Find, find)
+
+    def _is_watched(self, frame: FrameType | None) -> bool:
+        if frame is None:
+            return False
+        return id(frame.f_code) in self._finds if MONITORING else frame.f_trace is not None
 
     def _pause(self, frame: FrameType, code: CodeType) -> None:
         """Trace nothing until a function of ours returns: its frame holds what goes on then."""
@@ -115,22 +181,12 @@ class Watch:
             return any(map(self._calls_back, x))
         return callable(x) or self.reads.is_users(kind)
 
-    def _tracer(self, code: CodeType, who: str) -> Any:
+    def _finder(self, code: CodeType, who: str) -> Any:
         if who == OWN:
             return LEAF if is_leaf(code) else None
-        table = decoded(code)
         actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
-        acts = {at: (actions[kind], arg) for at, (kind, arg) in table.items() if kind in actions}
-        find = acts.get
-
-        def traced(frame: FrameType, event: str, arg: Any) -> Any:
-            if event == "opcode":
-                found = find(frame.f_lasti)
-                if found is not None:
-                    found[0](self, frame, found[1])
-            return traced
-
-        return traced
+        rows = decoded(code).items()
+        return {at: (actions[kind], arg) for at, (kind, arg) in rows if kind in actions}.get
 
     def _arguments(self, frame: FrameType, code: CodeType, who: str) -> None:
         """The function that runs, where its class has it, and what it was given."""
@@ -333,7 +389,8 @@ LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     kind: partial(_if_known, depth, USER_ACTIONS[kind])
     for kind, depth in (
         ("attribute", 1), ("count", 1), ("count item", 2), ("set attribute", 1), ("item", 2),
-        ("set item", 2), ("slice", 3), ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),
+        ("set item", 2), ("slice", 3), ("set slice", 3), ("whole", 1), ("iterate", 1),
+        ("advance", 1), ("super", 1),
     )
 }  # fmt: skip
 LIBRARY_ACTIONS["call"] = Watch._called_in_library
