@@ -29,9 +29,10 @@ LEAVES = tuple(
         "optim/rules.py",
     )
 )  # fmt: skip
-LEAF_NAMES = ("_update_group", "_prepare", "_name_scopes", "zero_grad")
+ALONE = ("_update_group", "_prepare", "_name_scopes", "zero_grad")
 # Of files above, but what they call may call a user's hooks or functions.
-CALLING = ("backward", "backpropagate", "visit", "grad", "__getattr__")
+CALLING = ("backward", "visit", "grad", "__getattr__")
+NEVER, BY_BACKWARD, BY_ARGUMENT = "never", "by a hook or Function", "by an argument"
 
 # Kind of each instruction. "whole": the top of the stack is looked at with all its items.
 KINDS = {
@@ -82,11 +83,16 @@ def whose_code(code: CodeType, space: dict[str, Any]) -> str:
     return whose(file)
 
 
-def is_leaf(code: CodeType) -> bool:
-    """Whether a function of graphc's calls no function of a user's but one among its arguments."""
-    file = code.co_filename
-    return (file.startswith(LEAVES) or (code.co_name in LEAF_NAMES and is_own(file))) and not (
-        code.co_name in CALLING or code.co_flags & CO_GENERATOR
+def leaf(code: CodeType) -> str:
+    """How a function of graphc's may come to call a user's: one of the three below, or ""."""
+    if not is_own(code.co_filename) or code.co_flags & CO_GENERATOR:
+        return ""
+    if code.co_name in ALONE:
+        return NEVER
+    if code.co_name == "backpropagate":
+        return BY_BACKWARD
+    return (
+        BY_ARGUMENT if code.co_filename.startswith(LEAVES) and code.co_name not in CALLING else ""
     )
 
 

@@ -18,9 +18,19 @@ from types import CellType, CodeType, FrameType, FunctionType
 from typing import Any, cast
 
 from graphc.errors import InvalidState
+from graphc.frontend import epoch
 from graphc.frontend.step import stack
 from graphc.frontend.step.calls import Calls, is_iterator
-from graphc.frontend.step.code import LIBRARY, OWN, USERS, decoded, is_leaf, whose_code
+from graphc.frontend.step.code import (
+    BY_ARGUMENT,
+    BY_BACKWARD,
+    LIBRARY,
+    OWN,
+    USERS,
+    decoded,
+    leaf,
+    whose_code,
+)  # fmt: skip
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
 from graphc.frontend.step.held import CONTAINERS, FIXED, mapping_of
@@ -130,8 +140,9 @@ class Watch:
         """A function is called, and told to the trace function."""
         find = self._begun(frame)
         if find is None:
-            if self._locals[id(frame.f_code)][2] is LEAF:
-                self._pause(frame, frame.f_code)
+            _, who, how = self._locals[id(frame.f_code)]
+            if who == OWN and how:
+                self._pause(frame, frame.f_code, how)
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
@@ -163,9 +174,11 @@ class Watch:
             return False
         return id(frame.f_code) in self._finds if MONITORING else frame.f_trace is not None
 
-    def _pause(self, frame: FrameType, code: CodeType) -> None:
+    def _pause(self, frame: FrameType, code: CodeType, how: Any) -> None:
         """Trace nothing until a function of ours returns: its frame holds what goes on then."""
-        if self.slow or any(map(self._calls_back, stack.locals_of(frame, code))):
+        if self.slow or (how == BY_BACKWARD and (epoch.hooks or epoch.functions)):
+            return
+        if how == BY_ARGUMENT and any(map(self._calls_back, stack.locals_of(frame, code))):
             return
         sys.settrace(None)
         frame.f_trace = _Resume(self, frame.f_back)  # type: ignore[assignment]  # never called
@@ -183,7 +196,7 @@ class Watch:
 
     def _finder(self, code: CodeType, who: str) -> Any:
         if who == OWN:
-            return LEAF if is_leaf(code) else None
+            return leaf(code)
         actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
         rows = decoded(code).items()
         return {at: (actions[kind], arg) for at, (kind, arg) in rows if kind in actions}.get
@@ -360,8 +373,6 @@ class _Resume:
         if self._watch.running:
             sys.settrace(self._watch._entered)
 
-
-LEAF: Any = object()
 
 USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     "global": Watch._global, "set global": Watch._set_global,
