@@ -19,7 +19,7 @@ from graphc.frontend.modes import enable_grad, no_grad, set_grad_enabled
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
 from graphc.optim.followed import followed
-from graphc.optim.group import ParameterGroup, guard_members, is_set_by_step
+from graphc.optim.group import Answer, ParameterGroup, Watched, guard_members, is_set_by_step
 from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
 
@@ -44,7 +44,7 @@ class Optimizer(Hooked):
         super().__init__()
         self.defaults = defaults
         self.state: dict[Any, Any] = defaultdict(dict)  # Slots by parameter
-        self.param_groups: list[Group] = []
+        self.param_groups: list[Group] = Watched()
         self._opt_called = False  # whether it has stepped, for a schedule to warn
         self._layout = 0  # moves when a slot is made or replaced
         groups = list(params)
@@ -84,7 +84,7 @@ class Optimizer(Hooked):
             )
         if any(id(p) in taken for p in params):
             raise InvalidArgument("some parameters appear in more than one parameter group")
-        group = {**param_group, "params": params, **named}
+        group = {**param_group, "params": Watched(params), **named}
         rest = {k: v for k, v in self.defaults.items() if k not in group}
         self.param_groups.append(ParameterGroup(group | rest))
 
@@ -120,7 +120,7 @@ class Optimizer(Hooked):
 
     def _chosen(self, group: Group) -> tuple[Group, list[Tensor], Options]:
         """A group, its parameters that have a gradient, and the options that hold for it."""
-        options = tracing.guard(lambda: " ".join(self._options(group)))
+        options = tracing.guard(Answer(lambda g: " ".join(self._options(g)), group))
         return group, [p for p in group["params"] if p.grad is not None], options.split()
 
     def _watched(self) -> AbstractContextManager[None]:

@@ -8,12 +8,14 @@ but not a change of its class.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
+from operator import attrgetter, call
 from typing import Any
 
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Content, Guard, Guards, Kept, Same, same
 from graphc.frontend.step.stack import MISSING
+
+LASTING = (bool, int, str, type(None))  # a getter gives the same one, mostly
 
 
 class Equal:
@@ -44,7 +46,9 @@ def observed(
                 always.append(Guard(f"`{kind.__name__}.{name}`", "", 0, *row))
     for module in modules.values():
         on_epoch += _state_of(module)
-    always += [Guard("an option", "", 0, Equal(value), get, value) for get, value in answers]
+    for get, value in answers:
+        made = call if isinstance(value, LASTING) else Equal(value)
+        always.append(Guard("an option", "", 0, made, get, value))
     return Guards(Kept(always, on_epoch))
 
 

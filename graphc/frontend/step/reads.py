@@ -347,6 +347,9 @@ class Reads:
     def count(self, frame: FrameType, what: str, x: Any, key: Any, by: float) -> bool:
         """`x.key += by`, or of an item: no read that matters, and done again at each call."""
         table = own(x) if what == "attr" else x
+        trace = tracing.active()
+        if trace is None or trace.follows:
+            return False
         place = (what, id(x), key)
         if type(table) is not dict or type(table.get(key)) not in (int, float):
             return False
