@@ -14,6 +14,7 @@ import itertools
 import operator
 import os
 import sys
+import threading
 import time
 import types
 from collections import OrderedDict, defaultdict, deque
@@ -461,6 +462,41 @@ def tensor_attribute() -> Case:
     return lambda x: (x * p.detach()) * p.scale, lambda: setattr(p, "scale", 5.0)
 
 
+def parameters_of_an_uncalled_module() -> Case:
+    net = nn.Sequential(nn.Linear(2, 2))
+    return (
+        lambda x: x + sum(p.detach().square().sum() for p in net.parameters()),
+        lambda: net.append(nn.Linear(2, 2)),
+    )
+
+
+def rate_of_a_schedule() -> Case:
+    opt = optim.SGD([nn.Parameter(graphc.ones(2))], lr=2.0)
+    schedule = optim.lr_scheduler.StepLR(opt, 1, gamma=0.5)
+    opt.step()
+    return lambda x: x * schedule.get_last_lr()[0], schedule.step
+
+
+def rate_of_a_group() -> Case:
+    opt = optim.SGD([nn.Parameter(graphc.ones(2))], lr=2.0)
+    return (
+        lambda x: x * opt.param_groups[0]["lr"],
+        lambda: opt.param_groups[0].update(lr=5.0),
+    )
+
+
+def local_of_a_thread() -> Case:
+    local = threading.local()
+    local.k = 2.0
+    return lambda x: x * local.k, lambda: setattr(local, "k", 5.0)
+
+
+def text_made_into_code() -> Case:
+    space: dict[str, Any] = {"k": 2.0, "__name__": __name__}
+    exec("def step(x): return x * k", space)
+    return space["step"], lambda: space.update(k=5.0)
+
+
 def swapped_object() -> Case:
     owner = Space(c=Config(2.0))
     return lambda x: x * owner.c.k, lambda: setattr(owner, "c", Config(5.0))
@@ -569,6 +605,12 @@ CASES: dict[str, Callable[[], Case]] = {
     "operator replaced": operator_replaced,
     "property replaced": property_replaced,
     "code replaced": code_replaced,
+    "parameters of an uncalled module": parameters_of_an_uncalled_module,
+    "past a module": lambda: module(lambda net: vars(net).update(k=5.0)),
+    "rate of a schedule": rate_of_a_schedule,
+    "rate of a group": rate_of_a_group,
+    "local of a thread": local_of_a_thread,
+    "text made into code": text_made_into_code,
     "object swapped": swapped_object,
     "dict swapped": swapped_dict,
     "partial": partial_function,

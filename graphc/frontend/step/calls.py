@@ -69,6 +69,8 @@ class Calls:
         if isinstance(f, FunctionType):
             if whose(f.__code__.co_filename) == OWN:
                 self._passed(frame, args, iterate=False)
+                if f.__name__.startswith("get_") and args and not is_module(args[0]):
+                    self.reads.told(frame, args[0])
         elif isinstance(f, PARTIAL) and depth < 8:
             self.called(frame, f.func, (*f.args, *args, *f.keywords.values()), depth + 1)
         elif isinstance(f, type):

@@ -250,7 +250,8 @@ class Compiled(Inspectable):
             if not watch.missed:
                 break
             watch.slow = True
-        guards = observed(watch.kept(), taken.trace.called, taken.trace.guards)
+        modules = (*taken.trace.called, *watch.reads.modules.values())
+        guards = observed(watch.kept(), modules, taken.trace.guards)
         trace_ms = 1e3 * (time.perf_counter() - start)
         for entry in self._entries.get(key, ()):
             if entry.plan.fits(leaves) and alike(entry.outline, outline(taken)):

@@ -34,7 +34,7 @@ class Equal:
 def observed(
     kept: Kept, called: Iterable[Any], answers: Iterable[tuple[Callable[[], Any], Any]]
 ) -> Guards:
-    """The guards of a trace: what was read, the modules that ran, what the tracer itself asked."""
+    """The guards of a trace: what was read, the modules met, what the tracer itself asked."""
     always, on_epoch = list(kept.always), list(kept.on_epoch)
     modules = {id(m): m for root in called for m in root.modules()}
     kinds = {type(m) for m in modules.values()}

@@ -31,7 +31,7 @@ from graphc.frontend.step.found import (
     shadowed,
     stored,
 )  # fmt: skip
-from graphc.frontend.step.guards import Guard, Kept
+from graphc.frontend.step.guards import SIMPLE, Guard, Kept
 from graphc.frontend.step.held import (
     CONTAINERS,
     FIXED,
@@ -65,6 +65,7 @@ class Reads:
         self.held: dict[int, Any] = {}  # all that was met, by id, so that ids stay their own
         self.names: dict[int, str] = {}
         self._unseen: set[int] = set()  # containers that the collector did not look at when met
+        self.modules: dict[int, Any] = {}  # those met, called or not
         self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
         self._written: set[Place] = set()
         self._before: dict[int, Whole] = {}  # containers as they were when first written
@@ -111,6 +112,8 @@ class Reads:
         bare = label.split("`")[1]
         for _, _, kept in found[-1:]:
             self.know(kept, bare)
+            if is_module(kept):
+                self.modules[id(kept)] = kept
 
     def _settled(self, place: Place) -> bool:
         if place in self._counts and place not in self._written:
@@ -182,7 +185,7 @@ class Reads:
             self.note(place, frame, label, vars(x), [in_mapping(vars(x), name)])
 
     def _of_module(self, place: Place, frame: FrameType, label: str, x: Any, name: str) -> None:
-        """An attribute of an nn.Module: its class's at each call, its own if modules changed."""
+        """An attribute of an nn.Module: what it registers is looked at if modules changed."""
         kind = type(x)
         if raw(kind.__mro__, name) is not MISSING:
             if self.is_users(kind):
@@ -192,8 +195,10 @@ class Reads:
                 self.note(place, frame, label, x, rows, of_module=True)
                 return
         value = own(x).get(name, MISSING)
-        if value is MISSING:
-            value = getattr(x, name, MISSING)  # a parameter, buffer or child: a look-up of ours
+        if value is not MISSING:  # at each call, for it may be set past the module
+            self.note(place, frame, label, x, [(own(x).get, name, value)])
+            return
+        value = getattr(x, name, MISSING)  # a parameter, buffer or child: a look-up of ours
         self.note(place, frame, label, x, [(attrgetter(name), x, value)], of_module=True)
 
     def _of_class(self, frame: FrameType, kind: type, name: str) -> None:
@@ -206,6 +211,11 @@ class Reads:
         kind = type(x)
         kept = raw(kind.__mro__, name)
         ours = not self.is_users(kind) and kind.__module__.startswith("graphc.")
+        getter = raw(kind.__mro__, "__getattribute__")
+        by_code = getter is not object.__getattribute__ and not isinstance(getter, FunctionType)
+        if kept is MISSING and by_code and kind.__module__ != "builtins":  # threading.local
+            self.note(place, frame, label, x, [(attrgetter(name), x, getattr(x, name, MISSING))])
+            return
         if name not in own(x):
             fixed = not kind.__flags__ & HEAP_TYPE or ours or isinstance(x, FunctionType)
             if fixed and not (isinstance(kept, STORED) and stored(x, kept) is not MISSING):
@@ -280,6 +290,13 @@ class Reads:
         if self.is_users(type(x)) and not is_module(x) and not isinstance(x, Tensor):
             for name in [*own(x), *_slots(type(x))]:
                 self.attribute(frame, x, name)
+
+    def told(self, frame: FrameType, x: Any) -> None:
+        """What an object of ours may tell of itself: a schedule's rate, a generator's seed."""
+        for name, value in own(x).items():
+            if isinstance(value, SIMPLE + CONTAINERS):
+                self.attribute(frame, x, name)
+                self.whole(frame, value)
 
     def function(self, frame: FrameType, fn: Any) -> None:
         """The code and the defaults of a function that ran."""

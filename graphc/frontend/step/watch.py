@@ -328,6 +328,10 @@ class Watch:
     def _called(self, frame: FrameType, count: int, names: int) -> None:
         self._calls.called(frame, *self._operands(frame, count, names))
 
+    def _both_in_library(self, frame: FrameType, in_place: Any) -> None:
+        if any(self.reads.is_known(x) for x in (top(frame, 2), top(frame))):
+            self._both(frame, in_place)
+
     def _called_in_library(self, frame: FrameType, count: int) -> None:
         """In a library only what the user's code has met counts."""
         f, args = self._operands(frame, count, 0)
@@ -405,3 +409,4 @@ LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     )
 }  # fmt: skip
 LIBRARY_ACTIONS["call"] = Watch._called_in_library
+LIBRARY_ACTIONS["both"] = Watch._both_in_library
