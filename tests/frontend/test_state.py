@@ -755,6 +755,27 @@ def test_a_count_that_decides_is_guarded() -> None:
     assert step.stats.programs == 2  # what is equal is compiled once
 
 
+def test_a_count_that_is_only_compared_traces_once_for_each_answer() -> None:
+    class Logging:
+        def __init__(self) -> None:
+            self.steps = 0
+
+        def step(self, x: Any) -> Any:
+            self.steps += 1
+            if self.steps % 4 == 0:
+                return x * 5.0
+            if self.steps > 8:
+                return x * 7.0
+            return x * 2.0
+
+    logging, plain = Logging(), Logging()
+    step = graphc.compile(logging.step)
+    with graphc.assert_max_compiles(3):
+        for _ in range(16):
+            assert step(ONE).tolist() == plain.step(ONE).tolist()
+    assert logging.steps == 16
+
+
 def test_a_value_that_does_not_matter_makes_no_plan() -> None:
     options = Config(1.0)
     step = graphc.compile(lambda x: x * 2 if options.k > 0 else x * 3)

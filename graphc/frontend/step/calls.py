@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from graphc.frontend.step.code import LIBRARY, OWN, USERS, whose
-from graphc.frontend.step.found import own, static
+from graphc.frontend.step.found import is_module, own, static
 from graphc.frontend.step.held import CONTAINERS
-from graphc.frontend.step.reads import Reads, is_module
+from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
 

@@ -7,9 +7,11 @@ names are those of CPython 3.11 to 3.13, and an instruction that only moves valu
 from __future__ import annotations
 
 import dis
+import operator
 import os
 import sys
 import sysconfig
+from collections.abc import Callable
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -54,6 +56,11 @@ KINDS = {
     "CALL": "call", "CALL_KW": "call with names", "CALL_FUNCTION_EX": "call with containers",
 }  # fmt: skip
 
+ASKED: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "%": operator.mod,
+    "//": operator.floordiv, "<": operator.lt, "<=": operator.le, "==": operator.eq,
+    "!=": operator.ne, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
 ADDED = "LOAD_CONST", "BINARY_OP"
 COUNTS = {
     "LOAD_ATTR": (*ADDED, "SWAP", "STORE_ATTR"),
@@ -114,6 +121,8 @@ def decoded(code: CodeType) -> dict[int, tuple[str, Any]]:
             found[start] = found[row.offset] = kind, _argument(kind, row)
         start = None
     for k in range(len(rows)):
+        if rows[k].opname == "LOAD_ATTR" and (how := _test(rows[k + 1 : k + 6])):
+            found[starts[k]] = found[rows[k].offset] = "test", (rows[k].argval, how)
         _find_count(rows[k : k + 6], starts[k : k + 6], found)
     return found
 
@@ -129,6 +138,21 @@ def _argument(kind: str, row: dis.Instruction) -> Any:
     if kind.endswith("cell"):
         return row.arg, row.argval
     return row.arg if kind[:4] == "call" else row.argval
+
+
+def _test(rows: list[dis.Instruction]) -> tuple[tuple[str, float], ...]:
+    """`x.n > 3`, `x.n % 100 == 0` before a jump: what the number is asked; () if it goes on."""
+    asked: list[tuple[str, float]] = []
+    while len(rows) > 2 and rows[0].opname == "LOAD_CONST" and type(rows[0].argval) in (int, float):
+        how = rows[1].argval if rows[1].opname == "COMPARE_OP" else rows[1].argrepr
+        if how not in ASKED:
+            return ()
+        asked.append((how, rows[0].argval))
+        if rows[1].opname == "COMPARE_OP":
+            jump = rows[2].opname
+            return tuple(asked) if jump.startswith("POP_JUMP") and "_IF_" in jump else ()
+        rows = rows[2:]
+    return ()
 
 
 def _find_count(

@@ -113,3 +113,29 @@ def _of_class(x: Any, name: str, kept: Any, plain: bool) -> Iterator[Row]:
 
 def shadowed(name: str, x: Any) -> bool:
     return name in own(x)
+
+
+def is_module(x: object) -> bool:
+    return hasattr(type(x), "named_parameters") and hasattr(type(x), "forward")
+
+
+def classes_after(x: Any) -> tuple[type, tuple[type, ...]]:
+    """Of a `super`: the class it is bound to, and those that it looks in."""
+    mro = x.__self_class__.__mro__
+    return x.__self_class__, mro[mro.index(x.__thisclass__) + 1 :]
+
+
+def sets_by_code(x: Any, what: str, name: Any) -> bool:
+    """Whether setting an attribute runs code of the class's."""
+    kind = type(x)
+    if what != "attr" or is_module(x):
+        return False
+    own_setter = raw(kind.__mro__, "__setattr__") is not object.__setattr__
+    return own_setter or (raw(kind.__mro__, name) is not MISSING and hasattr(
+        raw(kind.__mro__, name), "__set__"))  # fmt: skip
+
+
+def slots(kind: type) -> Iterator[str]:
+    for k in kind.__mro__:
+        names = vars(k).get("_slots__", ())
+        yield from [names] if isinstance(names, str) else names

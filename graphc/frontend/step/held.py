@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections import OrderedDict, deque
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.frontend.step.found import Row
+from graphc.errors import Unguarded
+from graphc.frontend.step.code import ASKED
+from graphc.frontend.step.found import Row, own
 from graphc.frontend.step.guards import SIMPLE, same, unless_traced
 from graphc.frontend.step.stack import MISSING
 
@@ -113,6 +115,25 @@ def mapping_of(c: Any) -> Any:
     return c
 
 
+class Asked:
+    """What a step asks of a number that is an object's attribute, after what it counted itself."""
+
+    __slots__ = ("how", "name")
+
+    def __init__(self, name: str, how: tuple[tuple[str, float], ...]) -> None:
+        self.name, self.how = name, how
+
+    def __call__(self, x: Any) -> Any:
+        value = own(x).get(self.name, MISSING)
+        return self.of(value) if type(value) in (int, float) else MISSING
+
+    def of(self, value: Any) -> Any:
+        """The answer for a number."""
+        for what, number in self.how:
+            value = ASKED[what](value, number)
+        return value
+
+
 class Item:
     """Gets an item, MISSING where there is none, without making one."""
 
@@ -136,3 +157,24 @@ def put(what: str, x: Any, key: Any, value: float) -> None:
 
 def add(what: str, x: Any, key: Any, by: float) -> None:
     put(what, x, key, (getattr(x, key) if what == "attr" else x[key]) + by)
+
+
+def context(variable: Any) -> Any:
+    return variable.get(MISSING)
+
+
+def misses(fn: Any) -> Any:
+    return tuple(fn.cache_info()[1:])
+
+
+def where(frame: FrameType) -> tuple[str, int, str]:
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+
+
+def advanced(it: Any, name: str, at: tuple[str, int, str]) -> Unguarded:
+    return Unguarded(
+        f"the step takes items from `{name}`, a {type(it).__name__} made outside it",
+        why="Python runs once, so each call would see the items of the first",
+        fix="take them outside and pass them, or iterate over a list",
+        where=at,
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property, partial
 from operator import attrgetter
 from types import FrameType, FunctionType, MethodType, ModuleType
@@ -23,25 +23,34 @@ from graphc.frontend.step.code import is_library
 from graphc.frontend.step.found import (
     STORED,
     Row,
+    classes_after,
     in_classes,
     in_mapping,
     in_object,
+    is_module,
     own,
     raw,
+    sets_by_code,
     shadowed,
+    slots,
     stored,
 )  # fmt: skip
 from graphc.frontend.step.guards import SIMPLE, Guard, Kept
 from graphc.frontend.step.held import (
     CONTAINERS,
     FIXED,
+    Asked,
     Count,
     Item,
     Note,
     Place,
     Whole,
     add,
+    advanced,
+    context,
     mapping_of,
+    misses,
+    where,
 )  # fmt: skip
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
@@ -50,10 +59,6 @@ MAX_ITEMS = 10_000
 MAX_BYTES = 1 << 16
 HEAP_TYPE = 1 << 9
 OBVIOUS = ("__class__", "__doc__", "__name__", "__qualname__", "__module__", "__mro__")
-
-
-def is_module(x: object) -> bool:
-    return hasattr(type(x), "named_parameters") and hasattr(type(x), "forward")
 
 
 class Reads:
@@ -153,7 +158,7 @@ class Reads:
             if self.is_users(x):
                 self.note(place, frame, label, x, in_classes(x.__mro__, name))
         elif isinstance(x, super):
-            of, after = _classes_after(x)
+            of, after = classes_after(x)
             self.note(place, frame, label, of, in_classes(after, name))
         elif is_module(x):
             self._of_module(place, frame, label, x, name)
@@ -288,8 +293,25 @@ class Reads:
     def every(self, frame: FrameType, x: Any) -> None:
         """All the attributes of an object that is read in ways nobody sees."""
         if self.is_users(type(x)) and not is_module(x) and not isinstance(x, Tensor):
-            for name in [*own(x), *_slots(type(x))]:
+            for name in [*own(x), *slots(type(x))]:
                 self.attribute(frame, x, name)
+
+    def test(self, frame: FrameType, x: Any, name: str, how: tuple[tuple[str, float], ...]) -> bool:
+        """Only a comparison with `x.name` decides: its outcome is noted, not the number."""
+        place = ("attr", id(x), name)
+        plain = raw(type(x).__mro__, name) is MISSING and not isinstance(x, type | ModuleType)
+        if not plain or type(own(x).get(name)) not in (int, float):
+            return False
+        if place in self.notes or place in self._written:
+            return True
+        counted = [("+", by) for by in self._counts[place].steps] if place in self._counts else []
+        get = Asked(name, (*counted, *how))
+        before = self._counts[place].before if counted else own(x)[name]
+        asked: Place = "test", id(x), (name, get.how)
+        if asked not in self.notes:
+            label = f"`{self.name(x)}.{name}` in a test"
+            self.note(asked, frame, label, x, [(get, x, get.of(before))])
+        return True
 
     def told(self, frame: FrameType, x: Any) -> None:
         """What an object of ours may tell of itself: a schedule's rate, a generator's seed."""
@@ -316,7 +338,7 @@ class Reads:
         """A contextvars.ContextVar."""
         place = ("context", id(variable), None)
         if place not in self.notes:
-            row = _context, variable, _context(variable)
+            row = context, variable, context(variable)
             self.note(place, frame, f"context variable `{variable.name}`", variable, [row])
 
     def cached(self, frame: FrameType, fn: Any) -> None:
@@ -408,7 +430,7 @@ class Reads:
         made = self._made()
         reached = self._reached(made)
         self._refused += [
-            (it, _advanced(it, self.name(it), at))
+            (it, advanced(it, self.name(it), at))
             for it, at in self._iterators
             if gc.is_tracked(it) or id(it) in reached  # the age of the others is not known
         ]
@@ -422,7 +444,7 @@ class Reads:
                 continue
             rows: Iterable[Row] = note.rows
             if what == "cached":
-                rows = [(_misses, note.owner, _misses(note.owner))]
+                rows = [(misses, note.owner, misses(note.owner))]
             into = on_epoch if note.of_module else always
             into += [Guard(note.label, note.file, note.line, *row) for row in rows]
         return Kept(always, on_epoch)
@@ -448,46 +470,3 @@ class Reads:
             for get, _, kept in note.rows
             for x in (kept if isinstance(get, Whole) and type(kept) is tuple else (kept,))
         }
-
-
-def _classes_after(x: Any) -> tuple[type, tuple[type, ...]]:
-    """Of a `super`: the class it is bound to, and those that it looks in."""
-    mro = x.__self_class__.__mro__
-    return x.__self_class__, mro[mro.index(x.__thisclass__) + 1 :]
-
-
-def sets_by_code(x: Any, what: str, name: Any) -> bool:
-    """Whether setting an attribute runs code of the class's."""
-    kind = type(x)
-    if what != "attr" or is_module(x):
-        return False
-    own_setter = raw(kind.__mro__, "__setattr__") is not object.__setattr__
-    return own_setter or (raw(kind.__mro__, name) is not MISSING and hasattr(
-        raw(kind.__mro__, name), "__set__"))  # fmt: skip
-
-
-def _slots(kind: type) -> Iterator[str]:
-    for k in kind.__mro__:
-        names = vars(k).get("__slots__", ())
-        yield from [names] if isinstance(names, str) else names
-
-
-def _context(variable: Any) -> Any:
-    return variable.get(MISSING)
-
-
-def _misses(fn: Any) -> Any:
-    return tuple(fn.cache_info()[1:])
-
-
-def where(frame: FrameType) -> tuple[str, int, str]:
-    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
-
-
-def _advanced(it: Any, name: str, at: tuple[str, int, str]) -> Unguarded:
-    return Unguarded(
-        f"the step takes items from `{name}`, a {type(it).__name__} made outside it",
-        why="Python runs once, so each call would see the items of the first",
-        fix="take them outside and pass them, or iterate over a list",
-        where=at,
-    )

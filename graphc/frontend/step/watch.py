@@ -254,6 +254,11 @@ class Watch:
         if isinstance(kept, property) and not isinstance(kept.fget, FunctionType):
             self._calls.called(frame, kept.fget, (x,))
 
+    def _test(self, frame: FrameType, how: tuple[str, Any]) -> None:
+        x, name = top(frame), how[0]
+        if not self.reads.test(frame, x, *how):
+            self._attribute(frame, name)
+
     def _count(self, frame: FrameType, how: tuple[str, float]) -> None:
         x, name = top(frame), how[0]
         if not self.reads.count(frame, "attr", x, *how):
@@ -382,7 +387,7 @@ USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     "global": Watch._global, "set global": Watch._set_global,
     "cell": Watch._cell, "set cell": Watch._set_cell,
     "attribute": Watch._attribute, "super": Watch._super, "set attribute": Watch._set_attribute,
-    "count": Watch._count, "count item": Watch._count_item,
+    "test": Watch._test, "count": Watch._count, "count item": Watch._count_item,
     "item": Watch._item, "set item": Watch._set_item,
     "slice": Watch._slice, "set slice": Watch._set_slice,
     "whole": Watch._whole, "iterate": Watch._iterate, "advance": Watch._iterate,
@@ -403,9 +408,9 @@ def _if_known(depth: int, action: Callable[..., None], self: Watch, frame: Any, 
 LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     kind: partial(_if_known, depth, USER_ACTIONS[kind])
     for kind, depth in (
-        ("attribute", 1), ("count", 1), ("count item", 2), ("set attribute", 1), ("item", 2),
-        ("set item", 2), ("slice", 3), ("set slice", 3), ("whole", 1), ("iterate", 1),
-        ("advance", 1), ("super", 1),
+        ("attribute", 1), ("test", 1), ("count", 1), ("count item", 2),
+        ("set attribute", 1), ("item", 2), ("set item", 2), ("slice", 3),
+        ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),
     )
 }  # fmt: skip
 LIBRARY_ACTIONS["call"] = Watch._called_in_library
