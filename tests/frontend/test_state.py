@@ -590,6 +590,13 @@ CASES: dict[str, Callable[[], Case]] = {
         [2.0], lambda c: c.append(1.0), lambda c: 2.0 if f"{c}" == "[2.0]" else 3.0
     ),
     "compared": lambda: container([2.0], lambda c: c.append(1.0), lambda c: 2 if c == [2.0] else 3),
+    "starred": lambda: container([1.0, 2.0], lambda c: c.append(9.0), lambda c: max(*c)),
+    "bytes": lambda: container(bytearray(b"ab"), lambda c: c.append(9), lambda c: c[-1]),
+    "class of an object": lambda: container(
+        Config(),
+        lambda c: setattr(c, "__class__", Derived),
+        lambda c: 2.0 if type(c) is Config else 3.0,
+    ),
     "slots": lambda: container(Slotted(), lambda c: setattr(c, "k", 5.0), lambda c: c.k),
     "namespace": lambda: container(Space(k=2.0), lambda c: setattr(c, "k", 5.0), lambda c: c.k),
     "dataclass": lambda: container(Options(), lambda c: setattr(c.inner, "k", 5.0),

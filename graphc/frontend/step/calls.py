@@ -72,6 +72,8 @@ class Calls:
                 if f.__name__.startswith("get_") and args and not is_module(args[0]):
                     self.reads.told(frame, args[0])
         elif isinstance(f, PARTIAL) and depth < 8:
+            for name in ("func", "args", "keywords"):
+                self.reads.attribute(frame, f, name)
             self.called(frame, f.func, (*f.args, *args, *f.keywords.values()), depth + 1)
         elif isinstance(f, type):
             self._made(frame, f, args)
@@ -95,11 +97,17 @@ class Calls:
     def _made(self, frame: FrameType, kind: type, args: Sequence[Any]) -> None:
         """The call of a class."""
         if kind in LOOKS_AT_TYPES:
+            self._looked_at(frame, args)
             return
         if whose_type(kind) == USERS or kind in (list, tuple, dict, set, frozenset, enumerate, zip):
             self._passed(frame, args, iterate=kind.__module__ == "builtins")
         else:
             self._passed(frame, args)
+
+    def _looked_at(self, frame: FrameType, args: Sequence[Any]) -> None:
+        """`type(x)`, `isinstance(x, ...)`: an object may become one of another class."""
+        if args:
+            self.reads.attribute(frame, args[0], "__class__")
 
     def _by_path(self, frame: FrameType, x: Any, paths: Sequence[str]) -> None:
         for path in paths:
@@ -117,6 +125,7 @@ class Calls:
         if me is MISSING and method and args:
             me, args = args[0], args[1:]
         if _hashable(f) in LOOKS_AT_TYPES:
+            self._looked_at(frame, args)
             return
         if self._refused(frame, f, name, me):
             return

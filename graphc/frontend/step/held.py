@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from array import array
 from collections import OrderedDict, deque
 from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
@@ -17,12 +18,13 @@ from graphc.frontend.step.stack import MISSING
 
 SEQUENCES = (list, tuple, deque)
 SETS = (set, frozenset)
+BYTES = (bytearray, array, memoryview)
 VIEWS: tuple[type, ...] = tuple(
     type(view(kind()))
     for kind in (dict, OrderedDict)
     for view in (kind.keys, kind.values, kind.items)
 )
-CONTAINERS: Any = (*SEQUENCES, *SETS, dict, MappingProxyType, np.ndarray, bytearray, *VIEWS)
+CONTAINERS: Any = (*SEQUENCES, *SETS, dict, MappingProxyType, np.ndarray, *BYTES, *VIEWS)
 FIXED = (*SIMPLE, range, slice, type(...), type(NotImplemented))
 Place = tuple[str, int, Any]
 
@@ -73,7 +75,7 @@ class Whole:
                 return *kind.keys(c), *kind.values(c)
             pairs = [(k, v) for k, v in kind.items(c) if k not in self.without]
             return *(k for k, _ in pairs), *(v for _, v in pairs)
-        return bytes(c) if isinstance(c, bytearray) else tuple(c)
+        return bytes(c) if isinstance(c, BYTES) else tuple(c)
 
     def __call__(self, container: Any) -> Any:
         now = self._items(container)

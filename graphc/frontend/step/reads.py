@@ -37,6 +37,7 @@ from graphc.frontend.step.found import (
 )  # fmt: skip
 from graphc.frontend.step.guards import SIMPLE, Guard, Kept
 from graphc.frontend.step.held import (
+    BYTES,
     CONTAINERS,
     FIXED,
     Asked,
@@ -144,11 +145,14 @@ class Reads:
         """What `x.name` finds."""
         kind = type(x)
         if kind in FIXED or name in OBVIOUS:
+            place: Place = ("type", id(x), None)
+            if name == "__class__" and self.is_users(kind) and place not in self.notes:
+                self.note(place, frame, f"class of `{self.name(x)}`", x, [(type, x, kind)])
             return
         if name == "__dict__":
             self.table(x)
             return
-        place = ("attr", id(x), name)
+        place = "attr", id(x), name
         if self._settled(place):
             return
         label = f"`{self.name(x)}.{name}`"
@@ -234,7 +238,7 @@ class Reads:
         if type(key) is Tensor or isinstance(c, Tensor | type) or is_module(c):
             return
         c = mapping_of(c)
-        if isinstance(c, np.ndarray) or isinstance(key, slice):
+        if isinstance(c, (np.ndarray, *BYTES)) or isinstance(key, slice):
             self.whole(frame, c)
         elif isinstance(c, dict | list | tuple | deque):
             self._item(frame, c, key)

@@ -297,7 +297,10 @@ class Watch:
             self.reads.whole(frame, x)
 
     def _iterate(self, frame: FrameType, _: Any) -> None:
-        x = top(frame)
+        self._look(frame, top(frame))
+
+    def _look(self, frame: FrameType, x: Any) -> None:
+        """All items of x are taken."""
         if isinstance(x, CONTAINERS):
             self.reads.whole(frame, x)
         elif is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
@@ -361,7 +364,9 @@ class Watch:
         args, f = top(frame, 1 + named), top(frame, 2 + named)
         if NEW_CALL:
             f = top(frame, 3 + named)
-        given = list(args) if isinstance(args, tuple) else []
+        if not isinstance(args, tuple):
+            self._look(frame, args)
+        given = list(args) if isinstance(args, list | tuple) else []
         self._calls.called(frame, f, [*given, *(top(frame).values() if named else ())])
 
 
