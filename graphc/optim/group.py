@@ -83,6 +83,8 @@ def _fill(group: dict[str, Any], items: dict[str, Any]) -> None:
 class Members:
     """Whether an optimizer still has the very groups and parameters that a trace found in it."""
 
+    label = "parameters of the optimizer are those traced"
+
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
         self._list = optimizer.param_groups
@@ -107,6 +109,8 @@ class Members:
 
 class Answer:
     """What `look(group)` says of a group's options, looked at again if groups have changed."""
+
+    label = "options of the optimizer"
 
     def __init__(self, look: Callable[[dict[str, Any]], str], group: dict[str, Any]) -> None:
         self._look, self._group = look, group

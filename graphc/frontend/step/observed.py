@@ -48,7 +48,7 @@ def observed(
         on_epoch += _state_of(module)
     for get, value in answers:
         made = call if isinstance(value, LASTING) else Equal(value)
-        always.append(Guard("an option", "", 0, made, get, value))
+        always.append(Guard(getattr(get, "label", "an option"), "", 0, made, get, value))
     return Guards(Kept(always, on_epoch))
 
 
