@@ -220,6 +220,14 @@ class TooManyCompiles(GraphcError, RuntimeError):
     fix = "see step.explain() for what changed"
 
 
+class Unguarded(GraphcError, RuntimeError):
+    """A step reads what cannot be compared at each call."""
+
+    code = "GC202"
+    why = "Python runs once; that a later call would read something else could not be noticed"
+    fix = "read it outside the step and pass it as an argument"
+
+
 # ---- GC3: run time -----------------------------------------------------------------------------
 
 

@@ -94,6 +94,11 @@ def too_many_compiles() -> None:
         step(ones(4))
 
 
+def unguarded() -> None:
+    items = iter([1.0, 2.0])
+    graphc.compile(lambda x: x * next(items))(ones(3))
+
+
 def index_out_of_range() -> None:
     step = graphc.compile(lambda x, i: x[i])
     step(ones(3), graphc.tensor([1, 7]))
@@ -238,6 +243,13 @@ the step writes argument `x`, whose memory another argument shows differently [G
   why   an input, attribute or mode changed, so the step was compiled again
   fix   see step.explain() for what changed
   more  python -m graphc explain GC201""",
+    unguarded: """\
+the step takes items from `items`, a list_iterator made outside it [GC202]
+  test_errors.py:N in <lambda>
+     N | graphc.compile(lambda x: x * next(items))(ones(3))
+  why   Python runs once, so each call would see the items of the first
+  fix   take them outside and pass them, or iterate over a list
+  more  python -m graphc explain GC202""",
     index_out_of_range: """\
 index of dimension 0: index 7 is out of range [0, 3) [GC301]
   test_errors.py:N in <lambda>

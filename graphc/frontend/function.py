@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import AutogradError, InvalidType
-from graphc.frontend import inplace
+from graphc.frontend import epoch, inplace
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import reductions
 from graphc.frontend.modes import modes, no_grad
@@ -194,6 +194,7 @@ class FunctionNode(Node):
         outs: Sequence[TensorSpec | None],
     ) -> None:
         super().__init__(cls.__name__, edges, len(outs))
+        epoch.functions_changed()
         self._backward: Callable[..., Any] = cls.backward
         self._context = context
         self._inputs = [a.spec if is_tensor(a) else None for a in args]

@@ -68,6 +68,7 @@ class Trace:
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.called: dict[Any, None] = {}  # modules whose forward ran
         self.after_commit: list[Callable[[], object]] = []  # host actions after each call
+        self.follows = False  # whether an optimizer runs whose tables each call sets again
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[Hashable, Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}

@@ -20,6 +20,7 @@ from graphc.ir.types import DType
 from graphc.nn import state
 from graphc.nn.hooked import TABLES, Hooked
 from graphc.nn.parameter import Buffer, Parameter
+from graphc.nn.registry import Registry
 from graphc.nn.tree import Tree
 
 __all__ = ["Module"]
@@ -49,9 +50,9 @@ class Module(Hooked, Tree):
     def __init__(self) -> None:
         fields: dict[str, Any] = {
             "training": True,
-            "_parameters": {},
-            "_buffers": {},
-            "_modules": {},
+            "_parameters": Registry(),
+            "_buffers": Registry(),
+            "_modules": Registry(),
             "_not_persistent": set(),
             "_scope_name": "",
         }
@@ -96,9 +97,11 @@ class Module(Hooked, Tree):
         return repr(plain)
 
     def _name_scopes(self) -> None:
-        """Tell every submodule its path, which then stands in the provenance of what it traces."""
+        """Tell every submodule and tensor its path, which then stands in dumps and errors."""
         for name, module in self.named_modules():
             module.__dict__["_scope_name"] = name
+        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
+            tensor.storage.name = name
 
     # ---- registration --------------------------------------------------------------------------
 

@@ -32,7 +32,9 @@ def followed(optimizer: Any) -> Iterator[None]:
     before = _kept(optimizer)
     if trace.first(optimizer, _filling(before)):  # guarded as it was when the step began
         tracing.guard(partial(_seen, optimizer))
+    trace.follows = True
     yield
+    trace.follows = False
     with no_grad():
         _settle(optimizer, {id(table): items for table, items in before})
     tracing.after_commit(_filling(_kept(optimizer)))

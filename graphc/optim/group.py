@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from operator import is_
 from typing import Any
 
+from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
+
+
+def _telling(name: str) -> Any:
+    """A method of list that tells when it is called."""
+    method = getattr(list, name)
+
+    @wraps(method)
+    def told(self: Any, *args: Any, **kwargs: Any) -> Any:
+        epoch.groups_changed()
+        return method(self, *args, **kwargs)
+
+    return told
+
+
+class Watched(list[Any]):
+    """A list of groups or parameters that tells when it is changed in place."""
+
+    append, extend, insert = _telling("append"), _telling("extend"), _telling("insert")
+    pop, remove, clear = _telling("pop"), _telling("remove"), _telling("clear")
+    reverse, sort = _telling("reverse"), _telling("sort")
+    __setitem__, __delitem__ = _telling("__setitem__"), _telling("__delitem__")
+    __iadd__, __imul__ = _telling("__iadd__"), _telling("__imul__")
 
 
 class ParameterGroup(dict[str, Any]):
@@ -16,11 +41,28 @@ class ParameterGroup(dict[str, Any]):
         if trace is not None:
             trace.first(_place(self), partial(_fill, self, dict(self)))
             trace.after_commit.append(partial(dict.__setitem__, self, key, value))
+        if not _like(self.get(key), value):
+            epoch.groups_changed()
+        if key == "params" and type(value) is list:
+            value = Watched(value)
         super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        epoch.groups_changed()
+        super().__delitem__(key)
+
+    def pop(self, *args: Any) -> Any:
+        epoch.groups_changed()
+        return super().pop(*args)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
+
+
+def _like(old: Any, new: Any) -> bool:
+    """Whether two options mean the same structure: numbers count by their sign only."""
+    return type(old) is type(new) is float and (old > 0, old == 0) == (new > 0, new == 0)
 
 
 def is_set_by_step(group: dict[str, Any]) -> bool:
@@ -36,3 +78,59 @@ def _place(group: dict[str, Any]) -> tuple[str, int]:
 def _fill(group: dict[str, Any], items: dict[str, Any]) -> None:
     group.clear()
     group.update(items)
+
+
+class Members:
+    """Whether an optimizer still has the very groups and parameters that a trace found in it."""
+
+    label = "parameters of the optimizer are those traced"
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+        self._list = optimizer.param_groups
+        self._groups = list(self._list)
+        self._params = [list(group["params"]) for group in self._groups]
+        lists = [self._list, *(group["params"] for group in self._groups)]
+        self._told = all(isinstance(x, Watched) for x in lists) and all(
+            isinstance(group, ParameterGroup) for group in self._groups
+        )
+        self._epoch = epoch.groups
+
+    def __call__(self) -> bool:
+        groups = self.optimizer.param_groups
+        if self._told and groups is self._list and self._epoch == epoch.groups:
+            return True
+        same = _same_items(groups, self._groups) and all(
+            _same_items(group["params"], kept) for group, kept in zip(groups, self._params)
+        )
+        self._epoch = epoch.groups if same and groups is self._list else -1
+        return same
+
+
+class Answer:
+    """What `look(group)` says of a group's options, looked at again if groups have changed."""
+
+    label = "options of the optimizer"
+
+    def __init__(self, look: Callable[[dict[str, Any]], str], group: dict[str, Any]) -> None:
+        self._look, self._group = look, group
+        self._epoch, self._last = epoch.groups, look(group)
+
+    def __call__(self) -> str:
+        if self._epoch != epoch.groups or not isinstance(self._group, ParameterGroup):
+            self._epoch, now = epoch.groups, self._look(self._group)
+            self._last = self._last if now == self._last else now
+        return self._last
+
+
+def _same_items(now: Sequence[Any], kept: Sequence[Any]) -> bool:
+    return len(now) == len(kept) and all(map(is_, now, kept))
+
+
+def guard_members(optimizer: Any) -> None:
+    """Once in a trace: the compiled step is for these parameters in these groups."""
+    trace = tracing.active()
+    if trace is not None and all(
+        not isinstance(get, Members) or get.optimizer is not optimizer for get, _ in trace.guards
+    ):
+        tracing.guard(Members(optimizer))

@@ -18,7 +18,7 @@ from graphc.frontend.modes import enable_grad, no_grad, set_grad_enabled
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
 from graphc.optim.followed import followed
-from graphc.optim.group import ParameterGroup, is_set_by_step
+from graphc.optim.group import Answer, ParameterGroup, Watched, guard_members, is_set_by_step
 from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
 from graphc.optim.slots import Layout, SlotTable
@@ -45,7 +45,7 @@ class Optimizer(Hooked):
         self.defaults = defaults
         self._layout = Layout()  # moves when a slot is made or replaced
         self.state: dict[Any, Any] = SlotTable(self._layout, nested=True)  # by parameter
-        self.param_groups: list[Group] = []
+        self.param_groups: list[Group] = Watched()
         self._opt_called = False  # whether it has stepped, for a schedule to warn
         groups = list(params)
         if not groups:
@@ -89,12 +89,13 @@ class Optimizer(Hooked):
             )
         if any(id(p) in taken for p in params):
             raise InvalidArgument("some parameters appear in more than one parameter group")
-        group = {**param_group, "params": params, **named}
+        group = {**param_group, "params": Watched(params), **named}
         rest = {k: v for k, v in self.defaults.items() if k not in group}
         self.param_groups.append(ParameterGroup(group | rest))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop every parameter's gradient, or fill it with zeros."""
+        guard_members(self)
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
@@ -111,6 +112,7 @@ class Optimizer(Hooked):
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        guard_members(self)
         with set_grad_enabled(bool(self.defaults.get("differentiable"))), _phase():
             work = [self._chosen(group) for group in self.param_groups]
             for group, active, options in work:
@@ -123,7 +125,7 @@ class Optimizer(Hooked):
 
     def _chosen(self, group: Group) -> tuple[Group, list[Tensor], Options]:
         """A group, its parameters that have a gradient, and the options that hold for it."""
-        options = tracing.guard(lambda: " ".join(self._options(group)))
+        options = tracing.guard(Answer(lambda g: " ".join(self._options(g)), group))
         return group, [p for p in group["params"] if p.grad is not None], options.split()
 
     def _watched(self) -> AbstractContextManager[None]:

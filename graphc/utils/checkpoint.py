@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from graphc.errors import AutogradError, InvalidArgument
+from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.api.random import get_rng_state, set_rng_state
 from graphc.frontend.modes import enable_grad, is_grad_enabled
@@ -70,6 +71,7 @@ def checkpoint(
         out = function(*args, **kwargs)
     nodes = saved_since(mark, _tensors(out))
     if nodes:
+        epoch.functions_changed()
         again = _Again(function, args, kwargs, random, nodes, second)
         for node in nodes:
             node.operands = node.output = None

@@ -8,6 +8,7 @@ too where a later `backward()` may ask for them, so that the graph holds both di
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
 from graphc.ir.types import Shape, TensorSpec
 from graphc.passes.autodiff import backpropagate
+
+Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's code
 
 
 class SharedArgument(BaseException):
@@ -219,6 +222,7 @@ def capture(
     name: str,
     openness: Openness | None = None,
     drop_grads: bool = False,
+    watching: Watching = nullcontext,
 ) -> Capture:
     """Trace one call. Nothing concrete has changed when it returns or raises.
 
@@ -231,7 +235,7 @@ def capture(
         pattern = Pattern(leaves, openness, fixed)
         try:
             made = _Capturing(leaves, names, name, fixed, pattern, drop_grads)
-            return made.run(function, args, kwargs)
+            return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
             fixed[shared.index] = leaves[shared.index]
         except Fixed as needed:
@@ -272,7 +276,11 @@ class _Capturing:
         self.root_grads: list[Tensor] = []  # gradients of their sum, for Joint
 
     def run(
-        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        watching: Watching,
     ) -> Capture:
         trace = self.trace
         with trace.activate():
@@ -285,7 +293,8 @@ class _Capturing:
             given = rebuilt(tuple(args), stand_in, (Tensor, HostNumber))
             named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
             drawn = python_draws()
-            result = function(*given, **named)
+            with watching():
+                result = function(*given, **named)
             refuse_draws(drawn)
             trace.check_histories()
             trace.keep_flags()

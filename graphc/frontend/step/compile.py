@@ -29,8 +29,8 @@ from graphc.frontend.step.compiled import (
     disable,
 )
 from graphc.frontend.step.dump import dump
+from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
-from graphc.frontend.step.observed import is_module
 from graphc.frontend.storage import arranged
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph, Value

@@ -24,14 +24,17 @@ from graphc.errors import GraphcError, InternalError, InvalidArgument, TooManyCo
 from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.modes import modes
 from graphc.frontend.numbers import Numbers
+from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.capture import Capture, capture
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
-from graphc.frontend.step.observed import Observed
+from graphc.frontend.step.observed import observed
 from graphc.frontend.step.plan import Native, Plan, Template
+from graphc.frontend.step.recompiles import Recompiles
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
+from graphc.frontend.step.watch import Watch
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import at_sizes
@@ -104,7 +107,7 @@ class Family:
         self, taken: Capture, guards: Guards, leaves: Sequence[Tensor], backend: Backend, ms: float
     ) -> None:
         """`ms`: how long tracing took. Raises `Fixed` where passes need a size as a number."""
-        self.taken, self.guards = taken, guards
+        self.taken, self.guards, self.outline = taken, guards, outline(taken)
         self.shapes = [x.spec.shape for x in leaves]
         self.units: list[Unit] = []
         self._backend, self._trace_ms = backend, ms
@@ -205,6 +208,7 @@ class Compiled(Inspectable):
             raise InvalidArgument(f"grads={grads!r}", fix='pass "keep" or "drop"')
         self.stats = Stats()
         self._recompiles: list[Recompile] = []
+        self._log = Recompiles(name)
         self._function = function
         self._name = name
         self._backend = backend
@@ -264,8 +268,9 @@ class Compiled(Inspectable):
             entry = self._other_sizes(kind, leaves) or self._compiled(
                 key, kind, args, kwargs, leaves
             )
-            self._make_room()
-            self._entries.setdefault(key, []).append(entry)
+            if entry not in self._entries.get(key, ()):
+                self._make_room()
+                self._entries.setdefault(key, []).append(entry)
             self._last, self._last_key = entry, key
             return entry
 
@@ -286,6 +291,7 @@ class Compiled(Inspectable):
         kwargs: Mapping[str, Any],
         leaves: list[Tensor],
     ) -> Entry:
+        """A new entry, or one that the trace came to again: what had changed does not matter."""
         start = time.perf_counter()
         why = self._why(key, kind, args, kwargs, leaves)
         _count_trace(self._name, why)
@@ -294,17 +300,18 @@ class Compiled(Inspectable):
         for family in self._families.get(kind, ()):
             openness.opened |= other_sizes(family.shapes, leaves)
         with collector_paused():
-            family = self._traced(args, kwargs, leaves, openness)
-            entry = family.at(leaves, self._spare)
+            family = self._traced(kind, args, kwargs, leaves, openness)
+            known = (e for e in self._entries.get(key, ()) if e.family is family)
+            entry = next(known, None) or family.at(leaves, self._spare)
         if entry is None:
             raise InternalError(
                 f"`{self._name}` was traced for other sizes than it was called with"
             )
-        self._drop_families()
-        self._families.setdefault(kind, []).append(family)
+        if family not in self._families.get(kind, ()):
+            self._drop_families()
+            self._families.setdefault(kind, []).append(family)
         seconds = time.perf_counter() - start
-        if self._last is not None:
-            self._recompiles += [Recompile(c, 1e3 * seconds) for c in why]
+        self._recompiles += self._log.note(key, why, 1e3 * seconds)
         now = self._backend.counts()
         self._last = entry
         self._count(entry, seconds, now[0] - compiled, now[1] - hits)
@@ -312,25 +319,48 @@ class Compiled(Inspectable):
 
     def _traced(
         self,
+        kind: Hashable,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         leaves: list[Tensor],
         openness: Openness,
     ) -> Family:
+        """A new family, or one that the trace came to again: what had changed does not matter."""
         while True:
             start = time.perf_counter()
-            observed = Observed(self._function)
-            observed.name_parameters()
-            names = leaf_names(self._function, args, kwargs)
-            taken = capture(
-                self._function, args, kwargs, leaves, names, self._name, openness, self._drop_grads
-            )
-            observed.add(taken.trace.called, taken.trace.guards)
+            taken, guards = self._watched(args, kwargs, leaves, openness)
+            traced = outline(taken)
+            for family in self._families.get(kind, ()):
+                entry = family.at(leaves, self._spare)
+                if entry is not None and entry.plan.fits(leaves) and alike(family.outline, traced):
+                    family.guards.also(guards)
+                    return family
             trace_ms = 1e3 * (time.perf_counter() - start)
             try:
-                return Family(taken, observed.guards, leaves, self._backend, trace_ms)
+                return Family(taken, guards, leaves, self._backend, trace_ms)
             except Fixed as needed:
                 openness.note(taken.pattern, needed)
+
+    def _watched(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        leaves: list[Tensor],
+        openness: Openness,
+    ) -> tuple[Capture, Guards]:
+        """A trace, and guards of the Python state that it read."""
+        watch = Watch(self._function)
+        names = leaf_names(self._function, args, kwargs)
+        while True:
+            taken = capture(
+                self._function, args, kwargs, leaves, names, self._name, openness,
+                self._drop_grads, watch.on,
+            )  # fmt: skip
+            if not watch.missed:
+                break
+            watch.slow = True
+        modules = (*taken.trace.called, *watch.reads.modules.values())
+        return taken, observed(watch.kept(), modules, taken.trace.guards)
 
     def _why(
         self,

@@ -1,21 +1,22 @@
 """Guards: the Python values a trace depended on, compared at each call.
 
-Simple values compare by type and value (`True` is not `1`), small containers by their content, all
-else by identity. What belongs to a module is compared only when the module epoch has moved, because
-every such change moves it; the rest (globals, closures, plain objects, list items) at each call.
+A guard is a getter, what to apply it to, and the object that it gave. While nothing moved, each
+gives the very same object, which one pass in C finds out. Where one does not, simple values compare
+by type and value (`True` is not `1`), containers by their items, all else by identity. What belongs
+to a module is compared only when the module epoch has moved, because every change of it moves that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from operator import call, is_
 from typing import Any, NamedTuple
 
 from graphc.frontend import epoch
-from graphc.frontend.step.reads import MISSING, Read
+from graphc.frontend.step.stack import MISSING
 
 SIMPLE = (int, float, bool, str, bytes, complex, type(None))
-MAX_ITEMS = 64
-MUTABLE = (list, dict, set)
+MAX_SETS = 8  # of values that lead to one plan
 
 
 class Content(NamedTuple):
@@ -31,11 +32,18 @@ class Guard(NamedTuple):
     label: str
     file: str
     line: int
-    get: Callable[[], Any]
+    get: Callable[[Any], Any]
+    subject: Any
     kept: Any
 
+    def now(self) -> Any:
+        try:
+            return self.get(self.subject)
+        except Exception:  # it is gone, or a user's own code refuses: in any case another answer
+            return MISSING
+
     def changed(self) -> bool:
-        return not same(self.get(), self.kept)
+        return not same(self.now(), self.kept)
 
 
 class Change(NamedTuple):
@@ -46,41 +54,6 @@ class Change(NamedTuple):
     new: str
     file: str = ""
     line: int = 0
-
-
-def snapshot(value: Any) -> Any:
-    """What to keep of a value: the value if it cannot change, a small container's content."""
-    content = value if type(value) is Content else _content(value, [MAX_ITEMS])
-    return _unless_traced(value) if content is None else content
-
-
-def _unless_traced(value: Any) -> Any:
-    """MISSING for a value of a step: what a step leaves outside itself, it makes anew each time."""
-    return MISSING if getattr(value, "is_traced", False) is True else value
-
-
-def _content(value: Any, budget: list[int]) -> Content | None:
-    """The content of a list, tuple, dict or set of simple items; None if it is none or too big."""
-    if isinstance(value, dict):
-        pairs = ((k, v) for k, v in value.items() if _unless_traced(v) is not MISSING)
-        items: Iterable[Any] = [x for pair in pairs for x in pair]
-    elif type(value) in (list, tuple):
-        items = [x for x in value if _unless_traced(x) is not MISSING]
-    elif type(value) in (set, frozenset):
-        items = sorted(value, key=repr)
-    else:
-        return None
-    kept: list[Any] = []
-    for item in items:
-        budget[0] -= 1
-        if budget[0] < 0:
-            return None
-        inner = _content(item, budget)
-        if isinstance(item, SIMPLE):
-            kept.append((type(item), repr(item) if isinstance(item, float) else item))
-        else:
-            kept.append(Same(item) if inner is None else inner)
-    return Content(type(value), tuple(kept))
 
 
 class Same:
@@ -98,66 +71,93 @@ class Same:
         return id(self.item)
 
 
+def unless_traced(value: Any) -> Any:
+    """MISSING for a value of a step: what a step leaves outside itself, it makes anew each time."""
+    return MISSING if getattr(type(value), "is_traced", None) and value.is_traced else value
+
+
 def same(now: Any, kept: Any) -> bool:
     """Whether a value read now answers as the one that was kept."""
     if now is kept:
         return True
-    if type(kept) is Content:
-        return bool(snapshot(now) == kept)
-    if kept is MISSING:
-        return _unless_traced(now) is MISSING
-    if type(now) is not type(kept) or not isinstance(now, SIMPLE):
-        return False
-    return bool(now == kept) if not isinstance(now, float) else repr(now) == repr(kept)
+    if isinstance(kept, SIMPLE):
+        if type(now) is not type(kept):
+            return False
+        return bool(now == kept) if not isinstance(now, float) else repr(now) == repr(kept)
+    if type(kept) in (Content, frozenset):
+        return type(now) is type(kept) and bool(now == kept)
+    if type(kept) is tuple:
+        return type(now) is tuple and len(now) == len(kept) and all(map(same, now, kept))
+    return kept is MISSING and unless_traced(now) is MISSING
 
 
-class Guards:
-    """The guards of one plan, and its check."""
+class Kept:
+    """One set of guards that held when a plan was traced."""
 
-    __slots__ = ("_epoch", "_seen", "always", "on_epoch")
-
-    def __init__(self, found: Iterable[Read], owned: Callable[[object], bool]) -> None:
-        """`owned(x)`: whether a change of an attribute of x moves the module epoch."""
-        self.always: list[Guard] = []
-        self.on_epoch: list[Guard] = []
+    def __init__(self, always: Iterable[Guard], on_epoch: Iterable[Guard]) -> None:
+        self.always = list(always)
+        self.on_epoch = list(on_epoch)
         self._epoch = epoch.modules
-        self._seen: set[tuple[str, int]] = set()
-        self.extend(found, owned)
-
-    def extend(self, found: Iterable[Read], owned: Callable[[object], bool]) -> None:
-        """Guard more reads, with the values they give now."""
-        for read in found:
-            if (key := (read.label, id(read.owner))) not in self._seen:
-                self._seen.add(key)
-                kept = snapshot(read.get())
-                mutable = type(kept) is Content and issubclass(kept.kind, MUTABLE)
-                rare = owned(read.owner) and not mutable
-                guards = self.on_epoch if rare else self.always
-                guards.append(Guard(read.label, read.file, read.line, read.get, kept))
-
-    def expect(self, answers: Iterable[tuple[Callable[[], Any], Any]]) -> None:
-        """Guard what the tracer itself asked for, such as a structural option of an optimizer."""
-        for get, value in answers:
-            self.always.append(Guard("an option", "", 0, get, snapshot(value)))
+        self._columns = _columns(self.always)
+        self._rare = _columns(self.on_epoch)
 
     def hold(self) -> bool:
         """Whether every read would give the same answer now."""
-        for guard in self.always:
-            now = guard[3]()
-            if now is not guard[4] and not same(now, guard[4]):
+        if not _all_same(*self._columns):
+            if any(guard.changed() for guard in self.always):
                 return False
+            self._columns = _columns(self.always, fresh=True)
         if self._epoch != epoch.modules:
-            if any(g.changed() for g in self.on_epoch):
+            if not _all_same(*self._rare) and any(guard.changed() for guard in self.on_epoch):
                 return False
             self._epoch = epoch.modules
         return True
 
+    def changed(self) -> list[Guard]:
+        return [g for g in (*self.always, *self.on_epoch) if g.changed()]
+
+
+Columns = tuple[Sequence[Callable[[Any], Any]], Sequence[Any], Sequence[Any]]
+
+
+def _columns(guards: Sequence[Guard], fresh: bool = False) -> Columns:
+    """Getters, subjects and answers, for one pass in C; `fresh` answers are equal, not the same."""
+    answers = [g.now() if fresh else g.kept for g in guards]
+    return [g.get for g in guards], [g.subject for g in guards], answers
+
+
+def _all_same(getters: Sequence[Any], subjects: Sequence[Any], answers: Sequence[Any]) -> bool:
+    try:
+        return all(map(is_, map(call, getters, subjects), answers))
+    except Exception:  # as in Guard.now
+        return False
+
+
+class Guards:
+    """The guards of one plan: several sets of values may lead to it."""
+
+    def __init__(self, kept: Kept) -> None:
+        self.sets = [kept]
+
+    def also(self, other: Guards) -> None:
+        """The plan is right for what `other` holds for, too; the set used longest ago goes."""
+        self.sets[:0] = other.sets
+        del self.sets[MAX_SETS:]
+
+    def hold(self) -> bool:
+        """Whether every read would give the same answers now as in one of the sets."""
+        for k, kept in enumerate(self.sets):
+            if kept.hold():
+                if k:
+                    self.sets.insert(0, self.sets.pop(k))
+                return True
+        return False
+
     def changes(self) -> list[Change]:
         """What differs now, for `explain`."""
         return [
-            Change(g.label, show(g.kept), show(snapshot(g.get())), g.file, g.line)
-            for g in (*self.always, *self.on_epoch)
-            if g.changed()
+            Change(g.label, show(g.kept), show(g.now()), g.file, g.line)
+            for g in self.sets[0].changed()
         ]
 
 
@@ -168,6 +168,8 @@ def show(value: Any) -> str:
     if isinstance(value, Content):
         inner = ", ".join(show(i[1]) if type(i) is tuple else show(i) for i in value.items)
         return f"{value.kind.__name__}({inner})"[:80]
+    if isinstance(value, tuple | frozenset):
+        return f"({', '.join(map(show, value))})"[:80]
     if isinstance(value, Same):
         return type(value.item).__name__
     return repr(value)[:80] if isinstance(value, SIMPLE) else f"another {type(value).__name__}"

@@ -1,72 +1,62 @@
-"""What a compiled function depends on besides its arguments: outside values and modules.
+"""What a compiled function depends on besides its arguments: what it read, and its modules.
 
 Modules are recognised by their interface (`named_parameters`), because `nn` is built on this
-package. Every change of a module moves the epoch, so what belongs to one is compared only then.
+package. Every change of a module moves the epoch, so what belongs to one is compared only then;
+but not a change of its class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter, call
 from typing import Any
 
-from graphc.frontend.step.guards import Content, Guards, Same
-from graphc.frontend.step.reads import Read, reads
+from graphc.frontend.step.found import in_classes
+from graphc.frontend.step.guards import Content, Guard, Guards, Kept, Same, same
+from graphc.frontend.step.stack import MISSING
+
+LASTING = (bool, int, str, type(None))  # a getter gives the same one, mostly
 
 
-def is_module(x: object) -> bool:
-    return hasattr(x, "named_parameters") and hasattr(x, "forward")
+class Equal:
+    """A getter of what is made anew at each look: the first answer while it is equal."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self, kept: Any) -> None:
+        self.kept = kept
+
+    def __call__(self, get: Callable[..., Any], *args: Any) -> Any:
+        now = get(*args)
+        return self.kept if same(now, self.kept) else now
 
 
-class Observed:
-    """The outside values read by a function, taken before it is traced, because tracing runs it."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._found: list[Read] = []
-        self.modules: list[Any] = []  # those that the function or its callees name
-        self._seen: set[int] = set()
-        found = reads(function)
-        self._found += found
-        roots = [r.get() for r in found]
-        bound = getattr(function, "__self__", None)
-        self.visit(m for m in (bound, *roots) if is_module(m))
-        self.guards = Guards(self._found, is_module)
-
-    def visit(self, roots: Iterable[Any]) -> None:
-        """Look at modules and all inside them, once each."""
-        for root in roots:
-            if id(root) not in self._seen:
-                self.modules.append(root)
-            for module in root.modules():
-                if id(module) not in self._seen:
-                    self._seen.add(id(module))
-                    self._found += [*_state_of(module), *reads(module.forward)]
-
-    def add(self, modules: Iterable[Any], answers: Iterable[tuple[Callable[[], Any], Any]]) -> None:
-        """After the trace: modules found only by running, and what the trace asked to guard."""
-        known = len(self._found)
-        self.visit(m for m in modules if id(m) not in self._seen)
-        self.guards.extend(self._found[known:], is_module)
-        self.guards.expect(answers)
-
-    def name_parameters(self) -> None:
-        """Give parameters and buffers their paths, which then stand in every dump and error."""
-        for module in self.modules:
-            for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-                tensor.storage.name = name
+def observed(
+    kept: Kept, called: Iterable[Any], answers: Iterable[tuple[Callable[[], Any], Any]]
+) -> Guards:
+    """The guards of a trace: what was read, the modules met, what the tracer itself asked."""
+    always, on_epoch = list(kept.always), list(kept.on_epoch)
+    modules = {id(m): m for root in called for m in root.modules()}
+    kinds = {type(m) for m in modules.values()}
+    for kind in kinds:
+        for name in (
+            ("forward",) if kind.__module__.startswith("graphc.") else ("forward", "__call__")
+        ):
+            for row in in_classes(kind.__mro__, name):
+                always.append(Guard(f"`{kind.__name__}.{name}`", "", 0, *row))
+    for module in modules.values():
+        on_epoch += _state_of(module)
+    for get, value in answers:
+        made = call if isinstance(value, LASTING) else Equal(value)
+        always.append(Guard(getattr(get, "label", "an option"), "", 0, made, get, value))
+    return Guards(Kept(always, on_epoch))
 
 
-def _state_of(module: Any) -> list[Read]:
-    """Mode, parts, hooks, gradient flags and options of one module."""
-    kind = type(module).__name__
-    label = f"{module._scope_name or kind}"
-    parts = (
-        (f"train mode of `{label}`", partial(getattr, module, "training")),
-        (f"parts and hooks of `{label}`", partial(_parts, module)),
-        (f"requires_grad in `{label}`", partial(_flags, module)),
-        (f"options of `{label}`", module.traced_options),
-    )
-    return [Read(what, "", 0, get, module) for what, get in parts]
+def _state_of(module: Any) -> Iterator[Guard]:
+    """Mode, parts, hooks, gradient flags, options and own forward of one module."""
+    label = f"{module._scope_name or type(module).__name__}"
+    for what, get in STATE.items():
+        yield Guard(f"{what} `{label}`", "", 0, get, module, get(module))
 
 
 def _parts(module: Any) -> Content:
@@ -74,9 +64,22 @@ def _parts(module: Any) -> Content:
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
     items: list[Any] = [(k, Same(v)) for table in tables for k, v in table.items()]
     items += [Same(getattr(h, "fn", h)) for table in hooks for h in table.values()]
+    items.append(Same(vars(module).get("forward", MISSING)))
     return Content(type(module), tuple(items))
 
 
 def _flags(module: Any) -> Content:
     flags = [p.requires_grad for p in module._parameters.values() if p is not None]
     return Content(type(module), tuple(flags))
+
+
+def _options(module: Any) -> Any:
+    return module.traced_options()
+
+
+STATE: dict[str, Callable[[Any], Any]] = {
+    "train mode of": attrgetter("training"),
+    "parts and hooks of": _parts,
+    "requires_grad in": _flags,
+    "options of": _options,
+}

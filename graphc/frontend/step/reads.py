@@ -1,197 +1,476 @@
-"""Which outside Python values a function's code reads: globals, closure cells, attributes, items.
+"""What a step was seen to read while it was traced, as it was before the step changed it.
 
-Found in the bytecode, not by running it: a chain that begins at a global, a closure cell or a known
-`self` and goes on through attributes and constant items. Functions of the user's own that the code
-calls by name are searched too; graphc, the standard library and installed packages are not.
+`Reads` takes notes of globals, cells, attributes, items and whole containers, each once. What the
+step wrote before it read it is its own and no note; what it made itself is left out at the end.
 """
 
 from __future__ import annotations
 
-import dis
-import inspect
-import sysconfig
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
+import gc
+import sys
+from collections import deque
+from collections.abc import Iterable
+from functools import cached_property, partial
+from operator import attrgetter
+from types import FrameType, FunctionType, MethodType, ModuleType
+from typing import Any
 
-from graphc.errors import is_own
+import numpy as np
 
-MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
-LIBRARIES = tuple(
-    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
-Getter = Callable[[], Any]
+from graphc.errors import Unguarded, is_own
+from graphc.frontend import trace as tracing
+from graphc.frontend.step.code import is_library
+from graphc.frontend.step.found import (
+    STORED,
+    Row,
+    classes_after,
+    in_classes,
+    in_mapping,
+    in_object,
+    is_module,
+    own,
+    raw,
+    sets_by_code,
+    shadowed,
+    slots,
+    stored,
+)  # fmt: skip
+from graphc.frontend.step.guards import SIMPLE, Guard, Kept
+from graphc.frontend.step.held import (
+    BYTES,
+    CONTAINERS,
+    FIXED,
+    Asked,
+    Count,
+    Item,
+    Note,
+    Place,
+    Whole,
+    add,
+    advanced,
+    context,
+    mapping_of,
+    misses,
+    where,
+)  # fmt: skip
+from graphc.frontend.step.stack import MISSING
+from graphc.frontend.tensor import Tensor
+
+MAX_ITEMS = 10_000
+MAX_BYTES = 1 << 16
+HEAP_TYPE = 1 << 9
+OBVIOUS = ("__class__", "__doc__", "__name__", "__qualname__", "__module__", "__mro__")
 
 
-class Read(NamedTuple):
-    """One value: how a person would write it, where it is read, how to get it, and the object
-    whose attribute or item it is (None for a global or a closure cell)."""
-
-    label: str
-    file: str
-    line: int
-    get: Getter
-    owner: object
-
-
-def reads(fn: Callable[..., Any], self_value: object = None) -> list[Read]:
-    """Every outside value that `fn`, or a user's function it calls, reads."""
-    return list(_Search().search(fn, self_value))
-
-
-def is_users(code: CodeType) -> bool:
-    """Whether the code is the user's own, not a library's."""
-    file = code.co_filename
-    return not is_own(file) and not file.startswith(LIBRARIES)
-
-
-class _Search:
-    """A walk over functions that visits each (code, self) once."""
+class Reads:
+    """The notes of one trace."""
 
     def __init__(self) -> None:
-        self.seen: set[tuple[CodeType, int]] = set()
+        self.notes: dict[Place, Note] = {}
+        self._refused: list[tuple[Any, Unguarded]] = []  # with what must be older than the trace
+        self.held: dict[int, Any] = {}  # all that was met, by id, so that ids stay their own
+        self.names: dict[int, str] = {}
+        self._unseen: set[int] = set()  # containers that the collector did not look at when met
+        self.modules: dict[int, Any] = {}  # those met, called or not
+        self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
+        self._written: set[Place] = set()
+        self._before: dict[int, Whole] = {}  # containers as they were when first written
+        self._iterators: list[tuple[Any, tuple[str, int, str]]] = []
+        self._counts: dict[Place, Count] = {}
+        self._late: list[tuple[FrameType, Any, str]] = []
+        self.users: dict[type, bool] = {}
 
-    def search(self, fn: Any, self_value: object = None) -> Iterator[Read]:
-        if isinstance(fn, MethodType):
-            self_value = fn.__self__
-            fn = fn.__func__
-        fn = inspect.unwrap(fn)
-        if not isinstance(fn, FunctionType) or not is_users(fn.__code__):
+    # ---- what is known -------------------------------------------------------------------------
+
+    def know(self, x: Any, name: str) -> None:
+        """x was met under a name."""
+        if id(x) not in self.held and not isinstance(x, FIXED):
+            self.held[id(x)] = x
+            self.names[id(x)] = name
+            if isinstance(x, dict | tuple) and not gc.is_tracked(x):
+                self._unseen.add(id(x))
+
+    def is_known(self, x: Any) -> bool:
+        return id(x) in self.held
+
+    def name(self, x: Any) -> str:
+        return self.names.get(id(x)) or type(x).__name__
+
+    def is_users(self, kind: type) -> bool:
+        """Whether a type is the user's own."""
+        known = self.users.get(kind)
+        if known is None:
+            file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+            library = not file and kind.__module__ != "__main__"
+            known = not (library or is_own(file) or is_library(file))
+            self.users[kind] = known
+        return known
+
+    def note(
+        self, place: Place, frame: FrameType, label: str, owner: Any, rows: Iterable[Row],
+        of_module: bool = False,
+    ) -> None:  # fmt: skip
+        self.know(owner, self.name(owner))
+        found = tuple(rows)
+        self.notes[place] = Note(
+            label, frame.f_code.co_filename, frame.f_lineno, owner, found, of_module
+        )
+        bare = label.split("`")[1]
+        for _, _, kept in found[-1:]:
+            self.know(kept, bare)
+            if is_module(kept):
+                self.modules[id(kept)] = kept
+
+    def _settled(self, place: Place) -> bool:
+        if place in self._counts and place not in self._written:
+            self.notes[place] = self._counts[place].note  # read for more than to count
+        return place in self.notes or place in self._written
+
+    # ---- reads ---------------------------------------------------------------------------------
+
+    def variable(self, frame: FrameType, name: str) -> None:
+        """A global."""
+        table = frame.f_globals
+        place = ("item", id(table), name)
+        if not self._settled(place) and name in table:
+            self.note(place, frame, f"global `{name}`", table, [in_mapping(table, name)])
+
+    def cell(self, frame: FrameType, cell: Any, name: str) -> None:
+        place = ("cell", id(cell), name)
+        if not self._settled(place):
+            row = attrgetter("cell_contents"), cell, getattr(cell, "cell_contents", MISSING)
+            self.note(place, frame, f"closure `{name}`", cell, [row])
+
+    def attribute(self, frame: FrameType, x: Any, name: str) -> None:
+        """What `x.name` finds."""
+        kind = type(x)
+        if kind in FIXED or name in OBVIOUS:
+            place: Place = ("type", id(x), None)
+            if name == "__class__" and self.is_users(kind) and place not in self.notes:
+                self.note(place, frame, f"class of `{self.name(x)}`", x, [(type, x, kind)])
             return
-        key = (fn.__code__, id(self_value))
-        if key in self.seen:
+        if name == "__dict__":
+            self.table(x)
             return
-        self.seen.add(key)
-        cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or ()))
-        roots: dict[str, tuple[str, Getter]] = {
-            name: (f"closure `{name}`", partial(_cell, cell)) for name, cell in cells.items()
-        }
-        if self_value is not None and fn.__code__.co_argcount:
-            roots[fn.__code__.co_varnames[0]] = ("self", partial(_same, self_value))
-        yield from self._code(fn.__code__, roots, fn.__globals__)
+        place = "attr", id(x), name
+        if self._settled(place):
+            return
+        label = f"`{self.name(x)}.{name}`"
+        if isinstance(x, ModuleType):
+            self._of_python_module(place, frame, label, x, name)
+        elif isinstance(x, type):
+            if self.is_users(x):
+                self.note(place, frame, label, x, in_classes(x.__mro__, name))
+        elif isinstance(x, super):
+            of, after = classes_after(x)
+            self.note(place, frame, label, of, in_classes(after, name))
+        elif is_module(x):
+            self._of_module(place, frame, label, x, name)
+        elif isinstance(x, Tensor):
+            if name in own(x) and not hasattr(Tensor, name):
+                self.note(place, frame, label, x, in_object(x, name))
+        elif isinstance(x, np.ndarray):
+            self.whole(frame, x)
+        else:
+            self._of_object(place, frame, label, x, name)
 
-    def _code(
-        self, code: CodeType, roots: Mapping[str, tuple[str, Getter]], space: dict[str, Any]
-    ) -> Iterator[Read]:
-        root: tuple[str, Getter]
-        for name, kind, path, line in _chains(code):
-            if kind == "global":
-                if name not in space:
-                    continue  # a builtin, or defined later
-                root = (f"global `{name}`", partial(space.get, name, MISSING))
-            elif name in roots:
-                root = roots[name]
-            else:
-                continue
-            yield from self._chain(root, path, code.co_filename, line)
-        for const in code.co_consts:
-            if isinstance(const, CodeType):
-                yield from self._code(const, roots, space)
+    def table(self, x: Any) -> None:
+        """Somebody takes the dict of an object's attributes."""
+        self.know(x, self.name(x))
+        self.know(own(x), f"{self.name(x)}.__dict__")
+        self._parts[id(own(x))] = id(x)
 
-    def _chain(
-        self, root: tuple[str, Getter], path: tuple[Any, ...], file: str, line: int
-    ) -> Iterator[Read]:
-        """The read of a chain, shortened where it leaves plain data, and of what it calls."""
-        label, get = root
-        owner: object = None
-        value = get()
-        for step in path:
-            if isinstance(value, ModuleType) and not _users_module(value):
+    def _of_python_module(
+        self, place: Place, frame: FrameType, label: str, x: ModuleType, name: str
+    ) -> None:
+        file = getattr(x, "__file__", None) or ""
+        value = vars(x).get(name)
+        if is_own(file) or ((is_library(file) or not file) and callable(value)):
+            return
+        if isinstance(value, ModuleType) and not value.__name__.startswith(x.__name__):
+            return
+        place = ("item", id(vars(x)), name)
+        if not self._settled(place):
+            self.note(place, frame, label, vars(x), [in_mapping(vars(x), name)])
+
+    def _of_module(self, place: Place, frame: FrameType, label: str, x: Any, name: str) -> None:
+        """An attribute of an nn.Module: what it registers is looked at if modules changed."""
+        kind = type(x)
+        if raw(kind.__mro__, name) is not MISSING:
+            if self.is_users(kind):
+                self._of_class(frame, kind, name)
+            if name not in own(x):
+                rows: list[Row] = [(partial(shadowed, name), x, False)]
+                self.note(place, frame, label, x, rows, of_module=True)
                 return
-            following = partial(_step, get, step)
-            found = _plain_step(value, step)
-            if found is MISSING:
-                break
-            if isinstance(found, MethodType):
-                yield from self.search(found)
-                break
-            label, get, owner, value = _label(label, step), following, value, found
-        if isinstance(value, ModuleType):
+        value = own(x).get(name, MISSING)
+        if value is not MISSING:  # at each call, for it may be set past the module
+            self.note(place, frame, label, x, [(own(x).get, name, value)])
             return
-        if label != "self":
-            yield Read(label, file, line, get, owner)
-        yield from self.search(_function_of(value))
+        value = getattr(x, name, MISSING)  # a parameter, buffer or child: a look-up of ours
+        self.note(place, frame, label, x, [(attrgetter(name), x, value)], of_module=True)
 
+    def _of_class(self, frame: FrameType, kind: type, name: str) -> None:
+        place = ("class", id(kind), name)
+        if not self._settled(place):
+            rows = in_classes(kind.__mro__, name)
+            self.note(place, frame, f"`{kind.__name__}.{name}`", kind, rows)
 
-def _function_of(value: Any) -> Any:
-    """The function that runs when a value is called, if that is written in Python."""
-    if isinstance(value, partial):
-        return _function_of(value.func)
-    if isinstance(value, FunctionType | MethodType | type) or hasattr(value, "__wrapped__"):
-        return value
-    call = inspect.getattr_static(type(value), "__call__", None)
-    return MethodType(call, value) if isinstance(call, FunctionType) else value
+    def _of_object(self, place: Place, frame: FrameType, label: str, x: Any, name: str) -> None:
+        kind = type(x)
+        kept = raw(kind.__mro__, name)
+        ours = not self.is_users(kind) and kind.__module__.startswith("graphc.")
+        getter = raw(kind.__mro__, "__getattribute__")
+        by_code = getter is not object.__getattribute__ and not isinstance(getter, FunctionType)
+        if kept is MISSING and by_code and kind.__module__ != "builtins":  # threading.local
+            self.note(place, frame, label, x, [(attrgetter(name), x, getattr(x, name, MISSING))])
+            return
+        if name not in own(x):
+            fixed = not kind.__flags__ & HEAP_TYPE or ours or isinstance(x, FunctionType)
+            if fixed and not (isinstance(kept, STORED) and stored(x, kept) is not MISSING):
+                return
+        self.note(place, frame, label, x, in_object(x, name))
+        if isinstance(kept, cached_property) and name not in own(x):
+            self._late.append((frame, x, name))
 
+    def item(self, frame: FrameType, c: Any, key: Any) -> None:
+        """What c[key] finds."""
+        if type(key) is Tensor or isinstance(c, Tensor | type) or is_module(c):
+            return
+        c = mapping_of(c)
+        if isinstance(c, (np.ndarray, *BYTES)) or isinstance(key, slice):
+            self.whole(frame, c)
+        elif isinstance(c, dict | list | tuple | deque):
+            self._item(frame, c, key)
 
-def _users_module(module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None) or ""
-    return bool(file) and not is_own(file) and not file.startswith(LIBRARIES)
-
-
-def _chains(code: CodeType) -> Iterator[tuple[str, str, tuple[Any, ...], int]]:
-    """(name, "global" or "local", attributes and ("item", key) steps, line) of each load."""
-    rows = list(dis.get_instructions(code))
-    line = code.co_firstlineno
-    for k, row in enumerate(rows):
-        line = row.starts_line if isinstance(row.starts_line, int) else line
-        if row.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            kind = "global"
-        elif row.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF")):
-            kind = "local"
-        else:
-            continue
-        if isinstance(row.argval, str):
-            yield row.argval, kind, _path(rows, k + 1), line
-
-
-def _path(rows: list[dis.Instruction], k: int) -> tuple[Any, ...]:
-    path: list[Any] = []
-    while k < len(rows):
-        if rows[k].opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            path.append(rows[k].argval)
-            k += 1
-        elif rows[k].opname == "LOAD_CONST" and rows[k + 1].opname == "BINARY_SUBSCR":
-            path.append(("item", rows[k].argval))
-            k += 2
-        else:
-            break
-    return tuple(path)
-
-
-def _plain_step(value: object, step: Any) -> Any:
-    """An attribute or item that is stored, not computed; MISSING for properties and the like."""
-    if isinstance(step, tuple):
+    def _item(self, frame: FrameType, c: Any, key: Any) -> None:
         try:
-            return value[step[1]] if isinstance(value, dict | list | tuple) else MISSING
-        except (KeyError, IndexError, TypeError):
-            return MISSING
-    static = inspect.getattr_static(value, step, MISSING)
-    if isinstance(static, property) or (static is MISSING and not hasattr(value, "_parameters")):
-        return MISSING
-    return getattr(value, step, MISSING)
+            place = ("item", id(c), key)
+            if self._settled(place) or (type(c) is tuple and self.is_known(c)):
+                return
+            row = in_mapping(c, key) if type(c) is dict else (Item(key), c, Item(key)(c))
+        except TypeError:  # no hash: the step will find that out
+            return
+        self.note(place, frame, f"`{self.name(c)}[{key!r}]`", c, [row])
 
+    def whole(self, frame: FrameType, c: Any, depth: int = 3) -> None:
+        """All the items of a container, and of those inside it."""
+        c = mapping_of(c)
+        if not isinstance(c, CONTAINERS):
+            return
+        place = ("whole", id(c), None)
+        if place in self.notes:
+            return
+        if not isinstance(c, np.ndarray) and len(c) > MAX_ITEMS:
+            self.refuse(
+                frame, c, f"`{self.name(c)}`, a {type(c).__name__} of {len(c)} items, is read",
+                "make it a tensor, or read it outside the step and pass what is needed",
+            )  # fmt: skip
+            return
+        if isinstance(c, np.ndarray) and c.nbytes > MAX_BYTES:
+            self._large(frame, c)
+            return
+        keys = frozenset(k for what, of, k in self._written if of == id(c) and what == "item")
+        if type(c) in (tuple, frozenset):
+            self.notes[place] = Note("", "", 0, c, (), False)
+            self.know(c, self.name(c))
+            self._inside(frame, c, depth)
+            return
+        get = self._before.get(id(c)) or Whole(c, keys if isinstance(c, dict) else frozenset())
+        self.note(place, frame, f"items of `{self.name(c)}`", c, [(get, c, get.kept)])
+        self._inside(frame, c, depth)
 
-def _label(label: str, step: Any) -> str:
-    bare = label.split("`")[1] if "`" in label else label
-    text = f"[{step[1]!r}]" if isinstance(step, tuple) else f".{step}"
-    return f"`{bare}{text}`"
+    def _inside(self, frame: FrameType, c: Any, depth: int) -> None:
+        if depth and isinstance(c, dict | list | tuple | deque):
+            for k, x in c.items() if isinstance(c, dict) else enumerate(c):
+                if isinstance(x, CONTAINERS):
+                    self.know(x, f"{self.name(c)}[{k!r}]")
+                    self.whole(frame, x, depth - 1)
 
+    def _large(self, frame: FrameType, array: Any) -> None:
+        if self.is_known(array) or isinstance(array.base, np.ndarray):
+            self.refuse(
+                frame, None, f"`{self.name(array)}`, an array of {array.nbytes} bytes, is read",
+                "make it a tensor outside the step: graphc.from_numpy(array)",
+            )  # fmt: skip
 
-def _same(value: object) -> object:
-    return value
+    def every(self, frame: FrameType, x: Any) -> None:
+        """All the attributes of an object that is read in ways nobody sees."""
+        if self.is_users(type(x)) and not is_module(x) and not isinstance(x, Tensor):
+            for name in [*own(x), *slots(type(x))]:
+                self.attribute(frame, x, name)
 
+    def test(self, frame: FrameType, x: Any, name: str, how: tuple[tuple[str, float], ...]) -> bool:
+        """Only a comparison with `x.name` decides: its outcome is noted, not the number."""
+        place = ("attr", id(x), name)
+        plain = raw(type(x).__mro__, name) is MISSING and not isinstance(x, type | ModuleType)
+        if not plain or type(own(x).get(name)) not in (int, float):
+            return False
+        if place in self.notes or place in self._written:
+            return True
+        counted = [("+", by) for by in self._counts[place].steps] if place in self._counts else []
+        get = Asked(name, (*counted, *how))
+        before = self._counts[place].before if counted else own(x)[name]
+        asked: Place = "test", id(x), (name, get.how)
+        if asked not in self.notes:
+            label = f"`{self.name(x)}.{name}` in a test"
+            self.note(asked, frame, label, x, [(get, x, get.of(before))])
+        return True
 
-def _cell(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # deleted since, or not yet assigned
-        return MISSING
+    def told(self, frame: FrameType, x: Any) -> None:
+        """What an object of ours may tell of itself: a schedule's rate, a generator's seed."""
+        for name, value in own(x).items():
+            if isinstance(value, SIMPLE + CONTAINERS):
+                self.attribute(frame, x, name)
+                self.whole(frame, value)
 
+    def function(self, frame: FrameType, fn: Any) -> None:
+        """The code and the defaults of a function that ran."""
+        fn = fn.__func__ if isinstance(fn, MethodType) else fn
+        place = ("function", id(fn), None)
+        if place in self.notes or not isinstance(fn, FunctionType):
+            return
+        rows: list[Row] = [(attrgetter("__code__"), fn, fn.__code__)]
+        for name in ("__defaults__", "__kwdefaults__"):
+            if getattr(fn, name):
+                rows.append((attrgetter(name), fn, getattr(fn, name)))
+        if fn.__kwdefaults__:
+            self.whole(frame, fn.__kwdefaults__)
+        self.note(place, frame, f"function `{fn.__name__}`", fn, rows)
 
-def _step(get: Getter, step: Any) -> Any:
-    value = get()
-    try:
-        return value[step[1]] if isinstance(step, tuple) else getattr(value, step, MISSING)
-    except (KeyError, IndexError, TypeError):
-        return MISSING
+    def context(self, frame: FrameType, variable: Any) -> None:
+        """A contextvars.ContextVar."""
+        place = ("context", id(variable), None)
+        if place not in self.notes:
+            row = context, variable, context(variable)
+            self.note(place, frame, f"context variable `{variable.name}`", variable, [row])
+
+    def cached(self, frame: FrameType, fn: Any) -> None:
+        """A functools.lru_cache: what it holds counts until somebody clears it."""
+        place = ("cached", id(fn), None)
+        if place not in self.notes:
+            self.note(place, frame, f"cache of `{self.name(fn)}`", fn, [])
+
+    def iterator(self, frame: FrameType, it: Any) -> None:
+        """An iterator that the step advances."""
+        if not any(known is it for known, _ in self._iterators):
+            self.know(it, self.name(it))
+            self._iterators.append((it, where(frame)))
+
+    def refuse(self, frame: FrameType, x: Any, what: str, fix: str, why: str = "") -> None:
+        """Once the trace has ended; but not if the step itself made x."""
+        self.know(x, self.name(x))
+        self._refused.append((x, Unguarded(what, why=why, fix=fix, where=where(frame))))
+
+    # ---- writes --------------------------------------------------------------------------------
+
+    def wrote(self, what: str, x: Any, key: Any) -> None:
+        """The step itself set an attribute ("attr"), item ("item") or cell; read before, or not."""
+        if isinstance(x, ModuleType):
+            what, x = "item", vars(x)
+        self.know(x, self.name(x))
+        try:
+            self._counts.pop((what, id(x), key), None)
+            if (what, id(x), key) not in self.notes:
+                self._written.add((what, id(x), key))
+        except TypeError:
+            return
+        if what == "item":
+            self.changing(x)
+
+    def changing(self, c: Any) -> None:
+        """The step is about to change a container: keep it as it is."""
+        if isinstance(c, dict | list | set | deque | bytearray) and id(c) not in self._before:
+            self.know(c, self.name(c))
+            if len(c) <= MAX_ITEMS:
+                keys = {k for what, of, k in self._written if of == id(c) and what == "item"}
+                without = frozenset(keys) if isinstance(c, dict) else frozenset()
+                self._before[id(c)] = Whole(c, without)
+
+    def count(self, frame: FrameType, what: str, x: Any, key: Any, by: float) -> bool:
+        """`x.key += by`, or of an item: no read that matters, and done again at each call."""
+        table = own(x) if what == "attr" else x
+        trace = tracing.active()
+        if trace is None or trace.follows:
+            return False
+        place = (what, id(x), key)
+        if type(table) is not dict or type(table.get(key)) not in (int, float):
+            return False
+        if place in self._written or sets_by_code(x, what, key):
+            return place in self._written
+        if place not in self._counts:
+            known = place in self.notes
+            self.attribute(frame, x, key) if what == "attr" else self.item(frame, x, key)
+            if place not in self.notes:
+                return False
+            self.changing(table)
+            note = self.notes[place] if known else self.notes.pop(place)
+            self._counts[place] = Count(note, what, x, key, table[key], [])
+        self._counts[place].steps.append(by)
+        return True
+
+    def repeat_counts(self) -> None:
+        """Give what the step counted its old value, and count again after each call."""
+        trace = tracing.active()
+        if trace is None or not self._counts:
+            return
+        made = self._made()
+        for place, count in self._counts.items():
+            if count.x is not None and place[1] not in made:
+                trace.first(("count", *place), partial(count.put, count.before))
+                for by in count.steps:
+                    trace.after_commit.append(partial(add, count.what, count.x, count.key, by))
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    def finish(self) -> Kept:
+        """Guards for what was not made by the step itself; raises what cannot be guarded."""
+        for frame, x, name in self._late:
+            if name in own(x):
+                place = ("late", id(x), name)
+                self.note(place, frame, f"`{self.name(x)}.{name}`", x, in_object(x, name))
+                self.notes.pop(("attr", id(x), name), None)
+                self.notes.pop(("item", id(own(x)), name), None)
+        made = self._made()
+        reached = self._reached(made)
+        self._refused += [
+            (it, advanced(it, self.name(it), at))
+            for it, at in self._iterators
+            if gc.is_tracked(it) or id(it) in reached  # the age of the others is not known
+        ]
+        for x, error in self._refused:
+            if id(x) not in made:
+                raise error
+        always: list[Guard] = []
+        on_epoch: list[Guard] = []
+        for (what, of, _), note in self.notes.items():
+            if self._parts.get(of, of) in made:
+                continue
+            rows: Iterable[Row] = note.rows
+            if what == "cached":
+                rows = [(misses, note.owner, misses(note.owner))]
+            into = on_epoch if note.of_module else always
+            into += [Guard(note.label, note.file, note.line, *row) for row in rows]
+        return Kept(always, on_epoch)
+
+    def _made(self) -> set[int]:
+        """Which of the objects met were made since the trace began: they are the youngest."""
+        young = set(self.held).intersection(map(id, gc.get_objects(generation=0)))
+        doubtful = young & self._unseen
+        while doubtful:  # an old one, looked at since it holds more, is reached from what is old
+            found = doubtful & self._reached(young)
+            if not found:
+                break
+            young -= found
+            doubtful -= found
+        return young
+
+    def _reached(self, young: set[int]) -> set[int]:
+        """What was read from objects that are older than the trace."""
+        return {
+            id(x)
+            for (_, of, _), note in self.notes.items()
+            if self._parts.get(of, of) not in young
+            for get, _, kept in note.rows
+            for x in (kept if isinstance(get, Whole) and type(kept) is tuple else (kept,))
+        }

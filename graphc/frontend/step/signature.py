@@ -44,15 +44,15 @@ def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tenso
             else:
                 key.append((t.dtype, t.shape, a.requires_grad))
         else:
-            key.append(_key(a, leaves))
+            key.append(part(a, leaves))
     for name in kwargs:
-        key += (name, _key(kwargs[name], leaves))
+        key += (name, part(kwargs[name], leaves))
     if len(leaves) > 1 and len({id(x.storage) for x in leaves}) < len(leaves):
         key.append(sharing(leaves))
     return tuple(key)
 
 
-def _key(x: Any, leaves: list[Tensor]) -> Hashable:
+def part(x: Any, leaves: list[Tensor]) -> Hashable:
     if isinstance(x, Tensor):
         leaves.append(x)
         return x._spec.dtype, x._spec.shape, x.requires_grad, *shown_strides(x)
@@ -63,9 +63,9 @@ def _key(x: Any, leaves: list[Tensor]) -> Hashable:
     if isinstance(x, float):
         return float, "nan" if math.isnan(x) else repr(x)
     if type(x) in (list, tuple) or (isinstance(x, tuple) and hasattr(x, "_fields")):
-        return type(x), *[_key(item, leaves) for item in x]
+        return type(x), *[part(item, leaves) for item in x]
     if type(x) in TABLES:
-        return type(x), *x.keys(), *[_key(item, leaves) for item in x.values()]
+        return type(x), *x.keys(), *[part(item, leaves) for item in x.values()]
     if isinstance(x, np.ndarray):
         raise InvalidType(
             "a NumPy array as an argument of a compiled function",
@@ -73,7 +73,7 @@ def _key(x: Any, leaves: list[Tensor]) -> Hashable:
             fix="pass graphc.from_numpy(array), which shares its memory",
         )
     if is_record(x):
-        return type(x), *[_key(item, leaves) for item in record(x).values()]
+        return type(x), *[part(item, leaves) for item in record(x).values()]
     return Same(x)
 
 

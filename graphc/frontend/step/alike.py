@@ -1,0 +1,104 @@
+"""Whether two traces of one call came to the same: then one plan serves both.
+
+What a trace read may have changed without mattering; a plan is right again if the graph is equal,
+value for value, and its inputs, outputs and host actions belong to the very same objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+from graphc.errors import InvalidType
+from graphc.frontend.step.capture import Capture, Gradient, Joint
+from graphc.frontend.step.guards import Same
+from graphc.frontend.step.signature import PLAIN, part
+from graphc.frontend.tensor import Tensor
+from graphc.frontend.trace import Input
+from graphc.ir.graph import Graph, Value
+from graphc.ir.text import show_attrs
+
+
+class Outline(NamedTuple):
+    """What of a capture decides its plan."""
+
+    graph: Graph
+    inputs: list[Input]
+    actions: list[Callable[[], object]]
+    tree: Any
+    gradients: list[Gradient]
+    joint: Joint | None
+    fixed: dict[int, Tensor]
+    error: object
+    conditions: list[str]  # on extents
+
+
+def outline(taken: Capture) -> Outline:
+    conditions = [*map(str, taken.pattern.extents.conditions.values())]
+    return Outline(
+        taken.graph, taken.inputs, taken.trace.after_commit, taken.tree, taken.gradients,
+        taken.joint, taken.fixed, taken.no_gradients, conditions,
+    )  # fmt: skip
+
+
+def alike(a: Outline, b: Outline) -> bool:
+    """Whether the plan of one serves the other."""
+    try:
+        return _ends(a) == _ends(b) and _equal_graphs(a.graph, b.graph)
+    except InvalidType:  # an array among what is returned
+        return False
+
+
+def _ends(x: Outline) -> Hashable:
+    tensors: list[Tensor] = []
+    j = x.joint
+    joint = None if j is None else (
+        j.count, len(j.cotangents), tuple(map(Same, j.leaves)), tuple(j.args), tuple(j.given)
+    )  # fmt: skip
+    return (
+        part(x.tree, tensors), tuple(map(Same, tensors)), joint, x.error is None,
+        tuple(x.conditions),
+        tuple((i.role, Same(i.storage) if i.role == "state" else _token(i.getter))
+              for i in x.inputs),
+        tuple(map(_token, x.actions)),
+        tuple((Same(g.tensor), g.arg, g.index, g.adds) for g in x.gradients),
+        tuple((k, Same(t)) for k, t in x.fixed.items()),
+    )  # fmt: skip
+
+
+def _token(f: Any) -> Hashable:
+    """Equal for functions that do the same to the same objects."""
+    if isinstance(f, partial):
+        given = [*f.args, *f.keywords, *f.keywords.values()]
+        return "partial", _token(f.func), *map(_token, given)
+    if isinstance(f, MethodType):
+        return "method", f.__func__, Same(f.__self__)
+    if isinstance(f, FunctionType):
+        cells = [c.cell_contents for c in f.__closure__ or ()]
+        return "function", f.__code__, *map(_token, (*cells, *(f.__defaults__ or ())))
+    if isinstance(f, PLAIN):
+        return type(f), f
+    return (float, repr(f)) if isinstance(f, float) else Same(f)
+
+
+def _equal_attrs(v: Value, w: Value) -> bool:
+    return show_attrs(v.attrs) == show_attrs(w.attrs)
+
+
+def _equal_graphs(a: Graph, b: Graph) -> bool:
+    mine, others = a.values(), b.values()
+    if len(mine) != len(others) or a.roles != b.roles or len(a.outs) != len(b.outs):
+        return False
+    of = dict(zip(mine, others))
+    for v, w in of.items():
+        if v.op is not w.op or str(v.spec) != str(w.spec) or repr(v.const) != repr(w.const):
+            return False  # extents of two traces are equal by name
+        if [of[x] for x in v.args] != list(w.args) or not _equal_attrs(v, w):
+            return False
+    ends = zip((*a.inputs, *a.outs), (*b.inputs, *b.outs), strict=True)
+    if any(of[v] is not w for v, w in ends):
+        return False
+    targets = [None if t is None else of[t] for t in a.targets]
+    return all(t is u for t, u in zip(targets, b.targets, strict=True))

@@ -1,0 +1,422 @@
+"""Watch: sees every instruction of a user's own code that reads or writes while a step is traced.
+
+A trace function (`sys.settrace`, from CPython 3.12 on `sys.monitoring`) is told of each frame, and
+of each instruction of those that are the user's or that the user's code called in a library. Before
+an instruction runs, its operands lie on the frame's value stack. graphc's own code is left alone;
+that which can call no code of a user's runs with tracing off, since tracing makes Python slow.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import CellType, CodeType, FrameType, FunctionType
+from typing import Any, cast
+
+from graphc.errors import InvalidState
+from graphc.frontend import epoch
+from graphc.frontend.step import stack
+from graphc.frontend.step.calls import Calls, is_iterator
+from graphc.frontend.step.code import (
+    BY_ARGUMENT,
+    BY_BACKWARD,
+    LIBRARY,
+    OWN,
+    USERS,
+    decoded,
+    leaf,
+    whose_code,
+)  # fmt: skip
+from graphc.frontend.step.found import in_classes
+from graphc.frontend.step.guards import Guard, Kept
+from graphc.frontend.step.held import CONTAINERS, FIXED, mapping_of
+from graphc.frontend.step.reads import Reads
+from graphc.frontend.step.stack import MISSING, top
+from graphc.frontend.tensor import Tensor
+
+NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
+Tracer = Callable[[FrameType, str, Any], Any]
+Find = Callable[[int], Any]
+MONITORING: Any = getattr(sys, "monitoring", None)
+_TOOL = threading.Lock()  # one step is watched at a time
+
+
+class Watch:
+    """Watches one function being traced; `kept()` gives the guards of what it read."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not stack.works():
+            raise InvalidState(
+                f"compile() on Python {sys.version.split()[0]}",
+                why="what a step reads is found on the interpreter's stack, of unknown form here",
+                fix="use CPython 3.11, 3.12 or 3.13",
+            )
+        self._function = function
+        self.reads = Reads()
+        self._calls = Calls(self.reads)
+        self._locals: dict[int, tuple[CodeType, str, Any]] = {}
+        self._finds: dict[int, Find] = {}  # of functions being watched
+        self.slow = False  # whether all Python is traced
+        self.missed = False  # whether something may have run unseen: again, then, and slowly
+        self.running = False
+        self.lost = False  # whether a debugger took over
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Watch what runs inside, from the beginning."""
+        self.reads = Reads()
+        self._calls = Calls(self.reads)
+        self._locals.clear()
+        self.missed = False
+        gc.collect(0)  # so that what is made from here on can be told by its age
+        with self._monitoring() if MONITORING else self._tracing():
+            yield
+            self.reads.repeat_counts()
+
+    @contextmanager
+    def _tracing(self) -> Iterator[None]:
+        before, self.running = sys.gettrace(), True
+        sys.settrace(self._entered)
+        try:
+            yield
+            self.lost = sys.gettrace() != self._entered
+        finally:
+            self.running = False
+            sys.settrace(before)
+
+    @contextmanager
+    def _monitoring(self) -> Iterator[None]:
+        """The same from CPython 3.12 on, where only the functions watched are slower."""
+        with _TOOL:
+            tool = next(k for k in (4, 3, 5, 2, 1, 0) if MONITORING.get_tool(k) is None)
+            MONITORING.use_tool_id(tool, "graphc")
+            events, thread = MONITORING.events, threading.get_ident()
+
+            def started(code: CodeType, at: int) -> Any:
+                if threading.get_ident() != thread:
+                    return None
+                frame = sys._getframe(1)
+                if (find := self._begun(frame)) is None:
+                    return MONITORING.DISABLE if self._locals[id(code)][1] == OWN else None
+                self._finds[id(code)] = find
+                MONITORING.set_local_events(tool, code, events.INSTRUCTION)
+                return None
+
+            def ran(code: CodeType, at: int) -> None:
+                found = self._finds[id(code)](at)
+                if found is not None and threading.get_ident() == thread:
+                    frame = sys._getframe(1)
+                    if self._locals[id(code)][1] == USERS or self._is_watched(frame.f_back):
+                        found[0](self, frame, found[1])
+
+            MONITORING.register_callback(tool, events.PY_START, started)
+            MONITORING.register_callback(tool, events.INSTRUCTION, ran)
+            MONITORING.set_events(tool, events.PY_START)
+            MONITORING.restart_events()
+            try:
+                yield
+            finally:
+                MONITORING.set_events(tool, 0)
+                for key in self._finds:
+                    MONITORING.set_local_events(tool, self._locals[key][0], 0)
+                self._finds.clear()
+                MONITORING.register_callback(tool, events.PY_START, None)
+                MONITORING.register_callback(tool, events.INSTRUCTION, None)
+                MONITORING.free_tool_id(tool)
+
+    def kept(self) -> Kept:
+        kept = self.reads.finish()
+        if self.lost:
+            kept.always.append(Guard("a debugger", "", 0, bool, 0, True))  # never holds
+        return kept
+
+    # ---- frames --------------------------------------------------------------------------------
+
+    def _entered(self, frame: FrameType, event: str, arg: Any) -> Tracer | None:
+        """A function is called, and told to the trace function."""
+        find = self._begun(frame)
+        if find is None:
+            _, who, how = self._locals[id(frame.f_code)]
+            if who == OWN and how:
+                self._pause(frame, frame.f_code, how)
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+
+        def traced(frame: FrameType, event: str, arg: Any) -> Any:
+            if event == "opcode":
+                found = find(frame.f_lasti)
+                if found is not None:
+                    found[0](self, frame, found[1])
+            return traced
+
+        return traced
+
+    def _begun(self, frame: FrameType) -> Find | None:
+        """A function is called: what finds the action at a place of it, if it is watched."""
+        code = frame.f_code
+        known = self._locals.get(id(code))
+        if known is None:
+            who = whose_code(code, frame.f_globals)
+            known = self._locals[id(code)] = code, who, self._finder(code, who)
+        _, who, find = known
+        if who == OWN or (who == LIBRARY and not self._is_watched(frame.f_back)):
+            return None
+        self._arguments(frame, code, who)
+        return cast(Find, find)
+
+    def _is_watched(self, frame: FrameType | None) -> bool:
+        if frame is None:
+            return False
+        return id(frame.f_code) in self._finds if MONITORING else frame.f_trace is not None
+
+    def _pause(self, frame: FrameType, code: CodeType, how: Any) -> None:
+        """Trace nothing until a function of ours returns: its frame holds what goes on then."""
+        if self.slow or (how == BY_BACKWARD and (epoch.hooks or epoch.functions)):
+            return
+        if how == BY_ARGUMENT and any(map(self._calls_back, stack.locals_of(frame, code))):
+            return
+        sys.settrace(None)
+        frame.f_trace = _Resume(self, frame.f_back)  # type: ignore[assignment]  # never called
+
+    def _calls_back(self, x: Any) -> bool:
+        """Whether an argument may lead to a function of a user's."""
+        if isinstance(x, CellType):  # an argument that an inner function uses
+            x = x.cell_contents
+        kind = type(x)
+        if kind is Tensor or kind in FIXED:
+            return False
+        if kind is tuple:
+            return any(map(self._calls_back, x))
+        return callable(x) or self.reads.is_users(kind)
+
+    def _finder(self, code: CodeType, who: str) -> Any:
+        if who == OWN:
+            return leaf(code)
+        actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
+        rows = decoded(code).items()
+        return {at: (actions[kind], arg) for at, (kind, arg) in rows if kind in actions}.get
+
+    def _arguments(self, frame: FrameType, code: CodeType, who: str) -> None:
+        """The function that runs, where its class has it, and what it was given."""
+        reads = self.reads
+        fn = stack.function(frame)
+        if who == USERS:
+            reads.function(frame, fn)
+        if code.co_argcount:
+            first = stack.local(frame, 0)
+            name = code.co_name
+            if who == USERS and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
+                self._special(frame, first, name)
+        for k in range(code.co_argcount + code.co_kwonlyargcount):
+            x = stack.local(frame, k)
+            if x is not MISSING:
+                reads.know(x, code.co_varnames[k])
+
+    def _special(self, frame: FrameType, x: Any, name: str) -> None:
+        """A method that Python itself looks up: in the class."""
+        kind = type(x)
+        if self.reads.is_users(kind):
+            place = ("class", id(kind), name)
+            if place not in self.reads.notes:
+                rows = in_classes(kind.__mro__, name)
+                self.reads.note(place, frame, f"`{kind.__name__}.{name}`", kind, rows)
+
+    # ---- instructions --------------------------------------------------------------------------
+
+    def _global(self, frame: FrameType, name: str) -> None:
+        self.reads.variable(frame, name)
+
+    def _set_global(self, frame: FrameType, name: str) -> None:
+        self.reads.wrote("item", frame.f_globals, name)
+
+    def _cell(self, frame: FrameType, at: tuple[int, str]) -> None:
+        cell = stack.local(frame, at[0])
+        if isinstance(cell, CellType):
+            self.reads.cell(frame, cell, at[1])
+
+    def _set_cell(self, frame: FrameType, at: tuple[int, str]) -> None:
+        self.reads.wrote("cell", stack.local(frame, at[0]), None)
+
+    def _attribute(self, frame: FrameType, name: str) -> None:
+        x = top(frame)
+        if x is not MISSING:
+            self.reads.attribute(frame, x, name)
+            self._in_c(frame, x, name)
+
+    def _in_c(self, frame: FrameType, x: Any, name: str) -> None:
+        """A property whose function is no Python code."""
+        kept = getattr(type(x), name, None) if self.reads.is_users(type(x)) else None
+        if isinstance(kept, property) and not isinstance(kept.fget, FunctionType):
+            self._calls.called(frame, kept.fget, (x,))
+
+    def _test(self, frame: FrameType, how: tuple[str, Any]) -> None:
+        x, name = top(frame), how[0]
+        if not self.reads.test(frame, x, *how):
+            self._attribute(frame, name)
+
+    def _count(self, frame: FrameType, how: tuple[str, float]) -> None:
+        x, name = top(frame), how[0]
+        if not self.reads.count(frame, "attr", x, *how):
+            self._attribute(frame, name)
+            self.reads.wrote("attr", x, name)
+
+    def _count_item(self, frame: FrameType, how: tuple[Any, float]) -> None:
+        c, key = top(frame, 2), top(frame)
+        if not self.reads.count(frame, "item", c, key, how[1]):
+            self._item(frame, None)
+            self.reads.wrote("item", c, key)
+
+    def _super(self, frame: FrameType, name: str) -> None:
+        self.reads.attribute(frame, super(top(frame, 2), top(frame)), name)
+
+    def _set_attribute(self, frame: FrameType, name: str) -> None:
+        self.reads.wrote("attr", top(frame), name)
+
+    def _item(self, frame: FrameType, _: Any) -> None:
+        self.reads.item(frame, top(frame, 2), top(frame))
+
+    def _set_item(self, frame: FrameType, _: Any) -> None:
+        c = mapping_of(top(frame, 2))
+        if isinstance(c, CONTAINERS):
+            self.reads.wrote("item", c, top(frame))
+
+    def _slice(self, frame: FrameType, _: Any) -> None:
+        self.reads.whole(frame, top(frame, 3))
+
+    def _set_slice(self, frame: FrameType, _: Any) -> None:
+        self.reads.changing(top(frame, 3))
+
+    def _whole(self, frame: FrameType, _: Any) -> None:
+        x = top(frame)
+        if isinstance(x, CONTAINERS):
+            self.reads.whole(frame, x)
+
+    def _iterate(self, frame: FrameType, _: Any) -> None:
+        self._look(frame, top(frame))
+
+    def _look(self, frame: FrameType, x: Any) -> None:
+        """All items of x are taken."""
+        if isinstance(x, CONTAINERS):
+            self.reads.whole(frame, x)
+        elif is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
+            self.reads.iterator(frame, x)
+
+    def _sent(self, frame: FrameType, _: Any) -> None:
+        x = top(frame, 2)
+        if is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
+            self.reads.iterator(frame, x)
+
+    def _both(self, frame: FrameType, in_place: Any) -> None:
+        left, right = top(frame, 2), top(frame)
+        for x in (left, right):
+            if isinstance(x, CONTAINERS):
+                self.reads.whole(frame, x)
+        if in_place is True:
+            self.reads.changing(left)
+
+    def _match(self, frame: FrameType, _: Any) -> None:
+        self.reads.whole(frame, top(frame, 2))
+
+    def _match_class(self, frame: FrameType, _: Any) -> None:
+        x, kind, names = top(frame, 3), top(frame, 2), top(frame)
+        for name in (*names, *getattr(kind, "__match_args__", ())):
+            self.reads.attribute(frame, x, name)
+
+    def _call(self, frame: FrameType, count: int) -> None:
+        self._called(frame, count, 0)
+
+    def _call_named(self, frame: FrameType, count: int) -> None:
+        self._called(frame, count, 1)
+
+    def _called(self, frame: FrameType, count: int, names: int) -> None:
+        self._calls.called(frame, *self._operands(frame, count, names))
+
+    def _both_in_library(self, frame: FrameType, in_place: Any) -> None:
+        if any(self.reads.is_known(x) for x in (top(frame, 2), top(frame))):
+            self._both(frame, in_place)
+
+    def _called_in_library(self, frame: FrameType, count: int) -> None:
+        """In a library only what the user's code has met counts."""
+        f, args = self._operands(frame, count, 0)
+        known = self.reads.is_known
+        if known(getattr(f, "__self__", None)) or any(
+            known(x) or self.reads.is_users(type(x)) for x in args
+        ):
+            self._calls.called(frame, f, args)
+
+    def _operands(self, frame: FrameType, count: int, names: int) -> tuple[Any, list[Any]]:
+        """The callable and its arguments, of which the first may be `self`."""
+        args = [top(frame, k + names) for k in range(count, 0, -1)]
+        upper, lower = top(frame, count + 1 + names), top(frame, count + 2 + names)
+        if NEW_CALL:
+            f, me = lower, upper
+        else:
+            f, me = (upper, MISSING) if lower is MISSING else (lower, upper)
+        return f, args if me is MISSING else [me, *args]
+
+    def _call_containers(self, frame: FrameType, flags: int) -> None:
+        named = flags & 1
+        args, f = top(frame, 1 + named), top(frame, 2 + named)
+        if NEW_CALL:
+            f = top(frame, 3 + named)
+        if not isinstance(args, tuple):
+            self._look(frame, args)
+        given = list(args) if isinstance(args, list | tuple) else []
+        self._calls.called(frame, f, [*given, *(top(frame).values() if named else ())])
+
+
+class _Resume:
+    """Goes with the frame that holds it; then the watch goes on, in the frame that called it.
+
+    Where an error keeps the frame longer, the caller has gone on unseen.
+    """
+
+    def __init__(self, watch: Watch, caller: FrameType | None) -> None:
+        self._watch, self._caller = watch, caller
+        self._at = caller.f_lasti if caller is not None else -1
+
+    def __del__(self) -> None:
+        now = sys._getframe(1)
+        if now is not self._caller or now.f_lasti != self._at:
+            self._watch.missed = True
+        if self._watch.running:
+            sys.settrace(self._watch._entered)
+
+
+USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
+    "global": Watch._global, "set global": Watch._set_global,
+    "cell": Watch._cell, "set cell": Watch._set_cell,
+    "attribute": Watch._attribute, "super": Watch._super, "set attribute": Watch._set_attribute,
+    "test": Watch._test, "count": Watch._count, "count item": Watch._count_item,
+    "item": Watch._item, "set item": Watch._set_item,
+    "slice": Watch._slice, "set slice": Watch._set_slice,
+    "whole": Watch._whole, "iterate": Watch._iterate, "advance": Watch._iterate,
+    "sent": Watch._sent, "both": Watch._both, "match": Watch._match,
+    "match class": Watch._match_class,
+    "call": Watch._call, "call with names": Watch._call_named,
+    "call with containers": Watch._call_containers,
+}  # fmt: skip
+
+
+def _if_known(depth: int, action: Callable[..., None], self: Watch, frame: Any, arg: Any) -> None:
+    """In a library only what the user's code has met counts: its own caches are its own affair."""
+    x = top(frame, depth)
+    if self.reads.is_known(mapping_of(x)) or self.reads.is_users(type(x)):
+        action(self, frame, arg)
+
+
+LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
+    kind: partial(_if_known, depth, USER_ACTIONS[kind])
+    for kind, depth in (
+        ("attribute", 1), ("test", 1), ("count", 1), ("count item", 2),
+        ("set attribute", 1), ("item", 2), ("set item", 2), ("slice", 3),
+        ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),
+    )
+}  # fmt: skip
+LIBRARY_ACTIONS["call"] = Watch._called_in_library
+LIBRARY_ACTIONS["both"] = Watch._both_in_library

@@ -1,0 +1,45 @@
+"""Registry: a module's table of parameters, buffers or submodules, which tells when it changes."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from graphc.frontend import epoch
+
+__all__ = ["Registry"]
+
+
+class Registry(dict[str, Any]):
+    """A dict whose every change moves the module epoch, also one made behind the module's back."""
+
+    def __setitem__(self, name: str, item: Any) -> None:
+        epoch.modules_changed()
+        super().__setitem__(name, item)
+
+    def __delitem__(self, name: str) -> None:
+        epoch.modules_changed()
+        super().__delitem__(name)
+
+    def pop(self, *args: Any) -> Any:
+        epoch.modules_changed()
+        return super().pop(*args)
+
+    def popitem(self) -> tuple[str, Any]:
+        epoch.modules_changed()
+        return super().popitem()
+
+    def clear(self) -> None:
+        epoch.modules_changed()
+        super().clear()
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        epoch.modules_changed()
+        super().update(*args, **kwargs)
+
+    def setdefault(self, name: str, item: Any = None) -> Any:
+        epoch.modules_changed()
+        return super().setdefault(name, item)
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[misc,override]  # dict's has overloads
+        self.update(other)
+        return self
