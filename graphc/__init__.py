@@ -60,5 +60,9 @@ from graphc.amp import autocast as autocast
 
 __version__ = "0.1.0"
 
+from graphc.frontend.annotations import complete as _complete
+from graphc.frontend.trace import Trace as _Trace
+
+_complete(__name__, {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace})  # noqa: F405
 globals().update(_numpy_named(globals(), __name__))
 _accept_out(globals(), _TORCH)

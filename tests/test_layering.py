@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "autograd": BASE | {"ir", "frontend"},
     "linalg": {"frontend"},
     "random": {"frontend"},
-    "return_types": set(),
+    "return_types": {"ir"},
     "nn": BASE | {"ir", "frontend"},
     "optim": BASE | {"ir", "frontend"},
     "utils": BASE | {"ir", "frontend"},

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import InvalidType
 from graphc.frontend.devices import check_device
-from graphc.ir.types import DType, bool_, f64, i64
+from graphc.ir.spelling import spelled
+from graphc.ir.types import DType, bool_, f64, i64, refuse_name_only
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -34,7 +35,7 @@ class layout:
         self._name = name
 
     def __repr__(self) -> str:
-        return f"graphc.{self._name}"
+        return spelled(self._name)
 
 
 class memory_format(layout):
@@ -50,7 +51,10 @@ channels_last_3d = memory_format("channels_last_3d")
 
 def as_dtype(dtype: Any) -> DType | None:
     """A dtype, or the one that Python's float, int or bool stands for; None passes."""
-    if dtype is None or isinstance(dtype, DType):
+    if dtype is None:
+        return None
+    if isinstance(dtype, DType):
+        refuse_name_only(dtype)
         return dtype
     found = PYTHON_TYPES.get(dtype) if isinstance(dtype, type) else None
     if found is None:

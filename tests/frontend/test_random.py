@@ -127,3 +127,14 @@ def test_a_fork_leaves_no_trace(enabled: bool) -> None:
     again = graphc.rand(2).tolist()
     graphc.manual_seed(1)
     assert (again == graphc.rand(2).tolist()) == enabled
+
+
+def test_each_process_draws_a_seed() -> None:
+    code = "import graphc; print(graphc.initial_seed(), graphc.rand(1).item())"
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(runs) == 2

@@ -10,12 +10,15 @@ import numpy as np
 
 from graphc.errors import InvalidType
 from graphc.frontend.modes import get_default_dtype
-from graphc.ir.types import DType
+from graphc.ir.types import DType, refuse_name_only
 
 __all__ = ["e", "finfo", "iinfo", "inf", "nan", "newaxis", "pi"]
 
 e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
 newaxis = None
+
+
+UNSIGNED = ("uint16", "uint32", "uint64")  # names that have limits all the same
 
 
 class finfo:
@@ -25,6 +28,7 @@ class finfo:
         kind = dtype or get_default_dtype()
         if not kind.is_floating_point:
             raise InvalidType(f"finfo of {kind!r}, which is no floating dtype", fix="use iinfo")
+        refuse_name_only(kind)
         limits: Any = ml_dtypes.finfo  # untyped; knows NumPy's dtypes and bfloat16
         info = limits(kind.numpy)
         self.dtype = kind.long_name
@@ -46,7 +50,7 @@ class iinfo:
     def __init__(self, dtype: DType) -> None:
         if dtype.category != 1:
             raise InvalidType(f"iinfo of {dtype!r}, which is no integer dtype", fix="use finfo")
-        info = np.iinfo(dtype.numpy)
+        info = np.iinfo(dtype.long_name if dtype.long_name in UNSIGNED else dtype.numpy)
         self.dtype = dtype.long_name
         self.bits = info.bits
         self.max, self.min = int(info.max), int(info.min)
