@@ -8,6 +8,8 @@ from graphc import errors as errors
 from graphc import linalg as linalg
 from graphc import random as random
 from graphc import return_types as return_types
+from graphc import version as version
+from graphc.einops_backend import register as _register_with_einops
 from graphc.frontend.api.arrangements import *
 from graphc.frontend.api.conversion import *
 from graphc.frontend.api.creation import *
@@ -47,6 +49,7 @@ from graphc.frontend.tensor import *
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads
 from graphc.runtime.threads import set_num_threads as set_num_threads
+from graphc.standin import *
 
 # isort: split
 # Last: they use the names above.
@@ -58,7 +61,8 @@ from graphc import optim as optim
 from graphc import utils as utils
 from graphc.amp import autocast as autocast
 
-__version__ = "0.1.0"
+__version__ = version.__version__
+_register_with_einops()
 
 from graphc.frontend.annotations import complete as _complete
 from graphc.frontend.trace import Trace as _Trace

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -131,10 +134,6 @@ def test_a_fork_leaves_no_trace(enabled: bool) -> None:
 
 def test_each_process_draws_a_seed() -> None:
     code = "import graphc; print(graphc.initial_seed(), graphc.rand(1).item())"
-    runs = {
-        subprocess.run(
-            [sys.executable, "-c", code], check=True, capture_output=True, text=True
-        ).stdout
-        for _ in range(2)
-    }
-    assert len(runs) == 2
+    run = [sys.executable, "-c", code]
+    lines = {subprocess.run(run, check=True, capture_output=True).stdout for _ in range(2)}
+    assert len(lines) == 2
