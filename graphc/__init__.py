@@ -10,12 +10,15 @@ from graphc import random as random
 from graphc import return_types as return_types
 from graphc import version as version
 from graphc.einops_backend import register as _register_with_einops
+from graphc.frontend.annotations import complete as _complete
 from graphc.frontend.api.arrangements import *
+from graphc.frontend.api.assertions import *
 from graphc.frontend.api.conversion import *
 from graphc.frontend.api.creation import *
 from graphc.frontend.api.diagonals import *
 from graphc.frontend.api.einsum import *
 from graphc.frontend.api.elementwise import *
+from graphc.frontend.api.foreach import *
 from graphc.frontend.api.indexing import *
 from graphc.frontend.api.legacy import *
 from graphc.frontend.api.limits import *
@@ -46,6 +49,7 @@ from graphc.frontend.size import *
 from graphc.frontend.step.compile import *
 from graphc.frontend.switches import *
 from graphc.frontend.tensor import *
+from graphc.frontend.trace import Trace as _Trace
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads
 from graphc.runtime.threads import set_num_threads as set_num_threads
@@ -53,19 +57,27 @@ from graphc.standin import *
 
 # isort: split
 # Last: they use the names above.
+from graphc import _dynamo as _dynamo
+from graphc import accelerator as accelerator
 from graphc import amp as amp
 from graphc import backends as backends
+from graphc import compiler as compiler
 from graphc import cuda as cuda
+from graphc import distributed as distributed
+from graphc import fx as fx
+from graphc import hub as hub
+from graphc import jit as jit
 from graphc import nn as nn
 from graphc import optim as optim
+from graphc import serialization as serialization
+from graphc import testing as testing
+from graphc import torch_version as torch_version
 from graphc import utils as utils
 from graphc.amp import autocast as autocast
 
 __version__ = version.__version__
 _register_with_einops()
 
-from graphc.frontend.annotations import complete as _complete
-from graphc.frontend.trace import Trace as _Trace
 
 _complete(__name__, {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace})  # noqa: F405
 globals().update(_numpy_named(globals(), __name__))

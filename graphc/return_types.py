@@ -129,3 +129,16 @@ class qr(QR): ...
 
 
 class linalg_qr(QR): ...
+
+
+@_printed
+class linalg_lu(NamedTuple):
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+@_printed
+class linalg_eig(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor
