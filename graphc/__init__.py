@@ -8,6 +8,7 @@ from graphc import errors as errors
 from graphc import linalg as linalg
 from graphc import random as random
 from graphc import return_types as return_types
+from graphc import special as special
 from graphc import version as version
 from graphc.einops_backend import register as _register_with_einops
 from graphc.frontend.annotations import complete as _complete
@@ -53,6 +54,10 @@ from graphc.frontend.trace import Trace as _Trace
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads
 from graphc.runtime.threads import set_num_threads as set_num_threads
+from graphc.special import gammainc as igamma
+from graphc.special import gammaincc as igammac
+from graphc.special import i0 as i0
+from graphc.special import multigammaln as mvlgamma
 from graphc.standin import *
 
 # isort: split

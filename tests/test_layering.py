@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "jit": BASE | {"nn"},
     "serialization": BASE | {"frontend"},
     "testing": BASE | {"ir", "frontend"},
+    "special": {"frontend"},
     "standin": {"errors", "ir", "torch_version"},
     "torch_version": set(),
     "version": {"torch_version"},
