@@ -69,6 +69,7 @@ from graphc import backends as backends
 from graphc import compiler as compiler
 from graphc import cuda as cuda
 from graphc import distributed as distributed
+from graphc import distributions as distributions
 from graphc import fx as fx
 from graphc import hub as hub
 from graphc import jit as jit

@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "accelerator": BASE | {"frontend"},
     "compiler": BASE | {"frontend"},
     "_dynamo": {"compiler"},
+    "distributions": BASE | {"ir", "frontend"},
     "distributed": BASE | {"frontend"},
     "fx": BASE | {"nn"},
     "hub": BASE | {"frontend"},

@@ -194,9 +194,13 @@ class _Fuser:
     def _data(self, v: Value) -> set[Value]:
         """Large values that v's expression reads, up to the next value that is no arithmetic."""
         found: set[Value] = set()
+        seen: set[Value] = set()
         stack = [v]
         while stack:
             u = stack.pop()
+            if u in seen:
+                continue
+            seen.add(u)
             inner = is_free(u) or (u.op is not None and u.op.kind == "elementwise")
             if inner and u.args:
                 stack.extend(a for a in u.args if 4 * a.spec.numel >= v.spec.numel)
