@@ -73,6 +73,7 @@ from graphc import distributions as distributions
 from graphc import fx as fx
 from graphc import hub as hub
 from graphc import jit as jit
+from graphc import library as library
 from graphc import nn as nn
 from graphc import optim as optim
 from graphc import serialization as serialization
@@ -80,6 +81,7 @@ from graphc import testing as testing
 from graphc import torch_version as torch_version
 from graphc import utils as utils
 from graphc.amp import autocast as autocast
+from graphc.library import ops as ops
 
 __version__ = version.__version__
 _register_with_einops()

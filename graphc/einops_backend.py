@@ -23,7 +23,9 @@ def define(registry: Any) -> None:
     def start(self: Any) -> None:
         self.torch = sys.modules["graphc"]
 
-    type("GraphcBackend", (registry.TorchBackend,), {"framework_name": "graphc", "__init__": start})
+    # Kept by the registry: a class that nobody holds is no subclass any more.
+    members = {"framework_name": "graphc", "__init__": start}
+    registry.GraphcBackend = type("GraphcBackend", (registry.TorchBackend,), members)
 
 
 class _Loader(Loader):

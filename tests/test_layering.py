@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "distributed": BASE | {"frontend"},
     "fx": BASE | {"nn"},
     "hub": BASE | {"frontend"},
+    "library": BASE | {"frontend"},
     "jit": BASE | {"nn"},
     "serialization": BASE | {"frontend"},
     "testing": BASE | {"ir", "frontend"},

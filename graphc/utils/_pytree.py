@@ -54,6 +54,12 @@ KINDS: dict[type[Any], Kind] = {
 }
 
 
+class MappingKey(NamedTuple):
+    """A step of the way to a leaf: the key of a mapping."""
+
+    key: Any
+
+
 class TreeSpec:
     """The shape of a tree: its class, its context, and the shapes of its children."""
 
@@ -184,3 +190,15 @@ def tree_all(pred: Callable[[Any], bool], tree: Any, is_leaf: IsLeaf = None) -> 
 
 def tree_any(pred: Callable[[Any], bool], tree: Any, is_leaf: IsLeaf = None) -> bool:
     return any(map(pred, tree_leaves(tree, is_leaf)))
+
+
+def _dict_flatten(d: dict[Any, Any]) -> tuple[list[Any], list[Any]]:
+    return list(d.values()), list(d)
+
+
+def _dict_flatten_with_keys(d: dict[Any, Any]) -> tuple[list[tuple[Any, Any]], list[Any]]:
+    return [(MappingKey(k), v) for k, v in d.items()], list(d)
+
+
+def _dict_unflatten(values: Iterable[Any], context: list[Any]) -> dict[Any, Any]:
+    return dict(zip(context, values))

@@ -21,22 +21,35 @@ newaxis = None
 UNSIGNED = ("uint16", "uint32", "uint64")  # names that have limits all the same
 
 
+PARTS = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
+
+
+def _numbers(dtype: DType) -> Any:
+    """The numbers of a floating dtype for ml_dtypes; of a complex one, those of its parts."""
+    if not dtype.is_name_only:
+        return dtype.numpy
+    name = PARTS.get(dtype.long_name, dtype.long_name)
+    known = getattr(ml_dtypes, name, None) or getattr(np, name, None)
+    if known is None:
+        refuse_name_only(dtype)
+    return known
+
+
 class finfo:
     """Limits of a floating dtype: the largest and smallest numbers, and the spacing at 1."""
 
     def __init__(self, dtype: DType | None = None) -> None:
         kind = dtype or get_default_dtype()
-        if not kind.is_floating_point:
+        if not (kind.is_floating_point or kind.is_complex):
             raise InvalidType(f"finfo of {kind!r}, which is no floating dtype", fix="use iinfo")
-        refuse_name_only(kind)
         limits: Any = ml_dtypes.finfo  # untyped; knows NumPy's dtypes and bfloat16
-        info = limits(kind.numpy)
-        self.dtype = kind.long_name
-        self.bits = 8 * kind.itemsize
+        info = limits(_numbers(kind))
+        self.dtype = PARTS.get(kind.long_name, kind.long_name)
+        self.bits = info.bits
         self.max, self.min = float(info.max), float(info.min)
         self.eps = float(info.eps)
         self.tiny = self.smallest_normal = float(info.tiny)
-        self.resolution = 10.0**-info.precision
+        self.resolution = 10.0**-info.precision if self.bits > 8 else 1.0
 
     def __repr__(self) -> str:
         fields = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")

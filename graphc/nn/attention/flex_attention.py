@@ -18,11 +18,26 @@ from graphc.frontend.api.reductions import logsumexp
 from graphc.frontend.operands import broadcast_to
 from graphc.frontend.tensor import Tensor
 
-__all__ = ["BlockMask", "and_masks", "create_block_mask", "create_mask", "flex_attention",
-           "noop_mask", "or_masks"]  # fmt: skip
+__all__ = [
+    "AuxRequest",
+    "BlockMask",
+    "and_masks",
+    "create_block_mask",
+    "create_mask",
+    "flex_attention",
+    "noop_mask",
+    "or_masks",
+]
 
 _DEFAULT_SPARSE_BLOCK_SIZE = 128
 Mask = Callable[..., Any]
+
+
+class AuxRequest(NamedTuple):
+    """What `return_aux` would ask for."""
+
+    lse: bool = False
+    max_scores: bool = False
 
 
 class BlockMask(NamedTuple):
