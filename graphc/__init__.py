@@ -26,18 +26,22 @@ from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
 from graphc.frontend.api.matrices import *
+from graphc.frontend.api.memory import *
 from graphc.frontend.api.numpy_names import numpy_named as _numpy_named
 from graphc.frontend.api.out import TORCH as _TORCH
 from graphc.frontend.api.out import accept_out as _accept_out
+from graphc.frontend.api.poisson import *
 from graphc.frontend.api.random import *
 from graphc.frontend.api.reductions import *
 from graphc.frontend.api.scans import *
 from graphc.frontend.api.scatter import *
 from graphc.frontend.api.shapes import *
 from graphc.frontend.api.sorting import *
+from graphc.frontend.api.sparse import *
 from graphc.frontend.api.special import *
 from graphc.frontend.api.statistics import *
 from graphc.frontend.api.strided import *
+from graphc.frontend.api.windows import *
 from graphc.frontend.autograd import *
 from graphc.frontend.devices import *
 from graphc.frontend.dtypes import *
@@ -70,6 +74,7 @@ from graphc import compiler as compiler
 from graphc import cuda as cuda
 from graphc import distributed as distributed
 from graphc import distributions as distributions
+from graphc import fft as fft
 from graphc import fx as fx
 from graphc import hub as hub
 from graphc import jit as jit
@@ -77,6 +82,8 @@ from graphc import library as library
 from graphc import nn as nn
 from graphc import optim as optim
 from graphc import serialization as serialization
+from graphc import signal as signal
+from graphc import sparse as sparse
 from graphc import testing as testing
 from graphc import torch_version as torch_version
 from graphc import utils as utils
