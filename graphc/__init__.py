@@ -14,6 +14,7 @@ from graphc.einops_backend import register as _register_with_einops
 from graphc.frontend.annotations import complete as _complete
 from graphc.frontend.api.arrangements import *
 from graphc.frontend.api.assertions import *
+from graphc.frontend.api.bessel import i0 as i0
 from graphc.frontend.api.conversion import *
 from graphc.frontend.api.creation import *
 from graphc.frontend.api.diagonals import *
@@ -31,6 +32,8 @@ from graphc.frontend.api.numpy_names import numpy_named as _numpy_named
 from graphc.frontend.api.out import TORCH as _TORCH
 from graphc.frontend.api.out import accept_out as _accept_out
 from graphc.frontend.api.poisson import *
+from graphc.frontend.api.quadrature import gammainc as igamma
+from graphc.frontend.api.quadrature import gammaincc as igammac
 from graphc.frontend.api.random import *
 from graphc.frontend.api.reductions import *
 from graphc.frontend.api.scans import *
@@ -58,9 +61,6 @@ from graphc.frontend.trace import Trace as _Trace
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads
 from graphc.runtime.threads import set_num_threads as set_num_threads
-from graphc.special import gammainc as igamma
-from graphc.special import gammaincc as igammac
-from graphc.special import i0 as i0
 from graphc.special import multigammaln as mvlgamma
 from graphc.standin import *
 
@@ -89,6 +89,36 @@ from graphc import torch_version as torch_version
 from graphc import utils as utils
 from graphc.amp import autocast as autocast
 from graphc.library import ops as ops
+from graphc.nn.functional import (
+    adaptive_avg_pool1d,
+    avg_pool1d,
+    bilinear,
+    celu,
+    channel_shuffle,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    cosine_similarity,
+    dropout,
+    group_norm,
+    hardshrink,
+    layer_norm,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    pairwise_distance,
+    pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
+    prelu,
+    rms_norm,
+    rrelu,
+    selu,
+    threshold,
+)
 
 __version__ = version.__version__
 _register_with_einops()

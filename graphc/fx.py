@@ -69,4 +69,5 @@ class GraphModule(Module):
 
 
 def symbolic_trace(root: Any, concrete_args: Any = None) -> NoReturn:
+    """Refused: there are no torch.fx graphs."""
     _refuse("symbolic_trace")

@@ -46,6 +46,7 @@ def _refuse(what: str, fix: str) -> NoReturn:
 def download_url_to_file(
     url: str, dst: str, hash_prefix: str | None = None, progress: bool = True
 ) -> NoReturn:
+    """Refused: nothing is downloaded."""
     _refuse(f"download_url_to_file({url!r:.200})", f"put the file at {dst} by other means")
 
 

@@ -87,7 +87,7 @@ class Uniform(Distribution):
             raise InvalidArgument("Uniform is not defined when low>= high")
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]  # of these bounds
+    def support(self) -> constraints.Constraint:
         return constraints.interval(self.low, self.high)
 
     @property

@@ -136,7 +136,7 @@ class Categorical(Distribution):
         return self.probs.size()
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]  # of this many
+    def support(self) -> constraints.Constraint:
         return constraints.integer_interval(0, self._num_events - 1)
 
     @property
@@ -157,7 +157,8 @@ class Categorical(Distribution):
         if not count or not self.probs.numel():
             return arange(0).reshape(self._extended(sample_shape))
         flat = self.probs.reshape(-1, self._num_events)
-        return multinomial(flat, count, True).t().reshape(self._extended(sample_shape))
+        drawn: Tensor = multinomial(flat, count, True)
+        return drawn.t().reshape(self._extended(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._check(value)

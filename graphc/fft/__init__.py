@@ -97,7 +97,8 @@ def _cosines(name: str, input: Tensor, n: int | None, dim: int, power: float) ->
     once = (k == 0) | (k * 2 == n)
     angle = ((k.unsqueeze(1) * arange(n)) % n).to(f64) * (2 * math.pi / n)
     table = cos(angle) * where(once, tensor(1.0, dtype=f64), 2.0).unsqueeze(1) * float(n) ** power
-    return (x @ table.to(x.dtype)).movedim(-1, dim)
+    out: Tensor = x @ table.to(x.dtype)
+    return out.movedim(-1, dim)
 
 
 def _scale(norm: str | None) -> tuple[float, float]:

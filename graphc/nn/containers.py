@@ -93,7 +93,7 @@ class Sequential(_ModuleSequence):
         make: Any = type(self)
         return make(OrderedDict(list(self._modules.items())[index]))
 
-    def insert(self, index: int, module: Module) -> Self:
+    def insert(self, index: int, module: Module | None) -> Self:
         if not -len(self) <= index <= len(self):
             raise InvalidIndex(f"Index out of range: {index}")
         super().insert(index, module)

@@ -144,7 +144,7 @@ def is_lazy(param: object) -> bool:
 class LazyModuleMixin(Module):
     """What the lazy layers share. `cls_to_become` is the kind, whose first argument is found."""
 
-    cls_to_become: ClassVar[type[Module]]
+    cls_to_become: ClassVar[Any]
     size_name: ClassVar[str]  # that argument, and the attribute it is kept in
     spatial: ClassVar[int] = 0  # dimensions behind the channels; -1: channels are last
 
@@ -168,7 +168,7 @@ class LazyModuleMixin(Module):
     def reset_parameters(self) -> None:
         """Nothing to set before the sizes are known."""
         if not self.has_uninitialized_params():
-            self.cls_to_become.reset_parameters(self)  # type: ignore[operator]  # every kind has it
+            self.cls_to_become.reset_parameters(self)
 
     def _infer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Become a layer of the kind for the input given."""
@@ -223,7 +223,7 @@ def _lazy(
     size_name: str,
     spatial: int,
     base: type[LazyModuleMixin] = LazyModuleMixin,
-    **defaults: Any,
+    **defaults: bool,
 ) -> Any:
     """The lazy layer of a kind: its arguments but the first; `defaults` are other than its own."""
     signature = inspect.signature(kind.__init__)
@@ -261,6 +261,6 @@ LazyBatchNorm1d = _lazy(BatchNorm1d, "num_features", 1, _LazyNorm)
 LazyBatchNorm2d = _lazy(BatchNorm2d, "num_features", 2, _LazyNorm)
 LazyBatchNorm3d = _lazy(BatchNorm3d, "num_features", 3, _LazyNorm)
 TRACKED = {"affine": True, "track_running_stats": True}  # as PyTorch has it for these
-LazyInstanceNorm1d = _lazy(InstanceNorm1d, "num_features", 1, **TRACKED)
-LazyInstanceNorm2d = _lazy(InstanceNorm2d, "num_features", 2, **TRACKED)
-LazyInstanceNorm3d = _lazy(InstanceNorm3d, "num_features", 3, **TRACKED)
+LazyInstanceNorm1d = _lazy(InstanceNorm1d, "num_features", 1, LazyModuleMixin, **TRACKED)
+LazyInstanceNorm2d = _lazy(InstanceNorm2d, "num_features", 2, LazyModuleMixin, **TRACKED)
+LazyInstanceNorm3d = _lazy(InstanceNorm3d, "num_features", 3, LazyModuleMixin, **TRACKED)

@@ -245,7 +245,7 @@ def consume_prefix(state_dict: dict[str, Any], prefix: str) -> None:
     for key in list(state_dict):
         if key.startswith(prefix):
             state_dict[key[len(prefix) :]] = state_dict.pop(key)
-    metadata = getattr(state_dict, "_metadata", None)
-    for key in list(metadata or ()):
+    metadata: dict[str, Any] = getattr(state_dict, "_metadata", {})
+    for key in list(metadata):
         if key in (prefix.rstrip("."), prefix) or key.startswith(prefix):
-            metadata[key[len(prefix) :]] = metadata.pop(key)  # type: ignore[index]  # not empty
+            metadata[key[len(prefix) :]] = metadata.pop(key)

@@ -51,7 +51,8 @@ def get_swa_avg_fn() -> Average:
 
     @no_grad()
     def swa_update(averaged_param: Tensor, current_param: Tensor, num_averaged: Any) -> Tensor:
-        return averaged_param + (current_param - averaged_param) / (num_averaged + 1)
+        away: Tensor = (current_param - averaged_param) / (num_averaged + 1)
+        return averaged_param + away
 
     return swa_update
 
@@ -109,10 +110,11 @@ class AveragedModel(Module):
     @no_grad()
     def update_parameters(self, model: Module) -> None:
         """Take the weights that `model` has now into the average; also inside a compiled step."""
-        pairs = list(zip(self.module.parameters(), model.parameters(), strict=True))
+        pairs: list[tuple[Tensor, Tensor]] = []
+        pairs += zip(self.module.parameters(), model.parameters(), strict=True)
         buffers = list(zip(self.module.buffers(), model.buffers(), strict=True))
         if self.use_buffers:
-            pairs += buffers  # type: ignore[arg-type]  # tensors, too
+            pairs += buffers
         by_dtype: dict[Any, list[tuple[Tensor, Tensor]]] = {}
         for mine, theirs in pairs:
             by_dtype.setdefault(mine.dtype, []).append((mine.detach(), theirs.detach()))

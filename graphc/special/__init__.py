@@ -40,7 +40,7 @@ def xlog1py(input: Any, other: Any) -> Tensor:
         other, Tensor
     ) else input * math.log1p(other)  # fmt: skip
     if not isinstance(other, Tensor):
-        return plain
+        return as_float(plain)
     zero = (input == 0) & ~logic.isnan(other)
     outside = E.where(logic.isnan(other) | (other < -1), math.nan, input * -math.inf)
     return E.where(zero, 0.0, E.where(other > -1, plain, outside))

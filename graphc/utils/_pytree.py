@@ -68,8 +68,8 @@ class TreeSpec:
         self.context = context
         self.children_specs = children_specs
         self.num_children = len(children_specs)
-        self.num_nodes = 1 + sum(c.num_nodes for c in children_specs)
-        self.num_leaves = sum(c.num_leaves for c in children_specs) if type is not None else 1
+        self.num_nodes: int = 1 + sum(c.num_nodes for c in children_specs)
+        self.num_leaves: int = sum(c.num_leaves for c in children_specs) if type is not None else 1
 
     def is_leaf(self) -> bool:
         return self.type is None

@@ -68,27 +68,27 @@ def _scaled_i(x: Tensor, order: int) -> Tensor:
 
 
 @in_double
-def i0e(x: Tensor) -> Tensor:
+def i0e(input: Tensor) -> Tensor:
     """e^-|x| I_0(x)."""
-    return _scaled_i(x, 0)
+    return _scaled_i(input, 0)
 
 
 @in_double
-def i1e(x: Tensor) -> Tensor:
+def i1e(input: Tensor) -> Tensor:
     """e^-|x| I_1(x)."""
-    return _scaled_i(x, 1)
+    return _scaled_i(input, 1)
 
 
 @in_double
-def i0(x: Tensor) -> Tensor:
+def i0(input: Tensor) -> Tensor:
     """The modified Bessel function I_0."""
-    return _scaled_i(x, 0) * E.exp(E.abs(x))
+    return _scaled_i(input, 0) * E.exp(E.abs(input))
 
 
 @in_double
-def i1(x: Tensor) -> Tensor:
+def i1(input: Tensor) -> Tensor:
     """The modified Bessel function I_1."""
-    return _scaled_i(x, 1) * E.exp(E.abs(x))
+    return _scaled_i(input, 1) * E.exp(E.abs(input))
 
 
 def _oscillating(x: Tensor, order: int) -> Tensor:
@@ -114,15 +114,15 @@ def _hankel(x: Tensor, order: int) -> tuple[Tensor, Tensor]:
 
 
 @in_double
-def bessel_j0(x: Tensor) -> Tensor:
+def bessel_j0(input: Tensor) -> Tensor:
     """The Bessel function J_0."""
-    return _oscillating(x, 0)
+    return _oscillating(input, 0)
 
 
 @in_double
-def bessel_j1(x: Tensor) -> Tensor:
+def bessel_j1(input: Tensor) -> Tensor:
     """The Bessel function J_1."""
-    return _oscillating(x, 1)
+    return _oscillating(input, 1)
 
 
 def _scaled_k(x: Tensor, order: int) -> Tensor:
@@ -142,31 +142,31 @@ def _scaled_k(x: Tensor, order: int) -> Tensor:
 
 
 @in_double
-def scaled_modified_bessel_k0(x: Tensor) -> Tensor:
+def scaled_modified_bessel_k0(input: Tensor) -> Tensor:
     """e^x K_0(x)."""
-    return _scaled_k(x, 0)
+    return _scaled_k(input, 0)
 
 
 @in_double
-def scaled_modified_bessel_k1(x: Tensor) -> Tensor:
+def scaled_modified_bessel_k1(input: Tensor) -> Tensor:
     """e^x K_1(x)."""
-    return _scaled_k(x, 1)
+    return _scaled_k(input, 1)
 
 
 @in_double
-def modified_bessel_k0(x: Tensor) -> Tensor:
+def modified_bessel_k0(input: Tensor) -> Tensor:
     """The modified Bessel function K_0."""
-    return _scaled_k(x, 0) * E.exp(-x)
+    return _scaled_k(input, 0) * E.exp(-input)
 
 
 @in_double
-def modified_bessel_k1(x: Tensor) -> Tensor:
+def modified_bessel_k1(input: Tensor) -> Tensor:
     """The modified Bessel function K_1."""
-    return _scaled_k(x, 1) * E.exp(-x)
+    return _scaled_k(input, 1) * E.exp(-input)
 
 
 @in_double
-def spherical_bessel_j0(x: Tensor) -> Tensor:
+def spherical_bessel_j0(input: Tensor) -> Tensor:
     """sin(x) / x."""
-    infinite = E.abs(x) == math.inf
-    return E.where(infinite, 0.0, special.sinc(E.where(infinite, 1.0, x) * (1 / math.pi)))
+    infinite = E.abs(input) == math.inf
+    return E.where(infinite, 0.0, special.sinc(E.where(infinite, 1.0, input) * (1 / math.pi)))

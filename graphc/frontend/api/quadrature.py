@@ -63,7 +63,8 @@ def in_double(formula: Formula) -> Formula:
     """`formula` of float64 tensors of one shape, its result in what the operands promote to."""
 
     @functools.wraps(formula)
-    def function(*operands: Operand) -> Tensor:
+    def function(*operands: Operand, **named: Operand) -> Tensor:
+        operands = (*operands, *named.values())
         dtype = floating(*operands)
         own = [v if is_tensor(v) else _like(v, operands) for v in prepare(operands, f64)]
         return P.cast(formula(*own), dtype)
@@ -72,7 +73,7 @@ def in_double(formula: Formula) -> Formula:
 
 
 def _like(value: float, operands: tuple[Operand, ...]) -> Tensor:
-    first = next(v for v in operands if is_tensor(v))
+    first: Tensor = next(v for v in operands if is_tensor(v))
     return P.cast(first, f64) * 0 + value
 
 
@@ -98,7 +99,10 @@ def _erfcx(x: Tensor) -> Tensor:
     return E.where(x < 0, plain, E.where(x == math.inf, 0.0, found))
 
 
-erfcx = in_double(_erfcx)
+@in_double
+def erfcx(input: Tensor) -> Tensor:
+    """exp(x^2) erfc(x), without overflow for x > 0."""
+    return _erfcx(input)
 
 
 def _log_ndtr(x: Tensor) -> Tensor:
@@ -109,7 +113,10 @@ def _log_ndtr(x: Tensor) -> Tensor:
     return E.where(x < -1, tail, E.log1p(E.erfc(high * math.sqrt(0.5)) * -0.5))
 
 
-log_ndtr = in_double(_log_ndtr)
+@in_double
+def log_ndtr(input: Tensor) -> Tensor:
+    """log of the normal distribution function, precise in both tails."""
+    return _log_ndtr(input)
 
 
 def _ndtri(p: Tensor) -> Tensor:
@@ -131,7 +138,10 @@ def _ndtri(p: Tensor) -> Tensor:
     return E.where(p > 0.5, -x, x)
 
 
-ndtri = in_double(_ndtri)
+@in_double
+def ndtri(input: Tensor) -> Tensor:
+    """The normal quantile."""
+    return _ndtri(input)
 
 
 # ---- incomplete gamma --------------------------------------------------------------------------

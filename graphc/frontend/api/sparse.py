@@ -224,11 +224,11 @@ def sparse_coo_tensor(
     return out.detach().requires_grad_() if requires_grad else out
 
 
-def spmm(input: Any, mat2: Tensor) -> Tensor:
+def spmm(input: Any, mat2: Any) -> Tensor:
     """A sparse matrix times a dense one or a vector: rows gathered, weighted and added up."""
     if not isinstance(input, SparseTensor):
-        return input @ mat2
-    dense = mat2.to_dense() if isinstance(mat2, SparseTensor) else mat2
+        return input @ mat2  # type: ignore[no-any-return]  # tensors both
+    dense: Tensor = mat2.to_dense() if isinstance(mat2, SparseTensor) else mat2
     if input.dim() != 2 or dense.dim() not in (1, 2) or input.shape[1] != dense.spec.shape[0]:
         raise ShapeMismatch(f"sparse mm: {tuple(input.shape)} and {dense.spec}")
     row, column = input._indices()[0], input._indices()[1]

@@ -80,7 +80,7 @@ class ParametrizationList(ModuleList):
             self._keep_one(original, new)
         else:
             for k, part in enumerate(new):
-                self._enter(f"original{k}", part.detach().clone(), original)
+                self._keep_part(f"original{k}", part.detach().clone(), original)
         if not unsafe:
             self._check(original)
 
@@ -100,7 +100,7 @@ class ParametrizationList(ModuleList):
         else:
             self.register_buffer(name, original)
 
-    def _enter(self, name: str, part: Tensor, like: Tensor) -> None:
+    def _keep_part(self, name: str, part: Tensor, like: Tensor) -> None:
         if isinstance(like, Parameter):
             self.register_parameter(name, Parameter(part, like.requires_grad))
         else:
@@ -167,7 +167,7 @@ def _inject_class(module: Module) -> None:
     """A class of its own for `module`, with the name that PyTorch gives it."""
     kind = type(module)
     made = type(f"Parametrized{kind.__name__}", (kind,), {"__module__": kind.__module__})
-    module.__class__ = made  # type: ignore[assignment]  # a subclass with the same layout
+    module.__class__ = made  # a subclass with the same layout
     module.register_module("parametrizations", ModuleDict())
 
 
