@@ -8,6 +8,7 @@ from graphc.distributions.gammas import Beta, Dirichlet, Gamma
 from graphc.distributions.independent import Independent
 from graphc.distributions.kl import kl_divergence, register_kl
 from graphc.distributions.multivariate_normal import MultivariateNormal
+from graphc.frontend.aliases import module_of as _module_of
 
 __all__ = [
     "Bernoulli",
@@ -24,3 +25,6 @@ __all__ = [
     "kl_divergence",
     "register_kl",
 ]
+
+for _kind in (Bernoulli, Beta, Categorical, Dirichlet, Gamma, Normal, Uniform):
+    _module_of(f"{__name__}.{_kind.__name__.lower()}", {_kind.__name__: _kind})

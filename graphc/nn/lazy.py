@@ -186,7 +186,7 @@ class LazyModuleMixin(Module):
             self._take(self._buffers, made._buffers)
         self.__dict__[self.size_name] = made.__dict__[self.size_name]
         self.__dict__.pop("_lazy_hook").remove()
-        self.__class__ = self.cls_to_become  # type: ignore[assignment]  # what it is now
+        self.__class__ = self.cls_to_become
         epoch.modules_changed()
 
     def _size(self, input: Tensor) -> int:

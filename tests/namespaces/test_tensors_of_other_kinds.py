@@ -179,6 +179,14 @@ def test_resize() -> None:
         graphc.ones(2, requires_grad=True).resize_(3)
 
 
+def test_untyped_storage_tells_who_shares() -> None:
+    x = graphc.ones(4)
+    view, other = x[2:], graphc.ones(4)
+    assert view.untyped_storage().data_ptr() == x.untyped_storage().data_ptr() == x.data_ptr()
+    assert other.untyped_storage().data_ptr() != x.data_ptr()
+    assert view.untyped_storage().nbytes() == 16
+
+
 def test_empty_strided() -> None:
     x = graphc.empty_strided((2, 3), (1, 2))
     assert x.shape == (2, 3) and x.stride() == (1, 2)

@@ -43,6 +43,10 @@ def test_torch_is_graphc_under_every_name() -> None:
         from torch.utils.data import DataLoader
         from torch import Tensor
         import torch.optim.lr_scheduler
+        from torch.distributions.normal import Normal
+        from torch.distributions.kl import kl_divergence
+        from torch.utils.model_zoo import load_url
+        assert Normal is graphc.distributions.Normal
         assert torch is graphc and nn is graphc.nn and F is graphc.nn.functional
         assert Tensor is graphc.Tensor and issubclass(nn.BatchNorm2d, _BatchNorm)
         assert graphc.__spec__.name == "graphc" and nn.__spec__.name == "graphc.nn"
@@ -96,6 +100,22 @@ def test_versions_compare_by_number() -> None:
     assert version != "2.12" and version <= "2.13.0" and isinstance(version, str)
     with pytest.raises(TypeError):
         version < 3  # noqa: B015  the comparison itself raises
+
+
+def test_safetensors_of_torch_take_graphcs(tmp_path: Path) -> None:
+    inside(
+        f"""
+        import torch
+        from safetensors.torch import load_file, load_model, save_file, save_model
+        file = {str(tmp_path / "x.safetensors")!r}
+        save_file({{"a": torch.ones(2, 3), "b": torch.arange(3)}}, file)
+        found = load_file(file)
+        assert found["a"].tolist() == [[1.0] * 3] * 2 and found["b"].dtype is torch.int64
+        net = torch.nn.Linear(2, 2)
+        save_model(net, file)
+        assert load_model(net, file) == (set(), [])
+        """
+    )
 
 
 # ---- einops ------------------------------------------------------------------------------------

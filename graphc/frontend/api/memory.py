@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import InvalidState, ShapeMismatch, Untraceable
+import numpy as np
+
+from graphc.errors import InvalidState, ShapeMismatch, Unsupported, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes, strided
+from graphc.frontend.devices import CPU
 from graphc.frontend.inplace import show
 from graphc.frontend.modes import modes
 from graphc.ir.types import DType, refuse_name_only
@@ -15,7 +18,7 @@ from graphc.ir.types import DType, refuse_name_only
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["empty_strided"]
+__all__ = ["UntypedStorage", "empty_strided"]
 
 
 def view(x: Tensor, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
@@ -69,6 +72,48 @@ def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 
 def resize_as_(x: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
     return resize_(x, other.spec.shape)
+
+
+class UntypedStorage:
+    """Bytes: those that a tensor is a view of, or a part of a file."""
+
+    device = CPU
+
+    def __init__(self, memory: Any) -> None:
+        self._bytes: Any = memory
+
+    @classmethod
+    def from_file(cls, filename: str, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
+        """The file's first bytes, read when they are looked at; writes stay here."""
+        if shared:
+            raise Unsupported("UntypedStorage.from_file: shared=True", fix="use shared=False")
+        return cls(np.memmap(filename, np.uint8, "c", shape=(nbytes,)))
+
+    def data_ptr(self) -> int:
+        return int(self._bytes.ctypes.data)
+
+    def nbytes(self) -> int:
+        return int(self._bytes.nbytes)
+
+    size = __len__ = nbytes
+
+    def untyped(self) -> UntypedStorage:
+        return self
+
+    def __getitem__(self, at: slice) -> UntypedStorage:
+        return UntypedStorage(self._bytes[at])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.asarray(self._bytes, dtype)
+
+
+def untyped_storage(x: Tensor) -> UntypedStorage:
+    """What tells tensors over the same memory."""
+    x.storage.unpack()
+    base = x.storage.array
+    if base is None:
+        x.host()  # says why there is none
+    return UntypedStorage(np.asarray(base).reshape(-1).view(np.uint8))
 
 
 def empty_strided(size: Sequence[int], stride: Sequence[int], **options: Any) -> Tensor:

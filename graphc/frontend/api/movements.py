@@ -17,6 +17,7 @@ class Movements(Arithmetic):
     reshape_as = shapes.reshape_as
     view = memory.view
     resize_ = memory.resize_
+    untyped_storage = memory.untyped_storage
     resize_as_ = memory.resize_as_
     view_as = shapes.view_as
     flatten = shapes.flatten

@@ -6,12 +6,10 @@ row of the table: names of graphc.nn, and bases by the name they have in PyTorch
 
 from __future__ import annotations
 
-import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 import graphc.nn as nn
+from graphc.frontend.aliases import module_of
 from graphc.nn import conv, dropout, losses, normalization, padding, pooling, rnn
 from graphc.nn import lazy as lazy_layers
 from graphc.nn import state as state
@@ -122,17 +120,7 @@ BASES: dict[str, dict[str, Any]] = {
 }
 
 
-def _file(name: str, own: dict[str, Any]) -> ModuleType:
-    """A module of that name, known to `import`."""
-    path = f"{__name__}.{name}"
-    made = ModuleType(path, f"torch.nn.modules.{name}'s names.")
-    made.__spec__ = ModuleSpec(path, None)
-    vars(made).update(own, __all__=[n for n in own if not n.startswith("_")])
-    sys.modules[path] = made
-    return made
-
-
 for _name, _names in LAYERS.items():
     _own = {layer: getattr(nn, layer) for layer in _names.split()}
     globals().update(_own)
-    globals()[_name] = _file(_name, {**_own, **BASES.get(_name, {})})
+    globals()[_name] = module_of(f"{__name__}.{_name}", {**_own, **BASES.get(_name, {})})
