@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "einops_backend": set(),
     "nn": BASE | {"ir", "frontend", "distributed"},
     "optim": BASE | {"ir", "frontend"},
-    "utils": BASE | {"ir", "frontend", "hub"},
+    "utils": BASE | {"ir", "frontend", "hub", "distributed"},
     "datasets": BASE | {"ir", "frontend", "utils"},
     "amp": BASE | {"ir", "frontend"},
     "backends": set(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,3 +70,11 @@ def test_limits(name: str) -> None:
     torch = pytest.importorskip("torch")
     mine, theirs = graphc.iinfo(getattr(graphc, name)), torch.iinfo(getattr(torch, name))
     assert (mine.bits, mine.min, mine.max) == (theirs.bits, theirs.min, theirs.max)
+
+
+def test_files_may_name_them(tmp_path: Path) -> None:
+    graphc.save({"dtype": graphc.complex64}, tmp_path / "ours")
+    assert graphc.load(tmp_path / "ours")["dtype"] is graphc.complex64
+    torch = pytest.importorskip("torch")
+    torch.save({"dtype": torch.float8_e5m2}, tmp_path / "theirs.pt")
+    assert graphc.load(tmp_path / "theirs.pt")["dtype"] is graphc.float8_e5m2

@@ -132,6 +132,8 @@ def test_distributed_alone() -> None:
         dist.all_gather(y, x)
         dist.barrier()
         assert x.tolist() == y[0].tolist() == [1, 1]
+        shares = graphc.utils.data.DistributedSampler(range(4), shuffle=False)
+        assert list(shares) == [0, 1, 2, 3]
         net = graphc.nn.parallel.DistributedDataParallel(graphc.nn.Linear(2, 1))
         with net.no_sync():
             assert net(x).shape == (1,)
