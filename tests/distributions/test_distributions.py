@@ -199,6 +199,22 @@ def test_rsample_trains_in_a_compiled_step() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_a_policy_gradient_in_a_compiled_step() -> None:
+    logits = graphc.zeros(2, 4, requires_grad=True)
+
+    @graphc.compile
+    def loss(logits: graphc.Tensor) -> tuple[graphc.Tensor, graphc.Tensor]:
+        d = D.Categorical(logits=logits)
+        action = d.sample()
+        return -d.log_prob(action).sum(), action
+
+    value, action = loss(logits)
+    value.backward()
+    assert logits.grad is not None
+    expected = 0.25 - graphc.nn.functional.one_hot(action, 4)
+    assert graphc.allclose(logits.grad, expected.float())
+
+
 # ---- divergence --------------------------------------------------------------------------------
 
 PAIRS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {

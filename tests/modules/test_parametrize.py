@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,21 @@ def test_cached_is_computed_once() -> None:
     assert layer.weight is not layer.weight
     with parametrize.cached():
         assert layer.weight is layer.weight
+
+
+def test_copies_go_their_own_ways() -> None:
+    one = named.weight_norm(nn.Linear(2, 2))
+    two = copy.deepcopy(one)
+    with graphc.no_grad():
+        two.parametrizations.weight.original0.mul_(2)
+    assert graphc.allclose(two.weight, one.weight * 2)
+    parametrize.register_parametrization(two, "bias", Doubled())
+    assert not parametrize.is_parametrized(one, "bias") and one.bias is one._parameters["bias"]
+    parametrize.remove_parametrizations(two, "weight")
+    assert isinstance(two.weight, nn.Parameter) and parametrize.is_parametrized(two, "bias")
+    assert one.weight.shape == (2, 2)
+    parametrize.remove_parametrizations(two, "bias")
+    assert type(two) is nn.Linear
 
 
 def test_errors() -> None:

@@ -7,7 +7,7 @@ stands below `parametrizations.<name>` as `original` (or original0, original1, .
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -163,12 +163,16 @@ def _property(name: str) -> property:
     return property(get, put)
 
 
-def _inject_class(module: Module) -> None:
-    """A class of its own for `module`, with the name that PyTorch gives it."""
-    kind = type(module)
-    made = type(f"Parametrized{kind.__name__}", (kind,), {"__module__": kind.__module__})
-    module.__class__ = made  # a subclass with the same layout
-    module.register_module("parametrizations", ModuleDict())
+def _reclass(module: Module, names: Iterable[str]) -> None:
+    """Give `module` a class of its own with a property for each name; its old one without any.
+
+    A new one each time: copies of the module share the class that it has now.
+    """
+    kind = type_before_parametrizations(module)
+    members = {"__module__": kind.__module__, **{name: _property(name) for name in names}}
+    made = type(f"Parametrized{kind.__name__}", (kind,), members)
+    made._parametrized = kind  # type: ignore[attr-defined]  # what it was
+    module.__class__ = made if len(members) > 1 else kind
 
 
 def register_parametrization(
@@ -194,10 +198,10 @@ def register_parametrization(
     made.train(module.training)
     delattr(module, tensor_name)
     if not is_parametrized(module):
-        _inject_class(module)
-    setattr(type(module), tensor_name, _property(tensor_name))
+        module.register_module("parametrizations", ModuleDict())
     parametrizations: Any = module.parametrizations
     parametrizations[tensor_name] = made
+    _reclass(module, parametrizations)
     epoch.modules_changed()
     return module
 
@@ -252,23 +256,22 @@ def remove_parametrizations(
             else:
                 trains = any(t.requires_grad for t in originals)
                 original = Parameter(value, trains)
-    delattr(type(module), tensor_name)
     del table[tensor_name]
+    _reclass(module, table)
     if isinstance(original, Parameter):
         module.register_parameter(tensor_name, original)
     else:
         module.register_buffer(tensor_name, original)
     if not len(table):
         delattr(module, "parametrizations")
-        module.__class__ = type(module).__bases__[0]
     epoch.modules_changed()
     return module
 
 
 def type_before_parametrizations(module: Module) -> type:
     """The class of the module without its parametrizations."""
-    kind = type(module)
-    return kind.__bases__[0] if is_parametrized(module) else kind
+    found: type = getattr(type(module), "_parametrized", type(module))
+    return found
 
 
 def transfer_parametrizations_and_params(
