@@ -43,6 +43,7 @@ COMPILER: list[Column] = [
     ("compiled warm", number("warm_kernels_compiled", ".0f")),
     ("arena / bound MB", arena),
     ("new batch ms", number("batch_change_ms", ".1f")),
+    ("programs traced then", number("batch_change_programs", ".0f")),
     ("kernels compiled then", number("batch_change_kernels", ".0f")),
     ("Python us per call", number("python_us", ".1f")),
 ]

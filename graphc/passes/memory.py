@@ -160,16 +160,17 @@ def place_barriers(launches: Sequence[Launch], slots: Mapping[str, Slot]) -> tup
     so even a map of equal shape must wait for the one before it.
     """
     placed: list[Launch] = []
+    spans = {name: _span(slot) for name, slot in slots.items()}
     touched, written = Intervals(), Intervals()
     for launch in launches:
-        reads, writes = _spans(launch, slots)
+        reads, writes = _accesses(launch, spans)
         barrier = written.meet(reads) or touched.meet(writes)  # what is written is touched
         if barrier:
             touched, written = Intervals(), Intervals()
-        touched.add(reads)
-        touched.add(writes)
+        touched.add((*reads, *writes))
         written.add(writes)
-        placed.append(dataclasses.replace(launch, barrier=barrier))
+        same = barrier == launch.barrier
+        placed.append(launch if same else dataclasses.replace(launch, barrier=barrier))
     return tuple(placed)
 
 
@@ -197,19 +198,25 @@ class Intervals:
             starts[i:j], stops[i:j] = [start], [stop]
 
 
-def _spans(launch: Launch, slots: Mapping[str, Slot]) -> tuple[set[Span], set[Span]]:
+def _span(slot: Slot) -> Span | None:
+    """The memory of a slot; None if it has no elements. In the arena an index is a byte; elsewhere
+    it is a tensor, which overlaps only itself."""
+    size = slot.size_bytes
+    length = size if slot.space == "arena" else 1
+    return (slot.space, slot.index, slot.index + length) if size else None
+
+
+def _accesses(
+    launch: Launch, spans: Mapping[str, Span | None]
+) -> tuple[dict[Span, None], dict[Span, None]]:
     """What a launch reads and what it writes."""
-    reads: set[Span] = set()
-    writes: set[Span] = set()
+    reads: dict[Span, None] = {}
+    writes: dict[Span, None] = {}
     for name, buffer in zip(launch.slots, launch.kernel.buffers, strict=True):
-        slot = slots[name]
-        # In the arena an index is a byte; elsewhere it is a tensor, which overlaps only itself.
-        length = slot.size_bytes if slot.space == "arena" else 1
-        if not slot.size_bytes:
+        if (span := spans[name]) is None:
             continue
-        span = slot.space, slot.index, slot.index + length
         if "r" in buffer.access:
-            reads.add(span)
+            reads[span] = None
         if "w" in buffer.access:
-            writes.add(span)
+            writes[span] = None
     return reads, writes

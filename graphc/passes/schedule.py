@@ -50,20 +50,13 @@ class Schedule:
 
     def at(self, sizes: Evaluation) -> Program:
         """The program for these sizes: expressions evaluated, buffers placed, barriers set."""
-        specs: dict[TensorSpec, TensorSpec] = {}
-        slots = {s.name: replace(s, spec=_spec_at(s.spec, sizes, specs)) for s in self.slots}
+        specs = {x: x.at(sizes) for x in {s.spec for s in self.slots if not s.spec.is_fixed}}
+        slots = {s.name: _sized(s, specs.get(s.spec, s.spec), s.index) for s in self.slots}
         arena = [s for s in slots.values() if s.space == "arena"]
         plan = plan_offsets(_requests(arena), self.order)
-        slots |= {s.name: replace(s, index=o) for s, o in zip(arena, plan.offsets, strict=True)}
-        launches = [
-            replace(
-                x,
-                kernel=_kernel_at(x.kernel, sizes),
-                sizes=sizes(x.sizes),
-                scalars=_scalars_at(x, sizes),
-            )
-            for x in self.launches
-        ]
+        for s, offset in zip(arena, plan.offsets, strict=True):
+            slots[s.name] = _sized(s, s.spec, offset)
+        launches = [_launch_at(x, sizes) for x in self.launches]
         return Program(
             self.name,
             tuple(slots.values()),
@@ -77,12 +70,15 @@ class Schedule:
         )
 
 
-def _spec_at(
-    spec: TensorSpec, sizes: Evaluation, known: dict[TensorSpec, TensorSpec]
-) -> TensorSpec:
-    if spec not in known:
-        known[spec] = spec.at(sizes)
-    return known[spec]
+def _sized(s: Slot, spec: TensorSpec, index: int) -> Slot:
+    if spec is s.spec and index == s.index:
+        return s
+    return Slot(s.name, spec, s.space, index, s.first, s.last, s.where)
+
+
+def _launch_at(x: Launch, sizes: Evaluation) -> Launch:
+    kernel, scalars = _kernel_at(x.kernel, sizes), _scalars_at(x, sizes)
+    return Launch(kernel, x.slots, sizes(x.sizes), scalars, x.barrier, x.members)
 
 
 def _kernel_at(kernel: Kernel, sizes: Evaluation) -> Kernel:
