@@ -301,6 +301,12 @@ class OutOfBounds(GraphcError, RuntimeError):
     why = "the kernel's addresses and the plan of memory disagree: an error of the compiler"
 
 
+# What the op `check` may raise, by the name that a graph and a program hold.
+CHECKED: dict[str, type[GraphcError]] = {
+    c.__name__: c for c in (ShapeMismatch, InvalidArgument, InvalidState)
+}
+
+
 def all_errors() -> dict[str, type[GraphcError]]:
     """Every coded error class by its code."""
     return {c.code: c for c in GraphcError.__subclasses__()}

@@ -41,7 +41,7 @@ ACROSS = 12.0  # cost of merging the lanes of one fold
 WEIGHT = {
     "exp": 14, "expm1": 20, "log": 16, "log1p": 22, "sin": 30, "cos": 30, "tanh": 22, "atan": 24,
     "sigmoid": 16, "erf": 24, "erfc": 30, "pow": 40, "random_bits": 90, "div": 4, "sqrt": 4,
-    "rsqrt": 5, "fmod": 20, "rem": 24, "floordiv": 30, "check_index": 6,
+    "rsqrt": 5, "fmod": 20, "rem": 24, "floordiv": 30, "check_index": 6, "check": 4,
 }  # fmt: skip
 
 

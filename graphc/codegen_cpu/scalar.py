@@ -266,6 +266,15 @@ def _check_index(e: Emitter, t: Vec, dtype: DType, args: list[str]) -> str:
     return _choose(e, t, bad, literal(0, t), index)
 
 
+def _check(e: Emitter, t: Vec, dtype: DType, args: list[str]) -> str:
+    """The value itself; where the condition does not hold, that is reported for the i64 site."""
+    x, condition, site = args
+    mask, none = t.of("i1"), literal(0, t.of("i64"))
+    bad = e.value(f"xor {mask} {condition}, {literal(True, mask)}")
+    division.report(e, t.lanes, bad, site, none, none)
+    return x
+
+
 def _random_bits(e: Emitter, t: Vec, dtype: DType, args: list[str]) -> str:
     return random_bits(e, t.lanes, *args)
 
@@ -319,16 +328,17 @@ SCALAR: dict[str, Row] = {
     "ne": _compare("une", "ne", "ne"),
     "where": _where,
     "check_index": _check_index,
+    "check": _check,
     "random_bits": _random_bits,
 }
 
 # Results that are representable because the operands are: half floats need no rounding.
 EXACT = {
     "neg", "abs", "sign", "relu", "maximum", "minimum", "where", "floor", "ceil", "round", "trunc",
-    "not", "lt", "le", "eq", "ne", "check_index",
+    "not", "lt", "le", "eq", "ne", "check_index", "check",
 }  # fmt: skip
 # May write the error cell: such a statement runs only where its lane and loop really run.
-REPORTS = frozenset(("check_index", "floordiv", "rem", "fmod"))
+REPORTS = frozenset(("check_index", "check", "floordiv", "rem", "fmod"))
 
 
 def operand_dtype(op: str, dtypes: list[DType]) -> DType:

@@ -27,6 +27,17 @@ from graphc.ir.types import Array, Scalar
 from graphc.passes.autodiff import Cotangents, Node, already_freed
 
 
+class Part(Protocol):
+    """The backward of some outputs: `inputs` and `outs` number those of the whole that it has."""
+
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def inputs(self) -> list[int]: ...
+    @property
+    def outs(self) -> list[int]: ...
+
+
 class Split(Protocol):
     """A joint graph in two: see `passes/partition.py`."""
 
@@ -36,6 +47,7 @@ class Split(Protocol):
     def backward(self) -> Graph: ...
     @property
     def saved(self) -> tuple[Value, ...]: ...
+    def part(self, slots: frozenset[int]) -> Part: ...
 
 
 class Kept(NamedTuple):
@@ -59,13 +71,13 @@ class Backward:
     ) -> None:
         self.name = capture.name
         self.forward = split.forward
-        self.graph = split.backward
         self.joint = joint
         self._build, self._sizes = build, sizes
-        self._native: Native | None = None
+        self._part = split.part
+        self._natives: dict[frozenset[int], Native] = {}
         self._lock = threading.Lock()
         self._saved = split.saved
-        self._types = [v.spec.at(sizes) for v in joint.cotangents]
+        self._types = [v.spec.at(sizes) for v in split.backward.inputs]
         self._results = [v.spec.at(sizes) for v in split.backward.outs]
         self._roles = split.backward.roles[: len(split.saved)]
         sources = Sources(capture, split.forward, sizes)
@@ -81,13 +93,12 @@ class Backward:
 
     def keep(
         self, leaves: Sequence[Tensor], outs: Sequence[Array], scalars: Sequence[Scalar]
-    ) -> tuple[list[Kept], list[Scalar]]:
+    ) -> list[Kept | Scalar]:
         """What the backward program reads of this call, in the order of its inputs."""
-        kept: list[Kept] = []
-        numbers: list[Scalar] = []
+        kept: list[Kept | Scalar] = []
         for v, role in zip(self._saved, self._roles):
             if role == "scalar":
-                numbers.append(scalars[self._getters[v]])
+                kept.append(scalars[self._getters[v]])
             elif v in self._outs:
                 kept.append(Kept(outs[self._outs[v]], None, 0))
             elif role == "state":
@@ -97,39 +108,51 @@ class Backward:
                 assert x.array is not None
                 array = np.ascontiguousarray(x.array)
                 kept.append(Kept(array, x.storage, x.storage.version))
-        return kept, numbers
+        return kept
+
+    def reads(self, slots: frozenset[int]) -> set[int]:
+        """Which of them the backward of these outputs reads."""
+        return set(self._part(slots).inputs)
 
     def run(
-        self, kept: Sequence[Kept], scalars: Sequence[Scalar], cotangents: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """The gradients that exist, in order."""
+        self, kept: Sequence[Kept | Scalar | None], cotangents: Sequence[Tensor | None]
+    ) -> list[Tensor | None]:
+        """The gradients that exist in the whole; None for those that no cotangent leads to."""
+        slots = frozenset(k for k, g in enumerate(cotangents) if g is not None)
+        part = self._part(slots)
         with self._lock:
-            return self._run(kept, scalars, cotangents)
+            native = self._natives.get(slots)
+            if native is None:
+                native = self._natives[slots] = self._build(part.graph, self._sizes)
+            arrays = self._run(native, part, [*kept, *cotangents])
+        results: list[Tensor | None] = [None] * len(self._results)
+        for k, a in zip(part.outs, arrays):
+            results[k] = fresh(a, self._results[k])
+        return results
 
     def _run(
-        self, kept: Sequence[Kept], scalars: Sequence[Scalar], cotangents: Sequence[Tensor]
-    ) -> list[Tensor]:
-        if self._native is None:
-            self._native = self._build(self.graph, self._sizes)
-        given = [np.ascontiguousarray(fitting(g.array, t)) for g, t in zip(cotangents, self._types)]
+        self, native: Native, part: Part, given: Sequence[Kept | Tensor | Scalar | None]
+    ) -> list[Array]:
         by_role: dict[str, list[Array]] = {"arg": [], "state": []}
-        rows = [(v, role) for v, role in zip(self._saved, self._roles) if role != "scalar"]
-        for k, (v, role) in zip(kept, rows, strict=True):
-            by_role[role].append(fitting(k.array, v.spec.at(self._sizes)))
-        results = [np.empty(t.shape, t.dtype.numpy) for t in self._results]
+        scalars: list[Scalar] = []
+        for k, role in zip(part.inputs, part.graph.roles, strict=True):
+            x = given[k]
+            if isinstance(x, Kept | Tensor):
+                assert x.array is not None
+                a = fitting(x.array, self._types[k])
+                by_role[role].append(np.ascontiguousarray(a) if isinstance(x, Tensor) else a)
+            else:
+                assert x is not None
+                scalars.append(x)
+        types = [self._results[k] for k in part.outs]
+        results = [np.empty(t.shape, t.dtype.numpy) for t in types]
         states = [
             a if lies(a, order) else arranged(a, order)
-            for a, order in zip(by_role["state"], self._native.orders, strict=True)
+            for a, order in zip(by_role["state"], native.orders, strict=True)
         ]
-        self._native.bind_state([place(a) for a in states])
-        args = [place(a) for a in (*by_role["arg"], *given)]
-        self._native.run(args, [place(a) for a in results], scalars)
-        return [fresh(a, t) for a, t in zip(results, self._results)]
-
-    def cotangent(self, slot: int, g: Tensor | None) -> Tensor:
-        """What arrived at one output; zeros where nothing did."""
-        spec = self._types[slot]
-        return fresh(np.zeros(spec.shape, spec.dtype.numpy), spec) if g is None else g
+        native.bind_state([place(a) for a in states])
+        native.run([place(a) for a in by_role["arg"]], [place(a) for a in results], scalars)
+        return results
 
 
 def place(array: Array) -> int:
@@ -150,7 +173,7 @@ def _numbered(graph: Graph, role: str, sources: Sequence[Any]) -> dict[Value, An
 class CompiledNode(Node):
     """One call of a compiled forward on the tape of eager tensors."""
 
-    __slots__ = ("_backward", "_kept", "_scalars")
+    __slots__ = ("_backward", "_kept", "_left", "_pulled")
 
     def __init__(
         self,
@@ -160,14 +183,16 @@ class CompiledNode(Node):
         scalars: Sequence[Scalar],
     ) -> None:
         inputs = backward.inputs(leaves)
-        super().__init__(backward.name, [edge_of(x) for x in inputs], len(backward._types))
+        count = len(backward.joint.cotangents)
+        super().__init__(backward.name, [edge_of(x) for x in inputs], count)
         self._backward = backward
-        self._kept: list[Kept] | None
-        self._kept, self._scalars = backward.keep(leaves, outs, scalars)
+        self._kept: list[Kept | Scalar | None] = [*backward.keep(leaves, outs, scalars)]
+        self._left = frozenset(range(count))  # outputs that backward may still start from
+        self._pulled: frozenset[int] = frozenset()
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
-        kept = self._kept
-        if kept is None:
+        slots = frozenset(k for k, g in enumerate(cotangents) if g is not None)
+        if not slots <= self._left:
             raise already_freed(self.label)
         if modes.trace is not None:
             raise Untraceable(
@@ -179,20 +204,30 @@ class CompiledNode(Node):
                 f"a second derivative through the compiled `{self.label}`",
                 fix="compute it inside the compiled function, or under graphc.disable()",
             )
-        for k in kept:
-            if k.storage is not None and k.storage.version != k.version:
-                raise AutogradError(
-                    f"a tensor needed for the gradient of {self.label}, {k.storage.spec}, has been "
-                    f"changed in place: version {k.storage.version}, expected {k.version}",
-                    fix="call backward() before the change, or change a clone()",
-                )
         backward = self._backward
-        arrived = [backward.cotangent(slot, g) for slot, g in enumerate(cotangents)]
-        results = iter(backward.run(kept, self._scalars, arrived))
+        reads = backward.reads(slots)
+        for k, kept in enumerate(self._kept):
+            if k in reads and isinstance(kept, Kept):
+                self._check_version(kept)
+        self._pulled = slots
+        results = iter(backward.run(self._kept, cotangents))
         return [next(results) if given else None for given in backward.joint.given]
 
+    def _check_version(self, kept: Kept) -> None:
+        storage = kept.storage
+        if storage is not None and storage.version != kept.version:
+            raise AutogradError(
+                f"a tensor needed for the gradient of {self.label}, {storage.spec}, has been "
+                f"changed in place: version {storage.version}, expected {kept.version}",
+                fix="call backward() before the change, or change a clone()",
+            )
+
     def release(self) -> None:
-        self._kept = None
+        """Keep what the outputs need that share nothing with those whose backward has run."""
+        sharing = self._backward.joint.sharing
+        self._left = self._left.difference(*(sharing[k] for k in self._pulled))
+        reads = self._backward.reads(self._left) if self._left else set[int]()
+        self._kept = [kept if k in reads else None for k, kept in enumerate(self._kept)]
 
 
 class SpentNode(Node):

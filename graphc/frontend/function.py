@@ -249,8 +249,11 @@ class FunctionNode(Node):
     def name(self) -> str:
         return f"{self.label}Backward"
 
+    def saves(self) -> bool:
+        return bool(self._context._saved)
+
     def release(self) -> None:
-        if self._context._saved:
+        if self.saves():
             self._context._saved = None
 
 

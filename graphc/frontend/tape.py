@@ -78,7 +78,6 @@ class OpNode(Node):
         return unchanged(self.label, *saved) if isinstance(saved, tuple) else saved
 
     def saves(self) -> bool:
-        """Whether it keeps a tensor alive."""
         return any(isinstance(a, tuple) for a in self.operands or ()) or self.output is not None
 
     def release(self) -> None:
@@ -235,3 +234,23 @@ def saved_since(mark: int, outs: Sequence[Tensor]) -> list[OpNode]:
                 stack.append(edge[0])
     saving = (n for n in seen if isinstance(n, OpNode) and n.saves())
     return sorted(saving, key=lambda n: n.number)
+
+
+def freed_with(roots: Sequence[Node]) -> list[frozenset[int]]:
+    """For each root, which ones lead to an operation whose saved tensors its backward frees."""
+    saving = [{n for n in _history(root) if n.saves()} for root in roots]
+    return [
+        frozenset(k for k, other in enumerate(saving) if k == at or not mine.isdisjoint(other))
+        for at, mine in enumerate(saving)
+    ]
+
+
+def _history(root: Node) -> set[Node]:
+    """The operations that led to `root`, and it."""
+    seen, stack = {root}, [root]
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is not None and edge[0] not in seen:
+                seen.add(edge[0])
+                stack.append(edge[0])
+    return seen

@@ -42,7 +42,7 @@ from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
 from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
 from graphc.ir import reference
 from graphc.ir.interpret import evaluate
-from graphc.ir.ops import OPS, Attrs, Op
+from graphc.ir.ops import CHECKS, OPS, Attrs, Op
 from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorSpec
 from graphc.passes.autodiff import Hook, Node
 
@@ -51,7 +51,7 @@ __all__ = ["Tensor", "is_tensor", "numel"]
 T = TypeVar("T", bound="Tensor")
 
 ADD = OPS["add"]
-ALIASING = frozenset({"iota", "flip", "contiguous", "check_index"})  # rows that may return a view
+ALIASING = frozenset({"iota", "flip", "contiguous", *CHECKS})  # rows that may return a view
 
 
 class Tensor(Geometry, Methods):

@@ -112,8 +112,9 @@ class Apply:
     """A scalar operation by its name in `ir/ops.py`; arguments are SSA names or scalar arguments.
 
     `dtype` is the result's; `cast` converts its argument to it. `check_index index bound site`
-    gives a safe index and records the first bad one in the error cell. `random_bits seed draw
-    index` gives the Philox word of that element as i32.
+    gives a safe index and records the first bad one in the error cell; `check x condition site`
+    gives x and records where the condition does not hold. `random_bits seed draw index` gives the
+    Philox word of that element as i32.
     """
 
     name: str

@@ -196,8 +196,9 @@ class _Run:
 
     def apply(self, s: Apply) -> Array:
         args = [self.value(a) for a in s.args]
-        if s.op in ("check_index", "random_bits"):
-            return (self.check_index if s.op == "check_index" else self.random_bits)(*args)
+        own = {"check_index": self.check_index, "check": self.check, "random_bits": self.random_bits}
+        if s.op in own:
+            return own[s.op](*args)
         if s.op == "cast":
             return self.cast(args[0], s.dtype)
         if s.op in ("floordiv", "rem", "fmod"):
@@ -217,6 +218,11 @@ class _Run:
         bad = (index < 0) | (index >= bound)
         self.fail(bad, site, index, bound)
         return np.where(bad, np.zeros_like(index), index)
+
+    def check(self, x: Array, condition: Array, site: Array) -> Array:
+        none = np.zeros((), np.int64)
+        self.fail(~condition, site, none, none)
+        return x
 
     def divisible(self, x: Array, y: Array, site: Array | int = 0) -> list[Array]:
         """The operands with zero divisors reported and made one."""

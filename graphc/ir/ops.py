@@ -103,6 +103,12 @@ def check_index_type(x: TensorSpec, *, bound: int, what: str) -> TensorSpec:
     return whole_type(x)
 
 
+def check_type(x: TensorSpec, condition: TensorSpec, **_what: str) -> TensorSpec:
+    if condition.dtype is not bool_ or not same_shape(condition.shape, x.shape):
+        raise DTypeMismatch(f"check needs a bool condition for each element of {x}: {condition}")
+    return x
+
+
 def iota_type(*, shape: Shape, axis: int, dtype: str) -> TensorSpec:
     return TensorSpec(DTYPES[dtype], shape)
 
@@ -358,6 +364,8 @@ def factors_type(op: str) -> Callable[..., TensorSpec]:
     return infer
 
 
+CHECKS = frozenset({"check", "check_index"})  # give an operand on, or raise for what it holds
+
 # ---- the rows ----------------------------------------------------------------------------------
 
 _ROWS = [
@@ -400,6 +408,7 @@ _ROWS = [
     Op("cast", "elementwise", cast_type, reference.cast),
     Op("check_index", "elementwise", check_index_type, reference.check_index),
     # elementwise, two operands
+    Op("check", "elementwise", check_type, reference.check),
     Op("add", "elementwise", same_type, np.add, commutative=True),
     Op("sub", "elementwise", same_type, reference.sub),
     Op("mul", "elementwise", same_type, np.multiply, commutative=True),

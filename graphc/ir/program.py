@@ -55,10 +55,13 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class CheckSite:
-    """What a run-time check reports: `IndexOutOfRange` text, and the user's line."""
+    """What a run-time check reports: its text, and the user's line; `error` names the class where
+    it is not `IndexOutOfRange`, whose text goes on with the index."""
 
     what: str
     where: tuple[str, int, str]
+    error: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

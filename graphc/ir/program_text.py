@@ -39,7 +39,8 @@ SLOT = re.compile(
     rf"%({NAME}): (\w+\[[\d,]*\]) at (\w+)(?:\+0x([0-9a-f]+) size \d+| (\d+)) "
     rf"live (-?\d+)\.\.(-?\d+){ORDER}(?: alias %{NAME})?(?: +# (.*))?"
 )
-CHECK = re.compile(rf"check \d+: ({NAME}) at ({NAME}):(\d+) in ({NAME})")
+RAISES = rf"(?: raises ({NAME}) fix ({NAME}))?"
+CHECK = re.compile(rf"check \d+: ({NAME}) at ({NAME}):(\d+) in ({NAME}){RAISES}")
 LAUNCH = re.compile(rf"\d+: launch ({NAME})\((.*)\)(?: -> (.*))?")
 OPERAND = re.compile(rf"%?{NAME}")
 COMMENT_COLUMN = 56
@@ -51,7 +52,9 @@ def show(program: Program) -> str:
     lines = [f"{head} align={ALIGN} {{", *_slot_lines(program)]
     for i, c in enumerate(program.checks):
         file, line, function = c.where
-        lines.append(f"  check {i}: {_word(c.what)} at {_word(file)}:{line} in {_word(function)}")
+        raises = f" raises {_word(c.error)} fix {_word(c.fix)}" if c.error else ""
+        place = f"at {_word(file)}:{line} in {_word(function)}"
+        lines.append(f"  check {i}: {_word(c.what)} {place}{raises}")
     for i, launch in enumerate(program.launches):
         if launch.barrier:
             lines.append("     barrier")
@@ -128,8 +131,9 @@ def parse(text: str, kernels: Mapping[str, Kernel]) -> Program:
             if slot.space == "state":
                 orders.setdefault(slot.index, order)
         elif line.startswith("check"):
-            what, file, at, function = _match(CHECK, line)
-            checks.append(CheckSite(_unword(what), (_unword(file), int(at), _unword(function))))
+            what, file, at, function, error, fix = _match(CHECK, line)
+            place = _unword(file), int(at), _unword(function)
+            checks.append(CheckSite(_unword(what), place, _unword(error), _unword(fix)))
         else:
             launches.append(_parse_launch(line, kernels, barrier))
             barrier = False

@@ -182,6 +182,7 @@ RULES: Mapping[str, tuple[slice, Rule]] = {
     "searchsorted": (NONE, _upto(lambda v: v.args[0].shape[-1] + 1)),
     "last_along": (NONE, lambda v: Range(-1, v.args[0].shape[v.attrs["axis"]] - 1)),
     "check_index": (FIRST, _checked),
+    "check": (FIRST, _same),
     "cast": (FIRST, _same),
     "neg": (FIRST, lambda _v, x: Range(-x.hi, -x.lo)),
     "abs": (FIRST, _abs),

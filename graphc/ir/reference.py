@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import IndexOutOfRange, IntegerDivisionByZero
+from graphc.errors import CHECKED, IndexOutOfRange, IntegerDivisionByZero
 from graphc.ir.sums import sum_over, wide
 from graphc.ir.types import DTYPES, Array, Shape
 
@@ -123,6 +123,13 @@ def check_index(x: Array, *, bound: int, what: str) -> Array:
         raise IndexOutOfRange(
             f"{what}: index {int(x[bad].ravel()[0])} is out of range [0, {bound})"
         )
+    return x
+
+
+def check(x: Array, condition: Array, *, what: str, error: str, fix: str = "") -> Array:
+    """x itself, after checking that the condition holds for every element."""
+    if not condition.all():
+        raise CHECKED[error](what, fix=fix)
     return x
 
 

@@ -65,6 +65,10 @@ class Node:
         """From the cotangents of the outputs, those of the inputs, one for each edge."""
         raise NotImplementedError
 
+    def saves(self) -> bool:
+        """Whether it keeps tensors that `release` drops."""
+        return False
+
     def release(self) -> None:
         """Drop what was saved; a later `pull` raises."""
 

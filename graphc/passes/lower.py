@@ -373,13 +373,16 @@ class _Lowering:
         if v.op.name == "check_index":
             bound = self.nest.scalar(v.attrs["bound"], i64)
             args = [self._inside(v, chain, args[0], 0), bound, self._site(v.attrs["what"], v)]
+        elif v.op.name == "check":
+            site = self._site(v.attrs["what"], v, v.attrs["error"], v.attrs.get("fix", ""))
+            args = [args[0], self._inside(v.args[1], chain, args[1], True), site]
         elif v.op.name in DIVISIONS and not v.spec.dtype.is_floating_point:
             args = [args[0], self._inside(v, chain, args[1], 1), self._site(v.op.name, v)]
         return self._apply(v.op.name, v.spec.dtype, tuple(args), str(v.where))
 
-    def _site(self, what: str, v: Value) -> str:
+    def _site(self, what: str, v: Value, error: str = "", fix: str = "") -> str:
         """The number under which a failed check of `v` reports itself."""
-        site = CheckSite(what, (v.where.file, v.where.line, v.where.scope))
+        site = CheckSite(what, (v.where.file, v.where.line, v.where.scope), error, fix)
         if site not in self.checks:
             self.checks.append(site)
         return self.nest.scalar(self.checks.index(site), i64, shared=False)

@@ -13,23 +13,42 @@ inputs is saved. Source: the min-cut partitioner of AOTAutograd (He and Yu, 2023
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import networkx as nx
 
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, topological
+from graphc.ir.rewrite import replaced
 from graphc.ir.sizes import typical
 
 RECOMPUTABLE = frozenset({"elementwise", "movement"})
 
 
-class Split(NamedTuple):
+class Part(NamedTuple):
+    """`graph` reads and gives these of what the whole backward does, by their numbers."""
+
+    graph: Graph
+    inputs: list[int]
+    outs: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
     """`saved[i]`, a value of the forward graph, is `backward.inputs[i]`; cotangents come after."""
 
     forward: Graph
     backward: Graph
     saved: tuple[Value, ...]
+    parts: dict[frozenset[int], Part] = field(default_factory=dict)
+
+    def part(self, slots: frozenset[int]) -> Part:
+        """The backward of the outputs at `slots` alone."""
+        found = self.parts.get(slots)
+        if found is None:
+            found = self.parts[slots] = _part(self.backward, len(self.saved), slots)
+        return found
 
 
 def partition(joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
@@ -58,6 +77,50 @@ def _partition(joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Spl
     values = [*saved, *cotangents]
     back = _rebuild(joint.name, values, [*role, *("arg" for _ in cotangents)], joint.outs[first:])
     return Split(forward, back, tuple(saved))
+
+
+def _part(backward: Graph, saved: int, slots: frozenset[int]) -> Part:
+    """Without the cotangents that do not arrive, and what is computed from none that do.
+
+    Not with zeros in their place, which infinity would turn into NaN, and which would be gradients
+    of what the outputs at `slots` do not depend on.
+    """
+    seeds = backward.inputs[saved:]
+    if len(slots) == len(seeds):
+        return Part(backward, list(range(len(backward.inputs))), list(range(len(backward.outs))))
+    given = {v for k, v in enumerate(seeds) if k in slots}
+    with backward.in_passes():
+        new = _arriving(backward, given, _depends_on(backward, set(seeds)))
+    outs = [k for k, v in enumerate(backward.outs) if new[v] is not None]
+    results = [w for v in backward.outs if (w := new[v]) is not None]
+    read = set(topological(results))
+    inputs = [k for k, v in enumerate(backward.inputs) if v in read or v in given]
+    values, roles = ([row[k] for k in inputs] for row in (backward.inputs, backward.roles))
+    return Part(_rebuild(backward.name, values, roles, results), inputs, outs)
+
+
+def _arriving(
+    backward: Graph, given: set[Value], depends: set[Value]
+) -> dict[Value, Value | None]:
+    """What each value is if the `given` cotangents alone arrive; None where none has."""
+    new: dict[Value, Value | None] = {}
+    for v in backward.values():
+        if v not in depends or v in given:
+            new[v] = v
+            continue
+        args = [new[a] for a in v.args]
+        there = [w for w in args if w is not None]
+        with v.builder.at(v.where):
+            if not any(w is not None for a, w in zip(v.args, args) if a in depends):
+                new[v] = None
+            elif v.op is not None and v.op.name == "add" and len(there) == 1:
+                new[v] = there[0]
+            else:
+                zeros = (
+                    v.builder.constant(0, a.spec) if w is None else w for a, w in zip(v.args, args)
+                )
+                new[v] = replaced(v, tuple(zeros), lambda w: w)
+    return new
 
 
 def _depends_on(graph: Graph, roots: set[Value]) -> set[Value]:

@@ -12,6 +12,7 @@ from math import prod
 from typing import NamedTuple
 
 from graphc.ir.graph import Graph, Value, uses
+from graphc.ir.ops import CHECKS
 from graphc.ir.sizes import typical
 from graphc.passes.group import SCATTERS, Group, is_free, is_op
 
@@ -149,7 +150,7 @@ class _Realiser:
                 stack.extend((a, moves) for a in u.args)
                 heavy += 3 if u.op is not None and u.op.name == "random_bits" else 0
             elif u.op.kind == "elementwise":
-                if u.op.name == "check_index":
+                if u.op.name in CHECKS:
                     return None, 0, 0
                 ops += 1
                 heavy += u.op.name in EXPENSIVE

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
+from graphc.ir.ops import CHECKS
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
 from graphc.ir.sizes import HINTS, Evaluation, unknowns
 from graphc.ir.types import Scalar, Shape, TensorSpec
@@ -306,7 +307,7 @@ def _checks(k: Lowered) -> bool:
 
 
 def _may_fail(s: Apply) -> bool:
-    return s.op == "check_index" or (s.op in DIVISIONS and not s.dtype.is_floating_point)
+    return s.op in CHECKS or (s.op in DIVISIONS and not s.dtype.is_floating_point)
 
 
 def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:

@@ -14,6 +14,7 @@ from graphc.ir import sugar as P
 from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate
+from graphc.ir.ops import CHECKS
 from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
 from graphc.ir.sizes import same
 from graphc.ir.types import TensorSpec
@@ -62,7 +63,7 @@ def _once(v: Value) -> Value:
     special = SPECIAL.get(v.op.name)
     if special is not None and (w := special(v)) is not v:
         return w
-    if v.op.kind == "elementwise" and v.op.name != "check_index":
+    if v.op.kind == "elementwise" and v.op.name not in CHECKS:
         return _hoist_expand(_fold_constants(v))
     return v
 
@@ -207,6 +208,12 @@ def _take_extreme(v: Value) -> Value:
     return v
 
 
+def _check(v: Value) -> Value:
+    """check(x, true) => x"""
+    x, condition = v.args
+    return x if condition.const is True else v
+
+
 SPECIAL: dict[str, Callable[[Value], Value]] = {
     "reshape": _reshape,
     "transpose": _transpose,
@@ -222,4 +229,5 @@ SPECIAL: dict[str, Callable[[Value], Value]] = {
     "max": _empty_axes,
     "min": _empty_axes,
     "take_along": _take_extreme,
+    "check": _check,
 }

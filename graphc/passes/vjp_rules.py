@@ -377,6 +377,7 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "hypot":   (lambda g, z, x, _y: g * (x / z), lambda g, z, _x, y: g * (y / z)),
     "maximum": extreme(less),
     "minimum": extreme(greater),
+    "check":   (lambda g, _z, _x, _c, **_what: g, None),
     "where":   (None, lambda g, _z, c, _x, _y: select(c, g, 0.0),
                 lambda g, _z, c, _x, _y: select(c, 0.0, g)),
     "reshape": (lambda g, _z, _x, *, shape: P.reshape(g, _x.spec.shape),),

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from graphc.errors import (
+    CHECKED,
     GraphcError,
     IndexOutOfRange,
     IntegerDivisionByZero,
@@ -346,6 +347,8 @@ class Executable:
             return outside(self.program, launch, kind - OUTSIDE, value, bound)
         sites = self.program.checks
         check = sites[site] if 0 <= site < len(sites) else CheckSite("check", ("", 0, ""))
+        if check.error:
+            return CHECKED[check.error](check.what, fix=check.fix, where=check.where)
         if bound == 0 and check.what in DIVISIONS:
             return IntegerDivisionByZero(f"{check.what}: {value} by zero", where=check.where)
         text = f"{check.what}: index {value} is out of range [0, {bound})"

@@ -24,7 +24,7 @@ ULPS = 8.0  # on top, relative to the element: spreads are 0 where runs agree by
 
 # What gives one of its operands' elements, or a whole number: no rounding happens.
 EXACT = frozenset({
-    "neg", "abs", "sign", "relu", "floor", "ceil", "round", "trunc", "not", "check_index",
+    "neg", "abs", "sign", "relu", "floor", "ceil", "round", "trunc", "not", "check_index", "check",
     "maximum", "minimum", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne", "where", "max",
     "min", "argmax", "argmin", "gather", "take_along", "iota", "random_bits",
 })  # fmt: skip

@@ -18,6 +18,7 @@ from graphc.errors import DTypeMismatch, InvalidState, InvalidType, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
 from graphc.frontend.api.shapes import cat, sizes
+from graphc.frontend.checked import checked
 from graphc.frontend.devices import CPU, check_device
 from graphc.frontend.factory import factory
 from graphc.frontend.inplace import write
@@ -292,23 +293,19 @@ def bernoulli(
     x = input.detach()
     if p is None and not x.dtype.is_floating_point:
         raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.spec}")
-    chance = x if p is None else p
-    _check_range(chance, 0.0, 1.0, "bernoulli: a probability")
+    chance = _in_range(x if p is None else p, 0.0, 1.0, "bernoulli: a probability")
     draw = _unit(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
     return P.cast(draw < chance, x.dtype)
 
 
-def _check_range(x: Any, low: float, high: float, what: str) -> None:
-    """Refuse numbers outside [low, high]; of a traced tensor nothing is known."""
+def _in_range(x: Any, low: float, high: float, what: str) -> Any:
+    """x, a number or a tensor, which may hold nothing outside [low, high]."""
+    text = f"{what} is outside [{low}, {high}]"
     if isinstance(x, tensors.Tensor):
-        if modes.trace is not None:
-            return
-        x = x.host()
-    values = np.asarray(x)
-    good = (values >= low) & (values <= high)
-    if not good.all():
-        bad = values[~good].ravel()[0]
-        raise InvalidState(f"{what} is {bad}, outside [{low}, {high}]")
+        return checked(x, (x >= low) & (x <= high), text, InvalidState)
+    if not low <= x <= high:
+        raise InvalidState(text)
+    return x
 
 
 def normal(
@@ -323,7 +320,7 @@ def normal(
 ) -> Tensor:
     """Normal with the given means and standard deviations (tensors or numbers)."""
     check_device(device)
-    _check_range(std, 0.0, math.inf, "normal: std")
+    std = _in_range(std, 0.0, math.inf, "normal: std")
     given = [v for v in (mean, std) if isinstance(v, tensors.Tensor)]
     if not given and size is None:
         raise InvalidType("normal() of two numbers needs a size", fix="pass size=(..)")
@@ -345,7 +342,7 @@ def multinomial(
 
     With replacement by the inverse of the cumulative distribution; without, the largest of weight
     over exponential (Efraimidis and Spirakis 2006). Raises RuntimeError for weights below zero, not
-    finite or all zero (unless traced), and for more samples than weights.
+    finite or all zero, and for more samples than weights.
     """
     x = input.detach()
     rank = len(x.spec.shape)
@@ -355,15 +352,14 @@ def multinomial(
     if num_samples <= 0 or (not replacement and num_samples > n):
         how = "with" if replacement else "without"
         raise InvalidState(f"multinomial: {num_samples} samples of {n} {how} replacement")
-    _check_range(x, 0.0, LARGEST, "multinomial: a weight")
-    if modes.trace is None and not (x.host().sum(-1) > 0).all():
-        raise InvalidState("multinomial: the sum of the weights is zero")
-    x = P.cast(x, f64)
+    x = _in_range(P.cast(x, f64), 0.0, LARGEST, "multinomial: a weight")
+    some = (x > 0).any(-1, keepdim=True)
+    x = checked(x, some, "multinomial: the sum of the weights is zero", InvalidState)
     draw = _from_cumulative if replacement else _from_keys
     return draw(x, num_samples, generator)
 
 
-LARGEST = np.finfo(np.float64).max
+LARGEST = float(np.finfo(np.float64).max)
 
 
 def _from_cumulative(x: Tensor, count: int, generator: Generator | None) -> Tensor:

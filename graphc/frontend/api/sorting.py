@@ -24,7 +24,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import formats, logic, shapes
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.shapes import axis_of
-from graphc.frontend.modes import modes
+from graphc.frontend.checked import checked
 from graphc.frontend.operands import data_sized, is_tensor
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
@@ -217,8 +217,9 @@ def _quantile(
         if not 0 <= q <= 1:
             raise ShapeMismatch(f"quantile(): q must be in [0, 1], got {q}")
         q = x.full(float(q), TensorSpec(x.dtype, ()))
-    elif modes.trace is None and not bool(_in_unit_interval(q).all()):
-        raise ShapeMismatch(f"quantile(): q must be in [0, 1], got {q.tolist()}")
+    else:
+        inside = _in_unit_interval(q.detach())
+        q = checked(q, inside, "quantile(): q must be in [0, 1]", ShapeMismatch)
     whole, rank = dim is None, len(x.spec.shape)
     axis = 0 if dim is None else axis_of(x, dim)
     rows = shapes.ravel(x) if whole or not rank else shapes.movedim(x, axis, -1)
@@ -248,11 +249,9 @@ def _at_quantiles(rows: Tensor, q: Tensor, interpolation: str, skip: bool) -> Te
         place = E.ceil(place)
     elif interpolation == "nearest":
         place = E.round(place)
-    # What is added is 0, or reports a q that is known at run time only.
-    refused = E.where(_in_unit_interval(q.detach()), 0, 1)
-    refused = P.apply("check_index", refused, bound=1, what="quantile(): q must be in [0, 1]")
-    places = (E.clamp(P.cast(f(place.detach()), i64), 0, n - 1) for f in (E.floor, E.ceil))
-    below, above = (place + refused for place in places)
+    below, above = (
+        E.clamp(P.cast(f(place.detach()), i64), 0, n - 1) for f in (E.floor, E.ceil)
+    )
     low = ordered.emit(OPS["take_along"], ordered, below, axis=axis)
     high = ordered.emit(OPS["take_along"], ordered, above, axis=axis)
     if interpolation == "midpoint":

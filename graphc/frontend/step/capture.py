@@ -22,7 +22,7 @@ from graphc.frontend.step.draws import python_draws, refuse_draws
 from graphc.frontend.step.signature import alike, rebuilt
 from graphc.frontend.step.sizes import Openness, Pattern
 from graphc.frontend.storage import Storage
-from graphc.frontend.tape import edge_of
+from graphc.frontend.tape import edge_of, freed_with
 from graphc.frontend.tensor import Tensor, readable
 from graphc.frontend.trace import Input, Trace
 from graphc.frontend.views import Chain
@@ -152,6 +152,7 @@ class Joint:
     leaves: list[Tensor]  # concrete tensors that receive gradients
     args: list[int]  # arguments that do, after the leaves
     given: list[bool]  # whether a path leads to each of leaves and args
+    sharing: list[frozenset[int]]  # which cotangents' backward is done for after that of each
 
 
 @dataclass(slots=True)
@@ -409,6 +410,7 @@ class _Capturing:
         wanted = [edge_of(x) for x in (*leaves, *(stand_ins[k] for k in args))]
         seeds = [trace.builder.input(f"grad_out{k}", t.spec, NOWHERE) for k, t in enumerate(roots)]
         starts = [(edge_of(t), trace.wrap(v)) for t, v in zip(roots, seeds)]
+        sharing = freed_with([e[0] for e, _ in starts if e is not None])
         with no_grad():
             found = backpropagate(
                 [(e, g) for e, g in starts if e is not None],
@@ -419,7 +421,7 @@ class _Capturing:
         grads = [found.get(e) if e is not None else None for e in wanted]
         self.root_grads = [g for g in grads if g is not None]
         given = [g is not None for g in grads]
-        return Joint(len(self.root_grads), seeds, leaves, args, given)
+        return Joint(len(self.root_grads), seeds, leaves, args, given, sharing)
 
     # ---- the graph -----------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import log, pi
 
 from graphc.errors import InvalidArgument, InvalidState
-from graphc.frontend import trace as tracing
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.checked import checked
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import legacy_reduction, reduced
 
@@ -32,8 +32,7 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}) is deprecated. Please ensure they have the same size."
         )
-    _check_range("input", input)
-    _check_range("target", target)
+    input, target = _checked("input", input), _checked("target", target)
     x, spread = input.detach(), input.detach() * (1.0 - input.detach())
     inside = spread > LEAST_SPREAD
     # At 0 and 1 the logs are cut off, and the derivative is the one that PyTorch gives there.
@@ -43,13 +42,14 @@ def binary_cross_entropy(
     return reduced(loss, legacy_reduction(size_average, reduce, reduction))
 
 
-def _check_range(name: str, x: Tensor) -> None:
-    """Eager only: a compiled step cannot stop for a value."""
-    if tracing.active() is None and not bool(((x >= 0) & (x <= 1)).all()):
-        raise InvalidState(
-            f"all elements of {name} should be between 0 and 1",
-            fix="binary_cross_entropy_with_logits takes values before the sigmoid",
-        )
+def _checked(name: str, p: Tensor) -> Tensor:
+    return checked(
+        p,
+        (p >= 0) & (p <= 1),
+        f"all elements of {name} should be between 0 and 1",
+        InvalidState,
+        fix="binary_cross_entropy_with_logits takes values before the sigmoid",
+    )
 
 
 def _cut_off(p: Tensor, target: Tensor) -> Tensor:
@@ -93,8 +93,8 @@ def gaussian_nll_loss(
             m not in (1, n) for n, m in zip(input.shape, spread.shape)
         ):
             raise InvalidArgument("var is of incorrect size")
-    if tracing.active() is None and bool((spread < 0).any()):
-        raise InvalidArgument("var has negative entry/entries")
+    negative = spread < 0
+    spread = checked(spread, ~negative, "var has negative entry/entries", InvalidArgument)
     spread = spread + (spread.clamp_min(eps) - spread).detach()
     d = input - target
     loss = 0.5 * (spread.log() + d * d / spread)

@@ -10,6 +10,7 @@ from graphc.errors import InvalidState
 from graphc.frontend.api.creation import zeros
 from graphc.frontend.api.elementwise import add, maximum
 from graphc.frontend.api.shapes import cat
+from graphc.frontend.checked import checked
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
@@ -49,14 +50,16 @@ def get_total_norm(
         total = total.sqrt()
     elif not isinf(norm_type):
         total = total ** (1.0 / norm_type)
-    if error_if_nonfinite and not bool(total.isfinite()):
-        raise InvalidState(
-            f"The total norm of order {norm_type} for gradients is non-finite, so it cannot be "
-            "clipped",
-            why="a gradient holds inf or NaN",
-            fix="pass error_if_nonfinite=False to scale by the non-finite norm",
-        )
-    return total
+    if not error_if_nonfinite:
+        return total
+    return checked(  # type: ignore[no-any-return]  # Tensor is Any there
+        total,
+        total.isfinite(),
+        f"The total norm of order {norm_type} for gradients is non-finite, so it cannot be clipped",
+        InvalidState,
+        fix="pass error_if_nonfinite=False to scale by the non-finite norm: a gradient holds inf "
+        "or NaN",
+    )
 
 
 def _part(t: Tensor, p: float) -> Tensor:
