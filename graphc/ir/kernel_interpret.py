@@ -196,7 +196,11 @@ class _Run:
 
     def apply(self, s: Apply) -> Array:
         args = [self.value(a) for a in s.args]
-        own = {"check_index": self.check_index, "check": self.check, "random_bits": self.random_bits}
+        own = {
+            "check_index": self.check_index,
+            "check": self.check,
+            "random_bits": self.random_bits,
+        }
         if s.op in own:
             return own[s.op](*args)
         if s.op == "cast":

@@ -99,9 +99,7 @@ def _part(backward: Graph, saved: int, slots: frozenset[int]) -> Part:
     return Part(_rebuild(backward.name, values, roles, results), inputs, outs)
 
 
-def _arriving(
-    backward: Graph, given: set[Value], depends: set[Value]
-) -> dict[Value, Value | None]:
+def _arriving(backward: Graph, given: set[Value], depends: set[Value]) -> dict[Value, Value | None]:
     """What each value is if the `given` cotangents alone arrive; None where none has."""
     new: dict[Value, Value | None] = {}
     for v in backward.values():

@@ -18,7 +18,6 @@ from tests.op_table.rows import OpRow
 from tests.ops.rows import samples
 
 
-
 def resized(arrays: list[Array], rows: int) -> list[Array]:
     """The arrays with `rows` in place of the first one's rows, where they have as many."""
     first = next((len(a) for a in arrays if a.ndim), 0)

@@ -249,9 +249,7 @@ def _at_quantiles(rows: Tensor, q: Tensor, interpolation: str, skip: bool) -> Te
         place = E.ceil(place)
     elif interpolation == "nearest":
         place = E.round(place)
-    below, above = (
-        E.clamp(P.cast(f(place.detach()), i64), 0, n - 1) for f in (E.floor, E.ceil)
-    )
+    below, above = (E.clamp(P.cast(f(place.detach()), i64), 0, n - 1) for f in (E.floor, E.ceil))
     low = ordered.emit(OPS["take_along"], ordered, below, axis=axis)
     high = ordered.emit(OPS["take_along"], ordered, above, axis=axis)
     if interpolation == "midpoint":

@@ -22,13 +22,13 @@ from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.compiled import (
-    Backend,
     CompiledFunction,
     CompiledModule,
     assert_max_compiles,
     disable,
 )
 from graphc.frontend.step.dump import dump
+from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
 from graphc.frontend.storage import arranged

@@ -1,0 +1,128 @@
+"""Families: what one trace and its code give for all sizes of the arguments.
+
+A `Family` holds a capture, the guards of the Python state that it read, and its compiled parts. An
+`Entry` is a family at given sizes: a plan bound to memory, and the way of its results to tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
+from graphc.frontend.step.alike import outline
+from graphc.frontend.step.capture import Capture
+from graphc.frontend.step.guards import Change, Guards
+from graphc.frontend.step.inspection import Unit
+from graphc.frontend.step.plan import Native, Plan, Template
+from graphc.frontend.step.results import Results
+from graphc.frontend.step.sizes import Openness
+from graphc.frontend.tensor import Tensor
+from graphc.ir.graph import Graph, Value
+from graphc.ir.rewrite import at_sizes
+from graphc.ir.sizes import Evaluation
+from graphc.ir.symbols import Fixed
+
+
+class Backend(Protocol):
+    """What turns a graph into a program; `compile.py` has the native one."""
+
+    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Template]: ...
+    def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
+        """The forward and the backward part of a graph that holds both."""
+        ...
+
+    def counts(self) -> tuple[int, int]:
+        """Kernels compiled, and kernels found on disk, since the process began."""
+        ...
+
+
+class Family:
+    """A traced call and its code, which serve all sizes that the trace allows."""
+
+    def __init__(
+        self, taken: Capture, guards: Guards, leaves: Sequence[Tensor], backend: Backend, ms: float
+    ) -> None:
+        """`ms`: how long tracing took. Raises `Fixed` where passes need a size as a number."""
+        self.taken, self.guards, self.outline = taken, guards, outline(taken)
+        self.shapes = [x.spec.shape for x in leaves]
+        self.units: list[Unit] = []
+        self._backend, self._trace_ms = backend, ms
+        self._templates: dict[Graph, Template] = {}
+        self.split: Split | None = None
+        self.graph = taken.graph
+        if taken.joint is not None:
+            joint = taken.joint
+            self.split = backend.split(taken.graph, joint.count, joint.cotangents)
+            self.graph = self.split.forward
+        self._templates[self.graph] = self._build(self.graph)
+
+    def _build(self, graph: Graph) -> Template:
+        unit, template = self._backend.build(graph, self._trace_ms)
+        self.units.append(unit)
+        return template
+
+    def native(self, graph: Graph, sizes: Evaluation) -> Native:
+        """The program of `graph`, the forward or the backward part, for these sizes."""
+        try:
+            if graph not in self._templates:
+                self._templates[graph] = self._build(graph)
+            if self.taken.pattern.extents.met(sizes.of):
+                return self._templates[graph].at(sizes)
+        except Fixed:  # the backward part, compiled later, needs what the forward did not
+            pass
+        unit, template = self._backend.build(at_sizes(graph, sizes), self._trace_ms)
+        self.units.append(unit)
+        return template.at(sizes)
+
+    def misfit(
+        self, leaves: Sequence[Tensor], names: Sequence[str], openness: Openness
+    ) -> list[Change]:
+        """Why these sizes need another trace."""
+        return self.taken.pattern.misfit(self.shapes, leaves, names, openness)
+
+    def at(self, leaves: Sequence[Tensor], spare: dict[Tensor, Tensor]) -> Entry | None:
+        """The entry for the sizes of these arguments, if they are among those it serves."""
+        sizes = self.taken.pattern.sizes(leaves)
+        return None if sizes is None else Entry(self, sizes, spare)
+
+
+class Entry:
+    """A family at given sizes: its plan and its results."""
+
+    def __init__(self, family: Family, sizes: Evaluation, spare: dict[Tensor, Tensor]) -> None:
+        taken = family.taken
+        self.family, self.guards = family, family.guards
+        self.backward: Backward | None = None
+        if family.split is not None and taken.joint is not None:
+            self.backward = Backward(taken, taken.joint, family.split, family.native, sizes)
+        native = family.native(family.graph, sizes)
+        self.plan = Plan(taken, family.graph, native, spare, sizes)
+        self.results = Results(taken.tree, self.plan.out_types, taken.returned, sizes)
+        self._spent = SpentNode(taken.name, taken.no_gradients)
+
+    @property
+    def units(self) -> list[Unit]:
+        return self.family.units
+
+    def fits(self, leaves: Sequence[Tensor]) -> bool:
+        return self.guards.hold() and self.plan.fits(leaves)
+
+    def run(self, leaves: Sequence[Tensor]) -> Any:
+        outs, grads, scalars = self.plan.run(leaves)
+        result, slots = self.results.fill(leaves, outs, grads)
+        if slots:
+            self._record(slots, leaves, outs, scalars)
+        return result
+
+    def _record(
+        self, slots: Sequence[Tensor], leaves: Sequence[Tensor], outs: Any, scalars: Any
+    ) -> None:
+        """Put the call on the tape."""
+        if self.backward is None:
+            for out in slots:
+                out.set_history(self._spent)
+            return
+        node = CompiledNode(self.backward, leaves, outs, scalars)
+        for slot, out in enumerate(slots):
+            out.set_history(node, slot)
