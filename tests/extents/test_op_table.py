@@ -21,9 +21,7 @@ from tests.ops.rows import samples
 def resized(arrays: list[Array], rows: int) -> list[Array]:
     """The arrays with `rows` in place of the first one's rows, where they have as many."""
     first = next((len(a) for a in arrays if a.ndim), 0)
-    return [
-        np.resize(a, (rows, *a.shape[1:])) if a.ndim and len(a) == first else a for a in arrays
-    ]
+    return [np.resize(a, (rows, *a.shape[1:])) if a.ndim and len(a) == first else a for a in arrays]
 
 
 def result(function: Any, arrays: list[Array]) -> Any:

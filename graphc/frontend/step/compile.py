@@ -21,6 +21,7 @@ from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
 from graphc.frontend.step.checking import check
+from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
     CompiledFunction,
     CompiledModule,
@@ -31,6 +32,7 @@ from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
+from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.storage import arranged
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph, Value
@@ -189,19 +191,28 @@ def compile(model: Any = None, **options: Any) -> Any:
     as one native program. A module or class is returned itself, with compiled calls. Options:
     `on_limit` "warn" or "raise", when plans are made over and over; `grads` "keep", or "drop" to
     store no gradients of parameters, after which reading `.grad` raises.
+
+    PyTorch's: `fullgraph` is always so; `dynamic` None opens the first dimension of arguments, and
+    others once a second size is seen, True opens all at once, False none, so that each size is a
+    program of its own; `backend` "eager" and `disable=True` run calls plainly; `mode` changes
+    nothing. Raises InvalidArgument for any other option or value.
     """
+    kept, plain = checked(options)
     if model is None:
         return lambda real: compile(real, **options)
+    refuse_foreign(model, "compile()")
+    if plain:
+        return model
     if isinstance(model, type):
-        return _compile_class(model, options)
+        return _compile_class(model, kept)
     if is_module(model):
-        model.__dict__["_compiled"] = CompiledModule(model, _LateBackend(), **options)
+        model.__dict__["_compiled"] = CompiledModule(model, _LateBackend(), **kept)
         return model
     if not callable(model):
         raise InvalidType(
             f"compile() of a {type(model).__name__}", fix="pass a function, a Module or its class"
         )
-    return CompiledFunction(model, _LateBackend(), **options)
+    return CompiledFunction(model, _LateBackend(), **kept)
 
 
 def _compile_class(cls: type, options: dict[str, Any]) -> type:

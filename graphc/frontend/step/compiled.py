@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from graphc import config
-from graphc.errors import GraphcError, InternalError, InvalidArgument, TooManyCompiles
+from graphc.errors import GraphcError, InternalError, TooManyCompiles
 from graphc.frontend.modes import modes
 from graphc.frontend.numbers import Numbers
 from graphc.frontend.step.alike import alike, outline
@@ -92,11 +92,8 @@ class Compiled(Inspectable):
         backend: Backend,
         on_limit: str = "warn",
         grads: str = "keep",
+        dynamic: bool | None = None,
     ) -> None:
-        if on_limit not in ("warn", "raise"):
-            raise InvalidArgument(f"on_limit={on_limit!r}", fix='pass "warn" or "raise"')
-        if grads not in ("keep", "drop"):
-            raise InvalidArgument(f"grads={grads!r}", fix='pass "keep" or "drop"')
         self.stats = Stats()
         self._recompiles: list[Recompile] = []
         self._log = Recompiles(name)
@@ -105,6 +102,7 @@ class Compiled(Inspectable):
         self._backend = backend
         self._on_limit = on_limit
         self._drop_grads = grads == "drop"
+        self._dynamic = dynamic
         self._entries: OrderedDict[Key, list[Entry]] = OrderedDict()
         self._families: OrderedDict[Hashable, list[Family]] = OrderedDict()
         self._openness: dict[Hashable, Openness] = {}
@@ -187,7 +185,7 @@ class Compiled(Inspectable):
         why = self._why(key, kind, args, kwargs, leaves)
         _count_trace(self._name, why)
         compiled, hits = self._backend.counts()
-        openness = self._openness.setdefault(kind, Openness())
+        openness = self._openness.setdefault(kind, Openness(self._dynamic))
         for family in self._families.get(kind, ()):
             openness.opened |= other_sizes(family.shapes, leaves)
         with collector_paused():

@@ -74,7 +74,22 @@ def part(x: Any, leaves: list[Tensor]) -> Hashable:
         )
     if is_record(x):
         return type(x), *[part(item, leaves) for item in record(x).values()]
+    refuse_foreign(x, "an argument of a compiled function")
     return Same(x)
+
+
+def refuse_foreign(x: object, where: str) -> None:
+    """Raise InvalidType for a tensor or module of PyTorch's."""
+    kinds = {k.__module__.partition(".")[0] for k in type(x).__mro__ if k.__module__}
+    if "torch" not in kinds or "graphc" in kinds:
+        return
+    fixes = {
+        "state_dict": "build it from graphc.nn, and load its state_dict()",
+        "numpy": "pass graphc.from_numpy(x.numpy()), which shares its memory",
+    }
+    for name, fix in fixes.items():
+        if hasattr(x, name):
+            raise InvalidType(f"a {type(x).__name__} of PyTorch's as {where}", fix=fix)
 
 
 def is_record(x: object) -> bool:

@@ -34,8 +34,12 @@ NAMES: Mapping[Role, str] = {"batch": "B", "sequence": "L", "space": "S", "other
 
 @dataclass(slots=True)
 class Openness:
-    """What is known of the dimensions of calls of one form."""
+    """What is known of the dimensions of calls of one form.
 
+    `dynamic`: None as the module says, True if all are extents at once, False if none ever is.
+    """
+
+    dynamic: bool | None = None
     opened: set[Place] = field(default_factory=set)  # of which a second value was seen
     literal: dict[Place, Fixed] = field(default_factory=dict)  # which the step needs as numbers
 
@@ -45,6 +49,8 @@ class Openness:
             return False
         if strides and (place.dim or order_of(shape, strides)[0]):
             return False  # strides stand in the signature: no other one may depend on this size
+        if self.dynamic is not None:
+            return self.dynamic and not x.requires_grad
         return place in self.opened or (place.dim == 0 and not x.requires_grad)
 
     def note(self, pattern: Pattern, needed: Fixed) -> None:
