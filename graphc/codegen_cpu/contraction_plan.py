@@ -372,6 +372,8 @@ def _chunk(
     if best.scalar.uses(best.lane.name) and not packed:
         return None, 0  # every tile reads lanes of its own
     long = _is_long(c)
+    if best.how == "along" and not long and depth <= CHUNK_STEPS:
+        return None, 0  # a tile goes along a few lines, which its neighbours find in the cache
     row_count, itemsize = math.prod(r.count for r in best.rows), c.dtype.itemsize
     group = group_of(row_count * best.vectors * lanes, itemsize)
     step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)

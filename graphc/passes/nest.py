@@ -6,8 +6,9 @@ Input: statements over one axis per dimension of the domain, all numbers literal
               above all of another batch, are the same text
 
 A map kernel keeps no number but the strides 0, 1, -1 and small extents (windows). A contract
-kernel keeps all but its outermost extents, because its tiles are chosen by them; where a matrix
-product begins is an argument, so that the products of a recurrent net's steps are one kernel.
+kernel keeps all but the extent of its outermost points, because its tiles are chosen by them; where
+a matrix product begins is an argument, so that the products of a recurrent net's steps are one
+kernel. What depends on an extent of the graph is an argument of any kernel.
 """
 
 from __future__ import annotations
@@ -212,9 +213,9 @@ class _Symbols:
         self.literal = nest.kind == "contract"
         self.cut = nest.cut
         self.leading = nest.leading
-        # A batch is outermost: of the points, or of what a weight gradient sums over.
-        self.outermost = {a.name for a in nest.folded[:1]}
-        self.outermost |= {a.name for a in nest.parallel[:1] if not self._is_window(a)}
+        # Equal kernels over other numbers of points are one; what is summed is part of the text,
+        # because sums are cut by it, unless it is an extent.
+        self.outermost = {a.name for a in nest.parallel[:1] if not self._is_window(a)}
         self.names: list[str] = []
         self.values: list[int] = []
         self._known: dict[tuple[str, int], str] = {}
