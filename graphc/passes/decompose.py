@@ -20,7 +20,6 @@ from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.ops import OPS, Attrs
 from graphc.ir.rewrite import Visit, replaced
-from graphc.ir.sizes import typical
 from graphc.ir.types import Shape, TensorSpec, f32, f64
 from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op
@@ -326,7 +325,7 @@ def _scatter_add(v: Value) -> Value:
 def _scatter(v: Value, terms: int) -> Value:
     """A scatter that may add `terms` rows to one place."""
     x, index = v.args
-    dtype, many = v.spec.dtype, typical(terms) > MANY_TERMS
+    dtype, many = v.spec.dtype, terms > MANY_TERMS
     if v.op is None or not (dtype.is_half or (dtype is f32 and many)):
         return _of_nothing(v)
     wide = P.cast(x, f64 if many else f32)

@@ -145,7 +145,7 @@ CHUNKED = {
     "weight gradient, symbolic": weight_gradient(5, 9, 7, 40, symbolic=True),
     "product": matmul(64, 100, 150),
     "product, transposed b": matmul(64, 100, 150, "nt"),
-    "product, along": matmul(6, 9, 1000, "nt"),
+    "product, along": matmul(6, 9, 3000, "nt"),
     "product, transposed a": matmul(70, 100, 151, "tn"),
 }
 
