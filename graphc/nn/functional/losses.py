@@ -42,10 +42,8 @@ def cross_entropy(
     targets that count, so it is NaN if none does.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
-    if not isinstance(label_smoothing, Tensor) and not 0.0 <= label_smoothing <= 1.0:
-        raise RefusedArgument(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
-        )
+    if not isinstance(label_smoothing, Tensor):
+        check_smoothing(label_smoothing)
     axis = _class_axis(input)
     logp = log_softmax(widened(input), axis)
     if target.dtype.is_floating_point:
@@ -55,6 +53,11 @@ def cross_entropy(
     else:
         loss = _nll(logp, target, weight, ignore_index, label_smoothing, axis, reduction)
     return loss.to(input.dtype)
+
+
+def check_smoothing(share: float) -> None:
+    if not 0.0 <= share <= 1.0:
+        raise RefusedArgument(f"label_smoothing must be between 0.0 and 1.0. Got: {share}")
 
 
 def nll_loss(
