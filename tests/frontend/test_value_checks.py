@@ -236,3 +236,26 @@ def test_a_check_costs_no_kernel_of_its_own() -> None:
     for f in (plain, guarded):
         f(graphc.ones(100))
     assert guarded.explain().launches == plain.explain().launches
+
+
+def test_a_result_that_nobody_reads_is_checked() -> None:
+    def discarded(x: Tensor) -> Tensor:
+        positive(x)
+        F.one_hot(x, 3)
+        return x + 1
+
+    def chosen_alike(x: Tensor) -> Tensor:
+        return graphc.where(positive(x) > 1, 2.0, 2.0)
+
+    def its_gradient_is_read(x: Tensor) -> Tensor:
+        positive(x)
+        w = graphc.ones(3, requires_grad=True)
+        return (w * x).sum()
+
+    for f in (discarded, chosen_alike, its_gradient_is_read):
+        step = graphc.compile(f)
+        assert step(graphc.tensor([1, 2, 1])).tolist() == f(graphc.tensor([1, 2, 1])).tolist()
+        with pytest.raises(InvalidArgument):
+            step(graphc.tensor([1, 2, 0]))
+    with pytest.raises(IndexError):
+        graphc.compile(discarded)(graphc.tensor([1, 2, 3]))
