@@ -303,7 +303,8 @@ class OutOfBounds(GraphcError, RuntimeError):
 
 # What checks of values may raise, by the name that a graph and a program hold.
 CHECKED: dict[str, type[GraphcError]] = {
-    c.__name__: c for c in (ShapeMismatch, InvalidArgument, InvalidState, IntegerDivisionByZero)
+    c.__name__: c
+    for c in (ShapeMismatch, InvalidArgument, RefusedArgument, InvalidState, IntegerDivisionByZero)
 }
 
 

@@ -165,6 +165,33 @@ def test_hyper_parameters_that_a_module_reads_at_each_call() -> None:
         step(*args)
 
 
+NUMBERS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "dropout": lambda x, p: F.dropout(x, p),
+    "exponential": lambda x, p: x.clone().exponential_(p),
+    "normal_in_place": lambda x, p: x.clone().normal_(0.0, p),
+    "normal": lambda x, p: graphc.normal(x, p),
+    "label_smoothing": lambda x, p: F.cross_entropy(x, graphc.tensor(0), label_smoothing=p),
+    "quantile": graphc.quantile,
+    "bernoulli": lambda x, p: x.bernoulli(p),
+    "bernoulli_in_place": lambda x, p: x.clone().bernoulli_(p),
+    "geometric": lambda x, p: x.clone().geometric_(p),
+    "gaussian_nll": lambda x, p: F.gaussian_nll_loss(x, x, p),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_that_change_from_call_to_call(name: str) -> None:
+    function, x = NUMBERS[name], graphc.ones(3)
+    step = graphc.compile(function)
+    for number in (0.125, 0.25, 0.5, 0.75):
+        step(x, number)
+    with pytest.raises(GraphcError) as eager:
+        function(x, -1.5)
+    with pytest.raises(type(eager.value)):
+        step(x, -1.5)
+    step(x, 0.5)
+
+
 # ---- the check itself --------------------------------------------------------------------------
 
 
