@@ -301,9 +301,10 @@ class OutOfBounds(GraphcError, RuntimeError):
     why = "the kernel's addresses and the plan of memory disagree: an error of the compiler"
 
 
-# What the op `check` may raise, by the name that a graph and a program hold.
+# What checks of values may raise, by the name that a graph and a program hold.
 CHECKED: dict[str, type[GraphcError]] = {
-    c.__name__: c for c in (ShapeMismatch, InvalidArgument, InvalidState)
+    c.__name__: c
+    for c in (ShapeMismatch, InvalidArgument, RefusedArgument, InvalidState, IntegerDivisionByZero)
 }
 
 

@@ -6,19 +6,19 @@ what reads the value, and one element that fails makes the call raise, before an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from graphc.errors import GraphcError
 from graphc.frontend.operands import broadcast_to
 from graphc.ir import sugar as P
+from graphc.ir.ops import OPS
 
-Tensor = Any  # `tensor.py` binds functions that use this, so its class does not exist yet here
+S = TypeVar("S", bound=P.Sugar)  # a Tensor, whose class is made of functions that use this
 
 
-def checked(
-    x: Tensor, condition: Tensor, what: str, error: type[GraphcError], *, fix: str = ""
-) -> Tensor:
+def checked(x: S, condition: Any, what: str, error: type[GraphcError], *, fix: str = "") -> S:
     """x, which is to be read in place of what was given: `error`, one of `errors.CHECKED`, unless
     the condition, one bool for each element or for several, holds for all."""
     condition = broadcast_to(condition, x.spec.shape)
-    return P.apply("check", x, condition, what=what, error=error.__name__, fix=fix)
+    attrs = {"what": what, "error": error.__name__} | ({"fix": fix} if fix else {})
+    return x.emit(OPS["check"], x, condition, **attrs)

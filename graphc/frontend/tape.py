@@ -240,8 +240,8 @@ def freed_with(roots: Sequence[Node]) -> list[frozenset[int]]:
     """For each root, which ones lead to an operation whose saved tensors its backward frees."""
     saving = [{n for n in _history(root) if n.saves()} for root in roots]
     return [
-        frozenset(k for k, other in enumerate(saving) if k == at or not mine.isdisjoint(other))
-        for at, mine in enumerate(saving)
+        frozenset(k for k, other in enumerate(saving) if not mine.isdisjoint(other))
+        for mine in saving
     ]
 
 

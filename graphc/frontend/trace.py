@@ -23,7 +23,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.frontend.views import overwrite
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
-from graphc.ir.ops import Attrs, Op
+from graphc.ir.ops import CHECKS, Attrs, Op
 from graphc.ir.types import DType, Scalar, TensorSpec, i64
 
 Getter = Callable[[], Scalar]
@@ -66,6 +66,7 @@ class Trace:
         self.grads: dict[Tensor, Tensor | None] = {}  # .grad of tensors as the step left it
         self.cleared: set[Tensor] = set()  # whose .grad the step set to None on the way
         self.guards: list[tuple[Callable[[], Any], Any]] = []
+        self.checks: dict[Value, None] = {}  # what may raise, whether or not it is read
         self.called: dict[Any, None] = {}  # modules whose forward ran
         self.after_commit: list[Callable[[], object]] = []  # host actions after each call
         self.follows = False  # whether an optimizer runs whose tables each call sets again
@@ -160,6 +161,8 @@ class Trace:
     def emit(self, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         values = [self.value(a) if isinstance(a, Tensor) else a for a in args]
         value = self.builder.emit(op, values, attrs)
+        if op.name in CHECKS:
+            self.checks[value] = None
         if args and isinstance(args[0], Tensor) and tensors.shows_memory(args[0], op, attrs):
             out = tensors.view(args[0], op, attrs, None, value.spec)
             out._value = (self.current[out.storage], value)

@@ -196,13 +196,9 @@ class _Run:
 
     def apply(self, s: Apply) -> Array:
         args = [self.value(a) for a in s.args]
-        own = {
-            "check_index": self.check_index,
-            "check": self.check,
-            "random_bits": self.random_bits,
-        }
-        if s.op in own:
-            return own[s.op](*args)
+        if s.op in ("check_index", "check", "random_bits"):
+            own: Callable[..., Array] = getattr(self, s.op)
+            return own(*args)
         if s.op == "cast":
             return self.cast(args[0], s.dtype)
         if s.op in ("floordiv", "rem", "fmod"):

@@ -133,19 +133,24 @@ def check(x: Array, condition: Array, *, what: str, error: str, fix: str = "") -
     return x
 
 
-def _nonzero(y: Array, name: str) -> None:
+def by_zero(op: str, dtype: object) -> str:
+    """What is said of integers, which have no infinity; `dtype` is NumPy's."""
+    return f"{'floor division' if op == 'floordiv' else 'remainder'} by zero in {dtype}"
+
+
+def _nonzero(y: Array, op: str) -> None:
     if y.dtype.kind in "iub" and (y == 0).any():
-        raise IntegerDivisionByZero(f"{name} by zero in {y.dtype}")
+        raise IntegerDivisionByZero(by_zero(op, y.dtype))
 
 
 def floordiv(x: Array, y: Array) -> Array:
-    _nonzero(y, "floor division")
+    _nonzero(y, "floordiv")
     return np.floor_divide(x, y)
 
 
 def rem(x: Array, y: Array) -> Array:
     """Remainder with the divisor's sign."""
-    _nonzero(y, "remainder")
+    _nonzero(y, "rem")
     return np.remainder(x, y)
 
 

@@ -39,11 +39,16 @@ class Dropout(Module):
     def forward(self, input: Tensor) -> Tensor:
         shape = self._mask_shape(input)
         if tracing.active() is None or not self.training:
+            check_probability(self.p)
             kept = keep_scale(self.p)
             return masked(input, self.p, kept, self.training, self.inplace, shape)
-        p = tracing.host_scalar(lambda: float(self.p), f32, "p", ("p", id(self)))
+        p = tracing.host_scalar(self._probability, f32, "p", ("p", id(self)))
         scale = tracing.host_scalar(self._keep_scale, input.dtype, "scale", ("scale", id(self)))
         return masked(input, p, scale, True, self.inplace, shape)
+
+    def _probability(self) -> float:
+        check_probability(self.p)
+        return float(self.p)
 
     def _keep_scale(self) -> float:
         return keep_scale(self.p)

@@ -8,6 +8,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
 from graphc.nn import functional as F
 from graphc.nn.functional.arguments import legacy_reduction
+from graphc.nn.functional.losses import check_smoothing
 from graphc.nn.module import Module
 
 __all__ = [
@@ -173,14 +174,16 @@ class CrossEntropyLoss(WeightedLoss):
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
+    def _smoothing(self) -> float:
+        check_smoothing(self.label_smoothing)
+        return float(self.label_smoothing)
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         smoothing: float | Tensor = self.label_smoothing
         smooths = tracing.guard(lambda: self.label_smoothing != 0)
         if smooths and tracing.active() is not None:
             key = ("label_smoothing", id(self))
-            smoothing = tracing.host_scalar(
-                lambda: self.label_smoothing, f32, "label_smoothing", key
-            )
+            smoothing = tracing.host_scalar(self._smoothing, f32, "label_smoothing", key)
         return F.cross_entropy(
             input,
             target,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import isinf, isnan
 
-from graphc.errors import InternalError
+from graphc.errors import IntegerDivisionByZero, InternalError
 from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Value
 from graphc.ir.kernel import (
@@ -34,6 +34,7 @@ from graphc.ir.kernel import (
 )
 from graphc.ir.ops import OPS
 from graphc.ir.program import CheckSite
+from graphc.ir.reference import by_zero
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
 from graphc.passes.chain import Chain, Step, step, step_of, walk
 from graphc.passes.contraction import contraction_views, split_groups
@@ -374,10 +375,11 @@ class _Lowering:
             bound = self.nest.scalar(v.attrs["bound"], i64)
             args = [self._inside(v, chain, args[0], 0), bound, self._site(v.attrs["what"], v)]
         elif v.op.name == "check":
-            site = self._site(v.attrs["what"], v, v.attrs["error"], v.attrs.get("fix", ""))
-            args = [args[0], self._inside(v.args[1], chain, args[1], True), site]
+            holds = self._inside(v.args[1], chain, args[1], True)
+            args = [args[0], holds, self._site(v=v, **v.attrs)]
         elif v.op.name in DIVISIONS and not v.spec.dtype.is_floating_point:
-            args = [args[0], self._inside(v, chain, args[1], 1), self._site(v.op.name, v)]
+            what, error = by_zero(v.op.name, v.spec.dtype.numpy), IntegerDivisionByZero.__name__
+            args = [args[0], self._inside(v, chain, args[1], 1), self._site(what, v, error)]
         return self._apply(v.op.name, v.spec.dtype, tuple(args), str(v.where))
 
     def _site(self, what: str, v: Value, error: str = "", fix: str = "") -> str:

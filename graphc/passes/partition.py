@@ -95,7 +95,7 @@ def _part(backward: Graph, saved: int, slots: frozenset[int]) -> Part:
     results = [w for v in backward.outs if (w := new[v]) is not None]
     read = set(topological(results))
     inputs = [k for k, v in enumerate(backward.inputs) if v in read or v in given]
-    values, roles = ([row[k] for k in inputs] for row in (backward.inputs, backward.roles))
+    values, roles = [backward.inputs[k] for k in inputs], [backward.roles[k] for k in inputs]
     return Part(_rebuild(backward.name, values, roles, results), inputs, outs)
 
 

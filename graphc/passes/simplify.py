@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.ir import sugar as P
 from graphc.ir.extent import is_unknown
-from graphc.ir.graph import Graph, Value
+from graphc.ir.graph import Graph, Value, topological
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import CHECKS
 from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
@@ -20,7 +20,7 @@ from graphc.ir.sizes import same
 from graphc.ir.types import TensorSpec
 from graphc.passes.view import reshape_groups
 
-x, y, c = hole("x"), hole("y"), hole("c")
+x, y = hole("x"), hole("y")
 
 RULES = [
     Rule("mul_one", x * 1.0, x),
@@ -31,9 +31,6 @@ RULES = [
     Rule("mul_neg_neg", -x * -y, x * y),
     Rule("add_neg", x + -y, x - y),
     Rule("sub_neg", x - -y, x + y),
-    Rule("where_same", node("where", c, x, x), x),
-    Rule("where_true", node("where", True, x, y), x),
-    Rule("where_false", node("where", False, x, y), y),
     Rule("relu_relu", node("relu", node("relu", x)), node("relu", x)),
 ]
 
@@ -208,6 +205,19 @@ def _take_extreme(v: Value) -> Value:
     return v
 
 
+def _where(v: Value) -> Value:
+    """where(true, x, y) => x, where(false, x, y) => y, where(c, x, x) => x, unless what goes out
+    of use with it may raise."""
+    condition, x, y = v.args
+    if isinstance(condition.const, bool):
+        x, *gone = (x, y) if condition.const else (y, x)
+    elif x is y:
+        gone = [condition]
+    else:
+        return v
+    return v if any(u.op is not None and u.op.name in CHECKS for u in topological(gone)) else x
+
+
 def _check(v: Value) -> Value:
     """check(x, true) => x"""
     x, condition = v.args
@@ -229,5 +239,6 @@ SPECIAL: dict[str, Callable[[Value], Value]] = {
     "max": _empty_axes,
     "min": _empty_axes,
     "take_along": _take_extreme,
+    "where": _where,
     "check": _check,
 }

@@ -22,7 +22,6 @@ from graphc.errors import (
     CHECKED,
     GraphcError,
     IndexOutOfRange,
-    IntegerDivisionByZero,
     InternalError,
     InvalidState,
 )
@@ -45,7 +44,6 @@ from graphc.runtime.threads import Pool, forget_threads, get_num_threads
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
-DIVISIONS = ("floordiv", "rem", "fmod")  # what fails for a zero; an axis may have length 0, too
 NO_ENTRY = -1  # as `resume`: begin; as `stop_at`: do not stop
 
 _flush_denormals = False
@@ -349,7 +347,5 @@ class Executable:
         check = sites[site] if 0 <= site < len(sites) else CheckSite("check", ("", 0, ""))
         if check.error:
             return CHECKED[check.error](check.what, fix=check.fix, where=check.where)
-        if bound == 0 and check.what in DIVISIONS:
-            return IntegerDivisionByZero(f"{check.what}: {value} by zero", where=check.where)
         text = f"{check.what}: index {value} is out of range [0, {bound})"
         return IndexOutOfRange(text, where=check.where)

@@ -191,6 +191,40 @@ def test_check_index_reports_and_stays_inside(text: str, shift: int) -> None:
     assert native.run(data, {"n": 53}, scalars) == [1, *failures[0]] == [1, 4, -3, 9]
 
 
+CHECK = """kernel check map (x: r {dtype}, o: w {dtype}, s: w {dtype} | n | site: i64) {{
+  for i in n {{
+    for j in 11 {{
+      %0: {dtype} = load x[i*11 + j]
+      %k: {dtype} = const 0
+      %c: bool = lt %k %0
+      %1: {dtype} = check %0 %c site
+      store o[i*11 + j] = %1
+      %t: {dtype} = sum %1
+    }}
+    once {{
+      store s[i] = %t
+    }}
+  }}
+}}"""
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "i32", "u8"])
+def test_check_gives_the_value_and_reports_where_it_does_not_hold(dtype: str) -> None:
+    kernel, native = compiled(CHECK.format(dtype=dtype))
+    kind = kernel.buffers[0].dtype.numpy
+    data = {"x": np.ones(53 * 11, kind), "o": np.zeros(53 * 11, kind), "s": np.zeros(53, kind)}
+    want = copied(data)
+    run_kernel(kernel, want, {"n": 53}, {"site": 4})
+    assert native.run(data, {"n": 53}, {"site": 4}, 2) == [0, 0, 0, 0]
+    assert all((data[name] == want[name]).all() for name in data)
+    for at in (0, 300, 53 * 11 - 1):
+        wrong = {**data, "x": data["x"].copy()}
+        wrong["x"][at] = 0
+        failures: list[Failure] = []
+        run_kernel(kernel, copied(wrong), {"n": 53}, {"site": 4}, failures)
+        assert native.run(wrong, {"n": 53}, {"site": 4}) == [1, *failures[0]] == [1, 4, 0, 0]
+
+
 ARG = """kernel arg map (x: r f32, o: w i64, p: w i64, q: w i64 | n, s | ) {
   for i in n {
     for a in 3, b in s {

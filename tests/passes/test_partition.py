@@ -71,3 +71,36 @@ def test_gradients_that_need_nothing_save_nothing() -> None:
     graph = Graph("f", (x, g), ("arg", "arg"), (x + x, g + g), (None, None))
     split = partition(graph, 1, [g])
     assert split.saved == () and len(split.backward.inputs) == 1
+
+
+def test_a_part_is_the_whole_for_what_arrives_alone() -> None:
+    """y = x * w and z = tanh(x) + v: the gradients of x, w and v, of either output or both."""
+    b = Builder()
+    x, w, v, gy, gz = (b.input(n, N, Where()) for n in ("x", "w", "v", "gy", "gz"))
+    t = P.apply("tanh", x)
+    outs = (x * w, t + v, gy * w + gz * (1.0 - t * t), gy * x, gz * 1.0)
+    graph = Graph("f", (x, w, v, gy, gz), ("arg",) * 5, outs, (None,) * 5)
+    split = partition(graph, 3, [gy, gz])
+    given = dict(zip(("%x", "%w", "%v", "%gy", "%gz"), (*arrays(), *arrays()[:2])))
+
+    def run(slots: frozenset[int]) -> dict[int, np.ndarray]:
+        part = split.part(slots)
+        verify(part.graph)
+        assert split.part(slots) is part
+        assert [split.backward.inputs[k].name for k in part.inputs] == [
+            v.name for v in part.graph.inputs
+        ]
+        results = interpret(part.graph, *(given[v.name] for v in part.graph.inputs))
+        return dict(zip(part.outs, results, strict=True))
+
+    tanh = np.tanh(given["%x"])
+    of_y = {0: given["%gy"] * given["%w"], 1: given["%gy"] * given["%x"]}
+    of_z = {0: given["%gz"] * (1 - tanh * tanh), 2: given["%gz"]}
+    both = {**of_y, **of_z, 0: of_y[0] + of_z[0]}
+    for slots, wanted in (({0}, of_y), ({1}, of_z), ({0, 1}, both)):
+        got = run(frozenset(slots))
+        assert got.keys() == wanted.keys()
+        for k, array in wanted.items():
+            np.testing.assert_allclose(got[k], array, rtol=1e-6)
+    assert split.part(frozenset({0, 1})).graph is split.backward
+    assert "%v" not in [v.name for v in split.part(frozenset({0})).graph.inputs]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from graphc.errors import (
+    CHECKED,
     IndexOutOfRange,
-    IntegerDivisionByZero,
     InternalError,
     InvalidArgument,
     OutOfMemory,
@@ -93,11 +93,11 @@ def test_nothing_bound_is_an_error() -> None:
         step.run([0], [0])
 
 
-def checked(bound: int, what: str = "embedding") -> Executable:
+def checked(bound: int, what: str = "embedding", error: str = "", fix: str = "") -> Executable:
     """Add one to the state if every index is below `bound`."""
     slots = [n.slot("i", "i64[300]", "arg", 0), n.slot("w", "f32[300]", "state", 0)]
     launches = [n.spin(1), n.check("i", 300, bound, site=1), n.add("w", "w", 300, 1.0)]
-    sites = CheckSite("first", HERE), CheckSite(what, HERE)
+    sites = CheckSite("first", HERE), CheckSite(what, HERE, error, fix)
     return n.executable(n.program(slots, launches, commit=2, checks=sites))
 
 
@@ -117,13 +117,23 @@ def test_a_failed_check_leaves_state_alone(threads: int) -> None:
     assert (state == 1).all()
 
 
-def test_division_by_zero_has_its_own_error(two: int) -> None:
-    index = np.zeros(300, np.int64)
-    step = checked(0, "floordiv")  # its error cell has bound 0
-    state = np.zeros(300, np.float32)
-    step.bind_state([n.address(state)])
-    with pytest.raises(IntegerDivisionByZero):
-        step.run([n.address(index)])
+def test_a_check_names_its_own_error(two: int) -> None:
+    index = np.full(300, 7)
+    for error in CHECKED.values():
+        step, state = (
+            checked(5, "no such value", error.__name__, "pass another"),
+            np.zeros(300, "f"),
+        )
+        step.bind_state([n.address(state)])
+        with pytest.raises(error) as e:
+            step.run([n.address(index)])
+        assert (e.value.what, e.value.remedy) == ("no such value", "pass another")
+        assert e.value.where == HERE
+        assert (state == 0).all()
+
+
+def test_an_index_into_nothing_is_out_of_range(two: int) -> None:
+    index, state = np.zeros(300, np.int64), np.zeros(300, np.float32)
     empty = checked(0)  # no number is in range
     empty.bind_state([n.address(state)])
     with pytest.raises(IndexOutOfRange, match=r"index 0 is out of range \[0, 0\)"):

@@ -413,7 +413,8 @@ def _wide(x: Tensor) -> DType:
 
 
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
-    return _write(x, _unit(x.spec.shape, f32, generator) < p)
+    chance = _in_range(p, 0.0, 1.0, "bernoulli_: a probability")
+    return _write(x, _unit(x.spec.shape, f32, generator) < chance)
 
 
 def random_(
@@ -429,6 +430,8 @@ def random_(
 
 def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential with rate `lambd`."""
+    if not lambd > 0:
+        raise InvalidState(f"exponential_: lambda {lambd} must be positive")
     u = _unit(x.spec.shape, _wide(x), generator)
     return _write(x, P.apply("log", 1.0 - u) * (-1.0 / lambd))
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from graphc.errors import (
     DTypeMismatch,
-    IndexOutOfRange,
     InvalidIndex,
     InvalidState,
     InvalidType,
@@ -81,16 +80,9 @@ def _nowhere(index: Any) -> bool:
     return is_tensor(index) and index.numel() == 0
 
 
-class OutOfBounds(IndexOutOfRange, RuntimeError):
-    """gather, scatter: an index out of bounds."""
-
-
 def _within(index: Tensor, bound: int, name: str, negative: bool = False) -> Tensor:
-    """Most functions do not wrap negatives, and PyTorch raises RuntimeError for them."""
-    try:
-        return checked(index, bound, name, negative)
-    except IndexOutOfRange as e:
-        raise OutOfBounds(e.what) from None
+    """Most functions do not wrap negatives."""
+    return checked(index, bound, name, negative)
 
 
 def _numbers(

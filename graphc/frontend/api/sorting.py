@@ -297,6 +297,8 @@ def searchsorted(
         raise ShapeMismatch(f"searchsorted: side {side!r} with right={right}")
     rows = sorted_sequence
     if sorter is not None:
+        count = rows.spec.shape[-1]
+        sorter = P.apply("check_index", sorter, bound=count, what="searchsorted sorter")
         rows = _take(rows, sorter, len(rows.spec.shape) - 1)
     values = input if is_tensor(input) else rows.full(input, TensorSpec(rows.dtype, ()))
     dtype = result_type(rows, values)
@@ -328,7 +330,10 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     x = shapes.ravel(input.detach())
     low, high = (x.full(v, TensorSpec(x.dtype, ())) for v in (min, max))
     if min == max and x.spec.numel:
-        low, high = R.amin(x), R.amax(x)
+        text = "histc: the range of the values is not finite"
+        low, high = (
+            checked(v, logic.isfinite(v), text, ShapeMismatch) for v in (R.amin(x), R.amax(x))
+        )
     flat = logic.eq(low, high)
     low, high = E.where(flat, low - 1, low), E.where(flat, high + 1, high)
     inside = logic.logical_and(x >= low, x <= high)

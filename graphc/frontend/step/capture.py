@@ -26,11 +26,12 @@ from graphc.frontend.tape import edge_of, freed_with
 from graphc.frontend.tensor import Tensor, readable
 from graphc.frontend.trace import Input, Trace
 from graphc.frontend.views import Chain
-from graphc.ir.graph import Graph, Value, Where
+from graphc.ir import sugar as P
+from graphc.ir.graph import Graph, Value, Where, topological
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
-from graphc.ir.types import Shape, TensorSpec
+from graphc.ir.types import Shape, TensorSpec, i64
 from graphc.passes.autodiff import backpropagate
 
 Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's code
@@ -446,12 +447,25 @@ class _Capturing:
             roles.append("state")
             outs.append(trace.value(g))
             targets.append(slot)
+        unread = self._unread_checks(outs)
+        outs += unread
+        targets += [None] * len(unread)
         if joint is not None:
             made += joint.cotangents
             roles += ["arg"] * len(joint.cotangents)
             outs += [trace.value(g) for g in self.root_grads]
             targets += [None] * joint.count
         return Graph(self.name, tuple(made), tuple(roles), tuple(outs), tuple(targets))
+
+    def _unread_checks(self, outs: Sequence[Value]) -> list[Value]:
+        """A number for each check that none of `outs` needs: what no caller sees raises, too."""
+        read, found = set(topological(outs)), []
+        for v in reversed(self.trace.checks):
+            later = bool(self.roots) and v.where.phase == "bw"  # in the second program, if at all
+            if v not in read and not later:
+                found.append(P.sum(P.cast(v, i64), tuple(range(len(v.shape)))))
+                read.update(topological(found[-1:]))
+        return found
 
     def _stored(self, t: Tensor, order: Shape) -> Value:
         """What the program stores for a returned tensor: its elements in their memory order."""

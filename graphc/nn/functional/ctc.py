@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.errors import RefusedArgument, ShapeMismatch
+from graphc.errors import InvalidState, RefusedArgument, ShapeMismatch
 from graphc.frontend.api.creation import arange, tensor
 from graphc.frontend.api.elementwise import maximum, where
 from graphc.frontend.api.shapes import cat, stack
+from graphc.frontend.checked import checked
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import reduced, widened
 
@@ -35,12 +36,14 @@ def ctc_loss(
     """
     batched = log_probs.dim() == 3
     logp = widened(log_probs if batched else log_probs.unsqueeze(1))
-    _, batch, classes = logp.shape
+    rows, batch, classes = logp.shape
     if not 0 <= blank < classes:
         raise RefusedArgument(f"blank must be in label range [0, {classes}), got {blank}")
     inputs, lengths = _lengths(input_lengths, batch), _lengths(target_lengths, batch)
+    inputs = _checked("input_lengths", inputs, rows)
     labels = _padded(targets, lengths, target_lengths, batch, batched)
     count = labels.shape[1]
+    lengths = _checked("target_lengths", lengths, count)
     places = arange(count).expand(batch, count)
     labels = where(places < lengths.unsqueeze(1), labels, blank)
     states = _with_blanks(labels, blank)  # [B, 2S+1]
@@ -60,6 +63,13 @@ def _lengths(given: Lengths, batch: int) -> Tensor:
     if found.shape[0] != batch:
         raise ShapeMismatch(f"expected {batch} lengths, one for each sequence, got {found.spec}")
     return found
+
+
+def _checked(name: str, lengths: Tensor, most: int) -> Tensor:
+    inside = (lengths >= 0) & (lengths <= most)
+    return checked(
+        lengths, inside, f"{name} holds less than 0 or more than there are", InvalidState
+    )
 
 
 def _padded(targets: Tensor, lengths: Tensor, given: Lengths, batch: int, batched: bool) -> Tensor:

@@ -6,6 +6,7 @@ from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, Shape
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.special import xlogy
+from graphc.frontend.checked import checked
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64, u8
 from graphc.nn.functional.activation import log_one_plus_exp, log_softmax
@@ -42,10 +43,7 @@ def cross_entropy(
     targets that count, so it is NaN if none does.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
-    if not isinstance(label_smoothing, Tensor) and not 0.0 <= label_smoothing <= 1.0:
-        raise RefusedArgument(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
-        )
+    label_smoothing = _smoothing(label_smoothing)
     axis = _class_axis(input)
     logp = log_softmax(widened(input), axis)
     if target.dtype.is_floating_point:
@@ -55,6 +53,20 @@ def cross_entropy(
     else:
         loss = _nll(logp, target, weight, ignore_index, label_smoothing, axis, reduction)
     return loss.to(input.dtype)
+
+
+def _smoothing(share: float | Tensor) -> float | Tensor:
+    if isinstance(share, Tensor):  # a number of the call, in a step
+        inside = (share >= 0) & (share <= 1)
+        text = "label_smoothing must be between 0.0 and 1.0"
+        return checked(share, inside, text, RefusedArgument)
+    check_smoothing(share)
+    return share
+
+
+def check_smoothing(share: float) -> None:
+    if not 0.0 <= share <= 1.0:
+        raise RefusedArgument(f"label_smoothing must be between 0.0 and 1.0. Got: {share}")
 
 
 def nll_loss(

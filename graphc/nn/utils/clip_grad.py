@@ -52,7 +52,7 @@ def get_total_norm(
         total = total ** (1.0 / norm_type)
     if not error_if_nonfinite:
         return total
-    return checked(  # type: ignore[no-any-return]  # Tensor is Any there
+    return checked(
         total,
         total.isfinite(),
         f"The total norm of order {norm_type} for gradients is non-finite, so it cannot be clipped",
