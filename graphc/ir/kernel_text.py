@@ -57,7 +57,6 @@ from graphc.ir.text import escaped, read_attrs, show_attrs, unescaped
 from graphc.ir.types import DTYPES, DType, Scalar
 
 Access = Literal["r", "w", "rw"]
-FOLDS = frozenset(("sum", "prod", "max", "min", "argmax", "argmin", "argmax_last_nan"))
 
 
 # ---- show --------------------------------------------------------------------------------------
@@ -268,7 +267,7 @@ class _Reader:
         if op == "dot":
             a, b = _matched(PAIR, rest).groups()
             return Dot(name, dtype, a, b, where)
-        if op in FOLDS:
+        if op in OPS and OPS[op].kind == "reduce":
             return Reduce(name, dtype, op, rest, where)
         if op not in OPS:
             raise InvalidArgument(f"not kernel text: unknown op {op!r}")

@@ -20,13 +20,14 @@ from dataclasses import dataclass, replace
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
+from graphc.ir.ops import OPS
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
 from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Scalar, Shape, TensorSpec
 from graphc.passes.group import parts_of
-from graphc.passes.lower import DIVISIONS
 from graphc.passes.memory import Request, place_barriers, plan_offsets
 from graphc.passes.nest import Lowered
+from graphc.passes.profile import Profile
 
 OPTIMIZER = "opt"
 
@@ -47,13 +48,14 @@ class Schedule:
     checks: tuple[CheckSite, ...]
     orders: tuple[Shape, ...]
     order: tuple[int, ...]
+    profile: Profile
 
     def at(self, sizes: Evaluation) -> Program:
         """The program for these sizes: expressions evaluated, buffers placed, barriers set."""
         specs: dict[TensorSpec, TensorSpec] = {}
         slots = {s.name: replace(s, spec=_spec_at(s.spec, sizes, specs)) for s in self.slots}
         arena = [s for s in slots.values() if s.space == "arena"]
-        plan = plan_offsets(_requests(arena), self.order)
+        plan = plan_offsets(_requests(arena), self.profile, self.order)
         slots |= {s.name: replace(s, index=o) for s, o in zip(arena, plan.offsets, strict=True)}
         launches = [
             replace(x, sizes=sizes(x.sizes), scalars=_scalars_at(x, sizes)) for x in self.launches
@@ -68,6 +70,7 @@ class Schedule:
             plan.bound,
             self.checks,
             self.orders,
+            self.profile.align,
         )
 
 
@@ -90,12 +93,14 @@ def _requests(slots: Iterable[Slot]) -> list[Request]:
     return [Request(s.size_bytes, s.first, s.last) for s in slots]
 
 
-def schedule(graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite]) -> Schedule:
+def schedule(
+    graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite], profile: Profile
+) -> Schedule:
     """Order `kernels`, give every buffer a slot, and mark barriers and the commit point.
 
     The parts of an `assemble` share its slot, and who reads the whole waits for all of them.
     """
-    return _Scheduler(graph, [k for k in kernels if _writes_something(k)], checks).run()
+    return _Scheduler(graph, [k for k in kernels if _writes_something(k)], checks, profile).run()
 
 
 def _writes_something(k: Lowered) -> bool:
@@ -104,9 +109,14 @@ def _writes_something(k: Lowered) -> bool:
 
 class _Scheduler:
     def __init__(
-        self, graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite]
+        self,
+        graph: Graph,
+        kernels: Sequence[Lowered],
+        checks: Sequence[CheckSite],
+        profile: Profile,
     ) -> None:
         self.graph = graph
+        self.profile = profile
         self.kernels = list(kernels)
         self.checks = tuple(checks)
         self.maker = {v: k for k, kernel in enumerate(self.kernels) for v in kernel.writes}
@@ -144,7 +154,8 @@ class _Scheduler:
             tuple(
                 self.graph.orders.get(v, tuple(range(len(v.shape)))) for v in self.graph.states()
             ),
-            plan_offsets(_requests(seen)).order,
+            plan_offsets(_requests(seen), self.profile).order,
+            self.profile,
         )
 
     def _pairs(self) -> Iterable[tuple[Value, Value | None]]:
@@ -289,14 +300,11 @@ class _Scheduler:
 
 
 def _checks(k: Lowered) -> bool:
-    """Whether the kernel may fail: it checks indices, divides integers or runs on the host."""
-    return k.kernel.call is not None or any(
-        isinstance(s, Apply) and _may_fail(s) for s in k.kernel.statements()
-    )
-
-
-def _may_fail(s: Apply) -> bool:
-    return s.op == "check_index" or (s.op in DIVISIONS and not s.dtype.is_floating_point)
+    """Whether the kernel may fail: it checks indices, divides integers or calls what may."""
+    call = k.kernel.call
+    if call is not None:
+        return OPS[call.op].may_fail != "never"
+    return any(isinstance(s, Apply) and OPS[s.op].can_fail(s.dtype) for s in k.kernel.statements())
 
 
 def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:

@@ -34,6 +34,7 @@ from graphc.ir.cpu_abi import (
     ROUTINE,
     Walker,
 )
+from graphc.ir.ops import OPS
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.types import Scalar, Shape
 from graphc.runtime.arena import Arena
@@ -44,7 +45,6 @@ from graphc.runtime.threads import Pool, forget_threads, get_num_threads
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
-DIVISIONS = ("floordiv", "rem", "fmod")  # what fails for a zero; an axis may have length 0, too
 NO_ENTRY = -1  # as `resume`: begin; as `stop_at`: do not stop
 
 _flush_denormals = False
@@ -346,7 +346,8 @@ class Executable:
             return outside(self.program, launch, kind - OUTSIDE, value, bound)
         sites = self.program.checks
         check = sites[site] if 0 <= site < len(sites) else CheckSite("check", ("", 0, ""))
-        if bound == 0 and check.what in DIVISIONS:
+        op = OPS.get(check.what)
+        if bound == 0 and op is not None and op.may_fail == "integers":  # an axis may be 0, too
             return IntegerDivisionByZero(f"{check.what}: {value} by zero", where=check.where)
         text = f"{check.what}: index {value} is out of range [0, {bound})"
         return IndexOutOfRange(text, where=check.where)

@@ -17,7 +17,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from graphc import config
 from graphc.errors import GraphcError, InternalError, InvalidArgument, TooManyCompiles
@@ -41,6 +41,9 @@ from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
 
+if TYPE_CHECKING:
+    from graphc.passes.profile import Profile
+
 T = TypeVar("T")
 MAX_PLANS = 64  # families: each holds its code
 MAX_SIZES = 512  # entries: tables of numbers
@@ -50,6 +53,11 @@ THRASHING = 16  # plans dropped for new ones before the limit is reported
 
 class Backend(Protocol):
     """What turns a graph into a program; `compile.py` has the native one."""
+
+    @property
+    def profile(self) -> Profile:
+        """What passes decide by for its target."""
+        ...
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Template]: ...
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
