@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import statistics
 import time
@@ -74,6 +75,17 @@ def test_lifetimes_are_inclusive() -> None:
     apart = [Request(64, 0, 1), Request(64, 2, 2)]
     assert plan_offsets(apart, CPU).total == 64
     assert plan_offsets([], CPU) == Plan((), 0, 0, ())
+
+
+def test_a_profile_says_how_long_to_search_and_where_buffers_begin() -> None:
+    requests = training_step(6, 0)
+    plan = plan_offsets(requests, CPU)
+    for less in ({"trials": 1}, {"enough": 9.0}):
+        hasty = plan_offsets(requests, dataclasses.replace(CPU, **less))
+        check(requests, hasty)
+        assert hasty.total > plan.total
+    coarse = plan_offsets(requests, dataclasses.replace(CPU, align=1 << 12))
+    assert not any(offset % (1 << 12) for offset in coarse.offsets)
 
 
 def test_a_thousand_buffers_are_planned_quickly() -> None:
