@@ -37,7 +37,7 @@ class Fold:
 
     @property
     def is_float_sum(self) -> bool:
-        return self.op in ("sum", "dot") and self.dtype.is_floating_point
+        return OPS[self.op].combine == "add" and self.dtype.is_floating_point
 
     def types(self, lanes: int) -> list[Vec]:
         """The carried registers."""

@@ -193,7 +193,7 @@ class _Run:
             return (self.check_index if s.op == "check_index" else self.random_bits)(*args)
         if s.op == "cast":
             return self.cast(args[0], s.dtype)
-        if s.op in ("floordiv", "rem", "fmod"):
+        if OPS[s.op].may_fail == "integers":
             args = self.divisible(*args)
         evaluate: Callable[..., Array] = OPS[s.op].evaluate
         widened = [a.astype(np.float32) if a.dtype.itemsize == 2 and a.dtype.kind not in "iu" else a

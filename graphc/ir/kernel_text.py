@@ -84,7 +84,7 @@ def show_body(kernel: Kernel, provenance: bool) -> str:
     for phase in kernel.phases:
         lines.append(f"    {_loops(phase.axes)} {{")
         for s in phase.body:
-            lines.append("      " + _provenance(_statement(s), s.where, provenance))
+            lines.append("      " + _provenance(show_statement(s), s.where, provenance))
         lines.append("    }")
     return "\n".join([*lines, "  }", "}"])
 
@@ -99,7 +99,7 @@ def _loops(axes: Sequence[Axis]) -> str:
     return "for " + ", ".join([f"{a.name} in {a.extent}" for a in axes])
 
 
-def _statement(s: Statement) -> str:
+def show_statement(s: Statement) -> str:
     """One statement; the types are told apart in the order of their frequency."""
     if isinstance(s, Apply):
         return f"{s.name}: {s.dtype.name} = {s.op} {' '.join(s.args)}"

@@ -18,6 +18,8 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.sizes import HINTS
 from graphc.ir.verify import verify
+from graphc.ir.verify_kernel import verify_kernel
+from graphc.ir.verify_program import verify_program
 from graphc.passes.check_indices import check_indices
 from graphc.passes.decompose import decompose
 from graphc.passes.foresee import foresee
@@ -119,6 +121,10 @@ def _compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage]) -> C
     scheduled = schedule(graph, lowered, checks, profile)
     program = scheduled.at(HINTS)
     done = time.perf_counter()
+    if config.verify_graphs():
+        for kernel in program.kernels():
+            verify_kernel(kernel)
+        verify_program(program)
     records.append(
         StageRecord("fuse", "kernel", "values grouped into loop nests", 1e3 * (fused - start),
                     lambda: "\n\n".join(map(kernel_text.show, program.kernels())))

@@ -19,8 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.ir.graph import Graph, Value
-from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
-from graphc.ir.ops import OPS
+from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
 from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Scalar, Shape, TensorSpec
@@ -165,7 +164,7 @@ class _Scheduler:
 
     def _alias_states(self) -> None:
         """Let each new state overwrite the old one in place where the order allows it."""
-        checkers = {k for k, kernel in enumerate(self.kernels) if _checks(kernel)}
+        checkers = {k for k, kernel in enumerate(self.kernels) if kernel.kernel.may_fail()}
         checking = self._leading_to(checkers)
         for out, state in self._pairs():
             if state is None or out not in self.maker:
@@ -297,14 +296,6 @@ class _Scheduler:
             return k.kernel
         buffers = tuple(replace(b, alias=alias.get(b.name, "")) for b in k.kernel.buffers)
         return replace(k.kernel, buffers=buffers)
-
-
-def _checks(k: Lowered) -> bool:
-    """Whether the kernel may fail: it checks indices, divides integers or calls what may."""
-    call = k.kernel.call
-    if call is not None:
-        return OPS[call.op].may_fail != "never"
-    return any(isinstance(s, Apply) and OPS[s.op].can_fail(s.dtype) for s in k.kernel.statements())
 
 
 def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
