@@ -5,8 +5,12 @@ Each check is a generator of complaints; `verify_kernel` raises the first, with 
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+
+import numpy as np
 
 from graphc.errors import GraphcError, InternalError
 from graphc.ir.kernel import (
@@ -234,11 +238,24 @@ class _Nest:
         """The operands are in scope, and the result's type follows from theirs."""
         found = [self._dtype(a) for a in s.args]
         missing = [a for a, dtype in zip(s.args, found) if dtype is None]
-        yield from (f"{a} is not defined here" for a in missing)
-        if not missing and isinstance(got := _inferred(s, [d for d in found if d]), str):
+        if missing:
+            yield from (f"{a} is not defined here" for a in missing)
+            return
+        got = _inferred(s, [d for d in found if d is not None])
+        if isinstance(got, str):
             yield got
-        elif not missing and got is not s.dtype:
-            yield f"the op gives {got}"
+        elif got is not s.dtype:
+            yield f"the op gives {got.name}"
+
+
+@cache
+def _operands(op: str) -> int:
+    """How many operands an elementwise op takes; attributes come by keyword alone."""
+    evaluate = OPS[op].evaluate
+    if isinstance(evaluate, np.ufunc):
+        return int(evaluate.nin)
+    parameters = inspect.signature(evaluate).parameters.values()
+    return sum(p.kind is not p.KEYWORD_ONLY for p in parameters)
 
 
 def _inferred(s: Apply, found: Sequence[DType]) -> DType | str:
@@ -254,6 +271,8 @@ def _inferred(s: Apply, found: Sequence[DType]) -> DType | str:
         if len(found) != 3 or found[-1] is not i64:
             return "no check site"
         found = found[:1] if s.op == "check_index" else found[:2]
+    if len(found) != _operands(s.op):
+        return f"{len(found)} operands of {_operands(s.op)}"
     attrs = {"bound": 0, "what": ""} if s.op == "check_index" else {}
     try:
         return op.infer(*(TensorSpec(d, ()) for d in found), **attrs).dtype
