@@ -18,7 +18,6 @@ from graphc.ir.kernel import (
     Apply,
     Axis,
     Buffer,
-    Const,
     Dot,
     Guard,
     Index,
@@ -202,8 +201,6 @@ class _Nest:
                 yield from self._value(s.b, s.dtype)
             case Apply():
                 yield from self._apply(s)
-            case Const():
-                pass
 
     def _access(self, s: Load | Store) -> Iterator[str]:
         """The buffer is declared for it, and holds what is loaded or stored."""

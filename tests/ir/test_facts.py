@@ -136,6 +136,21 @@ def test_exact_unary_ops_give_what_half_floats_hold() -> None:
                 np.testing.assert_array_equal(got, got.astype(np.float16), op.name)
 
 
+def test_only_rows_that_say_so_return_their_operand() -> None:
+    """What eager code would hand out as a tensor of its own."""
+    x = np.array([3, 1, 2])
+    for op in OPS.values():
+        if op.kind != "elementwise" or op.infer.__name__ not in ("same_type", "whole_type"):
+            continue
+        for args in ((x,), (x, x)):
+            try:
+                got = op.evaluate(*args)
+            except (TypeError, ValueError):
+                continue
+            assert op.aliases or not np.shares_memory(got, x), op.name
+    assert np.shares_memory(OPS["check_index"].evaluate(x, bound=9, what="index"), x)
+
+
 def test_facts_go_with_their_kinds() -> None:
     for op in OPS.values():
         assert op.combine in ("", *OPS)

@@ -39,6 +39,7 @@ from graphc.ir.kernel import Kernel
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Array
+from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
@@ -97,6 +98,8 @@ class NativeTemplate:
 
     def at(self, sizes: Evaluation) -> Executable:
         program = self._schedule.at(sizes)
+        if config.verify_graphs():
+            verify_program(program)
         small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
         return Executable(
             program, self._functions, self._engine, parallel=not small, checked=self._checked
