@@ -246,7 +246,7 @@ class _Nest:
 
 
 @cache
-def _operands(op: str) -> int:
+def operand_count(op: str) -> int:
     """How many operands an elementwise op takes; attributes come by keyword alone."""
     evaluate = OPS[op].evaluate
     if isinstance(evaluate, np.ufunc):
@@ -268,8 +268,8 @@ def _inferred(s: Apply, found: Sequence[DType]) -> DType | str:
         if len(found) != 3 or found[-1] is not i64:
             return "no check site"
         found = found[:1] if s.op == "check_index" else found[:2]
-    if len(found) != _operands(s.op):
-        return f"{len(found)} operands of {_operands(s.op)}"
+    if len(found) != operand_count(s.op):
+        return f"{len(found)} operands of {operand_count(s.op)}"
     attrs = {"bound": 0, "what": ""} if s.op == "check_index" else {}
     try:
         return op.infer(*(TensorSpec(d, ()) for d in found), **attrs).dtype

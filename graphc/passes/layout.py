@@ -2,8 +2,9 @@
 
 Input: a decomposed Graph. Output: a Graph with the same meaning in which
   - every convolution input is stored channels-innermost and, where the profile wants that, already
-    padded, so its inner loops have no borders: x => contiguous(pad(x)) made once, as wide as its widest reader needs, and every
-    reader of x reads the inside of it. The kernel that computes x writes the halo as it goes;
+    padded, so its inner loops have no borders: x => contiguous(pad(x)) made once, as wide as its
+    widest reader needs, and every reader of x reads the inside of it. The kernel that computes x
+    writes the halo as it goes;
   - every convolution weight lies as the profile says, for a CPU [*K, C, O], output channels
     innermost: a state tensor for good (`Graph.orders`), anything else in a packed copy. Gradients
     of weights read activations that already lie so, and are computed in the order of their weight.
