@@ -8,30 +8,43 @@ from graphc import errors as errors
 from graphc import linalg as linalg
 from graphc import random as random
 from graphc import return_types as return_types
+from graphc import special as special
+from graphc import version as version
+from graphc.einops_backend import register as _register_with_einops
+from graphc.frontend.annotations import complete as _complete
 from graphc.frontend.api.arrangements import *
+from graphc.frontend.api.assertions import *
+from graphc.frontend.api.bessel import i0 as i0
 from graphc.frontend.api.conversion import *
 from graphc.frontend.api.creation import *
 from graphc.frontend.api.diagonals import *
 from graphc.frontend.api.einsum import *
 from graphc.frontend.api.elementwise import *
+from graphc.frontend.api.foreach import *
 from graphc.frontend.api.indexing import *
 from graphc.frontend.api.legacy import *
 from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
 from graphc.frontend.api.matrices import *
+from graphc.frontend.api.memory import *
 from graphc.frontend.api.out import TORCH as _TORCH
 from graphc.frontend.api.out import accept_out as _accept_out
+from graphc.frontend.api.poisson import *
 from graphc.frontend.api.public import public as _public
+from graphc.frontend.api.quadrature import gammainc as igamma
+from graphc.frontend.api.quadrature import gammaincc as igammac
 from graphc.frontend.api.random import *
 from graphc.frontend.api.reductions import *
 from graphc.frontend.api.scans import *
 from graphc.frontend.api.scatter import *
 from graphc.frontend.api.shapes import *
 from graphc.frontend.api.sorting import *
+from graphc.frontend.api.sparse import *
 from graphc.frontend.api.special import *
 from graphc.frontend.api.statistics import *
 from graphc.frontend.api.strided import *
+from graphc.frontend.api.windows import *
 from graphc.frontend.autograd import *
 from graphc.frontend.devices import *
 from graphc.frontend.dtypes import *
@@ -44,21 +57,73 @@ from graphc.frontend.size import *
 from graphc.frontend.step.compile import *
 from graphc.frontend.switches import *
 from graphc.frontend.tensor import *
+from graphc.frontend.trace import Trace as _Trace
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads
 from graphc.runtime.threads import set_num_threads as set_num_threads
+from graphc.special import multigammaln as mvlgamma
+from graphc.standin import *
 
 # isort: split
 # Last: they use the names above.
+from graphc import _dynamo as _dynamo
+from graphc import accelerator as accelerator
 from graphc import amp as amp
 from graphc import backends as backends
+from graphc import compiler as compiler
 from graphc import cuda as cuda
+from graphc import distributed as distributed
+from graphc import distributions as distributions
+from graphc import fft as fft
+from graphc import fx as fx
+from graphc import hub as hub
+from graphc import jit as jit
+from graphc import library as library
 from graphc import nn as nn
 from graphc import optim as optim
+from graphc import serialization as serialization
+from graphc import signal as signal
+from graphc import sparse as sparse
+from graphc import testing as testing
+from graphc import torch_version as torch_version
 from graphc import utils as utils
 from graphc.amp import autocast as autocast
+from graphc.library import ops as ops
+from graphc.nn.functional import (
+    adaptive_avg_pool1d,
+    avg_pool1d,
+    bilinear,
+    celu,
+    channel_shuffle,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    cosine_similarity,
+    dropout,
+    group_norm,
+    hardshrink,
+    layer_norm,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    pairwise_distance,
+    pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
+    prelu,
+    rms_norm,
+    rrelu,
+    selu,
+    threshold,
+)
 
-__version__ = "0.1.0"
+__version__ = version.__version__
+_register_with_einops()
 
+
+_complete(__name__, {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace})  # noqa: F405
 globals().update(_public(globals(), __name__))
 _accept_out(globals(), _TORCH)

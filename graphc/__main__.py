@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from graphc.cli import bench, cache, demo, doctor, explain, ir
+from graphc.cli import bench, cache, demo, doctor, explain, ir, run
 from graphc.cli.command import Exit
 
 COMMANDS = (
@@ -16,6 +16,7 @@ COMMANDS = (
     explain.COMMAND,
     cache.COMMAND,
     bench.COMMAND,
+    run.COMMAND,
 )
 
 
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     report = args.run(args)
     plain_error = report.status is Exit.NOT_FOUND and not args.json
+    if not report.text and not args.json:
+        return int(report.status)  # a script has printed for itself
     print(report.show(args.json), file=sys.stderr if plain_error else sys.stdout)
     return int(report.status)
 

@@ -34,6 +34,7 @@ SWITCHES = {
         Switch("check_bounds", "GRAPHC_CHECK_BOUNDS", "flag", "0", "check each access of kernels"),
         Switch("cache_dir", "GRAPHC_CACHE_DIR", "path", "", "folder of compiled kernels"),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
+        Switch("world_size", "WORLD_SIZE", "int", "1", "processes that a launcher started"),
         Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
     )
 }

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from graphc.ir.spelling import spelled
+
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
@@ -16,7 +18,7 @@ R = TypeVar("R")
 
 def _lines(result: Any) -> str:
     parts = (f"{name}={value!r}" for name, value in zip(result._fields, result))
-    return f"graphc.return_types.{type(result).__name__}(\n" + ",\n".join(parts) + ")"
+    return f"{spelled('return_types')}.{type(result).__name__}(\n" + ",\n".join(parts) + ")"
 
 
 def _printed(kind: type[R]) -> type[R]:
@@ -127,3 +129,16 @@ class qr(QR): ...
 
 
 class linalg_qr(QR): ...
+
+
+@_printed
+class linalg_lu(NamedTuple):
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+@_printed
+class linalg_eig(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor

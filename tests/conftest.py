@@ -8,8 +8,16 @@ import pytest
 
 os.environ.setdefault("GRAPHC_VERIFY", "graphs")
 
+import graphc
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="keep the dumps of tests/golden as they are"
     )
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """A process draws a seed of its own; a test that draws numbers repeats them."""
+    graphc.manual_seed(0)

@@ -91,7 +91,7 @@ def too_many_compiles() -> None:
     step = graphc.compile(lambda x: x + 1)
     step(ones(3))
     with assert_max_compiles(0):
-        step(ones(4))
+        step(ones(4, 1))
 
 
 def unguarded() -> None:
@@ -223,7 +223,7 @@ Python reads bool[], a value known only at run time [GC104]
   fix   use graphc.where(condition, a, b), or move the test out of the step
   more  python -m graphc explain GC104""",
     tracer_leak: """\
-f32[3] stood for a value inside a compiled step that has ended [GC105]
+f32[B] stood for a value inside a compiled step that has ended [GC105]
   test_errors.py:N in tracer_leak
      N | kept[0] + 1
   why   the tensor stood for a value inside a compiled step, which has ended
@@ -237,9 +237,9 @@ the step writes argument `x`, whose memory another argument shows differently [G
   fix   pass a clone() of one, or write outside the compiled function
   more  python -m graphc explain GC106""",
     too_many_compiles: """\
-`<lambda>` is compiled again (argument `x`: f32[3] -> f32[4]); allowed: 0 [GC201]
+`<lambda>` is compiled again (argument `x`: f32[3] -> f32[4,1]); allowed: 0 [GC201]
   test_errors.py:N in too_many_compiles
-     N | step(ones(4))
+     N | step(ones(4, 1))
   why   an input, attribute or mode changed, so the step was compiled again
   fix   see step.explain() for what changed
   more  python -m graphc explain GC201""",

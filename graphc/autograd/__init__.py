@@ -1,6 +1,6 @@
 """torch.autograd's names, so that `from graphc.autograd import Function` works."""
 
-from graphc.autograd import function, functional
+from graphc.autograd import function, functional, graph
 from graphc.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from graphc.autograd.variable import Variable
 from graphc.frontend.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
@@ -20,6 +20,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_anomaly_enabled",
     "no_grad",

@@ -1,5 +1,6 @@
 """PyTorch's names of the dtypes, aliases included."""
 
+from graphc.ir.types import NAME_ONLY
 from graphc.ir.types import DType as dtype
 from graphc.ir.types import bf16 as bfloat16
 from graphc.ir.types import bool_ as bool
@@ -13,8 +14,13 @@ from graphc.ir.types import i64 as int64
 from graphc.ir.types import u8 as uint8
 
 __all__ = [
+    *NAME_ONLY,
     "bfloat16",
+    "bit",
     "bool",
+    "cdouble",
+    "cfloat",
+    "chalf",
     "double",
     "dtype",
     "float",
@@ -23,14 +29,18 @@ __all__ = [
     "float64",
     "half",
     "int",
-    "int8",
     "int16",
     "int32",
     "int64",
+    "int8",
     "long",
     "short",
     "uint8",
 ]
+
+globals().update(NAME_ONLY)
+bit = NAME_ONLY["uint1"]
+chalf, cfloat, cdouble = (NAME_ONLY[f"complex{bits}"] for bits in (32, 64, 128))
 
 half = float16
 float = float32

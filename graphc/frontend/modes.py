@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from graphc.errors import InvalidType
-from graphc.ir.types import DType, f32
+from graphc.ir.types import DType, f32, refuse_name_only
 
 if TYPE_CHECKING:
     from graphc.frontend.trace import Trace
@@ -176,4 +176,5 @@ def get_default_dtype() -> DType:
 def set_default_dtype(d: DType) -> None:
     if not isinstance(d, DType) or not d.is_floating_point:
         raise InvalidType(f"only floating-point dtypes can be the default, got {d!r}")
+    refuse_name_only(d)
     _default[0] = d

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.errors import InvalidType
-from graphc.ir.types import DType, bool_, f64, i64
+from graphc.ir.spelling import spelled
+from graphc.ir.types import DType, bool_, f64, i64, refuse_name_only
 
 __all__ = [
     "channels_last",
@@ -27,7 +28,7 @@ class layout:
         self._name = name
 
     def __repr__(self) -> str:
-        return f"graphc.{self._name}"
+        return spelled(self._name)
 
 
 class memory_format(layout):
@@ -54,7 +55,10 @@ def channels_last_rank(memory_format: Any) -> int:
 
 def as_dtype(dtype: Any) -> DType | None:
     """A dtype, or the one that Python's float, int or bool stands for; None passes."""
-    if dtype is None or isinstance(dtype, DType):
+    if dtype is None:
+        return None
+    if isinstance(dtype, DType):
+        refuse_name_only(dtype)
         return dtype
     found = PYTHON_TYPES.get(dtype) if isinstance(dtype, type) else None
     if found is None:

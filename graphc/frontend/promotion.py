@@ -15,7 +15,18 @@ import numpy as np
 from graphc.errors import DTypeMismatch, InvalidType
 from graphc.frontend.modes import get_default_dtype
 from graphc.ir.extent import is_unknown
-from graphc.ir.types import DTYPES, DType, Scalar, bool_, f32, f64, i16, i64, u8
+from graphc.ir.types import (
+    DTYPES,
+    DType,
+    Scalar,
+    bool_,
+    f32,
+    f64,
+    i16,
+    i64,
+    refuse_name_only,
+    u8,
+)
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -53,6 +64,8 @@ def promote_types(type1: DType, type2: DType) -> DType:
     """The dtype both convert to, as if both were tensors with dimensions."""
     if not (isinstance(type1, DType) and isinstance(type2, DType)):
         raise InvalidType(f"promote_types needs two dtypes, got {type1!r} and {type2!r}")
+    for dtype in (type1, type2):
+        refuse_name_only(dtype)
     return TABLE[type1, type2]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from graphc.frontend import operands
 from graphc.frontend.api import shapes
+from graphc.ir.spelling import spelled
 from graphc.ir.types import Array, DType
 
 __all__ = ["Size", "broadcast_shapes"]
@@ -41,7 +42,7 @@ class Size(tuple[int, ...]):
         return Size(found) if isinstance(at, slice) else found
 
     def __repr__(self) -> str:
-        return f"graphc.Size([{', '.join(map(str, self))}])"
+        return f"{spelled('Size')}([{', '.join(map(str, self))}])"
 
 
 def legacy_array(data: Sequence[Any], dtype: DType) -> Array:

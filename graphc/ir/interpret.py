@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from graphc.ir.extent import extent_of
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import Op
+from graphc.ir.rewrite import at_sizes
+from graphc.ir.sizes import Evaluation, same, unknowns
+from graphc.ir.symbols import Symbol
 from graphc.ir.types import Array, TensorSpec
 
 COMPUTES = frozenset({"elementwise", "reduce", "contract"})
@@ -32,8 +36,24 @@ def constant(v: Value) -> Array:
     return np.broadcast_to(np.array(v.const, v.spec.dtype.numpy), v.spec.shape)
 
 
+def _sizes(graph: Graph, inputs: Sequence[Array]) -> Evaluation:
+    """The extents that stand alone in the shapes of the inputs."""
+    found: dict[Symbol, int] = {}
+    for v, a in zip(graph.inputs, inputs, strict=True):
+        for n, size in zip(v.shape, a.shape, strict=True):
+            symbols = unknowns((n,))
+            if len(symbols) == 1 and same(n, extent_of(*symbols)):
+                found |= dict.fromkeys(symbols, size)
+    return Evaluation(found)
+
+
 def interpret(graph: Graph, *inputs: Array) -> list[Array]:
-    """The outputs of `graph` on arrays, one per input, of the declared types."""
+    """The outputs of `graph` on arrays, one per input, of the declared types.
+
+    The arrays say what its extents are.
+    """
+    if any(not v.spec.is_fixed for v in graph.inputs):
+        graph = at_sizes(graph, _sizes(graph, inputs))
     env: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
     for v in graph.values():
         if v.op is not None:

@@ -36,7 +36,7 @@ class Evaluation:
             return known
         if kind is Derived:
             return x.value(self.of)
-        return tuple(map(self, x)) if kind is tuple else x
+        return tuple(map(self, x)) if isinstance(x, tuple) else x
 
 
 class _Hints(Evaluation):
@@ -63,7 +63,7 @@ def typical(n: Number) -> int:
 
 def unknowns(x: object) -> frozenset[Symbol]:
     """The symbols in nested tuples of numbers."""
-    if type(x) is tuple:
+    if isinstance(x, tuple):
         return frozenset().union(*map(unknowns, x))
     return cast(Unknown, x).symbols() if is_unknown(x) else frozenset()
 

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from graphc.errors import InvalidType
 from graphc.ir.ops import OPS, Op
 from graphc.ir.sizes import same, same_shape
-from graphc.ir.types import DType, Scalar, Shape, TensorSpec
+from graphc.ir.types import DType, Scalar, Shape, TensorSpec, refuse_name_only
 
 
 class Sugar:
@@ -86,7 +86,10 @@ def flip(x: S, axes: Shape) -> S:
 
 
 def cast(x: S, dtype: DType) -> S:
-    return x if x.spec.dtype is dtype else x.emit(OPS["cast"], x, dtype=dtype.name)
+    if x.spec.dtype is dtype:
+        return x
+    refuse_name_only(dtype)
+    return x.emit(OPS["cast"], x, dtype=dtype.name)
 
 
 def sum(x: S, axes: Shape) -> S:

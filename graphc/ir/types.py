@@ -9,7 +9,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.errors import DTypeMismatch
 from graphc.ir.sizes import Evaluation, is_fixed, same_shape
+from graphc.ir.spelling import spelled
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -23,7 +25,7 @@ class DType:
     name: str
     long_name: str
     numpy: np.dtype[Any]
-    category: int  # 0 bool, 1 integer, 2 floating: the ladder of type promotion
+    category: int  # 0 bool, 1 integer, 2 floating: the ladder of type promotion; 3: complex
     itemsize: int
 
     @property
@@ -33,15 +35,20 @@ class DType:
     @property
     def legacy_name(self) -> str:
         """Of the days before dtypes: FloatTensor, LongTensor."""
-        return LEGACY[self.name] + "Tensor"
+        return LEGACY.get(self.name, self.long_name) + "Tensor"
 
     @property
     def is_signed(self) -> bool:
-        return self.name not in ("bool", "u8")
+        return self.name != "bool" and not self.long_name.startswith(("u", "q"))
 
     @property
     def is_complex(self) -> bool:
-        return False
+        return self.category == 3
+
+    @property
+    def is_name_only(self) -> bool:
+        """Whether it exists to be looked up and compared, and no tensor has it."""
+        return self.name in NAME_ONLY
 
     @property
     def is_half(self) -> bool:
@@ -49,7 +56,7 @@ class DType:
         return self.category == 2 and self.itemsize == 2
 
     def __repr__(self) -> str:
-        return f"graphc.{self.long_name}"
+        return spelled(self.long_name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dtype_named, (self.name,)
@@ -76,11 +83,42 @@ LEGACY = {
     **{"f16": "Half", "bf16": "BFloat16", "f32": "Float", "f64": "Double"},
 }
 DTYPES = {d.name: d for d in (bool_, u8, i8, i16, i32, i64, f16, bf16, f32, f64)}
+
+# Names that files and libraries look up. No tensor has these dtypes.
+NAME_ONLY = {
+    name: DType(name, name, np.dtype(f"V{size}"), category, size)
+    for category, size, names in (
+        (1, 1, "int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7"),
+        (1, 1, "bits8 bits1x8 bits2x4 bits4x2 quint8 qint8 quint4x2 quint2x4"),
+        (1, 2, "uint16 bits16"),
+        (1, 4, "uint32 qint32"),
+        (1, 8, "uint64"),
+        (2, 1, "float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"),
+        (2, 1, "float4_e2m1fn_x2"),
+        (3, 4, "complex32"),
+        (3, 8, "complex64"),
+        (3, 16, "complex128"),
+    )
+    for name in names.split()
+}
 FROM_NUMPY = {d.numpy: d for d in DTYPES.values()}
 
 
 def dtype_named(name: str) -> DType:
-    return DTYPES[name]
+    return DTYPES.get(name) or NAME_ONLY[name]
+
+
+def refuse_name_only(dtype: DType) -> None:
+    """Raise for a dtype that no tensor has."""
+    if dtype.name in NAME_ONLY:
+        raise DTypeMismatch(
+            f"{dtype!r} exists as a name only: no tensor has this dtype",
+            why="no kernel computes in it",
+            fix=COMPLEX_FIX if dtype.is_complex else "use a dtype that graphc computes in",
+        )
+
+
+COMPLEX_FIX = "keep real and imaginary part in two real tensors"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

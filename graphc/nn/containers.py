@@ -22,10 +22,11 @@ def position(index: int, length: int) -> int:
 class _ModuleSequence(Module):
     """Submodules named "0", "1", ... in order."""
 
-    def _items(self) -> list[Module]:
-        return [m for m in self._modules.values() if m is not None]
+    def _items(self) -> list[Any]:
+        """Modules, and None where that was put in."""
+        return list(self._modules.values())
 
-    def _refill(self, modules: Iterable[Module]) -> None:
+    def _refill(self, modules: Iterable[Module | None]) -> None:
         for name in list(self._modules):
             delattr(self, name)
         self.extend(modules)
@@ -41,7 +42,7 @@ class _ModuleSequence(Module):
     def _key(self, index: int) -> str:
         return list(self._modules)[position(index, len(self))]
 
-    def __setitem__(self, index: int, module: Module) -> None:
+    def __setitem__(self, index: int, module: Module | None) -> None:
         setattr(self, self._key(index), module)
 
     def __delitem__(self, index: int | slice) -> None:
@@ -52,19 +53,19 @@ class _ModuleSequence(Module):
     def __len__(self) -> int:
         return len(self._modules)
 
-    def __iter__(self) -> Iterator[Module]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._items())
 
-    def append(self, module: Module) -> Self:
+    def append(self, module: Module | None) -> Self:
         self.add_module(str(len(self)), module)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> Self:
+    def extend(self, modules: Iterable[Module | None]) -> Self:
         for m in modules:
             self.append(m)
         return self
 
-    def insert(self, index: int, module: Module) -> Any:
+    def insert(self, index: int, module: Module | None) -> Any:
         items = self._items()
         items.insert(index, module)
         self._refill(items)
@@ -92,7 +93,7 @@ class Sequential(_ModuleSequence):
         make: Any = type(self)
         return make(OrderedDict(list(self._modules.items())[index]))
 
-    def insert(self, index: int, module: Module) -> Self:
+    def insert(self, index: int, module: Module | None) -> Self:
         if not -len(self) <= index <= len(self):
             raise InvalidIndex(f"Index out of range: {index}")
         super().insert(index, module)
@@ -131,7 +132,7 @@ def _sequential(x: object) -> Sequential:
 class ModuleList(_ModuleSequence):
     """A list whose modules belong to its owner."""
 
-    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+    def __init__(self, modules: Iterable[Module | None] | None = None) -> None:
         super().__init__()
         self.extend(modules or ())
 

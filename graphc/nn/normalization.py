@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-class _BatchNorm(Module):
+class _NormBase(Module):
     """Normalises each channel over the batch, and keeps running statistics."""
 
     _version = 2
@@ -155,6 +155,10 @@ class _BatchNorm(Module):
         )
 
 
+class _BatchNorm(_NormBase):
+    """The three of them, for isinstance."""
+
+
 class BatchNorm1d(_BatchNorm):
     """Batch normalisation of [B,C] or [B,C,L]."""
 
@@ -173,7 +177,7 @@ class BatchNorm3d(_BatchNorm):
     ranks = (5,)
 
 
-class _InstanceNorm(_BatchNorm):
+class _InstanceNorm(_NormBase):
     """Normalises each channel of each sample; unbatched inputs too."""
 
     ranks: ClassVar[tuple[int, ...]]

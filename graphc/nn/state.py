@@ -238,3 +238,14 @@ def _assign(module: Module, name: str, mine: Tensor, new: Tensor) -> None:
             new = Parameter(new.detach(), requires_grad=mine.requires_grad)
         new.requires_grad_(mine.requires_grad)
     setattr(module, name, new)
+
+
+def consume_prefix(state_dict: dict[str, Any], prefix: str) -> None:
+    """Strip `prefix` from the names that have it, as of what DataParallel has saved."""
+    for key in list(state_dict):
+        if key.startswith(prefix):
+            state_dict[key[len(prefix) :]] = state_dict.pop(key)
+    metadata: dict[str, Any] = getattr(state_dict, "_metadata", {})
+    for key in list(metadata):
+        if key in (prefix.rstrip("."), prefix) or key.startswith(prefix):
+            metadata[key[len(prefix) :]] = metadata.pop(key)

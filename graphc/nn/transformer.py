@@ -13,11 +13,11 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import functional as F
 from graphc.nn import init
-from graphc.nn.attention import MultiheadAttention
 from graphc.nn.containers import ModuleList
 from graphc.nn.dropout import Dropout
 from graphc.nn.linear import Linear
 from graphc.nn.module import Module
+from graphc.nn.multihead import MultiheadAttention
 from graphc.nn.normalization import LayerNorm
 
 __all__ = [

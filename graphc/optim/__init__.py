@@ -1,11 +1,12 @@
 """Optimizers under torch.optim's names."""
 
-from graphc.optim import lr_scheduler
+from graphc.optim import lr_scheduler, swa_utils
 from graphc.optim.adafactor import Adafactor
 from graphc.optim.adam import Adam, AdamW
 from graphc.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop
 from graphc.optim.asgd import ASGD
 from graphc.optim.lbfgs import LBFGS
+from graphc.optim.muon import Muon
 from graphc.optim.optimizer import Optimizer
 from graphc.optim.schedules import get_scheduler
 from graphc.optim.sgd import SGD
@@ -22,6 +23,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Lion",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
@@ -29,4 +31,5 @@ __all__ = [
     "Rprop",
     "get_scheduler",
     "lr_scheduler",
+    "swa_utils",
 ]

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
-from graphc.ir.sizes import HINTS, Evaluation
+from graphc.ir.sizes import HINTS, Evaluation, unknowns
 from graphc.ir.types import Scalar, Shape, TensorSpec
 from graphc.passes.group import parts_of
 from graphc.passes.memory import Request, place_barriers, plan_offsets
@@ -57,7 +57,13 @@ class Schedule:
         plan = plan_offsets(_requests(arena), self.profile, self.order)
         slots |= {s.name: replace(s, index=o) for s, o in zip(arena, plan.offsets, strict=True)}
         launches = [
-            replace(x, sizes=sizes(x.sizes), scalars=_scalars_at(x, sizes)) for x in self.launches
+            replace(
+                x,
+                kernel=_kernel_at(x.kernel, sizes),
+                sizes=sizes(x.sizes),
+                scalars=_scalars_at(x, sizes),
+            )
+            for x in self.launches
         ]
         return Program(
             self.name,
@@ -79,6 +85,14 @@ def _spec_at(
     if spec not in known:
         known[spec] = spec.at(sizes)
     return known[spec]
+
+
+def _kernel_at(kernel: Kernel, sizes: Evaluation) -> Kernel:
+    """A kernel's code does not depend on sizes, but what a routine is told may."""
+    if kernel.call is None or not unknowns(tuple(a for _, a in kernel.call.attrs)):
+        return kernel
+    attrs = tuple((name, sizes(a)) for name, a in kernel.call.attrs)
+    return replace(kernel, call=replace(kernel.call, attrs=attrs))
 
 
 def _scalars_at(launch: Launch, sizes: Evaluation) -> tuple[Scalar, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import graphc
-from tests.coverage import page
+from tests.coverage import page, public
 from tests.coverage.names import ARGUMENTS, MISSING, OURS, SECTIONS, UNTESTED
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +26,19 @@ def ours_alone(name: str) -> bool:
 
 def test_the_page_is_up_to_date() -> None:
     assert page.PAGE.read_text() == page.text(), "run python -m tests.coverage.page"
+
+
+def test_the_stored_names_are_torchs() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.__version__.startswith("2.13."):
+        pytest.skip("the list is that of PyTorch 2.13")
+    assert public.stored() == public.of(torch), "run python -m tests.coverage.public"
+
+
+def test_the_count_is_of_torchs_names() -> None:
+    there, absent = page.counted(["zeros", "no_such_name"], "torch")
+    assert (there, absent) == (["zeros"], ["no_such_name"])
+    assert page.counted(["Linear", "quantized"], "nn") == (["Linear"], ["quantized"])
 
 
 @pytest.mark.parametrize("title", SECTIONS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -127,3 +130,10 @@ def test_a_fork_leaves_no_trace(enabled: bool) -> None:
     again = graphc.rand(2).tolist()
     graphc.manual_seed(1)
     assert (again == graphc.rand(2).tolist()) == enabled
+
+
+def test_each_process_draws_a_seed() -> None:
+    code = "import graphc; print(graphc.initial_seed(), graphc.rand(1).item())"
+    run = [sys.executable, "-c", code]
+    lines = {subprocess.run(run, check=True, capture_output=True).stdout for _ in range(2)}
+    assert len(lines) == 2

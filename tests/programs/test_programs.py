@@ -21,7 +21,6 @@ PLANS = {
     "zeros_kept": 2,
     "frozen": 2,
     "closed_over_numbers": 3,  # with two values, and with one that is read at each call
-    "another_batch_at_the_end": 2,
     "several_outputs": 3,  # with b, without, and when a part has sat out, counting its own steps
 }  # how many programs the busiest step of a program needs; else one
 

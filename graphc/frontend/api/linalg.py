@@ -16,6 +16,16 @@ from graphc.errors import DTypeMismatch, InvalidArgument, LinAlgError, ShapeMism
 from graphc.frontend.api import creation, diagonals, linear, logic, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
+from graphc.frontend.api.matrix_functions import (
+    check_matrix as _matrix,
+)
+from graphc.frontend.api.matrix_functions import (
+    eig,
+    eigvals,
+    householder_product,
+    lu,
+    matrix_exp,
+)
 from graphc.frontend.api.shapes import axes_of, axis_of, matrix_transpose
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_shapes, broadcast_to, kept
@@ -23,7 +33,7 @@ from graphc.frontend.tape import record_rule, stepwise, unchanged
 from graphc.ir import sugar as P
 from graphc.ir.decompositions import factor_shapes
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, TensorSpec, f32, f64, i64
+from graphc.ir.types import DType, TensorSpec, f64, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -35,11 +45,16 @@ __all__ = [
     "cross",
     "det",
     "diagonal",
+    "eig",
     "eigh",
+    "eigvals",
     "eigvalsh",
+    "householder_product",
     "inv",
     "lstsq",
+    "lu",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
     "matrix_rank",
@@ -60,17 +75,6 @@ cross, matmul, vecdot = linear.cross_along, linear.matmul, linear.vecdot
 
 
 # ---- arguments ---------------------------------------------------------------------------------
-
-
-def _matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
-    """x, if it is a batch of matrices of a dtype that LAPACK has."""
-    if len(x.spec.shape) < 2:
-        raise ShapeMismatch(f"linalg.{name}: needs at least 2 dimensions, got {x.spec}")
-    if square and x.spec.shape[-1] != x.spec.shape[-2]:
-        raise ShapeMismatch(f"linalg.{name}: needs batches of square matrices, got {x.spec}")
-    if x.dtype not in (f32, f64):
-        raise DTypeMismatch(f"linalg.{name}: needs float32 or float64, got {x.spec}")
-    return x
 
 
 def _factors(op: str, x: Tensor, full: bool | None = None) -> list[Tensor]:

@@ -17,6 +17,7 @@ __all__ = [
     "det",
     "inverse",
     "logdet",
+    "matrix_exp",
     "matrix_power",
     "pinverse",
     "qr",
@@ -28,6 +29,11 @@ __all__ = [
 def inverse(input: Tensor) -> Tensor:
     """The inverse of each matrix."""
     return linalg.inv(input)
+
+
+def matrix_exp(input: Tensor) -> Tensor:
+    """The exponential of each square matrix."""
+    return linalg.matrix_exp(input)
 
 
 def det(input: Tensor) -> Tensor:

@@ -121,6 +121,7 @@ class Methods(Movements):
     slogdet = linalg.slogdet
     logdet = linalg.logdet
     matrix_power = linalg.matrix_power
+    matrix_exp = linalg.matrix_exp
     inverse = linalg.inv
     pinverse = matrices.pinverse
     cholesky = matrices.cholesky

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from graphc.frontend.api import arrangements, diagonals, formats, indexing, scatter, shapes, strided
+from graphc.frontend.api import (
+    arrangements,
+    diagonals,
+    formats,
+    indexing,
+    memory,
+    scatter,
+    shapes,
+    strided,
+)
 from graphc.frontend.api.arithmetic import Arithmetic
 from graphc.frontend.api.refusals import refusing
 
@@ -16,7 +25,10 @@ class Movements(Arithmetic):
     # ---- shape ---------------------------------------------------------------------------------
     reshape = shapes.reshape
     reshape_as = shapes.reshape_as
-    view = shapes.view
+    view = memory.view
+    resize_ = memory.resize_
+    untyped_storage = memory.untyped_storage
+    resize_as_ = memory.resize_as_
     view_as = shapes.view_as
     flatten = shapes.flatten
     ravel = shapes.ravel
@@ -91,6 +103,8 @@ class Movements(Arithmetic):
     scatter_add = scatter.scatter_add
     scatter_add_ = scatter.scatter_add_
     scatter_reduce = scatter.scatter_reduce
+    index_reduce = scatter.index_reduce
+    index_reduce_ = scatter.index_reduce_
     scatter_reduce_ = scatter.scatter_reduce_
     select_scatter = scatter.select_scatter
     slice_scatter = scatter.slice_scatter

@@ -117,6 +117,7 @@ def _refuse_in_trace(what: str) -> None:
 
 
 default_generator = Generator()
+default_generator.seed()  # another in each process, as PyTorch does; `manual_seed` repeats a run
 
 
 def manual_seed(seed: int) -> Generator:

@@ -37,6 +37,7 @@ __all__ = [
     "index_add",
     "index_copy",
     "index_fill",
+    "index_reduce",
     "index_select",
     "masked_scatter",
     "put",
@@ -433,7 +434,32 @@ def slice_scatter(
 
 scatter_: InPlace = inplace(scatter)
 scatter_add_: InPlace = inplace(scatter_add)
+
+
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
+    include_self: bool = True,
+) -> Tensor:  # fmt: skip
+    """Slices of `source` joined into those of input at `index` along `dim` by prod, mean, amax or
+    amin; include_self: with what stood there."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise InvalidState(
+            f"index_reduce: reduce must be prod, mean, amax or amin, got {reduce!r:.100}"
+        )
+    rank = max(len(input.spec.shape), 1)
+    axis = shapes.axis_at(dim, rank)
+    if index.dim() > 1 or index.numel() != (source.spec.shape[axis] if source.spec.shape else 1):
+        raise ShapeMismatch(f"index_reduce: index {index.spec} and source {source.spec} do not fit")
+    if not source.spec.shape:
+        return scatter_reduce(input, dim, index.reshape(()), source, reduce,
+                              include_self=include_self)  # fmt: skip
+    line = P.reshape(index, tuple(index.numel() if k == axis else 1 for k in range(rank)))
+    places = broadcast_to(P.cast(line, i64), source.spec.shape)
+    return scatter_reduce(input, dim, places, source, reduce, include_self=include_self)
+
+
 scatter_reduce_: InPlace = inplace(scatter_reduce)
+index_reduce_: InPlace = inplace(index_reduce)
 index_add_: InPlace = inplace(index_add)
 index_copy_: InPlace = inplace(index_copy)
 index_fill_: InPlace = inplace(index_fill)

@@ -19,7 +19,7 @@ from graphc.errors import InvalidType
 from graphc.frontend import tensor as tensors
 from graphc.frontend.devices import device
 from graphc.frontend.size import Size
-from graphc.ir.types import DTYPES, Array, DType
+from graphc.ir.types import Array, DType, dtype_named
 
 Tensor = tensors.Tensor
 MAX_DEPTH = 64  # of nesting: reader and writer recurse
@@ -189,6 +189,6 @@ LEAVES: dict[str, Callable[[Any], Any]] = {
     "float": float,
     "complex": lambda parts: complex(*map(float, parts)),
     "bytes": bytes.fromhex,
-    "dtype": lambda name: DTYPES[name],
+    "dtype": dtype_named,
     "device": device,
 }

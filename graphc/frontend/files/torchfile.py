@@ -24,7 +24,7 @@ from graphc.frontend.devices import TYPES, device
 from graphc.frontend.files.pickled import Call, key, read_pickle
 from graphc.frontend.size import Size
 from graphc.frontend.views import row_major
-from graphc.ir.types import DTYPES, Array, DType
+from graphc.ir.types import DTYPES, NAME_ONLY, Array, DType
 
 Tensor = tensors.Tensor
 MOST_DIMS = 64
@@ -197,7 +197,7 @@ NAMES: dict[str, Any] = {
     "torch.Size": Call(Size),
     "torch.device": Call(_device),
     **{f"{module}.set": Call(_set) for module in ("builtins", "__builtin__")},
-    **{f"torch.{d.long_name}": d for d in DTYPES.values()},
+    **{f"torch.{d.long_name}": d for d in (*DTYPES.values(), *NAME_ONLY.values())},
     **{f"torch.{name}": StorageType(d) for name, d in STORAGES.items()},
 }
 

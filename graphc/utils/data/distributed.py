@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 
+from graphc.distributed import is_initialized
 from graphc.errors import InvalidArgument, InvalidState
 from graphc.frontend.api.random import Generator, randperm
 from graphc.utils.data.sampler import Sampler
@@ -25,10 +26,13 @@ class DistributedSampler(Sampler[int]):
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:
+        if is_initialized():  # the group of one
+            num_replicas = 1 if num_replicas is None else num_replicas
+            rank = 0 if rank is None else rank
         if num_replicas is None or rank is None:
             raise InvalidState(
                 "DistributedSampler needs num_replicas and rank",
-                why="graphc has no process groups that could tell",
+                why="there is no process group that could tell",
             )
         if not 0 <= rank < num_replicas:
             raise InvalidArgument(

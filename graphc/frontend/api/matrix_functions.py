@@ -1,0 +1,157 @@
+"""Functions of whole matrices: exp, products of reflections, LU factors, real eigenvalues."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc import return_types
+from graphc.errors import DTypeMismatch, LinAlgError, ShapeMismatch, Unsupported
+from graphc.frontend import tensor as tensors
+from graphc.frontend.api import creation, diagonals, linear, shapes
+from graphc.frontend.api import elementwise as E
+from graphc.frontend.api import reductions as R
+from graphc.frontend.operands import broadcast_to, data_sized
+from graphc.ir import sugar as P
+from graphc.ir.types import f32, f64
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+# Taylor's series to degree 16 is exact to double rounding up to this norm (Al-Mohy, Higham 2011).
+RADIUS = 0.75
+SQUARINGS = 20  # beyond RADIUS * 2^20 the exponential of a matrix is NaN
+DEGREE = 16
+
+
+def check_matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
+    """x, if it is a batch of matrices of a dtype that LAPACK has."""
+    if len(x.spec.shape) < 2:
+        raise ShapeMismatch(f"linalg.{name}: needs at least 2 dimensions, got {x.spec}")
+    if square and x.spec.shape[-1] != x.spec.shape[-2]:
+        raise ShapeMismatch(f"linalg.{name}: needs batches of square matrices, got {x.spec}")
+    if x.dtype not in (f32, f64):
+        raise DTypeMismatch(f"linalg.{name}: needs float32 or float64, got {x.spec}")
+    return x
+
+
+def matrix_exp(A: Tensor) -> Tensor:
+    """exp of square matrices, by Taylor's series of A / 2^s and s squarings."""
+    if A.dtype.is_half:
+        return P.cast(matrix_exp(P.cast(A, f32)), A.dtype)
+    check_matrix("matrix_exp", A, True)
+    if 0 in A.spec.shape:
+        return A.clone()
+    norm = R.amax(R.sum(E.abs(A.detach()), -2), -1)[..., None, None]
+    steps = E.clamp(E.ceil(E.log2(E.clamp(norm, min=RADIUS) / RADIUS)), 0, SQUARINGS)
+    out = _taylor(A * E.exp2(-steps))
+    for k in range(SQUARINGS):
+        out = E.where(steps > k, linear.matmul(out, out), out)
+    return E.where(norm > RADIUS * 2.0**SQUARINGS, math.nan, out)
+
+
+def _taylor(A: Tensor) -> Tensor:
+    """The series in powers of A^4, each with a polynomial of degree 3 (Paterson, Stockmeyer)."""
+    one = broadcast_to(P.cast(creation.eye(A.spec.shape[-1]), A.dtype), A.spec.shape)
+    square = linear.matmul(A, A)
+    powers = [one, A, square, linear.matmul(square, A)]
+    fourth = linear.matmul(square, square)
+    out = one * (1 / math.factorial(DEGREE))
+    for block in range(DEGREE // 4 - 1, -1, -1):
+        part = sum(x * (1 / math.factorial(4 * block + k)) for k, x in enumerate(powers))
+        out = linear.matmul(out, fourth) + part
+    return out
+
+
+def householder_product(input: Tensor, tau: Tensor) -> Tensor:
+    """The first columns of H_1 .. H_k, H_i = I - tau_i v_i v_i^T, v_i column i below its 1.
+
+    By the compact form I - V T V^T (Schreiber, Van Loan 1989), T from one triangular system.
+    """
+    check_matrix("householder_product", input)
+    n, columns = input.spec.shape[-2:]
+    k = tau.spec.shape[-1]
+    if n < columns or k > columns:
+        raise ShapeMismatch(f"householder_product: {input.spec} with tau {tau.spec}")
+    from graphc.frontend.api.linalg import solve_triangular
+
+    one = P.cast(creation.eye(n, columns), input.dtype)
+    v = (diagonals.tril(input, -1) + one)[..., :k]
+    turned = shapes.matrix_transpose(v)
+    tau = shapes.unsqueeze(tau, -1)
+    inner = diagonals.triu(linear.matmul(turned, v), 1) * tau
+    system = inner + P.cast(creation.eye(k), input.dtype)
+    right = turned[..., :columns] * tau
+    return one - linear.matmul(v, solve_triangular(system, right, upper=True))
+
+
+def lu(A: Tensor, *, pivot: bool = True) -> Any:
+    """A = P L U, by elimination with the largest pivot of each column; also inside a step."""
+    check_matrix("lu", A)
+    if not pivot:
+        raise Unsupported("linalg.lu: pivot=False", fix="use pivot=True, which is stable")
+    *lead, m, n = A.spec.shape
+    packed, order = _eliminated(A)
+    k = min(m, n)
+    low = diagonals.tril(packed[..., :, :k], -1) + P.cast(creation.eye(m, k), A.dtype)
+    rows = broadcast_to(creation.arange(m), (*lead, m))
+    permutation = P.cast(shapes.unsqueeze(order, -2) == shapes.unsqueeze(rows, -1), A.dtype)
+    return return_types.linalg_lu(permutation, low, diagonals.triu(packed[..., :k, :]))
+
+
+def _eliminated(A: Tensor) -> tuple[Tensor, Tensor]:
+    """L below the diagonal and U above, and for each row of these the row of A."""
+    *lead, m, n = A.spec.shape
+    rows = broadcast_to(creation.arange(m), (*lead, m))
+    columns = broadcast_to(creation.arange(n), (*lead, n))
+    order = rows
+    for k in range(min(m, n)):
+        column = A[..., k]
+        best = R.argmax(E.where(rows >= k, E.abs(column.detach()), -1.0), -1, True)
+        at = E.where(rows == k, best, E.where(rows == best, k, rows))
+        order = order.gather(-1, at)
+        A = A.gather(-2, broadcast_to(shapes.unsqueeze(at, -1), A.spec.shape))
+        pivot = A[..., k : k + 1, k : k + 1]
+        below = shapes.unsqueeze(rows > k, -1)
+        factor = E.where(below & (pivot != 0), A[..., k : k + 1] / E.where(pivot == 0, 1.0, pivot),
+                         0.0)  # fmt: skip
+        behind = shapes.unsqueeze(columns > k, -2)
+        row = E.where(behind, A[..., k : k + 1, :], 0.0)
+        left = shapes.unsqueeze(columns == k, -2) & below
+        A = E.where(left, broadcast_to(factor, A.spec.shape), A - factor * row)
+    return A, order
+
+
+def eig(A: Tensor) -> return_types.linalg_eig:
+    """Eigenvalues and eigenvectors where all are real; graphc has no complex tensors.
+
+    Eager and without gradient. Raises LinAlgError for a matrix with complex eigenvalues.
+    """
+    values, vectors = _real_eig("eig", A)
+    return return_types.linalg_eig(tensors.wrapped(values), tensors.wrapped(vectors))
+
+
+def eigvals(A: Tensor) -> Tensor:
+    """The eigenvalues where all are real, as `eig`."""
+    return tensors.wrapped(_real_eig("eigvals", A)[0])
+
+
+def _real_eig(name: str, A: Tensor) -> tuple[Any, Any]:
+    check_matrix(name, A, True)
+    if A.requires_grad:
+        raise Unsupported(
+            f"linalg.{name} of a tensor that requires grad",
+            why="its gradient is complex in general",
+            fix="use eigh for symmetric matrices, or detach()",
+        )
+    host = data_sized(A, f"linalg.{name}", "compute it outside the step, or use eigh")
+    values, vectors = np.linalg.eig(host)
+    if np.iscomplexobj(values):
+        raise LinAlgError(
+            f"linalg.{name}: {A.spec} has complex eigenvalues",
+            why="graphc has no complex dtype to return them in",
+            fix="use eigh for symmetric matrices; numpy.linalg.eig(A.numpy()) gives complex ones",
+        )
+    return np.ascontiguousarray(values), np.ascontiguousarray(vectors)

@@ -1,0 +1,127 @@
+"""Functions about the memory of tensors: reinterpreted, resized, laid out by strides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.errors import InvalidState, ShapeMismatch, Unsupported, Untraceable
+from graphc.frontend import tensor as tensors
+from graphc.frontend.api import creation, shapes, strided
+from graphc.frontend.devices import CPU
+from graphc.frontend.inplace import show
+from graphc.frontend.modes import modes
+from graphc.ir.types import DType, refuse_name_only
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = ["UntypedStorage", "empty_strided"]
+
+
+def view(x: Tensor, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
+    """`shapes.view` with a size, or the same memory as elements of another dtype."""
+    if dtype is None and len(sizes) == 1 and isinstance(sizes[0], DType):
+        dtype = sizes[0]
+    return shapes.view(x, *sizes, size=size) if dtype is None else reinterpreted(x, dtype)
+
+
+def reinterpreted(x: Tensor, dtype: DType) -> Tensor:
+    """The bytes of x as `dtype`, shared and without gradient; the last dimension fits itself."""
+    refuse_name_only(dtype)
+    if dtype is x.dtype:
+        return x
+    if modes.trace is not None:
+        raise Untraceable(
+            f"view({dtype!r}) of {x.spec} inside a step",
+            why="a program knows numbers, not the bytes they are made of",
+            fix="use .to(dtype) to convert, or view before the step",
+        )
+    array = x.detach().numpy()
+    small, large = sorted((x.itemsize, dtype.itemsize))
+    if small != large:
+        if not array.ndim:
+            raise ShapeMismatch(f"view({dtype!r}): {x.spec} has no dimension to fit its size")
+        fits = array.shape[-1] * x.itemsize % dtype.itemsize == 0
+        if array.strides[-1] != x.itemsize or not fits:
+            raise ShapeMismatch(
+                f"view({dtype!r}): the last dimension of {x.spec} does not fit",
+                fix="use contiguous(), and a size that is a multiple",
+            )
+    return tensors.wrapped(array.view(dtype.numpy))
+
+
+def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
+    """x with another size in place: its first elements, then zeros where there are none."""
+    shape = shapes.sizes(sizes)
+    if modes.trace is not None:
+        raise Untraceable(f"resize_() of {x.spec} inside a step", fix="make a tensor of that size")
+    if x.requires_grad:
+        raise InvalidState("cannot resize variables that require grad", fix="use x.detach()")
+    count = 1
+    for n in shape:
+        count *= n
+    flat = shapes.reshape(x.detach(), (-1,))
+    if count > x.numel():
+        flat = shapes.cat([flat, creation.zeros(count - x.numel(), dtype=x.dtype)])
+    show(x, shapes.reshape(shapes.narrow(flat, 0, 0, count), shape))
+    return x
+
+
+def resize_as_(x: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
+    return resize_(x, other.spec.shape)
+
+
+class UntypedStorage:
+    """Bytes: those that a tensor is a view of, or a part of a file."""
+
+    device = CPU
+
+    def __init__(self, memory: Any) -> None:
+        self._bytes: Any = memory
+
+    @classmethod
+    def from_file(cls, filename: str, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
+        """The file's first bytes, read when they are looked at; writes stay here."""
+        if shared:
+            raise Unsupported("UntypedStorage.from_file: shared=True", fix="use shared=False")
+        return cls(np.memmap(filename, np.uint8, "c", shape=(nbytes,)))
+
+    def data_ptr(self) -> int:
+        return int(self._bytes.ctypes.data)
+
+    def nbytes(self) -> int:
+        return int(self._bytes.nbytes)
+
+    size = __len__ = nbytes
+
+    def untyped(self) -> UntypedStorage:
+        return self
+
+    def __getitem__(self, at: slice) -> UntypedStorage:
+        return UntypedStorage(self._bytes[at])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.asarray(self._bytes, dtype)
+
+
+def untyped_storage(x: Tensor) -> UntypedStorage:
+    """What tells tensors over the same memory."""
+    x.storage.unpack()
+    base = x.storage.array
+    if base is None:
+        x.host()  # says why there is none
+    return UntypedStorage(np.asarray(base).reshape(-1).view(np.uint8))
+
+
+def empty_strided(size: Sequence[int], stride: Sequence[int], **options: Any) -> Tensor:
+    """A tensor whose memory lies by these strides (in elements); its elements are zero here."""
+    shape, steps = shapes.sizes((size,)), shapes.sizes((stride,))
+    if len(shape) != len(steps):
+        raise ShapeMismatch(f"empty_strided: size {shape} and stride {steps} differ in length")
+    last = sum((n - 1) * s for n, s in zip(shape, steps)) if 0 not in shape else -1
+    grad = options.pop("requires_grad", False)
+    memory = creation.zeros(last + 1, **options)
+    return strided.as_strided(memory, shape, steps).detach().requires_grad_(grad)

@@ -1,0 +1,115 @@
+"""torch.library's names: operators of one's own, which are Python functions that graphc traces.
+
+`custom_op` also enters the function in `graphc.ops`. Its derivative is that of what it computes,
+or the one that `register_autograd` gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from graphc.errors import InvalidArgument
+from graphc.frontend.function import Function
+
+__all__ = ["CustomOpDef", "custom_op", "ops", "register_autograd", "register_fake"]
+
+Call = Callable[..., Any]
+
+
+class CustomOpDef:
+    """A function under a name "namespace::name"."""
+
+    def __init__(self, name: str, function: Call) -> None:
+        self._name = name
+        self._function = function
+        self._rule: type[Function] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._rule is None:
+            return self._function(*args, **kwargs)
+        return self._rule.apply(*args, **kwargs)
+
+    def register_fake(self, fn: Call) -> Call:
+        """Not needed: shapes are found by tracing the function."""
+        return fn
+
+    register_kernel = register_vmap = register_fake
+
+    def register_autograd(self, backward: Call, *, setup_context: Call | None = None) -> None:
+        """`backward(ctx, *gradients)`, of what setup_context(ctx, inputs, output) has kept."""
+
+        def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            if setup_context is not None:
+                setup_context(ctx, inputs, output)
+
+        members = {
+            "forward": staticmethod(self._function),
+            "setup_context": staticmethod(keep),
+            "backward": staticmethod(backward),
+        }
+        self._rule = type(self._name.partition("::")[2], (Function,), members)
+
+
+OPS: dict[str, CustomOpDef] = {}
+
+
+class _Namespace:
+    """`ops.mine.scale`: first the namespace, then the operator."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if not self._prefix:
+            return _Namespace(name)
+        path = f"{self._prefix}::{name}"
+        if path not in OPS:
+            raise AttributeError(f"no operator {path}: see graphc.library.custom_op")
+        return OPS[path]
+
+
+ops = _Namespace()
+
+
+def custom_op(
+    name: str,
+    fn: Call | None = None,
+    /,
+    *,
+    mutates_args: str | Iterable[str] = (),
+    device_types: Any = None,
+    schema: str | None = None,
+    tags: Any = None,
+) -> Any:
+    """Enter a function as the operator `name`, "namespace::name"; also as a decorator."""
+    if "::" not in name:
+        raise InvalidArgument(f"custom_op: a name is 'namespace::name', got {name!r:.100}")
+
+    def enter(function: Call) -> CustomOpDef:
+        OPS[name] = CustomOpDef(name, function)
+        return OPS[name]
+
+    return enter if fn is None else enter(fn)
+
+
+def _known(op: Any) -> CustomOpDef:
+    found = OPS.get(op) if isinstance(op, str) else op
+    if not isinstance(found, CustomOpDef):
+        raise InvalidArgument(f"no operator {op!r:.100}", fix="make it with custom_op first")
+    return found
+
+
+def register_fake(op: Any, func: Call | None = None, /, **options: Any) -> Any:
+    """Not needed: shapes are found by tracing the function."""
+    known = _known(op)
+    return known.register_fake if func is None else known.register_fake(func)
+
+
+def register_autograd(
+    op: Any, backward: Call, /, *, setup_context: Call | None = None, lib: Any = None
+) -> None:
+    """Give an operator a derivative of its own."""
+    _known(op).register_autograd(backward, setup_context=setup_context)

@@ -1,0 +1,3 @@
+"""torch.signal's names: windows."""
+
+from graphc.signal import windows as windows

@@ -1,0 +1,41 @@
+"""Containers that hold None: an entry like any other, but no module."""
+
+from __future__ import annotations
+
+import pytest
+
+import graphc
+from graphc import nn
+
+
+def test_module_list_keeps_none() -> None:
+    layers = nn.ModuleList([nn.Linear(2, 2), None])
+    layers.append(None)
+    layers.insert(0, None)
+    layers[3] = nn.ReLU()
+    assert [type(m).__name__ for m in layers] == ["NoneType", "Linear", "NoneType", "ReLU"]
+    assert layers[0] is None
+    assert len(layers) == 4
+    assert len(list(layers.children())) == 2
+    assert list(layers.state_dict()) == ["1.weight", "1.bias"]
+    assert "(2): None" in repr(layers)
+    assert next(iter(layers[2:])) is None
+    del layers[0]
+    assert layers[1] is None
+
+
+def test_steps_of_a_unet_skip_the_missing_stage() -> None:
+    stages = nn.ModuleList([nn.Linear(3, 3), None, nn.Tanh()])
+
+    def forward(x: graphc.Tensor) -> graphc.Tensor:
+        for stage in stages:
+            x = x if stage is None else stage(x)
+        return x
+
+    x = graphc.randn(2, 3)
+    assert graphc.allclose(graphc.compile(forward)(x), forward(x), atol=1e-6)
+
+
+def test_sequential_cannot_call_none() -> None:
+    with pytest.raises(TypeError):
+        nn.Sequential(nn.ReLU(), None)(graphc.ones(1))
