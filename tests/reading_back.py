@@ -13,6 +13,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program
 from graphc.passes.pipeline import Compiled, compile_graph
+from tests.targets import CPU
 
 
 def signature(graph: Graph) -> list[object]:
@@ -75,4 +76,4 @@ def traced(function: Callable[..., Any], args: Sequence[Any]) -> Graph:
 
 
 def of_function(function: Callable[..., Any], args: Sequence[Any]) -> str:
-    return of_compiled(compile_graph(traced(function, args)))
+    return of_compiled(compile_graph(traced(function, args), CPU))

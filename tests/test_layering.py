@@ -62,6 +62,10 @@ JOINS: dict[str, tuple[set[str], str]] = {
         {"passes", "codegen_cpu", "runtime"},
         "the one place that wires the compiler together",
     ),
+    "graphc/codegen_cpu/profile.py": (
+        {"passes"},
+        "passes ask for numbers of a machine; the form that they are given in is theirs",
+    ),
 }
 AUTODIFF = ("graphc.passes.autodiff", "graphc.passes.vjp_rules")  # eager backward is the same walk
 

@@ -15,12 +15,12 @@ from graphc.codegen_cpu.lanes import Uses, arguments, depends
 from graphc.codegen_cpu.masked import gather, masked_load, masked_store, scatter
 from graphc.codegen_cpu.philox import aligned_bits
 from graphc.codegen_cpu.scalar import (
-    REPORTS,
     apply,
     cast,
     from_memory,
     in_memory,
     register,
+    reports,
     to_memory,
 )
 from graphc.codegen_cpu.scope import ZERO, Int, Scope, iota
@@ -257,7 +257,7 @@ class Body:
             case Apply():
                 dtypes = [self.values[a].dtype for a in s.args]
                 args = [self.lanes(a, copy) for a in s.args]
-                self.e.active = vector.mask if s.op in REPORTS else ""
+                self.e.active = vector.mask if reports(s.op) else ""
                 result = apply(self.e, self.width, s.op, s.dtype, dtypes, args)
                 self.e.active = ""
                 return result

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from graphc.codegen_cpu.scalar import REPORTS
+from graphc.codegen_cpu.scalar import reports
 from graphc.ir.kernel import (
     Apply,
     Axis,
@@ -100,12 +100,12 @@ def _operand(body: tuple[Statement, ...], name: str) -> Operand | None:
 def _plain(s: Statement) -> bool:
     if isinstance(s, Load):
         return not s.guards and not s.indirect
-    return not (isinstance(s, Apply) and s.op in REPORTS)
+    return not (isinstance(s, Apply) and reports(s.op))
 
 
 def _plain_epilogue(s: Statement) -> bool:
     if isinstance(s, Apply):
-        return s.op not in REPORTS
+        return not reports(s.op)
     return not getattr(s, "indirect", ()) and not getattr(s, "add", False)
 
 

@@ -40,6 +40,7 @@ from graphc.codegen_cpu.contraction_parts import (
 )
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Kernel, Store
+from graphc.ir.ops import OPS
 from graphc.ir.types import f32
 
 MANY = 4096  # samples that a weight gradient sums over, a batch of sequences, as planning assumes
@@ -52,13 +53,8 @@ LONG = 8192  # points up to which a float32 sum is one chain
 CHUNK_STEPS = 2048  # of a longer one: its chunks add up in float64
 STRIP_STEPS = 64  # and the strips of a chunk in float32
 GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
-# Operations of a few instructions each.
-CHEAP = {
-    "neg", "abs", "relu", "cast", "add", "sub", "mul", "maximum", "minimum",
-    "lt", "le", "eq", "ne", "where",
-}  # fmt: skip
 FAR = 0.98  # rows of two axes share fewer cache lines
-DIRECT_STATEMENTS = 6  # a longer epilogue is a loop over the rows, not a copy for each
+DIRECT_STATEMENTS = 6  # at an addition's cost; a longer epilogue loops over the rows
 TINY_MACS = 20_000  # below this a second thread costs more than it gives
 
 How = Literal["lanes", "along"]
@@ -104,7 +100,7 @@ class Plan:
         )
         epilogue = self.contraction.epilogue
         small = len(epilogue) <= DIRECT_STATEMENTS and all(
-            s.op in CHEAP for s in epilogue if isinstance(s, Apply)
+            OPS[s.op].cost == 1 for s in epilogue if isinstance(s, Apply)
         )
         return self.how == "lanes" and self.chunk is None and whole and small
 

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.scalar import SCALAR, register
+from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Scalar, i64
-
-COMBINE = {"sum": "add", "dot": "add", "prod": "mul", "max": "maximum", "min": "minimum"}
-LOWEST = {"max", "argmax", "argmax_last_nan"}
 
 
 def extreme(dtype: DType, highest: bool) -> Scalar:
@@ -35,11 +33,11 @@ class Fold:
 
     @property
     def is_arg(self) -> bool:
-        return self.op.startswith("arg")
+        return OPS[self.op].position
 
     @property
     def is_float_sum(self) -> bool:
-        return self.op in ("sum", "dot") and self.dtype.is_floating_point
+        return OPS[self.op].combine == "add" and self.dtype.is_floating_point
 
     def types(self, lanes: int) -> list[Vec]:
         """The carried registers."""
@@ -49,13 +47,15 @@ class Fold:
     def identity(self, lanes: int, first: bool = True) -> list[str]:
         types = self.types(lanes)
         if self.is_arg:
-            worst = extreme(self.dtype, highest=self.op == "argmin")
-            return [literal(worst, types[0]), literal(0, types[1])]
-        if self.op in ("max", "min"):
-            return [literal(extreme(self.dtype, highest=self.op == "min"), types[0])]
+            return [literal(self._worst(), types[0]), literal(0, types[1])]
+        if OPS[self.op].best:
+            return [literal(self._worst(), types[0])]
         if self.op == "prod":
             return [literal(1, types[0])]
         return [literal(0 if first or not self.dtype.is_floating_point else -0.0, types[0])]
+
+    def _worst(self) -> Scalar:
+        return extreme(self.dtype, highest=OPS[self.op].best == "smallest")
 
     def step(self, e: Emitter, lanes: int, state: list[str], values: list[str]) -> list[str]:
         """`state` with one more element: [x], [a, b] of a dot, or [x, position]."""
@@ -73,7 +73,7 @@ class Fold:
         """The fold of two parts; of equal extremes the lower position wins."""
         t = self.types(lanes)[0]
         if not self.is_arg:
-            return [SCALAR[COMBINE[self.op]](e, t, self.dtype, [a[0], b[0]])]
+            return [SCALAR[OPS[self.op].combine](e, t, self.dtype, [a[0], b[0]])]
         mask = t.of("i1")
         better = self._beats(e, t, b[0], a[0])
         worse = self._beats(e, t, a[0], b[0])
@@ -113,7 +113,7 @@ class Fold:
 
     def _beats(self, e: Emitter, t: Vec, x: str, best: str) -> str:
         """Whether x replaces an earlier `best`: beyond it, or the first NaN, or the last one."""
-        up = self.op in LOWEST
+        up = OPS[self.op].best == "largest"
         if not t.is_float:
             unsigned = self.dtype.name in ("bool", "u8")
             order = ("u" if unsigned else "s") + ("gt" if up else "lt")

@@ -28,6 +28,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.ops import OPS
 from graphc.ir.types import DType, i64
 
 UNKNOWN = 64  # a symbolic extent, when costs are compared
@@ -38,11 +39,6 @@ GATHER = 1.5  # cost of one element of a gather or scatter, in vector loads
 SCATTER = 6.0  # and of a scatter that takes a cache line an element, where rows could be written
 ROW = 16  # elements that make a row worth writing at once: a cache line of float32
 ACROSS = 12.0  # cost of merging the lanes of one fold
-WEIGHT = {
-    "exp": 14, "expm1": 20, "log": 16, "log1p": 22, "sin": 30, "cos": 30, "tanh": 22, "atan": 24,
-    "sigmoid": 16, "erf": 24, "erfc": 30, "pow": 40, "random_bits": 90, "div": 4, "sqrt": 4,
-    "rsqrt": 5, "fmod": 20, "rem": 24, "floordiv": 30, "check_index": 6, "check": 4,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,7 @@ def depends(s: Statement, u: Uses) -> frozenset[str]:
 
 
 def weight(s: Statement) -> float:
-    return WEIGHT.get(s.op, 1) if isinstance(s, Apply) else 1
+    return OPS[s.op].cost if isinstance(s, Apply) else 1
 
 
 def extent(size: Size) -> int:

@@ -19,7 +19,7 @@ from graphc.codegen_cpu.body import ZEROS, Body, Value, Vector
 from graphc.codegen_cpu.emitter import Emitter, Vec
 from graphc.codegen_cpu.lanes import Plan, Uses, accesses, arguments, depends, plan, uses
 from graphc.codegen_cpu.phases import PhaseLoops
-from graphc.codegen_cpu.scalar import REPORTS, from_memory, in_memory
+from graphc.codegen_cpu.scalar import from_memory, in_memory, reports
 from graphc.codegen_cpu.scope import ZERO, Int, Scope, first_lanes, iota
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Dot, Kernel, Load, Phase, Reduce, Statement, Store
@@ -77,7 +77,7 @@ class Template:
         own = max((nest.index(a) + 1 for a in depends(s, self.uses) if a in nest), default=0)
         depth = max(inputs, own)
         pinned = isinstance(s, Store) or (isinstance(s, Load) and s.buffer in self.uses.written)
-        if pinned or (isinstance(s, Apply) and s.op in REPORTS and len(nest) > base):
+        if pinned or (isinstance(s, Apply) and reports(s.op) and len(nest) > base):
             depth = len(nest)
         if isinstance(s, (Reduce, Dot)):
             found[s.name] = base  # its value is there after the phase

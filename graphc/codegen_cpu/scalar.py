@@ -13,6 +13,7 @@ from collections.abc import Callable
 from graphc.codegen_cpu import division, vector_math
 from graphc.codegen_cpu.emitter import LLVM_ELEMENT, Emitter, Vec, literal
 from graphc.codegen_cpu.philox import random_bits
+from graphc.ir.ops import OPS
 from graphc.ir.types import DType, f32, i64
 
 Row = Callable[[Emitter, Vec, DType, list[str]], str]
@@ -332,13 +333,10 @@ SCALAR: dict[str, Row] = {
     "random_bits": _random_bits,
 }
 
-# Results that are representable because the operands are: half floats need no rounding.
-EXACT = {
-    "neg", "abs", "sign", "relu", "maximum", "minimum", "where", "floor", "ceil", "round", "trunc",
-    "not", "lt", "le", "eq", "ne", "check_index", "check",
-}  # fmt: skip
-# May write the error cell: such a statement runs only where its lane and loop really run.
-REPORTS = frozenset(("check_index", "check", "floordiv", "rem", "fmod"))
+
+def reports(op: str) -> bool:
+    """Whether `op` may write the error cell: it runs only where its lane and loop really run."""
+    return OPS[op].may_fail != "never"
 
 
 def operand_dtype(op: str, dtypes: list[DType]) -> DType:
@@ -355,4 +353,4 @@ def apply(
     operand = operand_dtype(op, dtypes)
     held = register(operand, lanes)
     result = SCALAR[op](e, held, f32 if operand.is_half else operand, args)
-    return result if op in EXACT else rounded(e, dtype, lanes, result)
+    return result if OPS[op].exact else rounded(e, dtype, lanes, result)

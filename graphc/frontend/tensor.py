@@ -42,7 +42,7 @@ from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
 from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
 from graphc.ir import reference
 from graphc.ir.interpret import evaluate
-from graphc.ir.ops import CHECKS, OPS, Attrs, Op
+from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorSpec
 from graphc.passes.autodiff import Hook, Node
 
@@ -51,7 +51,6 @@ __all__ = ["Tensor", "is_tensor", "numel"]
 T = TypeVar("T", bound="Tensor")
 
 ADD = OPS["add"]
-ALIASING = frozenset({"iota", "flip", "contiguous", *CHECKS})  # rows that may return a view
 
 
 class Tensor(Geometry, Methods):
@@ -472,8 +471,8 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         arrays[0] = reference.row_major(arrays[0])  # a reshape that copies
     out = evaluate(op, arrays, attrs, spec)
     if odd and (strides := elementwise_strides(op, args)):
-        return laid(out, spec, strides, op.name not in ALIASING)
-    out = np.array(out, order="C") if op.name in ALIASING else reference.row_major(out)
+        return laid(out, spec, strides, not op.aliases)
+    out = np.array(out, order="C") if op.aliases else reference.row_major(out)
     return fresh(out, spec)
 
 

@@ -23,7 +23,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.frontend.views import overwrite
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
-from graphc.ir.ops import CHECKS, Attrs, Op
+from graphc.ir.ops import Attrs, Op
 from graphc.ir.types import DType, Scalar, TensorSpec, i64
 
 Getter = Callable[[], Scalar]
@@ -161,7 +161,7 @@ class Trace:
     def emit(self, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         values = [self.value(a) if isinstance(a, Tensor) else a for a in args]
         value = self.builder.emit(op, values, attrs)
-        if op.name in CHECKS:
+        if op.checks:
             self.checks[value] = None
         if args and isinstance(args[0], Tensor) and tensors.shows_memory(args[0], op, attrs):
             out = tensors.view(args[0], op, attrs, None, value.spec)

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Scalar
 
 Size = int | str
@@ -236,6 +237,12 @@ class Kernel:
     def statements(self) -> Iterator[Statement]:
         for phase in self.phases:
             yield from phase.body
+
+    def may_fail(self) -> bool:
+        """Whether it checks an index, divides integers or calls what may fail."""
+        if self.call is not None:
+            return OPS[self.call.op].may_fail != "never"
+        return any(isinstance(s, Apply) and OPS[s.op].can_fail(s.dtype) for s in self.statements())
 
     def key(self) -> str:
         """The text without the name, provenance and notes: what the code depends on."""

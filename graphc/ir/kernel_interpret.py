@@ -35,12 +35,6 @@ from graphc.ir.kernel import (
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Scalar
 
-ARGS: dict[str, Callable[..., Array]] = {
-    "argmax": reference.argmax,
-    "argmin": reference.argmin,
-    "argmax_last_nan": reference.argmax_last_nan,
-}
-
 
 class Failure(NamedTuple):
     """The first bad element that a check found."""
@@ -65,14 +59,13 @@ def run_kernel(
 
 def identity(op: str, dtype: DType) -> Scalar:
     """What an empty fold gives."""
-    if op in ("max", "min"):
-        sign = -1 if op == "max" else 1
+    if best := OPS[op].best:
         if dtype.is_floating_point:
-            return sign * float("inf")
+            return float("-inf" if best == "largest" else "inf")
         if dtype.name == "bool":
-            return op == "min"
+            return best == "smallest"
         info = np.iinfo(dtype.numpy)
-        return int(info.min if op == "max" else info.max)
+        return int(info.min if best == "largest" else info.max)
     return 1 if op == "prod" else 0
 
 
@@ -201,7 +194,7 @@ class _Run:
             return own(*args)
         if s.op == "cast":
             return self.cast(args[0], s.dtype)
-        if s.op in ("floordiv", "rem", "fmod"):
+        if OPS[s.op].may_fail == "integers":
             args = self.divisible(*args)
         evaluate: Callable[..., Array] = OPS[s.op].evaluate
         widened = [a.astype(np.float32) if a.dtype.itemsize == 2 and a.dtype.kind not in "iu" else a
@@ -263,13 +256,13 @@ class _Run:
         return self.value(name).shape[: self.points] + self.shape[self.points :]
 
     def reduce(self, s: Reduce) -> Array:
-        if s.op in ARGS:
+        if OPS[s.op].position:
             x = self.folded(s.arg, None)
             if not x.shape[-1]:
                 return np.zeros(x.shape[:-1], np.int64)
             if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
                 x = x.astype(np.float32)
-            return ARGS[s.op](x, axis=-1)
+            return OPS[s.op].evaluate(x, axis=-1)
         x = self.folded(s.arg, s.dtype)
         if s.dtype.is_floating_point:
             x = x.astype(np.float64)

@@ -57,7 +57,6 @@ from graphc.ir.text import escaped, read_attrs, show_attrs, unescaped
 from graphc.ir.types import DTYPES, DType, Scalar
 
 Access = Literal["r", "w", "rw"]
-FOLDS = frozenset(("sum", "prod", "max", "min", "argmax", "argmin", "argmax_last_nan"))
 
 
 # ---- show --------------------------------------------------------------------------------------
@@ -85,7 +84,7 @@ def show_body(kernel: Kernel, provenance: bool) -> str:
     for phase in kernel.phases:
         lines.append(f"    {_loops(phase.axes)} {{")
         for s in phase.body:
-            lines.append("      " + _provenance(_statement(s), s.where, provenance))
+            lines.append("      " + _provenance(show_statement(s), s.where, provenance))
         lines.append("    }")
     return "\n".join([*lines, "  }", "}"])
 
@@ -100,7 +99,7 @@ def _loops(axes: Sequence[Axis]) -> str:
     return "for " + ", ".join([f"{a.name} in {a.extent}" for a in axes])
 
 
-def _statement(s: Statement) -> str:
+def show_statement(s: Statement) -> str:
     """One statement; the types are told apart in the order of their frequency."""
     if isinstance(s, Apply):
         return f"{s.name}: {s.dtype.name} = {s.op} {' '.join(s.args)}"
@@ -268,7 +267,7 @@ class _Reader:
         if op == "dot":
             a, b = _matched(PAIR, rest).groups()
             return Dot(name, dtype, a, b, where)
-        if op in FOLDS:
+        if op in OPS and OPS[op].kind == "reduce":
             return Reduce(name, dtype, op, rest, where)
         if op not in OPS:
             raise InvalidArgument(f"not kernel text: unknown op {op!r}")

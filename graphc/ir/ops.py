@@ -28,7 +28,7 @@ from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir import contractions, reference, special
 from graphc.ir import decompositions as D
 from graphc.ir.sizes import is_one, same, same_shape
-from graphc.ir.types import DTYPES, Array, Shape, TensorSpec, bool_, i32, i64
+from graphc.ir.types import DTYPES, Array, DType, Shape, TensorSpec, bool_, i32, i64
 
 Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
 Attrs = Mapping[str, Any]
@@ -37,7 +37,10 @@ Pairs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Op:
-    """A primitive: name in every dump, kind, type rule, meaning in NumPy, and algebraic facts."""
+    """A primitive: name in every dump, kind, type rule, meaning in NumPy, and facts.
+
+    A fact is said here and nowhere else: no other module holds a list of names of ops.
+    """
 
     name: str
     kind: Kind
@@ -45,6 +48,27 @@ class Op:
     evaluate: Callable[..., Array]
     commutative: bool = False
     linear: bool = False  # a movement or reduce that commutes with a cast or scaling
+    cost: int = 1  # of one element, in additions, where a kernel computes it
+    exact: bool = False  # gives an operand's element, or what every dtype holds: nothing to round
+    aliases: bool = False  # `evaluate` may return a view of its operand
+    may_fail: Literal["never", "integers", "always"] = "never"  # at run time, for data of a kind
+    combine: str = ""  # the elementwise op that makes one of the results for two parts
+    best: Literal["", "largest", "smallest"] = ""  # the element that a reduce looks for
+    position: bool = False  # a reduce that says where that element stands
+    scatters: bool = False  # its addresses are data where it writes
+    stores: bool = False  # a movement whose result is in memory, made there by what it reads
+    variadic: bool = False  # takes any number of operands, one included
+
+    def can_fail(self, dtype: DType) -> bool:
+        """Whether it may fail at run time, with a result of this dtype."""
+        return self.may_fail == "always" or (
+            self.may_fail == "integers" and not dtype.is_floating_point
+        )
+
+    @property
+    def checks(self) -> bool:
+        """Whether it gives an operand on, or raises for what that holds."""
+        return self.may_fail == "always"
 
     def __repr__(self) -> str:
         return self.name
@@ -364,118 +388,123 @@ def factors_type(op: str) -> Callable[..., TensorSpec]:
     return infer
 
 
-CHECKS = frozenset({"check", "check_index"})  # give an operand on, or raise for what it holds
-
 # ---- the rows ----------------------------------------------------------------------------------
 
+# fmt: off
 _ROWS = [
     # source
-    Op("iota", "source", iota_type, reference.iota),
-    Op("random_bits", "source", random_bits_type, reference.random_bits),
+    Op("iota", "source", iota_type, reference.iota, exact=True, aliases=True),
+    Op("random_bits", "source", random_bits_type, reference.random_bits, cost=90, exact=True),
     # elementwise, one operand
-    Op("neg", "elementwise", same_type, np.negative),
-    Op("abs", "elementwise", same_type, np.abs),
-    Op("sign", "elementwise", same_type, reference.sign),
-    Op("relu", "elementwise", same_type, reference.relu),
-    Op("exp", "elementwise", float_type, np.exp),
-    Op("expm1", "elementwise", float_type, np.expm1),
-    Op("log", "elementwise", float_type, np.log),
-    Op("log1p", "elementwise", float_type, np.log1p),
-    Op("sin", "elementwise", float_type, np.sin),
-    Op("cos", "elementwise", float_type, np.cos),
+    Op("neg", "elementwise", same_type, np.negative, exact=True),
+    Op("abs", "elementwise", same_type, np.abs, exact=True),
+    Op("sign", "elementwise", same_type, reference.sign, exact=True),
+    Op("relu", "elementwise", same_type, reference.relu, exact=True),
+    Op("exp", "elementwise", float_type, np.exp, cost=14),
+    Op("expm1", "elementwise", float_type, np.expm1, cost=20),
+    Op("log", "elementwise", float_type, np.log, cost=16),
+    Op("log1p", "elementwise", float_type, np.log1p, cost=22),
+    Op("sin", "elementwise", float_type, np.sin, cost=30),
+    Op("cos", "elementwise", float_type, np.cos, cost=30),
     Op("asin", "elementwise", float_type, np.arcsin),
     Op("acos", "elementwise", float_type, np.arccos),
-    Op("atan", "elementwise", float_type, np.arctan),
+    Op("atan", "elementwise", float_type, np.arctan, cost=24),
     Op("sinh", "elementwise", float_type, np.sinh),
     Op("cosh", "elementwise", float_type, np.cosh),
-    Op("tanh", "elementwise", float_type, np.tanh),
+    Op("tanh", "elementwise", float_type, np.tanh, cost=22),
     Op("asinh", "elementwise", float_type, np.arcsinh),
     Op("acosh", "elementwise", float_type, np.arccosh),
     Op("atanh", "elementwise", float_type, np.arctanh),
-    Op("sigmoid", "elementwise", float_type, reference.sigmoid),
-    Op("erf", "elementwise", float_type, reference.erf),
-    Op("erfc", "elementwise", float_type, reference.erfc),
+    Op("sigmoid", "elementwise", float_type, reference.sigmoid, cost=16),
+    Op("erf", "elementwise", float_type, reference.erf, cost=24),
+    Op("erfc", "elementwise", float_type, reference.erfc, cost=30),
     Op("erfinv", "elementwise", float_type, special.erfinv),
     Op("lgamma", "elementwise", float_type, special.lgamma),
     Op("polygamma", "elementwise", polygamma_type, special.polygamma),
-    Op("sqrt", "elementwise", float_type, np.sqrt),
-    Op("rsqrt", "elementwise", float_type, reference.rsqrt),
-    Op("floor", "elementwise", float_type, np.floor),
-    Op("ceil", "elementwise", float_type, np.ceil),
-    Op("round", "elementwise", float_type, np.rint),
-    Op("trunc", "elementwise", float_type, np.trunc),
-    Op("not", "elementwise", whole_type, np.invert),
+    Op("sqrt", "elementwise", float_type, np.sqrt, cost=4),
+    Op("rsqrt", "elementwise", float_type, reference.rsqrt, cost=5),
+    Op("floor", "elementwise", float_type, np.floor, exact=True),
+    Op("ceil", "elementwise", float_type, np.ceil, exact=True),
+    Op("round", "elementwise", float_type, np.rint, exact=True),
+    Op("trunc", "elementwise", float_type, np.trunc, exact=True),
+    Op("not", "elementwise", whole_type, np.invert, exact=True),
     Op("cast", "elementwise", cast_type, reference.cast),
-    Op("check_index", "elementwise", check_index_type, reference.check_index),
+    Op("check_index", "elementwise", check_index_type, reference.check_index, cost=6, exact=True,
+        aliases=True, may_fail="always"),
     # elementwise, two operands
-    Op("check", "elementwise", check_type, reference.check),
+    Op("check", "elementwise", check_type, reference.check, cost=4, exact=True, aliases=True,
+        may_fail="always"),
     Op("add", "elementwise", same_type, np.add, commutative=True),
     Op("sub", "elementwise", same_type, reference.sub),
     Op("mul", "elementwise", same_type, np.multiply, commutative=True),
-    Op("div", "elementwise", float_type, np.divide),
-    Op("floordiv", "elementwise", same_type, reference.floordiv),
-    Op("rem", "elementwise", same_type, reference.rem),
-    Op("fmod", "elementwise", same_type, reference.fmod),
-    Op("pow", "elementwise", same_type, reference.power),
+    Op("div", "elementwise", float_type, np.divide, cost=4),
+    Op("floordiv", "elementwise", same_type, reference.floordiv, cost=30, may_fail="integers"),
+    Op("rem", "elementwise", same_type, reference.rem, cost=24, may_fail="integers"),
+    Op("fmod", "elementwise", same_type, reference.fmod, cost=20, may_fail="integers"),
+    Op("pow", "elementwise", same_type, reference.power, cost=40),
     Op("atan2", "elementwise", float_type, np.arctan2),
     Op("hypot", "elementwise", float_type, np.hypot),
-    Op("maximum", "elementwise", same_type, np.maximum, commutative=True),
-    Op("minimum", "elementwise", same_type, np.minimum, commutative=True),
-    Op("and", "elementwise", whole_type, np.bitwise_and, commutative=True),
-    Op("or", "elementwise", whole_type, np.bitwise_or, commutative=True),
-    Op("xor", "elementwise", whole_type, np.bitwise_xor, commutative=True),
-    Op("shl", "elementwise", whole_type, reference.shift_left),
-    Op("shr", "elementwise", whole_type, reference.shift_right),
-    Op("lt", "elementwise", comparison_type, np.less),
-    Op("le", "elementwise", comparison_type, np.less_equal),
-    Op("eq", "elementwise", comparison_type, np.equal, commutative=True),
-    Op("ne", "elementwise", comparison_type, np.not_equal, commutative=True),
+    Op("maximum", "elementwise", same_type, np.maximum, commutative=True, exact=True),
+    Op("minimum", "elementwise", same_type, np.minimum, commutative=True, exact=True),
+    Op("and", "elementwise", whole_type, np.bitwise_and, commutative=True, exact=True),
+    Op("or", "elementwise", whole_type, np.bitwise_or, commutative=True, exact=True),
+    Op("xor", "elementwise", whole_type, np.bitwise_xor, commutative=True, exact=True),
+    Op("shl", "elementwise", whole_type, reference.shift_left, exact=True),
+    Op("shr", "elementwise", whole_type, reference.shift_right, exact=True),
+    Op("lt", "elementwise", comparison_type, np.less, exact=True),
+    Op("le", "elementwise", comparison_type, np.less_equal, exact=True),
+    Op("eq", "elementwise", comparison_type, np.equal, commutative=True, exact=True),
+    Op("ne", "elementwise", comparison_type, np.not_equal, commutative=True, exact=True),
     # elementwise, three operands
-    Op("where", "elementwise", where_type, reference.where),
+    Op("where", "elementwise", where_type, reference.where, exact=True),
     # movement
     Op("reshape", "movement", reshape_type, reference.reshape, linear=True),
     Op("transpose", "movement", transpose_type, reference.transpose, linear=True),
     Op("expand", "movement", expand_type, reference.expand, linear=True),
     Op("slice", "movement", slice_type, reference.slice_, linear=True),
     Op("pad", "movement", pad_type, reference.pad),
-    Op("flip", "movement", flip_type, reference.flip, linear=True),
-    Op("assemble", "movement", assemble_type, reference.assemble),
-    Op("concat", "movement", concat_type, reference.concat),
+    Op("flip", "movement", flip_type, reference.flip, linear=True, aliases=True),
+    Op("assemble", "movement", assemble_type, reference.assemble, stores=True, variadic=True),
+    Op("concat", "movement", concat_type, reference.concat, variadic=True),
     Op("unfold", "movement", unfold_type, reference.unfold, linear=True),
     Op("fold", "movement", fold_type, reference.fold, linear=True),
     Op("diagonal", "movement", diagonal_type, reference.diagonal, linear=True),
-    Op("contiguous", "movement", contiguous_type, reference.contiguous),
+    Op("contiguous", "movement", contiguous_type, reference.contiguous, aliases=True, stores=True),
     # reduce
-    Op("sum", "reduce", reduce_type, reference.reduce_sum, linear=True),
-    Op("prod", "reduce", reduce_type, reference.reduce_prod),
-    Op("max", "reduce", extreme_type, reference.reduce_max),
-    Op("min", "reduce", extreme_type, reference.reduce_min),
-    Op("argmax", "reduce", arg_type, reference.argmax),
-    Op("argmin", "reduce", arg_type, reference.argmin),
-    Op("argmax_last_nan", "reduce", arg_type, reference.argmax_last_nan),
+    Op("sum", "reduce", reduce_type, reference.reduce_sum, linear=True, combine="add"),
+    Op("prod", "reduce", reduce_type, reference.reduce_prod, combine="mul"),
+    Op("max", "reduce", extreme_type, reference.reduce_max, exact=True, combine="maximum",
+        best="largest"),
+    Op("min", "reduce", extreme_type, reference.reduce_min, exact=True, combine="minimum",
+        best="smallest"),
+    Op("argmax", "reduce", arg_type, reference.argmax, exact=True, best="largest", position=True),
+    Op("argmin", "reduce", arg_type, reference.argmin, exact=True, best="smallest", position=True),
+    Op("argmax_last_nan", "reduce", arg_type, reference.argmax_last_nan, exact=True, best="largest",
+        position=True),
     # contract
-    Op("dot", "contract", dot_type, contractions.dot),
+    Op("dot", "contract", dot_type, contractions.dot, combine="add"),
     Op("conv", "contract", conv_type, contractions.conv),
     # index
-    Op("gather", "index", gather_type, reference.gather),
-    Op("scatter_add", "index", scatter_add_type, reference.scatter_add),
-    Op("take_along", "index", take_along_type, reference.take_along),
-    Op("put_along", "index", put_along_type, reference.put_along),
+    Op("gather", "index", gather_type, reference.gather, exact=True),
+    Op("scatter_add", "index", scatter_add_type, reference.scatter_add, scatters=True),
+    Op("take_along", "index", take_along_type, reference.take_along, exact=True),
+    Op("put_along", "index", put_along_type, reference.put_along, scatters=True),
     # routine
-    Op("argsort", "routine", argsort_type, D.argsort),
-    Op("searchsorted", "routine", searchsorted_type, D.searchsorted),
-    Op("last_along", "routine", last_along_type, D.last_along),
-    Op("scatter_reduce", "routine", scatter_reduce_type, D.scatter_reduce),
-    Op("cholesky", "routine", square_type, D.cholesky),
-    Op("inv", "routine", square_type, D.inv),
-    Op("solve", "routine", solve_type, D.solve),
-    Op("triangular_solve", "routine", solve_type, D.triangular_solve),
-    Op("det", "routine", det_type, np.linalg.det),
-    Op("cofactor", "routine", square_type, D.cofactor),
-    Op("slogdet", "routine", slogdet_type, D.slogdet),
-    Op("qr", "routine", factors_type("qr"), D.qr),
-    Op("eigh", "routine", factors_type("eigh"), D.eigh),
-    Op("svd", "routine", factors_type("svd"), D.svd),
+    Op("argsort", "routine", argsort_type, D.argsort, may_fail="always"),
+    Op("searchsorted", "routine", searchsorted_type, D.searchsorted, may_fail="always"),
+    Op("last_along", "routine", last_along_type, D.last_along, may_fail="always"),
+    Op("scatter_reduce", "routine", scatter_reduce_type, D.scatter_reduce, may_fail="always"),
+    Op("cholesky", "routine", square_type, D.cholesky, may_fail="always"),
+    Op("inv", "routine", square_type, D.inv, may_fail="always"),
+    Op("solve", "routine", solve_type, D.solve, may_fail="always"),
+    Op("triangular_solve", "routine", solve_type, D.triangular_solve, may_fail="always"),
+    Op("det", "routine", det_type, np.linalg.det, may_fail="always"),
+    Op("cofactor", "routine", square_type, D.cofactor, may_fail="always"),
+    Op("slogdet", "routine", slogdet_type, D.slogdet, may_fail="always"),
+    Op("qr", "routine", factors_type("qr"), D.qr, may_fail="always"),
+    Op("eigh", "routine", factors_type("eigh"), D.eigh, may_fail="always"),
+    Op("svd", "routine", factors_type("svd"), D.svd, may_fail="always"),
 ]
+# fmt: on
 
 OPS: dict[str, Op] = {op.name: op for op in _ROWS}

@@ -5,7 +5,7 @@ Every buffer is an offset in one arena or a numbered slot that is bound at each 
   state  k  the k-th tensor of the discovered state (parameter, buffer, optimizer slot, grad)
   scalar k  the k-th host scalar (8 bytes each: learning rate, random position)
   out    k  the k-th returned tensor, newly allocated for each call
-  arena  o  byte offset o of the arena, 64-byte aligned
+  arena  o  byte offset o of the arena, a multiple of `align`
 
 Launches run in order on all threads. `barrier` is set where a launch touches bytes that an earlier
 launch since the last barrier wrote, or writes bytes it touched. Launches before `commit` write no
@@ -21,7 +21,6 @@ from graphc.ir.kernel import Kernel
 from graphc.ir.types import Scalar, Shape, TensorSpec
 
 Space = Literal["arena", "arg", "state", "scalar", "out"]
-ALIGN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,7 @@ class Program:
     bound_bytes: int  # the most bytes ever live at once: no plan can be smaller
     checks: tuple[CheckSite, ...] = ()
     orders: tuple[Shape, ...] = ()  # of each state slot: its dimensions, outermost in memory first
+    align: int = 64  # bytes: what each arena offset is a multiple of
 
     def kernels(self) -> list[Kernel]:
         """The distinct kernels, in order of first launch."""

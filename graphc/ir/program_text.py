@@ -28,13 +28,13 @@ from typing import cast
 
 from graphc.errors import FileFormatError
 from graphc.ir.kernel import Kernel
-from graphc.ir.program import ALIGN, CheckSite, Launch, Program, Slot, Space
+from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
 from graphc.ir.text import ORDER, escaped, read_order, read_type, show_order, unescaped
 from graphc.ir.types import Scalar, Shape
 
 NAME = r'(?:[\w.\-/]+|"(?:[^"\\]|\\.)*")'
 NAME_PATTERN = re.compile(NAME)
-HEADER = re.compile(rf"program ({NAME}) arena=(\d+) bound=(\d+) align={ALIGN} {{")
+HEADER = re.compile(rf"program ({NAME}) arena=(\d+) bound=(\d+) align=(\d+) {{")
 SLOT = re.compile(
     rf"%({NAME}): (\w+\[[\d,]*\]) at (\w+)(?:\+0x([0-9a-f]+) size \d+| (\d+)) "
     rf"live (-?\d+)\.\.(-?\d+){ORDER}(?: alias %{NAME})?(?: +# (.*))?"
@@ -49,7 +49,7 @@ COMMENT_COLUMN = 56
 def show(program: Program) -> str:
     """The text of a program."""
     head = f"program {_word(program.name)} arena={program.arena_bytes} bound={program.bound_bytes}"
-    lines = [f"{head} align={ALIGN} {{", *_slot_lines(program)]
+    lines = [f"{head} align={program.align} {{", *_slot_lines(program)]
     for i, c in enumerate(program.checks):
         file, line, function = c.where
         raises = f" raises {_word(c.error)} fix {_word(c.fix)}" if c.error else ""
@@ -109,7 +109,7 @@ def _unword(text: str) -> str:
 def parse(text: str, kernels: Mapping[str, Kernel]) -> Program:
     """The program that `show` wrote. Raises FileFormatError with the line that does not fit."""
     lines = iter(text.split("\n"))
-    name, arena, bound = _match(HEADER, next(lines, ""))
+    name, arena, bound, align = _match(HEADER, next(lines, ""))
     slots: list[Slot] = []
     orders: dict[int, Shape] = {}
     checks: list[CheckSite] = []
@@ -120,7 +120,7 @@ def parse(text: str, kernels: Mapping[str, Kernel]) -> Program:
             outs = tuple(_names(line.removeprefix("return")))
             head = _unword(name), tuple(slots), tuple(launches), commit, outs
             lies = tuple(orders[k] for k in sorted(orders))
-            return Program(*head, int(arena), int(bound), tuple(checks), lies)
+            return Program(*head, int(arena), int(bound), tuple(checks), lies, int(align))
         if line == "barrier":
             barrier = True
         elif line == "commit":

@@ -20,7 +20,7 @@ from graphc.ir.graph import Where
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import TensorSpec
-from graphc.passes.vjp_rules import NOT_DIFFERENTIABLE, READS, VARIADIC, VJP
+from graphc.passes.vjp_rules import NOT_DIFFERENTIABLE, READS, VJP
 
 Cotangents = Sequence[Any]  # a tensor, or None for zero
 Edge = tuple["Node", int]  # a node and which of its outputs
@@ -94,7 +94,7 @@ def differentiable(op: Op) -> bool:
 def needs(op: Op, wanted: tuple[bool, ...]) -> tuple[list[bool], bool]:
     """Which operands, and whether the output, the rules for the wanted operands read."""
     rules = READS[op.name]
-    if op.name in VARIADIC:  # its one rule serves every operand and reads types alone
+    if op.variadic:  # its one rule serves every operand and reads types alone
         return [False] * len(wanted), False
     inputs, output = [False] * len(wanted), False
     for reads, want in zip(rules, wanted):
@@ -111,7 +111,7 @@ def pull_op(
 ) -> list[Any]:
     """The cotangents of the wanted operands of `z = op(*args)`."""
     rules = VJP[op.name]
-    if op.name in VARIADIC:
+    if op.variadic:  # its one rule is told which operand it differentiates
         one = rules[0]
         assert one is not None, "a variadic op's one rule differentiates every operand"
         return [

@@ -1,6 +1,6 @@
 """check_indices: every index that becomes an address is in range, by proof or by a check.
 
-Input: any graph. Output: the same, but an index of `INDEXED` ops that `ir/ranges.py` cannot bound
+Input: any graph. Output: the same, but an index of "index" ops that `ir/ranges.py` cannot bound
 by the length of its axis goes through `check_index` first. The public functions check what users
 pass, under their own names, and clamp the rest, so nothing is left to do here: this pass is what
 makes that a fact, for code that is yet to be written too. An axis of length 0 has no number that is
@@ -13,9 +13,6 @@ from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ranges import Range, Ranges
 from graphc.ir.rewrite import replaced
-
-READS = frozenset({"gather", "take_along"})
-INDEXED = READS | {"scatter_add", "put_along"}
 
 
 def check_indices(graph: Graph) -> Graph:
@@ -37,14 +34,14 @@ def check_indices(graph: Graph) -> Graph:
 
 def unproven(v: Value, ranges: Ranges) -> bool:
     """Whether `v` takes an address from an index that may be out of range."""
-    if v.op is None or v.op.name not in INDEXED or not v.args[1].spec.numel or not v.spec.numel:
+    if v.op is None or v.op.kind != "index" or not v.args[1].spec.numel or not v.spec.numel:
         return False
     return not ranges[v.args[1]].within(Range(0, _length(v) - 1))
 
 
 def _length(v: Value) -> int:
     assert v.op is not None
-    length: int = v.args[0].shape[v.attrs["axis"]] if v.op.name in READS else v.attrs["length"]
+    length: int = v.attrs["length"] if v.op.scatters else v.args[0].shape[v.attrs["axis"]]
     return length
 
 

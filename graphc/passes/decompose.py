@@ -13,6 +13,7 @@ sums of nothing a constant: no loop then stands around loads from a buffer witho
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from math import gcd, prod
 
@@ -23,13 +24,12 @@ from graphc.ir.rewrite import Visit, replaced
 from graphc.ir.types import Shape, TensorSpec, f32, f64
 from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op
+from graphc.passes.profile import Profile
 
-MANY_TAPS = 16  # from here on the taps of windows are summed in a loop
-SHORT_AXIS = 64  # up to here a scatter along an axis is cheaper as a selection
-MANY_TERMS = 1 << 14  # float32 terms that a scatter may add to one place one by one
+Rule = Callable[[Value, Profile], Value]
 
 
-def decompose(graph: Graph) -> Graph:
+def decompose(graph: Graph, profile: Profile) -> Graph:
     """Replace every op of `RULES`."""
     readers = uses(graph)
     new: dict[Value, Value] = {}
@@ -41,15 +41,19 @@ def decompose(graph: Graph) -> Graph:
         rule = RULES.get(v.op.name, _keep)
         if is_op(v, "fold") and v not in graph.outs and _waits(v, args[0], readers[v]):
             rule = _keep
-        new[v] = replaced(v, args, rule)
+        new[v] = replaced(v, args, _for(rule, profile))
     return graph.with_outs(new[v] for v in graph.outs)
 
 
-def _keep(v: Value) -> Value:
+def _for(rule: Rule, profile: Profile) -> Visit:
+    return lambda v: rule(v, profile)
+
+
+def _keep(v: Value, profile: Profile) -> Value:
     return v
 
 
-def _concat(v: Value) -> Value:
+def _concat(v: Value, profile: Profile) -> Value:
     parts = [a for a in v.args if a.shape[v.attrs["axis"]]]
     return concat(parts, v.attrs["axis"]) if parts else v.args[0]
 
@@ -71,13 +75,13 @@ def concat(parts: list[Value], axis: int) -> Value:
 # ---- fold --------------------------------------------------------------------------------------
 
 
-def _fold(v: Value) -> Value:
+def _fold(v: Value, profile: Profile) -> Value:
     """Both folds of two-dimensional windows at once: an inner fold waits for the outer one."""
     if _apart(v):
         return _fold_apart(v.args[0], v.attrs["axis"], v.attrs["length"])
     folds = [v, *_waiting(v.args[0])]
     taps = folds[-1].args[0].shape[-len(folds) :]
-    if prod(taps) > MANY_TAPS:
+    if prod(taps) > profile.many_taps:
         y = folds[-1].args[0]
         for f in reversed(folds):
             y = _fold_diagonals(y, f.attrs["axis"], f.attrs)
@@ -196,7 +200,7 @@ def _cut(v: Value, axis: int, length: int) -> Value:
 # ---- convolution with a dilated input ----------------------------------------------------------
 
 
-def _conv(v: Value) -> Value:
+def _conv(v: Value, profile: Profile) -> Value:
     dilation: Shape = v.attrs["lhs_dilation"]
     if v.spec.numel and 0 in v.args[0].shape:
         return v.full(0, v.spec)
@@ -300,7 +304,7 @@ def _interleave(parts: dict[Shape, Value], dilation: Shape, shape: Shape) -> Val
 # ---- sums of nothing ---------------------------------------------------------------------------
 
 
-def _of_nothing(v: Value) -> Value:
+def _of_nothing(v: Value, profile: Profile) -> Value:
     """The identity of a fold whose operands have no elements, although its result has."""
     values = v.args if is_op(v, "dot") else v.args[:1]
     if v.spec.numel == 0 or all(a.spec.numel for a in values):
@@ -308,37 +312,37 @@ def _of_nothing(v: Value) -> Value:
     return v.full(int(is_op(v, "prod")), v.spec)
 
 
-def _put_along(v: Value) -> Value:
+def _put_along(v: Value, profile: Profile) -> Value:
     """One place in each short row: elementwise, where(one_hot, x, 0), which fuses."""
     x, index = v.args
     axis, shape = v.attrs["axis"], v.shape
     whole = tuple(1 if k == axis else n for k, n in enumerate(shape))
-    if index.shape != whole or shape[axis] > SHORT_AXIS:
-        return _scatter(v, index.shape[axis])
+    if index.shape != whole or shape[axis] > profile.short_axis:
+        return _scatter(v, index.shape[axis], profile)
     return P.where(P.one_hot(index, axis, shape), P.expand(x, shape), 0)
 
 
-def _scatter_add(v: Value) -> Value:
-    return _scatter(v, v.args[1].spec.numel)
+def _scatter_add(v: Value, profile: Profile) -> Value:
+    return _scatter(v, v.args[1].spec.numel, profile)
 
 
-def _scatter(v: Value, terms: int) -> Value:
+def _scatter(v: Value, terms: int, profile: Profile) -> Value:
     """A scatter that may add `terms` rows to one place."""
     x, index = v.args
-    dtype, many = v.spec.dtype, terms > MANY_TERMS
+    dtype, many = v.spec.dtype, terms > profile.many_terms
     if v.op is None or not (dtype.is_half or (dtype is f32 and many)):
-        return _of_nothing(v)
+        return _of_nothing(v, profile)
     wide = P.cast(x, f64 if many else f32)
     return P.cast(v.builder.emit(v.op, (wide, index), v.attrs), dtype)
 
 
-def _function(v: Value) -> Value:
+def _function(v: Value, profile: Profile) -> Value:
     assert v.op is not None
     out: Value = FUNCTIONS[v.op.name](*v.args, **v.attrs)
     return out
 
 
-RULES: dict[str, Visit] = {
+RULES: dict[str, Rule] = {
     **dict.fromkeys(FUNCTIONS, _function),
     "concat": _concat,
     "fold": _fold,

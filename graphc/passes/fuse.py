@@ -26,7 +26,6 @@ from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.group import (
     KEPT,
-    SCATTERS,
     Chain,
     Fusion,
     Group,
@@ -40,17 +39,14 @@ from graphc.passes.group import (
     used,
 )
 from graphc.passes.order import folded_source, identity, orders_of
+from graphc.passes.profile import Profile
 from graphc.passes.realise import realise
 from graphc.passes.view import Form, NotAffine, move, stored
 
-MAX_MEMBERS = 64
-TOO_MANY = f"would make too many members: more than {MAX_MEMBERS}"
-SMALL_ROW = 1 << 8  # rows this short may be folded over the batch and be read again
 
-
-def fuse(graph: Graph) -> Fusion:
+def fuse(graph: Graph, profile: Profile) -> Fusion:
     """Group the values of `graph` and choose which of them have buffers."""
-    return _Fuser(graph).run()
+    return _Fuser(graph, profile).run()
 
 
 class _Fuser:
@@ -61,16 +57,17 @@ class _Fuser:
     other masks means nothing any more.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, profile: Profile) -> None:
         self.graph = graph
-        self.orders = orders_of(graph)
+        self.profile = profile
+        self.orders = orders_of(graph, profile)
         self.outs = frozenset(graph.outs)
         self.groups: list[Group] = []
         self.needs: list[int] = []
         self.feeds: list[int] = []
         self.reads: list[int] = []
         self.of: dict[Value, Group] = {}
-        self.data = DataRead()
+        self.data = DataRead(profile.much)
         self.over: dict[tuple[Shape, frozenset[int]], int] = {}  # map groups by what they cover
         self.folding: dict[int, int] = {}  # groups with a reduction that reads the value's bit
 
@@ -79,7 +76,7 @@ class _Fuser:
             if not is_free(v) and not is_op(v, "assemble"):
                 self._place(v)
         groups = [g for g in self.groups if g.members]
-        realised, because = realise(self.graph, self.of)
+        realised, because = realise(self.graph, self.of, self.profile)
         for g in groups:
             g.outputs = [v for v in g.members if v in realised]
         kept = tuple(g for g in groups if g.outputs)
@@ -149,7 +146,7 @@ class _Fuser:
             g.kind = "contract"
         elif v.op.kind == "routine":
             g.kind = "routine"
-        elif v.op.name in SCATTERS:
+        elif v.op.scatters:
             g.kind, g.domain = "scatter", v.args[0].shape
         self.groups.append(g)
         self.needs.append(1 << g.bit)
@@ -221,7 +218,7 @@ class _Fuser:
             found ^= 1 << g.bit
             if (
                 g.reduced == frozenset(dims)
-                and len(g.members) < MAX_MEMBERS
+                and len(g.members) < self.profile.max_members
                 and self._shares(g, v, data)
             ):
                 return g
@@ -246,7 +243,7 @@ class _Fuser:
     def _fits(self, v: Value, g: Group) -> Level | None:
         """The level at which `v` could join `g`, or None."""
         assert v.op is not None
-        if len(g.members) >= MAX_MEMBERS or g.kind in ("scatter", "routine"):
+        if len(g.members) >= self.profile.max_members or g.kind in ("scatter", "routine"):
             return None
         if v.op.kind == "reduce":
             return KEPT if self._reduce_fits(v, g) else None
@@ -308,9 +305,7 @@ class _Fuser:
 
     def _rows(self, g: Group) -> bool:
         """The folded dimensions are innermost in memory, or the whole domain stays in cache."""
-        if (
-            typical(prod(g.domain[1:])) <= SMALL_ROW
-        ):  # not the batch: another one must not change kernels
+        if typical(prod(g.domain[1:])) <= self.profile.small_row:  # whatever the batch is
             return True
         first = g.members[0]
         v = first if first.shape == g.domain else operands(first)[0]
@@ -354,7 +349,7 @@ class _Fuser:
     def _mergeable(self, g: Group, h: Group) -> bool:
         if g.domain != h.domain or h.kind != "map" or g.kind in ("scatter", "routine"):
             return False
-        if len(g.members) + len(h.members) > MAX_MEMBERS:
+        if len(g.members) + len(h.members) > self.profile.max_members:
             return False
         if h.reduced and (g.kind == "contract" or g.reduced not in (h.reduced, frozenset())):
             return False
@@ -414,7 +409,8 @@ class DataRead:
     Large is by the size of the whole expression: what is broadcast into it does not count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, much: int) -> None:
+        self._much = much
         self._known: dict[tuple[Value, int], int] = {}
         self._bits: dict[Value, int] = {}
 
@@ -430,7 +426,7 @@ class DataRead:
             if not inner or not u.args:
                 known[u, size] = 0 if u.const is not None else 1 << self._bit(u)
                 continue
-            large = [a for a in u.args if 4 * typical(a.spec.numel) >= size]
+            large = [a for a in u.args if self._much * typical(a.spec.numel) >= size]
             if unknown := [a for a in large if (a, size) not in known]:
                 stack += unknown
             else:
@@ -454,6 +450,10 @@ class _Notes:
 
     def __init__(self, fuser: _Fuser, because: Mapping[Value, str]) -> None:
         self.fuser, self.of, self.because = fuser, fuser.of, because
+        self.most = fuser.profile.max_members
+
+    def _too_many(self) -> str:
+        return f"would make too many members: more than {self.most}"
 
     @cached_property
     def readers(self) -> dict[Value, list[Value]]:
@@ -508,8 +508,8 @@ class _Notes:
             return f"needs it in memory: {memory}"
         if g.kind in ("scatter", "routine"):
             return f"cannot follow a {g.kind}"
-        if len(g.members) >= MAX_MEMBERS:
-            return TOO_MANY
+        if len(g.members) >= self.most:
+            return self._too_many()
         if waits := self._waits(g, u):
             return f"also reads {waits}, which waits for this kernel"
         return self._elsewhere(g, u)
@@ -520,7 +520,7 @@ class _Notes:
         if u.op.kind in ("contract", "routine"):
             return f"a {'contraction' if u.op.kind == 'contract' else 'routine'} reads it"
         if u.op.kind == "index":
-            return "a scatter reads it" if u.op.name in SCATTERS else "a gather reads it"
+            return "a scatter reads it" if u.op.scatters else "a gather reads it"
         if u.op.name == "contiguous" and self.fuser.orders(u) != self.fuser.orders(v):
             return "it is laid out anew"
         return ""
@@ -549,8 +549,8 @@ class _Notes:
         if not self.fuser._reads_in_place(u, g, KEPT if kept else level or identity(u)):
             return "reads other elements of it at each point"
         h = self.of[u]
-        if len(g.members) + len(h.members) > MAX_MEMBERS:
-            return TOO_MANY
+        if len(g.members) + len(h.members) > self.most:
+            return self._too_many()
         other = next((a.name for a in u.args if self.fuser._resolve(a)[0] in h.members), "")
         return f"joined the kernel of {other}" if other else "began a kernel before"
 

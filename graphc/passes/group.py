@@ -20,8 +20,6 @@ from graphc.passes.view import Form, View, move, row_major, slice_, stored
 KEPT: Literal["kept"] = "kept"
 Level = Shape | Literal["kept"]
 Chain = tuple[Value, ...]  # movement ops from the inside out
-SCATTERS = frozenset({"scatter_add", "put_along"})
-STORES = frozenset({"contiguous", "assemble"})
 
 
 @dataclass(eq=False)
@@ -69,7 +67,7 @@ class Group:
 
 def finds_place(v: Value) -> bool:
     """Whether v is a position among the values that it folds."""
-    return v.op is not None and v.op.name in ("argmax", "argmin", "argmax_last_nan")
+    return v.op is not None and v.op.position
 
 
 def used(strides: Shape, shape: Shape) -> Shape:
@@ -135,11 +133,7 @@ def is_reduce(v: Value) -> bool:
 
 def is_free(v: Value) -> bool:
     """Computed nowhere and stored nowhere: inputs, constants, sources and movement."""
-    return (
-        v.op is None
-        or v.op.kind == "source"
-        or (v.op.kind == "movement" and v.op.name not in STORES)
-    )
+    return v.op is None or v.op.kind == "source" or (v.op.kind == "movement" and not v.op.stores)
 
 
 def pads_with_more(v: Value) -> bool:

@@ -1,12 +1,13 @@
 """layout: convolutions read what lies well in memory, said in the graph itself.
 
 Input: a decomposed Graph. Output: a Graph with the same meaning in which
-  - every convolution input is stored channels-innermost and already padded, so its inner loops have
-    no borders: x => contiguous(pad(x)) made once, as wide as its widest reader needs, and every
-    reader of x reads the inside of it. The kernel that computes x writes the halo as it goes;
-  - every convolution weight lies [*K, C, O], output channels innermost: a state tensor for good
-    (`Graph.orders`), anything else in a packed copy. Gradients of weights read activations that
-    already lie so, and are computed in the order of their weight.
+  - every convolution input is stored channels-innermost and, where the profile wants that, already
+    padded, so its inner loops have no borders: x => contiguous(pad(x)) made once, as wide as its
+    widest reader needs, and every reader of x reads the inside of it. The kernel that computes x
+    writes the halo as it goes;
+  - every convolution weight lies as the profile says, for a CPU [*K, C, O], output channels
+    innermost: a state tensor for good (`Graph.orders`), anything else in a packed copy. Gradients
+    of weights read activations that already lie so, and are computed in the order of their weight.
 `settle` then gives every output a row-major buffer of its own, as the caller expects it.
 """
 
@@ -24,22 +25,21 @@ from graphc.ir.rewrite import rebuild
 from graphc.ir.types import Shape
 from graphc.passes.group import is_free, parts_of, same_memory
 from graphc.passes.order import identity, orders_of
+from graphc.passes.profile import Profile
 
-RUN = 16  # channels that fill a cache line, and a vector of any target
-MAX_STEPS = 32  # of movement between buffers
 Widths = tuple[list[int], list[int]]
 
 
-def layout(graph: Graph) -> Graph:
+def layout(graph: Graph, profile: Profile) -> Graph:
     """Choose how weights lie, then pad and pack convolution operands."""
-    return _Layout(replace(graph, orders=weight_orders(graph))).run()
+    return _Layout(replace(graph, orders=weight_orders(graph, profile)), profile).run()
 
 
 # ---- weights -----------------------------------------------------------------------------------
 
 
-def weight_orders(graph: Graph) -> dict[Value, Shape]:
-    """Convolution weights that are state lie [*K, C, O], and so does all state tied to them.
+def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
+    """Convolution weights that are state lie as the profile says, with all state tied to them.
 
     Tied are momenta and gradients: whatever an elementwise update reads or writes together with the
     weight. So the update runs where the weight gradient is computed, in the order it is computed.
@@ -54,7 +54,7 @@ def weight_orders(graph: Graph) -> dict[Value, Shape]:
     orders = dict(graph.orders)
     for w in weights:
         for v in nx.node_connected_component(ties, w) & states:
-            orders[v] = (*range(2, len(w.shape)), 1, 0)
+            orders[v] = profile.weight_dims(len(w.shape))
     return orders
 
 
@@ -81,10 +81,11 @@ def _update_leaves(out: Value) -> set[Value]:
 class _Layout:
     """One walk over the graph; `new` maps old values, `padded` a base to its padded twin."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, profile: Profile) -> None:
         self.graph = graph
-        self.orders = orders_of(graph)
-        self.widths = _widest_padding(graph)
+        self.profile = profile
+        self.orders = orders_of(graph, profile)
+        self.widths = _widest_padding(graph, profile.stored_halo)
         self.new: dict[Value, Value] = {}
         self.padded: dict[Value, Value] = {}
 
@@ -118,12 +119,14 @@ class _Layout:
         assert v.op is not None
         x = self._operand(v)
         w = self._packed(self.new[v.args[1]])
-        none = ((0, 0),) * len(v.attrs["padding"])
-        return v.builder.emit(v.op, (x, w), {**v.attrs, "padding": none})
+        padding = v.attrs["padding"]
+        if self.profile.stored_halo:
+            padding = ((0, 0),) * len(padding)
+        return v.builder.emit(v.op, (x, w), {**v.attrs, "padding": padding})
 
     def _operand(self, v: Value) -> Value:
         """The padded input of convolution `v`, cut from its base's padded twin."""
-        reading = base_of(v)
+        reading = base_of(v, self.profile.stored_halo)
         whole = self.padded.get(reading.base)
         if whole is None:
             return self.new[v.args[0]]
@@ -133,15 +136,17 @@ class _Layout:
         return P.transpose(P.slice(whole, start, stop), reading.perm)
 
     def _packed(self, w: Value) -> Value:
-        """Output channels (dimension 0 of w) innermost, or whole runs of input channels (1).
+        """The channels that the profile wants innermost, or whole runs of the other ones.
 
         The second is how a data gradient finds the weights that the forward reads; the kernel
         turns them while it copies a panel to the cache, which costs less than a pass of its own.
         """
         inner = self.orders.innermost(w)
-        if inner == 0 or w.shape[0] == 1 or (inner == 1 and w.shape[1] % RUN == 0):
+        perm = self.profile.weight_dims(len(w.shape))
+        if inner == perm[-1] or w.shape[perm[-1]] == 1:
             return w
-        perm = (*range(2, len(w.shape)), 1, 0)
+        if inner < 2 and w.shape[inner] % self.profile.run == 0:
+            return w
         packed = w.builder.apply("contiguous", P.transpose(w, perm))
         back = tuple(perm.index(k) for k in range(len(perm)))
         return P.transpose(packed, back)
@@ -160,12 +165,12 @@ class Reading(NamedTuple):
     high: Shape
 
 
-def base_of(conv: Value) -> Reading:
-    """The value under transposes and cuts that the convolution reads."""
+def base_of(conv: Value, halo: bool) -> Reading:
+    """The value under transposes and cuts that the convolution reads; `halo`: with its padding."""
     v = conv.args[0]
     perm = identity(v)
-    low = (0, 0, *(a for a, _ in conv.attrs["padding"]))
-    high = (0, 0, *(b for _, b in conv.attrs["padding"]))
+    low = (0, 0, *(a * halo for a, _ in conv.attrs["padding"]))
+    high = (0, 0, *(b * halo for _, b in conv.attrs["padding"]))
     while v.op is not None:
         (u, *_) = v.args or (v,)
         if v.op.name == "transpose":
@@ -186,12 +191,12 @@ def base_of(conv: Value) -> Reading:
     return Reading(v, perm, low, high)
 
 
-def _widest_padding(graph: Graph) -> dict[Value, Widths]:
+def _widest_padding(graph: Graph, halo: bool) -> dict[Value, Widths]:
     """For each base that a convolution reads, the most padding any reader wants."""
     widths: dict[Value, Widths] = {}
     for v in graph.values():
         if v.op is OPS["conv"]:
-            reading = base_of(v)
+            reading = base_of(v, halo)
             none = [0] * len(reading.perm)
             most = widths.setdefault(reading.base, (none, none.copy()))
             most[0][:] = map(max, most[0], reading.low)
@@ -199,29 +204,30 @@ def _widest_padding(graph: Graph) -> dict[Value, Widths]:
     return widths
 
 
-def settle(graph: Graph) -> Graph:
+def settle(graph: Graph, profile: Profile) -> Graph:
     """Give each output a row-major buffer of its own, and each part of an `assemble` one owner.
 
     Movement is stored now and then, since each step lengthens every address behind it.
     """
-    return _settle_outputs(_settle_parts(_settle_movement(graph)))
+    graph = _settle_movement(graph, profile.max_movement)
+    return _settle_outputs(_settle_parts(graph, profile), profile)
 
 
-def _settle_movement(graph: Graph) -> Graph:
+def _settle_movement(graph: Graph, most: int) -> Graph:
     steps: dict[Value, int] = {}  # of movement since something was stored
 
     def visit(v: Value) -> Value:
         if v.op is not None and v.op.kind == "movement" and is_free(v):
             steps[v] = steps.get(v.args[0], 0) + 1
-            if steps[v] > MAX_STEPS:
+            if steps[v] > most:
                 return v.builder.apply("contiguous", v)
         return v
 
     return rebuild(graph, visit)
 
 
-def _settle_outputs(graph: Graph) -> Graph:
-    orders, taken, outs = orders_of(graph), set(parts_of(graph)), []
+def _settle_outputs(graph: Graph, profile: Profile) -> Graph:
+    orders, taken, outs = orders_of(graph, profile), set(parts_of(graph)), []
     for v, target in zip(graph.outs, graph.targets, strict=True):
         free = is_free(v)
         order = identity(v) if target is None else graph.orders.get(target, identity(v))
@@ -234,9 +240,9 @@ def _settle_outputs(graph: Graph) -> Graph:
     return graph.with_outs(outs)
 
 
-def _settle_parts(graph: Graph) -> Graph:
+def _settle_parts(graph: Graph, profile: Profile) -> Graph:
     """A part has to be computed, and to stand in one place only; else it is copied there."""
-    orders, owned = orders_of(graph), set(graph.outs)
+    orders, owned = orders_of(graph, profile), set(graph.outs)
     latest: dict[tuple[Value, Shape], Value] = {}  # the last of the copies of a part
 
     def visit(v: Value) -> Value:

@@ -41,27 +41,31 @@ from graphc.passes.contraction import contraction_views, split_groups
 from graphc.passes.group import KEPT, CannotView, Fusion, Group, is_free, is_reduce, pads_with_more
 from graphc.passes.nest import Lowered, Nest, affine, guards
 from graphc.passes.order import Orders, folded_source
+from graphc.passes.profile import Profile
 from graphc.passes.routine import lower_routine
 from graphc.passes.view import Form, View, pad_ranges, row_major
 
 LITERALS = (0, 1, -1)
-DIVISIONS = frozenset({"floordiv", "rem", "fmod"})
+Checks = list[CheckSite]
 
 
-def lower(group: Group, fusion: Fusion, orders: Orders, checks: list[CheckSite]) -> Lowered:
+def lower(
+    group: Group, fusion: Fusion, orders: Orders, checks: Checks, profile: Profile
+) -> Lowered:
     """The kernel of `group`; raises `CannotView` where a value must be stored first."""
     if group.kind == "routine":
         return lower_routine(group.members[0], fusion, orders, checks)
-    return _Lowering(group, fusion, orders, checks).run()
+    return _Lowering(group, fusion, orders, checks, profile).run()
 
 
 class _Lowering:
     """Emits one group: `point` collects statements per parallel point, `loop` per fold step."""
 
     def __init__(
-        self, group: Group, fusion: Fusion, orders: Orders, checks: list[CheckSite]
+        self, group: Group, fusion: Fusion, orders: Orders, checks: Checks, profile: Profile
     ) -> None:
         self.group = group
+        self.profile = profile
         self.fusion = fusion
         self.realised = fusion.realised
         self.orders = orders
@@ -113,7 +117,7 @@ class _Lowering:
         axes = [Axis(f"d{k}", self.domain[k]) for k in order]
         parallel = [a for a, k in zip(axes, order, strict=True) if k not in self.reduced]
         folded = [a for a, k in zip(axes, order, strict=True) if k in self.reduced]
-        return Nest(self.group.kind, parallel, folded)
+        return Nest(self.group.kind, parallel, folded, self.profile.small_extent)
 
     def _memory_order(self) -> Shape:
         """Dimensions of the loops, outermost in memory first."""
@@ -377,7 +381,7 @@ class _Lowering:
         elif v.op.name == "check":
             holds = self._inside(v.args[1], chain, args[1], True)
             args = [args[0], holds, self._site(v=v, **v.attrs)]
-        elif v.op.name in DIVISIONS and not v.spec.dtype.is_floating_point:
+        elif v.op.can_fail(v.spec.dtype):
             what, error = by_zero(v.op.name, v.spec.dtype.numpy), IntegerDivisionByZero.__name__
             args = [args[0], self._inside(v, chain, args[1], 1), self._site(what, v, error)]
         return self._apply(v.op.name, v.spec.dtype, tuple(args), str(v.where))

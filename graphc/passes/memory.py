@@ -4,7 +4,7 @@
 the tightest gap between those it meets. No weight is best for all programs (each of `WEIGHTS` wins
 on some, by up to 10 %), so they are tried in turn and the smallest plan is kept; then single
 buffers are placed first at random. The most bytes ever alive at once is a lower bound; a plan
-within 1 % of it ends the search.
+near enough to it ends the search.
 Source: Pisarchyk, Lee, arXiv:2001.03288.
 
 `place_barriers` marks the launches that must wait for those before them.
@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphc.ir.program import ALIGN, Launch, Slot
+from graphc.ir.program import Launch, Slot
 from graphc.ir.types import Array
+from graphc.passes.profile import Profile
 
 
 class Request(NamedTuple):
@@ -42,7 +43,6 @@ class Plan(NamedTuple):
     order: tuple[int, ...]
 
 
-ENOUGH = 1.01
 WEIGHTS: tuple[Callable[[Request], int], ...] = (
     lambda r: r.size_bytes**2 * (r.last - r.first + 1),
     lambda r: r.last - r.first,
@@ -52,46 +52,50 @@ WEIGHTS: tuple[Callable[[Request], int], ...] = (
 )
 
 
-# Placements of single buffers spent on improving: 20 ms, so that small programs get many tries.
-TRIALS = 1500
-
-
-def plan_offsets(requests: Sequence[Request], order: Sequence[int] | None = None) -> Plan:
-    """Offsets such that buffers alive at the same time do not overlap; all 64-byte aligned.
+def plan_offsets(
+    requests: Sequence[Request], profile: Profile, order: Sequence[int] | None = None
+) -> Plan:
+    """Offsets such that buffers alive at the same time do not overlap; all aligned.
 
     With an `order` that an earlier plan has found, nothing is searched.
     """
-    rounded = [Request(-(-r.size_bytes // ALIGN) * ALIGN, r.first, r.last) for r in requests]
+    unit = profile.align
+    rounded = [Request(-(-r.size_bytes // unit) * unit, r.first, r.last) for r in requests]
     bound = lower_bound(rounded)
     if order is not None:
         placed = _place(rounded, order)
         return Plan(tuple(placed), _height(rounded, placed), bound, tuple(order))
     best: tuple[int, list[int], list[int]] | None = None  # total, offsets, order
-    for tried in _orders(rounded):
+    for tried in _orders(rounded, profile.trials):
         offsets = _place(rounded, tried)
         total = _height(rounded, offsets)
         if best is None or total < best[0]:
             best = total, offsets, tried
-        if best[0] <= bound * ENOUGH:
+        if best[0] <= bound * profile.enough:
             break
     assert best is not None
-    total, offsets, found = _improve(rounded, *best, bound)
+    total, offsets, found = _improve(rounded, *best, bound, profile)
     return Plan(tuple(offsets), total, bound, tuple(found))
 
 
-def _orders(requests: Sequence[Request]) -> Iterator[list[int]]:
-    affordable = max(2, TRIALS // max(1, len(requests)))
+def _orders(requests: Sequence[Request], trials: int) -> Iterator[list[int]]:
+    affordable = max(2, trials // max(1, len(requests)))
     for weight in WEIGHTS[:affordable]:
         yield sorted(range(len(requests)), key=lambda i: (-weight(requests[i]), i))
 
 
 def _improve(
-    requests: Sequence[Request], total: int, offsets: list[int], order: list[int], bound: int
+    requests: Sequence[Request],
+    total: int,
+    offsets: list[int],
+    order: list[int],
+    bound: int,
+    profile: Profile,
 ) -> tuple[int, list[int], list[int]]:
     """Place some buffer first, at random, and keep what is not worse; always the same random."""
     rng = random.Random(0)
-    for _ in range(TRIALS // max(1, len(requests))):
-        if total <= bound * ENOUGH:
+    for _ in range(profile.trials // max(1, len(requests))):
+        if total <= bound * profile.enough:
             break
         moved = order.copy()
         moved.insert(0, moved.pop(rng.randrange(len(order))))

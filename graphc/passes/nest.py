@@ -42,7 +42,6 @@ from graphc.ir.types import DType, Scalar
 from graphc.passes.view import Form, View
 
 Access = Literal["r", "w", "rw"]
-SMALL_EXTENT = 16  # a window's loop: short enough to unroll, and never the batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,7 @@ class Nest:
     kind: Kind
     parallel: list[Axis]
     folded: list[Axis]
+    small_extent: int  # up to which an extent is a window's, and a literal
     phases: list[Phase] = field(default_factory=list)
     buffers: list[tuple[Value, str, Access]] = field(default_factory=list)  # value, name, access
     scalars: list[tuple[ScalarArg, Scalar]] = field(default_factory=list)
@@ -215,6 +215,7 @@ class _Symbols:
         self.leading = nest.leading
         # Equal kernels over other numbers of points are one; what is summed is part of the text,
         # because sums are cut by it, unless it is an extent.
+        self.small = nest.small_extent
         self.outermost = {a.name for a in nest.parallel[:1] if not self._is_window(a)}
         self.names: list[str] = []
         self.values: list[int] = []
@@ -231,7 +232,7 @@ class _Symbols:
 
     def _is_window(self, a: Axis) -> bool:
         fixed = a.name not in self.leading and not is_unknown(a.extent)
-        return fixed and int(a.extent) <= SMALL_EXTENT
+        return fixed and int(a.extent) <= self.small
 
     def affine(self, f: Affine) -> Affine:
         terms = tuple((a, self._stride(a, s)) for a, s in f.terms)

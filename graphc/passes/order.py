@@ -12,14 +12,16 @@ from collections.abc import Callable
 from graphc.ir.graph import Graph, Value
 from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
+from graphc.passes.profile import Profile
 from graphc.passes.view import reshape_groups
 
 
-def orders_of(graph: Graph) -> Orders:
+def orders_of(graph: Graph, profile: Profile) -> Orders:
     """The orders of the values of `graph`, shared by all graphs over the same inputs."""
-    known = graph.facts.get(Orders)
+    key = Orders, profile.weight_order
+    known = graph.facts.get(key)
     if known is None:
-        known = graph.facts[Orders] = Orders(graph)
+        known = graph.facts[key] = Orders(graph, profile)
     assert isinstance(known, Orders)
     return known
 
@@ -27,7 +29,8 @@ def orders_of(graph: Graph) -> Orders:
 class Orders:
     """Memory orders of values, computed on demand and remembered."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, profile: Profile) -> None:
+        self.profile = profile
         self._states = frozenset(graph.states())
         self._given = graph.orders
         self._order: dict[Value, Shape] = {}
@@ -177,11 +180,15 @@ def folded_source(v: Value) -> tuple[Value, Shape]:
 
 
 def _conv(orders: Orders, v: Value) -> Shape:
-    """Output channels innermost; a weight gradient (dimension 0 of its x innermost): [*K, C, O]."""
-    space = tuple(range(2, len(v.shape)))
+    """Output channels innermost; a weight gradient [C, O, *K] lies as its weight.
+
+    It is known by its x, whose channels are dimension 0 and innermost.
+    """
+    rank = len(v.shape)
     if orders.innermost(v.args[0]) == 0 and v.args[0].shape[0] > 1:
-        return (*space, 0, 1)
-    return (0, *space, 1)
+        turned = {0: 1, 1: 0}
+        return tuple(turned.get(k, k) for k in orders.profile.weight_dims(rank))
+    return (0, *range(2, rank), 1)
 
 
 RULES: dict[str, Callable[[Orders, Value], Shape]] = {

@@ -18,6 +18,8 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.sizes import HINTS
 from graphc.ir.verify import verify
+from graphc.ir.verify_kernel import verify_kernel
+from graphc.ir.verify_program import verify_program
 from graphc.passes.check_indices import check_indices
 from graphc.passes.decompose import decompose
 from graphc.passes.foresee import foresee
@@ -27,6 +29,7 @@ from graphc.passes.layout import layout, settle
 from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
 from graphc.passes.order import Orders, identity, merge_order, orders_of
+from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
@@ -36,15 +39,24 @@ class Stage(NamedTuple):
     """One graph pass and the reason for its place in the list."""
 
     name: str
-    function: Callable[[Graph], Graph]
+    function: Callable[[Graph, Profile], Graph]
     why: str
 
 
+def portable(function: Callable[[Graph], Graph]) -> Callable[[Graph, Profile], Graph]:
+    """A pass that is the same for every target."""
+    return lambda graph, _: function(graph)
+
+
 PIPELINE: tuple[Stage, ...] = (
-    Stage("check_indices", check_indices, "before simplify, which moves what it adds into place"),
-    Stage("simplify", simplify, "early: fewer values for every later pass"),
+    Stage(
+        "check_indices",
+        portable(check_indices),
+        "before simplify, which moves what it adds into place",
+    ),
+    Stage("simplify", portable(simplify), "early: fewer values for every later pass"),
     Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can"),
-    Stage("tidy", simplify, "decompose writes pads, slices and reshapes that cancel"),
+    Stage("tidy", portable(simplify), "decompose writes pads, slices and reshapes that cancel"),
     Stage("layout", layout, "before fuse, which has to see the stores that layout asks for"),
     Stage("settle", settle, "after layout, which changes how values would lie"),
     Stage("split_reduce", split_reduce, "after layout: it cuts along memory order"),
@@ -76,11 +88,13 @@ class Compiled:
 Watch = Callable[[Stage, Graph], None]
 
 
-def run_passes(graph: Graph, stages: Sequence[Stage], watch: Watch | None = None) -> Graph:
+def run_passes(
+    graph: Graph, stages: Sequence[Stage], profile: Profile, watch: Watch | None = None
+) -> Graph:
     """Apply `stages` in order, verifying after each where GRAPHC_VERIFY says so."""
     with graph.in_passes():
         for stage in stages:
-            graph = stage.function(graph)
+            graph = stage.function(graph, profile)
             if config.verify_graphs():
                 verify(graph, stage.name)
             if watch is not None:
@@ -88,25 +102,29 @@ def run_passes(graph: Graph, stages: Sequence[Stage], watch: Watch | None = None
     return graph
 
 
-def compile_graph(graph: Graph, stages: Sequence[Stage] = PIPELINE) -> Compiled:
-    """The program of a traced graph (derivatives and updates already in it)."""
+def compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage] = PIPELINE) -> Compiled:
+    """The program of a traced graph (derivatives and updates already in it) for a target."""
     with graph.in_passes():
-        return _compile_graph(graph, stages)
+        return _compile_graph(graph, profile, stages)
 
 
-def _compile_graph(graph: Graph, stages: Sequence[Stage]) -> Compiled:
+def _compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage]) -> Compiled:
     records = [_graph_record("autodiff", graph, "the whole step as traced", 0.0)]
     for stage in stages:
         start = time.perf_counter()
-        graph = run_passes(graph, [stage])
+        graph = run_passes(graph, [stage], profile)
         wall_ms = 1e3 * (time.perf_counter() - start)
         records.append(_graph_record(stage.name, graph, stage.why, wall_ms))
     start = time.perf_counter()
-    graph, lowered, checks = lower_graph(graph)
+    graph, lowered, checks = lower_graph(graph, profile)
     fused = time.perf_counter()
-    scheduled = schedule(graph, lowered, checks)
+    scheduled = schedule(graph, lowered, checks, profile)
     program = scheduled.at(HINTS)
     done = time.perf_counter()
+    if config.verify_graphs():
+        for kernel in program.kernels():
+            verify_kernel(kernel)
+        verify_program(program)
     records.append(
         StageRecord("fuse", "kernel", "values grouped into loop nests", 1e3 * (fused - start),
                     lambda: "\n\n".join(map(kernel_text.show, program.kernels())))
@@ -125,17 +143,18 @@ def _graph_record(name: str, graph: Graph, why: str, wall_ms: float) -> StageRec
 MAX_ROUNDS = 32
 
 
-def lower_graph(graph: Graph) -> tuple[Graph, list[Lowered], list[CheckSite]]:
+def lower_graph(graph: Graph, profile: Profile) -> tuple[Graph, list[Lowered], list[CheckSite]]:
     """Fuse and lower; where a value cannot be addressed, store it and fuse again."""
-    graph = store_operands(graph, foresee(graph, orders_of(graph)), orders_of(graph))
+    orders = orders_of(graph, profile)
+    graph = store_operands(graph, foresee(graph, orders), orders)
     for _ in range(MAX_ROUNDS):
-        fusion, orders = fuse(graph), orders_of(graph)
+        fusion, orders = fuse(graph, profile), orders_of(graph, profile)
         kernels: list[Lowered] = []
         checks: list[CheckSite] = []
         missing: dict[Value, set[Value]] = {}
         for group in fusion.groups:
             try:
-                kernels.append(lower(group, fusion, orders, checks))
+                kernels.append(lower(group, fusion, orders, checks, profile))
             except CannotView as e:
                 for reader, value in e.pairs:
                     missing.setdefault(reader, set()).add(value)

@@ -12,15 +12,10 @@ from math import prod
 from typing import NamedTuple
 
 from graphc.ir.graph import Graph, Value, uses
-from graphc.ir.ops import CHECKS
 from graphc.ir.sizes import typical
-from graphc.passes.group import SCATTERS, Group, is_free, is_op
+from graphc.passes.group import Group, is_free, is_op
+from graphc.passes.profile import Profile
 
-EXPENSIVE = frozenset(
-    """exp expm1 log log1p sin cos atan tanh sigmoid erf erfc pow rsqrt sqrt div rem fmod floordiv
-    """.split()  # noqa: SIM905  a table reads better so
-)
-MAX_INLINED_OPS = 12
 Moves = tuple[tuple[str, tuple[tuple[str, object], ...]], ...]  # from a value to what is read
 
 
@@ -31,16 +26,17 @@ class Realised(NamedTuple):
     stored_because: dict[Value, str]
 
 
-def realise(graph: Graph, of: Mapping[Value, Group]) -> Realised:
+def realise(graph: Graph, of: Mapping[Value, Group], profile: Profile) -> Realised:
     """The values of `graph` that have buffers; `of` says which group computes each."""
-    return _Realiser(graph, of).run()
+    return _Realiser(graph, of, profile).run()
 
 
 class _Realiser:
     """Decides, in graph order, which values have buffers."""
 
-    def __init__(self, graph: Graph, of: Mapping[Value, Group]) -> None:
+    def __init__(self, graph: Graph, of: Mapping[Value, Group], profile: Profile) -> None:
         self.graph = graph
+        self.profile = profile
         self.of = of
         self.readers = uses(graph)
         wholes = [v for v in graph.values() if is_op(v, "assemble")]
@@ -73,11 +69,12 @@ class _Realiser:
         if v.op is None or v.op.kind != "elementwise" or self._is_operand(v):
             return False
         leaves, ops, heavy = self._tree(v)
-        if leaves is None or ops > MAX_INLINED_OPS:
+        if leaves is None or ops > self.profile.max_inlined_ops:
             self.because[v] = "too long to compute again for each reader"
             return False
+        much = self.profile.much
         widest = max(typical(prod(g.domain)) for g in outside)
-        if widest > 4 * typical(v.spec.numel) and (heavy or ops > 2):
+        if widest > much * typical(v.spec.numel) and (heavy or ops > self.profile.short_ops):
             self.because[v] = "its readers would compute it again for many points"
             return False
         inlined = self._bytes_inlined(v, leaves, heavy, len(outside))
@@ -92,17 +89,16 @@ class _Realiser:
 
     def _bytes_inlined(self, v: Value, leaves: list[Value], heavy: int, readers: int) -> int:
         """Each reader reads the leaves; a leaf without a buffer has to be stored for that."""
-        reads = sum(_weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
+        reads = sum(self._weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
         new = [u for u in leaves if not u.is_input and u not in self.realised]
-        return readers * reads + sum(_weight(u, v) for u in new)
+        return readers * reads + sum(self._weight(u, v) for u in new)
 
     def _bytes_stored(
         self, v: Value, leaves: list[Value], heavy: int, readers: int, shared: bool
     ) -> int:
         """One store, a load for each reader; the leaves are read once, unless they are anyway."""
-        once = (
-            0 if shared else sum(_weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
-        )
+        read = sum(self._weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
+        once = 0 if shared else read
         return once + (1 + readers) * typical(v.spec.size_bytes)
 
     def _in_own_kernel(self, v: Value, group: Group) -> bool:
@@ -118,9 +114,8 @@ class _Realiser:
             u = stack.pop()
             if u.op is None:
                 continue
-            if u.op.kind in ("contract", "routine") or (
-                u.op.kind == "index" and u.op.name not in SCATTERS
-            ):
+            reads = u.op.kind == "index" and not u.op.scatters
+            if u.op.kind in ("contract", "routine") or reads:
                 return True
             if is_free(u):
                 stack.extend(self.readers[u])
@@ -148,21 +143,21 @@ class _Realiser:
                 if u.op is not None and u.op.kind == "movement":
                     moves = (*moves, (u.op.name, tuple(sorted(u.attrs.items()))))
                 stack.extend((a, moves) for a in u.args)
-                heavy += 3 if u.op is not None and u.op.name == "random_bits" else 0
+                heavy += self.profile.accesses(u.op.cost) if u.op is not None else 0
             elif u.op.kind == "elementwise":
-                if u.op.name in CHECKS:
+                if u.op.checks:
                     return None, 0, 0
                 ops += 1
-                heavy += u.op.name in EXPENSIVE
+                heavy += self.profile.accesses(u.op.cost)
                 stack.extend((a, moves) for a in u.args)
             else:
                 leaves[u] = None
-            if ops > MAX_INLINED_OPS:
+            if ops > self.profile.max_inlined_ops:
                 return None, ops, heavy
         return list(leaves), ops, heavy
 
-
-def _weight(leaf: Value, v: Value) -> int:
-    """The bytes of a leaf; what is much smaller than v stays in cache."""
-    size = typical(leaf.spec.numel)
-    return size * leaf.spec.dtype.itemsize if 4 * size >= typical(v.spec.numel) else 0
+    def _weight(self, leaf: Value, v: Value) -> int:
+        """The bytes of a leaf; what is much smaller than v stays in cache."""
+        size = typical(leaf.spec.numel)
+        large = self.profile.much * size >= typical(v.spec.numel)
+        return size * leaf.spec.dtype.itemsize if large else 0

@@ -19,15 +19,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.ir.graph import Graph, Value
-from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, Store
-from graphc.ir.ops import CHECKS
+from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
 from graphc.ir.sizes import HINTS, Evaluation, unknowns
 from graphc.ir.types import Scalar, Shape, TensorSpec
 from graphc.passes.group import parts_of
-from graphc.passes.lower import DIVISIONS
 from graphc.passes.memory import Request, place_barriers, plan_offsets
 from graphc.passes.nest import Lowered
+from graphc.passes.profile import Profile
 
 OPTIMIZER = "opt"
 
@@ -48,13 +47,14 @@ class Schedule:
     checks: tuple[CheckSite, ...]
     orders: tuple[Shape, ...]
     order: tuple[int, ...]
+    profile: Profile
 
     def at(self, sizes: Evaluation) -> Program:
         """The program for these sizes: expressions evaluated, buffers placed, barriers set."""
         specs = {x: x.at(sizes) for x in {s.spec for s in self.slots if not s.spec.is_fixed}}
         slots = {s.name: _sized(s, specs.get(s.spec, s.spec), s.index) for s in self.slots}
         arena = [s for s in slots.values() if s.space == "arena"]
-        plan = plan_offsets(_requests(arena), self.order)
+        plan = plan_offsets(_requests(arena), self.profile, self.order)
         for s, offset in zip(arena, plan.offsets, strict=True):
             slots[s.name] = _sized(s, s.spec, offset)
         launches = [_launch_at(x, sizes) for x in self.launches]
@@ -68,6 +68,7 @@ class Schedule:
             plan.bound,
             self.checks,
             self.orders,
+            self.profile.align,
         )
 
 
@@ -101,12 +102,14 @@ def _requests(slots: Iterable[Slot]) -> list[Request]:
     return [Request(s.size_bytes, s.first, s.last) for s in slots]
 
 
-def schedule(graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite]) -> Schedule:
+def schedule(
+    graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite], profile: Profile
+) -> Schedule:
     """Order `kernels`, give every buffer a slot, and mark barriers and the commit point.
 
     The parts of an `assemble` share its slot, and who reads the whole waits for all of them.
     """
-    return _Scheduler(graph, [k for k in kernels if _writes_something(k)], checks).run()
+    return _Scheduler(graph, [k for k in kernels if _writes_something(k)], checks, profile).run()
 
 
 def _writes_something(k: Lowered) -> bool:
@@ -115,9 +118,14 @@ def _writes_something(k: Lowered) -> bool:
 
 class _Scheduler:
     def __init__(
-        self, graph: Graph, kernels: Sequence[Lowered], checks: Sequence[CheckSite]
+        self,
+        graph: Graph,
+        kernels: Sequence[Lowered],
+        checks: Sequence[CheckSite],
+        profile: Profile,
     ) -> None:
         self.graph = graph
+        self.profile = profile
         self.kernels = list(kernels)
         self.checks = tuple(checks)
         self.maker = {v: k for k, kernel in enumerate(self.kernels) for v in kernel.writes}
@@ -155,7 +163,8 @@ class _Scheduler:
             tuple(
                 self.graph.orders.get(v, tuple(range(len(v.shape)))) for v in self.graph.states()
             ),
-            plan_offsets(_requests(seen)).order,
+            plan_offsets(_requests(seen), self.profile).order,
+            self.profile,
         )
 
     def _pairs(self) -> Iterable[tuple[Value, Value | None]]:
@@ -165,7 +174,7 @@ class _Scheduler:
 
     def _alias_states(self) -> None:
         """Let each new state overwrite the old one in place where the order allows it."""
-        checkers = {k for k, kernel in enumerate(self.kernels) if _checks(kernel)}
+        checkers = {k for k, kernel in enumerate(self.kernels) if kernel.kernel.may_fail()}
         checking = self._leading_to(checkers)
         for out, state in self._pairs():
             if state is None or out not in self.maker:
@@ -297,17 +306,6 @@ class _Scheduler:
             return k.kernel
         buffers = tuple(replace(b, alias=alias.get(b.name, "")) for b in k.kernel.buffers)
         return replace(k.kernel, buffers=buffers)
-
-
-def _checks(k: Lowered) -> bool:
-    """Whether the kernel may fail: it checks indices, divides integers or runs on the host."""
-    return k.kernel.call is not None or any(
-        isinstance(s, Apply) and _may_fail(s) for s in k.kernel.statements()
-    )
-
-
-def _may_fail(s: Apply) -> bool:
-    return s.op in CHECKS or (s.op in DIVISIONS and not s.dtype.is_floating_point)
 
 
 def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:

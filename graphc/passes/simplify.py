@@ -14,7 +14,6 @@ from graphc.ir import sugar as P
 from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Graph, Value, topological
 from graphc.ir.interpret import evaluate
-from graphc.ir.ops import CHECKS
 from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
 from graphc.ir.sizes import same
 from graphc.ir.types import TensorSpec
@@ -60,7 +59,7 @@ def _once(v: Value) -> Value:
     special = SPECIAL.get(v.op.name)
     if special is not None and (w := special(v)) is not v:
         return w
-    if v.op.kind == "elementwise" and v.op.name not in CHECKS:
+    if v.op.kind == "elementwise" and not v.op.checks:
         return _hoist_expand(_fold_constants(v))
     return v
 
@@ -215,7 +214,7 @@ def _where(v: Value) -> Value:
         gone = [condition]
     else:
         return v
-    return v if any(u.op is not None and u.op.name in CHECKS for u in topological(gone)) else x
+    return v if any(u.op is not None and u.op.checks for u in topological(gone)) else x
 
 
 def _check(v: Value) -> Value:

@@ -13,43 +13,38 @@ from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
 from graphc.ir.sizes import typical
+from graphc.passes.group import is_reduce
 from graphc.passes.order import Orders, orders_of
-
-SPLITTABLE = frozenset({"sum", "prod", "max", "min"})
-MIN_ROW = 1 << 10  # elements for each step of the outermost dimension: less is done by one thread
-WIDE_ROW = 1 << 8  # elements that are enough outputs or lanes for all threads without a split
-MIN_ELEMENTS = 1 << 20  # where rows are narrow
-MAX_OUTPUTS = 4096  # above this the outputs alone give enough parallel work
-MAX_CHUNKS = 32
+from graphc.passes.profile import Profile
 
 
-def split_reduce(graph: Graph) -> Graph:
+def split_reduce(graph: Graph, profile: Profile) -> Graph:
     """Split every long reduction into few outputs."""
-    orders = orders_of(graph)
+    orders = orders_of(graph, profile)
 
     def visit(v: Value) -> Value:
-        if v.op is None or v.op.name not in SPLITTABLE:
+        if not is_reduce(v) or v.op is None or not v.op.combine:
             return v
-        return _split(v, orders)
+        return _split(v, orders, profile)
 
     return rebuild(graph, visit)
 
 
-def _split(v: Value, orders: Orders) -> Value:
+def _split(v: Value, orders: Orders, profile: Profile) -> Value:
     (x,) = v.args
     axes = v.attrs["axes"]
     order = orders(x)
     lead = _leading_run(order, axes)
-    if not lead or typical(v.spec.numel) > MAX_OUTPUTS:
+    if not lead or typical(v.spec.numel) > profile.max_outputs:
         return v
     outer = lead[0]
     row = typical(x.spec.numel) // max(typical(x.shape[outer]), 1)
-    if row >= MIN_ROW:
+    if row >= profile.min_row:
         return _row_sums(v, outer)
-    if row >= WIDE_ROW:
+    if row >= profile.wide_row:
         return v
-    chunks = max(d for d in range(1, MAX_CHUNKS + 1) if x.shape[outer] % d == 0)
-    if typical(x.spec.numel) < MIN_ELEMENTS or chunks == 1:
+    chunks = max(d for d in range(1, profile.max_chunks + 1) if x.shape[outer] % d == 0)
+    if typical(x.spec.numel) < profile.min_elements or chunks == 1:
         return v
     return _chunk_sums(v, outer, chunks)
 

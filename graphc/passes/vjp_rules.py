@@ -327,8 +327,6 @@ def from_groups(x: Any, parts: int) -> Any:
 
 # ---- the rows ----------------------------------------------------------------------------------
 
-VARIADIC = frozenset({"concat"})  # their one rule is told which operand it differentiates
-
 # fmt: off
 VJP: dict[str, tuple[Rule | None, ...]] = {
     "neg":     (lambda g, _z, _x: -g,),
@@ -418,8 +416,6 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "svd":      (M.svd,),
 }
 # fmt: on
-
-VARIADIC = frozenset({"concat"})  # take any number of operands, one included
 
 NOT_DIFFERENTIABLE = frozenset(
     (

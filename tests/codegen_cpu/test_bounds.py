@@ -22,6 +22,7 @@ from tests.op_table import TABLE, OpRow
 from tests.ops.rows import floats, samples, tensors, weights
 from tests.passes.graphs import CASES, Case, make, sample
 from tests.steps import MODELS, training
+from tests.targets import CPU
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def shifted(kernel: Kernel, by: int) -> Kernel:
 @pytest.mark.parametrize("case", WRONG, ids=lambda c: c.name)
 def test_a_buffer_that_is_too_small_is_caught(case: Case) -> None:
     graph = make(case)
-    program, inputs = compile_graph(graph).program, sample(case)
+    program, inputs = compile_graph(graph, CPU).program, sample(case)
     Native(program, graph, inputs, checked=True)()
     used = {name for launch in program.launches for name in launch.slots}
     for slot in program.slots:
@@ -110,7 +111,7 @@ SHIFTS = [
 @pytest.mark.parametrize(("case", "by"), SHIFTS, ids=lambda x: getattr(x, "name", str(x)))
 def test_a_kernel_that_stores_elsewhere_is_caught(case: Case, by: int) -> None:
     graph = make(case)
-    program, inputs = compile_graph(graph).program, sample(case)
+    program, inputs = compile_graph(graph, CPU).program, sample(case)
     for k, launch in enumerate(program.launches):
         if any(isinstance(s.at.const, str) for s in launch.kernel.statements()
                if isinstance(s, Store)):  # fmt: skip
@@ -125,7 +126,7 @@ def test_a_kernel_that_stores_elsewhere_is_caught(case: Case, by: int) -> None:
 
 def test_a_slot_outside_the_arena_is_refused_always() -> None:
     graph = make(next(c for c in CASES if c.name == "softmax"))
-    program = compile_graph(graph).program
+    program = compile_graph(graph, CPU).program
     slot = Slot("astray", TensorSpec(graphc.float32, (64,)), "arena", program.arena_bytes, 0, 0)
     changed = dataclasses.replace(program, slots=(*program.slots, slot))
     with pytest.raises(InternalError, match="astray lies outside the arena"):

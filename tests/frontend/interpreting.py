@@ -23,6 +23,7 @@ from graphc.ir.text import parse, show
 from graphc.ir.types import Array, TensorSpec
 from graphc.ir.verify import verify
 from graphc.passes.partition import Split, partition
+from tests.targets import CPU
 
 
 def array_at(address: int, spec: TensorSpec) -> Array:
@@ -122,6 +123,7 @@ class InterpretingBackend:
     def __init__(self) -> None:
         self.natives: list[InterpretedNative] = []
         self.reversed = False  # for programs built from now on
+        self.profile = CPU
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, InterpretedTemplate]:
         verify(graph)

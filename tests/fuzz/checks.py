@@ -17,6 +17,7 @@ from tests.fuzz import oracle
 from tests.fuzz.native import POISONS, Native, threads, without_reuse
 from tests.plans import assert_no_overlap
 from tests.program_interpret import run_program
+from tests.targets import CPU
 
 NEEDED = ("decompose", "settle")  # lowering counts on what these two establish
 OPTIONAL = tuple(s for s in PIPELINE if s.name not in NEEDED)
@@ -26,13 +27,13 @@ Check = Callable[[Graph, list[Array]], str]
 
 def native(graph: Graph, inputs: list[Array]) -> str:
     """Compiled code gives what the graph means."""
-    got = Native(compile_graph(graph).program, graph, inputs)()
+    got = Native(compile_graph(graph, CPU).program, graph, inputs)()
     return _compare(graph, inputs, got)
 
 
 def same_bits(graph: Graph, inputs: list[Array]) -> str:
     """Threads, what lies in the arena and where its buffers lie change no bit."""
-    program = compile_graph(graph).program
+    program = compile_graph(graph, CPU).program
     run = Native(program, graph, inputs)
     first = run()
     for byte in POISONS:
@@ -50,7 +51,7 @@ def same_bits(graph: Graph, inputs: list[Array]) -> str:
 def bounded(graph: Graph, inputs: list[Array]) -> str:
     """No kernel reaches out of its buffers, and asking for that changes no bit but NaN's sign,
     which follows from the order of operands that LLVM chooses."""
-    program = compile_graph(graph).program
+    program = compile_graph(graph, CPU).program
     first, second = (Native(program, graph, inputs, checked=c)() for c in (False, True))
     for a in (*first, *second):
         a[a != a] = np.nan if a.dtype.kind not in "biu" else 0
@@ -59,7 +60,7 @@ def bounded(graph: Graph, inputs: list[Array]) -> str:
 
 def plan(graph: Graph, inputs: list[Array]) -> str:
     """The three levels read back, no live buffers overlap, and the arena is near its bound."""
-    compiled = compile_graph(graph)
+    compiled = compile_graph(graph, CPU)
     assert_no_overlap(compiled.program)
     return reading_back.of_graph(graph) or reading_back.of_compiled(compiled)
 
@@ -68,7 +69,7 @@ def without(stage: Stage) -> Check:
     """The other passes alone keep the meaning, by the Kernel interpreter."""
 
     def check(graph: Graph, inputs: list[Array]) -> str:
-        program = compile_graph(graph, [s for s in PIPELINE if s is not stage]).program
+        program = compile_graph(graph, CPU, [s for s in PIPELINE if s is not stage]).program
         return _compare(graph, inputs, run_program(program, graph, inputs))
 
     return check
@@ -76,7 +77,7 @@ def without(stage: Stage) -> Check:
 
 def interpreted(graph: Graph, inputs: list[Array]) -> str:
     """The Kernel interpreter agrees: where native code does not, code generation is to blame."""
-    return _compare(graph, inputs, run_program(compile_graph(graph).program, graph, inputs))
+    return _compare(graph, inputs, run_program(compile_graph(graph, CPU).program, graph, inputs))
 
 
 def _compare(graph: Graph, inputs: list[Array], got: list[Array]) -> str:

@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from graphc.ir.graph import Graph
-from graphc.ir.program import ALIGN, Program
+from graphc.ir.program import Program
 from graphc.ir.types import Array
 from graphc.passes.memory import place_barriers
 from graphc.runtime.executor import Executable
 from graphc.runtime.threads import get_num_threads, set_num_threads
 from tests.program_native import session
+from tests.targets import CPU
 
 POISONS = (0xA5, 0xFF)  # 0xFF bytes are NaN in every floating dtype
 
@@ -80,8 +81,8 @@ class Native:
 def _unaligned(a: Array) -> Array:
     """A row-major copy at an address that is a multiple of the element size and of nothing more."""
     size = a.dtype.itemsize
-    room = np.zeros(a.size * size + ALIGN + size, np.uint8)
-    start = -room.ctypes.data % ALIGN + size
+    room = np.zeros(a.size * size + CPU.align + size, np.uint8)
+    start = -room.ctypes.data % CPU.align + size
     copy = room[start : start + a.size * size].view(a.dtype).reshape(a.shape)
     copy[...] = a
     return copy
@@ -89,11 +90,11 @@ def _unaligned(a: Array) -> Array:
 
 def without_reuse(program: Program) -> Program:
     """The same launches with every arena buffer in a place of its own, red zones between."""
-    at, slots = 0, []
+    at, unit, slots = 0, program.align, []
     for s in program.slots:
         if s.space == "arena":
             slots.append(dataclasses.replace(s, index=at))
-            at += -(-s.size_bytes // ALIGN) * ALIGN + ALIGN
+            at += -(-s.size_bytes // unit) * unit + unit
         else:
             slots.append(s)
     launches = place_barriers(program.launches, {s.name: s for s in slots})

@@ -22,12 +22,6 @@ OVERFLOWS = (np.nan, np.inf, -np.inf)  # one for each noisy run
 SLACK = 40.0  # spreads; three runs underestimate the worst case of one element
 ULPS = 8.0  # on top, relative to the element: spreads are 0 where runs agree by luck
 
-# What gives one of its operands' elements, or a whole number: no rounding happens.
-EXACT = frozenset({
-    "neg", "abs", "sign", "relu", "floor", "ceil", "round", "trunc", "not", "check_index", "check",
-    "maximum", "minimum", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne", "where", "max",
-    "min", "argmax", "argmin", "gather", "take_along", "iota", "random_bits",
-})  # fmt: skip
 SUMS = frozenset({"sum", "dot", "conv", "fold", "scatter_add", "put_along"})
 
 
@@ -108,7 +102,7 @@ def _evaluate(v: Value, args: list[Array], noise: Noise | None) -> Array:
     if op.name == "cast" or op.name == "iota":
         with np.errstate(all="ignore"):  # a narrowing is part of the meaning
             out = _widened(out.astype(dtype.numpy))
-    rounds = (op.name not in EXACT and op.kind != "movement") or op.name in SUMS
+    rounds = (not op.exact and op.kind != "movement") or op.name in SUMS
     return out if noise is None or not rounds else _jiggled(out, dtype, noise)
 
 

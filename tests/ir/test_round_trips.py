@@ -13,6 +13,7 @@ from graphc.errors import GraphcError
 from tests import reading_back
 from tests.fuzz import sources
 from tests.steps import MODELS, training
+from tests.targets import CPU
 from tests.test_benchmarks_nets import nets, small
 
 FUNCTIONS = range(40)
@@ -35,7 +36,7 @@ def test_random_functions(seed: int) -> None:
         graph = reading_back.traced(scope["f"], args)
     except GraphcError:
         return  # it ends in a line that raises
-    assert not reading_back.of_compiled(reading_back.compile_graph(graph))
+    assert not reading_back.of_compiled(reading_back.compile_graph(graph, CPU))
 
 
 @pytest.mark.parametrize("name", nets.NETS)

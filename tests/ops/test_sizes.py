@@ -20,6 +20,7 @@ from graphc.passes.pipeline import PIPELINE, compile_graph, run_passes
 from tests.op_table import TABLE, OpRow
 from tests.ops.rows import samples
 from tests.ops.test_traced import traced
+from tests.targets import CPU
 
 F: Any = graphc.nn.functional
 
@@ -33,8 +34,8 @@ class Made(NamedTuple):
 
 
 def made(graph: Graph) -> Made:
-    values = len(run_passes(graph, PIPELINE).values())
-    compiled = compile_graph(graph).program
+    values = len(run_passes(graph, PIPELINE, CPU).values())
+    compiled = compile_graph(graph, CPU).program
     bodies = {k.key(): len(list(k.statements())) for k in compiled.kernels()}
     return Made(values, len(compiled.launches), sum(bodies.values()))
 
@@ -151,5 +152,5 @@ def test_many_taps_fold_to_the_same_sums() -> None:
         y = b.apply("fold", x, length=4 * step + (taps - 1) * dilation + 3, **attrs)
         graph = Graph("fold", (x,), ("arg",), (y,), (None,))
         given = np.random.default_rng(taps).standard_normal(x.shape).astype("f4")
-        got = run_program(compile_graph(graph).program, graph, [given])
+        got = run_program(compile_graph(graph, CPU).program, graph, [given])
         np.testing.assert_allclose(got[0], interpret(graph, given)[0], rtol=1e-5, atol=1e-5)

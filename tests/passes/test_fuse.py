@@ -15,6 +15,7 @@ from graphc.ir.program import Program
 from graphc.ir.types import TensorSpec, f32, i64
 from graphc.passes.pipeline import compile_graph
 from tests.passes.graphs import CASES, Case, make
+from tests.targets import CPU
 
 Build = Callable[[Value, Value], tuple[Value, ...]]
 
@@ -28,7 +29,7 @@ def program(build: Build, shape: tuple[int, ...] = (64, 300), state: bool = Fals
         outs = build(x, rows)
     targets = (x if state else None, *(None for _ in outs[1:]))
     roles = ("state" if state else "arg", "arg")
-    return compile_graph(Graph("f", (x, rows), roles, outs, targets)).program
+    return compile_graph(Graph("f", (x, rows), roles, outs, targets), CPU).program
 
 
 def notes(build: Build, shape: tuple[int, ...] = (64, 300), state: bool = False) -> str:
@@ -113,7 +114,7 @@ def test_readers_and_values_are_named() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_every_output_of_every_kernel_has_a_reason(case: Case) -> None:
-    for launch in compile_graph(make(case)).program.launches:
+    for launch in compile_graph(make(case), CPU).program.launches:
         outputs = sum("w" in b.access for b in launch.kernel.buffers)
         told = launch.kernel.note.split("; ")
         assert len(told) == outputs

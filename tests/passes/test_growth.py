@@ -23,6 +23,7 @@ from graphc.ir.verify import verify
 from graphc.passes.partition import partition
 from graphc.passes.pipeline import compile_graph
 from tests.program_interpret import run_program
+from tests.targets import CPU
 
 Step = Callable[[Value, Value, int], Value]  # the value so far, the input, how deep
 
@@ -102,7 +103,7 @@ def calls(f: Callable[[], Any]) -> int:
 def test_a_deep_graph_compiles_and_means_the_same(name: str) -> None:
     graph = deep(name, 40)
     x = np.random.default_rng(0).standard_normal((4, 8)).astype("f4")
-    program = compile_graph(graph).program
+    program = compile_graph(graph, CPU).program
     with np.errstate(all="ignore"):
         want, got = interpret(graph, x)[0], run_program(program, graph, [x])[0]
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
@@ -111,12 +112,12 @@ def test_a_deep_graph_compiles_and_means_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_work_grows_with_depth(name: str) -> None:
     short, long = (deep(name, depth) for depth in (50, 200))
-    assert calls(lambda: compile_graph(long)) < 5.5 * calls(lambda: compile_graph(short))
+    assert calls(lambda: compile_graph(long, CPU)) < 5.5 * calls(lambda: compile_graph(short, CPU))
 
 
 def test_work_grows_with_width() -> None:
     few, many = wide(50), wide(200)
-    assert calls(lambda: compile_graph(many)) < 5.5 * calls(lambda: compile_graph(few))
+    assert calls(lambda: compile_graph(many, CPU)) < 5.5 * calls(lambda: compile_graph(few, CPU))
 
 
 @pytest.mark.parametrize("name", ["chain", "diamond", "flips", "pairs"])
@@ -125,7 +126,7 @@ def test_depth_is_no_limit(name: str) -> None:
     graph = deep(name, 2500)
     verify(graph)
     assert text.show(text.parse(text.show(graph))) == text.show(graph)
-    compile_graph(graph)
+    compile_graph(graph, CPU)
     partition(graph, 0, ())
 
 
@@ -159,7 +160,7 @@ def captured(step: Callable[..., Any], x: graphc.Tensor) -> None:
     trace = Trace()
     with trace.activate():
         graph = trace.graph("step", [step(trace.argument(x, "x"))])
-    compile_graph(graph)
+    compile_graph(graph, CPU)
 
 
 @pytest.mark.parametrize("layer", [Cell, lambda: graphc.nn.LayerNorm(6)])

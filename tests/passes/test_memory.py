@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import statistics
 import time
@@ -13,6 +14,7 @@ from graphc.ir.kernel import Buffer, Kernel
 from graphc.ir.program import Launch, Slot
 from graphc.ir.types import f32, parse_type
 from graphc.passes.memory import Plan, Request, place_barriers, plan_offsets
+from tests.targets import CPU
 
 
 def check(requests: list[Request], plan: Plan) -> None:
@@ -44,9 +46,9 @@ def test_training_steps_are_within_five_percent_of_the_bound(layers: int) -> Non
     over = []
     for seed in range(6):
         requests = training_step(layers, seed)
-        plan = plan_offsets(requests)
+        plan = plan_offsets(requests, CPU)
         check(requests, plan)
-        assert plan == plan_offsets(requests)
+        assert plan == plan_offsets(requests, CPU)
         over.append(plan.total / plan.bound)
     assert statistics.mean(over) <= 1.05 and max(over) <= 1.15
 
@@ -58,7 +60,7 @@ def test_random_lifetimes() -> None:
         for _ in range(rng.randrange(30)):
             first = rng.randrange(20)
             requests.append(Request(rng.choice([0, 1, 63, 64, 65, 5000]), first, first + 5))
-        plan = plan_offsets(requests)
+        plan = plan_offsets(requests, CPU)
         check(requests, plan)
         most = max(
             (sum(-(-r.size_bytes // 64) * 64 for r in requests if r.first <= t <= r.last)
@@ -69,16 +71,27 @@ def test_random_lifetimes() -> None:
 
 def test_lifetimes_are_inclusive() -> None:
     touching = [Request(64, 0, 1), Request(64, 1, 2)]
-    assert plan_offsets(touching).total == 128
+    assert plan_offsets(touching, CPU).total == 128
     apart = [Request(64, 0, 1), Request(64, 2, 2)]
-    assert plan_offsets(apart).total == 64
-    assert plan_offsets([]) == Plan((), 0, 0, ())
+    assert plan_offsets(apart, CPU).total == 64
+    assert plan_offsets([], CPU) == Plan((), 0, 0, ())
+
+
+def test_a_profile_says_how_long_to_search_and_where_buffers_begin() -> None:
+    requests = training_step(6, 0)
+    plan = plan_offsets(requests, CPU)
+    for less in ({"trials": 1}, {"enough": 9.0}):
+        hasty = plan_offsets(requests, dataclasses.replace(CPU, **less))
+        check(requests, hasty)
+        assert hasty.total > plan.total
+    coarse = plan_offsets(requests, dataclasses.replace(CPU, align=1 << 12))
+    assert not any(offset % (1 << 12) for offset in coarse.offsets)
 
 
 def test_a_thousand_buffers_are_planned_quickly() -> None:
     requests = training_step(160, 0)
     start = time.process_time()
-    plan_offsets(requests)
+    plan_offsets(requests, CPU)
     assert time.process_time() - start < 0.5  # 25 ms alone on a core; slack for a busy machine
 
 

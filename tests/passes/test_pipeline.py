@@ -13,6 +13,7 @@ from tests.passes.graphs import CASES, Case, make, sample
 from tests.plans import assert_no_overlap
 from tests.program_interpret import run_program
 from tests.program_native import run_native
+from tests.targets import CPU
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -24,14 +25,14 @@ def test_graph_passes_keep_meaning(case: Case) -> None:
         for got, ref in zip(interpret(after, *inputs), want, strict=True):
             np.testing.assert_allclose(got, ref, rtol=1e-5, atol=1e-5, err_msg=stage.name)
 
-    run_passes(graph, PIPELINE, watch)
+    run_passes(graph, PIPELINE, CPU, watch)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_programs_keep_meaning(case: Case) -> None:
     """The Kernel interpreter and native code both agree with the Graph interpreter."""
     graph, inputs = make(case), sample(case)
-    program = compile_graph(graph).program
+    program = compile_graph(graph, CPU).program
     want = interpret(graph, *inputs)
     for run in (run_program, run_native):
         for got, ref in zip(run(program, graph, inputs), want, strict=True):
@@ -40,7 +41,7 @@ def test_programs_keep_meaning(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_kernel_counts(case: Case) -> None:
-    assert len(compile_graph(make(case)).program.launches) == case.kernels
+    assert len(compile_graph(make(case), CPU).program.launches) == case.kernels
 
 
 NEEDED = ("decompose", "settle")  # lowering counts on what these two establish
@@ -54,20 +55,20 @@ def test_each_pass_may_be_left_out(left_out: Stage) -> None:
     stages = [s for s in PIPELINE if s is not left_out]
     for case in CASES:
         graph, inputs = make(case), sample(case)
-        got = run_program(compile_graph(graph, stages).program, graph, inputs)
+        got = run_program(compile_graph(graph, CPU, stages).program, graph, inputs)
         for a, b in zip(got, interpret(graph, *inputs), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4, err_msg=case.name)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_no_two_live_buffers_overlap(case: Case) -> None:
-    assert_no_overlap(compile_graph(make(case)).program)
+    assert_no_overlap(compile_graph(make(case), CPU).program)
 
 
 def test_no_launch_reads_what_was_not_written() -> None:
     """Launch order is a topological order of the buffers' data flow."""
     for case in CASES:
-        program = compile_graph(make(case)).program
+        program = compile_graph(make(case), CPU).program
         flow = nx.DiGraph()
         written = {s.name for s in program.slots if s.space in ("arg", "state", "scalar")}
         for n, launch in enumerate(program.launches):

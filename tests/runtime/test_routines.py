@@ -22,6 +22,7 @@ from graphc.runtime.threads import get_num_threads, set_num_threads
 from tests.program_interpret import run_program
 from tests.program_native import run_native
 from tests.runtime.test_signals import run
+from tests.targets import CPU
 
 ROWS = TensorSpec(f32, (6, 40))
 
@@ -58,7 +59,7 @@ def launch_of(program: Program, name: str) -> int:
 @pytest.mark.parametrize("state", [False, True])
 def test_graph_program_and_native_code_agree(state: bool) -> None:
     graph = sorted_rows(state)
-    program = compile_graph(graph).program
+    program = compile_graph(graph, CPU).program
     want = interpret(graph, *inputs())
     for got in (run_program(program, graph, inputs()), run_native(program, graph, inputs())):
         for a, b in zip(got, want, strict=True):
@@ -66,7 +67,7 @@ def test_graph_program_and_native_code_agree(state: bool) -> None:
 
 
 def test_a_routine_is_one_launch_in_the_arena_before_the_commit() -> None:
-    program = compile_graph(sorted_rows(state=True)).program
+    program = compile_graph(sorted_rows(state=True), CPU).program
     k = launch_of(program, "argsort")
     slots = {s.name: s for s in program.slots}
     source, result = (slots[name] for name in program.launches[k].slots)
@@ -79,7 +80,7 @@ def test_a_routine_is_one_launch_in_the_arena_before_the_commit() -> None:
 
 
 def test_texts_go_round() -> None:
-    program = compile_graph(sorted_rows()).program
+    program = compile_graph(sorted_rows(), CPU).program
     for kernel in program.kernels():
         again = kernel_text.parse(kernel_text.show(kernel))
         assert again == kernel and again.call == kernel.call
@@ -246,7 +247,7 @@ def test_every_routine_is_lowered_as_one() -> None:
         operands = [{"x": x, "i": index}[a] for a in args]
         out = b.apply(op.name, *operands, **attrs.get(op.name, {}))
         (launch,) = compile_graph(
-            Graph(op.name, (x, index), ("arg",) * 2, (out,), (None,))
+            Graph(op.name, (x, index), ("arg",) * 2, (out,), (None,)), CPU
         ).program.launches
         assert launch.kernel.kind == "routine" and launch.kernel.call is not None
         assert launch.kernel.call.op == op.name

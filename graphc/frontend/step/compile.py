@@ -18,6 +18,7 @@ from graphc import config
 from graphc.codegen_cpu.jit import assembly
 from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.module import emit_kernel
+from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
 from graphc.frontend.step.checking import check
@@ -40,8 +41,10 @@ from graphc.ir.kernel import Kernel
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Array
+from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
+from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
 from graphc.runtime.disk_cache import DiskCache
 from graphc.runtime.executor import Engine, Executable
@@ -97,6 +100,8 @@ class NativeTemplate:
 
     def at(self, sizes: Evaluation) -> Executable:
         program = self._schedule.at(sizes)
+        if config.verify_graphs():
+            verify_program(program)
         small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
         return Executable(
             program, self._functions, self._engine, parallel=not small, checked=self._checked
@@ -108,11 +113,16 @@ class NativeBackend:
 
     def __init__(self) -> None:
         self._target = Target.host()
+        self._profile = profile(self._target)
         self._library = KernelLibrary(self._target, DiskCache())
         self._engine = Engine(self._library.walker())
 
+    @property
+    def profile(self) -> Profile:
+        return self._profile
+
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
-        compiled = compile_graph(graph)
+        compiled = compile_graph(graph, self._profile)
         program = compiled.program
         checked = config.check_bounds()
         functions = self._library.functions([x.kernel for x in program.launches], checked)
@@ -169,6 +179,10 @@ def native_backend() -> Backend:
 
 class _LateBackend:
     """The native backend, not made before it is needed."""
+
+    @property
+    def profile(self) -> Profile:
+        return native_backend().profile
 
     def build(self, graph: Graph, trace_ms: float) -> Any:
         return native_backend().build(graph, trace_ms)

@@ -7,7 +7,7 @@ A `Family` holds a capture, the guards of the Python state that it read, and its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.step.alike import outline
@@ -23,9 +23,17 @@ from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
 
+if TYPE_CHECKING:
+    from graphc.passes.profile import Profile
+
 
 class Backend(Protocol):
     """What turns a graph into a program; `compile.py` has the native one."""
+
+    @property
+    def profile(self) -> Profile:
+        """What passes decide by for its target."""
+        ...
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Template]: ...
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:

@@ -1,0 +1,43 @@
+"""The numbers of a CPU that passes decide by: its `Profile`.
+
+They are measured on x86 with AVX2 and AVX-512; where a reason names a part of the machine that a
+`Target` knows, the number is made of it.
+"""
+
+from __future__ import annotations
+
+from graphc.codegen_cpu.target import Target
+from graphc.passes.profile import Profile
+
+LINE_BYTES = 64  # of cache, on every target
+FLOAT_BYTES = 4
+
+
+def profile(target: Target) -> Profile:
+    """What this processor likes."""
+    together = max(LINE_BYTES, target.vector_bytes)  # bytes read side by side
+    return Profile(
+        weight_order=("window", "in", "out"),  # output channels are the lanes of a tile
+        stored_halo=True,
+        run=together // FLOAT_BYTES,
+        max_movement=32,
+        min_row=1 << 10,
+        wide_row=1 << 8,
+        min_elements=1 << 20,
+        max_outputs=1 << 12,
+        max_chunks=32,
+        max_members=64,
+        small_row=1 << 8,
+        expensive=4,  # a division
+        cost_of_access=30,
+        max_inlined_ops=12,
+        short_ops=2,
+        much=4,
+        many_taps=16,
+        short_axis=64,
+        many_terms=1 << 14,
+        small_extent=16,
+        align=together,
+        enough=1.01,
+        trials=1500,  # about 20 ms
+    )

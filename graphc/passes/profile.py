@@ -1,0 +1,105 @@
+"""profile: every number about a machine that a pass decides by, with its reason.
+
+Passes hold no such number: each stage is a function of a graph and a `Profile`, which the back end
+makes of its target (`codegen_cpu/profile.py`). Sizes are counted in elements where nothing else is
+said; a batch counts with its typical size, so that another batch never is another decision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from graphc.ir.types import Shape
+
+Side = Literal["window", "in", "out"]  # of a convolution's weight: taps, channels read and written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a target likes; a number's unit and reason stand beside it."""
+
+    # ---- layout: how convolutions read --------------------------------------------------------
+
+    weight_order: tuple[Side, ...]
+    """How weights lie, outermost first. The last side is read side by side by the inner loop."""
+    stored_halo: bool
+    """Whether padding is stored around an input, so that inner loops have no borders; else it
+    stays a guard of the convolution's loads."""
+    run: int
+    """Channels that are worth reading side by side: a weight whose rows are whole runs need not be
+    packed, since the kernel turns them while it copies a panel."""
+    max_movement: int
+    """Movement ops between two buffers: each lengthens every address behind it."""
+
+    # ---- split_reduce: work for all threads ---------------------------------------------------
+
+    min_row: int
+    """Elements for each step of the outermost dimension, from which its steps are shared out; less
+    is done by one thread."""
+    wide_row: int
+    """Elements of a row that are enough outputs or lanes for all threads without a split."""
+    min_elements: int
+    """Elements from which a sum over narrower rows is cut into chunks all the same."""
+    max_outputs: int
+    """Above this the outputs alone give enough parallel work."""
+    max_chunks: int
+    """Parts of a cut sum: more threads than this find nothing to do in it."""
+
+    # ---- fuse and realise: loading or computing again -----------------------------------------
+
+    max_members: int
+    """Values of one kernel: compile time and spilled registers grow with them."""
+    small_row: int
+    """Elements for each step of the batch that may be folded over it and be read again: they stay
+    in the nearest cache meanwhile."""
+    expensive: int
+    """The cost of an op (`Op.cost`) from which computing it again is weighed like memory traffic;
+    what is cheaper is hidden behind the loads."""
+    cost_of_access: int
+    """The cost that is as much as one access to memory; an expensive op counts as one at least."""
+    max_inlined_ops: int
+    """Ops of an expression that each reader computes again instead of loading its value."""
+    short_ops: int
+    """Ops of one that is computed again even for many more points than it has."""
+    much: int
+    """How many times larger makes a value that much larger than another: the small one then stays
+    in cache, and costs nothing to read, but much to compute again at each point."""
+
+    # ---- decompose: which of two ways to write an op ------------------------------------------
+
+    many_taps: int
+    """Taps of overlapping windows above which they are summed in a loop, not one by one."""
+    short_axis: int
+    """Places along an axis up to which a scatter of one of them is cheaper as a selection."""
+    many_terms: int
+    """float32 terms that a scatter may add to one place one by one, before float64 has to: the
+    error of a chain grows with its length, and this target's scatter adds in one chain."""
+
+    # ---- lower: what a kernel's text fixes ----------------------------------------------------
+
+    small_extent: int
+    """Extents up to this are literals, short enough to unroll: a window's loop, never the batch.
+    Larger ones are arguments, so that kernels of other sizes are the same text."""
+
+    # ---- memory: the arena --------------------------------------------------------------------
+
+    align: int
+    """Bytes: where a buffer may begin. No two share what the machine moves at once."""
+    enough: float
+    """Bytes of a plan over the least that any needs, at which the search for a better one ends."""
+    trials: int
+    """Placements of single buffers spent on improving a plan: so small programs get many tries."""
+
+    def __post_init__(self) -> None:
+        if sorted(self.weight_order) != ["in", "out", "window"]:
+            raise ValueError(f"not an order of a weight's sides: {self.weight_order}")
+
+    def weight_dims(self, rank: int) -> Shape:
+        """The dimensions of a weight [O, C, *K], outermost in memory first."""
+        dims: dict[Side, Shape] = {"out": (0,), "in": (1,), "window": tuple(range(2, rank))}
+        return tuple(k for side in self.weight_order for k in dims[side])
+
+    def accesses(self, cost: int) -> int:
+        """How many accesses to memory computing an op of this cost is worth."""
+        return max(1, cost // self.cost_of_access) if cost >= self.expensive else 0

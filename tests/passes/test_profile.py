@@ -1,0 +1,140 @@
+"""Targets are data: no pass holds a number about a machine, and every number of one decides."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graphc.codegen_cpu.profile import profile
+from graphc.codegen_cpu.target import NAMED
+from graphc.ir import kernel_text, program_text
+from graphc.ir import sugar as P
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Value
+from graphc.ir.interpret import interpret
+from graphc.passes.pipeline import compile_graph
+from graphc.passes.profile import Profile
+from tests.passes.graphs import CASES, Case, make, sample
+from tests.plans import assert_no_overlap
+from tests.program_interpret import run_program
+from tests.targets import CPU
+
+PASSES = Path(__file__).parents[2] / "graphc" / "passes"
+
+# "file name": why the number is about no machine
+NUMBERS = {
+    "elementary.py SHIFT": "mathematics: terms of a series",
+    "simplify.py MAX_ROUNDS": "rules shrink what they rewrite; a rule that does not is a fault",
+    "pipeline.py MAX_ROUNDS": "each round stores what no address reaches; a fault if it goes on",
+    "lower.py LITERALS": "numbers that code of any kind has for free",
+}
+
+
+def numbers(path: Path) -> Iterator[str]:
+    """Module-level names for numbers."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            parts = list(ast.walk(node.value))
+            plain = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.Tuple, ast.operator, ast.unaryop)
+            is_number = all(isinstance(p, (*plain, ast.Load)) for p in parts) and any(
+                isinstance(p, ast.Constant) and type(p.value) in (int, float) for p in parts
+            )
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if is_number:
+                yield f"{path.name} {ast.unparse(targets[0])}"
+
+
+def test_no_pass_holds_a_number_about_a_machine() -> None:
+    found = {name for path in PASSES.glob("*.py") for name in numbers(path)}
+    assert found == set(NUMBERS)
+
+
+def test_a_number_in_a_pass_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "fuse.py"
+    file.write_text("A = 1 << 8\nB: float = -1.5\nC = 'x'\nD = frozenset()\nE = (1, 2)\n")
+    assert list(numbers(file)) == ["fuse.py A", "fuse.py B", "fuse.py E"]
+
+
+def test_dumps_are_the_same_on_every_cpu() -> None:
+    """The files of tests/golden count on it."""
+    assert {profile(target) for target in NAMED.values()} == {CPU}
+
+
+# ---- other targets -----------------------------------------------------------------------------
+
+SMALL = dataclasses.replace(
+    CPU, run=1, max_movement=1, min_row=1, wide_row=1, min_elements=1, max_outputs=8, max_chunks=3,
+    max_members=2, small_row=1, max_inlined_ops=1, short_ops=0, cost_of_access=1, much=1,
+    many_taps=1, short_axis=1, many_terms=1, small_extent=1, align=16, enough=1.0, trials=1,
+)  # fmt: skip
+LARGE = dataclasses.replace(
+    CPU, run=1 << 9, max_movement=99, min_row=1 << 20, wide_row=1 << 20, max_outputs=1 << 30,
+    max_members=999, small_row=1 << 20, expensive=99, max_inlined_ops=99, short_ops=99, much=99,
+    many_taps=999, short_axis=999, small_extent=999, align=256, enough=9.0,
+)  # fmt: skip
+GUARDED = dataclasses.replace(CPU, stored_halo=False, weight_order=("out", "window", "in"))
+OTHERS = {"small": SMALL, "large": LARGE, "guarded": GUARDED}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_any_profile_keeps_the_meaning(case: Case, name: str) -> None:
+    graph, inputs = make(case), sample(case)
+    program = compile_graph(graph, OTHERS[name]).program
+    assert_no_overlap(program)
+    assert program.align == OTHERS[name].align
+    assert all(s.index % program.align == 0 for s in program.slots if s.space == "arena")
+    for got, want in zip(run_program(program, graph, inputs), interpret(graph, *inputs)):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+def read_twice(b: Builder, x: Value, s: Value) -> tuple[Value, ...]:
+    """Values that are read along two ways, by as many points and by more."""
+    e, r = b.apply("exp", b.apply("sin", b.apply("exp", x))), b.apply("sqrt", s * s + 1.0)
+    wide = P.expand(P.reshape(r, (1, *r.shape)), (3, *r.shape))
+    more = P.sum(wide * 2.0, (0, 2)), P.sum(wide + 1.0, (0, 1))
+    return P.sum(e, (0,)), P.sum(e, (1,)), *more
+
+
+# Large enough for numbers that small cases do not reach; these are compiled only.
+WIDER = [
+    Case("tall", lambda b, x: b.apply("sum", x, axes=(0,)), ((8192, 300),), 2),
+    Case("vector", lambda b, x: b.apply("sum", x, axes=(0,)), ((1 << 20,),), 2),
+    Case("read_twice", read_twice, ((512, 512), (64, 64)), 4),
+    Case("one_of_few", lambda b, x, i: b.apply("put_along", x, i, axis=1, length=32),
+         ((4, 1), (4, 1)), 1, (1,)),
+]  # fmt: skip
+
+
+@cache
+def shown(numbers: Profile) -> str:
+    """The programs of all cases."""
+    programs = [compile_graph(make(case), numbers).program for case in (*CASES, *WIDER)]
+    texts = [[program_text.show(p), *map(kernel_text.show, p.kernels())] for p in programs]
+    return "\n".join(line for text in texts for line in text)
+
+
+SEARCH = ("enough", "trials")  # of plans for the arena, in `test_memory.py`
+DECIDING = [f.name for f in dataclasses.fields(Profile) if f.name not in SEARCH]
+
+
+def changed(name: str) -> Iterator[Profile]:
+    for other in OTHERS.values():
+        if getattr(other, name) != getattr(CPU, name):
+            yield dataclasses.replace(CPU, **{name: getattr(other, name)})
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_each_number_decides_something(name: str) -> None:
+    assert any(shown(p) != shown(CPU) for p in changed(name))
+
+
+def test_a_weight_has_three_sides() -> None:
+    with pytest.raises(ValueError, match="order of a weight's sides"):
+        dataclasses.replace(CPU, weight_order=("in", "out", "out"))
