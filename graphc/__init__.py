@@ -53,6 +53,7 @@ from graphc.runtime.threads import set_num_threads as set_num_threads
 from graphc import amp as amp
 from graphc import backends as backends
 from graphc import cuda as cuda
+from graphc import debug as debug
 from graphc import nn as nn
 from graphc import optim as optim
 from graphc import utils as utils

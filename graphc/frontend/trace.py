@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.errors import Untraceable
 from graphc.frontend import tensor as tensors
@@ -54,6 +54,13 @@ class Pick:
     put: Callable[[Tensor], None]
 
 
+class Effect(NamedTuple):
+    """A call of a user's function that each call of the step makes, with `effects[index]`."""
+
+    action: Callable[..., object]
+    index: int
+
+
 class Trace:
     """One recording; `activate` makes tensors use it, `graph` is its result."""
 
@@ -67,7 +74,11 @@ class Trace:
         self.cleared: set[Tensor] = set()  # whose .grad the step set to None on the way
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.called: dict[Any, None] = {}  # modules whose forward ran
-        self.after_commit: list[Callable[[], object]] = []  # host actions after each call
+        self.after_commit: list[Any] = []  # host actions after each call, Effects among them
+        self.effects: list[Any] = []  # arguments of each Effect
+        self.unwritten: dict[Tensor, Tensor] = {}  # copies of state for Effects, and its tensors
+        self.deferred: list[Any] = []  # hooks that only look, called after each call
+        self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.follows = False  # whether an optimizer runs whose tables each call sets again
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[Hashable, Value] = {}
@@ -262,6 +273,14 @@ class Trace:
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         return self.grads.get(x, x._grad)
+
+    def told(self, hook: Callable[..., Any], *args: Any) -> Any:
+        """What a hook makes of a gradient."""
+        return hook(*args)
+
+    def told_of_gradient(self, hook: Callable[[Tensor], Any], x: Tensor) -> None:
+        """x's gradient has been accumulated, which a hook follows."""
+        hook(x)
 
     def set_grad(self, x: Tensor, g: Tensor | None) -> None:
         self.grads[x] = g

@@ -16,7 +16,7 @@ from graphc.frontend.step.capture import Capture, Gradient, Joint
 from graphc.frontend.step.guards import Same
 from graphc.frontend.step.signature import PLAIN, part
 from graphc.frontend.tensor import Tensor
-from graphc.frontend.trace import Input
+from graphc.frontend.trace import Effect, Input
 from graphc.ir.graph import Graph, Value
 from graphc.ir.text import show_attrs
 
@@ -70,6 +70,8 @@ def _ends(x: Outline) -> Hashable:
 
 def _token(f: Any) -> Hashable:
     """Equal for functions that do the same to the same objects."""
+    if isinstance(f, Effect):
+        return "effect", _token(f.action), f.index
     if isinstance(f, partial):
         given = [*f.args, *f.keywords, *f.keywords.values()]
         return "partial", _token(f.func), *map(_token, given)

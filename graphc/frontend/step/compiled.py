@@ -24,6 +24,7 @@ from graphc.errors import GraphcError, InternalError, InvalidArgument, TooManyCo
 from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.modes import modes
 from graphc.frontend.numbers import Numbers
+from graphc.frontend.step import effects
 from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.capture import Capture, capture
 from graphc.frontend.step.guards import Change, Guards
@@ -162,6 +163,7 @@ class Entry:
         native = family.native(family.graph, sizes)
         self.plan = Plan(taken, family.graph, native, spare, sizes)
         self.results = Results(taken.tree, self.plan.out_types, taken.returned, sizes)
+        self._has_effects = bool(taken.trace.effects)
         self._spent = SpentNode(taken.name, taken.no_gradients)
 
     @property
@@ -176,6 +178,9 @@ class Entry:
         result, slots = self.results.fill(leaves, outs, grads)
         if slots:
             self._record(slots, leaves, outs, scalars)
+        if self._has_effects:
+            result, given = result
+            effects.run(self.family.taken.trace.after_commit, given)
         return result
 
     def _record(

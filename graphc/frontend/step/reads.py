@@ -53,6 +53,7 @@ from graphc.frontend.step.held import (
     misses,
     where,
 )  # fmt: skip
+from graphc.frontend.step.observers import Inlined, Touched, touched
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
 
@@ -409,6 +410,24 @@ class Reads:
         self._counts[place].steps.append(by)
         return True
 
+    def check_deferred(self) -> None:
+        """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""
+        trace = tracing.active()
+        for hook in trace.deferred if trace is not None else ():
+            if self._depends_on(touched(hook)):
+                raise Inlined(hook)
+
+    def _depends_on(self, it: Touched) -> bool:
+        places = [*self.notes, *self._written]
+        owners = {of for _, of, _ in places} | set(self._before)
+        if any(id(c) in owners for c in it.containers):
+            return True
+        if any(what in ("attr", "test") and _name(key) in it.attributes for what, _, key in places):
+            return True
+        cells = {("cell", id(c)) for c in it.cells}
+        variables = {("item", id(table), name) for table, name in it.variables}
+        return any(p[:2] in cells for p in places) or not variables.isdisjoint(places)
+
     def repeat_counts(self) -> None:
         """Give what the step counted its old value, and count again after each call."""
         trace = tracing.active()
@@ -474,3 +493,8 @@ class Reads:
             for get, _, kept in note.rows
             for x in (kept if isinstance(get, Whole) and type(kept) is tuple else (kept,))
         }
+
+
+def _name(key: Any) -> Any:
+    """The attribute that a note is of: of a test, its first part."""
+    return key[0] if isinstance(key, tuple) else key

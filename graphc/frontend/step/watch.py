@@ -74,7 +74,10 @@ class Watch:
         self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
         with self._monitoring() if MONITORING else self._tracing():
-            yield
+            try:
+                yield
+            finally:
+                self.reads.check_deferred()
             self.reads.repeat_counts()
 
     @contextmanager
