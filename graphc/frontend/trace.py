@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from graphc.errors import Untraceable
+from graphc.errors import GraphcError, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.geometry import elementwise_strides, shown_strides
 from graphc.frontend.modes import modes
@@ -78,6 +78,8 @@ class Trace:
         self.effects: list[Any] = []  # arguments of each Effect
         self.unwritten: dict[Tensor, Tensor] = {}  # copies of state for Effects, and its tensors
         self.deferred: list[Any] = []  # hooks that only look, called after each call
+        self.refused: GraphcError | None = None  # whatever the step makes of it
+        self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.follows = False  # whether an optimizer runs whose tables each call sets again
         self.draws: dict[Any, int] = {}  # random draws taken by generator
@@ -273,6 +275,11 @@ class Trace:
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         return self.grads.get(x, x._grad)
+
+    def refuse(self, error: GraphcError) -> GraphcError:
+        """The step cannot be compiled, even if its code catches the error."""
+        self.refused = self.refused or error
+        return self.refused
 
     def told(self, hook: Callable[..., Any], *args: Any) -> Any:
         """What a hook makes of a gradient."""

@@ -242,8 +242,8 @@ def capture(
     inlined: list[Any] = []
     while True:
         pattern = Pattern(leaves, openness, fixed)
+        made = _Capturing(leaves, names, name, fixed, pattern, drop_grads)
         try:
-            made = _Capturing(leaves, names, name, fixed, pattern, drop_grads)
             made.trace.inlined = inlined
             return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
@@ -253,7 +253,7 @@ def capture(
         except Fixed as needed:
             openness.note(pattern, needed)
         except Exception as e:
-            if not pattern.places:
+            if not pattern.places or made.trace.refused is e:
                 openness.literal = known
                 raise
             # With literal sizes it either does not fail, or says what they are.
@@ -307,6 +307,8 @@ class _Capturing:
             drawn = python_draws()
             with watching():
                 result = function(*given, **named)
+            if trace.refused is not None:
+                raise trace.refused
             refuse_draws(drawn)
             trace.check_histories()
             trace.keep_flags()

@@ -55,6 +55,7 @@ from graphc.frontend.step.held import (
 )  # fmt: skip
 from graphc.frontend.step.observers import Inlined, Touched, touched
 from graphc.frontend.step.stack import MISSING
+from graphc.frontend.step.stores import Stores
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
@@ -80,6 +81,7 @@ class Reads:
         self._counts: dict[Place, Count] = {}
         self._late: list[tuple[FrameType, Any, str]] = []
         self.users: dict[type, bool] = {}
+        self.stores = Stores()
 
     # ---- what is known -------------------------------------------------------------------------
 
@@ -379,6 +381,11 @@ class Reads:
         if what == "item":
             self.changing(x)
 
+    def set_mode(self, module: Any, mode: bool) -> None:
+        """The step calls train() or eval()."""
+        self.wrote("attr", module, "training")
+        self.stores.attribute(module, "training", mode)
+
     def changing(self, c: Any) -> None:
         """The step is about to change a container: keep it as it is."""
         if isinstance(c, dict | list | set | deque | bytearray) and id(c) not in self._before:
@@ -409,6 +416,15 @@ class Reads:
             self._counts[place] = Count(note, what, x, key, table[key], [])
         self._counts[place].steps.append(by)
         return True
+
+    def undo_stores(self) -> None:
+        self.stores.undo(self._made())
+
+    def check_stores(self) -> None:
+        made = self._made()
+        parts = {id(own(x)) for x in self.held.values()}
+        old = [x for k, x in self.held.items() if k not in made and k not in parts]
+        self.stores.check(old, self.name)
 
     def check_deferred(self) -> None:
         """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from graphc.errors import InvalidState
 from graphc.frontend import epoch
+from graphc.frontend import trace as tracing
 from graphc.frontend.step import stack
 from graphc.frontend.step.calls import Calls, is_iterator
 from graphc.frontend.step.code import (
@@ -74,10 +75,15 @@ class Watch:
         self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
         with self._monitoring() if MONITORING else self._tracing():
+            trace = tracing.active()
+            if trace is not None:
+                trace.setting = self.reads.set_mode
             try:
                 yield
             finally:
                 self.reads.check_deferred()
+                self.reads.undo_stores()
+            self.reads.check_stores()
             self.reads.repeat_counts()
 
     @contextmanager
@@ -236,6 +242,7 @@ class Watch:
 
     def _set_global(self, frame: FrameType, name: str) -> None:
         self.reads.wrote("item", frame.f_globals, name)
+        self.reads.stores.variable(frame.f_globals, name, top(frame))
 
     def _cell(self, frame: FrameType, at: tuple[int, str]) -> None:
         cell = stack.local(frame, at[0])
@@ -243,7 +250,9 @@ class Watch:
             self.reads.cell(frame, cell, at[1])
 
     def _set_cell(self, frame: FrameType, at: tuple[int, str]) -> None:
-        self.reads.wrote("cell", stack.local(frame, at[0]), None)
+        cell = stack.local(frame, at[0])
+        self.reads.wrote("cell", cell, None)
+        self.reads.stores.cell(cell, top(frame))
 
     def _attribute(self, frame: FrameType, name: str) -> None:
         x = top(frame)
@@ -279,14 +288,26 @@ class Watch:
 
     def _set_attribute(self, frame: FrameType, name: str) -> None:
         self.reads.wrote("attr", top(frame), name)
+        self.reads.stores.attribute(top(frame), name, top(frame, 2))
+
+    def _delete_attribute(self, frame: FrameType, name: str) -> None:
+        self.reads.wrote("attr", top(frame), name)
+        self.reads.stores.attribute(top(frame), name, MISSING)
 
     def _item(self, frame: FrameType, _: Any) -> None:
         self.reads.item(frame, top(frame, 2), top(frame))
 
     def _set_item(self, frame: FrameType, _: Any) -> None:
+        self._put_item(frame, top(frame, 3))
+
+    def _delete_item(self, frame: FrameType, _: Any) -> None:
+        self._put_item(frame, MISSING)
+
+    def _put_item(self, frame: FrameType, value: Any) -> None:
         c = mapping_of(top(frame, 2))
         if isinstance(c, CONTAINERS):
             self.reads.wrote("item", c, top(frame))
+            self.reads.stores.item(c, top(frame), value)
 
     def _slice(self, frame: FrameType, _: Any) -> None:
         self.reads.whole(frame, top(frame, 3))
@@ -321,6 +342,8 @@ class Watch:
                 self.reads.whole(frame, x)
         if in_place is True:
             self.reads.changing(left)
+            if isinstance(left, list):
+                self.reads.stores.method(left, "extend", (right,))
 
     def _match(self, frame: FrameType, _: Any) -> None:
         self.reads.whole(frame, top(frame, 2))
@@ -384,17 +407,20 @@ class _Resume:
         self._at = caller.f_lasti if caller is not None else -1
 
     def __del__(self) -> None:
+        if not self._watch.running:
+            self._watch.missed = True
+            return
         now = sys._getframe(1)
         if now is not self._caller or now.f_lasti != self._at:
             self._watch.missed = True
-        if self._watch.running:
-            sys.settrace(self._watch._entered)
+        sys.settrace(self._watch._entered)
 
 
 USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     "global": Watch._global, "set global": Watch._set_global,
     "cell": Watch._cell, "set cell": Watch._set_cell,
     "attribute": Watch._attribute, "super": Watch._super, "set attribute": Watch._set_attribute,
+    "delete attribute": Watch._delete_attribute, "delete item": Watch._delete_item,
     "test": Watch._test, "count": Watch._count, "count item": Watch._count_item,
     "item": Watch._item, "set item": Watch._set_item,
     "slice": Watch._slice, "set slice": Watch._set_slice,
@@ -418,6 +444,7 @@ LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     for kind, depth in (
         ("attribute", 1), ("test", 1), ("count", 1), ("count item", 2),
         ("set attribute", 1), ("item", 2), ("set item", 2), ("slice", 3),
+        ("delete attribute", 1), ("delete item", 2),
         ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),
     )
 }  # fmt: skip

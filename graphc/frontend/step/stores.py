@@ -1,0 +1,206 @@
+"""Tensors that a step puts into objects and containers older than itself.
+
+While a step is traced they get what stands for a tensor. When the trace ends all such objects are
+put back as they were, and each call of the step stores anew, concrete tensors then. A traced tensor
+that got somewhere without being seen is refused.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
+from types import CellType
+from typing import Any, NamedTuple
+
+from graphc.errors import Untraceable, user_location
+from graphc.frontend import trace as tracing
+from graphc.frontend.step import effects
+from graphc.frontend.step.found import is_module, own, sets_by_code
+from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.step.stack import MISSING
+from graphc.frontend.tensor import Tensor
+from graphc.frontend.trace import Effect, Trace
+from graphc.ir.symbols import Unknown
+
+CHANGED = (list, dict, set, deque)
+TABLES = ("_parameters", "_buffers", "_modules")
+FIX = "return it, or hand it on with graphc.debug.callback(fn, tensor)"
+Where = tuple[str, int, str]
+
+
+class Store(NamedTuple):
+    """One change of `owner`, and the Effect that repeats it; `always`: whatever was stored."""
+
+    owner: Any
+    place: Hashable
+    effect: Effect
+    given: tuple[Any, ...]
+    where: Where
+    always: bool
+
+
+class Stores:
+    """What one trace has stored."""
+
+    def __init__(self) -> None:
+        self._all: list[Store] = []
+        self._before: dict[Hashable, Callable[[], None]] = {}  # put places back
+
+    def _note(
+        self, owner: Any, place: Hashable, action: Callable[..., object], *given: Any,
+        always: bool = False,
+    ) -> None:  # fmt: skip
+        trace = tracing.active()
+        if trace is None:
+            return
+        effects.repeat(trace, action, (given, {}))
+        effect = trace.after_commit[-1]
+        self._all.append(Store(owner, place, effect, given, user_location(), always))
+
+    def attribute(self, x: Any, name: str, value: Any) -> None:
+        """`x.name = value`, or its removal for MISSING."""
+        special = isinstance(x, Tensor | type) or sets_by_code(x, "attr", name)
+        if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
+            return
+        place = ("attr", id(x), name)
+        before = own(x).get(name, MISSING) if own(x) else getattr(x, name, MISSING)
+        self._before.setdefault(place, partial(set_attribute, x, name, before))
+        mode = name == "training" and is_module(x)
+        self._note(x, place, partial(set_attribute, x, name), value, always=mode)
+
+    def variable(self, table: dict[str, Any], name: str, value: Any) -> None:
+        """A global."""
+        place = ("item", id(table), name)
+        before = table.get(name, MISSING)
+        self._before.setdefault(place, partial(_set_item, table, name, before))
+        self._note(table, place, partial(_set_item, table, name), value)
+
+    def cell(self, cell: Any, value: Any) -> None:
+        if not isinstance(cell, CellType):
+            return
+        place = ("cell", id(cell))
+        before = getattr(cell, "cell_contents", MISSING)
+        self._before.setdefault(place, partial(_set_cell, cell, before))
+        self._note(cell, place, partial(_set_cell, cell), value)
+
+    def item(self, c: Any, key: Any, value: Any) -> None:
+        """`c[key] = value`, or its removal for MISSING."""
+        if isinstance(c, CHANGED):
+            self._keep(c)
+            self._note(c, id(c), partial(_set_item, c, key), value)
+
+    def method(self, c: Any, name: str, args: Iterable[Any]) -> None:
+        """`c.name(*args)`, which changes c."""
+        if isinstance(c, CHANGED):
+            self._keep(c)
+            self._note(c, id(c), partial(_method, c, name), *args)
+
+    def _keep(self, c: Any) -> None:
+        if id(c) not in self._before:
+            self._before[id(c)] = partial(_refill, c, c.copy())
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    def undo(self, made: set[int]) -> None:
+        """Have what is older than the trace put back when it ends, and keep the Effects of that."""
+        trace = tracing.active()
+        if trace is None:
+            return
+        old = [s for s in self._all if id(s.owner) not in made]
+        repeated = {s.place for s in old if s.always or holds(trace, s.given)}
+        dropped = {id(s.effect) for s in self._all if s.place not in repeated}
+        trace.after_commit[:] = [a for a in trace.after_commit if id(a) not in dropped]
+        for s in self._all:
+            if id(s.effect) in dropped:
+                trace.effects[s.effect.index] = (), {}
+        if not any(isinstance(a, Effect) for a in trace.after_commit):
+            trace.effects.clear()
+        for place in repeated:
+            trace.first(("store", place), self._before[place])
+        self._all = [s for s in old if s.place in repeated]
+
+    def check(self, held: Iterable[Any], names: Callable[[Any], str]) -> None:
+        """Refuse a traced tensor in an old object that is not known to be stored there."""
+        trace = tracing.active()
+        if trace is None:
+            return
+        known = {s.place for s in self._all}
+        for x in held:
+            for place, value in _inside(x) if id(x) not in known else ():
+                flat = isinstance(value, Tensor | tuple)  # other containers are held, too
+                if flat and place not in known and holds(trace, value, numbers=False):
+                    raise trace.refuse(
+                        Untraceable(
+                            f"the step leaves a tensor in `{names(x)}`",
+                            why="it was put there in a way that no later call could repeat",
+                            fix=FIX,
+                        )
+                    )
+
+
+def _inside(x: Any) -> Iterable[tuple[Hashable, Any]]:
+    """What an object holds directly, each with the place that it would be stored in."""
+    if isinstance(x, dict):
+        return [(("item", id(x), k), v) for k, v in x.items()]
+    if isinstance(x, CHANGED):
+        return [(None, v) for v in x]
+    if isinstance(x, Tensor | type) or (
+        type(x).__module__.startswith("graphc.") and not is_module(x)
+    ):
+        return []
+    table = getattr(x, "__dict__", None)
+    return [(("attr", id(x), k), v) for k, v in table.items()] if type(table) is dict else []
+
+
+def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
+    """Whether a tensor of the trace is in it, or a size that differs from call to call."""
+    found: list[bool] = []
+
+    def look(x: Any) -> Any:
+        found.append(numbers if isinstance(x, Unknown) else x.storage.trace is trace)
+        return x
+
+    if not isinstance(tree, Tensor | Unknown | tuple | list | dict) and not hasattr(
+        tree, "__dataclass_fields__"
+    ):
+        return False
+    rebuilt(tree, look, (Tensor, Unknown))
+    return any(found)
+
+
+# ---- changes, and how they are taken back --------------------------------------------------------
+
+
+def set_attribute(x: Any, name: str, value: Any) -> None:
+    if value is MISSING:
+        if hasattr(x, name):
+            object.__delattr__(x, name)
+    elif name == "training" or not is_module(x):
+        if getattr(x, name, MISSING) is not value:
+            setattr(x, name, value)
+    else:  # a plain tensor in a module changes no program
+        object.__setattr__(x, name, value)
+
+
+def _set_item(c: Any, key: Any, value: Any) -> None:
+    if value is not MISSING:
+        c[key] = value
+    elif key in c:
+        del c[key]
+
+
+def _set_cell(cell: Any, value: Any) -> None:
+    if value is MISSING:
+        del cell.cell_contents
+    else:
+        cell.cell_contents = value
+
+
+def _method(c: Any, name: str, *args: Any) -> None:
+    getattr(c, name)(*args)
+
+
+def _refill(c: Any, kept: Any) -> None:
+    c.clear()
+    c.extend(kept) if isinstance(c, list | deque) else c.update(kept)
