@@ -78,6 +78,8 @@ class Trace:
         self.effects: list[Any] = []  # arguments of each Effect
         self.unwritten: dict[Tensor, Tensor] = {}  # copies of state for Effects, and its tensors
         self.deferred: list[Any] = []  # hooks that only look, called after each call
+        self.given: Any = ()  # the arguments, whose containers are copies of the call's
+        self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
@@ -275,6 +277,10 @@ class Trace:
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         return self.grads.get(x, x._grad)
+
+    def text(self, x: Tensor, form: str | None) -> str:
+        """What stands for `format(x, form)`, or for `repr(x)` if that is None."""
+        return f"<traced {x.spec}>"
 
     def refuse(self, error: GraphcError) -> GraphcError:
         """The step cannot be compiled, even if its code catches the error."""

@@ -18,7 +18,7 @@ from graphc.frontend.geometry import shown_strides
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.numbers import HostNumber
-from graphc.frontend.step import effects
+from graphc.frontend.step import effects, printed
 from graphc.frontend.step.draws import python_draws, refuse_draws
 from graphc.frontend.step.observers import Inlined
 from graphc.frontend.step.signature import alike, rebuilt
@@ -189,6 +189,9 @@ class StepTrace(Trace):
         with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
             return super().argument(like, name, spec)
 
+    def text(self, x: Tensor, form: str | None) -> str:
+        return printed.marked(self, x, form)
+
     def told(self, hook: Callable[..., Any], *args: Any) -> Any:
         return effects.told(hook, *args)
 
@@ -304,6 +307,7 @@ class _Capturing:
 
             given = rebuilt(tuple(args), stand_in, (Tensor, HostNumber))
             named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
+            trace.given = given, named
             drawn = python_draws()
             with watching():
                 result = function(*given, **named)

@@ -17,6 +17,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any, NamedTuple
 
 from graphc.frontend.step.code import USERS, whose
+from graphc.frontend.step.found import contents
 from graphc.frontend.step.stack import MISSING, heights
 from graphc.frontend.tensor import Tensor
 
@@ -106,7 +107,7 @@ class Body:
         self.function, self.code, self.depth = f, f.__code__, depth
         levels = heights(f.__code__)
         self.rows = [
-            Row(i.opname, i.arg, i.argval, i.argrepr, levels[i.offset] + _taken(i), i.is_jump_target)
+            Row(i.opname, i.arg, i.argval, i.argrepr, levels[i.offset] + taken(i), i.is_jump_target)
             for i in dis.get_instructions(f.__code__)
             if i.opname not in SKIPPED and i.offset in levels
         ]
@@ -134,7 +135,7 @@ class Body:
         if row.value not in free or self.function.__closure__ is None:
             return MISSING
         cell = self.function.__closure__[free.index(row.value)]
-        return getattr(cell, "cell_contents", MISSING)
+        return contents(cell)
 
     def resolved(self, k: int, height: int, end: int) -> Any:
         """What the expression before row k is whose value begins at `height` on the stack, and
@@ -263,7 +264,7 @@ class Body:
         return False
 
 
-def _taken(row: dis.Instruction) -> int:
+def taken(row: dis.Instruction) -> int:
     """CPython 3.11 has a PRECALL count as if it took the arguments off the stack."""
     return row.arg or 0 if row.opname == "CALL" and "PRECALL" in dis.opmap else 0
 
@@ -331,7 +332,7 @@ def touched(hook: Hook) -> Touched:
         return out
     f, given = found
     cells = dict(zip(f.__code__.co_freevars, f.__closure__ or ()))
-    held = [*given, *(getattr(c, "cell_contents", None) for c in cells.values())]
+    held = [*given, *map(contents, cells.values())]
     for code in (f.__code__, *_inner(f.__code__)):
         held += [f.__globals__.get(name) for name in code.co_names]
         for row in dis.get_instructions(code):
@@ -342,6 +343,8 @@ def touched(hook: Hook) -> Touched:
             elif row.opname == "STORE_GLOBAL":
                 out.variables.append((f.__globals__, row.argval))
     for x in held:
-        inside = [] if isinstance(x, ModuleType | type) else list(getattr(x, "__dict__", {}).values())
+        inside = (
+            [] if isinstance(x, ModuleType | type) else list(getattr(x, "__dict__", {}).values())
+        )
         out.containers.extend(c for c in (x, *inside) if isinstance(c, CONTAINERS))
     return out

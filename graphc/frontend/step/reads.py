@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from functools import cached_property, partial
 from operator import attrgetter
@@ -54,6 +54,7 @@ from graphc.frontend.step.held import (
     where,
 )  # fmt: skip
 from graphc.frontend.step.observers import Inlined, Touched, touched
+from graphc.frontend.step.signature import is_record, record
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.step.stores import Stores
 from graphc.frontend.tensor import Tensor
@@ -82,6 +83,7 @@ class Reads:
         self._late: list[tuple[FrameType, Any, str]] = []
         self.users: dict[type, bool] = {}
         self.stores = Stores()
+        self.old: set[int] = set()  # what is as if it had been there before the step
 
     # ---- what is known -------------------------------------------------------------------------
 
@@ -235,6 +237,12 @@ class Reads:
         self.note(place, frame, label, x, in_object(x, name))
         if isinstance(kept, cached_property) and name not in own(x):
             self._late.append((frame, x, name))
+
+    def fill(self, c: Any, key: Any) -> None:
+        """`c[key]` of a defaultdict makes the item: it counts as there before the step."""
+        if type(c) is defaultdict and isinstance(c.default_factory, type) and key not in c:
+            if id(c) not in self._made():
+                self.old.add(id(c[key]))
 
     def item(self, frame: FrameType, c: Any, key: Any) -> None:
         """What c[key] finds."""
@@ -418,13 +426,14 @@ class Reads:
         return True
 
     def undo_stores(self) -> None:
-        self.stores.undo(self._made())
+        self.stores.undo(self._made() | given())
 
     def check_stores(self) -> None:
-        made = self._made()
+        made = self._made() | given()
         parts = {id(own(x)) for x in self.held.values()}
         old = [x for k, x in self.held.items() if k not in made and k not in parts]
-        self.stores.check(old, self.name)
+        met = {id(k): (n.file, n.line, "") for n in self.notes.values() for *_, k in n.rows[-1:]}
+        self.stores.check(old, self.name, met)
 
     def check_deferred(self) -> None:
         """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""
@@ -490,7 +499,7 @@ class Reads:
 
     def _made(self) -> set[int]:
         """Which of the objects met were made since the trace began: they are the youngest."""
-        young = set(self.held).intersection(map(id, gc.get_objects(generation=0)))
+        young = set(self.held).intersection(map(id, gc.get_objects(generation=0))) - self.old
         doubtful = young & self._unseen
         while doubtful:  # an old one, looked at since it holds more, is reached from what is old
             found = doubtful & self._reached(young)
@@ -514,3 +523,19 @@ class Reads:
 def _name(key: Any) -> Any:
     """The attribute that a note is of: of a test, its first part."""
     return key[0] if isinstance(key, tuple) else key
+
+
+def given() -> set[int]:
+    """The containers among the arguments: copies made for the trace."""
+    trace = tracing.active()
+    found: set[int] = set()
+    pending: list[Any] = [trace.given if trace is not None else ()]
+    while pending:
+        x = pending.pop()
+        if isinstance(x, tuple | list | dict) and id(x) not in found:
+            found.add(id(x))
+            pending += x.values() if isinstance(x, dict) else x
+        elif is_record(x):
+            found |= {id(x), id(own(x))}
+            pending += record(x).values()
+    return found

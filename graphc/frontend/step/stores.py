@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from graphc.errors import Untraceable, user_location
 from graphc.frontend import trace as tracing
 from graphc.frontend.step import effects
-from graphc.frontend.step.found import is_module, own, sets_by_code
+from graphc.frontend.step.found import contents, is_module, own, sets_by_code
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
@@ -65,14 +65,18 @@ class Stores:
             return
         place = ("attr", id(x), name)
         before = own(x).get(name, MISSING) if own(x) else getattr(x, name, MISSING)
-        self._before.setdefault(place, partial(set_attribute, x, name, before))
         mode = name == "training" and is_module(x)
+        if before is value and not mode:  # `+=` of a list
+            return
+        self._before.setdefault(place, partial(set_attribute, x, name, before))
         self._note(x, place, partial(set_attribute, x, name), value, always=mode)
 
     def variable(self, table: dict[str, Any], name: str, value: Any) -> None:
         """A global."""
         place = ("item", id(table), name)
         before = table.get(name, MISSING)
+        if before is value:
+            return
         self._before.setdefault(place, partial(_set_item, table, name, before))
         self._note(table, place, partial(_set_item, table, name), value)
 
@@ -80,13 +84,16 @@ class Stores:
         if not isinstance(cell, CellType):
             return
         place = ("cell", id(cell))
-        before = getattr(cell, "cell_contents", MISSING)
+        before = contents(cell)
+        if before is value:
+            return
         self._before.setdefault(place, partial(_set_cell, cell, before))
         self._note(cell, place, partial(_set_cell, cell), value)
 
     def item(self, c: Any, key: Any, value: Any) -> None:
         """`c[key] = value`, or its removal for MISSING."""
-        if isinstance(c, CHANGED):
+        same = isinstance(c, dict) and value is not MISSING and c.get(key, MISSING) is value
+        if isinstance(c, CHANGED) and not same:
             self._keep(c)
             self._note(c, id(c), partial(_set_item, c, key), value)
 
@@ -120,7 +127,9 @@ class Stores:
             trace.first(("store", place), self._before[place])
         self._all = [s for s in old if s.place in repeated]
 
-    def check(self, held: Iterable[Any], names: Callable[[Any], str]) -> None:
+    def check(
+        self, held: Iterable[Any], names: Callable[[Any], str], met: dict[int, Where]
+    ) -> None:
         """Refuse a traced tensor in an old object that is not known to be stored there."""
         trace = tracing.active()
         if trace is None:
@@ -135,6 +144,7 @@ class Stores:
                             f"the step leaves a tensor in `{names(x)}`",
                             why="it was put there in a way that no later call could repeat",
                             fix=FIX,
+                            where=met.get(id(x)),
                         )
                     )
 

@@ -35,6 +35,7 @@ from graphc.frontend.step.code import (
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
 from graphc.frontend.step.held import CONTAINERS, FIXED, mapping_of
+from graphc.frontend.step.printed import printing
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
 from graphc.frontend.tensor import Tensor
@@ -74,17 +75,17 @@ class Watch:
         self._locals.clear()
         self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
-        with self._monitoring() if MONITORING else self._tracing():
+        with printing(), self._monitoring() if MONITORING else self._tracing():
             trace = tracing.active()
             if trace is not None:
                 trace.setting = self.reads.set_mode
             try:
                 yield
             finally:
-                self.reads.check_deferred()
                 self.reads.undo_stores()
+                self.reads.repeat_counts()
+                self.reads.check_deferred()
             self.reads.check_stores()
-            self.reads.repeat_counts()
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
@@ -295,6 +296,7 @@ class Watch:
         self.reads.stores.attribute(top(frame), name, MISSING)
 
     def _item(self, frame: FrameType, _: Any) -> None:
+        self.reads.fill(top(frame, 2), top(frame))
         self.reads.item(frame, top(frame, 2), top(frame))
 
     def _set_item(self, frame: FrameType, _: Any) -> None:
@@ -337,12 +339,13 @@ class Watch:
 
     def _both(self, frame: FrameType, in_place: Any) -> None:
         left, right = top(frame, 2), top(frame)
-        for x in (left, right):
+        grows = in_place is True and isinstance(left, list)
+        for x in (right,) if grows else (left, right):
             if isinstance(x, CONTAINERS):
                 self.reads.whole(frame, x)
         if in_place is True:
             self.reads.changing(left)
-            if isinstance(left, list):
+            if grows:
                 self.reads.stores.method(left, "extend", (right,))
 
     def _match(self, frame: FrameType, _: Any) -> None:
