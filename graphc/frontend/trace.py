@@ -55,10 +55,10 @@ class Pick:
 
 
 class Effect(NamedTuple):
-    """A call of a user's function that each call of the step makes, with `effects[index]`."""
+    """A call of a user's function that each call of the step makes, with `effects[number]`."""
 
     action: Callable[..., object]
-    index: int
+    number: int
 
 
 class Trace:
@@ -82,6 +82,7 @@ class Trace:
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
+        self.hooks = 0  # how many run just now
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.follows = False  # whether an optimizer runs whose tables each call sets again
         self.draws: dict[Any, int] = {}  # random draws taken by generator

@@ -71,7 +71,7 @@ def _ends(x: Outline) -> Hashable:
 def _token(f: Any) -> Hashable:
     """Equal for functions that do the same to the same objects."""
     if isinstance(f, Effect):
-        return "effect", _token(f.action), f.index
+        return "effect", _token(f.action), f.number
     if isinstance(f, partial):
         given = [*f.args, *f.keywords, *f.keywords.values()]
         return "partial", _token(f.func), *map(_token, given)

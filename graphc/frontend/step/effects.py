@@ -59,7 +59,7 @@ def settled(trace: Trace) -> list[Any]:
     return [rebuilt(given, settle) for given in trace.effects]
 
 
-def run(actions: Sequence[Callable[[], object]], given: Sequence[Any]) -> None:
+def run(actions: Sequence[Any], given: Sequence[Any]) -> None:
     """All actions in their order. After the error of one no other effect happens, as in eager code,
     but what the package itself keeps in step with the program does."""
     failed: BaseException | None = None
@@ -67,7 +67,7 @@ def run(actions: Sequence[Callable[[], object]], given: Sequence[Any]) -> None:
         if not isinstance(action, Effect):
             action()
         elif failed is None:
-            args, kwargs = given[action.index]
+            args, kwargs = given[action.number]
             try:
                 action.action(*args, **kwargs)
             except BaseException as e:
@@ -82,8 +82,10 @@ def run(actions: Sequence[Callable[[], object]], given: Sequence[Any]) -> None:
 def told(hook: Hook, *args: Any) -> Any:
     """What a hook returns; one that only looks is called after each call of the step."""
     trace = modes.trace
-    if trace is None or not _deferred(trace, hook, args):
+    if trace is None:
         return hook(*args)
+    if not _deferred(trace, hook, args):
+        return traced(trace, hook, *args)
     record(trace, partial(_looking, hook), *args)
     return None
 
@@ -91,10 +93,21 @@ def told(hook: Hook, *args: Any) -> Any:
 def told_of_gradient(hook: Hook, x: Tensor) -> None:
     """Call a hook that follows the accumulation of x's gradient."""
     trace = modes.trace
-    if trace is None or x.is_traced or not _deferred(trace, hook, (x,)):
+    if trace is None:
         hook(x)
+    elif x.is_traced or not _deferred(trace, hook, (x,)):
+        traced(trace, hook, x)
     else:
         record(trace, partial(_looking_at_gradient, hook, x), trace.grad_of(x))
+
+
+def traced(trace: Trace, hook: Hook, *args: Any) -> Any:
+    """Call a hook in the trace; whatever it changes besides is changed at each call."""
+    trace.hooks += 1
+    try:
+        return hook(*args)
+    finally:
+        trace.hooks -= 1
 
 
 def _deferred(trace: Trace, hook: Hook, args: tuple[Any, ...]) -> bool:

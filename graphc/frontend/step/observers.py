@@ -10,9 +10,10 @@ from __future__ import annotations
 import builtins
 import dis
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -37,6 +38,8 @@ WRITING = {
 }  # fmt: skip
 TENSOR_ATTRIBUTES = {"data", "grad", "requires_grad", "training"}
 WRITING_KEYWORDS = {"out", "inplace"}
+FILLING = {"append", "appendleft", "extend", "insert"}
+MAKES = {"BUILD_MAP": dict, "BUILD_LIST": list, "BUILD_SET": set}
 LOADS = ("LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CONST")
 ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 SKIPPED = ("RESUME", "COPY_FREE_VARS", "CACHE", "EXTENDED_ARG", "PRECALL", "KW_NAMES")
@@ -69,7 +72,9 @@ def _is_silent_method(f: Any) -> bool:
     me, name = getattr(f, "__self__", None), getattr(f, "__name__", "")
     if isinstance(me, logging.Logger) or getattr(f, "__module__", "") == "logging":
         return name in LOGGED
-    return isinstance(f, BuiltinFunctionType) and isinstance(me, CONTAINERS) and name in SILENT
+    counting = isinstance(me, Counter) and isinstance(f, MethodType)
+    builtin = isinstance(f, BuiltinFunctionType) and isinstance(me, CONTAINERS)
+    return (builtin or counting) and name in SILENT
 
 
 def _function(f: Any, args: Sequence[Any] | None) -> tuple[FunctionType, Sequence[Any]] | None:
@@ -119,7 +124,26 @@ class Body:
         }
         names = f.__code__.co_varnames[: f.__code__.co_argcount]
         stored = {r.value for r in self.rows if r.name.startswith("STORE_FAST")}
-        self.known = {n: x for n, x in zip(names, args) if n not in stored}
+        self.known = {n: x for n, x in zip(names, args) if n not in stored} | self._made()
+
+    def _made(self) -> dict[str, Any]:
+        """Local names of numbers and of containers that the function makes, with one such."""
+        made: dict[str, Any] = {}
+        others: set[str] = set()
+        for before, row in pairwise(self.rows):
+            if row.name != "STORE_FAST" or (before.name == "BINARY_OP" and "=" in before.text):
+                continue
+            kind = MAKES.get(before.name)
+            number = before.name == "LOAD_CONST" and isinstance(before.value, int | float)
+            if row.is_target or not (kind or number):
+                others.add(row.value)
+            else:
+                made[row.value] = kind() if kind else 0
+        return {
+            n: x
+            for n, x in made.items()
+            if n not in others | set(self.code.co_varnames[: self.code.co_argcount])
+        }
 
     # ---- what a name or a chain of attributes stands for ---------------------------------------
 
@@ -145,7 +169,8 @@ class Body:
             at -= 1
         x: Any = MISSING
         key: Any = MISSING
-        for row, after in zip(self.rows[at:k], self.rows[at + 1 : k + 1]):
+        for here in range(at, k):
+            row, after = self.rows[here], self.rows[here + 1]
             if row.name in LOADS and x is MISSING:
                 x = self.load(row)
             elif row.name in LOADS:
@@ -158,14 +183,16 @@ class Body:
                 return MISSING
             if x is MISSING and row.name != "PUSH_NULL":
                 return MISSING
-            if after.height == end and not self._goes_on(after):
+            whole = after.height == end and not self._goes_on(here + 1)
+            if whole and all(r.height >= end for r in self.rows[here + 1 : k]):
                 return x
         return MISSING
 
-    def _goes_on(self, row: Row) -> bool:
-        """Whether a row takes the value that lies on top."""
+    def _goes_on(self, k: int) -> bool:
+        """Whether row k takes the value that lies on top."""
+        row = self.rows[k]
         if row.name in LOADS:  # of a key?
-            after = self.rows[self.rows.index(row) + 1]
+            after = self.rows[k + 1]
             return after.name == "BINARY_SUBSCR" and after.height == row.height + 1
         return row.name in (*ATTRIBUTES, "PUSH_NULL")
 
@@ -191,7 +218,19 @@ class Body:
             return False
         if before.name == "LOAD_CONST":
             return before.value is None
-        return _silent(self.callee(k - 1), None, self.depth - 1)
+        f = self.callee(k - 1)
+        return self._fills(k - 1) if f is MISSING else _silent(f, None, self.depth - 1)
+
+    def _fills(self, k: int) -> bool:
+        """`d[key].append(x)`, `d.setdefault(key, []).append(x)` of a known container d."""
+        row = self.rows[k]
+        if row.name not in ("CALL", "CALL_KW"):
+            return False
+        first = row.height - row.arg - (row.name == "CALL_KW")
+        rows = [r for r in self.rows[:k] if r.height < first]
+        at = max((j for j, r in enumerate(rows) if r.height <= first - 2), default=0)
+        root = self.load(rows[at]) if rows[at].name in LOADS else MISSING
+        return isinstance(root, CONTAINERS) and rows[-1].value in FILLING
 
     def writes_nothing(self) -> bool:
         if self.keywords & WRITING_KEYWORDS or not all(map(_reads_only, _inner(self.code))):
@@ -257,6 +296,10 @@ class Body:
 
     def _is_method(self, k: int) -> bool:
         row = self.rows[k]
+        if self.rows[k - 1].name == "GET_ITER":  # a comprehension, whose code is looked at, too
+            return True
+        if [r.value for r in self.rows[k - 3 : k]] == [None] * 3 and row.arg == 2:
+            return True  # the end of a `with` block
         first = row.height - row.arg - (row.name == "CALL_KW")
         for at in range(k - 1, -1, -1):
             if self.rows[at].height < first:
@@ -271,7 +314,7 @@ def taken(row: dis.Instruction) -> int:
 
 def attribute(x: Any, name: str) -> Any:
     """`x.name` where finding it runs no code of a user's."""
-    if isinstance(x, ModuleType | type | Tensor | logging.Logger) or isinstance(x, CONTAINERS):
+    if isinstance(x, (ModuleType, type, Tensor, logging.Logger, *CONTAINERS)):
         return getattr(x, name, MISSING)
     table = getattr(x, "__dict__", {})
     if name in table:
@@ -283,7 +326,7 @@ def attribute(x: Any, name: str) -> Any:
 def item(x: Any, key: Any) -> Any:
     """`x[key]` of a plain container."""
     if isinstance(x, dict):
-        return dict.get(x, key, MISSING)
+        return dict.get(x, key, 0 if isinstance(x, Counter) else MISSING)
     if isinstance(x, list | tuple) and isinstance(key, int) and -len(x) <= key < len(x):
         return x[key]
     return MISSING

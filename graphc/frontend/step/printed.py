@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any
 
@@ -150,7 +151,7 @@ def _reaches_print(
     frame: FrameType, rows: list[dis.Instruction], levels: dict[int, int], place: int
 ) -> bool:
     """Whether the text at `place` on the stack goes on, in f-strings, to `print`."""
-    for row, after in zip(rows, rows[1:]):
+    for row, after in pairwise(rows):
         count = row.arg or 0
         if row.is_jump_target or row.opcode in stack.JUMPS or row.offset not in levels:
             return False

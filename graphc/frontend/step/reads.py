@@ -240,9 +240,9 @@ class Reads:
 
     def fill(self, c: Any, key: Any) -> None:
         """`c[key]` of a defaultdict makes the item: it counts as there before the step."""
-        if type(c) is defaultdict and isinstance(c.default_factory, type) and key not in c:
-            if id(c) not in self._made():
-                self.old.add(id(c[key]))
+        fills = type(c) is defaultdict and isinstance(c.default_factory, type) and key not in c
+        if fills and id(c) not in self._made():
+            self.old.add(id(c[key]))
 
     def item(self, frame: FrameType, c: Any, key: Any) -> None:
         """What c[key] finds."""

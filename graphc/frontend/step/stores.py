@@ -13,7 +13,7 @@ from functools import partial
 from types import CellType
 from typing import Any, NamedTuple
 
-from graphc.errors import Untraceable, user_location
+from graphc.errors import Untraceable
 from graphc.frontend import trace as tracing
 from graphc.frontend.step import effects
 from graphc.frontend.step.found import contents, is_module, own, sets_by_code
@@ -36,7 +36,6 @@ class Store(NamedTuple):
     place: Hashable
     effect: Effect
     given: tuple[Any, ...]
-    where: Where
     always: bool
 
 
@@ -56,7 +55,7 @@ class Stores:
             return
         effects.repeat(trace, action, (given, {}))
         effect = trace.after_commit[-1]
-        self._all.append(Store(owner, place, effect, given, user_location(), always))
+        self._all.append(Store(owner, place, effect, given, always or trace.hooks > 0))
 
     def attribute(self, x: Any, name: str, value: Any) -> None:
         """`x.name = value`, or its removal for MISSING."""
@@ -120,7 +119,7 @@ class Stores:
         trace.after_commit[:] = [a for a in trace.after_commit if id(a) not in dropped]
         for s in self._all:
             if id(s.effect) in dropped:
-                trace.effects[s.effect.index] = (), {}
+                trace.effects[s.effect.number] = (), {}
         if not any(isinstance(a, Effect) for a in trace.after_commit):
             trace.effects.clear()
         for place in repeated:
