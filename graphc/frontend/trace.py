@@ -82,7 +82,6 @@ class Trace:
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
-        self.hooks = 0  # how many run just now
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.follows = False  # whether an optimizer runs whose tables each call sets again
         self.draws: dict[Any, int] = {}  # random draws taken by generator

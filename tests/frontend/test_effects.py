@@ -436,3 +436,41 @@ def test_a_mode_that_a_step_leaves_holds_for_the_next_call() -> None:
     assert step(graphc.ones(64)).tolist() == [1.0] * 64
     net.train()
     assert 0.0 in step(graphc.ones(64)).tolist() and not net.training
+
+
+def test_plain_values_are_stored_at_each_call_too() -> None:
+    calls: list[Any] = []
+    shared: list[int] = []
+    place = types.SimpleNamespace(own=None, fresh=None)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        calls.append((x.shape[0], "call"))
+        place.own = shared
+        place.fresh = []
+        place.fresh.append(1)
+        return x + 1
+
+    for k in SIZES:
+        step(graphc.ones(k, 2))
+        assert place.own is shared and place.fresh == [1]
+        place.fresh.append(2)
+    assert calls == [(k, "call") for k in SIZES] and step.stats.programs == 1
+
+
+class Holder:
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+def test_a_new_object_that_holds_a_tensor_is_refused() -> None:
+    place = types.SimpleNamespace(kept=None)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        place.kept = Holder(x.sum())
+        return x
+
+    with pytest.raises(Untraceable, match="a new Holder with tensors in it"):
+        step(graphc.ones(2))
+    assert place.kept is None

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from graphc.errors import InvalidType
 from graphc.frontend.step.capture import Capture, Gradient, Joint
+from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.guards import Same
-from graphc.frontend.step.signature import PLAIN, part
+from graphc.frontend.step.signature import PLAIN, part, rebuilt
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect, Input
 from graphc.ir.graph import Graph, Value
@@ -58,7 +59,7 @@ def _ends(x: Outline) -> Hashable:
         j.count, len(j.cotangents), tuple(map(Same, j.leaves)), tuple(j.args), tuple(j.given)
     )  # fmt: skip
     return (
-        part(x.tree, tensors), tuple(map(Same, tensors)), joint, x.error is None,
+        part(rebuilt(x.tree, lambda i: id(i.it), Itself), tensors), tuple(map(Same, tensors)), joint, x.error is None,
         tuple(x.conditions),
         tuple((i.role, Same(i.storage) if i.role == "state" else _token(i.getter))
               for i in x.inputs),

@@ -21,6 +21,15 @@ from graphc.frontend.trace import Effect, Trace
 UNSURE = "return None and write no tensor, or compute inside the module's forward"
 
 
+class Itself:
+    """An argument of an Effect that is the same object at each call, no copy."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: Any) -> None:
+        self.it = it
+
+
 def after(action: Callable[..., object], *args: Any, **kwargs: Any) -> None:
     """Call `action` now, or in a trace after each call of the step."""
     if modes.trace is None:
@@ -68,6 +77,7 @@ def run(actions: Sequence[Any], given: Sequence[Any]) -> None:
             action()
         elif failed is None:
             args, kwargs = given[action.number]
+            args = [a.it if isinstance(a, Itself) else a for a in args]
             try:
                 action.action(*args, **kwargs)
             except BaseException as e:
@@ -82,10 +92,8 @@ def run(actions: Sequence[Any], given: Sequence[Any]) -> None:
 def told(hook: Hook, *args: Any) -> Any:
     """What a hook returns; one that only looks is called after each call of the step."""
     trace = modes.trace
-    if trace is None:
+    if trace is None or not _deferred(trace, hook, args):
         return hook(*args)
-    if not _deferred(trace, hook, args):
-        return traced(trace, hook, *args)
     record(trace, partial(_looking, hook), *args)
     return None
 
@@ -93,21 +101,10 @@ def told(hook: Hook, *args: Any) -> Any:
 def told_of_gradient(hook: Hook, x: Tensor) -> None:
     """Call a hook that follows the accumulation of x's gradient."""
     trace = modes.trace
-    if trace is None:
+    if trace is None or x.is_traced or not _deferred(trace, hook, (x,)):
         hook(x)
-    elif x.is_traced or not _deferred(trace, hook, (x,)):
-        traced(trace, hook, x)
     else:
         record(trace, partial(_looking_at_gradient, hook, x), trace.grad_of(x))
-
-
-def traced(trace: Trace, hook: Hook, *args: Any) -> Any:
-    """Call a hook in the trace; whatever it changes besides is changed at each call."""
-    trace.hooks += 1
-    try:
-        return hook(*args)
-    finally:
-        trace.hooks -= 1
 
 
 def _deferred(trace: Trace, hook: Hook, args: tuple[Any, ...]) -> bool:

@@ -82,7 +82,7 @@ class Reads:
         self._counts: dict[Place, Count] = {}
         self._late: list[tuple[FrameType, Any, str]] = []
         self.users: dict[type, bool] = {}
-        self.stores = Stores()
+        self.stores = Stores(self.know)
         self.old: set[int] = set()  # what is as if it had been there before the step
 
     # ---- what is known -------------------------------------------------------------------------

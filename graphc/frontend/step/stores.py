@@ -1,4 +1,4 @@
-"""Tensors that a step puts into objects and containers older than itself.
+"""What a step puts into objects and containers older than itself.
 
 While a step is traced they get what stands for a tensor. When the trace ends all such objects are
 put back as they were, and each call of the step stores anew, concrete tensors then. A traced tensor
@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
-from types import CellType
+from types import CellType, FunctionType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from graphc.errors import Untraceable
 from graphc.frontend import trace as tracing
 from graphc.frontend.step import effects
-from graphc.frontend.step.found import contents, is_module, own, sets_by_code
-from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.step.effects import Itself
+from graphc.frontend.step.found import contents, is_module, own, raw
+from graphc.frontend.step.held import FIXED
+from graphc.frontend.step.signature import is_record, rebuilt
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect, Trace
@@ -30,36 +32,36 @@ Where = tuple[str, int, str]
 
 
 class Store(NamedTuple):
-    """One change of `owner`, and the Effect that repeats it; `always`: whatever was stored."""
+    """One change of `owner`, and the Effect that repeats it."""
 
     owner: Any
     place: Hashable
     effect: Effect
     given: tuple[Any, ...]
-    always: bool
 
 
 class Stores:
     """What one trace has stored."""
 
-    def __init__(self) -> None:
+    def __init__(self, know: Callable[[Any, str], None]) -> None:
+        self._know = know
         self._all: list[Store] = []
         self._before: dict[Hashable, Callable[[], None]] = {}  # put places back
 
     def _note(
-        self, owner: Any, place: Hashable, action: Callable[..., object], *given: Any,
-        always: bool = False,
-    ) -> None:  # fmt: skip
+        self, owner: Any, place: Hashable, action: Callable[..., object], *given: Any
+    ) -> None:
         trace = tracing.active()
         if trace is None:
             return
+        for x in given:
+            self._know(x, type(x).__name__)
         effects.repeat(trace, action, (given, {}))
-        effect = trace.after_commit[-1]
-        self._all.append(Store(owner, place, effect, given, always or trace.hooks > 0))
+        self._all.append(Store(owner, place, trace.after_commit[-1], given))
 
     def attribute(self, x: Any, name: str, value: Any) -> None:
         """`x.name = value`, or its removal for MISSING."""
-        special = isinstance(x, Tensor | type) or sets_by_code(x, "attr", name)
+        special = isinstance(x, Tensor | type) or _runs_code(x, name)
         if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
             return
         place = ("attr", id(x), name)
@@ -68,7 +70,7 @@ class Stores:
         if before is value and not mode:  # `+=` of a list
             return
         self._before.setdefault(place, partial(set_attribute, x, name, before))
-        self._note(x, place, partial(set_attribute, x, name), value, always=mode)
+        self._note(x, place, partial(set_attribute, x, name), value)
 
     def variable(self, table: dict[str, Any], name: str, value: Any) -> None:
         """A global."""
@@ -113,18 +115,28 @@ class Stores:
         trace = tracing.active()
         if trace is None:
             return
-        old = [s for s in self._all if id(s.owner) not in made]
-        repeated = {s.place for s in old if s.always or holds(trace, s.given)}
-        dropped = {id(s.effect) for s in self._all if s.place not in repeated}
+        dropped = {id(s.effect) for s in self._all if id(s.owner) in made}
         trace.after_commit[:] = [a for a in trace.after_commit if id(a) not in dropped]
         for s in self._all:
             if id(s.effect) in dropped:
                 trace.effects[s.effect.number] = (), {}
+                continue
+            trace.first(("store", s.place), self._before[s.place])
+            given = [x if copied(trace, x, made) else Itself(x) for x in s.given]
+            trace.effects[s.effect.number] = given, {}
         if not any(isinstance(a, Effect) for a in trace.after_commit):
             trace.effects.clear()
-        for place in repeated:
-            trace.first(("store", place), self._before[place])
-        self._all = [s for s in old if s.place in repeated]
+        self._all = [s for s in self._all if id(s.owner) not in made]
+        for s in self._all:
+            for x in s.given:
+                if id(x) in made and any(holds(trace, v) for _, v in _inside(x, objects=True)):
+                    raise trace.refuse(
+                        Untraceable(
+                            f"the step keeps a new {type(x).__name__} with tensors in it",
+                            why="each call would need a new one, which nobody can make",
+                            fix="keep the tensors, a dict or a dataclass of them, or return it",
+                        )
+                    )
 
     def check(
         self, held: Iterable[Any], names: Callable[[Any], str], met: dict[int, Where]
@@ -148,18 +160,25 @@ class Stores:
                     )
 
 
-def _inside(x: Any) -> Iterable[tuple[Hashable, Any]]:
-    """What an object holds directly, each with the place that it would be stored in."""
+def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
+    """What an object holds directly, each with the place that it would be stored in; `objects`:
+    only of one that no copy can be made of."""
+    if objects and (isinstance(x, CHANGED) or is_record(x)):
+        return []
     if isinstance(x, dict):
         return [(("item", id(x), k), v) for k, v in x.items()]
     if isinstance(x, CHANGED):
         return [(None, v) for v in x]
-    if isinstance(x, Tensor | type) or (
-        type(x).__module__.startswith("graphc.") and not is_module(x)
-    ):
+    ours = type(x).__module__.startswith("graphc.")
+    if isinstance(x, Tensor | type) or ours or is_module(x):  # modules keep what hooks compute
         return []
     table = getattr(x, "__dict__", None)
     return [(("attr", id(x), k), v) for k, v in table.items()] if type(table) is dict else []
+
+
+def copied(trace: Trace, x: Any, made: set[int]) -> bool:
+    """Whether each call stores a copy: of what holds its tensors, or was made by the step."""
+    return isinstance(x, FIXED) or id(x) in made or holds(trace, x)
 
 
 def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
@@ -190,6 +209,15 @@ def set_attribute(x: Any, name: str, value: Any) -> None:
             setattr(x, name, value)
     else:  # a plain tensor in a module changes no program
         object.__setattr__(x, name, value)
+
+
+def _runs_code(x: Any, name: str) -> bool:
+    """Whether Python code sets the attribute, which is watched itself."""
+    kind = type(x)
+    setter, kept = raw(kind.__mro__, "__setattr__"), raw(kind.__mro__, name)
+    if hasattr(kept, "__set__") and not isinstance(kept, MemberDescriptorType):
+        return True
+    return isinstance(setter, FunctionType) and not is_module(x)
 
 
 def _set_item(c: Any, key: Any, value: Any) -> None:
