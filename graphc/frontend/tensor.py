@@ -14,7 +14,6 @@ Invariants:
 from __future__ import annotations
 
 import builtins
-import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, Self, TypeVar
@@ -29,6 +28,7 @@ from graphc.errors import (
     InvalidType,
     ShapeMismatch,
     TracerLeak,
+    caller,
     is_own,
 )
 from graphc.frontend import autograd, epoch, inplace, layouts, printing
@@ -336,16 +336,15 @@ class Tensor(Geometry, Methods):
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        if modes.trace is not None and not is_own(sys._getframe(1).f_code.co_filename):
-            return modes.trace.text(self, spec)
+        if (trace := modes.trace) is not None and not is_own(caller()):
+            return trace.text(self, spec)
         if self.array is None:
             return str(self)
         return super().__format__(spec) if self._spec.shape else format(self.item(), spec)
 
     def __repr__(self) -> str:
-        if modes.trace is not None and not is_own(sys._getframe(1).f_code.co_filename):
-            return modes.trace.text(self, None)
-        return printing.text(self)
+        asked = modes.trace is not None and not is_own(caller())
+        return modes.trace.text(self, None) if asked else printing.text(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         out: Self = autograd.deep_copy(self, memo)

@@ -59,8 +59,8 @@ def _ends(x: Outline) -> Hashable:
         j.count, len(j.cotangents), tuple(map(Same, j.leaves)), tuple(j.args), tuple(j.given)
     )  # fmt: skip
     return (
-        part(rebuilt(x.tree, lambda i: id(i.it), Itself), tensors), tuple(map(Same, tensors)), joint, x.error is None,
-        tuple(x.conditions),
+        part(rebuilt(x.tree, lambda i: id(i.it), Itself), tensors), tuple(map(Same, tensors)),
+        joint, x.error is None, tuple(x.conditions),
         tuple((i.role, Same(i.storage) if i.role == "state" else _token(i.getter))
               for i in x.inputs),
         tuple(map(_token, x.actions)),

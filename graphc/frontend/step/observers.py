@@ -11,7 +11,7 @@ import builtins
 import dis
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -363,6 +363,18 @@ class Touched(NamedTuple):
     attributes: set[str]
     cells: list[Any]
     variables: list[tuple[Any, str]]  # globals: the table and the name
+
+    def meets(self, places: Iterable[Any], changed: set[int]) -> bool:
+        """Whether one of them is among the places that a step looks at, or that it changes."""
+        places = [*places]
+        owners = {of for _, of, _ in places} | changed
+        if any(id(c) in owners for c in self.containers):
+            return True
+        names = {k[0] if what == "test" else k for what, _, k in places if what in ("attr", "test")}
+        cells = {("cell", id(c)) for c in self.cells}
+        variables = {("item", id(table), name) for table, name in self.variables}
+        met = not names.isdisjoint(self.attributes) or not variables.isdisjoint(places)
+        return met or any(p[:2] in cells for p in places)
 
 
 def touched(hook: Hook) -> Touched:

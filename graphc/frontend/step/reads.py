@@ -53,10 +53,9 @@ from graphc.frontend.step.held import (
     misses,
     where,
 )  # fmt: skip
-from graphc.frontend.step.observers import Inlined, Touched, touched
-from graphc.frontend.step.signature import is_record, record
+from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
-from graphc.frontend.step.stores import Stores
+from graphc.frontend.step.stores import Stores, given
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
@@ -439,19 +438,8 @@ class Reads:
         """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""
         trace = tracing.active()
         for hook in trace.deferred if trace is not None else ():
-            if self._depends_on(touched(hook)):
+            if touched(hook).meets([*self.notes, *self._written], set(self._before)):
                 raise Inlined(hook)
-
-    def _depends_on(self, it: Touched) -> bool:
-        places = [*self.notes, *self._written]
-        owners = {of for _, of, _ in places} | set(self._before)
-        if any(id(c) in owners for c in it.containers):
-            return True
-        if any(what in ("attr", "test") and _name(key) in it.attributes for what, _, key in places):
-            return True
-        cells = {("cell", id(c)) for c in it.cells}
-        variables = {("item", id(table), name) for table, name in it.variables}
-        return any(p[:2] in cells for p in places) or not variables.isdisjoint(places)
 
     def repeat_counts(self) -> None:
         """Give what the step counted its old value, and count again after each call."""
@@ -518,24 +506,3 @@ class Reads:
             for get, _, kept in note.rows
             for x in (kept if isinstance(get, Whole) and type(kept) is tuple else (kept,))
         }
-
-
-def _name(key: Any) -> Any:
-    """The attribute that a note is of: of a test, its first part."""
-    return key[0] if isinstance(key, tuple) else key
-
-
-def given() -> set[int]:
-    """The containers among the arguments: copies made for the trace."""
-    trace = tracing.active()
-    found: set[int] = set()
-    pending: list[Any] = [trace.given if trace is not None else ()]
-    while pending:
-        x = pending.pop()
-        if isinstance(x, tuple | list | dict) and id(x) not in found:
-            found.add(id(x))
-            pending += x.values() if isinstance(x, dict) else x
-        elif is_record(x):
-            found |= {id(x), id(own(x))}
-            pending += record(x).values()
-    return found

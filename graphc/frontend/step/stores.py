@@ -19,7 +19,7 @@ from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.found import contents, is_module, own, raw
 from graphc.frontend.step.held import FIXED
-from graphc.frontend.step.signature import is_record, rebuilt
+from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect, Trace
@@ -241,3 +241,19 @@ def _method(c: Any, name: str, *args: Any) -> None:
 def _refill(c: Any, kept: Any) -> None:
     c.clear()
     c.extend(kept) if isinstance(c, list | deque) else c.update(kept)
+
+
+def given() -> set[int]:
+    """The containers among the arguments: copies made for the trace."""
+    trace = tracing.active()
+    found: set[int] = set()
+    pending: list[Any] = [trace.given if trace is not None else ()]
+    while pending:
+        x = pending.pop()
+        if isinstance(x, tuple | list | dict) and id(x) not in found:
+            found.add(id(x))
+            pending += x.values() if isinstance(x, dict) else x
+        elif is_record(x):
+            found |= {id(x), id(own(x))}
+            pending += record(x).values()
+    return found
