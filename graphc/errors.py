@@ -62,11 +62,6 @@ def is_own(file: str) -> bool:
     return file.startswith(PACKAGE) and not file.startswith(CLI)
 
 
-def caller() -> str:
-    """The file of the code that called what asks."""
-    return sys._getframe(2).f_code.co_filename
-
-
 def user_frame(depth: int = 1) -> FrameType | None:
     """The innermost frame outside the graphc package, found by file."""
     frame: FrameType | None = sys._getframe(depth)

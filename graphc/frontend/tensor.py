@@ -28,8 +28,6 @@ from graphc.errors import (
     InvalidType,
     ShapeMismatch,
     TracerLeak,
-    caller,
-    is_own,
 )
 from graphc.frontend import autograd, epoch, inplace, layouts, printing
 from graphc.frontend.api import shapes
@@ -336,15 +334,10 @@ class Tensor(Geometry, Methods):
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        if (trace := modes.trace) is not None and not is_own(caller()):
-            return trace.text(self, spec)
-        if self.array is None:
-            return str(self)
-        return super().__format__(spec) if self._spec.shape else format(self.item(), spec)
+        return printing.shown(self, spec)
 
     def __repr__(self) -> str:
-        asked = modes.trace is not None and not is_own(caller())
-        return modes.trace.text(self, None) if asked else printing.text(self)
+        return printing.shown(self, None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         out: Self = autograd.deep_copy(self, memo)

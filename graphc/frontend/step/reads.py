@@ -424,20 +424,20 @@ class Reads:
         self._counts[place].steps.append(by)
         return True
 
-    def undo_stores(self) -> None:
-        self.stores.undo(self._made() | given())
+    def made(self) -> set[int]:
+        return self._made() | given()
 
     def check_stores(self) -> None:
-        made = self._made() | given()
-        parts = {id(own(x)) for x in self.held.values()}
-        old = [x for k, x in self.held.items() if k not in made and k not in parts]
+        made = self.made()
+        skipped = made | {id(own(x)) for x in self.held.values()}
+        old = [x for k, x in self.held.items() if k not in skipped]
         met = {id(k): (n.file, n.line, "") for n in self.notes.values() for *_, k in n.rows[-1:]}
         self.stores.check(old, self.name, met)
 
     def check_deferred(self) -> None:
         """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""
         trace = tracing.active()
-        for hook in trace.deferred if trace is not None else ():
+        for hook in trace.deferred if trace else ():
             if touched(hook).meets([*self.notes, *self._written], set(self._before)):
                 raise Inlined(hook)
 

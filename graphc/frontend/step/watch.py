@@ -82,7 +82,7 @@ class Watch:
             try:
                 yield
             finally:
-                self.reads.undo_stores()
+                self.reads.stores.undo(self.reads.made())
                 self.reads.repeat_counts()
                 self.reads.check_deferred()
             self.reads.check_stores()
