@@ -239,8 +239,7 @@ class Reads:
 
     def fill(self, c: Any, key: Any) -> None:
         """`c[key]` of a defaultdict makes the item: it counts as there before the step."""
-        fills = type(c) is defaultdict and isinstance(c.default_factory, type) and key not in c
-        if fills and id(c) not in self._made():
+        if type(c) is defaultdict and key not in c and id(c) not in self._made():
             self.old.add(id(c[key]))
 
     def item(self, frame: FrameType, c: Any, key: Any) -> None:
@@ -425,19 +424,12 @@ class Reads:
         return True
 
     def made(self) -> set[int]:
+        """What is younger than the trace, or a copy made for it."""
         return self._made() | given()
-
-    def check_stores(self) -> None:
-        made = self.made()
-        skipped = made | {id(own(x)) for x in self.held.values()}
-        old = [x for k, x in self.held.items() if k not in skipped]
-        met = {id(k): (n.file, n.line, "") for n in self.notes.values() for *_, k in n.rows[-1:]}
-        self.stores.check(old, self.name, met)
 
     def check_deferred(self) -> None:
         """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""
-        trace = tracing.active()
-        for hook in trace.deferred if trace else ():
+        for hook in getattr(tracing.active(), "deferred", ()):
             if touched(hook).meets([*self.notes, *self._written], set(self._before)):
                 raise Inlined(hook)
 

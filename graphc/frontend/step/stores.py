@@ -138,21 +138,23 @@ class Stores:
                         )
                     )
 
-    def check(
-        self, held: Iterable[Any], names: Callable[[Any], str], met: dict[int, Where]
-    ) -> None:
+    def check(self, reads: Any) -> None:
         """Refuse a traced tensor in an old object that is not known to be stored there."""
         trace = tracing.active()
         if trace is None:
             return
         known = {s.place for s in self._all}
-        for x in held:
+        met: dict[int, Where] = {
+            id(k): (n.file, n.line, "") for n in reads.notes.values() for *_, k in n.rows[-1:]
+        }
+        skipped = reads.made() | {id(own(x)) for x in reads.held.values()}
+        for x in (x for k, x in reads.held.items() if k not in skipped):
             for place, value in _inside(x) if id(x) not in known else ():
                 flat = isinstance(value, Tensor | tuple)  # other containers are held, too
                 if flat and place not in known and holds(trace, value, numbers=False):
                     raise trace.refuse(
                         Untraceable(
-                            f"the step leaves a tensor in `{names(x)}`",
+                            f"the step leaves a tensor in `{reads.name(x)}`",
                             why="it was put there in a way that no later call could repeat",
                             fix=FIX,
                             where=met.get(id(x)),

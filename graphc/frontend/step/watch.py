@@ -85,7 +85,7 @@ class Watch:
                 self.reads.stores.undo(self.reads.made())
                 self.reads.repeat_counts()
                 self.reads.check_deferred()
-            self.reads.check_stores()
+            self.reads.stores.check(self.reads)
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
