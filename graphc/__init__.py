@@ -72,6 +72,7 @@ from graphc import amp as amp
 from graphc import backends as backends
 from graphc import compiler as compiler
 from graphc import cuda as cuda
+from graphc import debug as debug
 from graphc import distributed as distributed
 from graphc import distributions as distributions
 from graphc import fft as fft

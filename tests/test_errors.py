@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -77,9 +78,9 @@ def data_dependent_branch() -> None:
 
 
 def tracer_leak() -> None:
-    kept = []
-    graphc.compile(lambda x: kept.append(x + 1))(ones(3))
-    kept[0] + 1
+    kept = queue.SimpleQueue()
+    graphc.compile(lambda x: kept.put(x + 1))(ones(3))
+    kept.get() + 1
 
 
 def untraceable() -> None:
@@ -225,7 +226,7 @@ Python reads bool[], a value known only at run time [GC104]
     tracer_leak: """\
 f32[B] stood for a value inside a compiled step that has ended [GC105]
   test_errors.py:N in tracer_leak
-     N | kept[0] + 1
+     N | kept.get() + 1
   why   the tensor stood for a value inside a compiled step, which has ended
   fix   return the value from the step instead of storing it
   more  python -m graphc explain GC105""",

@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "amp": BASE | {"ir", "frontend"},
     "backends": set(),
     "cuda": {"amp", "frontend"},
+    "debug": {"frontend"},
     "transforms": BASE | {"ir", "frontend", "nn"},
 }
 # single files that join layers, and what they may import besides

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import (
@@ -342,7 +343,12 @@ def _add_hook(x: Tensor, hook: Hook) -> RemovableHandle:
         node.hooks = []
     if x.is_leaf:
         x._hooks = node.hooks
-    return RemovableHandle(node.hooks, (slot, hook))
+    return RemovableHandle(node.hooks, (slot, partial(_told, hook)))
+
+
+def _told(hook: Hook, g: Tensor) -> Any:
+    """What a hook makes of a gradient; in a trace one that only looks is called after the step."""
+    return hook(g) if modes.trace is None else modes.trace.told(hook, g)
 
 
 def register_post_accumulate_grad_hook(

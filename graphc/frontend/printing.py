@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import InvalidArgument
-from graphc.frontend.modes import get_default_dtype
+from graphc.errors import InvalidArgument, is_own
+from graphc.frontend.modes import get_default_dtype, modes
 from graphc.ir.types import Array, bool_, i64
 
 if TYPE_CHECKING:
@@ -59,6 +60,17 @@ def set_printoptions(
     }
     changed: Any = {name: value for name, value in given.items() if value is not None}
     _options[0] = dataclasses.replace(base, **changed, sci_mode=sci_mode)
+
+
+def shown(x: Tensor, form: str | None) -> str:
+    """What `repr` gives for None, else `format`; of a step being traced, its user's code gets what
+    stands for the text."""
+    trace = modes.trace
+    if trace is not None and not is_own(sys._getframe(2).f_code.co_filename):
+        return trace.text(x, form)
+    if form is None or x.array is None:
+        return text(x)
+    return object.__format__(x, form) if x.shape else format(x.item(), form)
 
 
 def text(x: Tensor) -> str:

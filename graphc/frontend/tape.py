@@ -131,7 +131,10 @@ class LeafNode(Node):
             return ()
         self.tensor.accumulate_grad(cotangents[0])
         for (hook,) in tuple(self.tensor._after_grad or ()):
-            hook(self.tensor)
+            if modes.trace is None:
+                hook(self.tensor)
+            else:
+                modes.trace.told_of_gradient(hook, self.tensor)
         return ()
 
 

@@ -333,12 +333,10 @@ class Tensor(Geometry, Methods):
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        if self.array is None:
-            return str(self)
-        return super().__format__(spec) if self._spec.shape else format(self.item(), spec)
+        return printing.shown(self, spec)
 
     def __repr__(self) -> str:
-        return printing.text(self)
+        return printing.shown(self, None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         out: Self = autograd.deep_copy(self, memo)

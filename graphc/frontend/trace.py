@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from graphc.errors import Untraceable
+from graphc.errors import GraphcError, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.geometry import elementwise_strides, shown_strides
 from graphc.frontend.modes import modes
@@ -54,6 +54,13 @@ class Pick:
     put: Callable[[Tensor], None]
 
 
+class Effect(NamedTuple):
+    """A call of a user's function that each call of the step makes, with `effects[number]`."""
+
+    action: Callable[..., object]
+    number: int
+
+
 class Trace:
     """One recording; `activate` makes tensors use it, `graph` is its result."""
 
@@ -68,7 +75,15 @@ class Trace:
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.checks: dict[Value, None] = {}  # what may raise, whether or not it is read
         self.called: dict[Any, None] = {}  # modules whose forward ran
-        self.after_commit: list[Callable[[], object]] = []  # host actions after each call
+        self.after_commit: list[Any] = []  # host actions after each call, Effects among them
+        self.effects: list[Any] = []  # arguments of each Effect
+        self.unwritten: dict[Tensor, Tensor] = {}  # copies of state for Effects, and its tensors
+        self.deferred: list[Any] = []  # hooks that only look, called after each call
+        self.given: Any = ()  # the arguments, whose containers are copies of the call's
+        self.texts: list[Any] = []  # of tensors, that f-strings have marks of
+        self.refused: GraphcError | None = None  # whatever the step makes of it
+        self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
+        self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.follows = False  # whether an optimizer runs whose tables each call sets again
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[Hashable, Value] = {}
@@ -265,6 +280,23 @@ class Trace:
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         return self.grads.get(x, x._grad)
+
+    def text(self, x: Tensor, form: str | None) -> str:
+        """What stands for `format(x, form)`, or for `repr(x)` if that is None."""
+        return f"<traced {x.spec}>"
+
+    def refuse(self, error: GraphcError) -> GraphcError:
+        """The step cannot be compiled, even if its code catches the error."""
+        self.refused = self.refused or error
+        return self.refused
+
+    def told(self, hook: Callable[..., Any], *args: Any) -> Any:
+        """What a hook makes of a gradient."""
+        return hook(*args)
+
+    def told_of_gradient(self, hook: Callable[[Tensor], Any], x: Tensor) -> None:
+        """x's gradient has been accumulated, which a hook follows."""
+        hook(x)
 
     def set_grad(self, x: Tensor, g: Tensor | None) -> None:
         self.grads[x] = g

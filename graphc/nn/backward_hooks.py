@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphc.frontend.function import Function
+from graphc.frontend.step.effects import told
 from graphc.frontend.tensor import Tensor
 from graphc.nn.hooks import Hook
 
@@ -48,7 +49,7 @@ class Watch:
     def leave(self, grads: Gradients) -> Gradients:
         """Backward has reached the outputs: call the pre-hooks, and give what goes on."""
         for hook in self._before:
-            changed = hook.fn(self._module, grads)
+            changed = told(hook.fn, self._module, grads)
             if changed is not None:
                 grads = changed if isinstance(changed, tuple) else (changed,)
         self._grad_output = grads
@@ -61,7 +62,7 @@ class Watch:
         given = dict(zip(self._places, grads))
         full: Gradients = tuple(given.get(k) for k in range(self._count))
         for hook in self._hooks:
-            changed = hook.fn(self._module, full, self._grad_output)
+            changed = told(hook.fn, self._module, full, self._grad_output)
             if changed is not None:
                 full = changed if isinstance(changed, tuple) else (changed,)
         return tuple(full[k] for k in self._places)

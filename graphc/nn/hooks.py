@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from graphc.errors import InvalidState
+from graphc.frontend.step.effects import told
 
 _numbers = itertools.count()
 
@@ -23,11 +24,11 @@ class Hook(NamedTuple):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments after a forward pre-hook."""
         if not self.with_kwargs:
-            new = self.fn(module, args)
+            new = told(self.fn, module, args)
             if new is None:
                 return args, kwargs
             return (new if isinstance(new, tuple) else (new,)), kwargs
-        both = self.fn(module, args, kwargs)
+        both = told(self.fn, module, args, kwargs)
         if both is None:
             return args, kwargs
         if not (isinstance(both, tuple) and len(both) == 2):
@@ -38,7 +39,8 @@ class Hook(NamedTuple):
 
     def after(self, module: object, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         """The output after a forward hook."""
-        new = self.fn(module, args, kwargs, out) if self.with_kwargs else self.fn(module, args, out)
+        given = (args, kwargs, out) if self.with_kwargs else (args, out)
+        new = told(self.fn, module, *given)
         return out if new is None else new
 
 

@@ -239,7 +239,10 @@ class Module(Hooked, Tree):
         """Set training mode here and below."""
         if not isinstance(mode, bool):
             raise InvalidArgument("training mode is expected to be boolean")
+        trace = tracing.active()
         for module in self.modules():
+            if trace is not None and trace.setting is not None:
+                trace.setting(module, mode)
             module.training = mode
         return self
 

@@ -10,6 +10,7 @@ from typing import Any
 from graphc.errors import InvalidState
 from graphc.frontend import trace as tracing
 from graphc.frontend.autograd import RemovableHandle
+from graphc.frontend.step.effects import told
 
 Hook = Callable[..., Any]
 KINDS = ("step_pre", "step_post", "saving", "saved", "loading", "loaded")
@@ -91,11 +92,11 @@ def _around(step: Callable[..., Any]) -> Callable[..., Any]:
         self._stepping = True
         try:
             for (hook,) in tuple(self._hooks["step_pre"]):
-                args, kwargs = _replaced(hook(self, args, kwargs), args, kwargs)
+                args, kwargs = _replaced(told(hook, self, args, kwargs), args, kwargs)
             with self._watched():
                 out = step(*args, **kwargs)
             for (hook,) in tuple(self._hooks["step_post"]):
-                hook(self, args, kwargs)
+                told(hook, self, args, kwargs)
         finally:
             self._stepping = False
         self._opt_called = True

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from graphc.errors import InvalidType
 from graphc.frontend.step.capture import Capture, Gradient, Joint
+from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.guards import Same
-from graphc.frontend.step.signature import PLAIN, part
+from graphc.frontend.step.signature import PLAIN, part, rebuilt
 from graphc.frontend.tensor import Tensor
-from graphc.frontend.trace import Input
+from graphc.frontend.trace import Effect, Input
 from graphc.ir.graph import Graph, Value
 from graphc.ir.text import show_attrs
 
@@ -58,8 +59,8 @@ def _ends(x: Outline) -> Hashable:
         j.count, len(j.cotangents), tuple(map(Same, j.leaves)), tuple(j.args), tuple(j.given)
     )  # fmt: skip
     return (
-        part(x.tree, tensors), tuple(map(Same, tensors)), joint, x.error is None,
-        tuple(x.conditions),
+        part(rebuilt(x.tree, lambda i: id(i.it), Itself), tensors), tuple(map(Same, tensors)),
+        joint, x.error is None, tuple(x.conditions),
         tuple((i.role, Same(i.storage) if i.role == "state" else _token(i.getter))
               for i in x.inputs),
         tuple(map(_token, x.actions)),
@@ -70,6 +71,8 @@ def _ends(x: Outline) -> Hashable:
 
 def _token(f: Any) -> Hashable:
     """Equal for functions that do the same to the same objects."""
+    if isinstance(f, Effect):
+        return "effect", _token(f.action), f.number
     if isinstance(f, partial):
         given = [*f.args, *f.keywords, *f.keywords.values()]
         return "partial", _token(f.func), *map(_token, given)

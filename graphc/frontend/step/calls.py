@@ -155,6 +155,8 @@ class Calls:
             self.reads.whole(frame, me)
             if name in READS_AND_WRITES:
                 self.reads.changing(me)
+        if name in WRITES or name in READS_AND_WRITES:
+            self.reads.stores.method(me, name, args)
         self._passed(frame, args)
 
     def _passed(self, frame: FrameType, args: Sequence[Any], iterate: bool = True) -> None:
@@ -236,6 +238,7 @@ def _getattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 def _setattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if len(args) > 1:
         reads.wrote("attr", args[0], args[1])
+        reads.stores.attribute(args[0], args[1], args[2] if len(args) > 2 else MISSING)
 
 
 def _vars(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:

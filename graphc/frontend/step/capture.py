@@ -18,7 +18,9 @@ from graphc.frontend.geometry import shown_strides
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.numbers import HostNumber
+from graphc.frontend.step import effects, printed
 from graphc.frontend.step.draws import python_draws, refuse_draws
+from graphc.frontend.step.observers import Inlined
 from graphc.frontend.step.signature import alike, rebuilt
 from graphc.frontend.step.sizes import Openness, Pattern
 from graphc.frontend.storage import Storage
@@ -163,7 +165,7 @@ class Capture:
     name: str
     graph: Graph
     inputs: list[Input]
-    tree: Any  # what the function returned, with an Output for each tensor
+    tree: Any  # what the function returned, with an Output for each tensor; and what Effects get
     returned: list[Layout]  # of the first outputs of the graph, which are returned tensors
     trace: StepTrace
     fixed: dict[int, Tensor]  # arguments that are state of this plan, by position
@@ -188,6 +190,15 @@ class StepTrace(Trace):
     def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
         with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
             return super().argument(like, name, spec)
+
+    def text(self, x: Tensor, form: str | None) -> str:
+        return printed.marked(self, x, form)
+
+    def told(self, hook: Callable[..., Any], *args: Any) -> Any:
+        return effects.told(hook, *args)
+
+    def told_of_gradient(self, hook: Callable[[Tensor], Any], x: Tensor) -> None:
+        effects.told_of_gradient(hook, x)
 
     def lift(self, x: Tensor) -> Value:
         if x.array is not None:
@@ -233,17 +244,21 @@ def capture(
     openness = openness or Openness()
     known = openness.literal.copy()
     fixed: dict[int, Tensor] = {}
+    inlined: list[Any] = []
     while True:
         pattern = Pattern(leaves, openness, fixed)
+        made = _Capturing(leaves, names, name, fixed, pattern, drop_grads)
         try:
-            made = _Capturing(leaves, names, name, fixed, pattern, drop_grads)
+            made.trace.inlined = inlined
             return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
             fixed[shared.index] = leaves[shared.index]
+        except Inlined as found:
+            inlined.append(found.hook)
         except Fixed as needed:
             openness.note(pattern, needed)
         except Exception as e:
-            if not pattern.places:
+            if not pattern.places or made.trace.refused is e:
                 openness.literal = known
                 raise
             # With literal sizes it either does not fail, or says what they are.
@@ -294,15 +309,19 @@ class _Capturing:
 
             given = rebuilt(tuple(args), stand_in, (Tensor, HostNumber))
             named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
+            trace.given = given, named
             drawn = python_draws()
             with watching():
                 result = function(*given, **named)
+            if trace.refused is not None:
+                raise trace.refused
             refuse_draws(drawn)
             trace.check_histories()
             trace.keep_flags()
             self._note_gradients(stand_ins)
             trace.note_leaves()
-            tree = self._noted(result)
+            given = effects.settled(trace)
+            tree = self._noted((result, given) if given else result)
             self.layouts = [layout_of(t) for t in self.outs]
             joint, error = None, None
             try:

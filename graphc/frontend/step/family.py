@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
+from graphc.frontend.step import effects
 from graphc.frontend.step.alike import outline
 from graphc.frontend.step.capture import Capture
 from graphc.frontend.step.guards import Change, Guards
@@ -107,6 +108,7 @@ class Entry:
         native = family.native(family.graph, sizes)
         self.plan = Plan(taken, family.graph, native, spare, sizes)
         self.results = Results(taken.tree, self.plan.out_types, taken.returned, sizes)
+        self._has_effects = bool(taken.trace.effects)
         self._spent = SpentNode(taken.name, taken.no_gradients)
 
     @property
@@ -121,6 +123,9 @@ class Entry:
         result, slots = self.results.fill(leaves, outs, grads)
         if slots:
             self._record(slots, leaves, outs, scalars)
+        if self._has_effects:
+            result, given = result
+            effects.run(self.family.taken.trace.after_commit, given)
         return result
 
     def _record(

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
-from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
+from types import CellType, FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
 from graphc.frontend.step.guards import SIMPLE
@@ -139,3 +139,11 @@ def slots(kind: type) -> Iterator[str]:
     for k in kind.__mro__:
         names = vars(k).get("_slots__", ())
         yield from [names] if isinstance(names, str) else names
+
+
+def contents(cell: CellType) -> Any:
+    """What a closure's cell holds, MISSING while it is empty."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return MISSING

@@ -22,6 +22,7 @@ from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.storage import Storage, arranged, rebind_count, running
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.trace import Effect
 from graphc.ir.graph import Graph
 from graphc.ir.sizes import Evaluation
 from graphc.ir.types import Array, Scalar, Shape, TensorSpec
@@ -108,7 +109,8 @@ class Plan:
         self._old_grads = [(x, g, shown) for x, (g, shown) in capture.trace.old_grads.items()]
         self._shown = list(capture.trace.shown.items())
         self._draws = list(capture.trace.draws.items())
-        self._actions = capture.trace.after_commit
+        self._has_effects = bool(capture.trace.effects)  # then all actions wait for the results
+        self._actions = [a for a in capture.trace.after_commit if not isinstance(a, Effect)]
         self._tensors = [(i.storage, i.tensor) for i in capture.inputs if i.role == "state"]
         self._gradients = capture.gradients
         self._orders = native.orders
@@ -197,8 +199,11 @@ class Plan:
             except KeyboardInterrupt:
                 if self._native.done:  # it came after the commit: the step counts
                     self._after(leaves, grads, copies)
+                    self._act()
                 raise
             self._after(leaves, grads, copies)
+            if not self._has_effects:
+                self._act()
         return [array for array, _ in outs], grads or [], scalars
 
     def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor] | None, list[Copy]]:
@@ -261,6 +266,8 @@ class Plan:
             self._give_gradients(leaves, grads)
         for generator, count in self._draws:
             generator.advance(count)
+
+    def _act(self) -> None:
         for action in self._actions:
             action()
 

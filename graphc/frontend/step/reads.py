@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from functools import cached_property, partial
 from operator import attrgetter
@@ -53,7 +53,9 @@ from graphc.frontend.step.held import (
     misses,
     where,
 )  # fmt: skip
+from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
+from graphc.frontend.step.stores import Stores, given
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
@@ -79,6 +81,8 @@ class Reads:
         self._counts: dict[Place, Count] = {}
         self._late: list[tuple[FrameType, Any, str]] = []
         self.users: dict[type, bool] = {}
+        self.stores = Stores(self.know)
+        self.old: set[int] = set()  # what is as if it had been there before the step
 
     # ---- what is known -------------------------------------------------------------------------
 
@@ -233,6 +237,11 @@ class Reads:
         if isinstance(kept, cached_property) and name not in own(x):
             self._late.append((frame, x, name))
 
+    def fill(self, c: Any, key: Any) -> None:
+        """`c[key]` of a defaultdict makes the item: it counts as there before the step."""
+        if type(c) is defaultdict and key not in c and id(c) not in self._made():
+            self.old.add(id(c[key]))
+
     def item(self, frame: FrameType, c: Any, key: Any) -> None:
         """What c[key] finds."""
         if type(key) is Tensor or isinstance(c, Tensor | type) or is_module(c):
@@ -378,6 +387,11 @@ class Reads:
         if what == "item":
             self.changing(x)
 
+    def set_mode(self, module: Any, mode: bool) -> None:
+        """The step calls train() or eval()."""
+        self.wrote("attr", module, "training")
+        self.stores.attribute(module, "training", mode)
+
     def changing(self, c: Any) -> None:
         """The step is about to change a container: keep it as it is."""
         if isinstance(c, dict | list | set | deque | bytearray) and id(c) not in self._before:
@@ -408,6 +422,16 @@ class Reads:
             self._counts[place] = Count(note, what, x, key, table[key], [])
         self._counts[place].steps.append(by)
         return True
+
+    def made(self) -> set[int]:
+        """What is younger than the trace, or a copy made for it."""
+        return self._made() | given()
+
+    def check_deferred(self) -> None:
+        """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""
+        for hook in getattr(tracing.active(), "deferred", ()):
+            if touched(hook).meets([*self.notes, *self._written], set(self._before)):
+                raise Inlined(hook)
 
     def repeat_counts(self) -> None:
         """Give what the step counted its old value, and count again after each call."""
@@ -455,7 +479,7 @@ class Reads:
 
     def _made(self) -> set[int]:
         """Which of the objects met were made since the trace began: they are the youngest."""
-        young = set(self.held).intersection(map(id, gc.get_objects(generation=0)))
+        young = set(self.held).intersection(map(id, gc.get_objects(generation=0))) - self.old
         doubtful = young & self._unseen
         while doubtful:  # an old one, looked at since it holds more, is reached from what is old
             found = doubtful & self._reached(young)

@@ -59,6 +59,7 @@ class Results:
         for k, strided in self._strided.items():
             made[k] = strided.tensor(outs[k])
         slots: dict[int, Tensor] = {}
+        shown: dict[int, Output] = {}  # the first that shows a result as it is
 
         def tensor(o: Output) -> Tensor:
             if o.source == "out":
@@ -69,6 +70,8 @@ class Results:
                 base = _shown(o, leaves)
             out = replay(base, o.views) if o.views else base
             if o.source == "out":
+                if out is base and shown.setdefault(o.index, o).requires_grad != o.requires_grad:
+                    out = base.alias()  # the same memory, detached
                 out._requires_grad = o.requires_grad
             if o.slot >= 0:
                 slots[o.slot] = out

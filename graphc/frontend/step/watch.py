@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from graphc.errors import InvalidState
 from graphc.frontend import epoch
+from graphc.frontend import trace as tracing
 from graphc.frontend.step import stack
 from graphc.frontend.step.calls import Calls, is_iterator
 from graphc.frontend.step.code import (
@@ -34,6 +35,7 @@ from graphc.frontend.step.code import (
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
 from graphc.frontend.step.held import CONTAINERS, FIXED, mapping_of
+from graphc.frontend.step.printed import printing
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
 from graphc.frontend.tensor import Tensor
@@ -73,9 +75,17 @@ class Watch:
         self._locals.clear()
         self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
-        with self._monitoring() if MONITORING else self._tracing():
-            yield
-            self.reads.repeat_counts()
+        with printing(), self._monitoring() if MONITORING else self._tracing():
+            trace = tracing.active()
+            if trace is not None:
+                trace.setting = self.reads.set_mode
+            try:
+                yield
+            finally:
+                self.reads.stores.undo(self.reads.made())
+                self.reads.repeat_counts()
+                self.reads.check_deferred()
+            self.reads.stores.check(self.reads)
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
@@ -233,6 +243,7 @@ class Watch:
 
     def _set_global(self, frame: FrameType, name: str) -> None:
         self.reads.wrote("item", frame.f_globals, name)
+        self.reads.stores.variable(frame.f_globals, name, top(frame))
 
     def _cell(self, frame: FrameType, at: tuple[int, str]) -> None:
         cell = stack.local(frame, at[0])
@@ -240,7 +251,9 @@ class Watch:
             self.reads.cell(frame, cell, at[1])
 
     def _set_cell(self, frame: FrameType, at: tuple[int, str]) -> None:
-        self.reads.wrote("cell", stack.local(frame, at[0]), None)
+        cell = stack.local(frame, at[0])
+        self.reads.wrote("cell", cell, None)
+        self.reads.stores.cell(cell, top(frame))
 
     def _attribute(self, frame: FrameType, name: str) -> None:
         x = top(frame)
@@ -276,14 +289,27 @@ class Watch:
 
     def _set_attribute(self, frame: FrameType, name: str) -> None:
         self.reads.wrote("attr", top(frame), name)
+        self.reads.stores.attribute(top(frame), name, top(frame, 2))
+
+    def _delete_attribute(self, frame: FrameType, name: str) -> None:
+        self.reads.wrote("attr", top(frame), name)
+        self.reads.stores.attribute(top(frame), name, MISSING)
 
     def _item(self, frame: FrameType, _: Any) -> None:
+        self.reads.fill(top(frame, 2), top(frame))
         self.reads.item(frame, top(frame, 2), top(frame))
 
     def _set_item(self, frame: FrameType, _: Any) -> None:
+        self._put_item(frame, top(frame, 3))
+
+    def _delete_item(self, frame: FrameType, _: Any) -> None:
+        self._put_item(frame, MISSING)
+
+    def _put_item(self, frame: FrameType, value: Any) -> None:
         c = mapping_of(top(frame, 2))
         if isinstance(c, CONTAINERS):
             self.reads.wrote("item", c, top(frame))
+            self.reads.stores.item(c, top(frame), value)
 
     def _slice(self, frame: FrameType, _: Any) -> None:
         self.reads.whole(frame, top(frame, 3))
@@ -313,11 +339,14 @@ class Watch:
 
     def _both(self, frame: FrameType, in_place: Any) -> None:
         left, right = top(frame, 2), top(frame)
-        for x in (left, right):
+        grows = in_place is True and isinstance(left, list)
+        for x in (right,) if grows else (left, right):
             if isinstance(x, CONTAINERS):
                 self.reads.whole(frame, x)
         if in_place is True:
             self.reads.changing(left)
+            if grows:
+                self.reads.stores.method(left, "extend", (right,))
 
     def _match(self, frame: FrameType, _: Any) -> None:
         self.reads.whole(frame, top(frame, 2))
@@ -381,17 +410,20 @@ class _Resume:
         self._at = caller.f_lasti if caller is not None else -1
 
     def __del__(self) -> None:
+        if not self._watch.running:
+            self._watch.missed = True
+            return
         now = sys._getframe(1)
         if now is not self._caller or now.f_lasti != self._at:
             self._watch.missed = True
-        if self._watch.running:
-            sys.settrace(self._watch._entered)
+        sys.settrace(self._watch._entered)
 
 
 USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     "global": Watch._global, "set global": Watch._set_global,
     "cell": Watch._cell, "set cell": Watch._set_cell,
     "attribute": Watch._attribute, "super": Watch._super, "set attribute": Watch._set_attribute,
+    "delete attribute": Watch._delete_attribute, "delete item": Watch._delete_item,
     "test": Watch._test, "count": Watch._count, "count item": Watch._count_item,
     "item": Watch._item, "set item": Watch._set_item,
     "slice": Watch._slice, "set slice": Watch._set_slice,
@@ -415,6 +447,7 @@ LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     for kind, depth in (
         ("attribute", 1), ("test", 1), ("count", 1), ("count item", 2),
         ("set attribute", 1), ("item", 2), ("set item", 2), ("slice", 3),
+        ("delete attribute", 1), ("delete item", 2),
         ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),
     )
 }  # fmt: skip

@@ -1,0 +1,144 @@
+"""What a step does besides computing: calls of Python that run after the commit of each call.
+
+`record` notes a call while a step is traced. The tensors it is given become results of the program,
+with the values that they have at that moment, and at each call of the step, the first included, the
+function is given concrete ones, in the order of the notes. A step that fails runs none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from graphc.errors import Untraceable
+from graphc.frontend.modes import modes
+from graphc.frontend.step.observers import Hook, looks_only
+from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.tensor import Tensor
+from graphc.frontend.trace import Effect, Trace
+
+UNSURE = "return None and write no tensor, or compute inside the module's forward"
+
+
+class Itself:
+    """An argument of an Effect that is the same object at each call, no copy."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: Any) -> None:
+        self.it = it
+
+
+def after(action: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    """Call `action` now, or in a trace after each call of the step."""
+    if modes.trace is None:
+        action(*args, **kwargs)
+    else:
+        record(modes.trace, action, *args, **kwargs)
+
+
+def record(trace: Trace, action: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    """Have each call of the step call `action` with what its tensors are now."""
+    given = rebuilt((args, kwargs), partial(_now, trace))
+    repeat(trace, action, given)
+
+
+def repeat(trace: Trace, action: Callable[..., object], given: tuple[Any, Any]) -> None:
+    """Have each call of the step call `action` with what is given, as it is when the step ends."""
+    trace.after_commit.append(Effect(action, len(trace.effects)))
+    trace.effects.append(given)
+
+
+def _now(trace: Trace, x: Tensor) -> Tensor:
+    """What shows the value that x has now, whatever the step writes to it later."""
+    out = trace.wrap(trace.value(x))
+    if not x.is_traced and x.storage not in trace.written:
+        trace.unwritten[out] = x
+    return out
+
+
+def settled(trace: Trace) -> list[Any]:
+    """What the effects are given: state that the step does not write is given itself."""
+
+    def settle(t: Tensor) -> Tensor:
+        x = trace.unwritten.get(t)
+        return t if x is None or x.storage in trace.written else x
+
+    return [rebuilt(given, settle) for given in trace.effects]
+
+
+def run(actions: Sequence[Any], given: Sequence[Any]) -> None:
+    """All actions in their order. After the error of one no other effect happens, as in eager code,
+    but what the package itself keeps in step with the program does."""
+    failed: BaseException | None = None
+    for action in actions:
+        if not isinstance(action, Effect):
+            action()
+        elif failed is None:
+            args, kwargs = given[action.number]
+            args = [a.it if isinstance(a, Itself) else a for a in args]
+            try:
+                action.action(*args, **kwargs)
+            except BaseException as e:
+                failed = e
+    if failed is not None:
+        raise failed
+
+
+# ---- hooks -------------------------------------------------------------------------------------
+
+
+def told(hook: Hook, *args: Any) -> Any:
+    """What a hook returns; one that only looks is called after each call of the step."""
+    trace = modes.trace
+    if trace is None or not _deferred(trace, hook, args):
+        return hook(*args)
+    record(trace, partial(_looking, hook), *args)
+    return None
+
+
+def told_of_gradient(hook: Hook, x: Tensor) -> None:
+    """Call a hook that follows the accumulation of x's gradient."""
+    trace = modes.trace
+    if trace is None or x.is_traced or not _deferred(trace, hook, (x,)):
+        hook(x)
+    else:
+        record(trace, partial(_looking_at_gradient, hook, x), trace.grad_of(x))
+
+
+def _deferred(trace: Trace, hook: Hook, args: tuple[Any, ...]) -> bool:
+    if any(known is hook for known in trace.inlined) or not looks_only(hook, args):
+        return False
+    trace.deferred.append(hook)
+    return True
+
+
+def _looking(hook: Hook, *args: Any) -> None:
+    tensors: list[Tensor] = []
+    rebuilt(args, tensors.append)
+    before = [t.storage.version for t in tensors]
+    result = hook(*args)
+    name = getattr(hook, "__name__", type(hook).__name__)
+    if result is not None:
+        raise Untraceable(
+            f"the hook `{name}` returned a {type(result).__name__}, which nobody foresaw",
+            why="its code was taken for one that only looks, so it ran after the step",
+            fix=UNSURE,
+        )
+    if [t.storage.version for t in tensors] != before:
+        raise Untraceable(
+            f"the hook `{name}` wrote a tensor, which nobody foresaw",
+            why="its code was taken for one that only looks, so it ran after the step",
+            fix=UNSURE,
+        )
+
+
+def _looking_at_gradient(hook: Hook, x: Tensor, grad: Tensor | None) -> None:
+    """The hook finds in `x.grad` what was there when the gradient had arrived."""
+    before, x._grad = x._grad, grad
+    try:
+        _looking(hook, x)
+    finally:
+        if x._grad is grad:
+            x._grad = before

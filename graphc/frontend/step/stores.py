@@ -1,0 +1,261 @@
+"""What a step puts into objects and containers older than itself.
+
+While a step is traced they get what stands for a tensor. When the trace ends all such objects are
+put back as they were, and each call of the step stores anew, concrete tensors then. A traced tensor
+that got somewhere without being seen is refused.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
+from types import CellType, FunctionType, MemberDescriptorType
+from typing import Any, NamedTuple
+
+from graphc.errors import Untraceable
+from graphc.frontend import trace as tracing
+from graphc.frontend.step import effects
+from graphc.frontend.step.effects import Itself
+from graphc.frontend.step.found import contents, is_module, own, raw
+from graphc.frontend.step.held import FIXED
+from graphc.frontend.step.signature import is_record, rebuilt, record
+from graphc.frontend.step.stack import MISSING
+from graphc.frontend.tensor import Tensor
+from graphc.frontend.trace import Effect, Trace
+from graphc.ir.symbols import Unknown
+
+CHANGED = (list, dict, set, deque)
+TABLES = ("_parameters", "_buffers", "_modules")
+FIX = "return it, or hand it on with graphc.debug.callback(fn, tensor)"
+Where = tuple[str, int, str]
+
+
+class Store(NamedTuple):
+    """One change of `owner`, and the Effect that repeats it."""
+
+    owner: Any
+    place: Hashable
+    effect: Effect
+    given: tuple[Any, ...]
+
+
+class Stores:
+    """What one trace has stored."""
+
+    def __init__(self, know: Callable[[Any, str], None]) -> None:
+        self._know = know
+        self._all: list[Store] = []
+        self._before: dict[Hashable, Callable[[], None]] = {}  # put places back
+
+    def _note(
+        self, owner: Any, place: Hashable, action: Callable[..., object], *given: Any
+    ) -> None:
+        trace = tracing.active()
+        if trace is None:
+            return
+        for x in given:
+            self._know(x, type(x).__name__)
+        effects.repeat(trace, action, (given, {}))
+        self._all.append(Store(owner, place, trace.after_commit[-1], given))
+
+    def attribute(self, x: Any, name: str, value: Any) -> None:
+        """`x.name = value`, or its removal for MISSING."""
+        special = isinstance(x, Tensor | type) or _runs_code(x, name)
+        if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
+            return
+        place = ("attr", id(x), name)
+        before = own(x).get(name, MISSING) if own(x) else getattr(x, name, MISSING)
+        mode = name == "training" and is_module(x)
+        if before is value and not mode:  # `+=` of a list
+            return
+        self._before.setdefault(place, partial(set_attribute, x, name, before))
+        self._note(x, place, partial(set_attribute, x, name), value)
+
+    def variable(self, table: dict[str, Any], name: str, value: Any) -> None:
+        """A global."""
+        place = ("item", id(table), name)
+        before = table.get(name, MISSING)
+        if before is value:
+            return
+        self._before.setdefault(place, partial(_set_item, table, name, before))
+        self._note(table, place, partial(_set_item, table, name), value)
+
+    def cell(self, cell: Any, value: Any) -> None:
+        if not isinstance(cell, CellType):
+            return
+        place = ("cell", id(cell))
+        before = contents(cell)
+        if before is value:
+            return
+        self._before.setdefault(place, partial(_set_cell, cell, before))
+        self._note(cell, place, partial(_set_cell, cell), value)
+
+    def item(self, c: Any, key: Any, value: Any) -> None:
+        """`c[key] = value`, or its removal for MISSING."""
+        same = isinstance(c, dict) and value is not MISSING and c.get(key, MISSING) is value
+        if isinstance(c, CHANGED) and not same:
+            self._keep(c)
+            self._note(c, id(c), partial(_set_item, c, key), value)
+
+    def method(self, c: Any, name: str, args: Iterable[Any]) -> None:
+        """`c.name(*args)`, which changes c."""
+        if isinstance(c, CHANGED):
+            self._keep(c)
+            self._note(c, id(c), partial(_method, c, name), *args)
+
+    def _keep(self, c: Any) -> None:
+        if id(c) not in self._before:
+            self._before[id(c)] = partial(_refill, c, c.copy())
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    def undo(self, made: set[int]) -> None:
+        """Have what is older than the trace put back when it ends, and keep the Effects of that."""
+        trace = tracing.active()
+        if trace is None:
+            return
+        dropped = {id(s.effect) for s in self._all if id(s.owner) in made}
+        trace.after_commit[:] = [a for a in trace.after_commit if id(a) not in dropped]
+        for s in self._all:
+            if id(s.effect) in dropped:
+                trace.effects[s.effect.number] = (), {}
+                continue
+            trace.first(("store", s.place), self._before[s.place])
+            given = [x if copied(trace, x, made) else Itself(x) for x in s.given]
+            trace.effects[s.effect.number] = given, {}
+        if not any(isinstance(a, Effect) for a in trace.after_commit):
+            trace.effects.clear()
+        self._all = [s for s in self._all if id(s.owner) not in made]
+        for s in self._all:
+            for x in s.given:
+                if id(x) in made and any(holds(trace, v) for _, v in _inside(x, objects=True)):
+                    raise trace.refuse(
+                        Untraceable(
+                            f"the step keeps a new {type(x).__name__} with tensors in it",
+                            why="each call would need a new one, which nobody can make",
+                            fix="keep the tensors, a dict or a dataclass of them, or return it",
+                        )
+                    )
+
+    def check(self, reads: Any) -> None:
+        """Refuse a traced tensor in an old object that is not known to be stored there."""
+        trace = tracing.active()
+        if trace is None:
+            return
+        known = {s.place for s in self._all}
+        met: dict[int, Where] = {
+            id(k): (n.file, n.line, "") for n in reads.notes.values() for *_, k in n.rows[-1:]
+        }
+        skipped = reads.made() | {id(own(x)) for x in reads.held.values()}
+        for x in (x for k, x in reads.held.items() if k not in skipped):
+            for place, value in _inside(x) if id(x) not in known else ():
+                flat = isinstance(value, Tensor | tuple)  # other containers are held, too
+                if flat and place not in known and holds(trace, value, numbers=False):
+                    raise trace.refuse(
+                        Untraceable(
+                            f"the step leaves a tensor in `{reads.name(x)}`",
+                            why="it was put there in a way that no later call could repeat",
+                            fix=FIX,
+                            where=met.get(id(x)),
+                        )
+                    )
+
+
+def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
+    """What an object holds directly, each with the place that it would be stored in; `objects`:
+    only of one that no copy can be made of."""
+    if objects and (isinstance(x, CHANGED) or is_record(x)):
+        return []
+    if isinstance(x, dict):
+        return [(("item", id(x), k), v) for k, v in x.items()]
+    if isinstance(x, CHANGED):
+        return [(None, v) for v in x]
+    ours = type(x).__module__.startswith("graphc.")
+    if isinstance(x, Tensor | type) or ours or is_module(x):  # modules keep what hooks compute
+        return []
+    table = getattr(x, "__dict__", None)
+    return [(("attr", id(x), k), v) for k, v in table.items()] if type(table) is dict else []
+
+
+def copied(trace: Trace, x: Any, made: set[int]) -> bool:
+    """Whether each call stores a copy: of what holds its tensors, or was made by the step."""
+    return isinstance(x, FIXED) or id(x) in made or holds(trace, x)
+
+
+def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
+    """Whether a tensor of the trace is in it, or a size that differs from call to call."""
+    found: list[bool] = []
+
+    def look(x: Any) -> Any:
+        found.append(numbers if isinstance(x, Unknown) else x.storage.trace is trace)
+        return x
+
+    if not isinstance(tree, Tensor | Unknown | tuple | list | dict) and not hasattr(
+        tree, "__dataclass_fields__"
+    ):
+        return False
+    rebuilt(tree, look, (Tensor, Unknown))
+    return any(found)
+
+
+# ---- changes, and how they are taken back --------------------------------------------------------
+
+
+def set_attribute(x: Any, name: str, value: Any) -> None:
+    if value is MISSING:
+        if hasattr(x, name):
+            object.__delattr__(x, name)
+    elif name == "training" or not is_module(x):
+        if getattr(x, name, MISSING) is not value:
+            setattr(x, name, value)
+    else:  # a plain tensor in a module changes no program
+        object.__setattr__(x, name, value)
+
+
+def _runs_code(x: Any, name: str) -> bool:
+    """Whether Python code sets the attribute, which is watched itself."""
+    kind = type(x)
+    setter, kept = raw(kind.__mro__, "__setattr__"), raw(kind.__mro__, name)
+    if hasattr(kept, "__set__") and not isinstance(kept, MemberDescriptorType):
+        return True
+    return isinstance(setter, FunctionType) and not is_module(x)
+
+
+def _set_item(c: Any, key: Any, value: Any) -> None:
+    if value is not MISSING:
+        c[key] = value
+    elif key in c:
+        del c[key]
+
+
+def _set_cell(cell: Any, value: Any) -> None:
+    if value is MISSING:
+        del cell.cell_contents
+    else:
+        cell.cell_contents = value
+
+
+def _method(c: Any, name: str, *args: Any) -> None:
+    getattr(c, name)(*args)
+
+
+def _refill(c: Any, kept: Any) -> None:
+    c.clear()
+    c.extend(kept) if isinstance(c, list | deque) else c.update(kept)
+
+
+def given() -> set[int]:
+    """The containers among the arguments: copies made for the trace."""
+    trace = tracing.active()
+    found: set[int] = set()
+    pending: list[Any] = [trace.given if trace is not None else ()]
+    while pending:
+        x = pending.pop()
+        if isinstance(x, tuple | list | dict) and id(x) not in found:
+            found.add(id(x))
+            pending += x.values() if isinstance(x, dict) else x
+        elif is_record(x):
+            found |= {id(x), id(own(x))}
+            pending += record(x).values()
+    return found
