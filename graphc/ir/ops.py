@@ -19,20 +19,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any, Literal
 
 import numpy as np
 
-from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir import contractions, reference, special
 from graphc.ir import decompositions as D
-from graphc.ir.sizes import is_one, same, same_shape
-from graphc.ir.types import DTYPES, Array, DType, Shape, TensorSpec, bool_, i32, i64
+from graphc.ir import type_rules as T
+from graphc.ir.types import Array, DType, TensorSpec
 
 Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
 Attrs = Mapping[str, Any]
-Pairs = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -74,436 +71,124 @@ class Op:
         return self.name
 
 
-# ---- type rules --------------------------------------------------------------------------------
-
-
-def same_type(*types: TensorSpec) -> TensorSpec:
-    """All operands of one dtype and shape; the result alike."""
-    first = types[0]
-    for t in types[1:]:
-        if t.dtype is not first.dtype:
-            raise DTypeMismatch(f"operands differ in dtype: {' vs '.join(map(str, types))}")
-        if not same_shape(t.shape, first.shape):
-            raise ShapeMismatch(f"operands differ in shape: {' vs '.join(map(str, types))}")
-    return first
-
-
-def float_type(*types: TensorSpec) -> TensorSpec:
-    t = same_type(*types)
-    if not t.dtype.is_floating_point:
-        raise DTypeMismatch(f"needs a floating dtype, got {t}")
-    return t
-
-
-def polygamma_type(x: TensorSpec, *, n: int) -> TensorSpec:
-    return float_type(x)
-
-
-def whole_type(*types: TensorSpec) -> TensorSpec:
-    t = same_type(*types)
-    if t.dtype.is_floating_point:
-        raise DTypeMismatch(f"needs an integer or bool dtype, got {t}")
-    return t
-
-
-def comparison_type(x: TensorSpec, y: TensorSpec) -> TensorSpec:
-    return TensorSpec(bool_, same_type(x, y).shape)
-
-
-def where_type(condition: TensorSpec, x: TensorSpec, y: TensorSpec) -> TensorSpec:
-    if condition.dtype is not bool_:
-        raise DTypeMismatch(f"where needs a bool condition, got {condition}")
-    t = same_type(x, y)
-    if not same_shape(condition.shape, t.shape):
-        raise ShapeMismatch(f"where: condition {condition} vs operands {t}")
-    return t
-
-
-def cast_type(x: TensorSpec, *, dtype: str) -> TensorSpec:
-    return TensorSpec(DTYPES[dtype], x.shape)
-
-
-def check_index_type(x: TensorSpec, *, bound: int, what: str) -> TensorSpec:
-    return whole_type(x)
-
-
-def check_type(x: TensorSpec, condition: TensorSpec, **_what: str) -> TensorSpec:
-    if condition.dtype is not bool_ or not same_shape(condition.shape, x.shape):
-        raise DTypeMismatch(f"check needs a bool condition for each element of {x}: {condition}")
-    return x
-
-
-def iota_type(*, shape: Shape, axis: int, dtype: str) -> TensorSpec:
-    return TensorSpec(DTYPES[dtype], shape)
-
-
-def random_bits_type(seed: TensorSpec, draw: TensorSpec, *, shape: Shape) -> TensorSpec:
-    if seed != TensorSpec(i64, ()) or draw != TensorSpec(i64, ()):
-        raise DTypeMismatch(f"random_bits needs two i64 scalars, got {seed}, {draw}")
-    return TensorSpec(i32, shape)
-
-
-def reshape_type(x: TensorSpec, *, shape: Shape) -> TensorSpec:
-    if prod(shape) != x.numel:
-        raise ShapeMismatch(f"cannot view {x} as shape {shape}")
-    return TensorSpec(x.dtype, shape)
-
-
-def transpose_type(x: TensorSpec, *, perm: Shape) -> TensorSpec:
-    if sorted(perm) != list(range(len(x.shape))):
-        raise InvalidArgument(f"{perm} is no permutation of the dimensions of {x}")
-    return TensorSpec(x.dtype, tuple(x.shape[p] for p in perm))
-
-
-def expand_type(x: TensorSpec, *, shape: Shape) -> TensorSpec:
-    if len(shape) != len(x.shape) or not all(
-        is_one(a) or same(a, b) for a, b in zip(x.shape, shape)
-    ):
-        raise ShapeMismatch(f"cannot expand {x} to shape {shape}")
-    return TensorSpec(x.dtype, shape)
-
-
-def slice_type(x: TensorSpec, *, start: Shape, stop: Shape, step: Shape) -> TensorSpec:
-    for n, a, b, s in zip(x.shape, start, stop, step, strict=True):
-        if not (0 <= a <= b <= n and s >= 1):
-            raise ShapeMismatch(f"slice [{a}:{b}:{s}] outside {x}")
-    shape = tuple(-(-(b - a) // s) for a, b, s in zip(start, stop, step, strict=True))
-    return TensorSpec(x.dtype, shape)
-
-
-def pad_type(x: TensorSpec, *, low: Shape, high: Shape, value: float = 0.0) -> TensorSpec:
-    if min((*low, *high), default=0) < 0:
-        raise InvalidArgument(f"pad widths must not be negative: {low}, {high}")
-    shape = tuple(n + a + b for n, a, b in zip(x.shape, low, high, strict=True))
-    return TensorSpec(x.dtype, shape)
-
-
-def flip_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
-    return x
-
-
-def contiguous_type(x: TensorSpec, *, order: Shape = ()) -> TensorSpec:
-    """x itself, stored with dimension order[0] outermost (row-major when empty)."""
-    if order and sorted(order) != list(range(len(x.shape))):
-        raise InvalidArgument(f"{order} is no order of the dimensions of {x}")
-    return x
-
-
-def assemble_type(
-    *types: TensorSpec, shape: Shape, starts: tuple[Shape, ...], steps: tuple[Shape, ...]
-) -> TensorSpec:
-    """Operand k stands at starts[k], starts[k] + steps[k], ...; together they fill `shape`."""
-    if sum(t.numel for t in types) != prod(shape):
-        raise ShapeMismatch(f"{', '.join(map(str, types))} do not fill shape {shape}")
-    return TensorSpec(types[0].dtype, shape)
-
-
-def concat_type(*types: TensorSpec, axis: int) -> TensorSpec:
-    first = types[0]
-    if any(t.dtype is not first.dtype or len(t.shape) != len(first.shape) for t in types):
-        raise ShapeMismatch(f"cannot concatenate {', '.join(map(str, types))} along {axis}")
-    for n, t in enumerate(types):
-        for k, (size, other) in enumerate(zip(t.shape, first.shape)):
-            if k != axis and not same(size, other):
-                what = f"tensor {n} has size {size} in dimension {k}, tensor 0 has {other}"
-                raise ShapeMismatch(f"{what}; only dimension {axis} may differ")
-    size = sum(t.shape[axis] for t in types)
-    return TensorSpec(first.dtype, (*first.shape[:axis], size, *first.shape[axis + 1 :]))
-
-
-def unfold_type(x: TensorSpec, *, axis: int, size: int, step: int, dilation: int) -> TensorSpec:
-    span = (size - 1) * dilation + 1
-    if size < 1 or step < 1 or span > x.shape[axis]:
-        raise ShapeMismatch(f"a window of {span} does not fit dimension {axis} of {x}")
-    count = (x.shape[axis] - span) // step + 1
-    return TensorSpec(x.dtype, (*x.shape[:axis], count, *x.shape[axis + 1 :], size))
-
-
-def fold_type(x: TensorSpec, *, axis: int, length: int, step: int, dilation: int) -> TensorSpec:
-    shape = x.shape[:-1]
-    return TensorSpec(x.dtype, (*shape[:axis], length, *shape[axis + 1 :]))
-
-
-def diagonal_type(x: TensorSpec) -> TensorSpec:
-    """out[.., i] = x[.., i, i], of square matrices of any dtype."""
-    if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
-        raise ShapeMismatch(f"the diagonal of {x}")
-    return TensorSpec(x.dtype, x.shape[:-1])
-
-
-def reduce_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
-    return TensorSpec(x.dtype, tuple(n for k, n in enumerate(x.shape) if k not in axes))
-
-
-def extreme_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
-    if any(x.shape[k] == 0 for k in axes):
-        raise ShapeMismatch(f"no extreme of {x} over empty dimensions {axes}")
-    return reduce_type(x, axes=axes)
-
-
-def arg_type(x: TensorSpec, *, axis: int) -> TensorSpec:
-    return TensorSpec(i64, extreme_type(x, axes=(axis,)).shape)
-
-
-def dot_type(x: TensorSpec, y: TensorSpec, *, batch: Pairs, contract: Pairs) -> TensorSpec:
-    """batch and contract pair a dimension of x with one of y; the rest are free, x's first."""
-    if x.dtype is not y.dtype:
-        raise DTypeMismatch(f"dot operands differ in dtype: {x} vs {y}")
-    if any(x.shape[i] != y.shape[j] for i, j in (*batch, *contract)):
-        raise ShapeMismatch(f"dot of {x} and {y} over {contract}, batch {batch}")
-    shared = (*batch, *contract)
-    x_free = [n for k, n in enumerate(x.shape) if k not in {i for i, _ in shared}]
-    y_free = [n for k, n in enumerate(y.shape) if k not in {j for _, j in shared}]
-    return TensorSpec(x.dtype, (*(x.shape[i] for i, _ in batch), *x_free, *y_free))
-
-
-def conv_type(
-    x: TensorSpec,
-    w: TensorSpec,
-    *,
-    stride: Shape,
-    padding: Pairs,
-    lhs_dilation: Shape,
-    rhs_dilation: Shape,
-    groups: int = 1,
-    batch_groups: int = 1,
-) -> TensorSpec:
-    """x [N,C,*S], w [O,C/groups,*K] -> [N/batch_groups,O,*P]; as in `contractions.conv`."""
-    if x.dtype is not w.dtype:
-        raise DTypeMismatch(f"conv operands differ in dtype: {x} vs {w}")
-    if len(x.shape) != len(w.shape) or x.shape[1] != w.shape[1] * groups:
-        raise ShapeMismatch(f"conv of input {x} with weight {w}, groups {groups}: channels differ")
-    if w.shape[0] % (groups * batch_groups) or x.shape[0] % batch_groups:
-        raise ShapeMismatch(f"conv weight {w} does not split into {groups * batch_groups} groups")
-    space = []
-    for n, k, s, (lo, hi), ld, rd in zip(
-        x.shape[2:], w.shape[2:], stride, padding, lhs_dilation, rhs_dilation, strict=True
-    ):
-        length = ((n - 1) * ld + 1 if n else 0) + lo + hi
-        span = (k - 1) * rd + 1
-        if span > length:
-            raise ShapeMismatch(
-                f"conv kernel {w} (spread {span}) exceeds the padded input {x}",
-                fix="add padding, or take a smaller kernel or dilation",
-            )
-        space.append((length - span) // s + 1)
-    return TensorSpec(x.dtype, (x.shape[0] // batch_groups, w.shape[0], *space))
-
-
-def gather_type(x: TensorSpec, index: TensorSpec, *, axis: int) -> TensorSpec:
-    whole_type(index)
-    return TensorSpec(x.dtype, (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
-
-
-def scatter_add_type(x: TensorSpec, index: TensorSpec, *, axis: int, length: int) -> TensorSpec:
-    """The adjoint of gather: index.shape in place of `axis` sums into `length` rows of zeros."""
-    rank = len(index.shape)
-    if x.shape[axis : axis + rank] != index.shape:
-        raise ShapeMismatch(f"scatter_add of {x} by {index} along {axis}")
-    return TensorSpec(x.dtype, (*x.shape[:axis], length, *x.shape[axis + rank :]))
-
-
-def take_along_type(x: TensorSpec, index: TensorSpec, *, axis: int) -> TensorSpec:
-    """torch.gather: out[..i..] = x[.., index[..i..], ..]; index not larger than x elsewhere."""
-    whole_type(index)
-    fits = len(x.shape) == len(index.shape) and all(
-        k == axis or m <= n for k, (n, m) in enumerate(zip(x.shape, index.shape))
-    )
-    if not fits:
-        raise ShapeMismatch(f"take_along of {x} by {index} along {axis}")
-    return TensorSpec(x.dtype, index.shape)
-
-
-def put_along_type(x: TensorSpec, index: TensorSpec, *, axis: int, length: int) -> TensorSpec:
-    """The adjoint of take_along: x sums into zeros, `length` along the axis."""
-    if not same_shape(x.shape, index.shape):
-        raise ShapeMismatch(f"put_along of {x} by {index}")
-    return TensorSpec(x.dtype, (*x.shape[:axis], length, *x.shape[axis + 1 :]))
-
-
-def argsort_type(x: TensorSpec, *, axis: int, descending: bool) -> TensorSpec:
-    return TensorSpec(i64, x.shape)
-
-
-def searchsorted_type(rows: TensorSpec, values: TensorSpec, *, right: bool) -> TensorSpec:
-    if rows.dtype is not values.dtype or rows.shape[:-1] != values.shape[:-1]:
-        raise ShapeMismatch(f"searchsorted of {values} in {rows}")
-    return TensorSpec(i64, values.shape)
-
-
-def last_along_type(index: TensorSpec, *, axis: int, shape: Shape) -> TensorSpec:
-    """Where along `axis` the last index to each place of `shape` stands, else -1."""
-    whole_type(index)
-    return TensorSpec(i64, shape)
-
-
-def scatter_reduce_type(
-    x: TensorSpec, src: TensorSpec, index: TensorSpec, *, axis: int, mode: str
-) -> TensorSpec:
-    """x folded with src at index along axis by maximum, minimum or multiply."""
-    whole_type(index)
-    if not same_shape(src.shape, index.shape) or src.dtype is not x.dtype:
-        raise ShapeMismatch(f"scatter_reduce of {src} by {index} into {x}")
-    return x
-
-
-def matrix_type(x: TensorSpec, **_attrs: Any) -> TensorSpec:
-    """f32 or f64, at least two dimensions."""
-    if x.dtype.name not in ("f32", "f64"):
-        raise DTypeMismatch(f"linear algebra needs a float32 or float64 matrix, got {x}")
-    if len(x.shape) < 2:
-        raise ShapeMismatch(f"linear algebra needs at least 2 dimensions, got {x}")
-    return x
-
-
-def square_type(x: TensorSpec) -> TensorSpec:
-    if matrix_type(x).shape[-1] != x.shape[-2]:
-        raise ShapeMismatch(f"linear algebra needs square matrices, got {x}")
-    return x
-
-
-def solve_type(a: TensorSpec, b: TensorSpec, **_attrs: Any) -> TensorSpec:
-    if a.dtype is not b.dtype:
-        raise DTypeMismatch(f"solve: operands differ in dtype: {a} vs {b}")
-    if square_type(a).shape[:-1] != b.shape[:-1] or len(a.shape) != len(b.shape):
-        raise ShapeMismatch(f"solve of {a} for {b}")
-    return b
-
-
-def det_type(x: TensorSpec) -> TensorSpec:
-    return TensorSpec(x.dtype, square_type(x).shape[:-2])
-
-
-def slogdet_type(x: TensorSpec) -> TensorSpec:
-    return TensorSpec(x.dtype, (*square_type(x).shape[:-2], 2))
-
-
-def factors_type(op: str) -> Callable[..., TensorSpec]:
-    """The factors of a decomposition, flattened, one behind the other."""
-
-    def infer(x: TensorSpec, *, full: bool = False) -> TensorSpec:
-        *lead, m, n = (square_type if op == "eigh" else matrix_type)(x).shape
-        return TensorSpec(x.dtype, (*lead, sum(map(prod, D.factor_shapes(op, m, n, full)))))
-
-    return infer
-
-
 # ---- the rows ----------------------------------------------------------------------------------
 
 # fmt: off
 _ROWS = [
     # source
-    Op("iota", "source", iota_type, reference.iota, exact=True, aliases=True),
-    Op("random_bits", "source", random_bits_type, reference.random_bits, cost=90, exact=True),
+    Op("iota", "source", T.iota_type, reference.iota, exact=True, aliases=True),
+    Op("random_bits", "source", T.random_bits_type, reference.random_bits, cost=90, exact=True),
     # elementwise, one operand
-    Op("neg", "elementwise", same_type, np.negative, exact=True),
-    Op("abs", "elementwise", same_type, np.abs, exact=True),
-    Op("sign", "elementwise", same_type, reference.sign, exact=True),
-    Op("relu", "elementwise", same_type, reference.relu, exact=True),
-    Op("exp", "elementwise", float_type, np.exp, cost=14),
-    Op("expm1", "elementwise", float_type, np.expm1, cost=20),
-    Op("log", "elementwise", float_type, np.log, cost=16),
-    Op("log1p", "elementwise", float_type, np.log1p, cost=22),
-    Op("sin", "elementwise", float_type, np.sin, cost=30),
-    Op("cos", "elementwise", float_type, np.cos, cost=30),
-    Op("asin", "elementwise", float_type, np.arcsin),
-    Op("acos", "elementwise", float_type, np.arccos),
-    Op("atan", "elementwise", float_type, np.arctan, cost=24),
-    Op("sinh", "elementwise", float_type, np.sinh),
-    Op("cosh", "elementwise", float_type, np.cosh),
-    Op("tanh", "elementwise", float_type, np.tanh, cost=22),
-    Op("asinh", "elementwise", float_type, np.arcsinh),
-    Op("acosh", "elementwise", float_type, np.arccosh),
-    Op("atanh", "elementwise", float_type, np.arctanh),
-    Op("sigmoid", "elementwise", float_type, reference.sigmoid, cost=16),
-    Op("erf", "elementwise", float_type, reference.erf, cost=24),
-    Op("erfc", "elementwise", float_type, reference.erfc, cost=30),
-    Op("erfinv", "elementwise", float_type, special.erfinv),
-    Op("lgamma", "elementwise", float_type, special.lgamma),
-    Op("polygamma", "elementwise", polygamma_type, special.polygamma),
-    Op("sqrt", "elementwise", float_type, np.sqrt, cost=4),
-    Op("rsqrt", "elementwise", float_type, reference.rsqrt, cost=5),
-    Op("floor", "elementwise", float_type, np.floor, exact=True),
-    Op("ceil", "elementwise", float_type, np.ceil, exact=True),
-    Op("round", "elementwise", float_type, np.rint, exact=True),
-    Op("trunc", "elementwise", float_type, np.trunc, exact=True),
-    Op("not", "elementwise", whole_type, np.invert, exact=True),
-    Op("cast", "elementwise", cast_type, reference.cast),
-    Op("check_index", "elementwise", check_index_type, reference.check_index, cost=6, exact=True,
+    Op("neg", "elementwise", T.same_type, np.negative, exact=True),
+    Op("abs", "elementwise", T.same_type, np.abs, exact=True),
+    Op("sign", "elementwise", T.same_type, reference.sign, exact=True),
+    Op("relu", "elementwise", T.same_type, reference.relu, exact=True),
+    Op("exp", "elementwise", T.float_type, np.exp, cost=14),
+    Op("expm1", "elementwise", T.float_type, np.expm1, cost=20),
+    Op("log", "elementwise", T.float_type, np.log, cost=16),
+    Op("log1p", "elementwise", T.float_type, np.log1p, cost=22),
+    Op("sin", "elementwise", T.float_type, np.sin, cost=30),
+    Op("cos", "elementwise", T.float_type, np.cos, cost=30),
+    Op("asin", "elementwise", T.float_type, np.arcsin),
+    Op("acos", "elementwise", T.float_type, np.arccos),
+    Op("atan", "elementwise", T.float_type, np.arctan, cost=24),
+    Op("sinh", "elementwise", T.float_type, np.sinh),
+    Op("cosh", "elementwise", T.float_type, np.cosh),
+    Op("tanh", "elementwise", T.float_type, np.tanh, cost=22),
+    Op("asinh", "elementwise", T.float_type, np.arcsinh),
+    Op("acosh", "elementwise", T.float_type, np.arccosh),
+    Op("atanh", "elementwise", T.float_type, np.arctanh),
+    Op("sigmoid", "elementwise", T.float_type, reference.sigmoid, cost=16),
+    Op("erf", "elementwise", T.float_type, reference.erf, cost=24),
+    Op("erfc", "elementwise", T.float_type, reference.erfc, cost=30),
+    Op("erfinv", "elementwise", T.float_type, special.erfinv),
+    Op("lgamma", "elementwise", T.float_type, special.lgamma),
+    Op("polygamma", "elementwise", T.polygamma_type, special.polygamma),
+    Op("sqrt", "elementwise", T.float_type, np.sqrt, cost=4),
+    Op("rsqrt", "elementwise", T.float_type, reference.rsqrt, cost=5),
+    Op("floor", "elementwise", T.float_type, np.floor, exact=True),
+    Op("ceil", "elementwise", T.float_type, np.ceil, exact=True),
+    Op("round", "elementwise", T.float_type, np.rint, exact=True),
+    Op("trunc", "elementwise", T.float_type, np.trunc, exact=True),
+    Op("not", "elementwise", T.whole_type, np.invert, exact=True),
+    Op("cast", "elementwise", T.cast_type, reference.cast),
+    Op("check_index", "elementwise", T.check_index_type, reference.check_index, cost=6, exact=True,
         aliases=True, may_fail="always"),
     # elementwise, two operands
-    Op("check", "elementwise", check_type, reference.check, cost=4, exact=True, aliases=True,
+    Op("check", "elementwise", T.check_type, reference.check, cost=4, exact=True, aliases=True,
         may_fail="always"),
-    Op("add", "elementwise", same_type, np.add, commutative=True),
-    Op("sub", "elementwise", same_type, reference.sub),
-    Op("mul", "elementwise", same_type, np.multiply, commutative=True),
-    Op("div", "elementwise", float_type, np.divide, cost=4),
-    Op("floordiv", "elementwise", same_type, reference.floordiv, cost=30, may_fail="integers"),
-    Op("rem", "elementwise", same_type, reference.rem, cost=24, may_fail="integers"),
-    Op("fmod", "elementwise", same_type, reference.fmod, cost=20, may_fail="integers"),
-    Op("pow", "elementwise", same_type, reference.power, cost=40),
-    Op("atan2", "elementwise", float_type, np.arctan2),
-    Op("hypot", "elementwise", float_type, np.hypot),
-    Op("maximum", "elementwise", same_type, np.maximum, commutative=True, exact=True),
-    Op("minimum", "elementwise", same_type, np.minimum, commutative=True, exact=True),
-    Op("and", "elementwise", whole_type, np.bitwise_and, commutative=True, exact=True),
-    Op("or", "elementwise", whole_type, np.bitwise_or, commutative=True, exact=True),
-    Op("xor", "elementwise", whole_type, np.bitwise_xor, commutative=True, exact=True),
-    Op("shl", "elementwise", whole_type, reference.shift_left, exact=True),
-    Op("shr", "elementwise", whole_type, reference.shift_right, exact=True),
-    Op("lt", "elementwise", comparison_type, np.less, exact=True),
-    Op("le", "elementwise", comparison_type, np.less_equal, exact=True),
-    Op("eq", "elementwise", comparison_type, np.equal, commutative=True, exact=True),
-    Op("ne", "elementwise", comparison_type, np.not_equal, commutative=True, exact=True),
+    Op("add", "elementwise", T.same_type, np.add, commutative=True),
+    Op("sub", "elementwise", T.same_type, reference.sub),
+    Op("mul", "elementwise", T.same_type, np.multiply, commutative=True),
+    Op("div", "elementwise", T.float_type, np.divide, cost=4),
+    Op("floordiv", "elementwise", T.same_type, reference.floordiv, cost=30, may_fail="integers"),
+    Op("rem", "elementwise", T.same_type, reference.rem, cost=24, may_fail="integers"),
+    Op("fmod", "elementwise", T.same_type, reference.fmod, cost=20, may_fail="integers"),
+    Op("pow", "elementwise", T.same_type, reference.power, cost=40),
+    Op("atan2", "elementwise", T.float_type, np.arctan2),
+    Op("hypot", "elementwise", T.float_type, np.hypot),
+    Op("maximum", "elementwise", T.same_type, np.maximum, commutative=True, exact=True),
+    Op("minimum", "elementwise", T.same_type, np.minimum, commutative=True, exact=True),
+    Op("and", "elementwise", T.whole_type, np.bitwise_and, commutative=True, exact=True),
+    Op("or", "elementwise", T.whole_type, np.bitwise_or, commutative=True, exact=True),
+    Op("xor", "elementwise", T.whole_type, np.bitwise_xor, commutative=True, exact=True),
+    Op("shl", "elementwise", T.whole_type, reference.shift_left, exact=True),
+    Op("shr", "elementwise", T.whole_type, reference.shift_right, exact=True),
+    Op("lt", "elementwise", T.comparison_type, np.less, exact=True),
+    Op("le", "elementwise", T.comparison_type, np.less_equal, exact=True),
+    Op("eq", "elementwise", T.comparison_type, np.equal, commutative=True, exact=True),
+    Op("ne", "elementwise", T.comparison_type, np.not_equal, commutative=True, exact=True),
     # elementwise, three operands
-    Op("where", "elementwise", where_type, reference.where, exact=True),
+    Op("where", "elementwise", T.where_type, reference.where, exact=True),
     # movement
-    Op("reshape", "movement", reshape_type, reference.reshape, linear=True),
-    Op("transpose", "movement", transpose_type, reference.transpose, linear=True),
-    Op("expand", "movement", expand_type, reference.expand, linear=True),
-    Op("slice", "movement", slice_type, reference.slice_, linear=True),
-    Op("pad", "movement", pad_type, reference.pad),
-    Op("flip", "movement", flip_type, reference.flip, linear=True, aliases=True),
-    Op("assemble", "movement", assemble_type, reference.assemble, stores=True, variadic=True),
-    Op("concat", "movement", concat_type, reference.concat, variadic=True),
-    Op("unfold", "movement", unfold_type, reference.unfold, linear=True),
-    Op("fold", "movement", fold_type, reference.fold, linear=True),
-    Op("diagonal", "movement", diagonal_type, reference.diagonal, linear=True),
-    Op("contiguous", "movement", contiguous_type, reference.contiguous, aliases=True, stores=True),
+    Op("reshape", "movement", T.reshape_type, reference.reshape, linear=True),
+    Op("transpose", "movement", T.transpose_type, reference.transpose, linear=True),
+    Op("expand", "movement", T.expand_type, reference.expand, linear=True),
+    Op("slice", "movement", T.slice_type, reference.slice_, linear=True),
+    Op("pad", "movement", T.pad_type, reference.pad),
+    Op("flip", "movement", T.flip_type, reference.flip, linear=True, aliases=True),
+    Op("assemble", "movement", T.assemble_type, reference.assemble, stores=True, variadic=True),
+    Op("concat", "movement", T.concat_type, reference.concat, variadic=True),
+    Op("unfold", "movement", T.unfold_type, reference.unfold, linear=True),
+    Op("fold", "movement", T.fold_type, reference.fold, linear=True),
+    Op("diagonal", "movement", T.diagonal_type, reference.diagonal, linear=True),
+    Op("contiguous", "movement", T.contiguous_type, reference.contiguous, aliases=True,
+        stores=True),
     # reduce
-    Op("sum", "reduce", reduce_type, reference.reduce_sum, linear=True, combine="add"),
-    Op("prod", "reduce", reduce_type, reference.reduce_prod, combine="mul"),
-    Op("max", "reduce", extreme_type, reference.reduce_max, exact=True, combine="maximum",
+    Op("sum", "reduce", T.reduce_type, reference.reduce_sum, linear=True, combine="add"),
+    Op("prod", "reduce", T.reduce_type, reference.reduce_prod, combine="mul"),
+    Op("max", "reduce", T.extreme_type, reference.reduce_max, exact=True, combine="maximum",
         best="largest"),
-    Op("min", "reduce", extreme_type, reference.reduce_min, exact=True, combine="minimum",
+    Op("min", "reduce", T.extreme_type, reference.reduce_min, exact=True, combine="minimum",
         best="smallest"),
-    Op("argmax", "reduce", arg_type, reference.argmax, exact=True, best="largest", position=True),
-    Op("argmin", "reduce", arg_type, reference.argmin, exact=True, best="smallest", position=True),
-    Op("argmax_last_nan", "reduce", arg_type, reference.argmax_last_nan, exact=True, best="largest",
+    Op("argmax", "reduce", T.arg_type, reference.argmax, exact=True, best="largest", position=True),
+    Op("argmin", "reduce", T.arg_type, reference.argmin, exact=True, best="smallest",
         position=True),
+    Op("argmax_last_nan", "reduce", T.arg_type, reference.argmax_last_nan, exact=True,
+        best="largest", position=True),
     # contract
-    Op("dot", "contract", dot_type, contractions.dot, combine="add"),
-    Op("conv", "contract", conv_type, contractions.conv),
+    Op("dot", "contract", T.dot_type, contractions.dot, combine="add"),
+    Op("conv", "contract", T.conv_type, contractions.conv),
     # index
-    Op("gather", "index", gather_type, reference.gather, exact=True),
-    Op("scatter_add", "index", scatter_add_type, reference.scatter_add, scatters=True),
-    Op("take_along", "index", take_along_type, reference.take_along, exact=True),
-    Op("put_along", "index", put_along_type, reference.put_along, scatters=True),
+    Op("gather", "index", T.gather_type, reference.gather, exact=True),
+    Op("scatter_add", "index", T.scatter_add_type, reference.scatter_add, scatters=True),
+    Op("take_along", "index", T.take_along_type, reference.take_along, exact=True),
+    Op("put_along", "index", T.put_along_type, reference.put_along, scatters=True),
     # routine
-    Op("argsort", "routine", argsort_type, D.argsort, may_fail="always"),
-    Op("searchsorted", "routine", searchsorted_type, D.searchsorted, may_fail="always"),
-    Op("last_along", "routine", last_along_type, D.last_along, may_fail="always"),
-    Op("scatter_reduce", "routine", scatter_reduce_type, D.scatter_reduce, may_fail="always"),
-    Op("cholesky", "routine", square_type, D.cholesky, may_fail="always"),
-    Op("inv", "routine", square_type, D.inv, may_fail="always"),
-    Op("solve", "routine", solve_type, D.solve, may_fail="always"),
-    Op("triangular_solve", "routine", solve_type, D.triangular_solve, may_fail="always"),
-    Op("det", "routine", det_type, np.linalg.det, may_fail="always"),
-    Op("cofactor", "routine", square_type, D.cofactor, may_fail="always"),
-    Op("slogdet", "routine", slogdet_type, D.slogdet, may_fail="always"),
-    Op("qr", "routine", factors_type("qr"), D.qr, may_fail="always"),
-    Op("eigh", "routine", factors_type("eigh"), D.eigh, may_fail="always"),
-    Op("svd", "routine", factors_type("svd"), D.svd, may_fail="always"),
+    Op("argsort", "routine", T.argsort_type, D.argsort, may_fail="always"),
+    Op("searchsorted", "routine", T.searchsorted_type, D.searchsorted, may_fail="always"),
+    Op("last_along", "routine", T.last_along_type, D.last_along, may_fail="always"),
+    Op("scatter_reduce", "routine", T.scatter_reduce_type, D.scatter_reduce, may_fail="always"),
+    Op("cholesky", "routine", T.square_type, D.cholesky, may_fail="always"),
+    Op("inv", "routine", T.square_type, D.inv, may_fail="always"),
+    Op("solve", "routine", T.solve_type, D.solve, may_fail="always"),
+    Op("triangular_solve", "routine", T.solve_type, D.triangular_solve, may_fail="always"),
+    Op("det", "routine", T.det_type, np.linalg.det, may_fail="always"),
+    Op("cofactor", "routine", T.square_type, D.cofactor, may_fail="always"),
+    Op("slogdet", "routine", T.slogdet_type, D.slogdet, may_fail="always"),
+    Op("qr", "routine", T.factors_type("qr"), D.qr, may_fail="always"),
+    Op("eigh", "routine", T.factors_type("eigh"), D.eigh, may_fail="always"),
+    Op("svd", "routine", T.factors_type("svd"), D.svd, may_fail="always"),
 ]
 # fmt: on
 

@@ -30,6 +30,13 @@ def split_groups(v: Value) -> Shape:
     return (v.shape[0], groups, v.shape[1] // groups, *v.shape[2:])
 
 
+def split_dims(k: int) -> tuple[int, ...]:
+    """Dimension k of a convolution's result in its domain, whose channels are (group, channel)."""
+    if k == 0:
+        return (0,)
+    return (1, 2) if k == 1 else (k + 1,)
+
+
 def contraction_views(v: Value, a: View, b: View) -> Contraction:
     """Operand views (over their own dimensions) spread over the domain of `v`."""
     assert v.op is not None

@@ -16,14 +16,15 @@ reads it, and which rule kept that reader out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property, reduce
+from collections.abc import Iterable, Iterator
+from functools import reduce
 from math import prod
 from operator import or_
 
-from graphc.ir.graph import Graph, Value, uses
+from graphc.ir.graph import Graph, Value
 from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
+from graphc.passes.fusion_notes import Notes
 from graphc.passes.group import (
     KEPT,
     Chain,
@@ -36,6 +37,7 @@ from graphc.passes.group import (
     moved,
     operands,
     parts_of,
+    squeezed,
     used,
 )
 from graphc.passes.order import folded_source, identity, orders_of
@@ -46,10 +48,10 @@ from graphc.passes.view import Form, NotAffine, move, stored
 
 def fuse(graph: Graph, profile: Profile) -> Fusion:
     """Group the values of `graph` and choose which of them have buffers."""
-    return _Fuser(graph, profile).run()
+    return Fuser(graph, profile).run()
 
 
-class _Fuser:
+class Fuser:
     """The greedy walk. Sets of groups are masks of their bits, sets of values of their places.
 
     `needs[g]` is what g waits for, itself included; `feeds[g]` is who reads g directly, and
@@ -80,7 +82,7 @@ class _Fuser:
         for g in groups:
             g.outputs = [v for v in g.members if v in realised]
         kept = tuple(g for g in groups if g.outputs)
-        note = _Notes(self, because).note
+        note = Notes(self, because).note
         return Fusion(kept, frozenset(realised), parts_of(self.graph), note)
 
     # ---- placing one value ---------------------------------------------------------------------
@@ -255,7 +257,7 @@ class _Fuser:
             if stores and tuple(level.index(k) for k in self.orders(v)) != g.order(self.orders):
                 return None
             return level if not g.reduced or self._may_read_back(v, g) else None
-        if g.reduced and _squeezed(v.shape) == _squeezed(g.kept_shape):
+        if g.reduced and squeezed(v.shape) == squeezed(g.kept_shape):
             return KEPT if self._reads_in_place(v, g, KEPT) else None
         return None
 
@@ -443,117 +445,3 @@ def bits(mask: int) -> Iterator[int]:
         low = mask & -mask
         yield low.bit_length() - 1
         mask ^= low
-
-
-class _Notes:
-    """Why groups end where they end, by the rules of joining as they stand after the walk."""
-
-    def __init__(self, fuser: _Fuser, because: Mapping[Value, str]) -> None:
-        self.fuser, self.of, self.because = fuser, fuser.of, because
-        self.most = fuser.profile.max_members
-
-    def _too_many(self) -> str:
-        return f"would make too many members: more than {self.most}"
-
-    @cached_property
-    def readers(self) -> dict[Value, list[Value]]:
-        return uses(self.fuser.graph)
-
-    @cached_property
-    def kept(self) -> dict[Value, list[str]]:
-        """How the caller keeps an output."""
-        found: dict[Value, list[str]] = {}
-        for v, target in zip(self.fuser.graph.outs, self.fuser.graph.targets, strict=True):
-            text = "returned" if target is None else f"new state {target.name}"
-            found.setdefault(v, []).append(text)
-        return found
-
-    def note(self, g: Group) -> str:
-        """For each stored output of g, who reads it elsewhere and why there."""
-        return "; ".join(f"{v.name}: {', '.join(self._reasons(v, g))}" for v in g.outputs)
-
-    def _reasons(self, v: Value, g: Group) -> list[str]:
-        """How v is kept, and for each reason the readers that it keeps out."""
-        out = [*self.kept.get(v, ())]
-        why: dict[str, list[str]] = {}
-        for reader in self._outside(v, g):
-            why.setdefault(self._apart(v, g, reader), []).append(reader.name)
-        out += [f"{' '.join(names)} {text}" for text, names in why.items()]
-        if v in self.because:
-            out.append(self.because[v])
-        return out
-
-    def _outside(self, v: Value, g: Group) -> list[Value]:
-        """The first reader in each other group, and the wholes that v is a part of."""
-        first: dict[Group | Value, Value] = {}
-        stack = list(self.readers[v])
-        while stack:
-            u = stack.pop()
-            again = self.of.get(u) is g and u not in g.outputs  # its readers may compute it again
-            if again or (u not in self.of and is_free(u)):
-                stack.extend(self.readers[u])
-                continue
-            key = self.of.get(u, u)
-            if key is not g and (key not in first or u.number < first[key].number):
-                first[key] = u
-        return sorted(first.values(), key=lambda u: u.number)
-
-    def _apart(self, v: Value, g: Group, u: Value) -> str:
-        """Why u, which reads v of g, is in another group."""
-        assert u.op is not None
-        if u not in self.of:
-            return "holds it as a part"
-        memory = self._reads_memory(v, u)
-        if memory:
-            return f"needs it in memory: {memory}"
-        if g.kind in ("scatter", "routine"):
-            return f"cannot follow a {g.kind}"
-        if len(g.members) >= self.most:
-            return self._too_many()
-        if waits := self._waits(g, u):
-            return f"also reads {waits}, which waits for this kernel"
-        return self._elsewhere(g, u)
-
-    def _reads_memory(self, v: Value, u: Value) -> str:
-        """The kind of reader that takes no expression for v."""
-        assert u.op is not None
-        if u.op.kind in ("contract", "routine"):
-            return f"a {'contraction' if u.op.kind == 'contract' else 'routine'} reads it"
-        if u.op.kind == "index":
-            return "a scatter reads it" if u.op.scatters else "a gather reads it"
-        if u.op.name == "contiguous" and self.fuser.orders(u) != self.fuser.orders(v):
-            return "it is laid out anew"
-        return ""
-
-    def _waits(self, g: Group, u: Value) -> str:
-        """What u reads besides g that is computed from g's results."""
-        for a in u.args:
-            for h in self.fuser._behind([a]):
-                if h is not g and h is not self.of[u] and self.fuser.needs[h.bit] >> g.bit & 1:
-                    return a.name
-        return ""
-
-    def _elsewhere(self, g: Group, u: Value) -> str:
-        """Other points, other sums, or sums that are not finished there."""
-        source, dims = folded_source(u) if is_reduce(u) else (u, ())
-        level = identity(source) if dims or is_reduce(u) else self.fuser._turned(u, g)
-        kept = not is_reduce(u) and _squeezed(u.shape) == _squeezed(g.kept_shape)
-        if (level is None or source.shape != g.domain) and not (kept and g.reduced):
-            return f"has another domain: {list(source.shape)}, not {list(g.domain)}"
-        if is_reduce(u) and g.kind == "contract":
-            return "folds a contraction's result"
-        if is_reduce(u) and g.reduced not in (frozenset(dims), frozenset()):
-            return f"folds other axes: {sorted(dims)}, not {sorted(g.reduced)}"
-        if g.reduced and not kept and self.fuser._reads_kept(u, g) and not self.fuser._rows(g):
-            return "reads rows that are still being summed"
-        if not self.fuser._reads_in_place(u, g, KEPT if kept else level or identity(u)):
-            return "reads other elements of it at each point"
-        h = self.of[u]
-        if len(g.members) + len(h.members) > self.most:
-            return self._too_many()
-        other = next((a.name for a in u.args if self.fuser._resolve(a)[0] in h.members), "")
-        return f"joined the kernel of {other}" if other else "began a kernel before"
-
-
-def _squeezed(shape: Shape) -> Shape:
-    return tuple(n for n in shape if n != 1)

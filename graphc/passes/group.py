@@ -160,3 +160,8 @@ def same_memory(v: Value, some: Shape, other: Shape) -> bool:
     """Whether two orders put every element of v in the same place."""
     wide = [[k for k in order if v.shape[k] > 1] for order in (some, other)]
     return wide[0] == wide[1]
+
+
+def squeezed(shape: Shape) -> Shape:
+    """The dimensions that are not 1."""
+    return tuple(n for n in shape if n != 1)

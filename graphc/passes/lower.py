@@ -37,7 +37,7 @@ from graphc.ir.program import CheckSite
 from graphc.ir.reference import by_zero
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
 from graphc.passes.chain import Chain, Step, step, step_of, walk
-from graphc.passes.contraction import contraction_views, split_groups
+from graphc.passes.contraction import contraction_views, split_dims, split_groups
 from graphc.passes.group import KEPT, CannotView, Fusion, Group, is_free, is_reduce, pads_with_more
 from graphc.passes.nest import Lowered, Nest, affine, guards
 from graphc.passes.order import Orders, folded_source
@@ -124,7 +124,7 @@ class _Lowering:
         order = self.group.loop_order(self.orders)
         if len(self.domain) == len(order):
             return order
-        return tuple(j for k in order for j in _split_dims(k))
+        return tuple(j for k in order for j in split_dims(k))
 
     # ---- the three kinds of group --------------------------------------------------------------
 
@@ -482,13 +482,6 @@ class _Lowering:
 
 def _is_kind(v: Value, kind: str) -> bool:
     return v.op is not None and v.op.kind == kind
-
-
-def _split_dims(k: int) -> tuple[int, ...]:
-    """Dimension k of a convolution's result in its domain, whose channels are (group, channel)."""
-    if k == 0:
-        return (0,)
-    return (1, 2) if k == 1 else (k + 1,)
 
 
 KINDS: Mapping[str, Callable[[_Lowering], None]] = {

@@ -15,8 +15,8 @@ from math import pi, sqrt
 from typing import Any
 
 from graphc.ir import sugar as P
-from graphc.ir.ops import Pairs
 from graphc.ir.sizes import same
+from graphc.ir.type_rules import Pairs
 from graphc.ir.types import Shape, i64
 from graphc.passes import matrix_rules as M
 from graphc.passes import scatter_rules as S

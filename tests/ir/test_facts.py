@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphc.ir.ops import OPS, same_type, whole_type
+from graphc.ir.ops import OPS
+from graphc.ir.type_rules import same_type, whole_type
 from graphc.ir.types import bool_, f32, i64
 from graphc.ir.verify_kernel import operand_count
 from graphc.passes.elementary import FUNCTIONS

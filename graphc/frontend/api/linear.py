@@ -13,7 +13,8 @@ from graphc.frontend.api.shapes import axis_at, axis_of
 from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number
 from graphc.ir import sugar as P
-from graphc.ir.ops import OPS, Pairs
+from graphc.ir.ops import OPS
+from graphc.ir.type_rules import Pairs
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor

@@ -403,8 +403,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if not tensors:
         raise ShapeMismatch("stack of no tensors")
     if len({x.spec.shape for x in tensors}) > 1:
-        listed = ", ".join(str(x.spec) for x in tensors)
-        raise ShapeMismatch(f"stack: tensors differ in shape: {listed}")
+        raise ShapeMismatch(f"stack: tensors differ: {', '.join(str(x.spec) for x in tensors)}")
     rank = len(tensors[0].spec.shape)
     axis = axis_at(dim, rank + 1)
     if axis < rank and formats.suggested(tensors[0]):  # which shows in the strides

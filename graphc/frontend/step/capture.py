@@ -7,46 +7,36 @@ too where a later `backward()` may ask for them, so that the graph holds both di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphc.errors import AutogradError, TracerLeak, Untraceable
-from graphc.frontend import epoch
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.numbers import HostNumber
-from graphc.frontend.step import effects, printed
+from graphc.frontend.step import effects
 from graphc.frontend.step.draws import python_draws, refuse_draws
 from graphc.frontend.step.observers import Inlined
 from graphc.frontend.step.signature import alike, rebuilt
 from graphc.frontend.step.sizes import Openness, Pattern
+from graphc.frontend.step.steptrace import SharedArgument, StepTrace
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of, freed_with
-from graphc.frontend.tensor import Tensor, readable
-from graphc.frontend.trace import Input, Trace
+from graphc.frontend.tensor import Tensor
+from graphc.frontend.trace import Input
 from graphc.frontend.views import Chain
 from graphc.ir import sugar as P
-from graphc.ir.graph import Graph, Value, Where, topological
+from graphc.ir.graph import Graph, Value, topological
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
-from graphc.ir.types import Shape, TensorSpec, i64
+from graphc.ir.types import Shape, i64
 from graphc.passes.autodiff import backpropagate
 
 Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's code
-
-
-class SharedArgument(BaseException):
-    """The step reads the memory of argument `index` also as state: trace again, with it as state.
-
-    No Exception, so that a user's `except Exception` inside the step does not stop it.
-    """
-
-    def __init__(self, index: int) -> None:
-        self.index = index
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,7 +66,7 @@ class Output:
 
 
 Layout = tuple[Shape, Shape]  # memory order and strides, both () for row-major ones
-NOWHERE = Where()
+
 TRANSPOSE = OPS["transpose"]
 NONE, DROP = -1, -2  # as the index of a gradient
 
@@ -98,52 +88,12 @@ class Gradient:
         return self.tensor if self.tensor is not None else leaves[self.arg]
 
 
-class Shown(NamedTuple):
-    """What memory a tensor shows, and how: all of it moves if `.data` is set."""
-
-    storage: Storage
-    views: Chain
-    spec: TensorSpec
-
-    @classmethod
-    def by(cls, x: Tensor) -> Shown:
-        return cls(x.storage, x.views, x._spec)
-
-    def still(self, x: Tensor) -> bool:
-        return x.storage is self.storage and x.views is self.views and x._spec == self.spec
-
-
-class AsTraced:
-    """Whether what `look` sees of tensors is `then`; looks only if the epoch `counter` moved."""
-
-    def __init__(
-        self, tensors: Iterable[Tensor], counter: str, look: Callable[[Tensor], Any], then: Any
-    ) -> None:
-        self._tensors = list(tensors)
-        self._counter, self._look, self._then = counter, look, then
-        self._epoch, self._same = getattr(epoch, counter), True
-
-    def __call__(self) -> bool:
-        if self._epoch != (now := getattr(epoch, self._counter)):
-            self._epoch = now
-            self._same = [self._look(x) for x in self._tensors] == self._then
-        return self._same
-
-
 def layout_of(t: Tensor) -> Layout:
     """How eager code would show a result, where that leaves no gaps."""
     shape, strides = t.spec.shape, shown_strides(t)
     if not strides or not is_dense(shape, strides):
         return (), ()
     return order_of(shape, strides), strides
-
-
-def _hooks(x: Tensor) -> list[Any]:
-    return [*(x._hooks or ()), *(x._after_grad or ())]
-
-
-def _flag(x: Tensor) -> bool:
-    return x.requires_grad
 
 
 @dataclass(slots=True)
@@ -173,57 +123,6 @@ class Capture:
     gradients: list[Gradient] = field(default_factory=list)
     joint: Joint | None = None
     no_gradients: AutogradError | None = None  # why the results have none
-
-
-class StepTrace(Trace):
-    """A trace that knows whose memory its arguments are and which leaves were read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.owners: dict[Storage, int] = {}  # concrete storages of arguments
-        self.stand_ins: dict[Storage, int] = {}
-        self.leaves: dict[Tensor, None] = {}
-        self.shown: dict[Tensor, Shown] = {}  # concrete tensors that were touched, as they were
-        self.flags: dict[Tensor, bool] = {}  # requires_grad of state, when the step began
-        self.old_grads: dict[Tensor, tuple[Tensor | None, Shown | None]] = {}
-
-    def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
-        with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
-            return super().argument(like, name, spec)
-
-    def text(self, x: Tensor, form: str | None) -> str:
-        return printed.marked(self, x, form)
-
-    def told(self, hook: Callable[..., Any], *args: Any) -> Any:
-        return effects.told(hook, *args)
-
-    def told_of_gradient(self, hook: Callable[[Tensor], Any], x: Tensor) -> None:
-        effects.told_of_gradient(hook, x)
-
-    def lift(self, x: Tensor) -> Value:
-        if x.array is not None:
-            if x.storage in self.owners:
-                raise SharedArgument(self.owners[x.storage])
-            if x.requires_grad:
-                self.leaves[x] = None
-            if x not in self.aliases:
-                self.shown.setdefault(x, Shown.by(x))
-            if x.is_leaf and x.dtype.is_floating_point and x not in self.aliases:
-                self.flags.setdefault(x, self.flag_before(x))
-        return super().lift(x)
-
-    def note_leaves(self) -> None:
-        """Guard the hooks of leaves, and which state requires grad."""
-        hooks = [_hooks(x) for x in self.leaves]
-        self.guards.append((AsTraced(self.leaves, "hooks", _hooks, hooks), True))
-        flags = list(self.flags.values())
-        self.guards.append((AsTraced(self.flags, "modules", _flag, flags), True))
-
-    def grad_of(self, x: Tensor) -> Tensor | None:
-        if x not in self.grads:
-            g = readable(x._grad)
-            self.old_grads.setdefault(x, (g, None if g is None else Shown.by(g)))
-        return super().grad_of(x)
 
 
 def capture(

@@ -15,11 +15,12 @@ from typing import Protocol
 import numpy as np
 
 from graphc.frontend import epoch
-from graphc.frontend.step.capture import NONE, Capture, Output, Shown
+from graphc.frontend.step.capture import NONE, Capture, Output
 from graphc.frontend.step.dropped import DROPPED
 from graphc.frontend.step.memory import empty, fitting, intact, lies, settle
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
+from graphc.frontend.step.steptrace import Shown
 from graphc.frontend.storage import Storage, arranged, rebind_count, running
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect

@@ -1,0 +1,116 @@
+"""A trace that knows whose memory its arguments are, and what of concrete tensors it relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from graphc.frontend import epoch
+from graphc.frontend.step import effects, printed
+from graphc.frontend.storage import Storage
+from graphc.frontend.tensor import Tensor, readable
+from graphc.frontend.trace import Trace
+from graphc.frontend.views import Chain
+from graphc.ir.graph import NOWHERE, Value
+from graphc.ir.types import TensorSpec
+
+
+class SharedArgument(BaseException):
+    """The step reads the memory of argument `index` also as state: trace again, with it as state.
+
+    No Exception, so that a user's `except Exception` inside the step does not stop it.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+class Shown(NamedTuple):
+    """What memory a tensor shows, and how: all of it moves if `.data` is set."""
+
+    storage: Storage
+    views: Chain
+    spec: TensorSpec
+
+    @classmethod
+    def by(cls, x: Tensor) -> Shown:
+        return cls(x.storage, x.views, x._spec)
+
+    def still(self, x: Tensor) -> bool:
+        return x.storage is self.storage and x.views is self.views and x._spec == self.spec
+
+
+class AsTraced:
+    """Whether what `look` sees of tensors is `then`; looks only if the epoch `counter` moved."""
+
+    def __init__(
+        self, tensors: Iterable[Tensor], counter: str, look: Callable[[Tensor], Any], then: Any
+    ) -> None:
+        self._tensors = list(tensors)
+        self._counter, self._look, self._then = counter, look, then
+        self._epoch, self._same = getattr(epoch, counter), True
+
+    def __call__(self) -> bool:
+        if self._epoch != (now := getattr(epoch, self._counter)):
+            self._epoch = now
+            self._same = [self._look(x) for x in self._tensors] == self._then
+        return self._same
+
+
+def _hooks(x: Tensor) -> list[Any]:
+    return [*(x._hooks or ()), *(x._after_grad or ())]
+
+
+def _flag(x: Tensor) -> bool:
+    return x.requires_grad
+
+
+class StepTrace(Trace):
+    """A trace that knows whose memory its arguments are and which leaves were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owners: dict[Storage, int] = {}  # concrete storages of arguments
+        self.stand_ins: dict[Storage, int] = {}
+        self.leaves: dict[Tensor, None] = {}
+        self.shown: dict[Tensor, Shown] = {}  # concrete tensors that were touched, as they were
+        self.flags: dict[Tensor, bool] = {}  # requires_grad of state, when the step began
+        self.old_grads: dict[Tensor, tuple[Tensor | None, Shown | None]] = {}
+
+    def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
+        with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
+            return super().argument(like, name, spec)
+
+    def text(self, x: Tensor, form: str | None) -> str:
+        return printed.marked(self, x, form)
+
+    def told(self, hook: Callable[..., Any], *args: Any) -> Any:
+        return effects.told(hook, *args)
+
+    def told_of_gradient(self, hook: Callable[[Tensor], Any], x: Tensor) -> None:
+        effects.told_of_gradient(hook, x)
+
+    def lift(self, x: Tensor) -> Value:
+        if x.array is not None:
+            if x.storage in self.owners:
+                raise SharedArgument(self.owners[x.storage])
+            if x.requires_grad:
+                self.leaves[x] = None
+            if x not in self.aliases:
+                self.shown.setdefault(x, Shown.by(x))
+            if x.is_leaf and x.dtype.is_floating_point and x not in self.aliases:
+                self.flags.setdefault(x, self.flag_before(x))
+        return super().lift(x)
+
+    def note_leaves(self) -> None:
+        """Guard the hooks of leaves, and which state requires grad."""
+        hooks = [_hooks(x) for x in self.leaves]
+        self.guards.append((AsTraced(self.leaves, "hooks", _hooks, hooks), True))
+        flags = list(self.flags.values())
+        self.guards.append((AsTraced(self.flags, "modules", _flag, flags), True))
+
+    def grad_of(self, x: Tensor) -> Tensor | None:
+        if x not in self.grads:
+            g = readable(x._grad)
+            self.old_grads.setdefault(x, (g, None if g is None else Shown.by(g)))
+        return super().grad_of(x)
