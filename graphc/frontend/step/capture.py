@@ -29,7 +29,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Input
 from graphc.frontend.views import Chain
 from graphc.ir import sugar as P
-from graphc.ir.graph import Graph, Value, topological
+from graphc.ir.graph import NOWHERE, Graph, Value, topological
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
