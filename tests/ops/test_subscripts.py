@@ -110,7 +110,8 @@ def run(T: Any, f: Callable[..., Any], compiled: bool = False) -> list[Any]:
     N = Names(T)
 
     def step(x: Any, y: Any, *tensors: Any) -> Any:
-        N.__dict__.update(zip(names, tensors))
+        for name, tensor in zip(names, tensors):
+            setattr(N, name, tensor)
         leaves = (x, y)
         x, y = x * 1, y * 1
         out = f(N, x, y)

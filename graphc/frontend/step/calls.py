@@ -61,6 +61,7 @@ class Calls:
 
     def __init__(self, reads: Reads) -> None:
         self.reads = reads
+        self.keywords: tuple[str, ...] = ()  # of the call that is looked at: its last arguments
 
     def called(self, frame: FrameType, f: Any, args: Sequence[Any], depth: int = 0) -> None:
         """Before `f(*args)`; keyword arguments stand among the others."""
@@ -146,9 +147,12 @@ class Calls:
         if name in ITEMS and args:
             self.reads.item(frame, me, args[0])
             return
+        split = len(args) - len(self.keywords)
+        given, named = args[:split], dict(zip(self.keywords, args[split:]))
         if name in WRITES:
             if name in ("__setitem__", "update") and isinstance(me, dict):
-                for key in args[:1] if name == "__setitem__" else _keys(args):
+                keys = given[:1] if name == "__setitem__" else (*_keys(given), *named)
+                for key in keys:
                     self.reads.wrote("item", me, key)
             self.reads.changing(me)
         else:
@@ -156,7 +160,7 @@ class Calls:
             if name in READS_AND_WRITES:
                 self.reads.changing(me)
         if name in WRITES or name in READS_AND_WRITES:
-            self.reads.stores.method(me, name, args)
+            self.reads.stores.method(me, name, given, named)
         self._passed(frame, args)
 
     def _passed(self, frame: FrameType, args: Sequence[Any], iterate: bool = True) -> None:

@@ -173,3 +173,18 @@ def _find_count(
     for k in (0, last):
         for at in {starts[k], rows[k].offset}:
             found[at] = (kind, (name, by)) if k == 0 else ("counted", None)
+
+
+@lru_cache(maxsize=4096)
+def keywords(code: CodeType) -> dict[int, tuple[str, ...]]:
+    """By the offset of a call, the names of its last arguments, before CPython 3.13."""
+    found: dict[int, tuple[str, ...]] = {}
+    names: tuple[str, ...] = ()
+    for row in dis.get_instructions(code):
+        if row.opname == "KW_NAMES":
+            names = code.co_consts[row.arg or 0]
+        elif row.opname == "CALL":
+            if names:
+                found[row.offset] = names
+            names = ()
+    return found

@@ -8,7 +8,7 @@ that got somewhere without being seen is refused.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from types import CellType, FunctionType, MemberDescriptorType
 from typing import Any, NamedTuple
@@ -94,15 +94,15 @@ class Stores:
     def item(self, c: Any, key: Any, value: Any) -> None:
         """`c[key] = value`, or its removal for MISSING."""
         same = isinstance(c, dict) and value is not MISSING and c.get(key, MISSING) is value
-        if isinstance(c, CHANGED) and not same:
+        if _is_users(c) and not same:
             self._keep(c)
             self._note(c, id(c), partial(_set_item, c, key), value)
 
-    def method(self, c: Any, name: str, args: Iterable[Any]) -> None:
-        """`c.name(*args)`, which changes c."""
-        if isinstance(c, CHANGED):
+    def method(self, c: Any, name: str, args: Iterable[Any], named: Mapping[str, Any]) -> None:
+        """`c.name(*args, **named)`, which changes c."""
+        if _is_users(c):
             self._keep(c)
-            self._note(c, id(c), partial(_method, c, name), *args)
+            self._note(c, id(c), partial(_method, c, name, (*named,)), *args, *named.values())
 
     def _keep(self, c: Any) -> None:
         if id(c) not in self._before:
@@ -222,6 +222,11 @@ def _runs_code(x: Any, name: str) -> bool:
     return isinstance(setter, FunctionType) and not is_module(x)
 
 
+def _is_users(c: Any) -> bool:
+    """Whether c is a container that nobody else follows, as the optimizers do their slots."""
+    return isinstance(c, CHANGED) and not type(c).__module__.startswith("graphc.")
+
+
 def _set_item(c: Any, key: Any, value: Any) -> None:
     if value is not MISSING:
         c[key] = value
@@ -236,8 +241,9 @@ def _set_cell(cell: Any, value: Any) -> None:
         cell.cell_contents = value
 
 
-def _method(c: Any, name: str, *args: Any) -> None:
-    getattr(c, name)(*args)
+def _method(c: Any, name: str, names: Sequence[str], *args: Any) -> None:
+    split = len(args) - len(names)
+    getattr(c, name)(*args[:split], **dict(zip(names, args[split:])))
 
 
 def _refill(c: Any, kept: Any) -> None:

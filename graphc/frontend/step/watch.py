@@ -29,6 +29,7 @@ from graphc.frontend.step.code import (
     OWN,
     USERS,
     decoded,
+    keywords,
     leaf,
     whose_code,
 )  # fmt: skip
@@ -346,7 +347,7 @@ class Watch:
         if in_place is True:
             self.reads.changing(left)
             if grows:
-                self.reads.stores.method(left, "extend", (right,))
+                self.reads.stores.method(left, "extend", (right,), {})
 
     def _match(self, frame: FrameType, _: Any) -> None:
         self.reads.whole(frame, top(frame, 2))
@@ -363,7 +364,12 @@ class Watch:
         self._called(frame, count, 1)
 
     def _called(self, frame: FrameType, count: int, names: int) -> None:
-        self._calls.called(frame, *self._operands(frame, count, names))
+        f, args = self._operands(frame, count, names)
+        self._calls.keywords = (
+            top(frame) if names else keywords(frame.f_code).get(frame.f_lasti, ())
+        )
+        self._calls.called(frame, f, args)
+        self._calls.keywords = ()
 
     def _both_in_library(self, frame: FrameType, in_place: Any) -> None:
         if any(self.reads.is_known(x) for x in (top(frame, 2), top(frame))):
