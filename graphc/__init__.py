@@ -55,9 +55,11 @@ from graphc.frontend.printing import *
 from graphc.frontend.promotion import *
 from graphc.frontend.size import *
 from graphc.frontend.step.compile import *
+from graphc.frontend.storage import Storage as _Storage
 from graphc.frontend.switches import *
 from graphc.frontend.tensor import *
 from graphc.frontend.trace import Trace as _Trace
+from graphc.frontend.views import Chain as _Chain
 from graphc.runtime.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.threads import get_num_threads as get_num_threads
 from graphc.runtime.threads import set_num_threads as set_num_threads
@@ -125,6 +127,9 @@ __version__ = version.__version__
 _register_with_einops()
 
 
-_complete(__name__, {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace})  # noqa: F405
+_complete(
+    __name__,
+    {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace, "Storage": _Storage, "Chain": _Chain},  # noqa: F405
+)
 globals().update(_public(globals(), __name__))
 _accept_out(globals(), _TORCH)

@@ -72,8 +72,8 @@ def coded(
     if isinstance(error, GraphcError):
         if error.code not in OF_ARGUMENTS:
             return error
-    elif not _from_inside(error):
-        return error
+    elif not _from_inside(error) or (isinstance(error, AssertionError) and error.args):
+        return error  # an assertion with a text is one that the user asked for
     named = _named(function, args, kwargs)
     wrong = _wrong_type(function, named)
     if wrong is not None:
