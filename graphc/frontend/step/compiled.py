@@ -220,8 +220,10 @@ class Compiled(Inspectable):
             taken, guards = self._watched(args, kwargs, leaves, openness)
             traced = outline(taken)
             for family in self._families.get(kind, ()):
+                if not alike(family.outline, traced):  # asked first: an entry is a whole program
+                    continue
                 entry = family.at(leaves, self._spare)
-                if entry is not None and entry.plan.fits(leaves) and alike(family.outline, traced):
+                if entry is not None and entry.plan.fits(leaves):
                     family.guards.also(guards)
                     return family
             trace_ms = 1e3 * (time.perf_counter() - start)
