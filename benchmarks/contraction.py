@@ -18,8 +18,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from graphc.codegen_cpu import contraction
-from graphc.codegen_cpu.contraction_plan import Plan, plan
+from graphc.codegen_cpu.contract import contraction
+from graphc.codegen_cpu.contract.plan import Plan, plan
 from graphc.codegen_cpu.jit import compile_module, load_objects
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Affine, Axis, Buffer, Dot, Kernel, Load, Phase, Store

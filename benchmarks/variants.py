@@ -60,7 +60,7 @@ def graphc_compiled(net: nets.Net, threads: int) -> Built:
 
 def graphc_python_cost(call: Callable[[], Any]) -> Facts:
     """What a call takes beside the native code it runs, in microseconds: the median of many."""
-    from graphc.runtime.executor import ENGINES
+    from graphc.runtime.cpu.executor import ENGINES
 
     (engine,) = ENGINES
     native, inside = engine._run, 0.0

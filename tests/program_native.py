@@ -12,13 +12,14 @@ from graphc.codegen_cpu.target import Target
 from graphc.ir.graph import Graph
 from graphc.ir.program import Program
 from graphc.ir.types import Array
-from graphc.runtime.executor import Engine, Executable
+from graphc.runtime.cpu.dispatch import walker
+from graphc.runtime.cpu.executor import Engine, Executable
 
 
 @lru_cache(maxsize=1)
 def session() -> tuple[KernelLibrary, Engine]:
     library = KernelLibrary(Target.host())
-    return library, Engine(library.walker())
+    return library, Engine(walker(library.native, library.target.triple))
 
 
 def run_native(program: Program, graph: Graph, inputs: Sequence[Array]) -> list[Array]:

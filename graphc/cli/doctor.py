@@ -16,8 +16,8 @@ import graphc
 from graphc import config
 from graphc.cli.command import Command, Exit, Report, no_arguments
 from graphc.codegen_cpu.target import Target
+from graphc.runtime.cpu.threads import machine_threads
 from graphc.runtime.disk_cache import DiskCache
-from graphc.runtime.threads import machine_threads
 
 PACKAGES = ("graphc", "numpy", "ml_dtypes", "llvmlite", "safetensors", "networkx", "torch", "jax")
 FEATURES = ("avx2", "fma", "avx512f", "avx512bf16", "amx-bf16", "neon", "sve", "bf16")

@@ -20,10 +20,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from graphc.codegen_cpu import walk
 from graphc.codegen_cpu.jit import LLVM_LOCK, LLVM_VERSION, Loaded, compile_module, load_objects
 from graphc.codegen_cpu.target import Target
-from graphc.ir.cpu_abi import Walker
 from graphc.ir.kernel import Kernel
 
 RECENT_BYTES = 1 << 18  # of object code that stays mapped when nothing uses it
@@ -42,8 +40,9 @@ class Cache(Protocol):
 def code_hash() -> str:
     """Hash of this package's sources: a changed generator finds none of the old one's entries."""
     state = hashlib.blake2b(digest_size=16)
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        state.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    package = Path(__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        state.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes() + b"\0")
     return state.hexdigest()
 
 
@@ -117,14 +116,12 @@ class KernelLibrary:
             del held[0]
         self._recent = held
 
-    def walker(self) -> Walker:
-        """The native loop that runs programs, compiled once and cached like a kernel."""
-        text = walk.module_text(self.target.triple)
+    def native(self, text: str, symbols: Sequence[str]) -> Functions:
+        """Functions of a module of LLVM text, compiled once and cached like a kernel."""
         with LLVM_LOCK:
             code, _ = self._object(text, lambda: text)
             loaded = load_objects([code], self.target)
-        run, worker, wake, clock = map(loaded.address, walk.SYMBOLS)
-        return Walker(run, worker, wake, clock, loaded)
+        return Functions(map(loaded.address, symbols), [loaded])
 
     def _object(self, text: str, emit: Callable[[], str]) -> tuple[bytes, bool]:
         """Object code of what `text` describes, and whether the disk had it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from graphc.codegen_cpu import bounds, contraction, loops
+from graphc.codegen_cpu import bounds
+from graphc.codegen_cpu.contract import contraction
+from graphc.codegen_cpu.map import loops
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Kernel
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.codegen_cpu import division, vector_math
 from graphc.codegen_cpu.emitter import LLVM_ELEMENT, Emitter, Vec, literal
-from graphc.codegen_cpu.philox import random_bits
+from graphc.codegen_cpu.math import division, vector_math
+from graphc.codegen_cpu.math.philox import random_bits
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, f32, i64
 

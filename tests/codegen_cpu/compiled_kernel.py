@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from graphc.codegen_cpu import loops
 from graphc.codegen_cpu.jit import compile_module, load_objects
+from graphc.codegen_cpu.map import loops
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Kernel
 from graphc.ir.types import Array, Scalar

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from graphc.codegen_cpu import contraction
+from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.jit import compile_module, load_objects
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import (

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from graphc.codegen_cpu import contraction, contraction_plan
-from graphc.codegen_cpu.contraction_plan import plan
+from graphc.codegen_cpu.contract import contraction
+from graphc.codegen_cpu.contract import plan as contraction_plan
+from graphc.codegen_cpu.contract.plan import plan
 from graphc.codegen_cpu.jit import assembly, compile_module
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Buffer, Const, Guard, Load, ScalarArg, Statement, Store

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from graphc.codegen_cpu import walk
 from graphc.codegen_cpu.jit import assembly, compile_module, load_objects, undefined_symbols
 from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.target import Target
 from graphc.errors import BackendError
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Kernel, Load, Phase, ScalarArg, Store
 from graphc.ir.types import f32
+from graphc.runtime.cpu import dispatch
 from graphc.runtime.disk_cache import DiskCache
 
 HOST = Target.host()
@@ -58,8 +58,8 @@ def test_undefined_symbols_of_other_formats_are_none() -> None:
 @pytest.mark.parametrize("name", ["haswell", "sapphirerapids", "neoverse-n1"])
 def test_the_walker_compiles_for_every_processor(name: str) -> None:
     target = Target.named(name)
-    text = assembly(walk.module_text(target.triple), target)
-    assert all(symbol in text for symbol in walk.SYMBOLS)
+    text = assembly(dispatch.module_text(target.triple), target)
+    assert all(symbol in text for symbol in dispatch.SYMBOLS)
 
 
 def kernel(k: int) -> Kernel:

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from graphc.codegen_cpu import lanes
 from graphc.codegen_cpu.jit import compile_module, undefined_symbols
+from graphc.codegen_cpu.map import lanes
 from graphc.codegen_cpu.module import emit_module, symbol
 from graphc.codegen_cpu.target import NAMED, Target
 from graphc.ir.kernel import Kernel

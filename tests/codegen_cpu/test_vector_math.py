@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from graphc.codegen_cpu import jit, vector_math
+from graphc.codegen_cpu import jit
 from graphc.codegen_cpu.emitter import Emitter, Vec
+from graphc.codegen_cpu.math import vector_math
 from graphc.codegen_cpu.target import Target
 
 Floats = NDArray[np.floating]

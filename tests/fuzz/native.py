@@ -14,8 +14,8 @@ from graphc.ir.graph import Graph
 from graphc.ir.program import Program
 from graphc.ir.types import Array
 from graphc.passes.memory import place_barriers
-from graphc.runtime.executor import Executable
-from graphc.runtime.threads import get_num_threads, set_num_threads
+from graphc.runtime.cpu.executor import Executable
+from graphc.runtime.cpu.threads import get_num_threads, set_num_threads
 from tests.program_native import session
 from tests.targets import CPU
 

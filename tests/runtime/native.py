@@ -18,7 +18,8 @@ from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Buffer, Kernel, ScalarArg
 from graphc.ir.program import CheckSite, Launch, Program, Slot
 from graphc.ir.types import DTYPES, Array, parse_type
-from graphc.runtime.executor import Engine, Executable
+from graphc.runtime.cpu.dispatch import walker
+from graphc.runtime.cpu.executor import Engine, Executable
 
 SHARE = """
   %{0}.product = mul i64 %tid, %n
@@ -128,7 +129,8 @@ def loaded() -> Loaded:
 
 @lru_cache(maxsize=1)
 def engine() -> Engine:
-    return Engine(KernelLibrary(Target.host()).walker())
+    library = KernelLibrary(Target.host())
+    return Engine(walker(library.native, library.target.triple))
 
 
 def executable(program: Program, parallel: bool = True) -> Executable:

@@ -19,9 +19,9 @@ from graphc.errors import (
 )
 from graphc.ir.program import CheckSite
 from graphc.ir.types import Array
-from graphc.runtime import executor
-from graphc.runtime.executor import Executable, set_flush_denormal
-from graphc.runtime.threads import get_num_threads, set_num_threads
+from graphc.runtime.cpu import executor
+from graphc.runtime.cpu.executor import Executable, set_flush_denormal
+from graphc.runtime.cpu.threads import get_num_threads, set_num_threads
 from tests.runtime import native as n
 
 STATES: list[Array] = []

@@ -14,7 +14,7 @@ PROLOGUE = """
 import os, signal, sys, threading, time
 import numpy as np
 from tests.runtime import native as n
-from graphc.runtime.threads import set_num_threads, get_num_threads
+from graphc.runtime.cpu.threads import set_num_threads, get_num_threads
 set_num_threads({threads})
 # A shell gives its background jobs an ignored SIGINT, and Python keeps to that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

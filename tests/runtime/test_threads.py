@@ -9,9 +9,9 @@ import pytest
 
 from graphc import config
 from graphc.ir.cpu_abi import JOB
-from graphc.runtime import arena, threads
-from graphc.runtime.executor import Job
-from graphc.runtime.threads import Pool
+from graphc.runtime.cpu import arena, threads
+from graphc.runtime.cpu.executor import Job
+from graphc.runtime.cpu.threads import Pool
 from tests.runtime import native as n
 
 

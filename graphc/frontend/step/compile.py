@@ -46,8 +46,9 @@ from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
+from graphc.runtime.cpu.dispatch import walker
+from graphc.runtime.cpu.executor import Engine, Executable
 from graphc.runtime.disk_cache import DiskCache
-from graphc.runtime.executor import Engine, Executable
 
 __all__ = ["assert_max_compiles", "compile", "disable"]
 
@@ -115,7 +116,7 @@ class NativeBackend:
         self._target = Target.host()
         self._profile = profile(self._target)
         self._library = KernelLibrary(self._target, DiskCache())
-        self._engine = Engine(self._library.walker())
+        self._engine = Engine(walker(self._library.native, self._target.triple))
 
     @property
     def profile(self) -> Profile:

@@ -36,7 +36,7 @@ class Template(Protocol):
 
 
 class Native(Protocol):
-    """A compiled program for given sizes; see `runtime.executor.Executable`."""
+    """A compiled program for given sizes; see `runtime.cpu.executor.Executable`."""
 
     @property
     def done(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from graphc.codegen_cpu import masked
-from graphc.codegen_cpu.lane_arithmetic import Lane, fma, horner, select
+from graphc.codegen_cpu.math.lane_arithmetic import Lane, fma, horner, select
 
 # pi/2 = sum; with fma each product is exact, and so is the first difference.
 HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.codegen_cpu import erf_erfc, exp_log, power, sin_cos
-from graphc.codegen_cpu.atan import atan as atan_lanes
 from graphc.codegen_cpu.emitter import Emitter, Vec
-from graphc.codegen_cpu.lane_arithmetic import Lane, at_most, fma, horner, intrinsic, select
+from graphc.codegen_cpu.math import erf_erfc, exp_log, power, sin_cos
+from graphc.codegen_cpu.math.atan import atan as atan_lanes
+from graphc.codegen_cpu.math.lane_arithmetic import Lane, at_most, fma, horner, intrinsic, select
 
 Function = Callable[[Emitter, str, Vec], str]
 

@@ -8,7 +8,7 @@
             tile: reduce                   # microkernel.py
           tile: epilogue                   # epilogue.py
 
-Levels that the plan (`contraction_plan.py`) does not want are absent. A tile at the end of an axis
+Levels that the plan (`plan.py`) does not want are absent. A tile at the end of an axis
 is moved back to lie inside it; rows already done are computed again but not stored again, so there
 is one code path, in-place epilogues work, and nothing outside the operands is touched.
 """
@@ -18,19 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from graphc.codegen_cpu.contraction_parts import Operand
-from graphc.codegen_cpu.contraction_plan import (
-    FEW,
-    TINY_MACS,
-    Plan,
-    Rows,
-    group_of,
-    plan,
-)
-from graphc.codegen_cpu.emitter import Emitter, Vec, literal
-from graphc.codegen_cpu.epilogue import Epilogue, Patch
-from graphc.codegen_cpu.frame import Frame, Int
-from graphc.codegen_cpu.microkernel import (
+from graphc.codegen_cpu.contract.epilogue import Epilogue, Patch
+from graphc.codegen_cpu.contract.frame import Frame, Int
+from graphc.codegen_cpu.contract.microkernel import (
     Bases,
     Site,
     Span,
@@ -41,7 +31,17 @@ from graphc.codegen_cpu.microkernel import (
     narrow_totals,
     sum_type,
 )
-from graphc.codegen_cpu.panel import Panel
+from graphc.codegen_cpu.contract.panel import Panel
+from graphc.codegen_cpu.contract.parts import Operand
+from graphc.codegen_cpu.contract.plan import (
+    FEW,
+    TINY_MACS,
+    Plan,
+    Rows,
+    group_of,
+    plan,
+)
+from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Axis, Kernel
 

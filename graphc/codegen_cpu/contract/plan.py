@@ -29,7 +29,7 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Literal
 
-from graphc.codegen_cpu.contraction_parts import (
+from graphc.codegen_cpu.contract.parts import (
     UNKNOWN,
     Contraction,
     Operand,

@@ -1,7 +1,7 @@
 """The workers that walk programs beside the calling thread: our own pool, without a C library.
 
 A worker is a Python thread that enters the native loop once and stays there without the GIL: it
-spins a little for the next job, then sleeps on a semaphore (`codegen_cpu/walk.py` has the
+spins a little for the next job, then sleeps on a semaphore (`runtime/cpu/dispatch.py` has the
 protocol). Python only starts workers, and joins them at exit, at a new thread count, and never in
 a fork: the child has no workers, whatever its memory says, so it drops the pool.
 """
@@ -29,7 +29,7 @@ from graphc.ir.cpu_abi import (
     thread_cell,
 )
 from graphc.ir.types import Array
-from graphc.runtime.arena import group_file
+from graphc.runtime.cpu.arena import group_file
 
 # A waiting thread pauses this often (2-4 us), then yields its processor between looks: where two
 # of our threads share a processor, a barrier costs 3 us so, and 20 us with ten times the pauses.

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphc.codegen_cpu import scalar
-from graphc.codegen_cpu.contraction_plan import Plan
+from graphc.codegen_cpu.contract.frame import Frame, Int
+from graphc.codegen_cpu.contract.microkernel import spread
+from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.emitter import Vec, literal
-from graphc.codegen_cpu.frame import Frame, Int
-from graphc.codegen_cpu.microkernel import spread
 from graphc.ir.kernel import Affine, Apply, Const, Guard, Index, Inside, Load, Statement, Store
 from graphc.ir.types import DType, i64
 

@@ -36,11 +36,11 @@ from graphc.ir.cpu_abi import (
 )
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.types import Scalar, Shape
-from graphc.runtime.arena import Arena
-from graphc.runtime.binding import Binding
-from graphc.runtime.outside import outside
-from graphc.runtime.routines import Routine, routines_of
-from graphc.runtime.threads import Pool, forget_threads, get_num_threads
+from graphc.runtime.cpu.arena import Arena
+from graphc.runtime.cpu.binding import Binding
+from graphc.runtime.cpu.outside import outside
+from graphc.runtime.cpu.routines import Routine, routines_of
+from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen

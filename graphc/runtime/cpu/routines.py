@@ -15,7 +15,7 @@ from graphc.ir.kernel import Operand
 from graphc.ir.ops import OPS
 from graphc.ir.program import CheckSite, Launch, Program
 from graphc.ir.types import Array, DType, TensorSpec
-from graphc.runtime.binding import Binding
+from graphc.runtime.cpu.binding import Binding
 
 Routine = Callable[[], None]
 

@@ -7,8 +7,8 @@ Laframboise 1981). Coefficients: own Remez fits with 60 digits, errors relative 
 
 from __future__ import annotations
 
-from graphc.codegen_cpu.exp_log import EXP, exp_narrow, exp_scaled
-from graphc.codegen_cpu.lane_arithmetic import (
+from graphc.codegen_cpu.math.exp_log import EXP, exp_narrow, exp_scaled
+from graphc.codegen_cpu.math.lane_arithmetic import (
     Lane,
     at_most,
     fma,

@@ -24,7 +24,7 @@ from graphc.ir.cpu_abi import (
     scalar_bits,
 )
 from graphc.ir.program import Launch, Program, Slot
-from graphc.runtime.threads import aligned_cells
+from graphc.runtime.cpu.threads import aligned_cells
 
 # struct formats that fill a cell; bfloat16 has none, and no hyper-parameter is one.
 FORMATS = {

@@ -7,7 +7,7 @@ Chebyshev fits with 60 digits, errors relative to the function.
 
 from __future__ import annotations
 
-from graphc.codegen_cpu.lane_arithmetic import Lane, fma, horner, intrinsic, select
+from graphc.codegen_cpu.math.lane_arithmetic import Lane, fma, horner, intrinsic, select
 
 # atan(r) = r + r z P(z), z = r^2 <= tan(pi/8)^2.
 ATAN = {

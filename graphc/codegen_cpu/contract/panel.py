@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import math
 
-from graphc.codegen_cpu.contraction_parts import Operand
-from graphc.codegen_cpu.contraction_plan import Plan
-from graphc.codegen_cpu.emitter import Vec
-from graphc.codegen_cpu.frame import Frame, Int
-from graphc.codegen_cpu.microkernel import (
+from graphc.codegen_cpu.contract.frame import Frame, Int
+from graphc.codegen_cpu.contract.microkernel import (
     Bases,
     Span,
     evaluate,
@@ -22,6 +19,9 @@ from graphc.codegen_cpu.microkernel import (
     moved,
     sum_type,
 )
+from graphc.codegen_cpu.contract.parts import Operand
+from graphc.codegen_cpu.contract.plan import Plan
+from graphc.codegen_cpu.emitter import Vec
 from graphc.ir.kernel import Affine, Load
 
 PANEL = "%panel"  # the load and the buffer; no name of a kernel's buffer

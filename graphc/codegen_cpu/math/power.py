@@ -6,7 +6,7 @@ float64 needs log|x| to 2^-64, as a sum of two doubles (Dekker's arithmetic).
 
 from __future__ import annotations
 
-from graphc.codegen_cpu.exp_log import (
+from graphc.codegen_cpu.math.exp_log import (
     EXP,
     FORMATS,
     INF,
@@ -17,7 +17,7 @@ from graphc.codegen_cpu.exp_log import (
     log_positive,
     split_normalized,
 )
-from graphc.codegen_cpu.lane_arithmetic import (
+from graphc.codegen_cpu.math.lane_arithmetic import (
     Lane,
     at_least,
     at_most,

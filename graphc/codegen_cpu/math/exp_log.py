@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphc.codegen_cpu.lane_arithmetic import (
+from graphc.codegen_cpu.math.lane_arithmetic import (
     Lane,
     at_least,
     at_most,

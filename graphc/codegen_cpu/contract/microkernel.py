@@ -20,10 +20,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.codegen_cpu import scalar
-from graphc.codegen_cpu.contraction_parts import Operand
-from graphc.codegen_cpu.contraction_plan import STRIP_STEPS, Plan
+from graphc.codegen_cpu.contract.frame import Frame, Int
+from graphc.codegen_cpu.contract.parts import Operand
+from graphc.codegen_cpu.contract.plan import STRIP_STEPS, Plan
 from graphc.codegen_cpu.emitter import Vec, literal
-from graphc.codegen_cpu.frame import Frame, Int
 from graphc.ir.kernel import Apply, Const, Definition, Load
 
 WIDE_TILE = 16  # sums; more than this need no unrolling to hide a loop's overhead

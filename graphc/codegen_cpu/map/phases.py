@@ -14,17 +14,17 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from graphc.codegen_cpu.body import Value, Vector
 from graphc.codegen_cpu.emitter import Vec
-from graphc.codegen_cpu.folds import Fold
-from graphc.codegen_cpu.lanes import arguments, weight
+from graphc.codegen_cpu.map.body import Value, Vector
+from graphc.codegen_cpu.map.folds import Fold
+from graphc.codegen_cpu.map.lanes import arguments, weight
+from graphc.codegen_cpu.map.scope import ZERO, Int, iota
 from graphc.codegen_cpu.scalar import cast, rounded
-from graphc.codegen_cpu.scope import ZERO, Int, iota
 from graphc.ir.kernel import Axis, Dot, Reduce
 from graphc.ir.types import f64
 
 if TYPE_CHECKING:
-    from graphc.codegen_cpu.loops import Template
+    from graphc.codegen_cpu.map.loops import Template
 
 UNROLLED = 64  # weight of the statements of a phase whose literal loops are unrolled away
 SHORT = 64  # trips of a summing nest that are not cut

@@ -32,6 +32,8 @@ all. So no native thread ever needs the GIL, and no exception has to cross nativ
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from graphc.ir.cpu_abi import (
     ABANDONED,
     BARRIER,
@@ -45,9 +47,19 @@ from graphc.ir.cpu_abi import (
     POOL,
     ROUTINE,
     THREAD,
+    Walker,
 )  # fmt: skip
 
 SYMBOLS = ("graphc_run", "graphc_worker", "graphc_wake", "graphc_clock")  # as in cpu_abi.Walker
+
+Native = Callable[[str, Sequence[str]], list[int]]  # LLVM text, symbols -> addresses of functions
+
+
+def walker(native: Native, triple: str) -> Walker:
+    """The loop's functions for a machine, compiled by `native`, whose result keeps them mapped."""
+    functions = native(module_text(triple), SYMBOLS)
+    run, worker, wake, clock = functions
+    return Walker(run, worker, wake, clock, functions)
 
 
 X86 = """

@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graphc.codegen_cpu.body import ZEROS, Body, Value, Vector
 from graphc.codegen_cpu.emitter import Emitter, Vec
-from graphc.codegen_cpu.lanes import Plan, Uses, accesses, arguments, depends, plan, uses
-from graphc.codegen_cpu.phases import PhaseLoops
+from graphc.codegen_cpu.map.body import ZEROS, Body, Value, Vector
+from graphc.codegen_cpu.map.lanes import Plan, Uses, accesses, arguments, depends, plan, uses
+from graphc.codegen_cpu.map.phases import PhaseLoops
+from graphc.codegen_cpu.map.scope import ZERO, Int, Scope, first_lanes, iota
 from graphc.codegen_cpu.scalar import from_memory, in_memory, reports
-from graphc.codegen_cpu.scope import ZERO, Int, Scope, first_lanes, iota
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Dot, Kernel, Load, Phase, Reduce, Statement, Store
 from graphc.ir.types import i64

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
-from graphc.codegen_cpu.lanes import Uses, arguments, depends
+from graphc.codegen_cpu.map.lanes import Uses, arguments, depends
+from graphc.codegen_cpu.map.scope import ZERO, Int, Scope, iota
 from graphc.codegen_cpu.masked import gather, masked_load, masked_store, scatter
-from graphc.codegen_cpu.philox import aligned_bits
+from graphc.codegen_cpu.math.philox import aligned_bits
 from graphc.codegen_cpu.scalar import (
     apply,
     cast,
@@ -23,7 +24,6 @@ from graphc.codegen_cpu.scalar import (
     reports,
     to_memory,
 )
-from graphc.codegen_cpu.scope import ZERO, Int, Scope, iota
 from graphc.ir.kernel import (
     Affine,
     Apply,

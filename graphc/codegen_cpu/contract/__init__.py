@@ -1,0 +1,1 @@
+"""Contractions: dot and convolution as register tiles over packed panels."""

@@ -1,0 +1,1 @@
+"""Everything that is no contraction: loop nests with vectors over one axis."""

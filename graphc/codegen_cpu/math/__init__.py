@@ -1,0 +1,1 @@
+"""Vector code of elementary functions, division and random bits."""

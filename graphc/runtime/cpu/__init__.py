@@ -1,0 +1,1 @@
+"""Programs on the CPU: the arena, threads and the loop that dispatches launches."""
