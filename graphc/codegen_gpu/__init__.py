@@ -1,0 +1,1 @@
+"""Kernel to Triton text to cubin."""
