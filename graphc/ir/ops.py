@@ -101,6 +101,7 @@ _ROWS = [
     Op("sigmoid", "elementwise", T.float_type, reference.sigmoid, cost=16),
     Op("erf", "elementwise", T.float_type, reference.erf, cost=24),
     Op("erfc", "elementwise", T.float_type, reference.erfc, cost=30),
+    Op("erfcx", "elementwise", T.float_type, special.erfcx),
     Op("erfinv", "elementwise", T.float_type, special.erfinv),
     Op("lgamma", "elementwise", T.float_type, special.lgamma),
     Op("polygamma", "elementwise", T.polygamma_type, special.polygamma),

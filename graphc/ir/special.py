@@ -85,6 +85,29 @@ def cotangent_derivative(n: int) -> list[float]:
     return p
 
 
+def erfcx(x: Array) -> Array:
+    """exp(x^2) erfc(x), which neither overflows nor vanishes for x > 0."""
+    return each(_erfcx, x)
+
+
+def _erfcx(x: float) -> float:
+    """By definition, where both factors are exact enough; else Laplace's continued fraction."""
+    if x < 2.0:
+        return _exp_square(x) * math.erfc(x)
+    tail = x
+    for k in range(120, 0, -1):
+        tail = x + 0.5 * k / tail
+    return 1 / (math.sqrt(math.pi) * tail)
+
+
+def _exp_square(x: float) -> float:
+    """exp(x^2), its square in two parts, as exp makes a relative error of an absolute one."""
+    if abs(x) > 26.64:  # sqrt(log(max)) is 26.641
+        return math.inf
+    high = math.ldexp(round(math.ldexp(x, 20)), -20)
+    return math.exp(high * high) * math.exp((x - high) * (x + high))
+
+
 def erfinv(x: Array) -> Array:
     """The inverse of erf: a start by Winitzki 2008, then steps of Halley."""
     return each(_erfinv, x)

@@ -2,7 +2,7 @@
 
 `FUNCTIONS[name](*operands, **attrs)` is called by `decompose`, after every derivative was taken, so
 a formula may branch as it likes: only values count. Half floats compute in float32. The gamma
-functions and erfinv compute in float64: they cancel, and nobody's step is made of them.
+functions, erfcx and erfinv compute in float64: they cancel, and nobody's step is made of them.
 Sources: Kahan 1987 (signs and cancellation); Abramowitz and Stegun 1964, 6.1-6.4; Winitzki 2008.
 """
 
@@ -117,7 +117,7 @@ def atanh(x: Any) -> Any:
     return odd(x, tiny_of(x), lambda a: call("log1p", a * 2.0 / (1.0 - a)) * 0.5)
 
 
-# ---- gamma functions, erfinv -------------------------------------------------------------------
+# ---- gamma functions, erfcx, erfinv --------------------------------------------------------------
 
 
 def series(z: Any, coefficients: list[float]) -> Any:
@@ -196,6 +196,20 @@ def power(x: Any, n: int) -> Any:
     return total
 
 
+def erfcx(x: Any) -> Any:
+    """By definition up to 26, exp(x^2) by its square in two parts; then the asymptotic series."""
+    size = call("abs", x)
+    near = call("minimum", size, 27.0)  # whose exp(x^2) is infinite
+    split = near * (2.0**27 + 1.0)  # Dekker 1971: the upper half of the digits
+    high = split - (split - near)
+    grown = call("exp", high * high) * call("exp", (near - high) * (near + high))
+    inverse = 1.0 / size
+    terms = [(-1.0) ** k * factorial(2 * k) / (factorial(k) * 4.0**k) for k in range(7)]
+    far = series(inverse * inverse, terms) * inverse * (1 / sqrt(pi))
+    right = P.where(call("lt", size, 26.0), grown * call("erfc", near), far)
+    return P.where(call("lt", x, 0.0), grown * 2.0 - right, right)
+
+
 def erfinv(x: Any) -> Any:
     """Winitzki's start and two steps of Halley, on erf below 1/2 and on erfc above."""
     size = call("abs", x)
@@ -232,5 +246,5 @@ def _in(formula: Formula, least: DType) -> Formula:
 FUNCTIONS: dict[str, Formula] = {
     **{f.__name__: _in(f, f32) for f in (asin, acos, atan2, hypot, sinh, cosh)},
     **{f.__name__: _in(f, f32) for f in (asinh, acosh, atanh)},
-    **{f.__name__: _in(f, f64) for f in (lgamma, polygamma, erfinv)},
+    **{f.__name__: _in(f, f64) for f in (lgamma, polygamma, erfcx, erfinv)},
 }

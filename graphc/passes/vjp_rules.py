@@ -351,6 +351,7 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "sigmoid": (lambda g, z, _x: g * ((1.0 - z) * z),),
     "erf":     (lambda g, _z, x: g * (P.apply("exp", -(x * x)) * (2 / sqrt(pi))),),
     "erfc":    (lambda g, _z, x: g * (P.apply("exp", -(x * x)) * (-2 / sqrt(pi))),),
+    "erfcx":   (lambda g, z, x: g * (x * z * 2.0 - 2 / sqrt(pi)),),
     "erfinv":  (lambda g, _z, x: g * (P.apply("exp", square(P.apply("erfinv", x)))
                                      * (sqrt(pi) / 2)),),
     "lgamma":  (lambda g, _z, x: g * P.apply("polygamma", x, n=0),),

@@ -49,6 +49,7 @@ ELEMENTWISE = [
     unary("frac", In(kinks=(-1.0, 0.0, 1.0))),
     unary("lgamma", In(low=0.2, high=4.0), rtol=1e-11),
     unary("digamma", In(low=0.2, high=4.0), rtol=1e-8),  # torch's trigamma has 1e-9
+    OpRow("erfcx", lambda T, x: T.special.erfcx(x), (In(low=-2.0, high=8.0),), rtol=1e-11),
     unary("erfinv", UNIT, rtol=1e-11),
     unary("isposinf", grad=False),
     unary("isneginf", grad=False),
