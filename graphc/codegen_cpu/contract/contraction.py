@@ -32,7 +32,6 @@ from graphc.codegen_cpu.contract.microkernel import (
     sum_type,
 )
 from graphc.codegen_cpu.contract.panel import Panel
-from graphc.codegen_cpu.contract.parts import Operand
 from graphc.codegen_cpu.contract.plan import (
     FEW,
     TINY_MACS,
@@ -44,6 +43,7 @@ from graphc.codegen_cpu.contract.plan import (
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Axis, Kernel
+from graphc.ir.kernel_contraction import Operand
 
 
 def supports(kernel: Kernel, target: Target) -> bool:

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 
 from graphc.codegen_cpu import scalar
 from graphc.codegen_cpu.contract.frame import Frame, Int
-from graphc.codegen_cpu.contract.parts import Operand
 from graphc.codegen_cpu.contract.plan import STRIP_STEPS, Plan
 from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.ir.kernel import Apply, Const, Definition, Load
+from graphc.ir.kernel_contraction import Operand
 
 WIDE_TILE = 16  # sums; more than this need no unrolling to hide a loop's overhead
 FLAT = 8  # a loop of up to this many steps is written out

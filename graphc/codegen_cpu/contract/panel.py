@@ -19,10 +19,10 @@ from graphc.codegen_cpu.contract.microkernel import (
     moved,
     sum_type,
 )
-from graphc.codegen_cpu.contract.parts import Operand
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.emitter import Vec
 from graphc.ir.kernel import Affine, Load
+from graphc.ir.kernel_contraction import Operand
 
 PANEL = "%panel"  # the load and the buffer; no name of a kernel's buffer
 SIDE = 16  # bytes: what shuffles within a vector move cheaply

@@ -29,17 +29,10 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Literal
 
-from graphc.codegen_cpu.contract.parts import (
-    UNKNOWN,
-    Contraction,
-    Operand,
-    dissect,
-    guess,
-    over_samples,
-    points,
-)
+from graphc.codegen_cpu.contract.parts import UNKNOWN, guess, over_samples, points, reach
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Kernel, Store
+from graphc.ir.kernel_contraction import Contraction, Operand, dissect
 from graphc.ir.ops import OPS
 from graphc.ir.types import f32
 
@@ -139,7 +132,7 @@ class _Choice:
 def plan(kernel: Kernel, target: Target) -> Plan | None:
     """The best plan, or None if the kernel is no contraction that this template takes."""
     c = dissect(kernel)
-    if c is None or any(a.extent == 0 for a in (*c.axes, *c.reduced)):
+    if c is None or c.guarded or any(a.extent == 0 for a in (*c.axes, *c.reduced)):
         return None
     best: _Choice | None = None
     for choice in _choices(c, target):
@@ -201,7 +194,7 @@ def _tiles(
     lanes = target.lanes(c.dtype)
     ways = [*((r,) for r in rows), *combinations(rows, 2)] or [()]
     # Of tiles that are as good, the one whose rows share most cache lines comes first.
-    pairs = sorted(ways, key=lambda pair: (len(pair), sum(scalar.reach(r.name) for r in pair)))
+    pairs = sorted(ways, key=lambda pair: (len(pair), sum(reach(scalar, r.name) for r in pair)))
     wide = scalar.uses(lane.name)  # the scalar operand's loads are vectors, none shared
     for vectors in (4, 3, 2, 1) if how == "lanes" else (4, 2, 1):
         width = vectors * lanes if how == "lanes" else vectors
@@ -374,8 +367,8 @@ def _chunk(
     group = group_of(row_count * best.vectors * lanes, itemsize)
     step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)
     rows = _row_axes(c, best.scalar, best.vector)
-    finest = min((best.scalar.reach(a.name) for a in rows), default=UNKNOWN)
-    interleaved = best.how == "along" or finest < best.scalar.reach(c.reduced[-1].name)
+    finest = min((reach(best.scalar, a.name) for a in rows), default=UNKNOWN)
+    interleaved = best.how == "along" or finest < reach(best.scalar, c.reduced[-1].name)
     read = depth * row_count * itemsize
     if interleaved:
         read = _footprint(best.scalar, (*c.reduced, *rows))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
-from graphc.codegen_cpu.map.lanes import Uses, arguments, depends
 from graphc.codegen_cpu.map.scope import ZERO, Int, Scope, iota
 from graphc.codegen_cpu.masked import gather, masked_load, masked_store, scatter
 from graphc.codegen_cpu.math.philox import aligned_bits
@@ -37,6 +36,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.kernel_uses import Uses, arguments, depends
 from graphc.ir.types import DType, Scalar
 
 ZEROS = 128  # bytes that a load outside its guards reads: the widest vector there is

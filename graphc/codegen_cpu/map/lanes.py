@@ -8,18 +8,14 @@ and 1 are cheap, others are gathers, and a short axis wastes lanes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import (
-    Affine,
     Apply,
     Axis,
     Dot,
-    Index,
-    Inside,
     Kernel,
     Load,
     Phase,
@@ -28,8 +24,8 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.kernel_uses import Uses, uses
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, i64
 
 UNKNOWN = 64  # a symbolic extent, when costs are compared
 BODY = 64  # statements (by weight) that unrolled copies of a body may have
@@ -53,68 +49,6 @@ class Plan:
 
     def lane_of(self, phase: int) -> str:
         return self.lane or self.phase_lanes[phase]
-
-
-@dataclass(frozen=True, slots=True)
-class Uses:
-    """For each value, the axes it depends on and its dtype; buffers whose loads may not move."""
-
-    axes: dict[str, frozenset[str]]
-    dtypes: dict[str, DType]
-    written: frozenset[str]
-    memory: dict[str, str]  # of each buffer, one name for all that it may equal
-    extents: dict[str, Size]  # of each axis
-
-
-def accesses(s: Statement) -> Iterator[Affine]:
-    """The affine forms of a statement."""
-    if isinstance(s, (Load, Store, Index)):
-        yield s.at
-    if isinstance(s, (Load, Store, Inside)):
-        yield from (guard.at for guard in s.guards)
-
-
-def arguments(s: Statement) -> tuple[str, ...]:
-    """The values a statement reads."""
-    if isinstance(s, Apply):
-        return s.args
-    if isinstance(s, Reduce):
-        return (s.arg,)
-    if isinstance(s, Dot):
-        return (s.a, s.b)
-    indirect = tuple(i.index for i in s.indirect) if isinstance(s, (Load, Store)) else ()
-    return (s.value, *indirect) if isinstance(s, Store) else indirect
-
-
-def own_axes(s: Statement) -> frozenset[str]:
-    return frozenset(axis for at in accesses(s) for axis, _ in at.terms)
-
-
-def uses(kernel: Kernel) -> Uses:
-    axes: dict[str, frozenset[str]] = {}
-    dtypes = {s.name: s.dtype for s in kernel.scalars} | dict.fromkeys(kernel.sizes, i64)
-    for phase in kernel.phases:
-        inner = frozenset(axis.name for axis in phase.axes)
-        for s in phase.body:
-            if isinstance(s, Store):
-                continue
-            found = own_axes(s).union(*(axes.get(a, frozenset()) for a in arguments(s)))
-            dtypes[s.name] = s.dtype
-            axes[s.name] = found - inner if isinstance(s, (Reduce, Dot)) else found
-    memory: dict[str, str] = {b.name: b.name for b in kernel.buffers}
-    for b in kernel.buffers:
-        if b.alias:
-            old, new = memory[b.name], memory[b.alias]
-            memory = {name: new if m == old else m for name, m in memory.items()}
-    stored = {memory[b.name] for b in kernel.buffers if b.access != "r"}
-    written = frozenset(name for name, m in memory.items() if m in stored)
-    every = [*kernel.axes, *(axis for phase in kernel.phases for axis in phase.axes)]
-    return Uses(axes, dtypes, written, memory, {axis.name: axis.extent for axis in every})
-
-
-def depends(s: Statement, u: Uses) -> frozenset[str]:
-    """The axes that change what a statement does."""
-    return own_axes(s).union(*(u.axes.get(a, frozenset()) for a in arguments(s)))
 
 
 def weight(s: Statement) -> float:

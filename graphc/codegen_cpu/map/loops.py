@@ -17,12 +17,13 @@ from contextlib import contextmanager
 
 from graphc.codegen_cpu.emitter import Emitter, Vec
 from graphc.codegen_cpu.map.body import ZEROS, Body, Value, Vector
-from graphc.codegen_cpu.map.lanes import Plan, Uses, accesses, arguments, depends, plan, uses
+from graphc.codegen_cpu.map.lanes import Plan, plan
 from graphc.codegen_cpu.map.phases import PhaseLoops
 from graphc.codegen_cpu.map.scope import ZERO, Int, Scope, first_lanes, iota
 from graphc.codegen_cpu.scalar import from_memory, in_memory, reports
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Dot, Kernel, Load, Phase, Reduce, Statement, Store
+from graphc.ir.kernel_uses import Uses, accesses, arguments, depends, uses
 from graphc.ir.types import i64
 
 SMALL = 4096  # statements executed: below, one thread is quicker than sharing cache lines

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from graphc.codegen_cpu.emitter import Vec
 from graphc.codegen_cpu.map.body import Value, Vector
 from graphc.codegen_cpu.map.folds import Fold
-from graphc.codegen_cpu.map.lanes import arguments, weight
+from graphc.codegen_cpu.map.lanes import weight
 from graphc.codegen_cpu.map.scope import ZERO, Int, iota
 from graphc.codegen_cpu.scalar import cast, rounded
 from graphc.ir.kernel import Axis, Dot, Reduce
+from graphc.ir.kernel_uses import arguments
 from graphc.ir.types import f64
 
 if TYPE_CHECKING:

@@ -1,0 +1,120 @@
+"""A contract kernel taken apart: two operands, the Dot, the axes and what becomes of the sums.
+
+Nothing here holds a number about a machine: which axes make a tile, and whether guarded loads are
+welcome, each back end says for itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.ir.kernel import (
+    Apply,
+    Axis,
+    Const,
+    Definition,
+    Dot,
+    Kernel,
+    Load,
+    Statement,
+)
+from graphc.ir.ops import OPS
+from graphc.ir.types import DType, f32, f64
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One argument of the Dot and the statements that compute it, loads first."""
+
+    value: str
+    statements: tuple[Definition, ...]
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        return tuple(s for s in self.statements if isinstance(s, Load))
+
+    def uses(self, axis: str) -> bool:
+        """Whether a step along the axis reads elsewhere."""
+        return any(load.at.stride(axis) != 0 for load in self.loads)
+
+    def contiguous(self, axis: str) -> bool:
+        """Whether steps along the axis read side by side, or one element again."""
+        return all(load.at.stride(axis) in (0, 1) for load in self.loads)
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """A contract kernel taken apart."""
+
+    a: Operand
+    b: Operand
+    dot: Dot
+    axes: tuple[Axis, ...]
+    reduced: tuple[Axis, ...]
+    epilogue: tuple[Statement, ...]
+
+    @property
+    def dtype(self) -> DType:
+        """What products and sums are computed in."""
+        wide = any(s.dtype is f64 for o in (self.a, self.b) for s in o.statements)
+        return f64 if wide or self.dot.dtype is f64 else f32
+
+    @property
+    def guarded(self) -> bool:
+        """Whether padding is a guard of a load, not stored around the operand."""
+        return any(load.guards for o in (self.a, self.b) for load in o.loads)
+
+
+def dissect(kernel: Kernel) -> Contraction | None:
+    """The kernel's parts, or None if it is no contraction of floats in the plain form:
+
+    operands of affine loads and arithmetic, and an epilogue without loops, failures and addresses
+    that are data.
+    """
+    if kernel.kind != "contract" or not kernel.phases or not kernel.phases[0].axes:
+        return None
+    body = kernel.phases[0].body
+    dot = body[-1]
+    if not isinstance(dot, Dot) or not dot.dtype.is_floating_point:
+        return None
+    if any(p.axes for p in kernel.phases[1:]):
+        return None
+    a, b = _operand(body, dot.a), _operand(body, dot.b)
+    if a is None or b is None:
+        return None
+    epilogue = tuple(s for p in kernel.phases[1:] for s in p.body)
+    if not all(_plain_epilogue(s) for s in epilogue):
+        return None
+    return Contraction(a, b, dot, kernel.axes, kernel.phases[0].axes, epilogue)
+
+
+def _operand(body: tuple[Statement, ...], name: str) -> Operand | None:
+    """The backward slice of `name`, or None where a statement is not plain."""
+    wanted, found = {name}, []
+    for s in reversed(body):
+        if not isinstance(s, Load | Const | Apply) or s.name not in wanted:
+            continue
+        if not _plain(s) or (s.name == name and not s.dtype.is_floating_point):
+            return None
+        if isinstance(s, Apply):
+            wanted.update(s.args)
+        found.append(s)
+    operand = Operand(name, tuple(reversed(found)))
+    return operand if operand.loads else None
+
+
+def _plain(s: Statement) -> bool:
+    if isinstance(s, Load):
+        return not s.indirect
+    return not (isinstance(s, Apply) and _may_fail(s))
+
+
+def _plain_epilogue(s: Statement) -> bool:
+    if isinstance(s, Apply):
+        return not _may_fail(s)
+    return not getattr(s, "indirect", ()) and not getattr(s, "add", False)
+
+
+def _may_fail(s: Apply) -> bool:
+    """Whether it writes the error cell for some data, so that it runs for real points alone."""
+    return OPS[s.op].may_fail != "never"
