@@ -14,8 +14,10 @@ import numpy as np
 
 import graphc
 from graphc import config
-from graphc.cli.command import Command, Exit, Report, no_arguments
+from graphc.cli.command import Command, Exit, Report
+from graphc.cli.measure import measure
 from graphc.codegen_cpu.target import Target
+from graphc.runtime import peaks
 from graphc.runtime.cpu.threads import machine_threads
 from graphc.runtime.disk_cache import DiskCache
 
@@ -23,12 +25,21 @@ PACKAGES = ("graphc", "numpy", "ml_dtypes", "llvmlite", "safetensors", "networkx
 FEATURES = ("avx2", "fma", "avx512f", "avx512bf16", "amx-bf16", "neon", "sve", "bf16")
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--measure", action="store_true", help="measure the machine's peaks, which profiles compare"
+    )
+
+
 def run(args: argparse.Namespace) -> Report:
+    if args.measure:
+        peaks.save(measure())
     test = self_test()
     data: dict[str, Any] = {
         "versions": versions(),
         "cpu": processor(),
         "threads": {"available": machine_threads(), "used": graphc.get_num_threads()},
+        "peaks": measured(),
         "cache": cache(),
         "switches": {
             s.variable: os.environ[s.variable]
@@ -67,6 +78,16 @@ def processor() -> dict[str, Any]:
     }
 
 
+def measured() -> dict[str, Any]:
+    """What `--measure` found, on this machine or the one that the cache folder was made on."""
+    found = peaks.load()
+    return {} if found is None else {
+        "threads": found.threads,
+        "gflops": round(found.flops / 1e9, 1),
+        "gbytes": round(found.bytes / 1e9, 1),
+    }  # fmt: skip
+
+
 def cache() -> dict[str, Any]:
     info = DiskCache().info()
     return {"path": info.path, "entries": info.entries, "size_bytes": info.size_bytes}
@@ -93,4 +114,4 @@ def self_test() -> dict[str, Any]:
     return {"passed": error < 1e-5, "relative_error": error, "seconds": round(seconds, 3)}
 
 
-COMMAND = Command("doctor", "versions, processor, cache, and a self-test", no_arguments, run)
+COMMAND = Command("doctor", "versions, processor, cache, and a self-test", arguments, run)

@@ -32,6 +32,7 @@ BARRIER, COMMIT, HOST = 1, 2, 4  # flags: meet first; then stop if the error cel
 JOB = {
     "table": 0, "entries": 1, "error": 2, "stop_at": 3, "budget": 4,
     "cells": 5, "patches": 6, "patch_count": 7, "pointers": 8, "denormals": 9, "result": 10,
+    "ticks": 11,  # where not 0: the clock at each entry's begin, then at the end, by thread 0
 }  # fmt: skip
 JOB_CELLS = len(JOB)
 

@@ -33,7 +33,7 @@ _EXPECTED = {
     "_modules": ("child module", "graphc.nn.Module or None"),
 }
 # What a compiled module answers besides its own attributes.
-INSPECTION = frozenset({"diff", "explain", "ir", "kernels", "memory", "stages", "stats"})
+INSPECTION = frozenset({"diff", "explain", "ir", "kernels", "memory", "profile", "stages", "stats"})
 
 
 class Module(Hooked, Tree):

@@ -8,6 +8,7 @@ graphc.compile(model)                 the same model, its calls compiled
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar, overload
@@ -34,6 +35,7 @@ from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
+from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph, Value
@@ -46,6 +48,7 @@ from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
+from graphc.runtime import peaks
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine, Executable
 from graphc.runtime.disk_cache import DiskCache
@@ -142,6 +145,12 @@ class NativeBackend:
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
 
+    def watch(self) -> AbstractContextManager[Sequence[Run]]:
+        return self._engine.watch()
+
+    def peaks(self) -> Limits | None:
+        return peaks.load()
+
     def counts(self) -> tuple[int, int]:
         return self._library.compiled, self._library.hits
 
@@ -190,6 +199,12 @@ class _LateBackend:
 
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
+
+    def watch(self) -> AbstractContextManager[Sequence[Run]]:
+        return native_backend().watch()
+
+    def peaks(self) -> Limits | None:
+        return peaks.load()
 
     def counts(self) -> tuple[int, int]:
         return native_backend().counts()

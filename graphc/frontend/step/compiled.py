@@ -29,6 +29,7 @@ from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
 from graphc.frontend.step.observed import observed
+from graphc.frontend.step.profile import Profile, profile_of
 from graphc.frontend.step.recompiles import Recompiles
 from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
@@ -113,6 +114,16 @@ class Compiled(Inspectable):
         self._dropped = 0
         self._numbers = Numbers()
         self._lock = threading.RLock()
+
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """Call it, and tell where the time went; a first call compiles before it is timed."""
+        with self._backend.watch() as runs:
+            result = self._called(args, kwargs)
+        return profile_of(runs, self._backend.peaks(), result)
+
+    def _called(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A call as a person makes it."""
+        return self._call(args, kwargs)
 
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         leaves: list[Tensor] = []

@@ -7,6 +7,7 @@ A `Family` holds a capture, the guards of the Python state that it read, and its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
@@ -16,6 +17,7 @@ from graphc.frontend.step.capture import Capture
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Unit
 from graphc.frontend.step.plan import Native, Plan, Template
+from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.sizes import Openness
 from graphc.frontend.tensor import Tensor
@@ -39,6 +41,14 @@ class Backend(Protocol):
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Template]: ...
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         """The forward and the backward part of a graph that holds both."""
+        ...
+
+    def watch(self) -> AbstractContextManager[Sequence[Run]]:
+        """Inside, the launches of each run are timed, and noted in the list."""
+        ...
+
+    def peaks(self) -> Limits | None:
+        """What its machine can do at most, where that has been measured."""
         ...
 
     def counts(self) -> tuple[int, int]:

@@ -208,9 +208,13 @@ entry:
   %budget.at = getelementptr i64, ptr %job, i64 $job.budget
   %budget = load i64, ptr %budget.at
   %stop.at = getelementptr i64, ptr %job, i64 $job.stop_at
+  %ticks.at = getelementptr i64, ptr %job, i64 $job.ticks
+  %ticks = load ptr, ptr %ticks.at
   %start = call i64 @graphc_clock()
   %caller = icmp eq i64 %tid, 0
   %alone = icmp eq i64 %n, 1
+  %timed = icmp ne ptr %ticks, null
+  %stamping = and i1 %timed, %caller
   br label %next
 next:
   %i = phi i64 [ %first, %entry ], [ %i.next, %step ]
@@ -248,6 +252,13 @@ commit:
   %bad = icmp ne i64 %state, 0
   br i1 %bad, label %fail, label %launch
 launch:
+  br i1 %stamping, label %stamp, label %begin
+stamp:
+  %begun = call i64 @graphc_clock()
+  %begun.at = getelementptr i64, ptr %ticks, i64 %i
+  store i64 %begun, ptr %begun.at
+  br label %begin
+begin:
   %bit3 = and i64 %flags, $HOST
   %hosted = icmp ne i64 %bit3, 0
   br i1 %hosted, label %host, label %native
@@ -274,6 +285,13 @@ fail:
 finish:
   %result = phi i64 [ $FINISHED, %next ], [ $FAILED, %fail ], [ $ABANDONED, %abandon ]
   call void @barrier(ptr %pool, i64 %tid, i64 %n)
+  br i1 %stamping, label %last, label %return
+last:
+  %ended = call i64 @graphc_clock()
+  %ended.at = getelementptr i64, ptr %ticks, i64 %i
+  store i64 %ended, ptr %ended.at
+  br label %return
+return:
   ret i64 %result
 }
 

@@ -14,7 +14,10 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,6 +77,17 @@ class Job:
         self.done = False
 
 
+class Timed(NamedTuple):
+    """One run of a program: the seconds of each launch, by the thread that called.
+
+    Threads meet only where one needs what another wrote, so a launch without a barrier before it
+    takes what is left of the one before along.
+    """
+
+    program: Program
+    seconds: tuple[float, ...]
+
+
 class Engine:
     """The process's threads, its arena, and the lock under which a step runs."""
 
@@ -81,6 +95,7 @@ class Engine:
         self.arena = Arena()
         self.lock = threading.RLock()
         self.busy = False
+        self.watching: list[Timed] | None = None  # where runs are noted, while somebody looks
         self._walker = walker
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
             walker.run
@@ -93,11 +108,25 @@ class Engine:
         self._closed = False
         ENGINES.add(self)
 
-    def budget(self) -> int:
-        """`SIGNAL_SECONDS` in ticks of the native clock, whose rate shows since birth."""
+    def rate(self) -> float:
+        """Ticks of the native clock in a second, as seen since birth."""
         seconds = time.perf_counter() - self._born[1]
-        rate = (self._clock() - self._born[0]) / seconds if seconds > 1e-3 else DEFAULT_TICKS
-        return int(SIGNAL_SECONDS * rate)
+        return (self._clock() - self._born[0]) / seconds if seconds > 1e-3 else DEFAULT_TICKS
+
+    def budget(self) -> int:
+        """`SIGNAL_SECONDS` in ticks of the native clock."""
+        return int(SIGNAL_SECONDS * self.rate())
+
+    @contextmanager
+    def watch(self) -> Iterator[list[Timed]]:
+        """Inside, each run of a program is timed by launch and noted in the list."""
+        with self.lock:
+            before, self.watching = self.watching, []
+            found = self.watching
+        try:
+            yield found
+        finally:
+            self.watching = before
 
     def walk(self, job: Job, commit: int, parallel: bool) -> None:
         """Run a job to its end. The caller holds the lock. Re-raises what a handler raised."""
@@ -292,7 +321,10 @@ class Executable:
             try:
                 engine.busy = True
                 self._bind(args, outs, scalars)
-                engine.walk(self._job, self.program.commit, self._parallel)
+                if engine.watching is None:
+                    engine.walk(self._job, self.program.commit, self._parallel)
+                else:
+                    self._timed(engine.watching)
             except BaseException as e:
                 failed = self._failure() if self._error[0] else None  # by a check before
                 if failed is not None and isinstance(e, GraphcError):
@@ -302,6 +334,20 @@ class Executable:
                 engine.busy = False
             if self._error[0]:
                 raise self._failure()
+
+    def _timed(self, watching: list[Timed]) -> None:
+        """Run with the clock read at each launch."""
+        count = len(self.program.launches)
+        ticks = (ctypes.c_int64 * (count + 1))()
+        self._job.cells[JOB["ticks"]] = ctypes.addressof(ticks)
+        try:
+            self._engine.walk(self._job, self.program.commit, self._parallel)
+        finally:
+            self._job.cells[JOB["ticks"]] = 0
+        rate = self._engine.rate()
+        if self._job.done and not self._error[0]:  # else the walk ended before the last launch
+            spans = tuple((b - a) / rate for a, b in pairwise(ticks))
+            watching.append(Timed(self.program, spans))
 
     @property
     def done(self) -> bool:

@@ -1,0 +1,115 @@
+"""What `step.profile` tells: every launch once, by kernel, line, module and phase."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import graphc
+import graphc.nn.functional as F
+from graphc import nn, optim
+from graphc.errors import InvalidArgument
+from graphc.frontend.step.compiled import CompiledFunction
+from graphc.frontend.step.profile import profile_of
+from graphc.runtime.peaks import Peaks, load, save
+
+
+@pytest.fixture(scope="module")
+def step() -> CompiledFunction:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    @graphc.compile
+    def train_step(x: graphc.Tensor, y: graphc.Tensor) -> graphc.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return train_step
+
+
+BATCH = graphc.ones(5, 1, 8, 8), graphc.tensor([0, 1, 2, 0, 1])
+
+
+def test_each_launch_once_in_order(step: CompiledFunction) -> None:
+    profile = step.profile(*BATCH)
+    launches = step._units()[0].program.launches
+    assert [x.kernel for x in profile.launches] == [x.kernel.name for x in launches]
+    assert all(x.row.seconds >= 0 for x in profile.launches)
+    begins = [x.begin for x in profile.launches]
+    assert begins == sorted(begins)
+
+
+def test_it_is_a_call_like_any_other(step: CompiledFunction) -> None:
+    before = step(*BATCH).item()
+    profile = step.profile(*BATCH)
+    assert isinstance(profile.result, graphc.Tensor)
+    assert profile.result.item() != before  # the parameters have moved on
+
+
+@pytest.mark.parametrize("key", ["launch", "kernel", "line", "module", "phase"])
+def test_tables_hold_all_of_it(step: CompiledFunction, key: str) -> None:
+    profile = step.profile(*BATCH)
+    rows = profile.by(key)
+    assert sum(r.calls for r in rows) == len(profile.launches)
+    assert sum(r.seconds for r in rows) == pytest.approx(profile.seconds)
+    assert [r.seconds for r in rows] == sorted((r.seconds for r in rows), reverse=True)
+    assert f"  {key}" in profile.table(key)
+
+
+def test_rows_name_modules_lines_and_phases(step: CompiledFunction) -> None:
+    profile = step.profile(*BATCH)
+    assert {"0", "3"} <= {r.name.partition(".")[0] for r in profile.by("module")}
+    assert {"forward", "backward"} <= {r.name for r in profile.by("phase")}
+    assert all(r.name.startswith(Path(__file__).name) for r in profile.by("line") if r.name)
+
+
+def test_an_unknown_table_is_refused(step: CompiledFunction) -> None:
+    with pytest.raises(InvalidArgument, match="launch, kernel, line, module, phase"):
+        step.profile(*BATCH).by("layer")
+
+
+def test_nothing_is_noted_afterwards(step: CompiledFunction) -> None:
+    with step._backend.watch() as runs:
+        step(*BATCH)
+    seen = len(runs)
+    step(*BATCH)
+    assert seen == len(runs) == 1
+
+
+def test_a_module_tells_of_its_forward() -> None:
+    model = graphc.compile(nn.Linear(4, 2))
+    profile = model.profile(graphc.ones(3, 4))
+    assert profile.result.shape == (3, 2)
+    assert any("dot" in x.kernel for x in profile.launches)
+
+
+def test_shares_are_of_the_measured_peaks(step: CompiledFunction) -> None:
+    with step._backend.watch() as runs:
+        step(*BATCH)
+    profile = profile_of(runs, Peaks("any", 1, 1e9, 1e9))
+    for x in profile.launches:
+        assert x.row.floor == max(x.row.work.flops, x.row.work.bytes) / 1e9
+    assert "%" in profile.table().splitlines()[1]
+    assert "doctor --measure" in str(profile_of(runs, None))
+
+
+def test_a_trace_for_chrome(step: CompiledFunction, tmp_path: Path) -> None:
+    profile = step.profile(*BATCH)
+    profile.chrome_trace(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert [e["name"] for e in events] == [x.kernel for x in profile.launches]
+    assert all({"ts", "dur", "args"} <= set(e) for e in events)
+
+
+def test_peaks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
+    assert load() is None
+    save(Peaks("zen", 2, 1e11, 1e10))
+    assert load() == Peaks("zen", 2, 1e11, 1e10)
+    (tmp_path / "peaks.json").write_text("[")
+    assert load() is None
