@@ -70,6 +70,17 @@ def user_frame(depth: int = 1) -> FrameType | None:
     return frame
 
 
+def user_stack(frame: FrameType | None) -> tuple[tuple[str, int, str], ...]:
+    """Path, line and function of each frame of the user's from this one outwards."""
+    found = []
+    while frame is not None:
+        code = frame.f_code
+        if not is_own(code.co_filename):
+            found.append((code.co_filename, frame.f_lineno, code.co_name))
+        frame = frame.f_back
+    return tuple(found)
+
+
 def user_location() -> tuple[str, int, str]:
     """File, line and function of the user's code that led here; ("", 0, "") when there is none."""
     frame = user_frame(2)

@@ -7,9 +7,9 @@ import re
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from graphc.errors import GraphcError, user_frame
+from graphc.errors import GraphcError, user_frame, user_stack
 from graphc.ir.extent import is_unknown
-from graphc.ir.graph import Value, Where
+from graphc.ir.graph import Stack, Value, Where
 from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import Scalar, TensorSpec
 
@@ -19,12 +19,16 @@ UNSPEAKABLE = re.compile(r"[\s,:=(){}#]")  # in a label: the text of a Graph is 
 class Builder:
     """Makes the values of one trace and of every graph that passes derive from it."""
 
-    def __init__(self) -> None:
+    def __init__(self, like: Builder | None = None) -> None:
+        """`like`: another builder, some of whose values are built again here."""
         self._made: dict[Hashable, Value] = {}
         self._names: set[str] = set()
         self.here: Where | None = None  # provenance while a pass or the parser builds
         self.phase = ""  # "bw" and "opt" while those parts of a step are traced
         self.scope: list[str] = []  # module path while tracing
+        self.making = ""  # the stage and rule that build
+        # By file, line and scope of a `Where`: the calls that led to the first value from there.
+        self.stacks: dict[tuple[str, int, str], Stack] = like.stacks if like else {}
         self._count = 0
 
     def input(self, name: str, spec: TensorSpec, where: Where | None = None) -> Value:
@@ -81,7 +85,10 @@ class Builder:
         frame = user_frame(2)
         file = os.path.basename(frame.f_code.co_filename) if frame else ""
         scope = self.scope[-1] if self.scope else (frame.f_code.co_name if frame else "")
-        return Where(self.phase, file, frame.f_lineno if frame else 0, scope)
+        at = Where(self.phase, file, frame.f_lineno if frame else 0, scope)
+        if at[1:] not in self.stacks:
+            self.stacks[at[1:]] = user_stack(frame)
+        return at
 
     def _once(
         self,
@@ -101,7 +108,7 @@ class Builder:
         if not name or name in self._names:
             name = self._fresh()
         at = where if where is not None else self.where()
-        v = Value(name, spec, self, op, args, attrs, const, at, self._count)
+        v = Value(name, spec, self, op, args, attrs, const, at, self._count, self.making)
         self._made[key] = v
         self._names.add(name)
         return v

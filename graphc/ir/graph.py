@@ -34,6 +34,7 @@ class Where(NamedTuple):
 
 
 NOWHERE = Where()
+Stack = tuple[tuple[str, int, str], ...]  # path, line and function of each frame, innermost first
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,6 +50,7 @@ class Value(Sugar):
     const: Scalar | None = None
     where: Where = NOWHERE
     number: int = 0  # order of making, which is a topological order
+    made_by: str = ""  # the stage, and the rule in it, that made it; "" as traced
 
     @property
     def spec(self) -> TensorSpec:
@@ -123,6 +125,11 @@ class Graph:
         if not self._values:
             self._values.extend(topological((*self.inputs, *self.outs)))
         return self._values
+
+    @property
+    def builder(self) -> Builder | None:
+        """What its values are made by; None of a graph without any."""
+        return next((v.builder for v in (*self.inputs, *self.outs)), None)
 
     def in_passes(self) -> AbstractContextManager[None]:
         """Inside, passes may ask about the extents of this graph."""

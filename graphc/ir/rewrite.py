@@ -6,7 +6,8 @@ A rule is right when no input tells its sides apart, signed zeros, infinities an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ def replaced(v: Value, args: tuple[Value, ...], visit: Visit) -> Value:
 
 def at_sizes(graph: Graph, sizes: Evaluation) -> Graph:
     """The graph with numbers for its extents, in a builder of its own."""
-    builder = Builder()
+    builder = Builder(graph.builder)
     new: dict[Value, Value] = {}
     for v in graph.values():
         spec, label = v.spec.at(sizes), v.name.removeprefix("%")
@@ -139,5 +140,21 @@ def apply_rules(v: Value, rules: Sequence[Rule]) -> Value:
         if rule.before.op is v.op:
             found: dict[str, Value] = {}
             if rule.before.match(v, found):
-                return rule.after.build(found, like=v)
+                return _by_rule(rule, v, found)
     return v
+
+
+def _by_rule(rule: Rule, v: Value, found: Mapping[str, Value]) -> Value:
+    with made_by_rule(v.builder, rule.name):
+        return rule.after.build(found, like=v)
+
+
+@contextmanager
+def made_by_rule(builder: Builder, name: str) -> Iterator[None]:
+    """What is built inside says which rule of the stage made it."""
+    stage = builder.making
+    builder.making = f"{stage}: {name}" if stage else name
+    try:
+        yield
+    finally:
+        builder.making = stage

@@ -164,7 +164,7 @@ def _recomputable(v: Value) -> bool:
 
 def _rebuild(name: str, inputs: Sequence[Value], roles: list[str], outs: Sequence[Value]) -> Graph:
     """`outs` as a graph of its own over `inputs`, whatever computed those."""
-    builder = Builder()
+    builder = Builder(inputs[0].builder if inputs else None)
     new = {v: builder.input(v.name.removeprefix("%"), v.spec, v.where) for v in inputs}
     fresh = tuple(new.values())
     for v in _between(inputs, outs):

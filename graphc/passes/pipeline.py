@@ -94,12 +94,24 @@ def run_passes(
     """Apply `stages` in order, verifying after each where GRAPHC_VERIFY says so."""
     with graph.in_passes():
         for stage in stages:
-            graph = stage.function(graph, profile)
+            graph = _by_stage(stage, graph, profile)
             if config.verify_graphs():
                 verify(graph, stage.name)
             if watch is not None:
                 watch(stage, graph)
     return graph
+
+
+def _by_stage(stage: Stage, graph: Graph, profile: Profile) -> Graph:
+    """The stage applied; what it makes says so."""
+    builder = graph.builder
+    if builder is None:
+        return stage.function(graph, profile)
+    builder.making = stage.name
+    try:
+        return stage.function(graph, profile)
+    finally:
+        builder.making = ""
 
 
 def compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage] = PIPELINE) -> Compiled:

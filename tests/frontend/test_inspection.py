@@ -151,3 +151,44 @@ def str_of_first(step: CompiledFunction, stage: str) -> str:
     """A stage of the first plan, which a call of its signature makes the last again."""
     step(*batch(4))
     return step.ir(stage)
+
+
+def test_values_know_the_calls_that_led_to_them(step: CompiledFunction) -> None:
+    (unit,) = step._units()
+    graph = next(s for s in unit.stages if s.name == "autodiff").graph  # type: ignore[attr-defined]
+    dots = [v for v in graph.values() if v.op is not None and v.op.name == "dot"]
+    for v in dots:
+        stack = unit.stack(v.where)
+        assert stack[0][0] == __file__
+        assert stack[0][1] == v.where.line
+        assert stack[-1][2] != stack[0][2]  # outwards to whoever called the step
+
+
+def test_values_say_which_stage_and_rule_made_them() -> None:
+    @graphc.compile
+    def doubled(x: graphc.Tensor) -> graphc.Tensor:
+        return x.neg().neg() + x.t().t() * graphc.softmax(x, 1)
+
+    doubled(graphc.ones(3, 4))
+    (unit,) = doubled._units()
+    stages = {s.name: s.graph for s in unit.stages if s.level == "graph"}  # type: ignore[attr-defined]
+    traced = set(stages["autodiff"].values())
+    made = {v.made_by for v in stages["settle"].values() if v not in traced}
+    assert all(made), "what no stage made was traced"
+    assert {name.partition(":")[0] for name in made} <= {s.name for s in PIPELINE}
+    assert all(not v.made_by for v in traced)
+
+
+def test_slots_say_what_they_hold(step: CompiledFunction) -> None:
+    (unit,) = step._units()
+    kinds = {s.name: unit.kind(s) for s in unit.program.slots}
+    assert kinds["0.weight"] == "parameter"
+    assert {"argument", "parameter", "gradient", "optimizer", "result"} <= set(kinds.values())
+    assert "saved" in kinds.values()
+
+
+def test_plans_of_kernels_are_text(step: CompiledFunction) -> None:
+    plans = {k.name: k.plan for k in step.kernels}
+    assert all(text.startswith("template: ") for text in plans.values())
+    assert any("tile: " in text and "panel: " in text for text in plans.values())
+    assert any(text.startswith("template: loops") for text in plans.values())

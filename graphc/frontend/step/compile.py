@@ -16,6 +16,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from graphc import config
+from graphc.codegen_cpu.describe import describe
 from graphc.codegen_cpu.jit import assembly
 from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.module import emit_kernel
@@ -132,7 +133,8 @@ class NativeBackend:
         functions = self._library.functions([x.kernel for x in program.launches], checked)
         native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
-        unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
+        stacks = graph.builder.stacks if graph.builder else {}
+        unit = Unit(graph.name, stages, program, kernel_text.show, self._code, stacks)
         if config.verify():
             graphs = [(s.name, s.graph) for s in compiled.stages if s.graph is not None]
             graphs = [(name, at_sizes(g, HINTS)) for name, g in graphs]
@@ -155,6 +157,8 @@ class NativeBackend:
         return self._library.compiled, self._library.hits
 
     def _code(self, kernel: Kernel, level: str) -> str:
+        if level == "plan":
+            return describe(kernel, self._target)
         if kernel.kind == "routine":
             return f"; {kernel.name} has no code of ours: NumPy runs it on the host\n"
         code = emit_kernel(kernel, self._target)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
@@ -20,6 +21,7 @@ from graphc.frontend.step.plan import Native, Plan, Template
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.sizes import Openness
+from graphc.frontend.step.sources import kinds_of
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import at_sizes
@@ -78,7 +80,7 @@ class Family:
 
     def _build(self, graph: Graph) -> Template:
         unit, template = self._backend.build(graph, self._trace_ms)
-        self.units.append(unit)
+        self.units.append(replace(unit, state_kinds=kinds_of(self.taken, graph)))
         return template
 
     def native(self, graph: Graph, sizes: Evaluation) -> Native:

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
 from graphc.frontend.step.guards import Change
+from graphc.frontend.step.profile import where_of
+from graphc.ir.graph import Stack, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program, Slot
 
@@ -52,6 +54,11 @@ class KernelView:
     def asm(self) -> str:
         return self._code("asm")
 
+    @property
+    def plan(self) -> str:
+        """How the back end lays the loops out: template, vectors, tiles and panels."""
+        return self._code("plan")
+
     def __getattr__(self, name: str) -> Any:
         if name in ("triton", "ptx"):
             raise NotAvailable(f"no `{name}`: device is cpu", fix="read .llvm or .asm")
@@ -67,6 +74,27 @@ class Unit:
     program: Program
     show_kernel: Callable[[Kernel], str]
     code: Callable[[Kernel, str], str]
+    stacks: Mapping[tuple[str, int, str], Stack] = field(default_factory=dict)
+    state_kinds: tuple[str, ...] = ()
+
+    def stack(self, where: Where) -> Stack:
+        """The user's calls that led to what was traced there, innermost first, with full paths."""
+        return self.stacks.get(where[1:], ())
+
+    def kind(self, slot: Slot) -> str:
+        """What a slot holds: of state as `sources.kinds_of` says, "saved" for what the forward
+        keeps for the backward, "activation" and "gradient" for what only one of them needs,
+        "argument", "result", "number" (read at each call) or "workspace"."""
+        if slot.space == "state":
+            return self.state_kinds[slot.index] if slot.index < len(self.state_kinds) else "buffer"
+        if slot.space != "arena":
+            return {"arg": "argument", "out": "result", "scalar": "number"}[slot.space]
+        phases = [phase_of(x.kernel) for x in self.program.launches[slot.first : slot.last + 1]]
+        if not phases:
+            return "workspace"
+        if phases[0] == "" and "bw" in phases:
+            return "saved"
+        return {"": "activation", "bw": "gradient"}.get(phases[0], "workspace")
 
     def kernels(self) -> list[Kernel]:
         """The distinct kernels, in order of first launch."""
@@ -297,6 +325,11 @@ class Inspectable:
             return repr(self)
         graphs = [[s for s in u.stages if s.level == "graph"][-1] for u in units]
         return "\n".join(s.text() for s in graphs)
+
+
+def phase_of(kernel: Kernel) -> str:
+    """Of the step: "" forward, "bw" or "opt"."""
+    return where_of(kernel).phase
 
 
 def memory_of(programs: Any) -> Memory:

@@ -10,7 +10,7 @@ from graphc.frontend.step.capture import Capture, Gradient
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
-from graphc.ir.sizes import Evaluation
+from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Scalar, TensorSpec
 
 
@@ -75,3 +75,29 @@ def _known(capture: Capture, sizes: Evaluation) -> dict[Value, Any]:
     made = capture.graph.inputs[len(capture.inputs) :]
     new = [g for g in capture.gradients if g.index >= 0]
     return known | {v: NewGradient(g, v.spec.at(sizes)) for v, g in zip(made, new)}
+
+
+def kinds_of(capture: Capture, graph: Graph) -> tuple[str, ...]:
+    """What each state input of `graph` is to the user: "parameter", "gradient", "optimizer"
+    (what it remembers of a parameter), "buffer" (of a module) or "argument" (written in place).
+    """
+    sources = _known(capture, HINTS)
+    states = set(graph.states())
+    read: dict[Value, str] = {}
+    for v in graph.values():
+        for a in v.args:
+            if a in states:
+                read.setdefault(a, v.where.phase)
+    tensors = {i.value: i.tensor for i in capture.inputs}
+    return tuple(_kind(sources[v], tensors.get(v), read.get(v, "")) for v in graph.states())
+
+
+def _kind(source: Any, tensor: Tensor | None, phase: str) -> str:
+    """`phase`: of what reads it first."""
+    if isinstance(source, NewGradient | OldGradient):
+        return "gradient"
+    if isinstance(source, int):
+        return "argument"
+    if tensor is not None and tensor.requires_grad:
+        return "parameter"
+    return "optimizer" if phase == "opt" else "buffer"
