@@ -16,9 +16,9 @@ from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
-from graphc.frontend.numbers import HostNumber
 from graphc.frontend.step import effects
 from graphc.frontend.step.draws import python_draws, refuse_draws
+from graphc.frontend.step.numbers import HostNumber
 from graphc.frontend.step.observers import Inlined
 from graphc.frontend.step.signature import alike, rebuilt
 from graphc.frontend.step.sizes import Openness, Pattern

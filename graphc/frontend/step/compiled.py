@@ -22,12 +22,12 @@ from typing import Any, TypeVar
 from graphc import config
 from graphc.errors import GraphcError, InternalError, TooManyCompiles
 from graphc.frontend.modes import modes
-from graphc.frontend.numbers import Numbers
 from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.capture import Capture, capture
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
+from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
 from graphc.frontend.step.profile import Profile, profile_of
 from graphc.frontend.step.recompiles import Recompiles

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from graphc.frontend.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.step import effects
 from graphc.frontend.step.alike import outline
+from graphc.frontend.step.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.step.capture import Capture
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Unit

@@ -20,10 +20,10 @@ import numpy as np
 from graphc.errors import InvalidType
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.modes import _default, modes
-from graphc.frontend.numbers import HostNumber
 from graphc.frontend.places import place_of
 from graphc.frontend.size import Size
 from graphc.frontend.step.guards import Change, Same
+from graphc.frontend.step.numbers import HostNumber
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 
