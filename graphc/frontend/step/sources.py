@@ -81,15 +81,17 @@ def kinds_of(capture: Capture, graph: Graph) -> tuple[str, ...]:
     """What each state input of `graph` is to the user: "parameter", "gradient", "optimizer"
     (what it remembers of a parameter), "buffer" (of a module) or "argument" (written in place).
     """
-    sources = _known(capture, HINTS)
+    sources = {v.name: source for v, source in _known(capture, HINTS).items()}  # a part of the
+    tensors = {i.value.name: i.tensor for i in capture.inputs}  # capture has values of its own
     states = set(graph.states())
     read: dict[Value, str] = {}
     for v in graph.values():
         for a in v.args:
             if a in states:
                 read.setdefault(a, v.where.phase)
-    tensors = {i.value: i.tensor for i in capture.inputs}
-    return tuple(_kind(sources[v], tensors.get(v), read.get(v, "")) for v in graph.states())
+    return tuple(
+        _kind(sources.get(v.name), tensors.get(v.name), read.get(v, "")) for v in graph.states()
+    )
 
 
 def _kind(source: Any, tensor: Tensor | None, phase: str) -> str:
