@@ -305,7 +305,8 @@ def tinybert(T: Namespace) -> Model:
             self.classifier = nn.Linear(width, 2)
 
         def forward(self, tokens: Any) -> Any:
-            x = self.norm(self.token_embedding(tokens) + self.position_embedding)
+            positions = self.position_embedding[: tokens.shape[1]]
+            x = self.norm(self.token_embedding(tokens) + positions)
             return self.classifier(self.layers(x)[:, 0])
 
     return TinyBert()
