@@ -197,6 +197,36 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Roles:
+    """What a loop of a contraction runs over: dimensions, outermost first.
+
+    A dot's are `batch`, `m`, `n` and the summed `k`; a convolution's `n`, the group `g`, the
+    output channel `k`, places `d`, `h`, `w`, and summed the channel `c` and taps `t`, `r`, `s`.
+    `extents` are those of all but the first name, which has what is left of the loop's.
+    """
+
+    loop: str
+    names: tuple[str, ...]
+    extents: tuple[Size, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WindowAxis:
+    """How a convolution's window slides along one axis: it reads place out*stride + tap*dilation.
+
+    The input begins at place `low` and ends before `end`; around it are zeros. An `end` of 0 says
+    that no place is outside. A role that no loop has is one point.
+    """
+
+    out: str
+    tap: str
+    stride: Size
+    dilation: Size
+    low: Size = 0
+    end: Size = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Buffer:
     """A pointer argument. `alias` names another buffer of the kernel it may equal exactly."""
 
@@ -218,7 +248,8 @@ class ScalarArg:
 class Kernel:
     """One compiled unit. Two kernels with equal `key()` are the same code.
 
-    kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`;
+    kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`, and
+    says by `roles` and `window` what its loops run over, however they were merged;
     "scatter" has `Store(add=True)` inside phase loops, which run in order for each parallel point.
     "routine" has a `Call` in place of loops, and no code: the host runs it between native kernels.
     """
@@ -232,6 +263,8 @@ class Kernel:
     phases: tuple[Phase, ...]
     note: str = field(default="", compare=False)
     call: Call | None = None
+    roles: tuple[Roles, ...] = ()
+    window: tuple[WindowAxis, ...] = ()
     _key: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def statements(self) -> Iterator[Statement]:

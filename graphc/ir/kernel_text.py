@@ -18,6 +18,13 @@ a loop nest without axes. A routine is one row, its attributes as in a Graph's t
 
       call scatter_reduce(b0[n0], b1[n1], b2[n2]; {axis=0 mode='sum'}; c0) -> b3[n3]  # net.py:9 fc
 
+A contraction says before its loops what they run over, here images, rows, columns and channels,
+then rows of taps, and taps merged with 3 channels; and how a window of stride 2 slides along rows
+and columns that begin at place 1 and end before 33:
+
+      roles d0: n, d3: h, d4: w, d2: k, d6: r, d5: s c[3]
+      window 1 <= h*2 + r*1 < 33, 1 <= w*2 + s*1 < 33
+
 Printing is quick, because the text without provenance is the cache key.
 """
 
@@ -47,10 +54,12 @@ from graphc.ir.kernel import (
     Operand,
     Phase,
     Reduce,
+    Roles,
     ScalarArg,
     Size,
     Statement,
     Store,
+    WindowAxis,
 )
 from graphc.ir.ops import OPS
 from graphc.ir.text import escaped, read_attrs, show_attrs, unescaped
@@ -80,7 +89,7 @@ def show_body(kernel: Kernel, provenance: bool) -> str:
         return "\n".join(
             [head, f"  {_provenance(_call(kernel.call), kernel.call.where, provenance)}", "}"]
         )
-    lines = [head, f"  {_loops(kernel.axes)} {{"]
+    lines = [head, *_geometry(kernel), f"  {_loops(kernel.axes)} {{"]
     for phase in kernel.phases:
         lines.append(f"    {_loops(phase.axes)} {{")
         for s in phase.body:
@@ -91,6 +100,23 @@ def show_body(kernel: Kernel, provenance: bool) -> str:
 
 def _provenance(text: str, where: str, wanted: bool) -> str:
     return f"{text}  # {escaped(where)}" if wanted and where else text
+
+
+def _geometry(kernel: Kernel) -> Iterator[str]:
+    if kernel.roles:
+        yield "  roles " + ", ".join(map(_roles, kernel.roles))
+    if kernel.window:
+        yield "  window " + ", ".join(map(_window, kernel.window))
+
+
+def _roles(r: Roles) -> str:
+    inner = [f" {name}[{n}]" for name, n in zip(r.names[1:], r.extents, strict=True)]
+    return f"{r.loop}: {r.names[0]}{''.join(inner)}"
+
+
+def _window(w: WindowAxis) -> str:
+    place = f"{w.out}*{w.stride} + {w.tap}*{w.dilation}"
+    return place if w.end == 0 else f"{w.low} <= {place} < {w.end}"
 
 
 def _loops(axes: Sequence[Axis]) -> str:
@@ -170,6 +196,8 @@ DEFINE = re.compile(r"(\S+): (\w+) = (\w+)(?: (.*))?")
 LOAD = re.compile(r"(\S+?)\[(.*?)\](?: if (.*))?")
 PAIR = re.compile(r"(\S+) (\S+)")
 GUARD = re.compile(r"(\S+) <= (.*) < (\S+)")
+ROLE = re.compile(r"(\w+)(?:\[(\S+)\])?")
+WINDOW = re.compile(r"(?:(\S+) <= )?(\w+)\*(\S+) \+ (\w+)\*(\S+)(?: < (\S+))?")
 
 
 def parse(text: str) -> Kernel:
@@ -180,6 +208,11 @@ def parse(text: str) -> Kernel:
     reader = _Reader(tuple(n for n in sizes.split(", ") if n))
     first = next(lines).strip()
     call = _parsed_call(first) if kind == "routine" else None
+    told: dict[str, list[str]] = {}
+    while first.startswith(("roles ", "window ")):
+        word, _, rows = first.partition(" ")
+        told[word] = rows.split(", ")
+        first = next(lines).strip()
     axes = () if call else reader.axes(first)
     phases = () if call else tuple(reader.phases(lines, axes))
     note = _matched(TAIL, next(lines)).group(1) or ""
@@ -193,6 +226,8 @@ def parse(text: str) -> Kernel:
         phases,
         unescaped(note),
         call,
+        tuple(map(_parsed_roles, told.get("roles", ()))),
+        tuple(map(_parsed_window, told.get("window", ()))),
     )
 
 
@@ -295,6 +330,17 @@ class _Reader:
             else:
                 const = _size(name)
         return Affine(tuple(terms), const), tuple(indirect)
+
+
+def _parsed_roles(text: str) -> Roles:
+    loop, _, parts = text.partition(": ")
+    found = [_matched(ROLE, part).groups() for part in parts.split(" ")]
+    return Roles(loop, tuple(name for name, _ in found), tuple(_size(n) for _, n in found[1:]))
+
+
+def _parsed_window(text: str) -> WindowAxis:
+    low, out, stride, tap, dilation, end = _matched(WINDOW, text).groups("0")
+    return WindowAxis(out, tap, _size(stride), _size(dilation), _size(low), _size(end))
 
 
 def _parsed_call(line: str) -> Call:

@@ -33,6 +33,7 @@ from graphc.ir.kernel import (
 from graphc.ir.kernel_text import show_statement
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, TensorSpec, bool_, i32, i64
+from graphc.ir.verify_geometry import geometry
 
 
 def verify_kernel(kernel: Kernel) -> None:
@@ -99,6 +100,8 @@ class _Nest:
         yield from self._loops(kernel.axes)
         for phase in kernel.phases:
             yield from self._phase(phase)
+        yield from geometry(kernel)
+        yield from self._told()
         named = [*kernel.sizes, *self.buffers, *(s.name for s in kernel.scalars)]
         yield from (f"{n} is declared and not used" for n in named if n not in self.used)
 
@@ -116,6 +119,15 @@ class _Nest:
         adds = any(isinstance(s, Store) and s.add for s in self.kernel.statements())
         if adds != (kind == "scatter"):
             yield f"a {kind} that {'adds' if adds else 'never adds'} to memory"
+
+    def _told(self) -> Iterator[str]:
+        """The sizes in what it says of its loops are arguments."""
+        for r in self.kernel.roles:
+            for size in r.extents:
+                yield from self._size(size)
+        for w in self.kernel.window:
+            for size in (w.stride, w.dilation, w.low, w.end):
+                yield from self._size(size)
 
     # ---- scopes --------------------------------------------------------------------------------
 

@@ -174,6 +174,7 @@ class _Lowering:
         self.nest.cut = v.op is OPS["dot"]
         first = len(self.domain)
         sizes = {f"d{first + n}": extent for n, extent in enumerate(spec.summed)}
+        self.nest.geometry, self.nest.mixes = spec.geometry, self.profile.mixed_roles
         strides = dict(zip(sizes, spec.views[0].address.strides[first:], strict=True))
         ranked = sorted(sizes, key=lambda name: -abs(strides[name]))
         self.nest.folded = [Axis(name, sizes[name]) for name in ranked]

@@ -42,14 +42,34 @@ DOT = """kernel dot contract (a: r f32, b: r f32, c: w f32 | n0 | ) {
     }
   }
 }"""
+CONV = """kernel conv contract (x: r f32, w: r f32, y: w f32 | n0 | ) {
+  roles d0: n, d3: w, d2: k, d5: s c[4]
+  window 1 <= w*2 + s*1 < 9
+  for d0 in n0, d3 in 4, d2 in 8 {
+    for d5 in 12 {
+      %0: f32 = load x[d0*32 + d3*8 + d5 - 4] if 4 <= d3*8 + d5 < 36
+      %1: f32 = load w[d5*8 + d2]
+      %2: f32 = dot %0 %1
+    }
+    once {
+      store y[d0*32 + d3*8 + d2] = %2
+    }
+  }
+}"""
 CALL = """kernel cholesky routine (b0: r f32, b1: w f32 | n0, n1, n2, n3 | c0: i64) {
   call cholesky(b0[n0 n1]; {}; c0) -> b1[n2 n3]
 }"""
 
 
-@pytest.mark.parametrize("text", [ROWS, DOT, CALL])
+@pytest.mark.parametrize("text", [ROWS, DOT, CONV, CALL])
 def test_well_formed(text: str) -> None:
     verify_kernel(parse(text))
+
+
+def test_only_contractions_have_roles() -> None:
+    kernel = replace(parse(ROWS), roles=parse(CONV).roles)
+    with pytest.raises(InternalError, match="a map with the roles of a contraction"):
+        verify_kernel(kernel)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -94,6 +114,16 @@ def test_what_lowering_makes_is_well_formed(case: Case) -> None:
         (ROWS, "rows map", "rows scatter", "a scatter that never adds"),
         (DOT, "dot contract", "dot map", "not the only one, at the end"),
         (DOT, "%2: f32 = dot %0 %1", "%2: f64 = dot %0 %1", "%0 is f32, not f64"),
+        (CONV, "d0: n, ", "", "not those of all its loops"),
+        (CONV, "d0: n, ", "d0: n, d0: g, ", "not those of all its loops"),
+        (CONV, "d0: n", "d0: c", "c is no role of such a loop"),
+        (CONV, "s c[4]", "s h[4]", "h is no role of such a loop"),
+        (CONV, "d0: n", "d0: k", "two dimensions are k"),
+        (CONV, "c[4]", "c[n1]", "size n1 is not declared"),
+        (CONV, "window 1 <=", "window o1 <=", "size o1 is not declared"),
+        (CONV, "window 1 <= w", "window 1 <= s", "a window of s and s"),
+        (CONV, "w*2 + s*1", "w*1 + s*1", "not read as the window w, s slides"),
+        (CONV, " if 4 <= d3*8 + d5 < 36", "", "which has no guard"),
         (CALL, "call cholesky", "call exp", "exp is no routine"),
         (CALL, "-> b1[n2 n3]", "-> b1[n2 n2]", "size n3 is not used"),
         (CALL, "-> b1[n2 n3]", "-> b0[n2 n3]", "b0 is not declared as w"),
