@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from graphc.ir.ops import OPS
+from graphc.ir.ops import OPS, Runs
 from graphc.ir.types import DType, Scalar
 
 Size = int | str
@@ -153,7 +153,11 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """buffer[at + indirect] = value, or += value where `add` (scatter kernels, in axis order)."""
+    """buffer[at + indirect] = value, or += value where `add` (scatter kernels).
+
+    `ordered` adds happen in the order of the phase's axes, as the bits of a float's sum need;
+    others may happen in any.
+    """
 
     buffer: str
     value: str
@@ -161,6 +165,7 @@ class Store:
     guards: tuple[Guard, ...] = ()
     indirect: tuple[Indirect, ...] = ()
     add: bool = False
+    ordered: bool = False
     where: str = field(default="", compare=False)
 
 
@@ -174,13 +179,18 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """out = op(*args, **attrs) by its NumPy meaning; `site` names the scalar for its check site."""
+    """out = op(*args, **attrs) by its NumPy meaning; `site` names the scalar for its check site.
+
+    `runs` says where it may: on a host by that meaning, on a device by a library that gives the
+    same, or either.
+    """
 
     op: str
     args: tuple[Operand, ...]
     attrs: tuple[tuple[str, Any], ...]
     site: str
     out: Operand
+    runs: Runs = "host"
     where: str = field(default="", compare=False)
 
 
@@ -250,8 +260,8 @@ class Kernel:
 
     kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`, and
     says by `roles` and `window` what its loops run over, however they were merged;
-    "scatter" has `Store(add=True)` inside phase loops, which run in order for each parallel point.
-    "routine" has a `Call` in place of loops, and no code: the host runs it between native kernels.
+    "scatter" has `Store(add=True)` inside phase loops, where parallel points add to other places.
+    "routine" has a `Call` in place of loops, and no code: it runs between native kernels.
     """
 
     name: str

@@ -16,7 +16,7 @@
 An address is a sum of axes times strides, values times strides, and one constant. `once` stands for
 a loop nest without axes. A routine is one row, its attributes as in a Graph's text:
 
-      call scatter_reduce(b0[n0], b1[n1], b2[n2]; {axis=0 mode='sum'}; c0) -> b3[n3]  # net.py:9 fc
+      call scatter_reduce(b0[n0], b1[n1], b2[n2]; {axis=0 mode='sum'}; c0) -> b3[n3] on both
 
 A contraction says before its loops what they run over, here images, rows, columns and channels,
 then rows of taps, and taps merged with 3 channels; and how a window of stride 2 slides along rows
@@ -61,7 +61,7 @@ from graphc.ir.kernel import (
     Store,
     WindowAxis,
 )
-from graphc.ir.ops import OPS
+from graphc.ir.ops import OPS, Runs
 from graphc.ir.text import escaped, read_attrs, show_attrs, unescaped
 from graphc.ir.types import DTYPES, DType, Scalar
 
@@ -135,7 +135,8 @@ def show_statement(s: Statement) -> str:
     if isinstance(s, Store):
         sign = "+=" if s.add else "="
         place = f"{s.buffer}[{_affine(s.at, s.indirect)}]"
-        return f"store {place} {sign} {s.value}{_guards(s.guards, ' if ')}"
+        order = " in order" if s.ordered else ""
+        return f"store {place} {sign} {s.value}{order}{_guards(s.guards, ' if ')}"
     head = f"{s.name}: {s.dtype.name} = "
     match s:
         case Const():
@@ -152,7 +153,8 @@ def show_statement(s: Statement) -> str:
 
 def _call(s: Call) -> str:
     args = ", ".join(map(_operand, s.args))
-    return f"call {s.op}({args}; {show_attrs(dict(s.attrs))}; {s.site}) -> {_operand(s.out)}"
+    told = f"{args}; {show_attrs(dict(s.attrs))}; {s.site}"
+    return f"call {s.op}({told}) -> {_operand(s.out)} on {s.runs}"
 
 
 def _operand(o: Operand) -> str:
@@ -188,9 +190,9 @@ def _number(value: Scalar, dtype: DType) -> str:
 
 HEAD = re.compile(r"kernel (\S+) (\w+) \((.*) \| (.*) \| (.*)\) \{")
 TAIL = re.compile(r"\}(?:  // (.*))?")
-STORE = re.compile(r"store (\S+?)\[(.*?)\] (\+?=) (\S+)(?: if (.*))?")
+STORE = re.compile(r"store (\S+?)\[(.*?)\] (\+?=) (\S+)( in order)?(?: if (.*))?")
 CALL = re.compile(r"call (\w+)\(([^{]*); (\{.*)")
-RESULT = re.compile(r"; (\S+)\) -> (\S+?\[.*?\])(?:  # (.*))?")
+RESULT = re.compile(r"; (\S+)\) -> (\S+?\[.*?\]) on (host|device|both)(?:  # (.*))?")
 OPERAND = re.compile(r"(\S+)\[(.*)\]")
 DEFINE = re.compile(r"(\S+): (\w+) = (\w+)(?: (.*))?")
 LOAD = re.compile(r"(\S+?)\[(.*?)\](?: if (.*))?")
@@ -284,9 +286,10 @@ class _Reader:
         line, _, where = line.partition("  # ")
         where = unescaped(where)
         if line.startswith("store "):
-            buffer, place, sign, value, guards = _matched(STORE, line).groups()
+            buffer, place, sign, value, order, guards = _matched(STORE, line).groups()
             at, indirect = self.address(place)
-            return Store(buffer, value, at, self.guards(guards), indirect, sign == "+=", where)
+            tests, add = self.guards(guards), sign == "+="
+            return Store(buffer, value, at, tests, indirect, add, bool(order), where)
         name, dtype_name, op, rest = _matched(DEFINE, line).groups()
         dtype, rest = _dtype(dtype_name), rest or ""
         if op == "load":
@@ -351,10 +354,11 @@ def _parsed_call(line: str) -> Call:
         attrs, rest = read_attrs(rest)
     except FileFormatError as e:
         raise InvalidArgument(f"not kernel text: {e.what}") from None
-    site, out, where = _matched(RESULT, rest).groups()
+    site, out, runs, where = _matched(RESULT, rest).groups()
     operands = tuple(_parsed_operand(a) for a in args.split(", ") if a)
     place = unescaped(where or "")
-    return Call(op, operands, tuple(attrs.items()), site, _parsed_operand(out), place)
+    target = _parsed_operand(out)
+    return Call(op, operands, tuple(attrs.items()), site, target, cast(Runs, runs), place)
 
 
 def _parsed_operand(text: str) -> Operand:

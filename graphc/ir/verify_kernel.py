@@ -64,6 +64,8 @@ def _call(kernel: Kernel) -> Iterator[str]:
         return
     if call.op not in OPS or OPS[call.op].kind != "routine":
         yield f"{call.op} is no routine"
+    elif call.runs != OPS[call.op].runs:
+        yield f"{call.op} may run on {OPS[call.op].runs}, not on {call.runs}"
     access = {b.name: b.access for b in kernel.buffers}
     for operand, wanted in (*((a, "r") for a in call.args), (call.out, "w")):
         if wanted not in access.get(operand.buffer, ""):
@@ -223,6 +225,8 @@ class _Nest:
             yield f"{s.buffer} is not declared as {wanted}"
         elif isinstance(s, Store):
             yield from self._value(s.value, buffer.dtype)
+            if s.ordered != (s.add and buffer.dtype.is_floating_point):
+                yield "adds are ordered if and only if they round"
         elif s.dtype is not buffer.dtype:
             yield f"{s.buffer} holds {buffer.dtype.name}"
         yield from self._affine(s.at)

@@ -217,9 +217,9 @@ class _Lowering:
             chain = (step("reshape", shape=self._only(self.reduced)), step("expand", shape=x.shape))
         value = self.emit(x, ())
         place = self._cast(self.emit(index, chain), index.spec.dtype, i64)
-        self._put(
-            Store(buffer, value, at, (), (Indirect(place, strides[axis]),), True, where), True
-        )
+        rounds = v.spec.dtype.is_floating_point
+        rows_at = (Indirect(place, strides[axis]),)
+        self._put(Store(buffer, value, at, (), rows_at, True, rounds, where), True)
         self._close_phase()
 
     def _only(self, dims: frozenset[int]) -> Shape:

@@ -23,14 +23,18 @@ from graphc.ir.kernel import (
     Load,
     Phase,
     Reduce,
+    Roles,
     ScalarArg,
     Store,
+    WindowAxis,
 )
 from graphc.ir.kernel_text import parse, show
 from graphc.ir.types import bool_, f32, f64, i64
 from tests.codegen_cpu.random_kernels import cases
 
 TEXT = r"""kernel scale_sum contract (x: r f32, t: r i64, e: rw f32 alias x | n0, s0 | c0: f64) {
+  roles i0: n h[s0] w[4], r0: r
+  window h*2 + r*1, 3 <= w*1 + s*-1 < n0
   for i0 in n0, i1 in 3 {
     for r0 in 28, r1 in n0 {
       %0: f32 = load x[i0*s0 + r0*-64 + r1 - 3] if 0 <= r0 - 1 < 28, s0 <= r1 < n0  # net.py:9 fc
@@ -47,7 +51,7 @@ TEXT = r"""kernel scale_sum contract (x: r f32, t: r i64, e: rw f32 alias x | n0
     }
     once {
       store e[i0] = %9 if 1 <= i1 < 2
-      store e[i0*2 + %6*7] += %10  # opt train.py:16 fc.weight
+      store e[i0*2 + %6*7] += %10 in order  # opt train.py:16 fc.weight
     }
   }
 }  // ends here: %7 sums over i0"""
@@ -88,13 +92,15 @@ KERNEL = Kernel(
             (
                 Store("e", "%9", Affine((("i0", 1),)), (Guard(Affine((("i1", 1),)), 1, 2),)),
                 Store(
-                    "e", "%10", Affine((("i0", 2),)), (), (Indirect("%6", 7),), True,
+                    "e", "%10", Affine((("i0", 2),)), (), (Indirect("%6", 7),), True, True,
                     "opt train.py:16 fc.weight",
                 ),
             ),
         ),
     ),
     "ends here: %7 sums over i0",
+    roles=(Roles("i0", ("n", "h", "w"), ("s0", 4)), Roles("r0", ("r",))),
+    window=(WindowAxis("h", "r", 2, 1), WindowAxis("w", "s", 1, -1, 3, "n0")),
 )  # fmt: skip
 
 
@@ -140,7 +146,7 @@ def test_printing_is_quick() -> None:
 
 ROUTINE = (
     "kernel k routine (b0: r i64, b1: w i64 | n0, n1 | c0: i64) {\n"
-    "  call last_along(b0[n0]; {axis=0 shape=(3,4)}; c0) -> b1[n1]  # net.py:9 fc\n}"
+    "  call last_along(b0[n0]; {axis=0 shape=(3,4)}; c0) -> b1[n1] on both  # net.py:9 fc\n}"
 )
 
 

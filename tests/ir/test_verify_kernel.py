@@ -56,12 +56,21 @@ CONV = """kernel conv contract (x: r f32, w: r f32, y: w f32 | n0 | ) {
     }
   }
 }"""
+ADDS = """kernel rows scatter (x: r f32, t: r i64, y: w f32 | n0 | ) {
+  for d0 in 8 {
+    for d1 in n0 {
+      %0: i64 = load t[d1]
+      %1: f32 = load x[d0 + d1*8]
+      store y[d0 + %0*8] += %1 in order
+    }
+  }
+}"""
 CALL = """kernel cholesky routine (b0: r f32, b1: w f32 | n0, n1, n2, n3 | c0: i64) {
-  call cholesky(b0[n0 n1]; {}; c0) -> b1[n2 n3]
+  call cholesky(b0[n0 n1]; {}; c0) -> b1[n2 n3] on host
 }"""
 
 
-@pytest.mark.parametrize("text", [ROWS, DOT, CONV, CALL])
+@pytest.mark.parametrize("text", [ROWS, DOT, CONV, ADDS, CALL])
 def test_well_formed(text: str) -> None:
     verify_kernel(parse(text))
 
@@ -110,6 +119,9 @@ def test_what_lowering_makes_is_well_formed(case: Case) -> None:
         (ROWS, "sum %1", "max %9", "%9 is not defined here"),
         (ROWS, "x[%4*s0]", "x[%2*s0]", "%2 is f32, not i64"),
         (ROWS, "y[d0] = ", "y[d0] += ", "a map that adds to memory"),
+        (ADDS, " in order", "", "adds are ordered if and only if they round"),
+        (ADDS, "y: w f32", "y: w i64", "%1 is f32, not i64"),
+        (ROWS, "y[d0] = %6", "y[d0] = %6 in order", "adds are ordered if and only if they round"),
         (ROWS, "rows map", "rows contract", "a contraction without a dot"),
         (ROWS, "rows map", "rows scatter", "a scatter that never adds"),
         (DOT, "dot contract", "dot map", "not the only one, at the end"),
@@ -125,6 +137,7 @@ def test_what_lowering_makes_is_well_formed(case: Case) -> None:
         (CONV, "w*2 + s*1", "w*1 + s*1", "not read as the window w, s slides"),
         (CONV, " if 4 <= d3*8 + d5 < 36", "", "which has no guard"),
         (CALL, "call cholesky", "call exp", "exp is no routine"),
+        (CALL, "on host", "on both", "cholesky may run on host, not on both"),
         (CALL, "-> b1[n2 n3]", "-> b1[n2 n2]", "size n3 is not used"),
         (CALL, "-> b1[n2 n3]", "-> b0[n2 n3]", "b0 is not declared as w"),
         (CALL, "; c0)", "; c1)", "scalar c1 is not declared"),
