@@ -26,6 +26,8 @@ from graphc.ir.ops import OPS, Runs
 from graphc.ir.types import DType, Scalar
 
 Size = int | str
+PART = "part"  # the number of a run, in the address of a partial result
+Statistic = Literal["sum", "mean", "deviations"]
 Kind = Literal["map", "contract", "scatter", "routine"]
 
 
@@ -207,6 +209,30 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Partial:
+    """A statistic of a value over runs of parallel points, which tiles of a contraction find.
+
+    The points of the axes `over`, in row-major order, are cut into runs of `run` (the last may be
+    shorter). For each run, number `part` in `at`, and each point of the other axes, buffer[at] is
+    the `sum`, the `mean`, or the `deviations` of the run: the sum of squared distances from its own
+    mean, which unlike a sum of squares loses no digits, and merges by Chan's rule.
+    """
+
+    buffer: str
+    op: Statistic
+    value: str
+    at: Affine
+    over: tuple[str, ...]
+    run: Size
+    where: str = field(default="", compare=False)
+
+    @property
+    def step(self) -> Size:
+        """Elements from one run's place to the next one's."""
+        return self.at.stride(PART)
+
+
+@dataclass(frozen=True, slots=True)
 class Roles:
     """What a loop of a contraction runs over: dimensions, outermost first.
 
@@ -259,7 +285,8 @@ class Kernel:
     """One compiled unit. Two kernels with equal `key()` are the same code.
 
     kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`, and
-    says by `roles` and `window` what its loops run over, however they were merged;
+    says by `roles` and `window` what its loops run over, however they were merged; `partials` are
+    statistics of what its epilogue computes;
     "scatter" has `Store(add=True)` inside phase loops, where parallel points add to other places.
     "routine" has a `Call` in place of loops, and no code: it runs between native kernels.
     """
@@ -275,6 +302,7 @@ class Kernel:
     call: Call | None = None
     roles: tuple[Roles, ...] = ()
     window: tuple[WindowAxis, ...] = ()
+    partials: tuple[Partial, ...] = ()
     _key: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def statements(self) -> Iterator[Statement]:

@@ -25,6 +25,10 @@ and columns that begin at place 1 and end before 33:
       roles d0: n, d3: h, d4: w, d2: k, d6: r, d5: s c[3]
       window 1 <= h*2 + r*1 < 33, 1 <= w*2 + s*1 < 33
 
+Statistics of its results over runs of 128 points stand behind the loops:
+
+      partial b3[d2 + part*64] = deviations %5 over d0, d3, d4 by 128
+
 Printing is quick, because the text without provenance is the cache key.
 """
 
@@ -33,10 +37,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from graphc.errors import FileFormatError, InvalidArgument
 from graphc.ir.kernel import (
+    PART,
     Affine,
     Apply,
     Axis,
@@ -52,12 +57,14 @@ from graphc.ir.kernel import (
     Kind,
     Load,
     Operand,
+    Partial,
     Phase,
     Reduce,
     Roles,
     ScalarArg,
     Size,
     Statement,
+    Statistic,
     Store,
     WindowAxis,
 )
@@ -95,7 +102,8 @@ def show_body(kernel: Kernel, provenance: bool) -> str:
         for s in phase.body:
             lines.append("      " + _provenance(show_statement(s), s.where, provenance))
         lines.append("    }")
-    return "\n".join([*lines, "  }", "}"])
+    partials = [_provenance(_partial(p), p.where, provenance) for p in kernel.partials]
+    return "\n".join([*lines, "  }", *partials, "}"])
 
 
 def _provenance(text: str, where: str, wanted: bool) -> str:
@@ -117,6 +125,11 @@ def _roles(r: Roles) -> str:
 def _window(w: WindowAxis) -> str:
     place = f"{w.out}*{w.stride} + {w.tap}*{w.dilation}"
     return place if w.end == 0 else f"{w.low} <= {place} < {w.end}"
+
+
+def _partial(p: Partial) -> str:
+    value = f"{p.op} {p.value} over {', '.join(p.over)} by {p.run}"
+    return f"  partial {p.buffer}[{_affine(p.at)}] = {value}"
 
 
 def _loops(axes: Sequence[Axis]) -> str:
@@ -198,6 +211,7 @@ DEFINE = re.compile(r"(\S+): (\w+) = (\w+)(?: (.*))?")
 LOAD = re.compile(r"(\S+?)\[(.*?)\](?: if (.*))?")
 PAIR = re.compile(r"(\S+) (\S+)")
 GUARD = re.compile(r"(\S+) <= (.*) < (\S+)")
+PARTIAL = re.compile(r"partial (\S+?)\[(.*?)\] = (\w+) (\S+) over (.*) by (\S+?)(?:  # (.*))?")
 ROLE = re.compile(r"(\w+)(?:\[(\S+)\])?")
 WINDOW = re.compile(r"(?:(\S+) <= )?(\w+)\*(\S+) \+ (\w+)\*(\S+)(?: < (\S+))?")
 
@@ -217,7 +231,11 @@ def parse(text: str) -> Kernel:
         first = next(lines).strip()
     axes = () if call else reader.axes(first)
     phases = () if call else tuple(reader.phases(lines, axes))
-    note = _matched(TAIL, next(lines)).group(1) or ""
+    partials, last = [], next(lines)
+    while last.startswith("  partial "):
+        partials.append(reader.partial(last.strip(), axes))
+        last = next(lines)
+    note = _matched(TAIL, last).group(1) or ""
     return Kernel(
         name,
         cast(Kind, kind),
@@ -230,6 +248,7 @@ def parse(text: str) -> Kernel:
         call,
         tuple(map(_parsed_roles, told.get("roles", ()))),
         tuple(map(_parsed_window, told.get("window", ()))),
+        tuple(partials),
     )
 
 
@@ -310,6 +329,15 @@ class _Reader:
         if op not in OPS:
             raise InvalidArgument(f"not kernel text: unknown op {op!r}")
         return Apply(name, dtype, op, tuple(rest.split()), where)
+
+    def partial(self, line: str, axes: tuple[Axis, ...]) -> Partial:
+        buffer, place, op, value, over, run, where = _matched(PARTIAL, line).groups()
+        if op not in get_args(Statistic):
+            raise InvalidArgument(f"not kernel text: unknown statistic {op!r}")
+        self.scope = frozenset((PART, *(a.name for a in axes)))
+        at, statistic = self.address(place)[0], cast(Statistic, op)
+        names = tuple(over.split(", "))
+        return Partial(buffer, statistic, value, at, names, _size(run), unescaped(where or ""))
 
     def guards(self, text: str | None) -> tuple[Guard, ...]:
         found = []

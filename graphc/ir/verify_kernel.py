@@ -30,6 +30,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.kernel_partials import partial
 from graphc.ir.kernel_text import show_statement
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, TensorSpec, bool_, i32, i64
@@ -102,6 +103,9 @@ class _Nest:
         yield from self._loops(kernel.axes)
         for phase in kernel.phases:
             yield from self._phase(phase)
+        for p in kernel.partials:
+            yield from partial(kernel, p, self._dtype(p.value))
+            self.used.add(p.buffer)
         yield from geometry(kernel)
         yield from self._told()
         named = [*kernel.sizes, *self.buffers, *(s.name for s in kernel.scalars)]
@@ -123,9 +127,12 @@ class _Nest:
             yield f"a {kind} that {'adds' if adds else 'never adds'} to memory"
 
     def _told(self) -> Iterator[str]:
-        """The sizes in what it says of its loops are arguments."""
+        """The sizes in what it says of its loops and results are arguments."""
         for r in self.kernel.roles:
             for size in r.extents:
+                yield from self._size(size)
+        for p in self.kernel.partials:
+            for size in (p.run, p.at.const, *(s for _, s in p.at.terms)):
                 yield from self._size(size)
         for w in self.kernel.window:
             for size in (w.stride, w.dilation, w.low, w.end):

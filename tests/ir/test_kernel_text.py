@@ -21,6 +21,7 @@ from graphc.ir.kernel import (
     Inside,
     Kernel,
     Load,
+    Partial,
     Phase,
     Reduce,
     Roles,
@@ -54,6 +55,8 @@ TEXT = r"""kernel scale_sum contract (x: r f32, t: r i64, e: rw f32 alias x | n0
       store e[i0*2 + %6*7] += %10 in order  # opt train.py:16 fc.weight
     }
   }
+  partial e[i1 + part*8 - 2] = deviations %9 over i0 by n0  # bn net.py:4
+  partial e[part] = sum %9 over i0, i1 by 16
 }  // ends here: %7 sums over i0"""
 
 KERNEL = Kernel(
@@ -100,6 +103,11 @@ KERNEL = Kernel(
     ),
     "ends here: %7 sums over i0",
     roles=(Roles("i0", ("n", "h", "w"), ("s0", 4)), Roles("r0", ("r",))),
+    partials=(
+        Partial("e", "deviations", "%9", Affine((("i1", 1), ("part", 8)), -2), ("i0",), "n0",
+                "bn net.py:4"),
+        Partial("e", "sum", "%9", Affine((("part", 1),)), ("i0", "i1"), 16),
+    ),
     window=(WindowAxis("h", "r", 2, 1), WindowAxis("w", "s", 1, -1, 3, "n0")),
 )  # fmt: skip
 

@@ -70,7 +70,22 @@ CALL = """kernel cholesky routine (b0: r f32, b1: w f32 | n0, n1, n2, n3 | c0: i
 }"""
 
 
-@pytest.mark.parametrize("text", [ROWS, DOT, CONV, ADDS, CALL])
+STATISTICS = """kernel dot contract (a: r f32, b: r f32, c: w f32, m: w f32 | n0 | ) {
+  for d0 in n0, d2 in 4 {
+    for d1 in 8 {
+      %0: f32 = load a[d0*8 + d1]
+      %1: f32 = load b[d1*4 + d2]
+      %2: f32 = dot %0 %1
+    }
+    once {
+      store c[d0*4 + d2] = %2
+    }
+  }
+  partial m[d2 + part*4] = mean %2 over d0 by 16
+}"""
+
+
+@pytest.mark.parametrize("text", [STATISTICS, ROWS, DOT, CONV, ADDS, CALL])
 def test_well_formed(text: str) -> None:
     verify_kernel(parse(text))
 
@@ -136,6 +151,15 @@ def test_what_lowering_makes_is_well_formed(case: Case) -> None:
         (CONV, "window 1 <= w", "window 1 <= s", "a window of s and s"),
         (CONV, "w*2 + s*1", "w*1 + s*1", "not read as the window w, s slides"),
         (CONV, " if 4 <= d3*8 + d5 < 36", "", "which has no guard"),
+        (STATISTICS, "over d0", "over d1", "over d1, which are no parallel axes"),
+        (STATISTICS, "over d0", "over d0, d0", "which are no parallel axes"),
+        (STATISTICS, "over d0", "over d0, d2", "m is addressed by axes that the statistic folds"),
+        (STATISTICS, "d2 + part*4", "d2", "runs share their place in m"),
+        (STATISTICS, "by 16", "by 0", "runs of 0 points"),
+        (STATISTICS, "by 16", "by n1", "size n1 is not declared"),
+        (STATISTICS, "mean %2", "mean %1", "%1 is no float that the epilogue computes"),
+        (STATISTICS, "m: w f32", "m: w f64", "a statistic of f32 in f64"),
+        (STATISTICS, "m: w f32", "m: r f32", "m is not declared as w"),
         (CALL, "call cholesky", "call exp", "exp is no routine"),
         (CALL, "on host", "on both", "cholesky may run on host, not on both"),
         (CALL, "-> b1[n2 n3]", "-> b1[n2 n2]", "size n3 is not used"),
