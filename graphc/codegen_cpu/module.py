@@ -9,6 +9,7 @@ from graphc.codegen_cpu import bounds
 from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.map import loops
 from graphc.codegen_cpu.target import Target
+from graphc.errors import InternalError
 from graphc.ir.kernel import Kernel
 
 
@@ -27,6 +28,8 @@ def emit_module(kernels: Sequence[Kernel], target: Target, checked: bool = False
         name = symbol(kernel, checked)
         if name in functions:
             continue
+        if kernel.partials:
+            raise InternalError(f"no code for the partial results of {kernel.name} on a CPU")
         fits = contraction.supports(kernel, target)
         e = contraction.emit(kernel, target) if fits else loops.emit(kernel, target)
         e = bounds.checked(e, kernel) if checked else e

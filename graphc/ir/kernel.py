@@ -22,10 +22,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from graphc.ir.ops import OPS
+from graphc.ir.ops import OPS, Runs
 from graphc.ir.types import DType, Scalar
 
 Size = int | str
+PART = "part"  # the number of a run, in the address of a partial result
+Statistic = Literal["sum", "mean", "deviations"]
 Kind = Literal["map", "contract", "scatter", "routine"]
 
 
@@ -153,7 +155,11 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """buffer[at + indirect] = value, or += value where `add` (scatter kernels, in axis order)."""
+    """buffer[at + indirect] = value, or += value where `add` (scatter kernels).
+
+    `ordered` adds happen in the order of the phase's axes, as the bits of a float's sum need;
+    others may happen in any.
+    """
 
     buffer: str
     value: str
@@ -161,6 +167,7 @@ class Store:
     guards: tuple[Guard, ...] = ()
     indirect: tuple[Indirect, ...] = ()
     add: bool = False
+    ordered: bool = False
     where: str = field(default="", compare=False)
 
 
@@ -174,13 +181,18 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """out = op(*args, **attrs) by its NumPy meaning; `site` names the scalar for its check site."""
+    """out = op(*args, **attrs) by its NumPy meaning; `site` names the scalar for its check site.
+
+    `runs` says where it may: on a host by that meaning, on a device by a library that gives the
+    same, or either.
+    """
 
     op: str
     args: tuple[Operand, ...]
     attrs: tuple[tuple[str, Any], ...]
     site: str
     out: Operand
+    runs: Runs = "host"
     where: str = field(default="", compare=False)
 
 
@@ -194,6 +206,60 @@ class Phase:
 
     axes: tuple[Axis, ...]
     body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A statistic of a value over runs of parallel points, which tiles of a contraction find.
+
+    The points of the axes `over`, in row-major order, are cut into runs of `run` (the last may be
+    shorter). For each run, number `part` in `at`, and each point of the other axes, buffer[at] is
+    the `sum`, the `mean`, or the `deviations` of the run: the sum of squared distances from its own
+    mean, which unlike a sum of squares loses no digits, and merges by Chan's rule.
+    """
+
+    buffer: str
+    op: Statistic
+    value: str
+    at: Affine
+    over: tuple[str, ...]
+    run: Size
+    where: str = field(default="", compare=False)
+
+    @property
+    def step(self) -> Size:
+        """Elements from one run's place to the next one's."""
+        return self.at.stride(PART)
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What a loop of a contraction runs over: dimensions, outermost first.
+
+    A dot's are `batch`, `m`, `n` and the summed `k`; a convolution's `n`, the group `g`, the
+    output channel `k`, places `d`, `h`, `w`, and summed the channel `c` and taps `t`, `r`, `s`.
+    `extents` are those of all but the first name, which has what is left of the loop's.
+    """
+
+    loop: str
+    names: tuple[str, ...]
+    extents: tuple[Size, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WindowAxis:
+    """How a convolution's window slides along one axis: it reads place out*stride + tap*dilation.
+
+    The input begins at place `low` and ends before `end`; around it are zeros. An `end` of 0 says
+    that no place is outside. A role that no loop has is one point.
+    """
+
+    out: str
+    tap: str
+    stride: Size
+    dilation: Size
+    low: Size = 0
+    end: Size = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +284,11 @@ class ScalarArg:
 class Kernel:
     """One compiled unit. Two kernels with equal `key()` are the same code.
 
-    kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`;
-    "scatter" has `Store(add=True)` inside phase loops, which run in order for each parallel point.
-    "routine" has a `Call` in place of loops, and no code: the host runs it between native kernels.
+    kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`, and
+    says by `roles` and `window` what its loops run over, however they were merged; `partials` are
+    statistics of what its epilogue computes;
+    "scatter" has `Store(add=True)` inside phase loops, where parallel points add to other places.
+    "routine" has a `Call` in place of loops, and no code: it runs between native kernels.
     """
 
     name: str
@@ -232,6 +300,9 @@ class Kernel:
     phases: tuple[Phase, ...]
     note: str = field(default="", compare=False)
     call: Call | None = None
+    roles: tuple[Roles, ...] = ()
+    window: tuple[WindowAxis, ...] = ()
+    partials: tuple[Partial, ...] = ()
     _key: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def statements(self) -> Iterator[Statement]:

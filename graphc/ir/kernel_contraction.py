@@ -1,4 +1,5 @@
-"""A contract kernel taken apart: two operands, the Dot, the axes and what becomes of the sums.
+"""A contract kernel taken apart: two operands, the Dot, the axes and what becomes of the sums;
+and the dimensions that its loops run over.
 
 Nothing here holds a number about a machine: which axes make a tile, and whether guarded loads are
 welcome, each back end says for itself.
@@ -6,9 +7,12 @@ welcome, each back end says for itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from graphc.ir.kernel import (
+    Affine,
     Apply,
     Axis,
     Const,
@@ -16,6 +20,8 @@ from graphc.ir.kernel import (
     Dot,
     Kernel,
     Load,
+    Roles,
+    Size,
     Statement,
 )
 from graphc.ir.ops import OPS
@@ -63,6 +69,51 @@ class Contraction:
     def guarded(self) -> bool:
         """Whether padding is a guard of a load, not stored around the operand."""
         return any(load.guards for o in (self.a, self.b) for load in o.loads)
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One dimension of a contraction: its index is `loop // step % extent`.
+
+    None stands for a number that follows from no literal alone.
+    """
+
+    role: str
+    loop: str
+    step: int | None
+    extent: Size | None
+
+    def stride(self, at: Affine) -> Size | None:
+        """The step in memory along this dimension; a merged loop's addresses cross all alike."""
+        s = at.stride(self.loop)
+        if s == 0 or self.step == 1:
+            return s
+        return s * self.step if isinstance(s, int) and self.step is not None else None
+
+
+def dimensions(kernel: Kernel) -> tuple[Dimension, ...]:
+    """What the loops of a contraction run over, as its `roles` say."""
+    loops = (*kernel.axes, *(a for phase in kernel.phases[:1] for a in phase.axes))
+    extents = {a.name: a.extent for a in loops}
+    return tuple(d for r in kernel.roles for d in _of_loop(r, extents[r.loop]))
+
+
+def _of_loop(r: Roles, whole: Size) -> Iterator[Dimension]:
+    steps = [_product(r.extents[k:]) for k in range(len(r.names))]
+    yield Dimension(r.names[0], r.loop, steps[0], _divided(whole, steps[0]))
+    for name, step, extent in zip(r.names[1:], steps[1:], r.extents, strict=True):
+        yield Dimension(name, r.loop, step, extent)
+
+
+def _product(sizes: Sequence[Size]) -> int | None:
+    literal = [n for n in sizes if isinstance(n, int)]
+    return prod(literal) if len(literal) == len(sizes) else None
+
+
+def _divided(whole: Size, inner: int | None) -> Size | None:
+    if inner == 1:
+        return whole
+    return whole // inner if isinstance(whole, int) and inner else None
 
 
 def dissect(kernel: Kernel) -> Contraction | None:

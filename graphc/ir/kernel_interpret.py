@@ -32,6 +32,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.kernel_partials import of_runs
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Scalar
 
@@ -101,6 +102,7 @@ class _Run:
                 if isinstance(s, (Reduce, Dot)) or not phase.axes:
                     outer[s.name] = value
             self.values = outer  # statements inside a phase loop are local to it
+        self.partials()
 
     def call(self) -> None:
         call = self.kernel.call
@@ -148,6 +150,18 @@ class _Run:
             at = self.affine(guard.at)
             holds = holds & (self.size(guard.lo) <= at) & (at < self.size(guard.hi))
         return holds
+
+    def partials(self) -> None:
+        """Statistics of runs of points, behind the loops."""
+        axes = self.kernel.axes
+        for p in self.kernel.partials:
+            self.axes = axes
+            x = np.broadcast_to(self.value(p.value), self.shape)
+            found = of_runs(p, [a.name for a in axes], x, self.size(p.run))
+            self.axes = tuple(a for a in axes if a.name not in p.over)
+            at, step = self.affine(p.at), self.size(p.step)
+            for part, result in enumerate(found):
+                self.buffers[p.buffer][at + part * step] = result
 
     # ---- statements ----------------------------------------------------------------------------
 

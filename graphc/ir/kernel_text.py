@@ -16,7 +16,18 @@
 An address is a sum of axes times strides, values times strides, and one constant. `once` stands for
 a loop nest without axes. A routine is one row, its attributes as in a Graph's text:
 
-      call scatter_reduce(b0[n0], b1[n1], b2[n2]; {axis=0 mode='sum'}; c0) -> b3[n3]  # net.py:9 fc
+      call scatter_reduce(b0[n0], b1[n1], b2[n2]; {axis=0 mode='sum'}; c0) -> b3[n3] on both
+
+A contraction says before its loops what they run over, here images, rows, columns and channels,
+then rows of taps, and taps merged with 3 channels; and how a window of stride 2 slides along rows
+and columns that begin at place 1 and end before 33:
+
+      roles d0: n, d3: h, d4: w, d2: k, d6: r, d5: s c[3]
+      window 1 <= h*2 + r*1 < 33, 1 <= w*2 + s*1 < 33
+
+Statistics of its results over runs of 128 points stand behind the loops:
+
+      partial b3[d2 + part*64] = deviations %5 over d0, d3, d4 by 128
 
 Printing is quick, because the text without provenance is the cache key.
 """
@@ -26,10 +37,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from graphc.errors import FileFormatError, InvalidArgument
 from graphc.ir.kernel import (
+    PART,
     Affine,
     Apply,
     Axis,
@@ -45,14 +57,18 @@ from graphc.ir.kernel import (
     Kind,
     Load,
     Operand,
+    Partial,
     Phase,
     Reduce,
+    Roles,
     ScalarArg,
     Size,
     Statement,
+    Statistic,
     Store,
+    WindowAxis,
 )
-from graphc.ir.ops import OPS
+from graphc.ir.ops import OPS, Runs
 from graphc.ir.text import escaped, read_attrs, show_attrs, unescaped
 from graphc.ir.types import DTYPES, DType, Scalar
 
@@ -80,17 +96,40 @@ def show_body(kernel: Kernel, provenance: bool) -> str:
         return "\n".join(
             [head, f"  {_provenance(_call(kernel.call), kernel.call.where, provenance)}", "}"]
         )
-    lines = [head, f"  {_loops(kernel.axes)} {{"]
+    lines = [head, *_geometry(kernel), f"  {_loops(kernel.axes)} {{"]
     for phase in kernel.phases:
         lines.append(f"    {_loops(phase.axes)} {{")
         for s in phase.body:
             lines.append("      " + _provenance(show_statement(s), s.where, provenance))
         lines.append("    }")
-    return "\n".join([*lines, "  }", "}"])
+    partials = [_provenance(_partial(p), p.where, provenance) for p in kernel.partials]
+    return "\n".join([*lines, "  }", *partials, "}"])
 
 
 def _provenance(text: str, where: str, wanted: bool) -> str:
     return f"{text}  # {escaped(where)}" if wanted and where else text
+
+
+def _geometry(kernel: Kernel) -> Iterator[str]:
+    if kernel.roles:
+        yield "  roles " + ", ".join(map(_roles, kernel.roles))
+    if kernel.window:
+        yield "  window " + ", ".join(map(_window, kernel.window))
+
+
+def _roles(r: Roles) -> str:
+    inner = [f" {name}[{n}]" for name, n in zip(r.names[1:], r.extents, strict=True)]
+    return f"{r.loop}: {r.names[0]}{''.join(inner)}"
+
+
+def _window(w: WindowAxis) -> str:
+    place = f"{w.out}*{w.stride} + {w.tap}*{w.dilation}"
+    return place if w.end == 0 else f"{w.low} <= {place} < {w.end}"
+
+
+def _partial(p: Partial) -> str:
+    value = f"{p.op} {p.value} over {', '.join(p.over)} by {p.run}"
+    return f"  partial {p.buffer}[{_affine(p.at)}] = {value}"
 
 
 def _loops(axes: Sequence[Axis]) -> str:
@@ -109,7 +148,8 @@ def show_statement(s: Statement) -> str:
     if isinstance(s, Store):
         sign = "+=" if s.add else "="
         place = f"{s.buffer}[{_affine(s.at, s.indirect)}]"
-        return f"store {place} {sign} {s.value}{_guards(s.guards, ' if ')}"
+        order = " in order" if s.ordered else ""
+        return f"store {place} {sign} {s.value}{order}{_guards(s.guards, ' if ')}"
     head = f"{s.name}: {s.dtype.name} = "
     match s:
         case Const():
@@ -126,7 +166,8 @@ def show_statement(s: Statement) -> str:
 
 def _call(s: Call) -> str:
     args = ", ".join(map(_operand, s.args))
-    return f"call {s.op}({args}; {show_attrs(dict(s.attrs))}; {s.site}) -> {_operand(s.out)}"
+    told = f"{args}; {show_attrs(dict(s.attrs))}; {s.site}"
+    return f"call {s.op}({told}) -> {_operand(s.out)} on {s.runs}"
 
 
 def _operand(o: Operand) -> str:
@@ -162,14 +203,17 @@ def _number(value: Scalar, dtype: DType) -> str:
 
 HEAD = re.compile(r"kernel (\S+) (\w+) \((.*) \| (.*) \| (.*)\) \{")
 TAIL = re.compile(r"\}(?:  // (.*))?")
-STORE = re.compile(r"store (\S+?)\[(.*?)\] (\+?=) (\S+)(?: if (.*))?")
+STORE = re.compile(r"store (\S+?)\[(.*?)\] (\+?=) (\S+)( in order)?(?: if (.*))?")
 CALL = re.compile(r"call (\w+)\(([^{]*); (\{.*)")
-RESULT = re.compile(r"; (\S+)\) -> (\S+?\[.*?\])(?:  # (.*))?")
+RESULT = re.compile(r"; (\S+)\) -> (\S+?\[.*?\]) on (host|device|both)(?:  # (.*))?")
 OPERAND = re.compile(r"(\S+)\[(.*)\]")
 DEFINE = re.compile(r"(\S+): (\w+) = (\w+)(?: (.*))?")
 LOAD = re.compile(r"(\S+?)\[(.*?)\](?: if (.*))?")
 PAIR = re.compile(r"(\S+) (\S+)")
 GUARD = re.compile(r"(\S+) <= (.*) < (\S+)")
+PARTIAL = re.compile(r"partial (\S+?)\[(.*?)\] = (\w+) (\S+) over (.*) by (\S+?)(?:  # (.*))?")
+ROLE = re.compile(r"(\w+)(?:\[(\S+)\])?")
+WINDOW = re.compile(r"(?:(\S+) <= )?(\w+)\*(\S+) \+ (\w+)\*(\S+)(?: < (\S+))?")
 
 
 def parse(text: str) -> Kernel:
@@ -180,9 +224,18 @@ def parse(text: str) -> Kernel:
     reader = _Reader(tuple(n for n in sizes.split(", ") if n))
     first = next(lines).strip()
     call = _parsed_call(first) if kind == "routine" else None
+    told: dict[str, list[str]] = {}
+    while first.startswith(("roles ", "window ")):
+        word, _, rows = first.partition(" ")
+        told[word] = rows.split(", ")
+        first = next(lines).strip()
     axes = () if call else reader.axes(first)
     phases = () if call else tuple(reader.phases(lines, axes))
-    note = _matched(TAIL, next(lines)).group(1) or ""
+    partials, last = [], next(lines)
+    while last.startswith("  partial "):
+        partials.append(reader.partial(last.strip(), axes))
+        last = next(lines)
+    note = _matched(TAIL, last).group(1) or ""
     return Kernel(
         name,
         cast(Kind, kind),
@@ -193,6 +246,9 @@ def parse(text: str) -> Kernel:
         phases,
         unescaped(note),
         call,
+        tuple(map(_parsed_roles, told.get("roles", ()))),
+        tuple(map(_parsed_window, told.get("window", ()))),
+        tuple(partials),
     )
 
 
@@ -249,9 +305,10 @@ class _Reader:
         line, _, where = line.partition("  # ")
         where = unescaped(where)
         if line.startswith("store "):
-            buffer, place, sign, value, guards = _matched(STORE, line).groups()
+            buffer, place, sign, value, order, guards = _matched(STORE, line).groups()
             at, indirect = self.address(place)
-            return Store(buffer, value, at, self.guards(guards), indirect, sign == "+=", where)
+            tests, add = self.guards(guards), sign == "+="
+            return Store(buffer, value, at, tests, indirect, add, bool(order), where)
         name, dtype_name, op, rest = _matched(DEFINE, line).groups()
         dtype, rest = _dtype(dtype_name), rest or ""
         if op == "load":
@@ -272,6 +329,15 @@ class _Reader:
         if op not in OPS:
             raise InvalidArgument(f"not kernel text: unknown op {op!r}")
         return Apply(name, dtype, op, tuple(rest.split()), where)
+
+    def partial(self, line: str, axes: tuple[Axis, ...]) -> Partial:
+        buffer, place, op, value, over, run, where = _matched(PARTIAL, line).groups()
+        if op not in get_args(Statistic):
+            raise InvalidArgument(f"not kernel text: unknown statistic {op!r}")
+        self.scope = frozenset((PART, *(a.name for a in axes)))
+        at, statistic = self.address(place)[0], cast(Statistic, op)
+        names = tuple(over.split(", "))
+        return Partial(buffer, statistic, value, at, names, _size(run), unescaped(where or ""))
 
     def guards(self, text: str | None) -> tuple[Guard, ...]:
         found = []
@@ -297,6 +363,17 @@ class _Reader:
         return Affine(tuple(terms), const), tuple(indirect)
 
 
+def _parsed_roles(text: str) -> Roles:
+    loop, _, parts = text.partition(": ")
+    found = [_matched(ROLE, part).groups() for part in parts.split(" ")]
+    return Roles(loop, tuple(name for name, _ in found), tuple(_size(n) for _, n in found[1:]))
+
+
+def _parsed_window(text: str) -> WindowAxis:
+    low, out, stride, tap, dilation, end = _matched(WINDOW, text).groups("0")
+    return WindowAxis(out, tap, _size(stride), _size(dilation), _size(low), _size(end))
+
+
 def _parsed_call(line: str) -> Call:
     op, args, rest = _matched(CALL, line).groups()
     if op not in OPS:
@@ -305,10 +382,11 @@ def _parsed_call(line: str) -> Call:
         attrs, rest = read_attrs(rest)
     except FileFormatError as e:
         raise InvalidArgument(f"not kernel text: {e.what}") from None
-    site, out, where = _matched(RESULT, rest).groups()
+    site, out, runs, where = _matched(RESULT, rest).groups()
     operands = tuple(_parsed_operand(a) for a in args.split(", ") if a)
     place = unescaped(where or "")
-    return Call(op, operands, tuple(attrs.items()), site, _parsed_operand(out), place)
+    target = _parsed_operand(out)
+    return Call(op, operands, tuple(attrs.items()), site, target, cast(Runs, runs), place)
 
 
 def _parsed_operand(text: str) -> Operand:

@@ -12,7 +12,7 @@ kinds
   reduce       folds axes away
   contract     dot and conv: sums of products over shared axes
   index        addresses that are data: gather and its adjoint
-  routine      whole arrays at once, on the host: sorting, decompositions
+  routine      whole arrays at once, by a library: sorting, decompositions
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from graphc.ir import type_rules as T
 from graphc.ir.types import Array, DType, TensorSpec
 
 Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
+Runs = Literal["host", "device", "both"]
 Attrs = Mapping[str, Any]
 
 
@@ -55,6 +56,7 @@ class Op:
     scatters: bool = False  # its addresses are data where it writes
     stores: bool = False  # a movement whose result is in memory, made there by what it reads
     variadic: bool = False  # takes any number of operands, one included
+    runs: Runs = "both"  # where it may run: "host" if only libraries for that have it
 
     def can_fail(self, dtype: DType) -> bool:
         """Whether it may fail at run time, with a result of this dtype."""
@@ -180,16 +182,17 @@ _ROWS = [
     Op("searchsorted", "routine", T.searchsorted_type, D.searchsorted, may_fail="always"),
     Op("last_along", "routine", T.last_along_type, D.last_along, may_fail="always"),
     Op("scatter_reduce", "routine", T.scatter_reduce_type, D.scatter_reduce, may_fail="always"),
-    Op("cholesky", "routine", T.square_type, D.cholesky, may_fail="always"),
-    Op("inv", "routine", T.square_type, D.inv, may_fail="always"),
-    Op("solve", "routine", T.solve_type, D.solve, may_fail="always"),
-    Op("triangular_solve", "routine", T.solve_type, D.triangular_solve, may_fail="always"),
-    Op("det", "routine", T.det_type, np.linalg.det, may_fail="always"),
-    Op("cofactor", "routine", T.square_type, D.cofactor, may_fail="always"),
-    Op("slogdet", "routine", T.slogdet_type, D.slogdet, may_fail="always"),
-    Op("qr", "routine", T.factors_type("qr"), D.qr, may_fail="always"),
-    Op("eigh", "routine", T.factors_type("eigh"), D.eigh, may_fail="always"),
-    Op("svd", "routine", T.factors_type("svd"), D.svd, may_fail="always"),
+    Op("cholesky", "routine", T.square_type, D.cholesky, may_fail="always", runs="host"),
+    Op("inv", "routine", T.square_type, D.inv, may_fail="always", runs="host"),
+    Op("solve", "routine", T.solve_type, D.solve, may_fail="always", runs="host"),
+    Op("triangular_solve", "routine", T.solve_type, D.triangular_solve, may_fail="always",
+        runs="host"),
+    Op("det", "routine", T.det_type, np.linalg.det, may_fail="always", runs="host"),
+    Op("cofactor", "routine", T.square_type, D.cofactor, may_fail="always", runs="host"),
+    Op("slogdet", "routine", T.slogdet_type, D.slogdet, may_fail="always", runs="host"),
+    Op("qr", "routine", T.factors_type("qr"), D.qr, may_fail="always", runs="host"),
+    Op("eigh", "routine", T.factors_type("eigh"), D.eigh, may_fail="always", runs="host"),
+    Op("svd", "routine", T.factors_type("svd"), D.svd, may_fail="always", runs="host"),
 ]
 # fmt: on
 

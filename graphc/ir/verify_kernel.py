@@ -30,9 +30,11 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.kernel_partials import partial
 from graphc.ir.kernel_text import show_statement
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, TensorSpec, bool_, i32, i64
+from graphc.ir.verify_geometry import geometry
 
 
 def verify_kernel(kernel: Kernel) -> None:
@@ -63,6 +65,8 @@ def _call(kernel: Kernel) -> Iterator[str]:
         return
     if call.op not in OPS or OPS[call.op].kind != "routine":
         yield f"{call.op} is no routine"
+    elif call.runs != OPS[call.op].runs:
+        yield f"{call.op} may run on {OPS[call.op].runs}, not on {call.runs}"
     access = {b.name: b.access for b in kernel.buffers}
     for operand, wanted in (*((a, "r") for a in call.args), (call.out, "w")):
         if wanted not in access.get(operand.buffer, ""):
@@ -99,6 +103,11 @@ class _Nest:
         yield from self._loops(kernel.axes)
         for phase in kernel.phases:
             yield from self._phase(phase)
+        for p in kernel.partials:
+            yield from partial(kernel, p, self._dtype(p.value))
+            self.used.add(p.buffer)
+        yield from geometry(kernel)
+        yield from self._told()
         named = [*kernel.sizes, *self.buffers, *(s.name for s in kernel.scalars)]
         yield from (f"{n} is declared and not used" for n in named if n not in self.used)
 
@@ -116,6 +125,18 @@ class _Nest:
         adds = any(isinstance(s, Store) and s.add for s in self.kernel.statements())
         if adds != (kind == "scatter"):
             yield f"a {kind} that {'adds' if adds else 'never adds'} to memory"
+
+    def _told(self) -> Iterator[str]:
+        """The sizes in what it says of its loops and results are arguments."""
+        for r in self.kernel.roles:
+            for size in r.extents:
+                yield from self._size(size)
+        for p in self.kernel.partials:
+            for size in (p.run, p.at.const, *(s for _, s in p.at.terms)):
+                yield from self._size(size)
+        for w in self.kernel.window:
+            for size in (w.stride, w.dilation, w.low, w.end):
+                yield from self._size(size)
 
     # ---- scopes --------------------------------------------------------------------------------
 
@@ -211,6 +232,8 @@ class _Nest:
             yield f"{s.buffer} is not declared as {wanted}"
         elif isinstance(s, Store):
             yield from self._value(s.value, buffer.dtype)
+            if s.ordered != (s.add and buffer.dtype.is_floating_point):
+                yield "adds are ordered if and only if they round"
         elif s.dtype is not buffer.dtype:
             yield f"{s.buffer} holds {buffer.dtype.name}"
         yield from self._affine(s.at)

@@ -11,15 +11,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from graphc.ir.graph import Value
+from graphc.ir.kernel import WindowAxis
+from graphc.ir.sizes import is_one
 from graphc.ir.types import Shape
+from graphc.passes.roles import Geometry
 from graphc.passes.view import Form, View, pad, unfold
+
+OUTS = ("d", "h", "w")  # roles of places; a convolution of fewer dimensions has the last ones
+TAPS = ("t", "r", "s")
 
 
 class Contraction(NamedTuple):
-    """Views of the operands over (result dimensions, summed dimensions)."""
+    """Views of the operands over (result dimensions, summed dimensions), and what those are."""
 
     views: tuple[View, View]
     summed: Shape  # extents of the summed dimensions
+    geometry: Geometry
 
 
 def split_groups(v: Value) -> Shape:
@@ -53,7 +60,10 @@ def _dot(v: Value, a: View, b: View) -> Contraction:
     shape = (*v.shape, *summed)
     a_dims = [*(i for i, _ in batch), *a_free, *([None] * len(b_free)), *(i for i, _ in contract)]
     b_dims = [*(j for _, j in batch), *([None] * len(a_free)), *b_free, *(j for _, j in contract)]
-    return Contraction((_spread(a, a_dims, shape), _spread(b, b_dims, shape)), summed)
+    free = ["m"] * len(a_free) + ["n"] * len(b_free)
+    roles = (*["batch"] * len(batch), *free, *["k"] * len(contract))
+    views = _spread(a, a_dims, shape), _spread(b, b_dims, shape)
+    return Contraction(views, summed, Geometry.of(shape, roles))
 
 
 def _spread(view: View, dims: list[int | None], shape: Shape) -> View:
@@ -91,4 +101,20 @@ def _conv(v: Value, x: View, w: View) -> Contraction:
         quiet = (0,) * space
         return Form((0, out * outs, out, *quiet, f.strides[1], *f.strides[2:]), f.offset)
 
-    return Contraction((x.map(shape, x_form), w.map(shape, w_form)), summed)
+    roles = ("n", "g", "k", *OUTS[3 - space :], "c", *TAPS[3 - space :])
+    views = x.map(shape, x_form), w.map(shape, w_form)
+    return Contraction(views, summed, Geometry.of(shape, roles, _window(v)))
+
+
+def _window(v: Value) -> tuple[WindowAxis, ...]:
+    """The axes along which a window slides; one of one place, or one tap, only adds points."""
+    x, w = v.args
+    found = []
+    for k, (low, high) in enumerate(v.attrs["padding"], 2):
+        stride, dilation = v.attrs["stride"][k - 2], v.attrs["rhs_dilation"][k - 2]
+        still = is_one(v.shape[k]) or (is_one(w.shape[k]) and stride == 1)
+        if low or high or not still:
+            place = (low, low + x.shape[k]) if low or high else (0, 0)
+            names = OUTS[k - len(v.shape)], TAPS[k - len(v.shape)]
+            found.append(WindowAxis(*names, stride, dilation, *place))
+    return tuple(found)

@@ -174,6 +174,7 @@ class _Lowering:
         self.nest.cut = v.op is OPS["dot"]
         first = len(self.domain)
         sizes = {f"d{first + n}": extent for n, extent in enumerate(spec.summed)}
+        self.nest.geometry, self.nest.mixes = spec.geometry, self.profile.mixed_roles
         strides = dict(zip(sizes, spec.views[0].address.strides[first:], strict=True))
         ranked = sorted(sizes, key=lambda name: -abs(strides[name]))
         self.nest.folded = [Axis(name, sizes[name]) for name in ranked]
@@ -216,9 +217,9 @@ class _Lowering:
             chain = (step("reshape", shape=self._only(self.reduced)), step("expand", shape=x.shape))
         value = self.emit(x, ())
         place = self._cast(self.emit(index, chain), index.spec.dtype, i64)
-        self._put(
-            Store(buffer, value, at, (), (Indirect(place, strides[axis]),), True, where), True
-        )
+        rounds = v.spec.dtype.is_floating_point
+        rows_at = (Indirect(place, strides[axis]),)
+        self._put(Store(buffer, value, at, (), rows_at, True, rounds, where), True)
         self._close_phase()
 
     def _only(self, dims: frozenset[int]) -> Shape:

@@ -39,6 +39,7 @@ from graphc.ir.kernel import (
 )
 from graphc.ir.sizes import smaller, surely_less
 from graphc.ir.types import DType, Scalar
+from graphc.passes.roles import Geometry
 from graphc.passes.view import Form, View
 
 Access = Literal["r", "w", "rw"]
@@ -82,6 +83,8 @@ class Nest:
     scalars: list[tuple[ScalarArg, Scalar]] = field(default_factory=list)
     cut: bool = False  # whether a contraction reads one of many equal parts, by its offset
     leading: set[str] = field(default_factory=lambda: {"d0"})  # axes that hold dimension 0
+    geometry: Geometry = field(default_factory=Geometry)  # of a contraction
+    mixes: bool = True  # whether axes become one where their roles differ
 
     def buffer(self, v: Value, access: Access) -> str:
         """The name of the buffer of `v`; each value has one."""
@@ -120,6 +123,8 @@ class Nest:
             tuple(arg for arg, _ in self.scalars),
             tuple(parallel),
             tuple(phases),
+            roles=self.geometry.roles((*self.parallel, *self.folded), sizes.size),
+            window=self.geometry.windows(sizes.size),
         )
         return Lowered(
             kernel,
@@ -142,6 +147,7 @@ class Nest:
                 if outer.name in self.leading:
                     self.leading.add(inner.name)
                 axes[k : k + 2] = [Axis(inner.name, _product(outer.extent, inner.extent))]
+                self.geometry.join(outer.name, inner.name)
                 self._map(partial(_without, axis=outer.name), lambda s: s)
             k -= 1
         self.phases = [
@@ -151,6 +157,8 @@ class Nest:
 
     def _joins(self, outer: Axis, inner: Axis) -> bool:
         assert isinstance(inner.extent, int)
+        if not (self.mixes or self.geometry.alike(outer.name, inner.name)):
+            return False
         return all(
             f.stride(outer.name) == _product(f.stride(inner.name), inner.extent)
             for f in self._affines()

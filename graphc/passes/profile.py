@@ -82,6 +82,11 @@ class Profile:
     """Extents up to this are literals, short enough to unroll: a window's loop, never the batch.
     Larger ones are arguments, so that kernels of other sizes are the same text."""
 
+    mixed_roles: bool = True
+    """Whether loops of a contraction that every address crosses alike become one though they run
+    over different things (a tap and the channels): fewer, longer loops. Else only those of one
+    kind do, and each role is a loop that descriptors of tensors can name."""
+
     # ---- memory: the arena --------------------------------------------------------------------
 
     align: int

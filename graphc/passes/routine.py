@@ -32,7 +32,8 @@ def lower_routine(v: Value, fusion: Fusion, orders: Orders, checks: list[CheckSi
     if site not in checks:
         checks.append(site)
     attrs = tuple(sorted(v.attrs.items()))
-    call = Call(v.op.name, tuple(operands[:-1]), attrs, "c0", operands[-1], str(v.where))
+    args, out = tuple(operands[:-1]), operands[-1]
+    call = Call(v.op.name, args, attrs, "c0", out, v.op.runs, str(v.where))
     kernel = Kernel(
         v.op.name,
         "routine",

@@ -154,6 +154,7 @@ def test_facts_go_with_their_kinds() -> None:
         assert not op.stores or op.kind == "movement"
         assert op.may_fail == "never" or op.kind in ("elementwise", "routine")
         assert op.may_fail == "always" or op.kind != "routine"  # Python may raise anything
+        assert op.runs == "both" or op.kind == "routine"  # a kernel's code runs anywhere
         assert op.cost >= 1
         assert op.cost == 1 or op.name not in FUNCTIONS  # what becomes a formula costs its ops
 

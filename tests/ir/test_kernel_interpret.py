@@ -7,6 +7,7 @@ import numpy as np
 
 from graphc.ir.kernel_interpret import Failure, run_kernel
 from graphc.ir.kernel_text import parse
+from graphc.ir.verify_kernel import verify_kernel
 
 
 def test_softmax() -> None:
@@ -111,6 +112,38 @@ def test_empty_folds_give_identities() -> None:
     out = np.full(6, 7, np.float32)
     run_kernel(kernel, {"x": np.zeros(0, np.float32), "o": out}, {"n": 0}, {})
     assert list(out) == [0, -np.inf, 1] * 2
+
+
+def test_partial_statistics_of_runs() -> None:
+    """Their parts, the last of which is shorter, merge to the statistics of all by Chan's rule."""
+    n, k, run = 5, 3, 4
+    kernel = parse(f"""kernel dot contract (a: r f32, b: r f32, m: w f32, v: w f32 | n0 | ) {{
+  for d0 in n0, d1 in {k}, d2 in 2 {{
+    for d3 in 2 {{
+      %0: f32 = load a[d0*4 + d2*2 + d3]
+      %1: f32 = load b[d3*{k} + d1]
+      %2: f32 = dot %0 %1
+    }}
+    once {{
+      %3: f32 = mul %2 %2
+    }}
+  }}
+  partial m[part*{k} + d1] = mean %3 over d0, d2 by {run}
+  partial v[part*{k} + d1] = deviations %3 over d0, d2 by {run}
+}}""")
+    verify_kernel(kernel)
+    rng, parts = np.random.default_rng(0), -(-2 * n // run)
+    a, b = rng.standard_normal((n * 2, 2)), rng.standard_normal((2, k))
+    data = {"a": a.astype("f4").ravel(), "b": b.astype("f4").ravel()}
+    data |= {name: np.zeros(parts * k, "f4") for name in "mv"}
+    run_kernel(kernel, data, {"n0": n}, {})
+    squares = np.square(a @ b)
+    counts = np.array([min(run, 2 * n - run * p) for p in range(parts)])[:, None]
+    means, inside = (data[name].reshape(parts, k) for name in "mv")
+    mean = (means * counts).sum(0) / (2 * n)
+    np.testing.assert_allclose(mean, squares.mean(0), rtol=1e-5)
+    total = inside.sum(0) + (counts * np.square(means - mean)).sum(0)
+    np.testing.assert_allclose(total / (2 * n), squares.var(0), rtol=1e-5)
 
 
 def test_scatter_adds_in_order() -> None:

@@ -21,16 +21,21 @@ from graphc.ir.kernel import (
     Inside,
     Kernel,
     Load,
+    Partial,
     Phase,
     Reduce,
+    Roles,
     ScalarArg,
     Store,
+    WindowAxis,
 )
 from graphc.ir.kernel_text import parse, show
 from graphc.ir.types import bool_, f32, f64, i64
 from tests.codegen_cpu.random_kernels import cases
 
 TEXT = r"""kernel scale_sum contract (x: r f32, t: r i64, e: rw f32 alias x | n0, s0 | c0: f64) {
+  roles i0: n h[s0] w[4], r0: r
+  window h*2 + r*1, 3 <= w*1 + s*-1 < n0
   for i0 in n0, i1 in 3 {
     for r0 in 28, r1 in n0 {
       %0: f32 = load x[i0*s0 + r0*-64 + r1 - 3] if 0 <= r0 - 1 < 28, s0 <= r1 < n0  # net.py:9 fc
@@ -47,9 +52,11 @@ TEXT = r"""kernel scale_sum contract (x: r f32, t: r i64, e: rw f32 alias x | n0
     }
     once {
       store e[i0] = %9 if 1 <= i1 < 2
-      store e[i0*2 + %6*7] += %10  # opt train.py:16 fc.weight
+      store e[i0*2 + %6*7] += %10 in order  # opt train.py:16 fc.weight
     }
   }
+  partial e[i1 + part*8 - 2] = deviations %9 over i0 by n0  # bn net.py:4
+  partial e[part] = sum %9 over i0, i1 by 16
 }  // ends here: %7 sums over i0"""
 
 KERNEL = Kernel(
@@ -88,13 +95,20 @@ KERNEL = Kernel(
             (
                 Store("e", "%9", Affine((("i0", 1),)), (Guard(Affine((("i1", 1),)), 1, 2),)),
                 Store(
-                    "e", "%10", Affine((("i0", 2),)), (), (Indirect("%6", 7),), True,
+                    "e", "%10", Affine((("i0", 2),)), (), (Indirect("%6", 7),), True, True,
                     "opt train.py:16 fc.weight",
                 ),
             ),
         ),
     ),
     "ends here: %7 sums over i0",
+    roles=(Roles("i0", ("n", "h", "w"), ("s0", 4)), Roles("r0", ("r",))),
+    partials=(
+        Partial("e", "deviations", "%9", Affine((("i1", 1), ("part", 8)), -2), ("i0",), "n0",
+                "bn net.py:4"),
+        Partial("e", "sum", "%9", Affine((("part", 1),)), ("i0", "i1"), 16),
+    ),
+    window=(WindowAxis("h", "r", 2, 1), WindowAxis("w", "s", 1, -1, 3, "n0")),
 )  # fmt: skip
 
 
@@ -140,7 +154,7 @@ def test_printing_is_quick() -> None:
 
 ROUTINE = (
     "kernel k routine (b0: r i64, b1: w i64 | n0, n1 | c0: i64) {\n"
-    "  call last_along(b0[n0]; {axis=0 shape=(3,4)}; c0) -> b1[n1]  # net.py:9 fc\n}"
+    "  call last_along(b0[n0]; {axis=0 shape=(3,4)}; c0) -> b1[n1] on both  # net.py:9 fc\n}"
 )
 
 

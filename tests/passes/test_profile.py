@@ -78,7 +78,9 @@ LARGE = dataclasses.replace(
     max_members=999, small_row=1 << 20, expensive=99, max_inlined_ops=99, short_ops=99, much=99,
     many_taps=999, short_axis=999, small_extent=999, align=256, enough=9.0,
 )  # fmt: skip
-GUARDED = dataclasses.replace(CPU, stored_halo=False, weight_order=("out", "window", "in"))
+GUARDED = dataclasses.replace(
+    CPU, stored_halo=False, weight_order=("out", "window", "in"), mixed_roles=False
+)
 OTHERS = {"small": SMALL, "large": LARGE, "guarded": GUARDED}
 
 
