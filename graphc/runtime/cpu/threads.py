@@ -76,6 +76,11 @@ def get_num_threads() -> int:
     return _wanted
 
 
+def wanted() -> int | None:
+    """What `get_num_threads` gave last; None before it was asked."""
+    return _wanted
+
+
 def set_num_threads(count: int) -> None:
     """Run steps on `count` threads from now on; results do not depend on it."""
     global _wanted
