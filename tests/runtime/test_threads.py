@@ -90,7 +90,6 @@ def test_a_second_interrupt_within_a_pause_ends_the_step_as_the_first(
 
         def leave(pool: Pool, job: Job, *rest: object) -> None:
             monkeypatch.setattr(engine, "_walk", loop)
-            engine._run(pool.address, job.address, -1)
             assert job.cells[JOB["result"]] == 1
             raise KeyboardInterrupt
 
