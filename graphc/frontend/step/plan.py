@@ -99,24 +99,23 @@ class Result:
     stores themselves.
     """
 
-    __slots__ = ("_dtype", "_place", "_ring", "_shape")
+    __slots__ = ("_dtype", "_place", "_recycled", "_shape", "ring")
 
     def __init__(self, spec: TensorSpec, returned: bool, place: Place) -> None:
         self._place = place
         self._shape, self._dtype = spec.shape, spec.dtype.numpy
-        recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
-        self._ring: list[tuple[Array, int]] | None = [] if recycled else None
+        self._recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
+        self.ring: list[tuple[Array, int]] = []
 
     def make(self) -> tuple[Array, int]:
         """An array and its address."""
-        ring = self._ring or ()
-        for array, place in ring:
+        for array, place in self.ring:
             if sys.getrefcount(array) <= 3:  # the ring, this frame and the call
                 return array, place
         array = self._place.empty(self._shape, self._dtype)
         made = array, self._place.address(array)
-        if self._ring is not None and len(ring) < RING:
-            self._ring.append(made)
+        if self._recycled and len(self.ring) < RING:
+            self.ring.append(made)
         return made
 
 
@@ -225,6 +224,11 @@ class Plan:
         return alone and len({now for now, _ in pairs}) == len({then for _, then in pairs})
 
     # ---- running -------------------------------------------------------------------------------
+
+    def rests(self) -> bool:
+        """Whether nothing has to be looked at while `epoch.moved` and `epoch.gradients` rest."""
+        self._look()
+        return self.bound is Bound.STEADY or (self.bound is Bound.FIXED and not self._moving)
 
     def run(self, leaves: Sequence[Tensor]) -> tuple[list[Array], list[Tensor], list[Scalar]]:
         """Run; returns the outputs of the graph, the new gradients and the numbers it read."""

@@ -338,6 +338,7 @@ class Executable:
         """As `run`, results before arguments, with the numbers of last time if none are given;
         False, and nothing ran, if a watched word differs or `run` has things to put in order."""
         engine, job = self._engine, self._job
+        job.done = False
         with engine.lock:
             if engine.busy or self._arena_epoch != engine.arena.epoch:
                 return False
