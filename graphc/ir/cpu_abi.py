@@ -40,6 +40,7 @@ JOB_CELLS = len(JOB)
 POOL = {
     "generation": 0, "job": 16,
     "threads": 32, "spins": 33, "yields": 34, "wait": 35, "post": 36, "yield": 37,
+    "release": 38, "take": 39, "signals": 40,
 }  # fmt: skip
 FIRST_THREAD_LINE = 3
 # Cells of a thread's line, after its flags of up to 8 barrier rounds (256 threads).

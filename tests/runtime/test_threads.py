@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -88,14 +90,23 @@ def test_a_second_interrupt_within_a_pause_ends_the_step_as_the_first(
         step.bind_state([n.address(state)])
         engine, loop = n.engine(), n.engine()._walk
 
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
         def leave(pool: Pool, job: Job, *rest: object) -> None:
             monkeypatch.setattr(engine, "_walk", loop)
             assert job.cells[JOB["result"]] == 1
             raise KeyboardInterrupt
 
         monkeypatch.setattr(engine, "_walk", leave)
-        with pytest.raises(KeyboardInterrupt):
-            step.run([])
+        handler = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                step.run([])
+        finally:
+            signal.signal(signal.SIGALRM, handler)
+        assert engine._walk == loop  # it has been left
         assert (state == expected).all()
         step.run([])
         assert (state == expected + 1).all()

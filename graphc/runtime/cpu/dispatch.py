@@ -24,14 +24,17 @@ Watching. A job may come with words of memory, pairs of an address and what must
 read before anything else happens; if one differs nothing runs and the result says so. The caller
 keeps that memory alive.
 
-Signals. When more than `budget` ticks have passed, the caller returns the number of the entry
-whose barrier it has not yet joined; the others wait there. Python runs its signal handlers and
-calls again to resume, or sets `stop_at` first. The result goes through the job, because a handler
-that raises does so before Python has stored what the call returned.
+Signals. Python calls `graphc_run` with its lock (the GIL), which is given up while kernels run.
+When more than `budget` ticks have passed the caller stops before it joins the next entry's barrier,
+where the others wait, takes the lock and has Python run the handlers of signals that came; mostly
+none did, and it goes on. If one raised, it returns the number of that entry, and what was raised
+stands in Python's thread, as if any call had raised it. Python calls again to resume, and sets
+`stop_at` first if the step is to be abandoned. The result goes through the job, because such a call
+returns nothing.
 
 Routines. An entry without code is a pause, too: the caller returns it, marked, Python runs it and
 resumes behind it. The others pass it and wait at the next entry's barrier, where an error stops
-all. So no native thread ever needs the GIL, and no exception has to cross native code.
+all. So no other native thread ever needs the lock, and no exception has to cross native code.
 """
 
 from __future__ import annotations
@@ -409,8 +412,25 @@ begin:
   call void @graphc_wake(ptr %pool, ptr %job, i64 %n)
   br label %go
 go:
-  %first = phi i64 [ 0, %begin ], [ %resume, %entry ]
+  %first = phi i64 [ 0, %begin ], [ %resume, %entry ], [ %result, %pause ]
+  %release.at = getelementptr i64, ptr %pool, i64 $pool.release
+  %release = load ptr, ptr %release.at
+  %python = call ptr %release()
   %result = call i64 @flushed(ptr %pool, ptr %job, i64 0, i64 %n, i64 %first)
+  %take.at = getelementptr i64, ptr %pool, i64 $pool.take
+  %take = load ptr, ptr %take.at
+  call void %take(ptr %python)
+  %ended = icmp slt i64 %result, 0
+  %routine = icmp sge i64 %result, $ROUTINE
+  %leaving = or i1 %ended, %routine
+  br i1 %leaving, label %leave, label %pause
+pause:
+  %signals.at = getelementptr i64, ptr %pool, i64 $pool.signals
+  %signals = load ptr, ptr %signals.at
+  %raised = call i32 %signals()
+  %quiet = icmp eq i32 %raised, 0
+  br i1 %quiet, label %go, label %leave
+leave:
   store i64 %result, ptr %result.at
   ret void
 }

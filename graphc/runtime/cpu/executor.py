@@ -85,7 +85,7 @@ class Engine:
         self.lock = threading.RLock()
         self.busy = False
         self._walker = walker
-        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
+        self._run = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
             walker.run
         )
         self._clock = ctypes.CFUNCTYPE(ctypes.c_int64)(walker.clock)
@@ -135,12 +135,12 @@ class Engine:
     def _walk(
         self, pool: Pool, job: Job, commit: int, resume: int, raised: BaseException | None
     ) -> BaseException | None:
-        """Call native code until no more is left; a pause lets Python run signal handlers.
+        """Call native code until no more is left; it returns where a signal handler has raised.
 
-        They run, and may raise, as the call returns; what they raised first is returned, and ends
-        the step where it has not committed. A second one, within microseconds, may leave this loop
-        itself; then `_unfinished` is still set, and the workers wait. Routines run here, all before
-        the commit; one that fails ends the step like a handler that raises.
+        What was raised first is returned, and ends the step where it has not committed. A second
+        one, within microseconds, may leave this loop itself; then `_unfinished` is still set, and
+        the workers wait. Routines run here, all before the commit; one that fails ends the step
+        like a handler that raises.
         """
         while True:
             if resume >= ROUTINE:
