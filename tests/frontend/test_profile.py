@@ -74,7 +74,7 @@ def test_an_unknown_table_is_refused(step: CompiledFunction) -> None:
 
 
 def test_nothing_is_noted_afterwards(step: CompiledFunction) -> None:
-    with step._backend.watch() as runs:
+    with step._backend.timing() as runs:
         step(*BATCH)
     seen = len(runs)
     step(*BATCH)
@@ -89,7 +89,7 @@ def test_a_module_tells_of_its_forward() -> None:
 
 
 def test_shares_are_of_the_measured_peaks(step: CompiledFunction) -> None:
-    with step._backend.watch() as runs:
+    with step._backend.timing() as runs:
         step(*BATCH)
     profile = profile_of(runs, Peaks("any", 1, 1e9, 1e9))
     for x in profile.launches:

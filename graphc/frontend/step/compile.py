@@ -147,8 +147,8 @@ class NativeBackend:
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
 
-    def watch(self) -> AbstractContextManager[Sequence[Run]]:
-        return self._engine.watch()
+    def timing(self) -> AbstractContextManager[Sequence[Run]]:
+        return self._engine.timing()
 
     def peaks(self) -> Limits | None:
         return peaks.load()
@@ -204,8 +204,8 @@ class _LateBackend:
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
 
-    def watch(self) -> AbstractContextManager[Sequence[Run]]:
-        return native_backend().watch()
+    def timing(self) -> AbstractContextManager[Sequence[Run]]:
+        return native_backend().timing()
 
     def peaks(self) -> Limits | None:
         return peaks.load()
