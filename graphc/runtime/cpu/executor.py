@@ -344,7 +344,7 @@ class Executable:
                 return False
             engine.busy = True
             try:
-                self._pointers[:] = pointers
+                self._pointers[:] = [*pointers]
                 if scalars:
                     self._binding.scalar_format.pack_into(self._scalars, 0, *scalars)
                 job.cells[WATCHED_COUNT] = self._watched
