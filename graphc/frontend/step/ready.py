@@ -31,9 +31,7 @@ MISSED = object()  # the call has to go the whole way
 FIXED = (int, bool, str, bytes, type(None))  # as arguments: compared by identity here
 UNUSED = -1
 ENOUGH, LONGEST = 8, 256  # calls
-ALONE = (
-    3  # of an array, what `sys.getrefcount` says if only its ring, one name and the call hold it
-)
+ALONE = 3  # `sys.getrefcount` of an array that only its ring, one name and the call hold
 
 
 class Argument(NamedTuple):
@@ -95,7 +93,8 @@ class Ready:
                 or (self._asked is not None and not all_same(*self._asked))
             ):
                 return MISSED
-            pointers, keep = self._pointers, []
+            pointers = self._pointers
+            keep: list[Array] = []  # row-major copies, alive while it runs
             others: list[Storage] = []
             for x, (spec, requires_grad, slot, value) in zip(args, self._arguments):
                 if spec is None:
@@ -127,7 +126,7 @@ class Ready:
     def _run(self, args: Sequence[Any], pointers: list[int]) -> Any:
         outs: list[Array] = []
         for k, result in enumerate(self._results):
-            for array, place in result.ring:
+            for array, place in result.ring:  # noqa: B007  # used where the loop was left
                 if sys.getrefcount(array) <= ALONE:
                     break
             else:

@@ -88,10 +88,9 @@ def _found() -> Layout:
         version,
         _offset(empty, 5),
         _offset(probe.__closure__[0], id(cell)),
-        *(
-            _offset(probe, id(x))
-            for x in (probe.__code__, probe.__defaults__, probe.__kwdefaults__)
-        ),
+        _offset(probe, id(probe.__code__)),
+        _offset(probe, id(probe.__defaults__)),
+        _offset(probe, id(probe.__kwdefaults__)),
     )
 
 
@@ -172,7 +171,7 @@ def of_guard(guard: Guard) -> list[Word] | None:
             (FunctionType, "__kwdefaults__"): at.kwdefaults,
             (CellType, "cell_contents"): at.contents,
         }
-        name = get.__reduce__()[1]  # type: ignore[index]  # class and arguments
+        name = get.__reduce__()[1]  # of class and arguments
         offset = fixed.get((type(subject), *name))
         return None if offset is None else [(subject, offset)]
     if isinstance(get, partial):

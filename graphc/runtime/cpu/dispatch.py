@@ -20,9 +20,8 @@ have gone. So (1) the caller alone decides to abandon a step: `stop_at` names th
 before the caller reaches its barrier and compared after it; (2) the error cell is read between
 two barriers, where no kernel runs that might set it; (3) every walk ends in a barrier.
 
-Watching. A job may come with words of memory, pairs of an address and what must be there. All are
-read before anything else happens; if one differs nothing runs and the result says so. The caller
-keeps that memory alive.
+Watching. A job may bring words of memory, pairs of an address and what must be there, which the
+caller keeps alive. They are read first; if one differs nothing runs and the result says so.
 
 Signals. Python calls `graphc_run` with its lock (the GIL), which is given up while kernels run.
 When more than `budget` ticks have passed the caller stops before it joins the next entry's barrier,
@@ -138,8 +137,8 @@ def module_text(triple: str) -> str:
     """The module for a processor: x86-64 or 64-bit ARM."""
     numbers = {f"pool.{k}": v for k, v in POOL.items()} | {f"job.{k}": v for k, v in JOB.items()}
     numbers |= {f"thread.{k}": v for k, v in THREAD.items()} | {"line": LINE_BYTES}
-    numbers |= {"lines.before": LINE_BYTES * FIRST_THREAD_LINE, "BARRIER": BARRIER}
-    numbers |= {"COMMIT": COMMIT, "HOST": HOST, "ROUTINE": ROUTINE}
+    numbers |= {"lines.before": LINE_BYTES * FIRST_THREAD_LINE, "ROUTINE": ROUTINE}
+    numbers |= {"BARRIER": BARRIER, "COMMIT": COMMIT, "HOST": HOST}
     numbers |= {"FINISHED": FINISHED, "FAILED": FAILED, "ABANDONED": ABANDONED, "MOVED": MOVED}
     text = TEXT
     for name in sorted(numbers, key=len, reverse=True):  # a name may begin another
@@ -271,12 +270,10 @@ begin:
   %hosted = icmp ne i64 %bit3, 0
   br i1 %hosted, label %host, label %native
 host:
-  br i1 %caller, label %leave, label %skip
+  br i1 %caller, label %leave, label %step
 leave:
   %marked = or i64 %i, $ROUTINE
   ret i64 %marked
-skip:
-  br label %step
 native:
   %function = load ptr, ptr %row
   %args.at = getelementptr i64, ptr %row, i64 1

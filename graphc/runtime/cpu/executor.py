@@ -40,11 +40,12 @@ from graphc.ir.cpu_abi import (
 )
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.types import Array, Scalar, Shape
+from graphc.runtime.cpu import threads
 from graphc.runtime.cpu.arena import Arena
 from graphc.runtime.cpu.binding import Binding
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import Routine, routines_of
-from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads, wanted
+from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
@@ -137,7 +138,7 @@ class Engine:
         if self._unfinished is not None:
             self._end_unfinished(KeyboardInterrupt())
         pool = self._pool if parallel else self._solo
-        if parallel and pool.threads != wanted():
+        if pool.threads != threads.wanted and parallel:
             pool = self._threads()
         cells, raised = job.cells, None
         cells[STOP_AT] = cells[RESULT] = NO_ENTRY
@@ -390,7 +391,7 @@ class Executable:
                 return False
             engine.busy = True
             try:
-                self._pointers[:] = pointers
+                self._pointers[:] = [*pointers]
                 if scalars:
                     self._binding.scalar_format.pack_into(self._scalars, 0, *scalars)
                 job.cells[WATCHED_COUNT] = self._watched
