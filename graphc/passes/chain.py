@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from graphc.errors import InternalError
 from graphc.ir.graph import Value
-from graphc.passes.group import CannotView
 from graphc.passes.view import NotAffine, View, move
 
 Attrs = tuple[tuple[str, object], ...]
@@ -29,7 +28,6 @@ def walk(view: View, chain: Chain) -> View:
         try:
             view = move(view, op, dict(attrs))
         except NotAffine:
-            if owner is None:
-                raise InternalError(f"{op} {dict(attrs)} cannot be addressed") from None
-            raise CannotView((owner, owner.args[0])) from None
+            name = owner.name if owner is not None else "a step"
+            raise InternalError(f"{name} = {op} {dict(attrs)} cannot be addressed") from None
     return view

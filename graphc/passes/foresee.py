@@ -1,37 +1,120 @@
-"""foresee: operands that no address will reach, known before fusion from how values would lie.
+"""foresee: stores what its readers could not address, so that fusion and lowering never meet it.
 
-`lower` finds all of them, but after fusing everything, which then begins again. Most are plain:
-a reshape of dimensions whose strides do not merge, and a contraction of what is never in memory.
+A reader sees a value through movement ops as one affine address of what is in memory. A reshape of
+dimensions whose strides do not merge has none. What a contraction, a gather or a routine reads has
+to be in memory; a gather's table without borders, a routine's operands as whole arrays, row by row.
+
+Behind this pass each chain of movement over a value in memory has an address. Which values are in
+memory fusion decides, and it asks the same of itself: `realise` lets nothing be computed again
+where no address leads to what it is computed of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from graphc.ir.graph import Graph, Value, uses
-from graphc.passes.group import is_free, is_reduce, pads_with_more
-from graphc.passes.order import Orders, folded_source, merge_order
-from graphc.passes.view import NotAffine, View, move, stored
+from graphc.passes.group import is_free, pads_with_more, parts_of, place_of
+from graphc.passes.order import identity, looks_through, merge_order, orders_of
+from graphc.passes.profile import Profile
+from graphc.passes.view import NotAffine, View, move, row_major, stored
 
 
-def foresee(graph: Graph, orders: Orders) -> dict[Value, set[Value]]:
-    """Readers, and those of their operands that have to be stored."""
-    readers, outs = uses(graph), frozenset(graph.outs)
-    views: dict[Value, View] = {}  # where movement would look
-    missing: dict[Value, set[Value]] = {}
-    for v in graph.values():
-        if v.op is None:
-            continue
-        if v.op.kind == "contract":
-            if operands := {a for a in v.args if not _has_memory(a)}:
-                missing[v] = operands
-        elif v.op.kind == "movement" and is_free(v):
-            (a,) = v.args
-            try:
-                views[v] = move(views.get(a) or stored(a.shape, orders(a)), v.op.name, v.attrs)
-            except NotAffine:
-                views[v] = stored(v.shape, merge_order(orders(a), a.shape, v.shape)[1])
-                if v in outs or not all(map(_looks_through, readers[v])):
-                    missing[v] = {a}
-    return missing
+def foresee(graph: Graph, profile: Profile) -> Graph:
+    """The graph with `contiguous` where a reader needs its operand in memory."""
+    return _Foresight(graph, profile).run()
+
+
+class _Foresight:
+    """One walk; `new` maps old values, and `views` says where the new ones would lie."""
+
+    def __init__(self, graph: Graph, profile: Profile) -> None:
+        self.graph = graph
+        self.orders = orders_of(graph, profile)
+        self.readers, self.outs = uses(graph), frozenset(graph.outs)
+        self.parts = parts_of(graph)
+        self.new: dict[Value, Value] = {}
+        self.views: dict[Value, View] = {}
+
+    def run(self) -> Graph:
+        for v in self.graph.values():
+            w = v if v.op is None else self._visit(v)
+            self.new[v] = w
+            if w not in self.views:
+                self.views[w] = place_of(v, self.parts, self.orders)
+        return self.graph.with_outs(self.new[v] for v in self.graph.outs)
+
+    def _visit(self, v: Value) -> Value:
+        assert v.op is not None
+        args = tuple(self.new[a] for a in v.args)
+        rule = RULES.get(v.op.kind)
+        with v.builder.at(v.where):
+            if rule is not None:
+                args = rule(self, v, args)
+            w = v if args == v.args else v.builder.emit(v.op, args, v.attrs)
+        if is_free(w) and v.op.kind == "movement":
+            self.views[w] = self._moved(v, w)
+        return w
+
+    def _moved(self, v: Value, w: Value) -> View:
+        assert v.op is not None
+        (a,) = w.args
+        try:
+            return move(self.views[a], v.op.name, v.attrs)
+        except NotAffine:  # readers look at what is before the reshape
+            return stored(v.shape, merge_order(self.orders(a), a.shape, v.shape)[1])
+
+    def _in_memory(self, a: Value, order: tuple[int, ...]) -> Value:
+        copy = a.builder.apply("contiguous", a, order=order)
+        self.views[copy] = stored(a.shape, order)
+        return copy
+
+    # ---- one rule for each kind of op ----------------------------------------------------------
+
+    def _movement(self, v: Value, args: Operands) -> Operands:
+        """A reshape of dimensions that do not merge, unless all readers look at what is before."""
+        if not is_free(v):
+            return args
+        (a,) = args
+        try:
+            move(self.views[a], v.op.name if v.op else "", v.attrs)
+        except NotAffine:
+            if v in self.outs or not all(map(looks_through, self.readers[v])):
+                return (self._in_memory(a, merge_order(self.orders(a), a.shape, v.shape)[0]),)
+        return args
+
+    def _contract(self, _: Value, args: Operands) -> Operands:
+        return tuple(a if _has_memory(a) else self._in_memory(a, self.orders(a)) for a in args)
+
+    def _index(self, v: Value, args: Operands) -> Operands:
+        table, *rest = args
+        scatters = v.op is not None and v.op.scatters
+        if scatters or (_has_memory(table) and not self.views[table].guards):
+            return args
+        return (self._in_memory(table, self.orders(table)), *rest)
+
+    def _routine(self, _: Value, args: Operands) -> Operands:
+        return tuple(a if self._is_whole(a) else self._in_memory(a, identity(a)) for a in args)
+
+    def _is_whole(self, a: Value) -> bool:
+        return _has_memory(a) and is_row_major(self.views[a])
+
+
+Operands = tuple[Value, ...]
+RULES: Mapping[str, Callable[[_Foresight, Value, Operands], Operands]] = {
+    "movement": _Foresight._movement,
+    "contract": _Foresight._contract,
+    "index": _Foresight._index,
+    "routine": _Foresight._routine,
+}
+
+
+def is_row_major(view: View) -> bool:
+    """Whether it shows a whole buffer, row by row."""
+    wide = [k for k, n in enumerate(view.shape) if n > 1]
+    strides = row_major(view.shape)
+    at = view.address
+    return not view.guards and not at.offset and all(at.strides[k] == strides[k] for k in wide)
 
 
 def _has_memory(v: Value) -> bool:
@@ -41,8 +124,3 @@ def _has_memory(v: Value) -> bool:
             return False
         v = v.args[0]
     return v.is_input or not is_free(v)
-
-
-def _looks_through(reader: Value) -> bool:
-    """Whether a reduction reads what a reshape has merged."""
-    return is_reduce(reader) and folded_source(reader)[0] is not reader.args[0]

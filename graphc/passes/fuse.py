@@ -43,7 +43,7 @@ from graphc.passes.group import (
 from graphc.passes.order import folded_source, identity, orders_of
 from graphc.passes.profile import Profile
 from graphc.passes.realise import realise
-from graphc.passes.view import Form, NotAffine, move, stored
+from graphc.passes.view import Form, NotAffine, move, splits_only, stored
 
 
 def fuse(graph: Graph, profile: Profile) -> Fusion:
@@ -325,7 +325,12 @@ class Fuser:
         return all(self._read_form(base, chain, g, level) == g.place(base) for base, chain in mine)
 
     def _read_form(self, u: Value, path: Chain, g: Group, level: Level) -> Form | None:
-        """The number of the element of u that v reads, as a form over g's domain."""
+        """The number of the element of u that v reads, as a form over g's domain.
+
+        What u reads is seen through the same path, whatever its strides: so no dimensions merge.
+        """
+        if any(is_op(m, "reshape") and not splits_only(m.args[0].shape, m.shape) for m in path):
+            return None
         try:
             view = moved(stored(u.shape, tuple(range(len(u.shape)))), path)
             if level == KEPT:

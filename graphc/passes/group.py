@@ -94,20 +94,28 @@ class Fusion:
 
     def home(self, v: Value, orders: Orders) -> View:
         """Where a realised value or an input lies in its buffer."""
-        part = self.parts.get(v)
-        if part is None:
-            return stored(v.shape, orders(v))
-        whole = stored(part.whole.shape, orders(part.whole))
-        stop = tuple(a + (n - 1) * s + 1 for n, a, s in zip(v.shape, part.start, part.step))
-        return slice_(whole, start=part.start, stop=stop, step=part.step)
+        return place_of(v, self.parts, orders)
 
 
-class CannotView(Exception):
-    """Readers need operands in memory, row-major: pairs of a reader and such an operand."""
+def place_of(v: Value, parts: Mapping[Value, Part], orders: Orders) -> View:
+    """Where the elements of `v` lie in its buffer; of what has none, which numbers they are."""
+    if v.const is not None:
+        return View(v.shape, Form((0,) * len(v.shape)))
+    if v.op is not None and v.op.kind == "source":
+        return numbered(v)
+    part = parts.get(v)
+    if part is None:
+        return stored(v.shape, orders(v))
+    whole = stored(part.whole.shape, orders(part.whole))
+    stop = tuple(a + (n - 1) * s + 1 for n, a, s in zip(v.shape, part.start, part.step))
+    return slice_(whole, start=part.start, stop=stop, step=part.step)
 
-    def __init__(self, *pairs: tuple[Value, Value]) -> None:
-        super().__init__(", ".join(f"{reader.name} reads {v.name}" for reader, v in pairs))
-        self.pairs = pairs
+
+def numbered(v: Value) -> View:
+    """The number that a source makes each of its elements of."""
+    if is_op(v, "iota"):
+        return View(v.shape, Form(tuple(int(k == v.attrs["axis"]) for k in range(len(v.shape)))))
+    return View(v.shape, Form(row_major(v.shape)))
 
 
 def parts_of(graph: Graph) -> dict[Value, Part]:

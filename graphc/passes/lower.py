@@ -38,12 +38,20 @@ from graphc.ir.reference import by_zero
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
 from graphc.passes.chain import Chain, Step, step, step_of, walk
 from graphc.passes.contraction import contraction_views, split_dims, split_groups
-from graphc.passes.group import KEPT, CannotView, Fusion, Group, is_free, is_reduce, pads_with_more
+from graphc.passes.group import (
+    KEPT,
+    Fusion,
+    Group,
+    is_free,
+    is_reduce,
+    numbered,
+    pads_with_more,
+)
 from graphc.passes.nest import Lowered, Nest, affine, guards
 from graphc.passes.order import Orders, folded_source
 from graphc.passes.profile import Profile
 from graphc.passes.routine import lower_routine
-from graphc.passes.view import Form, View, pad_ranges, row_major
+from graphc.passes.view import Form, View, pad_ranges
 
 LITERALS = (0, 1, -1)
 Checks = list[CheckSite]
@@ -52,7 +60,7 @@ Checks = list[CheckSite]
 def lower(
     group: Group, fusion: Fusion, orders: Orders, checks: Checks, profile: Profile
 ) -> Lowered:
-    """The kernel of `group`; raises `CannotView` where a value must be stored first."""
+    """The kernel of `group`."""
     if group.kind == "routine":
         return lower_routine(group.members[0], fusion, orders, checks)
     return _Lowering(group, fusion, orders, checks, profile).run()
@@ -83,16 +91,10 @@ class _Lowering:
         self.loop_memo: dict[object, str] = {}
         self.folded: dict[Value, str] = {}  # results of reductions and of the contraction
         self.in_loop: set[str] = set()  # names defined inside a fold loop
-        self.missing: list[tuple[Value, Value]] = []  # as `CannotView` says
         self.count = 0
 
     def run(self) -> Lowered:
-        try:
-            KINDS[self.group.kind](self)
-        except CannotView as e:
-            self.missing += e.pairs
-        if self.missing:
-            raise CannotView(*self.missing)
+        KINDS[self.group.kind](self)
         return self.nest.finish(self._name(), self.group.members)
 
     def _name(self) -> str:
@@ -308,11 +310,7 @@ class _Lowering:
         key = (v, chain)
         known = self.point_memo.get(key) or self.loop_memo.get(key)
         if known is None:
-            try:
-                known = self._compute(v, chain)
-            except CannotView as e:  # go on, to find all that is missing at once
-                self.missing += e.pairs
-                known = "?"
+            known = self._compute(v, chain)
             (self.loop_memo if known in self.in_loop else self.point_memo)[key] = known
         return known
 
@@ -366,7 +364,7 @@ class _Lowering:
         top = v
         while not self._is_stored(v):
             if not is_free(v) or v.op is None or v.op.kind != "movement" or pads_with_more(v):
-                raise CannotView((reader, top))
+                raise InternalError(f"{reader.name} reads {top.name}, which is not in memory")
             chain.append(step_of(v))
             v = v.args[0]
         return v, tuple(reversed(chain))
@@ -443,10 +441,7 @@ class _Lowering:
     def _source(self, v: Value, chain: Chain) -> str:
         assert v.op is not None
         where = str(v.where)
-        number = row_major(v.shape)
-        if v.op.name == "iota":
-            number = tuple(int(k == v.attrs["axis"]) for k in range(len(v.shape)))
-        view = walk(View(v.shape, Form(number)), chain)
+        view = walk(numbered(v), chain)
         at = affine(view.address, view.shape)
         name = self._once(("index", at), self._folds(view), lambda n: Index(n, i64, at, where))
         if v.op.name == "iota":
@@ -467,7 +462,7 @@ class _Lowering:
         base, path = self._base(v, table)
         view = self._view(base, path)
         if view.guards:
-            raise CannotView((v, table))
+            raise InternalError(f"{v.name} reads {table.name}, which has borders")
         s = view.address.strides
         spread: Chain = ()
         strides = (*s[:axis], 0, *s[axis + 1 :])

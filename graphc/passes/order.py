@@ -179,6 +179,12 @@ def folded_source(v: Value) -> tuple[Value, Shape]:
     return (source, tuple(folded)) if folded else (x, axes)
 
 
+def looks_through(v: Value) -> bool:
+    """Whether v is a reduction that reads what a reshape has merged."""
+    reduces = v.op is not None and v.op.kind == "reduce"
+    return reduces and folded_source(v)[0] is not v.args[0]
+
+
 def _conv(orders: Orders, v: Value) -> Shape:
     """Output channels innermost; a weight gradient [C, O, *K] lies as its weight.
 

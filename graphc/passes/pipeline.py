@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from graphc import config
-from graphc.errors import InternalError
 from graphc.ir import kernel_text, program_text, text
-from graphc.ir.graph import Graph, Value
+from graphc.ir.graph import Graph
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.sizes import HINTS
 from graphc.ir.verify import verify
@@ -24,11 +23,10 @@ from graphc.passes.check_indices import check_indices
 from graphc.passes.decompose import decompose
 from graphc.passes.foresee import foresee
 from graphc.passes.fuse import fuse
-from graphc.passes.group import CannotView
 from graphc.passes.layout import layout, settle
 from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
-from graphc.passes.order import Orders, identity, merge_order, orders_of
+from graphc.passes.order import orders_of
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
@@ -60,6 +58,7 @@ PIPELINE: tuple[Stage, ...] = (
     Stage("layout", layout, "before fuse, which has to see the stores that layout asks for"),
     Stage("settle", settle, "after layout, which changes how values would lie"),
     Stage("split_reduce", split_reduce, "after layout: it cuts along memory order"),
+    Stage("foresee", foresee, "last: it asks where every value would lie, and fuse counts on it"),
 )
 
 
@@ -128,7 +127,7 @@ def _compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage]) -> C
         wall_ms = 1e3 * (time.perf_counter() - start)
         records.append(_graph_record(stage.name, graph, stage.why, wall_ms))
     start = time.perf_counter()
-    graph, lowered, checks = lower_graph(graph, profile)
+    lowered, checks = lower_graph(graph, profile)
     fused = time.perf_counter()
     scheduled = schedule(graph, lowered, checks, profile)
     program = scheduled.at(HINTS)
@@ -152,57 +151,10 @@ def _graph_record(name: str, graph: Graph, why: str, wall_ms: float) -> StageRec
     return StageRecord(name, "graph", why, wall_ms, lambda: text.show(graph), graph)
 
 
-MAX_ROUNDS = 32
-
-
-def lower_graph(graph: Graph, profile: Profile) -> tuple[Graph, list[Lowered], list[CheckSite]]:
-    """Fuse and lower; where a value cannot be addressed, store it and fuse again."""
-    orders = orders_of(graph, profile)
-    graph = store_operands(graph, foresee(graph, orders), orders)
-    for _ in range(MAX_ROUNDS):
-        fusion, orders = fuse(graph, profile), orders_of(graph, profile)
-        kernels: list[Lowered] = []
-        checks: list[CheckSite] = []
-        missing: dict[Value, set[Value]] = {}
-        for group in fusion.groups:
-            try:
-                kernels.append(lower(group, fusion, orders, checks, profile))
-            except CannotView as e:
-                for reader, value in e.pairs:
-                    missing.setdefault(reader, set()).add(value)
-        if not missing:
-            noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, fusion.groups, strict=True)]
-            return graph, noted, checks
-        graph = store_operands(graph, missing, orders)
-    raise InternalError(f"values of {graph.name} cannot be laid out for their readers")
-
-
-def store_operands(graph: Graph, missing: dict[Value, set[Value]], orders: Orders) -> Graph:
-    """Put `contiguous` between each reader and the operands it needs in memory."""
-    if not missing:
-        return graph
-    new: dict[Value, Value] = {}
-    for v in graph.values():
-        if v.op is None:
-            new[v] = v
-            continue
-        with v.builder.at(v.where):
-            args = [new[a] for a in v.args]
-            if v in missing:
-                args = [
-                    _stored_for(v, a, b, orders) if a in missing[v] else b
-                    for a, b in zip(v.args, args, strict=True)
-                ]
-            same = all(a is b for a, b in zip(args, v.args, strict=True))
-            new[v] = v if same else v.builder.emit(v.op, args, v.attrs)
-    return graph.with_outs(new[v] for v in graph.outs)
-
-
-def _stored_for(reader: Value, old: Value, new: Value, orders: Orders) -> Value:
-    """`new` in memory, as near to its own order as lets the reader address it."""
-    order = orders(old)
-    if reader.op is not None and reader.op.kind == "routine":
-        order = identity(old)
-    if reader.op is not None and reader.op.name == "reshape":
-        order = merge_order(order, old.shape, reader.shape)[0]
-    return new.builder.apply("contiguous", new, order=order)
+def lower_graph(graph: Graph, profile: Profile) -> tuple[list[Lowered], list[CheckSite]]:
+    """Fuse, and lower each group."""
+    fusion, orders = fuse(graph, profile), orders_of(graph, profile)
+    checks: list[CheckSite] = []
+    kernels = [lower(group, fusion, orders, checks, profile) for group in fusion.groups]
+    noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, fusion.groups, strict=True)]
+    return noted, checks

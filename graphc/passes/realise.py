@@ -7,14 +7,16 @@ read memory, so what they read is always stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import NamedTuple
 
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.sizes import typical
-from graphc.passes.group import Group, is_free, is_op
+from graphc.passes.group import Chain, Group, is_free, is_op, moved, parts_of, place_of
+from graphc.passes.order import looks_through, orders_of
 from graphc.passes.profile import Profile
+from graphc.passes.view import NotAffine, View
 
 Moves = tuple[tuple[str, tuple[tuple[str, object], ...]], ...]  # from a value to what is read
 
@@ -43,6 +45,7 @@ class _Realiser:
         self.realised: set[Value] = {v for v in graph.outs if v in of}
         self.realised.update(wholes, *(v.args for v in wholes))
         self.because: dict[Value, str] = {}
+        self.parts, self.orders = parts_of(graph), orders_of(graph, profile)
 
     def run(self) -> Realised:
         for v, group in self.of.items():
@@ -72,6 +75,9 @@ class _Realiser:
         if leaves is None or ops > self.profile.max_inlined_ops:
             self.because[v] = "too long to compute again for each reader"
             return False
+        if not self._addressable(v):
+            self.because[v] = "a reader's reshape of it has no address in what it is computed of"
+            return False
         much = self.profile.much
         widest = max(typical(prod(g.domain)) for g in outside)
         if widest > much * typical(v.spec.numel) and (heavy or ops > self.profile.short_ops):
@@ -86,6 +92,47 @@ class _Realiser:
             return False
         self.realised.update(u for u in leaves if not u.is_input)
         return True
+
+    def _addressable(self, v: Value) -> bool:
+        """Whether readers that see v through a reshape would find what it is computed of."""
+        ways = [way for way in self._ways(v) if any(is_op(m, "reshape") for m in way)]
+        try:
+            for view in self._sources(v) if ways else ():
+                for way in ways:
+                    moved(view, way)
+        except NotAffine:
+            return False
+        return True
+
+    def _ways(self, v: Value) -> Iterator[Chain]:
+        """The movement from v to each of its readers; a source reads scalars alone."""
+        stack: list[tuple[Value, Chain]] = [(u, ()) for u in self.readers[v]]
+        while stack:
+            u, way = stack.pop()
+            if u in self.of:
+                yield way[:-1] if looks_through(u) else way
+            elif u.op is not None and u.op.kind == "movement" and is_free(u):
+                stack.extend((r, (*way, u)) for r in self.readers[u])
+
+    def _sources(self, v: Value) -> Iterator[View]:
+        """What v is computed of where it is computed again, each as v's elements see it."""
+        seen: set[tuple[Value, Chain]] = set()
+        stack: list[tuple[Value, Chain]] = [(v, ())]
+        while stack:
+            u, way = stack.pop()
+            if (u, way) in seen:
+                continue
+            seen.add((u, way))
+            if u.op is not None and u.op.kind == "movement" and is_free(u):
+                stack.append((u.args[0], (u, *way)))
+            elif (
+                u.op is not None
+                and u.op.kind == "elementwise"
+                and (u is v or u not in self.realised)
+            ):
+                stack.extend((a, way) for a in u.args)
+            else:
+                yield moved(place_of(u, self.parts, self.orders), way)
 
     def _bytes_inlined(self, v: Value, leaves: list[Value], heavy: int, readers: int) -> int:
         """Each reader reads the leaves; a leaf without a buffer has to be stored for that."""

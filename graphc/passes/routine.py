@@ -1,24 +1,25 @@
 """routine: an op whose NumPy meaning is its implementation becomes a kernel of one `Call`.
 
-Its operands are whole row-major buffers; any other is stored as one first. The kernel has no code,
+Its operands are whole row-major buffers; `foresee` stores any other as one. The kernel has no code,
 and its sizes are arguments, so that another batch is the same kernel. It may fail: its check site
 says which line of the user's that is.
 """
 
 from __future__ import annotations
 
+from graphc.errors import InternalError
 from graphc.ir.graph import Value
 from graphc.ir.kernel import Buffer, Call, Kernel, Operand, ScalarArg
 from graphc.ir.program import CheckSite
 from graphc.ir.types import Shape, i64
-from graphc.passes.group import CannotView, Fusion, is_free, moved
+from graphc.passes.foresee import is_row_major
+from graphc.passes.group import Fusion, is_free, moved
 from graphc.passes.nest import Lowered
 from graphc.passes.order import Orders
-from graphc.passes.view import NotAffine, View, row_major
 
 
 def lower_routine(v: Value, fusion: Fusion, orders: Orders, checks: list[CheckSite]) -> Lowered:
-    """The kernel of one routine; raises `CannotView` where an operand must be stored first."""
+    """The kernel of one routine."""
     assert v.op is not None
     bases = [*(_buffer(v, a, fusion, orders) for a in v.args), v]
     buffers = list(dict.fromkeys(bases))
@@ -53,20 +54,10 @@ def _buffer(reader: Value, v: Value, fusion: Fusion, orders: Orders) -> Value:
     top, chain = v, []
     while not (v.is_input or v in fusion.realised):
         if v.op is None or not is_free(v) or v.op.kind != "movement":
-            raise CannotView((reader, top))
+            break
         chain.append(v)
         v = v.args[0]
-    try:
-        view = moved(fusion.home(v, orders), reversed(chain))
-    except NotAffine:
-        raise CannotView((reader, top)) from None
-    if not _is_row_major(view):
-        raise CannotView((reader, top))
-    return v
-
-
-def _is_row_major(view: View) -> bool:
-    wide = [k for k, n in enumerate(view.shape) if n > 1]
-    strides = row_major(view.shape)
-    at = view.address
-    return not view.guards and not at.offset and all(at.strides[k] == strides[k] for k in wide)
+    else:
+        if is_row_major(moved(fusion.home(v, orders), reversed(chain))):
+            return v
+    raise InternalError(f"{reader.name} reads {top.name}, which is no whole buffer")

@@ -167,6 +167,15 @@ def reshape_groups(old: Shape, new: Shape) -> list[Group]:
     return groups
 
 
+def splits_only(old: Shape, new: Shape) -> bool:
+    """Whether a reshape is a view of any strides: it merges no dimensions."""
+    for olds, news in reshape_groups(old, new):
+        wide = [old[k] for k in olds if old[k] > 1]
+        if len(wide) > 1 and wide != [new[k] for k in news if new[k] > 1]:
+            return False
+    return True
+
+
 def _regroup(strides: Shape, old: Shape, new: Shape, groups: list[Group]) -> Shape:
     """Strides of the new dimensions, where each group's old strides merge into one."""
     out = [0] * len(new)

@@ -15,6 +15,7 @@ from graphc.ir.program import Program
 from graphc.ir.types import TensorSpec, f32, i64
 from graphc.passes.pipeline import compile_graph
 from tests.passes.graphs import CASES, Case, make
+from tests.passes.texts import groups
 from tests.targets import CPU
 
 Build = Callable[[Value, Value], tuple[Value, ...]]
@@ -151,3 +152,62 @@ def test_explain_shows_the_reasons() -> None:
     assert [name for name, _ in told.unfused] == [k.name for k in f.kernels]
     assert "needs it in memory: a contraction reads it" in str(told)
     assert all(name in f.ir("fuse") and why in f.ir("fuse") for name, why in told.unfused)
+
+
+SOFTMAX = """
+graph(%x: f32[5,7]) {
+  %0: f32[5] = max %x {axes=(1,)}
+  %1: f32[5,1] = reshape %0 {shape=(5,1)}
+  %2: f32[5,7] = expand %1 {shape=(5,7)}
+  %3: f32[5,7] = sub %x %2
+  %4: f32[5,7] = exp %3
+  %5: f32[5] = sum %4 {axes=(1,)}
+  %6: f32[5,1] = reshape %5 {shape=(5,1)}
+  %7: f32[5,7] = expand %6 {shape=(5,7)}
+  %8: f32[5,7] = div %4 %7
+  return %8
+}"""
+COLUMNS = """
+graph(%x: f32[64,300]) {
+  %0: f32[64,300] = exp %x
+  %1: f32[300] = sum %0 {axes=(0,)}
+  %2: f32[1,300] = reshape %1 {shape=(1,300)}
+  %3: f32[64,300] = expand %2 {shape=(64,300)}
+  %4: f32[64,300] = mul %0 %3
+  return %4
+}"""
+EPILOGUE = """
+graph(%x: f32[4,3], %y: f32[3,5], %b: f32[4,5]) {
+  %0: f32[4,5] = dot %x %y {batch=() contract=((1,0),)}
+  %1: f32[4,5] = add %0 %b
+  %2: f32[5] = sum %1 {axes=(0,)}
+  return %1, %2
+}"""
+TURNED = """
+graph(%x: f32[4,5], %y: f32[5,4]) {
+  %0: f32[4,5] = exp %x
+  %1: f32[5,4] = transpose %0 {perm=(1,0)}
+  %2: f32[5,4] = add %1 %y
+  return %2, %0
+}"""
+STATISTICS = """
+graph(%x: f32[64,300]) {
+  %0: f32[64] = sum %x {axes=(1,)}
+  %1: f32[64] = max %x {axes=(1,)}
+  return %0, %1
+}"""
+
+
+@pytest.mark.parametrize(
+    ("body", "kernels"),
+    [
+        (SOFTMAX, ["max sub exp sum div"]),
+        (COLUMNS, ["exp sum", "mul"]),
+        (EPILOGUE, ["dot add", "sum"]),
+        (TURNED, ["exp add"]),
+        (STATISTICS, ["sum max"]),
+    ],
+    ids=["rows", "columns", "epilogue", "turned", "statistics"],
+)
+def test_values_that_share_a_kernel(body: str, kernels: list[str]) -> None:
+    assert groups(body) == kernels

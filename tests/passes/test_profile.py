@@ -31,7 +31,6 @@ PASSES = Path(__file__).parents[2] / "graphc" / "passes"
 NUMBERS = {
     "elementary.py SHIFT": "mathematics: terms of a series",
     "simplify.py MAX_ROUNDS": "rules shrink what they rewrite; a rule that does not is a fault",
-    "pipeline.py MAX_ROUNDS": "each round stores what no address reaches; a fault if it goes on",
     "lower.py LITERALS": "numbers that code of any kind has for free",
 }
 

@@ -1,0 +1,120 @@
+"""How convolutions' operands are laid out, for two targets, and what outputs become."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from graphc.passes.layout import layout, settle
+from graphc.passes.profile import Profile
+from tests.passes.texts import assert_becomes
+from tests.targets import CPU
+
+GUARDED = dataclasses.replace(CPU, stored_halo=False, weight_order=("out", "window", "in"))
+
+CONV = """
+graph(%x: f32[2,16,8,8], state %w: f32[16,16,3,3]) {
+  %0: f32[2,16,8,8] = conv %x %w {stride=(1,1) padding=((1,1),(1,1)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %0
+}"""
+STORED_HALO = """
+graph(%x: f32[2,16,8,8], state %w: f32[16,16,3,3] order (2,3,1,0)) {
+  %0: f32[2,16,10,10] = pad %x {low=(0,0,1,1) high=(0,0,1,1) value=0.0}
+  %1: f32[2,16,10,10] = contiguous %0 {order=(0,2,3,1)}
+  %2: f32[2,16,8,8] = conv %1 %w {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %2
+}"""
+NO_HALO = """
+graph(%x: f32[2,16,8,8], state %w: f32[16,16,3,3] order (0,2,3,1)) {
+  %0: f32[2,16,8,8] = contiguous %x {order=(0,2,3,1)}
+  %1: f32[2,16,8,8] = conv %0 %w {stride=(1,1) padding=((1,1),(1,1)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %1
+}"""
+COMPUTED_WEIGHT = """
+graph(%x: f32[2,8,8,8], %w: f32[4,8,3,3]) {
+  %0: f32[2,4,6,6] = conv %x %w {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %0
+}"""
+PACKED = """
+graph(%x: f32[2,8,8,8], %w: f32[4,8,3,3]) {
+  %0: f32[2,8,8,8] = contiguous %x {order=(0,2,3,1)}
+  %1: f32[3,3,8,4] = transpose %w {perm=(2,3,1,0)}
+  %2: f32[3,3,8,4] = contiguous %1
+  %3: f32[4,8,3,3] = transpose %2 {perm=(3,2,0,1)}
+  %4: f32[2,4,6,6] = conv %0 %3 {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %4
+}"""
+TWO_READERS = """
+graph(%x: f32[2,16,8,8], state %w: f32[16,16,3,3], state %u: f32[16,16,1,1]) {
+  %0: f32[2,16,8,8] = conv %x %w {stride=(1,1) padding=((1,1),(1,1)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  %1: f32[2,16,8,8] = conv %x %u {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %0, %1
+}"""
+ONE_COPY = """
+graph(%x: f32[2,16,8,8], state %w: f32[16,16,3,3] order (2,3,1,0), \
+state %u: f32[16,16,1,1] order (2,3,1,0)) {
+  %0: f32[2,16,10,10] = pad %x {low=(0,0,1,1) high=(0,0,1,1) value=0.0}
+  %1: f32[2,16,10,10] = contiguous %0 {order=(0,2,3,1)}
+  %2: f32[2,16,8,8] = slice %1 {start=(0,0,1,1) stop=(2,16,9,9) step=(1,1,1,1)}
+  %3: f32[2,16,8,8] = conv %1 %w {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  %4: f32[2,16,8,8] = conv %2 %u {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %3, %4
+}"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "profile"),
+    [
+        (CONV, STORED_HALO, CPU),
+        (CONV, NO_HALO, GUARDED),
+        (COMPUTED_WEIGHT, PACKED, CPU),
+        (TWO_READERS, ONE_COPY, CPU),
+        (STORED_HALO, STORED_HALO, CPU),
+    ],
+    ids=["halo", "guard", "weight", "readers", "again"],
+)
+def test_convolutions_read_channels_side_by_side(before: str, after: str, profile: Profile) -> None:
+    assert_becomes(layout, before, after, profile)
+
+
+VIEW = """
+graph(%x: f32[2,3]) {
+  %0: f32[3,2] = transpose %x {perm=(1,0)}
+  return %0
+}"""
+VIEW_STORED = """
+graph(%x: f32[2,3]) {
+  %0: f32[3,2] = transpose %x {perm=(1,0)}
+  %1: f32[3,2] = contiguous %0 {order=(0,1)}
+  return %1
+}"""
+TWICE = """
+graph(%x: f32[2,3]) {
+  %0: f32[2,3] = exp %x
+  return %0, %0
+}"""
+TWO_BUFFERS = """
+graph(%x: f32[2,3]) {
+  %0: f32[2,3] = exp %x
+  %1: f32[2,3] = contiguous %0 {order=(0,1)}
+  return %0, %1
+}"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(VIEW, VIEW_STORED), (TWICE, TWO_BUFFERS), (TWO_BUFFERS, TWO_BUFFERS)],
+    ids=["view", "twice", "settled"],
+)
+def test_each_output_has_a_buffer_of_its_own(before: str, after: str) -> None:
+    assert_becomes(settle, before, after)
