@@ -36,8 +36,9 @@ from graphc.frontend.devices import CPU, check_device, device
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
+from graphc.frontend.places import arranged
 from graphc.frontend.size import Size, legacy_array
-from graphc.frontend.storage import Storage, arranged
+from graphc.frontend.storage import Storage
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
 from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
 from graphc.ir import reference
