@@ -6,14 +6,13 @@ frontend know it by that protocol alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from graphc.errors import DeviceUnavailable, InvalidType
 from graphc.frontend.modes import modes
-from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import Array, Scalar, Shape, TensorSpec
+from graphc.frontend.places import DevicePlace
+from graphc.ir.types import Array
 
 __all__ = ["device", "get_default_device", "set_default_device"]
 
@@ -91,43 +90,19 @@ _before: list[device | None] = []  # the default device outside each `with` that
 
 
 class Accelerator(Protocol):
-    """The GPUs of this machine. Its arrays are like NumPy's, in type, shape, strides and flags, but
-    their memory is no host's: only an accelerator reads and writes it.
-    """
-
-    @property
-    def array(self) -> type:
-        """The class of its arrays, which have the `index` of their device."""
-        ...
+    """The GPUs of this machine."""
 
     def count(self) -> int: ...
-    def current(self) -> int: ...
-    def empty(self, spec: TensorSpec, index: int) -> Any:
-        """A row-major array whose elements may be anything."""
+    def current(self) -> int:
+        """The index that "cuda" alone means."""
         ...
 
-    def upload(self, target: Any, source: Array, wait: bool) -> None:
-        """Give `target`, with any strides, the elements of a host's array; without `wait` it may
-        return before they are read, if `source` is pinned memory."""
+    def place(self, index: int) -> DevicePlace: ...
+    def pinned(self, array: Array) -> Array:
+        """A copy in memory of the host that a GPU reads by itself."""
         ...
 
-    def download(self, source: Any) -> Array:
-        """The elements in memory of the host, once what computes them is done."""
-        ...
-
-    def copy(self, target: Any, source: Any) -> None:
-        """Give `target` the elements of `source`, of its type and shape, any strides and device."""
-        ...
-
-    def fill(self, target: Any, value: Scalar) -> None:
-        """Give every element of a dense `target` one value."""
-        ...
-
-    def run(
-        self, op: Op, operands: Sequence[Any], attrs: Attrs, spec: TensorSpec, index: int
-    ) -> Any:
-        """`op` on row-major arrays and, as 0-d arrays of the host, numbers."""
-        ...
+    def is_pinned(self, array: Array) -> bool: ...
 
 
 ACCELERATORS: list[Accelerator] = []  # the one there is, once a tensor was to be on it

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from graphc.errors import InvalidType
+from graphc.errors import InternalError, InvalidType
 from graphc.ir.types import Shape
 
 
@@ -73,6 +73,13 @@ class DeviceArray:
         return self.seen(
             tuple(self.shape[k] for k in order), tuple(self.strides[k] for k in order)
         )
+
+    def reshape(self, *shape: Any) -> DeviceArray:
+        """Of dense row-major elements only: nothing is copied."""
+        wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        if not self.flags.c_contiguous or prod(wanted) != self.size:
+            raise InternalError(f"{self!r} seen as {list(wanted)}")
+        return DeviceArray(self.address, self.dtype, tuple(wanted), self.base, self.index)
 
     def bytes_as(self, dtype: np.dtype[Any]) -> DeviceArray:
         """The elements of the same bytes; the last dimension, dense, fits itself."""
