@@ -6,25 +6,28 @@ GPU, `devices.ACCELERATORS` not being empty. What runs an operation there is its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from graphc.errors import DevicesMixed, Untraceable
+from graphc.errors import DevicesMixed, DeviceUnavailable, InvalidState, Untraceable
 from graphc.frontend import layouts
 from graphc.frontend import tensor as tensors
-from graphc.frontend.devices import ACCELERATORS, CPU, accelerator, cuda_device, device
+from graphc.frontend.devices import ACCELERATORS, CPU, accelerator, cuda_device, device, resolve
 from graphc.frontend.geometry import elementwise_strides, shown_strides
 from graphc.frontend.modes import modes
 from graphc.frontend.places import HOST, DevicePlace, place_of
 from graphc.frontend.tape import record_rule
 from graphc.frontend.views import VIEW_OPS, inverse, strides_after
-from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import Array, Shape, TensorSpec
+from graphc.ir.ops import OPS, Attrs, Op
+from graphc.ir.types import Array, Shape, TensorSpec, i32
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def place_on(array: Array | None) -> DevicePlace | None:
@@ -137,6 +140,47 @@ def is_pinned(x: Tensor) -> bool:
     return x.array is not None and accelerator().is_pinned(x.array)
 
 
+def pinned(x: Tensor) -> Tensor:
+    """A copy of x in memory of the host that a GPU reads by itself; x where there is none, or in a
+    step, whose program reads memory as it is."""
+    if modes.trace is not None:
+        return x
+    try:
+        gpu = accelerator()
+    except DeviceUnavailable:
+        return x
+    if device_of(x) is not CPU:
+        what = f"cannot pin {x._spec} on {device_of(x)}: only dense CPU tensors can be pinned"
+        raise InvalidState(what, fix="use tensor.cpu().pin_memory()")
+    if x.array is None:
+        raise tensors.leaked(x)
+    if gpu.is_pinned(x.array):
+        return x
+    strides = shown_strides(x)
+    order = layouts.order_of(x._spec.shape, strides) if strides else tuple(range(x.ndim))
+    copy = gpu.pinned(np.array(x.array.transpose(order), order="C"))
+    out = tensors.fresh(copy.transpose(np.argsort(order)), x._spec)
+    out.storage.strides = strides
+    return out
+
+
+def made_on(
+    where: Any, make: Callable[..., Tensor], args: Sequence[Any], options: Mapping[str, Any]
+) -> Tensor:
+    """What a factory makes, on a device: None is the default one."""
+    device = resolve(where)
+    if modes.trace is not None:
+        out = make(*args, **options)
+        return moved(out, device) if where is not None and ACCELERATORS else out
+    before = modes.place
+    modes.place = place_at(device)
+    try:
+        out = make(*args, **options)
+    finally:
+        modes.place = before
+    return moved(out, device) if ACCELERATORS else out
+
+
 # ---- operations --------------------------------------------------------------------------------
 
 
@@ -218,3 +262,26 @@ def check_same(target: Tensor, source: Tensor) -> None:
     a, b = device_of(target), device_of(source)
     if a is not b:
         raise mixed((a, b))
+
+
+def bits(place: DevicePlace, seed: Tensor, draw: Tensor, shape: Shape) -> Tensor:
+    """Random words of a draw, made on a GPU: the same as on the host."""
+    spec, given = TensorSpec(i32, shape), [seed.array, draw.array]
+    array = place.run(OPS["random_bits"], given, {"shape": shape}, spec)
+    return tensors.fresh(array, spec)
+
+
+def by_host(function: F) -> F:
+    """A function whose tensors are made on the host, whatever factory calls it."""
+
+    @functools.wraps(function)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        if modes.place is None:
+            return function(*args, **kwargs)
+        place, modes.place = modes.place, None
+        try:
+            return function(*args, **kwargs)
+        finally:
+            modes.place = place
+
+    return cast(F, inside)
