@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidIndex, InvalidType, ShapeMismatch
-from graphc.frontend import layouts
+from graphc.frontend import device_ops, layouts
 from graphc.frontend.api import creation, formats, scatter, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.subscripts import Parsed, fitting, from_numpy, is_mask, parse
+from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
@@ -104,6 +105,8 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         return
     if is_tensor(value) and _has_written(x, index, value):
         return
+    if ACCELERATORS and is_tensor(value):
+        _, value = device_ops.together((x, value))
     check_writable(parsed.view)
     if _set_masked(parsed, value):
         return
@@ -147,7 +150,7 @@ def _set_masked(parsed: Parsed, value: Any) -> bool:
         value = P.reshape(value, ()) if value.numel() == 1 else value
         if len(value.spec.shape) > len(behind):
             return False
-        filler: Any = converted(value, x.dtype, behind)
+        filler: Any = converted(value, x, behind)
         filler = broadcast_to(filler, x.spec.shape)
     else:
         filler = held(value, x.dtype)
@@ -173,7 +176,7 @@ def _rows(x: Tensor, flat: Tensor, number: Tensor, place: int, value: Any) -> Te
     placed = (*rest[:place], *number.spec.shape, *rest[place:])
     if is_number(value):
         value = x.full(held(value, x.dtype), TensorSpec(x.dtype, placed))
-    rows = converted(value, x.dtype, placed)
+    rows = converted(value, x, placed)
     order = (*range(place, place + n), *range(place), *range(place + n, len(placed)))
     return P.transpose(rows, order)
 
