@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "ir": BASE,
     "passes": BASE | {"ir"},
     "codegen_cpu": BASE | {"ir"},
+    "codegen_gpu": BASE | {"ir"},
     "runtime": BASE | {"ir"},
     "frontend": BASE | {"ir", "return_types"},
     "autograd": BASE | {"ir", "frontend"},
@@ -78,7 +79,8 @@ LIBRARIES: dict[str, set[str] | None] = {
     "networkx": {"passes"},
     "safetensors": {"frontend"},
     "platformdirs": {"runtime"},
-    "tqdm": {"cli", "datasets"},
+    "tqdm": {"cli", "codegen_gpu", "datasets"},
+    "triton": {"codegen_gpu", "runtime"},
     "sklearn": {"cli", "datasets"},
     "tensorboardX": {"utils"},
 }
