@@ -104,8 +104,9 @@ def unpacked(data: bytes) -> str:
 
 
 def typed(header: Mapping[str, Any], name: str, kind: type) -> Any:
-    value: Any = header.get(name)
-    if type(value) is not kind or (kind is int and int(value) < 0):
+    value = header.get(name)
+    negative = isinstance(value, int) and value < 0
+    if type(value) is not kind or negative:
         raise ValueError(f"an image's {name} is damaged")
     return value
 
