@@ -22,6 +22,7 @@ EXCEPTIONS: dict[str, tuple[str, str]] = {
     "graphc/cli/demo.py": ("os.environ", "asks for a dump the way a person would"),
     "graphc/utils/data/worker.py": ("pickle", "pipes between a loader and its own workers"),
     "graphc/cli/doctor.py": ("os.environ", "lists the switches that are set"),
+    "graphc/runtime/cuda/interp.py": ("os.environ", "Triton reads its mode there, at import"),
 }
 
 
