@@ -206,7 +206,7 @@ def _at(place: DevicePlace, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor
     types = [a._spec if k else None for a, k in zip(args, known)]
     if not all(known):
         arrays, types = tensors.with_numbers(arrays, types)
-    spec = tensors.infer(op, types, attrs)
+    spec = tensors.infer(op, cast("list[TensorSpec]", types), attrs)
     if op in VIEW_OPS:
         (x,) = args
         if x.storage.holders is not None:

@@ -148,8 +148,9 @@ def resolve(where: Any) -> device:
 
 def cuda_device(index: int) -> device:
     """`device("cuda", index)`, the same object each time."""
-    found = _cuda.get(index)
-    return found if found is not None else _cuda.setdefault(index, device("cuda", index))
+    if index not in _cuda:
+        _cuda[index] = device("cuda", index)
+    return _cuda[index]
 
 
 def no_device(name: str) -> DeviceUnavailable:
@@ -169,4 +170,3 @@ def get_default_device() -> device:
 def set_default_device(device: Any) -> None:
     """Have factories make tensors on a device, in this thread; None is the CPU."""
     modes.device = None if device is None else resolve(device)
-

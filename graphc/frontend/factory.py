@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.frontend import device_ops
 from graphc.frontend.api import formats
+from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.modes import modes
 from graphc.frontend.options import as_dtype, channels_last_rank
 
@@ -27,7 +28,7 @@ def factory(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
     taken = inspect.signature(make).parameters
     takes_tensor = "input" in taken
-    follows = takes_tensor or "x" in taken
+    follows = next((name for name in ("input", "x") if name in taken), "")
 
     @functools.wraps(make)
     def function(
@@ -41,6 +42,8 @@ def factory(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
         **own: Any,
     ) -> Tensor:
         own["dtype"] = as_dtype(dtype)
+        if follows and device is None and ACCELERATORS:
+            device = (args[0] if args else own[follows]).device
         if device is None and (follows or modes.device is None):
             out = make(*args, **own)
         else:

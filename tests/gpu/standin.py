@@ -114,5 +114,3 @@ def standing_in() -> Iterator[StandIn]:
     finally:
         ACCELERATORS[:] = before
         del places.PLACES[DeviceArray]
-
-

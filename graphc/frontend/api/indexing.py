@@ -96,7 +96,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     """Write through a view, or to the elements a mask or integer tensors choose."""
     parsed = parse(x, index)
     if isinstance(value, list | tuple | np.ndarray):
-        value = creation.as_tensor(value)
+        value = creation.as_tensor(value, device=x.device)
     elif not is_tensor(value) and not is_number(value):
         raise InvalidType(f"a {type(value).__name__} cannot be assigned to elements of {x.spec}")
     if not parsed.choosers:
@@ -154,7 +154,8 @@ def _set_masked(parsed: Parsed, value: Any) -> bool:
         filler = broadcast_to(filler, x.spec.shape)
     else:
         filler = held(value, x.dtype)
-    chosen: Tensor = mask if is_tensor(mask) else creation.tensor(mask)  # type: ignore[assignment]
+    where = x.device
+    chosen: Tensor = mask.to(where) if is_tensor(mask) else creation.tensor(mask, device=where)  # type: ignore[union-attr]
     chosen = P.reshape(P.cast(chosen, bool_), shape + (1,) * len(behind))
     write(x, x.emit(OPS["where"], broadcast_to(chosen, x.spec.shape), filler, x))
     return True
@@ -194,9 +195,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
     array = data_sized(input, "nonzero()", "use graphc.where(condition, x, 0)")
     if as_tuple:
-        return tuple(from_numpy(places) for places in np.nonzero(np.atleast_1d(array)))
+        return tuple(from_numpy(places, input) for places in np.nonzero(np.atleast_1d(array)))
     rows = np.argwhere(array) if array.ndim else np.zeros((int(bool(array)), 0))
-    return from_numpy(rows)
+    return from_numpy(rows, input)
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:

@@ -59,9 +59,7 @@ class OneOp:
             raise
         return out
 
-    def _program(
-        self, op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec
-    ) -> Native:
+    def _program(self, op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Native:
         key = (op, *map(_named, parts), *sorted(attrs.items()), spec)
         native = self._programs.get(key)
         if native is None:
@@ -109,8 +107,7 @@ def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Grap
             values.append(part)
     if op.kind != "source":
         values = [
-            _spread(v, like, shape) if isinstance(p, DType) else v
-            for v, p in zip(values, parts)
+            _spread(v, like, shape) if isinstance(p, DType) else v for v, p in zip(values, parts)
         ]
     out = builder.emit(op, values, attrs) if values else builder.emit(op, (), attrs)
     return Graph(op.name, tuple(inputs), tuple(roles), (out,), (None,))
@@ -122,9 +119,7 @@ def _spread(number: Value, dtype: DType | None, shape: tuple[int, ...]) -> Value
     return P.expand_over(cast, tuple(range(len(shape))), shape)
 
 
-def on_host(
-    place: DevicePlace, op: Op, operands: Operands, attrs: Attrs, spec: TensorSpec
-) -> Any:
+def on_host(place: DevicePlace, op: Op, operands: Operands, attrs: Attrs, spec: TensorSpec) -> Any:
     """By the op's NumPy meaning."""
     arrays = [a if type(a) is np.ndarray else place.download(a) for a in operands]
     made = evaluate(op, arrays, attrs, spec)

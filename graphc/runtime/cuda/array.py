@@ -70,9 +70,7 @@ class DeviceArray:
         return DeviceArray(self.address + offset, self.dtype, shape, self.base, self.index, strides)
 
     def transpose(self, order: Sequence[int]) -> DeviceArray:
-        return self.seen(
-            tuple(self.shape[k] for k in order), tuple(self.strides[k] for k in order)
-        )
+        return self.seen(tuple(self.shape[k] for k in order), tuple(self.strides[k] for k in order))
 
     def reshape(self, *shape: Any) -> DeviceArray:
         """Of dense row-major elements only: nothing is copied."""

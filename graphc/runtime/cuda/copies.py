@@ -43,9 +43,7 @@ class Moves:
 
 def moves(itemsize: int, shape: Shape, target: Shape, source: Shape) -> Moves:
     """The copy with the fewest dimensions; strides in bytes, which elements divide."""
-    dims = [
-        (n, t // itemsize, s // itemsize) for n, t, s in zip(shape, target, source) if n != 1
-    ]
+    dims = [(n, t // itemsize, s // itemsize) for n, t, s in zip(shape, target, source) if n != 1]
     dims.sort(key=lambda d: (-d[1], -d[2]))
     joined: list[tuple[int, int, int]] = []
     for n, t, s in dims:
