@@ -14,66 +14,67 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
+from typing import NamedTuple
 
 from graphc.codegen_gpu.body import NONE, Body, Group, Point, Value
 from graphc.codegen_gpu.contract_parts import Contraction, Operand, dissect, extents, literal_points
 from graphc.codegen_gpu.contract_tiles import GROUP, Tile, tile
 from graphc.codegen_gpu.scalar import MEMORY, REGISTER, held, rounded
 from graphc.codegen_gpu.target import Target
-from graphc.codegen_gpu.text import Writer
-from graphc.ir.cuda_abi import GridDim, Param, Source
-from graphc.ir.kernel import Axis, Kernel
+from graphc.ir.cuda_abi import GridDim, Param
+from graphc.ir.kernel import Axis
 from graphc.ir.types import DType, bool_, f32
 
+ALIGN = 16  # bytes, of scratch memory
 NUMBER = (
     "tl.program_id(0) + tl.num_programs(0) * "
     "(tl.program_id(1) + tl.num_programs(1) * tl.program_id(2))"
 )
 
 
-def emit_contract(
-    kernel: Kernel,
-    sizes: Sequence[int],
-    target: Target,
-    *,
-    wide: bool = False,
-    guarded: bool = False,
-    tf32: bool = False,
-) -> Source:
-    """The source of a contraction; `tf32`: float32 products may round their operands to TF32."""
-    hints = dict(zip(kernel.sizes, sizes, strict=True))
-    c = dissect(kernel)
-    t = tile(c, hints, target, tf32)
-    e = _Emitter(c, t, wide, guarded, tf32)
-    e.emit()
-    return e.source()
+class Written(NamedTuple):
+    """What a launch needs to know of a function whose body was written."""
+
+    grid: tuple[GridDim, ...]
+    warps: int
+    stages: int
+    params: tuple[Param, ...]  # behind those of every kernel
+    scratch_bytes: int
 
 
-class _Emitter:
-    """Writes one kernel.
+def emit(body: Body, sizes: Sequence[int], target: Target, tf32: bool) -> Written:
+    """Write the function's body; `tf32`: float32 products may round their operands to TF32."""
+    c = dissect(body.kernel)
+    t = tile(c, dict(zip(body.kernel.sizes, sizes, strict=True)), target, tf32)
+    template = ContractTemplate(body, c, t, tf32)
+    template.run()
+    return template.written()
+
+
+class ContractTemplate:
+    """One kernel being emitted.
 
     Dimension 0 of what a program computes runs along rows, dimension 1 along cols; of `sums`, whose
     points are all rows, there is one.
     """
 
-    def __init__(self, c: Contraction, t: Tile, wide: bool, guarded: bool, tf32: bool) -> None:
-        self.c, self.t, self.tf32, self.wide = c, t, tf32, wide
-        self.writer = Writer()
-        self.body = Body(c.kernel, self.writer, wide, guarded)
+    def __init__(self, body: Body, c: Contraction, t: Tile, tf32: bool) -> None:
+        self.body, self.writer, self.c, self.t, self.tf32 = body, body.writer, c, t, tf32
         self.line = t.how == "sums"
         self.batch = () if self.line else c.batch
         self.rows = c.kernel.axes if self.line else c.rows
         self.cols = () if self.line else c.cols
         cut = len(c.summed) - t.inner
         self.outer, self.inner = c.summed[:cut], c.summed[cut:]
-        self.shape = ("BM",) if self.line else ("BM", "BN")
+        self.area = (t.rows,) if self.line else (t.rows, t.cols)
+        self.shape = tuple(map(str, self.area))
 
-    def emit(self) -> None:
+    def run(self) -> None:
         self.place()
         self.writer.do(f"acc = tl.zeros({self.block}, {REGISTER[self.c.dtype.name]})")
         first, last, steps = "0", self.steps(), ""
         if self.t.splits > 1:
-            steps = self.let(f"tl.cdiv({last}, SPLITS)")
+            steps = self.let(f"tl.cdiv({last}, {self.t.splits})")
             first = self.let(f"{self.part} * {steps}")
             last = self.let(f"min({first} + {steps}, {last})")
         with self.writer.block(f"for t in range({first}, {last}):") as level:
@@ -93,33 +94,43 @@ class _Emitter:
         at = self.let(NUMBER)
         self.part = "0"
         if self.t.splits > 1:
-            at, self.part = self.let(f"{at} // SPLITS"), self.let(f"{at} % SPLITS")
+            at, self.part = self.let(f"{at} // {self.t.splits}"), self.let(f"{at} % {self.t.splits}")
         self.tile = at
-        rows, cols = self.tiles(self.rows, "BM"), self.tiles(self.cols, "BN")
+        rows, cols = self.tiles(self.rows, self.t.rows), self.tiles(self.cols, self.t.cols)
         number = "0"
         if self.batch:
-            each = self.let(f"({rows} * {cols})")
+            each = self.multiplied(rows, cols)
             number, at = self.let(f"{at} // {each}"), self.let(f"{at} % {each}")
         row, col = (at, "0") if cols == "1" else self.banded(at, rows, cols)
         self.number = Value(self.let(self.cast(number)), self.body.index_dtype)
-        self.row, self.col = self.run(row, "BM"), self.run(col, "BN")
+        self.row, self.col = self.lanes(row, self.t.rows), self.lanes(col, self.t.cols)
 
     def banded(self, at: str, rows: str, cols: str) -> tuple[str, str]:
         """Tiles in bands of `GROUP` rows, col by col: neighbours in time share both operands."""
-        band = self.let(f"(GROUP * {cols})")
-        first = self.let(f"{at} // {band} * GROUP")
-        height = self.let(f"min({rows} - {first}, GROUP)")
+        band = self.multiplied(cols, str(GROUP))
+        first = self.let(f"{at} // {band} * {GROUP}")
+        height = self.let(f"min({rows} - {first}, {GROUP})")
         within = self.let(f"{at} % {band}")
         return self.let(f"{first} + {within} % {height}"), self.let(f"{within} // {height}")
 
-    def tiles(self, axes: tuple[Axis, ...], block: str) -> str:
-        points = self.points(axes)
-        return "1" if points == "1" else self.let(f"tl.cdiv({points}, {block})")
+    def tiles(self, axes: tuple[Axis, ...], block: int) -> str:
+        """Blocks along the axes."""
+        points = literal_points(axes)
+        if points is not None:
+            return str(-(-points // block))
+        return self.let(f"tl.cdiv({self.points(axes)}, {block})")
+
+    def multiplied(self, a: str, b: str) -> str:
+        if a.isdecimal() and b.isdecimal():
+            return str(int(a) * int(b))
+        if "1" in (a, b):
+            return b if a == "1" else a
+        return self.let(f"({a} * {b})")
 
     def points(self, axes: Iterable[Axis]) -> str:
         return str(self.body.product(a.extent for a in axes))
 
-    def run(self, at: str, block: str, level: int = 0) -> str:
+    def lanes(self, at: str, block: int, level: int = 0) -> str:
         """The flat indices of block number `at`."""
         lanes = self.cast(f"tl.arange(0, {block})")
         return self.let(lanes if at == "0" else f"{self.cast(at)} * {block} + {lanes}", level)
@@ -141,7 +152,7 @@ class _Emitter:
 
     def cast(self, text: str) -> str:
         """In the type of indices."""
-        return f"({text}).to(tl.int64)" if self.wide and not text.isdecimal() else text
+        return f"({text}).to(tl.int64)" if self.body.wide and not text.isdecimal() else text
 
     def let(self, text: str, level: int = 0) -> str:
         return self.writer.let(text, level)
@@ -155,23 +166,17 @@ class _Emitter:
 
     @property
     def block(self) -> str:
-        names = (*self.shape, "BK") if self.deep else self.shape
+        names = (*self.shape, str(self.t.depth)) if self.deep else self.shape
         return "[" + ", ".join(names) + "]"
 
     def steps(self) -> str:
         """Trips of the loop."""
-        self.chunks = self.tiles(self.inner, "BK")
-        points = literal_points(self.inner)
-        if points is not None:
-            self.chunks = str(-(-points // self.t.depth))
-        outer = self.points(self.outer)
-        if self.chunks == "1" or outer == "1":
-            return outer if self.chunks == "1" else self.chunks
-        return self.let(f"({outer} * {self.chunks})")
+        self.chunks = self.tiles(self.inner, self.t.depth)
+        return self.multiplied(self.points(self.outer), self.chunks)
 
     def counted(self, level: int) -> Group:
         """The outer summed axes at trip t."""
-        t = self.let(self.cast("t"), level) if self.wide else "t"
+        t = self.let(self.cast("t"), level) if self.body.wide else "t"
         if self.chunks not in ("0", "1"):
             t = self.let(f"{t} // {self.chunks}", level)
         return Group(self.outer, Value(t, self.body.index_dtype, NONE, level))
@@ -179,9 +184,9 @@ class _Emitter:
     def depth(self, dim: int, level: int) -> Group:
         """The inner ones, along a dimension."""
         if self.chunks in ("0", "1"):
-            return self.group(self.inner, self.run("0", "BK"), dim, 2)
+            return self.group(self.inner, self.lanes("0", self.t.depth), dim, 2)
         t = self.let(f"t % {self.chunks}", level) if self.outer else "t"
-        return self.group(self.inner, self.run(t, "BK", level), dim, 2, level)
+        return self.group(self.inner, self.lanes(t, self.t.depth, level), dim, 2, level)
 
     def add_product(self, level: int) -> None:
         count, c = self.counted(level), self.c
@@ -193,7 +198,7 @@ class _Emitter:
         ):
             free, depth = self.group(axes, run, dim, 2), self.depth(1 - dim, level)
             within = self.mask(depth, self.t.depth)
-            shape = ("BM", "BK") if dim == 0 else ("BK", "BN")
+            shape = tuple(map(str, (block, self.t.depth) if dim == 0 else (self.t.depth, block)))
             masks = (*self.mask(free, block), *within)
             groups = (batch, free, count, depth)
             point = Point(shape, groups, masks, lanes=((dim, free.flat), (1 - dim, depth.flat)))
@@ -238,7 +243,7 @@ class _Emitter:
         if self.deep:
             depth = self.depth(1, level)
             within = self.mask(depth, self.t.depth)
-            groups, masks, shape = [*groups, depth], (*masks, *within), ("BM", "BK")
+            groups, masks, shape = [*groups, depth], (*masks, *within), (*shape, str(self.t.depth))
             lanes = (*lanes, (1, depth.flat))
         point = Point(shape, tuple(groups), masks, lanes=lanes)
         a, b = (self.converted(self.evaluate(o, point), self.c.dtype) for o in (self.c.a, self.c.b))
@@ -252,26 +257,22 @@ class _Emitter:
     def add_parts(self) -> None:
         """The program that comes last adds up the parts in order, and goes on."""
         w, area = self.writer, prod(self.area)
-        lanes = "tl.arange(0, BM)"
+        lanes = f"tl.arange(0, {self.t.rows})"
         if not self.line:
-            lanes = "tl.arange(0, BM)[:, None] * BN + tl.arange(0, BN)[None, :]"
+            rows, cols = self.area
+            lanes = f"tl.arange(0, {rows})[:, None] * {cols} + tl.arange(0, {cols})[None, :]"
         w.do(f"parts = scratch + {self.tile}.to(tl.int64) * {self.t.splits * area} + ({lanes})")
         w.do(f"tl.store(parts + {self.part} * {area}, acc)")
         w.do("tl.debug_barrier()")
         w.do(f'arrived = tl.atomic_add(counters + {self.tile}, 1, sem="acq_rel")')
-        with w.block("if arrived == SPLITS - 1:") as level:
+        with w.block(f"if arrived == {self.t.splits - 1}:") as level:
             w.do("tl.debug_barrier()")
             w.do(f"acc = tl.zeros([{', '.join(self.shape)}], {REGISTER[self.c.dtype.name]})")
-            with w.block("for s in range(0, SPLITS):"):
+            with w.block(f"for s in range(0, {self.t.splits}):"):
                 w.do(f'acc = acc + tl.load(parts + s * {area}, cache_modifier=".cg")')
             w.do(f"tl.store(counters + {self.tile}, 0)")
             self.body.floor = level
             self.finish(level)
-
-    @property
-    def area(self) -> tuple[int, ...]:
-        """Sums of one program."""
-        return (self.t.rows,) if self.line else (self.t.rows, self.t.cols)
 
     def finish(self, level: int) -> None:
         """The epilogue, over the program's tile."""
@@ -294,20 +295,17 @@ class _Emitter:
         for s in self.c.epilogue:
             self.body.run(s)
 
-    # ---- the source ----------------------------------------------------------------------------
+    # ---- the launch ----------------------------------------------------------------------------
 
-    def source(self) -> Source:
-        t = self.t
-        constants = [("BM", t.rows), ("BN", t.cols), ("BK", t.depth), ("GROUP", GROUP)]
-        params = parameters(self.c.kernel, self.wide, self.body.guarded)
-        scratch = 0
+    def written(self) -> Written:
+        t, params, scratch = self.t, (), 0
         if t.splits > 1:
-            constants.append(("SPLITS", t.splits))
             scratch = prod(self.area) * self.c.dtype.itemsize
-            params = (*params, Param("scratch", "pointer", "scratch", dtype=self.c.dtype.name),
-                      Param("counters", "pointer", "counters", dtype="i32"))  # fmt: skip
-        return module(self.c.kernel.name, self.writer.text(), params, tuple(constants),
-                      self.grid(), t.warps, t.stages, scratch)  # fmt: skip
+            params = (
+                Param("scratch", "pointer", "scratch", dtype=self.c.dtype.name, align=ALIGN),
+                Param("counters", "pointer", "counters", dtype="i32", align=4),
+            )
+        return Written(self.grid(), t.warps, t.stages, params, scratch)
 
     def grid(self) -> tuple[GridDim, ...]:
         """Along x, which may be long, what has an unknown number of programs."""
@@ -322,38 +320,3 @@ def _length(dim: GridDim) -> float:
     known = prod(literal) / dim.block
     return known if len(literal) == len(dim.extents) else known * (1 << 32)
 
-
-# ---- the module around the body ----------------------------------------------------------------
-
-HEADER = """import triton
-import triton.language as tl
-from triton.language.extra.cuda import libdevice
-
-
-@triton.jit
-def {name}({params}):
-{body}
-"""
-
-
-def parameters(kernel: Kernel, wide: bool, guarded: bool) -> tuple[Param, ...]:
-    found = []
-    if guarded or kernel.may_fail():
-        found.append(Param("error", "pointer", "error", dtype="i64", align=16))
-    for k, b in enumerate(kernel.buffers):
-        found.append(Param(f"b{k}", "pointer", "buffer", k, b.dtype.name, 16))
-    for k in range(len(kernel.sizes)):
-        found.append(Param(f"n{k}", "i64" if wide else "i32", "size", k))
-    for k, s in enumerate(kernel.scalars):
-        kinds = {"f64": "f64", "i64": "i64"}
-        kind = kinds.get(s.dtype.name, "f32" if s.dtype.is_floating_point else "i32")
-        found.append(Param(f"c{k}", kind, "scalar", k))
-    return tuple(found)
-
-
-def module(name: str, body: str, params: tuple[Param, ...], constants: tuple[tuple[str, int], ...],
-           grid: tuple[GridDim, ...], warps: int, stages: int, scratch: int) -> Source:
-    clean = "k_" + "".join(ch if ch.isalnum() else "_" for ch in name)
-    named = ", ".join([p.name for p in params] + [f"{n}: tl.constexpr" for n, _ in constants])
-    text = HEADER.format(name=clean, params=named, body=body)
-    return Source(clean, text, params, constants, grid, warps, stages, scratch)

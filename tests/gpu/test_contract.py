@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 
 from on_host import aligned, run
 
-from graphc.codegen_gpu.contract import emit_contract
+from graphc.codegen_gpu.module import emit
 from graphc.codegen_gpu.target import Target
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "codegen_cpu"))
@@ -26,7 +26,7 @@ def check(case: Case, tolerance: float = 0.0, *, wide: bool = False, hints: dict
     """Every buffer afterwards, as the reference leaves it."""
     k = case.kernel
     sizes = list((hints or case.sizes).values())
-    source = emit_contract(k, sizes, TARGET, wide=wide)
+    source = emit(k, sizes, TARGET, wide=wide)
     data = {n: aligned(x) for n, x in case.data().items()}
     arrays = [data[b.alias or b.name] for b in k.buffers]
     scalars = [case.scalars[s.name] for s in k.scalars]
