@@ -73,3 +73,4 @@ class Image:
     shared_bytes: int = 0
     global_scratch: tuple[int, int] = (0, 1)  # bytes for each program, and their alignment
     profile_scratch: tuple[int, int] = (0, 1)
+    ptx: str = field(default="", repr=False)  # what the cubin was made from, to be read
