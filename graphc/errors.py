@@ -181,6 +181,14 @@ class Unsupported(GraphcError, NotImplementedError):
     fix = "see the message for what is"
 
 
+class DevicesMixed(GraphcError, RuntimeError):
+    """An operation has operands on more than one device."""
+
+    code = "GC011"
+    why = "an operation runs where all of its operands are"
+    fix = "move them to one device with .to(device)"
+
+
 # ---- GC1: tracing ------------------------------------------------------------------------------
 
 

@@ -79,15 +79,15 @@ LIBRARIES: dict[str, set[str] | None] = {
     "networkx": {"passes"},
     "safetensors": {"frontend"},
     "platformdirs": {"runtime"},
-    "triton": {"runtime"},
+    "triton": {"codegen_gpu", "runtime"},
     "cuda": {"runtime"},
-    "tqdm": {"cli", "datasets"},
+    "tqdm": {"cli", "codegen_gpu", "datasets"},
     "sklearn": {"cli", "datasets"},
     "tensorboardX": {"utils"},
 }
 # third-party modules that one file of a layer hides from the rest
 HIDDEN = {
-    "triton": {"graphc/runtime/cuda/interp.py"},
+    "triton": {"graphc/codegen_gpu/abi.py", "graphc/runtime/cuda/interp.py"},
     "cuda": {"graphc/runtime/cuda/bindings.py"},
 }
 
