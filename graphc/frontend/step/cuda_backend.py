@@ -101,6 +101,10 @@ class GpuBackend:
         self.engine = Engine(on)
 
     @property
+    def target(self) -> Target:
+        return self._target
+
+    @property
     def profile(self) -> Profile:
         return self._profile
 
@@ -145,9 +149,11 @@ class GpuBackend:
         """Compiled code; what is new is compiled together."""
         missing = [n for n in dict.fromkeys(needs) if n is not None and n not in self._images]
         sources = [self.source(n) for n in missing]
-        made = [Image(s) for s in sources] if self._fake else self._library.images(sources)
-        self._images |= zip(missing, made, strict=True)
+        self._images |= zip(missing, self.compiled(sources), strict=True)
         return [None if n is None else self._images[n] for n in needs]
+
+    def compiled(self, sources: Sequence[Source]) -> list[Image]:
+        return [Image(s) for s in sources] if self._fake else self._library.images(sources)
 
     def _blocks(self, need: Need) -> str:
         """What `explain` says of a kernel's code."""
