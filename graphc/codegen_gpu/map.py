@@ -67,8 +67,8 @@ class MapTemplate:
         body.writer.let(mask.text, 0)
         full = body.let(f"({program.text} + 1) * {self.plan.points} <= {count}", bool_, program)
         values = dict(body.values)
-        for head, masks in ((f"if {full.text}:", ()), ("else:", whole.masks)):
-            with self.writer.block(head) as level:
+        for test, masks in ((full.text, ()), (f"not {full.text}", whole.masks)):
+            with self.writer.block(f"if {test}:") as level:
                 body.floor, body.values = level, dict(values)
                 body.point = replace(whole, masks=masks)
                 self.barred = False

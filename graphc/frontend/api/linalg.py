@@ -234,7 +234,7 @@ def matrix_rank(
     """How many singular values exceed max(atol, rtol * the largest)."""
     *lead, m, n = _matrix("matrix_rank", A).spec.shape
     if 0 in (m, n):
-        return creation.zeros(*lead, dtype=i64)
+        return creation.zeros(*lead, dtype=i64, device=A.device)
     s = _spectrum(A.detach(), hermitian)
     return R.sum(s > _cutoff(s, m, n, tol if atol is None else atol, rtol), -1)
 
@@ -276,7 +276,7 @@ def _pinv_gradient(g: Tensor, z: Tensor, a: Tensor) -> Tensor:
 def _pseudo_inverse(A: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
     *lead, m, n = A.spec.shape
     if 0 in (m, n):
-        return creation.zeros(*lead, n, m, dtype=A.dtype)
+        return creation.zeros(*lead, n, m, dtype=A.dtype, device=A.device)
     if hermitian:
         values, vectors = eigh(A)
         kept = E.abs(values) > _cutoff(E.abs(values.detach()), m, n, atol, rtol)

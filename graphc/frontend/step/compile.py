@@ -21,6 +21,7 @@ from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
+from graphc.frontend.places import arranged
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
@@ -34,7 +35,6 @@ from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
 from graphc.frontend.step.signature import refuse_foreign
-from graphc.frontend.storage import arranged
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel

@@ -139,7 +139,10 @@ class Checked(InterpreterBuilder):  # type: ignore[misc]  # Triton has no annota
 
     def binary_op(self, lhs: Any, rhs: Any, op: Any) -> Any:
         refuse_bf16(op.__name__, lhs, rhs)
-        return super().binary_op(lhs, rhs, op)
+        result = super().binary_op(lhs, rhs, op)
+        if result.data.dtype == np.bool_:  # else a scalar one becomes an integer where it is spread
+            result = TensorHandle(result.data, tl.int1)
+        return result
 
     def unary_op(self, arg: Any, op: Any) -> Any:
         refuse_bf16(op.__name__, arg)
