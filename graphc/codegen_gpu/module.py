@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from graphc.codegen_gpu import contract
 from graphc.codegen_gpu import map as points
 from graphc.codegen_gpu.body import Body
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.text import Writer
 from graphc.codegen_gpu.tiles import plan
-from graphc.ir.cuda_abi import Param, ParamType, Source
+from graphc.ir.cuda_abi import GridDim, Param, ParamType, Source
 from graphc.ir.kernel import Affine, Guard, Index, Inside, Kernel, Load, Size, Store
 from graphc.ir.types import DType
 
@@ -37,28 +38,40 @@ def emit(
     *,
     wide: bool = False,
     guarded: bool = False,
+    tf32: bool = False,
 ) -> Source:
     """The kernel as Triton text; `sizes`, typical ones, choose its blocks alone.
 
     `wide` offsets are i64 (`needs_wide` says when). A `guarded` kernel writes nothing once the
-    error words are set.
+    error words are set. `tf32`: products of float32 may round their operands to TF32.
     """
     writer = Writer()
     body = Body(kernel, writer, wide, guarded)
+    if kernel.kind == "contract":
+        w = contract.emit(body, sizes, target, tf32)
+        return finish(body, w.grid, w.warps, w.stages, w.params, w.scratch_bytes)
     chosen = plan(kernel, sizes, target)
     grid = points.emit(body, chosen)
     return finish(body, grid, chosen.warps)
 
 
-def finish(body: Body, grid: Sequence, warps: int, stages: int = 2) -> Source:  # type: ignore[type-arg]
-    """The source of a function whose body was written."""
+def finish(
+    body: Body,
+    grid: Sequence[GridDim],
+    warps: int,
+    stages: int = 2,
+    own: tuple[Param, ...] = (),
+    scratch_bytes: int = 0,
+) -> Source:
+    """The source of a function whose body was written; `own` are its template's parameters."""
     params = parameters(body.kernel, body.wide, body.guarded or body.kernel.may_fail())
+    params = (*params, *own)
     names = ", ".join(p.name for p in params)
     text = HEAD.format(name="kernel", params=names, body=body.writer.text())
     key = f"{text} {[(p.type, p.dtype, p.align) for p in params]} {warps} {stages}"
     name = "k_" + hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     text = HEAD.format(name=name, params=names, body=body.writer.text())
-    return Source(name, text, params, (), tuple(grid), warps, stages)
+    return Source(name, text, params, (), tuple(grid), warps, stages, scratch_bytes)
 
 
 def parameters(kernel: Kernel, wide: bool, error: bool) -> tuple[Param, ...]:

@@ -88,11 +88,13 @@ def bound(
     sizes: Sequence[int] = (),
     scalars: Sequence[float] = (),
     error: int = 0,
+    scratch: int = 0,
+    counters: int = 0,
 ) -> list[Value]:
     """A value for each parameter, from a launch's buffers, sizes and scalars by their indices."""
     tables: dict[str, Sequence[Value]] = {
         **{"buffer": buffers, "size": sizes, "scalar": scalars},
-        "error": (error,),
+        **{"error": (error,), "scratch": (scratch,), "counters": (counters,)},
     }
     return [tables[p.bound][p.index] for p in source.params]
 
