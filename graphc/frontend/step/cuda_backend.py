@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import cast
 
 from graphc import config
@@ -27,7 +27,7 @@ from graphc.ir.cuda_abi import Image, Source
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Launch, Program
-from graphc.ir.sizes import HINTS, Evaluation
+from graphc.ir.sizes import Evaluation
 from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
@@ -167,7 +167,7 @@ class GpuBackend:
         return self.source(need).text
 
 
-@lru_cache(maxsize=None)
+@cache
 def cuda_backend(on: device.Device) -> GpuBackend:
     """The one back end of a device, which its first compile makes."""
     return GpuBackend(on)

@@ -298,9 +298,7 @@ class Inspectable:
     def kernels(self) -> tuple[KernelView, ...]:
         """Every distinct kernel, in order of first launch."""
         return tuple(
-            KernelView(
-                k.name, u.show_kernel(k), partial(u.code, k), u.codes, u.device
-            )
+            KernelView(k.name, u.show_kernel(k), partial(u.code, k), u.codes, u.device)
             for u in self._ready()
             for k in u.kernels()
         )

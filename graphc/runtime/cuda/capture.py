@@ -17,7 +17,9 @@ from graphc.runtime.cuda.driver import Driver
 from graphc.runtime.cuda.pack import Packed
 
 MOST_GRAPHS = 8  # of one program: two of each argument alternate where a loop rebinds its name
-MOST_CAPTURES = 64  # after these, a program whose addresses never recur is launched kernel by kernel
+MOST_CAPTURES = (
+    64  # after these, a program whose addresses never recur is launched kernel by kernel
+)
 
 
 class Ready(NamedTuple):
