@@ -92,10 +92,10 @@ class GpuBackend:
 
     def __init__(self, on: device.Device) -> None:
         p = on.properties
-        self._target = Target(on.arch, p.multi_processor_count, p.shared_memory_per_block_optin)
-        self._profile = profile(self._target)
+        self.target = Target(on.arch, p.multi_processor_count, p.shared_memory_per_block_optin)
+        self._profile = profile(self.target)
         self._fake = on.driver.name == "fake"
-        self._library = GpuLibrary(self._target, DiskCache())
+        self._library = GpuLibrary(self.target, DiskCache())
         self._sources: dict[Need, Source] = {}
         self._images: dict[Need, Image] = {}
         self.engine = Engine(on)
@@ -141,7 +141,7 @@ class GpuBackend:
         found = self._sources.get(need)
         if found is None:
             found = self._sources[need] = emit(
-                need.kernel, need.sizes, self._target, wide=need.wide, guarded=need.guarded
+                need.kernel, need.sizes, self.target, wide=need.wide, guarded=need.guarded
             )
         return found
 

@@ -39,6 +39,7 @@ from graphc.runtime.slots import count_of, scalar_format
 
 ALIGN = 256  # bytes: the device's allocations and blocks of its memory begin at multiples
 WORD_BYTES, COUNTER_BYTES = 8, 4
+CELL_BYTES = 16  # of a number: kernels are compiled for buffers that begin at multiples
 WARP = 32
 SLOT_BYTES, SLOTS = 1 << 10, 64  # of pinned memory that the host's numbers are sent from
 
@@ -86,7 +87,7 @@ class CudaExecutable:
         self._slots = {s.name: s for s in program.slots}
         self._counts = {space: count_of(program, space) for space in ("arg", "out", "state")}
         self._scalars = count_of(program, "scalar")
-        self._format = scalar_format(program, self._scalars)
+        self._format = scalar_format(program, self._scalars, CELL_BYTES)
         self._numbers = b""  # as they are on the device
         self._states: tuple[int, ...] = ()
         self._recordings = Recordings(self._driver, self._device.stream)
@@ -94,7 +95,7 @@ class CudaExecutable:
         self._parts = parts_of(program)
         self._may_fail = any(x.kernel.may_fail() for x in program.launches if not x.kernel.call)
         self._scratch = self._most(lambda image, programs: sum(scratches(image, programs)))
-        self._counters = ALIGN + aligned(WORD_BYTES * self._scalars)  # where they are in the block
+        self._counters = ALIGN + aligned(CELL_BYTES * self._scalars)  # where they are in the block
         block_bytes = self._counters + COUNTER_BYTES * self._most(counters)
         self._block = engine.device.allocate(block_bytes)
         self._device.set(self._block.address, b"\0", block_bytes)
@@ -184,7 +185,7 @@ class CudaExecutable:
         if slot.space == "arena":
             return places["arena"][0] + slot.index
         if slot.space == "scalar":
-            return self._block.address + ALIGN + WORD_BYTES * slot.index
+            return self._block.address + ALIGN + CELL_BYTES * slot.index
         return places[slot.space][slot.index]
 
     # ---- launches ------------------------------------------------------------------------------
