@@ -101,10 +101,6 @@ class GpuBackend:
         self.engine = Engine(on)
 
     @property
-    def target(self) -> Target:
-        return self._target
-
-    @property
     def profile(self) -> Profile:
         return self._profile
 
