@@ -282,6 +282,7 @@ class Body:
         masked = f", mask={mask.text}, other=0" if mask else ""
         text = f"tl.load({self.pointer(s.buffer, place)}{masked})"
         if s.buffer not in self.constant:
+            self.writer.do("tl.debug_barrier()")  # another thread may have stored it
             name = self.writer.assign(text, self.writer.level)
             level = self.writer.level
         else:
