@@ -224,7 +224,9 @@ class Body:
             text = f"(({at.text} >= {lo}) & ({at.text} < {hi}))"
             test = self.let(text, bool_, at)
             if at.text.isdecimal():  # no tensor is in it
-                test = self.let(f"(tl.cast({at.text}, tl.int32) >= {lo}) & ({at.text} < {hi})", bool_)
+                test = self.let(
+                    f"(tl.cast({at.text}, tl.int32) >= {lo}) & ({at.text} < {hi})", bool_
+                )
             holds = test if holds is None else self.both(holds, test)
         return holds
 

@@ -80,6 +80,7 @@ class ContractTemplate:
         with self.writer.block(f"for t in range({first}, {last}):") as level:
             self.body.floor = level
             (self.add_sums if self.line else self.add_product)(level)
+        self.body.floor = 0
         if self.deep:
             self.writer.do(f"acc = tl.sum(acc, axis=1).to({REGISTER[self.c.dtype.name]})")
         if self.t.splits > 1:

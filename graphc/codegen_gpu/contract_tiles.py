@@ -68,9 +68,9 @@ def _product(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) 
     depth = min(most, _up(count(c.summed[len(c.summed) - inner :], sizes)))
     depth = max(LEAST, depth)
     batch = count(c.batch, sizes)
-    rows, cols = _sides(m, n, batch, target, exact, c.dtype.itemsize)
-    tiles = batch * -(-m // rows) * -(-n // cols)
-    splits = _splits(tiles, -(-k // depth), target)
+    steps = -(-k // depth)
+    rows, cols = _sides(m, n, batch, steps, target, exact, c.dtype.itemsize)
+    splits = _splits(batch * -(-m // rows) * -(-n // cols), steps, target)
     wide = rows * cols
     warps = 8 if wide >= 128 * 128 else 4 if wide >= 32 * 64 else 2
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
@@ -79,21 +79,20 @@ def _product(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) 
 
 
 def _sides(
-    m: int, n: int, batch: int, target: Target, exact: bool, itemsize: int
+    m: int, n: int, batch: int, steps: int, target: Target, exact: bool, itemsize: int
 ) -> tuple[int, int]:
-    """Rows and cols: as large as registers allow, while there are tiles for all of the target."""
+    """Rows and cols: as large as registers allow, while there are tiles for all of the target.
+
+    Smaller tiles read their operands more often, so below 64 x 64 a long sum is rather split.
+    """
     most = (64, 64) if exact else (128, 128)
     rows, cols = (max(LEAST, min(limit, _up(n))) for limit, n in zip(most, (m, n), strict=True))
     if itemsize > 4:
         rows, cols = min(rows, 32), min(cols, 32)
-
-    def tiles() -> int:
-        return batch * -(-m // rows) * -(-n // cols)
-
-    while tiles() < WAVES * target.sms and rows * cols > 64 * 64:
-        rows, cols = (rows // 2, cols) if rows >= cols else (rows, cols // 2)
-    while tiles() < target.sms // 2 and rows * cols > 32 * 32:
-        rows, cols = (rows // 2, cols) if rows >= cols else (rows, cols // 2)
+    parts = max(1, min(MAX_SPLITS, steps // MIN_STEPS))
+    for area, enough in ((64 * 64, WAVES * target.sms), (32 * 32, target.sms // 2 // parts)):
+        while batch * -(-m // rows) * -(-n // cols) < enough and rows * cols > area:
+            rows, cols = (rows // 2, cols) if rows > cols else (rows, cols // 2)
     return rows, cols
 
 

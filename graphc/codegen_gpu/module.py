@@ -12,7 +12,7 @@ from graphc.codegen_gpu.body import Body
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.text import Writer
 from graphc.codegen_gpu.tiles import plan
-from graphc.ir.cuda_abi import ERROR_WORDS, GridDim, Param, ParamType, Source
+from graphc.ir.cuda_abi import GridDim, Param, ParamType, Source
 from graphc.ir.kernel import Affine, Guard, Index, Inside, Kernel, Load, Size, Store
 from graphc.ir.types import DType
 
@@ -76,7 +76,7 @@ def finish(
 
 def parameters(kernel: Kernel, wide: bool, error: bool) -> tuple[Param, ...]:
     """The error words, buffers, sizes and scalars, in this order."""
-    found = [Param("error", "pointer", "error", 0, "i64", 8 * ERROR_WORDS)] if error else []
+    found = [Param("error", "pointer", "error", 0, "i64", 8)] if error else []
     for k, b in enumerate(kernel.buffers):
         found.append(Param(f"b{k}", "pointer", "buffer", k, in_memory(b.dtype), ALIGN))
     for k in range(len(kernel.sizes)):

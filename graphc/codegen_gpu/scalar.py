@@ -209,7 +209,9 @@ def _whole_pow(e: Lane, dtype: DType, args: list[str]) -> str:
     """By squaring, wrapping; a negative exponent gives 1 / base rounded to zero."""
     (x, y), zero, one = args, literal(0, dtype), literal(1, dtype)
     result, power, rest = e.fresh(), e.fresh(), e.fresh()
-    e.do(f"{result}, {power}, {rest} = {x} * {zero} + {y} * {zero} + {one}, {x} + {y} * {zero}, {y}")
+    e.do(
+        f"{result}, {power}, {rest} = {x} * {zero} + {y} * {zero} + {one}, {x} + {y} * {zero}, {y}"
+    )
     e.do(f"for _ in range({8 * dtype.itemsize}):")
     e.do(f"    {result} = tl.where(({rest} & {one}) != 0, {result} * {power}, {result})")
     e.do(f"    {power} = {power} * {power}")
@@ -273,7 +275,9 @@ def _rem(e: Lane, dtype: DType, args: list[str]) -> str:
         return f"tl.where({_moves(e, rest, y)}, {rest} + {y}, {rest})"
     safe, minus = _divided(e, dtype, args)
     rest = _remainder(e, dtype, x, safe)[1]
-    return f"tl.where(({rest} != 0) & (({rest} ^ {y}) < 0), {rest} + {y}, {rest})" if minus else rest
+    return (
+        f"tl.where(({rest} != 0) & (({rest} ^ {y}) < 0), {rest} + {y}, {rest})" if minus else rest
+    )
 
 
 def _moves(e: Lane, rest: str, y: str) -> str:
@@ -352,20 +356,11 @@ SCALAR: dict[str, Row] = {
     "log1p": _library("log1p"),
     "sin": _library("sin"),
     "cos": _library("cos"),
-    "asin": _library("asin"),
-    "acos": _library("acos"),
     "atan": _library("atan"),
-    "sinh": _library("sinh"),
-    "cosh": _library("cosh"),
     "tanh": _library("tanh"),
-    "asinh": _library("asinh"),
-    "acosh": _library("acosh"),
-    "atanh": _library("atanh"),
     "sigmoid": _sigmoid,
     "erf": _library("erf"),
     "erfc": _library("erfc"),
-    "erfinv": _library("erfinv"),
-    "lgamma": _library("lgamma"),
     "sqrt": _sqrt,
     "rsqrt": _rsqrt,
     "floor": _whole_of_float("tl.floor({})"),
@@ -381,8 +376,6 @@ SCALAR: dict[str, Row] = {
     "rem": _rem,
     "fmod": _fmod,
     "pow": _pow,
-    "atan2": _library("atan2"),
-    "hypot": _library("hypot"),
     "maximum": _extreme("maximum", "|"),
     "minimum": _extreme("minimum", "&"),
     "and": _infix("&"),

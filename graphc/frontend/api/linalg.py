@@ -334,7 +334,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         n >>= 1
         A = linear.matmul(A, A) if n else A
     if out is None:
-        eye = P.cast(creation.eye(A.spec.shape[-1]), A.dtype)
+        eye = P.cast(creation.eye(A.spec.shape[-1], device=A.device), A.dtype)
         return stepwise(broadcast_to(eye, A.spec.shape).clone(), A)
     return out.clone() if out is A else out
 
@@ -470,7 +470,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
         large, small = shapes.select(s, -1, 0), shapes.select(s, -1, -1)
         return small / large if p == -2 else large / small
     singular = logic.eq(det(A), 0)
-    eye = P.cast(creation.eye(A.spec.shape[-1]), A.dtype)
+    eye = P.cast(creation.eye(A.spec.shape[-1], device=A.device), A.dtype)
     regular = E.where(singular[..., None, None], eye, A)
     return E.where(singular, math.inf, matrix_norm(A, p) * matrix_norm(inv(regular), p))
 

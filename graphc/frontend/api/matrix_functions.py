@@ -55,7 +55,9 @@ def matrix_exp(A: Tensor) -> Tensor:
 
 def _taylor(A: Tensor) -> Tensor:
     """The series in powers of A^4, each with a polynomial of degree 3 (Paterson, Stockmeyer)."""
-    one = broadcast_to(P.cast(creation.eye(A.spec.shape[-1]), A.dtype), A.spec.shape)
+    one = broadcast_to(
+        P.cast(creation.eye(A.spec.shape[-1], device=A.device), A.dtype), A.spec.shape
+    )
     square = linear.matmul(A, A)
     powers = [one, A, square, linear.matmul(square, A)]
     fourth = linear.matmul(square, square)

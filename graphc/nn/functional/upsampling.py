@@ -199,7 +199,7 @@ def _nearest(x: Tensor, axis: int, n: int, factor: float | None, mode: str) -> T
     step = np.float32(1.0 / factor if factor else old / n)
     offset = np.float32(0.5 if mode == "nearest-exact" else 0.0)
     at = np.floor((np.arange(n, dtype=np.float32) + offset) * step).astype(np.int64)
-    return x.index_select(axis, tensor(np.minimum(at, old - 1)))
+    return x.index_select(axis, tensor(np.minimum(at, old - 1), device=x.device))
 
 
 def _places(old: int, n: int, factor: float | None, corners: bool) -> Array:

@@ -203,6 +203,9 @@ class CudaDriver:
     def MemsetD8Async(self, address: int, value: int, count: int, stream: int) -> None:
         self._call("MemsetD8Async", address, value, count, stream)
 
+    def MemsetD16Async(self, address: int, value: int, count: int, stream: int) -> None:
+        self._call("MemsetD16Async", address, value, count, stream)
+
     def MemsetD32Async(self, address: int, value: int, count: int, stream: int) -> None:
         self._call("MemsetD32Async", address, value, count, stream)
 

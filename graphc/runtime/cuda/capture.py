@@ -1,7 +1,8 @@
 """capture: launches recorded as one CUDA graph, which starts them all in one call.
 
 Addresses are constants of a graph, so there is one for each set of addresses that recurs. Starting
-a graph is one call of C, which no signal handler divides: a step is started whole or not at all.
+a graph is one call of C, which no signal handler divides: a step is started whole or not at all. A
+graph of one launch would save nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
+from graphc.errors import GraphcError
 from graphc.runtime.cuda.driver import Driver
 from graphc.runtime.cuda.pack import Packed
 
 MOST_GRAPHS = 8  # of one program: two of each argument alternate where a loop rebinds its name
-MOST_CAPTURES = 64  # after these, a program whose addresses never recur is launched kernel by kernel
+MOST_CAPTURES = (
+    64  # after these, a program whose addresses never recur is launched kernel by kernel
+)
 
 
 class Ready(NamedTuple):
@@ -55,14 +59,23 @@ class Recorded:
 
 
 class Direct:
-    """Launches that are started one by one, each time."""
+    """Launches that are started one by one, each time; what a signal's handler raises meanwhile
+    comes when all are started."""
 
     def __init__(self, driver: Driver, stream: int, launches: Sequence[Ready]) -> None:
         self._driver, self._stream, self._launches = driver, stream, launches
 
     def start(self) -> None:
+        raised: BaseException | None = None
         for x in self._launches:
-            x.start(self._driver, self._stream)
+            try:
+                x.start(self._driver, self._stream)
+            except GraphcError:
+                raise
+            except BaseException as e:
+                raised = raised or e
+        if raised is not None:
+            raise raised
 
 
 Started = Recorded | Direct
@@ -82,9 +95,10 @@ class Recordings:
         if found is not None:
             self._kept.move_to_end(key)
             return found
-        if self.captures >= MOST_CAPTURES:
-            return [Direct(self._driver, self._stream, part) for part in make()]
-        found = [Recorded(self._driver, self._stream, part) for part in make()]
+        parts = make()
+        if self.captures >= MOST_CAPTURES or max(map(len, parts)) < 2:
+            return [Direct(self._driver, self._stream, part) for part in parts]
+        found = [Recorded(self._driver, self._stream, part) for part in parts]
         self.captures += 1
         self._kept[key] = found
         if len(self._kept) > MOST_GRAPHS:

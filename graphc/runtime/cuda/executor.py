@@ -17,7 +17,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -26,12 +26,12 @@ from graphc.errors import GraphcError, InternalError, InvalidState
 from graphc.ir.cuda_abi import ERROR_WORDS, Image
 from graphc.ir.kernel import Operand
 from graphc.ir.program import Launch, Program
-from graphc.ir.types import Array, Scalar, Shape, TensorSpec
+from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime import routines
 from graphc.runtime.cuda.capture import Ready, Recordings
 from graphc.runtime.cuda.device import Device
+from graphc.runtime.cuda.memory import HostRing
 from graphc.runtime.cuda.pack import Value, bound, grid, pack
-from graphc.runtime.cuda.ring import Ring
 from graphc.runtime.cuda.room import Room
 from graphc.runtime.failures import failed_check
 from graphc.runtime.slots import count_of, scalar_format
@@ -39,6 +39,7 @@ from graphc.runtime.slots import count_of, scalar_format
 ALIGN = 256  # bytes: the device's allocations and blocks of its memory begin at multiples
 WORD_BYTES = 8
 WARP = 32
+SLOT_BYTES, SLOTS = 1 << 10, 64  # of pinned memory that the host's numbers are sent from
 
 
 class Engine:
@@ -47,6 +48,7 @@ class Engine:
     def __init__(self, device: Device) -> None:
         self.device = device
         self.room = Room(device)
+        self._ring = HostRing(device.driver, SLOT_BYTES, SLOTS)
         self.lock = threading.RLock()
         self.busy = False
 
@@ -62,6 +64,16 @@ class Engine:
             finally:
                 self.busy = False
 
+    def send(self, address: int, data: bytes) -> None:
+        """Copy a few numbers to the device, in the order of its stream."""
+        driver, stream = self.device.driver, self.device.stream
+        for first in range(0, len(data), SLOT_BYTES):
+            part = data[first : first + SLOT_BYTES]
+            slot = self._ring.take()
+            ctypes.memmove(slot, part, len(part))
+            driver.MemcpyHtoDAsync(address + first, slot, len(part), stream)
+            self._ring.sent(stream)
+
 
 class CudaExecutable:
     """A program bound to its code: `images[i]` is launch i's, None for a routine."""
@@ -72,8 +84,8 @@ class CudaExecutable:
         self._device, self._driver = engine.device, engine.device.driver
         self._slots = {s.name: s for s in program.slots}
         self._counts = {space: count_of(program, space) for space in ("arg", "out", "state")}
-        scalars = count_of(program, "scalar")
-        self._format = scalar_format(program, scalars)
+        self._scalars = count_of(program, "scalar")
+        self._format = scalar_format(program, self._scalars)
         self._numbers = b""  # as they are on the device
         self._states: tuple[int, ...] = ()
         self._recordings = Recordings(self._driver, self._device.stream)
@@ -81,9 +93,8 @@ class CudaExecutable:
         self._parts = parts_of(program)
         self._may_fail = any(x.kernel.may_fail() for x in program.launches if not x.kernel.call)
         self._scratch = self._scratch_bytes()
-        self._block = engine.device.allocate(ALIGN + WORD_BYTES * scalars)
-        self._words = (ctypes.c_int64 * ERROR_WORDS)()
-        self._ring = Ring(engine.device, max(1, self._format.size))
+        self._block = engine.device.allocate(ALIGN + WORD_BYTES * self._scalars)
+        self._words = np.zeros(ERROR_WORDS, np.int64)
         self._clear_words()
         self.done = False
         weakref.finalize(self, engine.room.release, id(self)).atexit = False
@@ -116,11 +127,11 @@ class CudaExecutable:
             raise InternalError(f"{self.program.name}: arguments, results or state are not bound")
         with self._engine.turn():
             base = self._reserve()
-            self._send(scalars)
             places = {**given, "arena": (base,)}
             key = base, self._states, *args, *outs
             started = self._recordings.at(key, lambda: self._launches(places))
             ready = iter(started)
+            self._send(scalars)
             for part in self._parts[:-1]:
                 if isinstance(part, range):
                     next(ready).start()
@@ -130,16 +141,13 @@ class CudaExecutable:
 
     def _finish(self, start: Callable[[], None]) -> None:
         """Start the last part, in which is all that writes state, and wait if it may fail."""
-        begun = False
         try:
-            begun = True  # the call that follows starts all or nothing
             start()
             self._settle()
         except GraphcError:
             raise
         except BaseException:  # a signal's handler: what was started goes on to its end
-            if begun:
-                self._settle()
+            self._settle()
             raise
 
     def _settle(self) -> None:
@@ -166,10 +174,9 @@ class CudaExecutable:
 
     def _send(self, scalars: Sequence[Scalar]) -> None:
         """Give the device the host's numbers, if they are others than last time."""
-        count = len(self._format.unpack(bytes(self._format.size)))
-        numbers = self._format.pack(*scalars[:count])
+        numbers = self._format.pack(*scalars[: self._scalars])
         if numbers != self._numbers:
-            self._ring.send(self._block.address + ALIGN, numbers)
+            self._engine.send(self._block.address + ALIGN, numbers)
             self._numbers = numbers
 
     def _address(self, name: str, places: dict[str, Sequence[int]]) -> int:
@@ -217,18 +224,14 @@ class CudaExecutable:
 
     def _look(self) -> None:
         """Wait, and raise the error of the check that failed first, which is then forgotten."""
-        self._download(ctypes.addressof(self._words), self._block.address, ERROR_WORDS * WORD_BYTES)
-        failed, site, value, bound = self._words
+        self._device.download(self._words, self._block.address)
+        failed, site, value, bound = self._words.tolist()
         if failed:
             self._clear_words()
             raise failed_check(self.program.checks, site, value, bound)
 
     def _clear_words(self) -> None:
         self._driver.MemsetD8Async(self._block.address, 0, ALIGN, self._device.stream)
-
-    def _download(self, host: int, device: int, size_bytes: int) -> None:
-        self._driver.MemcpyDtoHAsync(host, device, size_bytes, self._device.stream)
-        self._driver.StreamSynchronize(self._device.stream)
 
     def _on_host(self, i: int, places: dict[str, Sequence[int]]) -> None:
         """Run a routine on copies, unless a check has failed before it."""
@@ -247,17 +250,12 @@ class CudaExecutable:
             made = np.empty(routines.shape_of(launch, o), dtype.numpy)
             if o is out:
                 results.append(made)
-            elif made.nbytes:
-                self._download(made.ctypes.data, address, made.nbytes)
+            else:
+                self._device.download(made, address)
             return made
 
         routines.run(launch, array, self.program.checks)
-        (made,) = results
-        if made.nbytes:
-            address = held[out.buffer][0]
-            stream = self._device.stream
-            self._driver.MemcpyHtoDAsync(address, made.ctypes.data, made.nbytes, stream)
-            self._driver.StreamSynchronize(stream)  # `made` goes
+        self._device.upload(held[out.buffer][0], results[0])
 
 
 def parts_of(program: Program) -> list[range | int]:

@@ -9,13 +9,10 @@ limit not raised, a wait or an allocation during capture. Memory that holds noth
 from __future__ import annotations
 
 import ctypes
-import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
-
 
 from graphc.ir.cuda_abi import Image
 from graphc.runtime.cuda import pack
@@ -36,52 +33,16 @@ from graphc.runtime.cuda.driver import (
     failure,
 )
 from graphc.runtime.cuda.fake_memory import FakeMemory
+from graphc.runtime.cuda.fake_objects import (
+    ATTRIBUTES,
+    Capture,
+    Event,
+    Function,
+    map_record,
+)
 from graphc.runtime.cuda.order import Clock, Operation, Timeline, Work, join
 
-SHARED_BYTES = 48 << 10  # more must be asked for
-TENSOR_MAP = struct.Struct("<8sIIQ5Q4Q5I3I")
-
 Thing = TypeVar("Thing")
-
-# An H100's, so that what is chosen by them is what will run there.
-ATTRIBUTES = {
-    DeviceAttribute.MAX_SHARED_MEMORY_PER_BLOCK: SHARED_BYTES,
-    DeviceAttribute.WARP_SIZE: 32,
-    DeviceAttribute.MULTIPROCESSOR_COUNT: 132,
-    DeviceAttribute.INTEGRATED: 0,
-    DeviceAttribute.L2_CACHE_SIZE: 50 << 20,
-    DeviceAttribute.MAX_THREADS_PER_MULTIPROCESSOR: 2048,
-    DeviceAttribute.COMPUTE_CAPABILITY_MAJOR: 9,
-    DeviceAttribute.COMPUTE_CAPABILITY_MINOR: 0,
-    DeviceAttribute.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: 228 << 10,
-    DeviceAttribute.MAX_REGISTERS_PER_MULTIPROCESSOR: 65536,
-    DeviceAttribute.MULTI_GPU_BOARD: 0,
-    DeviceAttribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: 227 << 10,
-}
-
-
-@dataclass(eq=False, slots=True)
-class Function:
-    image: Image
-    shared_limit: int = SHARED_BYTES
-
-
-@dataclass(eq=False, slots=True)
-class Capture:
-    """A capture in progress: its operations, and a clock for each stream that takes part."""
-
-    origin: int
-    nodes: list[Operation] = field(default_factory=list)
-    clocks: dict[int, Clock] = field(default_factory=dict)
-    names: dict[int, int] = field(default_factory=dict)  # stream -> its name in the graph
-
-
-@dataclass(eq=False, slots=True)
-class Event:
-    timing: bool
-    clock: Clock | None = None
-    capture: Capture | None = None
-    milliseconds: list[float] = field(default_factory=list)
 
 
 class FakeDriver:
@@ -229,21 +190,10 @@ class FakeDriver:
         swizzle: Swizzle = Swizzle.NONE,
     ) -> None:
         """A tagged record in the map's place, after the checks of the CUDA manual."""
-        rank = len(shape)
-        sound = destination % 64 == 0 and address % 16 == 0 and 1 <= rank <= 5
-        sound &= len(strides) == rank - 1 and len(box) == rank
-        sound &= all(s % 16 == 0 and s < 1 << 40 for s in strides)
-        sound &= all(0 < b <= 256 for b in box) and all(0 < n <= 1 << 32 for n in shape)
-        self._require(sound, "TensorMapEncodeTiled", INVALID_VALUE)
-        unused = 5 - rank
-        record = TENSOR_MAP.pack(
-            *(b"FAKE MAP", rank, element, address),
-            *(*shape, *[1] * unused),
-            *(*strides, *[0] * unused),
-            *(*box, *[1] * unused),
-            *(swizzle, 0, 0),
-        )
-        ctypes.memmove(destination, record, TENSOR_MAP.size)
+        record = map_record(destination, element, address, shape, strides, box, swizzle)
+        if record is None:
+            raise failure("TensorMapEncodeTiled", INVALID_VALUE)
+        ctypes.memmove(destination, record, len(record))
 
     # ---- memory
 
@@ -310,20 +260,22 @@ class FakeDriver:
         self._issue("MemcpyDtoDAsync", stream, "copy", work)
 
     def MemsetD8Async(self, address: int, value: int, count: int, stream: int) -> None:
-        def work() -> None:
-            self.memory.touch(address, count, "memset", write=True)
-            ctypes.memset(address, value, count)
+        self._memset("MemsetD8Async", address, value.to_bytes(1, "little"), count, stream)
 
-        self._issue("MemsetD8Async", stream, "memset", work)
+    def MemsetD16Async(self, address: int, value: int, count: int, stream: int) -> None:
+        self._memset("MemsetD16Async", address, value.to_bytes(2, "little"), count, stream)
 
     def MemsetD32Async(self, address: int, value: int, count: int, stream: int) -> None:
-        self._require(address % 4 == 0, "MemsetD32Async", INVALID_VALUE)
+        self._memset("MemsetD32Async", address, value.to_bytes(4, "little"), count, stream)
+
+    def _memset(self, call: str, address: int, word: bytes, count: int, stream: int) -> None:
+        self._require(address % len(word) == 0, call, INVALID_VALUE)
 
         def work() -> None:
-            self.memory.touch(address, count * 4, "memset", write=True)
-            ctypes.memmove(address, value.to_bytes(4, "little") * count, count * 4)
+            self.memory.touch(address, count * len(word), "memset", write=True)
+            ctypes.memmove(address, word * count, count * len(word))
 
-        self._issue("MemsetD32Async", stream, "memset", work)
+        self._issue(call, stream, "memset", work)
 
     def Lend(self, address: int, size_bytes: int, stream: int) -> None:
         self._not_in_capture("Lend")

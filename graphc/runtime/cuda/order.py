@@ -120,8 +120,10 @@ class Timeline:
         return any(clock.get(o.stream, 0) >= o.count for o in self.queue)
 
     def wait_for_all(self) -> None:
-        for clock in list(self.streams.values()):
-            self.wait(clock)
+        everything: Clock = {}
+        for clock in self.streams.values():
+            join(everything, clock)
+        self.wait(everything)
 
     def _run(self, operation: Operation) -> None:
         self.running = operation

@@ -74,11 +74,13 @@ class CudaPlace:
         return array.base  # type: ignore[no-any-return]  # a DeviceArray's
 
     def overlap(self, a: Any, b: Any) -> bool:
-        """By the bytes themselves, which two arrays with gaps may have between one another."""
+        """By the bytes themselves: of two arrays with gaps one may lie in those of the other."""
+        return self._meet(a, b) and bool(np.shares_memory(_shadow(a), _shadow(b)))
+
+    @staticmethod
+    def _meet(a: Any, b: Any) -> bool:
         (a0, a1), (b0, b1) = a.span(), b.span()
-        if a1 <= b0 or b1 <= a0:
-            return False
-        return bool(np.shares_memory(_shadow(a), _shadow(b)))
+        return bool(a0 < b1 and b0 < a1)
 
     def row_major(self, array: Any) -> Any:
         """Aligned as programs ask for it, too."""
@@ -91,6 +93,10 @@ class CudaPlace:
     def copy(self, target: Any, source: Any) -> None:
         if not target.size:
             return
+        if self._meet(target, source):  # as if it were read before anything is written
+            apart = self.empty(source.shape, source.dtype)
+            self.copy(apart, source)
+            source = apart
         how = moves(target.itemsize, target.shape, target.strides, source.strides)
         if how.is_block:
             self.memory.move(target.address, source.address, target.nbytes)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from graphc.errors import OutOfMemory
 from graphc.ir.program import Slot
-from graphc.runtime.cuda.device import Block, Device
+from graphc.runtime.cuda.device import Device
+from graphc.runtime.cuda.memory import Allocation
 from graphc.runtime.failures import out_of_memory
 
 
@@ -18,7 +19,7 @@ class Room:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._block: Block | None = None
+        self._block: Allocation | None = None
         self._needs: dict[int, int] = {}  # bytes that each living executable needs, by its id
 
     @property
