@@ -62,7 +62,7 @@ class ContractTemplate:
         self.body, self.writer, self.c, self.t, self.tf32 = body, body.writer, c, t, tf32
         self.line = t.how == "sums"
         self.batch = () if self.line else c.batch
-        self.rows = c.kernel.axes if self.line else c.rows
+        self.rows = lines_of(c, t) if self.line else c.rows
         self.cols = () if self.line else c.cols
         cut = len(c.summed) - t.inner
         self.outer, self.inner = c.summed[:cut], c.summed[cut:]
@@ -153,7 +153,7 @@ class ContractTemplate:
 
     def cast(self, text: str) -> str:
         """In the type of indices."""
-        return f"({text}).to(tl.int64)" if self.body.wide and not text.isdecimal() else text
+        return f"tl.cast({text}, tl.int64)" if self.body.wide and not text.isdecimal() else text
 
     def let(self, text: str, level: int = 0) -> str:
         return self.writer.let(text, level)
@@ -313,6 +313,18 @@ class ContractTemplate:
         dims = [GridDim(extents(self.rows), self.t.rows), GridDim(extents(self.cols), self.t.cols)]
         dims.append(GridDim((*extents(self.batch), self.t.splits)))
         return tuple(sorted(dims, key=_length, reverse=True))
+
+
+def lines_of(c: Contraction, t: Tile) -> tuple[Axis, ...]:
+    """Parallel axes in the order that `sums` goes along: what it reads most lies side by side.
+
+    Where sums are long, that is the operands; else the output.
+    """
+    axes = c.kernel.axes
+    if t.depth == 1 or any(o.unit(x.name) for o in (c.a, c.b) for x in c.summed):
+        return axes
+    unit = [x for x in axes if any(o.unit(x.name) for o in (c.a, c.b))]
+    return (*(x for x in axes if x not in unit[:1]), *unit[:1])
 
 
 def _length(dim: GridDim) -> float:

@@ -22,10 +22,14 @@ from graphc.ir.types import Array, Shape, TensorSpec
 
 Copy = tuple[Array, Array]  # memory in another order, and the copy that the program works on
 
+ALIGNED = 16  # bytes that each access of a GPU's thread may be as wide as
+
 
 def lies(array: Array | None, order: Shape) -> bool:
-    """Whether the elements are dense in memory, in this order."""
-    return array is not None and bool(array.transpose(order).flags.c_contiguous)
+    """Whether the elements are dense in memory, in this order, and where a program can use them."""
+    if array is None or not array.transpose(order).flags.c_contiguous:
+        return False
+    return type(array) is np.ndarray or address(array) % ALIGNED == 0
 
 
 def fitting(array: Array | None, spec: TensorSpec) -> Array:
@@ -45,8 +49,7 @@ def intact(x: Tensor, spec: TensorSpec, order: Shape) -> bool:
 
 def row_major(array: Array | None, spec: TensorSpec) -> Array:
     """`fitting`, and where the elements do not lie in their order, a copy of them."""
-    array = fitting(array, spec)
-    return array if array.flags.c_contiguous else place_of(array).row_major(array)
+    return place_of(array).row_major(fitting(array, spec))
 
 
 def address(array: Array) -> int:
