@@ -266,10 +266,10 @@ class ContractTemplate:
         w.do(f"tl.store(parts + {self.part} * {area}, acc)")
         w.do("tl.debug_barrier()")
         w.do(f'arrived = tl.atomic_add(counters + {self.tile}, 1, sem="acq_rel")')
-        with w.block(f"if arrived == {self.t.splits - 1}:") as level:
+        with w.block(f"if arrived >= {self.t.splits - 1}:") as level:
             w.do("tl.debug_barrier()")
             w.do(f"acc = tl.zeros([{', '.join(self.shape)}], {REGISTER[self.c.dtype.name]})")
-            with w.block(f"for s in range(0, {self.t.splits}):"):
+            with w.block("for s in range(0, arrived + 1):"):  # not unrolled: registers
                 w.do(f'acc = acc + tl.load(parts + s * {area}, cache_modifier=".cg")')
             w.do(f"tl.store(counters + {self.tile}, 0)")
             self.body.floor = level
