@@ -19,9 +19,9 @@ from graphc.ir.graph import Graph
 from graphc.ir.kernel import Buffer, Kernel
 from graphc.ir.program import Launch, Program, Slot
 from graphc.ir.types import TensorSpec, f32
-from graphc.runtime.cpu.arena import out_of_memory
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.disk_cache import check_private
+from graphc.runtime.failures import out_of_memory
 from graphc.utils.data.worker import WorkerFailed
 
 ones = graphc.ones

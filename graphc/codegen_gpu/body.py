@@ -224,7 +224,9 @@ class Body:
             text = f"(({at.text} >= {lo}) & ({at.text} < {hi}))"
             test = self.let(text, bool_, at)
             if at.text.isdecimal():  # no tensor is in it
-                test = self.let(f"(tl.cast({at.text}, tl.int32) >= {lo}) & ({at.text} < {hi})", bool_)
+                test = self.let(
+                    f"(tl.cast({at.text}, tl.int32) >= {lo}) & ({at.text} < {hi})", bool_
+                )
             holds = test if holds is None else self.both(holds, test)
         return holds
 
@@ -280,6 +282,7 @@ class Body:
         masked = f", mask={mask.text}, other=0" if mask else ""
         text = f"tl.load({self.pointer(s.buffer, place)}{masked})"
         if s.buffer not in self.constant:
+            self.writer.do("tl.debug_barrier()")  # another thread may have stored it
             name = self.writer.assign(text, self.writer.level)
             level = self.writer.level
         else:

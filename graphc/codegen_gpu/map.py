@@ -17,11 +17,11 @@ from dataclasses import replace
 
 from graphc.codegen_gpu.body import Body, Group, Point, Value
 from graphc.codegen_gpu.folds import Fold, States
-from graphc.codegen_gpu.scalar import rounded
+from graphc.codegen_gpu.scalar import literal, rounded
 from graphc.codegen_gpu.tiles import UNROLLED, PhasePlan, Plan, extent
 from graphc.ir.cuda_abi import GridDim
 from graphc.ir.kernel import Axis, Kernel, Phase, Reduce, Store
-from graphc.ir.types import bool_
+from graphc.ir.types import bool_, i64
 
 CHUNK = 32  # trips whose sums are float32
 ALIGNED = 16  # places: a mask that changes at a multiple of it leaves wide accesses whole
@@ -142,7 +142,12 @@ class MapTemplate:
             self.body.point, self.body.floor = point, floor
 
     def once(self, phase: Phase, plan: PhasePlan) -> None:
+        """A fold over no axis is one over one element."""
         self.statements(phase)
+        body = self.body
+        for s, fold in self.folds(phase):
+            zero = body.let(literal(0, i64), i64)
+            body.values[s.name] = zero if fold.is_position else body.values[s.arg]
 
     def statements(self, phase: Phase) -> None:
         """All but the folds."""

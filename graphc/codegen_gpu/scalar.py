@@ -209,7 +209,9 @@ def _whole_pow(e: Lane, dtype: DType, args: list[str]) -> str:
     """By squaring, wrapping; a negative exponent gives 1 / base rounded to zero."""
     (x, y), zero, one = args, literal(0, dtype), literal(1, dtype)
     result, power, rest = e.fresh(), e.fresh(), e.fresh()
-    e.do(f"{result}, {power}, {rest} = {x} * {zero} + {y} * {zero} + {one}, {x} + {y} * {zero}, {y}")
+    e.do(
+        f"{result}, {power}, {rest} = {x} * {zero} + {y} * {zero} + {one}, {x} + {y} * {zero}, {y}"
+    )
     e.do(f"for _ in range({8 * dtype.itemsize}):")
     e.do(f"    {result} = tl.where(({rest} & {one}) != 0, {result} * {power}, {result})")
     e.do(f"    {power} = {power} * {power}")
@@ -273,7 +275,9 @@ def _rem(e: Lane, dtype: DType, args: list[str]) -> str:
         return f"tl.where({_moves(e, rest, y)}, {rest} + {y}, {rest})"
     safe, minus = _divided(e, dtype, args)
     rest = _remainder(e, dtype, x, safe)[1]
-    return f"tl.where(({rest} != 0) & (({rest} ^ {y}) < 0), {rest} + {y}, {rest})" if minus else rest
+    return (
+        f"tl.where(({rest} != 0) & (({rest} ^ {y}) < 0), {rest} + {y}, {rest})" if minus else rest
+    )
 
 
 def _moves(e: Lane, rest: str, y: str) -> str:

@@ -31,6 +31,7 @@ ROOM = 8192  # elements of a block
 UNROLLED = 32  # trips of a loop that is written out
 LOOPED = 1024  # elements of a phase in one trip
 SIDE = 32  # of a tile
+MANY = 48  # statements whose values fill a thread's registers sooner
 MOST_COLUMNS = 64  # points of a column block
 
 
@@ -89,7 +90,7 @@ class _Planner:
                 phases = tuple(PhasePlan("once") for _ in self.kernel.phases)
                 return Plan("tile", SIDE, phases, tile)
             phases = tuple(PhasePlan("serial" if p.axes else "once") for p in self.kernel.phases)
-            return Plan("flat", self.flat_block(), phases)
+            return self.flat(phases)
         return self.column() if columns else self.row()
 
     # ---- points alone --------------------------------------------------------------------------
@@ -100,13 +101,14 @@ class _Planner:
         few = trips is not None and trips <= UNROLLED
         return few and (columns or trips == 1) and self.points >= WARP * self.target.sms
 
-    def flat_block(self) -> int:
-        """16 bytes of the narrowest element a thread; fewer points for more programs."""
+    def flat(self, phases: tuple[PhasePlan, ...]) -> Plan:
+        """16 bytes of the narrowest element a thread; fewer warps for more programs."""
         widths = [b.dtype.itemsize for b in self.kernel.buffers] or [4]
         each = min(max(ACCESS_BYTES // min(widths), 2), PER_THREAD)
-        if len(list(self.kernel.statements())) > 48:
+        if len(list(self.kernel.statements())) > MANY:
             each = max(each // 2, 1)
-        return self.enough(WARP * WARPS * each, WARP * WARPS)
+        block = self.enough(WARP * WARPS * each, WARP * each)
+        return Plan("flat", block, phases, warps=max(min(block // (WARP * each), WARPS), 1))
 
     def enough(self, most: int, least: int) -> int:
         """A block of points that leaves enough programs, no larger than there are points."""
@@ -174,7 +176,8 @@ class _Planner:
     def with_loops(self, form: Form, block: int) -> Plan:
         phases = tuple(self.loop(p, form, block) for p in self.kernel.phases)
         largest = block * max(p.block for p in phases)
-        return Plan(form, block, phases, warps=8 if largest >= WHOLE else WARPS)
+        warps = 2 * WARPS if largest >= WHOLE else min(max(largest // (4 * WARP), 1), WARPS)
+        return Plan(form, block, phases, warps=warps)
 
     def loop(self, phase: Phase, form: Form, block: int) -> PhasePlan:
         if not phase.axes:
@@ -183,4 +186,5 @@ class _Planner:
         if trips is not None and trips <= WHOLE and power(trips) * block <= ROOM:
             return PhasePlan("whole", power(trips))
         room = 2 * LOOPED // block if form == "column" else LOOPED
-        return PhasePlan("looped", max(min(room, power(self.typical(phase.axes))), 1))
+        least = max(WARP * WARPS // block, 1)  # a thread each
+        return PhasePlan("looped", max(min(room, power(self.typical(phase.axes))), least))

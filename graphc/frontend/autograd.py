@@ -400,9 +400,11 @@ def deep_copy(x: Tensor, memo: dict[int, Any]) -> Any:
     return out
 
 
-def rebuild(kind: type[Tensor], array: Any, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
+def rebuild(
+    kind: type[Tensor], array: Any, requires_grad: bool, extra: dict[str, Any], device: str = "cpu"
+) -> Tensor:
     """Inverse of `Tensor.__reduce__`."""
-    out: Tensor = tensors.wrapped(array).alias(kind)
+    out: Tensor = tensors.wrapped(array).to(device).alias(kind)
     out._requires_grad = requires_grad
     out.__dict__.update(extra)
     return out

@@ -10,15 +10,14 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
 from graphc.errors import AutogradError, Untraceable
 from graphc.frontend.modes import modes
+from graphc.frontend.places import arranged, place_of
 from graphc.frontend.step.capture import Capture, Joint
-from graphc.frontend.step.memory import fitting, lies
+from graphc.frontend.step.memory import address, fitting, lies, row_major
 from graphc.frontend.step.plan import Native
 from graphc.frontend.step.sources import OldGradient, Sources, State
-from graphc.frontend.storage import Storage, arranged
+from graphc.frontend.storage import Storage
 from graphc.frontend.tape import edge_of
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.ir.graph import Graph, Value
@@ -73,6 +72,7 @@ class Backward:
         self.forward = split.forward
         self.joint = joint
         self._build, self._sizes = build, sizes
+        self._place = capture.trace.place
         self._part = split.part
         self._natives: dict[frozenset[int], Native] = {}
         self._lock = threading.Lock()
@@ -106,7 +106,7 @@ class Backward:
             else:
                 x = leaves[self._args[v]]
                 assert x.array is not None
-                array = np.ascontiguousarray(x.array)
+                array = place_of(x.array).row_major(x.array)
                 kept.append(Kept(array, x.storage, x.storage.version))
         return kept
 
@@ -138,25 +138,21 @@ class Backward:
         for k, role in zip(part.inputs, part.graph.roles, strict=True):
             x = given[k]
             if isinstance(x, Kept | Tensor):
-                assert x.array is not None
-                a = fitting(x.array, self._types[k])
-                by_role[role].append(np.ascontiguousarray(a) if isinstance(x, Tensor) else a)
+                kind = self._types[k]
+                a = row_major(x.array, kind) if isinstance(x, Tensor) else fitting(x.array, kind)
+                by_role[role].append(a)
             else:
                 assert x is not None
                 scalars.append(x)
         types = [self._results[k] for k in part.outs]
-        results = [np.empty(t.shape, t.dtype.numpy) for t in types]
+        results = [self._place.empty(t.shape, t.dtype.numpy) for t in types]
         states = [
             a if lies(a, order) else arranged(a, order)
             for a, order in zip(by_role["state"], native.orders, strict=True)
         ]
-        native.bind_state([place(a) for a in states])
-        native.run([place(a) for a in by_role["arg"]], [place(a) for a in results], scalars)
+        native.bind_state([address(a) for a in states])
+        native.run([address(a) for a in by_role["arg"]], [address(a) for a in results], scalars)
         return results
-
-
-def place(array: Array) -> int:
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]  # a dict of Any
 
 
 def _kept_state(state: State) -> Kept:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphc.frontend.layouts import order_of
+from graphc.frontend.places import arranged, place_of
 from graphc.frontend.views import row_major
 from graphc.ir.types import Array, Shape, TensorSpec
 
@@ -69,12 +70,6 @@ ASKING = _asking()
 def holder(tensor: Tensor) -> Holder:
     """For `Storage.holders`."""
     return weakref.ref(tensor)
-
-
-def arranged(array: Array, order: Shape) -> Array:
-    """A copy of `array` that lies in `order`, dimension `order[0]` outermost; same shape."""
-    packed = np.array(array.transpose(order), order="C")
-    return packed.transpose(np.argsort(order))
 
 
 class Storage:
@@ -170,5 +165,6 @@ class Storage:
         """
         array, known = self.array, len(self._held())
         assert array is not None
-        owned = array.base is None or sys.getrefcount(array.base) <= 2
+        base = place_of(array).base(array)
+        owned = base is None or sys.getrefcount(base) <= 1 + ASKING
         return owned and sys.getrefcount(array) <= known + 1 + ASKING

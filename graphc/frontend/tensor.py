@@ -29,17 +29,18 @@ from graphc.errors import (
     ShapeMismatch,
     TracerLeak,
 )
-from graphc.frontend import autograd, epoch, inplace, layouts, printing
+from graphc.frontend import autograd, device_ops, epoch, inplace, layouts, printing
 from graphc.frontend.api import shapes
 from graphc.frontend.api.methods import Methods
-from graphc.frontend.devices import CPU, check_device, device
+from graphc.frontend.devices import ACCELERATORS, CPU, device, resolve
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
+from graphc.frontend.places import HOST, arranged, place_of
 from graphc.frontend.size import Size, legacy_array
-from graphc.frontend.storage import Storage, arranged
+from graphc.frontend.storage import Storage
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
-from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
+from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major
 from graphc.ir import reference
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
@@ -77,11 +78,13 @@ class Tensor(Geometry, Methods):
 
     def __init__(self, *data: Any, device: Any = None) -> None:
         """Of the default dtype: Tensor(2, 3) of a size, Tensor([1, 2]) of data, which is copied."""
-        check_device(device)
+        where = resolve(device)
         dtype = get_default_dtype()
         self.array = legacy_array(data, dtype)
         self._spec = TensorSpec(dtype, self.array.shape)
         self.storage = Storage(self.array, self._spec)
+        if where is not CPU:
+            inplace.show(self, device_ops.moved(self, where))
 
     # ---- what it is ----------------------------------------------------------------------------
 
@@ -103,7 +106,7 @@ class Tensor(Geometry, Methods):
 
     @property
     def device(self) -> device:
-        return CPU
+        return device_ops.device_of(self) if ACCELERATORS else CPU
 
     @property
     def itemsize(self) -> builtins.int:
@@ -143,13 +146,22 @@ class Tensor(Geometry, Methods):
 
     def get_device(self) -> builtins.int:
         """The index of its GPU; -1 on the CPU."""
-        return -1
+        index = self.device.index
+        return -1 if index is None else index
 
     def is_pinned(self) -> builtins.bool:
-        return False
+        """Whether a GPU reads its memory without a copy by the host."""
+        return bool(ACCELERATORS) and device_ops.is_pinned(self)
 
-    is_cpu = True
-    is_cuda = is_mps = is_xpu = is_meta = is_sparse = is_quantized = False
+    @property
+    def is_cpu(self) -> builtins.bool:
+        return self.device is CPU
+
+    @property
+    def is_cuda(self) -> builtins.bool:
+        return self.device is not CPU
+
+    is_mps = is_xpu = is_meta = is_sparse = is_quantized = False
     layout = strided
 
     @property
@@ -161,7 +173,12 @@ class Tensor(Geometry, Methods):
 
     def emit(self, op: Op, *args: Any, **attrs: Any) -> Tensor:
         trace = modes.trace
-        out = _eager(op, args, attrs) if trace is None else trace.emit(op, args, attrs)
+        if trace is not None:
+            out = trace.emit(op, args, attrs)
+        elif ACCELERATORS:
+            out = device_ops.apply(self, op, args, attrs)
+        else:
+            out = eager(op, args, attrs)
         if modes.grad:
             record(op, args, attrs, out)
         return out
@@ -169,6 +186,8 @@ class Tensor(Geometry, Methods):
     def full(self, value: Scalar, spec: TensorSpec) -> Tensor:
         if modes.trace is not None:
             return modes.trace.constant(value, spec)
+        if ACCELERATORS and (out := device_ops.full(self, value, spec)) is not None:
+            return out
         return fresh(np.full(spec.shape, value, spec.dtype.numpy), spec)
 
     def alias(self, cls: builtins.type[T] | None = None) -> T:
@@ -266,14 +285,15 @@ class Tensor(Geometry, Methods):
     # ---- host reads ----------------------------------------------------------------------------
 
     def host(self, fix: str = DataDependentBranch.instead) -> Array:
-        """The NumPy view, for Python to look at; not inside a trace, where values are not known."""
+        """The NumPy view, for Python to look at (of a GPU's elements, a copy); not inside a trace,
+        where values are not known."""
         if modes.trace is not None:
             raise DataDependentBranch(
                 f"Python reads {self.spec}, a value known only at run time", fix=fix
             )
         if self.array is None:
             raise leaked(self)
-        return self.array
+        return device_ops.on_host(self.array) if ACCELERATORS else self.array
 
     def numpy(self, *, force: bool = False) -> Array:
         """The memory itself, shared."""
@@ -284,6 +304,8 @@ class Tensor(Geometry, Methods):
                 fix="use tensor.detach().numpy()",
             )
         self.storage.unpack()
+        if self.is_cuda and not force and modes.trace is None:
+            return np.asarray(self.array)  # which says why there is none
         return self.host()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -344,7 +366,10 @@ class Tensor(Geometry, Methods):
 
     def __reduce__(self) -> Any:
         self.storage.unpack()  # NumPy would pickle the order, too
-        return autograd.rebuild, (type(self), self.host(), self.requires_grad, self.extra())
+        where = () if self.is_cpu else (str(self.device),)
+        return autograd.rebuild, (
+            type(self), self.host(), self.requires_grad, self.extra(), *where,
+        )  # fmt: skip
 
     def extra(self) -> dict[str, Any]:
         """Attributes that a user or subclass has set."""
@@ -364,6 +389,11 @@ def copied(x: Tensor, strides: Shape | None = None) -> Tensor:
         return out
     if x.array is None:
         raise leaked(x)
+    if ACCELERATORS and place_of(x.array) is not HOST:
+        order = layouts.order_of(x._spec.shape, strides or row_major(x._spec.shape))
+        out = fresh(arranged(x.array, order), x._spec)
+        out.storage.strides = strides
+        return out
     return laid(x.array, x._spec, strides)
 
 
@@ -442,8 +472,8 @@ def infer(op: Op, types: Sequence[TensorSpec], attrs: Attrs) -> TensorSpec:
         raise
 
 
-def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
-    """Apply `op` now; numbers become 0-d arrays of the last tensor's dtype."""
+def eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
+    """Apply `op` now, on the host; numbers become 0-d arrays of the last tensor's dtype."""
     moves = op in VIEW_OPS
     if moves and args[0].storage.holders is not None:
         args[0].storage.unpack()
@@ -459,9 +489,7 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         arrays.append(a.array if known else a)
         types.append(a._spec if known else None)
     if not all(types):
-        like = next(filter(None, reversed(types)))
-        arrays = [np.array(a, like.dtype.numpy) if t is None else a for a, t in zip(arrays, types)]
-        types = [t or like for t in types]
+        arrays, types = with_numbers(arrays, types)
     spec = infer(op, types, attrs)
     if moves:
         if shows_memory(args[0], op, attrs):
@@ -472,6 +500,13 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         return laid(out, spec, strides, not op.aliases)
     out = np.array(out, order="C") if op.aliases else reference.row_major(out)
     return fresh(out, spec)
+
+
+def with_numbers(arrays: Sequence[Any], types: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Numbers, which have no type, as 0-d arrays of the last tensor's."""
+    like = next(filter(None, reversed(types)))
+    filled = [np.array(a, like.dtype.numpy) if t is None else a for a, t in zip(arrays, types)]
+    return filled, [t or like for t in types]
 
 
 def is_tensor(obj: object) -> bool:

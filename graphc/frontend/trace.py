@@ -18,6 +18,7 @@ from graphc.errors import GraphcError, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.geometry import elementwise_strides, shown_strides
 from graphc.frontend.modes import modes
+from graphc.frontend.places import HOST, Place
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.views import overwrite
@@ -66,6 +67,7 @@ class Trace:
 
     def __init__(self) -> None:
         self.builder = Builder()
+        self.place: Place = HOST  # where its tensors are
         self.inputs: list[Input] = []
         self.current: dict[Storage, Value] = {}
         self.written: dict[Storage, None] = {}  # concrete ones, in order of the first write

@@ -11,7 +11,7 @@ from graphc.errors import ShapeMismatch
 from graphc.frontend import autograd, layouts
 from graphc.frontend.geometry import shown_strides, strides_as
 from graphc.frontend.options import channels_last_rank, contiguous_format, preserve_format
-from graphc.frontend.storage import arranged
+from graphc.frontend.places import arranged
 from graphc.frontend.views import row_major
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape

@@ -65,7 +65,7 @@ def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
         count *= n
     flat = shapes.reshape(x.detach(), (-1,))
     if count > x.numel():
-        flat = shapes.cat([flat, creation.zeros(count - x.numel(), dtype=x.dtype)])
+        flat = shapes.cat([flat, creation.zeros(count - x.numel(), dtype=x.dtype, device=x.device)])
     show(x, shapes.reshape(shapes.narrow(flat, 0, 0, count), shape))
     return x
 

@@ -8,7 +8,6 @@ graphc.compile(model)                 the same model, its calls compiled
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar, overload
 
@@ -21,6 +20,7 @@ from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
+from graphc.frontend.places import HOST, Place, arranged
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
@@ -34,8 +34,8 @@ from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
 from graphc.frontend.step.signature import refuse_foreign
-from graphc.frontend.storage import arranged
-from graphc.ir import kernel_text, text
+from graphc.frontend.step.written import TraceStage
+from graphc.ir import kernel_text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
 from graphc.ir.rewrite import at_sizes
@@ -54,35 +54,6 @@ __all__ = ["assert_max_compiles", "compile", "disable"]
 
 T = TypeVar("T")
 SMALL_BYTES = 1 << 16  # a program that touches less is done before other threads wake
-
-
-@dataclass(frozen=True, slots=True)
-class TraceStage:
-    """The graph as written: without what derivatives and the optimizer added."""
-
-    graph: Graph
-    wall_ms: float
-    name: str = "trace"
-    why: str = "the code as written, before any derivative"
-    level: str = "graph"
-
-    def text(self) -> str:
-        return text.show(written(self.graph), self.name)
-
-
-def written(graph: Graph) -> Graph:
-    """The part of a step that is no derivative and no update, with the inputs it reads."""
-    keep = [
-        (v, t) for v, t in zip(graph.outs, graph.targets)
-        if not v.where.phase and (t is None or not v.is_input)
-    ]  # fmt: skip
-    part = Graph(graph.name, (), (), tuple(v for v, _ in keep), tuple(t for _, t in keep))
-    used = {*part.values(), *(t for _, t in keep if t is not None)}
-    inputs = [(v, r) for v, r in zip(graph.inputs, graph.roles) if r == "arg" or v in used]
-    return Graph(
-        graph.name, tuple(v for v, _ in inputs), tuple(r for _, r in inputs), part.outs,
-        part.targets,
-    )  # fmt: skip
 
 
 class NativeTemplate:
@@ -142,6 +113,9 @@ class NativeBackend:
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
 
+    def on(self, place: Place) -> Backend:
+        return self
+
     def counts(self) -> tuple[int, int]:
         return self._library.compiled, self._library.hits
 
@@ -179,11 +153,14 @@ def native_backend() -> Backend:
 
 
 class _LateBackend:
-    """The native backend, not made before it is needed."""
+    """The backend of the device that a step is on, not made before it is needed."""
 
     @property
     def profile(self) -> Profile:
         return native_backend().profile
+
+    def on(self, place: Place) -> Backend:
+        return native_backend() if place is HOST else _backend_of(place)
 
     def build(self, graph: Graph, trace_ms: float) -> Any:
         return native_backend().build(graph, trace_ms)
@@ -192,7 +169,21 @@ class _LateBackend:
         return partition(joint, gradients, cotangents)
 
     def counts(self) -> tuple[int, int]:
-        return native_backend().counts()
+        """Of all devices."""
+        rows = [native_backend().counts(), *(b.counts() for b in _on_devices.values())]
+        return sum(n for n, _ in rows), sum(hits for _, hits in rows)
+
+
+_on_devices: dict[Place, Backend] = {}
+
+
+def _backend_of(place: Place) -> Backend:
+    """The backend of a GPU."""
+    if place not in _on_devices:
+        from graphc.frontend.step.cuda_backend import backend_at
+
+        _on_devices[place] = backend_at(place)
+    return _on_devices[place]
 
 
 @overload

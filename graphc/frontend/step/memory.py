@@ -9,13 +9,18 @@ What others hold by then stays where it is: each call copies it in and out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from graphc.errors import InternalError
 from graphc.frontend.layouts import is_dense
+from graphc.frontend.places import HOST, Place, place_of
 from graphc.frontend.storage import holder
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.ir.types import Array, Shape, TensorSpec
+
+Copy = tuple[Array, Array]  # memory in another order, and the copy that the program works on
 
 
 def lies(array: Array | None, order: Shape) -> bool:
@@ -38,9 +43,32 @@ def intact(x: Tensor, spec: TensorSpec, order: Shape) -> bool:
     return whole and x._spec == spec and x.storage.order == order
 
 
-def empty(spec: TensorSpec, order: Shape) -> Tensor:
+def row_major(array: Array | None, spec: TensorSpec) -> Array:
+    """`fitting`, and where the elements do not lie in their order, a copy of them."""
+    array = fitting(array, spec)
+    return array if array.flags.c_contiguous else place_of(array).row_major(array)
+
+
+def address(array: Array) -> int:
+    """What a program is told of an array's memory."""
+    return place_of(array).address(array)
+
+
+def give_back(copies: Sequence[Copy]) -> None:
+    """After a run: what it wrote into copies of state goes to where the state is."""
+    for array, copy in copies:
+        if array.flags.writeable:
+            place_of(array).copy(array, copy)
+
+
+def add(target: Array, source: Array) -> None:
+    """target += source."""
+    place_of(target).add(target, source)
+
+
+def empty(spec: TensorSpec, order: Shape, place: Place = HOST) -> Tensor:
     """A tensor whose memory lies in `order`."""
-    packed = np.empty([spec.shape[k] for k in order], spec.dtype.numpy)
+    packed = place.empty([spec.shape[k] for k in order], spec.dtype.numpy)
     out = fresh(packed.transpose(np.argsort(order)), spec)
     out.storage.holders = [holder(out)]
     return out

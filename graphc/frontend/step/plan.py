@@ -12,16 +12,26 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-
 from graphc.frontend import epoch
+from graphc.frontend.places import Place, arranged, place_of
 from graphc.frontend.step.capture import NONE, Capture, Output
 from graphc.frontend.step.dropped import DROPPED
-from graphc.frontend.step.memory import empty, fitting, intact, lies, settle
+from graphc.frontend.step.memory import (
+    Copy,
+    add,
+    address,
+    empty,
+    fitting,
+    give_back,
+    intact,
+    lies,
+    row_major,
+    settle,
+)
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.step.steptrace import Shown
-from graphc.frontend.storage import Storage, arranged, rebind_count, running
+from graphc.frontend.storage import Storage, rebind_count, running
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect
 from graphc.ir.graph import Graph
@@ -51,7 +61,6 @@ class Native(Protocol):
     ) -> None: ...
 
 
-Copy = tuple[Array, Array]  # memory in another order, and the copy that the program works on
 RECYCLED_BYTES = 1 << 20  # larger results are made anew each call, so that dropping one frees it
 RING = 2  # a loop that rebinds one name holds the last result while the next is made
 
@@ -63,9 +72,10 @@ class Result:
     stores themselves.
     """
 
-    __slots__ = ("_dtype", "_ring", "_shape")
+    __slots__ = ("_dtype", "_place", "_ring", "_shape")
 
-    def __init__(self, spec: TensorSpec, returned: bool) -> None:
+    def __init__(self, spec: TensorSpec, returned: bool, place: Place) -> None:
+        self._place = place
         self._shape, self._dtype = spec.shape, spec.dtype.numpy
         recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
         self._ring: list[tuple[Array, int]] | None = [] if recycled else None
@@ -76,8 +86,8 @@ class Result:
         for array, place in ring:
             if sys.getrefcount(array) <= 3:  # the ring, this frame and the call
                 return array, place
-        array = np.empty(self._shape, self._dtype)
-        made = array, array.__array_interface__["data"][0]
+        array = self._place.empty(self._shape, self._dtype)
+        made = array, self._place.address(array)
         if self._ring is not None and len(ring) < RING:
             self._ring.append(made)
         return made
@@ -101,7 +111,10 @@ class Plan:
         self.fixed = capture.fixed
         self.out_types = [v.spec.at(sizes) for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
-        self._results = [Result(t, k < len(capture.returned)) for k, t in enumerate(self.out_types)]
+        self._place = capture.trace.place
+        self._results = [
+            Result(t, k < len(capture.returned), self._place) for k, t in enumerate(self.out_types)
+        ]
         self._args = list(zip(sources.args, sources.arg_specs, strict=True))
         self._specs, self._getters = sources.state_specs, sources.getters
         self._native = native
@@ -244,11 +257,11 @@ class Plan:
         """The gradient of last time if only its owner holds it, else new memory."""
         owner = state.gradient.tensor
         if owner is None or owner in self._kept:  # an argument, or its old one is read
-            return empty(state.spec, order)
+            return empty(state.spec, order, self._place)
         grad = self._spare.get(owner)
         usable = grad is not None and intact(grad, state.spec, order)
         if grad is None or not (usable and _alone(grad, owner._grad is grad)):
-            grad = empty(state.spec, order)
+            grad = empty(state.spec, order, self._place)
             self._spare[owner] = grad
         return grad
 
@@ -256,9 +269,7 @@ class Plan:
         self, leaves: Sequence[Tensor], grads: Sequence[Tensor] | None, copies: Sequence[Copy]
     ) -> None:
         """Give tensors what the step gave them."""
-        for array, copy in copies:
-            if array.flags.writeable:
-                array[...] = copy
+        give_back(copies)
         for storage in self._written:
             storage.version += 1
         for state in self._written_others:
@@ -285,7 +296,7 @@ class Plan:
             grad.storage.version += 1
             old = owner._grad if gradient.adds else None
             if old is not None and old.array is not None and grad.array is not None:
-                old.array += grad.array
+                add(old.array, grad.array)
                 old.storage.version += 1
             elif owner._grad is not grad:
                 owner._grad = grad
@@ -303,10 +314,8 @@ def _address_of(x: Tensor, spec: TensorSpec, keep: list[Array]) -> int:
     known = storage.address and not storage.order and storage.spec is x._spec
     if known and array is storage.array:
         return storage.address
-    array = fitting(array, spec)
-    if not array.flags.c_contiguous:
-        keep.append(array := np.ascontiguousarray(array))
-    place: int = array.__array_interface__["data"][0]
+    keep.append(array := row_major(array, spec))
+    place = address(array)
     if array is storage.array:
         storage.address, storage.order = place, ()
     return place
@@ -328,8 +337,7 @@ def _array_address(array: Array, spec: TensorSpec, order: Shape, copies: list[Co
     if not lies(array, order):
         other, array = array, arranged(array, order)
         copies.append((other, array))
-    place: int = array.__array_interface__["data"][0]
-    return place
+    return address(array)
 
 
 def _state_address(state: State, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
@@ -370,7 +378,7 @@ def _alone(grad: Tensor, owned: bool) -> bool:
     tensor, the storage and the call; of the memory behind it, whose owner is what NumPy's views of
     the array hold, by the array and the call.
     """
-    base = grad.array.base if grad.array is not None else None
+    base = place_of(grad.array).base(grad.array) if grad.array is not None else None
     return (
         sys.getrefcount(grad) <= 4 + owned
         and sys.getrefcount(grad.storage) <= 2

@@ -21,6 +21,7 @@ from graphc.errors import InvalidType
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.numbers import HostNumber
+from graphc.frontend.places import place_of
 from graphc.frontend.size import Size
 from graphc.frontend.step.guards import Change, Same
 from graphc.frontend.tensor import Tensor
@@ -120,8 +121,8 @@ def alike(x: Tensor, y: Tensor) -> bool:
     a, b = x.array, y.array
     if x.storage is not y.storage or a is None or b is None or x._spec != y._spec:
         return False
-    place = a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
-    return place and a.strides == b.strides and edge(x) is edge(y)
+    place = place_of(a)
+    return place.address(a) == place.address(b) and a.strides == b.strides and edge(x) is edge(y)
 
 
 def edge(x: Tensor) -> object:

@@ -208,7 +208,7 @@ def _avg_pool(
     if all(len(set(c)) == 1 for c in counts):
         return _share(total, prod(c[0] for c in counts))
     grids = [
-        tensor(c, dtype=input.dtype).reshape([-1 if j == k else 1 for j in range(rank)])
+        input.new_tensor(c).reshape([-1 if j == k else 1 for j in range(rank)])
         for k, c in enumerate(counts)
     ]
     return _share(total, reduce(lambda a, b: a * b, grids))
