@@ -32,8 +32,9 @@ from graphc.errors import (
 from graphc.frontend import autograd, device_ops, epoch, inplace, layouts, printing
 from graphc.frontend.api import shapes
 from graphc.frontend.api.methods import Methods
-from graphc.frontend.devices import ACCELERATORS, CPU, device, resolve
+from graphc.frontend.devices import ACCELERATORS, CPU, resolve
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
+from graphc.frontend.located import Located
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
 from graphc.frontend.places import HOST, arranged, place_of
@@ -54,7 +55,7 @@ T = TypeVar("T", bound="Tensor")
 ADD = OPS["add"]
 
 
-class Tensor(Geometry, Methods):
+class Tensor(Geometry, Located, Methods):
     """A multi-dimensional array with PyTorch's interface."""
 
     __array_priority__ = 1000  # NumPy scalars on the left defer to our reflected operators
@@ -105,10 +106,6 @@ class Tensor(Geometry, Methods):
         return len(self._spec.shape)
 
     @property
-    def device(self) -> device:
-        return device_ops.device_of(self) if ACCELERATORS else CPU
-
-    @property
     def itemsize(self) -> builtins.int:
         return self._spec.dtype.itemsize
 
@@ -144,24 +141,7 @@ class Tensor(Geometry, Methods):
     def is_nonzero(self) -> builtins.bool:
         return bool(self)
 
-    def get_device(self) -> builtins.int:
-        """The index of its GPU; -1 on the CPU."""
-        index = self.device.index
-        return -1 if index is None else index
-
-    def is_pinned(self) -> builtins.bool:
-        """Whether a GPU reads its memory without a copy by the host."""
-        return bool(ACCELERATORS) and device_ops.is_pinned(self)
-
-    @property
-    def is_cpu(self) -> builtins.bool:
-        return self.device is CPU
-
-    @property
-    def is_cuda(self) -> builtins.bool:
-        return self.device is not CPU
-
-    is_mps = is_xpu = is_meta = is_sparse = is_quantized = False
+    is_sparse = is_quantized = False
     layout = strided
 
     @property
