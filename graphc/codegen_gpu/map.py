@@ -17,11 +17,11 @@ from dataclasses import replace
 
 from graphc.codegen_gpu.body import Body, Group, Point, Value
 from graphc.codegen_gpu.folds import Fold, States
-from graphc.codegen_gpu.scalar import rounded
+from graphc.codegen_gpu.scalar import literal, rounded
 from graphc.codegen_gpu.tiles import UNROLLED, PhasePlan, Plan, extent
 from graphc.ir.cuda_abi import GridDim
 from graphc.ir.kernel import Axis, Kernel, Phase, Reduce, Store
-from graphc.ir.types import bool_
+from graphc.ir.types import bool_, i64
 
 CHUNK = 32  # trips whose sums are float32
 ALIGNED = 16  # places: a mask that changes at a multiple of it leaves wide accesses whole
@@ -44,8 +44,6 @@ class MapTemplate:
         self.across = (1 if loops and plan.form == "column" else 0) if spread else None
         self.along = (int(spread) if plan.form == "row" else 0) if loops else None
         self.rank = int(spread) + int(loops)
-        self.barred = False
-        self.aliased = any(b.alias for b in self.kernel.buffers)
 
     def run(self) -> tuple[GridDim, ...]:
         if self.plan.form == "tile":
@@ -71,7 +69,6 @@ class MapTemplate:
             with self.writer.block(f"if {test}:") as level:
                 body.floor, body.values = level, dict(values)
                 body.point = replace(whole, masks=masks)
-                self.barred = False
                 self.phases()
 
     # ---- points --------------------------------------------------------------------------------
@@ -118,7 +115,9 @@ class MapTemplate:
         axes = {a.name: a for a in self.kernel.axes}
         rest = tuple(a for a in self.kernel.axes if a.name not in self.plan.tile)
         side = self.plan.points
-        groups, masks, lanes = [Group(rest, self.program(0))], [], []
+        groups = [Group(rest, self.program(0))]
+        masks: list[tuple[int, Value]] = []
+        lanes: list[tuple[int, Value]] = []
         for d, name in enumerate((rows, columns)):
             lane, program = self.lane(side, d, 2), self.program(d + 1)
             flat = self.body.index(f"{program.text} * {side} + {lane.text}", [program, lane])
@@ -142,16 +141,18 @@ class MapTemplate:
             self.body.point, self.body.floor = point, floor
 
     def once(self, phase: Phase, plan: PhasePlan) -> None:
+        """A fold over no axis is one over one element."""
         self.statements(phase)
+        body = self.body
+        for s, fold in self.folds(phase):
+            zero = body.let(literal(0, i64), i64)
+            body.values[s.name] = zero if fold.is_position else body.values[s.arg]
 
     def statements(self, phase: Phase) -> None:
         """All but the folds."""
         for s in phase.body:
             if isinstance(s, Reduce):
                 continue
-            if isinstance(s, Store) and self.aliased and not self.barred:
-                self.writer.do("tl.debug_barrier()")  # all threads have read what it overwrites
-                self.barred = self.writer.level == self.body.floor
             self.body.run(s)
 
     def whole(self, phase: Phase, plan: PhasePlan) -> None:

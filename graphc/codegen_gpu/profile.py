@@ -31,6 +31,7 @@ def profile(target: Target) -> Profile:
         short_axis=64,
         many_terms=1 << 12,
         small_extent=1 << 12,  # rows up to here are held in registers, their length a literal
+        literal_strides=True,
         align=256,
         enough=1.01,
         trials=1500,

@@ -176,7 +176,8 @@ class _Planner:
     def with_loops(self, form: Form, block: int) -> Plan:
         phases = tuple(self.loop(p, form, block) for p in self.kernel.phases)
         largest = block * max(p.block for p in phases)
-        return Plan(form, block, phases, warps=8 if largest >= WHOLE else WARPS)
+        warps = 2 * WARPS if largest >= WHOLE else min(max(largest // (4 * WARP), 1), WARPS)
+        return Plan(form, block, phases, warps=warps)
 
     def loop(self, phase: Phase, form: Form, block: int) -> PhasePlan:
         if not phase.axes:
@@ -185,4 +186,5 @@ class _Planner:
         if trips is not None and trips <= WHOLE and power(trips) * block <= ROOM:
             return PhasePlan("whole", power(trips))
         room = 2 * LOOPED // block if form == "column" else LOOPED
-        return PhasePlan("looped", max(min(room, power(self.typical(phase.axes))), 1))
+        least = max(WARP * WARPS // block, 1)  # a thread each
+        return PhasePlan("looped", max(min(room, power(self.typical(phase.axes))), least))

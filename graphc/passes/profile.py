@@ -82,6 +82,10 @@ class Profile:
     """Extents up to this are literals, short enough to unroll: a window's loop, never the batch.
     Larger ones are arguments, so that kernels of other sizes are the same text."""
 
+    literal_strides: bool
+    """Whether strides and offsets are part of a kernel's text, too, which is how a compiler that
+    plans wide accesses knows what they are multiples of; else kernels of other sizes are one."""
+
     # ---- memory: the arena --------------------------------------------------------------------
 
     align: int

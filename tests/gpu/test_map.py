@@ -283,6 +283,25 @@ def test_a_half_is_rounded_before_what_would_tell() -> None:
     assert got["o"].all()
 
 
+def test_a_fold_over_no_axis_is_its_element() -> None:
+    text = """kernel alone map (x: r f32, o: w f32, p: w i64 | n | ) {
+  for i in n {
+    once {
+      %0: f32 = load x[i]
+      %1: f32 = sum %0
+      %2: i64 = argmax %0
+    }
+    once {
+      store o[i] = %1
+      store p[i] = %2
+    }
+  }
+}"""
+    data = {"x": noise(70), "o": np.zeros(70, np.float32), "p": np.ones(70, np.int64)}
+    got, want = both(text, data, {"n": 70})
+    assert all((got[name] == want[name]).all() for name in data)
+
+
 def test_forms() -> None:
     """What lies side by side in memory runs along lanes."""
 
