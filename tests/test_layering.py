@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "linalg": {"frontend"},
     "random": {"frontend"},
     "return_types": {"ir"},
-    "accelerator": BASE | {"frontend"},
+    "accelerator": BASE | {"frontend", "cuda"},
     "compiler": BASE | {"frontend"},
     "_dynamo": {"compiler"},
     "distributions": BASE | {"ir", "frontend"},

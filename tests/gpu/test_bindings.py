@@ -25,7 +25,7 @@ SCRIPT = """
 import ctypes
 import numpy as np
 from dataclasses import replace
-from axpy import IMAGE
+from small_kernels import IMAGE
 from graphc.errors import CudaError, OutOfMemory
 from graphc.runtime.cuda import pack
 from graphc.runtime.cuda.bindings import CudaDriver

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,9 @@ import pytest
 
 pytest.importorskip("triton")
 
+from gpu_steps import lowered, memory
 from kernels import SMALL, TARGET, expected
 from on_host import aligned, run
-from steps import lowered, memory
 
 import graphc as torch
 from graphc import nn

@@ -188,6 +188,9 @@ class TestNames:
         assert cuda.is_bf16_supported()
         cuda.set_device(0)
         cuda.synchronize()
+        with graphc.accelerator.device_index(0), cuda.device(None):
+            assert graphc.accelerator.current_device_index() == 0
+        assert graphc.accelerator.current_accelerator() == graphc.device("cuda")
         assert cuda.is_initialized()
 
     def test_a_device_that_is_not(self) -> None:

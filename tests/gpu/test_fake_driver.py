@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("triton")
 
-from axpy import AXPY, IMAGE
+from small_kernels import AXPY, IMAGE
 
 from graphc.errors import CudaError, InternalError, OutOfBounds
 from graphc.ir.cuda_abi import Image

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 
 import pytest
-from axpy import AXPY
 from hypothesis import given
 from hypothesis import strategies as st
+from small_kernels import AXPY
 
 from graphc.errors import InternalError
 from graphc.ir.cuda_abi import GridDim, Param, ParamType, Source
