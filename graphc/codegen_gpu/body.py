@@ -102,6 +102,8 @@ class Body:
         self.dtypes = {b.name: b.dtype for b in self.kernel.buffers}
         self.sizes = {name: f"n{k}" for k, name in enumerate(self.kernel.sizes)}
         self.constant = {b.name for b in self.kernel.buffers if b.access == "r"}
+        self.overwriting = {b.name for b in self.kernel.buffers if b.alias}
+        self.reading = False  # whether threads may be about to read
         self.told = set(told(self.kernel))
         for s in self.kernel.scalars:
             self.values[s.name] = self._scalar(s.name, s.dtype)
@@ -273,6 +275,7 @@ class Body:
 
     def load(self, s: Load) -> Value:
         """What memory holds, where the points and guards are; else zero."""
+        self.reading = True
         place, holds = self.address(s.at, s.indirect), self.inside(s.guards)
         dims = place.dims | (holds.dims if holds else NONE)
         mask = self.mask(dims, holds)
@@ -282,13 +285,18 @@ class Body:
         masked = f", mask={mask.text}, other=0" if mask else ""
         text = f"tl.load({self.pointer(s.buffer, place)}{masked})"
         if s.buffer not in self.constant:
-            self.writer.do("tl.debug_barrier()")  # another thread may have stored it
+            self.barrier()
             name = self.writer.assign(text, self.writer.level)
             level = self.writer.level
         else:
             name = self.writer.let(text, level)
         value = Value(name, s.dtype, dims, level)
         return self.let(loaded(s.dtype, name), s.dtype, value)
+
+    def barrier(self) -> None:
+        """All threads of the program have read and stored what stands before."""
+        self.writer.do("tl.debug_barrier()")
+        self.reading = False
 
     def pointer(self, buffer: str, place: Value) -> str:
         return self.buffers[buffer] + ("" if place.text == "0" else f" + ({place.text})")
@@ -303,8 +311,10 @@ class Body:
         at = self.pointer(s.buffer, place)
         masked = f", mask={mask.text}" if mask else ""
         text = value.text
+        if s.buffer in self.overwriting and self.reading:
+            self.barrier()
         if s.add:
-            self.writer.do("tl.debug_barrier()")  # what the trip before this one stored
+            self.barrier()  # for what the trip before this one stored
             other = ", other=0" if mask else ""
             old = self.writer.assign(f"tl.load({at}{masked}{other})", self.writer.level)
             text = added(dtype, loaded(dtype, old), text)

@@ -44,8 +44,6 @@ class MapTemplate:
         self.across = (1 if loops and plan.form == "column" else 0) if spread else None
         self.along = (int(spread) if plan.form == "row" else 0) if loops else None
         self.rank = int(spread) + int(loops)
-        self.barred = False
-        self.aliased = any(b.alias for b in self.kernel.buffers)
 
     def run(self) -> tuple[GridDim, ...]:
         if self.plan.form == "tile":
@@ -71,7 +69,6 @@ class MapTemplate:
             with self.writer.block(f"if {test}:") as level:
                 body.floor, body.values = level, dict(values)
                 body.point = replace(whole, masks=masks)
-                self.barred = False
                 self.phases()
 
     # ---- points --------------------------------------------------------------------------------
@@ -118,7 +115,9 @@ class MapTemplate:
         axes = {a.name: a for a in self.kernel.axes}
         rest = tuple(a for a in self.kernel.axes if a.name not in self.plan.tile)
         side = self.plan.points
-        groups, masks, lanes = [Group(rest, self.program(0))], [], []
+        groups = [Group(rest, self.program(0))]
+        masks: list[tuple[int, Value]] = []
+        lanes: list[tuple[int, Value]] = []
         for d, name in enumerate((rows, columns)):
             lane, program = self.lane(side, d, 2), self.program(d + 1)
             flat = self.body.index(f"{program.text} * {side} + {lane.text}", [program, lane])
@@ -154,9 +153,6 @@ class MapTemplate:
         for s in phase.body:
             if isinstance(s, Reduce):
                 continue
-            if isinstance(s, Store) and self.aliased and not self.barred:
-                self.writer.do("tl.debug_barrier()")  # all threads have read what it overwrites
-                self.barred = self.writer.level == self.body.floor
             self.body.run(s)
 
     def whole(self, phase: Phase, plan: PhasePlan) -> None:

@@ -92,10 +92,10 @@ class GpuBackend:
 
     def __init__(self, on: device.Device) -> None:
         p = on.properties
-        self._target = Target(on.arch, p.multi_processor_count, p.shared_memory_per_block_optin)
-        self._profile = profile(self._target)
+        self.target = Target(on.arch, p.multi_processor_count, p.shared_memory_per_block_optin)
+        self._profile = profile(self.target)
         self._fake = on.driver.name == "fake"
-        self._library = GpuLibrary(self._target, DiskCache())
+        self._library = GpuLibrary(self.target, DiskCache())
         self._sources: dict[Need, Source] = {}
         self._images: dict[Need, Image] = {}
         self.engine = Engine(on)
@@ -137,7 +137,7 @@ class GpuBackend:
         found = self._sources.get(need)
         if found is None:
             found = self._sources[need] = emit(
-                need.kernel, need.sizes, self._target, wide=need.wide, guarded=need.guarded
+                need.kernel, need.sizes, self.target, wide=need.wide, guarded=need.guarded
             )
         return found
 
@@ -145,9 +145,11 @@ class GpuBackend:
         """Compiled code; what is new is compiled together."""
         missing = [n for n in dict.fromkeys(needs) if n is not None and n not in self._images]
         sources = [self.source(n) for n in missing]
-        made = [Image(s) for s in sources] if self._fake else self._library.images(sources)
-        self._images |= zip(missing, made, strict=True)
+        self._images |= zip(missing, self.compiled(sources), strict=True)
         return [None if n is None else self._images[n] for n in needs]
+
+    def compiled(self, sources: Sequence[Source]) -> list[Image]:
+        return [Image(s) for s in sources] if self._fake else self._library.images(sources)
 
     def _blocks(self, need: Need) -> str:
         """What `explain` says of a kernel's code."""
