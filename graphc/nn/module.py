@@ -7,13 +7,12 @@ epoch therefore means "no module has changed", at the cost of one comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from graphc.errors import InvalidArgument, InvalidState, InvalidType, Untraceable
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
-from graphc.frontend.devices import device
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step.compile import compile
 from graphc.frontend.tensor import Tensor
@@ -281,22 +280,15 @@ class Module(Hooked, Tree):
                     f"dtype={wanted!r}"
                 )
         memory_format = kwargs.pop("memory_format", None)
-        where = _device_in(args, kwargs)
 
         def converted(t: Tensor) -> Tensor:
-            if not t.dtype.is_floating_point:
-                return t if where is None else t.to(where)
             if memory_format is not None and t.dim() in (4, 5):
                 return t.to(*args, **kwargs, memory_format=memory_format)
             return t.to(*args, **kwargs) if t.dtype.is_floating_point else t.to(*place, **named)
 
-<<<<<<< HEAD
-        return self._apply(converted, every=where is not None)
-=======
         place = [x.device if isinstance(x, Tensor) else x for x in args if not isinstance(x, DType)]
         named = {name: x for name, x in kwargs.items() if name != "dtype"}
         return self._apply(converted, every=bool(place or "device" in named))
->>>>>>> h/aot
 
     def float(self) -> Self:
         return self._apply(lambda t: t.float())
@@ -442,14 +434,3 @@ def _no_module(thing: Any) -> InvalidType:
         f"{type(thing).__name__} is not a Module subclass",
         fix="pass modules, as nn.Linear(2, 3)",
     )
-
-
-def _device_in(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """The device among the arguments of `to`, if there is one."""
-    given = kwargs.get("device")
-    for a in args:
-        if isinstance(a, str | device) or type(a) is int:
-            given = a
-        elif isinstance(a, Tensor):
-            given = a.device
-    return given
