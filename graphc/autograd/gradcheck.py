@@ -12,6 +12,7 @@ from graphc.errors import AutogradError, InvalidArgument
 from graphc.frontend.api.creation import zeros_like
 from graphc.frontend.api.random import randn_like
 from graphc.frontend.autograd import grad
+from graphc.frontend.device_ops import transfer
 from graphc.frontend.modes import enable_grad, no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array, f64
@@ -192,11 +193,9 @@ def _numerical(func: Callable[..., Any], xs: Sequence[Any], x: Tensor, eps: floa
 
 def _put(x: Tensor, array: Array, place: tuple[int, ...], value: Any) -> None:
     """One element of x anew: past autograd in its memory, which `array` is on the host."""
-    if x.is_cpu:
-        array[place] = value
-    else:
-        with no_grad():
-            x.detach()[place] = float(value)
+    array[place] = value
+    if x.array is not array and x.array is not None:
+        transfer(x.array, array)
 
 
 def _values(func: Callable[..., Any], xs: Sequence[Any]) -> list[Array]:
