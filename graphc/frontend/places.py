@@ -131,6 +131,13 @@ def place_of(array: Array | None) -> Place:
     return HOST if found is None else found(array)  # None: a subclass of NumPy's
 
 
+def dense_copy(array: Array) -> Array:
+    """A row-major copy."""
+    if type(array) is np.ndarray:
+        return np.array(array, order="C")
+    return arranged(array, tuple(range(array.ndim)))
+
+
 def arranged(array: Array, order: Shape) -> Array:
     """A copy of `array` that lies in `order`, dimension `order[0]` outermost; same shape."""
     turned, back = array.transpose(order), np.argsort(order)

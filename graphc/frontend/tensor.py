@@ -37,11 +37,11 @@ from graphc.frontend.geometry import Geometry, elementwise_strides, shown_stride
 from graphc.frontend.located import Located
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
-from graphc.frontend.places import HOST, arranged, place_of
+from graphc.frontend.places import arranged, dense_copy
 from graphc.frontend.size import Size, legacy_array
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
-from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major
+from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
 from graphc.ir import reference
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
@@ -345,11 +345,7 @@ class Tensor(Geometry, Located, Methods):
         return out
 
     def __reduce__(self) -> Any:
-        self.storage.unpack()  # NumPy would pickle the order, too
-        where = () if self.is_cpu else (str(self.device),)
-        return autograd.rebuild, (
-            type(self), self.host(), self.requires_grad, self.extra(), *where,
-        )  # fmt: skip
+        return autograd.reduced(self)
 
     def extra(self) -> dict[str, Any]:
         """Attributes that a user or subclass has set."""
@@ -369,11 +365,6 @@ def copied(x: Tensor, strides: Shape | None = None) -> Tensor:
         return out
     if x.array is None:
         raise leaked(x)
-    if ACCELERATORS and place_of(x.array) is not HOST:
-        order = layouts.order_of(x._spec.shape, strides or row_major(x._spec.shape))
-        out = fresh(arranged(x.array, order), x._spec)
-        out.storage.strides = strides
-        return out
     return laid(x.array, x._spec, strides)
 
 
@@ -381,7 +372,7 @@ def laid(array: Array, spec: TensorSpec, strides: Shape, owned: bool = False) ->
     """A tensor of the elements of `array` with these strides: a copy, or if it is `owned`, itself
     where it lies like that."""
     if not strides:
-        return fresh(np.array(array, order="C"), spec)
+        return fresh(dense_copy(array), spec)
     order = layouts.order_of(spec.shape, strides)
     if not owned or not array.transpose(order).flags.c_contiguous:
         array = arranged(array, order)

@@ -176,7 +176,8 @@ def load(
     GPU is not there, or where `map_location` says: a device, a dict of locations, or a function of
     storage and location. No file can run code, whatever `weights_only` says; from PyTorch's files
     (.pt, .pth) tensors, numbers, texts and containers are read, and the rest is refused by its
-    name. `pickle_module` is refused; `mmap` and `encoding` change nothing. Raises FileFormatError for a damaged file.
+    name. `pickle_module` is refused; `mmap` and `encoding` change nothing. Raises FileFormatError
+    for a damaged file.
     """
     _refuse_pickle("load", pickle_module)
     if unknown := set(pickle_load_args) - {"encoding"}:
