@@ -105,14 +105,6 @@ class Tensor(Geometry, Located, Methods):
     def ndim(self) -> builtins.int:
         return len(self._spec.shape)
 
-    @property
-    def itemsize(self) -> builtins.int:
-        return self._spec.dtype.itemsize
-
-    @property
-    def nbytes(self) -> builtins.int:
-        return self._spec.size_bytes
-
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self._spec.shape[shapes.axis_of(self, dim)]
 
@@ -125,9 +117,6 @@ class Tensor(Geometry, Located, Methods):
         return self._spec.numel
 
     nelement = numel
-
-    def element_size(self) -> builtins.int:
-        return self._spec.dtype.itemsize
 
     def is_floating_point(self) -> builtins.bool:
         return self._spec.dtype.is_floating_point
