@@ -1,4 +1,4 @@
-"""What both drivers do alike: on FakeDriver always, on a GPU with `pytest -m gpu`."""
+"""What both drivers do alike: on FakeDriver, or with `pytest -m gpu` on a GPU."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from graphc.codegen_gpu.library import GpuLibrary
 from graphc.errors import CudaError, DeviceOutOfMemory
 from graphc.ir.cuda_abi import GridDim, Image, Param, Source
 from graphc.ir.types import Array
-from graphc.runtime.cuda import pack, probe
+from graphc.runtime.cuda import pack
 from graphc.runtime.cuda.device import Device, current
 from graphc.runtime.cuda.driver import INVALID_VALUE, MapElement, Swizzle
-
-MODES = ["fake", pytest.param("", marks=pytest.mark.gpu, id="real")]
 
 ALL_TYPES = Source(
     "all_types",
@@ -48,12 +46,8 @@ def all_types(out, a, b, c, d, BLOCK: tl.constexpr):
 )
 
 
-@pytest.fixture(params=MODES)
-def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
-    monkeypatch.setenv("GRAPHC_CUDA", request.param)
-    missing = probe.unavailable()
-    if missing is not None:
-        pytest.skip(missing.what)
+@pytest.fixture
+def gpu(fake_gpu: None) -> Device:
     return current()
 
 
