@@ -33,6 +33,13 @@ SWITCHES = {
         ),
         Switch("check_bounds", "GRAPHC_CHECK_BOUNDS", "flag", "0", "check each access of kernels"),
         Switch("cache_dir", "GRAPHC_CACHE_DIR", "path", "", "folder of compiled kernels"),
+        Switch(
+            "cuda",
+            "GRAPHC_CUDA",
+            "text",
+            "",
+            'GPU: the machine\'s; "fake": one played by the CPU, checked; "off": none',
+        ),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("world_size", "WORLD_SIZE", "int", "1", "processes that a launcher started"),
         Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
@@ -80,6 +87,10 @@ def check_bounds() -> bool:
 
 def cache_dir() -> str:
     return text("cache_dir")
+
+
+def cuda() -> str:
+    return text("cuda").lower()
 
 
 def disabled() -> bool:

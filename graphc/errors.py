@@ -192,6 +192,14 @@ class Unsupported(GraphcError, NotImplementedError):
     fix = "see the message for what is"
 
 
+class DevicesMixed(GraphcError, RuntimeError):
+    """An operation has operands on more than one device."""
+
+    code = "GC011"
+    why = "an operation runs where all of its operands are"
+    fix = "move them to one device with .to(device)"
+
+
 # ---- GC1: tracing ------------------------------------------------------------------------------
 
 
@@ -258,6 +266,12 @@ class OutOfMemory(GraphcError, MemoryError):
     fix = "use a smaller batch"
 
 
+class DeviceOutOfMemory(OutOfMemory, RuntimeError):
+    """The same on a device; PyTorch's is a RuntimeError."""
+
+    why = "the device's memory is in use, by this process or by others"
+
+
 class IntegerDivisionByZero(GraphcError, RuntimeError):
     """An integer division or remainder by zero."""
 
@@ -281,6 +295,20 @@ class BackendError(GraphcError, RuntimeError):
     """Code generation or the native compiler failed."""
 
     code = "GC401"
+
+
+class CudaError(GraphcError, RuntimeError):
+    """A call of the CUDA driver failed: `call` by name, its `number`, the `kernel` if one ran."""
+
+    code = "GC402"
+    why = "the CUDA driver refused the call, or work before it failed on the device"
+    fix = "run with GRAPHC_CUDA=fake, which checks every access, and report what it says"
+
+    def __init__(
+        self, what: str, *, call: str, number: int, kernel: str = "", why: str = ""
+    ) -> None:
+        super().__init__(what, why=why)
+        self.call, self.number, self.kernel = call, number, kernel
 
 
 class CacheError(GraphcError, RuntimeError):

@@ -11,6 +11,11 @@ os.environ.setdefault("GRAPHC_VERIFY", "graphs")
 import graphc
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr != "gpu":
+        os.environ.setdefault("GRAPHC_CUDA", "off")  # tests of a GPU say which
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="keep the dumps of tests/golden as they are"

@@ -21,6 +21,7 @@ EXCEPTIONS: dict[str, tuple[str, str]] = {
     "graphc/config.py": ("os.environ", "the one reader of switches"),
     "graphc/cli/demo.py": ("os.environ", "asks for a dump the way a person would"),
     "graphc/utils/data/worker.py": ("pickle", "pipes between a loader and its own workers"),
+    "graphc/codegen_gpu/worker.py": ("os.environ", "hides Triton's own switches from it"),
     "graphc/cli/doctor.py": ("os.environ", "lists the switches that are set"),
     "graphc/runtime/cuda/interp.py": ("os.environ", "Triton reads its mode there, at import"),
 }

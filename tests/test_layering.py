@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "linalg": {"frontend"},
     "random": {"frontend"},
     "return_types": {"ir"},
-    "accelerator": BASE | {"frontend"},
+    "accelerator": BASE | {"frontend", "cuda"},
     "compiler": BASE | {"frontend"},
     "_dynamo": {"compiler"},
     "distributions": BASE | {"ir", "frontend"},
@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "datasets": BASE | {"ir", "frontend", "utils"},
     "amp": BASE | {"ir", "frontend"},
     "backends": set(),
-    "cuda": {"amp", "frontend"},
+    "cuda": BASE | {"amp", "frontend", "runtime"},
     "debug": {"frontend"},
     "transforms": BASE | {"ir", "frontend", "nn"},
 }
@@ -64,6 +64,15 @@ JOINS: dict[str, tuple[set[str], str]] = {
         {"passes", "codegen_cpu", "runtime"},
         "the one place that wires the compiler together",
     ),
+    "graphc/frontend/step/cuda_backend.py": (
+        {"passes", "codegen_gpu", "runtime"},
+        "the same for a GPU, imported by the first step that is on one",
+    ),
+    "graphc/frontend/step/accelerated.py": (
+        {"codegen_gpu", "runtime"},
+        "a GPU's memory from the runtime, with copies and operations from the compiler",
+    ),
+    "graphc/codegen_gpu/profile.py": ({"passes"}, "as for a CPU"),
     "graphc/codegen_cpu/profile.py": (
         {"passes"},
         "passes ask for numbers of a machine; the form that they are given in is theirs",
@@ -79,15 +88,15 @@ LIBRARIES: dict[str, set[str] | None] = {
     "networkx": {"passes"},
     "safetensors": {"frontend"},
     "platformdirs": {"runtime"},
-    "triton": {"runtime"},
+    "triton": {"codegen_gpu", "runtime"},
     "cuda": {"runtime"},
-    "tqdm": {"cli", "datasets"},
+    "tqdm": {"cli", "codegen_gpu", "datasets"},
     "sklearn": {"cli", "datasets"},
     "tensorboardX": {"utils"},
 }
 # third-party modules that one file of a layer hides from the rest
 HIDDEN = {
-    "triton": {"graphc/runtime/cuda/interp.py"},
+    "triton": {"graphc/codegen_gpu/abi.py", "graphc/runtime/cuda/interp.py"},
     "cuda": {"graphc/runtime/cuda/bindings.py"},
 }
 

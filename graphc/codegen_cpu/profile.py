@@ -37,6 +37,7 @@ def profile(target: Target) -> Profile:
         short_axis=64,
         many_terms=1 << 14,
         small_extent=16,
+        literal_strides=False,
         align=together,
         enough=1.01,
         trials=1500,  # about 20 ms

@@ -50,7 +50,7 @@ class Normal(Distribution):
 
     def rsample(self, sample_shape: Sample = ()) -> Tensor:
         shape = self._extended(sample_shape)
-        return self.loc + randn(*shape, dtype=self.loc.dtype) * self.scale
+        return self.loc + randn(*shape, dtype=self.loc.dtype, device=self.loc.device) * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._check(value)
@@ -107,7 +107,7 @@ class Uniform(Distribution):
         return (self.high - self.low) / math.sqrt(12)
 
     def rsample(self, sample_shape: Sample = ()) -> Tensor:
-        share = rand(*self._extended(sample_shape), dtype=self.low.dtype)
+        share = rand(*self._extended(sample_shape), dtype=self.low.dtype, device=self.low.device)
         return self.low + share * (self.high - self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -77,7 +77,8 @@ class Bernoulli(Distribution):
     @no_grad()
     def sample(self, sample_shape: Sample = ()) -> Tensor:
         probs = self.probs
-        drawn = rand(*self._extended(sample_shape), dtype=f64 if probs.dtype is f64 else f32)
+        dtype = f64 if probs.dtype is f64 else f32
+        drawn = rand(*self._extended(sample_shape), dtype=dtype, device=probs.device)
         return (drawn < probs).to(probs.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -92,7 +93,11 @@ class Bernoulli(Distribution):
         return soft - logits * self.probs
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        values = arange(2).to(self.mean.dtype).reshape(2, *(1,) * len(self._batch_shape))
+        values = (
+            arange(2, device=self.mean.device)
+            .to(self.mean.dtype)
+            .reshape(2, *(1,) * len(self._batch_shape))
+        )
         return broadcast_to(values, (2, *self._batch_shape)) if expand else values
 
 

@@ -30,7 +30,8 @@ def broadcast_all(*values: Any) -> list[Tensor]:
             )
     known = [v for v in values if isinstance(v, Tensor)]
     dtype = known[0].dtype if known else get_default_dtype()
-    made = [v if isinstance(v, Tensor) else tensor(v, dtype=dtype) for v in values]
+    where = known[0].device if known else None
+    made = [v if isinstance(v, Tensor) else tensor(v, dtype=dtype, device=where) for v in values]
     shape = broadcast_shapes(*(v.spec.shape for v in made))
     return [broadcast_to(v, shape) for v in made]
 

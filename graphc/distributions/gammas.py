@@ -34,7 +34,8 @@ def _drawn(alpha: Tensor) -> Tensor:
     d = boosted - 1 / 3
     c = 1 / E.sqrt(d * 9)
     shape = (CANDIDATES, *alpha.spec.shape)
-    x, u = randn(*shape, dtype=f64), rand(*shape, dtype=f64)
+    x = randn(*shape, dtype=f64, device=alpha.device)
+    u = rand(*shape, dtype=f64, device=alpha.device)
     base = 1 + c * x
     v = base * base * base
     safe = E.where(v > 0, v, 1.0)
@@ -42,7 +43,9 @@ def _drawn(alpha: Tensor) -> Tensor:
     first = good.to(f64).argmax(0, keepdim=True)
     last = E.where(good.any(0, keepdim=True), first, CANDIDATES - 1)
     found = d * v.abs().gather(0, last).squeeze(0)
-    power = (1 - rand(*alpha.spec.shape, dtype=f64)).log() / E.where(alpha < 1, alpha, 1.0)
+    power = (1 - rand(*alpha.spec.shape, dtype=f64, device=alpha.device)).log() / E.where(
+        alpha < 1, alpha, 1.0
+    )
     return E.where(alpha < 1, found * power.exp(), found)
 
 

@@ -22,7 +22,7 @@ def _from_precision(precision: Tensor) -> Tensor:
     """The Cholesky factor of the inverse, by the factor of the matrix turned around."""
     factor = linalg.cholesky(precision.flip((-2, -1)))
     turned = factor.flip((-2, -1)).mT
-    one = eye(precision.shape[-1], dtype=precision.dtype)
+    one = eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
     return linalg.solve_triangular(turned, one, upper=False)
 
 
@@ -103,7 +103,7 @@ class MultivariateNormal(Distribution):
         return self._factor.square().sum(-1)
 
     def rsample(self, sample_shape: Sample = ()) -> Tensor:
-        drawn = randn(*self._extended(sample_shape), dtype=self.loc.dtype)
+        drawn = randn(*self._extended(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + (self._factor @ drawn.unsqueeze(-1)).squeeze(-1)
 
     def _half_log_det(self) -> Tensor:

@@ -68,8 +68,7 @@ def check(node: Node, gradients: Sequence[Any]) -> None:
     """Raise if what a node gave holds a NaN."""
     at = node.where
     for k, g in enumerate(gradients):
-        array = None if g is None else g.array
-        if array is not None and g.dtype.is_floating_point and np.isnan(array).any():
+        if g is not None and g.dtype.is_floating_point and np.isnan(g.host()).any():
             raise AutogradError(
                 f"Function '{node.name()}' returned nan values in its {k}th output.",
                 why="the derivative is not a number there; the line is that of the forward",

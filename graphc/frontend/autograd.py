@@ -401,9 +401,18 @@ def deep_copy(x: Tensor, memo: dict[int, Any]) -> Any:
     return out
 
 
-def rebuild(kind: type[Tensor], array: Any, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
+def reduced(x: Tensor) -> Any:
+    """How x is pickled: its elements, and where they are unless on the CPU."""
+    x.storage.unpack()  # NumPy would pickle the order, too
+    where = () if x.is_cpu else (str(x.device),)
+    return rebuild, (type(x), x.host(), x.requires_grad, x.extra(), *where)
+
+
+def rebuild(
+    kind: type[Tensor], array: Any, requires_grad: bool, extra: dict[str, Any], device: str = "cpu"
+) -> Tensor:
     """Inverse of `Tensor.__reduce__`."""
-    out: Tensor = tensors.wrapped(array).alias(kind)
+    out: Tensor = tensors.wrapped(array).to(device).alias(kind)
     out._requires_grad = requires_grad
     out.__dict__.update(extra)
     return out

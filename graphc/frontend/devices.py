@@ -1,11 +1,18 @@
-"""Devices by name. Any name PyTorch knows can be written down; only the CPU can hold tensors."""
+"""Devices by name. Any name PyTorch knows can be written down; the CPU and GPUs hold tensors.
+
+What works on a GPU is an `Accelerator`, which the first use of one makes; this module and all the
+frontend know it by that protocol alone.
+"""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from graphc.errors import DeviceUnavailable, InvalidType
+from graphc.frontend.modes import modes
+from graphc.frontend.places import DevicePlace
+from graphc.ir.types import Array
 
 __all__ = ["device", "get_default_device", "set_default_device"]
 
@@ -64,26 +71,87 @@ class device:
         return device, (self.type, self.index)
 
     def __enter__(self) -> Self:
-        check_device(self)
+        where = resolve(self)
+        _before.append(modes.device)
+        modes.device = where
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
-        return None
+        modes.device = _before.pop()
 
 
 CPU = device("cpu")
 
+_cuda: dict[int, device] = {}  # the device of an index, so that tensors of one have one
+
+_before: list[device | None] = []  # the default device outside each `with` that has not ended
+
+
+class Accelerator(Protocol):
+    """The GPUs of this machine."""
+
+    def count(self) -> int: ...
+    def current(self) -> int:
+        """The index that "cuda" alone means."""
+        ...
+
+    def place(self, index: int) -> DevicePlace: ...
+    def pinned(self, array: Array) -> Array:
+        """A copy in memory of the host that a GPU reads by itself."""
+        ...
+
+    def is_pinned(self, array: Array) -> bool: ...
+
+
+ACCELERATORS: list[Accelerator] = []  # the one there is, once a tensor was to be on it
+
+
+def accelerator() -> Accelerator:
+    """What works on GPUs; DeviceUnavailable where there is none."""
+    if not ACCELERATORS:
+        from graphc.frontend.step.accelerated import make  # with all that compiles for a GPU
+
+        ACCELERATORS.append(make())
+    return ACCELERATORS[0]
+
 
 def check_device(where: Any) -> None:
-    """Raise unless `where` is a device that can hold tensors; None is the CPU."""
-    if where is None or where is CPU:
-        return
+    """Raise unless `where` is a device that can hold tensors; None is the default one."""
+    if where is not None and where is not CPU:
+        resolve(where)
+
+
+def resolve(where: Any) -> device:
+    """The device that `where` means, which is there: a name, a number, or None for the default."""
+    if where is None:
+        return modes.device or CPU
+    if where is CPU:
+        return CPU
     if isinstance(where, int) and not isinstance(where, bool):
         where = f"cuda:{where}"  # PyTorch's meaning of a number alone
-    if (named := device(where)).type != "cpu":
+    named = device(where)
+    if named.type == "cpu":
+        return CPU
+    if named.type != "cuda":
         raise no_device(str(named))
+    gpu = accelerator()
+    index = gpu.current() if named.index is None else named.index
+    if index >= gpu.count():
+        raise DeviceUnavailable(
+            f"no device 'cuda:{index}': this machine has {gpu.count()}",
+            why="CUDA error: invalid device ordinal",
+        )
+    return cuda_device(index)
+
+
+def cuda_device(index: int) -> device:
+    """`device("cuda", index)`, the same object each time."""
+    found: device | None = _cuda.get(index)
+    if found is None:
+        found = _cuda[index] = device("cuda", index)
+    return found
 
 
 def no_device(name: str) -> DeviceUnavailable:
@@ -95,10 +163,11 @@ def no_device(name: str) -> DeviceUnavailable:
 
 
 def get_default_device() -> device:
-    """Where factories make tensors: the CPU."""
-    return CPU
+    """Where factories make tensors: the CPU, unless `set_default_device` or a device as a context
+    manager says otherwise."""
+    return modes.device or CPU
 
 
 def set_default_device(device: Any) -> None:
-    """Accepts the CPU; raises for a device that is not there."""
-    check_device(device)
+    """Have factories make tensors on a device, in this thread; None is the CPU."""
+    modes.device = None if device is None else resolve(device)

@@ -7,8 +7,10 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from graphc.frontend import device_ops
 from graphc.frontend.api import formats
-from graphc.frontend.devices import check_device
+from graphc.frontend.devices import ACCELERATORS
+from graphc.frontend.modes import modes
 from graphc.frontend.options import as_dtype, channels_last_rank
 
 if TYPE_CHECKING:
@@ -18,12 +20,15 @@ if TYPE_CHECKING:
 def factory(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`make(..., dtype=)` with the options of every factory.
 
-    dtype: a dtype or Python's float, int, bool; device: must exist; requires_grad: makes a leaf
+    dtype: a dtype or Python's float, int, bool; device: where, of a function that takes a tensor
+    as `input` or x the tensor's unless given, else the default device; requires_grad: makes a leaf
     that autograd records; size: the same as positional sizes; memory_format: the order of
     dimensions in memory, of a function that takes a tensor as `input` that one's unless given;
-    layout and pin_memory are accepted and change nothing.
+    pin_memory: in memory that a GPU reads by itself; layout is accepted and changes nothing.
     """
-    takes_tensor = "input" in inspect.signature(make).parameters
+    taken = inspect.signature(make).parameters
+    takes_tensor = "input" in taken
+    follows = next((name for name in ("input", "x") if name in taken), "")
 
     @functools.wraps(make)
     def function(
@@ -36,12 +41,19 @@ def factory(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
         memory_format: Any = None,
         **own: Any,
     ) -> Tensor:
-        check_device(device)
-        out = make(*args, dtype=as_dtype(dtype), **own)
+        own["dtype"] = as_dtype(dtype)
+        if follows and device is None and ACCELERATORS:
+            device = (args[0] if args else own[follows]).device
+        if device is None and (follows or modes.device is None):
+            out = make(*args, **own)
+        else:
+            out = device_ops.made_on(device, make, args, own)
         if takes_tensor:
             out = formats.like(out, args[0] if args else own["input"], memory_format)
         elif channels_last_rank(memory_format):
             out = formats.like(out, out, memory_format)
+        if pin_memory:
+            out = device_ops.pinned(out)
         return out.requires_grad_(True) if requires_grad else out
 
     function.__signature__ = _with_options(make)  # type: ignore[attr-defined]  # what help() shows

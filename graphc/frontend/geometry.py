@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from graphc.errors import ShapeMismatch
 from graphc.frontend import layouts
 from graphc.frontend.api import shapes
+from graphc.frontend.modes import modes
 from graphc.frontend.options import channels_last_rank, contiguous_format
+from graphc.frontend.places import place_of
 from graphc.frontend.views import row_major, strides_along
 from graphc.ir.ops import Op
 from graphc.ir.types import Array, Shape, TensorSpec
@@ -26,6 +28,17 @@ class Geometry:
     array: Array | None
     views: Chain
     _spec: TensorSpec
+
+    @property
+    def itemsize(self) -> int:
+        return self._spec.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._spec.size_bytes
+
+    def element_size(self) -> int:
+        return self._spec.dtype.itemsize
 
     def strides(self) -> Shape:
         """Strides in elements as memory lies now."""
@@ -56,13 +69,16 @@ class Geometry:
 
     def data_ptr(self) -> int:
         self.storage.unpack()
-        return int(self.host().ctypes.data)  # type: ignore[attr-defined]  # of the mixed class
+        if self.array is None or modes.trace is not None:
+            self.host()  # type: ignore[attr-defined]  # of the mixed class; says why there is none
+        return place_of(self.array).address(self.array)  # type: ignore[arg-type]  # seen just now
 
     def storage_offset(self) -> int:
         base, array = self.storage.array, self.array
         if base is None or array is None:
             return 0
-        return int(array.ctypes.data - base.ctypes.data) // array.itemsize
+        place = place_of(array)
+        return (place.address(array) - place.address(base)) // array.itemsize
 
 
 def shown_strides(x: Geometry) -> Shape:

@@ -20,15 +20,16 @@ from graphc.errors import (
     ShapeMismatch,
     Untraceable,
 )
-from graphc.frontend import epoch
+from graphc.frontend import device_ops, epoch
 from graphc.frontend import tensor as tensors
+from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
+from graphc.frontend.places import place_of
 from graphc.frontend.promotion import can_cast, held, is_number
 from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
 from graphc.frontend.views import overwrite, replay
 from graphc.ir import sugar as P
-from graphc.ir.types import DType
 from graphc.passes.autodiff import Edge, Node, next_number
 
 if TYPE_CHECKING:
@@ -99,7 +100,11 @@ def _store(x: Tensor, value: Tensor) -> None:
         raise InvalidState("a write to a tensor of a finished trace")
     if not target.flags.writeable:
         target.flags.writeable = True  # NumPy takes it from what it broadcasts
-    np.copyto(target, source)
+    if ACCELERATORS:
+        device_ops.check_same(x, value)
+        device_ops.transfer(target, source)
+    else:
+        np.copyto(target, source)
 
 
 def rebase(x: Tensor, base: Tensor | None, old: Edge | None, new: Edge | None) -> None:
@@ -187,8 +192,9 @@ def _check_overlap(x: Tensor, others: Sequence[Any]) -> None:
         if x.array is None or y.array is None:
             partly = y.views != x.views and not same
         else:
-            same = same and x.array.ctypes.data == y.array.ctypes.data
-            partly = not same and bool(np.shares_memory(x.array, y.array))
+            place = place_of(x.array)
+            same = same and place.address(x.array) == place.address(y.array)
+            partly = not same and place.overlap(x.array, y.array)
         if partly:
             what = f"the target {x.spec} of an in-place write partly overlaps its operand {y.spec}"
             raise ShapeMismatch(what, fix="clone() the operand first")
@@ -257,9 +263,11 @@ def turned(function: Callable[..., Tensor]) -> InPlace:
     return become_view
 
 
-def converted(source: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
-    """`source` cast and broadcast to a target's type, as copy_ and x[i] = source store it."""
-    return broadcast_to(P.cast(source, dtype), shape)
+def converted(source: Tensor, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`source` cast to a target's type, moved to its device and broadcast, as copy_ and x[i] =
+    source store it."""
+    source = P.cast(source, like.dtype)
+    return broadcast_to(device_ops.like(source, like), shape)
 
 
 def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
@@ -267,7 +275,7 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     if is_number(src):
         return fill_(x, src)
     try:
-        value = converted(src, x.dtype, x.spec.shape)
+        value = converted(src, x, x.spec.shape)
     except ShapeMismatch:
         raise ShapeMismatch(f"copy_: {src.spec} does not broadcast to {x.spec}") from None
     return x if src is x else write(x, value, replaces=True)

@@ -13,6 +13,8 @@ from graphc.errors import InvalidType
 from graphc.ir.types import DType, f32, refuse_name_only
 
 if TYPE_CHECKING:
+    from graphc.frontend import devices
+    from graphc.frontend.places import DevicePlace
     from graphc.frontend.trace import Trace
 
 __all__ = [
@@ -38,6 +40,8 @@ class _Modes(threading.local):
     trace: Trace | None = None
     anomaly = False  # whether backward looks for NaN, see `anomaly.py`
     check_nan = True
+    device: devices.device | None = None  # where factories make tensors, if not on the CPU
+    place: DevicePlace | None = None  # on which GPU a factory that runs fills memory itself
 
 
 modes = _Modes()

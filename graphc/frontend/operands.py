@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch, Untraceable
+from graphc.frontend import device_ops
+from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
@@ -62,6 +64,8 @@ def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any
     for x in operands:
         if not is_tensor(x) and not is_number(x):
             raise InvalidType(f"expected a tensor or a number, got {type(x).__name__}")
+    if ACCELERATORS:
+        operands = device_ops.together(operands)
     target = dtype or result_type(*operands)
     tensors = [x for x in operands if is_tensor(x)]
     first = tensors[0].spec.shape

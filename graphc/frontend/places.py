@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphc.ir.types import Array, Shape
+from graphc.ir.ops import Attrs, Op
+from graphc.ir.types import Array, Scalar, Shape, TensorSpec
 
 
 class Place(Protocol):
@@ -40,12 +41,52 @@ class Place(Protocol):
         """The array itself if it is row-major and dense, else a copy that is."""
         ...
 
+    def overlap(self, a: Array, b: Array) -> bool:
+        """Whether two arrays of this place have bytes in common."""
+        ...
+
     def copy(self, target: Array, source: Array) -> None:
         """target[...] = source, both of this place."""
         ...
 
     def add(self, target: Array, source: Array) -> None:
         """target += source, both of this place."""
+        ...
+
+
+class DevicePlace(Place, Protocol):
+    """The memory of a GPU, and the operations that eager code runs there."""
+
+    @property
+    def index(self) -> int: ...
+
+    def upload(self, target: Any, source: Array, wait: bool) -> None:
+        """target[...] = source, an array of the host; without `wait` it may return before it has
+        been read, if it is pinned."""
+        ...
+
+    def download(self, source: Any) -> Array:
+        """The elements in row-major memory of the host, once what computes them is done."""
+        ...
+
+    def fill(self, target: Any, value: Scalar) -> None:
+        """target[...] = value, `target` being dense."""
+        ...
+
+    def wait(self) -> None:
+        """Until all is done that was asked for."""
+        ...
+
+    def exported(self, array: Any, stream: int | None) -> Any:
+        """A DLPack capsule for a taker that goes on at once on `stream`; -1: it waits itself."""
+        ...
+
+    def imported(self, owner: Any) -> Any:
+        """The array of another library's object with `__dlpack__`."""
+        ...
+
+    def run(self, op: Op, operands: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Any:
+        """`op` on row-major arrays and, as 0-d arrays of the host, numbers; row-major."""
         ...
 
 
@@ -67,6 +108,9 @@ class Host:
     def row_major(self, array: Array) -> Array:
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
+    def overlap(self, a: Array, b: Array) -> bool:
+        return bool(np.shares_memory(a, b))
+
     def copy(self, target: Array, source: Array) -> None:
         target[...] = source
 
@@ -85,6 +129,13 @@ def place_of(array: Array | None) -> Place:
         return HOST
     found = PLACES.get(type(array))
     return HOST if found is None else found(array)  # None: a subclass of NumPy's
+
+
+def dense_copy(array: Array) -> Array:
+    """A row-major copy."""
+    if type(array) is np.ndarray:
+        return np.array(array, order="C")
+    return arranged(array, tuple(range(array.ndim)))
 
 
 def arranged(array: Array, order: Shape) -> Array:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import InvalidArgument, is_own
+from graphc.frontend import device_ops
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.ir.types import Array, bool_, i64
 
@@ -79,7 +80,7 @@ def text(x: Tensor) -> str:
         return f"<traced {x.spec}>"
     options, start = _options[0], "tensor("
     empty = x.numel() == 0
-    suffixes = []
+    suffixes = [] if x.is_cpu else [f"device='{x.device}'"]
     if empty and x.ndim != 1:
         suffixes.append(f"size={tuple(x.shape)}")
     usual = (get_default_dtype(),) if empty else (get_default_dtype(), i64, bool_)
@@ -89,7 +90,7 @@ def text(x: Tensor) -> str:
         suffixes.append(f"grad_fn={x.grad_fn!r}")
     elif x.requires_grad:
         suffixes.append("requires_grad=True")
-    body = "[]" if empty else _body(x.array, len(start), options)
+    body = "[]" if empty else _body(device_ops.on_host(x.array), len(start), options)
     return _with_suffixes(start + body, suffixes, len(start), options.linewidth)
 
 

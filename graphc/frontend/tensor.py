@@ -29,14 +29,15 @@ from graphc.errors import (
     ShapeMismatch,
     TracerLeak,
 )
-from graphc.frontend import autograd, epoch, inplace, layouts, printing
+from graphc.frontend import autograd, device_ops, epoch, inplace, layouts, printing
 from graphc.frontend.api import shapes
 from graphc.frontend.api.methods import Methods
-from graphc.frontend.devices import CPU, check_device, device
+from graphc.frontend.devices import ACCELERATORS, CPU, resolve
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
+from graphc.frontend.located import Located
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
-from graphc.frontend.places import arranged
+from graphc.frontend.places import arranged, dense_copy
 from graphc.frontend.size import Size, legacy_array
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
@@ -54,7 +55,7 @@ T = TypeVar("T", bound="Tensor")
 ADD = OPS["add"]
 
 
-class Tensor(Geometry, Methods):
+class Tensor(Geometry, Located, Methods):
     """A multi-dimensional array with PyTorch's interface."""
 
     __array_priority__ = 1000  # NumPy scalars on the left defer to our reflected operators
@@ -78,11 +79,13 @@ class Tensor(Geometry, Methods):
 
     def __init__(self, *data: Any, device: Any = None) -> None:
         """Of the default dtype: Tensor(2, 3) of a size, Tensor([1, 2]) of data, which is copied."""
-        check_device(device)
+        where = resolve(device)
         dtype = get_default_dtype()
         self.array = legacy_array(data, dtype)
         self._spec = TensorSpec(dtype, self.array.shape)
         self.storage = Storage(self.array, self._spec)
+        if where is not CPU:
+            inplace.show(self, device_ops.moved(self, where))
 
     # ---- what it is ----------------------------------------------------------------------------
 
@@ -102,18 +105,6 @@ class Tensor(Geometry, Methods):
     def ndim(self) -> builtins.int:
         return len(self._spec.shape)
 
-    @property
-    def device(self) -> device:
-        return CPU
-
-    @property
-    def itemsize(self) -> builtins.int:
-        return self._spec.dtype.itemsize
-
-    @property
-    def nbytes(self) -> builtins.int:
-        return self._spec.size_bytes
-
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self._spec.shape[shapes.axis_of(self, dim)]
 
@@ -127,9 +118,6 @@ class Tensor(Geometry, Methods):
 
     nelement = numel
 
-    def element_size(self) -> builtins.int:
-        return self._spec.dtype.itemsize
-
     def is_floating_point(self) -> builtins.bool:
         return self._spec.dtype.is_floating_point
 
@@ -142,15 +130,7 @@ class Tensor(Geometry, Methods):
     def is_nonzero(self) -> builtins.bool:
         return bool(self)
 
-    def get_device(self) -> builtins.int:
-        """The index of its GPU; -1 on the CPU."""
-        return -1
-
-    def is_pinned(self) -> builtins.bool:
-        return False
-
-    is_cpu = True
-    is_cuda = is_mps = is_xpu = is_meta = is_sparse = is_quantized = False
+    is_sparse = is_quantized = False
     layout = strided
 
     @property
@@ -162,7 +142,12 @@ class Tensor(Geometry, Methods):
 
     def emit(self, op: Op, *args: Any, **attrs: Any) -> Tensor:
         trace = modes.trace
-        out = _eager(op, args, attrs) if trace is None else trace.emit(op, args, attrs)
+        if trace is not None:
+            out = trace.emit(op, args, attrs)
+        elif ACCELERATORS:
+            out = device_ops.apply(self, op, args, attrs)
+        else:
+            out = eager(op, args, attrs)
         if modes.grad:
             record(op, args, attrs, out)
         return out
@@ -170,6 +155,8 @@ class Tensor(Geometry, Methods):
     def full(self, value: Scalar, spec: TensorSpec) -> Tensor:
         if modes.trace is not None:
             return modes.trace.constant(value, spec)
+        if ACCELERATORS and (out := device_ops.full(self, value, spec)) is not None:
+            return out
         return fresh(np.full(spec.shape, value, spec.dtype.numpy), spec)
 
     def alias(self, cls: builtins.type[T] | None = None) -> T:
@@ -267,14 +254,15 @@ class Tensor(Geometry, Methods):
     # ---- host reads ----------------------------------------------------------------------------
 
     def host(self, fix: str = DataDependentBranch.instead) -> Array:
-        """The NumPy view, for Python to look at; not inside a trace, where values are not known."""
+        """The NumPy view, for Python to look at (of a GPU's elements, a copy); not inside a trace,
+        where values are not known."""
         if modes.trace is not None:
             raise DataDependentBranch(
                 f"Python reads {self.spec}, a value known only at run time", fix=fix
             )
         if self.array is None:
             raise leaked(self)
-        return self.array
+        return device_ops.on_host(self.array) if ACCELERATORS else self.array
 
     def numpy(self, *, force: bool = False) -> Array:
         """The memory itself, shared."""
@@ -285,6 +273,8 @@ class Tensor(Geometry, Methods):
                 fix="use tensor.detach().numpy()",
             )
         self.storage.unpack()
+        if self.is_cuda and not force and modes.trace is None:
+            return np.asarray(self.array)  # which says why there is none
         return self.host()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -344,8 +334,7 @@ class Tensor(Geometry, Methods):
         return out
 
     def __reduce__(self) -> Any:
-        self.storage.unpack()  # NumPy would pickle the order, too
-        return autograd.rebuild, (type(self), self.host(), self.requires_grad, self.extra())
+        return autograd.reduced(self)
 
     def extra(self) -> dict[str, Any]:
         """Attributes that a user or subclass has set."""
@@ -372,7 +361,7 @@ def laid(array: Array, spec: TensorSpec, strides: Shape, owned: bool = False) ->
     """A tensor of the elements of `array` with these strides: a copy, or if it is `owned`, itself
     where it lies like that."""
     if not strides:
-        return fresh(np.array(array, order="C"), spec)
+        return fresh(dense_copy(array), spec)
     order = layouts.order_of(spec.shape, strides)
     if not owned or not array.transpose(order).flags.c_contiguous:
         array = arranged(array, order)
@@ -443,8 +432,8 @@ def infer(op: Op, types: Sequence[TensorSpec], attrs: Attrs) -> TensorSpec:
         raise
 
 
-def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
-    """Apply `op` now; numbers become 0-d arrays of the last tensor's dtype."""
+def eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
+    """Apply `op` now, on the host; numbers become 0-d arrays of the last tensor's dtype."""
     moves = op in VIEW_OPS
     if moves and args[0].storage.holders is not None:
         args[0].storage.unpack()
@@ -460,9 +449,7 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         arrays.append(a.array if known else a)
         types.append(a._spec if known else None)
     if not all(types):
-        like = next(filter(None, reversed(types)))
-        arrays = [np.array(a, like.dtype.numpy) if t is None else a for a, t in zip(arrays, types)]
-        types = [t or like for t in types]
+        arrays, types = with_numbers(arrays, types)
     spec = infer(op, types, attrs)
     if moves:
         if shows_memory(args[0], op, attrs):
@@ -473,6 +460,13 @@ def _eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         return laid(out, spec, strides, not op.aliases)
     out = np.array(out, order="C") if op.aliases else reference.row_major(out)
     return fresh(out, spec)
+
+
+def with_numbers(arrays: Sequence[Any], types: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Numbers, which have no type, as 0-d arrays of the last tensor's."""
+    like = next(filter(None, reversed(types)))
+    filled = [np.array(a, like.dtype.numpy) if t is None else a for a, t in zip(arrays, types)]
+    return filled, [t or like for t in types]
 
 
 def is_tensor(obj: object) -> bool:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from graphc.ir.kernel import Size
 
-Bound = Literal["error", "buffer", "size", "scalar"]
+Bound = Literal["error", "buffer", "size", "scalar", "scratch", "counters"]
 ParamType = Literal["pointer", "i32", "i64", "f32", "f64"]
 
 ERROR_WORDS = 4  # i64 each: 1 if set, which check, the value and its bound
@@ -24,6 +24,8 @@ class Param:
 
     `index` counts the buffers, sizes or scalars of the Kernel's signature. A pointer has the
     element type's name (`f32`); its value is aligned to `align` bytes at every launch.
+    "scratch" is memory for one launch, of any contents; "counters" is one i32 for each program of
+    the grid, zero before the first launch, which every launch leaves as zeros.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Source:
     grid: tuple[GridDim, ...]
     num_warps: int = 4
     num_stages: int = 2
+    scratch_bytes: int = 0  # for each program of the grid; 0: no parameter is bound to any
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +76,4 @@ class Image:
     shared_bytes: int = 0
     global_scratch: tuple[int, int] = (0, 1)  # bytes for each program, and their alignment
     profile_scratch: tuple[int, int] = (0, 1)
+    ptx: str = field(default="", repr=False)  # what the cubin was made from, to be read

@@ -155,7 +155,7 @@ class RNNBase(Module):
         if not x.shape[0]:
             raise ShapeMismatch("Expected sequence length to be larger than 0 in RNN")
         if hx is None:
-            return tuple(zeros(shape, dtype=x.dtype) for shape in shapes)
+            return tuple(zeros(shape, dtype=x.dtype, device=x.device) for shape in shapes)
         given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
         if len(given) != len(shapes):
             raise InvalidIndex(
@@ -353,7 +353,7 @@ class _Cell(Module):
     def _state(self, x: Tensor, hx: Any, batched: bool) -> State:
         shape = (x.shape[0], self.hidden_size)
         if hx is None:
-            return tuple(zeros(shape, dtype=x.dtype) for _ in range(self.states))
+            return tuple(zeros(shape, dtype=x.dtype, device=x.device) for _ in range(self.states))
         given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
         given = given if batched else tuple(s.unsqueeze(0) for s in given)
         for s in given:

@@ -59,8 +59,8 @@ class Adafactor(Ruled):
             return {"step": self._new_counter(), "variance": zeros_like(p)}
         return {
             "step": self._new_counter(),
-            "row_var": zeros((*shape[:-1], 1), dtype=p.dtype),
-            "col_var": zeros((*shape[:-2], 1, shape[-1]), dtype=p.dtype),
+            "row_var": zeros((*shape[:-1], 1), dtype=p.dtype, device=p.device),
+            "col_var": zeros((*shape[:-2], 1, shape[-1]), dtype=p.dtype, device=p.device),
         }
 
     def _per_step(self, t: Tensor, r: Rates) -> Rates:

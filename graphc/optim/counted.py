@@ -22,12 +22,13 @@ class Counted(Optimizer):
     def _prepare(self, group: Group, active: list[Tensor], options: Options) -> None:
         self._part_idle(group, active)
         self._counter: Tensor | None = None
+        self._device = active[0].device if active else None  # where a step counts
         super()._prepare(group, active, options)
 
     def _new_counter(self) -> Tensor:
         """One for all parameters that start at this step."""
         if self._counter is None:
-            self._counter = zeros((), dtype=f32)
+            self._counter = zeros((), dtype=f32, device=self._device)
         return self._counter
 
     def _part_idle(self, group: Group, active: list[Tensor]) -> None:
@@ -60,7 +61,8 @@ class Counted(Optimizer):
             if counter is not None and len(values) == 1:
                 counter.fill_(values.pop())
                 continue
-            counters = {v: tensor(v, dtype=f32) for v in values}
+            where = together[0].device
+            counters = {v: tensor(v, dtype=f32, device=where) for v in values}
             for p in together:
                 self._put_counter(self.state[p], counters[steps[p]])
             self._layout.moves += 1

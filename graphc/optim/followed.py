@@ -88,4 +88,4 @@ def _memory(old: Any, like: Tensor) -> Tensor:
     if isinstance(old, Tensor) and not old.is_traced and not old.views and old.spec == like.spec:
         return old
     with tracing.paused():
-        return zeros(like.shape, dtype=like.dtype)
+        return zeros(like.shape, dtype=like.dtype, device=like.device)

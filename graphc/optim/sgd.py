@@ -81,7 +81,7 @@ class SGD(Optimizer):
 
     def _new_slots(self, p: Tensor, options: Options) -> Slots:
         if "dampening" in options:
-            self._started[p] = zeros((), dtype=f32)
+            self._started[p] = zeros((), dtype=f32, device=p.device)
         return {"momentum_buffer": zeros_like(p)}
 
     def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:

@@ -119,7 +119,10 @@ class _Lowering:
         axes = [Axis(f"d{k}", self.domain[k]) for k in order]
         parallel = [a for a, k in zip(axes, order, strict=True) if k not in self.reduced]
         folded = [a for a, k in zip(axes, order, strict=True) if k in self.reduced]
-        return Nest(self.group.kind, parallel, folded, self.profile.small_extent)
+        profile = self.profile
+        return Nest(
+            self.group.kind, parallel, folded, profile.small_extent, profile.literal_strides
+        )
 
     def _memory_order(self) -> Shape:
         """Dimensions of the loops, outermost in memory first."""

@@ -78,6 +78,7 @@ class Nest:
     parallel: list[Axis]
     folded: list[Axis]
     small_extent: int  # up to which an extent is a window's, and a literal
+    literal_strides: bool = False
     phases: list[Phase] = field(default_factory=list)
     buffers: list[tuple[Value, str, Access]] = field(default_factory=list)  # value, name, access
     scalars: list[tuple[ScalarArg, Scalar]] = field(default_factory=list)
@@ -218,7 +219,8 @@ class _Symbols:
     """Names for the numbers of a kernel; equal strides of one axis share a name."""
 
     def __init__(self, nest: Nest) -> None:
-        self.literal = nest.kind == "contract"
+        self.literal = nest.kind == "contract"  # extents, too
+        self.literal_strides = self.literal or nest.literal_strides
         self.cut = nest.cut
         self.leading = nest.leading
         # Equal kernels over other numbers of points are one; what is summed is part of the text,
@@ -247,11 +249,11 @@ class _Symbols:
         return Affine(terms, self._offset(f.const) if self.cut else self.size(f.const))
 
     def _stride(self, axis: str, s: Size) -> Size:
-        keep = not is_unknown(s) and (self.literal or s in (1, -1))
+        keep = not is_unknown(s) and (self.literal_strides or s in (1, -1))
         return s if keep else self._symbol("s", axis, s)
 
     def size(self, s: Size) -> Size:
-        keep = not is_unknown(s) and self.literal
+        keep = not is_unknown(s) and self.literal_strides
         return s if keep else self._offset(s)
 
     def _offset(self, s: Size) -> Size:

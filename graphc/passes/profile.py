@@ -86,6 +86,9 @@ class Profile:
     """Whether loops of a contraction that every address crosses alike become one though they run
     over different things (a tap and the channels): fewer, longer loops. Else only those of one
     kind do, and each role is a loop that descriptors of tensors can name."""
+    literal_strides: bool
+    """Whether strides and offsets are part of a kernel's text, too, which is how a compiler that
+    plans wide accesses knows what they are multiples of; else kernels of other sizes are one."""
 
     # ---- memory: the arena --------------------------------------------------------------------
 

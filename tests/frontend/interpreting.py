@@ -139,6 +139,9 @@ class InterpretingBackend:
         self.reversed = False  # for programs built from now on
         self.profile = CPU
 
+    def on(self, place: object) -> InterpretingBackend:
+        return self
+
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, InterpretedTemplate]:
         verify(graph)
         here = at_sizes(graph, HINTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 
@@ -29,13 +30,18 @@ def run(
 
     error = np.zeros(ERROR_WORDS, np.int64) if error is None else error
     guard = Guard()
-    for array in {a.ctypes.data: a for a in (*buffers, error)}.values():
+    programs = prod(pack.grid(source, sizes))
+    scratch = aligned(np.full(programs * source.scratch_bytes, 255, np.uint8))  # all NaN
+    counters = aligned(np.zeros(programs, np.int32))
+    held = (*buffers, error, scratch, counters)
+    for array in {a.ctypes.data: a for a in held}.values():
         guard.add(array.ctypes.data, array.nbytes)
-    addresses = [a.ctypes.data for a in buffers]
-    values = pack.bound(source, addresses, [*sizes.values()], scalars, error.ctypes.data)
+    (*own, error_at, scratch_at, counters_at) = [a.ctypes.data for a in held]
+    values = pack.bound(source, own, [*sizes.values()], scalars, error_at, scratch_at, counters_at)
     packed = pack.pack(source, values)
     values, _ = pack.read(source, packed.address)
     interp.launch(source, values, pack.grid(source, sizes), guard, reverse=reverse)
+    assert not counters.any(), "counters are zero again"
     return error
 
 

@@ -70,12 +70,13 @@ def test_dumps_are_the_same_on_every_cpu() -> None:
 SMALL = dataclasses.replace(
     CPU, run=1, max_movement=1, min_row=1, wide_row=1, min_elements=1, max_outputs=8, max_chunks=3,
     max_members=2, small_row=1, max_inlined_ops=1, short_ops=0, cost_of_access=1, much=1,
-    many_taps=1, short_axis=1, many_terms=1, small_extent=1, align=16, enough=1.0, trials=1,
+    many_taps=1, short_axis=1, many_terms=1, small_extent=1, literal_strides=False,
+    align=16, enough=1.0, trials=1,
 )  # fmt: skip
 LARGE = dataclasses.replace(
     CPU, run=1 << 9, max_movement=99, min_row=1 << 20, wide_row=1 << 20, max_outputs=1 << 30,
     max_members=999, small_row=1 << 20, expensive=99, max_inlined_ops=99, short_ops=99, much=99,
-    many_taps=999, short_axis=999, small_extent=999, align=256, enough=9.0,
+    many_taps=999, short_axis=999, small_extent=999, literal_strides=True, align=256, enough=9.0,
 )  # fmt: skip
 GUARDED = dataclasses.replace(
     CPU, stored_halo=False, weight_order=("out", "window", "in"), mixed_roles=False

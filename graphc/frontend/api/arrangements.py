@@ -275,7 +275,11 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         return input.full(0, TensorSpec(input.dtype, (0,)))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(choose(range(input.numel()), r)), np.int64).reshape(-1, r)
-    return input[creation.as_tensor(rows)] if len(rows) else input[:0].reshape(0, r)
+    return (
+        input[creation.as_tensor(rows, device=input.device)]
+        if len(rows)
+        else input[:0].reshape(0, r)
+    )
 
 
 def trapezoid(

@@ -10,7 +10,8 @@ from graphc.errors import InvalidType
 from graphc.frontend import devices
 from graphc.frontend.api import creation, formats, logic
 from graphc.frontend.api.shapes import sizes
-from graphc.frontend.devices import check_device
+from graphc.frontend.device_ops import moved, pinned
+from graphc.frontend.devices import CPU, resolve
 from graphc.frontend.factory import factory
 from graphc.frontend.operands import is_tensor
 from graphc.frontend.options import as_dtype
@@ -55,27 +56,28 @@ def to(
     copy: builtins.bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """x in another dtype (a device must be the CPU); x itself when nothing changes.
+    """x in another dtype or on another device; x itself when nothing changes.
 
     to(dtype), to(device), to(device, dtype) or to(other), each then with non_blocking and copy.
-    It lies as x does, unless a memory format is given.
+    It lies as x does, unless a memory format is given. With non_blocking, a copy of pinned memory
+    to a GPU goes on after the call: what is computed there waits for it.
     """
     flags = [a for a in args if isinstance(a, builtins.bool)]
     for a in args:
         if is_tensor(a):
-            dtype = a.dtype
+            dtype, device = a.dtype, a.device
         elif isinstance(a, str | devices.device) or type(a) is builtins.int:
             device = a
         elif isinstance(a, DType | builtins.type):
             dtype = a
         elif a is not None and not isinstance(a, builtins.bool):
             raise InvalidType(f"to(): a dtype, a device or a tensor is expected, got {a!r:.100}")
-    check_device(device)
-    kind = as_dtype(dtype)
+    kind, copies = as_dtype(dtype), copy or flags[1:] == [True]
+    if device is not None and (where := resolve(device)) is not x.device:
+        x, copies = moved(x, where, not (non_blocking or flags[:1] == [True])), False
     if (kind is None or kind is x.dtype) and not formats.in_format(x, memory_format):
         return x.clone(memory_format=memory_format)
     out = _cast(x, kind or x.dtype, memory_format)
-    copies = copy or flags[1:] == [True]
     return x.clone(memory_format=memory_format) if out is x and copies else out
 
 
@@ -85,7 +87,7 @@ def _cast(x: Tensor, dtype: DType, memory_format: Any = None) -> Tensor:
 
 
 def type_as(x: Tensor, other: Tensor) -> Tensor:
-    return P.cast(x, other.dtype)
+    return to(x, other)
 
 
 def _cast_to(name: str, dtype: DType) -> Cast:
@@ -110,7 +112,7 @@ bool: Cast = _cast_to("bool", bool_)
 
 
 def cpu(x: Tensor, memory_format: Any = None) -> Tensor:
-    return to(x, memory_format=memory_format)
+    return to(x, device=CPU, memory_format=memory_format)
 
 
 def cuda(
@@ -120,13 +122,13 @@ def cuda(
     memory_format: Any = None,
 ) -> Tensor:
     """x on a GPU; raises where there is none."""
-    check_device("cuda" if device is None else device)
-    return x
+    where = "cuda" if device is None else device
+    return to(x, device=where, non_blocking=non_blocking, memory_format=memory_format)
 
 
 def pin_memory(x: Tensor, device: Any = None) -> Tensor:
-    """x itself: there is no GPU to copy it to."""
-    return x
+    """A copy of x in memory that a GPU reads by itself; x itself if it is, or there is no GPU."""
+    return pinned(x)
 
 
 @factory
@@ -149,6 +151,7 @@ def new_empty(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tens
 
 
 def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+    options.setdefault("device", x.device)
     return creation.tensor(data, dtype=dtype or x.dtype, **options)
 
 

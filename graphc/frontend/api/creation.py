@@ -18,6 +18,7 @@ from graphc.errors import (
     ShapeMismatch,
     Untraceable,
 )
+from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api.elementwise import pow, where
 from graphc.frontend.api.shapes import sizes
@@ -196,6 +197,8 @@ def filled(value: Any, shape: Shape, dtype: DType) -> Tensor:
     spec, value = TensorSpec(dtype, shape), held(value, dtype)
     if modes.trace is not None:
         return modes.trace.constant(value, spec)
+    if modes.place is not None:
+        return device_ops.filled(modes.place, value, spec)
     return tensors.fresh(np.full(shape, value, dtype.numpy), spec)
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidIndex, InvalidType, ShapeMismatch
-from graphc.frontend import layouts
+from graphc.frontend import device_ops, layouts
 from graphc.frontend.api import creation, formats, scatter, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.subscripts import Parsed, fitting, from_numpy, is_mask, parse
+from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
@@ -95,7 +96,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     """Write through a view, or to the elements a mask or integer tensors choose."""
     parsed = parse(x, index)
     if isinstance(value, list | tuple | np.ndarray):
-        value = creation.as_tensor(value)
+        value = creation.as_tensor(value, device=x.device)
     elif not is_tensor(value) and not is_number(value):
         raise InvalidType(f"a {type(value).__name__} cannot be assigned to elements of {x.spec}")
     if not parsed.choosers:
@@ -104,6 +105,8 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         return
     if is_tensor(value) and _has_written(x, index, value):
         return
+    if ACCELERATORS and is_tensor(value):
+        _, value = device_ops.together((x, value))
     check_writable(parsed.view)
     if _set_masked(parsed, value):
         return
@@ -147,11 +150,12 @@ def _set_masked(parsed: Parsed, value: Any) -> bool:
         value = P.reshape(value, ()) if value.numel() == 1 else value
         if len(value.spec.shape) > len(behind):
             return False
-        filler: Any = converted(value, x.dtype, behind)
+        filler: Any = converted(value, x, behind)
         filler = broadcast_to(filler, x.spec.shape)
     else:
         filler = held(value, x.dtype)
-    chosen: Tensor = mask if is_tensor(mask) else creation.tensor(mask)  # type: ignore[assignment]
+    where = x.device
+    chosen: Tensor = mask.to(where) if is_tensor(mask) else creation.tensor(mask, device=where)  # type: ignore[union-attr]
     chosen = P.reshape(P.cast(chosen, bool_), shape + (1,) * len(behind))
     write(x, x.emit(OPS["where"], broadcast_to(chosen, x.spec.shape), filler, x))
     return True
@@ -173,7 +177,7 @@ def _rows(x: Tensor, flat: Tensor, number: Tensor, place: int, value: Any) -> Te
     placed = (*rest[:place], *number.spec.shape, *rest[place:])
     if is_number(value):
         value = x.full(held(value, x.dtype), TensorSpec(x.dtype, placed))
-    rows = converted(value, x.dtype, placed)
+    rows = converted(value, x, placed)
     order = (*range(place, place + n), *range(place), *range(place + n, len(placed)))
     return P.transpose(rows, order)
 
@@ -191,9 +195,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
     array = data_sized(input, "nonzero()", "use graphc.where(condition, x, 0)")
     if as_tuple:
-        return tuple(from_numpy(places) for places in np.nonzero(np.atleast_1d(array)))
+        return tuple(from_numpy(places, input) for places in np.nonzero(np.atleast_1d(array)))
     rows = np.argwhere(array) if array.ndim else np.zeros((int(bool(array)), 0))
-    return from_numpy(rows)
+    return from_numpy(rows, input)
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 
 from graphc.errors import InvalidArgument
 from graphc.frontend import tensor as tensors
-from graphc.frontend.devices import check_device
 from graphc.frontend.options import as_dtype
 from graphc.frontend.size import legacy_array
 from graphc.ir import sugar as P
@@ -75,5 +74,5 @@ def type_of(x: tensors.Tensor, dtype: Any = None, non_blocking: bool = False) ->
 
 def new(x: tensors.Tensor, *data: Any, device: Any = None) -> tensors.Tensor:
     """x.new(2, 3) of a size or x.new([1, 2]) of data, of x's dtype."""
-    check_device(device)
-    return tensors.wrapped(legacy_array(data, x.dtype))
+    where = x.device if device is None else device
+    return tensors.wrapped(legacy_array(data, x.dtype)).to(where)

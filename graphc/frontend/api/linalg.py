@@ -234,7 +234,7 @@ def matrix_rank(
     """How many singular values exceed max(atol, rtol * the largest)."""
     *lead, m, n = _matrix("matrix_rank", A).spec.shape
     if 0 in (m, n):
-        return creation.zeros(*lead, dtype=i64)
+        return creation.zeros(*lead, dtype=i64, device=A.device)
     s = _spectrum(A.detach(), hermitian)
     return R.sum(s > _cutoff(s, m, n, tol if atol is None else atol, rtol), -1)
 
@@ -276,7 +276,7 @@ def _pinv_gradient(g: Tensor, z: Tensor, a: Tensor) -> Tensor:
 def _pseudo_inverse(A: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
     *lead, m, n = A.spec.shape
     if 0 in (m, n):
-        return creation.zeros(*lead, n, m, dtype=A.dtype)
+        return creation.zeros(*lead, n, m, dtype=A.dtype, device=A.device)
     if hermitian:
         values, vectors = eigh(A)
         kept = E.abs(values) > _cutoff(E.abs(values.detach()), m, n, atol, rtol)
@@ -334,7 +334,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         n >>= 1
         A = linear.matmul(A, A) if n else A
     if out is None:
-        eye = P.cast(creation.eye(A.spec.shape[-1]), A.dtype)
+        eye = P.cast(creation.eye(A.spec.shape[-1], device=A.device), A.dtype)
         return stepwise(broadcast_to(eye, A.spec.shape).clone(), A)
     return out.clone() if out is A else out
 
@@ -470,7 +470,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
         large, small = shapes.select(s, -1, 0), shapes.select(s, -1, -1)
         return small / large if p == -2 else large / small
     singular = logic.eq(det(A), 0)
-    eye = P.cast(creation.eye(A.spec.shape[-1]), A.dtype)
+    eye = P.cast(creation.eye(A.spec.shape[-1], device=A.device), A.dtype)
     regular = E.where(singular[..., None, None], eye, A)
     return E.where(singular, math.inf, matrix_norm(A, p) * matrix_norm(inv(regular), p))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from graphc import return_types
 from graphc.errors import DTypeMismatch, LinAlgError, ShapeMismatch, Unsupported
+from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, diagonals, linear, shapes
 from graphc.frontend.api import elementwise as E
@@ -54,7 +55,9 @@ def matrix_exp(A: Tensor) -> Tensor:
 
 def _taylor(A: Tensor) -> Tensor:
     """The series in powers of A^4, each with a polynomial of degree 3 (Paterson, Stockmeyer)."""
-    one = broadcast_to(P.cast(creation.eye(A.spec.shape[-1]), A.dtype), A.spec.shape)
+    one = broadcast_to(
+        P.cast(creation.eye(A.spec.shape[-1], device=A.device), A.dtype), A.spec.shape
+    )
     square = linear.matmul(A, A)
     powers = [one, A, square, linear.matmul(square, A)]
     fourth = linear.matmul(square, square)
@@ -77,12 +80,12 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
         raise ShapeMismatch(f"householder_product: {input.spec} with tau {tau.spec}")
     from graphc.frontend.api.linalg import solve_triangular
 
-    one = P.cast(creation.eye(n, columns), input.dtype)
+    one = P.cast(creation.eye(n, columns, device=input.device), input.dtype)
     v = (diagonals.tril(input, -1) + one)[..., :k]
     turned = shapes.matrix_transpose(v)
     tau = shapes.unsqueeze(tau, -1)
     inner = diagonals.triu(linear.matmul(turned, v), 1) * tau
-    system = inner + P.cast(creation.eye(k), input.dtype)
+    system = inner + P.cast(creation.eye(k, device=input.device), input.dtype)
     right = turned[..., :columns] * tau
     return one - linear.matmul(v, solve_triangular(system, right, upper=True))
 
@@ -95,8 +98,10 @@ def lu(A: Tensor, *, pivot: bool = True) -> Any:
     *lead, m, n = A.spec.shape
     packed, order = _eliminated(A)
     k = min(m, n)
-    low = diagonals.tril(packed[..., :, :k], -1) + P.cast(creation.eye(m, k), A.dtype)
-    rows = broadcast_to(creation.arange(m), (*lead, m))
+    low = diagonals.tril(packed[..., :, :k], -1) + P.cast(
+        creation.eye(m, k, device=A.device), A.dtype
+    )
+    rows = broadcast_to(creation.arange(m, device=A.device), (*lead, m))
     permutation = P.cast(shapes.unsqueeze(order, -2) == shapes.unsqueeze(rows, -1), A.dtype)
     return return_types.linalg_lu(permutation, low, diagonals.triu(packed[..., :k, :]))
 
@@ -104,8 +109,8 @@ def lu(A: Tensor, *, pivot: bool = True) -> Any:
 def _eliminated(A: Tensor) -> tuple[Tensor, Tensor]:
     """L below the diagonal and U above, and for each row of these the row of A."""
     *lead, m, n = A.spec.shape
-    rows = broadcast_to(creation.arange(m), (*lead, m))
-    columns = broadcast_to(creation.arange(n), (*lead, n))
+    rows = broadcast_to(creation.arange(m, device=A.device), (*lead, m))
+    columns = broadcast_to(creation.arange(n, device=A.device), (*lead, n))
     order = rows
     for k in range(min(m, n)):
         column = A[..., k]
@@ -130,15 +135,15 @@ def eig(A: Tensor) -> return_types.linalg_eig:
     Eager and without gradient. Raises LinAlgError for a matrix with complex eigenvalues.
     """
     values, vectors = _real_eig("eig", A)
-    return return_types.linalg_eig(tensors.wrapped(values), tensors.wrapped(vectors))
+    return return_types.linalg_eig(values, vectors)
 
 
 def eigvals(A: Tensor) -> Tensor:
     """The eigenvalues where all are real, as `eig`."""
-    return tensors.wrapped(_real_eig("eigvals", A)[0])
+    return _real_eig("eigvals", A)[0]
 
 
-def _real_eig(name: str, A: Tensor) -> tuple[Any, Any]:
+def _real_eig(name: str, A: Tensor) -> tuple[Tensor, ...]:
     check_matrix(name, A, True)
     if A.requires_grad:
         raise Unsupported(
@@ -154,4 +159,5 @@ def _real_eig(name: str, A: Tensor) -> tuple[Any, Any]:
             why="graphc has no complex dtype to return them in",
             fix="use eigh for symmetric matrices; numpy.linalg.eig(A.numpy()) gives complex ones",
         )
-    return np.ascontiguousarray(values), np.ascontiguousarray(vectors)
+    found = (tensors.wrapped(np.ascontiguousarray(a)) for a in (values, vectors))
+    return tuple(device_ops.like(x, A) for x in found)

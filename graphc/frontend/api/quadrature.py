@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
@@ -49,7 +50,7 @@ def integral(integrand: Callable[[Tensor], Tensor], reach: Tensor) -> Tensor:
 
 
 def _stretch(integrand: Callable[[Tensor], Tensor], start: Tensor, end: Tensor) -> Tensor:
-    nodes, weights = (_constant(a) for a in _rule())
+    nodes, weights = (device_ops.like(_constant(a), start) for a in _rule())
     width = end - start
     return (integrand(start + width * nodes) * weights).sum(-1) * width.squeeze(-1)
 

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidState, InvalidType, Untraceable
+from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
 from graphc.frontend.api.shapes import cat, sizes
 from graphc.frontend.checked import checked
-from graphc.frontend.devices import CPU, check_device
+from graphc.frontend.devices import resolve
 from graphc.frontend.factory import factory
 from graphc.frontend.inplace import write
 from graphc.frontend.modes import get_default_dtype, modes, no_grad
@@ -59,8 +60,7 @@ class Generator:
     """A seed and the number of the next draw: the whole state."""
 
     def __init__(self, device: Any = "cpu") -> None:
-        check_device(device)
-        self.device = CPU
+        self.device = resolve(device)
         _refuse_in_trace("a Generator made")
         self.seed_value = 0
         self.draw = 0
@@ -152,6 +152,8 @@ def random_bits(shape: Shape, generator: Generator | None) -> Tensor:
     else:
         seed, draw = tensors.scalar(g.signed_seed(), i64), tensors.scalar(g.draw, i64)
         g.advance(1)
+        if modes.place is not None:
+            return device_ops.bits(modes.place, seed, draw, shape)
     return seed.emit(BITS, seed, draw, shape=shape)
 
 
@@ -180,8 +182,12 @@ def _unit(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
     return P.cast(P.cast(whole, f32) * 2.0**-bits, dtype)
 
 
+@device_ops.by_host
 def _normal(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
-    """Standard normal by Box and Muller, 1958, from two words an element."""
+    """Standard normal by Box and Muller, 1958, from two words an element.
+
+    For a GPU, too, by the host: log and cos differ in their last bits from machine to machine.
+    """
     wide = f64 if dtype is f64 else f32
     words = random_bits((*shape, 2), generator)
     u = (P.cast(_high_bits(_column(words, 0), 24), wide) + 1.0) * 2.0**-24  # in (0, 1]
@@ -229,6 +235,7 @@ def randn_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> 
 def _like(make: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any) -> Tensor:
     """A new tensor that lies as `input` does, unless another format is asked for."""
     memory_format = options.pop("memory_format", None)
+    options["device"] = options.get("device") or input.device
     return formats.like(make(*args, **options), input, memory_format)
 
 
@@ -276,6 +283,7 @@ def randint_like(input: Tensor, low: int, high: Any = None, **options: Any) -> T
 
 
 @factory
+@device_ops.by_host
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None) -> Tensor:
     """The numbers 0 .. n - 1 in random order."""
     (n,) = sizes((n,))
@@ -286,6 +294,11 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None 
     return P.cast(keys.emit(OPS["argsort"], keys, axis=0, descending=False), dtype or i64)
 
 
+def _unit_as(x: Tensor, shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
+    """`_unit` where x is."""
+    return rand(shape, dtype=dtype, generator=generator, device=x.device)
+
+
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None
 ) -> Tensor:
@@ -294,7 +307,7 @@ def bernoulli(
     if p is None and not x.dtype.is_floating_point:
         raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.spec}")
     chance = _in_range(x if p is None else p, 0.0, 1.0, "bernoulli: a probability")
-    draw = _unit(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
+    draw = _unit_as(x, x.spec.shape, _wide(x), generator)
     return P.cast(draw < chance, x.dtype)
 
 
@@ -319,7 +332,6 @@ def normal(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal with the given means and standard deviations (tensors or numbers)."""
-    check_device(device)
     std = _in_range(std, 0.0, math.inf, "normal: std")
     given = [v for v in (mean, std) if isinstance(v, tensors.Tensor)]
     if not given and size is None:
@@ -327,7 +339,9 @@ def normal(
     shape = broadcast_shapes(*(v.spec.shape for v in given)) if given else sizes((size,))
     kind = as_dtype(dtype) or (given[0].dtype if given else get_default_dtype())
     with no_grad():
-        out = P.cast(_normal(shape, _floating(kind), generator) * std + mean, kind)
+        made = _normal(shape, _floating(kind), generator)
+        made = device_ops.like(made, given[0]) if given else made.to(resolve(device))
+        out = P.cast(made * std + mean, kind)
     return out.requires_grad_(requires_grad)
 
 
@@ -366,14 +380,14 @@ def _from_cumulative(x: Tensor, count: int, generator: Generator | None) -> Tens
     """How many cumulative weights do not exceed a uniform share of their sum."""
     shape = (*x.spec.shape[:-1], count)
     steps = x.cumsum(-1)
-    share = _unit(shape, f64, generator) * steps[..., -1:]
+    share = _unit_as(x, shape, f64, generator) * steps[..., -1:]
     index = (steps.unsqueeze(-2) <= share.unsqueeze(-1)).sum(-1)
     return index.clamp(max=x.spec.shape[-1] - 1)
 
 
 def _from_keys(x: Tensor, count: int, generator: Generator | None) -> Tensor:
     """The places of the `count` largest keys."""
-    exponential = P.apply("log", 1.0 - _unit(x.spec.shape, f64, generator)) * -1.0
+    exponential = P.apply("log", 1.0 - _unit_as(x, x.spec.shape, f64, generator)) * -1.0
     keys = (x / exponential).where(x > 0, -1.0)
     picked = []
     for _ in range(count):
@@ -388,7 +402,7 @@ def _from_keys(x: Tensor, count: int, generator: Generator | None) -> Tensor:
 
 def _write(x: Tensor, value: Tensor) -> Tensor:
     with no_grad():
-        value = P.cast(value, x.dtype)
+        value = device_ops.like(P.cast(value, x.dtype), x)
     return write(x, broadcast_to(value, x.spec.shape))
 
 
@@ -397,7 +411,7 @@ def uniform_(
 ) -> Tensor:
     if a > b:
         raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
-    return _write(x, _unit(x.spec.shape, _wide(x), generator) * (b - a) + a)
+    return _write(x, _unit_as(x, x.spec.shape, _wide(x), generator) * (b - a) + a)
 
 
 def normal_(
@@ -414,7 +428,7 @@ def _wide(x: Tensor) -> DType:
 
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     chance = _in_range(p, 0.0, 1.0, "bernoulli_: a probability")
-    return _write(x, _unit(x.spec.shape, f32, generator) < chance)
+    return _write(x, _unit_as(x, x.spec.shape, f32, generator) < chance)
 
 
 def random_(

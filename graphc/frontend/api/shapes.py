@@ -364,7 +364,7 @@ def _repeated_by(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
     counts = np.broadcast_to(array, (x.spec.shape[axis],))
     if counts.size and counts.min() < 0:
         raise ShapeMismatch("repeat_interleave: repeats must not be negative")
-    number = tensors.wrapped(np.repeat(np.arange(counts.size), counts))
+    number = tensors.wrapped(np.repeat(np.arange(counts.size), counts)).to(x.device)
     return x.emit(OPS["gather"], x, number, axis=axis)
 
 

@@ -19,6 +19,7 @@ from graphc.errors import (
     ShapeMismatch,
     Unsupported,
 )
+from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import formats, logic, shapes
@@ -29,7 +30,7 @@ from graphc.frontend.operands import data_sized, is_tensor
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import TensorSpec, bool_, f32, f64, i32, i64
+from graphc.ir.types import DType, TensorSpec, bool_, f32, f64, i32, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -345,9 +346,9 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 # ---- results whose size the data says ----------------------------------------------------------
 
 
-def _made(array: Any, like: Tensor | None = None) -> Tensor:
-    dtype = np.int64 if like is None else like.dtype.numpy
-    return tensors.wrapped(np.array(array, dtype, order="C"))
+def _made(array: Any, like: Tensor, dtype: DType = i64) -> Tensor:
+    """Where `like` is."""
+    return device_ops.like(tensors.wrapped(np.array(array, dtype.numpy, order="C")), like)
 
 
 def unique(
@@ -370,9 +371,9 @@ def unique(
 def _unique_results(
     like: Tensor, values: Any, inverse: Any, counts: Any, with_inverse: bool, with_counts: bool
 ) -> Any:
-    results = [_made(values, like)]
-    results += [_made(inverse)] if with_inverse else []
-    results += [_made(counts)] if with_counts else []
+    results = [_made(values, like, like.dtype)]
+    results += [_made(inverse, like)] if with_inverse else []
+    results += [_made(counts, like)] if with_counts else []
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -407,8 +408,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if array.size and array.min() < 0:
         raise ShapeMismatch("bincount() needs a vector of non-negative integers")
     if weights is None:
-        return _made(np.bincount(array.astype(np.int64), minlength=minlength))
+        return _made(np.bincount(array.astype(np.int64), minlength=minlength), input)
     if weights.spec.shape != input.spec.shape:
         raise ShapeMismatch(f"bincount(): weights {weights.spec} do not fit {input.spec}")
     total = np.bincount(array.astype(np.int64), weights.host(), minlength)
-    return tensors.wrapped(total.astype(np.float32 if weights.dtype is f32 else np.float64))
+    return _made(total, input, f32 if weights.dtype is f32 else f64)

@@ -72,8 +72,9 @@ def isin(
     if not (is_tensor(elements) or is_tensor(test_elements)):
         raise InvalidType("isin: one of the arguments must be a tensor")
     dtype = result_type(elements, test_elements)
+    where = next(v for v in (elements, test_elements) if is_tensor(v)).device
     among, of = (
-        P.cast(v, dtype) if is_tensor(v) else creation.tensor(v, dtype=dtype)
+        P.cast(v, dtype) if is_tensor(v) else creation.tensor(v, dtype=dtype, device=where)
         for v in (elements, test_elements)
     )
     if of.numel() == 0:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from graphc.errors import InvalidArgument, InvalidIndex, warn
+from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes
 from graphc.frontend.modes import modes
@@ -205,12 +206,12 @@ def _as_indices(x: Tensor, item: Tensor | Array, axis: int) -> list[Tensor]:
     if is_mask(item):
         return _places(x, item, axis)
     if isinstance(item, np.ndarray):
-        return [creation.tensor(item)]
+        return [creation.tensor(item, device=x.device)]
     if item.dtype not in (i64, i32) and (item.spec.shape or item.dtype.category != 1):
         raise InvalidIndex(
             f"tensors used as indices must be int64, int32, uint8 or bool, not {item.spec}"
         )
-    return [P.cast(item, i64)]
+    return [P.cast(_beside(item, x), i64)]
 
 
 def fitting(x: Tensor, mask: Tensor | Array, axis: int) -> Tensor | Array:
@@ -225,10 +226,16 @@ def _places(x: Tensor, mask: Tensor | Array, axis: int) -> list[Tensor]:
     """Where a mask holds: one tensor for each of its dimensions."""
     fitting(x, mask, axis)
     if isinstance(mask, np.ndarray):
-        return [creation.tensor(a) for a in np.nonzero(mask)]
+        return [creation.tensor(a, device=x.device) for a in np.nonzero(mask)]
     fix = "use graphc.where(mask, x, 0), or masked_fill"
-    return [from_numpy(a) for a in np.nonzero(data_sized(mask, "indexing by a mask", fix))]
+    return [from_numpy(a, x) for a in np.nonzero(data_sized(mask, "indexing by a mask", fix))]
 
 
-def from_numpy(array: Any) -> Tensor:
-    return tensors.wrapped(np.ascontiguousarray(array, np.int64))
+def _beside(index: Tensor, x: Tensor) -> Tensor:
+    """An index where x is: those of the CPU choose from any device."""
+    return index.to(x.device) if index.is_cpu else index
+
+
+def from_numpy(array: Any, like: Tensor) -> Tensor:
+    """Numbers where `like` is."""
+    return device_ops.like(tensors.wrapped(np.ascontiguousarray(array, np.int64)), like)

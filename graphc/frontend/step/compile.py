@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar, overload
-
-import numpy as np
 
 from graphc import config
 from graphc.codegen_cpu.describe import describe
@@ -23,7 +20,8 @@ from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
-from graphc.frontend.places import arranged
+from graphc.frontend.places import HOST, Place
+from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
@@ -38,12 +36,12 @@ from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.signature import refuse_foreign
-from graphc.ir import kernel_text, text
+from graphc.frontend.step.written import TraceStage
+from graphc.ir import kernel_text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
-from graphc.ir.types import Array
 from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
@@ -58,35 +56,6 @@ __all__ = ["assert_max_compiles", "compile", "disable"]
 
 T = TypeVar("T")
 SMALL_BYTES = 1 << 16  # a program that touches less is done before other threads wake
-
-
-@dataclass(frozen=True, slots=True)
-class TraceStage:
-    """The graph as written: without what derivatives and the optimizer added."""
-
-    graph: Graph
-    wall_ms: float
-    name: str = "trace"
-    why: str = "the code as written, before any derivative"
-    level: str = "graph"
-
-    def text(self) -> str:
-        return text.show(written(self.graph), self.name)
-
-
-def written(graph: Graph) -> Graph:
-    """The part of a step that is no derivative and no update, with the inputs it reads."""
-    keep = [
-        (v, t) for v, t in zip(graph.outs, graph.targets)
-        if not v.where.phase and (t is None or not v.is_input)
-    ]  # fmt: skip
-    part = Graph(graph.name, (), (), tuple(v for v, _ in keep), tuple(t for _, t in keep))
-    used = {*part.values(), *(t for _, t in keep if t is not None)}
-    inputs = [(v, r) for v, r in zip(graph.inputs, graph.roles) if r == "arg" or v in used]
-    return Graph(
-        graph.name, tuple(v for v, _ in inputs), tuple(r for _, r in inputs), part.outs,
-        part.targets,
-    )  # fmt: skip
 
 
 class NativeTemplate:
@@ -153,6 +122,9 @@ class NativeBackend:
     def peaks(self) -> Limits | None:
         return peaks.load()
 
+    def on(self, place: Place) -> Backend:
+        return self
+
     def counts(self) -> tuple[int, int]:
         return self._library.compiled, self._library.hits
 
@@ -165,26 +137,6 @@ class NativeBackend:
         return code if level == "llvm" else assembly(code, self._target)
 
 
-def run_alone(graph: Graph, native: Executable, inputs: Sequence[Array]) -> list[Array]:
-    """The outputs of a program on copies of `inputs`, bound to nothing of the user's."""
-    given = {v: np.array(a, order="C") for v, a in zip(graph.inputs, inputs)}
-    given |= {v: arranged(given[v], o) for v, o in zip(graph.states(), native.orders, strict=True)}
-    by_role = {
-        role: [given[v] for v, r in zip(graph.inputs, graph.roles) if r == role]
-        for role in ("arg", "state", "scalar")
-    }
-    free = [
-        np.empty(v.spec.shape, v.spec.dtype.numpy)
-        for v, t in zip(graph.outs, graph.targets) if t is None
-    ]  # fmt: skip
-    native.bind_state([a.ctypes.data for a in by_role["state"]])
-    scalars = [a.item() for a in by_role["scalar"]]
-    places = [a.ctypes.data for a in by_role["arg"]]
-    native.run(places, [a.ctypes.data for a in free], scalars)
-    results = iter(free)
-    return [next(results) if t is None else given[t] for t in graph.targets]
-
-
 @lru_cache(maxsize=1)
 def native_backend() -> Backend:
     """Made by the first compile, so that importing graphc does not start LLVM."""
@@ -192,11 +144,14 @@ def native_backend() -> Backend:
 
 
 class _LateBackend:
-    """The native backend, not made before it is needed."""
+    """The backend of the device that a step is on, not made before it is needed."""
 
     @property
     def profile(self) -> Profile:
         return native_backend().profile
+
+    def on(self, place: Place) -> Backend:
+        return native_backend() if place is HOST else _backend_of(place)
 
     def build(self, graph: Graph, trace_ms: float) -> Any:
         return native_backend().build(graph, trace_ms)
@@ -211,7 +166,21 @@ class _LateBackend:
         return peaks.load()
 
     def counts(self) -> tuple[int, int]:
-        return native_backend().counts()
+        """Of all devices."""
+        rows = [native_backend().counts(), *(b.counts() for b in _on_devices.values())]
+        return sum(n for n, _ in rows), sum(hits for _, hits in rows)
+
+
+_on_devices: dict[Place, Backend] = {}
+
+
+def _backend_of(place: Place) -> Backend:
+    """The backend of a GPU."""
+    if place not in _on_devices:
+        from graphc.frontend.step.cuda_backend import backend_at
+
+        _on_devices[place] = backend_at(place)
+    return _on_devices[place]
 
 
 @overload

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from graphc.frontend.places import Place
 from graphc.frontend.step import effects
 from graphc.frontend.step.alike import outline
 from graphc.frontend.step.backward import Backward, CompiledNode, SpentNode, Split
@@ -41,6 +42,10 @@ class Backend(Protocol):
         """What passes decide by for its target."""
         ...
 
+    def on(self, place: Place) -> Backend:
+        """The one that compiles for the device whose memory this is."""
+        ...
+
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, Template]: ...
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         """The forward and the backward part of a graph that holds both."""
@@ -69,13 +74,13 @@ class Family:
         self.taken, self.guards, self.outline = taken, guards, outline(taken)
         self.shapes = [x.spec.shape for x in leaves]
         self.units: list[Unit] = []
-        self._backend, self._trace_ms = backend, ms
+        self._backend, self._trace_ms = backend.on(taken.trace.place), ms
         self._templates: dict[Graph, Template] = {}
         self.split: Split | None = None
         self.graph = taken.graph
         if taken.joint is not None:
             joint = taken.joint
-            self.split = backend.split(taken.graph, joint.count, joint.cotangents)
+            self.split = self._backend.split(taken.graph, joint.count, joint.cotangents)
             self.graph = self.split.forward
         self._templates[self.graph] = self._build(self.graph)
 

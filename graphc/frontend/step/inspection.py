@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
@@ -20,7 +21,7 @@ from graphc.ir.graph import Stack, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program, Slot
 
-CODE_STAGES = ("llvm", "asm")
+CODE_STAGES, GPU_STAGES = ("llvm", "asm"), ("triton",)
 LABEL = re.compile(r"\s*(%[^\s,:=(){}#]+): ")
 
 
@@ -45,14 +46,8 @@ class KernelView:
     name: str
     text: str
     _code: Callable[[str], str] = field(repr=False)
-
-    @property
-    def llvm(self) -> str:
-        return self._code("llvm")
-
-    @property
-    def asm(self) -> str:
-        return self._code("asm")
+    _levels: tuple[str, ...] = field(default=CODE_STAGES, repr=False)
+    _device: str = field(default="cpu", repr=False)
 
     @property
     def plan(self) -> str:
@@ -60,14 +55,19 @@ class KernelView:
         return self._code("plan")
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("triton", "ptx"):
-            raise NotAvailable(f"no `{name}`: device is cpu", fix="read .llvm or .asm")
+        """Its code at a level of its device: `llvm` and `asm` on a CPU, `triton` on a GPU."""
+        if name in self._levels:
+            return self._code(name)
+        if name in (*CODE_STAGES, *GPU_STAGES, "ptx"):
+            known = " or ".join(f".{level}" for level in self._levels)
+            raise NotAvailable(f"no `{name}`: device is {self._device}", fix=f"read {known}")
         raise AttributeError(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One native program and how it came to be; `code(kernel, "llvm" or "asm")` is its code."""
+    """One native program and how it came to be; `code(kernel, level)` is its code at one of
+    `codes`. `blocks` says how each kernel is cut into a GPU's programs."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -76,6 +76,9 @@ class Unit:
     code: Callable[[Kernel, str], str]
     stacks: Mapping[tuple[str, int, str], Stack] = field(default_factory=dict)
     state_kinds: tuple[str, ...] = ()
+    codes: tuple[str, ...] = CODE_STAGES
+    device: str = "cpu"
+    blocks: tuple[str, ...] = ()
 
     def stack(self, where: Where) -> Stack:
         """The user's calls that led to what was traced there, innermost first, with full paths."""
@@ -96,6 +99,12 @@ class Unit:
             return "saved"
         return {"": "activation", "bw": "gradient"}.get(phases[0], "workspace")
 
+    def callbacks(self) -> Iterator[str]:
+        """The routines that the host runs between the kernels of a GPU."""
+        for launch in self.program.launches:
+            if self.device != "cpu" and launch.kernel.call is not None:
+                yield f"{launch.kernel.name}: {launch.kernel.call.op} {launch.kernel.call.where}"
+
     def kernels(self) -> list[Kernel]:
         """The distinct kernels, in order of first launch."""
         return list({k.key(): k for k in (x.kernel for x in self.program.launches)}.values())
@@ -110,7 +119,7 @@ class Unit:
         return [(k.name, "; ".join(notes[k.key()])) for k in self.kernels()]
 
     def text(self, stage: str) -> str:
-        if stage in CODE_STAGES:
+        if stage in self.codes:
             return "\n".join(self.code(k, stage) for k in self.kernels())
         found = next((s for s in self.stages if s.name == stage), None)
         if found is None:
@@ -119,7 +128,7 @@ class Unit:
         return found.text()
 
     def stage_names(self) -> tuple[str, ...]:
-        return (*(s.name for s in self.stages), *CODE_STAGES)
+        return (*(s.name for s in self.stages), *self.codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +187,7 @@ class Explanation:
     unfused: tuple[tuple[str, str], ...]  # kernel, and why it ends where it ends
     callbacks: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()  # extents, and the conditions on them
+    blocks: tuple[str, ...] = ()  # of each kernel of a GPU
 
     def __str__(self) -> str:
         head = (
@@ -191,6 +201,7 @@ class Explanation:
                 *_section("sizes", self.sizes),
                 *_section("recompiles", map(str, self.recompiles)),
                 *_section("not fused", (f"{k}: {why}" for k, why in self.unfused)),
+                *(_section("blocks", self.blocks) if self.blocks else ()),
                 *_section("host callbacks", self.callbacks),
             ]
         )
@@ -302,7 +313,9 @@ class Inspectable:
             compile_seconds=self.stats.compile_seconds,
             recompiles=tuple(self._recompiles),
             unfused=tuple(row for u in units for row in u.ends()),
+            callbacks=tuple(row for u in units for row in u.callbacks()),
             sizes=tuple(self._sizes()),
+            blocks=tuple(row for u in units for row in u.blocks),
         )
 
     def memory(self) -> Memory:
@@ -313,7 +326,7 @@ class Inspectable:
     def kernels(self) -> tuple[KernelView, ...]:
         """Every distinct kernel, in order of first launch."""
         return tuple(
-            KernelView(k.name, u.show_kernel(k), lambda level, u=u, k=k: u.code(k, level))  # type: ignore[misc]  # mypy: default arguments of a lambda
+            KernelView(k.name, u.show_kernel(k), partial(u.code, k), u.codes, u.device)
             for u in self._ready()
             for k in u.kernels()
         )

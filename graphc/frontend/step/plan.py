@@ -26,10 +26,11 @@ from enum import Enum, auto
 from typing import Protocol
 
 from graphc.frontend import epoch
-from graphc.frontend.places import Place, arranged, place_of
+from graphc.frontend.places import Place, place_of
 from graphc.frontend.step.capture import NONE, Capture, Output
 from graphc.frontend.step.dropped import DROPPED
 from graphc.frontend.step.memory import (
+    Copies,
     Copy,
     add,
     address,
@@ -37,7 +38,7 @@ from graphc.frontend.step.memory import (
     fitting,
     give_back,
     intact,
-    lies,
+    is_at,
     row_major,
     settle,
 )
@@ -99,10 +100,10 @@ class Result:
     stores themselves.
     """
 
-    __slots__ = ("_dtype", "_place", "_recycled", "_shape", "ring")
+    __slots__ = ("_dtype", "_recycled", "_shape", "place", "ring")
 
     def __init__(self, spec: TensorSpec, returned: bool, place: Place) -> None:
-        self._place = place
+        self.place = place
         self._shape, self._dtype = spec.shape, spec.dtype.numpy
         self._recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
         self.ring: list[tuple[Array, int]] = []
@@ -112,8 +113,8 @@ class Result:
         for array, place in self.ring:
             if sys.getrefcount(array) <= 3:  # the ring, this frame and the call
                 return array, place
-        array = self._place.empty(self._shape, self._dtype)
-        made = array, self._place.address(array)
+        array = self.place.empty(self._shape, self._dtype)
+        made = array, self.place.address(array)
         if self._recycled and len(self.ring) < RING:
             self.ring.append(made)
         return made
@@ -137,9 +138,9 @@ class Plan:
         self.fixed = capture.fixed
         self.out_types = [v.spec.at(sizes) for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
-        self._place = capture.trace.place
+        self.place = capture.trace.place
         self.results = [
-            Result(t, k < len(capture.returned), self._place) for k, t in enumerate(self.out_types)
+            Result(t, k < len(capture.returned), self.place) for k, t in enumerate(self.out_types)
         ]
         self.args = list(zip(sources.args, sources.arg_specs, strict=True))
         self._specs, self.getters = sources.state_specs, sources.getters
@@ -168,7 +169,7 @@ class Plan:
         self.clock = Clock()  # of the storages that are written
         self.bound = Bound.NOWHERE
         self._pointers: list[int] = []  # of states, as bound
-        self._places = -1  # `epoch.places` when tensors were looked at: never, since the trace
+        self.places = -1  # `epoch.places` when tensors were looked at: never, since the trace
         self._gradients_seen = -1  # `epoch.gradients` when they were
 
     def _only_gradients_move(self, capture: Capture) -> bool:
@@ -199,13 +200,13 @@ class Plan:
                     return False
             elif x.storage in storages:
                 return False
-        moved = self._places != (places := epoch.places)
+        moved = self.places != (places := epoch.places)
         if moved and not all(shown.still(x) for x, shown in self._shown):
             return False
         if self._old_grads and not self._old_grads_fit(leaves, moved):
             return False
         if moved:
-            self._places, self.bound = places, Bound.NOWHERE
+            self.places, self.bound = places, Bound.NOWHERE
         return True
 
     def _old_grads_fit(self, leaves: Sequence[Tensor], moved: bool) -> bool:
@@ -234,7 +235,7 @@ class Plan:
         """Run; returns the outputs of the graph, the new gradients and the numbers it read."""
         with running.lock:
             keep: list[Array] = []  # row-major copies of arguments, alive while it runs
-            args = [address_of(leaves[k], spec, keep) for k, spec in self.args]
+            args = [address_of(leaves[k], spec, keep, self.place) for k, spec in self.args]
             outs = [result.make() for result in self.results]
             scalars = [get() for get in self.getters]
             grads, copies = self._bind(leaves)
@@ -253,7 +254,7 @@ class Plan:
                 self._act()
         return [array for array, _ in outs], grads or [], scalars
 
-    def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor] | None, list[Copy]]:
+    def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor] | None, Sequence[Copy]]:
         """Tell the program where state is, if any moved. Returns the new gradients' tensors (None:
         as last time, nobody has looked), and the copies that stand in for strided state."""
         self._look()
@@ -263,7 +264,7 @@ class Plan:
         if self.bound is Bound.FIXED and not self._moving:
             return [], []
         grads: list[Tensor] = []
-        copies: list[Copy] = []
+        copies = Copies(self.place)
         pointers = self._pointers.copy()
         if self.bound is not Bound.FIXED:
             self._settle_states()
@@ -284,7 +285,7 @@ class Plan:
 
     def _look(self) -> None:
         """What is known no more, because memory or gradients have moved."""
-        if self._places != epoch.places:
+        if self.places != epoch.places:
             self.bound = Bound.NOWHERE
         elif self.bound is Bound.STEADY and self._gradients_seen != epoch.gradients:
             self.bound = Bound.FIXED
@@ -293,11 +294,11 @@ class Plan:
         """The gradient of last time if only its owner holds it, else new memory."""
         owner = state.gradient.tensor
         if owner is None or owner in self._kept:  # an argument, or its old one is read
-            return empty(state.spec, order, self._place)
+            return empty(state.spec, order, self.place)
         grad = self._spare.get(owner)
         usable = grad is not None and intact(grad, state.spec, order)
         if grad is None or not (usable and _alone(grad, owner._grad is grad)):
-            grad = empty(state.spec, order, self._place)
+            grad = empty(state.spec, order, self.place)
             self._spare[owner] = grad
         return grad
 
@@ -350,40 +351,38 @@ class Plan:
             self.bound = Bound.STEADY
 
 
-def address_of(x: Tensor, spec: TensorSpec, keep: list[Array]) -> int:
+def address_of(x: Tensor, spec: TensorSpec, keep: list[Array], place: Place) -> int:
     """Where the elements of an argument are, row-major. The signature has compared `x._spec`; a
     storage has an address once its array was seen to be what its own `spec` says."""
     array, storage = x.array, x.storage
     known = storage.address and not storage.order and storage.spec is x._spec
-    if known and array is storage.array:
+    if known and array is storage.array and (spec.shape or is_at(fitting(array, spec), place)):
         return storage.address
-    keep.append(array := row_major(array, spec))
-    place = address(array)
+    keep.append(array := row_major(array, spec, place))
+    at = address(array)
     if array is storage.array:
-        storage.address, storage.order = place, ()
-    return place
+        storage.address, storage.order = at, ()
+    return at
 
 
-def _storage_address(storage: Storage, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
+def _storage_address(storage: Storage, spec: TensorSpec, order: Shape, copies: Copies) -> int:
     """Where a storage is that lies in `order`; of another one, where its copy is."""
-    if storage.address and storage.order == order and storage.spec == spec:
+    known = storage.address and storage.order == order and storage.spec == spec
+    if known and (spec.shape or is_at(fitting(storage.array, spec), copies.place)):
         return storage.address
     array = fitting(storage.array, spec)
-    place = _array_address(array, spec, order, copies)
-    if lies(array, order):
+    used = copies.usable(array, order)
+    place = address(used)
+    if used is array:
         storage.address, storage.order = place, order
     return place
 
 
-def _array_address(array: Array, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
-    array = fitting(array, spec)
-    if not lies(array, order):
-        other, array = array, arranged(array, order)
-        copies.append((other, array))
-    return address(array)
+def _array_address(array: Array, spec: TensorSpec, order: Shape, copies: Copies) -> int:
+    return address(copies.usable(fitting(array, spec), order))
 
 
-def _state_address(state: State, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
+def _state_address(state: State, spec: TensorSpec, order: Shape, copies: Copies) -> int:
     """Where a state is that does not move; 0 for those that do."""
     return _storage_address(state, spec, order, copies) if isinstance(state, Storage) else 0
 

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from numpy import ndarray
+
 from graphc.frontend import epoch
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.step.guards import all_same, columns
@@ -105,7 +107,8 @@ class Ready:
                     return MISSED
                 storage, array = x.storage, x.array
                 if (
-                    (x._spec is not spec and x._spec != spec)
+                    type(array) is not ndarray  # of a GPU, or none
+                    or (x._spec is not spec and x._spec != spec)
                     or x._requires_grad is not requires_grad
                     or x.views
                     or x._base is not None
@@ -118,7 +121,7 @@ class Ready:
                 if slot >= 0:
                     known = storage.address and not storage.order and storage.spec is x._spec
                     if not (known and array is storage.array):
-                        pointers[slot] = address_of(x, spec, keep)
+                        pointers[slot] = address_of(x, spec, keep, self._plan.place)
                     else:
                         pointers[slot] = storage.address
             return self._run(args, pointers)

@@ -80,9 +80,9 @@ def or_masks(*mask_mods: Mask) -> Mask:
     return either
 
 
-def _places(sizes: tuple[int, int, int, int]) -> list[Tensor]:
+def _places(sizes: tuple[int, int, int, int], device: Any) -> list[Tensor]:
     """Batch, head, query and key numbers, each along its own dimension."""
-    return [arange(n).reshape(n, *(1,) * (3 - k)) for k, n in enumerate(sizes)]
+    return [arange(n, device=device).reshape(n, *(1,) * (3 - k)) for k, n in enumerate(sizes)]
 
 
 def create_mask(
@@ -90,7 +90,7 @@ def create_mask(
 ) -> Tensor:
     """The mask as bool [B, H, Q, KV]."""
     sizes = (B or 1, H or 1, Q_LEN, KV_LEN)
-    return broadcast_to(mod_fn(*_places(sizes)), sizes)
+    return broadcast_to(mod_fn(*_places(sizes, device)), sizes)
 
 
 def create_block_mask(
@@ -131,7 +131,7 @@ def flex_attention(
         key, value = (x.repeat_interleave(times, 1) for x in (key, value))
     scores = (query * (1.0 / sqrt(query.shape[-1]) if scale is None else scale)) @ key.mT
     batch, heads, queries, keys = scores.shape
-    places = _places((batch, heads, queries, keys))
+    places = _places((batch, heads, queries, keys), query.device)
     if score_mod is not None:
         scores = score_mod(scores, *places)
     if block_mask is not None:

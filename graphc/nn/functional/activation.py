@@ -210,7 +210,7 @@ def rrelu(
         raise RefusedArgument(f"lower must not exceed upper, got {lower} and {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    slope = rand(input.spec.shape, dtype=input.dtype) * (upper - lower) + lower
+    slope = rand(input.spec.shape, dtype=input.dtype, device=input.device) * (upper - lower) + lower
     return written(input, where(input > 0, input, input * slope), inplace)
 
 
@@ -221,7 +221,7 @@ def gumbel_softmax(
 
     Jang et al. 2016.
     """
-    uniform = rand(logits.spec.shape, dtype=logits.dtype)
+    uniform = rand(logits.spec.shape, dtype=logits.dtype, device=logits.device)
     noise = -(-(1.0 - uniform).log()).log()
     soft = ((logits + noise) / tau).softmax(dim)
     if not hard:

@@ -111,15 +111,16 @@ def _means(x: Tensor, axis: int, count: int) -> Tensor:
     rows, wide = _windows(n, count), x.float() if x.dtype.is_half else x
     lengths = [b - a for a, b in _stretches(n, count)]
     ones = [1] * (x.dim() - axis - 1)
-    inside = tensor([[j < length for j in range(len(row))] for row, length in zip(rows, lengths)])
+    within = [[j < length for j in range(len(row))] for row, length in zip(rows, lengths)]
+    inside = tensor(within, device=x.device)
     kept = where(inside.reshape(count, -1, *ones), _in_windows(wide, axis, rows), 0.0)
     sums = kept.sum(dim=axis + 1)
-    return (sums / tensor(lengths, dtype=wide.dtype).reshape(count, *ones)).to(x.dtype)
+    return (sums / wide.new_tensor(lengths).reshape(count, *ones)).to(x.dtype)
 
 
 def _in_windows(x: Tensor, axis: int, rows: list[list[int]]) -> Tensor:
     """[.., n, ..] -> [.., count, width, ..]"""
-    index = tensor([i for row in rows for i in row]).long()
+    index = tensor([i for row in rows for i in row], device=x.device).long()
     width = len(rows[0]) if rows else 1
     shape = (*x.shape[:axis], len(rows), width, *x.shape[axis + 1 :])
     return x.index_select(axis, index).reshape(*shape)
@@ -157,7 +158,7 @@ def _positions(place: Tensor, sizes: Shape, places: list[list[list[int]]]) -> Te
         rest //= len(rows[0])
         inside = (place // rest) % len(rows[0])
         shape = [-1 if j == lead + k else 1 for j in range(place.dim())]
-        start = tensor([row[0] for row in rows]).long().reshape(shape)
+        start = tensor([row[0] for row in rows], device=place.device).long().reshape(shape)
         at = start + inside
         found = at if found is None else found * n + at
     assert found is not None

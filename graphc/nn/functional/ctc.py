@@ -10,6 +10,7 @@ from graphc.frontend.api.elementwise import maximum, where
 from graphc.frontend.api.shapes import cat, stack
 from graphc.frontend.checked import checked
 from graphc.frontend.tensor import Tensor
+from graphc.ir.types import i64
 from graphc.nn.functional.arguments import reduced, widened
 
 __all__ = ["ctc_loss"]
@@ -39,12 +40,12 @@ def ctc_loss(
     rows, batch, classes = logp.shape
     if not 0 <= blank < classes:
         raise RefusedArgument(f"blank must be in label range [0, {classes}), got {blank}")
-    inputs, lengths = _lengths(input_lengths, batch), _lengths(target_lengths, batch)
+    inputs, lengths = (_lengths(n, batch, log_probs) for n in (input_lengths, target_lengths))
     inputs = _checked("input_lengths", inputs, rows)
     labels = _padded(targets, lengths, target_lengths, batch, batched)
     count = labels.shape[1]
     lengths = _checked("target_lengths", lengths, count)
-    places = arange(count).expand(batch, count)
+    places = arange(count, device=labels.device).expand(batch, count)
     labels = where(places < lengths.unsqueeze(1), labels, blank)
     states = _with_blanks(labels, blank)  # [B, 2S+1]
     alpha = _forward(logp, states, inputs, labels)
@@ -57,9 +58,10 @@ def ctc_loss(
     return reduced(loss, reduction).to(log_probs.dtype)
 
 
-def _lengths(given: Lengths, batch: int) -> Tensor:
-    found = given.long() if isinstance(given, Tensor) else tensor(list(given)).long()
-    found = found.reshape(-1)
+def _lengths(given: Lengths, batch: int, like: Tensor) -> Tensor:
+    """Where the probabilities are; PyTorch takes them from the CPU, too."""
+    found = given if isinstance(given, Tensor) else tensor(list(given))
+    found = found.to(like.device, i64).reshape(-1)
     if found.shape[0] != batch:
         raise ShapeMismatch(f"expected {batch} lengths, one for each sequence, got {found.spec}")
     return found
@@ -82,7 +84,7 @@ def _padded(targets: Tensor, lengths: Tensor, given: Lengths, batch: int, batche
         return targets.long().reshape(1, -1)
     most = int(given.max()) if isinstance(given, Tensor) else max(given, default=0)
     ends = lengths.cumsum(0)
-    index = (ends - lengths).unsqueeze(1) + arange(most)
+    index = (ends - lengths).unsqueeze(1) + arange(most, device=lengths.device)
     last = max(targets.shape[0] - 1, 0)
     return targets.long()[index.clamp(max=last)] if targets.numel() else index * 0
 
@@ -102,7 +104,7 @@ def _forward(logp: Tensor, states: Tensor, inputs: Tensor, labels: Tensor) -> Te
     seen = logp.gather(2, states.unsqueeze(0).expand(steps, batch, width))
     # Two states on may be reached without the blank between, unless both are the same label.
     same = cat([states[:, :2] == states[:, :2], states[:, 2:] == states[:, :-2]], 1)
-    start = arange(width).expand(batch, width) < 2
+    start = arange(width, device=states.device).expand(batch, width) < 2
     alpha = where(start, seen[0], NEVER)
     for t in range(1, steps):
         once = _shifted(alpha, 1)

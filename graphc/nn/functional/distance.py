@@ -40,5 +40,5 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     pairs = [(i, j) for i in range(input.shape[0]) for j in range(i + 1, input.shape[0])]
     if not pairs:
         return input.new_zeros(0)
-    first, second = (tensor(list(side)) for side in zip(*pairs))
+    first, second = (tensor(list(side), device=input.device) for side in zip(*pairs))
     return distance(input.index_select(0, first) - input.index_select(0, second), p)

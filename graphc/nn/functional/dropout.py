@@ -85,7 +85,7 @@ def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: Shape)
     check_probability(p)
     if not training:
         return input
-    kept = (rand(shape) >= p).to(input.dtype)
+    kept = (rand(shape, device=input.device) >= p).to(input.dtype)
     if p == 1.0:
         return written(input, input * 0.0, inplace)
     scale = ((1 - p) * (1 + p * SATURATION**2)) ** -0.5
@@ -109,5 +109,5 @@ def masked(
     """input * mask, with a random mask of `shape` that holds `scale` where a draw reaches p."""
     if not training:
         return input
-    mask = (rand(shape) >= p).to(input.dtype) * scale
+    mask = (rand(shape, device=input.device) >= p).to(input.dtype) * scale
     return written(input, input * mask, inplace)

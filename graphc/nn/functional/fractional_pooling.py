@@ -48,7 +48,7 @@ def _starts(samples: Tensor, size: int, out: int, window: int) -> Tensor:
         return end
     alpha = last / (out - 1)
     u = samples.unsqueeze(-1)
-    places = arange(out - 1).to(samples.dtype)
+    places = arange(out - 1, device=samples.device).to(samples.dtype)
     found = ((places + u) * alpha).to(i64) - (u * alpha).to(i64)
     return cat([found, end], -1)
 
@@ -75,12 +75,12 @@ def _pool(
         if n < 1 or n + k - 1 > size:
             raise RefusedArgument(f"{name}: {n} windows of {k} do not fit {size} elements")
     if samples is None:
-        samples = rand(batch, channels, rank, dtype=input.dtype)
+        samples = rand(batch, channels, rank, dtype=input.dtype, device=input.device)
     flat = None
     for k, (size, n, width) in enumerate(zip(image, out, window)):
         # PyTorch draws for the last dimension first in images, for the first one in volumes.
         drawn = samples[:, :, rank - 1 - k if rank == 2 else k]
-        at = _starts(drawn, size, n, width).unsqueeze(-1) + arange(width)
+        at = _starts(drawn, size, n, width).unsqueeze(-1) + arange(width, device=x.device)
         shape = [batch, channels, *(1,) * (2 * rank)]
         shape[2 + k], shape[2 + rank + k] = n, width
         at = at.reshape(shape)

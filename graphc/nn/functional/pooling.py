@@ -7,7 +7,6 @@ from math import inf, prod
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend import primitives as P
-from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS
@@ -208,7 +207,7 @@ def _avg_pool(
     if all(len(set(c)) == 1 for c in counts):
         return _share(total, prod(c[0] for c in counts))
     grids = [
-        tensor(c, dtype=input.dtype).reshape([-1 if j == k else 1 for j in range(rank)])
+        input.new_tensor(c).reshape([-1 if j == k else 1 for j in range(rank)])
         for k, c in enumerate(counts)
     ]
     return _share(total, reduce(lambda a, b: a * b, grids))

@@ -9,7 +9,6 @@ from math import prod
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
-from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64
@@ -38,7 +37,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
         raise InvalidArgument(f"Expected non-zero, positive output size. Got {tuple(size)}")
     out: Tensor | None = None
     for k, n in enumerate(space):  # dimension k of the output is coordinate rank - 1 - k
-        at = tensor(_centres(n, bool(align_corners)), dtype=theta.dtype)
+        at = theta.new_tensor(_centres(n, bool(align_corners)))
         at = at.reshape([1, *(n if j == k else 1 for j in range(rank)), 1])
         column = theta[:, :, rank - 1 - k].reshape(size[0], *(1,) * rank, rank)
         part = at * column

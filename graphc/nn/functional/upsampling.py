@@ -151,8 +151,8 @@ def _along(x: Tensor, axis: int, n: int, factor: float | None, mode: str, corner
     total: Tensor | None = None
     shape = [-1 if k == axis else 1 for k in range(x.dim())]
     for place, weight in taps:
-        row = tensor(weight, dtype=x.dtype).reshape(shape)
-        part = x.index_select(axis, tensor(place)) * row
+        row = x.new_tensor(weight).reshape(shape)
+        part = x.index_select(axis, tensor(place, device=x.device)) * row
         total = part if total is None else total + part
     assert total is not None
     return total
@@ -162,7 +162,7 @@ def _smooth_along(
     x: Tensor, axis: int, n: int, factor: float | None, mode: str, corners: bool
 ) -> Tensor:
     """As `_along`, with filters as wide as the new samples are apart, as Pillow resizes."""
-    rows = tensor(_filters(x.spec.shape[axis], n, factor, mode, corners), dtype=x.dtype)
+    rows = x.new_tensor(_filters(x.spec.shape[axis], n, factor, mode, corners))
     out: Tensor = (x.movedim(axis, -1) @ rows.T).movedim(-1, axis)
     return out
 
@@ -199,7 +199,7 @@ def _nearest(x: Tensor, axis: int, n: int, factor: float | None, mode: str) -> T
     step = np.float32(1.0 / factor if factor else old / n)
     offset = np.float32(0.5 if mode == "nearest-exact" else 0.0)
     at = np.floor((np.arange(n, dtype=np.float32) + offset) * step).astype(np.int64)
-    return x.index_select(axis, tensor(np.minimum(at, old - 1)))
+    return x.index_select(axis, tensor(np.minimum(at, old - 1), device=x.device))
 
 
 def _places(old: int, n: int, factor: float | None, corners: bool) -> Array:

@@ -139,7 +139,7 @@ class _Orthogonal(Module):
         A = low - low.mT
         if self.orthogonal_map == "matrix_exp":
             return linalg.matrix_exp(A)[..., :k]
-        one = eye(n, dtype=A.dtype)
+        one = eye(n, dtype=A.dtype, device=A.device)
         return linalg.solve(one - A * 0.5, one + A * 0.5)[..., :k]
 
     @no_grad()
@@ -157,7 +157,9 @@ class _Orthogonal(Module):
             return found.mT if n < k else found
         more = abs(n - k)
         if more:
-            tall = cat([tall, randn(*tall.spec.shape[:-1], more, dtype=Q.dtype)], -1)
+            tall = cat(
+                [tall, randn(*tall.spec.shape[:-1], more, dtype=Q.dtype, device=Q.device)], -1
+            )
         self.base = _orthogonalized(tall)
         start = Q.new_zeros(Q.spec.shape)
         start.diagonal(dim1=-2, dim2=-1).fill_(-1.0)  # whose reflections are the identity
@@ -179,7 +181,7 @@ def _reflectors(Q: Tensor) -> Tensor:
     k = made.shape[-1]
     signs = np.sign(made[..., range(k), range(k)])
     made[..., range(k), range(k)] = np.where(tau == 0, -signs, signs)
-    return tensor(made)
+    return tensor(made, device=Q.device)
 
 
 def _orthogonalized(A: Tensor) -> Tensor:

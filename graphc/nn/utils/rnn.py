@@ -104,7 +104,7 @@ def pack_padded_sequence(
     sizes = [sum(n > t for n in counts) for t in range(max(counts))]
     places = [t * len(counts) + order[k] for t, size in enumerate(sizes) for k in range(size)]
     flat = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
-    packed = flat.index_select(0, tensor(places))
+    packed = flat.index_select(0, tensor(places, device=flat.device))
     if enforce_sorted:
         return PackedSequence(packed, _kept(sizes))
     back = sorted(range(len(order)), key=lambda k: order[k])
@@ -138,7 +138,7 @@ def pad_packed_sequence(
         for t in range(steps)
         for k in order
     ]
-    padded = cat([data, blank], 0).index_select(0, tensor(places))
+    padded = cat([data, blank], 0).index_select(0, tensor(places, device=data.device))
     out = padded.reshape(steps, batch, *data.shape[1:])
     return (out.transpose(0, 1) if batch_first else out), _kept(lengths)
 

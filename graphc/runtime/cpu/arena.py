@@ -14,8 +14,8 @@ import mmap
 from collections.abc import Sequence
 from pathlib import Path
 
-from graphc.errors import OutOfMemory
 from graphc.ir.program import Slot
+from graphc.runtime.failures import out_of_memory
 
 HUGE_PAGE = 2 << 20
 
@@ -73,17 +73,6 @@ def check_free(size_bytes: int, slots: Sequence[Slot]) -> None:
     free = free_bytes()
     if free is not None and size_bytes > free:
         raise out_of_memory(size_bytes, free, slots)
-
-
-def out_of_memory(size_bytes: int, free: int | None, slots: Sequence[Slot]) -> OutOfMemory:
-    largest = sorted((s for s in slots if s.space == "arena"), key=lambda s: -s.size_bytes)[:5]
-    names = "; ".join(f"{s.name}: {s.spec} {megabytes(s.size_bytes)} {s.where}" for s in largest)
-    have = "" if free is None else f", {megabytes(free)} are free"
-    return OutOfMemory(f"the step needs {megabytes(size_bytes)}{have}; the largest: {names}")
-
-
-def megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB"
 
 
 # ---- what is free -------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ ends in the sizes of its buffers, and a launch after a bad access does not run.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,12 +24,7 @@ from graphc.ir.cpu_abi import (
 )
 from graphc.ir.program import Launch, Program, Slot
 from graphc.runtime.cpu.threads import aligned_cells
-
-# struct formats that fill a cell; bfloat16 has none, and no hyper-parameter is one.
-FORMATS = {
-    "bool": "?7x", "u8": "B7x", "i8": "b7x", "i16": "h6x", "i32": "i4x", "i64": "q",
-    "f16": "e6x", "f32": "f4x", "f64": "d",
-}  # fmt: skip
+from graphc.runtime.slots import count_of, scalar_format
 
 
 class Binding:
@@ -42,8 +36,10 @@ class Binding:
             if s.space == "arena" and not 0 <= s.index <= program.arena_bytes - s.size_bytes:
                 raise InternalError(f"{program.name}: slot {s.name} lies outside the arena")
         self._checked = checked
-        self.counts = {space: _count(program, space) for space in ("arg", "state", "scalar", "out")}
-        self.scalar_format = _scalar_format(program, self.counts["scalar"])
+        self.counts = {
+            space: count_of(program, space) for space in ("arg", "state", "scalar", "out")
+        }
+        self.scalar_format = scalar_format(program, self.counts["scalar"])
         first = LINE_BYTES // CELL_BYTES  # the error cell has a line of its own
         table = first + self.counts["scalar"]
         blocks = table + ENTRY_CELLS * len(program.launches)
@@ -100,18 +96,3 @@ class Binding:
     def _block_cells(self, launch: Launch) -> int:
         buffers = len(launch.slots) * (2 if self._checked else 1)
         return 1 + buffers + len(launch.sizes) + len(launch.scalars)
-
-
-def _count(program: Program, space: str) -> int:
-    """How many numbered slots a space has at least."""
-    return max((s.index + 1 for s in program.slots if s.space == space), default=0)
-
-
-def _scalar_format(program: Program, count: int) -> struct.Struct:
-    formats = ["d"] * count  # a scalar that no launch reads is stored anyhow
-    for slot in program.slots:
-        if slot.space == "scalar":
-            if slot.spec.dtype.name not in FORMATS:
-                raise InternalError(f"scalar slot {slot.name} is {slot.spec}")
-            formats[slot.index] = FORMATS[slot.spec.dtype.name]
-    return struct.Struct("<" + "".join(formats))

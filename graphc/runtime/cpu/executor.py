@@ -21,13 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphc.errors import (
-    CHECKED,
-    GraphcError,
-    IndexOutOfRange,
-    InternalError,
-    InvalidState,
-)
+from graphc.errors import GraphcError, InternalError, InvalidState
 from graphc.ir.cpu_abi import (
     CELL_BYTES,
     ERROR_CELLS,
@@ -38,7 +32,7 @@ from graphc.ir.cpu_abi import (
     ROUTINE,
     Walker,
 )
-from graphc.ir.program import CheckSite, Program
+from graphc.ir.program import Program
 from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime.cpu import threads
 from graphc.runtime.cpu.arena import Arena
@@ -46,6 +40,7 @@ from graphc.runtime.cpu.binding import Binding
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import Routine, routines_of
 from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
+from graphc.runtime.failures import failed_check
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
@@ -444,9 +439,4 @@ class Executable:
             block = (site - self._binding.address) // CELL_BYTES
             launch = self._binding.blocks.index(block)
             return outside(self.program, launch, kind - OUTSIDE, value, bound)
-        sites = self.program.checks
-        check = sites[site] if 0 <= site < len(sites) else CheckSite("check", ("", 0, ""))
-        if check.error:
-            return CHECKED[check.error](check.what, fix=check.fix, where=check.where)
-        text = f"{check.what}: index {value} is out of range [0, {bound})"
-        return IndexOutOfRange(text, where=check.where)
+        return failed_check(self.program.checks, site, value, bound)

@@ -45,6 +45,9 @@ class Guard:
             self._arrays = None
         return size
 
+    def starts(self) -> list[int]:
+        return list(self._starts)
+
     def size_at(self, address: int) -> int:
         """Bytes from `address` to the end of the range that holds it; 0 outside every range."""
         at = bisect_right(self._starts, address)

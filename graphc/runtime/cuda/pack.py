@@ -62,8 +62,8 @@ def pack(source: Source, values: Sequence[Value], scratch: tuple[int, int] = (0,
 def check(source: Source, param: Param, value: Value) -> None:
     """Raise for what the kernel was not compiled for: it would be silently wrong."""
     where = f"{source.name}: parameter {param.name}"
-    if param.type == "pointer" and int(value) % param.align:
-        raise InternalError(f"{where} at {int(value):#x} is not aligned to {param.align} bytes")
+    if param.align > 1 and int(value) % param.align:
+        raise InternalError(f"{where}: {int(value):#x} is not a multiple of {param.align}")
     bits = {"i32": 31, "i64": 63}.get(param.type)
     if bits and not -(1 << bits) <= value < 1 << bits:
         raise InternalError(f"{where}: {value} does not fit in {param.type}")
@@ -88,11 +88,13 @@ def bound(
     sizes: Sequence[int] = (),
     scalars: Sequence[float] = (),
     error: int = 0,
+    scratch: int = 0,
+    counters: int = 0,
 ) -> list[Value]:
     """A value for each parameter, from a launch's buffers, sizes and scalars by their indices."""
     tables: dict[str, Sequence[Value]] = {
         **{"buffer": buffers, "size": sizes, "scalar": scalars},
-        "error": (error,),
+        **{"error": (error,), "scratch": (scratch,), "counters": (counters,)},
     }
     return [tables[p.bound][p.index] for p in source.params]
 

@@ -1,0 +1,143 @@
+"""How large the tiles of a contraction are, by formula from its sizes and the target.
+
+Two ways to compute sums of products:
+
+  product  tiles of rows by cols, summed over `depth` points at a time by `tl.dot`: tensor cores, or
+           fused multiply-adds where float32 is to be exact
+  sums     points of all parallel axes in one line, each its own sum over `depth` points at a time:
+           depthwise convolutions, few channels, matrix times vector, integers
+
+Where the tiles are too few for the target, the sum is cut into `splits` parts that add up in a
+fixed order. Sizes are hints: they decide how fast code is, never what it gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from graphc.codegen_gpu.contract_parts import Contraction, count
+from graphc.codegen_gpu.target import Target
+from graphc.ir.kernel import Axis
+from graphc.ir.types import f32, f64
+
+How = Literal["product", "sums"]
+
+LEAST = 16  # points of each side of a product; padding up to half of a tile is worth it
+THIN = 8  # rows, cols or depth below which products are mostly padding
+DEPTH_BYTES = 128  # of one row of an operand's tile: what a warp group reads of swizzled memory
+FFMA_DEPTH = 16  # of exact float32: operands are held in registers for the whole depth
+WAVES = 2  # programs for each multiprocessor, below which tiles shrink and sums are split
+MIN_STEPS = 8  # of a part of a split sum: less does not pay for adding the parts up
+MAX_SPLITS = 64
+TAPS = 32  # summed points up to which `sums` goes one by one
+POINTS = 256  # of a program of `sums` that goes point by point
+DEEP = 64  # summed points beside each other of `sums` that are longer
+BLOCK = 2048  # elements of a block of `sums`
+GROUP = 8  # rows of tiles that are neighbours in time, so that they share operands in the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What one program computes. `inner` are the summed axes that depth runs along, in one line."""
+
+    how: How
+    rows: int
+    cols: int
+    depth: int
+    inner: int  # how many of the last summed axes
+    splits: int
+    warps: int
+    stages: int
+
+
+def tile(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> Tile:
+    """The tile of a contraction at these sizes."""
+    m, n, k = (count(axes, sizes) for axes in (c.rows, c.cols, c.summed))
+    if not c.dot.dtype.is_floating_point or min(m, n, k) < THIN:
+        return _sums(c, sizes, target)
+    return _product(c, sizes, target, tf32)
+
+
+# ---- products ----------------------------------------------------------------------------------
+
+
+def _product(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> Tile:
+    m, n, k = (count(axes, sizes) for axes in (c.rows, c.cols, c.summed))
+    exact = c.operand_dtype is f64 or (c.operand_dtype is f32 and not tf32)
+    most = FFMA_DEPTH if exact else DEPTH_BYTES // c.operand_dtype.itemsize
+    inner = _inner(c.summed, sizes, most)
+    depth = min(most, _up(count(c.summed[len(c.summed) - inner :], sizes)))
+    depth = max(LEAST, depth)
+    batch = count(c.batch, sizes)
+    steps = -(-k // depth)
+    rows, cols = _sides(m, n, batch, steps, target, exact, c.dtype.itemsize)
+    splits = _splits(batch * -(-m // rows) * -(-n // cols), steps, target)
+    wide = rows * cols
+    warps = 8 if wide >= 128 * 128 else 4 if wide >= 32 * 64 else 2
+    stage = (rows + cols) * depth * c.operand_dtype.itemsize
+    stages = max(2, min(2 if exact else 4, target.shared_bytes // max(stage, 1)))
+    return Tile("product", rows, cols, depth, inner, splits, warps, stages)
+
+
+def _sides(
+    m: int, n: int, batch: int, steps: int, target: Target, exact: bool, itemsize: int
+) -> tuple[int, int]:
+    """Rows and cols: as large as registers allow, while there are tiles for all of the target.
+
+    Smaller tiles read their operands more often, so below 64 x 64 a long sum is rather split.
+    """
+    most = (64, 64) if exact else (128, 128)
+    rows, cols = (max(LEAST, min(limit, _up(n))) for limit, n in zip(most, (m, n), strict=True))
+    if itemsize > 4:
+        rows, cols = min(rows, 32), min(cols, 32)
+    parts = max(1, min(MAX_SPLITS, steps // MIN_STEPS))
+    for area, enough in ((64 * 64, WAVES * target.sms), (32 * 32, target.sms // 2 // parts)):
+        while batch * -(-m // rows) * -(-n // cols) < enough and rows * cols > area:
+            rows, cols = (rows // 2, cols) if rows > cols else (rows, cols // 2)
+    return rows, cols
+
+
+def _inner(summed: tuple[Axis, ...], sizes: dict[str, int], depth: int) -> int:
+    """Axes that depth runs along: the last, and more while a part of its steps would be padding.
+
+    What is left out is counted step by step, so its place costs nothing at each element.
+    """
+    for inner in range(1, len(summed) + 1):
+        points = count(summed[len(summed) - inner :], sizes)
+        steps = -(-points // depth)
+        if points >= 0.75 * steps * depth:
+            return inner
+    return len(summed)
+
+
+def _splits(tiles: int, steps: int, target: Target) -> int:
+    """Parts of the sum, a power of two; 1 where the tiles alone are enough."""
+    splits = 1
+    while (
+        2 * splits <= MAX_SPLITS
+        and tiles * splits < WAVES * target.sms
+        and steps // (2 * splits) >= MIN_STEPS
+    ):
+        splits *= 2
+    return splits
+
+
+# ---- sums --------------------------------------------------------------------------------------
+
+
+def _sums(c: Contraction, sizes: dict[str, int], target: Target) -> Tile:
+    points, k = count(c.kernel.axes, sizes), count(c.summed, sizes)
+    if k <= TAPS:
+        block = min(POINTS, max(32, _up(-(-points // target.sms))))
+        return Tile("sums", block, 1, 1, 0, 1, max(1, block // 64), 2)
+    depth = min(DEEP, _up(k))
+    rows = max(1, min(BLOCK // depth, _up(points)))
+    inner = _inner(c.summed, sizes, depth)
+    splits = _splits(-(-points // rows), -(-k // depth), target)
+    return Tile("sums", rows, 1, depth, inner, splits, 4, 2)
+
+
+def _up(n: int) -> int:
+    """The power of two from n up; 1 for none."""
+    return 1 << max(0, n - 1).bit_length()

@@ -1,0 +1,234 @@
+"""Blocks by formula, from a kernel, typical sizes and the target: how many points a program takes.
+
+  flat    points along one dimension of lanes; loops of few trips, and scatters, run in order
+  tile    points in two dimensions, where loads and stores disagree about the innermost axis
+  row     loops along lanes, what they read being contiguous; a program has some points beside
+  column  points along lanes, being contiguous; loops along the other dimension
+
+Enough programs for four on each multiprocessor come first, then 16 bytes an access of a thread. The
+sizes are hints; only literal extents are known, so only they decide what has no loop or no mask.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from graphc.codegen_gpu.target import ACCESS_BYTES, WARP, Target
+from graphc.ir.kernel import Apply, Axis, Const, Index, Kernel, Load, Phase, Size, Store
+
+Form = Literal["flat", "tile", "row", "column"]
+Mode = Literal["once", "whole", "looped", "serial"]
+
+WAVES = 4  # programs for each multiprocessor, if there are points for them
+WARPS = 4
+PER_THREAD = 8  # elements of one thread: more is registers, less is latency
+WHOLE = 4096  # elements of a phase that a program holds at once
+ROOM = 8192  # elements of a block
+UNROLLED = 32  # trips of a loop that is written out
+LOOPED = 1024  # elements of a phase in one trip
+SIDE = 32  # of a tile
+SHARES = 64  # programs for the same points of a scatter: each looks at all indices
+LEAST = 16  # trips of each
+MANY = 48  # statements whose values fill a thread's registers sooner
+MOST_COLUMNS = 64  # points of a column block
+
+
+@dataclass(frozen=True, slots=True)
+class PhasePlan:
+    """How a phase runs: without loop, all of it in lanes, lanes in a loop, or one by one."""
+
+    mode: Mode
+    block: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a kernel's points and loops become programs."""
+
+    form: Form
+    points: int  # along the dimension of points
+    phases: tuple[PhasePlan, ...]
+    tile: tuple[str, str] = ("", "")  # the axes of a tile: rows, columns
+    warps: int = WARPS
+    shares: int = 1  # programs for the same points of a scatter, each with some of the indices
+
+
+def power(n: int) -> int:
+    """The power of two that is no less."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def plan(kernel: Kernel, sizes: Sequence[int], target: Target) -> Plan:
+    """The blocks of a map or scatter kernel."""
+    return _Planner(kernel, dict(zip(kernel.sizes, sizes, strict=True)), target).plan()
+
+
+def extent(axes: Sequence[Axis]) -> int | None:
+    """The points of axes, if they are literals."""
+    literal = [a.extent for a in axes if isinstance(a.extent, int)]
+    return prod(literal) if len(literal) == len(axes) else None
+
+
+def factor(axes: Sequence[Axis]) -> int:
+    """What the number of points is surely a multiple of."""
+    return prod(a.extent for a in axes if isinstance(a.extent, int))
+
+
+def shared(kernel: Kernel) -> str | None:
+    """The index that alone decides where each trip of a scatter adds, the same for all points.
+
+    None if there is no such index, or if there is more to do than to add.
+    """
+    stores = [s for s in kernel.statements() if isinstance(s, Store)]
+    loops = [p for p in kernel.phases if p.axes]
+    if len(stores) != 1 or len(loops) != 1 or stores[0] not in loops[0].body:
+        return None
+    inner, outer = ({a.name for a in axes} for axes in (loops[0].axes, kernel.axes))
+    (store,) = stores
+    if len(store.indirect) != 1 or inner & {a for a, _ in store.at.terms} or store.guards:
+        return None
+    (index,) = store.indirect
+    depends: dict[str, set[str]] = {}
+    for s in kernel.statements():
+        if isinstance(s, Load | Index):
+            depends[s.name] = {a for a, _ in s.at.terms}
+            if isinstance(s, Load) and (s.guards or s.indirect):
+                depends[s.name] |= outer
+        elif isinstance(s, Apply):
+            depends[s.name] = set().union(*(depends.get(a, set()) for a in s.args))
+        elif not isinstance(s, Store | Const):
+            depends[s.name] = outer
+    return index.index if depends.get(index.index, outer).isdisjoint(outer) else None
+
+
+class _Planner:
+    def __init__(self, kernel: Kernel, sizes: Mapping[str, int], target: Target) -> None:
+        self.kernel, self.sizes, self.target = kernel, sizes, target
+        self.points = max(self.typical(kernel.axes), 1)
+
+    def size(self, size: Size) -> int:
+        return size if isinstance(size, int) else self.sizes[size]
+
+    def typical(self, axes: Sequence[Axis]) -> int:
+        return prod(self.size(a.extent) for a in axes)
+
+    def plan(self) -> Plan:
+        loops = [p for p in self.kernel.phases if p.axes]
+        columns = self.columns()
+        if self.kernel.kind == "scatter" or all(self.serial(p, columns) for p in loops):
+            tile = self.tile() if not loops else None
+            if tile:
+                phases = tuple(PhasePlan("once") for _ in self.kernel.phases)
+                return Plan("tile", SIDE, phases, tile)
+            phases = tuple(PhasePlan("serial" if p.axes else "once") for p in self.kernel.phases)
+            return self.flat(phases)
+        return self.column() if columns else self.row()
+
+    # ---- points alone --------------------------------------------------------------------------
+
+    def serial(self, phase: Phase, columns: bool) -> bool:
+        """Whether its few trips run one after the other, each for a block of points."""
+        trips = extent(phase.axes)
+        few = trips is not None and trips <= UNROLLED
+        return few and (columns or trips == 1) and self.points >= WARP * self.target.sms
+
+    def flat(self, phases: tuple[PhasePlan, ...]) -> Plan:
+        """16 bytes of the narrowest element a thread; fewer warps for more programs."""
+        widths = [b.dtype.itemsize for b in self.kernel.buffers] or [4]
+        each = min(max(ACCESS_BYTES // min(widths), 2), PER_THREAD)
+        if len(list(self.kernel.statements())) > MANY:
+            each = max(each // 2, 1)
+        block = self.enough(WARP * WARPS * each, WARP * each)
+        warps = max(min(block // (WARP * each), WARPS), 1)
+        return Plan("flat", block, phases, warps=warps, shares=self.shares(block))
+
+    def shares(self, block: int) -> int:
+        """As many programs for the same points as leave each some trips, and fill the target."""
+        if self.kernel.kind != "scatter" or shared(self.kernel) is None:
+            return 1
+        trips = max(self.typical(p.axes) for p in self.kernel.phases)
+        free = WAVES * self.target.sms // -(-self.points // block)
+        return max(power(min(trips // LEAST, free, SHARES) + 1) // 2, 1)
+
+    def enough(self, most: int, least: int) -> int:
+        """A block of points that leaves enough programs, no larger than there are points."""
+        known = extent(self.kernel.axes)
+        block = most
+        while block > least and self.points < block * WAVES * self.target.sms:
+            block //= 2
+        return min(block, power(known)) if known else block
+
+    # ---- contiguity ----------------------------------------------------------------------------
+
+    def contiguous(self, s: Load | Store) -> list[str]:
+        return [a for a, stride in s.at.terms if stride in (1, -1)]
+
+    def columns(self) -> bool:
+        """Whether points rather than trips lie side by side in memory, counted in bytes."""
+        votes: Counter[bool] = Counter()
+        dtypes = {b.name: b.dtype for b in self.kernel.buffers}
+        for phase in self.kernel.phases:
+            inner = {a.name: self.size(a.extent) for a in phase.axes}
+            if not inner:
+                continue
+            outer = {a.name: self.size(a.extent) for a in self.kernel.axes}
+            for s in phase.body:
+                if isinstance(s, Load | Store):
+                    for a in self.contiguous(s):
+                        n = inner.get(a, outer.get(a, 1))
+                        votes[a in outer] += dtypes[s.buffer].itemsize * min(n, WARP)
+        return votes[True] > votes[False]
+
+    def tile(self) -> tuple[str, str] | None:
+        """(axis that loads run along, axis that stores run along), where they differ."""
+        wanted: dict[type, Counter[str]] = {Load: Counter(), Store: Counter()}
+        for s in self.kernel.statements():
+            if isinstance(s, Load | Store) and not s.indirect and len(s.at.terms) > 1:
+                wanted[type(s)].update(self.contiguous(s))
+        if not wanted[Store] or not wanted[Load]:
+            return None
+        columns = wanted[Store].most_common(1)[0][0]
+        rows = wanted[Load].most_common(1)[0][0]
+        sizes = {a.name: self.size(a.extent) for a in self.kernel.axes}
+        if rows == columns or min(sizes[rows], sizes[columns]) < SIDE // 2:
+            return None
+        return (rows, columns) if sizes[rows] < 1 << 20 > sizes[columns] else None
+
+    # ---- folds ---------------------------------------------------------------------------------
+
+    def row(self) -> Plan:
+        """Points are added to a short loop until a thread has enough to do."""
+        widest = max(self.lanes(p) for p in self.kernel.phases)
+        block = self.enough(max(LOOPED // widest, 1), 1)
+        return self.with_loops("row", block)
+
+    def column(self) -> Plan:
+        inner = self.size(self.kernel.axes[-1].extent)
+        block = self.enough(min(power(inner), MOST_COLUMNS), min(power(inner), WARP // 2))
+        return self.with_loops("column", block)
+
+    def lanes(self, phase: Phase) -> int:
+        trips = extent(phase.axes)
+        if trips is not None and trips <= WHOLE:
+            return power(trips)
+        return min(power(self.typical(phase.axes)), LOOPED)
+
+    def with_loops(self, form: Form, block: int) -> Plan:
+        phases = tuple(self.loop(p, form, block) for p in self.kernel.phases)
+        largest = block * max(p.block for p in phases)
+        warps = 2 * WARPS if largest >= WHOLE else min(max(largest // (4 * WARP), 1), WARPS)
+        return Plan(form, block, phases, warps=warps)
+
+    def loop(self, phase: Phase, form: Form, block: int) -> PhasePlan:
+        if not phase.axes:
+            return PhasePlan("once")
+        trips = extent(phase.axes)
+        if trips is not None and trips <= WHOLE and power(trips) * block <= ROOM:
+            return PhasePlan("whole", power(trips))
+        room = 2 * LOOPED // block if form == "column" else LOOPED
+        least = max(WARP * WARPS // block, 1)  # a thread each
+        return PhasePlan("looped", max(min(room, power(self.typical(phase.axes))), least))

@@ -1,0 +1,135 @@
+"""Eager operations on a GPU: programs of one operation, each compiled once for its types.
+
+Numbers beside tensors are arguments of the call, but for those that rewrite rules know: a rate that
+changes at each step compiles nothing. Routines, which have no code, run on the host.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphc.errors import GraphcError, user_location
+from graphc.frontend.places import DevicePlace
+from graphc.frontend.step.family import Backend
+from graphc.frontend.step.plan import Native
+from graphc.ir import sugar as P
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Graph, Value
+from graphc.ir.interpret import evaluate
+from graphc.ir.ops import Attrs, Op
+from graphc.ir.sizes import Evaluation
+from graphc.ir.types import FROM_NUMPY, Array, DType, TensorSpec, f32, f64, i64
+
+KEPT = 4096  # programs; each is a small table, its kernels are the library's
+ARGUMENTS = {f32: f32, f64: f64, i64: i64}  # how a number of a type reaches a program
+EXACT = (0.0, 1.0, -1.0, 2.0, 0.5)  # floats that rules look for
+
+
+class Number(NamedTuple):
+    """An argument of the call: how it is passed, and of which type it is used."""
+
+    passed: DType
+    used: DType
+
+
+Operands = Sequence[Any]  # arrays of a device, and as 0-d arrays of the host numbers
+
+
+class OneOp:
+    """The programs of one device."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._programs: OrderedDict[Hashable, Native] = OrderedDict()
+
+    def __call__(
+        self, place: DevicePlace, op: Op, operands: Operands, attrs: Attrs, spec: TensorSpec
+    ) -> Any:
+        if op.kind == "routine" or not spec.numel:
+            return on_host(place, op, operands, attrs, spec)
+        given = [_argument(a, op) if type(a) is np.ndarray else None for a in operands]
+        parts = [
+            TensorSpec(FROM_NUMPY[a.dtype], tuple(a.shape)) if g is None else g
+            for a, g in zip(operands, given)
+        ]
+        native = self._program(op, parts, attrs, spec)
+        out = place.empty(spec.shape, spec.dtype.numpy)
+        arrays = [place.address(a) for a, g in zip(operands, given) if g is None]
+        scalars = [a.item() for a, g in zip(operands, given) if isinstance(g, Number)]
+        try:
+            native.run(arrays, [place.address(out)], scalars)
+        except GraphcError as e:  # its line is that of the first call
+            e.where = user_location()
+            raise
+        return out
+
+    def _program(self, op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Native:
+        key = (op, *map(_named, parts), *sorted(attrs.items()), spec)
+        native = self._programs.get(key)
+        if native is None:
+            _, template = self._backend.build(one_op(op, parts, attrs, spec), 0.0)
+            native = template.at(Evaluation({}))
+            native.bind_state([])
+            self._programs[key] = native
+            if len(self._programs) > KEPT:
+                self._programs.popitem(last=False)
+        else:
+            self._programs.move_to_end(key)
+        return native
+
+
+def _named(part: Any) -> Hashable:
+    """0.0 and -0.0, 1 and True differ by their texts."""
+    return repr(part) if _is_constant(part) else part
+
+
+def _argument(a: Array, op: Op) -> Any:
+    """What a number is in the program: the type of an argument, or itself, a constant."""
+    dtype = FROM_NUMPY[a.dtype]
+    if op.kind == "source":
+        return Number(dtype, dtype)
+    if dtype.is_floating_point and a.item() not in EXACT and np.isfinite(a):
+        return Number(ARGUMENTS.get(dtype, f32), dtype)
+    return a.astype(np.float64).item() if dtype.is_half else a.item()
+
+
+def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Graph:
+    """`op` on operands of these types, constants, and arguments of the call."""
+    builder = Builder()
+    inputs: list[Value] = []
+    shape = next((p.shape for p in parts if isinstance(p, TensorSpec)), ())
+    values: list[Any] = []
+    for k, part in enumerate(parts):
+        if isinstance(part, TensorSpec):
+            inputs.append(builder.input(f"x{k}", part))
+            values.append(inputs[-1])
+        elif isinstance(part, Number):
+            inputs.append(builder.input(f"x{k}", TensorSpec(part.passed, ())))
+            values.append(_spread(inputs[-1], part.used, shape))
+        else:
+            values.append(part)
+    roles = ("scalar" if isinstance(p, Number) else "arg" for p in parts if not _is_constant(p))
+    out = builder.emit(op, values, attrs)
+    return Graph(op.name, tuple(inputs), tuple(roles), (out,), (None,))
+
+
+def _is_constant(part: Any) -> bool:
+    return not isinstance(part, TensorSpec | Number)
+
+
+def _spread(number: Value, dtype: DType, shape: tuple[int, ...]) -> Value:
+    """An argument as an operand beside tensors of `dtype` and `shape`."""
+    return P.expand_over(P.cast(number, dtype), tuple(range(len(shape))), shape)
+
+
+def on_host(place: DevicePlace, op: Op, operands: Operands, attrs: Attrs, spec: TensorSpec) -> Any:
+    """By the op's NumPy meaning."""
+    arrays = [a if type(a) is np.ndarray else place.download(a) for a in operands]
+    made = evaluate(op, arrays, attrs, spec)
+    out = place.empty(spec.shape, spec.dtype.numpy)
+    place.upload(out, np.array(made, order="C"), wait=True)
+    return out

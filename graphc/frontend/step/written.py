@@ -1,0 +1,37 @@
+"""The first stage of a step as `step.ir("trace")` shows it: the code as it was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.ir import text
+from graphc.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStage:
+    """The graph as written: without what derivatives and the optimizer added."""
+
+    graph: Graph
+    wall_ms: float
+    name: str = "trace"
+    why: str = "the code as written, before any derivative"
+    level: str = "graph"
+
+    def text(self) -> str:
+        return text.show(written(self.graph), self.name)
+
+
+def written(graph: Graph) -> Graph:
+    """The part of a step that is no derivative and no update, with the inputs it reads."""
+    keep = [
+        (v, t) for v, t in zip(graph.outs, graph.targets)
+        if not v.where.phase and (t is None or not v.is_input)
+    ]  # fmt: skip
+    part = Graph(graph.name, (), (), tuple(v for v, _ in keep), tuple(t for _, t in keep))
+    used = {*part.values(), *(t for _, t in keep if t is not None)}
+    inputs = [(v, r) for v, r in zip(graph.inputs, graph.roles) if r == "arg" or v in used]
+    return Graph(
+        graph.name, tuple(v for v, _ in inputs), tuple(r for _, r in inputs), part.outs,
+        part.targets,
+    )  # fmt: skip

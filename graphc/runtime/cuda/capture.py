@@ -1,0 +1,114 @@
+"""capture: launches recorded as one CUDA graph, which starts them all in one call.
+
+Addresses are constants of a graph, so there is one for each set of addresses that recurs. Starting
+a graph is one call of C, which no signal handler divides: a step is started whole or not at all. A
+graph of one launch would save nothing.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from graphc.errors import CudaError, GraphcError
+from graphc.runtime.cuda.driver import Driver
+from graphc.runtime.cuda.pack import Packed
+
+MOST_GRAPHS = 8  # of one program: two of each argument alternate where a loop rebinds its name
+MOST_CAPTURES = (
+    64  # after these, a program whose addresses never recur is launched kernel by kernel
+)
+
+
+class Ready(NamedTuple):
+    """One launch with all that the driver is told."""
+
+    function: int
+    grid: tuple[int, int, int]
+    threads: int
+    shared_bytes: int
+    packed: Packed
+
+    def start(self, driver: Driver, stream: int) -> None:
+        driver.LaunchKernel(
+            self.function, self.grid, self.threads, self.shared_bytes, stream, self.packed.address
+        )
+
+
+class Recorded:
+    """Launches as one graph."""
+
+    def __init__(self, driver: Driver, stream: int, launches: Sequence[Ready]) -> None:
+        self._driver, self._stream = driver, stream
+        driver.StreamBeginCapture(stream)
+        try:
+            for x in launches:
+                x.start(driver, stream)
+        finally:
+            graph = driver.StreamEndCapture(stream)
+        try:
+            self._graph = driver.GraphInstantiate(graph)
+        finally:
+            driver.GraphDestroy(graph)
+        weakref.finalize(self, _destroy, driver, self._graph).atexit = False
+
+    def start(self) -> None:
+        self._driver.GraphLaunch(self._graph, self._stream)
+
+
+class Direct:
+    """Launches that are started one by one, each time; what a signal's handler raises meanwhile
+    comes when all are started."""
+
+    def __init__(self, driver: Driver, stream: int, launches: Sequence[Ready]) -> None:
+        self._driver, self._stream, self._launches = driver, stream, launches
+
+    def start(self) -> None:
+        raised: BaseException | None = None
+        for x in self._launches:
+            try:
+                x.start(self._driver, self._stream)
+            except GraphcError:
+                raise
+            except BaseException as e:
+                raised = raised or e
+        if raised is not None:
+            raise raised
+
+
+Started = Recorded | Direct
+
+
+class Recordings:
+    """What is started for each set of addresses; the sets used last are kept."""
+
+    def __init__(self, driver: Driver, stream: int) -> None:
+        self.captures = 0
+        self._driver, self._stream = driver, stream
+        self._kept: OrderedDict[Hashable, list[Started]] = OrderedDict()
+
+    def at(self, key: Hashable, make: Callable[[], list[list[Ready]]]) -> list[Started]:
+        """What to start, in order, for the addresses `key`; `make` gives the launches of each."""
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+            return found
+        parts = make()
+        if self.captures >= MOST_CAPTURES or max(map(len, parts)) < 2:
+            found = [Direct(self._driver, self._stream, part) for part in parts]
+        else:
+            found = [Recorded(self._driver, self._stream, part) for part in parts]
+            self.captures += 1
+        self._kept[key] = found
+        if len(self._kept) > MOST_GRAPHS:
+            self._kept.popitem(last=False)
+        return found
+
+
+def _destroy(driver: Driver, graph: int) -> None:
+    """Wherever the garbage collector runs; a device that is lost has no graphs any more."""
+    with suppress(CudaError):
+        driver.GraphExecDestroy(graph)

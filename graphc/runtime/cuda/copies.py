@@ -1,0 +1,95 @@
+"""Copies between arrays of any strides: as few blocks as there are, or a kernel that is told them.
+
+A copy is normalised first: dimensions of size 1 go, neighbours that lie alike on both sides become
+one. What is left with one dimension, dense on both sides, is a block. All else is a map kernel
+whose sizes and strides are arguments, so there is one for each rank and size of element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Store
+from graphc.ir.types import Array, DType, Shape, i8, i16, i32, i64
+from graphc.runtime.cuda.array import DeviceArray
+
+WORDS: dict[int, DType] = {t.itemsize: t for t in (i8, i16, i32, i64)}  # moved as they are
+SMALL_SPAN = 1 << 20  # bytes with gaps that are brought to the host whole, gaps included
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """A copy of `shape` elements of `itemsize` bytes, with strides in elements on both sides."""
+
+    itemsize: int
+    shape: Shape
+    target: Shape
+    source: Shape
+
+    @property
+    def is_block(self) -> bool:
+        return not self.shape or (len(self.shape) == 1 and self.target == self.source == (1,))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """What `copy_kernel` takes: extents, then strides of the target, then of the source."""
+        return (*self.shape, *self.target, *self.source)
+
+
+def moves(itemsize: int, shape: Shape, target: Shape, source: Shape) -> Moves:
+    """The copy with the fewest dimensions; strides in bytes, which elements divide."""
+    dims = [(n, t // itemsize, s // itemsize) for n, t, s in zip(shape, target, source) if n != 1]
+    dims.sort(key=lambda d: (-d[1], -d[2]))
+    joined: list[tuple[int, int, int]] = []
+    for n, t, s in dims:
+        if joined and joined[-1][1] == n * t and joined[-1][2] == n * s:
+            n *= joined.pop()[0]
+        joined.append((n, t, s))
+    columns = tuple(zip(*joined)) or ((), (), ())
+    return Moves(itemsize, *columns)
+
+
+@lru_cache
+def copy_kernel(itemsize: int, rank: int) -> Kernel:
+    """`target[..] = source[..]` over `rank` dimensions, all numbers being size arguments."""
+    word, axes = WORDS[itemsize], [f"i{k}" for k in range(rank)]
+    names = [f"{what}{k}" for what in "nts" for k in range(rank)]
+    n, t, s = names[:rank], names[rank : 2 * rank], names[2 * rank :]
+    body = (
+        Load("x", word, "source", Affine(tuple(zip(axes, s)))),
+        Store("target", "x", Affine(tuple(zip(axes, t)))),
+    )
+    return Kernel(
+        name=f"copy{rank}_{word.name}",
+        kind="map",
+        buffers=(Buffer("source", word, "r"), Buffer("target", word, "w")),
+        sizes=tuple(names),
+        scalars=(),
+        axes=tuple(Axis(a, e) for a, e in zip(axes, n)),
+        phases=(Phase((), body),),
+    )
+
+
+def on_host(span: bytes | Array, like: DeviceArray) -> Array:
+    """The elements of `like`, of whose span these are the bytes."""
+    memory = np.frombuffer(span, np.uint8)
+    if not memory.size:
+        return np.empty(like.shape, like.dtype)
+    first = memory[: like.itemsize].view(like.dtype)
+    seen: Any = np.lib.stride_tricks.as_strided(first, like.shape, like.strides)
+    return np.array(seen, order="C")
+
+
+def is_dense(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:
+    """Whether elements fill a piece of memory without gaps, in some order of dimensions."""
+    step = itemsize
+    for s, n in sorted((s, n) for n, s in zip(shape, strides) if n != 1):
+        if s != step:
+            return False
+        step *= n
+    return True

@@ -1,0 +1,311 @@
+"""Runs programs on a GPU: each a few CUDA graphs, started without waiting for them.
+
+All programs of a process run on one stream, in the order of the calls, and share one arena, which
+each uses after the last one has. Arguments, results and state are used where they are: staging
+them would move every saved activation of a forward once more, and addresses recur, since the
+allocator hands freed memory out again; a set of them that is new records the launches again
+(`capture.py`), without compiling anything. The host's numbers and the words of a failed check are
+in a block of the program's own.
+
+A program that may fail ends with a look at these words, which waits for it: the launches behind
+its commit point have stored nothing if one is set, so state is as it was. All others return at
+once. Routines run on the host, between two graphs, on copies of their operands.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+
+import numpy as np
+
+from graphc.errors import GraphcError, InternalError, InvalidState
+from graphc.ir.cuda_abi import ERROR_WORDS, Image
+from graphc.ir.kernel import Operand
+from graphc.ir.program import Launch, Program
+from graphc.ir.types import Array, Scalar, Shape
+from graphc.runtime import routines
+from graphc.runtime.cuda.capture import Ready, Recordings
+from graphc.runtime.cuda.device import Device
+from graphc.runtime.cuda.memory import HostRing
+from graphc.runtime.cuda.pack import Value, bound, grid, pack
+from graphc.runtime.cuda.room import Room
+from graphc.runtime.failures import failed_check
+from graphc.runtime.slots import count_of, scalar_format
+
+ALIGN = 256  # bytes: the device's allocations and blocks of its memory begin at multiples
+WORD_BYTES, COUNTER_BYTES = 8, 4
+CELL_BYTES = 16  # of a number: kernels are compiled for buffers that begin at multiples
+WARP = 32
+SLOT_BYTES, SLOTS = 1 << 10, 64  # of pinned memory that the host's numbers are sent from
+
+
+class Engine:
+    """A device's arena, and the lock under which programs are started on its stream."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.room = Room(device)
+        self._ring = HostRing(device.driver, SLOT_BYTES, SLOTS)
+        self.lock = threading.RLock()
+        self.busy = False
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One program at a time; a signal's handler that calls another meanwhile is refused."""
+        with self.lock:
+            if self.busy:
+                raise InvalidState("a compiled step was called by a handler while one was running")
+            self.device.enter()
+            self.busy = True
+            try:
+                yield
+            finally:
+                self.busy = False
+
+    def send(self, address: int, data: bytes) -> None:
+        """Copy a few numbers to the device, in the order of its stream."""
+        driver, stream = self.device.driver, self.device.stream
+        for first in range(0, len(data), SLOT_BYTES):
+            part = data[first : first + SLOT_BYTES]
+            slot = self._ring.take()
+            ctypes.memmove(slot, part, len(part))
+            driver.MemcpyHtoDAsync(address + first, slot, len(part), stream)
+            self._ring.sent(stream)
+
+
+class CudaExecutable:
+    """A program bound to its code: `images[i]` is launch i's, None for a routine."""
+
+    def __init__(self, program: Program, images: Sequence[Image | None], engine: Engine) -> None:
+        routines.check_sizes(program)
+        self.program, self._images, self._engine = program, images, engine
+        self._device, self._driver = engine.device, engine.device.driver
+        self._slots = {s.name: s for s in program.slots}
+        self._counts = {space: count_of(program, space) for space in ("arg", "out", "state")}
+        self._scalars = count_of(program, "scalar")
+        self._format = scalar_format(program, self._scalars, CELL_BYTES)
+        self._numbers = b""  # as they are on the device
+        self._states: tuple[int, ...] = ()
+        self._recordings = Recordings(self._driver, self._device.stream)
+        self._functions = [engine.device.function(x) if x is not None else 0 for x in images]
+        self._parts = parts_of(program)
+        self._may_fail = any(x.kernel.may_fail() for x in program.launches if not x.kernel.call)
+        self._scratch = self._most(lambda image, programs: sum(scratches(image, programs)))
+        self._counters = ALIGN + aligned(CELL_BYTES * self._scalars)  # where they are in the block
+        block_bytes = self._counters + COUNTER_BYTES * self._most(counters)
+        self._block = engine.device.allocate(block_bytes)
+        self._device.set(self._block.address, b"\0", block_bytes)
+        self._words = np.zeros(ERROR_WORDS, np.int64)
+        self.done = False
+        weakref.finalize(self, engine.room.release, id(self)).atexit = False
+
+    @property
+    def orders(self) -> tuple[Shape, ...]:
+        """How each state tensor has to lie in memory: its dimensions, outermost first."""
+        return self.program.orders
+
+    @property
+    def captures(self) -> int:
+        """How often its launches were recorded."""
+        return self._recordings.captures
+
+    def bind_state(self, pointers: Sequence[int]) -> None:
+        """Where the state tensors are, from now on; they must stay alive while bound."""
+        self._states = tuple(pointers)
+
+    def run(
+        self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
+    ) -> None:
+        """Start the step on these addresses; results are written to `outs`.
+
+        Raises the error of the first failed check, or OutOfMemory, with all state unchanged; what
+        a signal handler raises, with state unchanged or, where `done` says so, complete.
+        """
+        self.done = False
+        given = {"arg": args, "out": outs, "state": self._states}
+        if any(len(given[space]) < n for space, n in self._counts.items()):
+            raise InternalError(f"{self.program.name}: arguments, results or state are not bound")
+        with self._engine.turn():
+            base = self._reserve()
+            places = {**given, "arena": (base,)}
+            key = base, self._states, *args, *outs
+            started = self._recordings.at(key, lambda: self._launches(places))
+            ready = iter(started)
+            self._send(scalars)
+            for part in self._parts[:-1]:
+                if isinstance(part, range):
+                    next(ready).start()
+                else:
+                    self._on_host(part, places)
+            self._finish(next(ready).start)
+
+    def watch(self, words: Array) -> bool:
+        """A program on a GPU is started by Python, which compares for itself."""
+        return False
+
+    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
+        """Nothing is prepared, as nothing is watched."""
+        return False
+
+    def _finish(self, start: Callable[[], None]) -> None:
+        """Start the last part, in which is all that writes state, and wait if it may fail."""
+        try:
+            start()
+            self._settle()
+        except GraphcError:
+            raise
+        except BaseException:  # a signal's handler: what was started goes on to its end
+            self._settle()
+            raise
+
+    def _settle(self) -> None:
+        """Raise what failed, or note that the run counts."""
+        if self._may_fail:
+            self._look()
+        self.done = True
+
+    # ---- memory --------------------------------------------------------------------------------
+
+    def _reserve(self) -> int:
+        """The arena's address; scratch memory of kernels lies behind it."""
+        size = aligned(self.program.arena_bytes) + self._scratch
+        return self._engine.room.reserve(id(self), size, self.program.slots)
+
+    def _most(self, need: Callable[[Image, int], int]) -> int:
+        """The largest need of a launch, of an image and the programs of its grid."""
+        pairs = zip(self.program.launches, self._images, strict=True)
+        needs = [need(image, prod(self._grid(x, image))) for x, image in pairs if image is not None]
+        return max(needs, default=0)
+
+    def _send(self, scalars: Sequence[Scalar]) -> None:
+        """Give the device the host's numbers, if they are others than last time."""
+        numbers = self._format.pack(*scalars[: self._scalars])
+        if numbers != self._numbers:
+            self._engine.send(self._block.address + ALIGN, numbers)
+            self._numbers = numbers
+
+    def _address(self, name: str, places: dict[str, Sequence[int]]) -> int:
+        slot = self._slots[name]
+        if slot.space == "arena":
+            return places["arena"][0] + slot.index
+        if slot.space == "scalar":
+            return self._block.address + ALIGN + CELL_BYTES * slot.index
+        return places[slot.space][slot.index]
+
+    # ---- launches ------------------------------------------------------------------------------
+
+    def _launches(self, places: dict[str, Sequence[int]]) -> list[list[Ready]]:
+        """For each part that is native, its launches on these addresses."""
+        return [
+            [x for i in part if (x := self._launch(i, places)) is not None]
+            for part in self._parts
+            if isinstance(part, range)
+        ]
+
+    def _launch(self, i: int, places: dict[str, Sequence[int]]) -> Ready | None:
+        """Launch i; None if there is nothing to do."""
+        launch, image = self.program.launches[i], self._images[i]
+        assert image is not None
+        programs = self._grid(launch, image)
+        if 0 in programs:
+            return None
+        buffers = [self._address(name, places) for name in launch.slots]
+        scratch = places["arena"][0] + aligned(self.program.arena_bytes)
+        given, compiled, _ = scratches(image, prod(programs))
+        values = bound(
+            image.source,
+            buffers,
+            launch.sizes,
+            numbers_of(launch),
+            self._block.address,
+            scratch,
+            self._block.address + self._counters,
+        )
+        of_compiler = scratch + given, scratch + given + compiled
+        packed = pack(image.source, values, of_compiler)
+        threads = WARP * image.source.num_warps
+        return Ready(self._functions[i], programs, threads, image.shared_bytes, packed)
+
+    @staticmethod
+    def _grid(launch: Launch, image: Image) -> tuple[int, int, int]:
+        return grid(image.source, dict(zip(launch.kernel.sizes, launch.sizes, strict=True)))
+
+    # ---- what fails, and what the host does ----------------------------------------------------
+
+    def _look(self) -> None:
+        """Wait, and raise the error of the check that failed first, which is then forgotten."""
+        self._device.download(self._words, self._block.address)
+        failed, site, value, bound = self._words.tolist()
+        if failed:
+            self._device.set(self._block.address, b"\0", ERROR_WORDS * WORD_BYTES)
+            raise failed_check(self.program.checks, site, value, bound)
+
+    def _on_host(self, i: int, places: dict[str, Sequence[int]]) -> None:
+        """Run a routine on copies, unless a check has failed before it."""
+        if self._may_fail:
+            self._look()
+        launch = self.program.launches[i]
+        held = {
+            b.name: (self._address(name, places), b.dtype)
+            for b, name in zip(launch.kernel.buffers, launch.slots, strict=True)
+        }
+        out = routines.call_of(launch).out
+        results: list[Array] = []
+
+        def array(o: Operand) -> Array:
+            address, dtype = held[o.buffer]
+            made = np.empty(routines.shape_of(launch, o), dtype.numpy)
+            if o is out:
+                results.append(made)
+            else:
+                self._device.download(made, address)
+            return made
+
+        routines.run(launch, array, self.program.checks)
+        self._device.upload(held[out.buffer][0], results[0])
+
+
+def parts_of(program: Program) -> list[range | int]:
+    """The launches in order: ranges that are native, and between them numbers of routines."""
+    parts: list[range | int] = []
+    begin = 0
+    for i, launch in enumerate(program.launches):
+        if launch.kernel.call is not None:
+            if begin < i:
+                parts.append(range(begin, i))
+            parts.append(i)
+            begin = i + 1
+    return [*parts, range(begin, len(program.launches))]
+
+
+def aligned(size_bytes: int) -> int:
+    return -(-size_bytes // ALIGN) * ALIGN
+
+
+def scratches(image: Image, programs: int) -> tuple[int, int, int]:
+    """Bytes that a launch of so many programs uses: by its text, and of both kinds by Triton."""
+    each = image.source.scratch_bytes, image.global_scratch[0], image.profile_scratch[0]
+    first, second, third = (aligned(n * programs) for n in each)
+    return first, second, third
+
+
+def counters(image: Image, programs: int) -> int:
+    """How many a launch counts with."""
+    return programs if any(p.bound == "counters" for p in image.source.params) else 0
+
+
+def numbers_of(launch: Launch) -> list[Value]:
+    """The scalar arguments, rounded to their types: what is too large is an infinity."""
+    found: list[Value] = []
+    for value, arg in zip(launch.scalars, launch.kernel.scalars, strict=True):
+        if arg.dtype.is_floating_point:
+            with np.errstate(over="ignore"):
+                found.append(float(np.asarray(value, np.float64).astype(arg.dtype.numpy)))
+        else:
+            found.append(int(value))
+    return found
