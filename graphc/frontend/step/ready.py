@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from graphc.frontend import epoch
 from graphc.frontend.modes import _default, modes
+from graphc.frontend.step.family import Entry
 from graphc.frontend.step.guards import all_same, columns
 from graphc.frontend.step.plan import Plan, address_of
 from graphc.frontend.step.words import Words
@@ -23,9 +24,6 @@ from graphc.frontend.storage import Storage, running
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array, Scalar, TensorSpec
 from graphc.passes.autodiff import Node
-
-if TYPE_CHECKING:
-    from graphc.frontend.step.family import Entry
 
 MISSED = object()  # the call has to go the whole way
 FIXED = (int, bool, str, bytes, type(None))  # as arguments: compared by identity here
