@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from numpy import ndarray
 
 from graphc.frontend import epoch
 from graphc.frontend.modes import _default, modes
+from graphc.frontend.step.family import Entry
 from graphc.frontend.step.guards import all_same, columns
 from graphc.frontend.step.plan import Plan, address_of
 from graphc.frontend.step.words import Words
@@ -25,9 +26,6 @@ from graphc.frontend.storage import Storage, running
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array, Scalar, TensorSpec
 from graphc.passes.autodiff import Node
-
-if TYPE_CHECKING:
-    from graphc.frontend.step.family import Entry
 
 MISSED = object()  # the call has to go the whole way
 FIXED = (int, bool, str, bytes, type(None))  # as arguments: compared by identity here
@@ -136,9 +134,7 @@ class Ready:
                 array, place = result.make()
             pointers[k] = place
             outs.append(array)
-        scalars, self._first = self._first, ()
-        if self._getters:
-            scalars = [get() for get in self._getters]
+        scalars = [get() for get in self._getters] if self._getters else self._first
         running.programs += 1
         try:
             if not self._native.again(pointers, scalars):
@@ -149,6 +145,7 @@ class Ready:
             raise
         finally:
             running.programs -= 1
+        self._first = ()
         self._clock.ticks += 1
         if self._acts:
             self._act()
@@ -205,12 +202,12 @@ def prepared(entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> Rea
     arguments = _arguments(plan, args)
     if arguments is None or entry.has_effects or plan.fixed or not plan.rests():
         return None
-    words = entry.words
-    ready = Ready(entry, arguments)  # notes the counters first: what moves from here on is missed
-    words.take(kept.always, plan.getters)
-    ready.watch(words)
-    if not plan.native.watch(words.table):
-        return None
+    with running.lock:  # what is watched now stays alive until something else is
+        ready = Ready(entry, arguments)  # notes the counters first: what moves from here on counts
+        entry.words.take(kept.always, plan.getters)
+        ready.watch(entry.words)
+        if not plan.native.watch(entry.words.table):
+            return None
     if not entry.fits(leaves) or entry.guards.sets[0] is not kept or not plan.rests():
         return None
     return ready
