@@ -24,6 +24,7 @@ Record = Callable[[Row], None]
 
 HERE = Path(__file__).parent
 PACKAGES = ("graphc", "triton", "cuda-bindings", "numpy", "torch", "llvmlite", "ml_dtypes")
+PYTEST_EXITS = {1: "tests failed", 4: "pytest was called wrongly", 5: "no test is marked gpu"}
 LAUNCHES, NODES = (3, 2) if FAKE else (2000, 100)
 COPY_BYTES = 1 << 16 if FAKE else 1 << 30
 
@@ -70,14 +71,19 @@ def suite(record: Record, deadline: float, tests: Sequence[str]) -> None:
     """`pytest -m gpu`: counts, and what failed with its last lines."""
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rfE", "--tb=short"]
     command += ["-p", "no:cacheprovider", *(tests or ["tests"])]
-    output = ""
-    for line in lines(command, deadline, cwd=HERE.parent):
-        output += line
+    output, ended = "", ""
+    try:
+        for line in lines(command, deadline, cwd=HERE.parent):
+            output += line
+    except subprocess.TimeoutExpired:
+        ended = "the time was up"
+    except subprocess.CalledProcessError as e:
+        ended = PYTEST_EXITS.get(e.returncode, f"pytest ended with {e.returncode}")
     found = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", output)}
     record({"counts": found, "failures": re.findall(r"^(?:FAILED|ERROR) .*", output, re.M)[:200]})
     record({"output": output[-20000:]})
-    if found.get("failed") or found.get("error"):
-        raise RuntimeError(f"{found.get('failed', 0)} tests failed, {found.get('error', 0)} broke")
+    if ended:
+        raise RuntimeError(ended)
 
 
 # ---- ceilings ----------------------------------------------------------------------------------

@@ -208,8 +208,11 @@ class TorchClock:
         event.record()
         return event
 
-    def milliseconds(self, marks: Sequence[Any]) -> list[float]:
+    def wait(self) -> None:
         self.torch.cuda.synchronize()
+
+    def milliseconds(self, marks: Sequence[Any]) -> list[float]:
+        self.wait()
         return [a.elapsed_time(b) for a, b in zip(marks, marks[1:])]
 
 
@@ -226,9 +229,12 @@ class GraphcClock:
         self.device.driver.EventRecord(event, self.device.stream)
         return event
 
+    def wait(self) -> None:
+        self.device.synchronize()
+
     def milliseconds(self, marks: Sequence[int]) -> list[float]:
         driver = self.device.driver
-        self.device.synchronize()
+        self.wait()
         spans = [driver.EventElapsedTime(a, b) for a, b in zip(marks, marks[1:])]
         for mark in marks:
             driver.EventDestroy(mark)

@@ -8,15 +8,30 @@ from importlib.util import find_spec
 import pytest
 
 from graphc.frontend.devices import ACCELERATORS
+from graphc.runtime.cuda import probe
 
 if find_spec("triton") is not None:
     import graphc.runtime.cuda.interp  # noqa: F401
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs on FakeDriver runs on a GPU as well."""
+    for item in items:
+        if "fake_gpu" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.gpu)
+
+
+def on_real_gpu(config: pytest.Config) -> bool:
+    """Whether GPU tests were asked for alone, on a machine that has one."""
+    return config.option.markexpr == "gpu" and probe.mode() == "" and not probe.unavailable()
+
+
 @pytest.fixture
-def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Inside, "cuda" is what FakeDriver plays; it goes on to be what it was."""
-    monkeypatch.setenv("GRAPHC_CUDA", "fake")
+def fake_gpu(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Inside, "cuda" is what FakeDriver plays, and where `pytest -m gpu` runs on a machine with a
+    GPU, that GPU; it goes on to be what it was."""
+    if not on_real_gpu(request.config):
+        monkeypatch.setenv("GRAPHC_CUDA", "fake")
     before = list(ACCELERATORS)
     ACCELERATORS.clear()
     yield

@@ -91,6 +91,19 @@ def test_scatter_adds_in_order(columns: int) -> None:
     assert got["w"].tobytes() == want["w"].tobytes()
 
 
+def test_rows_of_a_scatter_are_shared_out() -> None:
+    """Each row is one program's, whatever number of programs."""
+    kernel, index = parse(SCATTER.replace("|  )", "| )")), np.random.default_rng(1)
+    data = {"t": index.integers(0, 9, 100), "g": noise(100 * 37), "w": noise(9 * 37, 2)}
+    sizes = {"n": 100, "m": 37}
+    source = emit(kernel, [100, 37], TARGET)
+    assert source.grid[1].count(sizes) == 4
+    for reverse in (False, True):
+        got = launch(kernel, source, data, sizes, {}, reverse=reverse)
+        assert got["w"].tobytes() == expected(kernel, data, sizes, {})["w"].tobytes()
+    assert plan(parse(LANE_SCATTER), [1000], TARGET).shares == 1
+
+
 def test_scatter_within_each_point() -> None:
     index = np.random.default_rng(1).integers(0, 8, 500)
     data = {"t": index, "g": noise(500), "w": np.zeros(800, np.float32)}
