@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphc.codegen_gpu import scalar
-from graphc.codegen_gpu.scalar import MEMORY, REGISTER, loaded, rounded, stored
+from graphc.codegen_gpu.scalar import REGISTER, loaded, rounded, stored
 from graphc.codegen_gpu.text import Writer
 from graphc.ir.kernel import (
     Affine,
@@ -177,7 +177,7 @@ class Body:
                     or (inner != 0 and at.stride(axes[first - 1].name) == reach)
                 ):
                     first -= 1
-                    reach = times(reach, axes[first].extent) if reach is not None else None
+                    reach = times(reach, axes[first].extent)
                 if stride != 0:
                     yield self.run_of(group, first, last), stride
                 last = first - 1
@@ -371,8 +371,8 @@ def added(dtype: DType, old: str, text: str) -> str:
 
 def times(stride: Size | None, extent: Size) -> Size | None:
     """Their product, if it has a name."""
-    if stride is None or isinstance(stride, int) and isinstance(extent, int):
-        return None if stride is None else int(stride) * int(extent)
+    if isinstance(stride, int) and isinstance(extent, int):
+        return stride * extent
     if stride == 1:
         return extent
     return stride if extent == 1 else None
@@ -393,6 +393,3 @@ def told(kernel: Kernel) -> Iterator[str]:
             yield s.arg
         if not isinstance(s, Store):
             dtypes[s.name] = s.dtype
-
-
-__all__ = ["MEMORY", "REGISTER", "Body", "Group", "Point", "Value", "added", "told"]
