@@ -200,6 +200,31 @@ def resnet18_224(T: Namespace) -> Model:
     return resnet18(T, stem, 1000)
 
 
+def bottleneck(T: Namespace, channels_in: int, width: int, stride: int) -> Model:
+    """1x1, 3x3 with the stride (as in torchvision), 1x1 to four times the width."""
+    nn, channels = T.nn, 4 * width
+    body = [*conv_bn(T, channels_in, width, 1), nn.ReLU()]
+    body += [*conv_bn(T, width, width, 3, stride=stride), nn.ReLU()]
+    body += conv_bn(T, width, channels, 1)
+    shortcut = nn.Identity()
+    if stride != 1 or channels_in != channels:
+        shortcut = nn.Sequential(*conv_bn(T, channels_in, channels, 1, stride=stride))
+    return residual(T, nn.Sequential(*body), shortcut, nn.ReLU())
+
+
+def resnet50(T: Namespace) -> Model:
+    """ResNet-50 of arXiv:1512.03385."""
+    nn = T.nn
+    layers = [*conv_bn(T, 3, 64, 7, stride=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)]
+    channels_in = 64
+    for width, repeats, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for i in range(repeats):
+            layers.append(bottleneck(T, channels_in, width, stride if i == 0 else 1))
+            channels_in = 4 * width
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels_in, 1000)]
+    return nn.Sequential(*layers, *head)
+
+
 def inverted_residual(
     T: Namespace, channels_in: int, channels: int, stride: int, expansion: int
 ) -> Model:

@@ -1,10 +1,11 @@
-"""torch.accelerator's names in a build without one: questions are answered, no work is done."""
+"""torch.accelerator's names: the accelerator is the GPU. See `graphc.cuda`."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
-from graphc.frontend.devices import device, no_device
+from graphc import cuda
+from graphc.frontend.devices import device
 
 __all__ = [
     "current_accelerator",
@@ -24,53 +25,51 @@ __all__ = [
 
 
 def is_available() -> bool:
-    return False
+    return cuda.is_available()
 
 
 def device_count() -> int:
-    return 0
+    return cuda.device_count()
 
 
 def current_accelerator(check_available: bool = False) -> device | None:
-    """None: there is no accelerator in this build."""
-    return None
+    """The kind of accelerator, without an index; None where there is none."""
+    return device("cuda") if is_available() else None
 
 
-def _missing(device: Any = None) -> NoReturn:
-    raise no_device("accelerator" if device is None else f"accelerator:{device}")
+def current_device_index() -> int:
+    return cuda.current_device()
 
 
-def current_device_index() -> NoReturn:
-    _missing()
+def set_device_index(device: Any, /) -> None:
+    cuda.set_device(device)
 
 
-def set_device_index(device: Any, /) -> NoReturn:
-    _missing(device)
+def current_stream(device: Any = None, /) -> cuda.Stream:
+    return cuda.current_stream(device)
 
 
-def current_stream(device: Any = None, /) -> NoReturn:
-    _missing(device)
+def synchronize(device: Any = None, /) -> None:
+    """Wait for all work of the device; raises where there is none."""
+    cuda.synchronize(device)
 
 
-def synchronize(device: Any = None, /) -> NoReturn:
-    """Raises, as in a PyTorch without accelerators: there is no device to wait for."""
-    _missing(device)
-
-
-def device_index(device: int | None, /) -> NoReturn:
-    _missing(device)
+def device_index(device: int | None, /) -> cuda.device:
+    """`with device_index(1)`: the current device inside."""
+    return cuda.device(device)
 
 
 current_device_idx, set_device_idx = current_device_index, set_device_index
 
 
 def empty_cache() -> None:
-    """There is no cache to empty."""
+    """Give memory that no tensor holds back to the driver."""
+    cuda.empty_cache()
 
 
 def memory_allocated(device_index: Any = None, /) -> int:
-    return 0
+    return cuda.memory_allocated(device_index)
 
 
 def max_memory_allocated(device_index: Any = None, /) -> int:
-    return 0
+    return cuda.max_memory_allocated(device_index)

@@ -7,6 +7,7 @@ import os
 import pytest
 
 os.environ.setdefault("GRAPHC_VERIFY", "graphs")
+os.environ.setdefault("GRAPHC_CUDA", "off")  # tests of a GPU say which
 
 import graphc
 

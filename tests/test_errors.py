@@ -20,6 +20,7 @@ from graphc.ir.kernel import Buffer, Kernel
 from graphc.ir.program import Launch, Program, Slot
 from graphc.ir.types import TensorSpec, f32
 from graphc.runtime.cpu.outside import outside
+from graphc.runtime.cuda.driver import failure
 from graphc.runtime.disk_cache import check_private
 from graphc.runtime.failures import out_of_memory
 from graphc.utils.data.worker import WorkerFailed
@@ -103,6 +104,10 @@ def unguarded() -> None:
 def index_out_of_range() -> None:
     step = graphc.compile(lambda x, i: x[i])
     step(ones(3), graphc.tensor([1, 7]))
+
+
+def cuda_error() -> None:
+    raise failure("LaunchKernel", 700, "map_add", text="an address is not mapped")
 
 
 def out_of_memory_error() -> None:
@@ -279,6 +284,13 @@ generated code calls nowhere, which no library has [GC401]
   why   an internal invariant does not hold
   fix   report this with the program that shows it
   more  python -m graphc explain GC401""",
+    cuda_error: """\
+cuLaunchKernel: CUDA_ERROR_ILLEGAL_ADDRESS in kernel map_add [GC402]
+  test_errors.py:N in cuda_error
+     N | raise failure("LaunchKernel", 700, "map_add", text="an address is not mapped")
+  why   an address is not mapped
+  fix   run with GRAPHC_CUDA=fake, which checks every access, and report what it says
+  more  python -m graphc explain GC402""",
     cache_error: """\
 the kernel cache /dev/null is not a plain folder [GC501]
   test_errors.py:N in cache_error

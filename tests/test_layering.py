@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "linalg": {"frontend"},
     "random": {"frontend"},
     "return_types": {"ir"},
-    "accelerator": BASE | {"frontend"},
+    "accelerator": BASE | {"frontend", "cuda"},
     "compiler": BASE | {"frontend"},
     "_dynamo": {"compiler"},
     "distributions": BASE | {"ir", "frontend"},
@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "datasets": BASE | {"ir", "frontend", "utils"},
     "amp": BASE | {"ir", "frontend"},
     "backends": set(),
-    "cuda": {"amp", "frontend"},
+    "cuda": BASE | {"amp", "frontend", "runtime"},
     "debug": {"frontend"},
     "transforms": BASE | {"ir", "frontend", "nn"},
 }

@@ -17,9 +17,14 @@ from graphc import config
 from graphc.cli.command import Command, Exit, Report, no_arguments
 from graphc.codegen_cpu.target import Target
 from graphc.runtime.cpu.threads import machine_threads
+from graphc.runtime.cuda import device as gpus
+from graphc.runtime.cuda import probe
 from graphc.runtime.disk_cache import DiskCache
 
-PACKAGES = ("graphc", "numpy", "ml_dtypes", "llvmlite", "safetensors", "networkx", "torch", "jax")
+PACKAGES = (
+    *("graphc", "numpy", "ml_dtypes", "llvmlite", "safetensors", "networkx"),
+    *("triton", "cuda-bindings", "torch", "jax"),
+)
 FEATURES = ("avx2", "fma", "avx512f", "avx512bf16", "amx-bf16", "neon", "sve", "bf16")
 
 
@@ -29,6 +34,7 @@ def run(args: argparse.Namespace) -> Report:
         "versions": versions(),
         "cpu": processor(),
         "threads": {"available": machine_threads(), "used": graphc.get_num_threads()},
+        "gpu": gpu(),
         "cache": cache(),
         "switches": {
             s.variable: os.environ[s.variable]
@@ -67,6 +73,24 @@ def processor() -> dict[str, Any]:
     }
 
 
+def gpu() -> dict[str, Any]:
+    """The device, or what keeps kernels from running on one."""
+    missing = probe.unavailable()
+    if missing is not None:
+        return {"none": missing.what, "fix": missing.remedy}
+    device = gpus.current()
+    free, total = device.driver.MemGetInfo()
+    return {
+        "name": device.properties.name,
+        "count": gpus.count(),
+        "arch": device.arch,
+        "multiprocessors": device.properties.multi_processor_count,
+        "free_bytes": free,
+        "total_bytes": total,
+        "cuda": probe.cuda_version(device.driver),
+    }
+
+
 def cache() -> dict[str, Any]:
     info = DiskCache().info()
     return {"path": info.path, "entries": info.entries, "size_bytes": info.size_bytes}
@@ -93,4 +117,4 @@ def self_test() -> dict[str, Any]:
     return {"passed": error < 1e-5, "relative_error": error, "seconds": round(seconds, 3)}
 
 
-COMMAND = Command("doctor", "versions, processor, cache, and a self-test", no_arguments, run)
+COMMAND = Command("doctor", "versions, processor, GPU, cache, and a self-test", no_arguments, run)

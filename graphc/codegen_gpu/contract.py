@@ -1,4 +1,4 @@
-"""Kernels of kind "contract" as Triton text: tiles of sums of products, then the epilogue on a tile.
+"""Kernels of kind "contract" as Triton text: tiles of sums of products, then their epilogue.
 
 A program finds its tile from its number, goes along the summed points and adds up products in
 float32 (float64, or the integer type). All summed axes are one loop, so that the loads of one step
@@ -17,13 +17,21 @@ from math import prod
 from typing import NamedTuple
 
 from graphc.codegen_gpu.body import NONE, Body, Group, Point, Value
-from graphc.codegen_gpu.contract_parts import Contraction, Operand, dissect, extents, literal_points
+from graphc.codegen_gpu.contract_parts import (
+    Contraction,
+    Operand,
+    dissect,
+    extents,
+    literal_points,
+)
 from graphc.codegen_gpu.contract_tiles import GROUP, Tile, tile
 from graphc.codegen_gpu.scalar import MEMORY, REGISTER, held, rounded
 from graphc.codegen_gpu.target import Target
 from graphc.ir.cuda_abi import GridDim, Param
 from graphc.ir.kernel import Axis
 from graphc.ir.types import DType, bool_, f32
+
+Masks = tuple[tuple[int, Value], ...]
 
 ALIGN = 16  # bytes, of scratch memory
 NUMBER = (
@@ -62,7 +70,7 @@ class ContractTemplate:
         self.body, self.writer, self.c, self.t, self.tf32 = body, body.writer, c, t, tf32
         self.line = t.how == "sums"
         self.batch = () if self.line else c.batch
-        self.rows = c.kernel.axes if self.line else c.rows
+        self.rows = lines_of(c, t) if self.line else c.rows
         self.cols = () if self.line else c.cols
         cut = len(c.summed) - t.inner
         self.outer, self.inner = c.summed[:cut], c.summed[cut:]
@@ -95,15 +103,15 @@ class ContractTemplate:
         at = self.let(NUMBER)
         self.part = "0"
         if self.t.splits > 1:
-            at, self.part = self.let(f"{at} // {self.t.splits}"), self.let(f"{at} % {self.t.splits}")
-        self.tile = at
+            number, splits = at, self.t.splits
+            at, self.part = self.let(f"{number} // {splits}"), self.let(f"{number} % {splits}")
+        self.tile, batch = at, "0"
         rows, cols = self.tiles(self.rows, self.t.rows), self.tiles(self.cols, self.t.cols)
-        number = "0"
         if self.batch:
             each = self.multiplied(rows, cols)
-            number, at = self.let(f"{at} // {each}"), self.let(f"{at} % {each}")
+            batch, at = self.let(f"{at} // {each}"), self.let(f"{at} % {each}")
         row, col = (at, "0") if cols == "1" else self.banded(at, rows, cols)
-        self.number = Value(self.let(self.cast(number)), self.body.index_dtype)
+        self.number = Value(self.let(self.cast(batch)), self.body.index_dtype)
         self.row, self.col = self.lanes(row, self.t.rows), self.lanes(col, self.t.cols)
 
     def banded(self, at: str, rows: str, cols: str) -> tuple[str, str]:
@@ -142,7 +150,7 @@ class ContractTemplate:
             run = self.let(f"{run}[:, None]" if dim == 0 else f"{run}[None, :]", level)
         return Group(axes, Value(run, self.body.index_dtype, frozenset({dim}), level))
 
-    def mask(self, group: Group, block: int) -> tuple[tuple[int, Value], ...]:
+    def mask(self, group: Group, block: int) -> Masks:
         """Which places of a block along the group's dimension are points, where not all are."""
         points = literal_points(group.axes)
         if points is not None and points > 0 and points % block == 0:
@@ -153,7 +161,7 @@ class ContractTemplate:
 
     def cast(self, text: str) -> str:
         """In the type of indices."""
-        return f"({text}).to(tl.int64)" if self.body.wide and not text.isdecimal() else text
+        return f"tl.cast({text}, tl.int64)" if self.body.wide and not text.isdecimal() else text
 
     def let(self, text: str, level: int = 0) -> str:
         return self.writer.let(text, level)
@@ -212,14 +220,13 @@ class ContractTemplate:
         text = f'input_precision="{"ieee" if exact else "tf32"}"'
         return text if self.c.dtype is f32 else f"{text}, out_dtype=tl.float64"
 
-    def operand(self, o: Operand, point: Point, within: tuple[tuple[int, Value], ...]) -> str:
+    def operand(self, o: Operand, point: Point, within: Masks) -> str:
         """A tile of an operand, zero where the depth has no points."""
-        value = self.evaluate(o, point)
-        whole = frozenset({0, 1})
-        if within and (o.bare is None or within[0][0] not in value.dims):
-            value = self.body.let(
-                f"tl.where({within[0][1].text}, {value.text}, 0.0)", value.dtype, value, within[0][1]
-            )
+        value, whole = self.evaluate(o, point), frozenset({0, 1})
+        for dim, mask in within:
+            if o.bare is None or dim not in value.dims:
+                text = f"tl.where({mask.text}, {value.text}, 0.0)"
+                value = self.body.let(text, value.dtype, value, mask)
         text = self.converted(value, self.c.operand_dtype)
         return text if value.dims == whole else f"tl.broadcast_to({text}, {point.block(whole)})"
 
@@ -238,15 +245,16 @@ class ContractTemplate:
     def add_sums(self, level: int) -> None:
         rank = 2 if self.deep else 1
         free = self.group(self.rows, self.row, 0, rank)
-        groups, masks, shape = [free, self.counted(level)], self.mask(free, self.t.rows), self.shape
-        lanes = ((0, free.flat),)
-        within: tuple[tuple[int, Value], ...] = ()
+        groups: tuple[Group, ...] = (free, self.counted(level))
+        masks, shape = self.mask(free, self.t.rows), self.shape
+        lanes: Masks = ((0, free.flat),)
+        within: Masks = ()
         if self.deep:
             depth = self.depth(1, level)
             within = self.mask(depth, self.t.depth)
-            groups, masks, shape = [*groups, depth], (*masks, *within), (*shape, str(self.t.depth))
+            groups, masks, shape = (*groups, depth), (*masks, *within), (*shape, str(self.t.depth))
             lanes = (*lanes, (1, depth.flat))
-        point = Point(shape, tuple(groups), masks, lanes=lanes)
+        point = Point(shape, groups, masks, lanes=lanes)
         a, b = (self.converted(self.evaluate(o, point), self.c.dtype) for o in (self.c.a, self.c.b))
         text = f"{a} * {b}"
         if within:
@@ -258,18 +266,18 @@ class ContractTemplate:
     def add_parts(self) -> None:
         """The program that comes last adds up the parts in order, and goes on."""
         w, area = self.writer, prod(self.area)
-        lanes = f"tl.arange(0, {self.t.rows})"
+        rows, cols = self.t.rows, self.t.cols
+        lanes = f"tl.arange(0, {rows})"
         if not self.line:
-            rows, cols = self.area
-            lanes = f"tl.arange(0, {rows})[:, None] * {cols} + tl.arange(0, {cols})[None, :]"
+            lanes += f"[:, None] * {cols} + tl.arange(0, {cols})[None, :]"
         w.do(f"parts = scratch + {self.tile}.to(tl.int64) * {self.t.splits * area} + ({lanes})")
         w.do(f"tl.store(parts + {self.part} * {area}, acc)")
         w.do("tl.debug_barrier()")
         w.do(f'arrived = tl.atomic_add(counters + {self.tile}, 1, sem="acq_rel")')
-        with w.block(f"if arrived == {self.t.splits - 1}:") as level:
+        with w.block(f"if arrived >= {self.t.splits - 1}:") as level:
             w.do("tl.debug_barrier()")
             w.do(f"acc = tl.zeros([{', '.join(self.shape)}], {REGISTER[self.c.dtype.name]})")
-            with w.block(f"for s in range(0, {self.t.splits}):"):
+            with w.block("for s in range(0, arrived + 1):"):  # not unrolled: registers
                 w.do(f'acc = acc + tl.load(parts + s * {area}, cache_modifier=".cg")')
             w.do(f"tl.store(counters + {self.tile}, 0)")
             self.body.floor = level
@@ -299,14 +307,14 @@ class ContractTemplate:
     # ---- the launch ----------------------------------------------------------------------------
 
     def written(self) -> Written:
-        t, params, scratch = self.t, (), 0
-        if t.splits > 1:
-            scratch = prod(self.area) * self.c.dtype.itemsize
-            params = (
-                Param("scratch", "pointer", "scratch", dtype=self.c.dtype.name, align=ALIGN),
-                Param("counters", "pointer", "counters", dtype="i32", align=4),
-            )
-        return Written(self.grid(), t.warps, t.stages, params, scratch)
+        t, dtype = self.t, self.c.dtype
+        if t.splits == 1:
+            return Written(self.grid(), t.warps, t.stages, (), 0)
+        params = (
+            Param("scratch", "pointer", "scratch", dtype=dtype.name, align=ALIGN),
+            Param("counters", "pointer", "counters", dtype="i32", align=4),
+        )
+        return Written(self.grid(), t.warps, t.stages, params, prod(self.area) * dtype.itemsize)
 
     def grid(self) -> tuple[GridDim, ...]:
         """Along x, which may be long, what has an unknown number of programs."""
@@ -315,9 +323,20 @@ class ContractTemplate:
         return tuple(sorted(dims, key=_length, reverse=True))
 
 
+def lines_of(c: Contraction, t: Tile) -> tuple[Axis, ...]:
+    """Parallel axes in the order that `sums` goes along: what it reads most lies side by side.
+
+    Where sums are long, that is the operands; else the output.
+    """
+    axes = c.kernel.axes
+    if t.depth == 1 or any(o.unit(x.name) for o in (c.a, c.b) for x in c.summed):
+        return axes
+    unit = [x for x in axes if any(o.unit(x.name) for o in (c.a, c.b))]
+    return (*(x for x in axes if x not in unit[:1]), *unit[:1])
+
+
 def _length(dim: GridDim) -> float:
     """Programs; unknown numbers are longest, a batch's most of all, as its blocks are of one."""
     literal = [n for n in dim.extents if isinstance(n, int)]
     known = prod(literal) / dim.block
     return known if len(literal) == len(dim.extents) else known * (1 << 32)
-

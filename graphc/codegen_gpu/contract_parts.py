@@ -16,7 +16,6 @@ from graphc.ir.kernel import (
     Affine,
     Apply,
     Axis,
-    Const,
     Definition,
     Dot,
     Index,
@@ -118,9 +117,7 @@ def _operand(body: tuple[Statement, ...], name: str) -> Operand:
 def _contiguous(axes: tuple[Axis, ...], epilogue: tuple[Statement, ...]) -> str | None:
     """The axis along which most outputs lie side by side; points of one row say nothing."""
     stores = [s for s in epilogue if isinstance(s, Store)]
-    counts = {
-        x.name: sum(s.at.stride(x.name) == 1 for s in stores) for x in axes if x.extent != 1
-    }
+    counts = {x.name: sum(s.at.stride(x.name) == 1 for s in stores) for x in axes if x.extent != 1}
     best = max(counts, key=lambda name: counts[name], default=None)
     return best if best is not None and counts[best] else None
 
@@ -138,11 +135,6 @@ def forms(s: Definition) -> Iterator[Affine]:
         yield s.at
     if isinstance(s, Load | Inside):
         yield from (g.at for g in s.guards)
-
-
-def literal(s: Definition) -> bool:
-    """Whether it is the same at every point."""
-    return isinstance(s, Const)
 
 
 # ---- extents ----------------------------------------------------------------------------------

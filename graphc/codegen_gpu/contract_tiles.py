@@ -32,6 +32,8 @@ MIN_STEPS = 8  # of a part of a split sum: less does not pay for adding the part
 MAX_SPLITS = 64
 TAPS = 32  # summed points up to which `sums` goes one by one
 POINTS = 256  # of a program of `sums` that goes point by point
+DEEP = 64  # summed points beside each other of `sums` that are longer
+BLOCK = 2048  # elements of a block of `sums`
 GROUP = 8  # rows of tiles that are neighbours in time, so that they share operands in the cache
 
 
@@ -129,10 +131,8 @@ def _sums(c: Contraction, sizes: dict[str, int], target: Target) -> Tile:
     if k <= TAPS:
         block = min(POINTS, max(32, _up(-(-points // target.sms))))
         return Tile("sums", block, 1, 1, 0, 1, max(1, block // 64), 2)
-    depth = min(128, _up(k))
-    rows = max(1, min(2048 // depth, _up(points)))
-    while rows > 1 and -(-points // rows) < target.sms:
-        rows //= 2
+    depth = min(DEEP, _up(k))
+    rows = max(1, min(BLOCK // depth, _up(points)))
     inner = _inner(c.summed, sizes, depth)
     splits = _splits(-(-points // rows), -(-k // depth), target)
     return Tile("sums", rows, 1, depth, inner, splits, 4, 2)

@@ -37,6 +37,7 @@ def encode(image: Image) -> bytes:
         "grid": [[dim.extents, dim.block] for dim in source.grid],
         "num_warps": source.num_warps,
         "num_stages": source.num_stages,
+        "scratch_bytes": source.scratch_bytes,
         "arch": image.arch,
         "entry": image.entry,
         "shared_bytes": image.shared_bytes,
@@ -70,6 +71,7 @@ def decode(data: bytes) -> Image:
         grid=tuple(grid_dim(row) for row in typed(header, "grid", list)),
         num_warps=typed(header, "num_warps", int),
         num_stages=typed(header, "num_stages", int),
+        scratch_bytes=typed(header, "scratch_bytes", int),
     )
     return Image(
         source,

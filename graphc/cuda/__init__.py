@@ -1,24 +1,43 @@
-"""torch.cuda's names in a build without a CUDA back end: questions are answered, no work is done.
+"""torch.cuda's names: devices, their memory, streams and events.
 
-As in a PyTorch without CUDA: what asks or seeds works, what needs a device raises.
+Without a GPU, as in a PyTorch without CUDA: what asks or seeds works, what needs a device raises,
+and says what is missing.
 """
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from types import TracebackType
+from typing import Any, Self
 
 from graphc.cuda import amp as amp
-from graphc.frontend.devices import no_device
+from graphc.cuda.device_index import device_index, the_device
+from graphc.cuda.streams import (
+    CUDAGraph,
+    Event,
+    Stream,
+    StreamContext,
+    current_stream,
+    default_stream,
+    graph,
+    stream,
+)
+from graphc.errors import DeviceOutOfMemory as OutOfMemoryError
+from graphc.frontend.api import random
 from graphc.frontend.tensor import Tensor
+from graphc.runtime.cuda import device as gpus
+from graphc.runtime.cuda.device import Properties
 
 __all__ = [
     "CUDAGraph",
     "Event",
+    "OutOfMemoryError",
     "Stream",
     "StreamContext",
     "amp",
     "current_device",
     "current_stream",
+    "default_stream",
+    "device",
     "device_count",
     "empty_cache",
     "get_device_capability",
@@ -45,125 +64,135 @@ __all__ = [
 
 
 def is_available() -> bool:
-    return False
+    """Whether kernels can run on a GPU here; `python -m graphc doctor` says why not."""
+    return device_count() > 0
 
 
 def is_initialized() -> bool:
-    return False
+    return gpus.is_initialized()
 
 
 def is_bf16_supported() -> bool:
-    return False
+    return is_available()  # a device that is available has it
 
 
 def device_count() -> int:
-    return 0
+    return gpus.count()
+
+
+# ---- random numbers: a device draws what the CPU would, from the one generator
 
 
 def manual_seed(seed: int) -> None:
-    """Nothing to seed; `graphc.manual_seed` seeds the CPU's generator."""
+    """Seed the generator of the GPUs, which is the CPU's; without a GPU nothing."""
+    if is_available():
+        random.manual_seed(seed)
 
 
 def manual_seed_all(seed: int) -> None:
-    """Nothing to seed, as `manual_seed`."""
+    """As `manual_seed`."""
+    manual_seed(seed)
 
 
 def get_rng_state_all() -> list[Tensor]:
-    return []
+    return [random.get_rng_state() for _ in range(device_count())]
 
 
-def empty_cache() -> None:
-    """There is no cache to empty."""
+# ---- memory
+
+
+def _stats(device: Any) -> tuple[int, int, int, int]:
+    """Allocated, most allocated, reserved, most reserved; zeros where no device was used."""
+    if device is None and not is_initialized():
+        return 0, 0, 0, 0
+    allocator = the_device(device).allocator
+    allocator.collect()
+    s = allocator.stats
+    return s.allocated, s.max_allocated, s.reserved, s.max_reserved
 
 
 def memory_allocated(device: Any = None) -> int:
-    return 0
+    """Bytes that tensors hold."""
+    return _stats(device)[0]
 
 
 def max_memory_allocated(device: Any = None) -> int:
-    return 0
-
-
-def _missing(device: Any) -> NoReturn:
-    name = "cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device
-    raise no_device(str(name))
-
-
-class _OfADevice:
-    """What only a device has: making one raises."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _missing(None)
-
-
-class CUDAGraph(_OfADevice):
-    """For annotations and isinstance."""
-
-
-class Event(_OfADevice):
-    """For annotations and isinstance."""
-
-
-class Stream(_OfADevice):
-    """For annotations and isinstance."""
-
-
-class StreamContext(_OfADevice):
-    """For annotations and isinstance."""
-
-
-class graph(_OfADevice):
-    """For annotations and isinstance."""
-
-
-def stream(stream: Any) -> StreamContext:
-    return StreamContext(stream)
-
-
-def current_stream(device: Any = None) -> NoReturn:
-    _missing(device)
-
-
-def mem_get_info(device: Any = None) -> NoReturn:
-    _missing(device)
+    """The most since the start or `reset_peak_memory_stats`."""
+    return _stats(device)[1]
 
 
 def memory_reserved(device: Any = None) -> int:
-    return 0
+    """Bytes taken from the driver: in tensors, or kept for the next."""
+    return _stats(device)[2]
 
 
 def max_memory_reserved(device: Any = None) -> int:
-    return 0
+    return _stats(device)[3]
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:
-    """There is no memory to watch."""
+    if device is not None or is_initialized():
+        the_device(device).allocator.stats.reset_peaks()
+
+
+def empty_cache() -> None:
+    """Give memory that no tensor holds back to the driver."""
+    if is_initialized():
+        the_device(None).allocator.empty_cache()
+
+
+def mem_get_info(device: Any = None) -> tuple[int, int]:
+    """Free and total bytes of the device, other processes included."""
+    return the_device(device).driver.MemGetInfo()
 
 
 def ipc_collect() -> None:
-    """There is no memory to collect."""
+    """No memory is shared with other processes."""
 
 
-def synchronize(device: Any = None) -> NoReturn:
-    """Raises, as in a PyTorch without CUDA: there is no device to wait for."""
-    _missing(device)
+# ---- devices
 
 
-def current_device() -> NoReturn:
-    _missing(None)
+def synchronize(device: Any = None) -> None:
+    """Wait for all work of the device."""
+    the_device(device).synchronize()
 
 
-def set_device(device: Any) -> NoReturn:
-    _missing(device)
+def current_device() -> int:
+    """The index that "cuda" alone means."""
+    return the_device(None).index
 
 
-def get_device_name(device: Any = None) -> NoReturn:
-    _missing(device)
+def set_device(device: Any) -> None:
+    gpus.select(device_index(device))
 
 
-def get_device_capability(device: Any = None) -> NoReturn:
-    _missing(device)
+class device:
+    """`with graphc.cuda.device(1)`: the current device inside; None or a negative index: as is."""
+
+    def __init__(self, device: Any) -> None:
+        self.idx = device_index(device)
+        self.prev_idx = gpus.current_index()
+
+    def __enter__(self) -> Self:
+        self.prev_idx = gpus.current_index()
+        gpus.select(self.idx)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        gpus.select(self.prev_idx)
 
 
-def get_device_properties(device: Any = None) -> NoReturn:
-    _missing(device)
+def get_device_name(device: Any = None) -> str:
+    return the_device(device).properties.name
+
+
+def get_device_capability(device: Any = None) -> tuple[int, int]:
+    found = the_device(device).properties
+    return found.major, found.minor
+
+
+def get_device_properties(device: Any = None) -> Properties:
+    return the_device(device).properties

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 from graphc.errors import AutogradError, Untraceable
 from graphc.frontend.modes import modes
-from graphc.frontend.places import arranged, place_of
+from graphc.frontend.places import place_of
 from graphc.frontend.step.capture import Capture, Joint
-from graphc.frontend.step.memory import address, fitting, lies, row_major
+from graphc.frontend.step.memory import Copies, address, fitting, row_major
 from graphc.frontend.step.plan import Native
 from graphc.frontend.step.sources import OldGradient, Sources, State
 from graphc.frontend.storage import Storage
@@ -138,16 +138,18 @@ class Backward:
         for k, role in zip(part.inputs, part.graph.roles, strict=True):
             x = given[k]
             if isinstance(x, Kept | Tensor):
-                kind = self._types[k]
-                a = row_major(x.array, kind) if isinstance(x, Tensor) else fitting(x.array, kind)
+                a = fitting(x.array, self._types[k])
+                if role == "arg":
+                    a = row_major(a, self._types[k], self._place)
                 by_role[role].append(a)
             else:
                 assert x is not None
                 scalars.append(x)
         types = [self._results[k] for k in part.outs]
         results = [self._place.empty(t.shape, t.dtype.numpy) for t in types]
+        copies = Copies(self._place)
         states = [
-            a if lies(a, order) else arranged(a, order)
+            copies.usable(a, order)
             for a, order in zip(by_role["state"], native.orders, strict=True)
         ]
         native.bind_state([address(a) for a in states])

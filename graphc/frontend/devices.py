@@ -108,12 +108,12 @@ class Accelerator(Protocol):
 ACCELERATORS: list[Accelerator] = []  # the one there is, once a tensor was to be on it
 
 
-def accelerator(wanted: str = "cuda") -> Accelerator:
+def accelerator() -> Accelerator:
     """What works on GPUs; DeviceUnavailable where there is none."""
     if not ACCELERATORS:
         from graphc.frontend.step.accelerated import make  # with all that compiles for a GPU
 
-        ACCELERATORS.append(make(wanted))
+        ACCELERATORS.append(make())
     return ACCELERATORS[0]
 
 
@@ -136,7 +136,7 @@ def resolve(where: Any) -> device:
         return CPU
     if named.type != "cuda":
         raise no_device(str(named))
-    gpu = accelerator(str(named))
+    gpu = accelerator()
     index = gpu.current() if named.index is None else named.index
     if index >= gpu.count():
         raise DeviceUnavailable(

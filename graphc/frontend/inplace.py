@@ -31,7 +31,6 @@ from graphc.frontend.storage import count_rebind
 from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
 from graphc.frontend.views import overwrite, replay
 from graphc.ir import sugar as P
-from graphc.ir.types import DType
 from graphc.passes.autodiff import Edge, Node, next_number
 
 if TYPE_CHECKING:

@@ -284,9 +284,11 @@ class Module(Hooked, Tree):
         def converted(t: Tensor) -> Tensor:
             if memory_format is not None and t.dim() in (4, 5):
                 return t.to(*args, **kwargs, memory_format=memory_format)
-            return t.to(*args, **kwargs)
+            return t.to(*args, **kwargs) if t.dtype.is_floating_point else t.to(*place, **named)
 
-        return self._apply(converted)
+        place = [x.device if isinstance(x, Tensor) else x for x in args if not isinstance(x, DType)]
+        named = {name: x for name, x in kwargs.items() if name != "dtype"}
+        return self._apply(converted, every=bool(place or "device" in named))
 
     def float(self) -> Self:
         return self._apply(lambda t: t.float())

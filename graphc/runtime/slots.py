@@ -19,12 +19,12 @@ def count_of(program: Program, space: str) -> int:
     return max((s.index + 1 for s in program.slots if s.space == space), default=0)
 
 
-def scalar_format(program: Program, count: int) -> struct.Struct:
-    """Packs the host's numbers, each in a cell."""
+def scalar_format(program: Program, count: int, cell: int = 8) -> struct.Struct:
+    """Packs the host's numbers, each in a cell of so many bytes."""
     formats = ["d"] * count  # a scalar that no launch reads is stored anyhow
     for slot in program.slots:
         if slot.space == "scalar":
             if slot.spec.dtype.name not in FORMATS:
                 raise InternalError(f"scalar slot {slot.name} is {slot.spec}")
             formats[slot.index] = FORMATS[slot.spec.dtype.name]
-    return struct.Struct("<" + "".join(formats))
+    return struct.Struct("<" + "".join(f"{f}{cell - 8}x" for f in formats))

@@ -37,9 +37,7 @@ def run(
     for array in {a.ctypes.data: a for a in held}.values():
         guard.add(array.ctypes.data, array.nbytes)
     (*own, error_at, scratch_at, counters_at) = [a.ctypes.data for a in held]
-    values = pack.bound(
-        source, own, [*sizes.values()], scalars, error_at, scratch_at, counters_at
-    )
+    values = pack.bound(source, own, [*sizes.values()], scalars, error_at, scratch_at, counters_at)
     packed = pack.pack(source, values)
     values, _ = pack.read(source, packed.address)
     interp.launch(source, values, pack.grid(source, sizes), guard, reverse=reverse)

@@ -102,8 +102,23 @@ def test_streams_race_unless_an_event_orders_them(bench: Bench, ordered: bool) -
         bench.device.synchronize()
     else:
         bench.launch(bench.two)
-        with pytest.raises(Race, match="kernel axpy (reads|writes) what kernel axpy uses"):
+        with pytest.raises(Race, match=r"kernel axpy (reads|writes) what kernel axpy uses"):
             bench.device.synchronize()
+
+
+def test_two_writes_race(bench: Bench) -> None:
+    for stream in (bench.one, bench.two):
+        bench.driver.MemsetD8Async(bench.x.address, 0, 4 * N, stream)
+    with pytest.raises(Race, match="memset writes what memset uses"):
+        bench.device.synchronize()
+
+
+def test_what_one_stream_reads_the_other_may_not_write(bench: Bench) -> None:
+    out = bench.device.pinned((N,), np.dtype(np.float32))
+    bench.driver.MemcpyDtoHAsync(out.ctypes.data, bench.x.address, 4 * N, bench.one)
+    bench.driver.MemsetD8Async(bench.x.address, 0, 4, bench.two)
+    with pytest.raises(Race, match="memset writes what copy to host uses"):
+        bench.device.synchronize()
 
 
 def test_reading_side_by_side_is_no_race(bench: Bench) -> None:
@@ -189,7 +204,7 @@ def test_what_the_driver_refuses(bench: Bench, name: str) -> None:
 
 
 def test_an_unaligned_pointer_is_refused(bench: Bench) -> None:
-    with pytest.raises(InternalError, match="parameter x at .* is not aligned to 16"):
+    with pytest.raises(InternalError, match=r"parameter x: .* is not a multiple of 16"):
         pack.pack(AXPY, [bench.x.address + 4, bench.y.address, N, 2.0])
 
 

@@ -17,7 +17,10 @@ from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.profile import profile
 from graphc.codegen_gpu.target import Target
 from graphc.errors import NotAvailable
+from graphc.frontend.devices import accelerator
 from graphc.frontend.places import DevicePlace, Place
+from graphc.frontend.step.alone import run_alone
+from graphc.frontend.step.checking import check
 from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import GPU_STAGES, Stage, Unit
@@ -27,7 +30,8 @@ from graphc.ir.cuda_abi import Image, Source
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Launch, Program
-from graphc.ir.sizes import Evaluation
+from graphc.ir.rewrite import at_sizes
+from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
@@ -92,10 +96,10 @@ class GpuBackend:
 
     def __init__(self, on: device.Device) -> None:
         p = on.properties
-        self._target = Target(on.arch, p.multi_processor_count, p.shared_memory_per_block_optin)
-        self._profile = profile(self._target)
+        self.target = Target(on.arch, p.multi_processor_count, p.shared_memory_per_block_optin)
+        self._profile = profile(self.target)
         self._fake = on.driver.name == "fake"
-        self._library = GpuLibrary(self._target, DiskCache())
+        self._library = GpuLibrary(self.target, DiskCache())
         self._sources: dict[Need, Source] = {}
         self._images: dict[Need, Image] = {}
         self.engine = Engine(on)
@@ -117,6 +121,11 @@ class GpuBackend:
             codes=GPU_STAGES, device=f"cuda:{self.engine.device.index}",
             blocks=tuple(self._blocks(n) for n in dict.fromkeys(needs)),
         )  # fmt: skip
+        if config.verify():
+            graphs = [(s.name, at_sizes(s.graph, HINTS)) for s in compiled.stages if s.graph]
+            here = at_sizes(graph, HINTS)
+            on = accelerator().place(self.engine.device.index)
+            check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs, on))
         if folder := config.dump_dir():
             dump(unit, folder)
         return unit, native
@@ -137,7 +146,7 @@ class GpuBackend:
         found = self._sources.get(need)
         if found is None:
             found = self._sources[need] = emit(
-                need.kernel, need.sizes, self._target, wide=need.wide, guarded=need.guarded
+                need.kernel, need.sizes, self.target, wide=need.wide, guarded=need.guarded
             )
         return found
 
@@ -145,9 +154,11 @@ class GpuBackend:
         """Compiled code; what is new is compiled together."""
         missing = [n for n in dict.fromkeys(needs) if n is not None and n not in self._images]
         sources = [self.source(n) for n in missing]
-        made = [Image(s) for s in sources] if self._fake else self._library.images(sources)
-        self._images |= zip(missing, made, strict=True)
+        self._images |= zip(missing, self.compiled(sources), strict=True)
         return [None if n is None else self._images[n] for n in needs]
+
+    def compiled(self, sources: Sequence[Source]) -> list[Image]:
+        return [Image(s) for s in sources] if self._fake else self._library.images(sources)
 
     def _blocks(self, need: Need) -> str:
         """What `explain` says of a kernel's code."""

@@ -10,22 +10,44 @@ What others hold by then stays where it is: each call copies it in and out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
 from graphc.errors import InternalError
 from graphc.frontend.layouts import is_dense
-from graphc.frontend.places import HOST, Place, place_of
+from graphc.frontend.places import HOST, DevicePlace, Place, arranged, place_of
 from graphc.frontend.storage import holder
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.ir.types import Array, Shape, TensorSpec
 
 Copy = tuple[Array, Array]  # memory in another order, and the copy that the program works on
 
+ALIGNED = 16  # bytes that each access of a GPU's thread may be as wide as
+
+
+class Copies(list[Copy]):
+    """What stands in for state that a program of `place` cannot use as it is, for one call."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+
+    def usable(self, array: Array, order: Shape) -> Array:
+        """State as the program uses it: itself if it lies in `order`, or a copy, which is noted."""
+        here = is_at(array, self.place)
+        if here and lies(array, order):
+            return array
+        made = arranged(array, order) if here else brought(array, self.place)
+        self.append((array, made))
+        return made
+
 
 def lies(array: Array | None, order: Shape) -> bool:
-    """Whether the elements are dense in memory, in this order."""
-    return array is not None and bool(array.transpose(order).flags.c_contiguous)
+    """Whether the elements are dense in memory, in this order, and where a program can use them."""
+    if array is None or not array.transpose(order).flags.c_contiguous:
+        return False
+    return type(array) is np.ndarray or address(array) % ALIGNED == 0
 
 
 def fitting(array: Array | None, spec: TensorSpec) -> Array:
@@ -43,10 +65,22 @@ def intact(x: Tensor, spec: TensorSpec, order: Shape) -> bool:
     return whole and x._spec == spec and x.storage.order == order
 
 
-def row_major(array: Array | None, spec: TensorSpec) -> Array:
-    """`fitting`, and where the elements do not lie in their order, a copy of them."""
+def row_major(array: Array | None, spec: TensorSpec, place: Place) -> Array:
+    """`fitting`, and where the elements do not lie in their order, or are elsewhere, a copy."""
     array = fitting(array, spec)
-    return array if array.flags.c_contiguous else place_of(array).row_major(array)
+    return place_of(array).row_major(array) if is_at(array, place) else brought(array, place)
+
+
+def is_at(array: Array, place: Place) -> bool:
+    """Whether a program there can use it; a number of the host is brought to a GPU."""
+    return place is HOST or type(array) is not np.ndarray
+
+
+def brought(array: Array, place: Place) -> Array:
+    """A copy of a number of the host's in the memory of a GPU."""
+    made = place.empty(array.shape, array.dtype)
+    cast(DevicePlace, place).upload(made, array, wait=True)
+    return made
 
 
 def address(array: Array) -> int:
@@ -57,8 +91,12 @@ def address(array: Array) -> int:
 def give_back(copies: Sequence[Copy]) -> None:
     """After a run: what it wrote into copies of state goes to where the state is."""
     for array, copy in copies:
-        if array.flags.writeable:
-            place_of(array).copy(array, copy)
+        if not array.flags.writeable:
+            continue
+        if is_at(array, place := place_of(copy)):
+            place.copy(array, copy)
+        else:
+            array[...] = cast(DevicePlace, place).download(copy)
 
 
 def add(target: Array, source: Array) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,15 @@ from graphc.ir.types import FROM_NUMPY, Array, DType, TensorSpec, f32, f64, i64
 KEPT = 4096  # programs; each is a small table, its kernels are the library's
 ARGUMENTS = {f32: f32, f64: f64, i64: i64}  # how a number of a type reaches a program
 EXACT = (0.0, 1.0, -1.0, 2.0, 0.5)  # floats that rules look for
+
+
+
+class Number(NamedTuple):
+    """An argument of the call: how it is passed, and of which type it is used."""
+
+    passed: DType
+    used: DType
+
 
 Operands = Sequence[Any]  # arrays of a device, and as 0-d arrays of the host numbers
 
@@ -51,7 +60,7 @@ class OneOp:
         native = self._program(op, parts, attrs, spec)
         out = place.empty(spec.shape, spec.dtype.numpy)
         arrays = [place.address(a) for a, g in zip(operands, given) if g is None]
-        scalars = [a.item() for a, g in zip(operands, given) if isinstance(g, DType)]
+        scalars = [a.item() for a, g in zip(operands, given) if isinstance(g, Number)]
         try:
             native.run(arrays, [place.address(out)], scalars)
         except GraphcError as e:  # its line is that of the first call
@@ -76,47 +85,46 @@ class OneOp:
 
 def _named(part: Any) -> Hashable:
     """0.0 and -0.0, 1 and True differ by their texts."""
-    return part if isinstance(part, TensorSpec | DType) else repr(part)
+    return repr(part) if _is_constant(part) else part
 
 
 def _argument(a: Array, op: Op) -> Any:
     """What a number is in the program: the type of an argument, or itself, a constant."""
     dtype = FROM_NUMPY[a.dtype]
     if op.kind == "source":
-        return dtype
+        return Number(dtype, dtype)
     if dtype.is_floating_point and a.item() not in EXACT and np.isfinite(a):
-        return ARGUMENTS.get(dtype, f32)
+        return Number(ARGUMENTS.get(dtype, f32), dtype)
     return a.astype(np.float64).item() if dtype.is_half else a.item()
 
 
 def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Graph:
-    """`op` on operands of these types, constants, and (of a bare dtype) arguments."""
+    """`op` on operands of these types, constants, and arguments of the call."""
     builder = Builder()
     inputs: list[Value] = []
-    roles: list[str] = []
-    like = next((p.dtype for p in parts if isinstance(p, TensorSpec)), None)
     shape = next((p.shape for p in parts if isinstance(p, TensorSpec)), ())
     values: list[Any] = []
     for k, part in enumerate(parts):
-        if isinstance(part, TensorSpec | DType):
-            kind = part if isinstance(part, TensorSpec) else TensorSpec(part, ())
-            inputs.append(builder.input(f"x{k}", kind))
-            roles.append("arg" if isinstance(part, TensorSpec) else "scalar")
+        if isinstance(part, TensorSpec):
+            inputs.append(builder.input(f"x{k}", part))
             values.append(inputs[-1])
+        elif isinstance(part, Number):
+            inputs.append(builder.input(f"x{k}", TensorSpec(part.passed, ())))
+            values.append(_spread(inputs[-1], part.used, shape))
         else:
             values.append(part)
-    if op.kind != "source":
-        values = [
-            _spread(v, like, shape) if isinstance(p, DType) else v for v, p in zip(values, parts)
-        ]
-    out = builder.emit(op, values, attrs) if values else builder.emit(op, (), attrs)
+    roles = ("scalar" if isinstance(p, Number) else "arg" for p in parts if not _is_constant(p))
+    out = builder.emit(op, values, attrs)
     return Graph(op.name, tuple(inputs), tuple(roles), (out,), (None,))
 
 
-def _spread(number: Value, dtype: DType | None, shape: tuple[int, ...]) -> Value:
+def _is_constant(part: Any) -> bool:
+    return not isinstance(part, TensorSpec | Number)
+
+
+def _spread(number: Value, dtype: DType, shape: tuple[int, ...]) -> Value:
     """An argument as an operand beside tensors of `dtype` and `shape`."""
-    cast = number if dtype is None else P.cast(number, dtype)
-    return P.expand_over(cast, tuple(range(len(shape))), shape)
+    return P.expand_over(P.cast(number, dtype), tuple(range(len(shape))), shape)
 
 
 def on_host(place: DevicePlace, op: Op, operands: Operands, attrs: Attrs, spec: TensorSpec) -> Any:

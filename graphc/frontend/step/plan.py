@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from graphc.frontend import epoch
-from graphc.frontend.places import Place, arranged, place_of
+from graphc.frontend.places import Place, place_of
 from graphc.frontend.step.capture import NONE, Capture, Output
 from graphc.frontend.step.dropped import DROPPED
 from graphc.frontend.step.memory import (
+    Copies,
     Copy,
     add,
     address,
@@ -24,7 +25,7 @@ from graphc.frontend.step.memory import (
     fitting,
     give_back,
     intact,
-    lies,
+    is_at,
     row_major,
     settle,
 )
@@ -204,7 +205,7 @@ class Plan:
         """Run; returns the outputs of the graph, the new gradients and the numbers it read."""
         with self._lock, running:
             keep: list[Array] = []  # row-major copies of arguments, alive while it runs
-            args = [_address_of(leaves[k], spec, keep) for k, spec in self._args]
+            args = [_address_of(leaves[k], spec, keep, self._place) for k, spec in self._args]
             outs = [result.make() for result in self._results]
             scalars = [get() for get in self._getters]
             grads, copies = self._bind(leaves)
@@ -220,7 +221,7 @@ class Plan:
                 self._act()
         return [array for array, _ in outs], grads or [], scalars
 
-    def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor] | None, list[Copy]]:
+    def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor] | None, Sequence[Copy]]:
         """Tell the program where state is, if any moved. Returns the new gradients' tensors (None:
         as last time, nobody has looked), and the copies that stand in for strided state."""
         if self._moves != running.moves:
@@ -232,7 +233,7 @@ class Plan:
             return [], []
         self._checked = epoch.gradients
         grads: list[Tensor] = []
-        copies: list[Copy] = []
+        copies = Copies(self._place)
         pointers = self._pointers.copy()
         if self._strided or not pointers:
             with running.lock:
@@ -307,40 +308,38 @@ class Plan:
             self._found = self._checked
 
 
-def _address_of(x: Tensor, spec: TensorSpec, keep: list[Array]) -> int:
+def _address_of(x: Tensor, spec: TensorSpec, keep: list[Array], place: Place) -> int:
     """Where the elements of an argument are, row-major. The signature has compared `x._spec`; a
     storage has an address once its array was seen to be what its own `spec` says."""
     array, storage = x.array, x.storage
     known = storage.address and not storage.order and storage.spec is x._spec
-    if known and array is storage.array:
+    if known and array is storage.array and (spec.shape or is_at(fitting(array, spec), place)):
         return storage.address
-    keep.append(array := row_major(array, spec))
-    place = address(array)
+    keep.append(array := row_major(array, spec, place))
+    at = address(array)
     if array is storage.array:
-        storage.address, storage.order = place, ()
-    return place
+        storage.address, storage.order = at, ()
+    return at
 
 
-def _storage_address(storage: Storage, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
+def _storage_address(storage: Storage, spec: TensorSpec, order: Shape, copies: Copies) -> int:
     """Where a storage is that lies in `order`; of another one, where its copy is."""
-    if storage.address and storage.order == order and storage.spec == spec:
+    known = storage.address and storage.order == order and storage.spec == spec
+    if known and (spec.shape or is_at(fitting(storage.array, spec), copies.place)):
         return storage.address
     array = fitting(storage.array, spec)
-    place = _array_address(array, spec, order, copies)
-    if lies(array, order):
+    used = copies.usable(array, order)
+    place = address(used)
+    if used is array:
         storage.address, storage.order = place, order
     return place
 
 
-def _array_address(array: Array, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
-    array = fitting(array, spec)
-    if not lies(array, order):
-        other, array = array, arranged(array, order)
-        copies.append((other, array))
-    return address(array)
+def _array_address(array: Array, spec: TensorSpec, order: Shape, copies: Copies) -> int:
+    return address(copies.usable(fitting(array, spec), order))
 
 
-def _state_address(state: State, spec: TensorSpec, order: Shape, copies: list[Copy]) -> int:
+def _state_address(state: State, spec: TensorSpec, order: Shape, copies: Copies) -> int:
     """Where a state is that does not move; 0 for those that do."""
     return _storage_address(state, spec, order, copies) if isinstance(state, Storage) else 0
 

@@ -40,7 +40,9 @@ def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tenso
         if isinstance(a, Tensor):
             t = a._spec
             leaves.append(a)
-            if a.views or a.storage.strides:
+            if type(a.array) is not np.ndarray:
+                key.append(on_device(a))
+            elif a.views or a.storage.strides:
                 key.append((t.dtype, t.shape, a.requires_grad, *shown_strides(a)))
             else:
                 key.append((t.dtype, t.shape, a.requires_grad))
@@ -56,6 +58,8 @@ def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tenso
 def part(x: Any, leaves: list[Tensor]) -> Hashable:
     if isinstance(x, Tensor):
         leaves.append(x)
+        if type(x.array) is not np.ndarray:
+            return on_device(x)
         return x._spec.dtype, x._spec.shape, x.requires_grad, *shown_strides(x)
     if isinstance(x, PLAIN):
         return type(x), x
@@ -77,6 +81,12 @@ def part(x: Any, leaves: list[Tensor]) -> Hashable:
         return type(x), *[part(item, leaves) for item in record(x).values()]
     refuse_foreign(x, "an argument of a compiled function")
     return Same(x)
+
+
+def on_device(x: Tensor) -> Hashable:
+    """The part of a tensor whose memory is no array of NumPy's own."""
+    place = place_of(x.array).name
+    return x._spec.dtype, x._spec.shape, x.requires_grad, *shown_strides(x), place
 
 
 def refuse_foreign(x: object, where: str) -> None:
@@ -183,8 +193,10 @@ def shown(part: Any) -> str:
         return f"a {type(part.item).__name__}"
     if isinstance(part, tuple) and len(part) > 2 and isinstance(part[0], DType):
         dims = ",".join(map(str, part[1]))
-        strides = f" with strides {part[3:]}" if part[3:] else ""
-        return f"{part[0].name}[{dims}]" + strides + (" requires_grad" if part[2] else "")
+        rest = tuple(p for p in part[3:] if not isinstance(p, str))
+        told = f" with strides {rest}" if rest else ""
+        told += "".join(f" on {p}" for p in part[3:] if isinstance(p, str))
+        return f"{part[0].name}[{dims}]" + told + (" requires_grad" if part[2] else "")
     if isinstance(part, tuple) and part and isinstance(part[0], type):
         if part[0] in (list, tuple, *TABLES):
             return f"{part[0].__name__}({', '.join(shown(p) for p in part[1:])})"[:80]

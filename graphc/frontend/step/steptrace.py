@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from graphc.errors import DevicesMixed
 from graphc.frontend import epoch
+from graphc.frontend.places import HOST, place_of
 from graphc.frontend.step import effects, printed
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, readable
@@ -76,8 +78,10 @@ class StepTrace(Trace):
         self.shown: dict[Tensor, Shown] = {}  # concrete tensors that were touched, as they were
         self.flags: dict[Tensor, bool] = {}  # requires_grad of state, when the step began
         self.old_grads: dict[Tensor, tuple[Tensor | None, Shown | None]] = {}
+        self._placed = False  # whether a tensor has said where the step runs
 
     def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
+        self._join(like)
         with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
             return super().argument(like, name, spec)
 
@@ -94,6 +98,7 @@ class StepTrace(Trace):
         if x.array is not None:
             if x.storage in self.owners:
                 raise SharedArgument(self.owners[x.storage])
+            self._join(x)
             if x.requires_grad:
                 self.leaves[x] = None
             if x not in self.aliases:
@@ -101,6 +106,20 @@ class StepTrace(Trace):
             if x.is_leaf and x.dtype.is_floating_point and x not in self.aliases:
                 self.flags.setdefault(x, self.flag_before(x))
         return super().lift(x)
+
+    def _join(self, x: Tensor) -> None:
+        """A step runs where its tensors are. One of the host without dimensions may be anywhere:
+        each call brings it, as PyTorch does for each operation."""
+        place = place_of(x.array)
+        if place is HOST and not x.storage.spec.shape:
+            return
+        if self._placed and place is not self.place:
+            raise DevicesMixed(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{self.place.name} and {place.name}!",
+                why="a step is one program on one device",
+            )
+        self.place, self._placed = place, True
 
     def note_leaves(self) -> None:
         """Guard the hooks of leaves, and which state requires grad."""

@@ -19,6 +19,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import numpy as np
 
@@ -37,7 +38,8 @@ from graphc.runtime.failures import failed_check
 from graphc.runtime.slots import count_of, scalar_format
 
 ALIGN = 256  # bytes: the device's allocations and blocks of its memory begin at multiples
-WORD_BYTES = 8
+WORD_BYTES, COUNTER_BYTES = 8, 4
+CELL_BYTES = 16  # of a number: kernels are compiled for buffers that begin at multiples
 WARP = 32
 SLOT_BYTES, SLOTS = 1 << 10, 64  # of pinned memory that the host's numbers are sent from
 
@@ -58,6 +60,7 @@ class Engine:
         with self.lock:
             if self.busy:
                 raise InvalidState("a compiled step was called by a handler while one was running")
+            self.device.enter()
             self.busy = True
             try:
                 yield
@@ -85,17 +88,19 @@ class CudaExecutable:
         self._slots = {s.name: s for s in program.slots}
         self._counts = {space: count_of(program, space) for space in ("arg", "out", "state")}
         self._scalars = count_of(program, "scalar")
-        self._format = scalar_format(program, self._scalars)
+        self._format = scalar_format(program, self._scalars, CELL_BYTES)
         self._numbers = b""  # as they are on the device
         self._states: tuple[int, ...] = ()
         self._recordings = Recordings(self._driver, self._device.stream)
         self._functions = [engine.device.function(x) if x is not None else 0 for x in images]
         self._parts = parts_of(program)
         self._may_fail = any(x.kernel.may_fail() for x in program.launches if not x.kernel.call)
-        self._scratch = self._scratch_bytes()
-        self._block = engine.device.allocate(ALIGN + WORD_BYTES * self._scalars)
+        self._scratch = self._most(lambda image, programs: sum(scratches(image, programs)))
+        self._counters = ALIGN + aligned(CELL_BYTES * self._scalars)  # where they are in the block
+        block_bytes = self._counters + COUNTER_BYTES * self._most(counters)
+        self._block = engine.device.allocate(block_bytes)
+        self._device.set(self._block.address, b"\0", block_bytes)
         self._words = np.zeros(ERROR_WORDS, np.int64)
-        self._clear_words()
         self.done = False
         weakref.finalize(self, engine.room.release, id(self)).atexit = False
 
@@ -139,6 +144,14 @@ class CudaExecutable:
                     self._on_host(part, places)
             self._finish(next(ready).start)
 
+    def watch(self, words: Array) -> bool:
+        """A program on a GPU is started by Python, which compares for itself."""
+        return False
+
+    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
+        """Nothing is prepared, as nothing is watched."""
+        return False
+
     def _finish(self, start: Callable[[], None]) -> None:
         """Start the last part, in which is all that writes state, and wait if it may fail."""
         try:
@@ -163,14 +176,11 @@ class CudaExecutable:
         size = aligned(self.program.arena_bytes) + self._scratch
         return self._engine.room.reserve(id(self), size, self.program.slots)
 
-    def _scratch_bytes(self) -> int:
-        """The most that a launch needs, which all use in turn."""
-        needs = [0]
-        for x, image in zip(self.program.launches, self._images, strict=True):
-            if image is not None:
-                programs = np.prod(self._grid(x, image), dtype=np.int64)
-                needs.append(sum(aligned(int(n * programs)) for n, _ in scratches(image)))
-        return max(needs)
+    def _most(self, need: Callable[[Image, int], int]) -> int:
+        """The largest need of a launch, of an image and the programs of its grid."""
+        pairs = zip(self.program.launches, self._images, strict=True)
+        needs = [need(image, prod(self._grid(x, image))) for x, image in pairs if image is not None]
+        return max(needs, default=0)
 
     def _send(self, scalars: Sequence[Scalar]) -> None:
         """Give the device the host's numbers, if they are others than last time."""
@@ -184,7 +194,7 @@ class CudaExecutable:
         if slot.space == "arena":
             return places["arena"][0] + slot.index
         if slot.space == "scalar":
-            return self._block.address + ALIGN + WORD_BYTES * slot.index
+            return self._block.address + ALIGN + CELL_BYTES * slot.index
         return places[slot.space][slot.index]
 
     # ---- launches ------------------------------------------------------------------------------
@@ -206,13 +216,18 @@ class CudaExecutable:
             return None
         buffers = [self._address(name, places) for name in launch.slots]
         scratch = places["arena"][0] + aligned(self.program.arena_bytes)
-        first, second = scratches(image)
-        behind = scratch + aligned(first[0] * int(np.prod(programs, dtype=np.int64)))
+        given, compiled, _ = scratches(image, prod(programs))
         values = bound(
-            image.source, buffers, launch.sizes, numbers_of(launch, image), self._block.address
+            image.source,
+            buffers,
+            launch.sizes,
+            numbers_of(launch),
+            self._block.address,
+            scratch,
+            self._block.address + self._counters,
         )
-        given = scratch if first[0] else 0, behind if second[0] else 0
-        packed = pack(image.source, values, given)
+        of_compiler = scratch + given, scratch + given + compiled
+        packed = pack(image.source, values, of_compiler)
         threads = WARP * image.source.num_warps
         return Ready(self._functions[i], programs, threads, image.shared_bytes, packed)
 
@@ -227,11 +242,8 @@ class CudaExecutable:
         self._device.download(self._words, self._block.address)
         failed, site, value, bound = self._words.tolist()
         if failed:
-            self._clear_words()
+            self._device.set(self._block.address, b"\0", ERROR_WORDS * WORD_BYTES)
             raise failed_check(self.program.checks, site, value, bound)
-
-    def _clear_words(self) -> None:
-        self._driver.MemsetD8Async(self._block.address, 0, ALIGN, self._device.stream)
 
     def _on_host(self, i: int, places: dict[str, Sequence[int]]) -> None:
         """Run a routine on copies, unless a check has failed before it."""
@@ -275,12 +287,19 @@ def aligned(size_bytes: int) -> int:
     return -(-size_bytes // ALIGN) * ALIGN
 
 
-def scratches(image: Image) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Bytes for each program of the grid, and their alignment, of both kinds of scratch memory."""
-    return image.global_scratch, image.profile_scratch
+def scratches(image: Image, programs: int) -> tuple[int, int, int]:
+    """Bytes that a launch of so many programs uses: by its text, and of both kinds by Triton."""
+    each = image.source.scratch_bytes, image.global_scratch[0], image.profile_scratch[0]
+    first, second, third = (aligned(n * programs) for n in each)
+    return first, second, third
 
 
-def numbers_of(launch: Launch, image: Image) -> list[Value]:
+def counters(image: Image, programs: int) -> int:
+    """How many a launch counts with."""
+    return programs if any(p.bound == "counters" for p in image.source.params) else 0
+
+
+def numbers_of(launch: Launch) -> list[Value]:
     """The scalar arguments, rounded to their types: what is too large is an infinity."""
     found: list[Value] = []
     for value, arg in zip(launch.scalars, launch.kernel.scalars, strict=True):

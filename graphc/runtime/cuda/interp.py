@@ -182,12 +182,12 @@ class Checked(InterpreterBuilder):  # type: ignore[misc]  # Triton has no annota
         self.guard.check(ptrs.data, mask.data, itemsize(ptrs.get_element_ty()), False)
         return super().create_masked_load(ptrs, mask, other, *rest, **named)
 
-    def create_masked_store(self, ptrs: Any, value: Any, mask: Any, policy: Any) -> Any:
+    def create_masked_store(self, ptrs: Any, value: Any, mask: Any, *rest: Any) -> Any:
         size = itemsize(ptrs.get_element_ty())
         if value.data.itemsize != size:
             raise InternalError(f"a store of {value.data.itemsize} bytes to elements of {size}")
         self.guard.check(ptrs.data, mask.data, size, True)
-        return super().create_masked_store(ptrs, value, mask, policy)
+        return super().create_masked_store(ptrs, value, mask, *rest)
 
     def create_atomic_cas(self, ptr: Any, cmp: Any, val: Any, sem: Any, scope: Any) -> Any:
         mask = np.ones(np.shape(ptr.data), bool)

@@ -62,15 +62,23 @@ class Shadow:
 
     def touch(self, at: Array | slice, number: int, stream: int, write: bool) -> list[int]:
         """Note an access; gives the earlier ones that it must follow."""
-        before = [self.writers[at]]
+        before = [distinct(self.writers[at])]
         if write:
-            before += [readers[at] for readers in self.readers.values()]
+            before += [distinct(readers[at]) for readers in self.readers.values()]
             self.writers[at] = number
         else:
             if stream not in self.readers:
                 self.readers[stream] = np.zeros(self.size_bytes, np.uint32)
             self.readers[stream][at] = number
-        return [int(n) for row in before for n in np.unique(row) if n]
+        return [n for row in before for n in row if n]
+
+
+def distinct(row: Array) -> list[int]:
+    """Its values; sorting is left out for the usual case of one."""
+    if not row.size:
+        return []
+    first = row[0]
+    return [int(first)] if (row == first).all() else [int(n) for n in np.unique(row)]
 
 
 class Timeline:

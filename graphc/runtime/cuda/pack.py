@@ -62,7 +62,7 @@ def pack(source: Source, values: Sequence[Value], scratch: tuple[int, int] = (0,
 def check(source: Source, param: Param, value: Value) -> None:
     """Raise for what the kernel was not compiled for: it would be silently wrong."""
     where = f"{source.name}: parameter {param.name}"
-    if int(value) % param.align:
+    if param.align > 1 and int(value) % param.align:
         raise InternalError(f"{where}: {int(value):#x} is not a multiple of {param.align}")
     bits = {"i32": 31, "i64": 63}.get(param.type)
     if bits and not -(1 << bits) <= value < 1 << bits:

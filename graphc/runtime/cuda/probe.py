@@ -83,8 +83,7 @@ def _driver_missing() -> Missing | None:
         what = e.what if isinstance(e, CudaError) else str(e)
         return f"no CUDA device: {what}", why, "see whether nvidia-smi lists the GPU"
     if version < LEAST_DRIVER:
-        has = f"{version // 1000}.{version % 1000 // 10}"
-        what = f"no CUDA device: the driver is for CUDA {has}, 12.0 is needed"
+        what = f"no CUDA device: the driver is for CUDA {cuda_version(driver)}, 12.0 is needed"
         return what, why, "install NVIDIA's driver, 525 or later"
     return None
 
@@ -100,6 +99,12 @@ def _device_missing(driver: Driver) -> Missing | None:
         why = "kernels use bfloat16 and asynchronous copies, which came with sm_80 (Ampere)"
         return what, why, 'use a newer GPU, or device="cpu"'
     return None
+
+
+def cuda_version(driver: Driver) -> str:
+    """The newest CUDA that the driver knows: "12.4"."""
+    version = driver.DriverGetVersion()
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def capability(driver: Driver, device: int) -> tuple[int, int]:

@@ -1,0 +1,120 @@
+"""The GPU kernels of what is measured, as Triton text, without a GPU and without running them.
+
+A call is traced on the CPU with a back end that compiles nothing: it notes the sources of the
+program's kernels and stops the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import gpu_work
+import nets
+
+import graphc
+from graphc.frontend.step.compiled import CompiledFunction
+from graphc.frontend.step.cuda_backend import GpuBackend
+from graphc.ir.cuda_abi import Image, Source
+from graphc.ir.kernel import Kernel
+from graphc.runtime.cuda.device import Device
+from graphc.runtime.cuda.driver import DeviceAttribute
+from graphc.runtime.cuda.fake import FakeDriver
+
+
+class Noted(Exception):
+    """The call needs not to go on."""
+
+
+class OlderDriver(FakeDriver):
+    """An A100, as far as kernels are chosen by it."""
+
+    FACTS = {
+        DeviceAttribute.COMPUTE_CAPABILITY_MAJOR: 8,
+        DeviceAttribute.MULTIPROCESSOR_COUNT: 108,
+        DeviceAttribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: 163 << 10,
+    }
+
+    def DeviceGetAttribute(self, attribute: DeviceAttribute, device: int) -> int:
+        found = self.FACTS.get(attribute)
+        return super().DeviceGetAttribute(attribute, device) if found is None else found
+
+
+DRIVERS = {"sm_90a": FakeDriver, "sm_80": OlderDriver}
+
+
+class NotingBackend(GpuBackend):
+    """The back end of a GPU of this architecture, up to where it would compile."""
+
+    def __init__(self, arch: str) -> None:
+        super().__init__(Device(DRIVERS[arch]()))
+        self.found: dict[Source, Kernel] = {}
+
+    def images(self, needs: Sequence[Any]) -> list[Image | None]:
+        self.found |= {self.source(n): n.kernel for n in needs if n is not None}
+        return [None if n is None else Image(self.source(n)) for n in needs]
+
+    def build(self, graph: Any, trace_ms: float) -> Any:
+        super().build(graph, trace_ms)
+        raise Noted
+
+
+def sources(call: Callable[..., Any], args: Sequence[Any], arch: str) -> dict[Source, Kernel]:
+    """The kernels of a call as Triton text."""
+    backend = NotingBackend(arch)
+    with suppress(Noted):
+        CompiledFunction(call, backend)(*args)
+    return backend.found
+
+
+def net_sources(work: gpu_work.Work, arch: str) -> dict[Source, Kernel]:
+    step, x, y, *_ = gpu_work.training(graphc, work, "cpu")
+    return sources(step, (x, y), arch)
+
+
+def all_calls(only: Sequence[str] = ()) -> Iterator[tuple[str, Callable[[str], dict[Any, Any]]]]:
+    """Everything that is measured: its name, and what notes its sources for an architecture."""
+    for work in gpu_work.works():
+        if not only or work.net.name in only:
+            yield work.name, lambda arch, work=work: net_sources(work, arch)  # type: ignore[misc]
+    if only:
+        return
+    for n in gpu_work.chosen(gpu_work.MATMULS, gpu_work.TINY_MATMULS):
+        yield f"matmul {n}", lambda arch, n=n: matmul_sources(n, arch)  # type: ignore[misc]
+    for conv in gpu_work.chosen(gpu_work.CONVS, gpu_work.TINY_CONVS):
+        for direction in gpu_work.DIRECTIONS:
+            yield (
+                f"conv {conv.name} {direction}",
+                lambda arch, c=conv, d=direction: conv_sources(c, d, arch),  # type: ignore[misc]
+            )
+    for case in gpu_work.chosen(gpu_work.ATTENTIONS, gpu_work.TINY_ATTENTIONS):
+        for backward in (False, True):
+            yield (
+                f"attention {case.name} {'both' if backward else 'forward'}",
+                lambda arch, c=case, b=backward: attention_sources(c, b, arch),  # type: ignore[misc]
+            )
+
+
+def matmul_sources(n: int, arch: str) -> dict[Source, Kernel]:
+    a, b = (graphc.zeros(n, n, dtype=graphc.bfloat16) for _ in range(2))
+    return sources(lambda a, b: a @ b, (a, b), arch)
+
+
+def conv_sources(conv: gpu_work.Conv, direction: str, arch: str) -> dict[Source, Kernel]:
+    call, shapes = gpu_work.convolution(graphc, conv, direction)
+    return sources(call, [graphc.zeros(*s, dtype=graphc.bfloat16) for s in shapes], arch)
+
+
+def attention_sources(case: gpu_work.Attention, backward: bool, arch: str) -> dict[Source, Kernel]:
+    shape = (case.batch, case.heads, case.length, case.width)
+    args = [graphc.zeros(*shape, dtype=graphc.bfloat16) for _ in range(4)]
+    return sources(gpu_work.attention(graphc, case, backward), args, arch)
+
+
+def small(name: str, half: bool) -> gpu_work.Work:
+    """A net at batch 2: the kernels' texts are those of any batch, up to their blocks."""
+    return gpu_work.Work(gpu_work.sized(name, 2), half)
+
+
+__all__ = ["all_calls", "net_sources", "nets", "small", "sources"]

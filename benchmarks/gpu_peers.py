@@ -1,0 +1,207 @@
+"""One framework's measurements in a process of its own: `gpu_peers.py net|conv|attention|matmul
+graphc|torch [NAME ...]`. Each row is printed as a line of JSON when it is there, so that what was
+measured before a time limit is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gpu_work
+from gpu_work import GraphcClock, TorchClock, Work, steady, summary
+
+Row = dict[str, Any]
+LOSSES = 2 if gpu_work.FAKE else 10
+MODES = ("default", "reduce-overhead", "max-autotune")
+
+
+def tried(row: Row, measure: Callable[[], Row]) -> Row:
+    """The row with what `measure` found, or with its error."""
+    try:
+        return row | measure()
+    except Exception as e:
+        return row | {"failed": f"{type(e).__name__}: {e}"[:1500]}
+
+
+class Framework:
+    """graphc or torch: how a call is compiled, and how time is told."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        if name == "graphc":
+            import graphc
+
+            self.T: Any = graphc
+            self.clock: TorchClock | GraphcClock = GraphcClock()
+        else:
+            import torch
+
+            self.T = torch
+            if not torch.cuda.is_available():
+                raise ModuleNotFoundError("torch sees no CUDA device", name="torch with CUDA")
+            self.clock = TorchClock()
+            torch.backends.cudnn.benchmark = True
+
+    def rate(self, call: Callable[[], Any], flop: float) -> Row:
+        start = time.perf_counter()
+        call()
+        self.T.cuda.synchronize()
+        first_s = time.perf_counter() - start
+        found = summary(steady(call, self.clock))
+        return found | {"first_s": first_s, "tflops": flop / found["median_ms"] / 1e9}
+
+
+# ---- nets --------------------------------------------------------------------------------------
+
+
+def step_facts(framework: Framework, step: Callable[[], Any], more: Callable[[], Row]) -> Row:
+    T = framework.T
+    T.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    losses = [float(step().item())]
+    first_s = time.perf_counter() - start
+    losses += [float(step().item()) for _ in range(LOSSES - 1)]
+    found = summary(steady(step, framework.clock))
+    peak = T.cuda.max_memory_allocated()
+    return {**found, "first_s": first_s, "losses": losses, "peak_bytes": int(peak), **more()}
+
+
+def graphc_net(framework: Framework, work: Work) -> Iterator[Row]:
+    def measure() -> Row:
+        train, x, y, *_ = gpu_work.training(framework.T, work, "cuda")
+        step = framework.T.compile(train)
+
+        def more() -> Row:
+            stats = step.stats
+            return {
+                "kernels": stats.kernels,
+                "kernels_compiled": stats.kernels_compiled,
+                "compile_s": stats.compile_seconds,
+                "planned_bytes": stats.peak_bytes,
+            }
+
+        return step_facts(framework, lambda: step(x, y), more)
+
+    yield tried({"net": work.name, "variant": "graphc"}, measure)
+
+
+def torch_net(framework: Framework, work: Work) -> Iterator[Row]:
+    def eager(channels_last: bool) -> Row:
+        step, x, y, *_ = gpu_work.training(framework.T, work, "cuda", channels_last)
+        return step_facts(framework, lambda: step(x, y), dict)
+
+    yield tried({"net": work.name, "variant": "torch eager"}, lambda: eager(False))
+    images = len(work.net.input_shape) == 3
+    if images:
+        row = {"net": work.name, "variant": "torch eager, channels_last"}
+        yield tried(row, lambda: eager(True))
+    for mode in MODES:
+        row = {"net": work.name, "variant": f"torch.compile {mode}"}
+        yield tried(row, lambda mode=mode: compiled_net(framework, work, mode, images))
+
+
+def compiled_net(framework: Framework, work: Work, mode: str, channels_last: bool) -> Row:
+    """Forward with loss, and the update, each compiled: autograd runs between the two."""
+    torch = framework.T
+    torch._dynamo.reset()
+    _, x, y, model, optimizer = gpu_work.training(torch, work, "cuda", channels_last)
+    loss_of = torch.nn.functional.cross_entropy
+    forward = torch.compile(lambda x, y: loss_of(model(x), y), mode=mode)
+    update = torch.compile(optimizer.step, mode=mode)
+
+    def step() -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        optimizer.zero_grad()
+        loss = forward(x, y)
+        loss.backward()
+        update()
+        return loss.detach()
+
+    return step_facts(framework, step, dict)
+
+
+def net_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
+    measure = graphc_net if framework.name == "graphc" else torch_net
+    for work in gpu_work.works():
+        if not names or work.name in names:
+            yield from measure(framework, work)
+
+
+# ---- single operations -------------------------------------------------------------------------
+
+
+def matmul_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
+    for n in gpu_work.chosen(gpu_work.MATMULS, gpu_work.TINY_MATMULS):
+        for half in (True, False):
+
+            def measure(n: int = n, half: bool = half) -> Row:
+                a, b = (gpu_work.random(framework.T, (n, n), "cuda", half) for _ in range(2))
+                return framework.rate(called(framework, lambda a, b: a @ b, (a, b)), 2.0 * n**3)
+
+            row = {"matmul": n, "dtype": "bf16" if half else "f32", "variant": framework.name}
+            yield tried(row, measure)
+
+
+def conv_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
+    last = framework.T.channels_last
+    for conv in gpu_work.chosen(gpu_work.CONVS, gpu_work.TINY_CONVS):
+        for direction in gpu_work.DIRECTIONS:
+
+            def measure(conv: gpu_work.Conv = conv, direction: str = direction) -> Row:
+                call, shapes = gpu_work.convolution(framework.T, conv, direction)
+                args = [gpu_work.random(framework.T, s, "cuda") for s in shapes]
+                args = [a.to(memory_format=last) for a in args]
+                return framework.rate(called(framework, call, args), conv.flop)
+
+            row = {"conv": conv.name, "direction": direction, "variant": framework.name}
+            yield tried(row, measure)
+
+
+def attention_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
+    for case in gpu_work.chosen(gpu_work.ATTENTIONS, gpu_work.TINY_ATTENTIONS):
+        for backward in (False, True):
+
+            def measure(case: gpu_work.Attention = case, backward: bool = backward) -> Row:
+                call = gpu_work.attention(framework.T, case, backward)
+                shape = (case.batch, case.heads, case.length, case.width)
+                args = [gpu_work.random(framework.T, shape, "cuda") for _ in range(4)]
+                flop = case.flop * (3.5 if backward else 1)  # the backward has five products of two
+                return framework.rate(called(framework, call, args), flop)
+
+            way = "forward and backward" if backward else "forward"
+            row = {"attention": case.name, "way": way, "variant": framework.name}
+            yield tried(row, measure)
+
+
+def called(framework: Framework, call: Callable[..., Any], args: Any) -> Callable[[], Any]:
+    """PyTorch runs its library's kernels; graphc compiles its own."""
+    run = framework.T.compile(call) if framework.name == "graphc" else call
+    return lambda: run(*args)
+
+
+KINDS = {
+    "net": net_rows,
+    "matmul": matmul_rows,
+    "conv": conv_rows,
+    "attention": attention_rows,
+}
+
+
+def main(argv: list[str]) -> int:
+    kind, name, *names = argv
+    try:
+        framework = Framework(name)
+    except ModuleNotFoundError as e:
+        print(json.dumps({"variant": name, "skipped": f"{e.name} is not there: {e}"}), flush=True)
+        return 0
+    for row in KINDS[kind](framework, names):
+        print(json.dumps(row), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

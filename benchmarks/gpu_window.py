@@ -1,0 +1,225 @@
+"""Everything worth knowing of a GPU in one command: `python benchmarks/gpu_window.py OUT`.
+
+Offline, and within `--limit-s`. Stages are processes with time limits, in the order of STAGES; each
+leaves `OUT/<stage>.json` with its status and the rows it came to, and one that fails stops no
+other. With `--pack DIR` (made by `gpu_pack.py`) its wheels are used where a package is missing, and
+its kernels need no compiling. GRAPHC_CUDA=fake runs the whole of it without a GPU, on tiny shapes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+Report = dict[str, Any]
+
+HERE = Path(__file__).parent
+LIMITS_S = {  # what a stage may take of the whole
+    "environment": 30,
+    "abi": 40,
+    "tests": 100,
+    "ceilings": 60,
+    "nets": 240,
+    "conv": 90,
+    "attention": 60,
+}
+SHARES = {"tests": 0.25, "nets": 0.65}  # of what is left when the stage begins, at most
+GRACE_S = 5.0  # to write the last rows
+LOG_CHARACTERS = 6000
+MODULES = {  # of what the packages in a pack are for
+    "platformdirs": "platformdirs",
+    "llvmlite": "llvmlite",
+    "ml_dtypes": "ml_dtypes",
+    "networkx": "networkx",
+    "safetensors": "safetensors",
+    "tqdm": "tqdm",
+    "numpy": "numpy",
+    "pytest_timeout": "pytest_timeout",
+    "cuda_bindings": "cuda.bindings",
+    "cuda_pathfinder": "cuda.pathfinder",
+    "triton": "triton",
+}
+
+
+def write(file: Path, report: Report) -> None:
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(report, indent=1, default=str) + "\n")
+    os.replace(temporary, file)
+
+
+def read(file: Path) -> Report:
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(file.read_text())
+        if isinstance(found, dict):
+            return found
+    return {"rows": []}
+
+
+# ---- inside a stage's process ------------------------------------------------------------------
+
+
+def run_stage(name: str, out: Path, limit_s: float, tests: list[str]) -> int:
+    """Run it, writing after each row; the parent adds what a process cannot say of its end."""
+    sys.path.insert(0, str(HERE))
+    import gpu_stages
+
+    start = time.monotonic()
+    report: Report = {"stage": name, "status": "running", "rows": []}
+
+    def record(row: Report) -> None:
+        report["rows"].append(row)
+        report["seconds"] = time.monotonic() - start
+        write(out / f"{name}.json", report)
+
+    write(out / f"{name}.json", report)
+    try:
+        gpu_stages.STAGES[name](record, start + limit_s - GRACE_S, tests)
+    except Exception as e:
+        report |= {"status": "failed", "reason": f"{type(e).__name__}: {e}"[:4000]}
+    else:
+        report |= verdict(report["rows"])
+    report["seconds"] = time.monotonic() - start
+    write(out / f"{name}.json", report)
+    return 0
+
+
+def verdict(rows: list[Report]) -> Report:
+    """ok, or what its rows say: skipped if all were, partial if some failed."""
+    failed = [row for row in rows if "failed" in row or row.get("ok") is False]
+    skipped = [str(row["skipped"]) for row in rows if "skipped" in row]
+    if failed:
+        return {"status": "partial", "reason": f"{len(failed)} of {len(rows)} rows failed"}
+    if skipped and len(skipped) == len(rows):
+        return {"status": "skipped", "reason": skipped[0]}
+    return {"status": "ok", **({"skipped": skipped} if skipped else {})}
+
+
+# ---- the window --------------------------------------------------------------------------------
+
+
+def watch_stage(name: str, out: Path, limit_s: float, args: argparse.Namespace) -> Report:
+    """Start a stage, end it with all it started when its time is up, and complete its report."""
+    file = out / f"{name}.json"
+    file.unlink(missing_ok=True)
+    command = [sys.executable, __file__, str(out), "--stage", name, "--limit-s", str(limit_s)]
+    command += ["--tests", *args.tests] if args.tests else []
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        ended = "ended"
+        try:
+            code = process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            ended, code = "timeout", 0
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.seek(0)
+        text = log.read().decode(errors="replace")[-LOG_CHARACTERS:]
+    report = read(file)
+    report |= {"stage": name, "wall_s": time.monotonic() - start, "log": text}
+    if ended == "timeout":
+        report |= {"status": "timeout", "reason": f"not done within {limit_s:.0f} s"}
+    elif code or report.get("status") in (None, "running"):
+        report |= {"status": "failed", "reason": f"the process ended with {code}"}
+    write(file, report)
+    return report
+
+
+def prepare(pack: Path, scratch: Path) -> None:
+    """Wheels for what is missing, and the kernels as this window's cache."""
+    site = scratch / "site"
+    wheels = [
+        wheel
+        for wheel in sorted((pack / "wheels").glob("*.whl"))
+        if not here(MODULES.get(wheel.name.split("-")[0].lower(), ""))
+    ]
+    if wheels:
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps"]
+        command += ["--no-compile", "--target", str(site), *map(str, wheels)]
+        subprocess.run(command, check=False, timeout=120)
+        extend_path(site)
+    if (pack / "kernels").is_dir():
+        shutil.copytree(pack / "kernels", scratch / "kernels", dirs_exist_ok=True)
+
+
+def here(module: str) -> bool:
+    with contextlib.suppress(ImportError, ValueError):
+        return bool(module) and importlib.util.find_spec(module) is not None
+    return False
+
+
+def extend_path(folder: Path) -> None:
+    parts = [str(folder), *filter(None, [os.environ.get("PYTHONPATH", "")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(parts)
+
+
+def window(args: argparse.Namespace) -> int:
+    out: Path = args.out
+    out.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + args.limit_s
+    extend_path(HERE.parent)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        (scratch / "kernels").mkdir(mode=0o700)
+        if args.pack:
+            prepare(args.pack, scratch)
+        os.chmod(scratch / "kernels", 0o700)
+        os.environ["GRAPHC_CACHE_DIR"] = str(scratch / "kernels")
+        reports = []
+        for name in args.only or LIMITS_S:
+            left = end - time.monotonic() - GRACE_S
+            limit = min(LIMITS_S[name] * args.scale, left * SHARES.get(name, 1.0))
+            if limit < 2 * GRACE_S:
+                reports.append({"stage": name, "status": "skipped", "reason": "no time left"})
+                write(out / f"{name}.json", {**reports[-1], "rows": []})
+                continue
+            reports.append(watch_stage(name, out, limit, args))
+            show(reports[-1])
+    keep = ("stage", "status", "reason", "wall_s")
+    brief = [{k: r[k] for k in keep if k in r} for r in reports]
+    write(out / "window.json", {"stages": brief, "limit_s": args.limit_s})
+    return 0
+
+
+def show(report: Report) -> None:
+    reason = f": {report['reason'].splitlines()[0][:150]}" if report.get("reason") else ""
+    rows, seconds = len(report["rows"]), report["wall_s"]
+    print(f"{report['stage']:12} {report['status']}, {rows} rows in {seconds:.1f} s{reason}")
+    sys.stdout.flush()
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="folder for one JSON file a stage")
+    parser.add_argument("--limit-s", type=float, default=420.0, help="for all stages (default 420)")
+    parser.add_argument("--only", nargs="+", choices=[*LIMITS_S], help="these stages")
+    parser.add_argument("--scale", type=float, default=1.0, help="of each stage's own limit")
+    parser.add_argument("--pack", type=Path, help="folder that gpu_pack.py made")
+    parser.add_argument("--tests", nargs="+", default=[], help="what pytest -m gpu looks through")
+    parser.add_argument("--stage", choices=[*LIMITS_S], help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    args = parse(argv)
+    if args.stage:
+        return run_stage(args.stage, args.out, args.limit_s, args.tests)
+    return window(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,273 @@
+"""Compiled steps on a GPU, played by FakeDriver: the same training as on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn
+from graphc.nn import functional as F
+
+pytest.importorskip("triton")
+
+Make = Callable[[], nn.Module]
+Run = tuple[list[float], dict[str, np.ndarray], Any]
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CUDA", "fake")
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+
+
+def convolutions() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(16, 4),
+    )
+
+
+class Transformer(nn.Module):
+    """Two layers over embedded tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        layers = [
+            nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True) for _ in range(2)
+        ]
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, ids: Any) -> Any:
+        return self.head(self.layers(self.embed(ids)).mean(1))
+
+
+def images(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.standard_normal((n, 2, 8, 8)).astype(np.float32)
+
+
+def rows(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.standard_normal((n, 8)).astype(np.float32)
+
+
+def tokens(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.integers(0, 11, (n, 5))
+
+
+def trained(device: str, make: Make, draw: Any, batches: Sequence[int] = (4, 4, 4)) -> Run:
+    """Losses, what the model holds then, and the step."""
+    graphc.manual_seed(3)
+    rng = np.random.default_rng(0)
+    model = make().to(device)
+    # where a gradient is zero but for rounding, Adam would make steps of the rounding
+    optimizer = graphc.optim.Adam(model.parameters(), lr=1e-2, eps=1e-3)
+
+    @graphc.compile
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    losses = []
+    for n in batches:
+        x = graphc.from_numpy(draw(rng, n)).to(device)
+        y = graphc.from_numpy(rng.integers(0, 4, n)).to(device)
+        loss = step(x, y)
+        assert loss.device == graphc.device(device, None if device == "cpu" else 0)
+        losses.append(loss.item())
+    held = {k: v.cpu().numpy() for k, v in model.state_dict().items()}
+    return losses, held, step
+
+
+@pytest.mark.parametrize(
+    ("make", "draw"), [(mlp, rows), (convolutions, images), (Transformer, tokens)]
+)
+def test_training_equals_the_cpus(make: Make, draw: Any) -> None:
+    want, state, _ = trained("cpu", make, draw)
+    losses, held, step = trained("cuda", make, draw)
+    np.testing.assert_allclose(losses, want, rtol=2e-5)
+    for name, value in state.items():
+        np.testing.assert_allclose(held[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert step.stats.programs == 1
+
+
+def test_another_batch_compiles_nothing() -> None:
+    graphc.manual_seed(0)
+    *_, step = trained("cuda", mlp, rows, (4, 7, 3, 4))
+    stats = step.stats
+    assert (stats.programs, stats.compiles, stats.kernels) == (1, 1, stats.kernels_compiled)
+    assert not step.explain().recompiles
+    want, _, _ = trained("cpu", mlp, rows, (4, 7, 3, 4))
+    losses, _, _ = trained("cuda", mlp, rows, (4, 7, 3, 4))
+    np.testing.assert_allclose(losses, want, rtol=2e-5)
+
+
+def test_runs_are_equal_bit_by_bit() -> None:
+    one, other = (trained("cuda", mlp, rows) for _ in range(2))
+    assert one[0] == other[0]
+    assert all(np.array_equal(v, other[1][k]) for k, v in one[1].items())
+
+
+def test_rows_do_not_depend_on_the_batch() -> None:
+    graphc.manual_seed(0)
+    model = graphc.compile(mlp().eval().to("cuda"))
+    x = rows(np.random.default_rng(1), 37)
+    with graphc.no_grad():
+        whole = model(graphc.from_numpy(x).to("cuda")).cpu().numpy()
+        for n in (1, 5, 33):
+            part = model(graphc.from_numpy(x[:n]).to("cuda")).cpu().numpy()
+            assert np.array_equal(part, whole[:n])
+
+
+def test_dropout_masks_are_the_cpus() -> None:
+    @graphc.compile
+    def dropped(x: Any) -> Any:
+        return F.dropout(x, 0.3), graphc.rand(7)
+
+    found = []
+    for device in ("cpu", "cuda"):
+        graphc.manual_seed(11)
+        x = graphc.ones(33, 5).to(device)
+        found.append([[v.cpu().numpy() for v in dropped(x)] for _ in range(2)])
+    for a, b in zip(*found):
+        assert all(np.array_equal(p, q) for p, q in zip(a, b))
+    assert not np.array_equal(found[1][0][0], found[1][1][0])  # each call draws anew
+
+
+def test_a_failed_check_leaves_state_and_names_the_line() -> None:
+    graphc.manual_seed(0)
+    table = nn.Embedding(5, 3).to("cuda")
+    optimizer = graphc.optim.SGD(table.parameters(), lr=0.5, momentum=0.9)
+
+    @graphc.compile
+    def step(ids: Any) -> Any:
+        optimizer.zero_grad()
+        loss = table(ids).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    good = graphc.tensor([0, 1, 4]).to("cuda")
+    first = step(good).item()
+    before = table.weight.detach().cpu().numpy()
+    with pytest.raises(IndexError, match=r"index 5 is out of range \[0, 5\)") as caught:
+        step(graphc.tensor([0, 5, 1]).to("cuda"))
+    assert "table(ids)" in str(caught.value)
+    assert np.array_equal(table.weight.detach().cpu().numpy(), before)
+    assert step(good).item() < first  # the words of the failure are forgotten
+    assert not np.array_equal(table.weight.detach().cpu().numpy(), before)
+
+
+def test_a_compiled_models_own_backward() -> None:
+    grads = []
+    for device in ("cpu", "cuda"):
+        graphc.manual_seed(0)
+        model = graphc.compile(mlp().to(device))
+        x = graphc.from_numpy(rows(np.random.default_rng(2), 6)).to(device).requires_grad_()
+        model(x).square().mean().backward()
+        grads.append([t.grad.cpu().numpy() for t in (x, *model.parameters())])
+    for a, b in zip(*grads):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_can_be_dropped() -> None:
+    model = mlp().to("cuda")
+    optimizer = graphc.optim.SGD(model.parameters(), lr=0.1)
+
+    @graphc.compile(grads="drop")
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = graphc.from_numpy(rows(np.random.default_rng(0), 4)).to("cuda")
+    first, second = step(x).item(), step(x).item()
+    assert second < first
+    with pytest.raises(graphc.errors.GraphcError):
+        _ = model[0].weight.grad
+
+
+def test_a_routine_runs_on_the_host_between_kernels() -> None:
+    @graphc.compile
+    def step(x: Any) -> Any:
+        values, places = (x * 2).sort(dim=1)
+        return values + 1, places
+
+    x = rows(np.random.default_rng(0), 3)
+    values, places = step(graphc.from_numpy(x).to("cuda"))
+    assert np.array_equal(values.cpu().numpy(), np.sort(x * 2, 1) + 1)
+    assert np.array_equal(places.cpu().numpy(), np.argsort(x, 1))
+    assert "sort" in str(step.explain().callbacks)
+
+
+def test_what_a_step_tells_about_itself() -> None:
+    *_, step = trained("cuda", mlp, rows, (4,))
+    kernel = step.kernels[0]
+    assert "@triton.jit" in kernel.triton and kernel.triton in step.ir("triton")
+    with pytest.raises(graphc.errors.NotAvailable, match="device is cuda"):
+        _ = kernel.llvm
+    told = step.explain()
+    assert len(told.blocks) == len(step.kernels) and "blocks of" in str(told)
+
+
+def test_tensors_of_two_devices_are_refused() -> None:
+    model = mlp().to("cuda")
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        return model(x)
+
+    with pytest.raises(RuntimeError, match="found at least two devices, cpu and cuda:0") as caught:
+        step(graphc.ones(2, 8))
+    assert "model(x)" in str(caught.value)
+    assert step(graphc.ones(2, 8).to("cuda")).shape == (2, 4)
+
+
+def test_a_number_of_the_host_is_brought_to_each_call() -> None:
+    scale, count = graphc.tensor(2.0), graphc.tensor(0)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        count.add_(1)
+        return x * scale
+
+    x = graphc.ones(3).to("cuda")
+    assert step(x).cpu().tolist() == [2, 2, 2]
+    scale.fill_(5.0)
+    assert step(x).cpu().tolist() == [5, 5, 5]
+    assert count.item() == 2 and count.device.type == "cpu"
+
+
+def test_a_moved_model_is_traced_where_it_is() -> None:
+    graphc.manual_seed(0)
+    model = mlp()
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        return model(x)
+
+    x = graphc.ones(2, 8)
+    want = step(x).detach().numpy()
+    model.to("cuda")
+    got = step(x.to("cuda"))
+    assert got.device.type == "cuda"
+    np.testing.assert_allclose(got.detach().cpu().numpy(), want, rtol=1e-5, atol=1e-6)
