@@ -64,6 +64,10 @@ JOINS: dict[str, tuple[set[str], str]] = {
         {"passes", "codegen_cpu", "runtime"},
         "the one place that wires the compiler together",
     ),
+    "graphc/codegen_gpu/profile.py": (
+        {"passes"},
+        "passes ask for numbers of a machine; the form that they are given in is theirs",
+    ),
     "graphc/codegen_cpu/profile.py": (
         {"passes"},
         "passes ask for numbers of a machine; the form that they are given in is theirs",

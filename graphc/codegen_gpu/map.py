@@ -3,7 +3,8 @@
 A phase's loop is one flat index over its axes, in their order. It runs along lanes, at once where
 it is known to fit (what one phase has read, the next has in registers), else in trips; or, where
 it is short or adds to memory, one step after the other for every point of the block. A long float32
-sum is cut: `CHUNK` trips add up in float32, what they give in float64.
+sum is cut: `CHUNK` trips add up in float32, what they give in float64. Of rows that a scatter adds
+to, each is one program's alone, so that they can be shared out and yet are added to in order.
 
 Where nothing is known about the number of points, full blocks run without a mask, which lets every
 thread move 16 bytes at once, and the last block in a branch of its own.
@@ -18,9 +19,9 @@ from dataclasses import replace
 from graphc.codegen_gpu.body import Body, Group, Point, Value
 from graphc.codegen_gpu.folds import Fold, States
 from graphc.codegen_gpu.scalar import literal, rounded
-from graphc.codegen_gpu.tiles import UNROLLED, PhasePlan, Plan, extent
+from graphc.codegen_gpu.tiles import UNROLLED, PhasePlan, Plan, extent, factor, shared
 from graphc.ir.cuda_abi import GridDim
-from graphc.ir.kernel import Axis, Kernel, Phase, Reduce, Store
+from graphc.ir.kernel import Apply, Axis, Kernel, Load, Phase, Reduce, Store
 from graphc.ir.types import bool_, i64
 
 CHUNK = 32  # trips whose sums are float32
@@ -50,12 +51,12 @@ class MapTemplate:
             return self.tiled()
         self.body.point = self.points()
         masks = self.body.point.masks
-        known = extent(self.kernel.axes)
-        if masks and self.rank == 1 and (known is None or known % ALIGNED):
+        if masks and self.rank == 1 and factor(self.kernel.axes) % ALIGNED:
             self.in_branches(masks[0][1])
         else:
             self.phases()
-        return (GridDim(tuple(a.extent for a in self.kernel.axes), self.plan.points),)
+        grid = GridDim(tuple(a.extent for a in self.kernel.axes), self.plan.points)
+        return (grid, GridDim((self.plan.shares,))) if self.plan.shares > 1 else (grid,)
 
     def in_branches(self, mask: Value) -> None:
         """Full blocks without a mask, the last one with it."""
@@ -97,7 +98,16 @@ class MapTemplate:
         lane, program = self.lane(block, self.across, self.rank), self.program(0)
         flat = self.body.index(f"{program.text} * {block} + {lane.text}", [program, lane])
         masks = self.bounds(flat, axes, block, self.across)
-        return Point(tuple(shape), (Group(axes, flat),), masks, lanes=((self.across, lane),))
+        groups, lanes = (Group(axes, flat),), ((self.across, lane),)
+        return Point(tuple(shape), groups, masks, lanes=lanes, fours=self.fours(program))
+
+    def fours(self, program: Value) -> Value | None:
+        """The number of each four of neighbours in the block."""
+        block = self.plan.points
+        if self.rank != 1 or block % 4:
+            return None
+        lanes = self._cast(f"tl.arange(0, {block // 4})")
+        return Value(f"({program.text} * {block // 4} + {lanes})", self.body.index_dtype)
 
     def bounds(
         self, flat: Value, axes: Sequence[Axis], block: int, dimension: int
@@ -162,9 +172,7 @@ class MapTemplate:
         trips = extent(phase.axes)
         self.body.point = self.extended(phase, plan, lane, trips == plan.block)
         if trips == 0:
-            self.body.point = replace(
-                self.body.point, live=(self.body.let("(tl.cast(0, tl.int32) != 0)", bool_),)
-            )
+            self.body.point = replace(self.body.point, live=(self._some(0),))
         self.statements(phase)
         for s, fold in self.folds(phase):
             states = self.element(s, fold, lane, trips == plan.block)
@@ -193,7 +201,8 @@ class MapTemplate:
         """Trips along lanes, with a state for each place of the block."""
         body, writer = self.body, self.writer
         count = body.product(a.extent for a in phase.axes)
-        some = body.let(f"(tl.cast({count}, {self._index}) > 0)", bool_)
+        some = () if isinstance(count, int) and count > 0 else (self._some(count),)
+        full = isinstance(count, int) and count % plan.block == 0
         point = body.point
         shape = self.shape(plan)
         folds = self.folds(phase)
@@ -207,11 +216,10 @@ class MapTemplate:
             flat = writer.assign(f"tl.cast({first}, {self._index}) + {lane.text}", writer.level)
             dims = frozenset({self.along or 0})
             index = Value(flat, body.index_dtype, dims, writer.level)
-            body.point = self.extended(phase, plan, index, full=False)
-            body.point = replace(body.point, live=(some,))
+            body.point = replace(self.extended(phase, plan, index, full), live=some)
             self.statements(phase)
             for (s, fold), state in zip(folds, states, strict=True):
-                self.step(fold, state, self.element(s, fold, index, False))
+                self.step(fold, state, self.element(s, fold, index, full))
             body.point = point
 
         lane = self.lane(plan.block, self.along or 0, self.rank)
@@ -232,6 +240,10 @@ class MapTemplate:
                         self.step(fold, state, [f"{part[0]}.to(tl.float64)"])
         for (s, _), fold, state in zip(folds, outer, states, strict=True):
             self.result(s, fold, self.lanes_folded(fold, state, plan))
+
+    def _some(self, count: int | str) -> Value:
+        """Whether a loop has a trip."""
+        return self.body.let(f"(tl.cast({count}, {self._index}) > 0)", bool_)
 
     @property
     def _index(self) -> str:
@@ -260,11 +272,34 @@ class MapTemplate:
                 level=level,
             )  # fmt: skip
             body.point = replace(point, groups=(*point.groups, Group(phase.axes, step)))
-            self.statements(phase)
+            if self.plan.shares > 1:
+                self.share(phase)
+            else:
+                self.statements(phase)
             for (s, fold), state in zip(folds, states, strict=True):
                 self.step(fold, state, self.element(s, fold, step, True))
         for (s, fold), state in zip(folds, states, strict=True):
             self.result(s, fold, state)
+
+    def share(self, phase: Phase) -> None:
+        """The additions whose index is this program's among those with the same points."""
+        index = shared(self.kernel)
+        assert index is not None
+        needed, first = {index}, []
+        for s in reversed(phase.body):
+            if not isinstance(s, Store) and s.name in needed:
+                needed |= set(s.args) if isinstance(s, Apply) else set()
+                needed |= {i.index for i in s.indirect} if isinstance(s, Load) else set()
+                first.append(s)
+        for s in reversed(first):
+            self.body.run(s)
+        value, own = self.body.values[index], self.program(1)
+        mine = self.body.let(f"({value.text} % {self.plan.shares} == {own.text})", bool_, value)
+        with self.writer.block(f"if {mine.text}:") as level:
+            self.body.floor = level
+            for s in phase.body:
+                if s not in first:
+                    self.body.run(s)
 
     # ---- folds ---------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from math import prod
 from typing import Literal
 
 from graphc.codegen_gpu.target import ACCESS_BYTES, WARP, Target
-from graphc.ir.kernel import Axis, Kernel, Load, Phase, Size, Store
+from graphc.ir.kernel import Apply, Axis, Const, Index, Kernel, Load, Phase, Size, Store
 
 Form = Literal["flat", "tile", "row", "column"]
 Mode = Literal["once", "whole", "looped", "serial"]
@@ -31,6 +31,8 @@ ROOM = 8192  # elements of a block
 UNROLLED = 32  # trips of a loop that is written out
 LOOPED = 1024  # elements of a phase in one trip
 SIDE = 32  # of a tile
+SHARES = 64  # programs for the same points of a scatter: each looks at all indices
+LEAST = 16  # trips of each
 MANY = 48  # statements whose values fill a thread's registers sooner
 MOST_COLUMNS = 64  # points of a column block
 
@@ -52,6 +54,7 @@ class Plan:
     phases: tuple[PhasePlan, ...]
     tile: tuple[str, str] = ("", "")  # the axes of a tile: rows, columns
     warps: int = WARPS
+    shares: int = 1  # programs for the same points of a scatter, each with some of the indices
 
 
 def power(n: int) -> int:
@@ -68,6 +71,38 @@ def extent(axes: Sequence[Axis]) -> int | None:
     """The points of axes, if they are literals."""
     literal = [a.extent for a in axes if isinstance(a.extent, int)]
     return prod(literal) if len(literal) == len(axes) else None
+
+
+def factor(axes: Sequence[Axis]) -> int:
+    """What the number of points is surely a multiple of."""
+    return prod(a.extent for a in axes if isinstance(a.extent, int))
+
+
+def shared(kernel: Kernel) -> str | None:
+    """The index that alone decides where each trip of a scatter adds, the same for all points.
+
+    None if there is no such index, or if there is more to do than to add.
+    """
+    stores = [s for s in kernel.statements() if isinstance(s, Store)]
+    loops = [p for p in kernel.phases if p.axes]
+    if len(stores) != 1 or len(loops) != 1 or stores[0] not in loops[0].body:
+        return None
+    inner, outer = ({a.name for a in axes} for axes in (loops[0].axes, kernel.axes))
+    (store,) = stores
+    if len(store.indirect) != 1 or inner & {a for a, _ in store.at.terms} or store.guards:
+        return None
+    (index,) = store.indirect
+    depends: dict[str, set[str]] = {}
+    for s in kernel.statements():
+        if isinstance(s, Load | Index):
+            depends[s.name] = {a for a, _ in s.at.terms}
+            if isinstance(s, Load) and (s.guards or s.indirect):
+                depends[s.name] |= outer
+        elif isinstance(s, Apply):
+            depends[s.name] = set().union(*(depends.get(a, set()) for a in s.args))
+        elif not isinstance(s, Store | Const):
+            depends[s.name] = outer
+    return index.index if depends.get(index.index, outer).isdisjoint(outer) else None
 
 
 class _Planner:
@@ -108,7 +143,16 @@ class _Planner:
         if len(list(self.kernel.statements())) > MANY:
             each = max(each // 2, 1)
         block = self.enough(WARP * WARPS * each, WARP * each)
-        return Plan("flat", block, phases, warps=max(min(block // (WARP * each), WARPS), 1))
+        warps = max(min(block // (WARP * each), WARPS), 1)
+        return Plan("flat", block, phases, warps=warps, shares=self.shares(block))
+
+    def shares(self, block: int) -> int:
+        """As many programs for the same points as leave each some trips, and fill the target."""
+        if self.kernel.kind != "scatter" or shared(self.kernel) is None:
+            return 1
+        trips = max(self.typical(p.axes) for p in self.kernel.phases)
+        free = WAVES * self.target.sms // -(-self.points // block)
+        return max(power(min(trips // LEAST, free, SHARES) + 1) // 2, 1)
 
     def enough(self, most: int, least: int) -> int:
         """A block of points that leaves enough programs, no larger than there are points."""

@@ -17,12 +17,17 @@ def failed_check(sites: Sequence[CheckSite], site: int, value: int, bound: int) 
     return IndexOutOfRange(text, where=check.where)
 
 
-def out_of_memory(size_bytes: int, free: int | None, slots: Sequence[Slot]) -> OutOfMemory:
+def out_of_memory(
+    size_bytes: int,
+    free: int | None,
+    slots: Sequence[Slot],
+    kind: type[OutOfMemory] = OutOfMemory,
+) -> OutOfMemory:
     """`free`: None where nobody knows."""
     largest = sorted((s for s in slots if s.space == "arena"), key=lambda s: -s.size_bytes)[:5]
     names = "; ".join(f"{s.name}: {s.spec} {megabytes(s.size_bytes)} {s.where}" for s in largest)
     have = "" if free is None else f", {megabytes(free)} are free"
-    return OutOfMemory(f"the step needs {megabytes(size_bytes)}{have}; the largest: {names}")
+    return kind(f"the step needs {megabytes(size_bytes)}{have}; the largest: {names}")
 
 
 def megabytes(size_bytes: int) -> str:

@@ -91,6 +91,19 @@ def test_scatter_adds_in_order(columns: int) -> None:
     assert got["w"].tobytes() == want["w"].tobytes()
 
 
+def test_rows_of_a_scatter_are_shared_out() -> None:
+    """Each row is one program's, whatever number of programs."""
+    kernel, index = parse(SCATTER.replace("|  )", "| )")), np.random.default_rng(1)
+    data = {"t": index.integers(0, 9, 100), "g": noise(100 * 37), "w": noise(9 * 37, 2)}
+    sizes = {"n": 100, "m": 37}
+    source = emit(kernel, [100, 37], TARGET)
+    assert source.grid[1].count(sizes) == 4
+    for reverse in (False, True):
+        got = launch(kernel, source, data, sizes, {}, reverse=reverse)
+        assert got["w"].tobytes() == expected(kernel, data, sizes, {})["w"].tobytes()
+    assert plan(parse(LANE_SCATTER), [1000], TARGET).shares == 1
+
+
 def test_scatter_within_each_point() -> None:
     index = np.random.default_rng(1).integers(0, 8, 500)
     data = {"t": index, "g": noise(500), "w": np.zeros(800, np.float32)}
@@ -199,7 +212,14 @@ def test_an_empty_loop_touches_no_memory() -> None:
 @pytest.mark.parametrize("row", [10, 12, 64])
 def test_random_bits_do_not_depend_on_the_loops(row: int) -> None:
     text = DROPOUT.replace("10", str(row))
-    got, want = both(text, {"o": np.zeros(30 * row, np.int32)}, {"n": 30}, seed=-5, draw=3)
+    kernel, data = parse(text), {"o": np.zeros(30 * row, np.int32)}
+    source = emitted(kernel, {"n": 30})
+    assert "tl.join" in source.text  # four words of a block, which is computed once
+    numbers = {"seed": -5, "draw": 3}
+    got = launch(kernel, source, data, {"n": 30}, numbers)
+    assert (got["o"] == expected(kernel, data, {"n": 30}, numbers)["o"]).all()
+    apart = text.replace("index i", "index 1 + i")
+    got, want = both(apart, data, {"n": 30}, **numbers)
     assert (got["o"] == want["o"]).all()
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, overload
 
-import numpy as np
-
 from graphc import config
 from graphc.codegen_cpu.jit import assembly
 from graphc.codegen_cpu.library import KernelLibrary
@@ -20,7 +18,8 @@ from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
-from graphc.frontend.places import HOST, Place, arranged
+from graphc.frontend.places import HOST, Place
+from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
@@ -40,7 +39,6 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
-from graphc.ir.types import Array
 from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
@@ -124,26 +122,6 @@ class NativeBackend:
             return f"; {kernel.name} has no code of ours: NumPy runs it on the host\n"
         code = emit_kernel(kernel, self._target)
         return code if level == "llvm" else assembly(code, self._target)
-
-
-def run_alone(graph: Graph, native: Executable, inputs: Sequence[Array]) -> list[Array]:
-    """The outputs of a program on copies of `inputs`, bound to nothing of the user's."""
-    given = {v: np.array(a, order="C") for v, a in zip(graph.inputs, inputs)}
-    given |= {v: arranged(given[v], o) for v, o in zip(graph.states(), native.orders, strict=True)}
-    by_role = {
-        role: [given[v] for v, r in zip(graph.inputs, graph.roles) if r == role]
-        for role in ("arg", "state", "scalar")
-    }
-    free = [
-        np.empty(v.spec.shape, v.spec.dtype.numpy)
-        for v, t in zip(graph.outs, graph.targets) if t is None
-    ]  # fmt: skip
-    native.bind_state([a.ctypes.data for a in by_role["state"]])
-    scalars = [a.item() for a in by_role["scalar"]]
-    places = [a.ctypes.data for a in by_role["arg"]]
-    native.run(places, [a.ctypes.data for a in free], scalars)
-    results = iter(free)
-    return [next(results) if t is None else given[t] for t in graph.targets]
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,10 @@ from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.profile import profile
 from graphc.codegen_gpu.target import Target
 from graphc.errors import NotAvailable
+from graphc.frontend.devices import accelerator
 from graphc.frontend.places import DevicePlace, Place
+from graphc.frontend.step.alone import run_alone
+from graphc.frontend.step.checking import check
 from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import GPU_STAGES, Stage, Unit
@@ -27,7 +30,8 @@ from graphc.ir.cuda_abi import Image, Source
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Launch, Program
-from graphc.ir.sizes import Evaluation
+from graphc.ir.rewrite import at_sizes
+from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
@@ -117,6 +121,11 @@ class GpuBackend:
             codes=GPU_STAGES, device=f"cuda:{self.engine.device.index}",
             blocks=tuple(self._blocks(n) for n in dict.fromkeys(needs)),
         )  # fmt: skip
+        if config.verify():
+            graphs = [(s.name, at_sizes(s.graph, HINTS)) for s in compiled.stages if s.graph]
+            here = at_sizes(graph, HINTS)
+            on = accelerator().place(self.engine.device.index)
+            check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs, on))
         if folder := config.dump_dir():
             dump(unit, folder)
         return unit, native

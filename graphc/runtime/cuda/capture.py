@@ -10,9 +10,10 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from graphc.errors import GraphcError
+from graphc.errors import CudaError, GraphcError
 from graphc.runtime.cuda.driver import Driver
 from graphc.runtime.cuda.pack import Packed
 
@@ -52,7 +53,7 @@ class Recorded:
             self._graph = driver.GraphInstantiate(graph)
         finally:
             driver.GraphDestroy(graph)
-        weakref.finalize(self, driver.GraphExecDestroy, self._graph).atexit = False
+        weakref.finalize(self, _destroy, driver, self._graph).atexit = False
 
     def start(self) -> None:
         self._driver.GraphLaunch(self._graph, self._stream)
@@ -97,10 +98,17 @@ class Recordings:
             return found
         parts = make()
         if self.captures >= MOST_CAPTURES or max(map(len, parts)) < 2:
-            return [Direct(self._driver, self._stream, part) for part in parts]
-        found = [Recorded(self._driver, self._stream, part) for part in parts]
-        self.captures += 1
+            found = [Direct(self._driver, self._stream, part) for part in parts]
+        else:
+            found = [Recorded(self._driver, self._stream, part) for part in parts]
+            self.captures += 1
         self._kept[key] = found
         if len(self._kept) > MOST_GRAPHS:
             self._kept.popitem(last=False)
         return found
+
+
+def _destroy(driver: Driver, graph: int) -> None:
+    """Wherever the garbage collector runs; a device that is lost has no graphs any more."""
+    with suppress(CudaError):
+        driver.GraphExecDestroy(graph)

@@ -86,6 +86,12 @@ class Device:
         self._functions: dict[Image, int] = {}
         self._pinned: dict[int, int] = {}  # bytes by address
 
+    def enter(self) -> None:
+        """Make its context this thread's."""
+        if _thread.context is not self:
+            self.driver.CtxSetCurrent(self.context)
+            _thread.context = self
+
     # ---- kernels
 
     def function(self, image: Image) -> int:
@@ -213,9 +219,7 @@ def current(index: int | None = None) -> Device:
     if device is None:
         with _making:
             device = _devices.get(key) or _devices.setdefault(key, _make(index))
-    if _thread.context is not device:
-        device.driver.CtxSetCurrent(device.context)
-        _thread.context = device
+    device.enter()
     return device
 
 

@@ -60,6 +60,7 @@ class Engine:
         with self.lock:
             if self.busy:
                 raise InvalidState("a compiled step was called by a handler while one was running")
+            self.device.enter()
             self.busy = True
             try:
                 yield
@@ -142,6 +143,14 @@ class CudaExecutable:
                 else:
                     self._on_host(part, places)
             self._finish(next(ready).start)
+
+    def watch(self, words: Array) -> bool:
+        """A program on a GPU is started by Python, which compares for itself."""
+        return False
+
+    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
+        """Nothing is prepared, as nothing is watched."""
+        return False
 
     def _finish(self, start: Callable[[], None]) -> None:
         """Start the last part, in which is all that writes state, and wait if it may fail."""

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.errors import OutOfMemory
+from graphc.errors import DeviceOutOfMemory
 from graphc.ir.program import Slot
 from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.memory import Allocation
 from graphc.runtime.failures import out_of_memory
 
+SMALL = 1 << 20  # bytes that are not worth giving back
+
 
 class Room:
-    """An address that stays until a program needs more."""
+    """An address that stays until a program needs more, or all that live need less than half."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -27,15 +29,16 @@ class Room:
         return 0 if self._block is None else self._block.size_bytes
 
     def reserve(self, owner: int, size_bytes: int, slots: Sequence[Slot]) -> int:
-        """The arena's address. Raises OutOfMemory, naming the largest of `slots`, before use."""
+        """Its address. Raises DeviceOutOfMemory, naming the largest of `slots`, before use."""
         self._needs[owner] = size_bytes
-        if self._block is None or size_bytes > self.size_bytes:
+        fits = size_bytes <= self.size_bytes <= 2 * max(SMALL, *self._needs.values())
+        if self._block is None or not fits:
             self._block = None  # first: the old and the new need not fit together
             try:
                 self._block = self._device.allocate(max(1, size_bytes))
-            except OutOfMemory:
+            except DeviceOutOfMemory:
                 free = self._device.driver.MemGetInfo()[0]
-                raise out_of_memory(size_bytes, free, slots) from None
+                raise out_of_memory(size_bytes, free, slots, DeviceOutOfMemory) from None
         return self._block.address
 
     def release(self, owner: int) -> None:
