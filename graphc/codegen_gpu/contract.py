@@ -256,10 +256,10 @@ class ContractTemplate:
             lanes = (*lanes, (1, depth.flat))
         point = Point(shape, groups, masks, lanes=lanes)
         a, b = (self.converted(self.evaluate(o, point), self.c.dtype) for o in (self.c.a, self.c.b))
-        text = f"{a} * {b}"
-        if within:
-            text = f"tl.where({within[0][1].text}, {text}, 0)"
-        self.writer.do(f"acc = acc + {text}")
+        text = f"tl.fma({a}, {b}, acc)" if self.c.dtype.is_floating_point else f"acc + {a} * {b}"
+        for _, mask in within:
+            text = f"tl.where({mask.text}, {text}, acc)"
+        self.writer.do(f"acc = {text}")
 
     # ---- what becomes of the sums --------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import numpy as np
 
 import graphc
 from graphc import Tensor
+from graphc.frontend.places import Place
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.inspection import Unit
 from graphc.ir.graph import Graph, Value
@@ -124,6 +125,9 @@ class InterpretingBackend:
         self.natives: list[InterpretedNative] = []
         self.reversed = False  # for programs built from now on
         self.profile = CPU
+
+    def on(self, place: Place) -> InterpretingBackend:
+        return self
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, InterpretedTemplate]:
         verify(graph)
