@@ -49,6 +49,7 @@ from graphc.frontend.autograd import *
 from graphc.frontend.devices import *
 from graphc.frontend.dtypes import *
 from graphc.frontend.files.serialization import *
+from graphc.frontend.located import *
 from graphc.frontend.modes import *
 from graphc.frontend.options import *
 from graphc.frontend.printing import *

@@ -12,6 +12,7 @@ from graphc.errors import AutogradError, InvalidArgument
 from graphc.frontend.api.creation import zeros_like
 from graphc.frontend.api.random import randn_like
 from graphc.frontend.autograd import grad
+from graphc.frontend.device_ops import transfer
 from graphc.frontend.modes import enable_grad, no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array, f64
@@ -156,11 +157,11 @@ def _analytical(y: Tensor, wanted: Sequence[Tensor]) -> list[Array]:
     columns: list[list[Array]] = []
     for k in range(y.numel()):
         seed = zeros_like(y.detach())
-        seed.host().reshape(-1)[k] = 1
+        seed.view(-1)[k] = 1
         found = grad(y, list(wanted), seed, retain_graph=True, allow_unused=True)
         columns.append(
             [
-                np.zeros(x.numel()) if g is None else g.detach().numpy().reshape(-1)
+                np.zeros(x.numel()) if g is None else g.detach().host().reshape(-1)
                 for x, g in zip(wanted, found)
             ]
         )
@@ -173,7 +174,7 @@ def _analytical(y: Tensor, wanted: Sequence[Tensor]) -> list[Array]:
 def _numerical(func: Callable[..., Any], xs: Sequence[Any], x: Tensor, eps: float) -> list[Array]:
     """The Jacobian of each output by one input, which is moved in its own memory and put back."""
     array = x.host()
-    if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
+    if any(s == 0 and n > 1 for s, n in zip(x.stride(), array.shape)):
         raise InvalidArgument(
             f"gradcheck of an input {x.spec} whose elements share memory", fix="clone() it"
         )
@@ -181,17 +182,24 @@ def _numerical(func: Callable[..., Any], xs: Sequence[Any], x: Tensor, eps: floa
     for place in np.ndindex(array.shape):
         kept, ends = array[place].copy(), []
         for step in (eps, -eps):
-            array[place] = kept + step
+            _put(x, array, place, kept + step)
             ends.append(_values(func, xs))
-        array[place] = kept
+        _put(x, array, place, kept)
         rows.append([(a - b) / (2 * eps) for a, b in zip(*ends)])
     if not rows:
         return [np.zeros((0, len(v))) for v in _values(func, xs)]
     return [np.stack(column) for column in zip(*rows)]
 
 
+def _put(x: Tensor, array: Array, place: tuple[int, ...], value: Any) -> None:
+    """One element of x anew: past autograd in its memory, which `array` is on the host."""
+    array[place] = value
+    if x.array is not array and x.array is not None:
+        transfer(x.array, array)
+
+
 def _values(func: Callable[..., Any], xs: Sequence[Any]) -> list[Array]:
     with enable_grad():
         outs = _differentiable(func(*xs))
     with no_grad():
-        return [np.array(y.detach().numpy(), np.float64).reshape(-1) for y in outs]
+        return [np.array(y.detach().host(), np.float64).reshape(-1) for y in outs]

@@ -400,6 +400,13 @@ def deep_copy(x: Tensor, memo: dict[int, Any]) -> Any:
     return out
 
 
+def reduced(x: Tensor) -> Any:
+    """How x is pickled: its elements, and where they are unless on the CPU."""
+    x.storage.unpack()  # NumPy would pickle the order, too
+    where = () if x.is_cpu else (str(x.device),)
+    return rebuild, (type(x), x.host(), x.requires_grad, x.extra(), *where)
+
+
 def rebuild(
     kind: type[Tensor], array: Any, requires_grad: bool, extra: dict[str, Any], device: str = "cpu"
 ) -> Tensor:

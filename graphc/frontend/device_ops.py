@@ -22,7 +22,7 @@ from graphc.frontend.places import HOST, DevicePlace, place_of
 from graphc.frontend.tape import record_rule
 from graphc.frontend.views import VIEW_OPS, inverse, strides_after
 from graphc.ir.ops import OPS, Attrs, Op
-from graphc.ir.types import Array, Shape, TensorSpec, i32
+from graphc.ir.types import FROM_NUMPY, Array, DType, Shape, TensorSpec, i32
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -36,6 +36,13 @@ def place_on(array: Array | None) -> DevicePlace | None:
         return None
     place = place_of(array)
     return None if place is HOST else cast("DevicePlace", place)
+
+
+def gpu_of(x: Tensor) -> DevicePlace:
+    """The GPU of a tensor that is on one."""
+    place = place_on(x.array)
+    assert place is not None, "asked of tensors on a GPU"
+    return place
 
 
 def device_of(x: Tensor) -> device:
@@ -242,6 +249,24 @@ def seen(array: Any, op: Op, attrs: Attrs, shape: Shape) -> Any:
     start = attrs["start"] if op.name == "slice" else ()
     offset = sum(k * s for k, s in zip(start, array.strides))
     return array.seen(shape, tuple(s * size for s in strides), offset)
+
+
+def over(array: Any) -> Tensor:
+    """A tensor over an array of a GPU."""
+    out = tensors.fresh(array, TensorSpec(FROM_NUMPY[array.dtype], array.shape))
+    if not array.flags.c_contiguous:
+        out.storage.strides = tuple(s // array.itemsize for s in array.strides)
+    return out
+
+
+def reinterpreted(array: Any, dtype: DType) -> Tensor:
+    """The bytes of an array as another type; the caller has seen that the last dimension fits."""
+    return over(array.bytes_as(dtype.numpy))
+
+
+def bytes_of(base: Any) -> Any:
+    """All bytes of a storage's dense array, as a vector."""
+    return base.seen((base.size,), (base.itemsize,)).bytes_as(np.dtype(np.uint8))
 
 
 def full(x: Tensor, value: Any, spec: TensorSpec) -> Tensor | None:

@@ -148,9 +148,10 @@ def resolve(where: Any) -> device:
 
 def cuda_device(index: int) -> device:
     """`device("cuda", index)`, the same object each time."""
-    if index not in _cuda:
-        _cuda[index] = device("cuda", index)
-    return _cuda[index]
+    found: device | None = _cuda.get(index)
+    if found is None:
+        found = _cuda[index] = device("cuda", index)
+    return found
 
 
 def no_device(name: str) -> DeviceUnavailable:

@@ -29,6 +29,17 @@ class Geometry:
     views: Chain
     _spec: TensorSpec
 
+    @property
+    def itemsize(self) -> int:
+        return self._spec.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._spec.size_bytes
+
+    def element_size(self) -> int:
+        return self._spec.dtype.itemsize
+
     def strides(self) -> Shape:
         """Strides in elements as memory lies now."""
         array, storage = self.array, self.storage

@@ -13,7 +13,7 @@ from graphc.errors import InvalidType
 from graphc.ir.types import DType, f32, refuse_name_only
 
 if TYPE_CHECKING:
-    from graphc.frontend.devices import device
+    from graphc.frontend import devices
     from graphc.frontend.places import DevicePlace
     from graphc.frontend.trace import Trace
 
@@ -39,7 +39,7 @@ class _Modes(threading.local):
     trace: Trace | None = None
     anomaly = False  # whether backward looks for NaN, see `anomaly.py`
     check_nan = True
-    device: device | None = None  # where factories make tensors, if not on the CPU
+    device: devices.device | None = None  # where factories make tensors, if not on the CPU
     place: DevicePlace | None = None  # on which GPU a factory that runs fills memory itself
 
 

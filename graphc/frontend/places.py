@@ -73,6 +73,18 @@ class DevicePlace(Place, Protocol):
         """target[...] = value, `target` being dense."""
         ...
 
+    def wait(self) -> None:
+        """Until all is done that was asked for."""
+        ...
+
+    def exported(self, array: Any, stream: int | None) -> Any:
+        """A DLPack capsule for a taker that goes on at once on `stream`; -1: it waits itself."""
+        ...
+
+    def imported(self, owner: Any) -> Any:
+        """The array of another library's object with `__dlpack__`."""
+        ...
+
     def run(self, op: Op, operands: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Any:
         """`op` on row-major arrays and, as 0-d arrays of the host, numbers; row-major."""
         ...
@@ -117,6 +129,13 @@ def place_of(array: Array | None) -> Place:
         return HOST
     found = PLACES.get(type(array))
     return HOST if found is None else found(array)  # None: a subclass of NumPy's
+
+
+def dense_copy(array: Array) -> Array:
+    """A row-major copy."""
+    if type(array) is np.ndarray:
+        return np.array(array, order="C")
+    return arranged(array, tuple(range(array.ndim)))
 
 
 def arranged(array: Array, order: Shape) -> Array:

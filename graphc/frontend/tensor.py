@@ -32,15 +32,16 @@ from graphc.errors import (
 from graphc.frontend import autograd, device_ops, epoch, inplace, layouts, printing
 from graphc.frontend.api import shapes
 from graphc.frontend.api.methods import Methods
-from graphc.frontend.devices import ACCELERATORS, CPU, device, resolve
+from graphc.frontend.devices import ACCELERATORS, CPU, resolve
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
+from graphc.frontend.located import Located
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
-from graphc.frontend.places import HOST, arranged, place_of
+from graphc.frontend.places import arranged, dense_copy
 from graphc.frontend.size import Size, legacy_array
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
-from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides, row_major
+from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
 from graphc.ir import reference
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
@@ -54,7 +55,7 @@ T = TypeVar("T", bound="Tensor")
 ADD = OPS["add"]
 
 
-class Tensor(Geometry, Methods):
+class Tensor(Geometry, Located, Methods):
     """A multi-dimensional array with PyTorch's interface."""
 
     __array_priority__ = 1000  # NumPy scalars on the left defer to our reflected operators
@@ -104,18 +105,6 @@ class Tensor(Geometry, Methods):
     def ndim(self) -> builtins.int:
         return len(self._spec.shape)
 
-    @property
-    def device(self) -> device:
-        return device_ops.device_of(self) if ACCELERATORS else CPU
-
-    @property
-    def itemsize(self) -> builtins.int:
-        return self._spec.dtype.itemsize
-
-    @property
-    def nbytes(self) -> builtins.int:
-        return self._spec.size_bytes
-
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self._spec.shape[shapes.axis_of(self, dim)]
 
@@ -129,9 +118,6 @@ class Tensor(Geometry, Methods):
 
     nelement = numel
 
-    def element_size(self) -> builtins.int:
-        return self._spec.dtype.itemsize
-
     def is_floating_point(self) -> builtins.bool:
         return self._spec.dtype.is_floating_point
 
@@ -144,24 +130,7 @@ class Tensor(Geometry, Methods):
     def is_nonzero(self) -> builtins.bool:
         return bool(self)
 
-    def get_device(self) -> builtins.int:
-        """The index of its GPU; -1 on the CPU."""
-        index = self.device.index
-        return -1 if index is None else index
-
-    def is_pinned(self) -> builtins.bool:
-        """Whether a GPU reads its memory without a copy by the host."""
-        return bool(ACCELERATORS) and device_ops.is_pinned(self)
-
-    @property
-    def is_cpu(self) -> builtins.bool:
-        return self.device is CPU
-
-    @property
-    def is_cuda(self) -> builtins.bool:
-        return self.device is not CPU
-
-    is_mps = is_xpu = is_meta = is_sparse = is_quantized = False
+    is_sparse = is_quantized = False
     layout = strided
 
     @property
@@ -365,11 +334,7 @@ class Tensor(Geometry, Methods):
         return out
 
     def __reduce__(self) -> Any:
-        self.storage.unpack()  # NumPy would pickle the order, too
-        where = () if self.is_cpu else (str(self.device),)
-        return autograd.rebuild, (
-            type(self), self.host(), self.requires_grad, self.extra(), *where,
-        )  # fmt: skip
+        return autograd.reduced(self)
 
     def extra(self) -> dict[str, Any]:
         """Attributes that a user or subclass has set."""
@@ -389,11 +354,6 @@ def copied(x: Tensor, strides: Shape | None = None) -> Tensor:
         return out
     if x.array is None:
         raise leaked(x)
-    if ACCELERATORS and place_of(x.array) is not HOST:
-        order = layouts.order_of(x._spec.shape, strides or row_major(x._spec.shape))
-        out = fresh(arranged(x.array, order), x._spec)
-        out.storage.strides = strides
-        return out
     return laid(x.array, x._spec, strides)
 
 
@@ -401,7 +361,7 @@ def laid(array: Array, spec: TensorSpec, strides: Shape, owned: bool = False) ->
     """A tensor of the elements of `array` with these strides: a copy, or if it is `owned`, itself
     where it lies like that."""
     if not strides:
-        return fresh(np.array(array, order="C"), spec)
+        return fresh(dense_copy(array), spec)
     order = layouts.order_of(spec.shape, strides)
     if not owned or not array.transpose(order).flags.c_contiguous:
         array = arranged(array, order)

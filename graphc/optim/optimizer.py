@@ -217,7 +217,9 @@ class Optimizer(Hooked):
             self._layout.moves += old is not value
             return
         floating = value.dtype.is_floating_point and p.dtype.is_floating_point
-        value = value.detach().to(p.dtype) if floating and key != "step" else value.detach()
+        value = value.detach()
+        if key != "step":
+            value = value.to(p.device, p.dtype if floating else value.dtype)
         if isinstance(old, Tensor) and old.spec == value.spec:
             old.copy_(value)
             return

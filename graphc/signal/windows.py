@@ -31,7 +31,7 @@ def cosine(M: int, *, sym: bool = True, dtype: Any = None, requires_grad: bool =
     """A half wave of the sine, at the middles of M (or M + 1) equal parts."""
     n, period = places(M, sym)
     parts = period + 1
-    return done(E.sin((n + 0.5) * (math.pi / parts)), dtype, requires_grad)
+    return done(E.sin((n + 0.5) * (math.pi / parts)), dtype, requires_grad, **options)
 
 
 def exponential(
@@ -45,7 +45,7 @@ def exponential(
         raise InvalidArgument("Center must be None for symmetric windows")
     n, period = places(M, sym)
     middle = period / 2 if center is None else center
-    return done(E.exp(E.abs(n - middle) * (-1 / tau)), dtype, requires_grad)
+    return done(E.exp(E.abs(n - middle) * (-1 / tau)), dtype, requires_grad, **options)
 
 
 def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None,
@@ -55,7 +55,7 @@ def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None,
         raise InvalidArgument(f"Standard deviation must be positive, got: {std} instead.")
     n, period = places(M, sym)
     z = (n - period / 2) * (1 / std)
-    return done(E.exp(z * z * -0.5), dtype, requires_grad)
+    return done(E.exp(z * z * -0.5), dtype, requires_grad, **options)
 
 
 def general_hamming(M: int, *, alpha: float = 0.54, sym: bool = True, **options: Any) -> Tensor:

@@ -66,6 +66,9 @@ class StandInMemory:
     def set(self, address: int, word: bytes, count: int) -> None:
         self.bytes_at(address, len(word) * count)[...] = np.frombuffer(word * count, np.uint8)
 
+    def synchronize(self) -> None:
+        pass
+
     def copy(self, how: Moves, target: int, source: int) -> None:
         """What the kernel of a strided copy does."""
         seen = []

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import InvalidState, ShapeMismatch, Unsupported, Untraceable
+from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes, strided
-from graphc.frontend.devices import CPU
+from graphc.frontend.devices import CPU, device, resolve
 from graphc.frontend.inplace import show
 from graphc.frontend.modes import modes
+from graphc.frontend.places import place_of
 from graphc.ir.types import DType, refuse_name_only
 
 if TYPE_CHECKING:
@@ -39,7 +41,10 @@ def reinterpreted(x: Tensor, dtype: DType) -> Tensor:
             why="a program knows numbers, not the bytes they are made of",
             fix="use .to(dtype) to convert, or view before the step",
         )
-    array = x.detach().numpy()
+    array: Any = x.detach().array
+    if array is None:
+        x.host()  # says why there is none
+    x.storage.unpack()
     small, large = sorted((x.itemsize, dtype.itemsize))
     if small != large:
         if not array.ndim:
@@ -50,7 +55,9 @@ def reinterpreted(x: Tensor, dtype: DType) -> Tensor:
                 f"view({dtype!r}): the last dimension of {x.spec} does not fit",
                 fix="use contiguous(), and a size that is a multiple",
             )
-    return tensors.wrapped(array.view(dtype.numpy))
+    if x.is_cpu:
+        return tensors.wrapped(array.view(dtype.numpy))
+    return device_ops.reinterpreted(array, dtype)
 
 
 def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
@@ -77,10 +84,24 @@ def resize_as_(x: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor
 class UntypedStorage:
     """Bytes: those that a tensor is a view of, or a part of a file."""
 
-    device = CPU
-
-    def __init__(self, memory: Any) -> None:
+    def __init__(self, memory: Any, where: device = CPU) -> None:
         self._bytes: Any = memory
+        self.device = where
+
+    def cpu(self) -> UntypedStorage:
+        return self.to(CPU)
+
+    def cuda(self, device: Any = None) -> UntypedStorage:
+        return self.to("cuda" if device is None else device)
+
+    def to(self, where: Any) -> UntypedStorage:
+        """The bytes on a device."""
+        whole = tensors.wrapped(np.asarray(self)) if self.device is CPU else None
+        named = resolve(where)
+        if named is self.device:
+            return self
+        whole = whole if whole is not None else device_ops.over(self._bytes)
+        return untyped_storage(whole.to(named))
 
     @classmethod
     def from_file(cls, filename: str, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
@@ -90,7 +111,7 @@ class UntypedStorage:
         return cls(np.memmap(filename, np.uint8, "c", shape=(nbytes,)))
 
     def data_ptr(self) -> int:
-        return int(self._bytes.ctypes.data)
+        return place_of(self._bytes).address(self._bytes)
 
     def nbytes(self) -> int:
         return int(self._bytes.nbytes)
@@ -101,7 +122,7 @@ class UntypedStorage:
         return self
 
     def __getitem__(self, at: slice) -> UntypedStorage:
-        return UntypedStorage(self._bytes[at])
+        return UntypedStorage(self._bytes[at], self.device)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.asarray(self._bytes, dtype)
@@ -113,7 +134,9 @@ def untyped_storage(x: Tensor) -> UntypedStorage:
     base = x.storage.array
     if base is None:
         x.host()  # says why there is none
-    return UntypedStorage(np.asarray(base).reshape(-1).view(np.uint8))
+    if x.is_cpu:
+        return UntypedStorage(np.asarray(base).reshape(-1).view(np.uint8))
+    return UntypedStorage(device_ops.bytes_of(base), x.device)
 
 
 def empty_strided(size: Sequence[int], stride: Sequence[int], **options: Any) -> Tensor:

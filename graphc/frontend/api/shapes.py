@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
-from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
 from graphc.frontend.operands import broadcast_shapes, data_sized, is_tensor
@@ -365,7 +364,7 @@ def _repeated_by(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
     counts = np.broadcast_to(array, (x.spec.shape[axis],))
     if counts.size and counts.min() < 0:
         raise ShapeMismatch("repeat_interleave: repeats must not be negative")
-    number = device_ops.like(tensors.wrapped(np.repeat(np.arange(counts.size), counts)), x)
+    number = tensors.wrapped(np.repeat(np.arange(counts.size), counts)).to(x.device)
     return x.emit(OPS["gather"], x, number, axis=axis)
 
 

@@ -14,7 +14,7 @@ from graphc.frontend.api import creation
 from graphc.frontend.api.conversion import to
 from graphc.frontend.api.indexing import nonzero
 from graphc.frontend.api.shapes import sizes, stack
-from graphc.frontend.devices import CPU, check_device, device
+from graphc.frontend.devices import CPU, device
 from graphc.frontend.modes import modes
 from graphc.frontend.options import as_dtype
 from graphc.frontend.size import Size
@@ -47,7 +47,7 @@ class SparseTensor:
 
     @property
     def device(self) -> device:
-        return CPU
+        return self._value.device
 
     @property
     def requires_grad(self) -> bool:
@@ -139,12 +139,15 @@ class SparseTensor:
     def double(self) -> SparseTensor:
         return self.with_values(self._value.double())
 
+    def _on(self, where: Any) -> SparseTensor:
+        index, value = self._index.to(device=where), self._value.to(device=where)
+        return SparseTensor(index, value, self._shape, self._coalesced)
+
     def cpu(self) -> SparseTensor:
-        return self
+        return self._on(CPU)
 
     def cuda(self, device: Any = None) -> SparseTensor:
-        check_device("cuda" if device is None else device)
-        return self
+        return self._on("cuda" if device is None else device)
 
     def detach(self) -> SparseTensor:
         return self.with_values(self._value.detach())
@@ -204,10 +207,10 @@ def sparse_coo_tensor(
     is_coalesced: bool | None = None,
 ) -> SparseTensor:
     """A sparse tensor of `values` [n, ..] at `indices` [dims, n]; size: as far as they reach."""
-    check_device(device)
-    index = indices if isinstance(indices, Tensor) else creation.tensor(indices)
-    value = values if isinstance(values, Tensor) else creation.tensor(values)
-    index, value = index.to(i64), value.to(as_dtype(dtype) or value.dtype)
+    value = values if isinstance(values, Tensor) else creation.tensor(values, device=device)
+    where = value.device if device is None else device
+    index = creation.as_tensor(indices, device=where).to(i64)
+    value = value.to(where, as_dtype(dtype) or value.dtype)
     if index.dim() != 2 or not value.dim() or index.spec.shape[1] != value.spec.shape[0]:
         raise ShapeMismatch(f"sparse_coo_tensor: indices {index.spec} and values {value.spec}")
     if size is None:

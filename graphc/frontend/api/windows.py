@@ -34,9 +34,12 @@ def places(M: int, sym: bool) -> tuple[Tensor, int]:
     return arange(M).to(f64), max(M - 1 if sym else M, 1)
 
 
-def done(window: Tensor, dtype: Any, requires_grad: bool = False) -> Tensor:
-    """In the dtype wanted; a window of one element is one."""
+def done(
+    window: Tensor, dtype: Any, requires_grad: bool = False, *, device: Any = None, **options: Any
+) -> Tensor:
+    """In the dtype and on the device wanted; a window of one element is one."""
     out = (window * 0 + 1 if window.shape[0] == 1 else window).to(kind_of(dtype))
+    out = out if device is None else out.to(device)
     return out.requires_grad_(True) if requires_grad else out
 
 
@@ -54,14 +57,14 @@ def general_cosine(
     total = n * 0
     for k, weight in enumerate(weights):
         total = total + E.cos(n * (2 * math.pi * k / period)) * (weight * (-1) ** k)
-    return done(total, dtype, requires_grad)
+    return done(total, dtype, requires_grad, **options)
 
 
 def bartlett(M: int, *, sym: bool = True, dtype: Any = None, requires_grad: bool = False,
              **options: Any) -> Tensor:  # fmt: skip
     """A triangle, zero at its ends."""
     n, period = places(M, sym)
-    return done(1 - E.abs(n * (2 / period) - 1), dtype, requires_grad)
+    return done(1 - E.abs(n * (2 / period) - 1), dtype, requires_grad, **options)
 
 
 def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None,
@@ -72,7 +75,7 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None,
     n, period = places(M, sym)
     x = n * (2 / period) - 1
     top = i0(E.sqrt((1 - x * x).clamp(min=0)) * beta)
-    return done(top / i0(zeros(1, dtype=f64) + beta), dtype, requires_grad)
+    return done(top / i0(zeros(1, dtype=f64) + beta), dtype, requires_grad, **options)
 
 
 # ---- by older names ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 from graphc.errors import FileFormatError
+from graphc.frontend.files.locations import Place
 from graphc.frontend.files.pickled import DAMAGE, Call, read_pickle
 from graphc.frontend.files.torchfile import Record, Storages, StorageType, elements
 from graphc.ir.types import Array
@@ -26,20 +27,20 @@ def is_old_torch(data: bytes) -> bool:
 class Row(Storages):
     """The storages of such a file, each a part of its bytes."""
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
+    def __init__(self, data: bytes, place: Place) -> None:
+        super().__init__(place)
         self._data = data
         self._found: dict[str, Record] = {}
         self._parts: dict[str, memoryview] = {}
 
     def record(self, id: Any) -> Record:
         """The storage that ("storage", type, key, location, elements, part) names."""
-        kind, storage, name, _, size, part = id
+        kind, storage, name, location, size, part = id
         if kind != "storage" or not isinstance(storage, StorageType) or not isinstance(name, str):
             raise ValueError(f"no id of a storage: {id!r:.100}")
         if part is not None or type(size) is not int or size < 0:
             raise ValueError(f"storage {name[:200]!r}: {size!r:.50} elements, part {part!r:.50}")
-        record = Record(name, storage.dtype, size)
+        record = Record(name, storage.dtype, size, str(location))
         if self._found.setdefault(name, record) != record:
             raise FileFormatError(f"storage {name[:200]!r} has two types")
         return record
@@ -85,10 +86,10 @@ class Row(Storages):
         return {**super().names(), "torch._utils._rebuild_tensor": Call(self.tensor)}
 
 
-def from_old_torch(data: bytes) -> Any:
+def from_old_torch(data: bytes, place: Place) -> Any:
     """As `from_torch`."""
     try:
-        return Row(data).value()
+        return Row(data, place).value()
     except FileFormatError:
         raise
     except DAMAGE as e:

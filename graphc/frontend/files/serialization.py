@@ -20,7 +20,7 @@ import numpy as np
 
 from graphc.errors import FileFormatError, InvalidArgument, InvalidState, InvalidType
 from graphc.frontend import tensor as tensors
-from graphc.frontend.devices import check_device, device
+from graphc.frontend.files.locations import Place, placing
 from graphc.frontend.files.npz import from_npz, to_npz
 from graphc.frontend.files.oldtorch import from_old_torch, is_old_torch
 from graphc.frontend.files.structure import describe, rebuild
@@ -172,49 +172,55 @@ def load(
 ) -> Any:
     """What `save` or torch.save wrote, or the tensors of a .safetensors or .npz file by name.
 
-    The format is told by the file's first bytes. Tensors are on the CPU: `map_location` may be
-    None, "cpu", or a dict or function, which then has nothing to choose. No file can run code,
-    whatever `weights_only` says; from PyTorch's files (.pt, .pth) tensors, numbers, texts and
-    containers are read, and the rest is refused by its name. `pickle_module` is refused; `mmap`
-    and `encoding` change nothing. Raises FileFormatError for a damaged file.
+    The format is told by the file's first bytes. Tensors go where they were, on the CPU if that
+    GPU is not there, or where `map_location` says: a device, a dict of locations, or a function of
+    storage and location. No file can run code, whatever `weights_only` says; from PyTorch's files
+    (.pt, .pth) tensors, numbers, texts and containers are read, and the rest is refused by its
+    name. `pickle_module` is refused; `mmap` and `encoding` change nothing. Raises FileFormatError
+    for a damaged file.
     """
     _refuse_pickle("load", pickle_module)
     if unknown := set(pickle_load_args) - {"encoding"}:
         raise InvalidType(f"load: unexpected arguments {sorted(unknown)}")
-    if isinstance(map_location, str | int | device):
-        check_device(map_location)
+    place = placing(map_location)
     if hasattr(f, "read"):
         data = f.read()
     else:
         with open(os.fspath(f), "rb") as file:
             data = file.read()
-    return _from_any(data)
+    return _from_any(data, place)
 
 
-def _from_any(data: bytes) -> Any:
+def _from_any(data: bytes, place: Place) -> Any:
     """By the first bytes: a zip is PyTorch's or NumPy's, all else is ours."""
     if data[:4] == EMPTY_ZIP:
-        return from_npz(data)
+        return _placed(from_npz(data), place)
     if data[:4] == b"PK\x03\x04":
         name_bytes = int.from_bytes(data[26:28], "little")
-        return (from_npz if data[30 : 30 + name_bytes].endswith(b".npy") else from_torch)(data)
+        if data[30 : 30 + name_bytes].endswith(b".npy"):
+            return _placed(from_npz(data), place)
+        return from_torch(data, place)
     if is_old_torch(data):
-        return from_old_torch(data)
-    return from_bytes(data)
+        return from_old_torch(data, place)
+    return from_bytes(data, place)
 
 
-def from_bytes(data: bytes) -> Any:
+def _placed(named: dict[str, Tensor], place: Place) -> dict[str, Tensor]:
+    return {name: place(x, "cpu") for name, x in named.items()}
+
+
+def from_bytes(data: bytes, place: Place) -> Any:
     header, body = _split(data)
     metadata = header.pop("__metadata__", {})
     named = _tensors(header, body)
     if not isinstance(metadata, dict) or "graphc" not in metadata:
-        return named
+        return _placed(named, place)
     try:
         document = json.loads(metadata["graphc"])
         if document["format"] != FORMAT:
             raise FileFormatError(f"the file has format {document['format']!r:.50}, not {FORMAT}")
         _check_sums(document, header, body)
-        return rebuild(document["tree"], named)
+        return rebuild(document["tree"], named, place)
     except (KeyError, TypeError, ValueError, RecursionError) as e:
         if isinstance(e, FileFormatError):
             raise

@@ -18,6 +18,7 @@ import numpy as np
 from graphc.errors import InvalidType
 from graphc.frontend import tensor as tensors
 from graphc.frontend.devices import device
+from graphc.frontend.files.locations import Place, location_of
 from graphc.frontend.size import Size
 from graphc.ir.types import Array, DType, dtype_named
 
@@ -81,7 +82,7 @@ class _Writer:
         where = (id(x.storage), x.storage_offset(), x.spec, x.strides())
         if where not in self.seen:
             self.seen[where] = self.named(path, array)
-        return {"tensor": [self.seen[where], x.requires_grad and x.is_leaf]}
+        return {"tensor": [self.seen[where], x.requires_grad and x.is_leaf, *location_of(x)]}
 
 
 def _plain(k: Any) -> bool:
@@ -122,14 +123,15 @@ def _described(obj: Any, path: str) -> Any:
 # ---- back --------------------------------------------------------------------------------------
 
 
-def rebuild(tree: Any, named: dict[str, Tensor]) -> Any:
+def rebuild(tree: Any, named: dict[str, Tensor], place: Place) -> Any:
     """Inverse of `describe`; KeyError, TypeError or ValueError where the JSON is damaged."""
-    return _Reader(named).part(tree, 0)
+    return _Reader(named, place).part(tree, 0)
 
 
 class _Reader:
-    def __init__(self, named: dict[str, Tensor]) -> None:
-        self.named = named
+    def __init__(self, named: dict[str, Tensor], place: Place) -> None:
+        self.named, self.place = named, place
+        self.placed: dict[str, Tensor] = {}
 
     def part(self, tree: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
@@ -151,15 +153,17 @@ class _Reader:
     def key(self, k: Any) -> Any:
         if isinstance(k, list):
             (tree,) = k
-            k = _Reader({}).part(tree, 0)
+            k = _Reader({}, self.place).part(tree, 0)
             if not _plain(k):
                 raise ValueError(f"a key {k!r:.50}")
         elif not isinstance(k, str | int) or isinstance(k, bool):
             raise ValueError(f"a key {k!r:.50}")
         return k
 
-    def tensor(self, name: str, requires_grad: bool) -> Tensor:
-        x = self.named[name]
+    def tensor(self, name: str, requires_grad: bool, location: str = "cpu") -> Tensor:
+        x = self.placed.get(name)
+        if x is None:
+            x = self.placed[name] = self.place(self.named[name], location)
         if requires_grad and not x.is_floating_point():
             raise ValueError(f"a gradient for {x.spec}")
         return x.requires_grad_() if requires_grad else x

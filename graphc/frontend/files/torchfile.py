@@ -21,6 +21,7 @@ from graphc.errors import FileFormatError
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api.strided import as_strided
 from graphc.frontend.devices import TYPES, device
+from graphc.frontend.files.locations import Place
 from graphc.frontend.files.pickled import Call, key, read_pickle
 from graphc.frontend.size import Size
 from graphc.frontend.views import row_major
@@ -47,12 +48,14 @@ class Record(NamedTuple):
     key: str
     dtype: DType
     size: int
+    location: str
 
 
 class Storages:
     """The storages of a file and the tensors made of them so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._first: dict[str, Tensor] = {}
 
     def array(self, record: Record) -> Array:
@@ -86,6 +89,7 @@ class Storages:
         if first is None:
             array = self.array(record)
             first = tensors.wrapped(array.reshape(size) if whole else array)
+            first = self._place(first, record.location)
             out = first if whole else as_strided(first, size, stride, offset)
         else:
             out = as_strided(first, size, stride, offset)
@@ -101,8 +105,8 @@ class Storages:
 class Archive(Storages):
     """The zip's directory, checked."""
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
+    def __init__(self, data: bytes, place: Place) -> None:
+        super().__init__(place)
         self._zip = zipfile.ZipFile(BytesIO(data))
         self._entries: dict[str, zipfile.ZipInfo] = {}
         for entry in self._zip.infolist():
@@ -128,7 +132,7 @@ class Archive(Storages):
 
     def record(self, id: Any) -> Record:
         """The storage that a persistent id names: ("storage", type, key, location, elements)."""
-        kind, storage, name, _, size = id
+        kind, storage, name, location, size = id
         if kind != "storage" or not isinstance(storage, StorageType) or not isinstance(name, str):
             raise ValueError(f"no id of a storage: {id!r:.100}")
         entry = self._entries.get(f"{self._root}data/{name}")
@@ -139,7 +143,7 @@ class Archive(Storages):
                 f"storage {name[:200]!r} has {entry.file_size} bytes, not {size!r:.50} elements of "
                 f"{storage.dtype.name}"
             )
-        return Record(name, storage.dtype, size)
+        return Record(name, storage.dtype, size, str(location))
 
     def array(self, record: Record) -> Array:
         return elements(self.read(f"data/{record.key}"), record.dtype, self._order == ">")
@@ -202,14 +206,14 @@ NAMES: dict[str, Any] = {
 }
 
 
-def from_torch(data: bytes) -> Any:
+def from_torch(data: bytes, place: Place) -> Any:
     """What torch.save wrote: tensors, numbers, texts, None and containers of them.
 
     Tensors are on the CPU, wherever they were; those that shared memory share it. A Parameter
     comes back as a tensor that requires a gradient. Anything else is refused by its name.
     """
     try:
-        archive = Archive(data)
+        archive = Archive(data, place)
         return read_pickle(archive.read("data.pkl"), archive.names(), archive.record)
     except FileFormatError:
         raise

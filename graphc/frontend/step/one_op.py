@@ -29,7 +29,6 @@ ARGUMENTS = {f32: f32, f64: f64, i64: i64}  # how a number of a type reaches a p
 EXACT = (0.0, 1.0, -1.0, 2.0, 0.5)  # floats that rules look for
 
 
-
 class Number(NamedTuple):
     """An argument of the call: how it is passed, and of which type it is used."""
 

@@ -7,7 +7,6 @@ from math import inf, prod
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend import primitives as P
-from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS

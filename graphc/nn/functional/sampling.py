@@ -9,7 +9,6 @@ from math import prod
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
-from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64

@@ -103,7 +103,7 @@ class DeviceArray:
             "data": (self.address if self.size else 0, False),
             "strides": None if self.flags.c_contiguous else self.strides,
             "version": 3,
-            "stream": 1,  # the legacy default stream, for which ours waits and which waits for ours
+            "stream": None,  # nothing to wait for: whoever gives this to others has waited
         }
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:

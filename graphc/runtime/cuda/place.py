@@ -9,6 +9,7 @@ import numpy as np
 
 from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import FROM_NUMPY, Array, Scalar, TensorSpec
+from graphc.runtime.cuda import dlpack
 from graphc.runtime.cuda.array import DeviceArray
 from graphc.runtime.cuda.copies import SMALL_SPAN, Moves, is_dense, moves, on_host
 
@@ -42,6 +43,8 @@ class Memory(Protocol):
     def set(self, address: int, word: bytes, count: int) -> None:
         """`count` words of 1, 2 or 4 bytes."""
         ...
+
+    def synchronize(self) -> None: ...
 
 
 class CudaPlace:
@@ -140,6 +143,23 @@ class CudaPlace:
             self.memory.set(target.address, word, target.nbytes // len(word))
         else:
             self.upload(target, np.full(target.shape, value, target.dtype), wait=True)
+
+    def wait(self) -> None:
+        """Until all is done that was asked for."""
+        self.memory.synchronize()
+
+    def exported(self, array: Any, stream: int | None) -> Any:
+        """A DLPack capsule for a taker that goes on at once on `stream`; -1: it waits itself."""
+        if stream != -1:
+            self.wait()
+        return dlpack.export(array)
+
+    def imported(self, owner: Any) -> Any:
+        """The array of an object with `__dlpack__`, which is done when this returns."""
+        capsule = owner.__dlpack__(stream=1)  # the legacy default stream, on which nothing runs
+        array = dlpack.take(capsule)
+        self.wait()
+        return array
 
     def run(self, op: Op, operands: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Any:
         return self._run(self, op, operands, attrs, spec)

@@ -67,3 +67,13 @@ def _collate_sequences(batch: Sequence[Any], first: Sequence[Any]) -> Any:
     if hasattr(first, "_fields"):  # a named tuple
         return type(first)(*columns)
     return columns
+
+
+def pinned(batch: Any) -> Any:
+    """A batch with its tensors pinned, and whatever else has a `pin_memory` of its own."""
+    if isinstance(batch, dict):
+        return type(batch)({key: pinned(value) for key, value in batch.items()})
+    if isinstance(batch, tuple | list):
+        parts = [pinned(value) for value in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return batch.pin_memory() if hasattr(batch, "pin_memory") else batch

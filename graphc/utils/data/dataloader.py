@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.api.random import Generator, randint
-from graphc.utils.data.collate import default_collate, default_convert
+from graphc.utils.data.collate import default_collate, default_convert, pinned
 from graphc.utils.data.dataset import Dataset, IterableDataset
 from graphc.utils.data.fetch import batch_seed, fetch, seeded, stream
 from graphc.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
@@ -46,7 +46,8 @@ class DataLoader(Generic[T]):
 
     Reproducible under manual_seed (or `generator`): an epoch takes one draw for the order if it is
     shuffled and one for what the data set draws. Batches come in order also with in_order=False;
-    `pin_memory` and `pin_memory_device` are accepted and do nothing.
+    With `pin_memory` their tensors are in memory that a GPU reads by itself, where there is one;
+    `pin_memory_device` is accepted and does nothing.
 
     An IterableDataset is read by every worker, in turn batch by batch, until the last has ended.
     """
@@ -131,6 +132,10 @@ class DataLoader(Generic[T]):
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def __iter__(self) -> Iterator[Any]:
+        batches = self._batches()
+        return map(pinned, batches) if self.pin_memory else batches
+
+    def _batches(self) -> Iterator[Any]:
         seed = int(randint(0, 1 << 62, (), generator=self.generator).item())
         return self._fetch_here(seed) if self.num_workers == 0 else self._fetch_by_workers(seed)
 
