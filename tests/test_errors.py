@@ -201,11 +201,11 @@ nothing is compiled yet [GC007]
   fix   call it once, then ask
   more  python -m graphc explain GC007""",
     device_unavailable: """\
-no device 'cuda': this build has no back end but the CPU's [GC008]
+no CUDA device: GRAPHC_CUDA=off [GC008]
   test_errors.py:N in device_unavailable
      N | ones(3).to("cuda")
-  why   this machine or this build has no such device
-  fix   use device="cpu", or `"cuda" if graphc.cuda.is_available() else "cpu"`
+  why   the switch says that no GPU is to be used
+  fix   unset GRAPHC_CUDA
   more  python -m graphc explain GC008""",
     not_available: """\
 no `ptx`: device is cpu [GC009]

@@ -12,7 +12,6 @@ import numpy as np
 
 import graphc
 from graphc import Tensor
-from graphc.frontend.places import Place
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.inspection import Unit
 from graphc.ir.graph import Graph, Value
@@ -140,7 +139,7 @@ class InterpretingBackend:
         self.reversed = False  # for programs built from now on
         self.profile = CPU
 
-    def on(self, place: Place) -> InterpretingBackend:
+    def on(self, place: object) -> InterpretingBackend:
         return self
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, InterpretedTemplate]:
