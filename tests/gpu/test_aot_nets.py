@@ -95,7 +95,8 @@ def test_every_kernel(net: str, arch: str, half: bool, pool: Pool) -> None:
 def test_a_large_product_uses_whole_groups_of_warps(pool: Pool) -> None:
     import gpu_kernels
 
-    sources = [*gpu_kernels.matmul_sources(1024, "sm_90a")]
+    a, b = (graphc.zeros(1024, 1024, dtype=graphc.bfloat16) for _ in range(2))
+    sources = [*gpu_kernels.sources(lambda a, b: a @ b, (a, b), "sm_90a")]
     (image,) = GpuLibrary(Target.named("sm_90a"), pool=pool).images(sources)
     check(image, True, "sm_90a")
     found = facts.instructions(facts.sass(image))

@@ -14,10 +14,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from numpy import ndarray
+import numpy as np
 
 from graphc.frontend import epoch
 from graphc.frontend.modes import _default, modes
+from graphc.frontend.places import HOST
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.guards import all_same, columns
 from graphc.frontend.step.plan import Plan, address_of
@@ -105,11 +106,11 @@ class Ready:
                     return MISSED
                 storage, array = x.storage, x.array
                 if (
-                    type(array) is not ndarray  # of a GPU, or none
-                    or (x._spec is not spec and x._spec != spec)
+                    (x._spec is not spec and x._spec != spec)
                     or x._requires_grad is not requires_grad
                     or x.views
                     or x._base is not None
+                    or type(array) is not np.ndarray  # another device's, which no spec tells
                     or storage.strides
                     or storage in self._storages
                     or storage in others
@@ -119,7 +120,7 @@ class Ready:
                 if slot >= 0:
                     known = storage.address and not storage.order and storage.spec is x._spec
                     if not (known and array is storage.array):
-                        pointers[slot] = address_of(x, spec, keep, self._plan.place)
+                        pointers[slot] = address_of(x, spec, keep, HOST)
                     else:
                         pointers[slot] = storage.address
             return self._run(args, pointers)
