@@ -64,6 +64,15 @@ JOINS: dict[str, tuple[set[str], str]] = {
         {"passes", "codegen_cpu", "runtime"},
         "the one place that wires the compiler together",
     ),
+    "graphc/frontend/step/cuda_backend.py": (
+        {"passes", "codegen_gpu", "runtime"},
+        "the same for a GPU, imported by the first step that is on one",
+    ),
+    "graphc/frontend/step/accelerated.py": (
+        {"codegen_gpu", "runtime"},
+        "a GPU's memory from the runtime, with copies and operations from the compiler",
+    ),
+    "graphc/codegen_gpu/profile.py": ({"passes"}, "as for a CPU"),
     "graphc/codegen_cpu/profile.py": (
         {"passes"},
         "passes ask for numbers of a machine; the form that they are given in is theirs",

@@ -12,6 +12,7 @@ import numpy as np
 
 import graphc
 from graphc import Tensor
+from graphc.frontend.places import Place
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.inspection import Unit
 from graphc.ir.graph import Graph, Value
@@ -48,6 +49,7 @@ class InterpretedNative:
         self.done = False
         self.interrupt = ""  # "before" or "after": raise KeyboardInterrupt there, once
         self._state: list[int] = []
+        self._scalars: Any = ()
 
     @property
     def orders(self) -> list[tuple[int, ...]]:
@@ -82,6 +84,19 @@ class InterpretedNative:
         self.done = True
         if self._interrupted("after"):
             raise KeyboardInterrupt
+
+    def watch(self, words: Any) -> bool:
+        self._words = words
+        return True
+
+    def again(self, pointers: Sequence[int], scalars: Any = ()) -> bool:
+        now = [ctypes.c_int64.from_address(place).value for place, _ in self._words.tolist()]
+        if now != self._words[:, 1].tolist():
+            return False
+        self._scalars = scalars or self._scalars
+        count = self.graph.targets.count(None)
+        self.run(pointers[count:], pointers[:count], self._scalars)
+        return True
 
     def _interrupted(self, when: str) -> bool:
         if self.interrupt != when:
@@ -125,7 +140,7 @@ class InterpretingBackend:
         self.reversed = False  # for programs built from now on
         self.profile = CPU
 
-    def on(self, place: object) -> InterpretingBackend:
+    def on(self, place: Place) -> InterpretingBackend:
         return self
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, InterpretedTemplate]:
