@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import gpu_work
-import nets
 
 import graphc
 from graphc.frontend.step.compiled import CompiledFunction
@@ -22,22 +22,25 @@ from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.driver import DeviceAttribute
 from graphc.runtime.cuda.fake import FakeDriver
 
+Note = Callable[[str], dict[Source, Kernel]]
+
 
 class Noted(Exception):
     """The call needs not to go on."""
 
 
+A100 = {
+    DeviceAttribute.COMPUTE_CAPABILITY_MAJOR: 8,
+    DeviceAttribute.MULTIPROCESSOR_COUNT: 108,
+    DeviceAttribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: 163 << 10,
+}
+
+
 class OlderDriver(FakeDriver):
     """An A100, as far as kernels are chosen by it."""
 
-    FACTS = {
-        DeviceAttribute.COMPUTE_CAPABILITY_MAJOR: 8,
-        DeviceAttribute.MULTIPROCESSOR_COUNT: 108,
-        DeviceAttribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: 163 << 10,
-    }
-
     def DeviceGetAttribute(self, attribute: DeviceAttribute, device: int) -> int:
-        found = self.FACTS.get(attribute)
+        found = A100.get(attribute)
         return super().DeviceGetAttribute(attribute, device) if found is None else found
 
 
@@ -73,37 +76,37 @@ def net_sources(work: gpu_work.Work, arch: str) -> dict[Source, Kernel]:
     return sources(step, (x, y), arch)
 
 
-def all_calls(only: Sequence[str] = ()) -> Iterator[tuple[str, Callable[[str], dict[Any, Any]]]]:
+def all_calls(only: Sequence[str] = ()) -> Iterator[tuple[str, Note]]:
     """Everything that is measured: its name, and what notes its sources for an architecture."""
     for work in gpu_work.works():
         if not only or work.net.name in only:
-            yield work.name, lambda arch, work=work: net_sources(work, arch)  # type: ignore[misc]
+            yield work.name, partial(net_sources, work)
     if only:
         return
     for n in gpu_work.chosen(gpu_work.MATMULS, gpu_work.TINY_MATMULS):
-        yield f"matmul {n}", lambda arch, n=n: matmul_sources(n, arch)  # type: ignore[misc]
+        yield f"matmul {n}", partial(matmul_sources, n)
     for conv in gpu_work.chosen(gpu_work.CONVS, gpu_work.TINY_CONVS):
         for direction in gpu_work.DIRECTIONS:
-            yield (
-                f"conv {conv.name} {direction}",
-                lambda arch, c=conv, d=direction: conv_sources(c, d, arch),  # type: ignore[misc]
-            )
+            yield f"conv {conv.name} {direction}", partial(conv_sources, conv, direction)
     for case in gpu_work.chosen(gpu_work.ATTENTIONS, gpu_work.TINY_ATTENTIONS):
         for backward in (False, True):
-            yield (
-                f"attention {case.name} {'both' if backward else 'forward'}",
-                lambda arch, c=case, b=backward: attention_sources(c, b, arch),  # type: ignore[misc]
-            )
+            name = f"attention {case.name}" + ", backward" * backward
+            yield name, partial(attention_sources, case, backward)
 
 
 def matmul_sources(n: int, arch: str) -> dict[Source, Kernel]:
-    a, b = (graphc.zeros(n, n, dtype=graphc.bfloat16) for _ in range(2))
-    return sources(lambda a, b: a @ b, (a, b), arch)
+    found: dict[Source, Kernel] = {}
+    for dtype in (graphc.bfloat16, graphc.float32):
+        a, b = (graphc.zeros(n, n, dtype=dtype) for _ in range(2))
+        found |= sources(lambda a, b: a @ b, (a, b), arch)
+    return found
 
 
 def conv_sources(conv: gpu_work.Conv, direction: str, arch: str) -> dict[Source, Kernel]:
     call, shapes = gpu_work.convolution(graphc, conv, direction)
-    return sources(call, [graphc.zeros(*s, dtype=graphc.bfloat16) for s in shapes], arch)
+    args = [graphc.zeros(*s, dtype=graphc.bfloat16) for s in shapes]
+    last = graphc.channels_last
+    return sources(call, [a.to(memory_format=last) for a in args], arch)
 
 
 def attention_sources(case: gpu_work.Attention, backward: bool, arch: str) -> dict[Source, Kernel]:
@@ -115,6 +118,3 @@ def attention_sources(case: gpu_work.Attention, backward: bool, arch: str) -> di
 def small(name: str, half: bool) -> gpu_work.Work:
     """A net at batch 2: the kernels' texts are those of any batch, up to their blocks."""
     return gpu_work.Work(gpu_work.sized(name, 2), half)
-
-
-__all__ = ["all_calls", "net_sources", "nets", "small", "sources"]

@@ -97,7 +97,7 @@ def descriptor(shape: Sequence[int], block: Sequence[int], at: Sequence[int]) ->
     device: it needs scratch memory, and on sm_90 moves by TMA."""
     strides = [prod(shape[k + 1 :]) for k in range(len(shape))]
     dims = [f"{n}" for n in shape]
-    name = f"tile{len(shape)}"
+    name = f"tile{len(shape)}_{prod(block)}"
     text = HEAD + (
         f"def {name}(x, y, BLOCK: tl.constexpr):\n"
         f"    whole = tl.make_tensor_descriptor(x, shape=[{', '.join(dims)}],\n"
@@ -226,21 +226,26 @@ def check_replay(bench: Bench, replays: int = 3) -> None:
     driver.GraphDestroy(graph)
 
 
+TILES: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
+    "rank 2": ((12, 16), (8, 16), (-3, 4)),
+    "rank 4": ((2, 5, 6, 8), (1, 4, 4, 8), (1, -1, 3, 0)),
+    "rank 5": ((2, 4, 2, 4, 8), (1, 2, 1, 4, 8), (1, -1, 1, -1, 0)),
+    "one row a box": ((16, 2, 2, 16), (16, 1, 1, 16), (3, 1, 0, 0)),
+}
 CASES: dict[str, Callable[[Bench], Any]] = {
     "arguments": check_arguments,
     "bf16 rounding": check_rounding,
     "f32 dot": check_dot,
     "capture and replay": check_replay,
-    "descriptor of rank 2": lambda b: check_tile(b, (12, 16), (8, 16), (-3, 4)),
-    "descriptor of rank 4": lambda b: check_tile(b, (2, 5, 6, 8), (1, 4, 4, 8), (1, -1, 3, 0)),
-    "descriptor of rank 5": lambda b: check_tile(
-        b, (2, 4, 2, 4, 8), (1, 2, 1, 4, 8), (1, -1, 1, -1, 0)
-    ),
-    "descriptor, one row of a box": lambda b: check_tile(
-        b, (16, 2, 2, 16), (16, 1, 1, 16), (3, 1, 0, 0)
-    ),
+    **{
+        f"descriptor of {name}": lambda b, tile=tile: check_tile(b, *tile)
+        for name, tile in TILES.items()
+    },
 }
-SOURCES = (ARGUMENTS, ADD_ONE, BF16, DOT)
+
+
+def all_sources() -> list[Source]:
+    return [ARGUMENTS, ADD_ONE, BF16, DOT, *(descriptor(*tile) for tile in TILES.values())]
 
 
 def run(record: Callable[[dict[str, Any]], None]) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,9 @@ def both(record: Record, deadline: float, kind: str) -> None:
 
 def peers(record: Record, deadline: float, arguments: list[str]) -> None:
     """Rows of a process as they come; what ended it early is a row, too."""
+    if arguments[1] == "torch" and find_spec("torch") is None:
+        record({"peer": arguments, "skipped": "torch is not installed"})
+        return
     command = [sys.executable, str(HERE / "gpu_peers.py"), *arguments]
     noise = ""
     try:

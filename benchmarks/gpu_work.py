@@ -10,6 +10,7 @@ import os
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import nets
@@ -44,7 +45,13 @@ NETS = [
     Work(sized("resnet18_224", 256), half=True),
     Work(sized("mobilenetv2_224", 128), half=True),
 ]
-TINY = [Work(sized("mlp", 2))]
+
+
+def tiny(T: Any) -> Any:
+    return T.nn.Sequential(T.nn.Linear(6, 4), T.nn.ReLU(), T.nn.Linear(4, 3))
+
+
+TINY = [Work(nets.Net("tiny", tiny, (6,), 3, 2, "sgd", 0.01))]
 
 
 def works() -> list[Work]:
@@ -213,7 +220,7 @@ class TorchClock:
 
     def milliseconds(self, marks: Sequence[Any]) -> list[float]:
         self.wait()
-        return [a.elapsed_time(b) for a, b in zip(marks, marks[1:])]
+        return [a.elapsed_time(b) for a, b in pairwise(marks)]
 
 
 class GraphcClock:
@@ -235,7 +242,7 @@ class GraphcClock:
     def milliseconds(self, marks: Sequence[int]) -> list[float]:
         driver = self.device.driver
         self.wait()
-        spans = [driver.EventElapsedTime(a, b) for a, b in zip(marks, marks[1:])]
+        spans = [driver.EventElapsedTime(a, b) for a, b in pairwise(marks)]
         for mark in marks:
             driver.EventDestroy(mark)
         return spans

@@ -7,9 +7,13 @@ import os
 import pytest
 
 os.environ.setdefault("GRAPHC_VERIFY", "graphs")
-os.environ.setdefault("GRAPHC_CUDA", "off")  # tests of a GPU say which
 
 import graphc
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr != "gpu":
+        os.environ.setdefault("GRAPHC_CUDA", "off")  # tests of a GPU say which
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,6 +16,7 @@ import graphc
 from graphc import config
 from graphc.cli.command import Command, Exit, Report, no_arguments
 from graphc.codegen_cpu.target import Target
+from graphc.errors import CudaError
 from graphc.runtime.cpu.threads import machine_threads
 from graphc.runtime.cuda import device as gpus
 from graphc.runtime.cuda import probe
@@ -78,8 +79,11 @@ def gpu() -> dict[str, Any]:
     missing = probe.unavailable()
     if missing is not None:
         return {"none": missing.what, "fix": missing.remedy}
-    device = gpus.current()
-    free, total = device.driver.MemGetInfo()
+    try:
+        device = gpus.current()
+        free, total = device.driver.MemGetInfo()
+    except CudaError as e:
+        return {"none": e.what, "fix": e.remedy}
     return {
         "name": device.properties.name,
         "count": gpus.count(),

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphc.codegen_gpu import scalar
-from graphc.codegen_gpu.scalar import MEMORY, REGISTER, loaded, rounded, stored
+from graphc.codegen_gpu.scalar import REGISTER, loaded, rounded, stored
 from graphc.codegen_gpu.text import Writer
 from graphc.ir.kernel import (
     Affine,
@@ -73,6 +73,7 @@ class Point:
     masks: tuple[tuple[int, Value], ...] = ()
     live: tuple[Value, ...] = ()
     lanes: tuple[tuple[int, Value], ...] = ()  # some value along each dimension
+    fours: Value | None = None  # a line of points by fours: the flat index of each, over four
 
     def block(self, dims: Dims) -> str:
         """The shape of what varies over these dimensions."""
@@ -110,6 +111,7 @@ class Body:
         for name, text in self.sizes.items():
             wide = self.writer.let(f"tl.cast({text}, tl.int64)", 0)
             self.values[name] = Value(wide, i64)
+        self.runs: dict[str, int] = {}  # values that are the flat index and a multiple of four
         self.permit: Value | None = None  # of stores, where an earlier launch may have failed
         if self.guarded:
             self.permit = Value(self.writer.let("(tl.load(error) == 0)", 0), bool_)
@@ -177,7 +179,7 @@ class Body:
                     or (inner != 0 and at.stride(axes[first - 1].name) == reach)
                 ):
                     first -= 1
-                    reach = times(reach, axes[first].extent) if reach is not None else None
+                    reach = times(reach, axes[first].extent)
                 if stride != 0:
                     yield self.run_of(group, first, last), stride
                 last = first - 1
@@ -266,12 +268,20 @@ class Body:
                 self.values[s.name] = self.let(scalar.literal(s.value, s.dtype), s.dtype)
             case Index():
                 self.values[s.name] = self.affine(s.at, wide=True)
+                self._note_run(s)
             case Inside():
                 holds = self.inside(s.guards)
                 true = self.let(scalar.literal(True, bool_), bool_)
                 self.values[s.name] = true if holds is None else holds
             case _:
                 raise AssertionError(s)
+
+    def _note_run(self, s: Index) -> None:
+        terms = list(self.terms(s.at))
+        if len(terms) == 1 and isinstance(s.at.const, int) and s.at.const % 4 == 0:
+            ((index, stride),) = terms
+            if stride == 1 and index == self.point.groups[0].flat:
+                self.runs[s.name] = s.at.const // 4
 
     def load(self, s: Load) -> Value:
         """What memory holds, where the points and guards are; else zero."""
@@ -323,19 +333,29 @@ class Body:
     def apply(self, s: Apply) -> Value:
         """A half result is rounded if a reader would tell."""
         args = [self.values[a] for a in s.args]
-        lane = BodyLane(self, args, pinned=scalar.reports(s.op))
+        lane = BodyLane(self, args)
+        if s.op == "random_bits" and self.point.fours and s.args[2] in self.runs:
+            return self._random_run(lane, s, self.point.fours)
         text = scalar.apply(lane, s.op, s.dtype, [a.dtype for a in args], [a.text for a in args])
         value = replace(lane.place, text=lane.let(text), dtype=s.dtype)
         if s.dtype.is_half and s.name in self.told and not OPS[s.op].exact and s.op != "cast":
             value = self.let(rounded(s.dtype, value.text), s.dtype, value)
         return value
 
+    def _random_run(self, lane: BodyLane, s: Apply, fours: Value) -> Value:
+        """Random bits of neighbours: four of a block, which is computed once."""
+        seed, draw = (self.values[a].text for a in s.args[:2])
+        blocks = lane.let(f"({fours.text}.to(tl.int64) + {self.runs[s.args[2]]})")
+        count = int(self.point.shape[0])
+        text = lane.let(scalar.random_run(lane, seed, draw, blocks, count))
+        return replace(lane.place, text=text, dtype=s.dtype)
+
 
 class BodyLane:
     """Where a row of `scalar.SCALAR` writes: at the level of the operands."""
 
-    def __init__(self, body: Body, args: Sequence[Value], pinned: bool) -> None:
-        self.body, self.args, self.pinned = body, args, pinned
+    def __init__(self, body: Body, args: Sequence[Value]) -> None:
+        self.body = body
         dims = frozenset().union(*(a.dims for a in args))
         self.place = Value("", i64, dims, max((a.level for a in args), default=0))
 
@@ -371,8 +391,8 @@ def added(dtype: DType, old: str, text: str) -> str:
 
 def times(stride: Size | None, extent: Size) -> Size | None:
     """Their product, if it has a name."""
-    if stride is None or isinstance(stride, int) and isinstance(extent, int):
-        return None if stride is None else int(stride) * int(extent)
+    if isinstance(stride, int) and isinstance(extent, int):
+        return stride * extent
     if stride == 1:
         return extent
     return stride if extent == 1 else None
@@ -393,6 +413,3 @@ def told(kernel: Kernel) -> Iterator[str]:
             yield s.arg
         if not isinstance(s, Store):
             dtypes[s.name] = s.dtype
-
-
-__all__ = ["MEMORY", "REGISTER", "Body", "Group", "Point", "Value", "added", "told"]

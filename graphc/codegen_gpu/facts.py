@@ -25,18 +25,18 @@ INSTRUCTION = re.compile(
 PARAMETER = re.compile(r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)")
 
 
+SPILLS = ("LDL", "STL")  # loads and stores of local memory
+TENSOR_CORES = ("wgmma.mma_async", "mma.sync")  # in PTX: of a group of warps, of one warp
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What one thread, and one program, of a kernel occupies."""
 
     registers: int
-    stack_bytes: int  # registers spilled to memory lie on the stack
+    stack_bytes: int
     local_bytes: int
     shared_bytes: int  # of a program, as asked for at launch
-
-    @property
-    def spills(self) -> bool:
-        return bool(self.stack_bytes or self.local_bytes)
 
 
 def resources(image: Image) -> Resources:
@@ -50,6 +50,19 @@ def resources(image: Image) -> Resources:
 def sass(image: Image) -> str:
     """The machine code as text; a third of a second."""
     return run_tool("nvdisasm", ["-c"], image)
+
+
+def spills(image: Image) -> bool:
+    """Whether registers go to memory. A stack alone does not say so: it may lie unused."""
+    found = resources(image)
+    if not found.stack_bytes and not found.local_bytes:
+        return False
+    return any(name.startswith(SPILLS) for name in instructions(sass(image)))
+
+
+def tensor_core_instruction(image: Image) -> str:
+    """How its products are computed by tensor cores; empty where none are."""
+    return next((name for name in TENSOR_CORES if name in image.ptx), "")
 
 
 def instructions(text: str) -> Counter[str]:

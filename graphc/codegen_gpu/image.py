@@ -21,15 +21,14 @@ MAGIC = b"graphc.image"
 FORMAT_VERSION = 1
 HEAD = struct.Struct("<12sII")  # magic, version, bytes of the JSON header
 SECTIONS = ("text", "ptx", "cubin")
-MOST_TEXT = 1 << 26  # bytes of a section, unpacked
+MOST_BYTES = 1 << 26  # of a section, unpacked
 
 PARAM_FIELDS = tuple(f.name for f in fields(Param))
 
 
 def encode(image: Image) -> bytes:
     source = image.source
-    parts = [zlib.compress(part) for part in (source.text.encode(), image.ptx.encode())]
-    parts.append(image.cubin)
+    parts = [zlib.compress(p) for p in (source.text.encode(), image.ptx.encode(), image.cubin)]
     header = {
         "name": source.name,
         "params": [[getattr(param, name) for name in PARAM_FIELDS] for param in source.params],
@@ -65,7 +64,7 @@ def decode(data: bytes) -> Image:
         raise ValueError("an image's name is damaged")
     source = Source(
         name,
-        text=unpacked(text),
+        text=unpacked(text).decode(),
         params=tuple(param(row) for row in typed(header, "params", list)),
         constants=tuple(constant(row) for row in typed(header, "constants", list)),
         grid=tuple(grid_dim(row) for row in typed(header, "grid", list)),
@@ -76,12 +75,12 @@ def decode(data: bytes) -> Image:
     return Image(
         source,
         arch=typed(header, "arch", str),
-        cubin=cubin,
+        cubin=unpacked(cubin),
         entry=typed(header, "entry", str),
         shared_bytes=typed(header, "shared_bytes", int),
         global_scratch=pair(header, "global_scratch"),
         profile_scratch=pair(header, "profile_scratch"),
-        ptx=unpacked(ptx),
+        ptx=unpacked(ptx).decode(),
     )
 
 
@@ -94,15 +93,15 @@ def sections(header: Mapping[str, Any], data: bytes) -> list[bytes]:
     return [data[start : start + n] for start, n in zip(starts, lengths)]
 
 
-def unpacked(data: bytes) -> str:
+def unpacked(data: bytes) -> bytes:
     unpacker = zlib.decompressobj()
     try:
-        text = unpacker.decompress(data, MOST_TEXT)
+        whole = unpacker.decompress(data, MOST_BYTES)
     except zlib.error as e:
-        raise ValueError("an image's text is damaged") from e
+        raise ValueError("a section of an image is damaged") from e
     if not unpacker.eof:
-        raise ValueError("an image's text is cut off or too long")
-    return text.decode()
+        raise ValueError("a section of an image is cut off or too long")
+    return whole
 
 
 def typed(header: Mapping[str, Any], name: str, kind: type) -> Any:

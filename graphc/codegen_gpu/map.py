@@ -98,7 +98,16 @@ class MapTemplate:
         lane, program = self.lane(block, self.across, self.rank), self.program(0)
         flat = self.body.index(f"{program.text} * {block} + {lane.text}", [program, lane])
         masks = self.bounds(flat, axes, block, self.across)
-        return Point(tuple(shape), (Group(axes, flat),), masks, lanes=((self.across, lane),))
+        groups, lanes = (Group(axes, flat),), ((self.across, lane),)
+        return Point(tuple(shape), groups, masks, lanes=lanes, fours=self.fours(program))
+
+    def fours(self, program: Value) -> Value | None:
+        """The number of each four of neighbours in the block."""
+        block = self.plan.points
+        if self.rank != 1 or block % 4:
+            return None
+        lanes = self._cast(f"tl.arange(0, {block // 4})")
+        return Value(f"({program.text} * {block // 4} + {lanes})", self.body.index_dtype)
 
     def bounds(
         self, flat: Value, axes: Sequence[Axis], block: int, dimension: int

@@ -12,7 +12,6 @@ import numpy as np
 
 import graphc
 from graphc import Tensor
-from graphc.frontend.places import Place
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.inspection import Unit
 from graphc.ir.graph import Graph, Value

@@ -18,7 +18,8 @@ R cuDeviceGetName(char *s, int n, int d) { strncpy(s, "Stub", n); return 0; }
 R cuDeviceGetAttribute(int *v, int a, int d) { *v = a == 75 ? 9 : a == 76 ? 0 : a; return 0; }
 R cuDeviceTotalMem_v2(size_t *v, int d) { *v = 1ull << 33; return 0; }
 R cuDevicePrimaryCtxRetain(void **c, int d) { return GIVE(c, 0xc0); }
-R cuCtxSetCurrent(void *c) { TELL("CtxSetCurrent %p", c); return 0; }
+static __thread int has_context;
+R cuCtxSetCurrent(void *c) { TELL("CtxSetCurrent %p", c); has_context = 1; return 0; }
 R cuCtxSynchronize(void) { TELL("CtxSynchronize"); return 0; }
 
 R cuModuleLoadData(void **m, const void *p) { TELL("ModuleLoadData %.4s", (char *)p + 1); return GIVE(m, 0x30); }
@@ -46,7 +47,7 @@ R cuMemFreeHost(void *p) { TELL("MemFreeHost %p", p); return 0; }
 R cuMemcpyHtoDAsync_v2(u64 d, const void *h, size_t n, void *s) { TELL("MemcpyHtoDAsync %#llx %p %zu %p", d, h, n, s); return 0; }
 R cuMemcpyDtoHAsync_v2(void *h, u64 d, size_t n, void *s) { TELL("MemcpyDtoHAsync %p %#llx %zu %p", h, d, n, s); return 0; }
 R cuMemcpyDtoDAsync_v2(u64 a, u64 b, size_t n, void *s) { TELL("MemcpyDtoDAsync %#llx %#llx %zu %p", a, b, n, s); return 0; }
-R cuMemsetD8Async(u64 a, unsigned char v, size_t n, void *s) { TELL("MemsetD8Async %#llx %u %zu %p", a, v, n, s); return 0; }
+R cuMemsetD8Async(u64 a, unsigned char v, size_t n, void *s) { if (!has_context) return 201; TELL("MemsetD8Async %#llx %u %zu %p", a, v, n, s); return 0; }
 R cuMemsetD16Async(u64 a, unsigned short v, size_t n, void *s) { TELL("MemsetD16Async %#llx %u %zu %p", a, v, n, s); return 0; }
 R cuMemsetD32Async(u64 a, u32 v, size_t n, void *s) { TELL("MemsetD32Async %#llx %u %zu %p", a, v, n, s); return 0; }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.ir.cuda_abi import GridDim, Param, Source
 
@@ -86,3 +86,6 @@ def gemm(a, b, c, m, n, k, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr)
 )
 
 SOURCES = (POINTWISE, ROW_SUM, GEMM)
+
+# 128 x 64 sums in the registers of one warp: 256 for each thread, which has no more.
+SPILLING = replace(GEMM, num_warps=1, constants=(("BM", 128), ("BN", 64), ("BK", 16)))

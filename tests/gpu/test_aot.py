@@ -17,7 +17,7 @@ from graphc.codegen_gpu.pool import Pool, Worker
 from graphc.errors import BackendError
 from graphc.ir.cuda_abi import GridDim, Image
 from graphc.runtime.disk_cache import DiskCache
-from tests.gpu.sources import GEMM, POINTWISE, ROW_SUM, SOURCES, Arch
+from tests.gpu.sources import GEMM, POINTWISE, ROW_SUM, SOURCES, SPILLING, Arch
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 
@@ -57,7 +57,7 @@ def test_an_image_is_what_its_source_asks_for(images: dict, source, arch: str) -
     assert made.cubin[:4] == b"\x7fELF"
     assert f".target {arch}" in made.ptx
     assert facts.entry_parameters(made) == abi.parameter_types(source)
-    assert not facts.resources(made).spills
+    assert not facts.spills(made)
 
 
 @pytest.mark.parametrize("arch", ARCHES)
@@ -76,6 +76,11 @@ def test_alignment_is_what_makes_accesses_wide(pool: Pool) -> None:
     (made,) = GpuLibrary(Arch("sm_90a"), pool=pool).images([loose])
     found = facts.instructions(facts.sass(made))
     assert not any(name.endswith(".128") for name in found)
+
+
+def test_spilled_registers_are_seen(pool: Pool) -> None:
+    (made,) = GpuLibrary(Arch("sm_80"), pool=pool).images([SPILLING])
+    assert facts.resources(made).registers == 255 and facts.spills(made)
 
 
 def test_a_wrong_parameter_list_is_seen(compiled: Image) -> None:

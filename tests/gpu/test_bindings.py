@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 SCRIPT = """
 import ctypes
+import threading
 import numpy as np
 from dataclasses import replace
 from small_kernels import IMAGE
@@ -75,6 +76,9 @@ for wrong in (
         wrong()
     except (CudaError, OutOfMemory) as error:
         print(type(error).__name__, error.what[:60], "|", error.reason)
+thread = threading.Thread(target=lambda: gpu.set(block.address, b"\\5", 3))
+thread.start()
+thread.join()
 gpu.synchronize()
 d.StreamDestroy(s)
 """
@@ -86,6 +90,7 @@ StreamCreateWithPriority 1 0
 ModuleLoadData ELF.
 ModuleGetFunction 0x30 axpy
 FuncSetAttribute 0x40 8 100000
+FuncGetAttribute 4 0x40
 LaunchKernel 0x40 3 2 1 128 1 1 100000 0x51 1
 with 0x7f0000000000 0x7f0000001000 5 2.5 0x10 0x20
 MemAlloc 2097152
@@ -126,6 +131,8 @@ CtxSynchronize
 MemAlloc 1099511627776
 DeviceOutOfMemory CUDA out of memory: 1099511.6 MB were asked for; 0.0 MB of 0 | \
 the device's memory is in use, by this process or by others
+CtxSetCurrent 0xc0
+MemsetD8Async 0x7f0000000000 5 3 0x51
 CtxSetCurrent 0xc0
 CtxSynchronize
 StreamDestroy 0x51

@@ -38,6 +38,8 @@ from graphc.ir.kernel import (
 )
 from graphc.ir.types import Array, DType, Scalar, bf16, f16, f32, f64, i32, i64
 
+from tests.test_benchmarks_nets import losses, nets, small
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "codegen_cpu"))
 import contract_kernels
 from contract_kernels import Case, at, contract, conv, matmul
@@ -320,3 +322,21 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 def test_steps(name: str) -> None:
     STEPS[name]()
+
+
+# ---- the benchmark nets ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", nets.NETS)
+def test_every_contraction_of_a_net_has_text(name: str) -> None:
+    """The same at every call, for every precision and width of offsets."""
+    found = {
+        k.kernel.key(): k for k in lowered(losses, torch, small(name), 1, torch.compile)
+        if k.kernel.kind == "contract"
+    }  # fmt: skip
+    assert found
+    for launch in found.values():
+        for options in ({}, {"tf32": True}, {"wide": True}):
+            source = emit(launch.kernel, launch.sizes, TARGET, **options)
+            compile(source.text, source.name, "exec")
+            assert emit(launch.kernel, launch.sizes, TARGET, **options) == source

@@ -34,7 +34,7 @@ from tests.codegen_cpu.test_loops import (
 )
 
 
-@pytest.mark.parametrize("start", range(0, 120, 10))
+@pytest.mark.parametrize("start", range(0, 80, 10))
 def test_random_kernels(start: int) -> None:
     """In either order of programs, with narrow and wide offsets."""
     for seed, case in enumerate(cases(start, 10), start):
@@ -212,7 +212,14 @@ def test_an_empty_loop_touches_no_memory() -> None:
 @pytest.mark.parametrize("row", [10, 12, 64])
 def test_random_bits_do_not_depend_on_the_loops(row: int) -> None:
     text = DROPOUT.replace("10", str(row))
-    got, want = both(text, {"o": np.zeros(30 * row, np.int32)}, {"n": 30}, seed=-5, draw=3)
+    kernel, data = parse(text), {"o": np.zeros(30 * row, np.int32)}
+    source = emitted(kernel, {"n": 30})
+    assert "tl.join" in source.text  # four words of a block, which is computed once
+    numbers = {"seed": -5, "draw": 3}
+    got = launch(kernel, source, data, {"n": 30}, numbers)
+    assert (got["o"] == expected(kernel, data, {"n": 30}, numbers)["o"]).all()
+    apart = text.replace("index i", "index 1 + i")
+    got, want = both(apart, data, {"n": 30}, **numbers)
     assert (got["o"] == want["o"]).all()
 
 

@@ -13,6 +13,7 @@ from cuda.bindings import driver as cu
 
 from graphc.ir.cuda_abi import Image
 from graphc.runtime.cuda.driver import (
+    INVALID_CONTEXT,
     NOT_READY,
     DeviceAttribute,
     FunctionAttribute,
@@ -49,10 +50,16 @@ class CudaDriver:
     def __init__(self) -> None:
         self._kernels: dict[int, str] = {}  # functions by handle, for messages
         self._encode: Encode | None = None
+        self._context = 0  # the one set last, in any thread
 
     def _call(self, name: str, *arguments: Any, kernel: str = "") -> Any:
         """What the call returns behind its status: nothing, a value, or a tuple."""
-        status, *values = getattr(cu, f"cu{name}")(*arguments)
+        function = getattr(cu, f"cu{name}")
+        status, *values = function(*arguments)
+        if int(status) == INVALID_CONTEXT and self._context:
+            # A thread that has made no call yet: the user's, or whose garbage collection ends us.
+            cu.cuCtxSetCurrent(self._context)
+            status, *values = function(*arguments)
         if int(status):
             error, text = _text(status)
             raise failure(name, int(status), kernel, name=error, text=text)
@@ -95,6 +102,7 @@ class CudaDriver:
 
     def CtxSetCurrent(self, context: int) -> None:
         self._call("CtxSetCurrent", context)
+        self._context = context
 
     def CtxSynchronize(self) -> None:
         self._call("CtxSynchronize")

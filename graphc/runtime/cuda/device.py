@@ -104,6 +104,8 @@ class Device:
         if image.shared_bytes > SHARED_BYTES:
             most = FunctionAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
             self.driver.FuncSetAttribute(function, most, image.shared_bytes)
+        # Modules load lazily: asking loads the kernel, which a capture could not.
+        self.driver.FuncGetAttribute(FunctionAttribute.NUM_REGS, function)
         self._functions[image] = function
         return function
 

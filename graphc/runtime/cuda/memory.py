@@ -10,6 +10,7 @@ is a multiple of 256.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -110,9 +111,14 @@ class Allocator:
         self._pools: dict[tuple[int, bool], Pool] = {}
         self._segments: dict[int, tuple[Segment, Block]] = {}
         self._freed: deque[tuple[Block, set[int]]] = deque()
+        self._lock = threading.RLock()  # threads share a device
 
     def allocate(self, size_bytes: int, stream: int) -> Allocation:
         """At least `size_bytes` for work of `stream`; DeviceOutOfMemory tells the figures."""
+        with self._lock:
+            return self._allocate(size_bytes, stream)
+
+    def _allocate(self, size_bytes: int, stream: int) -> Allocation:
         self.collect()
         size = rounded(size_bytes)
         pool = self._pools.setdefault((stream, size <= SMALL), Pool())
@@ -127,13 +133,18 @@ class Allocator:
 
     def collect(self) -> None:
         """Take back what has been dropped since."""
-        while self._freed:
-            block, users = self._freed.popleft()
-            self._free(block, users)
+        with self._lock:
+            while self._freed:
+                block, users = self._freed.popleft()
+                self._free(block, users)
 
     def empty_cache(self) -> None:
         """Give the driver every segment of which nothing is in use."""
-        self.collect()
+        with self._lock:
+            self.collect()
+            self._release()
+
+    def _release(self) -> None:
         for segment, first in list(self._segments.values()):
             if not first.requested and first.size == segment.size:
                 self._pools[segment.stream, segment.small].free.remove(first)

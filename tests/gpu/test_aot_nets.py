@@ -1,0 +1,114 @@
+"""Kernels of whole training steps, compiled for architectures that are not here.
+
+Of each net a few always, another kind each; all of them where slow tests run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import graphc
+from graphc.codegen_gpu import abi, facts
+from graphc.codegen_gpu.library import GpuLibrary
+from graphc.codegen_gpu.pool import Pool
+from graphc.codegen_gpu.target import Target
+from graphc.ir.cuda_abi import Image, Source
+from graphc.ir.kernel import Kernel, Load, Reduce, Store
+
+pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benchmarks"))
+
+ARCHES = ("sm_80", "sm_90a")
+NETS = ("resnet18_224", "mobilenetv2_224", "tinybert")
+FEW = 6  # of one net, always
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    made = Pool()
+    yield made
+    made.close()
+
+
+def noted(net: str, half: bool, arch: str) -> dict[Source, Kernel]:
+    import gpu_kernels
+
+    return gpu_kernels.net_sources(gpu_kernels.small(net, half), arch)
+
+
+def likeness(kernel: Kernel) -> tuple[object, ...]:
+    """What kernels of one template have in common."""
+    statements = list(kernel.statements())
+    return (
+        kernel.kind,
+        frozenset(s.op for s in statements if isinstance(s, Reduce)),
+        any(isinstance(s, Load | Store) and s.indirect for s in statements),
+    )
+
+
+def different(found: dict[Source, Kernel]) -> list[Source]:
+    """One of each kind, the one whose text is shortest: what takes longest adds little."""
+    kinds: dict[tuple[object, ...], Source] = {}
+    for source in sorted(found, key=lambda s: len(s.text)):
+        kinds.setdefault(likeness(found[source]), source)
+    return [*kinds.values()][:FEW]
+
+
+def check(image: Image, half: bool, arch: str) -> None:
+    """No spills, no more shared memory than there is, parameters as they are packed, products by
+    tensor cores where their operands are halves, and by FFMA where they are to be exact."""
+    name = image.source.name
+    assert not facts.spills(image), f"{name} spills:\n{image.source.text}"
+    assert image.shared_bytes <= Target.named(arch).shared_bytes, name
+    assert facts.entry_parameters(image) == abi.parameter_types(image.source), name
+    if "tl.dot(" in image.source.text:
+        assert bool(facts.tensor_core_instruction(image)) == half, image.source.text
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("net", NETS)
+def test_one_kernel_of_each_kind(net: str, arch: str, pool: Pool) -> None:
+    half = net != "tinybert"
+    sources = different(noted(net, half, arch))
+    assert len(sources) > 3
+    for image in GpuLibrary(Target.named(arch), pool=pool).images(sources):
+        check(image, half, arch)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("half", [False, True], ids=["f32", "bf16"])
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("net", NETS)
+def test_every_kernel(net: str, arch: str, half: bool, pool: Pool) -> None:
+    sources = [*noted(net, half, arch)]
+    for image in GpuLibrary(Target.named(arch), pool=pool).images(sources):
+        check(image, half, arch)
+
+
+def test_a_large_product_uses_whole_groups_of_warps(pool: Pool) -> None:
+    import gpu_kernels
+
+    a, b = (graphc.zeros(1024, 1024, dtype=graphc.bfloat16) for _ in range(2))
+    sources = [*gpu_kernels.sources(lambda a, b: a @ b, (a, b), "sm_90a")]
+    (image,) = GpuLibrary(Target.named("sm_90a"), pool=pool).images(sources)
+    check(image, True, "sm_90a")
+    found = facts.instructions(facts.sass(image))
+    assert any(name.startswith("HGMMA") for name in found)
+    assert any(name.startswith(("LDGSTS", "UTMALDG")) for name in found)
+
+
+def test_an_elementwise_kernel_loads_whole_vectors(pool: Pool) -> None:
+    import gpu_kernels
+
+    x = graphc.zeros(1 << 20, dtype=graphc.bfloat16)
+    sources = [*gpu_kernels.sources(lambda x: (x * x).relu(), (x,), "sm_90a")]
+    (image,) = GpuLibrary(Target.named("sm_90a"), pool=pool).images(sources)
+    found = facts.instructions(facts.sass(image))
+    assert any(name.startswith("LDG") and name.endswith(".128") for name in found), found

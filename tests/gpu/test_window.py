@@ -1,0 +1,99 @@
+"""`benchmarks/gpu_window.py`, whole, on FakeDriver: every stage leaves a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import gpu_stages  # noqa: E402
+import gpu_window  # noqa: E402
+
+STAGES = [*gpu_window.LIMITS_S]
+A_TEST = "import pytest\n\n\n@pytest.mark.gpu\ndef test_it():\n    assert {}\n"
+
+
+def run(out: Path, mode: str, *options: str) -> dict[str, Any]:
+    command = [sys.executable, str(BENCHMARKS / "gpu_window.py"), str(out), *options]
+    environment = {**os.environ, "GRAPHC_CUDA": mode}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {file.stem: json.loads(file.read_text()) for file in out.glob("*.json")}
+
+
+@pytest.mark.timeout(600)
+def test_the_whole_window(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(A_TEST.format(True))
+    found = run(tmp_path / "out", "fake", "--tests", str(tmp_path / "test_it.py"))
+    assert [*found["window"]["stages"][0]] and set(found) == {*STAGES, "window"}
+    assert {name: found[name]["status"] for name in STAGES} == dict.fromkeys(STAGES, "ok"), found
+    assert all(row["ok"] for row in found["abi"]["rows"])
+    assert found["tests"]["rows"][0]["counts"] == {"passed": 1}
+    assert {row.get("ceiling") for row in found["ceilings"]["rows"]} >= {"launch", "graph", "copy"}
+    net, _ = found["nets"]["rows"]
+    assert net["variant"] == "graphc" and net["losses"][1] < net["losses"][0]
+    assert len(found["conv"]["rows"]) == 4 and len(found["attention"]["rows"]) == 3
+    for name in ("ceilings", "nets", "conv", "attention"):
+        assert "torch" in found[name]["skipped"][0]  # not installed, or without a device
+
+
+def test_a_failing_stage_stops_no_other(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(A_TEST.format(False))
+    options = "--only", "abi", "tests", "--tests", str(tmp_path / "test_it.py")
+    found = run(tmp_path / "out", "off", *options)
+    assert found["abi"]["status"] == "failed" and "GRAPHC_CUDA=off" in found["abi"]["reason"]
+    assert (found["tests"]["status"], found["tests"]["rows"][0]["counts"]) == (
+        "failed",
+        {"failed": 1},
+    )
+
+
+def test_a_stage_ends_with_its_time(tmp_path: Path) -> None:
+    start = time.monotonic()
+    report = gpu_window.watch_stage("abi", tmp_path, 0.1, gpu_window.parse([str(tmp_path)]))
+    assert report["status"] == "timeout" and time.monotonic() - start < 30
+    assert json.loads((tmp_path / "abi.json").read_text()) == report
+
+
+def test_no_time_left_is_said(tmp_path: Path) -> None:
+    found = run(tmp_path, "fake", "--limit-s", "1", "--only", "nets")
+    assert found["nets"] == {
+        "stage": "nets",
+        "status": "skipped",
+        "reason": "no time left",
+        "rows": [],
+    }
+
+
+def test_a_peer_that_hangs_keeps_its_rows() -> None:
+    code = "import time; print('{\"row\": 1}', flush=True); time.sleep(60)"
+    lines = gpu_stages.lines([sys.executable, "-c", code], time.monotonic() + 3)
+    assert next(lines) == '{"row": 1}\n'
+    with pytest.raises(subprocess.TimeoutExpired):
+        next(lines)
+
+
+@pytest.mark.parametrize(
+    "rows, status",
+    [
+        ([{"ok": True}], "ok"),
+        ([{"ok": True}, {"ok": False}], "partial"),
+        ([{"failed": "x"}, {}], "partial"),
+        ([{"skipped": "no torch"}], "skipped"),
+        ([{"skipped": "no torch"}, {}], "ok"),
+    ],
+)
+def test_a_report_says_what_its_rows_say(rows: list[dict[str, Any]], status: str) -> None:
+    assert gpu_window.verdict(rows)["status"] == status
