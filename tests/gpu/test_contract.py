@@ -37,7 +37,6 @@ from graphc.ir.kernel import (
     Store,
 )
 from graphc.ir.types import Array, DType, Scalar, bf16, f16, f32, f64, i32, i64
-
 from tests.test_benchmarks_nets import losses, nets, small
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "codegen_cpu"))
