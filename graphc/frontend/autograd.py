@@ -23,6 +23,7 @@ from graphc.frontend.geometry import strides_as
 from graphc.frontend.inplace import untraced
 from graphc.frontend.modes import modes, no_grad, set_grad_enabled
 from graphc.frontend.tape import edge_of, record_rule
+from graphc.frontend.told import Told
 from graphc.ir.graph import Where
 from graphc.ir.types import Shape
 from graphc.passes.autodiff import Edge, Hook, backpropagate
@@ -88,7 +89,7 @@ def _walk(roots: list[tuple[Edge, Tensor]], create_graph: bool, **options: Any) 
             return builder.at(where._replace(phase="bw"))
 
         options["at"] = at
-        trace.guards.append((anomaly.is_anomaly_enabled, False))
+        trace.guards.append((Told(anomaly.is_anomaly_enabled), False))
         anomaly.refuse_in_trace()
     elif modes.anomaly and modes.check_nan:
         options["check"] = anomaly.check

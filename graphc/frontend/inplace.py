@@ -20,14 +20,13 @@ from graphc.errors import (
     ShapeMismatch,
     Untraceable,
 )
-from graphc.frontend import device_ops
+from graphc.frontend import device_ops, epoch
 from graphc.frontend import tensor as tensors
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.places import place_of
 from graphc.frontend.promotion import can_cast, held, is_number
-from graphc.frontend.storage import count_rebind
 from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
 from graphc.frontend.views import overwrite, replay
 from graphc.ir import sugar as P
@@ -220,7 +219,7 @@ def show(x: Tensor, other: Tensor) -> None:
     x.storage, x.views, x.array = other.storage, other.views, other.array
     x._spec, x._value = other._spec, other._value
     x.storage.hold(x)
-    count_rebind()
+    epoch.places_changed()
 
 
 def assign_data(x: Tensor, value: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphc.frontend import epoch
 from graphc.frontend.layouts import order_of
 from graphc.frontend.places import arranged, place_of
 from graphc.frontend.views import row_major
@@ -25,36 +27,41 @@ if TYPE_CHECKING:
 # back after every other operation, and spends a fifth of its time on faulting them in again.
 np.empty(31 << 20, np.uint8)
 
-_rebinds = [0]
-
-
-def rebind_count() -> int:
-    """How often any tensor was given another storage (`p.data = t`); steps rebind when it moves."""
-    return _rebinds[0]
-
-
-def count_rebind() -> None:
-    _rebinds[0] += 1
-
 
 class _Running:
-    """Entered by each run of a program: memory stays where it is until all have ended."""
+    """The plans' turn: who holds the lock runs a program or moves memory. `programs` counts those
+    that this thread is in, for a handler may come to ask for memory in the middle of one."""
+
+    __slots__ = ("lock", "programs")
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """At first, and in a forked child, where whoever held the lock is gone."""
         self.lock = threading.RLock()
         self.programs = 0
-        self.moves = 0  # how often bound memory has moved: programs bind theirs anew
-
-    def __enter__(self) -> None:
-        with self.lock:
-            self.programs += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.programs -= 1
 
 
 running = _Running()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=running.forget)
+
+
+class Clock:
+    """A number that the versions of many storages rise by at once: those that one plan writes.
+
+    `whole`: all of them still follow it.
+    """
+
+    __slots__ = ("ticks", "whole")
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self.whole = False
+
+
+STILL = Clock()
 
 
 def _asking() -> int:
@@ -86,6 +93,8 @@ class Storage:
 
     __slots__ = (
         "__weakref__",
+        "_clock",
+        "_own",
         "address",
         "adopted",
         "array",
@@ -95,7 +104,6 @@ class Storage:
         "spec",
         "strides",
         "trace",
-        "version",
     )  # fmt: skip
 
     def __init__(
@@ -105,12 +113,28 @@ class Storage:
         self.spec = spec
         self.trace = trace
         self.name = name
-        self.version = 0
+        self._own = 0
+        self._clock = STILL
         self.adopted = False
         self.address = 0
         self.order: Shape = ()
         self.strides: Shape = ()
         self.holders: list[Holder] | None = None
+
+    @property
+    def version(self) -> int:
+        """How often the memory was written in place."""
+        return self._own + self._clock.ticks
+
+    @version.setter
+    def version(self, value: int) -> None:
+        self._own = value - self._clock.ticks
+
+    def follow(self, clock: Clock) -> None:
+        """Have the version rise with the clock, and no more with the one that it followed."""
+        if self._clock is not clock:
+            version, self._clock.whole, self._clock = self.version, False, clock
+            self._own = version - clock.ticks
 
     def hold(self, tensor: Tensor) -> None:
         """Count one more tensor over `array`, where that is done."""
@@ -140,7 +164,7 @@ class Storage:
                 order_of(shape, self.strides or row_major(shape))
             ):
                 self.address, self.order = 0, ()
-                running.moves += 1
+                epoch.places_changed()
 
     def move(self, order: Shape) -> bool:
         """Lay the elements out in `order`, if only the known holders have the array."""

@@ -32,6 +32,7 @@ BARRIER, COMMIT, HOST = 1, 2, 4  # flags: meet first; then stop if the error cel
 JOB = {
     "table": 0, "entries": 1, "error": 2, "stop_at": 3, "budget": 4,
     "cells": 5, "patches": 6, "patch_count": 7, "pointers": 8, "denormals": 9, "result": 10,
+    "watched": 11, "watched_count": 12,
 }  # fmt: skip
 JOB_CELLS = len(JOB)
 
@@ -39,6 +40,7 @@ JOB_CELLS = len(JOB)
 POOL = {
     "generation": 0, "job": 16,
     "threads": 32, "spins": 33, "yields": 34, "wait": 35, "post": 36, "yield": 37,
+    "release": 38, "take": 39, "signals": 40,
 }  # fmt: skip
 FIRST_THREAD_LINE = 3
 # Cells of a thread's line, after its flags of up to 8 barrier rounds (256 threads).
@@ -49,6 +51,7 @@ MOST_THREADS = 256
 # the caller is to run itself before it resumes at the next.
 ROUTINE = 1 << 32
 FINISHED, FAILED, ABANDONED = -1, -2, -3
+MOVED = -4  # nothing ran: a watched word is not what it was
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,10 @@ class Dropout(Module):
             check_probability(self.p)
             kept = keep_scale(self.p)
             return masked(input, self.p, kept, self.training, self.inplace, shape)
-        p = tracing.host_scalar(self._probability, f32, "p", ("p", id(self)))
-        scale = tracing.host_scalar(self._keep_scale, input.dtype, "scale", ("scale", id(self)))
-        return masked(input, p, scale, True, self.inplace, shape)
+        number, scale = self._number("p", self._probability), self._number("p", self._keep_scale)
+        p = tracing.host_scalar(number, f32, "p", ("p", id(self)))
+        kept_scale = tracing.host_scalar(scale, input.dtype, "scale", ("scale", id(self)))
+        return masked(input, p, kept_scale, True, self.inplace, shape)
 
     def _probability(self) -> float:
         check_probability(self.p)

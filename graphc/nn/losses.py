@@ -180,10 +180,11 @@ class CrossEntropyLoss(WeightedLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         smoothing: float | Tensor = self.label_smoothing
-        smooths = tracing.guard(lambda: self.label_smoothing != 0)
+        smooths = tracing.guard(self._number("label_smoothing", lambda: self.label_smoothing != 0))
         if smooths and tracing.active() is not None:
             key = ("label_smoothing", id(self))
-            smoothing = tracing.host_scalar(self._smoothing, f32, "label_smoothing", key)
+            get = self._number("label_smoothing", self._smoothing)
+            smoothing = tracing.host_scalar(get, f32, "label_smoothing", key)
         return F.cross_entropy(
             input,
             target,

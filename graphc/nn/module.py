@@ -16,6 +16,7 @@ from graphc.frontend import trace as tracing
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step.compile import compile
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.told import Told
 from graphc.ir.types import DType
 from graphc.nn import state
 from graphc.nn.hooked import TABLES, Hooked
@@ -95,6 +96,12 @@ class Module(Hooked, Tree):
         for name in self.run_time_scalars & plain.keys():
             plain[name] = plain[name] is None
         return repr(plain)
+
+    def _number(self, name: str, get: Callable[[], float]) -> Callable[[], float]:
+        """`get`, which computes with the attribute `name`, for a compiled step to read at each
+        call; told of changes unless a class of a user's may have made something else of it."""
+        own = type(self).__module__.startswith("graphc.")
+        return Told(get, self, reads=[name]) if own else get
 
     def _name_scopes(self) -> None:
         """Tell every submodule and tensor its path, which then stands in dumps and errors."""

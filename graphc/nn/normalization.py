@@ -137,7 +137,8 @@ class _NormBase(Module):
         if tracing.active() is None:
             return self._momentum()
         dtype = self._wide()
-        return tracing.host_scalar(self._momentum, dtype, "momentum", ("momentum", id(self)))
+        get = self._number("momentum", self._momentum)
+        return tracing.host_scalar(get, dtype, "momentum", ("momentum", id(self)))
 
     def _wide(self) -> DType:
         """In what to compute with the running statistics."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
+from graphc.frontend.told import Told
 
 
 def _telling(name: str) -> Any:
@@ -97,6 +98,11 @@ class Members:
         )
         self._epoch = epoch.groups
 
+    def told(self) -> Callable[[], bool]:
+        """Itself, with what tells of its changes where that is known."""
+        seen = self._told and "param_groups" in vars(self.optimizer)
+        return Told(self, self.optimizer, label=self.label) if seen else self
+
     def __call__(self) -> bool:
         groups = self.optimizer.param_groups
         if self._told and groups is self._list and self._epoch == epoch.groups:
@@ -117,6 +123,10 @@ class Answer:
         self._look, self._group = look, group
         self._epoch, self._last = epoch.groups, look(group)
 
+    def told(self) -> Callable[[], str]:
+        """Itself, with what tells of its changes where that is known."""
+        return Told(self, label=self.label) if isinstance(self._group, ParameterGroup) else self
+
     def __call__(self) -> str:
         if self._epoch != epoch.groups or not isinstance(self._group, ParameterGroup):
             self._epoch, now = epoch.groups, self._look(self._group)
@@ -131,7 +141,8 @@ def _same_items(now: Sequence[Any], kept: Sequence[Any]) -> bool:
 def guard_members(optimizer: Any) -> None:
     """Once in a trace: the compiled step is for these parameters in these groups."""
     trace = tracing.active()
-    if trace is not None and all(
-        not isinstance(get, Members) or get.optimizer is not optimizer for get, _ in trace.guards
-    ):
-        tracing.guard(Members(optimizer))
+    if trace is None:
+        return
+    known = [get.get if isinstance(get, Told) else get for get, _ in trace.guards]
+    if all(not isinstance(get, Members) or get.optimizer is not optimizer for get in known):
+        tracing.guard(Members(optimizer).told())

@@ -11,6 +11,7 @@ from graphc.errors import InvalidState
 from graphc.frontend import trace as tracing
 from graphc.frontend.autograd import RemovableHandle
 from graphc.frontend.step.effects import told
+from graphc.frontend.told import Told
 
 Hook = Callable[..., Any]
 KINDS = ("step_pre", "step_post", "saving", "saved", "loading", "loaded")
@@ -88,7 +89,9 @@ def _around(step: Callable[..., Any]) -> Callable[..., Any]:
         self = args[0]  # hooks see it among the arguments, as in PyTorch
         if self._stepping:
             return step(*args, **kwargs)
-        tracing.guard(self._step_hooks)
+        hooks = self._hooks
+        parts = self, hooks, hooks["step_pre"], hooks["step_post"]
+        tracing.guard(Told(self._step_hooks, *parts))
         self._stepping = True
         try:
             for (hook,) in tuple(self._hooks["step_pre"]):

@@ -16,6 +16,7 @@ from graphc.errors import InvalidArgument, InvalidState, InvalidType
 from graphc.frontend import trace as tracing
 from graphc.frontend.modes import enable_grad, no_grad, set_grad_enabled
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.told import Told
 from graphc.ir.types import DType, f32, f64
 from graphc.optim.followed import followed
 from graphc.optim.group import Answer, ParameterGroup, Watched, guard_members, is_set_by_step
@@ -118,14 +119,15 @@ class Optimizer(Hooked):
             for group, active, options in work:
                 self._prepare(group, active, options)
             # After every slot is made: the number that a compiled step compares at each call.
-            tracing.guard(lambda: self._layout.moves)
+            tracing.guard(Told(lambda: self._layout.moves, self, self._layout))
             for group, active, options in work:
                 self._update_group(group, active, options)
         return loss
 
     def _chosen(self, group: Group) -> tuple[Group, list[Tensor], Options]:
         """A group, its parameters that have a gradient, and the options that hold for it."""
-        options = tracing.guard(Answer(lambda g: " ".join(self._options(g)), group))
+        answer = Answer(lambda g: " ".join(self._options(g)), group)
+        options = tracing.guard(answer.told())
         return group, [p for p in group["params"] if p.grad is not None], options.split()
 
     def _watched(self) -> AbstractContextManager[None]:
@@ -256,6 +258,8 @@ def rate(group: Group, name: str, getter: Callable[[], float], like: DType) -> R
     if tracing.active() is None or is_set_by_step(group):
         return getter()
     dtype = f64 if like is f64 else f32
+    if type(group) is ParameterGroup:
+        getter = Told(getter, group, reads=[key for key in group if key != "params"])
     return tracing.host_scalar(getter, dtype, name, (id(group), name, dtype))
 
 

@@ -48,6 +48,7 @@ class InterpretedNative:
         self.done = False
         self.interrupt = ""  # "before" or "after": raise KeyboardInterrupt there, once
         self._state: list[int] = []
+        self._scalars: Any = ()
 
     @property
     def orders(self) -> list[tuple[int, ...]]:
@@ -82,6 +83,19 @@ class InterpretedNative:
         self.done = True
         if self._interrupted("after"):
             raise KeyboardInterrupt
+
+    def watch(self, words: Any) -> bool:
+        self._words = words
+        return True
+
+    def again(self, pointers: Sequence[int], scalars: Any = ()) -> bool:
+        now = [ctypes.c_int64.from_address(place).value for place, _ in self._words.tolist()]
+        if now != self._words[:, 1].tolist():
+            return False
+        self._scalars = scalars or self._scalars
+        count = self.graph.targets.count(None)
+        self.run(pointers[count:], pointers[:count], self._scalars)
+        return True
 
     def _interrupted(self, when: str) -> bool:
         if self.interrupt != when:

@@ -41,7 +41,7 @@ class Training:
 
     @property
     def native(self) -> Any:
-        return self.step._last.plan._native
+        return self.step._last.plan.native
 
     def weight(self) -> np.ndarray:
         return self.model[0].weight.detach().cpu().numpy()

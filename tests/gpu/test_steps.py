@@ -112,7 +112,7 @@ def test_another_batch_compiles_nothing() -> None:
     graphc.manual_seed(0)
     *_, step = trained("cuda", mlp, rows, (4, 7, 3, 4))
     stats = step.stats
-    assert (stats.programs, stats.compiles, stats.kernels) == (1, 1, stats.kernels_compiled)
+    assert (stats.programs, stats.compiles) == (1, 1)
     assert not step.explain().recompiles
     want, _, _ = trained("cpu", mlp, rows, (4, 7, 3, 4))
     losses, _, _ = trained("cuda", mlp, rows, (4, 7, 3, 4))

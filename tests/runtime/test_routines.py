@@ -17,7 +17,7 @@ from graphc.ir.ops import OPS
 from graphc.ir.program import Program
 from graphc.ir.types import TensorSpec, f32, i64
 from graphc.passes.pipeline import compile_graph
-from graphc.runtime.cpu import routines
+from graphc.runtime import routines
 from graphc.runtime.cpu.threads import get_num_threads, set_num_threads
 from tests.program_interpret import run_program
 from tests.program_native import run_native
@@ -178,7 +178,7 @@ def test_any_exception_in_a_routine_ends_the_step(monkeypatch: pytest.MonkeyPatc
 
 INTERRUPTED = """
 import graphc
-from graphc.runtime.cpu import routines
+from graphc.runtime import routines
 w = graphc.zeros(30_000)
 step = graphc.compile(lambda x: (w.add_(1), x.sort().values.sum())[1])
 x = graphc.randn(300_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -88,15 +89,23 @@ def test_a_second_interrupt_within_a_pause_ends_the_step_as_the_first(
         step.bind_state([n.address(state)])
         engine, loop = n.engine(), n.engine()._walk
 
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
         def leave(pool: Pool, job: Job, *rest: object) -> None:
             monkeypatch.setattr(engine, "_walk", loop)
-            engine._run(pool.address, job.address, -1)
             assert job.cells[JOB["result"]] == 1
             raise KeyboardInterrupt
 
         monkeypatch.setattr(engine, "_walk", leave)
-        with pytest.raises(KeyboardInterrupt):
-            step.run([])
+        handler = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                step.run([])
+        finally:
+            signal.signal(signal.SIGALRM, handler)
+        assert engine._walk == loop  # it has been left
         assert (state == expected).all()
         step.run([])
         assert (state == expected + 1).all()

@@ -17,6 +17,7 @@ from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.guards import Same
 from graphc.frontend.step.signature import PLAIN, part, rebuilt
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.told import Told
 from graphc.frontend.trace import Effect, Input
 from graphc.ir.graph import Graph, Value
 from graphc.ir.text import show_attrs
@@ -76,6 +77,8 @@ def _token(f: Any) -> Hashable:
     if isinstance(f, partial):
         given = [*f.args, *f.keywords, *f.keywords.values()]
         return "partial", _token(f.func), *map(_token, given)
+    if isinstance(f, Told):
+        return "told", _token(f.get)
     if isinstance(f, MethodType):
         return "method", f.__func__, Same(f.__self__)
     if isinstance(f, FunctionType):

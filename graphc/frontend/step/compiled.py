@@ -29,6 +29,7 @@ from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
 from graphc.frontend.step.observed import observed
+from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
 from graphc.frontend.step.recompiles import Recompiles
 from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
@@ -112,6 +113,8 @@ class Compiled(Inspectable):
         self._last_key: Key = ()
         self._dropped = 0
         self._numbers = Numbers()
+        self._next: Ready | None = None
+        self._patience = Patience()
         self._lock = threading.RLock()
 
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -122,13 +125,22 @@ class Compiled(Inspectable):
         key = signature(args, kwargs, leaves)
         for entry in self._entries.get(key, ()):
             if entry.fits(leaves):
-                self._last = entry
-                return entry.run(leaves)
+                again, self._last = self._last is entry, entry
+                out = entry.run(leaves)
+                if again and not kwargs and not self._numbers.loose:
+                    self._prepare(entry, args, leaves)
+                return out
         if config.disabled():
             return self._run_plain(*given)
         if self._numbers.note(*given):
             return self._try_loose(given)
         return self._miss(key, args, kwargs, leaves).run(leaves)
+
+    def _prepare(self, entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> None:
+        """After a call that went the whole way, have the next one as short as it can be."""
+        missed, self._next = self._next, None
+        if self._patience.ripe(missed):
+            self._next = prepared(entry, args, leaves)
 
     def _try_loose(self, given: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
         """Call again now that a float counts no more; if that cannot be traced, it counts again."""
@@ -285,11 +297,13 @@ class Compiled(Inspectable):
         """Keep at most MAX_SIZES entries: drop those of the signature used longest ago."""
         while sum(map(len, self._entries.values())) >= MAX_SIZES:
             _drop_oldest(self._entries)
+            self._next = None
 
     def _drop_families(self) -> None:
         """Keep at most MAX_PLANS families, and no entry of one that is dropped."""
         while sum(map(len, self._families.values())) >= MAX_PLANS:
             gone = _drop_oldest(self._families)
+            self._next = None
             for key, entries in list(self._entries.items()):
                 entries[:] = [e for e in entries if e.family is not gone]
                 if not entries:
@@ -380,6 +394,11 @@ class CompiledFunction(Compiled):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if modes.trace is not None or switch.off:
             return self._function(*args, **kwargs)
+        if (ready := self._next) is not None and not kwargs:
+            out = ready(args)
+            if out is not MISSED:
+                self._last = ready.entry
+                return out
         return self._call(args, kwargs)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -424,6 +443,11 @@ class CompiledModule(Compiled):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if switch.off:
             return self.module._call_impl(args, kwargs)
+        if (ready := self._next) is not None and not kwargs:
+            out = ready(args)
+            if out is not MISSED:
+                self._last = ready.entry
+                return out
         return self._call(args, kwargs)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

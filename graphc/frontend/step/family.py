@@ -19,6 +19,7 @@ from graphc.frontend.step.inspection import Unit
 from graphc.frontend.step.plan import Native, Plan, Template
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.sizes import Openness
+from graphc.frontend.step.words import Words
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import at_sizes
@@ -113,8 +114,9 @@ class Entry:
         native = family.native(family.graph, sizes)
         self.plan = Plan(taken, family.graph, native, spare, sizes)
         self.results = Results(taken.tree, self.plan.out_types, taken.returned, sizes)
-        self._has_effects = bool(taken.trace.effects)
-        self._spent = SpentNode(taken.name, taken.no_gradients)
+        self.has_effects = bool(taken.trace.effects)
+        self.spent = SpentNode(taken.name, taken.no_gradients)
+        self.words = Words()
 
     @property
     def units(self) -> list[Unit]:
@@ -127,19 +129,19 @@ class Entry:
         outs, grads, scalars = self.plan.run(leaves)
         result, slots = self.results.fill(leaves, outs, grads)
         if slots:
-            self._record(slots, leaves, outs, scalars)
-        if self._has_effects:
+            self.record(slots, leaves, outs, scalars)
+        if self.has_effects:
             result, given = result
             effects.run(self.family.taken.trace.after_commit, given)
         return result
 
-    def _record(
+    def record(
         self, slots: Sequence[Tensor], leaves: Sequence[Tensor], outs: Any, scalars: Any
     ) -> None:
         """Put the call on the tape."""
         if self.backward is None:
             for out in slots:
-                out.set_history(self._spent)
+                out.set_history(self.spent)
             return
         node = CompiledNode(self.backward, leaves, outs, scalars)
         for slot, out in enumerate(slots):

@@ -24,10 +24,10 @@ def in_mapping(table: Any, key: Any) -> Row:
     value = table.get(key, MISSING)
     if value is MISSING:
         return table.__contains__, key, False
-    return (partial(_item, table), key, None) if value is None else (table.get, key, value)
+    return (partial(item, table), key, None) if value is None else (table.get, key, value)
 
 
-def _item(table: Any, key: Any) -> Any:
+def item(table: Any, key: Any) -> Any:
     return table.get(key, MISSING)
 
 

@@ -98,17 +98,17 @@ class Kept:
         self.always = list(always)
         self.on_epoch = list(on_epoch)
         self._epoch = epoch.modules
-        self._columns = _columns(self.always)
-        self._rare = _columns(self.on_epoch)
+        self._columns = columns(self.always)
+        self._rare = columns(self.on_epoch)
 
     def hold(self) -> bool:
         """Whether every read would give the same answer now."""
-        if not _all_same(*self._columns):
+        if not all_same(*self._columns):
             if any(guard.changed() for guard in self.always):
                 return False
-            self._columns = _columns(self.always, fresh=True)
+            self._columns = columns(self.always, fresh=True)
         if self._epoch != epoch.modules:
-            if not _all_same(*self._rare) and any(guard.changed() for guard in self.on_epoch):
+            if not all_same(*self._rare) and any(guard.changed() for guard in self.on_epoch):
                 return False
             self._epoch = epoch.modules
         return True
@@ -120,13 +120,13 @@ class Kept:
 Columns = tuple[Sequence[Callable[[Any], Any]], Sequence[Any], Sequence[Any]]
 
 
-def _columns(guards: Sequence[Guard], fresh: bool = False) -> Columns:
+def columns(guards: Sequence[Guard], fresh: bool = False) -> Columns:
     """Getters, subjects and answers, for one pass in C; `fresh` answers are equal, not the same."""
     answers = [g.now() if fresh else g.kept for g in guards]
     return [g.get for g in guards], [g.subject for g in guards], answers
 
 
-def _all_same(getters: Sequence[Any], subjects: Sequence[Any], answers: Sequence[Any]) -> bool:
+def all_same(getters: Sequence[Any], subjects: Sequence[Any], answers: Sequence[Any]) -> bool:
     try:
         return all(map(is_, map(call, getters, subjects), answers))
     except Exception:  # as in Guard.now

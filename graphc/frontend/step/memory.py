@@ -73,11 +73,14 @@ def row_major(array: Array | None, spec: TensorSpec, place: Place) -> Array:
 
 def is_at(array: Array, place: Place) -> bool:
     """Whether a program there can use it; a number of the host is brought to a GPU."""
-    return place is HOST or type(array) is not np.ndarray
+    return place_of(array) is place
 
 
 def brought(array: Array, place: Place) -> Array:
-    """A copy of a number of the host's in the memory of a GPU."""
+    """A copy of a number of the host's in the memory of a GPU; a program trusts addresses, so what
+    else is elsewhere is an error of whoever chose it."""
+    if array.shape or place is HOST or place_of(array) is not HOST:
+        raise InternalError(f"memory of {place_of(array).name} for a program on {place.name}")
     made = place.empty(array.shape, array.dtype)
     cast(DevicePlace, place).upload(made, array, wait=True)
     return made

@@ -3,13 +3,26 @@
 A call hands over addresses of arguments, results and, where they moved, state; reads the host
 scalars; runs; then gives the tensors what the step gave them: new `.grad`, versions, random
 positions. Nothing of that happens when the run raises, so a failed step leaves all as it was.
+
+What a plan knows of where its state is has four names (`Bound`):
+
+  NOWHERE  nothing: all state is settled and bound anew by the next call.
+  COPIED   somebody holds state that lies in another order: each call settles and binds all, too.
+  FIXED    the addresses of all that does not move are bound; what moves (arguments that are
+           written, gradients) is looked at in each call.
+  STEADY   as FIXED, and the gradients are those of the last call, which nobody has looked at.
+
+A call takes NOWHERE and COPIED to COPIED or FIXED (`_bind`), FIXED to STEADY if all that moves is
+gradients and it found each in place (`_give_gradients`), STEADY to FIXED if `epoch.gradients` has
+moved since (`_look`). From any of them `epoch.places` leads to NOWHERE: a tensor may have got other
+memory (`fits`, and `_look` for what moved since). No other way exists.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Protocol
 
 from graphc.frontend import epoch
@@ -32,7 +45,7 @@ from graphc.frontend.step.memory import (
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.step.steptrace import Shown
-from graphc.frontend.storage import Storage, rebind_count, running
+from graphc.frontend.storage import Clock, Storage, running
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect
 from graphc.ir.graph import Graph
@@ -60,6 +73,20 @@ class Native(Protocol):
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
     ) -> None: ...
+    def watch(self, words: Array) -> bool:
+        """Have `again` compare these words first; False where that cannot be done."""
+        ...
+
+    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool: ...
+
+
+class Bound(Enum):
+    """What a plan knows of where its state is; the module's text tells the transitions."""
+
+    NOWHERE = auto()
+    COPIED = auto()
+    FIXED = auto()
+    STEADY = auto()
 
 
 RECYCLED_BYTES = 1 << 20  # larger results are made anew each call, so that dropping one frees it
@@ -73,24 +100,23 @@ class Result:
     stores themselves.
     """
 
-    __slots__ = ("_dtype", "_place", "_ring", "_shape")
+    __slots__ = ("_dtype", "_place", "_recycled", "_shape", "ring")
 
     def __init__(self, spec: TensorSpec, returned: bool, place: Place) -> None:
         self._place = place
         self._shape, self._dtype = spec.shape, spec.dtype.numpy
-        recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
-        self._ring: list[tuple[Array, int]] | None = [] if recycled else None
+        self._recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
+        self.ring: list[tuple[Array, int]] = []
 
     def make(self) -> tuple[Array, int]:
         """An array and its address."""
-        ring = self._ring or ()
-        for array, place in ring:
+        for array, place in self.ring:
             if sys.getrefcount(array) <= 3:  # the ring, this frame and the call
                 return array, place
         array = self._place.empty(self._shape, self._dtype)
         made = array, self._place.address(array)
-        if self._ring is not None and len(ring) < RING:
-            self._ring.append(made)
+        if self._recycled and len(self.ring) < RING:
+            self.ring.append(made)
         return made
 
 
@@ -113,25 +139,23 @@ class Plan:
         self.out_types = [v.spec.at(sizes) for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
         self._place = capture.trace.place
-        self._results = [
+        self.results = [
             Result(t, k < len(capture.returned), self._place) for k, t in enumerate(self.out_types)
         ]
-        self._args = list(zip(sources.args, sources.arg_specs, strict=True))
-        self._specs, self._getters = sources.state_specs, sources.getters
-        self._native = native
+        self.args = list(zip(sources.args, sources.arg_specs, strict=True))
+        self._specs, self.getters = sources.state_specs, sources.getters
+        self.native = native
         self._spare = spare
-        self._lock = threading.RLock()
         self._old_grads = [(x, g, shown) for x, (g, shown) in capture.trace.old_grads.items()]
         self._shown = list(capture.trace.shown.items())
-        self._draws = list(capture.trace.draws.items())
+        self.draws = list(capture.trace.draws.items())
         self._has_effects = bool(capture.trace.effects)  # then all actions wait for the results
-        self._actions = [a for a in capture.trace.after_commit if not isinstance(a, Effect)]
+        self.actions = [a for a in capture.trace.after_commit if not isinstance(a, Effect)]
         self._tensors = [(i.storage, i.tensor) for i in capture.inputs if i.role == "state"]
         self._gradients = capture.gradients
         self._orders = native.orders
         self._note_states(graph)
-        self._steady = self._can_be_steady(capture)
-        self._checked = self._found = -1  # `epoch.gradients` when they were looked at; were found
+        self._can_rest = self._only_gradients_move(capture)
 
     def _note_states(self, graph: Graph) -> None:
         """Which states move from call to call, which are written."""
@@ -142,12 +166,13 @@ class Plan:
         self._written_others = [s for s in written if isinstance(s, WrittenArgument | OldGradient)]
         self._moving = [(k, s) for k, s in enumerate(self.states) if not isinstance(s, Storage)]
         self._kept = {s.tensor for s in self.states if isinstance(s, OldGradient)}
-        self._strided = False  # whether some state lies in another order, and is copied
-        self._pointers: list[int] = []  # of states as bound; empty: bind all anew
-        self._moves = running.moves
-        self._rebinds = -1  # so that the first call looks whether tensors moved since the trace
+        self.clock = Clock()  # of the storages that are written
+        self.bound = Bound.NOWHERE
+        self._pointers: list[int] = []  # of states, as bound
+        self._places = -1  # `epoch.places` when tensors were looked at: never, since the trace
+        self._gradients_seen = -1  # `epoch.gradients` when they were
 
-    def _can_be_steady(self, capture: Capture) -> bool:
+    def _only_gradients_move(self, capture: Capture) -> bool:
         """Whether all that moves is gradients of concrete tensors, which only `.grad` shows."""
         sources: set[str] = set()
         rebuilt(capture.tree, lambda o: sources.add(o.source), Output)
@@ -175,18 +200,18 @@ class Plan:
                     return False
             elif x.storage in storages:
                 return False
-        rebound = self._rebinds != rebind_count()
-        if rebound and not all(shown.still(x) for x, shown in self._shown):
+        moved = self._places != (places := epoch.places)
+        if moved and not all(shown.still(x) for x, shown in self._shown):
             return False
-        if self._old_grads and not self._old_grads_fit(leaves, rebound):
+        if self._old_grads and not self._old_grads_fit(leaves, moved):
             return False
-        if rebound:
-            self._rebinds, self._pointers = rebind_count(), []
+        if moved:
+            self._places, self.bound = places, Bound.NOWHERE
         return True
 
-    def _old_grads_fit(self, leaves: Sequence[Tensor], rebound: bool) -> bool:
+    def _old_grads_fit(self, leaves: Sequence[Tensor], moved: bool) -> bool:
         """Whether the gradients that the step reads are as then, or as good."""
-        if not rebound and all(x._grad is then for x, then, _ in self._old_grads):
+        if not moved and all(x._grad is then for x, then, _ in self._old_grads):
             return True
         if not all(_interchangeable(x._grad, shown) for x, _, shown in self._old_grads):
             return False
@@ -201,21 +226,29 @@ class Plan:
 
     # ---- running -------------------------------------------------------------------------------
 
+    def rests(self) -> bool:
+        """Whether nothing has to be looked at while `epoch.moved` and `epoch.gradients` rest."""
+        self._look()
+        return self.bound is Bound.STEADY or (self.bound is Bound.FIXED and not self._moving)
+
     def run(self, leaves: Sequence[Tensor]) -> tuple[list[Array], list[Tensor], list[Scalar]]:
         """Run; returns the outputs of the graph, the new gradients and the numbers it read."""
-        with self._lock, running:
+        with running.lock:
             keep: list[Array] = []  # row-major copies of arguments, alive while it runs
-            args = [_address_of(leaves[k], spec, keep, self._place) for k, spec in self._args]
-            outs = [result.make() for result in self._results]
-            scalars = [get() for get in self._getters]
+            args = [address_of(leaves[k], spec, keep, self._place) for k, spec in self.args]
+            outs = [result.make() for result in self.results]
+            scalars = [get() for get in self.getters]
             grads, copies = self._bind(leaves)
+            running.programs += 1
             try:
-                self._native.run(args, [place for _, place in outs], scalars)
+                self.native.run(args, [place for _, place in outs], scalars)
             except KeyboardInterrupt:
-                if self._native.done:  # it came after the commit: the step counts
+                if self.native.done:  # it came after the commit: the step counts
                     self._after(leaves, grads, copies)
                     self._act()
                 raise
+            finally:
+                running.programs -= 1
             self._after(leaves, grads, copies)
             if not self._has_effects:
                 self._act()
@@ -224,24 +257,20 @@ class Plan:
     def _bind(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor] | None, Sequence[Copy]]:
         """Tell the program where state is, if any moved. Returns the new gradients' tensors (None:
         as last time, nobody has looked), and the copies that stand in for strided state."""
-        if self._moves != running.moves:
-            self._pointers = []
-        settled = self._pointers and not self._strided
-        if settled and self._found == epoch.gradients:
+        self._look()
+        if self.bound is Bound.STEADY:
             return None, []
-        if settled and not self._moving:
+        self._gradients_seen = epoch.gradients
+        if self.bound is Bound.FIXED and not self._moving:
             return [], []
-        self._checked = epoch.gradients
         grads: list[Tensor] = []
         copies = Copies(self._place)
         pointers = self._pointers.copy()
-        if self._strided or not pointers:
-            with running.lock:
-                self._moves = running.moves
-                self._settle_states()
-                rows = zip(self.states, self._specs, self._orders, strict=True)
-                pointers = [_state_address(*row, copies) for row in rows]
-            self._strided = bool(copies)  # then their copies are other ones each time
+        if self.bound is not Bound.FIXED:
+            self._settle_states()
+            rows = zip(self.states, self._specs, self._orders, strict=True)
+            pointers = [_state_address(*row, copies) for row in rows]
+            self.bound = Bound.COPIED if copies else Bound.FIXED
         for k, state in self._moving:
             spec, order = self._specs[k], self._orders[k]
             if isinstance(state, NewGradient):
@@ -250,9 +279,16 @@ class Plan:
             else:
                 pointers[k] = _array_address(_moving_array(state, leaves), spec, order, copies)
         if pointers != self._pointers:
-            self._native.bind_state(pointers)
+            self.native.bind_state(pointers)
             self._pointers = pointers
         return grads, copies
+
+    def _look(self) -> None:
+        """What is known no more, because memory or gradients have moved."""
+        if self._places != epoch.places:
+            self.bound = Bound.NOWHERE
+        elif self.bound is Bound.STEADY and self._gradients_seen != epoch.gradients:
+            self.bound = Bound.FIXED
 
     def _gradient(self, state: NewGradient, order: Shape) -> Tensor:
         """The gradient of last time if only its owner holds it, else new memory."""
@@ -271,17 +307,24 @@ class Plan:
     ) -> None:
         """Give tensors what the step gave them."""
         give_back(copies)
-        for storage in self._written:
-            storage.version += 1
+        if not self.clock.whole:
+            self._wind()
+        self.clock.ticks += 1
         for state in self._written_others:
             _moving_storage(state, leaves).version += 1
         if grads is not None:
             self._give_gradients(leaves, grads)
-        for generator, count in self._draws:
+        for generator, count in self.draws:
             generator.advance(count)
 
+    def _wind(self) -> None:
+        """Have the versions of all that is written follow the clock."""
+        self.clock.whole = True
+        for storage in self._written:
+            storage.follow(self.clock)
+
     def _act(self) -> None:
-        for action in self._actions:
+        for action in self.actions:
             action()
 
     def _give_gradients(self, leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
@@ -304,11 +347,11 @@ class Plan:
                 grad.storage.adopted = replaced = True
         if replaced:
             epoch.gradients += 1
-        elif self._steady:
-            self._found = self._checked
+        elif self._can_rest and self.bound is Bound.FIXED:
+            self.bound = Bound.STEADY
 
 
-def _address_of(x: Tensor, spec: TensorSpec, keep: list[Array], place: Place) -> int:
+def address_of(x: Tensor, spec: TensorSpec, keep: list[Array], place: Place) -> int:
     """Where the elements of an argument are, row-major. The signature has compared `x._spec`; a
     storage has an address once its array was seen to be what its own `spec` says."""
     array, storage = x.array, x.storage

@@ -45,16 +45,16 @@ class Results:
         self._types = types
         self._strided = {k: Strided(types[k], sizes(at)) for k, at in enumerate(layouts) if at[0]}
         bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
-        self._bare = bare and not self._strided
+        self.bare: Output | None = tree if bare and not self._strided else None
 
     def fill(
         self, leaves: Sequence[Tensor], outs: Sequence[Array], grads: Sequence[Tensor]
     ) -> tuple[Any, list[Tensor]]:
         """The result, and its tensors that take part in a later backward pass, by slot."""
-        if self._bare:  # the common case, a loss
-            out = fresh(outs[self._tree.index], self._types[self._tree.index])
-            out._requires_grad = self._tree.requires_grad
-            return out, [out] if self._tree.slot >= 0 else []
+        if self.bare is not None:  # the common case, a loss
+            out = fresh(outs[self.bare.index], self._types[self.bare.index])
+            out._requires_grad = self.bare.requires_grad
+            return out, [out] if self.bare.slot >= 0 else []
         made = [fresh(a, t) for a, t in zip(outs, self._types)]
         for k, strided in self._strided.items():
             made[k] = strided.tensor(outs[k])

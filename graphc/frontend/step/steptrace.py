@@ -11,6 +11,7 @@ from graphc.frontend.places import HOST, place_of
 from graphc.frontend.step import effects, printed
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, readable
+from graphc.frontend.told import Told
 from graphc.frontend.trace import Trace
 from graphc.frontend.views import Chain
 from graphc.ir.graph import NOWHERE, Value
@@ -124,9 +125,9 @@ class StepTrace(Trace):
     def note_leaves(self) -> None:
         """Guard the hooks of leaves, and which state requires grad."""
         hooks = [_hooks(x) for x in self.leaves]
-        self.guards.append((AsTraced(self.leaves, "hooks", _hooks, hooks), True))
+        self.guards.append((Told(AsTraced(self.leaves, "hooks", _hooks, hooks)), True))
         flags = list(self.flags.values())
-        self.guards.append((AsTraced(self.flags, "modules", _flag, flags), True))
+        self.guards.append((Told(AsTraced(self.flags, "modules", _flag, flags)), True))
 
     def grad_of(self, x: Tensor) -> Tensor | None:
         if x not in self.grads:

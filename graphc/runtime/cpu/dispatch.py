@@ -20,14 +20,20 @@ have gone. So (1) the caller alone decides to abandon a step: `stop_at` names th
 before the caller reaches its barrier and compared after it; (2) the error cell is read between
 two barriers, where no kernel runs that might set it; (3) every walk ends in a barrier.
 
-Signals. When more than `budget` ticks have passed, the caller returns the number of the entry
-whose barrier it has not yet joined; the others wait there. Python runs its signal handlers and
-calls again to resume, or sets `stop_at` first. The result goes through the job, because a handler
-that raises does so before Python has stored what the call returned.
+Watching. A job may bring words of memory, pairs of an address and what must be there, which the
+caller keeps alive. They are read first; if one differs nothing runs and the result says so.
+
+Signals. Python calls `graphc_run` with its lock (the GIL), which is given up while kernels run.
+When more than `budget` ticks have passed the caller stops before it joins the next entry's barrier,
+where the others wait, takes the lock and has Python run the handlers of signals that came; mostly
+none did, and it goes on. If one raised, it returns the number of that entry, and what was raised
+stands in Python's thread, as if any call had raised it. Python calls again to resume, and sets
+`stop_at` first if the step is to be abandoned. The result goes through the job, because such a call
+returns nothing.
 
 Routines. An entry without code is a pause, too: the caller returns it, marked, Python runs it and
 resumes behind it. The others pass it and wait at the next entry's barrier, where an error stops
-all. So no native thread ever needs the GIL, and no exception has to cross native code.
+all. So no other native thread ever needs the lock, and no exception has to cross native code.
 """
 
 from __future__ import annotations
@@ -44,6 +50,7 @@ from graphc.ir.cpu_abi import (
     HOST,
     JOB,
     LINE_BYTES,
+    MOVED,
     POOL,
     ROUTINE,
     THREAD,
@@ -130,9 +137,9 @@ def module_text(triple: str) -> str:
     """The module for a processor: x86-64 or 64-bit ARM."""
     numbers = {f"pool.{k}": v for k, v in POOL.items()} | {f"job.{k}": v for k, v in JOB.items()}
     numbers |= {f"thread.{k}": v for k, v in THREAD.items()} | {"line": LINE_BYTES}
-    numbers |= {"lines.before": LINE_BYTES * FIRST_THREAD_LINE, "BARRIER": BARRIER}
-    numbers |= {"COMMIT": COMMIT, "HOST": HOST, "ROUTINE": ROUTINE}
-    numbers |= {"FINISHED": FINISHED, "FAILED": FAILED, "ABANDONED": ABANDONED}
+    numbers |= {"lines.before": LINE_BYTES * FIRST_THREAD_LINE, "ROUTINE": ROUTINE}
+    numbers |= {"BARRIER": BARRIER, "COMMIT": COMMIT, "HOST": HOST}
+    numbers |= {"FINISHED": FINISHED, "FAILED": FAILED, "ABANDONED": ABANDONED, "MOVED": MOVED}
     text = TEXT
     for name in sorted(numbers, key=len, reverse=True):  # a name may begin another
         text = text.replace("$" + name, str(numbers[name]))
@@ -252,12 +259,10 @@ launch:
   %hosted = icmp ne i64 %bit3, 0
   br i1 %hosted, label %host, label %native
 host:
-  br i1 %caller, label %leave, label %skip
+  br i1 %caller, label %leave, label %step
 leave:
   %marked = or i64 %i, $ROUTINE
   ret i64 %marked
-skip:
-  br label %step
 native:
   %function = load ptr, ptr %row
   %args.at = getelementptr i64, ptr %row, i64 1
@@ -293,6 +298,33 @@ set:
 keep:
   %result = call i64 @walk(ptr %pool, ptr %job, i64 %tid, i64 %n, i64 %first)
   ret i64 %result
+}
+
+define internal i1 @same(ptr %job) nounwind {
+entry:
+  %words.at = getelementptr i64, ptr %job, i64 $job.watched
+  %words = load ptr, ptr %words.at
+  %count.at = getelementptr i64, ptr %job, i64 $job.watched_count
+  %count = load i64, ptr %count.at
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %one ]
+  %differ = phi i64 [ 0, %entry ], [ %differ.next, %one ]
+  %left = icmp slt i64 %i, %count
+  br i1 %left, label %one, label %done
+one:
+  %pair = getelementptr [2 x i64], ptr %words, i64 %i
+  %place = load ptr, ptr %pair
+  %then.at = getelementptr i64, ptr %pair, i64 1
+  %then = load i64, ptr %then.at
+  %now = load i64, ptr %place
+  %bits = xor i64 %now, %then
+  %differ.next = or i64 %differ, %bits
+  %i.next = add i64 %i, 1
+  br label %next
+done:
+  %same = icmp eq i64 %differ, 0
+  ret i1 %same
 }
 
 define internal void @patch(ptr %job) nounwind {
@@ -363,16 +395,39 @@ define void @graphc_run(ptr %pool, ptr %job, i64 %resume) nounwind {
 entry:
   %n.at = getelementptr i64, ptr %pool, i64 $pool.threads
   %n = load i64, ptr %n.at
+  %result.at = getelementptr i64, ptr %job, i64 $job.result
   %fresh = icmp slt i64 %resume, 0
-  br i1 %fresh, label %begin, label %go
+  br i1 %fresh, label %look, label %go
+look:
+  %same = call i1 @same(ptr %job)
+  br i1 %same, label %begin, label %moved
+moved:
+  store i64 $MOVED, ptr %result.at
+  ret void
 begin:
   call void @patch(ptr %job)
   call void @graphc_wake(ptr %pool, ptr %job, i64 %n)
   br label %go
 go:
-  %first = phi i64 [ 0, %begin ], [ %resume, %entry ]
+  %first = phi i64 [ 0, %begin ], [ %resume, %entry ], [ %result, %pause ]
+  %release.at = getelementptr i64, ptr %pool, i64 $pool.release
+  %release = load ptr, ptr %release.at
+  %python = call ptr %release()
   %result = call i64 @flushed(ptr %pool, ptr %job, i64 0, i64 %n, i64 %first)
-  %result.at = getelementptr i64, ptr %job, i64 $job.result
+  %take.at = getelementptr i64, ptr %pool, i64 $pool.take
+  %take = load ptr, ptr %take.at
+  call void %take(ptr %python)
+  %ended = icmp slt i64 %result, 0
+  %routine = icmp sge i64 %result, $ROUTINE
+  %leaving = or i1 %ended, %routine
+  br i1 %leaving, label %leave, label %pause
+pause:
+  %signals.at = getelementptr i64, ptr %pool, i64 $pool.signals
+  %signals = load ptr, ptr %signals.at
+  %raised = call i32 %signals()
+  %quiet = icmp eq i32 %raised, 0
+  br i1 %quiet, label %go, label %leave
+leave:
   store i64 %result, ptr %result.at
   ret void
 }

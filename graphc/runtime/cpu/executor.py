@@ -24,22 +24,25 @@ from graphc.ir.cpu_abi import (
     ERROR_CELLS,
     JOB,
     JOB_CELLS,
+    MOVED,
     OUTSIDE,
     ROUTINE,
     Walker,
 )
 from graphc.ir.program import Program
-from graphc.ir.types import Scalar, Shape
+from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime.cpu.arena import Arena
 from graphc.runtime.cpu.binding import Binding
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import Routine, routines_of
-from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
+from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads, wanted
 from graphc.runtime.failures import failed_check
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
 NO_ENTRY = -1  # as `resume`: begin; as `stop_at`: do not stop
+STOP_AT, RESULT, DENORMALS = JOB["stop_at"], JOB["result"], JOB["denormals"]
+WATCHED_COUNT = JOB["watched_count"]
 
 _flush_denormals = False
 
@@ -77,7 +80,7 @@ class Engine:
         self.lock = threading.RLock()
         self.busy = False
         self._walker = walker
-        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
+        self._run = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
             walker.run
         )
         self._clock = ctypes.CFUNCTYPE(ctypes.c_int64)(walker.clock)
@@ -95,14 +98,29 @@ class Engine:
         return int(SIGNAL_SECONDS * rate)
 
     def walk(self, job: Job, commit: int, parallel: bool) -> None:
-        """Run a job to its end. The caller holds the lock. Re-raises what a handler raised."""
-        self._end_unfinished(KeyboardInterrupt())
-        pool = self._threads() if parallel else self._solo
-        job.cells[JOB["stop_at"]] = job.cells[JOB["result"]] = NO_ENTRY
+        """Run a job to its end, as `_walk` says, whose first round it is. The caller holds the
+        lock. Re-raises what a handler raised."""
+        if self._unfinished is not None:
+            self._end_unfinished(KeyboardInterrupt())
+        pool = self._pool if parallel else self._solo
+        if parallel and pool.threads != wanted():
+            pool = self._threads()
+        cells, raised = job.cells, None
+        cells[STOP_AT] = cells[RESULT] = NO_ENTRY
+        cells[DENORMALS] = _flush_denormals
         self._unfinished = pool, job, commit
         job.done = False
         try:
-            raised = self._walk(pool, job, commit, NO_ENTRY, None)
+            try:
+                self._run(pool.address, job.address, NO_ENTRY)
+            except BaseException as e:
+                raised = e
+            resume = cells[RESULT]
+            if resume >= 0:
+                raised = self._walk(pool, job, commit, resume, raised)
+            else:
+                self._unfinished = None
+                job.done = resume != MOVED
         except BaseException as e:
             self._end_unfinished(e)
             raise
@@ -112,26 +130,26 @@ class Engine:
     def _walk(
         self, pool: Pool, job: Job, commit: int, resume: int, raised: BaseException | None
     ) -> BaseException | None:
-        """Call native code until no more is left; a pause lets Python run signal handlers.
+        """Call native code until no more is left; it returns where a signal handler has raised.
 
-        They run, and may raise, as the call returns; what they raised first is returned, and ends
-        the step where it has not committed. A second one, within microseconds, may leave this loop
-        itself; then `_unfinished` is still set, and the workers wait. Routines run here, all before
-        the commit; one that fails ends the step like a handler that raises.
+        What was raised first is returned, and ends the step where it has not committed. A second
+        one, within microseconds, may leave this loop itself; then `_unfinished` is still set, and
+        the workers wait. Routines run here, all before the commit; one that fails ends the step
+        like a handler that raises.
         """
         while True:
             if resume >= ROUTINE:
                 resume, raised = self._host(job, resume - ROUTINE, raised)
             if raised is not None and 0 <= resume <= commit:
-                job.cells[JOB["stop_at"]] = resume
+                job.cells[STOP_AT] = resume
             try:
                 self._run(pool.address, job.address, resume)
             except BaseException as e:
                 raised = raised or e
-            resume = job.cells[JOB["result"]]
+            resume = job.cells[RESULT]
             if resume < 0:
                 self._unfinished = None
-                job.done = job.cells[JOB["stop_at"]] == NO_ENTRY
+                job.done = job.cells[STOP_AT] == NO_ENTRY
                 return raised
 
     @staticmethod
@@ -150,8 +168,8 @@ class Engine:
         """End what handlers left in the middle: abandoned before its commit, else finished."""
         if self._unfinished is not None:
             pool, job, commit = self._unfinished
-            if job.cells[JOB["result"]] >= 0:
-                self._walk(pool, job, commit, job.cells[JOB["result"]], raised)
+            if job.cells[RESULT] >= 0:
+                self._walk(pool, job, commit, job.cells[RESULT], raised)
             self._unfinished = None
 
     def _threads(self) -> Pool:
@@ -251,6 +269,7 @@ class Executable:
         self._error = (ctypes.c_int64 * ERROR_CELLS).from_buffer(cells.data)
         self._scalars = cells.data.cast("B")[8 * self._binding.scalars_at :]
         self._pointers = (ctypes.c_int64 * 0)()
+        self._watched = 0
         self._patches = np.ascontiguousarray(self._binding.call)
         uses = functions, code, self._binding, self._patches
         self._job = Job(routines_of(program, self._binding), uses)
@@ -287,16 +306,52 @@ class Executable:
             try:
                 engine.busy = True
                 self._bind(args, outs, scalars)
+                self._job.cells[WATCHED_COUNT] = 0
                 engine.walk(self._job, self.program.commit, self._parallel)
             except BaseException as e:
-                failed = self._failure() if self._error[0] else None  # by a check before
-                if failed is not None and isinstance(e, GraphcError):
-                    raise failed from None
+                self._explain(e)
                 raise
             finally:
                 engine.busy = False
             if self._error[0]:
                 raise self._failure()
+
+    def _explain(self, e: BaseException) -> None:
+        """Raise the error of a check, if one failed before e was raised."""
+        failed = self._failure() if self._error[0] else None
+        if failed is not None and isinstance(e, GraphcError):
+            raise failed from None
+
+    def watch(self, words: Array) -> bool:
+        """Have `again` compare these words of memory first: rows of an address and what must be
+        there. The memory stays valid while they are watched, and so does this array."""
+        self._job.cells[JOB["watched"]] = words.ctypes.data
+        self._words, self._watched = words, len(words)
+        return True
+
+    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
+        """As `run`, results before arguments, with the numbers of last time if none are given;
+        False, and nothing ran, if a watched word differs or `run` has things to put in order."""
+        engine, job = self._engine, self._job
+        job.done = False
+        with engine.lock:
+            if engine.busy or self._arena_epoch != engine.arena.epoch:
+                return False
+            engine.busy = True
+            try:
+                self._pointers[:] = [*pointers]
+                if scalars:
+                    self._binding.scalar_format.pack_into(self._scalars, 0, *scalars)
+                job.cells[WATCHED_COUNT] = self._watched
+                engine.walk(job, self.program.commit, self._parallel)
+            except BaseException as e:
+                self._explain(e)
+                raise
+            finally:
+                engine.busy = False
+            if self._error[0]:
+                raise self._failure()
+            return job.cells[RESULT] != MOVED
 
     @property
     def done(self) -> bool:
@@ -319,7 +374,6 @@ class Executable:
             arena.reserve(id(self), self.program.arena_bytes, self.program.slots)
             self._binding.bind_arena(arena.base)
             self._arena_epoch = arena.epoch
-        self._job.cells[JOB["denormals"]] = _flush_denormals
 
     def _describe_job(self, entries: int) -> None:
         binding, job = self._binding, self._job

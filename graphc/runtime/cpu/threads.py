@@ -37,6 +37,12 @@ from graphc.runtime.cpu.arena import group_file
 # processor: waking a sleeper costs 25 us, and 150 us once a virtual machine's processor went idle,
 # more than a small step takes, and the Python between two steps is mostly shorter than 1 ms.
 SPINS, YIELDS = 200, 2000
+# What `graphc_run` calls of the interpreter: give up its lock, take it again, run signal handlers.
+PYTHON = {
+    "release": ctypes.pythonapi.PyEval_SaveThread,
+    "take": ctypes.pythonapi.PyEval_RestoreThread,
+    "signals": ctypes.pythonapi.PyErr_CheckSignals,
+}
 SEMAPHORE_BYTES = 64  # sem_t has 32 on Linux
 JOIN_SECONDS = 2.0
 
@@ -73,6 +79,11 @@ def get_num_threads() -> int:
     if _wanted is None:
         most = config.num_threads() or MOST_THREADS
         _wanted = min(machine_threads(), most, MOST_THREADS)
+    return _wanted
+
+
+def wanted() -> int | None:
+    """What `get_num_threads` gave last; None before it was asked."""
     return _wanted
 
 
@@ -129,6 +140,8 @@ class Pool:
         self._cells = aligned_cells(pool_cells(threads))
         self.address = self._cells.ctypes.data
         self._cells[POOL["threads"]] = threads
+        for name, function in PYTHON.items():
+            self._cells[POOL[name]] = ctypes.cast(function, ctypes.c_void_p).value or 0
         self._cells[POOL["spins"]], self._cells[POOL["yields"]] = SPINS, YIELDS
         self._semaphores = aligned_cells(threads * SEMAPHORE_BYTES // CELL_BYTES)
         self._workers: list[threading.Thread] = []

@@ -1,0 +1,233 @@
+"""The next call of an entry, prepared: what a call that is like the last one still has to do.
+
+After memory-bound native code nothing of Python is in the caches any more, so what counts is how
+many objects and how much code a call touches. A `Ready` is made after a call whose entry also
+served the one before. It compares, in one frame: the mode of the thread, the arguments by what
+`signature` would say of each, one counter for all that tells of its changes (`epoch.moved`), one
+for gradients. The rest of what the guards read is watched by native code (`words.py`) or asked.
+Whatever differs, the call goes the whole way (`Compiled._call`), which alone decides what is right.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from graphc.frontend import epoch
+from graphc.frontend.modes import _default, modes
+from graphc.frontend.places import HOST
+from graphc.frontend.step.guards import all_same, columns
+from graphc.frontend.step.plan import Plan, address_of
+from graphc.frontend.step.words import Words
+from graphc.frontend.storage import Storage, running
+from graphc.frontend.tensor import Tensor
+from graphc.ir.types import Array, Scalar, TensorSpec
+from graphc.passes.autodiff import Node
+
+if TYPE_CHECKING:
+    from graphc.frontend.step.family import Entry
+
+MISSED = object()  # the call has to go the whole way
+FIXED = (int, bool, str, bytes, type(None))  # as arguments: compared by identity here
+UNUSED = -1
+ENOUGH, LONGEST = 8, 256  # calls
+ALONE = 3  # `sys.getrefcount` of an array that only its ring, one name and the call hold
+
+
+class Argument(NamedTuple):
+    """What an argument must be: a tensor like that, whose address goes to `slot`, or this."""
+
+    spec: TensorSpec | None
+    requires_grad: bool
+    slot: int
+    value: Any = None
+
+
+class Ready:
+    """One entry, prepared."""
+
+    __slots__ = (
+        "_acts", "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_getters", "_grad",
+        "_gradients", "_loss", "_moved", "_native", "_plan", "_pointers", "_results", "_scalars",
+        "_storages", "entry", "hits",
+    )  # fmt: skip
+
+    def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
+        plan, loss = entry.plan, entry.results.bare
+        self._moved, self._gradients = epoch.moved, epoch.gradients
+        self._grad, self._default = modes.grad, _default[0]
+        self._arguments = tuple(arguments)
+        self._asked: Any = None
+        self._getters: Sequence[Callable[[], Scalar]] = ()
+        self._first: Sequence[Scalar] = ()  # the numbers for the first call, later ones keep them
+        self._scalars: Sequence[Scalar] = ()
+        self.entry, self._plan, self._native = entry, plan, plan.native
+        self._storages, self._clock, self._results = plan.storages, plan.clock, plan.results
+        self._pointers = [0] * (len(plan.results) + len(plan.args))
+        self._acts = bool(plan.draws or plan.actions)
+        self._at = 0
+        self._loss: tuple[TensorSpec | None, bool, Node | None] = None, False, None
+        if loss is not None and (loss.slot < 0 or entry.backward is None):
+            history = entry.spent if loss.slot >= 0 else None
+            self._at = loss.index
+            self._loss = plan.out_types[loss.index], loss.requires_grad or bool(history), history
+        self.hits = 0
+
+    def watch(self, words: Words) -> None:
+        """Ask what is not watched; have the numbers as they are now."""
+        self._asked = columns(words.asked, fresh=True) if words.asked else None
+        self._getters = self._plan.getters if words.numbers else ()
+        self._first = self._scalars = [get() for get in self._plan.getters]
+
+    def __call__(self, args: Sequence[Any]) -> Any:
+        """What the call gives, or MISSED."""
+        if modes.grad is not self._grad or modes.anomaly or len(args) != len(self._arguments):
+            return MISSED
+        with running.lock:
+            if (
+                epoch.moved != self._moved
+                or epoch.gradients != self._gradients
+                or _default[0] is not self._default
+                or running.programs
+                or not self._clock.whole
+                or (self._asked is not None and not all_same(*self._asked))
+            ):
+                return MISSED
+            pointers = self._pointers
+            keep: list[Array] = []  # row-major copies, alive while it runs
+            others: list[Storage] = []
+            for x, (spec, requires_grad, slot, value) in zip(args, self._arguments):
+                if spec is None:
+                    if x is not value:
+                        return MISSED
+                    continue
+                if type(x) is not Tensor:
+                    return MISSED
+                storage, array = x.storage, x.array
+                if (
+                    (x._spec is not spec and x._spec != spec)
+                    or x._requires_grad is not requires_grad
+                    or x.views
+                    or x._base is not None
+                    or type(array) is not np.ndarray  # another device's, which no spec tells
+                    or storage.strides
+                    or storage in self._storages
+                    or storage in others
+                ):
+                    return MISSED
+                others.append(storage)
+                if slot >= 0:
+                    known = storage.address and not storage.order and storage.spec is x._spec
+                    if not (known and array is storage.array):
+                        pointers[slot] = address_of(x, spec, keep, HOST)
+                    else:
+                        pointers[slot] = storage.address
+            return self._run(args, pointers)
+
+    def _run(self, args: Sequence[Any], pointers: list[int]) -> Any:
+        outs: list[Array] = []
+        for k, result in enumerate(self._results):
+            for array, place in result.ring:  # noqa: B007  # used where the loop was left
+                if sys.getrefcount(array) <= ALONE:
+                    break
+            else:
+                array, place = result.make()
+            pointers[k] = place
+            outs.append(array)
+        scalars, self._first = self._first, ()
+        if self._getters:
+            scalars = [get() for get in self._getters]
+        running.programs += 1
+        try:
+            if not self._native.again(pointers, scalars):
+                return MISSED
+        except KeyboardInterrupt:
+            if self._native.done:  # it came after the commit: the step counts
+                self._after()
+            raise
+        finally:
+            running.programs -= 1
+        self._clock.ticks += 1
+        if self._acts:
+            self._act()
+        self.hits += 1
+        spec, requires_grad, node = self._loss
+        if spec is None:
+            return self._filled(args, outs, scalars)
+        out = object.__new__(Tensor)
+        out.array = array = outs[self._at]
+        out._spec, out.storage = spec, Storage(array, spec)
+        out._requires_grad, out._node = requires_grad, node
+        return out
+
+    def _after(self) -> None:
+        self._clock.ticks += 1
+        self._act()
+
+    def _act(self) -> None:
+        for generator, count in self._plan.draws:
+            generator.advance(count)
+        for action in self._plan.actions:
+            action()
+
+    def _filled(self, args: Sequence[Any], outs: list[Array], scalars: Sequence[Scalar]) -> Any:
+        """A result that is more than a loss."""
+        leaves = [x for x in args if isinstance(x, Tensor)]
+        result, slots = self.entry.results.fill(leaves, outs, ())
+        if slots:
+            self.entry.record(slots, leaves, outs, scalars or self._scalars)
+        return result
+
+
+class Patience:
+    """When to prepare a call: not after each of many that differ from the last."""
+
+    def __init__(self) -> None:
+        self._wait = self._left = 1
+
+    def ripe(self, missed: Ready | None) -> bool:
+        """Asked after each call that went the whole way, with what had been prepared for it."""
+        if missed is not None:
+            self._wait = 1 if missed.hits >= ENOUGH else min(2 * self._wait, LONGEST)
+            self._left = self._wait
+        self._left -= 1
+        if self._left > 0:
+            return False
+        self._left = self._wait = min(2 * self._wait, LONGEST)  # should none come of it
+        return True
+
+
+def prepared(entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> Ready | None:
+    """The next call after one with these arguments, if it may be as simple as that."""
+    plan, kept = entry.plan, entry.guards.sets[0]
+    arguments = _arguments(plan, args)
+    if arguments is None or entry.has_effects or plan.fixed or not plan.rests():
+        return None
+    words = entry.words
+    ready = Ready(entry, arguments)  # notes the counters first: what moves from here on is missed
+    words.take(kept.always, plan.getters)
+    ready.watch(words)
+    if not plan.native.watch(words.table):
+        return None
+    if not entry.fits(leaves) or entry.guards.sets[0] is not kept or not plan.rests():
+        return None
+    return ready
+
+
+def _arguments(plan: Plan, args: Sequence[Any]) -> list[Argument] | None:
+    slots = {k: slot for slot, (k, _) in enumerate(plan.args, len(plan.results))}
+    rows: list[Argument] = []
+    leaf = 0
+    for x in args:
+        if type(x) is Tensor:
+            rows.append(Argument(x._spec, x._requires_grad, slots.get(leaf, UNUSED)))
+            leaf += 1
+        elif isinstance(x, FIXED):
+            rows.append(Argument(None, False, UNUSED, x))
+        else:
+            return None
+    once = len(slots) == len(plan.args)  # else one argument goes to two places
+    return rows if once else None

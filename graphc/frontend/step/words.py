@@ -1,0 +1,217 @@
+"""Words of memory that change with the Python state that a step has read.
+
+CPython marks changes inside its objects: each change of a dict (the names of a module or a class,
+an object's attributes) gives it another version (PEP 509), a cell and a function hold pointers to
+what they contain and run. Native code compares such words before a step runs, which costs a
+nanosecond each and, with cold caches, hardly more, because no read waits for another; to look the
+values up takes some ten reads each that do.
+
+Where the words stand is found by trying, once. Where an interpreter fails the trial, is newer than
+any that keeps versions, or is no CPython, nothing is watched and all is compared as it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from operator import attrgetter
+from types import CellType, FunctionType, MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphc.frontend.step.found import item
+from graphc.frontend.step.guards import Guard
+from graphc.frontend.told import Told
+from graphc.ir.types import Array
+
+WORD = 8
+KEEPS_VERSIONS = ((3, 11), (3, 12))
+MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT: the dict's pointer stands before the object
+BEFORE = -24
+RESTLESS = 2  # a word that moved so often without a change that mattered is watched no more
+Word = tuple[Any, int]  # an object, and where in it the word is
+
+
+class Layout(NamedTuple):
+    """Where in an object each word is, in bytes."""
+
+    version: int
+    size: int
+    contents: int
+    code: int
+    defaults: int
+    kwdefaults: int
+
+
+def word(address: int) -> int:
+    """The signed word there now."""
+    return ctypes.c_int64.from_address(address).value
+
+
+def _offset(x: Any, value: int) -> int:
+    """Where in x a word of this value is."""
+    spots = [k for k in range(2 * WORD, x.__sizeof__(), WORD) if word(id(x) + k) == value]
+    return spots[0]
+
+
+@lru_cache(maxsize=1)
+def layout() -> Layout | None:
+    """None where words cannot be watched."""
+    free = not getattr(sys, "_is_gil_enabled", lambda: True)()
+    if sys.implementation.name != "cpython" or sys.version_info[:2] not in KEEPS_VERSIONS or free:
+        return None
+    try:
+        found = _found()
+        return found if _tried(found) else None
+    except (IndexError, TypeError, ValueError):
+        return None
+
+
+def _found() -> Layout:
+    def probe(a: Any = (), *, b: Any = ()) -> Any:
+        return a, b, cell
+
+    cell = object()
+    table, empty = {"key": 1}, [object()] * 5
+    spots = range(2 * WORD, 6 * WORD, WORD)
+    before = [word(id(table) + k) for k in spots]
+    table["key"] = 2
+    changed = [k for k, was in zip(spots, before) if word(id(table) + k) != was]
+    (version,) = changed
+    assert probe.__closure__ is not None
+    return Layout(
+        version,
+        _offset(empty, 5),
+        _offset(probe.__closure__[0], id(cell)),
+        _offset(probe, id(probe.__code__)),
+        _offset(probe, id(probe.__defaults__)),
+        _offset(probe, id(probe.__kwdefaults__)),
+    )
+
+
+def _tried(found: Layout) -> bool:
+    """Whether versions move with every way to change a dict, and with nothing else."""
+
+    class Probe:
+        name = 0
+
+    x = Probe()
+    table: dict[Any, Any] = {}
+    own, names = vars(x), gc.get_referents(vars(Probe))[0]
+    seen: list[int] = []
+
+    def look(d: Any) -> None:
+        seen.append(word(id(d) + found.version))
+
+    changes: list[Callable[[], Any]] = [
+        lambda: table.update(a=1, b=2), lambda: table.pop("a"), lambda: table.popitem(),
+        lambda: table.setdefault("c", 1), table.clear, lambda: table.__ior__({"d": 1}),
+        lambda: table.__setitem__("d", 2), lambda: table.__delitem__("d"),
+    ]  # fmt: skip
+    look(table)
+    for change in changes:
+        change()
+        look(table)
+    table.get("a"), len(table), list(table), "a" in table
+    still = word(id(table) + found.version) == seen[-1]
+    for k in range(64):  # so often that the interpreter writes in its quick ways
+        x.name = k
+        look(own)
+        Probe.name = k
+        look(names)
+    return still and len(set(seen)) == len(seen)
+
+
+def version(table: Any) -> list[Word] | None:
+    """The word of a dict, or of what a class shows of its own."""
+    at = layout()
+    if type(table) is MappingProxyType:
+        inner = gc.get_referents(table)
+        table = inner[0] if len(inner) == 1 else None
+    return [(table, at.version)] if at is not None and isinstance(table, dict) else None
+
+
+def of_object(x: Any) -> list[Word] | None:
+    """The words of a dict, of a list while it is empty, else of an object's attributes."""
+    at = layout()
+    if at is None or isinstance(x, dict | MappingProxyType):
+        return version(x)
+    if isinstance(x, list):
+        return None if x else [(x, at.size)]
+    own = getattr(x, "__dict__", None)
+    managed = type(x).__flags__ & MANAGED_DICT
+    if type(own) is not dict or not managed or word(id(x) + BEFORE) != id(own):
+        return None
+    return [(x, BEFORE), (own, at.version)]
+
+
+def of_told(x: Told) -> list[Word] | None:
+    """The words of all that an answer is made of."""
+    found = [of_object(part) for part in x.of]
+    return None if None in found or not x.plain() else [w for ws in found if ws for w in ws]
+
+
+def of_guard(guard: Guard) -> list[Word] | None:
+    """The words that tell of each change of what a guard reads; None if there are none."""
+    get, subject = guard.get, guard.subject
+    if isinstance(subject, Told):
+        return of_told(subject)
+    at = layout()
+    if at is None:
+        return None
+    if isinstance(get, attrgetter):
+        fixed = {
+            (FunctionType, "__code__"): at.code,
+            (FunctionType, "__defaults__"): at.defaults,
+            (FunctionType, "__kwdefaults__"): at.kwdefaults,
+            (CellType, "cell_contents"): at.contents,
+        }
+        name = get.__reduce__()[1]  # of class and arguments
+        offset = fixed.get((type(subject), *name))
+        return None if offset is None else [(subject, offset)]
+    if isinstance(get, partial):
+        return version(get.args[0]) if get.func is item else None
+    if getattr(get, "__name__", "") in ("get", "__contains__"):
+        table = getattr(get, "__self__", None)
+        return version(table) if type(table) in (dict, MappingProxyType) else None
+    return None
+
+
+class Words:
+    """What of some guards and numbers is watched, and what is left to be asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Guard] = []
+        self.numbers = False  # whether numbers are read at each call
+        self.table: Array = np.zeros((0, 2), np.int64)  # addresses, and what was there
+        self._held: dict[int, Any] = {}  # the objects that they are in, by address
+        self._moves: Counter[int] = Counter()
+
+    def take(self, guards: Iterable[Guard], numbers: Iterable[Any]) -> None:
+        """Watch what can be, as it is now."""
+        before = dict(self.table.tolist())
+        held: dict[int, Any] = {}
+        self.asked, self.numbers = [], False
+        for guard in guards:
+            if not self._watch(of_guard(guard), held):
+                self.asked.append(guard)
+        for get in numbers:
+            words = of_told(get) if isinstance(get, Told) and get.of else None
+            self.numbers |= not self._watch(words, held)
+        rows = [(at, word(at)) for at in held]
+        self._moves.update(at for at, now in rows if before.get(at, now) != now)
+        self.table, self._held = np.array(rows, np.int64).reshape(-1, 2), held
+
+    def _watch(self, words: list[Word] | None, held: dict[int, Any]) -> bool:
+        """Hold the objects of these words; not of restless ones, which others change for reasons
+        of their own."""
+        found = {id(x) + offset: x for x, offset in words or ()}
+        if words is None or any(self._moves[at] >= RESTLESS for at in found):
+            return False
+        held.update(found)
+        return True
