@@ -125,15 +125,16 @@ def check_device(where: Any) -> None:
 
 def resolve(where: Any) -> device:
     """The device that `where` means, which is there: a name, a number, or None for the default."""
+    cpu = CPU
     if where is None:
-        return modes.device or CPU
+        return modes.device or cpu
     if where is CPU:
-        return CPU
+        return cpu
     if isinstance(where, int) and not isinstance(where, bool):
         where = f"cuda:{where}"  # PyTorch's meaning of a number alone
     named = device(where)
     if named.type == "cpu":
-        return CPU
+        return cpu
     if named.type != "cuda":
         raise no_device(str(named))
     gpu = accelerator()

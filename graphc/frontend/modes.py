@@ -36,6 +36,7 @@ class _Modes(threading.local):
 
     grad = True
     inference = False
+    disabled = False  # whether compiled functions run plainly
     trace: Trace | None = None
     anomaly = False  # whether backward looks for NaN, see `anomaly.py`
     check_nan = True

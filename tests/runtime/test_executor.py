@@ -271,3 +271,34 @@ def test_an_engine_that_closed_still_computes(two: int) -> None:
     assert (n.run_chain(step, x) == 3).all()
     engine.close()
     assert (n.run_chain(step, x) == 3).all()
+
+
+def test_again_runs_only_while_what_is_watched_stays(threads: int) -> None:
+    step, state = stepping(1001, 3)
+    x, out = np.arange(1001, dtype=np.float32), np.zeros(1001, np.float32)
+    assert np.array_equal(n.run_chain(step, x), x + 3)
+    watched = np.array([5, 6, 7], np.int64)
+    words = np.array([[n.address(watched) + 8 * k, v] for k, v in enumerate(watched)], np.int64)
+    assert step.watch(words)
+    assert step.again([n.address(out), n.address(x)]) and step.done
+    assert np.array_equal(out, x + 3) and (state == 2).all()
+    for k in range(3):
+        watched[k] += 1
+        out[:] = 0
+        assert not step.again([n.address(out), n.address(x)]) and not step.done
+        assert not out.any() and (state == 2).all()
+        watched[k] -= 1
+    assert step.again([n.address(out), n.address(x)]) and (state == 3).all()
+
+
+def test_again_leaves_what_run_puts_in_order(two: int) -> None:
+    """A larger program has moved the arena since."""
+    step, _ = stepping(1001, 3)
+    x, out = np.ones(1001, np.float32), np.zeros(1001, np.float32)
+    n.run_chain(step, x)
+    large = n.executable(n.chain(300_000, 4))
+    n.run_chain(large, np.ones(300_000, np.float32))
+    moved = not step.again([n.address(out), n.address(x)])
+    assert moved == (not out.any())
+    assert np.array_equal(n.run_chain(step, x), x + 3)
+    assert step.again([n.address(out), n.address(x)]) and np.array_equal(out, x + 3)

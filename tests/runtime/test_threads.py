@@ -24,7 +24,7 @@ def test_threads_are_the_least_of_affinity_quota_and_wish(
         monkeypatch.setattr(threads, "_quota", lambda q=quota: q)
         assert threads.machine_threads() == expected
     for wish, expected in (("", 8), ("0", 8), ("5", 5), ("64", 8), ("many", 8)):
-        monkeypatch.setattr(threads, "_wanted", None)
+        monkeypatch.setattr(threads, "wanted", None)
         monkeypatch.setenv("GRAPHC_NUM_THREADS", wish)
         assert threads.get_num_threads() == expected
 

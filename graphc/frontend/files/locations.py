@@ -21,7 +21,7 @@ def placing(map_location: Any) -> Place:
     None for the location itself.
     """
     if map_location is None:
-        return _as_saved
+        return as_saved
     if isinstance(map_location, str | int | device):
         where = resolve(map_location)
         return lambda x, location: x.to(where)
@@ -32,7 +32,7 @@ def placing(map_location: Any) -> Place:
     raise InvalidType(f"load: map_location {map_location!r:.100} is no device, dict or function")
 
 
-def _as_saved(x: Tensor, location: str) -> Tensor:
+def as_saved(x: Tensor, location: str) -> Tensor:
     if location == "cpu":
         return x
     try:
@@ -43,13 +43,13 @@ def _as_saved(x: Tensor, location: str) -> Tensor:
 
 def _mapped(x: Tensor, location: str, chosen: Mapping[Any, Any]) -> Tensor:
     by_name = {str(k): v for k, v in chosen.items()}
-    return x.to(resolve(by_name[location])) if location in by_name else _as_saved(x, location)
+    return x.to(resolve(by_name[location])) if location in by_name else as_saved(x, location)
 
 
 def _chosen(x: Tensor, location: str, choose: Callable[[Any, str], Any]) -> Tensor:
     found = choose(untyped_storage(x), location)
     if found is None:
-        return _as_saved(x, location)
+        return as_saved(x, location)
     if not isinstance(found, UntypedStorage):
         kind = type(found).__name__
         raise InvalidType(f"load: map_location gave a {kind}, not a storage or None")

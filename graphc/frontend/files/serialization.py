@@ -20,7 +20,7 @@ import numpy as np
 
 from graphc.errors import FileFormatError, InvalidArgument, InvalidState, InvalidType
 from graphc.frontend import tensor as tensors
-from graphc.frontend.files.locations import Place, placing
+from graphc.frontend.files.locations import Place, as_saved, placing
 from graphc.frontend.files.npz import from_npz, to_npz
 from graphc.frontend.files.oldtorch import from_old_torch, is_old_torch
 from graphc.frontend.files.structure import describe, rebuild
@@ -209,7 +209,7 @@ def _placed(named: dict[str, Tensor], place: Place) -> dict[str, Tensor]:
     return {name: place(x, "cpu") for name, x in named.items()}
 
 
-def from_bytes(data: bytes, place: Place) -> Any:
+def from_bytes(data: bytes, place: Place = as_saved) -> Any:
     header, body = _split(data)
     metadata = header.pop("__metadata__", {})
     named = _tensors(header, body)

@@ -44,24 +44,17 @@ NOT_TRACING = ("GC2", "GC3")  # errors of guards and at run time: no reason to t
 THRASHING = 16  # plans dropped for new ones before the limit is reported
 
 
-class _Switch(threading.local):
-    """Whether this thread runs compiled functions plainly."""
-
-    off = False
-
-
-switch = _Switch()
 _watchers: list[list[int]] = []  # of `assert_max_compiles`: compiles seen so far
 
 
 @contextmanager
 def disable() -> Iterator[None]:
     """Inside, compiled functions and modules run plainly, eagerly."""
-    before, switch.off = switch.off, True
+    before, modes.disabled = modes.disabled, True
     try:
         yield
     finally:
-        switch.off = before
+        modes.disabled = before
 
 
 @contextmanager
@@ -392,7 +385,7 @@ class CompiledFunction(Compiled):
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if modes.trace is not None or switch.off:
+        if modes.trace is not None or modes.disabled:
             return self._function(*args, **kwargs)
         if (ready := self._next) is not None and not kwargs:
             out = ready(args)
@@ -441,7 +434,7 @@ class CompiledModule(Compiled):
         self._options = options
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if switch.off:
+        if modes.disabled:
             return self.module._call_impl(args, kwargs)
         if (ready := self._next) is not None and not kwargs:
             out = ready(args)

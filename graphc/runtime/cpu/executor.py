@@ -31,11 +31,12 @@ from graphc.ir.cpu_abi import (
 )
 from graphc.ir.program import Program
 from graphc.ir.types import Array, Scalar, Shape
+from graphc.runtime.cpu import threads
 from graphc.runtime.cpu.arena import Arena
 from graphc.runtime.cpu.binding import Binding
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import Routine, routines_of
-from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads, wanted
+from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
 from graphc.runtime.failures import failed_check
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
@@ -103,7 +104,7 @@ class Engine:
         if self._unfinished is not None:
             self._end_unfinished(KeyboardInterrupt())
         pool = self._pool if parallel else self._solo
-        if parallel and pool.threads != wanted():
+        if pool.threads != threads.wanted and parallel:
             pool = self._threads()
         cells, raised = job.cells, None
         cells[STOP_AT] = cells[RESULT] = NO_ENTRY

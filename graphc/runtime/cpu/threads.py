@@ -46,7 +46,7 @@ PYTHON = {
 SEMAPHORE_BYTES = 64  # sem_t has 32 on Linux
 JOIN_SECONDS = 2.0
 
-_wanted: int | None = None  # by set_num_threads; None: as many as the machine gives
+wanted: int | None = None  # by set_num_threads; None: as many as the machine gives
 
 
 def machine_threads() -> int:
@@ -75,30 +75,25 @@ def _quota() -> int | None:
 
 def get_num_threads() -> int:
     """How many threads a step runs on."""
-    global _wanted
-    if _wanted is None:
+    global wanted
+    if wanted is None:
         most = config.num_threads() or MOST_THREADS
-        _wanted = min(machine_threads(), most, MOST_THREADS)
-    return _wanted
-
-
-def wanted() -> int | None:
-    """What `get_num_threads` gave last; None before it was asked."""
-    return _wanted
+        wanted = min(machine_threads(), most, MOST_THREADS)
+    return wanted
 
 
 def set_num_threads(count: int) -> None:
     """Run steps on `count` threads from now on; results do not depend on it."""
-    global _wanted
+    global wanted
     if not 1 <= count <= MOST_THREADS:
         raise InvalidArgument(f"set_num_threads: {count} is not in [1, {MOST_THREADS}]")
-    _wanted = count if _system() is not None else 1
+    wanted = count if _system() is not None else 1
 
 
 def forget_threads() -> None:
     """In a forked child: one thread, until set_num_threads says otherwise."""
-    global _wanted
-    _wanted = 1
+    global wanted
+    wanted = 1
 
 
 class System:

@@ -305,6 +305,22 @@ def rewritten(function: Any) -> Callable[..., Any]:
     return function.rewrite()  # type: ignore[no-any-return]
 
 
+slow_numpy_dtype = interpreter._get_np_dtype  # it makes its table anew at each call
+POINTER = np.dtype(np.uint64)
+BY_NAME: dict[str, Any] = {}
+
+
+def numpy_dtype(dtype: Any) -> Any:
+    """Of a block's or a scalar's type; asked several times for each operation."""
+    element = dtype.scalar
+    if isinstance(element, tl.pointer_type):
+        return POINTER
+    found = BY_NAME.get(element.name)
+    if found is None:
+        found = BY_NAME[element.name] = slow_numpy_dtype(element)
+    return found
+
+
 def refuse_bf16_reduction(self: Any, tensors: Any) -> Any:
     for t in tensors if isinstance(tensors, tuple) else (tensors,):
         refuse_bf16("a reduction", t.handle)
@@ -314,6 +330,7 @@ def refuse_bf16_reduction(self: Any, tensors: Any) -> Any:
 plain_reduction = interpreter.ReduceScanOpInterface.apply
 interpreter.ReduceScanOpInterface.apply = refuse_bf16_reduction
 InterpretedFunction.__call__ = call_device_function
+interpreter._get_np_dtype = numpy_dtype
 BUILDER: Any = interpreter.interpreter_builder
 BUILDER.__class__ = Checked
 # by default every integer op is done twice, to find an overflow that nothing then reports
