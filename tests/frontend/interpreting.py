@@ -139,7 +139,7 @@ class InterpretingBackend:
         self.reversed = False  # for programs built from now on
         self.profile = CPU
 
-    def on(self, place: object) -> InterpretingBackend:
+    def on(self, place: Place) -> InterpretingBackend:
         return self
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, InterpretedTemplate]:
