@@ -13,6 +13,7 @@ import graphc
 from graphc import errors, nn
 from graphc.codegen_cpu.jit import compile_module
 from graphc.codegen_cpu.target import Target
+from graphc.frontend.device_ops import mixed
 from graphc.frontend.step.compiled import assert_max_compiles
 from graphc.ir import text, verify
 from graphc.ir.graph import Graph
@@ -58,6 +59,10 @@ def invalid_state() -> None:
 
 def device_unavailable() -> None:
     ones(3).to("cuda")
+
+
+def devices_mixed() -> None:
+    raise mixed(map(graphc.device, ("cuda:0", "cpu")))
 
 
 def not_available() -> None:
@@ -207,6 +212,14 @@ no CUDA device: GRAPHC_CUDA=off [GC008]
   why   the switch says that no GPU is to be used
   fix   unset GRAPHC_CUDA
   more  python -m graphc explain GC008""",
+    devices_mixed: """\
+Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! \
+[GC011]
+  test_errors.py:N in devices_mixed
+     N | raise mixed(map(graphc.device, ("cuda:0", "cpu")))
+  why   an operation runs where all of its operands are
+  fix   move them to one device with .to(device)
+  more  python -m graphc explain GC011""",
     not_available: """\
 no `ptx`: device is cpu [GC009]
   test_errors.py:N in not_available

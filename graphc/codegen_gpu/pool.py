@@ -105,9 +105,10 @@ class Pool:
             worker.close()
 
     @contextmanager
-    def _worker(self) -> Iterator[Worker]:
+    def _worker(self, fresh: bool) -> Iterator[Worker]:
+        """A worker for one request; an idle one may be about to end, a `fresh` one is not."""
         with self._lock:
-            worker = self._idle.pop() if self._idle else None
+            worker = self._idle.pop() if self._idle and not fresh else None
         if worker is not None and worker.process.poll() is not None:
             worker.close()
             worker = None
@@ -121,8 +122,8 @@ class Pool:
 
     def _one(self, source: Source, arch: str) -> Image | str:
         request, complaint = image.encode(Image(source, arch)), ""
-        for _ in range(ATTEMPTS):
-            with self._worker() as worker:
+        for attempt in range(ATTEMPTS):
+            with self._worker(fresh=attempt > 0) as worker:
                 reply = worker.ask(request)
                 if reply is None:
                     complaint = worker.last_words()

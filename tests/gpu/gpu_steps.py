@@ -15,7 +15,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.kernel import Load, Size, Store
 from graphc.ir.types import Array
 from graphc.passes.nest import Lowered
-from graphc.passes.pipeline import compile_graph
+from graphc.passes.pipeline import Compiled, compile_graph
 
 
 class Enough(Exception):
@@ -24,6 +24,11 @@ class Enough(Exception):
 
 def lowered(step: Callable[..., Any], *args: Any) -> list[Lowered]:
     """What a decorated step's graph lowers to with a GPU's profile; the step does not run."""
+    return list(compiled(step, *args).kernels)
+
+
+def compiled(step: Callable[..., Any], *args: Any) -> Compiled:
+    """Its program."""
     seen: list[Graph] = []
 
     def build(self: NativeBackend, graph: Graph, trace_ms: float) -> NoReturn:
@@ -34,7 +39,7 @@ def lowered(step: Callable[..., Any], *args: Any) -> list[Lowered]:
         patch.setattr(NativeBackend, "build", build)
         with pytest.raises(Enough):
             step(*args)
-    return list(compile_graph(seen[0], profile(Target())).kernels)
+    return compile_graph(seen[0], profile(Target()))
 
 
 def memory(launch: Lowered, seed: int = 0, spread: int = 8) -> dict[str, Array]:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from graphc.errors import InvalidType
+from graphc.ir.types import bf16
 from graphc.runtime.cuda.array import DeviceArray
 
 CUDA = 2
 NAME, USED = b"dltensor", b"used_dltensor"  # of a capsule before and after somebody took it
 CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
 BFLOAT = 4
-BF16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+BF16: np.dtype[Any] = bf16.numpy
 
 
 class Tensor(ctypes.Structure):
