@@ -79,9 +79,7 @@ def images() -> Iterator[dict[tuple[str, str], Image]]:
 
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.arch)
-def test_machine_code(
-    images: dict[tuple[str, str], Image], target: Target, name: str
-) -> None:
+def test_machine_code(images: dict[tuple[str, str], Image], target: Target, name: str) -> None:
     """Tensor cores where they are allowed and nowhere else, registers enough, memory enough."""
     image = images[name, target.arch]
     found: Counter[str] = Counter()
