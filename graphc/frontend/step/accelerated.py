@@ -87,6 +87,9 @@ class Cuda:
         self._places: dict[Device, CudaPlace] = {}
 
     def count(self) -> int:
+        """Raises DeviceUnavailable, saying what is missing, where there is none."""
+        if (missing := probe.unavailable()) is not None:
+            raise missing
         return device.count()
 
     def current(self) -> int:
@@ -110,8 +113,7 @@ class Cuda:
 
 def make() -> Accelerator:
     """Raises DeviceUnavailable, saying what is missing."""
-    if (missing := probe.unavailable()) is not None:
-        raise missing
     made = Cuda()
+    made.count()
     places.PLACES[DeviceArray] = lambda array: made.place(array.index)
     return made
