@@ -298,7 +298,7 @@ def test_parameters_may_come_with_names(T: Any) -> None:
     net.weight.grad = T.ones(2, 2)
     before = net.weight.sum().item()
     opt.step()
-    assert net.weight.sum().item() == pytest.approx(before - 0.4)
+    assert net.weight.sum().item() == pytest.approx(before - 0.4, abs=1e-6)
 
 
 def test_lbfgs_goes_on_from_a_state_of_pytorch() -> None:
