@@ -92,7 +92,10 @@ _before: list[device | None] = []  # the default device outside each `with` that
 class Accelerator(Protocol):
     """The GPUs of this machine."""
 
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """Raises DeviceUnavailable where there is none."""
+        ...
+
     def current(self) -> int:
         """The index that "cuda" alone means."""
         ...
@@ -114,7 +117,9 @@ def accelerator() -> Accelerator:
         from graphc.frontend.step.accelerated import make  # with all that compiles for a GPU
 
         ACCELERATORS.append(make())
-    return ACCELERATORS[0]
+    gpu = ACCELERATORS[0]
+    gpu.count()  # raises where the switch has been turned off since
+    return gpu
 
 
 def check_device(where: Any) -> None:
