@@ -229,6 +229,27 @@ def test_what_a_step_tells_about_itself() -> None:
     assert len(told.blocks) == len(step.kernels) and "blocks of" in str(told)
 
 
+def test_a_profile_is_refused_and_never_empty() -> None:
+    step = graphc.compile(lambda x: x.exp() * 2.0)
+    for _ in range(2):  # before the device is known, and after
+        with pytest.raises(graphc.errors.NotAvailable, match="profile"):
+            step.profile(graphc.ones(3, device="cuda"))
+
+
+def test_stacks_of_values_are_told_on_any_device() -> None:
+    step = graphc.compile(lambda x: x.exp() * 2.0)
+    step(graphc.ones(3, device="cuda"))
+    (unit,) = step._units()
+    graph = next(s for s in unit.stages if s.name == "autodiff").graph
+    assert unit.stack(graph.outs[0].where)[0][0] == __file__
+
+
+def test_nothing_is_pinned_once_the_gpu_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphc.ones(3, device="cuda")
+    monkeypatch.setenv("GRAPHC_CUDA", "off")
+    assert not graphc.ones(3).is_pinned()
+
+
 def test_tensors_of_two_devices_are_refused() -> None:
     model = mlp().to("cuda")
 

@@ -102,8 +102,7 @@ class NativeBackend:
         functions = self._library.functions([x.kernel for x in program.launches], checked)
         native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
-        stacks = graph.builder.stacks if graph.builder else {}
-        unit = Unit(graph.name, stages, program, kernel_text.show, self._code, stacks)
+        unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
         if config.verify():
             graphs = [(s.name, s.graph) for s in compiled.stages if s.graph is not None]
             graphs = [(name, at_sizes(g, HINTS)) for name, g in graphs]

@@ -86,7 +86,9 @@ class Family:
 
     def _build(self, graph: Graph) -> Template:
         unit, template = self._backend.build(graph, self._trace_ms)
-        self.units.append(replace(unit, state_kinds=kinds_of(self.taken, graph)))
+        stacks = graph.builder.stacks if graph.builder else {}
+        kinds = kinds_of(self.taken, graph)
+        self.units.append(replace(unit, stacks=stacks, state_kinds=kinds))
         return template
 
     def native(self, graph: Graph, sizes: Evaluation) -> Native:
