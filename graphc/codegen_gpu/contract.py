@@ -22,11 +22,11 @@ from graphc.codegen_gpu.contract_parts import (
     Operand,
     dissect,
     extents,
-    literal_points,
 )
 from graphc.codegen_gpu.contract_tiles import GROUP, Tile, tile
 from graphc.codegen_gpu.scalar import MEMORY, REGISTER, held, rounded
 from graphc.codegen_gpu.target import Target
+from graphc.codegen_gpu.tiles import extent
 from graphc.ir.cuda_abi import GridDim, Param
 from graphc.ir.kernel import Axis
 from graphc.ir.types import DType, bool_, f32
@@ -124,7 +124,7 @@ class ContractTemplate:
 
     def tiles(self, axes: tuple[Axis, ...], block: int) -> str:
         """Blocks along the axes."""
-        points = literal_points(axes)
+        points = extent(axes)
         if points is not None:
             return str(-(-points // block))
         return self.let(f"tl.cdiv({self.points(axes)}, {block})")
@@ -152,7 +152,7 @@ class ContractTemplate:
 
     def mask(self, group: Group, block: int) -> Masks:
         """Which places of a block along the group's dimension are points, where not all are."""
-        points = literal_points(group.axes)
+        points = extent(group.axes)
         if points is not None and points > 0 and points % block == 0:
             return ()
         (dim,) = group.flat.dims

@@ -7,25 +7,22 @@ tile of a product is always stored along its last dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
 from graphc.errors import InternalError
 from graphc.ir.kernel import (
-    Affine,
-    Apply,
     Axis,
     Definition,
     Dot,
-    Index,
-    Inside,
     Kernel,
     Load,
     Size,
     Statement,
     Store,
 )
+from graphc.ir.kernel_uses import accesses, arguments
 from graphc.ir.types import DType, f32, f64
 
 
@@ -47,7 +44,7 @@ class Operand:
         return first if isinstance(first, Load) and not rest else None
 
     def uses(self, axis: str) -> bool:
-        return any(form.stride(axis) != 0 for s in self.statements for form in forms(s))
+        return any(form.stride(axis) != 0 for s in self.statements for form in accesses(s))
 
     def unit(self, axis: str) -> bool:
         """Whether a step along the axis is one to the next element in memory."""
@@ -109,7 +106,7 @@ def _operand(body: tuple[Statement, ...], name: str) -> Operand:
     for s in reversed(body):
         if isinstance(s, Store | Dot) or s.name not in wanted:
             continue
-        wanted.update(reads(s))
+        wanted.update(arguments(s))
         found.append(s)
     return Operand(name, tuple(reversed(found)))
 
@@ -122,34 +119,12 @@ def _contiguous(axes: tuple[Axis, ...], epilogue: tuple[Statement, ...]) -> str 
     return best if best is not None and counts[best] else None
 
 
-def reads(s: Definition) -> tuple[str, ...]:
-    """The values that a statement is computed from."""
-    if isinstance(s, Apply):
-        return s.args
-    return tuple(i.index for i in s.indirect) if isinstance(s, Load) else ()
-
-
-def forms(s: Definition) -> Iterator[Affine]:
-    """The affine forms in a statement."""
-    if isinstance(s, Load | Index):
-        yield s.at
-    if isinstance(s, Load | Inside):
-        yield from (g.at for g in s.guards)
-
-
 # ---- extents ----------------------------------------------------------------------------------
 
 
 def count(axes: Iterable[Axis], sizes: dict[str, int]) -> int:
     """Points of the axes at these sizes."""
     return prod(number(a.extent, sizes) for a in axes)
-
-
-def literal_points(axes: Iterable[Axis]) -> int | None:
-    """Their number, if it is literal."""
-    found = [a.extent for a in axes]
-    literal = [n for n in found if isinstance(n, int)]
-    return prod(literal) if len(literal) == len(found) else None
 
 
 def number(size: Size, sizes: dict[str, int]) -> int:

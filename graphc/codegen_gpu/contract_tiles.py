@@ -18,6 +18,7 @@ from typing import Literal
 
 from graphc.codegen_gpu.contract_parts import Contraction, count
 from graphc.codegen_gpu.target import Target
+from graphc.codegen_gpu.tiles import power
 from graphc.ir.kernel import Axis
 from graphc.ir.types import f32, f64
 
@@ -67,7 +68,7 @@ def _product(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) 
     exact = c.operand_dtype is f64 or (c.operand_dtype is f32 and not tf32)
     most = FFMA_DEPTH if exact else DEPTH_BYTES // c.operand_dtype.itemsize
     inner = _inner(c.summed, sizes, most)
-    depth = min(most, _up(count(c.summed[len(c.summed) - inner :], sizes)))
+    depth = min(most, power(count(c.summed[len(c.summed) - inner :], sizes)))
     depth = max(LEAST, depth)
     batch = count(c.batch, sizes)
     steps = -(-k // depth)
@@ -88,7 +89,7 @@ def _sides(
     Smaller tiles read their operands more often, so below 64 x 64 a long sum is rather split.
     """
     most = (64, 64) if exact else (128, 128)
-    rows, cols = (max(LEAST, min(limit, _up(n))) for limit, n in zip(most, (m, n), strict=True))
+    rows, cols = (max(LEAST, min(limit, power(n))) for limit, n in zip(most, (m, n), strict=True))
     if itemsize > 4:
         rows, cols = min(rows, 32), min(cols, 32)
     parts = max(1, min(MAX_SPLITS, steps // MIN_STEPS))
@@ -129,15 +130,10 @@ def _splits(tiles: int, steps: int, target: Target) -> int:
 def _sums(c: Contraction, sizes: dict[str, int], target: Target) -> Tile:
     points, k = count(c.kernel.axes, sizes), count(c.summed, sizes)
     if k <= TAPS:
-        block = min(POINTS, max(32, _up(-(-points // target.sms))))
+        block = min(POINTS, max(32, power(-(-points // target.sms))))
         return Tile("sums", block, 1, 1, 0, 1, max(1, block // 64), 2)
-    depth = min(DEEP, _up(k))
-    rows = max(1, min(BLOCK // depth, _up(points)))
+    depth = min(DEEP, power(k))
+    rows = max(1, min(BLOCK // depth, power(points)))
     inner = _inner(c.summed, sizes, depth)
     splits = _splits(-(-points // rows), -(-k // depth), target)
     return Tile("sums", rows, 1, depth, inner, splits, 4, 2)
-
-
-def _up(n: int) -> int:
-    """The power of two from n up; 1 for none."""
-    return 1 << max(0, n - 1).bit_length()

@@ -13,7 +13,8 @@ from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.text import Writer
 from graphc.codegen_gpu.tiles import plan
 from graphc.ir.cuda_abi import GridDim, Param, ParamType, Source
-from graphc.ir.kernel import Affine, Guard, Index, Inside, Kernel, Load, Size, Store
+from graphc.ir.kernel import Affine, Kernel, Size
+from graphc.ir.kernel_uses import accesses
 from graphc.ir.types import DType
 
 HEAD = """import triton
@@ -111,13 +112,7 @@ def needs_wide(kernel: Kernel, sizes: Mapping[str, int], elements: int = 0) -> b
             steps = (abs(size(s)) * max(extents[a], 1) for a, s in at.terms)
             return abs(size(at.const)) + sum(steps)
 
-        forms = [at for s in phase.body for at in _forms(s)]
+        forms = [at for s in phase.body for at in accesses(s)]
         if max([points, trips, *map(reach, forms)]) >= NARROW:
             return True
     return False
-
-
-def _forms(s: object) -> list[Affine]:
-    guards: tuple[Guard, ...] = s.guards if isinstance(s, Load | Store | Inside) else ()
-    own = [s.at] if isinstance(s, Load | Store | Index) else []
-    return [*own, *(g.at for g in guards)]

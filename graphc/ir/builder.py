@@ -78,6 +78,10 @@ class Builder:
         """Give every value built inside this provenance."""
         return At(self, where)
 
+    def by(self, maker: str) -> By:
+        """Every value built inside says that this stage, or rule of the stage, made it."""
+        return By(self, maker)
+
     def where(self) -> Where:
         """Provenance of a value built now: set by `at`, else the user's line."""
         if self.here is not None:
@@ -133,3 +137,19 @@ class At:
 
     def __exit__(self, *raised: object) -> None:
         self._builder.here = self._before
+
+
+class By:
+    """What `Builder.by` gives: entered at each value that a rule looks at, so no generator."""
+
+    __slots__ = ("_before", "_builder", "_maker")
+
+    def __init__(self, builder: Builder, maker: str) -> None:
+        self._builder, self._maker = builder, maker
+
+    def __enter__(self) -> None:
+        self._before = before = self._builder.making
+        self._builder.making = f"{before}: {self._maker}" if before else self._maker
+
+    def __exit__(self, *raised: object) -> None:
+        self._builder.making = self._before

@@ -6,8 +6,7 @@ A rule is right when no input tells its sides apart, signed zeros, infinities an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -140,21 +139,6 @@ def apply_rules(v: Value, rules: Sequence[Rule]) -> Value:
         if rule.before.op is v.op:
             found: dict[str, Value] = {}
             if rule.before.match(v, found):
-                return _by_rule(rule, v, found)
+                with v.builder.by(rule.name):
+                    return rule.after.build(found, like=v)
     return v
-
-
-def _by_rule(rule: Rule, v: Value, found: Mapping[str, Value]) -> Value:
-    with made_by_rule(v.builder, rule.name):
-        return rule.after.build(found, like=v)
-
-
-@contextmanager
-def made_by_rule(builder: Builder, name: str) -> Iterator[None]:
-    """What is built inside says which rule of the stage made it."""
-    stage = builder.making
-    builder.making = f"{stage}: {name}" if stage else name
-    try:
-        yield
-    finally:
-        builder.making = stage

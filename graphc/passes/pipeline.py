@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -104,13 +105,8 @@ def run_passes(
 def _by_stage(stage: Stage, graph: Graph, profile: Profile) -> Graph:
     """The stage applied; what it makes says so."""
     builder = graph.builder
-    if builder is None:
+    with nullcontext() if builder is None else builder.by(stage.name):
         return stage.function(graph, profile)
-    builder.making = stage.name
-    try:
-        return stage.function(graph, profile)
-    finally:
-        builder.making = ""
 
 
 def compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage] = PIPELINE) -> Compiled:

@@ -14,7 +14,7 @@ from graphc.ir import sugar as P
 from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Graph, Value, topological
 from graphc.ir.interpret import evaluate
-from graphc.ir.rewrite import Rule, apply_rules, hole, made_by_rule, node, rebuild
+from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
 from graphc.ir.sizes import same
 from graphc.ir.types import TensorSpec
 from graphc.passes.view import reshape_groups
@@ -58,7 +58,7 @@ def _once(v: Value) -> Value:
         return w
     special = SPECIAL.get(v.op.name)
     if special is not None:
-        with made_by_rule(v.builder, f"{v.op.name} of {v.args[0].op or 'a leaf'}"):
+        with v.builder.by(f"{v.op.name} of {v.args[0].op or 'a leaf'}"):
             w = special(v)
         if w is not v:
             return w
