@@ -6,9 +6,9 @@ row. A value has the dimensions that it varies over, with extents of one for the
 broadcasts; `level` is the scope of the text in which it is known (`text.Writer`).
 
 A template (map.py, contract.py) makes a Body, sets `body.point`, runs statements by `body.run` and
-puts what it computes by itself, folds and dots, in `body.values`. To run statements inside a loop
-or branch, it opens `writer.block` and sets `body.floor` to the block's level, so that no access to
-memory is moved out in front; `body.point` then has the indices that the loop defines.
+puts what it computes by itself, reductions and dots, in `body.values`. To run statements inside a
+loop or branch, it opens `writer.block` and sets `body.floor` to the block's level, so that no
+access to memory is moved out in front; `body.point` then has the indices that the loop defines.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ class Body:
     # ---- statements ----------------------------------------------------------------------------
 
     def run(self, s: Statement) -> None:
-        """Any statement but a fold."""
+        """Any statement but a reduction."""
         match s:
             case Load():
                 self.values[s.name] = self.load(s)

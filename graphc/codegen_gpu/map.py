@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from graphc.codegen_gpu.body import Body, Group, Point, Value
-from graphc.codegen_gpu.folds import Fold, States
+from graphc.codegen_gpu.reductions import Reduction, States
 from graphc.codegen_gpu.scalar import literal, rounded
 from graphc.codegen_gpu.tiles import UNROLLED, PhasePlan, Plan, extent, factor, shared
 from graphc.ir.cuda_abi import GridDim
@@ -151,15 +151,15 @@ class MapTemplate:
             self.body.point, self.body.floor = point, floor
 
     def once(self, phase: Phase, plan: PhasePlan) -> None:
-        """A fold over no axis is one over one element."""
+        """A reduction over no axis is one over one element."""
         self.statements(phase)
         body = self.body
-        for s, fold in self.folds(phase):
+        for s, reduction in self.reductions(phase):
             zero = body.let(literal(0, i64), i64)
-            body.values[s.name] = zero if fold.is_position else body.values[s.arg]
+            body.values[s.name] = zero if reduction.is_position else body.values[s.arg]
 
     def statements(self, phase: Phase) -> None:
-        """All but the folds."""
+        """All but the reductions."""
         for s in phase.body:
             if isinstance(s, Reduce):
                 continue
@@ -174,9 +174,9 @@ class MapTemplate:
         if trips == 0:
             self.body.point = replace(self.body.point, live=(self._some(0),))
         self.statements(phase)
-        for s, fold in self.folds(phase):
-            states = self.element(s, fold, lane, trips == plan.block)
-            self.result(s, fold, self.lanes_folded(fold, states, plan))
+        for s, reduction in self.reductions(phase):
+            states = self.element(s, reduction, lane, trips == plan.block)
+            self.result(s, reduction, self.lanes_reduced(reduction, states, plan))
 
     def extended(self, phase: Phase, plan: PhasePlan, flat: Value, full: bool) -> Point:
         """The point with the phase's axes in it, along their dimension of the block."""
@@ -205,11 +205,11 @@ class MapTemplate:
         full = isinstance(count, int) and count % plan.block == 0
         point = body.point
         shape = self.shape(plan)
-        folds = self.folds(phase)
-        cut = any(f.is_float_sum for _, f in folds) and (
+        reductions = self.reductions(phase)
+        cut = any(f.is_float_sum for _, f in reductions) and (
             not isinstance(count, int) or count > CHUNK * plan.block
         )
-        outer = [replace(f, double=cut and f.is_float_sum) for _, f in folds]
+        outer = [replace(f, double=cut and f.is_float_sum) for _, f in reductions]
         states = [self.started(f, shape) for f in outer]
 
         def trip(states: list[States], first: str) -> None:
@@ -218,8 +218,8 @@ class MapTemplate:
             index = Value(flat, body.index_dtype, dims, writer.level)
             body.point = replace(self.extended(phase, plan, index, full), live=some)
             self.statements(phase)
-            for (s, fold), state in zip(folds, states, strict=True):
-                self.step(fold, state, self.element(s, fold, index, full))
+            for (s, reduction), state in zip(reductions, states, strict=True):
+                self.step(reduction, state, self.element(s, reduction, index, full))
             body.point = point
 
         lane = self.lane(plan.block, self.along or 0, self.rank)
@@ -230,16 +230,16 @@ class MapTemplate:
             with self.loop("0", str(count), plan.block * CHUNK) as start:
                 parts = [
                     self.started(f, shape) if f.is_float_sum else state
-                    for (_, f), state in zip(folds, states, strict=True)
+                    for (_, f), state in zip(reductions, states, strict=True)
                 ]
                 stop = f"tl.minimum({start} + {plan.block * CHUNK}, {count})"
                 with self.loop(start, stop, plan.block) as first:
                     trip(parts, first)
-                for fold, state, part in zip(outer, states, parts, strict=True):
-                    if fold.double:
-                        self.step(fold, state, [f"{part[0]}.to(tl.float64)"])
-        for (s, _), fold, state in zip(folds, outer, states, strict=True):
-            self.result(s, fold, self.lanes_folded(fold, state, plan))
+                for reduction, state, part in zip(outer, states, parts, strict=True):
+                    if reduction.double:
+                        self.step(reduction, state, [f"{part[0]}.to(tl.float64)"])
+        for (s, _), reduction, state in zip(reductions, outer, states, strict=True):
+            self.result(s, reduction, self.lanes_reduced(reduction, state, plan))
 
     def _some(self, count: int | str) -> Value:
         """Whether a loop has a trip."""
@@ -261,8 +261,8 @@ class MapTemplate:
         trips = extent(phase.axes)
         written_out = trips is not None and trips <= UNROLLED and self.kernel.kind != "scatter"
         count = body.product(a.extent for a in phase.axes)
-        folds = self.folds(phase)
-        states = [self.started(f, self.shape(plan)) for _, f in folds]
+        reductions = self.reductions(phase)
+        states = [self.started(f, self.shape(plan)) for _, f in reductions]
         name, point = writer.fresh("k"), body.point
         head = f"tl.static_range({count})" if written_out else f"range(0, {count})"
         with writer.block(f"for {name} in {head}:") as level:
@@ -276,10 +276,10 @@ class MapTemplate:
                 self.share(phase)
             else:
                 self.statements(phase)
-            for (s, fold), state in zip(folds, states, strict=True):
-                self.step(fold, state, self.element(s, fold, step, True))
-        for (s, fold), state in zip(folds, states, strict=True):
-            self.result(s, fold, state)
+            for (s, reduction), state in zip(reductions, states, strict=True):
+                self.step(reduction, state, self.element(s, reduction, step, True))
+        for (s, reduction), state in zip(reductions, states, strict=True):
+            self.result(s, reduction, state)
 
     def share(self, phase: Phase) -> None:
         """The additions whose index is this program's among those with the same points."""
@@ -301,15 +301,15 @@ class MapTemplate:
                 if s not in first:
                     self.body.run(s)
 
-    # ---- folds ---------------------------------------------------------------------------------
+    # ---- reductions ----------------------------------------------------------------------------
 
-    def folds(self, phase: Phase) -> list[tuple[Reduce, Fold]]:
+    def reductions(self, phase: Phase) -> list[tuple[Reduce, Reduction]]:
         dtypes = {s.name: s.dtype for s in phase.body if not isinstance(s, Store)}
         found = []
         for s in phase.body:
             if isinstance(s, Reduce):
                 dtype = dtypes.get(s.arg) or self.body.values[s.arg].dtype
-                found.append((s, Fold(s.op, dtype, s.dtype, self.body.wide)))
+                found.append((s, Reduction(s.op, dtype, s.dtype, self.body.wide)))
         return found
 
     def shape(self, plan: PhasePlan) -> list[int]:
@@ -321,17 +321,19 @@ class MapTemplate:
             shape[self.along] = 1
         return shape
 
-    def started(self, fold: Fold, shape: list[int]) -> States:
-        return [self.writer.assign(x, self.writer.level) for x in fold.start(str(shape))]
+    def started(self, reduction: Reduction, shape: list[int]) -> States:
+        return [self.writer.assign(x, self.writer.level) for x in reduction.start(str(shape))]
 
-    def element(self, s: Reduce, fold: Fold, position: Value, full: bool) -> States:
+    def element(self, s: Reduce, reduction: Reduction, position: Value, full: bool) -> States:
         """The states of the elements at the point; lanes that are none have the identity."""
         body = self.body
         x = body.values[s.arg]
         phase_only = frozenset() if self.along is None else frozenset({self.along})
         own = [m for d, m in body.point.masks if d in phase_only] if not full else []
         valid = own[0].text if own else ""
-        texts = fold.first(x.text, valid, position.text, body.point.block(self.all_dims(position)))
+        texts = reduction.first(
+            x.text, valid, position.text, body.point.block(self.all_dims(position))
+        )
         return [self.writer.let(t, self.writer.level) for t in texts]
 
     def all_dims(self, position: Value) -> frozenset[int]:
@@ -341,21 +343,21 @@ class MapTemplate:
     def point_dims(self) -> frozenset[int]:
         return frozenset() if self.across is None else frozenset({self.across})
 
-    def step(self, fold: Fold, states: States, more: States) -> None:
-        """Fold `more` into the variables `states`."""
-        merged = fold.merge(lambda t: self.writer.let(t, self.writer.level), states, more)
+    def step(self, reduction: Reduction, states: States, more: States) -> None:
+        """Reduce `more` into the variables `states`."""
+        merged = reduction.merge(lambda t: self.writer.let(t, self.writer.level), states, more)
         names = [self.writer.assign(t, self.writer.level) for t in merged]
         for state, name in zip(states, names, strict=True):
             self.writer.do(f"{state} = {name}")
 
-    def lanes_folded(self, fold: Fold, states: States, plan: PhasePlan) -> States:
+    def lanes_reduced(self, reduction: Reduction, states: States, plan: PhasePlan) -> States:
         assert self.along is not None
         let = lambda t: self.writer.let(t, self.writer.level)  # noqa: E731
-        return fold.across(let, states, self.along, self.shape(plan))
+        return reduction.across(let, states, self.along, self.shape(plan))
 
-    def result(self, s: Reduce, fold: Fold, states: States) -> None:
-        """The fold's value, as later phases see it."""
-        text = self.writer.let(fold.finish(states), self.writer.level)
+    def result(self, s: Reduce, reduction: Reduction, states: States) -> None:
+        """The reduction's value, as later phases see it."""
+        text = self.writer.let(reduction.finish(states), self.writer.level)
         if s.dtype.is_half and s.name in self.body.told:
             text = self.writer.let(rounded(s.dtype, text), self.writer.level)
         self.body.values[s.name] = Value(text, s.dtype, self.point_dims, self.writer.level)

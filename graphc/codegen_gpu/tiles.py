@@ -198,7 +198,7 @@ class _Planner:
             return None
         return (rows, columns) if sizes[rows] < 1 << 20 > sizes[columns] else None
 
-    # ---- folds ---------------------------------------------------------------------------------
+    # ---- reductions ----------------------------------------------------------------------------
 
     def row(self) -> Plan:
         """Points are added to a short loop until a thread has enough to do."""

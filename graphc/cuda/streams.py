@@ -46,11 +46,11 @@ class Stream:
 
     def query(self) -> bool:
         """Whether all its work has ended."""
-        self._settle()
+        self._reap()
         return self._gpu.driver.StreamQuery(self.cuda_stream)
 
     def synchronize(self) -> None:
-        self._settle()
+        self._reap()
         self._gpu.driver.StreamSynchronize(self.cuda_stream)
 
     def record_event(self, event: Event | None = None) -> Event:
@@ -64,7 +64,7 @@ class Stream:
     def wait_stream(self, stream: Stream) -> None:
         self.wait_event(stream.record_event())
 
-    def _settle(self) -> None:
+    def _reap(self) -> None:
         """In `with stream(s)`, work goes to the device's stream: `s` comes behind it."""
         if current_stream(self._gpu.index) == self:
             _follow(self._gpu, self.cuda_stream, self._gpu.stream)
@@ -102,7 +102,7 @@ class Event:
 
     def record(self, stream: Stream | None = None) -> None:
         stream = current_stream(self._gpu.index) if stream is None else stream
-        stream._settle()
+        stream._reap()
         self._gpu.driver.EventRecord(self.cuda_event, stream.cuda_stream)
         self._recorded = True
 

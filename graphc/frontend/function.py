@@ -79,7 +79,7 @@ class Context:
         """Whether backward gets zeros (as it does unless told) or None for outputs not used."""
         self._materialize = value
 
-    def _settle(self) -> None:
+    def _finish(self) -> None:
         """After forward: the versions that the saved tensors must still have in backward."""
         self._versions = tuple(0 if t is None else t.storage.version for t in self._saved or ())
 
@@ -134,7 +134,7 @@ class Function:
             out = cls.forward(*args) if apart else cls.forward(context, *given, **kwargs)
             if apart:
                 cls.setup_context(context, args, out)
-        context._settle()
+        context._finish()
         outs = out if isinstance(out, tuple) else (out,)
         if any(all(d is not o for o in outs) for d in context._dirty):
             raise AutogradError(

@@ -2,8 +2,8 @@
 
 A kernel is `for each point of axes: for each phase: for each point of phase.axes: body`. The outer
 `axes` are parallel: any point may run on any thread. The axes of a phase run in sequence, and a
-`Reduce` or `Dot` folds its argument over them; its result is seen by later phases. Statements of a
-phase without axes are seen by later phases too; statements inside a phase loop are local to it.
+`Reduce` or `Dot` reduces its argument over them; its result is seen by later phases. Statements of
+a phase without axes are seen by later phases too; statements inside a phase loop are local to it.
 
 Softmax over rows is three phases (max, sum of exp, store), a batch-norm statistic one phase whose
 axes are the pixels, an elementwise chain one phase without axes, and a convolution one phase that
@@ -129,10 +129,10 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """Fold `arg` over the axes of this phase: sum, prod, max, min, argmax or argmin.
+    """Reduce `arg` over the axes of this phase: sum, prod, max, min, argmax or argmin.
 
     argmax and argmin give the i64 row-major position over the phase's axes of the first extreme;
-    NaN counts as the extreme of every fold, as in PyTorch. An empty fold gives the identity.
+    NaN counts as the extreme of each reduction, as in PyTorch; one over nothing gives the identity.
     """
 
     name: str

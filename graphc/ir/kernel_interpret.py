@@ -59,7 +59,7 @@ def run_kernel(
 
 
 def identity(op: str, dtype: DType) -> Scalar:
-    """What an empty fold gives."""
+    """What an empty reduction gives."""
     if best := OPS[op].best:
         if dtype.is_floating_point:
             return float("-inf" if best == "largest" else "inf")
@@ -257,9 +257,9 @@ class _Run:
         chosen = np.choose(np.broadcast_to(index % 4, four[0].shape), four)
         return chosen.astype(np.uint32).view(np.int32)
 
-    # ---- folds ---------------------------------------------------------------------------------
+    # ---- reductions ----------------------------------------------------------------------------
 
-    def folded(self, name: str, dtype: DType | None) -> Array:
+    def reduced(self, name: str, dtype: DType | None) -> Array:
         """A value over the whole phase, its phase axes made one last dimension."""
         x = np.broadcast_to(self.value(name), self._partly(name))
         x = x.reshape(*x.shape[: self.points], prod(x.shape[self.points :]))
@@ -271,13 +271,13 @@ class _Run:
 
     def reduce(self, s: Reduce) -> Array:
         if OPS[s.op].position:
-            x = self.folded(s.arg, None)
+            x = self.reduced(s.arg, None)
             if not x.shape[-1]:
                 return np.zeros(x.shape[:-1], np.int64)
             if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
                 x = x.astype(np.float32)
             return OPS[s.op].evaluate(x, axis=-1)
-        x = self.folded(s.arg, s.dtype)
+        x = self.reduced(s.arg, s.dtype)
         if s.dtype.is_floating_point:
             x = x.astype(np.float64)
         elif s.op == "sum" and s.dtype.name == "bool":
@@ -289,5 +289,5 @@ class _Run:
 
     def dot(self, s: Dot) -> Array:
         wide = np.float64 if s.dtype.is_floating_point else s.dtype.numpy
-        a, b = (self.folded(x, None).astype(wide) for x in (s.a, s.b))
+        a, b = (self.reduced(x, None).astype(wide) for x in (s.a, s.b))
         return np.asarray((a * b).sum(axis=-1, dtype=wide)).astype(s.dtype.numpy)

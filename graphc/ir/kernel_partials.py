@@ -41,7 +41,7 @@ def partial(kernel: Kernel, p: Partial, dtype: DType | None) -> Iterator[str]:
     if not p.over or len(set(p.over)) < len(p.over) or not set(p.over) <= parallel:
         yield f"a statistic over {', '.join(p.over)}, which are no parallel axes"
     if {a for a, _ in p.at.terms} - {PART} - (parallel - set(p.over)):
-        yield f"{p.buffer} is addressed by axes that the statistic folds"
+        yield f"{p.buffer} is addressed by axes that the statistic sums over"
     if p.step == 0:
         yield f"runs share their place in {p.buffer}"
     if isinstance(p.run, int) and p.run < 1:

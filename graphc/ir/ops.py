@@ -9,7 +9,7 @@ kinds
   source       made from nothing: iota, random bits
   elementwise  one element of each operand gives one element
   movement     elements change place: a view where the strides allow
-  reduce       folds axes away
+  reduce       takes axes away
   contract     dot and conv: sums of products over shared axes
   index        addresses that are data: gather and its adjoint
   routine      whole arrays at once, by a library: sorting, decompositions

@@ -150,10 +150,10 @@ class _Nest:
                 yield f"axis {a.name} has {a.extent} points"
 
     def _phase(self, phase: Phase) -> Iterator[str]:
-        """Folds are seen by later phases only; all else in loops by this phase only."""
+        """Reductions are seen by later phases only; all else in loops by this phase only."""
         axes, outside = set(self.axes), dict(self.dtypes)
         yield from self._loops(phase.axes)
-        folds: dict[str, DType] = {}
+        reduced: dict[str, DType] = {}
         latest = -1
         for s in phase.body:
             yield from (f"{c}: {show_statement(s)}" for c in self._statement(s))
@@ -164,10 +164,10 @@ class _Nest:
                 yield f"{s.name} is not assigned in order: {show_statement(s)}"
             latest = number
             self.assigned.add(s.name)
-            (folds if isinstance(s, Reduce | Dot) else self.dtypes)[s.name] = s.dtype
+            (reduced if isinstance(s, Reduce | Dot) else self.dtypes)[s.name] = s.dtype
         if phase.axes:
             self.axes, self.dtypes = axes, outside
-        self.dtypes |= folds
+        self.dtypes |= reduced
 
     def _size(self, size: Size) -> Iterator[str]:
         if isinstance(size, str):

@@ -36,7 +36,7 @@ def followed(optimizer: Any) -> Iterator[None]:
     yield
     trace.follows = False
     with no_grad():
-        _settle(optimizer, {id(table): items for table, items in before})
+        _apply(optimizer, {id(table): items for table, items in before})
     tracing.after_commit(_filling(_kept(optimizer)))
 
 
@@ -74,7 +74,7 @@ def _compared(x: Any) -> Any:
     return Same(x)
 
 
-def _settle(optimizer: Any, before: dict[int, Table]) -> None:
+def _apply(optimizer: Any, before: dict[int, Table]) -> None:
     """Give traced slots memory that stays: what they had there before, or new."""
     for table in _tables(optimizer):
         old = before.get(id(table), {})

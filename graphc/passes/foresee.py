@@ -5,7 +5,7 @@ dimensions whose strides do not merge has none. What a contraction, a gather or 
 to be in memory; a gather's table without borders, a routine's operands as whole arrays, row by row.
 
 Behind this pass each chain of movement over a value in memory has an address. Which values are in
-memory fusion decides, and it asks the same of itself: `realise` lets nothing be computed again
+memory fusion decides, and it asks the same of itself: `materialise` lets nothing be computed again
 where no address leads to what it is computed of.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from graphc.ir.graph import Graph, Value, uses
 from graphc.passes.group import is_free, pads_with_more, parts_of, place_of
-from graphc.passes.order import identity, looks_through, merge_order, orders_of
+from graphc.passes.orders import identity, looks_through, merge_order, orders_of
 from graphc.passes.profile import Profile
 from graphc.passes.view import NotAffine, View, move, row_major, stored
 

@@ -10,8 +10,8 @@ Values join groups greedily in graph order:
   - groups that meet in one consumer and fit become one.
 A join that would make two groups wait for each other is refused.
 
-`realise` then decides which members have buffers. Each group's note says for each of them who else
-reads it, and which rule kept that reader out.
+`materialise` then decides which members have buffers. Each group's note says for each of them who
+else reads it, and which rule kept that reader out.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from graphc.passes.group import (
     squeezed,
     used,
 )
-from graphc.passes.order import folded_source, identity, orders_of
+from graphc.passes.materialise import materialise
+from graphc.passes.orders import identity, orders_of, reduced_source
 from graphc.passes.profile import Profile
-from graphc.passes.realise import realise
 from graphc.passes.view import Form, NotAffine, move, splits_only, stored
 
 
@@ -78,12 +78,12 @@ class Fuser:
             if not is_free(v) and not is_op(v, "assemble"):
                 self._place(v)
         groups = [g for g in self.groups if g.members]
-        realised, because = realise(self.graph, self.of, self.profile)
+        materialised, because = materialise(self.graph, self.of, self.profile)
         for g in groups:
-            g.outputs = [v for v in g.members if v in realised]
+            g.outputs = [v for v in g.members if v in materialised]
         kept = tuple(g for g in groups if g.outputs)
         note = Notes(self, because).note
-        return Fusion(kept, frozenset(realised), parts_of(self.graph), note)
+        return Fusion(kept, frozenset(materialised), parts_of(self.graph), note)
 
     # ---- placing one value ---------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class Fuser:
         g = Group(v.shape, "map", len(self.groups))
         level: Level = identity(v)
         if v.op.kind == "reduce":
-            source, axes = folded_source(v)
+            source, axes = reduced_source(v)
             g.domain, g.reduced, level = source.shape, frozenset(axes), KEPT
         elif v.op.kind == "contract":
             g.kind = "contract"
@@ -158,7 +158,7 @@ class Fuser:
 
     def _join(self, v: Value, g: Group, level: Level, sources: list[Group]) -> None:
         if v.op is not None and v.op.kind == "reduce":
-            g.reduced = frozenset(folded_source(v)[1])
+            g.reduced = frozenset(reduced_source(v)[1])
         self._add(v, g, level, sources)
 
     def _add(self, v: Value, g: Group, level: Level, sources: list[Group]) -> None:
@@ -205,15 +205,15 @@ class Fuser:
         stores of results beside the optimizer's reading of them.
         """
         assert v.op is not None
-        folds = is_reduce(v)
-        if not folds and (v.op.name != "contiguous" or v not in self.outs):
+        reduces = is_reduce(v)
+        if not reduces and (v.op.name != "contiguous" or v not in self.outs):
             return None
-        source, dims = folded_source(v) if folds else (v, ())
+        source, dims = reduced_source(v) if reduces else (v, ())
         data = self.data(operands(v)[0])
         found = self.over.get((source.shape, frozenset(dims)), 0)
         for h in sources:
             found &= ~self.needs[h.bit]  # a source, or one that a source waits for
-        if folds:
+        if reduces:
             found &= reduce(or_, (self.folding.get(bit, 0) for bit in bits(data)), 0)
         while found:
             g = self.groups[found.bit_length() - 1]
@@ -279,7 +279,7 @@ class Fuser:
         return None
 
     def _reduce_fits(self, v: Value, g: Group) -> bool:
-        source, dims = folded_source(v)
+        source, dims = reduced_source(v)
         axes = frozenset(dims)
         fits = g.kind == "map" and source.shape == g.domain and g.reduced in (axes, frozenset())
         if not fits or not self._reads_in_place(v, g, identity(source)):
@@ -306,7 +306,7 @@ class Fuser:
         return False
 
     def _rows(self, g: Group) -> bool:
-        """The folded dimensions are innermost in memory, or the whole domain stays in cache."""
+        """The reduced dimensions are innermost in memory, or the whole domain stays in cache."""
         if typical(prod(g.domain[1:])) <= self.profile.small_row:  # whatever the batch is
             return True
         first = g.members[0]
@@ -335,7 +335,7 @@ class Fuser:
             view = moved(stored(u.shape, tuple(range(len(u.shape)))), path)
             if level == KEPT:
                 if prod(view.shape) != prod(g.kept_shape):
-                    return None  # v is what another group keeps of a fold
+                    return None  # v is what another group keeps of a reduction
                 view = move(view, "reshape", {"shape": g.kept_shape})
                 view = move(view, "expand", {"shape": g.domain})
             else:
@@ -371,7 +371,7 @@ class Fuser:
         """What g reads of h, it reads where h computes it."""
         for v in g.members:
             assert v.op is not None
-            level = identity(folded_source(v)[0]) if is_reduce(v) else g.levels[v]
+            level = identity(reduced_source(v)[0]) if is_reduce(v) else g.levels[v]
             if self._reads_parts(v, h):
                 return False
             for a in operands(v):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from graphc.ir.graph import Value, uses
 from graphc.passes.group import KEPT, Group, is_free, is_reduce, squeezed
-from graphc.passes.order import folded_source, identity
+from graphc.passes.orders import identity, reduced_source
 
 if TYPE_CHECKING:
     from graphc.passes.fuse import Fuser
@@ -108,15 +108,15 @@ class Notes:
 
     def _elsewhere(self, g: Group, u: Value) -> str:
         """Other points, other sums, or sums that are not finished there."""
-        source, dims = folded_source(u) if is_reduce(u) else (u, ())
+        source, dims = reduced_source(u) if is_reduce(u) else (u, ())
         level = identity(source) if dims or is_reduce(u) else self.fuser._turned(u, g)
         kept = not is_reduce(u) and squeezed(u.shape) == squeezed(g.kept_shape)
         if (level is None or source.shape != g.domain) and not (kept and g.reduced):
             return f"has another domain: {list(source.shape)}, not {list(g.domain)}"
         if is_reduce(u) and g.kind == "contract":
-            return "folds a contraction's result"
+            return "reduces a contraction's result"
         if is_reduce(u) and g.reduced not in (frozenset(dims), frozenset()):
-            return f"folds other axes: {sorted(dims)}, not {sorted(g.reduced)}"
+            return f"reduces other axes: {sorted(dims)}, not {sorted(g.reduced)}"
         if g.reduced and not kept and self.fuser._reads_kept(u, g) and not self.fuser._rows(g):
             return "reads rows that are still being summed"
         if not self.fuser._reads_in_place(u, g, KEPT if kept else level or identity(u)):

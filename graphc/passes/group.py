@@ -1,8 +1,9 @@
 """group: what fusion produces. One `Group` is one kernel; a `Fusion` is all of them.
 
-A group computes its members over a domain, some dimensions of which its reductions fold. Where a
-member stands in the domain is its `Level`: a permutation of its dimensions for what is computed at
-every point (nearly always the identity), or `KEPT` for what is computed once per kept point.
+A group computes its members over a domain, some dimensions of which its reductions take away.
+Where a member stands in the domain is its `Level`: a permutation of its dimensions for what is
+computed at every point (nearly always the identity), or `KEPT` for what is computed once per kept
+point.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal, NamedTuple
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kind
 from graphc.ir.types import Shape
-from graphc.passes.order import Orders, folded_source
+from graphc.passes.orders import Orders, reduced_source
 from graphc.passes.view import Form, View, move, row_major, slice_, stored
 
 KEPT: Literal["kept"] = "kept"
@@ -57,16 +58,16 @@ class Group:
         return tuple(level.index(k) for k in orders(v))
 
     def loop_order(self, orders: Orders) -> Shape:
-        """As `order`, but positions are counted over folded dimensions in their own order."""
+        """As `order`, but positions are counted over reduced dimensions in their own order."""
         order = self.order(orders)
         if not any(finds_place(v) for v in self.members):
             return order
-        folded = iter(sorted(self.reduced))
-        return tuple(next(folded) if k in self.reduced else k for k in order)
+        reduced = iter(sorted(self.reduced))
+        return tuple(next(reduced) if k in self.reduced else k for k in order)
 
 
 def finds_place(v: Value) -> bool:
-    """Whether v is a position among the values that it folds."""
+    """Whether v is a position among the values that it reduces."""
     return v.op is not None and v.op.position
 
 
@@ -88,12 +89,12 @@ class Fusion:
     """The groups, the values that have buffers, and which of those are part of another."""
 
     groups: tuple[Group, ...]
-    realised: frozenset[Value]
+    materialised: frozenset[Value]
     parts: Mapping[Value, Part]
     note: Callable[[Group], str]  # why a group ends where it ends, made when asked
 
     def home(self, v: Value, orders: Orders) -> View:
-        """Where a realised value or an input lies in its buffer."""
+        """Where a materialised value or an input lies in its buffer."""
         return place_of(v, self.parts, orders)
 
 
@@ -153,7 +154,7 @@ def pads_with_more(v: Value) -> bool:
 
 def operands(v: Value) -> tuple[Value, ...]:
     """What a kernel reads to compute v."""
-    return (folded_source(v)[0],) if is_reduce(v) else v.args
+    return (reduced_source(v)[0],) if is_reduce(v) else v.args
 
 
 def moved(view: View, chain: Iterable[Value]) -> View:

@@ -8,7 +8,7 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
   - every convolution weight lies as the profile says, for a CPU [*K, C, O], output channels
     innermost: a state tensor for good (`Graph.orders`), anything else in a packed copy. Gradients
     of weights read activations that already lie so, and are computed in the order of their weight.
-`settle` then gives every output a row-major buffer of its own, as the caller expects it.
+`bufferize` then gives every output a row-major buffer of its own, as the caller expects it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
 from graphc.ir.types import Shape
 from graphc.passes.group import is_free, parts_of, same_memory
-from graphc.passes.order import identity, orders_of
+from graphc.passes.orders import identity, orders_of
 from graphc.passes.profile import Profile
 
 Widths = tuple[list[int], list[int]]
@@ -204,16 +204,16 @@ def _widest_padding(graph: Graph, halo: bool) -> dict[Value, Widths]:
     return widths
 
 
-def settle(graph: Graph, profile: Profile) -> Graph:
+def bufferize(graph: Graph, profile: Profile) -> Graph:
     """Give each output a row-major buffer of its own, and each part of an `assemble` one owner.
 
     Movement is stored now and then, since each step lengthens every address behind it.
     """
-    graph = _settle_movement(graph, profile.max_movement)
-    return _settle_outputs(_settle_parts(graph, profile), profile)
+    graph = _bufferize_movement(graph, profile.max_movement)
+    return _bufferize_outputs(_bufferize_parts(graph, profile), profile)
 
 
-def _settle_movement(graph: Graph, most: int) -> Graph:
+def _bufferize_movement(graph: Graph, most: int) -> Graph:
     steps: dict[Value, int] = {}  # of movement since something was stored
 
     def visit(v: Value) -> Value:
@@ -226,7 +226,7 @@ def _settle_movement(graph: Graph, most: int) -> Graph:
     return rebuild(graph, visit)
 
 
-def _settle_outputs(graph: Graph, profile: Profile) -> Graph:
+def _bufferize_outputs(graph: Graph, profile: Profile) -> Graph:
     orders, taken, outs = orders_of(graph, profile), set(parts_of(graph)), []
     for v, target in zip(graph.outs, graph.targets, strict=True):
         free = is_free(v)
@@ -240,7 +240,7 @@ def _settle_outputs(graph: Graph, profile: Profile) -> Graph:
     return graph.with_outs(outs)
 
 
-def _settle_parts(graph: Graph, profile: Profile) -> Graph:
+def _bufferize_parts(graph: Graph, profile: Profile) -> Graph:
     """A part has to be computed, and to stand in one place only; else it is copied there."""
     orders, owned = orders_of(graph, profile), set(graph.outs)
     latest: dict[tuple[Value, Shape], Value] = {}  # the last of the copies of a part

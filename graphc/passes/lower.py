@@ -3,7 +3,7 @@
 The loops of a kernel are the dimensions of the group's domain (plus the summed dimensions of a
 contraction). Every value is emitted on demand *under a chain*: the movement ops between it and the
 domain. Movement ops only lengthen the chain; at a buffer, the chain turns into one affine address.
-What depends on a folded dimension goes into the loop of the current phase, all else before it.
+What depends on a reduced dimension goes into the loop of the current phase, all else before it.
 
 Invariant: an emitted name means the value at the current point of the domain.
 """
@@ -48,7 +48,7 @@ from graphc.passes.group import (
     pads_with_more,
 )
 from graphc.passes.nest import Lowered, Nest, affine, guards
-from graphc.passes.order import Orders, folded_source
+from graphc.passes.orders import Orders, reduced_source
 from graphc.passes.profile import Profile
 from graphc.passes.routine import lower_routine
 from graphc.passes.view import Form, View, pad_ranges
@@ -67,7 +67,7 @@ def lower(
 
 
 class _Lowering:
-    """Emits one group: `point` collects statements per parallel point, `loop` per fold step."""
+    """Emits one group: `point` collects statements per parallel point, `loop` per step of it."""
 
     def __init__(
         self, group: Group, fusion: Fusion, orders: Orders, checks: Checks, profile: Profile
@@ -75,7 +75,7 @@ class _Lowering:
         self.group = group
         self.profile = profile
         self.fusion = fusion
-        self.realised = fusion.realised
+        self.materialised = fusion.materialised
         self.orders = orders
         self.checks = checks
         self.members = frozenset(group.members)
@@ -83,14 +83,14 @@ class _Lowering:
         self.domain: Shape = group.domain
         if self.contraction is not None:
             self.domain = split_groups(self.contraction)
-        self.reduced = self._folded_dims()
+        self.reduced = self._reduced_dims()
         self.nest = self._nest()
         self.point: list[Statement] = []
         self.loop: list[Statement] = []
         self.point_memo: dict[object, str] = {}
         self.loop_memo: dict[object, str] = {}
-        self.folded: dict[Value, str] = {}  # results of reductions and of the contraction
-        self.in_loop: set[str] = set()  # names defined inside a fold loop
+        self.reductions: dict[Value, str] = {}  # results of reductions and of the contraction
+        self.in_loop: set[str] = set()  # names defined inside a reduction loop
         self.count = 0
 
     def run(self) -> Lowered:
@@ -106,7 +106,7 @@ class _Lowering:
         clean = "".join(c if c.isalnum() or c in "._" else "_" for c in scope)
         return f"{text}__{clean}" if clean else text
 
-    def _folded_dims(self) -> frozenset[int]:
+    def _reduced_dims(self) -> frozenset[int]:
         g = self.group
         if g.kind != "scatter":
             return g.reduced
@@ -118,10 +118,10 @@ class _Lowering:
         order = self._memory_order()
         axes = [Axis(f"d{k}", self.domain[k]) for k in order]
         parallel = [a for a, k in zip(axes, order, strict=True) if k not in self.reduced]
-        folded = [a for a, k in zip(axes, order, strict=True) if k in self.reduced]
+        reduced = [a for a, k in zip(axes, order, strict=True) if k in self.reduced]
         profile = self.profile
         return Nest(
-            self.group.kind, parallel, folded, profile.small_extent, profile.literal_strides
+            self.group.kind, parallel, reduced, profile.small_extent, profile.literal_strides
         )
 
     def _memory_order(self) -> Shape:
@@ -134,7 +134,7 @@ class _Lowering:
     # ---- the three kinds of group --------------------------------------------------------------
 
     def _map(self) -> None:
-        """Phases: each loop folds the reductions that are ready and stores what is ready."""
+        """Phases: each loop runs the reductions that are ready and stores what is ready."""
         g = self.group
         stage = self._stages()
         last = max(stage.values(), default=0)
@@ -144,7 +144,7 @@ class _Lowering:
                     self._store(v)
             for v in g.members:
                 if is_reduce(v) and stage[v] == level:
-                    self._fold(v)
+                    self._reduce(v)
             self._close_phase()
             for v in g.members:
                 if g.levels[v] == KEPT and v in g.outputs and self._ready(v, stage) == level:
@@ -152,7 +152,7 @@ class _Lowering:
         self._close_phase()
 
     def _stages(self) -> dict[Value, int]:
-        """The loop in which each member is computed: after every fold it reads."""
+        """The loop in which each member is computed: after every reduction it reads."""
         stage: dict[Value, int] = {}
         for v in self.group.members:
             stage[v] = max((self._stage_of(a, stage) for a in v.args), default=0)
@@ -162,7 +162,7 @@ class _Lowering:
         """The first loop in which v is known; of what is computed here again, noted in `stage`."""
         if v in self.members:
             return stage[v] + (1 if is_reduce(v) else 0)
-        if v in self.realised:
+        if v in self.materialised:
             return 0
         if v not in stage:
             stage[v] = max((self._stage_of(a, stage) for a in v.args), default=0)
@@ -182,14 +182,14 @@ class _Lowering:
         self.nest.geometry, self.nest.mixes = spec.geometry, self.profile.mixed_roles
         strides = dict(zip(sizes, spec.views[0].address.strides[first:], strict=True))
         ranked = sorted(sizes, key=lambda name: -abs(strides[name]))
-        self.nest.folded = [Axis(name, sizes[name]) for name in ranked]
+        self.nest.reduced = [Axis(name, sizes[name]) for name in ranked]
         names = []
         for arg, view in zip(v.args, spec.views, strict=True):
             base, _ = self._base(v, arg)
             names.append(self._emit_load(base, view, v, inside=True))
         name = self._fresh()
         self._put(Dot(name, v.spec.dtype, names[0], names[1], str(v.where)), True)
-        self.folded[v] = name
+        self.reductions[v] = name
         self._close_phase()
         for out in self.group.outputs:
             self._store(out)
@@ -233,19 +233,19 @@ class _Lowering:
     # ---- phases --------------------------------------------------------------------------------
 
     def _close_phase(self) -> None:
-        """Statements so far become phases: what is once per point, then the fold loop."""
+        """Statements so far become phases: what is once per point, then the reduction loop."""
         if self.point:
             self.nest.phases.append(Phase((), tuple(self.point)))
         if self.loop:
-            self.nest.phases.append(Phase(tuple(self.nest.folded), tuple(self.loop)))
+            self.nest.phases.append(Phase(tuple(self.nest.reduced), tuple(self.loop)))
         self.point, self.loop, self.loop_memo = [], [], {}
 
-    def _fold(self, v: Value) -> None:
+    def _reduce(self, v: Value) -> None:
         assert v.op is not None
-        arg = self.emit(folded_source(v)[0], ())
+        arg = self.emit(reduced_source(v)[0], ())
         name = self._fresh()
         self._put(Reduce(name, v.spec.dtype, v.op.name, arg, str(v.where)), True)
-        self.folded[v] = name
+        self.reductions[v] = name
 
     def _store(self, v: Value) -> None:
         chain = self._own_chain(v)
@@ -294,8 +294,8 @@ class _Lowering:
         key = ("apply", op, dtype, args)
         return self._once(key, inside, lambda name: Apply(name, dtype, op, args, where))
 
-    def _folds(self, view: View) -> bool:
-        """Whether an address or guard changes inside the fold loop."""
+    def _in_loop(self, view: View) -> bool:
+        """Whether an address or guard changes inside the reduction loop."""
         forms = (view.address, *(g.form for g in view.guards))
         last = len(self.domain)
         return any(
@@ -308,8 +308,8 @@ class _Lowering:
 
     def emit(self, v: Value, chain: Chain) -> str:
         """The name of `v` at the current point, seen through `chain`."""
-        if v in self.folded:
-            return self.folded[v]
+        if v in self.reductions:
+            return self.reductions[v]
         key = (v, chain)
         known = self.point_memo.get(key) or self.loop_memo.get(key)
         if known is None:
@@ -329,7 +329,7 @@ class _Lowering:
         return rule(self, v, chain)
 
     def _is_stored(self, v: Value) -> bool:
-        return v.is_input or (v in self.realised and v not in self.members)
+        return v.is_input or (v in self.materialised and v not in self.members)
 
     def _constant(self, value: Scalar, dtype: DType) -> str:
         """0, 1, -1, infinities and NaN are literals; every other number is an argument."""
@@ -350,7 +350,7 @@ class _Lowering:
         inside: bool = False,
     ) -> str:
         at, tests = affine(view.address, view.shape), guards(view)
-        inside = inside or self._folds(view) or any(i.index in self.in_loop for i in indirect)
+        inside = inside or self._in_loop(view) or any(i.index in self.in_loop for i in indirect)
         buffer = self.nest.buffer(base, "r")
         where, dtype = str(reader.where), base.spec.dtype
         key = ("load", base, at, tests, indirect)
@@ -437,7 +437,7 @@ class _Lowering:
         if not tests:
             return name
         test = self._once(
-            ("inside", tests), self._folds(view), lambda n: Inside(n, bool_, tests, where)
+            ("inside", tests), self._in_loop(view), lambda n: Inside(n, bool_, tests, where)
         )
         return self._apply("where", dtype, (test, name, self._constant(other, dtype)), where)
 
@@ -446,7 +446,7 @@ class _Lowering:
         where = str(v.where)
         view = walk(numbered(v), chain)
         at = affine(view.address, view.shape)
-        name = self._once(("index", at), self._folds(view), lambda n: Index(n, i64, at, where))
+        name = self._once(("index", at), self._in_loop(view), lambda n: Index(n, i64, at, where))
         if v.op.name == "iota":
             return self._cast(name, i64, v.spec.dtype)
         ones = step("reshape", shape=(1,) * len(self.domain))

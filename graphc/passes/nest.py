@@ -76,7 +76,7 @@ class Nest:
 
     kind: Kind
     parallel: list[Axis]
-    folded: list[Axis]
+    reduced: list[Axis]
     small_extent: int  # up to which an extent is a window's, and a literal
     literal_strides: bool = False
     phases: list[Phase] = field(default_factory=list)
@@ -108,11 +108,11 @@ class Nest:
     def finish(self, name: str, members: Sequence[Value]) -> Lowered:
         """Merge, symbolise and number."""
         self._merge(self.parallel)
-        self._merge(self.folded)
+        self._merge(self.reduced)
         sizes = _Symbols(self)
         self._map(sizes.affine, sizes.size)
-        parallel, folded = sizes.axes(self.parallel), sizes.axes(self.folded)
-        place = {tuple(self.folded): tuple(folded)}
+        parallel, reduced = sizes.axes(self.parallel), sizes.axes(self.reduced)
+        place = {tuple(self.reduced): tuple(reduced)}
         phases = [
             Phase(place.get(p.axes) or tuple(sizes.axes(list(p.axes))), p.body) for p in self.phases
         ]
@@ -124,7 +124,7 @@ class Nest:
             tuple(arg for arg, _ in self.scalars),
             tuple(parallel),
             tuple(phases),
-            roles=self.geometry.roles((*self.parallel, *self.folded), sizes.size),
+            roles=self.geometry.roles((*self.parallel, *self.reduced), sizes.size),
             window=self.geometry.windows(sizes.size),
         )
         return Lowered(
@@ -139,7 +139,7 @@ class Nest:
 
     def _merge(self, axes: list[Axis]) -> None:
         """Drop axes of extent 1, then join neighbours that all addresses cross alike."""
-        before = tuple(self.folded)
+        before = tuple(self.reduced)
         axes[:] = [a for a in axes if a.extent != 1]
         k = len(axes) - 2
         while k >= 0:
@@ -152,7 +152,7 @@ class Nest:
                 self._map(partial(_without, axis=outer.name), lambda s: s)
             k -= 1
         self.phases = [
-            replace(p, axes=tuple(self.folded)) if p.axes and p.axes == before else p
+            replace(p, axes=tuple(self.reduced)) if p.axes and p.axes == before else p
             for p in self.phases
         ]
 

@@ -24,10 +24,10 @@ from graphc.passes.check_indices import check_indices
 from graphc.passes.decompose import decompose
 from graphc.passes.foresee import foresee
 from graphc.passes.fuse import fuse
-from graphc.passes.layout import layout, settle
+from graphc.passes.layout import bufferize, layout
 from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
-from graphc.passes.order import orders_of
+from graphc.passes.orders import orders_of
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
@@ -57,7 +57,7 @@ PIPELINE: tuple[Stage, ...] = (
     Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can"),
     Stage("tidy", portable(simplify), "decompose writes pads, slices and reshapes that cancel"),
     Stage("layout", layout, "before fuse, which has to see the stores that layout asks for"),
-    Stage("settle", settle, "after layout, which changes how values would lie"),
+    Stage("bufferize", bufferize, "after layout, which changes how values would lie"),
     Stage("split_reduce", split_reduce, "after layout: it cuts along memory order"),
     Stage("foresee", foresee, "last: it asks where every value would lie, and fuse counts on it"),
 )

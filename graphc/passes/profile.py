@@ -46,7 +46,7 @@ class Profile:
     max_chunks: int
     """Parts of a cut sum: more threads than this find nothing to do in it."""
 
-    # ---- fuse and realise: loading or computing again -----------------------------------------
+    # ---- fuse and materialise: loading or computing again -------------------------------------
 
     max_members: int
     """Values of one kernel: compile time and spilled registers grow with them."""

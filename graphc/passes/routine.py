@@ -15,7 +15,7 @@ from graphc.ir.types import Shape, i64
 from graphc.passes.foresee import is_row_major
 from graphc.passes.group import Fusion, is_free, moved
 from graphc.passes.nest import Lowered
-from graphc.passes.order import Orders
+from graphc.passes.orders import Orders
 
 
 def lower_routine(v: Value, fusion: Fusion, orders: Orders, checks: list[CheckSite]) -> Lowered:
@@ -52,7 +52,7 @@ def lower_routine(v: Value, fusion: Fusion, orders: Orders, checks: list[CheckSi
 def _buffer(reader: Value, v: Value, fusion: Fusion, orders: Orders) -> Value:
     """The stored value that `v` is a whole row-major view of."""
     top, chain = v, []
-    while not (v.is_input or v in fusion.realised):
+    while not (v.is_input or v in fusion.materialised):
         if v.op is None or not is_free(v) or v.op.kind != "movement":
             break
         chain.append(v)

@@ -1,7 +1,7 @@
 """split_reduce: a long sum into few outputs becomes two, so that all threads have work.
 
 sum over (n, h, w) of x => sum over n of (sum over (h, w) of x), n being the outermost dimension in
-memory. The first sum folds in the layout that x already has, and what else is computed at the
+memory. The first sum reduces in the layout that x already has, and what else is computed at the
 points of x can share its loops. A long vector is cut into chunks instead. Neither depends on the
 number of threads; nor does the choice depend on n, the batch: another batch must not need other
 kernels.
@@ -14,7 +14,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
 from graphc.ir.sizes import typical
 from graphc.passes.group import is_reduce
-from graphc.passes.order import Orders, orders_of
+from graphc.passes.orders import Orders, orders_of
 from graphc.passes.profile import Profile
 
 
@@ -50,7 +50,7 @@ def _split(v: Value, orders: Orders, profile: Profile) -> Value:
 
 
 def _row_sums(v: Value, outer: int) -> Value:
-    """Fold everything but `outer`, then `outer`."""
+    """Reduce everything but `outer`, then `outer`."""
     (x,) = v.args
     assert v.op is not None
     inner = tuple(k for k in v.attrs["axes"] if k != outer)
@@ -62,7 +62,7 @@ def _row_sums(v: Value, outer: int) -> Value:
 
 
 def _chunk_sums(v: Value, outer: int, chunks: int) -> Value:
-    """Cut `outer` into chunks; fold within each, then fold the chunks."""
+    """Cut `outer` into chunks; reduce within each, then reduce the chunks."""
     (x,) = v.args
     assert v.op is not None
     n = x.shape[outer]

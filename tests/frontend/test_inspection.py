@@ -173,7 +173,7 @@ def test_values_say_which_stage_and_rule_made_them() -> None:
     (unit,) = doubled._units()
     stages = {s.name: s.graph for s in unit.stages if s.level == "graph"}  # type: ignore[attr-defined]
     traced = set(stages["autodiff"].values())
-    made = {v.made_by for v in stages["settle"].values() if v not in traced}
+    made = {v.made_by for v in stages["bufferize"].values() if v not in traced}
     assert all(made), "what no stage made was traced"
     assert {name.partition(":")[0] for name in made} <= {s.name for s in PIPELINE}
     assert all(not v.made_by for v in traced)

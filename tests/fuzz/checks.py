@@ -19,7 +19,7 @@ from tests.plans import assert_no_overlap
 from tests.program_interpret import run_program
 from tests.targets import CPU
 
-NEEDED = ("decompose", "settle", "foresee")  # lowering counts on what these establish
+NEEDED = ("decompose", "bufferize", "foresee")  # lowering counts on what these establish
 OPTIONAL = tuple(s for s in PIPELINE if s.name not in NEEDED)
 
 Check = Callable[[Graph, list[Array]], str]

@@ -153,7 +153,7 @@ def test_what_lowering_makes_is_well_formed(case: Case) -> None:
         (CONV, " if 4 <= d3*8 + d5 < 36", "", "which has no guard"),
         (STATISTICS, "over d0", "over d1", "over d1, which are no parallel axes"),
         (STATISTICS, "over d0", "over d0, d0", "which are no parallel axes"),
-        (STATISTICS, "over d0", "over d0, d2", "m is addressed by axes that the statistic folds"),
+        (STATISTICS, "over d0", "over d0, d2", "addressed by axes that the statistic sums over"),
         (STATISTICS, "d2 + part*4", "d2", "runs share their place in m"),
         (STATISTICS, "by 16", "by 0", "runs of 0 points"),
         (STATISTICS, "by 16", "by n1", "size n1 is not declared"),

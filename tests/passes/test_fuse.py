@@ -89,7 +89,7 @@ REASONS: dict[str, tuple[Build, str]] = {
     "contraction": (contraction, "needs it in memory: a contraction reads it"),
     "gather": (gather, "needs it in memory: a gather reads it"),
     "routine": (routine, "needs it in memory: a routine reads it"),
-    "axes": (other_axes, "folds other axes: [1], not [0]"),
+    "axes": (other_axes, "reduces other axes: [1], not [0]"),
     "domain": (other_domain, "has another domain: [64, 5, 9], not [64, 300]"),
     "members": (many_members, "would make too many members: more than 64"),
     "bytes": (other_axes, "1 reader: cheaper stored: "),

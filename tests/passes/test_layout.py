@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from graphc.passes.layout import layout, settle
+from graphc.passes.layout import bufferize, layout
 from graphc.passes.profile import Profile
 from tests.passes.texts import assert_becomes
 from tests.targets import CPU
@@ -114,7 +114,7 @@ graph(%x: f32[2,3]) {
 @pytest.mark.parametrize(
     ("before", "after"),
     [(VIEW, VIEW_STORED), (TWICE, TWO_BUFFERS), (TWO_BUFFERS, TWO_BUFFERS)],
-    ids=["view", "twice", "settled"],
+    ids=["view", "twice", "stored"],
 )
 def test_each_output_has_a_buffer_of_its_own(before: str, after: str) -> None:
-    assert_becomes(settle, before, after)
+    assert_becomes(bufferize, before, after)

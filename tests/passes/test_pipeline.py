@@ -44,7 +44,7 @@ def test_kernel_counts(case: Case) -> None:
     assert len(compile_graph(make(case), CPU).program.launches) == case.kernels
 
 
-NEEDED = ("decompose", "settle", "foresee")  # lowering counts on what these establish
+NEEDED = ("decompose", "bufferize", "foresee")  # lowering counts on what these establish
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from graphc.ir.verify import verify
 from graphc.ir.verify_kernel import verify_kernel
 from graphc.passes.fuse import fuse
 from graphc.passes.lower import lower
-from graphc.passes.order import orders_of
+from graphc.passes.orders import orders_of
 from graphc.passes.profile import Profile
 from tests.targets import CPU
 

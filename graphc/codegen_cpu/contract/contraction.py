@@ -24,8 +24,8 @@ from graphc.codegen_cpu.contract.microkernel import (
     Bases,
     Site,
     Span,
+    add_columns,
     emit_tile,
-    fold_columns,
     lane_mask,
     load_sum,
     narrow_totals,
@@ -398,7 +398,7 @@ class _Nest:
             patches.append(Patch(place.index | lane, lanes, mask))
         known = [self.epilogue.preload(patch) for patch in patches]
         if p.how == "along":
-            fold_columns(f, p, str(sums))
+            add_columns(f, p, str(sums))
 
         def row(index: dict[str, Int], number: Int) -> None:
             for j, patch in enumerate(patches):

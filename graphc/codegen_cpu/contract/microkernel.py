@@ -428,11 +428,11 @@ def lane_mask(frame: Frame, count: Int, lanes: int) -> str:
 # ---- summing lanes -----------------------------------------------------------------------------
 
 
-def fold_columns(frame: Frame, plan: Plan, sums: str) -> None:
+def add_columns(frame: Frame, plan: Plan, sums: str) -> None:
     """Sum the lanes of each column's vector; a row's totals then lie side by side in the block.
 
     Lane k is added to lane k + half, then the halves of that, so every column has the same tree.
-    Columns are folded in pairs, which share a vector from then on: `plan.vectors` is a power of 2.
+    Columns are added in pairs, which share a vector from then on: `plan.vectors` is a power of 2.
     A row's totals overwrite vectors of the block that have been read.
     """
     element, columns = sum_type(plan).element, plan.vectors
@@ -444,15 +444,15 @@ def fold_columns(frame: Frame, plan: Plan, sums: str) -> None:
             width //= 2
             if len(parts) > 1:
                 pairs = zip(parts[::2], parts[1::2])
-                parts = [_fold(frame, t, x, y, width) for x, y in pairs]
+                parts = [_add_pair(frame, t, x, y, width) for x, y in pairs]
             else:
-                parts = [_fold(frame, t, parts[0], "", width)]
+                parts = [_add_pair(frame, t, parts[0], "", width)]
                 t = Vec(element, t.lanes // 2)
         at = frame.e.value(f"getelementptr {element}, ptr {sums}, i64 {row * columns}")
         frame.e.do(f"store {t} {parts[0]}, ptr {at}, align {t.bits // 8}")
 
 
-def _fold(frame: Frame, t: Vec, x: str, y: str, width: int) -> str:
+def _add_pair(frame: Frame, t: Vec, x: str, y: str, width: int) -> str:
     """Lower plus upper half of each column of x, then of y; columns are 2*width lanes wide."""
     total = t.lanes * (2 if y else 1)
     lower = [k for k in range(total) if k % (2 * width) < width]

@@ -200,7 +200,7 @@ def _tiles(
         width = vectors * lanes if how == "lanes" else vectors
         extent = guess(lane.extent)
         if how == "along" and vectors > lanes:
-            continue  # columns are folded in pairs until they fill one vector
+            continue  # columns are added in pairs until they fill one vector
         if vectors > 1 and width - (lanes if how == "lanes" else 1) >= extent:
             continue
         lane_use = extent / (math.ceil(extent / width) * width)

@@ -186,7 +186,7 @@ class Body:
         return bool(self.lane) and self.lane in depends(s, self.uses)
 
     def run(self, s: Statement) -> None:
-        """Emit one statement that is no fold."""
+        """Emit one statement that is no reduction."""
         varying = self.varies(s) or any(self.values[a].varying for a in arguments(s))
         if isinstance(s, Store):
             self._store(s)

@@ -34,7 +34,7 @@ CHAINS = 8  # accumulators that keep two adders of latency four busy
 GATHER = 1.5  # cost of one element of a gather or scatter, in vector loads
 SCATTER = 6.0  # and of a scatter that takes a cache line an element, where rows could be written
 ROW = 16  # elements that make a row worth writing at once: a cache line of float32
-ACROSS = 12.0  # cost of merging the lanes of one fold
+ACROSS = 12.0  # cost of merging the lanes of one reduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +115,11 @@ def _may_take_lanes(phase: Phase, axis: Axis, u: Uses) -> bool:
 
 
 def _best_phase_lane(phase: Phase, lanes: int, u: Uses) -> tuple[float, str]:
-    folds = sum(isinstance(s, (Reduce, Dot)) for s in phase.body)
+    reductions = sum(isinstance(s, (Reduce, Dot)) for s in phase.body)
     options = [(_phase_cost(phase, None, lanes, u), "")]
     for axis in phase.axes:
         if axis.extent != 1 and _may_take_lanes(phase, axis, u):
-            options.append((_phase_cost(phase, axis, lanes, u) + ACROSS * folds, axis.name))
+            options.append((_phase_cost(phase, axis, lanes, u) + ACROSS * reductions, axis.name))
     return min(options)
 
 
@@ -159,7 +159,7 @@ def _body_weight(phase: Phase) -> float:
     return max(sum(weight(s) for s in phase.body), 1)
 
 
-def _folds(phase: Phase) -> int:
+def _reductions(phase: Phase) -> int:
     return sum(isinstance(s, (Reduce, Dot)) for s in phase.body)
 
 
@@ -197,11 +197,11 @@ def _unroll(phase: Phase, lane: str, lanes: int, copies: int) -> int:
     """Copies of the innermost body, each with accumulators of its own."""
     if any(isinstance(s, Store) and s.add for s in phase.body):
         return 1
-    if _body_weight(phase) >= HEAVY or not _folds(phase):
+    if _body_weight(phase) >= HEAVY or not _reductions(phase):
         return 1
     room = int(BODY // 2 // (_body_weight(phase) * copies))
     last = phase.axes[-1].extent if phase.axes and not lane else ""
     if isinstance(last, int) and 1 <= last <= min(room, 4):
         return last
-    most = max(1, min(room, CHAINS // (copies * _folds(phase))))
+    most = max(1, min(room, CHAINS // (copies * _reductions(phase))))
     return 1 << (most.bit_length() - 1)

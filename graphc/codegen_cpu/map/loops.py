@@ -90,7 +90,7 @@ class Template:
     def _enter_level(self, depth: int) -> None:
         """Inside `depth` parallel loops: statements of all phases that need no more, addresses."""
         for p, phase in enumerate(self.kernel.phases):
-            if depth < len(self.parallel):  # deeper ones may need the folds of earlier phases
+            if depth < len(self.parallel):  # deeper ones may need the reductions of earlier phases
                 self.statements(p, depth)
             self.addresses(phase)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.codegen_cpu.emitter import Vec
 from graphc.codegen_cpu.map.body import Value, Vector
-from graphc.codegen_cpu.map.folds import Fold
 from graphc.codegen_cpu.map.lanes import weight
+from graphc.codegen_cpu.map.reductions import Reduction
 from graphc.codegen_cpu.map.scope import ZERO, Int, iota
 from graphc.codegen_cpu.scalar import cast, rounded
 from graphc.ir.kernel import Axis, Dot, Reduce
@@ -42,16 +42,20 @@ class Cut(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One accumulator: of a fold, for one copy of the lane axis."""
+    """One accumulator: of a reduction, for one copy of the lane axis."""
 
     statement: Reduce | Dot
-    fold: Fold
+    reduction: Reduction
     copy: int
     lanes: int
 
-    def carried(self, outer: bool) -> Fold:
+    def carried(self, outer: bool) -> Reduction:
         """What is carried inside a run, or from run to run: there a float sum is wide."""
-        return Fold(self.fold.op, f64) if outer and self.fold.is_float_sum else self.fold
+        return (
+            Reduction(self.reduction.op, f64)
+            if outer and self.reduction.is_float_sum
+            else self.reduction
+        )
 
 
 class PhaseLoops:
@@ -67,24 +71,24 @@ class PhaseLoops:
         self.unroll = template.plan.unroll[p]
         self.masked = False  # every vector of the main loop takes a mask; there is one a trip
         self.depth = len(template.parallel)
-        folds = [s for s in self.phase.body if isinstance(s, (Reduce, Dot))]
-        self.cells = [cell for s in folds for cell in self._cells(s)]
-        self.cut = self._cut() if any(cell.fold.is_float_sum for cell in self.cells) else None
+        reductions = [s for s in self.phase.body if isinstance(s, (Reduce, Dot))]
+        self.cells = [cell for s in reductions for cell in self._cells(s)]
+        self.cut = self._cut() if any(cell.reduction.is_float_sum for cell in self.cells) else None
 
     def _cells(self, s: Reduce | Dot) -> list[Cell]:
         dtypes, lane = self.t.uses.dtypes, self.t.plan.lane
         op, dtype = ("dot", s.dtype) if isinstance(s, Dot) else (s.op, s.dtype)
         if isinstance(s, Reduce) and op.startswith("arg"):
             dtype = dtypes[s.arg]
-        fold, lanes = Fold(op, dtype), self.t.plan.lanes
+        reduction, lanes = Reduction(op, dtype), self.t.plan.lanes
         if self.laned:
-            return [Cell(s, fold, 0, lanes)]
+            return [Cell(s, reduction, 0, lanes)]
         if lane and any(lane in self.t.uses.axes.get(a, ()) for a in arguments(s)):
-            return [Cell(s, fold, copy, lanes) for copy in self.body.copies()]
-        return [Cell(s, fold, 0, 1)]
+            return [Cell(s, reduction, copy, lanes) for copy in self.body.copies()]
+        return [Cell(s, reduction, 0, 1)]
 
     def run(self) -> None:
-        """The whole phase; its folds become values."""
+        """The whole phase; its reductions become values."""
         self.t.statements(self.p, self.depth)
         states = self._identities(first=True, outer=self.cut is not None)
         if self.laned:
@@ -105,7 +109,7 @@ class PhaseLoops:
         for cell, state in zip(self.cells, states, strict=True):
             lanes, dtype = cell.lanes, cell.statement.dtype
             if self.laned:
-                state, lanes = cell.fold.across(self.e, lanes, state), 1
+                state, lanes = cell.reduction.across(self.e, lanes, state), 1
             value = rounded(self.e, dtype, lanes, state[-1])
             result = results.setdefault(cell.statement.name, Value(dtype, [], lanes > 1))
             result.parts.append(value)
@@ -120,18 +124,18 @@ class PhaseLoops:
         """The outer sums with those of a run."""
         joined = []
         for cell, a, b in zip(self.cells, outer, run, strict=True):
-            fold = cell.carried(outer=True)
-            b = [*self._cast(cell, cell.fold, fold, b[0]), *b[1:]]
-            joined.append(fold.merge(self.e, cell.lanes, a, b))
+            reduction = cell.carried(outer=True)
+            b = [*self._cast(cell, cell.reduction, reduction, b[0]), *b[1:]]
+            joined.append(reduction.merge(self.e, cell.lanes, a, b))
         return joined
 
     def _narrowed(self, outer: States) -> States:
         return [
-            [*self._cast(cell, cell.carried(outer=True), cell.fold, state[0]), *state[1:]]
+            [*self._cast(cell, cell.carried(outer=True), cell.reduction, state[0]), *state[1:]]
             for cell, state in zip(self.cells, outer, strict=True)
         ]
 
-    def _cast(self, cell: Cell, source: Fold, target: Fold, x: str) -> list[str]:
+    def _cast(self, cell: Cell, source: Reduction, target: Reduction, x: str) -> list[str]:
         return [cast(self.e, cell.lanes, source.dtype, target.dtype, x)]
 
     def _merged(self, sets: list[States]) -> States:
@@ -146,7 +150,7 @@ class PhaseLoops:
 
     def _pair(self, x: States, y: States) -> States:
         return [
-            cell.fold.merge(self.e, cell.lanes, a, b)
+            cell.reduction.merge(self.e, cell.lanes, a, b)
             for cell, a, b in zip(self.cells, x, y, strict=True)
         ]
 
@@ -155,9 +159,9 @@ class PhaseLoops:
         nexts = []
         for cell, state in zip(self.cells, states, strict=True):
             values = self._operands(cell)
-            new = cell.fold.step(self.e, cell.lanes, state, values)
+            new = cell.reduction.step(self.e, cell.lanes, state, values)
             if mask:
-                new = cell.fold.masked(self.e, cell.lanes, mask, new, state)
+                new = cell.reduction.masked(self.e, cell.lanes, mask, new, state)
             nexts.append(new)
         return nexts
 
@@ -167,8 +171,8 @@ class PhaseLoops:
             wide = cell.lanes > 1
             x = self.body.lanes(name, cell.copy) if wide else self.body.scalar(name)
             source = self.body.values[name].dtype
-            values.append(cast(self.e, cell.lanes, source, cell.fold.dtype, x))
-        if cell.fold.is_arg:
+            values.append(cast(self.e, cell.lanes, source, cell.reduction.dtype, x))
+        if cell.reduction.is_arg:
             values.append(self._position(cell.lanes))
         return values
 

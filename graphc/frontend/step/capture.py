@@ -219,7 +219,7 @@ class _Capturing:
             trace.keep_flags()
             self._note_gradients(stand_ins)
             trace.note_leaves()
-            given = effects.settled(trace)
+            given = effects.carried_out(trace)
             tree = self._noted((result, given) if given else result)
             self.layouts = [layout_of(t) for t in self.outs]
             joint, error = None, None

@@ -58,14 +58,14 @@ def _now(trace: Trace, x: Tensor) -> Tensor:
     return out
 
 
-def settled(trace: Trace) -> list[Any]:
+def carried_out(trace: Trace) -> list[Any]:
     """What the effects are given: state that the step does not write is given itself."""
 
-    def settle(t: Tensor) -> Tensor:
+    def concrete(t: Tensor) -> Tensor:
         x = trace.unwritten.get(t)
         return t if x is None or x.storage in trace.written else x
 
-    return [rebuilt(given, settle) for given in trace.effects]
+    return [rebuilt(given, concrete) for given in trace.effects]
 
 
 def run(actions: Sequence[Any], given: Sequence[Any]) -> None:

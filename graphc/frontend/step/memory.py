@@ -115,7 +115,7 @@ def empty(spec: TensorSpec, order: Shape, place: Place = HOST) -> Tensor:
     return out
 
 
-def settle(tensor: Tensor, order: Shape) -> bool:
+def relayout(tensor: Tensor, order: Shape) -> bool:
     """Move a tensor's elements into `order`, if nobody unknown holds its memory.
 
     A storage whose address is known is bound to a program, which would go on to use the old place.

@@ -6,8 +6,8 @@ positions. Nothing of that happens when the run raises, so a failed step leaves 
 
 What a plan knows of where its state is has four names (`Bound`):
 
-  NOWHERE  nothing: all state is settled and bound anew by the next call.
-  COPIED   somebody holds state that lies in another order: each call settles and binds all, too.
+  NOWHERE  nothing: all state is laid out and bound anew by the next call.
+  COPIED   somebody holds state that lies in another order: each call lays out and binds all, too.
   FIXED    the addresses of all that does not move are bound; what moves (arguments that are
            written, gradients) is looked at in each call.
   STEADY   as FIXED, and the gradients are those of the last call, which nobody has looked at.
@@ -39,8 +39,8 @@ from graphc.frontend.step.memory import (
     give_back,
     intact,
     is_at,
+    relayout,
     row_major,
-    settle,
 )
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
@@ -180,14 +180,14 @@ class Plan:
         owned = all(g.tensor is not None and not g.adds for g in self._gradients)
         return moving and owned and not self._kept and "grad" not in sources
 
-    def _settle_states(self) -> None:
+    def _relayout_states(self) -> None:
         """Let state lie as the program wants it; what others hold is copied at each call."""
         tensors = {s: t for s, t in self._tensors if t is not None and t.storage is s}
         pairs = zip(self.states, self._orders)
         fixed = [(s, order) for s, order in pairs if isinstance(s, Storage)]
         for s, order in fixed:
             if s in tensors:
-                settle(tensors[s], order)
+                relayout(tensors[s], order)
 
     # ---- does it fit ---------------------------------------------------------------------------
 
@@ -267,7 +267,7 @@ class Plan:
         copies = Copies(self.place)
         pointers = self._pointers.copy()
         if self.bound is not Bound.FIXED:
-            self._settle_states()
+            self._relayout_states()
             rows = zip(self.states, self._specs, self._orders, strict=True)
             pointers = [_state_address(*row, copies) for row in rows]
             self.bound = Bound.COPIED if copies else Bound.FIXED

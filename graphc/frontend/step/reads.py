@@ -125,7 +125,7 @@ class Reads:
             if is_module(kept):
                 self.modules[id(kept)] = kept
 
-    def _settled(self, place: Place) -> bool:
+    def _known(self, place: Place) -> bool:
         if place in self._counts and place not in self._written:
             self.notes[place] = self._counts[place].note  # read for more than to count
         return place in self.notes or place in self._written
@@ -136,12 +136,12 @@ class Reads:
         """A global."""
         table = frame.f_globals
         place = ("item", id(table), name)
-        if not self._settled(place) and name in table:
+        if not self._known(place) and name in table:
             self.note(place, frame, f"global `{name}`", table, [in_mapping(table, name)])
 
     def cell(self, frame: FrameType, cell: Any, name: str) -> None:
         place = ("cell", id(cell), name)
-        if not self._settled(place):
+        if not self._known(place):
             row = attrgetter("cell_contents"), cell, getattr(cell, "cell_contents", MISSING)
             self.note(place, frame, f"closure `{name}`", cell, [row])
 
@@ -157,7 +157,7 @@ class Reads:
             self.table(x)
             return
         place = "attr", id(x), name
-        if self._settled(place):
+        if self._known(place):
             return
         label = f"`{self.name(x)}.{name}`"
         if isinstance(x, ModuleType):
@@ -194,7 +194,7 @@ class Reads:
         if isinstance(value, ModuleType) and not value.__name__.startswith(x.__name__):
             return
         place = ("item", id(vars(x)), name)
-        if not self._settled(place):
+        if not self._known(place):
             self.note(place, frame, label, vars(x), [in_mapping(vars(x), name)])
 
     def _of_module(self, place: Place, frame: FrameType, label: str, x: Any, name: str) -> None:
@@ -216,7 +216,7 @@ class Reads:
 
     def _of_class(self, frame: FrameType, kind: type, name: str) -> None:
         place = ("class", id(kind), name)
-        if not self._settled(place):
+        if not self._known(place):
             rows = in_classes(kind.__mro__, name)
             self.note(place, frame, f"`{kind.__name__}.{name}`", kind, rows)
 
@@ -255,7 +255,7 @@ class Reads:
     def _item(self, frame: FrameType, c: Any, key: Any) -> None:
         try:
             place = ("item", id(c), key)
-            if self._settled(place) or (type(c) is tuple and self.is_known(c)):
+            if self._known(place) or (type(c) is tuple and self.is_known(c)):
                 return
             row = in_mapping(c, key) if type(c) is dict else (Item(key), c, Item(key)(c))
         except TypeError:  # no hash: the step will find that out

@@ -156,14 +156,14 @@ class CudaExecutable:
         """Start the last part, in which is all that writes state, and wait if it may fail."""
         try:
             start()
-            self._settle()
+            self._reap()
         except GraphcError:
             raise
         except BaseException:  # a signal's handler: what was started goes on to its end
-            self._settle()
+            self._reap()
             raise
 
-    def _settle(self) -> None:
+    def _reap(self) -> None:
         """Raise what failed, or note that the run counts."""
         if self._may_fail:
             self._look()

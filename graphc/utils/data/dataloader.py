@@ -23,7 +23,7 @@ T = TypeVar("T", covariant=True)
 DEFAULT_TIMEOUT_S = 300.0
 
 
-SETTLED = (
+FROZEN = (
     "batch_size",
     "batch_sampler",
     "dataset",
@@ -52,7 +52,7 @@ class DataLoader(Generic[T]):
     An IterableDataset is read by every worker, in turn batch by batch, until the last has ended.
     """
 
-    _settled = False  # whether what follows from these has been made of them
+    _frozen = False  # whether what follows from these has been made of them
 
     def __init__(
         self,
@@ -109,10 +109,10 @@ class DataLoader(Generic[T]):
         batched = batch_sampler is not None
         self.collate_fn = collate_fn or (default_collate if batched else default_convert)
         self._workers: Workers | None = None
-        self._settled = True
+        self._frozen = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if self._settled and name in SETTLED:
+        if self._frozen and name in FROZEN:
             raise InvalidArgument(
                 f"{name} attribute should not be set after DataLoader is initialized",
                 fix=f"make another DataLoader with {name}={value!r}"[:200],

@@ -1,4 +1,4 @@
-"""realise: which values have a buffer.
+"""materialise: which values have a buffer.
 
 What one group computes and another reads is stored, unless computing it again wherever it is read
 moves fewer bytes than storing and loading it: then it is inlined there. Contractions and gathers
@@ -14,21 +14,21 @@ from typing import NamedTuple
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.sizes import typical
 from graphc.passes.group import Chain, Group, is_free, is_op, moved, parts_of, place_of
-from graphc.passes.order import looks_through, orders_of
+from graphc.passes.orders import looks_through, orders_of
 from graphc.passes.profile import Profile
 from graphc.passes.view import NotAffine, View
 
 Moves = tuple[tuple[str, tuple[tuple[str, object], ...]], ...]  # from a value to what is read
 
 
-class Realised(NamedTuple):
+class Materialised(NamedTuple):
     """The values that have buffers, and why some of them are not computed again by each reader."""
 
     values: set[Value]
     stored_because: dict[Value, str]
 
 
-def realise(graph: Graph, of: Mapping[Value, Group], profile: Profile) -> Realised:
+def materialise(graph: Graph, of: Mapping[Value, Group], profile: Profile) -> Materialised:
     """The values of `graph` that have buffers; `of` says which group computes each."""
     return _Realiser(graph, of, profile).run()
 
@@ -42,18 +42,18 @@ class _Realiser:
         self.of = of
         self.readers = uses(graph)
         wholes = [v for v in graph.values() if is_op(v, "assemble")]
-        self.realised: set[Value] = {v for v in graph.outs if v in of}
-        self.realised.update(wholes, *(v.args for v in wholes))
+        self.materialised: set[Value] = {v for v in graph.outs if v in of}
+        self.materialised.update(wholes, *(v.args for v in wholes))
         self.because: dict[Value, str] = {}
         self.parts, self.orders = parts_of(graph), orders_of(graph, profile)
 
-    def run(self) -> Realised:
+    def run(self) -> Materialised:
         for v, group in self.of.items():
             readers = self._reading_groups(v)
             outside = [g for g in readers if g is not group]
-            if outside and v not in self.realised and not self._inlines(v, group, outside):
-                self.realised.add(v)
-        return Realised(self.realised, self.because)
+            if outside and v not in self.materialised and not self._inlines(v, group, outside):
+                self.materialised.add(v)
+        return Materialised(self.materialised, self.because)
 
     def _reading_groups(self, v: Value) -> list[Group]:
         """Groups that read v directly or through movement."""
@@ -90,7 +90,7 @@ class _Realiser:
             readers = "1 reader" if n == 1 else f"{n} readers"
             self.because[v] = f"{readers}: cheaper stored: {stored} of {inlined} bytes"
             return False
-        self.realised.update(u for u in leaves if not u.is_input)
+        self.materialised.update(u for u in leaves if not u.is_input)
         return True
 
     def _addressable(self, v: Value) -> bool:
@@ -128,7 +128,7 @@ class _Realiser:
             elif (
                 u.op is not None
                 and u.op.kind == "elementwise"
-                and (u is v or u not in self.realised)
+                and (u is v or u not in self.materialised)
             ):
                 stack.extend((a, way) for a in u.args)
             else:
@@ -137,7 +137,7 @@ class _Realiser:
     def _bytes_inlined(self, v: Value, leaves: list[Value], heavy: int, readers: int) -> int:
         """Each reader reads the leaves; a leaf without a buffer has to be stored for that."""
         reads = sum(self._weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
-        new = [u for u in leaves if not u.is_input and u not in self.realised]
+        new = [u for u in leaves if not u.is_input and u not in self.materialised]
         return readers * reads + sum(self._weight(u, v) for u in new)
 
     def _bytes_stored(
@@ -150,7 +150,7 @@ class _Realiser:
 
     def _in_own_kernel(self, v: Value, group: Group) -> bool:
         """Whether v's own group has other reasons to exist."""
-        return any(u is not v and u in self.realised for u in group.members) or any(
+        return any(u is not v and u in self.materialised for u in group.members) or any(
             v in u.args for u in group.members
         )
 
@@ -182,7 +182,7 @@ class _Realiser:
             if (u, moves) in seen:
                 continue
             seen.add((u, moves))
-            if u.is_input or (u in self.realised and u is not v):
+            if u.is_input or (u in self.materialised and u is not v):
                 leaves[u] = None
             elif u.op is None or (
                 u.op.kind in ("source", "movement") and u.op.name != "contiguous"

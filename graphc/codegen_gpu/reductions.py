@@ -1,8 +1,8 @@
-"""Folds over a block: the state of a reduction, a step of it, and what lanes make of theirs.
+"""Reductions over a block: the state of a reduction, a step of it, and what lanes make of theirs.
 
 A state is one register, or for a position two: the best element so far and where it stands, `NONE`
-where there was none. Floats fold in float32 (float64 their own), narrow integers in int32, which
-wraps to the same. Triton's max drops NaN, so NaN is looked for apart.
+where there was none. Floats are reduced in float32 (float64 their own), narrow integers in int32,
+which wraps to the same. Triton's max drops NaN, so NaN is looked for apart.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ States = list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class Reduction:
     """A reduction `op` of elements of `dtype` to a result of `result`."""
 
     op: str
@@ -63,7 +63,7 @@ class Fold:
         return int(value) if self.dtype.name == "bool" else value
 
     def start(self, shape: str) -> States:
-        """The states of a block that nothing was folded into."""
+        """The states of a block that nothing was reduced into."""
         states = [f"tl.full({shape}, {_inside_full(self.identity)}"]
         return states + [f"tl.full({shape}, {_inside_full(self.none)}"] * self.is_position
 
@@ -75,7 +75,7 @@ class Fold:
         return [f"tl.broadcast_to({a}, {shape})" if shape != "[]" else a for a in chosen]
 
     def merge(self, let: Let, states: States, more: States) -> States:
-        """Both folded; `more` came later."""
+        """Both reduced; `more` came later."""
         a, b = states[0], more[0]
         if not self.is_position:
             return [self.combined(a, b)]
@@ -109,7 +109,7 @@ class Fold:
     # ---- across lanes --------------------------------------------------------------------------
 
     def across(self, let: Let, states: States, axis: int, shape: Sequence[int]) -> States:
-        """The fold of all lanes of a dimension, which stays, with one place, beside another."""
+        """What all lanes of a dimension make, which stays, with one place, beside another."""
         how = f"axis={axis}, keep_dims={len(shape) > 1}"
         x = states[0]
         if self.op == "sum":

@@ -156,12 +156,12 @@ def _reduce(orders: Orders, v: Value) -> Shape:
 
 
 def reduced_axes(v: Value) -> Shape:
-    """The dimensions a reduce op folds away."""
+    """The dimensions a reduce op takes away."""
     return v.attrs["axes"] if "axes" in v.attrs else (v.attrs["axis"],)
 
 
-def folded_source(v: Value) -> tuple[Value, Shape]:
-    """What a reduce op reads, before a reshape that only merged the dimensions it folds.
+def reduced_source(v: Value) -> tuple[Value, Shape]:
+    """What a reduce op reads, before a reshape that only merged the dimensions it reduces.
 
     max over 4 of reshape(x, [N, 4]) is max over (2, 2) of x [N, 2, 2]: no copy is needed.
     """
@@ -170,19 +170,19 @@ def folded_source(v: Value) -> tuple[Value, Shape]:
     if x.op is None or x.op.name != "reshape":
         return x, axes
     source = x.args[0]
-    folded: list[int] = []
+    reduced: list[int] = []
     for olds, news in reshape_groups(source.shape, x.shape):
         whole = all(k in axes for k in news)
         if not whole and (len(olds), len(news)) != (1, 1):
             return x, axes
-        folded += olds if whole else []
-    return (source, tuple(folded)) if folded else (x, axes)
+        reduced += olds if whole else []
+    return (source, tuple(reduced)) if reduced else (x, axes)
 
 
 def looks_through(v: Value) -> bool:
     """Whether v is a reduction that reads what a reshape has merged."""
     reduces = v.op is not None and v.op.kind == "reduce"
-    return reduces and folded_source(v)[0] is not v.args[0]
+    return reduces and reduced_source(v)[0] is not v.args[0]
 
 
 def _conv(orders: Orders, v: Value) -> Shape:

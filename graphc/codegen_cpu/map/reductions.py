@@ -1,4 +1,4 @@
-"""Folds: what `Reduce` and `Dot` carry around a loop, how it grows and how two merge.
+"""Reductions: what `Reduce` and `Dot` carry around a loop, how it grows and how two merge.
 
 Float sums start at -0.0 where a second chain begins, because LLVM may drop `-0.0 + x` and nothing
 else; the first chain starts at 0.0, which is what an empty sum gives.
@@ -25,8 +25,8 @@ def extreme(dtype: DType, highest: bool) -> Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
-    """One fold: `op` is a Reduce's, or "dot"; `dtype` is that of the carried value."""
+class Reduction:
+    """One reduction: `op` is a Reduce's, or "dot"; `dtype` is that of the carried value."""
 
     op: str
     dtype: DType
@@ -70,7 +70,7 @@ class Fold:
         return self._select(e, lanes, self._beats(e, t, values[0], state[0]), values, state)
 
     def merge(self, e: Emitter, lanes: int, a: list[str], b: list[str]) -> list[str]:
-        """The fold of two parts; of equal extremes the lower position wins."""
+        """The reduction of two parts; of equal extremes the lower position wins."""
         t = self.types(lanes)[0]
         if not self.is_arg:
             return [SCALAR[OPS[self.op].combine](e, t, self.dtype, [a[0], b[0]])]
