@@ -120,7 +120,7 @@ def _argmax_of_short(x: Array, axis: int) -> Array | None:
     """argmax of many short rows without NaN, an element of all rows at a time; else None."""
     if x.size < MANY or x.shape[axis] > SHORT:
         return None
-    best, *rest = (np.ascontiguousarray(row) for row in np.moveaxis(x, axis, 0))
+    best, *rest = (np.asarray(row, order="C") for row in np.moveaxis(x, axis, 0))
     place = np.zeros(best.shape, np.int8)
     for k, row in enumerate(rest, 1):
         np.maximum(place, np.int8(k) * (row > best).view(np.int8), out=place)
