@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend import layouts
-from graphc.frontend.api import shapes
+from graphc.frontend.dims import axis_of
 from graphc.frontend.modes import modes
 from graphc.frontend.options import channels_last_rank, contiguous_format
 from graphc.frontend.places import place_of
@@ -54,7 +54,7 @@ class Geometry:
 
     def stride(self: Tensor, dim: int | None = None) -> Any:  # type: ignore[misc]  # the mixed class
         self.storage.unpack()
-        return self.strides() if dim is None else self.strides()[shapes.axis_of(self, dim)]
+        return self.strides() if dim is None else self.strides()[axis_of(self, dim)]
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements fill memory row by row, or in the order of a memory format."""

@@ -12,12 +12,12 @@ import ml_dtypes
 from graphc.errors import DTypeMismatch, InvalidState, InvalidType, ShapeMismatch, warn
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.logic import eq, isnan, le, lt
+from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import (
     Operand,
     as_float,
     binary,
-    broadcast_shapes,
     broadcast_to,
     check_tensors,
     dtype_of,
@@ -26,6 +26,7 @@ from graphc.frontend.operands import (
     prepare,
 )
 from graphc.frontend.promotion import held, is_number, result_type, wrap
+from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Scalar, TensorSpec, bool_
@@ -111,20 +112,20 @@ def float_unary(name: str) -> Unary:
     return function
 
 
-exp: Unary = float_unary("exp")
-expm1: Unary = float_unary("expm1")
-log: Unary = float_unary("log")
-log1p: Unary = float_unary("log1p")
-sin: Unary = float_unary("sin")
-cos: Unary = float_unary("cos")
-sinh: Unary = float_unary("sinh")
-cosh: Unary = float_unary("cosh")
-tanh: Unary = float_unary("tanh")
-sigmoid: Unary = float_unary("sigmoid")
-erf: Unary = float_unary("erf")
-erfc: Unary = float_unary("erfc")
-sqrt: Unary = float_unary("sqrt")
-rsqrt: Unary = float_unary("rsqrt")
+exp: Unary = pointwise(float_unary("exp"))
+expm1: Unary = pointwise(float_unary("expm1"))
+log: Unary = pointwise(float_unary("log"))
+log1p: Unary = pointwise(float_unary("log1p"))
+sin: Unary = pointwise(float_unary("sin"))
+cos: Unary = pointwise(float_unary("cos"))
+sinh: Unary = pointwise(float_unary("sinh"))
+cosh: Unary = pointwise(float_unary("cosh"))
+tanh: Unary = pointwise(float_unary("tanh"))
+sigmoid: Unary = pointwise(float_unary("sigmoid"))
+erf: Unary = pointwise(float_unary("erf"))
+erfc: Unary = pointwise(float_unary("erfc"))
+sqrt: Unary = pointwise(float_unary("sqrt"))
+rsqrt: Unary = pointwise(float_unary("rsqrt"))
 
 
 def _rounding(name: str) -> Unary:
@@ -140,11 +141,12 @@ def _rounding(name: str) -> Unary:
     return function
 
 
-floor: Unary = _rounding("floor")
-ceil: Unary = _rounding("ceil")
-trunc: Unary = _rounding("trunc")
+floor: Unary = pointwise(_rounding("floor"))
+ceil: Unary = pointwise(_rounding("ceil"))
+trunc: Unary = pointwise(_rounding("trunc"))
 
 
+@pointwise
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """To the nearest integer, half to even; with `decimals`, to that many places."""
     if not input.dtype.is_floating_point:
@@ -157,29 +159,34 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     return y / scale if decimals > 0 else y * scale
 
 
+@public(method=True, inplace=True, out=True, operators=("__neg__",))
 def neg(input: Tensor) -> Tensor:
     if input.dtype is bool_:
         raise DTypeMismatch("negation of a bool tensor", fix="use ~x or logical_not")
     return input.emit(OPS["neg"], input)
 
 
+@public(method=True, operators=("__pos__",))
 def positive(input: Tensor) -> Tensor:
     if input.dtype is bool_:
         raise DTypeMismatch("unary + of a bool tensor")
     return input
 
 
+@public(method=True, inplace=True, out=True, operators=("__abs__",))
 def abs(input: Tensor) -> Tensor:
     if input.dtype is bool_:
         raise DTypeMismatch("abs of a bool tensor")
     return input.emit(OPS["abs"], input)
 
 
+@pointwise
 def sign(input: Tensor) -> Tensor:
     """-1, 0 or 1; 0 for NaN."""
     return input.clone() if input.dtype is bool_ else input.emit(OPS["sign"], input)
 
 
+@public(method=True, inplace=True)
 def relu(input: Tensor) -> Tensor:
     """max(input, 0), keeping NaN; its derivative is 0 at 0."""
     if input.dtype is bool_:
@@ -187,32 +194,39 @@ def relu(input: Tensor) -> Tensor:
     return input.emit(OPS["relu"], input)
 
 
+@pointwise
 def square(input: Tensor) -> Tensor:
     return pow(input, 2)
 
 
+@pointwise
 def reciprocal(input: Tensor) -> Tensor:
     input = kept(as_float(input))
     return input.emit(OPS["div"], 1.0, input)
 
 
+@pointwise
 def log2(input: Tensor) -> Tensor:
     return log(input) * (1 / math.log(2))
 
 
+@pointwise
 def log10(input: Tensor) -> Tensor:
     return log(input) * (1 / math.log(10))
 
 
+@pointwise
 def exp2(input: Tensor) -> Tensor:
     return exp(as_float(input) * math.log(2))
 
 
+@pointwise
 def tan(input: Tensor) -> Tensor:
     input = kept(as_float(input))
     return sin(input) / cos(input)
 
 
+@pointwise
 def nan_to_num(
     input: Tensor,
     nan: float | None = None,
@@ -236,6 +250,7 @@ def _largest(dtype: DType) -> float:
 # ---- two operands ------------------------------------------------------------------------------
 
 
+@public(method=True, inplace=True, out=True, operators=("__add__", "__radd__"))
 def add(
     input: Operand, other: Operand, scaled: Tensor | None = None, *, alpha: Scalar = 1
 ) -> Tensor:
@@ -265,6 +280,7 @@ def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
     return mul(y, alpha) if is_tensor(y) else y * alpha
 
 
+@public(method=True, inplace=True, out=True, operators=("__sub__",))
 def sub(
     input: Operand, other: Operand, scaled: Tensor | None = None, *, alpha: Scalar = 1
 ) -> Tensor:
@@ -276,14 +292,17 @@ def sub(
     return binary("sub", input, _scaled(input, other, alpha))
 
 
+@public(tensors=1, operators=("__rsub__",))
 def rsub(input: Tensor, other: Operand, *, alpha: Scalar = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
+@public(method=True, inplace=True, out=True, operators=("__mul__", "__rmul__"))
 def mul(input: Operand, other: Operand) -> Tensor:
     return binary("mul", input, other)
 
 
+@public(method=True, inplace=True, out=True, operators=("__truediv__",))
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """x / y in floating point; "floor" and "trunc" keep integers integer."""
     if rounding_mode == "floor":
@@ -303,32 +322,39 @@ def _truncated(x: Operand, y: Operand) -> Tensor:
     return floor_divide(sub(x, fmod(x, y)), y)  # exact: the dividend is a multiple of y
 
 
+@public(operators=("__rtruediv__",))
 def rdiv(x: Tensor, y: Operand) -> Tensor:
     return div(y, kept(x))
 
 
+@public(method=True, inplace=True, out=True, operators=("__floordiv__",))
 def floor_divide(input: Operand, other: Operand) -> Tensor:
     return binary("floordiv", input, other, bools=False)
 
 
+@public(operators=("__rfloordiv__",))
 def rfloordiv(x: Tensor, y: Operand) -> Tensor:
     return floor_divide(y, x)
 
 
+@public(method=True, inplace=True, out=True, operators=("__mod__",))
 def remainder(input: Operand, other: Operand) -> Tensor:
     """Remainder with the divisor's sign."""
     return binary("rem", input, other, bools=False)
 
 
+@public(operators=("__rmod__",))
 def rrem(x: Tensor, y: Operand) -> Tensor:
     return remainder(y, x)
 
 
+@public(method=True, inplace=True, out=True, tensors=1)
 def fmod(input: Operand, other: Operand) -> Tensor:
     """Remainder with the dividend's sign."""
     return binary("fmod", input, other, bools=False)
 
 
+@public(method=True, inplace=True, out=True, operators=("__pow__",))
 def pow(input: Operand, exponent: Operand) -> Tensor:
     if is_tensor(input) and is_number(exponent) and input.dtype.is_floating_point:
         if exponent == 2:
@@ -344,25 +370,30 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     return binary("pow", input, exponent, bools=False)
 
 
+@public(operators=("__rpow__",))
 def rpow(x: Tensor, y: Operand) -> Tensor:
     return pow(y, x)
 
 
+@public(method=True, out=True, tensors=2)
 def maximum(input: Tensor, other: Tensor) -> Tensor:
     """The larger, NaN if either is; on a tie each gets half the gradient."""
     return binary("maximum", input, other)
 
 
+@public(method=True, out=True, tensors=2)
 def minimum(input: Tensor, other: Tensor) -> Tensor:
     return binary("minimum", input, other)
 
 
+@public(method=True, out=True)
 def fmax(input: Tensor, other: Tensor) -> Tensor:
     """The larger, ignoring NaN; on a tie the first gets the gradient."""
     check_tensors("fmax", input, other)
     return where(le(other, input) | isnan(other), input, other)
 
 
+@public(method=True, out=True)
 def fmin(input: Tensor, other: Tensor) -> Tensor:
     check_tensors("fmin", input, other)
     return where(le(input, other) | isnan(other), input, other)
@@ -387,6 +418,16 @@ def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
     return condition.emit(OPS["where"], broadcast_to(condition, shape), a, b)
 
 
+@public(method="where")
+def where_of(self: Tensor, condition: Tensor, other: Operand) -> Tensor:
+    """self where the condition holds, else `other`."""
+    return where(condition, self, other)
+
+
+where_of.__name__ = "where"  # as errors call it
+
+
+@public(method=True, inplace=True, out=True, tensors=1)
 def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
     if min is None and max is None:
@@ -421,14 +462,17 @@ def _clamp_by_tensors(x: Tensor, low: Tensor | None, high: Tensor | None) -> Ten
     return x if high is None else where(lt(high, x) | isnan(high), high, x)
 
 
+@public(method=True, inplace=True, out=True, tensors=1)
 def clamp_min(input: Tensor, min: Operand) -> Tensor:
     return clamp(input, min=min)
 
 
+@public(method=True, inplace=True, out=True, tensors=1)
 def clamp_max(input: Tensor, max: Operand) -> Tensor:
     return clamp(input, max=max)
 
 
+@pointwise
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
     if input.dtype is not end.dtype:
@@ -442,6 +486,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     return where(lt(abs(weight), 0.5), forth, back)
 
 
+@pointwise
 def addcmul(
     input: Tensor, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
 ) -> Tensor:
@@ -456,6 +501,7 @@ def addcmul(
     return input + (product if value == 1 else product * value)
 
 
+@pointwise
 def addcdiv(
     input: Tensor, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
 ) -> Tensor:
@@ -473,6 +519,7 @@ def addcdiv(
     return input + (quotient if value == 1 else quotient * value)
 
 
+@public(method=True, inplace=True)
 def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """`value` where `mask` holds, in input's dtype."""
     if mask.dtype is not bool_:

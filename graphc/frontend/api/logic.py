@@ -12,6 +12,7 @@ from graphc.frontend.operands import (
     check_tensors,
 )
 from graphc.frontend.promotion import result_type
+from graphc.frontend.registry import pointwise, public
 from graphc.ir.ops import OPS
 from graphc.ir.types import TensorSpec, bool_
 
@@ -50,42 +51,51 @@ __all__ = [
 ]
 
 
+@public(method=True)
 def isnan(input: Tensor) -> Tensor:
     return ne(input, input)
 
 
+@public(method=True)
 def isinf(input: Tensor) -> Tensor:
     if not input.dtype.is_floating_point:
         return input.full(False, TensorSpec(bool_, input.spec.shape))
     return eq(input.abs(), math.inf)
 
 
+@public(method=True)
 def isfinite(input: Tensor) -> Tensor:
     if not input.dtype.is_floating_point:
         return input.full(True, TensorSpec(bool_, input.spec.shape))
     return lt(input.abs(), math.inf)
 
 
+@public(method=True, inplace=True, out=True, tensors=1, operators=("__lt__",))
 def lt(input: Operand, other: Operand) -> Tensor:
     return binary("lt", input, other)
 
 
+@public(method=True, inplace=True, out=True, tensors=1, operators=("__le__",))
 def le(input: Operand, other: Operand) -> Tensor:
     return binary("le", input, other)
 
 
+@public(method=True, inplace=True, out=True, tensors=1, operators=("__gt__",))
 def gt(input: Operand, other: Operand) -> Tensor:
     return binary("lt", other, input)
 
 
+@public(method=True, inplace=True, out=True, tensors=1, operators=("__ge__",))
 def ge(input: Operand, other: Operand) -> Tensor:
     return binary("le", other, input)
 
 
+@public(method=True, inplace=True, out=True, tensors=1, operators=("__eq__",))
 def eq(input: Operand, other: Operand) -> Tensor:
     return binary("eq", input, other)
 
 
+@public(method=True, inplace=True, out=True, tensors=1, operators=("__ne__",))
 def ne(input: Operand, other: Operand) -> Tensor:
     return binary("ne", input, other)
 
@@ -93,14 +103,17 @@ def ne(input: Operand, other: Operand) -> Tensor:
 greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 
 
+@public(method=True, out=True)
 def isposinf(input: Tensor) -> Tensor:
     return isinf(input) & gt(input, 0)
 
 
+@public(method=True, out=True)
 def isneginf(input: Tensor) -> Tensor:
     return isinf(input) & lt(input, 0)
 
 
+@public(method=True)
 def isreal(input: Tensor) -> Tensor:
     """True everywhere: there are no complex tensors."""
     return input.full(True, TensorSpec(bool_, input.spec.shape))
@@ -112,24 +125,29 @@ def _bitwise(name: str, x: Operand, y: Operand) -> Tensor:
     return binary(name, x, y)
 
 
+@public(method=True, inplace=True, out=True, operators=("__and__", "__rand__"))
 def bitwise_and(input: Operand, other: Operand) -> Tensor:
     return _bitwise("and", input, other)
 
 
+@public(method=True, inplace=True, out=True, operators=("__or__", "__ror__"))
 def bitwise_or(input: Operand, other: Operand) -> Tensor:
     return _bitwise("or", input, other)
 
 
+@public(method=True, inplace=True, out=True, operators=("__xor__", "__rxor__"))
 def bitwise_xor(input: Operand, other: Operand) -> Tensor:
     return _bitwise("xor", input, other)
 
 
+@pointwise
 def bitwise_not(input: Tensor) -> Tensor:
     if input.dtype.is_floating_point:
         raise DTypeMismatch("bitwise not of a floating-point tensor")
     return input.emit(OPS["not"], input)
 
 
+@public(operators=("__invert__",))
 def invert(x: Tensor) -> Tensor:
     """`~x`, for which PyTorch has an error class of its own."""
     if x.dtype.is_floating_point:
@@ -143,18 +161,22 @@ def _shift(name: str, x: Operand, y: Operand) -> Tensor:
     return _bitwise(name, x, y)
 
 
+@public(method=True, inplace=True, out=True, operators=("__lshift__",))
 def bitwise_left_shift(input: Operand, other: Operand) -> Tensor:
     return _shift("shl", input, other)
 
 
+@public(method=True, inplace=True, out=True, operators=("__rshift__",))
 def bitwise_right_shift(input: Operand, other: Operand) -> Tensor:
     return _shift("shr", input, other)
 
 
+@public(operators=("__rlshift__",))
 def rshl(x: Tensor, y: Operand) -> Tensor:
     return bitwise_left_shift(y, x)
 
 
+@public(operators=("__rrshift__",))
 def rshr(x: Tensor, y: Operand) -> Tensor:
     return bitwise_right_shift(y, x)
 
@@ -165,22 +187,27 @@ def truth(x: Tensor) -> Tensor:
     return x if x.dtype is bool_ else ne(x, 0)
 
 
+@pointwise
 def logical_and(input: Tensor, other: Tensor) -> Tensor:
     return bitwise_and(truth(input), truth(other))
 
 
+@pointwise
 def logical_or(input: Tensor, other: Tensor) -> Tensor:
     return bitwise_or(truth(input), truth(other))
 
 
+@pointwise
 def logical_xor(input: Tensor, other: Tensor) -> Tensor:
     return bitwise_xor(truth(input), truth(other))
 
 
+@pointwise
 def logical_not(input: Tensor) -> Tensor:
     return bitwise_not(truth(input))
 
 
+@public(method=True)
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:

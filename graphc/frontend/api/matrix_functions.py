@@ -15,6 +15,7 @@ from graphc.frontend.api import creation, diagonals, linear, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.operands import broadcast_to, data_sized
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.types import f32, f64
 
@@ -38,6 +39,7 @@ def check_matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
     return x
 
 
+@public(method=True)
 def matrix_exp(A: Tensor) -> Tensor:
     """exp of square matrices, by Taylor's series of A / 2^s and s squarings."""
     if A.dtype.is_half:
@@ -78,8 +80,6 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     k = tau.spec.shape[-1]
     if n < columns or k > columns:
         raise ShapeMismatch(f"householder_product: {input.spec} with tau {tau.spec}")
-    from graphc.frontend.api.linalg import solve_triangular
-
     one = P.cast(creation.eye(n, columns, device=input.device), input.dtype)
     v = (diagonals.tril(input, -1) + one)[..., :k]
     turned = shapes.matrix_transpose(v)
@@ -87,7 +87,8 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     inner = diagonals.triu(linear.matmul(turned, v), 1) * tau
     system = inner + P.cast(creation.eye(k, device=input.device), input.dtype)
     right = turned[..., :columns] * tau
-    return one - linear.matmul(v, solve_triangular(system, right, upper=True))
+    weights = P.apply("triangular_solve", system, right, upper=True, unit=False)
+    return one - linear.matmul(v, weights)
 
 
 def lu(A: Tensor, *, pivot: bool = True) -> Any:

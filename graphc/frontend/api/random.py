@@ -18,15 +18,17 @@ from graphc.errors import DTypeMismatch, InvalidState, InvalidType, Untraceable
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
-from graphc.frontend.api.shapes import cat, sizes
+from graphc.frontend.api.shapes import cat
 from graphc.frontend.checked import checked
 from graphc.frontend.devices import resolve
+from graphc.frontend.dims import broadcast_shapes, sizes
 from graphc.frontend.factory import factory
 from graphc.frontend.inplace import write
 from graphc.frontend.modes import get_default_dtype, modes, no_grad
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.operands import broadcast_to
 from graphc.frontend.options import as_dtype
 from graphc.frontend.promotion import wrap
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Shape, f32, f64, i64, u8
@@ -206,6 +208,7 @@ def _floating(dtype: DType | None) -> DType:
     return kind
 
 
+@public(out=True)
 @factory
 def rand(
     *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
@@ -215,6 +218,7 @@ def rand(
     return _unit(shape, _floating(dtype), generator)
 
 
+@public(out=True)
 @factory
 def randn(
     *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
@@ -239,6 +243,7 @@ def _like(make: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any
     return formats.like(make(*args, **options), input, memory_format)
 
 
+@public(out=True)
 @factory
 def randint(
     low: int = 0,
@@ -282,6 +287,7 @@ def randint_like(input: Tensor, low: int, high: Any = None, **options: Any) -> T
     return _like(randint, input, low, high, input.spec.shape, **options)
 
 
+@public(out=True)
 @factory
 @device_ops.by_host
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None) -> Tensor:
@@ -299,6 +305,7 @@ def _unit_as(x: Tensor, shape: Shape, dtype: DType, generator: Generator | None)
     return rand(shape, dtype=dtype, generator=generator, device=x.device)
 
 
+@public(method=True, out=True)
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None
 ) -> Tensor:
@@ -321,6 +328,7 @@ def _in_range(x: Any, low: float, high: float, what: str) -> Any:
     return x
 
 
+@public(out=True)
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -345,6 +353,7 @@ def normal(
     return out.requires_grad_(requires_grad)
 
 
+@public(method=True, out=True)
 def multinomial(
     input: Tensor,
     num_samples: int,
@@ -406,6 +415,7 @@ def _write(x: Tensor, value: Tensor) -> Tensor:
     return write(x, broadcast_to(value, x.spec.shape))
 
 
+@public(method=True)
 def uniform_(
     x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -414,6 +424,7 @@ def uniform_(
     return _write(x, _unit_as(x, x.spec.shape, _wide(x), generator) * (b - a) + a)
 
 
+@public(method=True)
 def normal_(
     x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -426,11 +437,13 @@ def _wide(x: Tensor) -> DType:
     return f64 if x.dtype is f64 else f32
 
 
+@public(method=True)
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     chance = _in_range(p, 0.0, 1.0, "bernoulli_: a probability")
     return _write(x, _unit_as(x, x.spec.shape, f32, generator) < chance)
 
 
+@public(method=True)
 def random_(
     x: Tensor, low: int | None = None, to: int | None = None, *, generator: Generator | None = None
 ) -> Tensor:
@@ -442,6 +455,7 @@ def random_(
     return _write(x, _integers(low, high, x.spec.shape, i64, generator))
 
 
+@public(method=True)
 def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential with rate `lambd`."""
     if not lambd > 0:
@@ -450,6 +464,7 @@ def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None =
     return _write(x, P.apply("log", 1.0 - u) * (-1.0 / lambd))
 
 
+@public(method=True)
 def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Tries up to and including the first success of probability p: 1, 2, .."""
     if not 0 < p < 1:
@@ -458,6 +473,7 @@ def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Te
     return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * (1 / math.log1p(-p))).clamp(min=1))
 
 
+@public(method=True)
 def log_normal_(
     x: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -467,6 +483,7 @@ def log_normal_(
     return _write(x, P.apply("exp", _normal(x.spec.shape, _wide(x), generator) * std + mean))
 
 
+@public(method=True)
 def cauchy_(
     x: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:

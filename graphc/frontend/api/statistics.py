@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
+from graphc.frontend import dims
 from graphc.frontend.api import creation, logic, shapes, sorting
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.operands import as_float, is_tensor
 from graphc.frontend.promotion import result_type
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.types import bool_
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["corrcoef", "cov", "isin", "unravel_index"]
 
 
+@public(method=True)
 def cov(
     input: Tensor,
     *,
@@ -56,6 +59,7 @@ def cov(
     return shapes.squeeze(out)
 
 
+@public(method=True)
 def corrcoef(input: Tensor) -> Tensor:
     """Correlations of the rows, in [-1, 1]."""
     c: Any = cov(input)
@@ -88,7 +92,7 @@ def isin(
 
 def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Flat positions in a tensor of `shape`, as one tensor of indices for each dimension."""
-    extents = shapes.sizes((shape,))
+    extents = dims.sizes((shape,))
     if any(n < 0 for n in extents):
         raise InvalidArgument(f"unravel_index: negative extent in {extents}")
     found: list[Tensor] = []
