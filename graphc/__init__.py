@@ -43,6 +43,7 @@ from graphc.frontend.api.special import *
 from graphc.frontend.api.special import multigammaln as mvlgamma
 from graphc.frontend.api.statistics import *
 from graphc.frontend.api.strided import *
+from graphc.frontend.api.ternary import *
 from graphc.frontend.api.windows import *
 from graphc.frontend.autograd import *
 from graphc.frontend.devices import *

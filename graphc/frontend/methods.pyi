@@ -371,40 +371,12 @@ class Methods(Sugar):
     def fmin(self, other: Tensor) -> Tensor: ...
     def where(self, condition: Tensor, other: Operand) -> Tensor:
         """self where the condition holds, else `other`."""
-    def clamp(self, min: Operand = None, max: Operand = None) -> Tensor:
-        """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
-    def clip(self, min: Operand = None, max: Operand = None) -> Tensor:
-        """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
-    def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor: ...
-    def clip_(self, min: Operand = None, max: Operand = None) -> Tensor: ...
-    def clamp_min(self, min: Operand) -> Tensor: ...
-    def clamp_min_(self, min: Operand) -> Tensor: ...
-    def clamp_max(self, max: Operand) -> Tensor: ...
-    def clamp_max_(self, max: Operand) -> Tensor: ...
-    def lerp(self, end: Tensor, weight: Operand) -> Tensor:
-        """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
-    def lerp_(self, end: Tensor, weight: Operand) -> Tensor: ...
-    def addcmul(
-        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
-    ) -> Tensor:
-        """input + value * tensor1 * tensor2; the value is cut to a whole number beside integers.
-        addcmul(input, value, tensor1, tensor2) is the order of old.
-        """
-    def addcmul_(
-        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+    def __int__(self) -> builtins.int: ...
+    def __float__(self) -> builtins.float: ...
+    def __array_wrap__(
+        self, array: Array, context: Any = None, return_scalar: builtins.bool = False
     ) -> Tensor: ...
-    def addcdiv(
-        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
-    ) -> Tensor:
-        """input + value * tensor1 / tensor2; refused for integers alone. addcdiv(input, value,
-        tensor1, tensor2) is the order of old.
-        """
-    def addcdiv_(
-        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
-    ) -> Tensor: ...
-    def masked_fill(self, mask: Tensor, value: Operand) -> Tensor:
-        """`value` where `mask` holds, in input's dtype."""
-    def masked_fill_(self, mask: Tensor, value: Operand) -> Tensor: ...
+    def __reversed__(self) -> Tensor: ...
     def sum(
         self, dim: Dims | None = None, keepdim: builtins.bool = False, *, dtype: DType | None = None
     ) -> Tensor:
@@ -474,6 +446,40 @@ class Methods(Sugar):
         """exp(x) over its sum along `dim`, shifted by the maximum."""
     def log_softmax(self, dim: builtins.int, dtype: DType | None = None) -> Tensor:
         """input minus its logsumexp along `dim`, shifted by the maximum."""
+    def clamp(self, min: Operand = None, max: Operand = None) -> Tensor:
+        """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
+    def clip(self, min: Operand = None, max: Operand = None) -> Tensor:
+        """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
+    def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor: ...
+    def clip_(self, min: Operand = None, max: Operand = None) -> Tensor: ...
+    def clamp_min(self, min: Operand) -> Tensor: ...
+    def clamp_min_(self, min: Operand) -> Tensor: ...
+    def clamp_max(self, max: Operand) -> Tensor: ...
+    def clamp_max_(self, max: Operand) -> Tensor: ...
+    def lerp(self, end: Tensor, weight: Operand) -> Tensor:
+        """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
+    def lerp_(self, end: Tensor, weight: Operand) -> Tensor: ...
+    def addcmul(
+        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+    ) -> Tensor:
+        """input + value * tensor1 * tensor2; the value is cut to a whole number beside integers.
+        addcmul(input, value, tensor1, tensor2) is the order of old.
+        """
+    def addcmul_(
+        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+    ) -> Tensor: ...
+    def addcdiv(
+        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+    ) -> Tensor:
+        """input + value * tensor1 / tensor2; refused for integers alone. addcdiv(input, value,
+        tensor1, tensor2) is the order of old.
+        """
+    def addcdiv_(
+        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+    ) -> Tensor: ...
+    def masked_fill(self, mask: Tensor, value: Operand) -> Tensor:
+        """`value` where `mask` holds, in input's dtype."""
+    def masked_fill_(self, mask: Tensor, value: Operand) -> Tensor: ...
     def asin(self) -> Tensor:
         """Elementwise asin; integers become floats."""
     def arcsin(self) -> Tensor:
@@ -832,10 +838,6 @@ class Methods(Sugar):
         """A copy of `input` with `src` on the diagonal."""
     def fill_diagonal_(self, fill_value: Scalar, wrap: builtins.bool = False) -> Tensor:
         """Write a number on the main diagonal; `wrap` starts again below a tall matrix's end."""
-    def type(self, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
-        """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
-    def new(self, *data: Any, device: Any = None) -> Tensor:
-        """x.new(2, 3) of a size or x.new([1, 2]) of data, of x's dtype."""
     def matmul(self, other: Tensor) -> Tensor:
         """Python's @: vectors count as a row or column, leading dimensions as batch."""
     def __matmul__(self, other: Tensor) -> Tensor: ...
@@ -892,6 +894,10 @@ class Methods(Sugar):
         """The Kronecker product: input with each element times all of `other` in its place."""
     def cross(self, other: Tensor, dim: builtins.int | None = None) -> Tensor:
         """The vector product along `dim`, or along the first dimension of size 3."""
+    def type(self, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
+        """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
+    def new(self, *data: Any, device: Any = None) -> Tensor:
+        """x.new(2, 3) of a size or x.new([1, 2]) of data, of x's dtype."""
     def matrix_exp(self) -> Tensor:
         """exp of square matrices, by Taylor's series of A / 2^s and s squarings."""
     def inverse(self) -> Tensor:
@@ -928,12 +934,6 @@ class Methods(Sugar):
     def resize_as_(self, other: Tensor, *, memory_format: Any = None) -> Tensor: ...
     def untyped_storage(self) -> UntypedStorage:
         """What tells tensors over the same memory."""
-    def __int__(self) -> builtins.int: ...
-    def __float__(self) -> builtins.float: ...
-    def __array_wrap__(
-        self, array: Array, context: Any = None, return_scalar: builtins.bool = False
-    ) -> Tensor: ...
-    def __reversed__(self) -> Tensor: ...
     def bernoulli(
         self, p: builtins.float | None = None, *, generator: Generator | None = None
     ) -> Tensor:

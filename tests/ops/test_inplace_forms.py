@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.frontend.api import elementwise, logic, special
+from graphc.frontend.api import elementwise, logic, special, ternary
 from graphc.frontend.api.methods import names_of
 from graphc.frontend.registry import ROWS
 from tests.op_table import TABLE, Array, OpRow
@@ -17,7 +17,7 @@ from tests.ops.rows import floats, samples
 
 torch: Any = pytest.importorskip("torch")
 
-HOMES = {id(f) for module in (elementwise, logic, special) for f in vars(module).values()}
+HOMES = {id(f) for module in (elementwise, logic, special, ternary) for f in vars(module).values()}
 FORMS = sorted(
     f"{name}_"
     for function, row in ROWS.items()

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from graphc import return_types
 from graphc.errors import DTypeMismatch, InvalidArgument, LinAlgError, ShapeMismatch
-from graphc.frontend.api import creation, diagonals, linear, logic, shapes
+from graphc.frontend.api import creation, diagonals, linear, logic, shapes, ternary
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
-from graphc.frontend.api.matrix_functions import (
-    check_matrix as _matrix,
-)
+from graphc.frontend.api.matrix_functions import check_matrix as _matrix
 from graphc.frontend.api.matrix_functions import (
     eig,
     eigvals,
@@ -233,7 +231,7 @@ def _cutoff(s: Tensor, m: int, n: int, atol: Any, rtol: Any) -> Tensor:
         rtol = max(m, n) * epsilon if atol is None else 0.0
     largest = R.amax(s, -1, True)
     bound = largest * rtol
-    return bound if atol is None else E.clamp(bound, min=atol)
+    return bound if atol is None else ternary.clamp(bound, min=atol)
 
 
 def _spectrum(A: Tensor, hermitian: bool) -> Tensor:

@@ -11,7 +11,7 @@ from graphc import return_types
 from graphc.errors import DTypeMismatch, LinAlgError, ShapeMismatch, Unsupported
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
-from graphc.frontend.api import creation, diagonals, linear, shapes
+from graphc.frontend.api import creation, diagonals, linear, shapes, ternary
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.operands import broadcast_to, data_sized
@@ -48,7 +48,7 @@ def matrix_exp(A: Tensor) -> Tensor:
     if 0 in A.spec.shape:
         return A.clone()
     norm = R.amax(R.sum(E.abs(A.detach()), -2), -1)[..., None, None]
-    steps = E.clamp(E.ceil(E.log2(E.clamp(norm, min=RADIUS) / RADIUS)), 0, SQUARINGS)
+    steps = ternary.clamp(E.ceil(E.log2(ternary.clamp(norm, min=RADIUS) / RADIUS)), 0, SQUARINGS)
     out = _taylor(A * E.exp2(-steps))
     for k in range(SQUARINGS):
         out = E.where(steps > k, linear.matmul(out, out), out)

@@ -1,48 +1,27 @@
-"""Tensor's methods: what the modules of `api` mark in `registry`, bound to `Methods`.
+"""Tensor's methods: what the files of this folder mark in `registry`, bound to `Methods`.
 
 The frontend imports this first, so that tensors have their methods from then on.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from graphc.frontend import autograd
+from graphc.frontend import api, autograd
 from graphc.frontend import inplace as writes
-from graphc.frontend.api import (
-    arrangements,
-    conversion,
-    diagonals,
-    elementwise,
-    formats,
-    indexing,
-    legacy,
-    linalg,
-    linear,
-    logic,
-    matrices,
-    memory,
-    operators,
-    random,
-    reductions,
-    scans,
-    scatter,
-    shapes,
-    sorting,
-    special,
-    statistics,
-    strided,
-)
+from graphc.frontend.api import operators
 from graphc.frontend.api.public import wrapped
 from graphc.frontend.methods import Methods
 from graphc.frontend.registry import ROWS, Row
 
+FILES = sorted(found.name for found in pkgutil.iter_modules(api.__path__, f"{api.__name__}."))
 MODULES: tuple[ModuleType, ...] = (
-    *(arrangements, autograd, conversion, diagonals, elementwise, formats, indexing, legacy),
-    *(linalg, linear, logic, matrices, memory, operators, random, reductions, scans, scatter),
-    *(shapes, sorting, special, statistics, strided, writes),
+    *(importlib.import_module(name) for name in FILES if name != __name__),
+    *(autograd, writes),
 )
 OWNER = "graphc.frontend.tensor"
 

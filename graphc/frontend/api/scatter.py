@@ -18,7 +18,7 @@ from graphc.errors import (
     ShapeMismatch,
 )
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import logic, scans, shapes
+from graphc.frontend.api import logic, scans, shapes, ternary
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
 from graphc.frontend.operands import broadcast_to, is_tensor
@@ -266,7 +266,7 @@ def scatter_reduce(
     total = E.add(start, P.put_along(src, index, axis, shape))
     if reduce == "sum":
         return total
-    count = E.clamp(hits + 1 if include_self else hits, min=1)
+    count = ternary.clamp(hits + 1 if include_self else hits, min=1)
     whole = None if input.dtype.is_floating_point else "floor"
     return P.cast(E.div(total, count, rounding_mode=whole), input.dtype)
 

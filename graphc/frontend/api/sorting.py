@@ -22,7 +22,7 @@ from graphc.errors import (
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import formats, logic, shapes
+from graphc.frontend.api import formats, logic, shapes, ternary
 from graphc.frontend.api import reductions as R
 from graphc.frontend.checked import checked
 from graphc.frontend.dims import axis_of
@@ -150,9 +150,9 @@ def _median_along(x: Tensor, dim: int, keepdim: bool, skip: bool) -> tuple[Tenso
         return _chosen(x, axis, (n - 1) // 2, keepdim)
     lost = _nan_count(x.detach(), axis)
     if skip:
-        rank = E.floor_divide(E.clamp(n - 1 - lost, min=0), 2)
+        rank = E.floor_divide(ternary.clamp(n - 1 - lost, min=0), 2)
     else:
-        rank = E.clamp(E.where(lost > 0, n - lost, (n - 1) // 2), max=n - 1)
+        rank = ternary.clamp(E.where(lost > 0, n - lost, (n - 1) // 2), max=n - 1)
     return _chosen(x, axis, rank, keepdim)
 
 
@@ -200,7 +200,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mo
     counts = E.where(logic.isnan(rows), 1, counts)  # no NaN equals another
     last = R.argmax(counts, -1, True)
     rank = end.emit(OPS["take_along"], end, last, axis=len(end.spec.shape) - 1)
-    rank = E.clamp(rank - 1, min=0)
+    rank = ternary.clamp(rank - 1, min=0)
     rank = shapes.movedim(rank, -1, axis)
     return return_types.mode(*_chosen(input, axis, rank, keepdim))
 
@@ -250,7 +250,7 @@ def _at_quantiles(rows: Tensor, q: Tensor, interpolation: str, skip: bool) -> Te
     ordered = sort(rows, axis).values
     lost = P.cast(_nan_count(rows.detach(), axis), rows.dtype)
     if skip:
-        place = q * E.clamp(n - 1 - lost, min=0)
+        place = q * ternary.clamp(n - 1 - lost, min=0)
     else:
         place = E.where(lost > 0, n - 1.0, q * float(n - 1))
     if interpolation == "lower":
@@ -259,12 +259,14 @@ def _at_quantiles(rows: Tensor, q: Tensor, interpolation: str, skip: bool) -> Te
         place = E.ceil(place)
     elif interpolation == "nearest":
         place = E.round(place)
-    below, above = (E.clamp(P.cast(f(place.detach()), i64), 0, n - 1) for f in (E.floor, E.ceil))
+    below, above = (
+        ternary.clamp(P.cast(f(place.detach()), i64), 0, n - 1) for f in (E.floor, E.ceil)
+    )
     low = ordered.emit(OPS["take_along"], ordered, below, axis=axis)
     high = ordered.emit(OPS["take_along"], ordered, above, axis=axis)
     if interpolation == "midpoint":
-        return E.lerp(low, high, 0.5)
-    return E.lerp(low, high, place - P.cast(below, rows.dtype))
+        return ternary.lerp(low, high, 0.5)
+    return ternary.lerp(low, high, place - P.cast(below, rows.dtype))
 
 
 def _in_unit_interval(q: Tensor) -> Tensor:
@@ -353,7 +355,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     low, high = E.where(flat, low - 1, low), E.where(flat, high + 1, high)
     inside = logic.logical_and(x >= low, x <= high)
     place = E.where(inside, (x - low) / (high - low) * bins, 0)
-    place = E.clamp(P.cast(place, i64), 0, bins - 1)
+    place = ternary.clamp(P.cast(place, i64), 0, bins - 1)
     return x.emit(OPS["scatter_add"], P.cast(inside, x.dtype), place, axis=0, length=bins)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import logic
+from graphc.frontend.api import logic, ternary
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import Operand, as_float, is_tensor, prepare
 from graphc.frontend.promotion import result_type
@@ -181,7 +181,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), with x kept in [eps, 1 - eps] if given."""
     input = as_float(input)
     if eps is not None:
-        input = E.clamp(input, eps, 1.0 - eps)
+        input = ternary.clamp(input, eps, 1.0 - eps)
     elif input.requires_grad:  # outside, where the value is NaN, the derivative is NaN, too
         input = input * E.where(logic.ge(input, 0) & logic.le(input, 1), 1.0, math.nan)
     return E.log(input) - E.log1p(-input)

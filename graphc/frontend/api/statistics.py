@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
 from graphc.frontend import dims
-from graphc.frontend.api import creation, logic, shapes, sorting
+from graphc.frontend.api import creation, logic, shapes, sorting, ternary
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.operands import as_float, is_tensor
 from graphc.frontend.promotion import result_type
@@ -66,7 +66,7 @@ def corrcoef(input: Tensor) -> Tensor:
     if not c.spec.shape:
         return E.div(c, c)
     deviation = c.diagonal().sqrt()
-    return E.clamp(c / deviation.unsqueeze(1) / deviation, -1, 1)
+    return ternary.clamp(c / deviation.unsqueeze(1) / deviation, -1, 1)
 
 
 def isin(
@@ -85,7 +85,7 @@ def isin(
         found = among.full(False, logic.eq(among, among).spec)
     else:
         rows = sorting.sort(shapes.ravel(of))[0]
-        at = E.clamp(sorting.searchsorted(rows, among), max=rows.numel() - 1)
+        at = ternary.clamp(sorting.searchsorted(rows, among), max=rows.numel() - 1)
         found = logic.eq(rows.take(at), among)
     return logic.logical_not(found) if invert else found
 
