@@ -16,7 +16,9 @@ SPACES = ("", "linalg.", "special.", "nn.functional.")
 RANDOM = {"bernoulli", "empty", "multinomial", "normal", "rand", "randint", "randn", "randperm"}
 # PyTorch takes `out=` here, too; graphc does not.
 LEFT = {
-    *("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"),
+    *("dsmm", "hardshrink", "isin", "slice_scatter", "spmm"),
+    *("nn.functional.gelu", "nn.functional.hardshrink", "nn.functional.linear"),
+    *("nn.functional.logsigmoid", "nn.functional.softplus", "nn.functional.softshrink"),
 }
 
 

@@ -481,6 +481,7 @@ def _two(A: Tensor, dim: Any) -> bool:
     return not isinstance(dim, int) and len(dim) == 2
 
 
+@public(out=True)
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number by a norm: of A times that of its inverse; None: 2."""
     _matrix("cond", A)

@@ -70,6 +70,7 @@ def _taylor(A: Tensor) -> Tensor:
     return out
 
 
+@public(out=True)
 def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     """The first columns of H_1 .. H_k, H_i = I - tau_i v_i v_i^T, v_i column i below its 1.
 

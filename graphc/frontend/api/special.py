@@ -159,7 +159,7 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     return E.where(logic.eq(input, 0), values, step)
 
 
-@public(method=True, inplace=True)
+@pointwise
 def ldexp(input: Tensor, exponent: Tensor) -> Tensor:
     """input * 2^exponent, in input's dtype if that is floating."""
     exponent = P.cast(exponent, input.dtype) if input.dtype.is_floating_point else exponent
