@@ -17,18 +17,17 @@ from graphc.frontend.promotion import can_cast
 from graphc.frontend.tensor import Tensor, show
 
 
-def call(
-    name: str,
-    function: Callable[..., Any],
-    out: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    """The results of `function(*args, **kwargs)` in `out`, which is returned."""
-    targets = _targets(name, out)
-    if "dtype" in inspect.signature(function).parameters:
-        _take_dtype(name, targets[0], kwargs)
-    return _fill(name, targets, function(*args, **kwargs))
+def filling(function: Callable[..., Any], name: str) -> Callable[[Any, Any, Any], Any]:
+    """`function` with its results in what is given as `out`, which is returned."""
+    computes_in = "dtype" in inspect.signature(function).parameters
+
+    def fill(out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        targets = _targets(name, out)
+        if computes_in:
+            _take_dtype(name, targets[0], kwargs)
+        return _fill(name, targets, function(*args, **kwargs))
+
+    return fill
 
 
 def signature_with(function: Callable[..., Any]) -> inspect.Signature:

@@ -55,6 +55,7 @@ def _reading(
 ) -> Callable[..., Any]:
     """`refusing`, after a look at what the arguments are and how they are called."""
     first = list(inspect.signature(function).parameters)[:tensors]
+    fill = targets.filling(function, name) if out else None
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
@@ -66,8 +67,8 @@ def _reading(
                 return function(*args)
             if renames:
                 _rename(function, kwargs)
-            if out and (target := kwargs.pop("out", None)) is not None:
-                return targets.call(name, function, target, args, kwargs)
+            if fill is not None and (target := kwargs.pop("out", None)) is not None:
+                return fill(target, args, kwargs)
             return function(*args, **kwargs)
         except CAUGHT as e:
             raise coded(e, function, args, kwargs) from None
