@@ -262,6 +262,7 @@ def detach(input: Tensor) -> Tensor:
 
 @public(method=True)
 def detach_(x: Tensor) -> Tensor:
+    """Drop x's history, in place; AutogradError for a view."""
     if x._base is not None:
         raise AutogradError("Can't detach views in-place.", fix="use detach()")
     untraced(x, "detach_()")

@@ -259,6 +259,7 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 @public(method=True)
 def fill_(x: Tensor, value: Any) -> Tensor:
+    """Write a number, or a tensor without dimensions, everywhere."""
     if is_tensor(value):
         if value.spec.shape:
             raise ShapeMismatch(f"fill_ takes a number or a 0-d tensor, got {value.spec}")
@@ -268,4 +269,5 @@ def fill_(x: Tensor, value: Any) -> Tensor:
 
 @public(method=True)
 def zero_(x: Tensor) -> Tensor:
+    """Write zeros everywhere."""
     return fill_(x, 0)

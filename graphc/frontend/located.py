@@ -43,6 +43,7 @@ class Located:
 
     @property
     def device(self: Any) -> device:
+        """Where the memory is."""
         return device_of(self) if ACCELERATORS else CPU
 
     def get_device(self) -> int:
@@ -56,10 +57,12 @@ class Located:
 
     @property
     def is_cpu(self) -> bool:
+        """Whether the memory is the host's."""
         return self.device is CPU
 
     @property
     def is_cuda(self) -> bool:
+        """Whether the memory is a GPU's."""
         return self.device is not CPU
 
     is_mps = is_xpu = is_meta = False

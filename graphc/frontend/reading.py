@@ -55,6 +55,7 @@ class Readable:
         return np.array(a, dtype, copy=copy) if copy is not None else np.asarray(a, dtype)
 
     def item(self: Any) -> Scalar:
+        """The only element as a Python number; ShapeMismatch if there are others."""
         array = self.host()
         if array.size != 1:
             what = f"a tensor with {array.size} elements cannot be converted to a Python number"
@@ -63,6 +64,7 @@ class Readable:
         return out.item()  # type: ignore[no-any-return]  # int, float or bool by dtype
 
     def tolist(self: Any) -> Any:
+        """The elements as nested lists of Python numbers; of a 0-d tensor the number."""
         array = self.host()
         return (array.astype(np.float64) if self.dtype.is_half else array).tolist()
 

@@ -97,43 +97,54 @@ class Tensor(Geometry, Located, Readable, Methods):
 
     @property
     def spec(self) -> TensorSpec:
+        """Dtype and shape."""
         return self._spec
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the elements."""
         return self._spec.dtype
 
     @property
     def shape(self) -> Size:
+        """The sizes of the dimensions."""
         return Size(self._spec.shape)
 
     @property
     def ndim(self) -> builtins.int:
+        """How many dimensions there are."""
         return len(self._spec.shape)
 
     def size(self, dim: int | None = None) -> Any:
+        """The sizes of the dimensions, or that of one; InvalidIndex if it is not there."""
         return self.shape if dim is None else self._spec.shape[axis_of(self, dim)]
 
     def dim(self) -> builtins.int:
+        """How many dimensions there are."""
         return len(self._spec.shape)
 
     ndimension = dim
 
     def numel(self) -> builtins.int:
+        """How many elements there are."""
         return self._spec.numel
 
     nelement = numel
 
     def is_floating_point(self) -> builtins.bool:
+        """Whether the dtype is a floating one."""
         return self._spec.dtype.is_floating_point
 
     def is_signed(self) -> builtins.bool:
+        """Whether the dtype has negative numbers."""
         return self._spec.dtype.is_signed
 
     def is_complex(self) -> builtins.bool:
+        """False: there are no complex dtypes."""
         return False
 
     def is_nonzero(self) -> builtins.bool:
+        """The truth of a tensor of one element; ShapeMismatch for any other."""
         return bool(self)
 
     is_sparse = is_quantized = False
@@ -147,6 +158,7 @@ class Tensor(Geometry, Located, Readable, Methods):
     # ---- applying primitives -------------------------------------------------------------------
 
     def emit(self, op: Op, *args: Any, **attrs: Any) -> Tensor:
+        """Apply a primitive to operands of the types that it asks for: see above."""
         trace = modes.trace
         if trace is not None:
             out = trace.emit(op, args, attrs)
@@ -159,6 +171,7 @@ class Tensor(Geometry, Located, Readable, Methods):
         return out
 
     def full(self, value: Scalar, spec: TensorSpec) -> Tensor:
+        """A tensor of one value, on the device of this one."""
         if modes.trace is not None:
             return modes.trace.constant(value, spec)
         if ACCELERATORS and (out := ACCELERATORS[0].full(self, value, spec)) is not None:
@@ -204,6 +217,7 @@ class Tensor(Geometry, Located, Readable, Methods):
 
     @property
     def requires_grad(self) -> builtins.bool:
+        """Whether gradients are computed for it."""
         if self._base is not None:
             self._refresh()
         return self._requires_grad
@@ -214,12 +228,14 @@ class Tensor(Geometry, Located, Readable, Methods):
 
     @property
     def grad_fn(self) -> Node | None:
+        """The operation on the tape that made it; None for a leaf."""
         if self._base is not None:
             self._refresh()
         return self._node
 
     @property
     def is_leaf(self) -> builtins.bool:
+        """Whether no recorded operation made it."""
         return self.grad_fn is None
 
     @property
@@ -451,10 +467,12 @@ def with_numbers(arrays: Sequence[Any], types: Sequence[Any]) -> tuple[list[Any]
 
 
 def is_tensor(obj: object) -> bool:
+    """Whether `obj` is a Tensor."""
     return isinstance(obj, Tensor)
 
 
 def numel(input: Tensor) -> int:
+    """How many elements there are."""
     return input.numel()
 
 

@@ -28,7 +28,7 @@ SOURCES = {
     "Callable": "collections.abc",
     "Dims": "graphc.frontend.dims",
     "DType": "graphc.ir.types",
-    "Generator": "graphc.frontend.api.random",
+    "Generator": "graphc.frontend.api.generator",
     "Hook": "graphc.passes.autodiff",
     "Operand": "graphc.frontend.operands",
     "Pieces": "graphc.frontend.api.arrangements",

@@ -90,6 +90,7 @@ def _cast(x: Tensor, dtype: DType, memory_format: Any = None) -> Tensor:
 
 @public(method=True)
 def type_as(x: Tensor, other: Tensor) -> Tensor:
+    """x in the dtype and on the device of `other`; x itself if it is so already."""
     return to(x, other)
 
 
@@ -117,6 +118,7 @@ bool: Cast = _cast_to("bool", bool_)
 
 @public(method=True)
 def cpu(x: Tensor, memory_format: Any = None) -> Tensor:
+    """x in memory of the host; x itself if it is there."""
     return to(x, device=CPU, memory_format=memory_format)
 
 
@@ -148,21 +150,25 @@ def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = Non
 
 @public(method=True)
 def new_zeros(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    """Zeros of a size, of x's dtype and on its device unless options say otherwise."""
     return new_full(x, sizes(sizes_, size), 0, **options)
 
 
 @public(method=True)
 def new_ones(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    """Ones of a size, of x's dtype and on its device unless options say otherwise."""
     return new_full(x, sizes(sizes_, size), 1, **options)
 
 
 @public(method=True)
 def new_empty(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    """A tensor of a size, of x's dtype and on its device; its elements are zero here."""
     return new_full(x, sizes(sizes_, size), 0, **options)
 
 
 @public(method=True)
 def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+    """A copy of `data`, of x's dtype and on its device unless options say otherwise."""
     options.setdefault("device", x.device)
     return creation.tensor(data, dtype=dtype or x.dtype, **options)
 
@@ -183,20 +189,28 @@ def allclose(
     atol: builtins.float = 1e-8,
     equal_nan: builtins.bool = False,
 ) -> builtins.bool:
+    """Whether all |x - y| <= atol + rtol |y|, as a bool; NaN equals NaN if `equal_nan`.
+
+    Operands of one dtype; they broadcast. Inside a step DataDependentBranch, as for any read.
+    """
     return builtins.bool(logic.isclose(input, other, rtol, atol, equal_nan).all().item())
 
 
 def is_floating_point(input: Tensor) -> builtins.bool:
+    """Whether the dtype is a floating one."""
     return input.is_floating_point()
 
 
 def is_complex(input: Tensor) -> builtins.bool:
+    """False: there are no complex dtypes."""
     return input.is_complex()
 
 
 def is_signed(input: Tensor) -> builtins.bool:
+    """Whether the dtype has negative numbers."""
     return input.is_signed()
 
 
 def is_nonzero(input: Tensor) -> builtins.bool:
+    """The truth of a tensor of one element; ShapeMismatch for any other."""
     return input.is_nonzero()

@@ -238,18 +238,22 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
 
 @factory
 def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    """A tensor of one value, of input's shape, dtype, device and memory order."""
     return filled(fill_value, input.spec.shape, dtype or input.dtype)
 
 
 def zeros_like(input: Tensor, **options: Any) -> Tensor:
+    """Zeros of input's shape, dtype, device and memory order unless options say otherwise."""
     return full_like(input, 0, **options)
 
 
 def ones_like(input: Tensor, **options: Any) -> Tensor:
+    """Ones of input's shape, dtype, device and memory order unless options say otherwise."""
     return full_like(input, 1, **options)
 
 
 def empty_like(input: Tensor, **options: Any) -> Tensor:
+    """A tensor of input's shape, dtype, device and memory order; its elements are zero here."""
     return full_like(input, 0, **options)
 
 

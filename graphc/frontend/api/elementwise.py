@@ -152,6 +152,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 @public(method=True, inplace=True, out=True, operators=("__neg__",))
 def neg(input: Tensor) -> Tensor:
+    """-x; DTypeMismatch for bools."""
     if input.dtype is bool_:
         raise DTypeMismatch("negation of a bool tensor", fix="use ~x or logical_not")
     return input.emit(OPS["neg"], input)
@@ -159,6 +160,7 @@ def neg(input: Tensor) -> Tensor:
 
 @public(method=True, operators=("__pos__",))
 def positive(input: Tensor) -> Tensor:
+    """x itself; DTypeMismatch for bools."""
     if input.dtype is bool_:
         raise DTypeMismatch("unary + of a bool tensor")
     return input
@@ -166,6 +168,7 @@ def positive(input: Tensor) -> Tensor:
 
 @public(method=True, inplace=True, out=True, operators=("__abs__",))
 def abs(input: Tensor) -> Tensor:
+    """|x|, with derivative 0 at 0; DTypeMismatch for bools."""
     if input.dtype is bool_:
         raise DTypeMismatch("abs of a bool tensor")
     return input.emit(OPS["abs"], input)
@@ -187,32 +190,38 @@ def relu(input: Tensor) -> Tensor:
 
 @pointwise
 def square(input: Tensor) -> Tensor:
+    """x * x, in x's dtype."""
     return pow(input, 2)
 
 
 @pointwise
 def reciprocal(input: Tensor) -> Tensor:
+    """1 / x; integers become floats."""
     input = kept(as_float(input))
     return input.emit(OPS["div"], 1.0, input)
 
 
 @pointwise
 def log2(input: Tensor) -> Tensor:
+    """The logarithm to base 2; integers become floats."""
     return log(input) * (1 / math.log(2))
 
 
 @pointwise
 def log10(input: Tensor) -> Tensor:
+    """The logarithm to base 10; integers become floats."""
     return log(input) * (1 / math.log(10))
 
 
 @pointwise
 def exp2(input: Tensor) -> Tensor:
+    """2^x; integers become floats."""
     return exp(as_float(input) * math.log(2))
 
 
 @pointwise
 def tan(input: Tensor) -> Tensor:
+    """The tangent of an angle in radians; integers become floats."""
     input = kept(as_float(input))
     return sin(input) / cos(input)
 
@@ -285,11 +294,13 @@ def sub(
 
 @public(tensors=1, operators=("__rsub__",))
 def rsub(input: Tensor, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+    """other - alpha * input."""
     return sub(other, input, alpha=alpha)
 
 
 @public(method=True, inplace=True, out=True, operators=("__mul__", "__rmul__"))
 def mul(input: Operand, other: Operand) -> Tensor:
+    """x * y, of the promoted dtype; shapes broadcast. Bools multiply as `and`."""
     return binary("mul", input, other)
 
 
@@ -320,6 +331,7 @@ def rdiv(x: Tensor, y: Operand) -> Tensor:
 
 @public(method=True, inplace=True, out=True, operators=("__floordiv__",))
 def floor_divide(input: Operand, other: Operand) -> Tensor:
+    """x / y rounded down, of the promoted dtype; DTypeMismatch for bools alone."""
     return binary("floordiv", input, other, bools=False)
 
 
@@ -347,6 +359,8 @@ def fmod(input: Operand, other: Operand) -> Tensor:
 
 @public(method=True, inplace=True, out=True, operators=("__pow__",))
 def pow(input: Operand, exponent: Operand) -> Tensor:
+    """x^y, of the promoted dtype; shapes broadcast. DTypeMismatch for an integer to a negative
+    number, or bools alone."""
     if is_tensor(input) and is_number(exponent) and input.dtype.is_floating_point:
         if exponent == 2:
             return mul(input, input)
@@ -374,6 +388,7 @@ def maximum(input: Tensor, other: Tensor) -> Tensor:
 
 @public(method=True, out=True, tensors=2)
 def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller, NaN if either is; on a tie each gets half the gradient."""
     return binary("minimum", input, other)
 
 
@@ -386,6 +401,7 @@ def fmax(input: Tensor, other: Tensor) -> Tensor:
 
 @public(method=True, out=True)
 def fmin(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller, ignoring NaN; on a tie the first gets the gradient."""
     check_tensors("fmin", input, other)
     return where(le(input, other) | isnan(other), input, other)
 

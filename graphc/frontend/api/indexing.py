@@ -192,6 +192,10 @@ def _inverse(perm: Sequence[int]) -> Shape:
 
 @public(method=True, out=True)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where `mask` holds, in row-major order, as a vector; the two broadcast.
+
+    Untraceable inside a step, whose shapes do not depend on values.
+    """
     a, b = shapes.broadcast_tensors(input, mask)
     return getitem(a, b)
 

@@ -17,13 +17,7 @@ from graphc.frontend.api import creation, diagonals, linear, logic, shapes, tern
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.matrix_functions import check_matrix as _matrix
-from graphc.frontend.api.matrix_functions import (
-    eig,
-    eigvals,
-    householder_product,
-    lu,
-    matrix_exp,
-)
+from graphc.frontend.api.matrix_functions import eig, eigvals, householder_product, lu, matrix_exp
 from graphc.frontend.api.shapes import matrix_transpose
 from graphc.frontend.dims import axes_of, axis_of, broadcast_shapes
 from graphc.frontend.modes import modes
@@ -196,6 +190,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> return_types.linalg_eigh:
 
 @public(out=True)
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of symmetric matrices [..., n, n] in rising order, [..., n]."""
     return eigh(A, UPLO).eigenvalues
 
 

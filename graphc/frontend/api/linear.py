@@ -85,12 +85,14 @@ def _ranks(name: str, x: Tensor, y: Tensor, wanted: tuple[int, int]) -> None:
 
 @public(method=True, out=True)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """[n, k] times [k, m]: [n, m]; ShapeMismatch for other ranks."""
     _ranks("mm", input, mat2, (2, 2))
     return matmul(input, mat2)
 
 
 @public(method=True, out=True)
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """[b, n, k] times [b, k, m]: [b, n, m]; nothing broadcasts."""
     _ranks("bmm", input, mat2, (3, 3))
     if input.spec.shape[0] != mat2.spec.shape[0]:
         raise ShapeMismatch(f"bmm: batch sizes differ: {input.spec} and {mat2.spec}")
@@ -99,6 +101,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 @public(method=True, out=True)
 def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """[n, k] times [k]: [n]; ShapeMismatch for other ranks."""
     _ranks("mv", input, vec, (2, 1))
     return matmul(input, vec)
 
@@ -118,6 +121,7 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
 
 @public(method=True, out=True)
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """The products of each element of a vector [n] with each of another [m]: [n, m]."""
     _ranks("outer", input, vec2, (1, 1))
     return input.unsqueeze(1) * vec2.unsqueeze(0)
 

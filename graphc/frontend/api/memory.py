@@ -82,6 +82,7 @@ def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 
 @public(method=True)
 def resize_as_(x: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
+    """x with the size of `other`, in place: see `resize_`."""
     return resize_(x, other.spec.shape)
 
 

@@ -81,6 +81,7 @@ def sum(
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
+    """The product over a dimension, or over all; of integers and bools in int64."""
     y = accumulator(input, dtype)
     out = _reduce("prod", y, axes_of(input, dim), keepdim)
     return out if out is not input else input.clone()
@@ -263,6 +264,7 @@ def amax(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tenso
 
 @public(method=True, out=True)
 def amin(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """The smallest over dimensions, or over all; NaN if there is one. Ties share the gradient."""
     out = _reduce("min", input, _nonempty_axes(input, dim, "amin"), keepdim)
     return out if out is not input else input.clone()
 
@@ -296,6 +298,8 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 
 @public(method=True, out=True, tensors=1)
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The smallest of all; with `dim` a named tuple of values and indices (int64); of two tensors
+    `minimum`."""
     if is_tensor(dim):
         return E.minimum(input, dim)
     if dim is not None:
@@ -330,6 +334,7 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 @public(method=True, out=True)
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The index (int64) of the smallest along a dimension, or of all in row-major order."""
     return _arg("argmin", input, dim, keepdim)
 
 

@@ -81,16 +81,19 @@ def view(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
 
 @public(method=True)
 def view_as(x: Tensor, other: Tensor) -> Tensor:
+    """A view of the shape of `other`; ShapeMismatch where it needs a copy."""
     return view(x, other.spec.shape)
 
 
 @public(method=True)
 def reshape_as(x: Tensor, other: Tensor) -> Tensor:
+    """`reshape` to the shape of `other`."""
     return reshape(x, other.spec.shape)
 
 
 @public(method=True)
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions start_dim to end_dim as one; a view if the strides allow, else a copy."""
     shape = input.spec.shape
     a, b = axis_of(input, start_dim), axis_of(input, end_dim)
     if not shape:
@@ -105,11 +108,13 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @public(method=True)
 def ravel(input: Tensor) -> Tensor:
+    """All elements as a vector, in row-major order; a view if the strides allow."""
     return reshape(input, -1)
 
 
 @public(method=True)
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Dimension `dim` as several of these sizes, one of which may be -1."""
     axis = axis_of(input, dim)
     inner = infer_size(tuple(sizes), input.spec.shape[axis])
     return P.reshape(input, (*input.spec.shape[:axis], *inner, *input.spec.shape[axis + 1 :]))
@@ -128,6 +133,7 @@ def squeeze(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
 
 @public(method=True, inplace="view")
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A view with a dimension of size 1 at `dim`, -rank - 1 to rank."""
     axis = axis_at(dim, len(input.spec.shape) + 1)
     shape = input.spec.shape
     out = (*shape[:axis], 1, *shape[axis:])
@@ -144,6 +150,7 @@ def alias_view(x: Tensor) -> Tensor:
 
 @public(method=True)
 def permute(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
+    """A view with the dimensions in this order, of which each is named once."""
     perm = tuple(axis_of(input, d) for d in sizes(sizes_, dims))
     if sorted(perm) != list(range(input.dim())):
         raise ShapeMismatch(f"permute: {perm} are not the dimensions of {input.spec}")
@@ -152,6 +159,7 @@ def permute(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
 
 @public(method=True, inplace="view")
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """A view with two dimensions exchanged."""
     a, b = axis_of(input, dim0), axis_of(input, dim1)
     perm = list(range(len(input.spec.shape)))
     if perm:
@@ -161,6 +169,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
 
 @public(method=True, inplace="view")
 def t(input: Tensor) -> Tensor:
+    """A view of a matrix [n, m] as [m, n]; of lower rank x itself; ShapeMismatch above."""
     if len(input.spec.shape) > 2:
         raise ShapeMismatch(f"t() expects at most 2 dimensions, got {input.spec}")
     return transpose(input, 0, 1) if len(input.spec.shape) == 2 else input
@@ -168,6 +177,7 @@ def t(input: Tensor) -> Tensor:
 
 @public(method=True)
 def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
+    """A view in which dimensions `source` stand at `destination`, the others in their order."""
     rank = len(input.spec.shape)
     src = [axis_of(input, d) for d in ([source] if isinstance(source, int) else source)]
     dst = [
@@ -182,6 +192,7 @@ def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
 
 @public(attributes=("mT", "mH"))
 def matrix_transpose(x: Tensor) -> Tensor:
+    """A view with the last two dimensions exchanged; ShapeMismatch for a vector."""
     if not x.spec.shape:
         return alias_view(x)
     if len(x.spec.shape) < 2:
@@ -197,6 +208,7 @@ def adjoint(input: Tensor) -> Tensor:
 
 @public(attributes=("H",))
 def matrix_only_transpose(x: Tensor) -> Tensor:
+    """A view of a matrix [n, m] as [m, n]; ShapeMismatch for other ranks but 0."""
     if len(x.spec.shape) not in (0, 2):
         raise ShapeMismatch(f"H needs a matrix, got {x.spec}", fix="use mH or mT for batches")
     return t(x)
@@ -204,11 +216,13 @@ def matrix_only_transpose(x: Tensor) -> Tensor:
 
 @public(attributes=("T",))
 def reverse_dims(x: Tensor) -> Tensor:
+    """A view with the dimensions in reverse order."""
     return P.transpose(x, tuple(reversed(range(len(x.spec.shape)))))
 
 
 @public(method=True)
 def flip(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
+    """A copy with the elements in reverse order along these dimensions."""
     axes = tuple(sorted(axis_of(input, d) for d in sizes(sizes_, dims)))
     out = input.emit(OPS["flip"], input, axes=axes if input.spec.shape else ())
     return formats.like(out, input) if input.views or input.storage.strides else out
@@ -253,15 +267,18 @@ def expand(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
 
 @public(method=True)
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
+    """A view of the shape of `other`, dimensions of size 1 repeated."""
     return expand(x, other.spec.shape)
 
 
 @public(method=True)
 def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """A view of this shape, dimensions of size 1 repeated."""
     return expand(input, tuple(shape))
 
 
 def broadcast_tensors(*xs: Tensor) -> tuple[Tensor, ...]:
+    """Views of the tensors in the shape that they broadcast to; ShapeMismatch if none."""
     shape = broadcast_shapes(*(x.spec.shape for x in xs))
     return tuple(expand_to(x, shape) for x in xs)
 
@@ -286,6 +303,7 @@ def owned(out: Tensor, x: Tensor) -> Tensor:
 
 @public(method=True)
 def tile(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
+    """`repeat`, where missing counts are 1 in front."""
     reps = sizes(sizes_, dims)
     return repeat(input, (1,) * (len(input.spec.shape) - len(reps)) + reps)
 
@@ -394,6 +412,7 @@ def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> T
 
 @public(method=True)
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """A view of `length` elements from `start` on along a dimension; negative ones count back."""
     if not input.spec.shape:
         raise ShapeMismatch("narrow() of a 0-d tensor")
     axis, start, length = axis_of(input, dim), index_of(start), index_of(length)
@@ -422,6 +441,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 @public(method=True)
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of each index along a dimension, which they lack."""
     axis = axis_of(input, dim)
     return tuple(select(input, axis, k) for k in range(input.spec.shape[axis]))
 
@@ -453,6 +473,7 @@ def split(
 
 @public(method=True)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` views along a dimension, equal in size but for the last."""
     if chunks < 1:
         raise ShapeMismatch(f"chunks must be positive, got {chunks}")
     n = size_along(input, axis_of(input, dim))

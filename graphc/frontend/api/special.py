@@ -96,11 +96,13 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
 
 @pointwise
 def deg2rad(input: Tensor) -> Tensor:
+    """Degrees as radians; integers become floats."""
     return as_float(input) * (math.pi / 180)
 
 
 @pointwise
 def rad2deg(input: Tensor) -> Tensor:
+    """Radians as degrees; integers become floats."""
     return as_float(input) * (180 / math.pi)
 
 
@@ -118,6 +120,7 @@ def sinc(input: Tensor) -> Tensor:
 
 @pointwise
 def sgn(input: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for NaN: `sign`, there being no complex numbers."""
     return E.sign(input)
 
 

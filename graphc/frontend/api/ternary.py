@@ -68,11 +68,13 @@ def _clamp_by_tensors(x: Tensor, low: Tensor | None, high: Tensor | None) -> Ten
 
 @public(method=True, inplace=True, out=True, tensors=1)
 def clamp_min(input: Tensor, min: Operand) -> Tensor:
+    """x, but at least `min`, a number or a tensor that broadcasts."""
     return clamp(input, min=min)
 
 
 @public(method=True, inplace=True, out=True, tensors=1)
 def clamp_max(input: Tensor, max: Operand) -> Tensor:
+    """x, but at most `max`, a number or a tensor that broadcasts."""
     return clamp(input, max=max)
 
 
