@@ -19,7 +19,7 @@ from graphc.ir.types import Array, DType, Shape, bool_
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-Operand = Any  # Tensor or number; a Union would have to name the class before it exists
+Operand = Any  # Tensor or number
 
 
 def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
@@ -33,7 +33,7 @@ def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
 
 
 def is_tensor(x: Any) -> bool:
-    """Tensors are the frontend's only Sugar; the class itself is made of these functions."""
+    """Tensors are the frontend's only Sugar."""
     return isinstance(x, P.Sugar)
 
 

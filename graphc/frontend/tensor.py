@@ -1,7 +1,8 @@
 """Tensor: memory seen through a chain of views, or a value of the active trace; plus its history.
 
 `emit` applies a primitive exactly (no promotion, no broadcasting): at once by the interpreter's
-rows when eager, as a graph value in a trace. Methods and operators stand in `methods.py`.
+rows when eager, as a graph value in a trace. The other methods and the operators are functions in
+`api`, which come here by way of `methods.py`.
 
 Invariants:
   - a concrete tensor has `array`, the NumPy view of its storage; a traced one has None;
@@ -158,7 +159,7 @@ class Tensor(Geometry, Located, Readable, Methods):
     # ---- applying primitives -------------------------------------------------------------------
 
     def emit(self, op: Op, *args: Any, **attrs: Any) -> Tensor:
-        """Apply a primitive to operands of the types that it asks for: see above."""
+        """Apply a primitive to operands of just the types that it takes, which it records."""
         trace = modes.trace
         if trace is not None:
             out = trace.emit(op, args, attrs)

@@ -28,12 +28,15 @@ def test_the_stub_is_that_of_the_registry() -> None:
 
 
 def test_all_that_is_marked_is_bound() -> None:
-    """A module whose functions become methods is one that `api/methods.py` imports."""
+    """Also of modules that something else imports first, and each name once."""
+    seen: set[str] = set()
     for function, row in ROWS.items():
         names = [*names_of(function, row), *row.attributes, *row.operators, *augmented(row)]
         names += [f"{n}_" for n in names_of(function, row) if row.inplace]
         missing = [n for n in names if n not in vars(Methods)]
         assert not missing, f"{function.__module__}.{function.__name__}: {missing}"
+        assert seen.isdisjoint(names), f"{function.__module__}.{function.__name__}: {names}"
+        seen.update(names)
 
 
 def test_what_holds_of_a_function_holds_of_its_other_names() -> None:

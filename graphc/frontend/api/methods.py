@@ -24,6 +24,10 @@ MODULES: tuple[ModuleType, ...] = (
     *(autograd, writes),
 )
 OWNER = "graphc.frontend.tensor"
+LISTED: dict[int, list[str]] = {}  # by identity of a function, the names in some `__all__`
+for module in MODULES:
+    for listed in getattr(module, "__all__", ()):
+        LISTED.setdefault(id(vars(module)[listed]), []).append(listed)
 
 
 def names_of(function: Callable[..., Any], row: Row) -> list[str]:
@@ -32,13 +36,7 @@ def names_of(function: Callable[..., Any], row: Row) -> list[str]:
         return list(row.method)
     if not row.method:
         return []
-    listed = (
-        name
-        for module in MODULES
-        for name in getattr(module, "__all__", ())
-        if vars(module).get(name) is function
-    )
-    return list(dict.fromkeys((function.__name__, *listed)))
+    return list(dict.fromkeys((function.__name__, *LISTED.get(id(function), ()))))
 
 
 def written(function: Callable[..., Any], row: Row) -> Callable[..., Any]:
