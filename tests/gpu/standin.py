@@ -7,18 +7,15 @@ host fails at once.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
 from graphc.frontend import device_ops, places
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.step.one_op import on_host
-from graphc.frontend.tensor import Tensor
-from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import Array, TensorSpec
+from graphc.ir.types import Array
 from graphc.runtime.cuda.array import DeviceArray
 from graphc.runtime.cuda.copies import Moves
 from graphc.runtime.cuda.place import CudaPlace
@@ -107,11 +104,8 @@ class StandIn:
     def is_pinned(self, array: Array) -> bool:
         return any(np.shares_memory(array, p) for p in self._pinned)
 
-    def apply(self, owner: Tensor, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
-        return device_ops.apply(owner, op, args, attrs)
-
-    def full(self, x: Tensor, value: Any, spec: TensorSpec) -> Tensor | None:
-        return device_ops.full(x, value, spec)
+    apply = staticmethod(device_ops.apply)
+    full = staticmethod(device_ops.full)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from graphc.frontend.devices import Accelerator
 from graphc.frontend.places import DevicePlace
 from graphc.frontend.step.cuda_backend import GpuBackend, cuda_backend
 from graphc.frontend.step.one_op import OneOp
-from graphc.frontend.tensor import Tensor
 from graphc.ir.cuda_abi import Image, Source
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.types import Array, TensorSpec
@@ -111,11 +110,8 @@ class Cuda:
     def is_pinned(self, array: Array) -> bool:
         return device.is_initialized() and device.current().is_pinned(array)
 
-    def apply(self, owner: Tensor, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
-        return device_ops.apply(owner, op, args, attrs)
-
-    def full(self, x: Tensor, value: Any, spec: TensorSpec) -> Tensor | None:
-        return device_ops.full(x, value, spec)
+    apply = staticmethod(device_ops.apply)
+    full = staticmethod(device_ops.full)
 
 
 def make() -> Accelerator:
