@@ -28,10 +28,8 @@ from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
 from graphc.frontend.api.matrices import *
 from graphc.frontend.api.memory import *
-from graphc.frontend.api.out import TORCH as _TORCH
-from graphc.frontend.api.out import accept_out as _accept_out
 from graphc.frontend.api.poisson import *
-from graphc.frontend.api.public import public as _public
+from graphc.frontend.api.public import namespace as _namespace
 from graphc.frontend.api.quadrature import gammainc as igamma
 from graphc.frontend.api.quadrature import gammaincc as igammac
 from graphc.frontend.api.random import *
@@ -42,14 +40,15 @@ from graphc.frontend.api.shapes import *
 from graphc.frontend.api.sorting import *
 from graphc.frontend.api.sparse import *
 from graphc.frontend.api.special import *
+from graphc.frontend.api.special import multigammaln as mvlgamma
 from graphc.frontend.api.statistics import *
 from graphc.frontend.api.strided import *
+from graphc.frontend.api.ternary import *
 from graphc.frontend.api.windows import *
 from graphc.frontend.autograd import *
 from graphc.frontend.devices import *
 from graphc.frontend.dtypes import *
 from graphc.frontend.files.serialization import *
-from graphc.frontend.located import *
 from graphc.frontend.modes import *
 from graphc.frontend.options import *
 from graphc.frontend.printing import *
@@ -64,7 +63,6 @@ from graphc.frontend.views import Chain as _Chain
 from graphc.runtime.cpu.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.cpu.threads import get_num_threads as get_num_threads
 from graphc.runtime.cpu.threads import set_num_threads as set_num_threads
-from graphc.special import multigammaln as mvlgamma
 from graphc.standin import *
 
 # isort: split
@@ -132,5 +130,4 @@ _complete(
     __name__,
     {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace, "Storage": _Storage, "Chain": _Chain},  # noqa: F405
 )
-globals().update(_public(globals(), __name__))
-_accept_out(globals(), _TORCH)
+globals().update(_namespace(globals(), __name__))

@@ -25,10 +25,12 @@ __all__ = [
 
 
 def is_available() -> bool:
+    """Whether there is a GPU that graphc can use."""
     return cuda.is_available()
 
 
 def device_count() -> int:
+    """How many GPUs there are; 0 without any."""
     return cuda.device_count()
 
 
@@ -38,14 +40,17 @@ def current_accelerator(check_available: bool = False) -> device | None:
 
 
 def current_device_index() -> int:
+    """The index of this thread's GPU."""
     return cuda.current_device()
 
 
 def set_device_index(device: Any, /) -> None:
+    """Make a GPU this thread's, by index or device."""
     cuda.set_device(device)
 
 
 def current_stream(device: Any = None, /) -> cuda.Stream:
+    """The stream on which this thread's work for a GPU goes."""
     return cuda.current_stream(device)
 
 
@@ -68,8 +73,10 @@ def empty_cache() -> None:
 
 
 def memory_allocated(device_index: Any = None, /) -> int:
+    """Bytes in use on a GPU, as `cuda.memory_allocated` counts them."""
     return cuda.memory_allocated(device_index)
 
 
 def max_memory_allocated(device_index: Any = None, /) -> int:
+    """The most bytes in use on a GPU, as `cuda.max_memory_allocated` counts them."""
     return cuda.max_memory_allocated(device_index)

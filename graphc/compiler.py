@@ -38,6 +38,7 @@ is_dynamo_compiling = is_compiling
 
 
 def is_exporting() -> bool:
+    """False: there is no export."""
     return False
 
 
@@ -46,6 +47,7 @@ def reset() -> None:
 
 
 def list_backends(exclude_tags: Any = None) -> list[str]:
+    """The names of the back ends; `exclude_tags` is accepted and changes nothing."""
     return ["graphc"]
 
 

@@ -73,6 +73,7 @@ class group:
 
 
 def is_available() -> bool:
+    """False: there is one process."""
     return False
 
 
@@ -80,6 +81,7 @@ is_nccl_available = is_gloo_available = is_mpi_available = is_torchelastic_launc
 
 
 def is_initialized() -> bool:
+    """Whether `init_process_group` was called."""
     return group.WORLD is not None
 
 
@@ -108,6 +110,7 @@ def init_process_group(
 
 
 def destroy_process_group(group: Any = None) -> None:
+    """Forget the group, so that it can be made again."""
     _default()
     globals()["group"].WORLD = None
 
@@ -124,19 +127,23 @@ def _default() -> ProcessGroup:
 
 
 def new_group(ranks: Any = None, *args: Any, **kwargs: Any) -> ProcessGroup:
+    """Another group of the one process."""
     _default()
     return ProcessGroup()
 
 
 def get_rank(group: Any = None) -> int:
+    """0, of the one process."""
     return _default().rank()
 
 
 def get_world_size(group: Any = None) -> int:
+    """1, the number of processes."""
     return _default().size()
 
 
 def get_backend(group: Any = None) -> str:
+    """ "graphc"."""
     _default()
     return "graphc"
 
@@ -160,18 +167,21 @@ def reduce(
     tensor: Tensor, dst: int | None = None, op: ReduceOp = ReduceOp.SUM, group: Any = None,
     async_op: bool = False,
 ) -> None:  # fmt: skip
+    """Leaves the tensor as it is: the sum over one process."""
     _default()
 
 
 def broadcast(
     tensor: Tensor, src: int | None = None, group: Any = None, async_op: bool = False
 ) -> None:
+    """Leaves the tensor as it is: it comes from the one process."""
     _default()
 
 
 def broadcast_object_list(
     object_list: list[Any], src: int | None = None, group: Any = None, device: Any = None
 ) -> None:
+    """Leaves the list as it is: it comes from the one process."""
     _default()
 
 
@@ -186,11 +196,13 @@ def all_gather(
 def all_gather_into_tensor(
     output_tensor: Tensor, input_tensor: Tensor, group: Any = None, async_op: bool = False
 ) -> None:
+    """Copies input_tensor, of the one process, to output_tensor, which has as many elements."""
     _default()
     output_tensor.copy_(input_tensor.reshape(output_tensor.shape))
 
 
 def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:
+    """Puts `obj` into the list, which has one place."""
     _default()
     _one(object_list)
     object_list[0] = obj
@@ -200,6 +212,7 @@ def gather(
     tensor: Tensor, gather_list: list[Tensor] | None = None, dst: int | None = None,
     group: Any = None, async_op: bool = False,
 ) -> None:  # fmt: skip
+    """Copies the tensor to the only one of `gather_list`."""
     _default()
     _one(gather_list).copy_(tensor)
 
@@ -208,6 +221,7 @@ def scatter(
     tensor: Tensor, scatter_list: list[Tensor] | None = None, src: int | None = None,
     group: Any = None, async_op: bool = False,
 ) -> None:  # fmt: skip
+    """Copies the only one of `scatter_list` to the tensor."""
     _default()
     tensor.copy_(_one(scatter_list))
 

@@ -36,6 +36,7 @@ def get_dir() -> str:
 
 
 def set_dir(d: str | Path) -> None:
+    """The folder in which downloads are kept from now on."""
     _dir[0] = Path(d).expanduser()
 
 

@@ -85,6 +85,7 @@ def script_if_tracing(fn: T) -> T:
 
 
 def is_scripting() -> bool:
+    """False: nothing is scripted."""
     return False
 
 
@@ -120,6 +121,7 @@ class Future:
         self.result = result
 
     def wait(self) -> Any:
+        """The result of what `fork` was given."""
         return self.result
 
 
@@ -129,6 +131,7 @@ def fork(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Future:
 
 
 def wait(future: Future) -> Any:
+    """The result of what `fork` was given."""
     return future.wait()
 
 
@@ -138,6 +141,7 @@ def set_fusion_strategy(strategy: Any) -> list[Any]:
 
 
 def onednn_fusion_enabled() -> bool:
+    """False: oneDNN is not used."""
     return False
 
 

@@ -45,6 +45,7 @@ def add_safe_globals(safe_globals: Sequence[Any]) -> None:
 
 
 def get_safe_globals() -> list[Any]:
+    """An empty list: no classes are ever loaded."""
     return []
 
 
@@ -54,5 +55,6 @@ def clear_safe_globals() -> None:
 
 @contextmanager
 def safe_globals(safe_globals: Sequence[Any]) -> Iterator[None]:
+    """`add_safe_globals` inside `with`."""
     add_safe_globals(safe_globals)
     yield

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -166,6 +167,34 @@ def test_libraries(path: Path) -> None:
 def test_every_layer_is_in_the_table() -> None:
     layers = {layer_of(path) for path in FILES} - {"public", "cli"}
     assert layers <= set(ALLOWED)
+
+
+def circles(paths: Sequence[Path]) -> list[list[str]]:
+    """The modules that need each other, by imports at any depth: of none the rest comes first."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for name, path in names.items():
+        for _, needed in imports(path):
+            module = needed if needed in names else needed.rpartition(".")[0]
+            if module in names and module != name:
+                graph.add_edge(name, module)
+    return [sorted(c) for c in nx.strongly_connected_components(graph) if len(c) > 1]
+
+
+def test_the_frontend_has_no_circle() -> None:
+    """`registry` and `methods` are below the tensor, what becomes its methods above."""
+    assert not circles([path for path in FILES if layer_of(path) == "frontend"])
+
+
+def test_a_circle_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    one, two = tmp_path / "one.py", tmp_path / "two.py"
+    one.write_text("import two\n")
+    two.write_text("def f():\n    from one import g\n")
+    assert circles([one, two]) == [["one", "two"]]
+    two.write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import one\n")
+    assert circles([one, two]) == []
 
 
 def test_a_wrong_arrow_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,14 +69,17 @@ def is_available() -> bool:
 
 
 def is_initialized() -> bool:
+    """Whether this process has begun to use a GPU."""
     return gpus.is_initialized()
 
 
 def is_bf16_supported() -> bool:
+    """Whether there is a GPU, all of which have it."""
     return is_available()  # a device that is available has it
 
 
 def device_count() -> int:
+    """How many GPUs there are; 0 without any."""
     return gpus.count()
 
 
@@ -95,6 +98,7 @@ def manual_seed_all(seed: int) -> None:
 
 
 def get_rng_state_all() -> list[Tensor]:
+    """The state of the generator, once for each GPU: they share one."""
     return [random.get_rng_state() for _ in range(device_count())]
 
 
@@ -127,10 +131,12 @@ def memory_reserved(device: Any = None) -> int:
 
 
 def max_memory_reserved(device: Any = None) -> int:
+    """The most bytes that were asked of the driver since the peak was reset."""
     return _stats(device)[3]
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:
+    """Count peaks of memory anew."""
     if device is not None or is_initialized():
         the_device(device).allocator.stats.reset_peaks()
 
@@ -164,6 +170,7 @@ def current_device() -> int:
 
 
 def set_device(device: Any) -> None:
+    """Make a GPU this thread's."""
     gpus.select(device_index(device))
 
 
@@ -186,13 +193,16 @@ class device:
 
 
 def get_device_name(device: Any = None) -> str:
+    """The GPU's name."""
     return the_device(device).properties.name
 
 
 def get_device_capability(device: Any = None) -> tuple[int, int]:
+    """The GPU's compute capability, (9, 0) say."""
     found = the_device(device).properties
     return found.major, found.minor
 
 
 def get_device_properties(device: Any = None) -> Properties:
+    """What the driver tells of the GPU: name, capability, memory and the like."""
     return the_device(device).properties

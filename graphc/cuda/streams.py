@@ -162,10 +162,12 @@ class StreamContext:
 
 
 def stream(stream: Stream | None) -> StreamContext:
+    """Inside `with`, work for its GPU goes to this stream; None changes nothing."""
     return StreamContext(stream)
 
 
 def current_stream(device: Any = None) -> Stream:
+    """The stream on which this thread's work for a GPU goes."""
     index = device_index(device)
     inside = (s for s in reversed(_entered.streams) if s is not None and s._gpu.index == index)
     return next(inside, None) or default_stream(device)

@@ -12,8 +12,9 @@ from graphc.errors import InvalidArgument
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.creation import arange
 from graphc.frontend.api.random import multinomial, rand
+from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import no_grad
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.operands import broadcast_to
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32, f64, i64
 

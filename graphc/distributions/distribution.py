@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self
 from graphc.distributions.constraints import Constraints
 from graphc.errors import InvalidArgument, Unsupported
 from graphc.frontend.api.creation import tensor
+from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import get_default_dtype, modes, no_grad
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.operands import broadcast_to
 from graphc.frontend.promotion import is_number
 from graphc.frontend.size import Size
 from graphc.frontend.tensor import Tensor

@@ -15,7 +15,8 @@ from graphc.distributions.multivariate_normal import MultivariateNormal
 from graphc.errors import InvalidArgument, Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import linalg, special
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.dims import broadcast_shapes
+from graphc.frontend.operands import broadcast_to
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["kl_divergence", "register_kl"]

@@ -12,7 +12,8 @@ from graphc.errors import InvalidArgument
 from graphc.frontend.api import linalg
 from graphc.frontend.api.creation import eye
 from graphc.frontend.api.random import randn
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.dims import broadcast_shapes
+from graphc.frontend.operands import broadcast_to
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["MultivariateNormal"]

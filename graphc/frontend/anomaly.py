@@ -19,6 +19,7 @@ __all__ = ["detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"]
 
 
 def is_anomaly_enabled() -> bool:
+    """Whether `detect_anomaly` or `set_detect_anomaly` is on in this thread."""
     return modes.anomaly
 
 

@@ -21,11 +21,11 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend.api import shapes
 from graphc.frontend.geometry import strides_as
 from graphc.frontend.inplace import untraced
-from graphc.frontend.modes import modes, no_grad, set_grad_enabled
-from graphc.frontend.tape import edge_of, record_rule
+from graphc.frontend.modes import modes, set_grad_enabled
+from graphc.frontend.registry import public
+from graphc.frontend.tape import edge_of, keep_gradient
 from graphc.frontend.told import Told
 from graphc.ir.graph import Where
-from graphc.ir.types import Shape
 from graphc.passes.autodiff import Edge, Hook, backpropagate
 
 if TYPE_CHECKING:
@@ -206,6 +206,7 @@ def _batched(
 # ---- methods of Tensor -------------------------------------------------------------------------
 
 
+@public(method="backward")
 def backward_of(
     x: Tensor,
     gradient: Tensor | None = None,
@@ -217,6 +218,7 @@ def backward_of(
     backward(x, gradient, retain_graph, create_graph, inputs=inputs)
 
 
+@public(method=True)
 def accumulate_grad(x: Tensor, g: Tensor) -> None:
     """x.grad = g, or x.grad += g in place; two tensors never share one gradient's memory."""
     old = x.grad
@@ -232,6 +234,7 @@ def accumulate_grad(x: Tensor, g: Tensor) -> None:
     x.grad = g
 
 
+@public(method=True)
 def requires_grad_(x: Tensor, requires_grad: bool = True) -> Tensor:
     """Start or stop to record what is computed from x; x itself is returned."""
     if requires_grad == x.requires_grad:
@@ -251,12 +254,15 @@ def requires_grad_(x: Tensor, requires_grad: bool = True) -> Tensor:
     return x
 
 
+@public(method=True)
 def detach(input: Tensor) -> Tensor:
     """The same memory without history."""
     return input.alias()
 
 
+@public(method=True)
 def detach_(x: Tensor) -> Tensor:
+    """Drop x's history, in place; AutogradError for a view."""
     if x._base is not None:
         raise AutogradError("Can't detach views in-place.", fix="use detach()")
     untraced(x, "detach_()")
@@ -265,6 +271,7 @@ def detach_(x: Tensor) -> Tensor:
     return x
 
 
+@public(method=True)
 def retain_grad(x: Tensor) -> None:
     """Keep `.grad` on a tensor that is no leaf."""
     if not x.requires_grad:
@@ -275,38 +282,16 @@ def retain_grad(x: Tensor) -> None:
     keep_gradient(x)
 
 
-def keep_gradient(x: Tensor) -> None:
-    """Have the node that defines x now put x's gradient, as its hooks leave it, into `.grad`."""
-    node, slot = edge_of(x) or (None, 0)
-    assert node is not None, "asked for tensors with a history only"
-
-    def keep(g: Tensor) -> None:
-        if x._node is node:  # else x was written in place since
-            with no_grad():
-                accumulate_grad(x, g.detach())
-
-    node.kept = [*(node.kept or ()), (slot, keep)]
-
-
+@public(attributes=("retains_grad",))
 def retains_grad(x: Tensor) -> bool:
     """Whether it is no leaf and `retain_grad()` was called on it."""
     return x._retains_grad and not x.is_leaf
 
 
+@public(attributes=("output_nr",))
 def output_nr(x: Tensor) -> int:
     """Which output of `grad_fn` it is."""
     return x._slot
-
-
-def check_gradient(x: Tensor, value: Any) -> None:
-    """Raise unless `value` may be x.grad."""
-    if value is None:
-        return
-    if not isinstance(value, tensors.Tensor):
-        kind = type(value).__name__
-        raise InvalidType(f"assigned grad expected to be a Tensor or None but got grad of {kind}")
-    if value.spec != x.spec:
-        raise ShapeMismatch(f"a gradient of type {value.spec} for a tensor of type {x.spec}")
 
 
 class RemovableHandle:
@@ -330,6 +315,7 @@ class RemovableHandle:
         self.remove()
 
 
+@public(method=True)
 def register_hook(x: Tensor, hook: Hook) -> RemovableHandle:
     """Call `hook` with the gradient of x whenever it is computed; a result replaces it."""
     if not x.requires_grad:
@@ -352,6 +338,7 @@ def _told(hook: Hook, g: Tensor) -> Any:
     return hook(g) if modes.trace is None else modes.trace.told(hook, g)
 
 
+@public(method=True)
 def register_post_accumulate_grad_hook(
     x: Tensor, hook: Callable[[Tensor], None]
 ) -> RemovableHandle:
@@ -371,23 +358,17 @@ def register_post_accumulate_grad_hook(
     return RemovableHandle(x._after_grad, (hook,))
 
 
+@public(method=True)
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy in memory of its own, which lies as `input` does unless a memory format is given;
     gradients pass through."""
-    return copied_as(input, strides_as(input, memory_format))
-
-
-def copied_as(input: Tensor, strides: Shape) -> Tensor:
-    """A copy with these strides; gradients pass through."""
-    out = tensors.copied(input, strides)
-    if modes.grad and input.requires_grad:
-        record_rule("clone", (out,), (input,), lambda gs: gs)
-    return out
+    return tensors.copied_as(input, strides_as(input, memory_format))
 
 
 # ---- copies for copy.deepcopy and pickle -------------------------------------------------------
 
 
+@public(method="__deepcopy__")
 def deep_copy(x: Tensor, memo: dict[int, Any]) -> Any:
     """A leaf's copy in memory of its own, with its attributes and `.grad`."""
     if not x.is_leaf:
@@ -401,6 +382,7 @@ def deep_copy(x: Tensor, memo: dict[int, Any]) -> Any:
     return out
 
 
+@public(method="__reduce__")
 def reduced(x: Tensor) -> Any:
     """How x is pickled: its elements, and where they are unless on the CPU."""
     x.storage.unpack()  # NumPy would pickle the order, too

@@ -13,7 +13,7 @@ from graphc.frontend.operands import broadcast_to
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 
-S = TypeVar("S", bound=P.Sugar)  # a Tensor, whose class is made of functions that use this
+S = TypeVar("S", bound=P.Sugar)  # a Tensor
 
 
 def checked(x: S, condition: Any, what: str, error: type[GraphcError], *, fix: str = "") -> S:

@@ -15,10 +15,12 @@ import numpy as np
 from graphc.errors import DevicesMixed, DeviceUnavailable, InvalidState, Untraceable
 from graphc.frontend import layouts
 from graphc.frontend import tensor as tensors
-from graphc.frontend.devices import ACCELERATORS, CPU, accelerator, cuda_device, device, resolve
+from graphc.frontend.devices import ACCELERATORS, CPU, accelerator, device, resolve
 from graphc.frontend.geometry import elementwise_strides, shown_strides
+from graphc.frontend.located import device_of
 from graphc.frontend.modes import modes
-from graphc.frontend.places import HOST, DevicePlace, place_of
+from graphc.frontend.places import DevicePlace, place_on
+from graphc.frontend.reading import leaked
 from graphc.frontend.tape import record_rule
 from graphc.frontend.views import VIEW_OPS, inverse, strides_after
 from graphc.ir.ops import OPS, Attrs, Op
@@ -28,31 +30,6 @@ if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def place_on(array: Array | None) -> DevicePlace | None:
-    """The GPU on which an array is; None on the host."""
-    if type(array) is np.ndarray or array is None:
-        return None
-    place = place_of(array)
-    return None if place is HOST else cast("DevicePlace", place)
-
-
-def gpu_of(x: Tensor) -> DevicePlace:
-    """The GPU of a tensor that is on one."""
-    place = place_on(x.array)
-    assert place is not None, "asked of tensors on a GPU"
-    return place
-
-
-def device_of(x: Tensor) -> device:
-    """Where a tensor is; one of a trace, where the trace's tensors are."""
-    if x.array is None:
-        trace = modes.trace or x.storage.trace
-        place: Any = HOST if trace is None else trace.place
-    else:
-        place = place_of(x.array)
-    return CPU if place is HOST else cuda_device(place.index)
 
 
 def place_at(where: device) -> DevicePlace | None:
@@ -83,7 +60,7 @@ def moved(x: Tensor, where: device, wait: bool = True) -> Tensor:
             fix="move it before the step",
         )
     if x.array is None:
-        raise tensors.leaked(x)
+        raise leaked(x)
     strides = layouts.preserved(x._spec.shape, shown_strides(x))
     out = tensors.fresh(_brought(x.array, x._spec, strides, where, wait), x._spec)
     out.storage.strides = strides
@@ -118,12 +95,6 @@ def transfer(target: Array, source: Array, wait: bool = True) -> None:
         there.upload(target, here.download(source), wait=True)
 
 
-def on_host(array: Array) -> Array:
-    """The elements of an array, for Python to look at: the array itself, or of a GPU's a copy."""
-    place = place_on(array)
-    return array if place is None else place.download(array)
-
-
 def like(x: Tensor, source: Tensor) -> Tensor:
     """x, made on the host by way of the elements of `source`, where that is."""
     return moved(x, device_of(source)) if ACCELERATORS and modes.trace is None else x
@@ -143,11 +114,6 @@ def together(operands: Sequence[Any]) -> Sequence[Any]:
     return [moved(x, target) if isinstance(x, tensors.Tensor) else x for x in operands]
 
 
-def is_pinned(x: Tensor) -> bool:
-    """Asked once `ACCELERATORS` is not empty; nothing is pinned where the GPU was switched off."""
-    return x.array is not None and ACCELERATORS[0].is_pinned(x.array)
-
-
 def pinned(x: Tensor) -> Tensor:
     """A copy of x in memory of the host that a GPU reads by itself; x where there is none, or in a
     step, whose program reads memory as it is."""
@@ -161,7 +127,7 @@ def pinned(x: Tensor) -> Tensor:
         what = f"cannot pin {x._spec} on {device_of(x)}: only dense CPU tensors can be pinned"
         raise InvalidState(what, fix="use tensor.cpu().pin_memory()")
     if x.array is None:
-        raise tensors.leaked(x)
+        raise leaked(x)
     if gpu.is_pinned(x.array):
         return x
     strides = shown_strides(x)

@@ -6,13 +6,18 @@ frontend know it by that protocol alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from graphc.errors import DeviceUnavailable, InvalidType
 from graphc.frontend.modes import modes
 from graphc.frontend.places import DevicePlace
-from graphc.ir.types import Array
+from graphc.ir.ops import Attrs, Op
+from graphc.ir.types import Array, TensorSpec
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
 
 __all__ = ["device", "get_default_device", "set_default_device"]
 
@@ -107,16 +112,26 @@ class Accelerator(Protocol):
 
     def is_pinned(self, array: Array) -> bool: ...
 
+    def apply(self, owner: Tensor, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
+        """`op` where its operands are; one without any where its owner is."""
+        ...
+
+    def full(self, x: Tensor, value: Any, spec: TensorSpec) -> Tensor | None:
+        """A tensor of one value beside x; None if x is on the host."""
+        ...
+
 
 ACCELERATORS: list[Accelerator] = []  # the one there is, once a tensor was to be on it
+
+
+# What makes it, the last one; given by who wires the back ends together, far above this.
+MAKERS: list[Callable[[], Accelerator]] = []
 
 
 def accelerator() -> Accelerator:
     """What works on GPUs; DeviceUnavailable where there is none."""
     if not ACCELERATORS:
-        from graphc.frontend.step.accelerated import make  # with all that compiles for a GPU
-
-        ACCELERATORS.append(make())
+        ACCELERATORS.append(MAKERS[-1]())
     gpu = ACCELERATORS[0]
     gpu.count()  # raises where the switch has been turned off since
     return gpu

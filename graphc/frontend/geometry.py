@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend import layouts
-from graphc.frontend.api import shapes
+from graphc.frontend.dims import axis_of
 from graphc.frontend.modes import modes
 from graphc.frontend.options import channels_last_rank, contiguous_format
 from graphc.frontend.places import place_of
@@ -31,13 +31,16 @@ class Geometry:
 
     @property
     def itemsize(self) -> int:
+        """Bytes of an element."""
         return self._spec.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all elements."""
         return self._spec.size_bytes
 
     def element_size(self) -> int:
+        """Bytes of an element."""
         return self._spec.dtype.itemsize
 
     def strides(self) -> Shape:
@@ -53,8 +56,9 @@ class Geometry:
         return tuple(s // array.itemsize for s in array.strides)
 
     def stride(self: Tensor, dim: int | None = None) -> Any:  # type: ignore[misc]  # the mixed class
+        """Steps in elements from one index to the next, of all dimensions or of one."""
         self.storage.unpack()
-        return self.strides() if dim is None else self.strides()[shapes.axis_of(self, dim)]
+        return self.strides() if dim is None else self.strides()[axis_of(self, dim)]
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements fill memory row by row, or in the order of a memory format."""
@@ -68,12 +72,14 @@ class Geometry:
         return 0 in shape or layouts.lies_in(shape, self.strides(), range(len(shape)))
 
     def data_ptr(self) -> int:
+        """The address of the first element; DataDependentBranch inside a step."""
         self.storage.unpack()
         if self.array is None or modes.trace is not None:
             self.host()  # type: ignore[attr-defined]  # of the mixed class; says why there is none
         return place_of(self.array).address(self.array)  # type: ignore[arg-type]  # seen just now
 
     def storage_offset(self) -> int:
+        """Elements in front of the first one, in the memory of which it is a view."""
         base, array = self.storage.array, self.array
         if base is None or array is None:
             return 0

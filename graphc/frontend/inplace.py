@@ -16,17 +16,17 @@ from graphc.errors import (
     AutogradError,
     DTypeMismatch,
     InvalidState,
-    InvalidType,
     ShapeMismatch,
     Untraceable,
 )
-from graphc.frontend import device_ops, epoch
+from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.places import place_of
 from graphc.frontend.promotion import can_cast, held, is_number
+from graphc.frontend.registry import public
 from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
 from graphc.frontend.views import overwrite, replay
 from graphc.ir import sugar as P
@@ -214,31 +214,6 @@ def inplace(function: Callable[..., Tensor]) -> InPlace:
     return write_result
 
 
-def show(x: Tensor, other: Tensor) -> None:
-    """Let x be of the memory, the shape and the dtype of `other`."""
-    x.storage, x.views, x.array = other.storage, other.views, other.array
-    x._spec, x._value = other._spec, other._value
-    x.storage.hold(x)
-    epoch.places_changed()
-
-
-def assign_data(x: Tensor, value: Tensor) -> None:
-    """`x.data = value`. In a trace the elements are written, if no one else has their memory."""
-    if not is_tensor(value):
-        raise InvalidType(f".data must be a tensor, got {type(value).__name__}")
-    trace = modes.trace
-    if trace is None or x.is_traced:
-        show(x, value)
-    elif value.spec == x.spec and trace.made(value):
-        trace.write(x, value)
-    else:
-        raise Untraceable(
-            f"assigning {value.spec} to .data of {x.spec}, which outlives the step",
-            why="the two would share memory, or change their type, from then on",
-            fix="copy the elements: x.data.copy_(value)",
-        )
-
-
 def turned(function: Callable[..., Tensor]) -> InPlace:
     """`x.f_(...)` of a view function: x itself becomes the view; its memory does not change."""
 
@@ -253,7 +228,7 @@ def turned(function: Callable[..., Tensor]) -> InPlace:
             )
         view = function(x, *args, **kwargs)
         edge = edge_of(view)
-        show(x, view)
+        tensors.show(x, view)
         if edge is not None:
             x.set_history(*edge)
         return x
@@ -270,6 +245,7 @@ def converted(source: Tensor, like: Tensor, shape: tuple[int, ...]) -> Tensor:
     return broadcast_to(device_ops.like(source, like), shape)
 
 
+@public(method=True)
 def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Write the elements of `src`, cast and broadcast; or a number everywhere."""
     if is_number(src):
@@ -281,7 +257,9 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     return x if src is x else write(x, value, replaces=True)
 
 
+@public(method=True)
 def fill_(x: Tensor, value: Any) -> Tensor:
+    """Write a number, or a tensor without dimensions, everywhere."""
     if is_tensor(value):
         if value.spec.shape:
             raise ShapeMismatch(f"fill_ takes a number or a 0-d tensor, got {value.spec}")
@@ -289,5 +267,7 @@ def fill_(x: Tensor, value: Any) -> Tensor:
     return write(x, x.full(held(value, x.dtype), x.spec), replaces=True)
 
 
+@public(method=True)
 def zero_(x: Tensor) -> Tensor:
+    """Write zeros everywhere."""
     return fill_(x, 0)

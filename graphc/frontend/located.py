@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from graphc.errors import AutogradError, InvalidState, InvalidType, NotAvailable
-from graphc.frontend import device_ops
-from graphc.frontend import tensor as tensors
-from graphc.frontend.devices import ACCELERATORS, CPU, device, resolve
+from graphc.frontend.devices import ACCELERATORS, CPU, cuda_device, device
 from graphc.frontend.modes import modes
+from graphc.frontend.places import HOST, DevicePlace, place_of, place_on
 from graphc.ir.types import bf16
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["from_dlpack"]
-
 DLPACK_CPU, DLPACK_CUDA = 1, 2
+
+
+def gpu_of(x: Tensor) -> DevicePlace:
+    """The GPU of a tensor that is on one."""
+    place = place_on(x.array)
+    assert place is not None, "asked of tensors on a GPU"
+    return place
+
+
+def device_of(x: Tensor) -> device:
+    """Where a tensor is; one of a trace, where the trace's tensors are."""
+    if x.array is None:
+        trace = modes.trace or x.storage.trace
+        place: Any = HOST if trace is None else trace.place
+    else:
+        place = place_of(x.array)
+    return CPU if place is HOST else cuda_device(place.index)
+
+
+def is_pinned(x: Tensor) -> bool:
+    """Asked once `ACCELERATORS` is not empty; nothing is pinned where the GPU was switched off."""
+    return x.array is not None and ACCELERATORS[0].is_pinned(x.array)
 
 
 class Located:
@@ -26,7 +43,8 @@ class Located:
 
     @property
     def device(self: Any) -> device:
-        return device_ops.device_of(self) if ACCELERATORS else CPU
+        """Where the memory is."""
+        return device_of(self) if ACCELERATORS else CPU
 
     def get_device(self) -> int:
         """The index of its GPU; -1 on the CPU."""
@@ -35,14 +53,16 @@ class Located:
 
     def is_pinned(self: Any, device: Any = None) -> bool:
         """Whether a GPU reads its memory without a copy by the host."""
-        return bool(ACCELERATORS) and self.is_cpu and device_ops.is_pinned(self)
+        return bool(ACCELERATORS) and self.is_cpu and is_pinned(self)
 
     @property
     def is_cpu(self) -> bool:
+        """Whether the memory is the host's."""
         return self.device is CPU
 
     @property
     def is_cuda(self) -> bool:
+        """Whether the memory is a GPU's."""
         return self.device is not CPU
 
     is_mps = is_xpu = is_meta = False
@@ -59,7 +79,7 @@ class Located:
         if self.dtype is bf16:
             raise InvalidType("__cuda_array_interface__ has no bfloat16", fix="use from_dlpack")
         self.storage.unpack()
-        device_ops.gpu_of(self).wait()
+        gpu_of(self).wait()
         return dict(self.array.__cuda_array_interface__)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -84,7 +104,7 @@ class Located:
         x.storage.unpack()
         if x.is_cpu:
             return x.array.__dlpack__(stream=None)
-        return device_ops.gpu_of(x).exported(x.array, stream)
+        return gpu_of(x).exported(x.array, stream)
 
 
 def _refuse_history(x: Any, what: str) -> None:
@@ -94,20 +114,3 @@ def _refuse_history(x: Any, what: str) -> None:
             why="what others compute with its memory leaves no history",
             fix="use tensor.detach()",
         )
-
-
-def from_dlpack(ext_tensor: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor over the memory of another library's array, with `__dlpack__`; of a GPU's, too."""
-    if not hasattr(ext_tensor, "__dlpack__"):
-        kind = type(ext_tensor).__name__
-        raise InvalidType(f"from_dlpack: {kind} has no __dlpack__", fix="pass an array with it")
-    kind, index = ext_tensor.__dlpack_device__()
-    if int(kind) == DLPACK_CUDA:
-        place = device_ops.place_at(resolve(f"cuda:{int(index)}"))
-        assert place is not None, "its index is a GPU's"
-        out = device_ops.over(place.imported(ext_tensor))
-    else:
-        array = np.from_dlpack(ext_tensor)
-        out = tensors.wrapped(array if array.flags.writeable else array.copy())
-    out = out.clone() if copy else out
-    return out if device is None else out.to(device)

@@ -48,10 +48,12 @@ modes = _Modes()
 
 
 def is_grad_enabled() -> bool:
+    """Whether what is computed now, in this thread, is recorded for gradients."""
     return modes.grad
 
 
 def is_inference_mode_enabled() -> bool:
+    """Whether `inference_mode` is on in this thread."""
     return modes.inference
 
 
@@ -179,6 +181,7 @@ def get_default_dtype() -> DType:
 
 
 def set_default_dtype(d: DType) -> None:
+    """The dtype of floats that nobody gives one; InvalidType unless it is floating."""
     if not isinstance(d, DType) or not d.is_floating_point:
         raise InvalidType(f"only floating-point dtypes can be the default, got {d!r}")
     refuse_name_only(d)

@@ -5,36 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch, Untraceable
+from graphc.errors import DTypeMismatch, InvalidType, Untraceable
 from graphc.frontend import device_ops
 from graphc.frontend.devices import ACCELERATORS
+from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.sizes import fix, is_one, same, same_shape
+from graphc.ir.sizes import same_shape
 from graphc.ir.types import Array, DType, Shape, bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-Operand = Any  # Tensor or number; a Union would have to name the class before it exists
-
-
-def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
-    """The common shape, dimensions counted from the right; sizes agree or are 1."""
-    rank = max((len(s) for s in shapes), default=0)
-    out = [1] * rank
-    for shape in shapes:
-        for k, n in enumerate(shape, rank - len(shape)):
-            if is_one(out[k]):
-                out[k] = n
-            elif not is_one(n) and not same(n, out[k]):
-                fix((n, out[k]), "broadcasting")
-                listed = " and ".join(str(tuple(s)) for s in shapes)
-                at = f"at dimension {k}: {out[k]} against {n}"
-                raise ShapeMismatch(f"shapes {listed} do not broadcast {at}")
-    return tuple(out)
+Operand = Any  # Tensor or number
 
 
 def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
@@ -48,7 +33,7 @@ def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
 
 
 def is_tensor(x: Any) -> bool:
-    """Tensors are the frontend's only Sugar; the class itself is made of these functions."""
+    """Tensors are the frontend's only Sugar."""
     return isinstance(x, P.Sugar)
 
 

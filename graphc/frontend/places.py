@@ -9,7 +9,7 @@ writes elements goes through its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -129,6 +129,20 @@ def place_of(array: Array | None) -> Place:
         return HOST
     found = PLACES.get(type(array))
     return HOST if found is None else found(array)  # None: a subclass of NumPy's
+
+
+def place_on(array: Array | None) -> DevicePlace | None:
+    """The GPU on which an array is; None on the host."""
+    if type(array) is np.ndarray or array is None:
+        return None
+    place = place_of(array)
+    return None if place is HOST else cast(DevicePlace, place)
+
+
+def on_host(array: Array) -> Array:
+    """The elements of an array, for Python to look at: the array itself, or of a GPU's a copy."""
+    place = place_on(array)
+    return array if place is None else place.download(array)
 
 
 def dense_copy(array: Array) -> Array:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import InvalidArgument, is_own
-from graphc.frontend import device_ops
 from graphc.frontend.modes import get_default_dtype, modes
+from graphc.frontend.places import on_host
 from graphc.ir.types import Array, bool_, i64
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def text(x: Tensor) -> str:
         suffixes.append(f"grad_fn={x.grad_fn!r}")
     elif x.requires_grad:
         suffixes.append("requires_grad=True")
-    body = "[]" if empty else _body(device_ops.on_host(x.array), len(start), options)
+    body = "[]" if empty else _body(on_host(x.array), len(start), options)
     return _with_suffixes(start + body, suffixes, len(start), options.linewidth)
 
 

@@ -8,8 +8,7 @@ from typing import Any, SupportsIndex, overload
 
 import numpy as np
 
-from graphc.frontend import operands
-from graphc.frontend.api import shapes
+from graphc.frontend import dims
 from graphc.ir.spelling import spelled
 from graphc.ir.types import Array, DType
 
@@ -50,10 +49,10 @@ def legacy_array(data: Sequence[Any], dtype: DType) -> Array:
     if len(data) == 1 and not isinstance(data[0], int | Size):
         return np.array(data[0], dtype.numpy)
     size = data[0] if data and isinstance(data[0], Size) else data
-    return np.zeros(shapes.sizes((tuple(size) or (0,),)), dtype.numpy)
+    return np.zeros(dims.sizes((tuple(size) or (0,),)), dtype.numpy)
 
 
 def broadcast_shapes(*shapes: Any) -> Size:
     """The shape that tensors of these shapes broadcast to; a number is a shape of one dimension."""
     given = (s if isinstance(s, list | tuple) else (s,) for s in shapes)
-    return Size(operands.broadcast_shapes(*given))
+    return Size(dims.broadcast_shapes(*given))

@@ -35,6 +35,7 @@ def are_deterministic_algorithms_enabled() -> bool:
 
 
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """What `use_deterministic_algorithms` was told last as `warn_only`."""
     return bool(_set["warn_only"])
 
 
@@ -50,6 +51,7 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def get_float32_matmul_precision() -> str:
+    """What `set_float32_matmul_precision` was told last; "highest" at first."""
     return str(_set["precision"])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import AutogradError, user_location
-from graphc.frontend.modes import modes
+from graphc.frontend.modes import modes, no_grad
 from graphc.frontend.views import Chain, types_along
 from graphc.ir.graph import Where
 from graphc.ir.ops import Attrs, Op
@@ -219,6 +219,19 @@ def chain_history(edge: Edge, chain: Chain, base: TensorSpec) -> Edge:
             node.where = modes.trace.builder.where()
         edge = node, 0
     return edge
+
+
+def keep_gradient(x: Tensor) -> None:
+    """Have the node that defines x now put x's gradient, as its hooks leave it, into `.grad`."""
+    node, slot = edge_of(x) or (None, 0)
+    assert node is not None, "asked for tensors with a history only"
+
+    def keep(g: Tensor) -> None:
+        if x._node is node:  # else x was written in place since
+            with no_grad():
+                x.accumulate_grad(g.detach())
+
+    node.kept = [*(node.kept or ()), (slot, keep)]
 
 
 def mark_now() -> int:

@@ -1,7 +1,8 @@
 """Tensor: memory seen through a chain of views, or a value of the active trace; plus its history.
 
 `emit` applies a primitive exactly (no promotion, no broadcasting): at once by the interpreter's
-rows when eager, as a graph value in a trace. Methods and operators stand in `methods.py`.
+rows when eager, as a graph value in a trace. The other methods and the operators are functions in
+`api`, which come here by way of `methods.py`.
 
 Invariants:
   - a concrete tensor has `array`, the NumPy view of its storage; a traced one has None;
@@ -16,33 +17,39 @@ from __future__ import annotations
 import builtins
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from graphc.errors import (
-    AutogradError,
-    DataDependentBranch,
     GraphcError,
     InvalidState,
     InvalidType,
     ShapeMismatch,
-    TracerLeak,
+    Untraceable,
 )
-from graphc.frontend import autograd, device_ops, epoch, inplace, layouts, printing
-from graphc.frontend.api import shapes
-from graphc.frontend.api.methods import Methods
+from graphc.frontend import epoch, layouts
 from graphc.frontend.devices import ACCELERATORS, CPU, resolve
+from graphc.frontend.dims import axis_of
 from graphc.frontend.eager.arrays import row_major
 from graphc.frontend.eager.rows import FAST
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
 from graphc.frontend.located import Located
+from graphc.frontend.methods import Methods
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
 from graphc.frontend.places import arranged, dense_copy
+from graphc.frontend.reading import Readable, leaked
 from graphc.frontend.size import Size, legacy_array
 from graphc.frontend.storage import Storage
-from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
+from graphc.frontend.tape import (
+    LeafNode,
+    chain_history,
+    edge_of,
+    keep_gradient,
+    record,
+    record_rule,
+)
 from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
@@ -56,7 +63,7 @@ T = TypeVar("T", bound="Tensor")
 ADD = OPS["add"]
 
 
-class Tensor(Geometry, Located, Methods):
+class Tensor(Geometry, Located, Readable, Methods):
     """A multi-dimensional array with PyTorch's interface."""
 
     __array_priority__ = 1000  # NumPy scalars on the left defer to our reflected operators
@@ -86,49 +93,60 @@ class Tensor(Geometry, Located, Methods):
         self._spec = TensorSpec(dtype, self.array.shape)
         self.storage = Storage(self.array, self._spec)
         if where is not CPU:
-            inplace.show(self, device_ops.moved(self, where))
+            show(self, self.to(where))
 
     # ---- what it is ----------------------------------------------------------------------------
 
     @property
     def spec(self) -> TensorSpec:
+        """Dtype and shape."""
         return self._spec
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the elements."""
         return self._spec.dtype
 
     @property
     def shape(self) -> Size:
+        """The sizes of the dimensions."""
         return Size(self._spec.shape)
 
     @property
     def ndim(self) -> builtins.int:
+        """How many dimensions there are."""
         return len(self._spec.shape)
 
     def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self._spec.shape[shapes.axis_of(self, dim)]
+        """The sizes of the dimensions, or that of one; InvalidIndex if it is not there."""
+        return self.shape if dim is None else self._spec.shape[axis_of(self, dim)]
 
     def dim(self) -> builtins.int:
+        """How many dimensions there are."""
         return len(self._spec.shape)
 
     ndimension = dim
 
     def numel(self) -> builtins.int:
+        """How many elements there are."""
         return self._spec.numel
 
     nelement = numel
 
     def is_floating_point(self) -> builtins.bool:
+        """Whether the dtype is a floating one."""
         return self._spec.dtype.is_floating_point
 
     def is_signed(self) -> builtins.bool:
+        """Whether the dtype has negative numbers."""
         return self._spec.dtype.is_signed
 
     def is_complex(self) -> builtins.bool:
+        """False: there are no complex dtypes."""
         return False
 
     def is_nonzero(self) -> builtins.bool:
+        """The truth of a tensor of one element; ShapeMismatch for any other."""
         return bool(self)
 
     is_sparse = is_quantized = False
@@ -142,11 +160,12 @@ class Tensor(Geometry, Located, Methods):
     # ---- applying primitives -------------------------------------------------------------------
 
     def emit(self, op: Op, *args: Any, **attrs: Any) -> Tensor:
+        """Apply a primitive to operands of just the types that it takes, which it records."""
         trace = modes.trace
         if trace is not None:
             out = trace.emit(op, args, attrs)
         elif ACCELERATORS:
-            out = device_ops.apply(self, op, args, attrs)
+            out = ACCELERATORS[0].apply(self, op, args, attrs)
         else:
             out = eager(op, args, attrs)
         if modes.grad:
@@ -154,9 +173,10 @@ class Tensor(Geometry, Located, Methods):
         return out
 
     def full(self, value: Scalar, spec: TensorSpec) -> Tensor:
+        """A tensor of one value, on the device of this one."""
         if modes.trace is not None:
             return modes.trace.constant(value, spec)
-        if ACCELERATORS and (out := device_ops.full(self, value, spec)) is not None:
+        if ACCELERATORS and (out := ACCELERATORS[0].full(self, value, spec)) is not None:
             return out
         return fresh(np.full(spec.shape, value, spec.dtype.numpy), spec)
 
@@ -178,7 +198,7 @@ class Tensor(Geometry, Located, Methods):
         self._node, self._slot = node, slot
         self._made_at = self.storage.version
         if self._retains_grad and node is not None:
-            autograd.keep_gradient(self)
+            keep_gradient(self)
 
     def _refresh(self) -> None:
         """Make a view's history again if its memory has been written since."""
@@ -199,6 +219,7 @@ class Tensor(Geometry, Located, Methods):
 
     @property
     def requires_grad(self) -> builtins.bool:
+        """Whether gradients are computed for it."""
         if self._base is not None:
             self._refresh()
         return self._requires_grad
@@ -209,12 +230,14 @@ class Tensor(Geometry, Located, Methods):
 
     @property
     def grad_fn(self) -> Node | None:
+        """The operation on the tape that made it; None for a leaf."""
         if self._base is not None:
             self._refresh()
         return self._node
 
     @property
     def is_leaf(self) -> builtins.bool:
+        """Whether no recorded operation made it."""
         return self.grad_fn is None
 
     @property
@@ -231,7 +254,7 @@ class Tensor(Geometry, Located, Methods):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        autograd.check_gradient(self, value)
+        check_gradient(self, value)
         epoch.gradients += 1
         if modes.trace is not None:
             modes.trace.set_grad(self, value)
@@ -245,68 +268,12 @@ class Tensor(Geometry, Located, Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        inplace.assign_data(self, value)
+        assign_data(self, value)
 
     @property
     def name(self) -> str:
         """The parameter's name where a module has given one."""
         return self.storage.name
-
-    # ---- host reads ----------------------------------------------------------------------------
-
-    def host(self, fix: str = DataDependentBranch.instead) -> Array:
-        """The NumPy view, for Python to look at (of a GPU's elements, a copy); not inside a trace,
-        where values are not known."""
-        if modes.trace is not None:
-            raise DataDependentBranch(
-                f"Python reads {self.spec}, a value known only at run time", fix=fix
-            )
-        if self.array is None:
-            raise leaked(self)
-        return device_ops.on_host(self.array) if ACCELERATORS else self.array
-
-    def numpy(self, *, force: bool = False) -> Array:
-        """The memory itself, shared."""
-        if self.requires_grad and not force:
-            raise AutogradError(
-                "numpy() on a tensor that requires grad",
-                why="the array would share its memory, and what is done to it leave no history",
-                fix="use tensor.detach().numpy()",
-            )
-        self.storage.unpack()
-        if self.is_cuda and not force and modes.trace is None:
-            return np.asarray(self.array)  # which says why there is none
-        return self.host()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        a = self.numpy()
-        return np.array(a, dtype, copy=copy) if copy is not None else np.asarray(a, dtype)
-
-    def item(self) -> Scalar:
-        array = self.host()
-        if array.size != 1:
-            what = f"a tensor with {array.size} elements cannot be converted to a Python number"
-            raise ShapeMismatch(what, fix="index or reduce it to one element")
-        out = array.reshape(()).astype(np.float64) if self.dtype.is_half else array.reshape(())
-        return out.item()  # type: ignore[no-any-return]  # int, float or bool by dtype
-
-    def tolist(self) -> Any:
-        array = self.host()
-        return (array.astype(np.float64) if self.dtype.is_half else array).tolist()
-
-    def __bool__(self) -> builtins.bool:
-        if self.numel() != 1 and modes.trace is None:
-            raise ShapeMismatch(
-                f"the truth of {self.spec} is ambiguous",
-                why=f"it has {self.numel()} elements, not one",
-                fix="use .any() or .all(), or compare its .numel() with 0",
-            )
-        return bool(self.item() if modes.trace is None else self.host(DataDependentBranch.fix))
-
-    def __index__(self) -> builtins.int:
-        if self.dtype.is_floating_point:
-            raise InvalidType("only integer tensors of one element can be converted to an index")
-        return int(self.item())
 
     def __len__(self) -> builtins.int:
         if not self._spec.shape:
@@ -316,26 +283,13 @@ class Tensor(Geometry, Located, Methods):
     def __iter__(self) -> Iterator[Tensor]:
         if not self._spec.shape:
             raise InvalidType("iteration over a 0-d tensor")
-        return iter(shapes.unbind(self))
+        return iter(self.unbind())
 
     def __contains__(self, value: Any) -> builtins.bool:
         return bool((self == value).any().item())
 
     def __hash__(self) -> builtins.int:
         return id(self)
-
-    def __format__(self, spec: str) -> str:
-        return printing.shown(self, spec)
-
-    def __repr__(self) -> str:
-        return printing.shown(self, None)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        out: Self = autograd.deep_copy(self, memo)
-        return out
-
-    def __reduce__(self) -> Any:
-        return autograd.reduced(self)
 
     def extra(self) -> dict[str, Any]:
         """Attributes that a user or subclass has set."""
@@ -356,6 +310,50 @@ def copied(x: Tensor, strides: Shape | None = None) -> Tensor:
     if x.array is None:
         raise leaked(x)
     return laid(x.array, x._spec, strides)
+
+
+def copied_as(input: Tensor, strides: Shape) -> Tensor:
+    """A copy with these strides; gradients pass through."""
+    out = copied(input, strides)
+    if modes.grad and input.requires_grad:
+        record_rule("clone", (out,), (input,), lambda gs: gs)
+    return out
+
+
+def show(x: Tensor, other: Tensor) -> None:
+    """Let x be of the memory, the shape and the dtype of `other`."""
+    x.storage, x.views, x.array = other.storage, other.views, other.array
+    x._spec, x._value = other._spec, other._value
+    x.storage.hold(x)
+    epoch.places_changed()
+
+
+def assign_data(x: Tensor, value: Tensor) -> None:
+    """`x.data = value`. In a trace the elements are written, if no one else has their memory."""
+    if not is_tensor(value):
+        raise InvalidType(f".data must be a tensor, got {type(value).__name__}")
+    trace = modes.trace
+    if trace is None or x.is_traced:
+        show(x, value)
+    elif value.spec == x.spec and trace.made(value):
+        trace.write(x, value)
+    else:
+        raise Untraceable(
+            f"assigning {value.spec} to .data of {x.spec}, which outlives the step",
+            why="the two would share memory, or change their type, from then on",
+            fix="copy the elements: x.data.copy_(value)",
+        )
+
+
+def check_gradient(x: Tensor, value: Any) -> None:
+    """Raise unless `value` may be x.grad."""
+    if value is None:
+        return
+    if not isinstance(value, Tensor):
+        kind = type(value).__name__
+        raise InvalidType(f"assigned grad expected to be a Tensor or None but got grad of {kind}")
+    if value.spec != x.spec:
+        raise ShapeMismatch(f"a gradient of type {value.spec} for a tensor of type {x.spec}")
 
 
 def laid(array: Array, spec: TensorSpec, strides: Shape, owned: bool = False) -> Tensor:
@@ -472,10 +470,12 @@ def with_numbers(arrays: Sequence[Any], types: Sequence[Any]) -> tuple[list[Any]
 
 
 def is_tensor(obj: object) -> bool:
+    """Whether `obj` is a Tensor."""
     return isinstance(obj, Tensor)
 
 
 def numel(input: Tensor) -> int:
+    """How many elements there are."""
     return input.numel()
 
 
@@ -488,7 +488,3 @@ def readable(grad: Tensor | None) -> Tensor | None:
             fix='compile with grads="keep", or set .grad = None first',
         )
     return grad
-
-
-def leaked(x: Tensor) -> TracerLeak:
-    return TracerLeak(f"{x.spec} stood for a value inside a compiled step that has ended")

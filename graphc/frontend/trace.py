@@ -19,6 +19,7 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend.geometry import elementwise_strides, shown_strides
 from graphc.frontend.modes import modes
 from graphc.frontend.places import HOST, Place
+from graphc.frontend.reading import leaked
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.views import overwrite
@@ -128,7 +129,7 @@ class Trace:
                 self._check_pick(self.picked[storage])
             return value
         if storage.array is None:
-            raise tensors.leaked(x)
+            raise leaked(x)
         name = storage.name or f"state{sum(i.role == 'state' for i in self.inputs)}"
         value = self.builder.input(name, storage.spec)
         self.current[storage] = value

@@ -57,16 +57,22 @@ class _Inplace(Module):
 
 
 class ReLU(_Inplace):
+    """max(x, 0), element by element; with `inplace`, written into x."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.relu(input, self.inplace)
 
 
 class SiLU(_Inplace):
+    """x sigmoid(x), element by element; with `inplace`, written into x."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.silu(input, self.inplace)
 
 
 class Hardswish(_Inplace):
+    """x clamp(x + 3, 0, 6) / 6, element by element; with `inplace`, written into x."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.hardswish(input, self.inplace)
 
@@ -75,41 +81,57 @@ class Hardswish(_Inplace):
 
 
 class Hardsigmoid(_Inplace):
+    """clamp(x + 3, 0, 6) / 6, element by element; with `inplace`, written into x."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.hardsigmoid(input, self.inplace)
 
 
 class SELU(_Inplace):
+    """The scaled `ELU` that keeps mean 0 and variance 1; with `inplace`, written into x."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.selu(input, self.inplace)
 
 
 class Mish(_Inplace):
+    """x tanh(log(1 + exp(x))), element by element; with `inplace`, written into x."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.mish(input, self.inplace)
 
 
 class Softsign(Module):
+    """x / (1 + |x|), element by element; the shape stays."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.softsign(input)
 
 
 class Tanhshrink(Module):
+    """x - tanh(x), element by element; the shape stays."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.tanhshrink(input)
 
 
 class Sigmoid(Module):
+    """1 / (1 + exp(-x)), element by element; the shape stays."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.sigmoid(input)
 
 
 class LogSigmoid(Module):
+    """log(sigmoid(x)) without overflow, element by element; the shape stays."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.logsigmoid(input)
 
 
 class Tanh(Module):
+    """tanh(x), element by element; the shape stays."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.tanh(input)
 
@@ -342,15 +364,21 @@ class _AlongDim(Module):
 
 
 class Softmax(_AlongDim):
+    """exp(x) along `dim`, divided by its sum there."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.softmax(input, self.dim)
 
 
 class LogSoftmax(_AlongDim):
+    """The logarithm of `Softmax`, without overflow."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim)
 
 
 class Softmin(_AlongDim):
+    """`Softmax` of -x: the smallest gets the largest share."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.softmin(input, self.dim)

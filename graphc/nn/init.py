@@ -38,16 +38,19 @@ def _quiet(
 
 @_quiet
 def constant_(tensor: Tensor, val: float) -> None:
+    """Fill with a number, outside autograd."""
     tensor.fill_(val)
 
 
 @_quiet
 def zeros_(tensor: Tensor) -> None:
+    """Fill with zeros, outside autograd."""
     tensor.fill_(0)
 
 
 @_quiet
 def ones_(tensor: Tensor) -> None:
+    """Fill with ones, outside autograd."""
     tensor.fill_(1)
 
 
@@ -63,6 +66,7 @@ def eye_(tensor: Tensor) -> None:
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> None:
+    """Fill uniformly from [a, b), outside autograd."""
     tensor.uniform_(a, b, generator=generator)
 
 
@@ -70,6 +74,7 @@ def uniform_(
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> None:
+    """Fill normally, of this mean and standard deviation, outside autograd."""
     tensor.normal_(mean, std, generator=generator)
 
 

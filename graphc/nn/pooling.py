@@ -75,14 +75,20 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
+    """Largest element of each window, of [B, C, W] or [C, W]."""
+
     function = staticmethod(F.max_pool1d)
 
 
 class MaxPool2d(_MaxPool):
+    """Largest element of each window, of [B, C, H, W] or [C, H, W]."""
+
     function = staticmethod(F.max_pool2d)
 
 
 class MaxPool3d(_MaxPool):
+    """Largest element of each window, of [B, C, D, H, W] or [C, D, H, W]."""
+
     function = staticmethod(F.max_pool3d)
 
 
@@ -156,10 +162,14 @@ class _AvgPool(Module):
 
 
 class AvgPool2d(_AvgPool):
+    """Mean of each window, of [B, C, H, W] or [C, H, W]."""
+
     function = staticmethod(F.avg_pool2d)
 
 
 class AvgPool3d(_AvgPool):
+    """Mean of each window, of [B, C, D, H, W] or [C, D, H, W]."""
+
     function = staticmethod(F.avg_pool3d)
 
 
@@ -194,14 +204,20 @@ class _LPPool(Module):
 
 
 class LPPool1d(_LPPool):
+    """Power average of each window, of [B, C, W] or [C, W]."""
+
     function = staticmethod(F.lp_pool1d)
 
 
 class LPPool2d(_LPPool):
+    """Power average of each window, of [B, C, H, W] or [C, H, W]."""
+
     function = staticmethod(F.lp_pool2d)
 
 
 class LPPool3d(_LPPool):
+    """Power average of each window, of [B, C, D, H, W] or [C, D, H, W]."""
+
     function = staticmethod(F.lp_pool3d)
 
 
@@ -229,16 +245,22 @@ class _MaxUnpool(Module):
 
 
 class MaxUnpool1d(_MaxUnpool):
+    """Puts what max pooling kept back in its place, of [B, C, W] or [C, W]."""
+
     rank = 1
     function = staticmethod(F.max_unpool1d)
 
 
 class MaxUnpool2d(_MaxUnpool):
+    """Puts what max pooling kept back in its place, of [B, C, H, W] or [C, H, W]."""
+
     rank = 2
     function = staticmethod(F.max_unpool2d)
 
 
 class MaxUnpool3d(_MaxUnpool):
+    """Puts what max pooling kept back in its place, of [B, C, D, H, W] or [C, D, H, W]."""
+
     rank = 3
     function = staticmethod(F.max_unpool3d)
 
@@ -260,14 +282,20 @@ class _AdaptiveAvgPool(Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    """Mean over a grid of nearly equal cells, of [B, C, W] or [C, W]."""
+
     function = staticmethod(F.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    """Mean over a grid of nearly equal cells, of [B, C, H, W] or [C, H, W]."""
+
     function = staticmethod(F.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    """Mean over a grid of nearly equal cells: [B, C, D, H, W] or [C, D, H, W]."""
+
     function = staticmethod(F.adaptive_avg_pool3d)
 
 
@@ -291,12 +319,18 @@ class _AdaptiveMaxPool(Module):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """Largest element of each of a grid of nearly equal cells, of [B, C, W] or [C, W]."""
+
     function = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """Largest element of each of a grid of nearly equal cells, of [B, C, H, W] or [C, H, W]."""
+
     function = staticmethod(F.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """Largest element of each of a grid of nearly equal cells: [B, C, D, H, W] or [C, D, H, W]."""
+
     function = staticmethod(F.adaptive_max_pool3d)

@@ -63,6 +63,8 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
+    """`Upsample` of [B, C, H, W] that repeats the nearest element."""
+
     def __init__(
         self, size: int | Sequence[int] | None = None, scale_factor: Factor = None
     ) -> None:
@@ -70,6 +72,8 @@ class UpsamplingNearest2d(Upsample):
 
 
 class UpsamplingBilinear2d(Upsample):
+    """`Upsample` of [B, C, H, W] between four elements, corners on corners."""
+
     def __init__(
         self, size: int | Sequence[int] | None = None, scale_factor: Factor = None
     ) -> None:

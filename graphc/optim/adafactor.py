@@ -7,8 +7,9 @@ from typing import Any
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.api.creation import zeros, zeros_like
-from graphc.frontend.api.elementwise import clamp, minimum
+from graphc.frontend.api.elementwise import minimum
 from graphc.frontend.api.limits import finfo
+from graphc.frontend.api.ternary import clamp
 from graphc.frontend.tensor import Tensor
 from graphc.optim.optimizer import Group, Options, Slots, non_negative
 from graphc.optim.ruled import Change, Rates, Ruled

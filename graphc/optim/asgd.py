@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from graphc.frontend.api.creation import zeros_like
-from graphc.frontend.api.elementwise import clamp, where
+from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.ternary import clamp
 from graphc.frontend.tensor import Tensor
 from graphc.optim.optimizer import Options, Slots, non_negative
 from graphc.optim.ruled import Change, Rates, Ruled, scalar_slot

@@ -7,7 +7,8 @@ from typing import Any
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.api.creation import full_like, zeros_like
-from graphc.frontend.api.elementwise import clamp, where
+from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.ternary import clamp
 from graphc.frontend.tensor import Tensor
 from graphc.optim.optimizer import Options, Slots, check_betas, non_negative
 from graphc.optim.ruled import Change, Rates, Ruled

@@ -64,16 +64,20 @@ def general_hamming(M: int, *, alpha: float = 0.54, sym: bool = True, **options:
 
 
 def hamming(M: int, *, sym: bool = True, **options: Any) -> Tensor:
+    """0.54 - 0.46 cos(2 pi k / N), M points; N is M - 1 if `sym`, else M."""
     return general_hamming(M, sym=sym, **options)
 
 
 def hann(M: int, *, sym: bool = True, **options: Any) -> Tensor:
+    """0.5 - 0.5 cos(2 pi k / N), M points; N is M - 1 if `sym`, else M."""
     return general_hamming(M, alpha=0.5, sym=sym, **options)
 
 
 def blackman(M: int, *, sym: bool = True, **options: Any) -> Tensor:
+    """0.42 - 0.5 cos + 0.08 cos of twice the angle, M points."""
     return general_cosine(M, a=[0.42, 0.5, 0.08], sym=sym, **options)
 
 
 def nuttall(M: int, *, sym: bool = True, **options: Any) -> Tensor:
+    """A sum of four cosines with small side lobes (Nuttall 1981), M points."""
     return general_cosine(M, a=[0.3635819, 0.4891775, 0.1365995, 0.0106411], sym=sym, **options)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from graphc.frontend import places
+from graphc.frontend import device_ops, places
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.step.one_op import on_host
 from graphc.ir.types import Array
@@ -103,6 +103,9 @@ class StandIn:
 
     def is_pinned(self, array: Array) -> bool:
         return any(np.shares_memory(array, p) for p in self._pinned)
+
+    apply = staticmethod(device_ops.apply)
+    full = staticmethod(device_ops.full)
 
 
 @contextmanager

@@ -9,13 +9,21 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.frontend.api.arithmetic import Arithmetic
+from graphc.frontend.api import elementwise, logic, special, ternary
+from graphc.frontend.api.methods import names_of
+from graphc.frontend.registry import ROWS
 from tests.op_table import TABLE, Array, OpRow
 from tests.ops.rows import floats, samples
 
 torch: Any = pytest.importorskip("torch")
 
-FORMS = sorted(n for n in vars(Arithmetic) if n.endswith("_") and not n.startswith("_"))
+HOMES = {id(f) for module in (elementwise, logic, special, ternary) for f in vars(module).values()}
+FORMS = sorted(
+    f"{name}_"
+    for function, row in ROWS.items()
+    if row.inplace is True and id(function) in HOMES
+    for name in names_of(function, row)
+)
 VALUES = [0.25, 0.5, 0.75, 0.125]
 TWO = (
     *("add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "fmod", "pow"),

@@ -12,7 +12,9 @@ import numpy as np
 from graphc.errors import DTypeMismatch, ShapeMismatch
 from graphc.frontend.api import creation, indexing, logic, reductions, shapes
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api.shapes import Dims, movedim, transpose
+from graphc.frontend.api.shapes import movedim, transpose
+from graphc.frontend.dims import Dims, axis_of
+from graphc.frontend.registry import public
 from graphc.ir.types import DType, Scalar, TensorSpec, bool_
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ concat = concatenate = shapes.cat
 moveaxis = movedim
 
 
+@public(method=True, inplace="view")
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
     """`transpose` by NumPy's name."""
     return transpose(input, axis0, axis1)
@@ -63,12 +66,14 @@ def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
 swapdims = transpose
 
 
+@public(out=True)
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the second dimension, of vectors and numbers along the first."""
     wide = [atleast_1d(x) for x in tensors]
     return shapes.cat(wide, 0 if wide and len(wide[0].spec.shape) == 1 else 1)
 
 
+@public(out=True)
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the first dimension; vectors and numbers are rows."""
     return shapes.cat([atleast_2d(x) for x in tensors], 0)
@@ -77,6 +82,7 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 row_stack = vstack
 
 
+@public(out=True)
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Join as columns: 0-d and 1-d tensors stand upright."""
     upright = [shapes.reshape(x, -1, 1) if len(x.spec.shape) < 2 else x for x in tensors]
@@ -88,22 +94,25 @@ def _at_least(x: Tensor, rank: int, name: str) -> None:
         raise ShapeMismatch(f"{name} needs at least {rank} dimensions, got {x.spec}")
 
 
+@public(method=True)
 def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse."""
     _at_least(input, 2, "fliplr")
     return shapes.flip(input, 1)
 
 
+@public(method=True)
 def flipud(input: Tensor) -> Tensor:
     """Rows in reverse."""
     _at_least(input, 1, "flipud")
     return shapes.flip(input, 0)
 
 
+@public(method=True)
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned k times by 90 degrees, from the first of `dims` towards the second."""
     _at_least(input, 2, "rot90")
-    if len(dims) != 2 or shapes.axis_of(input, dims[0]) == shapes.axis_of(input, dims[1]):
+    if len(dims) != 2 or axis_of(input, dims[0]) == axis_of(input, dims[1]):
         raise ShapeMismatch(f"rot90 needs two different dimensions, got {tuple(dims)}")
     a, b = dims
     match k % 4:
@@ -116,6 +125,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return transpose(shapes.flip(input, a), a, b)
 
 
+@public(method=True, out=True)
 def diff(
     input: Tensor,
     n: int = 1,
@@ -125,7 +135,7 @@ def diff(
 ) -> Tensor:
     """Differences of neighbours along `dim`, n times; of bools, whether they differ."""
     _at_least(input, 1, "diff")
-    axis = shapes.axis_of(input, dim)
+    axis = axis_of(input, dim)
     if prepend is not None or append is not None:
         joined = [x for x in (prepend, input, append) if x is not None]
         input = shapes.cat(joined, axis)
@@ -136,6 +146,7 @@ def diff(
     return input.clone() if n == 0 else input
 
 
+@public(method=True, out=True)
 def nansum(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
@@ -144,6 +155,7 @@ def nansum(
     return reductions.sum(numbers, dim, keepdim, dtype=dtype)
 
 
+@public(method=True, out=True)
 def nanmean(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
@@ -186,6 +198,7 @@ def atleast_3d(*tensors: Any) -> Any:
     return _each(three, tensors)
 
 
+@public(out=True)
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the third dimension; rows and columns get dimensions of size 1."""
     deep = []
@@ -197,6 +210,7 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
     return shapes.cat(deep, 2)
 
 
+@public(method=True)
 def argwhere(input: Tensor) -> Tensor:
     """The indices of nonzero elements, one row each."""
     rows: Tensor = indexing.nonzero(input)
@@ -206,12 +220,13 @@ def argwhere(input: Tensor) -> Tensor:
 # ---- pieces ------------------------------------------------------------------------------------
 
 
+@public(method=True)
 def tensor_split(
     input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0
 ) -> Pieces:
     """Views of nearly equal parts (the first are larger), or of the parts between indices."""
     _at_least(input, 1, "tensor_split")
-    axis = shapes.axis_of(input, dim)
+    axis = axis_of(input, dim)
     n = input.spec.shape[axis]
     given: Any = indices_or_sections
     places = given if isinstance(given, int | list | tuple) else given.tolist()
@@ -233,6 +248,7 @@ def _split_evenly(input: Tensor, by: int | Sequence[int], axis: int, name: str) 
     return tensor_split(input, by, axis)
 
 
+@public(method=True)
 def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
     """Parts along the second dimension, of a vector along its only one."""
     _at_least(input, 1, "hsplit")
@@ -240,12 +256,14 @@ def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
     return _split_evenly(input, indices_or_sections, axis, "hsplit")
 
 
+@public(method=True)
 def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
     """Parts along the first dimension."""
     _at_least(input, 2, "vsplit")
     return _split_evenly(input, indices_or_sections, 0, "vsplit")
 
 
+@public(method=True)
 def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
     """Parts along the third dimension."""
     _at_least(input, 3, "dsplit")
@@ -289,7 +307,7 @@ def trapezoid(
     _at_least(y, 1, "trapezoid")
     if bool_ in (y.dtype, y.dtype if x is None else x.dtype):
         raise DTypeMismatch("trapezoid does not take bool tensors", fix="use y.long()")
-    axis = shapes.axis_of(y, dim)
+    axis = axis_of(y, dim)
     n = y.spec.shape[axis]
     if n == 0:
         return reductions.sum(y, axis)

@@ -11,6 +11,7 @@ import numpy as np
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
 from graphc.frontend.api.quadrature import _constant, in_double
+from graphc.frontend.registry import public
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -67,24 +68,28 @@ def _scaled_i(x: Tensor, order: int) -> Tensor:
     return found * E.sign(x) if order % 2 else found
 
 
+@public(out=True)
 @in_double
 def i0e(input: Tensor) -> Tensor:
     """e^-|x| I_0(x)."""
     return _scaled_i(input, 0)
 
 
+@public(out=True)
 @in_double
 def i1e(input: Tensor) -> Tensor:
     """e^-|x| I_1(x)."""
     return _scaled_i(input, 1)
 
 
+@public(out=True)
 @in_double
 def i0(input: Tensor) -> Tensor:
     """The modified Bessel function I_0."""
     return _scaled_i(input, 0) * E.exp(E.abs(input))
 
 
+@public(out=True)
 @in_double
 def i1(input: Tensor) -> Tensor:
     """The modified Bessel function I_1."""
@@ -113,12 +118,14 @@ def _hankel(x: Tensor, order: int) -> tuple[Tensor, Tensor]:
     return _horner(inverse, even), _horner(inverse, odd) / x
 
 
+@public(out=True)
 @in_double
 def bessel_j0(input: Tensor) -> Tensor:
     """The Bessel function J_0."""
     return _oscillating(input, 0)
 
 
+@public(out=True)
 @in_double
 def bessel_j1(input: Tensor) -> Tensor:
     """The Bessel function J_1."""
@@ -141,30 +148,35 @@ def _scaled_k(x: Tensor, order: int) -> Tensor:
     return E.where((x > 0) & (x < math.inf), found, ends)
 
 
+@public(out=True)
 @in_double
 def scaled_modified_bessel_k0(input: Tensor) -> Tensor:
     """e^x K_0(x)."""
     return _scaled_k(input, 0)
 
 
+@public(out=True)
 @in_double
 def scaled_modified_bessel_k1(input: Tensor) -> Tensor:
     """e^x K_1(x)."""
     return _scaled_k(input, 1)
 
 
+@public(out=True)
 @in_double
 def modified_bessel_k0(input: Tensor) -> Tensor:
     """The modified Bessel function K_0."""
     return _scaled_k(input, 0) * E.exp(-input)
 
 
+@public(out=True)
 @in_double
 def modified_bessel_k1(input: Tensor) -> Tensor:
     """The modified Bessel function K_1."""
     return _scaled_k(input, 1) * E.exp(-input)
 
 
+@public(out=True)
 @in_double
 def spherical_bessel_j0(input: Tensor) -> Tensor:
     """sin(x) / x."""

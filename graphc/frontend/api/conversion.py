@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from graphc.errors import InvalidType
 from graphc.frontend import devices
 from graphc.frontend.api import creation, formats, logic
-from graphc.frontend.api.shapes import sizes
 from graphc.frontend.device_ops import moved, pinned
 from graphc.frontend.devices import CPU, resolve
+from graphc.frontend.dims import sizes
 from graphc.frontend.factory import factory
 from graphc.frontend.operands import is_tensor
 from graphc.frontend.options import as_dtype
 from graphc.frontend.promotion import wrap
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.types import (
     DType,
@@ -47,6 +48,7 @@ __all__ = [
 Cast = Callable[..., "Tensor"]
 
 
+@public(method=True)
 def to(
     x: Tensor,
     *args: Any,
@@ -86,11 +88,14 @@ def _cast(x: Tensor, dtype: DType, memory_format: Any = None) -> Tensor:
     return x if x.dtype is dtype else formats.like(P.cast(x, dtype), x, memory_format)
 
 
+@public(method=True)
 def type_as(x: Tensor, other: Tensor) -> Tensor:
+    """x in the dtype and on the device of `other`; x itself if it is so already."""
     return to(x, other)
 
 
 def _cast_to(name: str, dtype: DType) -> Cast:
+    @public(method=True)
     def function(x: Tensor, memory_format: Any = None) -> Tensor:
         return to(x, dtype=dtype, memory_format=memory_format)
 
@@ -111,10 +116,13 @@ byte: Cast = _cast_to("byte", u8)
 bool: Cast = _cast_to("bool", bool_)
 
 
+@public(method=True)
 def cpu(x: Tensor, memory_format: Any = None) -> Tensor:
+    """x in memory of the host; x itself if it is there."""
     return to(x, device=CPU, memory_format=memory_format)
 
 
+@public(method=True)
 def cuda(
     x: Tensor,
     device: Any = None,
@@ -126,11 +134,13 @@ def cuda(
     return to(x, device=where, non_blocking=non_blocking, memory_format=memory_format)
 
 
+@public(method=True)
 def pin_memory(x: Tensor, device: Any = None) -> Tensor:
     """A copy of x in memory that a GPU reads by itself; x itself if it is, or there is no GPU."""
     return pinned(x)
 
 
+@public(method=True)
 @factory
 def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
     """A tensor like x in dtype, of the given size, filled with one number."""
@@ -138,23 +148,32 @@ def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = Non
     return x.full(wrap(fill_value, kind), TensorSpec(kind, sizes((size,))))
 
 
+@public(method=True)
 def new_zeros(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    """Zeros of a size, of x's dtype and on its device unless options say otherwise."""
     return new_full(x, sizes(sizes_, size), 0, **options)
 
 
+@public(method=True)
 def new_ones(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    """Ones of a size, of x's dtype and on its device unless options say otherwise."""
     return new_full(x, sizes(sizes_, size), 1, **options)
 
 
+@public(method=True)
 def new_empty(x: Tensor, *sizes_: Any, size: Any = None, **options: Any) -> Tensor:
+    """A tensor of a size, of x's dtype and on its device; its elements are zero here."""
     return new_full(x, sizes(sizes_, size), 0, **options)
 
 
+@public(method=True)
 def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+    """A copy of `data`, of x's dtype and on its device unless options say otherwise."""
     options.setdefault("device", x.device)
     return creation.tensor(data, dtype=dtype or x.dtype, **options)
 
 
+@public(method=True)
 def equal(input: Tensor, other: Tensor) -> builtins.bool:
     """Whether shapes agree and all elements are equal (NaN equals nothing)."""
     return input.spec.shape == other.spec.shape and builtins.bool(
@@ -162,6 +181,7 @@ def equal(input: Tensor, other: Tensor) -> builtins.bool:
     )
 
 
+@public(method=True)
 def allclose(
     input: Tensor,
     other: Tensor,
@@ -169,20 +189,28 @@ def allclose(
     atol: builtins.float = 1e-8,
     equal_nan: builtins.bool = False,
 ) -> builtins.bool:
+    """Whether all |x - y| <= atol + rtol |y|, as a bool; NaN equals NaN if `equal_nan`.
+
+    Operands of one dtype; they broadcast. Inside a step DataDependentBranch, as for any read.
+    """
     return builtins.bool(logic.isclose(input, other, rtol, atol, equal_nan).all().item())
 
 
 def is_floating_point(input: Tensor) -> builtins.bool:
+    """Whether the dtype is a floating one."""
     return input.is_floating_point()
 
 
 def is_complex(input: Tensor) -> builtins.bool:
+    """False: there are no complex dtypes."""
     return input.is_complex()
 
 
 def is_signed(input: Tensor) -> builtins.bool:
+    """Whether the dtype has negative numbers."""
     return input.is_signed()
 
 
 def is_nonzero(input: Tensor) -> builtins.bool:
+    """The truth of a tensor of one element; ShapeMismatch for any other."""
     return input.is_nonzero()

@@ -21,10 +21,13 @@ from graphc.errors import (
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api.elementwise import pow, where
-from graphc.frontend.api.shapes import sizes
+from graphc.frontend.devices import resolve
+from graphc.frontend.dims import sizes
 from graphc.frontend.factory import factory
+from graphc.frontend.located import DLPACK_CUDA
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, held, is_number, promote_types, wrap
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.extent import is_unknown
 from graphc.ir.ops import OPS
@@ -40,6 +43,7 @@ __all__ = [
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -202,23 +206,27 @@ def filled(value: Any, shape: Shape, dtype: DType) -> Tensor:
     return tensors.fresh(np.full(shape, value, dtype.numpy), spec)
 
 
+@public(out=True)
 @factory
 def zeros(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
     """Zeros of the given size, of the default dtype."""
     return filled(0, sizes(sizes_, size), dtype or get_default_dtype())
 
 
+@public(out=True)
 @factory
 def ones(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
     """Ones of the given size, of the default dtype."""
     return filled(1, sizes(sizes_, size), dtype or get_default_dtype())
 
 
+@public(out=True)
 def empty(*sizes_: Any, **options: Any) -> Tensor:
     """Zeros: uninitialised memory would make results depend on chance."""
     return zeros(*sizes_, **options)
 
 
+@public(out=True)
 @factory
 def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
     """One number everywhere; its own kind of dtype unless one is given."""
@@ -230,18 +238,22 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
 
 @factory
 def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    """A tensor of one value, of input's shape, dtype, device and memory order."""
     return filled(fill_value, input.spec.shape, dtype or input.dtype)
 
 
 def zeros_like(input: Tensor, **options: Any) -> Tensor:
+    """Zeros of input's shape, dtype, device and memory order unless options say otherwise."""
     return full_like(input, 0, **options)
 
 
 def ones_like(input: Tensor, **options: Any) -> Tensor:
+    """Ones of input's shape, dtype, device and memory order unless options say otherwise."""
     return full_like(input, 1, **options)
 
 
 def empty_like(input: Tensor, **options: Any) -> Tensor:
+    """A tensor of input's shape, dtype, device and memory order; its elements are zero here."""
     return full_like(input, 0, **options)
 
 
@@ -256,6 +268,7 @@ def iota(n: int, dtype: DType = i64) -> Tensor:
     return tensors.fresh(np.arange(n).astype(dtype.numpy), spec)
 
 
+@public(out=True)
 @factory
 def arange(
     start: Any = None, end: Any = None, step: Any = 1, *, dtype: DType | None = None
@@ -289,6 +302,7 @@ def _number(x: Any) -> Any:
     return x.item() if isinstance(x, tensors.Tensor) else x
 
 
+@public(out=True)
 @factory
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None) -> Tensor:
     """`steps` numbers from start to end, both included."""
@@ -301,6 +315,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None) ->
     return _even(start, end, steps).to(kind)
 
 
+@public(out=True)
 @factory
 def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None
@@ -323,6 +338,7 @@ def _even(start: Any, end: Any, steps: int) -> Tensor:
 # ---- matrices and indices ----------------------------------------------------------------------
 
 
+@public(out=True)
 @factory
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """Ones on the diagonal."""
@@ -369,3 +385,20 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     n = len(axes)
     views = [t.reshape([-1 if j == k else 1 for j in range(n)]) for k, t in enumerate(axes)]
     return tuple(v.expand(shape) for v in views)
+
+
+def from_dlpack(ext_tensor: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor over the memory of another library's array, with `__dlpack__`; of a GPU's, too."""
+    if not hasattr(ext_tensor, "__dlpack__"):
+        kind = type(ext_tensor).__name__
+        raise InvalidType(f"from_dlpack: {kind} has no __dlpack__", fix="pass an array with it")
+    kind, index = ext_tensor.__dlpack_device__()
+    if int(kind) == DLPACK_CUDA:
+        place = device_ops.place_at(resolve(f"cuda:{int(index)}"))
+        assert place is not None, "its index is a GPU's"
+        out = device_ops.over(place.imported(ext_tensor))
+    else:
+        array = np.from_dlpack(ext_tensor)
+        out = tensors.wrapped(array if array.flags.writeable else array.copy())
+    out = out.clone() if copy else out
+    return out if device is None else out.to(device)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from graphc.errors import ShapeMismatch
 from graphc.frontend.api import arrangements, creation, shapes
 from graphc.frontend.api.formats import row_by_row
-from graphc.frontend.api.shapes import axis_at, axis_of, movedim, narrow
-from graphc.frontend.inplace import InPlace, fill_, inplace
+from graphc.frontend.api.shapes import movedim, narrow
+from graphc.frontend.dims import axis_at, axis_of
+from graphc.frontend.inplace import fill_
 from graphc.frontend.operands import broadcast_to as expand_to
 from graphc.frontend.promotion import result_type
+from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import Scalar, Shape, bool_, i64
@@ -48,20 +50,19 @@ def _band(x: Tensor, diagonal: int, lower: bool) -> Tensor:
     return row_by_row(x.emit(OPS["where"], keep, x, False if x.dtype is bool_ else 0))
 
 
+@pointwise
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle, up to `diagonal` above the main one; the rest is zero."""
     return _band(input, diagonal, True)
 
 
+@pointwise
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle, from `diagonal` above the main one; the rest is zero."""
     return _band(input, diagonal, False)
 
 
-tril_: InPlace = inplace(tril)
-triu_: InPlace = inplace(triu)
-
-
+@public(method=True)
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, last in the result; a view."""
     a, b = axis_of(input, dim1), axis_of(input, dim2)
@@ -77,6 +78,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return x.emit(OPS["diagonal"], x)
 
 
+@public(method=True)
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Square matrices with the last dimension of `input` on a diagonal, zero elsewhere."""
     rank = len(input.spec.shape) + 1
@@ -94,6 +96,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return movedim(P.pad(matrix, (*lead, down, right), (*lead, right, down)), (-2, -1), (a, b))
 
 
+@public(method=True, out=True)
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A copy of a matrix's diagonal, or the square matrix with `input` on its diagonal."""
     match len(input.spec.shape):
@@ -107,6 +110,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 _diagonal = diagonal  # `diag` has an argument of that name
 
 
+@public(method=True)
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """The square matrix with the elements of `input` on a diagonal."""
     return diag_embed(shapes.ravel(input), offset)
@@ -129,6 +133,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
     return shapes.cat(rows, 0)
 
 
+@public(method=True)
 def diagonal_scatter(
     input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Tensor:
@@ -141,6 +146,7 @@ def diagonal_scatter(
     return out
 
 
+@public(method=True)
 def fill_diagonal_(x: Tensor, fill_value: Scalar, wrap: bool = False) -> Tensor:
     """Write a number on the main diagonal; `wrap` starts again below a tall matrix's end."""
     shape = x.spec.shape

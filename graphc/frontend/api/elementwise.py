@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 
-from graphc.errors import DTypeMismatch, InvalidState, InvalidType, ShapeMismatch, warn
-from graphc.frontend.api.formats import row_by_row
-from graphc.frontend.api.logic import eq, isnan, le, lt
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType, warn
+from graphc.frontend.api.logic import eq, isnan, le
+from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import (
     Operand,
     as_float,
     binary,
-    broadcast_shapes,
     broadcast_to,
     check_tensors,
     dtype_of,
@@ -25,7 +24,8 @@ from graphc.frontend.operands import (
     kept,
     prepare,
 )
-from graphc.frontend.promotion import held, is_number, result_type, wrap
+from graphc.frontend.promotion import is_number, result_type, wrap
+from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, Scalar, TensorSpec, bool_
@@ -37,13 +37,7 @@ __all__ = [
     "abs",
     "absolute",
     "add",
-    "addcdiv",
-    "addcmul",
     "ceil",
-    "clamp",
-    "clamp_max",
-    "clamp_min",
-    "clip",
     "cos",
     "cosh",
     "div",
@@ -59,12 +53,10 @@ __all__ = [
     "fmax",
     "fmin",
     "fmod",
-    "lerp",
     "log",
     "log1p",
     "log2",
     "log10",
-    "masked_fill",
     "maximum",
     "minimum",
     "mul",
@@ -111,20 +103,20 @@ def float_unary(name: str) -> Unary:
     return function
 
 
-exp: Unary = float_unary("exp")
-expm1: Unary = float_unary("expm1")
-log: Unary = float_unary("log")
-log1p: Unary = float_unary("log1p")
-sin: Unary = float_unary("sin")
-cos: Unary = float_unary("cos")
-sinh: Unary = float_unary("sinh")
-cosh: Unary = float_unary("cosh")
-tanh: Unary = float_unary("tanh")
-sigmoid: Unary = float_unary("sigmoid")
-erf: Unary = float_unary("erf")
-erfc: Unary = float_unary("erfc")
-sqrt: Unary = float_unary("sqrt")
-rsqrt: Unary = float_unary("rsqrt")
+exp: Unary = pointwise(float_unary("exp"))
+expm1: Unary = pointwise(float_unary("expm1"))
+log: Unary = pointwise(float_unary("log"))
+log1p: Unary = pointwise(float_unary("log1p"))
+sin: Unary = pointwise(float_unary("sin"))
+cos: Unary = pointwise(float_unary("cos"))
+sinh: Unary = pointwise(float_unary("sinh"))
+cosh: Unary = pointwise(float_unary("cosh"))
+tanh: Unary = pointwise(float_unary("tanh"))
+sigmoid: Unary = pointwise(float_unary("sigmoid"))
+erf: Unary = pointwise(float_unary("erf"))
+erfc: Unary = pointwise(float_unary("erfc"))
+sqrt: Unary = pointwise(float_unary("sqrt"))
+rsqrt: Unary = pointwise(float_unary("rsqrt"))
 
 
 def _rounding(name: str) -> Unary:
@@ -140,11 +132,12 @@ def _rounding(name: str) -> Unary:
     return function
 
 
-floor: Unary = _rounding("floor")
-ceil: Unary = _rounding("ceil")
-trunc: Unary = _rounding("trunc")
+floor: Unary = pointwise(_rounding("floor"))
+ceil: Unary = pointwise(_rounding("ceil"))
+trunc: Unary = pointwise(_rounding("trunc"))
 
 
+@pointwise
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """To the nearest integer, half to even; with `decimals`, to that many places."""
     if not input.dtype.is_floating_point:
@@ -157,29 +150,37 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     return y / scale if decimals > 0 else y * scale
 
 
+@public(method=True, inplace=True, out=True, operators=("__neg__",))
 def neg(input: Tensor) -> Tensor:
+    """-x; DTypeMismatch for bools."""
     if input.dtype is bool_:
         raise DTypeMismatch("negation of a bool tensor", fix="use ~x or logical_not")
     return input.emit(OPS["neg"], input)
 
 
+@public(method=True, operators=("__pos__",))
 def positive(input: Tensor) -> Tensor:
+    """x itself; DTypeMismatch for bools."""
     if input.dtype is bool_:
         raise DTypeMismatch("unary + of a bool tensor")
     return input
 
 
+@public(method=True, inplace=True, out=True, operators=("__abs__",))
 def abs(input: Tensor) -> Tensor:
+    """|x|, with derivative 0 at 0; DTypeMismatch for bools."""
     if input.dtype is bool_:
         raise DTypeMismatch("abs of a bool tensor")
     return input.emit(OPS["abs"], input)
 
 
+@pointwise
 def sign(input: Tensor) -> Tensor:
     """-1, 0 or 1; 0 for NaN."""
     return input.clone() if input.dtype is bool_ else input.emit(OPS["sign"], input)
 
 
+@public(method=True, inplace=True)
 def relu(input: Tensor) -> Tensor:
     """max(input, 0), keeping NaN; its derivative is 0 at 0."""
     if input.dtype is bool_:
@@ -187,32 +188,45 @@ def relu(input: Tensor) -> Tensor:
     return input.emit(OPS["relu"], input)
 
 
+@pointwise
 def square(input: Tensor) -> Tensor:
+    """x * x, in x's dtype."""
     return pow(input, 2)
 
 
+@pointwise
 def reciprocal(input: Tensor) -> Tensor:
+    """1 / x; integers become floats."""
     input = kept(as_float(input))
     return input.emit(OPS["div"], 1.0, input)
 
 
+@pointwise
 def log2(input: Tensor) -> Tensor:
+    """The logarithm to base 2; integers become floats."""
     return log(input) * (1 / math.log(2))
 
 
+@pointwise
 def log10(input: Tensor) -> Tensor:
+    """The logarithm to base 10; integers become floats."""
     return log(input) * (1 / math.log(10))
 
 
+@pointwise
 def exp2(input: Tensor) -> Tensor:
+    """2^x; integers become floats."""
     return exp(as_float(input) * math.log(2))
 
 
+@pointwise
 def tan(input: Tensor) -> Tensor:
+    """The tangent of an angle in radians; integers become floats."""
     input = kept(as_float(input))
     return sin(input) / cos(input)
 
 
+@pointwise
 def nan_to_num(
     input: Tensor,
     nan: float | None = None,
@@ -236,16 +250,17 @@ def _largest(dtype: DType) -> float:
 # ---- two operands ------------------------------------------------------------------------------
 
 
+@public(method=True, inplace=True, out=True, operators=("__add__", "__radd__"))
 def add(
     input: Operand, other: Operand, scaled: Tensor | None = None, *, alpha: Scalar = 1
 ) -> Tensor:
     """x + alpha * y; bools add as `or`. add(x, alpha, y) is the order of old."""
     if scaled is not None:
-        other, alpha = _of_old("add", scaled, other)
+        other, alpha = of_old("add", scaled, other)
     return binary("add", input, _scaled(input, other, alpha))
 
 
-def _of_old(name: str, last: Any, factor: Any) -> tuple[Tensor, Scalar]:
+def of_old(name: str, last: Any, factor: Any) -> tuple[Tensor, Scalar]:
     """The last tensor and the factor of a call that has the factor in front of what it scales."""
     if not (is_tensor(last) or is_number(last)) or not is_number(factor):
         raise InvalidType(f"{name}: expected a number and then tensors, or tensors alone")
@@ -265,25 +280,31 @@ def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
     return mul(y, alpha) if is_tensor(y) else y * alpha
 
 
+@public(method=True, inplace=True, out=True, operators=("__sub__",))
 def sub(
     input: Operand, other: Operand, scaled: Tensor | None = None, *, alpha: Scalar = 1
 ) -> Tensor:
     """x - alpha * y; sub(x, alpha, y) is the order of old."""
     if scaled is not None:
-        other, alpha = _of_old("sub", scaled, other)
+        other, alpha = of_old("sub", scaled, other)
     if bool_ in [dtype_of(v) for v in (input, other)]:
         raise DTypeMismatch("subtraction with a bool", fix="use ^ or logical_xor")
     return binary("sub", input, _scaled(input, other, alpha))
 
 
+@public(tensors=1, operators=("__rsub__",))
 def rsub(input: Tensor, other: Operand, *, alpha: Scalar = 1) -> Tensor:
+    """other - alpha * input."""
     return sub(other, input, alpha=alpha)
 
 
+@public(method=True, inplace=True, out=True, operators=("__mul__", "__rmul__"))
 def mul(input: Operand, other: Operand) -> Tensor:
+    """x * y, of the promoted dtype; shapes broadcast. Bools multiply as `and`."""
     return binary("mul", input, other)
 
 
+@public(method=True, inplace=True, out=True, operators=("__truediv__",))
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """x / y in floating point; "floor" and "trunc" keep integers integer."""
     if rounding_mode == "floor":
@@ -303,33 +324,43 @@ def _truncated(x: Operand, y: Operand) -> Tensor:
     return floor_divide(sub(x, fmod(x, y)), y)  # exact: the dividend is a multiple of y
 
 
+@public(operators=("__rtruediv__",))
 def rdiv(x: Tensor, y: Operand) -> Tensor:
     return div(y, kept(x))
 
 
+@public(method=True, inplace=True, out=True, operators=("__floordiv__",))
 def floor_divide(input: Operand, other: Operand) -> Tensor:
+    """x / y rounded down, of the promoted dtype; DTypeMismatch for bools alone."""
     return binary("floordiv", input, other, bools=False)
 
 
+@public(operators=("__rfloordiv__",))
 def rfloordiv(x: Tensor, y: Operand) -> Tensor:
     return floor_divide(y, x)
 
 
+@public(method=True, inplace=True, out=True, operators=("__mod__",))
 def remainder(input: Operand, other: Operand) -> Tensor:
     """Remainder with the divisor's sign."""
     return binary("rem", input, other, bools=False)
 
 
+@public(operators=("__rmod__",))
 def rrem(x: Tensor, y: Operand) -> Tensor:
     return remainder(y, x)
 
 
+@public(method=True, inplace=True, out=True, tensors=1)
 def fmod(input: Operand, other: Operand) -> Tensor:
     """Remainder with the dividend's sign."""
     return binary("fmod", input, other, bools=False)
 
 
+@public(method=True, inplace=True, out=True, operators=("__pow__",))
 def pow(input: Operand, exponent: Operand) -> Tensor:
+    """x^y, of the promoted dtype; shapes broadcast. DTypeMismatch for an integer to a negative
+    number, or bools alone."""
     if is_tensor(input) and is_number(exponent) and input.dtype.is_floating_point:
         if exponent == 2:
             return mul(input, input)
@@ -344,26 +375,33 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     return binary("pow", input, exponent, bools=False)
 
 
+@public(operators=("__rpow__",))
 def rpow(x: Tensor, y: Operand) -> Tensor:
     return pow(y, x)
 
 
+@public(method=True, out=True, tensors=2)
 def maximum(input: Tensor, other: Tensor) -> Tensor:
     """The larger, NaN if either is; on a tie each gets half the gradient."""
     return binary("maximum", input, other)
 
 
+@public(method=True, out=True, tensors=2)
 def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller, NaN if either is; on a tie each gets half the gradient."""
     return binary("minimum", input, other)
 
 
+@public(method=True, out=True)
 def fmax(input: Tensor, other: Tensor) -> Tensor:
     """The larger, ignoring NaN; on a tie the first gets the gradient."""
     check_tensors("fmax", input, other)
     return where(le(other, input) | isnan(other), input, other)
 
 
+@public(method=True, out=True)
 def fmin(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller, ignoring NaN; on a tie the first gets the gradient."""
     check_tensors("fmin", input, other)
     return where(le(input, other) | isnan(other), input, other)
 
@@ -387,108 +425,17 @@ def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
     return condition.emit(OPS["where"], broadcast_to(condition, shape), a, b)
 
 
-def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
-    """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
-    if min is None and max is None:
-        raise InvalidState("clamp needs a min or a max")
-    bounds = [b for b in (min, max) if b is not None]
-    dtype = result_type(input, *bounds)
-    if builtins.any(is_tensor(b) or b != b for b in bounds):
-        return _clamp_by_tensors(input, *(_as_tensor(b, input, dtype) for b in (min, max)))
-    input = P.cast(input, dtype)
-    if min is not None:
-        low = wrap(min, dtype)
-        input = input.emit(OPS["where"], input.emit(OPS["lt"], input, low), low, input)
-    if max is not None:
-        high = wrap(max, dtype)
-        input = input.emit(OPS["where"], input.emit(OPS["lt"], high, input), high, input)
-    return input
+@public(method="where")
+def where_of(self: Tensor, condition: Tensor, other: Operand) -> Tensor:
+    """self where the condition holds, else `other`."""
+    return where(condition, self, other)
 
 
-def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor | None:
-    if bound is None or is_tensor(bound):
-        return bound  # type: ignore[no-any-return]  # Operand is Any
-    return like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
-
-
-def _clamp_by_tensors(x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
-    """A NaN bound gives NaN. On a tie x has the gradient, and equal bounds have none."""
-    if low is not None:
-        below = lt(x, low) | isnan(low)
-        if high is not None and low.requires_grad:
-            low = where(lt(low, high), low, low.detach())
-        x = where(below, low, x)
-    return x if high is None else where(lt(high, x) | isnan(high), high, x)
-
-
-def clamp_min(input: Tensor, min: Operand) -> Tensor:
-    return clamp(input, min=min)
-
-
-def clamp_max(input: Tensor, max: Operand) -> Tensor:
-    return clamp(input, max=max)
-
-
-def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
-    if input.dtype is not end.dtype:
-        raise DTypeMismatch(f"lerp from {input.spec} to {end.spec}: dtypes differ")
-    gap = sub(end, input)
-    if not is_tensor(weight):
-        return add(input, mul(gap, weight)) if weight < 0.5 else sub(end, mul(gap, 1 - weight))
-    if weight.dtype is not input.dtype:
-        raise DTypeMismatch(f"lerp of {input.spec} by weights {weight.spec}: dtypes differ")
-    forth, back = add(input, mul(gap, weight)), sub(end, mul(gap, 1 - weight))
-    return where(lt(abs(weight), 0.5), forth, back)
-
-
-def addcmul(
-    input: Tensor, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
-) -> Tensor:
-    """input + value * tensor1 * tensor2; the value is cut to a whole number beside integers.
-    addcmul(input, value, tensor1, tensor2) is the order of old."""
-    if last is not None:
-        (tensor1, tensor2), value = (tensor2, last), _of_old("addcmul", last, tensor1)[1]
-    check_tensors("addcmul", tensor1, tensor2)
-    if not result_type(input, tensor1, tensor2).is_floating_point:
-        value = int(value)
-    product: Tensor = tensor1 * tensor2
-    return input + (product if value == 1 else product * value)
-
-
-def addcdiv(
-    input: Tensor, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
-) -> Tensor:
-    """input + value * tensor1 / tensor2; refused for integers alone. addcdiv(input, value,
-    tensor1, tensor2) is the order of old."""
-    if last is not None:
-        (tensor1, tensor2), value = (tensor2, last), _of_old("addcdiv", last, tensor1)[1]
-    check_tensors("addcdiv", tensor1, tensor2)
-    if not result_type(tensor1, tensor2).is_floating_point:
-        raise DTypeMismatch(
-            f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",
-            fix="cast to a float, or use div(rounding_mode='trunc')",
-        )
-    quotient: Tensor = tensor1 / tensor2
-    return input + (quotient if value == 1 else quotient * value)
-
-
-def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """`value` where `mask` holds, in input's dtype."""
-    if mask.dtype is not bool_:
-        raise DTypeMismatch(f"masked_fill needs a bool mask, got {mask.spec}")
-    if is_tensor(value) and value.spec.shape:
-        raise ShapeMismatch(f"masked_fill: the value {value.spec} must be a number or 0-d")
-    filler = P.cast(value, input.dtype) if is_tensor(value) else held(value, input.dtype)
-    shape = broadcast_shapes(input.spec.shape, mask.spec.shape)
-    if is_tensor(filler):
-        return row_by_row(where(mask, filler, input))
-    input = broadcast_to(input, shape)
-    return row_by_row(input.emit(OPS["where"], broadcast_to(mask, shape), filler, input))
+where_of.__name__ = "where"  # as errors call it
 
 
 # ---- other names ----------------------------------------------------------------------------
 
-absolute, negative, fix, clip = abs, neg, trunc, clamp
+absolute, negative, fix = abs, neg, trunc
 subtract, multiply = sub, mul
 divide = true_divide = div

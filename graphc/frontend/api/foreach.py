@@ -8,7 +8,7 @@ from typing import Any
 from graphc.errors import RefusedArgument
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
-from graphc.frontend.api import special
+from graphc.frontend.api import special, ternary
 from graphc.frontend.operands import is_tensor
 
 Tensors = Sequence[Any]
@@ -26,10 +26,10 @@ BINARY = {
     "pow": E.pow,
     "maximum": E.maximum,
     "minimum": E.minimum,
-    "clamp_max": lambda x, y: E.clamp(x, max=y),
-    "clamp_min": lambda x, y: E.clamp(x, min=y),
+    "clamp_max": lambda x, y: ternary.clamp(x, max=y),
+    "clamp_min": lambda x, y: ternary.clamp(x, min=y),
 }
-TERNARY = {"addcmul": E.addcmul, "addcdiv": E.addcdiv}
+TERNARY = {"addcmul": ternary.addcmul, "addcdiv": ternary.addcdiv}
 
 
 def _column(value: Any, count: int) -> list[Any]:
@@ -75,7 +75,7 @@ def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _lerp(self: Tensors, tensors1: Tensors, weight: Any) -> tuple[Any, ...]:
     rows = zip(self, tensors1, _column(weight, len(self)), strict=True)
-    return tuple(E.lerp(x, y, w) for x, y, w in rows)
+    return tuple(ternary.lerp(x, y, w) for x, y, w in rows)
 
 
 def _zero_(self: Tensors) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import ShapeMismatch
-from graphc.frontend import autograd, layouts
+from graphc.frontend import layouts
+from graphc.frontend import tensor as tensors
 from graphc.frontend.geometry import shown_strides, strides_as
 from graphc.frontend.options import channels_last_rank, contiguous_format, preserve_format
 from graphc.frontend.places import arranged
+from graphc.frontend.registry import public
 from graphc.frontend.views import row_major
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
 
+@public(method=True)
 def contiguous(x: Tensor, memory_format: Any = contiguous_format) -> Tensor:
     """x itself if its elements lie row by row, or in the order of the format given; else a copy."""
     if memory_format is preserve_format:
@@ -30,7 +33,7 @@ def contiguous(x: Tensor, memory_format: Any = contiguous_format) -> Tensor:
     if x.is_contiguous(memory_format):
         return x
     if channels_last_rank(memory_format):
-        return autograd.copied_as(x, strides_as(x, memory_format))
+        return tensors.copied_as(x, strides_as(x, memory_format))
     return x.emit(OPS["contiguous"], x)
 
 
@@ -58,7 +61,7 @@ def arrange(out: Tensor, strides: Shape) -> Tensor:
     if shown_strides(out) == strides:
         return out
     if out.views:
-        return autograd.copied_as(out, strides)
+        return tensors.copied_as(out, strides)
     if out.array is not None:
         order = layouts.order_of(out._spec.shape, strides or row_major(out._spec.shape))
         out.array = out.storage.array = arranged(out.array, order)

@@ -18,11 +18,13 @@ from graphc.frontend.api import creation, formats, scatter, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.subscripts import Parsed, fitting, from_numpy, is_mask, parse
 from graphc.frontend.devices import ACCELERATORS
+from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
-from graphc.frontend.operands import broadcast_shapes, broadcast_to, data_sized, is_tensor
+from graphc.frontend.operands import broadcast_to, data_sized, is_tensor
 from graphc.frontend.promotion import held, is_number
+from graphc.frontend.registry import public
 from graphc.frontend.views import row_major
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -43,6 +45,7 @@ __all__ = [
 # ---- x[index] ----------------------------------------------------------------------------------
 
 
+@public(operators=("__getitem__",))
 def getitem(x: Tensor, index: Any) -> Tensor:
     """A view for integers, slices, None and ...; a copy for masks and integer tensors."""
     parsed = parse(x, index)
@@ -92,6 +95,7 @@ def _flat(parsed: Parsed, place: int) -> tuple[Tensor, Tensor]:
 # ---- x[index] = value --------------------------------------------------------------------------
 
 
+@public(operators=("__setitem__",))
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """Write through a view, or to the elements a mask or integer tensors choose."""
     parsed = parse(x, index)
@@ -186,11 +190,17 @@ def _inverse(perm: Sequence[int]) -> Shape:
     return tuple(sorted(range(len(perm)), key=perm.__getitem__))
 
 
+@public(method=True, out=True)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where `mask` holds, in row-major order, as a vector; the two broadcast.
+
+    Untraceable inside a step, whose shapes do not depend on values.
+    """
     a, b = shapes.broadcast_tensors(input, mask)
     return getitem(a, b)
 
 
+@public(method=True, out=True)
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
     array = data_sized(input, "nonzero()", "use graphc.where(condition, x, 0)")
@@ -200,6 +210,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     return from_numpy(rows, input)
 
 
+@public(out=True)
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """input where the condition holds, else other; the two promote and all three broadcast.
 
@@ -228,6 +239,7 @@ def _added(x: Tensor, index: tuple[Any, ...], values: Tensor) -> Tensor:
     return x + P.transpose(back, _inverse((*axes, *rest)))
 
 
+@public(method=True)
 def index_put_(
     input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:
@@ -243,6 +255,7 @@ def index_put_(
     return input
 
 
+@public(method=True)
 def index_put(
     input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:

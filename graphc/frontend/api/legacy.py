@@ -7,6 +7,7 @@ from typing import Any
 from graphc.errors import InvalidArgument
 from graphc.frontend import tensor as tensors
 from graphc.frontend.options import as_dtype
+from graphc.frontend.registry import public
 from graphc.frontend.size import legacy_array
 from graphc.ir import sugar as P
 from graphc.ir.types import DType, bf16, bool_, f16, f32, f64, i8, i16, i32, i64, u8
@@ -59,6 +60,7 @@ BY_NAME = {t.__name__: t for t in (
 )}  # fmt: skip
 
 
+@public(method="type")
 def type_of(x: tensors.Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
     if dtype is None:
@@ -72,6 +74,7 @@ def type_of(x: tensors.Tensor, dtype: Any = None, non_blocking: bool = False) ->
     return P.cast(x, kind or x.dtype)
 
 
+@public(method=True)
 def new(x: tensors.Tensor, *data: Any, device: Any = None) -> tensors.Tensor:
     """x.new(2, 3) of a size or x.new([1, 2]) of data, of x's dtype."""
     where = x.device if device is None else device

@@ -13,22 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from graphc import return_types
 from graphc.errors import DTypeMismatch, InvalidArgument, LinAlgError, ShapeMismatch
-from graphc.frontend.api import creation, diagonals, linear, logic, shapes
+from graphc.frontend.api import creation, diagonals, linear, logic, shapes, ternary
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
-from graphc.frontend.api.matrix_functions import (
-    check_matrix as _matrix,
-)
-from graphc.frontend.api.matrix_functions import (
-    eig,
-    eigvals,
-    householder_product,
-    lu,
-    matrix_exp,
-)
-from graphc.frontend.api.shapes import axes_of, axis_of, matrix_transpose
+from graphc.frontend.api.matrix_functions import check_matrix as _matrix
+from graphc.frontend.api.matrix_functions import eig, eigvals, householder_product, lu, matrix_exp
+from graphc.frontend.api.shapes import matrix_transpose
+from graphc.frontend.dims import axes_of, axis_of, broadcast_shapes
 from graphc.frontend.modes import modes
-from graphc.frontend.operands import broadcast_shapes, broadcast_to, kept
+from graphc.frontend.operands import broadcast_to, kept
+from graphc.frontend.registry import public
 from graphc.frontend.tape import record_rule, stepwise, unchanged
 from graphc.ir import sugar as P
 from graphc.ir.meaning.linalg import factor_shapes
@@ -94,6 +88,7 @@ def _factors(op: str, x: Tensor, full: bool | None = None) -> list[Tensor]:
 # ---- solving -----------------------------------------------------------------------------------
 
 
+@public(method="inverse", out=True)
 def inv(A: Tensor) -> Tensor:
     """The inverse. Raises LinAlgError if A is singular."""
     return _matrix("inv", A, True).emit(OPS["inv"], A)
@@ -109,6 +104,7 @@ def _together(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
+@public(out=True)
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B (or X A = B); B is a batch of matrices, or of vectors if it has A's batch."""
     _matrix("solve", A, True)
@@ -124,6 +120,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return A.emit(OPS["solve"], A, B)
 
 
+@public(out=True)
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
@@ -140,17 +137,20 @@ def solve_triangular(
     return A.emit(OPS["triangular_solve"], A, B, upper=bool(upper), unit=bool(unitriangular))
 
 
+@public(method=True, out=True)
 def det(A: Tensor) -> Tensor:
     """The determinant; its gradient exists for singular matrices too."""
     return _matrix("det", A, True).emit(OPS["det"], A)
 
 
+@public(method=True, out=True)
 def slogdet(A: Tensor) -> return_types.linalg_slogdet:
     """The sign of the determinant, and the logarithm of its absolute value."""
     packed = _matrix("slogdet", A, True).emit(OPS["slogdet"], A)
     return return_types.linalg_slogdet(shapes.select(packed, -1, 0), shapes.select(packed, -1, 1))
 
 
+@public(method=True)
 def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant; NaN where it is negative."""
     sign, log = slogdet(input)
@@ -160,12 +160,14 @@ def logdet(input: Tensor) -> Tensor:
 # ---- decompositions ----------------------------------------------------------------------------
 
 
+@public(out=True)
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L with A = L L^T, of a positive-definite matrix (or its transpose)."""
     low = _matrix("cholesky", A, True).emit(OPS["cholesky"], A)
     return matrix_transpose(low) if upper else low
 
 
+@public(out=True)
 def qr(A: Tensor, mode: str = "reduced") -> return_types.linalg_qr:
     """A = Q R; mode "reduced", "complete", or "r" for R alone."""
     if mode not in ("reduced", "complete", "r"):
@@ -175,6 +177,7 @@ def qr(A: Tensor, mode: str = "reduced") -> return_types.linalg_qr:
     return return_types.linalg_qr(A.full(0, TensorSpec(A.dtype, (0,))) if mode == "r" else q, r)
 
 
+@public(out=True)
 def eigh(A: Tensor, UPLO: str = "L") -> return_types.linalg_eigh:
     """Ascending eigenvalues and eigenvectors of a symmetric matrix, of which a half is read."""
     if UPLO.upper() not in ("L", "U"):
@@ -185,10 +188,13 @@ def eigh(A: Tensor, UPLO: str = "L") -> return_types.linalg_eigh:
     )
 
 
+@public(out=True)
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of symmetric matrices [..., n, n] in rising order, [..., n]."""
     return eigh(A, UPLO).eigenvalues
 
 
+@public(out=True)
 def svd(
     A: Tensor, full_matrices: bool = True, *, driver: str | None = None
 ) -> return_types.linalg_svd:
@@ -204,6 +210,7 @@ def svd(
     return return_types.linalg_svd(u, s, vh)
 
 
+@public(out=True)
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values, descending."""
     return svd(A, False).S
@@ -219,7 +226,7 @@ def _cutoff(s: Tensor, m: int, n: int, atol: Any, rtol: Any) -> Tensor:
         rtol = max(m, n) * epsilon if atol is None else 0.0
     largest = R.amax(s, -1, True)
     bound = largest * rtol
-    return bound if atol is None else E.clamp(bound, min=atol)
+    return bound if atol is None else ternary.clamp(bound, min=atol)
 
 
 def _spectrum(A: Tensor, hermitian: bool) -> Tensor:
@@ -228,6 +235,7 @@ def _spectrum(A: Tensor, hermitian: bool) -> Tensor:
     return E.abs(eigvalsh(A))
 
 
+@public(out=True)
 def matrix_rank(
     A: Tensor, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
@@ -239,6 +247,7 @@ def matrix_rank(
     return R.sum(s > _cutoff(s, m, n, tol if atol is None else atol, rtol), -1)
 
 
+@public(out=True)
 def pinv(
     A: Tensor, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
@@ -321,6 +330,7 @@ def lstsq(
     )
 
 
+@public(method=True, out=True)
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied with itself n times, by repeated squaring; negative n: of its inverse."""
     if len(A.spec.shape) < 2 or A.spec.shape[-1] != A.spec.shape[-2]:
@@ -339,6 +349,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     return out.clone() if out is A else out
 
 
+@public(out=True)
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of a chain of matrices, multiplied in the order that takes fewest operations.
 
@@ -385,6 +396,7 @@ def _chain(given: list[Tensor], split: dict[tuple[int, int], int], i: int, j: in
 # ---- norms -------------------------------------------------------------------------------------
 
 
+@public(out=True)
 def vector_norm(
     x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
@@ -400,6 +412,7 @@ def vector_norm(
     return R.norm(x, float(ord), axes or None, keepdim)
 
 
+@public(out=True)
 def matrix_norm(
     A: Tensor,
     ord: Any = "fro",
@@ -443,6 +456,7 @@ def _matrix_norm(A: Tensor, ord: Any) -> Tensor:
     raise (InvalidArgument if isinstance(ord, str) else ShapeMismatch)(what)
 
 
+@public(out=True)
 def norm(
     A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *,
     dtype: DType | None = None,
@@ -462,6 +476,7 @@ def _two(A: Tensor, dim: Any) -> bool:
     return not isinstance(dim, int) and len(dim) == 2
 
 
+@public(out=True)
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number by a norm: of A times that of its inverse; None: 2."""
     _matrix("cond", A)

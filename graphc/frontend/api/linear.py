@@ -9,9 +9,10 @@ from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
 from graphc.frontend.api import diagonals, logic, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
-from graphc.frontend.api.shapes import axis_at, axis_of
-from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
+from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
+from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number
+from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.type_rules import Pairs
@@ -51,6 +52,7 @@ def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
     return x.emit(DOT, x, y, batch=batch, contract=contract)
 
 
+@public(method=True, out=True, operators=("__matmul__",))
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Python's @: vectors count as a row or column, leading dimensions as batch."""
     if not isinstance(other, P.Sugar):
@@ -70,6 +72,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return contract(input, other, tuple((k, k) for k in range(n)), ((n + 1, n),))
 
 
+@public(operators=("__rmatmul__",))
 def rmatmul(x: Tensor, y: Tensor) -> Tensor:
     return matmul(y, x)
 
@@ -80,35 +83,45 @@ def _ranks(name: str, x: Tensor, y: Tensor, wanted: tuple[int, int]) -> None:
         raise ShapeMismatch(what)
 
 
+@public(method=True, out=True)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """[n, k] times [k, m]: [n, m]; ShapeMismatch for other ranks."""
     _ranks("mm", input, mat2, (2, 2))
     return matmul(input, mat2)
 
 
+@public(method=True, out=True)
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """[b, n, k] times [b, k, m]: [b, n, m]; nothing broadcasts."""
     _ranks("bmm", input, mat2, (3, 3))
     if input.spec.shape[0] != mat2.spec.shape[0]:
         raise ShapeMismatch(f"bmm: batch sizes differ: {input.spec} and {mat2.spec}")
     return matmul(input, mat2)
 
 
+@public(method=True, out=True)
 def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """[n, k] times [k]: [n]; ShapeMismatch for other ranks."""
     _ranks("mv", input, vec, (2, 1))
     return matmul(input, vec)
 
 
+@public(method=True, out=True)
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors."""
     _ranks("dot", input, tensor, (1, 1))
     return matmul(input, tensor)
 
 
+@public(method=True, out=True)
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """`dot`: real numbers are their own conjugates."""
     return dot(input, other)
 
 
+@public(method=True, out=True)
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """The products of each element of a vector [n] with each of another [m]: [n, m]."""
     _ranks("outer", input, vec2, (1, 1))
     return input.unsqueeze(1) * vec2.unsqueeze(0)
 
@@ -116,6 +129,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 ger = outer
 
 
+@public(method=True, out=True)
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """Sums of products over the last dimensions; of a 0-d tensor, the product."""
     a, b = input.spec.shape, other.spec.shape
@@ -126,6 +140,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return contract(input, other, (), ((len(a) - 1, len(b) - 1),))
 
 
+@public(out=True)
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Sums of products along one dimension of floating-point tensors that broadcast."""
     _one_dtype("linalg.vecdot", x, y)
@@ -134,6 +149,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     return R.sum(x * y, dim)
 
 
+@public(out=True)
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of matrices, from left to right; `linalg.multi_dot` picks the best order."""
     out = matrices[0]
@@ -142,6 +158,7 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
     return out
 
 
+@public(method=True)
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
     if len(input.spec.shape) != 2:
@@ -167,6 +184,7 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
     return product + (input if beta == 1 else input * beta)
 
 
+@pointwise
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
@@ -174,11 +192,13 @@ def addmm(
     return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
+@pointwise
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
     return _plus("addmv", input, mv(mat, vec), beta, alpha)
 
 
+@pointwise
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     if not input.dtype.is_floating_point and not all(isinstance(v, int) for v in (beta, alpha)):
@@ -186,6 +206,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
     return _plus("addr", input, outer(vec1, vec2), beta, alpha)
 
 
+@pointwise
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
@@ -193,6 +214,7 @@ def baddbmm(
     return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
+@pointwise
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
@@ -220,6 +242,7 @@ def _contracted(dims: Any, *operands: Tensor) -> list[list[int]]:
     return listed
 
 
+@public(out=True)
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Sums of products over the last `dims` dimensions of a and first of b, or over two lists."""
     if is_tensor(dims):
@@ -237,6 +260,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     return contract(a, b, (), tuple(zip(left, right, strict=True)))
 
 
+@public(method=True, out=True)
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: input with each element times all of `other` in its place."""
     rank = max(len(input.spec.shape), len(other.spec.shape))
@@ -246,6 +270,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return P.reshape(left * right, tuple(m * n for m, n in zip(a, b, strict=True)))
 
 
+@public(method=True, out=True)
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product along `dim`, or along the first dimension of size 3."""
     if dim is None:
@@ -261,6 +286,7 @@ def _one_dtype(name: str, x: Tensor, y: Tensor) -> None:
         raise DTypeMismatch(f"{name}: dtypes differ: {x.spec} and {y.spec}")
 
 
+@public(out=True)
 def cross_along(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The vector product along `dim`, of size 3; other dimensions broadcast."""
     if len(input.spec.shape) != len(other.spec.shape):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from graphc import return_types
 from graphc.frontend.api import linalg
 from graphc.frontend.api.shapes import matrix_transpose
+from graphc.frontend.registry import public
 from graphc.ir.types import TensorSpec
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 
+@public(out=True)
 def inverse(input: Tensor) -> Tensor:
     """The inverse of each matrix."""
     return linalg.inv(input)
@@ -46,26 +48,31 @@ def logdet(input: Tensor) -> Tensor:
     return linalg.logdet(input)
 
 
+@public(out=True)
 def slogdet(input: Tensor) -> return_types.slogdet:
     """The sign and the logarithm of the absolute determinant."""
     return return_types.slogdet(*linalg.slogdet(input))
 
 
+@public(out=True)
 def matrix_power(input: Tensor, n: int) -> Tensor:
     """Each matrix multiplied with itself n times; its inverse where n is negative."""
     return linalg.matrix_power(input, n)
 
 
+@public(method=True, out=True)
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """L with input = L L^T (or its transpose)."""
     return linalg.cholesky(input, upper=upper)
 
 
+@public(method=True, out=True)
 def qr(input: Tensor, some: bool = True) -> return_types.qr:
     """input = Q R, reduced unless `some` is false."""
     return return_types.qr(*linalg.qr(input, "reduced" if some else "complete"))
 
 
+@public(method=True, out=True)
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_types.svd:
     """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`."""
     if not compute_uv:
@@ -76,6 +83,7 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_typ
     return return_types.svd(u, s, matrix_transpose(vh))
 
 
+@public(method=True)
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """The pseudo-inverse; singular values up to rcond * the largest count as zero."""
     return linalg.pinv(input, rcond)

@@ -11,10 +11,11 @@ from graphc import return_types
 from graphc.errors import DTypeMismatch, LinAlgError, ShapeMismatch, Unsupported
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
-from graphc.frontend.api import creation, diagonals, linear, shapes
+from graphc.frontend.api import creation, diagonals, linear, shapes, ternary
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.operands import broadcast_to, data_sized
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.types import f32, f64
 
@@ -38,6 +39,7 @@ def check_matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
     return x
 
 
+@public(method=True)
 def matrix_exp(A: Tensor) -> Tensor:
     """exp of square matrices, by Taylor's series of A / 2^s and s squarings."""
     if A.dtype.is_half:
@@ -46,7 +48,7 @@ def matrix_exp(A: Tensor) -> Tensor:
     if 0 in A.spec.shape:
         return A.clone()
     norm = R.amax(R.sum(E.abs(A.detach()), -2), -1)[..., None, None]
-    steps = E.clamp(E.ceil(E.log2(E.clamp(norm, min=RADIUS) / RADIUS)), 0, SQUARINGS)
+    steps = ternary.clamp(E.ceil(E.log2(ternary.clamp(norm, min=RADIUS) / RADIUS)), 0, SQUARINGS)
     out = _taylor(A * E.exp2(-steps))
     for k in range(SQUARINGS):
         out = E.where(steps > k, linear.matmul(out, out), out)
@@ -68,6 +70,7 @@ def _taylor(A: Tensor) -> Tensor:
     return out
 
 
+@public(out=True)
 def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     """The first columns of H_1 .. H_k, H_i = I - tau_i v_i v_i^T, v_i column i below its 1.
 
@@ -78,8 +81,6 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     k = tau.spec.shape[-1]
     if n < columns or k > columns:
         raise ShapeMismatch(f"householder_product: {input.spec} with tau {tau.spec}")
-    from graphc.frontend.api.linalg import solve_triangular
-
     one = P.cast(creation.eye(n, columns, device=input.device), input.dtype)
     v = (diagonals.tril(input, -1) + one)[..., :k]
     turned = shapes.matrix_transpose(v)
@@ -87,7 +88,8 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     inner = diagonals.triu(linear.matmul(turned, v), 1) * tau
     system = inner + P.cast(creation.eye(k, device=input.device), input.dtype)
     right = turned[..., :columns] * tau
-    return one - linear.matmul(v, solve_triangular(system, right, upper=True))
+    weights = P.apply("triangular_solve", system, right, upper=True, unit=False)
+    return one - linear.matmul(v, weights)
 
 
 def lu(A: Tensor, *, pivot: bool = True) -> Any:

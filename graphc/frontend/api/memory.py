@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import InvalidState, ShapeMismatch, Unsupported, Untraceable
-from graphc.frontend import device_ops
+from graphc.frontend import device_ops, dims
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes, strided
 from graphc.frontend.devices import CPU, device, resolve
-from graphc.frontend.inplace import show
 from graphc.frontend.modes import modes
 from graphc.frontend.places import place_of
+from graphc.frontend.registry import public
+from graphc.frontend.tensor import show
 from graphc.ir.types import DType, refuse_name_only
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["UntypedStorage", "empty_strided"]
 
 
+@public(method=True)
 def view(x: Tensor, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
     """`shapes.view` with a size, or the same memory as elements of another dtype."""
     if dtype is None and len(sizes) == 1 and isinstance(sizes[0], DType):
@@ -60,9 +62,10 @@ def reinterpreted(x: Tensor, dtype: DType) -> Tensor:
     return device_ops.reinterpreted(array, dtype)
 
 
+@public(method=True)
 def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """x with another size in place: its first elements, then zeros where there are none."""
-    shape = shapes.sizes(sizes)
+    shape = dims.sizes(sizes)
     if modes.trace is not None:
         raise Untraceable(f"resize_() of {x.spec} inside a step", fix="make a tensor of that size")
     if x.requires_grad:
@@ -77,7 +80,9 @@ def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     return x
 
 
+@public(method=True)
 def resize_as_(x: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
+    """x with the size of `other`, in place: see `resize_`."""
     return resize_(x, other.spec.shape)
 
 
@@ -128,6 +133,7 @@ class UntypedStorage:
         return np.asarray(self._bytes, dtype)
 
 
+@public(method=True)
 def untyped_storage(x: Tensor) -> UntypedStorage:
     """What tells tensors over the same memory."""
     x.storage.unpack()
@@ -141,7 +147,7 @@ def untyped_storage(x: Tensor) -> UntypedStorage:
 
 def empty_strided(size: Sequence[int], stride: Sequence[int], **options: Any) -> Tensor:
     """A tensor whose memory lies by these strides (in elements); its elements are zero here."""
-    shape, steps = shapes.sizes((size,)), shapes.sizes((stride,))
+    shape, steps = dims.sizes((size,)), dims.sizes((stride,))
     if len(shape) != len(steps):
         raise ShapeMismatch(f"empty_strided: size {shape} and stride {steps} differ in length")
     last = sum((n - 1) * s for n, s in zip(shape, steps)) if 0 not in shape else -1

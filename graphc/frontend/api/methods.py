@@ -1,173 +1,77 @@
-"""The methods and operators of Tensor: free functions, each bound under PyTorch's name."""
+"""Tensor's methods: what the files of this folder mark in `registry`, bound to `Methods`.
+
+The frontend imports this first, so that tensors have their methods from then on.
+"""
 
 from __future__ import annotations
 
-from graphc.frontend import autograd, inplace
-from graphc.frontend.api import (
-    conversion,
-    legacy,
-    linalg,
-    linear,
-    matrices,
-    operators,
-    random,
-    reductions,
-    scans,
-    sorting,
-    statistics,
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from graphc.frontend import api, autograd
+from graphc.frontend import inplace as writes
+from graphc.frontend.api import operators
+from graphc.frontend.api.public import wrapped
+from graphc.frontend.methods import Methods
+from graphc.frontend.registry import ROWS, Row
+
+FILES = sorted(found.name for found in pkgutil.iter_modules(api.__path__, f"{api.__name__}."))
+MODULES: tuple[ModuleType, ...] = (
+    *(importlib.import_module(name) for name in FILES if name != __name__),
+    *(autograd, writes),
 )
-from graphc.frontend.api.arithmetic import Arithmetic
-from graphc.frontend.api.movements import Movements
-from graphc.frontend.api.public import public
+OWNER = "graphc.frontend.tensor"
+LISTED: dict[int, list[str]] = {}  # by identity of a function, the names in some `__all__`
+for module in MODULES:
+    for listed in getattr(module, "__all__", ()):
+        LISTED.setdefault(id(vars(module)[listed]), []).append(listed)
 
 
-class Methods(Movements):
-    """Everything a Tensor can do that is a function of it."""
-
-    # ---- operators beside arithmetic ------------------------------------------------------------
-    __matmul__ = operators.matrix_operator(linear.matmul)
-    __rmatmul__ = operators.matrix_operator(linear.rmatmul)
-    __int__ = operators.as_int
-    __float__ = operators.as_float
-    __array_wrap__ = operators.array_wrap
-    __reversed__ = operators.reverse
-    __hash__ = object.__hash__
-
-    # ---- in place ------------------------------------------------------------------------------
-    copy_ = inplace.copy_
-    fill_ = inplace.fill_
-    zero_ = inplace.zero_
-    cumsum_ = scans.cumsum_
-    cumprod_ = scans.cumprod_
-    uniform_ = random.uniform_
-    normal_ = random.normal_
-    bernoulli_ = random.bernoulli_
-    random_ = random.random_
-    exponential_ = random.exponential_
-    geometric_ = random.geometric_
-    log_normal_ = random.log_normal_
-    cauchy_ = random.cauchy_
-    bernoulli = random.bernoulli
-    multinomial = random.multinomial
-
-    # ---- reductions ----------------------------------------------------------------------------
-    sum = reductions.sum
-    prod = reductions.prod
-    mean = reductions.mean
-    var = reductions.var
-    std = reductions.std
-    norm = reductions.norm
-    max = reductions.max
-    min = reductions.min
-    amax = reductions.amax
-    amin = reductions.amin
-    argmax = reductions.argmax
-    argmin = reductions.argmin
-    all = reductions.all
-    any = reductions.any
-    count_nonzero = reductions.count_nonzero
-    logsumexp = reductions.logsumexp
-    softmax = reductions.softmax
-    log_softmax = reductions.log_softmax
-    cumsum = scans.cumsum
-    cumprod = scans.cumprod
-    cummax = scans.cummax
-    cummin = scans.cummin
-    logcumsumexp = scans.logcumsumexp
-    aminmax = reductions.aminmax
-    dist = reductions.dist
-    cov = statistics.cov
-    corrcoef = statistics.corrcoef
-
-    # ---- sorting -------------------------------------------------------------------------------
-    sort = sorting.sort
-    argsort = sorting.argsort
-    msort = sorting.msort
-    topk = sorting.topk
-    kthvalue = sorting.kthvalue
-    median = sorting.median
-    nanmedian = sorting.nanmedian
-    mode = sorting.mode
-    quantile = sorting.quantile
-    nanquantile = sorting.nanquantile
-    histc = sorting.histc
-    unique = sorting.unique
-    unique_consecutive = sorting.unique_consecutive
-    bincount = sorting.bincount
-
-    # ---- products ------------------------------------------------------------------------------
-    matmul = linear.matmul
-    mm = linear.mm
-    bmm = linear.bmm
-    mv = linear.mv
-    dot = linear.dot
-    vdot = linear.vdot
-    outer = ger = linear.outer
-    inner = linear.inner
-    kron = linear.kron
-    cross = linear.cross
-    trace = linear.trace
-    addmm = linear.addmm
-    addmv = linear.addmv
-    addr = linear.addr
-    addbmm = linear.addbmm
-    baddbmm = linear.baddbmm
-    addmm_ = inplace.inplace(linear.addmm)
-    addmv_ = inplace.inplace(linear.addmv)
-    addr_ = inplace.inplace(linear.addr)
-    addbmm_ = inplace.inplace(linear.addbmm)
-    baddbmm_ = inplace.inplace(linear.baddbmm)
-    det = linalg.det
-    slogdet = linalg.slogdet
-    logdet = linalg.logdet
-    matrix_power = linalg.matrix_power
-    matrix_exp = linalg.matrix_exp
-    inverse = linalg.inv
-    pinverse = matrices.pinverse
-    cholesky = matrices.cholesky
-    qr = matrices.qr
-    svd = matrices.svd
-
-    # ---- conversion ----------------------------------------------------------------------------
-    to = conversion.to
-    type = legacy.type_of
-    new = legacy.new
-    type_as = conversion.type_as
-    float = conversion.float
-    double = conversion.double
-    half = conversion.half
-    bfloat16 = conversion.bfloat16
-    long = conversion.long
-    int = conversion.int
-    short = conversion.short
-    char = conversion.char
-    byte = conversion.byte
-    bool = conversion.bool
-    cpu = conversion.cpu
-    cuda = conversion.cuda
-    pin_memory = conversion.pin_memory
-    new_tensor = conversion.new_tensor
-    new_zeros = conversion.new_zeros
-    new_ones = conversion.new_ones
-    new_full = conversion.new_full
-    new_empty = conversion.new_empty
-    equal = conversion.equal
-    allclose = conversion.allclose
-
-    # ---- autograd ------------------------------------------------------------------------------
-    backward = autograd.backward_of
-    accumulate_grad = autograd.accumulate_grad
-    requires_grad_ = autograd.requires_grad_
-    detach = autograd.detach
-    detach_ = autograd.detach_
-    retain_grad = autograd.retain_grad
-    retains_grad = property(autograd.retains_grad)
-    output_nr = property(autograd.output_nr)
-    register_hook = autograd.register_hook
-    register_post_accumulate_grad_hook = autograd.register_post_accumulate_grad_hook
-    clone = autograd.clone
+def names_of(function: Callable[..., Any], row: Row) -> list[str]:
+    """What a marked function is called as a method."""
+    if not isinstance(row.method, bool):
+        return list(row.method)
+    if not row.method:
+        return []
+    return list(dict.fromkeys((function.__name__, *LISTED.get(id(function), ()))))
 
 
-for kind in (Methods, Movements, Arithmetic):
-    for name, function in public(vars(kind), kind.__module__).items():
-        setattr(kind, name, function)
+def written(function: Callable[..., Any], row: Row) -> Callable[..., Any]:
+    """The in-place form."""
+    return (writes.turned if row.inplace == "view" else writes.inplace)(function)
+
+
+def augmented(row: Row) -> Iterator[str]:
+    """Python's in-place operators that follow from its binary ones."""
+    for name in row.operators if row.inplace else ():
+        if name.strip("_") in operators.AUGMENTED:
+            yield f"__i{name[2:]}"
+
+
+def bind(function: Callable[..., Any], row: Row) -> None:
+    """Give tensors all that one function is to them."""
+    names = names_of(function, row)
+    for name in names:
+        _set(name, wrapped(function, name, OWNER, row.tensors))
+    for name in row.attributes:
+        setattr(Methods, name, property(function))
+    for name in row.operators:
+        setattr(Methods, name, operators.of_python(name, function))
+    if row.inplace:
+        form = written(function, row)
+        for name in names:
+            _set(f"{name}_", wrapped(form, f"{name}_", OWNER, row.tensors))
+        for name in augmented(row):
+            setattr(Methods, name, operators.operator(form))
+
+
+def _set(name: str, method: Callable[..., Any]) -> None:
+    method.__qualname__ = f"Tensor.{name}"
+    setattr(Methods, name, method)
+
+
+for marked, row in ROWS.items():
+    bind(marked, row)

@@ -7,6 +7,7 @@ so that the other operand's class may answer, and Python raises TypeError if it 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ import numpy as np
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.api import creation, shapes
-from graphc.frontend.api.refusals import CAUGHT, coded
+from graphc.frontend.api.refusals import CAUGHT, coded, refusing
 from graphc.frontend.promotion import NUMBERS
+from graphc.frontend.registry import public
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Array, Scalar
 
@@ -53,10 +55,12 @@ def matrix_operator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return apply
 
 
+@public(operators=("__int__",))
 def as_int(x: Tensor) -> int:
     return int(_number(x))
 
 
+@public(operators=("__float__",))
 def as_float(x: Tensor) -> float:
     return float(_number(x))
 
@@ -67,10 +71,46 @@ def _number(x: Tensor) -> Scalar:
     return x.item()
 
 
+@public(operators=("__array_wrap__",))
 def array_wrap(x: Tensor, array: Array, context: Any = None, return_scalar: bool = False) -> Tensor:
     """NumPy's functions of tensors give tensors."""
     return creation.as_tensor(np.asarray(array))
 
 
+@public(operators=("__reversed__",))
 def reverse(x: Tensor) -> Tensor:
     return shapes.flip(x, 0) if x.spec.shape else x
+
+
+# How the functions marked as operators become methods: those of the tensor alone as they are, the
+# others by `operator`, but for these.
+FORMS: dict[str, Callable[[Any], Any]] = {
+    "__matmul__": matrix_operator,
+    "__rmatmul__": matrix_operator,
+    "__getitem__": refusing,
+    "__setitem__": refusing,
+    "__array_wrap__": lambda function: function,
+}
+AUGMENTED = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]
+
+
+def of_python(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` as the operator called `name`."""
+    form = FORMS.get(name)
+    if form is not None:
+        return form(function)  # type: ignore[no-any-return]  # of the table
+    alone = len(inspect.signature(function).parameters) == 1
+    return function if alone else operator(function)

@@ -1,98 +1,42 @@
 """`out=`: results written into tensors that the caller gives.
 
-The functions themselves return new tensors. PyTorch's namespaces also take `out=`, so the names
-of a namespace that do are wrapped once, when it is made: one rule for all of them.
+The functions themselves return new tensors; what `public` makes of those that are marked so
+(`registry`) comes here when `out=` is given: one rule for all of them.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from graphc.errors import AutogradError, DTypeMismatch, InvalidType, Untraceable, warn
-from graphc.frontend import inplace
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import is_tensor
 from graphc.frontend.promotion import can_cast
-from graphc.frontend.tensor import Tensor
-
-CREATION = """
-    arange bernoulli empty eye full linspace logspace multinomial normal ones rand randint randn
-    randperm zeros
-"""
-ELEMENTWISE = """
-    abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2
-    arctanh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
-    bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh deg2rad
-    digamma div divide eq erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmax
-    fmin fmod frac ge greater greater_equal gt heaviside hypot isneginf isposinf le lerp less
-    less_equal lgamma log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or
-    logical_xor logit lt maximum minimum mul multiply nan_to_num ne neg negative not_equal pow
-    rad2deg reciprocal remainder round rsqrt sgn sigmoid sign signbit sin sinc sinh sqrt square
-    sub subtract tan tanh true_divide trunc where xlogy
-"""
-REDUCTIONS = """
-    all amax amin aminmax any argmax argmin bucketize cummax cummin cumprod cumsum diff histc
-    kthvalue log_softmax logcumsumexp logsumexp max mean median min mode msort nanmean nanmedian
-    nansum norm prod quantile searchsorted softmax sort std sum topk var
-"""
-SHAPES = """
-    cat column_stack concat concatenate diag dstack gather hstack index_add index_copy index_select
-    masked_select nonzero row_stack scatter scatter_add stack take take_along_dim tril triu vstack
-"""
-PRODUCTS = """
-    addbmm addmm addmv addr baddbmm bmm chain_matmul cholesky cross dot ger inner inverse kron
-    matmul matrix_power mm mv outer qr slogdet svd tensordot vdot
-"""
-MATRICES = """
-    cholesky cross det eigh eigvalsh inv matmul matrix_norm matrix_power matrix_rank multi_dot norm
-    pinv qr slogdet solve solve_triangular svd svdvals vecdot vector_norm
-"""
-SPECIALS = """
-    bessel_j0 bessel_j1 chebyshev_polynomial_t chebyshev_polynomial_u chebyshev_polynomial_v
-    chebyshev_polynomial_w digamma entr erf erfc erfcx erfinv exp2 expit expm1 gammainc gammaincc
-    gammaln hermite_polynomial_h hermite_polynomial_he i0 i0e i1 i1e laguerre_polynomial_l
-    legendre_polynomial_p log1p log_ndtr log_softmax logit logsumexp modified_bessel_i0
-    modified_bessel_i1 modified_bessel_k0 modified_bessel_k1 multigammaln ndtr ndtri polygamma psi
-    round scaled_modified_bessel_k0 scaled_modified_bessel_k1 shifted_chebyshev_polynomial_t
-    shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v shifted_chebyshev_polynomial_w
-    sinc softmax spherical_bessel_j0 xlog1py xlogy zeta
-"""
-# The functions of each namespace that take it.
-TORCH = (CREATION + ELEMENTWISE + REDUCTIONS + SHAPES + PRODUCTS).split()
-LINALG = MATRICES.split()
-SPECIAL = SPECIALS.split()
-FUNCTIONAL = ["normalize"]
+from graphc.frontend.tensor import Tensor, show
 
 
-def accept_out(namespace: dict[str, Any], names: Iterable[str]) -> None:
-    """Let these functions of a module's namespace take `out=`."""
-    for name in names:
-        namespace[name] = _with_out(namespace[name], name, namespace["__name__"])
+def filling(function: Callable[..., Any], name: str) -> Callable[[Any, Any, Any], Any]:
+    """`function` with its results in what is given as `out`, which is returned."""
+    computes_in = "dtype" in inspect.signature(function).parameters
 
-
-def _with_out(function: Callable[..., Any], name: str, module: str) -> Callable[..., Any]:
-    signature = inspect.signature(function)
-    computes_in = "dtype" in signature.parameters
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, out: Any = None, **kwargs: Any) -> Any:
-        if out is None:
-            return function(*args, **kwargs)
+    def fill(out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         targets = _targets(name, out)
         if computes_in:
             _take_dtype(name, targets[0], kwargs)
         return _fill(name, targets, function(*args, **kwargs))
 
+    return fill
+
+
+def signature_with(function: Callable[..., Any]) -> inspect.Signature:
+    """That of `function`, with `out`, as help() shows it."""
+    signature = inspect.signature(function)
     option = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
     own = list(signature.parameters.values())
     end = len(own) - (own[-1].kind is inspect.Parameter.VAR_KEYWORD)
-    signature = signature.replace(parameters=[*own[:end], option, *own[end:]])
-    wrapped.__signature__ = signature  # type: ignore[attr-defined]  # what help() shows
-    wrapped.__module__, wrapped.__qualname__ = module, name  # where pickle finds it
-    return wrapped
+    return signature.replace(parameters=[*own[:end], option, *own[end:]])
 
 
 def _targets(name: str, out: Any) -> tuple[Tensor, ...]:
@@ -151,4 +95,4 @@ def _resize(name: str, target: Tensor, value: Tensor) -> None:
             f"{name}: out had shape {tuple(target.shape)} and was resized to that of the result,"
             f" {tuple(value.shape)}. Give it the right shape, or no elements."
         )
-    inplace.show(target, value.to(target.dtype, copy=True))
+    show(target, value.to(target.dtype, copy=True))

@@ -10,6 +10,7 @@ from graphc.errors import Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.quadrature import in_double
 from graphc.frontend.operands import as_float, is_tensor
+from graphc.frontend.registry import public
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -50,6 +51,7 @@ def _whole(name: str, n: Any) -> int:
 def _polynomial(name: str, first: Callable[[Tensor], Tensor], step: Step, text: str) -> Any:
     """p_0 = 1, p_1 = first(x), p_(k+1) = step(x, p_k, p_(k-1), k); zero for degrees below zero."""
 
+    @public(out=True)
     def function(input: Tensor, n: Any) -> Tensor:
         degree, x = _whole(name, n), as_float(input)
         if degree < 0:
@@ -133,6 +135,7 @@ BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 
              43867 / 798, -174611 / 330)  # fmt: skip
 
 
+@public(out=True)
 @in_double
 def zeta(input: Tensor, other: Tensor) -> Tensor:
     """The sum of (q + k)^-x over k >= 0, by Euler and Maclaurin's formula; x > 1, q > 0."""

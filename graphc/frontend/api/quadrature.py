@@ -21,6 +21,7 @@ from graphc.frontend.api import special
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.operands import Operand, is_tensor, prepare
 from graphc.frontend.promotion import result_type
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.types import DType, f64
 
@@ -86,7 +87,9 @@ def floating(*operands: Operand) -> DType:
 # ---- the normal distribution's tail ------------------------------------------------------------
 
 
-erfcx: E.Unary = E.float_unary("erfcx")  # exp(x^2) erfc(x), without overflow for x > 0
+erfcx: E.Unary = public(out=True)(
+    E.float_unary("erfcx")
+)  # exp(x^2) erfc(x), without overflow for x > 0
 
 
 def _log_ndtr(x: Tensor) -> Tensor:
@@ -97,6 +100,7 @@ def _log_ndtr(x: Tensor) -> Tensor:
     return E.where(x < -1, tail, E.log1p(E.erfc(high * math.sqrt(0.5)) * -0.5))
 
 
+@public(out=True)
 @in_double
 def log_ndtr(input: Tensor) -> Tensor:
     """log of the normal distribution function, precise in both tails."""
@@ -122,6 +126,7 @@ def _ndtri(p: Tensor) -> Tensor:
     return E.where(p > 0.5, -x, x)
 
 
+@public(out=True)
 @in_double
 def ndtri(input: Tensor) -> Tensor:
     """The normal quantile."""
@@ -198,12 +203,14 @@ def _gammainc(a: Tensor, x: Tensor, upper: bool) -> Tensor:
     return E.where(good, found, sure)
 
 
+@public(out=True)
 @in_double
 def gammainc(input: Tensor, other: Tensor) -> Tensor:
     """P(a, x), the share of the gamma distribution of shape a below x."""
     return _gammainc(input, other, upper=False)
 
 
+@public(out=True)
 @in_double
 def gammaincc(input: Tensor, other: Tensor) -> Tensor:
     """Q(a, x) = 1 - P(a, x)."""

@@ -8,28 +8,38 @@ are scalars of the call; the host advances the generator by `Trace.draws` after 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import DTypeMismatch, InvalidState, InvalidType, Untraceable
+from graphc.errors import DTypeMismatch, InvalidState, InvalidType
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
-from graphc.frontend.api.shapes import cat, sizes
+from graphc.frontend.api.generator import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
+from graphc.frontend.api.shapes import cat
 from graphc.frontend.checked import checked
 from graphc.frontend.devices import resolve
+from graphc.frontend.dims import broadcast_shapes, sizes
 from graphc.frontend.factory import factory
 from graphc.frontend.inplace import write
 from graphc.frontend.modes import get_default_dtype, modes, no_grad
-from graphc.frontend.operands import broadcast_shapes, broadcast_to
+from graphc.frontend.operands import broadcast_to
 from graphc.frontend.options import as_dtype
-from graphc.frontend.promotion import wrap
+from graphc.frontend.registry import public
+from graphc.frontend.tensor import Tensor
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, Shape, f32, f64, i64, u8
+from graphc.ir.types import DType, Shape, f32, f64, i64
 
 __all__ = [
     "Generator",
@@ -51,94 +61,8 @@ __all__ = [
     "set_rng_state",
 ]
 
-Tensor = Any  # `tensor.py` binds the functions below, so its class does not exist yet here
 BITS = OPS["random_bits"]
 EXACT_BITS = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53, "bool": 1, "u8": 8}
-
-
-class Generator:
-    """A seed and the number of the next draw: the whole state."""
-
-    def __init__(self, device: Any = "cpu") -> None:
-        self.device = resolve(device)
-        _refuse_in_trace("a Generator made")
-        self.seed_value = 0
-        self.draw = 0
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start again from draw 0 of `seed`."""
-        _refuse_in_trace("manual_seed()")
-        self.seed_value = int(seed) & 0xFFFFFFFFFFFFFFFF
-        self.draw = 0
-        return self
-
-    def seed(self) -> int:
-        """Start again from a seed of the operating system's."""
-        self.manual_seed(int.from_bytes(os.urandom(8), "little") >> 1)
-        return self.seed_value
-
-    def initial_seed(self) -> int:
-        return self.seed_value
-
-    def signed_seed(self) -> int:
-        """The seed as an i64 holds it."""
-        return int(wrap(self.seed_value, i64))
-
-    def next_number(self) -> int:
-        return self.draw
-
-    def advance(self, draws: int) -> None:
-        self.draw += draws
-
-    def get_state(self) -> Tensor:
-        """16 bytes: the seed and the number of the next draw."""
-        _refuse_in_trace("the random state read")
-        words = np.array([self.signed_seed(), self.draw], "<i8")
-        return tensors.wrapped(words.view(np.uint8))
-
-    def set_state(self, state: Tensor) -> None:
-        if not isinstance(state, tensors.Tensor) or state.dtype is not u8:
-            raise InvalidType(
-                f"expected the uint8 tensor that get_state() gives, got {state!r:.100}"
-            )
-        if state.spec.shape != (16,):
-            raise InvalidState(f"a random state has 16 bytes, got {state.spec}")
-        seed, draw = np.ascontiguousarray(state.host()).view("<i8").tolist()
-        self.manual_seed(seed)
-        self.draw = draw
-
-
-def _refuse_in_trace(what: str) -> None:
-    if modes.trace is not None:
-        raise Untraceable(
-            f"{what} inside a compiled step",
-            why="the step is traced once: the generator would not start again at each call",
-            fix="do it before the call",
-        )
-
-
-default_generator = Generator()
-default_generator.seed()  # another in each process, as PyTorch does; `manual_seed` repeats a run
-
-
-def manual_seed(seed: int) -> Generator:
-    return default_generator.manual_seed(seed)
-
-
-def seed() -> int:
-    return default_generator.seed()
-
-
-def initial_seed() -> int:
-    return default_generator.initial_seed()
-
-
-def get_rng_state() -> Tensor:
-    return default_generator.get_state()
-
-
-def set_rng_state(new_state: Tensor) -> None:
-    default_generator.set_state(new_state)
 
 
 # ---- from bits to numbers ----------------------------------------------------------------------
@@ -193,7 +117,8 @@ def _normal(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
     u = (P.cast(_high_bits(_column(words, 0), 24), wide) + 1.0) * 2.0**-24  # in (0, 1]
     angle = P.cast(_high_bits(_column(words, 1), 24), wide) * (2 * math.pi * 2.0**-24)
     radius = P.apply("sqrt", P.apply("log", u) * -2.0)
-    return P.cast(radius * P.apply("cos", angle), dtype)
+    out: Tensor = radius * P.apply("cos", angle)
+    return P.cast(out, dtype)
 
 
 # ---- factories ---------------------------------------------------------------------------------
@@ -206,6 +131,7 @@ def _floating(dtype: DType | None) -> DType:
     return kind
 
 
+@public(out=True)
 @factory
 def rand(
     *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
@@ -215,6 +141,7 @@ def rand(
     return _unit(shape, _floating(dtype), generator)
 
 
+@public(out=True)
 @factory
 def randn(
     *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
@@ -225,10 +152,12 @@ def randn(
 
 
 def rand_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
+    """Uniform on [0, 1), of input's shape, dtype and device."""
     return _like(rand, input, input.spec.shape, dtype=dtype or input.dtype, **options)
 
 
 def randn_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
+    """Normal of mean 0 and deviation 1, of input's shape, dtype and device."""
     return _like(randn, input, input.spec.shape, dtype=dtype or input.dtype, **options)
 
 
@@ -239,6 +168,7 @@ def _like(make: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any
     return formats.like(make(*args, **options), input, memory_format)
 
 
+@public(out=True)
 @factory
 def randint(
     low: int = 0,
@@ -276,12 +206,14 @@ def _integers(low: int, high: int, shape: Shape, dtype: DType, g: Generator | No
 
 
 def randint_like(input: Tensor, low: int, high: Any = None, **options: Any) -> Tensor:
+    """Integers of [low, high), or [0, low), of input's shape, dtype and device."""
     if high is None:
         low, high = 0, low
     options.setdefault("dtype", input.dtype)
     return _like(randint, input, low, high, input.spec.shape, **options)
 
 
+@public(out=True)
 @factory
 @device_ops.by_host
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None) -> Tensor:
@@ -299,6 +231,7 @@ def _unit_as(x: Tensor, shape: Shape, dtype: DType, generator: Generator | None)
     return rand(shape, dtype=dtype, generator=generator, device=x.device)
 
 
+@public(method=True, out=True)
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None
 ) -> Tensor:
@@ -308,7 +241,8 @@ def bernoulli(
         raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.spec}")
     chance = _in_range(x if p is None else p, 0.0, 1.0, "bernoulli: a probability")
     draw = _unit_as(x, x.spec.shape, _wide(x), generator)
-    return P.cast(draw < chance, x.dtype)
+    out: Tensor = draw < chance
+    return P.cast(out, x.dtype)
 
 
 def _in_range(x: Any, low: float, high: float, what: str) -> Any:
@@ -321,6 +255,7 @@ def _in_range(x: Any, low: float, high: float, what: str) -> Any:
     return x
 
 
+@public(out=True)
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -341,10 +276,11 @@ def normal(
     with no_grad():
         made = _normal(shape, _floating(kind), generator)
         made = device_ops.like(made, given[0]) if given else made.to(resolve(device))
-        out = P.cast(made * std + mean, kind)
+        out: Tensor = P.cast(made * std + mean, kind)
     return out.requires_grad_(requires_grad)
 
 
+@public(method=True, out=True)
 def multinomial(
     input: Tensor,
     num_samples: int,
@@ -406,17 +342,21 @@ def _write(x: Tensor, value: Tensor) -> Tensor:
     return write(x, broadcast_to(value, x.spec.shape))
 
 
+@public(method=True)
 def uniform_(
     x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
+    """Fill x with numbers uniform on [a, b)."""
     if a > b:
         raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
     return _write(x, _unit_as(x, x.spec.shape, _wide(x), generator) * (b - a) + a)
 
 
+@public(method=True)
 def normal_(
     x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
+    """Fill x with normal numbers of this mean and standard deviation."""
     if std < 0:
         raise InvalidState(f"normal_: std {std} is negative")
     return _write(x, _normal(x.spec.shape, _wide(x), generator) * std + mean)
@@ -426,11 +366,14 @@ def _wide(x: Tensor) -> DType:
     return f64 if x.dtype is f64 else f32
 
 
+@public(method=True)
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Fill x with ones at probability p (a number, or a tensor that broadcasts) and zeros."""
     chance = _in_range(p, 0.0, 1.0, "bernoulli_: a probability")
     return _write(x, _unit_as(x, x.spec.shape, f32, generator) < chance)
 
 
+@public(method=True)
 def random_(
     x: Tensor, low: int | None = None, to: int | None = None, *, generator: Generator | None = None
 ) -> Tensor:
@@ -442,6 +385,7 @@ def random_(
     return _write(x, _integers(low, high, x.spec.shape, i64, generator))
 
 
+@public(method=True)
 def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential with rate `lambd`."""
     if not lambd > 0:
@@ -450,6 +394,7 @@ def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None =
     return _write(x, P.apply("log", 1.0 - u) * (-1.0 / lambd))
 
 
+@public(method=True)
 def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Tries up to and including the first success of probability p: 1, 2, .."""
     if not 0 < p < 1:
@@ -458,6 +403,7 @@ def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Te
     return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * (1 / math.log1p(-p))).clamp(min=1))
 
 
+@public(method=True)
 def log_normal_(
     x: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -467,6 +413,7 @@ def log_normal_(
     return _write(x, P.apply("exp", _normal(x.spec.shape, _wide(x), generator) * std + mean))
 
 
+@public(method=True)
 def cauchy_(
     x: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:

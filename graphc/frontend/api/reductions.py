@@ -11,8 +11,10 @@ from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic
 from graphc.frontend.api.formats import row_by_row
-from graphc.frontend.api.shapes import Dims, axes_of, axis_of, ravel
+from graphc.frontend.api.shapes import ravel
+from graphc.frontend.dims import Dims, axes_of, axis_of
 from graphc.frontend.operands import as_float, is_tensor
+from graphc.frontend.registry import public
 from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -65,6 +67,7 @@ def accumulator(x: Tensor, dtype: DType | None) -> Tensor:
     return P.cast(x, dtype or (x.dtype if x.dtype.is_floating_point else i64))
 
 
+@public(method=True, out=True)
 def sum(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
@@ -74,9 +77,11 @@ def sum(
     return out if out is not input else input.clone()
 
 
+@public(method=True, out=True)
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
+    """The product over a dimension, or over all; of integers and bools in int64."""
     y = accumulator(input, dtype)
     out = _reduce("prod", y, axes_of(input, dim), keepdim)
     return out if out is not input else input.clone()
@@ -88,6 +93,7 @@ def _floating(x: Tensor, what: str) -> Tensor:
     return x
 
 
+@public(method=True, out=True)
 def mean(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
@@ -146,6 +152,7 @@ def std_mean(
     return P.cast(safe_sqrt(v), input.dtype), P.cast(m, input.dtype)
 
 
+@public(method=True, out=True)
 def var(
     input: Tensor,
     dim: Any = None,
@@ -158,6 +165,7 @@ def var(
     return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
 
 
+@public(method=True, out=True)
 def std(
     input: Tensor,
     dim: Any = None,
@@ -186,6 +194,7 @@ def _nuclear(x: Any, dim: Dims | None, keepdim: bool, dtype: DType | None) -> Te
     return P.unsqueeze(out, axes, len(x.spec.shape)) if keepdim else out
 
 
+@public(method=True, out=True)
 def norm(
     input: Tensor,
     p: float | str = "fro",
@@ -246,13 +255,16 @@ def _nonempty_axes(x: Tensor, dim: Dims | None, name: str) -> Shape:
     return axes
 
 
+@public(method=True, out=True)
 def amax(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """The largest, NaN if any is; ties share the gradient equally."""
     out = _reduce("max", input, _nonempty_axes(input, dim, "amax"), keepdim)
     return out if out is not input else input.clone()
 
 
+@public(method=True, out=True)
 def amin(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
+    """The smallest over dimensions, or over all; NaN if there is one. Ties share the gradient."""
     out = _reduce("min", input, _nonempty_axes(input, dim, "amin"), keepdim)
     return out if out is not input else input.clone()
 
@@ -273,6 +285,7 @@ def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tens
     return P.reshape(values, index.spec.shape), index
 
 
+@public(method=True, out=True, tensors=1)
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
     if is_tensor(dim):
@@ -283,7 +296,10 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     return amax(input)
 
 
+@public(method=True, out=True, tensors=1)
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The smallest of all; with `dim` a named tuple of values and indices (int64); of two tensors
+    `minimum`."""
     if is_tensor(dim):
         return E.minimum(input, dim)
     if dim is not None:
@@ -310,15 +326,19 @@ def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     return _keep(x.emit(OPS[name], x, axis=axis), (axis,), len(x.spec.shape), keepdim)
 
 
+@public(method=True, out=True)
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first largest element (the first NaN, if any)."""
     return _arg("argmax", input, dim, keepdim)
 
 
+@public(method=True, out=True)
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The index (int64) of the smallest along a dimension, or of all in row-major order."""
     return _arg("argmin", input, dim, keepdim)
 
 
+@public(method=True, out=True)
 def aminmax(
     input: Tensor, *, dim: int | None = None, keepdim: bool = False
 ) -> return_types.aminmax:
@@ -327,6 +347,7 @@ def aminmax(
     return return_types.aminmax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
+@public(method=True, tensors=2)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
     return norm(E.sub(input, other), p)
@@ -335,12 +356,14 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
 # ---- logic -------------------------------------------------------------------------------------
 
 
+@public(method=True, out=True)
 def any(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """Whether some element is nonzero; False of nothing."""
     total = sum(P.cast(logic.truth(input), i64), dim, keepdim)
     return _like_uint8(input, logic.ne(total, 0))
 
 
+@public(method=True, out=True)
 def all(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """Whether no element is zero; True of nothing."""
     total = sum(P.cast(logic.logical_not(input), i64), dim, keepdim)
@@ -352,6 +375,7 @@ def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
     return P.cast(y, u8) if x.dtype is u8 else y
 
 
+@public(method=True)
 def count_nonzero(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
     """How many elements are not zero, in all or along dimensions: a list, or one after another."""
     if dims:
@@ -368,6 +392,7 @@ def _shift(x: Tensor, axes: Shape) -> Tensor:
     return with_history.detach()
 
 
+@public(method=True, out=True)
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf."""
     input = as_float(input)
@@ -383,6 +408,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     return out if keepdim else P.reshape(out, kept)
 
 
+@public(method=True, out="graphc")
 def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """exp(x) over its sum along `dim`, shifted by the maximum."""
     input = _floating(input if dtype is None else P.cast(input, dtype), "softmax")
@@ -396,6 +422,7 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     return row_by_row(e / _reduce("sum", e, axes, True))
 
 
+@public(method=True, out="graphc")
 def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """input minus its logsumexp along `dim`, shifted by the maximum."""
     input = _floating(input if dtype is None else P.cast(input, dtype), "log_softmax")

@@ -12,9 +12,10 @@ from graphc.frontend.api import logic, shapes
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api import special as functions
 from graphc.frontend.api.formats import row_by_row
-from graphc.frontend.api.shapes import axis_of, slice_along
-from graphc.frontend.inplace import InPlace, inplace
+from graphc.frontend.api.shapes import slice_along
+from graphc.frontend.dims import axis_of
 from graphc.frontend.operands import as_float
+from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, TensorSpec, bf16, bool_, f16, f32, f64, i64
@@ -45,16 +46,19 @@ def _accumulated(x: Tensor, dim: int, dtype: DType | None, join: Join) -> Tensor
     return P.cast(_scan(P.cast(x, wide), axis_of(x, dim), join), x.dtype)
 
 
+@pointwise
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running sums; of integers in i64."""
     return row_by_row(_accumulated(input, dim, dtype, E.add))
 
 
+@pointwise
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running products; of integers in i64. The gradient is exact with zeros."""
     return _accumulated(input, dim, dtype, E.mul)
 
 
+@public(method=True, out=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log(cumsum(exp(x))) without overflow."""
     x = as_float(input)
@@ -84,15 +88,13 @@ def _running_extreme(x: Tensor, dim: int, name: str) -> tuple[Tensor, Tensor]:
     return x.emit(OPS["take_along"], x, place, axis=axis), place
 
 
+@public(method=True, out=True)
 def cummax(input: Tensor, dim: int) -> return_types.cummax:
     """The largest so far along `dim`, and its index."""
     return return_types.cummax(*_running_extreme(input, dim, "cummax"))
 
 
+@public(method=True, out=True)
 def cummin(input: Tensor, dim: int) -> return_types.cummin:
     """The smallest so far along `dim`, and its index."""
     return return_types.cummin(*_running_extreme(input, dim, "cummin"))
-
-
-cumsum_: InPlace = inplace(cumsum)
-cumprod_: InPlace = inplace(cumprod)

@@ -18,11 +18,12 @@ from graphc.errors import (
     ShapeMismatch,
 )
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import logic, scans, shapes
+from graphc.frontend.api import logic, scans, shapes, ternary
 from graphc.frontend.api.formats import row_by_row
-from graphc.frontend.inplace import InPlace, inplace
-from graphc.frontend.operands import broadcast_shapes, broadcast_to, is_tensor
+from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
+from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number, wrap
+from graphc.frontend.registry import pointwise, public
 from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -66,7 +67,7 @@ def _along(
     """The axis, and numbers of as many dimensions as x, within bounds."""
     if index.dtype not in (i64, i32, u8):
         raise DTypeMismatch(f"{name}: index must be an integer tensor, got {index.spec}")
-    axis = shapes.axis_of(x, dim)
+    axis = axis_of(x, dim)
     if len(index.spec.shape) != len(x.spec.shape):
         raise ShapeMismatch(f"{name}: index {index.spec} and {x.spec} differ in dimensions")
     fits = all(k == axis or m <= n for k, (n, m) in enumerate(zip(x.spec.shape, index.spec.shape)))
@@ -89,7 +90,7 @@ def _numbers(
     x: Tensor, dim: int, index: Tensor, name: str, negative: bool = False
 ) -> tuple[int, Tensor]:
     """The axis, and a vector of numbers along it."""
-    axis = shapes.axis_of(x, dim)
+    axis = axis_of(x, dim)
     if not is_tensor(index):
         raise InvalidType(f"{name}: index must be a tensor, got {type(index).__name__}")
     if index.dtype not in (i64, i32):
@@ -108,6 +109,7 @@ def _same_dtype(x: Tensor, src: Tensor, name: str) -> None:
 # ---- along a dimension, element by element -----------------------------------------------------
 
 
+@public(method=True, out=True)
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on."""
     if not input.spec.shape and not _nowhere(index):
@@ -117,18 +119,19 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
 def _gathered(x: Tensor, dim: int, index: Tensor, name: str, negative: bool) -> Tensor:
     if _nowhere(index):
-        shapes.axis_of(x, dim)
+        axis_of(x, dim)
         return stepwise(x.full(0, TensorSpec(x.dtype, index.spec.shape)), x)
     axis, index = _along(x, dim, index, name, negative)
     return x.emit(OPS["take_along"], x, index, axis=axis)
 
 
+@public(method=True, out=True)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """`gather` with the other dimensions broadcast and negative numbers counted from the end;
     without `dim`, of the flat tensor, where PyTorch takes no negative ones."""
     if dim is None:
         return gather(shapes.ravel(input), 0, shapes.ravel(indices))
-    axis = shapes.axis_of(input, dim)
+    axis = axis_of(input, dim)
     a, b = list(input.spec.shape), list(indices.spec.shape)
     if len(a) != len(b):
         raise ShapeMismatch(
@@ -153,13 +156,14 @@ def _cut(src: Tensor, index: Tensor, name: str) -> Tensor:
     return P.slice(src, (0,) * len(index.spec.shape), index.spec.shape)
 
 
+@pointwise
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input plus src[i][j] at [index[i][j]][j] for dim 0, each time an index appears."""
     _same_dtype(input, src, "scatter_add")
     if not input.spec.shape:
         return _as_vectors(scatter_add, input, dim, index, src)
     if _nowhere(index):
-        shapes.axis_of(input, dim)
+        axis_of(input, dim)
         return stepwise(input.clone(), src)
     axis, index = _along(input, dim, index, "scatter_add")
     src = _cut(src, index, "scatter_add")
@@ -168,12 +172,13 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 def _as_vectors(function: Any, x: Tensor, dim: int, *others: Any, **options: Any) -> Tensor:
     """A function along dimension 0 of 0-d tensors."""
-    shapes.axis_of(x, dim)
+    axis_of(x, dim)
     lifted = [shapes.reshape(y, 1) if hasattr(y, "spec") else y for y in others]
     out: Tensor = P.reshape(function(P.reshape(x, (1,)), 0, *lifted, **options), ())
     return out
 
 
+@pointwise
 def scatter(
     input: Tensor,
     dim: int,
@@ -205,7 +210,7 @@ def scatter(
 
 def _last_scattered(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     if _nowhere(index):
-        shapes.axis_of(x, dim)
+        axis_of(x, dim)
         return stepwise(x.clone(), src)
     axis, index = _along(x, dim, index, "scatter")
     src = _cut(src, index, "scatter")
@@ -233,6 +238,7 @@ def _identity(x: Tensor, mode: str) -> Scalar:
     return int(limits.max if mode == "amin" else limits.min)
 
 
+@public(method=True, inplace=True)
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
@@ -260,7 +266,7 @@ def scatter_reduce(
     total = E.add(start, P.put_along(src, index, axis, shape))
     if reduce == "sum":
         return total
-    count = E.clamp(hits + 1 if include_self else hits, min=1)
+    count = ternary.clamp(hits + 1 if include_self else hits, min=1)
     whole = None if input.dtype.is_floating_point else "floor"
     return P.cast(E.div(total, count, rounding_mode=whole), input.dtype)
 
@@ -268,6 +274,7 @@ def scatter_reduce(
 # ---- along a dimension, slice by slice ---------------------------------------------------------
 
 
+@public(method=True, out=True)
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Slices of `input` along `dim` by number."""
     axis, number = _numbers(input, dim, index, "index_select")
@@ -290,6 +297,7 @@ def _slices(
     return axis, number, source
 
 
+@pointwise
 def index_add(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Scalar = 1
 ) -> Tensor:
@@ -303,6 +311,7 @@ def index_add(
     return row_by_row(E.add(input, total))
 
 
+@pointwise
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """input with slice index[k] replaced by source[k]; the last of equal indices wins."""
     if not input.spec.shape:
@@ -313,6 +322,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     return shapes.movedim(moved, 0, axis)
 
 
+@public(method=True, inplace=True)
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """input with the slices chosen filled with a number or 0-d tensor."""
     if not is_number(value) and value.spec.shape:
@@ -352,6 +362,7 @@ def replace_rows(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
 # ---- of the flat tensor ------------------------------------------------------------------------
 
 
+@public(method=True, out=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements of the flat `input` by number, in the shape of `index`."""
     if index.dtype is not i64:
@@ -363,6 +374,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     return P.reshape(flat.emit(OPS["gather"], flat, number, axis=0), index.spec.shape)
 
 
+@public(method=True, inplace=True)
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """input with the elements of `source` at flat numbers, or added to what is there."""
     _same_dtype(input, source, "put")
@@ -379,6 +391,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     return P.reshape(new, input.spec.shape) if n else input.clone()
 
 
+@public(method=True, inplace=True)
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """input with the elements of `source`, in order, where `mask` is true."""
     _same_dtype(input, source, "masked_scatter")
@@ -396,6 +409,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 # ---- one slice ---------------------------------------------------------------------------------
 
 
+@public(method=True)
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy of `input` with `src` at `index` along `dim`."""
     out = input.clone()
@@ -406,6 +420,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return out
 
 
+@public(method=True)
 def slice_scatter(
     input: Tensor,
     src: Tensor,
@@ -415,7 +430,7 @@ def slice_scatter(
     step: int = 1,
 ) -> Tensor:
     """A copy of `input` with `src` at start:end:step along `dim`."""
-    out, axis = input.clone(), shapes.axis_of(input, dim)
+    out, axis = input.clone(), axis_of(input, dim)
     a, b, s = slice(start, end, step).indices(input.spec.shape[axis])
     target = shapes.slice_along(out, axis, a, max(a, b), s)
     if src.spec.shape != target.spec.shape:
@@ -424,10 +439,7 @@ def slice_scatter(
     return out
 
 
-scatter_: InPlace = inplace(scatter)
-scatter_add_: InPlace = inplace(scatter_add)
-
-
+@public(method=True, inplace=True)
 def index_reduce(
     input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
     include_self: bool = True,
@@ -439,7 +451,7 @@ def index_reduce(
             f"index_reduce: reduce must be prod, mean, amax or amin, got {reduce!r:.100}"
         )
     rank = max(len(input.spec.shape), 1)
-    axis = shapes.axis_at(dim, rank)
+    axis = axis_at(dim, rank)
     if index.dim() > 1 or index.numel() != (source.spec.shape[axis] if source.spec.shape else 1):
         raise ShapeMismatch(f"index_reduce: index {index.spec} and source {source.spec} do not fit")
     if not source.spec.shape:
@@ -448,12 +460,3 @@ def index_reduce(
     line = P.reshape(index, tuple(index.numel() if k == axis else 1 for k in range(rank)))
     places = broadcast_to(P.cast(line, i64), source.spec.shape)
     return scatter_reduce(input, dim, places, source, reduce, include_self=include_self)
-
-
-scatter_reduce_: InPlace = inplace(scatter_reduce)
-index_reduce_: InPlace = inplace(index_reduce)
-index_add_: InPlace = inplace(index_add)
-index_copy_: InPlace = inplace(index_copy)
-index_fill_: InPlace = inplace(index_fill)
-put_: InPlace = inplace(put)
-masked_scatter_: InPlace = inplace(masked_scatter)

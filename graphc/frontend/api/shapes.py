@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,23 @@ import numpy as np
 from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
-from graphc.frontend.operands import broadcast_shapes, data_sized, is_tensor
+from graphc.frontend.dims import (
+    Dims,
+    axes_of,
+    axis_at,
+    axis_of,
+    broadcast_shapes,
+    infer_size,
+    sizes,
+)
 from graphc.frontend.operands import broadcast_to as expand_to
+from graphc.frontend.operands import data_sized, is_tensor
 from graphc.frontend.promotion import result_type
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import index as index_of
-from graphc.ir.types import Shape, i64
+from graphc.ir.types import i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -50,78 +59,10 @@ __all__ = [
     "unsqueeze",
 ]
 
-Dims = int | Sequence[int]
-
-
-# ---- arguments ---------------------------------------------------------------------------------
-
-
-def axis_at(dim: int, rank: int) -> int:
-    """A dimension counted from the front; 0-d tensors pass 0 and -1."""
-    dim, limit = operator.index(dim), builtins.max(rank, 1)
-    if not -limit <= dim < limit:
-        raise InvalidIndex(f"dimension {dim} is out of range: expected {-limit} to {limit - 1}")
-    return dim % limit
-
-
-def axis_of(x: Tensor, dim: int) -> int:
-    return axis_at(dim, len(x.spec.shape))
-
-
-def axes_of(x: Tensor, dim: Dims | None) -> Shape:
-    """Sorted dimensions; None or () means all."""
-    rank = len(x.spec.shape)
-    if dim is None or dim == () or dim == []:
-        return tuple(range(rank))
-    dims = tuple(dim) if isinstance(dim, list | tuple) else (dim,)
-    axes = tuple(sorted(axis_at(d, rank) for d in dims))
-    if len(set(axes)) < len(axes):
-        raise ShapeMismatch(f"a dimension appears twice in {dims}")
-    return axes if rank else ()
-
-
-def sizes(args: Sequence[Any], named: Any = None) -> Shape:
-    """The shape in f(2, 3), f((2, 3)), f([2, 3]) or f(size=(2, 3))."""
-    if named is not None:
-        if args:
-            raise InvalidType(f"the size is given twice: {args!r:.100} and {named!r:.100}")
-        args = (named,)
-    if not args:
-        raise InvalidType("the size is missing", fix="pass integers, or () for a 0-d tensor")
-    if len(args) == 1 and isinstance(args[0], tuple | list):
-        args = args[0]
-    try:
-        return tuple(map(index_of, args))
-    except AttributeError:
-        raise InvalidType(f"expected integers for a shape, got {args!r:.200}") from None
-
-
-def infer_size(shape: Shape, numel: int) -> Shape:
-    """Fill in at most one -1."""
-    if shape.count(-1) == 0:
-        known = shape
-    elif shape.count(-1) > 1:
-        raise ShapeMismatch("only one dimension can be inferred (-1)")
-    else:
-        rest = 1
-        for n in shape:
-            rest *= n if n != -1 else 1
-        if rest == 0 or numel % rest:
-            raise ShapeMismatch(f"shape {shape} is invalid for a tensor of {numel} elements")
-        known = tuple(numel // rest if n == -1 else n for n in shape)
-    product = 1
-    for n in known:
-        if n < 0:
-            raise ShapeMismatch(f"negative size in shape {shape}")
-        product *= n
-    if product != numel:
-        raise ShapeMismatch(f"shape {shape} is invalid for a tensor of {numel} elements")
-    return known
-
-
 # ---- reshaping ---------------------------------------------------------------------------------
 
 
+@public(method=True)
 def reshape(input: Tensor, *sizes_: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape: a view if the strides allow, else a copy."""
     return P.reshape(input, infer_size(sizes(sizes_, shape), input.numel()))
@@ -138,15 +79,21 @@ def view(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
     return x.emit(OPS["reshape"], x, shape=new)
 
 
+@public(method=True)
 def view_as(x: Tensor, other: Tensor) -> Tensor:
+    """A view of the shape of `other`; ShapeMismatch where it needs a copy."""
     return view(x, other.spec.shape)
 
 
+@public(method=True)
 def reshape_as(x: Tensor, other: Tensor) -> Tensor:
+    """`reshape` to the shape of `other`."""
     return reshape(x, other.spec.shape)
 
 
+@public(method=True)
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions start_dim to end_dim as one; a view if the strides allow, else a copy."""
     shape = input.spec.shape
     a, b = axis_of(input, start_dim), axis_of(input, end_dim)
     if not shape:
@@ -159,16 +106,21 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return P.reshape(input, (*shape[:a], n, *shape[b + 1 :]))
 
 
+@public(method=True)
 def ravel(input: Tensor) -> Tensor:
+    """All elements as a vector, in row-major order; a view if the strides allow."""
     return reshape(input, -1)
 
 
+@public(method=True)
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Dimension `dim` as several of these sizes, one of which may be -1."""
     axis = axis_of(input, dim)
     inner = infer_size(tuple(sizes), input.spec.shape[axis])
     return P.reshape(input, (*input.spec.shape[:axis], *inner, *input.spec.shape[axis + 1 :]))
 
 
+@public(method=True, inplace="view")
 def squeeze(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
     """Without the dimensions of size 1, of all or of those named (a list, or one after another);
     a view."""
@@ -179,7 +131,9 @@ def squeeze(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
     return input.emit(OPS["reshape"], input, shape=kept)
 
 
+@public(method=True, inplace="view")
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A view with a dimension of size 1 at `dim`, -rank - 1 to rank."""
     axis = axis_at(dim, len(input.spec.shape) + 1)
     shape = input.spec.shape
     out = (*shape[:axis], 1, *shape[axis:])
@@ -194,14 +148,18 @@ def alias_view(x: Tensor) -> Tensor:
 # ---- permuting ---------------------------------------------------------------------------------
 
 
+@public(method=True)
 def permute(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
+    """A view with the dimensions in this order, of which each is named once."""
     perm = tuple(axis_of(input, d) for d in sizes(sizes_, dims))
     if sorted(perm) != list(range(input.dim())):
         raise ShapeMismatch(f"permute: {perm} are not the dimensions of {input.spec}")
     return input.emit(OPS["transpose"], input, perm=perm)
 
 
+@public(method=True, inplace="view")
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """A view with two dimensions exchanged."""
     a, b = axis_of(input, dim0), axis_of(input, dim1)
     perm = list(range(len(input.spec.shape)))
     if perm:
@@ -209,13 +167,17 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return input.emit(OPS["transpose"], input, perm=tuple(perm))
 
 
+@public(method=True, inplace="view")
 def t(input: Tensor) -> Tensor:
+    """A view of a matrix [n, m] as [m, n]; of lower rank x itself; ShapeMismatch above."""
     if len(input.spec.shape) > 2:
         raise ShapeMismatch(f"t() expects at most 2 dimensions, got {input.spec}")
     return transpose(input, 0, 1) if len(input.spec.shape) == 2 else input
 
 
+@public(method=True)
 def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
+    """A view in which dimensions `source` stand at `destination`, the others in their order."""
     rank = len(input.spec.shape)
     src = [axis_of(input, d) for d in ([source] if isinstance(source, int) else source)]
     dst = [
@@ -228,7 +190,9 @@ def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
     return P.transpose(input, perm)
 
 
+@public(attributes=("mT", "mH"))
 def matrix_transpose(x: Tensor) -> Tensor:
+    """A view with the last two dimensions exchanged; ShapeMismatch for a vector."""
     if not x.spec.shape:
         return alias_view(x)
     if len(x.spec.shape) < 2:
@@ -236,27 +200,35 @@ def matrix_transpose(x: Tensor) -> Tensor:
     return transpose(x, -2, -1)
 
 
+@public(method=True)
 def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions exchanged: of real numbers, the conjugate transpose."""
     return matrix_transpose(input)
 
 
+@public(attributes=("H",))
 def matrix_only_transpose(x: Tensor) -> Tensor:
+    """A view of a matrix [n, m] as [m, n]; ShapeMismatch for other ranks but 0."""
     if len(x.spec.shape) not in (0, 2):
         raise ShapeMismatch(f"H needs a matrix, got {x.spec}", fix="use mH or mT for batches")
     return t(x)
 
 
+@public(attributes=("T",))
 def reverse_dims(x: Tensor) -> Tensor:
+    """A view with the dimensions in reverse order."""
     return P.transpose(x, tuple(reversed(range(len(x.spec.shape)))))
 
 
+@public(method=True)
 def flip(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
+    """A copy with the elements in reverse order along these dimensions."""
     axes = tuple(sorted(axis_of(input, d) for d in sizes(sizes_, dims)))
     out = input.emit(OPS["flip"], input, axes=axes if input.spec.shape else ())
     return formats.like(out, input) if input.views or input.storage.strides else out
 
 
+@public(method=True)
 def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """Elements move on by `shifts`; those past the end come back at the start."""
     if dims is None or (dims in ((), []) and len(sizes((shifts,))) == 1):
@@ -279,6 +251,7 @@ def size_along(x: Tensor, axis: int) -> int:
 # ---- repeating and joining ---------------------------------------------------------------------
 
 
+@public(method=True)
 def expand(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
     """A view with size-1 dimensions repeated; -1 keeps a size."""
     new, old = sizes(sizes_, size), x.spec.shape
@@ -292,19 +265,25 @@ def expand(x: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
     return alias_view(x) if out is x else out
 
 
+@public(method=True)
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
+    """A view of the shape of `other`, dimensions of size 1 repeated."""
     return expand(x, other.spec.shape)
 
 
+@public(method=True)
 def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """A view of this shape, dimensions of size 1 repeated."""
     return expand(input, tuple(shape))
 
 
 def broadcast_tensors(*xs: Tensor) -> tuple[Tensor, ...]:
+    """Views of the tensors in the shape that they broadcast to; ShapeMismatch if none."""
     shape = broadcast_shapes(*(x.spec.shape for x in xs))
     return tuple(expand_to(x, shape) for x in xs)
 
 
+@public(method=True)
 def repeat(x: Tensor, *sizes_: Any, repeats: Any = None) -> Tensor:
     """Tile: x.repeat(2, 3) stands 2 by 3 copies of x side by side."""
     reps, old = sizes(sizes_, repeats), x.spec.shape
@@ -322,11 +301,14 @@ def owned(out: Tensor, x: Tensor) -> Tensor:
     return out.clone() if out.storage is x.storage else out
 
 
+@public(method=True)
 def tile(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
+    """`repeat`, where missing counts are 1 in front."""
     reps = sizes(sizes_, dims)
     return repeat(input, (1,) * (len(input.spec.shape) - len(reps)) + reps)
 
 
+@public(method=True)
 def repeat_interleave(
     input: Tensor,
     repeats: int | Tensor | None = None,
@@ -376,6 +358,7 @@ def _check_list(tensors: Any, name: str) -> None:
             raise InvalidType(f"{name}: expected tensors, got {type(x).__name__}")
 
 
+@public(out=True)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join along an existing dimension."""
     _check_list(tensors, "cat")
@@ -397,6 +380,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return out
 
 
+@public(out=True)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join along a new dimension."""
     _check_list(tensors, "stack")
@@ -426,7 +410,9 @@ def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> T
     )
 
 
+@public(method=True)
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """A view of `length` elements from `start` on along a dimension; negative ones count back."""
     if not input.spec.shape:
         raise ShapeMismatch("narrow() of a 0-d tensor")
     axis, start, length = axis_of(input, dim), index_of(start), index_of(length)
@@ -439,6 +425,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return slice_along(input, axis, start, start + length)
 
 
+@public(method=True)
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """x without `dim`, at `index` along it; a view."""
     if not input.spec.shape:
@@ -452,11 +439,14 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     return P.reshape(row, input.spec.shape[:axis] + input.spec.shape[axis + 1 :])
 
 
+@public(method=True)
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of each index along a dimension, which they lack."""
     axis = axis_of(input, dim)
     return tuple(select(input, axis, k) for k in range(input.spec.shape[axis]))
 
 
+@public(method=True)
 def split(
     tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
 ) -> tuple[Tensor, ...]:
@@ -481,7 +471,9 @@ def split(
     return tuple(out)
 
 
+@public(method=True)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` views along a dimension, equal in size but for the last."""
     if chunks < 1:
         raise ShapeMismatch(f"chunks must be positive, got {chunks}")
     n = size_along(input, axis_of(input, dim))
@@ -490,6 +482,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, -(-n // chunks), dim)
 
 
+@public(method=True)
 def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows along a dimension, appended as a last dimension; a view."""
     axis = axis_of(x, dimension)

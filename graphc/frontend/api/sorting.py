@@ -22,12 +22,13 @@ from graphc.errors import (
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import formats, logic, shapes
+from graphc.frontend.api import formats, logic, shapes, ternary
 from graphc.frontend.api import reductions as R
-from graphc.frontend.api.shapes import axis_of
 from graphc.frontend.checked import checked
+from graphc.frontend.dims import axis_of
 from graphc.frontend.operands import data_sized, is_tensor
 from graphc.frontend.promotion import result_type
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, TensorSpec, bool_, f32, f64, i32, i64
@@ -66,6 +67,7 @@ def _take(x: Tensor, index: Tensor, axis: int) -> Tensor:
     return x.emit(OPS["take_along"], x, index, axis=axis) if x.spec.shape else x.clone()
 
 
+@public(method=True)
 def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
@@ -73,6 +75,7 @@ def argsort(
     return formats.like(_order(input, axis_of(input, dim), descending), input)
 
 
+@public(method=True, out=True)
 def sort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None
 ) -> return_types.sort:
@@ -83,11 +86,13 @@ def sort(
     return return_types.sort(formats.like(values, input), formats.like(index, input))
 
 
+@public(method=True, out=True)
 def msort(input: Tensor) -> Tensor:
     """Sorted along the first dimension."""
     return sort(input, 0).values
 
 
+@public(method=True, out=True)
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> return_types.topk:
@@ -119,6 +124,7 @@ def _chosen(x: Tensor, axis: int, rank: Tensor | int, keepdim: bool) -> tuple[Te
     return P.reshape(values, shape), P.reshape(index, shape)
 
 
+@public(method=True, out=True)
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
     """The k-th smallest element (counted from 1) along `dim`, and its index."""
     axis = axis_of(input, dim)
@@ -144,9 +150,9 @@ def _median_along(x: Tensor, dim: int, keepdim: bool, skip: bool) -> tuple[Tenso
         return _chosen(x, axis, (n - 1) // 2, keepdim)
     lost = _nan_count(x.detach(), axis)
     if skip:
-        rank = E.floor_divide(E.clamp(n - 1 - lost, min=0), 2)
+        rank = E.floor_divide(ternary.clamp(n - 1 - lost, min=0), 2)
     else:
-        rank = E.clamp(E.where(lost > 0, n - lost, (n - 1) // 2), max=n - 1)
+        rank = ternary.clamp(E.where(lost > 0, n - lost, (n - 1) // 2), max=n - 1)
     return _chosen(x, axis, rank, keepdim)
 
 
@@ -164,6 +170,7 @@ def _median(x: Tensor, skip: bool) -> Tensor:
     return R.amax(E.where(same, flat, -float("inf")))
 
 
+@public(method=True, out=True)
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of all elements, or along `dim` with indices; NaN if any is NaN."""
     if dim is None:
@@ -171,6 +178,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return return_types.median(*_median_along(input, dim, keepdim, False))
 
 
+@public(method=True, out=True)
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of what is not NaN."""
     if dim is None:
@@ -178,6 +186,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     return return_types.nanmedian(*_median_along(input, dim, keepdim, True))
 
 
+@public(method=True, out=True)
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mode:
     """The most frequent element along `dim` (the smallest of several), and its last index."""
     axis = axis_of(input, dim)
@@ -191,7 +200,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mo
     counts = E.where(logic.isnan(rows), 1, counts)  # no NaN equals another
     last = R.argmax(counts, -1, True)
     rank = end.emit(OPS["take_along"], end, last, axis=len(end.spec.shape) - 1)
-    rank = E.clamp(rank - 1, min=0)
+    rank = ternary.clamp(rank - 1, min=0)
     rank = shapes.movedim(rank, -1, axis)
     return return_types.mode(*_chosen(input, axis, rank, keepdim))
 
@@ -241,7 +250,7 @@ def _at_quantiles(rows: Tensor, q: Tensor, interpolation: str, skip: bool) -> Te
     ordered = sort(rows, axis).values
     lost = P.cast(_nan_count(rows.detach(), axis), rows.dtype)
     if skip:
-        place = q * E.clamp(n - 1 - lost, min=0)
+        place = q * ternary.clamp(n - 1 - lost, min=0)
     else:
         place = E.where(lost > 0, n - 1.0, q * float(n - 1))
     if interpolation == "lower":
@@ -250,18 +259,21 @@ def _at_quantiles(rows: Tensor, q: Tensor, interpolation: str, skip: bool) -> Te
         place = E.ceil(place)
     elif interpolation == "nearest":
         place = E.round(place)
-    below, above = (E.clamp(P.cast(f(place.detach()), i64), 0, n - 1) for f in (E.floor, E.ceil))
+    below, above = (
+        ternary.clamp(P.cast(f(place.detach()), i64), 0, n - 1) for f in (E.floor, E.ceil)
+    )
     low = ordered.emit(OPS["take_along"], ordered, below, axis=axis)
     high = ordered.emit(OPS["take_along"], ordered, above, axis=axis)
     if interpolation == "midpoint":
-        return E.lerp(low, high, 0.5)
-    return E.lerp(low, high, place - P.cast(below, rows.dtype))
+        return ternary.lerp(low, high, 0.5)
+    return ternary.lerp(low, high, place - P.cast(below, rows.dtype))
 
 
 def _in_unit_interval(q: Tensor) -> Tensor:
     return logic.logical_and(logic.ge(q, 0), logic.le(q, 1))
 
 
+@public(method=True, out=True)
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
     interpolation: str = "linear",
@@ -270,6 +282,7 @@ def quantile(
     return _quantile(input, q, dim, keepdim, interpolation, False)
 
 
+@public(method=True, out=True)
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
     interpolation: str = "linear",
@@ -281,6 +294,7 @@ def nanquantile(
 # ---- places in sorted sequences ----------------------------------------------------------------
 
 
+@public(out=True)
 def searchsorted(
     sorted_sequence: Tensor,
     input: Any,
@@ -313,6 +327,7 @@ def searchsorted(
     return P.cast(P.reshape(out, shape), i32 if out_int32 else i64)
 
 
+@public(out=True)
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
 ) -> Tensor:
@@ -322,6 +337,7 @@ def bucketize(
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
+@public(method=True, out=True)
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals of [min, max], or of the data's."""
     if bins < 1 or max < min:
@@ -339,7 +355,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     low, high = E.where(flat, low - 1, low), E.where(flat, high + 1, high)
     inside = logic.logical_and(x >= low, x <= high)
     place = E.where(inside, (x - low) / (high - low) * bins, 0)
-    place = E.clamp(P.cast(place, i64), 0, bins - 1)
+    place = ternary.clamp(P.cast(place, i64), 0, bins - 1)
     return x.emit(OPS["scatter_add"], P.cast(inside, x.dtype), place, axis=0, length=bins)
 
 
@@ -351,6 +367,7 @@ def _made(array: Any, like: Tensor, dtype: DType = i64) -> Tensor:
     return device_ops.like(tensors.wrapped(np.array(array, dtype.numpy, order="C")), like)
 
 
+@public(method=True)
 def unique(
     input: Tensor,
     sorted: bool = True,
@@ -377,6 +394,7 @@ def _unique_results(
     return results[0] if len(results) == 1 else tuple(results)
 
 
+@public(method=True)
 def unique_consecutive(
     input: Tensor,
     return_inverse: bool = False,
@@ -399,6 +417,7 @@ def unique_consecutive(
     return _unique_results(input, values, inverse, counts, return_inverse, return_counts)
 
 
+@public(method=True)
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number from 0 occurs in a vector, or the sum of its weights."""
     fix = "use zeros(n).index_add(0, x, weights) with a fixed n"

@@ -13,8 +13,9 @@ from graphc.errors import InvalidState, ShapeMismatch
 from graphc.frontend.api import creation
 from graphc.frontend.api.conversion import to
 from graphc.frontend.api.indexing import nonzero
-from graphc.frontend.api.shapes import sizes, stack
+from graphc.frontend.api.shapes import stack
 from graphc.frontend.devices import CPU, device
+from graphc.frontend.dims import sizes
 from graphc.frontend.modes import modes
 from graphc.frontend.options import as_dtype
 from graphc.frontend.size import Size

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import logic
+from graphc.frontend.api import logic, ternary
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import Operand, as_float, is_tensor, prepare
 from graphc.frontend.promotion import result_type
+from graphc.frontend.registry import pointwise, public
 from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -57,12 +58,12 @@ __all__ = [
 
 # ---- angles ------------------------------------------------------------------------------------
 
-asin = arcsin = E.float_unary("asin")
-acos = arccos = E.float_unary("acos")
-atan = arctan = E.float_unary("atan")
-asinh = arcsinh = E.float_unary("asinh")
-acosh = arccosh = E.float_unary("acosh")
-atanh = arctanh = E.float_unary("atanh")
+asin = arcsin = pointwise(E.float_unary("asin"))
+acos = arccos = pointwise(E.float_unary("acos"))
+atan = arctan = pointwise(E.float_unary("atan"))
+asinh = arcsinh = pointwise(E.float_unary("asinh"))
+acosh = arccosh = pointwise(E.float_unary("acosh"))
+atanh = arctanh = pointwise(E.float_unary("atanh"))
 
 
 def _float_binary(name: str, x: Operand, y: Operand) -> Tensor:
@@ -73,6 +74,7 @@ def _float_binary(name: str, x: Operand, y: Operand) -> Tensor:
     return owner.emit(OPS[name], a, b)  # type: ignore[no-any-return]  # Operand is Any
 
 
+@public(method=True, inplace=True, out=True, tensors=2)
 def atan2(input: Tensor, other: Tensor) -> Tensor:
     """The angle of the point (x, y), in [-pi, pi], by the signs of both, those of zeros too."""
     return _float_binary("atan2", input, other)
@@ -81,6 +83,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
 arctan2 = atan2
 
 
+@public(method=True, inplace=True, out=True, tensors=2)
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """sqrt(x^2 + y^2) without overflow."""
     dtype = result_type(input, other)
@@ -91,14 +94,19 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
     return _float_binary("hypot", input, other)
 
 
+@pointwise
 def deg2rad(input: Tensor) -> Tensor:
+    """Degrees as radians; integers become floats."""
     return as_float(input) * (math.pi / 180)
 
 
+@pointwise
 def rad2deg(input: Tensor) -> Tensor:
+    """Radians as degrees; integers become floats."""
     return as_float(input) * (180 / math.pi)
 
 
+@pointwise
 def sinc(input: Tensor) -> Tensor:
     """sin(pi x) / (pi x), and 1 with derivative 0 at 0."""
     input = as_float(input)
@@ -110,10 +118,13 @@ def sinc(input: Tensor) -> Tensor:
 # ---- signs and parts ---------------------------------------------------------------------------
 
 
+@pointwise
 def sgn(input: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for NaN: `sign`, there being no complex numbers."""
     return E.sign(input)
 
 
+@public(method=True, out=True)
 def signbit(input: Tensor) -> Tensor:
     """Whether the sign bit is set; of a NaN, no."""
     if not input.dtype.is_floating_point:
@@ -122,6 +133,7 @@ def signbit(input: Tensor) -> Tensor:
     return logic.lt(input, 0) | (logic.eq(input, 0) & logic.lt(E.reciprocal(input), 0))
 
 
+@pointwise
 def copysign(input: Tensor, other: Operand) -> Tensor:
     """|x| with the sign of y, zeros included; the derivative at x = 0 is 0."""
     if not is_tensor(other):
@@ -133,6 +145,7 @@ def copysign(input: Tensor, other: Operand) -> Tensor:
     return E.where(signbit(b), -size, stepwise(size, b))
 
 
+@pointwise
 def frac(input: Tensor) -> Tensor:
     """x without its whole part, of x's sign."""
     if not input.dtype.is_floating_point:
@@ -140,6 +153,7 @@ def frac(input: Tensor) -> Tensor:
     return input - E.trunc(input)
 
 
+@pointwise
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 below 0, 1 above, `values` at 0."""
     if input.dtype is not values.dtype:
@@ -148,12 +162,14 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     return E.where(logic.eq(input, 0), values, step)
 
 
+@pointwise
 def ldexp(input: Tensor, exponent: Tensor) -> Tensor:
     """input * 2^exponent, in input's dtype if that is floating."""
     exponent = P.cast(exponent, input.dtype) if input.dtype.is_floating_point else exponent
     return E.mul(input, E.pow(2.0, exponent))
 
 
+@pointwise
 def float_power(input: Operand, exponent: Operand) -> Tensor:
     """x ** y in float64."""
     a, b = (P.cast(v, f64) if is_tensor(v) else v for v in (input, exponent))
@@ -163,11 +179,12 @@ def float_power(input: Operand, exponent: Operand) -> Tensor:
 # ---- logarithms --------------------------------------------------------------------------------
 
 
+@pointwise
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), with x kept in [eps, 1 - eps] if given."""
     input = as_float(input)
     if eps is not None:
-        input = E.clamp(input, eps, 1.0 - eps)
+        input = ternary.clamp(input, eps, 1.0 - eps)
     elif input.requires_grad:  # outside, where the value is NaN, the derivative is NaN, too
         input = input * E.where(logic.ge(input, 0) & logic.le(input, 1), 1.0, math.nan)
     return E.log(input) - E.log1p(-input)
@@ -181,6 +198,7 @@ def _floats(x: Operand, y: Operand) -> list[Tensor]:
     return [v if is_tensor(v) else owner.full(v, owner.spec) for v in operands]
 
 
+@pointwise
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """x log(y), and 0 where x is 0 unless y is NaN."""
     a, b = _floats(input, other)
@@ -188,6 +206,7 @@ def xlogy(input: Operand, other: Operand) -> Tensor:
     return E.mul(a, E.log(E.where(idle, 1.0, b)))
 
 
+@public(method=True, out=True, tensors=2)
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(x) + exp(y)) without overflow."""
     input, other = _floats(input, other)
@@ -203,6 +222,7 @@ def _larger_and_gap(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return high, E.where(same, 0.0, low - high)
 
 
+@public(method=True, out=True, tensors=2)
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^x + 2^y) without overflow."""
     input, other = _floats(input, other)
@@ -212,10 +232,11 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
 
 # ---- special functions -------------------------------------------------------------------------
 
-lgamma = E.float_unary("lgamma")
-erfinv = E.float_unary("erfinv")
+lgamma = pointwise(E.float_unary("lgamma"))
+erfinv = pointwise(E.float_unary("erfinv"))
 
 
+@public(out=True)
 def polygamma(n: int, x: Tensor) -> Tensor:
     """The n-th derivative of digamma, n >= 0."""
     if n < 0:
@@ -224,11 +245,54 @@ def polygamma(n: int, x: Tensor) -> Tensor:
     return x.emit(OPS["polygamma"], x, n=n)
 
 
+@public(method="polygamma", inplace=True)
 def polygamma_of(x: Tensor, n: int) -> Tensor:
     """`polygamma` with the tensor first, as the method has it."""
     return polygamma(n, x)
 
 
+@pointwise
 def digamma(input: Tensor) -> Tensor:
     """The derivative of lgamma."""
     return polygamma(0, input)
+
+
+# ---- of torch.special alone --------------------------------------------------------------------
+
+
+@public(out=True)
+def entr(input: Tensor) -> Tensor:
+    """-x log x; 0 at 0, -inf below."""
+    x = as_float(input)
+    inside = E.where(x > 0, x, 1.0)
+    return E.where(logic.isnan(x), x, E.where(x < 0, -math.inf, -inside * E.log(inside)))
+
+
+@public(out=True)
+@public(out=True)
+def ndtr(input: Tensor) -> Tensor:
+    """The normal distribution function."""
+    return E.erfc(as_float(input) * -math.sqrt(0.5)) * 0.5
+
+
+@public(out=True)
+@public(out=True)
+def xlog1py(input: Any, other: Any) -> Tensor:
+    """x log(1 + y), and 0 where x is 0 unless y is NaN."""
+    if not is_tensor(other):
+        return as_float(input * math.log1p(other))
+    plain = input * E.log1p(E.where(other > -1, other, 0.0))
+    zero = (input == 0) & ~logic.isnan(other)
+    outside = E.where(logic.isnan(other) | (other < -1), math.nan, input * -math.inf)
+    return E.where(zero, 0.0, E.where(other > -1, plain, outside))
+
+
+@public(out=True)
+@public(out=True)
+def multigammaln(input: Tensor, p: int) -> Tensor:
+    """log of the multivariate gamma function of dimension p."""
+    x = as_float(input)
+    total = x * 0 + p * (p - 1) / 4 * math.log(math.pi)
+    for k in range(p):
+        total = total + lgamma(x - k / 2)
+    return total

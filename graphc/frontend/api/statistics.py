@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
-from graphc.frontend.api import creation, logic, shapes, sorting
+from graphc.frontend import dims
+from graphc.frontend.api import creation, logic, shapes, sorting, ternary
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.operands import as_float, is_tensor
 from graphc.frontend.promotion import result_type
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.types import bool_
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["corrcoef", "cov", "isin", "unravel_index"]
 
 
+@public(method=True)
 def cov(
     input: Tensor,
     *,
@@ -56,13 +59,14 @@ def cov(
     return shapes.squeeze(out)
 
 
+@public(method=True)
 def corrcoef(input: Tensor) -> Tensor:
     """Correlations of the rows, in [-1, 1]."""
     c: Any = cov(input)
     if not c.spec.shape:
         return E.div(c, c)
     deviation = c.diagonal().sqrt()
-    return E.clamp(c / deviation.unsqueeze(1) / deviation, -1, 1)
+    return ternary.clamp(c / deviation.unsqueeze(1) / deviation, -1, 1)
 
 
 def isin(
@@ -81,14 +85,14 @@ def isin(
         found = among.full(False, logic.eq(among, among).spec)
     else:
         rows = sorting.sort(shapes.ravel(of))[0]
-        at = E.clamp(sorting.searchsorted(rows, among), max=rows.numel() - 1)
+        at = ternary.clamp(sorting.searchsorted(rows, among), max=rows.numel() - 1)
         found = logic.eq(rows.take(at), among)
     return logic.logical_not(found) if invert else found
 
 
 def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Flat positions in a tensor of `shape`, as one tensor of indices for each dimension."""
-    extents = shapes.sizes((shape,))
+    extents = dims.sizes((shape,))
     if any(n < 0 for n in extents):
         raise InvalidArgument(f"unravel_index: negative extent in {extents}")
     found: list[Tensor] = []

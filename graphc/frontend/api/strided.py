@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graphc.errors import InvalidArgument, ShapeMismatch
-from graphc.frontend import layouts
+from graphc.frontend import dims, layouts
 from graphc.frontend.api import shapes
-from graphc.frontend.inplace import InPlace, turned
 from graphc.frontend.operands import broadcast_to
+from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 
@@ -52,11 +52,12 @@ def _flat_memory(x: Tensor, first: int, last: int) -> tuple[Tensor, int]:
     return whole, 0
 
 
+@public(method=True)
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
     """The memory of `input` seen with another size and strides (in elements); a view."""
-    shape, steps = shapes.sizes((size,)), shapes.sizes((stride,))
+    shape, steps = dims.sizes((size,)), dims.sizes((stride,))
     first = input.storage_offset() if storage_offset is None else storage_offset
     if len(shape) != len(steps) or min((*shape, *steps, first)) < 0:
         raise ShapeMismatch(f"as_strided: size {shape}, stride {steps}, offset {first}")
@@ -77,9 +78,3 @@ def as_strided(
     y = shapes.select(y, 0, 0)
     y = P.reshape(y, tuple(n if moves else 1 for n, moves in zip(shape, moving)))
     return shapes.alias_view(y) if y.spec.shape == shape else broadcast_to(y, shape)
-
-
-squeeze_: InPlace = turned(shapes.squeeze)
-unsqueeze_: InPlace = turned(shapes.unsqueeze)
-transpose_: InPlace = turned(shapes.transpose)
-t_: InPlace = turned(shapes.t)

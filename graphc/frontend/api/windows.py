@@ -82,6 +82,7 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None,
 
 
 def hann_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
+    """0.5 - 0.5 cos(2 pi k / N) for k < window_length = N; with N - 1 unless periodic."""
     return general_cosine(window_length, a=[0.5, 0.5], sym=not periodic, **options)
 
 
@@ -97,14 +98,17 @@ def hamming_window(
 
 
 def blackman_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
+    """0.42 - 0.5 cos(2 pi k / N) + 0.08 cos(4 pi k / N); with N - 1 unless periodic."""
     return general_cosine(window_length, a=[0.42, 0.5, 0.08], sym=not periodic, **options)
 
 
 def bartlett_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
+    """The triangular window, 0 at its ends."""
     return bartlett(window_length, sym=not periodic, **options)
 
 
 def kaiser_window(
     window_length: int, periodic: bool = True, beta: float = 12.0, **options: Any
 ) -> Tensor:
+    """Kaiser's window of shape `beta`, by Bessel functions."""
     return kaiser(window_length, beta=beta, sym=not periodic, **options)

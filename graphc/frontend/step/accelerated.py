@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphc.codegen_gpu.module import emit, needs_wide
-from graphc.frontend import places
+from graphc.frontend import device_ops, places
 from graphc.frontend.devices import Accelerator
 from graphc.frontend.places import DevicePlace
 from graphc.frontend.step.cuda_backend import GpuBackend, cuda_backend
@@ -109,6 +109,9 @@ class Cuda:
 
     def is_pinned(self, array: Array) -> bool:
         return device.is_initialized() and device.current().is_pinned(array)
+
+    apply = staticmethod(device_ops.apply)
+    full = staticmethod(device_ops.full)
 
 
 def make() -> Accelerator:

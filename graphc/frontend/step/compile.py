@@ -20,6 +20,7 @@ from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
+from graphc.frontend.devices import MAKERS, Accelerator
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
@@ -180,6 +181,16 @@ def _backend_of(place: Place) -> Backend:
 
         _on_devices[place] = backend_at(place)
     return _on_devices[place]
+
+
+def _accelerator() -> Accelerator:
+    """What works on GPUs, with all that compiles for one, which importing graphc does not load."""
+    from graphc.frontend.step.accelerated import make
+
+    return make()
+
+
+MAKERS.append(_accelerator)
 
 
 @overload

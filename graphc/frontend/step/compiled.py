@@ -468,14 +468,12 @@ class CompiledModule(Compiled):
         return CompiledModule(memo[id(self.module)], self._backend, **self._options)
 
     def __reduce__(self) -> Any:
-        return recompiled, (self.module, self._options)
+        return recompiled, (self.module, self._backend, self._options)
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}>"
 
 
-def recompiled(module: Any, options: dict[str, Any]) -> CompiledModule:
+def recompiled(module: Any, backend: Backend, options: dict[str, Any]) -> CompiledModule:
     """A compiled module read from a pickle, which holds no programs."""
-    from graphc.frontend.step.compile import native_backend
-
-    return CompiledModule(module, native_backend(), **options)
+    return CompiledModule(module, backend, **options)

@@ -1,8 +1,6 @@
 """The functions behind the layers: plain formulas over primitives, with PyTorch's signatures."""
 
-from graphc.frontend.api.out import FUNCTIONAL as _FUNCTIONAL
-from graphc.frontend.api.out import accept_out as _accept_out
-from graphc.frontend.api.public import public as _public
+from graphc.frontend.api.public import namespace as _namespace
 from graphc.nn.functional.activation import *
 from graphc.nn.functional.adaptive_pooling import *
 from graphc.nn.functional.attention import *
@@ -26,5 +24,4 @@ from graphc.nn.functional.sampling import *
 from graphc.nn.functional.upsampling import *
 from graphc.nn.functional.vision import *
 
-globals().update(_public(globals(), __name__))
-_accept_out(globals(), _FUNCTIONAL)
+globals().update(_namespace(globals(), __name__))

@@ -62,6 +62,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def relu_(input: Tensor) -> Tensor:
+    """`relu`, written into input."""
     return relu(input, inplace=True)
 
 
@@ -77,26 +78,32 @@ def hardtanh(
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x, 0), 6)."""
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """clamp(x + 3, 0, 6) / 6."""
     return written(input, relu6(input + 3.0) / 6.0, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x clamp(x + 3, 0, 6) / 6."""
     return written(input, input * hardsigmoid(input), inplace)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """`hardtanh`, written into input."""
     return hardtanh(input, min_val, max_val, inplace=True)
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """`leaky_relu`, written into input."""
     return leaky_relu(input, negative_slope, inplace=True)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where x > 0, else negative_slope * x."""
     return written(input, where(input > 0, input, input * negative_slope), inplace)
 
 
@@ -116,6 +123,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`elu`, written into input."""
     return elu(input, alpha, inplace=True)
 
 
@@ -128,20 +136,24 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`celu`, written into input."""
     return celu(input, alpha, inplace=True)
 
 
 def selu_(input: Tensor) -> Tensor:
+    """`selu`, written into input."""
     return selu(input, inplace=True)
 
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """`threshold`, written into input."""
     return written(input, where(input <= threshold, value, input), True)
 
 
 def rrelu_(
     input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
 ) -> Tensor:
+    """`rrelu`, written into input."""
     return rrelu(input, lower, upper, training, inplace=True)
 
 
@@ -232,10 +244,12 @@ def gumbel_softmax(
 
 
 def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)); integers become floats."""
     return input.sigmoid()
 
 
 def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent; integers become floats."""
     return input.tanh()
 
 
@@ -265,6 +279,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 
 def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)) without overflow, computed at least in float32."""
     x = widened(input)
     return row_by_row((-log_one_plus_exp(-x)).to(input.dtype))
 
@@ -286,6 +301,7 @@ def softmax(
 def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:
+    """`softmax` of -x along `dim`: the smallest gets the largest share."""
     return softmax(-input, dim, dtype=dtype)
 
 

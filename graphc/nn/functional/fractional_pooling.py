@@ -135,6 +135,7 @@ def fractional_max_pool2d_with_indices(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
+    """`fractional_max_pool2d`, and where each value stood in its input, as flat indices (int64)."""
     return _pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
@@ -146,4 +147,5 @@ def fractional_max_pool3d_with_indices(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
+    """`fractional_max_pool3d`, and where each value stood in its input, as flat indices (int64)."""
     return _pool(3, input, kernel_size, output_size, output_ratio, _random_samples)

@@ -12,6 +12,7 @@ from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.modes import no_grad
+from graphc.frontend.registry import public
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import widened
 
@@ -232,6 +233,7 @@ def local_response_norm(
     return input / (windows.mean(dim=-1) * alpha + k) ** beta
 
 
+@public(out=True)
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(|x|_p, eps) along `dim`."""
     return input / input.norm(p, dim, keepdim=True).clamp_min(eps)

@@ -107,6 +107,7 @@ def as_matrix(weight: Tensor, dim: int) -> Tensor:
 
 @no_grad()
 def first_vectors(matrix: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Random unit vectors [rows], [columns] from which a power iteration starts."""
     rows, columns = matrix.shape
     u = normalize(matrix.new_empty(rows).normal_(0.0, 1.0), dim=0, eps=eps)
     v = normalize(matrix.new_empty(columns).normal_(0.0, 1.0), dim=0, eps=eps)
