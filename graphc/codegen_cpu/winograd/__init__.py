@@ -1,0 +1,1 @@
+"""Convolutions by Winograd's algorithm: fewer products, between transforms of tiles."""

@@ -1,0 +1,73 @@
+"""The transforms of F(4x4, 3x3) as vector code: B' d B of a tile's inputs, A' m A of its products.
+
+Along one axis each is a few additions and multiply-adds that share what they have in common (B' has
+27 terms, which take 14 instructions); a tile goes through one axis, then through the other.
+
+    B' = 1 -3/2  -2  3/2   1   0        A' = 1  1  1   1   1  0
+         0  -1  1/2  5/2   1   0             0  1 -1  1/2 -2  0
+         0   1 -5/2  1/2   1   0             0  1  1  1/4  4  0
+         0  -2  -1    2    1   0             0  1 -1  1/8 -8  1
+         0  1/2 -1  -1/2   1   0
+         0   1 -3/2  -2   3/2  1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from graphc.codegen_cpu.contract.frame import Frame
+from graphc.codegen_cpu.contract.microkernel import fma
+from graphc.codegen_cpu.emitter import Vec, literal
+
+Line = Callable[["Lanes", Sequence[str]], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Arithmetic on vectors."""
+
+    frame: Frame
+    t: Vec
+
+    def add(self, x: str, y: str) -> str:
+        return self.frame.e.value(f"fadd {self.t} {x}, {y}")
+
+    def sub(self, x: str, y: str) -> str:
+        return self.frame.e.value(f"fsub {self.t} {x}, {y}")
+
+    def more(self, factor: float, x: str, y: str) -> str:
+        """factor * x + y"""
+        return fma(self.frame, self.t, literal(factor, self.t), x, y)
+
+
+def of_inputs(v: Lanes, d: Sequence[str]) -> list[str]:
+    """B' d: six inputs at the six points."""
+    p, q = v.sub(d[4], d[2]), v.sub(d[3], d[1])
+    even, odd = v.more(1.5, d[3], p), v.more(1.5, d[2], q)
+    return [
+        v.more(1.5, q, v.add(v.sub(d[0], d[2]), p)),
+        v.add(even, odd),
+        v.sub(even, odd),
+        v.more(2.0, q, p),
+        v.more(-0.5, q, p),
+        v.more(1.5, p, v.sub(v.sub(d[5], d[3]), q)),
+    ]
+
+
+def of_products(v: Lanes, m: Sequence[str]) -> list[str]:
+    """A' m: four outputs of the products at six points."""
+    even, odd = v.add(m[1], m[2]), v.sub(m[1], m[2])
+    return [
+        v.add(v.add(m[0], even), v.add(m[3], m[4])),
+        v.more(-2.0, m[4], v.more(0.5, m[3], odd)),
+        v.more(4.0, m[4], v.more(0.25, m[3], even)),
+        v.add(v.more(-8.0, m[4], v.more(0.125, m[3], odd)), m[5]),
+    ]
+
+
+def both_ways(v: Lanes, line: Line, rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Along the rows, then along the columns."""
+    along = [line(v, row) for row in rows]
+    columns = [line(v, column) for column in zip(*along, strict=True)]
+    return [list(row) for row in zip(*columns, strict=True)]
