@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 
 from graphc.codegen_cpu.contract.epilogue import Epilogue, Patch
 from graphc.codegen_cpu.contract.frame import Frame, Int
-from graphc.codegen_cpu.contract.microkernel import Site, Span, emit_tile, store_sum
+from graphc.codegen_cpu.contract.microkernel import Site, Span, emit_tile, load_sum, store_sum
 from graphc.codegen_cpu.contract.plan import DIRECT_STATEMENTS, Rows
 from graphc.codegen_cpu.emitter import Emitter, Vec
 from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.winograd.plan import INPUTS, POINTWISE, WEIGHTS, Plan, plan
-from graphc.codegen_cpu.winograd.transforms import Lanes, both_ways, of_inputs, of_products
+from graphc.codegen_cpu.winograd.transforms import Lanes, of_inputs, of_products
 from graphc.ir.kernel import Apply, Kernel
 from graphc.ir.ops import OPS
 from graphc.ir.types import f32
@@ -68,7 +68,8 @@ class _Nest:
         self.output_step = chosen.most * chosen.width + chosen.lanes
         self.inputs = frame.scratch(POINTWISE * self.input_step, self.t)
         self.products = frame.scratch(POINTWISE * self.output_step, self.t)
-        self.outputs = frame.scratch(SIZE * SIZE * chosen.lanes, self.t)
+        self.between = frame.scratch(POINTS * POINTS * chosen.lanes, self.t)
+        self.outputs = frame.scratch(SIZE * chosen.lanes, self.t)
         rows = (Rows(chosen.rows, SIZE), Rows(chosen.columns, SIZE))
         tile = replace(
             chosen.tile, contraction=chosen.contraction, lane=chosen.channels, rows=rows
@@ -136,17 +137,31 @@ class _Nest:
             row = f.mul(k, p.depth)
             with self.e.loop("0", str(p.depth), p.lanes, "in") as c:
                 at = f.pointer(base, c, f32)
-                rows = [
-                    [self._input(at, f.add(f.mul(down, i), f.mul(right, j))) for j in range(POINTS)]
-                    for i in range(POINTS)
-                ]
-                values = both_ways(self.lanes, of_inputs, rows)
                 to = f.pointer(self.inputs, f.add(row, c), f32)
-                for n, value in enumerate(x for line in values for x in line):
-                    where = f.pointer(to, n * self.input_step, f32)
-                    self.e.do(f"store {self.t} {value}, ptr {where}, align 4")
+                with self.e.loop("0", str(POINTS), 1, "row") as i:
+                    line = f.pointer(at, f.mul(down, i), f32)
+                    values = [self._vector(line, f.mul(right, j)) for j in range(POINTS)]
+                    self._keep(i, of_inputs(self.lanes, values))
+                with self.e.loop("0", str(POINTS), 1, "column") as j:
+                    column = f.pointer(to, f.mul(j, self.input_step), f32)
+                    for i, value in enumerate(of_inputs(self.lanes, self._kept(j))):
+                        where = f.pointer(column, i * POINTS * self.input_step, f32)
+                        self.e.do(f"store {self.t} {value}, ptr {where}, align 4")
 
-    def _input(self, base: str, offset: Int) -> str:
+    def _keep(self, row: Int, values: list[str]) -> None:
+        """A row that is through the first axis."""
+        f, lanes = self.frame, self.plan.lanes
+        to = f.pointer(self.between, f.mul(row, POINTS * lanes), f32)
+        for j, value in enumerate(values):
+            store_sum(f, to, j, self.t, value)
+
+    def _kept(self, column: Int) -> list[str]:
+        """A column of what was kept, for the second axis."""
+        f, lanes = self.frame, self.plan.lanes
+        at = f.pointer(self.between, f.mul(column, lanes), f32)
+        return [load_sum(f, at, i * POINTS, self.t) for i in range(POINTS)]
+
+    def _vector(self, base: str, offset: Int) -> str:
         return self.frame.lanes_at(self.frame.pointer(base, offset, f32), 1, f32, self.plan.lanes)
 
     # ---- at the points ---------------------------------------------------------------------
@@ -182,30 +197,29 @@ class _Nest:
             place = self._place(f.add(first, k))
             with self.e.loop("0", str(p.width), p.lanes, "out") as c:
                 base = f.pointer(self.products, f.add(f.mul(k, p.width), c), f32)
-                rows = [
-                    [self._input(base, (i * POINTS + j) * self.output_step) for j in range(POINTS)]
-                    for i in range(POINTS)
-                ]
-                outputs = both_ways(self.lanes, of_products, rows)
+                with self.e.loop("0", str(POINTS), 1, "row") as i:
+                    line = f.pointer(base, f.mul(i, POINTS * self.output_step), f32)
+                    values = [self._vector(line, j * self.output_step) for j in range(POINTS)]
+                    self._keep(i, of_products(self.lanes, values))
                 channel = f.add(f.mul(panel, p.width), c)
                 index = self._index(place) | {p.channels.name: channel}
-                self._store(place, Patch(index, p.lanes, None), outputs)
+                self._store(place, Patch(index, p.lanes, None))
 
-    def _store(self, place: _Place, patch: Patch, outputs: list[list[str]]) -> None:
+    def _store(self, place: _Place, patch: Patch) -> None:
         """The epilogue at every output that no other tile stores."""
         f, known = self.frame, self.epilogue.preload(patch)
-        if place.skip == (0, 0) and self._is_short():
-            for i, row in enumerate(outputs):
-                for j, value in enumerate(row):
+        with self.e.loop(str(place.skip[1]), str(SIZE), 1, "column") as j:
+            outputs = of_products(self.lanes, self._kept(j))
+            if place.skip[0] == 0 and self._is_short():
+                for i, value in enumerate(outputs):
                     self.epilogue.run(self._moved(patch, place, i, j), known, value)
-            return
-        for n, value in enumerate(x for row in outputs for x in row):
-            store_sum(f, self.outputs, n, self.t, value)
-        with self.e.loop(str(place.skip[0]), str(SIZE), 1, "row") as i:
-            with self.e.loop(str(place.skip[1]), str(SIZE), 1, "column") as j:
-                at = f.mul(f.add(f.mul(i, SIZE), j), self.plan.lanes)
-                value = self._input(f.pointer(self.outputs, at, f32), 0)
-                self.epilogue.run(self._moved(patch, place, i, j), known, value)
+            else:
+                for i, value in enumerate(outputs):
+                    store_sum(f, self.outputs, i, self.t, value)
+                with self.e.loop(str(place.skip[0]), str(SIZE), 1, "row") as i:
+                    at = f.pointer(self.outputs, f.mul(i, self.plan.lanes), f32)
+                    value = load_sum(f, at, 0, self.t)
+                    self.epilogue.run(self._moved(patch, place, i, j), known, value)
 
     def _is_short(self) -> bool:
         """Whether the epilogue may be written out for each output of a tile."""

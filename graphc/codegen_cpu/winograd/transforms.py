@@ -13,15 +13,12 @@ Along one axis each is a few additions and multiply-adds that share what they ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.codegen_cpu.contract.frame import Frame
 from graphc.codegen_cpu.contract.microkernel import fma
 from graphc.codegen_cpu.emitter import Vec, literal
-
-Line = Callable[["Lanes", Sequence[str]], list[str]]
-
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
@@ -65,9 +62,3 @@ def of_products(v: Lanes, m: Sequence[str]) -> list[str]:
         v.add(v.more(-8.0, m[4], v.more(0.125, m[3], odd)), m[5]),
     ]
 
-
-def both_ways(v: Lanes, line: Line, rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Along the rows, then along the columns."""
-    along = [line(v, row) for row in rows]
-    columns = [line(v, column) for column in zip(*along, strict=True)]
-    return [list(row) for row in zip(*columns, strict=True)]
