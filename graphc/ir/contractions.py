@@ -37,6 +37,7 @@ CACHED = 1 << 18  # elements of copied windows that a matrix product reads: a sh
 def conv(
     x: Array,
     w: Array,
+    u: Array | None = None,
     *,
     stride: Shape,
     padding: Pairs,
@@ -49,6 +50,7 @@ def conv(
 
     xd is x with lhs_dilation - 1 zeros between elements, then padded by (low, high). Output channel
     o sees the input channels of its group (groups), or the batch rows of its group (batch_groups).
+    `u` is w once more, as `winograd` gives it, for back ends that would rather read that.
     """
     rows, channels, *space = x.shape
     x = x.reshape(batch_groups, rows // batch_groups, groups, channels // groups, *space)

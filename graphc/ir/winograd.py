@@ -30,6 +30,11 @@ G = (
 )
 
 
+def products(places: int) -> int:
+    """Products for a pair of channels along one axis with so many outputs, by whole tiles."""
+    return -(-places // SIZE) * POINTS
+
+
 def winograd_type(w: TensorSpec, *, panel: int) -> TensorSpec:
     """w [O,C,3,3] -> [O/panel, 36, C, panel]."""
     if len(w.shape) != 4 or w.shape[2:] != (TAPS, TAPS) or w.shape[0] % panel:

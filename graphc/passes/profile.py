@@ -82,6 +82,15 @@ class Profile:
     """Extents up to this are literals, short enough to unroll: a window's loop, never the batch.
     Larger ones are arguments, so that kernels of other sizes are the same text."""
 
+    winograd_panel: int = 0
+    """Output channels that transformed weights of Winograd's convolutions have side by side: those
+    of a tile of the products. 0: no convolution is computed so."""
+    winograd_channels: int = 32
+    """Channels, on both sides, from which the products that are saved are more than what the
+    transforms of a tile cost."""
+    winograd_cost: int = 0
+    """What the transform of weights costs for each pair of channels, in products of the plain
+    convolution: memory traffic, so a convolution of few pixels loses by it."""
     mixed_roles: bool = True
     """Whether loops of a contraction that every address crosses alike become one though they run
     over different things (a tap and the channels): fewer, longer loops. Else only those of one
