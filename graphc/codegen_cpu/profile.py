@@ -38,9 +38,9 @@ def profile(target: Target) -> Profile:
         many_terms=1 << 14,
         small_extent=16,
         literal_strides=False,
-        winograd_panel=2 * target.vector_bytes // FLOAT_BYTES,
+        winograd_run=2 * target.vector_bytes // FLOAT_BYTES,
         winograd_channels=32,
-        winograd_cost=800,  # 45 floats, at the rate of memory
+        winograd_tiles=12 if target.registers > 16 else 6,
         align=together,
         enough=1.01,
         trials=1500,  # about 20 ms

@@ -37,7 +37,6 @@ CACHED = 1 << 18  # elements of copied windows that a matrix product reads: a sh
 def conv(
     x: Array,
     w: Array,
-    u: Array | None = None,
     *,
     stride: Shape,
     padding: Pairs,
@@ -45,12 +44,13 @@ def conv(
     rhs_dilation: Shape,
     groups: int = 1,
     batch_groups: int = 1,
+    winograd: int = 0,
 ) -> Array:
     """Cross-correlation: y[n,o,p] = sum over c, k of xd[n, c, p*stride + k*rhs_dilation] w[o,c,k].
 
     xd is x with lhs_dilation - 1 zeros between elements, then padded by (low, high). Output channel
     o sees the input channels of its group (groups), or the batch rows of its group (batch_groups).
-    `u` is w once more, as `winograd` gives it, for back ends that would rather read that.
+    `winograd` only says how a back end is to compute it.
     """
     rows, channels, *space = x.shape
     x = x.reshape(batch_groups, rows // batch_groups, groups, channels // groups, *space)

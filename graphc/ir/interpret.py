@@ -15,7 +15,7 @@ from graphc.ir.sizes import Evaluation, same, unknowns
 from graphc.ir.symbols import Symbol
 from graphc.ir.types import Array, TensorSpec
 
-COMPUTES = frozenset({"elementwise", "reduce", "contract", "transform"})
+COMPUTES = frozenset({"elementwise", "reduce", "contract"})
 
 
 def evaluate(op: Op, args: Sequence[Array], attrs: Any, spec: TensorSpec) -> Array:

@@ -263,19 +263,6 @@ class WindowAxis:
 
 
 @dataclass(frozen=True, slots=True)
-class Winograd:
-    """A buffer that holds the second operand of a convolution once more, as `ir/winograd.py` says.
-
-    It is `transformed` for tiles of `size` by `size` outputs and lies in panels of `panel` output
-    channels. What the kernel computes does not depend on it: a back end may read it instead.
-    """
-
-    buffer: str
-    size: int
-    panel: int
-
-
-@dataclass(frozen=True, slots=True)
 class Buffer:
     """A pointer argument. `alias` names another buffer of the kernel it may equal exactly."""
 
@@ -299,7 +286,8 @@ class Kernel:
 
     kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`, and
     says by `roles` and `window` what its loops run over, however they were merged; `partials` are
-    statistics of what its epilogue computes; `winograd` is another form of its weights;
+    statistics of what its epilogue computes; `winograd` asks a back end to compute a convolution by
+    Winograd's algorithm, so many outputs a tile along each axis, not by the sum as written;
     "scatter" has `Store(add=True)` inside phase loops, where parallel points add to other places.
     "routine" has a `Call` in place of loops, and no code: it runs between native kernels.
     """
@@ -316,7 +304,7 @@ class Kernel:
     roles: tuple[Roles, ...] = ()
     window: tuple[WindowAxis, ...] = ()
     partials: tuple[Partial, ...] = ()
-    winograd: Winograd | None = None
+    winograd: int = 0
     _key: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def statements(self) -> Iterator[Statement]:

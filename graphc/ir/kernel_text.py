@@ -25,9 +25,9 @@ and columns that begin at place 1 and end before 33:
       roles d0: n, d3: h, d4: w, d2: k, d6: r, d5: s c[3]
       window 1 <= h*2 + r*1 < 33, 1 <= w*2 + s*1 < 33
 
-Weights that are there once more, transformed for tiles of 4 by 4 outputs, in panels of 32:
+It may ask for Winograd's algorithm, with tiles of 4 by 4 outputs:
 
-      winograd b2 by 4 panel 32
+      winograd 4
 
 Statistics of its results over runs of 128 points stand behind the loops:
 
@@ -71,7 +71,6 @@ from graphc.ir.kernel import (
     Statistic,
     Store,
     WindowAxis,
-    Winograd,
 )
 from graphc.ir.ops import OPS, Runs
 from graphc.ir.text import escaped, read_attrs, show_attrs, unescaped
@@ -120,8 +119,8 @@ def _geometry(kernel: Kernel) -> Iterator[str]:
         yield "  roles " + ", ".join(map(_roles, kernel.roles))
     if kernel.window:
         yield "  window " + ", ".join(map(_window, kernel.window))
-    if (w := kernel.winograd) is not None:
-        yield f"  winograd {w.buffer} by {w.size} panel {w.panel}"
+    if kernel.winograd:
+        yield f"  winograd {kernel.winograd}"
 
 
 def _roles(r: Roles) -> str:
@@ -220,7 +219,6 @@ PAIR = re.compile(r"(\S+) (\S+)")
 GUARD = re.compile(r"(\S+) <= (.*) < (\S+)")
 PARTIAL = re.compile(r"partial (\S+?)\[(.*?)\] = (\w+) (\S+) over (.*) by (\S+?)(?:  # (.*))?")
 ROLE = re.compile(r"(\w+)(?:\[(\S+)\])?")
-WINOGRAD = re.compile(r"(\S+) by (\d+) panel (\d+)")
 WINDOW = re.compile(r"(?:(\S+) <= )?(\w+)\*(\S+) \+ (\w+)\*(\S+)(?: < (\S+))?")
 
 
@@ -257,7 +255,7 @@ def parse(text: str) -> Kernel:
         tuple(map(_parsed_roles, told.get("roles", ()))),
         tuple(map(_parsed_window, told.get("window", ()))),
         tuple(partials),
-        _parsed_winograd(told.get("winograd")),
+        int(told.get("winograd", ["0"])[0]),
     )
 
 
@@ -381,13 +379,6 @@ def _parsed_roles(text: str) -> Roles:
 def _parsed_window(text: str) -> WindowAxis:
     low, out, stride, tap, dilation, end = _matched(WINDOW, text).groups("0")
     return WindowAxis(out, tap, _size(stride), _size(dilation), _size(low), _size(end))
-
-
-def _parsed_winograd(told: list[str] | None) -> Winograd | None:
-    if told is None:
-        return None
-    buffer, size, panel = _matched(WINOGRAD, told[0]).groups()
-    return Winograd(buffer, int(size), int(panel))
 
 
 def _parsed_call(line: str) -> Call:

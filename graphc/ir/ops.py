@@ -12,7 +12,6 @@ kinds
   reduce       takes axes away
   contract     dot and conv: sums of products over shared axes
   index        addresses that are data: gather and its adjoint
-  transform    a linear map of weights into another form, in a kernel of its own
   routine      whole arrays at once, by a library: sorting, decompositions
 """
 
@@ -24,14 +23,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from graphc.ir import contractions, reference, special, winograd
+from graphc.ir import contractions, reference, special
 from graphc.ir import decompositions as D
 from graphc.ir import type_rules as T
 from graphc.ir.types import Array, DType, TensorSpec
 
-Kind = Literal[
-    "source", "elementwise", "movement", "reduce", "contract", "index", "transform", "routine"
-]
+Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
 Runs = Literal["host", "device", "both"]
 Attrs = Mapping[str, Any]
 
@@ -180,8 +177,6 @@ _ROWS = [
     Op("scatter_add", "index", T.scatter_add_type, reference.scatter_add, scatters=True),
     Op("take_along", "index", T.take_along_type, reference.take_along, exact=True),
     Op("put_along", "index", T.put_along_type, reference.put_along, scatters=True),
-    # transform
-    Op("winograd", "transform", winograd.winograd_type, winograd.winograd),
     # routine
     Op("argsort", "routine", T.argsort_type, D.argsort, may_fail="always"),
     Op("searchsorted", "routine", T.searchsorted_type, D.searchsorted, may_fail="always"),

@@ -14,7 +14,6 @@ from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir import decompositions as D
 from graphc.ir.sizes import is_one, same, same_shape
 from graphc.ir.types import DTYPES, Shape, TensorSpec, bool_, i32, i64
-from graphc.ir.winograd import winograd_type
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -202,7 +201,6 @@ def dot_type(x: TensorSpec, y: TensorSpec, *, batch: Pairs, contract: Pairs) -> 
 def conv_type(
     x: TensorSpec,
     w: TensorSpec,
-    u: TensorSpec | None = None,
     *,
     stride: Shape,
     padding: Pairs,
@@ -210,10 +208,9 @@ def conv_type(
     rhs_dilation: Shape,
     groups: int = 1,
     batch_groups: int = 1,
+    winograd: int = 0,
 ) -> TensorSpec:
     """x [N,C,*S], w [O,C/groups,*K] -> [N/batch_groups,O,*P]; as in `contractions.conv`."""
-    if u is not None and u != winograd_type(w, panel=u.shape[-1]):
-        raise ShapeMismatch(f"conv weight {w} is not transformed to {u}")
     if x.dtype is not w.dtype:
         raise DTypeMismatch(f"conv operands differ in dtype: {x} vs {w}")
     if len(x.shape) != len(w.shape) or x.shape[1] != w.shape[1] * groups:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from graphc.ir.kernel import Dot, Kernel, Load, Size, WindowAxis, Winograd
+from graphc.ir.kernel import Dot, Kernel, Load, Size, WindowAxis
 from graphc.ir.kernel_contraction import Dimension, dimensions
 
 POINTS = frozenset({"batch", "m", "n", "g", "k", "d", "h", "w"})  # of parallel loops
@@ -15,6 +15,8 @@ OF_DOT = frozenset({"batch", "m", "n", "k"})  # which may have several dimension
 
 def geometry(kernel: Kernel) -> Iterator[str]:
     """Each loop has its roles, and addresses and guards are those of the windows."""
+    if kernel.winograd and not kernel.window:
+        yield "Winograd's algorithm for what is no convolution"
     if not (kernel.roles or kernel.window):
         return
     if kernel.kind != "contract":
@@ -36,17 +38,6 @@ def geometry(kernel: Kernel) -> Iterator[str]:
             yield f"extents of {r.loop} are not those of its inner dimensions"
             return
     yield from _windows(kernel, {d.role: d for d in dimensions(kernel)})
-
-
-def transformed(kernel: Kernel, told: Winograd) -> Iterator[str]:
-    """Transformed weights belong to a convolution, which reads them."""
-    if not kernel.window:
-        yield "transformed weights of what is no convolution"
-    buffer = next((b for b in kernel.buffers if b.name == told.buffer), None)
-    if buffer is None or "r" not in buffer.access:
-        yield f"{told.buffer} is not declared as r"
-    if told.size < 1 or told.panel < 1:
-        yield f"weights transformed for {told.size} outputs, in panels of {told.panel}"
 
 
 def _windows(kernel: Kernel, found: Mapping[str, Dimension]) -> Iterator[str]:

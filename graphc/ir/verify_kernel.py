@@ -34,7 +34,7 @@ from graphc.ir.kernel_partials import partial
 from graphc.ir.kernel_text import show_statement
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, TensorSpec, bool_, i32, i64
-from graphc.ir.verify_geometry import geometry, transformed
+from graphc.ir.verify_geometry import geometry
 
 
 def verify_kernel(kernel: Kernel) -> None:
@@ -107,9 +107,6 @@ class _Nest:
             yield from partial(kernel, p, self._dtype(p.value))
             self.used.add(p.buffer)
         yield from geometry(kernel)
-        if kernel.winograd is not None:
-            yield from transformed(kernel, kernel.winograd)
-            self.used.add(kernel.winograd.buffer)
         yield from self._told()
         named = [*kernel.sizes, *self.buffers, *(s.name for s in kernel.scalars)]
         yield from (f"{n} is declared and not used" for n in named if n not in self.used)

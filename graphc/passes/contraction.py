@@ -108,7 +108,7 @@ def _conv(v: Value, x: View, w: View) -> Contraction:
 
 def _window(v: Value) -> tuple[WindowAxis, ...]:
     """The axes along which a window slides; one of one place, or one tap, only adds points."""
-    x, w = v.args[:2]
+    x, w = v.args
     found = []
     for k, (low, high) in enumerate(v.attrs["padding"], 2):
         stride, dilation = v.attrs["stride"][k - 2], v.attrs["rhs_dilation"][k - 2]

@@ -105,7 +105,6 @@ RULES: Mapping[str, Callable[[_Foresight, Value, Operands], Operands]] = {
     "movement": _Foresight._movement,
     "contract": _Foresight._contract,
     "index": _Foresight._index,
-    "transform": _Foresight._contract,
     "routine": _Foresight._routine,
 }
 

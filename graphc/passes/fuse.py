@@ -26,7 +26,6 @@ from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.fusion_notes import Notes
 from graphc.passes.group import (
-    CLOSED,
     KEPT,
     Chain,
     Fusion,
@@ -149,8 +148,6 @@ class Fuser:
             g.kind = "contract"
         elif v.op.kind == "routine":
             g.kind = "routine"
-        elif v.op.kind == "transform":
-            g.kind = "transform"
         elif v.op.scatters:
             g.kind, g.domain = "scatter", v.args[0].shape
         self.groups.append(g)
@@ -248,7 +245,7 @@ class Fuser:
     def _fits(self, v: Value, g: Group) -> Level | None:
         """The level at which `v` could join `g`, or None."""
         assert v.op is not None
-        if len(g.members) >= self.profile.max_members or g.kind in CLOSED:
+        if len(g.members) >= self.profile.max_members or g.kind in ("scatter", "routine"):
             return None
         if v.op.kind == "reduce":
             return KEPT if self._reduce_fits(v, g) else None
@@ -357,7 +354,7 @@ class Fuser:
                 self._merge(g, h)
 
     def _mergeable(self, g: Group, h: Group) -> bool:
-        if g.domain != h.domain or h.kind != "map" or g.kind in CLOSED:
+        if g.domain != h.domain or h.kind != "map" or g.kind in ("scatter", "routine"):
             return False
         if len(g.members) + len(h.members) > self.profile.max_members:
             return False

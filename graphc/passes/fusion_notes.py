@@ -11,15 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from graphc.ir.graph import Value, uses
-from graphc.passes.group import (
-    CLOSED,
-    KEPT,
-    READS_MEMORY,
-    Group,
-    is_free,
-    is_reduce,
-    squeezed,
-)
+from graphc.passes.group import KEPT, Group, is_free, is_reduce, squeezed
 from graphc.passes.orders import identity, reduced_source
 
 if TYPE_CHECKING:
@@ -87,7 +79,7 @@ class Notes:
         memory = self._reads_memory(v, u)
         if memory:
             return f"needs it in memory: {memory}"
-        if g.kind in CLOSED:
+        if g.kind in ("scatter", "routine"):
             return f"cannot follow a {g.kind}"
         if len(g.members) >= self.most:
             return self._too_many()
@@ -98,8 +90,8 @@ class Notes:
     def _reads_memory(self, v: Value, u: Value) -> str:
         """The kind of reader that takes no expression for v."""
         assert u.op is not None
-        if u.op.kind in READS_MEMORY:
-            return f"a {'contraction' if u.op.kind == 'contract' else u.op.kind} reads it"
+        if u.op.kind in ("contract", "routine"):
+            return f"a {'contraction' if u.op.kind == 'contract' else 'routine'} reads it"
         if u.op.kind == "index":
             return "a scatter reads it" if u.op.scatters else "a gather reads it"
         if u.op.name == "contiguous" and self.fuser.orders(u) != self.fuser.orders(v):

@@ -18,9 +18,6 @@ from graphc.ir.types import Shape
 from graphc.passes.orders import Orders, reduced_source
 from graphc.passes.view import Form, View, move, row_major, slice_, stored
 
-GroupKind = Kind | Literal["transform"]
-CLOSED = frozenset({"scatter", "routine", "transform"})  # groups of one value
-READS_MEMORY = frozenset({"contract", "routine", "transform"})  # ops that take no expression
 KEPT: Literal["kept"] = "kept"
 Level = Shape | Literal["kept"]
 Chain = tuple[Value, ...]  # movement ops from the inside out
@@ -31,7 +28,7 @@ class Group:
     """The values of one kernel."""
 
     domain: Shape
-    kind: GroupKind
+    kind: Kind
     bit: int  # this group in the masks of `fuse`
     members: list[Value] = field(default_factory=list)
     levels: dict[Value, Level] = field(default_factory=dict)

@@ -52,7 +52,6 @@ from graphc.passes.orders import Orders, reduced_source
 from graphc.passes.profile import Profile
 from graphc.passes.routine import lower_routine
 from graphc.passes.view import Form, View, pad_ranges
-from graphc.passes.winograd import lower_winograd, read_by
 
 LITERALS = (0, 1, -1)
 Checks = list[CheckSite]
@@ -64,8 +63,6 @@ def lower(
     """The kernel of `group`."""
     if group.kind == "routine":
         return lower_routine(group.members[0], fusion, orders, checks)
-    if group.kind == "transform":
-        return lower_winograd(group.members[0], fusion, orders, profile)
     return _Lowering(group, fusion, orders, checks, profile).run()
 
 
@@ -180,6 +177,7 @@ class _Lowering:
         assert v is not None
         spec = contraction_views(v, self._operand(v, v.args[0]), self._operand(v, v.args[1]))
         self.nest.cut = v.op is OPS["dot"]
+        self.nest.winograd = v.attrs.get("winograd", 0)
         first = len(self.domain)
         sizes = {f"d{first + n}": extent for n, extent in enumerate(spec.summed)}
         self.nest.geometry, self.nest.mixes = spec.geometry, self.profile.mixed_roles
@@ -187,11 +185,9 @@ class _Lowering:
         ranked = sorted(sizes, key=lambda name: -abs(strides[name]))
         self.nest.reduced = [Axis(name, sizes[name]) for name in ranked]
         names = []
-        for arg, view in zip(v.args[:2], spec.views, strict=True):
+        for arg, view in zip(v.args, spec.views, strict=True):
             base, _ = self._base(v, arg)
             names.append(self._emit_load(base, view, v, inside=True))
-        for transformed in v.args[2:]:
-            self.nest.winograd = read_by(transformed, self.nest)
         name = self._fresh()
         self._put(Dot(name, v.spec.dtype, names[0], names[1], str(v.where)), True)
         self.reductions[v] = name

@@ -13,16 +13,7 @@ from typing import NamedTuple
 
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.sizes import typical
-from graphc.passes.group import (
-    READS_MEMORY,
-    Chain,
-    Group,
-    is_free,
-    is_op,
-    moved,
-    parts_of,
-    place_of,
-)
+from graphc.passes.group import Chain, Group, is_free, is_op, moved, parts_of, place_of
 from graphc.passes.orders import looks_through, orders_of
 from graphc.passes.profile import Profile
 from graphc.passes.view import NotAffine, View
@@ -171,7 +162,7 @@ class _Realiser:
             if u.op is None:
                 continue
             reads = u.op.kind == "index" and not u.op.scatters
-            if u.op.kind in READS_MEMORY or reads:
+            if u.op.kind in ("contract", "routine") or reads:
                 return True
             if is_free(u):
                 stack.extend(self.readers[u])

@@ -36,7 +36,6 @@ from graphc.ir.kernel import (
     Size,
     Statement,
     Store,
-    Winograd,
 )
 from graphc.ir.sizes import smaller, surely_less
 from graphc.ir.types import DType, Scalar
@@ -86,7 +85,7 @@ class Nest:
     cut: bool = False  # whether a contraction reads one of many equal parts, by its offset
     leading: set[str] = field(default_factory=lambda: {"d0"})  # axes that hold dimension 0
     geometry: Geometry = field(default_factory=Geometry)  # of a contraction
-    winograd: Winograd | None = None  # of a contraction
+    winograd: int = 0  # of a convolution
     mixes: bool = True  # whether axes become one where their roles differ
 
     def buffer(self, v: Value, access: Access) -> str:

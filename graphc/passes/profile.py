@@ -82,15 +82,15 @@ class Profile:
     """Extents up to this are literals, short enough to unroll: a window's loop, never the batch.
     Larger ones are arguments, so that kernels of other sizes are the same text."""
 
-    winograd_panel: int = 0
-    """Output channels that transformed weights of Winograd's convolutions have side by side: those
-    of a tile of the products. 0: no convolution is computed so."""
+    winograd_run: int = 0
+    """Channels that Winograd's convolutions go through side by side, on both sides: those of a
+    tile of products. 0: every convolution is the plain sum."""
     winograd_channels: int = 32
     """Channels, on both sides, from which the products that are saved are more than what the
     transforms of a tile cost."""
-    winograd_cost: int = 0
-    """What the transform of weights costs for each pair of channels, in products of the plain
-    convolution: memory traffic, so a convolution of few pixels loses by it."""
+    winograd_tiles: int = 0
+    """Tiles that the products are computed for at a time: fewer, of single samples of small images,
+    cost as much as these."""
     mixed_roles: bool = True
     """Whether loops of a contraction that every address crosses alike become one though they run
     over different things (a tap and the channels): fewer, longer loops. Else only those of one

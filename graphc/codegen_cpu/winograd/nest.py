@@ -1,12 +1,15 @@
 """The template of Winograd convolutions.
 
-    share of the tiles                     # [tid*U/n, (tid+1)*U/n)
-      some of them                         # as many as leave room in the cache
-        tile, input channels               # stage: B' d B, point by point
-        panel of output channels
+    share of (some tiles, panel)           # [tid*U/n, (tid+1)*U/n)
+      tile, input channels                 # stage: B' d B, point by point
+        chunk of the input channels
+          input channel                    # G g G' of a panel, into the second-level cache
           point                            # 36
             block of tiles                 # the register tile of `contract/microkernel.py`
-          tile, output channels            # A' m A, and for each output the kernel's epilogue
+        tile, output channels              # A' m A, and for each output the kernel's epilogue
+
+Transformed weights are four times the weights, so each thread makes what it needs of them where it
+needs it: from the cache they cost about a tenth of the products, from memory they would cost more.
 
 Tiles are numbered over images, and each is computed by itself: how many go together changes no
 bit. The last tile of a row or column is moved back to lie inside; outputs that the tile before it
@@ -15,20 +18,41 @@ has done are computed again, but not stored again.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.codegen_cpu.contract.epilogue import Epilogue, Patch
 from graphc.codegen_cpu.contract.frame import Frame, Int
-from graphc.codegen_cpu.contract.microkernel import Site, Span, emit_tile, load_sum, store_sum
+from graphc.codegen_cpu.contract.microkernel import (
+    Site,
+    Span,
+    emit_tile,
+    load_sum,
+    store_sum,
+)
+from graphc.codegen_cpu.contract.panel import PANEL, Panel
 from graphc.codegen_cpu.contract.plan import DIRECT_STATEMENTS, Rows
-from graphc.codegen_cpu.emitter import Emitter, Vec
+from graphc.codegen_cpu.contract.plan import Plan as Tile
+from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.target import Target
-from graphc.codegen_cpu.winograd.plan import INPUTS, POINTWISE, WEIGHTS, Plan, plan
-from graphc.codegen_cpu.winograd.transforms import Lanes, of_inputs, of_products
-from graphc.ir.kernel import Apply, Kernel
+from graphc.codegen_cpu.winograd.plan import (
+    INPUTS,
+    POINTS,
+    POINTWISE,
+    SIZE,
+    TAPS,
+    VECTORS,
+    WEIGHTS,
+    Plan,
+    plan,
+)
+from graphc.codegen_cpu.winograd.transforms import Lanes, of_inputs, of_products, of_weights
+from graphc.ir.kernel import Affine, Apply, Axis, Kernel, Load
+from graphc.ir.kernel_contraction import Operand
 from graphc.ir.ops import OPS
 from graphc.ir.types import f32
-from graphc.ir.winograd import POINTS, SIZE
+
+Line = Callable[[Lanes, Sequence[str]], list[str]]
 
 
 def supports(kernel: Kernel, target: Target) -> bool:
@@ -66,13 +90,18 @@ class _Nest:
         # A vector more, so that the points of a tile do not meet in the same set of the cache.
         self.input_step = chosen.most * chosen.depth + chosen.lanes
         self.output_step = chosen.most * chosen.width + chosen.lanes
+        self.weight_step = chosen.chunk * chosen.width + chosen.lanes
         self.inputs = frame.scratch(POINTWISE * self.input_step, self.t)
+        self.weights = frame.scratch(POINTWISE * self.weight_step, self.t)
         self.products = frame.scratch(POINTWISE * self.output_step, self.t)
-        self.between = frame.scratch(POINTS * POINTS * chosen.lanes, self.t)
+        self.between = frame.scratch(POINTWISE * chosen.lanes, self.t)
         self.outputs = frame.scratch(SIZE * chosen.lanes, self.t)
-        rows = (Rows(chosen.rows, SIZE), Rows(chosen.columns, SIZE))
+        self.panel = None if chosen.direct else Panel(frame, _packing(chosen))
         tile = replace(
-            chosen.tile, contraction=chosen.contraction, lane=chosen.channels, rows=rows
+            chosen.tiles[0],
+            contraction=chosen.contraction,
+            lane=chosen.channels,
+            rows=(Rows(chosen.rows, SIZE), Rows(chosen.columns, SIZE)),
         )
         self.epilogue = Epilogue(frame, tile)
         self.down = -(-int(chosen.rows.extent) // SIZE)
@@ -81,27 +110,24 @@ class _Nest:
     def emit(self) -> None:
         f, p = self.frame, self.plan
         extents = {a.name: f.size(a.extent) for a in p.contraction.axes}
-        tiles = f.mul(extents.get(p.images, 1), self.down * self.across)
-        low = f.div(f.mul("%tid", tiles), "%nthreads")
-        high = f.div(f.mul(f.add("%tid", 1), tiles), "%nthreads")
-        count, most = self._equal(f.sub(high, low))
-        with self.e.loop("0", str(count), 1, "some") as k:
-            first = f.add(low, f.mul(k, most))
-            some = f.least(most, f.sub(high, first))
-            self._stage(first, some)
-            panels = int(p.channels.extent) // p.width
-            with self.e.loop("0", str(panels), 1, "panel") as panel:
-                self._multiply(panel, some)
-                self._finish(panel, first, some)
+        tiles, panels = f.mul(extents.get(p.images, 1), self.down * self.across), self._panels()
+        groups = f.ceil_div(tiles, p.most)
+        each = f.div(f.add(tiles, f.sub(groups, 1)), f.most(groups, 1))
+        units = f.mul(groups, panels)
+        low = f.div(f.mul("%tid", units), "%nthreads")
+        high = f.div(f.mul(f.add("%tid", 1), units), "%nthreads")
+        last = f.ceil_div(high, panels)
+        with self.e.loop(str(f.div(low, panels)), str(last), 1, "group") as group:
+            first, start = f.mul(group, each), f.mul(group, panels)
+            count = f.least(each, f.sub(tiles, first))
+            self._stage(first, count)
+            begin, end = f.most(f.sub(low, start), 0), f.least(f.sub(high, start), panels)
+            with self.e.loop(str(begin), str(end), 1, "panel") as panel:
+                self._panel(panel, count)
+                self._finish(panel, first, count)
 
-    def _equal(self, tiles: Int) -> tuple[Int, Int]:
-        """How often some tiles go through the weights together, and how many: about equal parts,
-        whole blocks but for the last."""
-        f, block = self.frame, self.plan.tile.row_count
-        times = f.most(f.ceil_div(tiles, self.plan.most), 1)
-        each = f.div(f.add(tiles, f.sub(times, 1)), times)
-        each = f.most(f.mul(f.ceil_div(each, block), block), block)
-        return f.div(f.add(tiles, f.sub(each, 1)), each), each
+    def _panels(self) -> int:
+        return int(self.plan.channels.extent) // self.plan.width
 
     def _place(self, tile: Int) -> _Place:
         f = self.frame
@@ -129,11 +155,11 @@ class _Nest:
     def _stage(self, first: Int, count: Int) -> None:
         """The inputs of `count` tiles at the points: a matrix of tiles by channels for each."""
         f, p = self.frame, self.plan
-        down, right = map(f.size, p.strides)
+        down, right = p.steps
         with self.e.loop("0", str(count), 1, "stage") as k:
             place = self._place(f.add(first, k))
-            offset = f.offset(p.load.at, self._index(place))
-            base = f.pointer(f.buffers[p.load.buffer], offset, f32)
+            (load,) = p.contraction.a.loads
+            base = f.pointer(f.buffers[load.buffer], f.offset(load.at, self._index(place)), f32)
             row = f.mul(k, p.depth)
             with self.e.loop("0", str(p.depth), p.lanes, "in") as c:
                 at = f.pointer(base, c, f32)
@@ -166,27 +192,74 @@ class _Nest:
 
     # ---- at the points ---------------------------------------------------------------------
 
-    def _multiply(self, panel: Int, count: Int) -> None:
+    def _panel(self, panel: Int, count: Int) -> None:
         """The products of `count` tiles with a panel of the weights, at every point."""
         f, p = self.frame, self.plan
-        rows, depth = p.tile.row_count, p.depth
-        offsets: list[dict[str, Int]] = [{INPUTS: i * depth} for i in range(rows)]
-        columns: list[dict[str, Int]] = [{WEIGHTS: j * p.lanes} for j in range(p.tile.vectors)]
-        whole = POINTWISE * depth * p.width
-        weights = f.pointer(f.buffers[p.weights], f.mul(panel, whole), f32)
+        if p.chunk == p.depth:
+            self._transform(panel, 0)
+            self._multiply(0, count)
+            return
+        used = f.mul(count, VECTORS)
         with self.e.loop("0", str(POINTWISE), 1, "point") as n:
-            x = f.pointer(self.inputs, f.mul(n, self.input_step), f32)
-            w = f.pointer(weights, f.mul(n, depth * p.width), f32)
+            to = f.pointer(self.products, f.mul(n, self.output_step), f32)
+            with self.e.loop("0", str(used), 1, "clear") as k:
+                at = f.pointer(to, f.mul(k, p.lanes), f32)
+                store_sum(f, at, 0, self.t, literal(0.0, self.t))
+        with self.e.loop("0", str(p.depth), p.chunk, "chunk") as c:
+            self._transform(panel, c)
+            self._multiply(c, count)
+
+    def _transform(self, panel: Int, first: Int) -> None:
+        """The weights of a panel, for input channels from `first` on, at the points."""
+        f, p = self.frame, self.plan
+        (load,) = p.contraction.b.loads
+        index = {p.channels.name: f.mul(panel, p.width)}
+        offset = f.add(f.offset(load.at, index), f.mul(first, p.taps[2]))
+        source = f.pointer(f.buffers[load.buffer], offset, f32)
+        down, right, deep = p.taps
+        if self.panel is not None:
+            spans = [Span("r", TAPS), Span("s", TAPS), Span("c", p.chunk)]
+            self.panel.pack({load.name: source}, spans, [None] * VECTORS, p.width)
+            source = self.panel.bases[PANEL]
+            down, right, deep = TAPS * p.chunk * p.width, p.chunk * p.width, p.width
+        with self.e.loop("0", str(p.chunk), 1, "weights") as c:
+            row, line = f.pointer(source, f.mul(c, deep), f32), f.mul(c, p.width)
+            with self.e.loop("0", str(p.width), p.lanes, "lanes") as v:
+                at = f.pointer(row, v, f32)
+                to = f.pointer(self.weights, f.add(line, v), f32)
+                taps = [
+                    [self._vector(at, i * down + j * right) for i in range(TAPS)]
+                    for j in range(TAPS)
+                ]
+                along = [of_weights(self.lanes, column) for column in taps]
+                for i, values in enumerate(zip(*along, strict=True)):
+                    for j, value in enumerate(of_weights(self.lanes, values)):
+                        where = f.pointer(to, (i * POINTS + j) * self.weight_step, f32)
+                        store_sum(f, where, 0, self.t, value)
+
+    def _multiply(self, first: Int, count: Int) -> None:
+        """Input channels from `first` on of `count` tiles times the transformed weights."""
+        f = self.frame
+        many, few = self.plan.tiles
+        whole = f.mul(f.div(count, many.row_count), many.row_count)
+        with self.e.loop("0", str(POINTWISE), 1, "point") as n:
+            x = f.pointer(self.inputs, f.add(f.mul(n, self.input_step), first), f32)
+            w = f.pointer(self.weights, f.mul(n, self.weight_step), f32)
             y = f.pointer(self.products, f.mul(n, self.output_step), f32)
-            with self.e.loop("0", str(count), rows, "block") as k:
-                bases = {INPUTS: f.pointer(x, f.mul(k, depth), f32)}
-                to = f.pointer(y, f.mul(k, p.width), f32)
-                site = Site(
-                    bases, {WEIGHTS: w}, offsets, columns, [None] * p.tile.vectors, to
-                )
-                sums = emit_tile(f, p.tile, p.tile.vector, site, [Span("depth", depth)])
-                for at, value in enumerate(sums):
-                    store_sum(f, to, at, self.t, value)
+            for tile, start, stop in ((many, 0, whole), (few, whole, count)):
+                with self.e.loop(str(start), str(stop), tile.row_count, "block") as k:
+                    inputs = f.pointer(x, f.mul(k, self.plan.depth), f32)
+                    self._block(tile, inputs, w, f.pointer(y, f.mul(k, self.plan.width), f32))
+
+    def _block(self, tile: Tile, inputs: str, weights: str, to: str) -> None:
+        f, p = self.frame, self.plan
+        rows: list[dict[str, Int]] = [{INPUTS: i * p.depth} for i in range(tile.row_count)]
+        columns: list[dict[str, Int]] = [{WEIGHTS: j * p.lanes} for j in range(VECTORS)]
+        none: list[str | None] = [None] * VECTORS
+        site = Site({INPUTS: inputs}, {WEIGHTS: weights}, rows, columns, none, to)
+        sums = emit_tile(f, tile, tile.vector, site, [Span("depth", p.chunk)])
+        for at, value in enumerate(sums):
+            store_sum(f, to, at, self.t, value)
 
     # ---- out of the points -----------------------------------------------------------------
 
@@ -232,3 +305,16 @@ class _Nest:
         p, add = self.plan, self.frame.add
         place_of = {p.rows.name: add(place.row, i), p.columns.name: add(place.column, j)}
         return replace(patch, index={**patch.index, **place_of})
+
+
+def _packing(p: Plan) -> Tile:
+    """A plan by which `Panel` copies a panel of the weights, output channels side by side."""
+    (load,) = p.contraction.b.loads
+    axes = Axis("r", TAPS), Axis("s", TAPS), Axis("c", p.chunk)
+    lane = p.channels.name, load.at.stride(p.channels.name)
+    steps = tuple((a.name, step) for a, step in zip(axes, p.taps, strict=True))
+    vector = Operand(load.name, (Load(load.name, f32, load.buffer, Affine((*steps, lane))),))
+    product = replace(p.contraction, b=vector, reduced=axes)
+    return replace(
+        p.tiles[0], contraction=product, vector=vector, lane=p.channels, packed=True, chunk=None
+    )

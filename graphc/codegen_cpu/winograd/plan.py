@@ -1,63 +1,66 @@
 """Contract kernel -> Winograd plan: what the geometry must be, and how much goes through a cache.
 
-The weights are there in transformed form because a pass decided so (`passes/winograd.py`); what
-it could not see, the order of loops and addresses, is asked here. A kernel without a plan is a
-plain contraction, with the same meaning.
+A pass decided that the kernel is to be computed so (`passes/winograd.py`). What it could not see,
+the order of loops and addresses, is asked here; a kernel without a plan is a plain contraction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from graphc.codegen_cpu.contract.plan import Plan as Tile
 from graphc.codegen_cpu.contract.plan import Rows
 from graphc.codegen_cpu.target import Target
-from graphc.ir.kernel import Affine, Axis, Dot, Kernel, Load, Size
+from graphc.ir.kernel import Affine, Axis, Dot, Kernel, Load
 from graphc.ir.kernel_contraction import Contraction, Dimension, Operand, dimensions, dissect
 from graphc.ir.types import f32
-from graphc.ir.winograd import POINTS, SIZE, TAPS
 
+SIZE, TAPS = 4, 3  # outputs of a tile, and taps, along each axis
+POINTS = SIZE + TAPS - 1
 POINTWISE = POINTS * POINTS
 VECTORS = 2  # of a register tile, so of a panel of the weights
-ROWS = 12  # tiles in it, where there are so many registers
+ROWS, FEW = 12, 4  # tiles in it, where there are so many registers; of those that are left over
 STAGE_BYTES = 2 << 20  # of transformed inputs; they live on the stack, Python gives threads 8 MB
-MOST = 48  # tiles that go through the weights together: more would leave the second-level cache
-INPUTS, WEIGHTS = "%stage", "%panel"  # buffers; no names of a kernel's
+MOST = 48  # tiles that share transformed weights, which costs as much as the products of about 4
+CHUNK = 128  # input channels whose weights stay in the second-level cache when transformed
+INPUTS, WEIGHTS = "%inputs", "%weights"  # buffers; no names of a kernel's
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Loops by their roles, and the tiles that go through the weights together."""
+    """Loops by their roles, and how much goes together."""
 
     contraction: Contraction
-    load: Load  # of the input
-    weights: str  # the buffer
     images: str  # the loop over images; "" if there is one
     rows: Axis
     columns: Axis
     channels: Axis  # of the output
     depth: int  # channels of the input
-    strides: tuple[Size, Size]  # of the input, along a column and along a row
+    chunk: int  # of those, together
+    steps: tuple[int, int]  # in the input, down and to the right
+    taps: tuple[int, int, int]  # steps in the weights: taps down and to the right, input channels
     lanes: int
-    tile: Tile  # the product of inputs and weights at one point
-    most: int
+    most: int  # tiles together
+    tiles: tuple[Tile, ...]  # register tiles of products at one point, large ones first
 
     @property
     def width(self) -> int:
         """Output channels of a panel."""
         return VECTORS * self.lanes
 
+    @property
+    def direct(self) -> bool:
+        """Whether weights are read where they lie: output channels side by side."""
+        return self.contraction.b.loads[0].at.stride(self.channels.name) == 1
+
 
 @lru_cache(maxsize=4)
 def plan(kernel: Kernel, target: Target) -> Plan | None:
-    """How to compute the kernel from its transformed weights, or None if it has none that fit."""
+    """How to compute the kernel, or None if it is not asked for, or not of this form."""
     c, lanes = dissect(kernel), target.lanes(f32)
-    told = kernel.winograd
-    if c is None or told is None or kernel.partials or c.guarded or c.dtype is not f32:
-        return None
-    if (told.size, told.panel) != (SIZE, VECTORS * lanes) or not _is_plain(kernel, c):
+    if kernel.winograd != SIZE or c is None or kernel.partials or not _is_plain(kernel, c):
         return None
     found = {d.role: d for d in dimensions(kernel)}
     loops = {a.name: a for a in c.axes}
@@ -67,19 +70,24 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
     if len(known) < 3 or not isinstance(depth, int) or len(known) + ("n" in found) < len(loops):
         return None
     rows, columns, channels = known
-    load = c.a.loads[0]
-    strides = _strides(load, found)
-    ragged = depth % lanes or int(channels.extent) % told.panel
-    if strides is None or ragged or min(int(rows.extent), int(columns.extent)) < SIZE:
+    ragged = depth % lanes or int(channels.extent) % (VECTORS * lanes)
+    if ragged or min(int(rows.extent), int(columns.extent)) < SIZE:
         return None
-    tile = _tile(depth, target)
-    block = tile.row_count
-    most = min(MOST, STAGE_BYTES // (POINTWISE * depth * f32.itemsize)) // block * block
-    if most == 0:
+    inputs = [found[role].stride(c.a.loads[0].at) for role in ("h", "w", "r", "s", "c")]
+    taps = [found[role].stride(c.b.loads[0].at) for role in ("r", "s", "c")]
+    match (*inputs, *taps):
+        case (int(h), int(w), int(r), int(s), 1, int(a), int(b), int(d)) if (r, s) == (h, w):
+            pass
+        case _:
+            return None
+    chunk = max(n for n in range(lanes, CHUNK + 1, lanes) if depth % n == 0)
+    most = min(MOST, STAGE_BYTES // (POINTWISE * depth * f32.itemsize)) // FEW * FEW
+    if not most:
         return None
     images = found["n"].loop if "n" in found else ""
+    tiles = _tiles(depth, chunk, target)
     return Plan(
-        c, load, told.buffer, images, rows, columns, channels, depth, strides, lanes, tile, most
+        c, images, rows, columns, channels, depth, chunk, (h, w), (a, b, d), lanes, most, tiles
     )
 
 
@@ -89,7 +97,8 @@ def _is_plain(kernel: Kernel, c: Contraction) -> bool:
     dense = steps == {("h", "r"): (1, 1, 0), ("w", "s"): (1, 1, 0)}
     plain = all(len(x.statements) == 1 and x.loads[0].dtype is f32 for x in (c.a, c.b))
     taps = {d.role: d.extent for d in dimensions(kernel) if d.role in ("r", "s", "g")}
-    return dense and plain and taps == {"r": TAPS, "s": TAPS}
+    literal = all(not isinstance(n, str) for x in (c.a, c.b) for _, n in x.loads[0].at.terms)
+    return dense and plain and literal and not c.guarded and taps == {"r": TAPS, "s": TAPS}
 
 
 def _alone(d: Dimension | None, loops: Mapping[str, Axis]) -> Axis | None:
@@ -98,28 +107,19 @@ def _alone(d: Dimension | None, loops: Mapping[str, Axis]) -> Axis | None:
     return axis if axis and d and d.step == 1 and d.extent == axis.extent else None
 
 
-def _strides(load: Load, found: Mapping[str, Dimension]) -> tuple[Size, Size] | None:
-    """The input's steps along a column and along a row; its channels lie side by side."""
-    if found["c"].stride(load.at) != 1:
-        return None
-    down, right = found["h"].stride(load.at), found["w"].stride(load.at)
-    taps = [found[role].stride(load.at) for role in ("r", "s")]
-    if down is None or right is None or taps != [down, right]:
-        return None
-    return down, right
-
-
-def _tile(depth: int, target: Target) -> Tile:
-    """A register tile of tiles by output channels, which sums over input channels."""
+def _tiles(depth: int, chunk: int, target: Target) -> tuple[Tile, ...]:
+    """Register tiles of tiles by output channels, which sum over a chunk of input channels."""
     lanes = target.lanes(f32)
     width = VECTORS * lanes
-    rows = ROWS if target.registers > 16 else ROWS // 2
-    t, o, c = Axis("tile", rows), Axis("channel", width), Axis("depth", depth)
-    x = Load(INPUTS, f32, INPUTS, Affine(((t.name, depth), (c.name, 1))))
+    o, c = Axis("channel", width), Axis("depth", chunk)
+    x = Load(INPUTS, f32, INPUTS, Affine((("tile", depth), (c.name, 1))))
     w = Load(WEIGHTS, f32, WEIGHTS, Affine(((c.name, width), (o.name, 1))))
     scalar, vector = Operand(INPUTS, (x,)), Operand(WEIGHTS, (w,))
+    rows = ROWS if target.registers > 16 else ROWS // 2
+    t = Axis("tile", rows)
     product = Contraction(scalar, vector, Dot("%m", f32, INPUTS, WEIGHTS), (t, o), (c,), ())
-    return Tile(
+    many = Tile(
         product, "lanes", scalar, vector, o, lanes, target.registers, VECTORS, (Rows(t, rows),),
-        (), (), False, False, None, 0, False, False,
+        (), (), False, False, None if chunk == depth else 0, chunk, False, False,
     )  # fmt: skip
+    return many, replace(many, rows=(Rows(Axis("tile", FEW), FEW),))

@@ -1,4 +1,8 @@
-"""The transforms of F(4x4, 3x3) as vector code: B' d B of a tile's inputs, A' m A of its products.
+"""The transforms of F(4x4, 3x3) as vector code.
+
+A 4 by 4 tile of a convolution's outputs by 3x3 weights g is A' [(G g G') . (B' d B)] A of the 6 by
+6 inputs d under it, a product at each of 36 points. Points along an axis are 0, 1, -1, 1/2, -2 and
+infinity, whose errors are small for numbers that are cheap to multiply by.
 
 Along one axis each is a few additions and multiply-adds that share what they have in common (B' has
 27 terms, which take 14 instructions); a tile goes through one axis, then through the other.
@@ -9,6 +13,8 @@ Along one axis each is a few additions and multiply-adds that share what they ha
          0  -2  -1    2    1   0             0  1 -1  1/8 -8  1
          0  1/2 -1  -1/2   1   0
          0   1 -3/2  -2   3/2  1
+
+    G = 1, 0, 0;  1/3, 1/3, 1/3;  -1/3, 1/3, -1/3;  -16/15, -8/15, -4/15;  1/15, -2/15, 4/15;  0, 0, 1
 """
 
 from __future__ import annotations
@@ -33,6 +39,9 @@ class Lanes:
     def sub(self, x: str, y: str) -> str:
         return self.frame.e.value(f"fsub {self.t} {x}, {y}")
 
+    def times(self, factor: float, x: str) -> str:
+        return self.frame.e.value(f"fmul {self.t} {x}, {literal(factor, self.t)}")
+
     def more(self, factor: float, x: str, y: str) -> str:
         """factor * x + y"""
         return fma(self.frame, self.t, literal(factor, self.t), x, y)
@@ -49,6 +58,19 @@ def of_inputs(v: Lanes, d: Sequence[str]) -> list[str]:
         v.more(2.0, q, p),
         v.more(-0.5, q, p),
         v.more(1.5, p, v.sub(v.sub(d[5], d[3]), q)),
+    ]
+
+
+def of_weights(v: Lanes, g: Sequence[str]) -> list[str]:
+    """G g: three taps at the six points."""
+    even = v.add(g[0], g[2])
+    return [
+        g[0],
+        v.times(1 / 3, v.add(even, g[1])),
+        v.times(-1 / 3, v.sub(even, g[1])),
+        v.more(-4 / 15, g[2], v.more(-8 / 15, g[1], v.times(-16 / 15, g[0]))),
+        v.more(4 / 15, g[2], v.more(-2 / 15, g[1], v.times(1 / 15, g[0]))),
+        g[2],
     ]
 
 
