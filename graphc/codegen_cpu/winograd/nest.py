@@ -96,7 +96,7 @@ class _Nest:
         self.products = frame.scratch(POINTWISE * self.output_step, self.t)
         self.between = frame.scratch(POINTWISE * chosen.lanes, self.t)
         self.outputs = frame.scratch(SIZE * chosen.lanes, self.t)
-        self.panel = None if chosen.direct else Panel(frame, _packing(chosen))
+        self.panel = Panel(frame, _packing(chosen))
         tile = replace(
             chosen.tiles[0],
             contraction=chosen.contraction,
@@ -181,11 +181,11 @@ class _Nest:
         for j, value in enumerate(values):
             store_sum(f, to, j, self.t, value)
 
-    def _kept(self, column: Int) -> list[str]:
-        """A column of what was kept, for the second axis."""
+    def _kept(self, column: Int, count: int = POINTS) -> list[str]:
+        """A column of the `count` rows that were kept, for the second axis."""
         f, lanes = self.frame, self.plan.lanes
         at = f.pointer(self.between, f.mul(column, lanes), f32)
-        return [load_sum(f, at, i * POINTS, self.t) for i in range(POINTS)]
+        return [load_sum(f, at, i * POINTS, self.t) for i in range(count)]
 
     def _vector(self, base: str, offset: Int) -> str:
         return self.frame.lanes_at(self.frame.pointer(base, offset, f32), 1, f32, self.plan.lanes)
@@ -216,26 +216,21 @@ class _Nest:
         index = {p.channels.name: f.mul(panel, p.width)}
         offset = f.add(f.offset(load.at, index), f.mul(first, p.taps[2]))
         source = f.pointer(f.buffers[load.buffer], offset, f32)
-        down, right, deep = p.taps
-        if self.panel is not None:
-            spans = [Span("r", TAPS), Span("s", TAPS), Span("c", p.chunk)]
-            self.panel.pack({load.name: source}, spans, [None] * VECTORS, p.width)
-            source = self.panel.bases[PANEL]
-            down, right, deep = TAPS * p.chunk * p.width, p.chunk * p.width, p.width
-        with self.e.loop("0", str(p.chunk), 1, "weights") as c:
-            row, line = f.pointer(source, f.mul(c, deep), f32), f.mul(c, p.width)
-            with self.e.loop("0", str(p.width), p.lanes, "lanes") as v:
-                at = f.pointer(row, v, f32)
-                to = f.pointer(self.weights, f.add(line, v), f32)
-                taps = [
-                    [self._vector(at, i * down + j * right) for i in range(TAPS)]
-                    for j in range(TAPS)
-                ]
-                along = [of_weights(self.lanes, column) for column in taps]
-                for i, values in enumerate(zip(*along, strict=True)):
-                    for j, value in enumerate(of_weights(self.lanes, values)):
-                        where = f.pointer(to, (i * POINTS + j) * self.weight_step, f32)
-                        store_sum(f, where, 0, self.t, value)
+        spans = [Span("r", TAPS), Span("s", TAPS), Span("c", p.chunk)]
+        self.panel.pack({load.name: source}, spans, [None] * VECTORS, p.width)
+        row = p.chunk * p.width
+        with self.e.loop("0", str(row), p.lanes, "weights") as k:
+            taps = f.pointer(self.panel.bases[PANEL], k, f32)
+            to = f.pointer(self.weights, k, f32)
+            with self.e.loop("0", str(TAPS), 1, "row") as i:
+                line = f.pointer(taps, f.mul(i, TAPS * row), f32)
+                values = [self._vector(line, j * row) for j in range(TAPS)]
+                self._keep(i, of_weights(self.lanes, values))
+            with self.e.loop("0", str(POINTS), 1, "column") as j:
+                column = f.pointer(to, f.mul(j, self.weight_step), f32)
+                for i, value in enumerate(of_weights(self.lanes, self._kept(j, TAPS))):
+                    where = f.pointer(column, i * POINTS * self.weight_step, f32)
+                    store_sum(f, where, 0, self.t, value)
 
     def _multiply(self, first: Int, count: Int) -> None:
         """Input channels from `first` on of `count` tiles times the transformed weights."""

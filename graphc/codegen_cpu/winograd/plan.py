@@ -22,9 +22,9 @@ POINTS = SIZE + TAPS - 1
 POINTWISE = POINTS * POINTS
 VECTORS = 2  # of a register tile, so of a panel of the weights
 ROWS, FEW = 12, 4  # tiles in it, where there are so many registers; of those that are left over
-STAGE_BYTES = 2 << 20  # of transformed inputs; they live on the stack, Python gives threads 8 MB
+STAGE_BYTES = 3 << 20  # of transformed inputs; they live on the stack, Python gives threads 8 MB
 MOST = 48  # tiles that share transformed weights, which costs as much as the products of about 4
-CHUNK = 128  # input channels whose weights stay in the second-level cache when transformed
+CHUNK = 64  # input channels whose weights stay in the second-level cache when transformed
 INPUTS, WEIGHTS = "%inputs", "%weights"  # buffers; no names of a kernel's
 
 
@@ -49,11 +49,6 @@ class Plan:
     def width(self) -> int:
         """Output channels of a panel."""
         return VECTORS * self.lanes
-
-    @property
-    def direct(self) -> bool:
-        """Whether weights are read where they lie: output channels side by side."""
-        return self.contraction.b.loads[0].at.stride(self.channels.name) == 1
 
 
 @lru_cache(maxsize=4)
