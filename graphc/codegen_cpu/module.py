@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from graphc.codegen_cpu import bounds
 from graphc.codegen_cpu.contract import contraction
-from graphc.codegen_cpu.map import loops
 from graphc.codegen_cpu.emitter import Emitter
+from graphc.codegen_cpu.map import loops
 from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.winograd import nest as winograd
 from graphc.errors import InternalError

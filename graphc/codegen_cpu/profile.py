@@ -7,7 +7,7 @@ They are measured on x86 with AVX2 and AVX-512; where a reason names a part of t
 from __future__ import annotations
 
 from graphc.codegen_cpu.target import Target
-from graphc.passes.profile import Profile
+from graphc.passes.profile import Profile, Winograd
 
 LINE_BYTES = 64  # of cache, on every target
 FLOAT_BYTES = 4
@@ -38,9 +38,13 @@ def profile(target: Target) -> Profile:
         many_terms=1 << 14,
         small_extent=16,
         literal_strides=False,
-        winograd_run=2 * target.vector_bytes // FLOAT_BYTES,
-        winograd_channels=32,
-        winograd_tiles=12 if target.registers > 16 else 6,
+        winograd=Winograd(
+            run=2 * target.vector_bytes // FLOAT_BYTES,  # a register tile's
+            channels=32,
+            tiles=4,
+            samples=32,
+            rate=0.7,
+        ),
         align=together,
         enough=1.01,
         trials=1500,  # about 20 ms

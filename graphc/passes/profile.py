@@ -16,6 +16,23 @@ Side = Literal["window", "in", "out"]  # of a convolution's weight: taps, channe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Winograd:
+    """When a convolution by tiles of 4 by 4 outputs, with a quarter of the products, is faster."""
+
+    run: int
+    """Channels that it goes through side by side: theirs have to be whole runs."""
+    channels: int
+    """Channels, on both sides, from which the products that are saved are more than what the
+    transforms of a tile cost."""
+    tiles: int
+    """Tiles whose products are computed at a time: fewer, of a small image, cost as much."""
+    samples: int
+    """What a batch holds in training: enough tiles for any image."""
+    rate: float
+    """Its products a second, as a part of the plain sum's: what the transforms leave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What a target likes; a number's unit and reason stand beside it."""
 
@@ -82,15 +99,8 @@ class Profile:
     """Extents up to this are literals, short enough to unroll: a window's loop, never the batch.
     Larger ones are arguments, so that kernels of other sizes are the same text."""
 
-    winograd_run: int = 0
-    """Channels that Winograd's convolutions go through side by side, on both sides: those of a
-    tile of products. 0: every convolution is the plain sum."""
-    winograd_channels: int = 32
-    """Channels, on both sides, from which the products that are saved are more than what the
-    transforms of a tile cost."""
-    winograd_tiles: int = 0
-    """Tiles that the products are computed for at a time: fewer, of single samples of small images,
-    cost as much as these."""
+    winograd: Winograd | None = None
+    """When convolutions are computed by Winograd's algorithm; None: never."""
     mixed_roles: bool = True
     """Whether loops of a contraction that every address crosses alike become one though they run
     over different things (a tap and the channels): fewer, longer loops. Else only those of one

@@ -6,7 +6,8 @@ gradient, which is one, too) have `winograd=4` where that is sooner done: tiles 
 
 Shapes decide, and whether the step changes the weights: if so it sees batches, else it may serve
 single samples, whose few tiles must not cost more than the plain sum. The batch itself has no say,
-so a row has the same bits in any.
+so a row has the same bits in any. A convolution that a program wants summed as written says
+`winograd=0` from the start (`set_float32_matmul_precision("highest")`).
 """
 
 from __future__ import annotations
@@ -17,35 +18,32 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
 from graphc.ir.types import f32
+from graphc.ir.winograd import POINTS, SIZE, TAPS
 from graphc.passes.group import is_free
 from graphc.passes.orders import Orders, orders_of
-from graphc.passes.profile import Profile
-
-SIZE, TAPS = 4, 3  # outputs of a tile, and taps, along each axis
-POINTS = SIZE + TAPS - 1
-SAMPLES = 32  # of a batch in training, as planning assumes
-RATE = 0.7  # of a plain convolution's products a second: what transforms leave
+from graphc.passes.profile import Profile, Winograd
 
 
 def winograd(graph: Graph, profile: Profile) -> Graph:
     """Say so where it pays."""
-    if not profile.winograd_run:
+    likes = profile.winograd
+    if likes is None:
         return graph
     orders = orders_of(graph, profile)
     written = {t for t in graph.targets if t is not None}
 
     def visit(v: Value) -> Value:
-        if v.op is not OPS["conv"] or not _takes(v, orders, profile):
+        if v.op is not OPS["conv"] or "winograd" in v.attrs or not _takes(v, orders, likes):
             return v
-        samples = SAMPLES if _base(v.args[1]) in written else 1
-        if not _pays(v, samples, profile):
+        samples = likes.samples if _base(v.args[1]) in written else 1
+        if not _pays(v, samples, likes):
             return v
         return v.builder.emit(v.op, v.args, {**v.attrs, "winograd": SIZE})
 
     return rebuild(graph, visit)
 
 
-def _takes(v: Value, orders: Orders, profile: Profile) -> bool:
+def _takes(v: Value, orders: Orders, likes: Winograd) -> bool:
     """Whether it is a dense 3x3 convolution of enough channels, which lie innermost."""
     x, w = v.args
     attrs = v.attrs
@@ -57,17 +55,14 @@ def _takes(v: Value, orders: Orders, profile: Profile) -> bool:
     stored = not any(n for pair in attrs["padding"] for n in pair)
     if not (known and stored and min(v.shape[2:]) >= SIZE and orders.innermost(x) == 1):
         return False
-    channels = w.shape[:2]
-    return min(channels) >= profile.winograd_channels and all(
-        n % profile.winograd_run == 0 for n in channels
-    )
+    return all(n >= likes.channels and n % likes.run == 0 for n in w.shape[:2])
 
 
-def _pays(v: Value, samples: int, profile: Profile) -> bool:
-    """Whether there are fewer products."""
+def _pays(v: Value, samples: int, likes: Winograd) -> bool:
+    """Whether there are so few products that the transforms are worth it."""
     tiles = samples * prod(-(-n // SIZE) for n in v.shape[2:])
     plain = samples * prod(v.shape[2:]) * TAPS * TAPS
-    return plain * RATE > max(tiles, profile.winograd_tiles) * POINTS * POINTS
+    return plain * likes.rate > max(tiles, likes.tiles) * POINTS * POINTS
 
 
 def _base(v: Value) -> Value:

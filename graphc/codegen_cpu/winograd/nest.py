@@ -37,10 +37,7 @@ from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.winograd.plan import (
     INPUTS,
-    POINTS,
     POINTWISE,
-    SIZE,
-    TAPS,
     VECTORS,
     WEIGHTS,
     Plan,
@@ -51,6 +48,7 @@ from graphc.ir.kernel import Affine, Apply, Axis, Kernel, Load
 from graphc.ir.kernel_contraction import Operand
 from graphc.ir.ops import OPS
 from graphc.ir.types import f32
+from graphc.ir.winograd import POINTS, SIZE, TAPS
 
 Line = Callable[[Lanes, Sequence[str]], list[str]]
 
@@ -170,8 +168,8 @@ class _Nest:
                     self._keep(i, of_inputs(self.lanes, values))
                 with self.e.loop("0", str(POINTS), 1, "column") as j:
                     column = f.pointer(to, f.mul(j, self.input_step), f32)
-                    for i, value in enumerate(of_inputs(self.lanes, self._kept(j))):
-                        where = f.pointer(column, i * POINTS * self.input_step, f32)
+                    for n, value in enumerate(of_inputs(self.lanes, self._kept(j))):
+                        where = f.pointer(column, n * POINTS * self.input_step, f32)
                         self.e.do(f"store {self.t} {value}, ptr {where}, align 4")
 
     def _keep(self, row: Int, values: list[str]) -> None:
@@ -228,8 +226,8 @@ class _Nest:
                 self._keep(i, of_weights(self.lanes, values))
             with self.e.loop("0", str(POINTS), 1, "column") as j:
                 column = f.pointer(to, f.mul(j, self.weight_step), f32)
-                for i, value in enumerate(of_weights(self.lanes, self._kept(j, TAPS))):
-                    where = f.pointer(column, i * POINTS * self.weight_step, f32)
+                for n, value in enumerate(of_weights(self.lanes, self._kept(j, TAPS))):
+                    where = f.pointer(column, n * POINTS * self.weight_step, f32)
                     store_sum(f, where, 0, self.t, value)
 
     def _multiply(self, first: Int, count: Int) -> None:
@@ -279,11 +277,11 @@ class _Nest:
         with self.e.loop(str(place.skip[1]), str(SIZE), 1, "column") as j:
             outputs = of_products(self.lanes, self._kept(j))
             if place.skip[0] == 0 and self._is_short():
-                for i, value in enumerate(outputs):
-                    self.epilogue.run(self._moved(patch, place, i, j), known, value)
+                for n, value in enumerate(outputs):
+                    self.epilogue.run(self._moved(patch, place, n, j), known, value)
             else:
-                for i, value in enumerate(outputs):
-                    store_sum(f, self.outputs, i, self.t, value)
+                for n, value in enumerate(outputs):
+                    store_sum(f, self.outputs, n, self.t, value)
                 with self.e.loop(str(place.skip[0]), str(SIZE), 1, "row") as i:
                     at = f.pointer(self.outputs, f.mul(i, self.plan.lanes), f32)
                     value = load_sum(f, at, 0, self.t)

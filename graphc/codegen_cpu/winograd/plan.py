@@ -16,9 +16,8 @@ from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Affine, Axis, Dot, Kernel, Load
 from graphc.ir.kernel_contraction import Contraction, Dimension, Operand, dimensions, dissect
 from graphc.ir.types import f32
+from graphc.ir.winograd import POINTS, SIZE, TAPS
 
-SIZE, TAPS = 4, 3  # outputs of a tile, and taps, along each axis
-POINTS = SIZE + TAPS - 1
 POINTWISE = POINTS * POINTS
 VECTORS = 2  # of a register tile, so of a panel of the weights
 ROWS, FEW = 12, 4  # tiles in it, where there are so many registers; of those that are left over

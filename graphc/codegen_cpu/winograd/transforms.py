@@ -14,7 +14,8 @@ Along one axis each is a few additions and multiply-adds that share what they ha
          0  1/2 -1  -1/2   1   0
          0   1 -3/2  -2   3/2  1
 
-    G = 1, 0, 0;  1/3, 1/3, 1/3;  -1/3, 1/3, -1/3;  -16/15, -8/15, -4/15;  1/15, -2/15, 4/15;  0, 0, 1
+    G = 1, 0, 0;  1/3, 1/3, 1/3;  -1/3, 1/3, -1/3;
+        -16/15, -8/15, -4/15;  1/15, -2/15, 4/15;  0, 0, 1
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from graphc.codegen_cpu.contract.frame import Frame
 from graphc.codegen_cpu.contract.microkernel import fma
 from graphc.codegen_cpu.emitter import Vec, literal
+
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
@@ -83,4 +85,3 @@ def of_products(v: Lanes, m: Sequence[str]) -> list[str]:
         v.more(4.0, m[4], v.more(0.25, m[3], even)),
         v.add(v.more(-8.0, m[4], v.more(0.125, m[3], odd)), m[5]),
     ]
-
