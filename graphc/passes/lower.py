@@ -10,9 +10,9 @@ Invariant: an emitted name means the value at the current point of the domain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from math import isinf, isnan
+from math import isinf, isnan, prod
 
 from graphc.errors import IntegerDivisionByZero, InternalError
 from graphc.ir.extent import is_unknown
@@ -27,6 +27,7 @@ from graphc.ir.kernel import (
     Indirect,
     Inside,
     Load,
+    Partial,
     Phase,
     Reduce,
     Statement,
@@ -108,6 +109,8 @@ class _Lowering:
 
     def _reduced_dims(self) -> frozenset[int]:
         g = self.group
+        if g.kind == "contract":
+            return frozenset()  # its sums are partial ones of its parallel points
         if g.kind != "scatter":
             return g.reduced
         (v,) = g.outputs
@@ -126,10 +129,13 @@ class _Lowering:
 
     def _memory_order(self) -> Shape:
         """Dimensions of the loops, outermost in memory first."""
-        order = self.group.loop_order(self.orders)
-        if len(self.domain) == len(order):
-            return order
-        return tuple(j for k in order for j in split_dims(k))
+        return self._own_dims(self.group.loop_order(self.orders))
+
+    def _own_dims(self, dims: Iterable[int]) -> Shape:
+        """Dimensions of the group in the domain of the loops."""
+        if len(self.domain) == len(self.group.domain):
+            return tuple(dims)
+        return tuple(j for k in dims for j in split_dims(k))
 
     # ---- the three kinds of group --------------------------------------------------------------
 
@@ -192,8 +198,19 @@ class _Lowering:
         self.reductions[v] = name
         self._close_phase()
         for out in self.group.outputs:
-            self._store(out)
+            if is_reduce(out):
+                self._partial(out)
+            else:
+                self._store(out)
         self._close_phase()
+
+    def _partial(self, v: Value) -> None:
+        """A sum over dimensions of the result, which is done when their points are."""
+        value = self.emit(reduced_source(v)[0], self._to_domain())
+        view, dims = self._view(v, self._own_chain(v)), self._own_dims(sorted(self.group.reduced))
+        over, points = tuple(f"d{k}" for k in dims), prod(self.domain[k] for k in dims)
+        at, buffer = affine(view.address, view.shape), self.nest.buffer(v, "w")
+        self.nest.partials.append(Partial(buffer, "sum", value, at, over, points, str(v.where)))
 
     def _operand(self, reader: Value, arg: Value) -> View:
         """Where a contraction's operand lies."""
@@ -262,11 +279,14 @@ class _Lowering:
         g = self.group
         level = g.levels[v]
         if level == KEPT:
-            return (step("reshape", shape=g.kept_shape), step("expand", shape=g.domain))
+            kept = (step("reshape", shape=g.kept_shape), step("expand", shape=g.domain))
+            return (*kept, *self._to_domain())
         chain: Chain = () if level == tuple(range(len(level))) else (step("transpose", perm=level),)
-        if self.domain != g.domain:
-            chain = (*chain, step("reshape", shape=self.domain))
-        return chain
+        return (*chain, *self._to_domain())
+
+    def _to_domain(self) -> Chain:
+        """From the group's dimensions to those of the loops."""
+        return (step("reshape", shape=self.domain),) if self.domain != self.group.domain else ()
 
     # ---- statements ----------------------------------------------------------------------------
 
