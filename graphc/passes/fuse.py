@@ -23,7 +23,7 @@ from math import prod
 from operator import or_
 
 from graphc.ir.graph import Graph, Value
-from graphc.ir.sizes import typical
+from graphc.ir.sizes import same, typical
 from graphc.ir.types import Shape
 from graphc.passes.fusion_notes import Notes
 from graphc.passes.group import (
@@ -300,13 +300,14 @@ class Fuser:
         return parts and g.order(self.orders) == self.orders(source) and self._plain(g)
 
     def _plain(self, g: Group) -> bool:
-        """Whether the contraction runs in tiles: it reads no padding, and nothing in it may fail."""
+        """Whether the contraction runs in tiles: no padding is read, and nothing may fail."""
         if any(v.op is not None and v.op.can_fail(v.spec.dtype) for v in g.members):
             return False
         (first, *_) = g.members
         chains = [self._resolve(a)[1] for a in first.args]
         padded = any(is_op(m, "pad") for chain in chains for m in chain)
-        return not padded and not any(map(any, first.attrs.get("padding", ())))
+        empty = any(same(n, 0) for a in first.args for n in a.shape)
+        return not (empty or padded) and not any(map(any, first.attrs.get("padding", ())))
 
     def _breaks_tiles(self, v: Value, g: Group) -> bool:
         """Whether a contraction whose tiles find partial sums could not hold v."""

@@ -84,7 +84,7 @@ class _Lowering:
         self.domain: Shape = group.domain
         if self.contraction is not None:
             self.domain = split_groups(self.contraction)
-        self.reduced = self._reduced_dims()
+        self.reduced = self.group.looped()
         self.nest = self._nest()
         self.point: list[Statement] = []
         self.loop: list[Statement] = []
@@ -96,26 +96,7 @@ class _Lowering:
 
     def run(self) -> Lowered:
         KINDS[self.group.kind](self)
-        return self.nest.finish(self._name(), self.group.members)
-
-    def _name(self) -> str:
-        """Ops in order, then the module that most of them come from."""
-        words = [v.op.name for v in self.group.members if v.op is not None]
-        scopes = [v.where.scope for v in self.group.members if v.where.scope]
-        scope = max(scopes, key=scopes.count) if scopes else ""
-        text = "_".join(words[:4]) + (f"_{len(words) - 4}more" if len(words) > 4 else "")
-        clean = "".join(c if c.isalnum() or c in "._" else "_" for c in scope)
-        return f"{text}__{clean}" if clean else text
-
-    def _reduced_dims(self) -> frozenset[int]:
-        g = self.group
-        if g.kind == "contract":
-            return frozenset()  # its sums are partial ones of its parallel points
-        if g.kind != "scatter":
-            return g.reduced
-        (v,) = g.outputs
-        rank = len(v.args[1].shape) if v.op is not None and v.op.name == "scatter_add" else 1
-        return frozenset(range(v.attrs["axis"], v.attrs["axis"] + rank))
+        return self.nest.finish(self.group.name(), self.group.members)
 
     def _nest(self) -> Nest:
         order = self._memory_order()

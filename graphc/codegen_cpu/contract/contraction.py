@@ -146,7 +146,7 @@ class _Nest:
         return _Dim(axis, block, self.frame.ceil_div(extent, block), extent)
 
     def _run_grid(self, runs: Runs, dims: list[_Dim]) -> tuple[list[_Dim], list[_Dim]]:
-        """As `_grid`; the tiles of a run are neighbours, but for those of other lanes if need be."""
+        """As `_grid`; the tiles of a run are neighbours, of other lanes between them if need be."""
         p, first = self.plan, runs.axes[0]
         lane = [d for d in dims if d.axis == p.lane]
         kept = [d for d in dims if not runs.has(d.axis.name) and d not in lane]

@@ -92,7 +92,9 @@ class Plan:
     apart: bool  # the chunks are for the sums' sake, so a tile goes through them by itself
     few: Plan | None = None  # for up to FEW points of the reduction
     strip: int = 0  # tiles along the lanes that are neighbours; 0: all
-    runs: Runs | None = None  # of points that partial results are of: a thread's tiles are whole runs
+    runs: Runs | None = (
+        None  # of points that partial results are of: a thread's tiles are whole runs
+    )
     lane_last: bool = False  # tiles of other lanes come between those of a run
 
     @property
