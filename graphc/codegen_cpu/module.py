@@ -30,8 +30,6 @@ def emit_module(kernels: Sequence[Kernel], target: Target, checked: bool = False
         name = symbol(kernel, checked)
         if name in functions:
             continue
-        if kernel.partials:
-            raise InternalError(f"no code for the partial results of {kernel.name} on a CPU")
         e = _emit(kernel, target)
         e = bounds.checked(e, kernel) if checked else e
         functions[name] = e.function(name)
@@ -45,6 +43,8 @@ def _emit(kernel: Kernel, target: Target) -> Emitter:
     if winograd.supports(kernel, target):
         return winograd.emit(kernel, target)
     fits = contraction.supports(kernel, target)
+    if kernel.partials and not fits:
+        raise InternalError(f"{kernel.name} has partial results, but no tiles to find them")
     return contraction.emit(kernel, target) if fits else loops.emit(kernel, target)
 
 

@@ -26,6 +26,7 @@ def profile(target: Target) -> Profile:
         min_elements=1 << 20,
         max_outputs=1 << 12,
         max_chunks=32,
+        partial_reductions=48,  # fewer leave tiles of few rows, which are not shared by images
         max_members=64,
         small_row=1 << 8,
         expensive=4,  # a division

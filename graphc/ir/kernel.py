@@ -215,7 +215,8 @@ class Partial:
     The points of the axes `over`, in row-major order, are cut into runs of `run` (the last may be
     shorter). For each run, number `part` in `at`, and each point of the other axes, buffer[at] is
     the `sum`, the `mean`, or the `deviations` of the run: the sum of squared distances from its own
-    mean, which unlike a sum of squares loses no digits, and merges by Chan's rule.
+    mean, which unlike a sum of squares loses no digits, and merges by Chan's rule. A run of all
+    points has no number.
     """
 
     buffer: str

@@ -62,6 +62,9 @@ class Profile:
     """Above this the outputs alone give enough parallel work."""
     max_chunks: int
     """Parts of a cut sum: more threads than this find nothing to do in it."""
+    partial_reductions: int
+    """Points of an image, or of another step of the batch, from which a contraction's own tiles
+    sum over them, so that nothing reads its result for that; 0: they never do."""
 
     # ---- fuse and materialise: loading or computing again -------------------------------------
 

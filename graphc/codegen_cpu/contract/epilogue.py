@@ -46,8 +46,8 @@ class Epilogue:
         """Values of the loads that are the same for every row."""
         return {s.name: self._load(s, patch) for s in self.constant}
 
-    def run(self, patch: Patch, known: Mapping[str, str], total: str) -> None:
-        """Everything after the Dot, whose sums are `total`."""
+    def run(self, patch: Patch, known: Mapping[str, str], total: str) -> Mapping[str, str]:
+        """Everything after the Dot, whose sums are `total`; the values that it came to."""
         dot, frame = self.plan.contraction.dot, self.frame
         values = dict(known)
         wide = self.plan.contraction.dtype
@@ -59,6 +59,7 @@ class Epilogue:
                 self._store(s, patch, value)
             elif s.name not in values:
                 values[s.name] = self._value(s, patch, values)
+        return values
 
     def _value(self, s: Statement, patch: Patch, values: Mapping[str, str]) -> str:
         e, lanes = self.frame.e, patch.lanes

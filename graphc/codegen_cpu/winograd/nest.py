@@ -1,12 +1,17 @@
 """The template of Winograd convolutions.
 
-    share of (some tiles, panel)           # [tid*U/n, (tid+1)*U/n)
-      tile, input channels                 # stage: B' d B, point by point
-        chunk of the input channels
-          input channel                    # G g G' of a panel, into the second-level cache
-          point                            # 36
-            block of tiles                 # the register tile of `contract/microkernel.py`
-        tile, output channels              # A' m A, and for each output the kernel's epilogue
+    share of (block of tiles, panel)       # [tid*U/n, (tid+1)*U/n)
+      group of the block
+        tile, input channels               # stage: B' d B, point by point
+        panel
+          chunk of the input channels
+            input channel                  # G g G' of a panel, into the second-level cache
+            point                          # 36
+              block of tiles               # the register tile of `contract/microkernel.py`
+          tile, output channels            # A' m A, and for each output the kernel's epilogue
+
+A block is one group, whose transformed inputs lie in the cache; where the kernel sums its results
+by image (`Kernel.partials`), it is whole images, in one group, or one image, in several.
 
 Transformed weights are four times the weights, so each thread makes what it needs of them where it
 needs it: from the cache they cost about a tenth of the products, from memory they would cost more.
@@ -18,7 +23,7 @@ has done are computed again, but not stored again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.codegen_cpu.contract.epilogue import Epilogue, Patch
@@ -31,6 +36,7 @@ from graphc.codegen_cpu.contract.microkernel import (
     store_sum,
 )
 from graphc.codegen_cpu.contract.panel import PANEL, Panel
+from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.plan import DIRECT_STATEMENTS, Rows
 from graphc.codegen_cpu.contract.plan import Plan as Tile
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
@@ -73,6 +79,7 @@ class _Place:
     """A tile: its image, its first row and column, and how many of those another tile stores."""
 
     image: Int
+    number: Int  # within its image
     row: Int
     column: Int
     skip: tuple[Int, Int]
@@ -100,29 +107,58 @@ class _Nest:
             contraction=chosen.contraction,
             lane=chosen.channels,
             rows=(Rows(chosen.rows, SIZE), Rows(chosen.columns, SIZE)),
+            lane_last=True,  # panels come between the groups of an image
         )
         self.epilogue = Epilogue(frame, tile)
+        self.partials = Partials(frame, tile, self.epilogue.dtypes, 1)
         self.down = -(-int(chosen.rows.extent) // SIZE)
         self.across = -(-int(chosen.columns.extent) // SIZE)
+        self.image_tiles = self.down * self.across
 
     def emit(self) -> None:
         f, p = self.frame, self.plan
         extents = {a.name: f.size(a.extent) for a in p.contraction.axes}
-        tiles, panels = f.mul(extents.get(p.images, 1), self.down * self.across), self._panels()
-        groups = f.ceil_div(tiles, p.most)
-        each = f.div(f.add(tiles, f.sub(groups, 1)), f.most(groups, 1))
-        units = f.mul(groups, panels)
+        images, panels = extents.get(p.images, 1), self._panels()
+        tiles = f.mul(images, self.image_tiles)
+        blocks, most = self._blocks(images, tiles)
+        units = f.mul(blocks, panels)
         low = f.div(f.mul("%tid", units), "%nthreads")
         high = f.div(f.mul(f.add("%tid", 1), units), "%nthreads")
         last = f.ceil_div(high, panels)
-        with self.e.loop(str(f.div(low, panels)), str(last), 1, "group") as group:
-            first, start = f.mul(group, each), f.mul(group, panels)
-            count = f.least(each, f.sub(tiles, first))
-            self._stage(first, count)
-            begin, end = f.most(f.sub(low, start), 0), f.least(f.sub(high, start), panels)
-            with self.e.loop(str(begin), str(end), 1, "panel") as panel:
-                self._panel(panel, count)
-                self._finish(panel, first, count)
+        with self.e.loop(str(f.div(low, panels)), str(last), 1, "block") as block:
+            first, start = f.mul(block, most), f.mul(block, panels)
+            count = f.least(most, f.sub(tiles, first))
+            mine = f.most(f.sub(low, start), 0), f.least(f.sub(high, start), panels)
+            groups, each = self._groups(count)
+            with self.e.loop("0", str(groups), 1, "group") as group:
+                start = f.mul(group, each)
+                self._group(f.add(first, start), f.least(each, f.sub(count, start)), mine)
+
+    def _blocks(self, images: Int, tiles: Int) -> tuple[Int, Int]:
+        """How many blocks there are, and the tiles of each; only the last may have fewer."""
+        if not self.partials.any:
+            return self._even(tiles, self.plan.most)
+        blocks, each = self._even(images, max(1, self.plan.most // self.image_tiles))
+        return blocks, self.frame.mul(each, self.image_tiles)
+
+    def _groups(self, count: Int) -> tuple[Int, Int]:
+        """As `_blocks`, of a block of `count` tiles."""
+        if self.partials.any and self.image_tiles > self.plan.most:
+            return self._even(self.image_tiles, self.plan.most)
+        return 1, count
+
+    def _even(self, count: Int, most: int) -> tuple[Int, Int]:
+        """The fewest parts of up to `most`, and what each has of `count`."""
+        f = self.frame
+        parts = f.ceil_div(count, most)
+        return parts, f.div(f.add(count, f.sub(parts, 1)), f.most(parts, 1))
+
+    def _group(self, first: Int, count: Int, panels: tuple[Int, Int]) -> None:
+        """All outputs of `count` tiles in these panels."""
+        self._stage(first, count)
+        with self.e.loop(str(panels[0]), str(panels[1]), 1, "panel") as panel:
+            self._panel(panel, count)
+            self._finish(panel, first, count)
 
     def _panels(self) -> int:
         return int(self.plan.channels.extent) // self.plan.width
@@ -133,7 +169,8 @@ class _Nest:
         row, image = f.rem(rest, self.down), f.div(rest, self.down)
         across, skip_across = self._inside(column, int(self.plan.columns.extent))
         down, skip_down = self._inside(row, int(self.plan.rows.extent))
-        return _Place(image, down, across, (skip_down, skip_across))
+        number = f.rem(tile, self.image_tiles)
+        return _Place(image, number, down, across, (skip_down, skip_across))
 
     def _inside(self, tile: Int, extent: int) -> tuple[Int, Int]:
         """Where a tile begins, moved back to lie inside, and by how much it was moved."""
@@ -269,7 +306,10 @@ class _Nest:
                     self._keep(i, of_products(self.lanes, values))
                 channel = f.add(f.mul(panel, p.width), c)
                 index = self._index(place) | {p.channels.name: channel}
-                self._store(place, Patch(index, p.lanes, None))
+                patch = Patch(index, p.lanes, None)
+                self.partials.start()
+                self._store(place, patch)
+                self.partials.finish([patch], self._run(place, channel))
 
     def _store(self, place: _Place, patch: Patch) -> None:
         """The epilogue at every output that no other tile stores."""
@@ -278,14 +318,23 @@ class _Nest:
             outputs = of_products(self.lanes, self._kept(j))
             if place.skip[0] == 0 and self._is_short():
                 for n, value in enumerate(outputs):
-                    self.epilogue.run(self._moved(patch, place, n, j), known, value)
+                    self._output(self._moved(patch, place, n, j), known, value)
             else:
                 for n, value in enumerate(outputs):
                     store_sum(f, self.outputs, n, self.t, value)
                 with self.e.loop(str(place.skip[0]), str(SIZE), 1, "row") as i:
                     at = f.pointer(self.outputs, f.mul(i, self.plan.lanes), f32)
                     value = load_sum(f, at, 0, self.t)
-                    self.epilogue.run(self._moved(patch, place, i, j), known, value)
+                    self._output(self._moved(patch, place, i, j), known, value)
+
+    def _run(self, place: _Place, channel: Int) -> Run:
+        """Where the tile stands in its image."""
+        first = self.e.value(f"icmp eq i64 {place.number}, 0")
+        last = self.e.value(f"icmp eq i64 {place.number}, {self.image_tiles - 1}")
+        return Run(first, last, channel)
+
+    def _output(self, patch: Patch, known: Mapping[str, str], value: str) -> None:
+        self.partials.add(0, self.epilogue.run(patch, known, value))
 
     def _is_short(self) -> bool:
         """Whether the epilogue may be written out for each output of a tile."""

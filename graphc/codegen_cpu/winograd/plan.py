@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from graphc.codegen_cpu.contract.parts import runs_of
 from graphc.codegen_cpu.contract.plan import Plan as Tile
 from graphc.codegen_cpu.contract.plan import Rows
 from graphc.codegen_cpu.target import Target
@@ -54,7 +55,7 @@ class Plan:
 def plan(kernel: Kernel, target: Target) -> Plan | None:
     """How to compute the kernel, or None if it is not asked for, or not of this form."""
     c, lanes = dissect(kernel), target.lanes(f32)
-    if kernel.winograd != SIZE or c is None or kernel.partials or not _is_plain(kernel, c):
+    if kernel.winograd != SIZE or c is None or not _is_plain(kernel, c):
         return None
     found = {d.role: d for d in dimensions(kernel)}
     loops = {a.name: a for a in c.axes}
@@ -66,6 +67,8 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
     rows, columns, channels = known
     ragged = depth % lanes or int(channels.extent) % (VECTORS * lanes)
     if ragged or min(int(rows.extent), int(columns.extent)) < SIZE:
+        return None
+    if c.partials and not _by_image(c, rows, columns):
         return None
     inputs = [found[role].stride(c.a.loads[0].at) for role in ("h", "w", "r", "s", "c")]
     taps = [found[role].stride(c.b.loads[0].at) for role in ("r", "s", "c")]
@@ -93,6 +96,12 @@ def _is_plain(kernel: Kernel, c: Contraction) -> bool:
     taps = {d.role: d.extent for d in dimensions(kernel) if d.role in ("r", "s", "g")}
     literal = all(not isinstance(n, str) for x in (c.a, c.b) for _, n in x.loads[0].at.terms)
     return dense and plain and literal and not c.guarded and taps == {"r": TAPS, "s": TAPS}
+
+
+def _by_image(c: Contraction, rows: Axis, columns: Axis) -> bool:
+    """Whether the partial results are of whole images."""
+    runs = runs_of(c)
+    return runs is not None and {*runs.axes} == {rows, columns} and runs.whole
 
 
 def _alone(d: Dimension | None, loops: Mapping[str, Axis]) -> Axis | None:
