@@ -41,7 +41,7 @@ from graphc.ir.winograd import POINTS, SIZE, TAPS
 
 BLOCK = 64  # input channels of a unit, and output channels where that leaves units for all threads
 UNITS = 4
-TOGETHER = 32  # tiles, whose points and the sums stay in the second-level cache
+TOGETHER = 16  # tiles, whose points and the sums stay in the second-level cache
 SPAN = 64 * TOGETHER  # tiles that add up in float32
 ROWS = 8  # input channels of a register tile, where there are so many registers
 
