@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from graphc.codegen_cpu import bounds
+from graphc.codegen_cpu import bounds, winograd
 from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.emitter import Emitter
 from graphc.codegen_cpu.map import loops
 from graphc.codegen_cpu.target import Target
-from graphc.codegen_cpu.winograd import nest as winograd
 from graphc.errors import InternalError
 from graphc.ir.kernel import Kernel
 

@@ -17,7 +17,7 @@ from math import prod
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
-from graphc.ir.types import f32
+from graphc.ir.types import Shape, f32
 from graphc.ir.winograd import POINTS, SIZE, TAPS
 from graphc.passes.group import is_free
 from graphc.passes.orders import Orders, orders_of
@@ -35,8 +35,10 @@ def winograd(graph: Graph, profile: Profile) -> Graph:
     def visit(v: Value) -> Value:
         if v.op is not OPS["conv"] or "winograd" in v.attrs or not _takes(v, orders, likes):
             return v
-        samples = likes.samples if _base(v.args[1]) in written else 1
-        if not _pays(v, samples, likes):
+        forward = v.args[1].shape[2:] == (TAPS, TAPS)  # or a data gradient
+        served = forward and _base(v.args[1]) not in written
+        places = v.shape[2:] if forward else v.args[1].shape[2:]
+        if not _pays(places, 1 if served else likes.samples, likes):
             return v
         return v.builder.emit(v.op, v.args, {**v.attrs, "winograd": SIZE})
 
@@ -44,24 +46,31 @@ def winograd(graph: Graph, profile: Profile) -> Graph:
 
 
 def _takes(v: Value, orders: Orders, likes: Winograd) -> bool:
-    """Whether it is a dense 3x3 convolution of enough channels, which lie innermost."""
+    """Whether it is a dense 3x3 convolution of enough channels, which lie innermost.
+
+    A weight gradient is known by its x, whose channels are dimension 0; its taps are its outputs.
+    """
     x, w = v.args
     attrs = v.attrs
     steps = {*attrs["stride"], *attrs["lhs_dilation"], *attrs["rhs_dilation"]}
     steps |= {attrs.get("groups", 1), attrs.get("batch_groups", 1)}
-    if steps != {1} or v.spec.dtype is not f32 or w.shape[2:] != (TAPS, TAPS):
+    if steps != {1} or v.spec.dtype is not f32 or len(v.shape) != 4:
         return False
-    known = all(isinstance(n, int) for n in (*w.shape, *v.shape[2:]))
+    inner = orders.innermost(x)
+    taps, places, depth = (w.shape, v.shape, 1) if inner == 1 else (v.shape, w.shape, 0)
+    sizes = (*taps[2:], *places[2:], x.shape[depth], w.shape[0])
+    if inner > 1 or not all(isinstance(n, int) for n in sizes) or taps[2:] != (TAPS, TAPS):
+        return False
     stored = not any(n for pair in attrs["padding"] for n in pair)
-    if not (known and stored and min(v.shape[2:]) >= SIZE and orders.innermost(x) == 1):
-        return False
-    return all(n >= likes.channels and n % likes.run == 0 for n in w.shape[:2])
+    channels = x.shape[depth], w.shape[0]
+    fits = all(n >= likes.channels and n % likes.run == 0 for n in channels)
+    return stored and fits and min(places[2:]) >= SIZE
 
 
-def _pays(v: Value, samples: int, likes: Winograd) -> bool:
+def _pays(places: Shape, samples: int, likes: Winograd) -> bool:
     """Whether there are so few products that the transforms are worth it."""
-    tiles = samples * prod(-(-n // SIZE) for n in v.shape[2:])
-    plain = samples * prod(v.shape[2:]) * TAPS * TAPS
+    tiles = samples * prod(-(-n // SIZE) for n in places)
+    plain = samples * prod(places) * TAPS * TAPS
     return plain * likes.rate > max(tiles, likes.tiles) * POINTS * POINTS
 
 

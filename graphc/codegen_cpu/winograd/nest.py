@@ -1,17 +1,17 @@
 """The template of Winograd convolutions.
 
     share of (block of tiles, panel)       # [tid*U/n, (tid+1)*U/n)
-      group of the block
+      group of tiles
         tile, input channels               # stage: B' d B, point by point
         panel
           chunk of the input channels
             input channel                  # G g G' of a panel, into the second-level cache
             point                          # 36
-              block of tiles               # the register tile of `contract/microkernel.py`
+              some tiles                   # the register tile of `contract/microkernel.py`
           tile, output channels            # A' m A, and for each output the kernel's epilogue
 
 A block is one group, whose transformed inputs lie in the cache; where the kernel sums its results
-by image (`Kernel.partials`), it is whole images, in one group, or one image, in several.
+by image (`Kernel.partials`), it is whole images in one group, or one image in several.
 
 Transformed weights are four times the weights, so each thread makes what it needs of them where it
 needs it: from the cache they cost about a tenth of the products, from memory they would cost more.
@@ -23,8 +23,8 @@ has done are computed again, but not stored again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from graphc.codegen_cpu.contract.epilogue import Epilogue, Patch
 from graphc.codegen_cpu.contract.frame import Frame, Int
@@ -32,66 +32,29 @@ from graphc.codegen_cpu.contract.microkernel import (
     Site,
     Span,
     emit_tile,
-    load_sum,
     store_sum,
 )
 from graphc.codegen_cpu.contract.panel import PANEL, Panel
 from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.plan import DIRECT_STATEMENTS, Rows
 from graphc.codegen_cpu.contract.plan import Plan as Tile
-from graphc.codegen_cpu.emitter import Emitter, Vec, literal
-from graphc.codegen_cpu.target import Target
-from graphc.codegen_cpu.winograd.plan import (
-    INPUTS,
-    POINTWISE,
-    VECTORS,
-    WEIGHTS,
-    Plan,
-    plan,
-)
-from graphc.codegen_cpu.winograd.transforms import Lanes, of_inputs, of_products, of_weights
-from graphc.ir.kernel import Affine, Apply, Axis, Kernel, Load
+from graphc.codegen_cpu.emitter import Vec, literal
+from graphc.codegen_cpu.winograd.plan import INPUTS, POINTWISE, VECTORS, WEIGHTS, Plan
+from graphc.codegen_cpu.winograd.tiles import Grid, Place, Points
+from graphc.codegen_cpu.winograd.transforms import of_inputs, of_products, of_weights
+from graphc.ir.kernel import Affine, Apply, Axis, Load
 from graphc.ir.kernel_contraction import Operand
 from graphc.ir.ops import OPS
 from graphc.ir.types import f32
 from graphc.ir.winograd import POINTS, SIZE, TAPS
 
-Line = Callable[[Lanes, Sequence[str]], list[str]]
 
-
-def supports(kernel: Kernel, target: Target) -> bool:
-    """Whether `emit` takes this kernel."""
-    return plan(kernel, target) is not None
-
-
-def emit(kernel: Kernel, target: Target) -> Emitter:
-    """The body of the kernel's function."""
-    chosen = plan(kernel, target)
-    assert chosen is not None
-    e = Emitter()
-    _Nest(Frame(e, kernel), chosen).emit()
-    e.do("ret void")
-    return e
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A tile: its image, its first row and column, and how many of those another tile stores."""
-
-    image: Int
-    number: Int  # within its image
-    row: Int
-    column: Int
-    skip: tuple[Int, Int]
-
-
-class _Nest:
-    """Emits the loops."""
+class Nest:
+    """Emits the loops of a convolution."""
 
     def __init__(self, frame: Frame, chosen: Plan) -> None:
         self.frame, self.e, self.plan = frame, frame.e, chosen
         self.t = Vec("float", chosen.lanes)
-        self.lanes = Lanes(frame, self.t)
         # A vector more, so that the points of a tile do not meet in the same set of the cache.
         self.input_step = chosen.most * chosen.depth + chosen.lanes
         self.output_step = chosen.most * chosen.width + chosen.lanes
@@ -99,8 +62,8 @@ class _Nest:
         self.inputs = frame.scratch(POINTWISE * self.input_step, self.t)
         self.weights = frame.scratch(POINTWISE * self.weight_step, self.t)
         self.products = frame.scratch(POINTWISE * self.output_step, self.t)
-        self.between = frame.scratch(POINTWISE * chosen.lanes, self.t)
         self.outputs = frame.scratch(SIZE * chosen.lanes, self.t)
+        self.points = Points(frame, self.t)
         self.panel = Panel(frame, _packing(chosen))
         tile = replace(
             chosen.tiles[0],
@@ -111,76 +74,54 @@ class _Nest:
         )
         self.epilogue = Epilogue(frame, tile)
         self.partials = Partials(frame, tile, self.epilogue.dtypes, 1)
-        self.down = -(-int(chosen.rows.extent) // SIZE)
-        self.across = -(-int(chosen.columns.extent) // SIZE)
-        self.image_tiles = self.down * self.across
+        self.grid = Grid(frame, int(chosen.rows.extent), int(chosen.columns.extent))
 
     def emit(self) -> None:
         f, p = self.frame, self.plan
         extents = {a.name: f.size(a.extent) for a in p.contraction.axes}
-        images, panels = extents.get(p.images, 1), self._panels()
-        tiles = f.mul(images, self.image_tiles)
-        blocks, most = self._blocks(images, tiles)
+        images, panels = extents.get(p.images, 1), int(p.channels.extent) // p.width
+        tiles, (blocks, each) = self.grid.tiles(images), self._blocks(images)
         units = f.mul(blocks, panels)
         low = f.div(f.mul("%tid", units), "%nthreads")
         high = f.div(f.mul(f.add("%tid", 1), units), "%nthreads")
-        last = f.ceil_div(high, panels)
-        with self.e.loop(str(f.div(low, panels)), str(last), 1, "block") as block:
-            first, start = f.mul(block, most), f.mul(block, panels)
-            count = f.least(most, f.sub(tiles, first))
+        begin, end = f.div(low, panels), f.ceil_div(high, panels)
+        end = self.e.value(f"select i1 {f.less(low, high)}, i64 {end}, i64 {begin}")
+        with self.e.loop(str(begin), end, 1, "block") as block:
+            first, start = f.mul(block, each), f.mul(block, panels)
+            count = f.least(each, f.sub(tiles, first))
             mine = f.most(f.sub(low, start), 0), f.least(f.sub(high, start), panels)
-            groups, each = self._groups(count)
+            groups, part = self._groups(count)
             with self.e.loop("0", str(groups), 1, "group") as group:
-                start = f.mul(group, each)
-                self._group(f.add(first, start), f.least(each, f.sub(count, start)), mine)
+                skipped = f.mul(group, part)
+                self._group(f.add(first, skipped), f.least(part, f.sub(count, skipped)), mine)
 
-    def _blocks(self, images: Int, tiles: Int) -> tuple[Int, Int]:
+    def _blocks(self, images: Int) -> tuple[Int, Int]:
         """How many blocks there are, and the tiles of each; only the last may have fewer."""
+        own, most = self.grid.of_image, self.plan.most
         if not self.partials.any:
-            return self._even(tiles, self.plan.most)
-        blocks, each = self._even(images, max(1, self.plan.most // self.image_tiles))
-        return blocks, self.frame.mul(each, self.image_tiles)
+            return self._even(self.grid.tiles(images), most)
+        blocks, each = self._even(images, max(1, most // own))
+        return blocks, self.frame.mul(each, own)
 
     def _groups(self, count: Int) -> tuple[Int, Int]:
-        """As `_blocks`, of a block of `count` tiles."""
-        if self.partials.any and self.image_tiles > self.plan.most:
-            return self._even(self.image_tiles, self.plan.most)
-        return 1, count
+        """As `_blocks`: the groups of a block of `count` tiles."""
+        own, most = self.grid.of_image, self.plan.most
+        return self._even(own, most) if self.partials.any and own > most else (1, count)
 
     def _even(self, count: Int, most: int) -> tuple[Int, Int]:
-        """The fewest parts of up to `most`, and what each has of `count`."""
+        """The fewest parts of up to `most`, and how much of `count` each has."""
         f = self.frame
         parts = f.ceil_div(count, most)
         return parts, f.div(f.add(count, f.sub(parts, 1)), f.most(parts, 1))
 
     def _group(self, first: Int, count: Int, panels: tuple[Int, Int]) -> None:
-        """All outputs of `count` tiles in these panels."""
+        """The outputs of `count` tiles in these panels."""
         self._stage(first, count)
         with self.e.loop(str(panels[0]), str(panels[1]), 1, "panel") as panel:
             self._panel(panel, count)
             self._finish(panel, first, count)
 
-    def _panels(self) -> int:
-        return int(self.plan.channels.extent) // self.plan.width
-
-    def _place(self, tile: Int) -> _Place:
-        f = self.frame
-        column, rest = f.rem(tile, self.across), f.div(tile, self.across)
-        row, image = f.rem(rest, self.down), f.div(rest, self.down)
-        across, skip_across = self._inside(column, int(self.plan.columns.extent))
-        down, skip_down = self._inside(row, int(self.plan.rows.extent))
-        number = f.rem(tile, self.image_tiles)
-        return _Place(image, number, down, across, (skip_down, skip_across))
-
-    def _inside(self, tile: Int, extent: int) -> tuple[Int, Int]:
-        """Where a tile begins, moved back to lie inside, and by how much it was moved."""
-        start = self.frame.mul(tile, SIZE)
-        if extent % SIZE == 0:
-            return start, 0
-        inside = self.frame.least(start, extent - SIZE)
-        return inside, self.frame.sub(start, inside)
-
-    def _index(self, place: _Place) -> dict[str, Int]:
+    def _index(self, place: Place) -> dict[str, Int]:
         p = self.plan
         images = {p.images: place.image} if p.images else {}
         return images | {p.rows.name: place.row, p.columns.name: place.column}
@@ -189,41 +130,25 @@ class _Nest:
 
     def _stage(self, first: Int, count: Int) -> None:
         """The inputs of `count` tiles at the points: a matrix of tiles by channels for each."""
-        f, p = self.frame, self.plan
-        down, right = p.steps
+        f, p, points = self.frame, self.plan, self.points
+        (load,), (down, right) = p.contraction.a.loads, p.steps
         with self.e.loop("0", str(count), 1, "stage") as k:
-            place = self._place(f.add(first, k))
-            (load,) = p.contraction.a.loads
+            place = self.grid.place(f.add(first, k))
             base = f.pointer(f.buffers[load.buffer], f.offset(load.at, self._index(place)), f32)
             row = f.mul(k, p.depth)
             with self.e.loop("0", str(p.depth), p.lanes, "in") as c:
                 at = f.pointer(base, c, f32)
                 to = f.pointer(self.inputs, f.add(row, c), f32)
-                with self.e.loop("0", str(POINTS), 1, "row") as i:
+
+                def read(i: Int, at: str = at) -> list[str]:
                     line = f.pointer(at, f.mul(down, i), f32)
-                    values = [self._vector(line, f.mul(right, j)) for j in range(POINTS)]
-                    self._keep(i, of_inputs(self.lanes, values))
-                with self.e.loop("0", str(POINTS), 1, "column") as j:
+                    return [points.load(line, right * j) for j in range(POINTS)]
+
+                def write(j: Int, values: list[str], to: str = to) -> None:
                     column = f.pointer(to, f.mul(j, self.input_step), f32)
-                    for n, value in enumerate(of_inputs(self.lanes, self._kept(j))):
-                        where = f.pointer(column, n * POINTS * self.input_step, f32)
-                        self.e.do(f"store {self.t} {value}, ptr {where}, align 4")
+                    points.store_apart(column, POINTS * self.input_step, values)
 
-    def _keep(self, row: Int, values: list[str]) -> None:
-        """A row that is through the first axis."""
-        f, lanes = self.frame, self.plan.lanes
-        to = f.pointer(self.between, f.mul(row, POINTS * lanes), f32)
-        for j, value in enumerate(values):
-            store_sum(f, to, j, self.t, value)
-
-    def _kept(self, column: Int, count: int = POINTS) -> list[str]:
-        """A column of the `count` rows that were kept, for the second axis."""
-        f, lanes = self.frame, self.plan.lanes
-        at = f.pointer(self.between, f.mul(column, lanes), f32)
-        return [load_sum(f, at, i * POINTS, self.t) for i in range(count)]
-
-    def _vector(self, base: str, offset: Int) -> str:
-        return self.frame.lanes_at(self.frame.pointer(base, offset, f32), 1, f32, self.plan.lanes)
+                points.through(of_inputs, POINTS, POINTS, read, write)
 
     # ---- at the points ---------------------------------------------------------------------
 
@@ -246,26 +171,27 @@ class _Nest:
 
     def _transform(self, panel: Int, first: Int) -> None:
         """The weights of a panel, for input channels from `first` on, at the points."""
-        f, p = self.frame, self.plan
+        f, p, points = self.frame, self.plan, self.points
         (load,) = p.contraction.b.loads
         index = {p.channels.name: f.mul(panel, p.width)}
         offset = f.add(f.offset(load.at, index), f.mul(first, p.taps[2]))
         source = f.pointer(f.buffers[load.buffer], offset, f32)
         spans = [Span("r", TAPS), Span("s", TAPS), Span("c", p.chunk)]
         self.panel.pack({load.name: source}, spans, [None] * VECTORS, p.width)
-        row = p.chunk * p.width
-        with self.e.loop("0", str(row), p.lanes, "weights") as k:
+        step = p.chunk * p.width
+        with self.e.loop("0", str(step), p.lanes, "weights") as k:
             taps = f.pointer(self.panel.bases[PANEL], k, f32)
             to = f.pointer(self.weights, k, f32)
-            with self.e.loop("0", str(TAPS), 1, "row") as i:
-                line = f.pointer(taps, f.mul(i, TAPS * row), f32)
-                values = [self._vector(line, j * row) for j in range(TAPS)]
-                self._keep(i, of_weights(self.lanes, values))
-            with self.e.loop("0", str(POINTS), 1, "column") as j:
+
+            def read(i: Int, taps: str = taps) -> list[str]:
+                line = f.pointer(taps, f.mul(i, TAPS * step), f32)
+                return [points.load(line, j * step) for j in range(TAPS)]
+
+            def write(j: Int, values: list[str], to: str = to) -> None:
                 column = f.pointer(to, f.mul(j, self.weight_step), f32)
-                for n, value in enumerate(of_weights(self.lanes, self._kept(j, TAPS))):
-                    where = f.pointer(column, n * POINTS * self.weight_step, f32)
-                    store_sum(f, where, 0, self.t, value)
+                points.store_apart(column, POINTS * self.weight_step, values)
+
+            points.through(of_weights, TAPS, POINTS, read, write)
 
     def _multiply(self, first: Int, count: Int) -> None:
         """Input channels from `first` on of `count` tiles times the transformed weights."""
@@ -287,7 +213,7 @@ class _Nest:
         columns: list[dict[str, Int]] = [{WEIGHTS: j * p.lanes} for j in range(VECTORS)]
         none: list[str | None] = [None] * VECTORS
         site = Site({INPUTS: inputs}, {WEIGHTS: weights}, rows, columns, none, to)
-        sums = emit_tile(f, tile, tile.vector, site, [Span("depth", p.chunk)])
+        sums = emit_tile(f, tile, tile.vector, site, [Span("sum", p.chunk)])
         for at, value in enumerate(sums):
             store_sum(f, to, at, self.t, value)
 
@@ -297,41 +223,40 @@ class _Nest:
         """The outputs of `count` tiles in a panel's channels, each through the epilogue."""
         f, p = self.frame, self.plan
         with self.e.loop("0", str(count), 1, "finish") as k:
-            place = self._place(f.add(first, k))
+            place = self.grid.place(f.add(first, k))
             with self.e.loop("0", str(p.width), p.lanes, "out") as c:
                 base = f.pointer(self.products, f.add(f.mul(k, p.width), c), f32)
-                with self.e.loop("0", str(POINTS), 1, "row") as i:
-                    line = f.pointer(base, f.mul(i, POINTS * self.output_step), f32)
-                    values = [self._vector(line, j * self.output_step) for j in range(POINTS)]
-                    self._keep(i, of_products(self.lanes, values))
                 channel = f.add(f.mul(panel, p.width), c)
-                index = self._index(place) | {p.channels.name: channel}
-                patch = Patch(index, p.lanes, None)
+                patch = Patch(self._index(place) | {p.channels.name: channel}, p.lanes, None)
                 self.partials.start()
-                self._store(place, patch)
+                self._outputs(base, place, patch)
                 self.partials.finish([patch], self._run(place, channel))
 
-    def _store(self, place: _Place, patch: Patch) -> None:
-        """The epilogue at every output that no other tile stores."""
-        f, known = self.frame, self.epilogue.preload(patch)
-        with self.e.loop(str(place.skip[1]), str(SIZE), 1, "column") as j:
-            outputs = of_products(self.lanes, self._kept(j))
-            if place.skip[0] == 0 and self._is_short():
-                for n, value in enumerate(outputs):
-                    self._output(self._moved(patch, place, n, j), known, value)
-            else:
-                for n, value in enumerate(outputs):
-                    store_sum(f, self.outputs, n, self.t, value)
-                with self.e.loop(str(place.skip[0]), str(SIZE), 1, "row") as i:
-                    at = f.pointer(self.outputs, f.mul(i, self.plan.lanes), f32)
-                    value = load_sum(f, at, 0, self.t)
-                    self._output(self._moved(patch, place, i, j), known, value)
-
-    def _run(self, place: _Place, channel: Int) -> Run:
-        """Where the tile stands in its image."""
+    def _run(self, place: Place, channel: Int) -> Run:
+        """Where a tile stands in its image."""
         first = self.e.value(f"icmp eq i64 {place.number}, 0")
-        last = self.e.value(f"icmp eq i64 {place.number}, {self.image_tiles - 1}")
+        last = self.e.value(f"icmp eq i64 {place.number}, {self.grid.of_image - 1}")
         return Run(first, last, channel)
+
+    def _outputs(self, base: str, place: Place, patch: Patch) -> None:
+        """The outputs of a tile whose products begin at `base`, but those of another tile."""
+        f, points, known = self.frame, self.points, self.epilogue.preload(patch)
+
+        def read(i: Int) -> list[str]:
+            line = f.pointer(base, f.mul(i, POINTS * self.output_step), f32)
+            return [points.load(line, j * self.output_step) for j in range(POINTS)]
+
+        def write(j: Int, values: list[str]) -> None:
+            if place.skip[0] == 0 and self._is_short():
+                for i, value in enumerate(values):
+                    self._output(self._moved(patch, place, i, j), known, value)
+                return
+            points.store_apart(self.outputs, self.plan.lanes, values)
+            with self.e.loop(str(place.skip[0]), str(SIZE), 1, "output") as k:
+                value = points.load(self.outputs, f.mul(k, self.plan.lanes))
+                self._output(self._moved(patch, place, k, j), known, value)
+
+        points.through(of_products, POINTS, SIZE, read, write, place.skip[1])
 
     def _output(self, patch: Patch, known: Mapping[str, str], value: str) -> None:
         self.partials.add(0, self.epilogue.run(patch, known, value))
@@ -343,7 +268,7 @@ class _Nest:
             OPS[s.op].cost == 1 for s in statements if isinstance(s, Apply)
         )
 
-    def _moved(self, patch: Patch, place: _Place, i: Int, j: Int) -> Patch:
+    def _moved(self, patch: Patch, place: Place, i: Int, j: Int) -> Patch:
         p, add = self.plan, self.frame.add
         place_of = {p.rows.name: add(place.row, i), p.columns.name: add(place.column, j)}
         return replace(patch, index={**patch.index, **place_of})

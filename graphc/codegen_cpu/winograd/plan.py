@@ -55,7 +55,7 @@ class Plan:
 def plan(kernel: Kernel, target: Target) -> Plan | None:
     """How to compute the kernel, or None if it is not asked for, or not of this form."""
     c, lanes = dissect(kernel), target.lanes(f32)
-    if kernel.winograd != SIZE or c is None or not _is_plain(kernel, c):
+    if kernel.winograd != SIZE or c is None or not is_dense(kernel, c):
         return None
     found = {d.role: d for d in dimensions(kernel)}
     loops = {a.name: a for a in c.axes}
@@ -65,14 +65,17 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
     if len(known) < 3 or not isinstance(depth, int) or len(known) + ("n" in found) < len(loops):
         return None
     rows, columns, channels = known
-    ragged = depth % lanes or int(channels.extent) % (VECTORS * lanes)
+    taps = {d.role: d.extent for d in dimensions(kernel) if d.role in ("r", "s", "g")}
+    ragged = (
+        taps != {"r": TAPS, "s": TAPS} or depth % lanes or int(channels.extent) % (VECTORS * lanes)
+    )
     if ragged or min(int(rows.extent), int(columns.extent)) < SIZE:
         return None
     if c.partials and not _by_image(c, rows, columns):
         return None
     inputs = [found[role].stride(c.a.loads[0].at) for role in ("h", "w", "r", "s", "c")]
-    taps = [found[role].stride(c.b.loads[0].at) for role in ("r", "s", "c")]
-    match (*inputs, *taps):
+    steps = [found[role].stride(c.b.loads[0].at) for role in ("r", "s", "c")]
+    match (*inputs, *steps):
         case (int(h), int(w), int(r), int(s), 1, int(a), int(b), int(d)) if (r, s) == (h, w):
             pass
         case _:
@@ -88,14 +91,12 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
     )
 
 
-def _is_plain(kernel: Kernel, c: Contraction) -> bool:
-    """Whether it slides a dense 3x3 window, and reads float32 as it lies."""
+def is_dense(kernel: Kernel, c: Contraction) -> bool:
+    """Whether it slides a dense window along two axes, and reads float32 as it lies."""
     steps = {(w.out, w.tap): (w.stride, w.dilation, w.end) for w in kernel.window}
     dense = steps == {("h", "r"): (1, 1, 0), ("w", "s"): (1, 1, 0)}
     plain = all(len(x.statements) == 1 and x.loads[0].dtype is f32 for x in (c.a, c.b))
-    taps = {d.role: d.extent for d in dimensions(kernel) if d.role in ("r", "s", "g")}
-    literal = all(not isinstance(n, str) for x in (c.a, c.b) for _, n in x.loads[0].at.terms)
-    return dense and plain and literal and not c.guarded and taps == {"r": TAPS, "s": TAPS}
+    return dense and plain and not c.guarded and c.dtype is f32
 
 
 def _by_image(c: Contraction, rows: Axis, columns: Axis) -> bool:
@@ -112,17 +113,24 @@ def _alone(d: Dimension | None, loops: Mapping[str, Axis]) -> Axis | None:
 
 def _tiles(depth: int, chunk: int, target: Target) -> tuple[Tile, ...]:
     """Register tiles of tiles by output channels, which sum over a chunk of input channels."""
+    rows = ROWS if target.registers > 16 else ROWS // 2
+    many = register_tile(rows, (depth, 1), target)
+    if chunk != depth:
+        many = replace(many, chunk=0, chunk_size=chunk)  # sums go on where they are
+    return many, replace(many, rows=(Rows(Axis("row", FEW), FEW),))
+
+
+def register_tile(rows: int, steps: tuple[int, int], target: Target) -> Tile:
+    """`rows` rows of INPUTS, whose steps from row to row and along the sum are given, by a panel
+    of WEIGHTS."""
     lanes = target.lanes(f32)
     width = VECTORS * lanes
-    o, c = Axis("channel", width), Axis("depth", chunk)
-    x = Load(INPUTS, f32, INPUTS, Affine((("tile", depth), (c.name, 1))))
-    w = Load(WEIGHTS, f32, WEIGHTS, Affine(((c.name, width), (o.name, 1))))
+    r, o, k = Axis("row", rows), Axis("channel", width), Axis("sum", 1)
+    x = Load(INPUTS, f32, INPUTS, Affine(((r.name, steps[0]), (k.name, steps[1]))))
+    w = Load(WEIGHTS, f32, WEIGHTS, Affine(((k.name, width), (o.name, 1))))
     scalar, vector = Operand(INPUTS, (x,)), Operand(WEIGHTS, (w,))
-    rows = ROWS if target.registers > 16 else ROWS // 2
-    t = Axis("tile", rows)
-    product = Contraction(scalar, vector, Dot("%m", f32, INPUTS, WEIGHTS), (t, o), (c,), ())
-    many = Tile(
-        product, "lanes", scalar, vector, o, lanes, target.registers, VECTORS, (Rows(t, rows),),
-        (), (), False, False, None if chunk == depth else 0, chunk, False, False,
+    product = Contraction(scalar, vector, Dot("%m", f32, INPUTS, WEIGHTS), (r, o), (k,), ())
+    return Tile(
+        product, "lanes", scalar, vector, o, lanes, target.registers, VECTORS, (Rows(r, rows),),
+        (), (), False, False, None, 0, False, False,
     )  # fmt: skip
-    return many, replace(many, rows=(Rows(Axis("tile", FEW), FEW),))

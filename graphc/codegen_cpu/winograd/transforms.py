@@ -85,3 +85,20 @@ def of_products(v: Lanes, m: Sequence[str]) -> list[str]:
         v.more(4.0, m[4], v.more(0.25, m[3], even)),
         v.add(v.more(-8.0, m[4], v.more(0.125, m[3], odd)), m[5]),
     ]
+
+
+def of_cotangents(v: Lanes, y: Sequence[str]) -> list[str]:
+    """A y: four cotangents of outputs at the six points."""
+    even, odd = v.add(y[0], y[2]), v.add(y[1], y[3])
+    half = v.more(0.25, v.more(0.5, y[3], y[2]), v.more(0.5, y[1], y[0]))
+    twice = v.more(4.0, v.more(-2.0, y[3], y[2]), v.more(-2.0, y[1], y[0]))
+    return [y[0], v.add(even, odd), v.sub(even, odd), half, twice, y[3]]
+
+
+def of_sums(v: Lanes, m: Sequence[str]) -> list[str]:
+    """G' m: the cotangents of three taps of sums at the six points."""
+    even, odd = v.add(m[1], m[2]), v.sub(m[1], m[2])
+    first = v.more(1 / 15, m[4], v.more(-16 / 15, m[3], v.more(1 / 3, odd, m[0])))
+    middle = v.more(-2 / 15, m[4], v.more(-8 / 15, m[3], v.times(1 / 3, even)))
+    last = v.more(4 / 15, m[4], v.more(-4 / 15, m[3], v.more(1 / 3, odd, m[5])))
+    return [first, middle, last]
