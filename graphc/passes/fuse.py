@@ -303,7 +303,7 @@ class Fuser:
         """Whether the contraction runs in tiles: no padding is read, and nothing may fail."""
         if any(v.op is not None and v.op.can_fail(v.spec.dtype) for v in g.members):
             return False
-        (first, *_) = g.members
+        first = next(v for v in g.members if v.op is not None and v.op.kind == "contract")
         chains = [self._resolve(a)[1] for a in first.args]
         padded = any(is_op(m, "pad") for chain in chains for m in chain)
         empty = any(same(n, 0) for a in first.args for n in a.shape)

@@ -56,6 +56,7 @@ STRIP_STEPS = 64  # and the strips of a chunk in float32
 GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
 FAR = 0.98  # rows of two axes share fewer cache lines
 DIRECT_STATEMENTS = 6  # at an addition's cost; a longer epilogue loops over the rows
+DIRECT_SUMMED = 12  # of one whose statistics are summed: in registers, if it does not loop
 TINY_MACS = 20_000  # below this a second thread costs more than it gives
 
 How = Literal["lanes", "along"]
@@ -104,7 +105,7 @@ class Plan:
             isinstance(r.axis.extent, int) and r.axis.extent % r.count == 0 for r in self.rows
         )
         epilogue = self.contraction.epilogue
-        small = len(epilogue) <= DIRECT_STATEMENTS and all(
+        small = len(epilogue) <= (DIRECT_SUMMED if self.runs else DIRECT_STATEMENTS) and all(
             OPS[s.op].cost == 1 for s in epilogue if isinstance(s, Apply)
         )
         return self.how == "lanes" and self.chunk is None and whole and small
