@@ -119,7 +119,7 @@ class _Nest:
         self.panel = Panel(frame, chosen) if chosen.packed else None
         self.epilogue = Epilogue(frame, chosen)
         patches = chosen.vectors if chosen.how == "lanes" else 1
-        self.partials = Partials(frame, chosen, self.epilogue.dtypes, patches)
+        self.partials = Partials(frame, chosen, self.epilogue.dtypes, patches, chosen.direct)
         self.run_dims: list[_Dim] = []  # of the tiles of one run
         self.panel_dims, self.dims = self._grid()
 

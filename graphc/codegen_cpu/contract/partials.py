@@ -56,8 +56,11 @@ class _Moments:
 class Partials:
     """Accumulates and stores what `Kernel.partials` asks for."""
 
-    def __init__(self, frame: Frame, plan: Plan, dtypes: Mapping[str, DType], patches: int) -> None:
-        self.frame, self.plan, self.patches = frame, plan, patches
+    def __init__(
+        self, frame: Frame, plan: Plan, dtypes: Mapping[str, DType], patches: int, unrolled: bool
+    ) -> None:
+        """`unrolled`: the rows of a tile are written out, so one of them is known to be first."""
+        self.frame, self.plan, self.patches, self.unrolled = frame, plan, patches, unrolled
         self.lanes = plan.lanes if plan.how == "lanes" else plan.vectors
         self.wide = Vec("double", self.lanes)
         self.dtypes = dtypes
@@ -67,6 +70,11 @@ class Partials:
             asked[value, moment] = max(power, asked.get((value, moment), 0))
         self.moments = {key: self._moments(*key, power) for key, power in asked.items()}
         self.begun: set[int] = set()  # patches of the tile that have a row
+
+    @property
+    def any(self) -> bool:
+        """Whether the kernel asks for some."""
+        return bool(self.wanted)
 
     def _asked(self, p: Partial) -> tuple[str, bool, int]:
         """The value whose moments a statistic is made of, whether in float64, the highest power."""
@@ -84,7 +92,7 @@ class Partials:
 
     def _moments(self, value: str, wide: bool, powers: int) -> _Moments:
         source = self.dtypes[value]
-        shifted = wide and self.plan.direct and source is not f64
+        shifted = wide and self.unrolled and source is not f64
         dtype = f64 if source is f64 or (wide and not shifted) else f32
         t, e = scalar.register(dtype, self.lanes), self.frame.e
         cells = tuple(
@@ -96,11 +104,6 @@ class Partials:
         return _Moments(value, source, dtype, shifted, cells, runs)
 
     # ---- the rows of a tile --------------------------------------------------------------------
-
-    @property
-    def any(self) -> bool:
-        """Whether the kernel asks for some."""
-        return bool(self.sums)
 
     def start(self) -> None:
         """Before the first row of a tile."""

@@ -73,7 +73,7 @@ class Nest:
             lane_last=True,  # panels come between the groups of an image
         )
         self.epilogue = Epilogue(frame, tile)
-        self.partials = Partials(frame, tile, self.epilogue.dtypes, 1)
+        self.partials = Partials(frame, tile, self.epilogue.dtypes, 1, unrolled=False)
         self.grid = Grid(frame, int(chosen.rows.extent), int(chosen.columns.extent))
 
     def emit(self) -> None:
@@ -230,7 +230,8 @@ class Nest:
                 patch = Patch(self._index(place) | {p.channels.name: channel}, p.lanes, None)
                 self.partials.start()
                 self._outputs(base, place, patch)
-                self.partials.finish([patch], self._run(place, channel))
+                if self.partials.any:
+                    self.partials.finish([patch], self._run(place, channel))
 
     def _run(self, place: Place, channel: Int) -> Run:
         """Where a tile stands in its image."""
