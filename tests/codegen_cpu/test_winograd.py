@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from graphc.codegen_cpu import winograd
+from graphc.codegen_cpu.describe import describe
 from graphc.codegen_cpu.jit import assembly
 from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.target import Target
@@ -225,3 +226,11 @@ def test_register_tiles_do_not_spill(name: str, direction: str) -> None:
     assert len(fma.findall(busiest)) >= 8
     spills = re.findall(r"(?:vmov[au]ps|str|ldr)\s[^\n]*(?:\(%[re]sp\)|\[sp)", busiest)
     assert not spills
+
+
+def test_the_plan_says_so() -> None:
+    told = describe(forward(1, 8, 8, 64, 32).kernel, HOST)
+    assert "template: winograd" in told and "64 of 64 input channels" in told
+    assert "32 input by 32 output channels" in describe(
+        weight_gradient(1, 8, 8, 32, 32).kernel, dataclasses.replace(HOST, vector_bytes=64)
+    )
