@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -124,11 +125,10 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_direction_is_near_the_sums_in_float64(case: tuple[int, ...]) -> None:
+def near_in_every_direction(case: Sequence[int], batch: int, seed: int) -> None:
     ins, outs, padding, height, width = case
-    rng = np.random.default_rng(7)
-    x = rng.standard_normal((3, ins, height, width)).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((batch, ins, height, width)).astype(np.float32)
     net = nn.Conv2d(ins, outs, 3, padding=padding, bias=False)
     w = net.weight.detach().numpy().copy()
     want = reference(x, w, padding)
@@ -144,6 +144,20 @@ def test_every_direction_is_near_the_sums_in_float64(case: tuple[int, ...]) -> N
     wanted = want, *gradients(x, w, g, padding)
     for a, b in zip(got, wanted, strict=True):
         assert error(a.detach().numpy(), b) <= BOUND
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_direction_is_near_the_sums_in_float64(case: tuple[int, ...]) -> None:
+    near_in_every_direction(case, 3, 7)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_convolutions(seed: int) -> None:
+    r = random.Random(seed)
+    channels = [r.choice((32, 64, 96, 33)) for _ in range(2)]
+    padding = r.randrange(3)
+    sizes = [r.randrange(max(1, 3 - 2 * padding), 15) for _ in range(2)]
+    near_in_every_direction((*channels, padding, *sizes), r.randrange(1, 5), seed)
 
 
 def test_other_convolutions_are_sums_as_written() -> None:
