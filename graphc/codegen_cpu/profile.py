@@ -40,8 +40,7 @@ def profile(target: Target) -> Profile:
         small_extent=16,
         literal_strides=False,
         winograd=Winograd(
-            run=2 * target.vector_bytes // FLOAT_BYTES,  # a register tile's
-            channels=32,
+            run=32,  # the widest register tile's
             tiles=4,
             samples=32,
             rate=0.7,

@@ -20,10 +20,8 @@ class Winograd:
     """When a convolution by tiles of 4 by 4 outputs, with a quarter of the products, is faster."""
 
     run: int
-    """Channels that it goes through side by side: theirs have to be whole runs."""
-    channels: int
-    """Channels, on both sides, from which the products that are saved are more than what the
-    transforms of a tile cost."""
+    """Channels, of which there have to be whole runs on both sides: as many as go side by side, and
+    enough that the products saved are more than what the transforms of a tile cost."""
     tiles: int
     """Tiles whose products are computed at a time: fewer, of a small image, cost as much."""
     samples: int

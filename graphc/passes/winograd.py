@@ -63,7 +63,7 @@ def _takes(v: Value, orders: Orders, likes: Winograd) -> bool:
         return False
     stored = not any(n for pair in attrs["padding"] for n in pair)
     channels = x.shape[depth], w.shape[0]
-    fits = all(n >= likes.channels and n % likes.run == 0 for n in channels)
+    fits = all(n and n % likes.run == 0 for n in channels)
     return stored and fits and min(places[2:]) >= SIZE
 
 
