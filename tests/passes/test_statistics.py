@@ -11,6 +11,7 @@ import pytest
 import graphc
 from graphc import Tensor, nn
 from graphc.ir import text
+from graphc.passes.fuse import fuse
 from graphc.passes.split_reduce import split_reduce
 from tests.passes.texts import assert_becomes, graph, groups, kernels
 from tests.targets import CPU
@@ -135,6 +136,13 @@ def test_what_no_tile_can_do_stays_outside() -> None:
     """What may fail, and what waits for the sums."""
     assert not any("partial" in k for k in kernels(FAILS))
     assert sorted(groups(READ_BACK)) == ["add", "conv relu sum", "sum"]
+
+
+def test_notes_say_so() -> None:
+    start = graph(READ_BACK)
+    fusion = fuse(start, CPU)
+    notes = [fusion.note(g) for g in fusion.groups if g.kind == "contract"]
+    assert "%6 reads sums that are done when all tiles are" in notes[0]
 
 
 # ---- batch norm --------------------------------------------------------------------------------
