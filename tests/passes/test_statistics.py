@@ -17,7 +17,10 @@ from tests.passes.texts import assert_becomes, graph, groups, kernels
 from tests.targets import CPU
 
 F = nn.functional
-CONV = "{stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) rhs_dilation=(1,1) groups=1 batch_groups=1}"
+CONV = (
+    "{stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) rhs_dilation=(1,1)"
+    " groups=1 batch_groups=1}"
+)
 SUM = f"""
 graph(%x: f32[4,3,9,9], %w: f32[8,3,2,2]) {{
   %0: f32[4,8,8,8] = conv %x %w {CONV}
@@ -74,7 +77,12 @@ def test_becomes(before: str, after: str) -> None:
 
 LEFT = {
     "few points": SUM.replace("9,9", "5,5").replace("8,8,8]", "8,4,4]"),
-    "one channel": SUM.replace("%w: f32[8", "%w: f32[1").replace("[4,8,8", "[4,1,8").replace("f32[8]", "f32[1]"),
+    "one channel": (
+        SUM.replace("%w: f32[8", "%w: f32[1")
+        .replace("[4,8,8", "[4,1,8")
+        .replace("f32[8]", "f32[1]")
+    ),
+    "one image": SUM.replace("f32[4,", "f32[1,"),
     "the channels go": SUM.replace("f32[8] = sum", "f32[8,8] = sum").replace("(0,2,3)", "(0,1)"),
     "no contraction": """
 graph(%x: f32[4,8,8,8]) {
@@ -123,8 +131,10 @@ kernel conv_relu_sum contract (b0: r f32, b1: r f32, b2: w f32, b3: w f32 | n0 |
     assert second.startswith("kernel sum map")
 
 
-FAILS = SUM_IN_PARTS.replace("relu %0", "check %0 %ok {what='no' error='ValueError' fix=''}").replace(
-    "%w: f32[8,3,2,2]", "%w: f32[8,3,2,2], %ok: bool[4,8,8,8]"
+FAILS = (
+    SUM_IN_PARTS
+    .replace("relu %0", "check %0 %ok {what='no' error='ValueError' fix=''}")
+    .replace("%w: f32[8,3,2,2]", "%w: f32[8,3,2,2], %ok: bool[4,8,8,8]")
 )  # fmt: skip
 READ_BACK = SUM_IN_PARTS.replace("return %1, %3", """%4: f32[4,8,1,1] = reshape %2 {shape=(4,8,1,1)}
   %5: f32[4,8,8,8] = expand %4 {shape=(4,8,8,8)}
