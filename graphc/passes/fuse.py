@@ -23,7 +23,7 @@ from math import prod
 from operator import or_
 
 from graphc.ir.graph import Graph, Value
-from graphc.ir.sizes import same, typical
+from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.fusion_notes import Notes
 from graphc.passes.group import (
@@ -44,7 +44,7 @@ from graphc.passes.group import (
 from graphc.passes.materialise import materialise
 from graphc.passes.orders import identity, orders_of, reduced_source
 from graphc.passes.profile import Profile
-from graphc.passes.statistics import tiled
+from graphc.passes.statistics import sums_products, tiled
 from graphc.passes.view import Form, NotAffine, move, splits_only, stored
 
 
@@ -306,8 +306,7 @@ class Fuser:
         first = next(v for v in g.members if v.op is not None and v.op.kind == "contract")
         chains = [self._resolve(a)[1] for a in first.args]
         padded = any(is_op(m, "pad") for chain in chains for m in chain)
-        empty = any(same(n, 0) for a in first.args for n in a.shape)
-        return not (empty or padded) and not any(map(any, first.attrs.get("padding", ())))
+        return not padded and sums_products(first)
 
     def _breaks_tiles(self, v: Value, g: Group) -> bool:
         """Whether a contraction whose tiles find partial sums could not hold v."""

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from graphc.ir import sugar as P
 from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Value
+from graphc.ir.sizes import typical
 from graphc.ir.types import Shape, f32, f64
 from graphc.passes.group import is_op
 from graphc.passes.orders import Orders
@@ -59,13 +60,25 @@ def tiled(x: Value, inner: Shape, orders: Orders, profile: Profile) -> bool:
     """Whether a contraction's tiles could sum their result `x` over the dimensions `inner`.
 
     Each sum needs enough points, in a number that all batches share, and the innermost dimension,
-    whose points are the lanes of a tile, stays, as does the outermost, whose points are shared out.
+    whose points are the lanes of a tile, stays, as does the outermost, whose points are shared out:
+    one point of it, a single image, would leave all but one thread without tiles.
     """
     least, order = profile.partial_reductions, orders(x)
-    extents = [x.shape[k] for k in inner]
-    kept = len(order) > 2 and order[0] not in inner and order[-1] not in inner
-    fits = kept and x.spec.dtype.is_floating_point and not any(map(is_unknown, extents))
-    return fits and bool(least) and prod(extents) >= least
+    if not least or len(order) < 3 or x.spec.dtype not in (f32, f64):
+        return False
+    points, lanes = [x.shape[k] for k in inner], x.shape[order[-1]]
+    if order[0] in inner or order[-1] in inner or any(map(is_unknown, (lanes, *points))):
+        return False
+    return typical(x.shape[order[0]]) > 1 and lanes > 1 and prod(points) >= max(least, 2)
+
+
+def sums_products(v: Value) -> bool:
+    """Whether a contraction adds up floats, several and in a known number, and pads none."""
+    x, w = v.args
+    summed = w.shape[1:] if is_op(v, "conv") else [x.shape[a] for a, _ in v.attrs["contract"]]
+    if any(map(is_unknown, summed)) or any(map(any, v.attrs.get("padding", ()))):
+        return False
+    return prod(summed) > 1 and v.spec.dtype.is_floating_point
 
 
 def _of_parts(x: Value, inner: Shape, outer: int) -> Value:

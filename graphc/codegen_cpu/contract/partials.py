@@ -164,9 +164,7 @@ class Partials:
     def _of_tile(self, m: _Moments, j: int) -> list[str]:
         """The sums of a tile's vector in float64, about zero."""
         e, w, t = self.frame.e, self.wide, scalar.register(m.dtype, self.lanes)
-        wide = [
-            scalar.cast(e, self.lanes, m.dtype, f64, self._get(t, cell)) for cell in m.cells[j]
-        ]
+        wide = [scalar.cast(e, self.lanes, m.dtype, f64, self._get(t, cell)) for cell in m.cells[j]]
         if not m.shifted:
             return wide
         shift = wide.pop()
