@@ -8,6 +8,8 @@ from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.contract import plan as contract
 from graphc.codegen_cpu.map import lanes
 from graphc.codegen_cpu.target import Target
+from graphc.codegen_cpu.winograd import gradient as winograd_gradient
+from graphc.codegen_cpu.winograd import plan as winograd
 from graphc.ir.kernel import Axis, Kernel
 
 
@@ -19,6 +21,14 @@ def describe(kernel: Kernel, target: Target) -> str:
 def _facts(kernel: Kernel, target: Target) -> Iterator[tuple[str, object]]:
     if kernel.kind == "routine":
         yield "template", "none: NumPy runs it on the host"
+    elif (tiles := winograd.plan(kernel, target)) is not None:
+        yield "template", "winograd: outputs in tiles of 4 by 4, products at 36 points"
+        yield "together", f"up to {tiles.most} tiles by {tiles.width} output channels"
+        yield "chunks", f"{tiles.chunk} of {tiles.depth} input channels"
+    elif (gradient := winograd_gradient.plan(kernel, target)) is not None:
+        inner, outer = gradient.blocks
+        yield "template", "winograd: a weight gradient, products at 36 points"
+        yield "blocks", f"{inner} input by {outer} output channels"
     elif contraction.supports(kernel, target) and (p := contract.plan(kernel, target)):
         yield "template", "contraction"
         yield from _contraction(p)

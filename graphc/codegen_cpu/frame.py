@@ -9,7 +9,7 @@ from graphc.codegen_cpu.emitter import Emitter, Vec
 from graphc.codegen_cpu.integers import Int, Integers, parts
 from graphc.codegen_cpu.memory import ZEROS
 from graphc.codegen_cpu.scalar import from_memory, in_memory
-from graphc.ir.kernel import Affine, Axis, Kernel, Load
+from graphc.ir.kernel import PART, Affine, Axis, Kernel, Load
 from graphc.ir.types import DType, Scalar, i64
 
 
@@ -38,7 +38,7 @@ class Frame(Integers):
         self.arguments: dict[str, Value] = {}
         if nest is None:
             nest = [*kernel.axes, *(axis for phase in kernel.phases for axis in phase.axes)]
-        self._order = {axis.name: k for k, axis in enumerate(nest)}
+        self._order = {axis.name: k for k, axis in enumerate(nest)} | {PART: len(nest)}
         self._terms: dict[int, list[tuple[str, Int]]] = {}
         self._kept: list[Affine] = []  # what `_terms` knows by its id
         self._prologue(kernel)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from graphc.codegen_cpu import bounds
+from graphc.codegen_cpu import bounds, winograd
 from graphc.codegen_cpu.contract import contraction
+from graphc.codegen_cpu.emitter import Emitter
 from graphc.codegen_cpu.map import loops
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InternalError
@@ -28,15 +29,22 @@ def emit_module(kernels: Sequence[Kernel], target: Target, checked: bool = False
         name = symbol(kernel, checked)
         if name in functions:
             continue
-        if kernel.partials:
-            raise InternalError(f"no code for the partial results of {kernel.name} on a CPU")
-        fits = contraction.supports(kernel, target)
-        e = contraction.emit(kernel, target) if fits else loops.emit(kernel, target)
+        e = _emit(kernel, target)
         e = bounds.checked(e, kernel) if checked else e
         functions[name] = e.function(name)
         declarations |= e.declarations
     head = f'target triple = "{target.triple}"'
     return "\n\n".join([head, *functions.values(), "\n".join(sorted(declarations)), ""])
+
+
+def _emit(kernel: Kernel, target: Target) -> Emitter:
+    """By the first template that takes the kernel; the last takes every one."""
+    if winograd.supports(kernel, target):
+        return winograd.emit(kernel, target)
+    fits = contraction.supports(kernel, target)
+    if kernel.partials and not fits:
+        raise InternalError(f"{kernel.name} has partial results, but no tiles to find them")
+    return contraction.emit(kernel, target) if fits else loops.emit(kernel, target)
 
 
 def emit_kernel(kernel: Kernel, target: Target, checked: bool = False) -> str:

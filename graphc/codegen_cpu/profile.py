@@ -7,7 +7,7 @@ They are measured on x86 with AVX2 and AVX-512; where a reason names a part of t
 from __future__ import annotations
 
 from graphc.codegen_cpu.target import Target
-from graphc.passes.profile import Profile
+from graphc.passes.profile import Profile, Winograd
 
 LINE_BYTES = 64  # of cache, on every target
 FLOAT_BYTES = 4
@@ -26,6 +26,7 @@ def profile(target: Target) -> Profile:
         min_elements=1 << 20,
         max_outputs=1 << 12,
         max_chunks=32,
+        partial_reductions=48,  # fewer leave tiles of few rows, which are not shared by images
         max_members=64,
         small_row=1 << 8,
         expensive=4,  # a division
@@ -38,6 +39,12 @@ def profile(target: Target) -> Profile:
         many_terms=1 << 14,
         small_extent=16,
         literal_strides=False,
+        winograd=Winograd(
+            run=32,  # the widest register tile's
+            tiles=4,
+            samples=32,
+            rate=0.7,
+        ),
         align=together,
         enough=1.01,
         trials=1500,  # about 20 ms

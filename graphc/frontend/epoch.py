@@ -4,7 +4,8 @@
 a tensor gets or loses a hook, `functions` when backward may come to run a function of a user's own
 besides hooks, `groups` when groups of an optimizer change (but for one number to another of its
 sign), `places` when a tensor is given other memory or memory that a program has bound moves. With
-each of these moves `moved`, which alone a call looks at that is like the last one.
+each of these, and with a global switch that calls are told apart by, moves `moved`, which alone a
+call looks at that is like the last one.
 
 `gradients` moves when a `.grad` is read, set or replaced: who holds one without that came by it
 before.
@@ -24,6 +25,11 @@ gradients = 0
 def modules_changed() -> None:
     global modules, moved
     modules += 1
+    moved += 1
+
+
+def switch_changed() -> None:
+    global moved
     moved += 1
 
 

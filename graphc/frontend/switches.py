@@ -1,4 +1,5 @@
-"""PyTorch's global switches that change nothing here, or say how graphc computes anyway."""
+"""PyTorch's global switches. But for the precision of products they change nothing here, or say how
+graphc computes anyway."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import warnings
 from typing import Any
 
 from graphc.errors import InvalidState, InvalidType
+from graphc.frontend import epoch
 
 __all__ = [
     "are_deterministic_algorithms_enabled",
@@ -19,7 +21,7 @@ __all__ = [
 
 PRECISIONS = ("highest", "high", "medium")
 
-_set: dict[str, Any] = {"deterministic": False, "warn_only": False, "precision": "highest"}
+_set: dict[str, Any] = {"deterministic": False, "warn_only": False, "precision": ""}
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -40,7 +42,11 @@ def is_deterministic_algorithms_warn_only_enabled() -> bool:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Accepted and remembered: products of float32 are always computed in float32."""
+    """ "highest", where a program says so: convolutions are the sums as written, and nothing else.
+
+    Until then, and with any other precision, a step may compute them by Winograd's algorithm, whose
+    rms error stays within 1e-5 of the rms of the result. It computes in float32 in any case.
+    """
     if precision not in PRECISIONS:
         warnings.warn(
             f"{precision!r:.100} is not one of {', '.join(PRECISIONS)}; nothing changes",
@@ -48,11 +54,17 @@ def set_float32_matmul_precision(precision: str) -> None:
         )
         return
     _set["precision"] = precision
+    epoch.switch_changed()
 
 
 def get_float32_matmul_precision() -> str:
-    """What `set_float32_matmul_precision` was told last; "highest" at first."""
-    return str(_set["precision"])
+    """What was set; "highest" at the start, as in PyTorch, though it is then not asked for."""
+    return _set["precision"] or "highest"
+
+
+def as_written() -> bool:
+    """Whether a program asked for sums of products as they are written."""
+    return bool(_set["precision"] == "highest")
 
 
 def get_num_interop_threads() -> int:

@@ -215,7 +215,8 @@ class Partial:
     The points of the axes `over`, in row-major order, are cut into runs of `run` (the last may be
     shorter). For each run, number `part` in `at`, and each point of the other axes, buffer[at] is
     the `sum`, the `mean`, or the `deviations` of the run: the sum of squared distances from its own
-    mean, which unlike a sum of squares loses no digits, and merges by Chan's rule.
+    mean, which unlike a sum of squares loses no digits, and merges by Chan's rule. A run of all
+    points has no number.
     """
 
     buffer: str
@@ -286,7 +287,8 @@ class Kernel:
 
     kind "map" is any nest of loops; "contract" has a first phase that ends in its only `Dot`, and
     says by `roles` and `window` what its loops run over, however they were merged; `partials` are
-    statistics of what its epilogue computes;
+    statistics of what its epilogue computes; `winograd` asks a back end to compute a convolution by
+    Winograd's algorithm, so many outputs a tile along each axis, not by the sum as written;
     "scatter" has `Store(add=True)` inside phase loops, where parallel points add to other places.
     "routine" has a `Call` in place of loops, and no code: it runs between native kernels.
     """
@@ -303,6 +305,7 @@ class Kernel:
     roles: tuple[Roles, ...] = ()
     window: tuple[WindowAxis, ...] = ()
     partials: tuple[Partial, ...] = ()
+    winograd: int = 0
     _key: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def statements(self) -> Iterator[Statement]:

@@ -20,6 +20,7 @@ from graphc.ir.kernel import (
     Dot,
     Kernel,
     Load,
+    Partial,
     Roles,
     Size,
     Statement,
@@ -58,6 +59,7 @@ class Contraction:
     axes: tuple[Axis, ...]
     reduced: tuple[Axis, ...]
     epilogue: tuple[Statement, ...]
+    partials: tuple[Partial, ...] = ()
 
     @property
     def dtype(self) -> DType:
@@ -136,7 +138,7 @@ def dissect(kernel: Kernel) -> Contraction | None:
     epilogue = tuple(s for p in kernel.phases[1:] for s in p.body)
     if not all(_plain_epilogue(s) for s in epilogue):
         return None
-    return Contraction(a, b, dot, kernel.axes, kernel.phases[0].axes, epilogue)
+    return Contraction(a, b, dot, kernel.axes, kernel.phases[0].axes, epilogue, kernel.partials)
 
 
 def _operand(body: tuple[Statement, ...], name: str) -> Operand | None:

@@ -32,6 +32,12 @@ def of_runs(p: Partial, axes: Sequence[str], x: Array, run: int) -> list[Array]:
     return [STATISTICS[p.op](x[..., k : k + run]) for k in range(0, x.shape[-1], run)]
 
 
+def one_run(kernel: Kernel, p: Partial) -> bool:
+    """Whether a run is all points, for certain."""
+    extents = [a.extent for a in kernel.axes if a.name in p.over]
+    return p.run == prod(n if isinstance(n, int) else 0 for n in extents)
+
+
 def partial(kernel: Kernel, p: Partial, dtype: DType | None) -> Iterator[str]:
     """Complaints: runs of points, each with a place of its own, in float32 or wider."""
     parallel = {a.name for a in kernel.axes}
@@ -42,7 +48,7 @@ def partial(kernel: Kernel, p: Partial, dtype: DType | None) -> Iterator[str]:
         yield f"a statistic over {', '.join(p.over)}, which are no parallel axes"
     if {a for a, _ in p.at.terms} - {PART} - (parallel - set(p.over)):
         yield f"{p.buffer} is addressed by axes that the statistic sums over"
-    if p.step == 0:
+    if p.step == 0 and not one_run(kernel, p):
         yield f"runs share their place in {p.buffer}"
     if isinstance(p.run, int) and p.run < 1:
         yield f"runs of {p.run} points"

@@ -25,6 +25,10 @@ and columns that begin at place 1 and end before 33:
       roles d0: n, d3: h, d4: w, d2: k, d6: r, d5: s c[3]
       window 1 <= h*2 + r*1 < 33, 1 <= w*2 + s*1 < 33
 
+It may ask for Winograd's algorithm, with tiles of 4 by 4 outputs:
+
+      winograd 4
+
 Statistics of its results over runs of 128 points stand behind the loops:
 
       partial b3[d2 + part*64] = deviations %5 over d0, d3, d4 by 128
@@ -115,6 +119,8 @@ def _geometry(kernel: Kernel) -> Iterator[str]:
         yield "  roles " + ", ".join(map(_roles, kernel.roles))
     if kernel.window:
         yield "  window " + ", ".join(map(_window, kernel.window))
+    if kernel.winograd:
+        yield f"  winograd {kernel.winograd}"
 
 
 def _roles(r: Roles) -> str:
@@ -225,7 +231,7 @@ def parse(text: str) -> Kernel:
     first = next(lines).strip()
     call = _parsed_call(first) if kind == "routine" else None
     told: dict[str, list[str]] = {}
-    while first.startswith(("roles ", "window ")):
+    while first.startswith(("roles ", "window ", "winograd ")):
         word, _, rows = first.partition(" ")
         told[word] = rows.split(", ")
         first = next(lines).strip()
@@ -249,6 +255,7 @@ def parse(text: str) -> Kernel:
         tuple(map(_parsed_roles, told.get("roles", ()))),
         tuple(map(_parsed_window, told.get("window", ()))),
         tuple(partials),
+        int(told.get("winograd", ["0"])[0]),
     )
 
 

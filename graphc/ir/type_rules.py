@@ -208,6 +208,7 @@ def conv_type(
     rhs_dilation: Shape,
     groups: int = 1,
     batch_groups: int = 1,
+    winograd: int = 0,
 ) -> TensorSpec:
     """x [N,C,*S], w [O,C/groups,*K] -> [N/batch_groups,O,*P]; as in `contractions.conv`."""
     if x.dtype is not w.dtype:

@@ -15,6 +15,8 @@ OF_DOT = frozenset({"batch", "m", "n", "k"})  # which may have several dimension
 
 def geometry(kernel: Kernel) -> Iterator[str]:
     """Each loop has its roles, and addresses and guards are those of the windows."""
+    if kernel.winograd and not kernel.window:
+        yield "Winograd's algorithm for what is no convolution"
     if not (kernel.roles or kernel.window):
         return
     if kernel.kind != "contract":

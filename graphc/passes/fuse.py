@@ -7,6 +7,7 @@ Values join groups greedily in graph order:
     elementwise chain, a reduction (epilogue or, for rows, the next phase) or a contraction
     (epilogue); its dimensions may be a permutation of the producer's;
   - a reduction joins the chain that computes its operand, and other reductions of the same axes;
+    a sum may join a contraction, too, whose tiles then give partial sums (`statistics.py`);
   - groups that meet in one consumer and fit become one.
 A join that would make two groups wait for each other is refused.
 
@@ -43,6 +44,7 @@ from graphc.passes.group import (
 from graphc.passes.materialise import materialise
 from graphc.passes.orders import identity, orders_of, reduced_source
 from graphc.passes.profile import Profile
+from graphc.passes.statistics import sums_products, tiled
 from graphc.passes.view import Form, NotAffine, move, splits_only, stored
 
 
@@ -254,10 +256,12 @@ class Fuser:
             return None
         level = self._turned(v, g)
         if level is not None and self._reads_in_place(v, g, level):
+            if self._breaks_tiles(v, g):
+                return None
             if stores and tuple(level.index(k) for k in self.orders(v)) != g.order(self.orders):
                 return None
             return level if not g.reduced or self._may_read_back(v, g) else None
-        if g.reduced and squeezed(v.shape) == squeezed(g.kept_shape):
+        if g.kind == "map" and g.reduced and squeezed(v.shape) == squeezed(g.kept_shape):
             return KEPT if self._reads_in_place(v, g, KEPT) else None
         return None
 
@@ -281,10 +285,35 @@ class Fuser:
     def _reduce_fits(self, v: Value, g: Group) -> bool:
         source, dims = reduced_source(v)
         axes = frozenset(dims)
-        fits = g.kind == "map" and source.shape == g.domain and g.reduced in (axes, frozenset())
+        fits = source.shape == g.domain and g.reduced in (axes, frozenset())
         if not fits or not self._reads_in_place(v, g, identity(source)):
             return False
+        if g.kind == "contract":
+            return self._in_tiles(v, source, dims, g)
         return not self._reads_kept(v, g) or self._rows(g)
+
+    def _in_tiles(self, v: Value, source: Value, dims: Shape, g: Group) -> bool:
+        """Whether the tiles of a contraction can sum what they computed, over these dimensions."""
+        if v.op is None or v.op.combine != "add" or self._reads_kept(v, g):
+            return False
+        parts = tiled(source, dims, self.orders, self.profile)
+        return parts and g.order(self.orders) == self.orders(source) and self._plain(g)
+
+    def _plain(self, g: Group) -> bool:
+        """Whether the contraction runs in tiles: no padding is read, and nothing may fail."""
+        if any(v.op is not None and v.op.can_fail(v.spec.dtype) for v in g.members):
+            return False
+        first = next(v for v in g.members if v.op is not None and v.op.kind == "contract")
+        chains = [self._resolve(a)[1] for a in first.args]
+        padded = any(is_op(m, "pad") for chain in chains for m in chain)
+        return not padded and sums_products(first)
+
+    def _breaks_tiles(self, v: Value, g: Group) -> bool:
+        """Whether a contraction whose tiles find partial sums could not hold v."""
+        if g.kind != "contract" or not g.reduced:
+            return False
+        fails = v.op is not None and v.op.can_fail(v.spec.dtype)
+        return fails or self._reads_kept(v, g)
 
     def _may_read_back(self, v: Value, g: Group) -> bool:
         """A full-level value may follow a reduction only where the rows are still in cache."""
@@ -360,7 +389,10 @@ class Fuser:
             return False
         if h.reduced and (g.kind == "contract" or g.reduced not in (h.reduced, frozenset())):
             return False
-        if (g.reduced or h.reduced) and not (self._rows(h) if h.reduced else self._rows(g)):
+        loops = g.kind == "map" and (g.reduced or h.reduced)
+        if loops and not (self._rows(h) if h.reduced else self._rows(g)):
+            return False
+        if g.reduced and any(self._breaks_tiles(v, g) for v in h.members):
             return False
         ends = 1 << g.bit | 1 << h.bit
         between = self.needs[g.bit] & self.feeds[h.bit] & ~ends

@@ -108,6 +108,8 @@ class Notes:
 
     def _elsewhere(self, g: Group, u: Value) -> str:
         """Other points, other sums, or sums that are not finished there."""
+        if g.kind == "contract" and self.fuser._reads_kept(u, g):
+            return "reads sums that are done when all tiles are"
         source, dims = reduced_source(u) if is_reduce(u) else (u, ())
         level = identity(source) if dims or is_reduce(u) else self.fuser._turned(u, g)
         kept = not is_reduce(u) and squeezed(u.shape) == squeezed(g.kept_shape)

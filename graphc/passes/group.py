@@ -40,6 +40,25 @@ class Group:
         """The domain with its reduced dimensions of size 1."""
         return tuple(1 if k in self.reduced else n for k, n in enumerate(self.domain))
 
+    def name(self) -> str:
+        """Ops in order, then the module that most of them come from."""
+        words = [v.op.name for v in self.members if v.op is not None]
+        scopes = [v.where.scope for v in self.members if v.where.scope]
+        scope = max(scopes, key=scopes.count) if scopes else ""
+        text = "_".join(words[:4]) + (f"_{len(words) - 4}more" if len(words) > 4 else "")
+        clean = "".join(c if c.isalnum() or c in "._" else "_" for c in scope)
+        return f"{text}__{clean}" if clean else text
+
+    def looped(self) -> frozenset[int]:
+        """The dimensions whose points run one after another."""
+        if self.kind == "contract":
+            return frozenset()  # its sums are partial ones of parallel points
+        if self.kind != "scatter":
+            return self.reduced
+        (v,) = self.outputs
+        rank = len(v.args[1].shape) if is_op(v, "scatter_add") else 1
+        return frozenset(range(v.attrs["axis"], v.attrs["axis"] + rank))
+
     def place(self, v: Value) -> Form:
         """The row-major number of the element of `v` at each point of the domain."""
         level = self.levels[v]

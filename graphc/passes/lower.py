@@ -10,9 +10,9 @@ Invariant: an emitted name means the value at the current point of the domain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from math import isinf, isnan
+from math import isinf, isnan, prod
 
 from graphc.errors import IntegerDivisionByZero, InternalError
 from graphc.ir.extent import is_unknown
@@ -27,6 +27,7 @@ from graphc.ir.kernel import (
     Indirect,
     Inside,
     Load,
+    Partial,
     Phase,
     Reduce,
     Statement,
@@ -83,7 +84,7 @@ class _Lowering:
         self.domain: Shape = group.domain
         if self.contraction is not None:
             self.domain = split_groups(self.contraction)
-        self.reduced = self._reduced_dims()
+        self.reduced = self.group.looped()
         self.nest = self._nest()
         self.point: list[Statement] = []
         self.loop: list[Statement] = []
@@ -95,24 +96,7 @@ class _Lowering:
 
     def run(self) -> Lowered:
         KINDS[self.group.kind](self)
-        return self.nest.finish(self._name(), self.group.members)
-
-    def _name(self) -> str:
-        """Ops in order, then the module that most of them come from."""
-        words = [v.op.name for v in self.group.members if v.op is not None]
-        scopes = [v.where.scope for v in self.group.members if v.where.scope]
-        scope = max(scopes, key=scopes.count) if scopes else ""
-        text = "_".join(words[:4]) + (f"_{len(words) - 4}more" if len(words) > 4 else "")
-        clean = "".join(c if c.isalnum() or c in "._" else "_" for c in scope)
-        return f"{text}__{clean}" if clean else text
-
-    def _reduced_dims(self) -> frozenset[int]:
-        g = self.group
-        if g.kind != "scatter":
-            return g.reduced
-        (v,) = g.outputs
-        rank = len(v.args[1].shape) if v.op is not None and v.op.name == "scatter_add" else 1
-        return frozenset(range(v.attrs["axis"], v.attrs["axis"] + rank))
+        return self.nest.finish(self.group.name(), self.group.members)
 
     def _nest(self) -> Nest:
         order = self._memory_order()
@@ -126,10 +110,13 @@ class _Lowering:
 
     def _memory_order(self) -> Shape:
         """Dimensions of the loops, outermost in memory first."""
-        order = self.group.loop_order(self.orders)
-        if len(self.domain) == len(order):
-            return order
-        return tuple(j for k in order for j in split_dims(k))
+        return self._own_dims(self.group.loop_order(self.orders))
+
+    def _own_dims(self, dims: Iterable[int]) -> Shape:
+        """Dimensions of the group in the domain of the loops."""
+        if len(self.domain) == len(self.group.domain):
+            return tuple(dims)
+        return tuple(j for k in dims for j in split_dims(k))
 
     # ---- the three kinds of group --------------------------------------------------------------
 
@@ -177,6 +164,7 @@ class _Lowering:
         assert v is not None
         spec = contraction_views(v, self._operand(v, v.args[0]), self._operand(v, v.args[1]))
         self.nest.cut = v.op is OPS["dot"]
+        self.nest.winograd = v.attrs.get("winograd", 0)
         first = len(self.domain)
         sizes = {f"d{first + n}": extent for n, extent in enumerate(spec.summed)}
         self.nest.geometry, self.nest.mixes = spec.geometry, self.profile.mixed_roles
@@ -192,8 +180,19 @@ class _Lowering:
         self.reductions[v] = name
         self._close_phase()
         for out in self.group.outputs:
-            self._store(out)
+            if is_reduce(out):
+                self._partial(out)
+            else:
+                self._store(out)
         self._close_phase()
+
+    def _partial(self, v: Value) -> None:
+        """A sum over dimensions of the result, which is done when their points are."""
+        value = self.emit(reduced_source(v)[0], self._to_domain())
+        view, dims = self._view(v, self._own_chain(v)), self._own_dims(sorted(self.group.reduced))
+        over, points = tuple(f"d{k}" for k in dims), prod(self.domain[k] for k in dims)
+        at, buffer = affine(view.address, view.shape), self.nest.buffer(v, "w")
+        self.nest.partials.append(Partial(buffer, "sum", value, at, over, points, str(v.where)))
 
     def _operand(self, reader: Value, arg: Value) -> View:
         """Where a contraction's operand lies."""
@@ -262,11 +261,14 @@ class _Lowering:
         g = self.group
         level = g.levels[v]
         if level == KEPT:
-            return (step("reshape", shape=g.kept_shape), step("expand", shape=g.domain))
+            kept = (step("reshape", shape=g.kept_shape), step("expand", shape=g.domain))
+            return (*kept, *self._to_domain())
         chain: Chain = () if level == tuple(range(len(level))) else (step("transpose", perm=level),)
-        if self.domain != g.domain:
-            chain = (*chain, step("reshape", shape=self.domain))
-        return chain
+        return (*chain, *self._to_domain())
+
+    def _to_domain(self) -> Chain:
+        """From the group's dimensions to those of the loops."""
+        return (step("reshape", shape=self.domain),) if self.domain != self.group.domain else ()
 
     # ---- statements ----------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from graphc.ir.kernel import (
     Kernel,
     Kind,
     Load,
+    Partial,
     Phase,
     ScalarArg,
     Size,
@@ -85,6 +86,8 @@ class Nest:
     cut: bool = False  # whether a contraction reads one of many equal parts, by its offset
     leading: set[str] = field(default_factory=lambda: {"d0"})  # axes that hold dimension 0
     geometry: Geometry = field(default_factory=Geometry)  # of a contraction
+    winograd: int = 0  # of a convolution
+    partials: list[Partial] = field(default_factory=list)  # of its results
     mixes: bool = True  # whether axes become one where their roles differ
 
     def buffer(self, v: Value, access: Access) -> str:
@@ -126,6 +129,8 @@ class Nest:
             tuple(phases),
             roles=self.geometry.roles((*self.parallel, *self.reduced), sizes.size),
             window=self.geometry.windows(sizes.size),
+            winograd=self.winograd,
+            partials=tuple(self.partials),
         )
         return Lowered(
             kernel,
@@ -160,12 +165,14 @@ class Nest:
         assert isinstance(inner.extent, int)
         if not (self.mixes or self.geometry.alike(outer.name, inner.name)):
             return False
-        return all(
+        together = all((outer.name in p.over) == (inner.name in p.over) for p in self.partials)
+        return together and all(
             f.stride(outer.name) == _product(f.stride(inner.name), inner.extent)
             for f in self._affines()
         )
 
     def _affines(self) -> Iterator[Affine]:
+        yield from (p.at for p in self.partials)
         for phase in self.phases:
             for s in phase.body:
                 if isinstance(s, Load | Store | Index):
@@ -177,6 +184,11 @@ class Nest:
         """Change every affine form, and every size outside them."""
         self.phases = [
             replace(p, body=tuple(_changed(s, change, size) for s in p.body)) for p in self.phases
+        ]
+        left = [a.name for a in self.parallel]
+        self.partials = [
+            replace(p, at=change(p.at), over=tuple(a for a in left if a in p.over))
+            for p in self.partials
         ]
 
 
@@ -226,7 +238,9 @@ class _Symbols:
         # Equal kernels over other numbers of points are one; what is summed is part of the text,
         # because sums are cut by it, unless it is an extent.
         self.small = nest.small_extent
-        self.outermost = {a.name for a in nest.parallel[:1] if not self._is_window(a)}
+        summed = {a for p in nest.partials for a in p.over}  # each tile knows where its run ends
+        first = [a for a in nest.parallel[:1] if a.name not in summed]
+        self.outermost = {a.name for a in first if not self._is_window(a)}
         self.names: list[str] = []
         self.values: list[int] = []
         self._known: dict[tuple[str, int], str] = {}

@@ -32,6 +32,7 @@ from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
+from graphc.passes.winograd import winograd
 
 
 class Stage(NamedTuple):
@@ -57,6 +58,7 @@ PIPELINE: tuple[Stage, ...] = (
     Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can"),
     Stage("tidy", portable(simplify), "decompose writes pads, slices and reshapes that cancel"),
     Stage("layout", layout, "before fuse, which has to see the stores that layout asks for"),
+    Stage("winograd", winograd, "after layout, which says how the inputs of convolutions lie"),
     Stage("bufferize", bufferize, "after layout, which changes how values would lie"),
     Stage("split_reduce", split_reduce, "after layout: it cuts along memory order"),
     Stage("foresee", foresee, "last: it asks where every value would lie, and fuse counts on it"),

@@ -16,6 +16,21 @@ Side = Literal["window", "in", "out"]  # of a convolution's weight: taps, channe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Winograd:
+    """When a convolution by tiles of 4 by 4 outputs, with a quarter of the products, is faster."""
+
+    run: int
+    """Channels, of which there have to be whole runs on both sides: as many as go side by side, and
+    enough that the products saved are more than what the transforms of a tile cost."""
+    tiles: int
+    """Tiles whose products are computed at a time: fewer, of a small image, cost as much."""
+    samples: int
+    """What a batch holds in training: enough tiles for any image."""
+    rate: float
+    """Its products a second, as a part of the plain sum's: what the transforms leave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What a target likes; a number's unit and reason stand beside it."""
 
@@ -45,6 +60,9 @@ class Profile:
     """Above this the outputs alone give enough parallel work."""
     max_chunks: int
     """Parts of a cut sum: more threads than this find nothing to do in it."""
+    partial_reductions: int
+    """Points of an image, or of another step of the batch, from which a contraction's own tiles
+    sum over them, so that nothing reads its result for that; 0: they never do."""
 
     # ---- fuse and materialise: loading or computing again -------------------------------------
 
@@ -82,6 +100,8 @@ class Profile:
     """Extents up to this are literals, short enough to unroll: a window's loop, never the batch.
     Larger ones are arguments, so that kernels of other sizes are the same text."""
 
+    winograd: Winograd | None = None
+    """When convolutions are computed by Winograd's algorithm; None: never."""
     mixed_roles: bool = True
     """Whether loops of a contraction that every address crosses alike become one though they run
     over different things (a tap and the channels): fewer, longer loops. Else only those of one

@@ -2,9 +2,9 @@
 
 sum over (n, h, w) of x => sum over n of (sum over (h, w) of x), n being the outermost dimension in
 memory. The first sum reduces in the layout that x already has, and what else is computed at the
-points of x can share its loops. A long vector is cut into chunks instead. Neither depends on the
-number of threads; nor does the choice depend on n, the batch: another batch must not need other
-kernels.
+points of x can share its loops: a contraction's tiles, above all (`statistics.py`). A long vector
+is cut into chunks instead. Neither depends on the number of threads; nor does the choice depend on
+n, the batch: another batch must not need other kernels.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from graphc.ir.sizes import typical
 from graphc.passes.group import is_reduce
 from graphc.passes.orders import Orders, orders_of
 from graphc.passes.profile import Profile
+from graphc.passes.statistics import in_tiles
 
 
 def split_reduce(graph: Graph, profile: Profile) -> Graph:
@@ -25,7 +26,8 @@ def split_reduce(graph: Graph, profile: Profile) -> Graph:
     def visit(v: Value) -> Value:
         if not is_reduce(v) or v.op is None or not v.op.combine:
             return v
-        return _split(v, orders, profile)
+        tiles = in_tiles(v, orders, profile) if v.op.combine == "add" else None
+        return _split(v, orders, profile) if tiles is None else tiles
 
     return rebuild(graph, visit)
 

@@ -216,6 +216,7 @@ def _conv_input(
     lhs_dilation: Shape,
     rhs_dilation: Shape,
     groups: int,
+    **how: int,
 ) -> Any:
     """Output place p and tap k met input place u = p*stride + k*rhs_dilation - low, so u meets the
     spread cotangent at u + low - k*rhs_dilation. Padding that comes out negative is cut instead."""
@@ -239,6 +240,7 @@ def _conv_input(
         rhs_dilation=rhs_dilation,
         groups=groups,
         batch_groups=1,
+        **how,
     )
     return P.slice(d, tuple(start), tuple(stop), (1, 1, *lhs_dilation))
 
@@ -258,6 +260,7 @@ def _swap_channels(w: Any, groups: int) -> Any:
 def conv_weight(g: Any, _z: Any, x: Any, _w: Any, **attrs: Any) -> Any:
     """Correlate input with cotangent, batch and channels exchanged, stride and dilation too."""
     parts, groups = attrs.pop("batch_groups", 1), attrs.pop("groups", 1)
+    how = {name: attrs.pop(name) for name in ("winograd",) if name in attrs}
     if parts > 1:
         x, groups = to_groups(x, parts), parts
     space = tuple(range(2, len(x.spec.shape)))
@@ -272,6 +275,7 @@ def conv_weight(g: Any, _z: Any, x: Any, _w: Any, **attrs: Any) -> Any:
         rhs_dilation=attrs["stride"],
         groups=1,
         batch_groups=groups,
+        **how,
     )
     c, o = d.spec.shape[:2]
     d = P.slice(d, (0,) * len(d.spec.shape), (c, o, *_w.spec.shape[2:]))

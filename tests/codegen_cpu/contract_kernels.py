@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from graphc.codegen_cpu.contract import contraction
+from graphc.codegen_cpu.emitter import Emitter
 from graphc.codegen_cpu.jit import compile_module, load_objects
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import (
@@ -170,12 +171,15 @@ def random_product(seed: int) -> Case:
     return Case(kernel, {"a": a[1], "b": b[1], "y": y[1]})
 
 
+Emit = Callable[[Kernel, Target], Emitter]
+
+
 class Compiled:
     """A contract kernel's native code; `run` calls it as `threads` threads would."""
 
-    def __init__(self, case: Case, target: Target) -> None:
+    def __init__(self, case: Case, target: Target, emit: Emit = contraction.emit) -> None:
         self.case = case
-        code = compile_module(module_text(case.kernel, target), target)
+        code = compile_module(module_text(case.kernel, target, emit), target)
         self.loaded = load_objects([code], target)
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self.function = kind(self.loaded.address("k"))
@@ -203,7 +207,7 @@ def _memory(arrays: dict[str, Array], buffer: Buffer) -> Array:
     return arrays[buffer.alias or buffer.name]
 
 
-def module_text(kernel: Kernel, target: Target) -> str:
-    e = contraction.emit(kernel, target)
+def module_text(kernel: Kernel, target: Target, emit: Emit = contraction.emit) -> str:
+    e = emit(kernel, target)
     declarations = "\n".join(sorted(e.declarations))
     return f'target triple = "{target.triple}"\n{declarations}\n{e.function("k")}\n'

@@ -13,11 +13,8 @@ from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.contract import plan as contraction_plan
 from graphc.codegen_cpu.contract.plan import plan
 from graphc.codegen_cpu.jit import assembly, compile_module
-from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.target import Target
-from graphc.errors import InternalError
 from graphc.ir.kernel import Apply, Buffer, Const, Guard, Index, Load, ScalarArg, Statement, Store
-from graphc.ir.kernel_text import parse
 from graphc.ir.types import bf16, f16, f32, f64, i32, i64
 from tests.codegen_cpu.contract_kernels import (
     Case,
@@ -369,19 +366,3 @@ def test_no_plan_depends_on_names() -> None:
     other = dataclasses.replace(HOST, name="other")
     kernel = conv(2, 7, 16, 32).kernel
     assert module_text(kernel, HOST) == module_text(kernel, other)
-
-
-def test_partial_results_are_refused() -> None:
-    """No pass asks a CPU for them."""
-    text = """kernel dot contract (a: r f32, b: r f32, m: w f32 | n0 | ) {
-  for d0 in n0 {
-    for d1 in 8 {
-      %0: f32 = load a[d0*8 + d1]
-      %1: f32 = load b[d1]
-      %2: f32 = dot %0 %1
-    }
-  }
-  partial m[part] = mean %2 over d0 by 16
-}"""
-    with pytest.raises(InternalError, match="no code for the partial results"):
-        emit_kernel(parse(text), Target.host())

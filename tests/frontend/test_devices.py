@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import graphc
+from graphc.frontend import switches
 
 NAMES: list[tuple[Any, ...]] = [
     ("cpu",),
@@ -97,7 +98,8 @@ def test_backends_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert graphc.backends.cudnn.benchmark and cudnn.deterministic
 
 
-def test_switches() -> None:
+def test_switches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(switches._set, "precision", "")
     assert not graphc.are_deterministic_algorithms_enabled()
     graphc.use_deterministic_algorithms(True, warn_only=True)
     assert graphc.are_deterministic_algorithms_enabled()

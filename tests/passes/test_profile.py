@@ -79,7 +79,7 @@ LARGE = dataclasses.replace(
     many_taps=999, short_axis=999, small_extent=999, literal_strides=True, align=256, enough=9.0,
 )  # fmt: skip
 GUARDED = dataclasses.replace(
-    CPU, stored_halo=False, weight_order=("out", "window", "in"), mixed_roles=False
+    CPU, stored_halo=False, weight_order=("out", "window", "in"), mixed_roles=False, winograd=None
 )
 OTHERS = {"small": SMALL, "large": LARGE, "guarded": GUARDED}
 
@@ -104,6 +104,13 @@ def read_twice(b: Builder, x: Value, s: Value) -> tuple[Value, ...]:
     return P.sum(e, (0,)), P.sum(e, (1,)), *more
 
 
+def conv3(x: Value, w: Value) -> Value:
+    ones = (1, 1)
+    return P.apply(
+        "conv", x, w, stride=ones, padding=(ones, ones), lhs_dilation=ones, rhs_dilation=ones
+    )
+
+
 # Large enough for numbers that small cases do not reach; these are compiled only.
 WIDER = [
     Case("tall", lambda b, x: b.apply("sum", x, axes=(0,)), ((8192, 300),), 2),
@@ -111,6 +118,7 @@ WIDER = [
     Case("read_twice", read_twice, ((512, 512), (64, 64)), 4),
     Case("one_of_few", lambda b, x, i: b.apply("put_along", x, i, axis=1, length=32),
          ((4, 1), (4, 1)), 1, (1,)),
+    Case("window", lambda b, x, w: conv3(x, w), ((1, 32, 8, 8), (32, 32, 3, 3)), 2),
 ]  # fmt: skip
 
 

@@ -15,8 +15,9 @@ is one code path, in-place epilogues work, and nothing outside the operands is t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from graphc.codegen_cpu.contract.epilogue import Epilogue
 from graphc.codegen_cpu.contract.microkernel import (
@@ -30,6 +31,8 @@ from graphc.codegen_cpu.contract.microkernel import (
     sum_type,
 )
 from graphc.codegen_cpu.contract.panel import Panel
+from graphc.codegen_cpu.contract.partials import Partials, Run
+from graphc.codegen_cpu.contract.parts import Runs
 from graphc.codegen_cpu.contract.plan import (
     FEW,
     TINY_MACS,
@@ -43,7 +46,7 @@ from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int, iota
 from graphc.codegen_cpu.statements import Statements
 from graphc.codegen_cpu.target import Target
-from graphc.ir.kernel import Axis, Kernel
+from graphc.ir.kernel import PART, Axis, Kernel
 from graphc.ir.kernel_contraction import Operand
 from graphc.ir.kernel_uses import uses
 
@@ -78,6 +81,7 @@ class _Dim:
     axis: Axis
     block: int
     count: Int
+    extent: Int  # the points that are cut in blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class _Place:
 
     index: dict[str, Int]
     skip: dict[str, Int]
+    number: dict[_Dim, Int] = field(default_factory=dict)  # of the tile along each dimension
 
 
 class _Nest:
@@ -105,6 +110,9 @@ class _Nest:
         self.sums = frame.scratch(self.tile_sums, self.t) if chosen.long else self.totals
         self.panel = Panel(frame, chosen) if chosen.packed else None
         self.epilogue = Epilogue(frame, chosen, statements)
+        patches = chosen.vectors if chosen.how == "lanes" else 1
+        self.partials = Partials(self.epilogue, patches, chosen.direct)
+        self.run_dims: list[_Dim] = []  # of the tiles of one run
         self.panel_dims, self.dims = self._grid()
 
     # ---- the grid of tiles -----------------------------------------------------------------
@@ -112,12 +120,9 @@ class _Nest:
     def _grid(self) -> tuple[list[_Dim], list[_Dim]]:
         """Dimensions that pick a panel, and those of the tiles within it; outermost first."""
         p = self.plan
-        blocks = {r.axis.name: r.count for r in p.rows} | {p.lane.name: p.width}
-        dims = []
-        for axis in p.contraction.axes:
-            block = blocks.get(axis.name, 1)
-            count = self.frame.ceil_div(self.extent[axis.name], block)
-            dims.append(_Dim(axis, block, count))
+        dims = [self._dim(axis, self.extent[axis.name]) for axis in p.contraction.axes]
+        if p.runs is not None:
+            return self._run_grid(p.runs, dims)
         picks = {a.name for a in p.shared} | {p.lane.name}
         first = [d for d in dims if d.axis.name in picks]
         rest = [d for d in dims if d.axis.name not in picks]
@@ -126,12 +131,36 @@ class _Nest:
         rest = [d for d in dims if d.axis.name != p.lane.name]
         return [], self._strips([d for d in dims if d.axis.name == p.lane.name], rest)
 
+    def _dim(self, axis: Axis, extent: Int) -> _Dim:
+        p = self.plan
+        blocks = {r.axis.name: r.count for r in p.rows} | {p.lane.name: p.width}
+        block = blocks.get(axis.name, 1)
+        return _Dim(axis, block, self.frame.ceil_div(extent, block), extent)
+
+    def _run_grid(self, runs: Runs, dims: list[_Dim]) -> tuple[list[_Dim], list[_Dim]]:
+        """As `_grid`; the tiles of a run are neighbours, of other lanes between them if need be."""
+        p, first = self.plan, runs.axes[0]
+        lane = [d for d in dims if d.axis == p.lane]
+        kept = [d for d in dims if not runs.has(d.axis.name) and d not in lane]
+        parts = self.frame.div(self.extent[first.name], runs.cut)
+        cut = _Dim(first, runs.cut, parts, self.extent[first.name])
+        run = [self._dim(first, runs.cut)]
+        run += [d for d in dims if runs.has(d.axis.name) and d.axis != first]
+        self.run_dims, self.run_cut = run, cut
+        if p.lane_last:
+            return [], [*kept, cut, *run, *lane]
+        if not p.packed:
+            return [], [*lane, *kept, cut, *run] if p.lane_first else [*kept, cut, *lane, *run]
+        picks = {a.name for a in p.shared}
+        shared = [d for d in kept if d.axis.name in picks]
+        return [*lane, *shared], [*(d for d in kept if d not in shared), cut, *run]
+
     def _strips(self, lane: list[_Dim], rest: list[_Dim]) -> list[_Dim]:
         """The tiles of a strip of the lane axis are neighbours, then its other tiles."""
         if not self.plan.strip:
             return rest + lane
         (dim,), strip = lane, self.plan.strip
-        strips = _Dim(dim.axis, dim.block * strip, self.frame.div(dim.count, strip))
+        strips = replace(dim, block=dim.block * strip, count=self.frame.div(dim.count, strip))
         return [strips, *rest, replace(dim, count=strip)]
 
     def emit(self) -> None:
@@ -159,28 +188,41 @@ class _Nest:
         tiny = f.less(work, TINY_MACS)
         tid = "%tid"
         threads = f.select(tiny, 1, "%nthreads")
-        low = f.div(f.mul(tid, tiles), threads)
-        high = f.div(f.mul(f.add(tid, 1), tiles), threads)
-        return f.least(low, tiles), f.least(high, tiles)
+        whole = self._run_tiles()
+        units = f.div(tiles, whole)
+        low = f.div(f.mul(tid, units), threads)
+        high = f.div(f.mul(f.add(tid, 1), units), threads)
+        return f.mul(f.least(low, units), whole), f.mul(f.least(high, units), whole)
+
+    def _run_tiles(self) -> int:
+        """Neighbouring tiles that belong to one thread."""
+        last = [d for d in self.dims if self.plan.lane_last and d.axis == self.plan.lane]
+        return math.prod(self._literal(d.count) for d in (*self.run_dims, *last))
+
+    def _literal(self, count: Int) -> int:
+        assert isinstance(count, int), "runs are cut by literal numbers"
+        return count
 
     def _place(self, tile: Int, dims: list[_Dim]) -> _Place:
         """The tile's first point on each axis of `dims`; the last tile of an axis moves back."""
         f, index, skip = self.frame, dict[str, Int](), dict[str, Int]()
+        numbers: dict[_Dim, Int] = {}
         for dim in reversed(dims):
-            start = f.mul(f.rem(tile, dim.count), dim.block)
+            numbers[dim] = f.rem(tile, dim.count)
+            start = f.mul(numbers[dim], dim.block)
             tile = f.div(tile, dim.count)
-            name, extent = dim.axis.name, self.extent[dim.axis.name]
+            name, extent = dim.axis.name, dim.extent
             index[name] = self.frame.add(index.get(name, 0), start)
             if self._moves(dim):
                 index[name] = f.most(0, f.least(start, f.sub(extent, dim.block)))
                 skip[name] = f.sub(start, index[name])
-        return _Place(index, skip)
+        return _Place(index, skip, numbers)
 
     def _moves(self, dim: _Dim) -> bool:
         """Whether a tile may reach beyond its axis; vectors of lanes are masked instead."""
         if dim.block == 1 or (self.plan.how == "lanes" and dim.axis == self.plan.lane):
             return False
-        return isinstance(dim.axis.extent, str) or dim.axis.extent % dim.block != 0
+        return not isinstance(dim.extent, int) or dim.extent % dim.block != 0
 
     # ---- groups and chunks -----------------------------------------------------------------
 
@@ -214,7 +256,9 @@ class _Nest:
                 self._finish(place, block)
 
     def _join(self, panel: _Place, place: _Place) -> _Place:
-        return _Place(panel.index | place.index, panel.skip | place.skip)
+        return _Place(
+            panel.index | place.index, panel.skip | place.skip, panel.number | place.number
+        )
 
     def _block(self, tile: Int, first: Int) -> str:
         """Where the sums of a tile of the group wait."""
@@ -388,6 +432,7 @@ class _Nest:
         known = [self.epilogue.preload(point) for point in points]
         if p.how == "along":
             add_columns(f, p, str(sums))
+        self.partials.start()
 
         def row(index: dict[str, Int], number: Int) -> None:
             for j, point in enumerate(points):
@@ -399,9 +444,27 @@ class _Nest:
                     total = sums[at]
                 for axis, i in index.items():
                     point = point.at(axis, i)
-                self.epilogue.run(point, known[j], total)
+                self.partials.add(j, self.epilogue.run(point, known[j], total))
 
         self._rows(place, p.rows, {}, 0, row)
+        if self.run_dims:
+            part = place.number[self.run_cut]
+            self.partials.finish([point.at(PART, part) for point in points], self._run(place))
+
+    def _run(self, place: _Place) -> Run:
+        """Where the tile stands in its run."""
+        lane = next(d for d in (*self.panel_dims, *self.dims) if d.axis == self.plan.lane)
+        at = self.frame.mul(place.number[lane], lane.block) if self.plan.lane_last else 0
+        first = [(d, 0) for d in self.run_dims]
+        last = [(d, self._literal(d.count) - 1) for d in self.run_dims]
+        return Run(self._stands(place, first), self._stands(place, last), at)
+
+    def _stands(self, place: _Place, wanted: list[tuple[_Dim, int]]) -> str:
+        """i1: whether the tile has these numbers."""
+        holds = "true"
+        for dim, number in wanted:
+            holds = self.frame.both(holds, self.frame.equal(place.number[dim], number))
+        return holds
 
     def _rows(
         self,

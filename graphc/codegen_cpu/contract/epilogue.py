@@ -44,11 +44,12 @@ class Epilogue:
             self.statements.run(s, point, values)
         return values
 
-    def run(self, point: Point, known: Values, total: str) -> None:
-        """Everything after the Dot, whose sums are `total`."""
+    def run(self, point: Point, known: Values, total: str) -> Values:
+        """Everything after the Dot, whose sums are `total`; the values that it came to."""
         c, values = self.plan.contraction, dict(known)
         total = scalar.cast(self.frame.e, point.lanes, c.dtype, c.dot.dtype, total)
         values[c.dot.name] = Value(c.dot.dtype, [total], point.lanes > 1)
         for s in c.epilogue:
             if isinstance(s, Store) or s.name not in values:
                 self.statements.run(s, point, values)
+        return values

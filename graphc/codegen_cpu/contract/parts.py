@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from graphc.ir.kernel import Axis, Size
 from graphc.ir.kernel_contraction import Contraction, Operand
@@ -29,3 +30,37 @@ def over_samples(c: Contraction) -> bool:
     axis = c.reduced[0]
     known = len(c.reduced) > 1 or isinstance(axis.extent, int)
     return not (known or c.a.contiguous(axis.name) or c.b.contiguous(axis.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of points that partial results are of: `cut` points of the first axis, and all of
+    the others, outermost first."""
+
+    axes: tuple[Axis, ...]
+    cut: int
+
+    def has(self, axis: str) -> bool:
+        return any(a.name == axis for a in self.axes)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a run is all points of its axes."""
+        return self.cut == self.axes[0].extent
+
+    def inside(self, axis: Axis) -> Axis:
+        """The part of an axis that a run has."""
+        return Axis(axis.name, self.cut) if axis == self.axes[0] else axis
+
+
+def runs_of(c: Contraction) -> Runs | None:
+    """How the partial results cut the points, if all alike and in literal parts."""
+    names = {p.over for p in c.partials}
+    axes = tuple(a for a in c.axes if c.partials and a.name in c.partials[0].over)
+    run, *others = {p.run for p in c.partials}
+    extents = [a.extent for a in axes if isinstance(a.extent, int)]
+    if names != {tuple(a.name for a in axes)} or others or len(extents) < len(axes):
+        return None
+    inner = math.prod(extents[1:])
+    whole = isinstance(run, int) and run % inner == 0 and extents[0] % (run // inner) == 0
+    return Runs(axes, int(run) // inner) if whole else None

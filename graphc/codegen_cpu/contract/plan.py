@@ -29,7 +29,15 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Literal
 
-from graphc.codegen_cpu.contract.parts import UNKNOWN, guess, over_samples, points, reach
+from graphc.codegen_cpu.contract.parts import (
+    UNKNOWN,
+    Runs,
+    guess,
+    over_samples,
+    points,
+    reach,
+    runs_of,
+)
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Kernel, Store
 from graphc.ir.kernel_contraction import Contraction, Operand, dissect
@@ -48,6 +56,7 @@ STRIP_STEPS = 64  # and the strips of a chunk in float32
 GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
 FAR = 0.98  # rows of two axes share fewer cache lines
 DIRECT_STATEMENTS = 6  # at an addition's cost; a longer epilogue loops over the rows
+DIRECT_SUMMED = 12  # of one whose statistics are summed: in registers, if it does not loop
 TINY_MACS = 20_000  # below this a second thread costs more than it gives
 
 How = Literal["lanes", "along"]
@@ -84,6 +93,10 @@ class Plan:
     apart: bool  # the chunks are for the sums' sake, so a tile goes through them by itself
     few: Plan | None = None  # for up to FEW points of the reduction
     strip: int = 0  # tiles along the lanes that are neighbours; 0: all
+    runs: Runs | None = (
+        None  # of points that partial results are of: a thread's tiles are whole runs
+    )
+    lane_last: bool = False  # tiles of other lanes come between those of a run
 
     @property
     def direct(self) -> bool:
@@ -92,7 +105,7 @@ class Plan:
             isinstance(r.axis.extent, int) and r.axis.extent % r.count == 0 for r in self.rows
         )
         epilogue = self.contraction.epilogue
-        small = len(epilogue) <= DIRECT_STATEMENTS and all(
+        small = len(epilogue) <= (DIRECT_SUMMED if self.runs else DIRECT_STATEMENTS) and all(
             OPS[s.op].cost == 1 for s in epilogue if isinstance(s, Apply)
         )
         return self.how == "lanes" and self.chunk is None and whole and small
@@ -110,6 +123,12 @@ class Plan:
     def width(self) -> int:
         """Points of the lane axis in one tile."""
         return self.vectors * self.lanes if self.how == "lanes" else self.vectors
+
+    @property
+    def run_lanes(self) -> int:
+        """Points of the lane axis whose partial results wait at a time."""
+        tiles = -(-guess(self.lane.extent) // self.width) if self.lane_last else 1
+        return tiles * self.width
 
 
 # ---- choosing ----------------------------------------------------------------------------------
@@ -134,6 +153,8 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
     c = dissect(kernel)
     if c is None or c.guarded or any(a.extent == 0 for a in (*c.axes, *c.reduced)):
         return None
+    if c.partials and runs_of(c) is None:
+        return None
     best: _Choice | None = None
     for choice in _choices(c, target):
         if best is None or choice.rate > best.rate:
@@ -142,16 +163,30 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
 
 
 def _choices(c: Contraction, target: Target) -> Iterator[_Choice]:
+    runs = runs_of(c) if c.partials else None
     for vector, scalar in ((c.b, c.a), (c.a, c.b)):
         for lane in c.axes:
             if not vector.uses(lane.name) or not scalar.contiguous(lane.name):
                 continue
+            if runs is not None and not _in_runs(runs, vector, scalar, lane):
+                continue
             rows = _row_axes(c, scalar, vector)
+            if runs is not None:
+                rows = [runs.inside(a) for a in rows if runs.has(a.name)]
             for how in _ways(c, vector, scalar, lane):
                 factor = _overhead(c, how, vector, lane, rows)
                 for tile in _tiles(c, target, how, lane, rows, scalar):
                     rate, vectors, tiled = tile
                     yield _Choice(rate * factor, how, scalar, vector, lane, vectors, tiled)
+
+
+def _in_runs(runs: Runs, vector: Operand, scalar: Operand, lane: Axis) -> bool:
+    """Whether tiles of these roles hold points of one run, one result of it in each lane, in a
+    panel that all tiles of the run share."""
+    if runs.has(lane.name) or not isinstance(lane.extent, int):
+        return False
+    shared = not any(vector.uses(a.name) for a in runs.axes)
+    return shared or (scalar.uses(lane.name) and vector.contiguous(lane.name))
 
 
 def _row_axes(c: Contraction, scalar: Operand, vector: Operand) -> list[Axis]:
@@ -267,7 +302,7 @@ def _rate(rows: int, vectors: int, wide: bool) -> float:
 
 def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
     """Add to a choice of roles what memory wants, for many samples and for few."""
-    if not over_samples(c):
+    if c.partials or not over_samples(c):
         return _in_memory(c, best, target, points(c.reduced))
     many = _in_memory(c, best, target, MANY)
     if not many.packed or _needs_panel(c, best, target):
@@ -299,13 +334,22 @@ def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Pla
     packed = best.how == "lanes" and _wants_panel(c, best, target, large)
     chunk, chunk_size = _chunk(c, best, lanes, depth, packed)
     lane_first, long = large or packed or chunk is not None, _is_long(c)
+    runs = runs_of(c) if c.partials else None
     apart = long and chunk is None
     if apart:
         chunk, chunk_size = _chunk_of_steps(c, lanes if best.how == "along" else 1)
     return Plan(
         c, best.how, best.scalar, best.vector, best.lane, lanes, target.registers, best.vectors,
         best.rows, outer, shared, lane_first, packed, chunk, chunk_size, long, apart,
+        runs=runs, lane_last=runs is not None and not packed and _lane_last(c, best, runs),
     )  # fmt: skip
+
+
+def _lane_last(c: Contraction, best: _Choice, runs: Runs) -> bool:
+    """Whether what a run reads would be gone from the cache before the next lanes turn to it."""
+    axes = (*c.reduced, best.lane, *map(runs.inside, runs.axes))
+    slabs = [o for o in (c.a, c.b) if any(o.uses(a.name) for a in runs.axes)]
+    return sum(_footprint(o, axes) for o in slabs) > L2_BYTES // 2
 
 
 def _is_long(c: Contraction) -> bool:

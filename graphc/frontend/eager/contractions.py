@@ -43,6 +43,7 @@ def conv(
     rhs_dilation: Shape,
     groups: int = 1,
     batch_groups: int = 1,
+    winograd: int = 0,
 ) -> Array:
     """Windows, copied so that products read them, times filters."""
     rows, channels, *space = x.shape

@@ -42,6 +42,7 @@ T = TypeVar("T")
 MAX_PLANS = 64  # families: each holds its code
 MAX_SIZES = 512  # entries: tables of numbers
 NOT_TRACING = ("GC2", "GC3")  # errors of guards and at run time: no reason to trace otherwise
+MANY_OBJECTS = 1 << 15  # young ones that a collection takes tens of milliseconds to go through
 THRASHING = 16  # plans dropped for new ones before the limit is reported
 
 
@@ -189,7 +190,8 @@ class Compiled(Inspectable):
         """An entry of what is compiled already, for sizes that it has not seen."""
         for family in self._families.get(kind, ()):
             if family.guards.hold():
-                entry = family.at(leaves, self._spare)
+                with collector_paused():
+                    entry = family.at(leaves, self._spare)
                 if entry is not None and entry.fits(leaves):
                     return entry
         return None
@@ -360,13 +362,19 @@ def _drop_oldest(table: OrderedDict[Any, list[T]]) -> T:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Tracing makes many objects that all live on: collecting garbage meanwhile costs a quarter."""
+    """Tracing makes many objects that all live on: collecting garbage meanwhile costs a quarter.
+
+    If they are very many they are made old here: else the collector goes through them all as soon
+    as a next call makes something, which is then as slow as an eighth of a trace.
+    """
     running = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if running:
+            if gc.get_count()[0] > MANY_OBJECTS:
+                gc.collect()
             gc.enable()
 
 

@@ -24,6 +24,7 @@ from graphc.frontend.places import place_of
 from graphc.frontend.size import Size
 from graphc.frontend.step.guards import Change, Same
 from graphc.frontend.step.numbers import HostNumber
+from graphc.frontend.switches import as_written
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 
@@ -35,7 +36,7 @@ Kinds = type | tuple[type, ...]
 
 def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
     """The key of a call; appends its tensors to `leaves`, in order."""
-    key: list[Hashable] = [modes.grad, _default[0]]
+    key: list[Hashable] = [modes.grad, _default[0], as_written()]
     for a in args:
         if isinstance(a, Tensor):
             t = a._spec

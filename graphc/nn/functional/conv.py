@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
 from graphc.frontend.api.formats import keep_channels_last
+from graphc.frontend.switches import as_written
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import Sizes, per_dim
@@ -139,6 +140,7 @@ def _conv(
         rhs_dilation=dilations,
         groups=groups,
         batch_groups=1,
+        **_sum(),
     )
     y = y if bias is None else y + bias.reshape(1, -1, *(1,) * rank)
     return keep_channels_last(y, x, weight) if x is input else y.squeeze(0)
@@ -180,6 +182,7 @@ def _transposed(
         rhs_dilation=dilations,
         groups=groups,
         batch_groups=1,
+        **_sum(),
     )
     for k, (r, p, e) in enumerate(zip(reach, widths, extra)):  # more padding than reach crops
         low, high = max(p - r, 0), max(p - r - e, 0)
@@ -189,6 +192,11 @@ def _transposed(
         raise ShapeMismatch(f"Calculated output size of conv_transpose is too small: {y.spec}")
     y = y if bias is None else y + bias.reshape(1, -1, *(1,) * rank)
     return keep_channels_last(y, x, weight) if x is input else y.squeeze(0)
+
+
+def _sum() -> dict[str, int]:
+    """How the sum of products may be computed: as back ends like, or as written."""
+    return {"winograd": 0} if as_written() else {}
 
 
 def _turned(weight: Tensor, groups: int) -> Tensor:
