@@ -26,7 +26,7 @@ def run_native(program: Program, graph: Graph, inputs: Sequence[Array]) -> list[
     """The outputs of `graph` by compiled code; states are copied first."""
     library, engine = session()
     functions = library.functions([launch.kernel for launch in program.launches])
-    executable = Executable(program, functions, engine, code=library)
+    executable = Executable(program, functions, engine)
     by_role: dict[str, list[Array]] = {"arg": [], "state": [], "scalar": []}
     for array, role in zip(inputs, graph.roles, strict=True):
         order = program.orders[len(by_role[role])] if role == "state" else range(np.ndim(array))

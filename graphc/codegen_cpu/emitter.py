@@ -2,7 +2,9 @@
 
 Textual IR, because llvmlite's object builder lacks bfloat, attributes and newer intrinsics. An
 `Emitter` hands out SSA names and labels and collects the declarations that the body needs; it
-knows nothing about kernels. Types are `Vec`: an element type and a lane count (1 is a scalar).
+knows nothing about kernels. Pure instructions may be shared (`once`) where they dominate: the end
+of a loop's body or of a branch forgets what it computed. Types are `Vec`: an element type and a
+lane count (1 is a scalar).
 """
 
 from __future__ import annotations
@@ -79,6 +81,7 @@ class Emitter:
         self.label = "entry"  # the block being filled, for phi nodes
         self.active = ""  # <lanes x i1> of the lanes that may report errors; "" for all
         self._names = 0
+        self._known: list[dict[str, str]] = [{}]  # pure instructions of each region around
 
     def fresh(self, hint: str = "v") -> str:
         """A new name without sigil."""
@@ -90,6 +93,21 @@ class Emitter:
         name = f"%{self.fresh()}"
         self.lines.append(f"  {name} = {text}")
         return name
+
+    def once(self, text: str) -> str:
+        """`%name = text`, which has no effect, or the name that already holds it."""
+        for known in self._known:
+            if text in known:
+                return known[text]
+        self._known[-1][text] = name = self.value(text)
+        return name
+
+    @contextmanager
+    def _region(self) -> Iterator[None]:
+        """Code that does not dominate what follows it."""
+        self._known.append({})
+        yield
+        self._known.pop()
 
     def do(self, text: str) -> None:
         """Emit an instruction without a result."""
@@ -116,6 +134,28 @@ class Emitter:
         return self.value(f"shufflevector {t} {one}, {t} poison, {zeros}")
 
     @contextmanager
+    def when(self, condition: str, hint: str, after: str) -> Iterator[None]:
+        """Code that runs where the i1 holds."""
+        inside, done = self.fresh(hint), self.fresh(after)
+        self.do(f"br i1 {condition}, label %{inside}, label %{done}")
+        self.block(inside)
+        with self._region():
+            yield
+        self.do(f"br label %{done}")
+        self.block(done)
+
+    def either(self, condition: str, **ways: Callable[[], object]) -> None:
+        """The first of two ways where the i1 holds, else the second; their names become labels."""
+        labels, done = [self.fresh(hint) for hint in ways], self.fresh("done")
+        self.do(f"br i1 {condition}, label %{labels[0]}, label %{labels[1]}")
+        for label, emit in zip(labels, ways.values(), strict=True):
+            self.block(label)
+            with self._region():
+                emit()
+            self.do(f"br label %{done}")
+        self.block(done)
+
+    @contextmanager
     def loop(self, start: str, stop: str, step: int = 1, hint: str = "i") -> Iterator[str]:
         """A counted i64 loop `for i in range(start, stop, step)`; yields the index's name."""
         head, body, done = (self.fresh(f"{hint}.{part}") for part in ("head", "body", "done"))
@@ -127,7 +167,8 @@ class Emitter:
         more = self.value(f"icmp slt i64 {index}, {stop}")
         self.do(f"br i1 {more}, label %{body}, label %{done}")
         self.block(body)
-        yield index
+        with self._region():
+            yield index
         self.do(f"{following} = add i64 {index}, {step}")
         self.do(f"br label %{head}")
         incoming = f"[ {start}, %{before} ], [ {following}, %{self.label} ]"
@@ -157,7 +198,8 @@ class Emitter:
         more = self.value(f"icmp slt i64 {index}, {stop}")
         self.do(f"br i1 {more}, label %{inside}, label %{done}")
         self.block(inside)
-        nexts = body(index, names)
+        with self._region():
+            nexts = body(index, names)
         self.do(f"{following} = add i64 {index}, {step}")
         self.do(f"br label %{head}")
         rows = [(Vec("i64"), index, start, following)]
@@ -181,10 +223,11 @@ class Emitter:
         self.block(head)
         phi_at = len(self.lines)
         self.lines += [""] * len(carried)
-        again = test(names)
-        self.do(f"br i1 {again}, label %{inside}, label %{done}")
-        self.block(inside)
-        nexts = body(names)
+        with self._region():
+            again = test(names)
+            self.do(f"br i1 {again}, label %{inside}, label %{done}")
+            self.block(inside)
+            nexts = body(names)
         self.do(f"br label %{head}")
         for k, ((t, first), name, later) in enumerate(zip(carried, names, nexts, strict=True)):
             incoming = f"[ {first}, %{before} ], [ {later}, %{self.label} ]"

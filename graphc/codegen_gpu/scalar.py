@@ -11,8 +11,8 @@ from collections.abc import Callable
 from math import isinf, isnan
 from typing import Protocol
 
+from graphc.ir.meaning.sources import PHILOX_KEY_STEPS, PHILOX_MULTIPLIERS
 from graphc.ir.ops import OPS
-from graphc.ir.reference import PHILOX_KEY_STEPS, PHILOX_MULTIPLIERS
 from graphc.ir.types import DType, Scalar, bool_, f32, f64, i64
 
 MEMORY = {

@@ -33,6 +33,8 @@ from graphc.frontend import autograd, device_ops, epoch, inplace, layouts, print
 from graphc.frontend.api import shapes
 from graphc.frontend.api.methods import Methods
 from graphc.frontend.devices import ACCELERATORS, CPU, resolve
+from graphc.frontend.eager.arrays import row_major
+from graphc.frontend.eager.rows import FAST
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
 from graphc.frontend.located import Located
 from graphc.frontend.modes import get_default_dtype, modes
@@ -42,7 +44,6 @@ from graphc.frontend.size import Size, legacy_array
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import LeafNode, chain_history, edge_of, record
 from graphc.frontend.views import VIEW_OPS, Chain, reshaped_strides
-from graphc.ir import reference
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import OPS, Attrs, Op
 from graphc.ir.types import FROM_NUMPY, Array, DType, Scalar, Shape, TensorSpec
@@ -453,12 +454,13 @@ def eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
     spec = infer(op, types, attrs)
     if moves:
         if shows_memory(args[0], op, attrs):
-            return view(args[0], op, attrs, op.evaluate(*arrays, **attrs), spec)
-        arrays[0] = reference.row_major(arrays[0])  # a reshape that copies
-    out = evaluate(op, arrays, attrs, spec)
+            seen = FAST.get(op.name, op.evaluate)(*arrays, **attrs)
+            return view(args[0], op, attrs, seen, spec)
+        arrays[0] = row_major(arrays[0])  # a reshape that copies
+    out = evaluate(op, arrays, attrs, spec, FAST.get(op.name))
     if odd and (strides := elementwise_strides(op, args)):
         return laid(out, spec, strides, not op.aliases)
-    out = np.array(out, order="C") if op.aliases else reference.row_major(out)
+    out = np.array(out, order="C") if op.aliases else row_major(out)
     return fresh(out, spec)
 
 

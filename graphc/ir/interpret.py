@@ -1,8 +1,8 @@
-"""What a Graph means: each op's NumPy row, applied in order; the oracle of passes and back ends."""
+"""What a Graph means: each op's meaning, applied in order; the oracle of passes and back ends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,21 @@ from graphc.ir.types import Array, TensorSpec
 COMPUTES = frozenset({"elementwise", "reduce", "contract"})
 
 
-def evaluate(op: Op, args: Sequence[Array], attrs: Any, spec: TensorSpec) -> Array:
-    """One op on arrays; 16-bit floats compute in float32 and round once to `type`."""
+def evaluate(
+    op: Op,
+    args: Sequence[Array],
+    attrs: Any,
+    spec: TensorSpec,
+    row: Callable[..., Array] | None = None,
+) -> Array:
+    """One op on arrays, by its meaning or by a `row` that agrees with it.
+
+    16-bit floats compute in float32 and round once to the type of `spec`.
+    """
     if op.kind in COMPUTES and op.name != "cast":
         args = [a.astype(np.float32) if _is_half(a.dtype) else a for a in args]
     with np.errstate(all="ignore"):
-        out = np.asarray(op.evaluate(*args, **attrs))
+        out = np.asarray((row or op.evaluate)(*args, **attrs))
         return out if out.dtype == spec.dtype.numpy else out.astype(spec.dtype.numpy)
 
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphc.ir import reference
 from graphc.ir.kernel import (
     Affine,
     Apply,
@@ -33,6 +32,7 @@ from graphc.ir.kernel import (
     Store,
 )
 from graphc.ir.kernel_partials import of_runs
+from graphc.ir.meaning import sources
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Scalar
 
@@ -248,12 +248,12 @@ class _Run:
     def random_bits(self, seed: Array, draw: Array, index: Array) -> Array:
         def words(x: Array) -> list[Array]:
             x = x.astype(np.int64).view(np.uint64)
-            return [x & reference.MASK32, x >> np.uint64(32)]
+            return [x & sources.MASK32, x >> np.uint64(32)]
 
         block = np.floor_divide(index, 4)
         seeds = int(np.asarray(seed).ravel()[0]) & 0xFFFFFFFFFFFFFFFF
         counter = np.broadcast_arrays(*words(block), *words(draw))
-        four = reference.philox(list(counter), (seeds & 0xFFFFFFFF, seeds >> 32))
+        four = sources.philox(list(counter), (seeds & 0xFFFFFFFF, seeds >> 32))
         chosen = np.choose(np.broadcast_to(index % 4, four[0].shape), four)
         return chosen.astype(np.uint32).view(np.int32)
 

@@ -51,11 +51,6 @@ class _Hints(Evaluation):
 HINTS = _Hints(lambda s: s.hint)
 
 
-def hint(n: Number) -> Number:
-    """The value seen."""
-    return HINTS(n)
-
-
 def typical(n: Number) -> int:
     """A value that stands for all in decisions about speed."""
     return cast(int, n.typical if type(n) is Extent else n)

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
-from graphc.ir import decompositions as D
+from graphc.ir.meaning import linalg
 from graphc.ir.sizes import is_one, same, same_shape
 from graphc.ir.types import DTYPES, Shape, TensorSpec, bool_, i32, i64
 
@@ -324,6 +324,6 @@ def factors_type(op: str) -> Callable[..., TensorSpec]:
 
     def infer(x: TensorSpec, *, full: bool = False) -> TensorSpec:
         *lead, m, n = (square_type if op == "eigh" else matrix_type)(x).shape
-        return TensorSpec(x.dtype, (*lead, sum(map(prod, D.factor_shapes(op, m, n, full)))))
+        return TensorSpec(x.dtype, (*lead, sum(map(prod, linalg.factor_shapes(op, m, n, full)))))
 
     return infer

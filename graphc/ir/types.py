@@ -160,9 +160,3 @@ class TensorSpec:
     @property
     def size_bytes(self) -> int:
         return self.numel * self.dtype.itemsize
-
-
-def parse_type(text: str) -> TensorSpec:
-    """Inverse of `str(TensorSpec)`."""
-    name, _, rest = text.rstrip("]").partition("[")
-    return TensorSpec(DTYPES[name], tuple(int(d) for d in rest.split(",") if d))

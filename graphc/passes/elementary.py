@@ -13,7 +13,7 @@ from math import factorial, inf, log, nan, pi, sqrt
 from typing import Any
 
 from graphc.ir import sugar as P
-from graphc.ir.special import BERNOULLI, cotangent_derivative
+from graphc.ir.meaning.special import BERNOULLI, cotangent_derivative
 from graphc.ir.types import DType, f32, f64
 
 Formula = Callable[..., Any]

@@ -33,9 +33,9 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.meaning.elementwise import by_zero
 from graphc.ir.ops import OPS
 from graphc.ir.program import CheckSite
-from graphc.ir.reference import by_zero
 from graphc.ir.types import DType, Scalar, Shape, bool_, i64
 from graphc.passes.chain import Chain, Step, step, step_of, walk
 from graphc.passes.contraction import contraction_views, split_dims, split_groups

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphc.errors import AutogradError
 from graphc.ir import sugar as P
-from graphc.ir.decompositions import factor_shapes
+from graphc.ir.meaning.linalg import factor_shapes
 from graphc.ir.ops import OPS
 
 

@@ -14,8 +14,8 @@ from graphc.codegen_cpu.contract import plan as contraction_plan
 from graphc.codegen_cpu.contract.plan import plan
 from graphc.codegen_cpu.jit import assembly, compile_module
 from graphc.codegen_cpu.target import Target
-from graphc.ir.kernel import Apply, Buffer, Const, Guard, Load, ScalarArg, Statement, Store
-from graphc.ir.types import bf16, f16, f32, f64
+from graphc.ir.kernel import Apply, Buffer, Const, Guard, Index, Load, ScalarArg, Statement, Store
+from graphc.ir.types import bf16, f16, f32, f64, i32, i64
 from tests.codegen_cpu.contract_kernels import (
     Case,
     Compiled,
@@ -292,6 +292,29 @@ def test_guarded_and_broadcast_epilogue() -> None:
         buffers=(Buffer("g", f32, "r"), Buffer("row", f32, "r")),
     )  # fmt: skip
     check(Case(kernel, {"a": 225, "b": 360, "g": 1000, "row": 25, "y": 1000}))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 6), (6, 11), (9, 45)])
+@pytest.mark.parametrize("layout", ["nn", "nt"])
+def test_random_bits_in_the_epilogue(layout: str, rows: int, columns: int) -> None:
+    """Bits are those of a column's number, also in a tile that was moved back over another."""
+    out = at(m=columns, n=1)
+    epilogue: tuple[Statement, ...] = (
+        Index("%k", i64, at(n=1)),
+        Apply("%bits", i32, "random_bits", ("seed", "draw", "%k")),
+        Store("z", "%bits", out),
+        Store("y", "%dot", out),
+    )
+    plain = matmul(rows, columns, 300, layout)
+    a, b = (s.at for s in plain.kernel.phases[0].body[:2])  # type: ignore[union-attr]
+    kernel = contract(
+        [("m", rows), ("n", columns)], [("k", 300)], a, b, out, epilogue=epilogue,
+        buffers=(Buffer("z", i32, "w"),),
+        scalars=(ScalarArg("seed", i64), ScalarArg("draw", i64)),
+    )  # fmt: skip
+    size = rows * columns
+    lengths = {"a": rows * 300, "b": columns * 300, "z": size, "y": size}
+    check(Case(kernel, lengths, {}, {"seed": 7, "draw": 3}))
 
 
 def test_an_empty_reduction_is_left_to_the_loops() -> None:

@@ -331,8 +331,13 @@ HOISTED = """kernel hoisted map (x: r f32, y: r f32, o: w f32 | n, m | ) {
 }"""
 
 
-def test_an_empty_loop_touches_no_memory() -> None:
-    _, native = compiled(HOISTED)
+# The same with i across lanes, whose last vector is masked: x is gathered.
+GATHERED = HOISTED.replace("y[i*1000000000 + ", "y[i + ")
+
+
+@pytest.mark.parametrize("text", [HOISTED, GATHERED])
+def test_an_empty_loop_touches_no_memory(text: str) -> None:
+    _, native = compiled(text)
     data = {
         "x": np.zeros(1, np.float32),
         "y": np.zeros(1, np.float32),

@@ -9,8 +9,8 @@ import pytest
 from graphc.errors import TracerLeak
 from graphc.ir.extent import extent_of, is_unknown, show
 from graphc.ir.sizes import (
+    HINTS,
     Evaluation,
-    hint,
     is_one,
     read,
     same,
@@ -132,5 +132,5 @@ def test_questions_about_sizes(scope: Scope) -> None:
     assert is_one(1) and not is_one(b) and not is_one(2)
     assert smaller(1, b) and smaller(b, b * n) and not smaller(b * n, b) and smaller(2, 3)
     assert surely_less(0, b) and not surely_less(1, b)
-    assert (hint(b * n), typical(b)) == (30, TYPICAL["batch"])
+    assert (HINTS(b * n), typical(b)) == (30, TYPICAL["batch"])
     assert not scope.conditions()

@@ -51,9 +51,7 @@ class Native:
     ) -> None:
         library, self._engine = session()
         functions = library.functions([launch.kernel for launch in program.launches], checked)
-        self._executable = Executable(
-            program, functions, self._engine, code=library, checked=checked
-        )
+        self._executable = Executable(program, functions, self._engine, checked=checked)
         self._program, self._graph, self._inputs = program, graph, inputs
 
     def __call__(self, poison: int | None = None) -> list[Array]:

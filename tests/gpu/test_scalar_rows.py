@@ -13,8 +13,8 @@ from graphc.codegen_gpu.module import emit
 from graphc.codegen_gpu.scalar import SCALAR
 from graphc.ir.kernel import Affine, Apply, Axis, Buffer, Index, Kernel, Phase, ScalarArg, Store
 from graphc.ir.kernel_interpret import Failure
+from graphc.ir.meaning.sources import random_bits
 from graphc.ir.ops import OPS
-from graphc.ir.reference import random_bits
 from graphc.ir.types import DTYPES, Array, DType, bool_, i32, i64
 from graphc.passes.elementary import FUNCTIONS
 from tests.codegen_cpu.test_scalar import (

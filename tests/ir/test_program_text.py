@@ -10,7 +10,8 @@ from graphc.errors import FileFormatError
 from graphc.ir.kernel import Buffer, Kernel, ScalarArg
 from graphc.ir.program import CheckSite, Launch, Program, Slot
 from graphc.ir.program_text import parse, show
-from graphc.ir.types import f32, parse_type
+from graphc.ir.text import read_type
+from graphc.ir.types import f32
 
 DOT = Kernel(
     "dot_sub__fc", "contract",
@@ -24,7 +25,7 @@ KERNELS = {k.name: k for k in (DOT, UPDATE)}
 
 
 def slot(name: str, type_: str, space: str, index: int, where: str = "") -> Slot:
-    return Slot(name, parse_type(type_), space, index, 0, 1, where)  # type: ignore[arg-type]
+    return Slot(name, read_type(type_), space, index, 0, 1, where)  # type: ignore[arg-type]
 
 
 PROGRAM = Program(

@@ -12,7 +12,8 @@ import pytest
 
 from graphc.ir.kernel import Buffer, Kernel
 from graphc.ir.program import Launch, Slot
-from graphc.ir.types import f32, parse_type
+from graphc.ir.text import read_type
+from graphc.ir.types import f32
 from graphc.passes.memory import Plan, Request, place_barriers, plan_offsets
 from tests.targets import CPU
 
@@ -99,7 +100,7 @@ def test_a_thousand_buffers_are_planned_quickly() -> None:
 
 
 def slot(name: str, space: str, index: int, numel: int = 16) -> Slot:
-    return Slot(name, parse_type(f"f32[{numel}]"), space, index, 0, 9)  # type: ignore[arg-type]
+    return Slot(name, read_type(f"f32[{numel}]"), space, index, 0, 9)  # type: ignore[arg-type]
 
 
 SLOTS = {

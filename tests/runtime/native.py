@@ -17,7 +17,8 @@ from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Buffer, Kernel, ScalarArg
 from graphc.ir.program import CheckSite, Launch, Program, Slot
-from graphc.ir.types import DTYPES, Array, parse_type
+from graphc.ir.text import read_type
+from graphc.ir.types import DTYPES, Array
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine, Executable
 
@@ -135,7 +136,7 @@ def engine() -> Engine:
 
 def executable(program: Program, parallel: bool = True) -> Executable:
     functions = [loaded().address(launch.kernel.name) for launch in program.launches]
-    return Executable(program, functions, engine(), code=loaded(), parallel=parallel)
+    return Executable(program, functions, engine(), parallel=parallel)
 
 
 def add(x: str, out: str, n: int, c: float, barrier: bool = True) -> Launch:
@@ -151,7 +152,7 @@ def spin(microseconds: int) -> Launch:
 
 
 def slot(name: str, type_: str, space: str, index: int) -> Slot:
-    return Slot(name, parse_type(type_), space, index, 0, 99)  # type: ignore[arg-type]
+    return Slot(name, read_type(type_), space, index, 0, 99)  # type: ignore[arg-type]
 
 
 def program(

@@ -19,15 +19,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from graphc.codegen_cpu.contract.epilogue import Epilogue, Patch
-from graphc.codegen_cpu.contract.frame import Frame, Int
+from graphc.codegen_cpu.contract.epilogue import Epilogue
 from graphc.codegen_cpu.contract.microkernel import (
     Bases,
     Site,
     Span,
     add_columns,
     emit_tile,
-    lane_mask,
     load_sum,
     narrow_totals,
     sum_type,
@@ -44,9 +42,13 @@ from graphc.codegen_cpu.contract.plan import (
     plan,
 )
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
+from graphc.codegen_cpu.frame import Frame
+from graphc.codegen_cpu.integers import Int, iota
+from graphc.codegen_cpu.statements import Statements
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import PART, Axis, Kernel
 from graphc.ir.kernel_contraction import Operand
+from graphc.ir.kernel_uses import uses
 
 
 def supports(kernel: Kernel, target: Target) -> bool:
@@ -59,27 +61,18 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
     chosen = plan(kernel, target)
     assert chosen is not None
     e = Emitter()
-    frame = Frame(e, kernel)
+    loops = (*kernel.axes, *(a for phase in kernel.phases for a in phase.axes))
+    frame = Frame(e, kernel, (*loops, Axis(PART, 1)))
+    statements = Statements(frame, kernel, uses(kernel))
     if chosen.few is None:
-        _Nest(frame, chosen).emit()
-    else:
-        _emit_either(frame, chosen, chosen.few)
+        _Nest(frame, chosen, statements).emit()
+    else:  # the plan for the number of samples that there are
+        (samples,) = chosen.contraction.reduced
+        # What either nest keeps on the stack is reserved at the function's entry.
+        many, few = (_Nest(frame, p, statements) for p in (chosen, chosen.few))
+        e.either(frame.less(FEW, frame.size(samples.extent)), many=many.emit, few=few.emit)
     e.do("ret void")
     return e
-
-
-def _emit_either(frame: Frame, many: Plan, few: Plan) -> None:
-    """The plan for the number of samples that there are."""
-    e, (samples,) = frame.e, many.contraction.reduced
-    nests = _Nest(frame, many), _Nest(frame, few)  # what they keep on the stack is theirs at entry
-    more = frame.less(FEW, frame.size(samples.extent))
-    labels, done = (e.fresh("many"), e.fresh("few")), e.fresh("done")
-    e.do(f"br i1 {more}, label %{labels[0]}, label %{labels[1]}")
-    for label, nest in zip(labels, nests, strict=True):
-        e.block(label)
-        nest.emit()
-        e.do(f"br label %{done}")
-    e.block(done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +83,12 @@ class _Dim:
     block: int
     count: Int
     extent: Int  # the points that are cut in blocks
+
+
+def _known(dim: _Dim) -> int:
+    """Tiles along a dimension of literal extent."""
+    assert isinstance(dim.count, int)
+    return dim.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class _Place:
 class _Nest:
     """Emits the loops around the register tile."""
 
-    def __init__(self, frame: Frame, chosen: Plan) -> None:
+    def __init__(self, frame: Frame, chosen: Plan, statements: Statements) -> None:
         self.frame, self.e, self.plan = frame, frame.e, chosen
         c = chosen.contraction
         self.extent = {a.name: frame.size(a.extent) for a in (*c.axes, *c.reduced)}
@@ -117,9 +116,9 @@ class _Nest:
         self.totals = frame.scratch(self.group * self.tile_sums, self.waiting)
         self.sums = frame.scratch(self.tile_sums, self.t) if chosen.long else self.totals
         self.panel = Panel(frame, chosen) if chosen.packed else None
-        self.epilogue = Epilogue(frame, chosen)
+        self.epilogue = Epilogue(frame, chosen, statements)
         patches = chosen.vectors if chosen.how == "lanes" else 1
-        self.partials = Partials(frame, chosen, self.epilogue.dtypes, patches)
+        self.partials = Partials(frame, chosen, statements, patches)
         self.run_dims: list[_Dim] = []  # of the tiles of one run
         self.panel_dims, self.dims = self._grid()
 
@@ -181,7 +180,7 @@ class _Nest:
         inside = self.frame.most(inside, 1)
         after = self.frame.div(self.frame.add(high, self.frame.sub(inside, 1)), inside)
         first = self.frame.div(low, inside)
-        with self.e.loop(str(first), str(after), 1, "panel") as panel:
+        with self.e.loop(self.frame.text(first), self.frame.text(after), 1, "panel") as panel:
             start = self.frame.mul(inside, panel)
             place = self._place(panel, self.panel_dims)
             begin = self.frame.sub(self.frame.most(low, start), start)
@@ -195,7 +194,7 @@ class _Nest:
         work = f.product([work, *(self.extent[a.name] for a in self.plan.contraction.reduced)])
         tiny = f.less(work, TINY_MACS)
         tid = "%tid"
-        threads = self.e.value(f"select i1 {tiny}, i64 1, i64 %nthreads")
+        threads = f.select(tiny, 1, "%nthreads")
         whole = self._run_tiles()
         units = f.div(tiles, whole)
         low = f.div(f.mul(tid, units), threads)
@@ -205,7 +204,7 @@ class _Nest:
     def _run_tiles(self) -> int:
         """Neighbouring tiles that belong to one thread."""
         last = [d for d in self.dims if self.plan.lane_last and d.axis == self.plan.lane]
-        return math.prod(int(d.count) for d in (*self.run_dims, *last))
+        return math.prod(_known(d) for d in (*self.run_dims, *last))
 
     def _place(self, tile: Int, dims: list[_Dim]) -> _Place:
         """The tile's first point on each axis of `dims`; the last tile of an axis moves back."""
@@ -226,7 +225,7 @@ class _Nest:
         """Whether a tile may reach beyond its axis; vectors of lanes are masked instead."""
         if dim.block == 1 or (self.plan.how == "lanes" and dim.axis == self.plan.lane):
             return False
-        return isinstance(dim.extent, str) or dim.extent % dim.block != 0
+        return not isinstance(dim.extent, int) or dim.extent % dim.block != 0
 
     # ---- groups and chunks -----------------------------------------------------------------
 
@@ -236,23 +235,23 @@ class _Nest:
         if self.plan.chunk is None:
             spans = [Span(a.name, self.extent[a.name]) for a in self.plan.contraction.reduced]
             self._pack(panel, {}, spans)
-            with e.loop(str(low), str(high), 1, "tile") as tile:
+            with e.loop(f.text(low), f.text(high), 1, "tile") as tile:
                 place = self._join(panel, self._place(tile, dims))
                 sums = self._reduce(place, {}, spans, self.sums)
                 self._finish(place, sums if self.plan.direct else self.sums)
             return
-        with e.loop(str(low), str(high), self.group, "group") as first:
+        with e.loop(f.text(low), f.text(high), self.group, "group") as first:
             stop = f.least(f.add(first, self.group), high)
             self._clear(f.mul(f.sub(stop, first), self.tile_sums))
 
             def chunk(origin: dict[str, Int], spans: list[Span]) -> None:
                 self._pack(panel, origin, spans)
-                with e.loop(str(first), str(stop), 1, "tile") as tile:
+                with e.loop(f.text(first), f.text(stop), 1, "tile") as tile:
                     place = self._join(panel, self._place(tile, dims))
                     self._reduce(place, origin, spans, self._block(tile, first))
 
             self._chunks(0, {}, chunk)
-            with e.loop(str(first), str(stop), 1, "tile") as tile:
+            with e.loop(f.text(first), f.text(stop), 1, "tile") as tile:
                 place, block = self._join(panel, self._place(tile, dims)), self._block(tile, first)
                 if self.plan.long:
                     narrow_totals(f, self.plan, block, self.sums)
@@ -270,11 +269,12 @@ class _Nest:
         return self._total(at)
 
     def _total(self, at: Int) -> str:
-        return self.e.value(f"getelementptr {self.waiting.element}, ptr {self.totals}, i64 {at}")
+        at = self.frame.text(at)
+        return self.e.once(f"getelementptr {self.waiting.element}, ptr {self.totals}, i64 {at}")
 
     def _clear(self, count: Int) -> None:
         t = self.waiting
-        with self.e.loop("0", str(count), t.lanes, "clear") as k:
+        with self.e.loop("0", self.frame.text(count), t.lanes, "clear") as k:
             self.e.do(f"store {t} {literal(0.0, t)}, ptr {self._total(k)}")
 
     def _chunks(
@@ -288,12 +288,12 @@ class _Nest:
         name = reduced[depth].name
         extent = self.extent[name]
         if depth != self.plan.chunk:
-            with self.e.loop("0", str(extent), 1, "chunk") as i:
+            with self.e.loop("0", self.frame.text(extent), 1, "chunk") as i:
                 self._chunks(depth + 1, origin | {name: i}, body)
             return
-        with self.e.loop("0", str(extent), size, "chunk") as i:
+        with self.e.loop("0", self.frame.text(extent), size, "chunk") as i:
             count: Int = size
-            if isinstance(extent, str) or extent % size:
+            if not isinstance(extent, int) or extent % size:
                 count = self.frame.least(size, self.frame.sub(extent, i))
             inner = [Span(a.name, self.extent[a.name]) for a in reduced[depth + 1 :]]
             body(origin | {name: i}, [Span(name, count), *inner])
@@ -303,8 +303,9 @@ class _Nest:
         if self.panel is None:
             return
         lane = self.plan.lane.name
-        left = self.frame.sub(self.extent[lane], place.index[lane])
-        if isinstance(self.extent[lane], int) and int(self.extent[lane]) % self.plan.width == 0:
+        extent = self.extent[lane]
+        left = self.frame.sub(extent, place.index[lane])
+        if isinstance(extent, int) and extent % self.plan.width == 0:
             left = self.plan.width
         source = self._bases(self.plan.vector, place.index | origin)
         self.panel.pack(source, spans, self._masks(place), left)
@@ -319,42 +320,42 @@ class _Nest:
             for s in operand.loads
         }
 
-    def _masks(self, place: _Place) -> list[str | None]:
-        """For each vector of the tile, which lanes lie on the lane axis; None: all, always."""
+    def _masks(self, place: _Place) -> list[str]:
+        """For each vector of the tile, which lanes lie on the lane axis; "": all, always."""
         p, f = self.plan, self.frame
         if p.how == "along":
             return [self._column_mask(place)]
-        masks: list[str | None] = []
+        masks: list[str] = []
         for j in range(p.vectors):
             extent = p.lane.extent
             rest = extent % p.width if isinstance(extent, int) else 1
             if rest == 0 or (j + 1) * p.lanes <= rest:
-                masks.append(None)
+                masks.append("")
                 continue
             left = f.sub(self.extent[p.lane.name], f.add(place.index[p.lane.name], j * p.lanes))
-            masks.append(lane_mask(f, left, p.lanes))
+            masks.append(f.below(left, p.lanes))
         return masks
 
-    def _column_mask(self, place: _Place) -> str | None:
+    def _column_mask(self, place: _Place) -> str:
         """Columns of the tile that exist and that no other tile stores."""
         name, f, lanes = self.plan.lane.name, self.frame, self.plan.vectors
         if name not in place.skip:
-            return None
+            return ""
         t = Vec("i64", lanes)
-        below = lane_mask(f, f.sub(self.extent[name], place.index[name]), lanes)
-        fresh = self.e.value(f"icmp sge {t} {f.iota(lanes)}, {f.splat(place.skip[name], lanes)}")
-        return self.e.value(f"and {t.of('i1')} {below}, {fresh}")
+        below = f.below(f.sub(self.extent[name], place.index[name]), lanes)
+        fresh = self.e.once(f"icmp sge {t} {iota(t)}, {f.spread(place.skip[name], lanes)}")
+        return f.both(below, fresh, t.of("i1"))
 
     def _reduce(
         self, place: _Place, origin: dict[str, Int], spans: list[Span], block: str
     ) -> list[str]:
         """The tile's sums over `spans`, into its block; in registers if `direct`."""
-        p, f, e = self.plan, self.frame, self.e
+        p, f = self.plan, self.frame
         index = place.index | origin
         scalars = self._bases(p.scalar, index)
         vector = self.panel.operand if self.panel else p.vector
         vectors = self.panel.bases if self.panel else self._bases(p.vector, index)
-        masks: list[str | None] = [None] * p.vectors
+        masks: list[str] = [""] * p.vectors
         if p.how == "lanes" and (p.wide or not p.packed):
             masks = self._masks(place)
 
@@ -369,14 +370,8 @@ class _Nest:
             return tile(clamp=False)
         fits = "true"
         for name, count in unsure:
-            fits = e.value(f"and i1 {fits}, {f.less(count - 1, self.extent[name])}")
-        whole, part, done = (e.fresh(h) for h in ("whole", "part", "done"))
-        e.do(f"br i1 {fits}, label %{whole}, label %{part}")
-        for label, clamp in ((whole, False), (part, True)):
-            e.block(label)
-            tile(clamp)
-            e.do(f"br label %{done}")
-        e.block(done)
+            fits = f.both(fits, f.less(count - 1, self.extent[name]))
+        self.e.either(fits, whole=lambda: tile(clamp=False), part=lambda: tile(clamp=True))
         return []
 
     def _tiled(self) -> list[tuple[Axis, int]]:
@@ -432,43 +427,43 @@ class _Nest:
         p, f = self.plan, self.frame
         lanes = p.lanes if p.how == "lanes" else p.vectors
         t = Vec(self.t.element, lanes)
-        patches = []
-        for j, mask in enumerate(self._masks(place)):
-            lane = {p.lane.name: f.add(place.index[p.lane.name], j * lanes)}
-            patches.append(Patch(place.index | lane, lanes, mask))
-        known = [self.epilogue.preload(patch) for patch in patches]
+        first = place.index[p.lane.name]
+        points = [
+            self.epilogue.point(place.index, f.add(first, j * lanes), lanes, mask)
+            for j, mask in enumerate(self._masks(place))
+        ]
+        known = [self.epilogue.preload(point) for point in points]
         if p.how == "along":
             add_columns(f, p, str(sums))
         self.partials.start()
 
         def row(index: dict[str, Int], number: Int) -> None:
-            for j, patch in enumerate(patches):
-                at = f.add(f.mul(number, len(patches)), j)
-                total = load_sum(f, sums, at, t) if isinstance(sums, str) else sums[int(at)]
-                inside = replace(patch, index={**patch.index, **index})
-                self.partials.add(j, self.epilogue.run(inside, known[j], total))
+            for j, point in enumerate(points):
+                at = f.add(f.mul(number, len(points)), j)
+                if isinstance(sums, str):
+                    total = load_sum(f, sums, at, t)
+                else:
+                    assert isinstance(at, int)
+                    total = sums[at]
+                for axis, i in index.items():
+                    point = point.at(axis, i)
+                self.partials.add(j, self.epilogue.run(point, known[j], total))
 
         self._rows(place, p.rows, {}, 0, row)
         if self.run_dims:
-            part = {PART: place.number[self.run_cut]}
-            ended = [replace(patch, index={**patch.index, **part}) for patch in patches]
-            self.partials.finish(ended, self._run(place))
+            part = place.number[self.run_cut]
+            self.partials.finish([point.at(PART, part) for point in points], self._run(place))
 
     def _run(self, place: _Place) -> Run:
         """Where the tile stands in its run."""
         lane = next(d for d in (*self.panel_dims, *self.dims) if d.axis == self.plan.lane)
         at = self.frame.mul(place.number[lane], lane.block) if self.plan.lane_last else 0
-        first = [(d, 0) for d in self.run_dims]
-        last = [(d, int(d.count) - 1) for d in self.run_dims]
-        return Run(self._stands(place, first), self._stands(place, last), at)
-
-    def _stands(self, place: _Place, wanted: list[tuple[_Dim, int]]) -> str:
-        """i1: whether the tile has these numbers."""
-        holds = "true"
-        for dim, number in wanted:
-            same = self.e.value(f"icmp eq i64 {place.number[dim]}, {number}")
-            holds = self.e.value(f"and i1 {holds}, {same}")
-        return holds
+        first, last = "true", "true"
+        for dim in self.run_dims:
+            number = place.number[dim]
+            first = self.frame.both(first, self.frame.equal(number, 0))
+            last = self.frame.both(last, self.frame.equal(number, _known(dim) - 1))
+        return Run(first, last, at)
 
     def _rows(
         self,
@@ -495,5 +490,5 @@ class _Nest:
         stop: Int = count
         if name in place.skip:
             stop = f.least(count, f.sub(self.extent[name], place.index[name]))
-        with self.e.loop(str(place.skip.get(name, 0)), str(stop), 1, "row") as i:
+        with self.e.loop(f.text(place.skip.get(name, 0)), f.text(stop), 1, "row") as i:
             at(i)

@@ -19,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from graphc.codegen_cpu import scalar
-from graphc.codegen_cpu.contract.frame import Frame, Int
+from graphc.codegen_cpu import memory, scalar
 from graphc.codegen_cpu.contract.plan import STRIP_STEPS, Plan
 from graphc.codegen_cpu.emitter import Vec, literal
-from graphc.ir.kernel import Apply, Const, Definition, Load
+from graphc.codegen_cpu.frame import Frame, Value
+from graphc.codegen_cpu.integers import Int
+from graphc.codegen_cpu.statements import Values, compute, spread
+from graphc.ir.kernel import Apply, Const, Load
 from graphc.ir.kernel_contraction import Operand
 
 WIDE_TILE = 16  # sums; more than this need no unrolling to hide a loop's overhead
@@ -43,46 +45,37 @@ class Span:
 # ---- operands ----------------------------------------------------------------------------------
 
 
-def compute(
-    frame: Frame, statements: Sequence[Definition], values: dict[str, str], lanes: int
-) -> dict[str, str]:
-    """Add to the loaded `values` those of constants and scalar operations."""
-    dtypes = {s.name: s.dtype for s in statements}
-    for s in statements:
-        if isinstance(s, Const):
-            values[s.name] = literal(s.value, scalar.register(s.dtype, lanes))
-        elif isinstance(s, Apply):
-            kinds = [dtypes[a] if a in dtypes else frame.scalars[a][0] for a in s.args]
-            args = [values[a] if a in dtypes else spread(frame, a, lanes) for a in s.args]
-            values[s.name] = scalar.apply(frame.e, lanes, s.op, s.dtype, kinds, args)
-    return values
-
-
-def spread(frame: Frame, name: str, lanes: int) -> str:
-    """A scalar argument in every lane."""
-    dtype, value = frame.scalars[name]
-    return frame.e.splat(value, scalar.register(dtype, lanes))
-
-
 def evaluate(
     frame: Frame,
     operand: Operand,
     pointers: Bases,
     strides: Mapping[str, Int],
     lanes: int,
-    mask: str | None,
+    mask: str,
     plan: Plan,
 ) -> str:
     """The operand in `lanes` lanes, widened to what the sums are computed in."""
-    values: dict[str, str] = {}
-    for load in operand.loads:
-        stride = strides[load.name]
-        masked = None if stride == 0 else mask
-        at = pointers[load.name]
-        values[load.name] = frame.lanes_at(at, stride, load.dtype, lanes, masked)
-    value = compute(frame, operand.statements, values, lanes)[operand.value]
-    source = next(s.dtype for s in operand.statements if s.name == operand.value)
-    return scalar.cast(frame.e, lanes, source, plan.contraction.dtype, value)
+    values: Values = dict(frame.arguments)
+    for s in operand.statements:
+        if isinstance(s, Load):
+            stride = strides[s.name]
+            values[s.name] = _loaded(frame, s, pointers[s.name], stride, lanes, mask)
+        else:
+            assert isinstance(s, Apply | Const)
+            values[s.name] = compute(frame, s, values, lanes, [mask])
+    value, wide = values[operand.value], plan.contraction.dtype
+    if value.varying or lanes == 1:
+        x = spread(frame, value, 0, lanes)
+        return scalar.cast(frame.e, lanes, value.dtype, wide, x)
+    x = scalar.cast(frame.e, 1, value.dtype, wide, spread(frame, value, 0, 1))
+    return frame.splat(x, scalar.register(wide, lanes))
+
+
+def _loaded(f: Frame, s: Load, pointer: str, stride: Int, lanes: int, mask: str) -> Value:
+    if stride == 0 or lanes == 1:
+        return Value(s.dtype, [memory.load(f, pointer, s.dtype, 1)], False)
+    offsets = "" if stride == 1 else f.steps(stride, lanes)
+    return Value(s.dtype, [memory.load(f, pointer, s.dtype, lanes, offsets, mask)], True)
 
 
 class Stream:
@@ -153,7 +146,7 @@ class Site:
     vector_bases: Bases
     rows: list[dict[str, Int]]  # offsets of each row in the scalar operand's loads
     columns: list[dict[str, Int]]  # of each vector or column in the vector operand's loads
-    masks: list[str | None]  # of each vector
+    masks: list[str]  # of each vector
     sums: str
     totals: str = ""  # of a long sum: where chunks add up
 
@@ -188,13 +181,13 @@ def sum_type(plan: Plan) -> Vec:
 
 
 def load_sum(frame: Frame, sums: str, at: Int, t: Vec) -> str:
-    where = frame.e.value(f"getelementptr {t}, ptr {sums}, i64 {at}")
+    where = frame.e.once(f"getelementptr {t}, ptr {sums}, i64 {frame.text(at)}")
     return frame.e.value(f"load {t}, ptr {where}, align {t.bits // 8}")
 
 
 def store_sum(frame: Frame, sums: str, at: Int, t: Vec, value: str) -> None:
     """One of the aligned vectors of a block."""
-    where = frame.e.value(f"getelementptr {t}, ptr {sums}, i64 {at}")
+    where = frame.e.once(f"getelementptr {t}, ptr {sums}, i64 {frame.text(at)}")
     frame.e.do(f"store {t} {value}, ptr {where}, align {t.lanes * t.bits // 8}")
 
 
@@ -257,14 +250,14 @@ class _Reduction:
         """The loops from `level` in, up to the one that is cut; each strip starts from nothing."""
         frame, span = self.frame, spans[level]
         size = cut[1] if level == cut[0] else 1
-        with frame.e.loop("0", str(span.count), size, "strip") as i:
+        with frame.e.loop("0", frame.text(span.count), size, "strip") as i:
             x = moved(frame, self.plan.scalar, scalars, span.axis, i)
             y = moved(frame, self.vector, vectors, span.axis, i)
             if level < cut[0]:
                 self._strips(spans, level + 1, cut, x, y, nothing)
                 return
             count: Int = size
-            if isinstance(span.count, str) or span.count % size:
+            if not isinstance(span.count, int) or span.count % size:
                 count = frame.least(size, frame.sub(span.count, i))
             sums = self.nest([Span(span.axis, count), *spans[level + 1 :]], x, y, nothing)
             for k, value in enumerate(sums):
@@ -285,7 +278,7 @@ class _Reduction:
         if span.count == 1:
             return trip(0, sums)
         carried = [(self.t, s) for s in sums]
-        return self.frame.e.carried_loop("0", str(span.count), 1, carried, trip)
+        return self.frame.e.carried_loop("0", self.frame.text(span.count), 1, carried, trip)
 
     def innermost(self, span: Span, scalars: Bases, vectors: Bases, sums: list[str]) -> list[str]:
         rows = Stream(self.frame, self.plan.scalar, scalars, self._row_offsets(), span.axis)
@@ -322,13 +315,17 @@ class _Reduction:
         if count == unroll:
             return trip(0, sums, unroll)
         whole = self.frame.mul(self.frame.div(count, unroll), unroll)
-        loop, carried = self.frame.e.carried_loop, [(self.t, s) for s in sums]
-        sums = loop("0", str(whole), unroll, carried, lambda i, v: trip(i, v, unroll))
+        text, loop, carried = (
+            self.frame.text,
+            self.frame.e.carried_loop,
+            [(self.t, s) for s in sums],
+        )
+        sums = loop("0", text(whole), unroll, carried, lambda i, v: trip(i, v, unroll))
         if whole == count:
             return sums
-        if isinstance(count, int):
-            return trip(whole, sums, count - int(whole))
-        return loop(str(whole), str(count), 1, [(self.t, s) for s in sums], trip)
+        if isinstance(count, int) and isinstance(whole, int):
+            return trip(whole, sums, count - whole)
+        return loop(text(whole), text(count), 1, [(self.t, s) for s in sums], trip)
 
     def _unroll(self, rows: Stream, count: Int, sums: int) -> int:
         """Steps of the innermost loop to write out in one trip."""
@@ -365,7 +362,7 @@ class _Reduction:
 
     def broadcast(self, pointers: Bases) -> str:
         nothing = {load.name: 1 for load in self.plan.scalar.loads}
-        one = evaluate(self.frame, self.plan.scalar, pointers, nothing, 1, None, self.plan)
+        one = evaluate(self.frame, self.plan.scalar, pointers, nothing, 1, "", self.plan)
         return self.frame.e.splat(one, self.t)
 
     def across(self, pointers: Bases, j: int) -> str:
@@ -378,7 +375,7 @@ class _Reduction:
         """A vector of points of the innermost axis in each trip; the last one masked."""
         lanes, frame = self.plan.lanes, self.frame
 
-        def trip(i: Int, values: list[str], mask: str | None = None) -> list[str]:
+        def trip(i: Int, values: list[str], mask: str = "") -> list[str]:
             rows.advance(i)
             columns.advance(i)
             xs = [self.line(self.plan.scalar, rows, k, mask) for k in range(len(rows.cells))]
@@ -389,16 +386,16 @@ class _Reduction:
         whole = frame.mul(frame.div(span.count, lanes), lanes)
         if whole != 0:
             carried = [(self.t, s) for s in sums]
-            sums = frame.e.carried_loop("0", str(whole), lanes, carried, trip)
+            sums = frame.e.carried_loop("0", frame.text(whole), lanes, carried, trip)
         if whole == span.count:
             return sums
-        return trip(whole, sums, lane_mask(frame, frame.sub(span.count, whole), lanes))
+        return trip(whole, sums, frame.below(frame.sub(span.count, whole), lanes))
 
-    def line(self, operand: Operand, stream: Stream, point: int, mask: str | None) -> str:
+    def line(self, operand: Operand, stream: Stream, point: int, mask: str) -> str:
         """A vector of the operand along the innermost axis; where masked off, zero."""
         pointers, lanes = stream.pointers(point, 0), self.plan.lanes
         value = evaluate(self.frame, operand, pointers, stream.steps, lanes, mask, self.plan)
-        if mask is None or len(operand.statements) == 1:
+        if not mask or len(operand.statements) == 1:
             return value
         zero = literal(0.0, self.t)  # the loads gave zero, but not what was computed from them
         picked = f"{self.t.of('i1')} {mask}, {self.t} {value}, {self.t} {zero}"
@@ -417,12 +414,6 @@ def moved(frame: Frame, operand: Operand, bases: Bases, axis: str, i: Int) -> Ba
 
 def fma(frame: Frame, t: Vec, x: str, y: str, z: str) -> str:
     return frame.e.call(f"llvm.fma.{t.suffix}", t, (t, x), (t, y), (t, z))
-
-
-def lane_mask(frame: Frame, count: Int, lanes: int) -> str:
-    """Which lanes are below `count`."""
-    t = Vec("i64", lanes)
-    return frame.e.value(f"icmp slt {t} {frame.iota(lanes)}, {frame.splat(count, lanes)}")
 
 
 # ---- summing lanes -----------------------------------------------------------------------------

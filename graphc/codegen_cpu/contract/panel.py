@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import math
 
-from graphc.codegen_cpu.contract.frame import Frame, Int
 from graphc.codegen_cpu.contract.microkernel import (
     Bases,
     Span,
     evaluate,
-    lane_mask,
     moved,
     sum_type,
 )
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.emitter import Vec
+from graphc.codegen_cpu.frame import Frame
+from graphc.codegen_cpu.integers import Int
 from graphc.ir.kernel import Affine, Load
 from graphc.ir.kernel_contraction import Operand
 
@@ -54,12 +54,12 @@ class Panel:
             return [int(a.extent) for a in reduced]
         return [self.plan.chunk_size, *(int(a.extent) for a in reduced[cut + 1 :])]
 
-    def pack(self, source: Bases, spans: list[Span], masks: list[str | None], left: Int) -> None:
+    def pack(self, source: Bases, spans: list[Span], masks: list[str], left: Int) -> None:
         """Copy the chunk `spans` from `source`; `left` lanes lie on the lane axis."""
         self._level(source, self.bases, spans, masks, left)
 
     def _level(
-        self, source: Bases, to: Bases, spans: list[Span], masks: list[str | None], left: Int
+        self, source: Bases, to: Bases, spans: list[Span], masks: list[str], left: Int
     ) -> None:
         if not spans:
             self._copy(source, to[PANEL], masks)
@@ -68,12 +68,12 @@ class Panel:
         if len(spans) == 1 and self._transposed(span.axis):
             self._transpose(source, to[PANEL], span.count, left)
             return
-        with self.e.loop("0", str(span.count), 1, "pack") as i:
+        with self.e.loop("0", self.frame.text(span.count), 1, "pack") as i:
             inner = moved(self.frame, self.plan.vector, source, span.axis, i)
             row = moved(self.frame, self.operand, to, span.axis, i)
             self._level(inner, row, spans[1:], masks, left)
 
-    def _copy(self, source: Bases, to: str, masks: list[str | None]) -> None:
+    def _copy(self, source: Bases, to: str, masks: list[str]) -> None:
         """One row of the panel."""
         plan, f = self.plan, self.frame
         strides = {s.name: f.size(s.at.stride(plan.lane.name)) for s in plan.vector.loads}
@@ -102,10 +102,10 @@ class Panel:
         with self.e.loop("0", str(self.plan.width), lanes, "lane") as j:
             points = [f.least(f.add(j, k), f.sub(left, 1)) for k in range(lanes)]
             starts = [f.pointer(source[load.name], f.mul(p, stride), load.dtype) for p in points]
-            with self.e.loop("0", str(count), side, "square") as i:
-                mask = None
-                if isinstance(count, str) or count % side:
-                    mask = lane_mask(f, f.sub(count, i), side)
+            with self.e.loop("0", f.text(count), side, "square") as i:
+                mask = ""
+                if not isinstance(count, int) or count % side:
+                    mask = f.below(f.sub(count, i), side)
                 pieces = [self._piece(load, start, i, side, mask) for start in starts]
                 rows = [self._join(pieces[k::side], side) for k in range(side)]
                 corner = f.add(f.mul(i, self.plan.width), j)
@@ -113,7 +113,7 @@ class Panel:
                     at_row = f.add(corner, k * self.plan.width)
                     self.e.do(f"store {self.t} {row}, ptr {f.pointer(to, at_row, self.dtype)}")
 
-    def _piece(self, load: Load, start: str, i: Int, side: int, mask: str | None) -> str:
+    def _piece(self, load: Load, start: str, i: Int, side: int, mask: str) -> str:
         """`side` steps of one lane."""
         at, unit = {load.name: self.frame.pointer(start, i, load.dtype)}, {load.name: 1}
         return evaluate(self.frame, self.plan.vector, at, unit, side, mask, self.plan)

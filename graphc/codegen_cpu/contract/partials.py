@@ -15,16 +15,17 @@ themselves, and sum(x) = sum(d) + n*k and sum(x*x) = sum(d*d) + k*(2*sum(d) + n*
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.codegen_cpu import scalar
-from graphc.codegen_cpu.contract.epilogue import Patch
-from graphc.codegen_cpu.contract.frame import Frame, Int
 from graphc.codegen_cpu.contract.microkernel import fma
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.emitter import Vec, literal
-from graphc.ir.kernel import Apply, Partial
+from graphc.codegen_cpu.frame import Frame, Value
+from graphc.codegen_cpu.integers import Int
+from graphc.codegen_cpu.statements import Point, Statements, Values, spread
+from graphc.ir.kernel import Apply, Partial, Store
 from graphc.ir.types import DType, f32, f64
 
 
@@ -56,11 +57,11 @@ class _Moments:
 class Partials:
     """Accumulates and stores what `Kernel.partials` asks for."""
 
-    def __init__(self, frame: Frame, plan: Plan, dtypes: Mapping[str, DType], patches: int) -> None:
+    def __init__(self, frame: Frame, plan: Plan, statements: Statements, patches: int) -> None:
         self.frame, self.plan, self.patches = frame, plan, patches
+        self.statements, self.dtypes = statements, statements.uses.dtypes
         self.lanes = plan.lanes if plan.how == "lanes" else plan.vectors
         self.wide = Vec("double", self.lanes)
-        self.dtypes = dtypes
         self.wanted = [(p, *self._asked(p)) for p in plan.contraction.partials]
         asked: dict[tuple[str, bool], int] = {}
         for _, value, moment, power in self.wanted:
@@ -106,11 +107,12 @@ class Partials:
                 for cell in cells[: m.powers]:
                     self._put(t, literal(0.0, t), cell)
 
-    def add(self, patch: int, values: Mapping[str, str]) -> None:
+    def add(self, patch: int, values: Values) -> None:
         """One vector of a row's results."""
         for m in self.moments.values():
             t, cells = scalar.register(m.dtype, self.lanes), m.cells[patch]
-            x = scalar.cast(self.frame.e, self.lanes, m.source, m.dtype, values[m.value])
+            x = spread(self.frame, values[m.value], 0, self.lanes)
+            x = scalar.cast(self.frame.e, self.lanes, m.source, m.dtype, x)
             if m.shifted:
                 if patch not in self.begun:
                     self._put(t, self._finite(t, x), cells[-1])
@@ -136,22 +138,17 @@ class Partials:
 
     # ---- runs ----------------------------------------------------------------------------------
 
-    def finish(self, patches: Sequence[Patch], run: Run) -> None:
+    def finish(self, points: Sequence[Point], run: Run) -> None:
         """Behind the last row of a tile; behind that of a run, store what it came to."""
-        e = self.frame.e
         for m in self.moments.values():
             for j in range(self.patches):
                 for power, total in enumerate(self._of_tile(m, j)):
                     self._to_run(m.runs[power], j, run, total)
-        inside, done = e.fresh("stored"), e.fresh("run")
-        e.do(f"br i1 {run.last}, label %{inside}, label %{done}")
-        e.block(inside)
-        for p, value, wide, power in self.wanted:
-            runs = self.moments[value, wide].runs[:power]
-            for j, patch in enumerate(patches):
-                self._store(p, [self._load(r, j, run) for r in runs], patch)
-        e.do(f"br label %{done}")
-        e.block(done)
+        with self.frame.e.when(run.last, "stored", "run"):
+            for p, value, wide, power in self.wanted:
+                runs = self.moments[value, wide].runs[:power]
+                for j, point in enumerate(points):
+                    self._store(p, [self._load(r, j, run) for r in runs], point)
 
     def _of_tile(self, m: _Moments, j: int) -> list[str]:
         """The sums of a tile's vector in float64, about zero."""
@@ -180,12 +177,9 @@ class Partials:
     def _at(self, sums: str, j: int, run: Run) -> str:
         return self.frame.pointer(sums, self.frame.add(run.lanes, j * self.lanes), f64)
 
-    def _store(self, p: Partial, sums: Sequence[str], patch: Patch) -> None:
-        f, dtype = self.frame, self.frame.dtypes[p.buffer]
-        value = scalar.cast(f.e, self.lanes, f64, dtype, self._statistic(p, sums))
-        pointer = f.pointer(f.buffers[p.buffer], f.offset(p.at, patch.index), dtype)
-        stride = f.size(p.at.stride(self.plan.lane.name))
-        f.store_lanes(pointer, stride, dtype, self.lanes, value, patch.mask)
+    def _store(self, p: Partial, sums: Sequence[str], point: Point) -> None:
+        value = {p.value: Value(f64, [self._statistic(p, sums)], point.lanes > 1)}
+        self.statements.run(Store(p.buffer, p.value, p.at, where=p.where), point, value)
 
     def _statistic(self, p: Partial, sums: Sequence[str]) -> str:
         e, w = self.frame.e, self.wide

@@ -15,11 +15,12 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.codegen_cpu.emitter import Vec
-from graphc.codegen_cpu.map.body import Value, Vector
+from graphc.codegen_cpu.frame import Value
+from graphc.codegen_cpu.integers import Int, iota
 from graphc.codegen_cpu.map.lanes import weight
 from graphc.codegen_cpu.map.reductions import Reduction
-from graphc.codegen_cpu.map.scope import ZERO, Int, iota
 from graphc.codegen_cpu.scalar import cast, rounded
+from graphc.codegen_cpu.statements import Point, scalar, spread
 from graphc.ir.kernel import Axis, Dot, Reduce
 from graphc.ir.kernel_uses import arguments
 from graphc.ir.types import f64
@@ -59,17 +60,16 @@ class Cell(NamedTuple):
 
 
 class PhaseLoops:
-    """Emits one phase; `laned` says that its innermost axis runs across lanes."""
+    """Emits one phase at a point; `laned` says that its innermost axis runs across lanes."""
 
-    def __init__(self, template: Template, p: int) -> None:
-        self.t, self.p = template, p
-        self.e, self.scope, self.body = template.e, template.scope, template.body
+    def __init__(self, template: Template, p: int, point: Point) -> None:
+        self.t, self.p, self.point = template, p, point
+        self.e, self.f = template.e, template.frame
         self.phase = template.kernel.phases[p]
         self.axes = template.phase_axes[p]
         self.laned = bool(template.plan.phase_lanes[p])
         self.width = template.plan.lanes if self.laned else 1
         self.unroll = template.plan.unroll[p]
-        self.masked = False  # every vector of the main loop takes a mask; there is one a trip
         self.depth = len(template.parallel)
         reductions = [s for s in self.phase.body if isinstance(s, (Reduce, Dot))]
         self.cells = [cell for s in reductions for cell in self._cells(s)]
@@ -84,24 +84,19 @@ class PhaseLoops:
         if self.laned:
             return [Cell(s, reduction, 0, lanes)]
         if lane and any(lane in self.t.uses.axes.get(a, ()) for a in arguments(s)):
-            return [Cell(s, reduction, copy, lanes) for copy in self.body.copies()]
+            return [Cell(s, reduction, copy, lanes) for copy in range(len(self.point.vectors))]
         return [Cell(s, reduction, 0, 1)]
 
     def run(self) -> None:
         """The whole phase; its reductions become values."""
-        self.t.statements(self.p, self.depth)
+        self.t.statements(self.p, self.depth, self.point)
         states = self._identities(first=True, outer=self.cut is not None)
-        if self.laned:
-            self.body.width = self.width
         if not self.axes:
-            states = self._stepped(states, "")
+            states = self._stepped(states, "", self.point)
         elif all(a.extent != 0 for a in self.axes):
-            states = self._nest(0, states)
+            states = self._nest(0, states, self.point)
         if self.cut is not None:
             states = self._narrowed(states)
-        if self.laned:
-            self.body.width, self.body.lane = 1, ""
-            self.body.vectors = [Vector(ZERO, "")]
         self._finish(states)
 
     def _finish(self, states: States) -> None:
@@ -113,7 +108,7 @@ class PhaseLoops:
             value = rounded(self.e, dtype, lanes, state[-1])
             result = results.setdefault(cell.statement.name, Value(dtype, [], lanes > 1))
             result.parts.append(value)
-        self.body.values.update(results)
+        self.t.values.update(results)
 
     # ---- accumulators --------------------------------------------------------------------------
 
@@ -154,37 +149,36 @@ class PhaseLoops:
             for cell, a, b in zip(self.cells, x, y, strict=True)
         ]
 
-    def _stepped(self, states: States, mask: str) -> States:
-        """The accumulators after the element at the current indices."""
+    def _stepped(self, states: States, mask: str, point: Point) -> States:
+        """The accumulators after the element at a point."""
         nexts = []
         for cell, state in zip(self.cells, states, strict=True):
-            values = self._operands(cell)
+            values = self._operands(cell, point)
             new = cell.reduction.step(self.e, cell.lanes, state, values)
             if mask:
                 new = cell.reduction.masked(self.e, cell.lanes, mask, new, state)
             nexts.append(new)
         return nexts
 
-    def _operands(self, cell: Cell) -> list[str]:
-        values = []
+    def _operands(self, cell: Cell, point: Point) -> list[str]:
+        operands = []
         for name in arguments(cell.statement):
+            value = self.t.values[name]
             wide = cell.lanes > 1
-            x = self.body.lanes(name, cell.copy) if wide else self.body.scalar(name)
-            source = self.body.values[name].dtype
-            values.append(cast(self.e, cell.lanes, source, cell.reduction.dtype, x))
+            x = spread(self.f, value, cell.copy, cell.lanes) if wide else scalar(value)
+            operands.append(cast(self.e, cell.lanes, value.dtype, cell.reduction.dtype, x))
         if cell.reduction.is_arg:
-            values.append(self._position(cell.lanes))
-        return values
+            operands.append(self._position(cell.lanes, point))
+        return operands
 
-    def _position(self, lanes: int) -> str:
+    def _position(self, lanes: int, point: Point) -> str:
         """The row-major position over the phase's axes."""
-        scope, total = self.scope, ZERO
+        f, total = self.f, self.f.size(0)
         for axis in self.phase.axes:
-            total = scope.mul(total, scope.size(axis.extent))
-            total = scope.add(total, self.body.indices[axis.name])
+            total = f.add(f.mul(total, f.size(axis.extent)), point.index[axis.name])
         t = Vec("i64", lanes)
-        start = scope.splat(scope.text(total), t)
-        return scope.once(f"add {t} {start}, {iota(t)}") if self.laned else start
+        start = f.splat(f.text(total), t)
+        return self.e.once(f"add {t} {start}, {iota(t)}") if self.laned else start
 
     def _carried(
         self,
@@ -205,12 +199,11 @@ class PhaseLoops:
             return [[[next(left) for _ in each] for each in held] for _ in sets]
 
         def body(index: str, values: list[str]) -> list[str]:
-            with self.scope.inner():
-                results = trip(Int(index, 0), packed(values))
+            results = trip(index, packed(values))
             return [x for states in results for state in states for x in state]
 
         carried = list(zip(types * len(sets), first, strict=True))
-        bounds = self.scope.text(start), self.scope.text(stop)
+        bounds = self.f.text(start), self.f.text(stop)
         return packed(self.e.carried_loop(*bounds, step, carried, body))
 
     # ---- loops ---------------------------------------------------------------------------------
@@ -221,7 +214,7 @@ class PhaseLoops:
             return False
         last = self.axes[-1]
         trips = prod(int(a.extent) for a in self.axes[:-1]) * -(-int(last.extent) // self.width)
-        each = sum(weight(s) for s in self.phase.body) * len(self.body.vectors)
+        each = sum(weight(s) for s in self.phase.body) * len(self.point.vectors)
         return trips * each <= UNROLLED
 
     def _cut(self) -> Cut | None:
@@ -246,37 +239,34 @@ class PhaseLoops:
             return None
         return -(-extent // (self.width * self.unroll)) if level == len(self.axes) - 1 else extent
 
-    def _nest(self, level: int, states: States) -> States:
+    def _nest(self, level: int, states: States, point: Point) -> States:
         axis, cut = self.axes[level], self.cut
         if level == len(self.axes) - 1:
-            return self._innermost(axis, states)
-        n, outer = self.scope.size(axis.extent), cut is not None and level < cut.level
+            return self._innermost(axis, states, point)
+        n, outer = self.f.size(axis.extent), cut is not None and level < cut.level
         if cut is not None and cut.level == level:
-            return self._runs(n, cut.trips, states, partial(self._loop, level))
+            return self._runs(n, cut.trips, states, partial(self._loop, level, point))
         if self._unrolls_away():
             for k in range(int(axis.extent)):
-                states = self._trip(level, Int("", k), states)
+                states = self._trip(level, k, states, point)
             return states
-        return self._loop(level, ZERO, n, states, outer)
+        return self._loop(level, point, 0, n, states, outer)
 
     def _loop(
-        self, level: int, start: Int, stop: Int, states: States, outer: bool = False
+        self, level: int, point: Point, start: Int, stop: Int, states: States, outer: bool = False
     ) -> States:
         """Trips [start, stop) of a loop that has others inside."""
 
         def trip(index: Int, sets: list[States]) -> list[States]:
-            return [self._trip(level, index, sets[0])]
+            return [self._trip(level, index, sets[0], point)]
 
         return self._carried(start, stop, 1, [states], trip, outer)[0]
 
-    def _trip(self, level: int, index: Int, states: States) -> States:
-        axis = self.axes[level]
-        self.body.indices[axis.name] = index
-        self.t.statements(self.p, self.depth + level + 1)
-        self.t.addresses(self.phase)
-        states = self._nest(level + 1, states)
-        del self.body.indices[axis.name]
-        return states
+    def _trip(self, level: int, index: Int, states: States, point: Point) -> States:
+        inside = point.at(self.axes[level].name, index)
+        self.t.statements(self.p, self.depth + level + 1, inside)
+        self.t.addresses(self.phase, inside)
+        return self._nest(level + 1, states, inside)
 
     def _runs(
         self, stop: Int, size: int, states: States, run: Callable[[Int, Int, States], States]
@@ -284,69 +274,69 @@ class PhaseLoops:
         """A loop in runs of `size`, whose sums join the outer ones one by one."""
 
         def trip(start: Int, sets: list[States]) -> list[States]:
-            end = self.scope.minimum(self.scope.add(start, Int("", size)), stop)
+            end = self.f.least(self.f.add(start, size), stop)
             return [self._joined(sets[0], run(start, end, self._identities(first=False)))]
 
-        return self._carried(ZERO, stop, size, [states], trip, outer=True)[0]
+        return self._carried(0, stop, size, [states], trip, outer=True)[0]
 
-    def _body(self, axis: Axis, index: Int, mask: str, states: States) -> States:
+    def _body(self, axis: Axis, index: Int, mask: str, states: States, point: Point) -> States:
         """One copy of the innermost body."""
         if self.laned:
-            self.body.lane, self.body.vectors = axis.name, [Vector(index, mask)]
-        self.body.indices[axis.name] = index
-        self.t.statements(self.p, self.depth + len(self.axes))
-        states = self._stepped(states, mask)
-        del self.body.indices[axis.name]
-        if self.laned:
-            self.body.lane = ""
-        return states
+            inside = point.across(axis.name, self.width, [(index, mask)])
+        else:
+            inside = point.at(axis.name, index)
+        self.t.statements(self.p, self.depth + len(self.axes), inside)
+        return self._stepped(states, mask, inside)
 
-    def _innermost(self, axis: Axis, states: States) -> States:
-        n, step = self.scope.size(axis.extent), self.width * self.unroll
-        if n.is_literal and (self._unrolls_away() or n.literal <= step):
-            return self._straight(axis, ZERO, n, states)
-        self.masked = self.laned and self.t.masks_all(n, self.unroll)
-        main = n if self.masked else self.scope.mul(self.scope.div(n, Int("", step)), Int("", step))
+    def _innermost(self, axis: Axis, states: States, point: Point) -> States:
+        n, step = self.f.size(axis.extent), self.width * self.unroll
+        if isinstance(n, int) and (self._unrolls_away() or n <= step):
+            return self._straight(axis, point, 0, n, states)
+        masked = self.laned and self.t.masks_all(n, self.unroll)
+        main = n if masked else self.f.mul(self.f.div(n, step), step)
+        trips = partial(self._main, axis, point, masked)
+        rest = partial(self._rest, axis, point, main, n)
         if self.cut is None or self.cut.level < len(self.axes) - 1:
-            states = self._main(axis, step, ZERO, main, states)
-            return states if main == n else self._rest(axis, main, n, states)
-        states = self._runs(main, self.cut.trips * step, states, partial(self._main, axis, step))
+            states = trips(0, main, states)
+            return states if main == n else rest(states)
+        states = self._runs(main, self.cut.trips * step, states, trips)
         if main == n:
             return states
-        return self._joined(states, self._rest(axis, main, n, self._identities(first=False)))
+        return self._joined(states, rest(self._identities(first=False)))
 
-    def _straight(self, axis: Axis, start: Int, n: Int, states: States) -> States:
+    def _straight(self, axis: Axis, point: Point, start: int, n: int, states: States) -> States:
         """Literal trips [start, n) without a loop."""
-        starts = range(start.literal, n.literal, self.width)
+        starts = range(start, n, self.width)
         count = min(self.unroll, len(starts)) if self.cells else 1
         sets = [states, *(self._identities(first=False) for _ in range(count - 1))]
-        for k, s in enumerate(starts):
-            index = Int("", s)
+        for k, index in enumerate(starts):
             mask = self.t.rest_mask(index, n) if self.laned else ""
-            sets[k % count] = self._body(axis, index, mask, sets[k % count])
+            sets[k % count] = self._body(axis, index, mask, sets[k % count], point)
         return self._merged(sets)
 
-    def _main(self, axis: Axis, step: int, start: Int, stop: Int, states: States) -> States:
-        """Trips of `unroll` full copies each."""
+    def _main(
+        self, axis: Axis, point: Point, masked: bool, start: Int, stop: Int, states: States
+    ) -> States:
+        """Trips of `unroll` full copies each; `masked` if of one copy under a mask."""
         count = self.unroll if self.cells else 1
         sets = [states, *(self._identities(first=False) for _ in range(count - 1))]
 
         def trip(index: Int, sets: list[States]) -> list[States]:
-            mask = self.t.rest_mask(index, self.scope.size(axis.extent)) if self.masked else ""
+            mask = self.t.rest_mask(index, self.f.size(axis.extent)) if masked else ""
             for k in range(self.unroll):
-                here = self.scope.add(index, Int("", k * self.width))
-                sets[k % count] = self._body(axis, here, mask, sets[k % count])
+                here = self.f.add(index, k * self.width)
+                sets[k % count] = self._body(axis, here, mask, sets[k % count], point)
             return sets
 
-        return self._merged(self._carried(start, stop, step, sets, trip))
+        return self._merged(self._carried(start, stop, self.width * self.unroll, sets, trip))
 
-    def _rest(self, axis: Axis, start: Int, n: Int, states: States) -> States:
+    def _rest(self, axis: Axis, point: Point, start: Int, n: Int, states: States) -> States:
         """The trips that do not fill the main loop, one copy each."""
-        if n.is_literal:
-            return self._straight(axis, start, n, states)
+        if isinstance(start, int) and isinstance(n, int):
+            return self._straight(axis, point, start, n, states)
 
         def trip(index: Int, sets: list[States]) -> list[States]:
             mask = self.t.rest_mask(index, n) if self.laned else ""
-            return [self._body(axis, index, mask, sets[0])]
+            return [self._body(axis, index, mask, sets[0], point)]
 
         return self._carried(start, n, self.width, [states], trip)[0]

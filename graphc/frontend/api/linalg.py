@@ -31,7 +31,7 @@ from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_shapes, broadcast_to, kept
 from graphc.frontend.tape import record_rule, stepwise, unchanged
 from graphc.ir import sugar as P
-from graphc.ir.decompositions import factor_shapes
+from graphc.ir.meaning.linalg import factor_shapes
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, TensorSpec, f64, i64
 

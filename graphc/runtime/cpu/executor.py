@@ -277,8 +277,8 @@ atexit.register(_at_exit)
 class Executable:
     """A program bound to its code. `functions[i]` is the address of launch i's kernel.
 
-    Whatever keeps those addresses mapped is held: `functions` itself, and `code`. A program too
-    small to be worth waking other threads for runs with `parallel=False`; the results are the same.
+    What keeps those addresses mapped is `functions` itself, which is held. A program too small to
+    be worth waking other threads for runs with `parallel=False`; the results are the same.
     `checked`: the functions are those that check bounds.
     """
 
@@ -288,7 +288,6 @@ class Executable:
         functions: Sequence[int],
         engine: Engine,
         *,
-        code: object = None,
         parallel: bool = True,
         checked: bool = False,
     ) -> None:
@@ -301,7 +300,7 @@ class Executable:
         self._pointers = (ctypes.c_int64 * 0)()
         self._watched = 0
         self._patches = np.ascontiguousarray(self._binding.call)
-        uses = functions, code, self._binding, self._patches
+        uses = functions, self._binding, self._patches
         self._job = Job(routines_of(program, self._binding), uses)
         self._describe_job(len(program.launches))
         self._arena_epoch = -1

@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import BackendError, InternalError
-from graphc.ir import special
 from graphc.ir.cuda_abi import Param, Source
+from graphc.ir.meaning import special
 from graphc.ir.types import Array
 from graphc.runtime.cuda.guard import Guard
 

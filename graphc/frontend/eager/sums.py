@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.types import Array, Shape, bf16, f16
+from graphc.ir.meaning import reductions
+from graphc.ir.types import Array, Shape
 
 CHAIN = 32  # float32 terms that are added one by one
 LONG = 4096  # terms from which on a matrix product is cut
@@ -26,11 +27,10 @@ LINE = 2048  # elements of a row that a loop of NumPy's adds quickly
 
 def wide(x: Array, terms: int = LONG) -> Any:
     """The dtype to which so many values of x are added one by one."""
-    narrow = x.dtype in (np.float32, f16.numpy, bf16.numpy)
-    return np.float64 if narrow and terms > CHAIN else x.dtype
+    return reductions.wide(x.dtype) if terms > CHAIN else x.dtype
 
 
-def sum_over(x: Array, axes: Shape) -> Array:
+def reduce_sum(x: Array, *, axes: Shape) -> Array:
     """The sum of x over `axes`, in its own dtype."""
     terms = prod(x.shape[k] for k in axes)
     if x.dtype != np.float32 or terms <= CHAIN or x.size < LONG:

@@ -1,8 +1,7 @@
-"""NumPy meanings of routines: sorting, scattering, and LAPACK's decompositions over the last two
-dimensions.
+"""LAPACK's decompositions over the last two dimensions. Matrices are f32 or f64.
 
 A decomposition with several factors gives them one behind the other in its last dimension, each
-flattened; `factor_shapes` says how to take them apart. Matrices are f32 or f64.
+flattened; `factor_shapes` says how to take them apart.
 """
 
 from __future__ import annotations
@@ -14,55 +13,6 @@ import numpy as np
 
 from graphc.errors import LinAlgError
 from graphc.ir.types import Array, Shape
-
-# ---- sorting -----------------------------------------------------------------------------------
-
-
-def argsort(x: Array, *, axis: int, descending: bool) -> Array:
-    """Stable; NaN counts as the largest."""
-    if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
-        x = x.astype(np.float32)
-    if not descending:
-        return np.argsort(x, axis=axis, kind="stable")
-    last = x.shape[axis] - 1
-    return np.flip(last - np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
-
-
-def searchsorted(rows: Array, values: Array, *, right: bool) -> Array:
-    """Where each value of a row would be inserted into the sorted row."""
-    side = "right" if right else "left"
-    out = np.empty(values.shape, np.int64)
-    for k in np.ndindex(rows.shape[:-1]):
-        out[k] = np.searchsorted(rows[k], values[k], side=side)  # type: ignore[call-overload]
-    return out
-
-
-# ---- scattering --------------------------------------------------------------------------------
-
-
-def _places(index: Array, axis: int) -> tuple[Array, ...]:
-    """What NumPy is to index with, so that `index` chooses along `axis` alone."""
-    grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
-    grid[axis] = index
-    return tuple(grid)
-
-
-def last_along(index: Array, *, axis: int, shape: Shape) -> Array:
-    """For each place of `shape`, where along `axis` the last index to it stands, else -1."""
-    out = np.full(shape, -1, np.int64)
-    along = np.arange(index.shape[axis]).reshape(-1, *(1,) * (index.ndim - axis - 1))
-    out[_places(index, axis)] = np.broadcast_to(along, index.shape)
-    return out
-
-
-def scatter_reduce(x: Array, src: Array, index: Array, *, axis: int, mode: str) -> Array:
-    """x after out[.., index, ..] = mode(out[.., index, ..], src) for each element of src."""
-    out = x.copy()
-    getattr(np, mode).at(out, _places(index, axis), src)
-    return out
-
-
-# ---- matrices ----------------------------------------------------------------------------------
 
 
 def factor_shapes(op: str, m: int, n: int, full: bool = False) -> tuple[Shape, ...]:

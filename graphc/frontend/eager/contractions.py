@@ -1,7 +1,4 @@
-"""NumPy meanings of the contractions: dot and conv, each as matrix products.
-
-The plain convolution, a loop over taps, is in `tests/ir/test_contractions.py`.
-"""
+"""Contractions as matrix products that find their operands in the cache."""
 
 from __future__ import annotations
 
@@ -11,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.reference import Pairs, pad, unfold
-from graphc.ir.sums import product, wide
+from graphc.frontend.eager.arrays import unfold
+from graphc.frontend.eager.sums import product, wide
+from graphc.ir.meaning.contractions import Pairs, dilate
+from graphc.ir.meaning.movement import pad
 from graphc.ir.types import Array, Shape
 
 
@@ -45,11 +44,7 @@ def conv(
     groups: int = 1,
     batch_groups: int = 1,
 ) -> Array:
-    """Cross-correlation: y[n,o,p] = sum over c, k of xd[n, c, p*stride + k*rhs_dilation] w[o,c,k].
-
-    xd is x with lhs_dilation - 1 zeros between elements, then padded by (low, high). Output channel
-    o sees the input channels of its group (groups), or the batch rows of its group (batch_groups).
-    """
+    """Windows, copied so that products read them, times filters."""
     rows, channels, *space = x.shape
     x = x.reshape(batch_groups, rows // batch_groups, groups, channels // groups, *space)
     x = x[:, :, 0].swapaxes(0, 1) if batch_groups > 1 else x[0]
@@ -59,7 +54,7 @@ def conv(
         y = _between_zeros(x, filters, padding, lhs_dilation)
     else:
         low, high = ((0, 0, 0, *(p[side] for p in padding)) for side in (0, 1))
-        x = dilate(x, lhs_dilation)
+        x = dilate(x, lhs_dilation) if max(lhs_dilation) > 1 else x
         x = pad(x, low=low, high=high) if any((*low, *high)) else x
         y = _correlate(x, filters, stride, rhs_dilation)
     return y.reshape(len(y), len(w), *y.shape[3:])
@@ -193,14 +188,3 @@ def _few(x: Array) -> list[slice]:
     """Ranges of the first axis in which about `CACHED` elements stand."""
     count = max(1, CACHED // max(1, prod(x.shape[1:])))
     return [slice(a, a + count) for a in range(0, len(x), count)]
-
-
-def dilate(x: Array, dilation: Shape) -> Array:
-    """Zeros between the elements of the trailing dimensions."""
-    if all(d == 1 for d in dilation) or 0 in x.shape:
-        return x
-    lead = x.ndim - len(dilation)
-    space = [(n - 1) * d + 1 for n, d in zip(x.shape[lead:], dilation, strict=True)]
-    out = np.zeros((*x.shape[:lead], *space), x.dtype)
-    _every(out, (0,) * len(dilation), dilation)[...] = x
-    return out

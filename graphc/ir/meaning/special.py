@@ -1,4 +1,4 @@
-"""NumPy meanings of special functions that NumPy lacks, in float64 an element at a time.
+"""Special functions that NumPy lacks, in float64 an element at a time.
 
 Apart from two tables, written apart from `passes/elementary.py`, which compiles them.
 Sources: Abramowitz and Stegun 1964, 6.3-6.4 (recurrence, reflection, asymptotic series).
@@ -21,6 +21,14 @@ def each(function: Callable[[float], float], x: Array) -> Array:
     """`function` of every element, in float64, rounded once."""
     mapped = np.frompyfunc(function, 1, 1)(x.astype(np.float64))
     return np.asarray(mapped, dtype=np.float64).astype(x.dtype)
+
+
+def erf(x: Array) -> Array:
+    return each(math.erf, x)
+
+
+def erfc(x: Array) -> Array:
+    return each(math.erfc, x)
 
 
 def lgamma(x: Array) -> Array:

@@ -1,0 +1,70 @@
+"""Values between registers and memory: side by side or spread, under a condition or a mask.
+
+Where a mask or condition does not hold, loads give zero and stores do nothing.
+"""
+
+from __future__ import annotations
+
+from graphc.codegen_cpu.emitter import Emitter, Vec, literal
+from graphc.codegen_cpu.integers import Integers
+from graphc.codegen_cpu.masked import gather, masked_load, masked_store, scatter
+from graphc.codegen_cpu.scalar import apply, from_memory, in_memory, to_memory
+from graphc.ir.types import DType
+
+ZEROS = 128  # bytes that a load outside its guards reads: the widest vector there is
+
+
+def load(
+    f: Integers, pointer: str, dtype: DType, lanes: int,
+    offsets: str = "", mask: str = "", live: str = "",
+) -> str:  # fmt: skip
+    """Register values of `lanes` elements, or of those at `offsets` from the pointer (i64 lanes).
+
+    `mask` is of lanes, "" for all; `live` an i1 for all of them: then no branch is needed, as the
+    address becomes that of zeros.
+    """
+    e, t = f.e, in_memory(dtype, lanes)
+    if live and (offsets or mask):
+        m = t.of("i1")
+        mask = f.both(mask or literal(True, m), f.splat(live, m), m)
+    if offsets:
+        raw = gather(e, t, _pointers(e, t, pointer, offsets), mask)
+    elif mask:
+        raw = masked_load(e, t, pointer, mask)
+    else:
+        if live:
+            pointer = e.value(f"select i1 {live}, ptr {pointer}, ptr %zeros")
+        raw = _plain(e, t, pointer, dtype)
+    return from_memory(e, dtype, lanes, raw)
+
+
+def store(
+    f: Integers, pointer: str, dtype: DType, lanes: int, x: str,
+    offsets: str = "", mask: str = "", add: bool = False,
+) -> None:  # fmt: skip
+    """Store register values of `dtype`, or `add` them to what is there."""
+    e, t = f.e, in_memory(dtype, lanes)
+    pointers = _pointers(e, t, pointer, offsets) if offsets else ""
+    if add:
+        old = (
+            gather(e, t, pointers, mask) if offsets
+            else masked_load(e, t, pointer, mask) if mask
+            else _plain(e, t, pointer, dtype)
+        )  # fmt: skip
+        old = from_memory(e, dtype, lanes, old)
+        x = apply(e, lanes, "add", dtype, [dtype, dtype], [old, x])
+    raw = to_memory(e, dtype, lanes, x)
+    if offsets:
+        scatter(e, t, pointers, raw, mask)
+    elif mask:
+        masked_store(e, t, pointer, raw, mask)
+    else:
+        e.do(f"store {t} {raw}, ptr {pointer}, align {dtype.itemsize}")
+
+
+def _plain(e: Emitter, t: Vec, pointer: str, dtype: DType) -> str:
+    return e.value(f"load {t}, ptr {pointer}, align {dtype.itemsize}")
+
+
+def _pointers(e: Emitter, t: Vec, pointer: str, offsets: str) -> str:
+    return e.once(f"getelementptr {t.element}, ptr {pointer}, <{t.lanes} x i64> {offsets}")
