@@ -26,7 +26,6 @@ from graphc.ir.kernel import (
     Buffer,
     Guard,
     Index,
-    Indirect,
     Inside,
     Kernel,
     Kind,
@@ -214,7 +213,7 @@ def _changed(
             s,
             at=at,
             guards=tuple(_guard(g, change, size) for g in s.guards),
-            indirect=tuple(Indirect(i.index, size(i.stride)) for i in s.indirect),
+            indirect=tuple(replace(i, stride=size(i.stride)) for i in s.indirect),
         )
     if isinstance(s, Index):
         return replace(s, at=change(s.at))

@@ -73,7 +73,9 @@ def tiled(x: Value, inner: Shape, orders: Orders, profile: Profile) -> bool:
 
 
 def sums_products(v: Value) -> bool:
-    """Whether a contraction adds up floats, several and in a known number, and pads none."""
+    """Whether a contraction adds up floats as written, several in a known number, and pads none."""
+    if v.attrs.get("winograd", 0):
+        return False  # its tiles are of another kind
     x, w = v.args
     summed = w.shape[1:] if is_op(v, "conv") else [x.shape[a] for a, _ in v.attrs["contract"]]
     if any(map(is_unknown, summed)) or any(map(any, v.attrs.get("padding", ()))):
@@ -95,7 +97,7 @@ def _from_tiles(x: Value) -> bool:
         if u.op is None or u in seen or u.shape != x.shape:
             continue
         seen.add(u)
-        if u.op.kind == "contract":
+        if u.op.kind == "contract" and sums_products(u):
             return True
         if u.op.kind == "elementwise":
             stack.extend(u.args)

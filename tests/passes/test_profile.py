@@ -69,12 +69,14 @@ def test_dumps_are_the_same_on_every_cpu() -> None:
 
 SMALL = dataclasses.replace(
     CPU, run=1, max_movement=1, min_row=1, wide_row=1, min_elements=1, max_outputs=8, max_chunks=3,
+    partial_reductions=1,
     max_members=2, small_row=1, max_inlined_ops=1, short_ops=0, cost_of_access=1, much=1,
     many_taps=1, short_axis=1, many_terms=1, small_extent=1, literal_strides=False,
     align=16, enough=1.0, trials=1,
 )  # fmt: skip
 LARGE = dataclasses.replace(
     CPU, run=1 << 9, max_movement=99, min_row=1 << 20, wide_row=1 << 20, max_outputs=1 << 30,
+    partial_reductions=0,
     max_members=999, small_row=1 << 20, expensive=99, max_inlined_ops=99, short_ops=99, much=99,
     many_taps=999, short_axis=999, small_extent=999, literal_strides=True, align=256, enough=9.0,
 )  # fmt: skip
@@ -111,11 +113,17 @@ def conv3(x: Value, w: Value) -> Value:
     )
 
 
+def spread(b: Builder, x: Value, v: Value) -> Value:
+    """A short expression of few values, read by many points."""
+    return x * P.expand(P.reshape((v + 1.0) * v + 0.5, (1, *v.shape)), x.shape)
+
+
 # Large enough for numbers that small cases do not reach; these are compiled only.
 WIDER = [
     Case("tall", lambda b, x: b.apply("sum", x, axes=(0,)), ((8192, 300),), 2),
     Case("vector", lambda b, x: b.apply("sum", x, axes=(0,)), ((1 << 20,),), 2),
     Case("read_twice", read_twice, ((512, 512), (64, 64)), 4),
+    Case("spread", spread, ((512, 16), (16,)), 2),
     Case("one_of_few", lambda b, x, i: b.apply("put_along", x, i, axis=1, length=32),
          ((4, 1), (4, 1)), 1, (1,)),
     Case("window", lambda b, x, w: conv3(x, w), ((1, 32, 8, 8), (32, 32, 3, 3)), 2),

@@ -84,6 +84,12 @@ class _Dim:
     extent: Int  # the points that are cut in blocks
 
 
+def _known(dim: _Dim) -> int:
+    """Tiles along a dimension of literal extent."""
+    assert isinstance(dim.count, int)
+    return dim.count
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A tile's first point, and how many of its first points another tile has done."""
@@ -197,11 +203,7 @@ class _Nest:
     def _run_tiles(self) -> int:
         """Neighbouring tiles that belong to one thread."""
         last = [d for d in self.dims if self.plan.lane_last and d.axis == self.plan.lane]
-        return math.prod(self._literal(d.count) for d in (*self.run_dims, *last))
-
-    def _literal(self, count: Int) -> int:
-        assert isinstance(count, int), "runs are cut by literal numbers"
-        return count
+        return math.prod(_known(d) for d in (*self.run_dims, *last))
 
     def _place(self, tile: Int, dims: list[_Dim]) -> _Place:
         """The tile's first point on each axis of `dims`; the last tile of an axis moves back."""
@@ -455,16 +457,12 @@ class _Nest:
         """Where the tile stands in its run."""
         lane = next(d for d in (*self.panel_dims, *self.dims) if d.axis == self.plan.lane)
         at = self.frame.mul(place.number[lane], lane.block) if self.plan.lane_last else 0
-        first = [(d, 0) for d in self.run_dims]
-        last = [(d, self._literal(d.count) - 1) for d in self.run_dims]
-        return Run(self._stands(place, first), self._stands(place, last), at)
-
-    def _stands(self, place: _Place, wanted: list[tuple[_Dim, int]]) -> str:
-        """i1: whether the tile has these numbers."""
-        holds = "true"
-        for dim, number in wanted:
-            holds = self.frame.both(holds, self.frame.equal(place.number[dim], number))
-        return holds
+        first, last = "true", "true"
+        for dim in self.run_dims:
+            number = place.number[dim]
+            first = self.frame.both(first, self.frame.equal(number, 0))
+            last = self.frame.both(last, self.frame.equal(number, _known(dim) - 1))
+        return Run(first, last, at)
 
     def _rows(
         self,

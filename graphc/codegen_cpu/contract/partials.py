@@ -28,8 +28,6 @@ from graphc.codegen_cpu.statements import Point, Values, spread
 from graphc.ir.kernel import Apply, Partial, Store
 from graphc.ir.types import DType, f32, f64
 
-STATISTIC = "%statistic"  # no name of a kernel's
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -63,14 +61,10 @@ class Partials:
         """For `patches` vectors of a row; `unrolled`: the rows of a tile are written out, so one of
         them is known to be first."""
         self.frame, self.plan, self.statements = epilogue.frame, epilogue.plan, epilogue.statements
-        self.patches, self.unrolled = patches, unrolled
-        plan, dot = self.plan, self.plan.contraction.dot
+        self.patches, self.unrolled, self.dtypes = patches, unrolled, self.statements.uses.dtypes
+        plan = self.plan
         self.lanes = plan.lanes if plan.how == "lanes" else plan.vectors
         self.wide = Vec("double", self.lanes)
-        self.dtypes = {dot.name: dot.dtype}
-        self.dtypes |= {
-            s.name: s.dtype for s in plan.contraction.epilogue if not isinstance(s, Store)
-        }
         self.wanted = [(p, *self._asked(p)) for p in plan.contraction.partials]
         asked: dict[tuple[str, bool], int] = {}
         for _, value, moment, power in self.wanted:
@@ -192,8 +186,8 @@ class Partials:
         return self.frame.pointer(sums, self.frame.add(run.lanes, j * self.lanes), f64)
 
     def _store(self, p: Partial, sums: Sequence[str], point: Point) -> None:
-        value = Value(f64, [self._statistic(p, sums)], self.lanes > 1)
-        self.statements.run(Store(p.buffer, STATISTIC, p.at), point, {STATISTIC: value})
+        value = {p.value: Value(f64, [self._statistic(p, sums)], point.lanes > 1)}
+        self.statements.run(Store(p.buffer, p.value, p.at, where=p.where), point, value)
 
     def _statistic(self, p: Partial, sums: Sequence[str]) -> str:
         e, w = self.frame.e, self.wide

@@ -1,4 +1,4 @@
-"""Faster ways through NumPy for single ops on large arrays, with the same bits."""
+"""Faster ways through NumPy for single ops, with the same bits but where few terms add up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.frontend.eager.sums import wide
 from graphc.ir.meaning import indexing, reductions
 from graphc.ir.types import Array, Shape
 
@@ -155,11 +156,18 @@ def take_along(x: Array, index: Array, *, axis: int) -> Array:
     return indexing.take_along(x, index, axis=axis) if at is None else np.take(x, at)
 
 
+def scatter_add(x: Array, index: Array, *, axis: int, length: int) -> Array:
+    """Few terms need no wide sums."""
+    out = indexing.add_rows(x, index, axis, length, wide(x, index.size))
+    return out.astype(x.dtype, copy=False)
+
+
 def put_along(x: Array, index: Array, *, axis: int, length: int) -> Array:
     shape = (*x.shape[:axis], length, *x.shape[axis + 1 :])
     at = _flat(index, axis, shape)
     if at is None:
-        return indexing.put_along(x, index, axis=axis, length=length)
+        out = indexing.add_along(x, index, axis, length, wide(x, index.shape[axis]))
+        return out.astype(x.dtype, copy=False)
     out = np.zeros(shape, x.dtype)
     out.reshape(-1)[at] = x  # no place twice
     return out

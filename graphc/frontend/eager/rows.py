@@ -23,6 +23,7 @@ FAST: dict[str, Callable[..., Array]] = {
     "argmax_last_nan": arrays.argmax_last_nan,
     "dot": contractions.dot,
     "conv": contractions.conv,
+    "scatter_add": arrays.scatter_add,
     "take_along": arrays.take_along,
     "put_along": arrays.put_along,
 }

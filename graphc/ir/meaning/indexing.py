@@ -17,11 +17,15 @@ def gather(x: Array, index: Array, *, axis: int) -> Array:
 
 def scatter_add(x: Array, index: Array, *, axis: int, length: int) -> Array:
     """Rows added into zeros at their numbers, in order: the adjoint of gather."""
+    return add_rows(x, index, axis, length, wide(x.dtype)).astype(x.dtype, copy=False)
+
+
+def add_rows(x: Array, index: Array, axis: int, length: int, dtype: Any) -> Array:
+    """scatter_add in sums of a NumPy dtype."""
     rows = x.reshape(*x.shape[:axis], index.size, *x.shape[axis + index.ndim :])
-    shape = (*x.shape[:axis], length, *x.shape[axis + index.ndim :])
-    out = np.zeros(shape, wide(x.dtype))
+    out = np.zeros((*x.shape[:axis], length, *x.shape[axis + index.ndim :]), dtype)
     np.add.at(np.moveaxis(out, axis, 0), index.ravel(), np.moveaxis(rows, axis, 0))
-    return out.astype(x.dtype, copy=False)
+    return out
 
 
 def along(index: Array, axis: int) -> tuple[Any, ...]:
@@ -37,9 +41,14 @@ def take_along(x: Array, index: Array, *, axis: int) -> Array:
 
 def put_along(x: Array, index: Array, *, axis: int, length: int) -> Array:
     """Elements added into zeros at their places along `axis`: the adjoint of take_along."""
-    out = np.zeros((*x.shape[:axis], length, *x.shape[axis + 1 :]), wide(x.dtype))
+    return add_along(x, index, axis, length, wide(x.dtype)).astype(x.dtype, copy=False)
+
+
+def add_along(x: Array, index: Array, axis: int, length: int, dtype: Any) -> Array:
+    """put_along in sums of a NumPy dtype."""
+    out = np.zeros((*x.shape[:axis], length, *x.shape[axis + 1 :]), dtype)
     np.add.at(out, along(index, axis), x)
-    return out.astype(x.dtype, copy=False)
+    return out
 
 
 def last_along(index: Array, *, axis: int, shape: Shape) -> Array:
