@@ -42,7 +42,7 @@ def is_deterministic_algorithms_warn_only_enabled() -> bool:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """ "highest", where a program says so: convolutions are the sums as written, and nothing else.
+    """Whether convolutions are the sums as written: with "highest", where a program says so.
 
     Until then, and with any other precision, a step may compute them by Winograd's algorithm, whose
     rms error stays within 1e-5 of the rms of the result. It computes in float32 in any case.

@@ -202,3 +202,11 @@ def test_bits_do_not_depend_on_threads() -> None:
         graphc.set_num_threads(before)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_a_recompile_for_it_says_so() -> None:
+    call = graphc.compile(lambda x: x + 1.0)
+    call(graphc.ones(3))
+    graphc.set_float32_matmul_precision("highest")
+    call(graphc.ones(3))
+    assert "float32 products as written" in str(call.explain())

@@ -13,7 +13,7 @@ import dataclasses
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -36,7 +36,7 @@ Kinds = type | tuple[type, ...]
 
 def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
     """The key of a call; appends its tensors to `leaves`, in order."""
-    key: list[Hashable] = [modes.grad, _default[0], as_written()]
+    key: list[Hashable] = [(modes.grad, _default[0], as_written())]
     for a in args:
         if isinstance(a, Tensor):
             t = a._spec
@@ -175,17 +175,24 @@ def _record_rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
 
 def change(old: Key, new: Key, names: Sequence[str]) -> list[Change]:
     """How a call's signature differs from another's, one row an argument."""
-    if old[:2] != new[:2]:
-        before, now = (f"grad {k[0]}, default {k[1]!r}" for k in (old, new))
-        return [Change("mode", before, now)]
+    if old[:1] != new[:1]:
+        return [Change("mode", _mode(old), _mode(new))]
     rows = []
-    for k, (a, b) in enumerate(zip(old[2:], new[2:])):
+    for k, (a, b) in enumerate(zip(old[1:], new[1:])):
         if a != b:
             name = names[k] if k < len(names) else str(k)
             rows.append(Change(f"argument `{name}`", shown(a), shown(b)))
     if not rows and len(old) != len(new):
-        rows.append(Change("arguments", f"{len(old) - 2}", f"{len(new) - 2}"))
+        rows.append(Change("arguments", f"{len(old) - 1}", f"{len(new) - 1}"))
     return rows
+
+
+def _mode(key: Key) -> str:
+    """What the first part of a key says of the process."""
+    if not key:
+        return ""
+    grad, default, written = cast(tuple[bool, DType, bool], key[0])
+    return f"grad {grad}, default {default!r}" + ", float32 products as written" * written
 
 
 def shown(part: Any) -> str:

@@ -44,6 +44,7 @@ PYTHON = {
     "signals": ctypes.pythonapi.PyErr_CheckSignals,
 }
 SEMAPHORE_BYTES = 64  # sem_t has 32 on Linux
+STACK_BYTES = 8 << 20  # kernels keep what stays in a cache there; a limit of the shell may be less
 JOIN_SECONDS = 2.0
 
 wanted: int | None = None  # by set_num_threads; None: as many as the machine gives
@@ -156,7 +157,11 @@ class Pool:
             # A daemon, else the interpreter would wait for it before atexit stops it.
             worker = threading.Thread(target=self._live, args=(k,), name=f"graphc-{k}", daemon=True)
             self._workers.append(worker)
-            worker.start()
+            before = threading.stack_size(STACK_BYTES)
+            try:
+                worker.start()
+            finally:
+                threading.stack_size(before)
 
     def _live(self, thread: int) -> None:
         """A worker's life; bound to the pool, so its cells outlast the native loop."""
