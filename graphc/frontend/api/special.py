@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch
+from graphc.errors import DTypeMismatch, Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, ternary
 from graphc.frontend.modes import get_default_dtype
@@ -55,6 +55,8 @@ __all__ = [
     "sinc",
     "xlogy",
 ]
+
+MOST = 2048  # terms of a sum that is written out
 
 # ---- angles ------------------------------------------------------------------------------------
 
@@ -290,7 +292,9 @@ def xlog1py(input: Any, other: Any) -> Tensor:
 @public(out=True)
 @public(out=True)
 def multigammaln(input: Tensor, p: int) -> Tensor:
-    """log of the multivariate gamma function of dimension p."""
+    """log of the multivariate gamma function of dimension p, up to 2048."""
+    if p > MOST:
+        raise Unsupported(f"mvlgamma: p {p}", fix=f"pass a whole number up to {MOST}")
     x = as_float(input)
     total = x * 0 + p * (p - 1) / 4 * math.log(math.pi)
     for k in range(p):
