@@ -389,6 +389,17 @@ def wrapped(array: Array) -> Tensor:
     return out
 
 
+def _know_attributes() -> None:
+    """Set every attribute once: CPython keeps values inline for the names that the first instances
+    of a class have shown, and makes a dict for each that shows others."""
+    first = Tensor.__new__(Tensor)
+    for name in Tensor.__annotations__:
+        setattr(first, name, getattr(Tensor, name, None))
+
+
+_know_attributes()
+
+
 def fresh(array: Array, spec: TensorSpec) -> Tensor:
     """A tensor of its own over `array`, which nobody else holds."""
     out = Tensor.__new__(Tensor)

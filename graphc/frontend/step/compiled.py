@@ -80,6 +80,11 @@ def _count_trace(name: str, why: Sequence[Change]) -> None:
 class Compiled(Inspectable):
     """What compiled functions and modules share: plans by signature, counters, inspection."""
 
+    __slots__ = ("_last", "_next")  # found without a look into a dict that a step has swept out
+
+    _last: Entry | None
+    _next: Ready | None
+
     def __init__(
         self,
         function: Callable[..., Any],
@@ -103,11 +108,11 @@ class Compiled(Inspectable):
         self._openness: dict[Hashable, Openness] = {}
         self._spare: dict[Tensor, Tensor] = {}  # gradients made by the plans, by owner
         self._held: set[str] = set()  # keys of kernels of any plan so far
-        self._last: Entry | None = None
+        self._last = None
         self._last_key: Key = ()
         self._dropped = 0
         self._numbers = Numbers()
-        self._next: Ready | None = None
+        self._next = None
         self._patience = Patience()
         self._lock = threading.RLock()
 
@@ -402,13 +407,13 @@ class CompiledFunction(Compiled):
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if modes.trace is not None or modes.disabled:
-            return self._function(*args, **kwargs)
         if (ready := self._next) is not None and not kwargs:
-            out = ready(args)
+            out = ready.call(args)
             if out is not MISSED:
                 self._last = ready.entry
                 return out
+        if modes.trace is not None or modes.disabled:
+            return self._function(*args, **kwargs)
         return self._call(args, kwargs)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -451,13 +456,13 @@ class CompiledModule(Compiled):
         self._options = options
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if modes.disabled:
-            return self.module._call_impl(args, kwargs)
         if (ready := self._next) is not None and not kwargs:
-            out = ready(args)
+            out = ready.call(args)
             if out is not MISSED:
                 self._last = ready.entry
                 return out
+        if modes.disabled:
+            return self.module._call_impl(args, kwargs)
         return self._call(args, kwargs)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

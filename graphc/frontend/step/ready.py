@@ -48,15 +48,15 @@ class Ready:
     """One entry, prepared."""
 
     __slots__ = (
-        "_acts", "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_getters", "_grad",
-        "_gradients", "_loss", "_moved", "_native", "_plan", "_pointers", "_results", "_scalars",
+        "_acts", "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_getters",
+        "_gradients", "_loss", "_modes", "_moved", "_native", "_plan", "_pointers", "_results", "_scalars",
         "_storages", "entry", "hits",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
         plan, loss = entry.plan, entry.results.bare
         self._moved, self._gradients = epoch.moved, epoch.gradients
-        self._grad, self._default = modes.grad, _default[0]
+        self._modes, self._default = dict(vars(modes)), _default[0]
         self._arguments = tuple(arguments)
         self._asked: Any = None
         self._getters: Sequence[Callable[[], Scalar]] = ()
@@ -80,9 +80,9 @@ class Ready:
         self._getters = self._plan.getters if words.numbers else ()
         self._first = self._scalars = [get() for get in self._plan.getters]
 
-    def __call__(self, args: Sequence[Any]) -> Any:
+    def call(self, args: Sequence[Any]) -> Any:
         """What the call gives, or MISSED."""
-        if modes.grad is not self._grad or modes.anomaly or len(args) != len(self._arguments):
+        if modes.__dict__ != self._modes or len(args) != len(self._arguments):
             return MISSED
         with running.lock:
             if (
@@ -201,7 +201,8 @@ def prepared(entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> Rea
     """The next call after one with these arguments, if it may be as simple as that."""
     plan, kept = entry.plan, entry.guards.sets[0]
     arguments = _arguments(plan, args)
-    if arguments is None or entry.has_effects or plan.fixed or not plan.rests():
+    special = entry.has_effects or plan.fixed or modes.anomaly
+    if arguments is None or special or not plan.rests():
         return None
     with running.lock:  # what is watched now stays alive until something else is
         ready = Ready(entry, arguments)  # notes the counters first: what moves from here on counts

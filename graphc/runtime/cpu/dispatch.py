@@ -2,8 +2,8 @@
 
 A program is a table of entries `{function, args, flags, reserved}`. All threads walk it together;
 where an entry's flags say so they meet at a barrier first. `graphc_run` is called by Python
-(through `entry.py`), patches the call's pointers, wakes the workers and walks as thread 0; `graphc_worker` is the life
-of every other thread: spin for a job, then sleep, then walk.
+(`entry.py`), patches the call's pointers, wakes the workers and walks as thread 0;
+`graphc_worker` is the life of every other thread: spin for a job, then sleep, then walk.
 
 Meeting. The barrier is dissemination: in round r thread t tells t + 2^r (by a flag of its own that
 only it writes) and waits for t - 2^r; with two threads, one exchange of flags. Flags hold the
