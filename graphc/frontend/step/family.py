@@ -6,6 +6,7 @@ A `Family` holds a capture, the guards of the Python state that it read, and its
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -72,6 +73,7 @@ class Family:
     ) -> None:
         """`ms`: how long tracing took. Raises `Fixed` where passes need a size as a number."""
         self.taken, self.guards, self.outline = taken, guards, outline(taken)
+        weakref.finalize(self, taken.trace.take_apart).atexit = False
         self.shapes = [x.spec.shape for x in leaves]
         self.units: list[Unit] = []
         self._backend, self._trace_ms = backend.on(taken.trace.place), ms
@@ -131,10 +133,17 @@ class Entry:
         self.has_effects = bool(taken.trace.effects)
         self.spent = SpentNode(taken.name, taken.no_gradients)
         self.words = Words()
+        self.used = self.kept_bytes = 0  # as `budget` has seen last
 
     @property
     def units(self) -> list[Unit]:
         return self.family.units
+
+    @property
+    def table_bytes(self) -> int:
+        """About what it keeps for its sizes alone, results of earlier calls aside."""
+        backward = self.backward.table_bytes if self.backward is not None else 0
+        return self.plan.native.table_bytes + backward
 
     def fits(self, leaves: Sequence[Tensor]) -> bool:
         return self.guards.hold() and self.plan.fits(leaves)

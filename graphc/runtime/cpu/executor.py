@@ -14,8 +14,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -255,11 +256,15 @@ class Engine:
                 self.lock.release()
 
 
+@lru_cache(maxsize=1)
+def _trim() -> Callable[[int], object]:
+    """glibc's; elsewhere nothing."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", bool)
+
+
 def _return_free_memory() -> None:
     """Hand pages that malloc holds for later to the system: a compilation frees many of them."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
-    if trim is not None:
-        trim(0)
+    _trim()(0)
 
 
 ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -314,7 +319,7 @@ class Executable:
         cells = self._binding.cells
         self._error = (ctypes.c_int64 * ERROR_CELLS).from_buffer(cells.data)
         self._scalars = cells.data.cast("B")[8 * self._binding.scalars_at :]
-        self._pointers = (ctypes.c_int64 * 0)()  # of results, then arguments
+        self._pointers = np.zeros(0, np.int64)  # of results, then arguments; native code fills it
         self._watched = 0
         self._patches = np.ascontiguousarray(self._binding.call)
         uses = functions, code, self._binding, self._patches
@@ -329,6 +334,11 @@ class Executable:
     def orders(self) -> tuple[Shape, ...]:
         """How each state tensor has to lie in memory: its dimensions, outermost first."""
         return self.program.orders
+
+    @property
+    def table_bytes(self) -> int:
+        """What it keeps for these sizes alone, code and arena aside."""
+        return self.program.table_bytes
 
     def bind_state(self, pointers: Sequence[int]) -> None:
         """Where the state tensors are, from now on; they must stay alive while bound."""
@@ -423,8 +433,8 @@ class Executable:
         if len(args) < self._arg_count or len(outs) < self._out_count or not self._bound:
             raise InternalError(f"{self.program.name}: arguments, results or state are not bound")
         if len(args) + self._out_count != len(self._pointers):
-            self._pointers = (ctypes.c_int64 * (len(args) + self._out_count))()
-            self._job.cells[JOB["pointers"]] = ctypes.addressof(self._pointers)
+            self._pointers = np.zeros(len(args) + self._out_count, np.int64)
+            self._job.cells[JOB["pointers"]] = self._pointers.ctypes.data
         count = self._binding.counts["scalar"]
         if count:
             self._binding.scalar_format.pack_into(self._scalars, 0, *scalars[:count])
