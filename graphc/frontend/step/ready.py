@@ -49,8 +49,8 @@ class Ready:
 
     __slots__ = (
         "_acts", "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_getters",
-        "_gradients", "_loss", "_modes", "_moved", "_native", "_plan", "_pointers", "_results", "_scalars",
-        "_storages", "entry", "hits",
+        "_gradients", "_loss", "_modes", "_moved", "_native", "_plan", "_pointers", "_results",
+        "_scalars", "_storages", "entry", "hits",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
