@@ -21,7 +21,7 @@ from graphc.ir.kernel import Kernel
 from graphc.ir.types import Scalar, Shape, TensorSpec
 
 # What `tracemalloc` sees of a program for one more set of sizes, and of its executable.
-SLOT_BYTES, LAUNCH_BYTES = 400, 700
+SLOT_BYTES, LAUNCH_BYTES = 300, 200
 
 Space = Literal["arena", "arg", "state", "scalar", "out"]
 

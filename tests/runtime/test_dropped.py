@@ -71,7 +71,7 @@ def test_a_dropped_step_is_freed_without_the_collector() -> None:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        gone = _dropped(graphc.compile), _dropped(_compiled_module)
+        gone = _dropped(whole=True), _dropped(whole=False)
     finally:
         if collecting:
             gc.enable()
@@ -79,35 +79,26 @@ def test_a_dropped_step_is_freed_without_the_collector() -> None:
         assert [name for name, ref in kinds.items() if ref() is not None] == []
 
 
-def _compiled_module(step: Any) -> Any:
-    """A model of its own, whose backward is a program of its own."""
-    net: Any = graphc.compile(nn.Linear(3, 2))
-
-    def run(x: Tensor) -> Tensor:
-        loss = net(x).sum()
-        loss.backward()
-        return loss.detach()
-
-    run._last = lambda: net._compiled._last  # type: ignore[attr-defined]
-    return run
-
-
-def _dropped(compiled: Any) -> dict[str, weakref.ref[Any]]:
-    """What two calls of a step have made, now that it is gone."""
+def _dropped(whole: bool) -> dict[str, weakref.ref[Any]]:
+    """What two calls of a step have made, now that it is gone. If not `whole`, the backward is a
+    program of its own."""
     net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.GELU(), nn.Linear(4, 2))
     optimizer = optim.Adam(net.parameters())
 
-    def train(x: Tensor) -> Tensor:
-        optimizer.zero_grad()
+    @graphc.compile
+    def step(x: Tensor) -> Tensor:
         loss = net(x).square().mean()
-        loss.backward()
-        optimizer.step()
+        if whole:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         return loss
 
-    step = compiled(train)
-    step(graphc.ones(5, 3))
-    step(graphc.ones(5, 3))
-    entry = step._last() if callable(step._last) else step._last
+    for _ in range(2):
+        loss = step(graphc.ones(5, 3))
+        if not whole:
+            loss.backward()
+    entry: Any = step._last  # type: ignore[attr-defined]
     family, plan = entry.family, entry.plan
     made = {
         "entry": entry, "plan": plan, "native": plan.native, "family": family, "net": net,

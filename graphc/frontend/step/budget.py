@@ -7,11 +7,11 @@ plans, which cost their next call the tables anew: no trace, no pass, no compila
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 
 from graphc import config
-from graphc.frontend.step.family import Entry
+from graphc.frontend.step.family import Entry, Family
 from graphc.frontend.step.signature import Key
 
 
@@ -51,12 +51,15 @@ class Budget:
             over -= e.table_bytes
             gone.add(e)
         self.dropped += len(gone)
-        self.keep(lambda e: e not in gone)
+        self._remove(gone)
 
-    def keep(self, wanted: Callable[[Entry], bool]) -> None:
-        """Only these."""
+    def drop(self, family: Family) -> None:
+        """All plans of a family, which is gone."""
+        self._remove({e for e in self._all() if e.family is family})
+
+    def _remove(self, gone: set[Entry]) -> None:
         for key, entries in list(self.entries.items()):
-            left = [e for e in entries if wanted(e)]
+            left = [e for e in entries if e not in gone]
             if not left:
                 del self.entries[key]
             elif len(left) < len(entries):

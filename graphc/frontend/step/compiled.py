@@ -332,7 +332,7 @@ class Compiled(Inspectable):
         while sum(map(len, self._families.values())) >= MAX_PLANS:
             gone = _drop_oldest(self._families)
             self._next = None
-            self._budget.keep(lambda e, gone=gone: e.family is not gone)
+            self._budget.drop(gone)
             self._dropped += 1
             if self._dropped == THRASHING:
                 self._report_limit()

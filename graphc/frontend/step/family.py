@@ -34,6 +34,8 @@ from graphc.ir.symbols import Fixed
 if TYPE_CHECKING:
     from graphc.passes.profile import Profile
 
+PLAN_BYTES = 8000  # of an entry beside its programs, as `tracemalloc` sees it
+
 
 class Backend(Protocol):
     """What turns a graph into a program; `compile.py` has the native one."""
@@ -143,7 +145,7 @@ class Entry:
     def table_bytes(self) -> int:
         """About what it keeps for its sizes alone, results of earlier calls aside."""
         backward = self.backward.table_bytes if self.backward is not None else 0
-        return self.plan.native.table_bytes + backward
+        return PLAN_BYTES + self.plan.native.table_bytes + backward
 
     def fits(self, leaves: Sequence[Tensor]) -> bool:
         return self.guards.hold() and self.plan.fits(leaves)
