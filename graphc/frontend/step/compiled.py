@@ -316,7 +316,9 @@ class Compiled(Inspectable):
 
     def _fit(self, last: Entry) -> None:
         """Keep no more bytes of plans than `config` allows; `last` is what ran last."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):  # who compiles does it, and may want our turn
+            return
+        try:
             dropped = self._budget.dropped
             if self._next is not None and self._next.hits:
                 self._budget.note(self._next.entry)
@@ -326,6 +328,8 @@ class Compiled(Inspectable):
                 self._next = None
             self.stats.plans, self.stats.plan_bytes = self._budget.held()
             self.stats.plans_dropped = self._budget.dropped
+        finally:
+            self._lock.release()
 
     def _drop_families(self) -> None:
         """Keep at most MAX_PLANS families, and no entry of one that is dropped."""

@@ -82,7 +82,9 @@ class Native(Protocol):
         """Have `again` compare these words first; False where that cannot be done."""
         ...
 
-    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool: ...
+    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
+        """`run` once more, in the turn (`storage.running`) that the caller has."""
+        ...
 
 
 class Bound(Enum):
@@ -207,12 +209,12 @@ class Plan:
                 relayout(tensors[s], order)
 
     def let_go(self) -> int:
-        """Keep nothing of what earlier calls have made; how many bytes that were."""
-        with running.lock:
-            for result in self.results:
-                result.ring.clear()
-            freed, self.kept.bytes = self.kept.bytes, 0
-        return freed
+        """Keep nothing of what earlier calls have made; how many bytes that were. Without a lock:
+        who takes an array from a ring at the same time holds it."""
+        before, self.kept.bytes = self.kept.bytes, 0
+        for result in self.results:
+            result.ring.clear()
+        return before
 
     # ---- does it fit ---------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -96,12 +96,33 @@ class Timed(NamedTuple):
     seconds: tuple[float, ...]
 
 
+class Turn(Protocol):
+    """Whose turn it is: who holds the lock runs a program. A front end's covers what it does for
+    the program before and after, too."""
+
+    @property
+    def lock(self) -> Any: ...
+    def forget(self) -> None:
+        """In a forked child, where whoever held the lock is gone."""
+        ...
+
+
+class OwnTurn:
+    """Of an engine that no front end uses."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self.lock = threading.RLock()
+
+
 class Engine:
     """The process's threads, its arena, and the lock under which a step runs."""
 
-    def __init__(self, walker: Walker) -> None:
+    def __init__(self, walker: Walker, turn: Turn | None = None) -> None:
         self.arena = Arena()
-        self.lock = threading.RLock()
+        self._turn: Turn = turn or OwnTurn()
         self.busy = False
         self.timed: list[Timed] | None = None  # where runs are noted, while somebody looks
         self._walker = walker
@@ -114,6 +135,11 @@ class Engine:
         self._unfinished: tuple[Pool, Job] | None = None
         self._closed = False
         ENGINES.add(self)
+
+    @property
+    def lock(self) -> Any:
+        """Whoever holds it runs a program."""
+        return self._turn.lock
 
     def rate(self) -> float:
         """Ticks of the native clock in a second, as seen since birth."""
@@ -240,7 +266,7 @@ class Engine:
 
     def forget(self) -> None:
         """In a forked child: the workers do not exist here, nor does a step in flight."""
-        self.lock = threading.RLock()
+        self._turn.forget()
         self._pool, self._unfinished, self.busy = self._solo, None, False
         forget_threads()
 
