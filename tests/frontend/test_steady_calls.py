@@ -15,6 +15,7 @@ import pytest
 
 import graphc
 from graphc import nn
+from graphc.errors import Untraceable
 from graphc.frontend import epoch
 from graphc.frontend.step import words
 from graphc.frontend.storage import Storage
@@ -334,10 +335,12 @@ def test_a_prepared_step_makes_results_as_others_do() -> None:
             assert getattr(one, name) is getattr(other, name), name
 
 
-def test_no_call_is_prepared_while_anomalies_are_looked_for() -> None:
+def test_a_prepared_call_is_not_taken_where_modes_differ() -> None:
     trained = Trained()
     trained.run()
     assert trained.step._next is not None
-    with graphc.autograd.detect_anomaly():
-        trained.run()
-        assert trained.step._next is None
+    with graphc.autograd.detect_anomaly(), pytest.raises(Untraceable, match="anomaly detection"):
+        trained.step(trained.x)
+    hits = trained.step._next.hits
+    trained.step(trained.x)
+    assert trained.step._next.hits == hits + 1
