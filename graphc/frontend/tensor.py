@@ -389,15 +389,9 @@ def wrapped(array: Array) -> Tensor:
     return out
 
 
-def _know_attributes() -> None:
-    """Set every attribute once: CPython keeps values inline for the names that the first instances
-    of a class have shown, and makes a dict for each that shows others."""
-    first = Tensor.__new__(Tensor)
-    for name in Tensor.__annotations__:
-        setattr(first, name, getattr(Tensor, name, None))
-
-
-_know_attributes()
+_first = Tensor.__new__(Tensor)  # CPython keeps inline the names that a class's first ones have
+for _name in Tensor.__annotations__:
+    setattr(_first, _name, getattr(Tensor, _name, None))
 
 
 def fresh(array: Array, spec: TensorSpec) -> Tensor:
