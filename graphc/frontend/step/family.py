@@ -6,7 +6,6 @@ A `Family` holds a capture, the guards of the Python state that it read, and its
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -75,7 +74,6 @@ class Family:
     ) -> None:
         """`ms`: how long tracing took. Raises `Fixed` where passes need a size as a number."""
         self.taken, self.guards, self.outline = taken, guards, outline(taken)
-        weakref.finalize(self, taken.trace.take_apart).atexit = False
         self.shapes = [x.spec.shape for x in leaves]
         self.units: list[Unit] = []
         self._backend, self._trace_ms = backend.on(taken.trace.place), ms
@@ -87,6 +85,11 @@ class Family:
             self.split = self._backend.split(taken.graph, joint.count, joint.cotangents)
             self.graph = self.split.forward
         self._templates[self.graph] = self._build(self.graph)
+
+    def __del__(self) -> None:
+        """No `weakref.finalize`, which would hold the trace, and by it what holds this."""
+        if taken := getattr(self, "taken", None):
+            taken.trace.take_apart()
 
     def _build(self, graph: Graph) -> Template:
         unit, template = self._backend.build(graph, self._trace_ms)
