@@ -42,6 +42,13 @@ SWITCHES = {
         ),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("world_size", "WORLD_SIZE", "int", "1", "processes that a launcher started"),
+        Switch(
+            "plan_mib",
+            "GRAPHC_PLAN_MIB",
+            "int",
+            "256",
+            "MiB that a compiled step's plans may keep, of all sizes that it has seen",
+        ),
         Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
     )
 }
@@ -100,6 +107,11 @@ def disabled() -> bool:
 def num_threads() -> int:
     """The wanted number of threads, or 0 for as many as the machine gives."""
     return max(0, number("num_threads"))
+
+
+def plan_bytes() -> int:
+    """What the plans of one compiled step may keep."""
+    return max(0, number("plan_mib")) << 20
 
 
 def describe() -> str:

@@ -32,16 +32,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Modes(threading.local):
-    """One per thread, as in PyTorch; the class attributes are a new thread's defaults."""
+    """One per thread, as in PyTorch; all stand in the thread's `__dict__`, so that a compiled step
+    asks for them at once."""
 
-    grad = True
-    inference = False
-    disabled = False  # whether compiled functions run plainly
-    trace: Trace | None = None
-    anomaly = False  # whether backward looks for NaN, see `anomaly.py`
-    check_nan = True
-    device: devices.device | None = None  # where factories make tensors, if not on the CPU
-    place: DevicePlace | None = None  # on which GPU a factory that runs fills memory itself
+    def __init__(self) -> None:
+        """Also called where a new thread first looks."""
+        self.grad = True
+        self.inference = False
+        self.disabled = False  # whether compiled functions run plainly
+        self.trace: Trace | None = None
+        self.anomaly = False  # whether backward looks for NaN, see `anomaly.py`
+        self.check_nan = True
+        self.device: devices.device | None = None  # where factories make tensors, if not the CPU
+        self.place: DevicePlace | None = None  # on which GPU a factory that runs fills memory
 
 
 modes = _Modes()

@@ -113,6 +113,7 @@ class Storage:
         self.spec = spec
         self.trace = trace
         self.name = name
+        # And as `plain` has it:
         self._own = 0
         self._clock = STILL
         self.adopted = False
@@ -178,6 +179,15 @@ class Storage:
                 tensor.array = moved
             self.array = moved
             return True
+
+    @staticmethod
+    def plain(array: Array, spec: TensorSpec) -> Storage:
+        """`Storage(array, spec)`, in half the code: a step makes its results with cold caches."""
+        made = object.__new__(Storage)
+        made.array, made.spec, made.trace, made.name = array, spec, None, ""
+        made._own, made._clock, made.adopted, made.holders = 0, STILL, False, None
+        made.address, made.order, made.strides = 0, (), ()
+        return made
 
     def _held(self) -> list[Tensor]:
         tensors = [r() for r in self.holders or ()]

@@ -388,6 +388,11 @@ def wrapped(array: Array) -> Tensor:
     return out
 
 
+_first = Tensor.__new__(Tensor)  # CPython keeps inline the names that a class's first ones have
+for _name in Tensor.__annotations__:
+    setattr(_first, _name, getattr(Tensor, _name, None))
+
+
 def fresh(array: Array, spec: TensorSpec) -> Tensor:
     """A tensor of its own over `array`, which nobody else holds."""
     out = Tensor.__new__(Tensor)

@@ -331,6 +331,12 @@ class Trace:
             self._flags.clear()
             self.aliases.clear()
 
+    def take_apart(self) -> None:
+        """Let go of all that it has seen, once no plan of it is left: what a dropped step held is
+        freed at once, not when Python's collector comes."""
+        self.builder.forget()
+        vars(self).clear()
+
     def graph(self, name: str, outs: Sequence[Tensor]) -> Graph:
         """The step so far: `outs` returned, then every written input with its last value."""
         by_storage = {i.storage: i.value for i in self.inputs if i.storage is not None}

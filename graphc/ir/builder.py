@@ -31,6 +31,11 @@ class Builder:
         self.stacks: dict[tuple[str, int, str], Stack] = like.stacks if like else {}
         self._count = 0
 
+    def forget(self) -> None:
+        """Hold no value any more: each holds its builder, and a ring of these lives until Python's
+        collector comes."""
+        self._made.clear()
+
     def input(self, name: str, spec: TensorSpec, where: Where | None = None) -> Value:
         """A fresh input; a name already taken gets a number, what no label holds becomes `_`."""
         label, k = f"%{UNSPEAKABLE.sub('_', name) or '_'}", 1

@@ -60,13 +60,14 @@ class Walker:
     """Addresses of the native functions that run programs; `code` keeps them mapped.
 
     run(pool, job, resume) writes the job's result; worker(pool, thread, generation);
-    wake(pool, job, threads); clock() -> ticks.
+    wake(pool, job, threads); clock() -> ticks; enter is `run` as a function of Python's.
     """
 
     run: int
     worker: int
     wake: int
     clock: int
+    enter: int
     code: object
 
 

@@ -20,6 +20,9 @@ from typing import Literal
 from graphc.ir.kernel import Kernel
 from graphc.ir.types import Scalar, Shape, TensorSpec
 
+# What `tracemalloc` sees of a program for one more set of sizes, and of its executable.
+SLOT_BYTES, LAUNCH_BYTES = 300, 200
+
 Space = Literal["arena", "arg", "state", "scalar", "out"]
 
 
@@ -81,3 +84,9 @@ class Program:
     def kernels(self) -> list[Kernel]:
         """The distinct kernels, in order of first launch."""
         return list(dict.fromkeys(launch.kernel for launch in self.launches))
+
+    @property
+    def table_bytes(self) -> int:
+        """About what this object and a runtime's tables for it take in memory; kernels aside,
+        which programs of other sizes share."""
+        return SLOT_BYTES * len(self.slots) + LAUNCH_BYTES * len(self.launches)

@@ -241,14 +241,65 @@ def test_a_second_length_makes_an_extent_and_compiles_once_more() -> None:
     assert "L: sequence" in str(step.explain())
 
 
-def test_many_lengths_stay_bounded() -> None:
-    from graphc.frontend.step.compiled import MAX_SIZES
-
-    step = graphc.compile(lambda x: x * 2)
-    for n in range(1, MAX_SIZES + 9):
+def _lengths(count: int) -> tuple[Any, Any]:
+    """A compiled step, and its call with a length."""
+    step = graphc.compile(lambda x: (x * 2 + 1).exp())
+    for n in range(1, count + 1):
         step(graphc.ones(n))
-    assert step.stats.programs == 1
-    assert sum(map(len, step._entries.values())) <= MAX_SIZES
+    return step, lambda n: step(graphc.ones(n))
+
+
+def _plans(step: Any) -> set[Any]:
+    return {e for entries in step._entries.values() for e in entries}
+
+
+def test_plans_of_many_lengths_fit_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_PLAN_MIB", "1")
+    step, call = _lengths(500)
+    stats = step.stats
+    assert stats.programs == 1
+    assert stats.plans == len(_plans(step)) < 500 and stats.plans + stats.plans_dropped == 500
+    assert 1 << 19 < stats.plan_bytes <= 1 << 20
+    assert f"{stats.plans}, " in step.explain().plans and "plans: " in str(step.explain())
+    kept = _plans(step)
+    for n in range(501 - stats.plans, 501):  # those used last
+        call(n)
+    assert _plans(step) == kept
+    call(1)  # long gone
+    assert len(_plans(step) - kept) == 1 and stats.programs == 1
+
+
+def test_two_hundred_lengths_in_rotation_keep_their_plans() -> None:
+    step, call = _lengths(200)
+    kept = _plans(step)
+    for n in range(1, 201):
+        call(n)
+    assert _plans(step) == kept and step.stats.plans_dropped == 0
+
+
+def test_what_is_used_stays_while_other_lengths_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_PLAN_MIB", "1")
+    step, call = _lengths(3)
+    for _ in range(8):
+        call(2)  # the last ones are prepared, and go past the table
+    used = step._last
+    for n in range(4, 900):
+        call(n)
+        if n % 50 == 0:
+            call(2)
+    assert step.stats.plans_dropped and used in _plans(step)
+
+
+def test_results_of_earlier_calls_go_before_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_PLAN_MIB", "2")
+    step = graphc.compile(lambda x: x * 2)
+    for n in range(1, 9):
+        for _ in range(3):
+            step(graphc.ones(100_000 + n))
+    assert step.stats.plans == 8 and not step.stats.plans_dropped
+    rings = [sum(a.nbytes for r in e.plan.results for a, _ in r.ring) for e in _plans(step)]
+    assert sum(rings) == sum(e.plan.kept.bytes for e in _plans(step)) <= 2 << 20
+    assert any(rings) and not all(rings)
 
 
 def test_python_that_looks_at_a_size() -> None:

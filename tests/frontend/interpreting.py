@@ -55,6 +55,10 @@ class InterpretedNative:
         axes = [tuple(range(len(v.shape))) for v in self.graph.states()]
         return [a[::-1] for a in axes] if self.reversed else axes
 
+    @property
+    def table_bytes(self) -> int:
+        return 0
+
     def bind_state(self, pointers: Sequence[int]) -> None:
         self.binds += 1
         self._state = list(pointers)

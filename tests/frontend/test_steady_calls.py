@@ -4,6 +4,7 @@ change between two calls is seen by the second."""
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from types import FrameType
@@ -14,9 +15,12 @@ import pytest
 
 import graphc
 from graphc import nn
+from graphc.errors import Untraceable
 from graphc.frontend import epoch
 from graphc.frontend.step import words
+from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
+from graphc.ir.types import TensorSpec, f32
 
 FRAMES, WARM_UP = 9, 6
 SCALE = {"factor": 1.0}
@@ -293,3 +297,47 @@ def test_epochs_move_together() -> None:
 @pytest.mark.skipif(sys.version_info[:2] not in words.KEEPS_VERSIONS, reason="as it says")
 def test_words_are_found_where_versions_are_kept() -> None:
     assert words.layout() is not None
+
+
+def test_other_threads_run_their_programs_meanwhile() -> None:
+    """Prepared calls and backwards take turns: they share the threads and the arena."""
+    trained = Trained()
+    trained.run()
+    x = graphc.randn(300, 64)
+    net: Any = graphc.compile(nn.Linear(64, 64))
+    expected = net(x).square().sum()
+    expected.backward()
+    gradient = net.weight.grad.numpy().copy()
+    failed: list[BaseException] = []
+
+    def backwards() -> None:
+        try:
+            for _ in range(60):
+                net.weight.grad = None
+                net(x).square().sum().backward()
+                np.testing.assert_array_equal(net.weight.grad.numpy(), gradient)
+        except BaseException as e:
+            failed.append(e)
+
+    other = threading.Thread(target=backwards)
+    other.start()
+    while other.is_alive():
+        trained.step(trained.x)
+    other.join()
+    assert not failed, failed
+
+
+def test_a_prepared_step_makes_results_as_others_do() -> None:
+    array, spec = np.zeros(3, np.float32), TensorSpec(f32, (3,))
+    one, other = Storage(array, spec), Storage.plain(array, spec)
+    for name in Storage.__slots__:
+        if name != "__weakref__":
+            assert getattr(one, name) is getattr(other, name), name
+
+
+def test_a_prepared_call_is_not_taken_where_modes_differ() -> None:
+    trained = Trained()
+    trained.run()
+    assert trained.step._next is not None
+    with graphc.autograd.detect_anomaly(), pytest.raises(Untraceable, match="anomaly detection"):
+        trained.step(trained.x)

@@ -87,6 +87,11 @@ class Backward:
         outs = [v for v, t in zip(split.forward.outs, split.forward.targets) if t is None]
         self._outs = {v: k for k, v in enumerate(outs)}
 
+    @property
+    def table_bytes(self) -> int:
+        """What its programs keep for these sizes alone."""
+        return sum(native.table_bytes for native in list(self._natives.values()))
+
     def inputs(self, leaves: Sequence[Tensor]) -> list[Tensor]:
         """The tensors that receive gradients."""
         return [*self.joint.leaves, *(leaves[k] for k in self.joint.args)]

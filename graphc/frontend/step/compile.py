@@ -38,6 +38,7 @@ from graphc.frontend.step.inspection import Stage, Unit
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.written import TraceStage
+from graphc.frontend.storage import running
 from graphc.ir import kernel_text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
@@ -90,7 +91,7 @@ class NativeBackend:
         self._target = Target.host()
         self._profile = profile(self._target)
         self._library = KernelLibrary(self._target, DiskCache())
-        self._engine = Engine(walker(self._library.native, self._target.triple))
+        self._engine = Engine(walker(self._library.native, self._target.triple), running)
 
     @property
     def profile(self) -> Profile:

@@ -23,6 +23,7 @@ from graphc import config
 from graphc.errors import GraphcError, InternalError, NotAvailable, TooManyCompiles
 from graphc.frontend.modes import modes
 from graphc.frontend.step.alike import alike, outline
+from graphc.frontend.step.budget import Budget
 from graphc.frontend.step.capture import Capture, capture
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.guards import Change, Guards
@@ -40,7 +41,6 @@ from graphc.ir.symbols import Fixed
 
 T = TypeVar("T")
 MAX_PLANS = 64  # families: each holds its code
-MAX_SIZES = 512  # entries: tables of numbers
 NOT_TRACING = ("GC2", "GC3")  # errors of guards and at run time: no reason to trace otherwise
 MANY_OBJECTS = 1 << 15  # young ones that a collection takes tens of milliseconds to go through
 THRASHING = 16  # plans dropped for new ones before the limit is reported
@@ -81,6 +81,11 @@ def _count_trace(name: str, why: Sequence[Change]) -> None:
 class Compiled(Inspectable):
     """What compiled functions and modules share: plans by signature, counters, inspection."""
 
+    __slots__ = ("_last", "_next")  # found without a look into a dict that a step has swept out
+
+    _last: Entry | None
+    _next: Ready | None
+
     def __init__(
         self,
         function: Callable[..., Any],
@@ -99,16 +104,17 @@ class Compiled(Inspectable):
         self._on_limit = on_limit
         self._drop_grads = grads == "drop"
         self._dynamic = dynamic
-        self._entries: OrderedDict[Key, list[Entry]] = OrderedDict()
+        self._entries: dict[Key, list[Entry]] = {}
+        self._budget = Budget(self._entries)
         self._families: OrderedDict[Hashable, list[Family]] = OrderedDict()
         self._openness: dict[Hashable, Openness] = {}
         self._spare: dict[Tensor, Tensor] = {}  # gradients made by the plans, by owner
         self._held: set[str] = set()  # keys of kernels of any plan so far
-        self._last: Entry | None = None
+        self._last = None
         self._last_key: Key = ()
         self._dropped = 0
         self._numbers = Numbers()
-        self._next: Ready | None = None
+        self._next = None
         self._patience = Patience()
         self._lock = threading.RLock()
 
@@ -138,6 +144,8 @@ class Compiled(Inspectable):
             if entry.fits(leaves):
                 again, self._last = self._last is entry, entry
                 out = entry.run(leaves)
+                if self._budget.note(entry):
+                    self._fit(entry)
                 if again and not kwargs and not self._numbers.loose:
                     self._prepare(entry, args, leaves)
                 return out
@@ -145,7 +153,11 @@ class Compiled(Inspectable):
             return self._run_plain(*given)
         if self._numbers.note(*given):
             return self._try_loose(given)
-        return self._miss(key, args, kwargs, leaves).run(leaves)
+        entry = self._miss(key, args, kwargs, leaves)
+        out = entry.run(leaves)
+        self._budget.note(entry)
+        self._fit(entry)
+        return out
 
     def _prepare(self, entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> None:
         """After a call that went the whole way, have the next one as short as it can be."""
@@ -181,7 +193,6 @@ class Compiled(Inspectable):
                 key, kind, args, kwargs, leaves
             )
             if entry not in self._entries.get(key, ()):
-                self._make_room()
                 self._entries.setdefault(key, []).append(entry)
             self._last, self._last_key = entry, key
             return entry
@@ -305,21 +316,29 @@ class Compiled(Inspectable):
         except (TypeError, ValueError):
             return []
 
-    def _make_room(self) -> None:
-        """Keep at most MAX_SIZES entries: drop those of the signature used longest ago."""
-        while sum(map(len, self._entries.values())) >= MAX_SIZES:
-            _drop_oldest(self._entries)
-            self._next = None
+    def _fit(self, last: Entry) -> None:
+        """Keep no more bytes of plans than `config` allows; `last` is what ran last."""
+        if not self._lock.acquire(blocking=False):  # who compiles does it, and may want our turn
+            return
+        try:
+            dropped = self._budget.dropped
+            if self._next is not None and self._next.hits:
+                self._budget.note(self._next.entry)
+            self._budget.note(last)
+            self._budget.fit(last)
+            if self._budget.dropped > dropped:
+                self._next = None
+            self.stats.plans, self.stats.plan_bytes = self._budget.held()
+            self.stats.plans_dropped = self._budget.dropped
+        finally:
+            self._lock.release()
 
     def _drop_families(self) -> None:
         """Keep at most MAX_PLANS families, and no entry of one that is dropped."""
         while sum(map(len, self._families.values())) >= MAX_PLANS:
             gone = _drop_oldest(self._families)
             self._next = None
-            for key, entries in list(self._entries.items()):
-                entries[:] = [e for e in entries if e.family is not gone]
-                if not entries:
-                    del self._entries[key]
+            self._budget.drop(gone)
             self._dropped += 1
             if self._dropped == THRASHING:
                 self._report_limit()
@@ -410,13 +429,13 @@ class CompiledFunction(Compiled):
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if modes.trace is not None or modes.disabled:
-            return self._function(*args, **kwargs)
         if (ready := self._next) is not None and not kwargs:
-            out = ready(args)
+            out = ready.call(args)
             if out is not MISSED:
                 self._last = ready.entry
                 return out
+        if modes.trace is not None or modes.disabled:
+            return self._function(*args, **kwargs)
         return self._call(args, kwargs)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -459,13 +478,13 @@ class CompiledModule(Compiled):
         self._options = options
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if modes.disabled:
-            return self.module._call_impl(args, kwargs)
         if (ready := self._next) is not None and not kwargs:
-            out = ready(args)
+            out = ready.call(args)
             if out is not MISSED:
                 self._last = ready.entry
                 return out
+        if modes.disabled:
+            return self.module._call_impl(args, kwargs)
         return self._call(args, kwargs)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -33,6 +33,8 @@ from graphc.ir.symbols import Fixed
 if TYPE_CHECKING:
     from graphc.passes.profile import Profile
 
+PLAN_BYTES = 8000  # of an entry beside its programs, as `tracemalloc` sees it
+
 
 class Backend(Protocol):
     """What turns a graph into a program; `compile.py` has the native one."""
@@ -84,6 +86,11 @@ class Family:
             self.graph = self.split.forward
         self._templates[self.graph] = self._build(self.graph)
 
+    def __del__(self) -> None:
+        """No `weakref.finalize`, which would hold the trace, and by it what holds this."""
+        if taken := getattr(self, "taken", None):
+            taken.trace.take_apart()
+
     def _build(self, graph: Graph) -> Template:
         unit, template = self._backend.build(graph, self._trace_ms)
         stacks = graph.builder.stacks if graph.builder else {}
@@ -131,10 +138,17 @@ class Entry:
         self.has_effects = bool(taken.trace.effects)
         self.spent = SpentNode(taken.name, taken.no_gradients)
         self.words = Words()
+        self.used = self.kept_bytes = 0  # as `budget` has seen last
 
     @property
     def units(self) -> list[Unit]:
         return self.family.units
+
+    @property
+    def table_bytes(self) -> int:
+        """About what it keeps for its sizes alone, results of earlier calls aside."""
+        backward = self.backward.table_bytes if self.backward is not None else 0
+        return PLAN_BYTES + self.plan.native.table_bytes + backward
 
     def fits(self, leaves: Sequence[Tensor]) -> bool:
         return self.guards.hold() and self.plan.fits(leaves)

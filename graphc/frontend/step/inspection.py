@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from graphc import config
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
 from graphc.frontend.step.guards import Change
 from graphc.frontend.step.profile import where_of
@@ -188,6 +189,7 @@ class Explanation:
     callbacks: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()  # extents, and the conditions on them
     blocks: tuple[str, ...] = ()  # of each kernel of a GPU
+    plans: str = ""  # how many sizes have a plan, and what these keep in memory
 
     def __str__(self) -> str:
         head = (
@@ -199,6 +201,7 @@ class Explanation:
             [
                 head,
                 *_section("sizes", self.sizes),
+                f"plans: {self.plans}",
                 *_section("recompiles", map(str, self.recompiles)),
                 *_section("not fused", (f"{k}: {why}" for k, why in self.unfused)),
                 *(_section("blocks", self.blocks) if self.blocks else ()),
@@ -222,7 +225,8 @@ class Stats:
 
     compiles: times it was lowered to kernels that it did not yet hold; programs: plans held, one a
     signature; kernels: distinct kernels held; kernels_compiled: those LLVM really compiled;
-    cache_hits: kernels found on disk; ms: wall time by stage, of the last compile.
+    cache_hits: kernels found on disk; ms: wall time by stage, of the last compile. plans: programs
+    at given sizes that are held, of about plan_bytes; plans_dropped: those that became too many.
     """
 
     compiles: int = 0
@@ -233,6 +237,9 @@ class Stats:
     peak_bytes: int = 0
     compile_seconds: float = 0.0
     ms: dict[str, float] = field(default_factory=dict)
+    plans: int = 0
+    plan_bytes: int = 0
+    plans_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +284,12 @@ class Inspectable:
         """The extents of that plan and their conditions, as text."""
         raise NotImplementedError
 
+    def _plans(self) -> str:
+        """How many sizes have a plan, and what these keep in memory."""
+        s = self.stats
+        most = size_text(config.plan_bytes())
+        return f"{s.plans}, {size_text(s.plan_bytes)} of {most}, {s.plans_dropped} dropped"
+
     def _ready(self) -> Sequence[Unit]:
         units = self._units()
         if not units:
@@ -316,6 +329,7 @@ class Inspectable:
             callbacks=tuple(row for u in units for row in u.callbacks()),
             sizes=tuple(self._sizes()),
             blocks=tuple(row for u in units for row in u.blocks),
+            plans=self._plans(),
         )
 
     def memory(self) -> Memory:

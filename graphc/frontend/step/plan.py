@@ -69,6 +69,11 @@ class Native(Protocol):
 
     @property
     def orders(self) -> Sequence[Shape]: ...
+    @property
+    def table_bytes(self) -> int:
+        """What it keeps in memory for these sizes alone, code and arena aside."""
+        ...
+
     def bind_state(self, pointers: Sequence[int]) -> None: ...
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
@@ -77,7 +82,9 @@ class Native(Protocol):
         """Have `again` compare these words first; False where that cannot be done."""
         ...
 
-    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool: ...
+    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
+        """`run` once more, in the turn (`storage.running`) that the caller has."""
+        ...
 
 
 class Bound(Enum):
@@ -93,6 +100,15 @@ RECYCLED_BYTES = 1 << 20  # larger results are made anew each call, so that drop
 RING = 2  # a loop that rebinds one name holds the last result while the next is made
 
 
+class Kept:
+    """How many bytes a plan's results of earlier calls are, which it may use again."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
 class Result:
     """Memory for one result: of an earlier call if nobody holds that any more, else new.
 
@@ -100,10 +116,10 @@ class Result:
     stores themselves.
     """
 
-    __slots__ = ("_dtype", "_recycled", "_shape", "place", "ring")
+    __slots__ = ("_dtype", "_kept", "_recycled", "_shape", "_size_bytes", "place", "ring")
 
-    def __init__(self, spec: TensorSpec, returned: bool, place: Place) -> None:
-        self.place = place
+    def __init__(self, spec: TensorSpec, returned: bool, place: Place, kept: Kept) -> None:
+        self.place, self._kept, self._size_bytes = place, kept, spec.size_bytes
         self._shape, self._dtype = spec.shape, spec.dtype.numpy
         self._recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
         self.ring: list[tuple[Array, int]] = []
@@ -117,6 +133,7 @@ class Result:
         made = array, self.place.address(array)
         if self._recycled and len(self.ring) < RING:
             self.ring.append(made)
+            self._kept.bytes += self._size_bytes
         return made
 
 
@@ -139,8 +156,10 @@ class Plan:
         self.out_types = [v.spec.at(sizes) for v, t in zip(graph.outs, graph.targets) if t is None]
         self.storages = {s for s in self.states if isinstance(s, Storage)}
         self.place = capture.trace.place
+        self.kept = Kept()
         self.results = [
-            Result(t, k < len(capture.returned), self.place) for k, t in enumerate(self.out_types)
+            Result(t, k < len(capture.returned), self.place, self.kept)
+            for k, t in enumerate(self.out_types)
         ]
         self.args = list(zip(sources.args, sources.arg_specs, strict=True))
         self._specs, self.getters = sources.state_specs, sources.getters
@@ -188,6 +207,14 @@ class Plan:
         for s, order in fixed:
             if s in tensors:
                 relayout(tensors[s], order)
+
+    def let_go(self) -> int:
+        """Keep nothing of what earlier calls have made; how many bytes that were. Without a lock:
+        who takes an array from a ring at the same time holds it."""
+        before, self.kept.bytes = self.kept.bytes, 0
+        for result in self.results:
+            result.ring.clear()
+        return before
 
     # ---- does it fit ---------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Array, Scalar, TensorSpec
 from graphc.passes.autodiff import Node
 
+_storage = Storage.plain
 MISSED = object()  # the call has to go the whole way
 FIXED = (int, bool, str, bytes, type(None))  # as arguments: compared by identity here
 UNUSED = -1
@@ -48,15 +49,15 @@ class Ready:
     """One entry, prepared."""
 
     __slots__ = (
-        "_acts", "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_getters", "_grad",
-        "_gradients", "_loss", "_moved", "_native", "_plan", "_pointers", "_results", "_scalars",
-        "_storages", "entry", "hits",
+        "_acts", "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_first_tick",
+        "_getters", "_gradients", "_loss", "_modes", "_moved", "_native", "_plan", "_pointers",
+        "_results", "_scalars", "_storages", "entry",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
         plan, loss = entry.plan, entry.results.bare
         self._moved, self._gradients = epoch.moved, epoch.gradients
-        self._grad, self._default = modes.grad, _default[0]
+        self._modes, self._default = dict(vars(modes)), _default[0]
         self._arguments = tuple(arguments)
         self._asked: Any = None
         self._getters: Sequence[Callable[[], Scalar]] = ()
@@ -72,7 +73,12 @@ class Ready:
             history = entry.spent if loss.slot >= 0 else None
             self._at = loss.index
             self._loss = plan.out_types[loss.index], loss.requires_grad or bool(history), history
-        self.hits = 0
+        self._first_tick = self._clock.ticks
+
+    @property
+    def hits(self) -> int:
+        """How many calls it has served, about."""
+        return self._clock.ticks - self._first_tick
 
     def watch(self, words: Words) -> None:
         """Ask what is not watched; have the numbers as they are now."""
@@ -80,9 +86,9 @@ class Ready:
         self._getters = self._plan.getters if words.numbers else ()
         self._first = self._scalars = [get() for get in self._plan.getters]
 
-    def __call__(self, args: Sequence[Any]) -> Any:
+    def call(self, args: Sequence[Any]) -> Any:
         """What the call gives, or MISSED."""
-        if modes.grad is not self._grad or modes.anomaly or len(args) != len(self._arguments):
+        if modes.__dict__ != self._modes or len(args) != len(self._arguments):
             return MISSED
         with running.lock:
             if (
@@ -95,7 +101,7 @@ class Ready:
             ):
                 return MISSED
             pointers = self._pointers
-            keep: list[Array] = []  # row-major copies, alive while it runs
+            keep: list[Array] | None = None  # row-major copies, alive while it runs
             others: list[Storage] = []
             for x, (spec, requires_grad, slot, value) in zip(args, self._arguments):
                 if spec is None:
@@ -119,10 +125,11 @@ class Ready:
                 others.append(storage)
                 if slot >= 0:
                     known = storage.address and not storage.order and storage.spec is x._spec
-                    if not (known and array is storage.array):
-                        pointers[slot] = address_of(x, spec, keep, HOST)
-                    else:
+                    if known and array is storage.array:
                         pointers[slot] = storage.address
+                        continue
+                    keep = keep or []
+                    pointers[slot] = address_of(x, spec, keep, HOST)
             return self._run(args, pointers)
 
     def _run(self, args: Sequence[Any], pointers: list[int]) -> Any:
@@ -150,13 +157,12 @@ class Ready:
         self._clock.ticks += 1
         if self._acts:
             self._act()
-        self.hits += 1
         spec, requires_grad, node = self._loss
         if spec is None:
             return self._filled(args, outs, scalars)
         out = object.__new__(Tensor)
         out.array = array = outs[self._at]
-        out._spec, out.storage = spec, Storage(array, spec)
+        out._spec, out.storage = spec, _storage(array, spec)
         out._requires_grad, out._node = requires_grad, node
         return out
 
@@ -201,7 +207,8 @@ def prepared(entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> Rea
     """The next call after one with these arguments, if it may be as simple as that."""
     plan, kept = entry.plan, entry.guards.sets[0]
     arguments = _arguments(plan, args)
-    if arguments is None or entry.has_effects or plan.fixed or not plan.rests():
+    special = entry.has_effects or plan.fixed or modes.anomaly
+    if arguments is None or special or not plan.rests():
         return None
     with running.lock:  # what is watched now stays alive until something else is
         ready = Ready(entry, arguments)  # notes the counters first: what moves from here on counts

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from types import CellType, FunctionType, MemberDescriptorType
 from typing import Any, NamedTuple
+from weakref import WeakMethod
 
 from graphc.errors import Untraceable
 from graphc.frontend import trace as tracing
@@ -44,7 +45,7 @@ class Stores:
     """What one trace has stored."""
 
     def __init__(self, know: Callable[[Any, str], None]) -> None:
-        self._know = know
+        self._know = WeakMethod(know)  # of what holds this: no ring, which would outlive the step
         self._all: list[Store] = []
         self._before: dict[Hashable, Callable[[], None]] = {}  # put places back
 
@@ -55,7 +56,8 @@ class Stores:
         if trace is None:
             return
         for x in given:
-            self._know(x, type(x).__name__)
+            if know := self._know():
+                know(x, type(x).__name__)
         effects.repeat(trace, action, (given, {}))
         self._all.append(Store(owner, place, trace.after_commit[-1], given))
 

@@ -163,7 +163,9 @@ class Watch:
                 found = find(frame.f_lasti)
                 if found is not None:
                     found[0](self, frame, found[1])
-            return traced
+            return (
+                frame.f_trace
+            )  # itself; by its own name it would be a ring, which outlives the step
 
         return traced
 

@@ -1,9 +1,9 @@
 """The native loop that runs any program: compiled once, because programs are data.
 
 A program is a table of entries `{function, args, flags, reserved}`. All threads walk it together;
-where an entry's flags say so they meet at a barrier first. `graphc_run` is called by Python,
-patches the call's pointers, wakes the workers and walks as thread 0; `graphc_worker` is the life
-of every other thread: spin for a job, then sleep, then walk.
+where an entry's flags say so they meet at a barrier first. `graphc_run` is called by Python
+(`entry.py`), patches the call's pointers, wakes the workers and walks as thread 0;
+`graphc_worker` is the life of every other thread: spin for a job, then sleep, then walk.
 
 Meeting. The barrier is dissemination: in round r thread t tells t + 2^r (by a flag of its own that
 only it writes) and waits for t - 2^r; with two threads, one exchange of flags. Flags hold the
@@ -56,9 +56,11 @@ from graphc.ir.cpu_abi import (
     THREAD,
     Walker,
 )  # fmt: skip
+from graphc.runtime.cpu import entry
 from graphc.runtime.cpu.processors import ARM, X86
 
-SYMBOLS = ("graphc_run", "graphc_worker", "graphc_wake", "graphc_clock")  # as in cpu_abi.Walker
+# As in cpu_abi.Walker.
+SYMBOLS = ("graphc_run", "graphc_worker", "graphc_wake", "graphc_clock", "graphc_enter")
 
 Native = Callable[[str, Sequence[str]], list[int]]  # LLVM text, symbols -> addresses of functions
 
@@ -66,8 +68,8 @@ Native = Callable[[str, Sequence[str]], list[int]]  # LLVM text, symbols -> addr
 def walker(native: Native, triple: str) -> Walker:
     """The loop's functions for a machine, compiled by `native`, whose result keeps them mapped."""
     functions = native(module_text(triple), SYMBOLS)
-    run, worker, wake, clock = functions
-    return Walker(run, worker, wake, clock, functions)
+    run, worker, wake, clock, enter = functions
+    return Walker(run, worker, wake, clock, enter, functions)
 
 
 def module_text(triple: str) -> str:
@@ -81,7 +83,7 @@ def module_text(triple: str) -> str:
     for name in sorted(numbers, key=len, reverse=True):  # a name may begin another
         text = text.replace("$" + name, str(numbers[name]))
     processor = ARM if triple.startswith(("aarch64", "arm64")) else X86
-    return f'target triple = "{triple}"\n{processor}{text}'
+    return f'target triple = "{triple}"\n{processor}{text}{entry.text()}'
 
 
 TEXT = """

@@ -14,10 +14,11 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from graphc.errors import GraphcError, InternalError, InvalidState
 from graphc.ir.cpu_abi import (
     CELL_BYTES,
     ERROR_CELLS,
+    FINISHED,
     JOB,
     JOB_CELLS,
     MOVED,
@@ -37,6 +39,7 @@ from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime.cpu import threads
 from graphc.runtime.cpu.arena import Arena
 from graphc.runtime.cpu.binding import Binding
+from graphc.runtime.cpu.entry import Entry
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import Routine, routines_of
 from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
@@ -45,8 +48,7 @@ from graphc.runtime.failures import failed_check
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
 NO_ENTRY = -1  # as `resume`: begin; as `stop_at`: do not stop
-STOP_AT, RESULT, DENORMALS = JOB["stop_at"], JOB["result"], JOB["denormals"]
-WATCHED_COUNT = JOB["watched_count"]
+STOP_AT, RESULT = JOB["stop_at"], JOB["result"]
 
 _flush_denormals = False
 
@@ -62,18 +64,25 @@ class Job:
     """The block of cells that tells native code what to run (`cpu_abi.JOB`).
 
     `done`: the last run went to its end, although a signal handler may have raised meanwhile.
-    `routines`: by number, the entries that Python runs. `uses`: the memory and the code that the
-    cells point to, which stay while a job is unfinished, even if its program is dropped.
+    `clean`: and no check failed. `routines`: by number, the entries that Python runs. `uses`: the
+    memory and the code that the cells point to, which stay while a job is unfinished, even if its
+    program is dropped.
     """
 
-    __slots__ = ("address", "cells", "done", "routines", "uses")
+    __slots__ = ("address", "cells", "clean", "commit", "done", "parallel", "routines", "uses")
 
-    def __init__(self, routines: Mapping[int, Routine], uses: Sequence[object]) -> None:
-        self.routines = routines
-        self.uses = uses
+    def __init__(
+        self,
+        routines: Mapping[int, Routine],
+        uses: Sequence[object],
+        commit: int = 0,
+        parallel: bool = True,
+    ) -> None:
+        self.routines, self.uses = routines, uses
+        self.commit, self.parallel = commit, parallel
         self.cells = (ctypes.c_int64 * JOB_CELLS)()
         self.address = ctypes.addressof(self.cells)
-        self.done = False
+        self.done = self.clean = False
 
 
 class Timed(NamedTuple):
@@ -87,25 +96,50 @@ class Timed(NamedTuple):
     seconds: tuple[float, ...]
 
 
+class Turn(Protocol):
+    """Whose turn it is: who holds the lock runs a program. A front end's covers what it does for
+    the program before and after, too."""
+
+    @property
+    def lock(self) -> Any: ...
+    def forget(self) -> None:
+        """In a forked child, where whoever held the lock is gone."""
+        ...
+
+
+class OwnTurn:
+    """Of an engine that no front end uses."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self.lock = threading.RLock()
+
+
 class Engine:
     """The process's threads, its arena, and the lock under which a step runs."""
 
-    def __init__(self, walker: Walker) -> None:
+    def __init__(self, walker: Walker, turn: Turn | None = None) -> None:
         self.arena = Arena()
-        self.lock = threading.RLock()
+        self._turn: Turn = turn or OwnTurn()
         self.busy = False
         self.timed: list[Timed] | None = None  # where runs are noted, while somebody looks
         self._walker = walker
-        self._run = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
-            walker.run
-        )
+        self._entry = Entry(walker)
+        self._run = self._entry.run
         self._clock = ctypes.CFUNCTYPE(ctypes.c_int64)(walker.clock)
         self._born = self._clock(), time.perf_counter()
         self._solo = Pool(walker, 1)
         self._pool = self._solo
-        self._unfinished: tuple[Pool, Job, int] | None = None
+        self._unfinished: tuple[Pool, Job] | None = None
         self._closed = False
         ENGINES.add(self)
+
+    @property
+    def lock(self) -> Any:
+        """Whoever holds it runs a program."""
+        return self._turn.lock
 
     def rate(self) -> float:
         """Ticks of the native clock in a second, as seen since birth."""
@@ -127,35 +161,44 @@ class Engine:
         finally:
             self.timed = before
 
-    def walk(self, job: Job, commit: int, parallel: bool) -> None:
-        """Run a job to its end, as `_walk` says, whose first round it is. The caller holds the
-        lock. Re-raises what a handler raised."""
+    def walk(self, job: Job, pointers: Sequence[int], watched: int = 0) -> bool:
+        """Run a job to its end on these addresses; False if one of the first `watched` words that
+        it brings differs, and nothing ran. The caller holds the lock, and looks at the error cell
+        unless the job is `clean`. Re-raises what a handler raised."""
         if self._unfinished is not None:
             self._end_unfinished(KeyboardInterrupt())
-        pool = self._pool if parallel else self._solo
-        if pool.threads != threads.wanted and parallel:
+        pool = self._pool if job.parallel else self._solo
+        if pool.threads != threads.wanted and job.parallel:
             pool = self._threads()
-        cells, raised = job.cells, None
-        cells[STOP_AT] = cells[RESULT] = NO_ENTRY
-        cells[DENORMALS] = _flush_denormals
-        self._unfinished = pool, job, commit
-        job.done = False
+        raised = None
+        self._unfinished = pool, job
         try:
             try:
-                self._run(pool.address, job.address, NO_ENTRY)
+                ended = self._run(
+                    pool.address, job.address, NO_ENTRY, pointers, _flush_denormals, watched
+                )
+                if ended == FINISHED:  # and no check failed
+                    self._unfinished = None
+                    job.done = job.clean = True
+                    return True
             except BaseException as e:
                 raised = e
-            resume = cells[RESULT]
-            if resume >= 0:
-                raised = self._walk(pool, job, commit, resume, raised)
-            else:
-                self._unfinished = None
-                job.done = resume != MOVED
+            return self._rest(pool, job, raised)
         except BaseException as e:
             self._end_unfinished(e)
             raise
+
+    def _rest(self, pool: Pool, job: Job, raised: BaseException | None) -> bool:
+        """What is left to do where the first round was not all, or something was raised."""
+        resume = job.cells[RESULT]
+        if resume >= 0:
+            raised = self._walk(pool, job, job.commit, resume, raised)
+        else:
+            self._unfinished = None
+            job.done = resume != MOVED
         if raised is not None:
             raise raised
+        return job.cells[RESULT] != MOVED
 
     def _walk(
         self, pool: Pool, job: Job, commit: int, resume: int, raised: BaseException | None
@@ -197,9 +240,9 @@ class Engine:
     def _end_unfinished(self, raised: BaseException) -> None:
         """End what handlers left in the middle: abandoned before its commit, else finished."""
         if self._unfinished is not None:
-            pool, job, commit = self._unfinished
+            pool, job = self._unfinished
             if job.cells[RESULT] >= 0:
-                self._walk(pool, job, commit, job.cells[RESULT], raised)
+                self._walk(pool, job, job.commit, job.cells[RESULT], raised)
             self._unfinished = None
 
     def _threads(self) -> Pool:
@@ -223,7 +266,7 @@ class Engine:
 
     def forget(self) -> None:
         """In a forked child: the workers do not exist here, nor does a step in flight."""
-        self.lock = threading.RLock()
+        self._turn.forget()
         self._pool, self._unfinished, self.busy = self._solo, None, False
         forget_threads()
 
@@ -239,11 +282,15 @@ class Engine:
                 self.lock.release()
 
 
+@lru_cache(maxsize=1)
+def _trim() -> Callable[[int], object]:
+    """glibc's; elsewhere nothing."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", bool)
+
+
 def _return_free_memory() -> None:
     """Hand pages that malloc holds for later to the system: a compilation frees many of them."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
-    if trim is not None:
-        trim(0)
+    _trim()(0)
 
 
 ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -292,16 +339,16 @@ class Executable:
         checked: bool = False,
     ) -> None:
         self.program = program
-        self._engine, self._parallel = engine, parallel
+        self._engine = engine
         self._binding = Binding(program, functions, checked)
         cells = self._binding.cells
         self._error = (ctypes.c_int64 * ERROR_CELLS).from_buffer(cells.data)
         self._scalars = cells.data.cast("B")[8 * self._binding.scalars_at :]
-        self._pointers = (ctypes.c_int64 * 0)()
+        self._pointers = np.zeros(0, np.int64)  # of results, then arguments; native code fills it
         self._watched = 0
         self._patches = np.ascontiguousarray(self._binding.call)
         uses = functions, self._binding, self._patches
-        self._job = Job(routines_of(program, self._binding), uses)
+        self._job = Job(routines_of(program, self._binding), uses, program.commit, parallel)
         self._describe_job(len(program.launches))
         self._arena_epoch = -1
         self._arg_count, self._out_count = self._binding.counts["arg"], self._binding.counts["out"]
@@ -312,6 +359,11 @@ class Executable:
     def orders(self) -> tuple[Shape, ...]:
         """How each state tensor has to lie in memory: its dimensions, outermost first."""
         return self.program.orders
+
+    @property
+    def table_bytes(self) -> int:
+        """What it keeps for these sizes alone, code and arena aside."""
+        return self.program.table_bytes
 
     def bind_state(self, pointers: Sequence[int]) -> None:
         """Where the state tensors are, from now on; they must stay alive while bound."""
@@ -327,40 +379,59 @@ class Executable:
         Raises the error of the first failed check, or OutOfMemory, with all state unchanged; what
         a signal handler raises, with state unchanged or, where `done` says so, complete.
         """
-        engine = self._engine
-        self._job.done = False
-        with engine.lock:
-            if engine.busy:
+        with self._engine.lock:
+            if self._engine.busy:
                 raise InvalidState("a compiled step was called by a handler while one was running")
-            try:
-                engine.busy = True
-                self._bind(args, outs, scalars)
-                self._job.cells[WATCHED_COUNT] = 0
-                if engine.timed is None:
-                    engine.walk(self._job, self.program.commit, self._parallel)
-                else:
-                    self._time(engine.timed)
-            except BaseException as e:
-                self._explain(e)
-                raise
-            finally:
-                engine.busy = False
-            if self._error[0]:
-                raise self._failure()
+            self.again((), scalars, (args, outs))
 
-    def _time(self, runs: list[Timed]) -> None:
+    def again(
+        self,
+        pointers: Sequence[int],
+        scalars: Sequence[Scalar] = (),
+        given: tuple[Sequence[int], Sequence[int]] | None = None,
+    ) -> bool:
+        """As `run`, with a list of results, then arguments, and the numbers of last time if none
+        are given; False, and nothing ran, if a watched word differs or `run` has things to put in
+        order, whose arguments and results are `given`. The caller holds the engine's lock."""
+        engine, job = self._engine, self._job
+        job.done = job.clean = False
+        if engine.busy or (
+            given is None and (engine.timed is not None or self._arena_epoch != engine.arena.epoch)
+        ):
+            return False
+        engine.busy = True  # at once: a handler may run at any call, and move what was compared
+        try:
+            if given is not None:
+                pointers = self._bind(*given, scalars)
+            elif scalars:
+                self._binding.scalar_format.pack_into(self._scalars, 0, *scalars)
+            if engine.timed is None:
+                ran = engine.walk(job, pointers, 0 if given else self._watched)
+            else:
+                ran = self._time(engine.timed, pointers)
+        except BaseException as e:
+            self._explain(e)
+            raise
+        finally:
+            engine.busy = False
+        if not job.clean and self._error[0]:
+            raise self._failure()
+        return ran
+
+    def _time(self, runs: list[Timed], pointers: Sequence[int]) -> bool:
         """Run with the clock read at each launch."""
         count = len(self.program.launches)
         ticks = (ctypes.c_int64 * (count + 1))()
         self._job.cells[JOB["ticks"]] = ctypes.addressof(ticks)
         try:
-            self._engine.walk(self._job, self.program.commit, self._parallel)
+            ran = self._engine.walk(self._job, pointers)
         finally:
             self._job.cells[JOB["ticks"]] = 0
         rate = self._engine.rate()
         if self._job.done and not self._error[0]:  # else the walk ended before the last launch
             spans = tuple((b - a) / rate for a, b in pairwise(ticks))
             runs.append(Timed(self.program, spans))
+        return ran
 
     def _explain(self, e: BaseException) -> None:
         """Raise the error of a check, if one failed before e was raised."""
@@ -375,43 +446,20 @@ class Executable:
         self._words, self._watched = words, len(words)
         return True
 
-    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
-        """As `run`, results before arguments, with the numbers of last time if none are given;
-        False, and nothing ran, if a watched word differs or `run` has things to put in order."""
-        engine, job = self._engine, self._job
-        job.done = False
-        with engine.lock:
-            if engine.busy or engine.timed is not None or self._arena_epoch != engine.arena.epoch:
-                return False
-            engine.busy = True
-            try:
-                self._pointers[:] = [*pointers]
-                if scalars:
-                    self._binding.scalar_format.pack_into(self._scalars, 0, *scalars)
-                job.cells[WATCHED_COUNT] = self._watched
-                engine.walk(job, self.program.commit, self._parallel)
-            except BaseException as e:
-                self._explain(e)
-                raise
-            finally:
-                engine.busy = False
-            if self._error[0]:
-                raise self._failure()
-            return job.cells[RESULT] != MOVED
-
     @property
     def done(self) -> bool:
         """Whether the last run went to its end."""
         return self._job.done
 
-    def _bind(self, args: Sequence[int], outs: Sequence[int], scalars: Sequence[Scalar]) -> None:
-        """Write what is new in this call into the cells."""
+    def _bind(
+        self, args: Sequence[int], outs: Sequence[int], scalars: Sequence[Scalar]
+    ) -> list[int]:
+        """Write what is new in this call into the cells; the addresses that the call hands over."""
         if len(args) < self._arg_count or len(outs) < self._out_count or not self._bound:
             raise InternalError(f"{self.program.name}: arguments, results or state are not bound")
         if len(args) + self._out_count != len(self._pointers):
-            self._pointers = (ctypes.c_int64 * (len(args) + self._out_count))()
-            self._job.cells[JOB["pointers"]] = ctypes.addressof(self._pointers)
-        self._pointers[:] = [*outs[: self._out_count], *args]
+            self._pointers = np.zeros(len(args) + self._out_count, np.int64)
+            self._job.cells[JOB["pointers"]] = self._pointers.ctypes.data
         count = self._binding.counts["scalar"]
         if count:
             self._binding.scalar_format.pack_into(self._scalars, 0, *scalars[:count])
@@ -420,6 +468,7 @@ class Executable:
             arena.reserve(id(self), self.program.arena_bytes, self.program.slots)
             self._binding.bind_arena(arena.base)
             self._arena_epoch = arena.epoch
+        return [*outs[: self._out_count], *args]
 
     def _describe_job(self, entries: int) -> None:
         binding, job = self._binding, self._job

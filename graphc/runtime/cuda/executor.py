@@ -114,6 +114,11 @@ class CudaExecutable:
         """How often its launches were recorded."""
         return self._recordings.captures
 
+    @property
+    def table_bytes(self) -> int:
+        """What it keeps for these sizes alone, code and arena aside."""
+        return self.program.table_bytes
+
     def bind_state(self, pointers: Sequence[int]) -> None:
         """Where the state tensors are, from now on; they must stay alive while bound."""
         self._states = tuple(pointers)
