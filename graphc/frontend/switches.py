@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.errors import InvalidState, InvalidType
 
@@ -20,6 +20,7 @@ __all__ = [
 PRECISIONS = ("highest", "high", "medium")
 
 _set: dict[str, Any] = {"deterministic": False, "warn_only": False, "precision": "highest"}
+_convolutions = [True]  # whether a GPU's may round to TF32: PyTorch's default
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -38,8 +39,28 @@ def is_deterministic_algorithms_warn_only_enabled() -> bool:
     return bool(_set["warn_only"])
 
 
+class Precision(NamedTuple):
+    """Whether products of float32 on a GPU may round their operands to TF32: 10 bits of mantissa.
+
+    Sums are kept in float32. Programs look at each call, so a switch holds from the next one on.
+    """
+
+    matmul: bool = False
+    convolution: bool = False
+
+
+def precision() -> Precision:
+    """What is allowed now."""
+    return Precision(get_float32_matmul_precision() != "highest", _convolutions[0])
+
+
+def allow_tf32_convolutions(allowed: bool) -> None:
+    _convolutions[0] = bool(allowed)
+
+
 def set_float32_matmul_precision(precision: str) -> None:
-    """Accepted and remembered: products of float32 are always computed in float32."""
+    """How products of float32 are computed: in float32, or, on a GPU and for any but "highest",
+    with operands that are rounded to TF32. A CPU has no such type."""
     if precision not in PRECISIONS:
         warnings.warn(
             f"{precision!r:.100} is not one of {', '.join(PRECISIONS)}; nothing changes",

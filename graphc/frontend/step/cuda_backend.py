@@ -6,13 +6,14 @@ blocks are chosen by the sizes that were seen, so other sizes run the same code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import cast
 
 from graphc import config
+from graphc.codegen_gpu.contract_parts import product_dtype
 from graphc.codegen_gpu.library import GpuLibrary
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.profile import profile
@@ -25,15 +26,19 @@ from graphc.frontend.step.checking import check
 from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import GPU_STAGES, Stage, Unit
+from graphc.frontend.step.plan import Native
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.written import TraceStage
+from graphc.frontend.switches import Precision, precision
 from graphc.ir import kernel_text
 from graphc.ir.cuda_abi import Image, Source
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
+from graphc.ir.kernel_contraction import is_convolution
 from graphc.ir.program import Launch, Program
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
+from graphc.ir.types import Array, Scalar, Shape, f32
 from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
@@ -48,14 +53,61 @@ __all__ = ["GpuBackend", "backend_at", "cuda_backend"]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A kernel's code: for sizes like these, with offsets of 64 bits or without, and whether it
-    stores nothing once a check has failed."""
+    """A kernel's code: for sizes like these, with offsets of 64 bits or without, whether it
+    stores nothing once a check has failed, and whether its products may be of TF32."""
 
     key: str
     kernel: Kernel = field(compare=False, repr=False)
     sizes: tuple[int, ...]
     wide: bool
     guarded: bool
+    tf32: bool
+
+
+class ByPrecision:
+    """A program's code as the switches of precision ask for it, which each call looks at."""
+
+    def __init__(self, make: Callable[[], CudaExecutable]) -> None:
+        """`make` gives the program as the switches are."""
+        self._make = make
+        self._states: Sequence[int] = ()
+        self._made: dict[Precision, CudaExecutable] = {}
+        self._last = self._now()
+
+    def _now(self) -> CudaExecutable:
+        asked = precision()
+        found = self._made.get(asked)
+        if found is None:
+            found = self._made[asked] = self._make()
+        return found
+
+    @property
+    def done(self) -> bool:
+        return self._last.done
+
+    @property
+    def captures(self) -> int:
+        return sum(x.captures for x in self._made.values())
+
+    @property
+    def orders(self) -> tuple[Shape, ...]:
+        return self._last.orders
+
+    def bind_state(self, pointers: Sequence[int]) -> None:
+        self._states = tuple(pointers)
+
+    def run(
+        self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
+    ) -> None:
+        self._last = self._now()
+        self._last.bind_state(self._states)
+        self._last.run(args, outs, scalars)
+
+    def watch(self, words: Array) -> bool:
+        return self._last.watch(words)
+
+    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
+        return False  # as of each
 
 
 class CudaTemplate:
@@ -76,16 +128,34 @@ class CudaTemplate:
             if x.kernel.call is not None:
                 found.append(None)
                 continue
-            guarded = fails and i >= program.commit
-            found.append(Need(x.kernel.key(), x.kernel, hints, _is_wide(x, largest), guarded))
+            guarded, wide = fails and i >= program.commit, _is_wide(x, largest)
+            found.append(Need(x.kernel.key(), x.kernel, hints, wide, guarded, _tf32(x.kernel)))
         return found
 
-    def at(self, sizes: Evaluation) -> CudaExecutable:
+    def at(self, sizes: Evaluation) -> Native:
         program = self._schedule.at(sizes)
         if config.verify_graphs():
             verify_program(program)
-        images = self._backend.images(self.needs(program))
-        return CudaExecutable(program, images, self._backend.engine)
+
+        def make() -> CudaExecutable:
+            images = self._backend.images(self.needs(program))
+            return CudaExecutable(program, images, self._backend.engine)
+
+        free = any(_may_round(x.kernel) for x in program.launches)
+        return ByPrecision(make) if free else make()
+
+
+def _may_round(kernel: Kernel) -> bool:
+    """Whether it multiplies what the switches of precision speak of."""
+    return kernel.kind == "contract" and product_dtype(kernel) is f32
+
+
+def _tf32(kernel: Kernel) -> bool:
+    """What they say of it now."""
+    if not _may_round(kernel):
+        return False
+    allowed = precision()
+    return allowed.convolution if is_convolution(kernel) else allowed.matmul
 
 
 def _is_wide(launch: Launch, numel: dict[str, int]) -> bool:
@@ -155,7 +225,12 @@ class GpuBackend:
         found = self._sources.get(need)
         if found is None:
             found = self._sources[need] = emit(
-                need.kernel, need.sizes, self.target, wide=need.wide, guarded=need.guarded
+                need.kernel,
+                need.sizes,
+                self.target,
+                wide=need.wide,
+                guarded=need.guarded,
+                tf32=need.tf32,
             )
         return found
 
@@ -175,7 +250,8 @@ class GpuBackend:
         blocks = "x".join(str(d.block) for d in source.grid) or "1"
         constants = "".join(f", {name}={value}" for name, value in source.constants)
         told = f"{need.kernel.name}: blocks of {blocks}, {source.num_warps} warps{constants}"
-        return told + (", 64-bit offsets" if need.wide else "")
+        told += ", 64-bit offsets" if need.wide else ""
+        return told + (", products of TF32" if need.tf32 else "")
 
     def _code(self, kernel: Kernel, level: str, need: Need | None) -> str:
         if need is None:
