@@ -41,6 +41,7 @@ class _Modes(threading.local):
     anomaly = False  # whether backward looks for NaN, see `anomaly.py`
     check_nan = True
     device: devices.device | None = None  # where factories make tensors, if not on the CPU
+    autocast: tuple[tuple[str, DType], ...] = ()  # what products take, by type of device
     place: DevicePlace | None = None  # on which GPU a factory that runs fills memory itself
 
 

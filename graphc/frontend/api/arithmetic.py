@@ -241,13 +241,13 @@ class Arithmetic(Sugar):
     __mul__ = operator(E.mul)
     __rmul__ = operator(E.mul)
     __truediv__ = operator(E.div)
-    __rtruediv__ = operator(E.rdiv)
+    __rtruediv__ = operator(E.rdiv, "__rtruediv__")
     __floordiv__ = operator(E.floor_divide)
     __rfloordiv__ = operator(E.rfloordiv)
     __mod__ = operator(E.remainder)
     __rmod__ = operator(E.rrem)
-    __pow__ = operator(E.pow)
-    __rpow__ = operator(E.rpow)
+    __pow__ = operator(E.pow, "__pow__")
+    __rpow__ = operator(E.rpow, "__rpow__")
     __neg__ = E.neg
     __pos__ = E.positive
     __abs__ = E.abs

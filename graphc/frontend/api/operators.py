@@ -15,6 +15,7 @@ import numpy as np
 from graphc.errors import InvalidArgument
 from graphc.frontend.api import creation, shapes
 from graphc.frontend.api.refusals import CAUGHT, coded
+from graphc.frontend.autocast import aware
 from graphc.frontend.promotion import NUMBERS
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Array, Scalar
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 TAKEN = (Sugar, *NUMBERS)
 
 
-def operator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """`function(tensor, other)` as an operator."""
+def operator(function: Callable[..., Tensor], name: str = "") -> Callable[..., Tensor]:
+    """`function(tensor, other)` as an operator, whose `name` counts where autocast knows it."""
+
+    function = aware(name, function)
 
     @functools.wraps(function)
     def apply(self: Tensor, other: Any) -> Any:
@@ -44,7 +47,7 @@ def operator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def matrix_operator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`operator` for matrix products, which take no numbers."""
-    taking = operator(function)
+    taking = operator(function, "__matmul__")
 
     @functools.wraps(function)
     def apply(self: Tensor, other: Any) -> Any:

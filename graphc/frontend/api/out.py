@@ -84,7 +84,12 @@ def _with_out(function: Callable[..., Any], name: str, module: str) -> Callable[
         targets = _targets(name, out)
         if computes_in:
             _take_dtype(name, targets[0], kwargs)
-        return _fill(name, targets, function(*args, **kwargs))
+        before, modes.autocast = modes.autocast, ()  # what is written in place is not cast
+        try:
+            made = function(*args, **kwargs)
+        finally:
+            modes.autocast = before
+        return _fill(name, targets, made)
 
     option = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
     own = list(signature.parameters.values())

@@ -13,6 +13,7 @@ from typing import Any
 
 from graphc.errors import InvalidType
 from graphc.frontend.api.refusals import CAUGHT, coded, refusing
+from graphc.frontend.autocast import aware
 from graphc.frontend.operands import check_tensors
 
 NAMES = {"axis": "dim", "keepdims": "keepdim"}
@@ -51,7 +52,7 @@ def public(namespace: Mapping[str, Any], module: str) -> dict[str, Callable[...,
         if name.startswith("__"):
             continue  # operators: they answer NotImplemented, and have their own wrapper
         if inspect.isfunction(thing) and thing.__module__.startswith(ROOMS):
-            thing = _of_tensors(thing, TENSORS.get(name.rstrip("_"), 0))
+            thing = aware(name, _of_tensors(thing, TENSORS.get(name.rstrip("_"), 0)))
             called = _renaming(thing) if _has_dim(thing) else refusing(thing)
             called.__module__, called.__qualname__ = module, name
             found[name] = called

@@ -48,15 +48,15 @@ class Ready:
     """One entry, prepared."""
 
     __slots__ = (
-        "_acts", "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_getters", "_grad",
-        "_gradients", "_loss", "_moved", "_native", "_plan", "_pointers", "_results", "_scalars",
-        "_storages", "entry", "hits",
+        "_acts", "_arguments", "_asked", "_at", "_autocast", "_clock", "_default", "_first",
+        "_getters", "_grad", "_gradients", "_loss", "_moved", "_native", "_plan", "_pointers",
+        "_results", "_scalars", "_storages", "entry", "hits",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
         plan, loss = entry.plan, entry.results.bare
         self._moved, self._gradients = epoch.moved, epoch.gradients
-        self._grad, self._default = modes.grad, _default[0]
+        self._grad, self._default, self._autocast = modes.grad, _default[0], modes.autocast
         self._arguments = tuple(arguments)
         self._asked: Any = None
         self._getters: Sequence[Callable[[], Scalar]] = ()
@@ -89,6 +89,7 @@ class Ready:
                 epoch.moved != self._moved
                 or epoch.gradients != self._gradients
                 or _default[0] is not self._default
+                or modes.autocast != self._autocast
                 or running.programs
                 or not self._clock.whole
                 or (self._asked is not None and not all_same(*self._asked))

@@ -35,7 +35,7 @@ Kinds = type | tuple[type, ...]
 
 def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
     """The key of a call; appends its tensors to `leaves`, in order."""
-    key: list[Hashable] = [modes.grad, _default[0]]
+    key: list[Hashable] = [_mode(), _default[0]]
     for a in args:
         if isinstance(a, Tensor):
             t = a._spec
@@ -53,6 +53,15 @@ def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tenso
     if len(leaves) > 1 and len({id(x.storage) for x in leaves}) < len(leaves):
         key.append(sharing(leaves))
     return tuple(key)
+
+
+def _mode() -> Hashable:
+    return (modes.grad, *modes.autocast) if modes.autocast else modes.grad
+
+
+def _mode_told(mode: Any) -> str:
+    grad, *casts = mode if isinstance(mode, tuple) else (mode,)
+    return ", ".join([f"grad {grad}", *(f"autocast {kind} {dtype!r}" for kind, dtype in casts)])
 
 
 def part(x: Any, leaves: list[Tensor]) -> Hashable:
@@ -175,7 +184,7 @@ def _record_rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
 def change(old: Key, new: Key, names: Sequence[str]) -> list[Change]:
     """How a call's signature differs from another's, one row an argument."""
     if old[:2] != new[:2]:
-        before, now = (f"grad {k[0]}, default {k[1]!r}" for k in (old, new))
+        before, now = (f"{_mode_told(k[0])}, default {k[1]!r}" for k in (old, new))
         return [Change("mode", before, now)]
     rows = []
     for k, (a, b) in enumerate(zip(old[2:], new[2:])):
