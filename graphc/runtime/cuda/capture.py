@@ -24,18 +24,21 @@ MOST_CAPTURES = (
 
 
 class Ready(NamedTuple):
-    """One launch with all that the driver is told."""
+    """One launch with all that the driver is told, and the memory that then holds nothing."""
 
     function: int
     grid: tuple[int, int, int]
     threads: int
     shared_bytes: int
     packed: Packed
+    dead: tuple[tuple[int, int], ...] = ()  # addresses and bytes
 
     def start(self, driver: Driver, stream: int) -> None:
         driver.LaunchKernel(
             self.function, self.grid, self.threads, self.shared_bytes, stream, self.packed.address
         )
+        for address, size_bytes in self.dead:
+            driver.Discard(address, size_bytes, stream)
 
 
 class Recorded:

@@ -30,6 +30,7 @@ from graphc.ir.program import Launch, Program
 from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime import routines
 from graphc.runtime.cuda.capture import Ready, Recordings
+from graphc.runtime.cuda.dead import dead_behind
 from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.memory import HostRing
 from graphc.runtime.cuda.pack import Value, bound, grid, pack
@@ -100,6 +101,7 @@ class CudaExecutable:
         block_bytes = self._counters + COUNTER_BYTES * self._most(counters)
         self._block = engine.device.allocate(block_bytes)
         self._device.set(self._block.address, b"\0", block_bytes)
+        self._dead = dead_behind(program) if self._driver.name == "fake" else None
         self._words = np.zeros(ERROR_WORDS, np.int64)
         self.done = False
         weakref.finalize(self, engine.room.release, id(self)).atexit = False
@@ -137,6 +139,8 @@ class CudaExecutable:
             started = self._recordings.at(key, lambda: self._launches(places))
             ready = iter(started)
             self._send(scalars)
+            if self._dead is not None and (size := self._arena_bytes()):
+                self._driver.Discard(base, size, self._device.stream)
             for part in self._parts[:-1]:
                 if isinstance(part, range):
                     next(ready).start()
@@ -173,8 +177,18 @@ class CudaExecutable:
 
     def _reserve(self) -> int:
         """The arena's address; scratch memory of kernels lies behind it."""
-        size = aligned(self.program.arena_bytes) + self._scratch
-        return self._engine.room.reserve(id(self), size, self.program.slots)
+        return self._engine.room.reserve(id(self), self._arena_bytes(), self.program.slots)
+
+    def _arena_bytes(self) -> int:
+        return aligned(self.program.arena_bytes) + self._scratch
+
+    def _discarded(self, i: int, base: int) -> tuple[tuple[int, int], ...]:
+        """Addresses and bytes of what holds nothing behind launch i, where that is watched."""
+        if self._dead is None:
+            return ()
+        spans = [(base + low, high - low) for low, high in self._dead[i]]
+        scratch = base + aligned(self.program.arena_bytes), self._scratch
+        return (*spans, scratch) if self._scratch else tuple(spans)
 
     def _most(self, need: Callable[[Image, int], int]) -> int:
         """The largest need of a launch, of an image and the programs of its grid."""
@@ -229,7 +243,8 @@ class CudaExecutable:
         of_compiler = scratch + given, scratch + given + compiled
         packed = pack(image.source, values, of_compiler)
         threads = WARP * image.source.num_warps
-        return Ready(self._functions[i], programs, threads, image.shared_bytes, packed)
+        dead = self._discarded(i, places["arena"][0])
+        return Ready(self._functions[i], programs, threads, image.shared_bytes, packed, dead)
 
     @staticmethod
     def _grid(launch: Launch, image: Image) -> tuple[int, int, int]:
@@ -268,6 +283,8 @@ class CudaExecutable:
 
         routines.run(launch, array, self.program.checks)
         self._device.upload(held[out.buffer][0], results[0])
+        for address, size_bytes in self._discarded(i, places["arena"][0]):
+            self._driver.Discard(address, size_bytes, self._device.stream)
 
 
 def parts_of(program: Program) -> list[range | int]:
