@@ -13,6 +13,7 @@ from functools import cache
 from typing import cast
 
 from graphc import config
+from graphc.codegen_gpu import routine
 from graphc.codegen_gpu.contract_parts import product_dtype
 from graphc.codegen_gpu.library import GpuLibrary
 from graphc.codegen_gpu.module import emit, needs_wide
@@ -126,7 +127,7 @@ class CudaTemplate:
         found: list[Need | None] = []
         for i, (x, hints) in enumerate(zip(program.launches, self._hints, strict=True)):
             if x.kernel.call is not None:
-                found.append(None)
+                found.append(_routine(x, hints, largest))
                 continue
             guarded, wide = fails and i >= program.commit, _is_wide(x, largest)
             found.append(Need(x.kernel.key(), x.kernel, hints, wide, guarded, _tf32(x.kernel)))
@@ -143,6 +144,15 @@ class CudaTemplate:
 
         free = any(_may_round(x.kernel) for x in program.launches)
         return ByPrecision(make) if free else make()
+
+
+def _routine(launch: Launch, hints: tuple[int, ...], numel: dict[str, int]) -> Need | None:
+    """The code of a routine, which is for rows of one length; None where the host runs it."""
+    kernel, sizes = launch.kernel, launch.sizes
+    if not routine.takes(kernel, sizes):
+        return None
+    sizes = hints if routine.length(kernel, hints) == routine.length(kernel, sizes) else sizes
+    return Need(kernel.key(), kernel, sizes, _is_wide(launch, numel), False, False)
 
 
 def _may_round(kernel: Kernel) -> bool:
@@ -191,7 +201,7 @@ class GpuBackend:
             graph.name, stages, program, kernel_text.show,
             lambda kernel, level: self._code(kernel, level, shown.get(kernel.key())),
             codes=GPU_STAGES, device=f"cuda:{self.engine.device.index}",
-            blocks=tuple(self._blocks(n) for n in dict.fromkeys(needs)),
+            blocks=tuple(self._blocks(n) for n in dict.fromkeys(needs)), coded=frozenset(shown),
         )  # fmt: skip
         if config.verify():
             graphs = [(s.name, at_sizes(s.graph, HINTS)) for s in compiled.stages if s.graph]

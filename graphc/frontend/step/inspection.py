@@ -67,7 +67,8 @@ class KernelView:
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One native program and how it came to be; `code(kernel, level)` is its code at one of
-    `codes`. `blocks` says how each kernel is cut into a GPU's programs."""
+    `codes`. `blocks` says how each kernel is cut into a GPU's programs; `coded` are the keys of
+    those that it runs, routines among them."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -79,6 +80,7 @@ class Unit:
     codes: tuple[str, ...] = CODE_STAGES
     device: str = "cpu"
     blocks: tuple[str, ...] = ()
+    coded: frozenset[str] = frozenset()
 
     def stack(self, where: Where) -> Stack:
         """The user's calls that led to what was traced there, innermost first, with full paths."""
@@ -102,7 +104,8 @@ class Unit:
     def callbacks(self) -> Iterator[str]:
         """The routines that the host runs between the kernels of a GPU."""
         for launch in self.program.launches:
-            if self.device != "cpu" and launch.kernel.call is not None:
+            hosted = launch.kernel.call is not None and launch.kernel.key() not in self.coded
+            if self.device != "cpu" and hosted and launch.kernel.call is not None:
                 yield f"{launch.kernel.name}: {launch.kernel.call.op} {launch.kernel.call.where}"
 
     def kernels(self) -> list[Kernel]:

@@ -94,7 +94,7 @@ class CudaExecutable:
         self._states: tuple[int, ...] = ()
         self._recordings = Recordings(self._driver, self._device.stream)
         self._functions = [engine.device.function(x) if x is not None else 0 for x in images]
-        self._parts = parts_of(program)
+        self._parts = parts_of(images)
         self._may_fail = any(x.kernel.may_fail() for x in program.launches if not x.kernel.call)
         self._scratch = self._most(lambda image, programs: sum(scratches(image, programs)))
         self._counters = ALIGN + aligned(CELL_BYTES * self._scalars)  # where they are in the block
@@ -287,17 +287,17 @@ class CudaExecutable:
             self._driver.Discard(address, size_bytes, self._device.stream)
 
 
-def parts_of(program: Program) -> list[range | int]:
+def parts_of(images: Sequence[Image | None]) -> list[range | int]:
     """The launches in order: ranges that are native, and between them numbers of routines."""
     parts: list[range | int] = []
     begin = 0
-    for i, launch in enumerate(program.launches):
-        if launch.kernel.call is not None:
+    for i, image in enumerate(images):
+        if image is None:
             if begin < i:
                 parts.append(range(begin, i))
             parts.append(i)
             begin = i + 1
-    return [*parts, range(begin, len(program.launches))]
+    return [*parts, range(begin, len(images))]
 
 
 def aligned(size_bytes: int) -> int:
