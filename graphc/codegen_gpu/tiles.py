@@ -6,7 +6,8 @@
   column  points along lanes, being contiguous; loops along the other dimension
 
 Enough programs for four on each multiprocessor come first, then 16 bytes an access of a thread. The
-sizes are hints; only literal extents are known, so only they decide what has no loop or no mask.
+sizes are hints; only literal extents are known, so only they decide what has no loop or no mask,
+and in which order a sum is added up: a process that began with another batch gives the same bits.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ SHARES = 64  # programs for the same points of a scatter: each looks at all indi
 LEAST = 16  # trips of each
 MANY = 48  # statements whose values fill a thread's registers sooner
 MOST_COLUMNS = 64  # points of a column block
+UNKNOWN = 1 << 14  # points of an unknown number, where it decides how sums are added up
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,10 @@ class _Planner:
     def typical(self, axes: Sequence[Axis]) -> int:
         return prod(self.size(a.extent) for a in axes)
 
+    def nominal(self, axes: Sequence[Axis]) -> int:
+        """Points, whatever the hints are."""
+        return prod(a.extent if isinstance(a.extent, int) else UNKNOWN for a in axes)
+
     def plan(self) -> Plan:
         loops = [p for p in self.kernel.phases if p.axes]
         columns = self.columns()
@@ -126,6 +132,7 @@ class _Planner:
                 return Plan("tile", SIDE, phases, tile)
             phases = tuple(PhasePlan("serial" if p.axes else "once") for p in self.kernel.phases)
             return self.flat(phases)
+        self.points = max(self.nominal(self.kernel.axes), 1)
         return self.column() if columns else self.row()
 
     # ---- points alone --------------------------------------------------------------------------
@@ -207,7 +214,7 @@ class _Planner:
         return self.with_loops("row", block)
 
     def column(self) -> Plan:
-        inner = self.size(self.kernel.axes[-1].extent)
+        inner = self.nominal(self.kernel.axes[-1:])
         block = self.enough(min(power(inner), MOST_COLUMNS), min(power(inner), WARP // 2))
         return self.with_loops("column", block)
 
@@ -215,7 +222,7 @@ class _Planner:
         trips = extent(phase.axes)
         if trips is not None and trips <= WHOLE:
             return power(trips)
-        return min(power(self.typical(phase.axes)), LOOPED)
+        return min(power(self.nominal(phase.axes)), LOOPED)
 
     def with_loops(self, form: Form, block: int) -> Plan:
         phases = tuple(self.loop(p, form, block) for p in self.kernel.phases)
@@ -231,4 +238,4 @@ class _Planner:
             return PhasePlan("whole", power(trips))
         room = 2 * LOOPED // block if form == "column" else LOOPED
         least = max(WARP * WARPS // block, 1)  # a thread each
-        return PhasePlan("looped", max(min(room, power(self.typical(phase.axes))), least))
+        return PhasePlan("looped", max(min(room, power(self.nominal(phase.axes))), least))
