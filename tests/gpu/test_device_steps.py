@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -223,17 +224,57 @@ def test_what_a_step_tells_about_itself() -> None:
     *_, step = trained("cuda", mlp, rows, (4,))
     kernel = step.kernels[0]
     assert "@triton.jit" in kernel.triton and kernel.triton in step.ir("triton")
+    assert ".visible .entry" in kernel.ptx and "EXIT" in kernel.sass
     with pytest.raises(graphc.errors.NotAvailable, match="device is cuda"):
         _ = kernel.llvm
     told = step.explain()
     assert len(told.blocks) == len(step.kernels) and "blocks of" in str(told)
 
 
-def test_a_profile_is_refused_and_never_empty() -> None:
+def test_a_profile_times_each_launch_by_events() -> None:
+    weight = graphc.rand(16, 16).to("cuda")
+    step = graphc.compile(lambda x: (x @ weight).sort(1).values.cumsum(0).exp().sum())
+    x = graphc.rand(8, 16).to("cuda")
+    want = step(x).item()
+    for _ in range(2):
+        found = step.profile(x)
+        assert found.result.item() == want
+        (program,) = [unit.program for unit in step._units()]
+        assert [row.kernel for row in found.launches] == [k.kernel.name for k in program.launches]
+        assert all(row.row.seconds > 0 for row in found.launches) and not found.measured
+        assert found.seconds == pytest.approx(sum(r.seconds for r in found.by("kernel")))
+        assert found.by("line")[0].name.startswith("test_device_steps.py") and str(found)
+    recorded = step._last.plan.native.captures
+    assert step(x).item() == want and step._last.plan.native.captures == recorded
+
+
+def test_a_profile_of_a_first_call_and_of_training() -> None:
+    model, y = mlp().to("cuda"), graphc.tensor([0, 1], device="cuda")
+    optimizer = graphc.optim.SGD(model.parameters(), lr=0.1)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = step.profile(graphc.rand(2, 8).to("cuda"))
+    assert {r.name for r in found.by("phase")} >= {"forward", "backward"}
+    with pytest.raises(graphc.errors.IndexOutOfRange):
+        y.fill_(7)
+        step.profile(graphc.rand(2, 8).to("cuda"))
+
+
+def test_a_dump_has_the_code_at_each_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path))
     step = graphc.compile(lambda x: x.exp() * 2.0)
-    for _ in range(2):  # before the device is known, and after
-        with pytest.raises(graphc.errors.NotAvailable, match="profile"):
-            step.profile(graphc.ones(3, device="cuda"))
+    step(graphc.ones(3, device="cuda"))
+    files = {f.suffix: f.read_text() for f in tmp_path.rglob("kernels/*")}
+    assert set(files) == {".py", ".ptx", ".sass"}
+    assert "tl.exp" in files[".py"] or "exp" in files[".py"]
+    assert ".entry" in files[".ptx"] and "EXIT" in files[".sass"]
 
 
 def test_stacks_of_values_are_told_on_any_device() -> None:

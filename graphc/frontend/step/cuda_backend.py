@@ -6,8 +6,8 @@ blocks are chosen by the sizes that were seen, so other sizes run the same code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import cast
@@ -15,6 +15,7 @@ from typing import cast
 from graphc import config
 from graphc.codegen_gpu import routine
 from graphc.codegen_gpu.contract_parts import product_dtype
+from graphc.codegen_gpu.facts import sass
 from graphc.codegen_gpu.library import GpuLibrary
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.profile import profile
@@ -46,7 +47,7 @@ from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
 from graphc.runtime.cuda import device
-from graphc.runtime.cuda.executor import CudaExecutable, Engine
+from graphc.runtime.cuda.executor import CudaExecutable, Engine, timing
 from graphc.runtime.disk_cache import DiskCache
 
 __all__ = ["GpuBackend", "backend_at", "cuda_backend"]
@@ -218,9 +219,12 @@ class GpuBackend:
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
 
-    def timing(self) -> AbstractContextManager[Sequence[Run]]:
-        """No run is noted: `Compiled.profile` refuses steps on a GPU."""
-        return nullcontext(())
+    @contextmanager
+    def timing(self) -> Iterator[Sequence[Run]]:
+        """On all GPUs."""
+        runs: list[Run] = []
+        with timing(runs):
+            yield runs
 
     def peaks(self) -> Limits | None:
         return None
@@ -266,9 +270,13 @@ class GpuBackend:
     def _code(self, kernel: Kernel, level: str, need: Need | None) -> str:
         if need is None:
             return f"# {kernel.name} has no code of ours: NumPy runs it on the host\n"
-        if level != "triton":
-            raise NotAvailable(f"no `{level}`: device is cuda", fix="read .triton")
-        return self.source(need).text
+        if level not in GPU_STAGES:
+            raise NotAvailable(f"no `{level}`: device is cuda", fix=f"read {', '.join(GPU_STAGES)}")
+        source = self.source(need)
+        if level == "triton":
+            return source.text
+        (image,) = self._library.images([source])  # which FakeDriver has not asked for
+        return image.ptx if level == "ptx" else sass(image)
 
 
 @cache

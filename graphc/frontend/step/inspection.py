@@ -21,7 +21,7 @@ from graphc.ir.graph import Stack, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program, Slot
 
-CODE_STAGES, GPU_STAGES = ("llvm", "asm"), ("triton",)
+CODE_STAGES, GPU_STAGES = ("llvm", "asm"), ("triton", "ptx", "sass")
 LABEL = re.compile(r"\s*(%[^\s,:=(){}#]+): ")
 
 
@@ -55,10 +55,11 @@ class KernelView:
         return self._code("plan")
 
     def __getattr__(self, name: str) -> Any:
-        """Its code at a level of its device: `llvm` and `asm` on a CPU, `triton` on a GPU."""
+        """Its code at a level of its device: `llvm` and `asm` on a CPU, `triton`, `ptx` and
+        `sass` on a GPU."""
         if name in self._levels:
             return self._code(name)
-        if name in (*CODE_STAGES, *GPU_STAGES, "ptx"):
+        if name in (*CODE_STAGES, *GPU_STAGES):
             known = " or ".join(f".{level}" for level in self._levels)
             raise NotAvailable(f"no `{name}`: device is {self._device}", fix=f"read {known}")
         raise AttributeError(name)
