@@ -35,6 +35,7 @@ SIDE = 32  # of a tile
 SHARES = 64  # programs for the same points of a scatter: each looks at all indices
 LEAST = 16  # trips of each
 MANY = 48  # statements whose values fill a thread's registers sooner
+DENSE = 40  # the same beside the sums of a column block, in float64
 MOST_COLUMNS = 64  # points of a column block
 UNKNOWN = 1 << 14  # points of an unknown number, where it decides how sums are added up
 
@@ -236,6 +237,8 @@ class _Planner:
         trips = extent(phase.axes)
         if trips is not None and trips <= WHOLE and power(trips) * block <= ROOM:
             return PhasePlan("whole", power(trips))
-        room = 2 * LOOPED // block if form == "column" else LOOPED
+        room = LOOPED
+        if form == "column":
+            room = (1 if len(list(self.kernel.statements())) > DENSE else 2) * LOOPED // block
         least = max(WARP * WARPS // block, 1)  # a thread each
         return PhasePlan("looped", max(min(room, power(self.nominal(phase.axes))), least))
