@@ -30,7 +30,8 @@ How = Literal["product", "sums"]
 LEAST = 16  # points of each side of a product; padding up to half of a tile is worth it
 THIN = 8  # rows, cols or depth below which products are mostly padding
 DEPTH_BYTES = 128  # of one row of an operand's tile: what a warp group reads of swizzled memory
-FFMA_DEPTH = 16  # of exact float32: operands are held in registers for the whole depth
+FFMA_DEPTH = 16  # of exact float32: operands are held in registers for the whole depth, so that
+# a thread has 16 sums at most beside them
 WAVES = 2  # programs for each multiprocessor, below which tiles shrink and sums are split
 MIN_STEPS = 8  # of a part of a split sum: less does not pay for adding the parts up
 MAX_SPLITS = 64
@@ -101,7 +102,7 @@ def _product(
     rows, cols, _ = tiles(sizes)
     splits = _splits(tiles(usual)[2], steps, target)
     wide = rows * cols
-    warps = 8 if wide >= 128 * 128 else 4 if wide >= 32 * 64 else 2
+    warps = 8 if wide >= (64 * 64 if exact else 128 * 128) else 4 if wide >= 32 * 64 else 2
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
     stages = max(2, min(2 if exact else 4, target.shared_bytes // max(stage, 1)))
     return Tile("product", rows, cols, depth, inner, splits, warps, stages)
