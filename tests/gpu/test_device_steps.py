@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ Run = tuple[list[float], dict[str, np.ndarray], Any]
 
 
 @pytest.fixture(autouse=True)
-def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRAPHC_CUDA", "fake")
+def fake(fake_gpu: None) -> None:
+    """All of it on the fake GPU, or with `pytest -m gpu` on one that is there."""
 
 
 def mlp() -> nn.Module:
@@ -213,7 +214,7 @@ def test_a_routine_runs_on_the_host_between_kernels() -> None:
         values, places = (x * 2).sort(dim=1)
         return values + 1, places
 
-    x = rows(np.random.default_rng(0), 3)
+    x = rows(np.random.default_rng(0), 3).astype(np.float64)  # keys too long for a kernel
     values, places = step(graphc.from_numpy(x).to("cuda"))
     assert np.array_equal(values.cpu().numpy(), np.sort(x * 2, 1) + 1)
     assert np.array_equal(places.cpu().numpy(), np.argsort(x, 1))
@@ -333,3 +334,52 @@ def test_a_moved_model_is_traced_where_it_is() -> None:
     got = step(x.to("cuda"))
     assert got.device.type == "cuda"
     np.testing.assert_allclose(got.detach().cpu().numpy(), want, rtol=1e-5, atol=1e-6)
+
+
+def test_training_holds_no_more_memory_from_step_to_step() -> None:
+    """What a step allocates is its results; the arena is what the plan says."""
+    graphc.manual_seed(0)
+    rng = np.random.default_rng(0)
+    model = mlp().to("cuda")
+    optimizer = graphc.optim.Adam(model.parameters())
+
+    @graphc.compile
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = graphc.from_numpy(rows(rng, 4)).to("cuda")
+    y = graphc.from_numpy(rng.integers(0, 4, 4)).to("cuda")
+    allocated, peaks = [], []
+    for _ in range(5):
+        graphc.cuda.reset_peak_memory_stats()
+        loss = step(x, y)
+        graphc.cuda.synchronize()
+        allocated.append(graphc.cuda.memory_allocated())
+        peaks.append(graphc.cuda.max_memory_allocated())
+    assert len(set(allocated[2:])) == len(set(peaks[2:])) == 1, (allocated, peaks)
+    assert peaks[-1] - allocated[-1] <= 1 << 12  # a loss that is made while the last one is held
+    assert np.isfinite(loss.item())
+    reserved = graphc.cuda.memory_reserved()
+    step(x, y)
+    assert graphc.cuda.memory_reserved() == reserved
+
+
+def test_a_model_that_is_gone_gives_its_memory_back() -> None:
+    def held() -> int:
+        gc.collect()
+        graphc.cuda.synchronize()
+        return graphc.cuda.memory_allocated()
+
+    graphc.ones(1).to("cuda")
+    before = held()
+    model = nn.Linear(64, 64).to("cuda")
+    optimizer = graphc.optim.Adam(model.parameters())
+    model(graphc.ones(2, 64).to("cuda")).sum().backward()
+    optimizer.step()
+    assert held() - before >= 4 * 64 * 64 * 4  # weights, gradients, and two slots
+    del model, optimizer
+    assert held() - before <= 1 << 14  # what programs of one operation keep
