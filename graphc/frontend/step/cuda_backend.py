@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import cast
 
@@ -16,6 +16,7 @@ from graphc import config
 from graphc.codegen_gpu import routine
 from graphc.codegen_gpu.contract_parts import product_dtype
 from graphc.codegen_gpu.facts import sass
+from graphc.codegen_gpu.grouped import TYPICAL, grouped, may_group
 from graphc.codegen_gpu.library import GpuLibrary
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.profile import profile
@@ -48,6 +49,7 @@ from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
 from graphc.runtime.cuda import device
 from graphc.runtime.cuda.executor import CudaExecutable, Engine, timing
+from graphc.runtime.cuda.group import Group
 from graphc.runtime.disk_cache import DiskCache
 
 __all__ = ["GpuBackend", "backend_at", "cuda_backend"]
@@ -140,8 +142,10 @@ class CudaTemplate:
             verify_program(program)
 
         def make() -> CudaExecutable:
-            images = self._backend.images(self.needs(program))
-            return CudaExecutable(program, images, self._backend.engine)
+            needs = self.needs(program)
+            images = self._backend.images(needs)
+            groups = self._backend.groups(program, needs)
+            return CudaExecutable(program, images, self._backend.engine, groups)
 
         free = any(_may_round(x.kernel) for x in program.launches)
         return ByPrecision(make) if free else make()
@@ -254,6 +258,23 @@ class GpuBackend:
         sources = [self.source(n) for n in missing]
         self._images |= zip(missing, self.compiled(sources), strict=True)
         return [None if n is None else self._images[n] for n in needs]
+
+    def groups(self, program: Program, needs: Sequence[Need | None]) -> list[Group]:
+        """Elementwise launches with one text that wait for nothing between them."""
+        alike: dict[tuple[int, Source], list[int]] = {}
+        stretch = 0
+        for i, (x, need) in enumerate(zip(program.launches, needs, strict=True)):
+            stretch += x.barrier or i == program.commit or need is None
+            if need is not None and may_group(need.kernel):
+                anywhere = replace(need, sizes=(TYPICAL,) * len(need.sizes))
+                alike.setdefault((stretch, self.source(anywhere)), []).append(i)
+        found = []
+        for (_, single), members in alike.items():
+            together = grouped(single) if len(members) > 1 else None
+            if together is not None:
+                found.append((tuple(members), single, together))
+        images = self.compiled([together for *_, together in found])
+        return [Group(m, single, x) for (m, single, _), x in zip(found, images, strict=True)]
 
     def compiled(self, sources: Sequence[Source]) -> list[Image]:
         return [Image(s) for s in sources] if self._fake else self._library.images(sources)

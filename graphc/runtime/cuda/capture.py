@@ -32,6 +32,7 @@ class Ready(NamedTuple):
     shared_bytes: int
     packed: Packed
     dead: tuple[tuple[int, int], ...] = ()  # addresses and bytes
+    held: tuple[object, ...] = ()  # memory that it reads besides
 
     def start(self, driver: Driver, stream: int) -> None:
         driver.LaunchKernel(
@@ -46,6 +47,7 @@ class Recorded:
 
     def __init__(self, driver: Driver, stream: int, launches: Sequence[Ready]) -> None:
         self._driver, self._stream = driver, stream
+        self._held = [x.held for x in launches if x.held]
         driver.StreamBeginCapture(stream)
         try:
             for x in launches:

@@ -34,6 +34,7 @@ from graphc.runtime import routines
 from graphc.runtime.cuda.capture import Ready, Recordings
 from graphc.runtime.cuda.dead import dead_behind
 from graphc.runtime.cuda.device import Device
+from graphc.runtime.cuda.group import Group, Member, tables
 from graphc.runtime.cuda.memory import HostRing
 from graphc.runtime.cuda.pack import Value, bound, grid, pack
 from graphc.runtime.cuda.room import Room
@@ -102,10 +103,19 @@ class Engine:
 
 
 class CudaExecutable:
-    """A program bound to its code: `images[i]` is launch i's, None for a routine."""
+    """A program bound to its code: `images[i]` is launch i's, None for a routine; the launches of
+    a group are started as one, where its first stands."""
 
-    def __init__(self, program: Program, images: Sequence[Image | None], engine: Engine) -> None:
+    def __init__(
+        self,
+        program: Program,
+        images: Sequence[Image | None],
+        engine: Engine,
+        groups: Sequence[Group] = (),
+    ) -> None:
         routines.check_sizes(program)
+        self._groups = {g.members[0]: g for g in groups}
+        self._absorbed = {i for g in groups for i in g.members[1:]}
         self.program, self._images, self._engine = program, images, engine
         self._device, self._driver = engine.device, engine.device.driver
         self._slots = {s.name: s for s in program.slots}
@@ -268,14 +278,24 @@ class CudaExecutable:
 
     def _launches(self, places: dict[str, Sequence[int]]) -> list[list[Ready]]:
         """For each part that is native, its launches on these addresses."""
-        return [
-            [x for i in part if (x := self._launch(i, places)) is not None]
-            for part in self._parts
-            if isinstance(part, range)
-        ]
+        return [self._launches_of(part, places) for part in self._parts if isinstance(part, range)]
+
+    def _launches_of(self, part: range, places: dict[str, Sequence[int]]) -> list[Ready]:
+        found: list[Ready] = []
+        for i in part:
+            if (ready := self._launch(i, places)) is not None:
+                found.append(ready)
+            elif i in self._absorbed and found:  # until here others may have used what it did
+                dead = self._discarded(i, places["arena"][0])
+                found[-1] = found[-1]._replace(dead=(*found[-1].dead, *dead))
+        return found
 
     def _launch(self, i: int, places: dict[str, Sequence[int]]) -> Ready | None:
         """Launch i; None if there is nothing to do."""
+        if i in self._absorbed:
+            return None
+        if i in self._groups:
+            return self._launch_group(self._groups[i], places)
         launch, image = self.program.launches[i], self._images[i]
         assert image is not None
         programs = self._grid(launch, image)
@@ -298,6 +318,32 @@ class CudaExecutable:
         threads = WARP * image.source.num_warps
         dead = self._discarded(i, places["arena"][0])
         return Ready(self._functions[i], programs, threads, image.shared_bytes, packed, dead)
+
+    def _launch_group(self, group: Group, places: dict[str, Sequence[int]]) -> Ready | None:
+        """All launches of a group; those with nothing to do are left out."""
+        members: list[Member] = []
+        for i in group.members:
+            launch = self.program.launches[i]
+            sizes = dict(zip(launch.kernel.sizes, launch.sizes, strict=True))
+            if not (programs := prod(grid(group.single, sizes))):
+                continue
+            buffers = [self._address(name, places) for name in launch.slots]
+            values = bound(group.single, buffers, launch.sizes, numbers_of(launch))
+            own = [v for p, v in zip(group.single.params, values) if p.bound != "error"]
+            members.append(Member(own, programs))
+        if not members:
+            return None
+        arrays = tables(group.single, members)
+        held = [self._device.allocate(a.nbytes) for a in arrays]
+        for memory, array in zip(held, arrays):
+            self._device.upload(memory.address, array)
+        source = group.image.source
+        at = bound(source, [x.address for x in held], error=self._block.address)
+        total, warps = sum(m.programs for m in members), WARP * source.num_warps
+        dead = self._discarded(group.members[0], places["arena"][0])
+        function, shared = self._device.function(group.image), group.image.shared_bytes
+        packed = pack(source, at)
+        return Ready(function, (total, 1, 1), warps, shared, packed, dead, tuple(held))
 
     @staticmethod
     def _grid(launch: Launch, image: Image) -> tuple[int, int, int]:
