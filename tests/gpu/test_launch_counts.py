@@ -14,6 +14,7 @@ pytest.importorskip("triton")
 
 from gpu_steps import compiled
 
+from graphc.codegen_gpu.contract_parts import product_dtype
 from graphc.ir.kernel import Load, Reduce
 
 
@@ -58,3 +59,24 @@ def test_an_optimizer_rides_in_the_kernels_of_the_gradients(make: Any) -> None:
         return len(compiled(step, graphc.rand(4, 6)).program.launches)
 
     assert launches(True) - launches(False) <= 1
+
+
+def test_products_under_autocast_read_halves() -> None:
+    """So tensor cores compute them: forward, and both gradients; sums and updates are float32."""
+    model = nn.Sequential(nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 16, 16))
+    optimizer = graphc.optim.SGD(model.parameters(), lr=0.1)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        with graphc.autocast("cpu"):
+            loss = model(x).float().square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = compiled(step, graphc.rand(4, 8, 6, 6))
+    products = [k.kernel for k in found.kernels if k.kernel.kind == "contract"]
+    assert len(products) == 5  # none for the gradient of x
+    assert {product_dtype(k).name for k in products} == {"bf16"}
+    assert all(p.dtype is graphc.float32 for p in model.parameters())
