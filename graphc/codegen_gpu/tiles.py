@@ -19,7 +19,7 @@ from math import prod
 from typing import Literal
 
 from graphc.codegen_gpu.target import ACCESS_BYTES, WARP, Target
-from graphc.ir.kernel import Apply, Axis, Const, Index, Kernel, Load, Phase, Size, Store
+from graphc.ir.kernel import Apply, Axis, Const, Index, Kernel, Load, Phase, Reduce, Size, Store
 
 Form = Literal["flat", "tile", "row", "column"]
 Mode = Literal["once", "whole", "looped", "serial"]
@@ -239,6 +239,8 @@ class _Planner:
             return PhasePlan("whole", power(trips))
         room = LOOPED
         if form == "column":
-            room = (1 if len(list(self.kernel.statements())) > DENSE else 2) * LOOPED // block
+            sums = power(sum(isinstance(s, Reduce) for s in phase.body))  # each has registers
+            dense = len(list(self.kernel.statements())) > DENSE
+            room = (1 if dense else 2) * LOOPED // (block * sums)
         least = max(WARP * WARPS // block, 1)  # a thread each
         return PhasePlan("looped", max(min(room, power(self.nominal(phase.axes))), least))
