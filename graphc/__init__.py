@@ -89,7 +89,10 @@ from graphc import sparse as sparse
 from graphc import testing as testing
 from graphc import torch_version as torch_version
 from graphc import utils as utils
+from graphc.amp import GradScaler as GradScaler
 from graphc.amp import autocast as autocast
+from graphc.amp import get_autocast_dtype as get_autocast_dtype
+from graphc.amp import is_autocast_enabled as is_autocast_enabled
 from graphc.library import ops as ops
 from graphc.nn.functional import (
     adaptive_avg_pool1d,

@@ -1,7 +1,6 @@
-"""Mixed precision, switched off: scripts that ask for it on a GPU run in full precision here.
+"""Mixed precision under PyTorch's names: automatic casts, and the scaling of losses.
 
-As in a PyTorch without CUDA, `autocast("cuda")` and `GradScaler()` warn and do nothing. Automatic
-casts on the CPU do not exist: `autocast("cpu")` raises unless enabled=False.
+Where a device is not there both warn and do nothing, as in a PyTorch without CUDA.
 """
 
 from __future__ import annotations
@@ -12,32 +11,35 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from graphc.errors import InvalidState, Unsupported
-from graphc.frontend.devices import device
-from graphc.ir.types import DType
+from graphc.errors import DeviceUnavailable, InvalidType
+from graphc.frontend.autocast import narrow_type
+from graphc.frontend.devices import device, resolve
+from graphc.frontend.grad_scaler import GradScaler as _GradScaler
+from graphc.frontend.modes import modes
+from graphc.ir.types import DType, bf16, f16
 
 __all__ = ["GradScaler", "autocast", "is_autocast_available"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+DEFAULTS = {"cpu": bf16, "cuda": f16}
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether autocast can be enabled: on no device. Raises for an unknown device type."""
-    device(device_type)
-    return False
-
-
-def _enabled(what: str, device_type: str, enabled: bool) -> bool:
-    """Warn for a device that is not there, raise for the CPU; False."""
-    kind = device(device_type).type
-    if not enabled:
+    """Whether autocast can be enabled. Raises for an unknown device type."""
+    try:
+        return resolve(device(device_type).type).type in DEFAULTS
+    except DeviceUnavailable:
         return False
-    if kind == "cpu":
-        raise Unsupported(
-            f'{what} is enabled for device "cpu"',
-            why="graphc computes in the dtypes of the tensors and casts nothing by itself",
-            fix="pass enabled=False, or convert model and inputs with .to(graphc.bfloat16)",
-        )
+
+
+def _enabled(what: str, device_type: Any, enabled: bool) -> bool:
+    """Whether it is to work; warns for a device that is not there."""
+    if not isinstance(device_type, str):
+        kind = type(device_type).__name__
+        raise InvalidType(f"Expected `device_type` of type `str`, got: `{kind}`")
+    device(device_type)
+    if not enabled or is_autocast_available(device_type):
+        return enabled
     warnings.warn(
         f"{what}: device {device_type!r} is not available, disabling", UserWarning, stacklevel=3
     )
@@ -45,7 +47,8 @@ def _enabled(what: str, device_type: str, enabled: bool) -> bool:
 
 
 class autocast:
-    """A context manager and decorator under which nothing is cast."""
+    """A context manager and decorator: inside, functions on a device take their tensors in the
+    types that PyTorch's lists say; products in `dtype`, float16 on a GPU and bfloat16 on a CPU."""
 
     def __init__(
         self,
@@ -54,28 +57,52 @@ class autocast:
         enabled: bool = True,
         cache_enabled: bool | None = None,
     ) -> None:
-        self.device = device_type
-        self.fast_dtype = dtype
         self._enabled = _enabled("autocast", device_type, enabled)
+        self.device = device_type
+        self.fast_dtype = dtype or DEFAULTS.get(device_type)
+        if self._enabled and self.fast_dtype not in (f16, bf16):
+            warnings.warn(
+                f"In {device_type} autocast, but the target dtype {self.fast_dtype} is not "
+                "supported, disabling: it is for float16 and bfloat16",
+                UserWarning,
+                stacklevel=2,
+            )
+            self._enabled = False
+        self._before: list[tuple[tuple[str, DType], ...]] = []
 
     def __enter__(self) -> Self:
+        self._before.append(modes.autocast)
+        kept = tuple(row for row in modes.autocast if row[0] != self.device)
+        mine = ((self.device, self.fast_dtype),) if self._enabled and self.fast_dtype else ()
+        modes.autocast = tuple(sorted((*kept, *mine), key=lambda row: row[0]))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
-        return None
+        modes.autocast = self._before.pop()
 
     def __call__(self, func: F) -> F:
         @functools.wraps(func)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            return func(*args, **kwargs)
+            with self:
+                return func(*args, **kwargs)
 
         return inside  # type: ignore[return-value]  # wraps keeps the signature
 
 
-class GradScaler:
-    """The gradient scaler of mixed precision, disabled: losses and steps pass through."""
+def is_autocast_enabled(device_type: str = "cuda") -> bool:
+    """Whether functions on a device are cast here and now."""
+    return narrow_type(device_type) is not None
+
+
+def get_autocast_dtype(device_type: str) -> DType:
+    """What products on a device take now, or would if autocast were enabled."""
+    return narrow_type(device_type) or DEFAULTS[device(device_type).type]
+
+
+class GradScaler(_GradScaler):
+    """Scales losses, so that small gradients are no zeros in float16; see `_GradScaler`."""
 
     def __init__(
         self,
@@ -86,33 +113,7 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        self._enabled = _enabled("GradScaler", device, enabled)
-
-    def scale(self, outputs: Any) -> Any:
-        """`outputs` as they are."""
-        return outputs
-
-    def unscale_(self, optimizer: Any) -> None:
-        """Nothing was scaled."""
-
-    def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        """optimizer.step(*args, **kwargs)."""
-        return optimizer.step(*args, **kwargs)
-
-    def update(self, new_scale: Any = None) -> None:
-        """There is no scale to update."""
-
-    def get_scale(self) -> float:
-        return 1.0
-
-    def is_enabled(self) -> bool:
-        return self._enabled
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty, as of every disabled scaler."""
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Ignored, so that a checkpoint made with a GPU loads; its type is checked."""
-        if not isinstance(state_dict, dict):
-            raise InvalidState(f"GradScaler: a state dict is a dict, not {state_dict!r:.100}")
+        enabled = _enabled("GradScaler", device, enabled)
+        super().__init__(
+            device, init_scale, growth_factor, backoff_factor, growth_interval, enabled
+        )

@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "utils": BASE | {"ir", "frontend", "hub", "distributed"},
     "datasets": BASE | {"ir", "frontend", "utils"},
     "amp": BASE | {"ir", "frontend"},
-    "backends": set(),
+    "backends": {"frontend"},
     "cuda": BASE | {"amp", "frontend", "runtime"},
     "debug": {"frontend"},
     "transforms": BASE | {"ir", "frontend", "nn"},

@@ -1,4 +1,5 @@
-"""torch.backends' names: switches of libraries that graphc does not use. They may be set freely."""
+"""torch.backends' names: switches of libraries that graphc does not use. Those of precision are
+read by programs on a GPU; all others may be set freely and change nothing."""
 
 from graphc.backends import cuda as cuda
 from graphc.backends import cudnn as cudnn

@@ -1,10 +1,24 @@
-"""torch.backends.cuda's switches; nothing reads them."""
+"""torch.backends.cuda's switches."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from graphc.frontend.switches import precision, set_float32_matmul_precision
 
-matmul = SimpleNamespace(allow_tf32=False)
+
+class _Matmul:
+    """Products of matrices. `allow_tf32` is `float32_matmul_precision` as a flag."""
+
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether those of float32 on a GPU may round their operands to TF32."""
+        return precision().matmul
+
+    @allow_tf32.setter
+    def allow_tf32(self, allowed: bool) -> None:
+        set_float32_matmul_precision("high" if allowed else "highest")
+
+
+matmul = _Matmul()
 
 
 def is_built() -> bool:

@@ -99,6 +99,11 @@ def dissect(kernel: Kernel) -> Contraction:
     return Contraction(kernel, a, b, dot, batch, rows, cols, first.axes, epilogue)
 
 
+def product_dtype(kernel: Kernel) -> DType:
+    """What its products' operands are: a half type only where both are in memory as one."""
+    return dissect(kernel).operand_dtype
+
+
 def _operand(body: tuple[Statement, ...], name: str) -> Operand:
     """The backward slice of `name`."""
     wanted: set[str] = {name}

@@ -8,12 +8,15 @@ Two ways to compute sums of products:
            depthwise convolutions, few channels, matrix times vector, integers
 
 Where the tiles are too few for the target, the sum is cut into `splits` parts that add up in a
-fixed order. Sizes are hints: they decide how fast code is, never what it gives.
+fixed order. Sizes are hints: they decide how fast code is, never what it gives. So in which order a
+sum is added up, its depth and its parts, follows from literal extents alone, the others being taken
+for what is usual: processes that began with other batches give the same bits.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from graphc.codegen_gpu.contract_parts import Contraction, count
@@ -27,7 +30,8 @@ How = Literal["product", "sums"]
 LEAST = 16  # points of each side of a product; padding up to half of a tile is worth it
 THIN = 8  # rows, cols or depth below which products are mostly padding
 DEPTH_BYTES = 128  # of one row of an operand's tile: what a warp group reads of swizzled memory
-FFMA_DEPTH = 16  # of exact float32: operands are held in registers for the whole depth
+FFMA_DEPTH = 16  # of exact float32: operands are held in registers for the whole depth, so that
+# a thread has 16 sums at most beside them
 WAVES = 2  # programs for each multiprocessor, below which tiles shrink and sums are split
 MIN_STEPS = 8  # of a part of a split sum: less does not pay for adding the parts up
 MAX_SPLITS = 64
@@ -35,6 +39,8 @@ TAPS = 32  # summed points up to which `sums` goes one by one
 POINTS = 256  # of a program of `sums` that goes point by point
 DEEP = 64  # summed points beside each other of `sums` that are longer
 BLOCK = 2048  # elements of a block of `sums`
+UNKNOWN = 1 << 12  # points of a loop of unknown extent, where it decides how sums are added up
+BATCH = 32  # the same of its outermost dimension, where the others are known
 GROUP = 8  # rows of tiles that are neighbours in time, so that they share operands in the cache
 
 
@@ -54,28 +60,49 @@ class Tile:
 
 def tile(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> Tile:
     """The tile of a contraction at these sizes."""
-    m, n, k = (count(axes, sizes) for axes in (c.rows, c.cols, c.summed))
+    usual = usual_sizes(c)
+    m, n, k = (count(axes, usual) for axes in (c.rows, c.cols, c.summed))
     if not c.dot.dtype.is_floating_point or min(m, n, k) < THIN:
-        return _sums(c, sizes, target)
-    return _product(c, sizes, target, tf32)
+        return _sums(c, sizes, usual, target)
+    return _product(c, sizes, usual, target, tf32)
+
+
+def usual_sizes(c: Contraction) -> dict[str, int]:
+    """Sizes to choose by whatever the hints are: of a loop over images and their known points so
+    many images, of any other that is unknown so many points."""
+    parts = {r.loop: r.extents for r in c.kernel.roles}
+    found = {name: UNKNOWN for name in c.kernel.sizes}
+    for a in (*c.batch, *c.rows, *c.cols, *c.summed):
+        known = [n for n in parts.get(a.name, ()) if isinstance(n, int)]
+        if isinstance(a.extent, str) and known:
+            found[a.extent] = BATCH * prod(known)
+    return found
 
 
 # ---- products ----------------------------------------------------------------------------------
 
 
-def _product(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> Tile:
-    m, n, k = (count(axes, sizes) for axes in (c.rows, c.cols, c.summed))
+def _product(
+    c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: Target, tf32: bool
+) -> Tile:
+    k = count(c.summed, usual)
     exact = c.operand_dtype is f64 or (c.operand_dtype is f32 and not tf32)
     most = FFMA_DEPTH if exact else DEPTH_BYTES // c.operand_dtype.itemsize
-    inner = _inner(c.summed, sizes, most)
-    depth = min(most, power(count(c.summed[len(c.summed) - inner :], sizes)))
+    inner = _inner(c.summed, usual, most)
+    depth = min(most, power(count(c.summed[len(c.summed) - inner :], usual)))
     depth = max(LEAST, depth)
-    batch = count(c.batch, sizes)
     steps = -(-k // depth)
-    rows, cols = _sides(m, n, batch, steps, target, exact, c.dtype.itemsize)
-    splits = _splits(batch * -(-m // rows) * -(-n // cols), steps, target)
+
+    def tiles(sizes: dict[str, int]) -> tuple[int, int, int]:
+        """Rows and cols of one, and how many there are."""
+        batch, m, n = (count(axes, sizes) for axes in (c.batch, c.rows, c.cols))
+        rows, cols = _sides(m, n, batch, steps, target, exact, c.dtype.itemsize)
+        return rows, cols, batch * -(-m // rows) * -(-n // cols)
+
+    rows, cols, _ = tiles(sizes)
+    splits = _splits(tiles(usual)[2], steps, target)
     wide = rows * cols
-    warps = 8 if wide >= 128 * 128 else 4 if wide >= 32 * 64 else 2
+    warps = 8 if wide >= (64 * 64 if exact else 128 * 128) else 4 if wide >= 32 * 64 else 2
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
     stages = max(2, min(2 if exact else 4, target.shared_bytes // max(stage, 1)))
     return Tile("product", rows, cols, depth, inner, splits, warps, stages)
@@ -127,13 +154,14 @@ def _splits(tiles: int, steps: int, target: Target) -> int:
 # ---- sums --------------------------------------------------------------------------------------
 
 
-def _sums(c: Contraction, sizes: dict[str, int], target: Target) -> Tile:
-    points, k = count(c.kernel.axes, sizes), count(c.summed, sizes)
+def _sums(c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: Target) -> Tile:
+    points, k = count(c.kernel.axes, sizes), count(c.summed, usual)
     if k <= TAPS:
         block = min(POINTS, max(32, power(-(-points // target.sms))))
         return Tile("sums", block, 1, 1, 0, 1, max(1, block // 64), 2)
     depth = min(DEEP, power(k))
-    rows = max(1, min(BLOCK // depth, power(points)))
-    inner = _inner(c.summed, sizes, depth)
-    splits = _splits(-(-points // rows), -(-k // depth), target)
+    most = BLOCK // depth
+    rows = max(1, min(most, power(points)))
+    inner = _inner(c.summed, usual, depth)
+    splits = _splits(-(-count(c.kernel.axes, usual) // most), -(-k // depth), target)
     return Tile("sums", rows, 1, depth, inner, splits, 4, 2)

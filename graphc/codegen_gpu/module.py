@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from graphc.codegen_gpu import contract
+from graphc.codegen_gpu import contract, routine
 from graphc.codegen_gpu import map as points
 from graphc.codegen_gpu.body import Body
 from graphc.codegen_gpu.target import Target
@@ -51,6 +51,9 @@ def emit(
     if kernel.kind == "contract":
         w = contract.emit(body, sizes, target, tf32)
         return finish(body, w.grid, w.warps, w.stages, w.params, w.scratch_bytes)
+    if kernel.kind == "routine":
+        grid, warps = routine.emit(kernel, sizes, writer, wide)
+        return finish(body, grid, warps)
     chosen = plan(kernel, sizes, target)
     grid = points.emit(body, chosen)
     return finish(body, grid, chosen.warps)
@@ -65,7 +68,8 @@ def finish(
     scratch_bytes: int = 0,
 ) -> Source:
     """The source of a function whose body was written; `own` are its template's parameters."""
-    params = parameters(body.kernel, body.wide, body.guarded or body.kernel.may_fail())
+    fails = body.kernel.call is None and body.kernel.may_fail()
+    params = parameters(body.kernel, body.wide, body.guarded or fails)
     params = (*params, *own)
     names = ", ".join(p.name for p in params)
     text = HEAD.format(name="kernel", params=names, body=body.writer.text())

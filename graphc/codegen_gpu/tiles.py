@@ -6,7 +6,8 @@
   column  points along lanes, being contiguous; loops along the other dimension
 
 Enough programs for four on each multiprocessor come first, then 16 bytes an access of a thread. The
-sizes are hints; only literal extents are known, so only they decide what has no loop or no mask.
+sizes are hints; only literal extents are known, so only they decide what has no loop or no mask,
+and in which order a sum is added up: a process that began with another batch gives the same bits.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from math import prod
 from typing import Literal
 
 from graphc.codegen_gpu.target import ACCESS_BYTES, WARP, Target
-from graphc.ir.kernel import Apply, Axis, Const, Index, Kernel, Load, Phase, Size, Store
+from graphc.ir.kernel import Apply, Axis, Const, Index, Kernel, Load, Phase, Reduce, Size, Store
 
 Form = Literal["flat", "tile", "row", "column"]
 Mode = Literal["once", "whole", "looped", "serial"]
@@ -34,7 +35,9 @@ SIDE = 32  # of a tile
 SHARES = 64  # programs for the same points of a scatter: each looks at all indices
 LEAST = 16  # trips of each
 MANY = 48  # statements whose values fill a thread's registers sooner
+DENSE = 40  # the same beside the sums of a column block, in float64
 MOST_COLUMNS = 64  # points of a column block
+UNKNOWN = 1 << 14  # points of an unknown number, where it decides how sums are added up
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,10 @@ class _Planner:
     def typical(self, axes: Sequence[Axis]) -> int:
         return prod(self.size(a.extent) for a in axes)
 
+    def nominal(self, axes: Sequence[Axis]) -> int:
+        """Points, whatever the hints are."""
+        return prod(a.extent if isinstance(a.extent, int) else UNKNOWN for a in axes)
+
     def plan(self) -> Plan:
         loops = [p for p in self.kernel.phases if p.axes]
         columns = self.columns()
@@ -126,6 +133,7 @@ class _Planner:
                 return Plan("tile", SIDE, phases, tile)
             phases = tuple(PhasePlan("serial" if p.axes else "once") for p in self.kernel.phases)
             return self.flat(phases)
+        self.points = max(self.nominal(self.kernel.axes), 1)
         return self.column() if columns else self.row()
 
     # ---- points alone --------------------------------------------------------------------------
@@ -207,7 +215,7 @@ class _Planner:
         return self.with_loops("row", block)
 
     def column(self) -> Plan:
-        inner = self.size(self.kernel.axes[-1].extent)
+        inner = self.nominal(self.kernel.axes[-1:])
         block = self.enough(min(power(inner), MOST_COLUMNS), min(power(inner), WARP // 2))
         return self.with_loops("column", block)
 
@@ -215,7 +223,7 @@ class _Planner:
         trips = extent(phase.axes)
         if trips is not None and trips <= WHOLE:
             return power(trips)
-        return min(power(self.typical(phase.axes)), LOOPED)
+        return min(power(self.nominal(phase.axes)), LOOPED)
 
     def with_loops(self, form: Form, block: int) -> Plan:
         phases = tuple(self.loop(p, form, block) for p in self.kernel.phases)
@@ -229,6 +237,10 @@ class _Planner:
         trips = extent(phase.axes)
         if trips is not None and trips <= WHOLE and power(trips) * block <= ROOM:
             return PhasePlan("whole", power(trips))
-        room = 2 * LOOPED // block if form == "column" else LOOPED
+        room = LOOPED
+        if form == "column":
+            sums = power(sum(isinstance(s, Reduce) for s in phase.body))  # each has registers
+            dense = len(list(self.kernel.statements())) > DENSE
+            room = (1 if dense else 2) * LOOPED // (block * sums)
         least = max(WARP * WARPS // block, 1)  # a thread each
-        return PhasePlan("looped", max(min(room, power(self.typical(phase.axes))), least))
+        return PhasePlan("looped", max(min(room, power(self.nominal(phase.axes))), least))

@@ -44,6 +44,7 @@ class _Modes(threading.local):
         self.anomaly = False  # whether backward looks for NaN, see `anomaly.py`
         self.check_nan = True
         self.device: devices.device | None = None  # where factories make tensors, if not the CPU
+        self.autocast: tuple[tuple[str, DType], ...] = ()  # what products take, by type of device
         self.place: DevicePlace | None = None  # on which GPU a factory that runs fills memory
 
 

@@ -4,7 +4,7 @@ graphc computes anyway."""
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.errors import InvalidState, InvalidType
 from graphc.frontend import epoch
@@ -22,6 +22,7 @@ __all__ = [
 PRECISIONS = ("highest", "high", "medium")
 
 _set: dict[str, Any] = {"deterministic": False, "warn_only": False, "precision": ""}
+_convolutions = [True]  # whether a GPU's may round to TF32: PyTorch's default
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -41,11 +42,32 @@ def is_deterministic_algorithms_warn_only_enabled() -> bool:
     return bool(_set["warn_only"])
 
 
-def set_float32_matmul_precision(precision: str) -> None:
-    """Whether convolutions are the sums as written: with "highest", where a program says so.
+class Precision(NamedTuple):
+    """Whether products of float32 on a GPU may round their operands to TF32: 10 bits of mantissa.
 
-    Until then, and with any other precision, a step may compute them by Winograd's algorithm, whose
-    rms error stays within 1e-5 of the rms of the result. It computes in float32 in any case.
+    Sums are kept in float32. Programs look at each call, so a switch holds from the next one on.
+    """
+
+    matmul: bool = False
+    convolution: bool = False
+
+
+def precision() -> Precision:
+    """What is allowed now."""
+    return Precision(get_float32_matmul_precision() != "highest", _convolutions[0])
+
+
+def allow_tf32_convolutions(allowed: bool) -> None:
+    _convolutions[0] = bool(allowed)
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """How products of float32 are computed.
+
+    "highest", where a program says so, makes a CPU's convolutions the sums as written: until then,
+    and with any other precision, a step may compute them by Winograd's algorithm, whose rms error
+    stays within 1e-5 of the rms of the result. With any other, a GPU's products may round their
+    operands to TF32; a CPU has no such type.
     """
     if precision not in PRECISIONS:
         warnings.warn(

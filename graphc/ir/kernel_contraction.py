@@ -93,6 +93,12 @@ class Dimension:
         return s * self.step if isinstance(s, int) and self.step is not None else None
 
 
+def is_convolution(kernel: Kernel) -> bool:
+    """Whether its products are those of a convolution, which sums over channels and taps."""
+    summed = {a.name for a in kernel.phases[0].axes}
+    return any(role != "k" for r in kernel.roles if r.loop in summed for role in r.names)
+
+
 def dimensions(kernel: Kernel) -> tuple[Dimension, ...]:
     """What the loops of a contraction run over, as its `roles` say."""
     loops = (*kernel.axes, *(a for phase in kernel.phases[:1] for a in phase.axes))

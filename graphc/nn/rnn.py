@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from graphc.errors import InvalidArgument, InvalidIndex, ShapeMismatch
 from graphc.frontend.api.creation import empty, zeros
 from graphc.frontend.api.shapes import cat, stack
+from graphc.frontend.autocast import aware
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn import functional as F
@@ -343,7 +344,7 @@ class _Cell(Module):
         state = self._state(x, hx, batched)
         weights = Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         product = F.linear(x, weights.input, weights.input_bias)
-        new = STEPS[self._mode()](product, state, weights)
+        new = aware("recurrent_cell", STEPS[self._mode()])(product, state, weights)
         new = new if batched else tuple(s.squeeze(0) for s in new)
         return new[0] if self.states == 1 else new
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from graphc.errors import InvalidArgument, InvalidState, InvalidType
 from graphc.frontend import trace as tracing
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.modes import enable_grad, no_grad, set_grad_enabled
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
@@ -47,6 +48,7 @@ class Optimizer(Hooked):
         self._layout = Layout()  # moves when a slot is made or replaced
         self.state: dict[Any, Any] = SlotTable(self._layout, nested=True)  # by parameter
         self.param_groups: list[Group] = Watched()
+        self.found_inf: Tensor | None = None  # while a GradScaler steps: whether to change nothing
         self._opt_called = False  # whether it has stepped, for a schedule to warn
         groups = list(params)
         if not groups:
@@ -121,8 +123,38 @@ class Optimizer(Hooked):
             # After every slot is made: the number that a compiled step compares at each call.
             tracing.guard(Told(lambda: self._layout.moves, self, self._layout))
             for group, active, options in work:
-                self._update_group(group, active, options)
+                with self._skipping(active):
+                    self._update_group(group, active, options)
         return loss
+
+    def step_unless(self, found: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """`step`, but nothing changes where `found` is not 0, which the host does not ask."""
+        owner = next(kind for kind in type(self).__mro__ if "step" in vars(kind))
+        if owner is not Optimizer or self._followed():  # Python that may look at anything
+            return None if found.item() else self.step(*args, **kwargs)
+        self.found_inf = found
+        try:
+            return self.step(*args, **kwargs)
+        finally:
+            self.found_inf = None
+
+    @contextmanager
+    def _skipping(self, active: list[Tensor]) -> Iterator[None]:
+        """Give parameters and slots their old values back where something was found."""
+        if self.found_inf is None:
+            yield
+            return
+        written = {id(t): t for p in active for t in (p, *self._slots_of(p))}.values()
+        before = [(t, t.detach().clone()) for t in written]
+        yield
+        bad = self.found_inf != 0
+        for t, old in before:
+            t.copy_(where(bad, old, t))
+
+    def _slots_of(self, p: Tensor) -> list[Tensor]:
+        """The tensors, besides the parameter, that its update writes."""
+        slots = self.state.get(p, {})
+        return [x for x in slots.values() if isinstance(x, Tensor)]
 
     def _chosen(self, group: Group) -> tuple[Group, list[Tensor], Options]:
         """A group, its parameters that have a gradient, and the options that hold for it."""
@@ -131,8 +163,11 @@ class Optimizer(Hooked):
         return group, [p for p in group["params"] if p.grad is not None], options.split()
 
     def _watched(self) -> AbstractContextManager[None]:
-        own = type(self)._update_group is not Optimizer._update_group
-        return nullcontext() if own else followed(self)
+        return followed(self) if self._followed() else nullcontext()
+
+    def _followed(self) -> bool:
+        """Whether its step is Python of a user's own."""
+        return type(self)._update_group is Optimizer._update_group
 
     # ---- for subclasses ------------------------------------------------------------------------
 

@@ -84,6 +84,10 @@ class SGD(Optimizer):
             self._started[p] = zeros((), dtype=f32, device=p.device)
         return {"momentum_buffer": zeros_like(p)}
 
+    def _slots_of(self, p: Tensor) -> list[Tensor]:
+        started = self._started.get(p)
+        return [*super()._slots_of(p), *([] if started is None else [started])]
+
     def _update_group(self, group: Group, active: list[Tensor], options: Options) -> None:
         for p in active:
             with updating(p):

@@ -24,10 +24,9 @@ defines it), so names of its own compiler, of other devices and of storage forma
 What raises a coded error whenever it is called counts as missing. `tests/coverage` holds the lists
 that this page is written from (`python -m tests.coverage.page`) and fails where they differ.
 
-**Automatic mixed precision.** `autocast` casts nothing. `autocast("cuda")` and `GradScaler()` warn,
-as in a PyTorch without CUDA, and do nothing; `autocast("cpu")` raises unless `enabled=False`, since
-a script that asks for it would silently train in another precision. Convert model and inputs with
-`.to(graphc.bfloat16)` instead: matrix products then run in bfloat16 with sums in float32.
+**Automatic mixed precision.** `autocast` casts by PyTorch's lists for the CPU and for CUDA, and
+`GradScaler` skips a step by a select on the device, eager and compiled alike. Without a GPU
+`autocast("cuda")` and `GradScaler()` warn and do nothing, as in a PyTorch without CUDA.
 """
 WHY = (
     (r"(cudnn|miopen|mkldnn|fbgemm)_.*", "an operator of a library that graphc does not use"),

@@ -118,7 +118,7 @@ def test_switches(monkeypatch: pytest.MonkeyPatch) -> None:
         graphc.set_num_interop_threads(0)
 
 
-def test_mixed_precision_is_off() -> None:
+def test_mixed_precision_without_a_gpu_is_off() -> None:
     x = graphc.ones(2, 2, requires_grad=True)
     with pytest.warns(UserWarning, match="not available"):
         scaler = graphc.amp.GradScaler()
@@ -141,9 +141,6 @@ def test_mixed_precision_is_off() -> None:
         return 2 * y
 
     assert double(3) == 6 and double.__name__ == "double"
-    for make in (graphc.autocast, graphc.amp.GradScaler):
-        with pytest.raises(NotImplementedError, match="enabled=False"):
-            make("cpu")
     with pytest.raises(RuntimeError, match="no device"):
         graphc.autocast("foo")
 

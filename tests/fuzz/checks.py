@@ -13,7 +13,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.types import Array
 from graphc.passes.pipeline import PIPELINE, Stage, compile_graph
 from tests import reading_back
-from tests.fuzz import oracle
+from tests.fuzz import fake_gpu, oracle
 from tests.fuzz.native import POISONS, Native, threads, without_reuse
 from tests.plans import assert_no_overlap
 from tests.program_interpret import run_program
@@ -29,6 +29,11 @@ def native(graph: Graph, inputs: list[Array]) -> str:
     """Compiled code gives what the graph means."""
     got = Native(compile_graph(graph, CPU).program, graph, inputs)()
     return _compare(graph, inputs, got)
+
+
+def on_gpu(graph: Graph, inputs: list[Array]) -> str:
+    """Code for a GPU does, too, on a fake one."""
+    return _compare(graph, inputs, fake_gpu.run(graph, inputs))
 
 
 def same_bits(graph: Graph, inputs: list[Array]) -> str:

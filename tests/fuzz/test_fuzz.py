@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from importlib.util import find_spec
 
 import pytest
 
@@ -48,6 +49,12 @@ def assert_holds(check: Check, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_native_code_gives_what_the_graph_means(seed: int) -> None:
     assert_holds(checks.native, seed)
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="the fake GPU needs Triton")
+@pytest.mark.parametrize("seed", SEEDS[4::10])
+def test_a_gpus_code_gives_what_the_graph_means(seed: int) -> None:
+    assert_holds(checks.on_gpu, seed)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from graphc.backends import cudnn
 from graphc.frontend.devices import ACCELERATORS
 from graphc.runtime.cuda import probe
 
@@ -24,6 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def on_real_gpu(config: pytest.Config) -> bool:
     """Whether GPU tests were asked for alone, on a machine that has one."""
     return config.option.markexpr == "gpu" and probe.mode() == "" and not probe.unavailable()
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions of float32, which PyTorch lets a GPU round to TF32, are exact: tests compare."""
+    monkeypatch.setattr(cudnn, "allow_tf32", False)
 
 
 @pytest.fixture

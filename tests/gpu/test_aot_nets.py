@@ -14,8 +14,10 @@ import pytest
 
 import graphc
 from graphc.codegen_gpu import abi, facts
+from graphc.codegen_gpu.grouped import grouped, may_group
 from graphc.codegen_gpu.library import GpuLibrary
 from graphc.codegen_gpu.pool import Pool
+from graphc.codegen_gpu.routine import LONGEST
 from graphc.codegen_gpu.target import Target
 from graphc.ir.cuda_abi import Image, Source
 from graphc.ir.kernel import Kernel, Load, Reduce, Store
@@ -112,3 +114,29 @@ def test_an_elementwise_kernel_loads_whole_vectors(pool: Pool) -> None:
     (image,) = GpuLibrary(Target.named("sm_90a"), pool=pool).images(sources)
     found = facts.instructions(facts.sass(image))
     assert any(name.startswith("LDG") and name.endswith(".128") for name in found), found
+
+
+def test_a_sort_stays_in_registers(pool: Pool) -> None:
+    import gpu_kernels
+
+    x = graphc.zeros(64, LONGEST)
+    found = gpu_kernels.sources(lambda x: x.argsort(1, descending=True), (x,), "sm_80")
+    (source,) = [s for s in found if "tl.sort" in s.text]
+    (image,) = GpuLibrary(Target.named("sm_80"), pool=pool).images([source])
+    check(image, False, "sm_80")
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_group_of_launches_loads_whole_vectors(arch: str, pool: Pool) -> None:
+    """The addresses come out of a table, and are still known to be multiples of 16."""
+    import gpu_kernels
+
+    x = graphc.zeros(1 << 20)
+    found = gpu_kernels.sources(lambda x: (x * 1.5).relu(), (x,), arch)
+    (single,) = [s for s, k in found.items() if may_group(k)]
+    source = grouped(single)
+    assert source is not None
+    (image,) = GpuLibrary(Target.named(arch), pool=pool).images([source])
+    check(image, False, arch)
+    names = facts.instructions(facts.sass(image))
+    assert any(n.startswith("LDG") and n.endswith(".128") for n in names), names

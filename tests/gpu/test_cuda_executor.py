@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,17 @@ import pytest
 import graphc
 from graphc import nn
 from graphc.errors import CudaError, OutOfMemory
+from graphc.frontend.switches import precision
+from graphc.ir.kernel import Kernel
+from graphc.ir.program import Launch, Program, Slot
+from graphc.ir.types import TensorSpec, f32
 
 pytest.importorskip("triton")
 
 from graphc.runtime.cuda import device
+from graphc.runtime.cuda.dead import dead_behind
 from graphc.runtime.cuda.driver import ILLEGAL_ADDRESS, failure
+from graphc.runtime.cuda.executor import CudaExecutable
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +185,41 @@ def test_stages_are_compared_with_the_program(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GRAPHC_VERIFY", "1")
     t = Training()
     assert t.step(t.x).item() > t.step(t.x).item()
+
+
+def test_what_reads_a_dead_buffer_reads_nan() -> None:
+    """A plan that gives a buffer back too early shows, whoever has its place next."""
+    graphc.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2)).to("cuda")
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        return model(x)
+
+    x = graphc.rand(3, 4).to("cuda")
+    with graphc.no_grad():
+        assert np.isfinite(step(x).cpu().numpy()).all()
+        entry = step._last
+        native = entry.plan.native
+        program = native._last.program
+        dead = [s for s in program.slots if s.space == "arena" and s.last > s.first]
+        assert dead and all(low < high for spans in dead_behind(program) for low, high in spans)
+        slots = tuple(
+            dataclasses.replace(s, last=s.first) if s is dead[0] else s for s in program.slots
+        )
+        wrong = dataclasses.replace(program, slots=slots)
+        broken = CudaExecutable(wrong, native._last._images, native._last._engine)
+        entry.plan.native = native._made[precision()] = broken
+        broken.bind_state(native._states)
+        assert np.isnan(step(x).cpu().numpy()).any()
+
+
+def test_dead_memory_is_what_no_living_buffer_shares() -> None:
+    spec = TensorSpec(f32, (16,))
+    slots = tuple(
+        Slot(f"s{k}", spec, "arena", at, first, last)
+        for k, (at, first, last) in enumerate([(0, 0, 1), (64, 0, 0), (96, 0, 2), (0, 1, 2)])
+    )
+    launch = Launch(Kernel("k", "map", (), (), (), (), ()), (), (), ())
+    program = Program("p", slots, (launch,) * 3, 3, (), 160, 160)
+    assert dead_behind(program) == [[(64, 96)], [], [(96, 160), (0, 64)]]

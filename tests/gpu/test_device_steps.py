@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,8 @@ Run = tuple[list[float], dict[str, np.ndarray], Any]
 
 
 @pytest.fixture(autouse=True)
-def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRAPHC_CUDA", "fake")
+def fake(fake_gpu: None) -> None:
+    """All of it on the fake GPU, or with `pytest -m gpu` on one that is there."""
 
 
 def mlp() -> nn.Module:
@@ -212,7 +214,7 @@ def test_a_routine_runs_on_the_host_between_kernels() -> None:
         values, places = (x * 2).sort(dim=1)
         return values + 1, places
 
-    x = rows(np.random.default_rng(0), 3)
+    x = rows(np.random.default_rng(0), 3).astype(np.float64)  # keys too long for a kernel
     values, places = step(graphc.from_numpy(x).to("cuda"))
     assert np.array_equal(values.cpu().numpy(), np.sort(x * 2, 1) + 1)
     assert np.array_equal(places.cpu().numpy(), np.argsort(x, 1))
@@ -223,17 +225,57 @@ def test_what_a_step_tells_about_itself() -> None:
     *_, step = trained("cuda", mlp, rows, (4,))
     kernel = step.kernels[0]
     assert "@triton.jit" in kernel.triton and kernel.triton in step.ir("triton")
+    assert ".visible .entry" in kernel.ptx and "EXIT" in kernel.sass
     with pytest.raises(graphc.errors.NotAvailable, match="device is cuda"):
         _ = kernel.llvm
     told = step.explain()
     assert len(told.blocks) == len(step.kernels) and "blocks of" in str(told)
 
 
-def test_a_profile_is_refused_and_never_empty() -> None:
+def test_a_profile_times_each_launch_by_events() -> None:
+    weight = graphc.rand(16, 16).to("cuda")
+    step = graphc.compile(lambda x: (x @ weight).sort(1).values.cumsum(0).exp().sum())
+    x = graphc.rand(8, 16).to("cuda")
+    want = step(x).item()
+    for _ in range(2):
+        found = step.profile(x)
+        assert found.result.item() == want
+        (program,) = [unit.program for unit in step._units()]
+        assert [row.kernel for row in found.launches] == [k.kernel.name for k in program.launches]
+        assert all(row.row.seconds > 0 for row in found.launches) and not found.measured
+        assert found.seconds == pytest.approx(sum(r.seconds for r in found.by("kernel")))
+        assert found.by("line")[0].name.startswith("test_device_steps.py") and str(found)
+    recorded = step._last.plan.native.captures
+    assert step(x).item() == want and step._last.plan.native.captures == recorded
+
+
+def test_a_profile_of_a_first_call_and_of_training() -> None:
+    model, y = mlp().to("cuda"), graphc.tensor([0, 1], device="cuda")
+    optimizer = graphc.optim.SGD(model.parameters(), lr=0.1)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = step.profile(graphc.rand(2, 8).to("cuda"))
+    assert {r.name for r in found.by("phase")} >= {"forward", "backward"}
+    with pytest.raises(graphc.errors.IndexOutOfRange):
+        y.fill_(7)
+        step.profile(graphc.rand(2, 8).to("cuda"))
+
+
+def test_a_dump_has_the_code_at_each_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path))
     step = graphc.compile(lambda x: x.exp() * 2.0)
-    for _ in range(2):  # before the device is known, and after
-        with pytest.raises(graphc.errors.NotAvailable, match="profile"):
-            step.profile(graphc.ones(3, device="cuda"))
+    step(graphc.ones(3, device="cuda"))
+    files = {f.suffix: f.read_text() for f in tmp_path.rglob("kernels/*")}
+    assert set(files) == {".py", ".ptx", ".sass"}
+    assert "tl.exp" in files[".py"] or "exp" in files[".py"]
+    assert ".entry" in files[".ptx"] and "EXIT" in files[".sass"]
 
 
 def test_stacks_of_values_are_told_on_any_device() -> None:
@@ -292,3 +334,52 @@ def test_a_moved_model_is_traced_where_it_is() -> None:
     got = step(x.to("cuda"))
     assert got.device.type == "cuda"
     np.testing.assert_allclose(got.detach().cpu().numpy(), want, rtol=1e-5, atol=1e-6)
+
+
+def test_training_holds_no_more_memory_from_step_to_step() -> None:
+    """What a step allocates is its results; the arena is what the plan says."""
+    graphc.manual_seed(0)
+    rng = np.random.default_rng(0)
+    model = mlp().to("cuda")
+    optimizer = graphc.optim.Adam(model.parameters())
+
+    @graphc.compile
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = graphc.from_numpy(rows(rng, 4)).to("cuda")
+    y = graphc.from_numpy(rng.integers(0, 4, 4)).to("cuda")
+    allocated, peaks = [], []
+    for _ in range(5):
+        graphc.cuda.reset_peak_memory_stats()
+        loss = step(x, y)
+        graphc.cuda.synchronize()
+        allocated.append(graphc.cuda.memory_allocated())
+        peaks.append(graphc.cuda.max_memory_allocated())
+    assert len(set(allocated[2:])) == len(set(peaks[2:])) == 1, (allocated, peaks)
+    assert peaks[-1] - allocated[-1] <= 1 << 12  # a loss that is made while the last one is held
+    assert np.isfinite(loss.item())
+    reserved = graphc.cuda.memory_reserved()
+    step(x, y)
+    assert graphc.cuda.memory_reserved() == reserved
+
+
+def test_a_model_that_is_gone_gives_its_memory_back() -> None:
+    def held() -> int:
+        gc.collect()
+        graphc.cuda.synchronize()
+        return graphc.cuda.memory_allocated()
+
+    graphc.ones(1).to("cuda")
+    before = held()
+    model = nn.Linear(64, 64).to("cuda")
+    optimizer = graphc.optim.Adam(model.parameters())
+    model(graphc.ones(2, 64).to("cuda")).sum().backward()
+    optimizer.step()
+    assert held() - before >= 4 * 64 * 64 * 4  # weights, gradients, and two slots
+    del model, optimizer
+    assert held() - before <= 1 << 14  # what programs of one operation keep

@@ -16,6 +16,7 @@ import numpy as np
 from graphc.errors import InvalidArgument
 from graphc.frontend.api import creation, shapes
 from graphc.frontend.api.refusals import CAUGHT, coded, refusing
+from graphc.frontend.autocast import aware
 from graphc.frontend.promotion import NUMBERS
 from graphc.frontend.registry import public
 from graphc.ir.sugar import Sugar
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 TAKEN = (Sugar, *NUMBERS)
 
 
-def operator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """`function(tensor, other)` as an operator."""
+def operator(function: Callable[..., Tensor], name: str = "") -> Callable[..., Tensor]:
+    """`function(tensor, other)` as an operator, whose `name` counts where autocast knows it."""
+
+    function = aware(name, function)
 
     @functools.wraps(function)
     def apply(self: Tensor, other: Any) -> Any:
@@ -46,7 +49,7 @@ def operator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def matrix_operator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`operator` for matrix products, which take no numbers."""
-    taking = operator(function)
+    taking = operator(function, "__matmul__")
 
     @functools.wraps(function)
     def apply(self: Tensor, other: Any) -> Any:
@@ -110,6 +113,7 @@ AUGMENTED = [
 def of_python(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` as the operator called `name`."""
     form = FORMS.get(name)
+    function = aware("__matmul__" if name == "__rmatmul__" else name, function)
     if form is not None:
         return form(function)  # type: ignore[no-any-return]  # of the table
     alone = len(inspect.signature(function).parameters) == 1

@@ -25,7 +25,12 @@ def filling(function: Callable[..., Any], name: str) -> Callable[[Any, Any, Any]
         targets = _targets(name, out)
         if computes_in:
             _take_dtype(name, targets[0], kwargs)
-        return _fill(name, targets, function(*args, **kwargs))
+        before, modes.autocast = modes.autocast, ()  # what is written in place is not cast
+        try:
+            made = function(*args, **kwargs)
+        finally:
+            modes.autocast = before
+        return _fill(name, targets, made)
 
     return fill
 

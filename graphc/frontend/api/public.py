@@ -15,6 +15,7 @@ from typing import Any
 from graphc.errors import InvalidType
 from graphc.frontend.api import out as targets
 from graphc.frontend.api.refusals import CAUGHT, coded, refusing
+from graphc.frontend.autocast import aware
 from graphc.frontend.operands import check_tensors
 from graphc.frontend.registry import ROWS, Row
 
@@ -41,6 +42,7 @@ def wrapped(
     function: Callable[..., Any], name: str, module: str, tensors: int = 0, out: bool = False
 ) -> Callable[..., Any]:
     """`function`, whose first `tensors` arguments must be, for people to call as module.name."""
+    function = aware(name, function)
     renames = _has_dim(function)
     plain = not (tensors or out or renames)
     called = refusing(function) if plain else _reading(function, name, tensors, out, renames)

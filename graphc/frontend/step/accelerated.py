@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphc.codegen_gpu.module import emit, needs_wide
+from graphc.codegen_gpu.routine import has_code
 from graphc.frontend import device_ops, places
 from graphc.frontend.devices import Accelerator
 from graphc.frontend.places import DevicePlace
@@ -76,7 +77,7 @@ class Operations:
     ) -> Any:
         if self._programs is None:
             backend: GpuBackend = cuda_backend(self._device)
-            self._programs = OneOp(backend)
+            self._programs = OneOp(backend, has_code)
         return self._programs(place, op, operands, attrs, spec)
 
 

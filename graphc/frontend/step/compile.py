@@ -7,10 +7,10 @@ graphc.compile(model)                 the same model, its calls compiled
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from graphc import config
 from graphc.codegen_cpu.describe import describe
@@ -160,8 +160,13 @@ class _LateBackend:
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
 
-    def timing(self) -> AbstractContextManager[Sequence[Run]]:
-        return native_backend().timing()
+    @contextmanager
+    def timing(self) -> Iterator[Sequence[Run]]:
+        """On all devices."""
+        from graphc.runtime.cuda.executor import timing
+
+        with native_backend().timing() as runs, timing(cast("list[Any]", runs)):
+            yield runs
 
     def peaks(self) -> Limits | None:
         return peaks.load()

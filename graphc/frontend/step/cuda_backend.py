@@ -6,13 +6,17 @@ blocks are chosen by the sizes that were seen, so other sizes run the same code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import cast
 
 from graphc import config
+from graphc.codegen_gpu import routine
+from graphc.codegen_gpu.contract_parts import product_dtype
+from graphc.codegen_gpu.facts import sass
+from graphc.codegen_gpu.grouped import TYPICAL, grouped, may_group
 from graphc.codegen_gpu.library import GpuLibrary
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.profile import profile
@@ -25,22 +29,27 @@ from graphc.frontend.step.checking import check
 from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import GPU_STAGES, Stage, Unit
+from graphc.frontend.step.plan import Native
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.written import TraceStage
+from graphc.frontend.switches import Precision, precision
 from graphc.ir import kernel_text
 from graphc.ir.cuda_abi import Image, Source
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
+from graphc.ir.kernel_contraction import is_convolution
 from graphc.ir.program import Launch, Program
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
+from graphc.ir.types import Array, Scalar, Shape, f32
 from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
 from graphc.runtime.cuda import device
-from graphc.runtime.cuda.executor import CudaExecutable, Engine
+from graphc.runtime.cuda.executor import CudaExecutable, Engine, timing
+from graphc.runtime.cuda.group import Group
 from graphc.runtime.disk_cache import DiskCache
 
 __all__ = ["GpuBackend", "backend_at", "cuda_backend"]
@@ -48,14 +57,61 @@ __all__ = ["GpuBackend", "backend_at", "cuda_backend"]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A kernel's code: for sizes like these, with offsets of 64 bits or without, and whether it
-    stores nothing once a check has failed."""
+    """A kernel's code: for sizes like these, with offsets of 64 bits or without, whether it
+    stores nothing once a check has failed, and whether its products may be of TF32."""
 
     key: str
     kernel: Kernel = field(compare=False, repr=False)
     sizes: tuple[int, ...]
     wide: bool
     guarded: bool
+    tf32: bool
+
+
+class ByPrecision:
+    """A program's code as the switches of precision ask for it, which each call looks at."""
+
+    def __init__(self, make: Callable[[], CudaExecutable]) -> None:
+        """`make` gives the program as the switches are."""
+        self._make = make
+        self._states: Sequence[int] = ()
+        self._made: dict[Precision, CudaExecutable] = {}
+        self._last = self._now()
+
+    def _now(self) -> CudaExecutable:
+        asked = precision()
+        found = self._made.get(asked)
+        if found is None:
+            found = self._made[asked] = self._make()
+        return found
+
+    @property
+    def done(self) -> bool:
+        return self._last.done
+
+    @property
+    def captures(self) -> int:
+        return sum(x.captures for x in self._made.values())
+
+    @property
+    def orders(self) -> tuple[Shape, ...]:
+        return self._last.orders
+
+    def bind_state(self, pointers: Sequence[int]) -> None:
+        self._states = tuple(pointers)
+
+    def run(
+        self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
+    ) -> None:
+        self._last = self._now()
+        self._last.bind_state(self._states)
+        self._last.run(args, outs, scalars)
+
+    def watch(self, words: Array) -> bool:
+        return self._last.watch(words)
+
+    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
+        return False  # as of each
 
 
 class CudaTemplate:
@@ -74,18 +130,47 @@ class CudaTemplate:
         found: list[Need | None] = []
         for i, (x, hints) in enumerate(zip(program.launches, self._hints, strict=True)):
             if x.kernel.call is not None:
-                found.append(None)
+                found.append(_routine(x, hints, largest))
                 continue
-            guarded = fails and i >= program.commit
-            found.append(Need(x.kernel.key(), x.kernel, hints, _is_wide(x, largest), guarded))
+            guarded, wide = fails and i >= program.commit, _is_wide(x, largest)
+            found.append(Need(x.kernel.key(), x.kernel, hints, wide, guarded, _tf32(x.kernel)))
         return found
 
-    def at(self, sizes: Evaluation) -> CudaExecutable:
+    def at(self, sizes: Evaluation) -> Native:
         program = self._schedule.at(sizes)
         if config.verify_graphs():
             verify_program(program)
-        images = self._backend.images(self.needs(program))
-        return CudaExecutable(program, images, self._backend.engine)
+
+        def make() -> CudaExecutable:
+            needs = self.needs(program)
+            images = self._backend.images(needs)
+            groups = self._backend.groups(program, needs)
+            return CudaExecutable(program, images, self._backend.engine, groups)
+
+        free = any(_may_round(x.kernel) for x in program.launches)
+        return ByPrecision(make) if free else make()
+
+
+def _routine(launch: Launch, hints: tuple[int, ...], numel: dict[str, int]) -> Need | None:
+    """The code of a routine, which is for rows of one length; None where the host runs it."""
+    kernel, sizes = launch.kernel, launch.sizes
+    if not routine.takes(kernel, sizes):
+        return None
+    sizes = hints if routine.length(kernel, hints) == routine.length(kernel, sizes) else sizes
+    return Need(kernel.key(), kernel, sizes, _is_wide(launch, numel), False, False)
+
+
+def _may_round(kernel: Kernel) -> bool:
+    """Whether it multiplies what the switches of precision speak of."""
+    return kernel.kind == "contract" and product_dtype(kernel) is f32
+
+
+def _tf32(kernel: Kernel) -> bool:
+    """What they say of it now."""
+    if not _may_round(kernel):
+        return False
+    allowed = precision()
+    return allowed.convolution if is_convolution(kernel) else allowed.matmul
 
 
 def _is_wide(launch: Launch, numel: dict[str, int]) -> bool:
@@ -121,7 +206,7 @@ class GpuBackend:
             graph.name, stages, program, kernel_text.show,
             lambda kernel, level: self._code(kernel, level, shown.get(kernel.key())),
             codes=GPU_STAGES, device=f"cuda:{self.engine.device.index}",
-            blocks=tuple(self._blocks(n) for n in dict.fromkeys(needs)),
+            blocks=tuple(self._blocks(n) for n in dict.fromkeys(needs)), coded=frozenset(shown),
         )  # fmt: skip
         if config.verify():
             graphs = [(s.name, at_sizes(s.graph, HINTS)) for s in compiled.stages if s.graph]
@@ -138,9 +223,12 @@ class GpuBackend:
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
 
-    def timing(self) -> AbstractContextManager[Sequence[Run]]:
-        """No run is noted: `Compiled.profile` refuses steps on a GPU."""
-        return nullcontext(())
+    @contextmanager
+    def timing(self) -> Iterator[Sequence[Run]]:
+        """On all GPUs."""
+        runs: list[Run] = []
+        with timing(runs):
+            yield runs
 
     def peaks(self) -> Limits | None:
         return None
@@ -155,7 +243,12 @@ class GpuBackend:
         found = self._sources.get(need)
         if found is None:
             found = self._sources[need] = emit(
-                need.kernel, need.sizes, self.target, wide=need.wide, guarded=need.guarded
+                need.kernel,
+                need.sizes,
+                self.target,
+                wide=need.wide,
+                guarded=need.guarded,
+                tf32=need.tf32,
             )
         return found
 
@@ -166,6 +259,23 @@ class GpuBackend:
         self._images |= zip(missing, self.compiled(sources), strict=True)
         return [None if n is None else self._images[n] for n in needs]
 
+    def groups(self, program: Program, needs: Sequence[Need | None]) -> list[Group]:
+        """Elementwise launches with one text that wait for nothing between them."""
+        alike: dict[tuple[int, Source], list[int]] = {}
+        stretch = 0
+        for i, (x, need) in enumerate(zip(program.launches, needs, strict=True)):
+            stretch += x.barrier or i == program.commit or need is None
+            if need is not None and may_group(need.kernel):
+                anywhere = replace(need, sizes=(TYPICAL,) * len(need.sizes))
+                alike.setdefault((stretch, self.source(anywhere)), []).append(i)
+        found = []
+        for (_, single), members in alike.items():
+            together = grouped(single) if len(members) > 1 else None
+            if together is not None:
+                found.append((tuple(members), single, together))
+        images = self.compiled([together for *_, together in found])
+        return [Group(m, single, x) for (m, single, _), x in zip(found, images, strict=True)]
+
     def compiled(self, sources: Sequence[Source]) -> list[Image]:
         return [Image(s) for s in sources] if self._fake else self._library.images(sources)
 
@@ -175,14 +285,19 @@ class GpuBackend:
         blocks = "x".join(str(d.block) for d in source.grid) or "1"
         constants = "".join(f", {name}={value}" for name, value in source.constants)
         told = f"{need.kernel.name}: blocks of {blocks}, {source.num_warps} warps{constants}"
-        return told + (", 64-bit offsets" if need.wide else "")
+        told += ", 64-bit offsets" if need.wide else ""
+        return told + (", products of TF32" if need.tf32 else "")
 
     def _code(self, kernel: Kernel, level: str, need: Need | None) -> str:
         if need is None:
             return f"# {kernel.name} has no code of ours: NumPy runs it on the host\n"
-        if level != "triton":
-            raise NotAvailable(f"no `{level}`: device is cuda", fix="read .triton")
-        return self.source(need).text
+        if level not in GPU_STAGES:
+            raise NotAvailable(f"no `{level}`: device is cuda", fix=f"read {', '.join(GPU_STAGES)}")
+        source = self.source(need)
+        if level == "triton":
+            return source.text
+        (image,) = self._library.images([source])  # which FakeDriver has not asked for
+        return image.ptx if level == "ptx" else sass(image)
 
 
 @cache

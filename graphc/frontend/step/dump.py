@@ -2,7 +2,8 @@
 
     NN_STAGE.gir      the text after each stage; .txt for kernels and the program
     NN.diff           what stage NN changed, where it changed something
-    kernels/NAME.ll   LLVM text, and NAME.s the assembly
+    kernels/NAME.ll   LLVM text, and NAME.s the assembly; for a GPU NAME.py, the Triton text,
+                      NAME.ptx, and NAME.sass, the machine code
     stats.json        counts, bytes and milliseconds
     trace.json        compile stages on a time line, for Perfetto
 
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from graphc.frontend.step.inspection import Stage, Unit, changed_rows, memory_of
 
+SUFFIXES = {"llvm": "ll", "asm": "s", "triton": "py"}  # where the level's name is none
 _numbers = itertools.count(1)
 
 
@@ -30,8 +32,9 @@ def dump(unit: Unit, folder: str) -> Path:
     (root / "kernels").mkdir(parents=True, exist_ok=True)
     _write_stages(root, unit.stages)
     for kernel in unit.kernels():
-        (root / "kernels" / f"{kernel.name}.ll").write_text(unit.code(kernel, "llvm"))
-        (root / "kernels" / f"{kernel.name}.s").write_text(unit.code(kernel, "asm"))
+        for level in unit.codes:
+            suffix = SUFFIXES.get(level, level)
+            (root / "kernels" / f"{kernel.name}.{suffix}").write_text(unit.code(kernel, level))
     (root / "stats.json").write_text(json.dumps(_stats(unit), indent=1) + "\n")
     (root / "trace.json").write_text(json.dumps({"traceEvents": _events(unit)}) + "\n")
     return root

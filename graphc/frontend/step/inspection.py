@@ -22,7 +22,7 @@ from graphc.ir.graph import Stack, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program, Slot
 
-CODE_STAGES, GPU_STAGES = ("llvm", "asm"), ("triton",)
+CODE_STAGES, GPU_STAGES = ("llvm", "asm"), ("triton", "ptx", "sass")
 LABEL = re.compile(r"\s*(%[^\s,:=(){}#]+): ")
 
 
@@ -56,10 +56,11 @@ class KernelView:
         return self._code("plan")
 
     def __getattr__(self, name: str) -> Any:
-        """Its code at a level of its device: `llvm` and `asm` on a CPU, `triton` on a GPU."""
+        """Its code at a level of its device: `llvm` and `asm` on a CPU, `triton`, `ptx` and
+        `sass` on a GPU."""
         if name in self._levels:
             return self._code(name)
-        if name in (*CODE_STAGES, *GPU_STAGES, "ptx"):
+        if name in (*CODE_STAGES, *GPU_STAGES):
             known = " or ".join(f".{level}" for level in self._levels)
             raise NotAvailable(f"no `{name}`: device is {self._device}", fix=f"read {known}")
         raise AttributeError(name)
@@ -68,7 +69,8 @@ class KernelView:
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One native program and how it came to be; `code(kernel, level)` is its code at one of
-    `codes`. `blocks` says how each kernel is cut into a GPU's programs."""
+    `codes`. `blocks` says how each kernel is cut into a GPU's programs; `coded` are the keys of
+    those that it runs, routines among them."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -80,6 +82,7 @@ class Unit:
     codes: tuple[str, ...] = CODE_STAGES
     device: str = "cpu"
     blocks: tuple[str, ...] = ()
+    coded: frozenset[str] = frozenset()
 
     def stack(self, where: Where) -> Stack:
         """The user's calls that led to what was traced there, innermost first, with full paths."""
@@ -103,7 +106,8 @@ class Unit:
     def callbacks(self) -> Iterator[str]:
         """The routines that the host runs between the kernels of a GPU."""
         for launch in self.program.launches:
-            if self.device != "cpu" and launch.kernel.call is not None:
+            hosted = launch.kernel.call is not None and launch.kernel.key() not in self.coded
+            if self.device != "cpu" and hosted and launch.kernel.call is not None:
                 yield f"{launch.kernel.name}: {launch.kernel.call.op} {launch.kernel.call.where}"
 
     def kernels(self) -> list[Kernel]:

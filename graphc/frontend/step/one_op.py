@@ -1,13 +1,13 @@
 """Eager operations on a GPU: programs of one operation, each compiled once for its types.
 
 Numbers beside tensors are arguments of the call, but for those that rewrite rules know: a rate that
-changes at each step compiles nothing. Routines, which have no code, run on the host.
+changes at each step compiles nothing. Routines without code run on the host.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,14 +42,16 @@ Operands = Sequence[Any]  # arrays of a device, and as 0-d arrays of the host nu
 class OneOp:
     """The programs of one device."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, has_code: Callable[[str, DType, int], bool]) -> None:
+        """`has_code`: of which routines, over rows of a type and length."""
+        self._backend, self._has_code = backend, has_code
         self._programs: OrderedDict[Hashable, Native] = OrderedDict()
 
     def __call__(
         self, place: DevicePlace, op: Op, operands: Operands, attrs: Attrs, spec: TensorSpec
     ) -> Any:
-        if op.kind == "routine" or not spec.numel:
+        by_host = op.kind == "routine" and not self._takes(op, operands, attrs)
+        if by_host or not spec.numel:
             return on_host(place, op, operands, attrs, spec)
         given = [_argument(a, op) if type(a) is np.ndarray else None for a in operands]
         parts = [
@@ -66,6 +68,13 @@ class OneOp:
             e.where = user_location()
             raise
         return out
+
+    def _takes(self, op: Op, operands: Operands, attrs: Attrs) -> bool:
+        """Whether a routine has code."""
+        x = operands[0]
+        if "axis" not in attrs or type(x) is np.ndarray:
+            return False
+        return self._has_code(op.name, FROM_NUMPY[x.dtype], x.shape[attrs["axis"]])
 
     def _program(self, op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Native:
         key = (op, *map(_named, parts), *sorted(attrs.items()), spec)

@@ -31,12 +31,13 @@ from graphc.ir.types import DType
 PLAIN = (int, bool, str, bytes, complex, type(None), DType, type)
 TABLES = (dict, OrderedDict)
 Key = tuple[Hashable, ...]
+Mode = tuple[bool, tuple[tuple[str, DType], ...], DType, bool]  # what a key says of the process
 Kinds = type | tuple[type, ...]
 
 
 def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
     """The key of a call; appends its tensors to `leaves`, in order."""
-    key: list[Hashable] = [(modes.grad, _default[0], as_written())]
+    key: list[Hashable] = [(modes.grad, modes.autocast, _default[0], as_written())]
     for a in args:
         if isinstance(a, Tensor):
             t = a._spec
@@ -191,8 +192,10 @@ def _mode(key: Key) -> str:
     """What the first part of a key says of the process."""
     if not key:
         return ""
-    grad, default, written = cast(tuple[bool, DType, bool], key[0])
-    return f"grad {grad}, default {default!r}" + ", float32 products as written" * written
+    grad, casts, default, written = cast(Mode, key[0])
+    told = [f"grad {grad}", *(f"autocast {kind} {dtype!r}" for kind, dtype in casts)]
+    told.append(f"default {default!r}")
+    return ", ".join(told) + ", float32 products as written" * written
 
 
 def shown(part: Any) -> str:

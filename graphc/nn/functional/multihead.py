@@ -7,12 +7,15 @@ from math import inf
 from graphc.errors import AssertedShape, DTypeMismatch, InvalidArgument, InvalidState, ShapeMismatch
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.shapes import cat
+from graphc.frontend.autocast import aware
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import bool_
-from graphc.nn.functional.attention import attend
-from graphc.nn.functional.linear import linear
+from graphc.nn.functional.attention import attend as attention
+from graphc.nn.functional.linear import linear as product
 
 __all__ = ["multi_head_attention_forward"]
+
+linear, attend = aware("linear", product), aware("scaled_dot_product_attention", attention)
 
 
 def multi_head_attention_forward(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.shapes import stack
+from graphc.frontend.autocast import aware
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.activation import relu
 from graphc.nn.functional.linear import linear
@@ -73,7 +74,13 @@ def run(
 
     With `lengths` [B], a sequence's state stands still past its end, and its outputs there are 0.
     """
-    step = STEPS[mode]
+    name = "gru" if mode == "GRU" else "lstm" if mode == "LSTM" else "rnn"
+    return aware(name, _run)(STEPS[mode], x, state, w, lengths, reverse)
+
+
+def _run(
+    step: Step, x: Tensor, state: State, w: Weights, lengths: Tensor | None, reverse: bool
+) -> tuple[Tensor, State]:
     products = linear(x, w.input, w.input_bias)
     steps: Sequence[int] = range(x.shape[0])
     outputs: list[Tensor | None] = [None] * len(steps)

@@ -283,3 +283,6 @@ class CudaDriver:
 
     def Reclaim(self, address: int, size_bytes: int, stream: int) -> None:
         """Nothing: only fake memory is watched."""
+
+    def Discard(self, address: int, size_bytes: int, stream: int) -> None:
+        """Nothing: only fake memory is watched."""

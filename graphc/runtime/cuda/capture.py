@@ -24,18 +24,22 @@ MOST_CAPTURES = (
 
 
 class Ready(NamedTuple):
-    """One launch with all that the driver is told."""
+    """One launch with all that the driver is told, and the memory that then holds nothing."""
 
     function: int
     grid: tuple[int, int, int]
     threads: int
     shared_bytes: int
     packed: Packed
+    dead: tuple[tuple[int, int], ...] = ()  # addresses and bytes
+    held: tuple[object, ...] = ()  # memory that it reads besides
 
     def start(self, driver: Driver, stream: int) -> None:
         driver.LaunchKernel(
             self.function, self.grid, self.threads, self.shared_bytes, stream, self.packed.address
         )
+        for address, size_bytes in self.dead:
+            driver.Discard(address, size_bytes, stream)
 
 
 class Recorded:
@@ -43,6 +47,7 @@ class Recorded:
 
     def __init__(self, driver: Driver, stream: int, launches: Sequence[Ready]) -> None:
         self._driver, self._stream = driver, stream
+        self._held = [x.held for x in launches if x.held]
         driver.StreamBeginCapture(stream)
         try:
             for x in launches:

@@ -196,6 +196,9 @@ class Driver(Protocol):
     def Reclaim(self, address: int, size_bytes: int, stream: int) -> None:
         """From here on in stream order nothing may read or write these bytes."""
 
+    def Discard(self, address: int, size_bytes: int, stream: int) -> None:
+        """From here on in stream order these bytes hold nothing; a part of what is captured."""
+
 
 def failure(call: str, code: int, kernel: str = "", *, name: str = "", text: str = "") -> CudaError:
     """The error of a call that returned `code`."""

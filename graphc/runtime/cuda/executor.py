@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +32,9 @@ from graphc.ir.program import Launch, Program
 from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime import routines
 from graphc.runtime.cuda.capture import Ready, Recordings
+from graphc.runtime.cuda.dead import dead_behind
 from graphc.runtime.cuda.device import Device
+from graphc.runtime.cuda.group import Group, Member, tables
 from graphc.runtime.cuda.memory import HostRing
 from graphc.runtime.cuda.pack import Value, bound, grid, pack
 from graphc.runtime.cuda.room import Room
@@ -42,6 +46,26 @@ WORD_BYTES, COUNTER_BYTES = 8, 4
 CELL_BYTES = 16  # of a number: kernels are compiled for buffers that begin at multiples
 WARP = 32
 SLOT_BYTES, SLOTS = 1 << 10, 64  # of pinned memory that the host's numbers are sent from
+
+
+class Timed(NamedTuple):
+    """One run of a program: the seconds of each launch."""
+
+    program: Program
+    seconds: list[float]
+
+
+_timed: list[list[Any]] = []  # where runs are noted while somebody looks, innermost last
+
+
+@contextmanager
+def timing(runs: list[Any]) -> Iterator[None]:
+    """Inside, each run on any device is timed by launch and noted in `runs`."""
+    _timed.append(runs)
+    try:
+        yield
+    finally:
+        _timed.remove(runs)
 
 
 class Engine:
@@ -79,10 +103,19 @@ class Engine:
 
 
 class CudaExecutable:
-    """A program bound to its code: `images[i]` is launch i's, None for a routine."""
+    """A program bound to its code: `images[i]` is launch i's, None for a routine; the launches of
+    a group are started as one, where its first stands."""
 
-    def __init__(self, program: Program, images: Sequence[Image | None], engine: Engine) -> None:
+    def __init__(
+        self,
+        program: Program,
+        images: Sequence[Image | None],
+        engine: Engine,
+        groups: Sequence[Group] = (),
+    ) -> None:
         routines.check_sizes(program)
+        self._groups = {g.members[0]: g for g in groups}
+        self._absorbed = {i for g in groups for i in g.members[1:]}
         self.program, self._images, self._engine = program, images, engine
         self._device, self._driver = engine.device, engine.device.driver
         self._slots = {s.name: s for s in program.slots}
@@ -93,13 +126,14 @@ class CudaExecutable:
         self._states: tuple[int, ...] = ()
         self._recordings = Recordings(self._driver, self._device.stream)
         self._functions = [engine.device.function(x) if x is not None else 0 for x in images]
-        self._parts = parts_of(program)
+        self._parts = parts_of(images)
         self._may_fail = any(x.kernel.may_fail() for x in program.launches if not x.kernel.call)
         self._scratch = self._most(lambda image, programs: sum(scratches(image, programs)))
         self._counters = ALIGN + aligned(CELL_BYTES * self._scalars)  # where they are in the block
         block_bytes = self._counters + COUNTER_BYTES * self._most(counters)
         self._block = engine.device.allocate(block_bytes)
         self._device.set(self._block.address, b"\0", block_bytes)
+        self._dead = dead_behind(program) if self._driver.name == "fake" else None
         self._words = np.zeros(ERROR_WORDS, np.int64)
         self.done = False
         weakref.finalize(self, engine.room.release, id(self)).atexit = False
@@ -138,16 +172,49 @@ class CudaExecutable:
         with self._engine.turn():
             base = self._reserve()
             places = {**given, "arena": (base,)}
+            if _timed:
+                self._send(scalars)
+                _timed[-1].append(Timed(self.program, self._clocked(places)))
+                return
             key = base, self._states, *args, *outs
             started = self._recordings.at(key, lambda: self._launches(places))
             ready = iter(started)
             self._send(scalars)
+            if self._dead is not None and (size := self._arena_bytes()):
+                self._driver.Discard(base, size, self._device.stream)
             for part in self._parts[:-1]:
                 if isinstance(part, range):
                     next(ready).start()
                 else:
                     self._on_host(part, places)
             self._finish(next(ready).start)
+
+    def _clocked(self, places: dict[str, Sequence[int]]) -> list[float]:
+        """Run it launch by launch, each between two events; their seconds."""
+        driver, stream = self._driver, self._device.stream
+        seconds = [0.0] * len(self.program.launches)
+        events: dict[int, tuple[int, int]] = {}
+        try:
+            for part in self._parts:
+                for i in part if isinstance(part, range) else ():
+                    if (ready := self._launch(i, places)) is not None:
+                        events[i] = driver.EventCreate(True), driver.EventCreate(True)
+                        driver.EventRecord(events[i][0], stream)
+                        ready.start(driver, stream)
+                        driver.EventRecord(events[i][1], stream)
+                if isinstance(part, int):
+                    begin = time.perf_counter()
+                    self._on_host(part, places)
+                    seconds[part] = time.perf_counter() - begin
+            driver.StreamSynchronize(stream)
+            for i, (start, end) in events.items():
+                seconds[i] = driver.EventElapsedTime(start, end) / 1e3
+            self._reap()
+        finally:
+            for pair in events.values():
+                for event in pair:
+                    driver.EventDestroy(event)
+        return seconds
 
     def watch(self, words: Array) -> bool:
         """A program on a GPU is started by Python, which compares for itself."""
@@ -178,8 +245,18 @@ class CudaExecutable:
 
     def _reserve(self) -> int:
         """The arena's address; scratch memory of kernels lies behind it."""
-        size = aligned(self.program.arena_bytes) + self._scratch
-        return self._engine.room.reserve(id(self), size, self.program.slots)
+        return self._engine.room.reserve(id(self), self._arena_bytes(), self.program.slots)
+
+    def _arena_bytes(self) -> int:
+        return aligned(self.program.arena_bytes) + self._scratch
+
+    def _discarded(self, i: int, base: int) -> tuple[tuple[int, int], ...]:
+        """Addresses and bytes of what holds nothing behind launch i, where that is watched."""
+        if self._dead is None:
+            return ()
+        spans = [(base + low, high - low) for low, high in self._dead[i]]
+        scratch = base + aligned(self.program.arena_bytes), self._scratch
+        return (*spans, scratch) if self._scratch else tuple(spans)
 
     def _most(self, need: Callable[[Image, int], int]) -> int:
         """The largest need of a launch, of an image and the programs of its grid."""
@@ -206,14 +283,24 @@ class CudaExecutable:
 
     def _launches(self, places: dict[str, Sequence[int]]) -> list[list[Ready]]:
         """For each part that is native, its launches on these addresses."""
-        return [
-            [x for i in part if (x := self._launch(i, places)) is not None]
-            for part in self._parts
-            if isinstance(part, range)
-        ]
+        return [self._launches_of(part, places) for part in self._parts if isinstance(part, range)]
+
+    def _launches_of(self, part: range, places: dict[str, Sequence[int]]) -> list[Ready]:
+        found: list[Ready] = []
+        for i in part:
+            if (ready := self._launch(i, places)) is not None:
+                found.append(ready)
+            elif i in self._absorbed and found:  # until here others may have used what it did
+                dead = self._discarded(i, places["arena"][0])
+                found[-1] = found[-1]._replace(dead=(*found[-1].dead, *dead))
+        return found
 
     def _launch(self, i: int, places: dict[str, Sequence[int]]) -> Ready | None:
         """Launch i; None if there is nothing to do."""
+        if i in self._absorbed:
+            return None
+        if i in self._groups:
+            return self._launch_group(self._groups[i], places)
         launch, image = self.program.launches[i], self._images[i]
         assert image is not None
         programs = self._grid(launch, image)
@@ -234,7 +321,34 @@ class CudaExecutable:
         of_compiler = scratch + given, scratch + given + compiled
         packed = pack(image.source, values, of_compiler)
         threads = WARP * image.source.num_warps
-        return Ready(self._functions[i], programs, threads, image.shared_bytes, packed)
+        dead = self._discarded(i, places["arena"][0])
+        return Ready(self._functions[i], programs, threads, image.shared_bytes, packed, dead)
+
+    def _launch_group(self, group: Group, places: dict[str, Sequence[int]]) -> Ready | None:
+        """All launches of a group; those with nothing to do are left out."""
+        members: list[Member] = []
+        for i in group.members:
+            launch = self.program.launches[i]
+            sizes = dict(zip(launch.kernel.sizes, launch.sizes, strict=True))
+            if not (programs := prod(grid(group.single, sizes))):
+                continue
+            buffers = [self._address(name, places) for name in launch.slots]
+            values = bound(group.single, buffers, launch.sizes, numbers_of(launch))
+            own = [v for p, v in zip(group.single.params, values) if p.bound != "error"]
+            members.append(Member(own, programs))
+        if not members:
+            return None
+        arrays = tables(group.single, members)
+        held = [self._device.allocate(a.nbytes) for a in arrays]
+        for memory, array in zip(held, arrays):
+            self._device.upload(memory.address, array)
+        source = group.image.source
+        at = bound(source, [x.address for x in held], error=self._block.address)
+        total, warps = sum(m.programs for m in members), WARP * source.num_warps
+        dead = self._discarded(group.members[0], places["arena"][0])
+        function, shared = self._device.function(group.image), group.image.shared_bytes
+        packed = pack(source, at)
+        return Ready(function, (total, 1, 1), warps, shared, packed, dead, tuple(held))
 
     @staticmethod
     def _grid(launch: Launch, image: Image) -> tuple[int, int, int]:
@@ -273,19 +387,21 @@ class CudaExecutable:
 
         routines.run(launch, array, self.program.checks)
         self._device.upload(held[out.buffer][0], results[0])
+        for address, size_bytes in self._discarded(i, places["arena"][0]):
+            self._driver.Discard(address, size_bytes, self._device.stream)
 
 
-def parts_of(program: Program) -> list[range | int]:
+def parts_of(images: Sequence[Image | None]) -> list[range | int]:
     """The launches in order: ranges that are native, and between them numbers of routines."""
     parts: list[range | int] = []
     begin = 0
-    for i, launch in enumerate(program.launches):
-        if launch.kernel.call is not None:
+    for i, image in enumerate(images):
+        if image is None:
             if begin < i:
                 parts.append(range(begin, i))
             parts.append(i)
             begin = i + 1
-    return [*parts, range(begin, len(program.launches))]
+    return [*parts, range(begin, len(images))]
 
 
 def aligned(size_bytes: int) -> int:

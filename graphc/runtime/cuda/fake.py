@@ -285,6 +285,9 @@ class FakeDriver:
         self._not_in_capture("Reclaim")
         self._issue("Reclaim", stream, "reclaim", lambda: self.memory.reclaim(address, size_bytes))
 
+    def Discard(self, address: int, size_bytes: int, stream: int) -> None:
+        self._issue("Discard", stream, "discard", lambda: self.memory.discard(address, size_bytes))
+
     # ---- streams and events
 
     def StreamCreateWithPriority(self, priority: int = 0) -> int:

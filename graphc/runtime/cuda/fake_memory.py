@@ -86,6 +86,9 @@ class FakeMemory:
         if self.guard.remove(address) != size_bytes:
             raise InternalError(f"{size_bytes} bytes at {address:#x} were not lent")
 
+    def discard(self, address: int, size_bytes: int) -> None:
+        self._poison(address, size_bytes, "discard")
+
     def touch(self, address: int, size_bytes: int, what: str, write: bool) -> None:
         self.guard.check_range(address, size_bytes, what)
         self.timeline.touched_range(address, size_bytes, write)
