@@ -235,7 +235,7 @@ Unrecognised padding mode 'mirror' [GC010]
   fix   use one of ('constant', 'reflect', 'replicate', 'circular')
   more  python -m graphc explain GC010""",
     data_dependent_branch: """\
-Python reads bool[], a value known only at run time [GC104]
+Python reads bool[] from test_errors.py:N (lt) <step>, known only at run time [GC104]
   test_errors.py:N in step
      N | return x if x.sum() > 0 else -x
   why   the step is compiled once; Python cannot branch on a traced tensor

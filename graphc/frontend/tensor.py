@@ -14,6 +14,7 @@ Invariants:
 from __future__ import annotations
 
 import builtins
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, Self, TypeVar
@@ -28,6 +29,7 @@ from graphc.errors import (
     InvalidType,
     ShapeMismatch,
     TracerLeak,
+    is_own,
 )
 from graphc.frontend import autograd, device_ops, epoch, inplace, layouts, printing
 from graphc.frontend.api import shapes
@@ -37,6 +39,7 @@ from graphc.frontend.geometry import Geometry, elementwise_strides, shown_stride
 from graphc.frontend.located import Located
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.options import strided
+from graphc.frontend.origins import origin
 from graphc.frontend.places import arranged, dense_copy
 from graphc.frontend.size import Size, legacy_array
 from graphc.frontend.storage import Storage
@@ -258,7 +261,7 @@ class Tensor(Geometry, Located, Methods):
         where values are not known."""
         if modes.trace is not None:
             raise DataDependentBranch(
-                f"Python reads {self.spec}, a value known only at run time", fix=fix
+                f"Python reads {origin(self)}, known only at run time", fix=fix
             )
         if self.array is None:
             raise leaked(self)
@@ -282,6 +285,8 @@ class Tensor(Geometry, Located, Methods):
         return np.array(a, dtype, copy=copy) if copy is not None else np.asarray(a, dtype)
 
     def item(self) -> Scalar:
+        if modes.trace is not None and not is_own(sys._getframe(1).f_code.co_filename):
+            return modes.trace.read(self, Tensor.item)  # type: ignore[no-any-return]  # stands for it
         array = self.host()
         if array.size != 1:
             what = f"a tensor with {array.size} elements cannot be converted to a Python number"
@@ -290,6 +295,8 @@ class Tensor(Geometry, Located, Methods):
         return out.item()  # type: ignore[no-any-return]  # int, float or bool by dtype
 
     def tolist(self) -> Any:
+        if modes.trace is not None and not is_own(sys._getframe(1).f_code.co_filename):
+            return modes.trace.read(self, Tensor.tolist)
         array = self.host()
         return (array.astype(np.float64) if self.dtype.is_half else array).tolist()
 

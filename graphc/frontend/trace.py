@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from graphc.errors import GraphcError, Untraceable
+from graphc.errors import DataDependentBranch, GraphcError, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.geometry import elementwise_strides, shown_strides
+from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.modes import modes
+from graphc.frontend.origins import origin
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
@@ -60,6 +62,7 @@ class Effect(NamedTuple):
 
     action: Callable[..., object]
     number: int
+    result: int = -1  # number of the HostValue that it gives
 
 
 class Trace:
@@ -82,7 +85,10 @@ class Trace:
         self.unwritten: dict[Tensor, Tensor] = {}  # copies of state for Effects, and its tensors
         self.deferred: list[Any] = []  # hooks that only look, called after each call
         self.given: Any = ()  # the arguments, whose containers are copies of the call's
+        self.watched = False  # whether each instruction of the user's code is seen
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
+        self.host_values = 0  # how many there are
+        self.settled: list[Any] = []  # what the step counts and decides by
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
@@ -283,9 +289,22 @@ class Trace:
     def grad_of(self, x: Tensor) -> Tensor | None:
         return self.grads.get(x, x._grad)
 
-    def text(self, x: Tensor, form: str | None) -> str:
+    def text(self, x: Tensor | HostValue, form: str | None) -> str:
         """What stands for `format(x, form)`, or for `repr(x)` if that is None."""
-        return f"<traced {x.spec}>"
+        return f"<traced {x.origin if isinstance(x, HostValue) else x.spec}>"
+
+    def computed(self, action: Callable[..., Any], *args: Any, kind: Kind = None) -> HostValue:
+        """What Python computes after each call."""
+        raise DataDependentBranch(
+            "Python computes with a value known only at run time", fix=DataDependentBranch.instead
+        )
+
+    def read(self, x: Tensor, how: Callable[[Tensor], Any]) -> Any:
+        """`how(x)`, which Python looks at."""
+        raise DataDependentBranch(
+            f"Python reads {origin(x)}, known only at run time",
+            fix=DataDependentBranch.instead,
+        )
 
     def refuse(self, error: GraphcError) -> GraphcError:
         """The step cannot be compiled, even if its code catches the error."""

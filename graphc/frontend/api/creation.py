@@ -23,6 +23,7 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend.api.elementwise import pow, where
 from graphc.frontend.api.shapes import sizes
 from graphc.frontend.factory import factory
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, held, is_number, promote_types, wrap
 from graphc.ir import sugar as P
@@ -67,6 +68,8 @@ def tensor(data: Any, *, dtype: DType | None = None) -> Tensor:
     if isinstance(data, tensors.Tensor):
         out = data.detach().clone()
         return out if dtype is None else out.to(dtype)
+    if isinstance(data, HostValue):
+        return tensor(data.as_tensor(), dtype=dtype or dtype_of_number(data))
     if is_number(data) and modes.trace is not None:
         kind = dtype or _dtype_of_data(np.asarray(data), data)
         return modes.trace.constant(_number_in(data, kind), TensorSpec(kind, ()))

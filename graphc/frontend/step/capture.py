@@ -14,6 +14,7 @@ from typing import Any
 
 from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend.geometry import shown_strides
+from graphc.frontend.hostvalue import Settled
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step import effects
@@ -144,16 +145,19 @@ def capture(
     known = openness.literal.copy()
     fixed: dict[int, Tensor] = {}
     inlined: list[Any] = []
+    settled: list[Any] = []
     while True:
         pattern = Pattern(leaves, openness, fixed)
         made = _Capturing(leaves, names, name, fixed, pattern, drop_grads)
         try:
-            made.trace.inlined = inlined
+            made.trace.inlined, made.trace.settled = inlined, settled
             return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
             fixed[shared.index] = leaves[shared.index]
         except Inlined as found:
             inlined.append(found.hook)
+        except Settled as found:
+            settled.append(found.place)
         except Fixed as needed:
             openness.note(pattern, needed)
         except Exception as e:

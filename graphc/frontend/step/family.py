@@ -146,7 +146,9 @@ class Entry:
             self.record(slots, leaves, outs, scalars)
         if self.has_effects:
             result, given = result
-            effects.run(self.family.taken.trace.after_commit, given)
+            values = effects.run(self.family.taken.trace.after_commit, given)
+            if values:
+                result = effects.resolved(result, values)
         return result
 
     def record(
