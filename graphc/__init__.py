@@ -56,6 +56,7 @@ from graphc.frontend.printing import *
 from graphc.frontend.promotion import *
 from graphc.frontend.size import *
 from graphc.frontend.step.compile import *
+from graphc.frontend.step.control import *
 from graphc.frontend.storage import Storage as _Storage
 from graphc.frontend.switches import *
 from graphc.frontend.tensor import *
@@ -70,6 +71,7 @@ from graphc.standin import *
 # isort: split
 # Last: they use the names above.
 from graphc import _dynamo as _dynamo
+from graphc import _higher_order_ops as _higher_order_ops
 from graphc import accelerator as accelerator
 from graphc import amp as amp
 from graphc import backends as backends

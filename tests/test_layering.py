@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "accelerator": BASE | {"frontend", "cuda"},
     "compiler": BASE | {"frontend"},
     "_dynamo": {"compiler"},
+    "_higher_order_ops": {"frontend"},
     "distributions": BASE | {"ir", "frontend"},
     "distributed": BASE | {"frontend"},
     "fx": BASE | {"nn"},
