@@ -76,6 +76,7 @@ class Trace:
         self.written: dict[Storage, None] = {}  # concrete ones, in order of the first write
         self.picked: dict[Storage, Pick] = {}
         self.grads: dict[Tensor, Tensor | None] = {}  # .grad of tensors as the step left it
+        self.gradients_seen: list[Tensor] = []  # all that were in a .grad on the way
         self.cleared: set[Tensor] = set()  # whose .grad the step set to None on the way
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.checks: dict[Value, None] = {}  # what may raise, whether or not it is read
@@ -321,6 +322,8 @@ class Trace:
 
     def set_grad(self, x: Tensor, g: Tensor | None) -> None:
         self.grads[x] = g
+        if g is not None and g.is_traced:
+            self.gradients_seen.append(g)
         if g is None:
             self.cleared.add(x)
 

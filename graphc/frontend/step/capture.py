@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend.geometry import shown_strides
@@ -19,6 +19,7 @@ from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step import effects
 from graphc.frontend.step.draws import python_draws, refuse_draws
+from graphc.frontend.step.finiteness import watched
 from graphc.frontend.step.numbers import HostNumber
 from graphc.frontend.step.observers import Inlined
 from graphc.frontend.step.signature import alike, rebuilt
@@ -37,6 +38,7 @@ from graphc.ir.symbols import Fixed
 from graphc.ir.types import Shape, i64
 from graphc.passes.autodiff import backpropagate
 
+Check = Literal["nan", "finite"] | None
 Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's code
 
 
@@ -135,6 +137,7 @@ def capture(
     name: str,
     openness: Openness | None = None,
     drop_grads: bool = False,
+    check: Check = None,
     watching: Watching = nullcontext,
 ) -> Capture:
     """Trace one call. Nothing concrete has changed when it returns or raises.
@@ -148,7 +151,7 @@ def capture(
     settled: list[Any] = []
     while True:
         pattern = Pattern(leaves, openness, fixed)
-        made = _Capturing(leaves, names, name, fixed, pattern, drop_grads)
+        made = _Capturing(leaves, names, name, fixed, pattern, drop_grads, check)
         try:
             made.trace.inlined, made.trace.settled = inlined, settled
             return made.run(function, args, kwargs, watching)
@@ -181,10 +184,11 @@ class _Capturing:
         fixed: dict[int, Tensor],
         pattern: Pattern,
         drop_grads: bool,
+        check: Check = None,
     ) -> None:
         self.leaves, self.names, self.name, self.fixed = leaves, names, name, fixed
         self.pattern = pattern
-        self.drop_grads = drop_grads
+        self.drop_grads, self.check = drop_grads, check
         self.trace = StepTrace()
         self.outs: list[Tensor] = []  # returned tensors that are new, one for each output
         self.layouts: list[Layout] = []  # of each of them
@@ -369,6 +373,9 @@ class _Capturing:
             roles.append("state")
             outs.append(trace.value(g))
             targets.append(slot)
+        if self.check is not None:
+            seen = [*outs, *(trace.value(g) for g in trace.gradients_seen)]
+            trace.checks |= dict.fromkeys(watched(seen, self.check))
         unread = self._unread_checks(outs)
         outs += unread
         targets += [None] * len(unread)

@@ -192,7 +192,8 @@ def compile(model: Any = None, **options: Any) -> Any:
     A function becomes a `CompiledFunction`: its first call for each signature is traced, and runs
     as one native program. A module or class is returned itself, with compiled calls. Options:
     `on_limit` "warn" or "raise", when plans are made over and over; `grads` "keep", or "drop" to
-    store no gradients of parameters, after which reading `.grad` raises.
+    store no gradients of parameters, after which reading `.grad` raises; `check` "nan" or "finite"
+    to stop before such a value is returned or stored, and to name the op that made it.
 
     PyTorch's: `fullgraph` is always so; `dynamic` None opens the first dimension of arguments, and
     others once a second size is seen, True opens all at once, False none, so that each size is a

@@ -23,10 +23,18 @@ from graphc import config
 from graphc.errors import GraphcError, InternalError, NotAvailable, TooManyCompiles
 from graphc.frontend.modes import modes
 from graphc.frontend.step.alike import alike, outline
-from graphc.frontend.step.capture import Capture, capture
+from graphc.frontend.step.capture import Capture, Check, capture
 from graphc.frontend.step.family import Backend, Entry, Family
+from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
-from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
+from graphc.frontend.step.inspection import (
+    Inspectable,
+    Memory,
+    Recompile,
+    Stats,
+    Unit,
+    memory_of,
+)
 from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
 from graphc.frontend.step.profile import Profile, profile_of
@@ -88,6 +96,7 @@ class Compiled(Inspectable):
         on_limit: str = "warn",
         grads: str = "keep",
         dynamic: bool | None = None,
+        check: Check = None,
     ) -> None:
         self.stats = Stats()
         self._recompiles: list[Recompile] = []
@@ -97,7 +106,7 @@ class Compiled(Inspectable):
         self._backend = backend
         self._on_limit = on_limit
         self._drop_grads = grads == "drop"
-        self._dynamic = dynamic
+        self._dynamic, self._check = dynamic, check
         self._entries: OrderedDict[Key, list[Entry]] = OrderedDict()
         self._families: OrderedDict[Hashable, list[Family]] = OrderedDict()
         self._openness: dict[Hashable, Openness] = {}
@@ -137,7 +146,7 @@ class Compiled(Inspectable):
             if entry.fits(leaves):
                 again, self._last = self._last is entry, entry
                 out = entry.run(leaves)
-                if again and not kwargs and not self._numbers.loose:
+                if again and not kwargs and not self._numbers.loose and self._check is None:
                     self._prepare(entry, args, leaves)
                 return out
         if config.disabled():
@@ -145,6 +154,25 @@ class Compiled(Inspectable):
         if self._numbers.note(*given):
             return self._try_loose(given)
         return self._miss(key, args, kwargs, leaves).run(leaves)
+
+    def entry(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Entry, list[Tensor]]:
+        """What a call with these arguments would run, compiled if need be, and their tensors."""
+        leaves: list[Tensor] = []
+        if self._numbers.loose:
+            args, kwargs = self._numbers.loosened(args, kwargs)
+        key = signature(args, kwargs, leaves)
+        known = (e for e in self._entries.get(key, ()) if e.fits(leaves))
+        return next(known, None) or self._miss(key, args, kwargs, leaves), leaves
+
+    def memory(self, *args: Any, **kwargs: Any) -> Memory:
+        """Predicted peak by kind, of the last call or of one with these arguments, which is
+        compiled but not made."""
+        if not args and not kwargs:
+            return super().memory()
+        entry, _ = self.entry(args, kwargs)
+        family = entry.family
+        graphs = [family.graph, *([family.split.backward] if family.split is not None else [])]
+        return memory_of(family.native(g, entry.sizes).program for g in graphs)
 
     def _prepare(self, entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> None:
         """After a call that went the whole way, have the next one as short as it can be."""
@@ -180,6 +208,8 @@ class Compiled(Inspectable):
                 key, kind, args, kwargs, leaves
             )
             if entry not in self._entries.get(key, ()):
+                if self._check is not None:
+                    entry.run = CheckedRun(entry, self._check)  # type: ignore[method-assign]
                 self._make_room()
                 self._entries.setdefault(key, []).append(entry)
             self._last, self._last_key = entry, key
@@ -267,7 +297,7 @@ class Compiled(Inspectable):
         while True:
             taken = capture(
                 self._function, args, kwargs, leaves, names, self._name, openness,
-                self._drop_grads, watch.on,
+                self._drop_grads, self._check, watch.on,
             )  # fmt: skip
             if not watch.missed:
                 break

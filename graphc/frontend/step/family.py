@@ -121,6 +121,7 @@ class Entry:
 
     def __init__(self, family: Family, sizes: Evaluation, spare: dict[Tensor, Tensor]) -> None:
         taken = family.taken
+        self.sizes = sizes
         self.family, self.guards = family, family.guards
         self.backward: Backward | None = None
         if family.split is not None and taken.joint is not None:
