@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from graphc.cli import bench, cache, demo, doctor, explain, ir, run
+from graphc.cli import bench, bisect, cache, demo, doctor, explain, ir, run
 from graphc.cli.command import Exit
 
 COMMANDS = (
@@ -16,6 +16,7 @@ COMMANDS = (
     explain.COMMAND,
     cache.COMMAND,
     bench.COMMAND,
+    bisect.COMMAND,
     run.COMMAND,
 )
 

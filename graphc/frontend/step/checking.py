@@ -33,19 +33,35 @@ def check(graph: Graph, stages: Sequence[tuple[str, Graph]], run: Run) -> None:
     """Raise InternalError naming the first stage that computes something else than `graph`."""
     inputs = [made_up(v.spec, k) for k, v in enumerate(graph.inputs)]
     wanted = interpret(graph, *inputs)
+    before = graph
     for name, stage in stages:
-        compare(name, wanted, interpret(stage, *inputs), graph)
-    compare("the compiled program", wanted, run(inputs), graph)
+        compare(name, wanted, interpret(stage, *inputs), graph, before)
+        before = stage
+    compare("the compiled program", wanted, run(inputs), graph, graph)
 
 
-def compare(stage: str, wanted: Sequence[Array], got: Sequence[Array], graph: Graph) -> None:
+class StageError(InternalError):
+    """`stage` computes something else than the graph it was given, `before`."""
+
+    def __init__(self, what: str, stage: str, before: Graph) -> None:
+        super().__init__(
+            what, fix="`python -m graphc bisect script.py` finds where; report what it writes"
+        )
+        self.stage, self.before = stage, before
+
+
+def compare(
+    stage: str, wanted: Sequence[Array], got: Sequence[Array], graph: Graph, before: Graph
+) -> None:
+    """Raise if what a stage made of `before` gives something else than `graph`."""
     floor = SMALL * max((size(a) for a in wanted), default=0.0)
     for v, a, b in zip(graph.outs, wanted, got, strict=True):
         if (error := difference(a, b, floor)) > TOLERANCE.get(v.spec.dtype.name, 0.0):
-            raise InternalError(
+            raise StageError(
                 f"{stage} changes the meaning of {graph.name}: {v.name}: {v.spec} differs by "
                 f"{error:.2g} of its size",
-                fix="report the program, dumped with GRAPHC_DUMP",
+                stage,
+                before,
             )
 
 
