@@ -68,6 +68,7 @@ from graphc.runtime.cpu.threads import get_num_threads as get_num_threads
 from graphc.runtime.cpu.threads import set_num_threads as set_num_threads
 from graphc.special import multigammaln as mvlgamma
 from graphc.standin import *
+from graphc.tracebacks import install as _install_tracebacks
 
 # isort: split
 # Last: they use the names above.
@@ -128,6 +129,7 @@ from graphc.nn.functional import (
 )
 
 __version__ = version.__version__
+_install_tracebacks()
 _register_with_einops()
 
 
@@ -136,4 +138,11 @@ _complete(
     {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace, "Storage": _Storage, "Chain": _Chain},  # noqa: F405
 )
 globals().update(_public(globals(), __name__))
+
+
+def __getattr__(name: str) -> object:
+    """What is not there: an AttributeError that says so."""
+    raise errors.absent(__name__, name)
+
+
 _accept_out(globals(), _TORCH)

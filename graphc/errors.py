@@ -370,6 +370,18 @@ CHECKED: dict[str, type[GraphcError]] = {
 }
 
 
+def absent(module: str, name: str) -> AttributeError:
+    """The error of a name that a namespace has not."""
+    if name.startswith("__"):
+        return AttributeError(f"module {module!r} has no attribute {name!r}")
+    complex_ = "complex" in name or name in ("cfloat", "cdouble", "chalf", "polar")
+    return NotAvailable(
+        f"module {module!r} has no attribute {name!r}",
+        why="graphc has no complex tensors" if complex_ else "graphc has no function of this name",
+        fix="docs/coverage.md lists what there is",
+    )
+
+
 def all_errors() -> dict[str, type[GraphcError]]:
     """Every coded error class by its code."""
     return {c.code: c for c in GraphcError.__subclasses__()}

@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "special": {"frontend"},
     "standin": {"errors", "ir", "torch_version"},
     "torch_version": set(),
+    "tracebacks": BASE,
     "version": {"torch_version"},
     "einops_backend": set(),
     "nn": BASE | {"ir", "frontend", "distributed"},

@@ -8,7 +8,6 @@ script of its own, which fails as long as the error is there.
 from __future__ import annotations
 
 import argparse
-import os
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from graphc import config
 from graphc.cli.command import Command, Exit, Report, not_found
 from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.profile import profile
@@ -56,12 +56,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Report:
     if not args.script.is_file():
         return not_found(f"{args.script}: no such file")
-    os.environ["GRAPHC_VERIFY"] = "1"
     install_as_torch()
     sys.argv = [str(args.script), *args.args]
     sys.path.insert(0, str(args.script.resolve().parent))
     try:
-        runpy.run_path(str(args.script), run_name="__main__")
+        with config.using("verify", "1"):
+            runpy.run_path(str(args.script), run_name="__main__")
     except StageError as e:
         found = explain(e)
         path = Path(f"bisect_{found.name}.py".replace("/", "_"))
@@ -69,8 +69,6 @@ def run(args: argparse.Namespace) -> Report:
         told = f"{found.kind} `{found.name}`: {found.what}\n  alone in {path}"
         data = {"kind": found.kind, "name": found.name, "what": found.what, "repro": str(path)}
         return Report(told, data, Exit.FAILED)
-    finally:
-        del os.environ["GRAPHC_VERIFY"]
     return Report("every pass and every program computes what it should", {"kind": None})
 
 

@@ -437,7 +437,10 @@ def _no_module(thing: Any) -> InvalidType:
     if isinstance(thing, type) and issubclass(thing, Module):
         name = thing.__name__
         return InvalidType(f"{name} is a class, not a module", fix=f"make one: nn.{name}()")
+    foreign = type(thing).__module__.startswith("torch.")
     return InvalidType(
-        f"{type(thing).__name__} is not a Module subclass",
-        fix="pass modules, as nn.Linear(2, 3)",
+        f"{type(thing).__name__}{' of PyTorch' * foreign} is not a Module subclass",
+        fix="build it from graphc.nn, and load its state_dict()"
+        if foreign
+        else "pass modules, as nn.Linear(2, 3)",
     )

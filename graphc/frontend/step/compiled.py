@@ -35,12 +35,13 @@ from graphc.frontend.step.inspection import (
     Unit,
     memory_of,
 )
+from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
 from graphc.frontend.step.profile import Profile, profile_of
 from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
 from graphc.frontend.step.recompiles import Recompiles
-from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
+from graphc.frontend.step.signature import Key, change, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
 from graphc.frontend.step.watch import Watch
 from graphc.frontend.tensor import Tensor
@@ -398,28 +399,6 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
-
-
-def leaf_names(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> list[str]:
-    """A name for each tensor of a call: its parameter's, with a path inside containers."""
-    try:
-        bound = inspect.signature(function).bind(*args, **kwargs).arguments
-    except (TypeError, ValueError):  # a builtin, or a call that the function itself will refuse
-        bound = {f"arg{k}": x for k, x in enumerate(args)} | dict(kwargs)
-    return [name for label, x in bound.items() for name in _paths(label, x)]
-
-
-def _paths(label: str, x: Any) -> Iterator[str]:
-    if isinstance(x, Tensor):
-        yield label
-    elif isinstance(x, tuple | list):
-        for k, item in enumerate(x):
-            yield from _paths(f"{label}.{k}", item)
-    elif type(x) in TABLES or is_record(x):
-        for key, item in (record(x) if is_record(x) else x).items():
-            yield from _paths(f"{label}.{key}", item)
 
 
 class CompiledFunction(Compiled):

@@ -24,7 +24,7 @@ from graphc.frontend.step.code import LIBRARY, whose
 from graphc.frontend.step.found import own, sets_by_code
 from graphc.frontend.step.printed import rows_after
 from graphc.frontend.step.reads import Reads
-from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.step.signature import rebuilt, refuse_foreign
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
 from graphc.ir.extent import is_unknown
@@ -46,6 +46,8 @@ UTILITIES = PACKAGE + "utils/"  # what writes logs, not tensors
 def replaced(frame: FrameType, f: Any, args: Sequence[Any]) -> Function | None:
     """What to call in place of `f`, or None for f itself."""
     trace = tracing.active()
+    if type(f).__module__.partition(".")[0] == "torch":
+        refuse_foreign(f, "what a compiled step calls")
     if trace is None or type(f) not in CALLED:
         return None
     name, first = f.__name__, args[0] if args else None

@@ -177,14 +177,32 @@ def change(old: Key, new: Key, names: Sequence[str]) -> list[Change]:
     if old[:2] != new[:2]:
         before, now = (f"grad {k[0]}, default {k[1]!r}" for k in (old, new))
         return [Change("mode", before, now)]
-    rows = []
-    for k, (a, b) in enumerate(zip(old[2:], new[2:])):
-        if a != b:
-            name = names[k] if k < len(names) else str(k)
-            rows.append(Change(f"argument `{name}`", shown(a), shown(b)))
-    if not rows and len(old) != len(new):
-        rows.append(Change("arguments", f"{len(old) - 2}", f"{len(new) - 2}"))
-    return rows
+    were, are = (_by_name(key[2:], names) for key in (old, new))
+    return [
+        Change(f"argument `{name}`", _given(were, name), _given(are, name))
+        for name in dict.fromkeys([*were, *are])
+        if (name in were) != (name in are) or were.get(name) != are.get(name)
+    ]
+
+
+def _by_name(parts: Sequence[Hashable], names: Sequence[str]) -> dict[str, Hashable]:
+    """The parts of a key by the names of their arguments: a text comes before one with a name."""
+    found: dict[str, Hashable] = {}
+    rest = list(parts)
+    while rest:
+        part = rest.pop(0)
+        if isinstance(part, str) and rest:
+            found[part] = rest.pop(0)
+        elif isinstance(part, tuple) and part and type(part[0]) is tuple:
+            found["sharing of memory"] = part  # see `sharing`
+        else:
+            k = len(found)
+            found[names[k] if k < len(names) else f"number {k + 1}"] = part
+    return found
+
+
+def _given(parts: Mapping[str, Hashable], name: str) -> str:
+    return shown(parts[name]) if name in parts else "not given"
 
 
 def shown(part: Any) -> str:

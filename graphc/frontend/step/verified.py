@@ -69,8 +69,8 @@ def verify(step: Any, *args: Any, **kwargs: Any) -> Verification:
     for row in rows:
         if row.excess > 1:
             raise Mismatch(
-                f"`{row.name}`: {row.type} of the compiled step differs: its error is "
-                f"{row.excess:.3g} times what rounding allows ({row.where or 'no line'})"
+                f"`{row.name}`: {row.type} differs by {row.excess:.3g} times what rounding allows"
+                f"{f' ({row.where})' if row.where else ''}"
             )
     return Verification(tuple(rows))
 
