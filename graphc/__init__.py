@@ -42,6 +42,7 @@ from graphc.frontend.api.shapes import *
 from graphc.frontend.api.sorting import *
 from graphc.frontend.api.sparse import *
 from graphc.frontend.api.special import *
+from graphc.frontend.api.static import *
 from graphc.frontend.api.statistics import *
 from graphc.frontend.api.strided import *
 from graphc.frontend.api.windows import *

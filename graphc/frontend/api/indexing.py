@@ -193,7 +193,11 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
-    array = data_sized(input, "nonzero()", "use graphc.where(condition, x, 0)")
+    array = data_sized(
+        input,
+        "nonzero()",
+        "nonzero_static(size=n) gives n rows, or use graphc.where(condition, x, 0)",
+    )
     if as_tuple:
         return tuple(from_numpy(places, input) for places in np.nonzero(np.atleast_1d(array)))
     rows = np.argwhere(array) if array.ndim else np.zeros((int(bool(array)), 0))

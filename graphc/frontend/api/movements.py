@@ -10,6 +10,7 @@ from graphc.frontend.api import (
     memory,
     scatter,
     shapes,
+    static,
     strided,
 )
 from graphc.frontend.api.arithmetic import Arithmetic
@@ -90,6 +91,7 @@ class Movements(Arithmetic):
     # ---- indexing ------------------------------------------------------------------------------
     masked_select = indexing.masked_select
     nonzero = indexing.nonzero
+    nonzero_static = static.nonzero_static
     argwhere = arrangements.argwhere
     index_put = indexing.index_put
     index_put_ = indexing.index_put_
