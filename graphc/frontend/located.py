@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import AutogradError, InvalidState, InvalidType, NotAvailable
-from graphc.frontend import device_ops
+from graphc.frontend import device_ops, notebook
 from graphc.frontend import tensor as tensors
 from graphc.frontend.devices import ACCELERATORS, CPU, device, resolve
 from graphc.frontend.modes import modes
@@ -36,6 +36,10 @@ class Located:
     def is_pinned(self: Any, device: Any = None) -> bool:
         """Whether a GPU reads its memory without a copy by the host."""
         return bool(ACCELERATORS) and self.is_cpu and device_ops.is_pinned(self)
+
+    def _repr_html_(self: Any) -> str:
+        """For notebooks: the elements as they print, and what they are."""
+        return notebook.text(repr(self), f"{self.spec} on {self.device}")
 
     @property
     def is_cpu(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from graphc.errors import InvalidArgument, InvalidState, InvalidType, Untraceable
-from graphc.frontend import epoch
+from graphc.frontend import epoch, notebook
 from graphc.frontend import trace as tracing
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step.compile import compile
@@ -416,6 +416,12 @@ class Module(Hooked, Tree):
 
     def _get_name(self) -> str:
         return type(self).__name__
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the tree, and how many numbers it learns."""
+        known = [p for p in self.parameters() if not hasattr(p, "materialize")]
+        count = sum(p.numel() for p in known if p.requires_grad)
+        return notebook.text(repr(self), f"{self._get_name()}: {count:,} parameters")
 
     def __repr__(self) -> str:
         extra = self.extra_repr()

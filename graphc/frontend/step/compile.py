@@ -35,6 +35,7 @@ from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
 from graphc.frontend.step.profile import Limits, Run
+from graphc.frontend.step.progress import Progress
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.written import TraceStage
 from graphc.ir import kernel_text
@@ -89,6 +90,8 @@ class NativeBackend:
         self._target = Target.host()
         self._profile = profile(self._target)
         self._library = KernelLibrary(self._target, DiskCache())
+        self._progress = Progress()
+        self._library.told = self._progress.tell
         self._engine = Engine(walker(self._library.native, self._target.triple))
 
     @property
@@ -96,10 +99,11 @@ class NativeBackend:
         return self._profile
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
-        compiled = compile_graph(graph, self._profile)
-        program = compiled.program
         checked = config.check_bounds()
-        functions = self._library.functions([x.kernel for x in program.launches], checked)
+        with self._progress.of(graph.name):
+            compiled = compile_graph(graph, self._profile)
+            program = compiled.program
+            functions = self._library.functions([x.kernel for x in program.launches], checked)
         native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
         unit = Unit(graph.name, stages, program, kernel_text.show, self._code)

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
+from graphc.frontend import notebook
 from graphc.frontend.step.guards import Change
 from graphc.frontend.step.profile import where_of
 from graphc.ir.graph import Stack, Where
@@ -48,6 +49,9 @@ class KernelView:
     _code: Callable[[str], str] = field(repr=False)
     _levels: tuple[str, ...] = field(default=CODE_STAGES, repr=False)
     _device: str = field(default="cpu", repr=False)
+
+    def _repr_html_(self) -> str:
+        return notebook.text(self.text, self.name)
 
     @property
     def plan(self) -> str:
@@ -189,6 +193,9 @@ class Explanation:
     sizes: tuple[str, ...] = ()  # extents, and the conditions on them
     blocks: tuple[str, ...] = ()  # of each kernel of a GPU
 
+    def _repr_html_(self) -> str:
+        return notebook.text(str(self), self.name)
+
     def __str__(self) -> str:
         head = (
             f"{self.name}: {_many(self.programs, 'program')} a call, "
@@ -252,6 +259,10 @@ class Memory:
         kinds = [f"  {kind:<8} {size_text(n)}" for kind, n in self.by_kind.items()]
         bound = f"arena lower bound {size_text(self.bound_bytes)}"
         return "\n".join([f"peak {size_text(self.peak_bytes)}, {bound}", *kinds])
+
+    def _repr_html_(self) -> str:
+        rows = [*self.by_kind.items(), ("peak", self.peak_bytes)]
+        return notebook.table("memory", ("kind", "size"), [(k, size_text(n)) for k, n in rows])
 
 
 def size_text(n: int) -> str:
@@ -330,6 +341,19 @@ class Inspectable:
             for u in self._ready()
             for k in u.kernels()
         )
+
+    def _repr_html_(self) -> str:
+        """What is known of it so far."""
+        if not self._units():
+            return notebook.text("not compiled yet", repr(self))
+        facts = self.explain()
+        rows = [
+            ("programs", facts.programs), ("kernels", facts.kernels), ("launches", facts.launches),
+            ("peak memory", size_text(facts.peak_bytes)),
+            ("compile time", f"{facts.compile_seconds:.2f} s"),
+            ("recompiles", len(facts.recompiles)),
+        ]  # fmt: skip
+        return notebook.table(repr(self), (), rows)
 
     def __str__(self) -> str:
         """The last Graph."""
