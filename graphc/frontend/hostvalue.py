@@ -107,6 +107,14 @@ class HostValue:
     def __reduce__(self) -> Any:
         raise self.refuse("pickles", DataDependentBranch.instead)
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise self.refuse("makes an array of", DataDependentBranch.instead)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method != "__call__" or kwargs:
+            raise self.refuse("needs", DataDependentBranch.instead)
+        return self.apply(ufunc, *inputs)
+
     def __deepcopy__(self, memo: Any) -> HostValue:
         return self
 

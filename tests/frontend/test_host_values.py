@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import collections
+import csv
 import heapq
 import io
 import json
@@ -13,11 +15,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
 from graphc import nn, optim
-from graphc.errors import DataDependentBranch, ShapeMismatch, TracerLeak, Untraceable
+from graphc.errors import DataDependentBranch, GraphcError, ShapeMismatch, TracerLeak, Untraceable
 
 LOG = logging.getLogger("graphc.test")
 SIZES = (1, 2, 3, 3)
@@ -289,3 +292,64 @@ def test_a_step_that_fails_keeps_no_value() -> None:
     with pytest.raises(ZeroDivisionError):
         step(graphc.zeros(3), graphc.tensor([1]))
     assert kept == [3.0, 1.0, 0.0]
+
+
+# ---- calls that wait -----------------------------------------------------------------------------
+
+
+def test_files_get_each_text_and_the_steps_own_are_not_deferred(tmp_path: Any) -> None:
+    with open(tmp_path / "log.txt", "w") as file:
+        table = csv.DictWriter(file, ["loss", "size"])
+
+        @graphc.compile
+        def step(x: Any) -> Any:
+            loss = x.sum().item()
+            table.writerow({"loss": loss, "size": x.dim()})
+            file.write(f"{loss:.1f}\n")
+            return x
+
+        for k in SIZES:
+            step(graphc.ones(k))
+    wanted = "".join(f"{float(k)},1\n{k:.1f}\n" for k in SIZES)
+    assert (tmp_path / "log.txt").read_text().replace("\r", "").replace("\n\n", "\n") == wanted
+
+    def own(x: Any) -> Any:
+        file = io.StringIO()
+        file.write(f"{x.sum():.1f}")
+        return file.getvalue()
+
+    with pytest.raises(TypeError):
+        graphc.compile(own)(graphc.ones(2))
+
+
+def test_an_object_that_waits_is_not_looked_at() -> None:
+    table = collections.Counter()
+
+    def step(x: Any) -> Any:
+        table.update({"loss": x.sum().item()})
+        return x * table["loss"]
+
+    with pytest.raises(GraphcError):
+        graphc.compile(step)(graphc.ones(2))
+    file = io.StringIO()
+
+    def looking(x: Any) -> Any:
+        json.dump(x.sum().item(), file)
+        return x, file.getvalue()
+
+    with pytest.raises(Untraceable, match="`file` after it was given"):
+        graphc.compile(looking)(graphc.ones(2))
+
+
+def test_old_items_beside_new_values_are_those_of_the_call() -> None:
+    kept: list[float] = []
+
+    def step(x: Any) -> Any:
+        kept.append(x.sum().item())
+        return sum(kept) / len(kept), max(kept), np.log(kept[-1]), x
+
+    compiled, seen = graphc.compile(step), []
+    for f in (step, compiled):
+        kept.clear()
+        seen.append([repr(f(graphc.ones(k))[:3]) for k in (2, 2, 3, 3)])
+    assert seen[0] == seen[1]

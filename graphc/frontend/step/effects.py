@@ -111,6 +111,7 @@ def run(actions: Sequence[Any], given: Sequence[Any]) -> dict[int, Any]:
         elif failed is None:
             args, kwargs = given[action.number]
             args = [a.it if isinstance(a, Itself) else a for a in args]
+            kwargs = {k: a.it if isinstance(a, Itself) else a for k, a in kwargs.items()}
             if values:
                 args, kwargs = resolved((args, kwargs), values)
             try:

@@ -16,23 +16,26 @@ from functools import partial
 from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
 from typing import Any
 
-from graphc.errors import PACKAGE, user_frame
+from graphc.errors import PACKAGE, Untraceable, user_frame
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.step import effects, stack
 from graphc.frontend.step.code import LIBRARY, whose
+from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.found import own, sets_by_code
+from graphc.frontend.step.held import CONTAINERS, FIXED
 from graphc.frontend.step.printed import rows_after
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.signature import rebuilt, refuse_foreign
+from graphc.frontend.step.stores import copied
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
 from graphc.ir.extent import is_unknown
 
 Function = Callable[..., Any]
-PURE = {float, int, str, repr, format, round, abs, min, max, sum, len, divmod, pow, sorted, bool}
+PURE = {float, int, str, repr, format, round, abs, min, max, sum, divmod, pow, sorted}
 TEXTS = {str: str, repr: str, format: str}
-KINDS: dict[Any, Any] = {float: float, int: int, len: int, sorted: list} | TEXTS
+KINDS: dict[Any, Any] = {float: float, int: int, sorted: list} | TEXTS
 LEVELS = {
     "debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING,
     "warn": logging.WARNING, "error": logging.ERROR, "exception": logging.ERROR,
@@ -40,19 +43,30 @@ LEVELS = {
 }  # fmt: skip
 REMAINDERS = (6, 19)  # of BINARY_OP: % and %=
 CALLED = (type, FunctionType, MethodType, BuiltinFunctionType, type(str.format))
+UNCHANGED = (*FIXED, tuple, Tensor, HostValue, type, FunctionType, BuiltinFunctionType)
 UTILITIES = PACKAGE + "utils/"  # what writes logs, not tensors
 
 
-def replaced(frame: FrameType, f: Any, args: Sequence[Any]) -> Function | None:
+def replaced(frame: FrameType, f: Any, args: Sequence[Any], reads: Reads) -> Function | None:
     """What to call in place of `f`, or None for f itself."""
     trace = tracing.active()
     if type(f).__module__.partition(".")[0] == "torch":
         refuse_foreign(f, "what a compiled step calls")
     if trace is None or type(f) not in CALLED:
         return None
+    stand_in = _replaced(trace, frame, f, args, reads)
+    if stand_in is None:
+        for x in (getattr(f, "__self__", None), *args):
+            check_untouched(reads, x)
+    return stand_in
+
+
+def _replaced(
+    trace: Trace, frame: FrameType, f: Any, args: Sequence[Any], reads: Reads
+) -> Function | None:
     name, first = f.__name__, args[0] if args else None
     if name in LEVELS and _is_logging(f):
-        return partial(_log_later, trace, f, name, LEVELS[name])
+        return partial(_log_later, trace, reads, f, name, LEVELS[name])
     if _hashed(f) and f in (float, int, str) and len(args) == 1 and _is_number(first):
         return partial(_converted, trace, f)
     if _hashed(f) and f in (repr, format) and isinstance(first, Tensor):
@@ -61,11 +75,11 @@ def replaced(frame: FrameType, f: Any, args: Sequence[Any]) -> Function | None:
     text = isinstance(me, str) or (hasattr(f, "__objclass__") and isinstance(first, str))
     if not any(_holds(x, text) for x in args):
         return None
-    return _of_values(trace, frame, f, args, name, text)
+    return _of_values(trace, frame, f, args, text, reads)
 
 
 def _of_values(
-    trace: Trace, frame: FrameType, f: Any, args: Sequence[Any], name: str, text: bool
+    trace: Trace, frame: FrameType, f: Any, args: Sequence[Any], text: bool, reads: Reads
 ) -> Function | None:
     """The same of a function that is given what only a call knows."""
     if f is isinstance and isinstance(args[0], HostValue):
@@ -73,17 +87,63 @@ def _of_values(
     if f is type and len(args) == 1:
         return _type
     writes = isinstance(getattr(f, "__self__", None), io.IOBase) or isinstance(args[0], io.IOBase)
-    if writes and name in ("write", "writelines"):
-        return partial(effects.record, trace, f)
+    if writes and f.__name__ in ("write", "writelines") and _is_old(f, args, reads):
+        return partial(_later, trace, reads, f)
     method = text and (isinstance(f, BuiltinFunctionType) or hasattr(f, "__objclass__"))
     if method or getattr(f, "__module__", "") == "math" or (_hashed(f) and f in PURE):
+        for x in args:
+            if isinstance(x, CONTAINERS):
+                reads.whole(frame, x)
         return partial(_computed, trace, f)
     inner = f.__func__ if isinstance(f, MethodType) else f
     if isinstance(inner, FunctionType) and _is_librarys(inner):
         after = rows_after(frame)
-        if after and after[0].opname == "POP_TOP":
-            return partial(effects.record, trace, f)
+        if after and after[0].opname == "POP_TOP" and _is_old(f, args, reads):
+            return partial(_later, trace, reads, f)
     return None
+
+
+def _is_old(f: Any, args: Sequence[Any], reads: Reads) -> bool:
+    """Whether no object that the call may change is the step's own, which goes on to read it."""
+    changed = _changeable(f, args)
+    for x in changed:
+        reads.know(x, type(x).__name__)
+    made = reads.made()
+    return not any(id(x) in made for x in changed)
+
+
+def _changeable(f: Any, args: Sequence[Any]) -> list[Any]:
+    me = getattr(f, "__self__", None)
+    given = [x for x in (me, *args) if not isinstance(x, UNCHANGED)]
+    return [x for x in given if not (isinstance(x, CONTAINERS) and _holds(x, tensors=True))]
+
+
+def _later(trace: Trace, reads: Reads, f: Any, *args: Any, **kwargs: Any) -> None:
+    """Call f after each call of the step: with copies of what holds its values, and else with what
+    the arguments are then, which the step must not look at from here on."""
+    reads.changed_later |= {id(x): x for x in _changeable(f, (*args, *kwargs.values()))}
+    made = reads.made()
+
+    def given(x: Any) -> Any:
+        return x if copied(trace, x, made) else Itself(x)
+
+    named = {k: given(x) for k, x in kwargs.items()}
+    effects.record(trace, f, *map(given, args), **named)
+
+
+def check_untouched(reads: Reads, x: Any) -> None:
+    if id(x) in reads.changed_later:
+        raise Untraceable(
+            f"the step looks at `{reads.name(x)}` after it was given a value of this call",
+            why="what it was given is known only after the call, and so is what it makes of it",
+            fix="look at it outside the step, or compute with tensors",
+        )
+
+
+def touched(reads: Reads, x: Any, name: str) -> None:
+    """`x.name` is read."""
+    if id(x) in reads.changed_later and not callable(getattr(type(x), name, None)):
+        check_untouched(reads, x)
 
 
 def _is_librarys(f: FunctionType) -> bool:
@@ -168,7 +228,7 @@ def _is_logging(f: Any) -> bool:
 
 
 def _log_later(
-    trace: Trace, f: Any, name: str, level: int | None, *args: Any, **kwargs: Any
+    trace: Trace, reads: Reads, f: Any, name: str, level: int | None, *args: Any, **kwargs: Any
 ) -> None:
     """A method of a logger, or a function of `logging`, after each call, as from this line."""
     owner: Any = getattr(f, "__self__", None)
@@ -183,7 +243,7 @@ def _log_later(
     frame = user_frame(1 + kwargs.pop("stacklevel", 1))
     code = frame.f_code if frame is not None else None
     at = (code.co_filename, frame.f_lineno, code.co_name) if frame and code else ("", 0, "")
-    effects.record(trace, partial(_log, owner, level, at), *args, **kwargs)
+    _later(trace, reads, partial(_log, owner, level, at), *args, **kwargs)
 
 
 def _log(

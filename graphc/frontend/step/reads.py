@@ -73,6 +73,7 @@ class Reads:
         self.held: dict[int, Any] = {}  # all that was met, by id, so that ids stay their own
         self.names: dict[int, str] = {}
         self.uses: Counter[Place] = Counter()  # how often each was looked up
+        self.changed_later: dict[int, Any] = {}  # given to calls that wait for the step's end
         self._unseen: set[int] = set()  # containers that the collector did not look at when met
         self.modules: dict[int, Any] = {}  # those met, called or not
         self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
@@ -336,8 +337,7 @@ class Reads:
     def function(self, frame: FrameType, fn: Any) -> None:
         """The code and the defaults of a function that ran."""
         fn = fn.__func__ if isinstance(fn, MethodType) else fn
-        place = ("function", id(fn), None)
-        if place in self.notes or not isinstance(fn, FunctionType):
+        if (place := ("function", id(fn), None)) in self.notes or not isinstance(fn, FunctionType):
             return
         rows: list[Row] = [(attrgetter("__code__"), fn, fn.__code__)]
         for name in ("__defaults__", "__kwdefaults__"):

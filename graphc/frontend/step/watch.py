@@ -264,6 +264,7 @@ class Watch:
     def _attribute(self, frame: FrameType, name: str) -> None:
         x = top(frame)
         if x is not MISSING:
+            lazy.touched(self.reads, x, name)
             self.reads.attribute(frame, x, name)
             self._in_c(frame, x, name)
 
@@ -302,6 +303,7 @@ class Watch:
         self.reads.stores.attribute(top(frame), name, MISSING)
 
     def _item(self, frame: FrameType, _: Any) -> None:
+        lazy.check_untouched(self.reads, top(frame, 2))
         self.reads.fill(top(frame, 2), top(frame))
         self.reads.item(frame, top(frame, 2), top(frame))
 
@@ -326,6 +328,7 @@ class Watch:
     def _whole(self, frame: FrameType, _: Any) -> None:
         x = top(frame)
         if isinstance(x, CONTAINERS):
+            lazy.check_untouched(self.reads, x)
             self.reads.whole(frame, x)
 
     def _iterate(self, frame: FrameType, _: Any) -> None:
@@ -333,6 +336,7 @@ class Watch:
 
     def _look(self, frame: FrameType, x: Any) -> None:
         """All items of x are taken."""
+        lazy.check_untouched(self.reads, x)
         if isinstance(x, CONTAINERS):
             self.reads.whole(frame, x)
         elif is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
@@ -384,7 +388,7 @@ class Watch:
 
     def _called(self, frame: FrameType, count: int, names: int) -> None:
         f, args = self._operands(frame, count, names)
-        if (stand_in := lazy.replaced(frame, f, args)) is not None:
+        if (stand_in := lazy.replaced(frame, f, args, self.reads)) is not None:
             upper = not NEW_CALL and top(frame, count + 2 + names) is MISSING
             stack.put(frame, count + names + (1 if upper else 2), stand_in)
             return
@@ -426,7 +430,7 @@ class Watch:
             self._look(frame, args)
         given = list(args) if isinstance(args, list | tuple) else []
         values = [*given, *(top(frame).values() if named else ())]
-        if (stand_in := lazy.replaced(frame, f, values)) is not None:
+        if (stand_in := lazy.replaced(frame, f, values, self.reads)) is not None:
             stack.put(frame, (3 if NEW_CALL else 2) + named, stand_in)
             return
         self._calls.called(frame, f, [*given, *(top(frame).values() if named else ())])
