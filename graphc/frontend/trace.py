@@ -89,6 +89,7 @@ class Trace:
         self.watched = False  # whether each instruction of the user's code is seen
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.host_values = 0  # how many there are
+        self.numbers: dict[Value, Any] = {}  # floats of the call, which leave the step as floats
         self.settled: list[Any] = []  # what the step counts and decides by
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
@@ -141,6 +142,10 @@ class Trace:
         self.current[storage] = value
         self.inputs.append(Input("state", value, storage, x))
         return value
+
+    def is_number(self, x: Tensor) -> bool:
+        """Whether x stands for a float that the call passes."""
+        return x.is_traced and not x.views and self.current.get(x.storage) in self.numbers
 
     def made(self, x: Tensor) -> bool:
         """Whether x's memory exists in the trace alone: neither an argument's nor state."""

@@ -353,3 +353,17 @@ def test_old_items_beside_new_values_are_those_of_the_call() -> None:
         kept.clear()
         seen.append([repr(f(graphc.ones(k))[:3]) for k in (2, 2, 3, 3)])
     assert seen[0] == seen[1]
+
+
+def test_a_float_argument_that_changes_stays_a_float() -> None:
+    kept: list[Any] = []
+
+    def step(x: Any, t: float) -> Any:
+        kept.append(t)
+        return x * t, t, {"t": [t]}, graphc.tensor(t)
+
+    compiled, found = graphc.compile(step), []
+    for f in (step, compiled):
+        kept.clear()
+        found.append([repr(f(graphc.ones(2), 0.5 + k)) for k in range(5)] + kept)
+    assert found[0] == found[1] and compiled.stats.programs <= 3

@@ -65,6 +65,8 @@ PLAIN = {builtins.bool, builtins.int, builtins.float}
 @factory
 def tensor(data: Any, *, dtype: DType | None = None) -> Tensor:
     """A new tensor with a copy of `data`: numbers, nested sequences, an array or a tensor."""
+    if isinstance(data, tensors.Tensor) and modes.trace is not None and modes.trace.is_number(data):
+        dtype = dtype or get_default_dtype()
     if isinstance(data, tensors.Tensor):
         out = data.detach().clone()
         return out if dtype is None else out.to(dtype)

@@ -47,8 +47,9 @@ class Output:
     """Where a returned traced tensor comes from, seen through `views`.
 
     `index` numbers the outputs of the graph ("out"), the arguments ("arg") or the new gradients
-    ("grad"); `storage` is a state's ("state"), seen through `tensor` if it is attached to one that
-    requires grad. `slot` numbers those with a history. `itself`: the argument object, no alias.
+    ("grad"); `number` is a float argument ("number"); `storage` is a state's ("state"), seen through
+    `tensor` if it is attached to one that requires grad. `slot` numbers those with a history.
+    `itself`: the argument object, no alias.
     """
 
     source: str
@@ -59,6 +60,7 @@ class Output:
     slot: int = -1
     itself: bool = False
     tensor: Tensor | None = None
+    number: HostNumber | None = None
 
     def at(self, sizes: Evaluation) -> Output:
         """The same for given sizes of the extents."""
@@ -272,6 +274,10 @@ class _Capturing:
         trace, storage = self.trace, t.storage
         if not t.is_traced:
             return t
+        if not t.views and storage.trace is trace and trace.numbers:
+            number = trace.numbers.get(trace.value(t))
+            if number is not None:
+                return Output("number", -1, number=number)
         if storage in trace.stand_ins:
             k = trace.stand_ins[storage]
             itself = t is self.given[k]
