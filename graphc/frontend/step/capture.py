@@ -47,9 +47,9 @@ class Output:
     """Where a returned traced tensor comes from, seen through `views`.
 
     `index` numbers the outputs of the graph ("out"), the arguments ("arg") or the new gradients
-    ("grad"); `number` is a float argument ("number"); `storage` is a state's ("state"), seen through
-    `tensor` if it is attached to one that requires grad. `slot` numbers those with a history.
-    `itself`: the argument object, no alias.
+    ("grad"); `number` is a float argument ("number"); `storage` is a state's ("state"), seen
+    through `tensor` if it is attached to one that requires grad. `slot` numbers those with a
+    history. `itself`: the argument object, no alias.
     """
 
     source: str
