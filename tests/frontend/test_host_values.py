@@ -127,6 +127,17 @@ def test_a_value_goes_back_into_tensors_as_the_number_it_is() -> None:
             assert got.dtype is wanted.dtype and graphc.allclose(got, wanted)
 
 
+def test_a_value_is_written_into_tensors() -> None:
+    def f(x: Any) -> Any:
+        x = x.clone()
+        x[0] = x.sum().item()
+        x[1:].fill_(x.mean().item())
+        return x.mul_(x[0].item())
+
+    x = graphc.tensor([1.0, 2.0, 4.0])
+    assert graphc.allclose(graphc.compile(f)(x), f(x))
+
+
 def test_a_value_has_no_history() -> None:
     x = graphc.tensor([1.0, 2.0], requires_grad=True)
     step = graphc.compile(lambda x: (x * x.sum().item()).sum())

@@ -19,6 +19,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.subscripts import Parsed, fitting, from_numpy, is_mask, parse
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.geometry import shown_strides
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_shapes, broadcast_to, data_sized, is_tensor
@@ -95,6 +96,8 @@ def _flat(parsed: Parsed, place: int) -> tuple[Tensor, Tensor]:
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """Write through a view, or to the elements a mask or integer tensors choose."""
     parsed = parse(x, index)
+    if isinstance(value, HostValue):
+        value = value.as_tensor()
     if isinstance(value, list | tuple | np.ndarray):
         value = creation.as_tensor(value, device=x.device)
     elif not is_tensor(value) and not is_number(value):
