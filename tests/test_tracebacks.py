@@ -27,7 +27,8 @@ graphc.compile(lambda x: mine(x))(graphc.ones(3))
 def test_frames_of_the_package_are_hidden(full: bool, tmp_path: Path) -> None:
     path = tmp_path / "train.py"
     path.write_text(SCRIPT)
-    env = {**os.environ, "GRAPHC_TRACEBACK": "full" if full else ""}
+    here = str(Path(graphc.__file__).parent.parent)
+    env = {**os.environ, "PYTHONPATH": here, "GRAPHC_TRACEBACK": "full" if full else ""}
     done = subprocess.run([sys.executable, path], env=env, capture_output=True, text=True)
     assert done.returncode == 1 and "in mine" in done.stderr and "[GC001]" in done.stderr
     assert (f"{os.sep}graphc{os.sep}frontend" in done.stderr) is full
