@@ -41,6 +41,7 @@ from graphc.frontend.api.sorting import *
 from graphc.frontend.api.sparse import *
 from graphc.frontend.api.special import *
 from graphc.frontend.api.special import multigammaln as mvlgamma
+from graphc.frontend.api.static import *
 from graphc.frontend.api.statistics import *
 from graphc.frontend.api.strided import *
 from graphc.frontend.api.ternary import *
@@ -55,6 +56,8 @@ from graphc.frontend.printing import *
 from graphc.frontend.promotion import *
 from graphc.frontend.size import *
 from graphc.frontend.step.compile import *
+from graphc.frontend.step.control import *
+from graphc.frontend.step.verified import *
 from graphc.frontend.storage import Storage as _Storage
 from graphc.frontend.switches import *
 from graphc.frontend.tensor import *
@@ -64,10 +67,12 @@ from graphc.runtime.cpu.executor import set_flush_denormal as set_flush_denormal
 from graphc.runtime.cpu.threads import get_num_threads as get_num_threads
 from graphc.runtime.cpu.threads import set_num_threads as set_num_threads
 from graphc.standin import *
+from graphc.tracebacks import install as _install_tracebacks
 
 # isort: split
 # Last: they use the names above.
 from graphc import _dynamo as _dynamo
+from graphc import _higher_order_ops as _higher_order_ops
 from graphc import accelerator as accelerator
 from graphc import amp as amp
 from graphc import backends as backends
@@ -126,6 +131,7 @@ from graphc.nn.functional import (
 )
 
 __version__ = version.__version__
+_install_tracebacks()
 _register_with_einops()
 
 
@@ -134,3 +140,8 @@ _complete(
     {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace, "Storage": _Storage, "Chain": _Chain},  # noqa: F405
 )
 globals().update(_namespace(globals(), __name__))
+
+
+def __getattr__(name: str) -> object:
+    """What is not there: an AttributeError that says so."""
+    raise errors.absent(__name__, name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from graphc.cli import bench, cache, demo, doctor, explain, ir, run
+import graphc
+from graphc.cli import bench, bisect, cache, demo, doctor, explain, ir, run
 from graphc.cli.command import Exit
 
 COMMANDS = (
@@ -16,12 +18,15 @@ COMMANDS = (
     explain.COMMAND,
     cache.COMMAND,
     bench.COMMAND,
+    bisect.COMMAND,
     run.COMMAND,
 )
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="graphc", description="A compiler for training steps.")
+    version = f"graphc {graphc.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         sub = commands.add_parser(command.name, help=command.doc, description=command.doc)
@@ -37,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     plain_error = report.status is Exit.NOT_FOUND and not args.json
     if not report.text and not args.json:
         return int(report.status)  # a script has printed for itself
-    print(report.show(args.json), file=sys.stderr if plain_error else sys.stdout)
+    try:
+        print(report.show(args.json), file=sys.stderr if plain_error else sys.stdout, flush=True)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(report.status)
 
 

@@ -6,6 +6,8 @@ Values are read from the environment at each call, so that a test or a notebook 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -41,6 +43,7 @@ SWITCHES = {
             'GPU: the machine\'s; "fake": one played by the CPU, checked; "off": none',
         ),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
+        Switch("traceback", "GRAPHC_TRACEBACK", "text", "", 'frames of errors: yours; "full": all'),
         Switch("world_size", "WORLD_SIZE", "int", "1", "processes that a launcher started"),
         Switch(
             "plan_mib",
@@ -60,6 +63,19 @@ def text(name: str) -> str:
     """The switch as text; its default where the variable is unset."""
     switch = SWITCHES[name]
     return os.environ.get(switch.variable, switch.default).strip()
+
+
+@contextmanager
+def using(name: str, value: str) -> Iterator[None]:
+    """Inside, the switch is `value`."""
+    variable = SWITCHES[name].variable
+    before, os.environ[variable] = os.environ.get(variable), value
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+        if before is not None:
+            os.environ[variable] = before
 
 
 def flag(name: str) -> bool:

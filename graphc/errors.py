@@ -288,6 +288,14 @@ class LinAlgError(GraphcError, RuntimeError):
     fix = "add a small multiple of the identity, or use lstsq() or pinv()"
 
 
+class NotFinite(GraphcError, RuntimeError, ArithmeticError):
+    """A step compiled with `check="nan"` or `"finite"` met such a value; nothing was changed."""
+
+    code = "GC305"
+    why = "an operation was given what it has no finite answer for"
+    fix = "keep its operands in range: clamp, add a small number, or lower the learning rate"
+
+
 # ---- GC4, GC5, GC9 -----------------------------------------------------------------------------
 
 
@@ -340,11 +348,38 @@ class OutOfBounds(GraphcError, RuntimeError):
     why = "the kernel's addresses and the plan of memory disagree: an error of the compiler"
 
 
+class Mismatch(GraphcError, AssertionError):
+    """`graphc.verify` found that a compiled step does not compute what its code says."""
+
+    code = "GC903"
+    why = "compiled, eager and float64 results agree up to rounding in a right program"
+    fix = "find the pass or kernel with `python -m graphc bisect script.py`, and report it"
+
+
 # What checks of values may raise, by the name that a graph and a program hold.
 CHECKED: dict[str, type[GraphcError]] = {
     c.__name__: c
-    for c in (ShapeMismatch, InvalidArgument, RefusedArgument, InvalidState, IntegerDivisionByZero)
+    for c in (
+        ShapeMismatch,
+        InvalidArgument,
+        RefusedArgument,
+        InvalidState,
+        IntegerDivisionByZero,
+        NotFinite,
+    )
 }
+
+
+def absent(module: str, name: str) -> AttributeError:
+    """The error of a name that a namespace has not."""
+    if name.startswith("__"):
+        return AttributeError(f"module {module!r} has no attribute {name!r}")
+    complex_ = "complex" in name or name in ("cfloat", "cdouble", "chalf", "polar")
+    return NotAvailable(
+        f"module {module!r} has no attribute {name!r}",
+        why="graphc has no complex tensors" if complex_ else "graphc has no function of this name",
+        fix="docs/coverage.md lists what there is",
+    )
 
 
 def all_errors() -> dict[str, type[GraphcError]]:

@@ -14,6 +14,7 @@ from graphc import errors, nn
 from graphc.codegen_cpu.jit import compile_module
 from graphc.codegen_cpu.target import Target
 from graphc.frontend.device_ops import mixed
+from graphc.frontend.step import verified
 from graphc.frontend.step.compiled import assert_max_compiles
 from graphc.ir import text, verify
 from graphc.ir.graph import Graph
@@ -127,6 +128,11 @@ def linear_algebra_error() -> None:
     graphc.linalg.inv(ones(2, 2))
 
 
+def not_finite() -> None:
+    step = graphc.compile(lambda x: x.sqrt(), check="nan")
+    step(-ones(2))
+
+
 def backend_error() -> None:
     code = "declare void @nowhere()\ndefine void @f() {\n call void @nowhere()\n ret void\n}"
     compile_module(code, Target.host())
@@ -146,6 +152,13 @@ def worker_failed() -> None:
 
 def internal_error() -> None:
     verify.verify(Graph("step", (), ("arg",), (), ()))
+
+
+def mismatch() -> None:
+    step = graphc.compile(lambda x: x * 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verified, "excess", lambda *_: float("inf"))
+        graphc.verify(step, ones(3))
 
 
 def out_of_bounds() -> None:
@@ -235,7 +248,7 @@ Unrecognised padding mode 'mirror' [GC010]
   fix   use one of ('constant', 'reflect', 'replicate', 'circular')
   more  python -m graphc explain GC010""",
     data_dependent_branch: """\
-Python reads bool[], a value known only at run time [GC104]
+Python reads bool[] from test_errors.py:N (lt) <step>, known only at run time [GC104]
   test_errors.py:N in step
      N | return x if x.sum() > 0 else -x
   why   the step is compiled once; Python cannot branch on a traced tensor
@@ -277,7 +290,7 @@ index of dimension 0: index 7 is out of range [0, 3) [GC301]
   fix   clamp or check the indices (class targets, embedding ids) before the step
   more  python -m graphc explain GC301""",
     out_of_memory_error: """\
-the step needs 3221.2 MB, 2147.5 MB are free; the largest:  [GC302]
+the step needs 3221.2 MB more, 2147.5 MB are free; the largest:  [GC302]
   test_errors.py:N in out_of_memory_error
      N | raise out_of_memory(3 << 30, 2 << 30, [])
   why   the planned arena is larger than the memory that is free
@@ -290,6 +303,13 @@ floor division by zero in int64 [GC303]
   why   integers have no infinity to return; nothing was changed
   fix   mask zero divisors with graphc.where before dividing
   more  python -m graphc explain GC303""",
+    not_finite: """\
+`sqrt` gave NaN in 2 of 2 elements of f32[2], at call 1 [GC305]
+  test_errors.py:N in <lambda>
+     N | step = graphc.compile(lambda x: x.sqrt(), check="nan")
+  why   its inputs: `x` f32[2] from -1 to -1, 0 NaN
+  fix   keep its operands in range: clamp, add a small number, or lower the learning rate
+  more  python -m graphc explain GC305""",
     backend_error: """\
 generated code calls nowhere, which no library has [GC401]
   test_errors.py:N in backend_error
@@ -339,6 +359,13 @@ ill-formed graph step: 0 inputs have 1 roles [GC901]
   why   an internal invariant does not hold
   fix   report this with the program that shows it
   more  python -m graphc explain GC901""",
+    mismatch: """\
+`result 0`: f32[3] differs by inf times what rounding allows (test_errors.py:N <lambda>) [GC903]
+  test_errors.py:N in mismatch
+     N | graphc.verify(step, ones(3))
+  why   compiled, eager and float64 results agree up to rounding in a right program
+  fix   find the pass or kernel with `python -m graphc bisect script.py`, and report it
+  more  python -m graphc explain GC903""",
     out_of_bounds: """\
 kernel add (launch 0 of step) is at byte 16 of 16 of buffer b0, slot x [GC902]
   why   the kernel's addresses and the plan of memory disagree: an error of the compiler
@@ -384,3 +411,17 @@ def test_errors_are_caught_as_pytorchs() -> None:
 def test_user_text_is_cut() -> None:
     error = errors.InvalidArgument("x" * 3, where=(__file__, 10**6, "f"))
     assert len(str(error).splitlines()) == 5  # no such line to show
+
+
+def test_every_error_has_a_section_in_the_docs() -> None:
+    """With its class, what to do, and an example as it is printed."""
+    page = (Path(__file__).parent.parent / "docs" / "errors.md").read_text()
+    sections = {part[:5]: part for part in page.split("\n## ")[1:]}
+    assert list(sections) == sorted(errors.all_errors())
+    messages = {m[1]: text for text in GOLDEN.values() if (m := re.search(r"\[(GC\d+)\]", text))}
+    for code, cls in errors.all_errors().items():
+        section = sections[code]
+        assert section.startswith(f"{code} {cls.__name__}\n"), code
+        assert messages[code].replace("N |", "7 |") in section, code
+        about = re.sub(r"```.*?```", "", section, flags=re.S)
+        assert len(about.split()) > 25, f"{code}: says too little of itself"

@@ -93,3 +93,28 @@ def test_message(name: str) -> None:
     assert isinstance(caught.value, kind)
     for words in says:
         assert words in str(caught.value)
+
+
+def test_a_module_of_pytorchs_in_a_step() -> None:
+    torch = pytest.importorskip("torch")
+    lin = torch.nn.Linear(2, 2)
+    calls: list[Callable[[], Any]] = [
+        lambda: T.compile(lambda x: lin(x))(T.ones(2)),
+        lambda: T.nn.Sequential(lin),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"of PyTorch(.|\n)*load its state_dict\(\)"):
+            call()
+    with pytest.raises(TypeError, match=r"torch\.Tensor(.|\n)*graphc\.from_numpy"):
+        T.nn.Linear(2, 2)(torch.ones(2))
+
+
+def test_arguments_of_a_recompile_have_names() -> None:
+    step = T.compile(lambda x, k=1, flag=True: x * k)
+    step(T.ones(2)), step(T.ones(2), 2), step(T.ones(2), k=3, flag=False)
+    told = [(r.change.what, r.change.old, r.change.new) for r in step.explain().recompiles]
+    assert told == [
+        ("argument `k`", "not given", "2"),
+        ("argument `k`", "2", "3"),
+        ("argument `flag`", "not given", "False"),
+    ]

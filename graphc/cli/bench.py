@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import subprocess
 import sys
@@ -24,6 +25,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Report:
     if not SCRIPT.is_file():
         return not_found(f"{SCRIPT} is missing: clone the repository to run benchmarks")
+    peers = {variant.partition("-")[0] for variant in args.against} & {"torch", "jax"}
+    missing = [name for name in sorted(peers) if importlib.util.find_spec(name) is None]
+    if missing:
+        return not_found(f'{" and ".join(missing)} is not installed: pip install "graphc[peers]"')
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, str(SCRIPT), "--nets", args.net, "--json", str(result)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import statistics
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 import graphc
 from graphc.cli import digits
-from graphc.cli.command import Command, Exit, Report
+from graphc.cli.command import Command, Exit, Report, not_found
 
 GOAL = 0.97
 EXCERPT_LINES = 14
@@ -33,6 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Report:
+    if importlib.util.find_spec("sklearn") is None:
+        return not_found('the digits are scikit-learn\'s: pip install "graphc[demo]"')
     data = digits.load()
     graphc.manual_seed(digits.SEED)
     initial = {k: v.numpy() for k, v in digits.net(graphc).state_dict().items()}

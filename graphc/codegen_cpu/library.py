@@ -74,6 +74,7 @@ class KernelLibrary:
         self.target = target
         self.compiled = 0  # kernels that LLVM compiled
         self.hits = 0  # kernels found on disk
+        self.told: Callable[[int, int], None] | None = None  # of kernels done, of how many
         self.seconds = 0.0  # spent in looking up, compiling and loading
         self._cache = cache
         self._environment = environment(target)
@@ -142,6 +143,8 @@ class KernelLibrary:
             objects.append(code)
             self.hits += found
             self.compiled += not found
+            if self.told is not None:
+                self.told(len(objects), len(missing))
         if not objects:
             return {}
         loaded = load_objects(objects, self.target)

@@ -22,6 +22,7 @@ from graphc.errors import (
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.devices import ACCELERATORS
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.places import place_of
@@ -260,6 +261,8 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 @public(method=True)
 def fill_(x: Tensor, value: Any) -> Tensor:
     """Write a number, or a tensor without dimensions, everywhere."""
+    if isinstance(value, HostValue):
+        value = value.as_tensor()
     if is_tensor(value):
         if value.spec.shape:
             raise ShapeMismatch(f"fill_ takes a number or a 0-d tensor, got {value.spec}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import AutogradError, InvalidState, InvalidType, NotAvailable
+from graphc.frontend import notebook
 from graphc.frontend.devices import ACCELERATORS, CPU, cuda_device, device
 from graphc.frontend.modes import modes
 from graphc.frontend.places import HOST, DevicePlace, place_of, place_on
@@ -54,6 +55,10 @@ class Located:
     def is_pinned(self: Any, device: Any = None) -> bool:
         """Whether a GPU reads its memory without a copy by the host."""
         return bool(ACCELERATORS) and self.is_cpu and is_pinned(self)
+
+    def _repr_html_(self: Any) -> str:
+        """For notebooks: the elements as they print, and what they are."""
+        return notebook.text(repr(self), f"{self.spec} on {self.device}")
 
     @property
     def is_cpu(self) -> bool:

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidType
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import get_default_dtype
 from graphc.ir.extent import is_unknown
 from graphc.ir.types import (
@@ -69,7 +70,7 @@ def promote_types(type1: DType, type2: DType) -> DType:
     return TABLE[type1, type2]
 
 
-NUMBERS = (bool, int, float, np.generic)
+NUMBERS = (bool, int, float, np.generic, HostValue)
 
 
 def is_number(x: object) -> bool:
@@ -77,6 +78,8 @@ def is_number(x: object) -> bool:
 
 
 def dtype_of_number(x: Any) -> DType:
+    if isinstance(x, HostValue):
+        x = (x.kind if x.kind in (bool, int, float) else float)()
     if isinstance(x, np.generic):
         x = x.item()
     if isinstance(x, bool):

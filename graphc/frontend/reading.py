@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from graphc.errors import (
     InvalidType,
     ShapeMismatch,
     TracerLeak,
+    is_own,
 )
 from graphc.frontend import printing
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.modes import modes
+from graphc.frontend.origins import origin
 from graphc.frontend.places import on_host
 from graphc.ir.types import Array, Scalar
 
@@ -24,14 +27,15 @@ if TYPE_CHECKING:
 
 
 class Readable:
-    """What a Tensor gives of its elements; inside a trace, where nobody knows them, errors."""
+    """What a Tensor gives of its elements; inside a trace, where nobody knows them, values of later
+    calls or errors."""
 
     def host(self: Any, fix: str = DataDependentBranch.instead) -> Array:
         """The NumPy view, for Python to look at (of a GPU's elements, a copy); not inside a trace,
         where values are not known."""
         if modes.trace is not None:
             raise DataDependentBranch(
-                f"Python reads {self.spec}, a value known only at run time", fix=fix
+                f"Python reads {origin(self)}, known only at run time", fix=fix
             )
         if self.array is None:
             raise leaked(self)
@@ -56,6 +60,8 @@ class Readable:
 
     def item(self: Any) -> Scalar:
         """The only element as a Python number; ShapeMismatch if there are others."""
+        if modes.trace is not None and not is_own(sys._getframe(1).f_code.co_filename):
+            return modes.trace.read(self, Readable.item)  # type: ignore[no-any-return]  # stands for it
         array = self.host()
         if array.size != 1:
             what = f"a tensor with {array.size} elements cannot be converted to a Python number"
@@ -65,6 +71,8 @@ class Readable:
 
     def tolist(self: Any) -> Any:
         """The elements as nested lists of Python numbers; of a 0-d tensor the number."""
+        if modes.trace is not None and not is_own(sys._getframe(1).f_code.co_filename):
+            return modes.trace.read(self, Readable.tolist)
         array = self.host()
         return (array.astype(np.float64) if self.dtype.is_half else array).tolist()
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from graphc.errors import GraphcError, Untraceable
+from graphc.errors import DataDependentBranch, GraphcError, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.geometry import elementwise_strides, shown_strides
+from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.modes import modes
+from graphc.frontend.origins import origin
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.reading import leaked
 from graphc.frontend.storage import Storage
@@ -61,6 +63,7 @@ class Effect(NamedTuple):
 
     action: Callable[..., object]
     number: int
+    result: int = -1  # number of the HostValue that it gives
 
 
 class Trace:
@@ -74,6 +77,7 @@ class Trace:
         self.written: dict[Storage, None] = {}  # concrete ones, in order of the first write
         self.picked: dict[Storage, Pick] = {}
         self.grads: dict[Tensor, Tensor | None] = {}  # .grad of tensors as the step left it
+        self.gradients_seen: list[Tensor] = []  # all that were in a .grad on the way
         self.cleared: set[Tensor] = set()  # whose .grad the step set to None on the way
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.checks: dict[Value, None] = {}  # what may raise, whether or not it is read
@@ -83,7 +87,11 @@ class Trace:
         self.unwritten: dict[Tensor, Tensor] = {}  # copies of state for Effects, and its tensors
         self.deferred: list[Any] = []  # hooks that only look, called after each call
         self.given: Any = ()  # the arguments, whose containers are copies of the call's
+        self.watched = False  # whether each instruction of the user's code is seen
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
+        self.host_values = 0  # how many there are
+        self.numbers: dict[Value, Any] = {}  # floats of the call, which leave the step as floats
+        self.settled: list[Any] = []  # what the step counts and decides by
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
@@ -135,6 +143,10 @@ class Trace:
         self.current[storage] = value
         self.inputs.append(Input("state", value, storage, x))
         return value
+
+    def is_number(self, x: Tensor) -> bool:
+        """Whether x stands for a float that the call passes."""
+        return x.is_traced and not x.views and self.current.get(x.storage) in self.numbers
 
     def made(self, x: Tensor) -> bool:
         """Whether x's memory exists in the trace alone: neither an argument's nor state."""
@@ -284,9 +296,22 @@ class Trace:
     def grad_of(self, x: Tensor) -> Tensor | None:
         return self.grads.get(x, x._grad)
 
-    def text(self, x: Tensor, form: str | None) -> str:
+    def text(self, x: Tensor | HostValue, form: str | None) -> str:
         """What stands for `format(x, form)`, or for `repr(x)` if that is None."""
-        return f"<traced {x.spec}>"
+        return f"<traced {x.origin if isinstance(x, HostValue) else x.spec}>"
+
+    def computed(self, action: Callable[..., Any], *args: Any, kind: Kind = None) -> HostValue:
+        """What Python computes after each call."""
+        raise DataDependentBranch(
+            "Python computes with a value known only at run time", fix=DataDependentBranch.instead
+        )
+
+    def read(self, x: Tensor, how: Callable[[Tensor], Any]) -> Any:
+        """`how(x)`, which Python looks at."""
+        raise DataDependentBranch(
+            f"Python reads {origin(x)}, known only at run time",
+            fix=DataDependentBranch.instead,
+        )
 
     def refuse(self, error: GraphcError) -> GraphcError:
         """The step cannot be compiled, even if its code catches the error."""
@@ -303,6 +328,8 @@ class Trace:
 
     def set_grad(self, x: Tensor, g: Tensor | None) -> None:
         self.grads[x] = g
+        if g is not None and g.is_traced:
+            self.gradients_seen.append(g)
         if g is None:
             self.cleared.add(x)
 

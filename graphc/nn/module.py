@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from graphc.errors import InvalidArgument, InvalidState, InvalidType, Untraceable
-from graphc.frontend import epoch
+from graphc.frontend import epoch, notebook
 from graphc.frontend import trace as tracing
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step.compile import compile
@@ -417,6 +417,12 @@ class Module(Hooked, Tree):
     def _get_name(self) -> str:
         return type(self).__name__
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the tree, and how many numbers it learns."""
+        known = [p for p in self.parameters() if not hasattr(p, "materialize")]
+        count = sum(p.numel() for p in known if p.requires_grad)
+        return notebook.text(repr(self), f"{self._get_name()}: {count:,} parameters")
+
     def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []
@@ -437,7 +443,10 @@ def _no_module(thing: Any) -> InvalidType:
     if isinstance(thing, type) and issubclass(thing, Module):
         name = thing.__name__
         return InvalidType(f"{name} is a class, not a module", fix=f"make one: nn.{name}()")
+    foreign = type(thing).__module__.startswith("torch.")
     return InvalidType(
-        f"{type(thing).__name__} is not a Module subclass",
-        fix="pass modules, as nn.Linear(2, 3)",
+        f"{type(thing).__name__}{' of PyTorch' * foreign} is not a Module subclass",
+        fix="build it from graphc.nn, and load its state_dict()"
+        if foreign
+        else "pass modules, as nn.Linear(2, 3)",
     )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from graphc.errors import CHECKED, GraphcError, IndexOutOfRange, OutOfMemory
 from graphc.ir.program import CheckSite, Slot
 
+KINDS = {"out": "results", "state": "state", "arg": "arguments"}
+
 
 def failed_check(sites: Sequence[CheckSite], site: int, value: int, bound: int) -> GraphcError:
     """What the words that a failed check has written say."""
@@ -24,10 +26,17 @@ def out_of_memory(
     kind: type[OutOfMemory] = OutOfMemory,
 ) -> OutOfMemory:
     """`free`: None where nobody knows."""
-    largest = sorted((s for s in slots if s.space == "arena"), key=lambda s: -s.size_bytes)[:5]
+    new = (s for s in slots if s.space in ("arena", "out"))
+    largest = sorted(new, key=lambda s: -s.size_bytes)[:5]
+    sizes: dict[tuple[str, int], int] = {(s.space, s.index): s.size_bytes for s in slots}
+    kinds = {k: sum(n for (kind, _), n in sizes.items() if kind == k) for k in KINDS}
+    held = ", ".join(f"{KINDS[k]} {megabytes(n)}" for k, n in kinds.items() if n)
     names = "; ".join(f"{s.name}: {s.spec} {megabytes(s.size_bytes)} {s.where}" for s in largest)
     have = "" if free is None else f", {megabytes(free)} are free"
-    return kind(f"the step needs {megabytes(size_bytes)}{have}; the largest: {names}")
+    return kind(
+        f"the step needs {megabytes(size_bytes)} more{have}; the largest: {names}"
+        f"{f'; besides {held}' if held else ''}"
+    )
 
 
 def megabytes(size_bytes: int) -> str:

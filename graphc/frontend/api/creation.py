@@ -24,6 +24,7 @@ from graphc.frontend.api.elementwise import pow, where
 from graphc.frontend.devices import resolve
 from graphc.frontend.dims import sizes
 from graphc.frontend.factory import factory
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.located import DLPACK_CUDA
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, held, is_number, promote_types, wrap
@@ -68,9 +69,13 @@ PLAIN = {builtins.bool, builtins.int, builtins.float}
 @factory
 def tensor(data: Any, *, dtype: DType | None = None) -> Tensor:
     """A new tensor with a copy of `data`: numbers, nested sequences, an array or a tensor."""
+    if isinstance(data, tensors.Tensor) and modes.trace is not None and modes.trace.is_number(data):
+        dtype = dtype or get_default_dtype()
     if isinstance(data, tensors.Tensor):
         out = data.detach().clone()
         return out if dtype is None else out.to(dtype)
+    if isinstance(data, HostValue):
+        return tensor(data.as_tensor(), dtype=dtype or dtype_of_number(data))
     if is_number(data) and modes.trace is not None:
         kind = dtype or _dtype_of_data(np.asarray(data), data)
         return modes.trace.constant(_number_in(data, kind), TensorSpec(kind, ()))

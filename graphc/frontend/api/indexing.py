@@ -20,6 +20,7 @@ from graphc.frontend.api.subscripts import Parsed, fitting, from_numpy, is_mask,
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.geometry import shown_strides
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.inplace import check_writable, converted, copy_, fill_, write
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, data_sized, is_tensor
@@ -99,6 +100,8 @@ def _flat(parsed: Parsed, place: int) -> tuple[Tensor, Tensor]:
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """Write through a view, or to the elements a mask or integer tensors choose."""
     parsed = parse(x, index)
+    if isinstance(value, HostValue):
+        value = value.as_tensor()
     if isinstance(value, list | tuple | np.ndarray):
         value = creation.as_tensor(value, device=x.device)
     elif not is_tensor(value) and not is_number(value):
@@ -203,7 +206,11 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 @public(method=True, out=True)
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
-    array = data_sized(input, "nonzero()", "use graphc.where(condition, x, 0)")
+    array = data_sized(
+        input,
+        "nonzero()",
+        "nonzero_static(size=n) gives n rows, or use graphc.where(condition, x, 0)",
+    )
     if as_tuple:
         return tuple(from_numpy(places, input) for places in np.nonzero(np.atleast_1d(array)))
     rows = np.argwhere(array) if array.ndim else np.zeros((int(bool(array)), 0))

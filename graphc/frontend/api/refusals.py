@@ -156,8 +156,11 @@ def _wrong_type(function: Callable[..., Any], named: dict[str, Any]) -> GraphcEr
         if not any(HOLDS[kind](value) for kind in kinds):
             wanted = " or ".join(kind for kind in kinds if kind != "None")
             got = str(value.spec) if isinstance(value, Sugar) else type(value).__name__
+            foreign = type(value).__module__.partition(".")[0] == "torch"
             return InvalidType(
-                f"{function.__name__}: argument {name!r} must be {wanted}, got {got}"
+                f"{function.__name__}: argument {name!r} must be {wanted}, got "
+                f"{'a torch.' * foreign}{got}",
+                fix="graphc.from_numpy(x.numpy()) shares its memory" if foreign else "",
             )
         if (
             WHOLE.intersection(kinds)

@@ -12,6 +12,7 @@ from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from graphc.errors import InvalidType
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.step.capture import Capture, Gradient, Joint
 from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.guards import Same
@@ -60,7 +61,7 @@ def _ends(x: Outline) -> Hashable:
         j.count, len(j.cotangents), tuple(map(Same, j.leaves)), tuple(j.args), tuple(j.given)
     )  # fmt: skip
     return (
-        part(rebuilt(x.tree, lambda i: id(i.it), Itself), tensors), tuple(map(Same, tensors)),
+        part(rebuilt(x.tree, _named, (Itself, HostValue)), tensors), tuple(map(Same, tensors)),
         joint, x.error is None, tuple(x.conditions),
         tuple((i.role, Same(i.storage) if i.role == "state" else _token(i.getter))
               for i in x.inputs),
@@ -70,10 +71,14 @@ def _ends(x: Outline) -> Hashable:
     )  # fmt: skip
 
 
+def _named(x: Itself | HostValue) -> Hashable:
+    return ("computed", x.number) if isinstance(x, HostValue) else id(x.it)
+
+
 def _token(f: Any) -> Hashable:
     """Equal for functions that do the same to the same objects."""
     if isinstance(f, Effect):
-        return "effect", _token(f.action), f.number
+        return "effect", _token(f.action), f.number, f.result
     if isinstance(f, partial):
         given = [*f.args, *f.keywords, *f.keywords.values()]
         return "partial", _token(f.func), *map(_token, given)

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend.geometry import shown_strides
+from graphc.frontend.hostvalue import Settled
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step import effects
 from graphc.frontend.step.draws import python_draws, refuse_draws
+from graphc.frontend.step.finiteness import watched
 from graphc.frontend.step.numbers import HostNumber
 from graphc.frontend.step.observers import Inlined
 from graphc.frontend.step.signature import alike, rebuilt
@@ -36,6 +38,7 @@ from graphc.ir.symbols import Fixed
 from graphc.ir.types import Shape, i64
 from graphc.passes.autodiff import backpropagate
 
+Check = Literal["nan", "finite"] | None
 Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's code
 
 
@@ -44,8 +47,9 @@ class Output:
     """Where a returned traced tensor comes from, seen through `views`.
 
     `index` numbers the outputs of the graph ("out"), the arguments ("arg") or the new gradients
-    ("grad"); `storage` is a state's ("state"), seen through `tensor` if it is attached to one that
-    requires grad. `slot` numbers those with a history. `itself`: the argument object, no alias.
+    ("grad"); `number` is a float argument ("number"); `storage` is a state's ("state"), seen
+    through `tensor` if it is attached to one that requires grad. `slot` numbers those with a
+    history. `itself`: the argument object, no alias.
     """
 
     source: str
@@ -56,6 +60,7 @@ class Output:
     slot: int = -1
     itself: bool = False
     tensor: Tensor | None = None
+    number: HostNumber | None = None
 
     def at(self, sizes: Evaluation) -> Output:
         """The same for given sizes of the extents."""
@@ -134,6 +139,7 @@ def capture(
     name: str,
     openness: Openness | None = None,
     drop_grads: bool = False,
+    check: Check = None,
     watching: Watching = nullcontext,
 ) -> Capture:
     """Trace one call. Nothing concrete has changed when it returns or raises.
@@ -144,16 +150,19 @@ def capture(
     known = openness.literal.copy()
     fixed: dict[int, Tensor] = {}
     inlined: list[Any] = []
+    settled: list[Any] = []
     while True:
         pattern = Pattern(leaves, openness, fixed)
-        made = _Capturing(leaves, names, name, fixed, pattern, drop_grads)
+        made = _Capturing(leaves, names, name, fixed, pattern, drop_grads, check)
         try:
-            made.trace.inlined = inlined
+            made.trace.inlined, made.trace.settled = inlined, settled
             return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
             fixed[shared.index] = leaves[shared.index]
         except Inlined as found:
             inlined.append(found.hook)
+        except Settled as found:
+            settled.append(found.place)
         except Fixed as needed:
             openness.note(pattern, needed)
         except Exception as e:
@@ -177,10 +186,11 @@ class _Capturing:
         fixed: dict[int, Tensor],
         pattern: Pattern,
         drop_grads: bool,
+        check: Check = None,
     ) -> None:
         self.leaves, self.names, self.name, self.fixed = leaves, names, name, fixed
         self.pattern = pattern
-        self.drop_grads = drop_grads
+        self.drop_grads, self.check = drop_grads, check
         self.trace = StepTrace()
         self.outs: list[Tensor] = []  # returned tensors that are new, one for each output
         self.layouts: list[Layout] = []  # of each of them
@@ -264,6 +274,10 @@ class _Capturing:
         trace, storage = self.trace, t.storage
         if not t.is_traced:
             return t
+        if not t.views and storage.trace is trace and trace.numbers:
+            number = trace.numbers.get(trace.value(t))
+            if number is not None:
+                return Output("number", -1, number=number)
         if storage in trace.stand_ins:
             k = trace.stand_ins[storage]
             itself = t is self.given[k]
@@ -365,6 +379,9 @@ class _Capturing:
             roles.append("state")
             outs.append(trace.value(g))
             targets.append(slot)
+        if self.check is not None:
+            seen = [*outs, *(trace.value(g) for g in trace.gradients_seen)]
+            trace.checks |= dict.fromkeys(watched(seen, self.check))
         unread = self._unread_checks(outs)
         outs += unread
         targets += [None] * len(unread)

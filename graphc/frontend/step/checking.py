@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.errors import InternalError
 from graphc.ir.graph import Graph
-from graphc.ir.interpret import interpret
+from graphc.ir.interpret import constant, interpret
 from graphc.ir.types import Array, TensorSpec
 
 TOLERANCE = {"f64": 1e-9, "f32": 1e-3, "f16": 3e-2, "bf16": 1e-1}
@@ -33,19 +33,35 @@ def check(graph: Graph, stages: Sequence[tuple[str, Graph]], run: Run) -> None:
     """Raise InternalError naming the first stage that computes something else than `graph`."""
     inputs = [made_up(v.spec, k) for k, v in enumerate(graph.inputs)]
     wanted = interpret(graph, *inputs)
+    before = graph
     for name, stage in stages:
-        compare(name, wanted, interpret(stage, *inputs), graph)
-    compare("the compiled program", wanted, run(inputs), graph)
+        compare(name, wanted, interpret(stage, *inputs), graph, before)
+        before = stage
+    compare("the compiled program", wanted, run(inputs), graph, graph)
 
 
-def compare(stage: str, wanted: Sequence[Array], got: Sequence[Array], graph: Graph) -> None:
+class StageError(InternalError):
+    """`stage` computes something else than the graph it was given, `before`."""
+
+    def __init__(self, what: str, stage: str, before: Graph) -> None:
+        super().__init__(
+            what, fix="`python -m graphc bisect script.py` finds where; report what it writes"
+        )
+        self.stage, self.before = stage, before
+
+
+def compare(
+    stage: str, wanted: Sequence[Array], got: Sequence[Array], graph: Graph, before: Graph
+) -> None:
+    """Raise if what a stage made of `before` gives something else than `graph`."""
     floor = SMALL * max((size(a) for a in wanted), default=0.0)
     for v, a, b in zip(graph.outs, wanted, got, strict=True):
         if (error := difference(a, b, floor)) > TOLERANCE.get(v.spec.dtype.name, 0.0):
-            raise InternalError(
+            raise StageError(
                 f"{stage} changes the meaning of {graph.name}: {v.name}: {v.spec} differs by "
                 f"{error:.2g} of its size",
-                fix="report the program, dumped with GRAPHC_DUMP",
+                stage,
+                before,
             )
 
 
@@ -67,3 +83,56 @@ def difference(a: Array, b: Array, floor: float) -> float:
         return np.inf
     with np.errstate(invalid="ignore"):
         return size(x - y) / max(size(x), floor, np.finfo(np.float64).tiny)
+
+
+# ---- beside float64 ------------------------------------------------------------------------------
+
+ROUNDING = {"f64": 1e-14, "f32": 1e-6, "f16": 1e-3, "bf16": 8e-3}  # of a result's size
+PEAK = 5.0  # how much more the largest error may be than the mean one
+
+
+def interpret_wide(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
+    """`interpret` with every float in float64: what rounding errors are measured against."""
+    env = {v: _wide(a) for v, a in zip(graph.inputs, inputs, strict=True)}
+    with np.errstate(all="ignore"):
+        for v in graph.values():
+            if v.op is not None:
+                args = [env[a] for a in v.args]
+                if v.op.name == "cast" and v.spec.dtype.is_floating_point:
+                    env[v] = args[0].astype(np.float64)
+                else:
+                    env[v] = _wide(np.asarray(v.op.evaluate(*args, **v.attrs)))
+            elif v.const is not None:
+                env[v] = _wide(constant(v))
+    return [env[v] for v in graph.outs]
+
+
+def _wide(a: Array) -> Array:
+    return a if a.dtype.kind in "iub" else a.astype(np.float64)
+
+
+def excess(result: Array, eager: Array, wide: Array, dtype: str) -> float:
+    """The error of `result` over what the rounding of `eager` allows: at most 1 where it is right.
+
+    With e, r, s the root mean squares of eager - wide, result - wide and wide: r may be m e + t s,
+    and so may the maxima, five times as much. Integers and the places of NaN and Inf are exact.
+    """
+    if dtype not in ROUNDING:
+        return 0.0 if np.array_equal(result, eager) else np.inf
+    x, y = result.astype(np.float64), eager.astype(np.float64)
+    if not np.array_equal(np.isfinite(x), np.isfinite(y)):
+        return np.inf
+    kept = np.isfinite(y) & np.isfinite(wide)
+    if not kept.any():
+        return 0.0
+    m = 10.0 if y.size <= 10 else 3.0 if y.size < 1000 or dtype in ("f16", "bf16") else 2.0
+    errors, allowed, sizes = (np.abs(a[kept]) for a in (x - wide, y - wide, wide))
+    ratios = []
+    for measure, factor in ((_rms, 1.0), (np.max, PEAK)):
+        most = factor * (m * measure(allowed) + ROUNDING[dtype] * measure(sizes))
+        ratios.append(float(measure(errors)) / max(float(most), np.finfo(np.float64).tiny))
+    return max(ratios)
+
+
+def _rms(a: Array) -> float:
+    return float(np.sqrt(np.mean(a * a)))

@@ -36,6 +36,7 @@ from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
 from graphc.frontend.step.profile import Limits, Run
+from graphc.frontend.step.progress import Progress
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.written import TraceStage
 from graphc.frontend.storage import running
@@ -91,6 +92,8 @@ class NativeBackend:
         self._target = Target.host()
         self._profile = profile(self._target)
         self._library = KernelLibrary(self._target, DiskCache())
+        self._progress = Progress()
+        self._library.told = self._progress.tell
         self._engine = Engine(walker(self._library.native, self._target.triple), running)
 
     @property
@@ -98,10 +101,11 @@ class NativeBackend:
         return self._profile
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
-        compiled = compile_graph(graph, self._profile)
-        program = compiled.program
         checked = config.check_bounds()
-        functions = self._library.functions([x.kernel for x in program.launches], checked)
+        with self._progress.of(graph.name):
+            compiled = compile_graph(graph, self._profile)
+            program = compiled.program
+            functions = self._library.functions([x.kernel for x in program.launches], checked)
         native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
         stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
         unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
@@ -209,7 +213,8 @@ def compile(model: Any = None, **options: Any) -> Any:
     A function becomes a `CompiledFunction`: its first call for each signature is traced, and runs
     as one native program. A module or class is returned itself, with compiled calls. Options:
     `on_limit` "warn" or "raise", when plans are made over and over; `grads` "keep", or "drop" to
-    store no gradients of parameters, after which reading `.grad` raises.
+    store no gradients of parameters, after which reading `.grad` raises; `check` "nan" or "finite"
+    to stop before such a value is returned or stored, and to name the op that made it.
 
     PyTorch's: `fullgraph` is always so; `dynamic` None opens the first dimension of arguments, and
     others once a second size is seen, True opens all at once, False none, so that each size is a

@@ -23,8 +23,9 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "options": (None,),
     "on_limit": ("warn", "raise"),
     "grads": ("keep", "drop"),
+    "check": (None, "nan", "finite"),
 }
-KEPT = ("dynamic", "on_limit", "grads")  # what a compiled function itself looks at
+KEPT = ("dynamic", "on_limit", "grads", "check")  # what a compiled function itself looks at
 
 
 def checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

@@ -24,16 +24,25 @@ from graphc.errors import GraphcError, InternalError, TooManyCompiles
 from graphc.frontend.modes import modes
 from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.budget import Budget
-from graphc.frontend.step.capture import Capture, capture
+from graphc.frontend.step.capture import Capture, Check, capture
 from graphc.frontend.step.family import Backend, Entry, Family
+from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
-from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
+from graphc.frontend.step.inspection import (
+    Inspectable,
+    Memory,
+    Recompile,
+    Stats,
+    Unit,
+    memory_of,
+)
+from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
 from graphc.frontend.step.profile import Profile, profile_of
 from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
 from graphc.frontend.step.recompiles import Recompiles
-from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
+from graphc.frontend.step.signature import Key, change, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
 from graphc.frontend.step.watch import Watch
 from graphc.frontend.tensor import Tensor
@@ -94,6 +103,7 @@ class Compiled(Inspectable):
         on_limit: str = "warn",
         grads: str = "keep",
         dynamic: bool | None = None,
+        check: Check = None,
     ) -> None:
         self.stats = Stats()
         self._recompiles: list[Recompile] = []
@@ -103,7 +113,7 @@ class Compiled(Inspectable):
         self._backend = backend
         self._on_limit = on_limit
         self._drop_grads = grads == "drop"
-        self._dynamic = dynamic
+        self._dynamic, self._check = dynamic, check
         self._entries: dict[Key, list[Entry]] = {}
         self._budget = Budget(self._entries)
         self._families: OrderedDict[Hashable, list[Family]] = OrderedDict()
@@ -137,7 +147,7 @@ class Compiled(Inspectable):
                 out = entry.run(leaves)
                 if self._budget.note(entry):
                     self._fit(entry)
-                if again and not kwargs and not self._numbers.loose:
+                if again and not kwargs and not self._numbers.loose and self._check is None:
                     self._prepare(entry, args, leaves)
                 return out
         if config.disabled():
@@ -149,6 +159,25 @@ class Compiled(Inspectable):
         self._budget.note(entry)
         self._fit(entry)
         return out
+
+    def entry(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Entry, list[Tensor]]:
+        """What a call with these arguments would run, compiled if need be, and their tensors."""
+        leaves: list[Tensor] = []
+        if self._numbers.loose:
+            args, kwargs = self._numbers.loosened(args, kwargs)
+        key = signature(args, kwargs, leaves)
+        known = (e for e in self._entries.get(key, ()) if e.fits(leaves))
+        return next(known, None) or self._miss(key, args, kwargs, leaves), leaves
+
+    def memory(self, *args: Any, **kwargs: Any) -> Memory:
+        """Predicted peak by kind, of the last call or of one with these arguments, which is
+        compiled but not made."""
+        if not args and not kwargs:
+            return super().memory()
+        entry, _ = self.entry(args, kwargs)
+        family = entry.family
+        graphs = [family.graph, *([family.split.backward] if family.split is not None else [])]
+        return memory_of(family.native(g, entry.sizes).program for g in graphs)
 
     def _prepare(self, entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> None:
         """After a call that went the whole way, have the next one as short as it can be."""
@@ -184,6 +213,8 @@ class Compiled(Inspectable):
                 key, kind, args, kwargs, leaves
             )
             if entry not in self._entries.get(key, ()):
+                if self._check is not None:
+                    entry.run = CheckedRun(entry, self._check)  # type: ignore[method-assign]
                 self._entries.setdefault(key, []).append(entry)
             self._last, self._last_key = entry, key
             return entry
@@ -271,7 +302,7 @@ class Compiled(Inspectable):
         while True:
             taken = capture(
                 self._function, args, kwargs, leaves, names, self._name, openness,
-                self._drop_grads, watch.on,
+                self._drop_grads, self._check, watch.on,
             )  # fmt: skip
             if not watch.missed:
                 break
@@ -386,28 +417,6 @@ def collector_paused() -> Iterator[None]:
             if gc.get_count()[0] > MANY_OBJECTS:
                 gc.collect()
             gc.enable()
-
-
-def leaf_names(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> list[str]:
-    """A name for each tensor of a call: its parameter's, with a path inside containers."""
-    try:
-        bound = inspect.signature(function).bind(*args, **kwargs).arguments
-    except (TypeError, ValueError):  # a builtin, or a call that the function itself will refuse
-        bound = {f"arg{k}": x for k, x in enumerate(args)} | dict(kwargs)
-    return [name for label, x in bound.items() for name in _paths(label, x)]
-
-
-def _paths(label: str, x: Any) -> Iterator[str]:
-    if isinstance(x, Tensor):
-        yield label
-    elif isinstance(x, tuple | list):
-        for k, item in enumerate(x):
-            yield from _paths(f"{label}.{k}", item)
-    elif type(x) in TABLES or is_record(x):
-        for key, item in (record(x) if is_record(x) else x).items():
-            yield from _paths(f"{label}.{key}", item)
 
 
 class CompiledFunction(Compiled):

@@ -94,8 +94,16 @@ class ByPrecision:
         return sum(x.captures for x in self._made.values())
 
     @property
+    def program(self) -> Program:
+        return self._last.program
+
+    @property
     def orders(self) -> tuple[Shape, ...]:
         return self._last.orders
+
+    @property
+    def table_bytes(self) -> int:
+        return sum(x.table_bytes for x in self._made.values())
 
     def bind_state(self, pointers: Sequence[int]) -> None:
         self._states = tuple(pointers)

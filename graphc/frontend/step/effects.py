@@ -7,17 +7,22 @@ function is given concrete ones, in the order of the notes. A step that fails ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from graphc.errors import Untraceable
+from graphc.errors import ShapeMismatch, Untraceable
+from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.modes import modes
+from graphc.frontend.origins import origin
 from graphc.frontend.step.observers import Hook, looks_only
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect, Trace
+from graphc.ir.extent import is_unknown
+from graphc.ir.sugar import reshape
 
+KINDS = (bool, int, float)  # of numbers, by the category of a dtype
 UNSURE = "return None and write no tensor, or compute inside the module's forward"
 
 
@@ -50,6 +55,32 @@ def repeat(trace: Trace, action: Callable[..., object], given: tuple[Any, Any]) 
     trace.effects.append(given)
 
 
+def computed(trace: Trace, action: Callable[..., Any], *args: Any, kind: Kind = None) -> HostValue:
+    """What `action(*args)` gives after each call, with what its tensors are now."""
+    given = rebuilt((args, {}), partial(_now, trace))
+    number, trace.host_values = trace.host_values, trace.host_values + 1
+    trace.after_commit.append(Effect(action, len(trace.effects), number))
+    trace.effects.append(given)
+    known = [a.origin for a in args if isinstance(a, HostValue)]
+    name = getattr(action, "__name__", "a value")
+    return HostValue(trace, number, kind, f"{name} of {known[0]}" if known else name)
+
+
+def read(trace: Trace, x: Tensor, how: Callable[[Tensor], Any]) -> HostValue:
+    """`how(x)`, item() or tolist(), after each call."""
+    if how is Readable.item and not is_unknown(x.numel()) and x.numel() != 1:
+        what = f"a tensor with {x.numel()} elements cannot be converted to a Python number"
+        raise ShapeMismatch(what, fix="index or reduce it to one element")
+    out = computed(trace, how, x, kind=KINDS[x.dtype.category] if how is Readable.item else list)
+    out.origin = origin(x)
+    if how is Readable.item:
+        kept = trace.wrap(trace.value(x))
+        out.tensor = reshape(kept, ())
+    elif x.ndim and not is_unknown(x.shape[0]):
+        out.length = x.shape[0]
+    return out
+
+
 def _now(trace: Trace, x: Tensor) -> Tensor:
     """What shows the value that x has now, whatever the step writes to it later."""
     out = trace.wrap(trace.value(x))
@@ -68,9 +99,11 @@ def carried_out(trace: Trace) -> list[Any]:
     return [rebuilt(given, concrete) for given in trace.effects]
 
 
-def run(actions: Sequence[Any], given: Sequence[Any]) -> None:
-    """All actions in their order. After the error of one no other effect happens, as in eager code,
-    but what the package itself keeps in step with the program does."""
+def run(actions: Sequence[Any], given: Sequence[Any]) -> dict[int, Any]:
+    """All actions in their order; returns the values of HostValues by number. After the error of
+    one no other effect happens, as in eager code, but what the package itself keeps in step with
+    the program does."""
+    values: dict[int, Any] = {}
     failed: BaseException | None = None
     for action in actions:
         if not isinstance(action, Effect):
@@ -78,12 +111,23 @@ def run(actions: Sequence[Any], given: Sequence[Any]) -> None:
         elif failed is None:
             args, kwargs = given[action.number]
             args = [a.it if isinstance(a, Itself) else a for a in args]
+            kwargs = {k: a.it if isinstance(a, Itself) else a for k, a in kwargs.items()}
+            if values:
+                args, kwargs = resolved((args, kwargs), values)
             try:
-                action.action(*args, **kwargs)
+                result = action.action(*args, **kwargs)
+                if action.result >= 0:
+                    values[action.result] = result
             except BaseException as e:
                 failed = e
     if failed is not None:
         raise failed
+    return values
+
+
+def resolved(tree: Any, values: Mapping[int, Any]) -> Any:
+    """The tree with the values of a call in place of HostValues."""
+    return rebuilt(tree, lambda h: values[h.number], HostValue)
 
 
 # ---- hooks -------------------------------------------------------------------------------------

@@ -128,6 +128,7 @@ class Entry:
 
     def __init__(self, family: Family, sizes: Evaluation, spare: dict[Tensor, Tensor]) -> None:
         taken = family.taken
+        self.sizes = sizes
         self.family, self.guards = family, family.guards
         self.backward: Backward | None = None
         if family.split is not None and taken.joint is not None:
@@ -160,7 +161,9 @@ class Entry:
             self.record(slots, leaves, outs, scalars)
         if self.has_effects:
             result, given = result
-            effects.run(self.family.taken.trace.after_commit, given)
+            values = effects.run(self.family.taken.trace.after_commit, given)
+            if values:
+                result = effects.resolved(result, values)
         return result
 
     def record(

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from graphc import config
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
+from graphc.frontend import notebook
 from graphc.frontend.step.guards import Change
 from graphc.frontend.step.profile import where_of
 from graphc.ir.graph import Stack, Where
@@ -49,6 +50,9 @@ class KernelView:
     _code: Callable[[str], str] = field(repr=False)
     _levels: tuple[str, ...] = field(default=CODE_STAGES, repr=False)
     _device: str = field(default="cpu", repr=False)
+
+    def _repr_html_(self) -> str:
+        return notebook.text(self.text, self.name)
 
     @property
     def plan(self) -> str:
@@ -195,6 +199,9 @@ class Explanation:
     blocks: tuple[str, ...] = ()  # of each kernel of a GPU
     plans: str = ""  # how many sizes have a plan, and what these keep in memory
 
+    def _repr_html_(self) -> str:
+        return notebook.text(str(self), self.name)
+
     def __str__(self) -> str:
         head = (
             f"{self.name}: {_many(self.programs, 'program')} a call, "
@@ -263,6 +270,10 @@ class Memory:
         kinds = [f"  {kind:<8} {size_text(n)}" for kind, n in self.by_kind.items()]
         bound = f"arena lower bound {size_text(self.bound_bytes)}"
         return "\n".join([f"peak {size_text(self.peak_bytes)}, {bound}", *kinds])
+
+    def _repr_html_(self) -> str:
+        rows = [*self.by_kind.items(), ("peak", self.peak_bytes)]
+        return notebook.table("memory", ("kind", "size"), [(k, size_text(n)) for k, n in rows])
 
 
 def size_text(n: int) -> str:
@@ -348,6 +359,19 @@ class Inspectable:
             for u in self._ready()
             for k in u.kernels()
         )
+
+    def _repr_html_(self) -> str:
+        """What is known of it so far."""
+        if not self._units():
+            return notebook.text("not compiled yet", repr(self))
+        facts = self.explain()
+        rows = [
+            ("programs", facts.programs), ("kernels", facts.kernels), ("launches", facts.launches),
+            ("peak memory", size_text(facts.peak_bytes)),
+            ("compile time", f"{facts.compile_seconds:.2f} s"),
+            ("recompiles", len(facts.recompiles)),
+        ]  # fmt: skip
+        return notebook.table(repr(self), (), rows)
 
     def __str__(self) -> str:
         """The last Graph."""

@@ -39,7 +39,9 @@ class HostNumber:
         return self._values.now[self.place]
 
     def traced(self, trace: Trace) -> Tensor:
-        return trace.host_scalar(self.value, f64, f"arg{self.place}")
+        out = trace.host_scalar(self.value, f64, f"arg{self.place}")
+        trace.numbers[trace.value(out)] = self
+        return out
 
 
 class Numbers:

@@ -49,6 +49,7 @@ from graphc.frontend.storage import Clock, Storage, running
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect
 from graphc.ir.graph import Graph
+from graphc.ir.program import Program
 from graphc.ir.sizes import Evaluation
 from graphc.ir.types import Array, Scalar, Shape, TensorSpec
 
@@ -67,6 +68,8 @@ class Native(Protocol):
         """Whether the last run went to its end."""
         ...
 
+    @property
+    def program(self) -> Program: ...
     @property
     def orders(self) -> Sequence[Shape]: ...
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from functools import cached_property, partial
 from operator import attrgetter
@@ -72,6 +72,8 @@ class Reads:
         self._refused: list[tuple[Any, Unguarded]] = []  # with what must be older than the trace
         self.held: dict[int, Any] = {}  # all that was met, by id, so that ids stay their own
         self.names: dict[int, str] = {}
+        self.uses: Counter[Place] = Counter()  # how often each was looked up
+        self.changed_later: dict[int, Any] = {}  # given to calls that wait for the step's end
         self._unseen: set[int] = set()  # containers that the collector did not look at when met
         self.modules: dict[int, Any] = {}  # those met, called or not
         self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
@@ -119,13 +121,13 @@ class Reads:
         self.notes[place] = Note(
             label, frame.f_code.co_filename, frame.f_lineno, owner, found, of_module
         )
-        bare = label.split("`")[1]
         for _, _, kept in found[-1:]:
-            self.know(kept, bare)
+            self.know(kept, label.split("`")[1])
             if is_module(kept):
                 self.modules[id(kept)] = kept
 
     def _known(self, place: Place) -> bool:
+        self.uses[place] += 1
         if place in self._counts and place not in self._written:
             self.notes[place] = self._counts[place].note  # read for more than to count
         return place in self.notes or place in self._written
@@ -189,9 +191,8 @@ class Reads:
     ) -> None:
         file = getattr(x, "__file__", None) or ""
         value = vars(x).get(name)
-        if is_own(file) or ((is_library(file) or not file) and callable(value)):
-            return
-        if isinstance(value, ModuleType) and not value.__name__.startswith(x.__name__):
+        fixed = is_own(file) or ((is_library(file) or not file) and callable(value))
+        if fixed or (isinstance(value, ModuleType) and not value.__name__.startswith(x.__name__)):
             return
         place = ("item", id(vars(x)), name)
         if not self._known(place):
@@ -336,8 +337,7 @@ class Reads:
     def function(self, frame: FrameType, fn: Any) -> None:
         """The code and the defaults of a function that ran."""
         fn = fn.__func__ if isinstance(fn, MethodType) else fn
-        place = ("function", id(fn), None)
-        if place in self.notes or not isinstance(fn, FunctionType):
+        if (place := ("function", id(fn), None)) in self.notes or not isinstance(fn, FunctionType):
             return
         rows: list[Row] = [(attrgetter("__code__"), fn, fn.__code__)]
         for name in ("__defaults__", "__kwdefaults__"):

@@ -95,7 +95,6 @@ class Ready:
                 epoch.moved != self._moved
                 or epoch.gradients != self._gradients
                 or _default[0] is not self._default
-                or modes.autocast != self._autocast
                 or running.programs
                 or not self._clock.whole
                 or (self._asked is not None and not all_same(*self._asked))

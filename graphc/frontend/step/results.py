@@ -61,7 +61,9 @@ class Results:
         slots: dict[int, Tensor] = {}
         shown: dict[int, Output] = {}  # the first that shows a result as it is
 
-        def tensor(o: Output) -> Tensor:
+        def tensor(o: Output) -> Any:
+            if o.number is not None:
+                return o.number.value()
             if o.source == "out":
                 base = made[o.index]
             elif o.source == "grad":

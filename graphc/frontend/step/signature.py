@@ -178,14 +178,32 @@ def change(old: Key, new: Key, names: Sequence[str]) -> list[Change]:
     """How a call's signature differs from another's, one row an argument."""
     if old[:1] != new[:1]:
         return [Change("mode", _mode(old), _mode(new))]
-    rows = []
-    for k, (a, b) in enumerate(zip(old[1:], new[1:])):
-        if a != b:
-            name = names[k] if k < len(names) else str(k)
-            rows.append(Change(f"argument `{name}`", shown(a), shown(b)))
-    if not rows and len(old) != len(new):
-        rows.append(Change("arguments", f"{len(old) - 1}", f"{len(new) - 1}"))
-    return rows
+    were, are = (_by_name(key[1:], names) for key in (old, new))
+    return [
+        Change(f"argument `{name}`", _given(were, name), _given(are, name))
+        for name in dict.fromkeys([*were, *are])
+        if (name in were) != (name in are) or were.get(name) != are.get(name)
+    ]
+
+
+def _by_name(parts: Sequence[Hashable], names: Sequence[str]) -> dict[str, Hashable]:
+    """The parts of a key by the names of their arguments: a text comes before one with a name."""
+    found: dict[str, Hashable] = {}
+    rest = list(parts)
+    while rest:
+        part = rest.pop(0)
+        if isinstance(part, str) and rest:
+            found[part] = rest.pop(0)
+        elif isinstance(part, tuple) and part and type(part[0]) is tuple:
+            found["sharing of memory"] = part  # see `sharing`
+        else:
+            k = len(found)
+            found[names[k] if k < len(names) else f"number {k + 1}"] = part
+    return found
+
+
+def _given(parts: Mapping[str, Hashable], name: str) -> str:
+    return shown(parts[name]) if name in parts else "not given"
 
 
 def _mode(key: Key) -> str:

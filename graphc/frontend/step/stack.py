@@ -38,6 +38,18 @@ def top(frame: FrameType, depth: int = 1) -> Any:
     return _value(inner + LOCALS + WORD * (heights(frame.f_code)[frame.f_lasti] - depth))
 
 
+def put(frame: FrameType, depth: int, value: Any) -> None:
+    """Let `value` lie at `depth` from the top, in place of what is there."""
+    inner = _address(id(frame) + FRAME).value or 0
+    height = _height(inner + TOP).value if KEPT else heights(frame.f_code)[frame.f_lasti]
+    place = _address(inner + LOCALS + WORD * (height - depth))
+    old, kept = place.value, ctypes.py_object(value)
+    ctypes.pythonapi.Py_IncRef(kept)
+    place.value = id(value)
+    if old:
+        ctypes.pythonapi.Py_DecRef(ctypes.cast(old, ctypes.py_object))
+
+
 _heights: dict[int, tuple[CodeType, dict[int, int]]] = {}
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from graphc.errors import DevicesMixed
 from graphc.frontend import epoch
+from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.places import HOST, place_of
 from graphc.frontend.step import effects, printed
 from graphc.frontend.storage import Storage
@@ -86,8 +87,14 @@ class StepTrace(Trace):
         with self.builder.at(NOWHERE):  # what a call passes stands on no line of the step
             return super().argument(like, name, spec)
 
-    def text(self, x: Tensor, form: str | None) -> str:
+    def text(self, x: Tensor | HostValue, form: str | None) -> str:
         return printed.marked(self, x, form)
+
+    def computed(self, action: Callable[..., Any], *args: Any, kind: Kind = None) -> HostValue:
+        return effects.computed(self, action, *args, kind=kind)
+
+    def read(self, x: Tensor, how: Callable[[Tensor], Any]) -> Any:
+        return effects.read(self, x, how) if self.watched else super().read(x, how)
 
     def told(self, hook: Callable[..., Any], *args: Any) -> Any:
         return effects.told(hook, *args)

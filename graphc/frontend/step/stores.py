@@ -16,6 +16,7 @@ from weakref import WeakMethod
 
 from graphc.errors import Untraceable
 from graphc.frontend import trace as tracing
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.found import contents, is_module, own, raw
@@ -152,7 +153,9 @@ class Stores:
         skipped = reads.made() | {id(own(x)) for x in reads.held.values()}
         for x in (x for k, x in reads.held.items() if k not in skipped):
             for place, value in _inside(x) if id(x) not in known else ():
-                flat = isinstance(value, Tensor | tuple)  # other containers are held, too
+                flat = isinstance(
+                    value, Tensor | HostValue | tuple
+                )  # other containers are held, too
                 if flat and place not in known and holds(trace, value, numbers=False):
                     raise trace.refuse(
                         Untraceable(
@@ -190,14 +193,17 @@ def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
     found: list[bool] = []
 
     def look(x: Any) -> Any:
-        found.append(numbers if isinstance(x, Unknown) else x.storage.trace is trace)
+        of_trace = x.trace is trace if isinstance(x, HostValue) else None
+        if of_trace is None:
+            of_trace = numbers if isinstance(x, Unknown) else x.storage.trace is trace
+        found.append(of_trace)
         return x
 
-    if not isinstance(tree, Tensor | Unknown | tuple | list | dict) and not hasattr(
+    if not isinstance(tree, Tensor | Unknown | HostValue | tuple | list | dict) and not hasattr(
         tree, "__dataclass_fields__"
     ):
         return False
-    rebuilt(tree, look, (Tensor, Unknown))
+    rebuilt(tree, look, (Tensor, Unknown, HostValue))
     return any(found)
 
 

@@ -20,7 +20,7 @@ from typing import Any, cast
 from graphc.errors import InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
-from graphc.frontend.step import stack
+from graphc.frontend.step import lazy, printed, stack
 from graphc.frontend.step.calls import Calls, is_iterator
 from graphc.frontend.step.code import (
     BY_ARGUMENT,
@@ -80,6 +80,7 @@ class Watch:
             trace = tracing.active()
             if trace is not None:
                 trace.setting = self.reads.set_mode
+                trace.watched = True
             try:
                 yield
             finally:
@@ -212,7 +213,11 @@ class Watch:
             return leaf(code)
         actions = USER_ACTIONS if who == USERS else LIBRARY_ACTIONS
         rows = decoded(code).items()
-        return {at: (actions[kind], arg) for at, (kind, arg) in rows if kind in actions}.get
+        found = {at: (actions[kind], arg) for at, (kind, arg) in rows if kind in actions}
+        if who == USERS:
+            for end in printed.texts(code).values():
+                found |= {at: (Watch._text, found.get(at)) for at in end.at}
+        return found.get
 
     def _arguments(self, frame: FrameType, code: CodeType, who: str) -> None:
         """The function that runs, where its class has it, and what it was given."""
@@ -261,6 +266,7 @@ class Watch:
     def _attribute(self, frame: FrameType, name: str) -> None:
         x = top(frame)
         if x is not MISSING:
+            lazy.touched(self.reads, x, name)
             self.reads.attribute(frame, x, name)
             self._in_c(frame, x, name)
 
@@ -299,6 +305,7 @@ class Watch:
         self.reads.stores.attribute(top(frame), name, MISSING)
 
     def _item(self, frame: FrameType, _: Any) -> None:
+        lazy.check_untouched(self.reads, top(frame, 2))
         self.reads.fill(top(frame, 2), top(frame))
         self.reads.item(frame, top(frame, 2), top(frame))
 
@@ -323,6 +330,7 @@ class Watch:
     def _whole(self, frame: FrameType, _: Any) -> None:
         x = top(frame)
         if isinstance(x, CONTAINERS):
+            lazy.check_untouched(self.reads, x)
             self.reads.whole(frame, x)
 
     def _iterate(self, frame: FrameType, _: Any) -> None:
@@ -330,6 +338,7 @@ class Watch:
 
     def _look(self, frame: FrameType, x: Any) -> None:
         """All items of x are taken."""
+        lazy.check_untouched(self.reads, x)
         if isinstance(x, CONTAINERS):
             self.reads.whole(frame, x)
         elif is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
@@ -342,6 +351,12 @@ class Watch:
 
     def _both(self, frame: FrameType, in_place: Any) -> None:
         left, right = top(frame, 2), top(frame)
+        stand_in: Any = lazy.percent(frame, left, right)
+        if in_place is True:
+            stand_in = lazy.counted(frame, left, right, self.reads)
+        if stand_in is not None:
+            stack.put(frame, 2, stand_in)
+            return
         grows = in_place is True and isinstance(left, list)
         for x in (right,) if grows else (left, right):
             if isinstance(x, CONTAINERS):
@@ -350,6 +365,14 @@ class Watch:
             self.reads.changing(left)
             if grows:
                 self.reads.stores.method(left, "extend", (right,), {})
+
+    def _text(self, frame: FrameType, action: Any) -> None:
+        """A text is whole: one that has marks in it is computed at each call."""
+        x, trace = top(frame), tracing.active()
+        if type(x) is str and printed.OPEN in x and trace is not None:
+            stack.put(frame, 1, printed.whole(trace, x))
+        if action is not None:
+            action[0](self, frame, action[1])
 
     def _match(self, frame: FrameType, _: Any) -> None:
         self.reads.whole(frame, top(frame, 2))
@@ -367,6 +390,10 @@ class Watch:
 
     def _called(self, frame: FrameType, count: int, names: int) -> None:
         f, args = self._operands(frame, count, names)
+        if (stand_in := lazy.replaced(frame, f, args, self.reads)) is not None:
+            upper = not NEW_CALL and top(frame, count + 2 + names) is MISSING
+            stack.put(frame, count + names + (1 if upper else 2), stand_in)
+            return
         self._calls.keywords = (
             top(frame) if names else keywords(frame.f_code).get(frame.f_lasti, ())
         )
@@ -404,6 +431,10 @@ class Watch:
         if not isinstance(args, tuple):
             self._look(frame, args)
         given = list(args) if isinstance(args, list | tuple) else []
+        values = [*given, *(top(frame).values() if named else ())]
+        if (stand_in := lazy.replaced(frame, f, values, self.reads)) is not None:
+            stack.put(frame, (3 if NEW_CALL else 2) + named, stand_in)
+            return
         self._calls.called(frame, f, [*given, *(top(frame).values() if named else ())])
 
 

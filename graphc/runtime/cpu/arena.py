@@ -18,6 +18,7 @@ from graphc.ir.program import Slot
 from graphc.runtime.failures import out_of_memory
 
 HUGE_PAGE = 2 << 20
+SMALL = 1 << 20  # bytes that are not worth asking the system about
 
 
 class Arena:
@@ -32,8 +33,11 @@ class Arena:
 
     def reserve(self, owner: int, size_bytes: int, slots: Sequence[Slot]) -> None:
         """Make room for `owner`. Raises OutOfMemory, naming the largest of `slots`, before use."""
-        if size_bytes > self.size_bytes:
-            check_free(size_bytes - self.size_bytes, slots)
+        results = {s.index: s.size_bytes for s in slots if s.space == "out"}
+        grows = max(0, size_bytes - self.size_bytes)
+        if grows + (returned := sum(results.values())) > SMALL:
+            check_free(grows + returned, slots)  # both are memory that nobody has touched yet
+        if grows:
             self._drop()  # first: the old and the new need not fit together
             self._map(size_bytes, slots)
         self._needs[owner] = size_bytes

@@ -1,0 +1,229 @@
+"""HostValue: what `.item()`, `float()` and texts of a traced tensor give: a value of Python's that
+only a call knows.
+
+It can be computed with, formatted, printed, stored and returned; each call does that anew, after
+its commit, with what the tensor is then. What Python has to decide now (a branch, a length, a key)
+is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import DataDependentBranch, TracerLeak, is_own
+from graphc.ir import sugar as P
+from graphc.ir.types import bool_, f64, i64
+
+if TYPE_CHECKING:
+    from graphc.frontend.trace import Trace
+
+Kind = type | None  # of the value, where that is known
+Action = Callable[..., Any]
+NUMERIC = (bool, int, float)
+TEXTS = {"ljust", "rjust", "center", "format", "strip", "replace", "upper", "lower", "join"}
+COMPARED = {operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne}
+ALSO_TENSORS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
+
+
+class Settled(BaseException):
+    """The step decides by a number that it counts itself: trace again, with that number read."""
+
+    def __init__(self, place: Any) -> None:
+        self.place = place
+
+
+class HostValue:
+    """The `number`-th value that Python computes after each call.
+
+    `origin` says what it is, for messages; `tensor` is the traced tensor it was read from; `recipe`
+    the function and operands it was computed by; `place` what Python state it counts on from.
+    """
+
+    __slots__ = ("kind", "length", "number", "origin", "place", "recipe", "tensor", "trace")
+    is_traced = True
+
+    def __init__(
+        self,
+        trace: Trace,
+        number: int,
+        kind: Kind,
+        origin: str,
+        *,
+        tensor: Any = None,
+        recipe: tuple[Action, tuple[Any, ...]] | None = None,
+        place: Any = None,
+    ) -> None:
+        self.trace, self.number, self.kind, self.origin = trace, number, kind, origin
+        self.tensor, self.recipe, self.place = tensor, recipe, place
+        self.length: int | None = None  # of a list, if it is the same at each call
+
+    # ---- what cannot be known --------------------------------------------------------------------
+
+    def refuse(self, why: str, fix: str = "") -> DataDependentBranch | TracerLeak:
+        """The error of whoever needs the value now."""
+        self.check()
+        if self.place is not None:
+            raise Settled(self.place)
+        return DataDependentBranch(f"Python {why} {self.origin}, known only at run time", fix=fix)
+
+    def check(self) -> None:
+        from graphc.frontend.modes import modes
+
+        if modes.trace is not self.trace:
+            raise TracerLeak(f"{self.origin} was read in a compiled step, which has ended")
+
+    def __bool__(self) -> bool:
+        raise self.refuse("decides by", DataDependentBranch.fix)
+
+    def __float__(self) -> float:
+        raise self.refuse("needs", DataDependentBranch.instead)
+
+    def __int__(self) -> int:
+        raise self.refuse("needs", DataDependentBranch.instead)
+
+    def __index__(self) -> int:
+        raise self.refuse("needs", DataDependentBranch.instead)
+
+    def __len__(self) -> int:
+        if self.kind is list and self.length is not None:
+            return self.length
+        raise self.refuse("needs the length of", DataDependentBranch.instead)
+
+    def __hash__(self) -> int:
+        raise self.refuse("looks up", DataDependentBranch.instead)
+
+    def __contains__(self, x: Any) -> bool:
+        raise self.refuse("searches", DataDependentBranch.instead)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.kind is not list or self.length is None:
+            raise self.refuse("goes through", DataDependentBranch.instead)
+        return (self[k] for k in range(self.length))
+
+    def __reduce__(self) -> Any:
+        raise self.refuse("pickles", DataDependentBranch.instead)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise self.refuse("makes an array of", DataDependentBranch.instead)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method != "__call__" or kwargs:
+            raise self.refuse("needs", DataDependentBranch.instead)
+        return self.apply(ufunc, *inputs)
+
+    def __deepcopy__(self, memo: Any) -> HostValue:
+        return self
+
+    def __copy__(self) -> HostValue:
+        return self
+
+    # ---- what each call does ---------------------------------------------------------------------
+
+    def apply(self, action: Action, *args: Any, kind: Kind = None) -> Any:
+        """`action(*args)` at each call."""
+        self.check()
+        if any(isinstance(a, P.Sugar) for a in args):
+            return NotImplemented  # a tensor's own operator computes with it
+        out = self.trace.computed(action, *args, kind=kind or _kind(action, args))
+        out.recipe = action, args
+        out.place = next((a.place for a in args if isinstance(a, HostValue) and a.place), None)
+        return out
+
+    def __getattr__(self, name: str) -> Any:
+        """A method of a text or number."""
+        method = getattr(self.kind, name, None)
+        if name.startswith("__") or not callable(method):
+            raise AttributeError(f"a value known only at run time has no attribute {name!r}")
+        return lambda *args: self.apply(method, self, *args, kind=str if name in TEXTS else None)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.apply(operator.getitem, self, key)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return self.apply(round, self, digits, kind=int if digits is None else self.kind)
+
+    def __trunc__(self) -> Any:
+        return self.apply(math.trunc, self, kind=int)
+
+    def __floor__(self) -> Any:
+        return self.apply(math.floor, self, kind=int)
+
+    def __ceil__(self) -> Any:
+        return self.apply(math.ceil, self, kind=int)
+
+    def __format__(self, form: str) -> str:
+        return self._shown(form)
+
+    def __str__(self) -> str:
+        return self._shown("")
+
+    def __repr__(self) -> str:
+        return self._shown(None)
+
+    def _shown(self, form: str | None) -> str:
+        if is_own(sys._getframe(2).f_code.co_filename):
+            return f"<{self.origin}>"
+        self.check()
+        return self.trace.text(self, form)
+
+    # ---- as an operand of tensors ----------------------------------------------------------------
+
+    def as_tensor(self) -> Any:
+        """A 0-d tensor of the step with this value, as an operand of other tensors."""
+        self.check()
+        if self.tensor is not None and self.kind in NUMERIC:
+            wide = {bool: bool_, int: i64, float: f64}[self.kind]
+            return P.cast(self.tensor, wide)
+        action, args = self.recipe or (None, ())
+        if action is float and isinstance(args[0], HostValue):
+            return P.cast(args[0].as_tensor(), f64)
+        if action not in ALSO_TENSORS:
+            raise self.refuse("computes tensors by", "compute it with tensors: drop the .item()")
+        operands = [a.as_tensor() if isinstance(a, HostValue) else a for a in args]
+        if self.kind is float:
+            operands = [P.cast(a, f64) if isinstance(a, P.Sugar) else float(a) for a in operands]
+        return action(*operands)
+
+
+def _kind(action: Action, args: tuple[Any, ...]) -> Kind:
+    """Of what an operator gives."""
+    if action in COMPARED:
+        return bool
+    kinds = [a.kind if isinstance(a, HostValue) else a.__class__ for a in args]  # of sizes, int
+    if str in kinds or not all(k in NUMERIC for k in kinds):
+        return str if str in kinds and action in (operator.add, operator.mod) else None
+    return float if action is operator.truediv or float in kinds else int
+
+
+def _binary(action: Action) -> Action:
+    def forward(self: HostValue, other: Any) -> Any:
+        return self.apply(action, self, other)
+
+    return forward
+
+
+def _reflected(action: Action) -> Action:
+    def backward(self: HostValue, other: Any) -> Any:
+        return self.apply(action, other, self)
+
+    return backward
+
+
+def _unary(action: Action) -> Action:
+    def act(self: HostValue) -> Any:
+        return self.apply(action, self)
+
+    return act
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    setattr(HostValue, f"__{_name}__", _binary(getattr(operator, _name)))
+    setattr(HostValue, f"__r{_name}__", _reflected(getattr(operator, _name)))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    setattr(HostValue, f"__{_name}__", _binary(getattr(operator, _name)))
+for _name in ("neg", "pos", "abs", "invert"):
+    setattr(HostValue, f"__{_name}__", _unary(getattr(operator, _name)))

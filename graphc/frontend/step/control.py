@@ -1,0 +1,251 @@
+"""Control flow on values known only at run time: `cond`, `while_loop` and `scan`.
+
+Eagerly each is the Python that it stands for. In a compiled step `cond` computes both branches and
+selects, so a branch may do nothing but compute, and its derivative is that of the branch chosen
+alone. A loop is unrolled: `scan` by its length, `while_loop` where its condition follows from
+constants; otherwise it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from graphc.errors import (
+    DataDependentBranch,
+    InvalidArgument,
+    InvalidType,
+    ShapeMismatch,
+    Untraceable,
+)
+from graphc.frontend.api.elementwise import where
+from graphc.frontend.api.shapes import movedim, stack
+from graphc.frontend.modes import modes, no_grad
+from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.tape import LeafNode, RuleNode, attach, edge_of
+from graphc.frontend.tensor import Tensor
+from graphc.frontend.trace import Trace
+from graphc.ir.graph import Graph, topological
+from graphc.ir.interpret import interpret
+from graphc.passes.autodiff import Cotangents, Edge, backpropagate, next_number
+
+__all__ = ["cond", "scan", "while_loop"]
+
+Function = Callable[..., Any]
+PURE = "both branches are computed, and one result chosen, so a branch may only compute"
+
+
+def tensors_of(tree: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    rebuilt(tree, found.append)
+    return found
+
+
+# ---- cond ----------------------------------------------------------------------------------------
+
+
+def cond(pred: Any, true_fn: Function, false_fn: Function, operands: Sequence[Any] = ()) -> Any:
+    """`true_fn(*operands)` if pred holds, else `false_fn(*operands)`.
+
+    Inside a compiled step both are computed where `pred` is a tensor of the step.
+    """
+    if not isinstance(pred, bool | int | Tensor) or not (callable(true_fn) and callable(false_fn)):
+        raise InvalidType("cond() takes a bool or tensor, two functions and their operands")
+    trace = modes.trace
+    if not isinstance(pred, Tensor):
+        return (true_fn if pred else false_fn)(*operands)
+    if pred.numel() != 1:
+        raise ShapeMismatch(f"cond() by {pred.spec}, which is not one value", fix="reduce it first")
+    if trace is None:
+        return (true_fn if pred else false_fn)(*operands)
+    number = next_number()
+    results = [_branch(trace, f, operands) for f in (true_fn, false_fn)]
+    return _chosen(pred.reshape(()) != 0, results, number)
+
+
+def _branch(trace: Trace, function: Function, operands: Sequence[Any]) -> Any:
+    """What a branch gives; raises if it does more than compute."""
+    before = _marks(trace)
+    values = dict(trace.current)
+    result = function(*operands)
+    name = getattr(function, "__name__", "a branch")
+    for what, old, new in zip(DONE, before, _marks(trace), strict=True):
+        if old != new:
+            raise Untraceable(f"`{name}`, a branch of cond(), {what}", why=PURE, fix=FIX)
+    if any(trace.current[s] is not v for s, v in values.items()):
+        raise Untraceable(f"`{name}`, a branch of cond(), writes a tensor", why=PURE, fix=FIX)
+    return result
+
+
+FIX = "return what it computes, and write, print or store it after cond()"
+DONE = (
+    "prints, logs or stores something",
+    "draws random numbers",
+    "may raise an error by its values, though it is not chosen",
+    "sets gradients",
+)
+
+
+def _marks(trace: Trace) -> tuple[Any, ...]:
+    drawn = sum(trace.draws.values())
+    return len(trace.after_commit), drawn, len(trace.checks), len(trace.grads)
+
+
+def _chosen(pred: Tensor, results: Sequence[Any], number: int) -> Any:
+    """The result of the branch that `pred` chooses, with its derivative."""
+    outs = [tensors_of(r) for r in results]
+    kinds = [rebuilt(r, lambda t: (t.dtype.name, tuple(t.shape))) for r in results]
+    if kinds[0] != kinds[1]:
+        raise ShapeMismatch(
+            f"the branches of cond() give {kinds[0]!r:.200} and {kinds[1]!r:.200}",
+            why="one program computes both, so they give tensors of the same dtypes and shapes",
+            fix="make the results alike with .to(dtype) or expand()",
+        )
+    with no_grad():
+        chosen = [where(pred, a, b) for a, b in zip(*outs, strict=True)]
+    edges = _frontier([t for o in outs for t in o], number)
+    if modes.grad and edges:
+        node = RuleNode("cond", edges, _rule(pred.detach(), outs, edges), len(chosen))
+        for k, (out, a, b) in enumerate(zip(chosen, *outs, strict=True)):
+            if a.requires_grad or b.requires_grad:
+                attach(out, node, k)
+    found = iter(chosen)
+    return rebuilt(results[0], lambda _: next(found))
+
+
+def _frontier(outs: Sequence[Tensor], number: int) -> list[Edge]:
+    """Where gradients leave the branches: to leaves, and to what was made before them."""
+    found: dict[Edge, None] = {}
+    seen: set[Edge] = set()
+    work = [e for t in outs if (e := edge_of(t)) is not None]
+    while work:
+        edge = work.pop()
+        if edge in seen:
+            continue
+        seen.add(edge)
+        if isinstance(edge[0], LeafNode) or edge[0].number <= number:
+            found[edge] = None
+        else:
+            work += [e for e in edge[0].edges if e is not None]
+    return list(found)
+
+
+def _rule(
+    pred: Tensor, outs: Sequence[Sequence[Tensor]], edges: Sequence[Edge]
+) -> Callable[[list[Any]], Cotangents]:
+    """The derivative of the chosen branch: what the other one gives, NaN too, is cut off."""
+    if any(node.hooks for node, _ in edges):
+        raise Untraceable(
+            "a branch of cond() reads a tensor that has hooks", fix="hook the result of cond()"
+        )
+    starts = [[edge_of(t) for t in branch] for branch in outs]
+
+    def rule(cotangents: list[Any]) -> Cotangents:
+        total: list[Any] = [None] * len(edges)
+        for chosen, branch in zip((pred, pred.logical_not()), starts):
+            roots = [
+                (e, where(chosen, g, 0.0))
+                for e, g in zip(branch, cotangents)
+                if e is not None and g is not None
+            ]
+            found = backpropagate(roots, edges, everything=False, keep=True)
+            for k, edge in enumerate(edges):
+                if (g := found.get(edge)) is not None:
+                    g = where(chosen, g, 0.0)
+                    total[k] = g if total[k] is None else total[k] + g
+        return total
+
+    return rule
+
+
+# ---- while_loop ----------------------------------------------------------------------------------
+
+
+def while_loop(cond_fn: Function, body_fn: Function, carried_inputs: Any) -> Any:
+    """`carried_inputs`, replaced by `body_fn(*carried)` as long as `cond_fn(*carried)` holds."""
+    if not isinstance(carried_inputs, tuple | list):
+        raise InvalidType("while_loop() carries a tuple or list of tensors and numbers")
+    carried: Any = tuple(carried_inputs)
+    while _holds(cond_fn(*carried)):
+        after = body_fn(*carried)
+        after = (after,) if isinstance(after, Tensor) else tuple(after)
+        _check_carried(carried, after, "while_loop")
+        carried = after
+    return carried
+
+
+def _holds(answer: Any) -> bool:
+    trace = modes.trace
+    if trace is None or not isinstance(answer, Tensor):
+        return bool(answer)
+    value = trace.value(answer)
+    reads = topological([value])
+    if any(v.is_input for v in reads):
+        raise DataDependentBranch(
+            "while_loop() in a compiled step, whose condition is known only at run time",
+            why="a loop is unrolled when the step is compiled, so its length must be known",
+            fix="loop a fixed number of times with scan(), keeping the carry by "
+            "graphc.where(condition, new, old); or loop outside the step",
+        )
+    (known,) = interpret(Graph("condition", (), (), (value,), (None,)))
+    return bool(known)
+
+
+def _check_carried(before: Any, after: Any, name: str) -> None:
+    kinds = [rebuilt(t, lambda t: (t.dtype.name, tuple(t.shape))) for t in (before, after)]
+    flat = [[k for k in _leaves(kind) if isinstance(k, tuple)] for kind in kinds]
+    if flat[0] != flat[1]:
+        raise ShapeMismatch(
+            f"{name}() carries {flat[0]!r:.200} and then {flat[1]!r:.200}",
+            why="what is carried keeps its dtypes and shapes",
+            fix="convert or broadcast the initial values first",
+        )
+
+
+def _leaves(tree: Any) -> list[Any]:
+    if isinstance(tree, tuple) and len(tree) == 2 and isinstance(tree[0], str):
+        return [tree]
+    if isinstance(tree, dict):
+        return [x for item in tree.values() for x in _leaves(item)]
+    return [x for item in tree for x in _leaves(item)] if isinstance(tree, tuple | list) else []
+
+
+# ---- scan ----------------------------------------------------------------------------------------
+
+
+def scan(
+    combine_fn: Function, init: Any, xs: Any, *, dim: int = 0, reverse: bool = False
+) -> tuple[Any, Any]:
+    """`carry, y = combine_fn(carry, x)` for each slice x of xs along `dim`, from `init` on; returns
+    the last carry, and all y stacked along the first dimension.
+
+    reverse: from the last slice to the first.
+    """
+    slices = tensors_of(xs)
+    if not slices:
+        return init, []
+    lengths = {x.shape[dim] for x in slices}
+    if len(lengths) > 1 or 0 in lengths:
+        raise InvalidArgument(
+            f"scan() over {sorted(map(int, lengths))} slices",
+            fix="give tensors of one length, which is not 0, along the dimension",
+        )
+    moved = rebuilt(xs, lambda x: movedim(x, dim, 0))
+    length, carry, found = int(lengths.pop()), init, []
+    for k in reversed(range(length)) if reverse else range(length):
+        after, y = combine_fn(carry, rebuilt(moved, partial(_row, k)))
+        _check_carried(carry, after, "scan")
+        carry = after
+        found.append(y)
+    return carry, _stacked(found[::-1] if reverse else found)
+
+
+def _row(k: int, x: Tensor) -> Tensor:
+    return x[k]
+
+
+def _stacked(found: Sequence[Any]) -> Any:
+    rows = [tensors_of(y) for y in found]
+    columns = iter([stack(list(column)) for column in zip(*rows, strict=True)])
+    return rebuilt(found[0], lambda _: next(columns))

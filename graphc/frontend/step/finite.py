@@ -1,0 +1,135 @@
+"""`compile(check="nan")` and `"finite"`: a step that stops before it keeps a NaN or an Inf.
+
+What the step returns, its gradients and the state that it writes are looked at by the program
+itself, before the commit point. Where one fails, nothing has changed: the same call is computed
+again op by op, and the error names the op that made the first bad value of those that led there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import NotFinite
+from graphc.frontend.step.family import Entry
+from graphc.frontend.step.finiteness import Kind
+from graphc.frontend.step.inputs import inputs_of
+from graphc.frontend.tensor import Tensor
+from graphc.ir.graph import Graph, Value
+from graphc.ir.interpret import constant, evaluate
+from graphc.ir.rewrite import at_sizes
+from graphc.ir.types import Array
+
+
+class CheckedRun:
+    """Runs an entry in place of `Entry.run`, and explains what a check has found."""
+
+    def __init__(self, entry: Entry, kind: Kind) -> None:
+        self._entry, self._kind = entry, kind
+        self._run = entry.run
+        self.calls = 0
+
+    def __call__(self, leaves: Sequence[Tensor]) -> Any:
+        self.calls += 1
+        try:
+            return self._run(leaves)
+        except NotFinite as e:
+            raise self._explained(e, leaves) from None
+
+    def _explained(self, error: NotFinite, leaves: Sequence[Tensor]) -> NotFinite:
+        graph = at_sizes(self._entry.family.graph, self._entry.sizes)
+        values = _evaluated(graph, inputs_of(self._entry.plan, graph, leaves))
+        flags = [c for v in graph.values() if (c := _watched(v)) is not None]
+        found = [v for v in flags if _bad(values[v], self._kind)]
+        if not found:
+            return error
+        return _told(_origin(found[0], values, self._kind), graph, values, self.calls)
+
+
+def _watched(v: Value) -> Value | None:
+    """What a check of ours looks at."""
+    if v.op is None or v.op.name != "check" or v.attrs.get("error") != NotFinite.__name__:
+        return None
+    source = v.args[0].args[0]  # of `x == x`, or of `abs(x) < inf`
+    return source.args[0] if source.op is not None and source.op.name == "abs" else source
+
+
+def _bad(a: Array, kind: Kind) -> bool:
+    if a.dtype.kind in "iub":
+        return False
+    x = a.astype(np.float64)
+    return bool(np.isnan(x).any() if kind == "nan" else not np.isfinite(x).all())
+
+
+def _evaluated(graph: Graph, inputs: Sequence[Array]) -> dict[Value, Array]:
+    env: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
+    for v in graph.values():
+        if v.op is not None and v.op.name == "check":
+            env[v] = env[v.args[0]]
+        elif v.op is not None:
+            env[v] = evaluate(v.op, [env[a] for a in v.args], v.attrs, v.spec)
+        elif v.const is not None:
+            env[v] = constant(v)
+    return env
+
+
+def _origin(v: Value, values: dict[Value, Array], kind: Kind) -> Value:
+    """The first bad value of those that led to v: NaNs are followed to where they are made."""
+    while True:
+        blamed = [a for a in v.args if _bad(values[a], "nan")]
+        if kind == "finite" and not blamed:
+            blamed = [a for a in v.args if _bad(values[a], kind) and not _is_meant(a, values)]
+        if not blamed:
+            return v
+        v = min(blamed, key=lambda a: a.number)
+
+
+def _is_meant(v: Value, values: dict[Value, Array], depth: int = 32) -> bool:
+    """Whether an Inf was written as such, like that of a mask, or comes from one that was."""
+    parts = v.args if v.op is not None and v.op.name == "where" else (v,)
+    if any(a.const in (np.inf, -np.inf) for a in parts):
+        return True
+    if depth == 0 or _bad(values[v], "nan"):
+        return False
+    blamed = [a for a in v.args if _bad(values[a], "finite")]
+    return bool(blamed) and all(_is_meant(a, values, depth - 1) for a in blamed)
+
+
+def _told(v: Value, graph: Graph, values: dict[Value, Array], calls: int) -> NotFinite:
+    array = values[v].astype(np.float64)
+    count = int(np.isnan(array).sum()) or int(np.isinf(array).sum())
+    bad = "NaN" if np.isnan(array).any() else "Inf"
+    rows = [_range(a, values[a]) for a in v.args]
+    return NotFinite(
+        f"{_named(v)} {'gave' if v.op else 'holds'} {bad} in {count} of {array.size} elements of "
+        f"{v.spec}{_phase(v, graph)}, at call {calls}",
+        why=f"its inputs: {'; '.join(rows)}" if rows else "it came in with the call",
+        where=(v.where.file, v.where.line, v.where.scope),
+    )
+
+
+def _named(v: Value) -> str:
+    return f"`{v.op.name if v.op is not None else v.name[1:]}`"
+
+
+def _phase(v: Value, graph: Graph) -> str:
+    """Where in the step; of a derivative, with the op that stands in its place of the forward."""
+    if v.where.phase == "opt":
+        return ", in the update"
+    if v.where.phase != "bw":
+        return ""
+    here = [w for w in graph.values() if w.where[1:] == v.where[1:] and not w.where.phase and w.op]
+    near = {b for a in v.args for b in (a, *a.args)}  # a rule reads what it differentiates
+    same = [w for w in here if w in near] or here
+    return f", in the backward of {_named(same[-1])}" if same else ", in the backward"
+
+
+def _range(v: Value, a: Array) -> str:
+    if v.const is not None:
+        return f"{v.const} {v.spec}"
+    x = a.astype(np.float64)
+    known = x[~np.isnan(x)]
+    ends = f"from {known.min():.4g} to {known.max():.4g}, " if known.size else ""
+    return f"{_named(v)} {v.spec} {ends}{int(np.isnan(x).sum())} NaN"
