@@ -20,16 +20,16 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from graphc import config
-from graphc.errors import GraphcError, InternalError, NotAvailable, TooManyCompiles
+from graphc.errors import GraphcError, InternalError, TooManyCompiles
 from graphc.frontend.modes import modes
 from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.capture import Capture, capture
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.guards import Change, Guards
-from graphc.frontend.step.inspection import Inspectable, Recompile, Stats, Unit
+from graphc.frontend.step.inspection import Recompile, Stats, Unit
+from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
-from graphc.frontend.step.profile import Profile, profile_of
 from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
 from graphc.frontend.step.recompiles import Recompiles
 from graphc.frontend.step.signature import TABLES, Key, change, is_record, record, signature
@@ -77,7 +77,7 @@ def _count_trace(name: str, why: Sequence[Change]) -> None:
             raise TooManyCompiles(f"`{name}` is compiled again ({reason}); allowed: {seen[1]}")
 
 
-class Compiled(Inspectable):
+class Compiled(Measured):
     """What compiled functions and modules share: plans by signature, counters, inspection."""
 
     def __init__(
@@ -110,22 +110,6 @@ class Compiled(Inspectable):
         self._next: Ready | None = None
         self._patience = Patience()
         self._lock = threading.RLock()
-
-    def profile(self, *args: Any, **kwargs: Any) -> Profile:
-        """Call it, and tell where the time went; a first call compiles before it is timed."""
-        self._check_clock()
-        with self._backend.timing() as runs:
-            result = self._call(args, kwargs)
-        self._check_clock()  # a first call tells the device
-        return profile_of(runs, self._backend.peaks(), result)
-
-    def _check_clock(self) -> None:
-        if any(unit.device != "cpu" for unit in self._units()):
-            raise NotAvailable(
-                "profile() of a step on a GPU",
-                why="a step is one CUDA graph there, whose kernels have no clock of their own",
-                fix="run the script under `nsys profile`: kernels have the names of their texts",
-            )
 
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         leaves: list[Tensor] = []
@@ -344,6 +328,9 @@ class Compiled(Inspectable):
 
     def _units(self) -> Sequence[Unit]:
         return self._last.units if self._last is not None else ()
+
+    def _guarded(self) -> Sequence[tuple[str, str, str, int]]:
+        return self._last.guards.told() if self._last is not None else ()
 
     def _sizes(self) -> Sequence[str]:
         return self._last.family.taken.pattern.report() if self._last is not None else ()

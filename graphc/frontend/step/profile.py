@@ -35,6 +35,15 @@ class Run(Protocol):
 class Limits(Protocol):
     """What the machine can do at most; see `runtime.peaks.Peaks`."""
 
+    @property
+    def machine(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def flops(self) -> float: ...
+    @property
+    def bytes(self) -> float: ...
+
     def floor(self, flops: int, size_bytes: int) -> float: ...
 
 
@@ -94,6 +103,7 @@ class Profile:
     launches: tuple[Launched, ...]
     measured: bool  # whether the machine's peaks are known
     result: object = field(default=None, repr=False)  # of the call that was profiled
+    runs: tuple[Run, ...] = field(default=(), repr=False)
 
     @property
     def seconds(self) -> float:
@@ -161,6 +171,7 @@ def _sum(name: str, rows: Sequence[Row]) -> Row:
 
 def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None) -> Profile:
     """The launches of all runs, one after another."""
+    runs = tuple(runs)
     found: list[Launched] = []
     now = 0.0
     for run in runs:
@@ -171,7 +182,7 @@ def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None)
             row = Row(name, seconds, work[k], 1, floor)
             found.append(Launched(launch.kernel.name, where_of(launch.kernel), now, row))
             now += seconds
-    return Profile(tuple(found), peaks is not None, result)
+    return Profile(tuple(found), peaks is not None, result, runs)
 
 
 def where_of(kernel: Kernel) -> Where:

@@ -1,0 +1,76 @@
+"""What a compiled step tells once it has run: where the time went, and the report of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import NotAvailable
+from graphc.frontend.step.inspection import Inspectable
+from graphc.frontend.step.profile import Profile, profile_of
+
+if TYPE_CHECKING:
+    from graphc.frontend.report.record import Told
+    from graphc.frontend.step.family import Backend
+
+
+class Measured(Inspectable):
+    """Calls that are timed, and what is written about them."""
+
+    _backend: Backend
+    _profiled: Profile | None = None
+
+    def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def _guarded(self) -> Sequence[tuple[str, str, str, int]]:
+        """The Python state that is compared at each call: what, its value, file and line."""
+        raise NotImplementedError
+
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """Call it, and tell where the time went; a first call compiles before it is timed."""
+        self._check_clock()
+        with self._backend.timing() as runs:
+            result = self._call(args, kwargs)
+        self._check_clock()  # a first call tells the device
+        self._profiled = profile_of(runs, self._backend.peaks(), result)
+        return self._profiled
+
+    def _check_clock(self) -> None:
+        if any(unit.device != "cpu" for unit in self._units()):
+            raise NotAvailable(
+                "profile() of a step on a GPU",
+                why="a step is one CUDA graph there, whose kernels have no clock of their own",
+                fix="run the script under `nsys profile`: kernels have the names of their texts",
+            )
+
+    def report(
+        self, path: str | Path = "report.html", *batch: Any, assembly: bool = False, **kwargs: Any
+    ) -> Path:
+        """Write one HTML page of all that is known: source, stages, kernels, time and memory.
+
+        With a `batch`, the step is called with it and timed; without one, times are those of the
+        last `profile`, if there was one. `assembly`: of all kernels, not of the slowest alone. The
+        page holds the text of your code and no weights.
+        """
+        from graphc.frontend.report.write import write  # only who asks for one pays for it
+
+        if batch or kwargs:
+            self.profile(*batch, **kwargs)
+        return write(path, self._ready(), self._told(), assembly)
+
+    def _told(self) -> Told:
+        from graphc.frontend.report.record import Told
+        from graphc.frontend.report.write import environment, numbers
+
+        return Told(
+            " + ".join(u.name for u in self._units()),
+            numbers(self._units(), self.stats),
+            environment(),
+            self._recompiles,
+            self._guarded(),
+            self._sizes(),
+            self._profiled.runs if self._profiled is not None else (),
+            self._backend.peaks(),
+        )
