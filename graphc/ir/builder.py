@@ -30,6 +30,7 @@ class Builder:
         # By file, line and scope of a `Where`: the calls that led to the first value from there.
         self.stacks: dict[tuple[str, int, str], Stack] = like.stacks if like else {}
         self._count = 0
+        self._families: dict[str, list[Any]] = {}  # by label: its first one, and how many followed
 
     def input(self, name: str, spec: TensorSpec, where: Where | None = None) -> Value:
         """A fresh input; a name already taken gets a number, what no label holds becomes `_`."""
@@ -81,6 +82,26 @@ class Builder:
     def by(self, maker: str) -> By:
         """Every value built inside says that this stage, or rule of the stage, made it."""
         return By(self, maker)
+
+    def mark(self) -> int:
+        """A point in time: what is made later has a larger number."""
+        return self._count
+
+    def heir(self, w: Value, v: Value, since: int) -> Value:
+        """`w`, which takes the place of `v`. If it was made since, it is called after it, %7 as
+        %7.1 and then %7.2, so that a value can be followed through all stages."""
+        if w.number <= since or w is v:
+            return w
+        family = self._families.setdefault(v.name, [v.name, 0])
+        name = v.name
+        while name in self._names:
+            family[1] += 1
+            name = f"{family[0]}.{family[1]}"
+        self._names.discard(w.name)
+        self._names.add(name)
+        self._families[name] = family
+        object.__setattr__(w, "name", name)  # nobody has seen it yet
+        return w
 
     def where(self) -> Where:
         """Provenance of a value built now: set by `at`, else the user's line."""
