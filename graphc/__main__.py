@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from graphc.cli import bench, cache, demo, doctor, explain, ir, run
+from graphc.cli import bench, cache, demo, doctor, explain, ir, profile, report, run
 from graphc.cli.command import Exit
 
 COMMANDS = (
@@ -17,6 +17,8 @@ COMMANDS = (
     cache.COMMAND,
     bench.COMMAND,
     run.COMMAND,
+    report.COMMAND,
+    profile.COMMAND,
 )
 
 

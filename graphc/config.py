@@ -40,6 +40,9 @@ SWITCHES = {
             "",
             'GPU: the machine\'s; "fake": one played by the CPU, checked; "off": none',
         ),
+        Switch(
+            "profile", "GRAPHC_PROFILE", "flag", "0", "at exit, print where compiled steps spent"
+        ),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("world_size", "WORLD_SIZE", "int", "1", "processes that a launcher started"),
         Switch("num_threads", "GRAPHC_NUM_THREADS", "int", "0", "most threads a step uses; 0: all"),
@@ -91,6 +94,10 @@ def cache_dir() -> str:
 
 def cuda() -> str:
     return text("cuda").lower()
+
+
+def profile() -> bool:
+    return flag("profile")
 
 
 def disabled() -> bool:

@@ -28,6 +28,9 @@ class Work(NamedTuple):
     def bytes(self) -> int:
         return self.read_bytes + self.written_bytes
 
+    def times(self, n: int) -> Work:
+        return Work(*(n * a for a in self))
+
     def plus(self, other: Work) -> Work:
         return Work(*(a + b for a, b in zip(self, other, strict=True)))
 

@@ -4,6 +4,7 @@ ends in a zero byte. Where there is no browser, `executable()` gives None and te
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ class Browser:
     """One page. `errors` holds what scripts threw and consoles said; `requests` what it loaded."""
 
     def __init__(self, width: int = 1500, height: int = 900) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs, mine = os.pipe()
         self._read, theirs_out = os.pipe()
         self._write, self._number, self._rest = mine, 0, b""
@@ -38,9 +39,16 @@ class Browser:
         self.requests: list[str] = []
         command = [executable() or "chromium", *FLAGS, f"--window-size={width},{height}"]
         command.append(f"--user-data-dir={self._folder.name}")
+
+        def as_3_and_4() -> None:
+            """Where the browser looks for its pipes."""
+            high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in (theirs, theirs_out)]
+            os.dup2(high[0], 3)
+            os.dup2(high[1], 4)
+
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec 3<&{theirs} 4>&{theirs_out} && exec "$0" "$@"', *command],
-            pass_fds=(theirs, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            command, pass_fds=(3, 4), preexec_fn=as_3_and_4, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(theirs)
         os.close(theirs_out)

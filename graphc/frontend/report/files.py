@@ -11,6 +11,7 @@ from pathlib import Path
 from graphc.ir.graph import Stack
 
 MOST_LINES = 20_000  # of one file
+PACKAGE = f"{Path(__file__).parents[2]}/"
 OUTSIDE = ("stdlib", "platstdlib", "purelib", "platlib")
 
 
@@ -60,8 +61,8 @@ def shortest(paths: Iterable[str]) -> Mapping[str, str]:
 
 @lru_cache(maxsize=1024)
 def is_users(path: str) -> bool:
-    """Whether a file is neither Python's nor an installed package's."""
-    return not path.startswith(("<frozen", *_installed()))
+    """Whether a file is neither Python's nor an installed package's nor the compiler's own."""
+    return not path.startswith(("<frozen", PACKAGE, *_installed()))
 
 
 @lru_cache(maxsize=1)

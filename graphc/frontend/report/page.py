@@ -60,6 +60,13 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
+def code_in(text: str) -> list[dict[str, list[str]]]:
+    """The code that a page holds."""
+    letters = text.partition('<script type="text/plain" id="packed">')[2].partition("</script>")[0]
+    found: list[dict[str, list[str]]] = json.loads(zlib.decompress(base64.b64decode(letters), -15))
+    return found
+
+
 def record_of(text: str) -> dict[str, Any]:
     """The record that a page holds. Raises ValueError of what is no report."""
     _, mark, rest = text.partition('<script type="application/json" id="record">')

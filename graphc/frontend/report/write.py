@@ -48,14 +48,11 @@ def _longest(units: Iterable[Unit], runs: Sequence[Run]) -> set[str]:
     return set(sorted(cost, key=lambda key: -cost[key])[:ASSEMBLED])
 
 
-def numbers(units: Iterable[Unit], stats: Stats | None = None) -> dict[str, Any]:
+def numbers(units: Iterable[Unit], *stats: Stats) -> dict[str, Any]:
     """What a report says at its top, besides what the page counts for itself."""
-    memory = memory_of([u.program for u in units])
-    found: dict[str, Any] = {"peak_bytes": memory.peak_bytes, "by_kind": dict(memory.by_kind)}
-    if stats is not None:
-        names = "compiles", "programs", "kernels_compiled", "cache_hits", "compile_seconds"
-        found |= {name: getattr(stats, name) for name in names}
-    return found
+    found: dict[str, Any] = {"peak_bytes": memory_of([u.program for u in units]).peak_bytes}
+    names = "compiles", "programs", "kernels_compiled", "cache_hits", "compile_seconds"
+    return found | {name: sum(getattr(s, name) for s in stats) for name in names if stats}
 
 
 def environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ graphc.compile(model)                 the same model, its calls compiled
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -30,11 +31,10 @@ from graphc.frontend.step.compiled import (
     assert_max_compiles,
     disable,
 )
-from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Stage, Unit
-from graphc.frontend.step.profile import Limits, Run
+from graphc.frontend.step.profile import Limits, Run, print_tally
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.written import TraceStage
 from graphc.ir import kernel_text
@@ -51,6 +51,7 @@ from graphc.runtime import peaks
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine, Executable
 from graphc.runtime.disk_cache import DiskCache
+from graphc.runtime.tally import Tally
 
 __all__ = ["assert_max_compiles", "compile", "disable"]
 
@@ -108,8 +109,6 @@ class NativeBackend:
             graphs = [(name, at_sizes(g, HINTS)) for name, g in graphs]
             here = at_sizes(graph, HINTS)
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs))
-        if folder := config.dump_dir():
-            dump(unit, folder)
         return unit, native
 
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
@@ -117,6 +116,10 @@ class NativeBackend:
 
     def timing(self) -> AbstractContextManager[Sequence[Run]]:
         return self._engine.timing()
+
+    def tally(self) -> Tally:
+        """From now on, the times of all runs are put together by program."""
+        return self._engine.tally()
 
     def peaks(self) -> Limits | None:
         return peaks.load()
@@ -137,9 +140,17 @@ class NativeBackend:
 
 
 @lru_cache(maxsize=1)
-def native_backend() -> Backend:
+def native() -> NativeBackend:
     """Made by the first compile, so that importing graphc does not start LLVM."""
-    return NativeBackend()
+    backend = NativeBackend()
+    if config.profile():
+        tally = backend.tally()
+        atexit.register(lambda: print_tally(tally.means(), backend.peaks()))
+    return backend
+
+
+def native_backend() -> Backend:
+    return native()
 
 
 class _LateBackend:

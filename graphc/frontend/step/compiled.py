@@ -89,6 +89,7 @@ class Compiled(Measured):
         grads: str = "keep",
         dynamic: bool | None = None,
     ) -> None:
+        super().__init__()
         self.stats = Stats()
         self._recompiles: list[Recompile] = []
         self._log = Recompiles(name)
@@ -328,6 +329,9 @@ class Compiled(Measured):
 
     def _units(self) -> Sequence[Unit]:
         return self._last.units if self._last is not None else ()
+
+    def _all_units(self) -> Sequence[Unit]:
+        return [u for families in self._families.values() for f in families for u in f.units]
 
     def _guarded(self) -> Sequence[tuple[str, str, str, int]]:
         return self._last.guards.told() if self._last is not None else ()

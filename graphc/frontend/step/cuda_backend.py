@@ -22,7 +22,6 @@ from graphc.frontend.devices import accelerator
 from graphc.frontend.places import DevicePlace, Place
 from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
-from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import GPU_STAGES, Stage, Unit
 from graphc.frontend.step.profile import Limits, Run
@@ -128,8 +127,6 @@ class GpuBackend:
             here = at_sizes(graph, HINTS)
             on = accelerator().place(self.engine.device.index)
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs, on))
-        if folder := config.dump_dir():
-            dump(unit, folder)
         return unit, native
 
     def on(self, place: Place) -> Backend:

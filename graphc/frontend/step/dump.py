@@ -2,7 +2,8 @@
 
     NN_STAGE.gir      the text after each stage; .txt for kernels and the program
     NN.diff           what stage NN changed, where it changed something
-    kernels/NAME.ll   LLVM text, and NAME.s the assembly
+    kernels/NAME.ll   LLVM text, and NAME.s the assembly; NAME.triton.py for a GPU
+    report.html       all of it on one page
     stats.json        counts, bytes and milliseconds
     trace.json        compile stages on a time line, for Perfetto
 
@@ -18,20 +19,28 @@ from pathlib import Path
 
 from graphc.frontend.step.inspection import Stage, Unit, changed_rows, memory_of
 
+SUFFIXES = {"llvm": ".ll", "asm": ".s", "triton": ".triton.py"}
 _numbers = itertools.count(1)
 
 
 def dump(unit: Unit, folder: str) -> Path:
     """Write all of `unit`; returns where."""
+    from graphc.frontend.report.page import page  # only who asks for a dump pays for it
+    from graphc.frontend.report.record import Told, code_of, record
+    from graphc.frontend.report.write import environment, numbers
+
     number = next(_numbers)
     root = Path(folder)
     if number > 1:
         root /= f"{number:02}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', unit.name)}"
     (root / "kernels").mkdir(parents=True, exist_ok=True)
     _write_stages(root, unit.stages)
-    for kernel in unit.kernels():
-        (root / "kernels" / f"{kernel.name}.ll").write_text(unit.code(kernel, "llvm"))
-        (root / "kernels" / f"{kernel.name}.s").write_text(unit.code(kernel, "asm"))
+    (code,) = code_of([unit], lambda *_: True)
+    for level, texts in code.items():
+        for kernel, text in zip(unit.kernels(), texts, strict=True):
+            (root / "kernels" / f"{kernel.name}{SUFFIXES[level]}").write_text(text)
+    told = Told(unit.name, numbers([unit]), environment())
+    (root / "report.html").write_text(page(record([unit], told), [code]), encoding="utf-8")
     (root / "stats.json").write_text(json.dumps(_stats(unit), indent=1) + "\n")
     (root / "trace.json").write_text(json.dumps({"traceEvents": _events(unit)}) + "\n")
     return root

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import NotAvailable
-from graphc.frontend.step.inspection import Inspectable
-from graphc.frontend.step.profile import Profile, profile_of
+from graphc.frontend.step import seen
+from graphc.frontend.step.inspection import Inspectable, Unit
+from graphc.frontend.step.profile import Limits, Profile, Run, profile_of
 
 if TYPE_CHECKING:
     from graphc.frontend.report.record import Told
@@ -21,7 +22,19 @@ class Measured(Inspectable):
     _backend: Backend
     _profiled: Profile | None = None
 
+    def __init__(self) -> None:
+        seen.made(self)
+
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        raise NotImplementedError
+
+    @property
+    def ran(self) -> bool:
+        """Whether it holds a program."""
+        return bool(self._units())
+
+    def _all_units(self) -> Sequence[Unit]:
+        """The programs of every plan."""
         raise NotImplementedError
 
     def _guarded(self) -> Sequence[tuple[str, str, str, int]]:
@@ -74,3 +87,24 @@ class Measured(Inspectable):
             self._profiled.runs if self._profiled is not None else (),
             self._backend.peaks(),
         )
+
+
+def told_of(
+    steps: Sequence[Measured], runs: Sequence[Run], peaks: Limits | None
+) -> tuple[list[Unit], Told]:
+    """All programs of some steps, and what is known of them together."""
+    from graphc.frontend.report.record import Told
+    from graphc.frontend.report.write import environment, numbers
+
+    units = [u for s in steps for u in s._all_units()]
+    told = Told(
+        " + ".join(dict.fromkeys(u.name for u in units)),
+        numbers(units, *(s.stats for s in steps)),
+        environment(),
+        [r for s in steps for r in s._recompiles],
+        [row for s in steps for row in s._guarded()],
+        list(dict.fromkeys(row for s in steps for row in s._sizes())),
+        runs,
+        peaks,
+    )
+    return units, told

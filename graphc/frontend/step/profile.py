@@ -8,6 +8,7 @@ the machine's measured peaks it came, where `graphc doctor --measure` has been r
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,10 @@ class Run(Protocol):
     def program(self) -> Program: ...
     @property
     def seconds(self) -> Sequence[float]: ...
+    @property
+    def calls(self) -> int:
+        """Of how many runs `seconds` is the mean."""
+        ...
 
 
 class Limits(Protocol):
@@ -179,10 +184,18 @@ def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None)
         for k, (launch, seconds) in enumerate(zip(run.program.launches, run.seconds, strict=True)):
             floor = peaks.floor(work[k].flops, work[k].bytes) if peaks else 0.0
             name = f"{run.program.name}[{k}] {launch.kernel.name}"
-            row = Row(name, seconds, work[k], 1, floor)
+            n = run.calls
+            row = Row(name, n * seconds, work[k].times(n), n, n * floor)
             found.append(Launched(launch.kernel.name, where_of(launch.kernel), now, row))
-            now += seconds
+            now += row.seconds
     return Profile(tuple(found), peaks is not None, result, runs)
+
+
+def print_tally(runs: Sequence[Run], peaks: Limits | None) -> None:
+    """What GRAPHC_PROFILE shows at exit, on standard error; nothing where nothing ran."""
+    if runs:
+        calls = ", ".join(f"{r.program.name}: {r.calls} calls" for r in runs)
+        print(f"graphc profile of {calls}\n{profile_of(runs, peaks)}", file=sys.stderr)
 
 
 def where_of(kernel: Kernel) -> Where:

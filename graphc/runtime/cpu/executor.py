@@ -41,6 +41,7 @@ from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import Routine, routines_of
 from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
 from graphc.runtime.failures import failed_check
+from graphc.runtime.tally import Tally
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
@@ -85,6 +86,7 @@ class Timed(NamedTuple):
 
     program: Program
     seconds: tuple[float, ...]
+    calls: int = 1
 
 
 class Engine:
@@ -94,7 +96,7 @@ class Engine:
         self.arena = Arena()
         self.lock = threading.RLock()
         self.busy = False
-        self.timed: list[Timed] | None = None  # where runs are noted, while somebody looks
+        self.timed: list[Timed] | Tally | None = None  # where runs are noted, while somebody looks
         self._walker = walker
         self._run = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
             walker.run
@@ -126,6 +128,11 @@ class Engine:
             yield found
         finally:
             self.timed = before
+
+    def tally(self) -> Tally:
+        """From now on, the times of all runs are put together by program."""
+        self.timed = tally = Tally()
+        return tally
 
     def walk(self, job: Job, commit: int, parallel: bool) -> None:
         """Run a job to its end, as `_walk` says, whose first round it is. The caller holds the
@@ -349,7 +356,7 @@ class Executable:
             if self._error[0]:
                 raise self._failure()
 
-    def _time(self, runs: list[Timed]) -> None:
+    def _time(self, runs: list[Timed] | Tally) -> None:
         """Run with the clock read at each launch."""
         count = len(self.program.launches)
         ticks = (ctypes.c_int64 * (count + 1))()

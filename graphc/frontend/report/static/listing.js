@@ -106,10 +106,11 @@ function listing(options) {
 const TOKEN = /(%[^\s,:=(){}#[\]]+)|(\{[^}]*\})|\b([a-z]\w*\[[^\]]*\])/g;
 
 /** A row of a stage: its text with names that can be clicked, and where it comes from. */
-function irRow(unit, id, sel, extra = '') {
+function irRow(unit, id, sel, extra = null) {
   const text = R.rows[id], where = wheres[R.row_where[id]];
-  return el('div', { class: `row ${extra}`, data: sel ? { sel } : {} },
+  return el('div', { class: `row ${extra ?? ''}`, data: sel ? { sel } : {} },
     el('span', { class: `gutter ${where ? `p-${where.phase || 'fw'}` : ''}` }),
+    extra !== null && el('span', { class: 'sign' }, extra === 'add' ? '+' : extra === 'del' ? '−' : ''),
     el('span', { class: 'text' }, irTokens(unit, text)), where && whereSpan(where));
 }
 

@@ -104,13 +104,17 @@ function markPlace(m, where, level) {
 }
 
 function markValue(m, { unit: u, item: v }) {
-  m.add('values', `${u.id}:${v.name}`, 2);
-  for (const name of [...v.args, ...v.users]) m.add('values', `${u.id}:${name}`, 1);
+  const made = new Set();
+  for (const name of u.family.get(root(v.name))) {
+    const one = u.values.get(name);
+    m.add('values', `${u.id}:${name}`, 2);
+    for (const other of [...one.args, ...one.users]) m.add('values', `${u.id}:${other}`, 1);
+    if (u.slotOf.has(name.slice(1))) m.add('slots', `${u.id}:${name.slice(1)}`, 2);
+    for (const i of u.launchesOf.get(name) ?? []) made.add(i);
+  }
   markPlace(m, v.where, 2);
-  if (u.slotOf.has(v.name.slice(1))) m.add('slots', `${u.id}:${v.name.slice(1)}`, 2);
-  const made = u.launchesOf.get(v.name) ?? [];
   for (const i of made) touch(m, u, i, 2);
-  if (made.length || !v.args.length) return;
+  if (made.size || !v.args.length) return;
   for (const other of u.values.values()) { // it was rewritten: what now stands for its place
     if (other.where === v.where && other.by) m.add('values', `${u.id}:${other.name}`, 1);
   }
@@ -137,8 +141,12 @@ function markKernel(m, { unit: u, item: k }) {
 
 function markSlot(m, { unit: u, item: s }) {
   m.add('slots', `${u.id}:${s.name}`, 2);
-  if (u.values.has(`%${s.name}`)) m.add('values', `${u.id}:%${s.name}`, 2);
+  for (const name of u.family.get(root(`%${s.name}`)) ?? []) m.add('values', `${u.id}:${name}`, 2);
   markPlace(m, s.where, 2);
-  for (const i of s.writers) touch(m, u, i, 2);
-  for (const i of s.readers) touch(m, u, i, 1);
+  for (const other of u.slots) { // others at the same place, such as the old value of a state
+    if (other.space !== s.space || other.index !== s.index || (s.space === 'arena' && other !== s)) continue;
+    m.add('slots', `${u.id}:${other.name}`, 2);
+    for (const i of other.writers) touch(m, u, i, 2);
+    for (const i of other.readers) touch(m, u, i, 1);
+  }
 }

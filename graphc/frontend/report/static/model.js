@@ -11,6 +11,9 @@ const wheres = R.wheres.map(([phase, file, line, scope, stack], id) => ({
 const whereText = (w) => [w.phase, w.file && `${w.file}:${w.line}`, w.scope].filter(Boolean).join(' ');
 const lineKey = (file, line) => `${file}:${line}`;
 
+/** What a value was called when it was traced: `%7.2` took the place of `%7`. */
+const root = (name) => name.replace(/^(%\d+)(\.\d+)+$/, '$1');
+
 const units = R.units.map(makeUnit);
 const lines = perLine();
 const totals = {
@@ -25,6 +28,8 @@ function makeUnit(raw, id) {
   const u = { ...raw, id, measured };
   u.values = new Map(raw.values.map(([name, where, by, args]) => [name, { name, where, by, args, users: [] }]));
   for (const v of u.values.values()) for (const a of v.args) u.values.get(a)?.users.push(v.name);
+  u.family = new Map(); // a value and all that took its place: %7, %7.1, %7.2
+  for (const name of u.values.keys()) grouped(u.family, root(name)).push(name);
   u.slots = raw.slots.map(([name, spec, space, index, bytes, first, last, kind, where]) => (
     { name, spec, space, index, bytes, first, last, kind, where, writers: [], readers: [] }));
   u.slotOf = new Map(u.slots.map((s) => [s.name, s]));
@@ -56,7 +61,8 @@ function floorOf(x) {
   return Math.max(x.flops / peaks.flops, (x.read + x.written) / peaks.bytes);
 }
 
-const guess = (x) => floorOf(x) + 2e-7;
+/** What a launch may take, where nothing was measured. */
+function guess(x) { return floorOf(x) + 2e-7; }
 
 /** Bytes of the arena that are live at each launch, and at which launch they are most. */
 function peakOf(u) {

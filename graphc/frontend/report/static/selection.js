@@ -52,12 +52,15 @@ function moduleFacts(s, unit, launches) {
 }
 
 function valueFacts({ item: v }, unit, launches) {
-  const rows = unit.stages.filter((x) => x.level === 'graph' && x.rows.some((id) => LABEL.exec(R.rows[id])?.[1] === v.name)).map((x) => x.name);
-  const text = unit.stages.flatMap((x) => (x.level === 'graph' ? x.rows : [])).map((id) => R.rows[id]).find((t) => LABEL.exec(t)?.[1] === v.name);
-  const whole = rows.length === unit.stages.filter((x) => x.level === 'graph').length;
+  const family = new Set(unit.family.get(root(v.name)));
+  const graphs = unit.stages.filter((x) => x.level === 'graph');
+  const rows = graphs.map((x) => [x.name, x.rows.map((id) => R.rows[id]).find((t) => family.has(LABEL.exec(t)?.[1]))]).filter(([, text]) => text);
+  const text = rows.map(([, t]) => t).find((t) => LABEL.exec(t)[1] === v.name) ?? v.name;
+  const ways = [...family].map((name) => unit.values.get(name)).filter((x) => x.by).map((x) => `${x.name} by ${x.by}`);
   return {
-    name: (text ?? v.name).trim().replace(/,$/, ''),
-    rows: [['made by', v.by || 'the trace'], [whole ? 'in every graph' : `from ${rows[0]} to ${rows.at(-1)}`, many(rows.length, 'stage')], [v.users.length === 1 ? 'reader' : 'readers', v.users.length]],
+    name: text.trim().replace(/,$/, ''),
+    rows: [['', rows.length === graphs.length ? 'in every graph' : rows.length ? `from ${rows[0][0]} to ${rows.at(-1)[0]}` : 'in no graph'],
+      [v.users.length === 1 ? 'reader' : 'readers', v.users.length], ...(ways.length ? [['', `became ${ways.join(', ')}`]] : [])],
     why: endings(unit, launches),
   };
 }

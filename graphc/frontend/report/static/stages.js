@@ -29,10 +29,10 @@ class Stages {
     const ops = stage.ops === null ? '' : before?.ops > stage.ops || before?.ops < stage.ops
       ? `${before.ops} → ${stage.ops} ops · ` : `${stage.ops} ops · `;
     const how = el('span', { class: 'toggle', style: { float: 'right' } }, HOWS.map(([name, label]) => el('button', {
-      'aria-pressed': state.how === name, disabled: name !== 'text' && !before, onclick: () => go({ how: name }),
+      'aria-pressed': state.how === name, disabled: name !== 'text' && before?.level !== stage.level, onclick: () => go({ how: name }),
     }, label)));
     fill(this.why, how, `${at + 1}/${unit.stages.length}  ${stage.name} · ${ops}${stage.ms.toFixed(1)} ms · ${stage.why}`);
-    const way = before ? state.how : 'text';
+    const way = before?.level === stage.level ? state.how : 'text';
     const shown = way === 'both' ? [this.text(before), this.text(stage)] : [way === 'diff' ? this.changes(before, stage) : this.text(stage)];
     fill(this.body, shown.map((s) => s.frame));
     this.views = shown.map((s) => s.view);
@@ -143,17 +143,28 @@ function kernelMeaning(unit, ids, texts, only = null) {
 
 // ---- differences -------------------------------------------------------------------------------
 
-/** Rows that went, came and stayed. Names keep their order, so one walk finds them. */
+/** A row as it is compared: `%7.2` took the place of `%7`, which is no change by itself. */
+const plainRow = (id) => R.rows[id].replace(/(%\d+)(?:\.\d+)+(?![\w.])/g, '$1');
+
+/**
+ * Rows that went, came and stayed, in the order of `after`. Rows are compared by the value that they
+ * define; what went stands before the next of its neighbours that is still there.
+ */
 function difference(before, after) {
-  const old = new Set(before), now = new Set(after), found = [];
-  let i = 0, k = 0;
-  while (i < before.length || k < after.length) {
-    if (i < before.length && k < after.length && before[i] === after[k]) { found.push({ kind: '', id: after[k] }); i += 1; k += 1; }
-    else if (i < before.length && (!now.has(before[i]) || k >= after.length)) { found.push({ kind: 'del', id: before[i] }); i += 1; }
-    else if (k < after.length && (!old.has(after[k]) || i >= before.length)) { found.push({ kind: 'add', id: after[k] }); k += 1; }
-    else { found.push({ kind: 'del', id: before[i] }); i += 1; now.delete(before[i - 1]); old.delete(before[i - 1]); }
+  const label = (id) => { const m = LABEL.exec(R.rows[id]); return m ? root(m[1]) : plainRow(id); };
+  const old = new Map(before.map((id) => [label(id), id])), now = new Set(after.map(label));
+  const gone = new Map(); // by the label that they stand before
+  let waiting = [];
+  for (const id of before) {
+    if (!now.has(label(id))) waiting.push({ kind: 'del', id });
+    else if (waiting.length) { gone.set(label(id), waiting); waiting = []; }
   }
-  return found;
+  const found = after.flatMap((id) => {
+    const was = old.get(label(id)), before_ = gone.get(label(id)) ?? [];
+    if (was === undefined) return [{ kind: 'add', id }];
+    return plainRow(was) === plainRow(id) ? [...before_, { kind: '', id }] : [...before_, { kind: 'del', id: was }, { kind: 'add', id }];
+  });
+  return [...found, ...waiting];
 }
 
 /** Only what changed, with three rows around it. */
