@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Sequence
+import time
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from graphc.errors import GraphcError, user_frame, user_stack
@@ -29,6 +31,9 @@ class Builder:
         self.making = ""  # the stage and rule that build
         # By file, line and scope of a `Where`: the calls that led to the first value from there.
         self.stacks: dict[tuple[str, int, str], Stack] = like.stacks if like else {}
+        self.derived: float = (
+            like.derived if like else 0.0
+        )  # seconds that derivatives took to trace
         self._count = 0
         self._families: dict[str, list[Any]] = {}  # by label: its first one, and how many followed
 
@@ -82,6 +87,15 @@ class Builder:
     def by(self, maker: str) -> By:
         """Every value built inside says that this stage, or rule of the stage, made it."""
         return By(self, maker)
+
+    @contextmanager
+    def deriving(self) -> Iterator[None]:
+        """Note how long derivatives take that are traced inside."""
+        before, start = self.derived, time.perf_counter()
+        try:
+            yield
+        finally:  # what was noted further inside is part of it
+            self.derived = before + time.perf_counter() - start
 
     def mark(self) -> int:
         """A point in time: what is made later has a larger number."""

@@ -145,7 +145,8 @@ class Browser:
             f".find(e => e.textContent.includes({json.dumps(text)}))"
         )
         place = self.value(
-            f"(() => {{ const e = {find}; if (!e) return null; e.scrollIntoView({{block: 'nearest'}});"
+            f"(() => {{ const e = {find}; if (!e) return null;"
+            " e.scrollIntoView({block: 'nearest'});"
             " const r = e.getBoundingClientRect(); return [r.left + Math.min(r.width / 2, 60),"
             " r.top + r.height / 2]; })()"
         )

@@ -116,7 +116,8 @@ def test_where_do_time_and_memory_go(browser: Browser) -> None:
     for title in ("slowest lines", "slowest kernels", "memory at its peak"):
         assert title in told
     margin = browser.value(
-        "[...document.querySelectorAll('#code .row')].filter(r => r.querySelector('.time').textContent)"
+        "[...document.querySelectorAll('#code .row')]"
+        ".filter(r => r.querySelector('.time').textContent)"
         ".map(r => r.querySelector('.text').textContent.trim())"
     )
     assert "h = self.norm(self.first(x)).relu()" in margin
@@ -136,7 +137,8 @@ def test_every_pane_draws_and_marks(browser: Browser, tab: str) -> None:
 def test_a_buffer_leads_to_its_value(browser: Browser) -> None:
     browser.click("#tab-memory")
     browser.value(
-        "document.querySelector('#pane svg .block').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+        "document.querySelector('#pane svg .block')"
+        ".dispatchEvent(new MouseEvent('click', {bubbles: true}))"
     )
     browser.settle()
     assert "launches" in browser.value("document.getElementById('selection').textContent")

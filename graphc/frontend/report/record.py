@@ -7,18 +7,20 @@ what it came from. A `where` knows the calls that led to it (`stacks`), innermos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.frontend.report.files import Files
-from graphc.frontend.step.inspection import Recompile, Stage, Unit
+from graphc.frontend.step.inspection import Recompile, Stage, Unit, run_of
 from graphc.frontend.step.profile import Limits, Run
+from graphc.frontend.step.written import TraceStage, written
 from graphc.ir.graph import Graph, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program, Slot
 from graphc.ir.shares import shares_of
 from graphc.ir.text import escaped, parse_where
+from graphc.ir.text import ops as count_ops
 from graphc.ir.work import work_of
 
 VERSION = 1
@@ -40,12 +42,12 @@ class Told:
 
 
 class Numbering:
-    """A number for each distinct thing, in order of first use."""
+    """A number for each distinct row, its text and place, in order of first use."""
 
     def __init__(self) -> None:
-        self.ids: dict[Hashable, int] = {}
+        self.ids: dict[tuple[str, int], int] = {}
 
-    def __call__(self, thing: Hashable) -> int:
+    def __call__(self, thing: tuple[str, int]) -> int:
         return self.ids.setdefault(thing, len(self.ids))
 
 
@@ -72,13 +74,6 @@ def record(units: Sequence[Unit], told: Told) -> Row:
 
 def _peaks(p: Limits) -> Row:
     return {"machine": p.machine, "threads": p.threads, "flops": p.flops, "bytes": p.bytes}
-
-
-def run_of(unit: Unit, runs: Iterable[Run]) -> Run | None:
-    """The profiled run of this program, at whatever sizes."""
-    names = [x.kernel.name for x in unit.program.launches]
-    of_it = (r for r in runs if [x.kernel.name for x in r.program.launches] == names)
-    return next(of_it, None)
 
 
 class Recorder:
@@ -153,7 +148,9 @@ class Recorder:
 
     def _stage(self, unit: Unit, stage: Stage) -> Row:
         graph = getattr(stage, "graph", None)
-        ops = _ops(graph) if isinstance(graph, Graph) else None
+        if isinstance(stage, TraceStage):
+            graph = written(stage.graph)
+        ops = count_ops(graph) if isinstance(graph, Graph) else None
         rows = self.text(unit, stage.text())
         return {
             "name": stage.name, "level": stage.level, "why": stage.why, "ms": stage.wall_ms,
@@ -209,10 +206,6 @@ class Recorder:
 def _alone(where: Where) -> tuple[tuple[str, int, str], ...]:
     """A place whose calls nobody noted."""
     return ((where.file, where.line, where.scope),) if where.file else ()
-
-
-def _ops(graph: Graph) -> int:
-    return sum(v.op is not None for v in graph.values())
 
 
 def code_of(units: Iterable[Unit], wanted: Callable[[Unit, Kernel, str], bool]) -> list[Row]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from graphc.frontend.report.page import page
-from graphc.frontend.report.record import Told, code_of, record, run_of
-from graphc.frontend.step.inspection import Stats, Unit, memory_of
+from graphc.frontend.report.record import Told, code_of, record
+from graphc.frontend.step.inspection import Stats, Unit, memory_of, run_of
 from graphc.frontend.step.profile import Run
 from graphc.ir.kernel import Kernel
 from graphc.ir.work import work_of

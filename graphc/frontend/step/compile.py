@@ -33,10 +33,10 @@ from graphc.frontend.step.compiled import (
 )
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
-from graphc.frontend.step.inspection import Stage, Unit
+from graphc.frontend.step.inspection import Unit
 from graphc.frontend.step.profile import Limits, Run, print_tally
 from graphc.frontend.step.signature import refuse_foreign
-from graphc.frontend.step.written import TraceStage
+from graphc.frontend.step.written import with_trace
 from graphc.ir import kernel_text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
@@ -102,8 +102,13 @@ class NativeBackend:
         checked = config.check_bounds()
         functions = self._library.functions([x.kernel for x in program.launches], checked)
         native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
-        stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
-        unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
+        unit = Unit(
+            graph.name,
+            with_trace(graph, trace_ms, compiled.stages),
+            program,
+            kernel_text.show,
+            self._code,
+        )
         if config.verify():
             graphs = [(s.name, s.graph) for s in compiled.stages if s.graph is not None]
             graphs = [(name, at_sizes(g, HINTS)) for name, g in graphs]

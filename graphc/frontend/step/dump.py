@@ -17,7 +17,8 @@ import json
 import re
 from pathlib import Path
 
-from graphc.frontend.step.inspection import Stage, Unit, changed_rows, memory_of
+from graphc.frontend.step.compared import changes
+from graphc.frontend.step.inspection import Unit, makers_of, memory_of
 
 SUFFIXES = {"llvm": ".ll", "asm": ".s", "triton": ".triton.py"}
 _numbers = itertools.count(1)
@@ -34,7 +35,7 @@ def dump(unit: Unit, folder: str) -> Path:
     if number > 1:
         root /= f"{number:02}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', unit.name)}"
     (root / "kernels").mkdir(parents=True, exist_ok=True)
-    _write_stages(root, unit.stages)
+    _write_stages(root, unit)
     (code,) = code_of([unit], lambda *_: True)
     for level, texts in code.items():
         for kernel, text in zip(unit.kernels(), texts, strict=True):
@@ -46,12 +47,12 @@ def dump(unit: Unit, folder: str) -> Path:
     return root
 
 
-def _write_stages(root: Path, stages: tuple[Stage, ...]) -> None:
-    before = ""
+def _write_stages(root: Path, unit: Unit) -> None:
+    before, stages, makers = "", unit.stages, makers_of(unit)
     for k, stage in enumerate(stages, 1):
         text = stage.text()
         (root / f"{k:02}_{stage.name}.gir").write_text(text)
-        if before and (rows := changed_rows(before, text)):
+        if before and (rows := changes(before, text, makers)):
             head = f"// {stages[k - 2].name} -> {stage.name}: {stage.why}"
             (root / f"{k:02}.diff").write_text("\n".join([head, *rows]) + "\n")
         before = text

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import NotAvailable
-from graphc.frontend.step import seen
-from graphc.frontend.step.inspection import Inspectable, Unit
+from graphc.frontend.step import places, seen
+from graphc.frontend.step.inspection import Inspectable, Unit, run_of
 from graphc.frontend.step.profile import Limits, Profile, Run, profile_of
 
 if TYPE_CHECKING:
@@ -73,6 +73,26 @@ class Measured(Inspectable):
             self.profile(*batch, **kwargs)
         return write(path, self._ready(), self._told(), assembly)
 
+    def ir(self, stage: str = "memory", where: str = "") -> str:
+        """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back.
+
+        `where`: only what belongs to a line, as in "net.py:12", or to a module, as in "layer2.0".
+        """
+        if not where:
+            return super().ir(stage)
+        return places.Text("\n".join(places.stage_at(u, stage, where) for u in self._ready()))
+
+    def line(self, place: str) -> str:
+        """What became of a line, as in "net.py:12", or of a module: its values, kernels, buffers,
+        memory, and its time if the step was profiled."""
+        units = self._ready()
+        runs = {u.name: run for u in units if (run := run_of(u, self._runs())) is not None}
+        return places.Text(places.told(units, place, runs))
+
+    def _runs(self) -> Sequence[Run]:
+        """Of the last profile."""
+        return self._profiled.runs if self._profiled is not None else ()
+
     def _told(self) -> Told:
         from graphc.frontend.report.record import Told
         from graphc.frontend.report.write import environment, numbers
@@ -84,7 +104,7 @@ class Measured(Inspectable):
             self._recompiles,
             self._guarded(),
             self._sizes(),
-            self._profiled.runs if self._profiled is not None else (),
+            self._runs(),
             self._backend.peaks(),
         )
 
