@@ -61,7 +61,7 @@ def _shown(groups: Mapping[str, Sequence[Sequence[Row]]]) -> Iterator[str]:
 
 
 def _labelled(text: str) -> dict[str, str]:
-    """The rows of a Graph's text by what they define: a value as it was traced, or the whole row."""
+    """The rows of a Graph's text by what they define: a value as it was traced, or all of it."""
     found: dict[str, str] = {}
     for line in text.splitlines()[1:]:  # the first tells the stage
         m = LABEL.match(line)
