@@ -101,6 +101,47 @@ KEYS: dict[str, Callable[[Launched], str]] = {
 }
 
 
+SORTS: dict[str, Callable[[Row], float]] = {
+    "self_cpu_time_total": lambda r: r.seconds,
+    "cpu_time_total": lambda r: r.seconds,
+    "cpu_time": lambda r: r.seconds / r.calls,
+    "count": lambda r: r.calls,
+    "flops": lambda r: r.work.flops,
+}
+
+
+class Averages(list[Row]):
+    """As `torch.profiler` gives them: a kernel calls nothing, so all of its time is its own."""
+
+    def table(self, sort_by: str | None = None, row_limit: int = 100) -> str:
+        """Columns and order as PyTorch's; `sort_by` is a name of SORTS."""
+        key = SORTS.get(sort_by or "self_cpu_time_total")
+        if key is None:
+            raise InvalidArgument(f"sort_by={sort_by!r:.50}: there are {', '.join(SORTS)}")
+        rows = sorted(self, key=key, reverse=True)[: row_limit if row_limit >= 0 else None]
+        total = sum(r.seconds for r in self)
+        width = max([len("Name"), *(len(r.name) for r in rows)])
+        heads = "Self CPU %", "Self CPU", "CPU total", "CPU time avg", "# of Calls", "Total GFLOPs"
+        line = "  ".join(["-" * width, *("-" * 12 for _ in heads)])
+        shown = ["  ".join([f"{'Name':>{width}}", *(f"{h:>12}" for h in heads)])]
+        for r in rows:
+            times = (_time(x) for x in (r.seconds, r.seconds, r.seconds / r.calls))
+            cells = f"{r.seconds / total if total else 0:.2%}", *times, str(r.calls)
+            cells = *cells, f"{r.work.flops / 1e9:.3f}"
+            shown.append("  ".join([f"{r.name:>{width}}", *(f"{c:>12}" for c in cells)]))
+        return "\n".join(
+            [line, shown[0], line, *shown[1:], line, f"Self CPU time total: {_time(total)}"]
+        )
+
+
+def _time(seconds: float) -> str:
+    """As PyTorch writes it."""
+    for size, unit in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= size:
+            return f"{seconds / size:.3f}{unit}"
+    return f"{seconds * 1e6:.3f}us"
+
+
 @dataclass(frozen=True)
 class Profile:
     """The launches of one call, in order. Prints as a table of kernels; `by` gives other tables."""
@@ -151,6 +192,10 @@ class Profile:
 
     def __str__(self) -> str:
         return self.table()
+
+    def key_averages(self) -> Averages:
+        """Rows by kernel, with the names and the table of PyTorch's profiler."""
+        return Averages(self.by("kernel"))
 
     def chrome_trace(self, path: str | Path) -> None:
         """Write the launches as a trace that Perfetto and chrome://tracing read."""
