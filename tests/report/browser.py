@@ -4,11 +4,11 @@ ends in a zero byte. Where there is no browser, `executable()` gives None and te
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +21,15 @@ FLAGS = (
     "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking",
     "--hide-scrollbars", "--force-color-profile=srgb",
 )  # fmt: skip
+
+# The browser looks for its pipes at 3 and 4.
+LAUNCH = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in sys.argv[1:3]]
+os.dup2(high[0], 3)
+os.dup2(high[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def executable() -> str | None:
@@ -39,16 +48,9 @@ class Browser:
         self.requests: list[str] = []
         command = [executable() or "chromium", *FLAGS, f"--window-size={width},{height}"]
         command.append(f"--user-data-dir={self._folder.name}")
-
-        def as_3_and_4() -> None:
-            """Where the browser looks for its pipes."""
-            high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in (theirs, theirs_out)]
-            os.dup2(high[0], 3)
-            os.dup2(high[1], 4)
-
         self._process = subprocess.Popen(
-            command, pass_fds=(3, 4), preexec_fn=as_3_and_4, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            [sys.executable, "-S", "-c", LAUNCH, str(theirs), str(theirs_out), *command],
+            pass_fds=(theirs, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(theirs)
         os.close(theirs_out)

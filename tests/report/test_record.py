@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,14 @@ def test_the_page_needs_nothing_and_runs_one_script(path: Path) -> None:
     for word in ("http://", "https://", "src=", "@import", "eval(", "innerHTML", "Function("):
         assert word not in markup, word
     assert markup.count("<script>") == 1
+
+
+def test_what_the_page_is_made_of_is_installed() -> None:
+    root = Path(graphc.__file__).parent
+    project = tomllib.loads((root.parent / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["graphc"]
+    installed = {path.name for pattern in patterns for path in root.glob(pattern)}
+    assert {"page.html", "page.css", *(f"{name}.js" for name in SCRIPTS)} <= installed
 
 
 def test_text_of_users_is_data() -> None:
