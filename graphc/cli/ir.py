@@ -56,7 +56,7 @@ def list_stages(folder: Path, stages: dict[str, Path]) -> Report:
 
 
 def show_diff(stages: dict[str, Path], before: str, after: str) -> Report:
-    text = "\n".join(changes(*(stages[name].read_text() for name in (before, after))))
+    text = "\n".join(changes(stages[before].read_text(), stages[after].read_text()))
     return Report(text, {"before": before, "after": after, "diff": text})
 
 
