@@ -8,7 +8,18 @@ import sys
 from collections.abc import Sequence
 
 import graphc
-from graphc.cli import bench, bisect, cache, demo, doctor, explain, ir, run
+from graphc.cli import (
+    bench,
+    bisect,
+    cache,
+    demo,
+    doctor,
+    explain,
+    ir,
+    profile,
+    report,
+    run,
+)
 from graphc.cli.command import Exit
 
 COMMANDS = (
@@ -20,6 +31,8 @@ COMMANDS = (
     bench.COMMAND,
     bisect.COMMAND,
     run.COMMAND,
+    report.COMMAND,
+    profile.COMMAND,
 )
 
 

@@ -42,6 +42,9 @@ SWITCHES = {
             "",
             'GPU: the machine\'s; "fake": one played by the CPU, checked; "off": none',
         ),
+        Switch(
+            "profile", "GRAPHC_PROFILE", "flag", "0", "at exit, print where compiled steps spent"
+        ),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("traceback", "GRAPHC_TRACEBACK", "text", "", 'frames of errors: yours; "full": all'),
         Switch("world_size", "WORLD_SIZE", "int", "1", "processes that a launcher started"),
@@ -114,6 +117,10 @@ def cache_dir() -> str:
 
 def cuda() -> str:
     return text("cuda").lower()
+
+
+def profile() -> bool:
+    return flag("profile")
 
 
 def disabled() -> bool:

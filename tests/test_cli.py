@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import graphc
 from graphc.__main__ import COMMANDS, main
 from graphc.cli.command import Exit
 from graphc.errors import all_errors
+from graphc.frontend.report.page import record_of
+from graphc.frontend.step.compile import native
 from graphc.runtime.disk_cache import DiskCache
 
 
@@ -101,6 +107,67 @@ def test_ir_of_what_is_not_there(
 def test_ir_of_an_empty_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["ir", str(tmp_path / "nothing")]) == Exit.NOT_FOUND
     assert "GRAPHC_DUMP" in capsys.readouterr().err
+
+
+SCRIPT = """
+import sys
+import torch
+
+model = torch.compile(torch.nn.Linear(4, 2))
+for _ in range(int(sys.argv[1])):
+    model(torch.ones(3, 4)).sum().backward()
+"""
+
+
+def test_report_of_a_script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    script, page = tmp_path / "script.py", tmp_path / "out.html"
+    script.write_text(SCRIPT)
+    with clean_process():
+        status = main(["report", "--json", "-o", str(page), str(script), "2"])
+    data = json.loads(capsys.readouterr().out)
+    assert status == Exit.OK and data["programs"] == 2
+    record = record_of(page.read_text())
+    assert record["files"][0]["path"] == "script.py"
+    assert all(x["s"] is not None for u in record["units"] for x in u["launches"])
+
+
+def test_report_of_what_was_dumped(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path / "dump"))
+    graphc.compile(lambda x: x + 1)(graphc.ones(3))
+    page = tmp_path / "out.html"
+    status = main(["report", "--json", "-o", str(page), str(tmp_path / "dump")])
+    data = json.loads(capsys.readouterr().out)
+    assert status == Exit.OK and data["programs"] == 1
+    assert record_of(page.read_text())["units"][0]["launches"]
+    assert main(["report", str(tmp_path / "nowhere")]) == Exit.NOT_FOUND
+
+
+def test_profile_of_a_script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    with clean_process():
+        status = main(["profile", "--json", "--by", "phase", str(tmp_path / "script.py"), "3"])
+    data = json.loads(capsys.readouterr().out)
+    assert status == Exit.OK
+    assert {r["name"] for r in data["rows"]} >= {"forward", "backward"}
+    assert [p["calls"] for p in data["programs"]] == [2, 2], "the first run of each is cold"
+    assert main(["profile", str(tmp_path / "none.py")]) == Exit.NOT_FOUND
+
+
+@contextmanager
+def clean_process() -> Iterator[None]:
+    """What a command changes in its process is as before afterwards."""
+    modules, path, argv = dict(sys.modules), list(sys.path), list(sys.argv)
+    engine = native()._engine
+    try:
+        yield
+    finally:
+        engine.timed = None
+        sys.path[:], sys.argv[:] = path, argv
+        for name in set(sys.modules) - set(modules):
+            del sys.modules[name]
+        sys.modules.update(modules)
 
 
 def test_cache_is_shown_and_emptied(capsys: pytest.CaptureFixture[str], own_cache: Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from pathlib import Path
 
 from graphc.cli.command import Command, Report, not_found
+from graphc.frontend.step.compared import changes
 
 SUFFIX = ".gir"
 
@@ -56,8 +56,7 @@ def list_stages(folder: Path, stages: dict[str, Path]) -> Report:
 
 
 def show_diff(stages: dict[str, Path], before: str, after: str) -> Report:
-    old, new = (stages[name].read_text().splitlines() for name in (before, after))
-    text = "\n".join(difflib.unified_diff(old, new, before, after, n=0, lineterm=""))
+    text = "\n".join(changes(stages[before].read_text(), stages[after].read_text()))
     return Report(text, {"before": before, "after": after, "diff": text})
 
 

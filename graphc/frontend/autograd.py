@@ -91,7 +91,9 @@ def _walk(roots: list[tuple[Edge, Tensor]], create_graph: bool, **options: Any) 
         options["at"] = at
         trace.guards.append((Told(anomaly.is_anomaly_enabled), False))
         anomaly.refuse_in_trace()
-    elif modes.anomaly and modes.check_nan:
+        with set_grad_enabled(create_graph), builder.deriving():
+            return backpropagate(roots, **options)
+    if modes.anomaly and modes.check_nan:
         options["check"] = anomaly.check
     with set_grad_enabled(create_graph):
         return backpropagate(roots, **options)

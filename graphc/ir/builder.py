@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Sequence
+import time
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from graphc.errors import GraphcError, user_frame, user_stack
@@ -29,7 +31,11 @@ class Builder:
         self.making = ""  # the stage and rule that build
         # By file, line and scope of a `Where`: the calls that led to the first value from there.
         self.stacks: dict[tuple[str, int, str], Stack] = like.stacks if like else {}
+        self.derived: float = (
+            like.derived if like else 0.0
+        )  # seconds that derivatives took to trace
         self._count = 0
+        self._families: dict[str, list[Any]] = {}  # by label: its first one, and how many followed
 
     def forget(self) -> None:
         """Hold no value any more: each holds its builder, and a ring of these lives until Python's
@@ -86,6 +92,35 @@ class Builder:
     def by(self, maker: str) -> By:
         """Every value built inside says that this stage, or rule of the stage, made it."""
         return By(self, maker)
+
+    @contextmanager
+    def deriving(self) -> Iterator[None]:
+        """Note how long derivatives take that are traced inside."""
+        before, start = self.derived, time.perf_counter()
+        try:
+            yield
+        finally:  # what was noted further inside is part of it
+            self.derived = before + time.perf_counter() - start
+
+    def mark(self) -> int:
+        """A point in time: what is made later has a larger number."""
+        return self._count
+
+    def heir(self, w: Value, v: Value, since: int) -> Value:
+        """`w`, which takes the place of `v`. If it was made since, it is called after it, %7 as
+        %7.1 and then %7.2, so that a value can be followed through all stages."""
+        if w.number <= since or w is v:
+            return w
+        family = self._families.setdefault(v.name, [v.name, 0])
+        name = v.name
+        while name in self._names:
+            family[1] += 1
+            name = f"{family[0]}.{family[1]}"
+        self._names.discard(w.name)
+        self._names.add(name)
+        self._families[name] = family
+        object.__setattr__(w, "name", name)  # nobody has seen it yet
+        return w
 
     def where(self) -> Where:
         """Provenance of a value built now: set by `at`, else the user's line."""

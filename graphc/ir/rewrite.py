@@ -29,10 +29,13 @@ def rebuild(graph: Graph, visit: Visit) -> Graph:
 
 
 def replaced(v: Value, args: tuple[Value, ...], visit: Visit) -> Value:
-    """`v` over new arguments, then visited, with the provenance of `v`."""
+    """`v` over new arguments, then visited, with the provenance of `v` and a name after its."""
     assert v.op is not None
-    with v.builder.at(v.where):
-        return visit(v if args == v.args else v.builder.emit(v.op, args, v.attrs))
+    builder = v.builder
+    since = builder.mark()
+    with builder.at(v.where):
+        w = visit(v if args == v.args else builder.emit(v.op, args, v.attrs))
+    return builder.heir(w, v, since)
 
 
 def at_sizes(graph: Graph, sizes: Evaluation) -> Graph:

@@ -52,6 +52,21 @@ def show(graph: Graph, title: str = "") -> str:
     return "\n".join([first, *_extents(graph), *_head(graph), *rows, outs, "}"]) + "\n"
 
 
+def title(
+    stage: str, number: int, of: int, ms: float, graph: Graph, before: Graph | None = None
+) -> str:
+    """What stands behind the name: the stage, its time, how many ops there were and are."""
+    now = ops(graph)
+    count = f"ops {now}" if before is None else f"ops {ops(before)} -> {now}"
+    seen = sorted({f"{s.name}={s.hint}" for v in graph.inputs for s in unknowns(v.shape)})
+    return "  ".join([f"{stage} {number}/{of}", f"{ms:.1f} ms", count, *seen])
+
+
+def ops(graph: Graph) -> int:
+    """How many of its values an op computes."""
+    return sum(v.op is not None for v in graph.values())
+
+
 def _extents(graph: Graph) -> Iterator[str]:
     """The line that declares the extents of a graph's inputs."""
     symbols = {s for v in graph.inputs for s in unknowns(v.shape)}

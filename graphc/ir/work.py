@@ -28,6 +28,9 @@ class Work(NamedTuple):
     def bytes(self) -> int:
         return self.read_bytes + self.written_bytes
 
+    def times(self, n: int) -> Work:
+        return Work(*(n * a for a in self))
+
     def plus(self, other: Work) -> Work:
         return Work(*(a + b for a, b in zip(self, other, strict=True)))
 
@@ -45,8 +48,8 @@ def _work(launch: Launch, held: Sequence[int]) -> Work:
     if kernel.call is not None:
         return _of_call(kernel, kernel.call, sizes)
     limits = dict(zip((b.name for b in kernel.buffers), held, strict=True))
-    points = _points(kernel.axes, sizes)
-    flops = sum(_flops(p) * points * _points(p.axes, sizes) for p in kernel.phases)
+    outer = points(kernel.axes, sizes)
+    flops = sum(_flops(p) * outer * points(p.axes, sizes) for p in kernel.phases)
     touched = {True: dict.fromkeys(limits, 0), False: dict.fromkeys(limits, 0)}
     for phase in kernel.phases:
         axes = (*kernel.axes, *phase.axes)
@@ -59,11 +62,13 @@ def _work(launch: Launch, held: Sequence[int]) -> Work:
     return Work(flops, *moved)
 
 
-def _points(axes: Sequence[Axis], sizes: Mapping[str, int]) -> int:
-    return prod(_number(a.extent, sizes) for a in axes)
+def points(axes: Sequence[Axis], sizes: Mapping[str, int]) -> int:
+    """How often what stands in these loops runs."""
+    return prod(number(a.extent, sizes) for a in axes)
 
 
-def _number(size: Size, sizes: Mapping[str, int]) -> int:
+def number(size: Size, sizes: Mapping[str, int]) -> int:
+    """A size of a kernel at a launch."""
     return sizes[size] if isinstance(size, str) else int(size)
 
 
@@ -91,7 +96,7 @@ def _sides(s: Load | Store) -> tuple[bool, ...]:
 def _elements(s: Load | Store, axes: Sequence[Axis], sizes: Mapping[str, int]) -> int:
     """How many places it visits at most: axes that it does not depend on visit none anew."""
     moving = axes if s.indirect else [a for a in axes if s.at.stride(a.name) != 0]
-    return _points(moving, sizes)
+    return points(moving, sizes)
 
 
 def _bytes(kernel: Kernel, touched: Mapping[str, int], limits: Mapping[str, int]) -> int:
@@ -104,7 +109,7 @@ def _of_call(kernel: Kernel, call: Call, sizes: Mapping[str, int]) -> Work:
     size = {b.name: b.dtype.itemsize for b in kernel.buffers}
 
     def whole(buffer: str, shape: Sequence[Size]) -> int:
-        return size[buffer] * prod(_number(n, sizes) for n in shape)
+        return size[buffer] * prod(number(n, sizes) for n in shape)
 
     read = sum(whole(o.buffer, o.shape) for o in call.args)
     return Work(0, read, whole(call.out.buffer, call.out.shape))

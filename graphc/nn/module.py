@@ -34,7 +34,9 @@ _EXPECTED = {
     "_modules": ("child module", "graphc.nn.Module or None"),
 }
 # What a compiled module answers besides its own attributes.
-INSPECTION = frozenset({"diff", "explain", "ir", "kernels", "memory", "profile", "stages", "stats"})
+INSPECTION = frozenset(
+    {"diff", "explain", "ir", "kernels", "line", "memory", "profile", "report", "stages", "stats"}
+)
 
 
 class Module(Hooked, Tree):

@@ -48,10 +48,12 @@ class _Foresight:
         assert v.op is not None
         args = tuple(self.new[a] for a in v.args)
         rule = RULES.get(v.op.kind)
+        since = v.builder.mark()
         with v.builder.at(v.where):
             if rule is not None:
                 args = rule(self, v, args)
             w = v if args == v.args else v.builder.emit(v.op, args, v.attrs)
+        v.builder.heir(w, v, since)
         if is_free(w) and v.op.kind == "movement":
             self.views[w] = self._moved(v, w)
         return w

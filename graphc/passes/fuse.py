@@ -79,6 +79,7 @@ class Fuser:
         for v in self.graph.values():
             if not is_free(v) and not is_op(v, "assemble"):
                 self._place(v)
+        self._merge_scalars()
         groups = [g for g in self.groups if g.members]
         materialised, because = materialise(self.graph, self.of, self.profile)
         for g in groups:
@@ -414,6 +415,21 @@ class Fuser:
                 if anywhere or self._read_form(base, chain, h, level) != h.place(base):
                     return False
         return True
+
+    def _merge_scalars(self) -> None:
+        """Updates of single numbers that wait for nothing, such as counters, share a launch."""
+        last: Group | None = None
+        for h in self.groups:
+            waits = self.needs[h.bit] != 1 << h.bit
+            if h.domain or h.kind != "map" or not h.members or waits:
+                continue
+            stored = any(v in self.outs for v in h.members)
+            if not stored or any(v.op.checks for v in h.members if v.op):
+                continue
+            if last and len(last.members) + len(h.members) <= self.profile.max_members:
+                self._merge(last, h)
+            else:
+                last = h
 
     def _merge(self, g: Group, h: Group) -> None:
         members = sorted({*g.members, *h.members}, key=lambda v: v.number)

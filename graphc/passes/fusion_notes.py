@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from graphc.ir.graph import Value, uses
+from graphc.ir.sizes import typical
 from graphc.passes.group import KEPT, Group, is_free, is_reduce, squeezed
 from graphc.passes.orders import identity, reduced_source
 
@@ -54,6 +55,10 @@ class Notes:
         out += [f"{' '.join(names)} {text}" for text, names in why.items()]
         if v in self.because:
             out.append(self.because[v])
+        elif why:
+            readers = len(self._outside(v, g))
+            moved = (1 + readers) * typical(v.spec.size_bytes)
+            out.append(f"{moved} bytes through memory, which fusing on would save")
         return out
 
     def _outside(self, v: Value, g: Group) -> list[Value]:

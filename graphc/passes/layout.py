@@ -91,8 +91,9 @@ class _Layout:
 
     def run(self) -> Graph:
         for v in self.graph.values():
+            since = v.builder.mark()
             with v.builder.at(v.where):
-                w = self._visit(v)
+                w = v.builder.heir(self._visit(v), v, since)
                 self.new[v] = self._widened(v, w) if v in self.widths else w
         return self.graph.with_outs(self.new[v] for v in self.graph.outs)
 
@@ -232,8 +233,10 @@ def _bufferize_outputs(graph: Graph, profile: Profile) -> Graph:
         free = is_free(v)
         order = identity(v) if target is None else graph.orders.get(target, identity(v))
         while free or v in taken or not same_memory(v, orders(v), order):
+            since, was = v.builder.mark(), v
             with v.builder.at(v.where):
                 v = v.builder.apply("contiguous", v, order=order)
+            v.builder.heir(v, was, since)
             free = False
         taken.add(v)
         outs.append(v)

@@ -81,7 +81,12 @@ class _Realiser:
         much = self.profile.much
         widest = max(typical(prod(g.domain)) for g in outside)
         if widest > much * typical(v.spec.numel) and (heavy or ops > self.profile.short_ops):
-            self.because[v] = "its readers would compute it again for many points"
+            again = widest * sum(u.spec.dtype.itemsize for u in leaves)
+            stored = self._bytes_stored(v, leaves, heavy, len(outside), True)
+            self.because[v] = (
+                f"its readers would compute it again for many points: {again} bytes read by each, "
+                f"not {stored} to store it"
+            )
             return False
         inlined = self._bytes_inlined(v, leaves, heavy, len(outside))
         stored = self._bytes_stored(v, leaves, heavy, len(outside), self._in_own_kernel(v, group))

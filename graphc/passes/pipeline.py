@@ -118,12 +118,15 @@ def compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage] = PIPE
 
 
 def _compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage]) -> Compiled:
-    records = [_graph_record("autodiff", graph, "the whole step as traced", 0.0)]
-    for stage in stages:
-        start = time.perf_counter()
+    count = len(stages) + 4  # with trace, autodiff, fuse and memory
+    derived_ms = 1e3 * graph.builder.derived if graph.builder else 0.0
+    whole = Stage("autodiff", portable(lambda g: g), "the whole step as traced")
+    records = [_graph_record(whole, 2, count, derived_ms, graph, None)]
+    for number, stage in enumerate(stages, 3):
+        start, before = time.perf_counter(), graph
         graph = run_passes(graph, [stage], profile)
         wall_ms = 1e3 * (time.perf_counter() - start)
-        records.append(_graph_record(stage.name, graph, stage.why, wall_ms))
+        records.append(_graph_record(stage, number, count, wall_ms, graph, before))
     start = time.perf_counter()
     lowered, checks = lower_graph(graph, profile)
     fused = time.perf_counter()
@@ -145,8 +148,13 @@ def _compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage]) -> C
     return Compiled(program, scheduled, tuple(lowered), tuple(records))
 
 
-def _graph_record(name: str, graph: Graph, why: str, wall_ms: float) -> StageRecord:
-    return StageRecord(name, "graph", why, wall_ms, lambda: text.show(graph), graph)
+def _graph_record(
+    stage: Stage, number: int, of: int, ms: float, graph: Graph, before: Graph | None
+) -> StageRecord:
+    def show() -> str:
+        return text.show(graph, text.title(stage.name, number, of, ms, graph, before))
+
+    return StageRecord(stage.name, "graph", stage.why, ms, show, graph)
 
 
 def lower_graph(graph: Graph, profile: Profile) -> tuple[list[Lowered], list[CheckSite]]:

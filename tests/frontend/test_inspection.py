@@ -78,7 +78,7 @@ def test_every_value_has_its_line_and_module(step: CompiledFunction) -> None:
 def test_diff_shows_what_changed_and_who_changed_it(step: CompiledFunction) -> None:
     diff = step.diff("autodiff", "simplify")
     assert "// by simplify: " in diff
-    assert all(row[:1] in "+-/" for row in diff.splitlines() if row)
+    assert all(row[:1] in "+-/ " for row in diff.splitlines() if row)
     assert len(diff.splitlines()) < len(step.ir("autodiff").splitlines())
     assert "launch" in step.diff("simplify", "memory")
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ from graphc import nn, optim
 from graphc.errors import InvalidArgument
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.profile import profile_of
+from graphc.runtime.cpu.executor import Timed
 from graphc.runtime.peaks import Peaks, load, save
+from graphc.runtime.tally import Tally
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +109,41 @@ def test_a_trace_for_chrome(step: CompiledFunction, tmp_path: Path) -> None:
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert [e["name"] for e in events] == [x.kernel for x in profile.launches]
     assert all({"ts", "dur", "args"} <= set(e) for e in events)
+
+
+def test_a_table_as_pytorch_shows_it(step: CompiledFunction) -> None:
+    averages = step.profile(*BATCH).key_averages()
+    table = averages.table(sort_by="self_cpu_time_total", row_limit=3)
+    rows = table.splitlines()
+    assert "Self CPU %" in rows[1] and "# of Calls" in rows[1] and len(rows) == 3 + 3 + 2
+    slowest = max(averages, key=lambda r: r.seconds)
+    assert rows[3].split()[0] == slowest.name
+    with pytest.raises(InvalidArgument, match="cpu_time_total"):
+        averages.table(sort_by="cuda_time_total")
+
+
+def test_a_tally_puts_runs_together(step: CompiledFunction) -> None:
+    tally = Tally()
+    program = step._units()[0].program
+    for seconds in (9.0, 1.0, 3.0):
+        tally.append(Timed(program, (seconds,) * len(program.launches)))
+    (mean,) = tally.means()
+    assert mean.calls == 2 and set(mean.seconds) == {2.0}, "the first run is cold"
+    profile = profile_of([mean], None)
+    assert profile.seconds == pytest.approx(4.0 * len(program.launches))
+    assert {r.calls for r in profile.by("launch")} == {2}
+
+
+def test_a_switch_profiles_a_process(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import graphc\nf = graphc.compile(lambda x: (x * 2).sum())\n"
+        "for _ in range(3):\n    f(graphc.ones(4))\n"
+    )
+    env = {**os.environ, "GRAPHC_PROFILE": "1", "PYTHONPATH": str(Path(graphc.__file__).parents[1])}
+    done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stdout
+    assert "2 calls" in done.stderr and "GFLOP/s" in done.stderr
 
 
 def test_peaks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,14 @@ graph(%x: f32[4,5], %y: f32[5,4]) {
   %2: f32[5,4] = add %1 %y
   return %2, %0
 }"""
+COUNTERS = """
+graph(state %a: i64[], state %b: i64[], %x: f32[3]) {
+  %0: i64[] = 1
+  %1: i64[] = add %a %0
+  %2: i64[] = add %b %0
+  %3: f32[3] = exp %x
+  return %3, state %a = %1, state %b = %2
+}"""
 STATISTICS = """
 graph(%x: f32[64,300]) {
   %0: f32[64] = sum %x {axes=(1,)}
@@ -206,8 +214,9 @@ graph(%x: f32[64,300]) {
         (EPILOGUE, ["dot add", "sum"]),
         (TURNED, ["exp add"]),
         (STATISTICS, ["sum max"]),
+        (COUNTERS, ["add add", "exp"]),
     ],
-    ids=["rows", "columns", "epilogue", "turned", "statistics"],
+    ids=["rows", "columns", "epilogue", "turned", "statistics", "counters"],
 )
 def test_values_that_share_a_kernel(body: str, kernels: list[str]) -> None:
     assert groups(body) == kernels

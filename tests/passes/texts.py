@@ -26,7 +26,7 @@ def graph(body: str) -> Graph:
 def numbered(shown: str) -> str:
     """The text with its values numbered in order of appearance."""
     names: dict[str, str] = {}
-    return re.sub(r"%\d+", lambda m: names.setdefault(m[0], f"%{len(names)}"), shown)
+    return re.sub(r"%\d+(?:\.\d+)*", lambda m: names.setdefault(m[0], f"%{len(names)}"), shown)
 
 
 def assert_becomes(function: Pass, before: str, after: str, profile: Profile = CPU) -> None:

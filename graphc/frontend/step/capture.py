@@ -344,7 +344,7 @@ class _Capturing:
         seeds = [trace.builder.input(f"grad_out{k}", t.spec, NOWHERE) for k, t in enumerate(roots)]
         starts = [(edge_of(t), trace.wrap(v)) for t, v in zip(roots, seeds)]
         sharing = freed_with([e[0] for e, _ in starts if e is not None])
-        with no_grad():
+        with no_grad(), trace.builder.deriving():
             found = backpropagate(
                 [(e, g) for e, g in starts if e is not None],
                 [e for e in wanted if e is not None],

@@ -7,6 +7,7 @@ graphc.compile(model)                 the same model, its calls compiled
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
@@ -31,14 +32,13 @@ from graphc.frontend.step.compiled import (
     assert_max_compiles,
     disable,
 )
-from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
-from graphc.frontend.step.inspection import Stage, Unit
-from graphc.frontend.step.profile import Limits, Run
+from graphc.frontend.step.inspection import Unit
+from graphc.frontend.step.profile import Limits, Run, print_tally
 from graphc.frontend.step.progress import Progress
 from graphc.frontend.step.signature import refuse_foreign
-from graphc.frontend.step.written import TraceStage
+from graphc.frontend.step.written import with_trace
 from graphc.frontend.storage import running
 from graphc.ir import kernel_text
 from graphc.ir.graph import Graph, Value
@@ -54,6 +54,7 @@ from graphc.runtime import peaks
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine, Executable
 from graphc.runtime.disk_cache import DiskCache
+from graphc.runtime.tally import Tally
 
 __all__ = ["assert_max_compiles", "compile", "disable"]
 
@@ -107,15 +108,18 @@ class NativeBackend:
             program = compiled.program
             functions = self._library.functions([x.kernel for x in program.launches], checked)
         native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
-        stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
-        unit = Unit(graph.name, stages, program, kernel_text.show, self._code)
+        unit = Unit(
+            graph.name,
+            with_trace(graph, trace_ms, compiled.stages),
+            program,
+            kernel_text.show,
+            self._code,
+        )
         if config.verify():
             graphs = [(s.name, s.graph) for s in compiled.stages if s.graph is not None]
             graphs = [(name, at_sizes(g, HINTS)) for name, g in graphs]
             here = at_sizes(graph, HINTS)
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs))
-        if folder := config.dump_dir():
-            dump(unit, folder)
         return unit, native
 
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
@@ -123,6 +127,10 @@ class NativeBackend:
 
     def timing(self) -> AbstractContextManager[Sequence[Run]]:
         return self._engine.timing()
+
+    def tally(self) -> Tally:
+        """From now on, the times of all runs are put together by program."""
+        return self._engine.tally()
 
     def peaks(self) -> Limits | None:
         return peaks.load()
@@ -143,9 +151,17 @@ class NativeBackend:
 
 
 @lru_cache(maxsize=1)
-def native_backend() -> Backend:
+def native() -> NativeBackend:
     """Made by the first compile, so that importing graphc does not start LLVM."""
-    return NativeBackend()
+    backend = NativeBackend()
+    if config.profile():
+        tally = backend.tally()
+        atexit.register(lambda: print_tally(tally.means(), backend.peaks()))
+    return backend
+
+
+def native_backend() -> Backend:
+    return native()
 
 
 class _LateBackend:

@@ -28,18 +28,11 @@ from graphc.frontend.step.capture import Capture, Check, capture
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
-from graphc.frontend.step.inspection import (
-    Inspectable,
-    Memory,
-    Recompile,
-    Stats,
-    Unit,
-    memory_of,
-)
+from graphc.frontend.step.inspection import Memory, Recompile, Stats, Unit, memory_of
+from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
-from graphc.frontend.step.profile import Profile, profile_of
 from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
 from graphc.frontend.step.recompiles import Recompiles
 from graphc.frontend.step.signature import Key, change, signature
@@ -87,7 +80,7 @@ def _count_trace(name: str, why: Sequence[Change]) -> None:
             raise TooManyCompiles(f"`{name}` is compiled again ({reason}); allowed: {seen[1]}")
 
 
-class Compiled(Inspectable):
+class Compiled(Measured):
     """What compiled functions and modules share: plans by signature, counters, inspection."""
 
     __slots__ = ("_last", "_next")  # found without a look into a dict that a step has swept out
@@ -105,6 +98,7 @@ class Compiled(Inspectable):
         dynamic: bool | None = None,
         check: Check = None,
     ) -> None:
+        super().__init__()
         self.stats = Stats()
         self._recompiles: list[Recompile] = []
         self._log = Recompiles(name)
@@ -127,13 +121,6 @@ class Compiled(Inspectable):
         self._next = None
         self._patience = Patience()
         self._lock = threading.RLock()
-
-    def profile(self, *args: Any, **kwargs: Any) -> Profile:
-        """Call it, and tell where the time went; a first call compiles before it is timed."""
-        with self._backend.timing() as runs:
-            result = self._call(args, kwargs)
-        on_gpu = any(unit.device != "cpu" for unit in self._units())
-        return profile_of(runs, None if on_gpu else self._backend.peaks(), result)
 
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         leaves: list[Tensor] = []
@@ -387,6 +374,12 @@ class Compiled(Inspectable):
 
     def _units(self) -> Sequence[Unit]:
         return self._last.units if self._last is not None else ()
+
+    def _all_units(self) -> Sequence[Unit]:
+        return [u for families in self._families.values() for f in families for u in f.units]
+
+    def _guarded(self) -> Sequence[tuple[str, str, str, int]]:
+        return self._last.guards.told() if self._last is not None else ()
 
     def _sizes(self) -> Sequence[str]:
         return self._last.family.taken.pattern.report() if self._last is not None else ()

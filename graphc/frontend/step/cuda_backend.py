@@ -26,12 +26,11 @@ from graphc.frontend.devices import accelerator
 from graphc.frontend.places import DevicePlace, Place
 from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
-from graphc.frontend.step.dump import dump
 from graphc.frontend.step.family import Backend
-from graphc.frontend.step.inspection import GPU_STAGES, Stage, Unit
+from graphc.frontend.step.inspection import GPU_STAGES, Unit
 from graphc.frontend.step.plan import Native
 from graphc.frontend.step.profile import Limits, Run
-from graphc.frontend.step.written import TraceStage
+from graphc.frontend.step.written import with_trace
 from graphc.frontend.switches import Precision, precision
 from graphc.ir import kernel_text
 from graphc.ir.cuda_abi import Image, Source
@@ -207,7 +206,7 @@ class GpuBackend:
         compiled = compile_graph(graph, self._profile)
         program = compiled.program
         native = CudaTemplate(compiled.schedule, program, self)
-        stages: tuple[Stage, ...] = (TraceStage(graph, trace_ms), *compiled.stages)
+        stages = with_trace(graph, trace_ms, compiled.stages)
         needs = [n for n in native.needs(program) if n is not None]
         shown = {n.kernel.key(): n for n in reversed(needs)}  # where it was launched first
         unit = Unit(
@@ -221,8 +220,6 @@ class GpuBackend:
             here = at_sizes(graph, HINTS)
             on = accelerator().place(self.engine.device.index)
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs, on))
-        if folder := config.dump_dir():
-            dump(unit, folder)
         return unit, native
 
     def on(self, place: Place) -> Backend:

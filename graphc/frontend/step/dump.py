@@ -4,6 +4,7 @@
     NN.diff           what stage NN changed, where it changed something
     kernels/NAME.ll   LLVM text, and NAME.s the assembly; for a GPU NAME.py, the Triton text,
                       NAME.ptx, and NAME.sass, the machine code
+    report.html       all of it on one page
     stats.json        counts, bytes and milliseconds
     trace.json        compile stages on a time line, for Perfetto
 
@@ -17,7 +18,8 @@ import json
 import re
 from pathlib import Path
 
-from graphc.frontend.step.inspection import Stage, Unit, changed_rows, memory_of
+from graphc.frontend.step.compared import changes
+from graphc.frontend.step.inspection import Unit, makers_of, memory_of
 
 SUFFIXES = {"llvm": "ll", "asm": "s", "triton": "py"}  # where the level's name is none
 _numbers = itertools.count(1)
@@ -25,27 +27,33 @@ _numbers = itertools.count(1)
 
 def dump(unit: Unit, folder: str) -> Path:
     """Write all of `unit`; returns where."""
+    from graphc.frontend.report.page import page  # only who asks for a dump pays for it
+    from graphc.frontend.report.record import Told, code_of, record
+    from graphc.frontend.report.write import environment, numbers
+
     number = next(_numbers)
     root = Path(folder)
     if number > 1:
         root /= f"{number:02}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', unit.name)}"
     (root / "kernels").mkdir(parents=True, exist_ok=True)
-    _write_stages(root, unit.stages)
-    for kernel in unit.kernels():
-        for level in unit.codes:
-            suffix = SUFFIXES.get(level, level)
-            (root / "kernels" / f"{kernel.name}.{suffix}").write_text(unit.code(kernel, level))
+    _write_stages(root, unit)
+    (code,) = code_of([unit], lambda *_: True)
+    for level, texts in code.items():
+        for kernel, text in zip(unit.kernels(), texts, strict=True):
+            (root / "kernels" / f"{kernel.name}.{SUFFIXES.get(level, level)}").write_text(text)
+    told = Told(unit.name, numbers([unit]), environment())
+    (root / "report.html").write_text(page(record([unit], told), [code]), encoding="utf-8")
     (root / "stats.json").write_text(json.dumps(_stats(unit), indent=1) + "\n")
     (root / "trace.json").write_text(json.dumps({"traceEvents": _events(unit)}) + "\n")
     return root
 
 
-def _write_stages(root: Path, stages: tuple[Stage, ...]) -> None:
-    before = ""
+def _write_stages(root: Path, unit: Unit) -> None:
+    before, stages, makers = "", unit.stages, makers_of(unit)
     for k, stage in enumerate(stages, 1):
         text = stage.text()
         (root / f"{k:02}_{stage.name}.gir").write_text(text)
-        if before and (rows := changed_rows(before, text)):
+        if before and (rows := changes(before, text, makers)):
             head = f"// {stages[k - 2].name} -> {stage.name}: {stage.why}"
             (root / f"{k:02}.diff").write_text("\n".join([head, *rows]) + "\n")
         before = text

@@ -15,6 +15,7 @@ from graphc.errors import ShapeMismatch, Untraceable
 from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.modes import modes
 from graphc.frontend.origins import origin
+from graphc.frontend.reading import Readable
 from graphc.frontend.step.observers import Hook, looks_only
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tensor import Tensor

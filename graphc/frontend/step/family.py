@@ -11,11 +11,13 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from graphc import config
 from graphc.frontend.places import Place
 from graphc.frontend.step import effects
 from graphc.frontend.step.alike import outline
 from graphc.frontend.step.backward import Backward, CompiledNode, SpentNode, Split
 from graphc.frontend.step.capture import Capture
+from graphc.frontend.step.dump import dump
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Unit
 from graphc.frontend.step.plan import Native, Plan, Template
@@ -94,8 +96,10 @@ class Family:
     def _build(self, graph: Graph) -> Template:
         unit, template = self._backend.build(graph, self._trace_ms)
         stacks = graph.builder.stacks if graph.builder else {}
-        kinds = kinds_of(self.taken, graph)
-        self.units.append(replace(unit, stacks=stacks, state_kinds=kinds))
+        unit = replace(unit, stacks=stacks, state_kinds=kinds_of(self.taken, graph))
+        self.units.append(unit)
+        if folder := config.dump_dir():
+            dump(unit, folder)
         return template
 
     def native(self, graph: Graph, sizes: Evaluation) -> Native:
@@ -107,9 +111,7 @@ class Family:
                 return self._templates[graph].at(sizes)
         except Fixed:  # the backward part, compiled later, needs what the forward did not
             pass
-        unit, template = self._backend.build(at_sizes(graph, sizes), self._trace_ms)
-        self.units.append(unit)
-        return template.at(sizes)
+        return self._build(at_sizes(graph, sizes)).at(sizes)
 
     def misfit(
         self, leaves: Sequence[Tensor], names: Sequence[str], openness: Openness

@@ -153,6 +153,15 @@ class Guards:
                 return True
         return False
 
+    def told(self) -> list[tuple[str, str, str, int]]:
+        """What is compared at each call: what was read, its value, and the file and line."""
+        kept = self.sets[0]
+        rows = [
+            (g.label, show(g.kept).replace("another ", "the same "), g.file, g.line)
+            for g in (*kept.always, *kept.on_epoch)
+        ]
+        return list(dict.fromkeys(rows))
+
     def changes(self) -> list[Change]:
         """What differs now, for `explain`."""
         return [

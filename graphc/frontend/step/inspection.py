@@ -7,9 +7,7 @@ reason, never an empty string.
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -17,14 +15,14 @@ from typing import Any, Protocol
 from graphc import config
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
 from graphc.frontend import notebook
+from graphc.frontend.step.compared import changes
 from graphc.frontend.step.guards import Change
-from graphc.frontend.step.profile import where_of
+from graphc.frontend.step.profile import Run, where_of
 from graphc.ir.graph import Stack, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program, Slot
 
 CODE_STAGES, GPU_STAGES = ("llvm", "asm"), ("triton", "ptx", "sass")
-LABEL = re.compile(r"\s*(%[^\s,:=(){}#]+): ")
 
 
 class Stage(Protocol):
@@ -382,6 +380,13 @@ class Inspectable:
         return "\n".join(s.text() for s in graphs)
 
 
+def run_of(unit: Unit, runs: Iterable[Run]) -> Run | None:
+    """The profiled run of this program, at whatever sizes."""
+    names = [x.kernel.name for x in unit.program.launches]
+    of_it = (r for r in runs if [x.kernel.name for x in r.program.launches] == names)
+    return next(of_it, None)
+
+
 def phase_of(kernel: Kernel) -> str:
     """Of the step: "" forward, "bw" or "opt"."""
     return where_of(kernel).phase
@@ -411,26 +416,11 @@ def _unit_diff(unit: Unit, before: str, after: str) -> str:
     if before in names and after in names:
         between = unit.stages[names.index(before) + 1 : names.index(after) + 1]
     passes = [f"// by {s.name}: {s.why}" for s in between]
-    rows = changed_rows(unit.text(before), unit.text(after))
+    rows = changes(unit.text(before), unit.text(after), makers_of(unit))
     return "\n".join([f"// {unit.name}: {before} -> {after}", *passes, *rows, ""])
 
 
-def changed_rows(before: str, after: str) -> list[str]:
-    """Rows that went (-) and came (+): by label where both texts are Graphs, else by line."""
-    old, new = _by_label(before), _by_label(after)
-    if not (old and new):
-        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
-        return [x for x in lines if x[:3] not in ("---", "+++")]
-    rows = []
-    for label in dict.fromkeys([*old, *new]):
-        was, now = old.get(label), new.get(label)
-        if was != now:
-            rows += [f"-{was}"] * (was is not None) + [f"+{now}"] * (now is not None)
-    return rows
-
-
-def _by_label(text: str) -> dict[str, str]:
-    """The rows of a Graph's text by label; nothing if it is no Graph."""
-    if "\ngraph(" not in text:
-        return {}
-    return {m[1]: line for line in text.splitlines() if (m := LABEL.match(line))}
+def makers_of(unit: Unit) -> dict[str, str]:
+    """The stage and rule that made each value that was not traced."""
+    graphs = [s.graph for s in unit.stages if getattr(s, "graph", None) is not None]  # type: ignore[attr-defined]  # just asked
+    return {v.name: v.made_by for g in graphs for v in g.values() if v.made_by}

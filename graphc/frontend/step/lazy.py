@@ -19,6 +19,7 @@ from typing import Any
 from graphc.errors import PACKAGE, Untraceable, user_frame
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.reading import Readable
 from graphc.frontend.step import effects, stack
 from graphc.frontend.step.code import LIBRARY, whose
 from graphc.frontend.step.effects import Itself

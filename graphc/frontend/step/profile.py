@@ -8,6 +8,7 @@ the machine's measured peaks it came, where `graphc doctor --measure` has been r
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +31,23 @@ class Run(Protocol):
     def program(self) -> Program: ...
     @property
     def seconds(self) -> Sequence[float]: ...
+    @property
+    def calls(self) -> int:
+        """Of how many runs `seconds` is the mean."""
+        ...
 
 
 class Limits(Protocol):
     """What the machine can do at most; see `runtime.peaks.Peaks`."""
+
+    @property
+    def machine(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def flops(self) -> float: ...
+    @property
+    def bytes(self) -> float: ...
 
     def floor(self, flops: int, size_bytes: int) -> float: ...
 
@@ -87,6 +101,47 @@ KEYS: dict[str, Callable[[Launched], str]] = {
 }
 
 
+SORTS: dict[str, Callable[[Row], float]] = {
+    "self_cpu_time_total": lambda r: r.seconds,
+    "cpu_time_total": lambda r: r.seconds,
+    "cpu_time": lambda r: r.seconds / r.calls,
+    "count": lambda r: r.calls,
+    "flops": lambda r: r.work.flops,
+}
+
+
+class Averages(list[Row]):
+    """As `torch.profiler` gives them: a kernel calls nothing, so all of its time is its own."""
+
+    def table(self, sort_by: str | None = None, row_limit: int = 100) -> str:
+        """Columns and order as PyTorch's; `sort_by` is a name of SORTS."""
+        key = SORTS.get(sort_by or "self_cpu_time_total")
+        if key is None:
+            raise InvalidArgument(f"sort_by={sort_by!r:.50}: there are {', '.join(SORTS)}")
+        rows = sorted(self, key=key, reverse=True)[: row_limit if row_limit >= 0 else None]
+        total = sum(r.seconds for r in self)
+        width = max([len("Name"), *(len(r.name) for r in rows)])
+        heads = "Self CPU %", "Self CPU", "CPU total", "CPU time avg", "# of Calls", "Total GFLOPs"
+        line = "  ".join(["-" * width, *("-" * 12 for _ in heads)])
+        shown = ["  ".join([f"{'Name':>{width}}", *(f"{h:>12}" for h in heads)])]
+        for r in rows:
+            times = (_time(x) for x in (r.seconds, r.seconds, r.seconds / r.calls))
+            cells = f"{r.seconds / total if total else 0:.2%}", *times, str(r.calls)
+            cells = *cells, f"{r.work.flops / 1e9:.3f}"
+            shown.append("  ".join([f"{r.name:>{width}}", *(f"{c:>12}" for c in cells)]))
+        return "\n".join(
+            [line, shown[0], line, *shown[1:], line, f"Self CPU time total: {_time(total)}"]
+        )
+
+
+def _time(seconds: float) -> str:
+    """As PyTorch writes it."""
+    for size, unit in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= size:
+            return f"{seconds / size:.3f}{unit}"
+    return f"{seconds * 1e6:.3f}us"
+
+
 @dataclass(frozen=True)
 class Profile:
     """The launches of one call, in order. Prints as a table of kernels; `by` gives other tables."""
@@ -94,6 +149,7 @@ class Profile:
     launches: tuple[Launched, ...]
     measured: bool  # whether the machine's peaks are known
     result: object = field(default=None, repr=False)  # of the call that was profiled
+    runs: tuple[Run, ...] = field(default=(), repr=False)
 
     @property
     def seconds(self) -> float:
@@ -137,6 +193,10 @@ class Profile:
     def __str__(self) -> str:
         return self.table()
 
+    def key_averages(self) -> Averages:
+        """Rows by kernel, with the names and the table of PyTorch's profiler."""
+        return Averages(self.by("kernel"))
+
     def chrome_trace(self, path: str | Path) -> None:
         """Write the launches as a trace that Perfetto and chrome://tracing read."""
         events = [
@@ -161,6 +221,7 @@ def _sum(name: str, rows: Sequence[Row]) -> Row:
 
 def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None) -> Profile:
     """The launches of all runs, one after another."""
+    runs = tuple(runs)
     found: list[Launched] = []
     now = 0.0
     for run in runs:
@@ -168,10 +229,18 @@ def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None)
         for k, (launch, seconds) in enumerate(zip(run.program.launches, run.seconds, strict=True)):
             floor = peaks.floor(work[k].flops, work[k].bytes) if peaks else 0.0
             name = f"{run.program.name}[{k}] {launch.kernel.name}"
-            row = Row(name, seconds, work[k], 1, floor)
+            n = run.calls
+            row = Row(name, n * seconds, work[k].times(n), n, n * floor)
             found.append(Launched(launch.kernel.name, where_of(launch.kernel), now, row))
-            now += seconds
-    return Profile(tuple(found), peaks is not None, result)
+            now += row.seconds
+    return Profile(tuple(found), peaks is not None, result, runs)
+
+
+def print_tally(runs: Sequence[Run], peaks: Limits | None) -> None:
+    """What GRAPHC_PROFILE shows at exit, on standard error; nothing where nothing ran."""
+    if runs:
+        calls = ", ".join(f"{r.program.name}: {r.calls} calls" for r in runs)
+        print(f"graphc profile of {calls}\n{profile_of(runs, peaks)}", file=sys.stderr)
 
 
 def where_of(kernel: Kernel) -> Where:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphc.frontend.step.inspection import Stage
 from graphc.ir import text
 from graphc.ir.graph import Graph
 
@@ -14,12 +16,21 @@ class TraceStage:
 
     graph: Graph
     wall_ms: float
+    of: int  # stages
     name: str = "trace"
     why: str = "the code as written, before any derivative"
     level: str = "graph"
 
     def text(self) -> str:
-        return text.show(written(self.graph), self.name)
+        graph = written(self.graph)
+        return text.show(graph, text.title(self.name, 1, self.of, self.wall_ms, graph))
+
+
+def with_trace(graph: Graph, trace_ms: float, stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """All stages: tracing took what derivatives, which come next, did not."""
+    derived_ms = 1e3 * graph.builder.derived if graph.builder else 0.0
+    first = TraceStage(graph, max(0.0, trace_ms - derived_ms), len(stages) + 1)
+    return first, *stages
 
 
 def written(graph: Graph) -> Graph:

@@ -44,6 +44,7 @@ from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import Routine, routines_of
 from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
 from graphc.runtime.failures import failed_check
+from graphc.runtime.tally import Tally
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
@@ -94,6 +95,7 @@ class Timed(NamedTuple):
 
     program: Program
     seconds: tuple[float, ...]
+    calls: int = 1
 
 
 class Turn(Protocol):
@@ -124,7 +126,7 @@ class Engine:
         self.arena = Arena()
         self._turn: Turn = turn or OwnTurn()
         self.busy = False
-        self.timed: list[Timed] | None = None  # where runs are noted, while somebody looks
+        self.timed: list[Timed] | Tally | None = None  # where runs are noted, while somebody looks
         self._walker = walker
         self._entry = Entry(walker)
         self._run = self._entry.run
@@ -160,6 +162,11 @@ class Engine:
             yield found
         finally:
             self.timed = before
+
+    def tally(self) -> Tally:
+        """From now on, the times of all runs are put together by program."""
+        self.timed = tally = Tally()
+        return tally
 
     def walk(self, job: Job, pointers: Sequence[int], watched: int = 0) -> bool:
         """Run a job to its end on these addresses; False if one of the first `watched` words that
@@ -418,7 +425,7 @@ class Executable:
             raise self._failure()
         return ran
 
-    def _time(self, runs: list[Timed], pointers: Sequence[int]) -> bool:
+    def _time(self, runs: list[Timed] | Tally, pointers: Sequence[int]) -> bool:
         """Run with the clock read at each launch."""
         count = len(self.program.launches)
         ticks = (ctypes.c_int64 * (count + 1))()

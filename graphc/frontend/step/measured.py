@@ -1,0 +1,120 @@
+"""What a compiled step tells once it has run: where the time went, and the report of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphc.frontend.step import places, seen
+from graphc.frontend.step.inspection import Inspectable, Unit, run_of
+from graphc.frontend.step.profile import Limits, Profile, Run, profile_of
+
+if TYPE_CHECKING:
+    from graphc.frontend.report.record import Told
+    from graphc.frontend.step.family import Backend
+
+
+class Measured(Inspectable):
+    """Calls that are timed, and what is written about them."""
+
+    _backend: Backend
+    _profiled: Profile | None = None
+
+    def __init__(self) -> None:
+        seen.made(self)
+
+    def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        raise NotImplementedError
+
+    @property
+    def ran(self) -> bool:
+        """Whether it holds a program."""
+        return bool(self._units())
+
+    def _all_units(self) -> Sequence[Unit]:
+        """The programs of every plan."""
+        raise NotImplementedError
+
+    def _guarded(self) -> Sequence[tuple[str, str, str, int]]:
+        """The Python state that is compared at each call: what, its value, file and line."""
+        raise NotImplementedError
+
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """Call it, and tell where the time went; a first call compiles before it is timed."""
+        with self._backend.timing() as runs:
+            result = self._call(args, kwargs)
+        on_gpu = any(unit.device != "cpu" for unit in self._units())
+        self._profiled = profile_of(runs, None if on_gpu else self._backend.peaks(), result)
+        return self._profiled
+
+    def report(
+        self, path: str | Path = "report.html", *batch: Any, assembly: bool = False, **kwargs: Any
+    ) -> Path:
+        """Write one HTML page of all that is known: source, stages, kernels, time and memory.
+
+        With a `batch`, the step is called with it and timed; without one, times are those of the
+        last `profile`, if there was one. `assembly`: of all kernels, not of the slowest alone. The
+        page holds the text of your code and no weights.
+        """
+        from graphc.frontend.report.write import write  # only who asks for one pays for it
+
+        if batch or kwargs:
+            self.profile(*batch, **kwargs)
+        return write(path, self._ready(), self._told(), assembly)
+
+    def ir(self, stage: str = "memory", where: str = "") -> str:
+        """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back.
+
+        `where`: only what belongs to a line, as in "net.py:12", or to a module, as in "layer2.0".
+        """
+        if not where:
+            return super().ir(stage)
+        return places.Text("\n".join(places.stage_at(u, stage, where) for u in self._ready()))
+
+    def line(self, place: str) -> str:
+        """What became of a line, as in "net.py:12", or of a module: its values, kernels, buffers,
+        memory, and its time if the step was profiled."""
+        units = self._ready()
+        runs = {u.name: run for u in units if (run := run_of(u, self._runs())) is not None}
+        return places.Text(places.told(units, place, runs))
+
+    def _runs(self) -> Sequence[Run]:
+        """Of the last profile."""
+        return self._profiled.runs if self._profiled is not None else ()
+
+    def _told(self) -> Told:
+        from graphc.frontend.report.record import Told
+        from graphc.frontend.report.write import environment, numbers
+
+        return Told(
+            " + ".join(u.name for u in self._units()),
+            numbers(self._units(), self.stats),
+            environment(),
+            self._recompiles,
+            self._guarded(),
+            self._sizes(),
+            self._runs(),
+            self._backend.peaks(),
+        )
+
+
+def told_of(
+    steps: Sequence[Measured], runs: Sequence[Run], peaks: Limits | None
+) -> tuple[list[Unit], Told]:
+    """All programs of some steps, and what is known of them together."""
+    from graphc.frontend.report.record import Told
+    from graphc.frontend.report.write import environment, numbers
+
+    units = [u for s in steps for u in s._all_units()]
+    told = Told(
+        " + ".join(dict.fromkeys(u.name for u in units)),
+        numbers(units, *(s.stats for s in steps)),
+        environment(),
+        [r for s in steps for r in s._recompiles],
+        [row for s in steps for row in s._guarded()],
+        list(dict.fromkeys(row for s in steps for row in s._sizes())),
+        runs,
+        peaks,
+    )
+    return units, told
