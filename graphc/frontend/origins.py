@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from graphc.errors import user_frame
 from graphc.frontend.modes import modes
-from graphc.frontend.operands import is_tensor
+from graphc.ir.sugar import Sugar
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -20,8 +20,9 @@ def origin(x: Tensor) -> str:
         return str(x.spec)
     value = trace.value(x)
     held: dict[str, Any] = {**frame.f_globals, **frame.f_locals} if frame is not None else {}
+    items: list[tuple[str, Any]] = list(held.items())
     names: dict[Any, str] = {
-        trace.current.get(t.storage): n for n, t in held.items() if is_tensor(t)
+        trace.current.get(cast(Any, t).storage): n for n, t in items if isinstance(t, Sugar)
     }
     names |= {t: n for n, t in held.items() if t is x}
 
