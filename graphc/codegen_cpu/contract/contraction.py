@@ -117,7 +117,7 @@ class _Nest:
         self.panel = Panel(frame, chosen) if chosen.packed else None
         self.epilogue = Epilogue(frame, chosen, statements)
         patches = chosen.vectors if chosen.how == "lanes" else 1
-        self.partials = Partials(self.epilogue, patches, chosen.direct)
+        self.partials = Partials(self.epilogue, patches)
         self.run_dims: list[_Dim] = []  # of the tiles of one run
         self.panel_dims, self.dims = self._grid()
 

@@ -57,11 +57,10 @@ class _Moments:
 class Partials:
     """Accumulates and stores what `Kernel.partials` asks for."""
 
-    def __init__(self, epilogue: Epilogue, patches: int, unrolled: bool) -> None:
-        """For `patches` vectors of a row; `unrolled`: the rows of a tile are written out, so one of
-        them is known to be first."""
+    def __init__(self, epilogue: Epilogue, patches: int) -> None:
+        """For `patches` vectors of a row."""
         self.frame, self.plan, self.statements = epilogue.frame, epilogue.plan, epilogue.statements
-        self.patches, self.unrolled, self.dtypes = patches, unrolled, self.statements.uses.dtypes
+        self.patches, self.dtypes = patches, self.statements.uses.dtypes
         plan = self.plan
         self.lanes = plan.lanes if plan.how == "lanes" else plan.vectors
         self.wide = Vec("double", self.lanes)
@@ -71,11 +70,6 @@ class Partials:
             asked[value, moment] = max(power, asked.get((value, moment), 0))
         self.moments = {key: self._moments(*key, power) for key, power in asked.items()}
         self.begun: set[int] = set()  # patches of the tile that have a row
-
-    @property
-    def any(self) -> bool:
-        """Whether the kernel asks for some."""
-        return bool(self.wanted)
 
     def _asked(self, p: Partial) -> tuple[str, bool, int]:
         """The value whose moments a statistic is made of, whether in float64, the highest power."""
@@ -93,7 +87,7 @@ class Partials:
 
     def _moments(self, value: str, wide: bool, powers: int) -> _Moments:
         source = self.dtypes[value]
-        shifted = wide and self.unrolled and source is not f64
+        shifted = wide and self.plan.direct and source is not f64
         dtype = f64 if source is f64 or (wide and not shifted) else f32
         t, e = scalar.register(dtype, self.lanes), self.frame.e
         cells = tuple(

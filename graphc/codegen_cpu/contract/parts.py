@@ -43,11 +43,6 @@ class Runs:
     def has(self, axis: str) -> bool:
         return any(a.name == axis for a in self.axes)
 
-    @property
-    def whole(self) -> bool:
-        """Whether a run is all points of its axes."""
-        return self.cut == self.axes[0].extent
-
     def inside(self, axis: Axis) -> Axis:
         """The part of an axis that a run has."""
         return Axis(axis.name, self.cut) if axis == self.axes[0] else axis

@@ -1,17 +1,12 @@
 """The template of Winograd convolutions.
 
-    share of (block of tiles, panel)       # [tid*U/n, (tid+1)*U/n)
-      group of tiles
-        tile, input channels               # stage: B' d B, point by point
-        panel
-          chunk of the input channels
-            input channel                  # G g G' of a panel, into the second-level cache
-            point                          # 36
-              some tiles                   # the register tile of `contract/microkernel.py`
-          tile, output channels            # A' m A, and for each output the kernel's epilogue
-
-A block is one group, whose transformed inputs lie in the cache; where the kernel sums its results
-by image (`Kernel.partials`), it is whole images in one group, or one image in several.
+    share of (some tiles, panel)           # [tid*U/n, (tid+1)*U/n)
+      tile, input channels                 # stage: B' d B, point by point
+        chunk of the input channels
+          input channel                    # G g G' of a panel, into the second-level cache
+          point                            # 36
+            block of tiles                 # the register tile of `contract/microkernel.py`
+        tile, output channels              # A' m A, and for each output the kernel's epilogue
 
 Transformed weights are four times the weights, so each thread makes what it needs of them where it
 needs it: from the cache they cost about a tenth of the products, from memory they would cost more.
@@ -33,13 +28,12 @@ from graphc.codegen_cpu.contract.microkernel import (
     store_sum,
 )
 from graphc.codegen_cpu.contract.panel import PANEL, Panel
-from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.plan import DIRECT_STATEMENTS, Rows
 from graphc.codegen_cpu.contract.plan import Plan as Tile
 from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
-from graphc.codegen_cpu.statements import Point, Statements, Values
+from graphc.codegen_cpu.statements import Point, Statements
 from graphc.codegen_cpu.winograd.plan import INPUTS, POINTWISE, VECTORS, WEIGHTS, Plan
 from graphc.codegen_cpu.winograd.tiles import Grid, Place, Points
 from graphc.codegen_cpu.winograd.transforms import of_inputs, of_products, of_weights
@@ -71,58 +65,30 @@ class Nest:
             contraction=chosen.contraction,
             lane=chosen.channels,
             rows=(Rows(chosen.rows, SIZE), Rows(chosen.columns, SIZE)),
-            lane_last=True,  # panels come between the groups of an image
         )
         self.epilogue = Epilogue(frame, tile, statements)
-        self.partials = Partials(self.epilogue, 1, unrolled=False)
         self.grid = Grid(frame, int(chosen.rows.extent), int(chosen.columns.extent))
 
     def emit(self) -> None:
         f, p = self.frame, self.plan
         extents = {a.name: f.size(a.extent) for a in p.contraction.axes}
-        images, panels = extents.get(p.images, 1), int(p.channels.extent) // p.width
-        tiles, (blocks, each) = self.grid.tiles(images), self._blocks(images)
-        units = f.mul(blocks, panels)
+        tiles = self.grid.tiles(extents.get(p.images, 1))
+        panels = int(p.channels.extent) // p.width
+        groups = f.ceil_div(tiles, p.most)
+        each = f.div(f.add(tiles, f.sub(groups, 1)), f.most(groups, 1))
+        units = f.mul(groups, panels)
         low = f.div(f.mul("%tid", units), "%nthreads")
         high = f.div(f.mul(f.add("%tid", 1), units), "%nthreads")
         begin, end = f.div(low, panels), f.ceil_div(high, panels)
         end = f.select(f.less(low, high), end, begin)
-        with self.e.loop(f.text(begin), f.text(end), 1, "block") as block:
-            first, start = f.mul(block, each), f.mul(block, panels)
+        with self.e.loop(f.text(begin), f.text(end), 1, "group") as group:
+            first, start = f.mul(group, each), f.mul(group, panels)
             count = f.least(each, f.sub(tiles, first))
-            mine = f.most(f.sub(low, start), 0), f.least(f.sub(high, start), panels)
-            groups, part = self._groups(count)
-            with self.e.loop("0", self.frame.text(groups), 1, "group") as group:
-                skipped = f.mul(group, part)
-                self._group(f.add(first, skipped), f.least(part, f.sub(count, skipped)), mine)
-
-    def _blocks(self, images: Int) -> tuple[Int, Int]:
-        """How many blocks there are, and the tiles of each; only the last may have fewer."""
-        own, most = self.grid.of_image, self.plan.most
-        if not self.partials.any:
-            return self._even(self.grid.tiles(images), most)
-        blocks, each = self._even(images, max(1, most // own))
-        return blocks, self.frame.mul(each, own)
-
-    def _groups(self, count: Int) -> tuple[Int, Int]:
-        """As `_blocks`: the groups of a block of `count` tiles."""
-        own, most = self.grid.of_image, self.plan.most
-        return self._even(own, most) if self.partials.any and own > most else (1, count)
-
-    def _even(self, count: Int, most: int) -> tuple[Int, Int]:
-        """The fewest parts of up to `most`, and how much of `count` each has."""
-        f = self.frame
-        parts = f.ceil_div(count, most)
-        return parts, f.div(f.add(count, f.sub(parts, 1)), f.most(parts, 1))
-
-    def _group(self, first: Int, count: Int, panels: tuple[Int, Int]) -> None:
-        """The outputs of `count` tiles in these panels."""
-        self._stage(first, count)
-        with self.e.loop(
-            self.frame.text(panels[0]), self.frame.text(panels[1]), 1, "panel"
-        ) as panel:
-            self._panel(panel, count)
-            self._finish(panel, first, count)
+            self._stage(first, count)
+            since, until = f.most(f.sub(low, start), 0), f.least(f.sub(high, start), panels)
+            with self.e.loop(f.text(since), f.text(until), 1, "panel") as panel:
+                self._panel(panel, count)
+                self._finish(panel, first, count)
 
     def _index(self, place: Place) -> dict[str, Int]:
         p = self.plan
@@ -233,15 +199,7 @@ class Nest:
                 base = f.pointer(self.products, f.add(f.mul(k, p.width), c), f32)
                 channel = f.add(f.mul(panel, p.width), c)
                 point = self.epilogue.point(self._index(place), channel, p.lanes, "")
-                self.partials.start()
                 self._outputs(base, place, point)
-                if self.partials.any:
-                    self.partials.finish([point], self._run(place, channel))
-
-    def _run(self, place: Place, channel: Int) -> Run:
-        """Where a tile stands in its image."""
-        number, last = place.number, self.grid.of_image - 1
-        return Run(self.frame.equal(number, 0), self.frame.equal(number, last), channel)
 
     def _outputs(self, base: str, place: Place, point: Point) -> None:
         """The outputs of a tile whose products begin at `base`, but those of another tile."""
@@ -254,17 +212,14 @@ class Nest:
         def write(j: Int, values: list[str]) -> None:
             if place.skip[0] == 0 and self._is_short():
                 for i, value in enumerate(values):
-                    self._output(self._moved(point, place, i, j), known, value)
+                    self.epilogue.run(self._moved(point, place, i, j), known, value)
                 return
             points.store_apart(self.outputs, self.plan.lanes, values)
             with self.e.loop(self.frame.text(place.skip[0]), str(SIZE), 1, "output") as k:
                 value = points.load(self.outputs, f.mul(k, self.plan.lanes))
-                self._output(self._moved(point, place, k, j), known, value)
+                self.epilogue.run(self._moved(point, place, k, j), known, value)
 
         points.through(of_products, POINTS, SIZE, read, write, place.skip[1])
-
-    def _output(self, point: Point, known: Values, value: str) -> None:
-        self.partials.add(0, self.epilogue.run(point, known, value))
 
     def _is_short(self) -> bool:
         """Whether the epilogue may be written out for each output of a tile."""

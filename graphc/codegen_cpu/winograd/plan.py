@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from graphc.codegen_cpu.contract.parts import runs_of
 from graphc.codegen_cpu.contract.plan import Plan as Tile
 from graphc.codegen_cpu.contract.plan import Rows
 from graphc.codegen_cpu.target import Target
@@ -55,7 +54,7 @@ class Plan:
 def plan(kernel: Kernel, target: Target) -> Plan | None:
     """How to compute the kernel, or None if it is not asked for, or not of this form."""
     c, lanes = dissect(kernel), target.lanes(f32)
-    if kernel.winograd != SIZE or c is None or not is_dense(kernel, c):
+    if kernel.winograd != SIZE or c is None or kernel.partials or not is_dense(kernel, c):
         return None
     found = {d.role: d for d in dimensions(kernel)}
     loops = {a.name: a for a in c.axes}
@@ -70,8 +69,6 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
         taps != {"r": TAPS, "s": TAPS} or depth % lanes or int(channels.extent) % (VECTORS * lanes)
     )
     if ragged or min(int(rows.extent), int(columns.extent)) < SIZE:
-        return None
-    if c.partials and not _by_image(c, rows, columns):
         return None
     inputs = [found[role].stride(c.a.loads[0].at) for role in ("h", "w", "r", "s", "c")]
     steps = [found[role].stride(c.b.loads[0].at) for role in ("r", "s", "c")]
@@ -97,12 +94,6 @@ def is_dense(kernel: Kernel, c: Contraction) -> bool:
     dense = steps == {("h", "r"): (1, 1, 0), ("w", "s"): (1, 1, 0)}
     plain = all(len(x.statements) == 1 and x.loads[0].dtype is f32 for x in (c.a, c.b))
     return dense and plain and not c.guarded and c.dtype is f32
-
-
-def _by_image(c: Contraction, rows: Axis, columns: Axis) -> bool:
-    """Whether the partial results are of whole images."""
-    runs = runs_of(c)
-    return runs is not None and {*runs.axes} == {rows, columns} and runs.whole
 
 
 def _alone(d: Dimension | None, loops: Mapping[str, Axis]) -> Axis | None:

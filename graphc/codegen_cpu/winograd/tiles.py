@@ -22,7 +22,6 @@ class Place:
     """A tile: its image, its first row and column, and how many of those another tile has."""
 
     image: Int
-    number: Int  # within its image
     row: Int
     column: Int
     skip: tuple[Int, Int]
@@ -47,13 +46,8 @@ class Grid:
     def across(self) -> int:
         return -(-self.width // SIZE)
 
-    @property
-    def of_image(self) -> int:
-        """Tiles of one image."""
-        return self.down * self.across
-
     def tiles(self, images: Int) -> Int:
-        return self.frame.mul(images, self.of_image)
+        return self.frame.mul(images, self.down * self.across)
 
     def place(self, tile: Int) -> Place:
         f = self.frame
@@ -61,8 +55,7 @@ class Grid:
         row, image = f.rem(rest, self.down), f.div(rest, self.down)
         right, skip_right = self._inside(column, self.width)
         down, skip_down = self._inside(row, self.height)
-        number = f.rem(tile, self.of_image)
-        return Place(image, number, down, right, (skip_down, skip_right))
+        return Place(image, down, right, (skip_down, skip_right))
 
     def _inside(self, tile: Int, extent: int) -> tuple[Int, Int]:
         """Where a tile begins, and by how much it was moved."""
