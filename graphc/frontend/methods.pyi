@@ -1180,6 +1180,8 @@ class Methods(Sugar):
         """The first of each run of equal elements (or slices along `dim`)."""
     def bincount(self, weights: Tensor | None = None, minlength: builtins.int = 0) -> Tensor:
         """How often each number from 0 occurs in a vector, or the sum of its weights."""
+    def nonzero_static(self, *, size: builtins.int, fill_value: builtins.int = -1) -> Tensor:
+        """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`."""
     def cov(
         self,
         *,
