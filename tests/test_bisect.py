@@ -43,11 +43,11 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr("graphc.cli.bisect.install_as_torch", lambda: None)
-    compiling.native_backend.cache_clear()
+    compiling.native.cache_clear()
     path = tmp_path / "train.py"
     path.write_text(SCRIPT)
     yield path
-    compiling.native_backend.cache_clear()
+    compiling.native.cache_clear()
 
 
 def test_a_right_compiler_is_found_right(script: Path, capsys: Any) -> None:

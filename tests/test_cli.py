@@ -157,14 +157,17 @@ def test_profile_of_a_script(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 
 @contextmanager
 def clean_process() -> Iterator[None]:
-    """What a command changes in its process is as before afterwards."""
+    """As in one without PyTorch; what a command changes in it is as before afterwards."""
     modules, path, argv = dict(sys.modules), list(sys.path), list(sys.argv)
-    engine = native()._engine
+    engine, finders = native()._engine, list(sys.meta_path)
+    for name in modules:
+        if name.partition(".")[0] == "torch":
+            del sys.modules[name]
     try:
         yield
     finally:
         engine.timed = None
-        sys.path[:], sys.argv[:] = path, argv
+        sys.path[:], sys.argv[:], sys.meta_path[:] = path, argv, finders
         for name in set(sys.modules) - set(modules):
             del sys.modules[name]
         sys.modules.update(modules)

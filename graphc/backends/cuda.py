@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.frontend.switches import precision, set_float32_matmul_precision
+from graphc.frontend.switches import allow_tf32_products, precision
 
 
 class _Matmul:
@@ -15,7 +15,7 @@ class _Matmul:
 
     @allow_tf32.setter
     def allow_tf32(self, allowed: bool) -> None:
-        set_float32_matmul_precision("high" if allowed else "highest")
+        allow_tf32_products(allowed)
 
 
 matmul = _Matmul()

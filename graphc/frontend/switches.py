@@ -57,6 +57,12 @@ def precision() -> Precision:
     return Precision(get_float32_matmul_precision() != "highest", _convolutions[0])
 
 
+def allow_tf32_products(allowed: bool) -> None:
+    """As "high"; to forbid it is not to ask for sums as written, on a CPU."""
+    _set["precision"] = "high" if allowed else ""
+    epoch.switch_changed()
+
+
 def allow_tf32_convolutions(allowed: bool) -> None:
     _convolutions[0] = bool(allowed)
 

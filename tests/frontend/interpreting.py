@@ -12,6 +12,7 @@ import numpy as np
 
 import graphc
 from graphc import Tensor
+from graphc.frontend.eager.rows import FAST
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.inspection import Unit
 from graphc.ir.graph import Graph, Value
@@ -79,7 +80,7 @@ class InterpretedNative:
                 turn = self.reversed and role == "state"
                 arrays.append(reversed_at(cell, v.spec) if turn else array_at(cell, v.spec))
         where = {v: a for v, a in zip(graph.inputs, arrays)}
-        results = [np.array(r) for r in interpret(graph, *arrays)]
+        results = [np.array(r) for r in interpret(graph, *arrays, rows=FAST)]
         free = iter(outs)
         for v, target, r in zip(graph.outs, graph.targets, results):
             to = array_at(next(free), v.spec) if target is None else where[target]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphc.ir.decompositions import argsort
 
 import graphc
+from graphc.ir.meaning.sorting import argsort
 from graphc.ir.types import FROM_NUMPY
 
 pytest.importorskip("triton")

@@ -16,13 +16,16 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from graphc.frontend.step.compared import changes
 from graphc.frontend.step.inspection import Unit, makers_of, memory_of
 
 SUFFIXES = {"llvm": "ll", "asm": "s", "triton": "py"}  # where the level's name is none
-_numbers = itertools.count(1)
+_numbers: defaultdict[Path, Iterator[int]] = defaultdict(partial(itertools.count, 1))
 
 
 def dump(unit: Unit, folder: str) -> Path:
@@ -31,8 +34,8 @@ def dump(unit: Unit, folder: str) -> Path:
     from graphc.frontend.report.record import Told, code_of, record
     from graphc.frontend.report.write import environment, numbers
 
-    number = next(_numbers)
-    root = Path(folder)
+    root = Path(folder).absolute()
+    number = next(_numbers[root])
     if number > 1:
         root /= f"{number:02}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', unit.name)}"
     (root / "kernels").mkdir(parents=True, exist_ok=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphc.frontend.step import places, seen
+from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import Inspectable, Unit, run_of
 from graphc.frontend.step.profile import Limits, Profile, Run, profile_of
 
 if TYPE_CHECKING:
     from graphc.frontend.report.record import Told
-    from graphc.frontend.step.family import Backend
 
 
 class Measured(Inspectable):

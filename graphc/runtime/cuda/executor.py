@@ -53,6 +53,7 @@ class Timed(NamedTuple):
 
     program: Program
     seconds: list[float]
+    calls: int = 1
 
 
 _timed: list[list[Any]] = []  # where runs are noted while somebody looks, innermost last
