@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from graphc.frontend.report.record import Told
 from graphc.frontend.step import places, seen
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import Inspectable, Unit, run_of
 from graphc.frontend.step.profile import Limits, Profile, Run, profile_of
-
-if TYPE_CHECKING:
-    from graphc.frontend.report.record import Told
 
 
 class Measured(Inspectable):
@@ -84,7 +82,6 @@ class Measured(Inspectable):
         return self._profiled.runs if self._profiled is not None else ()
 
     def _told(self) -> Told:
-        from graphc.frontend.report.record import Told
         from graphc.frontend.report.write import environment, numbers
 
         return Told(
@@ -103,7 +100,6 @@ def told_of(
     steps: Sequence[Measured], runs: Sequence[Run], peaks: Limits | None
 ) -> tuple[list[Unit], Told]:
     """All programs of some steps, and what is known of them together."""
-    from graphc.frontend.report.record import Told
     from graphc.frontend.report.write import environment, numbers
 
     units = [u for s in steps for u in s._all_units()]
