@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
 os.environ.setdefault("GRAPHC_VERIFY", "graphs")
 
 import graphc
+from graphc.frontend import epoch, switches
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,3 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _seeded() -> None:
     """A process draws a seed of its own; a test that draws numbers repeats them."""
     graphc.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _precision() -> Iterator[None]:
+    """What a test sets is set for it alone; nothing that is public gives up having asked."""
+    before = switches._set["precision"]
+    yield
+    if switches._set["precision"] != before:
+        switches._set["precision"] = before
+        epoch.switch_changed()
