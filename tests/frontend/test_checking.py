@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc import nn, optim
 from graphc.errors import InternalError
 from graphc.frontend.step.checking import check, difference
 from graphc.ir.interpret import interpret
@@ -60,3 +61,21 @@ def test_a_compiled_step_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     step(graphc.ones(3))
     assert w.grad is not None
+
+
+def test_a_step_with_winograd_convolutions_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_VERIFY", "1")
+    graphc.manual_seed(0)
+    net = nn.Conv2d(32, 32, 3, padding=1)
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+    @graphc.compile
+    def step(x: graphc.Tensor) -> graphc.Tensor:
+        optimizer.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step(graphc.randn(4, 32, 12, 12))
+    assert "winograd" in step.ir("winograd")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from graphc.frontend.eager.rows import FAST
 from graphc.ir.ops import OPS
 from graphc.ir.type_rules import same_type, whole_type
 from graphc.ir.types import bool_, f32, i64
@@ -162,3 +164,21 @@ def test_facts_go_with_their_kinds() -> None:
 def test_only_integers_have_no_quotient_by_zero() -> None:
     assert OPS["rem"].can_fail(i64) and not OPS["rem"].can_fail(f32)
     assert OPS["check_index"].can_fail(i64) and not OPS["add"].can_fail(bool_)
+
+
+def attributes(function: object) -> set[str]:
+    assert callable(function)
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return set()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("name", [name for name, op in OPS.items() if attributes(op.infer)])
+def test_a_meaning_takes_the_attributes_of_its_type_rule(name: str) -> None:
+    for row in (OPS[name].evaluate, FAST.get(name)):
+        try:
+            taken = attributes(row) if row is not None else set()
+        except ValueError:  # NumPy's own functions have no signature
+            continue
+        assert not taken or attributes(OPS[name].infer) <= taken

@@ -10,23 +10,15 @@ import numpy as np
 
 from graphc.frontend.eager.arrays import unfold
 from graphc.frontend.eager.sums import product, wide
-from graphc.ir.meaning.contractions import Pairs, dilate
+from graphc.ir.meaning.contractions import Pairs, dilate, matrices
 from graphc.ir.meaning.movement import pad
 from graphc.ir.types import Array, Shape
 
 
 def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
     """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y."""
-    bx, by = [i for i, _ in batch], [j for _, j in batch]
-    cx, cy = [i for i, _ in contract], [j for _, j in contract]
-    fx = [k for k in range(x.ndim) if k not in bx + cx]
-    fy = [k for k in range(y.ndim) if k not in by + cy]
-    b = [x.shape[k] for k in bx]
-    rows, columns = [x.shape[k] for k in fx], [y.shape[k] for k in fy]
-    depth = prod(x.shape[k] for k in cx)
-    left = x.transpose(bx + fx + cx).reshape(prod(b), prod(rows), depth)
-    right = y.transpose(by + cy + fy).reshape(prod(b), depth, prod(columns))
-    out: Array = product(left, right).reshape(b + rows + columns)
+    left, right, shape = matrices(x, y, batch, contract)
+    out: Array = product(left, right).reshape(shape)
     return out
 
 

@@ -14,8 +14,10 @@ from graphc.ir.types import Array, Shape
 Pairs = tuple[tuple[int, int], ...]
 
 
-def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
-    """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y."""
+def matrices(
+    x: Array, y: Array, batch: Pairs, contract: Pairs
+) -> tuple[Array, Array, tuple[int, ...]]:
+    """x and y as batches of matrices whose products are `dot`, and the shape of the result."""
     bx, by = [i for i, _ in batch], [j for _, j in batch]
     cx, cy = [i for i, _ in contract], [j for _, j in contract]
     fx = [k for k in range(x.ndim) if k not in bx + cx]
@@ -25,9 +27,15 @@ def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
     depth = prod(x.shape[k] for k in cx)
     left = x.transpose(bx + fx + cx).reshape(prod(b), prod(rows), depth)
     right = y.transpose(by + cy + fy).reshape(prod(b), depth, prod(columns))
+    return left, right, (*b, *rows, *columns)
+
+
+def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
+    """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y."""
+    left, right, shape = matrices(x, y, batch, contract)
     terms = wide(x.dtype)
     out: Array = (left.astype(terms) @ right.astype(terms)).astype(x.dtype)
-    return out.reshape(b + rows + columns)
+    return out.reshape(shape)
 
 
 def conv(
@@ -40,11 +48,13 @@ def conv(
     rhs_dilation: Shape,
     groups: int = 1,
     batch_groups: int = 1,
+    winograd: int = 0,
 ) -> Array:
     """Cross-correlation: y[n,o,p] = sum over c, k of xd[n, c, p*stride + k*rhs_dilation] w[o,c,k].
 
     xd is x with lhs_dilation - 1 zeros between elements, then padded by (low, high). Output channel
     o sees the input channels of its group (groups), or the batch rows of its group (batch_groups).
+    `winograd` says how a back end is to compute it, not what.
     """
     low, high = ((0, 0, *(p[side] for p in padding)) for side in (0, 1))
     xd = pad(dilate(x, lhs_dilation), low=low, high=high)
