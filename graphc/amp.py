@@ -11,39 +11,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from graphc.errors import DeviceUnavailable, InvalidType
-from graphc.frontend.autocast import narrow_type
-from graphc.frontend.devices import device, resolve
-from graphc.frontend.grad_scaler import GradScaler as _GradScaler
+from graphc.frontend.autocast import DEFAULTS, is_autocast_available, narrow_type, working
+from graphc.frontend.devices import device
+from graphc.frontend.grad_scaler import GradScaler
 from graphc.frontend.modes import modes
 from graphc.ir.types import DType, bf16, f16
 
 __all__ = ["GradScaler", "autocast", "is_autocast_available"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-DEFAULTS = {"cpu": bf16, "cuda": f16}
-
-
-def is_autocast_available(device_type: str) -> bool:
-    """Whether autocast can be enabled. Raises for an unknown device type."""
-    try:
-        return resolve(device(device_type).type).type in DEFAULTS
-    except DeviceUnavailable:
-        return False
-
-
-def _enabled(what: str, device_type: Any, enabled: bool) -> bool:
-    """Whether it is to work; warns for a device that is not there."""
-    if not isinstance(device_type, str):
-        kind = type(device_type).__name__
-        raise InvalidType(f"Expected `device_type` of type `str`, got: `{kind}`")
-    device(device_type)
-    if not enabled or is_autocast_available(device_type):
-        return enabled
-    warnings.warn(
-        f"{what}: device {device_type!r} is not available, disabling", UserWarning, stacklevel=3
-    )
-    return False
 
 
 class autocast:
@@ -57,7 +33,7 @@ class autocast:
         enabled: bool = True,
         cache_enabled: bool | None = None,
     ) -> None:
-        self._enabled = _enabled("autocast", device_type, enabled)
+        self._enabled = working("autocast", device_type, enabled)
         self.device = device_type
         self.fast_dtype = dtype or DEFAULTS.get(device_type)
         if self._enabled and self.fast_dtype not in (f16, bf16):
@@ -99,21 +75,3 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 def get_autocast_dtype(device_type: str) -> DType:
     """What products on a device take now, or would if autocast were enabled."""
     return narrow_type(device_type) or DEFAULTS[device(device_type).type]
-
-
-class GradScaler(_GradScaler):
-    """Scales losses, so that small gradients are no zeros in float16; see `_GradScaler`."""
-
-    def __init__(
-        self,
-        device: str = "cuda",
-        init_scale: float = 65536.0,
-        growth_factor: float = 2.0,
-        backoff_factor: float = 0.5,
-        growth_interval: int = 2000,
-        enabled: bool = True,
-    ) -> None:
-        enabled = _enabled("GradScaler", device, enabled)
-        super().__init__(
-            device, init_scale, growth_factor, backoff_factor, growth_interval, enabled
-        )

@@ -10,7 +10,7 @@ from graphc.cli.command import Command, Report, not_found
 from graphc.cli.watched import watched
 from graphc.frontend.report.merged import merged
 from graphc.frontend.report.write import write
-from graphc.frontend.step.measured import told_of
+from graphc.frontend.step.measured import facts_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def of_script(script: Path, arguments: list[str], output: Path) -> Report:
     seen = watched(script, arguments)
     if not seen.steps:
         return not_found(f"{script} compiled nothing: put @graphc.compile on a step or a model")
-    units, told = told_of(seen.steps, seen.runs, seen.peaks)
+    units, told = facts_of(seen.steps, seen.runs, seen.peaks)
     write(output, units, told)
     return written(output, len(units))
 

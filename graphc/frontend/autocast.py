@@ -9,18 +9,20 @@ what was cast, and a compiled step fuses them with what made the values.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from graphc.errors import InvalidState
+from graphc.errors import DeviceUnavailable, InvalidState, InvalidType
+from graphc.frontend.devices import device, resolve
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import is_tensor
-from graphc.ir.types import DType, f32, f64
+from graphc.ir.types import DType, bf16, f16, f32, f64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
 
-__all__ = ["aware", "narrow_type"]
+__all__ = ["aware", "is_autocast_available", "narrow_type", "working"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Rule = Literal["narrow", "wide", "wide unless dtype", "widest", "unsafe"]
@@ -69,6 +71,31 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     ),
 }
 NAMES = frozenset(name for rows in RULES.values() for name in rows)
+
+
+DEFAULTS = {"cpu": bf16, "cuda": f16}
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether autocast can be enabled. Raises for an unknown device type."""
+    try:
+        return resolve(device(device_type).type).type in DEFAULTS
+    except DeviceUnavailable:
+        return False
+
+
+def working(what: str, device_type: Any, enabled: bool) -> bool:
+    """Whether it is to work; warns for a device that is not there."""
+    if not isinstance(device_type, str):
+        kind = type(device_type).__name__
+        raise InvalidType(f"Expected `device_type` of type `str`, got: `{kind}`")
+    device(device_type)
+    if not enabled or is_autocast_available(device_type):
+        return enabled
+    warnings.warn(
+        f"{what}: device {device_type!r} is not available, disabling", UserWarning, stacklevel=3
+    )
+    return False
 
 
 def narrow_type(device_type: str) -> DType | None:

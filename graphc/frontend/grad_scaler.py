@@ -17,6 +17,7 @@ from graphc.frontend import trace as tracing
 from graphc.frontend.api.creation import full, zeros
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.logic import isfinite
+from graphc.frontend.autocast import working
 from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f16, f32, f64, i32
@@ -57,8 +58,8 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        self._device, self._enabled = device, enabled
-        if not enabled:
+        self._device, self._enabled = device, working("GradScaler", device, enabled)
+        if not self._enabled:
             return
         if growth_factor <= 1.0:
             raise InvalidArgument("The growth factor must be > 1.0.")

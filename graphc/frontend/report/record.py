@@ -8,9 +8,9 @@ what it came from. A `where` knows the calls that led to it (`stacks`), innermos
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from graphc.frontend.report.facts import Facts, Row
 from graphc.frontend.report.files import Files
 from graphc.frontend.step.inspection import Recompile, Stage, Unit, run_of
 from graphc.frontend.step.profile import Limits, Run
@@ -24,21 +24,6 @@ from graphc.ir.text import ops as count_ops
 from graphc.ir.work import work_of
 
 VERSION = 1
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a step knows besides its programs."""
-
-    name: str
-    numbers: Row = field(default_factory=dict)
-    environment: Row = field(default_factory=dict)
-    recompiles: Sequence[Recompile] = ()
-    guards: Sequence[tuple[str, str, str, int]] = ()  # what was read, its value, file, line
-    sizes: Sequence[str] = ()
-    runs: Sequence[Run] = ()  # of a profiled call
-    peaks: Limits | None = None
 
 
 class Numbering:
@@ -51,7 +36,7 @@ class Numbering:
         return self.ids.setdefault(thing, len(self.ids))
 
 
-def record(units: Sequence[Unit], told: Told) -> Row:
+def record(units: Sequence[Unit], told: Facts) -> Row:
     """The whole table."""
     recorder = Recorder()
     shown = [recorder.unit(u, run_of(u, told.runs)) for u in units]

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphc.frontend.report.facts import Facts
 from graphc.frontend.report.page import page
-from graphc.frontend.report.record import Told, code_of, record
+from graphc.frontend.report.record import code_of, record
 from graphc.frontend.step.inspection import Stats, Unit, memory_of, run_of
 from graphc.frontend.step.profile import Run
 from graphc.ir.kernel import Kernel
@@ -23,7 +24,7 @@ ASSEMBLED = 24  # kernels
 SLOW_LEVELS = ("asm",)
 
 
-def write(path: str | Path, units: Sequence[Unit], told: Told, every: bool = False) -> Path:
+def write(path: str | Path, units: Sequence[Unit], told: Facts, every: bool = False) -> Path:
     """The report of these programs; `every`: with the assembly of all kernels."""
     slow = None if every else _longest(units, told.runs)
 

@@ -30,8 +30,9 @@ _numbers: defaultdict[Path, Iterator[int]] = defaultdict(partial(itertools.count
 
 def dump(unit: Unit, folder: str) -> Path:
     """Write all of `unit`; returns where."""
+    from graphc.frontend.report.facts import Facts
     from graphc.frontend.report.page import page  # only who asks for a dump pays for it
-    from graphc.frontend.report.record import Told, code_of, record
+    from graphc.frontend.report.record import code_of, record
     from graphc.frontend.report.write import environment, numbers
 
     root = Path(folder).absolute()
@@ -44,7 +45,7 @@ def dump(unit: Unit, folder: str) -> Path:
     for level, texts in code.items():
         for kernel, text in zip(unit.kernels(), texts, strict=True):
             (root / "kernels" / f"{kernel.name}.{SUFFIXES.get(level, level)}").write_text(text)
-    told = Told(unit.name, numbers([unit]), environment())
+    told = Facts(unit.name, numbers([unit]), environment())
     (root / "report.html").write_text(page(record([unit], told), [code]), encoding="utf-8")
     (root / "stats.json").write_text(json.dumps(_stats(unit), indent=1) + "\n")
     (root / "trace.json").write_text(json.dumps({"traceEvents": _events(unit)}) + "\n")

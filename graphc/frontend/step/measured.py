@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphc.frontend.report.record import Told
+from graphc.frontend.report.facts import Facts
 from graphc.frontend.step import places, seen
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import Inspectable, Unit, run_of
@@ -59,7 +59,7 @@ class Measured(Inspectable):
 
         if batch or kwargs:
             self.profile(*batch, **kwargs)
-        return write(path, self._ready(), self._told(), assembly)
+        return write(path, self._ready(), self._facts(), assembly)
 
     def ir(self, stage: str = "memory", where: str = "") -> str:
         """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back.
@@ -81,10 +81,10 @@ class Measured(Inspectable):
         """Of the last profile."""
         return self._profiled.runs if self._profiled is not None else ()
 
-    def _told(self) -> Told:
+    def _facts(self) -> Facts:
         from graphc.frontend.report.write import environment, numbers
 
-        return Told(
+        return Facts(
             " + ".join(u.name for u in self._units()),
             numbers(self._units(), self.stats),
             environment(),
@@ -96,14 +96,14 @@ class Measured(Inspectable):
         )
 
 
-def told_of(
+def facts_of(
     steps: Sequence[Measured], runs: Sequence[Run], peaks: Limits | None
-) -> tuple[list[Unit], Told]:
+) -> tuple[list[Unit], Facts]:
     """All programs of some steps, and what is known of them together."""
     from graphc.frontend.report.write import environment, numbers
 
     units = [u for s in steps for u in s._all_units()]
-    told = Told(
+    told = Facts(
         " + ".join(dict.fromkeys(u.name for u in units)),
         numbers(units, *(s.stats for s in steps)),
         environment(),
