@@ -42,7 +42,7 @@ step(graphc.randn(3, 4))
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("graphc.cli.bisect.install_as_torch", lambda: None)
+    monkeypatch.setattr("graphc.cli.script.install_as_torch", lambda: None)
     compiling.native.cache_clear()
     path = tmp_path / "train.py"
     path.write_text(SCRIPT)

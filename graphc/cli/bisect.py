@@ -8,8 +8,6 @@ script of its own, which fails as long as the error is there.
 from __future__ import annotations
 
 import argparse
-import runpy
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 
 from graphc import config
 from graphc.cli.command import Command, Exit, Report, not_found
+from graphc.cli.script import run_script
 from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
@@ -33,7 +32,6 @@ from graphc.ir.types import Array, Scalar, TensorSpec
 from graphc.passes.pipeline import PIPELINE, compile_graph, run_passes
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine, Executable
-from graphc.standin import install_as_torch
 
 SEED = 0
 
@@ -56,12 +54,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Report:
     if not args.script.is_file():
         return not_found(f"{args.script}: no such file")
-    install_as_torch()
-    sys.argv = [str(args.script), *args.args]
-    sys.path.insert(0, str(args.script.resolve().parent))
     try:
         with config.using("verify", "1"):
-            runpy.run_path(str(args.script), run_name="__main__")
+            run_script(args.script, args.args)
     except StageError as e:
         found = explain(e)
         path = Path(f"bisect_{found.name}.py".replace("/", "_"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import re
-import runpy
 import subprocess
 import sys
 from itertools import zip_longest
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from graphc.cli.command import Command, Exit, Report, not_found
-from graphc.standin import install_as_torch
+from graphc.cli.script import run_script
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)")
 RTOL, ATOL = 1e-3, 1e-4  # of numbers as people print them
@@ -32,10 +31,7 @@ def run(args: argparse.Namespace) -> Report:
         return not_found(f"{args.script}: no such file")
     if args.compare:
         return compare(args.script, args.args)
-    install_as_torch()
-    sys.argv = [str(args.script), *args.args]
-    sys.path.insert(0, str(args.script.resolve().parent))
-    runpy.run_path(str(args.script), run_name="__main__")
+    run_script(args.script, args.args)
     return Report("", {"script": str(args.script)})
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from graphc.cli.script import run_script
 from graphc.frontend.step.compile import native
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.seen import seeing
 from graphc.runtime import peaks
-from graphc.standin import install_as_torch
 
 
 class Watched(NamedTuple):
@@ -26,13 +24,10 @@ class Watched(NamedTuple):
 
 def watched(script: Path, arguments: Sequence[str]) -> Watched:
     """Run it as `graphc run` does, to its end or its `sys.exit`."""
-    install_as_torch()
-    sys.argv = [str(script), *arguments]
-    sys.path.insert(0, str(script.resolve().parent))
     tally = native().tally()
     with seeing() as steps:
         try:
-            runpy.run_path(str(script), run_name="__main__")
+            run_script(script, arguments)
         except SystemExit as e:
             if e.code:
                 raise

@@ -65,12 +65,24 @@ def interpret(
     that they agree with.
     """
     rows = rows or {}
+
+    def apply(v: Value, op: Op, args: list[Array]) -> Array:
+        return evaluate(op, args, v.attrs, v.spec, rows.get(op.name))
+
     if any(not v.spec.is_fixed for v in graph.inputs):
         graph = at_sizes(graph, _sizes(graph, inputs))
+    env = values_of(graph, inputs, apply)
+    return [np.asarray(env[v]) for v in graph.outs]
+
+
+def values_of(
+    graph: Graph, inputs: Sequence[Array], apply: Callable[[Value, Op, list[Array]], Array]
+) -> dict[Value, Array]:
+    """Every value of a graph of fixed sizes, where `apply` says what an op gives."""
     env: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
     for v in graph.values():
         if v.op is not None:
-            env[v] = evaluate(v.op, [env[a] for a in v.args], v.attrs, v.spec, rows.get(v.op.name))
+            env[v] = apply(v, v.op, [env[a] for a in v.args])
         elif v.const is not None:
             env[v] = constant(v)
-    return [np.asarray(env[v]) for v in graph.outs]
+    return env

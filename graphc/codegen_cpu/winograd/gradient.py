@@ -213,9 +213,9 @@ class Gradient:
         def read(i: Int) -> list[str]:
             line = f.pointer(at, f.mul(down, i), f32)
             values = [points.load(line, right * j) for j in range(SIZE)]
-            fresh = self._both(self._from(i, place.skip[0]), "")
+            fresh = self._from(i, place.skip[0])
             return [
-                self._where(self._both(fresh, self._from(j, place.skip[1])), value)
+                self._where(f.both(fresh, self._from(j, place.skip[1])), value)
                 for j, value in enumerate(values)
             ]
 
@@ -226,14 +226,11 @@ class Gradient:
         points.through(of_cotangents, SIZE, POINTS, read, write)
 
     def _from(self, i: Int, skip: Int) -> str:
-        """Whether a row or column of the tile is no other tile's; "" where it never is."""
-        return "" if skip == 0 else self.frame.less(self.frame.sub(skip, 1), i)
-
-    def _both(self, x: str, y: str) -> str:
-        return self.e.value(f"and i1 {x}, {y}") if x and y else x or y
+        """i1: whether a row or column of the tile is no other tile's."""
+        return "true" if skip == 0 else self.frame.less(self.frame.sub(skip, 1), i)
 
     def _where(self, holds: str, value: str) -> str:
-        if not holds:
+        if holds == "true":
             return value
         zero = literal(0.0, self.t)
         return self.e.value(f"select i1 {holds}, {self.t} {value}, {self.t} {zero}")

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from graphc.errors import InternalError
-from graphc.ir.graph import Graph
-from graphc.ir.interpret import constant, interpret
+from graphc.ir.graph import Graph, Value
+from graphc.ir.interpret import interpret, values_of
+from graphc.ir.ops import Op
 from graphc.ir.types import Array, TensorSpec
 
 TOLERANCE = {"f64": 1e-9, "f32": 1e-3, "f16": 3e-2, "bf16": 1e-1}
@@ -93,18 +94,16 @@ PEAK = 5.0  # how much more the largest error may be than the mean one
 
 def interpret_wide(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
     """`interpret` with every float in float64: what rounding errors are measured against."""
-    env = {v: _wide(a) for v, a in zip(graph.inputs, inputs, strict=True)}
+
+    def apply(v: Value, op: Op, args: list[Array]) -> Array:
+        args = [*map(_wide, args)]  # constants are of their own types
+        if op.name == "cast" and v.spec.dtype.is_floating_point:
+            return args[0].astype(np.float64)
+        return _wide(np.asarray(op.evaluate(*args, **v.attrs)))
+
     with np.errstate(all="ignore"):
-        for v in graph.values():
-            if v.op is not None:
-                args = [env[a] for a in v.args]
-                if v.op.name == "cast" and v.spec.dtype.is_floating_point:
-                    env[v] = args[0].astype(np.float64)
-                else:
-                    env[v] = _wide(np.asarray(v.op.evaluate(*args, **v.attrs)))
-            elif v.const is not None:
-                env[v] = _wide(constant(v))
-    return [env[v] for v in graph.outs]
+        env = values_of(graph, [*map(_wide, inputs)], apply)
+    return [_wide(env[v]) for v in graph.outs]
 
 
 def _wide(a: Array) -> Array:

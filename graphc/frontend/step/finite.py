@@ -18,7 +18,8 @@ from graphc.frontend.step.finiteness import Kind
 from graphc.frontend.step.inputs import inputs_of
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
-from graphc.ir.interpret import constant, evaluate
+from graphc.ir.interpret import evaluate, values_of
+from graphc.ir.ops import Op
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.types import Array
 
@@ -40,7 +41,7 @@ class CheckedRun:
 
     def _explained(self, error: NotFinite, leaves: Sequence[Tensor]) -> NotFinite:
         graph = at_sizes(self._entry.family.graph, self._entry.sizes)
-        values = _evaluated(graph, inputs_of(self._entry.plan, graph, leaves))
+        values = values_of(graph, inputs_of(self._entry.plan, graph, leaves), _apply)
         flags = [c for v in graph.values() if (c := _watched(v)) is not None]
         found = [v for v in flags if _bad(values[v], self._kind)]
         if not found:
@@ -63,16 +64,9 @@ def _bad(a: Array, kind: Kind) -> bool:
     return bool(np.isnan(x).any() if kind == "nan" else not np.isfinite(x).all())
 
 
-def _evaluated(graph: Graph, inputs: Sequence[Array]) -> dict[Value, Array]:
-    env: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
-    for v in graph.values():
-        if v.op is not None and v.op.name == "check":
-            env[v] = env[v.args[0]]
-        elif v.op is not None:
-            env[v] = evaluate(v.op, [env[a] for a in v.args], v.attrs, v.spec)
-        elif v.const is not None:
-            env[v] = constant(v)
-    return env
+def _apply(v: Value, op: Op, args: list[Array]) -> Array:
+    """Checks let everything through, so that all values are known."""
+    return args[0] if op.name == "check" else evaluate(op, args, v.attrs, v.spec)
 
 
 def _origin(v: Value, values: dict[Value, Array], kind: Kind) -> Value:
