@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.frontend.eager import arrays, contractions, sums
+from graphc.frontend.eager import arrays, compiled, contractions, sums
 from graphc.frontend.eager.rows import FAST
 from graphc.ir.ops import OPS
 from graphc.ir.types import DTYPES, Array
@@ -23,6 +23,7 @@ SMALL = {  # what makes small arrays go the way of large ones
     arrays: {"MANY": 1},
     sums: {"CHAIN": 4, "LONG": 8, "STRIP": 4, "NARROW": 16, "LINE": 8},
     contractions: {"CACHED": 40},
+    compiled: {"LARGE": {"dot": 1, "conv": 1}},
 }
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45]
 
@@ -337,3 +338,28 @@ def spread(x: Array, dilation: tuple[int, ...]) -> Array:
         x = np.repeat(x, d, axis) * kept.reshape(-1, *(1,) * (x.ndim - axis - 1))
         x = x.take(range(x.shape[axis] - d + 1), axis)
     return x
+
+
+def test_a_large_convolution_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its shape, however its operands lie; of float64, and below the size, NumPy computes it."""
+    seen: list[tuple[int, ...]] = []
+    run = compiled.RUNNERS[-1]
+
+    def noted(op: Any, operands: Any, attrs: Any, spec: Any) -> Array:
+        seen.append(spec.shape)
+        return run(op, operands, attrs, spec)
+
+    monkeypatch.setattr(compiled, "RUNNERS", [noted])
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((4, 16, 24, 24)), rng.standard_normal((24, 16, 3, 3))
+    large = graphc.tensor(x, dtype=graphc.float32), graphc.tensor(w, dtype=graphc.float32)
+    turned = large[0].permute(1, 0, 2, 3).contiguous().permute(1, 0, 2, 3)
+    got = graphc.conv2d(*large)
+    assert seen == [(4, 24, 22, 22)]
+    assert graphc.conv2d(turned, large[1]).allclose(got, rtol=1e-4, atol=1e-4)
+    assert graphc.conv2d(large[0], large[1].flip(2).flip(2)).equal(got)
+    want = graphc.conv2d(graphc.tensor(x), graphc.tensor(w))
+    assert len(seen) == 3 and graphc.conv2d(large[0][:1, :, :6, :6], large[1]).shape[2] == 4
+    assert len(seen) == 3  # the two were float64, and small
+    error = got.numpy() - want.numpy()
+    assert np.sqrt((error**2).mean()) < 1e-5 * np.sqrt((want.numpy() ** 2).mean())

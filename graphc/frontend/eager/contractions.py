@@ -1,4 +1,4 @@
-"""Contractions as matrix products that find their operands in the cache."""
+"""Contractions as matrix products that find their operands in the cache, or by compiled code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc.frontend.eager.arrays import unfold
+from graphc.frontend.eager.compiled import compiled
 from graphc.frontend.eager.sums import product, wide
 from graphc.ir.meaning.contractions import Pairs, dilate, matrices
 from graphc.ir.meaning.movement import pad
@@ -17,6 +18,9 @@ from graphc.ir.types import Array, Shape
 
 def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
     """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y."""
+    made = compiled("dot", x, y, {"batch": batch, "contract": contract})
+    if made is not None:
+        return made
     left, right, shape = matrices(x, y, batch, contract)
     out: Array = product(left, right).reshape(shape)
     return out
@@ -25,7 +29,13 @@ def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
 CACHED = 1 << 18  # elements of copied windows that a matrix product reads: a share of an L2 cache
 
 
-def conv(
+def conv(x: Array, w: Array, **attrs: Any) -> Array:
+    """By compiled code where that is worth it, else by NumPy."""
+    made = compiled("conv", x, w, attrs)
+    return made if made is not None else conv_by_numpy(x, w, **attrs)
+
+
+def conv_by_numpy(
     x: Array,
     w: Array,
     *,

@@ -22,6 +22,7 @@ from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
 from graphc.frontend.devices import MAKERS, Accelerator
+from graphc.frontend.eager.compiled import RUNNERS
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
@@ -35,6 +36,7 @@ from graphc.frontend.step.compiled import (
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Unit
+from graphc.frontend.step.one_op import OneOp, lying
 from graphc.frontend.step.profile import Limits, Run, print_tally
 from graphc.frontend.step.progress import Progress
 from graphc.frontend.step.signature import refuse_foreign
@@ -43,8 +45,10 @@ from graphc.frontend.storage import running
 from graphc.ir import kernel_text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
+from graphc.ir.ops import Attrs, Op
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
+from graphc.ir.types import Array, TensorSpec
 from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
@@ -217,6 +221,21 @@ def _accelerator() -> Accelerator:
 
 
 MAKERS.append(_accelerator)
+
+
+@lru_cache(maxsize=1)
+def _single() -> OneOp:
+    return OneOp(native_backend(), lambda *_: False)
+
+
+def _run_compiled(op: Op, arrays: Sequence[Array], attrs: Attrs, spec: TensorSpec) -> Array:
+    """An eager operation of the host that NumPy would be slow at."""
+    laid = [lying(a) for a in arrays]
+    dense = [a if how is not None else HOST.row_major(a) for a, how in zip(arrays, laid)]
+    return cast(Array, _single().run(HOST, op, dense, laid, attrs, spec))
+
+
+RUNNERS.append(_run_compiled)
 
 
 @overload

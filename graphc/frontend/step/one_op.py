@@ -1,4 +1,5 @@
-"""Eager operations on a GPU: programs of one operation, each compiled once for its types.
+"""Eager operations as programs of one operation, each compiled once for its types: all of a GPU's,
+and what is too large for NumPy.
 
 Numbers beside tensors are arguments of the call, but for those that rewrite rules know: a rate that
 changes at each step compiles nothing. Routines without code run on the host.
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import GraphcError, user_location
-from graphc.frontend.places import DevicePlace
+from graphc.frontend.layouts import is_dense, order_of
+from graphc.frontend.places import DevicePlace, Place
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.plan import Native
 from graphc.ir import sugar as P
@@ -22,11 +24,18 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sizes import Evaluation
-from graphc.ir.types import FROM_NUMPY, Array, DType, TensorSpec, f32, f64, i64
+from graphc.ir.types import FROM_NUMPY, Array, DType, Shape, TensorSpec, f32, f64, i64
 
 KEPT = 4096  # programs; each is a small table, its kernels are the library's
 ARGUMENTS = {f32: f32, f64: f64, i64: i64}  # how a number of a type reaches a program
 EXACT = (0.0, 1.0, -1.0, 2.0, 0.5)  # floats that rules look for
+
+
+class Laid(NamedTuple):
+    """An operand as it lies in memory, dense in `order`: its program reads it as it is."""
+
+    spec: TensorSpec
+    order: Shape
 
 
 class Number(NamedTuple):
@@ -54,13 +63,23 @@ class OneOp:
         if by_host or not spec.numel:
             return on_host(place, op, operands, attrs, spec)
         given = [_argument(a, op) if type(a) is np.ndarray else None for a in operands]
+        return self.run(place, op, operands, given, attrs, spec)
+
+    def run(
+        self, place: Place, op: Op, operands: Operands, given: Operands, attrs: Attrs,
+        spec: TensorSpec,
+    ) -> Any:  # fmt: skip
+        """By compiled code, on dense operands. `given`: what stands for one that is no row-major
+        array, a number or how it lies."""
         parts = [
             TensorSpec(FROM_NUMPY[a.dtype], tuple(a.shape)) if g is None else g
             for a, g in zip(operands, given)
         ]
         native = self._program(op, parts, attrs, spec)
         out = place.empty(spec.shape, spec.dtype.numpy)
-        arrays = [place.address(a) for a, g in zip(operands, given) if g is None]
+        arrays = [
+            place.address(a) for a, g in zip(operands, given) if g is None or isinstance(g, Laid)
+        ]
         scalars = [a.item() for a, g in zip(operands, given) if isinstance(g, Number)]
         try:
             native.run(arrays, [place.address(out)], scalars)
@@ -106,16 +125,30 @@ def _argument(a: Array, op: Op) -> Any:
     return a.astype(np.float64).item() if dtype.is_half else a.item()
 
 
+def lying(array: Array) -> Laid | None:
+    """How an array of the host lies, if it is dense in another order than row-major."""
+    strides = tuple(s // array.itemsize for s in array.strides)
+    if array.flags.c_contiguous or not is_dense(array.shape, strides):
+        return None
+    spec = TensorSpec(FROM_NUMPY[array.dtype], array.shape)
+    return Laid(spec, order_of(array.shape, strides))
+
+
 def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Graph:
     """`op` on operands of these types, constants, and arguments of the call."""
     builder = Builder()
     inputs: list[Value] = []
-    shape = next((p.shape for p in parts if isinstance(p, TensorSpec)), ())
+    shape = next((p.shape for p in map(_spec, parts) if p is not None), ())
     values: list[Any] = []
     for k, part in enumerate(parts):
         if isinstance(part, TensorSpec):
             inputs.append(builder.input(f"x{k}", part))
             values.append(inputs[-1])
+        elif isinstance(part, Laid):
+            lies = tuple(part.spec.shape[d] for d in part.order)
+            inputs.append(builder.input(f"x{k}", TensorSpec(part.spec.dtype, lies)))
+            back = tuple(part.order.index(d) for d in range(len(part.order)))
+            values.append(P.transpose(inputs[-1], back))
         elif isinstance(part, Number):
             inputs.append(builder.input(f"x{k}", TensorSpec(part.passed, ())))
             values.append(_spread(inputs[-1], part.used, shape))
@@ -127,7 +160,13 @@ def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Grap
 
 
 def _is_constant(part: Any) -> bool:
-    return not isinstance(part, TensorSpec | Number)
+    return not isinstance(part, TensorSpec | Laid | Number)
+
+
+def _spec(part: Any) -> TensorSpec | None:
+    """Of a tensor."""
+    part = part.spec if isinstance(part, Laid) else part
+    return part if isinstance(part, TensorSpec) else None
 
 
 def _spread(number: Value, dtype: DType, shape: tuple[int, ...]) -> Value:
