@@ -82,6 +82,7 @@ from graphc import debug as debug
 from graphc import distributed as distributed
 from graphc import distributions as distributions
 from graphc import fft as fft
+from graphc import func as func
 from graphc import fx as fx
 from graphc import hub as hub
 from graphc import jit as jit
@@ -98,6 +99,7 @@ from graphc.amp import GradScaler as GradScaler
 from graphc.amp import autocast as autocast
 from graphc.amp import get_autocast_dtype as get_autocast_dtype
 from graphc.amp import is_autocast_enabled as is_autocast_enabled
+from graphc.func import vmap as vmap
 from graphc.library import ops as ops
 from graphc.nn.functional import (
     adaptive_avg_pool1d,

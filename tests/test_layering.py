@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "_higher_order_ops": {"frontend"},
     "distributions": BASE | {"ir", "frontend"},
     "distributed": BASE | {"frontend"},
+    "func": BASE | {"frontend", "nn", "utils"},
     "fx": BASE | {"nn"},
     "hub": BASE | {"frontend"},
     "fft": BASE | {"ir", "frontend"},

@@ -1,0 +1,128 @@
+"""torch.func's modules as functions: called with other tensors in place of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from graphc.errors import InvalidArgument, InvalidType
+from graphc.frontend import epoch
+from graphc.frontend.api.shapes import stack
+from graphc.frontend.tensor import Tensor
+from graphc.nn.module import Module
+from graphc.nn.normalization import _BatchNorm
+
+__all__ = ["functional_call", "replace_all_batch_norm_modules_", "stack_module_state"]
+
+M = TypeVar("M", bound=Module)
+Place = tuple[dict[str, Any], str]  # a module's table of parameters or buffers, and a name in it
+
+
+def functional_call(
+    module: Module,
+    parameter_and_buffer_dicts: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]],
+    args: Any = None,
+    kwargs: dict[str, Any] | None = None,
+    *,
+    tie_weights: bool = True,
+    strict: bool = False,
+) -> Any:
+    """`module(*args, **kwargs)`, with tensors by name in place of its parameters and buffers.
+
+    A name given stands for all names of a tied tensor, unless `tie_weights` is False. With
+    `strict` every parameter and buffer must be given, and no other name.
+    """
+    given = _merged(parameter_and_buffer_dicts)
+    args = () if args is None else args if isinstance(args, tuple) else (args,)
+    with _replaced(module, given, tie_weights, strict):
+        return module(*args, **(kwargs or {}))
+
+
+def _merged(dicts: Any) -> dict[str, Tensor]:
+    if isinstance(dicts, Mapping):
+        return dict(dicts)
+    if not isinstance(dicts, Sequence) or not all(isinstance(d, Mapping) for d in dicts):
+        kind = type(dicts).__name__
+        raise InvalidType(
+            "Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, got "
+            + kind
+        )
+    found: dict[str, Tensor] = {}
+    for d in dicts:
+        if twice := found.keys() & d.keys():
+            raise InvalidArgument(f"{sorted(twice)} appear in several of the dictionaries")
+        found.update(d)
+    return found
+
+
+def _places(module: Module) -> dict[str, Place]:
+    """Where each parameter and buffer of the module stands, by its full name."""
+    return {
+        f"{path}.{name}" if path else name: (table, name)
+        for path, owner in module.named_modules(remove_duplicate=False)
+        for table in (owner._parameters, owner._buffers)
+        for name in table
+    }
+
+
+@contextmanager
+def _replaced(
+    module: Module, given: Mapping[str, Tensor], tied: bool, strict: bool
+) -> Iterator[None]:
+    places = _places(module)
+    missing, unknown = places.keys() - given.keys(), given.keys() - places.keys()
+    if strict and (missing or unknown):
+        raise InvalidArgument(
+            f"functional_call: missing {sorted(missing)}, unexpected {sorted(unknown)}"
+        )
+    if unknown:
+        raise InvalidArgument(f"{sorted(unknown)} are no parameters or buffers of the module")
+    new = dict(given)
+    if tied:
+        by_tensor = {id(places[n][0][places[n][1]]): x for n, x in given.items()}
+        for name, (table, key) in places.items():
+            if table[key] is not None and id(table[key]) in by_tensor:
+                new.setdefault(name, by_tensor[id(table[key])])
+    old = {name: places[name][0][places[name][1]] for name in new}
+    try:
+        _put(places, new)
+        yield
+    finally:
+        _put(places, old)
+
+
+def _put(places: Mapping[str, Place], tensors: Mapping[str, Any]) -> None:
+    for name, x in tensors.items():
+        table, key = places[name]
+        table[key] = x
+    epoch.modules_changed()
+
+
+def stack_module_state(
+    models: Sequence[Module],
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The parameters and the buffers of modules of one class, each stacked along a new first
+    dimension, for `vmap` over `functional_call`."""
+    if not models:
+        raise InvalidArgument("stack_module_state: Expected at least one model, got 0.")
+    if len({m.training for m in models}) > 1:
+        raise InvalidArgument("the models must have the same training/eval mode")
+    if len({type(m) for m in models}) > 1:
+        raise InvalidArgument("the models must be of the same class")
+    named = [dict(m.named_parameters()) for m in models]
+    found = {
+        name: stack([n[name].detach() for n in named]).requires_grad_(x.requires_grad)
+        for name, x in named[0].items()
+    }
+    kept = [dict(m.named_buffers()) for m in models]
+    return found, {name: stack([k[name] for k in kept]) for name in kept[0]}
+
+
+def replace_all_batch_norm_modules_(root: M) -> M:
+    """`root`, its batch norms without running statistics, which each slice would have to share."""
+    for module in root.modules():
+        if isinstance(module, _BatchNorm):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root
