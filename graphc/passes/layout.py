@@ -27,7 +27,13 @@ from graphc.passes.group import is_free, parts_of, same_memory
 from graphc.passes.orders import identity, orders_of
 from graphc.passes.profile import Profile
 
-Widths = tuple[list[int], list[int]]
+
+class Widths(NamedTuple):
+    """The most padding that any reader of a base wants, and how it then lies."""
+
+    low: list[int]
+    high: list[int]
+    order: Shape
 
 
 def layout(graph: Graph, profile: Profile) -> Graph:
@@ -107,9 +113,8 @@ class _Layout:
 
     def _widened(self, v: Value, w: Value) -> Value:
         """Store `w` padded and channels-innermost; what others see is the inside."""
-        low, high = (tuple(side) for side in self.widths[v])
-        order = _channels_last(len(w.shape))
-        if not any((*low, *high)) and (self.orders(w) == order or w.shape[1] == 1):
+        low, high, order = map(tuple, self.widths[v])
+        if not any((*low, *high)) and (self.orders(w) == order or w.shape[order[-1]] == 1):
             return w
         whole = w.builder.apply("contiguous", P.pad(w, low, high), order=order)
         self.padded[v] = whole
@@ -131,7 +136,7 @@ class _Layout:
         whole = self.padded.get(reading.base)
         if whole is None:
             return self.new[v.args[0]]
-        origin, shape = self.widths[reading.base][0], reading.base.shape
+        origin, shape = self.widths[reading.base].low, reading.base.shape
         start = tuple(o - a for o, a in zip(origin, reading.low))
         stop = tuple(o + n + b for o, n, b in zip(origin, shape, reading.high))
         return P.transpose(P.slice(whole, start, stop), reading.perm)
@@ -153,10 +158,6 @@ class _Layout:
         return P.transpose(packed, back)
 
 
-def _channels_last(rank: int) -> Shape:
-    return (0, *range(2, rank), 1)
-
-
 class Reading(NamedTuple):
     """A convolution input as its base, padded by `low` and `high` (negative: cut), permuted."""
 
@@ -164,6 +165,18 @@ class Reading(NamedTuple):
     perm: Shape
     low: Shape
     high: Shape
+
+    @property
+    def channels_last(self) -> Shape:
+        """The base's dimensions: samples, places, channels.
+
+        A weight gradient reads what the forward read with samples and channels exchanged, so which
+        is which is not told by the places they have: samples are outermost, wherever they are.
+        """
+        samples, channels, *places = self.perm
+        if channels == 0:
+            samples, channels = channels, samples
+        return (samples, *places, channels)
 
 
 def base_of(conv: Value, halo: bool) -> Reading:
@@ -199,9 +212,10 @@ def _widest_padding(graph: Graph, halo: bool) -> dict[Value, Widths]:
         if v.op is OPS["conv"]:
             reading = base_of(v, halo)
             none = [0] * len(reading.perm)
-            most = widths.setdefault(reading.base, (none, none.copy()))
-            most[0][:] = map(max, most[0], reading.low)
-            most[1][:] = map(max, most[1], reading.high)
+            first = Widths(none, none.copy(), reading.channels_last)
+            most = widths.setdefault(reading.base, first)
+            most.low[:] = map(max, most.low, reading.low)
+            most.high[:] = map(max, most.high, reading.high)
     return widths
 
 
