@@ -49,12 +49,20 @@ class Net:
     lr: float  # low enough that the loss at step 10 is neither noise nor zero
     small: bool = False  # small nets owe float64 agreement within 1e-4, the others 2e-3
     tokens: bool = False  # the input holds int64 token ids instead of floats
+    loss: str = "cross_entropy"  # a function of torch.nn.functional
+    target_shape: tuple[int, ...] = ()  # of one sample: a class, one of each pixel, an image
 
     def data(self, batch: int = 0) -> tuple[Array, Array]:
-        """The batch every framework trains on: normal noise or token ids, and class targets."""
+        """The batch every framework trains on: normal noise or token ids, and targets: classes,
+        or numbers between 0 and 1."""
         rng = np.random.default_rng(SEED)
         shape = (batch or self.batch, *self.input_shape)
-        y = rng.integers(0, self.classes, shape[0], dtype=np.int64)
+        target = (shape[0], *self.target_shape)
+        y: Array
+        if self.loss == "cross_entropy":
+            y = rng.integers(0, self.classes, target, dtype=np.int64)
+        else:
+            y = rng.uniform(0, 1, target).astype(np.float32)
         if self.tokens:
             return rng.integers(0, VOCABULARY, shape, dtype=np.int64), y
         return rng.standard_normal(shape).astype(np.float32), y
@@ -67,15 +75,19 @@ OPTIMIZERS: dict[str, Callable[[Namespace, Iterable[Any], float], Any]] = {
     "sgd-m": lambda T, params, lr: T.optim.SGD(params, lr=lr, momentum=0.9),
     "adam": lambda T, params, lr: T.optim.Adam(params, lr=lr),
     "adamw": lambda T, params, lr: T.optim.AdamW(params, lr=lr, weight_decay=0.01),
+    "rmsprop": lambda T, params, lr: T.optim.RMSprop(params, lr=lr, momentum=0.9),
 }
 
 
-def train_step(T: Namespace, model: Model, optimizer: Any) -> Callable[[Any, Any], Any]:
+def train_step(
+    T: Namespace, model: Model, optimizer: Any, loss_name: str = "cross_entropy"
+) -> Callable[[Any, Any], Any]:
     """The whole step as a person writes it: zero_grad, forward, loss, backward, update."""
+    criterion = getattr(T.nn.functional, loss_name)
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        loss = T.nn.functional.cross_entropy(model(x), y)
+        loss = criterion(model(x), y)
         loss.backward()
         optimizer.step()
         return loss

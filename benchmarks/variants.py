@@ -36,7 +36,7 @@ def graphc_compiled(net: nets.Net, threads: int) -> Built:
     import graphc
 
     model, optimizer, x, y = prepare(graphc, net, threads)
-    step = graphc.compile(nets.train_step(graphc, model, optimizer))
+    step = graphc.compile(nets.train_step(graphc, model, optimizer, net.loss))
 
     def facts() -> Facts:
         memory = step.memory()
@@ -102,7 +102,7 @@ def graphc_eager(net: nets.Net, threads: int, double: bool = False) -> Built:
     import graphc
 
     model, optimizer, x, y = prepare(graphc, net, threads, double)
-    step = nets.train_step(graphc, model, optimizer)
+    step = nets.train_step(graphc, model, optimizer, net.loss)
     return Built(lambda: step(x, y))
 
 
@@ -118,7 +118,7 @@ def torch_eager(
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
-    step = nets.train_step(torch, model, optimizer)
+    step = nets.train_step(torch, model, optimizer, net.loss)
     return Built(lambda: step(x, y))
 
 
@@ -133,7 +133,8 @@ def torch_compile(net: nets.Net, threads: int) -> Built:
     import torch
 
     model, optimizer, x, y = prepare(torch, net, threads)
-    forward = torch.compile(lambda x, y: torch.nn.functional.cross_entropy(model(x), y))
+    criterion = getattr(torch.nn.functional, net.loss)
+    forward = torch.compile(lambda x, y: criterion(model(x), y))
     update = torch.compile(optimizer.step)
 
     def step() -> Any:

@@ -44,10 +44,12 @@ class Peer:
 
     def __init__(self, variant: str, net_name: str, threads: int) -> None:
         import nets
+        import other_nets
         import variants
 
+        known = {**nets.NETS, **other_nets.NETS}
         table = {**variants.VARIANTS, **variants.REFERENCES}
-        self.built = table[variant](nets.NETS[net_name], threads)
+        self.built = table[variant](known[net_name], threads)
         self.base_mb = rss_mb()
 
     def start(self, steps: int) -> dict[str, Any] | None:

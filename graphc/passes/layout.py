@@ -13,21 +13,31 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import networkx as nx
 
 from graphc.ir import sugar as P
+from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
+from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.group import is_free, parts_of, same_memory
-from graphc.passes.orders import identity, orders_of
+from graphc.passes.orders import Orders, identity, orders_of
 from graphc.passes.profile import Profile
 
-Widths = tuple[list[int], list[int]]
+
+class Widths(NamedTuple):
+    """The most padding that any reader of a base wants, and how it then lies."""
+
+    low: list[int]
+    high: list[int]
+    order: Shape
 
 
 def layout(graph: Graph, profile: Profile) -> Graph:
@@ -39,7 +49,8 @@ def layout(graph: Graph, profile: Profile) -> Graph:
 
 
 def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
-    """Convolution weights that are state lie as the profile says, with all state tied to them.
+    """Convolution weights that are state lie as the profile says, with all state tied to them; so
+    do states beside the images of convolutions, as those do.
 
     Tied are momenta and gradients: whatever an elementwise update reads or writes together with the
     weight. So the update runs where the weight gradient is computed, in the order it is computed.
@@ -52,10 +63,58 @@ def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
         if target is not None:
             ties.add_edges_from((target, leaf) for leaf in _update_leaves(out))
     orders = dict(graph.orders)
+
+    def lies(state: Value, order: Shape) -> None:
+        for v in nx.node_connected_component(ties, state) & states:
+            if len(v.shape) == len(order):
+                orders[v] = order
+
     for w in weights:
-        for v in nx.node_connected_component(ties, w) & states:
-            orders[v] = profile.weight_dims(len(w.shape))
+        lies(w, profile.weight_dims(len(w.shape)))
+    if weights:
+        seen = Orders(replace(graph, orders=orders), profile)
+        for s, wanted in _broadcast(graph, states - orders.keys()).items():
+            if s not in orders and (order := wanted(seen)) != identity(s):
+                lies(s, order)
     return orders
+
+
+def _broadcast(graph: Graph, states: set[Value]) -> dict[Value, Callable[[Orders], Shape]]:
+    """States that meet larger values elementwise, and how they would lie beside the first of them:
+    a layer norm's gain [C, H, W] beside images that convolutions want channels innermost."""
+    at: dict[Value, tuple[Value, Shape]] = {}  # of what broadcasts: the state, where its dims are
+    found: dict[Value, Callable[[Orders], Shape]] = {}
+    for v in graph.values():
+        if v in states and sum(is_unknown(n) or n > 1 for n in v.shape) > 1:
+            at[v] = v, identity(v)
+        if v.op is None:
+            continue
+        for a in v.args:
+            if a not in at:
+                continue
+            s, dims = at[a]
+            if v.op.name in ("expand", "reshape"):
+                moved = dims if v.op.name == "expand" else _among_units(a.shape, v.shape, dims)
+                if moved is not None:
+                    at[v] = s, moved
+            elif v.op.kind == "elementwise" and typical(v.spec.numel) > typical(s.spec.numel):
+                found.setdefault(s, partial(_order_beside, v, dims))
+    return found
+
+
+def _among_units(old: Shape, new: Shape, dims: Shape) -> Shape | None:
+    """Where dimensions are after a reshape, if that inserts or drops dimensions of size 1 alone."""
+    before, after = ([k for k, n in enumerate(shape) if n != 1] for shape in (old, new))
+    if [old[k] for k in before] != [new[k] for k in after]:
+        return None
+    place = dict(zip(before, after, strict=True))
+    return tuple(place.get(k, -1) for k in dims)
+
+
+def _order_beside(v: Value, dims: Shape, orders: Orders) -> Shape:
+    """Dimensions that are at `dims` of `v` in the order of those; what is nowhere stays in front."""
+    place = {k: n for n, k in enumerate(orders(v))}
+    return tuple(sorted(range(len(dims)), key=lambda k: place.get(dims[k], -1)))
 
 
 def _update_leaves(out: Value) -> set[Value]:
@@ -107,9 +166,8 @@ class _Layout:
 
     def _widened(self, v: Value, w: Value) -> Value:
         """Store `w` padded and channels-innermost; what others see is the inside."""
-        low, high = (tuple(side) for side in self.widths[v])
-        order = _channels_last(len(w.shape))
-        if not any((*low, *high)) and (self.orders(w) == order or w.shape[1] == 1):
+        low, high, order = map(tuple, self.widths[v])
+        if not any((*low, *high)) and (self.orders(w) == order or w.shape[order[-1]] == 1):
             return w
         whole = w.builder.apply("contiguous", P.pad(w, low, high), order=order)
         self.padded[v] = whole
@@ -131,7 +189,7 @@ class _Layout:
         whole = self.padded.get(reading.base)
         if whole is None:
             return self.new[v.args[0]]
-        origin, shape = self.widths[reading.base][0], reading.base.shape
+        origin, shape = self.widths[reading.base].low, reading.base.shape
         start = tuple(o - a for o, a in zip(origin, reading.low))
         stop = tuple(o + n + b for o, n, b in zip(origin, shape, reading.high))
         return P.transpose(P.slice(whole, start, stop), reading.perm)
@@ -153,10 +211,6 @@ class _Layout:
         return P.transpose(packed, back)
 
 
-def _channels_last(rank: int) -> Shape:
-    return (0, *range(2, rank), 1)
-
-
 class Reading(NamedTuple):
     """A convolution input as its base, padded by `low` and `high` (negative: cut), permuted."""
 
@@ -164,6 +218,18 @@ class Reading(NamedTuple):
     perm: Shape
     low: Shape
     high: Shape
+
+    @property
+    def channels_last(self) -> Shape:
+        """The base's dimensions: samples, places, channels.
+
+        A weight gradient reads what the forward read with samples and channels exchanged, so which
+        is which is not told by the places they have: samples are outermost, wherever they are.
+        """
+        samples, channels, *places = self.perm
+        if channels == 0:
+            samples, channels = channels, samples
+        return (samples, *places, channels)
 
 
 def base_of(conv: Value, halo: bool) -> Reading:
@@ -199,9 +265,10 @@ def _widest_padding(graph: Graph, halo: bool) -> dict[Value, Widths]:
         if v.op is OPS["conv"]:
             reading = base_of(v, halo)
             none = [0] * len(reading.perm)
-            most = widths.setdefault(reading.base, (none, none.copy()))
-            most[0][:] = map(max, most[0], reading.low)
-            most[1][:] = map(max, most[1], reading.high)
+            first = Widths(none, none.copy(), reading.channels_last)
+            most = widths.setdefault(reading.base, first)
+            most.low[:] = map(max, most.low, reading.low)
+            most.high[:] = map(max, most.high, reading.high)
     return widths
 
 

@@ -177,13 +177,26 @@ def group_norm(
             f"Expected number of channels in input to be divisible by num_groups, but got input of "
             f"shape {list(input.shape)} and num_groups={num_groups}"
         )
-    batch = input.shape[0]
-    rest = prod(input.shape[1:]) // num_groups
-    x = P.reshape(widened(input), (batch, num_groups, rest))
-    y = P.reshape(_standardised(x, (2,), eps), input.spec.shape)
+    x = widened(input)
+    d = x - _mean_of_groups(x, num_groups)
+    y = d * (_mean_of_groups(d * d, num_groups) + eps).rsqrt()
     y = y if weight is None else y * _channels(weight, y)
     y = y if bias is None else y + _channels(bias, y)
     return keep_channels_last(y.to(input.dtype), input)
+
+
+def _mean_of_groups(x: Tensor, groups: int) -> Tensor:
+    """[B,C,...] -> [B,C,1...]: each channel's mean over its group.
+
+    Sums of channels first: so x may lie with its channels innermost, as convolutions leave it.
+    """
+    batch, channels, *places = x.shape
+    sums = P.sum(x, tuple(range(2, x.dim()))) if places else x
+    members = channels // groups
+    total = P.sum(P.reshape(sums, (batch, groups, members)), (2,))
+    mean = P.reshape(total / (members * prod(places)), (batch, groups, 1))
+    each = P.expand(mean, (batch, groups, members))
+    return P.reshape(each, (batch, channels, *(1 for _ in places)))
 
 
 def instance_norm(
