@@ -361,6 +361,26 @@ def test_hot_loops_keep_sums_in_registers(name: str, target: str) -> None:
     assert compile_module(text, known)  # raises if it calls a library
 
 
+def test_rows_that_crowd_each_other_out_of_the_cache_are_not_tiled() -> None:
+    """Images of 16 x 16 x 16 lie whole pages apart: a tile of pixels, not of images."""
+    chosen = plan(conv(64, 16, 16, 16, s=2, symbolic=True).kernel, HOST)
+    assert chosen is not None
+    assert {r.axis.name for r in chosen.rows} <= {"oy", "ox"}
+
+
+def test_lanes_do_not_run_along_a_few_taps() -> None:
+    taps = contract(
+        [("o", 10), ("x", 20)],
+        [("c", 10), ("t", 5)],
+        at(c=24, x=1, t=1),
+        at(o=50, c=5, t=1),
+        at(o=20, x=1),
+    )
+    chosen = plan(taps, HOST)
+    assert chosen is not None
+    assert chosen.how == "lanes"
+
+
 def test_no_plan_depends_on_names() -> None:
     """Two targets with the same record get the same code: nothing asks which processor runs."""
     other = dataclasses.replace(HOST, name="other")
