@@ -185,6 +185,28 @@ def test_strips_of_few_samples(samples: int, small_caches: None) -> None:
     check(case)
 
 
+@pytest.mark.parametrize("samples", [0, 3, 7, 64])
+def test_what_an_update_reads_is_asked_for_while_few_samples_are_summed(samples: int) -> None:
+    """Each row once: of what is read, and of what is only written."""
+    out = at(m=1000, n=1)
+    epilogue: tuple[Statement, ...] = (
+        Store("y", "%dot", out),
+        Load("%p", f32, "p", out),
+        Apply("%1", f32, "sub", ("%p", "%dot")),
+        Store("q", "%1", out),
+    )
+    kernel = contract(
+        [("m", 20), ("n", 1000)], [("k", "n0")], at(k=20, m=1), at(k=1000, n=1), out,
+        epilogue=epilogue, sizes=("n0",),
+        buffers=(Buffer("p", f32, "r"), Buffer("q", f32, "w"), Buffer("y", f32, "w")),
+    )  # fmt: skip
+    lengths = {"a": 20 * samples, "b": 1000 * samples} | dict.fromkeys("pqy", 20_000)
+    chosen = plan(kernel, HOST)
+    assert chosen is not None and chosen.few is not None
+    assert module_text(kernel, HOST).count("call void @llvm.prefetch") == 3 * chosen.few.vectors
+    check(Case(kernel, lengths, {"n0": samples}))
+
+
 # ---- stages and epilogues ----------------------------------------------------------------------
 
 
