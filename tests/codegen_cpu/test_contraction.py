@@ -196,11 +196,11 @@ def test_what_an_update_reads_is_asked_for_while_few_samples_are_summed(samples:
         Store("q", "%1", out),
     )
     kernel = contract(
-        [("m", 20), ("n", 1000)], [("k", "n0")], at(k=20, m=1), at(k=1000, n=1), out,
+        [("m", 40), ("n", 1000)], [("k", "n0")], at(k=40, m=1), at(k=1000, n=1), out,
         epilogue=epilogue, sizes=("n0",),
         buffers=(Buffer("p", f32, "r"), Buffer("q", f32, "w"), Buffer("y", f32, "w")),
     )  # fmt: skip
-    lengths = {"a": 20 * samples, "b": 1000 * samples} | dict.fromkeys("pqy", 20_000)
+    lengths = {"a": 40 * samples, "b": 1000 * samples} | dict.fromkeys("pqy", 40_000)
     chosen = plan(kernel, HOST)
     assert chosen is not None and chosen.few is not None
     assert module_text(kernel, HOST).count("call void @llvm.prefetch") == 3 * chosen.few.vectors
