@@ -14,6 +14,9 @@ import pytest
 import graphc
 from graphc.__main__ import COMMANDS, main
 from graphc.cli.command import Exit
+from graphc.cli.measure import CHAINS, _chains
+from graphc.codegen_cpu.jit import assembly
+from graphc.codegen_cpu.target import Target
 from graphc.errors import all_errors
 from graphc.frontend.report.page import record_of
 from graphc.frontend.step.compile import native
@@ -221,3 +224,10 @@ def test_demo_one_epoch(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
     assert stages[0] == "01_trace.gir"
     assert len(stages) >= 5
     assert list((folder / "kernels").glob("*.ll"))
+
+
+@pytest.mark.skipif(Target.host().vector_bytes < 32, reason="counts the products of x86")
+def test_measured_chains_are_as_many_as_they_say() -> None:
+    """LLVM leaves one of several that are equal, and the peak would be several times too high."""
+    text = assembly(_chains(Target.host()), Target.host())
+    assert text.count("vfmadd") == CHAINS

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.codegen_cpu.jit import compile_module, load_objects
 from graphc.codegen_cpu.target import Target
 from graphc.runtime.cpu.threads import get_num_threads
@@ -48,11 +49,15 @@ def _flops(target: Target, threads: int, pool: ThreadPoolExecutor) -> float:
 
 
 def _chains(target: Target) -> str:
-    """A loop of CHAINS vector additions of products, each on its own sum."""
+    """A loop of CHAINS vector additions of products, each on its own sum.
+
+    Each starts from a number of its own: of chains that are equal, LLVM would leave one.
+    """
     lanes = target.vector_bytes // 4
     t = f"<{lanes} x float>"
     zero = "zeroinitializer"
-    phis = [f"  %a{k} = phi {t} [ {zero}, %entry ], [ %n{k}, %next ]" for k in range(CHAINS)]
+    starts = [literal(float(k), Vec("float", lanes)) for k in range(CHAINS)]
+    phis = [f"  %a{k} = phi {t} [ {x}, %entry ], [ %n{k}, %next ]" for k, x in enumerate(starts)]
     steps = [
         f"  %n{k} = call {t} @llvm.fma.v{lanes}f32({t} %x, {t} %a{k}, {t} %x)"
         for k in range(CHAINS)

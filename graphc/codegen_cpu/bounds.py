@@ -34,6 +34,7 @@ MASKED = re.compile(
     rf"\((?:.+ .+, )??(?P<place>(?:ptr|<\d+ x ptr>) align (?P<size>\d+) (?P<at>{NAME})), "
     r"(?P<mask_type><(?P<lanes>\d+) x i1>) (?P<mask>%[\w.]+|splat \(i1 \w+\)|<[^>]+>)(?P<rest>.*)"
 )
+FETCH = re.compile(rf"  call void @llvm\.prefetch\.p0\(ptr {NAME}, .+")
 EXCHANGE = re.compile(rf"  {NAME} = cmpxchg ptr (?P<at>{NAME}), .+")
 
 SINK_BYTES = 512  # more than the widest vector
@@ -211,6 +212,11 @@ def _exchanged(f: _Function, line: str, found: re.Match[str]) -> None:
     f.lines.append(line)
 
 
+def _fetched(f: _Function, line: str, found: re.Match[str]) -> None:
+    """What a cache is asked for may lie anywhere: nothing is read."""
+    f.lines.append(line)
+
+
 RULES: dict[re.Pattern[str], Callable[[_Function, str, re.Match[str]], None]] = {
     STEP: _stepped,
     STEPS: _spread,
@@ -220,6 +226,7 @@ RULES: dict[re.Pattern[str], Callable[[_Function, str, re.Match[str]], None]] = 
     STORE: _stored,
     MASKED: _masked,
     EXCHANGE: _exchanged,
+    FETCH: _fetched,
 }
 
 

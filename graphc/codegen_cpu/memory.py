@@ -68,3 +68,9 @@ def _plain(e: Emitter, t: Vec, pointer: str, dtype: DType) -> str:
 
 def _pointers(e: Emitter, t: Vec, pointer: str, offsets: str) -> str:
     return e.once(f"getelementptr {t.element}, ptr {pointer}, <{t.lanes} x i64> {offsets}")
+
+
+def fetch(f: Integers, pointer: str) -> None:
+    """Bring a line that will be read, and mostly written, to the nearest cache."""
+    f.e.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    f.e.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 1, i32 3, i32 1)")

@@ -185,6 +185,28 @@ def test_strips_of_few_samples(samples: int, small_caches: None) -> None:
     check(case)
 
 
+@pytest.mark.parametrize("samples", [0, 3, 7, 64])
+def test_what_an_update_reads_is_asked_for_while_few_samples_are_summed(samples: int) -> None:
+    """Each row once: of what is read, and of what is only written."""
+    out = at(m=1000, n=1)
+    epilogue: tuple[Statement, ...] = (
+        Store("y", "%dot", out),
+        Load("%p", f32, "p", out),
+        Apply("%1", f32, "sub", ("%p", "%dot")),
+        Store("q", "%1", out),
+    )
+    kernel = contract(
+        [("m", 40), ("n", 1000)], [("k", "n0")], at(k=40, m=1), at(k=1000, n=1), out,
+        epilogue=epilogue, sizes=("n0",),
+        buffers=(Buffer("p", f32, "r"), Buffer("q", f32, "w"), Buffer("y", f32, "w")),
+    )  # fmt: skip
+    lengths = {"a": 40 * samples, "b": 1000 * samples} | dict.fromkeys("pqy", 40_000)
+    chosen = plan(kernel, HOST)
+    assert chosen is not None and chosen.few is not None
+    assert module_text(kernel, HOST).count("call void @llvm.prefetch") == 3 * chosen.few.vectors
+    check(Case(kernel, lengths, {"n0": samples}))
+
+
 # ---- stages and epilogues ----------------------------------------------------------------------
 
 
@@ -359,6 +381,26 @@ def test_hot_loops_keep_sums_in_registers(name: str, target: str) -> None:
     assert len(MULTIPLY.findall(hot)) >= 8
     assert not [line for line in hot.splitlines() if ON_STACK.search(line)]
     assert compile_module(text, known)  # raises if it calls a library
+
+
+def test_rows_that_crowd_each_other_out_of_the_cache_are_not_tiled() -> None:
+    """Images of 16 x 16 x 16 lie whole pages apart: a tile of pixels, not of images."""
+    chosen = plan(conv(64, 16, 16, 16, s=2, symbolic=True).kernel, HOST)
+    assert chosen is not None
+    assert {r.axis.name for r in chosen.rows} <= {"oy", "ox"}
+
+
+def test_lanes_do_not_run_along_a_few_taps() -> None:
+    taps = contract(
+        [("o", 10), ("x", 20)],
+        [("c", 10), ("t", 5)],
+        at(c=24, x=1, t=1),
+        at(o=50, c=5, t=1),
+        at(o=20, x=1),
+    )
+    chosen = plan(taps, HOST)
+    assert chosen is not None
+    assert chosen.how == "lanes"
 
 
 def test_no_plan_depends_on_names() -> None:

@@ -361,7 +361,8 @@ class _Nest:
         def tile(clamp: bool) -> list[str]:
             rows, columns = self._row_offsets(place, clamp), self._columns(vector, place, clamp)
             sums, totals = (self.sums, block) if p.long else (block, "")
-            site = Site(scalars, vectors, rows, columns, masks, sums, totals)
+            fetch = None if clamp else self.epilogue.fetching(place.index)
+            site = Site(scalars, vectors, rows, columns, masks, sums, totals, fetch)
             return emit_tile(f, p, vector, site, spans)
 
         unsure = self._unsure()

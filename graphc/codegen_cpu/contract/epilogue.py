@@ -6,9 +6,10 @@ tile left in memory. Loads that no row changes are read once for the tile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import product
 
-from graphc.codegen_cpu import scalar
+from graphc.codegen_cpu import memory, scalar
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.frame import Frame, Value
 from graphc.codegen_cpu.integers import Int
@@ -27,6 +28,15 @@ class Epilogue:
             if isinstance(s, Load) and s.buffer in frame.readonly
             and not rows & {a for g in (s.at, *(g.at for g in s.guards)) for a, _ in g.terms}
         ]  # fmt: skip
+
+        known, lane = statements.uses.memory, plan.lane.name
+        own = [
+            s for s in plan.contraction.epilogue
+            if isinstance(s, Load | Store) and s.at.stride(lane) == 1 and not s.indirect
+            and s not in self.constant
+        ]  # fmt: skip
+        # What an update reads and writes of an output alone, each place once.
+        self.updated = list({(known[s.buffer], s.at): s for s in own}.values())
 
     def point(self, index: Mapping[str, Int], start: Int, lanes: int, mask: str) -> Point:
         """A vector of outputs from `start` on along the lane axis."""
@@ -53,3 +63,21 @@ class Epilogue:
             if isinstance(s, Store) or s.name not in values:
                 self.statements.run(s, point, values)
         return values
+
+    def fetching(self, index: Mapping[str, Int]) -> Callable[[Int], None] | None:
+        """What asks for all that an update reads and writes of a row of the tile at `index`.
+
+        Of few samples they take as long as the weights and their state take to come from memory.
+        """
+        f, rows, lane = self.frame, self.plan.rows, self.plan.lane.name
+        if not (self.updated and self.plan.strip and len(rows) == 1):
+            return None
+        (axis,) = (r.axis.name for r in rows)
+
+        def row(number: Int) -> None:
+            at = {**index, axis: f.add(index[axis], number)}
+            for s, j in product(self.updated, range(self.plan.vectors)):
+                at[lane] = f.add(index[lane], j * self.plan.lanes)
+                memory.fetch(f, f.address(s.buffer, f.offset(s.at, at)))
+
+        return row

@@ -16,7 +16,7 @@ Literal strides become immediates of few base pointers; a stride that is a symbo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.codegen_cpu import memory, scalar
@@ -149,6 +149,7 @@ class Site:
     masks: list[str]  # of each vector
     sums: str
     totals: str = ""  # of a long sum: where chunks add up
+    fetch: Callable[[Int], None] | None = None  # asks for what the epilogue reads of a row
 
 
 def emit_tile(
@@ -167,7 +168,10 @@ def emit_tile(
         return []
     cut = plan.chunk is not None
     sums = [load_sum(frame, site.sums, k, t) for k in range(count)] if cut else nothing
-    sums = reduction.nest(spans, site.scalar_bases, site.vector_bases, sums)
+    if site.fetch is not None:
+        sums = reduction.fetching(spans[0], site.fetch, nothing)
+    else:
+        sums = reduction.nest(spans, site.scalar_bases, site.vector_bases, sums)
     if plan.direct:
         return sums
     for k, value in enumerate(sums):
@@ -264,6 +268,20 @@ class _Reduction:
                 before = load_sum(frame, self.site.sums, k, self.t)
                 total = frame.e.value(f"fadd {self.t} {before}, {value}")
                 store_sum(frame, self.site.sums, k, self.t, total)
+
+    def fetching(self, span: Span, fetch: Callable[[Int], None], sums: list[str]) -> list[str]:
+        """In as many parts as the tile has rows: what is asked for arrives while they add up, and
+        never so much at a time that the multiply-adds wait for it."""
+        f, parts = self.frame, self.plan.row_count
+
+        def part(row: Int, values: list[str]) -> list[str]:
+            fetch(row)
+            low, high = (f.div(f.mul(at, span.count), parts) for at in (row, f.add(row, 1)))
+            x = moved(f, self.plan.scalar, self.site.scalar_bases, span.axis, low)
+            y = moved(f, self.vector, self.site.vector_bases, span.axis, low)
+            return self.innermost(Span(span.axis, f.sub(high, low)), x, y, values)
+
+        return f.e.carried_loop("0", str(parts), 1, [(self.t, s) for s in sums], part)
 
     def nest(self, spans: list[Span], scalars: Bases, vectors: Bases, sums: list[str]) -> list[str]:
         if len(spans) == 1:

@@ -55,6 +55,9 @@ CHUNK_STEPS = 2048  # of a longer one: its chunks add up in float64
 STRIP_STEPS = 64  # and the strips of a chunk in float32
 GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
 FAR = 0.98  # rows of two axes share fewer cache lines
+PAGE_BYTES = 4096  # lines a multiple of this apart are kept in the same few places of the cache
+WAYS = 8  # so many of them
+CROWDED = 0.4  # the rate where more rows want to stay there
 DIRECT_STATEMENTS = 6  # at an addition's cost; a longer epilogue loops over the rows
 DIRECT_SUMMED = 12  # of one whose statistics are summed: in registers, if it does not loop
 TINY_MACS = 20_000  # below this a second thread costs more than it gives
@@ -238,14 +241,29 @@ def _tiles(
             continue  # columns are added in pairs until they fill one vector
         if vectors > 1 and width - (lanes if how == "lanes" else 1) >= extent:
             continue
-        lane_use = extent / (math.ceil(extent / width) * width)
+        lane_use = _filled(extent, width)
+        if how == "along":
+            lane_use *= _filled(guess(c.reduced[-1].extent), lanes)
         most = _most_rows(target, vectors, wide)
         for pair in pairs:
             for counts in _counts(pair, most):
                 tiled = tuple(Rows(a, n) for a, n in zip(pair, counts) if n > 1)
                 use = lane_use * math.prod(_use(a, n) for a, n in zip(pair, counts))
                 use *= FAR ** max(0, len(tiled) - 1)
+                if _is_crowded(scalar, tiled, c.dtype.itemsize):
+                    use *= CROWDED
                 yield use * _rate(math.prod(counts), vectors, wide), vectors, tiled
+
+
+def _filled(extent: int, width: int) -> float:
+    """Share of whole tiles, or vectors, that points of an axis fill."""
+    return extent / (-(-extent // width) * width)
+
+
+def _is_crowded(scalar: Operand, rows: Iterable[Rows], itemsize: int) -> bool:
+    """Whether more rows lie whole pages apart than the nearest cache keeps of such lines."""
+    steps = ((reach(scalar, r.axis.name) * itemsize, r.count) for r in rows)
+    return math.prod(count for step, count in steps if step % PAGE_BYTES == 0) > WAYS
 
 
 def _most_rows(target: Target, vectors: int, wide: bool) -> int:
@@ -281,7 +299,7 @@ def _parts(axis: Axis, most: int) -> list[int]:
 def _use(axis: Axis, count: int) -> float:
     """Share of the tiles' rows that exist: the last tile is moved back over the one before."""
     if isinstance(axis.extent, str):
-        return 0.9 if count > 1 else 1.0  # and a second version for an axis that is shorter
+        return 0.85 if count > 1 else 1.0  # and a second version for an axis that is shorter
     return axis.extent / (-(-axis.extent // count) * count)
 
 
