@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from graphc.errors import InvalidType
+from graphc.frontend import epoch
 from graphc.ir.types import DType, f32, refuse_name_only
 
 if TYPE_CHECKING:
@@ -190,3 +191,4 @@ def set_default_dtype(d: DType) -> None:
         raise InvalidType(f"only floating-point dtypes can be the default, got {d!r}")
     refuse_name_only(d)
     _default[0] = d
+    epoch.switch_changed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -32,10 +33,19 @@ class _Running:
     """The plans' turn: who holds the lock runs a program or moves memory. `programs` counts those
     that this thread is in, for a handler may come to ask for memory in the middle of one."""
 
-    __slots__ = ("lock", "programs")
+    __slots__ = ("cell", "lock")
 
     def __init__(self) -> None:
+        self.cell = ctypes.c_int64(0)
         self.forget()
+
+    @property
+    def programs(self) -> int:
+        return self.cell.value
+
+    @programs.setter
+    def programs(self, value: int) -> None:
+        self.cell.value = value
 
     def forget(self) -> None:
         """At first, and in a forked child, where whoever held the lock is gone."""
@@ -51,14 +61,18 @@ if hasattr(os, "register_at_fork"):
 class Clock:
     """A number that the versions of many storages rise by at once: those that one plan writes.
 
-    `whole`: all of them still follow it.
+    `whole`: all of them still follow it. `cell` holds the number, where native code counts, too.
     """
 
-    __slots__ = ("ticks", "whole")
+    __slots__ = ("cell", "whole")
 
     def __init__(self) -> None:
-        self.ticks = 0
+        self.cell = ctypes.c_int64(0)
         self.whole = False
+
+    @property
+    def ticks(self) -> int:
+        return self.cell.value
 
 
 STILL = Clock()
@@ -125,11 +139,11 @@ class Storage:
     @property
     def version(self) -> int:
         """How often the memory was written in place."""
-        return self._own + self._clock.ticks
+        return self._own + self._clock.cell.value
 
     @version.setter
     def version(self, value: int) -> None:
-        self._own = value - self._clock.ticks
+        self._own = value - self._clock.cell.value
 
     def follow(self, clock: Clock) -> None:
         """Have the version rise with the clock, and no more with the one that it followed."""

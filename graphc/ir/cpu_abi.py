@@ -42,6 +42,7 @@ POOL = {
     "generation": 0, "job": 16,
     "threads": 32, "spins": 33, "yields": 34, "wait": 35, "post": 36, "yield": 37,
     "release": 38, "take": 39, "signals": 40,
+    "walked": 41,  # ticks that the caller has spent in kernels since the pool began
 }  # fmt: skip
 FIRST_THREAD_LINE = 3
 # Cells of a thread's line, after its flags of up to 8 barrier rounds (256 threads).
@@ -54,13 +55,39 @@ ROUTINE = 1 << 32
 FINISHED, FAILED, ABANDONED = -1, -2, -3
 MOVED = -4  # nothing ran: a watched word is not what it was
 
+# A latch: a prepared call (`runtime/cpu/latch.py`). Functions of Python's, objects by address,
+# where in objects words are, and what the call compares, runs and hands out.
+LATCH = {name: k for k, name in enumerate((
+    "state", "identify", "ask", "attribute", "drop", "take", "clear", "contains", "equal",
+    "occurred", "raise",
+    "thread", "count", "rows", "acquire", "release", "act", "missed", "open", "tensor", "ndarray",
+    "none", "empty", "name_spec", "name_flag", "name_views", "name_base", "name_array",
+    "name_storage", "name_dtype", "name_shape", "strides_at", "storages",
+    "words", "words_count", "pool", "job", "busy", "programs", "clock",
+    "sets", "set_cells", "set_count", "chosen", "dict_before", "tensor_weak", "version",
+    "storage_words",
+))}  # fmt: skip
+# Of each argument: whether it is a tensor; the value that it is, or a tensor's type; ...
+ROW = {
+    "tensor": 0, "object": 1, "flag": 2, "slot": 3, "descr": 4, "rank": 5, "dims": 6, "dtype": 7,
+    "shape": 8, "storage": 9,
+}  # fmt: skip
+ROW_CELLS = len(ROW)
+# Of a result that may be handed out again; its storage's words follow.
+RESULT_SET = {
+    "tensor": 0, "dict": 1, "version": 2, "storage": 3, "array": 4, "holders": 5, "address": 6,
+    "words": 7,
+}  # fmt: skip
+RUNNING, LEFT = 1, 2  # of an engine's `busy` cell: 0; in native code; a latch has left a job open
+
 
 @dataclass(frozen=True, slots=True)
 class Walker:
     """Addresses of the native functions that run programs; `code` keeps them mapped.
 
     run(pool, job, resume) writes the job's result; worker(pool, thread, generation);
-    wake(pool, job, threads); clock() -> ticks; enter is `run` as a function of Python's.
+    wake(pool, job, threads); clock() -> ticks; enter is `run` as a function of Python's, latch a
+    whole call (`runtime/cpu/latch.py`).
     """
 
     run: int
@@ -68,6 +95,7 @@ class Walker:
     wake: int
     clock: int
     enter: int
+    latch: int
     code: object
 
 

@@ -4,7 +4,7 @@ addresses that a native program would get."""
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +101,9 @@ class InterpretedNative:
         count = self.graph.targets.count(None)
         self.run(pointers[count:], pointers[:count], self._scalars)
         return True
+
+    def latch(self, cells: Mapping[str, int], keep: object) -> None:
+        return None
 
     def _interrupted(self, when: str) -> bool:
         if self.interrupt != when:

@@ -7,12 +7,16 @@ plans, which cost their next call the tables anew: no trace, no pass, no compila
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import count
+from typing import Any, TypeVar
 
 from graphc import config
 from graphc.frontend.step.family import Entry, Family
 from graphc.frontend.step.signature import Key
+
+T = TypeVar("T")
 
 
 class Budget:
@@ -68,3 +72,12 @@ class Budget:
     def _all(self) -> Iterator[Entry]:
         for entries in list(self.entries.values()):
             yield from entries
+
+
+def drop_oldest(table: OrderedDict[Any, list[T]]) -> T:
+    """Remove the first item under the first key."""
+    oldest = next(iter(table))
+    dropped = table[oldest].pop(0)
+    if not table[oldest]:
+        del table[oldest]
+    return dropped

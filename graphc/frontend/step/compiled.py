@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import gc
 import inspect
 import threading
 import time
@@ -23,17 +22,19 @@ from graphc import config
 from graphc.errors import GraphcError, InternalError, TooManyCompiles
 from graphc.frontend.modes import modes
 from graphc.frontend.step.alike import alike, outline
-from graphc.frontend.step.budget import Budget
+from graphc.frontend.step.budget import Budget, drop_oldest
 from graphc.frontend.step.capture import Capture, Check, capture
+from graphc.frontend.step.collector import collector_paused
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Memory, Recompile, Stats, Unit, memory_of
+from graphc.frontend.step.latched import MISSED, Latched, latched
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
-from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
+from graphc.frontend.step.ready import Patience, Ready, prepared
 from graphc.frontend.step.recompiles import Recompiles
 from graphc.frontend.step.signature import Key, change, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
@@ -44,7 +45,6 @@ from graphc.ir.symbols import Fixed
 T = TypeVar("T")
 MAX_PLANS = 64  # families: each holds its code
 NOT_TRACING = ("GC2", "GC3")  # errors of guards and at run time: no reason to trace otherwise
-MANY_OBJECTS = 1 << 15  # young ones that a collection takes tens of milliseconds to go through
 THRASHING = 16  # plans dropped for new ones before the limit is reported
 
 
@@ -83,10 +83,13 @@ def _count_trace(name: str, why: Sequence[Change]) -> None:
 class Compiled(Measured):
     """What compiled functions and modules share: plans by signature, counters, inspection."""
 
-    __slots__ = ("_last", "_next")  # found without a look into a dict that a step has swept out
+    # Found without a look into a dict that a step has swept out.
+    __slots__ = ("_last", "_latch", "_latched", "_next")
 
     _last: Entry | None
     _next: Ready | None
+    _latched: Latched | None  # for the calls of `_next`
+    _latch: Latched | None  # where it makes the next call
 
     def __init__(
         self,
@@ -118,13 +121,13 @@ class Compiled(Measured):
         self._last_key: Key = ()
         self._dropped = 0
         self._numbers = Numbers()
-        self._next = None
+        self._unprepare()
         self._patience = Patience()
         self._lock = threading.RLock()
 
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         leaves: list[Tensor] = []
-        given = args, kwargs
+        given, self._latch = (args, kwargs), None
         if self._numbers.loose:
             args, kwargs = self._numbers.loosened(args, kwargs)
         key = signature(args, kwargs, leaves)
@@ -168,9 +171,23 @@ class Compiled(Measured):
 
     def _prepare(self, entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> None:
         """After a call that went the whole way, have the next one as short as it can be."""
-        missed, self._next = self._next, None
+        missed = self._next
+        self._unprepare()
         if self._patience.ripe(missed):
             self._next = prepared(entry, args, leaves)
+
+    def _unprepare(self) -> None:
+        self._next = self._latched = self._latch = None
+
+    def _again(self, ready: Ready, args: Sequence[Any]) -> Any:
+        """A prepared call; where it was right the next one is latched."""
+        out = ready.call(args)
+        if out is not MISSED:
+            self._last = ready.entry
+            if self._latched is None:
+                self._latched = latched(ready)
+            self._latch = self._latched.again(out) if self._latched is not None else None
+        return out
 
     def _try_loose(self, given: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
         """Call again now that a float counts no more; if that cannot be traced, it counts again."""
@@ -336,7 +353,7 @@ class Compiled(Measured):
             self._budget.note(last)
             self._budget.fit(last)
             if self._budget.dropped > dropped:
-                self._next = None
+                self._unprepare()
             self.stats.plans, self.stats.plan_bytes = self._budget.held()
             self.stats.plans_dropped = self._budget.dropped
         finally:
@@ -345,8 +362,8 @@ class Compiled(Measured):
     def _drop_families(self) -> None:
         """Keep at most MAX_PLANS families, and no entry of one that is dropped."""
         while sum(map(len, self._families.values())) >= MAX_PLANS:
-            gone = _drop_oldest(self._families)
-            self._next = None
+            gone = drop_oldest(self._families)
+            self._unprepare()
             self._budget.drop(gone)
             self._dropped += 1
             if self._dropped == THRASHING:
@@ -385,33 +402,6 @@ class Compiled(Measured):
         return self._last.family.taken.pattern.report() if self._last is not None else ()
 
 
-def _drop_oldest(table: OrderedDict[Any, list[T]]) -> T:
-    """Remove the first item under the first key."""
-    oldest = next(iter(table))
-    dropped = table[oldest].pop(0)
-    if not table[oldest]:
-        del table[oldest]
-    return dropped
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Tracing makes many objects that all live on: collecting garbage meanwhile costs a quarter.
-
-    If they are very many they are made old here: else the collector goes through them all as soon
-    as a next call makes something, which is then as slow as an eighth of a trace.
-    """
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            if gc.get_count()[0] > MANY_OBJECTS:
-                gc.collect()
-            gc.enable()
-
-
 class CompiledFunction(Compiled):
     """A function that runs as one native program; in a class body, a method with its own cache
     for each instance."""
@@ -422,10 +412,16 @@ class CompiledFunction(Compiled):
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (ready := self._next) is not None and not kwargs:
-            out = ready.call(args)
+        if (latch := self._latch) is not None and not kwargs:
+            try:
+                out = latch.run(*args)
+            except BaseException as e:
+                out = latch.ended(e)
             if out is not MISSED:
-                self._last = ready.entry
+                return out
+        if (ready := self._next) is not None and not kwargs:
+            out = self._again(ready, args)
+            if out is not MISSED:
                 return out
         if modes.trace is not None or modes.disabled:
             return self._function(*args, **kwargs)
@@ -471,10 +467,16 @@ class CompiledModule(Compiled):
         self._options = options
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (ready := self._next) is not None and not kwargs:
-            out = ready.call(args)
+        if (latch := self._latch) is not None and not kwargs:
+            try:
+                out = latch.run(*args)
+            except BaseException as e:
+                out = latch.ended(e)
             if out is not MISSED:
-                self._last = ready.entry
+                return out
+        if (ready := self._next) is not None and not kwargs:
+            out = self._again(ready, args)
+            if out is not MISSED:
                 return out
         if modes.disabled:
             return self.module._call_impl(args, kwargs)

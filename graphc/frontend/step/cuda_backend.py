@@ -6,7 +6,7 @@ blocks are chosen by the sizes that were seen, so other sizes run the same code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -119,6 +119,9 @@ class ByPrecision:
 
     def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
         return False  # as of each
+
+    def latch(self, cells: Mapping[str, int], keep: object) -> None:
+        return None
 
 
 class CudaTemplate:

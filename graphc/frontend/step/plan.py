@@ -21,9 +21,9 @@ memory (`fits`, and `_look` for what moved since). No other way exists.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import Protocol
+from typing import Any, Protocol
 
 from graphc.frontend import epoch
 from graphc.frontend.places import Place, place_of
@@ -87,6 +87,33 @@ class Native(Protocol):
 
     def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
         """`run` once more, in the turn (`storage.running`) that the caller has."""
+        ...
+
+    def latch(self, cells: Mapping[str, int], keep: object) -> Latch | None:
+        """A builtin that makes a whole call (`cpu_abi.LATCH`); None where that cannot be."""
+        ...
+
+
+class Latch(Protocol):
+    """A call as one builtin; see `runtime.cpu.latch.Latch`."""
+
+    run: Any
+
+    def put(self, name: str, value: int) -> None:
+        """Write a cell."""
+        ...
+
+    def words(self) -> list[tuple[int, int]] | None:
+        """Have it run as the program was run last, and what tells that this is right."""
+        ...
+
+    @property
+    def left(self) -> int:
+        """The result of the job that it has left open, or less than 0."""
+        ...
+
+    def resume(self, raised: BaseException) -> None:
+        """End that job, as `Native.run` would."""
         ...
 
 
@@ -339,7 +366,7 @@ class Plan:
         give_back(copies)
         if not self.clock.whole:
             self._wind()
-        self.clock.ticks += 1
+        self.clock.cell.value += 1
         for state in self._written_others:
             _moving_storage(state, leaves).version += 1
         if grads is not None:

@@ -21,6 +21,7 @@ from graphc.frontend.modes import _default, modes
 from graphc.frontend.places import HOST
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.guards import all_same, columns
+from graphc.frontend.step.latched import MISSED
 from graphc.frontend.step.plan import Plan, address_of
 from graphc.frontend.step.words import Words
 from graphc.frontend.storage import Storage, running
@@ -29,7 +30,6 @@ from graphc.ir.types import Array, Scalar, TensorSpec
 from graphc.passes.autodiff import Node
 
 _storage = Storage.plain
-MISSED = object()  # the call has to go the whole way
 FIXED = (int, bool, str, bytes, type(None))  # as arguments: compared by identity here
 UNUSED = -1
 ENOUGH, LONGEST = 8, 256  # calls
@@ -49,9 +49,9 @@ class Ready:
     """One entry, prepared."""
 
     __slots__ = (
-        "_acts", "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_first_tick",
+        "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_first_tick",
         "_getters", "_gradients", "_loss", "_modes", "_moved", "_native", "_plan", "_pointers",
-        "_results", "_scalars", "_storages", "entry",
+        "_results", "_scalars", "_storages", "acts", "entry",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
@@ -66,7 +66,7 @@ class Ready:
         self.entry, self._plan, self._native = entry, plan, plan.native
         self._storages, self._clock, self._results = plan.storages, plan.clock, plan.results
         self._pointers = [0] * (len(plan.results) + len(plan.args))
-        self._acts = bool(plan.draws or plan.actions)
+        self.acts = bool(plan.draws or plan.actions)
         self._at = 0
         self._loss: tuple[TensorSpec | None, bool, Node | None] = None, False, None
         if loss is not None and (loss.slot < 0 or entry.backward is None):
@@ -74,6 +74,32 @@ class Ready:
             self._at = loss.index
             self._loss = plan.out_types[loss.index], loss.requires_grad or bool(history), history
         self._first_tick = self._clock.ticks
+
+    @property
+    def ticks(self) -> int:
+        """Moves with each call."""
+        return self._clock.ticks
+
+    @property
+    def arguments(self) -> Sequence[Argument]:
+        return self._arguments
+
+    @property
+    def plain(self) -> bool:
+        """Whether words tell of all that it compares, and its result is a loss."""
+        asks = self._asked is not None or bool(self._getters) or bool(self._first)
+        return not asks and self._loss[0] is not None
+
+    def still(self) -> bool:
+        """Whether all but the arguments is as `call` wants it; the caller has the turn."""
+        return bool(
+            modes.__dict__ == self._modes
+            and epoch.moved == self._moved
+            and epoch.gradients == self._gradients
+            and _default[0] is self._default
+            and not running.programs
+            and self._clock.whole
+        )
 
     @property
     def hits(self) -> int:
@@ -149,14 +175,14 @@ class Ready:
                 return MISSED
         except KeyboardInterrupt:
             if self._native.done:  # it came after the commit: the step counts
-                self._after()
+                self.after()
             raise
         finally:
             running.programs -= 1
         self._first = ()
-        self._clock.ticks += 1
-        if self._acts:
-            self._act()
+        self._clock.cell.value += 1
+        if self.acts:
+            self.act()
         spec, requires_grad, node = self._loss
         if spec is None:
             return self._filled(args, outs, scalars)
@@ -166,11 +192,12 @@ class Ready:
         out._requires_grad, out._node = requires_grad, node
         return out
 
-    def _after(self) -> None:
-        self._clock.ticks += 1
-        self._act()
+    def after(self) -> None:
+        """Count a call that has run, and do what follows each."""
+        self._clock.cell.value += 1
+        self.act()
 
-    def _act(self) -> None:
+    def act(self) -> None:
         for generator, count in self._plan.draws:
             generator.advance(count)
         for action in self._plan.actions:

@@ -189,7 +189,7 @@ class Words:
         self.asked: list[Guard] = []
         self.numbers = False  # whether numbers are read at each call
         self.table: Array = np.zeros((0, 2), np.int64)  # addresses, and what was there
-        self._held: dict[int, Any] = {}  # the objects that they are in, by address
+        self.held: dict[int, Any] = {}  # the objects that they are in, by address
         self._moves: Counter[int] = Counter()
 
     def take(self, guards: Iterable[Guard], numbers: Iterable[Any]) -> None:
@@ -205,7 +205,7 @@ class Words:
             self.numbers |= not self._watch(words, held)
         rows = [(at, word(at)) for at in held]
         self._moves.update(at for at, now in rows if before.get(at, now) != now)
-        self.table, self._held = np.array(rows, np.int64).reshape(-1, 2), held
+        self.table, self.held = np.array(rows, np.int64).reshape(-1, 2), held
 
     def _watch(self, words: list[Word] | None, held: dict[int, Any]) -> bool:
         """Hold the objects of these words; not of restless ones, which others change for reasons

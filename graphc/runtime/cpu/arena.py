@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from graphc.ir.program import Slot
@@ -27,9 +28,14 @@ class Arena:
     def __init__(self) -> None:
         self.base = 0
         self.size_bytes = 0
-        self.epoch = 0
+        self.moves = ctypes.c_int64(0)
         self._memory: mmap.mmap | None = None
         self._needs: dict[int, int] = {}  # bytes that each living executable needs, by its id
+
+    @property
+    def epoch(self) -> int:
+        """How often the memory has moved."""
+        return self.moves.value
 
     def reserve(self, owner: int, size_bytes: int, slots: Sequence[Slot]) -> None:
         """Make room for `owner`. Raises OutOfMemory, naming the largest of `slots`, before use."""
@@ -62,14 +68,14 @@ class Arena:
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self.base = -(-start // HUGE_PAGE) * HUGE_PAGE
         self.size_bytes = size_bytes
-        self.epoch += 1
+        self.moves.value += 1
 
     def _drop(self) -> None:
         """Unmap; the buffer export of `from_buffer` ended with the object it made."""
         if self._memory is not None:
             self._memory.close()
         self._memory, self.base, self.size_bytes = None, 0, 0
-        self.epoch += 1
+        self.moves.value += 1
 
 
 def check_free(size_bytes: int, slots: Sequence[Slot]) -> None:
@@ -77,6 +83,17 @@ def check_free(size_bytes: int, slots: Sequence[Slot]) -> None:
     free = free_bytes()
     if free is not None and size_bytes > free:
         raise out_of_memory(size_bytes, free, slots)
+
+
+@lru_cache(maxsize=1)
+def _trim() -> Callable[[int], object]:
+    """glibc's; elsewhere nothing."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", bool)
+
+
+def return_free_memory() -> None:
+    """Hand pages that malloc holds for later to the system: a compilation frees many of them."""
+    _trim()(0)
 
 
 # ---- what is free -------------------------------------------------------------------------------

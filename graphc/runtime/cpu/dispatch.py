@@ -56,11 +56,18 @@ from graphc.ir.cpu_abi import (
     THREAD,
     Walker,
 )  # fmt: skip
-from graphc.runtime.cpu import entry
+from graphc.runtime.cpu import entry, latch
 from graphc.runtime.cpu.processors import ARM, X86
 
 # As in cpu_abi.Walker.
-SYMBOLS = ("graphc_run", "graphc_worker", "graphc_wake", "graphc_clock", "graphc_enter")
+SYMBOLS = (
+    "graphc_run",
+    "graphc_worker",
+    "graphc_wake",
+    "graphc_clock",
+    "graphc_enter",
+    "graphc_latch",
+)
 
 Native = Callable[[str, Sequence[str]], list[int]]  # LLVM text, symbols -> addresses of functions
 
@@ -68,8 +75,7 @@ Native = Callable[[str, Sequence[str]], list[int]]  # LLVM text, symbols -> addr
 def walker(native: Native, triple: str) -> Walker:
     """The loop's functions for a machine, compiled by `native`, whose result keeps them mapped."""
     functions = native(module_text(triple), SYMBOLS)
-    run, worker, wake, clock, enter = functions
-    return Walker(run, worker, wake, clock, enter, functions)
+    return Walker(*functions, functions)
 
 
 def module_text(triple: str) -> str:
@@ -83,7 +89,7 @@ def module_text(triple: str) -> str:
     for name in sorted(numbers, key=len, reverse=True):  # a name may begin another
         text = text.replace("$" + name, str(numbers[name]))
     processor = ARM if triple.startswith(("aarch64", "arm64")) else X86
-    return f'target triple = "{triple}"\n{processor}{text}{entry.text()}'
+    return f'target triple = "{triple}"\n{processor}{text}{entry.text()}{latch.text()}'
 
 
 TEXT = """
@@ -370,7 +376,14 @@ go:
   %release.at = getelementptr i64, ptr %pool, i64 $pool.release
   %release = load ptr, ptr %release.at
   %python = call ptr %release()
+  %began = call i64 @graphc_clock()
   %result = call i64 @flushed(ptr %pool, ptr %job, i64 0, i64 %n, i64 %first)
+  %ended.now = call i64 @graphc_clock()
+  %walked = sub i64 %ended.now, %began
+  %walked.at = getelementptr i64, ptr %pool, i64 $pool.walked
+  %walked.before = load i64, ptr %walked.at
+  %walked.now = add i64 %walked.before, %walked
+  store i64 %walked.now, ptr %walked.at
   %take.at = getelementptr i64, ptr %pool, i64 $pool.take
   %take = load ptr, ptr %take.at
   call void %take(ptr %python)

@@ -34,7 +34,7 @@ PYTHON = (
 Run = Callable[..., Any]
 
 
-class _Method(ctypes.Structure):
+class Method(ctypes.Structure):
     """PyMethodDef."""
 
     _fields_ = (
@@ -53,7 +53,7 @@ class Entry:
             ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p) for name in PYTHON
         ]
         table = b"".join((f.value or 0).to_bytes(8, "little") for f in functions)
-        self._method = _Method(b"run", walker.enter, FASTCALL, None)
+        self._method = Method(b"run", walker.enter, FASTCALL, None)
         self._code = walker.code
         make = ctypes.pythonapi.PyCFunction_NewEx
         make.restype, make.argtypes = (

@@ -11,14 +11,12 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
-import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -28,21 +26,26 @@ from graphc.ir.cpu_abi import (
     ERROR_CELLS,
     FINISHED,
     JOB,
-    JOB_CELLS,
+    LEFT,
     MOVED,
     OUTSIDE,
+    POOL,
     ROUTINE,
+    RUNNING,
     Walker,
 )
 from graphc.ir.program import Program
 from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime.cpu import threads
-from graphc.runtime.cpu.arena import Arena
+from graphc.runtime.cpu.arena import Arena, return_free_memory
 from graphc.runtime.cpu.binding import Binding
 from graphc.runtime.cpu.entry import Entry
+from graphc.runtime.cpu.job import Job, Timed
+from graphc.runtime.cpu.latch import Latch, functions
 from graphc.runtime.cpu.outside import outside
-from graphc.runtime.cpu.routines import Routine, routines_of
+from graphc.runtime.cpu.routines import routines_of
 from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
+from graphc.runtime.cpu.turn import OwnTurn, Turn
 from graphc.runtime.failures import failed_check
 from graphc.runtime.tally import Tally
 
@@ -58,65 +61,8 @@ def set_flush_denormal(mode: bool) -> bool:
     """Treat denormal floats as zero in compiled steps (not by default, as in PyTorch)."""
     global _flush_denormals
     _flush_denormals = bool(mode)
+    threads.turned()
     return True
-
-
-class Job:
-    """The block of cells that tells native code what to run (`cpu_abi.JOB`).
-
-    `done`: the last run went to its end, although a signal handler may have raised meanwhile.
-    `clean`: and no check failed. `routines`: by number, the entries that Python runs. `uses`: the
-    memory and the code that the cells point to, which stay while a job is unfinished, even if its
-    program is dropped.
-    """
-
-    __slots__ = ("address", "cells", "clean", "commit", "done", "parallel", "routines", "uses")
-
-    def __init__(
-        self,
-        routines: Mapping[int, Routine],
-        uses: Sequence[object],
-        commit: int = 0,
-        parallel: bool = True,
-    ) -> None:
-        self.routines, self.uses = routines, uses
-        self.commit, self.parallel = commit, parallel
-        self.cells = (ctypes.c_int64 * JOB_CELLS)()
-        self.address = ctypes.addressof(self.cells)
-        self.done = self.clean = False
-
-
-class Timed(NamedTuple):
-    """One run of a program: the seconds of each launch, by the thread that called.
-
-    Threads meet only where one needs what another wrote, so a launch without a barrier before it
-    takes what is left of the one before along.
-    """
-
-    program: Program
-    seconds: tuple[float, ...]
-    calls: int = 1
-
-
-class Turn(Protocol):
-    """Whose turn it is: who holds the lock runs a program. A front end's covers what it does for
-    the program before and after, too."""
-
-    @property
-    def lock(self) -> Any: ...
-    def forget(self) -> None:
-        """In a forked child, where whoever held the lock is gone."""
-        ...
-
-
-class OwnTurn:
-    """Of an engine that no front end uses."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        self.lock = threading.RLock()
 
 
 class Engine:
@@ -125,7 +71,7 @@ class Engine:
     def __init__(self, walker: Walker, turn: Turn | None = None) -> None:
         self.arena = Arena()
         self._turn: Turn = turn or OwnTurn()
-        self.busy = False
+        self._busy = ctypes.c_int64(0)
         self.timed: list[Timed] | Tally | None = None  # where runs are noted, while somebody looks
         self._walker = walker
         self._entry = Entry(walker)
@@ -143,6 +89,20 @@ class Engine:
         """Whoever holds it runs a program."""
         return self._turn.lock
 
+    @property
+    def busy(self) -> int:
+        """Whether a job runs: RUNNING, or LEFT by a latch that could not end it; else 0."""
+        return self._busy.value
+
+    @busy.setter
+    def busy(self, value: int) -> None:
+        self._busy.value = value
+
+    @property
+    def walked(self) -> int:
+        """Ticks that callers have spent in kernels, with as many threads as now."""
+        return sum(int(pool.cells[POOL["walked"]]) for pool in {self._pool, self._solo})
+
     def rate(self) -> float:
         """Ticks of the native clock in a second, as seen since birth."""
         seconds = time.perf_counter() - self._born[1]
@@ -158,6 +118,7 @@ class Engine:
         with self.lock:
             before, self.timed = self.timed, []
             found = self.timed
+            threads.turned()
         try:
             yield found
         finally:
@@ -166,6 +127,7 @@ class Engine:
     def tally(self) -> Tally:
         """From now on, the times of all runs are put together by program."""
         self.timed = tally = Tally()
+        threads.turned()
         return tally
 
     def walk(self, job: Job, pointers: Sequence[int], watched: int = 0) -> bool:
@@ -190,12 +152,12 @@ class Engine:
                     return True
             except BaseException as e:
                 raised = e
-            return self._rest(pool, job, raised)
+            return self.rest(pool, job, raised)
         except BaseException as e:
             self._end_unfinished(e)
             raise
 
-    def _rest(self, pool: Pool, job: Job, raised: BaseException | None) -> bool:
+    def rest(self, pool: Pool, job: Job, raised: BaseException | None) -> bool:
         """What is left to do where the first round was not all, or something was raised."""
         resume = job.cells[RESULT]
         if resume >= 0:
@@ -217,6 +179,7 @@ class Engine:
         the workers wait. Routines run here, all before the commit; one that fails ends the step
         like a handler that raises.
         """
+        threads.turned()
         while True:
             if resume >= ROUTINE:
                 resume, raised = self._host(job, resume - ROUTINE, raised)
@@ -262,6 +225,7 @@ class Engine:
 
     def stop(self) -> None:
         """End the workers; the next parallel step starts new ones."""
+        threads.turned()
         self._pool.stop()
         self._pool = self._solo
 
@@ -274,7 +238,7 @@ class Engine:
     def forget(self) -> None:
         """In a forked child: the workers do not exist here, nor does a step in flight."""
         self._turn.forget()
-        self._pool, self._unfinished, self.busy = self._solo, None, False
+        self._pool, self._unfinished, self.busy = self._solo, None, 0
         forget_threads()
 
     def release(self, owner: int) -> None:
@@ -284,20 +248,9 @@ class Engine:
             try:
                 if not self.busy and self._unfinished is None:
                     self.arena.trim()
-                    _return_free_memory()
+                    return_free_memory()
             finally:
                 self.lock.release()
-
-
-@lru_cache(maxsize=1)
-def _trim() -> Callable[[int], object]:
-    """glibc's; elsewhere nothing."""
-    return getattr(ctypes.CDLL(None), "malloc_trim", bool)
-
-
-def _return_free_memory() -> None:
-    """Hand pages that malloc holds for later to the system: a compilation frees many of them."""
-    _trim()(0)
 
 
 ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -406,7 +359,7 @@ class Executable:
             given is None and (engine.timed is not None or self._arena_epoch != engine.arena.epoch)
         ):
             return False
-        engine.busy = True  # at once: a handler may run at any call, and move what was compared
+        engine.busy = RUNNING  # at once: a handler may run at any call, and move what was compared
         try:
             if given is not None:
                 pointers = self._bind(*given, scalars)
@@ -420,7 +373,7 @@ class Executable:
             self._explain(e)
             raise
         finally:
-            engine.busy = False
+            engine.busy = 0
         if not job.clean and self._error[0]:
             raise self._failure()
         return ran
@@ -452,6 +405,55 @@ class Executable:
         self._job.cells[JOB["watched"]] = words.ctypes.data
         self._words, self._watched = words, len(words)
         return True
+
+    # ---- run by a latch ------------------------------------------------------------------------
+
+    def latch(self, cells: Mapping[str, int], keep: object) -> Latch | None:
+        """A whole call as one builtin (`latch.py`), where the program and Python allow one."""
+        found = functions()
+        if found is None or self._job.routines:
+            return None
+        own = {"job": self._job.address, "busy": ctypes.addressof(self._engine._busy)}
+        return Latch(self, found | own | cells, keep)
+
+    @property
+    def walker(self) -> Walker:
+        return self._engine._walker
+
+    def words(self) -> list[tuple[int, int]]:
+        """Addresses and words that tell whether it would run as it does now."""
+        cells = self._engine._busy, self._engine.arena.moves, threads.turns
+        return [(ctypes.addressof(x), x.value) for x in cells]
+
+    def pool(self) -> int:
+        """Of the threads that it would run on; 0 if there is something to put in order."""
+        engine, job = self._engine, self._job
+        pool = engine._pool if job.parallel else engine._solo
+        ordered = engine.timed is None and engine._unfinished is None and not engine.busy
+        settled = self._arena_epoch == engine.arena.epoch and len(self._pointers) > 0
+        wanted = pool.threads == threads.wanted or not job.parallel
+        job.cells[JOB["denormals"]] = _flush_denormals
+        return pool.address if ordered and settled and wanted else 0
+
+    def left(self) -> bool:
+        return self._engine.busy == LEFT
+
+    def resume(self, raised: BaseException | None) -> None:
+        """End the job that a latch has left, in whose turn this is."""
+        engine, job = self._engine, self._job
+        pool = engine._pool if job.parallel else engine._solo
+        engine._unfinished = pool, job
+        engine.busy, job.done, job.clean = RUNNING, False, False
+        try:
+            engine.rest(pool, job, raised)
+        except BaseException as e:
+            engine._end_unfinished(e)
+            self._explain(e)
+            raise
+        finally:
+            engine.busy = 0
+        if self._error[0]:
+            raise self._failure()
 
     @property
     def done(self) -> bool:

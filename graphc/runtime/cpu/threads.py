@@ -48,6 +48,12 @@ STACK_BYTES = 8 << 20  # kernels keep what stays in a cache there; a limit of th
 JOIN_SECONDS = 2.0
 
 wanted: int | None = None  # by set_num_threads; None: as many as the machine gives
+turns = ctypes.c_int64(0)  # moves when jobs may have to run in another way than the last one
+
+
+def turned() -> None:
+    """What runs jobs, or looks at them, is another now."""
+    turns.value += 1
 
 
 def machine_threads() -> int:
@@ -89,12 +95,14 @@ def set_num_threads(count: int) -> None:
     if not 1 <= count <= MOST_THREADS:
         raise InvalidArgument(f"set_num_threads: {count} is not in [1, {MOST_THREADS}]")
     wanted = count if _system() is not None else 1
+    turned()
 
 
 def forget_threads() -> None:
     """In a forked child: one thread, until set_num_threads says otherwise."""
     global wanted
     wanted = 1
+    turned()
 
 
 class System:
@@ -133,12 +141,12 @@ class Pool:
     def __init__(self, walker: Walker, threads: int) -> None:
         self.threads = threads
         self._walker = walker
-        self._cells = aligned_cells(pool_cells(threads))
-        self.address = self._cells.ctypes.data
-        self._cells[POOL["threads"]] = threads
+        self.cells = aligned_cells(pool_cells(threads))
+        self.address = self.cells.ctypes.data
+        self.cells[POOL["threads"]] = threads
         for name, function in PYTHON.items():
-            self._cells[POOL[name]] = ctypes.cast(function, ctypes.c_void_p).value or 0
-        self._cells[POOL["spins"]], self._cells[POOL["yields"]] = SPINS, YIELDS
+            self.cells[POOL[name]] = ctypes.cast(function, ctypes.c_void_p).value or 0
+        self.cells[POOL["spins"]], self.cells[POOL["yields"]] = SPINS, YIELDS
         self._semaphores = aligned_cells(threads * SEMAPHORE_BYTES // CELL_BYTES)
         self._workers: list[threading.Thread] = []
         if threads > 1:
@@ -147,13 +155,13 @@ class Pool:
     def _start(self) -> None:
         system = _system()
         assert system is not None, "set_num_threads gives 1 without a system"
-        self._cells[POOL["wait"]] = system.wait
-        self._cells[POOL["post"]] = system.post
-        self._cells[POOL["yield"]] = system.give
+        self.cells[POOL["wait"]] = system.wait
+        self.cells[POOL["post"]] = system.post
+        self.cells[POOL["yield"]] = system.give
         for k in range(1, self.threads):
             semaphore = self._semaphores.ctypes.data + k * SEMAPHORE_BYTES
             system.semaphore(ctypes.c_void_p(semaphore), 0, 0)
-            self._cells[thread_cell(k, "semaphore")] = semaphore
+            self.cells[thread_cell(k, "semaphore")] = semaphore
             # A daemon, else the interpreter would wait for it before atexit stops it.
             worker = threading.Thread(target=self._live, args=(k,), name=f"graphc-{k}", daemon=True)
             self._workers.append(worker)

@@ -18,7 +18,7 @@ import ctypes
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any, NamedTuple
@@ -220,6 +220,9 @@ class CudaExecutable:
     def watch(self, words: Array) -> bool:
         """A program on a GPU is started by Python, which compares for itself."""
         return False
+
+    def latch(self, cells: Mapping[str, int], keep: object) -> None:
+        """Nor is anything latched."""
 
     def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
         """Nothing is prepared, as nothing is watched."""

@@ -1,0 +1,253 @@
+"""How a latch compares the arguments of a call with those of the last one: LLVM text.
+
+`%x = cell T name` loads a cell of the latch; `latch.py` fills that in.
+"""
+
+TEXT = """
+define internal i64 @latch_word(ptr %x, i64 %bytes) nounwind alwaysinline {
+  %at = getelementptr i8, ptr %x, i64 %bytes
+  %word = load i64, ptr %at
+  ret i64 %word
+}
+
+define internal ptr @latch_get(ptr %c, ptr %x, ptr %name) nounwind {
+entry:
+  %get = cell ptr attribute
+  %found = call ptr %get(ptr %x, ptr %name)
+  %none = icmp eq ptr %found, null
+  br i1 %none, label %failed, label %good
+failed:
+  %clear = cell ptr clear
+  call void %clear()
+  ret ptr null
+good:
+  %drop = cell ptr drop
+  call void %drop(ptr %found)
+  ret ptr %found
+}
+
+define internal i1 @latch_is(ptr %c, ptr %x, ptr %name, ptr %wanted) nounwind {
+  %found = call ptr @latch_get(ptr %c, ptr %x, ptr %name)
+  %same = icmp eq ptr %found, %wanted
+  ret i1 %same
+}
+
+define internal i1 @latch_spec(ptr %c, ptr %row, ptr %x) nounwind {
+entry:
+  %name = cell ptr name_spec
+  %spec = call ptr @latch_get(ptr %c, ptr %x, ptr %name)
+  %wanted.at = getelementptr i64, ptr %row, i64 $row.object
+  %wanted = load ptr, ptr %wanted.at
+  %same = icmp eq ptr %spec, %wanted
+  br i1 %same, label %yes, label %look
+look:
+  %none = icmp eq ptr %spec, null
+  br i1 %none, label %no, label %typed
+typed:
+  %name.dtype = cell ptr name_dtype
+  %dtype.at = getelementptr i64, ptr %row, i64 $row.dtype
+  %dtype = load ptr, ptr %dtype.at
+  %like = call i1 @latch_is(ptr %c, ptr %spec, ptr %name.dtype, ptr %dtype)
+  br i1 %like, label %shaped, label %no
+shaped:
+  %name.shape = cell ptr name_shape
+  %shape = call ptr @latch_get(ptr %c, ptr %spec, ptr %name.shape)
+  %lost = icmp eq ptr %shape, null
+  br i1 %lost, label %no, label %compare
+compare:
+  %shape.at = getelementptr i64, ptr %row, i64 $row.shape
+  %then = load ptr, ptr %shape.at
+  %equal = cell ptr equal
+  %answer = call i32 %equal(ptr %shape, ptr %then, i32 2)
+  %failed = icmp slt i32 %answer, 0
+  br i1 %failed, label %clear, label %tell
+clear:
+  %clearing = cell ptr clear
+  call void %clearing()
+  ret i1 false
+tell:
+  %good = icmp eq i32 %answer, 1
+  ret i1 %good
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+define internal i1 @latch_memory(ptr %row, ptr %array) nounwind {
+entry:
+  %flags.at = getelementptr i8, ptr %array, i64 64
+  %flags = load i32, ptr %flags.at
+  %wanted = and i32 %flags, 257
+  %dense = icmp eq i32 %wanted, 257
+  %descr = call i64 @latch_word(ptr %array, i64 56)
+  %descr.at = getelementptr i64, ptr %row, i64 $row.descr
+  %descr.then = load i64, ptr %descr.at
+  %typed = icmp eq i64 %descr, %descr.then
+  %rank.at = getelementptr i8, ptr %array, i64 24
+  %rank.short = load i32, ptr %rank.at
+  %rank = sext i32 %rank.short to i64
+  %rank.cell = getelementptr i64, ptr %row, i64 $row.rank
+  %rank.then = load i64, ptr %rank.cell
+  %ranked = icmp eq i64 %rank, %rank.then
+  %first = and i1 %dense, %typed
+  %good = and i1 %first, %ranked
+  br i1 %good, label %sizes, label %no
+sizes:
+  %dims.at = getelementptr i8, ptr %array, i64 32
+  %dims = load ptr, ptr %dims.at
+  %then.at = getelementptr i64, ptr %row, i64 $row.dims
+  %then = load ptr, ptr %then.at
+  br label %next
+next:
+  %k = phi i64 [ 0, %sizes ], [ %k.next, %one ]
+  %left = icmp slt i64 %k, %rank
+  br i1 %left, label %one, label %yes
+one:
+  %size.at = getelementptr i64, ptr %dims, i64 %k
+  %size = load i64, ptr %size.at
+  %was.at = getelementptr i64, ptr %then, i64 %k
+  %was = load i64, ptr %was.at
+  %k.next = add i64 %k, 1
+  %same = icmp eq i64 %size, %was
+  br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+define internal i1 @latch_apart(ptr %c, ptr %rows, i64 %before, ptr %storage) nounwind {
+entry:
+  %contains = cell ptr contains
+  %storages = cell ptr storages
+  %strides.at = cell i64 strides_at
+  %empty = cell i64 empty
+  %strides = call i64 @latch_word(ptr %storage, i64 %strides.at)
+  %plain = icmp eq i64 %strides, %empty
+  br i1 %plain, label %ask, label %no
+ask:
+  %inside = call i32 %contains(ptr %storages, ptr %storage)
+  %apart = icmp eq i32 %inside, 0
+  br i1 %apart, label %next, label %no
+next:
+  %k = phi i64 [ 0, %ask ], [ %k.next, %one ]
+  %left = icmp slt i64 %k, %before
+  br i1 %left, label %one, label %yes
+one:
+  %first = mul i64 %k, $ROW_CELLS
+  %seen = add i64 %first, $row.storage
+  %seen.at = getelementptr i64, ptr %rows, i64 %seen
+  %other = load ptr, ptr %seen.at
+  %k.next = add i64 %k, 1
+  %same = icmp eq ptr %other, %storage
+  br i1 %same, label %no, label %next
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+define internal i1 @latch_tensor(ptr %c, ptr %rows, i64 %k, ptr %x, ptr %pointers) nounwind {
+entry:
+  %first = mul i64 %k, $ROW_CELLS
+  %row = getelementptr i64, ptr %rows, i64 %first
+  %kind = call i64 @latch_word(ptr %x, i64 8)
+  %tensor = cell i64 tensor
+  %is.tensor = icmp eq i64 %kind, %tensor
+  br i1 %is.tensor, label %array, label %no
+array:
+  %name.array = cell ptr name_array
+  %array.now = call ptr @latch_get(ptr %c, ptr %x, ptr %name.array)
+  %lost = icmp eq ptr %array.now, null
+  br i1 %lost, label %no, label %arrayed
+arrayed:
+  %array.kind = call i64 @latch_word(ptr %array.now, i64 8)
+  %ndarray = cell i64 ndarray
+  %is.array = icmp eq i64 %array.kind, %ndarray
+  br i1 %is.array, label %flag, label %no
+flag:
+  %flag.at = getelementptr i64, ptr %row, i64 $row.flag
+  %flag.then = load ptr, ptr %flag.at
+  %name.flag = cell ptr name_flag
+  %flagged = call i1 @latch_is(ptr %c, ptr %x, ptr %name.flag, ptr %flag.then)
+  br i1 %flagged, label %views, label %no
+views:
+  %empty = cell ptr empty
+  %name.views = cell ptr name_views
+  %whole = call i1 @latch_is(ptr %c, ptr %x, ptr %name.views, ptr %empty)
+  br i1 %whole, label %base, label %no
+base:
+  %none = cell ptr none
+  %name.base = cell ptr name_base
+  %own = call i1 @latch_is(ptr %c, ptr %x, ptr %name.base, ptr %none)
+  br i1 %own, label %spec, label %no
+spec:
+  %typed = call i1 @latch_spec(ptr %c, ptr %row, ptr %x)
+  br i1 %typed, label %storage, label %no
+storage:
+  %name.storage = cell ptr name_storage
+  %storage.now = call ptr @latch_get(ptr %c, ptr %x, ptr %name.storage)
+  %missing = icmp eq ptr %storage.now, null
+  br i1 %missing, label %no, label %apart
+apart:
+  %alone = call i1 @latch_apart(ptr %c, ptr %rows, i64 %k, ptr %storage.now)
+  br i1 %alone, label %note, label %no
+note:
+  %seen.at = getelementptr i64, ptr %row, i64 $row.storage
+  store ptr %storage.now, ptr %seen.at
+  %slot.at = getelementptr i64, ptr %row, i64 $row.slot
+  %slot = load i64, ptr %slot.at
+  %used = icmp sge i64 %slot, 0
+  br i1 %used, label %memory, label %yes
+memory:
+  %usable = call i1 @latch_memory(ptr %row, ptr %array.now)
+  br i1 %usable, label %point, label %no
+point:
+  %data = call i64 @latch_word(ptr %array.now, i64 16)
+  %pointer = getelementptr i64, ptr %pointers, i64 %slot
+  store i64 %data, ptr %pointer
+  br label %yes
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+define internal i1 @latch_arguments(ptr %c, ptr %args, i64 %count, ptr %pointers) nounwind {
+entry:
+  %rows = cell ptr rows
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %good ]
+  %left = icmp slt i64 %k, %count
+  br i1 %left, label %one, label %yes
+one:
+  %arg.at = getelementptr ptr, ptr %args, i64 %k
+  %x = load ptr, ptr %arg.at
+  %first = mul i64 %k, $ROW_CELLS
+  %row = getelementptr i64, ptr %rows, i64 %first
+  %kind = load i64, ptr %row
+  %tensor = icmp ne i64 %kind, 0
+  br i1 %tensor, label %tensors, label %value
+value:
+  %value.at = getelementptr i64, ptr %row, i64 $row.object
+  %value.then = load ptr, ptr %value.at
+  %same = icmp eq ptr %x, %value.then
+  br i1 %same, label %noted, label %no
+noted:
+  %seen.at = getelementptr i64, ptr %row, i64 $row.storage
+  store ptr null, ptr %seen.at
+  br label %good
+tensors:
+  %fits = call i1 @latch_tensor(ptr %c, ptr %rows, i64 %k, ptr %x, ptr %pointers)
+  br i1 %fits, label %good, label %no
+good:
+  %k.next = add i64 %k, 1
+  br label %next
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+"""
