@@ -39,8 +39,8 @@ def answer(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[st
 def dumped(folder: Path) -> Path:
     """A folder as GRAPHC_DUMP writes it, small enough to read here."""
     (folder / "kernels").mkdir(parents=True)
-    (folder / "01_trace.gir").write_text("graph() {\n  return %1\n}\n")
-    (folder / "02_simplify.gir").write_text("graph() {\n  return %2\n}\n")
+    (folder / "01_trace.gir").write_text("// a\ngraph() {\n  return %1\n}\n")
+    (folder / "02_simplify.gir").write_text("// b\ngraph() {\n  return %2\n}\n")
     (folder / "kernels" / "add__fc.ll").write_text("define void @add()\n")
     (folder / "kernels" / "add__fc.s").write_text("add:\n  ret\n")
     counts = {"kernels": 1, "launches": 2, "arena_bytes": 64, "bound_bytes": 64, "peak_bytes": 128}
@@ -88,10 +88,10 @@ def test_explain_of_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 
 def test_ir_lists_shows_and_compares(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = str(dumped(tmp_path / "dump"))
-    assert answer(capsys, "ir", folder)[1]["stages"] == {"trace": 3, "simplify": 3}
+    assert answer(capsys, "ir", folder)[1]["stages"] == {"trace": 4, "simplify": 4}
     assert "return %1" in answer(capsys, "ir", folder, "--stage", "trace")[1]["text"]
     diff = answer(capsys, "ir", folder, "--diff", "trace", "simplify")[1]["diff"]
-    assert "-  return %1" in diff and "+  return %2" in diff
+    assert "%2 for %1 in return" in diff
     assert "define" in answer(capsys, "ir", folder, "--kernel", "add__fc")[1]["text"]
     assert "ret" in answer(capsys, "ir", folder, "--kernel", "add__fc", "--asm")[1]["text"]
 
