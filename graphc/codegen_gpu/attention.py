@@ -137,7 +137,7 @@ class Side(NamedTuple):
     """Rows of an operand: their indices' name, which of them are (none: all), their length."""
 
     tensor: Tensor
-    index: str
+    at: str
     mask: str
     width: int
 
@@ -196,7 +196,7 @@ class AttentionTemplate:
         lanes = max(LEAST, power(s.width))
         at = self.let(f"tl.arange(0, {lanes})")
         within = "" if lanes == s.width else f"({at} < {s.width})"
-        return self.load(s, at, within, self.level(s.index))
+        return self.load(s, at, within, self.level(s.at))
 
     def level(self, index: str) -> int:
         """Where what belongs to these rows is known."""
@@ -206,7 +206,7 @@ class AttentionTemplate:
         masks = [f"{s.mask}[:, None]"] * bool(s.mask) + [f"{within}[None, :]"] * bool(within)
         masked = f", mask={' & '.join(masks)}, other=0.0" if masks else ""
         step = "" if s.tensor.lane == "1" else f" * {s.tensor.lane}"
-        at = f"{s.index}[:, None] * {s.tensor.row} + {lanes}[None, :]{step}"
+        at = f"{s.at}[:, None] * {s.tensor.row} + {lanes}[None, :]{step}"
         return self.let(f"tl.load({self.base(s.tensor)} + ({at}){masked})", level)
 
     def numbers(self, tensor: Tensor, index: str, mask: str) -> str:
@@ -233,13 +233,13 @@ class AttentionTemplate:
         if not self.a.exact:
             texts = self.whole(left), self.whole(right)
             return w.assign(f"tl.dot({texts[0]}, tl.trans({texts[1]}), {self.precision})", w.level)
-        rows, columns = (self.t.rows if s.index == "rows" else self.t.columns for s in (left, right))
-        name = w.assign(f"tl.zeros([{rows}, {columns}], tl.float32)", w.level)
+        shape = [self.t.rows if s.at == "rows" else self.t.columns for s in (left, right)]
+        name = w.assign(f"tl.zeros({shape}, tl.float32)", w.level)
         with w.block(f"for step in range(0, {left.width}, {STEP}):"):
             lanes = self.let(f"step + tl.arange(0, {STEP})", w.level)
             within = f"({lanes} < {left.width})" if left.width % STEP else ""
-            texts = [self.load(s, lanes, within, w.level) for s in (left, right)]
-            w.do(f"{name} = tl.dot({texts[0]}, tl.trans({texts[1]}), {name}, {self.precision})")
+            a, b = (self.load(s, lanes, within, w.level) for s in (left, right))
+            w.do(f"{name} = tl.dot({a}, tl.trans({b}), {name}, {self.precision})")
         return name
 
     def add_product(self, total: str, weights: str, right: Side) -> None:
@@ -275,7 +275,7 @@ class AttentionTemplate:
         return s
 
     def of_mask(self, mask: Tensor, query: Side, key: Side, turned: bool) -> str:
-        q, k = self.turn(query.index, turned), self.turn(key.index, not turned)
+        q, k = self.turn(query.at, turned), self.turn(key.at, not turned)
         masks = [self.turn(query.mask, turned)] * bool(query.mask)
         masks += [self.turn(key.mask, not turned)] * bool(key.mask)
         masked = f", mask={' & '.join(masks)}, other=0" if masks else ""
@@ -319,9 +319,7 @@ class AttentionTemplate:
             pairs = [f"tl.where({word} == {2 * k}, {c[2 * k]}, {c[2 * k + 1]})" for k in (0, 1)]
             words = lane.let(f"tl.where({word} < 2, {pairs[0]}, {pairs[1]})")
         unit = lane.let(f"({words} >> 8).to(tl.float32) * {2.0**-24}")
-        return lane.let(
-            f"tl.where({unit} >= {a.dropout.probability}, {a.dropout.factor}, 0.0)"
-        )
+        return lane.let(f"tl.where({unit} >= {a.dropout.probability}, {a.dropout.factor}, 0.0)")
 
     # ---- loops ---------------------------------------------------------------------------------
 
@@ -462,8 +460,8 @@ def _delta(x: AttentionTemplate, grad: Side) -> str:
     """sum(d out * out) of each row: from memory, or computed here."""
     o = x.o
     if o.delta is not None:
-        return x.numbers(o.delta, grad.index, grad.mask)
+        return x.numbers(o.delta, grad.at, grad.mask)
     assert o.out is not None, "either is there"
     texts = x.whole(grad), x.whole(grad._replace(tensor=o.out))
     both = " * ".join(f"{text}.to(tl.float32)" for text in texts)
-    return x.let(f"tl.sum({both}, 1)", x.level(grad.index))
+    return x.let(f"tl.sum({both}, 1)", x.level(grad.at))

@@ -23,11 +23,13 @@ MEMORY = {
 REGISTER = MEMORY | {"bool": "tl.int1", "f16": "tl.float32", "bf16": "tl.float32"}
 
 
-class Lane(Protocol):
-    """Where a row writes."""
-
+class Names(Protocol):
     def let(self, expression: str) -> str:
         """A name for an intermediate value."""
+
+
+class Lane(Names, Protocol):
+    """Where a row writes."""
 
     def do(self, line: str) -> None:
         """A line as it stands."""
@@ -321,7 +323,7 @@ def _check(e: Lane, dtype: DType, args: list[str]) -> str:
     return x
 
 
-def philox(e: Lane, seed: str, draw: str, block: str) -> list[str]:
+def philox(e: Names, seed: str, draw: str, block: str) -> list[str]:
     """The words of Philox4x32-10(key=seed, counter=(block, draw)), uint32."""
     low, high = "{}.to(tl.uint32)", "({} >> 32).to(tl.uint32)"
     c = [e.let(form.format(x)) for x in (block, draw) for form in (low, high)]

@@ -301,13 +301,14 @@ class Fuser:
         return parts and g.order(self.orders) == self.orders(source) and self._plain(g)
 
     def _plain(self, g: Group) -> bool:
-        """Whether the contraction runs in tiles: no padding is read, and nothing may fail."""
+        """Whether the contraction runs in tiles: no padding is read where it is to be stored, and
+        nothing may fail."""
         if any(v.op is not None and v.op.can_fail(v.spec.dtype) for v in g.members):
             return False
         first = next(v for v in g.members if v.op is not None and v.op.kind == "contract")
         chains = [self._resolve(a)[1] for a in first.args]
         padded = any(is_op(m, "pad") for chain in chains for m in chain)
-        return not padded and sums_products(first)
+        return (not padded or not self.profile.stored_halo) and sums_products(first, self.profile)
 
     def _breaks_tiles(self, v: Value, g: Group) -> bool:
         """Whether a contraction whose tiles find partial sums could not hold v."""

@@ -67,7 +67,7 @@ def source(case: Case, part: Part, *, delta: bool = True, arch: str = "sm_90a") 
 
     def tensor(name: str) -> Tensor:
         shape = list(shapes[name])
-        rows = [n == "k" or n == "v" or n[1:] in ("k", "v") for n in (name,)][0]
+        rows = name in ("k", "v", "dk", "dv")
         texts = [str(n) for n in shape]
         if case.named:
             texts[len(case.batch)] = "n1" if rows else "n0"
@@ -165,7 +165,9 @@ def checked(case: Case, rtol: float = 2e-5) -> None:
         close(data, want, ("dk", "dv"), rtol)
 
 
-def close(data: dict[str, Array], want: dict[str, Array], names: tuple[str, ...], rtol: float) -> None:  # noqa: E501
+def close(
+    data: dict[str, Array], want: dict[str, Array], names: tuple[str, ...], rtol: float
+) -> None:
     for name in names:
         got, right = data[name].astype(np.float64), want[name]
         np.testing.assert_allclose(got, right, rtol=rtol, atol=rtol * 4, err_msg=name)
