@@ -13,8 +13,9 @@ Exponentials are of base 2, their factor in the scale. Products of halves and TF
 those of exact float32 go along the depth in steps, whose operands fit in a thread's registers.
 
 Dropout draws Philox's word of the element's place among all weights, as it would where these are
-in memory. A key is hidden by the mask's bool, by its -inf, or, where attention is `causal`, if it
-stands behind the query; a row that sees no key is zero.
+in memory. A score is `fill`, mostly -inf, where a mask of bools says no, or where attention is
+`causal` and the key stands behind the query; a row of -inf is zero if that is `safe`, else NaN. Of
+such a row `lse` is +inf, so that its weights come out as zeros again.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from graphc.ir.types import DType, bool_, f32
 
 Part = Literal["forward", "queries", "keys"]
 
-MOST_HEAD = 256  # elements of a row of q, k or v
+DEEP = 256  # elements of a row of q, k or v, above which tiles are small
+UNIT_BITS = 24  # of a random word that decide
 LEAST = 16  # of each side of a product
 STEP = 16  # of the depth of an exact product
 LOG2_E, LN_2 = log2(e), log(2)
 NUMBER = "tl.program_id(0) + tl.num_programs(0) * tl.program_id(1)"
 HIDDEN = 'float("-inf")'
+NOTHING = 'float("inf")'  # the lse of a row whose weights are zeros
 
 
 class Tensor(NamedTuple):
@@ -50,12 +53,12 @@ class Tensor(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """Texts of the seed and draw (i64), the probability to drop, and what a kept weight is
+    """Texts of the seed and draw (i64), the least 24 bits that keep a weight, and what it is then
     multiplied by (f32)."""
 
     seed: str
     draw: str
-    probability: str
+    least: str
     factor: str
 
 
@@ -72,18 +75,21 @@ class Attention:
     scale: str  # f32
     causal: bool = False
     mask: DType | None = None  # bool: who may be seen; a float is added
+    fill: str = HIDDEN
+    safe: bool = True
     dropout: Dropout | None = None
     tf32: bool = False
     wide: bool = False  # offsets within one of the batch are i64
+    permit: str = ""  # of stores, where an earlier launch may have failed
 
     @property
     def exact(self) -> bool:
         return self.dtype is f32 and not self.tf32
 
     @property
-    def hides(self) -> bool:
-        """Whether a row may see no key, and is then zero."""
-        return self.causal or self.mask is not None
+    def skips(self) -> bool:
+        """Whether keys behind a query weigh nothing."""
+        return self.causal and self.fill == HIDDEN
 
 
 class Operands(NamedTuple):
@@ -109,21 +115,20 @@ class Tile:
     stages: int
 
 
-def takes(dtype: DType, head: int, width: int) -> bool:
-    """Whether there is code for rows of these lengths."""
-    known = dtype.is_half or dtype is f32
-    return known and 0 < head <= MOST_HEAD and 0 < width <= MOST_HEAD
-
-
 def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
     """By formula; `points`, the rows there usually are, choose how many a program has alone."""
     depth = max(LEAST, power(a.head), power(a.width))
     if a.exact:
         rows = 32 if depth <= 128 and part != "keys" else 16
         chosen = Tile(rows, 16, max(2, rows * depth // 512), 1)
+    elif depth > DEEP:
+        chosen = Tile(32, 16, 8, 1)
     elif part == "forward":
         rows, columns = (128, 64) if depth <= 128 else (64, 32)
-        chosen = Tile(rows, columns, 8 if depth > 64 else 4, 3 if depth <= 128 else 2)
+        if depth <= 128 and (a.dropout is not None or a.mask is not None):
+            rows = 64  # what belongs to each weight takes registers, too
+        warps = 8 if rows * depth > 64 * 128 else 4
+        chosen = Tile(rows, columns, warps, 3 if depth <= 128 else 2)
     else:
         rows, columns = (64, 64) if depth <= 64 else (64, 32)
         chosen = Tile(rows, columns, 8 if depth > 64 else 4, 2)
@@ -146,6 +151,7 @@ class AttentionTemplate:
     """One function being written."""
 
     def __init__(self, a: Attention, o: Operands, t: Tile, writer: Writer) -> None:
+        self.permit = a.permit
         self.a, self.o, self.t, self.writer = a, o, t, writer
         self.memory = MEMORY[a.dtype.name]
         self.precision = f'input_precision="{"ieee" if a.exact or not a.tf32 else "tf32"}"'
@@ -209,9 +215,9 @@ class AttentionTemplate:
         at = f"{s.at}[:, None] * {s.tensor.row} + {lanes}[None, :]{step}"
         return self.let(f"tl.load({self.base(s.tensor)} + ({at}){masked})", level)
 
-    def numbers(self, tensor: Tensor, index: str, mask: str) -> str:
-        """One for each row, zero where there is none."""
-        masked = f", mask={mask}, other=0.0" if mask else ""
+    def numbers(self, tensor: Tensor, index: str, mask: str, other: str = "0.0") -> str:
+        """One for each row, `other` where there is none."""
+        masked = f", mask={mask}, other={other}" if mask else ""
         text = f"tl.load({self.base(tensor)} + {index} * {tensor.row}{masked})"
         return self.let(text, self.level(index))
 
@@ -220,10 +226,16 @@ class AttentionTemplate:
         at = self.let(f"tl.arange(0, {lanes})")
         masks = [f"{mask}[:, None]"] * bool(mask)
         masks += [f"({at} < {width})[None, :]"] * (lanes != width)
+        masks += [self.permit] * bool(self.permit)
         masked = f", mask={' & '.join(masks)}" if masks else ""
         step = "" if tensor.lane == "1" else f" * {tensor.lane}"
         place = f"{self.base(tensor)} + (rows[:, None] * {tensor.row} + {at}[None, :]{step})"
         self.writer.do(f"tl.store({place}, ({text}).to({self.memory}){masked})")
+
+    def store_numbers(self, tensor: Tensor, text: str, mask: str) -> None:
+        masks = [m for m in (mask, self.permit) if m]
+        masked = f", mask={' & '.join(masks)}" if masks else ""
+        self.writer.do(f"tl.store({self.base(tensor)} + rows * {tensor.row}, {text}{masked})")
 
     # ---- products ------------------------------------------------------------------------------
 
@@ -254,24 +266,28 @@ class AttentionTemplate:
 
     # ---- scores --------------------------------------------------------------------------------
 
-    def scores(self, rows: Side, columns: Side, hide: Sequence[str], turned: bool) -> str:
-        """Of a block, to base 2; -inf where `hide`'s conditions do not all hold, or a mask says.
+    def scores(self, rows: Side, columns: Side, seen: Sequence[str], turned: bool) -> str:
+        """Of a block, to base 2: filled where it is not `seen`, -inf where there is no key.
 
-        `turned`: the rows are keys and the columns queries.
+        `turned`: the rows are keys, of which those beyond the end do not matter, and the columns
+        queries.
         """
         a, w = self.a, self.writer
+        inside = [] if turned or not columns.mask else [f"{columns.mask}[None, :]"]
         s = self.product(rows, columns)
         s = w.assign(f"{s} * ({a.scale} * {LOG2_E})", w.level)
-        hide = [*hide]
+        seen = [*seen]
         if (mask := self.o.mask) is not None and a.mask is not None:
             query, key = (columns, rows) if turned else (rows, columns)
             x = self.of_mask(mask, query, key, turned)
             if a.mask is bool_:
-                hide.append(f"({x} != 0)")
+                seen.append(f"({x} != 0)")
             else:
                 s = w.assign(f"{s} + {x}.to(tl.float32) * {LOG2_E}", w.level)
-        if hide:
-            s = w.assign(f"tl.where({' & '.join(hide)}, {s}, {HIDDEN})", w.level)
+        fill = HIDDEN if a.fill == HIDDEN else f"{a.fill} * {LOG2_E}"
+        for conditions, other in ((seen, fill), (inside, HIDDEN)):
+            if conditions:
+                s = w.assign(f"tl.where({' & '.join(conditions)}, {s}, {other})", w.level)
         return s
 
     def of_mask(self, mask: Tensor, query: Side, key: Side, turned: bool) -> str:
@@ -288,12 +304,9 @@ class AttentionTemplate:
         return f"{index}[None, :]" if along else f"{index}[:, None]"
 
     def weights(self, s: str, lse: str) -> str:
-        """exp(s - lse), where lse is shaped to go with s; what sees nothing weighs nothing."""
+        """exp(s - lse), where lse is shaped to go with s."""
         w = self.writer
-        base = w.assign(f"{lse} * {LOG2_E}", w.level)
-        if self.a.hides:
-            base = w.assign(f"tl.where({base} == {HIDDEN}, 0.0, {base})", w.level)
-        return w.assign(f"tl.exp2({s} - {base})", w.level)
+        return w.assign(f"tl.exp2({s} - {lse} * {LOG2_E})", w.level)
 
     def kept(self, query: str, start: str, turned: bool) -> str:
         """What dropout multiplies the weights of a block by, whose keys begin at `start`."""
@@ -318,8 +331,8 @@ class AttentionTemplate:
             word = lane.let(f"({at} & 3)")
             pairs = [f"tl.where({word} == {2 * k}, {c[2 * k]}, {c[2 * k + 1]})" for k in (0, 1)]
             words = lane.let(f"tl.where({word} < 2, {pairs[0]}, {pairs[1]})")
-        unit = lane.let(f"({words} >> 8).to(tl.float32) * {2.0**-24}")
-        return lane.let(f"tl.where({unit} >= {a.dropout.probability}, {a.dropout.factor}, 0.0)")
+        bits = lane.let(f"({words} >> {32 - UNIT_BITS}).to(tl.int32)")
+        return lane.let(f"tl.where({bits} >= {a.dropout.least}, {a.dropout.factor}, 0.0)")
 
     # ---- loops ---------------------------------------------------------------------------------
 
@@ -331,7 +344,7 @@ class AttentionTemplate:
         a, t, w = self.a, self.t, self.writer
         full = str(int(a.keys) // t.columns * t.columns) if a.keys.isdecimal() else ""
         full, stop = full or self.let(f"{a.keys} // {t.columns} * {t.columns}"), a.keys
-        if a.causal:
+        if a.skips:
             stop = w.assign(f"min({a.keys}, first + {t.rows})", 0)
             full = w.assign(f"min({full}, (first + 1) // {t.columns} * {t.columns})", 0)
         for edge, begin, end in ((False, "0", full), (True, full, stop)):
@@ -341,16 +354,14 @@ class AttentionTemplate:
                 text = self.index(f"start + tl.arange(0, {t.columns})")
                 index = w.assign(text, w.level)
                 inside = self.bound(index, a.keys, t.columns) if edge else ""
-                seen = [f"{inside}[None, :]"] * bool(inside)
-                if edge and a.causal:
-                    seen.append(f"({index}[None, :] <= rows[:, None])")
-                yield index, seen, inside
+                late = a.causal and (edge or not a.skips)
+                yield index, [f"({index}[None, :] <= rows[:, None])"] * late, inside
 
     def along_queries(self) -> Iterator[tuple[str, list[str], str]]:
         """The same of queries: those that may not see all keys of the program come first."""
         a, t, w = self.a, self.t, self.writer
-        spans = [(False, "0", a.queries)]
-        if a.causal:
+        spans = [(a.causal, "0", a.queries)]
+        if a.skips:
             begin = w.assign(f"first // {t.columns} * {t.columns}", 0)
             full = w.assign(
                 f"min({a.queries}, tl.cdiv(first + {t.rows - 1}, {t.columns}) * {t.columns})", 0
@@ -374,10 +385,12 @@ class _Lane:
         return self.writer.let(expression, self.writer.level)
 
 
-def forward(a: Attention, o: Operands, out: Tensor, lse: Tensor | None, t: Tile, w: Writer) -> None:
+def forward(
+    a: Attention, o: Operands, out: Tensor | None, lse: Tensor | None, t: Tile, w: Writer
+) -> None:
     """The function's body; `lse` is stored where gradients will want it."""
     x = AttentionTemplate(a, o, t, w)
-    mask = x.place(a.queries, a.causal)
+    mask = x.place(a.queries, a.skips)
     q = Side(o.q, "rows", mask, a.head)
     x.zeros("acc", a.width)
     w.do(f"top = tl.full([{t.rows}], {HIDDEN}, tl.float32)")
@@ -394,13 +407,16 @@ def forward(a: Attention, o: Operands, out: Tensor, lse: Tensor | None, t: Tile,
         w.do("acc = acc * less[:, None]")
         x.add_product("acc", "p", Side(o.v, index, inside, a.width))
         w.do("top = higher")
-    nothing = a.hides or a.keys == "0" or not a.keys.isdecimal()  # may be seen; else NaN is right
-    none = "total == 0" if a.hides else f"(total == 0) & ({a.keys} == 0)"
+    nothing = a.safe or a.keys == "0" or not a.keys.isdecimal()  # may be seen; else NaN is right
+    none = "total == 0" if a.safe else f"(total == 0) & ({a.keys} == 0)"
     w.do(f"acc = acc / {f'tl.where({none}, 1.0, total)' if nothing else 'total'}[:, None]")
-    x.store(out, "acc", mask, a.width)
+    if out is not None:
+        x.store(out, "acc", mask, a.width)
     if lse is not None:
-        masked = f", mask={mask}" if mask else ""
-        w.do(f"tl.store({x.base(lse)} + rows * {lse.row}, top * {LN_2} + tl.log(total){masked})")
+        w.do(f"log = top * {LN_2} + tl.log(total)")
+        if a.safe:
+            w.do(f"log = tl.where(total == 0, {NOTHING}, log)")
+        x.store_numbers(lse, "log", mask)
 
 
 def backward_queries(
@@ -409,9 +425,9 @@ def backward_queries(
     """The gradient of q; `delta` is stored where it is asked for."""
     assert o.grad is not None
     x = AttentionTemplate(a, o, t, w)
-    mask = x.place(a.queries, a.causal)
+    mask = x.place(a.queries, a.skips)
     q, grad = Side(o.q, "rows", mask, a.head), Side(o.grad, "rows", mask, a.width)
-    lse, sums = x.numbers(o.lse, "rows", mask), _delta(x, grad)
+    lse, sums = x.numbers(o.lse, "rows", mask, NOTHING), _delta(x, grad)
     x.zeros("acc", a.head)
     for index, seen, inside in x.along_keys():
         k = Side(o.k, index, inside, a.head)
@@ -422,8 +438,7 @@ def backward_queries(
         x.add_product("acc", w.assign(f"{p} * ({d} - {sums}[:, None])", w.level), k)
     x.store(out, f"acc * {a.scale}", mask, a.head)
     if delta is not None:
-        masked = f", mask={mask}" if mask else ""
-        w.do(f"tl.store({x.base(delta)} + rows * {delta.row}, {sums}{masked})")
+        x.store_numbers(delta, sums, mask)
 
 
 def backward_keys(
@@ -441,7 +456,7 @@ def backward_keys(
     for index, seen, inside in x.along_queries():
         q, grad = Side(o.q, index, inside, a.head), Side(o.grad, index, inside, a.width)
         s = x.scores(k, q, seen, True)
-        p = x.weights(s, f"{x.numbers(o.lse, index, inside)}[None, :]")
+        p = x.weights(s, f"{x.numbers(o.lse, index, inside, NOTHING)}[None, :]")
         kept = x.kept(index, "first", True) if a.dropout is not None else ""
         if values is not None:
             x.add_product("of_values", w.assign(f"{p} * {kept}", w.level) if kept else p, grad)

@@ -209,7 +209,8 @@ class Fuser:
         if v.op is None or v.op.kind != "attention":
             return None
         calls = (g for g in reversed(self.groups) if g.kind == "attention")
-        return next((g for g in calls if _alike(g.members[0], v)), None)
+        apart = self.profile.attention_apart
+        return next((g for g in calls if _alike(g.members[0], v, apart)), None)
 
     def _twin(self, v: Value, sources: list[Group]) -> Group | None:
         """A group over the same points that reads the same data, so that it is read once.
@@ -469,8 +470,11 @@ class Fuser:
             self._raise(self.groups[k], mask)
 
 
-def _alike(v: Value, w: Value) -> bool:
-    """Whether two ops of one kind read the same, under the same attributes."""
+def _alike(v: Value, w: Value, apart: bool) -> bool:
+    """Whether two ops of attention read the same, under the same attributes; the gradient of the
+    queries may have to stay `apart`."""
+    if apart and is_op(v, "attention_dq") != is_op(w, "attention_dq"):
+        return False
     return v.args == w.args and v.attrs == w.attrs
 
 

@@ -2,7 +2,7 @@
 
 Every operand is in memory (`foresee`), and its address is over the parallel axes, which number the
 matrices, and its own of the axes of `ir/kernel_attention.py`. How deep heads are is part of the
-text, how long sequences are is not.
+text, how long sequences are only where strides are, too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class _Lowering:
         extents = (*q.shape[-2:-1], *k.shape[-2:], v.shape[-1])
         inner = [Axis(name, n) for name, n in zip(LITERAL, extents, strict=True)]
         outer = [Axis(name, n) for name, n in zip(self.lead, q.shape)]
-        self.nest = Nest("attention", outer, inner, profile.small_extent, named=LITERAL)
+        literal = profile.literal_strides  # of which lengths are parts
+        named = {name: always or literal for name, always in LITERAL.items()}
+        small = profile.small_extent
+        self.nest = Nest("attention", outer, inner, small, literal, named=named)
         self.axes = tuple(inner)
         self.body: list[Statement] = []
 

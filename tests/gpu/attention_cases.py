@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 from on_host import aligned, run
@@ -80,7 +81,8 @@ def source(case: Case, part: Part, *, delta: bool = True, arch: str = "sm_90a") 
 
     a = Attention(
         case.dtype, tuple(map(str, case.batch)), *sizes, case.head, case.width, "c0", case.causal,
-        case.mask, Dropout("c1", "c2", "c3", "c4") if case.dropout else None, case.tf32,
+        case.mask, dropout=Dropout("c1", "c2", "c3", "c4") if case.dropout else None,
+        tf32=case.tf32,
     )  # fmt: skip
     points = case.keys if part == "keys" else case.queries
     t = attention.tile(a, part, points, Target.named(arch))
@@ -97,7 +99,7 @@ def source(case: Case, part: Part, *, delta: bool = True, arch: str = "sm_90a") 
     params = [Param(b, "pointer", "buffer", k, "u8" if dtypes[n] is bool_ else dtypes[n].name, 16)
               for k, (n, b) in enumerate(names.items())]  # fmt: skip
     params += [Param(f"n{k}", "i32", "size", k) for k in range(2)] * case.named
-    kinds = ("f32", "i64", "i64", "f32", "f32")
+    kinds = ("f32", "i64", "i64", "i32", "f32")
     params += [Param(f"c{k}", kind, "scalar", k) for k, kind in enumerate(kinds)]  # type: ignore[arg-type]
     text = HEAD.format("attention", ", ".join(p.name for p in params), writer.text())
     along = "keys" if part == "keys" else "queries"
@@ -112,7 +114,8 @@ def launched(case: Case, part: Part, data: dict[str, Array], **options: bool) ->
     made = source(case, part, **options)
     sizes = {"queries": case.queries, "keys": case.keys} if case.named else {}
     p = case.dropout
-    scalars = [case.scale, SEED, DRAW, p, 1 / (1 - p) if p < 1 else 0.0]
+    least = ceil(float(np.float32(p)) * 2**24)
+    scalars = [case.scale, SEED, DRAW, least, 1 / (1 - p) if p < 1 else 0.0]
     run(made, [*data.values()], sizes, scalars)
     return made
 
@@ -139,7 +142,8 @@ def meaning(case: Case, data: dict[str, Array]) -> dict[str, Array]:
         kept = (unit >= np.float32(case.dropout)) * factor
     out = (p * kept) @ v
     with np.errstate(divide="ignore"):
-        lse = (np.log(total) + np.where(np.isneginf(top), 0, top))[..., 0]
+        lse = np.log(total) + np.where(np.isneginf(top), 0, top)
+    lse = np.where(total == 0, np.inf, lse)[..., 0]
     dp = (grad @ v.swapaxes(-1, -2)) * kept
     delta = (dp * p).sum(-1, keepdims=True)
     ds = p * (dp - delta) * case.scale
