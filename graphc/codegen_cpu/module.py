@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from graphc.codegen_cpu import bounds, winograd
+from graphc.codegen_cpu import attention, bounds, winograd
 from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.emitter import Emitter
 from graphc.codegen_cpu.map import loops
@@ -41,6 +41,8 @@ def _emit(kernel: Kernel, target: Target) -> Emitter:
     """By the first template that takes the kernel; the last takes every one."""
     if winograd.supports(kernel, target):
         return winograd.emit(kernel, target)
+    if kernel.kind == "attention":
+        return attention.emit(kernel, target)
     fits = contraction.supports(kernel, target)
     if kernel.partials and not fits:
         raise InternalError(f"{kernel.name} has partial results, but no tiles to find them")

@@ -23,13 +23,14 @@ from graphc.codegen_gpu.contract_parts import (
     dissect,
     extents,
 )
+from graphc.codegen_gpu.contract_statistics import Statistics
 from graphc.codegen_gpu.contract_tiles import GROUP, Tile, tile
 from graphc.codegen_gpu.scalar import MEMORY, REGISTER, held, rounded
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import extent
 from graphc.ir.cuda_abi import GridDim, Param
 from graphc.ir.kernel import Axis
-from graphc.ir.types import DType, bool_, f32
+from graphc.ir.types import DType, bool_, f32, f64
 
 Masks = tuple[tuple[int, Value], ...]
 
@@ -76,6 +77,7 @@ class ContractTemplate:
         self.outer, self.inner = c.summed[:cut], c.summed[cut:]
         self.area = (t.rows,) if self.line else (t.rows, t.cols)
         self.shape = tuple(map(str, self.area))
+        self.statistics = Statistics(self) if c.kernel.partials else None
 
     def run(self) -> None:
         self.place()
@@ -87,7 +89,8 @@ class ContractTemplate:
             last = self.let(f"min({first} + {steps}, {last})")
         with self.writer.block(f"for t in range({first}, {last}):") as level:
             self.body.floor = level
-            (self.add_sums if self.line else self.add_product)(level)
+            ways = {"product": self.add_product, "sums": self.add_sums, "block": self.add_block}
+            ways[self.t.how](level)
         self.body.floor = 0
         if self.deep:
             self.writer.do(f"acc = tl.sum(acc, axis=1).to({REGISTER[self.c.dtype.name]})")
@@ -111,6 +114,7 @@ class ContractTemplate:
             each = self.multiplied(rows, cols)
             batch, at = self.let(f"{at} // {each}"), self.let(f"{at} % {each}")
         row, col = (at, "0") if cols == "1" else self.banded(at, rows, cols)
+        self.row_tile, self.col_tile = row, col
         self.number = Value(self.let(self.cast(batch)), self.body.index_dtype)
         self.row, self.col = self.lanes(row, self.t.rows), self.lanes(col, self.t.cols)
 
@@ -261,6 +265,18 @@ class ContractTemplate:
             text = f"tl.where({mask.text}, {text}, acc)"
         self.writer.do(f"acc = {text}")
 
+    def add_block(self, level: int) -> None:
+        """The products of one summed point, at every place of the tile."""
+        row, col = (
+            self.group(axes, run, dim, 2)
+            for dim, (axes, run) in enumerate([(self.rows, self.row), (self.cols, self.col)])
+        )
+        masks = (*self.mask(row, self.t.rows), *self.mask(col, self.t.cols))
+        groups = (Group(self.batch, self.number), row, col, self.counted(level))
+        point = Point(self.shape, groups, masks, lanes=((0, row.flat), (1, col.flat)))
+        a, b = (self.converted(self.evaluate(o, point), self.c.dtype) for o in (self.c.a, self.c.b))
+        self.writer.do(f"acc = tl.fma({a}, {b}, acc)")
+
     # ---- what becomes of the sums --------------------------------------------------------------
 
     def add_parts(self) -> None:
@@ -303,18 +319,23 @@ class ContractTemplate:
         self.body.values[dot.name] = Value(name, dot.dtype, frozenset(range(rank)), level)
         for s in self.c.epilogue:
             self.body.run(s)
+        if self.statistics is not None:
+            self.statistics.run(level, self.points(self.rows))
 
     # ---- the launch ----------------------------------------------------------------------------
 
     def written(self) -> Written:
         t, dtype = self.t, self.c.dtype
-        if t.splits == 1:
+        scratch_bytes = 0 if t.splits == 1 else prod(self.area) * dtype.itemsize
+        if self.statistics is not None:
+            dtype, scratch_bytes = f64, self.statistics.scratch_bytes
+        if not scratch_bytes:
             return Written(self.grid(), t.warps, t.stages, (), 0)
         params = (
             Param("scratch", "pointer", "scratch", dtype=dtype.name, align=ALIGN),
             Param("counters", "pointer", "counters", dtype="i32", align=4),
         )
-        return Written(self.grid(), t.warps, t.stages, params, prod(self.area) * dtype.itemsize)
+        return Written(self.grid(), t.warps, t.stages, params, scratch_bytes)
 
     def grid(self) -> tuple[GridDim, ...]:
         """Along x, which may be long, what has an unknown number of programs."""

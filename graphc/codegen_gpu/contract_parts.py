@@ -2,7 +2,8 @@
 
 Parallel axes fall into roles by which operand they index: `rows` only a, `cols` only b, `batch`
 both or neither. Operands are swapped where that makes the output contiguous along `cols`, so the
-tile of a product is always stored along its last dimension.
+tile of a product is always stored along its last dimension. Where tiles find statistics, what these
+sum over are the rows, so that no tile has points of two runs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.kernel_partials import one_run
 from graphc.ir.kernel_uses import accesses, arguments
 from graphc.ir.types import DType, f32, f64
 
@@ -64,6 +66,7 @@ class Contraction:
     cols: tuple[Axis, ...]
     summed: tuple[Axis, ...]
     epilogue: tuple[Statement, ...]
+    mixed: bool = False  # a row is of both operands or a column is: tiles, but of no matrix product
 
     @property
     def dtype(self) -> DType:
@@ -96,7 +99,18 @@ def dissect(kernel: Kernel) -> Contraction:
     batch = tuple(x for x in kernel.axes if a.uses(x.name) == b.uses(x.name))
     rows = tuple(x for x in kernel.axes if a.uses(x.name) and not b.uses(x.name))
     cols = tuple(x for x in kernel.axes if b.uses(x.name) and not a.uses(x.name))
-    return Contraction(kernel, a, b, dot, batch, rows, cols, first.axes, epilogue)
+    mixed = False
+    if kernel.partials:
+        over = set(kernel.partials[0].over)
+        if not all(set(p.over) == over and one_run(kernel, p) for p in kernel.partials):
+            raise InternalError(f"{kernel.name}: statistics over other points, or a part of them")
+        mixed = not cols or not over <= {x.name for x in rows}
+        if mixed:
+            kept = [x for x in kernel.axes if x.name not in over]
+            cols = tuple(x for x in kept if x.name == lanes) or tuple(kept[-1:])
+        rows = tuple(x for x in kernel.axes if x.name in over)
+        batch = tuple(x for x in kernel.axes if x not in rows and x not in cols)
+    return Contraction(kernel, a, b, dot, batch, rows, cols, first.axes, epilogue, mixed)
 
 
 def product_dtype(kernel: Kernel) -> DType:

@@ -6,6 +6,7 @@ Two ways to compute sums of products:
            fused multiply-adds where float32 is to be exact
   sums     points of all parallel axes in one line, each its own sum over `depth` points at a time:
            depthwise convolutions, few channels, matrix times vector, integers
+  block    the same over tiles of rows by cols, of what finds statistics of its rows
 
 Where the tiles are too few for the target, the sum is cut into `splits` parts that add up in a
 fixed order. Sizes are hints: they decide how fast code is, never what it gives. So in which order a
@@ -25,7 +26,7 @@ from graphc.codegen_gpu.tiles import power
 from graphc.ir.kernel import Axis
 from graphc.ir.types import f32, f64
 
-How = Literal["product", "sums"]
+How = Literal["product", "sums", "block"]
 
 LEAST = 16  # points of each side of a product; padding up to half of a tile is worth it
 THIN = 8  # rows, cols or depth below which products are mostly padding
@@ -41,6 +42,9 @@ DEEP = 64  # summed points beside each other of `sums` that are longer
 BLOCK = 2048  # elements of a block of `sums`
 UNKNOWN = 1 << 12  # points of a loop of unknown extent, where it decides how sums are added up
 BATCH = 32  # the same of its outermost dimension, where the others are known
+SPARE = 1.1  # times the points of a run, that its tiles may have rows
+LEAST_RUN = 32  # rows of such a tile
+COLUMNS = 64  # cols of a block whose rows are summed
 GROUP = 8  # rows of tiles that are neighbours in time, so that they share operands in the cache
 
 
@@ -62,6 +66,9 @@ def tile(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> T
     """The tile of a contraction at these sizes."""
     usual = usual_sizes(c)
     m, n, k = (count(axes, usual) for axes in (c.rows, c.cols, c.summed))
+    if c.kernel.partials and (c.mixed or min(m, n, k) < THIN):
+        rows, cols = _run_rows(m, 128), min(COLUMNS, power(n))
+        return Tile("block", min(rows, BLOCK // cols), cols, 1, 0, 1, 4, 2)
     if not c.dot.dtype.is_floating_point or min(m, n, k) < THIN:
         return _sums(c, sizes, usual, target)
     return _product(c, sizes, usual, target, tf32)
@@ -74,9 +81,17 @@ def usual_sizes(c: Contraction) -> dict[str, int]:
     found = {name: UNKNOWN for name in c.kernel.sizes}
     for a in (*c.batch, *c.rows, *c.cols, *c.summed):
         known = [n for n in parts.get(a.name, ()) if isinstance(n, int)]
-        if isinstance(a.extent, str) and known:
+        if isinstance(a.extent, str) and (known or (c.kernel.partials and a in c.batch)):
             found[a.extent] = BATCH * prod(known)
     return found
+
+
+def _run_rows(points: int, most: int) -> int:
+    """Rows of a tile, so that those of the last one of a run are not much padding."""
+    rows = min(most, max(LEAST, power(points)))
+    while rows > LEAST_RUN and -(-points // rows) * rows > SPARE * points:
+        rows //= 2
+    return rows
 
 
 # ---- products ----------------------------------------------------------------------------------
@@ -97,10 +112,12 @@ def _product(
         """Rows and cols of one, and how many there are."""
         batch, m, n = (count(axes, sizes) for axes in (c.batch, c.rows, c.cols))
         rows, cols = _sides(m, n, batch, steps, target, exact, c.dtype.itemsize)
+        rows = _run_rows(m, rows) if c.kernel.partials else rows
         return rows, cols, batch * -(-m // rows) * -(-n // cols)
 
-    rows, cols, _ = tiles(sizes)
-    splits = _splits(tiles(usual)[2], steps, target)
+    summing = bool(c.kernel.partials)  # so that the rows of a tile say how a sum is added up
+    rows, cols, _ = tiles(usual if summing else sizes)
+    splits = 1 if summing else _splits(tiles(usual)[2], steps, target)
     wide = rows * cols
     warps = 8 if wide >= (64 * 64 if exact else 128 * 128) else 4 if wide >= 32 * 64 else 2
     stage = (rows + cols) * depth * c.operand_dtype.itemsize

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from graphc.codegen_gpu import contract, routine
+from graphc.codegen_gpu import attention_kernel, contract, routine
 from graphc.codegen_gpu import map as points
 from graphc.codegen_gpu.body import Body
 from graphc.codegen_gpu.target import Target
@@ -51,6 +51,9 @@ def emit(
     if kernel.kind == "contract":
         w = contract.emit(body, sizes, target, tf32)
         return finish(body, w.grid, w.warps, w.stages, w.params, w.scratch_bytes)
+    if kernel.kind == "attention":
+        dims, t = attention_kernel.emit(body, sizes, target, tf32)
+        return finish(body, dims, t.warps, t.stages)
     if kernel.kind == "routine":
         grid, warps = routine.emit(kernel, sizes, writer, wide)
         return finish(body, grid, warps)
@@ -110,6 +113,8 @@ def needs_wide(kernel: Kernel, sizes: Mapping[str, int], elements: int = 0) -> b
     points = prod(size(a.extent) for a in kernel.axes)
     for phase in kernel.phases:
         trips = prod(size(a.extent) for a in phase.axes)
+        if kernel.kind == "attention":  # whose loops are over one axis each
+            trips = max(size(a.extent) for a in phase.axes)
         extents = {a.name: size(a.extent) for a in (*kernel.axes, *phase.axes)}
 
         def reach(at: Affine, extents: dict[str, int] = extents) -> int:

@@ -20,7 +20,9 @@ def profile(target: Target) -> Profile:
         min_elements=1 << 15,
         max_outputs=LANES * target.sms,
         max_chunks=4 * target.sms,
-        partial_reductions=0,  # its code for contractions has none yet
+        partial_reductions=512,  # of an image's points; tiles of fewer would be padding by a tenth
+        attention=True,
+        attention_apart=True,
         max_members=64,
         small_row=1 << 8,
         expensive=8,  # operations cost less beside memory than on a CPU

@@ -23,11 +23,13 @@ MEMORY = {
 REGISTER = MEMORY | {"bool": "tl.int1", "f16": "tl.float32", "bf16": "tl.float32"}
 
 
-class Lane(Protocol):
-    """Where a row writes."""
-
+class Names(Protocol):
     def let(self, expression: str) -> str:
         """A name for an intermediate value."""
+
+
+class Lane(Names, Protocol):
+    """Where a row writes."""
 
     def do(self, line: str) -> None:
         """A line as it stands."""
@@ -321,7 +323,7 @@ def _check(e: Lane, dtype: DType, args: list[str]) -> str:
     return x
 
 
-def _philox(e: Lane, seed: str, draw: str, block: str) -> list[str]:
+def philox(e: Names, seed: str, draw: str, block: str) -> list[str]:
     """The words of Philox4x32-10(key=seed, counter=(block, draw)), uint32."""
     low, high = "{}.to(tl.uint32)", "({} >> 32).to(tl.uint32)"
     c = [e.let(form.format(x)) for x in (block, draw) for form in (low, high)]
@@ -342,7 +344,7 @@ def _philox(e: Lane, seed: str, draw: str, block: str) -> list[str]:
 def _random_bits(e: Lane, dtype: DType, args: list[str]) -> str:
     """Word `index % 4` of block `index // 4`."""
     seed, draw, index = args
-    c = _philox(e, seed, draw, e.let(f"({index} >> 2)"))
+    c = philox(e, seed, draw, e.let(f"({index} >> 2)"))
     word = e.let(f"({index} & 3)")
     pairs = [f"tl.where({word} == {2 * k}, {c[2 * k]}, {c[2 * k + 1]})" for k in (0, 1)]
     chosen = e.let(f"tl.where({word} < 2, {pairs[0]}, {pairs[1]})")
@@ -351,7 +353,7 @@ def _random_bits(e: Lane, dtype: DType, args: list[str]) -> str:
 
 def random_run(e: Lane, seed: str, draw: str, blocks: str, count: int) -> str:
     """The words of i64 `blocks`, which are neighbours, side by side: `count` in all."""
-    c = _philox(e, seed, draw, blocks)
+    c = philox(e, seed, draw, blocks)
     pairs = [e.let(f"tl.join({c[k]}, {c[k + 2]})") for k in (0, 1)]
     words = e.let(f"tl.reshape(tl.join({pairs[0]}, {pairs[1]}), [{count}])")
     return f"{words}.to(tl.int32, bitcast=True)"

@@ -16,7 +16,7 @@ from graphc.errors import (
     InvalidType,
     ShapeMismatch,
 )
-from graphc.frontend import anomaly, epoch
+from graphc.frontend import anomaly, epoch, fused
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import shapes
 from graphc.frontend.geometry import strides_as
@@ -89,6 +89,8 @@ def _walk(roots: list[tuple[Edge, Tensor]], create_graph: bool, **options: Any) 
             return builder.at(where._replace(phase="bw"))
 
         options["at"] = at
+        if not create_graph:
+            options["instead"] = fused.attentions
         trace.guards.append((Told(anomaly.is_anomaly_enabled), False))
         anomaly.refuse_in_trace()
         with set_grad_enabled(create_graph), builder.deriving():

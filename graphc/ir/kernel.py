@@ -28,7 +28,7 @@ from graphc.ir.types import DType, Scalar
 Size = int | str
 PART = "part"  # the number of a run, in the address of a partial result
 Statistic = Literal["sum", "mean", "deviations"]
-Kind = Literal["map", "contract", "scatter", "routine"]
+Kind = Literal["map", "contract", "attention", "scatter", "routine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +289,7 @@ class Kernel:
     says by `roles` and `window` what its loops run over, however they were merged; `partials` are
     statistics of what its epilogue computes; `winograd` asks a back end to compute a convolution by
     Winograd's algorithm, so many outputs a tile along each axis, not by the sum as written;
+    "attention" has one phase of loads, results and stores (`kernel_attention.py`);
     "scatter" has `Store(add=True)` inside phase loops, where parallel points add to other places.
     "routine" has a `Call` in place of loops, and no code: it runs between native kernels.
     """

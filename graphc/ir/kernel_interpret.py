@@ -33,6 +33,8 @@ from graphc.ir.kernel import (
 )
 from graphc.ir.kernel_partials import of_runs
 from graphc.ir.meaning import sources
+from graphc.ir.kernel_attention import evaluate as evaluate_attention
+from graphc.ir.kernel_attention import is_attention
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Scalar
 
@@ -208,6 +210,8 @@ class _Run:
             return own(*args)
         if s.op == "cast":
             return self.cast(args[0], s.dtype)
+        if is_attention(s):
+            return evaluate_attention(s.op, args, self.axes, self.shape, self.points)
         if OPS[s.op].may_fail == "integers":
             args = self.divisible(*args)
         evaluate: Callable[..., Array] = OPS[s.op].evaluate

@@ -11,6 +11,7 @@ kinds
   movement     elements change place: a view where the strides allow
   reduce       takes axes away
   contract     dot and conv: sums of products over shared axes
+  attention    softmax between two products, its row statistics and gradients, each in one pass
   index        addresses that are data: gather and its adjoint
   routine      whole arrays at once, by a library: sorting, decompositions
 """
@@ -25,6 +26,7 @@ import numpy as np
 
 from graphc.ir import type_rules as T
 from graphc.ir.meaning import (
+    attention,
     contractions,
     elementwise,
     indexing,
@@ -37,7 +39,9 @@ from graphc.ir.meaning import (
 )
 from graphc.ir.types import Array, DType, TensorSpec
 
-Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
+Kind = Literal[
+    "source", "elementwise", "movement", "reduce", "contract", "attention", "index", "routine"
+]
 Runs = Literal["host", "device", "both"]
 Attrs = Mapping[str, Any]
 
@@ -182,6 +186,12 @@ _ROWS = [
     # contract
     Op("dot", "contract", T.dot_type, contractions.dot, combine="add"),
     Op("conv", "contract", T.conv_type, contractions.conv),
+    # attention
+    Op("attention", "attention", T.attention_type, attention.attention),
+    Op("attention_lse", "attention", T.attention_lse_type, attention.attention_lse),
+    Op("attention_dq", "attention", T.attention_gradient_type(0), attention.attention_dq),
+    Op("attention_dk", "attention", T.attention_gradient_type(1), attention.attention_dk),
+    Op("attention_dv", "attention", T.attention_gradient_type(2), attention.attention_dv),
     # index
     Op("gather", "index", T.gather_type, indexing.gather, exact=True),
     Op("scatter_add", "index", T.scatter_add_type, indexing.scatter_add, scatters=True),

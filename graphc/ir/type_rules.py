@@ -328,3 +328,48 @@ def factors_type(op: str) -> Callable[..., TensorSpec]:
         return TensorSpec(x.dtype, (*lead, sum(map(prod, linalg.factor_shapes(op, m, n, full)))))
 
     return infer
+
+
+# ---- attention ---------------------------------------------------------------------------------
+
+
+def attention_type(
+    q: TensorSpec, k: TensorSpec, v: TensorSpec, mask: TensorSpec, seed: TensorSpec,
+    draw: TensorSpec, **_attrs: Any,
+) -> TensorSpec:  # fmt: skip
+    """q [*N,L,E], k [*N,S,E], v [*N,S,F], mask [*N,L,S], seed and draw [] -> [*N,L,F]."""
+    if not (q.dtype is k.dtype is v.dtype and q.dtype.is_floating_point):
+        raise DTypeMismatch(f"attention of {q}, {k} and {v}")
+    if mask.dtype is not bool_ and mask.dtype is not q.dtype:
+        raise DTypeMismatch(f"attention of {q} with a mask {mask}")
+    if seed != TensorSpec(i64, ()) or draw != seed:
+        raise DTypeMismatch(f"attention takes a seed and a draw i64[], got {seed} and {draw}")
+    *lead, rows, depth = q.shape if len(q.shape) >= 2 else (0, 0)
+    columns = k.shape[-2] if len(k.shape) >= 2 else 0
+    wanted = ((*lead, columns, depth), (*lead, columns, v.shape[-1]), (*lead, rows, columns))
+    for what, shape in zip((k, v, mask), wanted, strict=True):
+        if not same_shape(what.shape, shape):
+            raise ShapeMismatch(f"attention of {q}: {what} in place of {list(shape)}")
+    return TensorSpec(q.dtype, (*lead, rows, v.shape[-1]))
+
+
+def attention_lse_type(*types: TensorSpec, **attrs: Any) -> TensorSpec:
+    """As for attention -> [*N,L]."""
+    out = attention_type(*types, **attrs)
+    return TensorSpec(out.dtype, out.shape[:-1])
+
+
+def attention_gradient_type(operand: int) -> Callable[..., TensorSpec]:
+    """Of the cotangent of an operand of attention, which takes its result, its row statistics and
+    the result's cotangent, too."""
+
+    def infer(*types: TensorSpec, **attrs: Any) -> TensorSpec:
+        *first, out, lse, g = types
+        made = attention_type(*first, **attrs)
+        rows = attention_lse_type(*first, **attrs)
+        for what, wanted in ((out, made), (lse, rows), (g, made)):
+            if what.dtype is not wanted.dtype or not same_shape(what.shape, wanted.shape):
+                raise ShapeMismatch(f"gradient of attention: {what} in place of {wanted}")
+        return first[operand]
+
+    return infer

@@ -285,6 +285,8 @@ def _inferred(s: Apply, found: Sequence[DType]) -> DType | str:
         return f"unknown op {s.op}"
     if s.op == "random_bits":
         return i32 if list(found) == [i64] * 3 else "not seed, draw and number"
+    if op.kind == "attention":
+        return found[0]
     if s.op == "cast":
         return s.dtype if len(found) == 1 else "a cast of one value"
     if op.can_fail(s.dtype):  # what is checked, and under which number a failure is told

@@ -13,6 +13,8 @@ from math import prod
 from typing import NamedTuple
 
 from graphc.ir.kernel import Apply, Axis, Call, Dot, Kernel, Load, Phase, Reduce, Size, Store
+from graphc.ir.kernel_attention import flops as attention_flops
+from graphc.ir.kernel_attention import parts
 from graphc.ir.ops import OPS
 from graphc.ir.program import Launch, Program
 
@@ -49,7 +51,12 @@ def _work(launch: Launch, held: Sequence[int]) -> Work:
         return _of_call(kernel, kernel.call, sizes)
     limits = dict(zip((b.name for b in kernel.buffers), held, strict=True))
     outer = points(kernel.axes, sizes)
-    flops = sum(_flops(p) * outer * points(p.axes, sizes) for p in kernel.phases)
+    attends = parts(kernel)
+    if attends is None:
+        flops = sum(_flops(p) * outer * points(p.axes, sizes) for p in kernel.phases)
+    else:
+        l, s, e, f = (number(n, sizes) for n in attends.extents)
+        flops = outer * l * s * sum(attention_flops(op, e, f) for op in attends.results)
     touched = {True: dict.fromkeys(limits, 0), False: dict.fromkeys(limits, 0)}
     for phase in kernel.phases:
         axes = (*kernel.axes, *phase.axes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -131,14 +131,19 @@ def backpropagate(
     keep: bool = False,
     at: Callable[[Where], AbstractContextManager[None]] | None = None,
     check: Callable[[Node, Cotangents], None] | None = None,
+    instead: Callable[[list[Node], set[Node]], Mapping[Node, Node]] | None = None,
 ) -> dict[Edge, Any]:
     """Walk from `roots` with their cotangents; returns the cotangents that arrive at `wanted`.
 
     Unless `everything`, only nodes from which a wanted edge can be reached are pulled. Nodes forget
     what they saved once pulled, unless `keep`. `at` gives provenance to what a pull builds; `check`
-    sees each node with the cotangents it has pulled.
+    sees each node with the cotangents it has pulled. `instead` is asked, given the roots and the
+    nodes wanted, which nodes others stand for, that pull right to what lies further back.
     """
     roots, targets = list(roots), set(wanted)
+    stand_ins: Mapping[Node, Node] = {}
+    if instead is not None:
+        stand_ins = instead([edge[0] for edge, _ in roots], {n for n, _ in targets})
     useful = None if everything else _leading_to([e for e, _ in roots], {n for n, _ in targets})
     arrived: dict[Node, list[Any]] = {}
     queue: list[tuple[int, Node]] = []
@@ -164,11 +169,14 @@ def backpropagate(
                     found[node, slot] = cotangents[slot]
         if not node.edges and not everything:
             return  # a leaf: only backward() accumulates into .grad
-        pulled = node.pull(cotangents)
+        source = stand_ins.get(node, node)
+        pulled = source.pull(cotangents)
         if check is not None:
             check(node, pulled)
-        for edge, g in zip(node.edges, pulled):
+        for edge, g in zip(source.edges, pulled):
             send(edge, g)
+        if source is not node and not keep:
+            source.release()
 
     for root, g in roots:
         send(root, g)

@@ -95,6 +95,15 @@ class _Foresight:
             return args
         return (self._in_memory(table, self.orders(table)), *rest)
 
+    def _attention(self, _: Value, args: Operands) -> Operands:
+        """As a contraction's, without borders; a mask may be none, and single numbers are read."""
+        return tuple(
+            a
+            if a.const is not None or not a.shape or (_has_memory(a) and not self.views[a].guards)
+            else self._in_memory(a, self.orders(a))
+            for a in args
+        )
+
     def _routine(self, _: Value, args: Operands) -> Operands:
         return tuple(a if self._is_whole(a) else self._in_memory(a, identity(a)) for a in args)
 
@@ -106,6 +115,7 @@ Operands = tuple[Value, ...]
 RULES: Mapping[str, Callable[[_Foresight, Value, Operands], Operands]] = {
     "movement": _Foresight._movement,
     "contract": _Foresight._contract,
+    "attention": _Foresight._attention,
     "index": _Foresight._index,
     "routine": _Foresight._routine,
 }

@@ -48,6 +48,9 @@ from graphc.passes.statistics import sums_products, tiled
 from graphc.passes.view import Form, NotAffine, move, splits_only, stored
 
 
+ALONE = frozenset(("scatter", "routine", "attention"))  # kinds of kernels that nothing else joins
+
+
 def fuse(graph: Graph, profile: Profile) -> Fusion:
     """Group the values of `graph` and choose which of them have buffers."""
     return Fuser(graph, profile).run()
@@ -98,7 +101,7 @@ class Fuser:
                 self._join(v, g, level, sources)
                 self._merge_others(v, g, sources)
                 return
-        twin = self._twin(v, sources)
+        twin = self._same_call(v) or self._twin(v, sources)
         if twin is not None:
             self._join(v, twin, KEPT if twin.reduced else identity(v), sources)
         else:
@@ -149,8 +152,8 @@ class Fuser:
             g.domain, g.reduced, level = source.shape, frozenset(axes), KEPT
         elif v.op.kind == "contract":
             g.kind = "contract"
-        elif v.op.kind == "routine":
-            g.kind = "routine"
+        elif v.op.kind in ("attention", "routine"):
+            g.kind = v.op.kind
         elif v.op.scatters:
             g.kind, g.domain = "scatter", v.args[0].shape
         self.groups.append(g)
@@ -201,6 +204,14 @@ class Fuser:
                 self.needs[k] |= mask
                 stack.extend(bits(self.feeds[k]))
 
+    def _same_call(self, v: Value) -> Group | None:
+        """The kernel of attention that v is another result of."""
+        if v.op is None or v.op.kind != "attention":
+            return None
+        calls = (g for g in reversed(self.groups) if g.kind == "attention")
+        apart = self.profile.attention_apart
+        return next((g for g in calls if _alike(g.members[0], v, apart)), None)
+
     def _twin(self, v: Value, sources: list[Group]) -> Group | None:
         """A group over the same points that reads the same data, so that it is read once.
 
@@ -248,7 +259,7 @@ class Fuser:
     def _fits(self, v: Value, g: Group) -> Level | None:
         """The level at which `v` could join `g`, or None."""
         assert v.op is not None
-        if len(g.members) >= self.profile.max_members or g.kind in ("scatter", "routine"):
+        if len(g.members) >= self.profile.max_members or g.kind in ALONE:
             return None
         if v.op.kind == "reduce":
             return KEPT if self._reduce_fits(v, g) else None
@@ -301,13 +312,14 @@ class Fuser:
         return parts and g.order(self.orders) == self.orders(source) and self._plain(g)
 
     def _plain(self, g: Group) -> bool:
-        """Whether the contraction runs in tiles: no padding is read, and nothing may fail."""
+        """Whether the contraction runs in tiles: no padding is read where it is to be stored, and
+        nothing may fail."""
         if any(v.op is not None and v.op.can_fail(v.spec.dtype) for v in g.members):
             return False
         first = next(v for v in g.members if v.op is not None and v.op.kind == "contract")
         chains = [self._resolve(a)[1] for a in first.args]
         padded = any(is_op(m, "pad") for chain in chains for m in chain)
-        return not padded and sums_products(first)
+        return (not padded or not self.profile.stored_halo) and sums_products(first, self.profile)
 
     def _breaks_tiles(self, v: Value, g: Group) -> bool:
         """Whether a contraction whose tiles find partial sums could not hold v."""
@@ -384,7 +396,7 @@ class Fuser:
                 self._merge(g, h)
 
     def _mergeable(self, g: Group, h: Group) -> bool:
-        if g.domain != h.domain or h.kind != "map" or g.kind in ("scatter", "routine"):
+        if g.domain != h.domain or h.kind != "map" or g.kind in ALONE:
             return False
         if len(g.members) + len(h.members) > self.profile.max_members:
             return False
@@ -456,6 +468,14 @@ class Fuser:
         self._raise(g, mask)
         for k in bits(self.feeds[g.bit]):
             self._raise(self.groups[k], mask)
+
+
+def _alike(v: Value, w: Value, apart: bool) -> bool:
+    """Whether two ops of attention read the same, under the same attributes; the gradient of the
+    queries may have to stay `apart`."""
+    if apart and is_op(v, "attention_dq") != is_op(w, "attention_dq"):
+        return False
+    return v.args == w.args and v.attrs == w.attrs
 
 
 class DataRead:

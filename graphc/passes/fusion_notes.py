@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from graphc.passes.fuse import Fuser
 
 
+READ_MEMORY = {"contract": "a contraction", "attention": "attention", "routine": "a routine"}
+ALONE = {"attention": "attention", "scatter": "a scatter", "routine": "a routine"}
+
+
 class Notes:
     """Why groups end where they end, by the rules of joining as they stand after the walk."""
 
@@ -84,8 +88,8 @@ class Notes:
         memory = self._reads_memory(v, u)
         if memory:
             return f"needs it in memory: {memory}"
-        if g.kind in ("scatter", "routine"):
-            return f"cannot follow a {g.kind}"
+        if g.kind in ALONE:
+            return f"cannot follow {ALONE[g.kind]}"
         if len(g.members) >= self.most:
             return self._too_many()
         if waits := self._waits(g, u):
@@ -95,8 +99,8 @@ class Notes:
     def _reads_memory(self, v: Value, u: Value) -> str:
         """The kind of reader that takes no expression for v."""
         assert u.op is not None
-        if u.op.kind in ("contract", "routine"):
-            return f"a {'contraction' if u.op.kind == 'contract' else 'routine'} reads it"
+        if u.op.kind in READ_MEMORY:
+            return f"{READ_MEMORY[u.op.kind]} reads it"
         if u.op.kind == "index":
             return "a scatter reads it" if u.op.scatters else "a gather reads it"
         if u.op.name == "contiguous" and self.fuser.orders(u) != self.fuser.orders(v):

@@ -48,6 +48,7 @@ from graphc.passes.group import (
     numbered,
     pads_with_more,
 )
+from graphc.passes.lower_attention import lower_attention
 from graphc.passes.nest import Lowered, Nest, affine, guards
 from graphc.passes.orders import Orders, reduced_source
 from graphc.passes.profile import Profile
@@ -64,6 +65,8 @@ def lower(
     """The kernel of `group`."""
     if group.kind == "routine":
         return lower_routine(group.members[0], fusion, orders, checks)
+    if group.kind == "attention":
+        return lower_attention(group, fusion, orders, profile)
     return _Lowering(group, fusion, orders, checks, profile).run()
 
 

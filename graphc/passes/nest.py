@@ -13,7 +13,7 @@ kernel. What depends on an extent of the graph is an argument of any kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -88,6 +88,8 @@ class Nest:
     winograd: int = 0  # of a convolution
     partials: list[Partial] = field(default_factory=list)  # of its results
     mixes: bool = True  # whether axes become one where their roles differ
+    # Axes that stay apart, because a kernel knows them by name, and whether their extents are text.
+    named: Mapping[str, bool] = field(default_factory=dict)
 
     def buffer(self, v: Value, access: Access) -> str:
         """The name of the buffer of `v`; each value has one."""
@@ -162,6 +164,8 @@ class Nest:
 
     def _joins(self, outer: Axis, inner: Axis) -> bool:
         assert isinstance(inner.extent, int)
+        if outer.name in self.named or inner.name in self.named:
+            return False
         if not (self.mixes or self.geometry.alike(outer.name, inner.name)):
             return False
         together = all((outer.name in p.over) == (inner.name in p.over) for p in self.partials)
@@ -232,6 +236,7 @@ class _Symbols:
     def __init__(self, nest: Nest) -> None:
         self.literal = nest.kind == "contract"  # extents, too
         self.literal_strides = self.literal or nest.literal_strides
+        self.named = nest.named
         self.cut = nest.cut
         self.leading = nest.leading
         # Equal kernels over other numbers of points are one; what is summed is part of the text,
@@ -251,6 +256,7 @@ class _Symbols:
         if is_unknown(a.extent):
             return self._symbol("n", a.name, a.extent)
         keep = a.name not in self.outermost if self.literal else self._is_window(a)
+        keep = self.named.get(a.name, keep)
         return a.extent if keep else self._symbol("n", a.name, a.extent)
 
     def _is_window(self, a: Axis) -> bool:

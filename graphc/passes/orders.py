@@ -210,7 +210,17 @@ RULES: dict[str, Callable[[Orders, Value], Shape]] = {
     "assemble": _elementwise,
     "conv": _conv,
 }
+def _attention(orders: Orders, v: Value) -> Shape:
+    """A result's rows lie as those of the operand that it is like, each row side by side."""
+    like = {"attention_dk": 1, "attention_dv": 2}.get(v.op.name if v.op else "", 0)
+    rank = len(v.shape)
+    if rank < len(v.args[like].shape):
+        return identity(v)
+    return (*(k for k in orders(v.args[like]) if k != rank - 1), rank - 1)
+
+
 KIND_RULES: dict[str, Callable[[Orders, Value], Shape]] = {
     "elementwise": _elementwise,
+    "attention": _attention,
     "reduce": _reduce,
 }

@@ -20,6 +20,7 @@ from graphc.ir.sizes import HINTS
 from graphc.ir.verify import verify
 from graphc.ir.verify_kernel import verify_kernel
 from graphc.ir.verify_program import verify_program
+from graphc.passes.attention import attention
 from graphc.passes.check_indices import check_indices
 from graphc.passes.decompose import decompose
 from graphc.passes.foresee import foresee
@@ -49,6 +50,7 @@ def portable(function: Callable[[Graph], Graph]) -> Callable[[Graph, Profile], G
 
 
 PIPELINE: tuple[Stage, ...] = (
+    Stage("attention", attention, "first: it knows the chain as it was traced"),
     Stage(
         "check_indices",
         portable(check_indices),

@@ -313,7 +313,7 @@ def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
     names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
     if state not in names:
         return True
-    if k.kernel.call is not None:
+    if k.kernel.call is not None or k.kernel.kind == "attention":
         return False
     touches = [
         (n, s)

@@ -41,9 +41,11 @@ def in_tiles(v: Value, orders: Orders, profile: Profile) -> Value | None:
     (x,) = v.args
     axes, order = v.attrs["axes"], orders(x)
     inner = tuple(k for k in axes if k != order[0])
-    if len(inner) == len(axes) or not tiled(x, inner, orders, profile) or not _from_tiles(x):
+    if len(inner) == len(axes) or not tiled(x, inner, orders, profile):
         return None
-    shifted = _shifted(x, axes)
+    if not _from_tiles(x, profile):
+        return None
+    shifted = _shifted(x, axes, profile)
     if shifted is None:
         return _of_parts(x, inner, order[0])
     wide, k = P.cast(shifted.x, f64), P.cast(P.reshape(shifted.k, v.shape), f64)
@@ -72,13 +74,15 @@ def tiled(x: Value, inner: Shape, orders: Orders, profile: Profile) -> bool:
     return typical(x.shape[order[0]]) > 1 and lanes > 1 and prod(points) >= max(least, 2)
 
 
-def sums_products(v: Value) -> bool:
-    """Whether a contraction adds up floats as written, several in a known number, and pads none."""
+def sums_products(v: Value, profile: Profile) -> bool:
+    """Whether a contraction adds up floats as written, several in a known number, and pads none
+    where padding is stored, whose tiles know no other."""
     if v.attrs.get("winograd", 0):
         return False  # its tiles are of another kind
     x, w = v.args
     summed = w.shape[1:] if is_op(v, "conv") else [x.shape[a] for a, _ in v.attrs["contract"]]
-    if any(map(is_unknown, summed)) or any(map(any, v.attrs.get("padding", ()))):
+    pads = any(map(any, v.attrs.get("padding", ())))
+    if any(map(is_unknown, summed)) or (pads and profile.stored_halo):
         return False
     return prod(summed) > 1 and v.spec.dtype.is_floating_point
 
@@ -88,7 +92,7 @@ def _of_parts(x: Value, inner: Shape, outer: int) -> Value:
     return P.sum(P.sum(x, inner), (outer - sum(k < outer for k in inner),))
 
 
-def _from_tiles(x: Value) -> bool:
+def _from_tiles(x: Value, profile: Profile) -> bool:
     """Whether x may be computed where a contraction's result is."""
     seen: set[Value] = set()
     stack = [x]
@@ -97,14 +101,14 @@ def _from_tiles(x: Value) -> bool:
         if u.op is None or u in seen or u.shape != x.shape:
             continue
         seen.add(u)
-        if u.op.kind == "contract" and sums_products(u):
+        if u.op.kind == "contract" and sums_products(u, profile):
             return True
         if u.op.kind == "elementwise":
             stack.extend(u.args)
     return False
 
 
-def _shifted(v: Value, axes: Shape) -> Shifted | None:
+def _shifted(v: Value, axes: Shape, profile: Profile) -> Shifted | None:
     """x - k or its square, where k is an element of x for each sum."""
     squared = is_op(v, "mul") and v.args[0] is v.args[1]
     d = v.args[0] if squared else v
@@ -116,7 +120,7 @@ def _shifted(v: Value, axes: Shape) -> Shifted | None:
     k = shift.args[0]
     if any(k.shape[a] != n for a, n in enumerate(x.shape) if a not in axes):
         return None
-    return Shifted(x, k, squared) if _element_of(k, x) and _from_tiles(x) else None
+    return Shifted(x, k, squared) if _element_of(k, x) and _from_tiles(x, profile) else None
 
 
 def _element_of(k: Value, x: Value) -> bool:

@@ -326,6 +326,22 @@ def from_groups(x: Any, parts: int) -> Any:
     return P.reshape(x, (n * parts, c // parts, *space))
 
 
+# ---- attention ---------------------------------------------------------------------------------
+
+
+def attention_operand(op: str) -> Rule:
+    """The cotangent of q, k or v: the weights are computed again from their rows' statistics."""
+
+    def rule(
+        g: Any, z: Any, q: Any, k: Any, v: Any, mask: Any, seed: Any, draw: Any, **attrs: Any
+    ) -> Any:
+        operands = (q, k, v, mask, seed, draw)
+        lse = P.apply("attention_lse", *operands, **attrs)
+        return P.apply(op, *operands, z, lse, g, **attrs)
+
+    return rule
+
+
 # ---- index -------------------------------------------------------------------------------------
 
 
@@ -400,6 +416,8 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "min":     (extreme_of,),
     "dot":     (dot_left, dot_right),
     "conv":    (conv_input, conv_weight),
+    "attention": (attention_operand("attention_dq"), attention_operand("attention_dk"),
+                  attention_operand("attention_dv"), None, None, None),
     "gather":  (lambda g, _z, _x, index, *, axis: P.apply(
         "scatter_add", g, index, axis=axis, length=_x.spec.shape[axis]), None),
     "scatter_add": (lambda g, _z, _x, index, *, axis, length: P.apply(
@@ -427,6 +445,8 @@ NOT_DIFFERENTIABLE = frozenset(
         *("iota", "random_bits", "check_index", "argmax", "argmin", "argmax_last_nan"),
         *("argsort", "searchsorted", "last_along"),
         "assemble",  # passes make it, after every derivative
+        # what a walk makes that nobody differentiates again
+        *("attention_lse", "attention_dq", "attention_dk", "attention_dv"),
         *("not", "and", "or", "xor", "shl", "shr", "lt", "le", "eq", "ne"),
     )
 )

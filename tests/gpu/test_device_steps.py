@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 import graphc
 from graphc import nn
+from graphc.frontend.devices import accelerator
+from graphc.frontend.step.cuda_backend import backend_at
 from graphc.nn import functional as F
 
 pytest.importorskip("triton")
@@ -108,6 +111,19 @@ def test_training_equals_the_cpus(make: Make, draw: Any) -> None:
     for name, value in state.items():
         np.testing.assert_allclose(held[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
     assert step.stats.programs == 1
+
+
+def test_statistics_that_tiles_find_are_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch norm over 64 points an image: two tiles, the later of which adds them up."""
+    backend = backend_at(accelerator().place(0))
+    often = replace(backend.profile, partial_reductions=64)
+    monkeypatch.setattr(backend, "_profile", often)
+    want, state, _ = trained("cpu", convolutions, images, (4, 3))
+    losses, held, step = trained("cuda", convolutions, images, (4, 3))
+    np.testing.assert_allclose(losses, want, rtol=2e-5)
+    for name, value in state.items():
+        np.testing.assert_allclose(held[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert any("partial" in k.text for k in step.kernels)
 
 
 def test_another_batch_compiles_nothing() -> None:

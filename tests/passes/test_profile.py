@@ -81,8 +81,9 @@ LARGE = dataclasses.replace(
     many_taps=999, short_axis=999, small_extent=999, literal_strides=True, align=256, enough=9.0,
 )  # fmt: skip
 GUARDED = dataclasses.replace(
-    CPU, stored_halo=False, weight_order=("out", "window", "in"), mixed_roles=False, winograd=None
-)
+    CPU, stored_halo=False, weight_order=("out", "window", "in"), mixed_roles=False, winograd=None,
+    partial_reductions=2,
+)  # fmt: skip
 OTHERS = {"small": SMALL, "large": LARGE, "guarded": GUARDED}
 
 

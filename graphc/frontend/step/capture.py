@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from graphc.errors import AutogradError, TracerLeak, Untraceable
+from graphc.frontend.fused import attentions
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import Settled
 from graphc.frontend.layouts import is_dense, order_of
@@ -350,6 +351,7 @@ class _Capturing:
                 [e for e in wanted if e is not None],
                 everything=False,
                 at=lambda where: trace.builder.at(where._replace(phase="bw")),
+                instead=attentions,
             )
         grads = [found.get(e) if e is not None else None for e in wanted]
         self.root_grads = [g for g in grads if g is not None]

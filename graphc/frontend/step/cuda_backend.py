@@ -13,7 +13,7 @@ from functools import cache
 from typing import cast
 
 from graphc import config
-from graphc.codegen_gpu import routine
+from graphc.codegen_gpu import attention_kernel, routine
 from graphc.codegen_gpu.contract_parts import product_dtype
 from graphc.codegen_gpu.facts import sass
 from graphc.codegen_gpu.grouped import TYPICAL, grouped, may_group
@@ -172,7 +172,8 @@ def _routine(launch: Launch, hints: tuple[int, ...], numel: dict[str, int]) -> N
 
 def _may_round(kernel: Kernel) -> bool:
     """Whether it multiplies what the switches of precision speak of."""
-    return kernel.kind == "contract" and product_dtype(kernel) is f32
+    products = {"contract": product_dtype, "attention": attention_kernel.dtype}
+    return kernel.kind in products and products[kernel.kind](kernel) is f32
 
 
 def _tf32(kernel: Kernel) -> bool:
@@ -180,7 +181,8 @@ def _tf32(kernel: Kernel) -> bool:
     if not _may_round(kernel):
         return False
     allowed = precision()
-    return allowed.convolution if is_convolution(kernel) else allowed.matmul
+    convolves = kernel.kind == "contract" and is_convolution(kernel)
+    return allowed.convolution if convolves else allowed.matmul
 
 
 def _is_wide(launch: Launch, numel: dict[str, int]) -> bool:

@@ -1,0 +1,247 @@
+"""What both directions of attention do with blocks: copy, turn, multiply, mask and drop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from graphc.codegen_cpu import memory, scalar
+from graphc.codegen_cpu.attention.plan import LANES, QUERIES, SCALARS, VECTORS, Plan
+from graphc.codegen_cpu.contract.microkernel import Site, Span, emit_tile
+from graphc.codegen_cpu.emitter import Vec, literal
+from graphc.codegen_cpu.frame import Frame
+from graphc.codegen_cpu.integers import Int, iota
+from graphc.codegen_cpu.math.philox import random_bits
+from graphc.ir.kernel import Axis, Const, Load, Store
+from graphc.ir.meaning.attention import UNIT_BITS
+from graphc.ir.types import bool_, f32, i64
+
+Place = tuple[str, Mapping[str, Int]]  # where an operand's matrix begins, and its strides
+
+
+class Blocks:
+    """Of one kernel; `start` says which matrices are meant."""
+
+    def __init__(self, frame: Frame, chosen: Plan, axes: Sequence[Axis]) -> None:
+        self.f, self.e, self.p, self.axes = frame, frame.e, chosen, axes
+        self.t = Vec("float", chosen.lanes)
+        self.one = Vec("float")
+        parts = chosen.parts
+        self.rows, self.columns = frame.size(parts.rows), frame.size(parts.columns)
+        self.number: Int = 0  # of the matrices
+        self.index: dict[str, Int] = {}
+
+    def scratch(self, count: int) -> str:
+        return self.f.scratch(count, self.t)
+
+    def count(self) -> Int:
+        """Of matrices."""
+        return self.f.product(self.f.size(a.extent) for a in self.axes)
+
+    def start(self, number: Int) -> None:
+        """From here on, the matrices of this number."""
+        f, rest = self.f, number
+        self.number, self.index = number, {}
+        for axis in reversed(self.axes):
+            extent = f.size(axis.extent)
+            self.index[axis.name] = f.rem(rest, extent)
+            rest = f.div(rest, extent)
+
+    def place(self, s: Load | Store) -> Place:
+        """Where its matrix begins."""
+        at = self.f.address(s.buffer, self.f.offset(s.at, self.index))
+        return at, {name: self.f.size(s.at.stride(name)) for name in "lsef"}
+
+    def at(self, base: str, offset: Int) -> str:
+        return self.f.pointer(base, offset, f32)
+
+    # ---- numbers -------------------------------------------------------------------------------
+
+    def attr(self, name: str, t: Vec) -> str:
+        """An attribute in every lane."""
+        a = self.p.parts.attrs[name]
+        if isinstance(a, Const):
+            return literal(a.value, t)
+        return self.f.splat(self.f.arguments[a].parts[0], t)
+
+    def operand(self, name: str) -> str:
+        """Of the seed and the draw."""
+        s = self.p.parts.operands[name]
+        if isinstance(s, Load):
+            return memory.load(self.f, self.place(s)[0], i64, 1)
+        return literal(s.value, Vec("i64")) if isinstance(s, Const) else s
+
+    def exp(self, x: str) -> str:
+        return scalar.apply(self.e, self.p.lanes, "exp", f32, [f32], [x])
+
+    def arith(self, op: str, x: str, y: str) -> str:
+        return self.e.value(f"{op} {self.t} {x}, {y}")
+
+    def fma(self, x: str, y: str, z: str) -> str:
+        return self.e.call(
+            f"llvm.fma.{self.t.suffix}", self.t, (self.t, x), (self.t, y), (self.t, z)
+        )
+
+    def where(self, test: str, x: str, y: str) -> str:
+        return self.e.value(f"select {self.t.of('i1')} {test}, {self.t} {x}, {self.t} {y}")
+
+    def compare(self, how: str, x: str, y: str) -> str:
+        return self.e.value(f"fcmp {how} {self.t} {x}, {y}")
+
+    # ---- vectors of blocks ---------------------------------------------------------------------
+
+    def load(self, base: str, offset: Int) -> str:
+        at = self.at(base, offset)
+        return self.e.value(f"load {self.t}, ptr {at}, align {self.t.bits // 8}")
+
+    def store(self, base: str, offset: Int, x: str) -> None:
+        at = self.at(base, offset)
+        self.e.do(f"store {self.t} {x}, ptr {at}, align {self.t.bits // 8}")
+
+    def fill(self, base: str, count: Int, value: float = 0.0) -> None:
+        with self.e.loop("0", self.f.text(count), self.p.lanes, "fill") as k:
+            self.store(base, k, literal(value, self.t))
+
+    @contextmanager
+    def panels(self, count: Int) -> Iterator[tuple[Int, Int]]:
+        """Over panels of `count` queries: the first of them, and the panel's number."""
+        panels = self.f.ceil_div(count, self.p.panel)
+        with self.e.loop("0", self.f.text(panels), 1, "panel") as k:
+            yield self.f.mul(k, self.p.panel), k
+
+    # ---- in and out of blocks ------------------------------------------------------------------
+
+    def copy(self, place: Place, axes: str, first: Int, count: Int, to: str, size: int) -> None:
+        """Rows from `first` on, in whole panels with zeros behind their `size` elements."""
+        f, (base, strides) = self.f, place
+        padded, step = self.p.padded(size), strides[axes[1]]
+        with self.e.loop("0", f.text(count), 1, "copy") as k:
+            row = f.pointer(base, f.mul(f.add(first, k), strides[axes[0]]), f32)
+            out = self.at(to, f.mul(k, padded))
+            for n in range(0, padded, self.p.lanes):
+                self.store(out, n, self._part(row, step, n, size))
+
+    def _part(self, row: str, step: Int, n: int, size: int) -> str:
+        """Elements n and following of a row."""
+        f, lanes = self.f, self.p.lanes
+        if n >= size:
+            return literal(0.0, self.t)
+        mask = f.below(size - n, lanes) if n + lanes > size else ""
+        offsets = "" if step == 1 else f.steps(step, lanes)
+        return memory.load(f, f.pointer(row, f.mul(step, n), f32), f32, lanes, offsets, mask)
+
+    def put(self, row: str, step: Int, n: int, size: int, x: str, add: bool = False) -> None:
+        """Store elements n and following of a row, or add to them."""
+        f, lanes = self.f, self.p.lanes
+        if n >= size:
+            return
+        mask = f.below(size - n, lanes) if n + lanes > size else ""
+        offsets = "" if step == 1 else f.steps(step, lanes)
+        memory.store(f, f.pointer(row, f.mul(step, n), f32), f32, lanes, x, offsets, mask, add)
+
+    def turn(
+        self, place: Place, axes: str, first: Int, count: Int, to: str, size: int,
+        each: Callable[[Int, Int, str], str],
+    ) -> None:  # fmt: skip
+        """Rows from `first` on as columns: for each panel of them, `size` rows of lanes, zeros
+        beyond `count`. `each` is given what is stored: its lanes' first row, the element and it."""
+        f, lanes, (base, strides) = self.f, self.p.lanes, place
+        down, step = strides[axes[0]], strides[axes[1]]
+        with self.panels(count) as (start, k):
+            block = self.at(to, f.mul(k, size * self.p.panel))
+            for j in range(VECTORS):
+                row = f.add(start, j * lanes)
+                mask = f.below(f.sub(count, row), lanes)
+                corner = f.pointer(base, f.mul(f.add(first, row), down), f32)
+                with self.e.loop("0", str(size), 1, "turn") as n:
+                    at = f.pointer(corner, f.mul(step, n), f32)
+                    x = memory.load(f, at, f32, lanes, f.steps(down, lanes), mask)
+                    x = each(row, n, x)
+                    self.store(block, f.add(f.mul(n, self.p.panel), j * lanes), x)
+
+    # ---- products ------------------------------------------------------------------------------
+
+    def product(
+        self, scalars: str, steps: tuple[int, int], lanes: str, step: int, count: Int,
+        use: Callable[[int, int, str], None],
+    ) -> None:  # fmt: skip
+        """A register tile of sums over `count` steps; `use` takes each: row, vector, sum."""
+        p = self.p
+        tile = p.tile(steps, step)
+        rows: list[dict[str, Int]] = [{SCALARS: i * steps[0]} for i in range(p.rows)]
+        columns: list[dict[str, Int]] = [{LANES: j * p.lanes} for j in range(VECTORS)]
+        site = Site({SCALARS: scalars}, {LANES: lanes}, rows, columns, [""] * VECTORS, "")
+        values = emit_tile(self.f, tile, tile.vector, site, [Span("sum", count)])
+        for k, value in enumerate(values):
+            use(*divmod(k, VECTORS), value)
+
+    def scores(self, keys: str, size: int, queries: str, to: str, limit: Int) -> None:
+        """A panel's products with the first `limit` keys, of `size` elements each: rows of `to`."""
+        f, p = self.f, self.p
+        padded = p.padded(size)
+        with self.e.loop("0", f.text(limit), p.rows, "keys") as s:
+            below = self.at(to, f.mul(s, QUERIES))
+
+            def use(i: int, j: int, value: str, below: str = below) -> None:
+                self.store(below, i * QUERIES + j * p.lanes, value)
+
+            key = self.at(keys, f.mul(s, padded))
+            self.product(key, (padded, 1), queries, p.panel, size, use)
+
+    # ---- what is not seen ----------------------------------------------------------------------
+
+    def limit(self, count: Int, last: Int, first: Int) -> Int:
+        """How many of `count` keys from `first` on the query `last` and those before it see."""
+        if not self.p.skips:
+            return count
+        f = self.f
+        return f.most(f.least(count, f.sub(f.add(last, 1), first)), 0)
+
+    def whole(self, limit: Int) -> Int:
+        """In whole register tiles."""
+        return self.f.mul(self.f.ceil_div(limit, self.p.rows), self.p.rows)
+
+    def masked(self, x: str, query: Int, key: Int, valid: str) -> str:
+        """Scores of the queries from `query` on with one key, masked; `valid` lanes are there."""
+        mask = self.p.parts.operands["mask"]
+        if isinstance(mask, Load):
+            x = self._by_mask(mask, x, query, key, valid)
+        if self.p.parts.number("causal"):
+            t = Vec("i64", self.p.lanes)
+            ahead = self.f.spread(self.f.sub(key, query), self.p.lanes)
+            seen = self.e.value(f"icmp sge {t} {iota(t)}, {ahead}")
+            x = self.where(seen, x, self.attr("fill", self.t))
+        return x
+
+    def _by_mask(self, mask: Load, x: str, query: Int, key: Int, valid: str) -> str:
+        f, lanes = self.f, self.p.lanes
+        base, strides = self.place(mask)
+        offset = f.add(f.mul(query, strides["l"]), f.mul(key, strides["s"]))
+        at = f.pointer(base, offset, mask.dtype)
+        if strides["l"] == 0:
+            one = memory.load(f, at, mask.dtype, 1)
+            value = self.e.splat(one, scalar.register(mask.dtype, lanes))
+        else:
+            offsets = f.steps(strides["l"], lanes)
+            value = memory.load(f, at, mask.dtype, lanes, offsets, valid)
+        if mask.dtype is bool_:
+            return self.where(value, x, self.attr("fill", self.t))
+        return self.arith("fadd", x, value)
+
+    @property
+    def drops(self) -> bool:
+        return self.p.parts.number("drop") != 0
+
+    def kept(self, query: Int, key: Int) -> str:
+        """What dropout multiplies the weights of the queries from `query` on for one key by."""
+        f, e, lanes = self.f, self.e, self.p.lanes
+        wide, t = Vec("i64", lanes), Vec("i32", lanes)
+        row = f.add(f.mul(self.number, self.rows), query)
+        first = f.spread(f.add(f.mul(row, self.columns), key), lanes)
+        places = e.value(f"add {wide} {first}, {f.steps(self.columns, lanes)}")
+        seed, draw = (e.splat(self.operand(name), wide) for name in ("seed", "draw"))
+        bits = random_bits(e, lanes, seed, draw, places)
+        bits = e.value(f"lshr {t} {bits}, {literal(32 - UNIT_BITS, t)}")
+        drop = e.value(f"trunc {wide} {self.attr('drop', wide)} to {t}")
+        keeps = e.value(f"icmp uge {t} {bits}, {drop}")
+        return self.where(keeps, self.attr("gain", self.t), literal(0.0, self.t))

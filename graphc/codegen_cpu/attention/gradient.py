@@ -1,0 +1,213 @@
+"""The template of attention's gradients: what the weights were follows from the rows' statistics.
+
+    share of the matrices                  # [tid*U/n, (tid+1)*U/n)
+      block of queries
+        queries and their cotangents, as columns and as rows; mean of the cotangents
+        block of keys                      # none that come after all queries
+          keys and values, copied
+          panel of queries
+            keys                           # scores, and the cotangents of the weights
+            query lanes                    # weights, and the cotangents of the scores
+          keys, panel                      # added to the cotangents of values and keys in memory
+          queries, panel                   # added to those of the queries
+        queries                            # times the scale
+
+Every sum is one thread's, in one order, so no bit depends on the number of threads.
+"""
+
+from __future__ import annotations
+
+from graphc.codegen_cpu import memory
+from graphc.codegen_cpu.attention.blocks import Blocks, Place
+from graphc.codegen_cpu.attention.plan import KEYS, QUERIES, VECTORS
+from graphc.codegen_cpu.emitter import literal
+from graphc.codegen_cpu.integers import Int
+from graphc.ir.types import f32
+
+
+class Gradient(Blocks):
+    """Emits the loops of the cotangents of queries, keys and values, or of some of them."""
+
+    def emit(self) -> None:
+        f, p = self.f, self.p
+        deep, wide = p.padded(p.depth), p.padded(p.width)
+        self.queries, self.columns_of_g = self.scratch(QUERIES * p.depth), self.scratch(QUERIES * p.width)
+        self.query_rows, self.rows_of_g = self.scratch(QUERIES * deep), self.scratch(QUERIES * wide)
+        self.keys, self.values = self.scratch(KEYS * deep), self.scratch(KEYS * wide)
+        self.weights, self.pulled = self.scratch(KEYS * QUERIES), self.scratch(KEYS * QUERIES)
+        self.sums = self.scratch(QUERIES * deep)
+        self.mean, self.lse = self.scratch(QUERIES), self.scratch(QUERIES)
+        units = self.count()
+        low = f.div(f.mul("%tid", units), "%nthreads")
+        high = f.div(f.mul(f.add("%tid", 1), units), "%nthreads")
+        with self.e.loop(f.text(low), f.text(high), 1, "unit") as unit:
+            self.start(unit)
+            for op, axes, size in (("attention_dk", "se", p.depth), ("attention_dv", "sf", p.width)):
+                if op in p.parts.results:
+                    self._clear(self.place(p.parts.results[op]), axes, size)
+            with self.e.loop("0", f.text(self.rows), QUERIES, "block") as first:
+                self._queries(first, f.least(QUERIES, f.sub(self.rows, first)))
+
+    def _clear(self, place: Place, axes: str, size: int) -> None:
+        f, (base, strides) = self.f, place
+        with self.e.loop("0", f.text(self.columns), 1, "clear") as s:
+            row = f.pointer(base, f.mul(s, strides[axes[0]]), f32)
+            for n in range(0, size, self.p.lanes):
+                self.put(row, strides[axes[1]], n, size, literal(0.0, self.t))
+
+    def _queries(self, first: Int, count: Int) -> None:
+        f, p = self.f, self.p
+        self._load(first, count)
+        self.fill(self.sums, QUERIES * p.padded(p.depth))
+        end = self.limit(self.columns, f.add(first, f.sub(count, 1)), 0)
+        with self.e.loop("0", f.text(end), KEYS, "keys") as key:
+            self._keys(first, count, key, f.least(KEYS, f.sub(end, key)))
+        result = p.parts.results.get("attention_dq")
+        if result is None:
+            return
+        base, strides = self.place(result)
+        scale = self.attr("scale", self.t)
+        with self.e.loop("0", f.text(count), 1, "row") as k:
+            to = f.pointer(base, f.mul(f.add(first, k), strides["l"]), f32)
+            at = self.at(self.sums, f.mul(k, p.padded(p.depth)))
+            for n in range(0, p.depth, p.lanes):
+                x = self.arith("fmul", self.load(at, n), scale)
+                self.put(to, strides["e"], n, p.depth, x)
+
+    def _load(self, first: Int, count: Int) -> None:
+        """A block of queries: they, their cotangents and their statistics."""
+        f, p = self.f, self.p
+        parts = p.parts
+        scale = self.attr("scale", self.t)
+        q, g, out, lse = (self.place(parts.load(n)) for n in ("q", "g", "out", "lse"))
+        scaled = lambda _row, _n, x: self.arith("fmul", x, scale)  # noqa: E731
+        self.turn(q, "le", first, count, self.queries, p.depth, scaled)
+        self.fill(self.mean, QUERIES)
+
+        def noted(row: Int, n: Int, x: str) -> str:
+            at = f.add(f.mul(f.add(first, row), out[1]["l"]), f.mul(n, out[1]["f"]))
+            mask = f.below(f.sub(count, row), p.lanes)
+            steps = f.steps(out[1]["l"], p.lanes)
+            y = memory.load(f, f.pointer(out[0], at, f32), f32, p.lanes, steps, mask)
+            self.store(self.mean, row, self.fma(x, y, self.load(self.mean, row)))
+            return x
+
+        self.turn(g, "lf", first, count, self.columns_of_g, p.width, noted)
+        self.copy(q, "le", first, count, self.query_rows, p.depth)
+        self.copy(g, "lf", first, count, self.rows_of_g, p.width)
+        with self.panels(count) as (start, _):
+            for j in range(VECTORS):
+                row = f.add(start, j * p.lanes)
+                mask = f.below(f.sub(count, row), p.lanes)
+                step = lse[1]["l"]
+                offsets = "" if step == 1 else f.steps(step, p.lanes)
+                at = f.pointer(lse[0], f.mul(f.add(first, row), step), f32)
+                self.store(self.lse, row, memory.load(f, at, f32, p.lanes, offsets, mask))
+
+    def _keys(self, first: Int, count: Int, key: Int, keys: Int) -> None:
+        f, p = self.f, self.p
+        self.copy(self.place(p.parts.load("k")), "se", key, keys, self.keys, p.depth)
+        self.copy(self.place(p.parts.load("v")), "sf", key, keys, self.values, p.width)
+        with self.panels(count) as (start, k):
+            query = f.add(first, start)
+            limit = self.limit(keys, f.add(query, p.panel - 1), key)
+            queries = self.at(self.queries, f.mul(k, p.depth * p.panel))
+            self.scores(self.keys, p.depth, queries, self.at(self.weights, start), limit)
+            cotangents = self.at(self.columns_of_g, f.mul(k, p.width * p.panel))
+            self.scores(self.values, p.width, cotangents, self.at(self.pulled, start), limit)
+            for j in range(VECTORS):
+                self._pull(f.add(start, j * p.lanes), first, count, key, limit)
+        of_keys = self.weights, self.rows_of_g, p.width
+        self._to_keys("attention_dv", "sf", of_keys, first, count, key, keys)
+        of_keys = self.pulled, self.query_rows, p.depth
+        self._to_keys("attention_dk", "se", of_keys, first, count, key, keys)
+        if "attention_dq" in p.parts.results:
+            self._to_queries(first, count, key, keys)
+
+    def _pull(self, row: Int, first: Int, count: Int, key: Int, limit: Int) -> None:
+        """Of a vector of queries: weights, and cotangents of the scores from those of weights."""
+        f, e, t = self.f, self.e, self.t
+        query = f.add(first, row)
+        valid = f.below(f.sub(count, row), self.p.lanes)
+        weights, pulled = self.at(self.weights, row), self.at(self.pulled, row)
+        lse, mean = self.load(self.lse, row), self.load(self.mean, row)
+        with e.loop("0", f.text(limit), 1, "key") as s:
+            at = f.mul(s, QUERIES)
+            x = self.masked(self.load(weights, at), query, f.add(key, s), valid)
+            x = self.exp(self.arith("fsub", x, lse))
+            g, kept = self.load(pulled, at), x
+            if self.drops:
+                factor = self.kept(query, f.add(key, s))
+                g, kept = self.arith("fmul", g, factor), self.arith("fmul", x, factor)
+            self.store(weights, at, kept)
+            self.store(pulled, at, self.arith("fmul", x, self.arith("fsub", g, mean)))
+        with e.loop(f.text(limit), f.text(self.whole(limit)), 1, "rest") as s:
+            for block in (weights, pulled):
+                self.store(block, f.mul(s, QUERIES), literal(0.0, t))
+
+    def _to_keys(
+        self, op: str, axes: str, of: tuple[str, str, int], first: Int, count: Int, key: Int,
+        keys: Int,
+    ) -> None:  # fmt: skip
+        """Products of a block of weights, or of their cotangents, with rows of the queries' side,
+        added to what the keys' side has in memory."""
+        f, p, (block, rows, size) = self.f, self.p, of
+        result = p.parts.results.get(op)
+        if result is None:
+            return
+        (base, strides), padded = self.place(result), p.padded(size)
+        factor = self.attr("scale", self.t) if op == "attention_dk" else ""
+        with self.e.loop("0", f.text(keys), p.rows, "tile") as s:
+            since = self._since(first, f.add(key, s))
+            left = f.most(f.sub(count, since), 0)
+            with self.e.loop("0", str(padded), p.panel, "size") as n:
+                row = f.pointer(base, f.add(f.mul(f.add(key, s), strides[axes[0]]),
+                                            f.mul(n, strides[axes[1]])), f32)  # fmt: skip
+                found: dict[int, list[str]] = {}
+
+                def use(i: int, j: int, value: str, found: dict[int, list[str]] = found) -> None:
+                    value = self.arith("fmul", value, factor) if factor else value
+                    found.setdefault(i, []).append(value)
+
+                weights = self.at(block, f.add(f.mul(s, QUERIES), since))
+                lanes = self.at(rows, f.add(f.mul(since, padded), n))
+                self.product(weights, (QUERIES, 1), lanes, padded, left, use)
+                for i, values in found.items():
+                    with self.e.when(f.less(f.add(s, i), keys), "row", "next"):
+                        self._add_row(row, strides, axes, i, n, size, values)
+
+    def _add_row(
+        self, row: str, strides: object, axes: str, i: int, n: Int, size: int, values: list[str]
+    ) -> None:
+        """Add vectors from element `n` on to row i of those from `row` on."""
+        f, lanes = self.f, self.p.lanes
+        assert isinstance(strides, dict)
+        to = f.pointer(row, f.mul(strides[axes[0]], i), f32)
+        step = strides[axes[1]]
+        offsets = "" if step == 1 else f.steps(step, lanes)
+        for j, value in enumerate(values):
+            mask = f.below(f.sub(size - j * lanes, n), lanes) if size % self.p.panel else ""
+            at = f.pointer(to, f.mul(step, j * lanes), f32)
+            memory.store(f, at, f32, lanes, value, offsets, mask, add=True)
+
+    def _since(self, first: Int, key: Int) -> Int:
+        """The first query of the block whose panel sees the key."""
+        if not self.p.skips:
+            return 0
+        f, panel = self.f, self.p.panel
+        return f.mul(f.div(f.most(f.sub(key, first), 0), panel), panel)
+
+    def _to_queries(self, first: Int, count: Int, key: Int, keys: Int) -> None:
+        f, p = self.f, self.p
+        padded = p.padded(p.depth)
+        with self.e.loop("0", f.text(count), p.rows, "queries") as row:
+            limit = self.limit(keys, f.add(f.add(first, row), p.rows - 1), key)
+            with self.e.loop("0", str(padded), p.panel, "depth") as n:
+                to = self.at(self.sums, f.add(f.mul(row, padded), n))
+
+                def use(i: int, j: int, value: str, to: str = to) -> None:
+                    at = i * padded + j * p.lanes
+                    self.store(to, at, self.arith("fadd", self.load(to, at), value))
+
+                pulled, keys_at = self.at(self.pulled, row), self.at(self.keys, n)
+                self.product(pulled, (1, QUERIES), keys_at, padded, limit, use)
