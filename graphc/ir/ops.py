@@ -13,6 +13,7 @@ kinds
   contract     dot and conv: sums of products over shared axes
   index        addresses that are data: gather and its adjoint
   routine      whole arrays at once, by a library: sorting, decompositions
+  loop         a graph of its own, the body, once for each trip
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from graphc.ir.meaning import (
     elementwise,
     indexing,
     linalg,
+    loops,
     movement,
     reductions,
     sorting,
@@ -37,7 +39,9 @@ from graphc.ir.meaning import (
 )
 from graphc.ir.types import Array, DType, TensorSpec
 
-Kind = Literal["source", "elementwise", "movement", "reduce", "contract", "index", "routine"]
+Kind = Literal[
+    "source", "elementwise", "movement", "reduce", "contract", "index", "routine", "loop"
+]
 Runs = Literal["host", "device", "both"]
 Attrs = Mapping[str, Any]
 
@@ -204,6 +208,8 @@ _ROWS = [
     Op("qr", "routine", T.factors_type("qr"), linalg.qr, may_fail="always", runs="host"),
     Op("eigh", "routine", T.factors_type("eigh"), linalg.eigh, may_fail="always", runs="host"),
     Op("svd", "routine", T.factors_type("svd"), linalg.svd, may_fail="always", runs="host"),
+    # loop
+    Op("loop", "loop", T.loop_type, loops.loop),
 ]
 # fmt: on
 

@@ -84,7 +84,7 @@ class Notes:
         memory = self._reads_memory(v, u)
         if memory:
             return f"needs it in memory: {memory}"
-        if g.kind in ("scatter", "routine"):
+        if g.kind in ("scatter", "routine", "loop"):
             return f"cannot follow a {g.kind}"
         if len(g.members) >= self.most:
             return self._too_many()
@@ -95,8 +95,8 @@ class Notes:
     def _reads_memory(self, v: Value, u: Value) -> str:
         """The kind of reader that takes no expression for v."""
         assert u.op is not None
-        if u.op.kind in ("contract", "routine"):
-            return f"a {'contraction' if u.op.kind == 'contract' else 'routine'} reads it"
+        if u.op.kind in ("contract", "routine", "loop"):
+            return f"a {'contraction' if u.op.kind == 'contract' else u.op.kind} reads it"
         if u.op.kind == "index":
             return "a scatter reads it" if u.op.scatters else "a gather reads it"
         if u.op.name == "contiguous" and self.fuser.orders(u) != self.fuser.orders(v):
