@@ -164,7 +164,9 @@ def inception(T: Namespace) -> Model:
 
     def block(channels: int) -> Model:
         one = nn.Conv2d(channels, 16, 1)
-        three = nn.Sequential(nn.Conv2d(channels, 12, 1), nn.ReLU(), nn.Conv2d(12, 24, 3, padding=1))
+        three = nn.Sequential(
+            nn.Conv2d(channels, 12, 1), nn.ReLU(), nn.Conv2d(12, 24, 3, padding=1)
+        )
         five = nn.Sequential(nn.Conv2d(channels, 8, 1), nn.ReLU(), nn.Conv2d(8, 12, 5, padding=2))
         pool = nn.Sequential(nn.MaxPool2d(3, 1, 1), nn.Conv2d(channels, 12, 1))
         return joined(T, one, three, five, pool)
@@ -296,7 +298,9 @@ def squeeze_excite(T: Namespace, width: int, squeezed: int, gate: Model) -> Mode
     return module(T, lambda m, x: x * m.scale(x), scale=nn.Sequential(*body))
 
 
-def mbconv(T: Namespace, channels_in: int, channels: int, size: int, stride: int, kind: str) -> Model:
+def mbconv(
+    T: Namespace, channels_in: int, channels: int, size: int, stride: int, kind: str
+) -> Model:
     """An inverted residual of EfficientNet ("swish") or MobileNetV3 ("hard")."""
     nn, hidden = T.nn, 4 * channels_in
     activation, gate = {

@@ -158,6 +158,15 @@ def topological(outs: Iterable[Value]) -> list[Value]:
     return sorted(seen, key=lambda v: v.number)
 
 
+def depending(roots: set[Value], outs: Iterable[Value]) -> set[Value]:
+    """What `outs` need that is computed from `roots`, and they."""
+    found = set(roots)
+    for v in topological(outs):
+        if any(a in found for a in v.args):
+            found.add(v)
+    return found
+
+
 def uses(graph: Graph) -> dict[Value, list[Value]]:
     """Who reads each value, in order; an output's use by the caller is not listed."""
     readers: dict[Value, list[Value]] = {v: [] for v in graph.values()}

@@ -28,7 +28,7 @@ from graphc.ir.types import DType, Scalar
 Size = int | str
 PART = "part"  # the number of a run, in the address of a partial result
 Statistic = Literal["sum", "mean", "deviations"]
-Kind = Literal["map", "contract", "attention", "scatter", "routine"]
+Kind = Literal["map", "contract", "attention", "scatter", "routine", "loop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +291,8 @@ class Kernel:
     Winograd's algorithm, so many outputs a tile along each axis, not by the sum as written;
     "attention" has one phase of loads, results and stores (`kernel_attention.py`);
     "scatter" has `Store(add=True)` inside phase loops, where parallel points add to other places.
-    "routine" has a `Call` in place of loops, and no code: it runs between native kernels.
+    "routine" has a `Call` in place of loops, and no code: it runs between native kernels. "loop"
+    stands for the kernels of a loop's body until the schedule for given sizes repeats them.
     """
 
     name: str

@@ -78,7 +78,9 @@ def parts(kernel: Kernel) -> Attention | None:
     stores = {made[s.value].op: s for s in phase.body if isinstance(s, Store)}
     args = [defined.get(a, a) for a in next(iter(made.values())).args]
     names = [*list(OPERANDS)[: len(args) - len(ATTRS)]]
-    attrs = {n: a for n, a in zip(ATTRS, args[len(names) :], strict=True) if not isinstance(a, Load)}
+    attrs = {
+        n: a for n, a in zip(ATTRS, args[len(names) :], strict=True) if not isinstance(a, Load)
+    }
     sizes = {a.name: a.extent for a in phase.axes}
     return Attention(
         *(sizes.get(a, 1) for a in AXES), dict(zip(names, args)), attrs, stores

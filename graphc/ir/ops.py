@@ -14,6 +14,7 @@ kinds
   attention    softmax between two products, its row statistics and gradients, each in one pass
   index        addresses that are data: gather and its adjoint
   routine      whole arrays at once, by a library: sorting, decompositions
+  loop         a graph of its own, the body, once for each trip
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from graphc.ir.meaning import (
     elementwise,
     indexing,
     linalg,
+    loops,
     movement,
     reductions,
     sorting,
@@ -40,7 +42,15 @@ from graphc.ir.meaning import (
 from graphc.ir.types import Array, DType, TensorSpec
 
 Kind = Literal[
-    "source", "elementwise", "movement", "reduce", "contract", "attention", "index", "routine"
+    "source",
+    "elementwise",
+    "movement",
+    "reduce",
+    "contract",
+    "attention",
+    "index",
+    "routine",
+    "loop",
 ]
 Runs = Literal["host", "device", "both"]
 Attrs = Mapping[str, Any]
@@ -214,6 +224,8 @@ _ROWS = [
     Op("qr", "routine", T.factors_type("qr"), linalg.qr, may_fail="always", runs="host"),
     Op("eigh", "routine", T.factors_type("eigh"), linalg.eigh, may_fail="always", runs="host"),
     Op("svd", "routine", T.factors_type("svd"), linalg.svd, may_fail="always", runs="host"),
+    # loop
+    Op("loop", "loop", T.loop_type, loops.loop),
 ]
 # fmt: on
 

@@ -37,6 +37,7 @@ class Slot:
     first: int
     last: int
     where: str = field(default="", compare=False)
+    within: str = ""  # the slot of the arena that it is a part of: one trip's share
 
     @property
     def size_bytes(self) -> int:
@@ -53,6 +54,7 @@ class Launch:
     scalars: tuple[Scalar, ...]
     barrier: bool = False
     members: tuple[str, ...] = field(default=(), compare=False)  # names of the values it computes
+    trip: int = field(default=-1, compare=False)  # of the loop that it is in
 
 
 @dataclass(frozen=True, slots=True)

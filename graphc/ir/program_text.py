@@ -14,7 +14,8 @@
 
 A launch lists sizes; what it reads; scalars; and after the arrow what it writes (a buffer that is
 both stands on both sides), each in the order of the kernel's signature. `alias` notes a slot at
-exactly the place of an earlier one; the parser needs it not. `order` says how a state that is not
+exactly the place of an earlier one; the parser needs it not. `within` names the buffer of a loop
+that a slot is one trip's share of. `order` says how a state that is not
 row-major lies: its dimensions, outermost first. Words that are not plain are quoted
 as in JSON.
 """
@@ -37,7 +38,7 @@ NAME_PATTERN = re.compile(NAME)
 HEADER = re.compile(rf"program ({NAME}) arena=(\d+) bound=(\d+) align=(\d+) {{")
 SLOT = re.compile(
     rf"%({NAME}): (\w+\[[\d,]*\]) at (\w+)(?:\+0x([0-9a-f]+) size \d+| (\d+)) "
-    rf"live (-?\d+)\.\.(-?\d+){ORDER}(?: alias %{NAME})?(?: +# (.*))?"
+    rf"live (-?\d+)\.\.(-?\d+)(?: within %({NAME}))?{ORDER}(?: alias %{NAME})?(?: +# (.*))?"
 )
 RAISES = rf"(?: raises ({NAME}) fix ({NAME}))?"
 CHECK = re.compile(rf"check \d+: ({NAME}) at ({NAME}):(\d+) in ({NAME}){RAISES}")
@@ -73,6 +74,8 @@ def _slot_lines(program: Program) -> Iterator[str]:
         at = f"{s.space}+0x{s.index:04x} size {s.size_bytes}" if s.space == "arena" else ""
         text = f"  %{_word(s.name)}: {s.spec} at {at or f'{s.space} {s.index}'}"
         text += f" live {s.first}..{s.last}"
+        if s.within:
+            text += f" within %{_word(s.within)}"
         if s.space == "state" and s.index < len(program.orders):
             text += show_order(program.orders[s.index])
         earlier = there.setdefault((s.space, s.index), s.name)
@@ -149,10 +152,11 @@ def _match(pattern: re.Pattern[str], line: str) -> tuple[str, ...]:
 
 def _slot(line: str) -> tuple[Slot, Shape]:
     """A buffer, and how it lies in memory."""
-    name, type_, space, offset, number, first, last, order, where = _match(SLOT, line)
+    name, type_, space, offset, number, first, last, within, order, where = _match(SLOT, line)
     index = int(offset, 16) if offset else int(number)
     live = int(first), int(last)
-    slot = Slot(_unword(name), read_type(type_), cast(Space, space), index, *live, unescaped(where))
+    place = read_type(type_), cast(Space, space), index
+    slot = Slot(_unword(name), *place, *live, unescaped(where), _unword(within))
     return slot, read_order(order, len(slot.spec.shape))
 
 

@@ -38,15 +38,38 @@ def replaced(v: Value, args: tuple[Value, ...], visit: Visit) -> Value:
     return builder.heir(w, v, since)
 
 
+def bodies_of(graph: Graph) -> list[Graph]:
+    """The bodies of its loops, each once."""
+    loops = (v for v in graph.values() if v.op is not None and v.op.kind == "loop")
+    return list(dict.fromkeys(v.attrs["body"] for v in loops))
+
+
+def with_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
+    """The graph with its loops' bodies changed."""
+    new = {body: change(body) for body in bodies_of(graph)}
+    if all(b is a for a, b in new.items()):
+        return graph
+
+    def visit(v: Value) -> Value:
+        if v.op is None or v.op.kind != "loop":
+            return v
+        return v.builder.emit(v.op, v.args, {**v.attrs, "body": new[v.attrs["body"]]})
+
+    return rebuild(graph, visit)
+
+
 def at_sizes(graph: Graph, sizes: Evaluation) -> Graph:
     """The graph with numbers for its extents, in a builder of its own."""
     builder = Builder(graph.builder)
     new: dict[Value, Value] = {}
+    bodies = {b: at_sizes(b, sizes) for b in bodies_of(graph)}
     for v in graph.values():
         spec, label = v.spec.at(sizes), v.name.removeprefix("%")
         with builder.at(v.where):
             if v.op is not None:
-                attrs = {k: sizes(a) for k, a in v.attrs.items()}
+                attrs = {
+                    k: bodies[a] if isinstance(a, Graph) else sizes(a) for k, a in v.attrs.items()
+                }
                 new[v] = builder.emit(v.op, [new[a] for a in v.args], attrs, v.name)
             elif v.const is not None:
                 new[v] = builder.constant(sizes(v.const), spec, v.name)

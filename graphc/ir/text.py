@@ -2,7 +2,8 @@
 
     text   = "// graphc 1  " NAME ["  " title]
              ["extents " extent {", " extent}]
-             "graph(" inputs ") {" {row} "  return" [outs] "}"
+             {"body @" NUMBER " (" NAME ")" graph} graph, the bodies of loops first
+    graph  = "graph(" inputs ") {" {row} "  return" [outs] "}"
     extent = WORD " " role " " NUMBER, the value seen
     inputs = input {", " input}, or one input a line where they do not fit in one
     input  = ["scalar " | "state "] NAME ": " type [" order " literal] ["  # " where]
@@ -11,6 +12,7 @@
     outs   = NAME | "state " NAME " = " NAME, separated by ", "
     where  = ["bw " | "opt "] [FILE ":" LINE] [SCOPE], a line break and a backslash escaped
     literal = NUMBER | "True" | "False" | "None" | quoted string | "(" {literal ","} ")" | size
+            | "@" NUMBER, a body
     size    = an expression of extents, as `B*49`; in brackets where it has parentheses
 
 The order of a state input is how it lies in memory: its dimensions, outermost first; without one
@@ -32,6 +34,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.extent import extent_of, is_unknown
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.ops import OPS
+from graphc.ir.rewrite import bodies_of
 from graphc.ir.sizes import unknowns
 from graphc.ir.symbols import Extents, Role
 from graphc.ir.types import DTYPES, DType, Scalar, Shape, TensorSpec
@@ -45,11 +48,28 @@ COMMENT_COLUMN = 58
 
 def show(graph: Graph, title: str = "") -> str:
     """The text of `graph`; `title` is free text after the name (stage, time, counts)."""
-    inputs = set(graph.inputs)
-    rows = [row(v) for v in graph.values() if v not in inputs]
     first = f"{MAGIC}{graph.name}" + (f"  {title}" if title else "")
-    outs = f"  return {', '.join(_outs(graph))}".rstrip()
-    return "\n".join([first, *_extents(graph), *_head(graph), *rows, outs, "}"]) + "\n"
+    bodies: dict[Graph, int] = {}
+    inner = [line for b in bodies_of(graph) for line in _body(b, bodies)]
+    return "\n".join([first, *_extents(graph), *inner, *_lines(graph, bodies)]) + "\n"
+
+
+def _body(body: Graph, bodies: dict[Graph, int]) -> Iterator[str]:
+    """A loop's body, behind those of the loops in it."""
+    if body not in bodies:
+        for inner in bodies_of(body):
+            yield from _body(inner, bodies)
+        bodies[body] = len(bodies)
+        yield f"body @{bodies[body]} ({body.name})"
+        yield from _lines(body, bodies)
+
+
+def _lines(graph: Graph, bodies: Mapping[Graph, int]) -> Iterator[str]:
+    inputs = set(graph.inputs)
+    yield from _head(graph)
+    yield from (row(v, bodies) for v in graph.values() if v not in inputs)
+    yield f"  return {', '.join(_outs(graph))}".rstrip()
+    yield "}"
 
 
 def title(
@@ -63,8 +83,9 @@ def title(
 
 
 def ops(graph: Graph) -> int:
-    """How many of its values an op computes."""
-    return sum(v.op is not None for v in graph.values())
+    """How many of its values an op computes, those of its loops' bodies included."""
+    inner = sum(map(ops, bodies_of(graph)))
+    return inner + sum(v.op is not None for v in graph.values())
 
 
 def _extents(graph: Graph) -> Iterator[str]:
@@ -75,24 +96,26 @@ def _extents(graph: Graph) -> Iterator[str]:
         yield f"extents {', '.join(words)}"
 
 
-def row(v: Value) -> str:
+def row(v: Value, bodies: Mapping[Graph, int] | None = None) -> str:
     """One value as it stands in a dump."""
     if v.op is not None:
         words = [v.op.name, *(a.name for a in v.args)]
         if v.attrs:
-            words.append(show_attrs(v.attrs))
+            words.append(show_attrs(v.attrs, bodies or {}))
         text = " ".join(words)
     else:
         text = "input" if v.const is None else repr(v.const)
     return _commented(f"  {v.name}: {v.spec} = {text}", v.where)
 
 
-def show_attrs(attrs: Mapping[str, Any]) -> str:
-    return "{" + " ".join(f"{k}={show_literal(x)}" for k, x in attrs.items()) + "}"
+def show_attrs(attrs: Mapping[str, Any], bodies: Mapping[Graph, int] | None = None) -> str:
+    return "{" + " ".join(f"{k}={show_literal(x, bodies)}" for k, x in attrs.items()) + "}"
 
 
-def show_literal(x: Any) -> str:
+def show_literal(x: Any, bodies: Mapping[Graph, int] | None = None) -> str:
     """Python's literal without spaces, which separate attributes."""
+    if isinstance(x, Graph):
+        return f"@{(bodies or {}).get(x, '?')}"
     if isinstance(x, tuple):
         inner = ",".join(show_literal(item) for item in x)
         return f"({inner},)" if len(x) == 1 else f"({inner})"
@@ -153,6 +176,7 @@ INPUT = re.compile(rf"\s*(?:(scalar|state) )?({LABEL}): (\w+\[[^\]]*\]){ORDER},?
 ROW = re.compile(rf"\s*({LABEL}): (\S+) = (\S+)((?: {LABEL})*)(.*)")
 OUT = re.compile(rf"(?:state ({LABEL}) = )?({LABEL})")
 ATTR = re.compile(r"(\w+)=")
+BODY = re.compile(r"body (@\d+) \((.*)\)")
 EXTENT = re.compile(r"(\w+) (batch|sequence|space|other) (\d+)")
 TOKEN = re.compile(r"\(|\[[^\]]*\]|\)|,|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s,()}]+")
 WHERE = re.compile(r"(?:(bw|opt)(?: |$))?(?:(.+?):(\d+)(?: |$))?(.*)")
@@ -163,8 +187,10 @@ WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 def parse(text: str) -> Graph:
     """Inverse of `show`, into a new builder. Raises FileFormatError naming the line."""
     lines = _numbered(text)
-    name = _name(next(lines))
-    reader = _Reader(Builder())
+    return _read_graph(_name(next(lines)), lines, _Reader(Builder()))
+
+
+def _read_graph(name: str, lines: Iterator[tuple[int, str]], reader: _Reader) -> Graph:
     reader.read_inputs(lines)
     for number, line in lines:
         if line.lstrip().startswith("return"):
@@ -191,6 +217,17 @@ class _Reader:
         self.roles: list[str] = []
         self.orders: dict[Value, Shape] = {}
         self.extents: dict[str, int] = {}
+        self.bodies: dict[str, Graph] = {}
+
+    def read_body(self, head: str, lines: Iterator[tuple[int, str]]) -> None:
+        """The body of a loop, whose labels are its own."""
+        m = BODY.fullmatch(head)
+        inner = _Reader(self.builder)
+        inner.extents, inner.bodies = self.extents, self.bodies
+        if m is None:
+            raise FileFormatError(f"not the head of a body: {head[:100]!r}")
+        self.bodies[m[1]] = _read_graph(m[2], lines, inner)
+        next(lines, None)  # its closing brace
 
     def read_extents(self, number: int, line: str) -> None:
         scope = Extents()
@@ -205,6 +242,9 @@ class _Reader:
         number, line = next(lines, (0, ""))
         if line.startswith("extents "):
             self.read_extents(number, line)
+            number, line = next(lines, (0, ""))
+        while line.startswith("body "):
+            self.read_body(line, lines)
             number, line = next(lines, (0, ""))
         if not line.startswith("graph("):
             raise _bad(number, line, 'expected "graph("')
@@ -238,6 +278,8 @@ class _Reader:
         with self.builder.at(parse_where(comment.strip().removeprefix("#"))):
             if word in OPS:
                 args = [self._named(n, number, line) for n in names.split()]
+                if OPS[word].kind == "loop":
+                    attrs["body"] = self.bodies[attrs["body"]]
                 v = self.builder.emit(OPS[word], args, attrs, label)
             else:
                 v = self.builder.constant(self._number(word, spec.dtype, number, line), spec, label)
@@ -354,6 +396,8 @@ def _read_literal(text: str, at: int, extents: Mapping[str, int]) -> tuple[Any, 
 
 
 def _read_word(word: str, extents: Mapping[str, int]) -> Any:
+    if word[0] == "@":
+        return word
     if word[0] in "'\"":
         return ast.literal_eval(word)
     if (size := _size(word.strip("[]"), extents)) is not None:

@@ -373,3 +373,27 @@ def attention_gradient_type(operand: int) -> Callable[..., TensorSpec]:
         return first[operand]
 
     return infer
+
+
+def loop_type(
+    *types: TensorSpec,
+    body: Any,
+    carried: int,
+    sliced: int,
+    trips: int,
+    reverse: bool,
+    gives: str,
+    index: int,
+) -> TensorSpec:
+    """One result of a loop over `body`, as in `meaning.loops`."""
+    wanted = [v.spec for v in body.inputs]
+    for k in range(carried, carried + sliced):
+        wanted[k] = TensorSpec(wanted[k].dtype, (trips, *wanted[k].shape))
+    if list(types) != wanted:
+        raise ShapeMismatch(f"{list(map(str, types))} for a body of {list(map(str, wanted))}")
+    outs = [v.spec for v in body.outs]
+    if outs[:carried] != wanted[:carried]:
+        raise ShapeMismatch(f"carries {list(map(str, outs[:carried]))} of {wanted[:carried]}")
+    one = outs[carried + index if gives == "stack" else index]
+    rows = {"last": (), "trail": (trips + 1,), "stack": (trips,)}[gives]
+    return TensorSpec(one.dtype, (*rows, *one.shape))

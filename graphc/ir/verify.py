@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from graphc.errors import GraphcError, InternalError
 from graphc.ir.graph import Graph, Value
+from graphc.ir.rewrite import bodies_of
 from graphc.ir.text import row
 from graphc.ir.types import TensorSpec
 
@@ -18,6 +19,8 @@ ROLES = frozenset({"arg", "state", "scalar"})
 
 def verify(graph: Graph, stage: str = "") -> None:
     """Raise InternalError unless `graph` is well formed; `stage` is named as the culprit."""
+    for body in bodies_of(graph):
+        verify(body, stage)
     for complaint in (*_signature(graph), *_values(graph)):
         after = f" after {stage}" if stage else ""
         raise InternalError(f"ill-formed graph {graph.name}{after}: {complaint}")

@@ -23,7 +23,12 @@ def verify_program(program: Program) -> None:
     slots = {s.name: s for s in program.slots}
     for complaint in _signatures(program, slots):
         raise InternalError(f"ill-formed program {program.name}: {complaint}")
-    checks = (_arena(program), _accesses(program, slots), _commit(program, slots))
+    checks = (
+        _arena(program),
+        _within(program, slots),
+        _accesses(program, slots),
+        _commit(program, slots),
+    )
     for complaint in (c for check in (*checks, _barriers(program, slots)) for c in check):
         raise InternalError(f"ill-formed program {program.name}: {complaint}")
 
@@ -50,7 +55,7 @@ def _signatures(program: Program, slots: Mapping[str, Slot]) -> Iterator[str]:
 
 def _arena(program: Program) -> Iterator[str]:
     """Buffers are aligned and in the arena; those that live together are apart."""
-    arena = [s for s in program.slots if s.space == "arena" and s.size_bytes]
+    arena = [s for s in program.slots if s.space == "arena" and s.size_bytes and not s.within]
     rows = [(s.index, s.index + s.size_bytes, s.first, s.last) for s in arena]
     start, stop, first, last = np.array(rows, np.int64).reshape(-1, 4).T
     for k, s in enumerate(arena):
@@ -62,6 +67,21 @@ def _arena(program: Program) -> Iterator[str]:
             yield f"{s.name} and {arena[int(together.argmax())].name} overlap while both live"
 
 
+def _within(program: Program, slots: Mapping[str, Slot]) -> Iterator[str]:
+    """A part of a buffer lies in it, and lives no longer."""
+    for s in program.slots:
+        if s.within:
+            whole = slots.get(s.within)
+            if whole is None or whole.within or whole.space != "arena" or s.space != "arena":
+                yield f"{s.name} is a part of {s.within}, which is no buffer of the arena"
+                continue
+            end = whole.index + whole.size_bytes
+            if not whole.index <= s.index <= s.index + s.size_bytes <= end:
+                yield f"{s.name} lies outside {s.within}"
+            if not whole.first <= s.first <= s.last <= whole.last:
+                yield f"{s.name} lives longer than {s.within}"
+
+
 def _accesses(program: Program, slots: Mapping[str, Slot]) -> Iterator[str]:
     """A buffer is touched while it lives; it is written before it is read, where it may be."""
     written = {s.name for s in program.slots if s.space in FILLED or not s.size_bytes}
@@ -70,11 +90,12 @@ def _accesses(program: Program, slots: Mapping[str, Slot]) -> Iterator[str]:
             s = slots[name]
             if not s.first <= n <= s.last:
                 yield f"launch {n} touches {name}, which lives {s.first}..{s.last}"
-            if buffer.access == "r" and name not in written:
+            if buffer.access == "r" and name not in written and s.within not in written:
                 yield f"launch {n} reads {name} before it is written"
             if buffer.access != "r" and s.space not in WRITABLE:
                 yield f"launch {n} writes {name}, which is of {s.space}"
         written.update(launch.slots)
+        written.update(slots[name].within for name in launch.slots)
     yield from (f"{n} is returned unwritten" for n in program.outs if n not in written)
 
 

@@ -107,6 +107,22 @@ class _Foresight:
     def _routine(self, _: Value, args: Operands) -> Operands:
         return tuple(a if self._is_whole(a) else self._in_memory(a, identity(a)) for a in args)
 
+    def _loop(self, v: Value, args: Operands) -> Operands:
+        """What is sliced lies in the arena, each slice row by row."""
+        first = v.attrs["carried"]
+        last = first + v.attrs["sliced"]
+        slices = (a if self._has_slices(a) else self._in_memory(a, identity(a))
+                  for a in args[first:last])  # fmt: skip
+        return (*self._routine(v, args[:first]), *slices, *self._routine(v, args[last:]))
+
+    def _has_slices(self, a: Value) -> bool:
+        base = a
+        while base.op is not None and base.op.kind == "movement" and is_free(base):
+            base = base.args[0]
+        owner = self.parts[base].whole if base in self.parts else base
+        ours = not base.is_input and owner not in self.outs
+        return ours and _has_memory(a) and has_row_major_slices(self.views[a])
+
     def _is_whole(self, a: Value) -> bool:
         return _has_memory(a) and is_row_major(self.views[a])
 
@@ -118,6 +134,7 @@ RULES: Mapping[str, Callable[[_Foresight, Value, Operands], Operands]] = {
     "attention": _Foresight._attention,
     "index": _Foresight._index,
     "routine": _Foresight._routine,
+    "loop": _Foresight._loop,
 }
 
 
@@ -127,6 +144,14 @@ def is_row_major(view: View) -> bool:
     strides = row_major(view.shape)
     at = view.address
     return not view.guards and not at.offset and all(at.strides[k] == strides[k] for k in wide)
+
+
+def has_row_major_slices(view: View) -> bool:
+    """Whether each slice along the first dimension lies row by row, wherever it begins."""
+    shape, strides = view.shape, view.address.strides
+    wide = [k for k, n in enumerate(shape) if n > 1 and k > 0]
+    steps = row_major(shape)
+    return not view.guards and all(strides[k] == steps[k] for k in wide)
 
 
 def _has_memory(v: Value) -> bool:

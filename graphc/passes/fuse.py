@@ -27,6 +27,7 @@ from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.fusion_notes import Notes
 from graphc.passes.group import (
+    ALONE,
     KEPT,
     Chain,
     Fusion,
@@ -46,9 +47,6 @@ from graphc.passes.orders import identity, orders_of, reduced_source
 from graphc.passes.profile import Profile
 from graphc.passes.statistics import sums_products, tiled
 from graphc.passes.view import Form, NotAffine, move, splits_only, stored
-
-
-ALONE = frozenset(("scatter", "routine", "attention"))  # kinds of kernels that nothing else joins
 
 
 def fuse(graph: Graph, profile: Profile) -> Fusion:
@@ -76,6 +74,7 @@ class Fuser:
         self.of: dict[Value, Group] = {}
         self.data = DataRead(profile.much)
         self.over: dict[tuple[Shape, frozenset[int]], int] = {}  # map groups by what they cover
+        self.loops: dict[object, Group] = {}  # by operands and body
         self.folding: dict[int, int] = {}  # groups with a reduction that reads the value's bit
 
     def run(self) -> Fusion:
@@ -95,6 +94,14 @@ class Fuser:
 
     def _place(self, v: Value) -> None:
         sources = self._sources(v)
+        if v.op is not None and v.op.kind == "loop":
+            key = v.args, v.attrs["body"]
+            if key in self.loops:
+                self._add(v, self.loops[key], identity(v), sources)
+            else:
+                self._begin(v, sources)
+                self.loops[key] = self.of[v]
+            return
         for g in self._candidates(v, sources):
             level = self._fits(v, g)
             if level is not None and self._acyclic(g, sources):
@@ -152,7 +159,7 @@ class Fuser:
             g.domain, g.reduced, level = source.shape, frozenset(axes), KEPT
         elif v.op.kind == "contract":
             g.kind = "contract"
-        elif v.op.kind in ("attention", "routine"):
+        elif v.op.kind in ("attention", "routine", "loop"):
             g.kind = v.op.kind
         elif v.op.scatters:
             g.kind, g.domain = "scatter", v.args[0].shape

@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING
 
 from graphc.ir.graph import Value, uses
 from graphc.ir.sizes import typical
-from graphc.passes.group import KEPT, Group, is_free, is_reduce, squeezed
+from graphc.passes.group import ALONE, KEPT, Group, is_free, is_reduce, squeezed
 from graphc.passes.orders import identity, reduced_source
 
 if TYPE_CHECKING:
     from graphc.passes.fuse import Fuser
 
 
-READ_MEMORY = {"contract": "a contraction", "attention": "attention", "routine": "a routine"}
-ALONE = {"attention": "attention", "scatter": "a scatter", "routine": "a routine"}
+KINDS = {
+    "attention": "attention",
+    "contract": "a contraction",
+    "loop": "a loop",
+    "routine": "a routine",
+    "scatter": "a scatter",
+}
 
 
 class Notes:
@@ -89,7 +94,7 @@ class Notes:
         if memory:
             return f"needs it in memory: {memory}"
         if g.kind in ALONE:
-            return f"cannot follow {ALONE[g.kind]}"
+            return f"cannot follow {KINDS[g.kind]}"
         if len(g.members) >= self.most:
             return self._too_many()
         if waits := self._waits(g, u):
@@ -99,8 +104,8 @@ class Notes:
     def _reads_memory(self, v: Value, u: Value) -> str:
         """The kind of reader that takes no expression for v."""
         assert u.op is not None
-        if u.op.kind in READ_MEMORY:
-            return f"{READ_MEMORY[u.op.kind]} reads it"
+        if u.op.kind in KINDS:
+            return f"{KINDS[u.op.kind]} reads it"
         if u.op.kind == "index":
             return "a scatter reads it" if u.op.scatters else "a gather reads it"
         if u.op.name == "contiguous" and self.fuser.orders(u) != self.fuser.orders(v):

@@ -2,6 +2,7 @@
 
 A group computes its members over a domain, some dimensions of which its reductions take away.
 Where a member stands in the domain is its `Level`: a permutation of its dimensions for what is
+ALONE = frozenset(("scatter", "routine", "attention", "loop"))  # kinds that nothing joins
 computed at every point (nearly always the identity), or `KEPT` for what is computed once per kept
 point.
 """

@@ -297,7 +297,7 @@ def _bufferize_movement(graph: Graph, most: int) -> Graph:
 def _bufferize_outputs(graph: Graph, profile: Profile) -> Graph:
     orders, taken, outs = orders_of(graph, profile), set(parts_of(graph)), []
     for v, target in zip(graph.outs, graph.targets, strict=True):
-        free = is_free(v)
+        free = is_free(v) or (v.op is not None and v.op.kind == "loop")
         order = identity(v) if target is None else graph.orders.get(target, identity(v))
         while free or v in taken or not same_memory(v, orders(v), order):
             since, was = v.builder.mark(), v
@@ -310,6 +310,11 @@ def _bufferize_outputs(graph: Graph, profile: Profile) -> Graph:
     return graph.with_outs(outs)
 
 
+def _whole(v: Value) -> bool:
+    """Whether `v` is made as an array of its own."""
+    return v.op is not None and v.op.kind in ("routine", "loop")
+
+
 def _bufferize_parts(graph: Graph, profile: Profile) -> Graph:
     """A part has to be computed, and to stand in one place only; else it is copied there."""
     orders, owned = orders_of(graph, profile), set(graph.outs)
@@ -320,7 +325,7 @@ def _bufferize_parts(graph: Graph, profile: Profile) -> Graph:
             return v
         parts = []
         for part in v.args:
-            if is_free(part) or part.op is v.op or (part.op and part.op.kind == "routine"):
+            if is_free(part) or part.op is v.op or _whole(part):
                 part = part.builder.apply("contiguous", part, order=orders(v))
             key = part, orders(v)
             part = latest.get(key, part)

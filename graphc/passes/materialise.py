@@ -167,7 +167,7 @@ class _Realiser:
             if u.op is None:
                 continue
             reads = u.op.kind == "index" and not u.op.scatters
-            if u.op.kind in ("contract", "attention", "routine") or reads:
+            if u.op.kind in ("contract", "attention", "routine", "loop") or reads:
                 return True
             if is_free(u):
                 stack.extend(self.readers[u])

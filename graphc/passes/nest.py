@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Value
@@ -42,6 +42,9 @@ from graphc.ir.types import DType, Scalar
 from graphc.passes.roles import Geometry
 from graphc.passes.view import Form, View
 
+if TYPE_CHECKING:
+    from graphc.passes.repeat import Repeat
+
 Access = Literal["r", "w", "rw"]
 
 
@@ -54,6 +57,11 @@ class Lowered:
     sizes: tuple[int, ...]
     scalars: tuple[Scalar, ...]
     members: tuple[Value, ...]
+    repeat: Repeat | None = None  # of a loop
+
+    def may_fail(self) -> bool:
+        """Whether it, or a kernel of its trips, may."""
+        return self.kernel.may_fail() or (self.repeat is not None and self.repeat.may_fail())
 
     def noted(self, note: str) -> Lowered:
         """The same with a note on why the kernel ends where it ends."""

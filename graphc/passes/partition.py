@@ -13,13 +13,15 @@ inputs is saved. Source: the min-cut partitioner of AOTAutograd (He and Yu, 2023
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 import networkx as nx
 
 from graphc.ir.builder import Builder
-from graphc.ir.graph import Graph, Value, topological
+from graphc.ir.graph import Graph, Value, depending, topological
 from graphc.ir.rewrite import replaced
 from graphc.ir.sizes import typical
 
@@ -62,7 +64,7 @@ def _partition(joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Spl
     backward = _depends_on(joint, set(cotangents))
     written = {t for t in joint.targets if t is not None}
     needed = _read_by(joint.outs[first:], backward)
-    saved = _cut(needed, written)
+    saved = cut(needed, written)
     inputs = [v for v in joint.inputs if v not in set(cotangents)]
     made = [v for v in saved if not v.is_input or v in written]
     forward = Graph(
@@ -123,11 +125,7 @@ def _arriving(backward: Graph, given: set[Value], depends: set[Value]) -> dict[V
 
 def _depends_on(graph: Graph, roots: set[Value]) -> set[Value]:
     """Every value computed from `roots`, and they."""
-    found = set(roots)
-    for v in graph.values():
-        if any(a in found for a in v.args):
-            found.add(v)
-    return found
+    return depending(roots, (*graph.inputs, *graph.outs))
 
 
 def _read_by(outs: Sequence[Value], backward: set[Value]) -> list[Value]:
@@ -137,15 +135,24 @@ def _read_by(outs: Sequence[Value], backward: set[Value]) -> list[Value]:
     return list(dict.fromkeys(read))
 
 
-def _cut(needed: Sequence[Value], written: set[Value]) -> list[Value]:
-    """The cheapest values from which all of `needed` can be computed again, in order of making."""
+def cut(
+    needed: Sequence[Value],
+    written: set[Value],
+    kept: AbstractSet[Value] = frozenset(),
+    dearest: float = inf,
+) -> list[Value]:
+    """The cheapest values from which all of `needed` can be computed again, in order of making.
+
+    An input that is `written` costs something; what is `kept` anyway does not. What costs more
+    than `dearest` is not computed again.
+    """
     flow = nx.DiGraph()
     order = topological(needed)
     for v in order:
-        free = v.is_input and v not in written
+        free = (v.is_input and v not in written) or v in kept
         cost = 0 if free else max(typical(v.spec.size_bytes), 1)
         flow.add_edge((v, "in"), (v, "out"), capacity=cost)
-        if v.is_input or not _recomputable(v):
+        if v.is_input or v in kept or not _recomputable(v) or (v.op and v.op.cost > dearest):
             flow.add_edge("source", (v, "in"))
         for a in v.args:
             flow.add_edge((a, "out"), (v, "in"))

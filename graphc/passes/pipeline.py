@@ -16,6 +16,7 @@ from graphc import config
 from graphc.ir import kernel_text, program_text, text
 from graphc.ir.graph import Graph
 from graphc.ir.program import CheckSite, Program
+from graphc.ir.rewrite import with_bodies
 from graphc.ir.sizes import HINTS
 from graphc.ir.verify import verify
 from graphc.ir.verify_kernel import verify_kernel
@@ -25,11 +26,14 @@ from graphc.passes.check_indices import check_indices
 from graphc.passes.decompose import decompose
 from graphc.passes.foresee import foresee
 from graphc.passes.fuse import fuse
+from graphc.passes.group import Group
 from graphc.passes.layout import bufferize, layout
+from graphc.passes.loops import loops
 from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
 from graphc.passes.orders import orders_of
 from graphc.passes.profile import Profile
+from graphc.passes.repeat import lower_loop
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
@@ -50,7 +54,8 @@ def portable(function: Callable[[Graph], Graph]) -> Callable[[Graph, Profile], G
 
 
 PIPELINE: tuple[Stage, ...] = (
-    Stage("attention", attention, "first: it knows the chain as it was traced"),
+    Stage("loops", portable(loops), "first: what no result needs of a loop, no pass need see"),
+    Stage("attention", attention, "early: it knows the chain as it was traced"),
     Stage(
         "check_indices",
         portable(check_indices),
@@ -107,10 +112,11 @@ def run_passes(
 
 
 def _by_stage(stage: Stage, graph: Graph, profile: Profile) -> Graph:
-    """The stage applied; what it makes says so."""
+    """The stage applied, to the bodies of loops as well; what it makes says so."""
     builder = graph.builder
     with nullcontext() if builder is None else builder.by(stage.name):
-        return stage.function(graph, profile)
+        graph = stage.function(graph, profile)
+    return with_bodies(graph, lambda body: _by_stage(stage, body, profile))
 
 
 def compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage] = PIPELINE) -> Compiled:
@@ -159,10 +165,21 @@ def _graph_record(
     return StageRecord(stage.name, "graph", stage.why, ms, show, graph)
 
 
-def lower_graph(graph: Graph, profile: Profile) -> tuple[list[Lowered], list[CheckSite]]:
-    """Fuse, and lower each group."""
+def lower_graph(
+    graph: Graph, profile: Profile, checks: list[CheckSite] | None = None
+) -> tuple[list[Lowered], list[CheckSite]]:
+    """Fuse, and lower each group; a loop's body is scheduled on its own."""
     fusion, orders = fuse(graph, profile), orders_of(graph, profile)
-    checks: list[CheckSite] = []
-    kernels = [lower(group, fusion, orders, checks, profile) for group in fusion.groups]
+    checks = [] if checks is None else checks
+
+    def lowered(group: Group) -> Lowered:
+        if group.kind != "loop":
+            return lower(group, fusion, orders, checks, profile)
+        body = group.members[0].attrs["body"]
+        return lower_loop(
+            group, fusion, orders, schedule(body, *lower_graph(body, profile, checks), profile)
+        )
+
+    kernels = [lowered(group) for group in fusion.groups]
     noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, fusion.groups, strict=True)]
     return noted, checks

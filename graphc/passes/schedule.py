@@ -15,18 +15,19 @@ soon as its gradient exists, so that gradients do not pile up.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Store
 from graphc.ir.program import CheckSite, Launch, Program, Slot, Space
 from graphc.ir.sizes import HINTS, Evaluation, unknowns
-from graphc.ir.types import Scalar, Shape, TensorSpec
+from graphc.ir.types import Scalar, Shape, TensorSpec, u8
 from graphc.passes.group import parts_of
 from graphc.passes.memory import Request, place_barriers, plan_offsets
 from graphc.passes.nest import Lowered
 from graphc.passes.profile import Profile
+from graphc.passes.repeat import Repeat, Unroller, room_of
 
 OPTIMIZER = "opt"
 
@@ -48,21 +49,26 @@ class Schedule:
     orders: tuple[Shape, ...]
     order: tuple[int, ...]
     profile: Profile
+    repeats: Mapping[int, Repeat] = field(default_factory=dict)  # launches that stand for loops
 
     def at(self, sizes: Evaluation) -> Program:
         """The program for these sizes: expressions evaluated, buffers placed, barriers set."""
+        bodies = {n: r.body.at(sizes) for n, r in self.repeats.items()}
         specs = {x: x.at(sizes) for x in {s.spec for s in self.slots if not s.spec.is_fixed}}
         slots = {s.name: _sized(s, specs.get(s.spec, s.spec), s.index) for s in self.slots}
+        for n, body in bodies.items():
+            room = self.launches[n].slots[-1]
+            slots[room] = _sized(slots[room], _bytes(room_of(self.repeats[n], body)), 0)
         arena = [s for s in slots.values() if s.space == "arena"]
         plan = plan_offsets(_requests(arena), self.profile, self.order)
         for s, offset in zip(arena, plan.offsets, strict=True):
             slots[s.name] = _sized(s, s.spec, offset)
-        launches = [_launch_at(x, sizes) for x in self.launches]
+        launches, commit = self._launches_at(sizes, bodies, slots)
         return Program(
             self.name,
             tuple(slots.values()),
             place_barriers(launches, slots),
-            self.commit,
+            commit,
             self.outs,
             plan.total,
             plan.bound,
@@ -70,6 +76,31 @@ class Schedule:
             self.orders,
             self.profile.align,
         )
+
+    def _launches_at(
+        self, sizes: Evaluation, bodies: Mapping[int, Program], slots: dict[str, Slot]
+    ) -> tuple[list[Launch], int]:
+        """The launches, those of loops for each trip, and where the commit point is among them.
+
+        Lives of `slots` are counted anew, and trips get slots of their own.
+        """
+        if not bodies:
+            return [_launch_at(x, sizes) for x in self.launches], self.commit
+        launches: list[Launch] = []
+        firsts = []
+        for n, x in enumerate(self.launches):
+            firsts.append(len(launches))
+            if n in bodies:
+                repeat, room = self.repeats[n], x.slots[-1]
+                given = repeat, bodies[n], x.slots[:-1], room, sizes, slots, len(launches)
+                launches += Unroller(*given).launches()
+            else:
+                launches.append(_launch_at(x, sizes))
+        firsts.append(len(launches))
+        for s in self.slots:
+            now, last = slots[s.name], firsts[s.last + 1] - 1 if s.last >= 0 else s.last
+            slots[s.name] = replace(now, first=firsts[s.first], last=last)
+        return launches, firsts[self.commit]
 
 
 def _sized(s: Slot, spec: TensorSpec, index: int) -> Slot:
@@ -146,13 +177,20 @@ class _Scheduler:
         ordered = [self.kernels[k] for k in order]
         copies = self._copies()
         slots = self._slots([*ordered, *copies])
-        launches = named_apart([self._launch(k, slots) for k in (*ordered, *copies)])
+        launches, repeats = self._launches([*ordered, *copies], slots)
         by_name = {s.name: s for s in slots.values()}
+        for n in repeats:
+            by_name |= {name: _room(name, n) for name in launches[n].slots[-1:]}
         commit = next(
             (n for n, k in enumerate((*ordered, *copies)) if self._writes_state(k, slots)),
             len(launches),
         )
-        seen = (replace(s, spec=s.spec.at(HINTS)) for s in by_name.values() if s.space == "arena")
+        rooms = {launches[n].slots[-1]: room_of(r, r.body.at(HINTS)) for n, r in repeats.items()}
+        seen = (
+            replace(s, spec=s.spec.at(HINTS) if s.name not in rooms else _bytes(rooms[s.name]))
+            for s in by_name.values()
+            if s.space == "arena"
+        )
         return Schedule(
             self.graph.name,
             tuple(by_name.values()),
@@ -165,6 +203,7 @@ class _Scheduler:
             ),
             plan_offsets(_requests(seen), self.profile).order,
             self.profile,
+            repeats,
         )
 
     def _pairs(self) -> Iterable[tuple[Value, Value | None]]:
@@ -174,7 +213,7 @@ class _Scheduler:
 
     def _alias_states(self) -> None:
         """Let each new state overwrite the old one in place where the order allows it."""
-        checkers = {k for k, kernel in enumerate(self.kernels) if kernel.kernel.may_fail()}
+        checkers = {k for k, kernel in enumerate(self.kernels) if kernel.may_fail()}
         checking = self._leading_to(checkers)
         for out, state in self._pairs():
             if state is None or out not in self.maker:
@@ -288,6 +327,19 @@ class _Scheduler:
         places |= {v: places[state] for v, state in self.target.items()}
         return places
 
+    def _launches(
+        self, kernels: Sequence[Lowered], slots: dict[Value, Slot]
+    ) -> tuple[list[Launch], dict[int, Repeat]]:
+        """The launches, and what those of loops repeat; the last slot of such is a workspace."""
+        launches = [self._launch(k, slots) for k in kernels]
+        repeats = {n: k.repeat for n, k in enumerate(kernels) if k.repeat is not None}
+        for n in repeats:
+            x = launches[n]
+            launches[n] = replace(x, slots=(*x.slots, f"{x.members[0][1:]}.trips"))
+        taken: Names = {}
+        named = named_apart(launches, taken)
+        return named, {n: _named(r, taken) for n, r in repeats.items()}
+
     def _launch(self, k: Lowered, slots: dict[Value, Slot]) -> Launch:
         kernel = self._with_aliases(k)
         names = tuple(slots[v].name for v in k.buffers)
@@ -313,7 +365,7 @@ def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
     names = {v: b.name for v, b in zip(k.buffers, k.kernel.buffers, strict=True)}
     if state not in names:
         return True
-    if k.kernel.call is not None or k.kernel.kind == "attention":
+    if k.kernel.call is not None or k.kernel.kind == "attention" or k.repeat is not None:
         return False
     touches = [
         (n, s)
@@ -333,9 +385,28 @@ def _reads_in_place(k: Lowered, state: Value, out: Value) -> bool:
     )
 
 
-def named_apart(launches: Sequence[Launch]) -> list[Launch]:
+def _bytes(count: int) -> TensorSpec:
+    return TensorSpec(u8, (count,))
+
+
+def _room(name: str, n: int) -> Slot:
+    """The workspace of launch n, a loop; its size is that of one trip's program."""
+    return Slot(name, _bytes(0), "arena", 0, n, n)
+
+
+Names = dict[str, dict[str, int]]  # by name of a kernel, the number of each text that has it
+
+
+def _named(repeat: Repeat, taken: Names) -> Repeat:
+    """The same, with the kernels of its trips named apart from all others."""
+    body = repeat.body
+    inner = {n: _named(r, taken) for n, r in body.repeats.items()}
+    launches = tuple(named_apart(body.launches, taken))
+    return replace(repeat, body=replace(body, launches=launches, repeats=inner))
+
+
+def named_apart(launches: Sequence[Launch], taken: Names) -> list[Launch]:
     """The launches with another name for every other kernel: a name says which code runs."""
-    taken: dict[str, dict[str, int]] = {}
     named = []
     for launch in launches:
         kernel = launch.kernel

@@ -95,7 +95,14 @@ def _token(f: Any) -> Hashable:
 
 
 def _equal_attrs(v: Value, w: Value) -> bool:
+    if v.op is not None and v.op.kind == "loop":
+        return _equal_graphs(v.attrs["body"], w.attrs["body"]) and _shown(v) == _shown(w)
     return show_attrs(v.attrs) == show_attrs(w.attrs)
+
+
+def _shown(v: Value) -> str:
+    """All that a loop is told besides its body."""
+    return show_attrs({k: x for k, x in v.attrs.items() if k != "body"})
 
 
 def _equal_graphs(a: Graph, b: Graph) -> bool:

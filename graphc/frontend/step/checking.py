@@ -99,7 +99,8 @@ def interpret_wide(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
         args = [*map(_wide, args)]  # constants are of their own types
         if op.name == "cast" and v.spec.dtype.is_floating_point:
             return args[0].astype(np.float64)
-        return _wide(np.asarray(op.evaluate(*args, **v.attrs)))
+        inside = {"by": lambda body, *xs: interpret_wide(body, xs)} if op.kind == "loop" else {}
+        return _wide(np.asarray(op.evaluate(*args, **v.attrs, **inside)))
 
     with np.errstate(all="ignore"):
         env = values_of(graph, [*map(_wide, inputs)], apply)

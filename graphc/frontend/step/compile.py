@@ -8,7 +8,7 @@ graphc.compile(model)                 the same model, its calls compiled
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar, cast, overload
@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast, overload
 from graphc import config
 from graphc.codegen_cpu.describe import describe
 from graphc.codegen_cpu.jit import assembly
-from graphc.codegen_cpu.library import KernelLibrary
+from graphc.codegen_cpu.library import Functions, KernelLibrary
 from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
@@ -72,21 +72,26 @@ class NativeTemplate:
     def __init__(
         self,
         schedule: Schedule,
-        functions: Sequence[int],
+        functions: Functions,
+        of: Mapping[str, int],
         engine: Engine,
         checked: bool,
     ) -> None:
-        """`checked`: the functions are those that check bounds."""
+        """`of`: the function of each kernel, by key; `checked`: they check bounds."""
         self._schedule, self._functions, self._engine = schedule, functions, engine
         self._checked = checked
+        self._of = of
 
     def at(self, sizes: Evaluation) -> Executable:
         program = self._schedule.at(sizes)
         if config.verify_graphs():
             verify_program(program)
-        small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
+        small = sum(s.size_bytes for s in program.slots if not s.within) < SMALL_BYTES
+        kernels = (x.kernel for x in program.launches)
+        found = (0 if k.call is not None else self._of[k.key()] for k in kernels)
+        functions = Functions(found, self._functions.code)
         return Executable(
-            program, self._functions, self._engine, parallel=not small, checked=self._checked
+            program, functions, self._engine, parallel=not small, checked=self._checked
         )
 
 
@@ -110,8 +115,10 @@ class NativeBackend:
         with self._progress.of(graph.name):
             compiled = compile_graph(graph, self._profile)
             program = compiled.program
-            functions = self._library.functions([x.kernel for x in program.launches], checked)
-        native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
+            kernels = program.kernels()
+            functions = self._library.functions(kernels, checked)
+        of = {k.key(): f for k, f in zip(kernels, functions, strict=True)}
+        native = NativeTemplate(compiled.schedule, functions, of, self._engine, checked)
         unit = Unit(
             graph.name,
             with_trace(graph, trace_ms, compiled.stages),

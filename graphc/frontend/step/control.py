@@ -22,6 +22,7 @@ from graphc.errors import (
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.shapes import movedim, stack
 from graphc.frontend.modes import modes, no_grad
+from graphc.frontend.places import HOST
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tape import LeafNode, RuleNode, attach, edge_of
 from graphc.frontend.tensor import Tensor
@@ -225,20 +226,65 @@ def scan(
     slices = tensors_of(xs)
     if not slices:
         return init, []
-    lengths = {x.shape[dim] for x in slices}
-    if len(lengths) > 1 or 0 in lengths:
+    lengths = [x.shape[dim] for x in slices]
+    if any(n != lengths[0] for n in lengths) or lengths[0] == 0:
         raise InvalidArgument(
-            f"scan() over {sorted(map(int, lengths))} slices",
+            f"scan() over {sorted({int(n) for n in lengths})} slices",
             fix="give tensors of one length, which is not 0, along the dimension",
         )
     moved = rebuilt(xs, lambda x: movedim(x, dim, 0))
-    length, carry, found = int(lengths.pop()), init, []
+    if (trace := modes.trace) is not None and trace.place is HOST and lengths[0] != 1:
+        found = _looped(trace, combine_fn, init, moved, reverse)
+        if found is not None:
+            return found
+    return _unrolled(combine_fn, init, moved, int(lengths[0]), reverse)
+
+
+def _unrolled(combine_fn: Function, init: Any, moved: Any, length: int, reverse: bool) -> Any:
+    carry, found = init, []
     for k in reversed(range(length)) if reverse else range(length):
         after, y = combine_fn(carry, rebuilt(moved, partial(_row, k)))
         _check_carried(carry, after, "scan")
         carry = after
         found.append(y)
     return carry, _stacked(found[::-1] if reverse else found)
+
+
+def _looped(
+    trace: Trace, combine_fn: Function, init: Any, moved: Any, reverse: bool
+) -> tuple[Any, Any] | None:
+    """The scan as a loop of the program; None for a body that has to be unrolled."""
+    from graphc.frontend.step.loops import Loop
+
+    number, before, values = next_number(), _marks(trace), dict(trace.current)
+    draws, checks = dict(trace.draws), dict(trace.checks)
+    loop = Loop(trace, tensors_of(init), tensors_of(moved), reverse)
+    stand_ins = dict(trace.current)
+    carry, x = iter(loop.carry), iter(loop.slice)
+    after, y = combine_fn(rebuilt(init, lambda _: next(carry)), rebuilt(moved, lambda _: next(x)))
+    if any(trace.current[s] is not v for s, v in (*values.items(), *stand_ins.items())):
+        raise Untraceable("the body of scan() writes a tensor", why=ONCE, fix=RETURN)
+    for what, old, new in zip(DONE, before, _marks(trace), strict=True):
+        if old != new and what not in AGAIN:
+            raise Untraceable(f"the body of scan() {what}", why=ONCE, fix=RETURN)
+    drawn = before[1] != _marks(trace)[1] or len(checks) != len(trace.checks)
+    if drawn or _plain(after) != _plain(init):
+        trace.draws, trace.checks = draws, checks
+        return None
+    _check_carried(init, after, "scan")
+    lasts, stacks = loop.end(tensors_of(after), tensors_of(y), lambda outs: _frontier(outs, number))
+    last, stacked = iter(lasts), iter(stacks)
+    return rebuilt(after, lambda _: next(last)), rebuilt(y, lambda _: next(stacked))
+
+
+ONCE = "its body is traced once, for all slices, so it may only compute"
+RETURN = "return what it computes, and write, print or store it after scan()"
+AGAIN = (DONE[1], DONE[2])  # what unrolled code does right
+
+
+def _plain(tree: Any) -> Any:
+    """All that is not a tensor."""
+    return rebuilt(tree, lambda _: None)
 
 
 def _row(k: int, x: Tensor) -> Tensor:

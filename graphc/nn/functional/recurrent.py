@@ -6,12 +6,13 @@ by step, each with its gates in one kernel when compiled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
+from graphc.frontend.api.creation import arange
 from graphc.frontend.api.elementwise import where
-from graphc.frontend.api.shapes import stack
 from graphc.frontend.autocast import aware
+from graphc.frontend.step.control import scan
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.activation import relu
 from graphc.nn.functional.linear import linear
@@ -82,14 +83,21 @@ def _run(
     step: Step, x: Tensor, state: State, w: Weights, lengths: Tensor | None, reverse: bool
 ) -> tuple[Tensor, State]:
     products = linear(x, w.input, w.input_bias)
-    steps: Sequence[int] = range(x.shape[0])
-    outputs: list[Tensor | None] = [None] * len(steps)
-    for t in reversed(steps) if reverse else steps:
-        new = step(products[t], state, w)
-        if lengths is not None:
-            within = (lengths > t).unsqueeze(1)
-            state = tuple(where(within, a, b) for a, b in zip(new, state))
-            outputs[t] = where(within, new[0], 0.0)
-        else:
-            state, outputs[t] = new, new[0]
-    return stack([h for h in outputs if h is not None], 0), state
+    if lengths is None:
+
+        def trip(state: State, product: Tensor) -> tuple[State, Tensor]:
+            new = step(product, state, w)
+            return new, new[0]
+
+        last, outputs = scan(trip, state, products, reverse=reverse)
+        return outputs, last
+
+    def within(state: State, now: tuple[Tensor, Tensor]) -> tuple[State, Tensor]:
+        inside = (lengths > now[1]).unsqueeze(1)
+        new = step(now[0], state, w)
+        kept = tuple(where(inside, a, b) for a, b in zip(new, state))
+        return kept, where(inside, new[0], 0.0)
+
+    times = arange(x.shape[0], device=x.device)
+    last, outputs = scan(within, state, (products, times), reverse=reverse)
+    return outputs, last

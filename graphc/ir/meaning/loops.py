@@ -1,0 +1,47 @@
+"""A loop: its body, a graph of its own, once for each trip.
+
+The body's inputs are what is carried, a slice of each stacked operand, and what stays the same; it
+gives what is carried on, and results of the trip. A value of kind "loop" is one result of the whole:
+what is carried after the `last` trip, the `trail` of what was carried (what came in and what went
+out of each trip), or the `stack` of a result of the trips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.ir.types import Array
+
+
+def loop(
+    *args: Array,
+    body: Any,
+    carried: int,
+    sliced: int,
+    trips: int,
+    reverse: bool,
+    gives: str,
+    index: int,
+    by: Callable[..., list[Array]] | None = None,
+) -> Array:
+    """Trips from the first slice to the last, or the other way round; a slice's results stand
+    where it stands. `by` interprets the body."""
+    from graphc.ir.interpret import interpret
+
+    run = by or interpret
+    state, stacked, same = list(args[:carried]), args[carried:][:sliced], args[carried + sliced :]
+    trail, found = [np.array(a) for a in state[index : index + 1]], []
+    for k in reversed(range(trips)) if reverse else range(trips):
+        outs = run(body, *state, *(x[k] for x in stacked), *same)
+        state = outs[:carried]
+        if gives == "stack":
+            found.append(outs[carried + index])
+        else:
+            trail.append(state[index])
+    if gives == "last":
+        return trail[-1]
+    rows = found if gives == "stack" else trail
+    return np.stack(rows[::-1] if reverse else rows)

@@ -1,0 +1,73 @@
+"""Sums over the trips of a loop, taken in front of it or behind it, not in it.
+
+sum_t dot(a_t, b_t) is one dot of the stacked a and b over one more dimension; likewise a sum.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from graphc.ir import sugar as P
+from graphc.ir.graph import Value, topological
+
+LINEAR = ("reshape", "transpose", "cast")  # a sum goes through them
+
+
+class Trips(Protocol):
+    """A loop whose results these are."""
+
+    trips: int
+    carried: list[Value]
+    slices: list[Value]
+    given: list[Value]
+    captured: dict[Value, Value]
+
+    def stack(self, out: Value) -> Value: ...
+
+
+class Stacking:
+    """What values of one trip are for all of them."""
+
+    def __init__(self, loop: Trips) -> None:
+        self.loop = loop
+
+    def sums(self, v: Value) -> bool:
+        """Whether the sum of `v` over the trips is one of what they stack."""
+        while v.op is not None and v.op.name in LINEAR:
+            (v,) = v.args
+        if v.op is not None and v.op.name == "add":
+            return all(map(self.sums, v.args))
+        return v.op is not None and (
+            v.op.name == "sum" or (v.op.name == "dot" and all(map(self._varies, v.args)))
+        )
+
+    def total(self, v: Value) -> Value:
+        """The sum of `v` over all trips."""
+        assert v.op is not None
+        if v.op.name in LINEAR or v.op.name == "add":
+            return v.builder.emit(v.op, [self.total(a) for a in v.args], v.attrs)
+        if v.op.name == "sum":
+            axes = tuple(k + 1 for k in v.attrs["axes"])
+            return P.sum(self.stacked(v.args[0]), (0, *axes))
+        batch, contract = (
+            tuple((i + 1, j + 1) for i, j in v.attrs[pairs]) for pairs in ("batch", "contract")
+        )
+        a, b = map(self.stacked, v.args)
+        return v.builder.apply("dot", a, b, batch=batch, contract=((0, 0), *contract))
+
+    def stacked(self, v: Value) -> Value:
+        """What `v` was in each trip."""
+        loop = self.loop
+        if v in loop.slices:
+            return loop.given[len(loop.carried) + loop.slices.index(v)]
+        if v.op is not None and v.op.name in ("reshape", "transpose") and self._varies(v):
+            (a,) = v.args
+            whole = self.stacked(a)
+            if v.op.name == "reshape":
+                return P.reshape(whole, (loop.trips, *v.shape))
+            return P.transpose(whole, (0, *(k + 1 for k in v.attrs["perm"])))
+        return loop.stack(v)
+
+    def _varies(self, v: Value) -> bool:
+        own = {*self.loop.carried, *self.loop.slices}
+        return not own.isdisjoint(topological([v]))
