@@ -2,7 +2,6 @@
 
 A group computes its members over a domain, some dimensions of which its reductions take away.
 Where a member stands in the domain is its `Level`: a permutation of its dimensions for what is
-ALONE = frozenset(("scatter", "routine", "attention", "loop"))  # kinds that nothing joins
 computed at every point (nearly always the identity), or `KEPT` for what is computed once per kept
 point.
 """
@@ -19,6 +18,7 @@ from graphc.ir.types import Shape
 from graphc.passes.orders import Orders, reduced_source
 from graphc.passes.view import Form, View, move, row_major, slice_, stored
 
+ALONE = frozenset(("scatter", "routine", "attention", "loop"))  # kinds that nothing joins
 KEPT: Literal["kept"] = "kept"
 Level = Shape | Literal["kept"]
 Chain = tuple[Value, ...]  # movement ops from the inside out
