@@ -23,7 +23,7 @@ SMALL = {  # what makes small arrays go the way of large ones
     arrays: {"MANY": 1},
     sums: {"CHAIN": 4, "LONG": 8, "STRIP": 4, "NARROW": 16, "LINE": 8},
     contractions: {"CACHED": 40},
-    compiled: {"LARGE": {"dot": 1, "conv": 1}},
+    compiled: {"LARGE_DOT": 1, "LARGE_CONV": 1},
 }
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45]
 

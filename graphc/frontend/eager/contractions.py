@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc.frontend.eager.arrays import unfold
-from graphc.frontend.eager.compiled import compiled
+from graphc.frontend.eager.compiled import conv_compiled, dot_compiled
 from graphc.frontend.eager.sums import product, wide
 from graphc.ir.meaning.contractions import Pairs, dilate, matrices
 from graphc.ir.meaning.movement import pad
@@ -18,7 +18,7 @@ from graphc.ir.types import Array, Shape
 
 def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
     """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y."""
-    made = compiled("dot", x, y, {"batch": batch, "contract": contract})
+    made = dot_compiled(x, y, {"batch": batch, "contract": contract})
     if made is not None:
         return made
     left, right, shape = matrices(x, y, batch, contract)
@@ -31,7 +31,7 @@ CACHED = 1 << 18  # elements of copied windows that a matrix product reads: a sh
 
 def conv(x: Array, w: Array, **attrs: Any) -> Array:
     """By compiled code where that is worth it, else by NumPy."""
-    made = compiled("conv", x, w, attrs)
+    made = conv_compiled(x, w, attrs)
     return made if made is not None else conv_by_numpy(x, w, **attrs)
 
 
