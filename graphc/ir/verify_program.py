@@ -23,7 +23,12 @@ def verify_program(program: Program) -> None:
     slots = {s.name: s for s in program.slots}
     for complaint in _signatures(program, slots):
         raise InternalError(f"ill-formed program {program.name}: {complaint}")
-    checks = (_arena(program), _within(program, slots), _accesses(program, slots), _commit(program, slots))
+    checks = (
+        _arena(program),
+        _within(program, slots),
+        _accesses(program, slots),
+        _commit(program, slots),
+    )
     for complaint in (c for check in (*checks, _barriers(program, slots)) for c in check):
         raise InternalError(f"ill-formed program {program.name}: {complaint}")
 

@@ -48,9 +48,6 @@ from graphc.passes.statistics import sums_products, tiled
 from graphc.passes.view import Form, NotAffine, move, splits_only, stored
 
 
-ALONE = ("scatter", "routine", "loop")  # nothing joins these
-
-
 def fuse(graph: Graph, profile: Profile) -> Fusion:
     """Group the values of `graph` and choose which of them have buffers."""
     return Fuser(graph, profile).run()
@@ -76,7 +73,6 @@ class Fuser:
         self.of: dict[Value, Group] = {}
         self.data = DataRead(profile.much)
         self.over: dict[tuple[Shape, frozenset[int]], int] = {}  # map groups by what they cover
-        self.loops: dict[object, Group] = {}  # by operands and body
         self.folding: dict[int, int] = {}  # groups with a reduction that reads the value's bit
 
     def run(self) -> Fusion:
@@ -96,14 +92,6 @@ class Fuser:
 
     def _place(self, v: Value) -> None:
         sources = self._sources(v)
-        if v.op is not None and v.op.kind == "loop":
-            key = v.args, v.attrs["body"]
-            if key in self.loops:
-                self._add(v, self.loops[key], identity(v), sources)
-            else:
-                self._begin(v, sources)
-                self.loops[key] = self.of[v]
-            return
         for g in self._candidates(v, sources):
             level = self._fits(v, g)
             if level is not None and self._acyclic(g, sources):
@@ -161,8 +149,8 @@ class Fuser:
             g.domain, g.reduced, level = source.shape, frozenset(axes), KEPT
         elif v.op.kind == "contract":
             g.kind = "contract"
-        elif v.op.kind in ("routine", "loop"):
-            g.kind = "loop" if v.op.kind == "loop" else "routine"
+        elif v.op.kind == "routine" or v.op.kind == "loop":
+            g.kind = v.op.kind
         elif v.op.scatters:
             g.kind, g.domain = "scatter", v.args[0].shape
         self.groups.append(g)
@@ -260,7 +248,7 @@ class Fuser:
     def _fits(self, v: Value, g: Group) -> Level | None:
         """The level at which `v` could join `g`, or None."""
         assert v.op is not None
-        if len(g.members) >= self.profile.max_members or g.kind in ALONE:
+        if len(g.members) >= self.profile.max_members or g.kind in ("scatter", "routine", "loop"):
             return None
         if v.op.kind == "reduce":
             return KEPT if self._reduce_fits(v, g) else None
@@ -396,7 +384,7 @@ class Fuser:
                 self._merge(g, h)
 
     def _mergeable(self, g: Group, h: Group) -> bool:
-        if g.domain != h.domain or h.kind != "map" or g.kind in ALONE:
+        if g.domain != h.domain or h.kind != "map" or g.kind in ("scatter", "routine", "loop"):
             return False
         if len(g.members) + len(h.members) > self.profile.max_members:
             return False

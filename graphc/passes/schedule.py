@@ -185,9 +185,7 @@ class _Scheduler:
             (n for n, k in enumerate((*ordered, *copies)) if self._writes_state(k, slots)),
             len(launches),
         )
-        rooms = {
-            launches[n].slots[-1]: room_of(r, r.body.at(HINTS)) for n, r in repeats.items()
-        }
+        rooms = {launches[n].slots[-1]: room_of(r, r.body.at(HINTS)) for n, r in repeats.items()}
         seen = (
             replace(s, spec=s.spec.at(HINTS) if s.name not in rooms else _bytes(rooms[s.name]))
             for s in by_name.values()

@@ -240,7 +240,9 @@ def scan(
     return _unrolled(combine_fn, init, moved, int(lengths[0]), reverse)
 
 
-def _unrolled(combine_fn: Function, init: Any, moved: Any, length: int, reverse: bool) -> Any:
+def _unrolled(
+    combine_fn: Function, init: Any, moved: Any, length: int, reverse: bool
+) -> tuple[Any, Any]:
     carry, found = init, []
     for k in reversed(range(length)) if reverse else range(length):
         after, y = combine_fn(carry, rebuilt(moved, partial(_row, k)))
@@ -261,9 +263,7 @@ def _looped(
     loop = Loop(trace, tensors_of(init), tensors_of(moved), reverse)
     stand_ins = dict(trace.current)
     carry, x = iter(loop.carry), iter(loop.slice)
-    after, y = combine_fn(
-        rebuilt(init, lambda _: next(carry)), rebuilt(moved, lambda _: next(x))
-    )
+    after, y = combine_fn(rebuilt(init, lambda _: next(carry)), rebuilt(moved, lambda _: next(x)))
     if any(trace.current[s] is not v for s, v in (*values.items(), *stand_ins.items())):
         raise Untraceable("the body of scan() writes a tensor", why=ONCE, fix=RETURN)
     for what, old, new in zip(DONE, before, _marks(trace), strict=True):
@@ -274,9 +274,7 @@ def _looped(
         trace.draws, trace.checks = draws, checks
         return None
     _check_carried(init, after, "scan")
-    lasts, stacks = loop.end(
-        tensors_of(after), tensors_of(y), lambda outs: _frontier(outs, number)
-    )
+    lasts, stacks = loop.end(tensors_of(after), tensors_of(y), lambda outs: _frontier(outs, number))
     last, stacked = iter(lasts), iter(stacks)
     return rebuilt(after, lambda _: next(last)), rebuilt(y, lambda _: next(stacked))
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.creation import arange
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.autocast import aware
 from graphc.frontend.step.control import scan
 from graphc.frontend.tensor import Tensor
