@@ -74,7 +74,6 @@ class Fuser:
         self.of: dict[Value, Group] = {}
         self.data = DataRead(profile.much)
         self.over: dict[tuple[Shape, frozenset[int]], int] = {}  # map groups by what they cover
-        self.loops: dict[object, Group] = {}  # by operands and body
         self.folding: dict[int, int] = {}  # groups with a reduction that reads the value's bit
 
     def run(self) -> Fusion:
@@ -94,14 +93,6 @@ class Fuser:
 
     def _place(self, v: Value) -> None:
         sources = self._sources(v)
-        if v.op is not None and v.op.kind == "loop":
-            key = v.args, v.attrs["body"]
-            if key in self.loops:
-                self._add(v, self.loops[key], identity(v), sources)
-            else:
-                self._begin(v, sources)
-                self.loops[key] = self.of[v]
-            return
         for g in self._candidates(v, sources):
             level = self._fits(v, g)
             if level is not None and self._acyclic(g, sources):
@@ -266,7 +257,7 @@ class Fuser:
     def _fits(self, v: Value, g: Group) -> Level | None:
         """The level at which `v` could join `g`, or None."""
         assert v.op is not None
-        if len(g.members) >= self.profile.max_members or g.kind in ALONE:
+        if len(g.members) >= self.profile.max_members or g.kind in ("scatter", "routine", "loop"):
             return None
         if v.op.kind == "reduce":
             return KEPT if self._reduce_fits(v, g) else None
@@ -403,7 +394,7 @@ class Fuser:
                 self._merge(g, h)
 
     def _mergeable(self, g: Group, h: Group) -> bool:
-        if g.domain != h.domain or h.kind != "map" or g.kind in ALONE:
+        if g.domain != h.domain or h.kind != "map" or g.kind in ("scatter", "routine", "loop"):
             return False
         if len(g.members) + len(h.members) > self.profile.max_members:
             return False

@@ -154,7 +154,7 @@ class Body:
                 self.carried.append(v.builder.input("total", v.spec))
                 self.given.insert(at, v.builder.constant(0, v.spec))
                 self.next.append(self.carried[at] + v)
-        found = [self.last(j) for j in range(len(flows))]
+        found: list[Value | None] = [self.last(j) for j in range(len(flows))]
         found += [None if v is None else stacking.stacked(v) for v in slices]
         sums = stacking.total
         return found + [

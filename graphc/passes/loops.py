@@ -66,7 +66,7 @@ class _Loop:
     ends: set[int] = field(default_factory=set)
     trails: set[int] = field(default_factory=set)
     made: Graph | None = None
-    needed: _Needed = _Needed([], [], [])
+    needed: _Needed = field(default_factory=lambda: _Needed([], [], []))
 
     def add(self, v: Value) -> None:
         """Note what v asks for."""

@@ -33,7 +33,7 @@ from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
 from graphc.passes.orders import orders_of
 from graphc.passes.profile import Profile
-from graphc.passes.repeat import lower_loop
+from graphc.passes.repeat import lower_loop, together
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
@@ -180,6 +180,7 @@ def lower_graph(
             group, fusion, orders, schedule(body, *lower_graph(body, profile, checks), profile)
         )
 
-    kernels = [lowered(group) for group in fusion.groups]
-    noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, fusion.groups, strict=True)]
+    groups = together(fusion.groups)
+    kernels = [lowered(group) for group in groups]
+    noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, groups, strict=True)]
     return noted, checks

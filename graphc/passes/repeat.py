@@ -10,7 +10,7 @@ compiles nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,8 +28,6 @@ from graphc.passes.view import View
 
 if TYPE_CHECKING:
     from graphc.passes.schedule import Schedule
-
-NONE = -1
 
 
 class Operand(NamedTuple):
@@ -50,8 +48,8 @@ class Repeat:
     carried: int
     sliced: int
     operands: tuple[Operand, ...]
-    lasts: tuple[int, ...]  # for each thing carried, the buffer of its last, or NONE
-    trails: tuple[int, ...]  # and of all
+    lasts: tuple[int | None, ...]  # for each thing carried, the buffer of its last, or None
+    trails: tuple[int | None, ...]  # and of all
     stacks: tuple[int, ...]  # for each other result of the body
 
     def may_fail(self) -> bool:
@@ -81,9 +79,9 @@ def lower_loop(group: Group, fusion: Fusion, orders: Orders, body: Schedule) -> 
     given = {(v.attrs["gives"], v.attrs["index"]): buffers.index(v) for v in group.members}
     outs = len(first.attrs["body"].outs)
     lasts, trails = (
-        tuple(given.get((gives, j), NONE) for j in range(carried)) for gives in ("last", "trail")
+        tuple(given.get((gives, j)) for j in range(carried)) for gives in ("last", "trail")
     )
-    stacks = tuple(given.get(("stack", k), NONE) for k in range(outs - carried))
+    stacks = tuple(given["stack", k] for k in range(outs - carried))
     trips, reverse = first.attrs["trips"], first.attrs["reverse"]
     repeat = Repeat(
         body, trips, reverse, carried, last - carried, tuple(operands), lasts, trails, stacks
@@ -94,6 +92,19 @@ def lower_loop(group: Group, fusion: Fusion, orders: Orders, body: Schedule) -> 
     )
     kernel = Kernel(group.name(), "loop", shown, (), (), (), ())
     return Lowered(kernel, tuple(buffers), (), (), tuple(group.members), repeat)
+
+
+def together(groups: Iterable[Group]) -> list[Group]:
+    """The groups, those of the results of one loop as one."""
+    found: dict[object, Group] = {}
+    for g in groups:
+        first = g.members[0]
+        key: object = (first.args, first.attrs["body"]) if g.kind == "loop" else g
+        one = found.setdefault(key, g)
+        if one is not g:
+            one.members += g.members
+            one.outputs += g.outputs
+    return list(found.values())
 
 
 def _seen(v: Value, fusion: Fusion, orders: Orders) -> tuple[Value, View]:
@@ -119,7 +130,7 @@ def _turns(repeat: Repeat, program: Program) -> list[int]:
     at, found = _aligned(program.arena_bytes, program.align), []
     for name, trail in zip(program.outs, repeat.trails):
         found.append(at)
-        at += 2 * _aligned(sizes[name], program.align) * (trail == NONE)
+        at += 2 * _aligned(sizes[name], program.align) * (trail is None)
     return [*found, at]
 
 
@@ -140,7 +151,7 @@ class Unroller:
         self.trips: int = sizes(repeat.trips)
         self.operands = [Operand(*sizes((*o,))) for o in repeat.operands]
         self.slots = slots
-        begins = sum(t != NONE for t in repeat.trails)
+        begins = sum(t is not None for t in repeat.trails)
         self.span = first, first + begins + self.trips * len(program.launches) - 1
         self.turns = _turns(repeat, program)
         self.args = [s for s in program.slots if s.space == "arg"]
@@ -152,7 +163,7 @@ class Unroller:
         r, n = self.repeat, self.repeat.carried
         state = [self.names[o.buffer] for o in self.operands[:n]]
         for j, trail in enumerate(r.trails):
-            if trail != NONE:
+            if trail is not None:
                 row = self._row(trail, self.trips if r.reverse else 0, self.outs[j])
                 yield _copy(state[j], self.slots[row])
         inner = {
@@ -199,11 +210,12 @@ class Unroller:
     def _carried(self, j: int, trip: int, place: int) -> str:
         """Where a trip leaves what it carries on."""
         r, s = self.repeat, self.outs[j]
-        if r.trails[j] != NONE:
-            return self._row(r.trails[j], place + (not r.reverse), s)
+        trail, last = r.trails[j], r.lasts[j]
+        if trail is not None:
+            return self._row(trail, place + (not r.reverse), s)
         turn = (self.trips - 1 - trip) % 2
-        if r.lasts[j] != NONE and turn == 0:
-            return self.names[r.lasts[j]]
+        if last is not None and turn == 0:
+            return self.names[last]
         offset = self.turns[j] + turn * _aligned(s.size_bytes, self.program.align)
         return self._part(self.room, f"{self.room}/{s.name}.{turn}", offset, s.spec)
 

@@ -10,8 +10,6 @@ from typing import Protocol
 from graphc.ir import sugar as P
 from graphc.ir.graph import Value, topological
 
-LINEAR = ("reshape", "transpose", "cast")  # a sum goes through them
-
 
 class Trips(Protocol):
     """A loop whose results these are."""
@@ -33,7 +31,7 @@ class Stacking:
 
     def sums(self, v: Value) -> bool:
         """Whether the sum of `v` over the trips is one of what they stack."""
-        while v.op is not None and v.op.name in LINEAR:
+        while _passes(v):
             (v,) = v.args
         if v.op is not None and v.op.name == "add":
             return all(map(self.sums, v.args))
@@ -44,7 +42,7 @@ class Stacking:
     def total(self, v: Value) -> Value:
         """The sum of `v` over all trips."""
         assert v.op is not None
-        if v.op.name in LINEAR or v.op.name == "add":
+        if _passes(v) or v.op.name == "add":
             return v.builder.emit(v.op, [self.total(a) for a in v.args], v.attrs)
         if v.op.name == "sum":
             axes = tuple(k + 1 for k in v.attrs["axes"])
@@ -71,3 +69,9 @@ class Stacking:
     def _varies(self, v: Value) -> bool:
         own = {*self.loop.carried, *self.loop.slices}
         return not own.isdisjoint(topological([v]))
+
+
+def _passes(v: Value) -> bool:
+    """Whether a sum goes through it."""
+    moves = v.op is not None and v.op.kind == "movement" and v.op.linear
+    return moves or (v.op is not None and v.op.name == "cast")

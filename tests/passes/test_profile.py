@@ -31,6 +31,7 @@ PASSES = Path(__file__).parents[2] / "graphc" / "passes"
 NUMBERS = {
     "elementary.py SHIFT": "mathematics: terms of a series",
     "simplify.py MAX_ROUNDS": "rules shrink what they rewrite; a rule that does not is a fault",
+    "loop_body.py CHEAP": "a loop's derivative is made while it is traced, for any machine",
     "lower.py LITERALS": "numbers that code of any kind has for free",
 }
 

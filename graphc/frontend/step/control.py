@@ -240,7 +240,9 @@ def scan(
     return _unrolled(combine_fn, init, moved, int(lengths[0]), reverse)
 
 
-def _unrolled(combine_fn: Function, init: Any, moved: Any, length: int, reverse: bool) -> Any:
+def _unrolled(
+    combine_fn: Function, init: Any, moved: Any, length: int, reverse: bool
+) -> tuple[Any, Any]:
     carry, found = init, []
     for k in reversed(range(length)) if reverse else range(length):
         after, y = combine_fn(carry, rebuilt(moved, partial(_row, k)))

@@ -1,9 +1,9 @@
 """A loop: its body, a graph of its own, once for each trip.
 
 The body's inputs are what is carried, a slice of each stacked operand, and what stays the same; it
-gives what is carried on, and results of the trip. A value of kind "loop" is one result of the whole:
-what is carried after the `last` trip, the `trail` of what was carried (what came in and what went
-out of each trip), or the `stack` of a result of the trips.
+gives what is carried on, and results of the trip. A value of kind "loop" is one result of all: what
+is carried after the `last` trip, the `trail` of what was carried (what came into the trips and what
+went out), or the `stack` of a result of the trips.
 """
 
 from __future__ import annotations
