@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from graphc.frontend.modes import modes
+from graphc.frontend.places import HOST
 from graphc.frontend.tape import OpNode, unchanged
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
@@ -92,7 +93,10 @@ def _attention(
     values = _values(trace, last)
     if values is None or None in values or last.restore is not None or last.edges[0] is None:
         return None
-    found = match(trace.builder.emit(last.op, [v for v in values if v is not None], last.attrs))
+    whole = trace.builder.emit(last.op, [v for v in values if v is not None], last.attrs)
+    if trace.place is HOST and whole.spec.dtype.is_half:
+        return None  # there is no such kernel for a CPU
+    found = match(whole)
     inner = None if found is None else _inner(trace, last, found.product)
     if found is None or inner is None:
         return None

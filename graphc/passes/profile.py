@@ -104,6 +104,8 @@ class Profile:
     """When convolutions are computed by Winograd's algorithm; None: never."""
     attention: bool = False
     """Whether there is a kernel for attention; else softmax stays between two products."""
+    attention_halves: bool = False
+    """Whether that kernel takes half types, too."""
     attention_apart: bool = False
     """Whether the gradient of its queries is a kernel apart from that of keys and values, whose sums
     run along the other axis; else one kernel gives all three."""
