@@ -131,6 +131,8 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
         chosen = Tile(rows, columns, warps, 3 if depth <= 128 else 2)
     else:
         rows, columns = (64, 64) if depth <= 64 else (64, 32)
+        if a.dropout is not None:
+            columns = 32
         chosen = Tile(rows, columns, 8 if depth > 64 else 4, 2)
     if a.dtype is f32 and not a.exact:
         chosen = Tile(max(16, chosen.rows // 2), max(16, chosen.columns // 2), chosen.warps, 2)

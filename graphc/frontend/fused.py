@@ -94,9 +94,7 @@ def _attention(
     if values is None or None in values or last.restore is not None or last.edges[0] is None:
         return None
     whole = trace.builder.emit(last.op, [v for v in values if v is not None], last.attrs)
-    if trace.place is HOST and whole.spec.dtype.is_half:
-        return None  # there is no such kernel for a CPU
-    found = match(whole)
+    found = match(whole) if has_code(trace, whole) else None
     inner = None if found is None else _inner(trace, last, found.product)
     if found is None or inner is None:
         return None
@@ -117,6 +115,11 @@ def _attention(
             return None
     queries = edges[::-1] if found.swapped else edges
     return Attention(trace, found, last, inner, [*queries, last.edges[1]])
+
+
+def has_code(trace: Trace, z: Value) -> bool:
+    """A CPU has no such kernel of half types."""
+    return trace.place is not HOST or not z.spec.dtype.is_half
 
 
 def _inner(trace: Trace, last: OpNode, product: Value) -> list[OpNode] | None:
