@@ -137,8 +137,7 @@ def match(v: Value) -> Match | None:
 
 
 def _left(rank: int, taken: Shape) -> int:
-    (left,) = {*range(rank)} - {*taken}
-    return left
+    return next(k for k in range(rank) if k not in taken)
 
 
 def _number(v: Value) -> float | None:
@@ -389,8 +388,10 @@ def _joined(one: Value, other: Value, fill: float) -> Value | None:
     shape = tuple(b if is_one(a) else a for a, b in zip(one.shape, other.shape, strict=True))
     x, y = P.expand(one, shape), P.expand(other, shape)
     bools = [m.spec.dtype is bool_ for m in (x, y)]
+    joined: Value
     if all(bools):
-        return P.apply("and", x, y)
+        joined = P.apply("and", x, y)
+        return joined
     if not any(bools):
         return x + y
     if fill != -inf:

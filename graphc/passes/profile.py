@@ -102,8 +102,9 @@ class Profile:
 
     winograd: Winograd | None = None
     """When convolutions are computed by Winograd's algorithm; None: never."""
-    attention: bool = False
-    """Whether there is a kernel for attention; else softmax stays between two products."""
+    attention: int = 0
+    """How deep a head may be for the kernel of attention, whose blocks stay in a cache; 0: there is
+    none, and softmax stays between two products."""
     mixed_roles: bool = True
     """Whether loops of a contraction that every address crosses alike become one though they run
     over different things (a tap and the channels): fewer, longer loops. Else only those of one

@@ -31,6 +31,7 @@ PASSES = Path(__file__).parents[2] / "graphc" / "passes"
 NUMBERS = {
     "elementary.py SHIFT": "mathematics: terms of a series",
     "simplify.py MAX_ROUNDS": "rules shrink what they rewrite; a rule that does not is a fault",
+    "attention.py MOST_STEPS": "people write less between two products",
     "lower.py LITERALS": "numbers that code of any kind has for free",
 }
 
@@ -81,7 +82,12 @@ LARGE = dataclasses.replace(
     many_taps=999, short_axis=999, small_extent=999, literal_strides=True, align=256, enough=9.0,
 )  # fmt: skip
 GUARDED = dataclasses.replace(
-    CPU, stored_halo=False, weight_order=("out", "window", "in"), mixed_roles=False, winograd=None
+    CPU,
+    stored_halo=False,
+    weight_order=("out", "window", "in"),
+    mixed_roles=False,
+    winograd=None,
+    attention=0,
 )
 OTHERS = {"small": SMALL, "large": LARGE, "guarded": GUARDED}
 
