@@ -81,7 +81,9 @@ JOINS: dict[str, tuple[set[str], str]] = {
         "passes ask for numbers of a machine; the form that they are given in is theirs",
     ),
 }
-AUTODIFF = ("graphc.passes.autodiff", "graphc.passes.vjp_rules")  # eager backward is the same walk
+AUTODIFF = (  # eager backward is the same walk; a traced one knows what several steps are together
+    "graphc.passes.autodiff", "graphc.passes.vjp_rules", "graphc.passes.attention",
+)  # fmt: skip
 
 # third-party modules: the layers that may import them; None: any
 LIBRARIES: dict[str, set[str] | None] = {

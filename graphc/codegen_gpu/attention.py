@@ -33,7 +33,6 @@ from graphc.ir.types import DType, bool_, f32
 
 Part = Literal["forward", "queries", "keys"]
 
-DEEP = 256  # elements of a row of q, k or v, above which tiles are small
 UNIT_BITS = 24  # of a random word that decide
 LEAST = 16  # of each side of a product
 STEP = 16  # of the depth of an exact product
@@ -121,8 +120,6 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
     if a.exact:
         rows = 32 if depth <= 128 and part != "keys" else 16
         chosen = Tile(rows, 16, max(2, rows * depth // 512), 1)
-    elif depth > DEEP:
-        chosen = Tile(32, 16, 8, 1)
     elif part == "forward":
         rows, columns = (128, 64) if depth <= 128 else (64, 32)
         if depth <= 128 and (a.dropout is not None or a.mask is not None):

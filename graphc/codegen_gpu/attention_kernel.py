@@ -15,8 +15,8 @@ from graphc.codegen_gpu.target import Target
 from graphc.errors import InternalError
 from graphc.ir.cuda_abi import GridDim
 from graphc.ir.kernel import Affine, Const, Kernel, Load, Size
-from graphc.ir.kernel_attention import Attention as Parts
 from graphc.ir.kernel_attention import OPERANDS, RESULTS, parts
+from graphc.ir.kernel_attention import Attention as Parts
 from graphc.ir.types import DType
 
 PARTS: dict[str, Part] = {

@@ -31,7 +31,12 @@ class Attention(Node):
     __slots__ = ("inner", "last", "match", "trace")
 
     def __init__(
-        self, trace: Trace, found: Match, last: OpNode, inner: list[OpNode], edges: list[Edge | None]
+        self,
+        trace: Trace,
+        found: Match,
+        last: OpNode,
+        inner: list[OpNode],
+        edges: list[Edge | None],
     ) -> None:
         super().__init__("attention", edges)
         self.trace, self.match, self.last, self.inner = trace, found, last, inner

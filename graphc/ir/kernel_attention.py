@@ -25,10 +25,7 @@ OPERANDS = {
     "out": "lf", "lse": "l", "g": "lf",
 }  # fmt: skip
 ATTRS = ("scale", "causal", "fill", "safe", "drop", "gain")
-RESULTS = {
-    "attention": "lf", "attention_lse": "l",
-    "attention_dq": "le", "attention_dk": "se", "attention_dv": "sf",
-}  # fmt: skip
+RESULTS = {op.name: op.axes for op in OPS.values() if op.axes}
 FORWARD = 6  # operands of what is no gradient
 
 
@@ -78,11 +75,12 @@ def parts(kernel: Kernel) -> Attention | None:
     stores = {made[s.value].op: s for s in phase.body if isinstance(s, Store)}
     args = [defined.get(a, a) for a in next(iter(made.values())).args]
     names = [*list(OPERANDS)[: len(args) - len(ATTRS)]]
-    attrs = {n: a for n, a in zip(ATTRS, args[len(names) :], strict=True) if not isinstance(a, Load)}
+    attrs = {
+        n: a for n, a in zip(ATTRS, args[len(names) :], strict=True) if not isinstance(a, Load)
+    }
     sizes = {a.name: a.extent for a in phase.axes}
-    return Attention(
-        *(sizes.get(a, 1) for a in AXES), dict(zip(names, args)), attrs, stores
-    )  # fmt: skip
+    rows, columns, depth, width = (sizes.get(a, 1) for a in AXES)
+    return Attention(rows, columns, depth, width, dict(zip(names, args)), attrs, stores)
 
 
 def evaluate(

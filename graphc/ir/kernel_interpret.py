@@ -31,10 +31,10 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
-from graphc.ir.kernel_partials import of_runs
-from graphc.ir.meaning import sources
 from graphc.ir.kernel_attention import evaluate as evaluate_attention
 from graphc.ir.kernel_attention import is_attention
+from graphc.ir.kernel_partials import of_runs
+from graphc.ir.meaning import sources
 from graphc.ir.ops import OPS
 from graphc.ir.types import Array, DType, Scalar
 

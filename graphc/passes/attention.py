@@ -151,8 +151,7 @@ def _is_f32(v: Value) -> bool:
 
 
 def _left(rank: int, taken: Shape) -> int:
-    (left,) = {*range(rank)} - {*taken}
-    return left
+    return next(k for k in range(rank) if k not in taken)
 
 
 def _number(v: Value) -> float | None:
@@ -344,7 +343,11 @@ def _operands(chain: _Chain, turned: Shape) -> _Operands | None:
     """q and k of the product, and how to turn them to [*N, rows, depth]."""
     dot, rank = chain.product, len(turned)
     batch, contract = dot.attrs["batch"], dot.attrs["contract"]
-    if any(a.spec.dtype is not dot.spec.dtype for a in dot.args) or len(contract) != 1 or len(batch) != rank - 2:
+    if (
+        any(a.spec.dtype is not dot.spec.dtype for a in dot.args)
+        or len(contract) != 1
+        or len(batch) != rank - 2
+    ):
         return None
     if any(len(a.shape) != rank for a in dot.args) or {*turned[:-2]} != {*range(rank - 2)}:
         return None
@@ -410,8 +413,10 @@ def _joined(one: Value, other: Value, fill: float) -> Value | None:
     shape = tuple(b if is_one(a) else a for a, b in zip(one.shape, other.shape, strict=True))
     x, y = P.expand(one, shape), P.expand(other, shape)
     bools = [m.spec.dtype is bool_ for m in (x, y)]
+    joined: Value
     if all(bools):
-        return P.apply("and", x, y)
+        joined = P.apply("and", x, y)
+        return joined
     if not any(bools):
         return x + y
     if fill != -inf:

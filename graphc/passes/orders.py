@@ -210,6 +210,8 @@ RULES: dict[str, Callable[[Orders, Value], Shape]] = {
     "assemble": _elementwise,
     "conv": _conv,
 }
+
+
 def _attention(orders: Orders, v: Value) -> Shape:
     """A result's rows lie as those of the operand that it is like, each row side by side."""
     like = {"attention_dk": 1, "attention_dv": 2}.get(v.op.name if v.op else "", 0)

@@ -31,7 +31,10 @@ class Gradient(Blocks):
     def emit(self) -> None:
         f, p = self.f, self.p
         deep, wide = p.padded(p.depth), p.padded(p.width)
-        self.queries, self.columns_of_g = self.scratch(QUERIES * p.depth), self.scratch(QUERIES * p.width)
+        self.queries, self.columns_of_g = (
+            self.scratch(QUERIES * p.depth),
+            self.scratch(QUERIES * p.width),
+        )
         self.query_rows, self.rows_of_g = self.scratch(QUERIES * deep), self.scratch(QUERIES * wide)
         self.keys, self.values = self.scratch(KEYS * deep), self.scratch(KEYS * wide)
         self.weights, self.pulled = self.scratch(KEYS * QUERIES), self.scratch(KEYS * QUERIES)
@@ -42,7 +45,10 @@ class Gradient(Blocks):
         high = f.div(f.mul(f.add("%tid", 1), units), "%nthreads")
         with self.e.loop(f.text(low), f.text(high), 1, "unit") as unit:
             self.start(unit)
-            for op, axes, size in (("attention_dk", "se", p.depth), ("attention_dv", "sf", p.width)):
+            for op, axes, size in (
+                ("attention_dk", "se", p.depth),
+                ("attention_dv", "sf", p.width),
+            ):
                 if op in p.parts.results:
                     self._clear(self.place(p.parts.results[op]), axes, size)
             with self.e.loop("0", f.text(self.rows), QUERIES, "block") as first:
