@@ -1,7 +1,8 @@
 """decompose_attention: attention and its gradients over products, for targets without its kernel.
 
-A target's profile says how deep heads may be for its kernel; other element types than float32 have
-none, and halves only where it says so. The weights are then a matrix in memory, as in the formulas of `ir/meaning/attention.py`.
+A target's profile says how deep heads may be for its kernel, and whether halves have one; other
+element types than these and float32 have none. The weights are then a matrix in memory, as in the
+formulas of `ir/meaning/attention.py`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ def attention(v: Value, profile: Profile) -> Value:
         return v
     if not dtype.is_half:
         return RESULTS[v.op.name](_Parts.of(v), v)
-    wide = v.builder.emit(v.op, [P.cast(a, f32) if a.spec.dtype is dtype else a for a in v.args],
-                          v.attrs)  # fmt: skip
-    return P.cast(RESULTS[wide.op.name](_Parts.of(wide), wide), v.spec.dtype)
+    args = [P.cast(a, f32) if a.spec.dtype is dtype else a for a in v.args]
+    wide = v.builder.emit(v.op, args, v.attrs)
+    return P.cast(RESULTS[v.op.name](_Parts.of(wide), wide), v.spec.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ def _kept(v: Value, s: Value) -> Value | None:
     bits = P.apply("random_bits", v.args[4], v.args[5], shape=s.shape)
     bits = P.apply("and", P.apply("shr", bits, 32 - UNIT_BITS), (1 << UNIT_BITS) - 1)
     keeps = P.apply("le", P.full_like(bits, drop), bits)
-    return P.where(keeps, P.full_like(s, gain), 0.0)
+    kept: Value = P.where(keeps, P.full_like(s, gain), 0.0)
+    return kept
 
 
 def _pulled(x: _Parts, v: Value) -> Value:

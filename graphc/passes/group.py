@@ -98,9 +98,9 @@ def same_call(v: Value, groups: Sequence[Group], apart: bool = False) -> Group |
         return None
     for g in reversed(groups):
         first = g.members[0]
-        if g.kind == "attention" and (first.args, first.attrs) == (v.args, v.attrs):
-            if not apart or is_op(first, "attention_dq") == is_op(v, "attention_dq"):
-                return g
+        same = g.kind == "attention" and (first.args, first.attrs) == (v.args, v.attrs)
+        if same and not (apart and is_op(first, "attention_dq") != is_op(v, "attention_dq")):
+            return g
     return None
 
 
