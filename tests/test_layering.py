@@ -82,10 +82,9 @@ JOINS: dict[str, tuple[set[str], str]] = {
         "passes ask for numbers of a machine; the form that they are given in is theirs",
     ),
 }
-AUTODIFF = (  # eager backward is the same walk; a loop's derivative is made where it is traced
-    "graphc.passes.autodiff",
-    "graphc.passes.vjp_rules",
-    "graphc.passes.loop_body",
+AUTODIFF = (  # eager backward is the same walk; a trace knows what several steps are together
+    *("graphc.passes.autodiff", "graphc.passes.vjp_rules"),
+    *("graphc.passes.attention", "graphc.passes.loop_body"),
 )
 
 # third-party modules: the layers that may import them; None: any

@@ -45,7 +45,7 @@ def profile(target: Target) -> Profile:
             samples=32,
             rate=0.7,
         ),
-        attention=True,
+        attention=512,  # blocks of 2 MB
         align=together,
         enough=1.01,
         trials=1500,  # about 20 ms

@@ -33,7 +33,6 @@ from graphc.ir.types import DType, bool_, f32
 
 Part = Literal["forward", "queries", "keys"]
 
-DEEP = 256  # elements of a row of q, k or v, above which tiles are small
 UNIT_BITS = 24  # of a random word that decide
 LEAST = 16  # of each side of a product
 STEP = 16  # of the depth of an exact product
@@ -116,21 +115,24 @@ class Tile:
 
 
 def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
-    """By formula; `points`, the rows there usually are, choose how many a program has alone."""
+    """By formula; `points`, the rows there usually are, choose how many a program has alone.
+
+    Sums, operands and what belongs to each weight, a mask or random bits, share the registers.
+    """
     depth = max(LEAST, power(a.head), power(a.width))
+    busy = a.dropout is not None or a.mask is not None
     if a.exact:
         rows = 32 if depth <= 128 and part != "keys" else 16
-        chosen = Tile(rows, 16, max(2, rows * depth // 512), 1)
-    elif depth > DEEP:
-        chosen = Tile(32, 16, 8, 1)
+        warps = rows * depth // (256 if part == "keys" else 512)
+        chosen = Tile(rows, 16, min(16, max(2, warps)), 1)
     elif part == "forward":
-        rows, columns = (128, 64) if depth <= 128 else (64, 32)
-        if depth <= 128 and (a.dropout is not None or a.mask is not None):
-            rows = 64  # what belongs to each weight takes registers, too
+        rows = 64 if busy or depth > 128 else 128
+        columns = (64 if depth <= 128 else 32) // (2 if busy else 1)
         warps = 8 if rows * depth > 64 * 128 else 4
         chosen = Tile(rows, columns, warps, 3 if depth <= 128 else 2)
     else:
-        rows, columns = (64, 64) if depth <= 64 else (64, 32)
+        rows = 32 if busy and depth > 128 else 64
+        columns = (64 if depth <= 64 else 32) // (2 if busy else 1)
         chosen = Tile(rows, columns, 8 if depth > 64 else 4, 2)
     if a.dtype is f32 and not a.exact:
         chosen = Tile(max(16, chosen.rows // 2), max(16, chosen.columns // 2), chosen.warps, 2)

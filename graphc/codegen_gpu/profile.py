@@ -21,7 +21,8 @@ def profile(target: Target) -> Profile:
         max_outputs=LANES * target.sms,
         max_chunks=4 * target.sms,
         partial_reductions=512,  # of an image's points; tiles of fewer would be padding by a tenth
-        attention=True,
+        attention=256,
+        attention_halves=True,
         attention_apart=True,
         max_members=64,
         small_row=1 << 8,

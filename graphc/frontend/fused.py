@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from graphc.frontend.modes import modes
+from graphc.frontend.places import HOST
 from graphc.frontend.tape import OpNode, unchanged
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
@@ -97,7 +98,8 @@ def _attention(
     values = _values(trace, last)
     if values is None or None in values or last.restore is not None or last.edges[0] is None:
         return None
-    found = match(trace.builder.emit(last.op, [v for v in values if v is not None], last.attrs))
+    whole = trace.builder.emit(last.op, [v for v in values if v is not None], last.attrs)
+    found = match(whole) if has_code(trace, whole) else None
     inner = None if found is None else _inner(trace, last, found.product)
     if found is None or inner is None:
         return None
@@ -118,6 +120,11 @@ def _attention(
             return None
     queries = edges[::-1] if found.swapped else edges
     return Attention(trace, found, last, inner, [*queries, last.edges[1]])
+
+
+def has_code(trace: Trace, z: Value) -> bool:
+    """A CPU has no such kernel of half types."""
+    return trace.place is not HOST or not z.spec.dtype.is_half
 
 
 def _inner(trace: Trace, last: OpNode, product: Value) -> list[OpNode] | None:

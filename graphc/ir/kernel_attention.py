@@ -25,10 +25,7 @@ OPERANDS = {
     "out": "lf", "lse": "l", "g": "lf",
 }  # fmt: skip
 ATTRS = ("scale", "causal", "fill", "safe", "drop", "gain")
-RESULTS = {
-    "attention": "lf", "attention_lse": "l",
-    "attention_dq": "le", "attention_dk": "se", "attention_dv": "sf",
-}  # fmt: skip
+RESULTS = {op.name: op.axes for op in OPS.values() if op.axes}
 FORWARD = 6  # operands of what is no gradient
 
 
@@ -82,9 +79,8 @@ def parts(kernel: Kernel) -> Attention | None:
         n: a for n, a in zip(ATTRS, args[len(names) :], strict=True) if not isinstance(a, Load)
     }
     sizes = {a.name: a.extent for a in phase.axes}
-    return Attention(
-        *(sizes.get(a, 1) for a in AXES), dict(zip(names, args)), attrs, stores
-    )  # fmt: skip
+    rows, columns, depth, width = (sizes.get(a, 1) for a in AXES)
+    return Attention(rows, columns, depth, width, dict(zip(names, args)), attrs, stores)
 
 
 def evaluate(

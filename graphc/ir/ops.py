@@ -77,6 +77,7 @@ class Op:
     best: Literal["", "largest", "smallest"] = ""  # the element that a reduce looks for
     position: bool = False  # a reduce that says where that element stands
     scatters: bool = False  # its addresses are data where it writes
+    axes: str = ""  # those of a result of attention, as `kernel_attention.py` calls them
     stores: bool = False  # a movement whose result is in memory, made there by what it reads
     variadic: bool = False  # takes any number of operands, one included
     runs: Runs = "both"  # where it may run: "host" if only libraries for that have it
@@ -197,11 +198,15 @@ _ROWS = [
     Op("dot", "contract", T.dot_type, contractions.dot, combine="add"),
     Op("conv", "contract", T.conv_type, contractions.conv),
     # attention
-    Op("attention", "attention", T.attention_type, attention.attention),
-    Op("attention_lse", "attention", T.attention_lse_type, attention.attention_lse),
-    Op("attention_dq", "attention", T.attention_gradient_type(0), attention.attention_dq),
-    Op("attention_dk", "attention", T.attention_gradient_type(1), attention.attention_dk),
-    Op("attention_dv", "attention", T.attention_gradient_type(2), attention.attention_dv),
+    Op("attention", "attention", T.attention_type, attention.attention, axes="lf"),
+    Op("attention_lse", "attention", T.attention_lse_type, attention.attention_lse,
+        axes="l"),
+    Op("attention_dq", "attention", T.attention_gradient_type(0), attention.attention_dq,
+        axes="le"),
+    Op("attention_dk", "attention", T.attention_gradient_type(1), attention.attention_dk,
+        axes="se"),
+    Op("attention_dv", "attention", T.attention_gradient_type(2), attention.attention_dv,
+        axes="sf"),
     # index
     Op("gather", "index", T.gather_type, indexing.gather, exact=True),
     Op("scatter_add", "index", T.scatter_add_type, indexing.scatter_add, scatters=True),

@@ -13,7 +13,7 @@ from typing import Any
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir.meaning import linalg
 from graphc.ir.sizes import is_one, same, same_shape
-from graphc.ir.types import DTYPES, Shape, TensorSpec, bool_, i32, i64
+from graphc.ir.types import DTYPES, Shape, TensorSpec, bool_, f32, i32, i64
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -340,7 +340,7 @@ def attention_type(
     """q [*N,L,E], k [*N,S,E], v [*N,S,F], mask [*N,L,S], seed and draw [] -> [*N,L,F]."""
     if not (q.dtype is k.dtype is v.dtype and q.dtype.is_floating_point):
         raise DTypeMismatch(f"attention of {q}, {k} and {v}")
-    if mask.dtype is not bool_ and mask.dtype is not q.dtype:
+    if mask.dtype is not bool_ and mask.dtype not in (q.dtype, f32):
         raise DTypeMismatch(f"attention of {q} with a mask {mask}")
     if seed != TensorSpec(i64, ()) or draw != seed:
         raise DTypeMismatch(f"attention takes a seed and a draw i64[], got {seed} and {draw}")
@@ -354,9 +354,9 @@ def attention_type(
 
 
 def attention_lse_type(*types: TensorSpec, **attrs: Any) -> TensorSpec:
-    """As for attention -> [*N,L]."""
+    """As for attention -> [*N,L], in float32 for half types."""
     out = attention_type(*types, **attrs)
-    return TensorSpec(out.dtype, out.shape[:-1])
+    return TensorSpec(f32 if out.dtype.is_half else out.dtype, out.shape[:-1])
 
 
 def attention_gradient_type(operand: int) -> Callable[..., TensorSpec]:

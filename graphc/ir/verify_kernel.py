@@ -33,7 +33,7 @@ from graphc.ir.kernel import (
 from graphc.ir.kernel_partials import partial
 from graphc.ir.kernel_text import show_statement
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, TensorSpec, bool_, i32, i64
+from graphc.ir.types import DType, TensorSpec, bool_, f32, i32, i64
 from graphc.ir.verify_geometry import geometry
 
 
@@ -286,7 +286,7 @@ def _inferred(s: Apply, found: Sequence[DType]) -> DType | str:
     if s.op == "random_bits":
         return i32 if list(found) == [i64] * 3 else "not seed, draw and number"
     if op.kind == "attention":
-        return found[0]
+        return f32 if s.op == "attention_lse" and found[0].is_half else found[0]
     if s.op == "cast":
         return s.dtype if len(found) == 1 else "a cast of one value"
     if op.can_fail(s.dtype):  # what is checked, and under which number a failure is told

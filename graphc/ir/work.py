@@ -55,8 +55,9 @@ def _work(launch: Launch, held: Sequence[int]) -> Work:
     if attends is None:
         flops = sum(_flops(p) * outer * points(p.axes, sizes) for p in kernel.phases)
     else:
-        l, s, e, f = (number(n, sizes) for n in attends.extents)
-        flops = outer * l * s * sum(attention_flops(op, e, f) for op in attends.results)
+        rows, columns, *deep = (number(n, sizes) for n in attends.extents)
+        each = sum(attention_flops(op, *deep) for op in attends.results)
+        flops = outer * rows * columns * each
     touched = {True: dict.fromkeys(limits, 0), False: dict.fromkeys(limits, 0)}
     for phase in kernel.phases:
         axes = (*kernel.axes, *phase.axes)

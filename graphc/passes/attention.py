@@ -37,7 +37,7 @@ MOST_STEPS = 12  # ops between the scores and their softmax
 
 def attention(graph: Graph, profile: Profile) -> Graph:
     """Say so where nobody needs the weights."""
-    chosen = _chosen(graph) if profile.attention else frozenset()
+    chosen = _chosen(graph, profile.attention_halves) if profile.attention else frozenset()
     if not chosen:
         return graph
     new: dict[Value, Value] = {}
@@ -56,14 +56,16 @@ def _kept(v: Value) -> Value:
     return v
 
 
-def _chosen(graph: Graph) -> frozenset[Value]:
-    """The products that are attention's last step."""
+def _chosen(graph: Graph, halves: bool) -> frozenset[Value]:
+    """The products that are attention's last step, those of half types if there is code for it."""
     readers, made, outs = uses(graph), set(graph.values()), frozenset(graph.outs)
     found = ((v, match(v)) for v in graph.values())
     return frozenset(
         v
         for v, m in found
-        if m is not None and (m.emit() in made or _closed(v, m.inner, readers, outs))
+        if m is not None
+        and (halves or not v.spec.dtype.is_half)
+        and (m.emit() in made or _closed(v, m.inner, readers, outs))
     )
 
 
@@ -97,7 +99,7 @@ class Match:
 
 def match(v: Value) -> Match | None:
     """The attention that `v` is, or None."""
-    if not is_op(v, "dot") or v.spec.dtype is not f32:
+    if not is_op(v, "dot") or not (v.spec.dtype is f32 or v.spec.dtype.is_half):
         return None
     weights, values = v.args
     batch, contract = v.attrs["batch"], v.attrs["contract"]
@@ -105,10 +107,13 @@ def match(v: Value) -> Match | None:
     if len(contract) != 1 or len(batch) != rank - 2 or len(values.shape) != rank:
         return None
     ((axis, places),) = contract
-    drop = _dropout(weights)
-    soft = _softmax(drop.weights, axis)
+    narrow = _narrowed(weights)
+    drop = _dropout(narrow)
+    soft = _softmax(_narrowed(drop.weights), axis)
     chain = None if soft is None else _scores(soft.scores, MOST_STEPS)
     if soft is None or chain is None:
+        return None
+    if {a.spec.dtype for a in (chain.product, weights, values)} != {v.spec.dtype}:
         return None
     (row,) = {*range(rank)} - {axis} - {i for i, _ in batch}
     lead = tuple(i for i, _ in batch)
@@ -117,7 +122,7 @@ def match(v: Value) -> Match | None:
         return None  # positions are counted over the weights as they are
     found = _operands(chain, turned)
     mask = None if found is None else _mask(chain, turned, soft.safe)
-    if found is None or mask is None:
+    if found is None or mask is None or mask.value.spec.dtype not in (bool_, v.spec.dtype, f32):
         return None
     of_values = (*(j for _, j in batch), places, _left(rank, (*(j for _, j in batch), places)))
     builder = v.builder
@@ -131,14 +136,22 @@ def match(v: Value) -> Match | None:
         P.transpose(found.q, found.perms[0]), P.transpose(found.k, found.perms[1]),
         P.transpose(values, of_values), mask.value, *seeds,
     )  # fmt: skip
-    inner = frozenset((*drop.inner, *soft.inner, *chain.inner))
+    inner = frozenset((weights, narrow, drop.weights, *drop.inner, *soft.inner, *chain.inner))
     perms = (*found.perms, of_values)
     return Match(args, attrs, inner, chain.product, found.swapped, found.scaled, perms)
 
 
+def _narrowed(v: Value) -> Value:
+    """Softmax of half types is one of float32, rounded; as an op it is not."""
+    return v.args[0] if is_op(v, "cast") and v.spec.dtype.is_half and _is_f32(v.args[0]) else v
+
+
+def _is_f32(v: Value) -> bool:
+    return v.spec.dtype is f32
+
+
 def _left(rank: int, taken: Shape) -> int:
-    (left,) = {*range(rank)} - {*taken}
-    return left
+    return next(k for k in range(rank) if k not in taken)
 
 
 def _number(v: Value) -> float | None:
@@ -278,6 +291,10 @@ def _scaled(v: Value, steps: int) -> _Chain | None:
     return replace(below, scale=below.scale / factor if by_division else below.scale * factor)
 
 
+def _widened(v: Value, steps: int) -> _Chain | None:
+    return _scores(v.args[0], steps) if _is_f32(v) and v.args[0].spec.dtype.is_half else None
+
+
 def _filled(v: Value, steps: int) -> _Chain | None:
     test, then, other = v.args
     for kept, filling, where in ((then, other, False), (other, then, True)):
@@ -303,7 +320,10 @@ def _subtracted(v: Value, steps: int) -> _Chain | None:
     return replace(below, masks=(*below.masks, P.expand(P.apply("neg", small), v.shape)))
 
 
-STEPS = {"mul": _scaled, "div": _scaled, "where": _filled, "add": _added, "sub": _subtracted}
+STEPS = {
+    "mul": _scaled, "div": _scaled, "where": _filled, "add": _added, "sub": _subtracted,
+    "cast": _widened,
+}  # fmt: skip
 
 
 # ---- operands and masks ------------------------------------------------------------------------
@@ -323,7 +343,11 @@ def _operands(chain: _Chain, turned: Shape) -> _Operands | None:
     """q and k of the product, and how to turn them to [*N, rows, depth]."""
     dot, rank = chain.product, len(turned)
     batch, contract = dot.attrs["batch"], dot.attrs["contract"]
-    if dot.spec.dtype is not f32 or len(contract) != 1 or len(batch) != rank - 2:
+    if (
+        any(a.spec.dtype is not dot.spec.dtype for a in dot.args)
+        or len(contract) != 1
+        or len(batch) != rank - 2
+    ):
         return None
     if any(len(a.shape) != rank for a in dot.args) or {*turned[:-2]} != {*range(rank - 2)}:
         return None
@@ -389,8 +413,10 @@ def _joined(one: Value, other: Value, fill: float) -> Value | None:
     shape = tuple(b if is_one(a) else a for a, b in zip(one.shape, other.shape, strict=True))
     x, y = P.expand(one, shape), P.expand(other, shape)
     bools = [m.spec.dtype is bool_ for m in (x, y)]
+    joined: Value
     if all(bools):
-        return P.apply("and", x, y)
+        joined = P.apply("and", x, y)
+        return joined
     if not any(bools):
         return x + y
     if fill != -inf:

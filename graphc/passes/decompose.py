@@ -7,6 +7,7 @@ fold            windows that do not overlap are a reshape; else the sum of the s
                 diagonals where there are many taps
 conv, dilated   an input dilation of s is s dense convolutions per dimension, whose results
                 `assemble` interleaves: no inserted zero is ever multiplied
+attention       products and softmax, where the target has no kernel of the two in one
 functions       elementary functions as formulas over those with a kernel (`elementary.py`)
 sums of nothing a constant: no loop then stands around loads from a buffer without elements
 """
@@ -22,6 +23,7 @@ from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.ops import OPS, Attrs
 from graphc.ir.rewrite import Visit, replaced
 from graphc.ir.types import Shape, TensorSpec, f32, f64
+from graphc.passes.decompose_attention import RESULTS, attention
 from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op
 from graphc.passes.profile import Profile
@@ -344,6 +346,7 @@ def _function(v: Value, profile: Profile) -> Value:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(FUNCTIONS, _function),
+    **dict.fromkeys(RESULTS, attention),
     "concat": _concat,
     "fold": _fold,
     "conv": _conv,

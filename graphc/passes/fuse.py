@@ -39,6 +39,7 @@ from graphc.passes.group import (
     moved,
     operands,
     parts_of,
+    same_call,
     squeezed,
     used,
 )
@@ -99,7 +100,7 @@ class Fuser:
                 self._join(v, g, level, sources)
                 self._merge_others(v, g, sources)
                 return
-        twin = self._same_call(v) or self._twin(v, sources)
+        twin = same_call(v, self.groups, self.profile.attention_apart) or self._twin(v, sources)
         if twin is not None:
             self._join(v, twin, KEPT if twin.reduced else identity(v), sources)
         else:
@@ -202,14 +203,6 @@ class Fuser:
                 self.needs[k] |= mask
                 stack.extend(bits(self.feeds[k]))
 
-    def _same_call(self, v: Value) -> Group | None:
-        """The kernel of attention that v is another result of."""
-        if v.op is None or v.op.kind != "attention":
-            return None
-        calls = (g for g in reversed(self.groups) if g.kind == "attention")
-        apart = self.profile.attention_apart
-        return next((g for g in calls if _alike(g.members[0], v, apart)), None)
-
     def _twin(self, v: Value, sources: list[Group]) -> Group | None:
         """A group over the same points that reads the same data, so that it is read once.
 
@@ -230,11 +223,8 @@ class Fuser:
         while found:
             g = self.groups[found.bit_length() - 1]
             found ^= 1 << g.bit
-            if (
-                g.reduced == frozenset(dims)
-                and len(g.members) < self.profile.max_members
-                and self._shares(g, v, data)
-            ):
+            few = len(g.members) < self.profile.max_members
+            if few and g.reduced == frozenset(dims) and self._shares(g, v, data):
                 return g
         return None
 
@@ -466,14 +456,6 @@ class Fuser:
         self._raise(g, mask)
         for k in bits(self.feeds[g.bit]):
             self._raise(self.groups[k], mask)
-
-
-def _alike(v: Value, w: Value, apart: bool) -> bool:
-    """Whether two ops of attention read the same, under the same attributes; the gradient of the
-    queries may have to stay `apart`."""
-    if apart and is_op(v, "attention_dq") != is_op(w, "attention_dq"):
-        return False
-    return v.args == w.args and v.attrs == w.attrs
 
 
 class DataRead:

@@ -8,7 +8,7 @@ point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -21,6 +21,7 @@ from graphc.passes.view import Form, View, move, row_major, slice_, stored
 ALONE = frozenset(("scatter", "routine", "attention", "loop"))  # kinds that nothing joins
 KEPT: Literal["kept"] = "kept"
 Level = Shape | Literal["kept"]
+ALONE = frozenset(("attention", "routine", "scatter"))  # kinds of kernels that nothing else joins
 Chain = tuple[Value, ...]  # movement ops from the inside out
 
 
@@ -89,6 +90,19 @@ class Group:
 def finds_place(v: Value) -> bool:
     """Whether v is a position among the values that it reduces."""
     return v.op is not None and v.op.position
+
+
+def same_call(v: Value, groups: Sequence[Group], apart: bool = False) -> Group | None:
+    """The kernel of attention that v is another result of; the gradient of the queries may have to
+    stay `apart`."""
+    if v.op is None or v.op.kind != "attention":
+        return None
+    for g in reversed(groups):
+        first = g.members[0]
+        same = g.kind == "attention" and (first.args, first.attrs) == (v.args, v.attrs)
+        if same and not (apart and is_op(first, "attention_dq") != is_op(v, "attention_dq")):
+            return g
+    return None
 
 
 def used(strides: Shape, shape: Shape) -> Shape:

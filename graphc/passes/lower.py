@@ -174,10 +174,8 @@ class _Lowering:
         strides = dict(zip(sizes, spec.views[0].address.strides[first:], strict=True))
         ranked = sorted(sizes, key=lambda name: -abs(strides[name]))
         self.nest.reduced = [Axis(name, sizes[name]) for name in ranked]
-        names = []
-        for arg, view in zip(v.args, spec.views, strict=True):
-            base, _ = self._base(v, arg)
-            names.append(self._emit_load(base, view, v, inside=True))
+        bases = [self._base(v, arg)[0] for arg in v.args]
+        names = [self._emit_load(*at, v, inside=True) for at in zip(bases, spec.views, strict=True)]
         name = self._fresh()
         self._put(Dot(name, v.spec.dtype, names[0], names[1], str(v.where)), True)
         self.reductions[v] = name

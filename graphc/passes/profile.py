@@ -102,11 +102,14 @@ class Profile:
 
     winograd: Winograd | None = None
     """When convolutions are computed by Winograd's algorithm; None: never."""
-    attention: bool = False
-    """Whether there is a kernel for attention; else softmax stays between two products."""
+    attention: int = 0
+    """How deep a head may be for the kernel of attention, whose blocks stay in a cache; 0: there is
+    none, and softmax stays between two products."""
+    attention_halves: bool = False
+    """Whether that kernel takes half types, too."""
     attention_apart: bool = False
-    """Whether the gradient of its queries is a kernel apart from that of keys and values, whose sums
-    run along the other axis; else one kernel gives all three."""
+    """Whether the gradient of its queries is a kernel apart from that of keys and values, whose
+    sums run along the other axis; else one kernel gives all three."""
     mixed_roles: bool = True
     """Whether loops of a contraction that every address crosses alike become one though they run
     over different things (a tap and the channels): fewer, longer loops. Else only those of one

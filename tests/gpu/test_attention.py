@@ -14,7 +14,7 @@ pytest.importorskip("triton")
 from attention_cases import Case, checked, launched, meaning
 
 import graphc as torch
-from graphc.ir.types import bf16, bool_, f16, f32
+from graphc.ir.types import Array, bf16, bool_, f16, f32
 from graphc.nn import functional as F
 
 CASES = {
@@ -122,3 +122,32 @@ def test_kernels_of_graphs(name: str, fake_gpu: None) -> None:
             assert kinds.count("attention") == 3, [k.text for k in step.kernels]
     for want, got in zip(*results, strict=True):
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["causal, dropped", "masked", "biased"])
+def test_halves_under_autocast(name: str, fake_gpu: None) -> None:
+    """Weights of half types stay out of memory, too; what is dropped is what the CPU drops."""
+    options = OPTIONS[name]
+    args = [torch.rand(2, 2, n, 8) for n in (12, 20, 20)]
+    want, got = (results(options, args, device, half) for device, half in HALVES)
+    for x, y in zip(want, got, strict=True):
+        np.testing.assert_allclose(y, x, rtol=5e-2, atol=3e-2)
+
+
+HALVES = (("cpu", False), ("cuda", True))
+
+
+def results(options: dict[str, Any], args: list[Any], device: str, half: bool) -> list[Array]:
+    moved = {n: x.to(device) if isinstance(x, torch.Tensor) else x for n, x in options.items()}
+
+    @torch.compile
+    def step(q: Any, k: Any, v: Any) -> Any:
+        q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            out = F.scaled_dot_product_attention(q, k, v, **moved)
+        return out.float(), *torch.autograd.grad(out.float().square().sum(), (q, k, v))
+
+    torch.manual_seed(5)
+    found = [x.detach().cpu().numpy() for x in step(*(a.to(device) for a in args))]
+    assert sum(k.text.split()[2] == "attention" for k in step.kernels) == (3 if half else 2)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
-from graphc.ir.types import Array, Shape, TensorSpec, f32, i64
+from graphc.ir.types import Array, Shape, TensorSpec, bool_, f32, i64
 
 SAME = {
     "stride": (1, 1),
@@ -125,7 +126,26 @@ def dilated(b: Builder, x: Value, w: Value) -> Value:
     return b.apply("conv", x, w, **attrs)
 
 
+def attend(b: Builder, q: Value, k: Value, v: Value, g: Value) -> tuple[Value, ...]:
+    """Attention with causal order and dropout, and the cotangents of its operands."""
+    zero, mask = TensorSpec(i64, ()), TensorSpec(bool_, (*q.shape[:-1], k.shape[-2]))
+    seeds = b.constant(7, zero), b.constant(3, zero)
+    operands = (q, k, v, b.constant(True, mask), *seeds)
+    attrs = {
+        "scale": 0.5,
+        "causal": True,
+        "fill": -inf,
+        "safe": False,
+        "drop": 1 << 22,
+        "gain": 4 / 3,
+    }
+    z, lse = (b.apply(op, *operands, **attrs) for op in ("attention", "attention_lse"))
+    pulls = (f"attention_d{x}" for x in "qkv")
+    return z, *(b.apply(op, *operands, z, lse, g, **attrs) for op in pulls)
+
+
 CASES = [
+    Case("attention", attend, ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 3), (2, 3, 5, 3)), 2),
     Case("add", lambda b, x, y: x + y * 2.5, ((3, 4), (3, 4)), 1),
     Case("softmax", softmax, ((5, 7),), 1),
     Case("linear", linear, ((6, 8), (4, 8), (4,)), 1),

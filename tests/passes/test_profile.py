@@ -18,9 +18,10 @@ from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Value
 from graphc.ir.interpret import interpret
+from graphc.ir.types import bf16
 from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
-from tests.passes.graphs import CASES, Case, make, sample
+from tests.passes.graphs import CASES, Case, attend, make, sample
 from tests.plans import assert_no_overlap
 from tests.program_interpret import run_program
 from tests.targets import CPU
@@ -32,6 +33,7 @@ NUMBERS = {
     "elementary.py SHIFT": "mathematics: terms of a series",
     "simplify.py MAX_ROUNDS": "rules shrink what they rewrite; a rule that does not is a fault",
     "loop_body.py CHEAP": "a loop's derivative is made while it is traced, for any machine",
+    "attention.py MOST_STEPS": "people write less between two products",
     "lower.py LITERALS": "numbers that code of any kind has for free",
 }
 
@@ -80,11 +82,17 @@ LARGE = dataclasses.replace(
     partial_reductions=0,
     max_members=999, small_row=1 << 20, expensive=99, max_inlined_ops=99, short_ops=99, much=99,
     many_taps=999, short_axis=999, small_extent=999, literal_strides=True, align=256, enough=9.0,
+    attention_halves=True, attention_apart=True,
 )  # fmt: skip
 GUARDED = dataclasses.replace(
-    CPU, stored_halo=False, weight_order=("out", "window", "in"), mixed_roles=False, winograd=None,
+    CPU,
+    stored_halo=False,
+    weight_order=("out", "window", "in"),
+    mixed_roles=False,
+    winograd=None,
+    attention=0,
     partial_reductions=2,
-)  # fmt: skip
+)
 OTHERS = {"small": SMALL, "large": LARGE, "guarded": GUARDED}
 
 
@@ -115,6 +123,10 @@ def conv3(x: Value, w: Value) -> Value:
     )
 
 
+def half_attention(b: Builder, *args: Value) -> tuple[Value, ...]:
+    return attend(b, *(P.cast(x, bf16) for x in args))
+
+
 def spread(b: Builder, x: Value, v: Value) -> Value:
     """A short expression of few values, read by many points."""
     return x * P.expand(P.reshape((v + 1.0) * v + 0.5, (1, *v.shape)), x.shape)
@@ -128,6 +140,7 @@ WIDER = [
     Case("spread", spread, ((512, 16), (16,)), 2),
     Case("one_of_few", lambda b, x, i: b.apply("put_along", x, i, axis=1, length=32),
          ((4, 1), (4, 1)), 1, (1,)),
+    Case("halves", half_attention, ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 3), (2, 3, 5, 3)), 2),
     Case("window", lambda b, x, w: conv3(x, w), ((1, 32, 8, 8), (32, 32, 3, 3)), 2),
 ]  # fmt: skip
 

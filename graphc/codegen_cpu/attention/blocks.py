@@ -69,7 +69,9 @@ class Blocks:
         s = self.p.parts.operands[name]
         if isinstance(s, Load):
             return memory.load(self.f, self.place(s)[0], i64, 1)
-        return literal(s.value, Vec("i64")) if isinstance(s, Const) else s
+        if isinstance(s, Const):
+            return literal(s.value, Vec("i64"))
+        return self.f.arguments[s].parts[0]
 
     def exp(self, x: str) -> str:
         return scalar.apply(self.e, self.p.lanes, "exp", f32, [f32], [x])

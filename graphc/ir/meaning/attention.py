@@ -71,7 +71,8 @@ def attention_lse(
     q: Array, k: Array, v: Array, mask: Array, seed: Array, draw: Array, **attrs: Any
 ) -> Array:
     """[*N,L]: log(sum(exp(scores))) of each row, +inf of a row without any where `safe`."""
-    return _weights(q, k, mask, seed, draw, **attrs).lse.astype(q.dtype)
+    wide = q.dtype if q.dtype.itemsize >= 4 else np.float32
+    return _weights(q, k, mask, seed, draw, **attrs).lse.astype(wide)
 
 
 def _pulled(w: Weights, v: Array, out: Array, g: Array) -> Array:

@@ -1,0 +1,112 @@
+"""decompose_attention: attention and its gradients over products, for targets without its kernel.
+
+A target's profile says how deep heads may be for its kernel, and whether halves have one; other
+element types than these and float32 have none. The weights are then a matrix in memory, as in the
+formulas of `ir/meaning/attention.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from graphc.ir import sugar as P
+from graphc.ir.graph import Value
+from graphc.ir.meaning.attention import UNIT_BITS
+from graphc.ir.types import f32
+from graphc.passes.profile import Profile
+
+
+def attention(v: Value, profile: Profile) -> Value:
+    """v itself where the target has a kernel for it."""
+    assert v.op is not None, "a rule is asked of its op"
+    depths = (v.args[0].shape[-1], v.args[2].shape[-1])
+    dtype = v.args[0].spec.dtype
+    known = all(isinstance(n, int) and 0 < n <= profile.attention for n in depths)
+    if known and (dtype is f32 or (dtype.is_half and profile.attention_halves)):
+        return v
+    if not dtype.is_half:
+        return RESULTS[v.op.name](_Parts.of(v), v)
+    args = [P.cast(a, f32) if a.spec.dtype is dtype else a for a in v.args]
+    wide = v.builder.emit(v.op, args, v.attrs)
+    return P.cast(RESULTS[v.op.name](_Parts.of(wide), wide), v.spec.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    p: Value  # the weights
+    kept: Value | None  # what dropout multiplies them by
+    lse: Value
+    scale: float
+
+    @staticmethod
+    def of(v: Value) -> _Parts:
+        """The weights of a row of -inf are zeros where that is safe, else NaN."""
+        attrs = v.attrs
+        s, last = _scores(v), len(v.args[0].shape) - 1
+        top = P.apply("max", s, axes=(last,))
+        top = P.where(P.apply("eq", top, -inf), 0.0, top)
+        total = P.sum(P.apply("exp", s - P.expand_over(top, (last,), s.shape)), (last,))
+        lse = top + P.apply("log", total)
+        if attrs["safe"]:
+            lse = P.where(P.apply("eq", total, 0.0), inf, lse)
+        p = P.apply("exp", s - P.expand_over(lse, (last,), s.shape))
+        return _Parts(p, _kept(v, s), lse, attrs["scale"])
+
+    def dropped(self, x: Value) -> Value:
+        return x if self.kept is None else x * self.kept
+
+
+def _dot(x: Value, y: Value, of_x: int, of_y: int) -> Value:
+    """Products of matrices, summed over these dimensions counted from the end."""
+    rank = len(x.shape)
+    batch = tuple((n, n) for n in range(rank - 2))
+    out: Value = P.apply("dot", x, y, batch=batch, contract=((rank - of_x, rank - of_y),))
+    return out
+
+
+def _scores(v: Value) -> Value:
+    q, k, _, mask = v.args[:4]
+    attrs, s = v.attrs, _dot(q * v.attrs["scale"], k, 1, 1)
+    if mask.spec.dtype is s.spec.dtype:
+        s = s + mask
+    elif mask.const is None or not mask.const:
+        s = P.where(mask, s, attrs["fill"])
+    if attrs["causal"]:
+        last = len(s.shape) - 1
+        places = [
+            s.builder.apply("iota", shape=s.shape, axis=n, dtype="i64") for n in (last, last - 1)
+        ]
+        s = P.where(P.apply("le", *places), s, attrs["fill"])
+    return s
+
+
+def _kept(v: Value, s: Value) -> Value | None:
+    drop, gain = v.attrs["drop"], v.attrs["gain"]
+    if not drop:
+        return None
+    bits = P.apply("random_bits", v.args[4], v.args[5], shape=s.shape)
+    bits = P.apply("and", P.apply("shr", bits, 32 - UNIT_BITS), (1 << UNIT_BITS) - 1)
+    keeps = P.apply("le", P.full_like(bits, drop), bits)
+    kept: Value = P.where(keeps, P.full_like(s, gain), 0.0)
+    return kept
+
+
+def _pulled(x: _Parts, v: Value) -> Value:
+    """The cotangents of the scores."""
+    values, out, g = v.args[2], v.args[6], v.args[8]
+    back = x.dropped(_dot(g, values, 1, 1))
+    last = len(out.shape) - 1
+    mean = P.sum(g * out, (last,))
+    return x.p * (back - P.expand_over(mean, (last,), back.shape))
+
+
+Rule = Callable[[_Parts, Value], Value]
+RESULTS: dict[str, Rule] = {
+    "attention": lambda x, v: _dot(x.dropped(x.p), v.args[2], 1, 2),
+    "attention_lse": lambda x, _: x.lse,
+    "attention_dq": lambda x, v: _dot(_pulled(x, v), v.args[1], 1, 2) * x.scale,
+    "attention_dk": lambda x, v: _dot(_pulled(x, v), v.args[0], 2, 2) * x.scale,
+    "attention_dv": lambda x, v: _dot(x.dropped(x.p), v.args[8], 2, 2),
+}
