@@ -83,7 +83,8 @@ def _kept(v: Value, s: Value) -> Value | None:
     bits = P.apply("random_bits", v.args[4], v.args[5], shape=s.shape)
     bits = P.apply("and", P.apply("shr", bits, 32 - UNIT_BITS), (1 << UNIT_BITS) - 1)
     keeps = P.apply("le", P.full_like(bits, drop), bits)
-    return P.where(keeps, P.full_like(s, gain), 0.0)
+    kept: Value = P.where(keeps, P.full_like(s, gain), 0.0)
+    return kept
 
 
 def _pulled(x: _Parts, v: Value) -> Value:
