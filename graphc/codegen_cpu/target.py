@@ -49,6 +49,12 @@ class Target:
         """Whether masked loads and stores of every element type are single instructions."""
         return self.vector_bytes == 64
 
+    @property
+    def halves(self) -> bool:
+        """Whether two vectors of half the width take the time of one: units are only so wide."""
+        known = self.cpu == "znver4" and not self.has("avx512vp2intersect")
+        return known and self.vector_bytes == 64
+
     @staticmethod
     def host() -> Target:
         return _host()

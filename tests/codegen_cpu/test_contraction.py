@@ -41,6 +41,8 @@ def narrow(vector_bytes: int) -> Target:
 
 
 TARGETS = [HOST, *(narrow(b) for b in (32, 16) if b < HOST.vector_bytes)]
+# Its units are half as wide as its vectors; any processor with AVX-512 runs the code.
+HALVES = dataclasses.replace(HOST, cpu="znver4", features=HOST.features.replace("vp2intersect", ""))
 
 
 def check(case: Case, targets: list[Target] | None = None) -> None:
@@ -388,6 +390,17 @@ def test_rows_that_crowd_each_other_out_of_the_cache_are_not_tiled() -> None:
     chosen = plan(conv(64, 16, 16, 16, s=2, symbolic=True).kernel, HOST)
     assert chosen is not None
     assert {r.axis.name for r in chosen.rows} <= {"oy", "ox"}
+
+
+@pytest.mark.skipif(HOST.vector_bytes != 64, reason="vectors of AVX-512")
+@pytest.mark.parametrize("channels", [6, 7, 15, 16, 20, 24])
+def test_half_vectors_for_few_channels(channels: int) -> None:
+    """The same bits from vectors of either width."""
+    chosen = plan(conv(2, 14, 8, channels, symbolic=True).kernel, HALVES)
+    assert chosen is not None
+    assert chosen.lanes == (8 if 0 < channels % 16 <= 8 else 16)
+    for case in (conv(2, 9, 8, channels, symbolic=True), weight_gradient(2, 9, 8, channels)):
+        check(case, [HALVES])
 
 
 def test_lanes_do_not_run_along_a_few_taps() -> None:

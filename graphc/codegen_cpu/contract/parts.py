@@ -20,6 +20,11 @@ def points(axes: Iterable[Axis]) -> int:
     return math.prod(guess(a.extent) for a in axes)
 
 
+def filled(extent: int, width: int) -> float:
+    """Share of whole tiles, or vectors, that points of an axis fill."""
+    return extent / (-(-extent // width) * width)
+
+
 def reach(operand: Operand, axis: str) -> int:
     """The longest step in memory, in elements, that a step along the axis makes."""
     return max(abs(guess(load.at.stride(axis))) for load in operand.loads)

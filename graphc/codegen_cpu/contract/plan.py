@@ -32,6 +32,7 @@ from typing import Literal
 from graphc.codegen_cpu.contract.parts import (
     UNKNOWN,
     Runs,
+    filled,
     guess,
     over_samples,
     points,
@@ -57,6 +58,7 @@ GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the r
 FAR = 0.98  # rows of two axes share fewer cache lines
 PAGE_BYTES = 4096  # lines a multiple of this apart are kept in the same few places of the cache
 WAYS = 8  # so many of them
+HALF = 0.8  # the rate of vectors of half the width: as many instructions give half the sums
 CROWDED = 0.4  # the rate where more rows want to stay there
 DIRECT_STATEMENTS = 6  # at an addition's cost; a longer epilogue loops over the rows
 DIRECT_SUMMED = 12  # of one whose statistics are summed: in registers, if it does not loop
@@ -146,6 +148,7 @@ class _Choice:
     scalar: Operand
     vector: Operand
     lane: Axis
+    lanes: int
     vectors: int
     rows: tuple[Rows, ...]
 
@@ -178,9 +181,20 @@ def _choices(c: Contraction, target: Target) -> Iterator[_Choice]:
                 rows = [runs.inside(a) for a in rows if runs.has(a.name)]
             for how in _ways(c, vector, scalar, lane):
                 factor = _overhead(c, how, vector, lane, rows)
-                for tile in _tiles(c, target, how, lane, rows, scalar):
-                    rate, vectors, tiled = tile
-                    yield _Choice(rate * factor, how, scalar, vector, lane, vectors, tiled)
+                for lanes in _lanes(c, target, how, scalar, lane):
+                    for rate, vectors, tiled in _tiles(c, target, how, lane, lanes, rows, scalar):
+                        rate *= factor
+                        yield _Choice(rate, how, scalar, vector, lane, lanes, vectors, tiled)
+
+
+def _lanes(c: Contraction, target: Target, how: How, scalar: Operand, lane: Axis) -> Iterator[int]:
+    """Lanes of a vector: half as many may leave fewer of them empty."""
+    lanes, n = target.lanes(c.dtype), lane.extent
+    yield lanes
+    plain = how == "lanes" and not c.partials and not scalar.uses(lane.name)
+    known = target.halves and plain and isinstance(n, int)
+    if known and filled(guess(n), lanes // 2) > filled(guess(n), lanes):
+        yield lanes // 2
 
 
 def _in_runs(runs: Runs, vector: Operand, scalar: Operand, lane: Axis) -> bool:
@@ -226,10 +240,16 @@ def _overhead(c: Contraction, how: How, vector: Operand, lane: Axis, rows: list[
 
 
 def _tiles(
-    c: Contraction, target: Target, how: How, lane: Axis, rows: list[Axis], scalar: Operand
+    c: Contraction,
+    target: Target,
+    how: How,
+    lane: Axis,
+    lanes: int,
+    rows: list[Axis],
+    scalar: Operand,
 ) -> Iterator[tuple[float, int, tuple[Rows, ...]]]:
     """Register tiles that fit: (rate, vectors, rows)."""
-    lanes = target.lanes(c.dtype)
+    narrow = HALF if lanes < target.lanes(c.dtype) else 1.0
     ways = [*((r,) for r in rows), *combinations(rows, 2)] or [()]
     # Of tiles that are as good, the one whose rows share most cache lines comes first.
     pairs = sorted(ways, key=lambda pair: (len(pair), sum(reach(scalar, r.name) for r in pair)))
@@ -241,9 +261,10 @@ def _tiles(
             continue  # columns are added in pairs until they fill one vector
         if vectors > 1 and width - (lanes if how == "lanes" else 1) >= extent:
             continue
-        lane_use = _filled(extent, width)
+        lane_use = filled(extent, width)
         if how == "along":
-            lane_use *= _filled(guess(c.reduced[-1].extent), lanes)
+            lane_use *= filled(guess(c.reduced[-1].extent), lanes)
+        lane_use *= narrow
         most = _most_rows(target, vectors, wide)
         for pair in pairs:
             for counts in _counts(pair, most):
@@ -253,11 +274,6 @@ def _tiles(
                 if _is_crowded(scalar, tiled, c.dtype.itemsize):
                     use *= CROWDED
                 yield use * _rate(math.prod(counts), vectors, wide), vectors, tiled
-
-
-def _filled(extent: int, width: int) -> float:
-    """Share of whole tiles, or vectors, that points of an axis fill."""
-    return extent / (-(-extent // width) * width)
 
 
 def _is_crowded(scalar: Operand, rows: Iterable[Rows], itemsize: int) -> bool:
@@ -325,7 +341,7 @@ def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
     many = _in_memory(c, best, target, MANY)
     if not many.packed or _needs_panel(c, best, target):
         return many
-    strip = _strip(best, target.lanes(c.dtype), c.dtype.itemsize)
+    strip = _strip(best, best.lanes, c.dtype.itemsize)
     few = replace(
         many, packed=False, chunk=None, chunk_size=0, lane_first=False, strip=strip, long=False
     )
@@ -347,18 +363,17 @@ def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Pla
     names = {r.axis.name for r in best.rows} | {best.lane.name}
     outer = tuple(a for a in c.axes if a.name not in names)
     shared = tuple(a for a in outer if best.vector.uses(a.name))
-    lanes = target.lanes(c.dtype)
     large = depth * guess(best.lane.extent) * c.dtype.itemsize > L2_BYTES // 2
     packed = best.how == "lanes" and _wants_panel(c, best, target, large)
-    chunk, chunk_size = _chunk(c, best, lanes, depth, packed)
+    chunk, chunk_size = _chunk(c, best, best.lanes, depth, packed)
     lane_first, long = large or packed or chunk is not None, _is_long(c)
     runs = runs_of(c) if c.partials else None
     apart = long and chunk is None
     if apart:
-        chunk, chunk_size = _chunk_of_steps(c, lanes if best.how == "along" else 1)
+        chunk, chunk_size = _chunk_of_steps(c, best.lanes if best.how == "along" else 1)
     return Plan(
-        c, best.how, best.scalar, best.vector, best.lane, lanes, target.registers, best.vectors,
-        best.rows, outer, shared, lane_first, packed, chunk, chunk_size, long, apart,
+        c, best.how, best.scalar, best.vector, best.lane, best.lanes, target.registers,
+        best.vectors, best.rows, outer, shared, lane_first, packed, chunk, chunk_size, long, apart,
         runs=runs, lane_last=runs is not None and not packed and _lane_last(c, best, runs),
     )  # fmt: skip
 
@@ -397,7 +412,7 @@ def _needs_panel(c: Contraction, best: _Choice, target: Target) -> bool:
         return True
     if not _panel_fits(c, best.vector) or best.scalar.uses(lane.name):
         return False
-    ragged = not isinstance(lane.extent, int) or lane.extent % target.lanes(c.dtype) != 0
+    ragged = not isinstance(lane.extent, int) or lane.extent % best.lanes != 0
     return ragged and not target.has_masks
 
 
@@ -409,7 +424,7 @@ def _wants_panel(c: Contraction, best: _Choice, target: Target, large: bool) -> 
     if not _panel_fits(c, best.vector) or best.scalar.uses(lane.name):
         return False
     reuse = points(a for a in c.axes if best.scalar.uses(a.name))
-    return large and guess(lane.extent) > best.vectors * target.lanes(c.dtype) and reuse >= 32
+    return large and guess(lane.extent) > best.vectors * best.lanes and reuse >= 32
 
 
 def _chunk(
