@@ -6,6 +6,7 @@ each stands for a kind of net rather than for a published one.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from nets import VOCABULARY, Model, Namespace, Net, conv_bn, encoder_layer, residual
@@ -164,12 +165,10 @@ def inception(T: Namespace) -> Model:
 
     def block(channels: int) -> Model:
         one = nn.Conv2d(channels, 16, 1)
-        three = nn.Sequential(
-            nn.Conv2d(channels, 12, 1), nn.ReLU(), nn.Conv2d(12, 24, 3, padding=1)
-        )
-        five = nn.Sequential(nn.Conv2d(channels, 8, 1), nn.ReLU(), nn.Conv2d(8, 12, 5, padding=2))
+        three = [nn.Conv2d(channels, 12, 1), nn.ReLU(), nn.Conv2d(12, 24, 3, padding=1)]
+        five = [nn.Conv2d(channels, 8, 1), nn.ReLU(), nn.Conv2d(8, 12, 5, padding=2)]
         pool = nn.Sequential(nn.MaxPool2d(3, 1, 1), nn.Conv2d(channels, 12, 1))
-        return joined(T, one, three, five, pool)
+        return joined(T, one, nn.Sequential(*three), nn.Sequential(*five), pool)
 
     layers = [nn.Conv2d(3, 32, 3, stride=2), nn.ReLU(), block(32), nn.ReLU(), block(64), nn.ReLU()]
     return nn.Sequential(*layers, *pooled(T, 64, 10))
@@ -237,7 +236,7 @@ def autoencoder(T: Namespace) -> Model:
     nn = T.nn
     layers: list[Model] = []
     sizes = (784, 256, 64, 16, 64, 256, 784)
-    for inputs, outputs in zip(sizes, sizes[1:]):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

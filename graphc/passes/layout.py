@@ -112,7 +112,7 @@ def _among_units(old: Shape, new: Shape, dims: Shape) -> Shape | None:
 
 
 def _order_beside(v: Value, dims: Shape, orders: Orders) -> Shape:
-    """Dimensions that are at `dims` of `v` in the order of those; what is nowhere stays in front."""
+    """Dimensions that are at `dims` of `v`, in the order of those; the others stay in front."""
     place = {k: n for n, k in enumerate(orders(v))}
     return tuple(sorted(range(len(dims)), key=lambda k: place.get(dims[k], -1)))
 

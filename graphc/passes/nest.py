@@ -128,16 +128,18 @@ class Nest:
         phases = [
             Phase(place.get(p.axes) or tuple(sizes.axes(list(p.axes))), p.body) for p in self.phases
         ]
+        roles = self.geometry.roles((*self.parallel, *self.reduced), sizes.size)
+        window = self.geometry.windows(sizes.size)
         kernel = Kernel(
             name,
             self.kind,
             tuple(Buffer(n, v.spec.dtype, a) for v, n, a in self.buffers),
-            tuple(sizes.names),
+            tuple(sizes.names),  # all of them by now
             tuple(arg for arg, _ in self.scalars),
             tuple(parallel),
             tuple(phases),
-            roles=self.geometry.roles((*self.parallel, *self.reduced), sizes.size),
-            window=self.geometry.windows(sizes.size),
+            roles=roles,
+            window=window,
             winograd=self.winograd,
             partials=tuple(self.partials),
         )

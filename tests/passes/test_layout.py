@@ -71,6 +71,45 @@ rhs_dilation=(1,1)}
   return %3, %4
 }"""
 
+PERMUTED = """
+graph(%x: f32[2,8,8,16], state %w: f32[16,16,3,3]) {
+  %0: f32[2,8,8,16] = exp %x
+  %1: f32[2,16,8,8] = transpose %0 {perm=(0,3,1,2)}
+  %2: f32[2,16,8,8] = conv %1 %w {stride=(1,1) padding=((1,1),(1,1)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %2
+}"""
+PERMUTED_ROWS = """
+graph(%x: f32[2,8,8,16], state %w: f32[16,16,3,3] order (2,3,1,0)) {
+  %0: f32[2,8,8,16] = exp %x
+  %1: f32[2,10,10,16] = pad %0 {low=(0,1,1,0) high=(0,1,1,0) value=0.0}
+  %2: f32[2,10,10,16] = contiguous %1 {order=(0,1,2,3)}
+  %3: f32[2,16,10,10] = transpose %2 {perm=(0,3,1,2)}
+  %4: f32[2,16,8,8] = conv %3 %w {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %4
+}"""
+GAIN = """
+graph(%x: f32[2,16,8,8], state %w: f32[16,16,1,1], state %g: f32[16,8,8], state %b: f32[8]) {
+  %0: f32[2,16,8,8] = conv %x %w {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  %1: f32[1,16,8,8] = reshape %g {shape=(1,16,8,8)}
+  %2: f32[2,16,8,8] = expand %1 {shape=(2,16,8,8)}
+  %3: f32[2,16,8,8] = mul %0 %2
+  return %3
+}"""
+GAIN_BESIDE = """
+graph(%x: f32[2,16,8,8], state %w: f32[16,16,1,1] order (2,3,1,0), \
+state %g: f32[16,8,8] order (1,2,0), state %b: f32[8]) {
+  %0: f32[1,16,8,8] = reshape %g {shape=(1,16,8,8)}
+  %1: f32[2,16,8,8] = expand %0 {shape=(2,16,8,8)}
+  %2: f32[2,16,8,8] = contiguous %x {order=(0,2,3,1)}
+  %3: f32[2,16,8,8] = conv %2 %w {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  %4: f32[2,16,8,8] = mul %3 %1
+  return %4
+}"""
+
 
 @pytest.mark.parametrize(
     ("before", "after", "profile"),
@@ -80,8 +119,10 @@ rhs_dilation=(1,1)}
         (COMPUTED_WEIGHT, PACKED, CPU),
         (TWO_READERS, ONE_COPY, CPU),
         (STORED_HALO, STORED_HALO, CPU),
+        (PERMUTED, PERMUTED_ROWS, CPU),
+        (GAIN, GAIN_BESIDE, CPU),
     ],
-    ids=["halo", "guard", "weight", "readers", "again"],
+    ids=["halo", "guard", "weight", "readers", "again", "permuted", "gain"],
 )
 def test_convolutions_read_channels_side_by_side(before: str, after: str, profile: Profile) -> None:
     assert_becomes(layout, before, after, profile)
