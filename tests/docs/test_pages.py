@@ -40,7 +40,7 @@ def test_no_block_is_missed() -> None:
     """A fence that is written otherwise, indented or with options, would not be run."""
     for page in PAGES:
         text = page.read_text()
-        fences = len(re.findall(r"^\s*(?:```|~~~)+\s*\{?\.?py", text, re.MULTILINE))
+        fences = len(re.findall(r"^[ \t]*(?:```|~~~)+[ \t]*\{?\.?py", text, re.MULTILINE))
         assert fences == len(re.findall(r"^```python$", text, re.MULTILINE)), page
 
 
