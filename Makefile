@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHECK := import sys; sys.exit(sys.version_info < (3, 11) and "graphc needs Python 3.11+; try make PYTHON=python3.12")
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 demo: .venv/.with-demo
 	$(BIN)/python -m graphc demo
@@ -19,6 +19,10 @@ lint: .venv/.with-test
 bench: .venv/.with-peers
 	$(BIN)/python benchmarks/run.py
 
+docs: .venv/.with-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the documentation is in site/index.html"
+
 # One stamp per extra: nothing is installed again until pyproject.toml changes.
 .venv/.with-%: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"
@@ -31,4 +35,4 @@ bench: .venv/.with-peers
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv build dist *.egg-info graphc_ir
+	rm -rf .venv build dist *.egg-info graphc_ir site

@@ -2,7 +2,7 @@
 
 import builtins
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import graphc.return_types
 from graphc.frontend.api.arrangements import Pieces
@@ -185,13 +185,13 @@ class Methods(Sugar):
     def greater_equal_(self, other: Operand) -> Tensor: ...
     def eq(self, other: Operand) -> Tensor:
         """Where x equals y, as bools; operands promote and broadcast. NaN equals nothing."""
-    __eq__: Callable[..., Any]
+    def __eq__(self, other: Operand) -> Tensor: ...  # type: ignore[override]
     def eq_(self, other: Operand) -> Tensor: ...
     def ne(self, other: Operand) -> Tensor:
         """Where x differs from y, as bools; operands promote and broadcast. NaN differs from all."""
     def not_equal(self, other: Operand) -> Tensor:
         """Where x differs from y, as bools; operands promote and broadcast. NaN differs from all."""
-    __ne__: Callable[..., Any]
+    def __ne__(self, other: Operand) -> Tensor: ...  # type: ignore[override]
     def ne_(self, other: Operand) -> Tensor: ...
     def not_equal_(self, other: Operand) -> Tensor: ...
     def isposinf(self) -> Tensor:
@@ -495,9 +495,27 @@ class Methods(Sugar):
         """The largest, NaN if any is; ties share the gradient equally."""
     def amin(self, dim: Dims | None = None, keepdim: builtins.bool = False) -> Tensor:
         """The smallest over dimensions, or over all; NaN if there is one. Ties share the gradient."""
-    def max(self, dim: Any = None, keepdim: builtins.bool = False) -> Any:
+    @overload
+    def max(self, dim: None = None) -> Tensor:
         """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
-    def min(self, dim: Any = None, keepdim: builtins.bool = False) -> Any:
+    @overload
+    def max(self, dim: Tensor) -> Tensor:
+        """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
+    @overload
+    def max(self, dim: builtins.int, keepdim: builtins.bool = False) -> graphc.return_types.max:
+        """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
+    @overload
+    def min(self, dim: None = None) -> Tensor:
+        """The smallest of all; with `dim` a named tuple of values and indices (int64); of two tensors
+        `minimum`.
+        """
+    @overload
+    def min(self, dim: Tensor) -> Tensor:
+        """The smallest of all; with `dim` a named tuple of values and indices (int64); of two tensors
+        `minimum`.
+        """
+    @overload
+    def min(self, dim: builtins.int, keepdim: builtins.bool = False) -> graphc.return_types.min:
         """The smallest of all; with `dim` a named tuple of values and indices (int64); of two tensors
         `minimum`.
         """
@@ -782,7 +800,11 @@ class Methods(Sugar):
 
         Untraceable inside a step, whose shapes do not depend on values.
         """
-    def nonzero(self, *, as_tuple: builtins.bool = False) -> Any:
+    @overload
+    def nonzero(self, *, as_tuple: Literal[False] = False) -> Tensor:
+        """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
+    @overload
+    def nonzero(self, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]:
         """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
     def index_put_(
         self, indices: Sequence[Tensor | None], values: Tensor, accumulate: builtins.bool = False
@@ -1133,9 +1155,21 @@ class Methods(Sugar):
         self, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False
     ) -> graphc.return_types.kthvalue:
         """The k-th smallest element (counted from 1) along `dim`, and its index."""
-    def median(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Any:
+    @overload
+    def median(self, dim: None = None) -> Tensor:
         """The lower median of all elements, or along `dim` with indices; NaN if any is NaN."""
-    def nanmedian(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Any:
+    @overload
+    def median(
+        self, dim: builtins.int, keepdim: builtins.bool = False
+    ) -> graphc.return_types.median:
+        """The lower median of all elements, or along `dim` with indices; NaN if any is NaN."""
+    @overload
+    def nanmedian(self, dim: None = None) -> Tensor:
+        """The lower median of what is not NaN."""
+    @overload
+    def nanmedian(
+        self, dim: builtins.int, keepdim: builtins.bool = False
+    ) -> graphc.return_types.nanmedian:
         """The lower median of what is not NaN."""
     def mode(
         self, dim: builtins.int = -1, keepdim: builtins.bool = False

@@ -17,7 +17,7 @@ from __future__ import annotations
 import builtins
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -117,7 +117,11 @@ class Tensor(Geometry, Located, Readable, Methods):
         """How many dimensions there are."""
         return len(self._spec.shape)
 
-    def size(self, dim: int | None = None) -> Any:
+    @overload
+    def size(self, dim: None = None) -> Size: ...
+    @overload
+    def size(self, dim: builtins.int) -> builtins.int: ...
+    def size(self, dim: builtins.int | None = None) -> Any:
         """The sizes of the dimensions, or that of one; InvalidIndex if it is not there."""
         return self.shape if dim is None else self._spec.shape[axis_of(self, dim)]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from graphc.errors import InvalidArgument, InvalidIndex, InvalidType
+from graphc.frontend.tensor import Tensor
 from graphc.nn.module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
@@ -117,10 +118,12 @@ class Sequential(_ModuleSequence):
     def __imul__(self, count: int) -> Self:
         return self.extend((self * count)[len(self) :])
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any) -> Tensor:
+        """What the last module makes of what the others made of `input`; a Tensor to type checkers,
+        though a last module may give something else."""
         for module in self._items():
             input = module(input)
-        return input
+        return input  # type: ignore[no-any-return]  # as said
 
 
 def _sequential(x: object) -> Sequential:

@@ -8,7 +8,7 @@ epoch therefore means "no module has changed", at the cost of one comparison.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, Self, TypeVar
 
 from graphc.errors import InvalidArgument, InvalidState, InvalidType, Untraceable
 from graphc.frontend import epoch, notebook
@@ -26,6 +26,8 @@ from graphc.nn.tree import Tree
 
 __all__ = ["Module"]
 
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
 SIMPLE = (bool, int, float, str, type(None))
 _ABSENT = object()
 _EXPECTED = {
@@ -37,6 +39,13 @@ _EXPECTED = {
 INSPECTION = frozenset(
     {"diff", "explain", "ir", "kernels", "line", "memory", "profile", "report", "stages", "stats"}
 )
+
+
+class Forward(Protocol[P, R]):
+    """What has a `forward`, for type checkers."""
+
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What a call of it does."""
 
 
 class Module(Hooked, Tree):
@@ -69,7 +78,7 @@ class Module(Hooked, Tree):
             f'Module [{type(self).__name__}] is missing the required "forward" function'
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _called(self, *args: Any, **kwargs: Any) -> Any:
         trace = tracing.active()
         if trace is None:
             compiled = self._compiled
@@ -83,6 +92,13 @@ class Module(Hooked, Tree):
             return self._call_impl(args, kwargs)
         finally:
             scope.pop()
+
+    if TYPE_CHECKING:  # a call takes and gives what `forward` of the class does
+
+        def __call__(self: Forward[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    else:
+        __call__ = _called
 
     def traced_options(self) -> str:
         """The plain attributes that a trace of a layer of ours depends on, as text.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from graphc.frontend.tensor import Tensor
 from graphc.nn import functional as F
@@ -31,7 +31,7 @@ __all__ = [
     "MaxUnpool3d",
 ]
 
-Function = Callable[..., Any]
+Function = Callable[..., Tensor]  # with `return_indices` two, which type checkers are not told
 
 
 class _MaxPool(Module):
@@ -56,7 +56,7 @@ class _MaxPool(Module):
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
-    def forward(self, input: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self.function(
             input,
             self.kernel_size,
@@ -146,7 +146,7 @@ class _AvgPool(Module):
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
-    def forward(self, input: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self.function(
             input,
             self.kernel_size,
@@ -191,7 +191,7 @@ class _LPPool(Module):
         self.stride = stride
         self.ceil_mode = ceil_mode
 
-    def forward(self, input: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self.function(
             input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
         )
@@ -235,7 +235,7 @@ class _MaxUnpool(Module):
 
     def forward(
         self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
-    ) -> Any:
+    ) -> Tensor:
         return self.function(
             input, indices, self.kernel_size, self.stride, self.padding, output_size
         )
@@ -274,7 +274,7 @@ class _AdaptiveAvgPool(Module):
         super().__init__()
         self.output_size = output_size
 
-    def forward(self, input: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self.function(input, self.output_size)
 
     def extra_repr(self) -> str:
@@ -311,7 +311,7 @@ class _AdaptiveMaxPool(Module):
         self.output_size = output_size
         self.return_indices = return_indices
 
-    def forward(self, input: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return self.function(input, self.output_size, self.return_indices)
 
     def extra_repr(self) -> str:

@@ -77,17 +77,17 @@ class TransformerEncoderLayer(Module):
                 need_weights=False,
                 is_causal=is_causal,
             )
-            return self.dropout1(out)  # type: ignore[no-any-return]  # a module's call is untyped
+            return self.dropout1(out)
 
         if self.norm_first:
             x = src + attended(self.norm1(src))
             return x + self._feed_forward(self.norm2(x))
         x = self.norm1(src + attended(src))
-        return self.norm2(x + self._feed_forward(x))  # type: ignore[no-any-return]  # as above
+        return self.norm2(x + self._feed_forward(x))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         hidden = self.dropout(self.activation(self.linear1(x)))
-        return self.dropout2(self.linear2(hidden))  # type: ignore[no-any-return]  # as above
+        return self.dropout2(self.linear2(hidden))
 
 
 def _activation(name: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -178,7 +178,7 @@ class TransformerDecoderLayer(Module):
             out = self.self_attn(
                 x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal
             )[0]
-            return self.dropout1(out)  # type: ignore[no-any-return]  # a module's call is untyped
+            return self.dropout1(out)
 
         def other(x: Tensor) -> Tensor:
             out = self.multihead_attn(
@@ -190,7 +190,7 @@ class TransformerDecoderLayer(Module):
                 memory_mask,
                 is_causal=memory_is_causal,
             )[0]
-            return self.dropout2(out)  # type: ignore[no-any-return]  # as above
+            return self.dropout2(out)
 
         x = tgt
         for norm, block in (
@@ -201,7 +201,7 @@ class TransformerDecoderLayer(Module):
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         hidden = self.dropout(self.activation(self.linear1(x)))
-        return self.dropout3(self.linear2(hidden))  # type: ignore[no-any-return]  # as above
+        return self.dropout3(self.linear2(hidden))
 
 
 class TransformerDecoder(Module):
@@ -301,7 +301,7 @@ class Transformer(Module):
         if src.shape[-1] != self.d_model or tgt.shape[-1] != self.d_model:
             raise ShapeMismatch("the feature number of src and tgt must be equal to d_model")
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
-        return self.decoder(  # type: ignore[no-any-return]  # a module's call is untyped
+        return self.decoder(
             tgt,
             memory,
             tgt_mask,

@@ -27,7 +27,6 @@ from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.fusion_notes import Notes
 from graphc.passes.group import (
-    ALONE,
     KEPT,
     Chain,
     Fusion,

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import Any, get_overloads
 
 from graphc.frontend import methods
 from graphc.frontend.api.methods import augmented, names_of
@@ -25,6 +25,8 @@ import builtins
 BUILTIN = ("bool", "float", "int", "type")  # which methods hide inside the class
 SOURCES = {
     "Any": "typing",
+    "Literal": "typing",
+    "overload": "typing",
     "Callable": "collections.abc",
     "Dims": "graphc.frontend.dims",
     "DType": "graphc.ir.types",
@@ -63,16 +65,18 @@ def parameter(p: inspect.Parameter) -> str:
     return f"{shown} = {p.default if plain and not isinstance(p.default, str) else '...'}"
 
 
-def definition(name: str, function: Callable[..., Any], most: int = 99, told: bool = False) -> str:
+def definition(
+    name: str, function: Callable[..., Any], most: int = 99, told: str | None = ""
+) -> str:
     """`def name(self, ...) -> ...` of a function of the tensor, which comes first; of its other
-    arguments at most so many, and its docstring if that is to be told."""
+    arguments at most so many, and with `told` as its docstring."""
     signature = inspect.signature(function)
     parts = ["self"]
     for p in list(signature.parameters.values())[1 : 1 + most]:
         bare = p.kind is p.KEYWORD_ONLY and not any(s.startswith("*") for s in parts)
         parts += ["*"] * bare + [parameter(p)]
     head = f"    def {name}({', '.join(parts)}) -> {kind_of(signature.return_annotation)}:"
-    text = inspect.cleandoc(function.__doc__ or "") if told else ""
+    text = inspect.cleandoc(told or "")
     return f"{head}\n{indent(quoted(text), ' ' * 8)}" if text else f"{head} ..."
 
 
@@ -80,16 +84,25 @@ def quoted(text: str) -> str:
     return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
 
 
+def told_by_type(name: str, function: Callable[..., Any]) -> Iterator[str]:
+    """A method; where the kind of its result depends on its arguments, one for each kind."""
+    kinds = get_overloads(function)
+    for kind in kinds:
+        yield f"    @overload\n{definition(name, kind, told=function.__doc__)}"
+    if not kinds:
+        yield definition(name, function, told=function.__doc__)
+
+
 def of_row(function: Callable[..., Any], row: Row) -> Iterator[str]:
     names = names_of(function, row)
     for name in names:
-        yield definition(name, function, told=True)
+        yield from told_by_type(name, function)
     for name in row.attributes:
-        yield f"    @property\n{definition(name, function, told=True)}"
+        yield f"    @property\n{definition(name, function, told=function.__doc__)}"
     for name in row.operators:
         most = 99 if name in FORMS else 1
-        is_bool = name in COMPARISONS
-        yield f"    {name}: Callable[..., Any]" if is_bool else definition(name, function, most)
+        ignored = "  # type: ignore[override]" if name in COMPARISONS else ""
+        yield definition(name, function, most) + ignored
     for name in names if row.inplace else ():
         yield definition(f"{name}_", function)
     for name in augmented(row):
@@ -110,7 +123,10 @@ def definitions(text: str) -> dict[str, str]:
     """What a stub says of each name of its class."""
     (kind,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
     named = (n.name if isinstance(n, ast.FunctionDef) else ast.unparse(n) for n in kind.body)
-    return dict(zip(named, map(ast.unparse, kind.body), strict=True))
+    found: dict[str, str] = {}
+    for name, node in zip(named, kind.body, strict=True):  # overloads one after another
+        found[name] = "\n".join([*filter(None, [found.get(name)]), ast.unparse(node)])
+    return found
 
 
 if __name__ == "__main__":

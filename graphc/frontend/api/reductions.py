@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from graphc import return_types
 from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
@@ -285,6 +285,12 @@ def _chosen(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tens
     return P.reshape(values, index.spec.shape), index
 
 
+@overload
+def max(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def max(input: Tensor, dim: Tensor) -> Tensor: ...
+@overload
+def max(input: Tensor, dim: int, keepdim: bool = False) -> return_types.max: ...
 @public(method=True, out=True, tensors=1)
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
@@ -296,6 +302,12 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     return amax(input)
 
 
+@overload
+def min(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def min(input: Tensor, dim: Tensor) -> Tensor: ...
+@overload
+def min(input: Tensor, dim: int, keepdim: bool = False) -> return_types.min: ...
 @public(method=True, out=True, tensors=1)
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest of all; with `dim` a named tuple of values and indices (int64); of two tensors

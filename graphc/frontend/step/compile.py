@@ -10,8 +10,8 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
-from typing import Any, TypeVar, cast, overload
+from functools import lru_cache, partial
+from typing import Any, cast, overload
 
 from graphc import config
 from graphc.codegen_cpu.describe import describe
@@ -40,6 +40,7 @@ from graphc.frontend.step.one_op import OneOp, lying
 from graphc.frontend.step.profile import Limits, Run, print_tally
 from graphc.frontend.step.progress import Progress
 from graphc.frontend.step.signature import refuse_foreign
+from graphc.frontend.step.typed import Compiler, M, P, R, Step, T
 from graphc.frontend.step.written import with_trace
 from graphc.frontend.storage import running
 from graphc.ir import kernel_text
@@ -62,7 +63,6 @@ from graphc.runtime.tally import Tally
 
 __all__ = ["assert_max_compiles", "compile", "disable"]
 
-T = TypeVar("T")
 SMALL_BYTES = 1 << 16  # a program that touches less is done before other threads wake
 
 
@@ -245,10 +245,14 @@ def _run_compiled(op: Op, arrays: Sequence[Array], attrs: Attrs, spec: TensorSpe
 RUNNERS.append(_run_compiled)
 
 
+@overload  # a class is callable, too
+def compile(model: type[T], **options: Any) -> type[T]: ...
 @overload
-def compile(model: T, **options: Any) -> T: ...
+def compile(model: M, **options: Any) -> M: ...
 @overload
-def compile(model: None = None, **options: Any) -> Callable[[T], T]: ...
+def compile(model: Callable[P, R], **options: Any) -> Step[P, R]: ...
+@overload
+def compile(model: None = None, **options: Any) -> Compiler: ...
 def compile(model: Any = None, **options: Any) -> Any:
     """Compile a function, a Module class (its instances), a Module, or a bound method.
 
@@ -263,9 +267,14 @@ def compile(model: Any = None, **options: Any) -> Any:
     program of its own; `backend` "eager" and `disable=True` run calls plainly; `mode` changes
     nothing. Raises InvalidArgument for any other option or value.
     """
-    kept, plain = checked(options)
+    checked(options)
     if model is None:
-        return lambda real: compile(real, **options)
+        return partial(_compile, **options)
+    return _compile(model, **options)
+
+
+def _compile(model: Any, **options: Any) -> Any:
+    kept, plain = checked(options)
     refuse_foreign(model, "compile()")
     if plain:
         return model
@@ -290,7 +299,7 @@ def _compile_class(cls: type, options: dict[str, Any]) -> type:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
         if type(self) is cls:
-            compile(self, **options)
+            _compile(self, **options)
 
     __init__.__doc__, __init__.__wrapped__ = init.__doc__, init  # type: ignore[attr-defined]
     cls.__init__ = __init__  # type: ignore[misc]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 
 from graphc.errors import InvalidArgument, ShapeMismatch
@@ -15,6 +14,7 @@ from graphc.frontend.tape import stepwise
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import LARGEST
+from graphc.nn.functional.pool_types import Wanted, adaptive_max_pool
 from graphc.nn.functional.pooling import check_rank, largest
 
 __all__ = [
@@ -25,8 +25,6 @@ __all__ = [
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
 ]
-
-Wanted = int | Sequence[int | None] | None
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Wanted) -> Tensor:
@@ -44,6 +42,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Wanted) -> Tensor:
     return _adaptive_avg_pool(3, input, output_size)
 
 
+@adaptive_max_pool
 def adaptive_max_pool1d(
     input: Tensor, output_size: Wanted, return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -51,6 +50,7 @@ def adaptive_max_pool1d(
     return _adaptive_max_pool(1, input, output_size, return_indices)
 
 
+@adaptive_max_pool
 def adaptive_max_pool2d(
     input: Tensor, output_size: Wanted, return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -58,6 +58,7 @@ def adaptive_max_pool2d(
     return _adaptive_max_pool(2, input, output_size, return_indices)
 
 
+@adaptive_max_pool
 def adaptive_max_pool3d(
     input: Tensor, output_size: Wanted, return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:

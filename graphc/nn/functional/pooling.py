@@ -12,6 +12,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, u8
 from graphc.nn.functional.arguments import Sizes, per_dim
+from graphc.nn.functional.pool_types import max_pool
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"]
 
@@ -140,6 +141,7 @@ def _positions(place: Tensor, sizes: Shape, window: Window) -> Tensor:
     return found
 
 
+@max_pool
 def max_pool1d(
     input: Tensor,
     kernel_size: Sizes,
@@ -154,6 +156,7 @@ def max_pool1d(
     return _max_pool(1, input, window, ceil_mode, return_indices)
 
 
+@max_pool
 def max_pool2d(
     input: Tensor,
     kernel_size: Sizes,
@@ -171,6 +174,7 @@ def max_pool2d(
     return _max_pool(2, input, window, ceil_mode, return_indices)
 
 
+@max_pool
 def max_pool3d(
     input: Tensor,
     kernel_size: Sizes,

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, repeat
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.api.random import Generator, randint
+from graphc.frontend.tensor import Tensor
 from graphc.utils.data.collate import default_collate, default_convert, pinned
 from graphc.utils.data.dataset import Dataset, IterableDataset
 from graphc.utils.data.fetch import batch_seed, fetch, seeded, stream
@@ -20,6 +23,7 @@ from graphc.utils.data.sampler import BatchSampler, RandomSampler, Sampler, Sequ
 from graphc.utils.data.worker import Exhausted, Job, Task, Workers
 
 T = TypeVar("T", covariant=True)
+Part = Tensor | np.ndarray[Any, Any] | float  # of a sample: stacked, it is one tensor of the batch
 DEFAULT_TIMEOUT_S = 300.0
 
 
@@ -32,6 +36,10 @@ FROZEN = (
     "sampler",
 )
 END = object()
+
+
+class _Unseen:
+    """What no data set gives."""
 
 
 class EndlessSampler(Sampler[Any]):
@@ -54,6 +62,28 @@ class DataLoader(Generic[T]):
 
     _frozen = False  # whether what follows from these has been made of them
 
+    @overload
+    def __init__(
+        self, dataset: Dataset[T], batch_size: int | None = 1, shuffle: bool | None = None,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[list[Any]] | None = None, num_workers: int = 0,
+        collate_fn: None = None, pin_memory: bool = False, drop_last: bool = False,
+        timeout: float = 0, worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None, generator: Generator | None = None, *,
+        prefetch_factor: int | None = None, persistent_workers: bool = False,
+        pin_memory_device: str = "", in_order: bool = True,
+    ) -> None: ...  # fmt: skip
+    @overload  # what a function of yours makes of samples is not known
+    def __init__(
+        self: DataLoader[Any], dataset: Dataset[Any], batch_size: int | None = 1,
+        shuffle: bool | None = None, sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[list[Any]] | None = None, num_workers: int = 0, *,
+        collate_fn: Callable[[Any], Any], pin_memory: bool = False, drop_last: bool = False,
+        timeout: float = 0, worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None, generator: Generator | None = None,
+        prefetch_factor: int | None = None, persistent_workers: bool = False,
+        pin_memory_device: str = "", in_order: bool = True,
+    ) -> None: ...  # fmt: skip
     def __init__(
         self,
         dataset: Dataset[T],
@@ -131,6 +161,16 @@ class DataLoader(Generic[T]):
     def _index_sampler(self) -> Iterable[Any]:
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
+    @overload  # of what is not known: type checkers take the first that fits Any
+    def __iter__(self: DataLoader[_Unseen]) -> Iterator[Any]: ...
+    @overload
+    def __iter__(self: DataLoader[tuple[Part, ...]]) -> Iterator[list[Tensor]]: ...
+    @overload
+    def __iter__(self: DataLoader[Part]) -> Iterator[Tensor]: ...
+    @overload
+    def __iter__(self: DataLoader[Mapping[str, Part]]) -> Iterator[dict[str, Tensor]]: ...
+    @overload
+    def __iter__(self) -> Iterator[Any]: ...
     def __iter__(self) -> Iterator[Any]:
         batches = self._batches()
         return map(pinned, batches) if self.pin_memory else batches
