@@ -59,10 +59,11 @@ MOVED = -4  # nothing ran: a watched word is not what it was
 # where in objects words are, and what the call compares, runs and hands out.
 LATCH = {name: k for k, name in enumerate((
     "state", "identify", "ask", "attribute", "drop", "take", "clear", "contains", "equal",
-    "occurred", "raise",
-    "thread", "count", "rows", "acquire", "release", "act", "missed", "open", "tensor", "ndarray",
+    "occurred", "raise", "try", "free",
+    "thread", "owner", "lock", "lock_at", "owner_at", "count_at", "count", "rows", "acquire", "release", "act", "open", "tensor", "ndarray",
     "none", "empty", "name_spec", "name_flag", "name_views", "name_base", "name_array",
-    "name_storage", "name_dtype", "name_shape", "strides_at", "storages",
+    "name_storage", "name_dtype", "name_shape", "values_at", "place_spec", "place_flag",
+    "place_views", "place_base", "place_array", "place_storage", "false", "strides_at", "storages",
     "words", "words_count", "pool", "job", "busy", "programs", "clock",
     "sets", "set_cells", "set_count", "chosen", "dict_before", "tensor_weak", "version",
     "storage_words",

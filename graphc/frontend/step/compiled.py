@@ -29,12 +29,12 @@ from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Memory, Recompile, Stats, Unit, memory_of
-from graphc.frontend.step.latched import MISSED, Latched, latched
+from graphc.frontend.step.latched import Latched
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
-from graphc.frontend.step.ready import Patience, Ready, prepared
+from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
 from graphc.frontend.step.recompiles import Recompiles
 from graphc.frontend.step.signature import Key, change, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
@@ -184,9 +184,9 @@ class Compiled(Measured):
         out = ready.call(args)
         if out is not MISSED:
             self._last = ready.entry
-            if self._latched is None:
-                self._latched = latched(ready)
-            self._latch = self._latched.again(out) if self._latched is not None else None
+            if ready.latches:
+                made = self._latched or Latched(ready)
+                self._latched, self._latch = made, made.again(out)
         return out
 
     def _try_loose(self, given: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
@@ -417,7 +417,7 @@ class CompiledFunction(Compiled):
                 out = latch.run(*args)
             except BaseException as e:
                 out = latch.ended(e)
-            if out is not MISSED:
+            if out is not None:
                 return out
         if (ready := self._next) is not None and not kwargs:
             out = self._again(ready, args)
@@ -472,7 +472,7 @@ class CompiledModule(Compiled):
                 out = latch.run(*args)
             except BaseException as e:
                 out = latch.ended(e)
-            if out is not MISSED:
+            if out is not None:
                 return out
         if (ready := self._next) is not None and not kwargs:
             out = self._again(ready, args)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,17 +19,16 @@ import numpy as np
 
 from graphc.frontend import epoch
 from graphc.frontend.modes import modes
-from graphc.frontend.step.plan import RECYCLED_BYTES, RING, Latch
+from graphc.frontend.step.plan import RECYCLED_BYTES, RING, Latch, Plan
 from graphc.frontend.step.words import BEFORE, WORD, layout, of_object, version, word
 from graphc.frontend.storage import ASKING, Clock, Storage, running
 from graphc.frontend.tensor import Tensor
-from graphc.ir.cpu_abi import RESULT_SET, ROW, ROW_CELLS
+from graphc.ir.cpu_abi import LATCH, RESULT_SET, ROW, ROW_CELLS
 from graphc.ir.types import Array
 
 if TYPE_CHECKING:
     from graphc.frontend.step.ready import Ready
 
-MISSED = object()  # the call has to go another way
 NAMES = {
     "spec": "_spec", "flag": "_requires_grad", "views": "views", "base": "_base",
     "array": "array", "storage": "storage", "dtype": "dtype", "shape": "shape",
@@ -39,6 +39,9 @@ HEADER = 2 * WORD  # of an object: its count and its type
 STORAGE_WORDS = (Storage.__basicsize__ - HEADER) // WORD
 SET_CELLS = RESULT_SET["words"] + STORAGE_WORDS
 ARRAY = {"data": 16, "rank": 24, "dims": 32, "descr": 56, "flags": 64}  # of NumPy's public struct
+ATTRIBUTES = ("spec", "flag", "views", "base", "array", "storage")
+VALUES = -32  # before an object of 3.11: where its attributes are, in the order of its class
+MOST_SHARED = 30  # attributes of a class that CPython keeps so
 DENSE = 0x101  # row-major and aligned, among an array's flags
 ENOUGH, LONGEST = 8, 64  # calls
 
@@ -61,7 +64,8 @@ def places() -> dict[str, int] | None:
             return None
         strides = _slot(Storage, "strides", Storage(None, None))  # type: ignore[arg-type]
         whole = _slot(Clock, "whole", Clock())
-        return {"strides": strides, "whole": whole, "version": at.version}
+        found = {"strides_at": strides, "whole": whole, "version": at.version}
+        return found | _values() | _lock()
     except (AttributeError, TypeError, ValueError):
         return None
 
@@ -92,6 +96,38 @@ def tensor_words(x: Tensor, own: dict[str, Any]) -> int:
     return 0 if of_object(x) and word(id(x) + BEFORE) == id(own) else 1
 
 
+def _values() -> dict[str, int]:
+    """Where a tensor's attributes are while it has no dict; {} where that is not as in 3.11."""
+    probe, marks = object.__new__(Tensor), {k: object() for k in ATTRIBUTES}
+    for name, mark in marks.items():
+        setattr(probe, NAMES[name], mark)
+    start = word(id(probe) + VALUES) if sys.version_info[:2] == (3, 11) else 0
+    if not start or word(id(probe) + BEFORE):
+        return {}
+    found: dict[str, int] = {}
+    by_id = {id(mark): name for name, mark in marks.items()}
+    for k in range(MOST_SHARED):
+        if (name := by_id.get(word(start + k * WORD))) is not None:
+            found[f"place_{name}"] = k
+        if len(found) == len(marks):
+            return found | {"values_at": VALUES}
+    return {}
+
+
+def _lock() -> dict[str, int]:
+    """Where a lock like that of the turn has its inner lock, its owner and their count."""
+    lock, me = threading.RLock(), threading.get_ident()
+    at = {"lock_at": HEADER, "owner_at": HEADER + WORD, "count_at": HEADER + 2 * WORD}
+    states = []
+    for enter in (None, lock.acquire, lock.acquire, lock.release, lock.release):
+        if enter is not None:
+            enter()
+        states.append([word(id(lock) + at[k]) for k in ("owner_at", "count_at")])
+    inner = word(id(lock) + HEADER)
+    fits = states == [[0, 0], [me, 1], [me, 2], [me, 1], [0, 0]] and inner
+    return at if fits and sys.version_info < (3, 13) else {}
+
+
 def thread() -> int:
     """The running thread's number, which no other ever has."""
     state, identify = ctypes.pythonapi.PyThreadState_Get, ctypes.pythonapi.PyThreadState_GetID
@@ -108,9 +144,8 @@ class Latched:
         "_turn", "_wait", "_words", "run",
     )  # fmt: skip
 
-    def __init__(self, ready: Ready, words: Array, held: object) -> None:
-        """`words` are compared besides what tells of modes and of the process; `held` keeps the
-        objects alive that they are in."""
+    def __init__(self, ready: Ready) -> None:
+        words, held = ready.entry.words.table, ready.entry.words.held
         at, count = places(), len(words)
         assert at is not None
         self._ready, self._at = ready, at
@@ -128,7 +163,8 @@ class Latched:
         keep = *keep, lock.acquire, lock.release
         cells = {
             **_constants(at), "thread": -1, "count": len(rows), "rows": rows.ctypes.data,
-            "acquire": id(keep[-2]), "release": id(keep[-1]), "storages": id(plan.storages),
+            "acquire": id(keep[-2]), "release": id(keep[-1]), "lock": id(lock) * ("lock_at" in at),
+            "storages": id(plan.storages),
             "words": self._words.ctypes.data, "words_count": len(self._words),
             "clock": ctypes.addressof(plan.clock.cell), "sets": self._sets.ctypes.data,
         }  # fmt: skip
@@ -157,6 +193,7 @@ class Latched:
             if not self._ready.still():  # else a change from here on changes a word
                 return None
             self._keep(out)
+            latch.put("owner", threading.get_ident())
             latch.put("thread", thread())
         return self
 
@@ -201,8 +238,8 @@ class Latched:
 def _constants(at: dict[str, int]) -> dict[str, int]:
     return {
         **{f"name_{k}": id(v) for k, v in INTERNED.items()},
-        "missed": id(MISSED), "tensor": id(Tensor), "ndarray": id(np.ndarray), "none": id(None),
-        "empty": id(NO_TUPLE), "strides_at": at["strides"], "version": at["version"],
+        "tensor": id(Tensor), "ndarray": id(np.ndarray), "none": id(None),
+        "empty": id(NO_TUPLE), "false": id(False), **{k: v for k, v in at.items() if k in LATCH},
         "programs": ctypes.addressof(running.cell), "dict_before": BEFORE,
         "tensor_weak": Tensor.__weakrefoffset__, "storage_words": STORAGE_WORDS,
         "set_cells": SET_CELLS, "set_count": RING,
@@ -211,7 +248,7 @@ def _constants(at: dict[str, int]) -> dict[str, int]:
 
 def _process(ready: Ready, at: dict[str, int]) -> list[tuple[int, int]]:
     """Addresses and words that tell of modes, of counters and of who else writes the state."""
-    words = [*(version(vars(modes)) or ()), *(version(vars(epoch)) or ())]
+    words = [w for x in (modes, epoch, Tensor) for w in version(vars(x)) or ()]
     words.append((ready.entry.plan.clock, at["whole"]))
     places = [id(x) + offset for x, offset in words] + [ctypes.addressof(running.cell)]
     return [(place, word(place)) for place in places]
@@ -237,10 +274,7 @@ def _rows(ready: Ready) -> tuple[Array, Sequence[object]]:
     return rows, rests
 
 
-def latched(ready: Ready) -> Latched | None:
-    """The builtin for the calls that `ready` makes, of a step that gives a loss."""
-    plan, words = ready.entry.plan, ready.entry.words
+def latchable(plan: Plan) -> bool:
+    """Whether a builtin may make the calls of this plan: it gives one result, which is small."""
     small = len(plan.results) == 1 and plan.out_types[0].size_bytes <= RECYCLED_BYTES
-    if not small or not ready.plain or places() is None:
-        return None
-    return Latched(ready, words.table, words.held)
+    return small and places() is not None

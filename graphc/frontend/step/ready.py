@@ -21,7 +21,7 @@ from graphc.frontend.modes import _default, modes
 from graphc.frontend.places import HOST
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.guards import all_same, columns
-from graphc.frontend.step.latched import MISSED
+from graphc.frontend.step.latched import latchable
 from graphc.frontend.step.plan import Plan, address_of
 from graphc.frontend.step.words import Words
 from graphc.frontend.storage import Storage, running
@@ -30,6 +30,7 @@ from graphc.ir.types import Array, Scalar, TensorSpec
 from graphc.passes.autodiff import Node
 
 _storage = Storage.plain
+MISSED = object()  # the call has to go the whole way
 FIXED = (int, bool, str, bytes, type(None))  # as arguments: compared by identity here
 UNUSED = -1
 ENOUGH, LONGEST = 8, 256  # calls
@@ -51,7 +52,7 @@ class Ready:
     __slots__ = (
         "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_first_tick",
         "_getters", "_gradients", "_loss", "_modes", "_moved", "_native", "_plan", "_pointers",
-        "_results", "_scalars", "_storages", "acts", "entry",
+        "_results", "_scalars", "_storages", "acts", "entry", "latches",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
@@ -60,6 +61,7 @@ class Ready:
         self._modes, self._default = dict(vars(modes)), _default[0]
         self._arguments = tuple(arguments)
         self._asked: Any = None
+        self.latches = False  # whether words tell of all that it compares
         self._getters: Sequence[Callable[[], Scalar]] = ()
         self._first: Sequence[Scalar] = ()  # the numbers for the first call, later ones keep them
         self._scalars: Sequence[Scalar] = ()
@@ -84,12 +86,6 @@ class Ready:
     def arguments(self) -> Sequence[Argument]:
         return self._arguments
 
-    @property
-    def plain(self) -> bool:
-        """Whether words tell of all that it compares, and its result is a loss."""
-        asks = self._asked is not None or bool(self._getters) or bool(self._first)
-        return not asks and self._loss[0] is not None
-
     def still(self) -> bool:
         """Whether all but the arguments is as `call` wants it; the caller has the turn."""
         return bool(
@@ -111,6 +107,8 @@ class Ready:
         self._asked = columns(words.asked, fresh=True) if words.asked else None
         self._getters = self._plan.getters if words.numbers else ()
         self._first = self._scalars = [get() for get in self._plan.getters]
+        asks = self._asked is not None or bool(self._getters)
+        self.latches = not asks and self._loss[0] is not None and latchable(self._plan)
 
     def call(self, args: Sequence[Any]) -> Any:
         """What the call gives, or MISSED."""

@@ -32,6 +32,7 @@ from graphc.ir.types import Array
 WORD = 8
 KEEPS_VERSIONS = ((3, 11), (3, 12))
 MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT: the dict's pointer stands before the object
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by Python code, which may change it
 BEFORE = -24
 RESTLESS = 2  # a word that moved so often without a change that mattered is watched no more
 Word = tuple[Any, int]  # an object, and where in it the word is
@@ -55,7 +56,8 @@ def word(address: int) -> int:
 
 def _offset(x: Any, value: int) -> int:
     """Where in x a word of this value is."""
-    spots = [k for k in range(2 * WORD, x.__sizeof__(), WORD) if word(id(x) + k) == value]
+    size = type.__basicsize__ if isinstance(x, type) else x.__sizeof__()
+    spots = [k for k in range(2 * WORD, size, WORD) if word(id(x) + k) == value]
     return spots[0]
 
 
@@ -156,6 +158,23 @@ def of_told(x: Told) -> list[Word] | None:
     return None if None in found or not x.plain() else [w for ws in found if ws for w in ws]
 
 
+def of_attribute(x: Any, names: tuple[str, ...]) -> list[Word] | None:
+    """The words of an attribute that an object itself has, of a class that looks up as usual."""
+    kind, name = type(x), names[0]
+    own, words = getattr(x, "__dict__", None), of_object(x)
+    usual = kind.__getattribute__ is object.__getattribute__
+    if len(names) > 1 or words is None or not usual or type(own) is not dict or name not in own:
+        return None
+    made = [c for c in kind.__mro__ if c.__flags__ & HEAP_TYPE]
+    if any(name in vars(c) for c in kind.__mro__):
+        return None
+    found = [version(vars(c)) for c in made]
+    if None in found:
+        return None
+    order = [(c, _offset(c, id(c.__mro__))) for c in made]
+    return [*words, (x, WORD), *order, *(w for ws in found if ws for w in ws)]
+
+
 def of_guard(guard: Guard) -> list[Word] | None:
     """The words that tell of each change of what a guard reads; None if there are none."""
     get, subject = guard.get, guard.subject
@@ -173,7 +192,7 @@ def of_guard(guard: Guard) -> list[Word] | None:
         }
         name = get.__reduce__()[1]  # of class and arguments
         offset = fixed.get((type(subject), *name))
-        return None if offset is None else [(subject, offset)]
+        return of_attribute(subject, name) if offset is None else [(subject, offset)]
     if isinstance(get, partial):
         return version(get.args[0]) if get.func is item else None
     if getattr(get, "__name__", "") in ("get", "__contains__"):

@@ -6,7 +6,7 @@ no Python code: the builtin compares the arguments, takes the turn, compares wor
 tell of all else (`graphc_run` would do the same), runs the job, counts the call and hands out a
 result that nobody has any more. It is made for one thread and one list of words.
 
-    latch(*args)    the result; the object `missed` where anything differs, and nothing ran
+    latch(*args)    the result; None where anything differs, and nothing ran
 
 Where the job did not run to a good end (a handler raised, a check failed) it raises what was
 raised, else `Open`, with the turn still taken and `busy` LEFT: the caller ends the job.
@@ -42,6 +42,7 @@ FUNCTIONS = {
     "ask": "PyObject_CallNoArgs", "attribute": "PyObject_GetAttr", "drop": "Py_DecRef",
     "take": "Py_IncRef", "clear": "PyErr_Clear", "contains": "PySet_Contains",
     "equal": "PyObject_RichCompareBool", "occurred": "PyErr_Occurred", "raise": "PyErr_SetObject",
+    "try": "PyThread_acquire_lock", "free": "PyThread_release_lock",
 }  # fmt: skip
 
 
@@ -308,12 +309,10 @@ entry:
   %alike = and i1 %same.thread, %same.count
   br i1 %alike, label %turn, label %missed
 turn:
-  %acquire = cell ptr acquire
-  %taken = call ptr %ask(ptr %acquire)
-  %refused = icmp eq ptr %taken, null
-  br i1 %refused, label %raise, label %look
+  %taken = call i64 @latch_enter(ptr %c)
+  switch i64 %taken, label %look [ i64 0, label %missed
+                                   i64 -1, label %raise ]
 look:
-  call void %drop(ptr %taken)
   %job = cell ptr job
   %pointers.at = getelementptr i64, ptr %job, i64 $job.pointers
   %pointers = load ptr, ptr %pointers.at
@@ -370,13 +369,72 @@ leave:
   %gone = call i1 @latch_leave(ptr %c)
   br i1 %gone, label %missed, label %raise
 missed:
-  %answer = cell ptr missed
+  %answer = cell ptr none
   call void %take(ptr %answer)
   ret ptr %answer
 }
 
+define internal i64 @latch_enter(ptr %c) nounwind {
+entry:
+  %lock = cell ptr lock
+  %known = icmp ne ptr %lock, null
+  br i1 %known, label %own, label %slow
+own:
+  %count.at = cell i64 count_at
+  %count.cell.at = getelementptr i8, ptr %lock, i64 %count.at
+  %owner.at = cell i64 owner_at
+  %owner.cell.at = getelementptr i8, ptr %lock, i64 %owner.at
+  %me = cell i64 owner
+  %owner.now = load i64, ptr %owner.cell.at
+  %again = icmp eq i64 %owner.now, %me
+  br i1 %again, label %refuse, label %try
+try:
+  %lock.at = cell i64 lock_at
+  %inner.number = call i64 @latch_word(ptr %lock, i64 %lock.at)
+  %inner = inttoptr i64 %inner.number to ptr
+  %trying = cell ptr try
+  %got = call i32 %trying(ptr %inner, i32 0)
+  %mine = icmp eq i32 %got, 1
+  br i1 %mine, label %write, label %slow
+write:
+  store i64 %me, ptr %owner.cell.at
+  store i64 1, ptr %count.cell.at
+  ret i64 1
+slow:
+  %ask = cell ptr ask
+  %acquire = cell ptr acquire
+  %taken = call ptr %ask(ptr %acquire)
+  %refused = icmp eq ptr %taken, null
+  br i1 %refused, label %raise, label %taking
+taking:
+  %drop = cell ptr drop
+  call void %drop(ptr %taken)
+  ret i64 1
+refuse:
+  ret i64 0
+raise:
+  ret i64 -1
+}
+
 define internal i1 @latch_leave(ptr %c) nounwind {
 entry:
+  %lock = cell ptr lock
+  %known = icmp ne ptr %lock, null
+  br i1 %known, label %own, label %slow
+own:
+  %count.at = cell i64 count_at
+  %count.cell.at = getelementptr i8, ptr %lock, i64 %count.at
+  %owner.at = cell i64 owner_at
+  %owner.cell.at = getelementptr i8, ptr %lock, i64 %owner.at
+  store i64 0, ptr %count.cell.at
+  store i64 0, ptr %owner.cell.at
+  %lock.at = cell i64 lock_at
+  %inner.number = call i64 @latch_word(ptr %lock, i64 %lock.at)
+  %inner = inttoptr i64 %inner.number to ptr
+  %free = cell ptr free
+  call void %free(ptr %inner)
+  ret i1 true
+slow:
   %ask = cell ptr ask
   %release = cell ptr release
   %left = call ptr %ask(ptr %release)

@@ -26,6 +26,27 @@ good:
   ret ptr %found
 }
 
+define internal ptr @latch_own(ptr %c, ptr %x, ptr %name, i64 %place, ptr %default) nounwind {
+entry:
+  %values.at = cell i64 values_at
+  %known = icmp ne i64 %values.at, 0
+  br i1 %known, label %look, label %ask
+look:
+  %values.number = call i64 @latch_word(ptr %x, i64 %values.at)
+  %inside = icmp ne i64 %values.number, 0
+  br i1 %inside, label %inline, label %ask
+inline:
+  %values = inttoptr i64 %values.number to ptr
+  %value.at = getelementptr ptr, ptr %values, i64 %place
+  %value = load ptr, ptr %value.at
+  %unset = icmp eq ptr %value, null
+  %found = select i1 %unset, ptr %default, ptr %value
+  ret ptr %found
+ask:
+  %asked = call ptr @latch_get(ptr %c, ptr %x, ptr %name)
+  ret ptr %asked
+}
+
 define internal i1 @latch_is(ptr %c, ptr %x, ptr %name, ptr %wanted) nounwind {
   %found = call ptr @latch_get(ptr %c, ptr %x, ptr %name)
   %same = icmp eq ptr %found, %wanted
@@ -35,7 +56,8 @@ define internal i1 @latch_is(ptr %c, ptr %x, ptr %name, ptr %wanted) nounwind {
 define internal i1 @latch_spec(ptr %c, ptr %row, ptr %x) nounwind {
 entry:
   %name = cell ptr name_spec
-  %spec = call ptr @latch_get(ptr %c, ptr %x, ptr %name)
+  %place = cell i64 place_spec
+  %spec = call ptr @latch_own(ptr %c, ptr %x, ptr %name, i64 %place, ptr null)
   %wanted.at = getelementptr i64, ptr %row, i64 $row.object
   %wanted = load ptr, ptr %wanted.at
   %same = icmp eq ptr %spec, %wanted
@@ -158,7 +180,8 @@ entry:
   br i1 %is.tensor, label %array, label %no
 array:
   %name.array = cell ptr name_array
-  %array.now = call ptr @latch_get(ptr %c, ptr %x, ptr %name.array)
+  %place.array = cell i64 place_array
+  %array.now = call ptr @latch_own(ptr %c, ptr %x, ptr %name.array, i64 %place.array, ptr null)
   %lost = icmp eq ptr %array.now, null
   br i1 %lost, label %no, label %arrayed
 arrayed:
@@ -170,24 +193,38 @@ flag:
   %flag.at = getelementptr i64, ptr %row, i64 $row.flag
   %flag.then = load ptr, ptr %flag.at
   %name.flag = cell ptr name_flag
-  %flagged = call i1 @latch_is(ptr %c, ptr %x, ptr %name.flag, ptr %flag.then)
+  %place.flag = cell i64 place_flag
+  %default.flag = cell ptr false
+  %flag.now = call ptr @latch_own(
+    ptr %c, ptr %x, ptr %name.flag, i64 %place.flag, ptr %default.flag)
+  %flagged = icmp eq ptr %flag.now, %flag.then
   br i1 %flagged, label %views, label %no
 views:
   %empty = cell ptr empty
   %name.views = cell ptr name_views
-  %whole = call i1 @latch_is(ptr %c, ptr %x, ptr %name.views, ptr %empty)
+  %place.views = cell i64 place_views
+  %default.views = cell ptr empty
+  %views.now = call ptr @latch_own(
+    ptr %c, ptr %x, ptr %name.views, i64 %place.views, ptr %default.views)
+  %whole = icmp eq ptr %views.now, %empty
   br i1 %whole, label %base, label %no
 base:
   %none = cell ptr none
   %name.base = cell ptr name_base
-  %own = call i1 @latch_is(ptr %c, ptr %x, ptr %name.base, ptr %none)
+  %place.base = cell i64 place_base
+  %default.base = cell ptr none
+  %base.now = call ptr @latch_own(
+    ptr %c, ptr %x, ptr %name.base, i64 %place.base, ptr %default.base)
+  %own = icmp eq ptr %base.now, %none
   br i1 %own, label %spec, label %no
 spec:
   %typed = call i1 @latch_spec(ptr %c, ptr %row, ptr %x)
   br i1 %typed, label %storage, label %no
 storage:
   %name.storage = cell ptr name_storage
-  %storage.now = call ptr @latch_get(ptr %c, ptr %x, ptr %name.storage)
+  %place.storage = cell i64 place_storage
+  %storage.now = call ptr @latch_own(
+    ptr %c, ptr %x, ptr %name.storage, i64 %place.storage, ptr null)
   %missing = icmp eq ptr %storage.now, null
   br i1 %missing, label %no, label %apart
 apart:
