@@ -27,6 +27,7 @@ from graphc.ir.sizes import typical
 from graphc.ir.types import Shape
 from graphc.passes.fusion_notes import Notes
 from graphc.passes.group import (
+    ALONE,
     KEPT,
     Chain,
     Fusion,
@@ -246,7 +247,7 @@ class Fuser:
     def _fits(self, v: Value, g: Group) -> Level | None:
         """The level at which `v` could join `g`, or None."""
         assert v.op is not None
-        if len(g.members) >= self.profile.max_members or g.kind in ("scatter", "routine", "loop"):
+        if len(g.members) >= self.profile.max_members or g.kind in ALONE:
             return None
         if v.op.kind == "reduce":
             return KEPT if self._reduce_fits(v, g) else None
@@ -383,7 +384,7 @@ class Fuser:
                 self._merge(g, h)
 
     def _mergeable(self, g: Group, h: Group) -> bool:
-        if g.domain != h.domain or h.kind != "map" or g.kind in ("scatter", "routine", "loop"):
+        if g.domain != h.domain or h.kind != "map" or g.kind in ALONE:
             return False
         if len(g.members) + len(h.members) > self.profile.max_members:
             return False
