@@ -15,6 +15,7 @@ from typing import NamedTuple
 from graphc import config
 from graphc.ir import kernel_text, program_text, text
 from graphc.ir.graph import Graph
+from graphc.ir.kernel import Kernel
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.sizes import HINTS
 from graphc.ir.verify import verify
@@ -111,13 +112,25 @@ def _by_stage(stage: Stage, graph: Graph, profile: Profile) -> Graph:
         return stage.function(graph, profile)
 
 
-def compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage] = PIPELINE) -> Compiled:
-    """The program of a traced graph (derivatives and updates already in it) for a target."""
+Made = Callable[[Kernel], None]
+
+
+def compile_graph(
+    graph: Graph,
+    profile: Profile,
+    stages: Sequence[Stage] = PIPELINE,
+    made: Made | None = None,
+) -> Compiled:
+    """The program of a traced graph (derivatives and updates already in it) for a target.
+
+    `made` is told of kernels that the program will have, each as soon as it is lowered."""
     with graph.in_passes():
-        return _compile_graph(graph, profile, stages)
+        return _compile_graph(graph, profile, stages, made)
 
 
-def _compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage]) -> Compiled:
+def _compile_graph(
+    graph: Graph, profile: Profile, stages: Sequence[Stage], made: Made | None
+) -> Compiled:
     count = len(stages) + 4  # with trace, autodiff, fuse and memory
     derived_ms = 1e3 * graph.builder.derived if graph.builder else 0.0
     whole = Stage("autodiff", portable(lambda g: g), "the whole step as traced")
@@ -128,7 +141,7 @@ def _compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage]) -> C
         wall_ms = 1e3 * (time.perf_counter() - start)
         records.append(_graph_record(stage, number, count, wall_ms, graph, before))
     start = time.perf_counter()
-    lowered, checks = lower_graph(graph, profile)
+    lowered, checks = lower_graph(graph, profile, made)
     fused = time.perf_counter()
     scheduled = schedule(graph, lowered, checks, profile)
     program = scheduled.at(HINTS)
@@ -157,10 +170,17 @@ def _graph_record(
     return StageRecord(stage.name, "graph", stage.why, ms, show, graph)
 
 
-def lower_graph(graph: Graph, profile: Profile) -> tuple[list[Lowered], list[CheckSite]]:
-    """Fuse, and lower each group."""
+def lower_graph(
+    graph: Graph, profile: Profile, made: Made | None = None
+) -> tuple[list[Lowered], list[CheckSite]]:
+    """Fuse, and lower each group; `made` hears of kernels that the schedule leaves as they are."""
+    states = {v for v, t in zip(graph.outs, graph.targets, strict=True) if t is not None}
     fusion, orders = fuse(graph, profile), orders_of(graph, profile)
     checks: list[CheckSite] = []
-    kernels = [lower(group, fusion, orders, checks, profile) for group in fusion.groups]
-    noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, fusion.groups, strict=True)]
-    return noted, checks
+    kernels = []
+    for group in fusion.groups:
+        lowered = lower(group, fusion, orders, checks, profile).noted(fusion.note(group))
+        if made is not None and lowered.writes_something() and states.isdisjoint(lowered.writes):
+            made(lowered.kernel)
+        kernels.append(lowered)
+    return kernels, checks

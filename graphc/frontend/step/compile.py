@@ -103,8 +103,8 @@ class NativeBackend:
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
         checked = config.check_bounds()
-        with self._progress.of(graph.name):
-            compiled = compile_graph(graph, self._profile)
+        with self._progress.of(graph.name), self._library.ahead(checked) as begin:
+            compiled = compile_graph(graph, self._profile, made=begin)
             program = compiled.program
             functions = self._library.functions([x.kernel for x in program.launches], checked)
         native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
