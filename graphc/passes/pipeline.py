@@ -66,6 +66,9 @@ PIPELINE: tuple[Stage, ...] = (
 )
 
 
+WHOLE = Stage("autodiff", portable(lambda g: g), "the whole step as traced")
+
+
 @dataclass(frozen=True)
 class StageRecord:
     """What one stage of the dump shows: its text, made when asked, and how long it took."""
@@ -133,8 +136,7 @@ def _compile_graph(
 ) -> Compiled:
     count = len(stages) + 4  # with trace, autodiff, fuse and memory
     derived_ms = 1e3 * graph.builder.derived if graph.builder else 0.0
-    whole = Stage("autodiff", portable(lambda g: g), "the whole step as traced")
-    records = [_graph_record(whole, 2, count, derived_ms, graph, None)]
+    records = [_graph_record(WHOLE, 2, count, derived_ms, graph, None)]
     for number, stage in enumerate(stages, 3):
         start, before = time.perf_counter(), graph
         graph = run_passes(graph, [stage], profile)
@@ -150,15 +152,18 @@ def _compile_graph(
         for kernel in program.kernels():
             verify_kernel(kernel)
         verify_program(program)
-    records.append(
-        StageRecord("fuse", "kernel", "values grouped into loop nests", 1e3 * (fused - start),
-                    lambda: "\n\n".join(map(kernel_text.show, program.kernels())))
-    )  # fmt: skip
-    records.append(
-        StageRecord("memory", "program", "launches in order, buffers placed", 1e3 * (done - fused),
-                    lambda: program_text.show(program))
-    )  # fmt: skip
+    records += program_records(program, 1e3 * (fused - start), 1e3 * (done - fused))
     return Compiled(program, scheduled, tuple(lowered), tuple(records))
+
+
+def program_records(program: Program, fuse_ms: float, memory_ms: float) -> list[StageRecord]:
+    """The stages behind the graph passes."""
+    return [
+        StageRecord("fuse", "kernel", "values grouped into loop nests", fuse_ms,
+                    lambda: "\n\n".join(map(kernel_text.show, program.kernels()))),
+        StageRecord("memory", "program", "launches in order, buffers placed", memory_ms,
+                    lambda: program_text.show(program)),
+    ]  # fmt: skip
 
 
 def _graph_record(

@@ -8,19 +8,20 @@ graphc.compile(model)                 the same model, its calls compiled
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from typing import Any, TypeVar, cast, overload
+from typing import Any, NamedTuple, TypeVar, cast, overload
 
 from graphc import config
 from graphc.codegen_cpu.describe import describe
 from graphc.codegen_cpu.jit import assembly
-from graphc.codegen_cpu.library import KernelLibrary
+from graphc.codegen_cpu.library import Functions, KernelLibrary
 from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
-from graphc.errors import InvalidType
+from graphc.errors import FileFormatError, InvalidType
 from graphc.frontend.devices import MAKERS, Accelerator
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.step.alone import run_alone
@@ -35,6 +36,7 @@ from graphc.frontend.step.compiled import (
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Unit
+from graphc.frontend.step.late import LateStage, late_stages
 from graphc.frontend.step.profile import Limits, Run, print_tally
 from graphc.frontend.step.progress import Progress
 from graphc.frontend.step.signature import refuse_foreign
@@ -43,13 +45,16 @@ from graphc.frontend.storage import running
 from graphc.ir import kernel_text
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
+from graphc.ir.program import Program
 from graphc.ir.rewrite import at_sizes
-from graphc.ir.sizes import HINTS, Evaluation
+from graphc.ir.sizes import HINTS, Evaluation, unknowns
+from graphc.ir.symbols import Symbol
 from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
-from graphc.passes.pipeline import compile_graph
+from graphc.passes.pipeline import StageRecord, compile_graph
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
+from graphc.passes.stored import check_stored, key_of, restored, stored
 from graphc.runtime import peaks
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine, Executable
@@ -71,13 +76,16 @@ class NativeTemplate:
         functions: Sequence[int],
         engine: Engine,
         checked: bool,
+        symbols: Iterable[Symbol],
+        program: Program,
     ) -> None:
-        """`checked`: the functions are those that check bounds."""
+        """`checked`: the functions are those that check bounds. `program`: at the sizes seen."""
         self._schedule, self._functions, self._engine = schedule, functions, engine
-        self._checked = checked
+        self._checked, self._symbols, self._seen = checked, tuple(symbols), program
 
     def at(self, sizes: Evaluation) -> Executable:
-        program = self._schedule.at(sizes)
+        seen = all(sizes.of(s) == s.hint for s in self._symbols)
+        program = self._seen if seen else self._schedule.at(sizes)
         if config.verify_graphs():
             verify_program(program)
         small = sum(s.size_bytes for s in program.slots) < SMALL_BYTES
@@ -86,13 +94,23 @@ class NativeTemplate:
         )
 
 
+class Made(NamedTuple):
+    """What compiling a graph gives, or finding what it gave."""
+
+    schedule: Schedule
+    program: Program  # for the sizes seen
+    stages: tuple[LateStage | StageRecord, ...]
+    functions: Functions
+
+
 class NativeBackend:
     """Compiles for this machine's CPU: one library of kernels and one engine for the process."""
 
     def __init__(self) -> None:
         self._target = Target.host()
         self._profile = profile(self._target)
-        self._library = KernelLibrary(self._target, DiskCache())
+        self._disk = DiskCache()
+        self._library = KernelLibrary(self._target, self._disk)
         self._progress = Progress()
         self._library.told = self._progress.tell
         self._engine = Engine(walker(self._library.native, self._target.triple), running)
@@ -103,24 +121,60 @@ class NativeBackend:
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
         checked = config.check_bounds()
-        with self._progress.of(graph.name), self._library.ahead(checked) as begin:
-            compiled = compile_graph(graph, self._profile, made=begin)
-            program = compiled.program
-            functions = self._library.functions([x.kernel for x in program.launches], checked)
-        native = NativeTemplate(compiled.schedule, functions, self._engine, checked)
+        with self._progress.of(graph.name):
+            found, key = self._found(graph, checked)
+            schedule, program, stages, functions = found or self._made(graph, key, checked)
+        symbols = {s for v in graph.inputs for s in unknowns(v.shape)}
+        native = NativeTemplate(schedule, functions, self._engine, checked, symbols, program)
         unit = Unit(
             graph.name,
-            with_trace(graph, trace_ms, compiled.stages),
+            with_trace(graph, trace_ms, stages),
             program,
             kernel_text.show,
             self._code,
+            found=found is not None,
         )
         if config.verify():
-            graphs = [(s.name, s.graph) for s in compiled.stages if s.graph is not None]
+            graphs = [(s.name, s.graph) for s in stages if s.graph is not None]
             graphs = [(name, at_sizes(g, HINTS)) for name, g in graphs]
             here = at_sizes(graph, HINTS)
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs))
         return unit, native
+
+    def _found(self, graph: Graph, checked: bool) -> tuple[Made | None, str]:
+        """What an earlier process made of an equal graph, and the key that finds it."""
+        if config.verify_graphs():  # what is verified is what passes make now
+            return None, ""
+        start = time.perf_counter()
+        key = key_of(graph, self._profile)
+        data = self._disk.get(key)
+        if data is None:
+            return None, key
+        try:
+            schedule = restored(data, graph, self._profile)
+        except FileFormatError:
+            return None, key
+        program = schedule.at(HINTS)
+        ms = 1e3 * (time.perf_counter() - start)
+        stages = late_stages(graph, self._profile, program, ms)
+        return Made(schedule, program, stages, self._functions(program, checked)), key
+
+    def _functions(self, program: Program, checked: bool) -> Functions:
+        return self._library.functions([x.kernel for x in program.launches], checked)
+
+    def _made(self, graph: Graph, key: str, checked: bool) -> Made:
+        """What passes make of a graph now; kernels are compiled from when they are lowered."""
+        with self._library.ahead(checked) as begin:
+            compiled = compile_graph(graph, self._profile, made=begin)
+            for launch in compiled.program.launches:
+                begin(launch.kernel)
+            data = stored(compiled.schedule, graph)  # meanwhile threads compile
+            if config.verify_graphs():
+                check_stored(data, compiled.schedule, graph)
+            elif data is not None:
+                self._disk.put(key, data)
+            functions = self._functions(compiled.program, checked)
+        return Made(compiled.schedule, compiled.program, compiled.stages, functions)
 
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)

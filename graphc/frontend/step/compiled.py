@@ -369,6 +369,7 @@ class Compiled(Measured):
         stats.kernels_compiled += compiled
         stats.cache_hits += hits
         stats.compile_seconds += seconds
+        stats.programs_found = sum(u.found for u in self._all_units())
         stats.peak_bytes = self.memory().peak_bytes
         stats.ms = {s.name: s.wall_ms for u in entry.units for s in u.stages}
 
@@ -398,8 +399,9 @@ def _drop_oldest(table: OrderedDict[Any, list[T]]) -> T:
 def collector_paused() -> Iterator[None]:
     """Tracing makes many objects that all live on: collecting garbage meanwhile costs a quarter.
 
-    If they are very many they are made old here: else the collector goes through them all as soon
-    as a next call makes something, which is then as slow as an eighth of a trace.
+    If they are very many they are made old here, without a look at what is old already: else the
+    collector goes through them all as soon as a next call makes something, which is then as slow as
+    an eighth of a trace.
     """
     running = gc.isenabled()
     gc.disable()
@@ -408,7 +410,7 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             if gc.get_count()[0] > MANY_OBJECTS:
-                gc.collect()
+                gc.collect(1)
             gc.enable()
 
 
