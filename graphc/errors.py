@@ -57,15 +57,26 @@ def format_error(e: GraphcError) -> str:
     return "\n".join([*rows, f"  more  python -m graphc explain {e.code}"])
 
 
+class _Own(dict[str, bool]):
+    """By file: whether a line of it tells a user nothing."""
+
+    def __missing__(self, file: str) -> bool:
+        own = self[file] = file.startswith(PACKAGE) and not file.startswith(CLI)
+        return own
+
+
+_own = _Own()  # asked of each frame between the user's line and each value of a trace
+
+
 def is_own(file: str) -> bool:
     """Whether a line of `file` tells a user nothing; the demo's net is written as theirs is."""
-    return file.startswith(PACKAGE) and not file.startswith(CLI)
+    return _own[file]
 
 
 def user_frame(depth: int = 1) -> FrameType | None:
     """The innermost frame outside the graphc package, found by file."""
     frame: FrameType | None = sys._getframe(depth)
-    while frame is not None and is_own(frame.f_code.co_filename):
+    while frame is not None and _own[frame.f_code.co_filename]:
         frame = frame.f_back
     return frame
 

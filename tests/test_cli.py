@@ -19,7 +19,7 @@ from graphc.codegen_cpu.jit import assembly
 from graphc.codegen_cpu.target import Target
 from graphc.errors import all_errors
 from graphc.frontend.report.page import record_of
-from graphc.frontend.step.compile import native
+from graphc.frontend.step.native_backend import native
 from graphc.runtime.disk_cache import DiskCache
 
 

@@ -65,8 +65,12 @@ ALLOWED: dict[str, set[str]] = {
 JOINS: dict[str, tuple[set[str], str]] = {
     "graphc/optim/swa_utils.py": ({"nn"}, "averages whole modules"),
     "graphc/frontend/step/compile.py": (
+        {"passes", "runtime"},
+        "the one place that gives compiled functions their back ends",
+    ),
+    "graphc/frontend/step/native_backend.py": (
         {"passes", "codegen_cpu", "runtime"},
-        "the one place that wires the compiler together",
+        "puts the compiler for the CPU together",
     ),
     "graphc/frontend/step/cuda_backend.py": (
         {"passes", "codegen_gpu", "runtime"},

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from graphc.cli.script import run_script
-from graphc.frontend.step.compile import native
 from graphc.frontend.step.measured import Measured
+from graphc.frontend.step.native_backend import native
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.seen import seeing
 from graphc.runtime import peaks

@@ -12,13 +12,15 @@ is looked for while compiling.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
+from typing import Any, cast
 
 import llvmlite.binding as llvm
 
@@ -51,7 +53,7 @@ def _initialize() -> None:
     llvm.initialize_all_asmprinters()
 
 
-def _machine(target: Target) -> llvm.TargetMachine:
+def machine_of(target: Target) -> llvm.TargetMachine:
     """A fresh TargetMachine. The default code model is large, with movabs for every constant."""
     _initialize()
     return llvm.Target.from_triple(target.triple).create_target_machine(
@@ -62,40 +64,74 @@ def _machine(target: Target) -> llvm.TargetMachine:
 @lru_cache(maxsize=4)
 def _shared_machine(target: Target) -> llvm.TargetMachine:
     """For compiling only: never handed to an engine."""
-    return _machine(target)
+    return machine_of(target)
 
 
-def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
-    try:
-        # A context of its own: types and constants live as long as their context.
-        module = llvm.parse_assembly(text, llvm.create_context())
-        module.verify()
-    except RuntimeError as e:
-        raise BackendError(f"LLVM refuses generated code: {e}") from None
-    manager = llvm.create_new_module_pass_manager()
-    for name in PASSES:
-        getattr(manager, f"add_{name}_pass")()
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    manager.run(module, llvm.create_pass_builder(machine, options))
-    return module
+def _unlocked(name: str) -> Callable[..., Any]:
+    """An LLVM function without llvmlite's own lock, for objects that one thread alone uses."""
+    function = getattr(llvm.ffi.lib, name)
+    return cast("Callable[..., Any]", getattr(function, "_cfn", function))
+
+
+class Module:
+    """Text on its way to object code, with all that LLVM needs for it: two modules share nothing,
+    so that each may be compiled in a thread of its own."""
+
+    def __init__(self, text: str, machine: llvm.TargetMachine) -> None:
+        """Raises BackendError if LLVM refuses the text."""
+        try:
+            # A context of its own: types and constants live as long as their context.
+            self._module = llvm.parse_assembly(text, llvm.create_context())
+            self._module.verify()
+        except RuntimeError as e:
+            raise BackendError(f"LLVM refuses generated code: {e}") from None
+        self._machine = machine
+        self._manager = llvm.create_new_module_pass_manager()
+        for name in PASSES:
+            getattr(self._manager, f"add_{name}_pass")()
+        options = llvm.create_pipeline_tuning_options(speed_level=1)
+        self._builder = llvm.create_pass_builder(machine, options)
+        self._optimise = _unlocked("LLVMPY_RunNewModulePassManager")
+        self._emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
+        self._buffer: Any = None
+        self._error = llvm.ffi.OutputString()
+
+    def optimised(self) -> llvm.ModuleRef:
+        self._optimise(self._manager, self._module, self._builder)
+        return self._module
+
+    def run(self) -> None:
+        """The long part: two calls of LLVM, during which other threads run, Python's as well."""
+        self._optimise(self._manager, self._module, self._builder)
+        self._buffer = self._emit(self._machine, self._module, 1, self._error)
+
+    def code(self) -> bytes:
+        """The object code, after `run`. Raises BackendError if it needs a library."""
+        if not self._buffer:
+            raise BackendError(f"LLVM makes no object code: {self._error}")
+        lib, buffer, self._buffer = llvm.ffi.lib, self._buffer, None
+        at, size = lib.LLVMPY_GetBufferStart(buffer), lib.LLVMPY_GetBufferSize(buffer)
+        code = ctypes.string_at(at, size)
+        lib.LLVMPY_DisposeMemoryBuffer(buffer)
+        missing = sorted(set(undefined_symbols(code)) - LIBRARY_SYMBOLS)
+        if missing:
+            raise BackendError(f"generated code calls {', '.join(missing)}, which no library has")
+        return code
 
 
 def compile_module(text: str, target: Target) -> bytes:
     """Object code of a module. Raises BackendError if LLVM refuses it or it needs a library."""
     with LLVM_LOCK:
-        machine = _shared_machine(target)
-        code: bytes = machine.emit_object(_optimised(text, machine))
-    missing = sorted(set(undefined_symbols(code)) - LIBRARY_SYMBOLS)
-    if missing:
-        raise BackendError(f"generated code calls {', '.join(missing)}, which no library has")
-    return code
+        module = Module(text, _shared_machine(target))
+        module.run()
+        return module.code()
 
 
 def assembly(text: str, target: Target) -> str:
     """What `compile_module` makes, as assembly text."""
     with LLVM_LOCK:
         machine = _shared_machine(target)
-        return str(machine.emit_assembly(_optimised(text, machine)))
+        return str(machine.emit_assembly(Module(text, machine).optimised()))
 
 
 class Loaded:
@@ -139,7 +175,7 @@ def load_objects(objects: Sequence[bytes], target: Target) -> Loaded:
     """Map objects in one engine."""
     with LLVM_LOCK:
         _unmap_unused()
-        machine = _machine(target)
+        machine = machine_of(target)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         for code in objects:
             engine.add_object_file(llvm.ObjectFileRef.from_data(code))

@@ -6,8 +6,8 @@ each round of a loop finds its kernels in memory.
 
 An entry is found by what its code depends on: the kernel's text without names, the target, LLVM's
 version and the sources of this package. Equal kernels of different programs are one entry, so a
-new batch size finds everything here. One thread compiles at a time (LLVM has one lock for the
-process), and another that wants the same kernels finds them when it gets its turn.
+new batch size finds everything here. One program is compiled at a time, its kernels by several
+threads (`workers.py`), and another that wants the same kernels finds them when it gets its turn.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from __future__ import annotations
 import hashlib
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from graphc.codegen_cpu.jit import LLVM_LOCK, LLVM_VERSION, Loaded, compile_module, load_objects
 from graphc.codegen_cpu.target import Target
+from graphc.codegen_cpu.workers import Work, Workers
 from graphc.ir.kernel import Kernel
 
 RECENT_BYTES = 1 << 18  # of object code that stays mapped when nothing uses it
@@ -79,6 +81,7 @@ class KernelLibrary:
         self._cache = cache
         self._environment = environment(target)
         self._places: dict[str, Place] = {}
+        self._batch: Batch | None = None  # inside `ahead`
         self._recent: list[Loaded] = []  # kept mapped; what was used last comes last
 
     def functions(self, kernels: Sequence[Kernel], checked: bool = False) -> Functions:
@@ -88,11 +91,11 @@ class KernelLibrary:
         """
         prefix = CHECKED * checked
         wanted = {prefix + k.key(): k for k in kernels if k.kind != "routine"}
-        found = self._mapped(wanted)
+        found = self.mapped(wanted)
         if len(found) < len(wanted):
             with LLVM_LOCK:
                 start = time.perf_counter()
-                found = self._mapped(wanted)  # another thread may have been first
+                found = self.mapped(wanted)  # another thread may have been first
                 missing = {key: k for key, k in wanted.items() if key not in found}
                 found |= self._add(missing, checked)
                 self.seconds += time.perf_counter() - start
@@ -100,7 +103,7 @@ class KernelLibrary:
         self._keep(code)
         return Functions((found.get(prefix + k.key(), NO_CODE)[0] for k in kernels), code)
 
-    def _mapped(self, wanted: Iterable[str]) -> dict[str, tuple[int, Loaded]]:
+    def mapped(self, wanted: Iterable[str]) -> dict[str, tuple[int, Loaded]]:
         """Those kernels whose code is in memory, which it is while this result lives."""
         found = {}
         for key in wanted:
@@ -120,36 +123,85 @@ class KernelLibrary:
     def native(self, text: str, symbols: Sequence[str]) -> Functions:
         """Functions of a module of LLVM text, compiled once and cached like a kernel."""
         with LLVM_LOCK:
-            code, _ = self._object(text, lambda: text)
+            code = self.stored(text) or self.store(text, compile_module(text, self.target))
             loaded = load_objects([code], self.target)
         return Functions(map(loaded.address, symbols), [loaded])
 
-    def _object(self, text: str, emit: Callable[[], str]) -> tuple[bytes, bool]:
-        """Object code of what `text` describes, and whether the disk had it."""
-        key = f"{self._environment}\n{text}"
-        if self._cache and (found := self._cache.get(key)):
-            return found, True
-        code = compile_module(emit(), self.target)
+    def stored(self, text: str) -> bytes | None:
+        """Object code of what `text` describes, if the disk has it."""
+        return self._cache.get(f"{self._environment}\n{text}") if self._cache else None
+
+    def store(self, text: str, code: bytes) -> bytes:
         if self._cache:
-            self._cache.put(key, code)
-        return code, False
+            self._cache.put(f"{self._environment}\n{text}", code)
+        return code
+
+    def count(self, found: bool) -> None:
+        self.hits += found
+        self.compiled += not found
 
     def _add(self, missing: dict[str, Kernel], checked: bool) -> dict[str, tuple[int, Loaded]]:
-        from graphc.codegen_cpu.module import emit_kernel, symbol
+        from graphc.codegen_cpu.module import symbol
 
-        objects = []
-        for key, kernel in missing.items():
-            code, found = self._object(key, partial(emit_kernel, kernel, self.target, checked))
-            objects.append(code)
-            self.hits += found
-            self.compiled += not found
-            if self.told is not None:
-                self.told(len(objects), len(missing))
-        if not objects:
+        if not missing:
             return {}
+        if self._batch is not None and self._batch.checked == checked:
+            objects = self._batch.objects(missing)
+        else:
+            with self._ahead(checked) as batch:
+                objects = batch.objects(missing)
         loaded = load_objects(objects, self.target)
         for key in [key for key, place in self._places.items() if place.code() is None]:
             del self._places[key]
         made = {key: (loaded.address(symbol(k, checked)), loaded) for key, k in missing.items()}
         self._places |= {key: Place(at, weakref.ref(loaded)) for key, (at, _) in made.items()}
         return made
+
+    @contextmanager
+    def ahead(self, checked: bool = False) -> Iterator[Callable[[Kernel], None]]:
+        """Inside, what this gives begins with a kernel that `functions` will be asked for."""
+        with LLVM_LOCK, self._ahead(checked) as self._batch:
+            try:
+                yield self._batch.begin
+            finally:
+                self._batch = None
+
+    @contextmanager
+    def _ahead(self, checked: bool) -> Iterator[Batch]:
+        with Workers(self.target) as workers:
+            yield Batch(self, workers, checked)
+
+
+class Batch:
+    """Kernels that are compiled together, each from when it is known."""
+
+    def __init__(self, library: KernelLibrary, workers: Workers, checked: bool) -> None:
+        self.checked = checked
+        self._library, self._workers = library, workers
+        self._begun: dict[str, Work | bytes] = {}
+
+    def begin(self, kernel: Kernel) -> None:
+        """Look for it on disk, else have it compiled."""
+        key = CHECKED * self.checked + kernel.key()
+        if kernel.kind == "routine" or key in self._begun or self._library.mapped([key]):
+            return
+        if (found := self._library.stored(key)) is not None:
+            self._begun[key] = found
+            return
+        from graphc.codegen_cpu.module import emit_kernel
+
+        text = emit_kernel(kernel, self._library.target, self.checked)
+        self._begun[key] = self._workers.add(text)
+
+    def objects(self, wanted: Mapping[str, Kernel]) -> list[bytes]:
+        """Object code of each, in order; what is new goes to the disk."""
+        for kernel in wanted.values():
+            self.begin(kernel)
+        library, objects = self._library, []
+        for key in wanted:
+            work = self._begun[key]
+            library.count(found=isinstance(work, bytes))
+            objects.append(work if isinstance(work, bytes) else library.store(key, work.code()))
+            if library.told is not None:
+                library.told(len(objects), len(wanted))
+        return objects

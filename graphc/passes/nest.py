@@ -72,6 +72,9 @@ class Lowered:
         pairs = zip(self.buffers, self.kernel.buffers, strict=True)
         return [v for v, b in pairs if b.access != "r"]
 
+    def writes_something(self) -> bool:
+        return any(v.spec.numel for v in self.writes)
+
     @property
     def reads(self) -> list[Value]:
         pairs = zip(self.buffers, self.kernel.buffers, strict=True)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from graphc import config
 from graphc.ir import kernel_text, program_text, text
 from graphc.ir.graph import Graph
+from graphc.ir.kernel import Kernel
 from graphc.ir.program import CheckSite, Program
 from graphc.ir.rewrite import with_bodies
 from graphc.ir.sizes import HINTS
@@ -72,6 +73,9 @@ PIPELINE: tuple[Stage, ...] = (
 )
 
 
+WHOLE = Stage("autodiff", portable(lambda g: g), "the whole step as traced")
+
+
 @dataclass(frozen=True)
 class StageRecord:
     """What one stage of the dump shows: its text, made when asked, and how long it took."""
@@ -119,24 +123,35 @@ def _by_stage(stage: Stage, graph: Graph, profile: Profile) -> Graph:
     return with_bodies(graph, lambda body: _by_stage(stage, body, profile))
 
 
-def compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage] = PIPELINE) -> Compiled:
-    """The program of a traced graph (derivatives and updates already in it) for a target."""
+Made = Callable[[Kernel], None]
+
+
+def compile_graph(
+    graph: Graph,
+    profile: Profile,
+    stages: Sequence[Stage] = PIPELINE,
+    made: Made | None = None,
+) -> Compiled:
+    """The program of a traced graph (derivatives and updates already in it) for a target.
+
+    `made` is told of kernels that the program will have, each as soon as it is lowered."""
     with graph.in_passes():
-        return _compile_graph(graph, profile, stages)
+        return _compile_graph(graph, profile, stages, made)
 
 
-def _compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage]) -> Compiled:
+def _compile_graph(
+    graph: Graph, profile: Profile, stages: Sequence[Stage], made: Made | None
+) -> Compiled:
     count = len(stages) + 4  # with trace, autodiff, fuse and memory
     derived_ms = 1e3 * graph.builder.derived if graph.builder else 0.0
-    whole = Stage("autodiff", portable(lambda g: g), "the whole step as traced")
-    records = [_graph_record(whole, 2, count, derived_ms, graph, None)]
+    records = [_graph_record(WHOLE, 2, count, derived_ms, graph, None)]
     for number, stage in enumerate(stages, 3):
         start, before = time.perf_counter(), graph
         graph = run_passes(graph, [stage], profile)
         wall_ms = 1e3 * (time.perf_counter() - start)
         records.append(_graph_record(stage, number, count, wall_ms, graph, before))
     start = time.perf_counter()
-    lowered, checks = lower_graph(graph, profile)
+    lowered, checks = lower_graph(graph, profile, made=made)
     fused = time.perf_counter()
     scheduled = schedule(graph, lowered, checks, profile)
     program = scheduled.at(HINTS)
@@ -145,15 +160,18 @@ def _compile_graph(graph: Graph, profile: Profile, stages: Sequence[Stage]) -> C
         for kernel in program.kernels():
             verify_kernel(kernel)
         verify_program(program)
-    records.append(
-        StageRecord("fuse", "kernel", "values grouped into loop nests", 1e3 * (fused - start),
-                    lambda: "\n\n".join(map(kernel_text.show, program.kernels())))
-    )  # fmt: skip
-    records.append(
-        StageRecord("memory", "program", "launches in order, buffers placed", 1e3 * (done - fused),
-                    lambda: program_text.show(program))
-    )  # fmt: skip
+    records += program_records(program, 1e3 * (fused - start), 1e3 * (done - fused))
     return Compiled(program, scheduled, tuple(lowered), tuple(records))
+
+
+def program_records(program: Program, fuse_ms: float, memory_ms: float) -> list[StageRecord]:
+    """The stages behind the graph passes."""
+    return [
+        StageRecord("fuse", "kernel", "values grouped into loop nests", fuse_ms,
+                    lambda: "\n\n".join(map(kernel_text.show, program.kernels()))),
+        StageRecord("memory", "program", "launches in order, buffers placed", memory_ms,
+                    lambda: program_text.show(program)),
+    ]  # fmt: skip
 
 
 def _graph_record(
@@ -166,9 +184,12 @@ def _graph_record(
 
 
 def lower_graph(
-    graph: Graph, profile: Profile, checks: list[CheckSite] | None = None
+    graph: Graph, profile: Profile, checks: list[CheckSite] | None = None, made: Made | None = None
 ) -> tuple[list[Lowered], list[CheckSite]]:
-    """Fuse, and lower each group; a loop's body is scheduled on its own."""
+    """Fuse, and lower each group; a loop's body is scheduled on its own.
+
+    `made` hears of kernels that the schedule leaves as they are."""
+    states = {v for v, t in zip(graph.outs, graph.targets, strict=True) if t is not None}
     fusion, orders = fuse(graph, profile), orders_of(graph, profile)
     checks = [] if checks is None else checks
 
@@ -180,7 +201,11 @@ def lower_graph(
             group, fusion, orders, schedule(body, *lower_graph(body, profile, checks), profile)
         )
 
-    groups = together(fusion.groups)
-    kernels = [lowered(group) for group in groups]
-    noted = [k.noted(fusion.note(g)) for k, g in zip(kernels, groups, strict=True)]
-    return noted, checks
+    kernels = []
+    for group in together(fusion.groups):
+        kernel = lowered(group).noted(fusion.note(group))
+        stays = kernel.writes_something() and states.isdisjoint(kernel.writes)
+        if made is not None and stays and kernel.repeat is None:
+            made(kernel.kernel)
+        kernels.append(kernel)
+    return kernels, checks

@@ -140,11 +140,7 @@ def schedule(
 
     The parts of an `assemble` share its slot, and who reads the whole waits for all of them.
     """
-    return _Scheduler(graph, [k for k in kernels if _writes_something(k)], checks, profile).run()
-
-
-def _writes_something(k: Lowered) -> bool:
-    return any(v.spec.numel for v in k.writes)
+    return _Scheduler(graph, [k for k in kernels if k.writes_something()], checks, profile).run()
 
 
 class _Scheduler:

@@ -10,7 +10,7 @@ import pytest
 
 from graphc.codegen_gpu.profile import profile
 from graphc.codegen_gpu.target import Target
-from graphc.frontend.step.compile import NativeBackend
+from graphc.frontend.step.native_backend import NativeBackend
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Load, Size, Store
 from graphc.ir.types import Array

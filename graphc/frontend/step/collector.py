@@ -13,8 +13,9 @@ MANY_OBJECTS = 1 << 15  # young ones that a collection takes tens of millisecond
 def collector_paused() -> Iterator[None]:
     """Tracing makes many objects that all live on: collecting garbage meanwhile costs a quarter.
 
-    If they are very many they are made old here: else the collector goes through them all as soon
-    as a next call makes something, which is then as slow as an eighth of a trace.
+    If they are very many they are made old here, without a look at what is old already: else the
+    collector goes through them all as soon as a next call makes something, which is then as slow as
+    an eighth of a trace.
     """
     running = gc.isenabled()
     gc.disable()
@@ -23,5 +24,5 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             if gc.get_count()[0] > MANY_OBJECTS:
-                gc.collect()
+                gc.collect(1)
             gc.enable()

@@ -7,25 +7,15 @@ graphc.compile(model)                 the same model, its calls compiled
 
 from __future__ import annotations
 
-import atexit
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, cast, overload
 
-from graphc import config
-from graphc.codegen_cpu.describe import describe
-from graphc.codegen_cpu.jit import assembly
-from graphc.codegen_cpu.library import Functions, KernelLibrary
-from graphc.codegen_cpu.module import emit_kernel
-from graphc.codegen_cpu.profile import profile
-from graphc.codegen_cpu.target import Target
 from graphc.errors import InvalidType
 from graphc.frontend.devices import MAKERS, Accelerator
 from graphc.frontend.eager.compiled import RUNNERS
 from graphc.frontend.places import HOST, Place
-from graphc.frontend.step.alone import run_alone
-from graphc.frontend.step.checking import check
 from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
     CompiledFunction,
@@ -35,144 +25,19 @@ from graphc.frontend.step.compiled import (
 )
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
-from graphc.frontend.step.inspection import Unit
+from graphc.frontend.step.native_backend import native_backend
 from graphc.frontend.step.one_op import OneOp, lying
-from graphc.frontend.step.profile import Limits, Run, print_tally
-from graphc.frontend.step.progress import Progress
+from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.typed import Compiler, M, P, R, Step, T
-from graphc.frontend.step.written import with_trace
-from graphc.frontend.storage import running
-from graphc.ir import kernel_text
 from graphc.ir.graph import Graph, Value
-from graphc.ir.kernel import Kernel
 from graphc.ir.ops import Attrs, Op
-from graphc.ir.rewrite import at_sizes
-from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Array, TensorSpec
-from graphc.ir.verify_program import verify_program
 from graphc.passes.partition import Split, partition
-from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
-from graphc.passes.schedule import Schedule
 from graphc.runtime import peaks
-from graphc.runtime.cpu.dispatch import walker
-from graphc.runtime.cpu.executor import Engine, Executable
-from graphc.runtime.disk_cache import DiskCache
-from graphc.runtime.tally import Tally
 
 __all__ = ["assert_max_compiles", "compile", "disable"]
-
-SMALL_BYTES = 1 << 16  # a program that touches less is done before other threads wake
-
-
-class NativeTemplate:
-    """A program's schedule with its code: an Executable for each set of sizes."""
-
-    def __init__(
-        self,
-        schedule: Schedule,
-        functions: Functions,
-        of: Mapping[str, int],
-        engine: Engine,
-        checked: bool,
-    ) -> None:
-        """`of`: the function of each kernel, by key; `checked`: they check bounds."""
-        self._schedule, self._functions, self._engine = schedule, functions, engine
-        self._checked = checked
-        self._of = of
-
-    def at(self, sizes: Evaluation) -> Executable:
-        program = self._schedule.at(sizes)
-        if config.verify_graphs():
-            verify_program(program)
-        small = sum(s.size_bytes for s in program.slots if not s.within) < SMALL_BYTES
-        kernels = (x.kernel for x in program.launches)
-        found = (0 if k.call is not None else self._of[k.key()] for k in kernels)
-        functions = Functions(found, self._functions.code)
-        return Executable(
-            program, functions, self._engine, parallel=not small, checked=self._checked
-        )
-
-
-class NativeBackend:
-    """Compiles for this machine's CPU: one library of kernels and one engine for the process."""
-
-    def __init__(self) -> None:
-        self._target = Target.host()
-        self._profile = profile(self._target)
-        self._library = KernelLibrary(self._target, DiskCache())
-        self._progress = Progress()
-        self._library.told = self._progress.tell
-        self._engine = Engine(walker(self._library.native, self._target.triple), running)
-
-    @property
-    def profile(self) -> Profile:
-        return self._profile
-
-    def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
-        checked = config.check_bounds()
-        with self._progress.of(graph.name):
-            compiled = compile_graph(graph, self._profile)
-            program = compiled.program
-            kernels = program.kernels()
-            functions = self._library.functions(kernels, checked)
-        of = {k.key(): f for k, f in zip(kernels, functions, strict=True)}
-        native = NativeTemplate(compiled.schedule, functions, of, self._engine, checked)
-        unit = Unit(
-            graph.name,
-            with_trace(graph, trace_ms, compiled.stages),
-            program,
-            kernel_text.show,
-            self._code,
-        )
-        if config.verify():
-            graphs = [(s.name, s.graph) for s in compiled.stages if s.graph is not None]
-            graphs = [(name, at_sizes(g, HINTS)) for name, g in graphs]
-            here = at_sizes(graph, HINTS)
-            check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs))
-        return unit, native
-
-    def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
-        return partition(joint, gradients, cotangents)
-
-    def timing(self) -> AbstractContextManager[Sequence[Run]]:
-        return self._engine.timing()
-
-    def tally(self) -> Tally:
-        """From now on, the times of all runs are put together by program."""
-        return self._engine.tally()
-
-    def peaks(self) -> Limits | None:
-        return peaks.load()
-
-    def on(self, place: Place) -> Backend:
-        return self
-
-    def counts(self) -> tuple[int, int]:
-        return self._library.compiled, self._library.hits
-
-    def _code(self, kernel: Kernel, level: str) -> str:
-        if level == "plan":
-            return describe(kernel, self._target)
-        if kernel.kind == "routine":
-            return f"; {kernel.name} has no code of ours: NumPy runs it on the host\n"
-        code = emit_kernel(kernel, self._target)
-        return code if level == "llvm" else assembly(code, self._target)
-
-
-@lru_cache(maxsize=1)
-def native() -> NativeBackend:
-    """Made by the first compile, so that importing graphc does not start LLVM."""
-    backend = NativeBackend()
-    if config.profile():
-        tally = backend.tally()
-        atexit.register(lambda: print_tally(tally.means(), backend.peaks()))
-    return backend
-
-
-def native_backend() -> Backend:
-    return native()
 
 
 class _LateBackend:

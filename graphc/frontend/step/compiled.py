@@ -386,6 +386,7 @@ class Compiled(Measured):
         stats.kernels_compiled += compiled
         stats.cache_hits += hits
         stats.compile_seconds += seconds
+        stats.programs_found = sum(u.found for u in self._all_units())
         stats.peak_bytes = self.memory().peak_bytes
         stats.ms = {s.name: s.wall_ms for u in entry.units for s in u.stages}
 

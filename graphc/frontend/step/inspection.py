@@ -72,7 +72,7 @@ class KernelView:
 class Unit:
     """One native program and how it came to be; `code(kernel, level)` is its code at one of
     `codes`. `blocks` says how each kernel is cut into a GPU's programs; `coded` are the keys of
-    those that it runs, routines among them."""
+    those that it runs, routines among them. `found`: the disk had it whole."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -85,6 +85,7 @@ class Unit:
     device: str = "cpu"
     blocks: tuple[str, ...] = ()
     coded: frozenset[str] = frozenset()
+    found: bool = False
 
     def stack(self, where: Where) -> Stack:
         """The user's calls that led to what was traced there, innermost first, with full paths."""
@@ -235,7 +236,8 @@ class Stats:
     compiles: times it was lowered to kernels that it did not yet hold; programs: plans held, one a
     signature; kernels: distinct kernels held; kernels_compiled: those LLVM really compiled;
     cache_hits: kernels found on disk; ms: wall time by stage, of the last compile. plans: programs
-    at given sizes that are held, of about plan_bytes; plans_dropped: those that became too many.
+    at given sizes that are held, of about plan_bytes; plans_dropped: those that became too many;
+    programs_found: native programs held that the disk had whole, so that no pass was run.
     """
 
     compiles: int = 0
@@ -249,6 +251,7 @@ class Stats:
     plans: int = 0
     plan_bytes: int = 0
     plans_dropped: int = 0
+    programs_found: int = 0
 
 
 @dataclass(frozen=True, slots=True)

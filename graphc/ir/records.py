@@ -1,0 +1,154 @@
+"""Frozen records as bytes and back: numbers, texts, tuples, sizes and the classes of one table.
+
+`JSON [version, rows]`: each distinct value is one row and comes after what it is made of, which it
+names by number; the last row is the whole. So what many records share is written, read and kept
+once. Nothing but the constructors below is ever called, whatever the bytes say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from graphc.errors import FileFormatError
+from graphc.ir.extent import Derived, Extent, Quotient
+from graphc.ir.kernel import (
+    Affine,
+    Apply,
+    Axis,
+    Buffer,
+    Call,
+    Const,
+    Dot,
+    Guard,
+    Index,
+    Indirect,
+    Inside,
+    Kernel,
+    Load,
+    Operand,
+    Partial,
+    Phase,
+    Reduce,
+    Roles,
+    ScalarArg,
+    Store,
+    WindowAxis,
+)
+from graphc.ir.program import CheckSite, Launch, Slot
+from graphc.ir.symbols import Symbol
+from graphc.ir.types import DTYPES, DType, TensorSpec
+
+VERSION = 1
+CLASSES: tuple[type, ...] = (
+    Affine, Apply, Axis, Buffer, Call, Const, Dot, Guard, Index, Indirect, Inside, Load, Operand,
+    Partial, Phase, Reduce, Roles, ScalarArg, Store, WindowAxis, CheckSite, Launch, Slot,
+    TensorSpec,
+)  # fmt: skip
+FIELDS: Mapping[type, tuple[str, ...]] = {
+    **{cls: tuple(f.name for f in fields(cls)) for cls in (*CLASSES, Quotient)},
+    Derived: ("op", "args"),
+}
+KERNEL_FIELDS = tuple(f.name for f in fields(Kernel) if f.init)
+PLAIN = (str, int, float, bool, type(None))
+
+
+def _tuple(*items: Any) -> tuple[Any, ...]:
+    return items
+
+
+def _kernel(*parts: Any) -> Kernel:
+    """A kernel that knows its key, which is long to print."""
+    kernel = Kernel(*parts[:-1])
+    kernel._key.append(parts[-1])
+    return kernel
+
+
+def _extent(*parts: Any) -> Extent:
+    """Products of atoms and their factors, in turn."""
+    return Extent(dict(zip(parts[::2], parts[1::2], strict=True)))
+
+
+# By the number that a row begins with.
+MAKERS: tuple[Callable[..., Any], ...] = (
+    _tuple, _kernel, _extent, DTYPES.__getitem__, Derived, Quotient, *CLASSES,
+)  # fmt: skip
+TUPLE, KERNEL, EXTENT, DTYPE, DERIVED, QUOTIENT = range(6)
+NUMBERS: Mapping[type, int] = {
+    **{cls: k for k, cls in enumerate(CLASSES, QUOTIENT + 1)},
+    Derived: DERIVED,
+    Quotient: QUOTIENT,
+}
+SYMBOL = len(MAKERS)  # reads one that the reader knows by name
+
+
+def written(x: Any) -> bytes:
+    """x as bytes. Raises TypeError for what no row holds."""
+    writer = _Writer()
+    writer.number(x)
+    return json.dumps([VERSION, writer.rows], separators=(",", ":")).encode()
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+        self._known: dict[Any, int] = {}
+        self._seen: dict[int, int] = {}  # by identity: all these live while this does
+
+    def number(self, x: Any) -> int:
+        """The row of x, written now if it is new."""
+        if type(x) in PLAIN:
+            key = (type(x), repr(x))  # 1 == True == 1.0, 0.0 == -0.0
+            return self._row(key, x)
+        found = self._seen.get(id(x))
+        if found is None:
+            row = [self._kind(x), *map(self.number, self._parts(x))]
+            found = self._seen[id(x)] = self._row(tuple(row), row)
+        return found
+
+    def _row(self, key: Any, row: Any) -> int:
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = len(self.rows)
+            self.rows.append(row)
+        return found
+
+    def _kind(self, x: Any) -> int:
+        cls = type(x)
+        kinds = {tuple: TUPLE, Kernel: KERNEL, Extent: EXTENT, DType: DTYPE, Symbol: SYMBOL}
+        kind = NUMBERS.get(cls, kinds.get(cls))
+        if kind is None:
+            raise TypeError(f"no row holds a {cls.__name__}")
+        return kind
+
+    def _parts(self, x: Any) -> Iterable[Any]:
+        cls = type(x)
+        if cls is tuple:
+            return x  # type: ignore[no-any-return]  # just asked
+        if cls in FIELDS:
+            return [getattr(x, name) for name in FIELDS[cls]]
+        if cls is Kernel:
+            return [*(getattr(x, name) for name in KERNEL_FIELDS), x.key()]
+        if cls is Extent:
+            return [part for term in x.terms.items() for part in term]
+        return [x.name]  # a DType or a Symbol
+
+
+def read(data: bytes, symbols: Mapping[str, Symbol]) -> Any:
+    """What `written` wrote, over these symbols. Raises FileFormatError where it does not fit."""
+    try:
+        version, rows = json.loads(data)
+        if version != VERSION:
+            raise FileFormatError(f"records of version {version!r}")
+        makers = (*MAKERS, symbols.__getitem__)
+        made: list[Any] = []
+        for row in rows:
+            if type(row) is list:
+                made.append(makers[row[0]](*[made[k] for k in row[1:]]))
+            else:
+                made.append(row)
+        return made[-1]
+    except (ValueError, TypeError, LookupError) as e:
+        raise FileFormatError(f"records that do not fit: {e}") from None
