@@ -399,9 +399,8 @@ def _drop_oldest(table: OrderedDict[Any, list[T]]) -> T:
 def collector_paused() -> Iterator[None]:
     """Tracing makes many objects that all live on: collecting garbage meanwhile costs a quarter.
 
-    If they are very many they are made old here, without a look at what is old already: else the
-    collector goes through them all as soon as a next call makes something, which is then as slow as
-    an eighth of a trace.
+    If they are very many they are made old here: else the collector goes through them all as soon
+    as a next call makes something, which is then as slow as an eighth of a trace.
     """
     running = gc.isenabled()
     gc.disable()
