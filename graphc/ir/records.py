@@ -13,39 +13,18 @@ from dataclasses import fields
 from typing import Any
 
 from graphc.errors import FileFormatError
+from graphc.ir import kernel as k
 from graphc.ir.extent import Derived, Extent, Quotient
-from graphc.ir.kernel import (
-    Affine,
-    Apply,
-    Axis,
-    Buffer,
-    Call,
-    Const,
-    Dot,
-    Guard,
-    Index,
-    Indirect,
-    Inside,
-    Kernel,
-    Load,
-    Operand,
-    Partial,
-    Phase,
-    Reduce,
-    Roles,
-    ScalarArg,
-    Store,
-    WindowAxis,
-)
+from graphc.ir.kernel import Kernel
 from graphc.ir.program import CheckSite, Launch, Slot
 from graphc.ir.symbols import Symbol
 from graphc.ir.types import DTYPES, DType, TensorSpec
 
 VERSION = 1
 CLASSES: tuple[type, ...] = (
-    Affine, Apply, Axis, Buffer, Call, Const, Dot, Guard, Index, Indirect, Inside, Load, Operand,
-    Partial, Phase, Reduce, Roles, ScalarArg, Store, WindowAxis, CheckSite, Launch, Slot,
-    TensorSpec,
+    k.Affine, k.Apply, k.Axis, k.Buffer, k.Call, k.Const, k.Dot, k.Guard, k.Index, k.Indirect,
+    k.Inside, k.Load, k.Operand, k.Partial, k.Phase, k.Reduce, k.Roles, k.ScalarArg, k.Store,
+    k.WindowAxis, CheckSite, Launch, Slot, TensorSpec,
 )  # fmt: skip
 FIELDS: Mapping[type, tuple[str, ...]] = {
     **{cls: tuple(f.name for f in fields(cls)) for cls in (*CLASSES, Quotient)},
@@ -77,7 +56,7 @@ MAKERS: tuple[Callable[..., Any], ...] = (
 )  # fmt: skip
 TUPLE, KERNEL, EXTENT, DTYPE, DERIVED, QUOTIENT = range(6)
 NUMBERS: Mapping[type, int] = {
-    **{cls: k for k, cls in enumerate(CLASSES, QUOTIENT + 1)},
+    **{cls: n for n, cls in enumerate(CLASSES, QUOTIENT + 1)},
     Derived: DERIVED,
     Quotient: QUOTIENT,
 }
@@ -146,7 +125,7 @@ def read(data: bytes, symbols: Mapping[str, Symbol]) -> Any:
         made: list[Any] = []
         for row in rows:
             if type(row) is list:
-                made.append(makers[row[0]](*[made[k] for k in row[1:]]))
+                made.append(makers[row[0]](*[made[n] for n in row[1:]]))
             else:
                 made.append(row)
         return made[-1]

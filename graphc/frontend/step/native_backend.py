@@ -22,7 +22,6 @@ from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import Unit
-from graphc.frontend.step.late import LateStage, late_stages
 from graphc.frontend.step.profile import Limits, Run, print_tally
 from graphc.frontend.step.progress import Progress
 from graphc.frontend.step.written import with_trace
@@ -35,6 +34,7 @@ from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation, unknowns
 from graphc.ir.symbols import Symbol
 from graphc.ir.verify_program import verify_program
+from graphc.passes.late import LateStage, late_stages
 from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import StageRecord, compile_graph
 from graphc.passes.profile import Profile
