@@ -133,7 +133,7 @@ class Graph:
 
     def in_passes(self) -> AbstractContextManager[None]:
         """Inside, passes may ask about the extents of this graph."""
-        return passes(v.shape for v in self.inputs)
+        return passes(v.shape for v in self.values() if not v.spec.is_fixed)
 
     def with_outs(self, outs: Iterable[Value]) -> Graph:
         """Other outputs over the same inputs: `facts`, which passes find out, hold there too."""

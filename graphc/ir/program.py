@@ -85,7 +85,29 @@ class Program:
 
     def kernels(self) -> list[Kernel]:
         """The distinct kernels, in order of first launch."""
-        return list(dict.fromkeys(launch.kernel for launch in self.launches))
+        objects = {id(x.kernel): x.kernel for x in self.launches}  # trips have them in common
+        return list(dict.fromkeys(objects.values()))
+
+    def buffers(self) -> list[Slot]:
+        """The slots that are not parts of others."""
+        return [s for s in self.slots if not s.within]
+
+    def rows(self) -> list[list[int]]:
+        """The numbers of the launches, those of all trips of a loop as one row."""
+        rows: list[list[int]] = []
+        first = at = 0
+        before = -1
+        for i, launch in enumerate(self.launches):
+            if launch.trip != before:
+                at = 0
+                first = len(rows) if launch.trip <= 0 else first
+            if launch.trip > 0:
+                rows[first + at].append(i)
+                at += 1
+            else:
+                rows.append([i])
+            before = launch.trip
+        return rows
 
     @property
     def table_bytes(self) -> int:

@@ -89,8 +89,8 @@ def ops(graph: Graph) -> int:
 
 
 def _extents(graph: Graph) -> Iterator[str]:
-    """The line that declares the extents of a graph's inputs."""
-    symbols = {s for v in graph.inputs for s in unknowns(v.shape)}
+    """The line that declares the extents of a graph."""
+    symbols = {s for v in graph.values() for s in unknowns(v.shape)}
     words = sorted(f"{s.name} {s.role} {s.hint}" for s in symbols)
     if words:
         yield f"extents {', '.join(words)}"
@@ -218,6 +218,7 @@ class _Reader:
         self.orders: dict[Value, Shape] = {}
         self.extents: dict[str, int] = {}
         self.bodies: dict[str, Graph] = {}
+        self.leaves: dict[str, Value] = {}  # inputs of bodies, which several may have in common
 
     def read_body(self, head: str, lines: Iterator[tuple[int, str]]) -> None:
         """The body of a loop, whose labels are its own."""
@@ -226,7 +227,9 @@ class _Reader:
         inner.extents, inner.bodies = self.extents, self.bodies
         if m is None:
             raise FileFormatError(f"not the head of a body: {head[:100]!r}")
-        self.bodies[m[1]] = _read_graph(m[2], lines, inner)
+        inner.leaves = dict(self.leaves)
+        self.bodies[m[1]] = body = _read_graph(m[2], lines, inner)
+        self.leaves |= {v.name: v for v in body.inputs}
         next(lines, None)  # its closing brace
 
     def read_extents(self, number: int, line: str) -> None:
@@ -259,9 +262,10 @@ class _Reader:
                     raise _bad(number, line, "expected an input")
                 found.append(m)
         for m in found:
-            value = self.builder.input(
-                m[2][1:], read_type(m[3], self.extents), parse_where(m[5] or "")
-            )
+            value = self.leaves.get(m[2])
+            if value is None:
+                spec = read_type(m[3], self.extents)
+                value = self.builder.input(m[2][1:], spec, parse_where(m[5] or ""))
             self.values[m[2]] = value
             if m[4]:
                 self.orders[value] = read_order(m[4], len(value.shape))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value, depending, topological
 from graphc.ir.ops import OPS
+from graphc.ir.sizes import same, typical
 from graphc.passes.partition import cut
 from graphc.passes.stacking import Stacking
 
@@ -127,7 +128,7 @@ class Body:
                 back.given.append(self.stacked(v))
         for v in topological(grads):
             if v not in new:
-                new[v] = _over(v, [new[a] for a in v.args])
+                new[v] = side_by_side(_over(v, [new[a] for a in v.args]))
         return back, [new[v] for v in grads]
 
     def _kept(self, grads: Sequence[Value]) -> list[Value]:
@@ -160,6 +161,36 @@ class Body:
         return found + [
             None if v is None else self.last(added[v]) if v in added else sums(v) for v in same
         ]
+
+
+def side_by_side(v: Value) -> Value:
+    """A sum of what zeros were put around, such as the gradients of chunks: a concatenation, of
+    the very same numbers, if they leave no gap. (-0 + 0 is 0.)"""
+    parts: list[Value] = []
+    stack = [v]
+    while stack:
+        u = stack.pop()
+        if u.op is not None and u.op.name == "add":
+            stack += u.args
+        elif u.op is not None and u.op.name == "pad" and repr(u.attrs["value"]) == "0.0":
+            parts.append(u)
+        else:
+            return v
+    padded = {k for p in parts for k, n in enumerate((*p.attrs["low"], *p.attrs["high"])) if n}
+    axes = {k % len(v.shape) for k in padded}
+    if len(parts) < 2 or len(axes) != 1 or not v.spec.dtype.is_floating_point:
+        return v
+    (axis,) = axes
+    parts.sort(key=lambda p: typical(p.attrs["low"][axis]))
+    at = 0
+    for p in parts:
+        if not same(p.attrs["low"][axis], at):
+            return v
+        at += p.args[0].shape[axis]
+    if not same(at, v.shape[axis]):
+        return v
+    with v.builder.at(v.where):
+        return v.builder.apply("concat", *(p.args[0] + 0.0 for p in parts), axis=axis)
 
 
 def _over(v: Value, args: list[Value]) -> Value:

@@ -14,7 +14,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
 from graphc.ir.sizes import typical
 from graphc.passes.group import is_reduce
-from graphc.passes.orders import Orders, orders_of
+from graphc.passes.orders import Orders, orders_of, reduced_source
 from graphc.passes.profile import Profile
 from graphc.passes.statistics import in_tiles
 
@@ -33,31 +33,45 @@ def split_reduce(graph: Graph, profile: Profile) -> Graph:
 
 
 def _split(v: Value, orders: Orders, profile: Profile) -> Value:
+    found = _split_over(_looking_through(v), orders, profile)
+    return v if found is None else found
+
+
+def _looking_through(v: Value) -> Value:
+    """The same reduction of what a reshape before it has merged."""
+    source, axes = reduced_source(v)
+    if v.op is None or source is v.args[0]:
+        return v
+    w = v.builder.emit(v.op, (source,), {"axes": axes})
+    return w if w.spec == v.spec else v
+
+
+def _split_over(v: Value, orders: Orders, profile: Profile) -> Value | None:
     (x,) = v.args
     axes = v.attrs["axes"]
     order = orders(x)
     lead = _leading_run(order, axes)
     if not lead or typical(v.spec.numel) > profile.max_outputs:
-        return v
+        return None
     outer = lead[0]
     row = typical(x.spec.numel) // max(typical(x.shape[outer]), 1)
     if row >= profile.min_row:
         return _row_sums(v, outer)
     if row >= profile.wide_row:
-        return v
+        return None
     chunks = max(d for d in range(1, profile.max_chunks + 1) if x.shape[outer] % d == 0)
     if typical(x.spec.numel) < profile.min_elements or chunks == 1:
-        return v
+        return None
     return _chunk_sums(v, outer, chunks)
 
 
-def _row_sums(v: Value, outer: int) -> Value:
+def _row_sums(v: Value, outer: int) -> Value | None:
     """Reduce everything but `outer`, then `outer`."""
     (x,) = v.args
     assert v.op is not None
     inner = tuple(k for k in v.attrs["axes"] if k != outer)
     if not inner:
-        return v
+        return None
     partial = v.builder.emit(v.op, (x,), {"axes": inner})
     at = sum(1 for k in range(outer) if k not in inner)
     return v.builder.emit(v.op, (partial,), {"axes": (at,)})

@@ -7,7 +7,7 @@ what it came from. A `where` knows the calls that led to it (`stacks`), innermos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from graphc.frontend.report.facts import Facts, Row
@@ -115,6 +115,7 @@ class Recorder:
         kernels = unit.kernels()
         number = {k.key(): i for i, k in enumerate(kernels)}
         program = unit.program if run is None else run.program
+        row = {i: n for n, trips in enumerate(program.rows()) for i in trips}
         notes = dict(zip((k.key() for k in kernels), (why for _, why in unit.ends())))
         return {
             "name": unit.name,
@@ -124,9 +125,9 @@ class Recorder:
             "values": self._values(unit),
             "kernels": [self._kernel(unit, k, notes[k.key()]) for k in kernels],
             "launches": self._launches(unit, program, number, run),
-            "slots": [self._slot(unit, s) for s in program.slots],
+            "slots": [self._slot(unit, s, row) for s in program.buffers()],
             "blocks": unit.blocks,
-            "commit": program.commit,
+            "commit": row.get(program.commit, len(program.rows())),
             "arena": program.arena_bytes,
             "bound": program.bound_bytes,
         }
@@ -164,16 +165,20 @@ class Recorder:
     def _launches(
         self, unit: Unit, program: Program, number: dict[str, int], run: Run | None
     ) -> list[Row]:
+        """All trips of a loop as one."""
         work, rows = work_of(program), []
-        seconds = run.seconds if run is not None else [None] * len(work)
-        for x, w, s in zip(program.launches, work, seconds, strict=True):
+        owner = {s.name: s.within or s.name for s in program.slots}
+        for trips in program.rows():
+            x, w = program.launches[trips[0]], work[trips[0]].times(len(trips))
+            s = None if run is None else sum(run.seconds[i] for i in trips)
             parts = {self.where(unit, at): part for at, part in shares_of(x).items()}
             sides = list(zip(x.slots, x.kernel.buffers, strict=True))
             rows.append({
                 "kernel": number[x.kernel.key()],
                 "values": x.members,
-                "reads": [name for name, b in sides if "r" in b.access],
-                "writes": [name for name, b in sides if "w" in b.access],
+                "reads": [owner[name] for name, b in sides if "r" in b.access],
+                "writes": [owner[name] for name, b in sides if "w" in b.access],
+                "times": len(trips),
                 "sizes": x.sizes, "scalars": [repr(c) for c in x.scalars],
                 "barrier": x.barrier, "s": s,
                 "flops": w.flops, "read": w.read_bytes, "written": w.written_bytes,
@@ -181,9 +186,10 @@ class Recorder:
             })  # fmt: skip
         return rows
 
-    def _slot(self, unit: Unit, s: Slot) -> list[Any]:
+    def _slot(self, unit: Unit, s: Slot, row: Mapping[int, int]) -> list[Any]:
+        live = row.get(s.first, s.first), row.get(s.last, s.last)
         return [
-            s.name, str(s.spec), s.space, s.index, s.size_bytes, s.first, s.last, unit.kind(s),
+            s.name, str(s.spec), s.space, s.index, s.size_bytes, *live, unit.kind(s),
             self.where(unit, escaped(s.where)),
         ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any, Protocol
 
 from graphc import config
@@ -195,6 +196,7 @@ class Explanation:
     unfused: tuple[tuple[str, str], ...]  # kernel, and why it ends where it ends
     callbacks: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()  # extents, and the conditions on them
+    loops: tuple[str, ...] = ()  # their trips
     blocks: tuple[str, ...] = ()  # of each kernel of a GPU
     plans: str = ""  # how many sizes have a plan, and what these keep in memory
 
@@ -211,6 +213,7 @@ class Explanation:
             [
                 head,
                 *_section("sizes", self.sizes),
+                *(_section("loops", self.loops) if self.loops else ()),
                 f"plans: {self.plans}",
                 *_section("recompiles", map(str, self.recompiles)),
                 *_section("not fused", (f"{k}: {why}" for k, why in self.unfused)),
@@ -344,6 +347,7 @@ class Inspectable:
             unfused=tuple(row for u in units for row in u.ends()),
             callbacks=tuple(row for u in units for row in u.callbacks()),
             sizes=tuple(self._sizes()),
+            loops=tuple(row for u in units for row in loops_of(u.program)),
             blocks=tuple(row for u in units for row in u.blocks),
             plans=self._plans(),
         )
@@ -409,8 +413,17 @@ def memory_of(programs: Any) -> Memory:
         sizes["arena"] = program.arena_bytes
         by_kind = {kind: max(n, by_kind[kind]) for kind, n in sizes.items()}
         bound = max(bound, program.bound_bytes)
-        rows.extend(program.slots)
+        rows.extend(program.buffers())
     return Memory(by_kind, by_kind["arena"], bound, tuple(rows))
+
+
+def loops_of(program: Program) -> Iterator[str]:
+    """For each loop, what its trips are."""
+    firsts = [row for row in program.rows() if program.launches[row[0]].trip == 0]
+    side_by_side = groupby(enumerate(firsts), lambda row: (len(row[1]), row[1][0] - row[0]))
+    for (trips, _), group in side_by_side:
+        names = [program.launches[row[0]].kernel.name for _, row in group]
+        yield f"{program.name}: {trips} trips of {', '.join(names)}"
 
 
 def _unit_diff(unit: Unit, before: str, after: str) -> str:

@@ -40,7 +40,8 @@ class Loop:
 
     def _stand_in(self, value: Value, grad: bool) -> Tensor:
         out = self.trace.wrap(value)
-        out._requires_grad = grad and modes.grad
+        if grad and modes.grad:
+            out.set_history(RuleNode("trip", (), lambda _: ()), 0)
         return out
 
     def end(

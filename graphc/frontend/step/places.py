@@ -129,7 +129,7 @@ def _told(unit: Unit, place: str, run: Run | None) -> str:
     values = [v for v in computed if has(str(v.where))]
     program = unit.program if run is None else run.program
     launches = launches_at(program, has)
-    slots = [s for s in program.slots if s.where and has(s.where)]
+    slots = [s for s in program.buffers() if s.where and has(s.where)]
     if not (values or launches or slots):
         return ""
     return "\n".join(
@@ -154,7 +154,7 @@ def _cost(launches: Sequence[tuple[int, Launch, float]], run: Run | None) -> str
 
 def _held(program: Program, slots: Sequence[Slot]) -> str:
     """Bytes of these that are live when the arena is fullest."""
-    arena = [s for s in program.slots if s.space == "arena"]
+    arena = [s for s in program.buffers() if s.space == "arena"]
     live = [sum(s.size_bytes for s in arena if s.first <= i <= s.last) for i, _ in
             enumerate(program.launches)] or [0]  # fmt: skip
     peak = live.index(max(live))

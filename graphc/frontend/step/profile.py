@@ -226,9 +226,10 @@ def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None)
     now = 0.0
     for run in runs:
         work = work_of(run.program)
+        first = {k: row[0] for row in run.program.rows() for k in row}  # of all trips of a loop
         for k, (launch, seconds) in enumerate(zip(run.program.launches, run.seconds, strict=True)):
             floor = peaks.floor(work[k].flops, work[k].bytes) if peaks else 0.0
-            name = f"{run.program.name}[{k}] {launch.kernel.name}"
+            name = f"{run.program.name}[{first[k]}] {launch.kernel.name}"
             n = run.calls
             row = Row(name, n * seconds, work[k].times(n), n, n * floor)
             found.append(Launched(launch.kernel.name, where_of(launch.kernel), now, row))

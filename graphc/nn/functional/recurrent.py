@@ -82,7 +82,10 @@ def run(
 def _run(
     step: Step, x: Tensor, state: State, w: Weights, lengths: Tensor | None, reverse: bool
 ) -> tuple[Tensor, State]:
-    products = linear(x, w.input, w.input_bias)
+    bias = w.input_bias
+    if step is not gru_step and bias is not None and w.hidden_bias is not None:
+        bias, w = bias + w.hidden_bias, w._replace(hidden_bias=None)  # once, not in each step
+    products = linear(x, w.input, bias)
     if lengths is None:
 
         def trip(state: State, product: Tensor) -> tuple[State, Tensor]:

@@ -3,7 +3,7 @@
 const COLUMNS = [
   ['time', (k, u) => k.seconds, (k, u) => [share(k.seconds / u.seconds), time(k.seconds)]],
   ['share', (k, u) => k.seconds, (k, u) => percent(k.seconds / u.seconds)],
-  ['calls', (k) => k.launches.length, (k) => k.launches.length],
+  ['calls', (k) => k.calls, (k) => k.calls],
   ['FLOP/s', (k, u) => (u.measured ? k.flops / k.seconds : k.flops), (k, u) => (u.measured ? count(k.flops / k.seconds || 0) : `${count(k.flops)}F`)],
   ['B/s', (k, u) => (u.measured ? k.bytes / k.seconds : k.bytes), (k, u) => (u.measured ? size(k.bytes / k.seconds || 0) : size(k.bytes))],
   ['of peak', (k) => k.floor / k.seconds, (k, u) => (u.measured && R.peaks ? percent(k.floor / k.seconds) : '–')],
@@ -60,7 +60,7 @@ class Kernels {
     fill(this.detail,
       el('div', { class: 'bar-line' }, el('span', { class: 'toggle' }, levels.map((name) => el('button', {
         'aria-pressed': name === level, onclick: () => go({ level: name }),
-      }, name))), el('code', {}, k.name), el('span', { class: 'soft' }, `${k.kind} · ${many(k.launches.length, 'launch', 'launches')}`)),
+      }, name))), el('code', {}, k.name), el('span', { class: 'soft' }, `${k.kind} · ${many(k.calls, 'launch', 'launches')}`)),
       notes.length ? el('div', { class: 'notes' }, el('h2', {}, 'ends here because'), el('ul', {}, notes.slice(0, 40).map((n) => el('li', {}, irTokens(this.unit, n))))) : null,
       code);
     this.view = null;

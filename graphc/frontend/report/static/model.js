@@ -19,7 +19,7 @@ const lines = perLine();
 const totals = {
   seconds: sum(units, (u) => u.seconds),
   measured: units.some((u) => u.measured),
-  launches: sum(units, (u) => u.launches.length),
+  launches: sum(units, (u) => sum(u.launches, (x) => x.times)),
   kernels: sum(units, (u) => u.kernels.length),
 };
 
@@ -33,7 +33,7 @@ function makeUnit(raw, id) {
   u.slots = raw.slots.map(([name, spec, space, index, bytes, first, last, kind, where]) => (
     { name, spec, space, index, bytes, first, last, kind, where, writers: [], readers: [] }));
   u.slotOf = new Map(u.slots.map((s) => [s.name, s]));
-  u.kernels = raw.kernels.map((k, i) => ({ ...k, id: i, launches: [], seconds: 0, flops: 0, bytes: 0 }));
+  u.kernels = raw.kernels.map((k, i) => ({ ...k, id: i, launches: [], calls: 0, seconds: 0, flops: 0, bytes: 0 }));
   let now = 0;
   u.launches = raw.launches.map((x, i) => {
     const seconds = x.s ?? guess(x);
@@ -43,6 +43,7 @@ function makeUnit(raw, id) {
     now += seconds;
     const k = u.kernels[x.kernel];
     k.launches.push(i);
+    k.calls += x.times;
     k.seconds += seconds; k.flops += x.flops; k.bytes += launch.bytes;
     k.floor = (k.floor ?? 0) + launch.floor;
     for (const name of x.writes) u.slotOf.get(name)?.writers.push(i);

@@ -32,7 +32,7 @@ class Overview {
   hotKernels(u) {
     const rows = [...u.kernels].sort((a, b) => b.seconds - a.seconds).slice(0, WARMEST);
     return table(rows.map((k) => [selKernel(u, k.id), state.marks.of('kernels', u, k.id), [share(k.seconds / u.seconds), percent(k.seconds / u.seconds)],
-      u.measured ? time(k.seconds) : '', k.name + (k.launches.length > 1 ? ` ×${k.launches.length}` : '')]));
+      u.measured ? time(k.seconds) : '', k.name + (k.calls > 1 ? ` ×${k.calls}` : '')]));
   }
 
   memory(u) {

@@ -1,0 +1,302 @@
+"""scan() and recurrent layers in compiled steps: loops whose body is compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn
+from graphc.errors import GraphcError, InvalidState, Untraceable
+from graphc.frontend.step.compile import native_backend
+from graphc.ir.interpret import interpret
+from graphc.ir.text import parse, show
+from graphc.ir.verify import verify
+
+Step = Callable[..., Any]
+LENGTHS = (1, 2, 3, 7)
+EXACT = {graphc.float64: 1e-12, graphc.float32: 2e-5}
+
+
+def drawn(*shapes: tuple[int, ...], dtype: Any = graphc.float64) -> list[Any]:
+    g = graphc.Generator().manual_seed(sum(shapes[0]))
+    return [(graphc.randn(*s, generator=g, dtype=dtype) / 2).requires_grad_() for s in shapes]
+
+
+def results(f: Step, given: Sequence[Any]) -> list[Any]:
+    """What f gives as one number, and the gradients of its arguments."""
+    out = f(*given)
+    out.backward()
+    found = [out.detach().numpy()]
+    found += [np.zeros(()) if x.grad is None else x.grad.numpy().copy() for x in given]
+    for x in given:
+        x.grad = None
+    return found
+
+
+def error(f: Step, g: Step, given: Sequence[Any]) -> float:
+    pairs = zip(results(f, given), results(g, given), strict=True)
+    return float(max(np.abs(a - b).max() / (np.abs(a).max() + 1e-9) for a, b in pairs))
+
+
+def recurrence(xs: Any, h: Any, w: Any, u: Any, reverse: bool = False, dim: int = 0) -> Any:
+    def trip(carry: Any, x: Any) -> Any:
+        a, count = carry
+        a = (a @ w + x @ u).tanh() * 0.9 + a * 0.1
+        return (a, count + 1), {"square": a * a + x.sum(-1, keepdim=True), "count": count}
+
+    (last, count), ys = graphc.scan(
+        trip, (h, graphc.zeros((), dtype=graphc.int64)), xs, dim=dim, reverse=reverse
+    )
+    return last.sum() * 2 + ys["square"].square().sum() / 2 + ys["count"].sum() + count
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("dtype", EXACT)
+def test_a_scan_and_its_gradients_are_those_of_eager_code(
+    dtype: Any, dim: int, reverse: bool
+) -> None:
+    def f(*given: Any) -> Any:
+        return recurrence(*given, reverse=reverse, dim=dim)
+
+    step = graphc.compile(f)
+    for n in LENGTHS:
+        shape = (n, 3, 4) if dim == 0 else (3, n, 4)
+        given = drawn(shape, (3, 5), (5, 5), (4, 5), dtype=dtype)
+        assert error(f, step, given) < EXACT[dtype]
+
+
+def test_another_length_or_batch_compiles_nothing() -> None:
+    model = nn.GRU(4, 8, num_layers=2)
+    optimizer = graphc.optim.Adam(model.parameters())
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = model(x)[0].square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step(graphc.randn(5, 3, 4))
+    step(graphc.randn(9, 6, 4))  # the batch becomes an extent
+    before = step.stats.kernels, native_backend().counts()
+    for length, batch in ((12, 3), (40, 2), (17, 7)):
+        step(graphc.randn(length, batch, 4))
+    assert (step.stats.kernels, native_backend().counts()) == before
+    assert step.stats.kernels < 45
+
+
+def test_kernels_do_not_grow_with_the_length() -> None:
+    counts = []
+    for n in (6, 60):
+        step = graphc.compile(lambda *given: recurrence(*given))
+        results(step, drawn((n, 3, 4), (3, 5), (5, 5), (4, 5)))
+        counts.append(step.stats.kernels)
+    assert counts[0] == counts[1]
+
+
+def nested(xs: Any, w: Any) -> Any:
+    def outer(h: Any, x: Any) -> Any:
+        def inner(k: Any, row: Any) -> Any:
+            k = (k + row * w).sin()
+            return k, k * h
+
+        k, ys = graphc.scan(inner, h, x)
+        return k + ys.sum(0), ys
+
+    last, ys = graphc.scan(outer, w * 0.5, xs)
+    return last.sum() + ys.square().sum()
+
+
+def swapped(xs: Any, a: Any, b: Any) -> Any:
+    def trip(carry: Any, x: Any) -> Any:
+        a, b, c = carry
+        return (b + 0 * x, a, c), (a, x, graphc.ones(3, dtype=graphc.float64), c)
+
+    carry, ys = graphc.scan(trip, (a, b, a * 2), xs)
+    return sum((k + 1) * t.sum() for k, t in enumerate((*carry, *ys)))
+
+
+def masked(xs: Any, h: Any, w: Any) -> Any:
+    def trip(h: Any, x: Any) -> Any:
+        on = h.sum() > 0
+        return graphc.where(on, h.exp() * w, x - h), (h > 0, h.to(graphc.float32), h.argmax())
+
+    last, (sign, half, at) = graphc.scan(trip, h, xs)
+    return last.sum() + sign.sum() + half.sum().to(graphc.float64) + at.sum()
+
+
+def twice(xs: Any, h: Any, w: Any) -> Any:
+    """Two loops, one of which reads what the other one gives, backwards."""
+
+    def trip(h: Any, x: Any) -> Any:
+        h = (x @ w + h).tanh()
+        return h, h
+
+    _, ys = graphc.scan(trip, h, xs)
+    last, zs = graphc.scan(trip, h, ys[1:], reverse=True)
+    return last.sum() + (zs * ys[:-1]).sum() + ys[0].sum()
+
+
+def bodies(xs: Any, h: Any, w: Any) -> Any:
+    """Ops of all kinds in a body: convolution, gather, softmax, sorting."""
+
+    def trip(h: Any, x: Any) -> Any:
+        y = nn.functional.conv1d(h[None], w, padding=1)[0].softmax(-1)
+        order = x.argsort(-1)
+        return y * 2 + x.gather(1, order), (y.sort(-1).values, h[:, graphc.tensor([2, 0])])
+
+    last, (a, b) = graphc.scan(trip, h, xs)
+    return last.square().sum() + (a * a).sum() + b.sum()
+
+
+FORMS: dict[str, tuple[Step, tuple[tuple[int, ...], ...]]] = {
+    "nested": (nested, ((4, 3, 5), (5,))),
+    "swapped carries": (swapped, ((4, 3), (3,), (3,))),
+    "masks and several dtypes": (masked, ((5, 3), (3,), (3,))),
+    "one after the other": (twice, ((5, 3, 4), (3, 4), (4, 4))),
+    "ops of all kinds": (bodies, ((4, 2, 6), (2, 6), (2, 2, 3))),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_bodies(form: str) -> None:
+    f, shapes = FORMS[form]
+    step = graphc.compile(f)
+    assert error(f, step, drawn(*shapes)) < 1e-11
+    lengthened = ((shapes[0][0] + 3, *shapes[0][1:]), *shapes[1:])
+    assert error(f, step, drawn(*lengthened)) < 1e-11
+
+
+def test_what_is_random_differs_from_trip_to_trip_as_in_eager_code() -> None:
+    def f(xs: Any) -> Any:
+        return graphc.scan(lambda c, x: (c + x, nn.functional.dropout(c, 0.5)), xs[0], xs)[1]
+
+    xs = graphc.ones(4, 50)
+    graphc.manual_seed(3)
+    eager = f(xs)
+    graphc.manual_seed(3)
+    assert graphc.compile(f)(xs).tolist() == eager.tolist()
+    assert eager[1].ne(0).tolist() != eager[2].ne(0).tolist()
+
+
+SEEN: list[Any] = []
+
+
+def writes(c: Any, x: Any) -> Any:
+    c.add_(x)
+    return c * 1, x
+
+
+def keeps(c: Any, x: Any) -> Any:
+    SEEN.append(c)
+    return c + x, x
+
+
+@pytest.mark.parametrize(("body", "reason"), [(writes, "writes a tensor"), (keeps, "prints, logs")])
+def test_a_body_may_only_compute(body: Step, reason: str) -> None:
+    step = graphc.compile(lambda xs: graphc.scan(body, xs[0] * 1, xs))
+    with pytest.raises(Untraceable, match=reason):
+        step(graphc.ones(4, 2))
+
+
+def test_a_value_of_one_trip_means_nothing_outside() -> None:
+    def f(xs: Any) -> Any:
+        kept: dict[str, Any] = {}
+
+        def trip(c: Any, x: Any) -> Any:
+            kept["c"] = c * 2
+            return c + x, x
+
+        return graphc.scan(trip, xs[0], xs)[0] + kept["c"]
+
+    with pytest.raises(GraphcError):
+        graphc.compile(f)(graphc.ones(4, 2))
+
+
+def test_a_failed_check_in_a_trip_is_an_error_and_leaves_state_as_it_was() -> None:
+    table, count = graphc.arange(3.0), graphc.zeros(())
+
+    @graphc.compile
+    def step(xs: Any) -> Any:
+        count.add_(1)
+        return graphc.scan(lambda c, i: (c + table[i], c), graphc.zeros(()), xs)[0]
+
+    assert step(graphc.tensor([0, 2, 1])).item() == 3 and count.item() == 1
+    with pytest.raises(IndexError):
+        step(graphc.tensor([0, 5, 1]))
+    assert count.item() == 1
+
+
+def test_a_second_derivative_is_refused() -> None:
+    @graphc.compile
+    def step(xs: Any, w: Any) -> Any:
+        y = graphc.scan(lambda c, x: ((c * w + x).tanh(), c), xs[0], xs)[0].sum()
+        (g,) = graphc.autograd.grad(y, w, create_graph=True)
+        return g.sum()
+
+    with pytest.raises(InvalidState, match="second derivative"):
+        step(graphc.randn(4, 3), graphc.randn(3, requires_grad=True))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}])
+def test_recurrent_layers(kind: str, options: dict[str, Any]) -> None:
+    model = getattr(nn, kind)(4, 5, **options).double()
+
+    def f(x: Any) -> Any:
+        model.zero_grad()
+        out, state = model(x)
+        states = state if isinstance(state, tuple) else (state,)
+        loss = out.square().sum() + sum(s.sin().sum() for s in states)
+        loss.backward()
+        return loss, *[p.grad for p in model.parameters()]
+
+    step = graphc.compile(f)
+    for n in (2, 5):
+        x = graphc.randn(n, 3, 4, dtype=graphc.float64)
+        wanted = [t.detach().numpy().copy() for t in f(x)]
+        for a, b in zip(wanted, step(x), strict=True):
+            assert np.allclose(a, b.detach().numpy(), rtol=1e-11, atol=1e-12)
+
+
+def test_rows_are_independent_of_the_batch_and_of_threads() -> None:
+    model = nn.LSTM(6, 16, num_layers=2)
+    forward = graphc.compile(lambda x: model(x)[0])
+    x = graphc.randn(9, 7, 6)
+    before = graphc.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            graphc.set_num_threads(threads)
+            found.append(forward(x).detach().numpy())
+    finally:
+        graphc.set_num_threads(before)
+    assert all(np.array_equal(found[0], y) for y in found)
+    alone = forward(x[:, 2:4].contiguous()).detach().numpy()
+    assert np.array_equal(alone, found[0][:, 2:4])
+
+
+def test_each_stage_verifies_means_the_same_and_prints_as_text_that_parses_back() -> None:
+    step = graphc.compile(lambda xs, w: graphc.scan(lambda c, x: (c @ w + x, c * 2), xs[0], xs))
+    xs, w = graphc.randn(4, 2, 3), graphc.randn(3, 3)
+    last, ys = step(xs, w)
+    (unit,) = step._units()
+    graphs = [s.graph for s in unit.stages if s.graph is not None]
+    for graph in graphs:
+        verify(graph)
+        text = show(graph)
+        again = parse(text)
+        assert "body @0" in text
+        if "body @1" not in text:  # results that do not share a body yet share values
+            assert show(again) == text
+        for g in (graph, again):
+            got = interpret(g, *({"xs": xs, "w": w}[v.name[1:]].numpy() for v in g.inputs))
+            assert np.allclose(got[0], last.numpy(), rtol=1e-5)
+            assert np.allclose(got[1], ys.numpy(), rtol=1e-5)
+    assert len(graphs) > 8
