@@ -17,14 +17,16 @@ from math import prod
 from typing import NamedTuple
 
 from graphc.codegen_gpu.body import NONE, Body, Group, Point, Value
+from graphc.codegen_gpu.contract_descriptors import Descriptors
 from graphc.codegen_gpu.contract_parts import (
     Contraction,
     Operand,
+    count,
     dissect,
     extents,
 )
 from graphc.codegen_gpu.contract_statistics import Statistics
-from graphc.codegen_gpu.contract_tiles import GROUP, Tile, tile
+from graphc.codegen_gpu.contract_tiles import GROUP, Tile, tile, usual_sizes
 from graphc.codegen_gpu.scalar import MEMORY, REGISTER, held, rounded
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import extent
@@ -56,6 +58,8 @@ def emit(body: Body, sizes: Sequence[int], target: Target, tf32: bool) -> Writte
     c = dissect(body.kernel)
     t = tile(c, dict(zip(body.kernel.sizes, sizes, strict=True)), target, tf32)
     template = ContractTemplate(body, c, t, tf32)
+    steps = -(-count(c.summed, usual_sizes(c)) // t.depth)
+    template.described = Descriptors(template, target, steps)
     template.run()
     return template.written()
 
@@ -77,6 +81,7 @@ class ContractTemplate:
         self.outer, self.inner = c.summed[:cut], c.summed[cut:]
         self.area = (t.rows,) if self.line else (t.rows, t.cols)
         self.shape = tuple(map(str, self.area))
+        self.described: Descriptors
         self.statistics = Statistics(self) if c.kernel.partials else None
 
     def run(self) -> None:
@@ -201,6 +206,10 @@ class ContractTemplate:
         t = self.let(f"t % {self.chunks}", level) if self.outer else "t"
         return self.group(self.inner, self.lanes(t, self.t.depth, level), dim, 2, level)
 
+    def place_of_step(self, level: int) -> str:
+        """The first of the inner points at trip t, where there are no outer ones."""
+        return "0" if self.chunks in ("0", "1") else f"t * {self.t.depth}"
+
     def add_product(self, level: int) -> None:
         count, c = self.counted(level), self.c
         batch = Group(self.batch, self.number)
@@ -209,6 +218,9 @@ class ContractTemplate:
             (c.a, self.rows, self.row, 0, self.t.rows),
             (c.b, self.cols, self.col, 1, self.t.cols),
         ):
+            if moved := self.described.tile(o, axes, dim, level):
+                texts.append(moved)
+                continue
             free, depth = self.group(axes, run, dim, 2), self.depth(1 - dim, level)
             within = self.mask(depth, self.t.depth)
             shape = tuple(map(str, (block, self.t.depth) if dim == 0 else (self.t.depth, block)))

@@ -98,9 +98,11 @@ def same_call(v: Value, groups: Sequence[Group], apart: bool = False) -> Group |
     if v.op is None or v.op.kind != "attention":
         return None
     for g in reversed(groups):
+        if g.kind != "attention":
+            continue
         first = g.members[0]
-        same = g.kind == "attention" and (first.args, first.attrs) == (v.args, v.attrs)
-        if same and not (apart and is_op(first, "attention_dq") != is_op(v, "attention_dq")):
+        others = apart and is_op(first, "attention_dq") != is_op(v, "attention_dq")
+        if (first.args, first.attrs) == (v.args, v.attrs) and not others:
             return g
     return None
 
