@@ -29,7 +29,7 @@ from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Memory, Recompile, Stats, Unit, memory_of
-from graphc.frontend.step.latched import Latched
+from graphc.frontend.step.latched import Latched, reclaim
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.numbers import Numbers
@@ -39,6 +39,7 @@ from graphc.frontend.step.recompiles import Recompiles
 from graphc.frontend.step.signature import Key, change, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
 from graphc.frontend.step.watch import Watch
+from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
 from graphc.ir.symbols import Fixed
 
@@ -128,6 +129,8 @@ class Compiled(Measured):
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         leaves: list[Tensor] = []
         given, self._latch = (args, kwargs), None
+        if running.programs:
+            reclaim()
         if self._numbers.loose:
             args, kwargs = self._numbers.loosened(args, kwargs)
         key = signature(args, kwargs, leaves)

@@ -359,6 +359,7 @@ entry:
   %n.at = getelementptr i64, ptr %pool, i64 $pool.threads
   %n = load i64, ptr %n.at
   %result.at = getelementptr i64, ptr %job, i64 $job.result
+  %resumed = call i64 @graphc_clock()
   %fresh = icmp slt i64 %resume, 0
   br i1 %fresh, label %look, label %go
 look:
@@ -370,13 +371,14 @@ moved:
 begin:
   call void @patch(ptr %job)
   call void @graphc_wake(ptr %pool, ptr %job, i64 %n)
+  %woken = call i64 @graphc_clock()
   br label %go
 go:
+  %began = phi i64 [ %woken, %begin ], [ %resumed, %entry ], [ %ended.now, %pause ]
   %first = phi i64 [ 0, %begin ], [ %resume, %entry ], [ %result, %pause ]
   %release.at = getelementptr i64, ptr %pool, i64 $pool.release
   %release = load ptr, ptr %release.at
   %python = call ptr %release()
-  %began = call i64 @graphc_clock()
   %result = call i64 @flushed(ptr %pool, ptr %job, i64 0, i64 %n, i64 %first)
   %ended.now = call i64 @graphc_clock()
   %walked = sub i64 %ended.now, %began

@@ -313,6 +313,10 @@ turn:
   switch i64 %taken, label %look [ i64 0, label %missed
                                    i64 -1, label %raise ]
 look:
+  %thread.held = cell i64 thread
+  %still.thread = icmp eq i64 %thread.now, %thread.held
+  br i1 %still.thread, label %compare, label %leave
+compare:
   %job = cell ptr job
   %pointers.at = getelementptr i64, ptr %job, i64 $job.pointers
   %pointers = load ptr, ptr %pointers.at
