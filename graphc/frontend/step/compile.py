@@ -29,7 +29,6 @@ from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
     CompiledFunction,
     CompiledModule,
-    assert_max_compiles,
     disable,
 )
 from graphc.frontend.step.family import Backend
@@ -37,6 +36,7 @@ from graphc.frontend.step.found import is_module
 from graphc.frontend.step.inspection import Unit
 from graphc.frontend.step.profile import Limits, Run, print_tally
 from graphc.frontend.step.progress import Progress
+from graphc.frontend.step.recompiles import assert_max_compiles
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.written import with_trace
 from graphc.frontend.storage import running

@@ -32,6 +32,7 @@ from graphc.ir.types import Array
 WORD = 8
 KEEPS_VERSIONS = ((3, 11), (3, 12))
 MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT: the dict's pointer stands before the object
+TYPE_BYTES: int = vars(type)["__basicsize__"].__get__(type)
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by Python code, which may change it
 BEFORE = -24
 RESTLESS = 2  # a word that moved so often without a change that mattered is watched no more
@@ -56,7 +57,7 @@ def word(address: int) -> int:
 
 def _offset(x: Any, value: int) -> int:
     """Where in x a word of this value is."""
-    size = type.__basicsize__ if isinstance(x, type) else x.__sizeof__()
+    size = TYPE_BYTES if isinstance(x, type) else x.__sizeof__()
     spots = [k for k in range(2 * WORD, size, WORD) if word(id(x) + k) == value]
     return spots[0]
 
@@ -162,7 +163,7 @@ def of_attribute(x: Any, names: tuple[str, ...]) -> list[Word] | None:
     """The words of an attribute that an object itself has, of a class that looks up as usual."""
     kind, name = type(x), names[0]
     own, words = getattr(x, "__dict__", None), of_object(x)
-    usual = kind.__getattribute__ is object.__getattribute__
+    usual: bool = vars(object)["__getattribute__"] is kind.__getattribute__
     if len(names) > 1 or words is None or not usual or type(own) is not dict or name not in own:
         return None
     made = [c for c in kind.__mro__ if c.__flags__ & HEAP_TYPE]
@@ -192,7 +193,7 @@ def of_guard(guard: Guard) -> list[Word] | None:
         }
         name = get.__reduce__()[1]  # of class and arguments
         offset = fixed.get((type(subject), *name))
-        return of_attribute(subject, name) if offset is None else [(subject, offset)]
+        return of_attribute(subject, (*name,)) if offset is None else [(subject, offset)]
     if isinstance(get, partial):
         return version(get.args[0]) if get.func is item else None
     if getattr(get, "__name__", "") in ("get", "__contains__"):

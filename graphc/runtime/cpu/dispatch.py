@@ -75,7 +75,8 @@ Native = Callable[[str, Sequence[str]], list[int]]  # LLVM text, symbols -> addr
 def walker(native: Native, triple: str) -> Walker:
     """The loop's functions for a machine, compiled by `native`, whose result keeps them mapped."""
     functions = native(module_text(triple), SYMBOLS)
-    return Walker(*functions, functions)
+    run, worker, wake, clock, enter, latched = functions
+    return Walker(run, worker, wake, clock, enter, latched, functions)
 
 
 def module_text(triple: str) -> str:
