@@ -426,3 +426,55 @@ def test_where_the_trial_fails_nothing_is_latched(monkeypatch: pytest.MonkeyPatc
         assert made.step._latch is None and made.short
     finally:
         latched.places.cache_clear()
+
+
+TABLE: dict[str, Any] = {"factor": 1.0}
+
+
+def test_other_names_of_a_table_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the globals of a script do whose loop is at its top: entries are watched then."""
+    monkeypatch.setitem(globals(), "TABLE", {"factor": 1.0})
+    step: Any = graphc.compile(lambda x: (x * TABLE["factor"]).sum())
+    for k in range(WARM_UP * 8):
+        TABLE["seen"] = k
+        assert step(graphc.ones(3)).item() == 3
+    assert step._latch is not None, "the table's version has moved at each call"
+    for k in range(100):  # so many that the table moves
+        TABLE["factor"] = float(k % 3)
+        TABLE[f"name {k}"] = k
+        assert step(graphc.ones(3)).item() == 3 * (k % 3)
+    TABLE.pop("factor")
+    with pytest.raises(KeyError):
+        step(graphc.ones(3))
+    TABLE["factor"] = 2.0
+    for _ in range(WARM_UP * 2):
+        assert step(graphc.ones(3)).item() == 6
+    TABLE.clear()
+    TABLE.update(factor=4.0)
+    assert step(graphc.ones(3)).item() == 12
+
+
+def test_an_attribute_of_a_plain_object_is_watched() -> None:
+    class Plain:
+        def __init__(self) -> None:
+            self.factor = 1.0
+
+    class Other(Plain):
+        factor = property(lambda self: 7.0, lambda self, value: None)  # type: ignore[assignment]
+
+    plain = Plain()
+    step: Any = graphc.compile(lambda x: (x * plain.factor).sum())
+    for _ in range(WARM_UP):
+        assert step(graphc.ones(3)).item() == 3
+    assert step._latch is not None
+    plain.factor = 2.0
+    assert step(graphc.ones(3)).item() == 6
+    for _ in range(WARM_UP * 4):
+        step(graphc.ones(3))
+    plain.__class__ = Other
+    assert step(graphc.ones(3)).item() == 21
+    plain.__class__ = Plain
+    for _ in range(WARM_UP * 8):
+        assert step(graphc.ones(3)).item() == 6
+    Plain.factor = property(lambda self: 9.0)  # type: ignore[assignment]
+    assert step(graphc.ones(3)).item() == 27

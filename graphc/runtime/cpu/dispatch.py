@@ -21,7 +21,8 @@ before the caller reaches its barrier and compared after it; (2) the error cell 
 two barriers, where no kernel runs that might set it; (3) every walk ends in a barrier.
 
 Watching. A job may bring words of memory, pairs of an address and what must be there, which the
-caller keeps alive. They are read first; if one differs nothing runs and the result says so.
+caller keeps alive. They are read first, in order, for one may tell whether what a later one is in
+is still there; if one differs nothing runs and the result says so.
 
 Signals. Python calls `graphc_run` with its lock (the GIL), which is given up while kernels run.
 When more than `budget` ticks have passed the caller stops before it joins the next entry's barrier,
@@ -264,30 +265,34 @@ keep:
   ret i64 %result
 }
 
-define internal i1 @same(ptr %job) nounwind {
+define internal i1 @same_words(ptr %words, i64 %count) nounwind {
 entry:
-  %words.at = getelementptr i64, ptr %job, i64 $job.watched
-  %words = load ptr, ptr %words.at
-  %count.at = getelementptr i64, ptr %job, i64 $job.watched_count
-  %count = load i64, ptr %count.at
   br label %next
 next:
   %i = phi i64 [ 0, %entry ], [ %i.next, %one ]
-  %differ = phi i64 [ 0, %entry ], [ %differ.next, %one ]
   %left = icmp slt i64 %i, %count
-  br i1 %left, label %one, label %done
+  br i1 %left, label %one, label %yes
 one:
   %pair = getelementptr [2 x i64], ptr %words, i64 %i
   %place = load ptr, ptr %pair
   %then.at = getelementptr i64, ptr %pair, i64 1
   %then = load i64, ptr %then.at
   %now = load i64, ptr %place
-  %bits = xor i64 %now, %then
-  %differ.next = or i64 %differ, %bits
   %i.next = add i64 %i, 1
-  br label %next
-done:
-  %same = icmp eq i64 %differ, 0
+  %same = icmp eq i64 %now, %then
+  br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+define internal i1 @same(ptr %job) nounwind {
+  %words.at = getelementptr i64, ptr %job, i64 $job.watched
+  %words = load ptr, ptr %words.at
+  %count.at = getelementptr i64, ptr %job, i64 $job.watched_count
+  %count = load i64, ptr %count.at
+  %same = call i1 @same_words(ptr %words, i64 %count)
   ret i1 %same
 }
 
