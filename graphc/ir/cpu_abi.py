@@ -60,11 +60,12 @@ MOVED = -4  # nothing ran: a watched word is not what it was
 LATCH = {name: k for k, name in enumerate((
     "state", "identify", "ask", "attribute", "drop", "take", "clear", "contains", "equal",
     "occurred", "raise", "try", "free",
-    "thread", "owner", "lock", "lock_at", "owner_at", "count_at", "count", "rows", "acquire", "release", "act", "open", "tensor", "ndarray",
-    "none", "empty", "name_spec", "name_flag", "name_views", "name_base", "name_array",
-    "name_storage", "name_dtype", "name_shape", "values_at", "place_spec", "place_flag",
-    "place_views", "place_base", "place_array", "place_storage", "false", "strides_at", "storages",
-    "words", "words_count", "pool", "job", "busy", "programs", "clock",
+    "thread", "owner", "lock", "lock_at", "owner_at", "count_at", "acquire", "release",
+    "count", "rows", "tensor", "ndarray", "none", "empty", "false", "strides_at", "storages",
+    "name_spec", "name_flag", "name_views", "name_base", "name_array", "name_storage",
+    "name_dtype", "name_shape", "values_at", "place_spec", "place_flag", "place_views",
+    "place_base", "place_array", "place_storage",
+    "words", "words_count", "pool", "job", "busy", "programs", "clock", "act", "open",
     "sets", "set_cells", "set_count", "chosen", "dict_before", "tensor_weak", "version",
     "storage_words",
 ))}  # fmt: skip

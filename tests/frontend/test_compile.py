@@ -25,7 +25,8 @@ from graphc.errors import (
     Untraceable,
 )
 from graphc.frontend.api import random
-from graphc.frontend.step.compiled import assert_max_compiles, disable
+from graphc.frontend.step.compiled import disable
+from graphc.frontend.step.recompiles import assert_max_compiles
 from tests.frontend.interpreting import compiled, data, programs
 
 # ---- arguments and results ---------------------------------------------------------------------

@@ -20,7 +20,6 @@ from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
     CompiledFunction,
     CompiledModule,
-    assert_max_compiles,
     disable,
 )
 from graphc.frontend.step.family import Backend
@@ -28,6 +27,7 @@ from graphc.frontend.step.found import is_module
 from graphc.frontend.step.native_backend import native_backend
 from graphc.frontend.step.one_op import OneOp, lying
 from graphc.frontend.step.profile import Limits, Run
+from graphc.frontend.step.recompiles import assert_max_compiles
 from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.typed import Compiler, M, P, R, Step, T
 from graphc.ir.graph import Graph, Value

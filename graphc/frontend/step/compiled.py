@@ -29,16 +29,17 @@ from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Memory, Recompile, Stats, Unit, memory_of
-from graphc.frontend.step.latched import Latched
+from graphc.frontend.step.latched import Latched, reclaim
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
 from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
-from graphc.frontend.step.recompiles import Recompiles
+from graphc.frontend.step.recompiles import Recompiles, count_trace
 from graphc.frontend.step.signature import Key, change, signature
 from graphc.frontend.step.sizes import Openness, form, other_sizes
 from graphc.frontend.step.watch import Watch
+from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
 from graphc.ir.symbols import Fixed
 
@@ -46,9 +47,6 @@ T = TypeVar("T")
 MAX_PLANS = 64  # families: each holds its code
 NOT_TRACING = ("GC2", "GC3")  # errors of guards and at run time: no reason to trace otherwise
 THRASHING = 16  # plans dropped for new ones before the limit is reported
-
-
-_watchers: list[list[int]] = []  # of `assert_max_compiles`: compiles seen so far
 
 
 @contextmanager
@@ -59,25 +57,6 @@ def disable() -> Iterator[None]:
         yield
     finally:
         modes.disabled = before
-
-
-@contextmanager
-def assert_max_compiles(limit: int) -> Iterator[None]:
-    """Raise TooManyCompiles if more than `limit` calls are traced inside; also a decorator."""
-    seen = [0, limit]
-    _watchers.append(seen)
-    try:
-        yield
-    finally:
-        _watchers.remove(seen)
-
-
-def _count_trace(name: str, why: Sequence[Change]) -> None:
-    for seen in _watchers:
-        seen[0] += 1
-        if seen[0] > seen[1]:
-            reason = "; ".join(f"{c.what}: {c.old} -> {c.new}" for c in why) or "first call"
-            raise TooManyCompiles(f"`{name}` is compiled again ({reason}); allowed: {seen[1]}")
 
 
 class Compiled(Measured):
@@ -128,6 +107,8 @@ class Compiled(Measured):
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         leaves: list[Tensor] = []
         given, self._latch = (args, kwargs), None
+        if running.programs:
+            reclaim()
         if self._numbers.loose:
             args, kwargs = self._numbers.loosened(args, kwargs)
         key = signature(args, kwargs, leaves)
@@ -185,7 +166,9 @@ class Compiled(Measured):
         if out is not MISSED:
             self._last = ready.entry
             if ready.latches:
-                made = self._latched or Latched(ready)
+                made = self._latched
+                if made is None or made.ready is not ready:
+                    made = Latched(ready)
                 self._latched, self._latch = made, made.again(out)
         return out
 
@@ -244,7 +227,7 @@ class Compiled(Measured):
         """A new entry, or one that the trace came to again: what had changed does not matter."""
         start = time.perf_counter()
         why = self._why(key, kind, args, kwargs, leaves)
-        _count_trace(self._name, why)
+        count_trace(self._name, why)
         compiled, hits = self._backend.counts()
         openness = self._openness.setdefault(kind, Openness(self._dynamic))
         for family in self._families.get(kind, ()):

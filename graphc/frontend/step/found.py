@@ -83,6 +83,7 @@ def in_object(x: Any, name: str) -> Iterator[Row]:
         if value is not MISSING:
             yield attrgetter(name), x, value
     elif kept is not MISSING and inspect.isdatadescriptor(kept):
+        yield type, x, type(x)  # which may be another later
         yield from in_classes(type(x).__mro__, name)
     elif mine is not MISSING or kept is MISSING:
         get = attrgetter(name) if plain and mine is not MISSING else partial(_static, name)
@@ -107,6 +108,7 @@ def _of_class(x: Any, name: str, kept: Any, plain: bool) -> Iterator[Row]:
     if not hasattr(type(kept), "__get__") and plain:
         yield attrgetter(name), x, kept
         return
+    yield type, x, type(x)
     yield from in_classes(type(x).__mro__, name)
     yield partial(shadowed, name), x, False
 

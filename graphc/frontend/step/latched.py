@@ -8,9 +8,11 @@ versions, or its objects are not as the trial expects, no call is latched.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -105,10 +107,10 @@ def _values() -> dict[str, int]:
     if not start or word(id(probe) + BEFORE):
         return {}
     found: dict[str, int] = {}
-    by_id = {id(mark): name for name, mark in marks.items()}
+    by_id = {id(mark): f"place_{name}" for name, mark in marks.items()}
     for k in range(MOST_SHARED):
-        if (name := by_id.get(word(start + k * WORD))) is not None:
-            found[f"place_{name}"] = k
+        if (at := word(start + k * WORD)) in by_id:
+            found[by_id[at]] = k
         if len(found) == len(marks):
             return found | {"values_at": VALUES}
     return {}
@@ -136,19 +138,42 @@ def thread() -> int:
     return int(identify(state()))
 
 
+LATCHED: weakref.WeakSet[Latched] = weakref.WeakSet()
+
+
+def reclaim() -> None:
+    """End a job that a builtin left and nobody ended, as a second handler raised in between."""
+    for latched in list(LATCHED):
+        if latched.open:
+            with contextlib.suppress(BaseException):
+                latched.ended(KeyboardInterrupt())
+
+
 class Latched:
     """The builtin `run` of one `Ready`, and the results that it hands out."""
 
     __slots__ = (
-        "_at", "_count", "_latch", "_left", "_ready", "_ring", "_served", "_sets", "_tensors",
-        "_turn", "_wait", "_words", "run",
+        "__weakref__",
+        "_at",
+        "_count",
+        "_latch",
+        "_left",
+        "_ready",
+        "_ring",
+        "_served",
+        "_sets",
+        "_tensors",
+        "_turn",
+        "_wait",
+        "_words",
+        "ready", "run",
     )  # fmt: skip
 
     def __init__(self, ready: Ready) -> None:
         words, held = ready.entry.words.table, ready.entry.words.held
         at, count = places(), len(words)
         assert at is not None
-        self._ready, self._at = ready, at
+        self.ready, self._at = ready, at
         self._words = np.zeros((count + len(_process(ready, at)) + 3, 2), np.int64)
         self._words[:count], self._count = words, count
         self._tensors: list[Tensor | None] = [None] * RING
@@ -173,6 +198,7 @@ class Latched:
             cells["act"] = id(act)
         self._latch: Latch | None = plan.native.latch(cells, keep)
         self.run: Any = None if self._latch is None else self._latch.run
+        LATCHED.add(self)
 
     def again(self, out: Any) -> Latched | None:
         """After a call of `ready`'s that gave `out`: itself if it may make the next one."""
@@ -180,17 +206,17 @@ class Latched:
         if latch is None or self._left > 0:
             self._left -= 1
             return None
-        served = self._ready.ticks - self._served > ENOUGH
+        served = self.ready.ticks - self._served > ENOUGH
         self._wait = self._left = 0 if served else min(2 * self._wait + 1, LONGEST)
-        self._served = self._ready.ticks
+        self._served = self.ready.ticks
         latch.put("thread", -1)
         with running.lock:
             words = latch.words()
-            rest = [*_process(self._ready, self._at), *(words or ())]
+            rest = [*_process(self.ready, self._at), *(words or ())]
             if words is None or len(rest) != len(self._words) - self._count:
                 return None
             self._words[self._count :] = rest
-            if not self._ready.still():  # else a change from here on changes a word
+            if not self.ready.still():  # else a change from here on changes a word
                 return None
             self._keep(out)
             latch.put("owner", threading.get_ident())
@@ -216,22 +242,27 @@ class Latched:
         row[RESULT_SET["words"] :] = (ctypes.c_int64 * STORAGE_WORDS).from_address(start)
         row[RESULT_SET["tensor"]] = id(out)
 
+    @property
+    def open(self) -> bool:
+        """Whether the builtin has left a job open."""
+        return self._latch is not None and self._latch.left >= 0
+
     def ended(self, raised: BaseException) -> Any:
         """What the call gives, if `raised` came while its job ran, which the builtin left open."""
-        latch, native = self._latch, self._ready.entry.plan.native
-        if latch is None or latch.left < 0:
+        latch, native = self._latch, self.ready.entry.plan.native
+        if latch is None or not self.open:
             raise raised
         out = self._tensors[latch.left]
         try:
             latch.resume(raised)
         except KeyboardInterrupt:
             if native.done:  # it came after the commit: the step counts
-                self._ready.after()
+                self.ready.after()
             raise
         finally:
             running.programs = 0
             running.lock.release()
-        self._ready.after()
+        self.ready.after()
         return out
 
 

@@ -1,16 +1,39 @@
-"""The log of recompiles: a line for each, a warning at the third trace of one signature."""
+"""The log of recompiles: a line for each, a warning at the third trace of one signature; and the
+limit that a test sets."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 
+from graphc.errors import TooManyCompiles
 from graphc.frontend.step.guards import Change
 from graphc.frontend.step.inspection import Recompile
 
 THIRD = 3
 log = logging.getLogger("graphc.recompiles")
+_watchers: list[list[int]] = []  # of `assert_max_compiles`: compiles seen so far
+
+
+@contextmanager
+def assert_max_compiles(limit: int) -> Iterator[None]:
+    """Raise TooManyCompiles if more than `limit` calls are traced inside; also a decorator."""
+    seen = [0, limit]
+    _watchers.append(seen)
+    try:
+        yield
+    finally:
+        _watchers.remove(seen)
+
+
+def count_trace(name: str, why: Sequence[Change]) -> None:
+    for seen in _watchers:
+        seen[0] += 1
+        if seen[0] > seen[1]:
+            reason = "; ".join(f"{c.what}: {c.old} -> {c.new}" for c in why) or "first call"
+            raise TooManyCompiles(f"`{name}` is compiled again ({reason}); allowed: {seen[1]}")
 
 
 class Recompiles:

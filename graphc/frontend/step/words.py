@@ -16,7 +16,7 @@ import ctypes
 import gc
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from operator import attrgetter
 from types import CellType, FunctionType, MappingProxyType
@@ -32,10 +32,13 @@ from graphc.ir.types import Array
 WORD = 8
 KEEPS_VERSIONS = ((3, 11), (3, 12))
 MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT: the dict's pointer stands before the object
+TYPE_BYTES: int = vars(type)["__basicsize__"].__get__(type)
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by Python code, which may change it
 BEFORE = -24
 RESTLESS = 2  # a word that moved so often without a change that mattered is watched no more
+KEYS, VALUES = 32, 40  # where a dict's table of entries is, and the values of a shared one
 Word = tuple[Any, int]  # an object, and where in it the word is
+Slot = tuple[Any, int, Any]  # a dict, where a slot of its table is from there, what is in it
 
 
 class Layout(NamedTuple):
@@ -56,7 +59,7 @@ def word(address: int) -> int:
 
 def _offset(x: Any, value: int) -> int:
     """Where in x a word of this value is."""
-    size = type.__basicsize__ if isinstance(x, type) else x.__sizeof__()
+    size = TYPE_BYTES if isinstance(x, type) else x.__sizeof__()
     spots = [k for k in range(2 * WORD, size, WORD) if word(id(x) + k) == value]
     return spots[0]
 
@@ -162,7 +165,7 @@ def of_attribute(x: Any, names: tuple[str, ...]) -> list[Word] | None:
     """The words of an attribute that an object itself has, of a class that looks up as usual."""
     kind, name = type(x), names[0]
     own, words = getattr(x, "__dict__", None), of_object(x)
-    usual = kind.__getattribute__ is object.__getattribute__
+    usual: bool = vars(object)["__getattribute__"] is kind.__getattribute__
     if len(names) > 1 or words is None or not usual or type(own) is not dict or name not in own:
         return None
     made = [c for c in kind.__mro__ if c.__flags__ & HEAP_TYPE]
@@ -183,6 +186,8 @@ def of_guard(guard: Guard) -> list[Word] | None:
     at = layout()
     if at is None:
         return None
+    if get is type:
+        return [(subject, WORD)]
     if isinstance(get, attrgetter):
         fixed = {
             (FunctionType, "__code__"): at.code,
@@ -192,12 +197,31 @@ def of_guard(guard: Guard) -> list[Word] | None:
         }
         name = get.__reduce__()[1]  # of class and arguments
         offset = fixed.get((type(subject), *name))
-        return of_attribute(subject, name) if offset is None else [(subject, offset)]
+        return of_attribute(subject, (*name,)) if offset is None else [(subject, offset)]
     if isinstance(get, partial):
         return version(get.args[0]) if get.func is item else None
     if getattr(get, "__name__", "") in ("get", "__contains__"):
         table = getattr(get, "__self__", None)
         return version(table) if type(table) in (dict, MappingProxyType) else None
+    return None
+
+
+def of_entry(guard: Guard) -> list[Word | Slot] | None:
+    """The words of one entry of a dict, in which others change for reasons of their own: that its
+    table is still the same, then where in that the key and the value are."""
+    table, key = getattr(guard.get, "__self__", None), guard.subject
+    if getattr(guard.get, "__name__", "") != "get" or type(table) is not dict or layout() is None:
+        return None
+    mine = [(k, v) for k, v in table.items() if k == key] if type(key) is str else []
+    if len(mine) != 1 or word(id(table) + VALUES):
+        return None
+    key, value = mine[0]
+    start = word(id(table) + KEYS)
+    spots = range(start, start + table.__sizeof__() - dict.__basicsize__ - WORD, WORD)
+    for at in spots:
+        if word(at) == id(key) and word(at + WORD) == id(value):
+            near = at - id(table)
+            return [(table, KEYS), (table, near, key), (table, near + WORD, value)]
     return None
 
 
@@ -208,28 +232,31 @@ class Words:
         self.asked: list[Guard] = []
         self.numbers = False  # whether numbers are read at each call
         self.table: Array = np.zeros((0, 2), np.int64)  # addresses, and what was there
-        self.held: dict[int, Any] = {}  # the objects that they are in, by address
+        self.held: dict[int, Word | Slot] = {}  # the objects that they are in, by address
         self._moves: Counter[int] = Counter()
 
     def take(self, guards: Iterable[Guard], numbers: Iterable[Any]) -> None:
         """Watch what can be, as it is now."""
         before = dict(self.table.tolist())
-        held: dict[int, Any] = {}
+        held: dict[int, Word | Slot] = {}
         self.asked, self.numbers = [], False
         for guard in guards:
-            if not self._watch(of_guard(guard), held):
+            words: Sequence[Word | Slot] | None = of_guard(guard)
+            if any(self._moves[id(x[0]) + x[1]] for x in words or ()):
+                words = of_entry(guard) or words
+            if not self._watch(words, held):
                 self.asked.append(guard)
         for get in numbers:
-            words = of_told(get) if isinstance(get, Told) and get.of else None
-            self.numbers |= not self._watch(words, held)
-        rows = [(at, word(at)) for at in held]
+            told = of_told(get) if isinstance(get, Told) and get.of else None
+            self.numbers |= not self._watch(told, held)
+        rows = [(at, id(x[2]) if len(x) > 2 else word(at)) for at, x in held.items()]
         self._moves.update(at for at, now in rows if before.get(at, now) != now)
         self.table, self.held = np.array(rows, np.int64).reshape(-1, 2), held
 
-    def _watch(self, words: list[Word] | None, held: dict[int, Any]) -> bool:
+    def _watch(self, words: Sequence[Word | Slot] | None, held: dict[int, Word | Slot]) -> bool:
         """Hold the objects of these words; not of restless ones, which others change for reasons
         of their own."""
-        found = {id(x) + offset: x for x, offset in words or ()}
+        found = {id(x[0]) + x[1]: x for x in words or ()}
         if words is None or any(self._moves[at] >= RESTLESS for at in found):
             return False
         held.update(found)

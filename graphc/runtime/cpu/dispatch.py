@@ -21,7 +21,8 @@ before the caller reaches its barrier and compared after it; (2) the error cell 
 two barriers, where no kernel runs that might set it; (3) every walk ends in a barrier.
 
 Watching. A job may bring words of memory, pairs of an address and what must be there, which the
-caller keeps alive. They are read first; if one differs nothing runs and the result says so.
+caller keeps alive. They are read first, in order, for one may tell whether what a later one is in
+is still there; if one differs nothing runs and the result says so.
 
 Signals. Python calls `graphc_run` with its lock (the GIL), which is given up while kernels run.
 When more than `budget` ticks have passed the caller stops before it joins the next entry's barrier,
@@ -75,7 +76,8 @@ Native = Callable[[str, Sequence[str]], list[int]]  # LLVM text, symbols -> addr
 def walker(native: Native, triple: str) -> Walker:
     """The loop's functions for a machine, compiled by `native`, whose result keeps them mapped."""
     functions = native(module_text(triple), SYMBOLS)
-    return Walker(*functions, functions)
+    run, worker, wake, clock, enter, latched = functions
+    return Walker(run, worker, wake, clock, enter, latched, functions)
 
 
 def module_text(triple: str) -> str:
@@ -263,30 +265,34 @@ keep:
   ret i64 %result
 }
 
-define internal i1 @same(ptr %job) nounwind {
+define internal i1 @same_words(ptr %words, i64 %count) nounwind {
 entry:
-  %words.at = getelementptr i64, ptr %job, i64 $job.watched
-  %words = load ptr, ptr %words.at
-  %count.at = getelementptr i64, ptr %job, i64 $job.watched_count
-  %count = load i64, ptr %count.at
   br label %next
 next:
   %i = phi i64 [ 0, %entry ], [ %i.next, %one ]
-  %differ = phi i64 [ 0, %entry ], [ %differ.next, %one ]
   %left = icmp slt i64 %i, %count
-  br i1 %left, label %one, label %done
+  br i1 %left, label %one, label %yes
 one:
   %pair = getelementptr [2 x i64], ptr %words, i64 %i
   %place = load ptr, ptr %pair
   %then.at = getelementptr i64, ptr %pair, i64 1
   %then = load i64, ptr %then.at
   %now = load i64, ptr %place
-  %bits = xor i64 %now, %then
-  %differ.next = or i64 %differ, %bits
   %i.next = add i64 %i, 1
-  br label %next
-done:
-  %same = icmp eq i64 %differ, 0
+  %same = icmp eq i64 %now, %then
+  br i1 %same, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+define internal i1 @same(ptr %job) nounwind {
+  %words.at = getelementptr i64, ptr %job, i64 $job.watched
+  %words = load ptr, ptr %words.at
+  %count.at = getelementptr i64, ptr %job, i64 $job.watched_count
+  %count = load i64, ptr %count.at
+  %same = call i1 @same_words(ptr %words, i64 %count)
   ret i1 %same
 }
 
@@ -359,6 +365,7 @@ entry:
   %n.at = getelementptr i64, ptr %pool, i64 $pool.threads
   %n = load i64, ptr %n.at
   %result.at = getelementptr i64, ptr %job, i64 $job.result
+  %resumed = call i64 @graphc_clock()
   %fresh = icmp slt i64 %resume, 0
   br i1 %fresh, label %look, label %go
 look:
@@ -370,13 +377,14 @@ moved:
 begin:
   call void @patch(ptr %job)
   call void @graphc_wake(ptr %pool, ptr %job, i64 %n)
+  %woken = call i64 @graphc_clock()
   br label %go
 go:
+  %began = phi i64 [ %woken, %begin ], [ %resumed, %entry ], [ %ended.now, %pause ]
   %first = phi i64 [ 0, %begin ], [ %resume, %entry ], [ %result, %pause ]
   %release.at = getelementptr i64, ptr %pool, i64 $pool.release
   %release = load ptr, ptr %release.at
   %python = call ptr %release()
-  %began = call i64 @graphc_clock()
   %result = call i64 @flushed(ptr %pool, ptr %job, i64 0, i64 %n, i64 %first)
   %ended.now = call i64 @graphc_clock()
   %walked = sub i64 %ended.now, %began

@@ -414,7 +414,7 @@ class Executable:
         if found is None or self._job.routines:
             return None
         own = {"job": self._job.address, "busy": ctypes.addressof(self._engine._busy)}
-        return Latch(self, found | own | cells, keep)
+        return Latch(self, {**found, **own, **cells}, keep)
 
     @property
     def walker(self) -> Walker:

@@ -267,31 +267,6 @@ open:
   ret i1 false
 }
 
-define internal i1 @latch_words(ptr %c) nounwind {
-entry:
-  %words = cell ptr words
-  %count = cell i64 words_count
-  br label %next
-next:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %one ]
-  %differ = phi i64 [ 0, %entry ], [ %differ.next, %one ]
-  %left = icmp slt i64 %i, %count
-  br i1 %left, label %one, label %done
-one:
-  %pair = getelementptr [2 x i64], ptr %words, i64 %i
-  %place = load ptr, ptr %pair
-  %then.at = getelementptr i64, ptr %pair, i64 1
-  %then = load i64, ptr %then.at
-  %now = load i64, ptr %place
-  %bits = xor i64 %now, %then
-  %differ.next = or i64 %differ, %bits
-  %i.next = add i64 %i, 1
-  br label %next
-done:
-  %same = icmp eq i64 %differ, 0
-  ret i1 %same
-}
-
 define ptr @graphc_latch(ptr %self, ptr %args, i64 %count) nounwind {
 entry:
   %c = getelementptr i8, ptr %self, i64 $CELLS
@@ -313,13 +288,19 @@ turn:
   switch i64 %taken, label %look [ i64 0, label %missed
                                    i64 -1, label %raise ]
 look:
+  %thread.held = cell i64 thread
+  %still.thread = icmp eq i64 %thread.now, %thread.held
+  br i1 %still.thread, label %compare, label %leave
+compare:
   %job = cell ptr job
   %pointers.at = getelementptr i64, ptr %job, i64 $job.pointers
   %pointers = load ptr, ptr %pointers.at
   %fits = call i1 @latch_arguments(ptr %c, ptr %args, i64 %count, ptr %pointers)
   br i1 %fits, label %words, label %leave
 words:
-  %same = call i1 @latch_words(ptr %c)
+  %watched = cell ptr words
+  %watched.count = cell i64 words_count
+  %same = call i1 @same_words(ptr %watched, i64 %watched.count)
   br i1 %same, label %choose, label %leave
 choose:
   %set = call ptr @latch_result(ptr %c)
