@@ -22,8 +22,10 @@ from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.contract.plan import Plan, plan
 from graphc.codegen_cpu.jit import compile_module, load_objects
 from graphc.codegen_cpu.target import Target
+from graphc.ir.cpu_abi import CELL_BYTES, ROOM_BYTES
 from graphc.ir.kernel import Affine, Axis, Buffer, Dot, Kernel, Load, Phase, Store
 from graphc.ir.types import f32
+from graphc.runtime.cpu.threads import aligned_cells
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,18 @@ def measure(shape: Shape, threads: int, seconds: float) -> Timing:
     text = "\n".join([f'target triple = "{target.triple}"', *e.declarations, e.function("k")])
     code = load_objects([compile_module(text, target)], target)
     compile_ms = 1e3 * (time.perf_counter() - start)
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+    rooms = [aligned_cells(ROOM_BYTES // CELL_BYTES) for _ in range(threads)]
     function = kind(code.address("k"))
     rng = np.random.default_rng(0)
     held = [rng.standard_normal(n).astype(np.float32) for n in shape.elements]
     error = np.zeros(4, np.int64)
     cells = np.array([error.ctypes.data, *(x.ctypes.data for x in held)], np.int64)
-    times = in_step(lambda tid: function(cells.ctypes.data, tid, threads), threads, seconds)
+
+    def call(tid: int) -> None:
+        function(cells.ctypes.data, tid, threads, rooms[tid].ctypes.data)
+
+    times = in_step(call, threads, seconds)
     chosen = plan(shape.kernel, target)
     assert chosen is not None
     return Timing(min(times), float(np.median(times)), compile_ms, chosen)

@@ -28,6 +28,7 @@ STORE = re.compile(rf"  store (?P<value>.+), ptr (?P<at>{NAME})(?P<rest>{ALIGN})
 STEP = re.compile(rf"  (?P<to>{NAME}) = getelementptr [^,]+, ptr (?P<at>{NAME}), i64 (?P<by>.+)")
 STEPS = re.compile(rf"  (?P<to>{NAME}) = getelementptr [^,]+, ptr (?P<at>{NAME}), <.+")
 STACK = re.compile(rf"  (?P<to>{NAME}) = alloca (?P<type>[^,]+)(?:, i64 (?P<count>\d+))?{ALIGN}")
+ROOM = re.compile(rf"  (?P<to>{NAME}) = getelementptr i8, ptr %room, i64 \d+ ; (?P<size>\d+) bytes")
 EITHER = re.compile(rf"  (?P<to>{NAME}) = select i1 .+, ptr (?P<one>{NAME}), ptr (?P<other>{NAME})")
 MASKED = re.compile(
     rf"  (?:{NAME} = )?call .+ @llvm\.masked\.(?:load|store|gather|scatter)\.[^(]+"
@@ -131,9 +132,10 @@ def _spread(f: _Function, line: str, found: re.Match[str]) -> None:
 
 
 def _reserved(f: _Function, line: str, found: re.Match[str]) -> None:
-    """Room on the stack, which has a number behind those of the buffers."""
+    """Room on the stack or the thread's, which has a number behind those of the buffers."""
     f.lines.append(line)
-    size = size_of(found["type"]) * int(found["count"] or 1)
+    parts = found.groupdict()
+    size = parts.get("size") or size_of(found["type"]) * int(found["count"] or 1)
     number = len(f.kernel.buffers) + f.stacks
     f.stacks += 1
     f.regions[found["to"]] = (Region(found["to"], str(size), number),)
@@ -218,6 +220,7 @@ def _fetched(f: _Function, line: str, found: re.Match[str]) -> None:
 
 
 RULES: dict[re.Pattern[str], Callable[[_Function, str, re.Match[str]], None]] = {
+    ROOM: _reserved,
     STEP: _stepped,
     STEPS: _spread,
     STACK: _reserved,

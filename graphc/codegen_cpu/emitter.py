@@ -244,5 +244,6 @@ class Emitter:
 
     def function(self, name: str) -> str:
         """The finished function text (kernel ABI), without declarations."""
-        head = f"define void @{name}(ptr noalias %args, i64 %tid, i64 %nthreads) nounwind {{"
+        arguments = "ptr noalias %args, i64 %tid, i64 %nthreads, ptr noalias %room"
+        head = f"define void @{name}({arguments}) nounwind {{"
         return "\n".join([head, "entry:", *self.lines, "}"])

@@ -9,8 +9,12 @@ from graphc.codegen_cpu.emitter import Emitter, Vec
 from graphc.codegen_cpu.integers import Int, Integers, parts
 from graphc.codegen_cpu.memory import ZEROS
 from graphc.codegen_cpu.scalar import from_memory, in_memory
+from graphc.errors import InternalError
+from graphc.ir.cpu_abi import LINE_BYTES, ROOM_BYTES
 from graphc.ir.kernel import PART, Affine, Axis, Kernel, Load
 from graphc.ir.types import DType, Scalar, i64
+
+STACK_BYTES = 4096  # of what is kept at a time; what a register would do for is less
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Frame(Integers):
             nest = [*kernel.axes, *(axis for phase in kernel.phases for axis in phase.axes)]
         self._order = {axis.name: k for k, axis in enumerate(nest)} | {PART: len(nest)}
         self._terms: dict[int, list[tuple[str, Int]]] = {}
+        self._room = 0  # bytes of the thread's room that are taken
         self._kept: list[Affine] = []  # what `_terms` knows by its id
         self._prologue(kernel)
 
@@ -66,8 +71,17 @@ class Frame(Integers):
             e.do(f"store <{ZEROS} x i8> zeroinitializer, ptr %zeros, align 64")
 
     def scratch(self, count: int, t: Vec) -> str:
-        """Room for `count` elements on the stack, aligned to a cache line; entry block only."""
-        return self.e.value(f"alloca {t.element}, i64 {count}, align 64")
+        """Room for `count` elements, aligned to a cache line; entry block only.
+
+        Much is the thread's, not its stack's: a thread of the user's may have a small one.
+        """
+        size = count * t.bits // 8
+        if size <= STACK_BYTES:
+            return self.e.value(f"alloca {t.element}, i64 {count}, align 64")
+        at, self._room = self._room, self._room + -(-size // LINE_BYTES) * LINE_BYTES
+        if self._room > ROOM_BYTES:
+            raise InternalError(f"a kernel wants {self._room} bytes, and a thread has {ROOM_BYTES}")
+        return self.e.value(f"getelementptr i8, ptr %room, i64 {at} ; {size} bytes")
 
     # ---- addresses -----------------------------------------------------------------------------
 

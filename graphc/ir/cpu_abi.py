@@ -1,9 +1,10 @@
 """What native CPU code and the runtime agree on: cells of argument blocks, tables, jobs, pools.
 
-A cell is 8 bytes. A kernel is `void k(cells* args, i64 tid, i64 nthreads)`; its block holds a
-pointer to the error cell, then a pointer per buffer, an i64 per size, and a cell per scalar with
-the scalar's bits in its low bytes (integers extended to 64 bits). Where bounds are checked, the
-bytes of each buffer follow.
+A cell is 8 bytes. A kernel is `void k(cells* args, i64 tid, i64 nthreads, bytes* room)`. Its block
+holds a pointer to the error cell, then a pointer per buffer, an i64 per size, and a cell per scalar
+with the scalar's bits in its low bytes (integers extended to 64 bits). Where bounds are checked,
+the bytes of each buffer follow. The room is its thread's own, ROOM_BYTES from the start of a page,
+for what is too large for a stack.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ POOL = {
 }  # fmt: skip
 FIRST_THREAD_LINE = 3
 # Cells of a thread's line, after its flags of up to 8 barrier rounds (256 threads).
-THREAD = {"epoch": 8, "asleep": 9, "semaphore": 10}
+THREAD = {"epoch": 8, "asleep": 9, "semaphore": 10, "room": 11}
+# Of a thread; pages that no kernel touches take no memory.
+ROOM_BYTES = 8 << 20
 MOST_THREADS = 256
 
 # What a walk returns; any other result is the entry to resume at, or with this bit the entry that

@@ -10,8 +10,10 @@ import numpy as np
 from graphc.codegen_cpu.jit import compile_module, load_objects
 from graphc.codegen_cpu.map import loops
 from graphc.codegen_cpu.target import Target
+from graphc.ir.cpu_abi import CELL_BYTES, ROOM_BYTES
 from graphc.ir.kernel import Kernel
 from graphc.ir.types import Array, Scalar
+from graphc.runtime.cpu.threads import aligned_cells
 
 
 def module_text(kernels: list[Kernel], target: Target) -> str:
@@ -33,7 +35,10 @@ class Native:
         target = target or Target.host()
         text = module_text(kernels, target)
         self.loaded = load_objects([compile_module(text, target)], target)
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        kind = ctypes.CFUNCTYPE(
+            None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+        )
+        self.room = aligned_cells(ROOM_BYTES // CELL_BYTES)
         self.functions = [kind(self.loaded.address(f"k{k}")) for k in range(len(kernels))]
 
     def run(
@@ -54,5 +59,5 @@ class Native:
             cells.append(int(np.frombuffer(raw, np.int64)[0]))
         block = np.array(cells, np.int64)
         for tid in range(threads):
-            self.functions[k](block.ctypes.data, tid, threads)
+            self.functions[k](block.ctypes.data, tid, threads, self.room.ctypes.data)
         return [int(x) for x in error]

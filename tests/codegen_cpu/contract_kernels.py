@@ -13,6 +13,7 @@ from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.emitter import Emitter
 from graphc.codegen_cpu.jit import compile_module, load_objects
 from graphc.codegen_cpu.target import Target
+from graphc.ir.cpu_abi import CELL_BYTES, ROOM_BYTES
 from graphc.ir.kernel import (
     Affine,
     Axis,
@@ -29,6 +30,7 @@ from graphc.ir.kernel import (
 )
 from graphc.ir.kernel_interpret import run_kernel
 from graphc.ir.types import Array, DType, Scalar, f32, f64
+from graphc.runtime.cpu.threads import aligned_cells
 
 PAD = 64  # elements around each output that must stay as they were
 Extents = Sequence[tuple[str, Size]]
@@ -181,7 +183,10 @@ class Compiled:
         self.case = case
         code = compile_module(module_text(case.kernel, target, emit), target)
         self.loaded = load_objects([code], target)
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        kind = ctypes.CFUNCTYPE(
+            None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+        )
+        self.room = aligned_cells(ROOM_BYTES // CELL_BYTES)
         self.function = kind(self.loaded.address("k"))
 
     def run(self, threads: int) -> dict[str, Array]:
@@ -196,7 +201,7 @@ class Compiled:
             cells.append(int.from_bytes(raw, "little"))
         block = np.array(cells, np.int64)
         for tid in range(threads):
-            self.function(block.ctypes.data, tid, threads)
+            self.function(block.ctypes.data, tid, threads, self.room.ctypes.data)
         for x in held.values():
             assert (x[:PAD] == 7).all() and (x[-PAD:] == 7).all()
         return inside

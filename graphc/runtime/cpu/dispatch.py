@@ -165,6 +165,9 @@ entry:
   %ticks.at = getelementptr i64, ptr %job, i64 $job.ticks
   %ticks = load ptr, ptr %ticks.at
   %start = call i64 @graphc_clock()
+  %own = call ptr @own(ptr %pool, i64 %tid)
+  %room.at = getelementptr i64, ptr %own, i64 $thread.room
+  %room = load ptr, ptr %room.at
   %caller = icmp eq i64 %tid, 0
   %alone = icmp eq i64 %n, 1
   %timed = icmp ne ptr %ticks, null
@@ -225,7 +228,7 @@ native:
   %function = load ptr, ptr %row
   %args.at = getelementptr i64, ptr %row, i64 1
   %args = load ptr, ptr %args.at
-  call void %function(ptr %args, i64 %tid, i64 %n)
+  call void %function(ptr %args, i64 %tid, i64 %n, ptr %room)
   br label %step
 step:
   %i.next = add i64 %i, 1

@@ -24,6 +24,7 @@ from graphc.ir.cpu_abi import (
     LINE_BYTES,
     MOST_THREADS,
     POOL,
+    ROOM_BYTES,
     Walker,
     pool_cells,
     thread_cell,
@@ -44,7 +45,8 @@ PYTHON = {
     "signals": ctypes.pythonapi.PyErr_CheckSignals,
 }
 SEMAPHORE_BYTES = 64  # sem_t has 32 on Linux
-STACK_BYTES = 8 << 20  # kernels keep what stays in a cache there; a limit of the shell may be less
+STACK_BYTES = 1 << 20  # of a worker: kernels keep little there
+PAGE_BYTES = 4096
 JOIN_SECONDS = 2.0
 
 wanted: int | None = None  # by set_num_threads; None: as many as the machine gives
@@ -145,8 +147,16 @@ class Pool:
         self.address = self.cells.ctypes.data
         self.cells[POOL["threads"]] = threads
         for name, function in PYTHON.items():
+<<<<<<< HEAD
             self.cells[POOL[name]] = ctypes.cast(function, ctypes.c_void_p).value or 0
         self.cells[POOL["spins"]], self.cells[POOL["yields"]] = SPINS, YIELDS
+=======
+            self._cells[POOL[name]] = ctypes.cast(function, ctypes.c_void_p).value or 0
+        self._cells[POOL["spins"]], self._cells[POOL["yields"]] = SPINS, YIELDS
+        self._rooms = aligned_cells(threads * ROOM_BYTES // CELL_BYTES, PAGE_BYTES)
+        for k in range(threads):
+            self._cells[thread_cell(k, "room")] = self._rooms.ctypes.data + k * ROOM_BYTES
+>>>>>>> h/lanes
         self._semaphores = aligned_cells(threads * SEMAPHORE_BYTES // CELL_BYTES)
         self._workers: list[threading.Thread] = []
         if threads > 1:
