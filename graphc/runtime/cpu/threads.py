@@ -147,16 +147,11 @@ class Pool:
         self.address = self.cells.ctypes.data
         self.cells[POOL["threads"]] = threads
         for name, function in PYTHON.items():
-<<<<<<< HEAD
             self.cells[POOL[name]] = ctypes.cast(function, ctypes.c_void_p).value or 0
         self.cells[POOL["spins"]], self.cells[POOL["yields"]] = SPINS, YIELDS
-=======
-            self._cells[POOL[name]] = ctypes.cast(function, ctypes.c_void_p).value or 0
-        self._cells[POOL["spins"]], self._cells[POOL["yields"]] = SPINS, YIELDS
         self._rooms = aligned_cells(threads * ROOM_BYTES // CELL_BYTES, PAGE_BYTES)
         for k in range(threads):
-            self._cells[thread_cell(k, "room")] = self._rooms.ctypes.data + k * ROOM_BYTES
->>>>>>> h/lanes
+            self.cells[thread_cell(k, "room")] = self._rooms.ctypes.data + k * ROOM_BYTES
         self._semaphores = aligned_cells(threads * SEMAPHORE_BYTES // CELL_BYTES)
         self._workers: list[threading.Thread] = []
         if threads > 1:
