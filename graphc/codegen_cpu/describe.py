@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from graphc.codegen_cpu.attention import plan as attention
 from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.contract import plan as contract
 from graphc.codegen_cpu.map import lanes
@@ -21,6 +22,10 @@ def describe(kernel: Kernel, target: Target) -> str:
 def _facts(kernel: Kernel, target: Target) -> Iterator[tuple[str, object]]:
     if kernel.kind == "routine":
         yield "template", "none: NumPy runs it on the host"
+    elif (heads := attention.plan(kernel, target)) is not None:
+        yield "template", "attention: softmax between two products, by blocks"
+        yield "blocks", f"{attention.QUERIES} queries by {attention.KEYS} keys"
+        yield "tile", f"{heads.rows} rows by {attention.VECTORS} vectors of {heads.lanes} lanes"
     elif (tiles := winograd.plan(kernel, target)) is not None:
         yield "template", "winograd: outputs in tiles of 4 by 4, products at 36 points"
         yield "together", f"up to {tiles.most} tiles by {tiles.width} output channels"

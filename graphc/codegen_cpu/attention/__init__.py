@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphc.codegen_cpu.attention.forward import Forward
 from graphc.codegen_cpu.attention.gradient import Gradient
-from graphc.codegen_cpu.attention.plan import plan
+from graphc.codegen_cpu.attention.plan import plan as planned
 from graphc.codegen_cpu.emitter import Emitter
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.target import Target
@@ -15,7 +15,7 @@ from graphc.ir.kernel import Kernel
 def emit(kernel: Kernel, target: Target) -> Emitter:
     """The body of the kernel's function."""
     e = Emitter()
-    chosen = plan(kernel, target)
+    chosen = planned(kernel, target)
     if chosen is None:
         raise InternalError(f"{kernel.name}: attention over heads that no pass lets through")
     frame = Frame(e, kernel)

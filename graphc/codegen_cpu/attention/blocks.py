@@ -141,25 +141,81 @@ class Blocks:
         offsets = "" if step == 1 else f.steps(step, lanes)
         memory.store(f, f.pointer(row, f.mul(step, n), f32), f32, lanes, x, offsets, mask, add)
 
-    def turn(
-        self, place: Place, axes: str, first: Int, count: Int, to: str, size: int,
-        each: Callable[[Int, Int, str], str],
+    def turned(
+        self, places: Sequence[Place], axes: str, first: Int, count: Int, size: int,
+        use: Callable[[Int, Int, list[str]], None],
     ) -> None:  # fmt: skip
-        """Rows from `first` on as columns: for each panel of them, `size` rows of lanes, zeros
-        beyond `count`. `each` is given what is stored: its lanes' first row, the element and it."""
-        f, lanes, (base, strides) = self.f, self.p.lanes, place
-        down, step = strides[axes[0]], strides[axes[1]]
-        with self.panels(count) as (start, k):
-            block = self.at(to, f.mul(k, size * self.p.panel))
-            for j in range(VECTORS):
-                row = f.add(start, j * lanes)
-                mask = f.below(f.sub(count, row), lanes)
-                corner = f.pointer(base, f.mul(f.add(first, row), down), f32)
-                with self.e.loop("0", str(size), 1, "turn") as n:
-                    at = f.pointer(corner, f.mul(step, n), f32)
-                    x = memory.load(f, at, f32, lanes, f.steps(down, lanes), mask)
-                    x = each(row, n, x)
-                    self.store(block, f.add(f.mul(n, self.p.panel), j * lanes), x)
+        """Rows from `first` on of several matrices as columns: `use` is given the first row of the
+        lanes, the element, and that element of these rows of each; zeros beyond `count`."""
+        f, lanes = self.f, self.p.lanes
+        rows = f.mul(f.ceil_div(count, self.p.panel), self.p.panel)
+        with self.e.loop("0", f.text(rows), lanes, "turn") as row:
+            corners = [
+                f.pointer(base, f.mul(f.add(first, row), strides[axes[0]]), f32)
+                for base, strides in places
+            ]
+            if any(strides[axes[1]] != 1 for _, strides in places):
+                self._gathered(places, axes, corners, row, count, size, use)
+                return
+            steps = [strides[axes[0]] for _, strides in places]
+            whole = size // lanes * lanes
+            if whole:
+                with self.e.loop("0", str(whole), lanes, "chunk") as n:
+                    self._chunk(corners, steps, row, count, n, lanes, use)
+            if whole < size:
+                self._chunk(corners, steps, row, count, whole, size - whole, use)
+
+    def _gathered(
+        self, places: Sequence[Place], axes: str, corners: Sequence[str], row: Int, count: Int,
+        size: int, use: Callable[[Int, Int, list[str]], None],
+    ) -> None:  # fmt: skip
+        f, lanes = self.f, self.p.lanes
+        mask = f.below(f.sub(count, row), lanes)
+        with self.e.loop("0", str(size), 1, "element") as n:
+            xs = []
+            for corner, (_, strides) in zip(corners, places, strict=True):
+                at = f.pointer(corner, f.mul(strides[axes[1]], n), f32)
+                xs.append(memory.load(f, at, f32, lanes, f.steps(strides[axes[0]], lanes), mask))
+            use(row, n, xs)
+
+    def _chunk(
+        self, corners: Sequence[str], steps: Sequence[Int], row: Int, count: Int, n: Int, some: int,
+        use: Callable[[Int, Int, list[str]], None],
+    ) -> None:  # fmt: skip
+        """A square of rows side by side, turned in registers; `some` of its columns are there."""
+        f, lanes = self.f, self.p.lanes
+        mask = f.below(some, lanes) if some < lanes else ""
+        squares = []
+        for corner, step in zip(corners, steps, strict=True):
+            square = []
+            for k in range(lanes):
+                at = f.pointer(corner, f.add(f.mul(step, k), n), f32)
+                live = f.less(f.add(row, k), count)
+                square.append(memory.load(f, at, f32, lanes, "", mask, live))
+            squares.append(self._transposed(square))
+        for k in range(some):
+            use(row, f.add(n, k), [square[k] for square in squares])
+
+    def _transposed(self, square: list[str]) -> list[str]:
+        """By swapping blocks beside the diagonal, large ones first."""
+        t, lanes = self.t, self.p.lanes
+        block = lanes // 2
+        while block:
+            upper = [k if not k & block else lanes + k - block for k in range(lanes)]
+            lower = [k + block if not k & block else lanes + k for k in range(lanes)]
+            for i in (i for i in range(lanes) if not i & block):
+                pair = f"{t} {square[i]}, {t} {square[i + block]}"
+                for at, picks in ((i, upper), (i + block, lower)):
+                    order = ", ".join(f"i32 {k}" for k in picks)
+                    square[at] = self.e.value(f"shufflevector {pair}, <{lanes} x i32> <{order}>")
+            block //= 2
+        return square
+
+    def keep(self, to: str, size: int, row: Int, n: Int, x: str) -> None:
+        """Element n of the rows from `row` on, among panels of `size` elements."""
+        f, panel = self.f, self.p.panel
+        block = f.mul(f.sub(row, f.rem(row, panel)), size)
+        self.store(to, f.add(block, f.add(f.mul(n, panel), f.rem(row, panel))), x)
 
     # ---- products ------------------------------------------------------------------------------
 

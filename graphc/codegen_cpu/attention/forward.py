@@ -51,8 +51,11 @@ class Forward(Blocks):
         f, p = self.f, self.p
         scale = self.attr("scale", self.t)
         q = self.place(p.parts.load("q"))
-        scaled = lambda _row, _n, x: self.arith("fmul", x, scale)  # noqa: E731
-        self.turn(q, "le", first, count, self.queries, p.depth, scaled)
+
+        def keep(row: Int, n: Int, xs: list[str]) -> None:
+            self.keep(self.queries, p.depth, row, n, self.arith("fmul", xs[0], scale))
+
+        self.turned([q], "le", first, count, p.depth, keep)
         self.fill(self.top, QUERIES, -inf)
         self.fill(self.total, QUERIES)
         self.fill(self.sums, QUERIES * p.padded(p.width))
@@ -71,47 +74,53 @@ class Forward(Blocks):
             queries = self.at(self.queries, f.mul(k, p.depth * p.panel))
             weights = self.at(self.weights, start)
             self.scores(self.keys, p.depth, queries, weights, limit)
-            for j in range(VECTORS):
-                self._softmax(f.add(start, j * p.lanes), first, count, key, limit)
+            self._softmax(start, first, count, key, limit)
         if "attention" in p.parts.results:
             self._add(first, count, key, keys)
 
-    def _softmax(self, row: Int, first: Int, count: Int, key: Int, limit: Int) -> None:
-        """Scores of a vector of queries to weights, still over no sum."""
-        f, e, t = self.f, self.e, self.t
-        query = f.add(first, row)
-        valid = f.below(f.sub(count, row), self.p.lanes)
-        at = self.at(self.weights, row)
-        before = self.load(self.top, row)
-
-        def largest(s: str, carried: list[str]) -> list[str]:
-            there = self.load(at, f.mul(s, QUERIES))
-            x = self.masked(there, query, f.add(key, s), valid)
-            if x is not there:
-                self.store(at, f.mul(s, QUERIES), x)
-            return [self.where(self.compare("ogt", x, carried[0]), x, carried[0])]
-
-        (top,) = e.carried_loop("0", f.text(limit), 1, [(t, before)], largest)
-        nothing = self.compare("oeq", top, literal(-inf, t))
-        used = self.where(nothing, literal(0.0, t), top)
-        shrink = self.exp(self.arith("fsub", before, used))
-
-        def weigh(s: str, carried: list[str]) -> list[str]:
-            x = self.load(at, f.mul(s, QUERIES))
-            x = self.exp(self.arith("fsub", x, used))
-            total = self.arith("fadd", carried[0], x)
-            if self.drops:
-                x = self.arith("fmul", x, self.kept(query, f.add(key, s)))
-            self.store(at, f.mul(s, QUERIES), x)
-            return [total]
-
+    def _softmax(self, start: Int, first: Int, count: Int, key: Int, limit: Int) -> None:
+        """Scores of a panel of queries to weights, still over no sum; its vectors go together."""
+        f, e, t, p = self.f, self.e, self.t, self.p
+        rows = [f.add(start, j * p.lanes) for j in range(VECTORS)]
+        valid = [f.below(f.sub(count, row), p.lanes) for row in rows]
+        at = [self.at(self.weights, row) for row in rows]
+        before = [self.load(self.top, row) for row in rows]
         zero = literal(0.0, t)
-        (total,) = e.carried_loop("0", f.text(limit), 1, [(t, zero)], weigh)
+
+        def largest(s: str, tops: list[str]) -> list[str]:
+            following = []
+            for row, here, lanes, top in zip(rows, at, valid, tops, strict=True):
+                there = self.load(here, f.mul(s, QUERIES))
+                x = self.masked(there, f.add(first, row), f.add(key, s), lanes)
+                if x is not there:
+                    self.store(here, f.mul(s, QUERIES), x)
+                following.append(self.where(self.compare("ogt", x, top), x, top))
+            return following
+
+        tops = e.carried_loop("0", f.text(limit), 1, [(t, x) for x in before], largest)
+        nothing = [self.compare("oeq", top, literal(-inf, t)) for top in tops]
+        used = [self.where(n, zero, top) for n, top in zip(nothing, tops, strict=True)]
+        shrink = [self.exp(self.arith("fsub", x, y)) for x, y in zip(before, used, strict=True)]
+
+        def weigh(s: str, totals: list[str]) -> list[str]:
+            following = []
+            for row, here, top, total in zip(rows, at, used, totals, strict=True):
+                x = self.load(here, f.mul(s, QUERIES))
+                x = self.exp(self.arith("fsub", x, top))
+                following.append(self.arith("fadd", total, x))
+                if self.drops:
+                    x = self.arith("fmul", x, self.kept(f.add(first, row), f.add(key, s)))
+                self.store(here, f.mul(s, QUERIES), x)
+            return following
+
+        totals = e.carried_loop("0", f.text(limit), 1, [(t, zero)] * VECTORS, weigh)
         with e.loop(f.text(limit), f.text(self.whole(limit)), 1, "rest") as s:
-            self.store(at, f.mul(s, QUERIES), zero)
-        self.store(self.top, row, top)
-        self.store(self.shrink, row, shrink)
-        self.store(self.total, row, self.fma(self.load(self.total, row), shrink, total))
+            for here in at:
+                self.store(here, f.mul(s, QUERIES), zero)
+        for row, top, less, total in zip(rows, tops, shrink, totals, strict=True):
+            self.store(self.top, row, top)
+            self.store(self.shrink, row, less)
+            self.store(self.total, row, self.fma(self.load(self.total, row), less, total))
 
     def _add(self, first: Int, count: Int, key: Int, keys: Int) -> None:
         """The values of a block of keys, by their weights."""

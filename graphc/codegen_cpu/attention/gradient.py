@@ -86,19 +86,17 @@ class Gradient(Blocks):
         parts = p.parts
         scale = self.attr("scale", self.t)
         q, g, out, lse = (self.place(parts.load(n)) for n in ("q", "g", "out", "lse"))
-        scaled = lambda _row, _n, x: self.arith("fmul", x, scale)  # noqa: E731
-        self.turn(q, "le", first, count, self.queries, p.depth, scaled)
         self.fill(self.mean, QUERIES)
 
-        def noted(row: Int, n: Int, x: str) -> str:
-            at = f.add(f.mul(f.add(first, row), out[1]["l"]), f.mul(n, out[1]["f"]))
-            mask = f.below(f.sub(count, row), p.lanes)
-            steps = f.steps(out[1]["l"], p.lanes)
-            y = memory.load(f, f.pointer(out[0], at, f32), f32, p.lanes, steps, mask)
-            self.store(self.mean, row, self.fma(x, y, self.load(self.mean, row)))
-            return x
+        def keep(row: Int, n: Int, xs: list[str]) -> None:
+            self.keep(self.queries, p.depth, row, n, self.arith("fmul", xs[0], scale))
 
-        self.turn(g, "lf", first, count, self.columns_of_g, p.width, noted)
+        def noted(row: Int, n: Int, xs: list[str]) -> None:
+            self.keep(self.columns_of_g, p.width, row, n, xs[0])
+            self.store(self.mean, row, self.fma(*xs, self.load(self.mean, row)))
+
+        self.turned([q], "le", first, count, p.depth, keep)
+        self.turned([g, out], "lf", first, count, p.width, noted)
         self.copy(q, "le", first, count, self.query_rows, p.depth)
         self.copy(g, "lf", first, count, self.rows_of_g, p.width)
         with self.panels(count) as (start, _):
@@ -121,8 +119,7 @@ class Gradient(Blocks):
             self.scores(self.keys, p.depth, queries, self.at(self.weights, start), limit)
             cotangents = self.at(self.columns_of_g, f.mul(k, p.width * p.panel))
             self.scores(self.values, p.width, cotangents, self.at(self.pulled, start), limit)
-            for j in range(VECTORS):
-                self._pull(f.add(start, j * p.lanes), first, count, key, limit)
+            self._pull(start, first, count, key, limit)
         of_keys = self.weights, self.rows_of_g, p.width
         self._to_keys("attention_dv", "sf", of_keys, first, count, key, keys)
         of_keys = self.pulled, self.query_rows, p.depth
@@ -130,26 +127,27 @@ class Gradient(Blocks):
         if "attention_dq" in p.parts.results:
             self._to_queries(first, count, key, keys)
 
-    def _pull(self, row: Int, first: Int, count: Int, key: Int, limit: Int) -> None:
-        """Of a vector of queries: weights, and cotangents of the scores from those of weights."""
-        f, e, t = self.f, self.e, self.t
-        query = f.add(first, row)
-        valid = f.below(f.sub(count, row), self.p.lanes)
-        weights, pulled = self.at(self.weights, row), self.at(self.pulled, row)
-        lse, mean = self.load(self.lse, row), self.load(self.mean, row)
+    def _pull(self, start: Int, first: Int, count: Int, key: Int, limit: Int) -> None:
+        """Of a panel of queries: weights, and cotangents of the scores from those of weights."""
+        f, e, p = self.f, self.e, self.p
+        rows = [f.add(start, j * p.lanes) for j in range(VECTORS)]
+        valid = [f.below(f.sub(count, row), p.lanes) for row in rows]
+        numbers = [(self.load(self.lse, row), self.load(self.mean, row)) for row in rows]
         with e.loop("0", f.text(limit), 1, "key") as s:
-            at = f.mul(s, QUERIES)
-            x = self.masked(self.load(weights, at), query, f.add(key, s), valid)
-            x = self.exp(self.arith("fsub", x, lse))
-            g, kept = self.load(pulled, at), x
-            if self.drops:
-                factor = self.kept(query, f.add(key, s))
-                g, kept = self.arith("fmul", g, factor), self.arith("fmul", x, factor)
-            self.store(weights, at, kept)
-            self.store(pulled, at, self.arith("fmul", x, self.arith("fsub", g, mean)))
+            for row, lanes, (lse, mean) in zip(rows, valid, numbers, strict=True):
+                at, query, here = f.add(f.mul(s, QUERIES), row), f.add(first, row), f.add(key, s)
+                x = self.masked(self.load(self.weights, at), query, here, lanes)
+                x = self.exp(self.arith("fsub", x, lse))
+                g, kept = self.load(self.pulled, at), x
+                if self.drops:
+                    factor = self.kept(query, here)
+                    g, kept = self.arith("fmul", g, factor), self.arith("fmul", x, factor)
+                self.store(self.weights, at, kept)
+                self.store(self.pulled, at, self.arith("fmul", x, self.arith("fsub", g, mean)))
         with e.loop(f.text(limit), f.text(self.whole(limit)), 1, "rest") as s:
-            for block in (weights, pulled):
-                self.store(block, f.mul(s, QUERIES), literal(0.0, t))
+            for row in rows:
+                for block in (self.weights, self.pulled):
+                    self.store(block, f.add(f.mul(s, QUERIES), row), literal(0.0, self.t))
 
     def _to_keys(
         self, op: str, axes: str, of: tuple[str, str, int], first: Int, count: Int, key: Int,
