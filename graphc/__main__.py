@@ -21,6 +21,7 @@ from graphc.cli import (
     run,
 )
 from graphc.cli.command import Exit
+from graphc.frontend.terminal import coloured
 
 COMMANDS = (
     doctor.COMMAND,
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not report.text and not args.json:
         return int(report.status)  # a script has printed for itself
     try:
-        print(report.show(args.json), file=sys.stderr if plain_error else sys.stdout, flush=True)
+        shown = report.show(args.json) if args.json else coloured(report.show(False))
+        print(shown, file=sys.stderr if plain_error else sys.stdout, flush=True)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(report.status)

@@ -47,6 +47,7 @@ SWITCHES = {
         ),
         Switch("disable", "GRAPHC_DISABLE", "flag", "0", "run compiled functions plainly, eagerly"),
         Switch("traceback", "GRAPHC_TRACEBACK", "text", "", 'frames of errors: yours; "full": all'),
+        Switch("no_color", "NO_COLOR", "text", "", "if set, no colours on terminals"),
         Switch("world_size", "WORLD_SIZE", "int", "1", "processes that a launcher started"),
         Switch(
             "plan_mib",

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from graphc import config
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
-from graphc.frontend import notebook
+from graphc.frontend import notebook, terminal
 from graphc.frontend.step.compared import changes
 from graphc.frontend.step.guards import Change
 from graphc.frontend.step.profile import Run, where_of
@@ -211,10 +211,10 @@ class Explanation:
         )
         return "\n".join(
             [
-                head,
+                *terminal.wrapped(head, 4),
                 *_section("sizes", self.sizes),
                 *(_section("loops", self.loops) if self.loops else ()),
-                f"plans: {self.plans}",
+                *terminal.wrapped(f"plans: {self.plans}", 4),
                 *_section("recompiles", map(str, self.recompiles)),
                 *_section("not fused", (f"{k}: {why}" for k, why in self.unfused)),
                 *(_section("blocks", self.blocks) if self.blocks else ()),
@@ -228,8 +228,9 @@ def _many(n: int, one: str, many: str = "") -> str:
 
 
 def _section(title: str, rows: Any) -> list[str]:
-    rows = [f"  {row}" for row in rows]
-    return [f"{title}: {len(rows) or 'none'}", *rows]
+    rows = list(rows)
+    lines = [line for row in rows for line in terminal.wrapped(f"  {row}", 4)]
+    return [f"{title}: {len(rows) or 'none'}", *lines]
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from graphc.errors import InvalidArgument
+from graphc.frontend import notebook, terminal
 from graphc.ir.graph import Where
 from graphc.ir.kernel import Dot, Kernel, Reduce, Store
 from graphc.ir.program import Program
@@ -178,7 +179,15 @@ class Profile:
         head = " ".join(name.rjust(width) for name, width in columns)
         lines = [self._line(row) for row in shown]
         total = f"{self.ms:9.3f} {'':6} {sum(r.calls for r in rows):5d}  all launches"
-        return "\n".join([f"{head}  {key}", *lines, total, *self._hint()])
+        shown_rows = [f"{head}  {key}", *lines, total, *self._hint()]
+        return "\n".join(map(terminal.clipped, shown_rows))
+
+    def _repr_html_(self) -> str:
+        """The slowest kernels, in a notebook."""
+        rows = [(f"{r.ms:.3f}", r.calls, f"{r.gflops:.1f}", f"{r.gbytes:.1f}", r.name)
+                for r in self.by("kernel")[:20]]  # fmt: skip
+        head = "ms", "calls", "GFLOP/s", "GB/s", "kernel"
+        return notebook.table(f"{self.ms:.3f} ms in {len(self.launches)} launches", head, rows)
 
     def _line(self, r: Row) -> str:
         share = r.seconds / self.seconds if self.seconds else 0.0
