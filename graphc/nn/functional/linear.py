@@ -33,14 +33,12 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             fix="convert the input with .float() (NumPy's numbers are float64), or the module "
             "with .to(dtype)",
         )
-    rows = 1
-    for n in lead:
-        rows *= n
-    x = P.reshape(input, (rows, k))
-    y: Tensor = P.apply("dot", x, weight, batch=(), contract=((1, 1),))
-    if bias is not None:
-        y = y + bias
-    return P.reshape(y, (*lead, weight.shape[0]))
+    if not input.dim():
+        input = P.reshape(input, (1, k))
+    # With its own dimensions what follows can be computed where the product is.
+    depth = len(input.shape) - 1
+    y: Tensor = P.apply("dot", input, weight, batch=(), contract=((depth, 1),))
+    return y if bias is None else y + bias
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
