@@ -20,6 +20,7 @@ from graphc.passes.partition import cut
 from graphc.passes.stacking import Stacking
 
 LOOP = OPS["loop"]
+GROWTH = 8  # how much larger than its operands a product may be that is computed for all trips
 CHEAP = 6  # additions: what costs no more is computed again, not kept for the backward
 
 
@@ -46,8 +47,30 @@ class Body:
         for v in topological(outs):
             if v in inside and v not in self._new:
                 args = [self._new[a] if a in inside else self._read(a) for a in v.args]
-                self._new[v] = _over(v, args)
+                w = _over(v, args)
+                self._new[v] = w if self.seeds else self._hoisted(w)
         return [self._new[v] if v in inside else self._read(v) for v in outs]
+
+    def _hoisted(self, v: Value) -> Value:
+        """A product of slices alone is one product in front of the loop, and then a slice."""
+        if v.op is None or v.op.name != "dot" or v in self.slices:
+            return v
+        large = typical(v.spec.numel) > GROWTH * max(typical(a.spec.numel) for a in v.args)
+        carries = not set(self.carried).isdisjoint(topological([v]))
+        if large or carries or not all(map(self._is_moved, v.args)):
+            return v
+        whole = Stacking(self).product(v)
+        if whole is None:
+            return v
+        self.given.append(whole)
+        self.slices.append(v.builder.input("product", v.spec, v.where))
+        return self.slices[-1]
+
+    def _is_moved(self, v: Value) -> bool:
+        """Whether v is there before the loop: an input, moved."""
+        while v.op is not None and v.op.kind == "movement" and len(v.args) == 1:
+            (v,) = v.args
+        return v in self.slices or v in self.captured.values()
 
     def _read(self, v: Value) -> Value:
         """What is the same in all trips: movement is repeated, what it moves is an input."""

@@ -64,7 +64,34 @@ class Stacking:
             if v.op.name == "reshape":
                 return P.reshape(whole, (loop.trips, *v.shape))
             return P.transpose(whole, (0, *(k + 1 for k in v.attrs["perm"])))
-        return loop.stack(v)
+        product = self.product(v)
+        return loop.stack(v) if product is None else product
+
+    def product(self, v: Value) -> Value | None:
+        """A product with what is the same in all trips, of all trips as one; None of others."""
+        if v.op is None or v.op.name != "dot" or v.attrs["batch"]:
+            return None
+        a, b = v.args
+        first = self._varies(a)
+        if first == self._varies(b):
+            return None
+        sides = (
+            (self.stacked(a), self._outside(b)) if first else (self._outside(a), self.stacked(b))
+        )
+        contract = tuple((i + first, j + (not first)) for i, j in v.attrs["contract"])
+        found: Value = v.builder.apply("dot", *sides, batch=(), contract=contract)
+        at = 0 if first else len(a.shape) - len(contract)  # where the trips are
+        rest = tuple(k for k in range(len(found.shape)) if k != at)
+        return P.transpose(found, (at, *rest))
+
+    def _outside(self, v: Value) -> Value:
+        """What is the same in all trips, in front of the loop."""
+        outside = {inner: outer for outer, inner in self.loop.captured.items()}
+        for u in topological([v]):
+            if u not in outside:
+                args = [outside[a] for a in u.args]
+                outside[u] = u if u.op is None else u.builder.emit(u.op, args, u.attrs)
+        return outside[v]
 
     def _varies(self, v: Value) -> bool:
         own = {*self.loop.carried, *self.loop.slices}

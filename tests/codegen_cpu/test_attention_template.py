@@ -17,12 +17,14 @@ from graphc.codegen_cpu.jit import Loaded, compile_module, load_objects
 from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.target import Target
 from graphc.ir.builder import Builder
+from graphc.ir.cpu_abi import CELL_BYTES, ROOM_BYTES
 from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program
 from graphc.ir.types import Array, TensorSpec, bool_, f32, i64
 from graphc.passes.pipeline import compile_graph
+from graphc.runtime.cpu.threads import aligned_cells
 from tests.codegen_cpu.contract_kernels import module_text
 from tests.codegen_cpu.test_contraction import TARGETS
 from tests.targets import CPU
@@ -77,7 +79,10 @@ class Compiled:
     def __init__(self, program: Program, target: Target) -> None:
         self.program = program
         self.loaded = [loaded(launch.kernel, target) for launch in program.launches]
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        kind = ctypes.CFUNCTYPE(
+            None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+        )
+        self.room = aligned_cells(ROOM_BYTES // CELL_BYTES)
         self.functions = [kind(x.address("k")) for x in self.loaded]
 
     def run(self, graph: Graph, inputs: Sequence[Array], threads: int) -> list[Array]:
@@ -98,7 +103,7 @@ class Compiled:
                 cells.append(int(np.frombuffer(raw, np.int64)[0]))
             block = np.array(cells, np.int64)
             for tid in range(threads):
-                function(block.ctypes.data, tid, threads)
+                function(block.ctypes.data, tid, threads, self.room.ctypes.data)
         assert all((x[:128] == 7).all() and (x[-128:] == 7).all() for x in held.values())
         return [inside[n].reshape(v.shape) for n, v in zip(self.program.outs, graph.outs)]
 

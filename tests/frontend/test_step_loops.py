@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,16 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.errors import GraphcError, InvalidState, Untraceable
+from graphc.errors import GraphcError, InternalError, InvalidState, Untraceable
 from graphc.frontend.step.compile import native_backend
+from graphc.ir import program_text, rewrite
 from graphc.ir.interpret import interpret
+from graphc.ir.rewrite import at_sizes
+from graphc.ir.sizes import HINTS
 from graphc.ir.text import parse, show
 from graphc.ir.verify import verify
+from graphc.ir.verify_program import verify_program
+from tests.program_interpret import run_program
 
 Step = Callable[..., Any]
 LENGTHS = (1, 2, 3, 7)
@@ -300,3 +306,65 @@ def test_each_stage_verifies_means_the_same_and_prints_as_text_that_parses_back(
             assert np.allclose(got[0], last.numpy(), rtol=1e-5)
             assert np.allclose(got[1], ys.numpy(), rtol=1e-5)
     assert len(graphs) > 8
+
+
+def bodies_of(step: Any) -> list[tuple[int, int]]:
+    """For each loop of a step, the products in its body and those beside it."""
+    found = []
+    for unit in step._units():
+        graph = [s.graph for s in unit.stages if s.graph is not None][-1]
+        beside = sum(v.op is not None and v.op.name == "dot" for v in graph.values())
+        for body in rewrite.bodies_of(graph):
+            inside = sum(v.op is not None and v.op.name == "dot" for v in body.values())
+            found.append((inside, beside))
+    return found
+
+
+def test_products_that_need_no_trip_are_taken_in_front_of_the_loop_and_behind_it() -> None:
+    def f(xs: Any, w: Any, u: Any) -> Any:
+        def trip(h: Any, x: Any) -> Any:
+            h = (h @ w + x @ u).tanh()
+            return h, h
+
+        return graphc.scan(trip, xs[0] @ u, xs)[1].square().sum()
+
+    step = graphc.compile(f)
+    given = drawn((6, 3, 4), (5, 5), (4, 5))
+    assert error(f, step, given) < 1e-11
+    forward, backward = bodies_of(step)
+    assert forward == (1, 2)  # beside: the first carry, and x @ u of all trips
+    # In a trip the carry's cotangent alone; beside, gradients of x twice, of w, and of u twice.
+    assert backward == (1, 5)
+
+
+def test_a_program_of_trips_means_what_its_graph_means() -> None:
+    step = graphc.compile(lambda xs, w: graphc.scan(lambda c, x: (c @ w + x, c * 2), xs[0], xs))
+    xs, w = graphc.randn(4, 2, 3), graphc.randn(3, 3)
+    wanted = [t.numpy() for t in step(xs, w)]
+    (unit,) = step._units()
+    verify_program(unit.program)
+    graph = at_sizes([s.graph for s in unit.stages if s.graph is not None][-1], HINTS)
+    given = [{"xs": xs, "w": w}[v.name[1:]].numpy() for v in graph.inputs]
+    for a, b in zip(wanted, run_program(unit.program, graph, given), strict=True):
+        assert np.allclose(a, b, rtol=1e-5)
+    rows = unit.program.rows()
+    assert max(map(len, rows)) == 4 and len(unit.program.launches) > len(rows)
+    assert "loops: 1\n" in str(step.explain()) and "4 trips of" in str(step.explain())
+    profile = step.profile(xs, w)
+    assert max(r.calls for r in profile.by("launch")) == 4
+
+
+def test_a_part_of_a_buffer_lies_in_it() -> None:
+    step = graphc.compile(lambda xs: graphc.scan(lambda c, x: (c + x, c * 2), xs[0], xs))
+    step(graphc.randn(4, 3))
+    (unit,) = step._units()
+    program = unit.program
+    parts = [s for s in program.slots if s.within]
+    assert parts
+    moved = replace(parts[-1], index=program.arena_bytes)
+    slots = tuple(moved if s is parts[-1] else s for s in program.slots)
+    with pytest.raises(InternalError, match="lies outside"):
+        verify_program(replace(program, slots=slots))
+    text = program_text.show(program)
+    kernels = {k.name: k for k in program.kernels()}
+    assert program_text.show(program_text.parse(text, kernels)) == text and " within %" in text

@@ -34,6 +34,7 @@ NUMBERS = {
     "simplify.py MAX_ROUNDS": "rules shrink what they rewrite; a rule that does not is a fault",
     "loop_body.py CHEAP": "a loop's derivative is made while it is traced, for any machine",
     "attention.py MOST_STEPS": "people write less between two products",
+    "loop_body.py GROWTH": "memory, as everywhere",
     "lower.py LITERALS": "numbers that code of any kind has for free",
 }
 

@@ -2,8 +2,9 @@
 
 Eagerly each is the Python that it stands for. In a compiled step `cond` computes both branches and
 selects, so a branch may do nothing but compute, and its derivative is that of the branch chosen
-alone. A loop is unrolled: `scan` by its length, `while_loop` where its condition follows from
-constants; otherwise it is refused.
+alone. `scan` is a loop of the program, whose body is traced once (`loops.py`); on a GPU, and where
+the body draws random numbers or checks values, it is unrolled. So is `while_loop`, whose condition
+must follow from constants; otherwise it is refused.
 """
 
 from __future__ import annotations

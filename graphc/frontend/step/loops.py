@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from graphc.errors import InvalidState
+from graphc.errors import InvalidState, Untraceable
 from graphc.frontend.modes import modes, no_grad
 from graphc.frontend.storage import Storage
 from graphc.frontend.tape import RuleNode, attach, edge_of
@@ -84,6 +84,12 @@ class Loop:
                 self.trace.current.pop(s, None)
 
 
+def _done(trace: Trace) -> tuple[int, ...]:
+    """What the step does besides computing."""
+    draws = sum(trace.draws.values())
+    return len(trace.after_commit), len(trace.deferred), len(trace.checks), len(trace.grads), draws
+
+
 class _Derivative:
     """From cotangents of what a loop gives to those of what it reads.
 
@@ -104,8 +110,16 @@ class _Derivative:
             )
         trace = self.loop.trace
         given = [None if g is None else trace.value(g) for g in cotangents]
+        before = _done(trace)
         with self.loop.shown(), no_grad():
-            return [None if v is None else trace.wrap(v) for v in self._grads(given)]
+            grads = self._grads(given)
+        if _done(trace) != before:
+            raise Untraceable(
+                "a hook in the body of scan() does more than compute",
+                why="the derivative of the body is traced once, for all slices",
+                fix="hook what scan() gives or reads",
+            )
+        return [None if v is None else trace.wrap(v) for v in grads]
 
     def _grads(self, given: list[Value | None]) -> list[Value | None]:
         loop, body = self.loop, self.loop.body

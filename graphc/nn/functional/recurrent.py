@@ -1,7 +1,7 @@
 """One step of the recurrent cells, and their run over a sequence.
 
 All steps' input products are one matrix product; only the products with the state are taken step
-by step, each with its gates in one kernel when compiled.
+by step, by a scan: in a compiled step a loop whose body is compiled once.
 """
 
 from __future__ import annotations
