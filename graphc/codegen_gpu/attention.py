@@ -124,7 +124,7 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
     if a.exact:
         rows = 32 if depth <= 128 and part != "keys" else 16
         warps = rows * depth // (256 if part == "keys" else 512)
-        chosen = Tile(rows, 16, min(16, max(2, warps)), 1)
+        chosen = Tile(rows, 16, min(8, max(2, warps)), 1)
     elif part == "forward":
         rows = 64 if busy or depth > 128 else 128
         columns = (64 if depth <= 128 else 32) // (2 if busy else 1)
