@@ -93,7 +93,7 @@ class Gradient(Blocks):
 
         def noted(row: Int, n: Int, xs: list[str]) -> None:
             self.keep(self.columns_of_g, p.width, row, n, xs[0])
-            self.store(self.mean, row, self.fma(*xs, self.load(self.mean, row)))
+            self.store(self.mean, row, self.fma(xs[0], xs[1], self.load(self.mean, row)))
 
         self.turned([q], "le", first, count, p.depth, keep)
         self.turned([g, out], "lf", first, count, p.width, noted)
