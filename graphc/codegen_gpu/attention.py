@@ -120,20 +120,20 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
     Sums, operands and what belongs to each weight, a mask or random bits, share the registers.
     """
     depth = max(LEAST, power(a.head), power(a.width))
-    busy = a.dropout is not None or a.mask is not None
+    asked = (a.dropout is not None) + (a.mask is not None)
+    busy, wide = asked > 0, depth > 64 or asked > 1
     if a.exact:
         rows = 32 if depth <= 128 and part != "keys" else 16
         warps = rows * depth // (256 if part == "keys" else 512)
-        chosen = Tile(rows, 16, min(16, max(2, warps)), 1)
+        chosen = Tile(rows, 16, min(8, max(2, warps)), 1)
     elif part == "forward":
         rows = 64 if busy or depth > 128 else 128
         columns = (64 if depth <= 128 else 32) // (2 if busy else 1)
-        warps = 8 if rows * depth > 64 * 128 else 4
-        chosen = Tile(rows, columns, warps, 3 if depth <= 128 else 2)
+        chosen = Tile(rows, columns, 8 if wide else 4, 3 if depth <= 128 else 2)
     else:
         rows = 32 if busy and depth > 128 else 64
         columns = (64 if depth <= 64 else 32) // (2 if busy else 1)
-        chosen = Tile(rows, columns, 8 if depth > 64 else 4, 2)
+        chosen = Tile(rows, columns, 8 if wide else 4, 2)
     if a.dtype is f32 and not a.exact:
         chosen = Tile(max(16, chosen.rows // 2), max(16, chosen.columns // 2), chosen.warps, 2)
     rows = min(chosen.rows, max(LEAST, power(points)))

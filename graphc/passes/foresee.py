@@ -96,10 +96,15 @@ class _Foresight:
         return (self._in_memory(table, self.orders(table)), *rest)
 
     def _attention(self, _: Value, args: Operands) -> Operands:
-        """As a contraction's, without borders; a mask may be none, and single numbers are read."""
+        """As a contraction's, without borders; a mask may be none, and single numbers are read.
+
+        A constant is no operand: a result that is summed has a cotangent of ones.
+        """
         return tuple(
             a
-            if a.const is not None or not a.shape or (_has_memory(a) and not self.views[a].guards)
+            if a.const is True
+            or not a.shape
+            or (a.const is None and _has_memory(a) and not self.views[a].guards)
             else self._in_memory(a, self.orders(a))
             for a in args
         )

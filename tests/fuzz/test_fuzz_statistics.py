@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
+from graphc.frontend.devices import accelerator
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import Array, DType, TensorSpec, bf16, f32, f64
 from graphc.passes.pipeline import compile_graph
-from tests.fuzz import checks
+from tests.fuzz import checks, fake_gpu
 from tests.fuzz.growth import grow
 from tests.fuzz.test_fuzz import why
 from tests.targets import CPU
@@ -81,6 +83,19 @@ def data(graph: Graph, seed: int) -> list[Array]:
     """Halves, so that sums of products have one right answer."""
     r = np.random.default_rng(seed)
     return [(r.integers(-4, 5, v.shape) / 2).astype(v.spec.dtype.numpy) for v in graph.inputs]
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="the fake GPU needs Triton")
+@pytest.mark.parametrize("seed", range(10))
+def test_a_gpus_tiles_find_them(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_gpu.fake_gpu():
+        from graphc.frontend.step.cuda_backend import backend_at
+
+        backend = backend_at(accelerator().place(0))
+        tiles = dataclasses.replace(backend.profile, partial_reductions=1)
+        monkeypatch.setattr(backend, "_profile", tiles)
+    graph = build(seed)
+    assert why(checks.on_gpu, graph, data(graph, seed)) == ""
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

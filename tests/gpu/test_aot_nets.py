@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,13 +86,35 @@ def test_one_kernel_of_each_kind(net: str, arch: str, pool: Pool) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("half", [False, True], ids=["f32", "bf16"])
+@pytest.mark.parametrize("kind", ["f32", "tf32", "bf16"])
 @pytest.mark.parametrize("arch", ARCHES)
-@pytest.mark.parametrize("net", NETS)
-def test_every_kernel(net: str, arch: str, half: bool, pool: Pool) -> None:
-    sources = [*noted(net, half, arch)]
+@pytest.mark.parametrize("net", ["resnet18_cifar", *NETS])
+def test_every_kernel(net: str, arch: str, kind: str, pool: Pool) -> None:
+    """As `benchmarks/gpu_facts.py` prints it."""
+    import gpu_facts
+
+    library = GpuLibrary(Target.named(arch), pool=pool)
+    row = gpu_facts.facts_of(net, lambda: gpu_facts.step_sources(net, kind, arch), library)
+    assert row["kernels"] > 40 and not row["bad"], row
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_attention_stays_in_registers(arch: str, pool: Pool) -> None:
+    """Of halves and with dropout, forward and both gradients; none waits for another's atomics."""
+    import gpu_kernels
+
+    def step(*args: Any) -> Any:
+        q, k, v = (x.detach().requires_grad_() for x in args)
+        attend = graphc.nn.functional.scaled_dot_product_attention
+        out = attend(q, k, v, is_causal=True, dropout_p=0.1)
+        return graphc.autograd.grad(out.float().sum(), (q, k, v))
+
+    args = [graphc.zeros(2, 4, 256, 64, dtype=graphc.bfloat16) for _ in range(3)]
+    found = gpu_kernels.sources(step, args, arch)
+    sources = [s for s, k in found.items() if k.kind == "attention"]
+    assert len(sources) == 3 and not any("atomic" in s.text for s in sources)
     for image in GpuLibrary(Target.named(arch), pool=pool).images(sources):
-        check(image, half, arch)
+        check(image, True, arch)
 
 
 def test_a_large_product_uses_whole_groups_of_warps(pool: Pool) -> None:

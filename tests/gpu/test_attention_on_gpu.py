@@ -124,6 +124,24 @@ def test_kernels_of_graphs(name: str, fake_gpu: None) -> None:
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
 
 
+def test_constant_operands(fake_gpu: None) -> None:
+    """A cotangent of ones, queries of ones, a mask that hides all."""
+
+    @torch.compile
+    def step(k: Any, v: Any) -> Any:
+        k = k.detach().requires_grad_()
+        q, hidden = torch.ones_like(k), torch.zeros(5, 5, dtype=torch.bool, device=k.device)
+        out = F.scaled_dot_product_attention(q, k, v)
+        none = F.scaled_dot_product_attention(k, k, v, attn_mask=hidden)
+        return out.detach(), none.detach(), *torch.autograd.grad(out.sum(), (k,))
+
+    args = [torch.rand(2, 5, 8) for _ in range(2)]
+    want, got = ([x.cpu().numpy() for x in step(*(a.to(d) for a in args))] for d in ("cpu", "cuda"))
+    assert not got[1].any()
+    for x, y in zip(want, got, strict=True):
+        np.testing.assert_allclose(y, x, rtol=2e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize("name", ["causal, dropped", "masked", "biased"])
 def test_halves_under_autocast(name: str, fake_gpu: None) -> None:
     """Weights of half types stay out of memory, too; what is dropped is what the CPU drops."""
