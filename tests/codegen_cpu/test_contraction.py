@@ -209,6 +209,17 @@ def test_what_an_update_reads_is_asked_for_while_few_samples_are_summed(samples:
     check(Case(kernel, lengths, {"n0": samples}))
 
 
+@pytest.mark.parametrize("m", [0, 1, 5, 8, 9, 16, 33])
+def test_lanes_of_few_samples_are_narrow(m: int) -> None:
+    """Lanes over the samples: of a single one most would be empty."""
+    case = matmul(m, 45, 300, "nt", symbolic=True)
+    chosen = plan(case.kernel, TARGETS[0])
+    assert chosen is not None and chosen.lane.name == "m"
+    if HOST.vector_bytes > 16:
+        assert chosen.few is not None and chosen.few.width == chosen.most < chosen.width
+    check(case)
+
+
 # ---- stages and epilogues ----------------------------------------------------------------------
 
 

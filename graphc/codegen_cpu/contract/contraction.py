@@ -34,7 +34,6 @@ from graphc.codegen_cpu.contract.panel import Panel
 from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.parts import Runs
 from graphc.codegen_cpu.contract.plan import (
-    FEW,
     TINY_MACS,
     Plan,
     Rows,
@@ -66,10 +65,9 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
     if chosen.few is None:
         _Nest(frame, chosen, statements).emit()
     else:  # the plan for the number of samples that there are
-        (samples,) = chosen.contraction.reduced
         # What either nest keeps on the stack is reserved at the function's entry.
         many, few = (_Nest(frame, p, statements) for p in (chosen, chosen.few))
-        e.either(frame.less(FEW, frame.size(samples.extent)), many=many.emit, few=few.emit)
+        e.either(frame.less(chosen.most, frame.size(chosen.samples)), many=many.emit, few=few.emit)
     e.do("ret void")
     return e
 

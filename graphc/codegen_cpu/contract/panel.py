@@ -17,7 +17,7 @@ from graphc.codegen_cpu.contract.microkernel import (
     moved,
     sum_type,
 )
-from graphc.codegen_cpu.contract.plan import Plan
+from graphc.codegen_cpu.contract.plan import SIDE, Plan
 from graphc.codegen_cpu.emitter import Vec
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
@@ -25,7 +25,6 @@ from graphc.ir.kernel import Affine, Load
 from graphc.ir.kernel_contraction import Operand
 
 PANEL = "%panel"  # the load and the buffer; no name of a kernel's buffer
-SIDE = 16  # bytes: what shuffles within a vector move cheaply
 
 
 class Panel:
@@ -37,15 +36,12 @@ class Panel:
         counts = self._counts()
         # A transposing copy writes whole squares, which may end past the last row.
         room = (math.prod(counts) + SIDE // self.dtype.itemsize) * plan.width
-        frame.buffers[PANEL] = frame.scratch(room, self.t)
+        frame.buffers[PANEL] = place = frame.scratch(room, self.t)
+        self.bases: Bases = {PANEL: place}  # of this panel: a kernel may have one for few samples
         names = [a.name for a in plan.contraction.reduced][-len(counts) :]
         strides = [math.prod(counts[k + 1 :]) * plan.width for k in range(len(counts))]
         load = Load(PANEL, self.dtype, PANEL, Affine((*zip(names, strides), (plan.lane.name, 1))))
         self.operand = Operand(PANEL, (load,))
-
-    @property
-    def bases(self) -> Bases:
-        return {PANEL: self.frame.buffers[PANEL]}
 
     def _counts(self) -> list[int]:
         """Literal extents of the reduction axes in a chunk, without those that it holds fixed."""

@@ -30,6 +30,20 @@ def reach(operand: Operand, axis: str) -> int:
     return max(abs(guess(load.at.stride(axis))) for load in operand.loads)
 
 
+def footprint(operand: Operand, axes: Iterable[Axis]) -> int:
+    """Bytes an operand reads over `axes`: points or, where it is known and less, the span."""
+    axes, total = tuple(axes), 0
+    for load in operand.loads:
+        used = [a for a in axes if load.at.stride(a.name) != 0]
+        count = points(used)
+        strides = [load.at.stride(a.name) for a in used]
+        if all(isinstance(s, int) for s in strides):
+            steps = zip(strides, used)
+            count = min(count, 1 + sum(abs(int(s)) * (guess(a.extent) - 1) for s, a in steps))
+        total += count * load.dtype.itemsize
+    return total
+
+
 def over_samples(c: Contraction) -> bool:
     """Whether the sum is over an unknown number of rows of two matrices, as a weight gradient's."""
     axis = c.reduced[0]

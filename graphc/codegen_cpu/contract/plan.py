@@ -33,6 +33,7 @@ from graphc.codegen_cpu.contract.parts import (
     UNKNOWN,
     Runs,
     filled,
+    footprint,
     guess,
     over_samples,
     points,
@@ -40,7 +41,7 @@ from graphc.codegen_cpu.contract.parts import (
     runs_of,
 )
 from graphc.codegen_cpu.target import Target
-from graphc.ir.kernel import Apply, Axis, Kernel, Store
+from graphc.ir.kernel import Apply, Axis, Kernel, Size, Store
 from graphc.ir.kernel_contraction import Contraction, Operand, dissect
 from graphc.ir.ops import OPS
 from graphc.ir.types import f32
@@ -50,7 +51,8 @@ FEW = 64  # samples up to which a weight gradient is bound by the memory of the 
 STRIP_BYTES = 8192  # of a row that tiles of few samples go along before they turn to other rows
 L2_BYTES = 1 << 20  # what one thread may count on staying in its second-level cache
 CHUNK_BYTES = L2_BYTES // 2  # what the tiles of one panel read of one chunk
-PANEL_BYTES = 640 << 10  # a panel lives on the stack; Python gives threads 8 MB
+SIDE = 16  # bytes: what shuffles within a vector move cheaply
+PANEL_BYTES = 640 << 10  # of a panel
 LONG = 8192  # points up to which a float32 sum is one chain
 CHUNK_STEPS = 2048  # of a longer one: its chunks add up in float64
 STRIP_STEPS = 64  # and the strips of a chunk in float32
@@ -96,7 +98,9 @@ class Plan:
     chunk_size: int
     long: bool  # sums are cut in strips and chunks that add up
     apart: bool  # the chunks are for the sums' sake, so a tile goes through them by itself
-    few: Plan | None = None  # for up to FEW points of the reduction
+    few: Plan | None = None  # where `samples` are no more than `most`
+    samples: Size = 0
+    most: int = FEW
     strip: int = 0  # tiles along the lanes that are neighbours; 0: all
     runs: Runs | None = (
         None  # of points that partial results are of: a thread's tiles are whole runs
@@ -337,7 +341,14 @@ def _rate(rows: int, vectors: int, wide: bool) -> float:
 def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
     """Add to a choice of roles what memory wants, for many samples and for few."""
     if c.partials or not over_samples(c):
-        return _in_memory(c, best, target, points(c.reduced))
+        plan = _in_memory(c, best, target, points(c.reduced))
+        lanes = target.lanes(c.dtype) // 2
+        fits = best.how == "lanes" and lanes * c.dtype.itemsize >= SIDE and not c.partials
+        if not fits or isinstance(best.lane.extent, int) or plan.long:
+            return plan
+        # Of a single sample most lanes would be empty, and all of them take their time.
+        narrow = _in_memory(c, replace(best, vectors=1, lanes=lanes), target, points(c.reduced))
+        return replace(plan, few=narrow, samples=best.lane.extent, most=lanes)
     many = _in_memory(c, best, target, MANY)
     if not many.packed or _needs_panel(c, best, target):
         return many
@@ -345,7 +356,7 @@ def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
     few = replace(
         many, packed=False, chunk=None, chunk_size=0, lane_first=False, strip=strip, long=False
     )
-    return replace(many, few=few)
+    return replace(many, few=few, samples=c.reduced[0].extent)
 
 
 def _strip(best: _Choice, lanes: int, itemsize: int) -> int:
@@ -382,7 +393,7 @@ def _lane_last(c: Contraction, best: _Choice, runs: Runs) -> bool:
     """Whether what a run reads would be gone from the cache before the next lanes turn to it."""
     axes = (*c.reduced, best.lane, *map(runs.inside, runs.axes))
     slabs = [o for o in (c.a, c.b) if any(o.uses(a.name) for a in runs.axes)]
-    return sum(_footprint(o, axes) for o in slabs) > L2_BYTES // 2
+    return sum(footprint(o, axes) for o in slabs) > L2_BYTES // 2
 
 
 def _is_long(c: Contraction) -> bool:
@@ -448,7 +459,7 @@ def _chunk(
     interleaved = best.how == "along" or finest < reach(best.scalar, c.reduced[-1].name)
     read = depth * row_count * itemsize
     if interleaved:
-        read = _footprint(best.scalar, (*c.reduced, *rows))
+        read = footprint(best.scalar, (*c.reduced, *rows))
     fits = read + depth * step <= CHUNK_BYTES
     if packed:
         fits = fits and depth * step <= PANEL_BYTES and isinstance(c.reduced[0].extent, int)
@@ -461,7 +472,7 @@ def _chunk(
             panel = points(cut) * step
             read = points(cut) * row_count * itemsize
             if interleaved:
-                read = min(read * group, _footprint(best.scalar, (*cut, *rows)))
+                read = min(read * group, footprint(best.scalar, (*cut, *rows)))
             few = not long or _few_steps(cut, lanes if best.how == "along" else 1)
             if few and panel <= PANEL_BYTES and panel + read <= CHUNK_BYTES:
                 return at, size
@@ -480,17 +491,3 @@ def _chunk_sizes(axis: Axis, multiple: int) -> list[int]:
     else:
         parts = {-(-axis.extent // k) for k in range(1, axis.extent + 1)}
     return sorted({-(-n // multiple) * multiple for n in parts}, reverse=True)
-
-
-def _footprint(operand: Operand, axes: Iterable[Axis]) -> int:
-    """Bytes an operand reads over `axes`: points or, where it is known and less, the span."""
-    axes, total = tuple(axes), 0
-    for load in operand.loads:
-        used = [a for a in axes if load.at.stride(a.name) != 0]
-        count = points(used)
-        strides = [load.at.stride(a.name) for a in used]
-        if all(isinstance(s, int) for s in strides):
-            steps = zip(strides, used)
-            count = min(count, 1 + sum(abs(int(s)) * (guess(a.extent) - 1) for s, a in steps))
-        total += count * load.dtype.itemsize
-    return total

@@ -21,7 +21,7 @@ from graphc.ir.winograd import POINTS, SIZE, TAPS
 POINTWISE = POINTS * POINTS
 VECTORS = 2  # of a register tile, so of a panel of the weights
 ROWS, FEW = 12, 4  # tiles in it, where there are so many registers; of those that are left over
-STAGE_BYTES = 3 << 20  # of transformed inputs; they live on the stack, Python gives threads 8 MB
+STAGE_BYTES = 3 << 20  # of transformed inputs, in the thread's room
 MOST = 48  # tiles that share transformed weights, which costs as much as the products of about 4
 CHUNK = 64  # input channels whose weights stay in the second-level cache when transformed
 INPUTS, WEIGHTS = "%inputs", "%weights"  # buffers; no names of a kernel's
