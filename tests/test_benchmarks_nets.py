@@ -16,6 +16,7 @@ import graphc
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import nets
+import other_nets
 
 # Small images where the net allows them: the interpreter runs these.
 SMALLER: dict[str, tuple[int, ...]] = {
@@ -37,7 +38,7 @@ def losses(T: Any, net: nets.Net, steps: int, transform: Any = lambda step: step
     model = net.build(T)
     nets.load_weights(T, model)
     optimizer = nets.OPTIMIZERS[net.optimizer](T, model.parameters(), net.lr)
-    step = transform(nets.train_step(T, model, optimizer))
+    step = transform(nets.train_step(T, model, optimizer, net.loss))
     x, y = (T.from_numpy(a) for a in net.data())
     return [step(x, y).item() for _ in range(steps)]
 
@@ -65,6 +66,16 @@ def test_parameters_carry_pytorchs_names(name: str) -> None:
     torch = pytest.importorskip("torch")
     here, there = (
         {k: tuple(v.shape) for k, v in small(name).build(T).state_dict().items()}
+        for T in (graphc, torch)
+    )
+    assert here == there
+
+
+@pytest.mark.parametrize("name", other_nets.NETS)
+def test_other_nets_carry_pytorchs_names(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    here, there = (
+        {k: tuple(v.shape) for k, v in other_nets.NETS[name].build(T).state_dict().items()}
         for T in (graphc, torch)
     )
     assert here == there
