@@ -13,7 +13,7 @@ kernel. What depends on an extent of the graph is an argument of any kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -184,10 +184,10 @@ class Nest:
         together = all((outer.name in p.over) == (inner.name in p.over) for p in self.partials)
         return together and all(
             f.stride(outer.name) == _product(f.stride(inner.name), inner.extent)
-            for f in self._affines()
+            for f in self.affines()
         )
 
-    def _affines(self) -> Iterator[Affine]:
+    def affines(self) -> Iterator[Affine]:
         yield from (p.at for p in self.partials)
         for phase in self.phases:
             for s in phase.body:
@@ -257,7 +257,9 @@ class _Symbols:
         self.small = nest.small_extent
         summed = {a for p in nest.partials for a in p.over}  # each tile knows where its run ends
         first = [a for a in nest.parallel[:1] if a.name not in summed]
-        self.outermost = {a.name for a in first if not self._is_window(a)}
+        self.outermost = {
+            a.name for a in first if not (self._is_window(a) or self._is_row(a, nest.affines()))
+        }
         self.names: list[str] = []
         self.values: list[int] = []
         self._known: dict[tuple[str, int], str] = {}
@@ -275,6 +277,14 @@ class _Symbols:
     def _is_window(self, a: Axis) -> bool:
         fixed = a.name not in self.leading and not is_unknown(a.extent)
         return fixed and int(a.extent) <= self.small
+
+    def _is_row(self, a: Axis, addresses: Iterable[Affine]) -> bool:
+        """Whether a contraction goes along whole rows of it, as a weight gradient along channels:
+        their length is a stride of other axes, and so a part of the text already."""
+        fixed = self.literal and not is_unknown(a.extent)
+        return fixed and any(
+            f.stride(a.name) == 1 and any(s == a.extent for _, s in f.terms) for f in addresses
+        )
 
     def affine(self, f: Affine) -> Affine:
         terms = tuple((a, self._stride(a, s)) for a, s in f.terms)

@@ -18,7 +18,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.dim() == 1:
         total = (input * weight).sum(-1)
         return total if bias is None else total + bias
-    *lead, k = input.shape if input.dim() else (0,)
+    *_, k = input.shape if input.dim() else (0,)
     if k != weight.shape[1]:
         rows = input.numel() // max(k, 1)
         raise ShapeMismatch(
