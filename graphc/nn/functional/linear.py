@@ -18,8 +18,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.dim() == 1:
         total = (input * weight).sum(-1)
         return total if bias is None else total + bias
-    *_, k = input.shape if input.dim() else (0,)
-    if k != weight.shape[1]:
+    k = input.shape[-1] if input.dim() else 0
+    if k != weight.shape[1] or not input.dim():
         rows = input.numel() // max(k, 1)
         raise ShapeMismatch(
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{k} and "
@@ -33,8 +33,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             fix="convert the input with .float() (NumPy's numbers are float64), or the module "
             "with .to(dtype)",
         )
-    if not input.dim():
-        input = P.reshape(input, (1, k))
     # With its own dimensions what follows can be computed where the product is.
     depth = len(input.shape) - 1
     y: Tensor = P.apply("dot", input, weight, batch=(), contract=((depth, 1),))
