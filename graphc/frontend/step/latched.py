@@ -142,7 +142,11 @@ LATCHED: weakref.WeakSet[Latched] = weakref.WeakSet()
 
 
 def reclaim() -> None:
-    """End a job that a builtin left and nobody ended, as a second handler raised in between."""
+    """End a job that a builtin of this thread left and nobody ended, as a second handler raised
+    in between."""
+    owned: bool = running.lock._is_owned()  # type: ignore[attr-defined]  # as Condition asks
+    if not owned:  # by another thread, which is about to end it
+        return
     for latched in list(LATCHED):
         if latched.open:
             with contextlib.suppress(BaseException):

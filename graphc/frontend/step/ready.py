@@ -6,6 +6,7 @@ served the one before. It compares, in one frame: the mode of the thread, the ar
 `signature` would say of each, one counter for all that tells of its changes (`epoch.moved`), one
 for gradients. The rest of what the guards read is watched by native code (`words.py`) or asked.
 Whatever differs, the call goes the whole way (`Compiled._call`), which alone decides what is right.
+Where words tell of all that it compares, the calls after it are made by a builtin (`latched.py`).
 """
 
 from __future__ import annotations
