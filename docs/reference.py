@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,8 @@ def signature(name: str, thing: Any) -> str:
     except (TypeError, ValueError):
         return name
     shown = re.sub(r"<[^>]*>", "...", SIGNATURE.sub(r"\1", shown))
+    if inspect.isclass(thing):
+        shown = shown.removesuffix(" -> None")
     return f"{name}{shown.replace('(self, ', '(').replace('(self)', '()')}"
 
 
@@ -168,3 +171,33 @@ def on_files(files: Any, config: Any) -> Any:
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+# Search runs in a worker, which browsers do not start from a file. The theme loads what helps from
+# another host; instead the worker's text stands in a script of the site's own.
+SHIM = '<script src="https://unpkg.com/iframe-worker/shim"></script>'
+WORKER = "assets/worker.js"
+START = """\
+window.Worker = class extends window.Worker {
+  constructor(url, options) {
+    const isFile = new URL(url, location.href).protocol === 'file:';
+    super(isFile ? URL.createObjectURL(new Blob([text])) : url, options);
+  }
+};
+"""
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    path = "../" * page.url.count("/") + WORKER
+    return output.replace(SHIM, f'<script src="{path}"></script>')
+
+
+def on_post_template(output: str, template_name: str, config: Any) -> str:
+    return output.replace(SHIM, "")
+
+
+def on_post_build(config: Any) -> None:
+    site = Path(config.site_dir)
+    (worker,) = (site / "assets" / "javascripts" / "workers").glob("search*.min.js")
+    text = json.dumps(worker.read_text())
+    (site / WORKER).write_text(f"(() => {{\nconst text = {text};\n{START}}})();\n")

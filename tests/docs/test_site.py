@@ -13,6 +13,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.report.browser import Browser, executable
+
 ROOT = Path(__file__).parents[2]
 LOADED = re.compile(
     r'<(?:script|img|link rel="(?:stylesheet|preconnect)")[^>]*(?:src|href)="([^"]+)"'
@@ -55,6 +57,26 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         assert loaded and not [x for x in loaded if "//" in x], page
     for sheet in site.rglob("*.css"):
         assert not IN_STYLES.search(sheet.read_text()), sheet
+
+
+@pytest.mark.skipif(executable() is None, reason="there is no Chromium here")
+def test_search_works_from_a_folder(site: Path) -> None:
+    with Browser() as browser:
+        browser.open(site / "index.html")
+        browser.wait("!document.querySelector('.md-search').hidden")
+        browser.value("document.querySelector('input.md-search__input').focus()")
+        browser.settle()
+        browser.type("recompiles")
+        browser.wait("document.querySelectorAll('.md-search-result__item').length > 0")
+        told = browser.value("document.querySelector('.md-search-result__list').textContent")
+        assert "Understand recompiles" in told
+        assert not browser.errors
+        assert {url.partition(":")[0] for url in browser.requests} <= {
+            "file",
+            "about",
+            "data",
+            "blob",
+        }
 
 
 def test_the_reference_has_every_public_name(reference: ModuleType) -> None:
