@@ -18,8 +18,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.dim() == 1:
         total = (input * weight).sum(-1)
         return total if bias is None else total + bias
-    *lead, k = input.shape if input.dim() else (0,)
-    if k != weight.shape[1]:
+    k = input.shape[-1] if input.dim() else 0
+    if k != weight.shape[1] or not input.dim():
         rows = input.numel() // max(k, 1)
         raise ShapeMismatch(
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{k} and "
@@ -33,14 +33,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             fix="convert the input with .float() (NumPy's numbers are float64), or the module "
             "with .to(dtype)",
         )
-    rows = 1
-    for n in lead:
-        rows *= n
-    x = P.reshape(input, (rows, k))
-    y: Tensor = P.apply("dot", x, weight, batch=(), contract=((1, 1),))
-    if bias is not None:
-        y = y + bias
-    return P.reshape(y, (*lead, weight.shape[0]))
+    # With its own dimensions what follows can be computed where the product is.
+    depth = len(input.shape) - 1
+    y: Tensor = P.apply("dot", input, weight, batch=(), contract=((depth, 1),))
+    return y if bias is None else y + bias
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
