@@ -131,8 +131,8 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
         columns = (64 if depth <= 128 else 32) // (2 if busy else 1)
         chosen = Tile(rows, columns, 8 if wide else 4, 3 if depth <= 128 else 2)
     else:
-        rows = 32 if busy and depth > 128 else 64
-        columns = (64 if depth <= 64 else 32) // (2 if busy else 1)
+        rows = 64 >> asked if depth > 128 else 64
+        columns = max(LEAST, (64 if depth <= 64 else 32) >> asked)
         chosen = Tile(rows, columns, 8 if wide else 4, 2)
     if a.dtype is f32 and not a.exact:
         chosen = Tile(max(16, chosen.rows // 2), max(16, chosen.columns // 2), chosen.warps, 2)

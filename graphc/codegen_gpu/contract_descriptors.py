@@ -23,6 +23,7 @@ from graphc.ir.kernel import Axis, Load, Size
 if TYPE_CHECKING:
     from graphc.codegen_gpu.contract import ContractTemplate
 
+DESCRIBES = "tl.make_tensor_descriptor("
 FEWEST_STEPS = 8  # of the sum
 LEAST_SIDE = 64  # points of a tile: less is moved as well by threads
 
@@ -61,7 +62,7 @@ class Descriptors:
             points, blocks, steps, at = points[::-1], blocks[::-1], steps[::-1], at[::-1]
             turned = not turned
         name = self.template.let(
-            f"tl.make_tensor_descriptor({base}, shape=[{', '.join(points)}], "
+            f"{DESCRIBES}{base}, shape=[{', '.join(points)}], "
             f"strides=[{steps[0]}, 1], block_shape={blocks})"
         )
         at = [f"tl.cast({x}, tl.int32)" for x in at]

@@ -36,6 +36,7 @@ class Case:
     named: bool = False  # sizes are parameters
     scale: float = 0.3
     tf32: bool = False
+    wide: bool = False  # sizes and offsets are i64
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         row = (*self.batch, self.queries)
@@ -83,6 +84,7 @@ def source(case: Case, part: Part, *, delta: bool = True, arch: str = "sm_90a") 
         case.dtype, tuple(map(str, case.batch)), *sizes, case.head, case.width, "c0", case.causal,
         case.mask, dropout=Dropout("c1", "c2", "c3", "c4") if case.dropout else None,
         tf32=case.tf32,
+        wide=case.wide,
     )  # fmt: skip
     points = case.keys if part == "keys" else case.queries
     t = attention.tile(a, part, points, Target.named(arch))
@@ -98,7 +100,9 @@ def source(case: Case, part: Part, *, delta: bool = True, arch: str = "sm_90a") 
         attention.backward_keys(a, o, tensor("dk"), tensor("dv"), t, writer)
     params = [Param(b, "pointer", "buffer", k, "u8" if dtypes[n] is bool_ else dtypes[n].name, 16)
               for k, (n, b) in enumerate(names.items())]  # fmt: skip
-    params += [Param(f"n{k}", "i32", "size", k) for k in range(2)] * case.named
+    params += [
+        Param(f"n{k}", "i64" if case.wide else "i32", "size", k) for k in range(2)
+    ] * case.named
     kinds = ("f32", "i64", "i64", "i32", "f32")
     params += [Param(f"c{k}", kind, "scalar", k) for k, kind in enumerate(kinds)]  # type: ignore[arg-type]
     text = HEAD.format("attention", ", ".join(p.name for p in params), writer.text())

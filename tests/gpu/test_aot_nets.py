@@ -98,15 +98,16 @@ def test_every_kernel(net: str, arch: str, kind: str, pool: Pool) -> None:
     assert row["kernels"] > 40 and not row["bad"], row
 
 
+@pytest.mark.parametrize("drop", [0.0, pytest.param(0.1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("arch", ARCHES)
-def test_attention_stays_in_registers(arch: str, pool: Pool) -> None:
-    """Of halves and with dropout, forward and both gradients; none waits for another's atomics."""
+def test_attention_stays_in_registers(arch: str, drop: float, pool: Pool) -> None:
+    """Of halves, forward and both gradients; none waits for another's atomics."""
     import gpu_kernels
 
     def step(*args: Any) -> Any:
         q, k, v = (x.detach().requires_grad_() for x in args)
         attend = graphc.nn.functional.scaled_dot_product_attention
-        out = attend(q, k, v, is_causal=True, dropout_p=0.1)
+        out = attend(q, k, v, is_causal=True, dropout_p=drop)
         return graphc.autograd.grad(out.float().sum(), (q, k, v))
 
     args = [graphc.zeros(2, 4, 256, 64, dtype=graphc.bfloat16) for _ in range(3)]

@@ -26,6 +26,9 @@ CASES = {
     "a bias": Case((2,), 16, 32, 8, 16, mask=f32, named=True),
     "dropout": Case((1, 2), 20, 40, 16, 16, dropout=0.3),
     "dropout of odd rows": Case((2,), 18, 21, 16, 16, dropout=0.3, causal=True, named=True),
+    "wide offsets": Case(
+        (1, 2), 20, 37, 16, 16, causal=True, mask=bool_, dropout=0.3, named=True, wide=True
+    ),
     "all dropped": Case((1,), 4, 8, 16, 16, dropout=1.0),
     "one of each": Case((1,), 1, 1, 1, 1),
     "wide heads": Case((1,), 17, 20, 256, 100),

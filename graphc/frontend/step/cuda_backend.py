@@ -14,6 +14,7 @@ from typing import cast
 
 from graphc import config
 from graphc.codegen_gpu import attention_kernel, routine
+from graphc.codegen_gpu.contract_descriptors import DESCRIBES
 from graphc.codegen_gpu.contract_parts import product_dtype
 from graphc.codegen_gpu.facts import sass
 from graphc.codegen_gpu.grouped import TYPICAL, grouped, may_group
@@ -296,6 +297,7 @@ class GpuBackend:
         constants = "".join(f", {name}={value}" for name, value in source.constants)
         told = f"{need.kernel.name}: blocks of {blocks}, {source.num_warps} warps{constants}"
         told += ", 64-bit offsets" if need.wide else ""
+        told += ", tensor descriptors" if DESCRIBES in source.text else ""
         return told + (", products of TF32" if need.tf32 else "")
 
     def _code(self, kernel: Kernel, level: str, need: Need | None) -> str:
