@@ -42,7 +42,7 @@ class Readable:
         return on_host(self.array) if ACCELERATORS else self.array
 
     def numpy(self: Any, *, force: bool = False) -> Array:
-        """An array over the memory itself, shared; its shape and type are the caller's to change."""
+        """An array over the memory, shared; its shape and type are the caller's."""
         if self.requires_grad and not force:
             raise AutogradError(
                 "numpy() on a tensor that requires grad",
