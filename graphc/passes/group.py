@@ -18,10 +18,9 @@ from graphc.ir.types import Shape
 from graphc.passes.orders import Orders, reduced_source
 from graphc.passes.view import Form, View, move, row_major, slice_, stored
 
-ALONE = frozenset(("scatter", "routine", "attention", "loop"))  # kinds that nothing joins
+ALONE = frozenset(("attention", "loop", "routine", "scatter"))  # kinds that nothing else joins
 KEPT: Literal["kept"] = "kept"
 Level = Shape | Literal["kept"]
-ALONE = frozenset(("attention", "routine", "scatter"))  # kinds of kernels that nothing else joins
 Chain = tuple[Value, ...]  # movement ops from the inside out
 
 
