@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from graphc.errors import AutogradError, InvalidArgument, RefusedArgument, ShapeMismatch
 from graphc.frontend import autograd
@@ -21,6 +22,8 @@ __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "line
 
 Function = Callable[..., Any]
 Argnums = int | tuple[int, ...]
+SPENT: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+"""Stand-ins of derivatives that are done, by identity: nobody else has them."""
 
 
 class Inputs:
@@ -65,20 +68,20 @@ def stand_in(x: Any) -> Tensor:
 def finished(tree: Any, inputs: Sequence[Tensor]) -> Any:
     """Results as the caller gets them: with a history only if it is recorded outside, too, and
     leads on to something else."""
-    return tree_map(lambda x: _finished(x, inputs) if isinstance(x, Tensor) else x, tree)
+    SPENT.update({id(x): x for x in inputs if x.is_leaf})
+    return tree_map(lambda x: _finished(x) if isinstance(x, Tensor) else x, tree)
 
 
-def _finished(x: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    if not x.requires_grad or (modes.grad and _leads_on(x, inputs)):
+def _finished(x: Tensor) -> Tensor:
+    if not x.requires_grad or (modes.grad and _leads_on(x)):
         return x
     return x.detach()
 
 
-def _leads_on(x: Tensor, inputs: Sequence[Tensor]) -> bool:
-    """Whether x depends on a leaf that is no stand-in."""
-    own = {id(i) for i in inputs if i.is_leaf}
+def _leads_on(x: Tensor) -> bool:
+    """Whether x depends on a leaf other than the stand-ins of what is done."""
     if x.grad_fn is None:
-        return id(x) not in own
+        return id(x) not in SPENT
     seen: set[Any] = set()
     todo: list[Any] = [x.grad_fn]
     while todo:
@@ -87,7 +90,7 @@ def _leads_on(x: Tensor, inputs: Sequence[Tensor]) -> bool:
             continue
         seen.add(node)
         leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in own:
+        if leaf is not None and id(leaf) not in SPENT:
             return True
         todo += [n for n, _ in node.next_functions]
     return False
@@ -114,13 +117,6 @@ def _parts(result: Any, has_aux: bool) -> tuple[Any, Any]:
     return result
 
 
-def _with_aux(found: Any, aux: Any, has_aux: bool, inputs: Sequence[Tensor]) -> Any:
-    if not has_aux:
-        return found
-    beside = finished(aux, inputs)
-    return (*found, beside) if isinstance(found, tuple) else (found, beside)
-
-
 def _outputs(result: Any) -> tuple[list[Tensor], TreeSpec]:
     leaves, spec = tree_flatten(result)
     for leaf in leaves:
@@ -128,6 +124,16 @@ def _outputs(result: Any) -> tuple[list[Tensor], TreeSpec]:
             kind = type(leaf).__name__
             raise RefusedArgument(f"expected the function to return tensors, got {kind}")
     return leaves, spec
+
+
+def _differentiable(result: Any) -> tuple[list[Tensor], TreeSpec]:
+    ys, spec = _outputs(result)
+    for y in ys:
+        if not y.is_floating_point():
+            raise AutogradError(
+                f"a derivative of {y.spec}, which is not floating-point", fix="convert it first"
+            )
+    return ys, spec
 
 
 def pulled(outputs: Sequence[Tensor], inputs: Sequence[Tensor], us: Any) -> list[Tensor]:
@@ -179,7 +185,7 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
     with enable_grad():
         inputs = Inputs(primals, tuple(range(len(primals))))
         result, aux = _parts(func(*inputs.args), has_aux)
-        ys, spec = _outputs(result)
+        ys, spec = _differentiable(result)
 
     def pull(*cotangents: Any) -> Any:
         given = cotangents[0] if len(cotangents) == 1 else cotangents
@@ -263,7 +269,7 @@ def jacrev(
         with enable_grad():
             inputs = Inputs(args, argnums)
             result, aux = _parts(func(*inputs.args, **kwargs), has_aux)
-            ys, spec = _outputs(result)
+            ys, spec = _differentiable(result)
             found = [inputs.rebuilt(_rows(y, inputs.leaves)) for y in ys]
         found = finished(tree_unflatten(found, spec), inputs.leaves)
         return (found, finished(aux, inputs.leaves)) if has_aux else found

@@ -75,6 +75,9 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "closure": of_closure,
     "inside_autograd": lambda T: T.func.grad(lambda a: (a**3).sum())(x(T, needs=True)),
     "without_grad": without_grad,
+    "of_two_tensors": lambda T: T.func.grad(
+        lambda a: (T.func.grad(lambda b: (a * b * b).sum())(x(T) + 1) * a).sum()
+    )(x(T)),
     "argnums": lambda T: T.func.grad(lambda a, b: (a * b["b"]).sum(), argnums=(0, -1))(
         x(T), {"b": x(T) + 1}
     ),
@@ -169,6 +172,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
             ({"a": x(graphc), "b": x(graphc)},), ({"b": x(graphc), "a": x(graphc)},),
         ),
         RuntimeError, "structure",
+    ),
+    "an integer result": (
+        lambda: graphc.func.jacrev(lambda a: a.argmax())(x(graphc)), RuntimeError, "floating",
     ),
     "an independent output": (
         lambda: graphc.func.jvp(lambda a: x(graphc), (x(graphc),), (x(graphc),), strict=True),
