@@ -137,10 +137,11 @@ def backpropagate(
     """Walk from `roots` with their cotangents; returns the cotangents that arrive at `wanted`.
 
     Unless `everything`, only nodes from which a wanted edge can be reached are pulled. Nodes forget
-    what they saved once pulled, unless `keep`. `at` gives provenance to what a pull builds; `check`
-    sees each node with the cotangents it has pulled. At `ends` the walk ends: another one, which
-    gets what arrives there, calls their hooks and pulls them. `instead` is asked, given the roots and the
-    nodes wanted, which nodes others stand for, that pull right to what lies further back.
+    what they saved once pulled, unless `keep`. At `ends` the walk ends: another one, which gets
+    what arrives there, calls their hooks and pulls them. `at` gives provenance to what a pull
+    builds; `check` sees each node with the cotangents it has pulled. `instead` is asked, given the
+    roots and the nodes wanted, which nodes others stand for, that pull right to what lies further
+    back.
     """
     roots, targets = list(roots), set(wanted)
     stand_ins: Mapping[Node, Node] = {}
