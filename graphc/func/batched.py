@@ -57,11 +57,12 @@ def vmap(
                 _rewind(before)
             own = [x if d is None else x.select(d, k) for x, d in zip(leaves, dims)]
             slices.append(func(*tree_unflatten(own, spec), **kwargs))
-        if randomness == "error" and _drawn() != before:
-            raise InvalidState(
-                "vmap: called random operation while in randomness error mode",
-                fix="pass randomness='different' or 'same'",
-            )
+            if randomness == "error" and _drawn() != before:
+                _rewind(before)
+                raise InvalidState(
+                    "vmap: called random operation while in randomness error mode",
+                    fix="pass randomness='different' or 'same'",
+                )
         return _stacked(slices, out_dims)
 
     return over_batch

@@ -143,8 +143,10 @@ def test_randomness() -> None:
     }
     assert draws["same"][0].equal(draws["same"][1])
     assert not draws["different"][0].equal(draws["different"][1])
+    before = graphc.get_rng_state()
     with pytest.raises(RuntimeError, match="random operation while in randomness error mode"):
         graphc.vmap(lambda a: a + graphc.rand(4))(graphc.zeros(2, 4))
+    assert graphc.get_rng_state().equal(before)
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
