@@ -13,7 +13,7 @@ import graphc
 from graphc.__main__ import main
 from graphc.codegen_cpu import scalar
 from graphc.errors import InternalError
-from graphc.frontend.step import compile as compiling
+from graphc.frontend.step import native_backend as compiling
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
