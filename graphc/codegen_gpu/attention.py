@@ -153,7 +153,7 @@ class AttentionTemplate:
     """One function being written."""
 
     def __init__(self, a: Attention, o: Operands, t: Tile, writer: Writer) -> None:
-        self.permit = a.permit
+        self.permit, self.seen = a.permit, ""
         self.a, self.o, self.t, self.writer = a, o, t, writer
         self.memory = MEMORY[a.dtype.name]
         self.precision = f'input_precision="{"ieee" if a.exact or not a.tf32 else "tf32"}"'
@@ -286,6 +286,7 @@ class AttentionTemplate:
                 seen.append(f"({x} != 0)")
             else:
                 s = w.assign(f"{s} + {x}.to(tl.float32) * {LOG2_E}", w.level)
+        self.seen = " & ".join(seen)
         fill = HIDDEN if a.fill == HIDDEN else f"{a.fill} * {LOG2_E}"
         for conditions, other in ((seen, fill), (inside, HIDDEN)):
             if conditions:
@@ -309,6 +310,12 @@ class AttentionTemplate:
         """exp(s - lse), where lse is shaped to go with s."""
         w = self.writer
         return w.assign(f"tl.exp2({s} - {lse} * {LOG2_E})", w.level)
+
+    def pulled(self, p: str, d: str, sums: str) -> str:
+        """The cotangents of the scores of the last block; none of those that are filled."""
+        a, w, text = self.a, self.writer, f"{p} * ({d} - {sums})"
+        zero = not self.seen or (a.safe and a.fill == HIDDEN)  # without being told
+        return w.assign(text if zero else f"tl.where({self.seen}, {text}, 0.0)", w.level)
 
     def kept(self, query: str, start: str, turned: bool) -> str:
         """What dropout multiplies the weights of a block by, whose keys begin at `start`."""
@@ -437,7 +444,7 @@ def backward_queries(
         d = x.product(grad, Side(o.v, index, inside, a.width))
         if a.dropout is not None:
             d = w.assign(f"{d} * {x.kept('rows', 'start', False)}", w.level)
-        x.add_product("acc", w.assign(f"{p} * ({d} - {sums}[:, None])", w.level), k)
+        x.add_product("acc", x.pulled(p, d, f"{sums}[:, None]"), k)
     x.store(out, f"acc * {a.scale}", mask, a.head)
     if delta is not None:
         x.store_numbers(delta, sums, mask)
@@ -466,7 +473,7 @@ def backward_keys(
             d = x.product(v, grad)
             d = w.assign(f"{d} * {kept}", w.level) if kept else d
             sums = _delta(x, grad)
-            x.add_product("of_keys", w.assign(f"{p} * ({d} - {sums}[None, :])", w.level), q)
+            x.add_product("of_keys", x.pulled(p, d, f"{sums}[None, :]"), q)
     if keys is not None:
         x.store(keys, f"of_keys * {a.scale}", mask, a.head)
     if values is not None:

@@ -20,6 +20,7 @@ from graphc.frontend.trace import Trace
 from graphc.ir.graph import Value
 from graphc.ir.ops import OPS
 from graphc.ir.sugar import transpose
+from graphc.ir.types import bool_
 from graphc.passes.attention import Match, match
 from graphc.passes.autodiff import Cotangents, Edge, Node, pull_op
 from graphc.passes.vjp_rules import inverse
@@ -100,7 +101,7 @@ def _attention(
         return None
     whole = trace.builder.emit(last.op, [v for v in values if v is not None], last.attrs)
     found = match(whole) if has_code(trace, whole) else None
-    inner = None if found is None else _inner(trace, last, found.product)
+    inner = None if found is None else _inner(trace, last, found)
     if found is None or inner is None:
         return None
     product = inner[-1]
@@ -127,9 +128,10 @@ def has_code(trace: Trace, z: Value) -> bool:
     return trace.place is not HOST or not z.spec.dtype.is_half
 
 
-def _inner(trace: Trace, last: OpNode, product: Value) -> list[OpNode] | None:
+def _inner(trace: Trace, last: OpNode, found: Match) -> list[OpNode] | None:
     """The nodes between the two products and the first one, which comes last; None if they lead
     anywhere else."""
+    product, added = found.product, found.args[3].spec.dtype is not bool_
     first: OpNode | None = None
     inner: list[OpNode] = []
     stack = [edge[0] for edge in last.edges[:1] if edge is not None]
@@ -138,7 +140,9 @@ def _inner(trace: Trace, last: OpNode, product: Value) -> list[OpNode] | None:
         node = stack.pop()
         if not isinstance(node, OpNode):
             return None
-        if node.op is product.op and _computes(trace, node, product):
+        if node.op is product.op and _computes(trace, node, product, whole=added):
+            if first is not None:
+                return None
             first = node
             continue
         if not any(node.edges):
@@ -151,10 +155,13 @@ def _inner(trace: Trace, last: OpNode, product: Value) -> list[OpNode] | None:
     return None if first is None else [*inner, first]
 
 
-def _computes(trace: Trace, node: OpNode, product: Value) -> bool:
-    """Whether the node is that product, as far as it has kept operands."""
+def _computes(trace: Trace, node: OpNode, product: Value, whole: bool) -> bool:
+    """Whether the node is that product, as far as it has kept operands; all of them if `whole`,
+    as it is where what is added to the scores may be a product as well."""
     values = _values(trace, node)
     if values is None or node.attrs != product.attrs or not any(v is not None for v in values):
+        return False
+    if whole and None in values:
         return False
     return all(v is None or v is a for v, a in zip(values, product.args, strict=True))
 

@@ -8,10 +8,12 @@ quarter of the time, as it is asked at each first call of a step.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.sizes import unknowns
+from graphc.ir.symbols import Symbol
 from graphc.ir.text import show_attrs
 
 
@@ -36,7 +38,7 @@ def fingerprint(graph: Graph, *more: str) -> str:
     def place(v: Value | None) -> int:
         return -1 if v is None else numbers[v]
 
-    symbols = {s for v in graph.inputs for s in unknowns(v.shape)}
+    symbols = set(symbols_of(graph))
     head = (
         graph.name,
         list(map(place, graph.inputs)),
@@ -51,3 +53,13 @@ def fingerprint(graph: Graph, *more: str) -> str:
         data = part.encode("utf-8", "surrogatepass")
         state.update(len(data).to_bytes(8, "little") + data)
     return state.hexdigest()
+
+
+def symbols_of(graph: Graph) -> Iterator[Symbol]:
+    """Of its sizes, inputs first. How many trips a loop has, no shape may know."""
+    for v in graph.inputs:
+        yield from unknowns(v.shape)
+    for v in graph.values():
+        if v.op is not None and v.op.kind == "loop":
+            yield from unknowns((v.attrs["trips"],))
+            yield from symbols_of(v.attrs["body"])

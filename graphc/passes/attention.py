@@ -23,7 +23,7 @@ import numpy as np
 
 from graphc.ir import sugar as P
 from graphc.ir.extent import is_unknown
-from graphc.ir.graph import Graph, Value, uses
+from graphc.ir.graph import Graph, Value, depending, uses
 from graphc.ir.meaning.attention import UNIT_BITS
 from graphc.ir.ops import OPS
 from graphc.ir.rewrite import replaced
@@ -399,6 +399,8 @@ def _mask(chain: _Chain, turned: Shape, safe: bool) -> _Mask | None:
             mask = keep if mask is None else _joined(mask, keep, fill)
         if mask is None:
             return None
+    if mask is not None and mask in depending({chain.product}, [mask]):
+        return None  # its derivative goes through the scores, too
     if causal and fill != -inf:
         return None
     if mask is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -129,6 +129,7 @@ def backpropagate(
     *,
     everything: bool = True,
     keep: bool = False,
+    ends: Container[Node] = (),
     at: Callable[[Where], AbstractContextManager[None]] | None = None,
     check: Callable[[Node, Cotangents], None] | None = None,
     instead: Callable[[list[Node], set[Node]], Mapping[Node, Node]] | None = None,
@@ -136,9 +137,11 @@ def backpropagate(
     """Walk from `roots` with their cotangents; returns the cotangents that arrive at `wanted`.
 
     Unless `everything`, only nodes from which a wanted edge can be reached are pulled. Nodes forget
-    what they saved once pulled, unless `keep`. `at` gives provenance to what a pull builds; `check`
-    sees each node with the cotangents it has pulled. `instead` is asked, given the roots and the
-    nodes wanted, which nodes others stand for, that pull right to what lies further back.
+    what they saved once pulled, unless `keep`. At `ends` the walk ends: another one, which gets
+    what arrives there, calls their hooks and pulls them. `at` gives provenance to what a pull
+    builds; `check` sees each node with the cotangents it has pulled. `instead` is asked, given the
+    roots and the nodes wanted, which nodes others stand for, that pull right to what lies further
+    back.
     """
     roots, targets = list(roots), set(wanted)
     stand_ins: Mapping[Node, Node] = {}
@@ -161,13 +164,13 @@ def backpropagate(
 
     def visit(node: Node, cotangents: list[Any]) -> None:
         for hooks in (node.hooks, node.kept):
-            if hooks:
+            if hooks and node not in ends:
                 _run_hooks(hooks, cotangents)
         if targets:
             for slot in range(node.count):
                 if (node, slot) in targets:
                     found[node, slot] = cotangents[slot]
-        if not node.edges and not everything:
+        if node in ends or (not node.edges and not everything):
             return  # a leaf: only backward() accumulates into .grad
         source = stand_ins.get(node, node)
         pulled = source.pull(cotangents)

@@ -14,7 +14,7 @@ from math import inf
 from graphc.ir import sugar as P
 from graphc.ir.graph import Value
 from graphc.ir.meaning.attention import UNIT_BITS
-from graphc.ir.types import f32
+from graphc.ir.types import bool_, f32
 from graphc.passes.profile import Profile
 
 
@@ -24,6 +24,8 @@ def attention(v: Value, profile: Profile) -> Value:
     depths = (v.args[0].shape[-1], v.args[2].shape[-1])
     dtype = v.args[0].spec.dtype
     known = all(isinstance(n, int) and 0 < n <= profile.attention for n in depths)
+    if profile.attention_apart and v.attrs["fill"] != -inf:
+        known = False  # of a row of -1e9 alone, the one statistic of such kernels is not enough
     if known and (dtype is f32 or (dtype.is_half and profile.attention_halves)):
         return v
     if not dtype.is_half:
@@ -39,20 +41,23 @@ class _Parts:
     kept: Value | None  # what dropout multiplies them by
     lse: Value
     scale: float
+    seen: Value | None  # where scores are not filled; None: everywhere
 
     @staticmethod
     def of(v: Value) -> _Parts:
         """The weights of a row of -inf are zeros where that is safe, else NaN."""
-        attrs = v.attrs
-        s, last = _scores(v), len(v.args[0].shape) - 1
+        attrs, seen = v.attrs, _seen(v)
+        s, last = _scores(v, seen), len(v.args[0].shape) - 1
         top = P.apply("max", s, axes=(last,))
         top = P.where(P.apply("eq", top, -inf), 0.0, top)
-        total = P.sum(P.apply("exp", s - P.expand_over(top, (last,), s.shape)), (last,))
+        e = P.apply("exp", s - P.expand_over(top, (last,), s.shape))
+        total = P.sum(e, (last,))
         lse = top + P.apply("log", total)
         if attrs["safe"]:
-            lse = P.where(P.apply("eq", total, 0.0), inf, lse)
-        p = P.apply("exp", s - P.expand_over(lse, (last,), s.shape))
-        return _Parts(p, _kept(v, s), lse, attrs["scale"])
+            nothing = P.apply("eq", total, 0.0)
+            lse, total = P.where(nothing, inf, lse), P.where(nothing, 1.0, total)
+        p = e / P.expand_over(total, (last,), s.shape)
+        return _Parts(p, _kept(v, s), lse, attrs["scale"], seen)
 
     def dropped(self, x: Value) -> Value:
         return x if self.kept is None else x * self.kept
@@ -66,20 +71,24 @@ def _dot(x: Value, y: Value, of_x: int, of_y: int) -> Value:
     return out
 
 
-def _scores(v: Value) -> Value:
-    q, k, _, mask = v.args[:4]
-    attrs, s = v.attrs, _dot(q * v.attrs["scale"], k, 1, 1)
-    if mask.spec.dtype is s.spec.dtype:
-        s = s + mask
-    elif mask.const is None or not mask.const:
-        s = P.where(mask, s, attrs["fill"])
-    if attrs["causal"]:
-        last = len(s.shape) - 1
+def _seen(v: Value) -> Value | None:
+    mask, last = v.args[3], len(v.args[3].shape) - 1
+    seen = mask if mask.spec.dtype is bool_ and not mask.const else None
+    if v.attrs["causal"]:
         places = [
-            s.builder.apply("iota", shape=s.shape, axis=n, dtype="i64") for n in (last, last - 1)
+            v.builder.apply("iota", shape=mask.shape, axis=n, dtype="i64") for n in (last, last - 1)
         ]
-        s = P.where(P.apply("le", *places), s, attrs["fill"])
-    return s
+        before = P.apply("le", *places)
+        seen = before if seen is None else P.apply("and", seen, before)
+    return seen
+
+
+def _scores(v: Value, seen: Value | None) -> Value:
+    q, k, _, mask = v.args[:4]
+    s = _dot(q * v.attrs["scale"], k, 1, 1)
+    if mask.spec.dtype is not bool_:
+        s = s + mask
+    return s if seen is None else P.where(seen, s, v.attrs["fill"])
 
 
 def _kept(v: Value, s: Value) -> Value | None:
@@ -99,7 +108,8 @@ def _pulled(x: _Parts, v: Value) -> Value:
     back = x.dropped(_dot(g, values, 1, 1))
     last = len(out.shape) - 1
     mean = P.sum(g * out, (last,))
-    return x.p * (back - P.expand_over(mean, (last,), back.shape))
+    back = x.p * (back - P.expand_over(mean, (last,), back.shape))
+    return back if x.seen is None else P.where(x.seen, back, 0.0)
 
 
 Rule = Callable[[_Parts, Value], Value]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value, topological
 from graphc.ir.rewrite import bodies_of
+from graphc.ir.sizes import same
 
 
 def loops(graph: Graph) -> Graph:
@@ -22,7 +23,7 @@ def loops(graph: Graph) -> Graph:
         return graph
     found: dict[Hashable, _Loop] = {}
     for v in graph.values():
-        if v.op is not None and v.op.kind == "loop":
+        if v.op is not None and v.op.kind == "loop" and not _is_empty(v):
             found.setdefault(_key(v), _Loop(v)).add(v)
     new: dict[Value, Value] = {}
     for v in graph.values():
@@ -31,13 +32,20 @@ def loops(graph: Graph) -> Graph:
             continue
         since = v.builder.mark()
         with v.builder.at(v.where):
-            if v.op.kind == "loop":
+            if _is_empty(v):
+                w = v.builder.constant(0, v.spec)
+            elif v.op.kind == "loop":
                 w = found[_key(v)].result(v, new)
             else:
                 args = tuple(new[a] for a in v.args)
                 w = v if args == v.args else v.builder.emit(v.op, args, v.attrs)
         new[v] = v.builder.heir(w, v, since)
     return graph.with_outs(new[v] for v in graph.outs)
+
+
+def _is_empty(v: Value) -> bool:
+    """Whether v has no elements: no trip needs to store any."""
+    return v.op is not None and v.op.kind == "loop" and same(v.spec.numel, 0)
 
 
 def _key(v: Value) -> Hashable:

@@ -202,7 +202,7 @@ class Unroller:
         """What a trip reads: its slice, or what is the same in all trips."""
         operand = self.operands[s.index]
         name = self.names[operand.buffer]
-        if s.index >= self.repeat.carried + self.repeat.sliced:
+        if s.index >= self.repeat.carried + self.repeat.sliced or not s.size_bytes:
             return name
         offset = (operand.first + place * operand.step) * s.spec.dtype.itemsize
         return self._part(name, f"{self.room}/{s.name}.{place}", offset, s.spec)

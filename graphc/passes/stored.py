@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from graphc.errors import FileFormatError, InternalError
-from graphc.ir.fingerprint import fingerprint
+from graphc.ir.fingerprint import fingerprint, symbols_of
 from graphc.ir.graph import Graph
 from graphc.ir.records import read, written
-from graphc.ir.sizes import unknowns
 from graphc.ir.symbols import Condition, Extents
 from graphc.passes.profile import Profile
 from graphc.passes.repeat import Operand, Repeat
@@ -44,8 +43,7 @@ def key_of(graph: Graph, profile: Profile) -> str:
 
 def _extents(graph: Graph) -> Extents | None:
     """What a graph's sizes belong to; None where all are numbers."""
-    symbols = (s for v in graph.inputs for s in unknowns(v.shape))
-    return next((s.scope for s in symbols), None)
+    return next((s.scope for s in symbols_of(graph)), None)
 
 
 def stored(schedule: Schedule, graph: Graph) -> bytes | None:

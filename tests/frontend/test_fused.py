@@ -44,6 +44,20 @@ def finite(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.softmax(scores(q, k).masked_fill(LOWER == 0, -1e9), -1) @ v
 
 
+NONE = graphc.tensor(RNG.random((3, ROWS, COLUMNS)) > 0.5)
+NONE[:, 2] = False  # rows that see nothing
+HIDDEN = (~NONE).float() * float(np.finfo("f4").min)
+
+
+def all_hidden(fill: float) -> Callable[..., Tensor]:
+    """With rows of the fill alone, whose weights are equal and tell the scores nothing."""
+
+    def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return F.softmax(scores(q, k).masked_fill(~NONE, fill), -1) @ v
+
+    return call
+
+
 def two_masks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     s = (scores(q, k) + ADDED).masked_fill(~SEEN, -inf)
     return F.softmax(s.masked_fill(LOWER == 0, -inf), -1) @ v
@@ -90,7 +104,8 @@ FUSED = {
     "keys first": keys_first, "three dimensions": three_dimensions, "dropped": dropped,
     "official": official(), "causal": official(is_causal=True), "mask": official(attn_mask=SEEN),
     "added": official(attn_mask=ADDED), "dropout": official(dropout_p=0.4),
-    "scale": official(scale=2.0),
+    "scale": official(scale=2.0), "hidden": all_hidden(-1e9), "visible fill": all_hidden(-2.0),
+    "hidden rows": all_hidden(-1e4), "added rows": official(attn_mask=HIDDEN),
 }  # fmt: skip
 
 
@@ -182,6 +197,15 @@ def test_layers(module: str) -> None:
 # ---- what stays as it was ----------------------------------------------------------------------
 
 
+def mask_by_scores(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    s = scores(q, k)
+    return F.softmax(s + s.relu(), -1) @ v
+
+
+def scores_twice(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.softmax(scores(q, k) + scores(q, k), -1) @ v
+
+
 def weights_seen(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     weights = F.softmax(scores(q, k), -1)
     return weights @ v + weights.sum() * weights.amax()
@@ -206,7 +230,12 @@ def by_data(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.softmax(scores(q, k) * q.sum(), -1) @ v
 
 
-@pytest.mark.parametrize("f", [weights_seen, hooked, other_axis, scaled_mask, by_data])
+NO_CHAINS = [
+    weights_seen, hooked, other_axis, scaled_mask, by_data, mask_by_scores, scores_twice,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", NO_CHAINS)
 def test_what_is_no_such_chain(f: Callable[..., Tensor]) -> None:
     agree(f, operands(), 0)
 
@@ -216,6 +245,22 @@ def test_a_bias_that_is_learned_gets_its_gradient() -> None:
         return F.softmax(scores(q, k) + bias, -1) @ v
 
     agree(biased, [*operands(), tensor(3, ROWS, COLUMNS).requires_grad_()], 0)
+
+
+def test_a_product_that_is_added_to_the_scores_gets_its_gradient() -> None:
+    q, other = tensor(2, 3, ROWS, DEPTH), tensor(2, 3, COLUMNS, DEPTH)
+
+    def sum_of_products(k: Tensor, v: Tensor) -> Tensor:
+        return F.softmax(q @ other.mT * 0.5 + q @ k.mT, -1) @ v
+
+    agree(sum_of_products, operands()[1:], 0)
+
+
+def test_a_row_that_sees_nothing_has_gradients_for_no_scores() -> None:
+    q, k, v = operands()
+    compiled = graphc.compile(training(all_hidden(-inf), tensor(2, 3, ROWS, DEPTH)))
+    _, dq, dk, dv = compiled(q, k, v)
+    assert dq.isfinite().all() and dk.isfinite().all() and dv.isnan().any()
 
 
 def test_gradients_of_gradients() -> None:

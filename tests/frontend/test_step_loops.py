@@ -12,7 +12,7 @@ import pytest
 import graphc
 from graphc import nn
 from graphc.errors import GraphcError, InternalError, InvalidState, Untraceable
-from graphc.frontend.step.compile import native_backend
+from graphc.frontend.step.native_backend import native_backend
 from graphc.ir import program_text, rewrite
 from graphc.ir.interpret import interpret
 from graphc.ir.rewrite import at_sizes
@@ -368,3 +368,61 @@ def test_a_part_of_a_buffer_lies_in_it() -> None:
     text = program_text.show(program)
     kernels = {k.name: k for k in program.kernels()}
     assert program_text.show(program_text.parse(text, kernels)) == text and " within %" in text
+
+
+def outer_values(xs: Any, w: Any) -> Any:
+    """A body that reads w, and what is made of it before."""
+    u = w * 2
+    last, ys = graphc.scan(lambda a, x: ((a * w + x * u).tanh(), a), xs[0], xs)
+    chosen = graphc.cond(xs.sum() > -1e9, lambda: last * w * u, lambda: last * u)
+    return last.sum() + ys.sum() + chosen.sum()
+
+
+def test_what_a_body_reads_and_what_that_is_made_of_get_their_gradients_once() -> None:
+    given = drawn((4, 2, 3), (3,))
+    assert error(outer_values, graphc.compile(outer_values), given) < EXACT[graphc.float64]
+
+
+def test_hooks_of_what_a_body_reads_are_called_once_with_the_sum_of_all_trips() -> None:
+    model = nn.LSTM(3, 3, dtype=graphc.float64)
+    for p in model.parameters():
+        p.register_hook(lambda g: g * g)  # of the parts it would be something else
+
+    def grads(f: Step) -> list[Any]:
+        model.zero_grad()
+        f(drawn((4, 2, 3))[0])
+        return [p.grad.numpy().copy() for p in model.parameters()]
+
+    def step(x: Any) -> Any:
+        loss = model(x)[0].square().sum()
+        loss.backward()
+        return loss.detach()
+
+    for a, b in zip(grads(step), grads(graphc.compile(step)), strict=True):
+        assert np.allclose(a, b, rtol=1e-10)
+
+
+def test_hooks_of_parameters_are_called_once_where_the_backward_comes_after_the_step() -> None:
+    given = drawn((2, 3), (3, 3))
+    given[1].register_hook(lambda g: g * 3)
+
+    def f(x: Any, *_: Any) -> Any:
+        return (x @ given[1]).tanh().sum()
+
+    assert error(f, graphc.compile(f), given) < EXACT[graphc.float64]
+
+
+def test_a_loop_over_nothing_in_each_slice() -> None:
+    step = graphc.compile(recurrence)
+    for batch in (2, 0):
+        given = drawn((4, batch, 4), (batch, 5), (5, 5), (4, 5))
+        for a, b in zip(results(recurrence, given), results(step, given), strict=True):
+            assert a.shape == b.shape and np.allclose(a, b)
+
+
+def test_results_of_a_loop_without_elements() -> None:
+    def f(xs: Any) -> Any:
+        last, (none, all_) = graphc.scan(lambda a, x: (a + x.sum(), (a[:0], x * a)), xs[0], xs)
+        return last.sum() + none.sum() + all_.square().sum()
+
+    assert error(f, graphc.compile(f), drawn((4, 3))) < EXACT[graphc.float64]

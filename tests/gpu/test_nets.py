@@ -18,7 +18,7 @@ import graphc
 from graphc.codegen_gpu.module import emit
 from graphc.codegen_gpu.profile import profile
 from graphc.codegen_gpu.tiles import plan
-from graphc.frontend.step import compile as step
+from graphc.frontend.step import native_backend as step
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Indirect, Kernel, Load, Size, Store
 from graphc.ir.kernel_text import show

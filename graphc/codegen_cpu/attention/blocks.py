@@ -259,32 +259,32 @@ class Blocks:
         """In whole register tiles."""
         return self.f.mul(self.f.ceil_div(limit, self.p.rows), self.p.rows)
 
-    def masked(self, x: str, query: Int, key: Int, valid: str) -> str:
-        """Scores of the queries from `query` on with one key, masked; `valid` lanes are there."""
-        mask = self.p.parts.operands["mask"]
+    def masked(self, x: str, query: Int, key: Int, valid: str) -> tuple[str, str]:
+        """Scores of the queries from `query` on with one key, masked, and the lanes that are not
+        filled; empty: all. `valid` lanes are there."""
+        mask, seen = self.p.parts.operands["mask"], ""
         if isinstance(mask, Load):
-            x = self._by_mask(mask, x, query, key, valid)
+            value = self._mask(mask, query, key, valid)
+            if mask.dtype is bool_:
+                seen = value
+            else:
+                x = self.arith("fadd", x, value)
         if self.p.parts.number("causal"):
-            t = Vec("i64", self.p.lanes)
+            t, i1 = Vec("i64", self.p.lanes), self.t.of("i1")
             ahead = self.f.spread(self.f.sub(key, query), self.p.lanes)
-            seen = self.e.value(f"icmp sge {t} {iota(t)}, {ahead}")
-            x = self.where(seen, x, self.attr("fill", self.t))
-        return x
+            here = self.e.value(f"icmp sge {t} {iota(t)}, {ahead}")
+            seen = self.e.value(f"and {i1} {seen}, {here}") if seen else here
+        return (self.where(seen, x, self.attr("fill", self.t)) if seen else x), seen
 
-    def _by_mask(self, mask: Load, x: str, query: Int, key: Int, valid: str) -> str:
+    def _mask(self, mask: Load, query: Int, key: Int, valid: str) -> str:
         f, lanes = self.f, self.p.lanes
         base, strides = self.place(mask)
         offset = f.add(f.mul(query, strides["l"]), f.mul(key, strides["s"]))
         at = f.pointer(base, offset, mask.dtype)
         if strides["l"] == 0:
             one = memory.load(f, at, mask.dtype, 1)
-            value = self.e.splat(one, scalar.register(mask.dtype, lanes))
-        else:
-            offsets = f.steps(strides["l"], lanes)
-            value = memory.load(f, at, mask.dtype, lanes, offsets, valid)
-        if mask.dtype is bool_:
-            return self.where(value, x, self.attr("fill", self.t))
-        return self.arith("fadd", x, value)
+            return self.e.splat(one, scalar.register(mask.dtype, lanes))
+        return memory.load(f, at, mask.dtype, lanes, f.steps(strides["l"], lanes), valid)
 
     @property
     def drops(self) -> bool:

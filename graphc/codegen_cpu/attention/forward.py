@@ -91,7 +91,7 @@ class Forward(Blocks):
             following = []
             for row, here, lanes, top in zip(rows, at, valid, tops, strict=True):
                 there = self.load(here, f.mul(s, QUERIES))
-                x = self.masked(there, f.add(first, row), f.add(key, s), lanes)
+                x, _ = self.masked(there, f.add(first, row), f.add(key, s), lanes)
                 if x is not there:
                     self.store(here, f.mul(s, QUERIES), x)
                 following.append(self.where(self.compare("ogt", x, top), x, top))

@@ -3,6 +3,7 @@
     share of the matrices                  # [tid*U/n, (tid+1)*U/n)
       block of queries
         queries and their cotangents, as columns and as rows; mean of the cotangents
+        sums of the weights              # of rows whose statistic has lost their logarithm
         block of keys                      # none that come after all queries
           keys and values, copied
           panel of queries
@@ -17,12 +18,18 @@ Every sum is one thread's, in one order, so no bit depends on the number of thre
 
 from __future__ import annotations
 
+from math import inf
+
 from graphc.codegen_cpu import memory
 from graphc.codegen_cpu.attention.blocks import Blocks, Place
 from graphc.codegen_cpu.attention.plan import KEYS, QUERIES, VECTORS
 from graphc.codegen_cpu.emitter import literal
 from graphc.codegen_cpu.integers import Int
 from graphc.ir.types import f32
+
+# A statistic from here on has rounded off 1e-5 of the sum whose logarithm is in it; one of -1e9, of
+# a row that is masked altogether, all of it.
+LARGE = 256.0
 
 
 class Gradient(Blocks):
@@ -39,7 +46,7 @@ class Gradient(Blocks):
         self.keys, self.values = self.scratch(KEYS * deep), self.scratch(KEYS * wide)
         self.weights, self.pulled = self.scratch(KEYS * QUERIES), self.scratch(KEYS * QUERIES)
         self.sums = self.scratch(QUERIES * deep)
-        self.mean, self.lse = self.scratch(QUERIES), self.scratch(QUERIES)
+        self.mean, self.lse, self.over = (self.scratch(QUERIES) for _ in range(3))
         units = self.count()
         low = f.div(f.mul("%tid", units), "%nthreads")
         high = f.div(f.mul(f.add("%tid", 1), units), "%nthreads")
@@ -66,6 +73,7 @@ class Gradient(Blocks):
         self._load(first, count)
         self.fill(self.sums, QUERIES * p.padded(p.depth))
         end = self.limit(self.columns, f.add(first, f.sub(count, 1)), 0)
+        self._weigh(first, count, end)
         with self.e.loop("0", f.text(end), KEYS, "keys") as key:
             self._keys(first, count, key, f.least(KEYS, f.sub(end, key)))
         result = p.parts.results.get("attention_dq")
@@ -108,6 +116,55 @@ class Gradient(Blocks):
                 at = f.pointer(lse[0], f.mul(f.add(first, row), step), f32)
                 self.store(self.lse, row, memory.load(f, at, f32, p.lanes, offsets, mask))
 
+    def _weigh(self, first: Int, count: Int, end: Int) -> None:
+        """What weights are still to be multiplied by: 1, or what their sum lacks to 1."""
+        f, e, i1 = self.f, self.e, self.t.of("i1")
+        self.fill(self.over, QUERIES, 1.0)
+
+        def found(k: str, masks: list[str]) -> list[str]:
+            for j in range(VECTORS):
+                large = self._large(f.add(f.mul(k, self.p.panel), j * self.p.lanes))
+                masks = [e.value(f"or {i1} {masks[0]}, {large}")]
+            return masks
+
+        panels = f.text(f.ceil_div(count, self.p.panel))
+        none = literal(False, i1)
+        (some,) = e.carried_loop("0", panels, 1, [(i1, none)], found)
+        with e.when(e.any_lane(some, self.p.lanes), "large", "known"):
+            self.fill(self.over, QUERIES)
+            with e.loop("0", f.text(end), KEYS, "keys") as key:
+                self._sum(first, count, key, f.least(KEYS, f.sub(end, key)))
+            with self.panels(count) as (start, _):
+                for j in range(VECTORS):
+                    row, one = f.add(start, j * self.p.lanes), literal(1.0, self.t)
+                    over = self.arith("fdiv", one, self.load(self.over, row))
+                    self.store(self.over, row, self.where(self._large(row), over, one))
+
+    def _large(self, row: Int) -> str:
+        """Rows whose statistic is large, and finite."""
+        t, i1 = self.t, self.t.of("i1")
+        size = self.e.call(f"llvm.fabs.{t.suffix}", t, (t, self.load(self.lse, row)))
+        large = self.compare("oge", size, literal(LARGE, t))
+        finite = self.compare("one", size, literal(inf, t))
+        return self.e.value(f"and {i1} {large}, {finite}")
+
+    def _sum(self, first: Int, count: Int, key: Int, keys: Int) -> None:
+        """Add up the weights of a block of keys."""
+        f, e, p = self.f, self.e, self.p
+        self.copy(self.place(p.parts.load("k")), "se", key, keys, self.keys, p.depth)
+        with self.panels(count) as (start, k):
+            limit = self.limit(keys, f.add(f.add(first, start), p.panel - 1), key)
+            queries = self.at(self.queries, f.mul(k, p.depth * p.panel))
+            self.scores(self.keys, p.depth, queries, self.at(self.weights, start), limit)
+            for j in range(VECTORS):
+                row = f.add(start, j * p.lanes)
+                lse, valid = self.load(self.lse, row), f.below(f.sub(count, row), p.lanes)
+                with e.loop("0", f.text(limit), 1, "key") as s:
+                    x = self.load(self.weights, f.add(f.mul(s, QUERIES), row))
+                    x, _ = self.masked(x, f.add(first, row), f.add(key, s), valid)
+                    x = self.exp(self.arith("fsub", x, lse))
+                    self.store(self.over, row, self.arith("fadd", self.load(self.over, row), x))
+
     def _keys(self, first: Int, count: Int, key: Int, keys: Int) -> None:
         f, p = self.f, self.p
         self.copy(self.place(p.parts.load("k")), "se", key, keys, self.keys, p.depth)
@@ -132,18 +189,22 @@ class Gradient(Blocks):
         f, e, p = self.f, self.e, self.p
         rows = [f.add(start, j * p.lanes) for j in range(VECTORS)]
         valid = [f.below(f.sub(count, row), p.lanes) for row in rows]
-        numbers = [(self.load(self.lse, row), self.load(self.mean, row)) for row in rows]
+        read = self.lse, self.over, self.mean
+        numbers = [[self.load(base, row) for base in read] for row in rows]
         with e.loop("0", f.text(limit), 1, "key") as s:
-            for row, lanes, (lse, mean) in zip(rows, valid, numbers, strict=True):
+            for row, lanes, (lse, over, mean) in zip(rows, valid, numbers, strict=True):
                 at, query, here = f.add(f.mul(s, QUERIES), row), f.add(first, row), f.add(key, s)
-                x = self.masked(self.load(self.weights, at), query, here, lanes)
-                x = self.exp(self.arith("fsub", x, lse))
+                x, seen = self.masked(self.load(self.weights, at), query, here, lanes)
+                x = self.arith("fmul", self.exp(self.arith("fsub", x, lse)), over)
                 g, kept = self.load(self.pulled, at), x
                 if self.drops:
                     factor = self.kept(query, here)
                     g, kept = self.arith("fmul", g, factor), self.arith("fmul", x, factor)
                 self.store(self.weights, at, kept)
-                self.store(self.pulled, at, self.arith("fmul", x, self.arith("fsub", g, mean)))
+                g = self.arith("fmul", x, self.arith("fsub", g, mean))
+                if seen:  # what is filled does not depend on the product
+                    g = self.where(seen, g, literal(0.0, self.t))
+                self.store(self.pulled, at, g)
         with e.loop(f.text(limit), f.text(self.whole(limit)), 1, "rest") as s:
             for row in rows:
                 for block in (self.weights, self.pulled):

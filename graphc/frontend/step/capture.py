@@ -350,6 +350,7 @@ class _Capturing:
                 [(e, g) for e, g in starts if e is not None],
                 [e for e in wanted if e is not None],
                 everything=False,
+                ends={e[0] for x in leaves if (e := edge_of(x)) is not None},
                 at=lambda where: trace.builder.at(where._replace(phase="bw")),
                 instead=attentions,
             )

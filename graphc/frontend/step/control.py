@@ -142,6 +142,7 @@ def _rule(
             "a branch of cond() reads a tensor that has hooks", fix="hook the result of cond()"
         )
     starts = [[edge_of(t) for t in branch] for branch in outs]
+    ends = {node for node, _ in edges}
 
     def rule(cotangents: list[Any]) -> Cotangents:
         total: list[Any] = [None] * len(edges)
@@ -151,7 +152,7 @@ def _rule(
                 for e, g in zip(branch, cotangents)
                 if e is not None and g is not None
             ]
-            found = backpropagate(roots, edges, everything=False, keep=True)
+            found = backpropagate(roots, edges, everything=False, keep=True, ends=ends)
             for k, edge in enumerate(edges):
                 if (g := found.get(edge)) is not None:
                     g = where(chosen, g, 0.0)

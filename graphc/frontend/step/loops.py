@@ -58,7 +58,7 @@ class Loop:
         outer = [e for e in frontier([*after, *ys]) if e not in mine]
         edges = [edge_of(t) for t in (*self.init, *self.xs)]
         if modes.grad and (outer or any(edges)):
-            rule = _Derivative(self, after, ys, [*mine, *outer]).rule
+            rule = _Derivative(self, after, ys, mine, outer).rule
             node = RuleNode("scan", [*edges, *outer], rule, len(after) + len(ys))
             for k, (t, one) in enumerate(zip((*lasts, *stacks), (*after, *ys), strict=True)):
                 if one.requires_grad:
@@ -93,13 +93,16 @@ def _done(trace: Trace) -> tuple[int, ...]:
 class _Derivative:
     """From cotangents of what a loop gives to those of what it reads.
 
-    `wanted`: where the gradients of one trip go, to what is carried, slices, and all else.
+    The gradients of one trip go to what is carried and to slices, which are `mine`, and to all
+    else, which is `outer`.
     """
 
     def __init__(
-        self, loop: Loop, after: Sequence[Tensor], ys: Sequence[Tensor], wanted: list[Edge | None]
-    ) -> None:
-        self.loop, self.after, self.ys, self.wanted = loop, after, ys, wanted
+        self, loop: Loop, after: Sequence[Tensor], ys: Sequence[Tensor], mine: list[Edge | None],
+        outer: list[Edge],
+    ) -> None:  # fmt: skip
+        self.loop, self.after, self.ys, self.wanted = loop, after, ys, [*mine, *outer]
+        self.ends = {node for node, _ in outer}
 
     def rule(self, cotangents: list[Any]) -> list[Any]:
         if modes.grad:
@@ -151,6 +154,7 @@ class _Derivative:
             [e for e in self.wanted if e is not None],
             everything=False,
             keep=True,
+            ends=self.ends,
             at=lambda where: trace.builder.at(where._replace(phase="bw")),
         )
         grads = [None if e is None else found.get(e) for e in self.wanted]

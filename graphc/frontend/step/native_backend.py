@@ -27,11 +27,12 @@ from graphc.frontend.step.progress import Progress
 from graphc.frontend.step.written import with_trace
 from graphc.frontend.storage import running
 from graphc.ir import kernel_text
+from graphc.ir.fingerprint import symbols_of
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program
 from graphc.ir.rewrite import at_sizes
-from graphc.ir.sizes import HINTS, Evaluation, unknowns
+from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.symbols import Symbol
 from graphc.ir.verify_program import verify_program
 from graphc.passes.late import LateStage, late_stages
@@ -111,7 +112,7 @@ class NativeBackend:
         with self._progress.of(graph.name):
             found, key = self._found(graph, checked)
             schedule, program, stages, functions = found or self._made(graph, key, checked)
-        symbols = {s for v in graph.inputs for s in unknowns(v.shape)}
+        symbols = set(symbols_of(graph))
         native = NativeTemplate(schedule, program, functions, self._engine, checked, symbols)
         unit = Unit(
             graph.name,

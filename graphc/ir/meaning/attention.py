@@ -25,15 +25,15 @@ class Weights(NamedTuple):
     p: Array
     kept: Array
     lse: Array
+    seen: Array  # where scores are not filled
 
 
-def _scores(q: Array, k: Array, mask: Array, scale: float, causal: bool, fill: float) -> Array:
-    s = (q.astype(np.float64) * scale) @ k.astype(np.float64).swapaxes(-1, -2)
-    s = np.where(mask, s, fill) if mask.dtype == np.bool_ else s + mask
+def _seen(mask: Array, causal: bool) -> Array:
+    seen = mask if mask.dtype == np.bool_ else np.ones(mask.shape, np.bool_)
     if causal:
-        rows, columns = s.shape[-2:]
-        s = np.where(np.arange(columns) <= np.arange(rows)[:, None], s, fill)
-    return s
+        rows, columns = mask.shape[-2:]
+        seen = seen & (np.arange(columns) <= np.arange(rows)[:, None])
+    return seen
 
 
 def _kept(shape: tuple[int, ...], seed: Array, draw: Array, drop: int, gain: float) -> Array:
@@ -47,15 +47,18 @@ def _weights(
     q: Array, k: Array, mask: Array, seed: Array, draw: Array, *, scale: float, causal: bool,
     fill: float, safe: bool, drop: int, gain: float,
 ) -> Weights:  # fmt: skip
-    s = _scores(q, k, mask, scale, causal, fill)
+    s = (q.astype(np.float64) * scale) @ k.astype(np.float64).swapaxes(-1, -2)
+    seen = _seen(mask, causal)
+    s = np.where(seen, s if mask.dtype == np.bool_ else s + mask, fill)
     top = s.max(-1, keepdims=True, initial=-np.inf)
     top = np.where(np.isneginf(top), 0.0, top)
-    total = np.exp(s - top).sum(-1, keepdims=True)
+    e = np.exp(s - top)
+    total = e.sum(-1, keepdims=True)
     lse = top + np.log(total)
     if safe:
         lse = np.where(total == 0, np.inf, lse)
     kept = _kept(s.shape, seed, draw, drop, gain)
-    return Weights(np.exp(s - lse), kept, lse[..., 0])
+    return Weights(e / np.where((total == 0) & safe, 1.0, total), kept, lse[..., 0], seen)
 
 
 def attention(
@@ -79,8 +82,8 @@ def _pulled(w: Weights, v: Array, out: Array, g: Array) -> Array:
     """The cotangents of the scores, from those of the result."""
     g = g.astype(np.float64)
     mean = (g * out).sum(-1, keepdims=True)
-    back: Array = w.p * (w.kept * (g @ v.astype(np.float64).swapaxes(-1, -2)) - mean)
-    return back
+    back = w.p * (w.kept * (g @ v.astype(np.float64).swapaxes(-1, -2)) - mean)
+    return np.where(w.seen, back, 0.0)
 
 
 def attention_dq(
