@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 
 from graphc.ir import sugar as P
+from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Value
 from graphc.ir.meaning.attention import UNIT_BITS
 from graphc.ir.types import bool_, f32
@@ -23,7 +24,7 @@ def attention(v: Value, profile: Profile) -> Value:
     assert v.op is not None, "a rule is asked of its op"
     depths = (v.args[0].shape[-1], v.args[2].shape[-1])
     dtype = v.args[0].spec.dtype
-    known = all(isinstance(n, int) and 0 < n <= profile.attention for n in depths)
+    known = all(not is_unknown(n) and 0 < n <= profile.attention for n in depths)
     if profile.attention_apart and v.attrs["fill"] != -inf:
         known = False  # of a row of -1e9 alone, the one statistic of such kernels is not enough
     if known and (dtype is f32 or (dtype.is_half and profile.attention_halves)):

@@ -263,6 +263,14 @@ def test_a_row_that_sees_nothing_has_gradients_for_no_scores() -> None:
     assert dq.isfinite().all() and dk.isfinite().all() and dv.isnan().any()
 
 
+def test_heads_of_unknown_depth_are_two_products() -> None:
+    step = graphc.compile(lambda q: F.softmax(q @ q.mT, -1) @ q, dynamic=True)
+    for depth in (5, 6, 40):
+        q = tensor(2, 7, depth)
+        want = F.softmax(q @ q.mT, -1) @ q
+        np.testing.assert_allclose(step(q).numpy(), want.numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_of_gradients() -> None:
     def twice(q: Tensor, k: Tensor, v: Tensor) -> Any:
         (g,) = graphc.autograd.grad(by_hand(q, k, v).square().sum(), q, create_graph=True)
