@@ -142,7 +142,8 @@ def assembly(text: str, target: Target) -> str:
     """What `compile_module` makes, as assembly text."""
     with LLVM_LOCK:
         machine = _shared_machine(target)
-        return str(machine.emit_assembly(Module(text, machine).optimised()))
+        module = Module(text, machine)
+        return str(machine.emit_assembly(module.optimised()))
 
 
 class Loaded:
