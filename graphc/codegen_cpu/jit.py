@@ -142,7 +142,7 @@ def assembly(text: str, target: Target) -> str:
     """What `compile_module` makes, as assembly text."""
     with LLVM_LOCK:
         machine = _shared_machine(target)
-        module = Module(text, machine)
+        module = Module(text, machine)  # what it owns is closed with it
         return str(machine.emit_assembly(module.optimised()))
 
 

@@ -42,7 +42,7 @@ class Readable:
         return on_host(self.array) if ACCELERATORS else self.array
 
     def numpy(self: Any, *, force: bool = False) -> Array:
-        """The memory itself, shared."""
+        """An array over the memory, shared; its shape and type are the caller's."""
         if self.requires_grad and not force:
             raise AutogradError(
                 "numpy() on a tensor that requires grad",
@@ -52,7 +52,7 @@ class Readable:
         self.storage.unpack()
         if self.is_cuda and not force and modes.trace is None:
             return np.asarray(self.array)  # which says why there is none
-        return self.host()  # type: ignore[no-any-return]  # of the mixed class
+        return self.host().view()  # type: ignore[no-any-return]  # of the mixed class
 
     def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Array:
         a = self.numpy()

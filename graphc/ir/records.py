@@ -129,5 +129,7 @@ def read(data: bytes, symbols: Mapping[str, Symbol]) -> Any:
             else:
                 made.append(row)
         return made[-1]
-    except (ValueError, TypeError, LookupError) as e:
-        raise FileFormatError(f"records that do not fit: {e}") from None
+    except FileFormatError:
+        raise
+    except Exception as e:  # whatever a constructor says of what is not its own
+        raise FileFormatError(f"records that do not fit: {type(e).__name__}") from None

@@ -11,8 +11,12 @@ import pytest
 import graphc
 from graphc.frontend.eager import arrays, compiled, contractions, sums
 from graphc.frontend.eager.rows import FAST
+from graphc.frontend.places import HOST
+from graphc.frontend.step.native_backend import native
+from graphc.frontend.step.one_op import OneOp
+from graphc.ir.cpu_abi import RUNNING
 from graphc.ir.ops import OPS
-from graphc.ir.types import DTYPES, Array
+from graphc.ir.types import DTYPES, Array, TensorSpec, f32
 from tests.op_table import TABLE, OpRow
 from tests.ops.rows import samples, tensors
 
@@ -363,3 +367,53 @@ def test_a_large_convolution_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -
     assert len(seen) == 3  # the two were float64, and small
     error = got.numpy() - want.numpy()
     assert np.sqrt((error**2).mean()) < 1e-5 * np.sqrt((want.numpy() ** 2).mean())
+
+
+@pytest.fixture
+def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Of what compiled code has computed."""
+    seen: list[tuple[int, ...]] = []
+    run = compiled.RUNNERS[-1]
+
+    def noted(op: Any, operands: Any, attrs: Any, spec: Any) -> Array | None:
+        made = run(op, operands, attrs, spec)
+        seen.extend([] if made is None else [made.shape])
+        return made
+
+    monkeypatch.setattr(compiled, "RUNNERS", [noted])
+    return seen
+
+
+def test_products_beside_a_growing_cache_compile_nothing(shapes: list[tuple[int, ...]]) -> None:
+    keys = graphc.randn(8, 700, 64)
+    for length in (600, 700):
+        query, seen = graphc.randn(8, 1, 64), keys[:, :length]
+        weights = query @ seen.mT
+        got = weights @ seen
+        want = query.double() @ seen.double().mT @ seen.double()
+        assert got.allclose(want.float(), rtol=1e-3, atol=1e-2)
+    assert not shapes
+    _ = keys @ keys.mT
+    assert shapes == [(8, 700, 700)]
+
+
+def test_a_handler_inside_a_program_is_given_its_products(shapes: list[tuple[int, ...]]) -> None:
+    x, engine = graphc.randn(100, 100), native()._engine
+    want = x @ x
+    assert shapes == [(100, 100)]
+    with engine.lock:
+        engine.busy = RUNNING
+        try:
+            got = x @ x
+        finally:
+            engine.busy = 0
+    assert got.allclose(want, rtol=1e-4, atol=1e-4) and len(shapes) == 1
+
+
+def test_programs_of_one_op_are_dropped() -> None:
+    single = OneOp(native(), lambda *_: False, kept=2)
+    for n in (3, 4, 5, 3):
+        x = np.ones((n, 6), np.float32)
+        attrs: Attrs = {"batch": (), "contract": ((1, 1),)}
+        out = single.run(HOST, OPS["dot"], [x, x], [None, None], attrs, TensorSpec(f32, (n, n)))
+        assert (out == 6).all() and len(single._programs) <= 2

@@ -112,6 +112,8 @@ def test_a_result_that_was_changed_is_not_handed_out_again(counted: Counted) -> 
         lambda x: x.register_hook(print) if x.requires_grad else None,
         lambda x: vars(x).update(other=1), lambda x: setattr(x, "grad", graphc.ones(())),
         lambda x: setattr(x, "data", graphc.ones(2)),
+        lambda x: setattr(x.numpy(), "shape", (1, 1)), lambda x: setattr(x.numpy(), "dtype", "i4"),
+        lambda x: x.numpy().setflags(write=False),
     ]  # fmt: skip
     for change in changes:
         for _ in range(3):
@@ -408,7 +410,40 @@ print("good")
 """
 
 
-@pytest.mark.parametrize("script", [SIGNALS, LOST, FORK], ids=["signals", "lost", "fork"])
+FORK_OF_THREADS = """
+import os, threading
+import graphc
+
+def main():
+    count = graphc.zeros(())
+
+    @graphc.compile
+    def step(x):
+        count.add_(1)
+        return (x * count).sum()
+
+    for _ in range(5):
+        step(graphc.ones(3))
+    assert step._latch is not None
+    child = os.fork()
+    if child == 0:
+        seen = []
+        calls = lambda: seen.extend(step(graphc.ones(3)).item() for _ in range(6))
+        other = threading.Thread(target=calls, daemon=True)
+        other.start()
+        other.join(20)
+        latched = step._latch is not None
+        os._exit(0 if latched and seen == [18, 21, 24, 27, 30, 33] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+main()
+print("good")
+"""
+
+SCRIPTS = {"signals": SIGNALS, "lost": LOST, "fork": FORK, "threads of a fork": FORK_OF_THREADS}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_in_a_process_of_its_own(script: str) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", script],

@@ -1,8 +1,11 @@
 """Products and convolutions of float32 that are too large for NumPy: programs of one op, compiled
 once for their types.
 
-Whether one is decided by its shape alone, so a call repeated gives the same bits. float64 stays
-with NumPy: what compiled code is checked against shares no code with it.
+Whether one is decided by its shape alone, so a call repeated gives the same bits; but for one that
+a handler asks for while a program runs, which NumPy computes. float64 stays with NumPy: what
+compiled code is checked against shares no code with it. So do many products with one vector each:
+they read memory once, however computed, and beside a cache of keys that grows, each call has
+another shape, whose code would have to be compiled.
 """
 
 from __future__ import annotations
@@ -21,13 +24,17 @@ from graphc.ir.types import Array, TensorSpec, f32
 LARGE_DOT = 1 << 19
 LARGE_CONV = 1 << 22
 
-Runner = Callable[[Op, Sequence[Array], Attrs, TensorSpec], Array]
+Runner = Callable[[Op, Sequence[Array], Attrs, TensorSpec], Array | None]
 RUNNERS: list[Runner] = []  # the last one serves; whoever has a compiler adds it
 
 
 def dot_compiled(x: Array, y: Array, attrs: Attrs) -> Array | None:
     """The product by compiled code, or None where it is not worth any."""
-    return _compiled(OPS["dot"], x, y, attrs, [x.shape[i] for i, _ in attrs["contract"]], LARGE_DOT)
+    summed = [x.shape[i] for i, _ in attrs["contract"]]
+    taken = prod(summed) * prod(x.shape[i] for i, _ in attrs["batch"])
+    if attrs["batch"] and taken in (x.size, y.size):
+        return None
+    return _compiled(OPS["dot"], x, y, attrs, summed, LARGE_DOT)
 
 
 def conv_compiled(x: Array, w: Array, attrs: Attrs) -> Array | None:

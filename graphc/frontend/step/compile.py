@@ -24,7 +24,7 @@ from graphc.frontend.step.compiled import (
 )
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
-from graphc.frontend.step.native_backend import native_backend
+from graphc.frontend.step.native_backend import native, native_backend
 from graphc.frontend.step.one_op import OneOp, lying
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.recompiles import assert_max_compiles
@@ -73,6 +73,7 @@ class _LateBackend:
         return sum(n for n, _ in rows), sum(hits for _, hits in rows)
 
 
+LARGE = 512  # programs of large products kept: some 50 KB each, where they differ in all
 _on_devices: dict[Place, Backend] = {}
 
 
@@ -97,11 +98,13 @@ MAKERS.append(_accelerator)
 
 @lru_cache(maxsize=1)
 def _single() -> OneOp:
-    return OneOp(native_backend(), lambda *_: False)
+    return OneOp(native_backend(), lambda *_: False, kept=LARGE)
 
 
-def _run_compiled(op: Op, arrays: Sequence[Array], attrs: Attrs, spec: TensorSpec) -> Array:
-    """An eager operation of the host that NumPy would be slow at."""
+def _run_compiled(op: Op, arrays: Sequence[Array], attrs: Attrs, spec: TensorSpec) -> Array | None:
+    """An eager operation of the host that NumPy would be slow at; None inside a program's run."""
+    if native().busy():
+        return None
     laid = [lying(a) for a in arrays]
     dense = [a if how is not None else HOST.row_major(a) for a, how in zip(arrays, laid)]
     return cast(Array, _single().run(HOST, op, dense, laid, attrs, spec))

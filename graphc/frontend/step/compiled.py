@@ -167,7 +167,7 @@ class Compiled(Measured):
             self._last = ready.entry
             if ready.latches and places() is not None:
                 made = self._latched
-                if made is None or made.ready is not ready:
+                if made is None or not made.serves(ready):
                     made = Latched(ready)
                 self._latched, self._latch = made, made.again(out)
         return out

@@ -160,7 +160,7 @@ class Latched:
         "_count",
         "_latch",
         "_left",
-        "_ready",
+        "_lock",
         "_ring",
         "_served",
         "_sets",
@@ -182,7 +182,7 @@ class Latched:
         self._turn = 0
         self._wait = self._left = 0
         self._served = ready.ticks
-        plan, lock = ready.entry.plan, running.lock
+        plan, self._lock = ready.entry.plan, (lock := running.lock)
         self._ring = plan.results[0].ring
         rows, rests = _rows(ready)
         self._sets = np.zeros((RING, SET_CELLS), np.int64)
@@ -201,6 +201,10 @@ class Latched:
         self._latch: Latch | None = plan.native.latch(cells, keep)
         self.run: Any = None if self._latch is None else self._latch.run
         LATCHED.add(self)
+
+    def serves(self, ready: Ready) -> bool:
+        """Whether it makes the calls of this one; a forked child has a lock of its own."""
+        return self.ready is ready and self._lock is running.lock
 
     def again(self, out: Any) -> Latched | None:
         """After a call of `ready`'s that gave `out`: itself if it may make the next one."""

@@ -177,6 +177,11 @@ class NativeBackend:
     def peaks(self) -> Limits | None:
         return peaks.load()
 
+    def busy(self) -> bool:
+        """Whether this thread is in the middle of a program, as a handler is that asks."""
+        with running.lock:  # once no other thread is
+            return bool(running.programs or self._engine.busy)
+
     def on(self, place: Place) -> Backend:
         return self
 

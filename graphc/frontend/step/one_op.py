@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,9 +52,11 @@ Operands = Sequence[Any]  # arrays of a device, and as 0-d arrays of the host nu
 class OneOp:
     """The programs of one device."""
 
-    def __init__(self, backend: Backend, has_code: Callable[[str, DType, int], bool]) -> None:
-        """`has_code`: of which routines, over rows of a type and length."""
-        self._backend, self._has_code = backend, has_code
+    def __init__(
+        self, backend: Backend, has_code: Callable[[str, DType, int], bool], kept: int = KEPT
+    ) -> None:
+        """`has_code`: of which routines, over rows of a type and length. `kept`: programs."""
+        self._backend, self._has_code, self._kept = backend, has_code, kept
         self._programs: OrderedDict[Hashable, Native] = OrderedDict()
 
     def __call__(
@@ -103,10 +106,11 @@ class OneOp:
             native = template.at(Evaluation({}))
             native.bind_state([])
             self._programs[key] = native
-            if len(self._programs) > KEPT:
+            if len(self._programs) > self._kept:
                 self._programs.popitem(last=False)
         else:
-            self._programs.move_to_end(key)
+            with suppress(KeyError):  # another thread has dropped it
+                self._programs.move_to_end(key)
         return native
 
 
