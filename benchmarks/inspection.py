@@ -20,7 +20,7 @@ from typing import Any
 import nets
 
 import graphc
-from graphc.frontend.step.compile import native_backend
+from graphc.frontend.step.native_backend import native_backend
 
 ROOT = Path(__file__).parents[1]
 WHOLE = "autodiff"  # what it adds is the backward and the update, most of a step

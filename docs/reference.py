@@ -31,6 +31,7 @@ NAMESPACES = {
     "graphc.optim.swa_utils": "Averages of weights.",
     "graphc.autograd": "Derivatives, and functions with derivatives of their own.",
     "graphc.autograd.functional": "Jacobians, Hessians and their products.",
+    "graphc.func": "Functions of functions: their derivatives, and batches of them.",
     "graphc.linalg": "Linear algebra.",
     "graphc.special": "Special functions.",
     "graphc.fft": "Frequencies and shifts.",

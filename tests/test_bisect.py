@@ -13,7 +13,7 @@ import graphc
 from graphc.__main__ import main
 from graphc.codegen_cpu import scalar
 from graphc.errors import InternalError
-from graphc.frontend.step import compile as compiling
+from graphc.frontend.step import native_backend as compiling
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
@@ -70,7 +70,7 @@ def test_a_wrong_pass_is_named(script: Path, capsys: Any, monkeypatch: Any) -> N
     )
     for where in (pipeline.compile_graph, pipeline._compile_graph):
         defaults = where.__defaults__
-        monkeypatch.setattr(where, "__defaults__", defaults and (stages,))
+        monkeypatch.setattr(where, "__defaults__", defaults and (stages, *defaults[1:]))
     monkeypatch.setattr("graphc.cli.bisect.PIPELINE", stages)
     assert main(["bisect", str(script)]) == 1
     assert "pass `tidy`" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """Every load and store of a kernel, made to ask whether its buffer reaches that far.
 
 A pass over the finished text of a function, so that no template can leave an access out: it follows
-each pointer from the argument block (or the stack) through `getelementptr` and `select` to where
+each pointer from the argument block (or scratch) through `getelementptr` and `select` to where
 memory is touched, and refuses text that it does not understand. What lies outside is reported in
 the error cell, as the ABI says (`ir/cpu_abi.py`), and touches a scratch line instead; masked lanes
 are masked off. How large buffers are stands behind the scalars of the argument block: the plan of

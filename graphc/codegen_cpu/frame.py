@@ -1,4 +1,4 @@
-"""The frame of a kernel's function: its arguments as SSA values, addresses, room on the stack."""
+"""The frame of a kernel's function: its arguments as SSA values, addresses, scratch."""
 
 from __future__ import annotations
 

@@ -79,9 +79,9 @@ class Module:
 
     def __init__(self, text: str, machine: llvm.TargetMachine) -> None:
         """Raises BackendError if LLVM refuses the text."""
+        context = llvm.create_context()  # of its own: types and constants live as long as this
         try:
-            # A context of its own: types and constants live as long as their context.
-            self._module = llvm.parse_assembly(text, llvm.create_context())
+            self._module = llvm.parse_assembly(text, context)
             self._module.verify()
         except RuntimeError as e:
             raise BackendError(f"LLVM refuses generated code: {e}") from None
@@ -95,6 +95,11 @@ class Module:
         self._emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
         self._buffer: Any = None
         self._error = llvm.ffi.OutputString()
+        # The collector finalises the objects of a ring in any order, and a module without its
+        # context ends the process; so nothing but this lets go of them.
+        owned = self._builder, self._manager, self._module, context
+        self._close = weakref.finalize(self, _close_all, owned)
+        self._close.atexit = False
 
     def optimised(self) -> llvm.ModuleRef:
         self._optimise(self._manager, self._module, self._builder)
@@ -113,10 +118,16 @@ class Module:
         at, size = lib.LLVMPY_GetBufferStart(buffer), lib.LLVMPY_GetBufferSize(buffer)
         code = ctypes.string_at(at, size)
         lib.LLVMPY_DisposeMemoryBuffer(buffer)
+        self._close()
         missing = sorted(set(undefined_symbols(code)) - LIBRARY_SYMBOLS)
         if missing:
             raise BackendError(f"generated code calls {', '.join(missing)}, which no library has")
         return code
+
+
+def _close_all(owned: Sequence[llvm.ffi.ObjectRef]) -> None:
+    for thing in owned:
+        thing.close()
 
 
 def compile_module(text: str, target: Target) -> bytes:
@@ -131,7 +142,8 @@ def assembly(text: str, target: Target) -> str:
     """What `compile_module` makes, as assembly text."""
     with LLVM_LOCK:
         machine = _shared_machine(target)
-        return str(machine.emit_assembly(Module(text, machine).optimised()))
+        module = Module(text, machine)
+        return str(machine.emit_assembly(module.optimised()))
 
 
 class Loaded:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from graphc.errors import InvalidArgument, InvalidState, InvalidType, ShapeMismatch
+from graphc.errors import InvalidArgument, InvalidState, RefusedArgument, ShapeMismatch
 from graphc.frontend.api.generator import default_generator
 from graphc.frontend.api.shapes import stack
 from graphc.frontend.modes import modes
@@ -37,9 +37,13 @@ def vmap(
     The slices are computed one after the other; a compiled step holds the code of each.
     """
     if randomness not in RANDOMNESS:
-        raise InvalidArgument(
+        raise RefusedArgument(
             f"Only allowed values for randomness are 'error', 'different', or 'same'. "
             f"Got {randomness}"
+        )
+    if chunk_size is not None and chunk_size <= 0:
+        raise InvalidArgument(
+            f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})"
         )
 
     @functools.wraps(func)
@@ -53,11 +57,12 @@ def vmap(
                 _rewind(before)
             own = [x if d is None else x.select(d, k) for x, d in zip(leaves, dims)]
             slices.append(func(*tree_unflatten(own, spec), **kwargs))
-        if randomness == "error" and _drawn() != before:
-            raise InvalidState(
-                "vmap: called random operation while in randomness error mode",
-                fix="pass randomness='different' or 'same'",
-            )
+            if randomness == "error" and _drawn() != before:
+                _rewind(before)
+                raise InvalidState(
+                    "vmap: called random operation while in randomness error mode",
+                    fix="pass randomness='different' or 'same'",
+                )
         return _stacked(slices, out_dims)
 
     return over_batch
@@ -106,8 +111,11 @@ def _stacked(slices: list[Any], out_dims: Dims) -> Any:
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
             kind = type(leaf).__name__
-            raise InvalidType(f"vmap: the function must only return Tensors, got type {kind}")
-    dims = _along(out_dims, slices[0], "out_dims")
+            raise InvalidArgument(f"vmap: the function must only return Tensors, got type {kind}")
+    if any(other != spec for _, other in taken):
+        raise InvalidArgument("vmap: the function returned other structures for other slices")
+    single = isinstance(slices[0], Tensor) and isinstance(out_dims, tuple) and len(out_dims) == 1
+    dims = _along(out_dims[0] if single else out_dims, slices[0], "out_dims")
     if None in dims:
         raise InvalidArgument("vmap: an out_dim of None", fix="give the dimension to stack along")
     columns = zip(*(found for found, _ in taken))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
-from graphc.errors import InvalidArgument, InvalidType, ShapeMismatch
+from graphc.errors import AutogradError, InvalidArgument, RefusedArgument, ShapeMismatch
 from graphc.frontend import autograd
 from graphc.frontend.api.creation import zeros, zeros_like
 from graphc.frontend.api.shapes import stack
-from graphc.frontend.modes import enable_grad
+from graphc.frontend.modes import enable_grad, modes
 from graphc.frontend.tensor import Tensor
 from graphc.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
@@ -21,6 +22,8 @@ __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "line
 
 Function = Callable[..., Any]
 Argnums = int | tuple[int, ...]
+SPENT: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+"""Stand-ins of derivatives that are done, by identity: nobody else has them."""
 
 
 class Inputs:
@@ -30,7 +33,9 @@ class Inputs:
         self.args, self.single = list(args), not isinstance(argnums, tuple)
         self.numbers = [_position(n, len(args)) for n in _listed(argnums)]
         if len(set(self.numbers)) != len(self.numbers):
-            raise InvalidArgument(f"argnums elements must be unique, got {argnums}")
+            raise RefusedArgument(f"argnums elements must be unique, got {argnums}")
+        if argnums == () and args:
+            raise RefusedArgument("argnums must be non-empty")
         self.leaves: list[Tensor] = []
         self.specs: list[TreeSpec] = []
         for n in self.numbers:
@@ -52,30 +57,31 @@ class Inputs:
 def stand_in(x: Any) -> Tensor:
     """A tensor equal to x to differentiate by; a derivative outside of this one goes on to x."""
     if not isinstance(x, Tensor):
-        raise InvalidType(f"expected a tensor to differentiate by, got {type(x).__name__}")
+        raise InvalidArgument(f"expected a tensor to differentiate by, got {type(x).__name__}")
     if not x.is_floating_point():
-        raise InvalidType(
+        raise AutogradError(
             f"a derivative by {x.spec}, which is not floating-point", fix="convert it first"
         )
     return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
 
 
 def finished(tree: Any, inputs: Sequence[Tensor]) -> Any:
-    """Results as the caller gets them: with a history only if it leads on to something else."""
-    return tree_map(lambda x: _finished(x, inputs) if isinstance(x, Tensor) else x, tree)
+    """Results as the caller gets them: with a history only if it is recorded outside, too, and
+    leads on to something else."""
+    SPENT.update({id(x): x for x in inputs if x.is_leaf})
+    return tree_map(lambda x: _finished(x) if isinstance(x, Tensor) else x, tree)
 
 
-def _finished(x: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    if not x.requires_grad or _leads_on(x, inputs):
+def _finished(x: Tensor) -> Tensor:
+    if not x.requires_grad or (modes.grad and _leads_on(x)):
         return x
     return x.detach()
 
 
-def _leads_on(x: Tensor, inputs: Sequence[Tensor]) -> bool:
-    """Whether x depends on a leaf that is no stand-in."""
-    own = {id(i) for i in inputs if i.is_leaf}
+def _leads_on(x: Tensor) -> bool:
+    """Whether x depends on a leaf other than the stand-ins of what is done."""
     if x.grad_fn is None:
-        return id(x) not in own
+        return id(x) not in SPENT
     seen: set[Any] = set()
     todo: list[Any] = [x.grad_fn]
     while todo:
@@ -84,7 +90,7 @@ def _leads_on(x: Tensor, inputs: Sequence[Tensor]) -> bool:
             continue
         seen.add(node)
         leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in own:
+        if leaf is not None and id(leaf) not in SPENT:
             return True
         todo += [n for n, _ in node.next_functions]
     return False
@@ -96,9 +102,9 @@ def _listed(argnums: Argnums) -> tuple[int, ...]:
 
 def _position(n: Any, count: int) -> int:
     if not isinstance(n, int):
-        raise InvalidArgument(f"argnums must be int or tuple of ints, got {type(n).__name__}")
+        raise RefusedArgument(f"argnums must be int or tuple of ints, got {type(n).__name__}")
     if not -count <= n < count:
-        raise InvalidArgument(f"got argnum={n}, but only {count} positional inputs")
+        raise RefusedArgument(f"got argnum={n}, but only {count} positional inputs")
     return n % count
 
 
@@ -107,23 +113,27 @@ def _parts(result: Any, has_aux: bool) -> tuple[Any, Any]:
     if not has_aux:
         return result, None
     if not (isinstance(result, tuple) and len(result) == 2):
-        raise InvalidType("has_aux=True: expected the function to return a pair (output, aux)")
+        raise RefusedArgument("has_aux=True: expected the function to return a pair (output, aux)")
     return result
-
-
-def _with_aux(found: Any, aux: Any, has_aux: bool, inputs: Sequence[Tensor]) -> Any:
-    if not has_aux:
-        return found
-    beside = finished(aux, inputs)
-    return (*found, beside) if isinstance(found, tuple) else (found, beside)
 
 
 def _outputs(result: Any) -> tuple[list[Tensor], TreeSpec]:
     leaves, spec = tree_flatten(result)
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
-            raise InvalidType(f"expected the function to return tensors, got {type(leaf).__name__}")
+            kind = type(leaf).__name__
+            raise RefusedArgument(f"expected the function to return tensors, got {kind}")
     return leaves, spec
+
+
+def _differentiable(result: Any) -> tuple[list[Tensor], TreeSpec]:
+    ys, spec = _outputs(result)
+    for y in ys:
+        if not y.is_floating_point():
+            raise AutogradError(
+                f"a derivative of {y.spec}, which is not floating-point", fix="convert it first"
+            )
+    return ys, spec
 
 
 def pulled(outputs: Sequence[Tensor], inputs: Sequence[Tensor], us: Any) -> list[Tensor]:
@@ -175,13 +185,13 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
     with enable_grad():
         inputs = Inputs(primals, tuple(range(len(primals))))
         result, aux = _parts(func(*inputs.args), has_aux)
-        ys, spec = _outputs(result)
+        ys, spec = _differentiable(result)
 
     def pull(*cotangents: Any) -> Any:
         given = cotangents[0] if len(cotangents) == 1 else cotangents
         us, kind = tree_flatten(given)
         if len(us) != len(ys) or (kind != spec and spec.num_leaves > 1):
-            raise InvalidArgument("the cotangents must have the structure of the outputs")
+            raise RefusedArgument("the cotangents must have the structure of the outputs")
         with enable_grad():
             found = pulled(ys, inputs.leaves, us)
         return finished(inputs.rebuilt(found), inputs.leaves)
@@ -200,11 +210,12 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
         ys, spec = _outputs(func(*inputs.args))
         us = [zeros_like(y).requires_grad_() for y in ys]
         rows = pulled(ys, inputs.leaves, us)
+    wanted = tree_flatten(primals)[1]
 
     def push(*tangents: Any) -> Any:
-        vs, _ = tree_flatten(tangents)
-        if len(vs) != len(rows):
-            raise InvalidArgument("the tangents must have the structure of the primals")
+        vs, given = tree_flatten(tangents)
+        if given != wanted:
+            raise RefusedArgument("the tangents must have the structure of the primals")
         for x, v in zip(inputs.leaves, vs):
             if tuple(v.shape) != tuple(x.shape):
                 raise ShapeMismatch(f"a tangent of {v.spec} for a primal of {x.spec}")
@@ -218,16 +229,21 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
 def jvp(
     func: Function, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False
 ) -> Any:
-    """`func(*primals)` and J v, `tangents` being v, one for each of the primals (both tuples)."""
+    """`func(*primals)` and J v, `tangents` being v, one for each of the primals (both tuples).
+
+    `strict` refuses an output that does not depend on the primals, whose J v is zero.
+    """
     if not (isinstance(primals, tuple) and isinstance(tangents, tuple)):
-        raise InvalidType("jvp: expected primals and tangents to be tuples")
+        raise RefusedArgument("jvp: expected primals and tangents to be tuples")
     if len(primals) != len(tangents) or not primals:
-        raise InvalidArgument("jvp: expected as many tangents as primals, and at least one")
+        raise RefusedArgument("jvp: expected as many tangents as primals, and at least one")
     aux: list[Any] = []
 
     def plain(*args: Any) -> Any:
         y, beside = _parts(func(*args), has_aux)
         aux.append(beside)
+        if strict and not all(leaf.requires_grad for leaf in _outputs(y)[0]):
+            raise AutogradError("jvp(strict=True): an output is independent of the inputs")
         return y
 
     y, push = linearize(plain, *primals)
@@ -253,7 +269,7 @@ def jacrev(
         with enable_grad():
             inputs = Inputs(args, argnums)
             result, aux = _parts(func(*inputs.args, **kwargs), has_aux)
-            ys, spec = _outputs(result)
+            ys, spec = _differentiable(result)
             found = [inputs.rebuilt(_rows(y, inputs.leaves)) for y in ys]
         found = finished(tree_unflatten(found, spec), inputs.leaves)
         return (found, finished(aux, inputs.leaves)) if has_aux else found

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from graphc.errors import InvalidArgument, InvalidType
+from graphc.errors import InvalidArgument, InvalidType, RefusedArgument
 from graphc.frontend import epoch
 from graphc.frontend.api.shapes import stack
 from graphc.frontend.tensor import Tensor
@@ -44,7 +44,7 @@ def _merged(dicts: Any) -> dict[str, Tensor]:
         return dict(dicts)
     if not isinstance(dicts, Sequence) or not all(isinstance(d, Mapping) for d in dicts):
         kind = type(dicts).__name__
-        raise InvalidType(
+        raise InvalidArgument(
             "Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, got "
             + kind
         )
@@ -73,23 +73,39 @@ def _replaced(
     places = _places(module)
     missing, unknown = places.keys() - given.keys(), given.keys() - places.keys()
     if strict and (missing or unknown):
-        raise InvalidArgument(
+        raise RefusedArgument(
             f"functional_call: missing {sorted(missing)}, unexpected {sorted(unknown)}"
         )
     if unknown:
         raise InvalidArgument(f"{sorted(unknown)} are no parameters or buffers of the module")
-    new = dict(given)
-    if tied:
-        by_tensor = {id(places[n][0][places[n][1]]): x for n, x in given.items()}
-        for name, (table, key) in places.items():
-            if table[key] is not None and id(table[key]) in by_tensor:
-                new.setdefault(name, by_tensor[id(table[key])])
+    for name, x in given.items():
+        if not isinstance(x, Tensor):
+            raise InvalidType(f"functional_call: {name!r} is given as {type(x).__name__}")
+    new = _for_all_names(places, given) if tied else dict(given)
     old = {name: places[name][0][places[name][1]] for name in new}
     try:
         _put(places, new)
         yield
     finally:
         _put(places, old)
+
+
+def _for_all_names(places: Mapping[str, Place], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`given`, and the same for the other names of its tensors."""
+    names: dict[int, str] = {}  # by the tensor of the module, a name that is given
+    for name, x in given.items():
+        table, key = places[name]
+        first = names.setdefault(id(table[key]), name)
+        if table[key] is not None and given[first] is not x:
+            raise InvalidArgument(
+                f"functional_call: {first!r} and {name!r} are tied, but are given two values",
+                fix="give one of them, or pass tie_weights=False",
+            )
+    new = dict(given)
+    for name, (table, key) in places.items():
+        if table[key] is not None and id(table[key]) in names:
+            new.setdefault(name, given[names[id(table[key])]])
+    return new
 
 
 def _put(places: Mapping[str, Place], tensors: Mapping[str, Any]) -> None:
@@ -105,11 +121,11 @@ def stack_module_state(
     """The parameters and the buffers of modules of one class, each stacked along a new first
     dimension, for `vmap` over `functional_call`."""
     if not models:
-        raise InvalidArgument("stack_module_state: Expected at least one model, got 0.")
+        raise RefusedArgument("stack_module_state: Expected at least one model, got 0.")
     if len({m.training for m in models}) > 1:
-        raise InvalidArgument("the models must have the same training/eval mode")
+        raise RefusedArgument("the models must have the same training/eval mode")
     if len({type(m) for m in models}) > 1:
-        raise InvalidArgument("the models must be of the same class")
+        raise RefusedArgument("the models must be of the same class")
     named = [dict(m.named_parameters()) for m in models]
     found = {
         name: stack([n[name].detach() for n in named]).requires_grad_(x.requires_grad)

@@ -26,7 +26,6 @@ OPERANDS = {
 }  # fmt: skip
 ATTRS = ("scale", "causal", "fill", "safe", "drop", "gain")
 RESULTS = {op.name: op.axes for op in OPS.values() if op.axes}
-FORWARD = 6  # operands of what is no gradient
 
 
 def is_attention(s: object) -> bool:

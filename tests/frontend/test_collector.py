@@ -11,7 +11,7 @@ import pytest
 
 import graphc
 from graphc import Tensor
-from graphc.frontend.step import compiled
+from graphc.frontend.step import collector
 from graphc.frontend.step.family import Entry, Family
 
 
@@ -41,7 +41,7 @@ def several(x: Tensor) -> Tensor:
 def test_many_objects_of_a_trace_are_made_old_once(
     many: int, whole: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "MANY_OBJECTS", many)
+    monkeypatch.setattr(collector, "MANY_OBJECTS", many)
     gc.collect()
     with collections() as found:
         graphc.compile(several)(graphc.ones(3, 4))
@@ -65,7 +65,7 @@ def test_other_sizes_are_made_without_the_collector(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_collector_that_is_off_stays_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "MANY_OBJECTS", 0)
+    monkeypatch.setattr(collector, "MANY_OBJECTS", 0)
     gc.disable()
     try:
         with collections() as found:

@@ -12,7 +12,7 @@ import pytest
 import graphc
 from graphc import nn
 from graphc.errors import GraphcError, InternalError, InvalidState, Untraceable
-from graphc.frontend.step.compile import native_backend
+from graphc.frontend.step.native_backend import native_backend
 from graphc.ir import program_text, rewrite
 from graphc.ir.interpret import interpret
 from graphc.ir.rewrite import at_sizes

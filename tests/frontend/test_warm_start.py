@@ -14,7 +14,7 @@ import pytest
 import graphc
 from graphc import nn
 from graphc.errors import FileFormatError
-from graphc.frontend.step import compile as compiling
+from graphc.frontend.step import native_backend as compiling
 from graphc.frontend.step.native_backend import NativeBackend
 from graphc.ir import records
 from graphc.passes import stored

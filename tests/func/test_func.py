@@ -62,6 +62,11 @@ def of_closure(T: Any) -> Any:
     return found, w.grad
 
 
+def without_grad(T: Any) -> Any:
+    with T.no_grad():
+        return T.func.grad(lambda a: (a**3).sum())(x(T, needs=True))
+
+
 CASES: dict[str, Callable[[Any], Any]] = {
     "grad": lambda T: T.func.grad(lambda a: (a.sin() * a).sum())(x(T)),
     "grad_of_grad": lambda T: T.func.grad(lambda a: T.func.grad(lambda b: (b**3).sum())(a).sum())(
@@ -69,6 +74,10 @@ CASES: dict[str, Callable[[Any], Any]] = {
     ),
     "closure": of_closure,
     "inside_autograd": lambda T: T.func.grad(lambda a: (a**3).sum())(x(T, needs=True)),
+    "without_grad": without_grad,
+    "of_two_tensors": lambda T: T.func.grad(
+        lambda a: (T.func.grad(lambda b: (a * b * b).sum())(x(T) + 1) * a).sum()
+    )(x(T)),
     "argnums": lambda T: T.func.grad(lambda a, b: (a * b["b"]).sum(), argnums=(0, -1))(
         x(T), {"b": x(T) + 1}
     ),
@@ -84,6 +93,7 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "vmap": lambda T: T.vmap(lambda a, b: (a * b).sum(), in_dims=(0, None))(x(T), x(T)[0]),
     "vmap_tree": lambda T: T.vmap(lambda d: {"a": d["a"].sin()}, in_dims=({"a": 1},))({"a": x(T)}),
     "vmap_out": lambda T: T.vmap(lambda a: (a, a * 2), out_dims=(1, 0))(x(T)),
+    "vmap_out_of_one": lambda T: T.vmap(lambda a: a, out_dims=(1,))(x(T)),
     "vmap_keyword": lambda T: T.vmap(lambda a, b: a + b)(x(T), b=x(T)[0]),
     "vmap_jacobian": lambda T: T.vmap(T.func.jacrev(lambda a: a.sin()))(x(T)),
     "functional_call": by_parameters,
@@ -133,8 +143,10 @@ def test_randomness() -> None:
     }
     assert draws["same"][0].equal(draws["same"][1])
     assert not draws["different"][0].equal(draws["different"][1])
+    before = graphc.get_rng_state()
     with pytest.raises(RuntimeError, match="random operation while in randomness error mode"):
         graphc.vmap(lambda a: a + graphc.rand(4))(graphc.zeros(2, 4))
+    assert graphc.get_rng_state().equal(before)
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
@@ -142,20 +154,48 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "two sizes": (
         lambda: graphc.vmap(lambda a, b: a)(x(graphc), x(graphc).T), RuntimeError, "same size",
     ),
-    "no tensor": (lambda: graphc.vmap(lambda a: 1)(x(graphc)), TypeError, "only return Tensors"),
+    "no tensor": (lambda: graphc.vmap(lambda a: 1)(x(graphc)), ValueError, "only return Tensors"),
+    "no chunk": (lambda: graphc.vmap(lambda a: a, chunk_size=0), ValueError, "greater than 0"),
     "no such dim": (lambda: graphc.vmap(lambda a: a, 5)(x(graphc)), ValueError, "in_dim=5"),
     "no scalar": (lambda: graphc.func.grad(lambda a: a)(x(graphc)), RuntimeError, "scalar"),
     "an integer": (
-        lambda: graphc.func.grad(lambda a: a.sum())(graphc.arange(3)), TypeError, "floating",
+        lambda: graphc.func.grad(lambda a: a.sum())(graphc.arange(3)), RuntimeError, "floating",
     ),
-    "argnums": (lambda: graphc.func.grad(lambda a: a.sum(), 2)(x(graphc)), ValueError, "argnum=2"),
+    "argnums": (
+        lambda: graphc.func.grad(lambda a: a.sum(), 2)(x(graphc)), RuntimeError, "argnum=2",
+    ),
+    "no argnums": (
+        lambda: graphc.func.grad(lambda a: a.sum(), ())(x(graphc)), RuntimeError, "non-empty",
+    ),
+    "a number": (lambda: graphc.func.grad(lambda a: a * a)(2.0), ValueError, "got float"),
+    "tangents in another order": (
+        lambda: graphc.func.jvp(
+            lambda d: d["a"] * d["b"],
+            ({"a": x(graphc), "b": x(graphc)},), ({"b": x(graphc), "a": x(graphc)},),
+        ),
+        RuntimeError, "structure",
+    ),
+    "an integer result": (
+        lambda: graphc.func.jacrev(lambda a: a.argmax())(x(graphc)), RuntimeError, "floating",
+    ),
+    "an independent output": (
+        lambda: graphc.func.jvp(lambda a: x(graphc), (x(graphc),), (x(graphc),), strict=True),
+        RuntimeError, "independent",
+    ),
+    "tied, with two values": (
+        lambda: graphc.func.functional_call(
+            graphc.nn.Sequential(*[graphc.nn.Linear(4, 4)] * 2),
+            {"0.bias": graphc.zeros(4), "1.bias": graphc.ones(4)}, x(graphc),
+        ),
+        ValueError, "tied",
+    ),
     "unknown name": (
         lambda: graphc.func.functional_call(net(graphc), {"w": x(graphc)}, x(graphc)),
         ValueError, "'w'",
     ),
     "strict": (
         lambda: graphc.func.functional_call(net(graphc), {}, x(graphc), strict=True),
-        ValueError, "missing",
+        RuntimeError, "missing",
     ),
 }  # fmt: skip
 

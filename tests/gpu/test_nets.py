@@ -18,7 +18,7 @@ import graphc
 from graphc.codegen_gpu.module import emit
 from graphc.codegen_gpu.profile import profile
 from graphc.codegen_gpu.tiles import plan
-from graphc.frontend.step import compile as step
+from graphc.frontend.step import native_backend as step
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Indirect, Kernel, Load, Size, Store
 from graphc.ir.kernel_text import show
@@ -38,7 +38,7 @@ class Seen(BaseException):
 def kernels(name: str) -> list[tuple[Kernel, tuple[int, ...]]]:
     """What a training step launches, with the sizes of the first call."""
 
-    def seen(graph: Graph, *_: object) -> None:
+    def seen(graph: Graph, *_: object, **__: object) -> None:
         raise Seen(graph)
 
     with pytest.MonkeyPatch.context() as patch:

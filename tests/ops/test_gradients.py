@@ -17,7 +17,8 @@ STEP = 1e-5
 
 
 def test_every_op_has_a_rule_or_stands_in_the_named_set() -> None:
-    assert set(VJP) | NOT_DIFFERENTIABLE == set(OPS)
+    """A loop's is written where it is traced, body by body."""
+    assert set(VJP) | NOT_DIFFERENTIABLE == set(OPS) - {"loop"}
     assert not set(VJP) & NOT_DIFFERENTIABLE
 
 

@@ -20,7 +20,7 @@ from graphc.ir.types import f32
 
 QUERIES, KEYS = 96, 132  # of a block: 50 KB of scores, in the second-level cache beside operands
 VECTORS = 2  # of a register tile
-DEEPEST = 512  # a head: blocks of operands are on the stack, about 2 MB of them then
+DEEPEST = 512  # a head: blocks of operands are in the thread's room, about 2 MB of them then
 SCALARS, LANES = "%scalars", "%lanes"  # the operands of a tile; no names of a kernel's
 
 

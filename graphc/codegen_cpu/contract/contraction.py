@@ -2,7 +2,7 @@
 
     share of the tiles                     # [tid*U/n, (tid+1)*U/n): a tile belongs to one thread
       panel of the vector operand          # if packed: tiles that share it are neighbours
-        group of tiles                     # if chunked: their sums wait in a block on the stack
+        group of tiles                     # if chunked: their sums wait in scratch
           chunk of the reduction           # what a chunk reads stays in the second-level cache
             pack                           # copy the panel's part of this chunk
             tile: reduce                   # microkernel.py
@@ -65,7 +65,7 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
     if chosen.few is None:
         _Nest(frame, chosen, statements).emit()
     else:  # the plan for the number of samples that there are
-        # What either nest keeps on the stack is reserved at the function's entry.
+        # The scratch of either nest is reserved at the function's entry.
         many, few = (_Nest(frame, p, statements) for p in (chosen, chosen.few))
         e.either(frame.less(chosen.most, frame.size(chosen.samples)), many=many.emit, few=few.emit)
     e.do("ret void")

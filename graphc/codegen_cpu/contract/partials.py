@@ -1,11 +1,11 @@
 """Statistics of the results, run by run, as tiles find them (`Kernel.partials`).
 
-    tile: each row adds its vectors to accumulators    # in registers, or on the stack beside them
+    tile: each row adds its vectors to accumulators    # in registers, or in scratch beside them
     run: each tile adds those to the run's, in float64, in the order of the tiles
     end of a run: the statistic is stored
 
 All tiles of a run belong to one thread and the first one starts anew, so what is stored depends on
-shapes alone. A run's float64 sums lie on the stack: of all lanes, where the tiles of other lanes
+shapes alone. A run's float64 sums lie in scratch: of all lanes, where the tiles of other lanes
 come between its own.
 
 Where a sum must be one of float64, of values or of their squares, the rows of a tile need not add

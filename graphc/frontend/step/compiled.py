@@ -29,7 +29,7 @@ from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Memory, Recompile, Stats, Unit, memory_of
-from graphc.frontend.step.latched import Latched, reclaim
+from graphc.frontend.step.latched import Latched, places, reclaim
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.numbers import Numbers
@@ -165,7 +165,7 @@ class Compiled(Measured):
         out = ready.call(args)
         if out is not MISSED:
             self._last = ready.entry
-            if ready.latches:
+            if ready.latches and places() is not None:
                 made = self._latched
                 if made is None or made.ready is not ready:
                     made = Latched(ready)

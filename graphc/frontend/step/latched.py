@@ -15,21 +15,19 @@ import threading
 import weakref
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from graphc.frontend import epoch
 from graphc.frontend.modes import modes
-from graphc.frontend.step.plan import RECYCLED_BYTES, RING, Latch, Plan
+from graphc.frontend.step.plan import RING, Latch
+from graphc.frontend.step.ready import Ready
 from graphc.frontend.step.words import BEFORE, WORD, layout, of_object, version, word
 from graphc.frontend.storage import ASKING, Clock, Storage, running
 from graphc.frontend.tensor import Tensor
 from graphc.ir.cpu_abi import LATCH, RESULT_SET, ROW, ROW_CELLS
 from graphc.ir.types import Array
-
-if TYPE_CHECKING:
-    from graphc.frontend.step.ready import Ready
 
 NAMES = {
     "spec": "_spec", "flag": "_requires_grad", "views": "views", "base": "_base",
@@ -307,9 +305,3 @@ def _rows(ready: Ready) -> tuple[Array, Sequence[object]]:
             row[ROW[name]] = x
         rests += [dims, spec.dtype.numpy]
     return rows, rests
-
-
-def latchable(plan: Plan) -> bool:
-    """Whether a builtin may make the calls of this plan: it gives one result, which is small."""
-    small = len(plan.results) == 1 and plan.out_types[0].size_bytes <= RECYCLED_BYTES
-    return small and places() is not None

@@ -22,8 +22,7 @@ from graphc.frontend.modes import _default, modes
 from graphc.frontend.places import HOST
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.guards import all_same, columns
-from graphc.frontend.step.latched import latchable
-from graphc.frontend.step.plan import Plan, address_of
+from graphc.frontend.step.plan import RECYCLED_BYTES, Plan, address_of
 from graphc.frontend.step.words import Words
 from graphc.frontend.storage import Storage, running
 from graphc.frontend.tensor import Tensor
@@ -109,7 +108,7 @@ class Ready:
         self._getters = self._plan.getters if words.numbers else ()
         self._first = self._scalars = [get() for get in self._plan.getters]
         asks = self._asked is not None or bool(self._getters)
-        self.latches = not asks and self._loss[0] is not None and latchable(self._plan)
+        self.latches = not asks and self._loss[0] is not None and gives_one(self._plan)
 
     def call(self, args: Sequence[Any]) -> Any:
         """What the call gives, or MISSED."""
@@ -261,3 +260,8 @@ def _arguments(plan: Plan, args: Sequence[Any]) -> list[Argument] | None:
             return None
     once = len(slots) == len(plan.args)  # else one argument goes to two places
     return rows if once else None
+
+
+def gives_one(plan: Plan) -> bool:
+    """Whether it gives one result, small enough to be used again once nobody holds it."""
+    return len(plan.results) == 1 and plan.out_types[0].size_bytes <= RECYCLED_BYTES

@@ -19,7 +19,7 @@ def outside(program: Program, launch: int, number: int, offset: int, size: int) 
         place = f"buffer {buffers[number].name}, slot {work.slots[number]}"
         line = _line(kernel, buffers[number].name)
     else:
-        place, line = "its room on the stack", _line(kernel, "")
+        place, line = "its scratch", _line(kernel, "")
     what = f"kernel {kernel.name} (launch {launch} of {program.name}) is at byte {offset} of {size}"
     found = LINE.search(line)
     at = (found["file"], int(found["line"]), found["scope"] or "") if found else ("", 0, "")
