@@ -191,7 +191,9 @@ def _dropout(v: Value) -> _Dropout:
     rate, unit = _number(test.args[0]), test.args[1]
     bits = _under(unit, "mul", "cast", "and", "shr")
     numbers = [_number(u.args[1]) for u in _along(unit, bits) if len(u.args) > 1]
-    if rate is None or not is_op(bits, "random_bits") or bits.shape != weights.shape:
+    if rate is None or not 0 < rate <= 1:  # what keeps all has a gain as well
+        return _Dropout(v)
+    if not is_op(bits, "random_bits") or bits.shape != weights.shape:
         return _Dropout(v)
     if numbers != [2.0**-UNIT_BITS, 2**UNIT_BITS - 1, 32 - UNIT_BITS]:
         return _Dropout(v)

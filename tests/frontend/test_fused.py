@@ -288,3 +288,12 @@ def test_another_length_is_no_other_trace() -> None:
         want = F.scaled_dot_product_attention(q, q, q, is_causal=True)
         np.testing.assert_allclose(step(q).numpy(), want.numpy(), rtol=1e-4, atol=1e-5)
     assert step.stats.kernels == 1
+
+
+@pytest.mark.parametrize("least", [-1.0, 0.0])
+def test_numbers_that_keep_all_weights_are_no_dropout(least: float) -> None:
+    def scaled(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        noise = graphc.rand(*q.shape[:-1], k.shape[-2])
+        return (F.softmax(scores(q, k), -1) * ((noise >= least).float() * 1.5)) @ v
+
+    agree(scaled, operands(), 0)

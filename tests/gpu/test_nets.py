@@ -38,7 +38,7 @@ class Seen(BaseException):
 def kernels(name: str) -> list[tuple[Kernel, tuple[int, ...]]]:
     """What a training step launches, with the sizes of the first call."""
 
-    def seen(graph: Graph, *_: object) -> None:
+    def seen(graph: Graph, *_: object, **__: object) -> None:
         raise Seen(graph)
 
     with pytest.MonkeyPatch.context() as patch:
