@@ -62,7 +62,12 @@ def test_dropped_steps_leave_no_memory(tmp_path: Path) -> None:
     each keep one of their own, some 5 MB, once for the process.
     """
     cache = str(tmp_path / "cache")
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "GRAPHC_CACHE_DIR": cache, "MALLOC_ARENA_MAX": "1"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "GRAPHC_CACHE_DIR": cache,
+        "MALLOC_ARENA_MAX": "1",
+    }
     out = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True
     )
