@@ -80,6 +80,10 @@ def sums_products(v: Value, profile: Profile) -> bool:
     if v.attrs.get("winograd", 0):
         return False  # its tiles are of another kind
     x, w = v.args
+    if is_op(v, "conv") and w.shape[1] > 1:
+        groups = v.attrs.get("groups", 1) * v.attrs.get("batch_groups", 1)
+        if groups == w.shape[0] > 1:
+            return False  # a channel from several of its own each: tiles have no lanes for these
     summed = w.shape[1:] if is_op(v, "conv") else [x.shape[a] for a, _ in v.attrs["contract"]]
     pads = any(map(any, v.attrs.get("padding", ())))
     if any(map(is_unknown, summed)) or (pads and profile.stored_halo):

@@ -122,3 +122,23 @@ def test_norms_of_groups_copy_no_image(layers: Any) -> None:
     step(graphc.ones(2, 3, 8, 8))
     copies = re.findall(r"f32\[B,\d+,\d+,\d+\] = contiguous", step.ir("foresee"))
     assert len(copies) == 3  # what either convolution reads, and the result
+
+
+@pytest.mark.parametrize("between", ["norm", "slope"])
+def test_a_convolution_with_two_channels_from_each(between: str) -> None:
+    """Its input's gradient has a channel from two, and is summed where it is made."""
+    graphc.manual_seed(0)
+    middle = nn.BatchNorm2d(5) if between == "norm" else nn.PReLU(5)
+    net = nn.Sequential(nn.Conv2d(1, 5, 3), middle, nn.Conv2d(5, 10, 3, groups=5))
+    x = graphc.randn(2, 1, 9, 10)
+
+    def step(x: Any) -> None:
+        net.zero_grad()
+        net(x).square().mean().backward()
+
+    found = []
+    for f in (step, graphc.compile(step)):
+        f(x)
+        found.append([p.grad.numpy().copy() for p in net.parameters()])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
