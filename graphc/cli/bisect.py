@@ -21,7 +21,14 @@ from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
 from graphc.errors import InternalError
-from graphc.frontend.step.checking import TOLERANCE, StageError, compare, difference, made_up
+from graphc.frontend.step.checking import (
+    TOLERANCE,
+    StageError,
+    compare,
+    computed,
+    difference,
+    made_up,
+)
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
@@ -108,8 +115,8 @@ def reproduce_stage(shown: str, name: str) -> None:
     graph = text.parse(shown)
     stage = next(s for s in PIPELINE if s.name == name)
     after = run_passes(graph, [stage], profile(Target.host()))
-    inputs = [made_up(v.spec, k) for k, v in enumerate(graph.inputs)]
-    compare(name, interpret(graph, *inputs), interpret(after, *inputs), graph, graph)
+    inputs, wanted = computed(graph)
+    compare(name, wanted, interpret(after, *inputs), graph, graph)
 
 
 def reproduce_program(shown: str, name: str) -> None:
@@ -181,8 +188,7 @@ def _memory(program: Program, graph: Graph) -> dict[tuple[str, int], Array]:
     """The inputs of the graph as its program finds them."""
     memory: dict[tuple[str, int], Array] = {}
     counts = {"arg": 0, "state": 0, "scalar": 0}
-    for k, (v, role) in enumerate(zip(graph.inputs, graph.roles, strict=True)):
-        array = made_up(v.spec, k)
+    for array, role in zip(computed(graph)[0], graph.roles, strict=True):
         order = program.orders[counts[role]] if role == "state" else range(array.ndim)
         memory[role, counts[role]] = np.array(array.transpose(order)).ravel()
         counts[role] += 1

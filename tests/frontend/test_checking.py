@@ -63,6 +63,12 @@ def test_a_compiled_step_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert w.grad is not None
 
 
+def test_a_step_with_indices_into_one_element_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_VERIFY", "1")
+    step = graphc.compile(lambda x: nn.functional.interpolate(x, scale_factor=2, mode="bilinear"))
+    assert step(graphc.ones(2, 3, 1, 1)).equal(graphc.ones(2, 3, 2, 2))
+
+
 def test_a_step_with_winograd_convolutions_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_VERIFY", "1")
     graphc.manual_seed(0)
