@@ -22,6 +22,10 @@ Place = tuple[str, Mapping[str, Int]]  # where an operand's matrix begins, and i
 class Blocks:
     """Of one kernel; `start` says which matrices are meant."""
 
+    queries: str  # scratch: a block of them, panels turned
+    keys: str  # a block of them, in rows
+    weights: str  # a row of queries for each key
+
     def __init__(self, frame: Frame, chosen: Plan, axes: Sequence[Axis]) -> None:
         self.f, self.e, self.p, self.axes = frame, frame.e, chosen, axes
         self.t = Vec("float", chosen.lanes)
@@ -110,6 +114,18 @@ class Blocks:
         panels = self.f.ceil_div(count, self.p.panel)
         with self.e.loop("0", self.f.text(panels), 1, "panel") as k:
             yield self.f.mul(k, self.p.panel), k
+
+    @contextmanager
+    def scored(self, first: Int, count: Int, key: Int, keys: Int) -> Iterator[tuple[Int, Int, Int]]:
+        """Over panels of `count` queries from `first` on, whose scores with the block of keys from
+        `key` on are then in `weights`: the first of them, the panel's number, and how many keys a
+        query of it may see."""
+        f, p = self.f, self.p
+        with self.panels(count) as (start, k):
+            limit = self.limit(keys, f.add(f.add(first, start), p.panel - 1), key)
+            queries = self.at(self.queries, f.mul(k, p.depth * p.panel))
+            self.scores(self.keys, p.depth, queries, self.at(self.weights, start), limit)
+            yield start, k, limit
 
     # ---- in and out of blocks ------------------------------------------------------------------
 

@@ -65,15 +65,10 @@ class Forward(Blocks):
         self._finish(first, count)
 
     def _keys(self, first: Int, count: Int, key: Int, keys: Int) -> None:
-        f, p = self.f, self.p
+        p = self.p
         self.copy(self.place(p.parts.load("k")), "se", key, keys, self.keys, p.depth)
         self.copy(self.place(p.parts.load("v")), "sf", key, keys, self.values, p.width)
-        with self.panels(count) as (start, k):
-            query = f.add(first, start)
-            limit = self.limit(keys, f.add(query, p.panel - 1), key)
-            queries = self.at(self.queries, f.mul(k, p.depth * p.panel))
-            weights = self.at(self.weights, start)
-            self.scores(self.keys, p.depth, queries, weights, limit)
+        with self.scored(first, count, key, keys) as (start, _, limit):
             self._softmax(start, first, count, key, limit)
         if "attention" in p.parts.results:
             self._add(first, count, key, keys)

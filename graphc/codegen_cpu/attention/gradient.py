@@ -152,10 +152,7 @@ class Gradient(Blocks):
         """Add up the weights of a block of keys."""
         f, e, p = self.f, self.e, self.p
         self.copy(self.place(p.parts.load("k")), "se", key, keys, self.keys, p.depth)
-        with self.panels(count) as (start, k):
-            limit = self.limit(keys, f.add(f.add(first, start), p.panel - 1), key)
-            queries = self.at(self.queries, f.mul(k, p.depth * p.panel))
-            self.scores(self.keys, p.depth, queries, self.at(self.weights, start), limit)
+        with self.scored(first, count, key, keys) as (start, _, limit):
             for j in range(VECTORS):
                 row = f.add(start, j * p.lanes)
                 lse, valid = self.load(self.lse, row), f.below(f.sub(count, row), p.lanes)
@@ -169,11 +166,7 @@ class Gradient(Blocks):
         f, p = self.f, self.p
         self.copy(self.place(p.parts.load("k")), "se", key, keys, self.keys, p.depth)
         self.copy(self.place(p.parts.load("v")), "sf", key, keys, self.values, p.width)
-        with self.panels(count) as (start, k):
-            query = f.add(first, start)
-            limit = self.limit(keys, f.add(query, p.panel - 1), key)
-            queries = self.at(self.queries, f.mul(k, p.depth * p.panel))
-            self.scores(self.keys, p.depth, queries, self.at(self.weights, start), limit)
+        with self.scored(first, count, key, keys) as (start, k, limit):
             cotangents = self.at(self.columns_of_g, f.mul(k, p.width * p.panel))
             self.scores(self.values, p.width, cotangents, self.at(self.pulled, start), limit)
             self._pull(start, first, count, key, limit)
