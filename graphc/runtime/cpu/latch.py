@@ -123,10 +123,22 @@ def text() -> str:
     numbers = {f"job.{k}": v for k, v in JOB.items()} | {f"row.{k}": v for k, v in ROW.items()}
     numbers |= {f"set.{k}": v for k, v in RESULT_SET.items()} | {"CELLS": OF_BYTES}
     numbers |= {"ROW_CELLS": ROW_CELLS, "MOVED": MOVED, "FINISHED": FINISHED, "LEFT": LEFT}
-    filled = re.sub(r"%(\S+) = cell (\w+) (\w+)", _load, latch_arguments.TEXT + TEXT)
+    filled = re.sub(r"%(\S+) = own (\w+)(?: or (\w+))?", _own, latch_arguments.TEXT + TEXT)
+    filled = re.sub(r"%(\S+) = cell (\w+) (\w+)", _load, filled)
     for name in sorted(numbers, key=len, reverse=True):
         filled = filled.replace("$" + name, str(numbers[name]))
     return filled
+
+
+def _own(found: re.Match[str]) -> str:
+    """An attribute of %x."""
+    name, attribute, default = found.groups()
+    cells = [("ptr", "name", f"name_{attribute}"), ("i64", "place", f"place_{attribute}")]
+    cells += [("ptr", "default", default)] if default else []
+    loads = [f"%{what}.{attribute} = cell {kind} {cell}" for kind, what, cell in cells]
+    unset = f"%default.{attribute}" if default else "null"
+    found_at = f"ptr %name.{attribute}, i64 %place.{attribute}, ptr {unset}"
+    return "\n  ".join([*loads, f"%{name} = call ptr @latch_own(ptr %c, ptr %x, {found_at})"])
 
 
 def _load(found: re.Match[str]) -> str:

@@ -1,6 +1,7 @@
 """How a latch compares the arguments of a call with those of the last one: LLVM text.
 
-`%x = cell T name` loads a cell of the latch; `latch.py` fills that in.
+`%x = cell T name` loads a cell of the latch, and `%x = own name or cell` an attribute of the
+object %x, or what a cell holds where that is unset (null, without one); `latch.py` fills both in.
 """
 
 TEXT = """
@@ -55,25 +56,23 @@ define internal i1 @latch_is(ptr %c, ptr %x, ptr %name, ptr %wanted) nounwind {
 
 define internal i1 @latch_spec(ptr %c, ptr %row, ptr %x) nounwind {
 entry:
-  %name = cell ptr name_spec
-  %place = cell i64 place_spec
-  %spec = call ptr @latch_own(ptr %c, ptr %x, ptr %name, i64 %place, ptr null)
+  %spec.now = own spec
   %wanted.at = getelementptr i64, ptr %row, i64 $row.object
   %wanted = load ptr, ptr %wanted.at
-  %same = icmp eq ptr %spec, %wanted
+  %same = icmp eq ptr %spec.now, %wanted
   br i1 %same, label %yes, label %look
 look:
-  %none = icmp eq ptr %spec, null
+  %none = icmp eq ptr %spec.now, null
   br i1 %none, label %no, label %typed
 typed:
   %name.dtype = cell ptr name_dtype
   %dtype.at = getelementptr i64, ptr %row, i64 $row.dtype
   %dtype = load ptr, ptr %dtype.at
-  %like = call i1 @latch_is(ptr %c, ptr %spec, ptr %name.dtype, ptr %dtype)
+  %like = call i1 @latch_is(ptr %c, ptr %spec.now, ptr %name.dtype, ptr %dtype)
   br i1 %like, label %shaped, label %no
 shaped:
   %name.shape = cell ptr name_shape
-  %shape = call ptr @latch_get(ptr %c, ptr %spec, ptr %name.shape)
+  %shape = call ptr @latch_get(ptr %c, ptr %spec.now, ptr %name.shape)
   %lost = icmp eq ptr %shape, null
   br i1 %lost, label %no, label %compare
 compare:
@@ -179,9 +178,7 @@ entry:
   %is.tensor = icmp eq i64 %kind, %tensor
   br i1 %is.tensor, label %array, label %no
 array:
-  %name.array = cell ptr name_array
-  %place.array = cell i64 place_array
-  %array.now = call ptr @latch_own(ptr %c, ptr %x, ptr %name.array, i64 %place.array, ptr null)
+  %array.now = own array
   %lost = icmp eq ptr %array.now, null
   br i1 %lost, label %no, label %arrayed
 arrayed:
@@ -192,39 +189,24 @@ arrayed:
 flag:
   %flag.at = getelementptr i64, ptr %row, i64 $row.flag
   %flag.then = load ptr, ptr %flag.at
-  %name.flag = cell ptr name_flag
-  %place.flag = cell i64 place_flag
-  %default.flag = cell ptr false
-  %flag.now = call ptr @latch_own(
-    ptr %c, ptr %x, ptr %name.flag, i64 %place.flag, ptr %default.flag)
+  %flag.now = own flag or false
   %flagged = icmp eq ptr %flag.now, %flag.then
   br i1 %flagged, label %views, label %no
 views:
   %empty = cell ptr empty
-  %name.views = cell ptr name_views
-  %place.views = cell i64 place_views
-  %default.views = cell ptr empty
-  %views.now = call ptr @latch_own(
-    ptr %c, ptr %x, ptr %name.views, i64 %place.views, ptr %default.views)
+  %views.now = own views or empty
   %whole = icmp eq ptr %views.now, %empty
   br i1 %whole, label %base, label %no
 base:
   %none = cell ptr none
-  %name.base = cell ptr name_base
-  %place.base = cell i64 place_base
-  %default.base = cell ptr none
-  %base.now = call ptr @latch_own(
-    ptr %c, ptr %x, ptr %name.base, i64 %place.base, ptr %default.base)
+  %base.now = own base or none
   %own = icmp eq ptr %base.now, %none
   br i1 %own, label %spec, label %no
 spec:
   %typed = call i1 @latch_spec(ptr %c, ptr %row, ptr %x)
   br i1 %typed, label %storage, label %no
 storage:
-  %name.storage = cell ptr name_storage
-  %place.storage = cell i64 place_storage
-  %storage.now = call ptr @latch_own(
-    ptr %c, ptr %x, ptr %name.storage, i64 %place.storage, ptr null)
+  %storage.now = own storage
   %missing = icmp eq ptr %storage.now, null
   br i1 %missing, label %no, label %apart
 apart:
