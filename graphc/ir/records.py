@@ -27,7 +27,7 @@ CLASSES: tuple[type, ...] = (
     k.WindowAxis, CheckSite, Launch, Slot, TensorSpec,
 )  # fmt: skip
 FIELDS: Mapping[type, tuple[str, ...]] = {
-    **{cls: tuple(f.name for f in fields(cls)) for cls in (*CLASSES, Quotient)},
+    **{cls: tuple(f.name for f in fields(cls) if f.init) for cls in (*CLASSES, Quotient)},
     Derived: ("op", "args"),
 }
 KERNEL_FIELDS = tuple(f.name for f in fields(Kernel) if f.init)

@@ -119,7 +119,7 @@ def index(n: Number) -> int:
 @contextmanager
 def passes(shapes: Iterable[Shape]) -> Iterator[None]:
     """Inside, passes work on a graph whose inputs have these shapes."""
-    scopes = {s.scope for shape in shapes for s in unknowns(shape)}
+    scopes = {n.scope for shape in shapes for n in shape if type(n) is Extent}
     with ExitStack() as stack:
         for scope in scopes:
             stack.enter_context(scope.passes())
