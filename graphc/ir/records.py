@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from graphc.errors import FileFormatError
@@ -26,9 +28,19 @@ CLASSES: tuple[type, ...] = (
     k.Inside, k.Load, k.Operand, k.Partial, k.Phase, k.Reduce, k.Roles, k.ScalarArg, k.Store,
     k.WindowAxis, CheckSite, Launch, Slot, TensorSpec,
 )  # fmt: skip
+
+
+def _tuple_of(get: Callable[[Any], Any], x: Any) -> tuple[Any, ...]:
+    return (get(x),)
+
+
 FIELDS: Mapping[type, tuple[str, ...]] = {
     **{cls: tuple(f.name for f in fields(cls) if f.init) for cls in (*CLASSES, Quotient)},
     Derived: ("op", "args"),
+}
+GETTERS: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
+    cls: attrgetter(*names) if len(names) > 1 else partial(_tuple_of, attrgetter(*names))
+    for cls, names in FIELDS.items()
 }
 KERNEL_FIELDS = tuple(f.name for f in fields(Kernel) if f.init)
 PLAIN = (str, int, float, bool, type(None))
@@ -61,6 +73,10 @@ NUMBERS: Mapping[type, int] = {
     Quotient: QUOTIENT,
 }
 SYMBOL = len(MAKERS)  # reads one that the reader knows by name
+KINDS: Mapping[type, int] = {
+    **NUMBERS, tuple: TUPLE, Kernel: KERNEL, Extent: EXTENT, DType: DTYPE, Symbol: SYMBOL,
+}  # fmt: skip
+NONE: Mapping[Any, int] = {}
 
 
 def written(x: Any) -> bytes:
@@ -73,41 +89,54 @@ def written(x: Any) -> bytes:
 class _Writer:
     def __init__(self) -> None:
         self.rows: list[Any] = []
-        self._known: dict[Any, int] = {}
+        self._known: dict[tuple[int, ...], int] = {}
         self._seen: dict[int, int] = {}  # by identity: all these live while this does
+        # By type, as 1 == True == 1.0; floats by their text, as 0.0 == -0.0.
+        self._plain: dict[type, dict[Any, int]] = {cls: {} for cls in PLAIN}
 
     def number(self, x: Any) -> int:
         """The row of x, written now if it is new."""
-        if type(x) in PLAIN:
-            key = (type(x), repr(x))  # 1 == True == 1.0, 0.0 == -0.0
-            return self._row(key, x)
+        if (known := self._plain.get(type(x))) is not None:
+            key = repr(x) if type(x) is float else x
+            if (found := known.get(key)) is None:
+                found = known[key] = self._new(x)
+            return found
         found = self._seen.get(id(x))
         if found is None:
-            row = [self._kind(x), *map(self.number, self._parts(x))]
-            found = self._seen[id(x)] = self._row(tuple(row), row)
+            found = self._seen[id(x)] = self._record(x)
         return found
 
-    def _row(self, key: Any, row: Any) -> int:
+    def _record(self, x: Any) -> int:
+        """The row of a record that was not met before, though an equal one may have been."""
+        row = [self._kind(x)]
+        seen, plain = self._seen, self._plain
+        for part in self._parts(x):  # most were met before
+            found = seen.get(id(part))
+            if found is None and type(part) is not float:
+                found = plain.get(type(part), NONE).get(part)
+            row.append(self.number(part) if found is None else found)
+        key = tuple(row)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = len(self.rows)
-            self.rows.append(row)
+            found = self._known[key] = self._new(row)
         return found
 
+    def _new(self, row: Any) -> int:
+        self.rows.append(row)
+        return len(self.rows) - 1
+
     def _kind(self, x: Any) -> int:
-        cls = type(x)
-        kinds = {tuple: TUPLE, Kernel: KERNEL, Extent: EXTENT, DType: DTYPE, Symbol: SYMBOL}
-        kind = NUMBERS.get(cls, kinds.get(cls))
+        kind = KINDS.get(type(x))
         if kind is None:
-            raise TypeError(f"no row holds a {cls.__name__}")
+            raise TypeError(f"no row holds a {type(x).__name__}")
         return kind
 
     def _parts(self, x: Any) -> Iterable[Any]:
         cls = type(x)
         if cls is tuple:
             return x  # type: ignore[no-any-return]  # just asked
-        if cls in FIELDS:
-            return [getattr(x, name) for name in FIELDS[cls]]
+        if cls in GETTERS:
+            return GETTERS[cls](x)
         if cls is Kernel:
             return [*(getattr(x, name) for name in KERNEL_FIELDS), x.key()]
         if cls is Extent:
