@@ -24,7 +24,7 @@ def rebuild(graph: Graph, visit: Visit) -> Graph:
     """Replace each value bottom-up; `visit` sees it with its arguments already replaced."""
     new: dict[Value, Value] = {}
     for v in graph.values():
-        new[v] = v if v.op is None else replaced(v, tuple(new[a] for a in v.args), visit)
+        new[v] = v if v.op is None else replaced(v, tuple([new[a] for a in v.args]), visit)
     return graph.with_outs(new[v] for v in graph.outs)
 
 
@@ -34,8 +34,8 @@ def replaced(v: Value, args: tuple[Value, ...], visit: Visit) -> Value:
     builder = v.builder
     since = builder.mark()
     with builder.at(v.where):
-        w = visit(v if args == v.args else builder.emit(v.op, args, v.attrs))
-    return builder.heir(w, v, since)
+        w = visit(v if args == v.args else builder.again(v, args))
+    return w if w is v else builder.heir(w, v, since)
 
 
 def bodies_of(graph: Graph) -> list[Graph]:

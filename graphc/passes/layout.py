@@ -165,7 +165,7 @@ class _Layout:
         if v.op.name == "conv":
             return self._conv(v)
         args = tuple(self.new[a] for a in v.args)
-        return v if args == v.args else v.builder.emit(v.op, args, v.attrs)
+        return v if args == v.args else v.builder.again(v, args)
 
     def _widened(self, v: Value, w: Value) -> Value:
         """Store `w` padded and channels-innermost; what others see is the inside."""
