@@ -76,7 +76,6 @@ SYMBOL = len(MAKERS)  # reads one that the reader knows by name
 KINDS: Mapping[type, int] = {
     **NUMBERS, tuple: TUPLE, Kernel: KERNEL, Extent: EXTENT, DType: DTYPE, Symbol: SYMBOL,
 }  # fmt: skip
-NONE: Mapping[Any, int] = {}
 
 
 def written(x: Any) -> bytes:
@@ -111,9 +110,11 @@ class _Writer:
         row = [self._kind(x)]
         seen, plain = self._seen, self._plain
         for part in self._parts(x):  # most were met before
-            found = seen.get(id(part))
-            if found is None and type(part) is not float:
-                found = plain.get(type(part), NONE).get(part)
+            known = plain.get(type(part))
+            if known is None:
+                found = seen.get(id(part))
+            else:
+                found = known.get(part) if type(part) is not float else None
             row.append(self.number(part) if found is None else found)
         key = tuple(row)
         found = self._known.get(key)
