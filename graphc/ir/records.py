@@ -2,14 +2,15 @@
 
 `JSON [version, rows]`: each distinct value is one row and comes after what it is made of, which it
 names by number; the last row is the whole. So what many records share is written, read and kept
-once. Nothing but the constructors below is ever called, whatever the bytes say.
+once; so are kernels of one text, but for where their statements come from. Nothing but the
+constructors below is ever called, whatever the bytes say.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -22,7 +23,7 @@ from graphc.ir.program import CheckSite, Launch, Slot
 from graphc.ir.symbols import Symbol
 from graphc.ir.types import DTYPES, DType, TensorSpec
 
-VERSION = 1
+VERSION = 2
 CLASSES: tuple[type, ...] = (
     k.Affine, k.Apply, k.Axis, k.Buffer, k.Call, k.Const, k.Dot, k.Guard, k.Index, k.Indirect,
     k.Inside, k.Load, k.Operand, k.Partial, k.Phase, k.Reduce, k.Roles, k.ScalarArg, k.Store,
@@ -43,6 +44,7 @@ GETTERS: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
     for cls, names in FIELDS.items()
 }
 KERNEL_FIELDS = tuple(f.name for f in fields(Kernel) if f.init)
+TEXT_FIELDS = tuple(name for name in KERNEL_FIELDS if name not in ("name", "note"))
 PLAIN = (str, int, float, bool, type(None))
 
 
@@ -57,6 +59,33 @@ def _kernel(*parts: Any) -> Kernel:
     return kernel
 
 
+def _alike(first: Kernel, name: str, note: str, *where: str) -> Kernel:
+    """Another kernel of the same text, whose statements come from elsewhere."""
+    places = iter(where)
+    if len(where) != len(list(_sources(first))):
+        raise FileFormatError("a kernel like another with other statements")
+
+    def placed(s: Any) -> Any:
+        return type(s)(*GETTERS[type(s)](s)[:-1], next(places))
+
+    phases = tuple([k.Phase(p.axes, tuple(map(placed, p.body))) for p in first.phases])
+    partials = tuple(map(placed, first.partials))
+    kernel = replace(first, name=name, note=note, phases=phases, partials=partials)
+    kernel._key.append(first.key())
+    return kernel
+
+
+def _sources(kernel: Kernel) -> Iterator[str]:
+    """Where its statements come from, which is the last field of each."""
+    yield from (s.where for s in kernel.statements())
+    yield from (p.where for p in kernel.partials)
+
+
+def _same_text(a: Kernel, b: Kernel) -> bool:
+    """Whether they differ in nothing but name, note and where statements come from."""
+    return a.call is None and all(getattr(a, f) == getattr(b, f) for f in TEXT_FIELDS)
+
+
 def _extent(*parts: Any) -> Extent:
     """Products of atoms and their factors, in turn."""
     return Extent(dict(zip(parts[::2], parts[1::2], strict=True)))
@@ -64,9 +93,9 @@ def _extent(*parts: Any) -> Extent:
 
 # By the number that a row begins with.
 MAKERS: tuple[Callable[..., Any], ...] = (
-    _tuple, _kernel, _extent, DTYPES.__getitem__, Derived, Quotient, *CLASSES,
+    _tuple, _kernel, _alike, _extent, DTYPES.__getitem__, Derived, Quotient, *CLASSES,
 )  # fmt: skip
-TUPLE, KERNEL, EXTENT, DTYPE, DERIVED, QUOTIENT = range(6)
+TUPLE, KERNEL, ALIKE, EXTENT, DTYPE, DERIVED, QUOTIENT = range(7)
 NUMBERS: Mapping[type, int] = {
     **{cls: n for n, cls in enumerate(CLASSES, QUOTIENT + 1)},
     Derived: DERIVED,
@@ -90,6 +119,7 @@ class _Writer:
         self.rows: list[Any] = []
         self._known: dict[tuple[int, ...], int] = {}
         self._seen: dict[int, int] = {}  # by identity: all these live while this does
+        self._kernels: dict[str, Kernel] = {}  # the first of each text
         # By type, as 1 == True == 1.0; floats by their text, as 0.0 == -0.0.
         self._plain: dict[type, dict[Any, int]] = {cls: {} for cls in PLAIN}
 
@@ -107,9 +137,14 @@ class _Writer:
 
     def _record(self, x: Any) -> int:
         """The row of a record that was not met before, though an equal one may have been."""
-        row = [self._kind(x)]
+        kind, parts = self._kind(x), self._parts(x)
+        if kind == KERNEL:
+            first = self._kernels.setdefault(x.key(), x)
+            if first is not x and _same_text(first, x):
+                kind, parts = ALIKE, (first, x.name, x.note, *_sources(x))
+        row = [kind]
         seen, plain = self._seen, self._plain
-        for part in self._parts(x):  # most were met before
+        for part in parts:  # most were met before
             known = plain.get(type(part))
             if known is None:
                 found = seen.get(id(part))

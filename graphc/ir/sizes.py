@@ -78,9 +78,7 @@ def same(a: Number, b: Number) -> bool:
 
 def same_shape(a: Shape, b: Shape) -> bool:
     """`same` of all sizes."""
-    if is_fixed(a) and is_fixed(b):
-        return a == b
-    return len(a) == len(b) and all(map(same, a, b))
+    return a is b or (len(a) == len(b) and all([m is n or same(m, n) for m, n in zip(a, b)]))
 
 
 def is_fixed(shape: Shape) -> bool:
@@ -119,7 +117,7 @@ def index(n: Number) -> int:
 @contextmanager
 def passes(shapes: Iterable[Shape]) -> Iterator[None]:
     """Inside, passes work on a graph whose inputs have these shapes."""
-    scopes = {n.scope for shape in shapes for n in shape if type(n) is Extent}
+    scopes = {cast(Extent, n).scope for shape in shapes for n in shape if is_unknown(n)}
     with ExitStack() as stack:
         for scope in scopes:
             stack.enter_context(scope.passes())
