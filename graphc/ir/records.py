@@ -9,8 +9,8 @@ constructors below is ever called, whatever the bytes say.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -60,25 +60,7 @@ def _kernel(*parts: Any) -> Kernel:
 
 
 def _alike(first: Kernel, name: str, note: str, *where: str) -> Kernel:
-    """Another kernel of the same text, whose statements come from elsewhere."""
-    places = iter(where)
-    if len(where) != len(list(_sources(first))):
-        raise FileFormatError("a kernel like another with other statements")
-
-    def placed(s: Any) -> Any:
-        return type(s)(*GETTERS[type(s)](s)[:-1], next(places))
-
-    phases = tuple([k.Phase(p.axes, tuple(map(placed, p.body))) for p in first.phases])
-    partials = tuple(map(placed, first.partials))
-    kernel = replace(first, name=name, note=note, phases=phases, partials=partials)
-    kernel._key.append(first.key())
-    return kernel
-
-
-def _sources(kernel: Kernel) -> Iterator[str]:
-    """Where its statements come from, which is the last field of each."""
-    yield from (s.where for s in kernel.statements())
-    yield from (p.where for p in kernel.partials)
+    return k.retold(first, name, note, where)
 
 
 def _same_text(a: Kernel, b: Kernel) -> bool:
@@ -141,7 +123,7 @@ class _Writer:
         if kind == KERNEL:
             first = self._kernels.setdefault(x.key(), x)
             if first is not x and _same_text(first, x):
-                kind, parts = ALIKE, (first, x.name, x.note, *_sources(x))
+                kind, parts = ALIKE, (first, x.name, x.note, *k.sources(x))
         row = [kind]
         seen, plain = self._seen, self._plain
         for part in parts:  # most were met before
