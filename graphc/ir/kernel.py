@@ -348,6 +348,9 @@ def retold(kernel: Kernel, name: str, note: str, where: Sequence[str]) -> Kernel
     return made
 
 
+S = TypeVar("S", bound=Definition | Store | Partial)
+
+
 def _at(s: S, where: str) -> S:
     """The statement with another line, which is its last field."""
     if s.where == where:
@@ -356,7 +359,6 @@ def _at(s: S, where: str) -> S:
     return make(*OTHER_FIELDS[type(s)](s), where)
 
 
-S = TypeVar("S", Load, Const, Index, Inside, Apply, Reduce, Dot, Store, Partial)
 OTHER_FIELDS: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
     cls: attrgetter(*(f.name for f in fields(cls)[:-1]))
     for cls in (Load, Const, Index, Inside, Apply, Reduce, Dot, Store, Partial)

@@ -19,6 +19,7 @@ from graphc.passes.nest import Lowered
 from graphc.passes.orders import Orders
 
 ONE_BY_ONE = frozenset(("loop", "routine"))  # kinds of group
+MANY = 8  # ways in which lines are shared; groups of one text that share them in more are lowered
 
 
 class _Known(NamedTuple):
@@ -66,7 +67,7 @@ class Repeats:
 
     def __init__(self, fusion: Fusion, orders: Orders) -> None:
         self._fusion, self._orders = fusion, orders
-        self._known: dict[Hashable, _Known | None] = {}
+        self._known: dict[Hashable, list[_Known]] = {}  # lines are shared in a few ways
 
     def lowered(self, group: Group, lower: Callable[[], Lowered]) -> Lowered:
         """What `lower` makes of the group, or made of one that is like it."""
@@ -76,12 +77,13 @@ class Repeats:
         if seen is None:
             return lower()
         key, values = seen
-        known = self._known.get(key)
-        if known is not None and (again := known.over(group, values)) is not None:
-            return again
+        alike = self._known.setdefault(key, [])
+        for known in alike:
+            if (again := known.over(group, values)) is not None:
+                return again
         made = lower()
-        if key not in self._known:
-            self._known[key] = _Known.of(made, values)
+        if len(alike) < MANY and (first := _Known.of(made, values)) is not None:
+            alike.append(first)
         return made
 
     def _seen(self, group: Group) -> tuple[Hashable, list[Value]] | None:
