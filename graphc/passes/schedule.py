@@ -210,7 +210,7 @@ class _Scheduler:
     def _alias_states(self) -> None:
         """Let each new state overwrite the old one in place where the order allows it."""
         checkers = {k for k, kernel in enumerate(self.kernels) if kernel.may_fail()}
-        checking = self._leading_to(checkers)
+        checking, before = self._leading_to(checkers), self._before()
         for out, state in self._pairs():
             if state is None or out not in self.maker:
                 continue
@@ -219,9 +219,8 @@ class _Scheduler:
                 continue
             readers = set(self.readers.get(state, ())) - {maker}
             in_place = _reads_in_place(self.kernels[maker], state, out)
-            if in_place and not self._reaches(maker, readers):
-                for k in checkers | readers:
-                    self.after[k].add(maker)
+            if in_place and not any(before[k] >> maker & 1 for k in readers):
+                self._wait(maker, checkers | readers, before)
                 self.target[out] = state
 
     def _leading_to(self, goals: set[int]) -> set[int]:
@@ -238,18 +237,40 @@ class _Scheduler:
                     stack.append(k)
         return seen
 
-    def _reaches(self, start: int, goals: set[int]) -> bool:
-        if not goals:
-            return False
-        seen, stack = {start}, [start]
+    def _before(self) -> list[int]:
+        """For each kernel a mask of those that come before it, and itself."""
+        before = [1 << k for k in range(len(self.kernels))]
+        waits = self._waits()
+        ready = [k for k, n in enumerate(waits) if n == 0]
+        while ready:
+            k = ready.pop()
+            for f in self.after[k]:
+                before[f] |= before[k]
+                waits[f] -= 1
+                if waits[f] == 0:
+                    ready.append(f)
+        return before
+
+    def _waits(self) -> list[int]:
+        """How many kernels each waits for."""
+        waits = [0] * len(self.kernels)
+        for followers in self.after:
+            for k in followers:
+                waits[k] += 1
+        return waits
+
+    def _wait(self, maker: int, others: set[int], before: list[int]) -> None:
+        """Let `maker` run after others, and so whoever runs after it."""
+        mask = 0
+        for k in others:
+            self.after[k].add(maker)
+            mask |= before[k]
+        stack = [maker]
         while stack:
-            for k in self.after[stack.pop()]:
-                if k in goals:
-                    return True
-                if k not in seen:
-                    seen.add(k)
-                    stack.append(k)
-        return False
+            k = stack.pop()
+            if mask & ~before[k]:
+                before[k] |= mask
+                stack.extend(self.after[k])
 
     def _copies(self) -> list[Lowered]:
         """Kernels that move a new state from the arena over the old one."""
@@ -262,10 +283,7 @@ class _Scheduler:
     # ---- order ---------------------------------------------------------------------------------
 
     def _order(self) -> list[int]:
-        waits = [0] * len(self.kernels)
-        for followers in self.after:
-            for k in followers:
-                waits[k] += 1
+        waits = self._waits()
         rank = [self._own_rank(kernel) for kernel in self.kernels]
         ready = [(rank[k] or 0.0, k) for k, n in enumerate(waits) if n == 0]
         heapq.heapify(ready)
