@@ -189,8 +189,6 @@ class Extent(Unknown):
     # ---- arithmetic ----------------------------------------------------------------------------
 
     def __add__(self, y: Number) -> Number:
-        if type(y) is int and not y:
-            return self
         return _sum(self, y) if _is_whole(y) else derived("+", self, y)
 
     __radd__ = __add__
@@ -202,13 +200,9 @@ class Extent(Unknown):
         return _sum(y, self, -1) if _is_whole(y) else derived("-", y, self)
 
     def __mul__(self, y: Number) -> Number:
-        if type(y) is int:
-            return _scaled(self, y)
         return _product(self, y) if _is_whole(y) else derived("*", self, y)
 
     def __rmul__(self, y: Number) -> Number:
-        if type(y) is int:
-            return _scaled(self, y)
         return _product(self, y) if _is_whole(y) else derived("*", y, self)
 
     def __neg__(self) -> Number:
@@ -398,14 +392,9 @@ def _sum(a: Number, b: Number, sign: int = 1) -> Number:
 
 
 def _product(a: Number, b: Number) -> Number:
+    if type(a) is Extent and type(b) is int:
+        return a if b == 1 else _made({p: f * b for p, f in a.terms.items() if b})
     return _made(polynomial.multiply(_terms_of(a), _terms_of(b)))
-
-
-def _scaled(a: Extent, factor: int) -> Number:
-    """a * factor"""
-    if factor == 1:
-        return a
-    return Extent({p: f * factor for p, f in a.terms.items()}) if factor else 0
 
 
 def _quotient(a: Number, b: Number) -> Number:

@@ -35,6 +35,7 @@ NUMBERS = {
     "loop_body.py CHEAP": "a loop's derivative is made while it is traced, for any machine",
     "attention.py MOST_STEPS": "people write less between two products",
     "loop_body.py GROWTH": "memory, as everywhere",
+    "repeats.py MANY": "how many kernels of one text are looked at before one more is lowered",
     "lower.py LITERALS": "numbers that code of any kind has for free",
 }
 
