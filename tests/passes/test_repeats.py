@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from graphc.ir import kernel_text
+from graphc.ir import kernel_text, records
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.ops import OPS
@@ -98,3 +98,13 @@ def test_what_may_fail_is_lowered_one_by_one(monkeypatch: pytest.MonkeyPatch) ->
     kernels, _ = lowered(graph, monkeypatch)
     assert told(kernels) == told(lowered(layers(divided, 4, i32), monkeypatch, repeats=False)[0])
     assert any(k.may_fail() for k in kernels)
+
+
+def test_repeats_are_stored_and_read_as_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = lowered(layers(dense, 8), monkeypatch)
+    kernels = tuple(k.kernel for k in found)
+    data = records.written(kernels)
+    back = records.read(data, {})
+    assert list(map(kernel_text.show, back)) == list(map(kernel_text.show, kernels))
+    assert [k.key() for k in back] == [k.key() for k in kernels]
+    assert records.written(back) == data
