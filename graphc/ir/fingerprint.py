@@ -21,19 +21,22 @@ def fingerprint(graph: Graph, *more: str) -> str:
     """Hex digits; `more` is what else the answer depends on."""
     values = graph.values()
     numbers = {v: k for k, v in enumerate(values)}
-    shown: dict[int, str] = {}  # types and places are shared by many values
+    shown: dict[Any, str] = {}  # types, by identity, and places are shared by many values
 
-    def text(x: Any) -> str:
-        if (found := shown.get(id(x))) is None:
-            found = shown[id(x)] = str(x)
+    def text(x: Any, key: Any) -> str:
+        if (found := shown.get(key)) is None:
+            found = shown[key] = str(x)
         return found
 
     def row(v: Value) -> str:
         what = repr(v.const) if v.op is None else v.op.name
         args = [numbers[a] for a in v.args]
-        plain = {k: fingerprint(a) if isinstance(a, Graph) else a for k, a in v.attrs.items()}
-        attrs = show_attrs(plain) if plain else ""
-        return f"{v.name}\t{text(v._spec)}\t{what}\t{args}\t{attrs}\t{text(v.where)}"
+        attrs = ""
+        if v.attrs:
+            plain = {k: fingerprint(a) if isinstance(a, Graph) else a for k, a in v.attrs.items()}
+            attrs = show_attrs(plain)
+        kind, where = text(v._spec, id(v._spec)), text(v.where, v.where)
+        return f"{v.name}\t{kind}\t{what}\t{args}\t{attrs}\t{where}"
 
     def place(v: Value | None) -> int:
         return -1 if v is None else numbers[v]
