@@ -400,11 +400,13 @@ class Executable:
             raise failed from None
 
     def watch(self, words: Array) -> bool:
-        """Have `again` compare these words of memory first: rows of an address and what must be
-        there. The memory stays valid while they are watched, and so does this array."""
+        """Have `again` compare rows of an address and what must be there, valid meanwhile."""
         self._job.cells[JOB["watched"]] = words.ctypes.data
         self._words, self._watched = words, len(words)
         return True
+
+    def settle(self) -> None:
+        """All has been raised."""
 
     # ---- run by a latch ------------------------------------------------------------------------
 
