@@ -16,7 +16,7 @@ from graphc import nn
 from graphc.frontend.devices import accelerator
 from graphc.frontend.step.cuda_backend import backend_at
 from graphc.nn import functional as F
-from graphc.runtime.cuda import device
+from graphc.runtime.cuda.device import current
 
 pytest.importorskip("triton")
 
@@ -247,7 +247,7 @@ def test_a_step_with_checks_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
     good = graphc.tensor([0, 1, 4]).to("cuda")
     for _ in range(3):
         loss = step(good)
-    driver = device.current().driver
+    driver = current().driver
     waited: list[str] = []
     for name in ("StreamSynchronize", "CtxSynchronize", "EventSynchronize"):
         call = getattr(driver, name)

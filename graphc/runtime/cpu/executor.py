@@ -380,8 +380,7 @@ class Executable:
 
     def _time(self, runs: list[Timed] | Tally, pointers: Sequence[int]) -> bool:
         """Run with the clock read at each launch."""
-        count = len(self.program.launches)
-        ticks = (ctypes.c_int64 * (count + 1))()
+        ticks = (ctypes.c_int64 * (len(self.program.launches) + 1))()
         self._job.cells[JOB["ticks"]] = ctypes.addressof(ticks)
         try:
             ran = self._engine.walk(self._job, pointers)
