@@ -67,8 +67,8 @@ class Boxer:
         """Where boxes are possible and worth it, which follows from literal extents alone."""
         found = Boxer(c, usual, depth)
         b = found.usual = found.fitting(*area, usual) if found.summed else None
-        worth = b is not None and found.steps >= FEWEST_STEPS and min(b.area) >= LEAST_SIDE
-        return found if worth else None
+        deep = found.steps >= FEWEST_STEPS and 2 * prod(found.summed) >= depth
+        return found if deep and b is not None and min(b.area) >= LEAST_SIDE else None
 
     def boxes(self, rows: int, cols: int, sizes: dict[str, int]) -> Boxes:
         """Boxes of about so many rows and cols."""

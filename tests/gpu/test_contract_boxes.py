@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("triton")
 
-from kernels import SMALL
-from test_contract import check_case
+from kernels import SMALL, TARGET
+from test_contract import check, check_case
 
+from graphc.codegen_gpu import abi, facts
+from graphc.codegen_gpu.contract_parts import dissect
+from graphc.codegen_gpu.contract_tiles import tile
+from graphc.codegen_gpu.library import GpuLibrary
 from graphc.codegen_gpu.module import emit
+from graphc.codegen_gpu.pool import Pool
 from graphc.codegen_gpu.target import Target
-from graphc.ir.kernel import Buffer, Guard, Kernel, Load, Phase, Statement
-from graphc.ir.types import DType, bf16, f16
+from graphc.ir.kernel import (
+    Affine,
+    Apply,
+    Buffer,
+    Guard,
+    Kernel,
+    Load,
+    Phase,
+    Statement,
+)
+from graphc.ir.types import DType, bf16, f16, f32, f64
 from tests.codegen_cpu.contract_kernels import Case, at, contract
+from tests.codegen_cpu.test_contraction_partials import with_partials
 
 MADE = "tl.make_tensor_descriptor("
 
@@ -80,7 +96,7 @@ class Conv:
         return self.case(kernel, "x", "w", "y")
 
     @staticmethod
-    def places(h: int, w: int, c: int, channel: str) -> object:
+    def places(h: int, w: int, c: int, channel: str) -> Affine:
         return at(n=h * w * c, y=w * c, x=c, **{channel: 1})
 
     def data(self) -> Case:
@@ -127,14 +143,14 @@ def test_forward(named: bool) -> None:
 
 
 CASES = {
-    "images cut in four": Conv(5, 8, 8, 64, 64).forward(),
-    "lines that end in a box": Conv(1, 13, 16, 80, 72, dtype=f16).forward(),
-    "a wide window": Conv(2, 9, 8, 32, 64, window=5, pad=2).forward(),
+    "images cut in four": Conv(2, 8, 8, 64, 64).forward(),
+    "lines that end in a box": Conv(1, 5, 13, 80, 72, dtype=f16).forward(),
+    "a wide window": Conv(1, 6, 8, 32, 64, window=5, pad=2).forward(),
     "along pairs": Conv(3, 16, 10, 64, 64, stride=2, named=True).forward(),
     "data": Conv(3, 7, 7, 64, 64, named=True).data(),
-    "data, no padding": Conv(2, 10, 10, 64, 64, pad=0, named=True).data(),
-    "weights": Conv(5, 8, 8, 64, 64, named=True).weight(),
-    "weights of many images": Conv(70, 3, 3, 64, 64, named=True).weight(),
+    "data, no padding": Conv(2, 8, 8, 64, 64, pad=0, named=True).data(),
+    "weights": Conv(3, 8, 8, 64, 64, named=True).weight(),
+    "weights of many images": Conv(10, 3, 3, 64, 64, named=True).weight(),
     "weights along pairs": Conv(6, 16, 8, 64, 64, stride=2, named=True).weight(),
 }
 
@@ -144,3 +160,88 @@ def test_every_direction(name: str) -> None:
     case = CASES[name]
     assert count(case.kernel) == 2
     check_case(case, target=SMALL, rtol=2**-7)
+
+
+def test_wide_offsets_and_parts_of_a_sum() -> None:
+    case = Conv(2, 16, 8, 64, 64, named=True).weight()
+    assert tile(dissect(case.kernel), {"n0": 2}, TARGET, False).splits > 1
+    check_case(case, wide=True, rtol=2**-7)
+
+
+def test_statistics_count_the_points_that_there_are() -> None:
+    wide = (
+        Apply("%wide", f64, "cast", ("%dot",)), Apply("%square", f64, "mul", ("%wide", "%wide"))
+    )  # fmt: skip
+    wanted = (("sum", "%dot", f32), ("sum", "%square", f64), ("deviations", "%dot", f32))
+    for conv in (Conv(2, 7, 9, 64, 64, named=True), Conv(1, 20, 12, 64, 64)):
+        case = with_partials(conv.forward(), ("y", "x"), wanted, 1, wide)
+        assert count(case.kernel) == 2
+        check_case(case, target=SMALL, rtol=2**-7)
+
+
+def test_what_is_not_finite_stays_where_it_is() -> None:
+    """Infinities at the edges meet no zero that stands for padding or for what sticks out."""
+    for case, name in (
+        (Conv(2, 7, 7, 72, 64).forward(), "a"),
+        (Conv(3, 3, 3, 64, 64).weight(), "a"),
+        (Conv(2, 8, 8, 64, 64).weight(), "b"),
+    ):
+        data = case.data()
+        data[name][[0, -1]] = np.inf
+        check(case.kernel, data, {}, {}, target=SMALL, rtol=2**-7)
+
+
+def test_tf32() -> None:
+    case = Conv(2, 8, 8, 64, 64, dtype=f32).forward()
+    assert count(case.kernel, tf32=True) == 2
+    assert not count(case.kernel), "exact products read operands from registers"
+
+
+def test_pointers_where_nothing_else_will_do() -> None:
+    assert not count(Conv(2, 9, 9, 64, 64, stride=2).forward().kernel), "pairs that have no second"
+    assert not count(Conv(2, 8, 8, 60, 64).forward().kernel), "no whole lines of 16 bytes"
+    assert not count(Conv(2, 8, 8, 64, 64, window=2).forward().kernel), "few steps"
+    assert not count(Conv(2, 8, 8, 16, 64).forward().kernel), "shallow steps"
+    assert not count(CASES["data"].kernel, Target("sm_80", sms=1))
+
+
+BOXES = {
+    (56, 64): ((2, 8, 8), (1, 8, 8)),
+    (28, 128): ((8, 4, 4), (4, 4, 4)),
+    (14, 256): ((32, 2, 2), (16, 2, 2)),
+    (7, 512): ((128, 1, 1), (64, 1, 1)),
+}
+
+
+@pytest.mark.parametrize(("size", "channels"), BOXES)
+def test_boxes_of_resnet(size: int, channels: int) -> None:
+    """No box sticks out where that can be, and bits do not depend on hints."""
+    conv = Conv(256, size, size, channels, channels, named=True)
+    rows, depth = BOXES[size, channels]
+    for batch in (2, 256):
+        forward, weight = (
+            tile(dissect(c.kernel), {"n0": batch}, TARGET, False).boxes
+            for c in (conv.forward(), conv.weight())
+        )
+        assert forward is not None and weight is not None
+        assert batch == 2 or forward.rows == rows
+        assert forward.summed == (1, 1, 64) and weight.summed == depth
+    assert forward.rows[0] <= batch
+
+
+def test_boxes_move_by_tma() -> None:
+    convs = (
+        Conv(256, 28, 28, 128, 128, named=True),
+        Conv(256, 28, 28, 128, 128, named=True, stride=2),
+    )
+    cases = [convs[0].data(), convs[1].forward(), convs[1].weight()]
+    pool = Pool()
+    sources = [emit(c.kernel, (256,), Target.named("sm_90a")) for c in cases]
+    for image in GpuLibrary(Target.named("sm_90a"), pool=pool).images(sources):
+        found = facts.instructions(facts.sass(image))
+        assert any(name in found for name in ("UTMALDG.4D", "UTMALDG.5D")), found
+        assert any(name.startswith("HGMMA") for name in found)
+        assert not any(name.startswith("LDGSTS") for name in found), "all by descriptors"
+        assert image.shared_bytes <= 227 << 10 and not facts.spills(image)
+        assert facts.entry_parameters(image) == abi.parameter_types(image.source)
+    pool.close()
