@@ -17,6 +17,7 @@ from math import prod
 from typing import NamedTuple
 
 from graphc.codegen_gpu.body import NONE, Body, Group, Point, Value
+from graphc.codegen_gpu.contract_boxed import Boxed, grid
 from graphc.codegen_gpu.contract_descriptors import Descriptors
 from graphc.codegen_gpu.contract_parts import (
     Contraction,
@@ -81,6 +82,7 @@ class ContractTemplate:
         self.outer, self.inner = c.summed[:cut], c.summed[cut:]
         self.area = (t.rows,) if self.line else (t.rows, t.cols)
         self.shape = tuple(map(str, self.area))
+        self.boxed = Boxed(self, t.boxes) if t.boxes else None
         self.described: Descriptors
         self.statistics = Statistics(self) if c.kernel.partials else None
 
@@ -114,7 +116,7 @@ class ContractTemplate:
             number, splits = at, self.t.splits
             at, self.part = self.let(f"{number} // {splits}"), self.let(f"{number} % {splits}")
         self.tile, batch = at, "0"
-        rows, cols = self.tiles(self.rows, self.t.rows), self.tiles(self.cols, self.t.cols)
+        rows, cols = self.tiles_of(0), self.tiles_of(1)
         if self.batch:
             each = self.multiplied(rows, cols)
             batch, at = self.let(f"{at} // {each}"), self.let(f"{at} % {each}")
@@ -138,6 +140,11 @@ class ContractTemplate:
             return str(-(-points // block))
         return self.let(f"tl.cdiv({self.points(axes)}, {block})")
 
+    def tiles_of(self, side: int) -> str:
+        """Tiles along rows (side 0) or cols."""
+        axes, block = ((self.rows, self.t.rows), (self.cols, self.t.cols))[side]
+        return self.boxed.tiles(side) if self.boxed else self.tiles(axes, block)
+
     def multiplied(self, a: str, b: str) -> str:
         if a.isdecimal() and b.isdecimal():
             return str(int(a) * int(b))
@@ -155,9 +162,12 @@ class ContractTemplate:
 
     def group(self, axes: tuple[Axis, ...], run: str, dim: int, rank: int, level: int = 0) -> Group:
         """Axes along a dimension of a block of this rank."""
+        return Group(axes, self.lane(run, dim, rank, level))
+
+    def lane(self, run: str, dim: int, rank: int, level: int = 0) -> Value:
         if rank > 1:
             run = self.let(f"{run}[:, None]" if dim == 0 else f"{run}[None, :]", level)
-        return Group(axes, Value(run, self.body.index_dtype, frozenset({dim}), level))
+        return Value(run, self.body.index_dtype, frozenset({dim}), level)
 
     def mask(self, group: Group, block: int) -> Masks:
         """Which places of a block along the group's dimension are points, where not all are."""
@@ -167,6 +177,17 @@ class ContractTemplate:
         (dim,) = group.flat.dims
         text = f"({group.flat.text} < {self.points(group.axes)})"
         return ((dim, self.body.let(text, bool_, group.flat)),)
+
+    def side(self, side: int, dim: int, rank: int) -> tuple[tuple[Group, ...], Masks]:
+        """The points of the tile's rows (side 0) or cols along a dimension, and which there are."""
+        if self.boxed:
+            return self.boxed.side(side, dim, rank)
+        axes, run, block = (
+            (self.rows, self.row, self.t.rows),
+            (self.cols, self.col, self.t.cols),
+        )[side]
+        group = self.group(axes, run, dim, rank)
+        return (group,), self.mask(group, block)
 
     def cast(self, text: str) -> str:
         """In the type of indices."""
@@ -189,6 +210,8 @@ class ContractTemplate:
 
     def steps(self) -> str:
         """Trips of the loop."""
+        if self.boxed:
+            return self.boxed.tiles(2)
         self.chunks = self.tiles(self.inner, self.t.depth)
         return self.multiplied(self.points(self.outer), self.chunks)
 
@@ -211,7 +234,12 @@ class ContractTemplate:
         return "0" if self.chunks in ("0", "1") else f"t * {self.t.depth}"
 
     def add_product(self, level: int) -> None:
-        count, c = self.counted(level), self.c
+        c = self.c
+        if self.boxed:
+            a, b = (self.boxed.load(side, level) for side in (0, 1))
+            self.writer.do(f"acc = tl.dot({a}, {b}, acc, {self.precision})")
+            return
+        count = self.counted(level)
         batch = Group(self.batch, self.number)
         texts = []
         for o, axes, run, dim, block in (
@@ -314,14 +342,14 @@ class ContractTemplate:
     def finish(self, level: int) -> None:
         """The epilogue, over the program's tile."""
         rank, dot = len(self.shape), self.c.dot
-        row = self.group(self.rows, self.row, 0, rank)
-        groups, masks = [Group(self.batch, self.number), row], self.mask(row, self.t.rows)
-        lanes = [(0, row.flat)]
+        groups, masks = self.side(0, 0, rank)
+        lanes = [(0, self.lane(self.row, 0, rank))]
         if not self.line:
-            col = self.group(self.cols, self.col, 1, rank)
-            groups, masks = [*groups, col], (*masks, *self.mask(col, self.t.cols))
-            lanes.append((1, col.flat))
-        self.body.point = Point(self.shape, tuple(groups), masks, lanes=tuple(lanes))
+            cols, more = self.side(1, 1, rank)
+            groups, masks = (*groups, *cols), (*masks, *more)
+            lanes.append((1, self.lane(self.col, 1, rank)))
+        groups = (Group(self.batch, self.number), *groups)
+        self.body.point = Point(self.shape, groups, masks, lanes=tuple(lanes))
         text = "acc"
         if self.c.dtype is not held(dot.dtype):
             text = f"acc.to({REGISTER[dot.dtype.name]})"
@@ -353,6 +381,8 @@ class ContractTemplate:
         """Along x, which may be long, what has an unknown number of programs."""
         dims = [GridDim(extents(self.rows), self.t.rows), GridDim(extents(self.cols), self.t.cols)]
         dims.append(GridDim((*extents(self.batch), self.t.splits)))
+        if self.t.boxes:
+            dims = grid(self.c, self.t.boxes, self.t.splits)
         return tuple(sorted(dims, key=_length, reverse=True))
 
 

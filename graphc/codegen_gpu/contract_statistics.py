@@ -50,7 +50,7 @@ class Statistics:
     def apart(self) -> bool:
         """Whether a run has several tiles."""
         t = self.template
-        return t.tiles(t.rows, t.t.rows) != "1"
+        return t.tiles_of(0) != "1"
 
     def asked(self, p: Partial) -> tuple[Moment, ...]:
         """What a statistic is made of: of float64 values of float32, their float32 ones."""
@@ -79,8 +79,8 @@ class Statistics:
             self.store(sums, level, points)
             return
         t, w = self.template, self.writer
-        width, tiles = t.t.cols, t.tiles(t.rows, t.t.rows)
-        columns = t.tiles(t.cols, width)
+        width, tiles = t.t.cols, t.tiles_of(0)
+        columns = t.tiles_of(1)
         run = w.let(f"{t.number.text} * {columns} + {t.col_tile}", 0)
         each = len(self.moments) * width
         w.do(f"lanes = tl.arange(0, {width})")
@@ -104,7 +104,8 @@ class Statistics:
         """The moments of the tile's rows, for each column, in float64."""
         t, w = self.template, self.writer
         shape = f"[{t.t.rows}, {t.t.cols}]"
-        valid = [m.text for d, m in self.body.point.masks if d == 0]
+        masks = [m.text for d, m in self.body.point.masks if d == 0]
+        valid = [w.let(" & ".join(masks), level)] if masks else []
         found: dict[Moment, str] = {}
         for value in dict.fromkeys(m.value for m in self.moments):
             x = self.body.values[value]
@@ -135,6 +136,7 @@ class Statistics:
         count = str(t.t.rows)
         if valid:
             count = let(f"min({points} - {t.row_tile} * {t.t.rows}, {t.t.rows})")
+            count = t.boxed.count(0) if t.boxed else count
         wide = let(f"{k}.to(tl.float64)")
         near = let(f"tl.sum({d}, 0).to(tl.float64)")
         first = let(f"{near} + {wide} * {count}")
@@ -147,9 +149,9 @@ class Statistics:
         """What the moments of a run come to, for each of its columns."""
         t, body = self.template, self.body
         of = dict(zip(self.moments, sums, strict=True))
-        col = t.group(t.cols, t.col, 0, 1)
-        groups = (Group(t.batch, t.number), col)
-        body.point = Point((str(t.t.cols),), groups, t.mask(col, t.t.cols), lanes=((0, col.flat),))
+        cols, masks = t.side(1, 0, 1)
+        groups, lane = (Group(t.batch, t.number), *cols), t.lane(t.col, 0, 1)
+        body.point = Point((str(t.t.cols),), groups, masks, lanes=((0, lane),))
         dtypes = {b.name: b.dtype for b in self.c.kernel.buffers}
         for p, moments in self.wanted:
             text = self.statistic(p, [of[m] for m in moments], points)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+from graphc.codegen_gpu.contract_boxes import Boxer, Boxes
 from graphc.codegen_gpu.contract_parts import Contraction, count
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import power
@@ -50,7 +51,10 @@ GROUP = 8  # rows of tiles that are neighbours in time, so that they share opera
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """What one program computes. `inner` are the summed axes that depth runs along, in one line."""
+    """What one program computes. `inner` are the summed axes that depth runs along, in one line.
+
+    With `boxes`, the places of a tile are those of boxes, and all summed axes are inner ones.
+    """
 
     how: How
     rows: int
@@ -60,6 +64,7 @@ class Tile:
     splits: int
     warps: int
     stages: int
+    boxes: Boxes | None = None
 
 
 def tile(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> Tile:
@@ -108,21 +113,32 @@ def _product(
     depth = max(LEAST, depth)
     steps = -(-k // depth)
 
-    def tiles(sizes: dict[str, int]) -> tuple[int, int, int]:
-        """Rows and cols of one, and how many there are."""
+    def sides(sizes: dict[str, int]) -> tuple[int, int]:
         batch, m, n = (count(axes, sizes) for axes in (c.batch, c.rows, c.cols))
-        rows, cols = _sides(m, n, batch, steps, target, exact, c.dtype.itemsize)
+        return _sides(m, n, batch, steps, target, exact, c.dtype.itemsize)
+
+    boxer = Boxer.of(c, usual, most, sides(usual)) if target.has_descriptors and not exact else None
+    if boxer:
+        inner, depth, steps = len(c.summed), prod(boxer.summed), boxer.steps
+
+    def tiles(sizes: dict[str, int]) -> tuple[int, int, int, Boxes | None]:
+        """Rows and cols of one, how many there are, and of what boxes."""
+        batch, m, n = (count(axes, sizes) for axes in (c.batch, c.rows, c.cols))
+        rows, cols = sides(sizes)
+        if boxer:
+            b = boxer.boxes(rows, cols, sizes)
+            return *b.area, batch * boxer.tiles(b, sizes), b
         rows = _run_rows(m, rows) if c.kernel.partials else rows
-        return rows, cols, batch * -(-m // rows) * -(-n // cols)
+        return rows, cols, batch * -(-m // rows) * -(-n // cols), None
 
     summing = bool(c.kernel.partials)  # so that the rows of a tile say how a sum is added up
-    rows, cols, _ = tiles(usual if summing else sizes)
+    rows, cols, _, boxes = tiles(usual if summing else sizes)
     splits = 1 if summing else _splits(tiles(usual)[2], steps, target)
     wide = rows * cols
     warps = 8 if wide >= (64 * 64 if exact else 128 * 128) else 4 if wide >= 32 * 64 else 2
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
     stages = max(2, min(2 if exact else 4, target.shared_bytes // max(stage, 1)))
-    return Tile("product", rows, cols, depth, inner, splits, warps, stages)
+    return Tile("product", rows, cols, depth, inner, splits, warps, stages, boxes)
 
 
 def _sides(
