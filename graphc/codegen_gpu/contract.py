@@ -69,7 +69,8 @@ class ContractTemplate:
     """One kernel being emitted.
 
     Dimension 0 of what a program computes runs along rows, dimension 1 along cols; of `sums`, whose
-    points are all rows, there is one.
+    points are all rows, there is one. A product that finds statistics of its rows is turned: a sum
+    along dimension 1 of a tile lies in one thread, up to a quarter of a warp.
     """
 
     def __init__(self, body: Body, c: Contraction, t: Tile, tf32: bool) -> None:
@@ -80,8 +81,10 @@ class ContractTemplate:
         self.cols = () if self.line else c.cols
         cut = len(c.summed) - t.inner
         self.outer, self.inner = c.summed[:cut], c.summed[cut:]
+        self.turned = bool(c.kernel.partials) and t.how == "product"
+        self.dims = (1, 0) if self.turned else (0, 1)  # along rows, along cols
         self.area = (t.rows,) if self.line else (t.rows, t.cols)
-        self.shape = tuple(map(str, self.area))
+        self.shape = tuple(map(str, self.area[::-1] if self.turned else self.area))
         self.boxed = Boxed(self, t.boxes) if t.boxes else None
         self.described: Descriptors
         self.statistics = Statistics(self) if c.kernel.partials else None
@@ -236,8 +239,7 @@ class ContractTemplate:
     def add_product(self, level: int) -> None:
         c = self.c
         if self.boxed:
-            a, b = (self.boxed.load(side, level) for side in (0, 1))
-            self.writer.do(f"acc = tl.dot({a}, {b}, acc, {self.precision})")
+            self.multiply(*(self.boxed.load(side, level) for side in (0, 1)))
             return
         count = self.counted(level)
         batch = Group(self.batch, self.number)
@@ -256,7 +258,13 @@ class ContractTemplate:
             groups = (batch, free, count, depth)
             point = Point(shape, groups, masks, lanes=((dim, free.flat), (1 - dim, depth.flat)))
             texts.append(self.operand(o, point, within))
-        self.writer.do(f"acc = tl.dot({texts[0]}, {texts[1]}, acc, {self.precision})")
+        self.multiply(*texts)
+
+    def multiply(self, a: str, b: str) -> None:
+        """Add the product of the operands' tiles."""
+        if self.turned:
+            a, b = (x.removesuffix(".T") if x.endswith(".T") else f"{x}.T" for x in (b, a))
+        self.writer.do(f"acc = tl.dot({a}, {b}, acc, {self.precision})")
 
     @property
     def precision(self) -> str:
@@ -341,13 +349,13 @@ class ContractTemplate:
 
     def finish(self, level: int) -> None:
         """The epilogue, over the program's tile."""
-        rank, dot = len(self.shape), self.c.dot
-        groups, masks = self.side(0, 0, rank)
-        lanes = [(0, self.lane(self.row, 0, rank))]
+        rank, dot, (down, across) = len(self.shape), self.c.dot, self.dims
+        groups, masks = self.side(0, down, rank)
+        lanes = [(down, self.lane(self.row, down, rank))]
         if not self.line:
-            cols, more = self.side(1, 1, rank)
+            cols, more = self.side(1, across, rank)
             groups, masks = (*groups, *cols), (*masks, *more)
-            lanes.append((1, self.lane(self.col, 1, rank)))
+            lanes.append((across, self.lane(self.col, across, rank)))
         groups = (Group(self.batch, self.number), *groups)
         self.body.point = Point(self.shape, groups, masks, lanes=tuple(lanes))
         text = "acc"
