@@ -27,7 +27,7 @@ from graphc.codegen_gpu.contract_parts import (
     extents,
 )
 from graphc.codegen_gpu.contract_statistics import Statistics
-from graphc.codegen_gpu.contract_tiles import GROUP, Tile, tile, usual_sizes
+from graphc.codegen_gpu.contract_tiles import GROUP, MIN_STEPS, Tile, tile, usual_sizes
 from graphc.codegen_gpu.scalar import MEMORY, REGISTER, held, rounded
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import extent
@@ -94,7 +94,8 @@ class ContractTemplate:
         self.writer.do(f"acc = tl.zeros({self.block}, {REGISTER[self.c.dtype.name]})")
         first, last, steps = "0", self.steps(), ""
         if self.t.splits > 1:
-            steps = self.let(f"tl.cdiv({last}, {self.t.splits})")
+            steps = self.let(f"max(tl.cdiv({last}, {self.t.splits}), {MIN_STEPS})")
+            self.parts = self.let(f"max(tl.cdiv({last}, {steps}), 1)")
             first = self.let(f"{self.part} * {steps}")
             last = self.let(f"min({first} + {steps}, {last})")
         with self.writer.block(f"for t in range({first}, {last}):") as level:
@@ -334,11 +335,16 @@ class ContractTemplate:
         lanes = f"tl.arange(0, {rows})"
         if not self.line:
             lanes += f"[:, None] * {cols} + tl.arange(0, {cols})[None, :]"
+        with w.block(f"if {self.part} < {self.parts}:"):  # of a short sum there are fewer
+            self.add_part(area, lanes)
+
+    def add_part(self, area: int, lanes: str) -> None:
+        w = self.writer
         w.do(f"parts = scratch + {self.tile}.to(tl.int64) * {self.t.splits * area} + ({lanes})")
         w.do(f"tl.store(parts + {self.part} * {area}, acc)")
         w.do("tl.debug_barrier()")
         w.do(f'arrived = tl.atomic_add(counters + {self.tile}, 1, sem="acq_rel")')
-        with w.block(f"if arrived >= {self.t.splits - 1}:") as level:
+        with w.block(f"if arrived >= {self.parts} - 1:") as level:
             w.do("tl.debug_barrier()")
             w.do(f"acc = tl.zeros([{', '.join(self.shape)}], {REGISTER[self.c.dtype.name]})")
             with w.block("for s in range(0, arrived + 1):"):  # not unrolled: registers
