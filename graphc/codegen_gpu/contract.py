@@ -38,6 +38,7 @@ from graphc.ir.types import DType, bool_, f32, f64
 Masks = tuple[tuple[int, Value], ...]
 
 ALIGN = 16  # bytes, of scratch memory
+AHEAD = 64 * 32  # elements of parts of a sum that a warp has under way: registers of its threads
 NUMBER = (
     "tl.program_id(0) + tl.num_programs(0) * "
     "(tl.program_id(1) + tl.num_programs(1) * tl.program_id(2))"
@@ -347,8 +348,15 @@ class ContractTemplate:
         with w.block(f"if arrived >= {self.parts} - 1:") as level:
             w.do("tl.debug_barrier()")
             w.do(f"acc = tl.zeros([{', '.join(self.shape)}], {REGISTER[self.c.dtype.name]})")
-            with w.block("for s in range(0, arrived + 1):"):  # not unrolled: registers
-                w.do(f'acc = acc + tl.load(parts + s * {area}, cache_modifier=".cg")')
+            ahead = 2 if 2 * area <= AHEAD * self.t.warps else 1
+            with w.block(f"for s in range(0, arrived + 1, {ahead}):"):  # not unrolled: registers
+                there = ["", ", mask=s < arrived, other=0.0"]
+                loads = [
+                    f'tl.load(parts + (s + {k}) * {area}{there[k]}, cache_modifier=".cg")'
+                    for k in range(ahead)
+                ]
+                for name in [w.assign(load, w.level) for load in loads]:
+                    w.do(f"acc = acc + {name}")
             w.do(f"tl.store(counters + {self.tile}, 0)")
             self.body.floor = level
             self.finish(level)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
-from graphc.codegen_gpu.contract_parts import Contraction, number
+from graphc.codegen_gpu.contract_parts import Contraction, count, number
 from graphc.codegen_gpu.contract_views import MOST_PLACES, Box, Dim, bounded, box, still, view
 from graphc.codegen_gpu.tiles import power
 from graphc.ir.kernel import Axis, Load
@@ -26,6 +26,9 @@ from graphc.ir.kernel import Axis, Load
 Side = tuple[int, ...]  # places of a box along each axis
 
 SPARE = 1.15  # times the places of a side, that as large a box as is wanted may cover
+LARGE = ((128, 256), (256, 128))  # rows and cols: operands are read less often
+SMALLER = ((128, 128), (128, 64), (64, 128), (64, 64))
+FULL = 0.85  # of all waves of programs, for large tiles
 LEAST_SIDE = 64  # places of a tile: less is moved as well by threads
 FEWEST_STEPS = 8  # of the sum: making a descriptor costs about one
 LEAST = 16  # places of a side
@@ -58,28 +61,26 @@ class Boxer:
         cut = self.cut(c.summed, depth, usual, summed=True) if possible and self.literal() else None
         self.summed: Side = cut or ()
         self.steps = prod(counts(c.summed, self.summed, usual)) if cut else 0
-        self.usual: Boxes | None = None
+        if self.steps < FEWEST_STEPS or 2 * prod(self.summed) < depth:
+            self.summed = ()
 
-    @staticmethod
-    def of(
-        c: Contraction, usual: dict[str, int], depth: int, area: tuple[int, int]
-    ) -> Boxer | None:
-        """Where boxes are possible and worth it, which follows from literal extents alone."""
-        found = Boxer(c, usual, depth)
-        b = found.usual = found.fitting(*area, usual) if found.summed else None
-        deep = found.steps >= FEWEST_STEPS and 2 * prod(found.summed) >= depth
-        return found if deep and b is not None and min(b.area) >= LEAST_SIDE else None
-
-    def boxes(self, rows: int, cols: int, sizes: dict[str, int]) -> Boxes:
-        """Boxes of about so many rows and cols."""
-        found = self.fitting(rows, cols, sizes) or self.usual
-        assert found is not None
+    def boxes(self, sizes: dict[str, int], enough: int, sms: int) -> Boxes | None:
+        """The largest of which there are enough: large ones for whole waves of programs."""
+        found, summing = None, bool(self.c.kernel.partials)  # which needs registers as well
+        for area in LARGE if self.summed and not summing else ():
+            b = self.fitting(*area, sizes)
+            if b and b.area == area and full(self.tiles(b, sizes), sms):
+                return b
+        for area in SMALLER[summing:] if self.summed else ():
+            found = self.fitting(*area, sizes) or found
+            if found and self.tiles(found, sizes) >= enough:
+                break
         return found
 
     def tiles(self, b: Boxes, sizes: dict[str, int]) -> int:
-        """Of all rows and cols."""
         c = self.c
-        return prod(counts(c.rows, b.rows, sizes)) * prod(counts(c.cols, b.cols, sizes))
+        rows, cols = counts(c.rows, b.rows, sizes), counts(c.cols, b.cols, sizes)
+        return count(c.batch, sizes) * prod(rows) * prod(cols)
 
     def seen(self, load: Load | None) -> tuple[int, list[Dim]] | None:
         if load is None or load.dtype is not self.c.operand_dtype:
@@ -132,6 +133,11 @@ class Boxer:
         if summed and isinstance(a.extent, str):
             return MOST_PLACES
         return power(number(a.extent, sizes))
+
+
+def full(tiles: int, sms: int) -> bool:
+    """Whether so many programs, one to a multiprocessor, keep all of them busy."""
+    return tiles >= 2 * sms and tiles >= FULL * -(-tiles // sms) * sms
 
 
 def operand_boxes(c: Contraction, b: Boxes) -> tuple[Box | None, Box | None]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from graphc.codegen_gpu.contract_boxes import Boxer, Boxes
+from graphc.codegen_gpu.contract_boxes import LEAST_SIDE, Boxer, Boxes
 from graphc.codegen_gpu.contract_parts import Contraction, count
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import power
@@ -42,6 +42,9 @@ LONG = 4  # times `MIN_STEPS`, of parts for which a tile is not made smaller
 NEARLY = 0.95  # of the programs wanted, which are enough
 PART_BYTES = 4
 PARTS = 1 << 18  # elements of the parts that one program adds up
+IMAGES = 128  # the same where products are computed by boxes
+ALONE = 0.55  # steps' time of a program that has its multiprocessor for itself
+PART = 1.5  # steps' time of storing a part, and of adding it up
 TAPS = 32  # summed points up to which `sums` goes one by one
 POINTS = 256  # of a program of `sums` that goes point by point
 DEEP = 64  # summed points beside each other of `sums` that are longer
@@ -84,7 +87,9 @@ def tile(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> T
         return Tile("block", min(rows, BLOCK // cols), cols, 1, 0, 1, 4, 2)
     if not c.dot.dtype.is_floating_point or min(m, n, k) < THIN:
         return _sums(c, sizes, usual, target)
-    return _product(c, sizes, usual, target, tf32)
+    halves = c.operand_dtype.is_half or (c.operand_dtype is f32 and tf32)
+    boxed = _boxed(c, sizes, usual, target) if target.has_descriptors and halves else None
+    return boxed or _product(c, sizes, usual, target, tf32)
 
 
 def usual_sizes(c: Contraction) -> dict[str, int]:
@@ -99,7 +104,7 @@ def usual_sizes(c: Contraction) -> dict[str, int]:
             continue
         if known or (c.kernel.partials and a in c.batch):
             found[a.extent] = BATCH * prod(known)
-        elif a in c.summed:
+        elif (a,) == c.summed:
             found[a.extent] = SUMMED
         elif images and (a,) == c.rows:
             found[a.extent] = PLACES
@@ -130,32 +135,20 @@ def _product(
     steps = -(-k // depth)
 
     limits = (64, 128) if exact else _with_epilogue(c, steps)
+    limits = (32, 32) if c.dtype is f64 else limits
 
-    def sides(sizes: dict[str, int]) -> tuple[int, int]:
+    def tiles(sizes: dict[str, int]) -> tuple[int, int, int]:
+        """Rows and cols of one, and how many there are."""
         batch, m, n = (count(axes, sizes) for axes in (c.batch, c.rows, c.cols))
-        parts = 1 if summing else steps // MIN_STEPS
-        most = (32, 32) if c.dtype is f64 else limits
-        return _sides(m, n, batch, parts, target, most)
-
-    boxer = Boxer.of(c, usual, most, sides(usual)) if target.has_descriptors and not exact else None
-    if boxer:
-        inner, depth, steps = len(c.summed), prod(boxer.summed), boxer.steps
-
-    def tiles(sizes: dict[str, int]) -> tuple[int, int, int, Boxes | None]:
-        """Rows and cols of one, how many there are, and of what boxes."""
-        batch, m, n = (count(axes, sizes) for axes in (c.batch, c.rows, c.cols))
-        rows, cols = sides(sizes)
-        if boxer:
-            b = boxer.boxes(rows, cols, sizes)
-            return *b.area, batch * boxer.tiles(b, sizes), b
+        rows, cols = _sides(m, n, batch, 1 if summing else steps // MIN_STEPS, target, limits)
         rows = _run_rows(m, rows) if c.kernel.partials else rows
-        return rows, cols, batch * -(-m // rows) * -(-n // cols), None
+        return rows, cols, batch * -(-m // rows) * -(-n // cols)
 
-    rows, cols, _, boxes = tiles(usual if summing else sizes)
+    rows, cols, _ = tiles(usual if summing else sizes)
     splits = 1
     if not summing:
         few = {a.extent: FEW for a in c.rows if usual.get(str(a.extent)) == UNKNOWN}
-        a, b, found, _ = tiles(usual | few)
+        a, b, found = tiles(usual | few)
         most = min(MAX_SPLITS, max(1, PARTS // (a * b)))
         for many, other in ((c.rows, c.cols), (c.cols, c.rows)):
             if any(isinstance(x.extent, str) for x in many):  # parts take no more than they read
@@ -169,7 +162,48 @@ def _product(
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
     room = target.shared_bytes // max(stage, 1)
     stages = max(2, min(room, max(3, min(3 if exact else 4, room // 2))))  # two programs at once
-    return Tile("product", rows, cols, depth, inner, splits, warps, stages, boxes)
+    return Tile("product", rows, cols, depth, inner, splits, warps, stages)
+
+
+def _boxed(
+    c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: Target
+) -> Tile | None:
+    """A product by boxes, where those are possible and worth it: that follows from literals alone.
+
+    Two programs share a multiprocessor and have three stages each, but for the largest tiles, which
+    fill one.
+    """
+    usual = {name: IMAGES if n == UNKNOWN else n // BATCH * IMAGES for name, n in usual.items()}
+    boxer = Boxer(c, usual, DEPTH_BYTES // c.operand_dtype.itemsize)
+    summing = bool(c.kernel.partials)
+    parts = 1 if summing else max(1, min(MAX_SPLITS, boxer.steps // MIN_STEPS))
+    enough = target.sms if summing else -(-WAVES * target.sms // parts)
+    first = boxer.boxes(usual, enough, target.sms)
+    if first is None or min(first.area) < LEAST_SIDE:
+        return None
+    b = first if summing else boxer.boxes(sizes, enough, target.sms) or first
+    named = any(isinstance(a.extent, str) for a in (*c.batch, *c.rows, *c.cols))
+    splits = 1
+    if not summing and not named:  # there may be many tiles, where their number is not known
+        splits = _parts(boxer.tiles(first, usual), boxer.steps, target)
+    (rows, cols), depth = b.area, prod(b.summed)
+    small, large = rows * cols < 128 * 64, rows * cols > 128 * 128
+    stages = 4 if small or large else 3
+    warps = 8 if rows * cols >= 128 * 128 else 4
+    return Tile("product", rows, cols, depth, len(c.summed), splits, warps, stages, b)
+
+
+def _parts(tiles: int, steps: int, target: Target) -> int:
+    """Parts of a long sum by boxes, for the shortest time: that of steps, with two programs on a
+    multiprocessor at once, and that of the program that adds the parts up."""
+
+    def time(parts: int) -> float:
+        programs = tiles * parts
+        rounds = ALONE if programs <= target.sms else -(-programs // (2 * target.sms))
+        more = PART if parts > 1 else 0.0
+        return rounds * (-(-steps // parts) + more) + more * parts
+
+    return min(range(1, max(1, min(MAX_SPLITS, steps // MIN_STEPS)) + 1), key=time)
 
 
 def _tiles_read(c: Contraction) -> int:
