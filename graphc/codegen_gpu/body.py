@@ -251,7 +251,7 @@ class Body:
             found = self.both(found, part)
         return self.both(found, extra)
 
-    def _spread(self, place: Value, dims: Dims) -> Value:
+    def spread(self, place: Value, dims: Dims) -> Value:
         """An address that is formally a tensor over `dims`, too."""
         for d, lane in self.point.lanes:
             if d in dims - place.dims:
@@ -295,7 +295,7 @@ class Body:
         dims = place.dims | (holds.dims if holds else NONE)
         mask = self.mask(dims, holds)
         dims = dims | (mask.dims if mask else NONE)
-        place = self._spread(place, dims)
+        place = self.spread(place, dims)
         level = max(place.level, mask.level if mask else 0, self.floor)
         masked = f", mask={mask.text}, other=0" if mask else ""
         text = f"tl.load({self.pointer(s.buffer, place)}{masked})"
@@ -322,7 +322,7 @@ class Body:
         place, holds = self.address(s.at, s.indirect), self.inside(s.guards)
         mask = self.mask(place.dims | (holds.dims if holds else NONE), holds)
         mask = self.both(mask, self.permit)
-        place = self._spread(place, value.dims | (mask.dims if mask else NONE))
+        place = self.spread(place, value.dims | (mask.dims if mask else NONE))
         at = self.pointer(s.buffer, place)
         masked = f", mask={mask.text}" if mask else ""
         text = value.text

@@ -3,8 +3,7 @@
 A phase's loop is one flat index over its axes, in their order. It runs along lanes, at once where
 it is known to fit (what one phase has read, the next has in registers), else in trips; or, where
 it is short or adds to memory, one step after the other for every point of the block. A long float32
-sum is cut: `CHUNK` trips add up in float32, what they give in float64. Of rows that a scatter adds
-to, each is one program's alone, so that they can be shared out and yet are added to in order.
+sum is cut: `CHUNK` trips add up in float32, what they give in float64.
 
 Where nothing is known about the number of points, full blocks run without a mask, which lets every
 thread move 16 bytes at once, and the last block in a branch of its own.
@@ -19,9 +18,9 @@ from dataclasses import replace
 from graphc.codegen_gpu.body import Body, Group, Point, Value
 from graphc.codegen_gpu.reductions import Reduction, States
 from graphc.codegen_gpu.scalar import literal, rounded
-from graphc.codegen_gpu.tiles import UNROLLED, PhasePlan, Plan, extent, factor, shared
+from graphc.codegen_gpu.tiles import UNROLLED, PhasePlan, Plan, extent, factor
 from graphc.ir.cuda_abi import GridDim
-from graphc.ir.kernel import Apply, Axis, Kernel, Load, Phase, Reduce, Store
+from graphc.ir.kernel import Axis, Kernel, Phase, Reduce, Store
 from graphc.ir.types import bool_, i64
 
 CHUNK = 32  # trips whose sums are float32
@@ -56,7 +55,7 @@ class MapTemplate:
         else:
             self.phases()
         grid = GridDim(tuple(a.extent for a in self.kernel.axes), self.plan.points)
-        return (grid, GridDim((self.plan.shares,))) if self.plan.shares > 1 else (grid,)
+        return (grid,)
 
     def in_branches(self, mask: Value) -> None:
         """Full blocks without a mask, the last one with it."""
@@ -272,34 +271,11 @@ class MapTemplate:
                 level=level,
             )  # fmt: skip
             body.point = replace(point, groups=(*point.groups, Group(phase.axes, step)))
-            if self.plan.shares > 1:
-                self.share(phase)
-            else:
-                self.statements(phase)
+            self.statements(phase)
             for (s, reduction), state in zip(reductions, states, strict=True):
                 self.step(reduction, state, self.element(s, reduction, step, True))
         for (s, reduction), state in zip(reductions, states, strict=True):
             self.result(s, reduction, state)
-
-    def share(self, phase: Phase) -> None:
-        """The additions whose index is this program's among those with the same points."""
-        index = shared(self.kernel)
-        assert index is not None
-        needed, first = {index}, []
-        for s in reversed(phase.body):
-            if not isinstance(s, Store) and s.name in needed:
-                needed |= set(s.args) if isinstance(s, Apply) else set()
-                needed |= {i.index for i in s.indirect} if isinstance(s, Load) else set()
-                first.append(s)
-        for s in reversed(first):
-            self.body.run(s)
-        value, own = self.body.values[index], self.program(1)
-        mine = self.body.let(f"({value.text} % {self.plan.shares} == {own.text})", bool_, value)
-        with self.writer.block(f"if {mine.text}:") as level:
-            self.body.floor = level
-            for s in phase.body:
-                if s not in first:
-                    self.body.run(s)
 
     # ---- reductions ----------------------------------------------------------------------------
 

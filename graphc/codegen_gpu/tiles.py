@@ -1,6 +1,7 @@
 """Blocks by formula, from a kernel, typical sizes and the target: how many points a program takes.
 
   flat    points along one dimension of lanes; loops of few trips, and scatters, run in order
+  rows    the same of a scatter whose trips add to rows, which are shared out among programs
   tile    points in two dimensions, where loads and stores disagree about the innermost axis
   row     loops along lanes, what they read being contiguous; a program has some points beside
   column  points along lanes, being contiguous; loops along the other dimension
@@ -19,9 +20,10 @@ from math import prod
 from typing import Literal
 
 from graphc.codegen_gpu.target import ACCESS_BYTES, WARP, Target
-from graphc.ir.kernel import Apply, Axis, Const, Index, Kernel, Load, Phase, Reduce, Size, Store
+from graphc.ir.kernel import Axis, Kernel, Load, Phase, Reduce, Size, Statement, Store
+from graphc.ir.kernel_uses import accesses, arguments
 
-Form = Literal["flat", "tile", "row", "column"]
+Form = Literal["flat", "rows", "tile", "row", "column"]
 Mode = Literal["once", "whole", "looped", "serial"]
 
 WAVES = 4  # programs for each multiprocessor, if there are points for them
@@ -32,8 +34,9 @@ ROOM = 8192  # elements of a block
 UNROLLED = 32  # trips of a loop that is written out
 LOOPED = 1024  # elements of a phase in one trip
 SIDE = 32  # of a tile
-SHARES = 64  # programs for the same points of a scatter: each looks at all indices
-LEAST = 16  # trips of each
+SHARES = 512  # programs for the same points of a scatter: each looks at all indices
+LEAST = 4  # trips of each
+SHARED = 1024  # points of its programs
 MANY = 48  # statements whose values fill a thread's registers sooner
 DENSE = 40  # the same beside the sums of a column block, in float64
 MOST_COLUMNS = 64  # points of a column block
@@ -57,7 +60,7 @@ class Plan:
     phases: tuple[PhasePlan, ...]
     tile: tuple[str, str] = ("", "")  # the axes of a tile: rows, columns
     warps: int = WARPS
-    shares: int = 1  # programs for the same points of a scatter, each with some of the indices
+    shares: int = 1  # programs for the same points of a scatter, each with some of the rows
 
 
 def power(n: int) -> int:
@@ -81,31 +84,56 @@ def factor(axes: Sequence[Axis]) -> int:
     return prod(a.extent for a in axes if isinstance(a.extent, int))
 
 
-def shared(kernel: Kernel) -> str | None:
-    """The index that alone decides where each trip of a scatter adds, the same for all points.
+@dataclass(frozen=True, slots=True)
+class RowScatter:
+    """A scatter whose trips each add to one row, whatever the point: `index` is its number."""
 
-    None if there is no such index, or if there is more to do than to add.
-    """
-    stores = [s for s in kernel.statements() if isinstance(s, Store)]
-    loops = [p for p in kernel.phases if p.axes]
-    if len(stores) != 1 or len(loops) != 1 or stores[0] not in loops[0].body:
+    index: str
+    store: Store
+    adding: Phase
+    finding: tuple[Statement, ...]  # those of the phase that the index needs
+
+
+def row_scatter(kernel: Kernel) -> RowScatter | None:
+    """How a kernel adds to rows; None if it does other things. What it does before is to store
+    each row once, by a loop over their numbers."""
+    adding = [(p, s) for p in kernel.phases for s in p.body if isinstance(s, Store) and s.add]
+    if kernel.kind != "scatter" or len(adding) != 1:
         return None
-    inner, outer = ({a.name for a in axes} for axes in (loops[0].axes, kernel.axes))
-    (store,) = stores
-    if len(store.indirect) != 1 or inner & {a for a, _ in store.at.terms} or store.guards:
+    ((phase, store),) = adding
+    others = [s for s in phase.body if isinstance(s, Store) and s is not store]
+    inner, outer = ({a.name for a in axes} for axes in (phase.axes, kernel.axes))
+    moves = inner & {a for a, _ in store.at.terms}
+    if others or moves or store.guards or len(store.indirect) != 1 or not phase.axes:
         return None
-    (index,) = store.indirect
-    depends: dict[str, set[str]] = {}
-    for s in kernel.statements():
-        if isinstance(s, Load | Index):
-            depends[s.name] = {a for a, _ in s.at.terms}
-            if isinstance(s, Load) and (s.guards or s.indirect):
-                depends[s.name] |= outer
-        elif isinstance(s, Apply):
-            depends[s.name] = set().union(*(depends.get(a, set()) for a in s.args))
-        elif not isinstance(s, Store | Const):
-            depends[s.name] = outer
-    return index.index if depends.get(index.index, outer).isdisjoint(outer) else None
+    if phase is not kernel.phases[-1] or not all(_fills(p, store) for p in kernel.phases[:-1]):
+        return None
+    index, wanted = store.indirect[0].index, {store.indirect[0].index}
+    finding: list[Statement] = []
+    for s in reversed(phase.body):
+        if isinstance(s, Store) or s.name not in wanted:
+            continue
+        wanted |= set(arguments(s))
+        finding.append(s)
+        if any(outer & {a for a, _ in form.terms} for form in accesses(s)):
+            return None
+    return RowScatter(index, store, phase, tuple(reversed(finding)))
+
+
+def _fills(phase: Phase, add: Store) -> bool:
+    """Whether each trip stores a point of the row of its number, and nothing else."""
+    stores = [s for s in phase.body if isinstance(s, Store)]
+    if len(phase.axes) != 1 or any(isinstance(s, Reduce) for s in phase.body):
+        return False
+    (axis,), (row,) = phase.axes, add.indirect
+    return all(
+        s.buffer == add.buffer
+        and not (s.add or s.guards or s.indirect)
+        and s.at.stride(axis.name) == row.stride
+        and s.at.const == add.at.const
+        and {t for t in s.at.terms if t[0] != axis.name} == set(add.at.terms)
+        for s in stores
+    ) and not any(isinstance(s, Load) and s.buffer == add.buffer for s in phase.body)
 
 
 class _Planner:
@@ -125,6 +153,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         loops = [p for p in self.kernel.phases if p.axes]
+        if row_scatter(self.kernel):
+            return self.rows()
         columns = self.columns()
         if self.kernel.kind == "scatter" or all(self.serial(p, columns) for p in loops):
             tile = self.tile() if not loops else None
@@ -152,15 +182,16 @@ class _Planner:
             each = max(each // 2, 1)
         block = self.enough(WARP * WARPS * each, WARP * each)
         warps = max(min(block // (WARP * each), WARPS), 1)
-        return Plan("flat", block, phases, warps=warps, shares=self.shares(block))
+        return Plan("flat", block, phases, warps=warps)
 
-    def shares(self, block: int) -> int:
+    def rows(self) -> Plan:
         """As many programs for the same points as leave each some trips, and fill the target."""
-        if self.kernel.kind != "scatter" or shared(self.kernel) is None:
-            return 1
-        trips = max(self.typical(p.axes) for p in self.kernel.phases)
+        block = min(power(self.points), SHARED)
+        trips = self.typical(self.kernel.phases[-1].axes)
         free = WAVES * self.target.sms // -(-self.points // block)
-        return max(power(min(trips // LEAST, free, SHARES) + 1) // 2, 1)
+        shares = max(power(min(trips // LEAST, free, SHARES) + 1) // 2, 1)
+        phases = tuple(PhasePlan("serial") for _ in self.kernel.phases)
+        return Plan("rows", block, phases, shares=shares)
 
     def enough(self, most: int, least: int) -> int:
         """A block of points that leaves enough programs, no larger than there are points."""

@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 from kernels import SMALL, TARGET, alike, emitted, expected, launch
 from on_host import aligned, run
 
+from graphc.codegen_gpu import scatter
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.tiles import plan
 from graphc.ir.kernel_interpret import Failure
@@ -91,17 +92,65 @@ def test_scatter_adds_in_order(columns: int) -> None:
     assert got["w"].tobytes() == want["w"].tobytes()
 
 
-def test_rows_of_a_scatter_are_shared_out() -> None:
-    """Each row is one program's, whatever number of programs."""
-    kernel, index = parse(SCATTER.replace("|  )", "| )")), np.random.default_rng(1)
-    data = {"t": index.integers(0, 9, 100), "g": noise(100 * 37), "w": noise(9 * 37, 2)}
-    sizes = {"n": 100, "m": 37}
-    source = emit(kernel, [100, 37], TARGET)
-    assert source.grid[1].count(sizes) == 4
-    for reverse in (False, True):
-        got = launch(kernel, source, data, sizes, {}, reverse=reverse)
-        assert got["w"].tobytes() == expected(kernel, data, sizes, {})["w"].tobytes()
-    assert plan(parse(LANE_SCATTER), [1000], TARGET).shares == 1
+ROWS = """\
+kernel rows scatter (w: rw {kind}, g: r {of}, t: r i64 | n, r | ) {{
+  for d2 in {columns} {{
+    for d3 in r {{
+      %0: {kind} = const 0
+      store w[d2 + d3*{columns}] = %0
+    }}
+    for d1 in n {{
+      %1: {of} = load g[d1*{columns} + d2]
+      %2: {kind} = cast %1
+      %3: i64 = load t[d1]
+      store w[d2 + %3*{columns}] += %2 in order
+    }}
+  }}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    "kind,of,columns,spread",
+    [
+        ("f64", "f32", 37, "even"),
+        ("f32", "f16", 1, "some rows"),
+        ("f16", "f32", 16, "some rows"),
+        ("i32", "u8", 37, "one row"),
+        ("i8", "i32", 16, "even"),
+    ],
+)
+def test_rows_of_a_scatter_are_shared_out(
+    kind: str, of: str, columns: int, spread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row is one program's, whatever number of programs, and is added to in order."""
+    monkeypatch.setattr(scatter, "INDICES", 64)
+    kernel = parse(ROWS.format(columns=columns, kind=kind, of=of))
+    rng, n, rows = np.random.default_rng(1), 150, 21
+    index = {"even": rng.integers(0, rows, n), "one row": np.full(n, 7),
+             "some rows": rng.integers(3, 5, n)}[spread]  # fmt: skip
+    dtypes = {b.name: b.dtype.numpy for b in kernel.buffers}
+    data = {
+        "w": np.ones(rows * columns, dtypes["w"]),
+        "g": (noise(n * columns) * 9).astype(dtypes["g"]),
+        "t": index,
+    }
+    sizes = {"n": n, "r": rows}
+    want = expected(kernel, data, sizes, {})["w"]
+    source = emit(kernel, [40, rows], TARGET)
+    assert source.grid[1].count(sizes) == 8
+    got = launch(kernel, source, data, sizes, {}, reverse=kind != "f32")
+    assert got["w"].tobytes() == want.tobytes()
+    assert "tl.cumsum" in source.text  # not an index after the other
+
+
+def test_other_scatters_go_index_by_index() -> None:
+    text = ROWS.format(columns=16, kind="f32", of="f32")
+    assert plan(parse(text), [1000, 9], TARGET).form == "rows"
+    moved = text.replace("store w[d2 + d3*16]", "store w[d2 + d3*8]")
+    for other in (LANE_SCATTER, moved, text.replace("t[d1]", "t[d1 + d2]")):
+        kernel = parse(other)
+        assert plan(kernel, [1000] * len(kernel.sizes), TARGET).form == "flat"
 
 
 def test_scatter_within_each_point() -> None:
