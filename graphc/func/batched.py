@@ -32,7 +32,7 @@ def vmap(
 
     in_dims: along which dimension each argument is sliced (None: handed on whole); out_dims: along
     which the results are stacked; either is one for all or a nest along the arguments or results.
-    Keyword arguments are handed on whole. What is the same for all slices cannot be written in place.
+    Keyword arguments are handed on whole. What is the same for all slices cannot be written to.
     randomness: whether a random function called inside raises InvalidState ("error"), gives each
     slice the "same" numbers or "different" ones. `chunk_size` is accepted and changes nothing.
     The slices are computed one after the other; a compiled step holds the code of each.
