@@ -72,7 +72,7 @@ class OpNode(Node):
             if modes.grad:
                 z.set_history(self)
         wanted = [e is not None for e in self.edges]
-        return pull_op(self.op, wanted, cotangents[0], z, args, self.attrs)
+        return pull_op(self.op, wanted, cotangents[0], z, args, self.attrs, modes.grad)
 
     def _unpack(self, saved: Any) -> Any:
         return unchanged(self.label, *saved) if isinstance(saved, tuple) else saved
