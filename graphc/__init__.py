@@ -15,6 +15,7 @@ from graphc.frontend.annotations import complete as _complete
 from graphc.frontend.api.arrangements import *
 from graphc.frontend.api.assertions import *
 from graphc.frontend.api.bessel import i0 as i0
+from graphc.frontend.api.binomial import *
 from graphc.frontend.api.conversion import *
 from graphc.frontend.api.creation import *
 from graphc.frontend.api.diagonals import *
