@@ -51,6 +51,8 @@ def _contraction(p: contract.Plan) -> Iterator[tuple[str, object]]:
     if p.chunk is not None:
         axis = p.contraction.reduced[p.chunk]
         yield "chunks", f"{p.chunk_size} of {_axis(axis)}"
+    if p.fold > 1:
+        yield "products", "of pairs of bfloat16, by avx512bf16; denormals are zeros"
     yield "sums", "in strips that add up in float64" if p.long else "one chain"
     yield "epilogue", "on registers" if p.direct else "on the tile in memory"
     if p.few is not None:
