@@ -36,10 +36,21 @@ def _facts(kernel: Kernel, target: Target) -> Iterator[tuple[str, object]]:
         yield "blocks", f"{inner} input by {outer} output channels"
     elif contraction.supports(kernel, target) and (p := contract.plan(kernel, target)):
         yield "template", "contraction"
+        yield from _products(p)
         yield from _contraction(p)
     else:
         yield "template", "loops"
         yield from _loops(kernel, lanes.plan(kernel, target))
+
+
+def _products(p: contract.Plan) -> Iterator[tuple[str, object]]:
+    """What those of half types are computed in."""
+    parts = p.contraction
+    names = {o.statements[-1].dtype.long_name for o in (parts.a, parts.b)}
+    if p.fold > 1:
+        yield "products", "of bfloat16 in pairs, by avx512bf16, sums in float32"
+    elif all(o.statements[-1].dtype.is_half for o in (parts.a, parts.b)):
+        yield "products", f"of {' and '.join(sorted(names))} in float32, as its sums"
 
 
 def _contraction(p: contract.Plan) -> Iterator[tuple[str, object]]:
@@ -51,8 +62,6 @@ def _contraction(p: contract.Plan) -> Iterator[tuple[str, object]]:
     if p.chunk is not None:
         axis = p.contraction.reduced[p.chunk]
         yield "chunks", f"{p.chunk_size} of {_axis(axis)}"
-    if p.fold > 1:
-        yield "products", "of pairs of bfloat16, by avx512bf16; denormals are zeros"
     yield "sums", "in strips that add up in float64" if p.long else "one chain"
     yield "epilogue", "on registers" if p.direct else "on the tile in memory"
     if p.few is not None:
