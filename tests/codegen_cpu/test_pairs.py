@@ -17,7 +17,7 @@ from graphc.codegen_cpu.contract.plan import plan
 from graphc.codegen_cpu.describe import describe
 from graphc.codegen_cpu.jit import assembly
 from graphc.codegen_cpu.target import Target
-from graphc.ir.kernel import Apply, Const, Kernel, Load
+from graphc.ir.kernel import Apply, Const, Kernel
 from graphc.ir.types import bf16, f16, f32
 from tests.codegen_cpu.contract_kernels import (
     Case,
@@ -29,6 +29,7 @@ from tests.codegen_cpu.contract_kernels import (
     flipped_conv,
     matmul,
     module_text,
+    narrowed,
     random_product,
     weight_gradient,
 )
@@ -40,22 +41,6 @@ AVX2 = dataclasses.replace(WITHOUT, vector_bytes=32, registers=16)
 TARGETS = [HOST, WITHOUT, *([AVX2] if HOST.vector_bytes == 64 else [])]
 KNOWN = dataclasses.replace(Target.named("sapphirerapids"), features=f"+{FEATURE}")
 needs_pairs = pytest.mark.skipif(not HOST.pairs, reason="no AVX512-BF16 here")
-
-
-def narrowed(case: Case) -> Case:
-    """The same product of operands in bfloat16."""
-    kernel = case.kernel
-    first, *others = kernel.phases
-    body = tuple(
-        dataclasses.replace(s, dtype=bf16) if isinstance(s, Load) else s for s in first.body
-    )
-    buffers = tuple(
-        dataclasses.replace(b, dtype=bf16) if b.name in "ab" else b for b in kernel.buffers
-    )
-    phases = (dataclasses.replace(first, body=body), *others)
-    return dataclasses.replace(
-        case, kernel=dataclasses.replace(kernel, buffers=buffers, phases=phases)
-    )
 
 
 def check(case: Case, targets: list[Target] | None = None) -> None:
