@@ -37,7 +37,10 @@ _EXPECTED = {
 }
 # What a compiled module answers besides its own attributes.
 INSPECTION = frozenset(
-    {"diff", "explain", "ir", "kernels", "line", "memory", "profile", "report", "stages", "stats"}
+    {
+        "diff", "explain", "ir", "kernels", "line", "memory", "profile", "profile_over", "report",
+        "stages", "stats",
+    }  # fmt: skip
 )
 
 

@@ -131,6 +131,9 @@ class Compiled(Measured):
         self._fit(entry)
         return out
 
+    def _as_called(self, *args: Any) -> Any:
+        return self(*args)  # type: ignore[operator]  # both kinds of step are called
+
     def entry(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Entry, list[Tensor]]:
         """What a call with these arguments would run, compiled if need be, and their tensors."""
         leaves: list[Tensor] = []
@@ -204,6 +207,7 @@ class Compiled(Measured):
                     entry.run = CheckedRun(entry, self._check)  # type: ignore[method-assign]
                 self._entries.setdefault(key, []).append(entry)
             self._last, self._last_key = entry, key
+            self._ready_at = time.perf_counter()
             return entry
 
     def _other_sizes(self, kind: Hashable, leaves: Sequence[Tensor]) -> Entry | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from graphc.frontend.report.facts import Facts
 from graphc.frontend.step import places, seen
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import Inspectable, Unit, run_of
-from graphc.frontend.step.profile import Limits, Profile, Run, profile_of
+from graphc.frontend.step.profile import Limits, Profile, Run, in_turns
 
 
 class Measured(Inspectable):
@@ -18,9 +19,14 @@ class Measured(Inspectable):
 
     _backend: Backend
     _profiled: Profile | None = None
+    _ready_at: float = 0.0  # when what runs was compiled or found, by the performance counter
 
     def __init__(self) -> None:
         seen.made(self)
+
+    def _as_called(self, *args: Any) -> Any:
+        """A call as users make it."""
+        raise NotImplementedError
 
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         raise NotImplementedError
@@ -39,11 +45,34 @@ class Measured(Inspectable):
         raise NotImplementedError
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
-        """Call it, and tell where the time went; a first call compiles before it is timed."""
+        """Call it, and tell where the time of this call went, in seconds, launch by launch; a first
+        call compiles before it is timed."""
         with self._backend.timing() as runs:
+            begun = time.perf_counter()
             result = self._call(args, kwargs)
+            seconds = time.perf_counter() - max(begun, self._ready_at)
+        outside = max(0.0, seconds - sum(sum(run.seconds) for run in runs))
         on_gpu = any(unit.device != "cpu" for unit in self._units())
-        self._profiled = profile_of(runs, None if on_gpu else self._backend.peaks(), result)
+        if on_gpu:  # a call does not wait for its launches
+            self._profiled = Profile(tuple(runs), _unknown, result)
+        else:
+            self._profiled = Profile(tuple(runs), self._backend.peaks, result, outside)
+        return self._profiled
+
+    def profile_over(self, batches: Iterable[Any]) -> Profile:
+        """Call it once with each batch, a tuple of arguments or a single one, profiling each fourth
+        call; gives the profile in the middle.
+
+        The machine is the same for calls with and without a profile, so `profile.beside` tells by
+        how much they differ. Raises InvalidArgument for fewer than four batches.
+        """
+
+        def plain(batch: Any) -> float:
+            begun = time.perf_counter()
+            self._as_called(*_arguments(batch))
+            return time.perf_counter() - begun
+
+        self._profiled = in_turns(batches, plain, lambda b: self.profile(*_arguments(b)))
         return self._profiled
 
     def report(
@@ -94,6 +123,14 @@ class Measured(Inspectable):
             self._runs(),
             self._backend.peaks(),
         )
+
+
+def _unknown() -> None:
+    """The peaks of a GPU."""
+
+
+def _arguments(batch: Any) -> Sequence[Any]:
+    return batch if isinstance(batch, (tuple, list)) else (batch,)
 
 
 def facts_of(
