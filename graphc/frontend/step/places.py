@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.step.inspection import Stage, Unit, size_text
+from graphc.frontend.step.inspection import Stage, Unit
+from graphc.frontend.step.predicted import size_text
 from graphc.frontend.step.profile import Run
 from graphc.ir.graph import Graph, Where
 from graphc.ir.kernel import Kernel
