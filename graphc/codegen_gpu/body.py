@@ -165,24 +165,29 @@ class Body:
             flat = self.index(f"{flat.text} % {whole}", [flat])
         return Value("0", self.index_dtype) if whole == 1 else flat
 
+    @staticmethod
+    def neighbours(at: Affine, axes: Sequence[Axis]) -> Iterator[tuple[int, int, Size]]:
+        """First and last of neighbours that lie in a row, and the step; without those that add
+        nothing to the address."""
+        last = len(axes) - 1
+        while last >= 0:
+            stride = at.stride(axes[last].name)
+            first, reach = last, times(stride, axes[last].extent)
+            while first > 0 and (
+                axes[first - 1].extent == 1
+                or (stride != 0 and at.stride(axes[first - 1].name) == reach)
+            ):
+                first -= 1
+                reach = times(reach, axes[first].extent)
+            if stride != 0:
+                yield first, last, stride
+            last = first - 1
+
     def terms(self, at: Affine) -> Iterator[tuple[Value, Size]]:
-        """Indices and strides that add up to the address: neighbours that lie in a row are one."""
+        """Indices and strides that add up to the address."""
         for group in self.point.groups:
-            axes = group.axes
-            last = len(axes) - 1
-            while last >= 0:
-                stride = at.stride(axes[last].name)
-                first = last
-                inner, reach = stride, times(stride, axes[last].extent)
-                while first > 0 and (
-                    axes[first - 1].extent == 1
-                    or (inner != 0 and at.stride(axes[first - 1].name) == reach)
-                ):
-                    first -= 1
-                    reach = times(reach, axes[first].extent)
-                if stride != 0:
-                    yield self.run_of(group, first, last), stride
-                last = first - 1
+            for first, last, stride in self.neighbours(at, group.axes):
+                yield self.run_of(group, first, last), stride
 
     def affine(self, at: Affine, wide: bool = False) -> Value:
         """An affine form of the axes; in i64 where `wide`."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from graphc.codegen_gpu.body import NONE, Group, Value
+from graphc.codegen_gpu.body import Group
 from graphc.codegen_gpu.contract_parts import Operand
 from graphc.codegen_gpu.target import ACCESS_BYTES, Target
 from graphc.codegen_gpu.tiles import extent
@@ -75,12 +75,9 @@ class Descriptors:
 
     def step(self, load: Load, axes: Sequence[Axis]) -> Size:
         """Elements from one point of these axes, in a line, to the next; 0 if they differ."""
-        saved, flat = self.body.point, Value("line", self.body.index_dtype, NONE)
-        self.body.point = type(saved)(groups=(Group(tuple(axes), flat),))
-        terms = list(self.body.terms(load.at))
-        self.body.point = saved
-        whole = len(terms) == 1 and terms[0][0] == flat
-        return terms[0][1] if whole else 0
+        runs = [*self.body.neighbours(load.at, axes)]
+        whole = len(runs) == 1 and runs[0][:2] == (0, len(axes) - 1)
+        return runs[0][2] if whole else 0
 
     def base(self, load: Load) -> str:
         """Where the matrix of this batch begins; nothing if that is no whole line of 16 bytes."""
