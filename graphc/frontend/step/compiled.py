@@ -147,7 +147,11 @@ class Compiled(Measured):
 
     def memory(self, *args: Any, **kwargs: Any) -> Memory:
         """Predicted peak in bytes, by kind, of the last call or of one with these arguments, which
-        is compiled but not made."""
+
+        is compiled but not made.
+
+        Raises InvalidState without arguments before the first call.
+        """
         if not args and not kwargs:
             return super().memory()
         entry, leaves = self.entry(args, kwargs)

@@ -297,19 +297,30 @@ class Inspectable:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages that `ir` can show."""
+        """The stages that `ir` can show. Raises InvalidState before the first call."""
         return tuple(dict.fromkeys(n for u in self._ready() for n in u.stage_names()))
 
     def ir(self, stage: str = "memory") -> str:
-        """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back."""
+        """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back.
+
+        Raises InvalidState before the first call, InvalidArgument for a stage that is not there.
+        """
         return "\n".join(u.text(stage) for u in self._ready())
 
     def diff(self, before: str, after: str) -> str:
-        """Only what changed from one stage to another, and the stages between that changed it."""
+        """Only what changed from one stage to another, and the stages between that changed it.
+
+        Names of stages as in `stages`. Raises InvalidState before the first call, InvalidArgument
+        for another name.
+        """
         return "\n".join(_unit_diff(u, before, after) for u in self._ready())
 
     def explain(self) -> Explanation:
-        """Programs a call, kernels, peak memory, compile time, recompiles, what is not fused."""
+        """Programs a call, kernels, peak memory, compile time, recompiles, what is not fused.
+
+        Times are in seconds (`compile_seconds`) or ms (`Recompile.ms`), sizes in bytes. Raises
+        InvalidState before the first call.
+        """
         units = self._ready()
         kernels = [k for u in units for k in u.kernels()]
         return Explanation(
@@ -329,12 +340,15 @@ class Inspectable:
         )
 
     def memory(self) -> Memory:
-        """Predicted peak in bytes, by kind; needs no run."""
+        """Predicted peak in bytes, by kind; needs no run.
+
+        Raises InvalidState before the first call.
+        """
         return memory_of(u.part() for u in self._ready())
 
     @property
     def kernels(self) -> tuple[KernelView, ...]:
-        """Every distinct kernel, in order of first launch."""
+        """Each kernel once, by its first launch. Raises InvalidState before the first call."""
         return tuple(
             KernelView(k.name, u.show_kernel(k), partial(u.code, k), u.codes, u.device)
             for u in self._ready()

@@ -46,7 +46,12 @@ class Measured(Inspectable):
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
         """Call it, and tell where the time of this call went, in seconds, launch by launch; a first
-        call compiles before it is timed."""
+
+        call compiles before it is timed.
+
+        `profile.ms` is the call in milliseconds, `by("line")` its rows. Raises what the call
+        raises.
+        """
         with self._backend.timing() as runs:
             begun = time.perf_counter()
             result = self._call(args, kwargs)
@@ -61,7 +66,7 @@ class Measured(Inspectable):
 
     def profile_over(self, batches: Iterable[Any]) -> Profile:
         """Call it once with each batch, a tuple of arguments or a single one, profiling each fourth
-        call; gives the profile in the middle.
+        call; gives the profile in the middle, in seconds.
 
         The machine is the same for calls with and without a profile, so `profile.beside` tells by
         how much they differ. Raises InvalidArgument for fewer than four batches.
@@ -83,6 +88,9 @@ class Measured(Inspectable):
         With a `batch`, the step is called with it and timed; without one, times are those of the
         last `profile`, if there was one. `assembly`: of all kernels, not of the slowest alone. The
         page holds the text of your code and no weights.
+
+        Returns the path; the page says times in ms and sizes in bytes. Raises InvalidState without
+        a batch before the first call.
         """
         from graphc.frontend.report.write import write  # only who asks for one pays for it
 
@@ -94,14 +102,22 @@ class Measured(Inspectable):
         """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back.
 
         `where`: only what belongs to a line, as in "net.py:12", or to a module, as in "layer2.0".
+
+        Raises InvalidState before the first call, InvalidArgument for a stage or place that is not
+        there.
         """
         if not where:
             return super().ir(stage)
-        return places.Text("\n".join(places.stage_at(u, stage, where) for u in self._ready()))
+        return places.Text(places.found_at(self._ready(), stage, where))
 
     def line(self, place: str) -> str:
         """What became of a line, as in "net.py:12", or of a module: its values, kernels, buffers,
-        memory, and its time if the step was profiled."""
+
+        memory, and its time if the step was profiled.
+
+        Times in ms, sizes in bytes. Raises InvalidState before the first call, InvalidArgument for
+        a place of which nothing is left.
+        """
         units = self._ready()
         runs = {u.name: run for u in units if (run := run_of(u, self._runs())) is not None}
         return places.Text(places.told(units, place, runs))

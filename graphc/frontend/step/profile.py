@@ -73,6 +73,7 @@ class Row:
 
     @property
     def ms(self) -> float:
+        """Milliseconds."""
         return 1e3 * self.seconds
 
     @property
@@ -131,7 +132,10 @@ class Averages(list[Row]):
     """As `torch.profiler` gives them: a kernel calls nothing, so all of its time is its own."""
 
     def table(self, sort_by: str | None = None, row_limit: int = 100) -> str:
-        """Columns and order as PyTorch's; `sort_by` is a name of SORTS."""
+        """Columns and order as PyTorch's; `sort_by` is a name of SORTS.
+
+        Raises InvalidArgument for another column.
+        """
         key = SORTS.get(sort_by or "self_cpu_time_total")
         if key is None:
             raise InvalidArgument(f"sort_by={sort_by!r:.50}: there are {', '.join(SORTS)}")
@@ -187,21 +191,25 @@ class Profile:
 
     @property
     def launch_seconds(self) -> float:
+        """Seconds in launches."""
         return sum(run.calls * sum(run.seconds) for run in self.runs)
 
     @property
     def seconds(self) -> float:
-        """Of the whole call."""
+        """Seconds of the whole call."""
         return self.launch_seconds + self.outside_seconds
 
     @property
     def ms(self) -> float:
+        """Milliseconds of the whole call."""
         return 1e3 * self.seconds
 
     def by(self, key: str) -> list[Row]:
         """Rows put together by "launch", "kernel", "line", "module" or "phase", slowest first.
 
         What is outside of launches is a row of no calls; of no line and no module.
+
+        Raises InvalidArgument for another key.
         """
         if key not in KEYS:
             raise InvalidArgument(f"by({key!r:.50}): there are {', '.join(KEYS)}")
@@ -214,7 +222,10 @@ class Profile:
         return sorted((_sum(name, rows) for name, rows in groups.items()), key=lambda r: -r.seconds)
 
     def table(self, key: str = "kernel", limit: int = 20) -> str:
-        """The slowest rows as text, and what the others come to."""
+        """The slowest rows as text, and what the others come to.
+
+        Columns: ms, share of the call, calls, GFLOP/s, GB/s and the floor's share of the time.
+        """
         rows = self.by(key)
         shown = rows[:limit]
         if rest := rows[limit:]:

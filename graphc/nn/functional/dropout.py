@@ -25,6 +25,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
     Takes one draw of the generator in training, also for p = 0, so that the numbers other
     operations draw do not depend on p.
+
+    The shape stays.
     """
     check_probability(p)
     return masked(input, p, keep_scale(p), training, inplace, input.spec.shape)

@@ -54,7 +54,7 @@ class RandomSampler(Sampler[int]):
         self._num_samples = num_samples
         if not isinstance(replacement, bool):
             raise InvalidType(f"replacement should be a boolean value, but got {replacement!r}")
-        if self.num_samples <= 0:
+        if not isinstance(self.num_samples, int) or self.num_samples <= 0:
             raise InvalidArgument(
                 f"num_samples should be a positive integer, got {self.num_samples}",
                 fix="do not shuffle an empty data set",
