@@ -23,7 +23,10 @@ SMALL, TERMS, CANDIDATES = 10.0, 64, 32
 
 @no_grad()
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """A number of each rate in `input`, in its dtype. RuntimeError for a rate below zero."""
+    """A number of each rate in `input`, in its dtype. RuntimeError for a rate below zero.
+
+    The shape stays.
+    """
     if not input.dtype.is_floating_point:
         raise DTypeMismatch(f"poisson of {input.spec}", fix="convert to a floating dtype")
     if modes.trace is None and bool((input < 0).any()):

@@ -240,7 +240,7 @@ erfinv = pointwise(E.float_unary("erfinv"))
 
 @public(out=True)
 def polygamma(n: int, x: Tensor) -> Tensor:
-    """The n-th derivative of digamma, n >= 0."""
+    """The n-th derivative of digamma, n >= 0. The shape stays."""
     if n < 0:
         raise DTypeMismatch(f"polygamma(n, x) needs n >= 0, got {n}", fix="pass n first, then x")
     x = as_float(x)
@@ -291,7 +291,7 @@ def xlog1py(input: Any, other: Any) -> Tensor:
 
 @public(out=True)
 def multigammaln(input: Tensor, p: int) -> Tensor:
-    """log of the multivariate gamma function of dimension p, up to 2048."""
+    """log of the multivariate gamma function of dimension p, up to 2048. The shape stays."""
     if p > MOST:
         raise Unsupported(f"mvlgamma: p {p}", fix=f"pass a whole number up to {MOST}")
     x = as_float(input)

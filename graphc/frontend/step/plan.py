@@ -39,6 +39,7 @@ from graphc.frontend.step.memory import (
     give_back,
     intact,
     is_at,
+    lies,
     relayout,
     row_major,
 )
@@ -410,6 +411,12 @@ class Plan:
             epoch.gradients += 1
         elif self._can_rest and self.bound is Bound.FIXED:
             self.bound = Bound.STEADY
+
+
+def copied_bytes(plan: Plan, leaves: Sequence[Tensor]) -> int:
+    """Of arguments that a call copies first, as their elements do not lie in their order."""
+    arrays = (leaves[k].array for k, _ in plan.args)
+    return sum(a.nbytes for a in arrays if a is not None and not lies(a, tuple(range(a.ndim))))
 
 
 def address_of(x: Tensor, spec: TensorSpec, keep: list[Array], place: Place) -> int:
