@@ -67,7 +67,7 @@ class Boxer:
     def boxes(self, sizes: dict[str, int], enough: int, sms: int) -> Boxes | None:
         """The largest of which there are enough: large ones for whole waves of programs."""
         found, summing = None, bool(self.c.kernel.partials)  # which needs registers as well
-        for area in LARGE if self.summed and not summing else ():
+        for area in LARGE if self.summed and not summing and not self.reads() else ():
             b = self.fitting(*area, sizes)
             if b and b.area == area and full(self.tiles(b, sizes), sms):
                 return b
@@ -81,6 +81,12 @@ class Boxer:
         c = self.c
         rows, cols = counts(c.rows, b.rows, sizes), counts(c.cols, b.cols, sizes)
         return count(c.batch, sizes) * prod(rows) * prod(cols)
+
+    def reads(self) -> bool:
+        """Whether the epilogue loads a value for each sum."""
+        sides = [set(names(axes)) for axes in (self.c.rows, self.c.cols)]
+        loads = [{a for a, _ in s.at.terms} for s in self.c.epilogue if isinstance(s, Load)]
+        return any(x & sides[0] and x & sides[1] for x in loads)
 
     def seen(self, load: Load | None) -> tuple[int, list[Dim]] | None:
         if load is None or load.dtype is not self.c.operand_dtype:

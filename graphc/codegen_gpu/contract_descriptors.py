@@ -3,7 +3,8 @@
 It takes an operand that lies in memory as it is multiplied: a matrix of rows at a literal step, a
 multiple of 16 bytes, along whose rows elements lie side by side. What is outside is zero without a
 mask, and no thread computes an address. Where a convolution has several taps, padding or a stride,
-its operand is no such matrix, and tiles come by pointers, as all do on older targets.
+its operand is no such matrix but a tensor, of which tiles are boxes (`contract_boxes.py`); what is
+neither comes by pointers, as all does on older targets.
 
 A program makes its descriptors itself, in scratch memory that Triton asks for: that costs about as
 much as one step of the sum, so that sums of few steps do without.

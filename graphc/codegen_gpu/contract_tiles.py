@@ -8,6 +8,8 @@ Two ways to compute sums of products:
            depthwise convolutions, few channels, matrix times vector, integers
   block    the same over tiles of rows by cols, of what finds statistics of its rows
 
+Where the target moves them, a product's tiles may be boxes of places (`contract_boxes.py`).
+
 Where the tiles are too few for the target, the sum is cut into `splits` parts that add up in a
 fixed order. Sizes are hints: they decide how fast code is, never what it gives. So in which order a
 sum is added up, its depth and its parts, follows from literal extents alone, the others being taken
