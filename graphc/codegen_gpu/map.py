@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 
 from graphc.codegen_gpu.body import Body, Group, Point, Value
 from graphc.codegen_gpu.reductions import Reduction, States
@@ -44,23 +45,25 @@ class MapTemplate:
         self.across = (1 if loops and plan.form == "column" else 0) if spread else None
         self.along = (int(spread) if plan.form == "row" else 0) if loops else None
         self.rank = int(spread) + int(loops)
+        # Axes of few points, all of which each place of the block computes.
+        self.each = tuple(a for a in self.kernel.axes if a.name in plan.each)
+        self.axes = tuple(a for a in self.kernel.axes if a not in self.each)
 
     def run(self) -> tuple[GridDim, ...]:
         if self.plan.form == "tile":
             return self.tiled()
         self.body.point = self.points()
         masks = self.body.point.masks
-        if masks and self.rank == 1 and factor(self.kernel.axes) % ALIGNED:
+        if masks and self.rank == 1 and factor(self.axes) % ALIGNED:
             self.in_branches(masks[0][1])
         else:
             self.phases()
-        grid = GridDim(tuple(a.extent for a in self.kernel.axes), self.plan.points)
-        return (grid,)
+        return (GridDim(tuple(a.extent for a in self.axes), self.plan.points),)
 
     def in_branches(self, mask: Value) -> None:
         """Full blocks without a mask, the last one with it."""
         body, whole = self.body, self.body.point
-        count = body.product(a.extent for a in self.kernel.axes)
+        count = body.product(a.extent for a in self.axes)
         program = self.program(0)
         body.writer.let(mask.text, 0)
         full = body.let(f"({program.text} + 1) * {self.plan.points} <= {count}", bool_, program)
@@ -89,7 +92,7 @@ class MapTemplate:
 
     def points(self) -> Point:
         """The block's points, all parallel axes flat."""
-        axes, block = self.kernel.axes, self.plan.points
+        axes, block = self.axes, self.plan.points
         shape = [str(block)] * self.rank
         if self.across is None:
             flat = self.program(0) if axes else Value("0", self.body.index_dtype)
@@ -141,6 +144,15 @@ class MapTemplate:
     # ---- phases --------------------------------------------------------------------------------
 
     def phases(self) -> None:
+        """At each point of the axes of few points, whose guards are then known."""
+        body, whole, values = self.body, self.body.point, dict(self.body.values)
+        for at in product(*(range(int(a.extent)) for a in self.each)):
+            known = (Group((a,), Value(str(k), body.index_dtype)) for a, k in zip(self.each, at))
+            body.point, body.values = replace(whole, groups=(*whole.groups, *known)), dict(values)
+            self.run_phases()
+        body.point = whole
+
+    def run_phases(self) -> None:
         runs = {
             "once": self.once, "whole": self.whole, "looped": self.looped, "serial": self.serial,
         }  # fmt: skip

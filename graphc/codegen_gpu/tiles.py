@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
@@ -39,6 +39,8 @@ LEAST = 4  # trips of each
 SHARED = 1024  # points of its programs
 MANY = 48  # statements whose values fill a thread's registers sooner
 DENSE = 40  # the same beside the sums of a column block, in float64
+IN_FLIGHT = 4  # times as much of a column block, so that its few programs keep memory busy
+MOST_EACH = 4  # points of axes that are written out
 MOST_COLUMNS = 64  # points of a column block
 UNKNOWN = 1 << 14  # points of an unknown number, where it decides how sums are added up
 
@@ -61,6 +63,7 @@ class Plan:
     tile: tuple[str, str] = ("", "")  # the axes of a tile: rows, columns
     warps: int = WARPS
     shares: int = 1  # programs for the same points of a scatter, each with some of the rows
+    each: tuple[str, ...] = ()  # axes that are written out: a place computes all of their points
 
 
 def power(n: int) -> int:
@@ -162,7 +165,7 @@ class _Planner:
                 phases = tuple(PhasePlan("once") for _ in self.kernel.phases)
                 return Plan("tile", SIDE, phases, tile)
             phases = tuple(PhasePlan("serial" if p.axes else "once") for p in self.kernel.phases)
-            return self.flat(phases)
+            return self.flat(phases) if loops else self.written_out(self.flat(phases))
         self.points = max(self.nominal(self.kernel.axes), 1)
         return self.column() if columns else self.row()
 
@@ -174,15 +177,36 @@ class _Planner:
         few = trips is not None and trips <= UNROLLED
         return few and (columns or trips == 1) and self.points >= WARP * self.target.sms
 
-    def flat(self, phases: tuple[PhasePlan, ...]) -> Plan:
-        """16 bytes of the narrowest element a thread; fewer warps for more programs."""
+    def flat(self, phases: tuple[PhasePlan, ...], written: Sequence[str] = ()) -> Plan:
+        """16 bytes of the narrowest element a thread; fewer warps for more programs. Axes that are
+        `written` out decide most guards, so that fewer statements are left."""
         widths = [b.dtype.itemsize for b in self.kernel.buffers] or [4]
         each = min(max(ACCESS_BYTES // min(widths), 2), PER_THREAD)
-        if len(list(self.kernel.statements())) > MANY:
+        if not written and len(list(self.kernel.statements())) > MANY:
             each = max(each // 2, 1)
-        block = self.enough(WARP * WARPS * each, WARP * each)
+        axes = [a for a in self.kernel.axes if a.name not in written]
+        block = self.enough(WARP * WARPS * each, WARP * each, axes)
         warps = max(min(block // (WARP * each), WARPS), 1)
         return Plan("flat", block, phases, warps=warps)
+
+    def written_out(self, plan: Plan) -> Plan:
+        """With the axes of few points by which guards alone decide: of the windows that overlap,
+        each such point is in other ones, and each place then reads what any of them needs."""
+        if self.kernel.kind != "map":
+            return plan
+        guards = {g for s in self.kernel.statements() if isinstance(s, Load) for g in s.guards}
+        alone = Counter(
+            g.at.terms[0][0] for g in guards if len(g.at.terms) == 1 and g.at.const == 0
+        )
+        last = {a for s in self.kernel.statements() if isinstance(s, Store) for a in
+                self.contiguous(s)}  # fmt: skip
+        each = [a for a in self.kernel.axes if a.extent in (2, 3, 4) and alone[a.name] > 1]
+        each = [a for a in each if a.name not in last]
+        if not each or self.typical(each) > MOST_EACH:
+            return plan
+        self.points = max(self.points // self.typical(each), 1)
+        phases, written = plan.phases, tuple(a.name for a in each)
+        return replace(self.flat(phases, written), each=written)
 
     def rows(self) -> Plan:
         """As many programs for the same points as leave each some trips, and fill the target."""
@@ -193,9 +217,9 @@ class _Planner:
         phases = tuple(PhasePlan("serial") for _ in self.kernel.phases)
         return Plan("rows", block, phases, shares=shares)
 
-    def enough(self, most: int, least: int) -> int:
+    def enough(self, most: int, least: int, axes: Sequence[Axis] = ()) -> int:
         """A block of points that leaves enough programs, no larger than there are points."""
-        known = extent(self.kernel.axes)
+        known = extent(axes or self.kernel.axes)
         block = most
         while block > least and self.points < block * WAVES * self.target.sms:
             block //= 2
@@ -207,19 +231,23 @@ class _Planner:
         return [a for a, stride in s.at.terms if stride in (1, -1)]
 
     def columns(self) -> bool:
-        """Whether points rather than trips lie side by side in memory, counted in bytes."""
+        """Whether points rather than trips lie side by side in memory, counted in bytes and by how
+        much there is to read."""
         votes: Counter[bool] = Counter()
         dtypes = {b.name: b.dtype for b in self.kernel.buffers}
         for phase in self.kernel.phases:
-            inner = {a.name: self.size(a.extent) for a in phase.axes}
+            inner = {a.name: self.nominal((a,)) for a in phase.axes}
             if not inner:
                 continue
-            outer = {a.name: self.size(a.extent) for a in self.kernel.axes}
+            outer = {a.name: self.nominal((a,)) for a in self.kernel.axes}
+            sizes = [*inner.items(), *outer.items()]
             for s in phase.body:
                 if isinstance(s, Load | Store):
                     for a in self.contiguous(s):
                         n = inner.get(a, outer.get(a, 1))
-                        votes[a in outer] += dtypes[s.buffer].itemsize * min(n, WARP)
+                        each = dtypes[s.buffer].itemsize * min(n, WARP)
+                        moves = prod(size for b, size in sizes if s.at.stride(b) != 0)
+                        votes[a in outer] += each * moves
         return votes[True] > votes[False]
 
     def tile(self) -> tuple[str, str] | None:
@@ -247,8 +275,13 @@ class _Planner:
 
     def column(self) -> Plan:
         inner = self.nominal(self.kernel.axes[-1:])
-        block = self.enough(min(power(inner), MOST_COLUMNS), min(power(inner), WARP // 2))
+        most = WARP // 2 if self.dense else MOST_COLUMNS
+        block = self.enough(min(power(inner), most), min(power(inner), WARP // 2))
         return self.with_loops("column", block)
+
+    @property
+    def dense(self) -> bool:
+        return len(list(self.kernel.statements())) > DENSE
 
     def lanes(self, phase: Phase) -> int:
         trips = extent(phase.axes)
@@ -259,19 +292,20 @@ class _Planner:
     def with_loops(self, form: Form, block: int) -> Plan:
         phases = tuple(self.loop(p, form, block) for p in self.kernel.phases)
         largest = block * max(p.block for p in phases)
-        warps = 2 * WARPS if largest >= WHOLE else min(max(largest // (4 * WARP), 1), WARPS)
+        many = WHOLE // 2 if form == "column" else WHOLE
+        warps = 2 * WARPS if largest >= many else min(max(largest // (4 * WARP), 1), WARPS)
         return Plan(form, block, phases, warps=warps)
 
     def loop(self, phase: Phase, form: Form, block: int) -> PhasePlan:
         if not phase.axes:
             return PhasePlan("once")
         trips = extent(phase.axes)
-        if trips is not None and trips <= WHOLE and power(trips) * block <= ROOM:
+        most = ROOM // 4 if form == "column" and self.dense else ROOM
+        if trips is not None and trips <= WHOLE and power(trips) * block <= most:
             return PhasePlan("whole", power(trips))
         room = LOOPED
         if form == "column":
             sums = power(sum(isinstance(s, Reduce) for s in phase.body))  # each has registers
-            dense = len(list(self.kernel.statements())) > DENSE
-            room = (1 if dense else 2) * LOOPED // (block * sums)
+            room = (1 if self.dense else IN_FLIGHT) * LOOPED // (block * sums)
         least = max(WARP * WARPS // block, 1)  # a thread each
         return PhasePlan("looped", max(min(room, power(self.nominal(phase.axes))), least))

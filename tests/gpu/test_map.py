@@ -160,6 +160,69 @@ def test_scatter_within_each_point() -> None:
     assert got["w"].tobytes() == want["w"].tobytes()
 
 
+OVERLAPPING = """\
+kernel overlapping map (x: r f32, o: w f32 | n | ) {
+  for a in n, b in 5, p in 2, q in 16 {
+    once {
+      %0: f32 = load x[a*64 + b*16 + q] if 0 <= b < 4, 0 <= p < 1
+      %1: bool = inside 0 <= b < 4, 0 <= p < 1
+      %2: f32 = const -1
+      %3: f32 = where %1 %0 %2
+      %4: f32 = load x[a*64 + b*16 + q] if 0 <= b < 4, 1 <= p < 2
+      %5: bool = inside 1 <= p < 2
+      %6: f32 = where %5 %4 %2
+      %7: f32 = load x[a*64 + b*16 + q - 16] if 1 <= b < 5, 0 <= p < 1
+      %8: f32 = add %3 %6
+      %9: f32 = add %8 %7
+      store o[a*160 + b*32 + p*16 + q] = %9
+    }
+  }
+}"""
+
+
+def test_windows_that_overlap_are_read_once() -> None:
+    """By a place that computes all points of the axis which says what window they are in."""
+    kernel = parse(OVERLAPPING)
+    data = {"x": noise(3 * 64), "o": np.zeros(3 * 160, np.float32)}
+    got, want = both(OVERLAPPING, data, {"n": 3})
+    assert got["o"].tobytes() == want["o"].tobytes()
+    assert plan(kernel, [3], TARGET).each == ("p",)
+    source = emit(kernel, [3], TARGET)
+    assert source.text.count("tl.load(") == 2 and source.text.count("tl.store(") == 2
+
+
+COLUMN_SUMS = """\
+kernel sums map (x: r bf16, m: r f32, s: r f32, o: w f32 | n | ) {
+  for a in n, c in 128 {
+    for r in 128 {
+      %0: bf16 = load x[a*16384 + r*128 + c]
+      %1: f32 = cast %0
+      %2: f32 = load m[a*128 + r]
+      %3: f32 = load s[a*128 + r]
+      %4: f32 = sub %1 %2
+      %5: f32 = mul %4 %3
+      %6: f32 = sum %5
+    }
+    once {
+      store o[a*128 + c] = %6
+    }
+  }
+}"""
+
+
+def test_numbers_of_rows_do_not_say_how_columns_are_read() -> None:
+    """They are few beside what they are applied to, and are wider."""
+    data = {
+        "x": noise(2 * 16384).astype(parse(COLUMN_SUMS).buffers[0].dtype.numpy),
+        "m": noise(256, 2),
+        "s": noise(256, 3),
+        "o": np.zeros(256, np.float32),
+    }
+    assert plan(parse(COLUMN_SUMS), [2], TARGET).form == "column"
+    got, want = both(COLUMN_SUMS, data, {"n": 2})
+    assert np.allclose(got["o"], want["o"], rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize("text,shift", [(EMBED, 0), (TAKE, 7)])
 def test_check_index_reports_and_stays_inside(text: str, shift: int) -> None:
     data = {
