@@ -56,7 +56,8 @@ def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
     weight. So the update runs where the weight gradient is computed, in the order it is computed.
     """
     states = set(graph.states())
-    weights = [v.args[1] for v in graph.values() if v.op is OPS["conv"] and v.args[1] in states]
+    read = (_uncast(v.args[1]) for v in graph.values() if v.op is OPS["conv"])
+    weights = [w for w in read if w in states]
     ties = nx.Graph()
     ties.add_nodes_from(states)
     for out, target in zip(graph.outs, graph.targets, strict=True):
@@ -80,6 +81,13 @@ def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
             if s not in orders and (order := wanted(seen)) != identity(s):
                 lies(s, order)
     return orders
+
+
+def _uncast(w: Value) -> Value:
+    """A weight itself, of which a convolution may read a copy in a narrower type."""
+    while w.op is OPS["cast"]:
+        w = w.args[0]
+    return w
 
 
 def _broadcast(graph: Graph, states: set[Value]) -> dict[Value, Callable[[Orders], Shape]]:
