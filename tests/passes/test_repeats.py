@@ -13,6 +13,7 @@ from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.ops import OPS
 from graphc.ir.types import TensorSpec, f32, i32
 from graphc.passes import pipeline
+from graphc.passes.lower import lower
 from graphc.passes.nest import Lowered
 from graphc.passes.pipeline import lower_graph, run_passes
 from graphc.passes.repeats import Repeats
@@ -48,7 +49,7 @@ def lowered(
     graph: Graph, monkeypatch: pytest.MonkeyPatch, repeats: bool = True
 ) -> tuple[list[Lowered], int]:
     """The kernels of a graph, and how many of them were lowered."""
-    calls, lower = [0], pipeline.lower
+    calls = [0]
 
     def counted(*args: Any) -> Lowered:
         calls[0] += 1
