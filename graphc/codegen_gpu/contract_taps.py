@@ -75,11 +75,7 @@ class TapsTemplate(ContractTemplate):
         self.place()
         for k in range(len(self.places)):
             self.writer.do(f"acc{k} = tl.zeros([{self.t.cols}, {self.t.depth}], tl.float32)")
-        first, last = "0", self.steps()
-        if self.t.splits > 1:
-            steps = self.let(f"tl.cdiv({last}, {self.t.splits})")
-            first = self.let(f"{self.part} * {steps}")
-            last = self.let(f"min({first} + {steps}, {last})")
+        first, last = self.span()
         with self.writer.block(f"for t in range({first}, {last}):") as level:
             self.body.floor = level
             self.add_taps(level)
@@ -97,7 +93,7 @@ class TapsTemplate(ContractTemplate):
         if self.t.splits > 1:
             splits = self.t.splits
             at, self.part = self.let(f"{at} // {splits}"), self.let(f"{at} % {splits}")
-        self.tile, self.row_tile, self.col_tile = at, at, "0"
+        self.tile, self.row_tile, self.col_tile, self.col = at, at, "0", "0"
         self.number = Value("0", self.body.index_dtype)
         lane = self.let(f"tl.arange(0, {self.t.rows})")
         channel = self.let(f"{at} * {width} + {lane} % {width}")
