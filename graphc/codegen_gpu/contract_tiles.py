@@ -149,7 +149,11 @@ def _product(
     rows, cols, _ = tiles(usual if summing else sizes)
     splits = 1
     if not summing:
-        few = {a.extent: FEW for a in c.rows if usual.get(str(a.extent)) == UNKNOWN}
+        few = {
+            a.extent: FEW
+            for a in c.rows
+            if isinstance(a.extent, str) and usual[a.extent] == UNKNOWN
+        }
         a, b, found = tiles(usual | few)
         most = min(MAX_SPLITS, max(1, PARTS // (a * b)))
         for many, other in ((c.rows, c.cols), (c.cols, c.rows)):
