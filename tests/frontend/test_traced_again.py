@@ -3,6 +3,7 @@ where it changes hooks: as in eager code, call by call."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -230,3 +231,41 @@ def test_a_returned_value_that_a_loop_slices_lies_where_the_loop_reads() -> None
     x = graphc.ones(5, 2, 3, dtype=graphc.float64)
     for got, want in zip(graphc.compile(f)(x), f(x), strict=True):
         assert graphc.allclose(got, want, rtol=1e-12)
+
+
+SOURCE = """
+def step(x):
+    return x * max(1, 2) * len([1, 2, 3]) + abs(-2)
+"""
+
+
+@pytest.mark.parametrize("shadow", ["max", "len", "abs"])
+def test_a_global_that_stands_before_a_builtin_is_seen(shadow: str) -> None:
+    space: dict[str, Any] = {"__name__": "somewhere"}
+    exec(compile(SOURCE, "somewhere.py", "exec"), space)
+    plain, step = space["step"], graphc.compile(space["step"])
+    x = graphc.ones(2)
+    assert step(x).tolist() == plain(x).tolist()
+    space[shadow] = lambda *args: 7
+    assert step(x).tolist() == plain(x).tolist() != [8, 8]
+    del space[shadow]
+    assert step(x).tolist() == plain(x).tolist() == [8, 8]
+
+
+def test_a_builtin_that_is_replaced_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = graphc.compile(lambda x: x * abs(-2))
+    assert step(graphc.ones(2)).tolist() == [2, 2]
+    monkeypatch.setattr(builtins, "abs", lambda x: 5)
+    assert step(graphc.ones(2)).tolist() == [5, 5]
+
+
+def test_a_step_that_prints_keeps_one_program(capsys: pytest.CaptureFixture[str]) -> None:
+    @graphc.compile
+    def step(x: Any) -> Any:
+        print(len([1, 2]))
+        return x * 2
+
+    for _ in range(3):
+        step(graphc.ones(2))
+    assert step.stats.programs == 1
+    assert capsys.readouterr().out == "2\n" * 3

@@ -207,6 +207,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where it exceeds the threshold, else `value`; NaN stays NaN."""
+    if not input.dtype.is_floating_point:  # the result, too, is of integers
+        threshold, value = int(threshold), int(value)
     return written(input, where(input <= threshold, value, input), inplace)
 
 
