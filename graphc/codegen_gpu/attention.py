@@ -21,132 +21,32 @@ such a row `lse` is +inf, so that its weights come out as zeros again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import e, log, log2
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from graphc.codegen_gpu.attention_parts import HIDDEN, LEAST, Attention, Operands, Tensor, Tile
 from graphc.codegen_gpu.scalar import MEMORY, philox
-from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.text import Writer
 from graphc.codegen_gpu.tiles import power
-from graphc.ir.types import DType, bool_, f32
-
-Part = Literal["forward", "queries", "keys"]
+from graphc.ir.types import bool_, f32
 
 UNIT_BITS = 24  # of a random word that decide
-LEAST = 16  # of each side of a product
 STEP = 16  # of the depth of an exact product
 LOG2_E, LN_2 = log2(e), log(2)
+LEAST_FACTOR = 1e-30  # of scores: what is hidden stays so where they are multiplied by 0
 NUMBER = "tl.program_id(0) + tl.num_programs(0) * tl.program_id(1)"
-HIDDEN = 'float("-inf")'
 NOTHING = 'float("inf")'  # the lse of a row whose weights are zeros
 
 
-class Tensor(NamedTuple):
-    """An operand: its parameter's name, and its strides along the batch, rows and a row."""
-
-    name: str
-    batch: tuple[str, ...]
-    row: str
-    lane: str = "1"
-
-
-class Dropout(NamedTuple):
-    """Texts of the seed and draw (i64), the least 24 bits that keep a weight, and what it is then
-    multiplied by (f32)."""
-
-    seed: str
-    draw: str
-    least: str
-    factor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """What is computed. Sizes are texts: literals or names of parameters."""
-
-    dtype: DType  # of q, k, v and the result
-    batch: tuple[str, ...]
-    queries: str
-    keys: str
-    head: int  # elements of a row of q and k
-    width: int  # of v
-    scale: str  # f32
-    causal: bool = False
-    mask: DType | None = None  # bool: who may be seen; a float is added
-    fill: str = HIDDEN
-    safe: bool = True
-    dropout: Dropout | None = None
-    tf32: bool = False
-    wide: bool = False  # offsets within one of the batch are i64
-    permit: str = ""  # of stores, where an earlier launch may have failed
-
-    @property
-    def exact(self) -> bool:
-        return self.dtype is f32 and not self.tf32
-
-    @property
-    def skips(self) -> bool:
-        """Whether keys behind a query weigh nothing."""
-        return self.causal and self.fill == HIDDEN
-
-
-class Operands(NamedTuple):
-    """Of the gradients: `lse` and, if it was stored, `delta` have one element a row."""
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    lse: Tensor
-    mask: Tensor | None = None
-    out: Tensor | None = None  # of the gradients: what forward gave, unless `delta` is there
-    delta: Tensor | None = None
-    grad: Tensor | None = None  # of the result
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """What a program has: rows that are its own, columns that it goes along."""
-
-    rows: int
-    columns: int
-    warps: int
-    stages: int
-
-
-def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
-    """By formula; `points`, the rows there usually are, choose how many a program has alone.
-
-    Sums, operands and what belongs to each weight, a mask or random bits, share the registers.
-    """
-    depth = max(LEAST, power(a.head), power(a.width))
-    asked = (a.dropout is not None) + (a.mask is not None)
-    busy, wide = asked > 0, depth > 64 or asked > 1
-    if a.exact:
-        rows = 32 if depth <= 128 and part != "keys" else 16
-        warps = rows * depth // (256 if part == "keys" else 512)
-        chosen = Tile(rows, 16, min(8, max(2, warps)), 1)
-    elif part == "forward":
-        rows = 64 if busy or depth > 128 else 128
-        columns = (64 if depth <= 128 else 32) // (2 if busy else 1)
-        chosen = Tile(rows, columns, 8 if wide else 4, 3 if depth <= 128 else 2)
-    else:
-        rows = 64 >> asked if depth > 128 else 64
-        columns = max(LEAST, (64 if depth <= 64 else 32) >> asked)
-        chosen = Tile(rows, columns, 8 if wide else 4, 2)
-    if a.dtype is f32 and not a.exact:
-        chosen = Tile(max(16, chosen.rows // 2), max(16, chosen.columns // 2), chosen.warps, 2)
-    rows = min(chosen.rows, max(LEAST, power(points)))
-    return Tile(rows, chosen.columns, chosen.warps, chosen.stages)
-
-
 class Side(NamedTuple):
-    """Rows of an operand: their indices' name, which of them are (none: all), their length."""
+    """Rows of an operand: their indices' name, which of them are (none: all), their length, and
+    how many there are in all."""
 
     tensor: Tensor
     at: str
     mask: str
     width: int
+    points: str
 
 
 class AttentionTemplate:
@@ -202,9 +102,19 @@ class AttentionTemplate:
     def whole(self, s: Side) -> str:
         """All of the rows, with zeros up to a power of two."""
         lanes = max(LEAST, power(s.width))
+        if s.at != "rows" and self.t.described and s.tensor.lines and lanes == s.width:
+            return self.let(f"{self.descriptor(s)}.load([start, 0])", self.level(s.at))
         at = self.let(f"tl.arange(0, {lanes})")
         within = "" if lanes == s.width else f"({at} < {s.width})"
         return self.load(s, at, within, self.level(s.at))
+
+    def descriptor(self, s: Side) -> str:
+        """Of a matrix whose blocks begin at row `start`: what is behind its end is zero."""
+        points = s.points if s.points.isdecimal() else f"tl.cast({s.points}, tl.int32)"
+        return self.let(
+            f"tl.make_tensor_descriptor({self.base(s.tensor)}, shape=[{points}, {s.width}], "
+            f"strides=[{s.tensor.row}, 1], block_shape=[{self.t.columns}, {s.width}])"
+        )
 
     def level(self, index: str) -> int:
         """Where what belongs to these rows is known."""
@@ -275,23 +185,44 @@ class AttentionTemplate:
         queries.
         """
         a, w = self.a, self.writer
-        inside = [] if turned or not columns.mask else [f"{columns.mask}[None, :]"]
         s = self.product(rows, columns)
         s = w.assign(f"{s} * ({a.scale} * {LOG2_E})", w.level)
-        seen = [*seen]
-        if (mask := self.o.mask) is not None and a.mask is not None:
+        if (mask := self.o.mask) is not None and a.mask is not bool_:
             query, key = (columns, rows) if turned else (rows, columns)
             x = self.of_mask(mask, query, key, turned)
-            if a.mask is bool_:
-                seen.append(f"({x} != 0)")
-            else:
-                s = w.assign(f"{s} + {x}.to(tl.float32) * {LOG2_E}", w.level)
+            s = w.assign(f"{s} + {x}.to(tl.float32) * {LOG2_E}", w.level)
+        return self.filled(s, rows, columns, seen, turned)
+
+    def filled(self, s: str, rows: Side, columns: Side, seen: Sequence[str], turned: bool) -> str:
+        a, w, seen = self.a, self.writer, [*seen]
+        inside = [] if turned or not columns.mask else [f"{columns.mask}[None, :]"]
+        if (mask := self.o.mask) is not None and a.mask is bool_:
+            query, key = (columns, rows) if turned else (rows, columns)
+            seen.append(f"({self.of_mask(mask, query, key, turned)} != 0)")
         self.seen = " & ".join(seen)
         fill = HIDDEN if a.fill == HIDDEN else f"{a.fill} * {LOG2_E}"
         for conditions, other in ((seen, fill), (inside, HIDDEN)):
             if conditions:
                 s = w.assign(f"tl.where({' & '.join(conditions)}, {s}, {other})", w.level)
         return s
+
+    def unscaled(self, queries: Side, keys: Side, seen: Sequence[str]) -> tuple[str, str]:
+        """Scores of a block, and the text of a factor that is still to come, which costs nothing
+        where it is part of a sum. It is positive, so that the largest score stays the largest: its
+        sign is the queries', which lose nothing by that.
+
+        Scores that something is added to, or that are filled with a number, are scaled before.
+        """
+        a, w = self.a, self.writer
+        added = a.mask is not None and a.mask is not bool_
+        if a.exact or added or a.fill != HIDDEN:
+            return self.scores(queries, keys, seen, False), ""
+        scale = self.let(f"tl.cast({a.scale}, tl.float32)")
+        factor = self.let(f"tl.maximum(tl.abs({scale}) * {LOG2_E}, {LEAST_FACTOR})")
+        sign = f"tl.where({scale} < 0, -1.0, 1.0)"
+        q = self.let(f"({self.whole(queries)}.to(tl.float32) * {sign}).to({self.memory})")
+        s = w.assign(f"tl.dot({q}, tl.trans({self.whole(keys)}), {self.precision})", w.level)
+        return self.filled(s, queries, keys, seen, False), f" * {factor}"
 
     def of_mask(self, mask: Tensor, query: Side, key: Side, turned: bool) -> str:
         q, k = self.turn(query.at, turned), self.turn(key.at, not turned)
@@ -400,21 +331,22 @@ def forward(
     """The function's body; `lse` is stored where gradients will want it."""
     x = AttentionTemplate(a, o, t, w)
     mask = x.place(a.queries, a.skips)
-    q = Side(o.q, "rows", mask, a.head)
+    q = Side(o.q, "rows", mask, a.head, a.queries)
     x.zeros("acc", a.width)
     w.do(f"top = tl.full([{t.rows}], {HIDDEN}, tl.float32)")
     w.do(f"total = tl.zeros([{t.rows}], tl.float32)")
     for index, seen, inside in x.along_keys():
-        s = x.scores(q, Side(o.k, index, inside, a.head), seen, False)
-        w.do(f"higher = tl.maximum(top, tl.max({s}, 1))")
+        k = Side(o.k, index, inside, a.head, a.keys)
+        s, factor = x.unscaled(q, k, seen)
+        w.do(f"higher = tl.maximum(top, tl.max({s}, 1){factor})")
         w.do(f"base = tl.where(higher == {HIDDEN}, 0.0, higher)")
-        w.do(f"p = tl.exp2({s} - base[:, None])")
+        w.do(f"p = tl.exp2({s}{factor} - base[:, None])")
         w.do("less = tl.exp2(top - base)")
         w.do("total = total * less + tl.sum(p, 1)")
         if a.dropout is not None:
             w.do(f"p = p * {x.kept('rows', 'start', False)}")
         w.do("acc = acc * less[:, None]")
-        x.add_product("acc", "p", Side(o.v, index, inside, a.width))
+        x.add_product("acc", "p", Side(o.v, index, inside, a.width, a.keys))
         w.do("top = higher")
     nothing = a.safe or a.keys == "0" or not a.keys.isdecimal()  # may be seen; else NaN is right
     none = "total == 0" if a.safe else f"(total == 0) & ({a.keys} == 0)"
@@ -435,13 +367,16 @@ def backward_queries(
     assert o.grad is not None
     x = AttentionTemplate(a, o, t, w)
     mask = x.place(a.queries, a.skips)
-    q, grad = Side(o.q, "rows", mask, a.head), Side(o.grad, "rows", mask, a.width)
+    q, grad = (
+        Side(o.q, "rows", mask, a.head, a.queries),
+        Side(o.grad, "rows", mask, a.width, a.queries),
+    )
     lse, sums = x.numbers(o.lse, "rows", mask, NOTHING), _delta(x, grad)
     x.zeros("acc", a.head)
     for index, seen, inside in x.along_keys():
-        k = Side(o.k, index, inside, a.head)
+        k = Side(o.k, index, inside, a.head, a.keys)
         p = x.weights(x.scores(q, k, seen, False), f"{lse}[:, None]")
-        d = x.product(grad, Side(o.v, index, inside, a.width))
+        d = x.product(grad, Side(o.v, index, inside, a.width, a.keys))
         if a.dropout is not None:
             d = w.assign(f"{d} * {x.kept('rows', 'start', False)}", w.level)
         x.add_product("acc", x.pulled(p, d, f"{sums}[:, None]"), k)
@@ -457,13 +392,14 @@ def backward_keys(
     assert o.grad is not None
     x = AttentionTemplate(a, o, t, w)
     mask = x.place(a.keys, False)
-    k, v = Side(o.k, "rows", mask, a.head), Side(o.v, "rows", mask, a.width)
+    k, v = Side(o.k, "rows", mask, a.head, a.keys), Side(o.v, "rows", mask, a.width, a.keys)
     if keys is not None:
         x.zeros("of_keys", a.head)
     if values is not None:
         x.zeros("of_values", a.width)
     for index, seen, inside in x.along_queries():
-        q, grad = Side(o.q, index, inside, a.head), Side(o.grad, index, inside, a.width)
+        q = Side(o.q, index, inside, a.head, a.queries)
+        grad = Side(o.grad, index, inside, a.width, a.queries)
         s = x.scores(k, q, seen, True)
         p = x.weights(s, f"{x.numbers(o.lse, index, inside, NOTHING)}[None, :]")
         kept = x.kept(index, "first", True) if a.dropout is not None else ""

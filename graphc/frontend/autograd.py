@@ -113,6 +113,9 @@ def backward(
     """Add to the `.grad` of every leaf (or of `inputs` only) its gradient of `tensors`.
 
     `grad_variables` is the former name of `grad_tensors`.
+
+    grad_tensors have the shapes of `tensors`; None stands for 1 of a [] tensor. Raises
+    AutogradError where there is no graph, or it is gone.
     """
     if grad_variables is not None:
         if grad_tensors is not None:
@@ -150,6 +153,9 @@ def grad(
 
     is_grads_batched: `grad_outputs` have a leading dimension, and so have the gradients, one for
     each row. `only_inputs` is deprecated and ignored, as in PyTorch.
+
+    -> tensors of the inputs' shapes, None for one that is not used if `allow_unused`. Raises
+    AutogradError for such a one otherwise.
     """
     if not only_inputs:
         text = "grad: only_inputs is deprecated and ignored; it is always True"

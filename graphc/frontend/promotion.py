@@ -97,7 +97,7 @@ def _is_float(x: Any) -> bool:
 
 
 def result_type(*operands: Tensor | Scalar) -> DType:
-    """The dtype of an arithmetic operation on `operands`."""
+    """The dtype of an arithmetic operation on `operands`. Of any shapes."""
     best: list[DType | None] = [None, None, None]  # tensors with dimensions, 0-d tensors, numbers
     wide = None  # what floats that stand for numbers of the call are computed in, as Python does
     for x in operands:

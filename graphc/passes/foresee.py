@@ -54,7 +54,7 @@ class _Foresight:
         with v.builder.at(v.where):
             if rule is not None:
                 args = rule(self, v, args)
-            w = v if args == v.args else v.builder.emit(v.op, args, v.attrs)
+            w = v if args == v.args else v.builder.again(v, args)
         v.builder.heir(w, v, since)
         if is_free(w) and v.op.kind == "movement":
             self.views[w] = self._moved(v, w)

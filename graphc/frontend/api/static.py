@@ -28,7 +28,10 @@ __all__ = ["nonzero_static", "repeat_interleave"]
 
 @public(method=True)
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
-    """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`."""
+    """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`.
+
+    [...] of rank R -> [size, R].
+    """
     if size < 0:
         raise RefusedArgument(
             f"nonzero_static: 'size' must be an non-negative integer, got {size}",
@@ -62,6 +65,8 @@ def repeat_interleave(
     """Each element `repeats` times in a row along `dim`; a tensor says how often for each.
 
     repeat_interleave(counts) alone repeats the numbers 0, 1, ... of the counts.
+
+    [..., N, ...] -> [..., N * repeats, ...], or their sum.
     """
     if repeats is None:
         numbers = input.emit(OPS["iota"], shape=input.spec.shape, axis=0, dtype=i64.name)
