@@ -17,11 +17,21 @@ import linecache
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from types import FrameType
 from typing import ClassVar
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 CLI = PACKAGE + "cli" + os.sep
+
+
+on_error: list[Callable[[], None]] = []  # is told when an error is about to leave our code
+
+
+def leaving() -> None:
+    """An error is made, which a user's code may catch."""
+    for told in tuple(on_error):
+        told()
 
 
 class GraphcError(Exception):
@@ -38,6 +48,7 @@ class GraphcError(Exception):
         self.reason = why or self.why
         self.remedy = fix or self.fix
         self.where = where or user_location()
+        leaving()
         super().__init__(what)
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DataDependentBranch, TracerLeak, is_own
+from graphc.errors import DataDependentBranch, TracerLeak, is_own, leaving
 from graphc.ir import sugar as P
 from graphc.ir.types import bool_, f64, i64
 
@@ -33,6 +33,7 @@ class Settled(BaseException):
     """The step decides by a number that it counts itself: trace again, with that number read."""
 
     def __init__(self, place: Any) -> None:
+        leaving()
         self.place = place
 
 

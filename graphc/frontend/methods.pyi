@@ -26,34 +26,40 @@ class Methods(Sugar):
     def reshape_as(self, other: Tensor) -> Tensor:
         """`reshape` to the shape of `other`."""
     def flatten(self, start_dim: builtins.int = 0, end_dim: builtins.int = -1) -> Tensor:
-        """Dimensions start_dim to end_dim as one; a view if the strides allow, else a copy."""
+        """[B, C, H] -> [B*C*H], or [B, C*H] from 1 on; a view if strides allow, else a copy."""
     def ravel(self) -> Tensor:
-        """All elements as a vector, in row-major order; a view if the strides allow."""
+        """[...] of N elements -> [N], in row-major order; a view if the strides allow."""
     def unflatten(self, dim: builtins.int, sizes: Sequence[builtins.int]) -> Tensor:
-        """Dimension `dim` as several of these sizes, one of which may be -1."""
+        """[..., N, ...] -> [..., *sizes, ...], one of which may be -1."""
     def squeeze(self, dim: Dims | None = None, *dims: builtins.int) -> Tensor:
         """Without the dimensions of size 1, of all or of those named (a list, or one after another);
         a view.
+
+        [..., 1, ...] -> [...].
         """
     def squeeze_(self, dim: Dims | None = None, *dims: builtins.int) -> Tensor: ...
     def unsqueeze(self, dim: builtins.int) -> Tensor:
-        """A view with a dimension of size 1 at `dim`, -rank - 1 to rank."""
+        """A view [..., 1, ...] with a dimension of size 1 at `dim`, -rank - 1 to rank."""
     def unsqueeze_(self, dim: builtins.int) -> Tensor: ...
     def permute(self, *sizes_: Any, dims: Any = None) -> Tensor:
-        """A view with the dimensions in this order, of which each is named once."""
+        """A view with the dimensions in this order: [A, B, C] -> [B, C, A] for (1, 2, 0)."""
     def transpose(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
-        """A view with two dimensions exchanged."""
+        """A view with two dimensions exchanged. [A, B, C] -> [C, B, A] for (0, 2)."""
     def swapdims(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
-        """A view with two dimensions exchanged."""
+        """A view with two dimensions exchanged. [A, B, C] -> [C, B, A] for (0, 2)."""
     def transpose_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor: ...
     def swapdims_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor: ...
     def t(self) -> Tensor:
         """A view of a matrix [n, m] as [m, n]; of lower rank x itself; ShapeMismatch above."""
     def t_(self) -> Tensor: ...
     def movedim(self, source: Dims, destination: Dims) -> Tensor:
-        """A view in which dimensions `source` stand at `destination`, the others in their order."""
+        """A view in which dimensions `source` stand at `destination`, the others in their order. [A, B,
+        C] -> [B, C, A] for (0, 2).
+        """
     def moveaxis(self, source: Dims, destination: Dims) -> Tensor:
-        """A view in which dimensions `source` stand at `destination`, the others in their order."""
+        """A view in which dimensions `source` stand at `destination`, the others in their order. [A, B,
+        C] -> [B, C, A] for (0, 2).
+        """
     @property
     def mT(self) -> Tensor:
         """A view with the last two dimensions exchanged; ShapeMismatch for a vector."""
@@ -61,7 +67,7 @@ class Methods(Sugar):
     def mH(self) -> Tensor:
         """A view with the last two dimensions exchanged; ShapeMismatch for a vector."""
     def adjoint(self) -> Tensor:
-        """The last two dimensions exchanged: of real numbers, the conjugate transpose."""
+        """[..., N, M] -> [..., M, N], a view: of real numbers, the conjugate transpose."""
     @property
     def H(self) -> Tensor:
         """A view of a matrix [n, m] as [m, n]; ShapeMismatch for other ranks but 0."""
@@ -69,9 +75,9 @@ class Methods(Sugar):
     def T(self) -> Tensor:
         """A view with the dimensions in reverse order."""
     def flip(self, *sizes_: Any, dims: Any = None) -> Tensor:
-        """A copy with the elements in reverse order along these dimensions."""
+        """A copy with the elements in reverse order along these dimensions. The shape stays."""
     def roll(self, shifts: Dims, dims: Dims | None = None) -> Tensor:
-        """Elements move on by `shifts`; those past the end come back at the start."""
+        """Elements move on by `shifts`, past the end to the start. The shape stays."""
     def expand(self, *sizes_: Any, size: Any = None) -> Tensor:
         """A view with size-1 dimensions repeated; -1 keeps a size."""
     def expand_as(self, other: Tensor) -> Tensor:
@@ -81,32 +87,21 @@ class Methods(Sugar):
     def repeat(self, *sizes_: Any, repeats: Any = None) -> Tensor:
         """Tile: x.repeat(2, 3) stands 2 by 3 copies of x side by side."""
     def tile(self, *sizes_: Any, dims: Any = None) -> Tensor:
-        """`repeat`, where missing counts are 1 in front."""
-    def repeat_interleave(
-        self,
-        repeats: builtins.int | Tensor | None = None,
-        dim: builtins.int | None = None,
-        *,
-        output_size: builtins.int | None = None,
-    ) -> Tensor:
-        """Each element `repeats` times in a row along `dim`; a tensor says how often for each.
-
-        repeat_interleave(counts) alone repeats the numbers 0, 1, ... of the counts.
-        """
+        """`repeat`, where missing counts are 1 in front. [N, M] -> [N * a, M * b]."""
     def narrow(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
-        """A view of `length` elements from `start` on along a dimension; negative ones count back."""
+        """A view [..., length, ...] from `start` on along a dimension; negative ones count back."""
     def select(self, dim: builtins.int, index: builtins.int) -> Tensor:
-        """x without `dim`, at `index` along it; a view."""
+        """[..., N, ...] -> [...], without `dim`: at `index` along it; a view."""
     def unbind(self, dim: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Views of each index along a dimension, which they lack."""
+        """[..., N, ...] -> N of [...]: views of each index along a dimension."""
     def split(
         self, split_size_or_sections: builtins.int | Sequence[builtins.int], dim: builtins.int = 0
     ) -> tuple[Tensor, ...]:
-        """Pieces of `split_size` (the last may be smaller), or of the sizes given."""
+        """Views [..., M, ...] of `split_size` (the last may be smaller), or the sizes given."""
     def chunk(self, chunks: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]:
-        """At most `chunks` views along a dimension, equal in size but for the last."""
+        """At most `chunks` views [..., M, ...], equal in size but for the last."""
     def unfold(self, dimension: builtins.int, size: builtins.int, step: builtins.int) -> Tensor:
-        """Windows along a dimension, appended as a last dimension; a view."""
+        """Windows along a dimension, appended as a last dimension."""
     def copy_(self, src: Any, non_blocking: builtins.bool = False) -> Tensor:
         """Write the elements of `src`, cast and broadcast; or a number everywhere."""
     def fill_(self, value: Any) -> Tensor:
@@ -451,7 +446,10 @@ class Methods(Sugar):
     def sum(
         self, dim: Dims | None = None, keepdim: builtins.bool = False, *, dtype: DType | None = None
     ) -> Tensor:
-        """Of all elements, or along `dim`; an empty sum is 0."""
+        """Of all elements, or along `dim`; an empty sum is 0.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def prod(
         self,
         dim: builtins.int | None = None,
@@ -459,11 +457,17 @@ class Methods(Sugar):
         *,
         dtype: DType | None = None,
     ) -> Tensor:
-        """The product over a dimension, or over all; of integers and bools in int64."""
+        """The product over a dimension, or over all; of integers and bools in int64.
+
+        [...] -> [], or without dimension `dim` (1 with `keepdim`).
+        """
     def mean(
         self, dim: Dims | None = None, keepdim: builtins.bool = False, *, dtype: DType | None = None
     ) -> Tensor:
-        """The arithmetic mean; NaN of nothing."""
+        """The arithmetic mean; NaN of nothing.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def var(
         self,
         dim: Any = None,
@@ -472,7 +476,10 @@ class Methods(Sugar):
         *,
         correction: Scalar | None = None,
     ) -> Tensor:
-        """Variance about the mean."""
+        """Variance about the mean.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def std(
         self,
         dim: Any = None,
@@ -481,7 +488,10 @@ class Methods(Sugar):
         *,
         correction: Scalar | None = None,
     ) -> Tensor:
-        """The square root of `var`; its gradient at 0 is 0."""
+        """The square root of `var`; its gradient at 0 is 0.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def norm(
         self,
         p: builtins.float | str = ...,
@@ -490,11 +500,20 @@ class Methods(Sugar):
         *,
         dtype: DType | None = None,
     ) -> Tensor:
-        """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros)."""
+        """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros).
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def amax(self, dim: Dims | None = None, keepdim: builtins.bool = False) -> Tensor:
-        """The largest, NaN if any is; ties share the gradient equally."""
+        """The largest, NaN if any is; ties share the gradient equally.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def amin(self, dim: Dims | None = None, keepdim: builtins.bool = False) -> Tensor:
-        """The smallest over dimensions, or over all; NaN if there is one. Ties share the gradient."""
+        """The smallest over dimensions, or over all; NaN if there is one. Ties share the gradient.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     @overload
     def max(self, dim: None = None) -> Tensor:
         """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
@@ -520,27 +539,45 @@ class Methods(Sugar):
         `minimum`.
         """
     def argmax(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
-        """Index of the first largest element (the first NaN, if any)."""
+        """Index of the first largest element (the first NaN, if any).
+
+        [...] -> [], or without dimension `dim` (1 with `keepdim`).
+        """
     def argmin(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
-        """The index (int64) of the smallest along a dimension, or of all in row-major order."""
+        """The index (int64) of the smallest along a dimension, or of all in row-major order.
+
+        [...] -> [], or without dimension `dim` (1 with `keepdim`).
+        """
     def aminmax(
         self, *, dim: builtins.int | None = None, keepdim: builtins.bool = False
     ) -> graphc.return_types.aminmax:
-        """`amin` and `amax` in one."""
+        """`amin` and `amax` in one. [...] -> two of [], or without `dim` (1 with `keepdim`)."""
     def dist(self, other: Tensor, p: builtins.float = 2) -> Tensor:
-        """The p-norm of the difference."""
+        """The p-norm of the difference. Shapes that broadcast -> []."""
     def any(self, dim: Dims | None = None, keepdim: builtins.bool = False) -> Tensor:
-        """Whether some element is nonzero; False of nothing."""
+        """Whether some element is nonzero; False of nothing.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def all(self, dim: Dims | None = None, keepdim: builtins.bool = False) -> Tensor:
-        """Whether no element is zero; True of nothing."""
+        """Whether no element is zero; True of nothing.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def count_nonzero(self, dim: Dims | None = None, *dims: builtins.int) -> Tensor:
-        """How many elements are not zero, in all or along dimensions: a list, or one after another."""
+        """How many elements are not zero, in all or along dimensions: a list, or one after another.
+
+        [...] -> [], or without the dimensions.
+        """
     def logsumexp(self, dim: Dims, keepdim: builtins.bool = False) -> Tensor:
-        """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf."""
+        """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf.
+
+        [...] -> without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def softmax(self, dim: builtins.int, dtype: DType | None = None) -> Tensor:
-        """exp(x) over its sum along `dim`, shifted by the maximum."""
+        """exp(x) over its sum along `dim`, shifted by the maximum. The shape stays."""
     def log_softmax(self, dim: builtins.int, dtype: DType | None = None) -> Tensor:
-        """input minus its logsumexp along `dim`, shifted by the maximum."""
+        """input minus its logsumexp along `dim`, shifted by the maximum. The shape stays."""
     def clamp(self, min: Operand = None, max: Operand = None) -> Tensor:
         """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
     def clip(self, min: Operand = None, max: Operand = None) -> Tensor:
@@ -575,7 +612,7 @@ class Methods(Sugar):
         self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
     ) -> Tensor: ...
     def masked_fill(self, mask: Tensor, value: Operand) -> Tensor:
-        """`value` where `mask` holds, in input's dtype."""
+        """`value` where `mask` holds, in input's dtype. Shapes that broadcast."""
     def masked_fill_(self, mask: Tensor, value: Operand) -> Tensor: ...
     def asin(self) -> Tensor:
         """Elementwise asin; integers become floats."""
@@ -674,17 +711,20 @@ class Methods(Sugar):
         """The derivative of lgamma."""
     def digamma_(self) -> Tensor: ...
     def cumsum(self, dim: builtins.int, *, dtype: DType | None = None) -> Tensor:
-        """Running sums; of integers in i64."""
+        """Running sums; of integers in i64. The shape stays."""
     def cumsum_(self, dim: builtins.int, *, dtype: DType | None = None) -> Tensor: ...
     def cumprod(self, dim: builtins.int, *, dtype: DType | None = None) -> Tensor:
-        """Running products; of integers in i64. The gradient is exact with zeros."""
+        """Running products; of integers in i64. The gradient is exact with zeros.
+
+        The shape stays.
+        """
     def cumprod_(self, dim: builtins.int, *, dtype: DType | None = None) -> Tensor: ...
     def logcumsumexp(self, dim: builtins.int) -> Tensor:
-        """log(cumsum(exp(x))) without overflow."""
+        """log(cumsum(exp(x))) without overflow. The shape stays."""
     def cummax(self, dim: builtins.int) -> graphc.return_types.cummax:
-        """The largest so far along `dim`, and its index."""
+        """The largest so far along `dim`, and its index. Both have its shape."""
     def cummin(self, dim: builtins.int) -> graphc.return_types.cummin:
-        """The smallest so far along `dim`, and its index."""
+        """The smallest so far along `dim`, and its index. Both have its shape."""
     def gather(
         self, dim: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False
     ) -> Tensor:
@@ -692,9 +732,14 @@ class Methods(Sugar):
     def take_along_dim(self, indices: Tensor, dim: builtins.int | None = None) -> Tensor:
         """`gather` with the other dimensions broadcast and negative numbers counted from the end;
         without `dim`, of the flat tensor, where PyTorch takes no negative ones.
+
+        index of input's rank -> index's shape.
         """
     def scatter_add(self, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
-        """input plus src[i][j] at [index[i][j]][j] for dim 0, each time an index appears."""
+        """input plus src[i][j] at [index[i][j]][j] for dim 0, each time an index appears.
+
+        index and src of one rank with input, whose shape stays.
+        """
     def scatter_add_(self, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor: ...
     def scatter(
         self,
@@ -707,6 +752,8 @@ class Methods(Sugar):
     ) -> Any:
         """input with `src` (a tensor or number) at the places `gather` reads; `reduce` is "add" or
         "multiply" to join it with what is there.
+
+        index and src of one rank with input, whose shape stays.
         """
     def scatter_(
         self,
@@ -728,6 +775,8 @@ class Methods(Sugar):
     ) -> Tensor:
         """input with all of `src` that has a place folded into it: "sum", "prod", "mean", "amax" or
         "amin"; without `include_self` what stood there is replaced.
+
+        index and src of one rank with input, whose shape stays.
         """
     def scatter_reduce_(
         self,
@@ -739,7 +788,7 @@ class Methods(Sugar):
         include_self: builtins.bool = True,
     ) -> Tensor: ...
     def index_select(self, dim: builtins.int, index: Tensor) -> Tensor:
-        """Slices of `input` along `dim` by number."""
+        """Slices of `input` along `dim` by number. [..., N, ...], index [K] -> [..., K, ...]."""
     def index_add(
         self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Scalar = 1
     ) -> Tensor:
@@ -751,18 +800,30 @@ class Methods(Sugar):
         """input with slice index[k] replaced by source[k]; the last of equal indices wins."""
     def index_copy_(self, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor: ...
     def index_fill(self, dim: builtins.int, index: Tensor, value: Any) -> Tensor:
-        """input with the slices chosen filled with a number or 0-d tensor."""
+        """input with the slices chosen filled with a number or 0-d tensor.
+
+        index [K]; the shape of input stays.
+        """
     def index_fill_(self, dim: builtins.int, index: Tensor, value: Any) -> Tensor: ...
     def take(self, index: Tensor) -> Tensor:
         """Elements of the flat `input` by number, in the shape of `index`."""
     def put(self, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor:
-        """input with the elements of `source` at flat numbers, or added to what is there."""
+        """input with the elements of `source` at flat numbers, or added to what is there.
+
+        index and source of one shape; that of input stays.
+        """
     def put_(self, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor: ...
     def masked_scatter(self, mask: Tensor, source: Tensor) -> Tensor:
-        """input with the elements of `source`, in order, where `mask` is true."""
+        """input with the elements of `source`, in order, where `mask` is true.
+
+        mask broadcasts with input; their shape.
+        """
     def masked_scatter_(self, mask: Tensor, source: Tensor) -> Tensor: ...
     def select_scatter(self, src: Tensor, dim: builtins.int, index: builtins.int) -> Tensor:
-        """A copy of `input` with `src` at `index` along `dim`."""
+        """A copy of `input` with `src` at `index` along `dim`.
+
+        src [...] without `dim`; the shape of input stays.
+        """
     def slice_scatter(
         self,
         src: Tensor,
@@ -771,7 +832,10 @@ class Methods(Sugar):
         end: builtins.int | None = None,
         step: builtins.int = 1,
     ) -> Tensor:
-        """A copy of `input` with `src` at start:end:step along `dim`."""
+        """A copy of `input` with `src` at start:end:step along `dim`.
+
+        src as the slice; the shape of input stays.
+        """
     def index_reduce(
         self,
         dim: builtins.int,
@@ -783,6 +847,8 @@ class Methods(Sugar):
     ) -> Tensor:
         """Slices of `source` joined into those of input at `index` along `dim` by prod, mean, amax or
         amin; include_self: with what stood there.
+
+        index [K], source [..., K, ...]; the shape of input stays.
         """
     def index_reduce_(
         self,
@@ -802,10 +868,16 @@ class Methods(Sugar):
         """
     @overload
     def nonzero(self, *, as_tuple: Literal[False] = False) -> Tensor:
-        """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
+        """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension.
+
+        [...] of rank R with n of them -> [n, R].
+        """
     @overload
     def nonzero(self, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]:
-        """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
+        """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension.
+
+        [...] of rank R with n of them -> [n, R].
+        """
     def index_put_(
         self, indices: Sequence[Tensor | None], values: Tensor, accumulate: builtins.bool = False
     ) -> Tensor:
@@ -815,14 +887,17 @@ class Methods(Sugar):
     ) -> Tensor:
         """A copy of `input` with out[indices] = values, or += where `accumulate`."""
     def swapaxes(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
-        """`transpose` by NumPy's name."""
+        """`transpose` by NumPy's name: [A, B, C] -> [C, B, A] for (0, 2)."""
     def swapaxes_(self, axis0: builtins.int, axis1: builtins.int) -> Tensor: ...
     def fliplr(self) -> Tensor:
-        """Columns in reverse."""
+        """Columns in reverse. [N, M, ...], which stays."""
     def flipud(self) -> Tensor:
-        """Rows in reverse."""
+        """Rows in reverse. [N, ...], which stays."""
     def rot90(self, k: builtins.int = 1, dims: Sequence[builtins.int] = ...) -> Tensor:
-        """Turned k times by 90 degrees, from the first of `dims` towards the second."""
+        """Turned k times by 90 degrees, from the first of `dims` towards the second.
+
+        [N, M, ...] -> [M, N, ...], or as before.
+        """
     def diff(
         self,
         n: builtins.int = 1,
@@ -830,29 +905,113 @@ class Methods(Sugar):
         prepend: Tensor | None = None,
         append: Tensor | None = None,
     ) -> Tensor:
-        """Differences of neighbours along `dim`, n times; of bools, whether they differ."""
+        """Differences of neighbours along `dim`, n times; of bools, whether they differ.
+
+        [..., N, ...] -> [..., N - n, ...].
+        """
     def nansum(
         self, dim: Dims | None = None, keepdim: builtins.bool = False, *, dtype: DType | None = None
     ) -> Tensor:
-        """The sum of what is not NaN."""
+        """The sum of what is not NaN.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def nanmean(
         self, dim: Dims | None = None, keepdim: builtins.bool = False, *, dtype: DType | None = None
     ) -> Tensor:
-        """The mean of what is not NaN."""
+        """The mean of what is not NaN.
+
+        [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+        """
     def argwhere(self) -> Tensor:
-        """The indices of nonzero elements, one row each."""
+        """The indices of nonzero elements, one row each. [...] of rank R with n of them -> [n, R]."""
     def tensor_split(
         self,
         indices_or_sections: builtins.int | Sequence[builtins.int] | Tensor,
         dim: builtins.int = 0,
     ) -> Pieces:
-        """Views of nearly equal parts (the first are larger), or of the parts between indices."""
+        """Views of nearly equal parts (the first are larger), or of the parts between indices.
+
+        [..., N, ...] -> parts whose N sum to it; views.
+        """
     def hsplit(self, indices_or_sections: builtins.int | Sequence[builtins.int]) -> Pieces:
-        """Parts along the second dimension, of a vector along its only one."""
+        """Parts along the second dimension, of a vector along its only one.
+
+        [..., N, ...] -> parts whose N sum to it; views.
+        """
     def vsplit(self, indices_or_sections: builtins.int | Sequence[builtins.int]) -> Pieces:
-        """Parts along the first dimension."""
+        """Parts along the first dimension. [..., N, ...] -> parts whose N sum to it; views."""
     def dsplit(self, indices_or_sections: builtins.int | Sequence[builtins.int]) -> Pieces:
-        """Parts along the third dimension."""
+        """Parts along the third dimension. [..., N, ...] -> parts whose N sum to it; views."""
+    def bernoulli(
+        self, p: builtins.float | None = None, *, generator: Generator | None = None
+    ) -> Tensor:
+        """1 with probability `input` (or p everywhere, if given), else 0, of its shape and dtype."""
+    def multinomial(
+        self,
+        num_samples: builtins.int,
+        replacement: builtins.bool = False,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Indices [.., num_samples] drawn by weights [.., n], which need not sum to 1.
+
+        With replacement by the inverse of the cumulative distribution; without, the largest of weight
+        over exponential (Efraimidis and Spirakis 2006). Raises RuntimeError for weights below zero, not
+        finite or all zero, and for more samples than weights.
+
+        [..., N] -> [..., num_samples].
+        """
+    def uniform_(
+        self,
+        a: builtins.float = 0.0,
+        b: builtins.float = 1.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill x with numbers uniform on [a, b)."""
+    def normal_(
+        self,
+        mean: builtins.float = 0.0,
+        std: builtins.float = 1.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill x with normal numbers of this mean and standard deviation."""
+    def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """Fill x with ones at probability p (a number, or a tensor that broadcasts) and zeros."""
+    def random_(
+        self,
+        low: builtins.int | None = None,
+        to: builtins.int | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Integers in [low, to); random_(to) and random_() begin at 0, and the last goes up to what the
+        dtype holds exactly.
+        """
+    def exponential_(
+        self, lambd: builtins.float = 1.0, *, generator: Generator | None = None
+    ) -> Tensor:
+        """Exponential with rate `lambd`."""
+    def geometric_(self, p: builtins.float, *, generator: Generator | None = None) -> Tensor:
+        """Tries up to and including the first success of probability p: 1, 2, .."""
+    def log_normal_(
+        self,
+        mean: builtins.float = 1.0,
+        std: builtins.float = 2.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """exp of a normal number."""
+    def cauchy_(
+        self,
+        median: builtins.float = 0.0,
+        sigma: builtins.float = 1.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Cauchy with the given median and half width at half height."""
     def to(
         self,
         *args: Any,
@@ -931,33 +1090,56 @@ class Methods(Sugar):
         """Whether all |x - y| <= atol + rtol |y|, as a bool; NaN equals NaN if `equal_nan`.
 
         Operands of one dtype; they broadcast. Inside a step DataDependentBranch, as for any read.
+
+        Any shapes that broadcast.
         """
     def tril(self, diagonal: builtins.int = 0) -> Tensor:
-        """The lower triangle, up to `diagonal` above the main one; the rest is zero."""
+        """The lower triangle, up to `diagonal` above the main one; the rest is zero.
+
+        [..., N, M], which stays.
+        """
     def tril_(self, diagonal: builtins.int = 0) -> Tensor: ...
     def triu(self, diagonal: builtins.int = 0) -> Tensor:
-        """The upper triangle, from `diagonal` above the main one; the rest is zero."""
+        """The upper triangle, from `diagonal` above the main one; the rest is zero.
+
+        [..., N, M], which stays.
+        """
     def triu_(self, diagonal: builtins.int = 0) -> Tensor: ...
     def diagonal(
         self, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1
     ) -> Tensor:
-        """The diagonal of two dimensions, last in the result; a view."""
+        """The diagonal of two dimensions, last in the result; a view. [..., N, M] -> [..., D]."""
     def diag_embed(
         self, offset: builtins.int = 0, dim1: builtins.int = -2, dim2: builtins.int = -1
     ) -> Tensor:
-        """Square matrices with the last dimension of `input` on a diagonal, zero elsewhere."""
+        """Square matrices with the last dimension of `input` on a diagonal, zero elsewhere.
+
+        [..., N] -> [..., N + |offset|, N + |offset|].
+        """
     def diag(self, diagonal: builtins.int = 0) -> Tensor:
-        """A copy of a matrix's diagonal, or the square matrix with `input` on its diagonal."""
+        """A copy of a matrix's diagonal, or the square matrix with `input` on its diagonal.
+
+        [N, M] -> [D], or [N] -> [N, N].
+        """
     def diagflat(self, offset: builtins.int = 0) -> Tensor:
-        """The square matrix with the elements of `input` on a diagonal."""
+        """The square matrix with the elements of `input` on a diagonal.
+
+        [...] of N elements -> [N + |offset|, N + |offset|].
+        """
     def diagonal_scatter(
         self, src: Tensor, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1
     ) -> Tensor:
-        """A copy of `input` with `src` on the diagonal."""
+        """A copy of `input` with `src` on the diagonal.
+
+        The shape of `input`; src has that of its diagonal.
+        """
     def fill_diagonal_(self, fill_value: Scalar, wrap: builtins.bool = False) -> Tensor:
         """Write a number on the main diagonal; `wrap` starts again below a tall matrix's end."""
     def matmul(self, other: Tensor) -> Tensor:
-        """Python's @: vectors count as a row or column, leading dimensions as batch."""
+        """Python's @: vectors count as a row or column, leading dimensions as batch.
+
+        [..., N, K], [..., K, M] -> [..., N, M]. Raises ShapeMismatch if the Ks differ.
+        """
     def __matmul__(self, other: Tensor) -> Tensor: ...
     def __rmatmul__(self, y: Tensor) -> Tensor: ...
     def mm(self, mat2: Tensor) -> Tensor:
@@ -967,89 +1149,129 @@ class Methods(Sugar):
     def mv(self, vec: Tensor) -> Tensor:
         """[n, k] times [k]: [n]; ShapeMismatch for other ranks."""
     def dot(self, tensor: Tensor) -> Tensor:
-        """The inner product of two vectors."""
+        """The inner product of two vectors. [N], [N] -> []."""
     def vdot(self, other: Tensor) -> Tensor:
-        """`dot`: real numbers are their own conjugates."""
+        """`dot`: real numbers are their own conjugates. [N], [N] -> []."""
     def outer(self, vec2: Tensor) -> Tensor:
         """The products of each element of a vector [n] with each of another [m]: [n, m]."""
     def ger(self, vec2: Tensor) -> Tensor:
         """The products of each element of a vector [n] with each of another [m]: [n, m]."""
     def inner(self, other: Tensor) -> Tensor:
-        """Sums of products over the last dimensions; of a 0-d tensor, the product."""
+        """Sums of products over the last dimensions; of a 0-d tensor, the product.
+
+        [..., K], [*, K] -> [..., *].
+        """
     def trace(self) -> Tensor:
-        """The sum of the diagonal of a matrix."""
+        """The sum of the diagonal of a matrix. [N, M] -> []."""
     def addmm(
         self, mat1: Tensor, mat2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor:
-        """beta * input + alpha * (mat1 @ mat2)."""
+        """beta * input + alpha * (mat1 @ mat2).
+
+        input broadcasts to [N, M], mat1 [N, K], mat2 [K, M] -> [N, M].
+        """
     def addmm_(
         self, mat1: Tensor, mat2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor: ...
     def addmv(
         self, mat: Tensor, vec: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor:
-        """beta * input + alpha * (mat @ vec)."""
+        """beta * input + alpha * (mat @ vec). input broadcasts to [N], mat [N, K], vec [K] -> [N]."""
     def addmv_(
         self, mat: Tensor, vec: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor: ...
     def addr(
         self, vec1: Tensor, vec2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor:
-        """beta * input + alpha * outer(vec1, vec2)."""
+        """beta * input + alpha * outer(vec1, vec2).
+
+        input broadcasts to [N, M], vec1 [N], vec2 [M] -> [N, M].
+        """
     def addr_(
         self, vec1: Tensor, vec2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor: ...
     def baddbmm(
         self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor:
-        """beta * input + alpha * (batch1 @ batch2), matrix by matrix."""
+        """beta * input + alpha * (batch1 @ batch2), matrix by matrix.
+
+        input broadcasts to [B, N, M], batch1 [B, N, K], batch2 [B, K, M] -> [B, N, M].
+        """
     def baddbmm_(
         self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor: ...
     def addbmm(
         self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor:
-        """beta * input + alpha * (the sum of batch1 @ batch2 over the batch)."""
+        """beta * input + alpha * (the sum of batch1 @ batch2 over the batch).
+
+        input broadcasts to [N, M], batch1 [B, N, K], batch2 [B, K, M] -> [N, M].
+        """
     def addbmm_(
         self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1
     ) -> Tensor: ...
     def kron(self, other: Tensor) -> Tensor:
-        """The Kronecker product: input with each element times all of `other` in its place."""
+        """The Kronecker product: input with each element times all of `other` in its place.
+
+        [N, ...], [M, ...] -> [N * M, ...].
+        """
     def cross(self, other: Tensor, dim: builtins.int | None = None) -> Tensor:
-        """The vector product along `dim`, or along the first dimension of size 3."""
+        """The vector product along `dim`, or along the first dimension of size 3.
+
+        [..., 3, ...], which stays.
+        """
     def type(self, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
         """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
     def new(self, *data: Any, device: Any = None) -> Tensor:
         """x.new(2, 3) of a size or x.new([1, 2]) of data, of x's dtype."""
     def matrix_exp(self) -> Tensor:
-        """exp of square matrices, by Taylor's series of A / 2^s and s squarings."""
+        """exp of square matrices, by Taylor's series of A / 2^s and s squarings.
+
+        [..., N, N], which stays.
+        """
     def inverse(self) -> Tensor:
-        """The inverse. Raises LinAlgError if A is singular."""
+        """The inverse. Raises LinAlgError if A is singular. [..., N, N], which stays."""
     def det(self) -> Tensor:
-        """The determinant; its gradient exists for singular matrices too."""
+        """The determinant; its gradient exists for singular matrices too. [..., N, N] -> [...]."""
     def slogdet(self) -> graphc.return_types.linalg_slogdet:
-        """The sign of the determinant, and the logarithm of its absolute value."""
+        """The sign of the determinant, and the logarithm of its absolute value. [..., N, N] -> two of
+        [...].
+        """
     def logdet(self) -> Tensor:
         """The logarithm of the determinant; NaN where it is negative."""
     def matrix_power(self, n: builtins.int) -> Tensor:
-        """A multiplied with itself n times, by repeated squaring; negative n: of its inverse."""
+        """A multiplied with itself n times, by repeated squaring; negative n: of its inverse. [..., N,
+        N], which stays.
+        """
     def cholesky(self, upper: builtins.bool = False) -> Tensor:
-        """L with input = L L^T (or its transpose)."""
+        """L with input = L L^T (or its transpose). [..., N, N], which stays."""
     def qr(self, some: builtins.bool = True) -> graphc.return_types.qr:
-        """input = Q R, reduced unless `some` is false."""
+        """input = Q R, reduced unless `some` is false.
+
+        [..., N, M] -> [..., N, K], [..., K, M] with K the smaller.
+        """
     def svd(
         self, some: builtins.bool = True, compute_uv: builtins.bool = True
     ) -> graphc.return_types.svd:
-        """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`."""
+        """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`.
+
+        [..., N, M] -> [..., N, K], [..., K], [..., M, K] with K the smaller.
+        """
     def pinverse(self, rcond: builtins.float = 1e-15) -> Tensor:
-        """The pseudo-inverse; singular values up to rcond * the largest count as zero."""
+        """The pseudo-inverse; singular values up to rcond * the largest count as zero.
+
+        [..., N, M] -> [..., M, N].
+        """
     def as_strided(
         self,
         size: Sequence[builtins.int],
         stride: Sequence[builtins.int],
         storage_offset: builtins.int | None = None,
     ) -> Tensor:
-        """The memory of `input` seen with another size and strides (in elements); a view."""
+        """The memory of `input` seen with another size and strides (in elements); a view.
+
+        -> shape `size`.
+        """
     def view(self, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
         """`shapes.view` with a size, or the same memory as elements of another dtype."""
     def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
@@ -1058,73 +1280,6 @@ class Methods(Sugar):
         """x with the size of `other`, in place: see `resize_`."""
     def untyped_storage(self) -> UntypedStorage:
         """What tells tensors over the same memory."""
-    def bernoulli(
-        self, p: builtins.float | None = None, *, generator: Generator | None = None
-    ) -> Tensor:
-        """1 with probability `input` (or p everywhere, if given), else 0, in input's dtype."""
-    def multinomial(
-        self,
-        num_samples: builtins.int,
-        replacement: builtins.bool = False,
-        *,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Indices [.., num_samples] drawn by weights [.., n], which need not sum to 1.
-
-        With replacement by the inverse of the cumulative distribution; without, the largest of weight
-        over exponential (Efraimidis and Spirakis 2006). Raises RuntimeError for weights below zero, not
-        finite or all zero, and for more samples than weights.
-        """
-    def uniform_(
-        self,
-        a: builtins.float = 0.0,
-        b: builtins.float = 1.0,
-        *,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Fill x with numbers uniform on [a, b)."""
-    def normal_(
-        self,
-        mean: builtins.float = 0.0,
-        std: builtins.float = 1.0,
-        *,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Fill x with normal numbers of this mean and standard deviation."""
-    def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
-        """Fill x with ones at probability p (a number, or a tensor that broadcasts) and zeros."""
-    def random_(
-        self,
-        low: builtins.int | None = None,
-        to: builtins.int | None = None,
-        *,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Integers in [low, to); random_(to) and random_() begin at 0, and the last goes up to what the
-        dtype holds exactly.
-        """
-    def exponential_(
-        self, lambd: builtins.float = 1.0, *, generator: Generator | None = None
-    ) -> Tensor:
-        """Exponential with rate `lambd`."""
-    def geometric_(self, p: builtins.float, *, generator: Generator | None = None) -> Tensor:
-        """Tries up to and including the first success of probability p: 1, 2, .."""
-    def log_normal_(
-        self,
-        mean: builtins.float = 1.0,
-        std: builtins.float = 2.0,
-        *,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """exp of a normal number."""
-    def cauchy_(
-        self,
-        median: builtins.float = 0.0,
-        sigma: builtins.float = 1.0,
-        *,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Cauchy with the given median and half width at half height."""
     def argsort(
         self,
         dim: builtins.int = -1,
@@ -1132,7 +1287,7 @@ class Methods(Sugar):
         *,
         stable: builtins.bool = False,
     ) -> Tensor:
-        """The indices that sort `input` along `dim`; always stable."""
+        """The indices that sort `input` along `dim`; always stable. The shape stays."""
     def sort(
         self,
         dim: builtins.int = -1,
@@ -1140,9 +1295,12 @@ class Methods(Sugar):
         *,
         stable: builtins.bool | None = None,
     ) -> graphc.return_types.sort:
-        """The elements in order along `dim`, and where they stood; always stable."""
+        """The elements in order along `dim`, and where they stood; always stable.
+
+        Both have its shape.
+        """
     def msort(self) -> Tensor:
-        """Sorted along the first dimension."""
+        """Sorted along the first dimension; the shape stays."""
     def topk(
         self,
         k: builtins.int,
@@ -1150,31 +1308,52 @@ class Methods(Sugar):
         largest: builtins.bool = True,
         sorted: builtins.bool = True,
     ) -> graphc.return_types.topk:
-        """The k largest (or smallest) elements along `dim`, the best first, and their indices."""
+        """The k largest (or smallest) elements along `dim`, the best first, and their indices.
+
+        [..., N, ...] -> two of [..., k, ...].
+        """
     def kthvalue(
         self, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False
     ) -> graphc.return_types.kthvalue:
-        """The k-th smallest element (counted from 1) along `dim`, and its index."""
+        """The k-th smallest element (counted from 1) along `dim`, and its index.
+
+        [..., N, ...] -> two of [...] without `dim` (1 with `keepdim`).
+        """
     @overload
     def median(self, dim: None = None) -> Tensor:
-        """The lower median of all elements, or along `dim` with indices; NaN if any is NaN."""
+        """The lower median of all elements, or along `dim` with indices; NaN if any is NaN.
+
+        [...] -> [], or two of [...] without `dim` (1 with `keepdim`).
+        """
     @overload
     def median(
         self, dim: builtins.int, keepdim: builtins.bool = False
     ) -> graphc.return_types.median:
-        """The lower median of all elements, or along `dim` with indices; NaN if any is NaN."""
+        """The lower median of all elements, or along `dim` with indices; NaN if any is NaN.
+
+        [...] -> [], or two of [...] without `dim` (1 with `keepdim`).
+        """
     @overload
     def nanmedian(self, dim: None = None) -> Tensor:
-        """The lower median of what is not NaN."""
+        """The lower median of what is not NaN.
+
+        [...] -> [], or two of [...] without `dim` (1 with `keepdim`).
+        """
     @overload
     def nanmedian(
         self, dim: builtins.int, keepdim: builtins.bool = False
     ) -> graphc.return_types.nanmedian:
-        """The lower median of what is not NaN."""
+        """The lower median of what is not NaN.
+
+        [...] -> [], or two of [...] without `dim` (1 with `keepdim`).
+        """
     def mode(
         self, dim: builtins.int = -1, keepdim: builtins.bool = False
     ) -> graphc.return_types.mode:
-        """The most frequent element along `dim` (the smallest of several), and its last index."""
+        """The most frequent element along `dim` (the smallest of several), and its last index.
+
+        [..., N, ...] -> two of [...] without `dim` (1 with `keepdim`).
+        """
     def quantile(
         self,
         q: Any,
@@ -1183,7 +1362,10 @@ class Methods(Sugar):
         *,
         interpolation: str = ...,
     ) -> Tensor:
-        """The q-th quantiles along `dim` or of all; q is a number or a vector, whose results lead."""
+        """The q-th quantiles along `dim` or of all; q is a number or a vector, whose results lead.
+
+        q [] or [Q] -> [] or [...] without `dim` (1 with `keepdim`), behind [Q].
+        """
     def nanquantile(
         self,
         q: Any,
@@ -1192,7 +1374,10 @@ class Methods(Sugar):
         *,
         interpolation: str = ...,
     ) -> Tensor:
-        """`quantile` of what is not NaN."""
+        """`quantile` of what is not NaN.
+
+        q [] or [Q] -> [] or [...] without `dim` (1 with `keepdim`), behind [Q].
+        """
     def histc(
         self, bins: builtins.int = 100, min: builtins.float = 0, max: builtins.float = 0
     ) -> Tensor:
@@ -1204,18 +1389,43 @@ class Methods(Sugar):
         return_counts: builtins.bool = False,
         dim: builtins.int | None = None,
     ) -> Any:
-        """The distinct elements (or slices along `dim`) in order; where each went; how many."""
+        """The distinct elements (or slices along `dim`) in order; where each went; how many.
+
+        [...] -> [n], or [..., n, ...] along `dim`.
+        """
     def unique_consecutive(
         self,
         return_inverse: builtins.bool = False,
         return_counts: builtins.bool = False,
         dim: builtins.int | None = None,
     ) -> Any:
-        """The first of each run of equal elements (or slices along `dim`)."""
+        """The first of each run of equal elements (or slices along `dim`).
+
+        [...] -> [n], or [..., n, ...] along `dim`.
+        """
     def bincount(self, weights: Tensor | None = None, minlength: builtins.int = 0) -> Tensor:
-        """How often each number from 0 occurs in a vector, or the sum of its weights."""
+        """How often each number from 0 occurs in a vector, or the sum of its weights.
+
+        [N] -> [max(largest + 1, minlength)].
+        """
     def nonzero_static(self, *, size: builtins.int, fill_value: builtins.int = -1) -> Tensor:
-        """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`."""
+        """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`.
+
+        [...] of rank R -> [size, R].
+        """
+    def repeat_interleave(
+        self,
+        repeats: builtins.int | Tensor | None = None,
+        dim: builtins.int | None = None,
+        *,
+        output_size: builtins.int | None = None,
+    ) -> Tensor:
+        """Each element `repeats` times in a row along `dim`; a tensor says how often for each.
+
+        repeat_interleave(counts) alone repeats the numbers 0, 1, ... of the counts.
+
+        [..., N, ...] -> [..., N * repeats, ...], or their sum.
+        """
     def cov(
         self,
         *,
@@ -1223,6 +1433,9 @@ class Methods(Sugar):
         fweights: Tensor | None = None,
         aweights: Tensor | None = None,
     ) -> Tensor:
-        """Covariances of the rows, whose columns are observations; a vector is one row."""
+        """Covariances of the rows, whose columns are observations; a vector is one row.
+
+        [R, N] or [N] -> [R, R] or [].
+        """
     def corrcoef(self) -> Tensor:
         """Correlations of the rows, in [-1, 1]."""

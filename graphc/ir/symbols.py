@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from graphc.errors import TracerLeak, is_own, user_location
+from graphc.errors import TracerLeak, is_own, leaving, user_location
 from graphc.ir import polynomial
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Fixed(BaseException):
         self.symbols = tuple(symbols)
         self.why = why
         self.where = user_location()
+        leaving()
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -71,3 +71,42 @@ def test_randperm_is_the_same_compiled() -> None:
     compiled = graphc.compile(draw)
     assert [compiled().tolist() for _ in range(2)] == eager
     assert eager[0] != eager[1] and sorted(eager[0]) == list(range(50))
+
+
+REPEATED: dict[str, Callable[[Any, Any], Any]] = {
+    "flat": lambda x, r: graphc.repeat_interleave(x, r, output_size=6),
+    "rows": lambda x, r: x.reshape(3, 1).expand(3, 2).repeat_interleave(r, 0, output_size=6),
+    "counts": lambda x, r: graphc.repeat_interleave(r, output_size=6),
+    "one": lambda x, r: x.repeat_interleave(r[:1], output_size=6),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_repeats_by_a_tensor_have_a_static_form(name: str) -> None:
+    f, x = REPEATED[name], graphc.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    step = graphc.compile(f)
+    for counts in ([2, 0, 4], [2, 3, 1]):
+        repeats = graphc.tensor(counts)
+        got, want = step(x, repeats), f(x, repeats)
+        assert graphc.equal(got, want)
+        if want.requires_grad:
+            (d,), (e,) = (graphc.autograd.grad((y * y).sum(), x) for y in (got, want))
+            assert graphc.equal(d, e)
+    for g in (f, step):
+        with pytest.raises(RuntimeError, match="output_size"):
+            g(x, graphc.tensor([1, 3, 3]))
+    with pytest.raises(RuntimeError, match="negative"):
+        f(x, graphc.tensor([-2, 4, 4]))
+    with pytest.raises(RuntimeError, match=r"negative|output_size"):  # of one, both are wrong
+        step(x, graphc.tensor([-2, 4, 4]))
+
+
+def test_one_hot_says_what_to_pass() -> None:
+    with pytest.raises(Untraceable, match="pass num_classes"):
+        graphc.compile(lambda x: graphc.nn.functional.one_hot(x))(graphc.tensor([1, 2]))
+
+
+def test_threshold_of_integers_gives_integers() -> None:
+    got = graphc.nn.functional.threshold(graphc.tensor([1, 2, 3]), 1.5, 7.9)
+    assert got.dtype is graphc.int64
+    assert got.tolist() == torch.nn.functional.threshold(torch.tensor([1, 2, 3]), 1.5, 7.9).tolist()

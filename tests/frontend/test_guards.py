@@ -85,6 +85,7 @@ def test_sees_globals_cells_attributes_items_and_functions() -> None:
         "function `helper`",
         "global `math`",
         "`math.pi`",
+        "global `len`",
     }
 
 

@@ -3,6 +3,7 @@ where it changes hooks: as in eager code, call by call."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -128,6 +129,47 @@ def a_hook_is_taken_off(log: list[Any]) -> Step:
     return step
 
 
+def catches(log: list[Any]) -> Step:
+    table = {"n": 0}
+
+    def step(x: Any) -> Any:
+        try:
+            x.reshape(7)
+        except RuntimeError:
+            log.append("caught")
+            table["n"] += 1
+        log.append(table["n"])
+        return x * 2
+
+    return step
+
+
+def ends_anyway(log: list[Any]) -> Step:
+    def step(x: Any) -> Any:
+        try:
+            if x.shape[0] == 5:
+                raise KeyError
+            return x * 2
+        except KeyError:
+            log.append("five")
+            return x * 3
+        finally:
+            log.append("end")
+
+    return step
+
+
+def takes_off(log: list[Any]) -> Step:
+    numbers = [1, 0, 3, 4, 5, 6, 7, 8]
+
+    def step(x: Any) -> Any:
+        del numbers[0]
+        log.append(len(numbers))
+        return x * len(numbers)
+
+    return step
+
+
 def recurrent(hooked: str) -> Make:
     def make(log: list[Any]) -> Step:
         w = graphc.full((2, 2), 0.3, requires_grad=True)
@@ -163,7 +205,7 @@ MAKES: dict[str, Make] = {
     f.__name__: f
     for f in (
         counts, counts_in_a_table, adds_a_tensor, looks_and_leaves, hooks_stay, hooks_once,
-        hooks_of_a_module_stay, a_hook_is_taken_off,
+        hooks_of_a_module_stay, a_hook_is_taken_off, catches, ends_anyway, takes_off,
     )
 } | {f"recurrent_{how}": recurrent(how) for how in ("look", "replace", "retain")}  # fmt: skip
 
@@ -230,3 +272,64 @@ def test_a_returned_value_that_a_loop_slices_lies_where_the_loop_reads() -> None
     x = graphc.ones(5, 2, 3, dtype=graphc.float64)
     for got, want in zip(graphc.compile(f)(x), f(x), strict=True):
         assert graphc.allclose(got, want, rtol=1e-12)
+
+
+SOURCE = """
+def step(x):
+    return x * max(1, 2) * len([1, 2, 3]) + abs(-2)
+"""
+
+
+@pytest.mark.parametrize("shadow", ["max", "len", "abs"])
+def test_a_global_that_stands_before_a_builtin_is_seen(shadow: str) -> None:
+    space: dict[str, Any] = {"__name__": "somewhere"}
+    exec(compile(SOURCE, "somewhere.py", "exec"), space)
+    plain, step = space["step"], graphc.compile(space["step"])
+    x = graphc.ones(2)
+    assert step(x).tolist() == plain(x).tolist()
+    space[shadow] = lambda *args: 7
+    assert step(x).tolist() == plain(x).tolist() != [8, 8]
+    del space[shadow]
+    assert step(x).tolist() == plain(x).tolist() == [8, 8]
+
+
+def test_a_builtin_that_is_replaced_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = graphc.compile(lambda x: x * abs(-2))
+    assert step(graphc.ones(2)).tolist() == [2, 2]
+    monkeypatch.setattr(builtins, "abs", lambda x: 5)
+    assert step(graphc.ones(2)).tolist() == [5, 5]
+
+
+def test_a_step_that_prints_keeps_one_program(capsys: pytest.CaptureFixture[str]) -> None:
+    @graphc.compile
+    def step(x: Any) -> Any:
+        print(len([1, 2]))
+        return x * 2
+
+    for _ in range(3):
+        step(graphc.ones(2))
+    assert step.stats.programs == 1
+    assert capsys.readouterr().out == "2\n" * 3
+
+
+FLOATS: dict[str, Callable[[Any, float], Any]] = {
+    "sum": lambda x, k: x.sum() * k,
+    "integers": lambda x, k: x.long() * k,
+    "half": lambda x, k: x.half().sum() * k,
+    "twice": lambda x, k: (k * 2 + 1) * x.sum(),
+    "full": lambda x, k: graphc.full((2,), k),
+    "where": lambda x, k: graphc.where(x > 0, k, 0.0),
+    "divided": lambda x, k: k / x.long().sum(),
+    "powered": lambda x, k: x.long() ** k,
+}
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_a_float_that_keeps_changing_promotes_as_a_float(name: str) -> None:
+    """It becomes a scalar of the call, which is no tensor of float64 to the code."""
+    f = FLOATS[name]
+    step, x = graphc.compile(f), graphc.ones(3)
+    for k in (1.5, 2.5, 3.5, 4.5):
+        got, want = step(x, k), f(x, k)
+        assert got.dtype is want.dtype
+        assert graphc.allclose(got, want)

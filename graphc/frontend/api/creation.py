@@ -236,7 +236,9 @@ def empty(*sizes_: Any, **options: Any) -> Tensor:
 def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
     """One number everywhere; its own kind of dtype unless one is given. -> the shape given."""
     if isinstance(fill_value, tensors.Tensor):
-        return P.cast(fill_value, dtype or fill_value.dtype).expand(sizes((size,))).clone()
+        number = modes.trace is not None and modes.trace.promotes_as_number(fill_value)
+        kind = dtype or (get_default_dtype() if number else fill_value.dtype)
+        return P.cast(fill_value, kind).expand(sizes((size,))).clone()
     kind = dtype or _dtype_of_data(np.asarray(fill_value), fill_value)
     return filled(fill_value, sizes((size,)), kind)
 

@@ -413,7 +413,7 @@ def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
     """x where the condition holds, else y; x and y promote and all three broadcast."""
     if condition.dtype is not bool_:
         raise DTypeMismatch(f"where needs a bool condition, got {condition.spec}")
-    dtype = result_type(input, other)
+    dtype = result_type(condition, input, other)
     shapes = [v.spec.shape for v in (condition, input, other) if is_tensor(v)]
     shape = broadcast_shapes(*shapes)
     if not is_tensor(input) and not is_tensor(other):

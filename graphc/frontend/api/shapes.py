@@ -6,8 +6,6 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from graphc.errors import InvalidArgument, InvalidIndex, InvalidType, ShapeMismatch
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
@@ -21,13 +19,12 @@ from graphc.frontend.dims import (
     sizes,
 )
 from graphc.frontend.operands import broadcast_to as expand_to
-from graphc.frontend.operands import data_sized, is_tensor
+from graphc.frontend.operands import is_tensor
 from graphc.frontend.promotion import result_type
 from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import index as index_of
-from graphc.ir.types import i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -44,7 +41,6 @@ __all__ = [
     "narrow",
     "permute",
     "ravel",
-    "repeat_interleave",
     "reshape",
     "roll",
     "select",
@@ -310,50 +306,6 @@ def tile(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
     """`repeat`, where missing counts are 1 in front. [N, M] -> [N * a, M * b]."""
     reps = sizes(sizes_, dims)
     return repeat(input, (1,) * (len(input.spec.shape) - len(reps)) + reps)
-
-
-@public(method=True)
-def repeat_interleave(
-    input: Tensor,
-    repeats: int | Tensor | None = None,
-    dim: int | None = None,
-    *,
-    output_size: int | None = None,
-) -> Tensor:
-    """Each element `repeats` times in a row along `dim`; a tensor says how often for each.
-
-    repeat_interleave(counts) alone repeats the numbers 0, 1, ... of the counts.
-
-    [..., N, ...] -> [..., N * repeats, ...], or their sum.
-    """
-    if repeats is None:
-        numbers = input.emit(OPS["iota"], shape=input.spec.shape, axis=0, dtype=i64.name)
-        return repeat_interleave(numbers, input, 0)
-    if dim is None:
-        return repeat_interleave(ravel(input), repeats, 0)
-    axis, shape = axis_of(input, dim), input.spec.shape
-    if not isinstance(repeats, int):
-        return _repeated_by(input, repeats, axis)
-    if repeats < 0:
-        raise ShapeMismatch(f"repeat_interleave: repeats must not be negative, got {repeats}")
-    wide = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
-    out = (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])
-    return owned(P.reshape(P.expand(unsqueeze(input, axis + 1), wide), out), input)
-
-
-def _repeated_by(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
-    """Slice k of x along `axis`, repeats[k] times; the data sizes it, so not inside a trace."""
-    if repeats.spec.shape not in ((), (1,), (x.spec.shape[axis],)):
-        raise ShapeMismatch(
-            f"repeat_interleave: repeats {repeats.spec} for dimension {axis} of {x.spec}"
-        )
-    fix = "give repeats as a number"
-    array = data_sized(repeats, "repeat_interleave() by a tensor", fix)
-    counts = np.broadcast_to(array, (x.spec.shape[axis],))
-    if counts.size and counts.min() < 0:
-        raise ShapeMismatch("repeat_interleave: repeats must not be negative")
-    number = tensors.wrapped(np.repeat(np.arange(counts.size), counts)).to(x.device)
-    return x.emit(OPS["gather"], x, number, axis=axis)
 
 
 def _check_list(tensors: Any, name: str) -> None:

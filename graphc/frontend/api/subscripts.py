@@ -227,7 +227,10 @@ def _places(x: Tensor, mask: Tensor | Array, axis: int) -> list[Tensor]:
     fitting(x, mask, axis)
     if isinstance(mask, np.ndarray):
         return [creation.tensor(a, device=x.device) for a in np.nonzero(mask)]
-    fix = "use graphc.where(mask, x, 0), masked_fill, or x[mask.nonzero_static(size=n)[:, 0]]"
+    fix = (
+        "use graphc.where(mask, x, 0), masked_fill, or x[mask.nonzero_static(size=n)[:, 0]]; "
+        "to write values one after the other, masked_scatter"
+    )
     return [from_numpy(a, x) for a in np.nonzero(data_sized(mask, "indexing by a mask", fix))]
 
 

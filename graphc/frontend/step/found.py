@@ -27,6 +27,14 @@ def in_mapping(table: Any, key: Any) -> Row:
     return (partial(item, table), key, None) if value is None else (table.get, key, value)
 
 
+def in_globals(table: dict[str, Any], builtins: dict[str, Any], name: str) -> list[Row]:
+    """A global; or a builtin, which none stands before. While a step is traced `print` is ours."""
+    if name in table:
+        return [in_mapping(table, name)]
+    first = [in_mapping(table, name)] if name in builtins else []
+    return [*first, *(in_mapping(builtins, name) for _ in first if name != "print")]
+
+
 def item(table: Any, key: Any) -> Any:
     return table.get(key, MISSING)
 

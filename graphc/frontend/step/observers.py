@@ -17,6 +17,7 @@ from itertools import pairwise
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+from graphc.errors import leaving
 from graphc.frontend.step.code import USERS, whose
 from graphc.frontend.step.found import contents
 from graphc.frontend.step.stack import MISSING, heights
@@ -49,6 +50,7 @@ class Inlined(BaseException):
     """The step looks at what `hook` may change: trace again, with the hook in it."""
 
     def __init__(self, hook: Hook) -> None:
+        leaving()
         self.hook = hook
 
 

@@ -25,6 +25,7 @@ from graphc.frontend.step.found import (
     Row,
     classes_after,
     in_classes,
+    in_globals,
     in_mapping,
     in_object,
     is_module,
@@ -135,11 +136,10 @@ class Reads:
     # ---- reads ---------------------------------------------------------------------------------
 
     def variable(self, frame: FrameType, name: str) -> None:
-        """A global."""
-        table = frame.f_globals
-        place = ("item", id(table), name)
-        if not self._known(place) and name in table:
-            self.note(place, frame, f"global `{name}`", table, [in_mapping(table, name)])
+        """A global, or a builtin, which a global may come to stand before."""
+        place = ("item", id(table := frame.f_globals), name)
+        if not self._known(place) and (rows := in_globals(table, frame.f_builtins, name)):
+            self.note(place, frame, f"global `{name}`", table, rows)
 
     def cell(self, frame: FrameType, cell: Any, name: str) -> None:
         place = ("cell", id(cell), name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from graphc.errors import DevicesMixed
+from graphc.errors import DevicesMixed, leaving
 from graphc.frontend import epoch
 from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.places import HOST, place_of
@@ -26,6 +26,7 @@ class SharedArgument(BaseException):
     """
 
     def __init__(self, index: int) -> None:
+        leaving()
         self.index = index
 
 

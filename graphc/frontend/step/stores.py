@@ -240,7 +240,7 @@ def _is_users(c: Any) -> bool:
 def _set_item(c: Any, key: Any, value: Any) -> None:
     if value is not MISSING:
         c[key] = value
-    elif key in c:
+    elif not isinstance(c, dict) or key in c:
         del c[key]
 
 

@@ -36,6 +36,7 @@ from graphc.frontend.step.code import (
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
 from graphc.frontend.step.held import CONTAINERS, FIXED, mapping_of
+from graphc.frontend.step.paused import Resume, resumed_by_errors
 from graphc.frontend.step.printed import printing
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
@@ -92,10 +93,11 @@ class Watch:
     @contextmanager
     def _tracing(self) -> Iterator[None]:
         before, self.running = sys.gettrace(), True
-        sys.settrace(self._entered)
+        sys.settrace(self.entered)
         try:
-            yield
-            self.lost = sys.gettrace() != self._entered
+            with resumed_by_errors(self.entered):
+                yield
+            self.lost = sys.gettrace() != self.entered
         finally:
             self.running = False
             sys.settrace(before)
@@ -148,7 +150,7 @@ class Watch:
 
     # ---- frames --------------------------------------------------------------------------------
 
-    def _entered(self, frame: FrameType, event: str, arg: Any) -> Tracer | None:
+    def entered(self, frame: FrameType, event: str, arg: Any) -> Tracer | None:
         """A function is called, and told to the trace function."""
         find = self._begun(frame)
         if find is None:
@@ -195,7 +197,7 @@ class Watch:
         if BY_ARGUMENT in how and any(map(self._calls_back, stack.locals_of(frame, code))):
             return
         sys.settrace(None)
-        frame.f_trace = _Resume(self, frame.f_back)  # type: ignore[assignment]  # never called
+        frame.f_trace = Resume(self, frame.f_back)
 
     def _calls_back(self, x: Any) -> bool:
         """Whether an argument may lead to a function of a user's."""
@@ -440,26 +442,6 @@ class Watch:
             stack.put(frame, (3 if NEW_CALL else 2) + named, stand_in)
             return
         self._calls.called(frame, f, [*given, *(top(frame).values() if named else ())])
-
-
-class _Resume:
-    """Goes with the frame that holds it; then the watch goes on, in the frame that called it.
-
-    Where an error keeps the frame longer, the caller has gone on unseen.
-    """
-
-    def __init__(self, watch: Watch, caller: FrameType | None) -> None:
-        self._watch, self._caller = watch, caller
-        self._at = caller.f_lasti if caller is not None else -1
-
-    def __del__(self) -> None:
-        if not self._watch.running:
-            self._watch.missed = True
-            return
-        now = sys._getframe(1)
-        if now is not self._caller or now.f_lasti != self._at:
-            self._watch.missed = True
-        sys.settrace(self._watch._entered)
 
 
 USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {

@@ -284,6 +284,8 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
     Shapes: any, which stays.
     """
+    if not input.dtype.is_floating_point:  # the result, too, is of integers
+        threshold, value = int(threshold), int(value)
     return written(input, where(input <= threshold, value, input), inplace)
 
 

@@ -10,6 +10,7 @@ from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.function import Function
 from graphc.frontend.modes import no_grad
+from graphc.frontend.operands import data_sized
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64
 
@@ -216,7 +217,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             f"one_hot is only applicable to index tensor of type int64, got {tensor.spec}"
         )
     if num_classes == -1:
-        num_classes = int(tensor.max()) + 1
+        num_classes = int(data_sized(tensor, "one_hot()", "pass num_classes").max()) + 1
     checked = P.apply("check_index", tensor, bound=num_classes, what="one_hot index")
     hot: Tensor = P.one_hot(checked.unsqueeze(-1), tensor.dim(), (*tensor.shape, num_classes))
     return hot.to(i64)
