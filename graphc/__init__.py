@@ -125,7 +125,14 @@ from graphc.amp import (
     set_autocast_enabled,
     set_autocast_gpu_dtype,
 )
+from graphc.cuda import Event as Event
+from graphc.cuda import OutOfMemoryError as OutOfMemoryError
+from graphc.cuda import Stream as Stream
+from graphc.errors import CudaError as AcceleratorError
 from graphc.func import vmap as vmap
+from graphc.futures import Future as Future
+from graphc.jit import fork as fork
+from graphc.jit import wait as wait
 from graphc.library import ops as ops
 from graphc.nn.functional import (
     adaptive_avg_pool1d,
