@@ -142,3 +142,53 @@ class linalg_lu(NamedTuple):
 class linalg_eig(NamedTuple):
     eigenvalues: Tensor
     eigenvectors: Tensor
+
+
+@_printed
+class linalg_lu_factor(NamedTuple):
+    LU: Tensor
+    pivots: Tensor
+
+
+@_printed
+class linalg_lu_factor_ex(NamedTuple):
+    LU: Tensor
+    pivots: Tensor
+    info: Tensor
+
+
+@_printed
+class linalg_inv_ex(NamedTuple):
+    inverse: Tensor
+    info: Tensor
+
+
+@_printed
+class linalg_solve_ex(NamedTuple):
+    result: Tensor
+    info: Tensor
+
+
+@_printed
+class linalg_cholesky_ex(NamedTuple):
+    L: Tensor
+    info: Tensor
+
+
+@_printed
+class lu_unpack(NamedTuple):
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+@_printed
+class triangular_solve(NamedTuple):
+    solution: Tensor
+    cloned_coefficient: Tensor
+
+
+@_printed
+class histogram(NamedTuple):
+    hist: Tensor
+    bin_edges: Tensor

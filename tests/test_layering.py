@@ -73,6 +73,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 # single files that join layers, and what they may import besides
 JOINS: dict[str, tuple[set[str], str]] = {
+    "graphc/autograd/graph.py": ({"passes"}, "shows the nodes of the tape"),
     "graphc/optim/swa_utils.py": ({"nn"}, "averages whole modules"),
     "graphc/frontend/step/compile.py": (
         {"passes", "runtime"},

@@ -10,7 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from graphc.cuda import amp as amp
+from graphc.cuda import more as _more
+from graphc.cuda import nvtx as nvtx
 from graphc.cuda.device_index import device_index, the_device
+from graphc.cuda.more import *
 from graphc.cuda.streams import (
     CUDAGraph,
     Event,
@@ -61,6 +64,7 @@ __all__ = [
     "stream",
     "synchronize",
 ]
+__all__ += _more.__all__
 
 
 def is_available() -> bool:

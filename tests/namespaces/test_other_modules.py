@@ -260,3 +260,38 @@ def test_a_function_runs_as_autocast_found_it() -> None:
         y = Own.apply(x.bfloat16())
         y.float().sum().backward()
     assert seen == [(graphc.float32, graphc.float32), graphc.float32]
+
+
+# ---- cuda, without a GPU ------------------------------------------------------------------------
+
+
+def test_questions_about_gpus_are_answered_without_one() -> None:
+    cuda = graphc.cuda
+    if cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert cuda.memory_stats() == {} and "GPU memory" in cuda.memory_summary()
+    assert cuda.get_arch_list() == [] and not cuda.is_current_stream_capturing()
+    assert cuda.memory_cached() == cuda.max_memory_cached() == 0
+    cuda.reset_max_memory_allocated()
+    cuda.seed_all()
+    cuda.set_rng_state(graphc.get_rng_state())
+    cuda.set_sync_debug_mode("warn")
+    assert cuda.get_sync_debug_mode() == 1
+    cuda.set_sync_debug_mode(0)
+    for call in (cuda.init, cuda.initial_seed, cuda.get_rng_state, lambda: cuda.FloatTensor(2)):
+        with pytest.raises(RuntimeError):
+            call()
+    assert not isinstance(graphc.ones(1), cuda.FloatTensor)
+    assert graphc.OutOfMemoryError is cuda.OutOfMemoryError
+
+
+def test_ranges_of_nvtx_are_in_the_profile() -> None:
+    nvtx = graphc.cuda.nvtx
+    with profiler.profile() as prof:
+        assert nvtx.range_push("outer") == 0 and nvtx.range_push("inner") == 1
+        assert nvtx.range_pop() == 1 and nvtx.range_pop() == 0 and nvtx.range_pop() == -1
+        number = nvtx.range_start("other")
+        nvtx.range_end(number)
+        with nvtx.range("step {}", 3):
+            nvtx.mark("here")
+    assert [e.name for e in prof.events()] == ["outer", "inner", "other", "step 3", "here"]

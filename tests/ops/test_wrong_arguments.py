@@ -85,6 +85,7 @@ NAMESPACES: dict[str, Any] = {
     "torch": graphc,
     "linalg": graphc.linalg,
     "functional": graphc.nn.functional,
+    "special": graphc.special,
     "Tensor": graphc.Tensor,
 }
 
