@@ -26,6 +26,7 @@ Record = Callable[[Row], None]
 HERE = Path(__file__).parent
 PACKAGES = ("graphc", "triton", "cuda-bindings", "numpy", "torch", "llvmlite", "ml_dtypes")
 PYTEST_EXITS = {1: "tests failed", 4: "pytest was called wrongly", 5: "no test is marked gpu"}
+PROCESSES = 8  # that test at once: each has its own context on the device
 LAUNCHES, NODES = (3, 2) if FAKE else (2000, 100)
 COPY_BYTES = 1 << 16 if FAKE else 1 << 30
 
@@ -71,7 +72,9 @@ def abi(record: Record, deadline: float, tests: Sequence[str]) -> None:
 def suite(record: Record, deadline: float, tests: Sequence[str]) -> None:
     """`pytest -m gpu`: counts, and what failed with its last lines."""
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rfE", "--tb=short"]
-    command += ["-p", "no:cacheprovider", *(tests or ["tests"])]
+    command += ["-W", "default", "-p", "no:cacheprovider", *(tests or ["tests"])]
+    if not FAKE and find_spec("xdist") is not None:
+        command += ["-n", str(min(PROCESSES, os.cpu_count() or 1))]
     output, ended = "", ""
     try:
         for line in lines(command, deadline, cwd=HERE.parent):

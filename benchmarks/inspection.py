@@ -1,15 +1,17 @@
 """What inspecting costs: `python benchmarks/inspection.py [--nets lenet ...]`.
 
-Of each net's step: how long its report takes to write and to open and how large it is; how far a
-profile's sum is from a step that is not profiled, and what profiling adds to a call; how long the
-difference of each pair of stages is beside the later stage. Steps with and without a profile take
-turns, and of each the fastest counts: on a shared machine all else measures the neighbours.
+Of each net's step: how long its report takes to write and to open and how large it is; what of a
+profile is outside of launches, and how far its sum is from a call that is not profiled (residual);
+what profiling adds to a call; how long the difference of each pair of stages is beside the later
+stage. Calls with and without a profile take turns and each is held against its neighbour, of which
+the median counts: on a shared machine all else measures the neighbours.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import statistics
 import sys
 import tempfile
 import time
@@ -20,7 +22,7 @@ from typing import Any
 import nets
 
 import graphc
-from graphc.frontend.step.native_backend import native_backend
+from graphc.frontend.step.profile import ROUND, Profile
 
 ROOT = Path(__file__).parents[1]
 WHOLE = "autodiff"  # what it adds is the backward and the update, most of a step
@@ -43,17 +45,15 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def profiled(step: Any, batch: tuple[Any, Any], budget: float) -> tuple[float, float, float]:
-    """Seconds of a call without and with a profile, and the least sum of launches of the latter."""
-    plain, timed, sums = [], [], []
-    end = time.perf_counter() + budget
-    while time.perf_counter() < end or len(plain) < 4:
-        plain.append(min(seconds(lambda: step(*batch)) for _ in range(2)))
-        with native_backend().timing() as runs:
-            for _ in range(2):
-                timed.append(seconds(lambda: step(*batch)))
-            sums += [sum(run.seconds) for run in runs]
-    return min(plain), min(timed), min(sums)
+def profiled(step: Any, batch: tuple[Any, Any], budget: float) -> tuple[Profile, float]:
+    """A profile beside calls without one, in turns, and how much more a profiled call takes."""
+    calls = ROUND * max(3, int(budget / ROUND / min(seconds(lambda: step(*batch)) for _ in "ab")))
+    profile = step.profile_over(batch for _ in range(calls))
+    adds = []
+    for _ in range(calls // ROUND):
+        *_, plain = [seconds(lambda: step(*batch)) for _ in range(ROUND - 1)]
+        adds.append(seconds(lambda: step.profile(*batch)) / plain - 1)
+    return profile, statistics.median(adds)
 
 
 def opening(path: Path) -> float | None:
@@ -77,14 +77,16 @@ def differences(step: Any) -> Iterator[tuple[str, float]]:
 def row(net: nets.Net, budget: float) -> tuple[str, str]:
     """A line of each table."""
     step, batch = step_of(net)
-    plain, timed, total = profiled(step, batch, budget)
-    step.profile(*batch)
+    profile, adds = profiled(step, batch, budget)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html"
         writing = seconds(lambda: step.report(path))
         size, shown = path.stat().st_size / 1e6, opening(path)
     opened = "-" if shown is None else f"{shown:.2f}"
-    costs = f"{1e3 * plain:.2f} | {total / plain - 1:+.1%} | {timed / plain - 1:+.1%}"
+    assert profile.beside is not None
+    plain, residual, _ = profile.beside
+    outside = profile.outside_seconds / profile.seconds
+    costs = f"{1e3 * plain:.2f} | {outside:.1%} | {residual:+.1%} | {adds:+.1%}"
     shares = dict(differences(step))
     listed = " ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)
     most = max(share for name, share in shares.items() if name != WHOLE)
@@ -99,8 +101,8 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=["lenet", "resnet18_cifar", "mobilenetv2_224"])
     parser.add_argument("--seconds", type=float, default=2.0, help="of timing, for each net")
     args = parser.parse_args()
-    heads = "net", "report s", "MB", "opens s", "step ms", "profile's sum", "profiling adds"
-    heads = *heads, "longest difference"
+    heads = "net", "report s", "MB", "opens s", "step ms", "outside launches", "residual"
+    heads = *heads, "profiling adds", "longest difference"
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     below = []
     for name in args.nets:

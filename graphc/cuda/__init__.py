@@ -98,7 +98,7 @@ def manual_seed_all(seed: int) -> None:
 
 
 def get_rng_state_all() -> list[Tensor]:
-    """The state of the generator, once for each GPU: they share one."""
+    """The state of the generator, once for each GPU: they share one. Each [bytes], uint8."""
     return [random.get_rng_state() for _ in range(device_count())]
 
 
@@ -121,7 +121,7 @@ def memory_allocated(device: Any = None) -> int:
 
 
 def max_memory_allocated(device: Any = None) -> int:
-    """The most since the start or `reset_peak_memory_stats`."""
+    """The most bytes that tensors held since the start or `reset_peak_memory_stats`."""
     return _stats(device)[1]
 
 

@@ -47,13 +47,16 @@ def _sampled(places: Tensor, n: int, d: float, dtype: Any) -> Tensor:
 
 
 def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None, **options: Any) -> Tensor:
-    """The frequencies of a transform of n samples, d apart: zero, positive, then negative ones."""
+    """The frequencies of a transform of n samples, d apart: zero, positive, then negative ones.
+
+    -> [n].
+    """
     half = (n - 1) // 2 + 1
     return _sampled(cat([arange(half), arange(-(n // 2), 0)]), n, d, dtype)
 
 
 def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None, **options: Any) -> Tensor:
-    """The frequencies from zero up that a real signal's transform has."""
+    """The frequencies from zero up that a real signal's transform has. -> [n // 2 + 1]."""
     return _sampled(arange(n // 2 + 1), n, d, dtype)
 
 
@@ -64,13 +67,13 @@ def _axes(x: Tensor, dim: Any) -> Sequence[int]:
 
 
 def fftshift(input: Tensor, dim: Any = None) -> Tensor:
-    """Frequency zero moved to the middle."""
+    """Frequency zero moved to the middle. The shape stays."""
     axes = _axes(input, dim)
     return roll(input, [input.shape[k] // 2 for k in axes], list(axes))
 
 
 def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
-    """Undoes `fftshift`."""
+    """Undoes `fftshift`. The shape stays."""
     axes = _axes(input, dim)
     return roll(input, [(input.shape[k] + 1) // 2 for k in axes], list(axes))
 
@@ -108,10 +111,16 @@ def _scale(norm: str | None) -> tuple[float, float]:
 
 
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The real signal of a real half spectrum, by its sum of cosines: O(n^2)."""
+    """The real signal of a real half spectrum, by its sum of cosines: O(n^2).
+
+    [..., M, ...] -> [..., n, ...], n = 2 * (M - 1) if not given.
+    """
     return _cosines("irfft", input, n, dim, _scale(norm)[0])
 
 
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The real spectrum of a symmetric real signal, of which a half is given: O(n^2)."""
+    """The real spectrum of a symmetric real signal, of which a half is given: O(n^2).
+
+    [..., M, ...] -> [..., n, ...], n = 2 * (M - 1) if not given.
+    """
     return _cosines("hfft", input, n, dim, _scale(norm)[1])

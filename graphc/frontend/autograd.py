@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,9 @@ def backward(
     """Add to the `.grad` of every leaf (or of `inputs` only) its gradient of `tensors`.
 
     `grad_variables` is the former name of `grad_tensors`.
+
+    grad_tensors have the shapes of `tensors`; None stands for 1 of a [] tensor. Raises
+    AutogradError where there is no graph, or it is gone.
     """
     if grad_variables is not None:
         if grad_tensors is not None:
@@ -149,6 +153,9 @@ def grad(
 
     is_grads_batched: `grad_outputs` have a leading dimension, and so have the gradients, one for
     each row. `only_inputs` is deprecated and ignored, as in PyTorch.
+
+    -> tensors of the inputs' shapes, None for one that is not used if `allow_unused`. Raises
+    AutogradError for such a one otherwise.
     """
     if not only_inputs:
         text = "grad: only_inputs is deprecated and ignored; it is always True"
@@ -301,14 +308,23 @@ def output_nr(x: Tensor) -> int:
 class RemovableHandle:
     """Takes a hook off again: by `remove()`, or at the end of a `with` block."""
 
-    def __init__(self, hooks: list[Any], entry: Any) -> None:
+    def __init__(self, hooks: list[Any], entry: Any, x: Tensor | None = None) -> None:
+        """`x`: the tensor that is hooked."""
         self._hooks = hooks
         self._entry = entry
+        self._lasting = x is None or not x.is_traced  # it outlives a step that is traced
+        self._attach = None if x is None else partial(_attach, weakref.ref(x), hooks)
+        self._keep()
         hooks.append(entry)
         epoch.hooks_changed()
 
+    def _keep(self) -> None:
+        if self._lasting and modes.trace is not None:
+            modes.trace.keep(self._hooks, self._attach)
+
     def remove(self) -> None:
         if any(e is self._entry for e in self._hooks):
+            self._keep()
             self._hooks[:] = [e for e in self._hooks if e is not self._entry]
             epoch.hooks_changed()
 
@@ -334,7 +350,17 @@ def _add_hook(x: Tensor, hook: Hook) -> RemovableHandle:
         node.hooks = []
     if x.is_leaf:
         x._hooks = node.hooks
-    return RemovableHandle(node.hooks, (slot, partial(_told, hook)))
+    return RemovableHandle(node.hooks, (slot, partial(_told, hook)), x)
+
+
+def _attach(x: weakref.ref[Tensor], hooks: list[Any]) -> None:
+    """Let a leaf have these hooks, which a step gave it whose marks are taken back."""
+    leaf = x()
+    if leaf is None or not leaf.is_leaf or leaf._after_grad is hooks:
+        return
+    leaf._hooks = hooks
+    if (node := leaf._leaf() if leaf._leaf is not None else None) is not None:
+        node.hooks = hooks
 
 
 def _told(hook: Hook, g: Tensor) -> Any:
@@ -359,7 +385,7 @@ def register_post_accumulate_grad_hook(
         )
     if x._after_grad is None:
         x._after_grad = []
-    return RemovableHandle(x._after_grad, (hook,))
+    return RemovableHandle(x._after_grad, (hook,), x)
 
 
 @public(method=True)

@@ -92,7 +92,7 @@ def dtype_of_number(x: Any) -> DType:
 
 
 def result_type(*operands: Tensor | Scalar) -> DType:
-    """The dtype of an arithmetic operation on `operands`."""
+    """The dtype of an arithmetic operation on `operands`. Of any shapes."""
     best: list[DType | None] = [None, None, None]  # tensors with dimensions, 0-d tensors, numbers
     for x in operands:
         t = getattr(x, "spec", None)

@@ -484,7 +484,7 @@ def is_tensor(obj: object) -> bool:
 
 
 def numel(input: Tensor) -> int:
-    """How many elements there are."""
+    """How many elements there are. Of any shape."""
     return input.numel()
 
 

@@ -32,6 +32,8 @@ def functional_call(
 
     A name given stands for all names of a tied tensor, unless `tie_weights` is False. With
     `strict` every parameter and buffer must be given, and no other name.
+
+    Tensors have the shapes of what they stand for.
     """
     given = _merged(parameter_and_buffer_dicts)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
@@ -119,7 +121,10 @@ def stack_module_state(
     models: Sequence[Module],
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The parameters and the buffers of modules of one class, each stacked along a new first
-    dimension, for `vmap` over `functional_call`."""
+    dimension, for `vmap` over `functional_call`.
+
+    n of [...] -> [n, ...].
+    """
     if not models:
         raise RefusedArgument("stack_module_state: Expected at least one model, got 0.")
     if len({m.training for m in models}) > 1:

@@ -1,6 +1,8 @@
 """Layers, containers and losses under torch.nn's names; each module's `__all__` lists its own."""
 
-from graphc.nn import functional, init, utils
+from graphc.nn import functional as functional
+from graphc.nn import init as init
+from graphc.nn import utils as utils
 from graphc.nn.activation import *
 from graphc.nn.containers import *
 from graphc.nn.conv import *
@@ -25,20 +27,11 @@ from graphc.nn.vision import *
 
 # isort: split
 # Last: they use the names above.
-from graphc.nn import attention, common_types, parallel
+from graphc.nn import attention as attention
+from graphc.nn import common_types as common_types
+from graphc.nn import parallel as parallel
 from graphc.nn.parallel import *
 from graphc.nn.rnn import _Cell as RNNCellBase
 
 # isort: split
-from graphc.nn import modules
-
-__all__ = [
-    "RNNCellBase",
-    "attention",
-    "common_types",
-    "functional",
-    "init",
-    "modules",
-    "parallel",
-    "utils",
-]
+from graphc.nn import modules as modules

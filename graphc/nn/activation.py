@@ -64,14 +64,24 @@ class ReLU(_Inplace):
 
 
 class SiLU(_Inplace):
-    """x sigmoid(x), element by element; with `inplace`, written into x."""
+    """x sigmoid(x), element by element; with `inplace`, written into x.
+
+    Shapes: any, which stays.
+
+    NaN at -inf. Elfwing et al. 2017.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.silu(input, self.inplace)
 
 
 class Hardswish(_Inplace):
-    """x clamp(x + 3, 0, 6) / 6, element by element; with `inplace`, written into x."""
+    """x clamp(x + 3, 0, 6) / 6, element by element; with `inplace`, written into x.
+
+    Shapes: any, which stays.
+
+    Howard et al. 2019.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardswish(input, self.inplace)
@@ -81,21 +91,34 @@ class Hardswish(_Inplace):
 
 
 class Hardsigmoid(_Inplace):
-    """clamp(x + 3, 0, 6) / 6, element by element; with `inplace`, written into x."""
+    """clamp(x + 3, 0, 6) / 6, element by element; with `inplace`, written into x.
+
+    Shapes: any, which stays.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardsigmoid(input, self.inplace)
 
 
 class SELU(_Inplace):
-    """The scaled `ELU` that keeps mean 0 and variance 1; with `inplace`, written into x."""
+    """The scaled `ELU` that keeps mean 0 and variance 1; with `inplace`, written into x.
+
+    Shapes: any, which stays.
+
+    Klambauer et al. 2017.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.selu(input, self.inplace)
 
 
 class Mish(_Inplace):
-    """x tanh(log(1 + exp(x))), element by element; with `inplace`, written into x."""
+    """x tanh(log(1 + exp(x))), element by element; with `inplace`, written into x.
+
+    Shapes: any, which stays.
+
+    Misra 2019.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.mish(input, self.inplace)
@@ -137,7 +160,12 @@ class Tanh(Module):
 
 
 class LeakyReLU(Module):
-    """x above 0, negative_slope * x below."""
+    """x above 0, negative_slope * x below.
+
+    Shapes: any, which stays.
+
+    Maas et al. 2013.
+    """
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
@@ -152,7 +180,12 @@ class LeakyReLU(Module):
 
 
 class RReLU(Module):
-    """leaky_relu with slopes drawn anew in training."""
+    """leaky_relu with slopes drawn anew in training.
+
+    Shapes: any, which stays.
+
+    In training slopes are uniform in [lower, upper); otherwise their mean. Xu et al. 2015.
+    """
 
     def __init__(
         self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False
@@ -171,7 +204,11 @@ class RReLU(Module):
 
 
 class PReLU(Module):
-    """leaky_relu with a learned slope, or one per channel."""
+    """leaky_relu with a learned slope, or one per channel.
+
+    x [B, C, ...] -> the same shape; weight [num_parameters], 1 or C. Raises ShapeMismatch for
+    another number. He et al. 2015.
+    """
 
     def __init__(
         self,
@@ -196,7 +233,12 @@ class PReLU(Module):
 
 
 class ELU(Module):
-    """x above 0, alpha * (e^x - 1) below."""
+    """x above 0, alpha * (e^x - 1) below.
+
+    Shapes: any, which stays.
+
+    Clevert et al. 2015.
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -211,14 +253,24 @@ class ELU(Module):
 
 
 class CELU(ELU):
-    """x above 0, alpha * (e^(x / alpha) - 1) below."""
+    """x above 0, alpha * (e^(x / alpha) - 1) below.
+
+    Shapes: any, which stays.
+
+    Barron 2017.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.celu(input, self.alpha, self.inplace)
 
 
 class Hardtanh(Module):
-    """x clamped to [min_val, max_val]."""
+    """x clamped to [min_val, max_val].
+
+    Shapes: any, which stays.
+
+    Its gradient is 0 at the bounds themselves.
+    """
 
     def __init__(
         self,
@@ -251,7 +303,10 @@ class Hardtanh(Module):
 
 
 class ReLU6(Hardtanh):
-    """x clamped to [0, 6]."""
+    """x clamped to [0, 6].
+
+    Shapes: any, which stays.
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)
@@ -261,7 +316,13 @@ class ReLU6(Hardtanh):
 
 
 class GELU(Module):
-    """x * Phi(x), or its tanh approximation."""
+    """x * Phi(x), or its tanh approximation.
+
+    Shapes: any, which stays.
+
+    Raises InvalidArgument where `approximate` is neither "none" nor "tanh". Hendrycks and Gimpel
+    2016.
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
@@ -275,7 +336,12 @@ class GELU(Module):
 
 
 class Softplus(Module):
-    """log(1 + e^(beta x)) / beta."""
+    """log(1 + e^(beta x)) / beta.
+
+    Shapes: any, which stays.
+
+    Where beta x exceeds `threshold` it is x itself.
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
@@ -290,7 +356,10 @@ class Softplus(Module):
 
 
 class Hardshrink(Module):
-    """x where |x| > lambd, else 0."""
+    """x where |x| > lambd, else 0.
+
+    Shapes: any, which stays.
+    """
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
@@ -304,14 +373,24 @@ class Hardshrink(Module):
 
 
 class Softshrink(Hardshrink):
-    """x drawn towards 0 by lambd."""
+    """x drawn towards 0 by lambd.
+
+    Shapes: any, which stays.
+
+    Raises RuntimeError where lambd is negative.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softshrink(input, self.lambd)
 
 
 class Threshold(Module):
-    """x where it exceeds the threshold, else `value`."""
+    """x where it exceeds the threshold, else `value`.
+
+    Shapes: any, which stays.
+
+    With `inplace` it is written into x.
+    """
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__()
@@ -328,7 +407,11 @@ class Threshold(Module):
 
 
 class GLU(Module):
-    """The first half along `dim` times the sigmoid of the second."""
+    """The first half along `dim` times the sigmoid of the second.
+
+    x [..., 2N, ...] -> [..., N, ...]. Raises ShapeMismatch where the dimension is odd, InvalidIndex
+    where there is none. Dauphin et al. 2016.
+    """
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
@@ -342,7 +425,10 @@ class GLU(Module):
 
 
 class Softmax2d(Module):
-    """softmax over the channels of [B,C,H,W] or [C,H,W]."""
+    """softmax over the channels of [B,C,H,W] or [C,H,W].
+
+    The shape stays. Raises InvalidArgument for another rank.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() not in (3, 4):
@@ -364,21 +450,31 @@ class _AlongDim(Module):
 
 
 class Softmax(_AlongDim):
-    """exp(x) along `dim`, divided by its sum there."""
+    """exp(x) along `dim`, divided by its sum there.
+
+    Shapes: any, which stays; shares along `dim` sum to 1. Raises InvalidIndex where x has no such
+    dimension.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmax(input, self.dim)
 
 
 class LogSoftmax(_AlongDim):
-    """The logarithm of `Softmax`, without overflow."""
+    """The logarithm of `Softmax`, without overflow.
+
+    Shapes: any, which stays. Raises InvalidIndex where x has no such dimension.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim)
 
 
 class Softmin(_AlongDim):
-    """`Softmax` of -x: the smallest gets the largest share."""
+    """`Softmax` of -x: the smallest gets the largest share.
+
+    Shapes: any, which stays. Raises InvalidIndex where x has no such dimension.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmin(input, self.dim)

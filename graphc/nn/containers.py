@@ -78,7 +78,11 @@ class _ModuleSequence(Module):
 
 
 class Sequential(_ModuleSequence):
-    """Calls its modules one after the other; takes them as arguments or as one dict."""
+    """Calls its modules one after the other; takes them as arguments or as one dict.
+
+    Shapes are those of the first module's input and the last one's output. Raises InvalidType for
+    what is no Module.
+    """
 
     def __init__(self, *args: Module | Mapping[str, Module]) -> None:
         super().__init__()
@@ -133,7 +137,10 @@ def _sequential(x: object) -> Sequential:
 
 
 class ModuleList(_ModuleSequence):
-    """A list whose modules belong to its owner."""
+    """A list whose modules belong to its owner.
+
+    Raises InvalidType for what is no Module, InvalidIndex for an index outside.
+    """
 
     def __init__(self, modules: Iterable[Module | None] | None = None) -> None:
         super().__init__()
@@ -168,7 +175,10 @@ class ModuleList(_ModuleSequence):
 
 
 class ModuleDict(Module):
-    """A dict whose modules belong to its owner."""
+    """A dict whose modules belong to its owner.
+
+    Raises InvalidType for what is no Module, KeyError for a name that is not there.
+    """
 
     def __init__(
         self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None

@@ -155,21 +155,46 @@ def _padding(padding: str | Sizes, stride: Shape) -> str | Shape:
 
 
 class Conv1d(_Conv):
-    """x [B, in_channels, L] -> [B, out_channels, P]; see functional.conv1d."""
+    """x [B, in_channels, L] -> [B, out_channels, P]; see functional.conv1d.
+
+    Or [in_channels, L] -> [out_channels, P], P = (L + 2 * padding - dilation * (K - 1) - 1) //
+    stride + 1.
+
+    weight [out_channels, in_channels / groups, K], bias [out_channels]. `padding`: a size a
+    dimension, "valid" or "same" (stride 1); `padding_mode`: zeros, reflect, replicate or circular.
+    Raises ShapeMismatch for other channels, another rank or a window larger than the padded input,
+    InvalidArgument where the channels cannot be grouped.
+    """
 
     rank = 1
     function = staticmethod(F.conv1d)
 
 
 class Conv2d(_Conv):
-    """x [B, in_channels, H, W] -> [B, out_channels, P, Q]; see functional.conv2d."""
+    """x [B, in_channels, H, W] -> [B, out_channels, P, Q]; see functional.conv2d.
+
+    Or without B; P = (H + 2 * padding - dilation * (R - 1) - 1) // stride + 1, and Q of W likewise.
+
+    weight [out_channels, in_channels / groups, R, S], bias [out_channels]. `padding`: a size a
+    dimension, "valid" or "same" (stride 1); `padding_mode`: zeros, reflect, replicate or circular.
+    Raises ShapeMismatch for other channels, another rank or a window larger than the padded input,
+    InvalidArgument where the channels cannot be grouped.
+    """
 
     rank = 2
     function = staticmethod(F.conv2d)
 
 
 class Conv3d(_Conv):
-    """x [B, in_channels, D, H, W] -> [B, out_channels, O, P, Q]; see functional.conv3d."""
+    """x [B, in_channels, D, H, W] -> [B, out_channels, O, P, Q]; see functional.conv3d.
+
+    Or without B; each extent as in Conv2d.
+
+    weight [out_channels, in_channels / groups, *kernel_size], bias [out_channels]. `padding`: a
+    size a dimension, "valid" or "same" (stride 1); `padding_mode`: zeros, reflect, replicate or
+    circular. Raises ShapeMismatch for other channels, another rank or a window larger than the
+    padded input, InvalidArgument where the channels cannot be grouped.
+    """
 
     rank = 3
     function = staticmethod(F.conv3d)
@@ -233,21 +258,39 @@ class _ConvTranspose(_Convolution):
 
 
 class ConvTranspose1d(_ConvTranspose):
-    """x [B, in_channels, L] -> [B, out_channels, P]; see functional.conv_transpose1d."""
+    """x [B, in_channels, L] -> [B, out_channels, P]; see functional.conv_transpose1d.
+
+    Or without B. weight [in_channels, out_channels / groups, K], bias [out_channels]; P = (L - 1) *
+    stride - 2 * padding + dilation * (K - 1) + output_padding + 1 in each dimension. Raises
+    ShapeMismatch for other channels or another rank, and where output_padding is not below stride
+    or dilation.
+    """
 
     rank = 1
     function = staticmethod(F.conv_transpose1d)
 
 
 class ConvTranspose2d(_ConvTranspose):
-    """x [B, in_channels, H, W] -> [B, out_channels, P, Q]; see functional.conv_transpose2d."""
+    """x [B, in_channels, H, W] -> [B, out_channels, P, Q]; see functional.conv_transpose2d.
+
+    Or without B. weight [in_channels, out_channels / groups, R, S], bias [out_channels]; P = (L -
+    1) * stride - 2 * padding + dilation * (K - 1) + output_padding + 1 in each dimension. Raises
+    ShapeMismatch for other channels or another rank, and where output_padding is not below stride
+    or dilation.
+    """
 
     rank = 2
     function = staticmethod(F.conv_transpose2d)
 
 
 class ConvTranspose3d(_ConvTranspose):
-    """x [B, in_channels, D, H, W] -> [B, out_channels, O, P, Q]; see conv_transpose3d."""
+    """x [B, in_channels, D, H, W] -> [B, out_channels, O, P, Q]; see conv_transpose3d.
+
+    Or without B. weight [in_channels, out_channels / groups, *kernel_size], bias [out_channels]; P
+    = (L - 1) * stride - 2 * padding + dilation * (K - 1) + output_padding + 1 in each dimension.
+    Raises ShapeMismatch for other channels or another rank, and where output_padding is not below
+    stride or dilation.
+    """
 
     rank = 3
     function = staticmethod(F.conv_transpose3d)

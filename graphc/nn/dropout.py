@@ -26,7 +26,11 @@ __all__ = [
 
 
 class Dropout(Module):
-    """Zeroes each element with probability p in training, and scales the rest by 1 / (1 - p)."""
+    """Zeroes each element with probability p in training, and scales the rest by 1 / (1 - p).
+
+    Shapes: any, which stays. With `inplace` it is written into x. Raises InvalidArgument where p is
+    not in [0, 1]. Srivastava et al. 2014.
+    """
 
     run_time_scalars = frozenset({"p"})
 
@@ -62,28 +66,44 @@ class Dropout(Module):
 
 
 class Dropout2d(Dropout):
-    """Dropout of whole channels of [B,C,H,W]."""
+    """Dropout of whole channels of [B,C,H,W].
+
+    Shapes: channels are dimension 1; the shape stays. With `inplace` it is written into x. Raises
+    InvalidArgument where p is not in [0, 1]. Tompson et al. 2014.
+    """
 
     def _mask_shape(self, input: Tensor) -> Shape:
         return (*input.spec.shape[:2], *(1,) * (input.dim() - 2))
 
 
 class Dropout1d(Dropout):
-    """Dropout of whole channels of [B,C,L] or [C,L]."""
+    """Dropout of whole channels of [B,C,L] or [C,L].
+
+    Shapes: channels are dimension 1; the shape stays. With `inplace` it is written into x. Raises
+    InvalidArgument where p is not in [0, 1].
+    """
 
     def _mask_shape(self, input: Tensor) -> Shape:
         return channels_of(input, 2)
 
 
 class Dropout3d(Dropout):
-    """Dropout of whole channels of [B,C,D,H,W] or [C,D,H,W]."""
+    """Dropout of whole channels of [B,C,D,H,W] or [C,D,H,W].
+
+    Shapes: channels are dimension 1; the shape stays. With `inplace` it is written into x. Raises
+    InvalidArgument where p is not in [0, 1].
+    """
 
     def _mask_shape(self, input: Tensor) -> Shape:
         return channels_of(input, 4)
 
 
 class AlphaDropout(Module):
-    """Dropout to selu's saturation that keeps mean and variance."""
+    """Dropout to selu's saturation that keeps mean and variance.
+
+    Shapes: any, which stays. With `inplace` it is written into x. Raises InvalidArgument where p is
+    not in [0, 1]. Klambauer et al. 2017.
+    """
 
     function = staticmethod(alpha_dropout)
 
@@ -101,6 +121,10 @@ class AlphaDropout(Module):
 
 
 class FeatureAlphaDropout(AlphaDropout):
-    """AlphaDropout of whole channels."""
+    """AlphaDropout of whole channels.
+
+    Shapes: channels are dimension 1; the shape stays. With `inplace` it is written into x. Raises
+    InvalidArgument where p is not in [0, 1].
+    """
 
     function = staticmethod(feature_alpha_dropout)

@@ -77,7 +77,11 @@ class _Table(Module):
 
 
 class Embedding(_Table):
-    """Integer indices [...] -> rows of weight [num_embeddings, embedding_dim]."""
+    """Integer indices [...] -> rows of weight [num_embeddings, embedding_dim].
+
+    The row padding_idx gets no gradient. Raises IndexOutOfRange for an index outside, DTypeMismatch
+    for indices that are no integers.
+    """
 
     defaults: ClassVar[dict[str, Any]] = {
         "padding_idx": None,
@@ -150,7 +154,11 @@ class Embedding(_Table):
 
 
 class EmbeddingBag(_Table):
-    """Bags of indices -> the sum, mean or max of their rows [B, embedding_dim]."""
+    """Bags of indices -> the sum, mean or max of their rows [B, embedding_dim].
+
+    Indices [B, N], or [n] with the bags' starts as offsets [B]; see functional.embedding_bag.
+    Raises IndexOutOfRange for an index outside, InvalidArgument for [n] without offsets.
+    """
 
     defaults: ClassVar[dict[str, Any]] = {
         "max_norm": None,

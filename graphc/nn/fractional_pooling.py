@@ -52,12 +52,20 @@ class _FractionalMaxPool(Module):
 
 
 class FractionalMaxPool2d(_FractionalMaxPool):
-    """x [B,C,H,W] -> [B,C,P,Q]; see functional.fractional_max_pool2d."""
+    """x [B,C,H,W] -> [B,C,P,Q]; see functional.fractional_max_pool2d.
+
+    Extents are `output_size`, or each times `output_ratio`, down to an integer. Raises
+    InvalidArgument unless one of the two is given. Graham 2014.
+    """
 
     rank = 2
 
 
 class FractionalMaxPool3d(_FractionalMaxPool):
-    """x [B,C,T,H,W] -> [B,C,O,P,Q]; see functional.fractional_max_pool3d."""
+    """x [B,C,T,H,W] -> [B,C,O,P,Q]; see functional.fractional_max_pool3d.
+
+    Extents are `output_size`, or each times `output_ratio`, down to an integer. Raises
+    InvalidArgument unless one of the two is given. Graham 2014.
+    """
 
     rank = 3

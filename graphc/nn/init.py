@@ -38,7 +38,7 @@ def _quiet(
 
 @_quiet
 def constant_(tensor: Tensor, val: float) -> None:
-    """Fill with a number, outside autograd."""
+    """Fill with a number, outside autograd. Of any shape."""
     tensor.fill_(val)
 
 
@@ -56,7 +56,7 @@ def ones_(tensor: Tensor) -> None:
 
 @_quiet
 def eye_(tensor: Tensor) -> None:
-    """The identity matrix."""
+    """The identity matrix. [N, M]."""
     if tensor.dim() != 2:
         raise InvalidArgument("Only tensors with 2 dimensions are supported")
     tensor.copy_(identity(*tensor.shape, dtype=tensor.dtype))
@@ -66,7 +66,7 @@ def eye_(tensor: Tensor) -> None:
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> None:
-    """Fill uniformly from [a, b), outside autograd."""
+    """Fill uniformly from [a, b), outside autograd. Of any shape."""
     tensor.uniform_(a, b, generator=generator)
 
 
@@ -74,7 +74,7 @@ def uniform_(
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> None:
-    """Fill normally, of this mean and standard deviation, outside autograd."""
+    """Fill normally, of this mean and standard deviation, outside autograd. Of any shape."""
     tensor.normal_(mean, std, generator=generator)
 
 
@@ -133,14 +133,20 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
 
 @_quiet
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> None:
-    """Uniform with variance gain^2 * 2 / (fan_in + fan_out)."""
+    """Uniform with variance gain^2 * 2 / (fan_in + fan_out).
+
+    [out, in, *window]: fans are in and out times the window.
+    """
     bound = sqrt(3.0) * gain * sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
     tensor.uniform_(-bound, bound, generator=generator)
 
 
 @_quiet
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> None:
-    """Normal with variance gain^2 * 2 / (fan_in + fan_out)."""
+    """Normal with variance gain^2 * 2 / (fan_in + fan_out).
+
+    [out, in, *window]: fans are in and out times the window.
+    """
     std = gain * sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
     tensor.normal_(0.0, std, generator=generator)
 
@@ -153,7 +159,10 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> None:
-    """Uniform with variance gain^2 / fan."""
+    """Uniform with variance gain^2 / fan.
+
+    [out, in, *window]: fans are in and out times the window.
+    """
     if tensor.numel() == 0:
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
         return
@@ -169,7 +178,10 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> None:
-    """Normal with variance gain^2 / fan."""
+    """Normal with variance gain^2 / fan.
+
+    [out, in, *window]: fans are in and out times the window.
+    """
     if tensor.numel() == 0:
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
         return
@@ -185,7 +197,10 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 @_quiet
 def dirac_(tensor: Tensor, groups: int = 1) -> None:
-    """Convolution weights [O,I,...] that hand each group's channels through: 1 at the centre."""
+    """Convolution weights [O,I,...] that hand each group's channels through: 1 at the centre.
+
+    [out, in, *window].
+    """
     if tensor.dim() not in (3, 4, 5):
         raise InvalidArgument("Only tensors with 3, 4, or 5 dimensions are supported")
     out, into, *field = tensor.shape
@@ -203,6 +218,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     """A (semi-)orthogonal matrix times gain; further dimensions count as columns.
 
     From the QR factors of normal numbers, with signs that make it uniform (Saxe et al. 2013).
+
+    [N, ...], as [N, M].
     """
     if tensor.dim() < 2:
         raise InvalidArgument("Only tensors with 2 or more dimensions are supported")
@@ -222,7 +239,10 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
 def sparse_(
     tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
 ) -> None:
-    """Normal numbers, of which each column has a share `sparsity` set to zero (Martens 2010)."""
+    """Normal numbers, of which each column has a share `sparsity` set to zero (Martens 2010).
+
+    [N, M].
+    """
     if tensor.dim() != 2:
         raise InvalidArgument("Only tensors with 2 dimensions are supported")
     rows, columns = tensor.shape

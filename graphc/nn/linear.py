@@ -18,7 +18,10 @@ __all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
 
 
 class Identity(Module):
-    """Gives back its input; takes and ignores any arguments."""
+    """Gives back its input; takes and ignores any arguments.
+
+    Shapes: any, which stays.
+    """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__()
@@ -28,7 +31,12 @@ class Identity(Module):
 
 
 class Linear(Module):
-    """x [..., in_features] -> x weight^T + bias [..., out_features]."""
+    """x [..., in_features] -> x weight^T + bias [..., out_features].
+
+    weight [out_features, in_features], bias [out_features], uniform within 1 / sqrt(in_features) at
+    first. Raises ShapeMismatch for another last dimension, DTypeMismatch for another dtype than the
+    weight's (not under autocast).
+    """
 
     bias: Parameter | None
 
@@ -66,7 +74,10 @@ class NonDynamicallyQuantizableLinear(Linear):
 
 
 class Bilinear(Module):
-    """x1 [..., in1], x2 [..., in2] -> x1 W x2 + bias [..., out]."""
+    """x1 [..., in1], x2 [..., in2] -> x1 W x2 + bias [..., out].
+
+    weight [out, in1, in2], bias [out]. Raises ShapeMismatch for other last dimensions.
+    """
 
     bias: Parameter | None
 
@@ -107,7 +118,11 @@ class Bilinear(Module):
 
 
 class Flatten(Module):
-    """Merges dimensions start_dim..end_dim."""
+    """Merges dimensions start_dim..end_dim.
+
+    x [B, C, H, W] -> [B, C*H*W] with the defaults. Raises InvalidIndex where x has no such
+    dimension.
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
@@ -122,7 +137,11 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Splits dimension `dim` into `unflattened_size`."""
+    """Splits dimension `dim` into `unflattened_size`.
+
+    x [..., N, ...] -> [..., *unflattened_size, ...], whose product is N; one of the sizes may be
+    -1. Raises ShapeMismatch where it is not.
+    """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()

@@ -36,21 +36,33 @@ class Loss(Module):
 
 
 class MSELoss(Loss):
-    """Squared difference."""
+    """Squared difference.
+
+    input and target of one shape -> [] ("none": that shape). Shapes that broadcast give a warning;
+    others raise ShapeMismatch.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)
 
 
 class L1Loss(Loss):
-    """Absolute difference."""
+    """Absolute difference.
+
+    input and target of one shape -> [] ("none": that shape). Shapes that broadcast give a warning;
+    others raise ShapeMismatch. The gradient is 0 where the two are equal.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
 
 
 class SmoothL1Loss(Loss):
-    """Half the square of small differences, absolute value of large ones."""
+    """Half the square of small differences, absolute value of large ones.
+
+    input and target of one shape -> [] ("none": that shape). Shapes that broadcast give a warning;
+    others raise ShapeMismatch. Girshick 2015.
+    """
 
     def __init__(
         self,
@@ -67,7 +79,11 @@ class SmoothL1Loss(Loss):
 
 
 class HuberLoss(Loss):
-    """Half the square of small differences, linear above delta."""
+    """Half the square of small differences, linear above delta.
+
+    input and target of one shape -> [] ("none": that shape). Shapes that broadcast give a warning;
+    others raise ShapeMismatch. Huber 1964.
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
@@ -78,7 +94,11 @@ class HuberLoss(Loss):
 
 
 class KLDivLoss(Loss):
-    """target * (log target - input), input being log probabilities."""
+    """target * (log target - input), input being log probabilities.
+
+    input and target of one shape -> [] ("none": that shape). "batchmean" divides by B, as the
+    definition does; "mean" by all elements. Raises ShapeMismatch where the shapes do not broadcast.
+    """
 
     def __init__(
         self,
@@ -111,7 +131,11 @@ class WeightedLoss(Loss):
 
 
 class BCEWithLogitsLoss(WeightedLoss):
-    """Binary cross-entropy of logits."""
+    """Binary cross-entropy of logits.
+
+    input and target of one shape -> [] ("none": that shape). Raises InvalidArgument for different
+    shapes. pos_weight [C] weighs what is 1.
+    """
 
     pos_weight: Tensor | None
 
@@ -133,7 +157,11 @@ class BCEWithLogitsLoss(WeightedLoss):
 
 
 class NLLLoss(WeightedLoss):
-    """Minus the log probability of each target class."""
+    """Minus the log probability of each target class.
+
+    input [B, C, ...] or [C] of log probabilities, target [B, ...] or [] of classes -> [] ("none":
+    the target's shape). Raises IndexOutOfRange for a class outside 0..C-1.
+    """
 
     def __init__(
         self,
@@ -153,7 +181,12 @@ class NLLLoss(WeightedLoss):
 
 
 class CrossEntropyLoss(WeightedLoss):
-    """Negative log likelihood of the softmax of logits; see functional.cross_entropy."""
+    """Negative log likelihood of the softmax of logits; see functional.cross_entropy.
+
+    input [B, C, ...] or [C], target [B, ...] or [] of classes, or of the input's shape of
+    probabilities -> [] ("none": the classes' shape). Raises IndexOutOfRange for a class outside
+    0..C-1, InvalidArgument for another batch, ShapeMismatch for float classes.
+    """
 
     run_time_scalars = frozenset({"label_smoothing"})
 

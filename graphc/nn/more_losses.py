@@ -31,7 +31,11 @@ __all__ = [
 
 
 class CosineSimilarity(Module):
-    """Cosine of the angle between vectors along `dim`."""
+    """Cosine of the angle between vectors along `dim`.
+
+    x1, x2 [..., D, ...], which broadcast -> [...] without `dim`. Raises ShapeMismatch where they do
+    not.
+    """
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()
@@ -43,7 +47,11 @@ class CosineSimilarity(Module):
 
 
 class PairwiseDistance(Module):
-    """p-norm of the difference of vectors."""
+    """p-norm of the difference of vectors.
+
+    x1, x2 [..., D], which broadcast -> [...], or [..., 1] with `keepdim`. Raises ShapeMismatch
+    where they do not.
+    """
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
@@ -56,35 +64,55 @@ class PairwiseDistance(Module):
 
 
 class BCELoss(WeightedLoss):
-    """Binary cross-entropy of probabilities."""
+    """Binary cross-entropy of probabilities.
+
+    input and target of one shape -> [] ("none": that shape). Raises InvalidArgument for different
+    shapes, InvalidState for an input that is not in [0, 1].
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
 class SoftMarginLoss(Loss):
-    """log(1 + e^(-t x)) of targets 1 and -1."""
+    """log(1 + e^(-t x)) of targets 1 and -1.
+
+    input and target of one shape -> [] ("none": that shape). Raises ShapeMismatch where they do not
+    broadcast.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.soft_margin_loss(input, target, reduction=self.reduction)
 
 
 class MultiLabelMarginLoss(Loss):
-    """A margin between each label of a sample and every other class."""
+    """A margin between each label of a sample and every other class.
+
+    input [B, C] or [C], target of that shape: labels, of which the first -1 ends the list -> []
+    ("none": [B]). Raises ShapeMismatch for another shape.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multilabel_margin_loss(input, target, reduction=self.reduction)
 
 
 class MultiLabelSoftMarginLoss(WeightedLoss):
-    """Mean over classes of the binary cross-entropy of logits."""
+    """Mean over classes of the binary cross-entropy of logits.
+
+    input and target (0 and 1) [B, C], weight [C] -> [] ("none": [B]). Raises ShapeMismatch where
+    they do not broadcast.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
 
 
 class MultiMarginLoss(WeightedLoss):
-    """A margin between the target class and every other one."""
+    """A margin between the target class and every other one.
+
+    input [B, C] or [C], target [B] or [] of classes, weight [C] -> [] ("none": [B]). Raises
+    IndexOutOfRange for a class outside 0..C-1.
+    """
 
     def __init__(
         self,
@@ -110,7 +138,11 @@ class MultiMarginLoss(WeightedLoss):
 
 
 class PoissonNLLLoss(Loss):
-    """Negative log likelihood of counts with Poisson rates."""
+    """Negative log likelihood of counts with Poisson rates.
+
+    input (log rates with `log_input`) and target of one shape, or that broadcast -> [] ("none":
+    that shape). Raises ShapeMismatch where they do not.
+    """
 
     def __init__(
         self,
@@ -133,7 +165,12 @@ class PoissonNLLLoss(Loss):
 
 
 class GaussianNLLLoss(Loss):
-    """Negative log likelihood under Gaussians of predicted mean and variance."""
+    """Negative log likelihood under Gaussians of predicted mean and variance.
+
+    input, target [B, ...], var of that shape, without the last dimension or with 1 there -> []
+    ("none": the input's shape). Raises InvalidArgument for a negative variance. Nix and Weigend
+    1994.
+    """
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -159,7 +196,11 @@ class _MarginLoss(Loss):
 
 
 class HingeEmbeddingLoss(_MarginLoss):
-    """x for similar pairs, max(0, margin - x) for others."""
+    """x for similar pairs, max(0, margin - x) for others.
+
+    input and target (1 and -1) of one shape -> [] ("none": that shape). Raises ShapeMismatch where
+    they do not broadcast.
+    """
 
     def __init__(
         self,
@@ -175,14 +216,22 @@ class HingeEmbeddingLoss(_MarginLoss):
 
 
 class MarginRankingLoss(_MarginLoss):
-    """max(0, -t (x1 - x2) + margin)."""
+    """max(0, -t (x1 - x2) + margin).
+
+    x1, x2 and t (1 where x1 should be larger, else -1) [B] -> [] ("none": [B]). Raises
+    ShapeMismatch for different ranks.
+    """
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         return F.margin_ranking_loss(input1, input2, target, self.margin, reduction=self.reduction)
 
 
 class CosineEmbeddingLoss(_MarginLoss):
-    """1 - cos for similar pairs, max(0, cos - margin) for others."""
+    """1 - cos for similar pairs, max(0, cos - margin) for others.
+
+    x1, x2 [B, D], target [B] of 1 and -1, or without B -> [] ("none": [B]). Raises ShapeMismatch
+    for another batch.
+    """
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         return F.cosine_embedding_loss(
@@ -191,7 +240,11 @@ class CosineEmbeddingLoss(_MarginLoss):
 
 
 class TripletMarginLoss(Loss):
-    """max(0, |a - p| - |a - n| + margin)."""
+    """max(0, |a - p| - |a - n| + margin).
+
+    anchor, positive, negative [B, D] or [D] -> [] ("none": [B] or []). Raises ShapeMismatch where
+    they do not broadcast. Balntas et al. 2016.
+    """
 
     def __init__(
         self,
@@ -225,7 +278,11 @@ class TripletMarginLoss(Loss):
 
 
 class TripletMarginWithDistanceLoss(Loss):
-    """TripletMarginLoss with any distance."""
+    """TripletMarginLoss with any distance.
+
+    anchor, positive, negative [B, ...]; `distance_function` gives [B] of two of them -> [] ("none":
+    [B]).
+    """
 
     def __init__(
         self,
@@ -255,7 +312,11 @@ class TripletMarginWithDistanceLoss(Loss):
 
 
 class CTCLoss(Loss):
-    """Connectionist temporal classification; see functional.ctc_loss."""
+    """Connectionist temporal classification; see functional.ctc_loss.
+
+    log_probs [T, B, C] or [T, C], targets [B, S] or all in one row, lengths [B] -> [] ("none":
+    [B]). Graves et al. 2006.
+    """
 
     def __init__(
         self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False

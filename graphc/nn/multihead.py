@@ -16,7 +16,13 @@ __all__ = ["MultiheadAttention"]
 
 
 class MultiheadAttention(Module):
-    """Attention of `num_heads` heads over queries, keys and values of width embed_dim."""
+    """Attention of `num_heads` heads over queries, keys and values of width embed_dim.
+
+    query [L, B, embed_dim], key [S, B, kdim], value [S, B, vdim] (`batch_first`: B first; or all
+    without B) -> output [L, B, embed_dim] and weights [B, L, S], or None unless `need_weights`.
+    Raises InvalidArgument where num_heads does not divide embed_dim, ShapeMismatch for other
+    widths. Vaswani et al. 2017.
+    """
 
     in_proj_weight: Parameter | None
     q_proj_weight: Parameter | None

@@ -161,19 +161,34 @@ class _BatchNorm(_NormBase):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Batch normalisation of [B,C] or [B,C,L]."""
+    """Batch normalisation of [B,C] or [B,C,L].
+
+    The shape stays. weight and bias [C] if `affine`; running_mean and running_var [C], moved by
+    `momentum` in training if `track_running_stats`. Raises InvalidArgument for another rank or one
+    value per channel in training, ShapeMismatch for other channels. Ioffe and Szegedy 2015.
+    """
 
     ranks = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of [B,C,H,W]."""
+    """Batch normalisation of [B,C,H,W].
+
+    The shape stays. weight and bias [C] if `affine`; running_mean and running_var [C], moved by
+    `momentum` in training if `track_running_stats`. Raises InvalidArgument for another rank or one
+    value per channel in training, ShapeMismatch for other channels. Ioffe and Szegedy 2015.
+    """
 
     ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    """Batch normalisation of [B,C,D,H,W]."""
+    """Batch normalisation of [B,C,D,H,W].
+
+    The shape stays. weight and bias [C] if `affine`; running_mean and running_var [C], moved by
+    `momentum` in training if `track_running_stats`. Raises InvalidArgument for another rank or one
+    value per channel in training, ShapeMismatch for other channels. Ioffe and Szegedy 2015.
+    """
 
     ranks = (5,)
 
@@ -231,25 +246,41 @@ class _InstanceNorm(_NormBase):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """Instance normalisation of [B,C,L] or [C,L]."""
+    """Instance normalisation of [B,C,L] or [C,L].
+
+    The shape stays. weight and bias [C] if `affine`. Raises InvalidArgument for another rank, or
+    other channels than num_features if they matter. Ulyanov et al. 2016.
+    """
 
     ranks = (2, 3)
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Instance normalisation of [B,C,H,W] or [C,H,W]."""
+    """Instance normalisation of [B,C,H,W] or [C,H,W].
+
+    The shape stays. weight and bias [C] if `affine`. Raises InvalidArgument for another rank, or
+    other channels than num_features if they matter. Ulyanov et al. 2016.
+    """
 
     ranks = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Instance normalisation of [B,C,D,H,W] or [C,D,H,W]."""
+    """Instance normalisation of [B,C,D,H,W] or [C,D,H,W].
+
+    The shape stays. weight and bias [C] if `affine`. Raises InvalidArgument for another rank, or
+    other channels than num_features if they matter. Ulyanov et al. 2016.
+    """
 
     ranks = (4, 5)
 
 
 class LocalResponseNorm(Module):
-    """Divides by a power of the mean square over neighbouring channels."""
+    """Divides by a power of the mean square over neighbouring channels.
+
+    x [B, C, ...], which stays. Raises InvalidArgument for fewer than 3 dimensions. Krizhevsky et
+    al. 2012.
+    """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
@@ -266,7 +297,11 @@ class LocalResponseNorm(Module):
 
 
 class LayerNorm(Module):
-    """Normalises the last dimensions, `normalized_shape`."""
+    """Normalises the last dimensions, `normalized_shape`.
+
+    x [..., *normalized_shape], which stays; weight and bias [*normalized_shape]. Raises
+    ShapeMismatch for other last dimensions. Ba et al. 2016.
+    """
 
     weight: Parameter | None
     bias: Parameter | None
@@ -302,7 +337,11 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """Divides by the root mean square over the last dimensions."""
+    """Divides by the root mean square over the last dimensions.
+
+    x [..., *normalized_shape], which stays; weight [*normalized_shape]. Raises ShapeMismatch for
+    other last dimensions. Zhang and Sennrich 2019.
+    """
 
     weight: Parameter | None
 
@@ -334,7 +373,11 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Module):
-    """Normalises each sample's groups of channels of [B,C,...]."""
+    """Normalises each sample's groups of channels of [B,C,...].
+
+    The shape stays; weight and bias [C]. Raises InvalidArgument where num_groups does not divide C,
+    ShapeMismatch for other channels. Wu and He 2018.
+    """
 
     weight: Parameter | None
     bias: Parameter | None

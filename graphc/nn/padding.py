@@ -61,105 +61,147 @@ class _ConstantPad(Module):
 
 
 class ConstantPad1d(_ConstantPad):
-    """Pads with `value`: [B, C, W] or [C, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with `value`: [B, C, L], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high. A
+    negative width cuts off.
+    """
 
     rank = 1
 
 
 class ConstantPad2d(_ConstantPad):
-    """Pads with `value`: [B, C, H, W] or [C, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with `value`: [B, C, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high. A
+    negative width cuts off.
+    """
 
     rank = 2
 
 
 class ConstantPad3d(_ConstantPad):
-    """Pads with `value`: [B, C, D, H, W] or [C, D, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with `value`: [B, C, D, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high. A
+    negative width cuts off.
+    """
 
     rank = 3
 
 
 class ZeroPad1d(_Pad):
-    """Pads with zeros: [B, C, W] or [C, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with zeros: [B, C, L], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high. A
+    negative width cuts off.
+    """
 
     rank, mode = 1, "constant"
 
 
 class ZeroPad2d(_Pad):
-    """Pads with zeros: [B, C, H, W] or [C, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with zeros: [B, C, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high. A
+    negative width cuts off.
+    """
 
     rank, mode = 2, "constant"
 
 
 class ZeroPad3d(_Pad):
-    """Pads with zeros: [B, C, D, H, W] or [C, D, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with zeros: [B, C, D, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high. A
+    negative width cuts off.
+    """
 
     rank, mode = 3, "constant"
 
 
 class ReflectionPad1d(_Pad):
-    """Pads with the mirror image, the border once: [B, C, W] or [C, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with the mirror image, the border once: [B, C, L], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high.
+    Raises ShapeMismatch where a width is not below its dimension.
+    """
 
     rank, mode = 1, "reflect"
 
 
 class ReflectionPad2d(_Pad):
-    """Pads with the mirror image, the border once: [B, C, H, W] or [C, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with the mirror image, the border once: [B, C, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high.
+    Raises ShapeMismatch where a width is not below its dimension.
+    """
 
     rank, mode = 2, "reflect"
 
 
 class ReflectionPad3d(_Pad):
-    """Pads with the mirror image, the border once: [B, C, D, H, W] or [C, D, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with the mirror image, the border once: [B, C, D, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high.
+    Raises ShapeMismatch where a width is not below its dimension.
+    """
 
     rank, mode = 3, "reflect"
 
 
 class ReplicationPad1d(_Pad):
-    """Pads with the border: [B, C, W] or [C, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with the border: [B, C, L], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high.
+    """
 
     rank, mode = 1, "replicate"
 
 
 class ReplicationPad2d(_Pad):
-    """Pads with the border: [B, C, H, W] or [C, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with the border: [B, C, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high.
+    """
 
     rank, mode = 2, "replicate"
 
 
 class ReplicationPad3d(_Pad):
-    """Pads with the border: [B, C, D, H, W] or [C, D, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with the border: [B, C, D, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high.
+    """
 
     rank, mode = 3, "replicate"
 
 
 class CircularPad1d(_Pad):
-    """Pads with what lies at the other end: [B, C, W] or [C, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with what lies at the other end: [B, C, L], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high.
+    Raises ShapeMismatch where a width is more than its dimension.
+    """
 
     rank, mode = 1, "circular"
 
 
 class CircularPad2d(_Pad):
-    """Pads with what lies at the other end: [B, C, H, W] or [C, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with what lies at the other end: [B, C, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high.
+    Raises ShapeMismatch where a width is more than its dimension.
+    """
 
     rank, mode = 2, "circular"
 
 
 class CircularPad3d(_Pad):
-    """Pads with what lies at the other end: [B, C, D, H, W] or [C, D, H, W], by one width
-    or (low, high) of the last dimension, then on."""
+    """Pads with what lies at the other end: [B, C, D, H, W], or without B.
+
+    `padding`: one width, or (low, high) of the last dimension, then on; each grows by low + high.
+    Raises ShapeMismatch where a width is more than its dimension.
+    """
 
     rank, mode = 3, "circular"

@@ -75,25 +75,48 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    """Largest element of each window, of [B, C, W] or [C, W]."""
+    """Largest element of each window, of [B, C, W] or [C, W].
+
+    x [B, C, L] -> [B, C, P], or both without B. With `return_indices` also the flat positions,
+    int64. P = (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1 in each dimension (upwards
+    with `ceil_mode`); stride is the window's size if not given. Raises ShapeMismatch for another
+    rank, where padding is more than half the window, or nothing is left.
+    """
 
     function = staticmethod(F.max_pool1d)
 
 
 class MaxPool2d(_MaxPool):
-    """Largest element of each window, of [B, C, H, W] or [C, H, W]."""
+    """Largest element of each window, of [B, C, H, W] or [C, H, W].
+
+    x [B, C, H, W] -> [B, C, P, Q], or both without B. With `return_indices` also the flat
+    positions, int64. P = (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1 in each dimension
+    (upwards with `ceil_mode`); stride is the window's size if not given. Raises ShapeMismatch for
+    another rank, where padding is more than half the window, or nothing is left.
+    """
 
     function = staticmethod(F.max_pool2d)
 
 
 class MaxPool3d(_MaxPool):
-    """Largest element of each window, of [B, C, D, H, W] or [C, D, H, W]."""
+    """Largest element of each window, of [B, C, D, H, W] or [C, D, H, W].
+
+    x [B, C, D, H, W] -> [B, C, O, P, Q], or both without B. With `return_indices` also the flat
+    positions, int64. P = (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1 in each dimension
+    (upwards with `ceil_mode`); stride is the window's size if not given. Raises ShapeMismatch for
+    another rank, where padding is more than half the window, or nothing is left.
+    """
 
     function = staticmethod(F.max_pool3d)
 
 
 class AvgPool1d(Module):
-    """Mean of each window of [B,C,L]."""
+    """Mean of each window of [B,C,L].
+
+    x [B, C, L] -> [B, C, P], or both without B. P = (L + 2 * padding - K) // stride + 1 in each
+    dimension (upwards with `ceil_mode`); stride is the window's size if not given. Raises
+    ShapeMismatch for another rank, where padding is more than half the window, or nothing is left.
+    """
 
     def __init__(
         self,
@@ -162,13 +185,23 @@ class _AvgPool(Module):
 
 
 class AvgPool2d(_AvgPool):
-    """Mean of each window, of [B, C, H, W] or [C, H, W]."""
+    """Mean of each window, of [B, C, H, W] or [C, H, W].
+
+    x [B, C, H, W] -> [B, C, P, Q], or both without B. P = (L + 2 * padding - K) // stride + 1 in
+    each dimension (upwards with `ceil_mode`); stride is the window's size if not given. Raises
+    ShapeMismatch for another rank, where padding is more than half the window, or nothing is left.
+    """
 
     function = staticmethod(F.avg_pool2d)
 
 
 class AvgPool3d(_AvgPool):
-    """Mean of each window, of [B, C, D, H, W] or [C, D, H, W]."""
+    """Mean of each window, of [B, C, D, H, W] or [C, D, H, W].
+
+    x [B, C, D, H, W] -> [B, C, O, P, Q], or both without B. P = (L + 2 * padding - K) // stride + 1
+    in each dimension (upwards with `ceil_mode`); stride is the window's size if not given. Raises
+    ShapeMismatch for another rank, where padding is more than half the window, or nothing is left.
+    """
 
     function = staticmethod(F.avg_pool3d)
 
@@ -204,19 +237,34 @@ class _LPPool(Module):
 
 
 class LPPool1d(_LPPool):
-    """Power average of each window, of [B, C, W] or [C, W]."""
+    """Power average of each window, of [B, C, W] or [C, W].
+
+    x [B, C, L] -> [B, C, P], or both without B. (sum of x^p)^(1/p). P = (L - K) // stride + 1 in
+    each dimension (upwards with `ceil_mode`). Raises ShapeMismatch for another rank or where
+    nothing is left.
+    """
 
     function = staticmethod(F.lp_pool1d)
 
 
 class LPPool2d(_LPPool):
-    """Power average of each window, of [B, C, H, W] or [C, H, W]."""
+    """Power average of each window, of [B, C, H, W] or [C, H, W].
+
+    x [B, C, H, W] -> [B, C, P, Q], or both without B. (sum of x^p)^(1/p). P = (L - K) // stride + 1
+    in each dimension (upwards with `ceil_mode`). Raises ShapeMismatch for another rank or where
+    nothing is left.
+    """
 
     function = staticmethod(F.lp_pool2d)
 
 
 class LPPool3d(_LPPool):
-    """Power average of each window, of [B, C, D, H, W] or [C, D, H, W]."""
+    """Power average of each window, of [B, C, D, H, W] or [C, D, H, W].
+
+    x [B, C, D, H, W] -> [B, C, O, P, Q], or both without B. (sum of x^p)^(1/p). P = (L - K) //
+    stride + 1 in each dimension (upwards with `ceil_mode`). Raises ShapeMismatch for another rank
+    or where nothing is left.
+    """
 
     function = staticmethod(F.lp_pool3d)
 
@@ -245,21 +293,36 @@ class _MaxUnpool(Module):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """Puts what max pooling kept back in its place, of [B, C, W] or [C, W]."""
+    """Puts what max pooling kept back in its place, of [B, C, W] or [C, W].
+
+    x and indices [B, C, P] -> [B, C, L], or all without B; zeros elsewhere. `output_size` in the
+    call tells extents that several windows could give. Raises ShapeMismatch for another rank or
+    indices of another shape.
+    """
 
     rank = 1
     function = staticmethod(F.max_unpool1d)
 
 
 class MaxUnpool2d(_MaxUnpool):
-    """Puts what max pooling kept back in its place, of [B, C, H, W] or [C, H, W]."""
+    """Puts what max pooling kept back in its place, of [B, C, H, W] or [C, H, W].
+
+    x and indices [B, C, P, Q] -> [B, C, H, W], or all without B; zeros elsewhere. `output_size` in
+    the call tells extents that several windows could give. Raises ShapeMismatch for another rank or
+    indices of another shape.
+    """
 
     rank = 2
     function = staticmethod(F.max_unpool2d)
 
 
 class MaxUnpool3d(_MaxUnpool):
-    """Puts what max pooling kept back in its place, of [B, C, D, H, W] or [C, D, H, W]."""
+    """Puts what max pooling kept back in its place, of [B, C, D, H, W] or [C, D, H, W].
+
+    x and indices [B, C, O, P, Q] -> [B, C, D, H, W], or all without B; zeros elsewhere.
+    `output_size` in the call tells extents that several windows could give. Raises ShapeMismatch
+    for another rank or indices of another shape.
+    """
 
     rank = 3
     function = staticmethod(F.max_unpool3d)
@@ -282,19 +345,31 @@ class _AdaptiveAvgPool(Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """Mean over a grid of nearly equal cells, of [B, C, W] or [C, W]."""
+    """Mean over a grid of nearly equal cells, of [B, C, W] or [C, W].
+
+    x [B, C, L] -> [B, C, *output_size], or both without B; None keeps an extent. Raises
+    ShapeMismatch for another rank.
+    """
 
     function = staticmethod(F.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    """Mean over a grid of nearly equal cells, of [B, C, H, W] or [C, H, W]."""
+    """Mean over a grid of nearly equal cells, of [B, C, H, W] or [C, H, W].
+
+    x [B, C, H, W] -> [B, C, *output_size], or both without B; None keeps an extent. Raises
+    ShapeMismatch for another rank.
+    """
 
     function = staticmethod(F.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """Mean over a grid of nearly equal cells: [B, C, D, H, W] or [C, D, H, W]."""
+    """Mean over a grid of nearly equal cells: [B, C, D, H, W] or [C, D, H, W].
+
+    x [B, C, D, H, W] -> [B, C, *output_size], or both without B; None keeps an extent. Raises
+    ShapeMismatch for another rank.
+    """
 
     function = staticmethod(F.adaptive_avg_pool3d)
 
@@ -319,18 +394,30 @@ class _AdaptiveMaxPool(Module):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """Largest element of each of a grid of nearly equal cells, of [B, C, W] or [C, W]."""
+    """Largest element of each of a grid of nearly equal cells, of [B, C, W] or [C, W].
+
+    x [B, C, L] -> [B, C, *output_size], or both without B; with `return_indices` also the flat
+    positions, int64. Raises ShapeMismatch for another rank.
+    """
 
     function = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """Largest element of each of a grid of nearly equal cells, of [B, C, H, W] or [C, H, W]."""
+    """Largest element of each of a grid of nearly equal cells, of [B, C, H, W] or [C, H, W].
+
+    x [B, C, H, W] -> [B, C, *output_size], or both without B; with `return_indices` also the flat
+    positions, int64. Raises ShapeMismatch for another rank.
+    """
 
     function = staticmethod(F.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """Largest element of each of a grid of nearly equal cells: [B, C, D, H, W] or [C, D, H, W]."""
+    """Largest element of each of a grid of nearly equal cells: [B, C, D, H, W] or [C, D, H, W].
+
+    x [B, C, D, H, W] -> [B, C, *output_size], or both without B; with `return_indices` also the
+    flat positions, int64. Raises ShapeMismatch for another rank.
+    """
 
     function = staticmethod(F.adaptive_max_pool3d)

@@ -203,7 +203,13 @@ def _check(mode: str, hidden: int, layers: int, dropout: float, proj_size: int) 
 
 
 class RNN(RNNBase):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu. Elman 1990."""
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu. Elman 1990.
+
+    x [T, B, input_size] (`batch_first`: [B, T, input_size]; or [T, input_size]), h [D * num_layers,
+    B, hidden_size] with D = 2 if `bidirectional`, zeros if not given -> output [T, B, D *
+    hidden_size] and the last h. Raises ShapeMismatch for another input_size or state,
+    InvalidArgument for another rank.
+    """
 
     def __init__(
         self,
@@ -238,7 +244,13 @@ class RNN(RNNBase):
 
 
 class LSTM(RNNBase):
-    """Long short-term memory; with proj_size, h is projected. See functional.recurrent."""
+    """Long short-term memory; with proj_size, h is projected. See functional.recurrent.
+
+    x [T, B, input_size] (`batch_first`: [B, T, input_size]; or [T, input_size]), h [D * num_layers,
+    B, proj_size or hidden_size] with D = 2 if `bidirectional`, zeros if not given -> output [T, B,
+    D * that size] and (h, c), c [D * num_layers, B, hidden_size]. Raises ShapeMismatch for another
+    input_size or state, InvalidArgument for another rank. Hochreiter and Schmidhuber 1997.
+    """
 
     def __init__(
         self,
@@ -269,7 +281,13 @@ class LSTM(RNNBase):
 
 
 class GRU(RNNBase):
-    """Gated recurrent unit; see functional.recurrent."""
+    """Gated recurrent unit; see functional.recurrent.
+
+    x [T, B, input_size] (`batch_first`: [B, T, input_size]; or [T, input_size]), h [D * num_layers,
+    B, hidden_size] with D = 2 if `bidirectional`, zeros if not given -> output [T, B, D *
+    hidden_size] and the last h. Raises ShapeMismatch for another input_size or state,
+    InvalidArgument for another rank. Cho et al. 2014.
+    """
 
     def __init__(
         self,
@@ -370,7 +388,11 @@ class _Cell(Module):
 
 
 class RNNCell(_Cell):
-    """One step of an RNN."""
+    """One step of an RNN.
+
+    x [B, input_size] or [input_size], h [B, hidden_size], zeros if not given -> h'. Raises
+    ShapeMismatch for another input_size.
+    """
 
     mode = "RNN_TANH"
 
@@ -397,12 +419,20 @@ class RNNCell(_Cell):
 
 
 class LSTMCell(_Cell):
-    """One step of an LSTM."""
+    """One step of an LSTM.
+
+    x [B, input_size] or [input_size], (h, c) [B, hidden_size] each, zeros if not given -> (h', c').
+    Raises ShapeMismatch for another input_size.
+    """
 
     mode, states = "LSTM", 2
 
 
 class GRUCell(_Cell):
-    """One step of a GRU."""
+    """One step of a GRU.
+
+    x [B, input_size] or [input_size], h [B, hidden_size], zeros if not given -> h'. Raises
+    ShapeMismatch for another input_size.
+    """
 
     mode = "GRU"

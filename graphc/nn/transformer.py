@@ -30,7 +30,11 @@ __all__ = [
 
 
 class TransformerEncoderLayer(Module):
-    """Self-attention and a feed-forward network, each with dropout, residual and LayerNorm."""
+    """Self-attention and a feed-forward network, each with dropout, residual and LayerNorm.
+
+    src [S, B, d_model] (`batch_first`: [B, S, d_model]; or without B), which stays. Raises
+    ShapeMismatch for another width.
+    """
 
     def __init__(
         self,
@@ -100,7 +104,10 @@ def _activation(name: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
 
 
 class TransformerEncoder(Module):
-    """`num_layers` copies of an encoder layer, and a final norm if given."""
+    """`num_layers` copies of an encoder layer, and a final norm if given.
+
+    src [S, B, d_model] (or as the layer takes it), which stays.
+    """
 
     def __init__(
         self,
@@ -128,7 +135,11 @@ class TransformerEncoder(Module):
 
 
 class TransformerDecoderLayer(Module):
-    """Self-attention, attention to `memory`, and a feed-forward network, each with a residual."""
+    """Self-attention, attention to `memory`, and a feed-forward network, each with a residual.
+
+    tgt [T, B, d_model], memory [S, B, d_model] (`batch_first`: B first; or without B) -> tgt's
+    shape. Raises ShapeMismatch for another width.
+    """
 
     def __init__(
         self,
@@ -205,7 +216,10 @@ class TransformerDecoderLayer(Module):
 
 
 class TransformerDecoder(Module):
-    """`num_layers` copies of a decoder layer, and a final norm if given."""
+    """`num_layers` copies of a decoder layer, and a final norm if given.
+
+    tgt [T, B, d_model], memory [S, B, d_model] (or as the layer takes them) -> tgt's shape.
+    """
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
@@ -239,7 +253,12 @@ class TransformerDecoder(Module):
 
 
 class Transformer(Module):
-    """An encoder of the source and a decoder of the target that attends to it."""
+    """An encoder of the source and a decoder of the target that attends to it.
+
+    src [S, B, d_model], tgt [T, B, d_model] (`batch_first`: B first; or both without B) -> [T, B,
+    d_model]. Masks are as in MultiheadAttention. Raises ShapeMismatch for different batches or
+    widths. Vaswani et al. 2017.
+    """
 
     def __init__(
         self,

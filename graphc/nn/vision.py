@@ -24,7 +24,11 @@ Factor = float | Sequence[float] | None
 
 
 class Upsample(Module):
-    """Other extents of the spatial dimensions; see functional.interpolate."""
+    """Other extents of the spatial dimensions; see functional.interpolate.
+
+    x [B, C, *S] -> [B, C, *T], T = `size` or floor(S * scale_factor). Raises Unsupported for a mode
+    that does not fit the rank.
+    """
 
     def __init__(
         self,
@@ -63,7 +67,10 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """`Upsample` of [B, C, H, W] that repeats the nearest element."""
+    """`Upsample` of [B, C, H, W] that repeats the nearest element.
+
+    -> [B, C, *size], or each extent times `scale_factor`, down to an integer.
+    """
 
     def __init__(
         self, size: int | Sequence[int] | None = None, scale_factor: Factor = None
@@ -72,7 +79,10 @@ class UpsamplingNearest2d(Upsample):
 
 
 class UpsamplingBilinear2d(Upsample):
-    """`Upsample` of [B, C, H, W] between four elements, corners on corners."""
+    """`Upsample` of [B, C, H, W] between four elements, corners on corners.
+
+    -> [B, C, *size], or each extent times `scale_factor`, down to an integer.
+    """
 
     def __init__(
         self, size: int | Sequence[int] | None = None, scale_factor: Factor = None
@@ -81,7 +91,11 @@ class UpsamplingBilinear2d(Upsample):
 
 
 class Unfold(Module):
-    """Sliding blocks of [B,C,H,W] as columns."""
+    """Sliding blocks of [B,C,H,W] as columns.
+
+    x [B, C, H, W] or [C, H, W] -> [B, C*R*S, L]. Raises ShapeMismatch for another rank or where no
+    block fits.
+    """
 
     def __init__(
         self, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
@@ -103,7 +117,11 @@ class Unfold(Module):
 
 
 class Fold(Module):
-    """Columns added up into [B,C,H,W] where their blocks stand."""
+    """Columns added up into [B,C,H,W] where their blocks stand.
+
+    x [B, C*R*S, L] or [C*R*S, L] -> [B, C, *output_size]. Raises ShapeMismatch where the rows or
+    columns do not fit.
+    """
 
     def __init__(
         self,
@@ -133,7 +151,10 @@ class Fold(Module):
 
 
 class PixelShuffle(Module):
-    """[..., C*r*r, H, W] -> [..., C, H*r, W*r]."""
+    """[..., C*r*r, H, W] -> [..., C, H*r, W*r].
+
+    Raises ShapeMismatch where r * r does not divide the channels. Shi et al. 2016.
+    """
 
     def __init__(self, upscale_factor: int) -> None:
         super().__init__()
@@ -147,7 +168,10 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """[..., C, H*r, W*r] -> [..., C*r*r, H, W]."""
+    """[..., C, H*r, W*r] -> [..., C*r*r, H, W].
+
+    Raises ShapeMismatch where r does not divide H and W.
+    """
 
     def __init__(self, downscale_factor: int) -> None:
         super().__init__()
@@ -161,7 +185,11 @@ class PixelUnshuffle(Module):
 
 
 class ChannelShuffle(Module):
-    """Interleaves groups of channels."""
+    """Interleaves groups of channels.
+
+    x [B, C, ...], which stays. Raises ShapeMismatch where groups does not divide C. Zhang et al.
+    2017.
+    """
 
     def __init__(self, groups: int) -> None:
         super().__init__()

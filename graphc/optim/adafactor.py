@@ -17,7 +17,11 @@ from graphc.optim.rules import Rate
 
 
 class Adafactor(Ruled):
-    """Second moments of a matrix kept as a row and a column. Shazeer and Stern 2018."""
+    """Second moments of a matrix kept as a row and a column. Shazeer and Stern 2018.
+
+    State of each parameter: a row and a column of a matrix, else one of its shape. Raises
+    InvalidArgument for no parameters or a number outside its range, such as a negative lr.
+    """
 
     decoupled = True
 

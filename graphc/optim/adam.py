@@ -31,6 +31,9 @@ class Adam(Counted):
 
     A compiled step computes its bias corrections once for each counter, in float64. Kingma and Ba
     2014; decoupled weight decay: Loshchilov and Hutter 2017.
+
+    State of each parameter: two of its shape and dtype (three with `amsgrad`), and a counter.
+    Raises InvalidArgument for no parameters or a number outside its range, such as a negative lr.
     """
 
     def __init__(
@@ -148,7 +151,12 @@ class Adam(Counted):
 
 
 class AdamW(Adam):
-    """Adam with weight decay applied to the parameter, not to the gradient."""
+    """Adam with weight decay applied to the parameter, not to the gradient.
+
+    State of each parameter: two of its shape and dtype (three with `amsgrad`), and a counter.
+    Raises InvalidArgument for no parameters or a number outside its range, such as a negative lr.
+    Loshchilov and Hutter 2017.
+    """
 
     def __init__(
         self,

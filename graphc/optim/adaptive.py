@@ -16,7 +16,11 @@ Old = Mapping[str, Tensor]
 
 
 class Adamax(Ruled):
-    """Adam with the largest gradient in place of the root mean square. Kingma and Ba 2014."""
+    """Adam with the largest gradient in place of the root mean square. Kingma and Ba 2014.
+
+    State of each parameter: two of its shape and dtype. Raises InvalidArgument for no parameters or
+    a number outside its range, such as a negative lr.
+    """
 
     zero_slots = ("exp_avg", "exp_inf")
 
@@ -59,7 +63,11 @@ class Adamax(Ruled):
 
 
 class NAdam(Ruled):
-    """Adam with Nesterov momentum. Dozat 2016."""
+    """Adam with Nesterov momentum. Dozat 2016.
+
+    State of each parameter: two of its shape and dtype. Raises InvalidArgument for no parameters or
+    a number outside its range, such as a negative lr.
+    """
 
     zero_slots = ("exp_avg", "exp_avg_sq")
 
@@ -132,7 +140,11 @@ class NAdam(Ruled):
 
 
 class RAdam(Ruled):
-    """Adam that waits for its second moment to be known well. Liu et al. 2019."""
+    """Adam that waits for its second moment to be known well. Liu et al. 2019.
+
+    State of each parameter: two of its shape and dtype. Raises InvalidArgument for no parameters or
+    a number outside its range, such as a negative lr.
+    """
 
     zero_slots = ("exp_avg", "exp_avg_sq")
 
@@ -195,7 +207,11 @@ class RAdam(Ruled):
 
 
 class Adagrad(Ruled):
-    """Gradient over the root of the sum of its squares. Duchi et al. 2011."""
+    """Gradient over the root of the sum of its squares. Duchi et al. 2011.
+
+    State of each parameter: one of its shape and dtype. Raises InvalidArgument for no parameters or
+    a number outside its range, such as a negative lr.
+    """
 
     def __init__(
         self,
@@ -246,7 +262,11 @@ class Adagrad(Ruled):
 
 
 class Adadelta(Ruled):
-    """Steps as long as recent ones, in units of the parameter. Zeiler 2012."""
+    """Steps as long as recent ones, in units of the parameter. Zeiler 2012.
+
+    State of each parameter: two of its shape and dtype. Raises InvalidArgument for no parameters or
+    a number outside its range, such as a negative lr.
+    """
 
     zero_slots = ("square_avg", "acc_delta")
 
@@ -292,6 +312,9 @@ class RMSprop(Ruled):
     """Gradient over the root of its running mean square; centered and with momentum if asked.
 
     Tieleman and Hinton 2012; centered: Graves 2013.
+
+    State of each parameter: one to three of its shape and dtype. Raises InvalidArgument for no
+    parameters or a number outside its range, such as a negative lr.
     """
 
     def __init__(

@@ -14,7 +14,11 @@ from graphc.optim.ruled import Change, Rates, Ruled, scalar_slot
 
 
 class ASGD(Ruled):
-    """Gradient descent whose slot `ax` averages the parameter. Polyak and Juditsky 1992."""
+    """Gradient descent whose slot `ax` averages the parameter. Polyak and Juditsky 1992.
+
+    State of each parameter: one of its shape and dtype. Raises InvalidArgument for no parameters or
+    a number outside its range, such as a negative lr.
+    """
 
     def __init__(
         self,

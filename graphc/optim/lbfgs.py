@@ -38,6 +38,9 @@ class LBFGS(Optimizer):
 
     `step(closure)` needs a closure that clears gradients, computes the loss, runs backward and
     returns the loss; it returns the loss at the start of the step.
+
+    State: `history_size` pairs of all parameters in a row. Raises InvalidArgument for several
+    groups or a number outside its range, InvalidType where `step` gets no closure. Nocedal 1980.
     """
 
     def __init__(

@@ -51,7 +51,11 @@ def _rounded(x: Tensor) -> Tensor:
 
 
 class Muon(Optimizer):
-    """p - lr * (nearly orthogonal momentum), for matrices; weight decay shrinks p itself."""
+    """p - lr * (nearly orthogonal momentum), for matrices; weight decay shrinks p itself.
+
+    Parameters [N, K]; state: one of the same shape. Raises InvalidArgument for a parameter of
+    another rank, no parameters or a number outside its range. Jordan et al. 2024.
+    """
 
     def __init__(
         self,

@@ -32,7 +32,11 @@ MIXED_NAMES = "all optimizer params should be with/without names. Some param nam
 
 
 class Optimizer(Hooked):
-    """Base of all optimizers: a subclass gives `_update_group`."""
+    """Base of all optimizers: a subclass gives `_update_group`.
+
+    params: tensors of any shapes, (name, tensor) pairs, or dicts with "params" and options of a
+    group. Raises InvalidArgument where there are none, InvalidType where they are a tensor.
+    """
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         if isinstance(params, Tensor):

@@ -29,6 +29,9 @@ class SGD(Optimizer):
     """p - lr * g, with momentum, dampening, weight decay and Nesterov's variant.
 
     `foreach` and `fused` are accepted for PyTorch's sake: compiled updates are always fused.
+
+    State of each parameter: a momentum of its shape and dtype if asked. Raises InvalidArgument for
+    no parameters or a number outside its range, such as a negative lr.
     """
 
     def __init__(

@@ -17,7 +17,11 @@ Old = Mapping[str, Tensor]
 
 
 class Rprop(Ruled):
-    """A step size of its own for each element, longer while the sign stays. Riedmiller 1993."""
+    """A step size of its own for each element, longer while the sign stays. Riedmiller 1993.
+
+    State of each parameter: two of its shape and dtype. Raises InvalidArgument for no parameters or
+    a number outside its range, such as a negative lr.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,11 @@ class Rprop(Ruled):
 
 
 class Lion(Ruled):
-    """The sign of an interpolated momentum. Chen et al. 2023 (not in PyTorch)."""
+    """The sign of an interpolated momentum. Chen et al. 2023 (not in PyTorch).
+
+    State of each parameter: one of its shape and dtype. Raises InvalidArgument for no parameters or
+    a number outside its range, such as a negative lr.
+    """
 
     zero_slots = ("exp_avg",)
     decoupled = True

@@ -28,7 +28,7 @@ __all__ = [
 
 def cosine(M: int, *, sym: bool = True, dtype: Any = None, requires_grad: bool = False,
            **options: Any) -> Tensor:  # fmt: skip
-    """A half wave of the sine, at the middles of M (or M + 1) equal parts."""
+    """A half wave of the sine, at the middles of M (or M + 1) equal parts. -> [M]."""
     n, period = places(M, sym)
     parts = period + 1
     return done(E.sin((n + 0.5) * (math.pi / parts)), dtype, requires_grad, **options)
@@ -38,7 +38,7 @@ def exponential(
     M: int, *, center: float | None = None, tau: float = 1.0, sym: bool = True, dtype: Any = None,
     requires_grad: bool = False, **options: Any,
 ) -> Tensor:  # fmt: skip
-    """exp(-|n - center| / tau)."""
+    """exp(-|n - center| / tau). -> [M]."""
     if tau <= 0:
         raise InvalidArgument(f"Tau must be positive, got: {tau} instead.")
     if sym and center is not None:
@@ -50,7 +50,7 @@ def exponential(
 
 def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None,
              requires_grad: bool = False, **options: Any) -> Tensor:  # fmt: skip
-    """exp(-((n - center) / std)^2 / 2)."""
+    """exp(-((n - center) / std)^2 / 2). -> [M]."""
     if std <= 0:
         raise InvalidArgument(f"Standard deviation must be positive, got: {std} instead.")
     n, period = places(M, sym)
@@ -59,25 +59,25 @@ def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: Any = None,
 
 
 def general_hamming(M: int, *, alpha: float = 0.54, sym: bool = True, **options: Any) -> Tensor:
-    """alpha - (1 - alpha) cos(2 pi n / period)."""
+    """alpha - (1 - alpha) cos(2 pi n / period). -> [M]."""
     return general_cosine(M, a=[alpha, 1 - alpha], sym=sym, **options)
 
 
 def hamming(M: int, *, sym: bool = True, **options: Any) -> Tensor:
-    """0.54 - 0.46 cos(2 pi k / N), M points; N is M - 1 if `sym`, else M."""
+    """0.54 - 0.46 cos(2 pi k / N), M points; N is M - 1 if `sym`, else M. -> [M]."""
     return general_hamming(M, sym=sym, **options)
 
 
 def hann(M: int, *, sym: bool = True, **options: Any) -> Tensor:
-    """0.5 - 0.5 cos(2 pi k / N), M points; N is M - 1 if `sym`, else M."""
+    """0.5 - 0.5 cos(2 pi k / N), M points; N is M - 1 if `sym`, else M. -> [M]."""
     return general_hamming(M, alpha=0.5, sym=sym, **options)
 
 
 def blackman(M: int, *, sym: bool = True, **options: Any) -> Tensor:
-    """0.42 - 0.5 cos + 0.08 cos of twice the angle, M points."""
+    """0.42 - 0.5 cos + 0.08 cos of twice the angle, M points. -> [M]."""
     return general_cosine(M, a=[0.42, 0.5, 0.08], sym=sym, **options)
 
 
 def nuttall(M: int, *, sym: bool = True, **options: Any) -> Tensor:
-    """A sum of four cosines with small side lobes (Nuttall 1981), M points."""
+    """A sum of four cosines with small side lobes (Nuttall 1981), M points. -> [M]."""
     return general_cosine(M, a=[0.3635819, 0.4891775, 0.1365995, 0.0106411], sym=sym, **options)

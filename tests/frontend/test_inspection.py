@@ -119,6 +119,26 @@ def test_memory_is_the_sum_of_its_kinds(step: CompiledFunction) -> None:
     assert "peak" in str(memory) and memory.rows
 
 
+def test_what_a_forward_keeps_for_its_backward_counts_once() -> None:
+    model = graphc.compile(nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4)))
+    x = graphc.ones(32, 8)
+    kinds = model.memory(x).by_kind
+    saved, cotangent, parameters = 32 * 16, 32 * 4, 8 * 16 + 16 + 16 * 4 + 4
+    assert kinds["arg"] == 4 * (32 * 8 + cotangent)
+    assert kinds["out"] == 4 * (32 * 4 + saved + parameters)
+    assert kinds["state"] == 4 * parameters
+    model(x).sum().backward()
+    assert model.memory().by_kind == kinds
+
+
+def test_copies_and_results_of_routines_count() -> None:
+    twice = graphc.compile(lambda x: x * 2)
+    assert "copies" not in twice.memory(graphc.ones(64, 8)).by_kind
+    assert twice.memory(graphc.ones(8, 64).T).by_kind["copies"] == 4 * 64 * 8
+    ordered = graphc.compile(lambda x: x.sort(dim=1).indices)
+    assert ordered.memory(graphc.ones(64, 8)).by_kind["routine"] == 8 * 64 * 8
+
+
 def test_printing_a_step_shows_its_last_graph(step: CompiledFunction) -> None:
     assert text.parse(str(step)).name == "train_step"
     assert repr(step) == "<compiled train_step>"

@@ -100,6 +100,8 @@ def test_a_place_where_nothing_is(step: CompiledFunction) -> None:
         step.line("test_places.py:1")
     with pytest.raises(InvalidArgument, match="nothing was traced"):
         step.line("layer9")
+    with pytest.raises(InvalidArgument, match=r"stage 'fuse' has nothing of 'nope.py:3'"):
+        step.ir("fuse", where="nope.py:3")
 
 
 def test_headers_tell_time_and_counts(step: CompiledFunction) -> None:

@@ -15,7 +15,7 @@ import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.errors import InvalidArgument
 from graphc.frontend.step.compiled import CompiledFunction
-from graphc.frontend.step.profile import profile_of
+from graphc.frontend.step.profile import Profile, in_turns, profile_of
 from graphc.runtime.cpu.executor import Timed
 from graphc.runtime.peaks import Peaks, load, save
 from graphc.runtime.tally import Tally
@@ -47,6 +47,60 @@ def test_each_launch_once_in_order(step: CompiledFunction) -> None:
     assert all(x.row.seconds >= 0 for x in profile.launches)
     begins = [x.begin for x in profile.launches]
     assert begins == sorted(begins)
+
+
+def test_rows_come_to_the_call_of_which_some_is_outside_launches(step: CompiledFunction) -> None:
+    profile = step.profile(*BATCH)
+    assert profile.launch_seconds == pytest.approx(sum(x.row.seconds for x in profile.launches))
+    assert profile.outside_seconds > 0
+    assert profile.seconds == profile.launch_seconds + profile.outside_seconds
+    (outside,) = (r for r in profile.by("kernel") if r.name == "(outside)")
+    assert outside.calls == 0 and outside.seconds == profile.outside_seconds
+    assert "the call" in profile.table() and "outside launches" in profile.table()
+
+
+def test_compiling_is_no_part_of_a_first_call() -> None:
+    first = graphc.compile(lambda x: (x * 3).sum())
+    profile = first.profile(graphc.ones(7))
+    assert profile.seconds < first.stats.compile_seconds
+
+
+def test_calls_with_and_without_a_profile_take_turns() -> None:
+    seen: list[int] = []
+
+    def count(x: graphc.Tensor) -> None:
+        seen.append(int(x))
+
+    @graphc.compile
+    def step(x: graphc.Tensor) -> graphc.Tensor:
+        graphc.debug.callback(count, x[0])
+        return (x * 2).sum()
+
+    batches = [graphc.full((3,), k) for k in range(10)]
+    profile = step.profile_over((x,) for x in batches)
+    assert seen == list(range(10)), "each batch once, in order"
+    assert profile.beside is not None and profile.beside.pairs == 2
+    assert profile.beside.seconds > 0
+    assert profile.result in (18.0, 42.0)  # the fourth or the eighth
+    assert "median of 2 pairs" in str(profile)
+    with pytest.raises(InvalidArgument, match="fewer than 4 batches"):
+        step.profile_over(batches[:3])
+
+
+def test_what_is_in_the_middle_and_how_far_it_is_from_its_neighbours(
+    step: CompiledFunction,
+) -> None:
+    program = step._units()[0].program
+    share = 1 / len(program.launches)
+
+    def profiled(seconds: float) -> Profile:
+        return profile_of([Timed(program, (seconds * share,) * len(program.launches))], None)
+
+    plain = iter([9.0, 9.0, 1.0, 9.0, 9.0, 2.0, 9.0, 9.0, 4.0])
+    timed = iter([1.1, 2.0, 3.0])
+    found = in_turns(range(12), lambda _: next(plain), lambda _: profiled(next(timed)))
+    assert found.seconds == pytest.approx(2.0)
+    assert found.beside == (2.0, pytest.approx(0.0), 3)
 
 
 def test_it_is_a_call_like_any_other(step: CompiledFunction) -> None:

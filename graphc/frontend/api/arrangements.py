@@ -59,7 +59,7 @@ moveaxis = movedim
 
 @public(method=True, inplace="view")
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
-    """`transpose` by NumPy's name."""
+    """`transpose` by NumPy's name: [A, B, C] -> [C, B, A] for (0, 2)."""
     return transpose(input, axis0, axis1)
 
 
@@ -68,14 +68,17 @@ swapdims = transpose
 
 @public(out=True)
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Join along the second dimension, of vectors and numbers along the first."""
+    """Join along the second dimension, of vectors and numbers along the first.
+
+    [N_i] -> [sum], [N, M_i, ...] -> [N, sum, ...].
+    """
     wide = [atleast_1d(x) for x in tensors]
     return shapes.cat(wide, 0 if wide and len(wide[0].spec.shape) == 1 else 1)
 
 
 @public(out=True)
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Join along the first dimension; vectors and numbers are rows."""
+    """Join along the first dimension; vectors and numbers are rows. [N_i, M] -> [sum, M]."""
     return shapes.cat([atleast_2d(x) for x in tensors], 0)
 
 
@@ -84,7 +87,10 @@ row_stack = vstack
 
 @public(out=True)
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Join as columns: 0-d and 1-d tensors stand upright."""
+    """Join as columns: 0-d and 1-d tensors stand upright.
+
+    [N] and [N, C_i] -> [N, sum of columns].
+    """
     upright = [shapes.reshape(x, -1, 1) if len(x.spec.shape) < 2 else x for x in tensors]
     return shapes.cat(upright, 1)
 
@@ -96,21 +102,24 @@ def _at_least(x: Tensor, rank: int, name: str) -> None:
 
 @public(method=True)
 def fliplr(input: Tensor) -> Tensor:
-    """Columns in reverse."""
+    """Columns in reverse. [N, M, ...], which stays."""
     _at_least(input, 2, "fliplr")
     return shapes.flip(input, 1)
 
 
 @public(method=True)
 def flipud(input: Tensor) -> Tensor:
-    """Rows in reverse."""
+    """Rows in reverse. [N, ...], which stays."""
     _at_least(input, 1, "flipud")
     return shapes.flip(input, 0)
 
 
 @public(method=True)
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned k times by 90 degrees, from the first of `dims` towards the second."""
+    """Turned k times by 90 degrees, from the first of `dims` towards the second.
+
+    [N, M, ...] -> [M, N, ...], or as before.
+    """
     _at_least(input, 2, "rot90")
     if len(dims) != 2 or axis_of(input, dims[0]) == axis_of(input, dims[1]):
         raise ShapeMismatch(f"rot90 needs two different dimensions, got {tuple(dims)}")
@@ -133,7 +142,10 @@ def diff(
     prepend: Tensor | None = None,
     append: Tensor | None = None,
 ) -> Tensor:
-    """Differences of neighbours along `dim`, n times; of bools, whether they differ."""
+    """Differences of neighbours along `dim`, n times; of bools, whether they differ.
+
+    [..., N, ...] -> [..., N - n, ...].
+    """
     _at_least(input, 1, "diff")
     axis = axis_of(input, dim)
     if prepend is not None or append is not None:
@@ -150,7 +162,10 @@ def diff(
 def nansum(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
-    """The sum of what is not NaN."""
+    """The sum of what is not NaN.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     numbers = E.where(logic.isnan(input), 0, input) if input.dtype.is_floating_point else input
     return reductions.sum(numbers, dim, keepdim, dtype=dtype)
 
@@ -159,7 +174,10 @@ def nansum(
 def nanmean(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
-    """The mean of what is not NaN."""
+    """The mean of what is not NaN.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     if not input.dtype.is_floating_point:
         raise DTypeMismatch(f"nanmean needs a floating dtype, got {input.spec}")
     kept = reductions.sum(logic.logical_not(logic.isnan(input)), dim, keepdim)
@@ -200,7 +218,10 @@ def atleast_3d(*tensors: Any) -> Any:
 
 @public(out=True)
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Join along the third dimension; rows and columns get dimensions of size 1."""
+    """Join along the third dimension; rows and columns get dimensions of size 1.
+
+    [N, M] or [N, M, C_i] -> [N, M, sum].
+    """
     deep = []
     for x in tensors:
         rank = len(x.spec.shape)
@@ -212,7 +233,7 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
 
 @public(method=True)
 def argwhere(input: Tensor) -> Tensor:
-    """The indices of nonzero elements, one row each."""
+    """The indices of nonzero elements, one row each. [...] of rank R with n of them -> [n, R]."""
     rows: Tensor = indexing.nonzero(input)
     return rows
 
@@ -224,7 +245,10 @@ def argwhere(input: Tensor) -> Tensor:
 def tensor_split(
     input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0
 ) -> Pieces:
-    """Views of nearly equal parts (the first are larger), or of the parts between indices."""
+    """Views of nearly equal parts (the first are larger), or of the parts between indices.
+
+    [..., N, ...] -> parts whose N sum to it; views.
+    """
     _at_least(input, 1, "tensor_split")
     axis = axis_of(input, dim)
     n = input.spec.shape[axis]
@@ -250,7 +274,10 @@ def _split_evenly(input: Tensor, by: int | Sequence[int], axis: int, name: str) 
 
 @public(method=True)
 def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
-    """Parts along the second dimension, of a vector along its only one."""
+    """Parts along the second dimension, of a vector along its only one.
+
+    [..., N, ...] -> parts whose N sum to it; views.
+    """
     _at_least(input, 1, "hsplit")
     axis = 0 if len(input.spec.shape) == 1 else 1
     return _split_evenly(input, indices_or_sections, axis, "hsplit")
@@ -258,14 +285,14 @@ def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
 
 @public(method=True)
 def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
-    """Parts along the first dimension."""
+    """Parts along the first dimension. [..., N, ...] -> parts whose N sum to it; views."""
     _at_least(input, 2, "vsplit")
     return _split_evenly(input, indices_or_sections, 0, "vsplit")
 
 
 @public(method=True)
 def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
-    """Parts along the third dimension."""
+    """Parts along the third dimension. [..., N, ...] -> parts whose N sum to it; views."""
     _at_least(input, 3, "dsplit")
     return _split_evenly(input, indices_or_sections, 2, "dsplit")
 
@@ -274,7 +301,10 @@ def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> Pieces:
 
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
-    """All tuples of one element of each vector, a row each."""
+    """All tuples of one element of each vector, a row each.
+
+    [N1], [N2], .. -> [N1 * N2 * .., number of tensors].
+    """
     if any(len(x.spec.shape) != 1 for x in tensors):
         listed = ", ".join(str(x.spec) for x in tensors)
         raise ShapeMismatch(f"cartesian_prod needs vectors, got {listed}")
@@ -284,7 +314,10 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
-    """All choices of r elements of a vector in their order, a row each."""
+    """All choices of r elements of a vector in their order, a row each.
+
+    [N] -> [number of choices, r].
+    """
     if len(input.spec.shape) != 1:
         raise ShapeMismatch(f"combinations needs a vector, got {input.spec}")
     if r < 0:
@@ -303,7 +336,10 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 def trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: Scalar | None = None, dim: int = -1
 ) -> Tensor:
-    """The integral of `y` along `dim` by the trapezoidal rule, over points `x` or steps of `dx`."""
+    """The integral of `y` along `dim` by the trapezoidal rule, over points `x` or steps of `dx`.
+
+    [..., N, ...] -> [...] without `dim`.
+    """
     _at_least(y, 1, "trapezoid")
     if bool_ in (y.dtype, y.dtype if x is None else x.dtype):
         raise DTypeMismatch("trapezoid does not take bool tensors", fix="use y.long()")

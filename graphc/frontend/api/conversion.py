@@ -192,22 +192,24 @@ def allclose(
     """Whether all |x - y| <= atol + rtol |y|, as a bool; NaN equals NaN if `equal_nan`.
 
     Operands of one dtype; they broadcast. Inside a step DataDependentBranch, as for any read.
+
+    Any shapes that broadcast.
     """
     return builtins.bool(logic.isclose(input, other, rtol, atol, equal_nan).all().item())
 
 
 def is_floating_point(input: Tensor) -> builtins.bool:
-    """Whether the dtype is a floating one."""
+    """Whether the dtype is a floating one. Of any shape."""
     return input.is_floating_point()
 
 
 def is_complex(input: Tensor) -> builtins.bool:
-    """False: there are no complex dtypes."""
+    """False: there are no complex dtypes. Of any shape."""
     return input.is_complex()
 
 
 def is_signed(input: Tensor) -> builtins.bool:
-    """Whether the dtype has negative numbers."""
+    """Whether the dtype has negative numbers. Of any shape."""
     return input.is_signed()
 
 

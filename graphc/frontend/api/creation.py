@@ -166,7 +166,7 @@ def _plain(data: Any) -> Any:
 
 
 def from_numpy(ndarray: Array) -> Tensor:
-    """A tensor over the array's own memory."""
+    """A tensor over the array's own memory. Shape and dtype of the array."""
     if not isinstance(ndarray, np.ndarray):
         raise InvalidType(f"from_numpy expects a NumPy array, got {type(ndarray).__name__}")
     if modes.trace is not None:
@@ -192,7 +192,7 @@ asarray = as_tensor
 
 @factory
 def scalar_tensor(value: Any, *, dtype: DType | None = None) -> Tensor:
-    """A 0-d tensor, of the default dtype whatever the number."""
+    """A 0-d tensor, of the default dtype whatever the number. -> []."""
     return filled(value, (), dtype or get_default_dtype())
 
 
@@ -214,27 +214,27 @@ def filled(value: Any, shape: Shape, dtype: DType) -> Tensor:
 @public(out=True)
 @factory
 def zeros(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
-    """Zeros of the given size, of the default dtype."""
+    """Zeros of the given size, of the default dtype. -> the shape given."""
     return filled(0, sizes(sizes_, size), dtype or get_default_dtype())
 
 
 @public(out=True)
 @factory
 def ones(*sizes_: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
-    """Ones of the given size, of the default dtype."""
+    """Ones of the given size, of the default dtype. -> the shape given."""
     return filled(1, sizes(sizes_, size), dtype or get_default_dtype())
 
 
 @public(out=True)
 def empty(*sizes_: Any, **options: Any) -> Tensor:
-    """Zeros: uninitialised memory would make results depend on chance."""
+    """Zeros: uninitialised memory would make results depend on chance. -> the shape given."""
     return zeros(*sizes_, **options)
 
 
 @public(out=True)
 @factory
 def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
-    """One number everywhere; its own kind of dtype unless one is given."""
+    """One number everywhere; its own kind of dtype unless one is given. -> the shape given."""
     if isinstance(fill_value, tensors.Tensor):
         return P.cast(fill_value, dtype or fill_value.dtype).expand(sizes((size,))).clone()
     kind = dtype or _dtype_of_data(np.asarray(fill_value), fill_value)
@@ -278,7 +278,10 @@ def iota(n: int, dtype: DType = i64) -> Tensor:
 def arange(
     start: Any = None, end: Any = None, step: Any = 1, *, dtype: DType | None = None
 ) -> Tensor:
-    """start (or 0), start + step, .. below `end`; integers give int64."""
+    """start (or 0), start + step, .. below `end`; integers give int64.
+
+    -> [ceil((end - start) / step)].
+    """
     if end is None:
         start, end = None, start
     if end is None:
@@ -310,7 +313,7 @@ def _number(x: Any) -> Any:
 @public(out=True)
 @factory
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None) -> Tensor:
-    """`steps` numbers from start to end, both included."""
+    """`steps` numbers from start to end, both included. -> [steps]."""
     kind = dtype or get_default_dtype()
     if kind.category == 1:  # of ends that are whole numbers, too
         start, end = (
@@ -325,7 +328,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None) ->
 def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None
 ) -> Tensor:
-    """`base` to the powers that `linspace(start, end, steps)` gives."""
+    """`base` to the powers that `linspace(start, end, steps)` gives. -> [steps]."""
     return pow(float(base), _even(start, end, steps)).to(dtype or get_default_dtype())
 
 
@@ -346,7 +349,7 @@ def _even(start: Any, end: Any, steps: int) -> Tensor:
 @public(out=True)
 @factory
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
-    """Ones on the diagonal."""
+    """Ones on the diagonal. -> [n, m], or [n, n]."""
     n, m = sizes((n, n if m is None else m))
     if n < 0 or m < 0:
         raise InvalidState(f"eye: sizes must not be negative, got {n}, {m}")
@@ -378,7 +381,10 @@ def _indices(mask: Array, dtype: DType | None) -> Tensor:
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Coordinates of a grid, one tensor for each axis."""
+    """Coordinates of a grid, one tensor for each axis.
+
+    [N], [M], .. -> each [N, M, ..] ("xy": [M, N, ..]).
+    """
     axes: Sequence[Tensor] = tensors[0] if isinstance(tensors[0], list | tuple) else tensors
     if indexing == "xy" and len(axes) >= 2:
         y, x, *rest = meshgrid(axes[1], axes[0], *axes[2:])

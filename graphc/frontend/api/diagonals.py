@@ -52,19 +52,25 @@ def _band(x: Tensor, diagonal: int, lower: bool) -> Tensor:
 
 @pointwise
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The lower triangle, up to `diagonal` above the main one; the rest is zero."""
+    """The lower triangle, up to `diagonal` above the main one; the rest is zero.
+
+    [..., N, M], which stays.
+    """
     return _band(input, diagonal, True)
 
 
 @pointwise
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The upper triangle, from `diagonal` above the main one; the rest is zero."""
+    """The upper triangle, from `diagonal` above the main one; the rest is zero.
+
+    [..., N, M], which stays.
+    """
     return _band(input, diagonal, False)
 
 
 @public(method=True)
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of two dimensions, last in the result; a view."""
+    """The diagonal of two dimensions, last in the result; a view. [..., N, M] -> [..., D]."""
     a, b = axis_of(input, dim1), axis_of(input, dim2)
     if a == b:
         raise ShapeMismatch(f"diagonal: dimensions {dim1} and {dim2} of {input.spec} are one")
@@ -80,7 +86,10 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 @public(method=True)
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Square matrices with the last dimension of `input` on a diagonal, zero elsewhere."""
+    """Square matrices with the last dimension of `input` on a diagonal, zero elsewhere.
+
+    [..., N] -> [..., N + |offset|, N + |offset|].
+    """
     rank = len(input.spec.shape) + 1
     a, b = axis_at(dim1, rank), axis_at(dim2, rank)
     if a == b:
@@ -98,7 +107,10 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
 @public(method=True, out=True)
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A copy of a matrix's diagonal, or the square matrix with `input` on its diagonal."""
+    """A copy of a matrix's diagonal, or the square matrix with `input` on its diagonal.
+
+    [N, M] -> [D], or [N] -> [N, N].
+    """
     match len(input.spec.shape):
         case 1:
             return diag_embed(input, diagonal)
@@ -112,12 +124,15 @@ _diagonal = diagonal  # `diag` has an argument of that name
 
 @public(method=True)
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
-    """The square matrix with the elements of `input` on a diagonal."""
+    """The square matrix with the elements of `input` on a diagonal.
+
+    [...] of N elements -> [N + |offset|, N + |offset|].
+    """
     return diag_embed(shapes.ravel(input), offset)
 
 
 def block_diag(*tensors: Tensor) -> Tensor:
-    """Matrices along a diagonal, zero elsewhere; vectors are rows, numbers 1 x 1."""
+    """[N_i, M_i] along a diagonal, zero elsewhere; vectors are rows, numbers 1 x 1."""
     if any(len(x.spec.shape) > 2 for x in tensors):
         listed = ", ".join(str(x.spec) for x in tensors)
         raise ShapeMismatch(f"block_diag: at most 2 dimensions each, got {listed}")
@@ -137,7 +152,10 @@ def block_diag(*tensors: Tensor) -> Tensor:
 def diagonal_scatter(
     input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Tensor:
-    """A copy of `input` with `src` on the diagonal."""
+    """A copy of `input` with `src` on the diagonal.
+
+    The shape of `input`; src has that of its diagonal.
+    """
     out = input.clone()
     target = diagonal(out, offset, dim1, dim2)
     if src.spec.shape != target.spec.shape:

@@ -98,10 +98,10 @@ def initial_seed() -> int:
 
 
 def get_rng_state() -> Tensor:
-    """The state of the default generator, as a vector of bytes (uint8)."""
+    """The state of the default generator, as a vector of bytes (uint8). -> [bytes]."""
     return default_generator.get_state()
 
 
 def set_rng_state(new_state: Tensor) -> None:
-    """Put back what `get_rng_state` gave."""
+    """Put back what `get_rng_state` gave. [bytes], uint8."""
     default_generator.set_state(new_state)

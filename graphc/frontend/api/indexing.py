@@ -209,7 +209,10 @@ def nonzero(input: Tensor, *, as_tuple: Literal[False] = False) -> Tensor: ...
 def nonzero(input: Tensor, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
 @public(method=True, out=True)
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension."""
+    """The indices of nonzero elements: one row each, or (`as_tuple`) one tensor a dimension.
+
+    [...] of rank R with n of them -> [n, R].
+    """
     array = data_sized(
         input,
         "nonzero()",
@@ -230,6 +233,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """input where the condition holds, else other; the two promote and all three broadcast.
 
     where(condition) alone is nonzero(condition, as_tuple=True).
+
+    Shapes that broadcast -> theirs.
     """
     if input is None and other is None:
         return nonzero(condition, as_tuple=True)

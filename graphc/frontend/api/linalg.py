@@ -17,7 +17,14 @@ from graphc.frontend.api import creation, diagonals, linear, logic, shapes, tern
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.api.matrix_functions import check_matrix as _matrix
-from graphc.frontend.api.matrix_functions import eig, eigvals, householder_product, lu, matrix_exp
+from graphc.frontend.api.matrix_functions import (
+    eig,
+    eigvals,
+    householder_product,
+    lu,
+    matrix_exp,
+    multi_dot,
+)
 from graphc.frontend.api.shapes import matrix_transpose
 from graphc.frontend.dims import axes_of, axis_of, broadcast_shapes
 from graphc.frontend.modes import modes
@@ -90,7 +97,7 @@ def _factors(op: str, x: Tensor, full: bool | None = None) -> list[Tensor]:
 
 @public(method="inverse", out=True)
 def inv(A: Tensor) -> Tensor:
-    """The inverse. Raises LinAlgError if A is singular."""
+    """The inverse. Raises LinAlgError if A is singular. [..., N, N], which stays."""
     return _matrix("inv", A, True).emit(OPS["inv"], A)
 
 
@@ -106,7 +113,8 @@ def _together(name: str, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
 
 @public(out=True)
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
-    """X with A X = B (or X A = B); B is a batch of matrices, or of vectors if it has A's batch."""
+    """X with A X = B (or X A = B); B is a batch of matrices, or of vectors if it has A's batch. A
+    [..., N, N], B [..., N, K] or [..., N] -> B's shape."""
     _matrix("solve", A, True)
     a, b = A.spec.shape, B.spec.shape
     if len(b) == 1 or (len(a) - 1 == len(b) and b == a[:-1]):
@@ -124,7 +132,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
-    """X with A X = B (or X A = B), where of A only a triangle is read."""
+    """X with A X = B (or X A = B), where of A only a triangle is read. A [..., N, N], B [..., N, K]
+    -> B's shape."""
     _matrix("solve_triangular", A, True)
     a, b = A.spec.shape, B.spec.shape
     if len(b) < 2 or b[-2 if left else -1] != a[-1]:
@@ -139,13 +148,14 @@ def solve_triangular(
 
 @public(method=True, out=True)
 def det(A: Tensor) -> Tensor:
-    """The determinant; its gradient exists for singular matrices too."""
+    """The determinant; its gradient exists for singular matrices too. [..., N, N] -> [...]."""
     return _matrix("det", A, True).emit(OPS["det"], A)
 
 
 @public(method=True, out=True)
 def slogdet(A: Tensor) -> return_types.linalg_slogdet:
-    """The sign of the determinant, and the logarithm of its absolute value."""
+    """The sign of the determinant, and the logarithm of its absolute value. [..., N, N] -> two of
+    [...]."""
     packed = _matrix("slogdet", A, True).emit(OPS["slogdet"], A)
     return return_types.linalg_slogdet(shapes.select(packed, -1, 0), shapes.select(packed, -1, 1))
 
@@ -162,14 +172,16 @@ def logdet(input: Tensor) -> Tensor:
 
 @public(out=True)
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """L with A = L L^T, of a positive-definite matrix (or its transpose)."""
+    """L with A = L L^T, of a positive-definite matrix (or its transpose). [..., N, N], which
+    stays."""
     low = _matrix("cholesky", A, True).emit(OPS["cholesky"], A)
     return matrix_transpose(low) if upper else low
 
 
 @public(out=True)
 def qr(A: Tensor, mode: str = "reduced") -> return_types.linalg_qr:
-    """A = Q R; mode "reduced", "complete", or "r" for R alone."""
+    """A = Q R; mode "reduced", "complete", or "r" for R alone. [..., N, M] -> [..., N, K], [..., K,
+    M] with K the smaller."""
     if mode not in ("reduced", "complete", "r"):
         raise ShapeMismatch(f"linalg.qr: mode {mode!r} is none of 'reduced', 'complete', 'r'")
     full = mode == "complete"
@@ -179,7 +191,8 @@ def qr(A: Tensor, mode: str = "reduced") -> return_types.linalg_qr:
 
 @public(out=True)
 def eigh(A: Tensor, UPLO: str = "L") -> return_types.linalg_eigh:
-    """Ascending eigenvalues and eigenvectors of a symmetric matrix, of which a half is read."""
+    """Ascending eigenvalues and eigenvectors of a symmetric matrix, of which a half is read. [...,
+    N, N] -> [..., N], [..., N, N]."""
     if UPLO.upper() not in ("L", "U"):
         raise ShapeMismatch(f"linalg.eigh: UPLO must be 'L' or 'U', got {UPLO!r}")
     x = _matrix("eigh", A, True)
@@ -198,7 +211,8 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 def svd(
     A: Tensor, full_matrices: bool = True, *, driver: str | None = None
 ) -> return_types.linalg_svd:
-    """A = U diag(S) Vh, singular values descending. `driver` chooses among cuSOLVER's: not here."""
+    """A = U diag(S) Vh, singular values descending. `driver` chooses among cuSOLVER's: not here.
+    [..., N, M] -> [..., N, N], [..., K], [..., M, M] with K the smaller, or K for N and M."""
     *_, m, n = _matrix("svd", A).spec.shape
     u, s, vh = _factors("svd", A, bool(full_matrices))
     if full_matrices and m != n and A.requires_grad and modes.grad:
@@ -212,7 +226,7 @@ def svd(
 
 @public(out=True)
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
-    """The singular values, descending."""
+    """The singular values, descending. [..., N, M] -> [..., K], K the smaller."""
     return svd(A, False).S
 
 
@@ -239,7 +253,7 @@ def _spectrum(A: Tensor, hermitian: bool) -> Tensor:
 def matrix_rank(
     A: Tensor, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
-    """How many singular values exceed max(atol, rtol * the largest)."""
+    """How many singular values exceed max(atol, rtol * the largest). [..., N, M] -> [...]."""
     *lead, m, n = _matrix("matrix_rank", A).spec.shape
     if 0 in (m, n):
         return creation.zeros(*lead, dtype=i64, device=A.device)
@@ -251,7 +265,8 @@ def matrix_rank(
 def pinv(
     A: Tensor, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
-    """The Moore-Penrose inverse; singular values up to max(atol, rtol * the largest) are zero."""
+    """The Moore-Penrose inverse; singular values up to max(atol, rtol * the largest) are zero.
+    [..., N, M] -> [..., M, N]."""
     _matrix("pinv", A)
     rtol = rcond if rtol is None else rtol
     out = _pseudo_inverse(A.detach(), atol, rtol, hermitian)
@@ -308,6 +323,8 @@ def lstsq(
 
     What else is given depends on the driver, as in PyTorch: the rank by all but "gels", residuals
     by all but "gelsy" (the default), singular values by "gelsd" and "gelss".
+
+    A [..., N, M], B [..., N, K] -> X [..., M, K].
     """
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise ShapeMismatch(f"linalg.lstsq: driver {driver!r}")
@@ -332,7 +349,8 @@ def lstsq(
 
 @public(method=True, out=True)
 def matrix_power(A: Tensor, n: int) -> Tensor:
-    """A multiplied with itself n times, by repeated squaring; negative n: of its inverse."""
+    """A multiplied with itself n times, by repeated squaring; negative n: of its inverse. [..., N,
+    N], which stays."""
     if len(A.spec.shape) < 2 or A.spec.shape[-1] != A.spec.shape[-2]:
         raise ShapeMismatch(f"linalg.matrix_power: needs square matrices, got {A.spec}")
     if n < 0:
@@ -349,50 +367,6 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     return out.clone() if out is A else out
 
 
-@public(out=True)
-def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of a chain of matrices, multiplied in the order that takes fewest operations.
-
-    The first and the last may be vectors. The order is by dynamic programming (Godbole, 1973).
-    """
-    given = list(tensors)
-    if len(given) < 2:
-        raise ShapeMismatch("linalg.multi_dot: needs at least 2 tensors")
-    first, last = len(given[0].spec.shape) == 1, len(given[-1].spec.shape) == 1
-    given[0] = shapes.unsqueeze(given[0], 0) if first else given[0]
-    given[-1] = shapes.unsqueeze(given[-1], 1) if last else given[-1]
-    if any(len(x.spec.shape) != 2 for x in given):
-        raise ShapeMismatch("linalg.multi_dot: all but the first and last must be matrices")
-    out = _chain(given, _splits([*(x.spec.shape[0] for x in given), given[-1].spec.shape[1]]), 0,
-                 len(given) - 1)  # fmt: skip
-    out = shapes.squeeze(out, 0) if first else out
-    return shapes.squeeze(out, -1) if last else out
-
-
-def _splits(sizes: list[int]) -> dict[tuple[int, int], int]:
-    """Behind which matrix each stretch of the chain is cut."""
-    count = len(sizes) - 1
-    cost: dict[tuple[int, int], int] = {(k, k): 0 for k in range(count)}
-    split: dict[tuple[int, int], int] = {}
-    for length in range(1, count):
-        for i in range(count - length):
-            j = i + length
-            costs = [
-                cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1]
-                for k in range(i, j)
-            ]
-            cost[i, j] = min(costs)
-            split[i, j] = i + costs.index(cost[i, j])
-    return split
-
-
-def _chain(given: list[Tensor], split: dict[tuple[int, int], int], i: int, j: int) -> Tensor:
-    if i == j:
-        return given[i]
-    k = split[i, j]
-    return linear.mm(_chain(given, split, i, k), _chain(given, split, k + 1, j))
-
-
 # ---- norms -------------------------------------------------------------------------------------
 
 
@@ -400,7 +374,8 @@ def _chain(given: list[Tensor], split: dict[tuple[int, int], int], i: int, j: in
 def vector_norm(
     x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
-    """(sum |x|^ord)^(1/ord) over `dim` or all; inf and -inf: extremes; 0: how many are not zero."""
+    """(sum |x|^ord)^(1/ord) over `dim` or all; inf and -inf: extremes; 0: how many are not zero.
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`)."""
     if not isinstance(ord, int | float):
         raise ShapeMismatch(f"linalg.vector_norm: ord must be a number, got {ord!r}")
     if not (x.dtype.is_floating_point or dtype is not None):
@@ -421,7 +396,8 @@ def matrix_norm(
     *,
     dtype: DType | None = None,
 ) -> Tensor:
-    """ "fro", "nuc", or 1, -1, inf, -inf (sums of columns, rows), 2, -2 (singular values)."""
+    """ "fro", "nuc", or 1, -1, inf, -inf (sums of columns, rows), 2, -2 (singular values). [..., N,
+    M] -> [...]."""
     if len(A.spec.shape) < 2:
         raise ShapeMismatch(f"linalg.matrix_norm: needs at least 2 dimensions, got {A.spec}")
     if len(dim) != 2 or axis_of(A, dim[0]) == axis_of(A, dim[1]):
@@ -462,7 +438,10 @@ def norm(
     dtype: DType | None = None,
 ) -> Tensor:  # fmt: skip
     """A matrix norm where two dimensions are named (or `ord` is given for a matrix), else of a
-    vector; without `ord` the 2-norm of all elements."""
+    vector; without `ord` the 2-norm of all elements.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     if isinstance(ord, str) or (ord is not None and _two(A, dim)):
         return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     if ord is not None and dim is None and len(A.spec.shape) > 2:
@@ -478,7 +457,8 @@ def _two(A: Tensor, dim: Any) -> bool:
 
 @public(out=True)
 def cond(A: Tensor, p: Any = None) -> Tensor:
-    """The condition number by a norm: of A times that of its inverse; None: 2."""
+    """The condition number by a norm: of A times that of its inverse; None: 2. [..., N, M] ->
+    [...]."""
     _matrix("cond", A)
     if p in (None, 2, -2):
         s = svdvals(A)
@@ -491,5 +471,5 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """A view of the diagonal of the last two dimensions."""
+    """A view of the diagonal of the last two dimensions. [..., N, M] -> [..., D]."""
     return diagonals.diagonal(A, offset, dim1, dim2)

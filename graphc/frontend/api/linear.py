@@ -54,7 +54,10 @@ def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
 
 @public(method=True, out=True, operators=("__matmul__",))
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """Python's @: vectors count as a row or column, leading dimensions as batch."""
+    """Python's @: vectors count as a row or column, leading dimensions as batch.
+
+    [..., N, K], [..., K, M] -> [..., N, M]. Raises ShapeMismatch if the Ks differ.
+    """
     if not isinstance(other, P.Sugar):
         raise InvalidType(f"matmul: expected a tensor, got {other!r:.100}")
     a, b = input.spec.shape, other.spec.shape
@@ -108,14 +111,14 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 @public(method=True, out=True)
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
-    """The inner product of two vectors."""
+    """The inner product of two vectors. [N], [N] -> []."""
     _ranks("dot", input, tensor, (1, 1))
     return matmul(input, tensor)
 
 
 @public(method=True, out=True)
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    """`dot`: real numbers are their own conjugates."""
+    """`dot`: real numbers are their own conjugates. [N], [N] -> []."""
     return dot(input, other)
 
 
@@ -131,7 +134,10 @@ ger = outer
 
 @public(method=True, out=True)
 def inner(input: Tensor, other: Tensor) -> Tensor:
-    """Sums of products over the last dimensions; of a 0-d tensor, the product."""
+    """Sums of products over the last dimensions; of a 0-d tensor, the product.
+
+    [..., K], [*, K] -> [..., *].
+    """
     a, b = input.spec.shape, other.spec.shape
     if not a or not b:
         return input * other
@@ -142,7 +148,10 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 @public(out=True)
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """Sums of products along one dimension of floating-point tensors that broadcast."""
+    """Sums of products along one dimension of floating-point tensors that broadcast.
+
+    [..., N, ...] -> [...] without `dim`.
+    """
     _one_dtype("linalg.vecdot", x, y)
     if not x.dtype.is_floating_point:
         raise DTypeMismatch(f"linalg.vecdot needs a floating dtype, got {x.spec}")
@@ -160,7 +169,7 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
 
 @public(method=True)
 def trace(input: Tensor) -> Tensor:
-    """The sum of the diagonal of a matrix."""
+    """The sum of the diagonal of a matrix. [N, M] -> []."""
     if len(input.spec.shape) != 2:
         raise ShapeMismatch(f"trace: expected a matrix, got {input.spec}")
     return R.sum(diagonals.diagonal(input))
@@ -188,19 +197,25 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
-    """beta * input + alpha * (mat1 @ mat2)."""
+    """beta * input + alpha * (mat1 @ mat2).
+
+    input broadcasts to [N, M], mat1 [N, K], mat2 [K, M] -> [N, M].
+    """
     return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 @pointwise
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta * input + alpha * (mat @ vec)."""
+    """beta * input + alpha * (mat @ vec). input broadcasts to [N], mat [N, K], vec [K] -> [N]."""
     return _plus("addmv", input, mv(mat, vec), beta, alpha)
 
 
 @pointwise
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta * input + alpha * outer(vec1, vec2)."""
+    """beta * input + alpha * outer(vec1, vec2).
+
+    input broadcasts to [N, M], vec1 [N], vec2 [M] -> [N, M].
+    """
     if not input.dtype.is_floating_point and not all(isinstance(v, int) for v in (beta, alpha)):
         raise DTypeMismatch(f"addr: beta {beta} and alpha {alpha} beside integers, {input.spec}")
     return _plus("addr", input, outer(vec1, vec2), beta, alpha)
@@ -210,7 +225,10 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
-    """beta * input + alpha * (batch1 @ batch2), matrix by matrix."""
+    """beta * input + alpha * (batch1 @ batch2), matrix by matrix.
+
+    input broadcasts to [B, N, M], batch1 [B, N, K], batch2 [B, K, M] -> [B, N, M].
+    """
     return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
@@ -218,7 +236,10 @@ def baddbmm(
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
-    """beta * input + alpha * (the sum of batch1 @ batch2 over the batch)."""
+    """beta * input + alpha * (the sum of batch1 @ batch2 over the batch).
+
+    input broadcasts to [N, M], batch1 [B, N, K], batch2 [B, K, M] -> [N, M].
+    """
     _ranks("addbmm", batch1, batch2, (3, 3))
     if batch1.spec.shape[::2] != batch2.spec.shape[:2]:
         raise ShapeMismatch(f"addbmm: {batch1.spec} and {batch2.spec} do not fit")
@@ -244,7 +265,10 @@ def _contracted(dims: Any, *operands: Tensor) -> list[list[int]]:
 
 @public(out=True)
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
-    """Sums of products over the last `dims` dimensions of a and first of b, or over two lists."""
+    """Sums of products over the last `dims` dimensions of a and first of b, or over two lists.
+
+    [..., *K], [*K, ...] -> the others in order.
+    """
     if is_tensor(dims):
         dims = dims.tolist() if dims.numel() > 1 else int(dims.item())
     if isinstance(dims, int):
@@ -262,7 +286,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
 
 @public(method=True, out=True)
 def kron(input: Tensor, other: Tensor) -> Tensor:
-    """The Kronecker product: input with each element times all of `other` in its place."""
+    """The Kronecker product: input with each element times all of `other` in its place.
+
+    [N, ...], [M, ...] -> [N * M, ...].
+    """
     rank = max(len(input.spec.shape), len(other.spec.shape))
     a, b = ((1,) * (rank - len(x.spec.shape)) + x.spec.shape for x in (input, other))
     left = P.reshape(input, tuple(n for m in a for n in (m, 1)))
@@ -272,7 +299,10 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 @public(method=True, out=True)
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
-    """The vector product along `dim`, or along the first dimension of size 3."""
+    """The vector product along `dim`, or along the first dimension of size 3.
+
+    [..., 3, ...], which stays.
+    """
     if dim is None:
         shape = broadcast_shapes(input.spec.shape, other.spec.shape)
         if 3 not in shape:
@@ -288,7 +318,10 @@ def _one_dtype(name: str, x: Tensor, y: Tensor) -> None:
 
 @public(out=True)
 def cross_along(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
-    """The vector product along `dim`, of size 3; other dimensions broadcast."""
+    """The vector product along `dim`, of size 3; other dimensions broadcast.
+
+    [..., 3, ...], which stays.
+    """
     if len(input.spec.shape) != len(other.spec.shape):
         raise ShapeMismatch(f"cross: ranks differ: {input.spec} and {other.spec}")
     _one_dtype("cross", input, other)

@@ -29,52 +29,61 @@ __all__ = [
 
 @public(out=True)
 def inverse(input: Tensor) -> Tensor:
-    """The inverse of each matrix."""
+    """The inverse of each matrix. [..., N, N], which stays."""
     return linalg.inv(input)
 
 
 def matrix_exp(input: Tensor) -> Tensor:
-    """The exponential of each square matrix."""
+    """The exponential of each square matrix. [..., N, N], which stays."""
     return linalg.matrix_exp(input)
 
 
 def det(input: Tensor) -> Tensor:
-    """The determinant of each matrix."""
+    """The determinant of each matrix. [..., N, N] -> [...]."""
     return linalg.det(input)
 
 
 def logdet(input: Tensor) -> Tensor:
-    """The logarithm of the determinant: NaN where that is negative."""
+    """The logarithm of the determinant: NaN where that is negative. [..., N, N] -> [...]."""
     return linalg.logdet(input)
 
 
 @public(out=True)
 def slogdet(input: Tensor) -> return_types.slogdet:
-    """The sign and the logarithm of the absolute determinant."""
+    """The sign and the logarithm of the absolute determinant. [..., N, N] -> two of [...]."""
     return return_types.slogdet(*linalg.slogdet(input))
 
 
 @public(out=True)
 def matrix_power(input: Tensor, n: int) -> Tensor:
-    """Each matrix multiplied with itself n times; its inverse where n is negative."""
+    """Each matrix multiplied with itself n times; its inverse where n is negative.
+
+    [..., N, N], which stays.
+    """
     return linalg.matrix_power(input, n)
 
 
 @public(method=True, out=True)
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
-    """L with input = L L^T (or its transpose)."""
+    """L with input = L L^T (or its transpose). [..., N, N], which stays."""
     return linalg.cholesky(input, upper=upper)
 
 
 @public(method=True, out=True)
 def qr(input: Tensor, some: bool = True) -> return_types.qr:
-    """input = Q R, reduced unless `some` is false."""
+    """input = Q R, reduced unless `some` is false.
+
+    [..., N, M] -> [..., N, K], [..., K, M] with K the smaller.
+    """
     return return_types.qr(*linalg.qr(input, "reduced" if some else "complete"))
 
 
 @public(method=True, out=True)
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_types.svd:
-    """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`."""
+    """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`.
+
+    [..., N, M] -> [..., N, K], [..., K], [..., M, K] with K the smaller.
+    """
     if not compute_uv:
         *lead, m, n = input.spec.shape
         u, v = (input.full(0, TensorSpec(input.dtype, (*lead, k, k))) for k in (m, n))
@@ -85,5 +94,8 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_typ
 
 @public(method=True)
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
-    """The pseudo-inverse; singular values up to rcond * the largest count as zero."""
+    """The pseudo-inverse; singular values up to rcond * the largest count as zero.
+
+    [..., N, M] -> [..., M, N].
+    """
     return linalg.pinv(input, rcond)

@@ -1,8 +1,9 @@
-"""Functions of whole matrices: exp, products of reflections, LU factors, real eigenvalues."""
+"""Functions of whole matrices: exp, products, of reflections too, LU factors, real eigenvalues."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,10 @@ def check_matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
 
 @public(method=True)
 def matrix_exp(A: Tensor) -> Tensor:
-    """exp of square matrices, by Taylor's series of A / 2^s and s squarings."""
+    """exp of square matrices, by Taylor's series of A / 2^s and s squarings.
+
+    [..., N, N], which stays.
+    """
     if A.dtype.is_half:
         return P.cast(matrix_exp(P.cast(A, f32)), A.dtype)
     check_matrix("matrix_exp", A, True)
@@ -75,6 +79,8 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     """The first columns of H_1 .. H_k, H_i = I - tau_i v_i v_i^T, v_i column i below its 1.
 
     By the compact form I - V T V^T (Schreiber, Van Loan 1989), T from one triangular system.
+
+    [..., N, M], tau [..., K] -> [..., N, M].
     """
     check_matrix("householder_product", input)
     n, columns = input.spec.shape[-2:]
@@ -93,7 +99,10 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
 
 
 def lu(A: Tensor, *, pivot: bool = True) -> Any:
-    """A = P L U, by elimination with the largest pivot of each column; also inside a step."""
+    """A = P L U, by elimination with the largest pivot of each column; also inside a step.
+
+    [..., N, M] -> [..., N, N], [..., N, K], [..., K, M] with K the smaller.
+    """
     check_matrix("lu", A)
     if not pivot:
         raise Unsupported("linalg.lu: pivot=False", fix="use pivot=True, which is stable")
@@ -135,13 +144,15 @@ def eig(A: Tensor) -> return_types.linalg_eig:
     """Eigenvalues and eigenvectors where all are real; graphc has no complex tensors.
 
     Eager and without gradient. Raises LinAlgError for a matrix with complex eigenvalues.
+
+    [..., N, N] -> [..., N], [..., N, N].
     """
     values, vectors = _real_eig("eig", A)
     return return_types.linalg_eig(values, vectors)
 
 
 def eigvals(A: Tensor) -> Tensor:
-    """The eigenvalues where all are real, as `eig`."""
+    """The eigenvalues where all are real, as `eig`. [..., N, N] -> [..., N]."""
     return _real_eig("eigvals", A)[0]
 
 
@@ -163,3 +174,49 @@ def _real_eig(name: str, A: Tensor) -> tuple[Tensor, ...]:
         )
     found = (tensors.wrapped(np.ascontiguousarray(a)) for a in (values, vectors))
     return tuple(device_ops.like(x, A) for x in found)
+
+
+@public(out=True)
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of a chain of matrices, multiplied in the order that takes fewest operations.
+
+    The first and the last may be vectors. The order is by dynamic programming (Godbole, 1973).
+
+    [N, A], [A, B], .., [Y, M] -> [N, M].
+    """
+    given = list(tensors)
+    if len(given) < 2:
+        raise ShapeMismatch("linalg.multi_dot: needs at least 2 tensors")
+    first, last = len(given[0].spec.shape) == 1, len(given[-1].spec.shape) == 1
+    given[0] = shapes.unsqueeze(given[0], 0) if first else given[0]
+    given[-1] = shapes.unsqueeze(given[-1], 1) if last else given[-1]
+    if any(len(x.spec.shape) != 2 for x in given):
+        raise ShapeMismatch("linalg.multi_dot: all but the first and last must be matrices")
+    out = _chain(given, _splits([*(x.spec.shape[0] for x in given), given[-1].spec.shape[1]]), 0,
+                 len(given) - 1)  # fmt: skip
+    out = shapes.squeeze(out, 0) if first else out
+    return shapes.squeeze(out, -1) if last else out
+
+
+def _splits(sizes: list[int]) -> dict[tuple[int, int], int]:
+    """Behind which matrix each stretch of the chain is cut."""
+    count = len(sizes) - 1
+    cost: dict[tuple[int, int], int] = {(k, k): 0 for k in range(count)}
+    split: dict[tuple[int, int], int] = {}
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            costs = [
+                cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1]
+                for k in range(i, j)
+            ]
+            cost[i, j] = min(costs)
+            split[i, j] = i + costs.index(cost[i, j])
+    return split
+
+
+def _chain(given: list[Tensor], split: dict[tuple[int, int], int], i: int, j: int) -> Tensor:
+    if i == j:
+        return given[i]
+    k = split[i, j]
+    return linear.mm(_chain(given, split, i, k), _chain(given, split, k + 1, j))

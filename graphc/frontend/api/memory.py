@@ -146,7 +146,10 @@ def untyped_storage(x: Tensor) -> UntypedStorage:
 
 
 def empty_strided(size: Sequence[int], stride: Sequence[int], **options: Any) -> Tensor:
-    """A tensor whose memory lies by these strides (in elements); its elements are zero here."""
+    """A tensor whose memory lies by these strides (in elements); its elements are zero here.
+
+    -> shape `size`.
+    """
     shape, steps = dims.sizes((size,)), dims.sizes((stride,))
     if len(shape) != len(steps):
         raise ShapeMismatch(f"empty_strided: size {shape} and stride {steps} differ in length")

@@ -23,7 +23,10 @@ SMALL, TERMS, CANDIDATES = 10.0, 64, 32
 
 @no_grad()
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """A number of each rate in `input`, in its dtype. RuntimeError for a rate below zero."""
+    """A number of each rate in `input`, in its dtype. RuntimeError for a rate below zero.
+
+    The shape stays.
+    """
     if not input.dtype.is_floating_point:
         raise DTypeMismatch(f"poisson of {input.spec}", fix="convert to a floating dtype")
     if modes.trace is None and bool((input < 0).any()):
@@ -35,7 +38,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 
 
 def _inverted(rate: Tensor, generator: Generator | None) -> Tensor:
-    u = rand(*rate.spec.shape, dtype=f64, generator=generator, device=rate.device)
+    u = rand(rate.spec.shape, dtype=f64, generator=generator, device=rate.device)
     term = E.exp(-rate)
     below, count = term, rate * 0
     for k in range(1, TERMS):
@@ -52,8 +55,8 @@ def _rejected(rate: Tensor, generator: Generator | None) -> Tensor:
     a = b * 0.02483 - 0.059
     scale = 1.1328 / (b - 3.4) + 1.1239
     bound = 0.9277 - 3.6224 / (b - 2)
-    u = rand(*shape, dtype=f64, generator=generator, device=rate.device) - 0.5
-    v = rand(*shape, dtype=f64, generator=generator, device=rate.device)
+    u = rand(shape, dtype=f64, generator=generator, device=rate.device) - 0.5
+    v = rand(shape, dtype=f64, generator=generator, device=rate.device)
     room = (0.5 - E.abs(u)).clamp(min=1e-300)
     k = E.floor((2 * a / room + b) * u + rate + 0.43)
     sure = (room >= 0.07) & (v <= bound)

@@ -136,7 +136,7 @@ def _floating(dtype: DType | None) -> DType:
 def rand(
     *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
 ) -> Tensor:
-    """Uniform in [0, 1)."""
+    """Uniform in [0, 1). -> the shape given."""
     shape = sizes(sizes_, size)
     return _unit(shape, _floating(dtype), generator)
 
@@ -146,7 +146,7 @@ def rand(
 def randn(
     *sizes_: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None
 ) -> Tensor:
-    """Standard normal."""
+    """Standard normal. -> the shape given."""
     shape = sizes(sizes_, size)
     return _normal(shape, _floating(dtype), generator)
 
@@ -178,7 +178,10 @@ def randint(
     generator: Generator | None = None,
     dtype: DType | None = None,
 ) -> Tensor:
-    """Integers in [low, high): randint(high, size) or randint(low, high, size)."""
+    """Integers in [low, high): randint(high, size) or randint(low, high, size).
+
+    -> the shape given.
+    """
     if size is None:
         low, high, size = 0, low, high
     elif high is None:
@@ -217,7 +220,7 @@ def randint_like(input: Tensor, low: int, high: Any = None, **options: Any) -> T
 @factory
 @device_ops.by_host
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None) -> Tensor:
-    """The numbers 0 .. n - 1 in random order."""
+    """The numbers 0 .. n - 1 in random order. -> [n]."""
     (n,) = sizes((n,))
     if n < 0:
         raise InvalidState(f"randperm: n must not be negative, got {n}")
@@ -235,7 +238,7 @@ def _unit_as(x: Tensor, shape: Shape, dtype: DType, generator: Generator | None)
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None
 ) -> Tensor:
-    """1 with probability `input` (or p everywhere, if given), else 0, in input's dtype."""
+    """1 with probability `input` (or p everywhere, if given), else 0, of its shape and dtype."""
     x = input.detach()
     if p is None and not x.dtype.is_floating_point:
         raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.spec}")
@@ -266,7 +269,10 @@ def normal(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal with the given means and standard deviations (tensors or numbers)."""
+    """Normal with the given means and standard deviations (tensors or numbers).
+
+    Shape `size`, or that to which mean and std broadcast.
+    """
     std = _in_range(std, 0.0, math.inf, "normal: std")
     given = [v for v in (mean, std) if isinstance(v, tensors.Tensor)]
     if not given and size is None:
@@ -293,6 +299,8 @@ def multinomial(
     With replacement by the inverse of the cumulative distribution; without, the largest of weight
     over exponential (Efraimidis and Spirakis 2006). Raises RuntimeError for weights below zero, not
     finite or all zero, and for more samples than weights.
+
+    [..., N] -> [..., num_samples].
     """
     x = input.detach()
     rank = len(x.spec.shape)

@@ -71,7 +71,10 @@ def accumulator(x: Tensor, dtype: DType | None) -> Tensor:
 def sum(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
-    """Of all elements, or along `dim`; an empty sum is 0."""
+    """Of all elements, or along `dim`; an empty sum is 0.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     y = accumulator(input, dtype)
     out = _reduce("sum", y, axes_of(input, dim), keepdim)
     return out if out is not input else input.clone()
@@ -81,7 +84,10 @@ def sum(
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
-    """The product over a dimension, or over all; of integers and bools in int64."""
+    """The product over a dimension, or over all; of integers and bools in int64.
+
+    [...] -> [], or without dimension `dim` (1 with `keepdim`).
+    """
     y = accumulator(input, dtype)
     out = _reduce("prod", y, axes_of(input, dim), keepdim)
     return out if out is not input else input.clone()
@@ -97,7 +103,10 @@ def _floating(x: Tensor, what: str) -> Tensor:
 def mean(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
-    """The arithmetic mean; NaN of nothing."""
+    """The arithmetic mean; NaN of nothing.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     input = _floating(input if dtype is None else P.cast(input, dtype), "mean")
     axes = axes_of(input, dim)
     n = count(input, axes)
@@ -134,7 +143,10 @@ def var_mean(
     *,
     correction: Scalar | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Variance over n - correction (1 where `unbiased`, else 0), and the mean."""
+    """Variance over n - correction (1 where `unbiased`, else 0), and the mean.
+
+    [...] -> two of [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     v, m = _variance(_wide(input), dim, unbiased, keepdim, correction)
     return P.cast(v, input.dtype), P.cast(m, input.dtype)
 
@@ -147,7 +159,10 @@ def std_mean(
     *,
     correction: Scalar | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`std` and `mean`."""
+    """`std` and `mean`.
+
+    [...] -> two of [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     v, m = _variance(_wide(input), dim, unbiased, keepdim, correction)
     return P.cast(safe_sqrt(v), input.dtype), P.cast(m, input.dtype)
 
@@ -161,7 +176,10 @@ def var(
     *,
     correction: Scalar | None = None,
 ) -> Tensor:
-    """Variance about the mean."""
+    """Variance about the mean.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
 
 
@@ -174,7 +192,10 @@ def std(
     *,
     correction: Scalar | None = None,
 ) -> Tensor:
-    """The square root of `var`; its gradient at 0 is 0."""
+    """The square root of `var`; its gradient at 0 is 0.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     return std_mean(input, dim, unbiased, keepdim, correction=correction)[0]
 
 
@@ -203,7 +224,10 @@ def norm(
     *,
     dtype: DType | None = None,
 ) -> Tensor:
-    """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros)."""
+    """(sum |x|^p)^(1/p); p may be inf, -inf or 0 (the number of nonzeros).
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     if p == "nuc":
         return _nuclear(input, dim, keepdim, dtype)
     input = _floating(input, "norm")
@@ -257,14 +281,20 @@ def _nonempty_axes(x: Tensor, dim: Dims | None, name: str) -> Shape:
 
 @public(method=True, out=True)
 def amax(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
-    """The largest, NaN if any is; ties share the gradient equally."""
+    """The largest, NaN if any is; ties share the gradient equally.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     out = _reduce("max", input, _nonempty_axes(input, dim, "amax"), keepdim)
     return out if out is not input else input.clone()
 
 
 @public(method=True, out=True)
 def amin(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
-    """The smallest over dimensions, or over all; NaN if there is one. Ties share the gradient."""
+    """The smallest over dimensions, or over all; NaN if there is one. Ties share the gradient.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     out = _reduce("min", input, _nonempty_axes(input, dim, "amin"), keepdim)
     return out if out is not input else input.clone()
 
@@ -340,13 +370,19 @@ def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
 
 @public(method=True, out=True)
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Index of the first largest element (the first NaN, if any)."""
+    """Index of the first largest element (the first NaN, if any).
+
+    [...] -> [], or without dimension `dim` (1 with `keepdim`).
+    """
     return _arg("argmax", input, dim, keepdim)
 
 
 @public(method=True, out=True)
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the smallest along a dimension, or of all in row-major order."""
+    """The index (int64) of the smallest along a dimension, or of all in row-major order.
+
+    [...] -> [], or without dimension `dim` (1 with `keepdim`).
+    """
     return _arg("argmin", input, dim, keepdim)
 
 
@@ -354,14 +390,14 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 def aminmax(
     input: Tensor, *, dim: int | None = None, keepdim: bool = False
 ) -> return_types.aminmax:
-    """`amin` and `amax` in one."""
+    """`amin` and `amax` in one. [...] -> two of [], or without `dim` (1 with `keepdim`)."""
     _nonempty(input, "aminmax()") if dim is None else axis_of(input, dim)
     return return_types.aminmax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
 @public(method=True, tensors=2)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
-    """The p-norm of the difference."""
+    """The p-norm of the difference. Shapes that broadcast -> []."""
     return norm(E.sub(input, other), p)
 
 
@@ -370,14 +406,20 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
 
 @public(method=True, out=True)
 def any(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
-    """Whether some element is nonzero; False of nothing."""
+    """Whether some element is nonzero; False of nothing.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     total = sum(P.cast(logic.truth(input), i64), dim, keepdim)
     return _like_uint8(input, logic.ne(total, 0))
 
 
 @public(method=True, out=True)
 def all(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
-    """Whether no element is zero; True of nothing."""
+    """Whether no element is zero; True of nothing.
+
+    [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
+    """
     total = sum(P.cast(logic.logical_not(input), i64), dim, keepdim)
     return _like_uint8(input, logic.eq(total, 0))
 
@@ -389,7 +431,10 @@ def _like_uint8(x: Tensor, y: Tensor) -> Tensor:
 
 @public(method=True)
 def count_nonzero(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
-    """How many elements are not zero, in all or along dimensions: a list, or one after another."""
+    """How many elements are not zero, in all or along dimensions: a list, or one after another.
+
+    [...] -> [], or without the dimensions.
+    """
     if dims:
         dim = (dim, *dims)  # type: ignore[arg-type]  # axes_of says what is no dimension
     return sum(logic.truth(input), dim)
@@ -406,7 +451,10 @@ def _shift(x: Tensor, axes: Shape) -> Tensor:
 
 @public(method=True, out=True)
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf."""
+    """log(sum(exp(x))) without overflow; -inf of nothing, and of only -inf.
+
+    [...] -> without the dimensions `dim` (each 1 with `keepdim`).
+    """
     input = as_float(input)
     if input.dtype.is_half:
         return P.cast(logsumexp(_wide(input), dim, keepdim), input.dtype)
@@ -422,7 +470,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 
 @public(method=True, out="graphc")
 def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """exp(x) over its sum along `dim`, shifted by the maximum."""
+    """exp(x) over its sum along `dim`, shifted by the maximum. The shape stays."""
     input = _floating(input if dtype is None else P.cast(input, dtype), "softmax")
     if input.dtype.is_half:
         return P.cast(softmax(_wide(input), dim), input.dtype)
@@ -436,7 +484,7 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
 
 @public(method=True, out="graphc")
 def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """input minus its logsumexp along `dim`, shifted by the maximum."""
+    """input minus its logsumexp along `dim`, shifted by the maximum. The shape stays."""
     input = _floating(input if dtype is None else P.cast(input, dtype), "log_softmax")
     if input.dtype.is_half:
         return P.cast(log_softmax(_wide(input), dim), input.dtype)

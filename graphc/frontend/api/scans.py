@@ -48,19 +48,22 @@ def _accumulated(x: Tensor, dim: int, dtype: DType | None, join: Join) -> Tensor
 
 @pointwise
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """Running sums; of integers in i64."""
+    """Running sums; of integers in i64. The shape stays."""
     return row_by_row(_accumulated(input, dim, dtype, E.add))
 
 
 @pointwise
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """Running products; of integers in i64. The gradient is exact with zeros."""
+    """Running products; of integers in i64. The gradient is exact with zeros.
+
+    The shape stays.
+    """
     return _accumulated(input, dim, dtype, E.mul)
 
 
 @public(method=True, out=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
-    """log(cumsum(exp(x))) without overflow."""
+    """log(cumsum(exp(x))) without overflow. The shape stays."""
     x = as_float(input)
     axis = axis_of(input, dim)
     if x.dtype.is_half:
@@ -90,11 +93,11 @@ def _running_extreme(x: Tensor, dim: int, name: str) -> tuple[Tensor, Tensor]:
 
 @public(method=True, out=True)
 def cummax(input: Tensor, dim: int) -> return_types.cummax:
-    """The largest so far along `dim`, and its index."""
+    """The largest so far along `dim`, and its index. Both have its shape."""
     return return_types.cummax(*_running_extreme(input, dim, "cummax"))
 
 
 @public(method=True, out=True)
 def cummin(input: Tensor, dim: int) -> return_types.cummin:
-    """The smallest so far along `dim`, and its index."""
+    """The smallest so far along `dim`, and its index. Both have its shape."""
     return return_types.cummin(*_running_extreme(input, dim, "cummin"))

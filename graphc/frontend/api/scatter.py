@@ -128,7 +128,10 @@ def _gathered(x: Tensor, dim: int, index: Tensor, name: str, negative: bool) -> 
 @public(method=True, out=True)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """`gather` with the other dimensions broadcast and negative numbers counted from the end;
-    without `dim`, of the flat tensor, where PyTorch takes no negative ones."""
+    without `dim`, of the flat tensor, where PyTorch takes no negative ones.
+
+    index of input's rank -> index's shape.
+    """
     if dim is None:
         return gather(shapes.ravel(input), 0, shapes.ravel(indices))
     axis = axis_of(input, dim)
@@ -158,7 +161,10 @@ def _cut(src: Tensor, index: Tensor, name: str) -> Tensor:
 
 @pointwise
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """input plus src[i][j] at [index[i][j]][j] for dim 0, each time an index appears."""
+    """input plus src[i][j] at [index[i][j]][j] for dim 0, each time an index appears.
+
+    index and src of one rank with input, whose shape stays.
+    """
     _same_dtype(input, src, "scatter_add")
     if not input.spec.shape:
         return _as_vectors(scatter_add, input, dim, index, src)
@@ -189,7 +195,10 @@ def scatter(
     reduce: str | None = None,
 ) -> Any:
     """input with `src` (a tensor or number) at the places `gather` reads; `reduce` is "add" or
-    "multiply" to join it with what is there."""
+    "multiply" to join it with what is there.
+
+    index and src of one rank with input, whose shape stays.
+    """
     if not input.spec.shape:
         return _as_vectors(scatter, input, dim, index, src, value=value, reduce=reduce)
     if (src is None) == (value is None):
@@ -243,7 +252,10 @@ def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """input with all of `src` that has a place folded into it: "sum", "prod", "mean", "amax" or
-    "amin"; without `include_self` what stood there is replaced."""
+    "amin"; without `include_self` what stood there is replaced.
+
+    index and src of one rank with input, whose shape stays.
+    """
     if reduce not in ("sum", "mean", *REDUCTIONS):
         raise InvalidState(
             f"scatter_reduce: reduce must be sum, prod, mean, amax or amin, got {reduce!r}"
@@ -276,7 +288,7 @@ def scatter_reduce(
 
 @public(method=True, out=True)
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Slices of `input` along `dim` by number."""
+    """Slices of `input` along `dim` by number. [..., N, ...], index [K] -> [..., K, ...]."""
     axis, number = _numbers(input, dim, index, "index_select")
     if not input.spec.shape:
         return _as_vectors(index_select, input, dim, number)
@@ -324,7 +336,10 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
 @public(method=True, inplace=True)
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """input with the slices chosen filled with a number or 0-d tensor."""
+    """input with the slices chosen filled with a number or 0-d tensor.
+
+    index [K]; the shape of input stays.
+    """
     if not is_number(value) and value.spec.shape:
         raise ShapeMismatch(f"index_fill: the value must be a number or 0-d, got {value.spec}")
     if len(index.spec.shape) > 1:
@@ -376,7 +391,10 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 @public(method=True, inplace=True)
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-    """input with the elements of `source` at flat numbers, or added to what is there."""
+    """input with the elements of `source` at flat numbers, or added to what is there.
+
+    index and source of one shape; that of input stays.
+    """
     _same_dtype(input, source, "put")
     if index.dtype is not i64:
         raise DTypeMismatch(f"put: index must be an i64 tensor, got {index.spec}")
@@ -393,7 +411,10 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 @public(method=True, inplace=True)
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """input with the elements of `source`, in order, where `mask` is true."""
+    """input with the elements of `source`, in order, where `mask` is true.
+
+    mask broadcasts with input; their shape.
+    """
     _same_dtype(input, source, "masked_scatter")
     if mask.dtype is not bool_:
         raise DTypeMismatch(f"masked_scatter: the mask must be bool, got {mask.spec}")
@@ -411,7 +432,10 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 @public(method=True)
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """A copy of `input` with `src` at `index` along `dim`."""
+    """A copy of `input` with `src` at `index` along `dim`.
+
+    src [...] without `dim`; the shape of input stays.
+    """
     out = input.clone()
     target = shapes.select(out, dim, index)
     if src.spec.shape != target.spec.shape:
@@ -429,7 +453,10 @@ def slice_scatter(
     end: int | None = None,
     step: int = 1,
 ) -> Tensor:
-    """A copy of `input` with `src` at start:end:step along `dim`."""
+    """A copy of `input` with `src` at start:end:step along `dim`.
+
+    src as the slice; the shape of input stays.
+    """
     out, axis = input.clone(), axis_of(input, dim)
     a, b, s = slice(start, end, step).indices(input.spec.shape[axis])
     target = shapes.slice_along(out, axis, a, max(a, b), s)
@@ -445,7 +472,10 @@ def index_reduce(
     include_self: bool = True,
 ) -> Tensor:  # fmt: skip
     """Slices of `source` joined into those of input at `index` along `dim` by prod, mean, amax or
-    amin; include_self: with what stood there."""
+    amin; include_self: with what stood there.
+
+    index [K], source [..., K, ...]; the shape of input stays.
+    """
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise InvalidState(
             f"index_reduce: reduce must be prod, mean, amax or amin, got {reduce!r:.100}"

@@ -93,7 +93,7 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
 
 @public(method=True)
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dimensions start_dim to end_dim as one; a view if the strides allow, else a copy."""
+    """[B, C, H] -> [B*C*H], or [B, C*H] from 1 on; a view if strides allow, else a copy."""
     shape = input.spec.shape
     a, b = axis_of(input, start_dim), axis_of(input, end_dim)
     if not shape:
@@ -108,13 +108,13 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @public(method=True)
 def ravel(input: Tensor) -> Tensor:
-    """All elements as a vector, in row-major order; a view if the strides allow."""
+    """[...] of N elements -> [N], in row-major order; a view if the strides allow."""
     return reshape(input, -1)
 
 
 @public(method=True)
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Dimension `dim` as several of these sizes, one of which may be -1."""
+    """[..., N, ...] -> [..., *sizes, ...], one of which may be -1."""
     axis = axis_of(input, dim)
     inner = infer_size(tuple(sizes), input.spec.shape[axis])
     return P.reshape(input, (*input.spec.shape[:axis], *inner, *input.spec.shape[axis + 1 :]))
@@ -123,7 +123,10 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 @public(method=True, inplace="view")
 def squeeze(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
     """Without the dimensions of size 1, of all or of those named (a list, or one after another);
-    a view."""
+    a view.
+
+    [..., 1, ...] -> [...].
+    """
     if dims:
         dim = (dim, *dims)  # type: ignore[arg-type]  # axes_of says what is no dimension
     axes = axes_of(input, dim) if dim not in ((), []) else ()
@@ -133,7 +136,7 @@ def squeeze(input: Tensor, dim: Dims | None = None, *dims: int) -> Tensor:
 
 @public(method=True, inplace="view")
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """A view with a dimension of size 1 at `dim`, -rank - 1 to rank."""
+    """A view [..., 1, ...] with a dimension of size 1 at `dim`, -rank - 1 to rank."""
     axis = axis_at(dim, len(input.spec.shape) + 1)
     shape = input.spec.shape
     out = (*shape[:axis], 1, *shape[axis:])
@@ -150,7 +153,7 @@ def alias_view(x: Tensor) -> Tensor:
 
 @public(method=True)
 def permute(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
-    """A view with the dimensions in this order, of which each is named once."""
+    """A view with the dimensions in this order: [A, B, C] -> [B, C, A] for (1, 2, 0)."""
     perm = tuple(axis_of(input, d) for d in sizes(sizes_, dims))
     if sorted(perm) != list(range(input.dim())):
         raise ShapeMismatch(f"permute: {perm} are not the dimensions of {input.spec}")
@@ -159,7 +162,7 @@ def permute(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
 
 @public(method=True, inplace="view")
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """A view with two dimensions exchanged."""
+    """A view with two dimensions exchanged. [A, B, C] -> [C, B, A] for (0, 2)."""
     a, b = axis_of(input, dim0), axis_of(input, dim1)
     perm = list(range(len(input.spec.shape)))
     if perm:
@@ -177,7 +180,8 @@ def t(input: Tensor) -> Tensor:
 
 @public(method=True)
 def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
-    """A view in which dimensions `source` stand at `destination`, the others in their order."""
+    """A view in which dimensions `source` stand at `destination`, the others in their order. [A, B,
+    C] -> [B, C, A] for (0, 2)."""
     rank = len(input.spec.shape)
     src = [axis_of(input, d) for d in ([source] if isinstance(source, int) else source)]
     dst = [
@@ -202,7 +206,7 @@ def matrix_transpose(x: Tensor) -> Tensor:
 
 @public(method=True)
 def adjoint(input: Tensor) -> Tensor:
-    """The last two dimensions exchanged: of real numbers, the conjugate transpose."""
+    """[..., N, M] -> [..., M, N], a view: of real numbers, the conjugate transpose."""
     return matrix_transpose(input)
 
 
@@ -222,7 +226,7 @@ def reverse_dims(x: Tensor) -> Tensor:
 
 @public(method=True)
 def flip(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
-    """A copy with the elements in reverse order along these dimensions."""
+    """A copy with the elements in reverse order along these dimensions. The shape stays."""
     axes = tuple(sorted(axis_of(input, d) for d in sizes(sizes_, dims)))
     out = input.emit(OPS["flip"], input, axes=axes if input.spec.shape else ())
     return formats.like(out, input) if input.views or input.storage.strides else out
@@ -230,7 +234,7 @@ def flip(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
 
 @public(method=True)
 def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
-    """Elements move on by `shifts`; those past the end come back at the start."""
+    """Elements move on by `shifts`, past the end to the start. The shape stays."""
     if dims is None or (dims in ((), []) and len(sizes((shifts,))) == 1):
         return reshape(roll(ravel(input), shifts, 0), input.spec.shape)
     out = input
@@ -303,7 +307,7 @@ def owned(out: Tensor, x: Tensor) -> Tensor:
 
 @public(method=True)
 def tile(input: Tensor, *sizes_: Any, dims: Any = None) -> Tensor:
-    """`repeat`, where missing counts are 1 in front."""
+    """`repeat`, where missing counts are 1 in front. [N, M] -> [N * a, M * b]."""
     reps = sizes(sizes_, dims)
     return repeat(input, (1,) * (len(input.spec.shape) - len(reps)) + reps)
 
@@ -319,6 +323,8 @@ def repeat_interleave(
     """Each element `repeats` times in a row along `dim`; a tensor says how often for each.
 
     repeat_interleave(counts) alone repeats the numbers 0, 1, ... of the counts.
+
+    [..., N, ...] -> [..., N * repeats, ...], or their sum.
     """
     if repeats is None:
         numbers = input.emit(OPS["iota"], shape=input.spec.shape, axis=0, dtype=i64.name)
@@ -360,7 +366,8 @@ def _check_list(tensors: Any, name: str) -> None:
 
 @public(out=True)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Join along an existing dimension."""
+    """Join along an existing dimension. [..., N_i, ...] -> [..., sum of N_i, ...]. Raises
+    ShapeMismatch where another dimension differs."""
     _check_list(tensors, "cat")
     if not tensors:
         raise InvalidArgument("cat of no tensors")
@@ -382,7 +389,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 @public(out=True)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Join along a new dimension."""
+    """n of [...] -> [..., n, ...], a new dimension. ShapeMismatch where they differ."""
     _check_list(tensors, "stack")
     if not tensors:
         raise ShapeMismatch("stack of no tensors")
@@ -412,7 +419,7 @@ def slice_along(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> T
 
 @public(method=True)
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """A view of `length` elements from `start` on along a dimension; negative ones count back."""
+    """A view [..., length, ...] from `start` on along a dimension; negative ones count back."""
     if not input.spec.shape:
         raise ShapeMismatch("narrow() of a 0-d tensor")
     axis, start, length = axis_of(input, dim), index_of(start), index_of(length)
@@ -427,7 +434,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 @public(method=True)
 def select(input: Tensor, dim: int, index: int) -> Tensor:
-    """x without `dim`, at `index` along it; a view."""
+    """[..., N, ...] -> [...], without `dim`: at `index` along it; a view."""
     if not input.spec.shape:
         raise InvalidIndex("a 0-d tensor has no dimension to select from")
     axis, index = axis_of(input, dim), index_of(index)
@@ -441,7 +448,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 @public(method=True)
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of each index along a dimension, which they lack."""
+    """[..., N, ...] -> N of [...]: views of each index along a dimension."""
     axis = axis_of(input, dim)
     return tuple(select(input, axis, k) for k in range(input.spec.shape[axis]))
 
@@ -450,7 +457,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 def split(
     tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
 ) -> tuple[Tensor, ...]:
-    """Pieces of `split_size` (the last may be smaller), or of the sizes given."""
+    """Views [..., M, ...] of `split_size` (the last may be smaller), or the sizes given."""
     if not tensor.spec.shape:
         raise ShapeMismatch("split() and chunk() of a 0-d tensor")
     axis = axis_of(tensor, dim)
@@ -473,7 +480,7 @@ def split(
 
 @public(method=True)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` views along a dimension, equal in size but for the last."""
+    """At most `chunks` views [..., M, ...], equal in size but for the last."""
     if chunks < 1:
         raise ShapeMismatch(f"chunks must be positive, got {chunks}")
     n = size_along(input, axis_of(input, dim))
@@ -484,7 +491,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 @public(method=True)
 def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """Windows along a dimension, appended as a last dimension; a view."""
+    """Windows along a dimension, appended as a last dimension."""
     axis = axis_of(x, dimension)
     if not x.spec.shape:
         if size != 1:

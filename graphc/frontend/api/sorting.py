@@ -71,7 +71,7 @@ def _take(x: Tensor, index: Tensor, axis: int) -> Tensor:
 def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
-    """The indices that sort `input` along `dim`; always stable."""
+    """The indices that sort `input` along `dim`; always stable. The shape stays."""
     return formats.like(_order(input, axis_of(input, dim), descending), input)
 
 
@@ -79,7 +79,10 @@ def argsort(
 def sort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None
 ) -> return_types.sort:
-    """The elements in order along `dim`, and where they stood; always stable."""
+    """The elements in order along `dim`, and where they stood; always stable.
+
+    Both have its shape.
+    """
     axis = axis_of(input, dim)
     index = _order(input, axis, descending)
     values = _take(input, index, axis)
@@ -88,7 +91,7 @@ def sort(
 
 @public(method=True, out=True)
 def msort(input: Tensor) -> Tensor:
-    """Sorted along the first dimension."""
+    """Sorted along the first dimension; the shape stays."""
     return sort(input, 0).values
 
 
@@ -96,7 +99,10 @@ def msort(input: Tensor) -> Tensor:
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> return_types.topk:
-    """The k largest (or smallest) elements along `dim`, the best first, and their indices."""
+    """The k largest (or smallest) elements along `dim`, the best first, and their indices.
+
+    [..., N, ...] -> two of [..., k, ...].
+    """
     axis = axis_of(input, dim)
     if input.dtype is bool_:
         raise DTypeMismatch(f"topk of a bool tensor, {input.spec}", fix="use x.long()")
@@ -126,7 +132,10 @@ def _chosen(x: Tensor, axis: int, rank: Tensor | int, keepdim: bool) -> tuple[Te
 
 @public(method=True, out=True)
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
-    """The k-th smallest element (counted from 1) along `dim`, and its index."""
+    """The k-th smallest element (counted from 1) along `dim`, and its index.
+
+    [..., N, ...] -> two of [...] without `dim` (1 with `keepdim`).
+    """
     axis = axis_of(input, dim)
     if not 1 <= k <= (input.spec.shape[axis] if input.spec.shape else 1):
         what = f"kthvalue(): selected number k = {k} is out of range"
@@ -176,7 +185,10 @@ def median(input: Tensor, dim: None = None) -> Tensor: ...
 def median(input: Tensor, dim: int, keepdim: bool = False) -> return_types.median: ...
 @public(method=True, out=True)
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The lower median of all elements, or along `dim` with indices; NaN if any is NaN."""
+    """The lower median of all elements, or along `dim` with indices; NaN if any is NaN.
+
+    [...] -> [], or two of [...] without `dim` (1 with `keepdim`).
+    """
     if dim is None:
         return _median(input, False)
     return return_types.median(*_median_along(input, dim, keepdim, False))
@@ -188,7 +200,10 @@ def nanmedian(input: Tensor, dim: None = None) -> Tensor: ...
 def nanmedian(input: Tensor, dim: int, keepdim: bool = False) -> return_types.nanmedian: ...
 @public(method=True, out=True)
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The lower median of what is not NaN."""
+    """The lower median of what is not NaN.
+
+    [...] -> [], or two of [...] without `dim` (1 with `keepdim`).
+    """
     if dim is None:
         return _median(input, True)
     return return_types.nanmedian(*_median_along(input, dim, keepdim, True))
@@ -196,7 +211,10 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
 
 @public(method=True, out=True)
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mode:
-    """The most frequent element along `dim` (the smallest of several), and its last index."""
+    """The most frequent element along `dim` (the smallest of several), and its last index.
+
+    [..., N, ...] -> two of [...] without `dim` (1 with `keepdim`).
+    """
     axis = axis_of(input, dim)
     if not input.spec.shape:
         return return_types.mode(*_chosen(input, 0, 0, keepdim))
@@ -286,7 +304,10 @@ def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
     interpolation: str = "linear",
 ) -> Tensor:  # fmt: skip
-    """The q-th quantiles along `dim` or of all; q is a number or a vector, whose results lead."""
+    """The q-th quantiles along `dim` or of all; q is a number or a vector, whose results lead.
+
+    q [] or [Q] -> [] or [...] without `dim` (1 with `keepdim`), behind [Q].
+    """
     return _quantile(input, q, dim, keepdim, interpolation, False)
 
 
@@ -295,7 +316,10 @@ def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
     interpolation: str = "linear",
 ) -> Tensor:  # fmt: skip
-    """`quantile` of what is not NaN."""
+    """`quantile` of what is not NaN.
+
+    q [] or [Q] -> [] or [...] without `dim` (1 with `keepdim`), behind [Q].
+    """
     return _quantile(input, q, dim, keepdim, interpolation, True)
 
 
@@ -315,6 +339,8 @@ def searchsorted(
     """Where each element would be inserted so that the last dimension stays sorted.
 
     One sequence for all elements, or one for each row of `input`. `right`: behind equal ones.
+
+    sorted [..., N], values [..., M] or any shape if sorted is [N] -> values' shape.
     """
     if side not in (None, "left", "right") or (side == "left" and right):
         raise ShapeMismatch(f"searchsorted: side {side!r} with right={right}")
@@ -339,7 +365,10 @@ def searchsorted(
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
 ) -> Tensor:
-    """The number of the interval between sorted boundaries that each element lies in."""
+    """The number of the interval between sorted boundaries that each element lies in.
+
+    input [...], boundaries [N] -> [...].
+    """
     if len(boundaries.spec.shape) != 1:
         raise ShapeMismatch(f"bucketize: boundaries must be a vector, got {boundaries.spec}")
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
@@ -383,7 +412,10 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The distinct elements (or slices along `dim`) in order; where each went; how many."""
+    """The distinct elements (or slices along `dim`) in order; where each went; how many.
+
+    [...] -> [n], or [..., n, ...] along `dim`.
+    """
     array = data_sized(input, "unique()", "sort() gives a fixed shape")
     axis = None if dim is None else axis_of(input, dim)
     values, inverse, counts = np.unique(
@@ -409,7 +441,10 @@ def unique_consecutive(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The first of each run of equal elements (or slices along `dim`)."""
+    """The first of each run of equal elements (or slices along `dim`).
+
+    [...] -> [n], or [..., n, ...] along `dim`.
+    """
     array = data_sized(input, "unique_consecutive()", "compare x[1:] with x[:-1]")
     rows = array.reshape(-1, 1) if dim is None else np.moveaxis(array, axis_of(input, dim), 0)
     flat = rows.reshape(len(rows), math.prod(rows.shape[1:]))
@@ -427,7 +462,10 @@ def unique_consecutive(
 
 @public(method=True)
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each number from 0 occurs in a vector, or the sum of its weights."""
+    """How often each number from 0 occurs in a vector, or the sum of its weights.
+
+    [N] -> [max(largest + 1, minlength)].
+    """
     fix = "use zeros(n).index_add(0, x, weights) with a fixed n"
     if len(input.spec.shape) != 1 or input.dtype.is_floating_point or minlength < 0:
         raise ShapeMismatch(f"bincount() needs a vector of integers, got {input.spec}")

@@ -229,7 +229,10 @@ def sparse_coo_tensor(
 
 
 def spmm(input: Any, mat2: Any) -> Tensor:
-    """A sparse matrix times a dense one or a vector: rows gathered, weighted and added up."""
+    """A sparse matrix times a dense one or a vector: rows gathered, weighted and added up.
+
+    [N, K] and [K, M] or [K] -> [N, M] or [N].
+    """
     if not isinstance(input, SparseTensor):
         return input @ mat2  # type: ignore[no-any-return]  # tensors both
     dense: Tensor = mat2.to_dense() if isinstance(mat2, SparseTensor) else mat2

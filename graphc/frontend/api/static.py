@@ -20,7 +20,10 @@ __all__ = ["nonzero_static"]
 
 @public(method=True)
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
-    """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`."""
+    """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`.
+
+    [...] of rank R -> [size, R].
+    """
     if size < 0:
         raise RefusedArgument(
             f"nonzero_static: 'size' must be an non-negative integer, got {size}",

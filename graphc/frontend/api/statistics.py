@@ -29,7 +29,10 @@ def cov(
     fweights: Tensor | None = None,
     aweights: Tensor | None = None,
 ) -> Tensor:
-    """Covariances of the rows, whose columns are observations; a vector is one row."""
+    """Covariances of the rows, whose columns are observations; a vector is one row.
+
+    [R, N] or [N] -> [R, R] or [].
+    """
     if len(input.spec.shape) > 2:
         raise ShapeMismatch(f"cov: expected at most two dimensions, got {input.spec}")
     if input.dtype is bool_:

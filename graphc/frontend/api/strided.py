@@ -56,7 +56,10 @@ def _flat_memory(x: Tensor, first: int, last: int) -> tuple[Tensor, int]:
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
-    """The memory of `input` seen with another size and strides (in elements); a view."""
+    """The memory of `input` seen with another size and strides (in elements); a view.
+
+    -> shape `size`.
+    """
     shape, steps = dims.sizes((size,)), dims.sizes((stride,))
     first = input.storage_offset() if storage_offset is None else storage_offset
     if len(shape) != len(steps) or min((*shape, *steps, first)) < 0:

@@ -127,7 +127,7 @@ def addcdiv(
 
 @public(method=True, inplace=True)
 def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """`value` where `mask` holds, in input's dtype."""
+    """`value` where `mask` holds, in input's dtype. Shapes that broadcast."""
     if mask.dtype is not bool_:
         raise DTypeMismatch(f"masked_fill needs a bool mask, got {mask.spec}")
     if is_tensor(value) and value.spec.shape:

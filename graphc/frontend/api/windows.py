@@ -47,7 +47,7 @@ def general_cosine(
     M: int, *, a: Iterable[float], sym: bool = True, dtype: Any = None, requires_grad: bool = False,
     **options: Any,
 ) -> Tensor:  # fmt: skip
-    """The sum of (-1)^k a_k cos(2 pi k n / period)."""
+    """The sum of (-1)^k a_k cos(2 pi k n / period). -> [M]."""
     weights = list(a) if isinstance(a, Iterable) else a
     if not isinstance(weights, Sequence):
         raise RefusedArgument("Coefficients must be a list/tuple")
@@ -62,14 +62,14 @@ def general_cosine(
 
 def bartlett(M: int, *, sym: bool = True, dtype: Any = None, requires_grad: bool = False,
              **options: Any) -> Tensor:  # fmt: skip
-    """A triangle, zero at its ends."""
+    """A triangle, zero at its ends. -> [M]."""
     n, period = places(M, sym)
     return done(1 - E.abs(n * (2 / period) - 1), dtype, requires_grad, **options)
 
 
 def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None,
            requires_grad: bool = False, **options: Any) -> Tensor:  # fmt: skip
-    """I0(beta sqrt(1 - x^2)) / I0(beta), with x from -1 to 1."""
+    """I0(beta sqrt(1 - x^2)) / I0(beta), with x from -1 to 1. -> [M]."""
     if beta < 0:
         raise InvalidArgument(f"beta must be non-negative, got: {beta} instead.")
     n, period = places(M, sym)
@@ -82,7 +82,10 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None,
 
 
 def hann_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
-    """0.5 - 0.5 cos(2 pi k / N) for k < window_length = N; with N - 1 unless periodic."""
+    """0.5 - 0.5 cos(2 pi k / N) for k < window_length = N; with N - 1 unless periodic.
+
+    -> [window_length].
+    """
     return general_cosine(window_length, a=[0.5, 0.5], sym=not periodic, **options)
 
 
@@ -93,17 +96,20 @@ def hamming_window(
     beta: float = 0.46,
     **options: Any,
 ) -> Tensor:
-    """alpha - beta cos(2 pi n / period)."""
+    """alpha - beta cos(2 pi n / period). -> [window_length]."""
     return general_cosine(window_length, a=[alpha, beta], sym=not periodic, **options)
 
 
 def blackman_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
-    """0.42 - 0.5 cos(2 pi k / N) + 0.08 cos(4 pi k / N); with N - 1 unless periodic."""
+    """0.42 - 0.5 cos(2 pi k / N) + 0.08 cos(4 pi k / N); with N - 1 unless periodic.
+
+    -> [window_length].
+    """
     return general_cosine(window_length, a=[0.42, 0.5, 0.08], sym=not periodic, **options)
 
 
 def bartlett_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
-    """The triangular window, 0 at its ends."""
+    """The triangular window, 0 at its ends. -> [window_length]."""
     return bartlett(window_length, sym=not periodic, **options)
 
 

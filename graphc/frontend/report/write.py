@@ -15,7 +15,8 @@ from typing import Any
 from graphc.frontend.report.facts import Facts
 from graphc.frontend.report.page import page
 from graphc.frontend.report.record import code_of, record
-from graphc.frontend.step.inspection import Stats, Unit, memory_of, run_of
+from graphc.frontend.step.inspection import Stats, Unit, run_of
+from graphc.frontend.step.predicted import memory_of
 from graphc.frontend.step.profile import Run
 from graphc.ir.kernel import Kernel
 from graphc.ir.work import work_of
@@ -51,7 +52,7 @@ def _longest(units: Iterable[Unit], runs: Sequence[Run]) -> set[str]:
 
 def numbers(units: Iterable[Unit], *stats: Stats) -> dict[str, Any]:
     """What a report says at its top, besides what the page counts for itself."""
-    found: dict[str, Any] = {"peak_bytes": memory_of([u.program for u in units]).peak_bytes}
+    found: dict[str, Any] = {"peak_bytes": memory_of(u.part() for u in units).peak_bytes}
     names = "compiles", "programs", "kernels_compiled", "cache_hits", "compile_seconds"
     return found | {name: sum(getattr(s, name) for s in stats) for name in names if stats}
 

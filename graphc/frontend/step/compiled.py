@@ -28,12 +28,14 @@ from graphc.frontend.step.collector import collector_paused
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
-from graphc.frontend.step.inspection import Memory, Recompile, Stats, Unit, memory_of
+from graphc.frontend.step.inspection import Recompile, Stats, Unit
 from graphc.frontend.step.latched import Latched, places, reclaim
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
 from graphc.frontend.step.numbers import Numbers
 from graphc.frontend.step.observed import observed
+from graphc.frontend.step.plan import copied_bytes
+from graphc.frontend.step.predicted import Memory, Part, memory_of
 from graphc.frontend.step.ready import MISSED, Patience, Ready, prepared
 from graphc.frontend.step.recompiles import Recompiles, count_trace
 from graphc.frontend.step.signature import Key, change, signature
@@ -131,6 +133,9 @@ class Compiled(Measured):
         self._fit(entry)
         return out
 
+    def _as_called(self, *args: Any) -> Any:
+        return self(*args)  # type: ignore[operator]  # both kinds of step are called
+
     def entry(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Entry, list[Tensor]]:
         """What a call with these arguments would run, compiled if need be, and their tensors."""
         leaves: list[Tensor] = []
@@ -141,14 +146,21 @@ class Compiled(Measured):
         return next(known, None) or self._miss(key, args, kwargs, leaves), leaves
 
     def memory(self, *args: Any, **kwargs: Any) -> Memory:
-        """Predicted peak by kind, of the last call or of one with these arguments, which is
-        compiled but not made."""
+        """Predicted peak in bytes, by kind, of the last call or of one with these arguments, which
+
+        is compiled but not made.
+
+        Raises InvalidState without arguments before the first call.
+        """
         if not args and not kwargs:
             return super().memory()
-        entry, _ = self.entry(args, kwargs)
+        entry, leaves = self.entry(args, kwargs)
         family = entry.family
         graphs = [family.graph, *([family.split.backward] if family.split is not None else [])]
-        return memory_of(family.native(g, entry.sizes).program for g in graphs)
+        programs = [family.native(g, entry.sizes).program for g in graphs]
+        host = family.units[0].device == "cpu"
+        parts = [Part(p, backward=k > 0, host=host) for k, p in enumerate(programs)]
+        return memory_of(parts, copied_bytes(entry.plan, leaves))
 
     def _prepare(self, entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> None:
         """After a call that went the whole way, have the next one as short as it can be."""
@@ -204,6 +216,7 @@ class Compiled(Measured):
                     entry.run = CheckedRun(entry, self._check)  # type: ignore[method-assign]
                 self._entries.setdefault(key, []).append(entry)
             self._last, self._last_key = entry, key
+            self._ready_at = time.perf_counter()
             return entry
 
     def _other_sizes(self, kind: Hashable, leaves: Sequence[Tensor]) -> Entry | None:

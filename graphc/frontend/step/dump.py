@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 
 from graphc.frontend.step.compared import changes
-from graphc.frontend.step.inspection import Unit, makers_of, memory_of
+from graphc.frontend.step.inspection import Unit, makers_of
+from graphc.frontend.step.predicted import memory_of
 
 SUFFIXES = {"llvm": "ll", "asm": "s", "triton": "py"}  # where the level's name is none
 _numbers: defaultdict[Path, Iterator[int]] = defaultdict(partial(itertools.count, 1))
@@ -64,7 +65,7 @@ def _write_stages(root: Path, unit: Unit) -> None:
 
 
 def _stats(unit: Unit) -> dict[str, object]:
-    memory = memory_of([unit.program])
+    memory = memory_of([unit.part()])
     return {
         "name": unit.name,
         "kernels": len(unit.kernels()),

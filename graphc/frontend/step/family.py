@@ -93,10 +93,11 @@ class Family:
         if taken := getattr(self, "taken", None):
             taken.trace.take_apart()
 
-    def _build(self, graph: Graph) -> Template:
+    def _build(self, graph: Graph, backward: bool = False) -> Template:
         unit, template = self._backend.build(graph, self._trace_ms)
         stacks = graph.builder.stacks if graph.builder else {}
-        unit = replace(unit, stacks=stacks, state_kinds=kinds_of(self.taken, graph))
+        kinds = kinds_of(self.taken, graph)
+        unit = replace(unit, stacks=stacks, state_kinds=kinds, backward=backward)
         self.units.append(unit)
         if folder := config.dump_dir():
             dump(unit, folder)
@@ -104,14 +105,15 @@ class Family:
 
     def native(self, graph: Graph, sizes: Evaluation) -> Native:
         """The program of `graph`, the forward or the backward part, for these sizes."""
+        backward = graph is not self.graph
         try:
             if graph not in self._templates:
-                self._templates[graph] = self._build(graph)
+                self._templates[graph] = self._build(graph, backward)
             if self.taken.pattern.extents.met(sizes.of):
                 return self._templates[graph].at(sizes)
         except Fixed:  # the backward part, compiled later, needs what the forward did not
             pass
-        return self._build(at_sizes(graph, sizes)).at(sizes)
+        return self._build(at_sizes(graph, sizes), backward).at(sizes)
 
     def misfit(
         self, leaves: Sequence[Tensor], names: Sequence[str], openness: Openness

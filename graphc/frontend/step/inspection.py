@@ -19,6 +19,7 @@ from graphc.errors import InvalidArgument, InvalidState, NotAvailable
 from graphc.frontend import notebook, terminal
 from graphc.frontend.step.compared import changes
 from graphc.frontend.step.guards import Change
+from graphc.frontend.step.predicted import Memory, Part, memory_of, size_text
 from graphc.frontend.step.profile import Run, where_of
 from graphc.ir.graph import Stack, Where
 from graphc.ir.kernel import Kernel
@@ -74,7 +75,8 @@ class KernelView:
 class Unit:
     """One native program and how it came to be; `code(kernel, level)` is its code at one of
     `codes`. `blocks` says how each kernel is cut into a GPU's programs; `coded` are the keys of
-    those that it runs, routines among them. `found`: the disk had it whole."""
+    those that it runs, routines among them. `found`: the disk had it whole. `backward`: the second
+    half of a compiled forward."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -88,6 +90,11 @@ class Unit:
     blocks: tuple[str, ...] = ()
     coded: frozenset[str] = frozenset()
     found: bool = False
+    backward: bool = False
+
+    def part(self) -> Part:
+        """What its memory is told from."""
+        return Part(self.program, self.backward, self.device == "cpu")
 
     def stack(self, where: Where) -> Stack:
         """The user's calls that led to what was traced there, innermost first, with full paths."""
@@ -272,38 +279,6 @@ class Stats:
     programs_found: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Predicted memory of one call: bytes by kind, the planner's lower bound, a row a buffer."""
-
-    by_kind: Mapping[str, int]
-    arena_bytes: int
-    bound_bytes: int
-    rows: tuple[Slot, ...]
-
-    @property
-    def peak_bytes(self) -> int:
-        return sum(self.by_kind.values())
-
-    def __str__(self) -> str:
-        kinds = [f"  {kind:<8} {size_text(n)}" for kind, n in self.by_kind.items()]
-        bound = f"arena lower bound {size_text(self.bound_bytes)}"
-        return "\n".join([f"peak {size_text(self.peak_bytes)}, {bound}", *kinds])
-
-    def _repr_html_(self) -> str:
-        rows = [*self.by_kind.items(), ("peak", self.peak_bytes)]
-        return notebook.table("memory", ("kind", "size"), [(k, size_text(n)) for k, n in rows])
-
-
-def size_text(n: int) -> str:
-    size = float(n)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.2f} GiB"
-
-
 class Inspectable:
     """The questions a compiled function or module answers; see the module's text."""
 
@@ -336,19 +311,30 @@ class Inspectable:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages that `ir` can show."""
+        """The stages that `ir` can show. Raises InvalidState before the first call."""
         return tuple(dict.fromkeys(n for u in self._ready() for n in u.stage_names()))
 
     def ir(self, stage: str = "memory") -> str:
-        """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back."""
+        """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back.
+
+        Raises InvalidState before the first call, InvalidArgument for a stage that is not there.
+        """
         return "\n".join(u.text(stage) for u in self._ready())
 
     def diff(self, before: str, after: str) -> str:
-        """Only what changed from one stage to another, and the stages between that changed it."""
+        """Only what changed from one stage to another, and the stages between that changed it.
+
+        Names of stages as in `stages`. Raises InvalidState before the first call, InvalidArgument
+        for another name.
+        """
         return "\n".join(_unit_diff(u, before, after) for u in self._ready())
 
     def explain(self) -> Explanation:
-        """Programs a call, kernels, peak memory, compile time, recompiles, what is not fused."""
+        """Programs a call, kernels, peak memory, compile time, recompiles, what is not fused.
+
+        Times are in seconds (`compile_seconds`) or ms (`Recompile.ms`), sizes in bytes. Raises
+        InvalidState before the first call.
+        """
         units = self._ready()
         kernels = [k for u in units for k in u.kernels()]
         return Explanation(
@@ -369,12 +355,15 @@ class Inspectable:
         )
 
     def memory(self) -> Memory:
-        """Predicted peak by kind; needs no run."""
-        return memory_of(u.program for u in self._ready())
+        """Predicted peak in bytes, by kind; needs no run.
+
+        Raises InvalidState before the first call.
+        """
+        return memory_of(u.part() for u in self._ready())
 
     @property
     def kernels(self) -> tuple[KernelView, ...]:
-        """Every distinct kernel, in order of first launch."""
+        """Each kernel once, by its first launch. Raises InvalidState before the first call."""
         return tuple(
             KernelView(k.name, u.show_kernel(k), partial(u.code, k), u.codes, u.device)
             for u in self._ready()
@@ -413,24 +402,6 @@ def run_of(unit: Unit, runs: Iterable[Run]) -> Run | None:
 def phase_of(kernel: Kernel) -> str:
     """Of the step: "" forward, "bw" or "opt"."""
     return where_of(kernel).phase
-
-
-def memory_of(programs: Any) -> Memory:
-    """State and arguments once for all programs; the arenas one after another, so the largest."""
-    by_kind = dict.fromkeys(("state", "arg", "out", "arena"), 0)
-    rows: list[Slot] = []
-    bound = 0
-    for program in programs:
-        sizes = dict.fromkeys(by_kind, 0)
-        bound_slots = {(s.space, s.index): s.size_bytes for s in program.slots}
-        for (space, _), size_bytes in bound_slots.items():
-            if space in sizes:
-                sizes[space] += size_bytes
-        sizes["arena"] = program.arena_bytes
-        by_kind = {kind: max(n, by_kind[kind]) for kind, n in sizes.items()}
-        bound = max(bound, program.bound_bytes)
-        rows.extend(program.buffers())
-    return Memory(by_kind, by_kind["arena"], bound, tuple(rows))
 
 
 def loops_of(program: Program) -> Iterator[str]:

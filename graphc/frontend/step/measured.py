@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from graphc.frontend.report.facts import Facts
 from graphc.frontend.step import places, seen
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import Inspectable, Unit, run_of
-from graphc.frontend.step.profile import Limits, Profile, Run, profile_of
+from graphc.frontend.step.profile import Limits, Profile, Run, in_turns
 
 
 class Measured(Inspectable):
@@ -18,9 +19,14 @@ class Measured(Inspectable):
 
     _backend: Backend
     _profiled: Profile | None = None
+    _ready_at: float = 0.0  # when what runs was compiled or found, by the performance counter
 
     def __init__(self) -> None:
         seen.made(self)
+
+    def _as_called(self, *args: Any) -> Any:
+        """A call as users make it."""
+        raise NotImplementedError
 
     def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         raise NotImplementedError
@@ -39,11 +45,39 @@ class Measured(Inspectable):
         raise NotImplementedError
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
-        """Call it, and tell where the time went; a first call compiles before it is timed."""
+        """Call it, and tell where the time of this call went, in seconds, launch by launch; a first
+
+        call compiles before it is timed.
+
+        `profile.ms` is the call in milliseconds, `by("line")` its rows. Raises what the call
+        raises.
+        """
         with self._backend.timing() as runs:
+            begun = time.perf_counter()
             result = self._call(args, kwargs)
+            seconds = time.perf_counter() - max(begun, self._ready_at)
+        outside = max(0.0, seconds - sum(sum(run.seconds) for run in runs))
         on_gpu = any(unit.device != "cpu" for unit in self._units())
-        self._profiled = profile_of(runs, None if on_gpu else self._backend.peaks(), result)
+        if on_gpu:  # a call does not wait for its launches
+            self._profiled = Profile(tuple(runs), _unknown, result)
+        else:
+            self._profiled = Profile(tuple(runs), self._backend.peaks, result, outside)
+        return self._profiled
+
+    def profile_over(self, batches: Iterable[Any]) -> Profile:
+        """Call it once with each batch, a tuple of arguments or a single one, profiling each fourth
+        call; gives the profile in the middle, in seconds.
+
+        The machine is the same for calls with and without a profile, so `profile.beside` tells by
+        how much they differ. Raises InvalidArgument for fewer than four batches.
+        """
+
+        def plain(batch: Any) -> float:
+            begun = time.perf_counter()
+            self._as_called(*_arguments(batch))
+            return time.perf_counter() - begun
+
+        self._profiled = in_turns(batches, plain, lambda b: self.profile(*_arguments(b)))
         return self._profiled
 
     def report(
@@ -54,6 +88,9 @@ class Measured(Inspectable):
         With a `batch`, the step is called with it and timed; without one, times are those of the
         last `profile`, if there was one. `assembly`: of all kernels, not of the slowest alone. The
         page holds the text of your code and no weights.
+
+        Returns the path; the page says times in ms and sizes in bytes. Raises InvalidState without
+        a batch before the first call.
         """
         from graphc.frontend.report.write import write  # only who asks for one pays for it
 
@@ -65,14 +102,22 @@ class Measured(Inspectable):
         """The program after `stage`, as text; for graphs, `ir.text.parse` reads it back.
 
         `where`: only what belongs to a line, as in "net.py:12", or to a module, as in "layer2.0".
+
+        Raises InvalidState before the first call, InvalidArgument for a stage or place that is not
+        there.
         """
         if not where:
             return super().ir(stage)
-        return places.Text("\n".join(places.stage_at(u, stage, where) for u in self._ready()))
+        return places.Text(places.found_at(self._ready(), stage, where))
 
     def line(self, place: str) -> str:
         """What became of a line, as in "net.py:12", or of a module: its values, kernels, buffers,
-        memory, and its time if the step was profiled."""
+
+        memory, and its time if the step was profiled.
+
+        Times in ms, sizes in bytes. Raises InvalidState before the first call, InvalidArgument for
+        a place of which nothing is left.
+        """
         units = self._ready()
         runs = {u.name: run for u in units if (run := run_of(u, self._runs())) is not None}
         return places.Text(places.told(units, place, runs))
@@ -94,6 +139,14 @@ class Measured(Inspectable):
             self._runs(),
             self._backend.peaks(),
         )
+
+
+def _unknown() -> None:
+    """The peaks of a GPU."""
+
+
+def _arguments(batch: Any) -> Sequence[Any]:
+    return batch if isinstance(batch, (tuple, list)) else (batch,)
 
 
 def facts_of(

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.step.inspection import Stage, Unit, size_text
+from graphc.frontend.step.inspection import Stage, Unit
+from graphc.frontend.step.predicted import size_text
 from graphc.frontend.step.profile import Run
 from graphc.ir.graph import Graph, Where
 from graphc.ir.kernel import Kernel
@@ -71,6 +72,22 @@ def stage_at(unit: Unit, name: str, place: str) -> str:
     return "".join(f"{line}\n" for line in gapped(lines, kept))
 
 
+def found_at(units: Iterable[Unit], name: str, place: str) -> str:
+    """`stage_at` of all programs. Raises InvalidArgument if nothing of the place is there."""
+    text = "\n".join(stage_at(u, name, place) for u in units)
+    if not text.strip():
+        raise _nowhere(f"stage {name!r} has nothing of {place!r}")
+    return text
+
+
+def _nowhere(what: str) -> InvalidArgument:
+    return InvalidArgument(
+        what,
+        why="a place is a line as in 'net.py:12', or the path of a module as in 'layer2.0'",
+        fix="step.ir() shows the places of all values, behind their rows",
+    )
+
+
 def _of(line: str, has: Has) -> bool:
     left, mark, where = line.rpartition(" # ")
     return bool(mark and left.strip()) and has(where.strip())
@@ -104,11 +121,7 @@ def told(units: Iterable[Unit], place: str, runs: Mapping[str, Run]) -> str:
     """All that is known of a place. Raises InvalidArgument if nothing was traced there."""
     parts = [text for u in units if (text := _told(u, place, runs.get(u.name)))]
     if not parts:
-        raise InvalidArgument(
-            f"nothing was traced at {place!r}",
-            why="a place is a line as in 'net.py:12', or the path of a module as in 'layer2.0'",
-            fix="step.ir() shows the places of all values, behind their rows",
-        )
+        raise _nowhere(f"nothing was traced at {place!r}")
     return "\n\n".join([*_source(units, place), *parts])
 
 

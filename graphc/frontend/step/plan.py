@@ -39,6 +39,7 @@ from graphc.frontend.step.memory import (
     give_back,
     intact,
     is_at,
+    lies,
     relayout,
     row_major,
 )
@@ -81,6 +82,10 @@ class Native(Protocol):
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
     ) -> None: ...
+    def settle(self) -> None:
+        """Raise what the last run may still fail with, where `run` does not wait for that."""
+        ...
+
     def watch(self, words: Array) -> bool:
         """Have `again` compare these words first; False where that cannot be done."""
         ...
@@ -406,6 +411,12 @@ class Plan:
             epoch.gradients += 1
         elif self._can_rest and self.bound is Bound.FIXED:
             self.bound = Bound.STEADY
+
+
+def copied_bytes(plan: Plan, leaves: Sequence[Tensor]) -> int:
+    """Of arguments that a call copies first, as their elements do not lie in their order."""
+    arrays = (leaves[k].array for k, _ in plan.args)
+    return sum(a.nbytes for a in arrays if a is not None and not lies(a, tuple(range(a.ndim))))
 
 
 def address_of(x: Tensor, spec: TensorSpec, keep: list[Array], place: Place) -> int:

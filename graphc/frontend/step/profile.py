@@ -1,16 +1,22 @@
 """profile: where the time of a compiled step goes, launch by launch, and by line, module and phase.
 
-The clock is read at each launch while somebody looks, and not otherwise. A launch's work (floating
-point operations, bytes moved at least) is known from its kernel, so each row also says how near to
-the machine's measured peaks it came, where `graphc doctor --measure` has been run.
+The clock is read at each launch while somebody looks, and not otherwise. Launches follow each other
+without a gap: waiting at a barrier belongs to the launch before it. What else a call takes (Python,
+handing over arguments, waking threads, what lies between two programs) is a row of its own, so rows
+sum to the call. A launch's work (floating point operations, bytes moved at least) is known from its
+kernel, so each row also says how near to the machine's measured peaks it came, where `graphc doctor
+--measure` has been run.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -23,6 +29,8 @@ from graphc.ir.text import parse_where
 from graphc.ir.work import Work, work_of
 
 PHASES = {"": "forward", "bw": "backward", "opt": "optimizer"}
+OUTSIDE = "(outside)"
+ROUND = 4  # calls, of which the last is profiled: two plain ones let the third be as short as ever
 
 
 class Run(Protocol):
@@ -65,6 +73,7 @@ class Row:
 
     @property
     def ms(self) -> float:
+        """Milliseconds."""
         return 1e3 * self.seconds
 
     @property
@@ -93,6 +102,14 @@ class Launched(NamedTuple):
     row: Row
 
 
+class Beside(NamedTuple):
+    """Calls that were not profiled, each next to one that was."""
+
+    seconds: float  # of one in the middle
+    residual: float  # by how much, of the plain call next to it, a profile's sum is more
+    pairs: int
+
+
 KEYS: dict[str, Callable[[Launched], str]] = {
     "launch": lambda x: x.row.name,
     "kernel": lambda x: x.kernel,
@@ -105,7 +122,7 @@ KEYS: dict[str, Callable[[Launched], str]] = {
 SORTS: dict[str, Callable[[Row], float]] = {
     "self_cpu_time_total": lambda r: r.seconds,
     "cpu_time_total": lambda r: r.seconds,
-    "cpu_time": lambda r: r.seconds / r.calls,
+    "cpu_time": lambda r: r.seconds / max(1, r.calls),
     "count": lambda r: r.calls,
     "flops": lambda r: r.work.flops,
 }
@@ -115,7 +132,10 @@ class Averages(list[Row]):
     """As `torch.profiler` gives them: a kernel calls nothing, so all of its time is its own."""
 
     def table(self, sort_by: str | None = None, row_limit: int = 100) -> str:
-        """Columns and order as PyTorch's; `sort_by` is a name of SORTS."""
+        """Columns and order as PyTorch's; `sort_by` is a name of SORTS.
+
+        Raises InvalidArgument for another column.
+        """
         key = SORTS.get(sort_by or "self_cpu_time_total")
         if key is None:
             raise InvalidArgument(f"sort_by={sort_by!r:.50}: there are {', '.join(SORTS)}")
@@ -126,7 +146,7 @@ class Averages(list[Row]):
         line = "  ".join(["-" * width, *("-" * 12 for _ in heads)])
         shown = ["  ".join([f"{'Name':>{width}}", *(f"{h:>12}" for h in heads)])]
         for r in rows:
-            times = (_time(x) for x in (r.seconds, r.seconds, r.seconds / r.calls))
+            times = (_time(x) for x in (r.seconds, r.seconds, r.seconds / max(1, r.calls)))
             cells = f"{r.seconds / total if total else 0:.2%}", *times, str(r.calls)
             cells = *cells, f"{r.work.flops / 1e9:.3f}"
             shown.append("  ".join([f"{r.name:>{width}}", *(f"{c:>12}" for c in cells)]))
@@ -145,32 +165,67 @@ def _time(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """The launches of one call, in order. Prints as a table of kernels; `by` gives other tables."""
+    """Where the time of a call went: its launches, in order, and what is outside of them. Prints as
+    a table of kernels; `by` gives other tables. All rows together are the call."""
 
-    launches: tuple[Launched, ...]
-    measured: bool  # whether the machine's peaks are known
+    runs: tuple[Run, ...] = field(repr=False)
+    limits: Callable[[], Limits | None] = field(repr=False)  # looked up when asked for, as well
     result: object = field(default=None, repr=False)  # of the call that was profiled
-    runs: tuple[Run, ...] = field(default=(), repr=False)
+    outside_seconds: float = 0.0  # of the call, in no launch; 0 where only launches were timed
+    beside: Beside | None = None  # calls that were not profiled, where some took turns with it
+
+    @cached_property
+    def peaks(self) -> Limits | None:
+        """The machine's, where they were measured."""
+        return self.limits()
+
+    @property
+    def measured(self) -> bool:
+        """Whether the machine's peaks are known."""
+        return self.peaks is not None
+
+    @cached_property
+    def launches(self) -> tuple[Launched, ...]:
+        """Each launch of the call; made when asked for, so that a profiled call takes no longer."""
+        return tuple(_launched(self.runs, self.peaks))
+
+    @property
+    def launch_seconds(self) -> float:
+        """Seconds in launches."""
+        return sum(run.calls * sum(run.seconds) for run in self.runs)
 
     @property
     def seconds(self) -> float:
-        return sum(x.row.seconds for x in self.launches)
+        """Seconds of the whole call."""
+        return self.launch_seconds + self.outside_seconds
 
     @property
     def ms(self) -> float:
+        """Milliseconds of the whole call."""
         return 1e3 * self.seconds
 
     def by(self, key: str) -> list[Row]:
-        """Rows put together by "launch", "kernel", "line", "module" or "phase", slowest first."""
+        """Rows put together by "launch", "kernel", "line", "module" or "phase", slowest first.
+
+        What is outside of launches is a row of no calls; of no line and no module.
+
+        Raises InvalidArgument for another key.
+        """
         if key not in KEYS:
             raise InvalidArgument(f"by({key!r:.50}): there are {', '.join(KEYS)}")
         groups: dict[str, list[Row]] = {}
         for x in self.launches:
             groups.setdefault(KEYS[key](x), []).append(x.row)
+        if self.outside_seconds:
+            name = "" if key in ("line", "module") else OUTSIDE
+            groups.setdefault(name, []).append(Row(name, self.outside_seconds, Work(), 0))
         return sorted((_sum(name, rows) for name, rows in groups.items()), key=lambda r: -r.seconds)
 
     def table(self, key: str = "kernel", limit: int = 20) -> str:
-        """The slowest rows as text, and what the others come to."""
+        """The slowest rows as text, and what the others come to.
+
+        Columns: ms, share of the call, calls, GFLOP/s, GB/s and the floor's share of the time.
+        """
         rows = self.by(key)
         shown = rows[:limit]
         if rest := rows[limit:]:
@@ -178,8 +233,7 @@ class Profile:
         columns = ("ms", 9), ("share", 6), ("calls", 5), ("GFLOP/s", 8), ("GB/s", 7), ("of peak", 7)
         head = " ".join(name.rjust(width) for name, width in columns)
         lines = [self._line(row) for row in shown]
-        total = f"{self.ms:9.3f} {'':6} {sum(r.calls for r in rows):5d}  all launches"
-        shown_rows = [f"{head}  {key}", *lines, total, *self._hint()]
+        shown_rows = [f"{head}  {key}", *lines, *self._totals(), *self._hint()]
         return "\n".join(map(terminal.clipped, shown_rows))
 
     def _repr_html_(self) -> str:
@@ -194,6 +248,19 @@ class Profile:
         peak = f"{r.share_of_peak:7.0%}" if self.measured else f"{'-':>7}"
         numbers = f"{r.gflops:8.1f} {r.gbytes:7.1f} {peak}"
         return f"{r.ms:9.3f} {share:6.1%} {r.calls:5d} {numbers}  {r.name or '-'}"
+
+    def _totals(self) -> list[str]:
+        """What the rows come to, and how far that is from calls that were not profiled."""
+        count = sum(run.calls * len(run.seconds) for run in self.runs)
+        told = [f"{1e3 * self.launch_seconds:9.3f} {'':6} {count:5d}  all launches"]
+        if self.outside_seconds:
+            told.append(f"{self.ms:9.3f} {'':12}  the call: {self.outside_seconds * 1e3:.3f} of it "
+                        "outside launches (Python, arguments, waking threads)")  # fmt: skip
+        if self.beside is not None:
+            seconds, residual, pairs = self.beside
+            told.append(f"{1e3 * seconds:9.3f} {'':12}  a call that is not profiled; residual "
+                        f"{residual:+.1%}, the median of {pairs} pairs")  # fmt: skip
+        return told
 
     def _hint(self) -> list[str]:
         hint = "peaks are not measured: run `python -m graphc doctor --measure` once"
@@ -230,8 +297,10 @@ def _sum(name: str, rows: Sequence[Row]) -> Row:
 
 def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None) -> Profile:
     """The launches of all runs, one after another."""
-    runs = tuple(runs)
-    found: list[Launched] = []
+    return Profile(tuple(runs), lambda: peaks, result)
+
+
+def _launched(runs: Iterable[Run], peaks: Limits | None) -> Iterator[Launched]:
     now = 0.0
     for run in runs:
         work = work_of(run.program)
@@ -241,9 +310,34 @@ def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None)
             name = f"{run.program.name}[{first[k]}] {launch.kernel.name}"
             n = run.calls
             row = Row(name, n * seconds, work[k].times(n), n, n * floor)
-            found.append(Launched(launch.kernel.name, where_of(launch.kernel), now, row))
+            yield Launched(launch.kernel.name, where_of(launch.kernel), now, row)
             now += row.seconds
-    return Profile(tuple(found), peaks is not None, result, runs)
+
+
+def in_turns(
+    batches: Iterable[object],
+    plain: Callable[[object], float],
+    profiled: Callable[[object], Profile],
+) -> Profile:
+    """Call `plain`, which gives its seconds, and `profiled` in turns. The profile in the middle, by
+    its time, beside the calls next to it: a machine that slows down meanwhile slows both down."""
+    pairs: list[tuple[float, Profile]] = []
+    before = 0.0
+    for k, batch in zip(cycle(range(ROUND)), batches):
+        if k < ROUND - 1:
+            before = plain(batch)
+        else:
+            pairs.append((before, profiled(batch)))
+    if not pairs:
+        raise InvalidArgument(
+            f"profile_over: fewer than {ROUND} batches",
+            why="of each four, three are called as always and one is profiled",
+            fix=f"give {ROUND} at least; some dozens tell more",
+        )
+    residual = statistics.median(p.seconds / seconds - 1 for seconds, p in pairs)
+    middle = sorted((p for _, p in pairs), key=lambda p: p.seconds)[len(pairs) // 2]
+    beside = Beside(statistics.median(seconds for seconds, _ in pairs), residual, len(pairs))
+    return replace(middle, beside=beside)
 
 
 def print_tally(runs: Sequence[Run], peaks: Limits | None) -> None:

@@ -57,19 +57,28 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(x, 0); NaN stays NaN."""
+    """max(x, 0); NaN stays NaN.
+
+    Shapes: any, which stays.
+    """
     return written(input, P.apply("relu", input), inplace)
 
 
 def relu_(input: Tensor) -> Tensor:
-    """`relu`, written into input."""
+    """`relu`, written into input.
+
+    Shapes: any, which stays.
+    """
     return relu(input, inplace=True)
 
 
 def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    """clamp(x, min_val, max_val), but with gradient 0 at the bounds themselves."""
+    """clamp(x, min_val, max_val), but with gradient 0 at the bounds themselves.
+
+    Shapes: any, which stays.
+    """
     if min_val > max_val:
         raise InvalidArgument("min_val cannot be greater than max_val")
     outside = (input <= min_val) | (input >= max_val)
@@ -78,44 +87,69 @@ def hardtanh(
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """min(max(x, 0), 6)."""
+    """min(max(x, 0), 6).
+
+    Shapes: any, which stays.
+    """
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """clamp(x + 3, 0, 6) / 6."""
+    """clamp(x + 3, 0, 6) / 6.
+
+    Shapes: any, which stays.
+    """
     return written(input, relu6(input + 3.0) / 6.0, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x clamp(x + 3, 0, 6) / 6."""
+    """x clamp(x + 3, 0, 6) / 6.
+
+    Shapes: any, which stays.
+    """
     return written(input, input * hardsigmoid(input), inplace)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """`hardtanh`, written into input."""
+    """`hardtanh`, written into input.
+
+    Shapes: any, which stays.
+    """
     return hardtanh(input, min_val, max_val, inplace=True)
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """`leaky_relu`, written into input."""
+    """`leaky_relu`, written into input.
+
+    Shapes: any, which stays.
+    """
     return leaky_relu(input, negative_slope, inplace=True)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """x where x > 0, else negative_slope * x."""
+    """x where x > 0, else negative_slope * x.
+
+    Shapes: any, which stays.
+    """
     return written(input, where(input > 0, input, input * negative_slope), inplace)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """leaky_relu with one learned slope, or one per channel (dimension 1)."""
+    """leaky_relu with one learned slope, or one per channel (dimension 1).
+
+    x [B, C, ...], weight [1] or [C] -> x's shape. Raises ShapeMismatch for another weight. He et
+    al. 2015.
+    """
     if weight.numel() != 1 and input.dim() > 1:
         weight = weight.reshape(1, -1, *(1 for _ in range(input.dim() - 2)))
     return where(input > 0, input, input * weight)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x above 0, alpha * (e^x - 1) below."""
+    """x above 0, alpha * (e^x - 1) below.
+
+    Shapes: any, which stays.
+    """
     # The inner where keeps exp from overflowing on the branch not taken: 0 * inf would be NaN.
     below = where(input > 0, 0.0, input)
     y = where(input > 0, input, below.expm1() * alpha)
@@ -123,12 +157,18 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
-    """`elu`, written into input."""
+    """`elu`, written into input.
+
+    Shapes: any, which stays.
+    """
     return elu(input, alpha, inplace=True)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x above 0, alpha * (e^(x / alpha) - 1) below. Barron 2017."""
+    """x above 0, alpha * (e^(x / alpha) - 1) below. Barron 2017.
+
+    Shapes: any, which stays. Raises InvalidArgument for alpha 0.
+    """
     if alpha == 0:
         raise InvalidArgument("ZeroDivisionError: alpha cannot be 0 for CELU")
     below = where(input > 0, 0.0, input)
@@ -136,36 +176,55 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
-    """`celu`, written into input."""
+    """`celu`, written into input.
+
+    Shapes: any, which stays.
+    """
     return celu(input, alpha, inplace=True)
 
 
 def selu_(input: Tensor) -> Tensor:
-    """`selu`, written into input."""
+    """`selu`, written into input.
+
+    Shapes: any, which stays.
+    """
     return selu(input, inplace=True)
 
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
-    """`threshold`, written into input."""
+    """`threshold`, written into input.
+
+    Shapes: any, which stays.
+    """
     return written(input, where(input <= threshold, value, input), True)
 
 
 def rrelu_(
     input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
 ) -> Tensor:
-    """`rrelu`, written into input."""
+    """`rrelu`, written into input.
+
+    Shapes: any, which stays.
+    """
     return rrelu(input, lower, upper, training, inplace=True)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """elu scaled so that activations keep mean 0 and variance 1. Klambauer et al. 2017."""
+    """elu scaled so that activations keep mean 0 and variance 1. Klambauer et al. 2017.
+
+    Shapes: any, which stays.
+    """
     below = where(input > 0, 0.0, input)
     y = where(input > 0, input, below.expm1() * SELU_ALPHA) * SELU_SCALE
     return written(input, y, inplace)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """The first half along `dim` times the sigmoid of the second."""
+    """The first half along `dim` times the sigmoid of the second.
+
+    x [..., 2N, ...] -> [..., N, ...]. Raises ShapeMismatch where the dimension is odd, InvalidIndex
+    where there is none. Dauphin et al. 2016.
+    """
     if input.dim() == 0:
         raise ShapeMismatch("glu does not support 0-dimensional tensors")
     if input.shape[dim] % 2:
@@ -177,28 +236,43 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * tanh(softplus(x)). Misra 2019."""
+    """x * tanh(softplus(x)). Misra 2019.
+
+    Shapes: any, which stays.
+    """
     x = widened(input)
     return written(input, (x * log_one_plus_exp(x).tanh()).to(input.dtype), inplace)
 
 
 def softsign(input: Tensor) -> Tensor:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    Shapes: any, which stays.
+    """
     return input / (input.abs() + 1)
 
 
 def tanhshrink(input: Tensor) -> Tensor:
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    Shapes: any, which stays.
+    """
     return input - input.tanh()
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x where |x| > lambd, else 0; NaN stays NaN."""
+    """x where |x| > lambd, else 0; NaN stays NaN.
+
+    Shapes: any, which stays.
+    """
     return where((input >= -lambd) & (input <= lambd), 0.0, input)
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x drawn towards 0 by lambd; 0 where |x| <= lambd."""
+    """x drawn towards 0 by lambd; 0 where |x| <= lambd.
+
+    Shapes: any, which stays. Raises RuntimeError where lambd is negative.
+    """
     if lambd < 0:
         raise ShapeMismatch(f"lambda must be greater or equal to 0, but found to be {lambd}.")
     inside = (input >= -lambd) & (input <= lambd)
@@ -206,7 +280,10 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x where it exceeds the threshold, else `value`; NaN stays NaN."""
+    """x where it exceeds the threshold, else `value`; NaN stays NaN.
+
+    Shapes: any, which stays.
+    """
     return written(input, where(input <= threshold, value, input), inplace)
 
 
@@ -217,7 +294,10 @@ def rrelu(
     training: bool = False,
     inplace: bool = False,
 ) -> Tensor:
-    """leaky_relu with slopes drawn from [lower, upper] in training, else their mean."""
+    """leaky_relu with slopes drawn from [lower, upper] in training, else their mean.
+
+    Shapes: any, which stays.
+    """
     if lower > upper:
         raise RefusedArgument(f"lower must not exceed upper, got {lower} and {upper}")
     if not training:
@@ -232,6 +312,8 @@ def gumbel_softmax(
     """A sample near one-hot of the distribution of logits; `hard`: one-hot, with soft gradients.
 
     Jang et al. 2016.
+
+    Shapes: any, which stays; shares along `dim` sum to 1.
     """
     uniform = rand(logits.spec.shape, dtype=logits.dtype, device=logits.device)
     noise = -(-(1.0 - uniform).log()).log()
@@ -244,23 +326,36 @@ def gumbel_softmax(
 
 
 def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)); integers become floats."""
+    """1 / (1 + exp(-x)); integers become floats.
+
+    Shapes: any, which stays.
+    """
     return input.sigmoid()
 
 
 def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent; integers become floats."""
+    """The hyperbolic tangent; integers become floats.
+
+    Shapes: any, which stays.
+    """
     return input.tanh()
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * sigmoid(x); NaN at -inf, as in PyTorch."""
+    """x * sigmoid(x); NaN at -inf, as in PyTorch.
+
+    Shapes: any, which stays.
+    """
     x = widened(input)
     return written(input, (x * x.sigmoid()).to(input.dtype), inplace)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """x * Phi(x), with Phi by erfc: accurate in relative terms for negative x too."""
+    """x * Phi(x), with Phi by erfc: accurate in relative terms for negative x too.
+
+    Shapes: any, which stays. `approximate="tanh"` takes the formula of Hendrycks and Gimpel 2016.
+    Raises InvalidArgument for another word.
+    """
     x = widened(input)
     if approximate == "none":
         y = x * (x * -sqrt(0.5)).erfc() * 0.5
@@ -272,14 +367,20 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + e^(beta x)) / beta, and x itself where beta x exceeds `threshold`."""
+    """log(1 + e^(beta x)) / beta, and x itself where beta x exceeds `threshold`.
+
+    Shapes: any, which stays.
+    """
     x = widened(input)
     smooth = log_one_plus_exp(x * beta) / beta
     return where(x * beta > threshold, x, smooth).to(input.dtype)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(x)) without overflow, computed at least in float32."""
+    """log(sigmoid(x)) without overflow, computed at least in float32.
+
+    Shapes: any, which stays.
+    """
     x = widened(input)
     return row_by_row((-log_one_plus_exp(-x)).to(input.dtype))
 
@@ -294,21 +395,32 @@ def log_one_plus_exp(z: Tensor) -> Tensor:
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:
-    """e^x / sum(e^x) along `dim`, shifted by the maximum."""
+    """e^x / sum(e^x) along `dim`, shifted by the maximum.
+
+    Shapes: any, which stays; computed and given in `dtype` if there is one. Raises InvalidIndex
+    where x has no such dimension.
+    """
     return input.softmax(_dim(input, dim), dtype=dtype)
 
 
 def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:
-    """`softmax` of -x along `dim`: the smallest gets the largest share."""
+    """`softmax` of -x along `dim`: the smallest gets the largest share.
+
+    Shapes: any, which stays. Raises InvalidIndex where x has no such dimension.
+    """
     return softmax(-input, dim, dtype=dtype)
 
 
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:
-    """x - log(sum(e^x)) along `dim`, shifted by the maximum."""
+    """x - log(sum(e^x)) along `dim`, shifted by the maximum.
+
+    Shapes: any, which stays; computed and given in `dtype` if there is one. Raises InvalidIndex
+    where x has no such dimension.
+    """
     return input.log_softmax(_dim(input, dim), dtype=dtype)
 
 

@@ -16,6 +16,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`; the two broadcast.
 
     The gradient is that of the norms themselves, below eps too, as in PyTorch.
+
+    [..., D, ...] -> [...] without `dim`.
     """
     dtype = result_type(x1, x2)
     x1, x2 = broadcast_tensors(x1.to(dtype), x2.to(dtype))
@@ -27,7 +29,10 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
-    """|x1 - x2 + eps|_p over the last dimension; the two broadcast."""
+    """|x1 - x2 + eps|_p over the last dimension; the two broadcast.
+
+    [..., D] -> [...], or [..., 1] with `keepdim`.
+    """
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
 
 

@@ -25,6 +25,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
     Takes one draw of the generator in training, also for p = 0, so that the numbers other
     operations draw do not depend on p.
+
+    The shape stays.
     """
     check_probability(p)
     return masked(input, p, keep_scale(p), training, inplace, input.spec.shape)
@@ -33,7 +35,10 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """dropout of whole channels of [B,C,L] or [C,L]."""
+    """dropout of whole channels of [B,C,L] or [C,L].
+
+    The shape stays. Raises InvalidArgument where p is not in [0, 1].
+    """
     check_probability(p)
     return masked(input, p, keep_scale(p), training, inplace, channels_of(input, 2))
 
@@ -41,7 +46,10 @@ def dropout1d(
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """dropout of whole channels of [B,C,...]."""
+    """dropout of whole channels of [B,C,...].
+
+    The shape stays. Raises InvalidArgument where p is not in [0, 1].
+    """
     check_probability(p)
     shape = (*input.shape[:2], *(1,) * (input.dim() - 2))
     return masked(input, p, keep_scale(p), training, inplace, shape)
@@ -50,7 +58,10 @@ def dropout2d(
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """dropout of whole channels of [B,C,D,H,W] or [C,D,H,W]."""
+    """dropout of whole channels of [B,C,D,H,W] or [C,D,H,W].
+
+    The shape stays. Raises InvalidArgument where p is not in [0, 1].
+    """
     check_probability(p)
     return masked(input, p, keep_scale(p), training, inplace, channels_of(input, 4))
 
@@ -69,14 +80,20 @@ SATURATION = -1.7580993408473766  # what selu gives at minus infinity: -scale * 
 def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """Dropout to selu's saturation that keeps mean and variance. Klambauer et al. 2017."""
+    """Dropout to selu's saturation that keeps mean and variance. Klambauer et al. 2017.
+
+    The shape stays. Raises InvalidArgument where p is not in [0, 1].
+    """
     return _alpha(input, p, training, inplace, input.spec.shape)
 
 
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """alpha_dropout of whole channels of [B,C,...]."""
+    """alpha_dropout of whole channels of [B,C,...].
+
+    The shape stays. Raises InvalidArgument where p is not in [0, 1].
+    """
     shape = (*input.spec.shape[:2], *(1,) * (input.dim() - 2))
     return _alpha(input, p, training, inplace, shape)
 

@@ -135,7 +135,10 @@ def fractional_max_pool2d_with_indices(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`fractional_max_pool2d`, and where each value stood in its input, as flat indices (int64)."""
+    """`fractional_max_pool2d`, and where each value stood in its input, as flat indices (int64).
+
+    Both [B, C, P, Q] or [C, P, Q].
+    """
     return _pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
@@ -147,5 +150,8 @@ def fractional_max_pool3d_with_indices(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`fractional_max_pool3d`, and where each value stood in its input, as flat indices (int64)."""
+    """`fractional_max_pool3d`, and where each value stood in its input, as flat indices (int64).
+
+    Both [B, C, O, P, Q] or [C, O, P, Q].
+    """
     return _pool(3, input, kernel_size, output_size, output_ratio, _random_samples)

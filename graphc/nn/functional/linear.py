@@ -40,7 +40,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x1 [..., I], x2 [..., J], weight [O,I,J] -> x1 W x2 [..., O]."""
+    """x1 [..., I], x2 [..., J], weight [O,I,J] -> x1 W x2 [..., O].
+
+    Raises ShapeMismatch for other last dimensions.
+    """
     if input1.shape[:-1] != input2.shape[:-1] or weight.dim() != 3:
         raise ShapeMismatch(
             f"bilinear: inputs {input1.spec} and {input2.spec} must agree but for their last "

@@ -78,7 +78,12 @@ def nll_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Minus the log probability [B,C,...] of each target class; see cross_entropy."""
+    """Minus the log probability [B,C,...] of each target class; see cross_entropy.
+
+    input [B, C, ...] or [C], target [B, ...] or [] of classes, weight [C] -> [], or with reduction
+    "none" the target's shape. Raises IndexOutOfRange for a class outside 0..C-1 other than
+    ignore_index, InvalidArgument for another reduction.
+    """
     reduction = legacy_reduction(size_average, reduce, reduction)
     axis = _class_axis(input)
     loss = _nll(widened(input), target, weight, ignore_index, 0.0, axis, reduction)
@@ -211,7 +216,11 @@ def mse_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Squared difference."""
+    """Squared difference.
+
+    input and target of one shape -> [], or with reduction "none" that shape. Shapes that broadcast
+    give a warning; others raise ShapeMismatch. `weight` multiplies each element.
+    """
     d = _pair(input, target, "mse_loss")
     return weighted(d * d, weight, legacy_reduction(size_average, reduce, reduction))
 
@@ -224,7 +233,11 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Absolute difference; gradient 0 where the two are equal."""
+    """Absolute difference; gradient 0 where the two are equal.
+
+    input and target of one shape -> [], or with reduction "none" that shape. Shapes that broadcast
+    give a warning; others raise ShapeMismatch. `weight` multiplies each element.
+    """
     d = _pair(input, target, "l1_loss")
     return weighted(d.abs(), weight, legacy_reduction(size_average, reduce, reduction))
 
@@ -236,7 +249,11 @@ def huber_loss(
     delta: float = 1.0,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Half the square of differences below delta, linear above."""
+    """Half the square of differences below delta, linear above.
+
+    input and target of one shape -> [], or with reduction "none" that shape. Shapes that broadcast
+    give a warning; others raise ShapeMismatch. `weight` multiplies each element. Huber 1964.
+    """
     if delta <= 0:
         raise RefusedArgument("huber_loss needs a delta above 0")
     d = _pair(input, target, "huber_loss")
@@ -253,7 +270,11 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
-    """huber_loss / beta; plain l1_loss for beta = 0."""
+    """huber_loss / beta; plain l1_loss for beta = 0.
+
+    input and target of one shape -> [], or with reduction "none" that shape. Shapes that broadcast
+    give a warning; others raise ShapeMismatch. `weight` multiplies each element. Girshick 2015.
+    """
     reduction = legacy_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RefusedArgument("smooth_l1_loss does not support negative values for beta")
@@ -273,7 +294,11 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """Binary cross-entropy of sigmoid(input), finite for any logit."""
+    """Binary cross-entropy of sigmoid(input), finite for any logit.
+
+    input and target of one shape -> [], or with reduction "none" that shape. weight and pos_weight
+    broadcast with it. Raises InvalidArgument for different shapes.
+    """
     if input.shape != target.shape:
         raise InvalidArgument(
             f"Target size ({target.shape}) must be the same as input size ({input.shape})"
@@ -295,7 +320,11 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """target * (log target - input), input being log probabilities."""
+    """target * (log target - input), input being log probabilities.
+
+    input and target of one shape -> [], or with reduction "none" that shape. "batchmean" divides by
+    B. Raises ShapeMismatch where the shapes do not broadcast.
+    """
     reduction = legacy_reduction(size_average, reduce, reduction)
     loss = _divergence(input, target, log_target)
     if reduction == "batchmean":

@@ -35,7 +35,11 @@ def hinge_embedding_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """x where the target is 1, max(0, margin - x) where it is -1."""
+    """x where the target is 1, max(0, margin - x) where it is -1.
+
+    input and target that broadcast -> [], or with reduction "none" their shape. Raises
+    ShapeMismatch where they do not.
+    """
     far = where(target != 1, (margin - input).clamp_min(0.0), 0.0)
     near = where(target != -1, input, 0.0)
     return reduced(far + near, legacy_reduction(size_average, reduce, reduction))
@@ -50,7 +54,11 @@ def margin_ranking_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, -t (x1 - x2) + margin); t is 1 where x1 should be the larger, else -1."""
+    """max(0, -t (x1 - x2) + margin); t is 1 where x1 should be the larger, else -1.
+
+    input1, input2, target [B] -> [], or with reduction "none" [B]. Raises ShapeMismatch for
+    different ranks.
+    """
     if not input1.dim() == input2.dim() == target.dim():
         raise ShapeMismatch(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
@@ -67,7 +75,11 @@ def soft_margin_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """log(1 + e^(-t x)) of targets 1 and -1."""
+    """log(1 + e^(-t x)) of targets 1 and -1.
+
+    input and target that broadcast -> [], or with reduction "none" their shape. Raises
+    ShapeMismatch where they do not.
+    """
     loss = log_one_plus_exp(-target * input)
     return reduced(loss, legacy_reduction(size_average, reduce, reduction))
 
@@ -81,7 +93,11 @@ def cosine_embedding_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """1 - cos(x1, x2) where the target is 1, max(0, cos - margin) where it is -1."""
+    """1 - cos(x1, x2) where the target is 1, max(0, cos - margin) where it is -1.
+
+    input1, input2 [B, D], target [B], or all without B -> [], or with reduction "none" [B]. Raises
+    ShapeMismatch for another batch.
+    """
     if target.dim() + 1 != input1.dim() or target.dim() + 1 != input2.dim():
         raise ShapeMismatch(
             f"cosine_embedding_loss: {target.dim()}D target tensor expects "
@@ -109,7 +125,11 @@ def triplet_margin_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, |a - p| - |a - n| + margin); `swap` takes |p - n| where it is the smaller."""
+    """max(0, |a - p| - |a - n| + margin); `swap` takes |p - n| where it is the smaller.
+
+    anchor, positive, negative [B, D] or [D] -> [], or with reduction "none" without D. Raises
+    ShapeMismatch where they do not broadcast. Balntas et al. 2016.
+    """
     if margin <= 0:
         raise InvalidArgument(f"margin must be greater than 0, got {margin}")
 
@@ -138,7 +158,11 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """triplet_margin_loss with any distance (pairwise_distance by default)."""
+    """triplet_margin_loss with any distance (pairwise_distance by default).
+
+    anchor, positive, negative [B, ...]; the distance of two gives [B] -> [], or with reduction
+    "none" [B].
+    """
     if margin <= 0:
         raise InvalidArgument(f"margin must be greater than 0, got {margin}")
     if not anchor.dim() == positive.dim() == negative.dim():
@@ -165,7 +189,11 @@ def multi_margin_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Mean over the other classes of max(0, margin - x[t] + x)^p, times the target's weight."""
+    """Mean over the other classes of max(0, margin - x[t] + x)^p, times the target's weight.
+
+    input [B, C] or [C], target [B] or [] of classes, weight [C] -> [], or with reduction "none" the
+    target's shape. Raises IndexOutOfRange for a class outside 0..C-1.
+    """
     if p not in (1, 2):
         raise InvalidArgument("only p == 1 and p == 2 supported")
     x, index = _rows(input), target.reshape(-1)
@@ -193,6 +221,9 @@ def multilabel_margin_loss(
     """Mean of max(0, 1 - x[j] + x[i]) over labels j and other classes i.
 
     target [B,C] or [C] lists the labels of each sample; the first -1 ends the list.
+
+    input [B, C] or [C] -> [], or with reduction "none" [B] or []. Raises ShapeMismatch for a target
+    of another shape.
     """
     if input.shape != target.shape or input.dim() > 2:
         raise ShapeMismatch(f"inconsistent target size {target.shape} for input {input.spec}")
@@ -218,7 +249,11 @@ def multilabel_soft_margin_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Mean over classes of the binary cross-entropy of sigmoid(x)."""
+    """Mean over classes of the binary cross-entropy of sigmoid(x).
+
+    input and target (0 and 1) [B, C], weight [C] -> [], or with reduction "none" [B]. Raises
+    ShapeMismatch where they do not broadcast.
+    """
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     loss = loss if weight is None else loss * weight
     axis = input.dim() - 1

@@ -235,7 +235,10 @@ def instance_norm(
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
-    """Divide by (k + alpha * mean of squares over `size` channels)^beta. Krizhevsky et al. 2012."""
+    """Divide by (k + alpha * mean of squares over `size` channels)^beta. Krizhevsky et al. 2012.
+
+    x [B, C, ...], which stays.
+    """
     if input.dim() < 3:
         raise InvalidArgument(
             f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)"
@@ -248,7 +251,7 @@ def local_response_norm(
 
 @public(out=True)
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """x / max(|x|_p, eps) along `dim`."""
+    """x / max(|x|_p, eps) along `dim`. The shape stays."""
     return input / input.norm(p, dim, keepdim=True).clamp_min(eps)
 
 

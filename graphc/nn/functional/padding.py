@@ -20,6 +20,9 @@ def pad(
 
     `mode` is "constant" (with `value`, 0 by default), "reflect", "replicate" or "circular". A
     negative width removes elements. The three others want one or two leading dimensions.
+
+    Each dimension grows by its low and high, the last first: [B, C, H, W] by (1, 1) is [B, C, H, W
+    + 2].
     """
     widths = tuple(pad)
     if len(widths) % 2 or len(widths) > 2 * input.dim():

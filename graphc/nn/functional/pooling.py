@@ -151,7 +151,13 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Largest element of each window of [B,C,L] or [C,L]; see max_pool2d."""
+    """Largest element of each window of [B,C,L] or [C,L]; see max_pool2d.
+
+    -> the same leading dimensions and P for each other; with `return_indices` also flat positions,
+    int64. P = (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1 in each dimension, upwards
+    with `ceil_mode`. Raises ShapeMismatch for another rank, where padding is more than half the
+    window, or nothing is left.
+    """
     window = Window(1, kernel_size, stride, padding, dilation)
     return _max_pool(1, input, window, ceil_mode, return_indices)
 
@@ -169,6 +175,11 @@ def max_pool2d(
     """Largest element of each window of [B,C,H,W] or [C,H,W]; ties and gradients take the first.
 
     With `return_indices`, also its flat position in the H*W plane (i64). NaN wins.
+
+    -> the same leading dimensions and P for each other; with `return_indices` also flat positions,
+    int64. P = (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1 in each dimension, upwards
+    with `ceil_mode`. Raises ShapeMismatch for another rank, where padding is more than half the
+    window, or nothing is left.
     """
     window = Window(2, kernel_size, stride, padding, dilation)
     return _max_pool(2, input, window, ceil_mode, return_indices)
@@ -184,7 +195,13 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Largest element of each window of [B,C,D,H,W] or [C,D,H,W]; see max_pool2d."""
+    """Largest element of each window of [B,C,D,H,W] or [C,D,H,W]; see max_pool2d.
+
+    -> the same leading dimensions and P for each other; with `return_indices` also flat positions,
+    int64. P = (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1 in each dimension, upwards
+    with `ceil_mode`. Raises ShapeMismatch for another rank, where padding is more than half the
+    window, or nothing is left.
+    """
     window = Window(3, kernel_size, stride, padding, dilation)
     return _max_pool(3, input, window, ceil_mode, return_indices)
 
@@ -232,7 +249,12 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """Mean of each window of [B,C,L] or [C,L]; see avg_pool2d."""
+    """Mean of each window of [B,C,L] or [C,L]; see avg_pool2d.
+
+    -> the same leading dimensions and P for each other. P = (L + 2 * padding - K) // stride + 1 in
+    each dimension, upwards with `ceil_mode`. Raises ShapeMismatch for another rank, where padding
+    is more than half the window, or nothing is left.
+    """
     window = Window(1, kernel_size, stride, padding)
     return _avg_pool(1, input, window, ceil_mode, count_include_pad, None)
 
@@ -246,7 +268,12 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """Mean of each window of [B,C,H,W] or [C,H,W], over padding too unless told otherwise."""
+    """Mean of each window of [B,C,H,W] or [C,H,W], over padding too unless told otherwise.
+
+    -> the same leading dimensions and P for each other. P = (L + 2 * padding - K) // stride + 1 in
+    each dimension, upwards with `ceil_mode`. Raises ShapeMismatch for another rank, where padding
+    is more than half the window, or nothing is left.
+    """
     window = Window(2, kernel_size, stride, padding)
     return _avg_pool(2, input, window, ceil_mode, count_include_pad, divisor_override)
 
@@ -260,6 +287,11 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """Mean of each window of [B,C,D,H,W] or [C,D,H,W]; see avg_pool2d."""
+    """Mean of each window of [B,C,D,H,W] or [C,D,H,W]; see avg_pool2d.
+
+    -> the same leading dimensions and P for each other. P = (L + 2 * padding - K) // stride + 1 in
+    each dimension, upwards with `ceil_mode`. Raises ShapeMismatch for another rank, where padding
+    is more than half the window, or nothing is left.
+    """
     window = Window(3, kernel_size, stride, padding)
     return _avg_pool(3, input, window, ceil_mode, count_include_pad, divisor_override)

@@ -26,7 +26,11 @@ def binary_cross_entropy(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """-(t log p + (1 - t) log(1 - p)) of probabilities p, with each log at least -100."""
+    """-(t log p + (1 - t) log(1 - p)) of probabilities p, with each log at least -100.
+
+    input and target of one shape -> [], or with reduction "none" that shape. Raises InvalidArgument
+    for different shapes, InvalidState for an input that is not in [0, 1].
+    """
     if input.shape != target.shape:
         raise InvalidArgument(
             f"Using a target size ({target.shape}) that is different to the input size "
@@ -67,7 +71,11 @@ def poisson_nll_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """e^x - t x of log rates x (or r - t log(r + eps)); `full` adds Stirling's log t!."""
+    """e^x - t x of log rates x (or r - t log(r + eps)); `full` adds Stirling's log t!.
+
+    input (log rates with `log_input`) and target that broadcast -> [], or with reduction "none"
+    their shape. Raises ShapeMismatch where they do not.
+    """
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         safe = where(target > 1, target, 1.0)
@@ -84,7 +92,12 @@ def gaussian_nll_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Tensor:
-    """(log v + (x - t)^2 / v) / 2 with v = max(var, eps), whose gradient ignores the bound."""
+    """(log v + (x - t)^2 / v) / 2 with v = max(var, eps), whose gradient ignores the bound.
+
+    input, target [B, ...], var of that shape, without the last dimension or with 1 there -> [], or
+    with reduction "none" the input's shape. Raises InvalidArgument for a negative variance. Nix and
+    Weigend 1994.
+    """
     spread = var if isinstance(var, Tensor) else input.new_full((), float(var))
     if spread.shape != input.shape and spread.dim():
         if input.shape[:-1] == spread.shape:

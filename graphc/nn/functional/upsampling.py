@@ -98,7 +98,7 @@ def upsample(
     mode: str = "nearest",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """interpolate, under its old name."""
+    """interpolate, under its old name. x [B, C, *S] -> [B, C, *T]."""
     warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.")
     return interpolate(input, size, scale_factor, mode, align_corners)
 
@@ -106,14 +106,14 @@ def upsample(
 def upsample_nearest(
     input: Tensor, size: int | Sequence[int] | None = None, scale_factor: Factor = None
 ) -> Tensor:
-    """interpolate to the nearest sample, under its old name."""
+    """interpolate to the nearest sample, under its old name. x [B, C, *S] -> [B, C, *T]."""
     return upsample(input, size, scale_factor)
 
 
 def upsample_bilinear(
     input: Tensor, size: int | Sequence[int] | None = None, scale_factor: Factor = None
 ) -> Tensor:
-    """interpolate between aligned corners, under its old name."""
+    """interpolate between aligned corners, under its old name. x [B, C, H, W] -> [B, C, P, Q]."""
     return upsample(input, size, scale_factor, "bilinear", True)
 
 

@@ -40,7 +40,10 @@ def get_total_norm(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """The norm of all tensors as one vector, 0-d; `foreach` changes nothing."""
+    """The norm of all tensors as one vector, 0-d; `foreach` changes nothing.
+
+    Tensors of any shapes -> [].
+    """
     parts = [_part(t, norm_type) for t in _listed(tensors)]
     if not parts:
         return zeros(())
@@ -81,6 +84,8 @@ def clip_grad_norm_(
     """Scale all gradients so that their joint norm is at most max_norm; the norm before that.
 
     The factor is min(1, max_norm / (norm + 1e-6)); a NaN norm makes every gradient NaN.
+
+    Tensors of any shapes -> [].
     """
     given = _listed(parameters)
     grads = [g for p in given if (g := p.grad) is not None]
@@ -96,7 +101,10 @@ clip_grad_norm = old_name("clip_grad_norm", clip_grad_norm_)
 def clip_grads_with_norm_(
     parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
-    """Scale all gradients by min(1, max_norm / (total_norm + 1e-6))."""
+    """Scale all gradients by min(1, max_norm / (total_norm + 1e-6)).
+
+    Tensors of any shapes; total_norm [].
+    """
     factor = (max_norm / (total_norm + 1e-6)).clamp(max=1.0)
     for p in _listed(parameters):
         if (g := p.grad) is not None:
@@ -112,13 +120,13 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters, flattened and joined."""
+    """All parameters, flattened and joined. -> [number of all elements]."""
     return cat([p.reshape(-1) for p in parameters])
 
 
 @no_grad()
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Copy consecutive stretches of `vec` into the parameters."""
+    """Copy consecutive stretches of `vec` into the parameters. vec [number of all elements]."""
     start = 0
     for p in parameters:
         p.copy_(vec[start : start + p.numel()].reshape(p.shape))

@@ -46,7 +46,10 @@ def fuse_conv_bn_weights(
     bn_b: Tensor | None,
     transpose: bool = False,
 ) -> tuple[Parameter, Parameter]:
-    """Weight and bias of both as one; output channels are dimension 1 if transpose, else 0."""
+    """Weight and bias of both as one; output channels are dimension 1 if transpose, else 0.
+
+    [O, C, *K], [O] -> the same shapes.
+    """
     scale = (bn_rv + bn_eps).rsqrt()
     if bn_w is not None:
         scale = scale * bn_w

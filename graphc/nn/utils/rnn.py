@@ -76,7 +76,7 @@ class PackedSequence(NamedTuple):
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
-    """Where each place has gone."""
+    """Where each place has gone. [B], which stays."""
     return None if permutation is None else permutation.argsort()
 
 
@@ -167,7 +167,7 @@ def pad_sequence(
 def unpad_sequence(
     padded_sequences: Tensor, lengths: Lengths, batch_first: bool = False
 ) -> list[Tensor]:
-    """The sequences that pad_sequence put together."""
+    """The sequences that pad_sequence put together. [T, B, ...] -> B of [T_i, ...]."""
     x = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     return [x[k][:n] for k, n in enumerate(_counts(lengths))]
 
@@ -179,7 +179,7 @@ def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> P
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
-    """The sequences that pack_sequence put together."""
+    """The sequences that pack_sequence put together. -> B of [T_i, ...]."""
     padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
     return unpad_sequence(padded, lengths, batch_first=True)
 

@@ -17,7 +17,10 @@ __all__ = ["LRScheduler", "_LRScheduler"]
 
 
 class LRScheduler:
-    """Base of schedules; a subclass gives the rate of a group from its rate one step before."""
+    """Base of schedules; a subclass gives the rate of a group from its rate one step before.
+
+    last_epoch: -1 begins. Raises InvalidType for what is no Optimizer.
+    """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = checked(optimizer)

@@ -60,7 +60,11 @@ class _Several(LRScheduler):
 
 
 class SequentialLR(_Several):
-    """Several schedules one after the other, changing at the milestones."""
+    """Several schedules one after the other, changing at the milestones.
+
+    Raises InvalidArgument for no schedules, such of different optimizers, or another number of
+    milestones than changes.
+    """
 
     def __init__(
         self,
@@ -100,7 +104,10 @@ class SequentialLR(_Several):
 
 
 class ChainedScheduler(_Several):
-    """Several schedules at once: their factors multiply."""
+    """Several schedules at once: their factors multiply.
+
+    Raises InvalidArgument for no schedules or such of different optimizers.
+    """
 
     def __init__(
         self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None

@@ -43,7 +43,11 @@ def check_momentum(optimizer: Optimizer) -> None:
 
 
 class CyclicLR(LRScheduler):
-    """Up and down between base_lr and max_lr; momentum or beta1 the other way. Smith 2015."""
+    """Up and down between base_lr and max_lr; momentum or beta1 the other way. Smith 2015.
+
+    `step` is called after each batch; step_size_up and step_size_down count these calls. Raises
+    InvalidArgument for another mode.
+    """
 
     def __init__(
         self,
@@ -118,7 +122,11 @@ class CyclicLR(LRScheduler):
 
 
 class OneCycleLR(LRScheduler):
-    """Up to max_lr and down again within total_steps steps; momentum or beta1 the other way."""
+    """Up to max_lr and down again within total_steps steps; momentum or beta1 the other way.
+
+    `step` is called after each batch. Raises InvalidArgument unless total_steps, or epochs and
+    steps_per_epoch, are given, and where `step` is called more often. Smith and Topin 2017.
+    """
 
     def __init__(
         self,

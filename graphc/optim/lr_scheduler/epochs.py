@@ -38,7 +38,11 @@ class _Closed(LRScheduler):
 
 
 class LambdaLR(LRScheduler):
-    """initial_lr * lr_lambda(epoch)."""
+    """initial_lr * lr_lambda(epoch).
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer, InvalidArgument for
+    another number of functions than groups.
+    """
 
     def __init__(
         self,
@@ -66,7 +70,11 @@ class LambdaLR(LRScheduler):
 
 
 class MultiplicativeLR(LambdaLR):
-    """Times lr_lambda(epoch) at each epoch after the first."""
+    """Times lr_lambda(epoch) at each epoch after the first.
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer, InvalidArgument for
+    another number of functions than groups.
+    """
 
     def get_lr(self) -> list[float]:
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -76,7 +84,10 @@ class MultiplicativeLR(LambdaLR):
 
 
 class StepLR(_Closed):
-    """Times gamma every step_size epochs."""
+    """Times gamma every step_size epochs.
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer.
+    """
 
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
@@ -94,7 +105,10 @@ class StepLR(_Closed):
 
 
 class MultiStepLR(_Closed):
-    """Times gamma at each milestone."""
+    """Times gamma at each milestone.
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer.
+    """
 
     def __init__(
         self,
@@ -115,7 +129,11 @@ class MultiStepLR(_Closed):
 
 
 class ConstantLR(_Closed):
-    """Times `factor` until epoch total_iters."""
+    """Times `factor` until epoch total_iters.
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer, InvalidArgument for a
+    factor outside [0, 1].
+    """
 
     def __init__(
         self,
@@ -142,7 +160,11 @@ class ConstantLR(_Closed):
 
 
 class LinearLR(_Closed):
-    """From start_factor to end_factor of the initial rate within total_iters epochs."""
+    """From start_factor to end_factor of the initial rate within total_iters epochs.
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer, InvalidArgument for a
+    start_factor outside (0, 1] or an end_factor outside [0, 1].
+    """
 
     def __init__(
         self,
@@ -180,7 +202,10 @@ class LinearLR(_Closed):
 
 
 class ExponentialLR(_Closed):
-    """Times gamma every epoch."""
+    """Times gamma every epoch.
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer.
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
@@ -194,7 +219,10 @@ class ExponentialLR(_Closed):
 
 
 class PolynomialLR(_Closed):
-    """Down to zero within total_iters epochs, as a power of what is left of them."""
+    """Down to zero within total_iters epochs, as a power of what is left of them.
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer.
+    """
 
     def __init__(
         self,
@@ -219,7 +247,11 @@ class PolynomialLR(_Closed):
 
 
 class CosineAnnealingLR(_Closed):
-    """From the initial rate to eta_min along half a cosine of T_max epochs, and back."""
+    """From the initial rate to eta_min along half a cosine of T_max epochs, and back.
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer. Loshchilov and Hutter
+    2016.
+    """
 
     def __init__(
         self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
@@ -243,7 +275,11 @@ class CosineAnnealingLR(_Closed):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half a cosine down to eta_min, again and again, each T_mult times as long as the last."""
+    """Half a cosine down to eta_min, again and again, each T_mult times as long as the last.
+
+    An epoch is a call of `step`. Raises InvalidType for what is no Optimizer, InvalidArgument where
+    T_0 or T_mult is no positive integer. Loshchilov and Hutter 2016.
+    """
 
     def __init__(
         self,

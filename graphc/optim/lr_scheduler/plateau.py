@@ -14,7 +14,11 @@ __all__ = ["ReduceLROnPlateau"]
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """Times `factor` when a metric has not improved for more than `patience` epochs."""
+    """Times `factor` when a metric has not improved for more than `patience` epochs.
+
+    `step(metric)` is called once an epoch. Raises InvalidArgument for a factor of 1 or more, or
+    another mode.
+    """
 
     def __init__(
         self,

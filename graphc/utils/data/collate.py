@@ -34,6 +34,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
     Tensors and arrays are stacked, numbers become a tensor (floats float64), texts a list;
     containers are taken apart, and the batch has their form (a tuple of samples gives a list).
+
+    Tensors [...] -> [B, ...]. Raises ShapeMismatch where samples differ in shape, InvalidType for
+    what makes no batch.
     """
     first = batch[0]
     if isinstance(first, Tensor):

@@ -58,6 +58,9 @@ class DataLoader(Generic[T]):
     `pin_memory_device` is accepted and does nothing.
 
     An IterableDataset is read by every worker, in turn batch by batch, until the last has ended.
+
+    `timeout` is in seconds, 0 for ever. Raises InvalidArgument for a batch_size that is no positive
+    integer, a negative num_workers, or options that exclude each other.
     """
 
     _frozen = False  # whether what follows from these has been made of them

@@ -67,7 +67,10 @@ def _stream(dataset: Dataset[Any]) -> IterableDataset[Any]:
 
 
 class StackDataset(Dataset[Any]):
-    """Samples of several data sets side by side: a tuple, or by name a dict."""
+    """Samples of several data sets side by side: a tuple, or by name a dict.
+
+    Raises InvalidArgument for different lengths.
+    """
 
     def __init__(self, *args: Dataset[Any], **kwargs: Dataset[Any]) -> None:
         if bool(args) == bool(kwargs):
@@ -93,7 +96,10 @@ class StackDataset(Dataset[Any]):
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
-    """Row i of each of several tensors of one length."""
+    """Row i of each of several tensors of one length.
+
+    Tensors [N, ...] -> N tuples of [...]. Raises InvalidArgument for different N.
+    """
 
     def __init__(self, *tensors: Tensor) -> None:
         if any(t.shape[0] != tensors[0].shape[0] for t in tensors):
@@ -129,7 +135,10 @@ class Subset(Dataset[T]):
 
 
 class ConcatDataset(Dataset[Any]):
-    """Several data sets, one after the other."""
+    """Several data sets, one after the other.
+
+    Raises InvalidArgument where there are none.
+    """
 
     def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
         self.datasets = list(datasets)
@@ -158,7 +167,10 @@ class ConcatDataset(Dataset[Any]):
 def random_split(
     dataset: Dataset[T], lengths: Sequence[int | float], generator: Generator | None = None
 ) -> list[Subset[T]]:
-    """Disjoint random subsets of the given lengths, or of the given shares that sum to 1."""
+    """Disjoint random subsets of the given lengths, or of the given shares that sum to 1.
+
+    Raises InvalidArgument where lengths do not sum to that of the data set.
+    """
     total = len(dataset)  # type: ignore[arg-type]  # the caller's to provide
     sizes = _sizes(total, lengths)
     if sum(sizes) != total:

@@ -15,6 +15,8 @@ class DistributedSampler(Sampler[int]):
 
     The shares have one length: the first indices appear again, or with `drop_last` the last are
     left out. Call `set_epoch` before each epoch for another order.
+
+    Raises InvalidArgument for a rank outside 0..num_replicas-1.
     """
 
     def __init__(

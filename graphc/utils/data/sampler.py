@@ -36,7 +36,10 @@ class SequentialSampler(Sampler[int]):
 
 
 class RandomSampler(Sampler[int]):
-    """All indices in random order, or `num_samples` draws with replacement."""
+    """All indices in random order, or `num_samples` draws with replacement.
+
+    Raises InvalidArgument where num_samples is no positive integer.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class RandomSampler(Sampler[int]):
         self._num_samples = num_samples
         if not isinstance(replacement, bool):
             raise InvalidType(f"replacement should be a boolean value, but got {replacement!r}")
-        if self.num_samples <= 0:
+        if not isinstance(self.num_samples, int) or self.num_samples <= 0:
             raise InvalidArgument(
                 f"num_samples should be a positive integer, got {self.num_samples}",
                 fix="do not shuffle an empty data set",
@@ -92,7 +95,11 @@ class SubsetRandomSampler(Sampler[int]):
 
 
 class WeightedRandomSampler(Sampler[int]):
-    """`num_samples` indices, each drawn with a probability proportional to its weight."""
+    """`num_samples` indices, each drawn with a probability proportional to its weight.
+
+    weights [N], which need not sum to 1. Raises InvalidArgument where num_samples is no positive
+    integer.
+    """
 
     def __init__(
         self,
@@ -127,7 +134,10 @@ class WeightedRandomSampler(Sampler[int]):
 
 
 class BatchSampler(Sampler[list[int]]):
-    """Lists of `batch_size` indices of another sampler; a shorter last one unless dropped."""
+    """Lists of `batch_size` indices of another sampler; a shorter last one unless dropped.
+
+    Raises InvalidArgument where batch_size is no positive integer.
+    """
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size <= 0:

@@ -36,7 +36,10 @@ class WorkerFailed(GraphcError, RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a data set may ask inside a worker."""
+    """What a data set may ask inside a worker.
+
+    id: 0..num_workers-1; seed: that of its generators; dataset: its copy.
+    """
 
     id: int
     num_workers: int
