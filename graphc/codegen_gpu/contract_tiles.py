@@ -149,7 +149,7 @@ def _product(
     rows, cols, _ = tiles(usual if summing else sizes)
     splits = 1
     if not summing:
-        few = {a.extent: FEW for a in c.rows if usual.get(str(a.extent)) == UNKNOWN}
+        few = {str(a.extent): FEW for a in c.rows if usual.get(str(a.extent)) == UNKNOWN}
         a, b, found = tiles(usual | few)
         most = min(MAX_SPLITS, max(1, PARTS // (a * b)))
         for many, other in ((c.rows, c.cols), (c.cols, c.rows)):

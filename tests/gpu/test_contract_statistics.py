@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 import gpu_steps
 from gpu_steps import lowered, memory
 from kernels import TARGET
+from on_host import aligned, run
 from test_contract import check
 
 import graphc as torch
@@ -73,6 +74,25 @@ def test_far_from_zero_and_infinite() -> None:
     check(case.kernel, data, {}, {}, rtol=1e-3)
     data["a"][8], data["b"][0] = np.inf, 2
     check(case.kernel, data, {}, {}, rtol=1e-3)
+
+
+@pytest.mark.parametrize("mean", [0, 100, 3000])
+def test_variance_of_many_tiles(mean: int) -> None:
+    """What float32 sums of a tile lose is no more than 1e-5 of a variance, far from zero too."""
+    points = 1000
+    case = with_partials(pointwise(1, points, 8, 16), ("ox",), SUMS[1:], 1, WIDE)
+    tiles = points / tile(dissect(case.kernel), {}, TARGET, False).rows
+    assert tiles > 4
+    data = case.data()
+    data["b"][:] = 0
+    data["b"][:16] = 1
+    values = (mean + np.random.default_rng(1).standard_normal(points)).astype(np.float32)
+    data["a"][:] = np.repeat(values, 8)
+    held = {b.name: aligned(data[b.name]) for b in case.kernel.buffers}
+    run(emit(case.kernel, (), TARGET), [*held.values()], {}, [])
+    got = held["s1"] / points - (held["s0"] / points) ** 2
+    np.testing.assert_allclose(got, np.var(values.astype(np.float64)), rtol=1e-5)
+    np.testing.assert_allclose(held["s0"] / points, np.mean(values, dtype=np.float64), atol=1e-3)
 
 
 def test_batch_norm_and_its_gradients_ride_in_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
