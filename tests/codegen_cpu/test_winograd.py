@@ -120,6 +120,12 @@ def test_any_size(direction: str, size: tuple[int, int]) -> None:
     check(DIRECTIONS[direction](3, *size, 32, 32))
 
 
+@pytest.mark.parametrize("images", [45, 46, 47])
+def test_tiles_that_are_left_over_stay_within_their_point(images: int) -> None:
+    """Sums of several chunks go on where they are: nothing else may have been there meanwhile."""
+    check(forward(images, 4, 4, 128, 32))
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("size", [(4, 4), (5, 9)], ids=str)
 def test_operands_in_bfloat16(direction: str, size: tuple[int, int]) -> None:

@@ -108,7 +108,8 @@ def _tiles(depth: int, chunk: int, target: Target) -> tuple[Tile, ...]:
     many = register_tile(rows, (depth, 1), target)
     if chunk != depth:
         many = replace(many, chunk=0, chunk_size=chunk)  # sums go on where they are
-    return many, replace(many, rows=(Rows(Axis("row", FEW), FEW),))
+    few = FEW * rows // ROWS  # a part of many, so that the last tiles end where their room does
+    return many, replace(many, rows=(Rows(Axis("row", few), few),))
 
 
 def register_tile(rows: int, steps: tuple[int, int], target: Target) -> Tile:
