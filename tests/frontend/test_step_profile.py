@@ -127,6 +127,11 @@ def test_rows_name_modules_lines_and_phases(step: CompiledFunction) -> None:
     assert all(r.name.startswith(Path(__file__).name) for r in profile.by("line") if r.name)
 
 
+def test_a_row_reads_as_a_sentence(step: CompiledFunction) -> None:
+    row = next(r for r in step.profile(*BATCH).by("module") if r.name == "3")
+    assert str(row).startswith(f"3: {row.ms:.3f} ms in {row.calls} launches, ")
+
+
 def test_an_unknown_table_is_refused(step: CompiledFunction) -> None:
     with pytest.raises(InvalidArgument, match="launch, kernel, line, module, phase"):
         step.profile(*BATCH).by("layer")

@@ -120,7 +120,8 @@ class Compiled(Measured):
                 out = entry.run(leaves)
                 if self._budget.note(entry):
                     self._fit(entry)
-                if again and not kwargs and not self._numbers.loose and self._check is None:
+                special = kwargs or self._numbers.loose or self._check is not None or self._timed
+                if again and not special:
                     self._prepare(entry, args, leaves)
                 return out
         if config.disabled():

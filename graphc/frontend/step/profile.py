@@ -71,6 +71,10 @@ class Row:
     calls: int = 1
     floor: float = 0.0  # seconds that no program can beat; 0 where no peaks were measured
 
+    def __str__(self) -> str:
+        rates = f"{self.gflops:.1f} GFLOP/s, {self.gbytes:.1f} GB/s"
+        return f"{self.name or '-'}: {self.ms:.3f} ms in {self.calls} launches, {rates}"
+
     @property
     def ms(self) -> float:
         """Milliseconds."""
