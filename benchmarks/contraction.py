@@ -1,9 +1,11 @@
 """GFLOP/s of the contraction template, shape by shape: for whoever tunes tiles, panels and chunks.
 
-    python benchmarks/contraction.py [--threads 2] [--seconds 0.3] [part of a name ...]
+    python benchmarks/contraction.py [--threads 2] [--seconds 0.3] [--narrow] [--without FEATURE]
+                                     [part of a name ...]
 
 Prints the best and the median call, the plan and the milliseconds that compiling took. Operands
-lie in ordinary memory and stay warm between calls, as they do between the kernels of a step.
+lie in ordinary memory and stay warm between calls, as they do between the kernels of a step; with
+`--narrow` they are bfloat16. `--without avx512bf16` compiles as if the processor lacked it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +26,7 @@ from graphc.codegen_cpu.jit import compile_module, load_objects
 from graphc.codegen_cpu.target import Target
 from graphc.ir.cpu_abi import CELL_BYTES, ROOM_BYTES
 from graphc.ir.kernel import Affine, Axis, Buffer, Dot, Kernel, Load, Phase, Store
-from graphc.ir.types import f32
+from graphc.ir.types import bf16, f32
 from graphc.runtime.cpu.threads import aligned_cells
 
 
@@ -145,8 +147,16 @@ class Timing:
     plan: Plan
 
 
-def measure(shape: Shape, threads: int, seconds: float) -> Timing:
-    target = Target.host()
+def narrowed(shape: Shape) -> Shape:
+    """The same with operands in bfloat16; sums and the result stay float32."""
+    first, last = shape.kernel.phases
+    body = tuple(replace(s, dtype=bf16) if isinstance(s, Load) else s for s in first.body)
+    buffers = tuple(replace(b, dtype=bf16) if b.name != "y" else b for b in shape.kernel.buffers)
+    phases = (replace(first, body=body), last)
+    return replace(shape, kernel=replace(shape.kernel, phases=phases, buffers=buffers))
+
+
+def measure(shape: Shape, target: Target, threads: int, seconds: float) -> Timing:
     start = time.perf_counter()
     e = contraction.emit(shape.kernel, target)
     text = "\n".join([f'target triple = "{target.triple}"', *e.declarations, e.function("k")])
@@ -156,7 +166,8 @@ def measure(shape: Shape, threads: int, seconds: float) -> Timing:
     rooms = [aligned_cells(ROOM_BYTES // CELL_BYTES) for _ in range(threads)]
     function = kind(code.address("k"))
     rng = np.random.default_rng(0)
-    held = [rng.standard_normal(n).astype(np.float32) for n in shape.elements]
+    dtypes = [b.dtype.numpy for b in shape.kernel.buffers]
+    held = [rng.standard_normal(n).astype(d) for n, d in zip(shape.elements, dtypes, strict=True)]
     error = np.zeros(4, np.int64)
     cells = np.array([error.ctypes.data, *(x.ctypes.data for x in held)], np.int64)
 
@@ -198,7 +209,7 @@ def in_step(call: Callable[[int], None], threads: int, seconds: float) -> list[f
 def describe(p: Plan) -> str:
     rows = " ".join(f"{r.axis.name}:{r.count}" for r in p.rows)
     lane = f"{p.lane.name}:{p.vectors}" + (f"x{p.lanes}" if p.how == "lanes" else "")
-    parts = [p.how, rows, lane, "panel" if p.packed else ""]
+    parts = [p.how, rows, lane, "panel" if p.packed else "", "pairs" if p.fold > 1 else ""]
     if p.chunk is not None:
         parts.append(f"chunk {p.contraction.reduced[p.chunk].name}:{p.chunk_size}")
     return " ".join(part for part in parts if part)
@@ -209,12 +220,18 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--narrow", action="store_true")
+    parser.add_argument("--without", nargs="*", default=())
     args = parser.parse_args()
+    target = Target.host()
+    features = [f for f in target.features.split(",") if f[1:] not in args.without]
+    target = replace(target, features=",".join(features))
     print(f"{'shape':36} {'best':>6} {'median':>6} GF/s  compile  plan")
     for name, shape in SHAPES.items():
         if args.names and not any(part in name for part in args.names):
             continue
-        t = measure(shape, args.threads, args.seconds)
+        shape = narrowed(shape) if args.narrow else shape
+        t = measure(shape, target, args.threads, args.seconds)
         best, median = (shape.flops / s / 1e9 for s in (t.best_s, t.median_s))
         print(f"{name:36} {best:6.1f} {median:6.1f}     {t.compile_ms:4.0f} ms  {describe(t.plan)}")
 

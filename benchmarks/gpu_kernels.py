@@ -69,11 +69,13 @@ class NotingBackend(GpuBackend):
         raise Noted
 
 
-def sources(call: Callable[..., Any], args: Sequence[Any], arch: str) -> dict[Source, Kernel]:
+def sources(
+    call: Callable[..., Any], args: Sequence[Any], arch: str, dynamic: bool | None = None
+) -> dict[Source, Kernel]:
     """The kernels of a call as Triton text."""
     backend = NotingBackend(arch)
     with suppress(Noted), patch.object(fused, "has_code", lambda *_: True):
-        CompiledFunction(call, backend)(*args)
+        CompiledFunction(call, backend, dynamic=dynamic)(*args)
     return backend.found
 
 
@@ -112,7 +114,7 @@ def conv_sources(conv: gpu_work.Conv, direction: str, arch: str) -> dict[Source,
     call, shapes = gpu_work.convolution(graphc, conv, direction)
     args = [graphc.zeros(*s, dtype=graphc.bfloat16) for s in shapes]
     last = graphc.channels_last
-    return sources(call, [a.to(memory_format=last) for a in args], arch)
+    return sources(call, [a.to(memory_format=last) for a in args], arch, dynamic=False)
 
 
 def attention_sources(case: gpu_work.Attention, backward: bool, arch: str) -> dict[Source, Kernel]:

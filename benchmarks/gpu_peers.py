@@ -155,7 +155,7 @@ def conv_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
                 call, shapes = gpu_work.convolution(framework.T, conv, direction)
                 args = [gpu_work.random(framework.T, s, "cuda") for s in shapes]
                 args = [a.to(memory_format=last) for a in args]
-                return framework.rate(called(framework, call, args), conv.flop)
+                return framework.rate(called(framework, call, args, dynamic=False), conv.flop)
 
             row = {"conv": conv.name, "direction": direction, "variant": framework.name}
             yield tried(row, measure)
@@ -177,9 +177,14 @@ def attention_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
             yield tried(row, measure)
 
 
-def called(framework: Framework, call: Callable[..., Any], args: Any) -> Callable[[], Any]:
-    """PyTorch runs its library's kernels; graphc compiles its own."""
-    run = framework.T.compile(call) if framework.name == "graphc" else call
+def called(
+    framework: Framework, call: Callable[..., Any], args: Any, dynamic: bool | None = None
+) -> Callable[[], Any]:
+    """PyTorch runs its library's kernels; graphc compiles its own.
+
+    Not `dynamic`: no extent is an argument, as a layer's channels are none.
+    """
+    run = framework.T.compile(call, dynamic=dynamic) if framework.name == "graphc" else call
     return lambda: run(*args)
 
 

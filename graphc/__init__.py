@@ -15,6 +15,7 @@ from graphc.frontend.annotations import complete as _complete
 from graphc.frontend.api.arrangements import *
 from graphc.frontend.api.assertions import *
 from graphc.frontend.api.bessel import i0 as i0
+from graphc.frontend.api.binomial import *
 from graphc.frontend.api.conversion import *
 from graphc.frontend.api.creation import *
 from graphc.frontend.api.diagonals import *
@@ -54,6 +55,7 @@ from graphc.frontend.modes import *
 from graphc.frontend.options import *
 from graphc.frontend.printing import *
 from graphc.frontend.promotion import *
+from graphc.frontend.settings import *
 from graphc.frontend.size import *
 from graphc.frontend.step.compile import *
 from graphc.frontend.step.control import *
@@ -77,28 +79,52 @@ from graphc import accelerator as accelerator
 from graphc import amp as amp
 from graphc import backends as backends
 from graphc import compiler as compiler
+from graphc import cpu as cpu
 from graphc import cuda as cuda
 from graphc import debug as debug
 from graphc import distributed as distributed
 from graphc import distributions as distributions
 from graphc import fft as fft
 from graphc import func as func
+from graphc import futures as futures
 from graphc import fx as fx
 from graphc import hub as hub
 from graphc import jit as jit
 from graphc import library as library
+from graphc import mps as mps
+from graphc import mtia as mtia
+from graphc import multiprocessing as multiprocessing
 from graphc import nn as nn
 from graphc import optim as optim
+from graphc import overrides as overrides
+from graphc import profiler as profiler
+from graphc import refused as _refused
 from graphc import serialization as serialization
 from graphc import signal as signal
 from graphc import sparse as sparse
 from graphc import testing as testing
 from graphc import torch_version as torch_version
 from graphc import utils as utils
+from graphc import xpu as xpu
 from graphc.amp import GradScaler as GradScaler
 from graphc.amp import autocast as autocast
-from graphc.amp import get_autocast_dtype as get_autocast_dtype
-from graphc.amp import is_autocast_enabled as is_autocast_enabled
+from graphc.amp import (
+    autocast_decrement_nesting,
+    autocast_increment_nesting,
+    clear_autocast_cache,
+    get_autocast_cpu_dtype,
+    get_autocast_dtype,
+    get_autocast_gpu_dtype,
+    is_autocast_cache_enabled,
+    is_autocast_cpu_enabled,
+    is_autocast_enabled,
+    set_autocast_cache_enabled,
+    set_autocast_cpu_dtype,
+    set_autocast_cpu_enabled,
+    set_autocast_dtype,
+    set_autocast_enabled,
+    set_autocast_gpu_dtype,
+)
 from graphc.func import vmap as vmap
 from graphc.library import ops as ops
 from graphc.nn.functional import (
@@ -142,6 +168,7 @@ _complete(
     {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace, "Storage": _Storage, "Chain": _Chain},  # noqa: F405
 )
 globals().update(_namespace(globals(), __name__))
+globals().update(_refused.MODULES)
 
 
 def __getattr__(name: str) -> object:

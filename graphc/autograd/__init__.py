@@ -1,6 +1,6 @@
 """torch.autograd's names, so that `from graphc.autograd import Function` works."""
 
-from graphc.autograd import function, functional, graph
+from graphc.autograd import function, functional, graph, profiler
 from graphc.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from graphc.autograd.variable import Variable
 from graphc.frontend.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
@@ -25,6 +25,7 @@ __all__ = [
     "is_anomaly_enabled",
     "no_grad",
     "once_differentiable",
+    "profiler",
     "set_detect_anomaly",
     "set_grad_enabled",
 ]

@@ -12,6 +12,7 @@ from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.winograd import gradient as winograd_gradient
 from graphc.codegen_cpu.winograd import plan as winograd
 from graphc.ir.kernel import Axis, Kernel
+from graphc.ir.kernel_contraction import Contraction
 
 
 def describe(kernel: Kernel, target: Target) -> str:
@@ -28,18 +29,31 @@ def _facts(kernel: Kernel, target: Target) -> Iterator[tuple[str, object]]:
         yield "tile", f"{heads.rows} rows by {attention.VECTORS} vectors of {heads.lanes} lanes"
     elif (tiles := winograd.plan(kernel, target)) is not None:
         yield "template", "winograd: outputs in tiles of 4 by 4, products at 36 points"
+        yield from _products(tiles.contraction)
         yield "together", f"up to {tiles.most} tiles by {tiles.width} output channels"
         yield "chunks", f"{tiles.chunk} of {tiles.depth} input channels"
     elif (gradient := winograd_gradient.plan(kernel, target)) is not None:
         inner, outer = gradient.blocks
         yield "template", "winograd: a weight gradient, products at 36 points"
+        yield from _products(gradient.contraction)
         yield "blocks", f"{inner} input by {outer} output channels"
     elif contraction.supports(kernel, target) and (p := contract.plan(kernel, target)):
         yield "template", "contraction"
+        yield from _products(p.contraction, p.fold)
         yield from _contraction(p)
     else:
         yield "template", "loops"
         yield from _loops(kernel, lanes.plan(kernel, target))
+
+
+def _products(c: Contraction, fold: int = 1) -> Iterator[tuple[str, object]]:
+    """What those of half types are computed in."""
+    dtypes = [o.statements[-1].dtype for o in (c.a, c.b)]
+    if fold > 1:
+        yield "products", "of bfloat16 in pairs, by avx512bf16, sums in float32"
+    elif all(d.is_half for d in dtypes):
+        names = dict.fromkeys(d.long_name for d in dtypes)
+        yield "products", f"of {' and '.join(names)} in float32, as its sums"
 
 
 def _contraction(p: contract.Plan) -> Iterator[tuple[str, object]]:

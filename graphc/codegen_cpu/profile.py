@@ -44,6 +44,7 @@ def profile(target: Target) -> Profile:
             tiles=4,
             samples=32,
             rate=0.7,
+            narrow_rate=0.3 if target.pairs else 0.7,
         ),
         attention=512,  # blocks of 2 MB
         align=together,

@@ -50,6 +50,11 @@ class Target:
         return self.vector_bytes == 64
 
     @property
+    def pairs(self) -> bool:
+        """Whether one instruction multiplies pairs of bfloat16 and adds both to a float32."""
+        return self.vector_bytes == 64 and self.has("avx512bf16")
+
+    @property
     def halves(self) -> bool:
         """Whether two vectors of half the width take the time of one: units are only so wide."""
         known = self.cpu == "znver4" and not self.has("avx512vp2intersect")

@@ -43,12 +43,14 @@ NOTHING = 'float("inf")'  # the lse of a row whose weights are zeros
 
 
 class Tensor(NamedTuple):
-    """An operand: its parameter's name, and its strides along the batch, rows and a row."""
+    """An operand: its parameter's name, and its strides along the batch, rows and a row; `lines`:
+    whether each of its rows begins at a line of 16 bytes, its elements side by side."""
 
     name: str
     batch: tuple[str, ...]
     row: str
     lane: str = "1"
+    lines: bool = False
 
 
 class Dropout(NamedTuple):
@@ -112,6 +114,7 @@ class Tile:
     columns: int
     warps: int
     stages: int
+    described: bool = False  # whether blocks along the columns come by tensor descriptors
 
 
 def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
@@ -137,16 +140,19 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
     if a.dtype is f32 and not a.exact:
         chosen = Tile(max(16, chosen.rows // 2), max(16, chosen.columns // 2), chosen.warps, 2)
     rows = min(chosen.rows, max(LEAST, power(points)))
-    return Tile(rows, chosen.columns, chosen.warps, chosen.stages)
+    described = target.has_descriptors and not a.exact and not a.wide
+    return Tile(rows, chosen.columns, chosen.warps, chosen.stages, described)
 
 
 class Side(NamedTuple):
-    """Rows of an operand: their indices' name, which of them are (none: all), their length."""
+    """Rows of an operand: their indices' name, which of them are (none: all), their length, and
+    how many there are in all."""
 
     tensor: Tensor
     at: str
     mask: str
     width: int
+    points: str
 
 
 class AttentionTemplate:
@@ -202,9 +208,19 @@ class AttentionTemplate:
     def whole(self, s: Side) -> str:
         """All of the rows, with zeros up to a power of two."""
         lanes = max(LEAST, power(s.width))
+        if s.at != "rows" and self.t.described and s.tensor.lines and lanes == s.width:
+            return self.let(f"{self.descriptor(s)}.load([start, 0])", self.level(s.at))
         at = self.let(f"tl.arange(0, {lanes})")
         within = "" if lanes == s.width else f"({at} < {s.width})"
         return self.load(s, at, within, self.level(s.at))
+
+    def descriptor(self, s: Side) -> str:
+        """Of a matrix whose blocks begin at row `start`: what is behind its end is zero."""
+        points = s.points if s.points.isdecimal() else f"tl.cast({s.points}, tl.int32)"
+        return self.let(
+            f"tl.make_tensor_descriptor({self.base(s.tensor)}, shape=[{points}, {s.width}], "
+            f"strides=[{s.tensor.row}, 1], block_shape=[{self.t.columns}, {s.width}])"
+        )
 
     def level(self, index: str) -> int:
         """Where what belongs to these rows is known."""
@@ -400,12 +416,12 @@ def forward(
     """The function's body; `lse` is stored where gradients will want it."""
     x = AttentionTemplate(a, o, t, w)
     mask = x.place(a.queries, a.skips)
-    q = Side(o.q, "rows", mask, a.head)
+    q = Side(o.q, "rows", mask, a.head, a.queries)
     x.zeros("acc", a.width)
     w.do(f"top = tl.full([{t.rows}], {HIDDEN}, tl.float32)")
     w.do(f"total = tl.zeros([{t.rows}], tl.float32)")
     for index, seen, inside in x.along_keys():
-        s = x.scores(q, Side(o.k, index, inside, a.head), seen, False)
+        s = x.scores(q, Side(o.k, index, inside, a.head, a.keys), seen, False)
         w.do(f"higher = tl.maximum(top, tl.max({s}, 1))")
         w.do(f"base = tl.where(higher == {HIDDEN}, 0.0, higher)")
         w.do(f"p = tl.exp2({s} - base[:, None])")
@@ -414,7 +430,7 @@ def forward(
         if a.dropout is not None:
             w.do(f"p = p * {x.kept('rows', 'start', False)}")
         w.do("acc = acc * less[:, None]")
-        x.add_product("acc", "p", Side(o.v, index, inside, a.width))
+        x.add_product("acc", "p", Side(o.v, index, inside, a.width, a.keys))
         w.do("top = higher")
     nothing = a.safe or a.keys == "0" or not a.keys.isdecimal()  # may be seen; else NaN is right
     none = "total == 0" if a.safe else f"(total == 0) & ({a.keys} == 0)"
@@ -435,13 +451,16 @@ def backward_queries(
     assert o.grad is not None
     x = AttentionTemplate(a, o, t, w)
     mask = x.place(a.queries, a.skips)
-    q, grad = Side(o.q, "rows", mask, a.head), Side(o.grad, "rows", mask, a.width)
+    q, grad = (
+        Side(o.q, "rows", mask, a.head, a.queries),
+        Side(o.grad, "rows", mask, a.width, a.queries),
+    )
     lse, sums = x.numbers(o.lse, "rows", mask, NOTHING), _delta(x, grad)
     x.zeros("acc", a.head)
     for index, seen, inside in x.along_keys():
-        k = Side(o.k, index, inside, a.head)
+        k = Side(o.k, index, inside, a.head, a.keys)
         p = x.weights(x.scores(q, k, seen, False), f"{lse}[:, None]")
-        d = x.product(grad, Side(o.v, index, inside, a.width))
+        d = x.product(grad, Side(o.v, index, inside, a.width, a.keys))
         if a.dropout is not None:
             d = w.assign(f"{d} * {x.kept('rows', 'start', False)}", w.level)
         x.add_product("acc", x.pulled(p, d, f"{sums}[:, None]"), k)
@@ -457,13 +476,14 @@ def backward_keys(
     assert o.grad is not None
     x = AttentionTemplate(a, o, t, w)
     mask = x.place(a.keys, False)
-    k, v = Side(o.k, "rows", mask, a.head), Side(o.v, "rows", mask, a.width)
+    k, v = Side(o.k, "rows", mask, a.head, a.keys), Side(o.v, "rows", mask, a.width, a.keys)
     if keys is not None:
         x.zeros("of_keys", a.head)
     if values is not None:
         x.zeros("of_values", a.width)
     for index, seen, inside in x.along_queries():
-        q, grad = Side(o.q, index, inside, a.head), Side(o.grad, index, inside, a.width)
+        q = Side(o.q, index, inside, a.head, a.queries)
+        grad = Side(o.grad, index, inside, a.width, a.queries)
         s = x.scores(k, q, seen, True)
         p = x.weights(s, f"{x.numbers(o.lse, index, inside, NOTHING)}[None, :]")
         kept = x.kept(index, "first", True) if a.dropout is not None else ""

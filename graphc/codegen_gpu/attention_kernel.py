@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from graphc.codegen_gpu import attention
 from graphc.codegen_gpu.attention import Attention, Dropout, Operands, Part, Tensor, Tile
 from graphc.codegen_gpu.body import Body
-from graphc.codegen_gpu.target import Target
+from graphc.codegen_gpu.target import ACCESS_BYTES, Target
 from graphc.errors import InternalError
 from graphc.ir.cuda_abi import GridDim
 from graphc.ir.kernel import Affine, Const, Kernel, Load, Size
@@ -129,7 +129,7 @@ class _Emitter:
         nowhere = Tensor("", (), "0")
         return Operands(
             found["q"], found["k"], found["v"], found.get("lse", nowhere), found.get("mask"),
-            found.get("out"), None, found.get("g"),
+            found.get("out"), found.get("mean"), found.get("g"),
         )  # fmt: skip
 
     def tensor(self, buffer: str, at: Affine, own: str) -> Tensor:
@@ -142,7 +142,16 @@ class _Emitter:
         if at.const != 0:
             name = body.writer.let(f"({name} + {self.wide(at.const)})", 0)
         along = [stride(axis) for axis in own]
-        return Tensor(name, tuple(stride(x.name) for x in self.outer), *along or ["0"])
+        row, lane = along[0] if along else "0", along[1] if along[1:] else "1"
+        batch = tuple(stride(x.name) for x in self.outer)
+        matrix = len(own) == 2 and row != "0" and lane == "1"
+        return Tensor(name, batch, row, lane, matrix and self.in_lines(buffer, at, own[0]))
+
+    def in_lines(self, buffer: str, at: Affine, row: str) -> bool:
+        """Whether each row begins at a line of 16 bytes."""
+        each = ACCESS_BYTES // self.body.dtypes[buffer].itemsize
+        steps = (at.const, *(at.stride(axis) for axis in (*(x.name for x in self.outer), row)))
+        return all(isinstance(n, int) and n % each == 0 for n in steps)
 
     def wide(self, size: Size) -> str:
         return f"tl.cast({self.body.size(size)}, tl.int64)"

@@ -111,6 +111,7 @@ class Body:
         for name, text in self.sizes.items():
             wide = self.writer.let(f"tl.cast({text}, tl.int64)", 0)
             self.values[name] = Value(wide, i64)
+        self.truth: dict[str, bool] = {}  # of values that are known as the text is written
         self.runs: dict[str, int] = {}  # values that are the flat index and a multiple of four
         self.permit: Value | None = None  # of stores, where an earlier launch may have failed
         if self.guarded:
@@ -193,15 +194,18 @@ class Body:
         """An affine form of the axes; in i64 where `wide`."""
         wide = wide and not self.wide
         dtype = i64 if wide else self.index_dtype
-        texts, parts = [], []
+        texts, parts, const = [], [], at.const
         for index, stride in self.terms(at):
             if index.text == "0":
+                continue
+            if index.text.isdecimal() and isinstance(stride, int) and isinstance(const, int):
+                const += int(index.text) * stride
                 continue
             text = f"{index.text}.to(tl.int64)" if wide else index.text
             texts.append(text if stride == 1 else f"{text} * {self._factor(stride, wide)}")
             parts.append(index)
-        if at.const != 0:
-            texts.append(self._factor(at.const, wide))
+        if const != 0:
+            texts.append(self._factor(const, wide))
         if not parts and wide:
             number = texts[0] if texts else "0"
             return self.let(f"tl.cast({number}, tl.int64)", i64)
@@ -224,10 +228,24 @@ class Body:
 
     # ---- masks ---------------------------------------------------------------------------------
 
+    def never(self, guards: tuple[Guard, ...]) -> bool:
+        """Whether a guard on numbers that are known does not hold."""
+        return any(self._known(g) is False for g in guards)
+
+    def _known(self, g: Guard) -> bool | None:
+        """Whether a guard holds, where that is known as the text is written."""
+        known = all(index.text.isdecimal() for index, _ in self.terms(g.at))
+        at = self.affine(g.at).text
+        if known and at.isdecimal() and isinstance(g.lo, int) and isinstance(g.hi, int):
+            return g.lo <= int(at) < g.hi
+        return None
+
     def inside(self, guards: tuple[Guard, ...]) -> Value | None:
-        """Whether all guards hold; None if there are none."""
+        """Whether all guards hold; None if none may not."""
         holds: Value | None = None
         for g in guards:
+            if self._known(g):
+                continue
             at = self.affine(g.at)
             lo, hi = self._factor(g.lo, False), self._factor(g.hi, False)
             text = f"(({at.text} >= {lo}) & ({at.text} < {hi}))"
@@ -251,7 +269,7 @@ class Body:
             found = self.both(found, part)
         return self.both(found, extra)
 
-    def _spread(self, place: Value, dims: Dims) -> Value:
+    def spread(self, place: Value, dims: Dims) -> Value:
         """An address that is formally a tensor over `dims`, too."""
         for d, lane in self.point.lanes:
             if d in dims - place.dims:
@@ -275,11 +293,19 @@ class Body:
                 self.values[s.name] = self.affine(s.at, wide=True)
                 self._note_run(s)
             case Inside():
-                holds = self.inside(s.guards)
-                true = self.let(scalar.literal(True, bool_), bool_)
-                self.values[s.name] = true if holds is None else holds
+                self.values[s.name] = self.test(s)
             case _:
                 raise AssertionError(s)
+
+    def test(self, s: Inside) -> Value:
+        """Whether the point is inside; `truth` notes what is known of it."""
+        never = self.never(s.guards)
+        holds = None if never else self.inside(s.guards)
+        if holds is not None:
+            self.truth.pop(s.name, None)
+            return holds
+        self.truth[s.name] = not never
+        return self.let(scalar.literal(not never, bool_), bool_)
 
     def _note_run(self, s: Index) -> None:
         terms = list(self.terms(s.at))
@@ -290,12 +316,14 @@ class Body:
 
     def load(self, s: Load) -> Value:
         """What memory holds, where the points and guards are; else zero."""
+        if self.never(s.guards):
+            return self.let(scalar.literal(0, s.dtype), s.dtype)
         self.reading = True
         place, holds = self.address(s.at, s.indirect), self.inside(s.guards)
         dims = place.dims | (holds.dims if holds else NONE)
         mask = self.mask(dims, holds)
         dims = dims | (mask.dims if mask else NONE)
-        place = self._spread(place, dims)
+        place = self.spread(place, dims)
         level = max(place.level, mask.level if mask else 0, self.floor)
         masked = f", mask={mask.text}, other=0" if mask else ""
         text = f"tl.load({self.pointer(s.buffer, place)}{masked})"
@@ -318,11 +346,13 @@ class Body:
 
     def store(self, s: Store) -> None:
         """What the points and guards let through, rounded to the buffer's dtype."""
+        if self.never(s.guards):
+            return
         value, dtype = self.values[s.value], self.dtypes[s.buffer]
         place, holds = self.address(s.at, s.indirect), self.inside(s.guards)
         mask = self.mask(place.dims | (holds.dims if holds else NONE), holds)
         mask = self.both(mask, self.permit)
-        place = self._spread(place, value.dims | (mask.dims if mask else NONE))
+        place = self.spread(place, value.dims | (mask.dims if mask else NONE))
         at = self.pointer(s.buffer, place)
         masked = f", mask={mask.text}" if mask else ""
         text = value.text
@@ -338,6 +368,8 @@ class Body:
     def apply(self, s: Apply) -> Value:
         """A half result is rounded if a reader would tell."""
         args = [self.values[a] for a in s.args]
+        if s.op == "where" and s.args[0] in self.truth:
+            return args[1] if self.truth[s.args[0]] else args[2]
         lane = BodyLane(self, args)
         if s.op == "random_bits" and self.point.fours and s.args[2] in self.runs:
             return self._random_run(lane, s, self.point.fours)

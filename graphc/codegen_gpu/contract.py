@@ -17,6 +17,7 @@ from math import prod
 from typing import NamedTuple
 
 from graphc.codegen_gpu.body import NONE, Body, Group, Point, Value
+from graphc.codegen_gpu.contract_boxed import Boxed, grid
 from graphc.codegen_gpu.contract_descriptors import Descriptors
 from graphc.codegen_gpu.contract_parts import (
     Contraction,
@@ -26,7 +27,7 @@ from graphc.codegen_gpu.contract_parts import (
     extents,
 )
 from graphc.codegen_gpu.contract_statistics import Statistics
-from graphc.codegen_gpu.contract_tiles import GROUP, Tile, tile, usual_sizes
+from graphc.codegen_gpu.contract_tiles import GROUP, MIN_STEPS, Tile, tile, usual_sizes
 from graphc.codegen_gpu.scalar import MEMORY, REGISTER, held, rounded
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import extent
@@ -37,6 +38,7 @@ from graphc.ir.types import DType, bool_, f32, f64
 Masks = tuple[tuple[int, Value], ...]
 
 ALIGN = 16  # bytes, of scratch memory
+AHEAD = 64 * 32  # elements of parts of a sum that a warp has under way: registers of its threads
 NUMBER = (
     "tl.program_id(0) + tl.num_programs(0) * "
     "(tl.program_id(1) + tl.num_programs(1) * tl.program_id(2))"
@@ -68,7 +70,8 @@ class ContractTemplate:
     """One kernel being emitted.
 
     Dimension 0 of what a program computes runs along rows, dimension 1 along cols; of `sums`, whose
-    points are all rows, there is one.
+    points are all rows, there is one. A product that finds statistics of its rows is turned: a sum
+    along dimension 1 of a tile lies in one thread, up to a quarter of a warp.
     """
 
     def __init__(self, body: Body, c: Contraction, t: Tile, tf32: bool) -> None:
@@ -79,8 +82,11 @@ class ContractTemplate:
         self.cols = () if self.line else c.cols
         cut = len(c.summed) - t.inner
         self.outer, self.inner = c.summed[:cut], c.summed[cut:]
+        self.turned = bool(c.kernel.partials) and t.how == "product"
+        self.dims = (1, 0) if self.turned else (0, 1)  # along rows, along cols
         self.area = (t.rows,) if self.line else (t.rows, t.cols)
-        self.shape = tuple(map(str, self.area))
+        self.shape = tuple(map(str, self.area[::-1] if self.turned else self.area))
+        self.boxed = Boxed(self, t.boxes) if t.boxes else None
         self.described: Descriptors
         self.statistics = Statistics(self) if c.kernel.partials else None
 
@@ -89,7 +95,8 @@ class ContractTemplate:
         self.writer.do(f"acc = tl.zeros({self.block}, {REGISTER[self.c.dtype.name]})")
         first, last, steps = "0", self.steps(), ""
         if self.t.splits > 1:
-            steps = self.let(f"tl.cdiv({last}, {self.t.splits})")
+            steps = self.let(f"max(tl.cdiv({last}, {self.t.splits}), {MIN_STEPS})")
+            self.parts = self.let(f"max(tl.cdiv({last}, {steps}), 1)")
             first = self.let(f"{self.part} * {steps}")
             last = self.let(f"min({first} + {steps}, {last})")
         with self.writer.block(f"for t in range({first}, {last}):") as level:
@@ -114,7 +121,7 @@ class ContractTemplate:
             number, splits = at, self.t.splits
             at, self.part = self.let(f"{number} // {splits}"), self.let(f"{number} % {splits}")
         self.tile, batch = at, "0"
-        rows, cols = self.tiles(self.rows, self.t.rows), self.tiles(self.cols, self.t.cols)
+        rows, cols = self.tiles_of(0), self.tiles_of(1)
         if self.batch:
             each = self.multiplied(rows, cols)
             batch, at = self.let(f"{at} // {each}"), self.let(f"{at} % {each}")
@@ -138,6 +145,11 @@ class ContractTemplate:
             return str(-(-points // block))
         return self.let(f"tl.cdiv({self.points(axes)}, {block})")
 
+    def tiles_of(self, side: int) -> str:
+        """Tiles along rows (side 0) or cols."""
+        axes, block = ((self.rows, self.t.rows), (self.cols, self.t.cols))[side]
+        return self.boxed.tiles(side) if self.boxed else self.tiles(axes, block)
+
     def multiplied(self, a: str, b: str) -> str:
         if a.isdecimal() and b.isdecimal():
             return str(int(a) * int(b))
@@ -155,9 +167,12 @@ class ContractTemplate:
 
     def group(self, axes: tuple[Axis, ...], run: str, dim: int, rank: int, level: int = 0) -> Group:
         """Axes along a dimension of a block of this rank."""
+        return Group(axes, self.lane(run, dim, rank, level))
+
+    def lane(self, run: str, dim: int, rank: int, level: int = 0) -> Value:
         if rank > 1:
             run = self.let(f"{run}[:, None]" if dim == 0 else f"{run}[None, :]", level)
-        return Group(axes, Value(run, self.body.index_dtype, frozenset({dim}), level))
+        return Value(run, self.body.index_dtype, frozenset({dim}), level)
 
     def mask(self, group: Group, block: int) -> Masks:
         """Which places of a block along the group's dimension are points, where not all are."""
@@ -167,6 +182,17 @@ class ContractTemplate:
         (dim,) = group.flat.dims
         text = f"({group.flat.text} < {self.points(group.axes)})"
         return ((dim, self.body.let(text, bool_, group.flat)),)
+
+    def side(self, side: int, dim: int, rank: int) -> tuple[tuple[Group, ...], Masks]:
+        """The points of the tile's rows (side 0) or cols along a dimension, and which there are."""
+        if self.boxed:
+            return self.boxed.side(side, dim, rank)
+        axes, run, block = (
+            (self.rows, self.row, self.t.rows),
+            (self.cols, self.col, self.t.cols),
+        )[side]
+        group = self.group(axes, run, dim, rank)
+        return (group,), self.mask(group, block)
 
     def cast(self, text: str) -> str:
         """In the type of indices."""
@@ -189,6 +215,8 @@ class ContractTemplate:
 
     def steps(self) -> str:
         """Trips of the loop."""
+        if self.boxed:
+            return self.boxed.tiles(2)
         self.chunks = self.tiles(self.inner, self.t.depth)
         return self.multiplied(self.points(self.outer), self.chunks)
 
@@ -211,7 +239,11 @@ class ContractTemplate:
         return "0" if self.chunks in ("0", "1") else f"t * {self.t.depth}"
 
     def add_product(self, level: int) -> None:
-        count, c = self.counted(level), self.c
+        c = self.c
+        if self.boxed:
+            self.multiply(*(self.boxed.load(side, level) for side in (0, 1)))
+            return
+        count = self.counted(level)
         batch = Group(self.batch, self.number)
         texts = []
         for o, axes, run, dim, block in (
@@ -228,7 +260,13 @@ class ContractTemplate:
             groups = (batch, free, count, depth)
             point = Point(shape, groups, masks, lanes=((dim, free.flat), (1 - dim, depth.flat)))
             texts.append(self.operand(o, point, within))
-        self.writer.do(f"acc = tl.dot({texts[0]}, {texts[1]}, acc, {self.precision})")
+        self.multiply(*texts)
+
+    def multiply(self, a: str, b: str) -> None:
+        """Add the product of the operands' tiles."""
+        if self.turned:
+            a, b = (x.removesuffix(".T") if x.endswith(".T") else f"{x}.T" for x in (b, a))
+        self.writer.do(f"acc = tl.dot({a}, {b}, acc, {self.precision})")
 
     @property
     def precision(self) -> str:
@@ -298,30 +336,42 @@ class ContractTemplate:
         lanes = f"tl.arange(0, {rows})"
         if not self.line:
             lanes += f"[:, None] * {cols} + tl.arange(0, {cols})[None, :]"
+        with w.block(f"if {self.part} < {self.parts}:"):  # of a short sum there are fewer
+            self.add_part(area, lanes)
+
+    def add_part(self, area: int, lanes: str) -> None:
+        w = self.writer
         w.do(f"parts = scratch + {self.tile}.to(tl.int64) * {self.t.splits * area} + ({lanes})")
         w.do(f"tl.store(parts + {self.part} * {area}, acc)")
         w.do("tl.debug_barrier()")
         w.do(f'arrived = tl.atomic_add(counters + {self.tile}, 1, sem="acq_rel")')
-        with w.block(f"if arrived >= {self.t.splits - 1}:") as level:
+        with w.block(f"if arrived >= {self.parts} - 1:") as level:
             w.do("tl.debug_barrier()")
             w.do(f"acc = tl.zeros([{', '.join(self.shape)}], {REGISTER[self.c.dtype.name]})")
-            with w.block("for s in range(0, arrived + 1):"):  # not unrolled: registers
-                w.do(f'acc = acc + tl.load(parts + s * {area}, cache_modifier=".cg")')
+            ahead = 2 if 2 * area <= AHEAD * self.t.warps else 1
+            with w.block(f"for s in range(0, arrived + 1, {ahead}):"):  # not unrolled: registers
+                there = ["", ", mask=s < arrived, other=0.0"]
+                loads = [
+                    f'tl.load(parts + (s + {k}) * {area}{there[k]}, cache_modifier=".cg")'
+                    for k in range(ahead)
+                ]
+                for name in [w.assign(load, w.level) for load in loads]:
+                    w.do(f"acc = acc + {name}")
             w.do(f"tl.store(counters + {self.tile}, 0)")
             self.body.floor = level
             self.finish(level)
 
     def finish(self, level: int) -> None:
         """The epilogue, over the program's tile."""
-        rank, dot = len(self.shape), self.c.dot
-        row = self.group(self.rows, self.row, 0, rank)
-        groups, masks = [Group(self.batch, self.number), row], self.mask(row, self.t.rows)
-        lanes = [(0, row.flat)]
+        rank, dot, (down, across) = len(self.shape), self.c.dot, self.dims
+        groups, masks = self.side(0, down, rank)
+        lanes = [(down, self.lane(self.row, down, rank))]
         if not self.line:
-            col = self.group(self.cols, self.col, 1, rank)
-            groups, masks = [*groups, col], (*masks, *self.mask(col, self.t.cols))
-            lanes.append((1, col.flat))
-        self.body.point = Point(self.shape, tuple(groups), masks, lanes=tuple(lanes))
+            cols, more = self.side(1, across, rank)
+            groups, masks = (*groups, *cols), (*masks, *more)
+            lanes.append((across, self.lane(self.col, across, rank)))
+        groups = (Group(self.batch, self.number), *groups)
+        self.body.point = Point(self.shape, groups, masks, lanes=tuple(lanes))
         text = "acc"
         if self.c.dtype is not held(dot.dtype):
             text = f"acc.to({REGISTER[dot.dtype.name]})"
@@ -353,6 +403,8 @@ class ContractTemplate:
         """Along x, which may be long, what has an unknown number of programs."""
         dims = [GridDim(extents(self.rows), self.t.rows), GridDim(extents(self.cols), self.t.cols)]
         dims.append(GridDim((*extents(self.batch), self.t.splits)))
+        if self.t.boxes:
+            dims = grid(self.c, self.t.boxes, self.t.splits)
         return tuple(sorted(dims, key=_length, reverse=True))
 
 

@@ -3,7 +3,8 @@
 It takes an operand that lies in memory as it is multiplied: a matrix of rows at a literal step, a
 multiple of 16 bytes, along whose rows elements lie side by side. What is outside is zero without a
 mask, and no thread computes an address. Where a convolution has several taps, padding or a stride,
-its operand is no such matrix, and tiles come by pointers, as all do on older targets.
+its operand is no such matrix but a tensor, of which tiles are boxes (`contract_boxes.py`); what is
+neither comes by pointers, as all does on older targets.
 
 A program makes its descriptors itself, in scratch memory that Triton asks for: that costs about as
 much as one step of the sum, so that sums of few steps do without.
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graphc.codegen_gpu.body import Group
+from graphc.codegen_gpu.contract_boxes import FEWEST_STEPS, LEAST_SIDE, in_line
 from graphc.codegen_gpu.contract_parts import Operand
 from graphc.codegen_gpu.target import ACCESS_BYTES, Target
 from graphc.codegen_gpu.tiles import extent
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from graphc.codegen_gpu.contract import ContractTemplate
 
 DESCRIBES = "tl.make_tensor_descriptor("
-FEWEST_STEPS = 8  # of the sum
-LEAST_SIDE = 64  # points of a tile: less is moved as well by threads
 
 
 class Descriptors:
@@ -48,7 +48,7 @@ class Descriptors:
         load = o.bare
         if not self.possible or load is None or load.guards or load.indirect:
             return ""
-        free, deep = self.step(load, axes), self.step(load, self.template.inner)
+        free, deep = step(load, axes), step(load, self.template.inner)
         base = self.base(load)
         if not base or not self.aligned(load, {free: self.template.inner, deep: axes}):
             return ""
@@ -72,12 +72,6 @@ class Descriptors:
     def number(self, axes: Iterable[Axis]) -> str:
         text = self.template.points(axes)
         return text if text.isdecimal() else f"tl.cast({text}, tl.int32)"
-
-    def step(self, load: Load, axes: Sequence[Axis]) -> Size:
-        """Elements from one point of these axes, in a line, to the next; 0 if they differ."""
-        runs = [*self.body.neighbours(load.at, axes)]
-        whole = len(runs) == 1 and runs[0][:2] == (0, len(axes) - 1)
-        return runs[0][2] if whole else 0
 
     def base(self, load: Load) -> str:
         """Where the matrix of this batch begins; nothing if that is no whole line of 16 bytes."""
@@ -105,3 +99,9 @@ class Descriptors:
     @staticmethod
     def lies(load: Load, step: Size) -> bool:
         return isinstance(step, int) and step * load.dtype.itemsize % ACCESS_BYTES == 0
+
+
+def step(load: Load, axes: Sequence[Axis]) -> Size:
+    """Elements from one point of these axes, in a line, to the next; 0 if they differ."""
+    many = [a.name for a in axes if a.extent != 1]
+    return load.at.stride(many[-1]) if many and in_line(load, axes) else 0

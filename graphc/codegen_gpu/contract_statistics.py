@@ -1,9 +1,9 @@
 """Statistics of a contraction's results over runs of points (`Kernel.partials`), found in tiles.
 
-Each tile sums its rows, in float32 about its first one where float64 is asked for, which loses no
-more than the results themselves did; what a tile gives is float64. Where a run has several tiles,
-each lays its sums into scratch memory, and the one that comes last adds them up in the order of the
-rows, so every run of a program gives the same bits.
+Each tile sums its rows in float32, and the squares of their distances from its mean where float64
+is asked for, which loses no more than the results themselves did; what a tile gives is float64.
+Where a run has several tiles, each lays its sums into scratch memory, and the one that comes last
+adds them up in the order of the rows, so every run of a program gives the same bits.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Statistics:
     def apart(self) -> bool:
         """Whether a run has several tiles."""
         t = self.template
-        return t.tiles(t.rows, t.t.rows) != "1"
+        return t.tiles_of(0) != "1"
 
     def asked(self, p: Partial) -> tuple[Moment, ...]:
         """What a statistic is made of: of float64 values of float32, their float32 ones."""
@@ -79,8 +79,8 @@ class Statistics:
             self.store(sums, level, points)
             return
         t, w = self.template, self.writer
-        width, tiles = t.t.cols, t.tiles(t.rows, t.t.rows)
-        columns = t.tiles(t.cols, width)
+        width, tiles = t.t.cols, t.tiles_of(0)
+        columns = t.tiles_of(1)
         run = w.let(f"{t.number.text} * {columns} + {t.col_tile}", 0)
         each = len(self.moments) * width
         w.do(f"lanes = tl.arange(0, {width})")
@@ -103,43 +103,48 @@ class Statistics:
     def of_tile(self, level: int, points: str) -> list[str]:
         """The moments of the tile's rows, for each column, in float64."""
         t, w = self.template, self.writer
-        shape = f"[{t.t.rows}, {t.t.cols}]"
-        valid = [m.text for d, m in self.body.point.masks if d == 0]
+        down, _ = t.dims
+        masks = [m.text for d, m in self.body.point.masks if d == down]
+        valid = [w.let(" & ".join(masks), level)] if masks else []
         found: dict[Moment, str] = {}
         for value in dict.fromkeys(m.value for m in self.moments):
             x = self.body.values[value]
-            text = x.text if len(x.dims) == 2 else f"tl.broadcast_to({x.text}, {shape})"
+            whole = f"[{', '.join(t.shape)}]"
+            text = x.text if len(x.dims) == 2 else f"tl.broadcast_to({x.text}, {whole})"
             x_text = w.let(text, level)
-            if self.dtypes[value] is f64 or Moment(value, 1, True) in self.moments:
-                kept = f"tl.where({valid[0]}, {x_text}, 0.0)" if valid else x_text
-                total = w.assign(f"tl.sum({kept}, 0).to(tl.float64)", level)
-                found[Moment(value, 1, True)] = total
+            kept = f"tl.where({valid[0]}, {x_text}, 0.0)" if valid else x_text
+            total = w.assign(f"tl.sum({kept}, {down})", level)
+            wide = found[Moment(value, 1, True)] = w.let(f"{total}.to(tl.float64)", level)
             if any(m.value == value and not m.exact for m in self.moments):
-                first, second = self.about_first(x_text, valid, level, points)
-                found[Moment(value, 1, False)], found[Moment(value, 2, False)] = first, second
+                found[Moment(value, 1, False)] = wide
+            if Moment(value, 2, False) in self.moments:
+                squares = self.squares(x_text, total, valid, level, points)
+                found[Moment(value, 2, False)] = squares
         return [found[m] for m in self.moments]
 
-    def about_first(self, x: str, valid: Sequence[str], level: int, points: str) -> tuple[str, str]:
-        """sum(x) and sum(x*x) by distances d from the tile's first row k: sum(d) + n*k, and
-        sum(d*d) + k * (sum(d) + sum(x))."""
+    def squares(self, x: str, total: str, valid: Sequence[str], level: int, points: str) -> str:
+        """sum(x*x) by distances d from the tile's mean: sum(d*d) + sum(x)^2 / n.
+
+        What the sum of all tiles loses in float32 is the same in both of what a variance is the
+        difference of, so that little of it is left there.
+        """
         t, w = self.template, self.writer
+        down, _ = t.dims
 
         def let(text: str) -> str:
             return w.let(text, level)
 
-        lane = let(f"(tl.arange(0, {t.t.rows})[:, None] == 0)")
-        k = let(f"tl.sum(tl.where({lane}, {x}, 0.0), 0)")
-        k = let(f"tl.where({k} - {k} == 0.0, {k}, 0.0)")  # no infinity, from which all is NaN
-        d = let(f"{x} - {k}[None, :]")
-        d = let(f"tl.where({valid[0]}, {d}, 0.0)") if valid else d
         count = str(t.t.rows)
         if valid:
             count = let(f"min({points} - {t.row_tile} * {t.t.rows}, {t.t.rows})")
-        wide = let(f"{k}.to(tl.float64)")
-        near = let(f"tl.sum({d}, 0).to(tl.float64)")
-        first = let(f"{near} + {wide} * {count}")
-        squares = let(f"tl.sum({d} * {d}, 0).to(tl.float64)")
-        return first, let(f"{squares} + {wide} * ({near} + {first})")
+            count = t.boxed.count(0) if t.boxed else count
+        mean = let(f"{total} / {count}")
+        mean = let(f"tl.where({mean} - {mean} == 0.0, {mean}, 0.0)")  # of infinity all is NaN
+        d = let(f"{x} - tl.expand_dims({mean}, {down})")
+        d = let(f"tl.where({valid[0]}, {d}, 0.0)") if valid else d
+        near = let(f"tl.sum({d} * {d}, {down}).to(tl.float64)")
+        wide = let(f"{total}.to(tl.float64)")
+        return let(f"{near} + {wide} * {wide} / {count}")
 
     # ---- a run ---------------------------------------------------------------------------------
 
@@ -147,9 +152,9 @@ class Statistics:
         """What the moments of a run come to, for each of its columns."""
         t, body = self.template, self.body
         of = dict(zip(self.moments, sums, strict=True))
-        col = t.group(t.cols, t.col, 0, 1)
-        groups = (Group(t.batch, t.number), col)
-        body.point = Point((str(t.t.cols),), groups, t.mask(col, t.t.cols), lanes=((0, col.flat),))
+        cols, masks = t.side(1, 0, 1)
+        groups, lane = (Group(t.batch, t.number), *cols), t.lane(t.col, 0, 1)
+        body.point = Point((str(t.t.cols),), groups, masks, lanes=((0, lane),))
         dtypes = {b.name: b.dtype for b in self.c.kernel.buffers}
         for p, moments in self.wanted:
             text = self.statistic(p, [of[m] for m in moments], points)

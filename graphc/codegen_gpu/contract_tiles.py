@@ -8,6 +8,8 @@ Two ways to compute sums of products:
            depthwise convolutions, few channels, matrix times vector, integers
   block    the same over tiles of rows by cols, of what finds statistics of its rows
 
+Where the target moves them, a product's tiles may be boxes of places (`contract_boxes.py`).
+
 Where the tiles are too few for the target, the sum is cut into `splits` parts that add up in a
 fixed order. Sizes are hints: they decide how fast code is, never what it gives. So in which order a
 sum is added up, its depth and its parts, follows from literal extents alone, the others being taken
@@ -20,14 +22,16 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+from graphc.codegen_gpu.contract_boxes import LEAST_SIDE, Boxer, Boxes
 from graphc.codegen_gpu.contract_parts import Contraction, count
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import power
-from graphc.ir.kernel import Axis
+from graphc.ir.kernel import Axis, Load
 from graphc.ir.types import f32, f64
 
 How = Literal["product", "sums", "block"]
 
+NARROW, SMALL = (64, 128), (64, 64)  # sides of tiles with much of an epilogue
 LEAST = 16  # points of each side of a product; padding up to half of a tile is worth it
 THIN = 8  # rows, cols or depth below which products are mostly padding
 DEPTH_BYTES = 128  # of one row of an operand's tile: what a warp group reads of swizzled memory
@@ -36,11 +40,21 @@ FFMA_DEPTH = 16  # of exact float32: operands are held in registers for the whol
 WAVES = 2  # programs for each multiprocessor, below which tiles shrink and sums are split
 MIN_STEPS = 8  # of a part of a split sum: less does not pay for adding the parts up
 MAX_SPLITS = 64
+LONG = 4  # times `MIN_STEPS`, of parts for which a tile is not made smaller
+NEARLY = 0.95  # of the programs wanted, which are enough
+PART_BYTES = 4
+PARTS = 1 << 18  # elements of the parts that one program adds up
+IMAGES = 128  # the same where products are computed by boxes
+ALONE = 0.55  # steps' time of a program that has its multiprocessor for itself
+PART = 1.5  # steps' time of storing a part, and of adding it up
 TAPS = 32  # summed points up to which `sums` goes one by one
 POINTS = 256  # of a program of `sums` that goes point by point
 DEEP = 64  # summed points beside each other of `sums` that are longer
 BLOCK = 2048  # elements of a block of `sums`
 UNKNOWN = 1 << 12  # points of a loop of unknown extent, where it decides how sums are added up
+PLACES = 1 << 15  # the same of a convolution's images and their places, in one loop
+SUMMED = 1 << 16  # the same of one that is summed over, whose parts are found when it is launched
+FEW = 1 << 8  # rows that a product of unknown rows may have
 BATCH = 32  # the same of its outermost dimension, where the others are known
 SPARE = 1.1  # times the points of a run, that its tiles may have rows
 LEAST_RUN = 32  # rows of such a tile
@@ -50,7 +64,10 @@ GROUP = 8  # rows of tiles that are neighbours in time, so that they share opera
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """What one program computes. `inner` are the summed axes that depth runs along, in one line."""
+    """What one program computes. `inner` are the summed axes that depth runs along, in one line.
+
+    With `boxes`, the places of a tile are those of boxes, and all summed axes are inner ones.
+    """
 
     how: How
     rows: int
@@ -60,6 +77,7 @@ class Tile:
     splits: int
     warps: int
     stages: int
+    boxes: Boxes | None = None
 
 
 def tile(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> Tile:
@@ -71,18 +89,27 @@ def tile(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> T
         return Tile("block", min(rows, BLOCK // cols), cols, 1, 0, 1, 4, 2)
     if not c.dot.dtype.is_floating_point or min(m, n, k) < THIN:
         return _sums(c, sizes, usual, target)
-    return _product(c, sizes, usual, target, tf32)
+    halves = c.operand_dtype.is_half or (c.operand_dtype is f32 and tf32)
+    boxed = _boxed(c, sizes, usual, target) if target.has_descriptors and halves else None
+    return boxed or _product(c, sizes, usual, target, tf32)
 
 
 def usual_sizes(c: Contraction) -> dict[str, int]:
     """Sizes to choose by whatever the hints are: of a loop over images and their known points so
     many images, of any other that is unknown so many points."""
     parts = {r.loop: r.extents for r in c.kernel.roles}
+    images = any("c" in r.names for r in c.kernel.roles)  # a convolution's channels
     found = {name: UNKNOWN for name in c.kernel.sizes}
     for a in (*c.batch, *c.rows, *c.cols, *c.summed):
         known = [n for n in parts.get(a.name, ()) if isinstance(n, int)]
-        if isinstance(a.extent, str) and (known or (c.kernel.partials and a in c.batch)):
+        if not isinstance(a.extent, str):
+            continue
+        if known or (c.kernel.partials and a in c.batch):
             found[a.extent] = BATCH * prod(known)
+        elif (a,) == c.summed:
+            found[a.extent] = SUMMED
+        elif images and (a,) == c.rows:
+            found[a.extent] = PLACES
     return found
 
 
@@ -101,6 +128,7 @@ def _product(
     c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: Target, tf32: bool
 ) -> Tile:
     k = count(c.summed, usual)
+    summing = bool(c.kernel.partials)  # so that the rows of a tile say how a sum is added up
     exact = c.operand_dtype is f64 or (c.operand_dtype is f32 and not tf32)
     most = FFMA_DEPTH if exact else DEPTH_BYTES // c.operand_dtype.itemsize
     inner = _inner(c.summed, usual, most)
@@ -108,38 +136,115 @@ def _product(
     depth = max(LEAST, depth)
     steps = -(-k // depth)
 
+    limits = (64, 128) if exact else _with_epilogue(c, steps)
+    limits = (32, 32) if c.dtype is f64 else limits
+
     def tiles(sizes: dict[str, int]) -> tuple[int, int, int]:
         """Rows and cols of one, and how many there are."""
         batch, m, n = (count(axes, sizes) for axes in (c.batch, c.rows, c.cols))
-        rows, cols = _sides(m, n, batch, steps, target, exact, c.dtype.itemsize)
+        rows, cols = _sides(m, n, batch, 1 if summing else steps // MIN_STEPS, target, limits)
         rows = _run_rows(m, rows) if c.kernel.partials else rows
         return rows, cols, batch * -(-m // rows) * -(-n // cols)
 
-    summing = bool(c.kernel.partials)  # so that the rows of a tile say how a sum is added up
     rows, cols, _ = tiles(usual if summing else sizes)
-    splits = 1 if summing else _splits(tiles(usual)[2], steps, target)
+    splits = 1
+    if not summing:
+        few = {a.extent: FEW for a in c.rows if usual.get(str(a.extent)) == UNKNOWN}
+        a, b, found = tiles(usual | few)
+        most = min(MAX_SPLITS, max(1, PARTS // (a * b)))
+        for many, other in ((c.rows, c.cols), (c.cols, c.rows)):
+            if any(isinstance(x.extent, str) for x in many):  # parts take no more than they read
+                each = count(other, usual) * PART_BYTES
+                most = min(most, k * c.operand_dtype.itemsize // max(each, 1))
+        splits = _splits(found, steps, target, most)
     wide = rows * cols
-    warps = 8 if wide >= (64 * 64 if exact else 128 * 128) else 4 if wide >= 32 * 64 else 2
+    warps = 8 if wide >= 128 * 128 else 4 if wide >= 32 * 64 else 2
+    if limits == NARROW and summing and _tiles_read(c):
+        warps = 8 if wide >= 64 * 128 else warps
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
-    stages = max(2, min(2 if exact else 4, target.shared_bytes // max(stage, 1)))
+    room = target.shared_bytes // max(stage, 1)
+    stages = max(2, min(room, max(3, min(3 if exact else 4, room // 2))))  # two programs at once
     return Tile("product", rows, cols, depth, inner, splits, warps, stages)
 
 
+def _boxed(
+    c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: Target
+) -> Tile | None:
+    """A product by boxes, where those are possible and worth it: that follows from literals alone.
+
+    Two programs share a multiprocessor and have three stages each, but for the largest tiles, which
+    fill one.
+    """
+    usual = {name: IMAGES if n == UNKNOWN else n // BATCH * IMAGES for name, n in usual.items()}
+    boxer = Boxer(c, usual, DEPTH_BYTES // c.operand_dtype.itemsize)
+    summing = bool(c.kernel.partials)
+    parts = 1 if summing else max(1, min(MAX_SPLITS, boxer.steps // MIN_STEPS))
+    enough = target.sms if summing else -(-WAVES * target.sms // parts)
+    first = boxer.boxes(usual, enough, target.sms)
+    if first is None or min(first.area) < LEAST_SIDE:
+        return None
+    b = first if summing else boxer.boxes(sizes, enough, target.sms) or first
+    named = any(isinstance(a.extent, str) for a in (*c.batch, *c.rows, *c.cols))
+    splits = 1
+    if not summing and not named:  # there may be many tiles, where their number is not known
+        splits = _parts(boxer.tiles(first, usual), boxer.steps, target)
+    (rows, cols), depth = b.area, prod(b.summed)
+    small, large = rows * cols < 128 * 64, rows * cols > 128 * 128
+    stages = 4 if small or large else 3
+    warps = 8 if rows * cols >= 128 * 128 else 4
+    return Tile("product", rows, cols, depth, len(c.summed), splits, warps, stages, b)
+
+
+def _parts(tiles: int, steps: int, target: Target) -> int:
+    """Parts of a long sum by boxes, for the shortest time: that of steps, with two programs on a
+    multiprocessor at once, and that of the program that adds the parts up."""
+
+    def time(parts: int) -> float:
+        programs = tiles * parts
+        rounds = ALONE if programs <= target.sms else -(-programs // (2 * target.sms))
+        more = PART if parts > 1 else 0.0
+        return rounds * (-(-steps // parts) + more) + more * parts
+
+    return min(range(1, max(1, min(MAX_SPLITS, steps // MIN_STEPS)) + 1), key=time)
+
+
+def _tiles_read(c: Contraction) -> int:
+    """Loads of the epilogue that have an element for each point."""
+    rows, cols = ({a.name for a in axes} for axes in (c.rows, c.cols))
+    reads = [{a for a, _ in s.at.terms} for s in c.epilogue if isinstance(s, Load)]
+    return sum(bool(r & rows) and bool(r & cols) for r in reads)
+
+
+def _with_epilogue(c: Contraction, steps: int) -> tuple[int, int]:
+    """The largest sides: where a sum is short beside its epilogue, several programs are wanted on
+    a multiprocessor, whose loads, sums and stores take turns, rather than few reads of operands.
+    """
+    if steps <= 2 and _tiles_read(c) > 1:
+        return SMALL
+    return NARROW if c.kernel.partials and steps <= 4 else (128, 128)
+
+
 def _sides(
-    m: int, n: int, batch: int, steps: int, target: Target, exact: bool, itemsize: int
+    m: int, n: int, batch: int, parts: int, target: Target, most: tuple[int, int]
 ) -> tuple[int, int]:
     """Rows and cols: as large as registers allow, while there are tiles for all of the target.
 
-    Smaller tiles read their operands more often, so below 64 x 64 a long sum is rather split.
+    Smaller tiles read their operands more often, so a sum that has many `parts` is rather split.
     """
-    most = (64, 64) if exact else (128, 128)
     rows, cols = (max(LEAST, min(limit, power(n))) for limit, n in zip(most, (m, n), strict=True))
-    if itemsize > 4:
-        rows, cols = min(rows, 32), min(cols, 32)
-    parts = max(1, min(MAX_SPLITS, steps // MIN_STEPS))
-    for area, enough in ((64 * 64, WAVES * target.sms), (32 * 32, target.sms // 2 // parts)):
-        while batch * -(-m // rows) * -(-n // cols) < enough and rows * cols > area:
-            rows, cols = (rows // 2, cols) if rows > cols else (rows, cols // 2)
+    parts = max(1, min(MAX_SPLITS, parts))
+    wanted = WAVES * target.sms * NEARLY
+
+    def programs() -> float:
+        long = min(parts // LONG, PARTS // (rows * cols))
+        return batch * -(-m // rows) * -(-n // cols) * max(1, long)
+
+    while programs() < wanted and rows * cols > 64 * 64:
+        rows, cols = (rows // 2, cols) if rows > cols else (rows, cols // 2)
+    while (
+        batch * -(-m // rows) * -(-n // cols) < target.sms // 2 // parts and rows * cols > 32 * 32
+    ):
+        rows, cols = (rows // 2, cols) if rows > cols else (rows, cols // 2)
     return rows, cols
 
 
@@ -156,11 +261,11 @@ def _inner(summed: tuple[Axis, ...], sizes: dict[str, int], depth: int) -> int:
     return len(summed)
 
 
-def _splits(tiles: int, steps: int, target: Target) -> int:
+def _splits(tiles: int, steps: int, target: Target, most: int = MAX_SPLITS) -> int:
     """Parts of the sum, a power of two; 1 where the tiles alone are enough."""
     splits = 1
     while (
-        2 * splits <= MAX_SPLITS
+        2 * splits <= most
         and tiles * splits < WAVES * target.sms
         and steps // (2 * splits) >= MIN_STEPS
     ):

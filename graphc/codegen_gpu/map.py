@@ -3,8 +3,7 @@
 A phase's loop is one flat index over its axes, in their order. It runs along lanes, at once where
 it is known to fit (what one phase has read, the next has in registers), else in trips; or, where
 it is short or adds to memory, one step after the other for every point of the block. A long float32
-sum is cut: `CHUNK` trips add up in float32, what they give in float64. Of rows that a scatter adds
-to, each is one program's alone, so that they can be shared out and yet are added to in order.
+sum is cut: `CHUNK` trips add up in float32, what they give in float64.
 
 Where nothing is known about the number of points, full blocks run without a mask, which lets every
 thread move 16 bytes at once, and the last block in a branch of its own.
@@ -15,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 
 from graphc.codegen_gpu.body import Body, Group, Point, Value
 from graphc.codegen_gpu.reductions import Reduction, States
 from graphc.codegen_gpu.scalar import literal, rounded
-from graphc.codegen_gpu.tiles import UNROLLED, PhasePlan, Plan, extent, factor, shared
+from graphc.codegen_gpu.tiles import UNROLLED, PhasePlan, Plan, extent, factor
 from graphc.ir.cuda_abi import GridDim
-from graphc.ir.kernel import Apply, Axis, Kernel, Load, Phase, Reduce, Store
+from graphc.ir.kernel import Axis, Kernel, Phase, Reduce, Store
 from graphc.ir.types import bool_, i64
 
 CHUNK = 32  # trips whose sums are float32
@@ -45,23 +45,25 @@ class MapTemplate:
         self.across = (1 if loops and plan.form == "column" else 0) if spread else None
         self.along = (int(spread) if plan.form == "row" else 0) if loops else None
         self.rank = int(spread) + int(loops)
+        # Axes of few points, all of which each place of the block computes.
+        self.each = tuple(a for a in self.kernel.axes if a.name in plan.each)
+        self.axes = tuple(a for a in self.kernel.axes if a not in self.each)
 
     def run(self) -> tuple[GridDim, ...]:
         if self.plan.form == "tile":
             return self.tiled()
         self.body.point = self.points()
         masks = self.body.point.masks
-        if masks and self.rank == 1 and factor(self.kernel.axes) % ALIGNED:
+        if masks and self.rank == 1 and factor(self.axes) % ALIGNED:
             self.in_branches(masks[0][1])
         else:
             self.phases()
-        grid = GridDim(tuple(a.extent for a in self.kernel.axes), self.plan.points)
-        return (grid, GridDim((self.plan.shares,))) if self.plan.shares > 1 else (grid,)
+        return (GridDim(tuple(a.extent for a in self.axes), self.plan.points),)
 
     def in_branches(self, mask: Value) -> None:
         """Full blocks without a mask, the last one with it."""
         body, whole = self.body, self.body.point
-        count = body.product(a.extent for a in self.kernel.axes)
+        count = body.product(a.extent for a in self.axes)
         program = self.program(0)
         body.writer.let(mask.text, 0)
         full = body.let(f"({program.text} + 1) * {self.plan.points} <= {count}", bool_, program)
@@ -90,7 +92,7 @@ class MapTemplate:
 
     def points(self) -> Point:
         """The block's points, all parallel axes flat."""
-        axes, block = self.kernel.axes, self.plan.points
+        axes, block = self.axes, self.plan.points
         shape = [str(block)] * self.rank
         if self.across is None:
             flat = self.program(0) if axes else Value("0", self.body.index_dtype)
@@ -142,6 +144,15 @@ class MapTemplate:
     # ---- phases --------------------------------------------------------------------------------
 
     def phases(self) -> None:
+        """At each point of the axes of few points, whose guards are then known."""
+        body, whole, values = self.body, self.body.point, dict(self.body.values)
+        for at in product(*(range(int(a.extent)) for a in self.each)):
+            known = (Group((a,), Value(str(k), body.index_dtype)) for a, k in zip(self.each, at))
+            body.point, body.values = replace(whole, groups=(*whole.groups, *known)), dict(values)
+            self.run_phases()
+        body.point = whole
+
+    def run_phases(self) -> None:
         runs = {
             "once": self.once, "whole": self.whole, "looped": self.looped, "serial": self.serial,
         }  # fmt: skip
@@ -272,34 +283,11 @@ class MapTemplate:
                 level=level,
             )  # fmt: skip
             body.point = replace(point, groups=(*point.groups, Group(phase.axes, step)))
-            if self.plan.shares > 1:
-                self.share(phase)
-            else:
-                self.statements(phase)
+            self.statements(phase)
             for (s, reduction), state in zip(reductions, states, strict=True):
                 self.step(reduction, state, self.element(s, reduction, step, True))
         for (s, reduction), state in zip(reductions, states, strict=True):
             self.result(s, reduction, state)
-
-    def share(self, phase: Phase) -> None:
-        """The additions whose index is this program's among those with the same points."""
-        index = shared(self.kernel)
-        assert index is not None
-        needed, first = {index}, []
-        for s in reversed(phase.body):
-            if not isinstance(s, Store) and s.name in needed:
-                needed |= set(s.args) if isinstance(s, Apply) else set()
-                needed |= {i.index for i in s.indirect} if isinstance(s, Load) else set()
-                first.append(s)
-        for s in reversed(first):
-            self.body.run(s)
-        value, own = self.body.values[index], self.program(1)
-        mine = self.body.let(f"({value.text} % {self.plan.shares} == {own.text})", bool_, value)
-        with self.writer.block(f"if {mine.text}:") as level:
-            self.body.floor = level
-            for s in phase.body:
-                if s not in first:
-                    self.body.run(s)
 
     # ---- reductions ----------------------------------------------------------------------------
 

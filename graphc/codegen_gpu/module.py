@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from graphc.codegen_gpu import attention_kernel, contract, routine
+from graphc.codegen_gpu import attention_kernel, contract, routine, scatter
 from graphc.codegen_gpu import map as points
 from graphc.codegen_gpu.body import Body
 from graphc.codegen_gpu.target import Target
@@ -58,6 +58,9 @@ def emit(
         grid, warps = routine.emit(kernel, sizes, writer, wide)
         return finish(body, grid, warps)
     chosen = plan(kernel, sizes, target)
+    if chosen.form == "rows":
+        grid, own = scatter.emit(body, chosen), (scatter.SCRATCH,)
+        return finish(body, grid, chosen.warps, own=own, scratch_bytes=scatter.SCRATCH_BYTES)
     grid = points.emit(body, chosen)
     return finish(body, grid, chosen.warps)
 

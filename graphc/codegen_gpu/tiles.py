@@ -1,6 +1,7 @@
 """Blocks by formula, from a kernel, typical sizes and the target: how many points a program takes.
 
   flat    points along one dimension of lanes; loops of few trips, and scatters, run in order
+  rows    the same of a scatter whose trips add to rows, which are shared out among programs
   tile    points in two dimensions, where loads and stores disagree about the innermost axis
   row     loops along lanes, what they read being contiguous; a program has some points beside
   column  points along lanes, being contiguous; loops along the other dimension
@@ -14,14 +15,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
 from graphc.codegen_gpu.target import ACCESS_BYTES, WARP, Target
-from graphc.ir.kernel import Apply, Axis, Const, Index, Kernel, Load, Phase, Reduce, Size, Store
+from graphc.ir.kernel import Axis, Kernel, Load, Phase, Reduce, Size, Statement, Store
+from graphc.ir.kernel_uses import accesses, arguments
 
-Form = Literal["flat", "tile", "row", "column"]
+Form = Literal["flat", "rows", "tile", "row", "column"]
 Mode = Literal["once", "whole", "looped", "serial"]
 
 WAVES = 4  # programs for each multiprocessor, if there are points for them
@@ -32,10 +34,13 @@ ROOM = 8192  # elements of a block
 UNROLLED = 32  # trips of a loop that is written out
 LOOPED = 1024  # elements of a phase in one trip
 SIDE = 32  # of a tile
-SHARES = 64  # programs for the same points of a scatter: each looks at all indices
-LEAST = 16  # trips of each
+SHARES = 512  # programs for the same points of a scatter: each looks at all indices
+LEAST = 4  # trips of each
+SHARED = 1024  # points of its programs
 MANY = 48  # statements whose values fill a thread's registers sooner
 DENSE = 40  # the same beside the sums of a column block, in float64
+IN_FLIGHT = 4  # times as much of a column block, so that its few programs keep memory busy
+MOST_EACH = 4  # points of axes that are written out
 MOST_COLUMNS = 64  # points of a column block
 UNKNOWN = 1 << 14  # points of an unknown number, where it decides how sums are added up
 
@@ -57,7 +62,8 @@ class Plan:
     phases: tuple[PhasePlan, ...]
     tile: tuple[str, str] = ("", "")  # the axes of a tile: rows, columns
     warps: int = WARPS
-    shares: int = 1  # programs for the same points of a scatter, each with some of the indices
+    shares: int = 1  # programs for the same points of a scatter, each with some of the rows
+    each: tuple[str, ...] = ()  # axes that are written out: a place computes all of their points
 
 
 def power(n: int) -> int:
@@ -81,31 +87,56 @@ def factor(axes: Sequence[Axis]) -> int:
     return prod(a.extent for a in axes if isinstance(a.extent, int))
 
 
-def shared(kernel: Kernel) -> str | None:
-    """The index that alone decides where each trip of a scatter adds, the same for all points.
+@dataclass(frozen=True, slots=True)
+class RowScatter:
+    """A scatter whose trips each add to one row, whatever the point: `index` is its number."""
 
-    None if there is no such index, or if there is more to do than to add.
-    """
-    stores = [s for s in kernel.statements() if isinstance(s, Store)]
-    loops = [p for p in kernel.phases if p.axes]
-    if len(stores) != 1 or len(loops) != 1 or stores[0] not in loops[0].body:
+    index: str
+    store: Store
+    adding: Phase
+    finding: tuple[Statement, ...]  # those of the phase that the index needs
+
+
+def row_scatter(kernel: Kernel) -> RowScatter | None:
+    """How a kernel adds to rows; None if it does other things. What it does before is to store
+    each row once, by a loop over their numbers."""
+    adding = [(p, s) for p in kernel.phases for s in p.body if isinstance(s, Store) and s.add]
+    if kernel.kind != "scatter" or len(adding) != 1:
         return None
-    inner, outer = ({a.name for a in axes} for axes in (loops[0].axes, kernel.axes))
-    (store,) = stores
-    if len(store.indirect) != 1 or inner & {a for a, _ in store.at.terms} or store.guards:
+    ((phase, store),) = adding
+    others = [s for s in phase.body if isinstance(s, Store) and s is not store]
+    inner, outer = ({a.name for a in axes} for axes in (phase.axes, kernel.axes))
+    moves = inner & {a for a, _ in store.at.terms}
+    if others or moves or store.guards or len(store.indirect) != 1 or not phase.axes:
         return None
-    (index,) = store.indirect
-    depends: dict[str, set[str]] = {}
-    for s in kernel.statements():
-        if isinstance(s, Load | Index):
-            depends[s.name] = {a for a, _ in s.at.terms}
-            if isinstance(s, Load) and (s.guards or s.indirect):
-                depends[s.name] |= outer
-        elif isinstance(s, Apply):
-            depends[s.name] = set().union(*(depends.get(a, set()) for a in s.args))
-        elif not isinstance(s, Store | Const):
-            depends[s.name] = outer
-    return index.index if depends.get(index.index, outer).isdisjoint(outer) else None
+    if phase is not kernel.phases[-1] or not all(_fills(p, store) for p in kernel.phases[:-1]):
+        return None
+    index, wanted = store.indirect[0].index, {store.indirect[0].index}
+    finding: list[Statement] = []
+    for s in reversed(phase.body):
+        if isinstance(s, Store) or s.name not in wanted:
+            continue
+        wanted |= set(arguments(s))
+        finding.append(s)
+        if any(outer & {a for a, _ in form.terms} for form in accesses(s)):
+            return None
+    return RowScatter(index, store, phase, tuple(reversed(finding)))
+
+
+def _fills(phase: Phase, add: Store) -> bool:
+    """Whether each trip stores a point of the row of its number, and nothing else."""
+    stores = [s for s in phase.body if isinstance(s, Store)]
+    if len(phase.axes) != 1 or any(isinstance(s, Reduce) for s in phase.body):
+        return False
+    (axis,), (row,) = phase.axes, add.indirect
+    return all(
+        s.buffer == add.buffer
+        and not (s.add or s.guards or s.indirect)
+        and s.at.stride(axis.name) == row.stride
+        and s.at.const == add.at.const
+        and {t for t in s.at.terms if t[0] != axis.name} == set(add.at.terms)
+        for s in stores
+    ) and not any(isinstance(s, Load) and s.buffer == add.buffer for s in phase.body)
 
 
 class _Planner:
@@ -125,6 +156,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         loops = [p for p in self.kernel.phases if p.axes]
+        if row_scatter(self.kernel):
+            return self.rows()
         columns = self.columns()
         if self.kernel.kind == "scatter" or all(self.serial(p, columns) for p in loops):
             tile = self.tile() if not loops else None
@@ -132,7 +165,7 @@ class _Planner:
                 phases = tuple(PhasePlan("once") for _ in self.kernel.phases)
                 return Plan("tile", SIDE, phases, tile)
             phases = tuple(PhasePlan("serial" if p.axes else "once") for p in self.kernel.phases)
-            return self.flat(phases)
+            return self.flat(phases) if loops else self.written_out(self.flat(phases))
         self.points = max(self.nominal(self.kernel.axes), 1)
         return self.column() if columns else self.row()
 
@@ -144,27 +177,49 @@ class _Planner:
         few = trips is not None and trips <= UNROLLED
         return few and (columns or trips == 1) and self.points >= WARP * self.target.sms
 
-    def flat(self, phases: tuple[PhasePlan, ...]) -> Plan:
-        """16 bytes of the narrowest element a thread; fewer warps for more programs."""
+    def flat(self, phases: tuple[PhasePlan, ...], written: Sequence[str] = ()) -> Plan:
+        """16 bytes of the narrowest element a thread; fewer warps for more programs. Axes that are
+        `written` out decide most guards, so that fewer statements are left."""
         widths = [b.dtype.itemsize for b in self.kernel.buffers] or [4]
         each = min(max(ACCESS_BYTES // min(widths), 2), PER_THREAD)
-        if len(list(self.kernel.statements())) > MANY:
+        if not written and len(list(self.kernel.statements())) > MANY:
             each = max(each // 2, 1)
-        block = self.enough(WARP * WARPS * each, WARP * each)
+        axes = [a for a in self.kernel.axes if a.name not in written]
+        block = self.enough(WARP * WARPS * each, WARP * each, axes)
         warps = max(min(block // (WARP * each), WARPS), 1)
-        return Plan("flat", block, phases, warps=warps, shares=self.shares(block))
+        return Plan("flat", block, phases, warps=warps)
 
-    def shares(self, block: int) -> int:
+    def written_out(self, plan: Plan) -> Plan:
+        """With the axes of few points by which guards alone decide: of the windows that overlap,
+        each such point is in other ones, and each place then reads what any of them needs."""
+        if self.kernel.kind != "map":
+            return plan
+        guards = {g for s in self.kernel.statements() if isinstance(s, Load) for g in s.guards}
+        alone = Counter(
+            g.at.terms[0][0] for g in guards if len(g.at.terms) == 1 and g.at.const == 0
+        )
+        last = {a for s in self.kernel.statements() if isinstance(s, Store) for a in
+                self.contiguous(s)}  # fmt: skip
+        each = [a for a in self.kernel.axes if a.extent in (2, 3, 4) and alone[a.name] > 1]
+        each = [a for a in each if a.name not in last]
+        if not each or self.typical(each) > MOST_EACH:
+            return plan
+        self.points = max(self.points // self.typical(each), 1)
+        phases, written = plan.phases, tuple(a.name for a in each)
+        return replace(self.flat(phases, written), each=written)
+
+    def rows(self) -> Plan:
         """As many programs for the same points as leave each some trips, and fill the target."""
-        if self.kernel.kind != "scatter" or shared(self.kernel) is None:
-            return 1
-        trips = max(self.typical(p.axes) for p in self.kernel.phases)
+        block = min(power(self.points), SHARED)
+        trips = self.typical(self.kernel.phases[-1].axes)
         free = WAVES * self.target.sms // -(-self.points // block)
-        return max(power(min(trips // LEAST, free, SHARES) + 1) // 2, 1)
+        shares = max(power(min(trips // LEAST, free, SHARES) + 1) // 2, 1)
+        phases = tuple(PhasePlan("serial") for _ in self.kernel.phases)
+        return Plan("rows", block, phases, shares=shares)
 
-    def enough(self, most: int, least: int) -> int:
+    def enough(self, most: int, least: int, axes: Sequence[Axis] = ()) -> int:
         """A block of points that leaves enough programs, no larger than there are points."""
-        known = extent(self.kernel.axes)
+        known = extent(axes or self.kernel.axes)
         block = most
         while block > least and self.points < block * WAVES * self.target.sms:
             block //= 2
@@ -176,19 +231,23 @@ class _Planner:
         return [a for a, stride in s.at.terms if stride in (1, -1)]
 
     def columns(self) -> bool:
-        """Whether points rather than trips lie side by side in memory, counted in bytes."""
+        """Whether points rather than trips lie side by side in memory, counted in bytes and by how
+        much there is to read."""
         votes: Counter[bool] = Counter()
         dtypes = {b.name: b.dtype for b in self.kernel.buffers}
         for phase in self.kernel.phases:
-            inner = {a.name: self.size(a.extent) for a in phase.axes}
+            inner = {a.name: self.nominal((a,)) for a in phase.axes}
             if not inner:
                 continue
-            outer = {a.name: self.size(a.extent) for a in self.kernel.axes}
+            outer = {a.name: self.nominal((a,)) for a in self.kernel.axes}
+            sizes = [*inner.items(), *outer.items()]
             for s in phase.body:
                 if isinstance(s, Load | Store):
                     for a in self.contiguous(s):
                         n = inner.get(a, outer.get(a, 1))
-                        votes[a in outer] += dtypes[s.buffer].itemsize * min(n, WARP)
+                        each = dtypes[s.buffer].itemsize * min(n, WARP)
+                        moves = prod(size for b, size in sizes if s.at.stride(b) != 0)
+                        votes[a in outer] += each * moves
         return votes[True] > votes[False]
 
     def tile(self) -> tuple[str, str] | None:
@@ -216,8 +275,13 @@ class _Planner:
 
     def column(self) -> Plan:
         inner = self.nominal(self.kernel.axes[-1:])
-        block = self.enough(min(power(inner), MOST_COLUMNS), min(power(inner), WARP // 2))
+        most = WARP // 2 if self.dense else MOST_COLUMNS
+        block = self.enough(min(power(inner), most), min(power(inner), WARP // 2))
         return self.with_loops("column", block)
+
+    @property
+    def dense(self) -> bool:
+        return len(list(self.kernel.statements())) > DENSE
 
     def lanes(self, phase: Phase) -> int:
         trips = extent(phase.axes)
@@ -228,19 +292,20 @@ class _Planner:
     def with_loops(self, form: Form, block: int) -> Plan:
         phases = tuple(self.loop(p, form, block) for p in self.kernel.phases)
         largest = block * max(p.block for p in phases)
-        warps = 2 * WARPS if largest >= WHOLE else min(max(largest // (4 * WARP), 1), WARPS)
+        many = WHOLE // 2 if form == "column" else WHOLE
+        warps = 2 * WARPS if largest >= many else min(max(largest // (4 * WARP), 1), WARPS)
         return Plan(form, block, phases, warps=warps)
 
     def loop(self, phase: Phase, form: Form, block: int) -> PhasePlan:
         if not phase.axes:
             return PhasePlan("once")
         trips = extent(phase.axes)
-        if trips is not None and trips <= WHOLE and power(trips) * block <= ROOM:
+        most = ROOM // 4 if form == "column" and self.dense else ROOM
+        if trips is not None and trips <= WHOLE and power(trips) * block <= most:
             return PhasePlan("whole", power(trips))
         room = LOOPED
         if form == "column":
             sums = power(sum(isinstance(s, Reduce) for s in phase.body))  # each has registers
-            dense = len(list(self.kernel.statements())) > DENSE
-            room = (1 if dense else 2) * LOOPED // (block * sums)
+            room = (1 if self.dense else IN_FLIGHT) * LOOPED // (block * sums)
         least = max(WARP * WARPS // block, 1)  # a thread each
         return PhasePlan("looped", max(min(room, power(self.nominal(phase.axes))), least))

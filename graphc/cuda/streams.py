@@ -52,6 +52,7 @@ class Stream:
     def synchronize(self) -> None:
         self._reap()
         self._gpu.driver.StreamSynchronize(self.cuda_stream)
+        self._gpu.pending.glance()
 
     def record_event(self, event: Event | None = None) -> Event:
         event = Event() if event is None else event
@@ -118,6 +119,7 @@ class Event:
 
     def synchronize(self) -> None:
         self._gpu.driver.EventSynchronize(self.cuda_event)
+        self._gpu.pending.glance()
 
     def elapsed_time(self, end_event: Event) -> float:
         """Milliseconds from here to `end_event`."""

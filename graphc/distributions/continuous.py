@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
-from graphc.distributions.distribution import Distribution, Sample, broadcast_all
+from graphc.distributions.distribution import Distribution, ExponentialFamily, Sample, broadcast_all
 from graphc.errors import InvalidArgument
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.random import rand, randn
@@ -17,7 +17,7 @@ from graphc.frontend.tensor import Tensor
 __all__ = ["Normal", "Uniform"]
 
 
-class Normal(Distribution):
+class Normal(ExponentialFamily):
     """With mean `loc` and standard deviation `scale`."""
 
     has_rsample = True
@@ -50,7 +50,7 @@ class Normal(Distribution):
 
     def rsample(self, sample_shape: Sample = ()) -> Tensor:
         shape = self._extended(sample_shape)
-        return self.loc + randn(*shape, dtype=self.loc.dtype, device=self.loc.device) * self.scale
+        return self.loc + randn(shape, dtype=self.loc.dtype, device=self.loc.device) * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._check(value)
@@ -107,7 +107,7 @@ class Uniform(Distribution):
         return (self.high - self.low) / math.sqrt(12)
 
     def rsample(self, sample_shape: Sample = ()) -> Tensor:
-        share = rand(*self._extended(sample_shape), dtype=self.low.dtype, device=self.low.device)
+        share = rand(self._extended(sample_shape), dtype=self.low.dtype, device=self.low.device)
         return self.low + share * (self.high - self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
-from graphc.distributions.distribution import Distribution, Sample, broadcast_all, one_of
+from graphc.distributions.distribution import (
+    ExponentialFamily,
+    Sample,
+    broadcast_all,
+    one_of,
+    softplus,
+)
 from graphc.errors import InvalidArgument
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.creation import arange
@@ -27,7 +33,7 @@ def kept_inside(probs: Tensor) -> Tensor:
     return probs.clamp(epsilon, 1 - epsilon)
 
 
-class Bernoulli(Distribution):
+class Bernoulli(ExponentialFamily):
     """1 with probability `probs` (or sigmoid of `logits`), else 0."""
 
     has_enumerate_support = True
@@ -79,19 +85,21 @@ class Bernoulli(Distribution):
     def sample(self, sample_shape: Sample = ()) -> Tensor:
         probs = self.probs
         dtype = f64 if probs.dtype is f64 else f32
-        drawn = rand(*self._extended(sample_shape), dtype=dtype, device=probs.device)
+        drawn = rand(self._extended(sample_shape), dtype=dtype, device=probs.device)
         return (drawn < probs).to(probs.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._check(value)
         logits, value = broadcast_all(self.logits, value)
         # -softplus(-l) where the value is 1, -softplus(l) where it is 0
-        return value * logits - logits.clamp(min=0) - E.log1p(E.exp(-E.abs(logits)))
+        answer: Tensor = value * logits - softplus(logits)
+        return answer
 
     def entropy(self) -> Tensor:
         logits = self.logits
-        soft = logits.clamp(min=0) + E.log1p(E.exp(-E.abs(logits)))
-        return soft - logits * self.probs
+        soft = softplus(logits)
+        answer: Tensor = soft - logits * self.probs
+        return answer
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         values = (
@@ -102,7 +110,7 @@ class Bernoulli(Distribution):
         return broadcast_to(values, (2, *self._batch_shape)) if expand else values
 
 
-class Categorical(Distribution):
+class Categorical(ExponentialFamily):
     """Of whole numbers 0 .. n - 1, by `probs` [.., n], normalised here, or by `logits`."""
 
     has_enumerate_support = True

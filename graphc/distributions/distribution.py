@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
+from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
 from graphc.errors import InvalidArgument, Unsupported
 from graphc.frontend.api.creation import tensor
+from graphc.frontend.api.special import logaddexp
+from graphc.frontend.autograd import grad
 from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import get_default_dtype, modes, no_grad
 from graphc.frontend.operands import broadcast_to
@@ -16,7 +19,7 @@ from graphc.frontend.size import Size
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 
-__all__ = ["Distribution"]
+__all__ = ["Distribution", "ExponentialFamily"]
 
 Sample = Sequence[int]
 
@@ -69,7 +72,7 @@ class Distribution:
 
     def _check_arguments(self) -> None:
         for name, constraint in self.arg_constraints.items():
-            if name not in self.__dict__ or constraint.test is None:
+            if name not in self.__dict__ or constraints.is_dependent(constraint):
                 continue
             value = self.__dict__[name]
             if not bool(constraint.check(value).all()):
@@ -192,6 +195,39 @@ class Distribution:
             lone = value.numel() == 1 and not value.is_traced
             parts.append(f"{name}: {value.item() if lone else value.size()}")
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+class ExponentialFamily(Distribution):
+    """One whose density is exp(<natural parameters, t(x)> - log normalizer + carrier).
+
+    A subclass that gives `_natural_params`, `_log_normalizer` and `_mean_carrier_measure` has an
+    entropy, by the gradient of the normalizer.
+    """
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        raise self._missing("natural parameters")
+
+    def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
+        raise self._missing("log normalizer")
+
+    @property
+    def _mean_carrier_measure(self) -> float:
+        raise self._missing("mean carrier measure")
+
+    def entropy(self) -> Tensor:
+        given = [p.detach().requires_grad_() for p in self._natural_params]
+        norm = self._log_normalizer(*given)
+        found = norm - self._mean_carrier_measure
+        events = tuple(range(-len(self._event_shape), 0))
+        for p, slope in zip(given, grad(norm.sum(), given, create_graph=True)):
+            found = found - ((p * slope).sum(events) if events else p * slope)
+        return found
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) for every x, with a gradient of one half at 0."""
+    return logaddexp(x, x.new_zeros(()))
 
 
 def one_of(first: Any, second: Any, names: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
-from graphc.distributions.distribution import Distribution, Sample, broadcast_all
+from graphc.distributions.distribution import ExponentialFamily, Sample, broadcast_all
 from graphc.errors import InvalidArgument
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
@@ -34,8 +34,8 @@ def _drawn(alpha: Tensor) -> Tensor:
     d = boosted - 1 / 3
     c = 1 / E.sqrt(d * 9)
     shape = (CANDIDATES, *alpha.spec.shape)
-    x = randn(*shape, dtype=f64, device=alpha.device)
-    u = rand(*shape, dtype=f64, device=alpha.device)
+    x = randn(shape, dtype=f64, device=alpha.device)
+    u = rand(shape, dtype=f64, device=alpha.device)
     base = 1 + c * x
     v = base * base * base
     safe = E.where(v > 0, v, 1.0)
@@ -43,7 +43,7 @@ def _drawn(alpha: Tensor) -> Tensor:
     first = good.to(f64).argmax(0, keepdim=True)
     last = E.where(good.any(0, keepdim=True), first, CANDIDATES - 1)
     found = d * v.abs().gather(0, last).squeeze(0)
-    power = (1 - rand(*alpha.spec.shape, dtype=f64, device=alpha.device)).log() / E.where(
+    power = (1 - rand(alpha.spec.shape, dtype=f64, device=alpha.device)).log() / E.where(
         alpha < 1, alpha, 1.0
     )
     return E.where(alpha < 1, found * power.exp(), found)
@@ -59,7 +59,7 @@ def standard_gamma(alpha: Tensor) -> Tensor:
     return sample + slope * (alpha - alpha.detach())
 
 
-class Gamma(Distribution):
+class Gamma(ExponentialFamily):
     """With shape `concentration` and `rate`."""
 
     has_rsample = True
@@ -112,7 +112,7 @@ class Gamma(Distribution):
         return alpha - self.rate.log() + special.lgamma(alpha) + more
 
 
-class Dirichlet(Distribution):
+class Dirichlet(ExponentialFamily):
     """Over shares that sum to 1, with `concentration` [.., n]."""
 
     has_rsample = True
@@ -176,7 +176,7 @@ class Dirichlet(Distribution):
         )
 
 
-class Beta(Distribution):
+class Beta(ExponentialFamily):
     """On [0, 1], the first of two Dirichlet shares."""
 
     has_rsample = True

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphc.distributions.continuous import Normal, Uniform
 from graphc.distributions.discrete import Bernoulli, Categorical
-from graphc.distributions.distribution import Distribution
+from graphc.distributions.distribution import Distribution, softplus
 from graphc.distributions.gammas import Beta, Dirichlet, Gamma
 from graphc.distributions.independent import Independent, summed_last
 from graphc.distributions.multivariate_normal import MultivariateNormal
@@ -68,11 +68,8 @@ def _uniform(p: Uniform, q: Uniform) -> Tensor:
 
 @register_kl(Bernoulli, Bernoulli)
 def _bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
-    def soft(x: Tensor) -> Tensor:
-        return x.clamp(min=0) + E.log1p(E.exp(-E.abs(x)))
-
-    one = p.probs * (soft(-q.logits) - soft(-p.logits))
-    zero = (1 - p.probs) * (soft(q.logits) - soft(p.logits))
+    one = p.probs * (softplus(-q.logits) - softplus(-p.logits))
+    zero = (1 - p.probs) * (softplus(q.logits) - softplus(p.logits))
     one = E.where(q.probs == 0, math.inf, E.where(p.probs == 0, 0.0, one))
     zero = E.where(q.probs == 1, math.inf, E.where(p.probs == 1, 0.0, zero))
     one = E.where((q.probs == 0) & (p.probs == 0), 0.0, one)

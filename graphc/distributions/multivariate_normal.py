@@ -104,7 +104,7 @@ class MultivariateNormal(Distribution):
         return self._factor.square().sum(-1)
 
     def rsample(self, sample_shape: Sample = ()) -> Tensor:
-        drawn = randn(*self._extended(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
+        drawn = randn(self._extended(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + (self._factor @ drawn.unsqueeze(-1)).squeeze(-1)
 
     def _half_log_det(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -307,14 +308,23 @@ def output_nr(x: Tensor) -> int:
 class RemovableHandle:
     """Takes a hook off again: by `remove()`, or at the end of a `with` block."""
 
-    def __init__(self, hooks: list[Any], entry: Any) -> None:
+    def __init__(self, hooks: list[Any], entry: Any, x: Tensor | None = None) -> None:
+        """`x`: the tensor that is hooked."""
         self._hooks = hooks
         self._entry = entry
+        self._lasting = x is None or not x.is_traced  # it outlives a step that is traced
+        self._attach = None if x is None else partial(_attach, weakref.ref(x), hooks)
+        self._keep()
         hooks.append(entry)
         epoch.hooks_changed()
 
+    def _keep(self) -> None:
+        if self._lasting and modes.trace is not None:
+            modes.trace.keep(self._hooks, self._attach)
+
     def remove(self) -> None:
         if any(e is self._entry for e in self._hooks):
+            self._keep()
             self._hooks[:] = [e for e in self._hooks if e is not self._entry]
             epoch.hooks_changed()
 
@@ -340,7 +350,17 @@ def _add_hook(x: Tensor, hook: Hook) -> RemovableHandle:
         node.hooks = []
     if x.is_leaf:
         x._hooks = node.hooks
-    return RemovableHandle(node.hooks, (slot, partial(_told, hook)))
+    return RemovableHandle(node.hooks, (slot, partial(_told, hook)), x)
+
+
+def _attach(x: weakref.ref[Tensor], hooks: list[Any]) -> None:
+    """Let a leaf have these hooks, which a step gave it whose marks are taken back."""
+    leaf = x()
+    if leaf is None or not leaf.is_leaf or leaf._after_grad is hooks:
+        return
+    leaf._hooks = hooks
+    if (node := leaf._leaf() if leaf._leaf is not None else None) is not None:
+        node.hooks = hooks
 
 
 def _told(hook: Hook, g: Tensor) -> Any:
@@ -365,7 +385,7 @@ def register_post_accumulate_grad_hook(
         )
     if x._after_grad is None:
         x._after_grad = []
-    return RemovableHandle(x._after_grad, (hook,))
+    return RemovableHandle(x._after_grad, (hook,), x)
 
 
 @public(method=True)

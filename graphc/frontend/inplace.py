@@ -72,6 +72,8 @@ def write(x: Tensor, value: Tensor, *, replaces: bool = False) -> Tensor:
     `replaces` says that `value` was not computed from x, whose old history then gets zeros.
     """
     check_writable(x)
+    if modes.mapped is not None:
+        modes.mapped.check(x)
     history = modes.grad and (value.requires_grad or x.requires_grad)
     if modes.grad and x._unrecorded:
         raise AutogradError(

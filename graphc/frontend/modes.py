@@ -15,6 +15,7 @@ from graphc.ir.types import DType, f32, refuse_name_only
 
 if TYPE_CHECKING:
     from graphc.frontend import devices
+    from graphc.frontend.mapped import Mapped
     from graphc.frontend.places import DevicePlace
     from graphc.frontend.trace import Trace
 
@@ -47,6 +48,7 @@ class _Modes(threading.local):
         self.device: devices.device | None = None  # where factories make tensors, if not the CPU
         self.autocast: tuple[tuple[str, DType], ...] = ()  # what products take, by type of device
         self.place: DevicePlace | None = None  # on which GPU a factory that runs fills memory
+        self.mapped: Mapped | None = None  # the vmap whose function runs
 
 
 modes = _Modes()

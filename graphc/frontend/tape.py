@@ -6,6 +6,7 @@ storage, so that a write in between is caught when the gradient is computed.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ class OpNode(Node):
             if modes.grad:
                 z.set_history(self)
         wanted = [e is not None for e in self.edges]
-        return pull_op(self.op, wanted, cotangents[0], z, args, self.attrs)
+        return pull_op(self.op, wanted, cotangents[0], z, args, self.attrs, modes.grad)
 
     def _unpack(self, saved: Any) -> Any:
         return unchanged(self.label, *saved) if isinstance(saved, tuple) else saved
@@ -153,6 +154,15 @@ def edge_of(x: Tensor) -> Edge | None:
     return node, 0
 
 
+class _Saving(threading.local):
+    """Who is shown each operation that saves something, of this thread; the last one counts."""
+
+    hooks: tuple[Callable[[OpNode], None], ...] = ()
+
+
+saving = _Saving()
+
+
 def record(op: Op, args: Sequence[Any], attrs: Attrs, out: Tensor) -> None:
     """Put `out = op(*args)` on the tape if an operand requires grad."""
     if not out.spec.dtype.is_floating_point or not differentiable(op):
@@ -173,6 +183,8 @@ def record(op: Op, args: Sequence[Any], attrs: Attrs, out: Tensor) -> None:
     if reads_output:
         node.output = (out.alias(), out.storage.version)
     attach(out, node)
+    if saving.hooks:
+        saving.hooks[-1](node)
 
 
 def record_rule(

@@ -94,6 +94,7 @@ class Trace:
         self.settled: list[Any] = []  # what the step counts and decides by
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
+        self.tables: list[Kept] = []  # hooks that the step changes
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.follows = False  # whether an optimizer runs whose tables each call sets again
         self.draws: dict[Any, int] = {}  # random draws taken by generator
@@ -257,6 +258,12 @@ class Trace:
         """Whether the step has not changed `what` yet; `restore` puts it back when it ends."""
         return self._before.setdefault(what, restore) is restore
 
+    def keep(self, table: Any, attach: Callable[[], None] | None = None) -> None:
+        """Before a list or dict of hooks, of something that outlives the step, is changed."""
+        before = table.copy()
+        if self.first(("hooks", id(table)), partial(refill, table, before)):
+            self.tables.append(Kept(table, before, attach))
+
     def has_changed(self, what: Hashable) -> bool:
         return what in self._before
 
@@ -351,7 +358,7 @@ class Trace:
             yield self
         finally:
             modes.trace = before
-            for restore in self._before.values():
+            for restore in reversed(self._before.values()):
                 restore()
             self._before.clear()
             self._without_history.clear()
@@ -378,6 +385,20 @@ class Trace:
 
 
 HISTORY = ("_node", "_slot", "_requires_grad", "_made_at", "_leaf", "_hooks", "_base")
+
+
+class Kept(NamedTuple):
+    """A table of hooks, as it was before the step changed it, and what gives it to its owner."""
+
+    table: Any
+    before: Any
+    attach: Callable[[], None] | None
+
+
+def refill(table: Any, kept: Any) -> None:
+    """Let a list or dict hold what `kept` does."""
+    table.clear()
+    table.extend(kept) if isinstance(table, list) else table.update(kept)
 
 
 def active() -> Trace | None:

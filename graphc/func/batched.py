@@ -9,6 +9,7 @@ from typing import Any
 from graphc.errors import InvalidArgument, InvalidState, RefusedArgument, ShapeMismatch
 from graphc.frontend.api.generator import default_generator
 from graphc.frontend.api.shapes import stack
+from graphc.frontend.mapped import Mapped
 from graphc.frontend.modes import modes
 from graphc.frontend.tensor import Tensor
 from graphc.utils._pytree import tree_flatten, tree_unflatten
@@ -31,7 +32,7 @@ def vmap(
 
     in_dims: along which dimension each argument is sliced (None: handed on whole); out_dims: along
     which the results are stacked; either is one for all or a nest along the arguments or results.
-    Keyword arguments are handed on whole.
+    Keyword arguments are handed on whole. What is the same for all slices cannot be written to.
     randomness: whether a random function called inside raises InvalidState ("error"), gives each
     slice the "same" numbers or "different" ones. `chunk_size` is accepted and changes nothing.
     The slices are computed one after the other; a compiled step holds the code of each.
@@ -52,17 +53,18 @@ def vmap(
         dims = _along(in_dims, args, "in_dims")
         count = _count(leaves, dims)
         slices, before = [], _drawn()
-        for k in range(count):
-            if randomness == "same":
-                _rewind(before)
-            own = [x if d is None else x.select(d, k) for x, d in zip(leaves, dims)]
-            slices.append(func(*tree_unflatten(own, spec), **kwargs))
-            if randomness == "error" and _drawn() != before:
-                _rewind(before)
-                raise InvalidState(
-                    "vmap: called random operation while in randomness error mode",
-                    fix="pass randomness='different' or 'same'",
-                )
+        with Mapped(x for x, d in zip(leaves, dims) if d is not None) as mapped:
+            for mapped.number in range(count):
+                if randomness == "same":
+                    _rewind(before)
+                own = [x if d is None else x.select(d, mapped.number) for x, d in zip(leaves, dims)]
+                slices.append(func(*tree_unflatten(own, spec), **kwargs))
+                if randomness == "error" and _drawn() != before:
+                    _rewind(before)
+                    raise InvalidState(
+                        "vmap: called random operation while in randomness error mode",
+                        fix="pass randomness='different' or 'same'",
+                    )
         return _stacked(slices, out_dims)
 
     return over_batch

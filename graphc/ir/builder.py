@@ -69,8 +69,7 @@ class Builder:
     def emit(self, op: Op, args: Sequence[Value | Scalar], attrs: Attrs, name: str = "") -> Value:
         """Apply `op`; numbers become constants, and constants stand right where order is free."""
         values = self._lift(args)
-        if op.commutative:
-            values.sort(key=lambda v: v.const is not None)
+        _constants_right(op, values)
         try:
             spec = op.infer(*(v.spec for v in values), **attrs)
         except GraphcError as e:
@@ -79,8 +78,18 @@ class Builder:
         key = (op, *values, *sorted(attrs.items()))
         return self._once(key, name, spec, op, tuple(values), dict(attrs), None)
 
+    def again(self, v: Value, args: Sequence[Value]) -> Value:
+        """The op of `v` over other arguments; where their types are the same, so is its own."""
+        assert v.op is not None
+        if any(a._spec is not b._spec for a, b in zip(args, v.args, strict=True)):
+            return self.emit(v.op, args, v.attrs)
+        values = list(args)
+        _constants_right(v.op, values)
+        key = (v.op, *values, *sorted(v.attrs.items()))
+        return self._once(key, "", v._spec, v.op, tuple(values), v.attrs, None)
+
     def _lift(self, args: Sequence[Value | Scalar]) -> list[Value]:
-        if all(isinstance(a, Value) for a in args):
+        if all([type(a) is Value for a in args]):
             return list(args)  # type: ignore[arg-type]  # just checked
         like = next(a for a in reversed(args) if isinstance(a, Value)).spec
         return [a if isinstance(a, Value) else self.constant(a, like) for a in args]
@@ -151,7 +160,7 @@ class Builder:
         self._count += 1
         if not name or name in self._names:
             name = self._fresh()
-        at = where if where is not None else self.where()
+        at = where or self.here or self.where()
         v = Value(name, spec, self, op, args, attrs, const, at, self._count, self.making)
         self._made[key] = v
         self._names.add(name)
@@ -162,6 +171,12 @@ class Builder:
         while (name := f"%{k}") in self._names:
             k += 1
         return name
+
+
+def _constants_right(op: Op, values: list[Value]) -> None:
+    """Sort what may stand in any order: constants last."""
+    if op.commutative and any([v.const is not None for v in values]):
+        values.sort(key=lambda v: v.const is not None)
 
 
 class At:

@@ -68,10 +68,11 @@ class Quotient:
 class Extent(Unknown):
     """An integer expression over symbols; immutable, equal where it is the same expression."""
 
-    __slots__ = ("_hash", "_hint", "_least", "_terms", "_typical")
+    __slots__ = ("_hash", "_hint", "_least", "_scope", "_terms", "_typical")
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
+        self._scope: Extents | None = None
         self._hash: int | None = None
         self._hint: int | None = None
         self._typical: int | None = None
@@ -100,7 +101,9 @@ class Extent(Unknown):
 
     @property
     def scope(self) -> Extents:
-        return next(iter(self.symbols())).scope
+        if self._scope is None:
+            self._scope = next(iter(self.symbols())).scope
+        return self._scope
 
     @property
     def hint(self) -> int:
@@ -145,6 +148,11 @@ class Extent(Unknown):
     def __eq__(self, y: object) -> bool:
         if self is y:
             return True
+        kind = type(y)
+        if kind is Extent and self._terms == cast(Extent, y)._terms:
+            return True
+        if (kind is Extent or kind is int) and not (own := self.scope).tracing and own.compiling:
+            return False  # no expression but the same is equal in passes
         if isinstance(y, float) and not is_unknown(y):
             return y.is_integer() and self == int(y)
         if not _is_whole(y):
@@ -181,6 +189,8 @@ class Extent(Unknown):
     # ---- arithmetic ----------------------------------------------------------------------------
 
     def __add__(self, y: Number) -> Number:
+        if type(y) is int and not y:
+            return self
         return _sum(self, y) if _is_whole(y) else derived("+", self, y)
 
     __radd__ = __add__
@@ -192,9 +202,13 @@ class Extent(Unknown):
         return _sum(y, self, -1) if _is_whole(y) else derived("-", y, self)
 
     def __mul__(self, y: Number) -> Number:
+        if type(y) is int:
+            return _scaled(self, y)
         return _product(self, y) if _is_whole(y) else derived("*", self, y)
 
     def __rmul__(self, y: Number) -> Number:
+        if type(y) is int:
+            return _scaled(self, y)
         return _product(self, y) if _is_whole(y) else derived("*", y, self)
 
     def __neg__(self) -> Number:
@@ -364,7 +378,7 @@ def is_unknown(x: object) -> bool:
 
 
 def _is_whole(y: object) -> bool:
-    return isinstance(y, int | np.integer)
+    return type(y) is int or isinstance(y, int | np.integer)
 
 
 def _terms_of(n: Number) -> Terms:
@@ -385,6 +399,13 @@ def _sum(a: Number, b: Number, sign: int = 1) -> Number:
 
 def _product(a: Number, b: Number) -> Number:
     return _made(polynomial.multiply(_terms_of(a), _terms_of(b)))
+
+
+def _scaled(a: Extent, factor: int) -> Number:
+    """a * factor"""
+    if factor == 1:
+        return a
+    return Extent({p: f * factor for p, f in a.terms.items()}) if factor else 0
 
 
 def _quotient(a: Number, b: Number) -> Number:
@@ -442,6 +463,12 @@ def _never_zero(gap: Extent) -> bool:
 
 def _less(a: Number, b: Number) -> bool:
     """a < b: by what is known of all values, else by the hints, noted."""
+    if type(a) is int and type(b) is Extent and (least := b.least) is not None:
+        passing = not b.scope.tracing and b.scope.compiling
+        if least > a or (least == a == 1 and passing):
+            return True
+    if type(b) is int and type(a) is Extent and (least := a.least) is not None and least >= b:
+        return False
     if isinstance(a, float) or isinstance(b, float):
         return _less_float(a, b)
     if not is_unknown(a) and abs(a) >= ENDLESS:

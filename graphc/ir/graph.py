@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphc.ir.ops import Op
-from graphc.ir.sizes import passes
+from graphc.ir.sizes import passes, scopes_of
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import Scalar, Shape, TensorSpec
 
@@ -133,7 +133,10 @@ class Graph:
 
     def in_passes(self) -> AbstractContextManager[None]:
         """Inside, passes may ask about the extents of this graph."""
-        return passes(v.shape for v in self.values() if not v.spec.is_fixed)
+        scopes = self.facts.get(passes)
+        if scopes is None:
+            scopes = self.facts[passes] = scopes_of(v.shape for v in self.values())
+        return passes(scopes)
 
     def with_outs(self, outs: Iterable[Value]) -> Graph:
         """Other outputs over the same inputs: `facts`, which passes find out, hold there too."""

@@ -18,9 +18,10 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
+from typing import Any, Literal, TypeVar
 
 from graphc.ir.ops import OPS, Runs
 from graphc.ir.types import DType, Scalar
@@ -327,3 +328,36 @@ class Kernel:
         if not self._key:
             self._key.append(show_body(self, provenance=False))
         return self._key[0]
+
+
+def sources(kernel: Kernel) -> list[str]:
+    """Where its statements come from, in order."""
+    return [s.where for s in (*kernel.statements(), *kernel.partials)]
+
+
+def retold(kernel: Kernel, name: str, note: str, where: Sequence[str]) -> Kernel:
+    """Another kernel of the same text, whose statements come from elsewhere."""
+    if len(where) != len(sources(kernel)):
+        raise ValueError("one line for each statement")
+    lines = iter(where)
+    bodies = [tuple([_at(s, next(lines)) for s in p.body]) for p in kernel.phases]
+    phases = tuple([Phase(p.axes, b) for p, b in zip(kernel.phases, bodies, strict=True)])
+    partials = tuple([_at(p, next(lines)) for p in kernel.partials])
+    made = replace(kernel, name=name, note=note, phases=phases, partials=partials)
+    made._key.append(kernel.key())
+    return made
+
+
+def _at(s: S, where: str) -> S:
+    """The statement with another line, which is its last field."""
+    if s.where == where:
+        return s
+    make: Callable[..., S] = type(s)
+    return make(*OTHER_FIELDS[type(s)](s), where)
+
+
+S = TypeVar("S", Load, Const, Index, Inside, Apply, Reduce, Dot, Store, Partial)
+OTHER_FIELDS: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
+    cls: attrgetter(*(f.name for f in fields(cls)[:-1]))
+    for cls in (Load, Const, Index, Inside, Apply, Reduce, Dot, Store, Partial)
+}

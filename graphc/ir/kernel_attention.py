@@ -22,7 +22,7 @@ from graphc.ir.types import Array, Scalar
 AXES = ("l", "s", "e", "f")
 OPERANDS = {
     "q": "le", "k": "se", "v": "sf", "mask": "ls", "seed": "", "draw": "",
-    "out": "lf", "lse": "l", "g": "lf",
+    "out": "lf", "lse": "l", "g": "lf", "mean": "l",
 }  # fmt: skip
 ATTRS = ("scale", "causal", "fill", "safe", "drop", "gain")
 RESULTS = {op.name: op.axes for op in OPS.values() if op.axes}

@@ -75,6 +75,13 @@ def least(terms: Terms) -> int | None:
     Over what each atom has beyond its own least value, a polynomial without negative factors is
     never less than its constant.
     """
+    if all(f > 0 for product, f in terms.items() if product):
+        total = 0
+        for product, factor in terms.items():
+            for atom in product:
+                factor *= atom.least
+            total += factor
+        return total
     beyond: dict[Product, int] = {}
     for product, factor in terms.items():
         parts: list[tuple[Product, int]] = [((), factor)]

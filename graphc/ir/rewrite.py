@@ -24,18 +24,25 @@ def rebuild(graph: Graph, visit: Visit) -> Graph:
     """Replace each value bottom-up; `visit` sees it with its arguments already replaced."""
     new: dict[Value, Value] = {}
     for v in graph.values():
-        new[v] = v if v.op is None else replaced(v, tuple(new[a] for a in v.args), visit)
+        args = v.args
+        for a in args:
+            if new[a] is not a:
+                args = tuple([new[a] for a in args])
+                break
+        new[v] = v if v.op is None else replaced(v, args, visit)
     return graph.with_outs(new[v] for v in graph.outs)
 
 
 def replaced(v: Value, args: tuple[Value, ...], visit: Visit) -> Value:
     """`v` over new arguments, then visited, with the provenance of `v` and a name after its."""
-    assert v.op is not None
     builder = v.builder
-    since = builder.mark()
-    with builder.at(v.where):
-        w = visit(v if args == v.args else builder.emit(v.op, args, v.attrs))
-    return builder.heir(w, v, since)
+    since, before = builder.mark(), builder.here
+    builder.here = v.where
+    try:
+        w = visit(v if args is v.args or args == v.args else builder.again(v, args))
+    finally:
+        builder.here = before
+    return w if w is v else builder.heir(w, v, since)
 
 
 def bodies_of(graph: Graph) -> list[Graph]:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 from graphc.ir.extent import OPERATIONS, Derived, Extent, is_unknown
-from graphc.ir.symbols import Fixed, Number, Symbol, Unknown
+from graphc.ir.symbols import Extents, Fixed, Number, Symbol, Unknown
 
 Shape = tuple[int, ...]
 
@@ -78,9 +78,7 @@ def same(a: Number, b: Number) -> bool:
 
 def same_shape(a: Shape, b: Shape) -> bool:
     """`same` of all sizes."""
-    if is_fixed(a) and is_fixed(b):
-        return a == b
-    return len(a) == len(b) and all(map(same, a, b))
+    return a is b or (len(a) == len(b) and all([m is n or same(m, n) for m, n in zip(a, b)]))
 
 
 def is_fixed(shape: Shape) -> bool:
@@ -116,10 +114,14 @@ def index(n: Number) -> int:
     return cast(int, n if type(n) is Extent else n.__index__())
 
 
+def scopes_of(shapes: Iterable[Shape]) -> set[Extents]:
+    """What the extents in shapes belong to."""
+    return {cast(Extent, n).scope for shape in shapes for n in shape if is_unknown(n)}
+
+
 @contextmanager
-def passes(shapes: Iterable[Shape]) -> Iterator[None]:
-    """Inside, passes work on a graph whose inputs have these shapes."""
-    scopes = {s.scope for shape in shapes for s in unknowns(shape)}
+def passes(scopes: Iterable[Extents]) -> Iterator[None]:
+    """Inside, passes work on a graph whose sizes belong to these."""
     with ExitStack() as stack:
         for scope in scopes:
             stack.enter_context(scope.passes())

@@ -359,15 +359,19 @@ def attention_lse_type(*types: TensorSpec, **attrs: Any) -> TensorSpec:
     return TensorSpec(f32 if out.dtype.is_half else out.dtype, out.shape[:-1])
 
 
+ATTENTION_OPERANDS = 6  # q, k, v, mask, seed and draw
+
+
 def attention_gradient_type(operand: int) -> Callable[..., TensorSpec]:
-    """Of the cotangent of an operand of attention, which takes its result, its row statistics and
-    the result's cotangent, too."""
+    """Of the cotangent of an operand of attention, which takes its result, its row statistics, the
+    result's cotangent, and perhaps the sum of each row of their product, too."""
 
     def infer(*types: TensorSpec, **attrs: Any) -> TensorSpec:
-        *first, out, lse, g = types
+        first = types[:ATTENTION_OPERANDS]
         made = attention_type(*first, **attrs)
         rows = attention_lse_type(*first, **attrs)
-        for what, wanted in ((out, made), (lse, rows), (g, made)):
+        wants = (made, rows, made, rows)
+        for what, wanted in zip(types[ATTENTION_OPERANDS:], wants, strict=False):
             if what.dtype is not wanted.dtype or not same_shape(what.shape, wanted.shape):
                 raise ShapeMismatch(f"gradient of attention: {what} in place of {wanted}")
         return first[operand]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -127,6 +127,8 @@ class TensorSpec:
 
     dtype: DType
     shape: Shape
+    _fixed: bool | None = field(default=None, init=False, repr=False)  # once asked
+    _numel: int | None = field(default=None, init=False, repr=False)
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -148,14 +150,18 @@ class TensorSpec:
     @property
     def is_fixed(self) -> bool:
         """Whether no size of it is an extent."""
-        return is_fixed(self.shape)
+        if self._fixed is None:
+            object.__setattr__(self, "_fixed", is_fixed(self.shape))
+        return self._fixed is True
 
     @property
     def numel(self) -> int:
-        n = 1
-        for d in self.shape:
-            n *= d
-        return n
+        if self._numel is None:
+            n = 1
+            for d in self.shape:
+                n *= d
+            object.__setattr__(self, "_numel", n)
+        return cast(int, self._numel)
 
     @property
     def size_bytes(self) -> int:

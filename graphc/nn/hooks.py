@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from graphc.errors import InvalidState
+from graphc.frontend.modes import modes
 from graphc.frontend.step.effects import told
 
 _numbers = itertools.count()
@@ -53,7 +54,9 @@ class RemovableHandle:
         self._changed = changed
 
     def remove(self) -> None:
-        if self._table.pop(self.id, None) is not None:
+        if self.id in self._table:
+            _keep(self._table)
+            del self._table[self.id]
             self._changed()
 
     def __enter__(self) -> RemovableHandle:
@@ -63,10 +66,16 @@ class RemovableHandle:
         self.remove()
 
 
+def _keep(table: dict[int, Hook]) -> None:
+    if modes.trace is not None:
+        modes.trace.keep(table)
+
+
 def register(
     table: dict[int, Hook], hook: Hook, changed: Callable[[], None], prepend: bool
 ) -> RemovableHandle:
     """Enter `hook`, last or first; `changed` is told now and at removal."""
+    _keep(table)
     handle = RemovableHandle(table, changed)
     rest = dict(table) if prepend else {}
     if prepend:

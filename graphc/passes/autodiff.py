@@ -20,7 +20,7 @@ from graphc.ir.graph import Where
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import TensorSpec
-from graphc.passes.vjp_rules import NOT_DIFFERENTIABLE, READS, VJP
+from graphc.passes.vjp_rules import AGAIN, NOT_DIFFERENTIABLE, READS, VJP
 
 Cotangents = Sequence[Any]  # a tensor, or None for zero
 Edge = tuple["Node", int]  # a node and which of its outputs
@@ -107,10 +107,11 @@ def needs(op: Op, wanted: tuple[bool, ...]) -> tuple[list[bool], bool]:
 
 
 def pull_op(
-    op: Op, wanted: Sequence[bool], g: Any, z: Any, args: Sequence[Any], attrs: Attrs
-) -> list[Any]:
-    """The cotangents of the wanted operands of `z = op(*args)`."""
-    rules = VJP[op.name]
+    op: Op, wanted: Sequence[bool], g: Any, z: Any, args: Sequence[Any], attrs: Attrs,
+    again: bool = False,
+) -> list[Any]:  # fmt: skip
+    """The cotangents of the wanted operands of `z = op(*args)`; `again`: they have derivatives."""
+    rules = AGAIN.get(op.name, VJP[op.name]) if again else VJP[op.name]
     if op.variadic:  # its one rule is told which operand it differentiates
         one = rules[0]
         assert one is not None, "a variadic op's one rule differentiates every operand"

@@ -14,9 +14,12 @@ from math import inf
 from graphc.ir import sugar as P
 from graphc.ir.extent import is_unknown
 from graphc.ir.graph import Value
+from graphc.ir.kernel_attention import OPERANDS
 from graphc.ir.meaning.attention import UNIT_BITS
 from graphc.ir.types import bool_, f32
 from graphc.passes.profile import Profile
+
+GIVEN = tuple(OPERANDS)[:-1]  # what a gradient has from its rule
 
 
 def attention(v: Value, profile: Profile) -> Value:
@@ -28,12 +31,23 @@ def attention(v: Value, profile: Profile) -> Value:
     if profile.attention_apart and v.attrs["fill"] != -inf:
         known = False  # of a row of -1e9 alone, the one statistic of such kernels is not enough
     if known and (dtype is f32 or (dtype.is_half and profile.attention_halves)):
-        return v
+        return _with_means(v) if profile.attention_apart else v
     if not dtype.is_half:
         return RESULTS[v.op.name](_Parts.of(v), v)
     args = [P.cast(a, f32) if a.spec.dtype is dtype else a for a in v.args]
     wide = v.builder.emit(v.op, args, v.attrs)
     return P.cast(RESULTS[v.op.name](_Parts.of(wide), wide), v.spec.dtype)
+
+
+def _with_means(v: Value) -> Value:
+    """A gradient with sum(g * out) of each row as an operand: kernels that are apart would each
+    compute it, that of keys and values for every block of them."""
+    if v.op is None or len(v.args) != len(GIVEN):
+        return v
+    out, g = (P.cast(v.args[GIVEN.index(n)], f32) for n in ("out", "g"))
+    mean = P.sum(g * out, (len(g.shape) - 1,))
+    made: Value = v.builder.emit(v.op, (*v.args, mean), v.attrs)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,14 @@ class _Foresight:
         self.readers, self.outs = uses(graph), frozenset(graph.outs)
         self.parts = parts_of(graph)
         self.new: dict[Value, Value] = {}
+        self.old: dict[Value, Value] = {}
         self.views: dict[Value, View] = {}
 
     def run(self) -> Graph:
         for v in self.graph.values():
             w = v if v.op is None else self._visit(v)
             self.new[v] = w
+            self.old[w] = v
             if w not in self.views:
                 self.views[w] = place_of(v, self.parts, self.orders)
         return self.graph.with_outs(self.new[v] for v in self.graph.outs)
@@ -52,7 +54,7 @@ class _Foresight:
         with v.builder.at(v.where):
             if rule is not None:
                 args = rule(self, v, args)
-            w = v if args == v.args else v.builder.emit(v.op, args, v.attrs)
+            w = v if args == v.args else v.builder.again(v, args)
         v.builder.heir(w, v, since)
         if is_free(w) and v.op.kind == "movement":
             self.views[w] = self._moved(v, w)
@@ -124,6 +126,7 @@ class _Foresight:
         base = a
         while base.op is not None and base.op.kind == "movement" and is_free(base):
             base = base.args[0]
+        base = self.old.get(base, base)
         owner = self.parts[base].whole if base in self.parts else base
         ours = not base.is_input and owner not in self.outs
         return ours and _has_memory(a) and has_row_major_slices(self.views[a])

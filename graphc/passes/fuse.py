@@ -76,6 +76,8 @@ class Fuser:
         self.data = DataRead(profile.much)
         self.over: dict[tuple[Shape, frozenset[int]], int] = {}  # map groups by what they cover
         self.folding: dict[int, int] = {}  # groups with a reduction that reads the value's bit
+        self.reading: dict[int, int] = {}  # map groups that read it at each of their points
+        self.returned = {v.shape for v in graph.outs if is_op(v, "contiguous")}
 
     def run(self) -> Fusion:
         for v in self.graph.values():
@@ -138,6 +140,8 @@ class Fuser:
 
     def _candidates(self, v: Value, sources: list[Group]) -> list[Group]:
         """Contractions first (an epilogue saves a whole pass), then the largest domains."""
+        if len(sources) < 2:
+            return sources
         return sorted(
             sources, key=lambda g: (g.kind != "contract", -typical(prod(g.domain)), g.bit)
         )
@@ -186,9 +190,18 @@ class Fuser:
                 self._forget(g, frozenset())
             key = g.domain, g.reduced
             self.over[key] = self.over.get(key, 0) | 1 << g.bit
+            own, returned = 1 << g.bit, not g.reduced and g.domain in self.returned
             for v in members:
-                for bit in bits(self.data(operands(v)[0])) if is_reduce(v) else ():
-                    self.folding[bit] = self.folding.get(bit, 0) | 1 << g.bit
+                if is_reduce(v):
+                    for bit in bits(self.data(operands(v)[0])):
+                        self.folding[bit] = self.folding.get(bit, 0) | own
+                elif returned:
+                    for bit in bits(self._read_at_points(v, g.domain)):
+                        self.reading[bit] = self.reading.get(bit, 0) | own
+
+    def _read_at_points(self, v: Value, domain: Shape) -> int:
+        """What v reads of the data that it meets at each point of the domain."""
+        return reduce(or_, (self.data(a) for a in operands(v) if a.shape == domain), 0)
 
     def _forget(self, g: Group, reduced: frozenset[int]) -> None:
         key = g.domain, reduced
@@ -218,8 +231,8 @@ class Fuser:
         found = self.over.get((source.shape, frozenset(dims)), 0)
         for h in sources:
             found &= ~self.needs[h.bit]  # a source, or one that a source waits for
-        if reduces:
-            found &= reduce(or_, (self.folding.get(bit, 0) for bit in bits(data)), 0)
+        readers = self.folding if reduces else self.reading
+        found &= reduce(or_, (readers.get(bit, 0) for bit in bits(data)), 0)
         while found:
             g = self.groups[found.bit_length() - 1]
             found ^= 1 << g.bit
@@ -234,7 +247,7 @@ class Fuser:
             if is_reduce(v):
                 if is_reduce(u) and data & self.data(operands(u)[0]):
                     return True
-            elif any(data & self.data(a) for a in operands(u) if a.shape == v.shape):
+            elif data & self._read_at_points(u, v.shape):
                 return self.orders(u) == self.orders(v)
         return False
 
@@ -352,7 +365,11 @@ class Fuser:
         mine = [(base, chain) for base, chain in reads if self.of.get(base) is g]
         if not mine or self._reads_parts(v, g):
             return False
-        return all(self._read_form(base, chain, g, level) == g.place(base) for base, chain in mine)
+        return all(
+            (not chain and level == g.levels[base] != KEPT)
+            or self._read_form(base, chain, g, level) == g.place(base)
+            for base, chain in mine
+        )
 
     def _read_form(self, u: Value, path: Chain, g: Group, level: Level) -> Form | None:
         """The number of the element of u that v reads, as a form over g's domain.

@@ -56,18 +56,22 @@ def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
     weight. So the update runs where the weight gradient is computed, in the order it is computed.
     """
     states = set(graph.states())
-    weights = [v.args[1] for v in graph.values() if v.op is OPS["conv"] and v.args[1] in states]
+    read = (_uncast(v.args[1]) for v in graph.values() if v.op is OPS["conv"])
+    weights = [w for w in read if w in states]
     ties = nx.Graph()
     ties.add_nodes_from(states)
     for out, target in zip(graph.outs, graph.targets, strict=True):
         if target is not None:
             ties.add_edges_from((target, leaf) for leaf in _update_leaves(out))
     orders = dict(graph.orders)
+    tied = {v: k for k, part in enumerate(nx.connected_components(ties)) for v in part & states}
+    lying: dict[tuple[int, int], Shape] = {}  # by what is tied and the number of dimensions
 
     def lies(state: Value, order: Shape) -> None:
-        for v in nx.node_connected_component(ties, state) & states:
-            if len(v.shape) == len(order):
-                orders[v] = order
+        if lying.get((tied[state], len(order))) != order:
+            lying[tied[state], len(order)] = order
+            alike = (v for v in states if tied[v] == tied[state] and len(v.shape) == len(order))
+            orders.update(dict.fromkeys(alike, order))
 
     for w in weights:
         lies(w, profile.weight_dims(len(w.shape)))
@@ -77,6 +81,13 @@ def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
             if s not in orders and (order := wanted(seen)) != identity(s):
                 lies(s, order)
     return orders
+
+
+def _uncast(w: Value) -> Value:
+    """A weight itself, of which a convolution may read a copy in a narrower type."""
+    while w.op is OPS["cast"]:
+        w = w.args[0]
+    return w
 
 
 def _broadcast(graph: Graph, states: set[Value]) -> dict[Value, Callable[[Orders], Shape]]:
@@ -162,7 +173,7 @@ class _Layout:
         if v.op.name == "conv":
             return self._conv(v)
         args = tuple(self.new[a] for a in v.args)
-        return v if args == v.args else v.builder.emit(v.op, args, v.attrs)
+        return v if args == v.args else v.builder.again(v, args)
 
     def _widened(self, v: Value, w: Value) -> Value:
         """Store `w` padded and channels-innermost; what others see is the inside."""

@@ -38,7 +38,7 @@ def loops(graph: Graph) -> Graph:
                 w = found[_key(v)].result(v, new)
             else:
                 args = tuple(new[a] for a in v.args)
-                w = v if args == v.args else v.builder.emit(v.op, args, v.attrs)
+                w = v if args == v.args else v.builder.again(v, args)
         new[v] = v.builder.heir(w, v, since)
     return graph.with_outs(new[v] for v in graph.outs)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from graphc import config
@@ -35,6 +36,7 @@ from graphc.passes.nest import Lowered
 from graphc.passes.orders import orders_of
 from graphc.passes.profile import Profile
 from graphc.passes.repeat import lower_loop, together
+from graphc.passes.repeats import Repeats
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
@@ -192,10 +194,12 @@ def lower_graph(
     states = {v for v, t in zip(graph.outs, graph.targets, strict=True) if t is not None}
     fusion, orders = fuse(graph, profile), orders_of(graph, profile)
     checks = [] if checks is None else checks
+    repeats = Repeats(fusion, orders)
 
     def lowered(group: Group) -> Lowered:
         if group.kind != "loop":
-            return lower(group, fusion, orders, checks, profile)
+            make = partial(lower, group, fusion, orders, checks, profile)
+            return repeats.lowered(group, make)
         body = group.members[0].attrs["body"]
         return lower_loop(
             group, fusion, orders, schedule(body, *lower_graph(body, profile, checks), profile)

@@ -28,6 +28,8 @@ class Winograd:
     """What a batch holds in training: enough tiles for any image."""
     rate: float
     """Its products a second, as a part of the plain sum's: what the transforms leave."""
+    narrow_rate: float
+    """The same of bfloat16: Winograd's products are float32's, the plain sum's may be faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

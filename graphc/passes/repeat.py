@@ -189,6 +189,8 @@ class Unroller:
         """The slot of some bytes of another."""
         if name not in self.slots:
             p = self.slots[parent]
+            if p.space != "arena":
+                raise InternalError(f"a part of {p.name}, which is no buffer of the arena")
             self.slots[name] = Slot(
                 name, spec, "arena", p.index + offset, *self.span, p.where, p.within or parent
             )

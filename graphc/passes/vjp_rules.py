@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from math import pi, sqrt
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 from graphc.ir import sugar as P
 from graphc.ir.sizes import same
 from graphc.ir.type_rules import Pairs
-from graphc.ir.types import Shape, i64
+from graphc.ir.types import Shape
 from graphc.passes import matrix_rules as M
+from graphc.passes import product_rules as R
 from graphc.passes import scatter_rules as S
 
 Rule = Callable[..., Any]
@@ -139,19 +141,6 @@ def fold(g: Any, _z: Any, _x: Any, *, axis: int, length: int, step: int, dilatio
     shape = _x.spec.shape
     windows = P.apply("unfold", g, axis=axis, size=shape[-1], step=step, dilation=dilation)
     return P.slice(windows, (0,) * len(shape), shape)
-
-
-def prod(g: Any, _z: Any, x: Any, *, axes: Shape) -> Any:
-    """The product of the others, exact with zeros: with one zero only its own place counts."""
-    shape, one = x.spec.shape, 1.0
-    is_zero = compare("eq", x, 0.0)
-    safe = select(is_zero, one, x)
-    others = P.expand_over(P.apply("prod", safe, axes=axes), axes, shape) / safe
-    zeros = P.sum(P.cast(is_zero, i64), axes)
-    count = P.expand_over(zeros, axes, shape) if axes else zeros
-    alone = P.apply("and", is_zero, compare("eq", count, 1))
-    counts = P.apply("or", compare("eq", count, 0), alone)
-    return P.expand_over(g, axes, shape) * select(counts, others, 0.0)
 
 
 def extreme_of(g: Any, z: Any, x: Any, *, axes: Shape) -> Any:
@@ -411,7 +400,7 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "diagonal": (diagonal,),
     "contiguous": (lambda g, _z, _x: g,),
     "sum":     (lambda g, _z, _x, *, axes: P.expand_over(g, axes, _x.spec.shape),),
-    "prod":    (prod,),
+    "prod":    (R.prod,),
     "max":     (extreme_of,),
     "min":     (extreme_of,),
     "dot":     (dot_left, dot_right),
@@ -439,6 +428,12 @@ VJP: dict[str, tuple[Rule | None, ...]] = {
     "svd":      (M.svd,),
 }
 # fmt: on
+
+# Where the derivative is to be differentiated again.
+AGAIN: dict[str, tuple[Rule | None, ...]] = {
+    "prod": (R.prod_again,),
+    "scatter_reduce": (partial(S.target, again=True), partial(S.source, again=True), None),
+}
 
 NOT_DIFFERENTIABLE = frozenset(
     (

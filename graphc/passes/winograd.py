@@ -17,7 +17,7 @@ from math import prod
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import OPS
 from graphc.ir.rewrite import rebuild
-from graphc.ir.types import Shape, f32
+from graphc.ir.types import Shape, bf16, f32
 from graphc.ir.winograd import POINTS, SIZE, TAPS
 from graphc.passes.group import is_free
 from graphc.passes.orders import Orders, orders_of
@@ -38,7 +38,8 @@ def winograd(graph: Graph, profile: Profile) -> Graph:
         forward = v.args[1].shape[2:] == (TAPS, TAPS)  # or a data gradient
         served = forward and _base(v.args[1]) not in written
         places = v.shape[2:] if forward else v.args[1].shape[2:]
-        if not _pays(places, 1 if served else likes.samples, likes):
+        rate = likes.rate if v.args[0].spec.dtype is f32 else likes.narrow_rate
+        if not _pays(places, 1 if served else likes.samples, likes.tiles, rate):
             return v
         return v.builder.emit(v.op, v.args, {**v.attrs, "winograd": SIZE})
 
@@ -54,7 +55,7 @@ def _takes(v: Value, orders: Orders, likes: Winograd) -> bool:
     attrs = v.attrs
     steps = {*attrs["stride"], *attrs["lhs_dilation"], *attrs["rhs_dilation"]}
     steps |= {attrs.get("groups", 1), attrs.get("batch_groups", 1)}
-    if steps != {1} or v.spec.dtype is not f32 or len(v.shape) != 4:
+    if steps != {1} or v.spec.dtype not in (f32, bf16) or len(v.shape) != 4:
         return False
     inner = orders.innermost(x)
     taps, places, depth = (w.shape, v.shape, 1) if inner == 1 else (v.shape, w.shape, 0)
@@ -67,15 +68,15 @@ def _takes(v: Value, orders: Orders, likes: Winograd) -> bool:
     return stored and fits and min(places[2:]) >= SIZE
 
 
-def _pays(places: Shape, samples: int, likes: Winograd) -> bool:
+def _pays(places: Shape, samples: int, least: int, rate: float) -> bool:
     """Whether there are so few products that the transforms are worth it."""
     tiles = samples * prod(-(-n // SIZE) for n in places)
     plain = samples * prod(places) * TAPS * TAPS
-    return plain * likes.rate > max(tiles, likes.tiles) * POINTS * POINTS
+    return plain * rate > max(tiles, least) * POINTS * POINTS
 
 
 def _base(v: Value) -> Value:
-    """What is under movement."""
-    while v.op is not None and v.op.kind == "movement" and is_free(v):
+    """What is under movement, and under a copy in a narrower type."""
+    while v.op is OPS["cast"] or (v.op is not None and v.op.kind == "movement" and is_free(v)):
         v = v.args[0]
     return v

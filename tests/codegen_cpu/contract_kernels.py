@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from graphc.ir.kernel import (
     Store,
 )
 from graphc.ir.kernel_interpret import run_kernel
-from graphc.ir.types import Array, DType, Scalar, f32, f64
+from graphc.ir.types import Array, DType, Scalar, bf16, f32, f64
 from graphc.runtime.cpu.threads import aligned_cells
 
 PAD = 64  # elements around each output that must stay as they were
@@ -171,6 +172,22 @@ def random_product(seed: int) -> Case:
         [(x, extent[x]) for x in axes], [(x, extent[x]) for x in "kl"], a[0], b[0], y[0]
     )
     return Case(kernel, {"a": a[1], "b": b[1], "y": y[1]})
+
+
+def narrowed(case: Case) -> Case:
+    """The same product of operands in bfloat16."""
+    kernel = case.kernel
+    first, *others = kernel.phases
+    body = tuple(
+        dataclasses.replace(s, dtype=bf16) if isinstance(s, Load) else s for s in first.body
+    )
+    buffers = tuple(
+        dataclasses.replace(b, dtype=bf16) if b.name in "ab" else b for b in kernel.buffers
+    )
+    phases = (dataclasses.replace(first, body=body), *others)
+    return dataclasses.replace(
+        case, kernel=dataclasses.replace(kernel, buffers=buffers, phases=phases)
+    )
 
 
 Emit = Callable[[Kernel, Target], Emitter]

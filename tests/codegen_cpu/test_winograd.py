@@ -19,7 +19,7 @@ from graphc.ir.kernel import Apply, Buffer, Kernel, Load, Roles, Store, WindowAx
 from graphc.ir.kernel_interpret import run_kernel
 from graphc.ir.kernel_text import parse, show
 from graphc.ir.types import Array, f32
-from tests.codegen_cpu.contract_kernels import Case, Compiled, at, contract, module_text
+from tests.codegen_cpu.contract_kernels import Case, Compiled, at, contract, module_text, narrowed
 from tests.codegen_cpu.test_contraction import TARGETS
 
 HOST = Target.host()
@@ -118,6 +118,13 @@ DIRECTIONS = {"forward": forward, "data": data_gradient, "weight": weight_gradie
 def test_any_size(direction: str, size: tuple[int, int]) -> None:
     """Whole tiles, and tiles that are moved back along either axis, by any number of pixels."""
     check(DIRECTIONS[direction](3, *size, 32, 32))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("size", [(4, 4), (5, 9)], ids=str)
+def test_operands_in_bfloat16(direction: str, size: tuple[int, int]) -> None:
+    """Points and sums are float32's all the same."""
+    check(narrowed(DIRECTIONS[direction](3, *size, 32, 64)))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -89,6 +89,9 @@ class InterpretedNative:
         if self._interrupted("after"):
             raise KeyboardInterrupt
 
+    def settle(self) -> None:
+        """Nothing is left."""
+
     def watch(self, words: Any) -> bool:
         self._words = words
         return True

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
 from graphc import nn
+from graphc.codegen_cpu.target import Target
 
 torch = pytest.importorskip("torch")
 
@@ -155,3 +157,46 @@ def test_a_compiled_step_is_of_the_mode_it_is_called_in() -> None:
     product, total = inside(x)
     assert product.dtype is graphc.bfloat16 and total.dtype is graphc.float32
     assert "autocast" in str(outside.explain())
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_training_steps_come_out_as_torchs_and_say_how_products_are_made(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((8, 3, 9, 9) if kind == "conv" else (8, 27)).astype(np.float32)
+    y = rng.integers(0, 4, 8)
+    losses = {}
+    for t in (graphc, torch):
+        t.manual_seed(0)
+        net = t.nn.Sequential(
+            *(
+                [t.nn.Conv2d(3, 20, 3, padding=1), t.nn.ReLU(), t.nn.Conv2d(20, 8, 3, stride=2)]
+                if kind == "conv"
+                else [t.nn.Linear(27, 50), t.nn.ReLU(), t.nn.Linear(50, 128)]
+            ),
+            *(t.nn.ReLU(), t.nn.Flatten(), t.nn.Linear(128, 4)),
+        )
+        with t.no_grad():
+            for k, p in enumerate(net.parameters()):
+                values = np.random.default_rng(k).uniform(-0.2, 0.2, tuple(p.shape))
+                p.copy_(t.from_numpy(values.astype(np.float32)))
+        optimizer = t.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+
+        def step(x: Any, y: Any, t: Any = t, net: Any = net, optimizer: Any = optimizer) -> Any:
+            optimizer.zero_grad()
+            with t.autocast("cpu", dtype=t.bfloat16):
+                loss = t.nn.functional.cross_entropy(net(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        run = graphc.compile(step) if t is graphc else step
+        losses[t] = [float(run(t.from_numpy(x), t.from_numpy(y))) for _ in range(6)]
+        if t is graphc:
+            (told,) = run.explain().products
+            pairs = Target.host().pairs
+            assert told.startswith(
+                "of bfloat16 in pairs, by avx512bf16" if pairs else "of bfloat16 in float32"
+            )
+            assert str(told) in str(run.explain()).replace("\n    ", " ")
+    assert losses[torch][-1] < losses[torch][0]
+    np.testing.assert_allclose(losses[graphc], losses[torch], rtol=1e-2, atol=5e-3)

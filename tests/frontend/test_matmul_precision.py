@@ -91,6 +91,24 @@ def test_gradients_follow_it() -> None:
         assert counts(step) == asked  # forward, and the gradient of the weight
 
 
+def test_products_of_bfloat16_follow_it_too() -> None:
+    """Their operands are rounded, then the result: nothing that lies between shows."""
+    graphc.manual_seed(3)
+    net = nn.Conv2d(32, 64, 3, padding=1, bias=False)
+    x, seen = graphc.randn(3, 32, 16, 16), []
+    for precision, asked in (("high", 1), ("highest", 0)):
+        graphc.set_float32_matmul_precision(precision)
+        call = graphc.compile(lambda x: net(x))
+        with graphc.no_grad(), graphc.autocast("cpu", dtype=graphc.bfloat16):
+            seen.append(call(x).float().numpy())
+        assert counts(call) == asked
+    rounded = (t.detach().bfloat16().float().numpy() for t in (x, net.weight))
+    want = reference(*rounded, 1)
+    for got in seen:
+        assert error(got, want) <= 2**-9  # half of the last digit
+        assert np.mean(got == graphc.tensor(want).bfloat16().float().numpy()) > 0.995
+
+
 # ---- against float64 ---------------------------------------------------------------------------
 
 

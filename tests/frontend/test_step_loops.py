@@ -11,7 +11,7 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.errors import GraphcError, InternalError, InvalidState, Untraceable
+from graphc.errors import GraphcError, InternalError, Untraceable
 from graphc.frontend.step.native_backend import native_backend
 from graphc.ir import program_text, rewrite
 from graphc.ir.interpret import interpret
@@ -239,15 +239,83 @@ def test_a_failed_check_in_a_trip_is_an_error_and_leaves_state_as_it_was() -> No
     assert count.item() == 1
 
 
-def test_a_second_derivative_is_refused() -> None:
-    @graphc.compile
-    def step(xs: Any, w: Any) -> Any:
-        y = graphc.scan(lambda c, x: ((c * w + x).tanh(), c), xs[0], xs)[0].sum()
-        (g,) = graphc.autograd.grad(y, w, create_graph=True)
-        return g.sum()
+def penalised(loop: Step, tensors: Sequence[Any], orders: int) -> list[Any]:
+    """Derivatives of `loop(*tensors)`, of the sum of their squares, and so on."""
+    found = []
+    s = sum((y * y.sin()).sum() for y in loop(*tensors))
+    for _ in range(orders):
+        grads = graphc.autograd.grad(s, tensors, create_graph=True)
+        found += [g.detach() for g in grads]
+        s = sum((g * g).sum() for g in grads)
+    return found
 
-    with pytest.raises(InvalidState, match="second derivative"):
-        step(graphc.randn(4, 3), graphc.randn(3, requires_grad=True))
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_derivatives_of_derivatives(reverse: bool) -> None:
+    def loop(xs: Any, h: Any, w: Any, u: Any) -> Any:
+        return [recurrence(xs, h, w, u, reverse)]
+
+    given = [t.requires_grad_() for t in drawn((5, 2, 3), (2, 4), (4, 4), (3, 4))]
+    step = graphc.compile(lambda *ts: penalised(loop, ts, 3))
+    for got, want in zip(step(*given), penalised(loop, given, 3), strict=True):
+        assert graphc.allclose(got, want, rtol=1e-10, atol=1e-12)
+    longer = [t.requires_grad_() for t in drawn((9, 2, 3), (2, 4), (4, 4), (3, 4))]
+    for got, want in zip(step(*longer), penalised(loop, longer, 3), strict=True):
+        assert graphc.allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+def within(xs: Any, h: Any, w: Any, u: Any) -> Any:
+    """A scan in a scan, what is detached, and a count that has no gradient."""
+
+    def inner(h: Any, k: Any) -> Any:
+        h = (h @ w + k).sin()
+        return h, h
+
+    def body(carry: Any, x: Any) -> Any:
+        h, n = carry
+        h = (h.detach() * 0.1 + x @ u + h / (n + 1).double()).tanh()
+        h, hs = graphc.scan(inner, h, xs[:3].sum((1, 2)))
+        return (h, n + 1), hs.sum(0)
+
+    (h, _), ys = graphc.scan(body, (h, graphc.zeros((), dtype=graphc.int64)), xs)
+    return h, ys
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_second_derivatives_of_layers(kind: str) -> None:
+    model = getattr(nn, kind)(3, 4, bidirectional=True).double()
+    (x,) = drawn((5, 2, 3))
+
+    def f(x: Any) -> Any:
+        return penalised(lambda x, *_: model(x)[:1], [x, *model.parameters()], 2)
+
+    x.requires_grad_()
+    for got, want in zip(graphc.compile(f)(x), f(x), strict=True):
+        assert graphc.allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+def test_second_derivatives_of_loops_in_loops() -> None:
+    given = [t.requires_grad_() for t in drawn((5, 2, 3), (2, 4), (4, 4), (3, 4))]
+    step = graphc.compile(lambda *ts: penalised(within, ts, 2))
+    for got, want in zip(step(*given), penalised(within, given, 2), strict=True):
+        assert graphc.allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+def test_a_gradient_penalty_in_a_training_step_counts_once() -> None:
+    """`create_graph=True` into `.grad`, and a second backward through the very same loop."""
+    given = [t.requires_grad_() for t in drawn((5, 2, 3), (2, 4), (4, 4), (3, 4))]
+
+    def f(*ts: Any) -> Any:
+        loss = recurrence(*ts)
+        (g,) = graphc.autograd.grad(loss, ts[2], create_graph=True)
+        (loss + (g * g).sum()).backward()
+        grads = [t.grad.clone() for t in ts]
+        for t in ts:
+            t.grad = None
+        return grads
+
+    for got, want in zip(graphc.compile(f)(*given), f(*given), strict=True):
+        assert graphc.allclose(got, want, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])

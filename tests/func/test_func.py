@@ -213,3 +213,55 @@ def test_a_failed_call_puts_the_parameters_back() -> None:
     with pytest.raises(RuntimeError):
         graphc.func.functional_call(m, {"0.weight": graphc.zeros(5, 4)}, graphc.zeros(3, 7))
     assert all(a is b for a, b in zip(own, m.parameters(), strict=True))
+
+
+def captured(buffer: Any, x: Any) -> Any:
+    buffer.copy_(x)
+    return x * 2
+
+
+def element(buffer: Any, x: Any) -> Any:
+    buffer[0] = x.sum()
+    return x
+
+
+def counted(buffer: Any, x: Any) -> Any:
+    buffer.add_(1)
+    return x
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("function", [captured, element, counted])
+@pytest.mark.parametrize("handed", [False, True])
+def test_vmap_refuses_writes_to_what_all_slices_share(
+    function: Callable[..., Any], compiled: bool, handed: bool
+) -> None:
+    buffer = graphc.arange(4.0)
+
+    def run(x: Any, buffer: Any) -> Any:
+        if handed:
+            return graphc.vmap(function, in_dims=(None, 0))(buffer, x)
+        return graphc.vmap(lambda x: function(buffer, x))(x)
+
+    with pytest.raises(RuntimeError, match="same for all slices") as caught:
+        (graphc.compile(run) if compiled else run)(x(graphc), buffer)
+    assert f"in {function.__name__}" in str(caught.value)
+    assert buffer.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_vmap_writes_what_it_makes_and_what_it_maps_over(compiled: bool) -> None:
+    def run(x: Any) -> Any:
+        def one(row: Any) -> Any:
+            sums = graphc.zeros(4)
+            sums.add_(row)
+            sums[1:].mul_(2)
+            graphc.vmap(lambda y: y.add_(1))(row.view(2, 2))
+            return sums
+
+        return graphc.vmap(one)(x)
+
+    given = x(graphc)
+    got = (graphc.compile(run) if compiled else run)(given)
+    assert np.allclose(got.numpy(), X * [1, 2, 2, 2])
+    assert np.allclose(given.numpy(), X + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 
 import numpy as np
 from on_host import aligned, run
@@ -77,8 +77,13 @@ def source(case: Case, part: Part, *, delta: bool = True, arch: str = "sm_90a") 
                 texts[-1] = "n1"
         strides = [" * ".join(texts[d + 1 :]) or "1" for d in range(len(shape))]
         strides = [f"({s})" if "*" in s else s for s in strides]
-        lead = len(case.batch)
-        return Tensor(names[name], tuple(strides[:lead]), *strides[lead:])
+        if not case.named:
+            strides = [str(prod(shape[d + 1 :])) for d in range(len(shape))]
+        lead, row = len(case.batch), strides[:-1]
+        each = 16 // dtypes[name].itemsize
+        lines = len(shape) == lead + 2 and all(x.isdecimal() and int(x) % each == 0 for x in row)
+        rest = [*strides[lead:], "1"][:2]
+        return Tensor(names[name], tuple(strides[:lead]), *rest, lines=lines)
 
     a = Attention(
         case.dtype, tuple(map(str, case.batch)), *sizes, case.head, case.width, "c0", case.causal,

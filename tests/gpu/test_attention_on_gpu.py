@@ -49,6 +49,16 @@ def test_halves(dtype: object) -> None:
     checked(case, rtol=3e-2 if dtype is bf16 else 4e-3)
 
 
+@pytest.mark.parametrize("queries", [33, 150])
+def test_blocks_by_descriptors(queries: int) -> None:
+    """Of what each program goes along, where its rows are lines; the ends are zeros."""
+    case = Case((1, 2), queries, 70, 32, 64, bf16, causal=True)
+    data, made = case.data(), "tl.make_tensor_descriptor("
+    for part, along in (("forward", "kv"), ("queries", "kv"), ("keys", ("q", "grad"))):
+        assert launched(case, part, data).text.count(made) == len(along)  # type: ignore[arg-type]
+    checked(case, rtol=3e-2)
+
+
 def test_tf32() -> None:
     checked(Case((1,), 20, 70, 32, 32, tf32=True), rtol=4e-3)
 

@@ -124,7 +124,7 @@ def test_pinned_copies_and_events(gpu: Device) -> None:
     source[:] = X
     block = gpu.allocate(X.nbytes)
     start, end = (d.EventCreate(timing=True) for _ in range(2))
-    d.EventRecord(start, gpu.copy_stream)
+    d.EventRecord(start, gpu.stream)
     gpu.upload(block.address, source, wait=False)
     d.EventRecord(end, gpu.stream)
     d.StreamWaitEvent(gpu.copy_stream, end)

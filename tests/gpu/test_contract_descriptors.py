@@ -61,6 +61,16 @@ def test_pointers_where_rows_are_no_whole_lines() -> None:
     assert not count(product(67, 70, 1001, "nn", bf16).kernel)
 
 
+def test_pointers_where_rows_lie_in_no_line() -> None:
+    kernel = contract(
+        [("o", 5), ("m", 16), ("n", 72)], [("k", 520)], at(o=9001, m=528, k=1), at(k=72, n=1),
+        at(o=16 * 72, m=72, n=1), dtypes=(bf16, bf16, bf16),
+    )  # fmt: skip
+    case = Case(kernel, {"a": 5 * 9001, "b": 520 * 72, "y": 80 * 72})
+    assert count(case.kernel) == 1
+    check_case(case, target=SMALL, rtol=2**-7)
+
+
 def test_pointers_elsewhere() -> None:
     kernel = product(128, 128, 1024, "nt", f32).kernel
     assert not count(kernel), "exact products read operands from registers"
@@ -82,13 +92,13 @@ def test_tiles_move_by_tma() -> None:
     pool.close()
 
 
-def test_pointers_where_rows_skip() -> None:
+def test_boxes_where_rows_skip() -> None:
     """A convolution of one tap with a stride: its points are on lines, but not on one line."""
     kernel = contract(
         [("i", 2), ("h", 6), ("w", 6), ("n", 64)], [("k", 512)],
         at(i=12 * 12 * 512, h=2 * 12 * 512, w=2 * 512, k=1), at(n=512, k=1),
         at(i=36 * 64, h=6 * 64, w=64, n=1), dtypes=(bf16, bf16, bf16),
     )  # fmt: skip
-    assert count(kernel) == 1
+    assert count(kernel) == 2
     lengths = {"a": 2 * 144 * 512, "b": 64 * 512, "y": 2 * 36 * 64}
     check_case(Case(kernel, lengths, {}), target=SMALL, rtol=2**-7)

@@ -16,6 +16,7 @@ from graphc import nn
 from graphc.frontend.devices import accelerator
 from graphc.frontend.step.cuda_backend import backend_at
 from graphc.nn import functional as F
+from graphc.runtime.cuda.device import current
 
 pytest.importorskip("triton")
 
@@ -186,11 +187,80 @@ def test_a_failed_check_leaves_state_and_names_the_line() -> None:
     first = step(good).item()
     before = table.weight.detach().cpu().numpy()
     with pytest.raises(IndexError, match=r"index 5 is out of range \[0, 5\)") as caught:
-        step(graphc.tensor([0, 5, 1]).to("cuda"))
+        step(graphc.tensor([0, 5, 1]).to("cuda")).item()
     assert "table(ids)" in str(caught.value)
     assert np.array_equal(table.weight.detach().cpu().numpy(), before)
     assert step(good).item() < first  # the words of the failure are forgotten
     assert not np.array_equal(table.weight.detach().cpu().numpy(), before)
+
+
+def lookup() -> tuple[nn.Embedding, Any]:
+    graphc.manual_seed(0)
+    table = nn.Embedding(5, 3).to("cuda")
+    optimizer = graphc.optim.SGD(table.parameters(), lr=0.1)
+
+    @graphc.compile
+    def step(ids: Any) -> Any:
+        optimizer.zero_grad()
+        loss = table(ids).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return table, step
+
+
+def test_a_failed_check_is_told_by_whoever_looks_first() -> None:
+    good, bad = graphc.tensor([0, 1, 4]).to("cuda"), graphc.tensor([0, 7, 1]).to("cuda")
+    waits: list[Callable[[Any], Any]] = [
+        lambda step: graphc.cuda.synchronize(),
+        lambda step: graphc.cuda.current_stream().synchronize(),
+        lambda step: step(good).item(),
+        lambda step: good.cpu(),
+        lambda step: lookup()[1](good),  # another program that writes state
+    ]
+    for wait in waits:
+        table, step = lookup()
+        step(good).item()
+        before = table.weight.detach().cpu().numpy()
+        step(bad)
+        with pytest.raises(IndexError, match="index 7 is out of range"):
+            wait(step)
+        assert np.array_equal(table.weight.detach().cpu().numpy(), before)
+        step(good).item()
+        assert not np.array_equal(table.weight.detach().cpu().numpy(), before)
+
+
+def test_runs_behind_a_failed_one_leave_state() -> None:
+    table, step = lookup()
+    good, bad = graphc.tensor([0, 1, 4]).to("cuda"), graphc.tensor([0, 7, 1]).to("cuda")
+    before = table.weight.detach().cpu().numpy()
+    with pytest.raises(IndexError, match="index 7 is out of range"):
+        for ids in (bad, good, good, good):
+            step(ids)
+        graphc.cuda.synchronize()
+    assert np.array_equal(table.weight.detach().cpu().numpy(), before)
+
+
+def test_a_step_with_checks_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, step = lookup()
+    good = graphc.tensor([0, 1, 4]).to("cuda")
+    for _ in range(3):
+        loss = step(good)
+    driver = current().driver
+    waited: list[str] = []
+    for name in ("StreamSynchronize", "CtxSynchronize", "EventSynchronize"):
+        call = getattr(driver, name)
+
+        def noted(*args: Any, name: str = name, call: Any = call) -> Any:
+            waited.append(name)
+            return call(*args)
+
+        monkeypatch.setattr(driver, name, noted)
+    for _ in range(3):
+        loss = step(good)
+    assert not waited
+    assert loss.item() > 0 and waited == ["StreamSynchronize"]
 
 
 def test_a_compiled_models_own_backward() -> None:

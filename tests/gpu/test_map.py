@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 from kernels import SMALL, TARGET, alike, emitted, expected, launch
 from on_host import aligned, run
 
+from graphc.codegen_gpu import scatter
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.tiles import plan
 from graphc.ir.kernel_interpret import Failure
@@ -91,17 +92,65 @@ def test_scatter_adds_in_order(columns: int) -> None:
     assert got["w"].tobytes() == want["w"].tobytes()
 
 
-def test_rows_of_a_scatter_are_shared_out() -> None:
-    """Each row is one program's, whatever number of programs."""
-    kernel, index = parse(SCATTER.replace("|  )", "| )")), np.random.default_rng(1)
-    data = {"t": index.integers(0, 9, 100), "g": noise(100 * 37), "w": noise(9 * 37, 2)}
-    sizes = {"n": 100, "m": 37}
-    source = emit(kernel, [100, 37], TARGET)
-    assert source.grid[1].count(sizes) == 4
-    for reverse in (False, True):
-        got = launch(kernel, source, data, sizes, {}, reverse=reverse)
-        assert got["w"].tobytes() == expected(kernel, data, sizes, {})["w"].tobytes()
-    assert plan(parse(LANE_SCATTER), [1000], TARGET).shares == 1
+ROWS = """\
+kernel rows scatter (w: rw {kind}, g: r {of}, t: r i64 | n, r | ) {{
+  for d2 in {columns} {{
+    for d3 in r {{
+      %0: {kind} = const 0
+      store w[d2 + d3*{columns}] = %0
+    }}
+    for d1 in n {{
+      %1: {of} = load g[d1*{columns} + d2]
+      %2: {kind} = cast %1
+      %3: i64 = load t[d1]
+      store w[d2 + %3*{columns}] += %2 in order
+    }}
+  }}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    "kind,of,columns,spread",
+    [
+        ("f64", "f32", 37, "even"),
+        ("f32", "f16", 1, "some rows"),
+        ("f16", "f32", 16, "some rows"),
+        ("i32", "u8", 37, "one row"),
+        ("i8", "i32", 16, "even"),
+    ],
+)
+def test_rows_of_a_scatter_are_shared_out(
+    kind: str, of: str, columns: int, spread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row is one program's, whatever number of programs, and is added to in order."""
+    monkeypatch.setattr(scatter, "INDICES", 64)
+    kernel = parse(ROWS.format(columns=columns, kind=kind, of=of))
+    rng, n, rows = np.random.default_rng(1), 150, 21
+    index = {"even": rng.integers(0, rows, n), "one row": np.full(n, 7),
+             "some rows": rng.integers(3, 5, n)}[spread]  # fmt: skip
+    dtypes = {b.name: b.dtype.numpy for b in kernel.buffers}
+    data = {
+        "w": np.ones(rows * columns, dtypes["w"]),
+        "g": (noise(n * columns) * 9).astype(dtypes["g"]),
+        "t": index,
+    }
+    sizes = {"n": n, "r": rows}
+    want = expected(kernel, data, sizes, {})["w"]
+    source = emit(kernel, [40, rows], TARGET)
+    assert source.grid[1].count(sizes) == 8
+    got = launch(kernel, source, data, sizes, {}, reverse=kind != "f32")
+    assert got["w"].tobytes() == want.tobytes()
+    assert "tl.cumsum" in source.text  # not an index after the other
+
+
+def test_other_scatters_go_index_by_index() -> None:
+    text = ROWS.format(columns=16, kind="f32", of="f32")
+    assert plan(parse(text), [1000, 9], TARGET).form == "rows"
+    moved = text.replace("store w[d2 + d3*16]", "store w[d2 + d3*8]")
+    for other in (LANE_SCATTER, moved, text.replace("t[d1]", "t[d1 + d2]")):
+        kernel = parse(other)
+        assert plan(kernel, [1000] * len(kernel.sizes), TARGET).form == "flat"
 
 
 def test_scatter_within_each_point() -> None:
@@ -109,6 +158,69 @@ def test_scatter_within_each_point() -> None:
     data = {"t": index, "g": noise(500), "w": np.zeros(800, np.float32)}
     got, want = both(LANE_SCATTER, data, {"n": 100})
     assert got["w"].tobytes() == want["w"].tobytes()
+
+
+OVERLAPPING = """\
+kernel overlapping map (x: r f32, o: w f32 | n | ) {
+  for a in n, b in 5, p in 2, q in 16 {
+    once {
+      %0: f32 = load x[a*64 + b*16 + q] if 0 <= b < 4, 0 <= p < 1
+      %1: bool = inside 0 <= b < 4, 0 <= p < 1
+      %2: f32 = const -1
+      %3: f32 = where %1 %0 %2
+      %4: f32 = load x[a*64 + b*16 + q] if 0 <= b < 4, 1 <= p < 2
+      %5: bool = inside 1 <= p < 2
+      %6: f32 = where %5 %4 %2
+      %7: f32 = load x[a*64 + b*16 + q - 16] if 1 <= b < 5, 0 <= p < 1
+      %8: f32 = add %3 %6
+      %9: f32 = add %8 %7
+      store o[a*160 + b*32 + p*16 + q] = %9
+    }
+  }
+}"""
+
+
+def test_windows_that_overlap_are_read_once() -> None:
+    """By a place that computes all points of the axis which says what window they are in."""
+    kernel = parse(OVERLAPPING)
+    data = {"x": noise(3 * 64), "o": np.zeros(3 * 160, np.float32)}
+    got, want = both(OVERLAPPING, data, {"n": 3})
+    assert got["o"].tobytes() == want["o"].tobytes()
+    assert plan(kernel, [3], TARGET).each == ("p",)
+    source = emit(kernel, [3], TARGET)
+    assert source.text.count("tl.load(") == 2 and source.text.count("tl.store(") == 2
+
+
+COLUMN_SUMS = """\
+kernel sums map (x: r bf16, m: r f32, s: r f32, o: w f32 | n | ) {
+  for a in n, c in 128 {
+    for r in 128 {
+      %0: bf16 = load x[a*16384 + r*128 + c]
+      %1: f32 = cast %0
+      %2: f32 = load m[a*128 + r]
+      %3: f32 = load s[a*128 + r]
+      %4: f32 = sub %1 %2
+      %5: f32 = mul %4 %3
+      %6: f32 = sum %5
+    }
+    once {
+      store o[a*128 + c] = %6
+    }
+  }
+}"""
+
+
+def test_numbers_of_rows_do_not_say_how_columns_are_read() -> None:
+    """They are few beside what they are applied to, and are wider."""
+    data = {
+        "x": noise(2 * 16384).astype(parse(COLUMN_SUMS).buffers[0].dtype.numpy),
+        "m": noise(256, 2),
+        "s": noise(256, 3),
+        "o": np.zeros(256, np.float32),
+    }
+    assert plan(parse(COLUMN_SUMS), [2], TARGET).form == "column"
+    got, want = both(COLUMN_SUMS, data, {"n": 2})
+    assert np.allclose(got["o"], want["o"], rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("text,shift", [(EMBED, 0), (TAKE, 7)])

@@ -109,6 +109,21 @@ rhs_dilation=(1,1)}
   %4: f32[2,16,8,8] = mul %3 %1
   return %4
 }"""
+NARROW_WEIGHT = """
+graph(%x: bf16[2,16,8,8], state %w: f32[16,16,1,1]) {
+  %0: bf16[16,16,1,1] = cast %w {dtype='bf16'}
+  %1: bf16[2,16,8,8] = conv %x %0 {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %1
+}"""
+NARROWED_WHERE_IT_LIES = """
+graph(%x: bf16[2,16,8,8], state %w: f32[16,16,1,1] order (2,3,1,0)) {
+  %0: bf16[16,16,1,1] = cast %w {dtype='bf16'}
+  %1: bf16[2,16,8,8] = contiguous %x {order=(0,2,3,1)}
+  %2: bf16[2,16,8,8] = conv %1 %0 {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %2
+}"""
 
 
 @pytest.mark.parametrize(
@@ -121,8 +136,9 @@ rhs_dilation=(1,1)}
         (STORED_HALO, STORED_HALO, CPU),
         (PERMUTED, PERMUTED_ROWS, CPU),
         (GAIN, GAIN_BESIDE, CPU),
+        (NARROW_WEIGHT, NARROWED_WHERE_IT_LIES, CPU),
     ],
-    ids=["halo", "guard", "weight", "readers", "again", "permuted", "gain"],
+    ids=["halo", "guard", "weight", "readers", "again", "permuted", "gain", "narrow"],
 )
 def test_convolutions_read_channels_side_by_side(before: str, after: str, profile: Profile) -> None:
     assert_becomes(layout, before, after, profile)

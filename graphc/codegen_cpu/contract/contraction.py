@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 
 from graphc.codegen_cpu.contract.epilogue import Epilogue
 from graphc.codegen_cpu.contract.microkernel import (
-    Bases,
     Site,
     Span,
     add_columns,
@@ -30,6 +29,7 @@ from graphc.codegen_cpu.contract.microkernel import (
     narrow_totals,
     sum_type,
 )
+from graphc.codegen_cpu.contract.operands import Bases
 from graphc.codegen_cpu.contract.panel import Panel
 from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.parts import Runs

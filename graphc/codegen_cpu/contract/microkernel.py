@@ -11,27 +11,28 @@ cutting does not change a bit: each output is one chain of multiply-adds in redu
 long sum is several: a chain for each strip, strips added to the block, and the block, at the end of
 a chunk, to totals in float64. So the error does not grow with the length.
 
+Where the processor multiplies pairs of bfloat16 (`pairs.py`) a step is two points of the innermost
+reduction axis, side by side in each lane.
+
 Literal strides become immediates of few base pointers; a stride that is a symbol costs a pointer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from graphc.codegen_cpu import memory, scalar
+from graphc.codegen_cpu.contract import pairs
+from graphc.codegen_cpu.contract.operands import Bases, Stream, evaluate, moved
 from graphc.codegen_cpu.contract.plan import STRIP_STEPS, Plan
 from graphc.codegen_cpu.emitter import Vec, literal
-from graphc.codegen_cpu.frame import Frame, Value
+from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
-from graphc.codegen_cpu.statements import Values, compute, spread
-from graphc.ir.kernel import Apply, Const, Load
 from graphc.ir.kernel_contraction import Operand
 
 WIDE_TILE = 16  # sums; more than this need no unrolling to hide a loop's overhead
 FLAT = 8  # a loop of up to this many steps is written out
-
-Bases = dict[str, str]  # the pointer of each load, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,99 +41,6 @@ class Span:
 
     axis: str
     count: Int
-
-
-# ---- operands ----------------------------------------------------------------------------------
-
-
-def evaluate(
-    frame: Frame,
-    operand: Operand,
-    pointers: Bases,
-    strides: Mapping[str, Int],
-    lanes: int,
-    mask: str,
-    plan: Plan,
-) -> str:
-    """The operand in `lanes` lanes, widened to what the sums are computed in."""
-    values: Values = dict(frame.arguments)
-    for s in operand.statements:
-        if isinstance(s, Load):
-            stride = strides[s.name]
-            values[s.name] = _loaded(frame, s, pointers[s.name], stride, lanes, mask)
-        else:
-            assert isinstance(s, Apply | Const)
-            values[s.name] = compute(frame, s, values, lanes, [mask])
-    value, wide = values[operand.value], plan.contraction.dtype
-    if value.varying or lanes == 1:
-        x = spread(frame, value, 0, lanes)
-        return scalar.cast(frame.e, lanes, value.dtype, wide, x)
-    x = scalar.cast(frame.e, 1, value.dtype, wide, spread(frame, value, 0, 1))
-    return frame.splat(x, scalar.register(wide, lanes))
-
-
-def _loaded(f: Frame, s: Load, pointer: str, stride: Int, lanes: int, mask: str) -> Value:
-    if stride == 0 or lanes == 1:
-        return Value(s.dtype, [memory.load(f, pointer, s.dtype, 1)], False)
-    offsets = "" if stride == 1 else f.steps(stride, lanes)
-    return Value(s.dtype, [memory.load(f, pointer, s.dtype, lanes, offsets, mask)], True)
-
-
-class Stream:
-    """One operand at several *points* (rows or vectors) along the innermost reduction loop.
-
-    A point's offset that is a literal shares the operand's base pointer; any other gets a pointer
-    of its own before the loop.
-    """
-
-    def __init__(
-        self,
-        frame: Frame,
-        operand: Operand,
-        bases: Bases,
-        offsets: Sequence[Mapping[str, Int]],
-        inner: str,
-    ) -> None:
-        self.frame, self.operand, self.loads = frame, operand, operand.loads
-        self.steps = {load.name: frame.size(load.at.stride(inner)) for load in self.loads}
-        self.cells = [
-            {load.name: self._cell(load, bases[load.name], at[load.name]) for load in self.loads}
-            for at in offsets
-        ]
-        self.moved: dict[tuple[str, str], str] = {}
-
-    def _cell(self, load: Load, base: str, offset: Int) -> tuple[str, int]:
-        """A pointer and a literal number of elements to add to it."""
-        if isinstance(offset, int):
-            return base, offset
-        return self.frame.pointer(base, offset, load.dtype), 0
-
-    def distinct(self, steps: int) -> int:
-        """How many different places the loads of `steps` steps read, for each load."""
-        first = self.loads[0].name
-        step = self.steps[first]
-        ahead = [step * k for k in range(steps)] if isinstance(step, int) else [0]
-        places = {(c[first][0], c[first][1] + k) for c in self.cells for k in ahead}
-        return len(places) * (1 if isinstance(step, int) else steps)
-
-    def advance(self, i: Int) -> None:
-        """Move every distinct pointer to step `i`."""
-        self.moved = {}
-        for cells in self.cells:
-            for load in self.loads:
-                base = cells[load.name][0]
-                if (load.name, base) not in self.moved:
-                    by = self.frame.mul(self.steps[load.name], i)
-                    self.moved[load.name, base] = self.frame.pointer(base, by, load.dtype)
-
-    def pointers(self, point: int, ahead: int) -> Bases:
-        """Where the loads of a point are, `ahead` steps after the last `advance`."""
-        found: Bases = {}
-        for load in self.loads:
-            base, shift = self.cells[point][load.name]
-            offset = self.frame.add(shift, self.frame.mul(self.steps[load.name], ahead))
-            found[load.name] = self.frame.pointer(self.moved[load.name, base], offset, load.dtype)
-        return found
 
 
 # ---- the tile ----------------------------------------------------------------------------------
@@ -208,11 +116,10 @@ def strip_of(plan: Plan, extents: Sequence[int]) -> tuple[int, int]:
     """The loop of a chunk that is cut in strips, and a strip's trips; the inner loops are whole."""
     inside = 1
     for level in reversed(range(len(extents))):
-        along = plan.how == "along" and level == len(extents) - 1
-        lanes = plan.lanes if along else 1
-        trips, most = -(-extents[level] // lanes), max(STRIP_STEPS // inside, 1)
+        step = plan.step if level == len(extents) - 1 else 1
+        trips, most = -(-extents[level] // step), max(STRIP_STEPS // inside, 1)
         if trips > most:
-            return level, -(-trips // -(-trips // most)) * lanes
+            return level, -(-trips // -(-trips // most)) * step
         inside *= trips
     return 0, extents[0]
 
@@ -272,11 +179,14 @@ class _Reduction:
     def fetching(self, span: Span, fetch: Callable[[Int], None], sums: list[str]) -> list[str]:
         """In as many parts as the tile has rows: what is asked for arrives while they add up, and
         never so much at a time that the multiply-adds wait for it."""
-        f, parts = self.frame, self.plan.row_count
+        f, parts, fold = self.frame, self.plan.row_count, self.plan.fold
+        steps = f.ceil_div(span.count, fold)
 
         def part(row: Int, values: list[str]) -> list[str]:
             fetch(row)
-            low, high = (f.div(f.mul(at, span.count), parts) for at in (row, f.add(row, 1)))
+            low, high = (f.div(f.mul(at, steps), parts) for at in (row, f.add(row, 1)))
+            if fold > 1:
+                low, high = f.mul(low, fold), f.least(f.mul(high, fold), span.count)
             x = moved(f, self.plan.scalar, self.site.scalar_bases, span.axis, low)
             y = moved(f, self.vector, self.site.vector_bases, span.axis, low)
             return self.innermost(Span(span.axis, f.sub(high, low)), x, y, values)
@@ -320,68 +230,102 @@ class _Reduction:
         ]
 
     def stepwise(self, rows: Stream, columns: Stream, count: Int, sums: list[str]) -> list[str]:
-        """One point of the innermost axis after the other, some written out in each trip."""
+        """One step along the innermost axis after the other, some written out in each trip."""
+        f, fold = self.frame, self.plan.fold
 
-        def trip(i: Int, values: list[str], steps: int = 1) -> list[str]:
+        def trip(i: Int, values: list[str], points: int) -> list[str]:
             rows.advance(i)
             columns.advance(i)
-            for ahead in range(steps):
-                values = self.step(rows, columns, ahead, values)
+            for ahead in range(0, points, fold):
+                values = self.step(rows, columns, ahead, values, halved=points - ahead < fold)
             return values
 
-        unroll = self._unroll(rows, count, len(sums))
-        if count == unroll:
-            return trip(0, sums, unroll)
-        whole = self.frame.mul(self.frame.div(count, unroll), unroll)
-        text, loop, carried = (
-            self.frame.text,
-            self.frame.e.carried_loop,
-            [(self.t, s) for s in sums],
-        )
-        sums = loop("0", text(whole), unroll, carried, lambda i, v: trip(i, v, unroll))
-        if whole == count:
-            return sums
-        if isinstance(count, int) and isinstance(whole, int):
-            return trip(whole, sums, count - whole)
-        return loop(text(whole), text(count), 1, [(self.t, s) for s in sums], trip)
+        def loop(low: Int, high: Int, size: int) -> list[str]:
+            carried = [(self.t, s) for s in sums]
+            text, go = (f.text(low), f.text(high)), partial(trip, points=size)
+            return f.e.carried_loop(*text, size, carried, go)
+
+        unroll = fold * self._unroll(rows, count, len(sums))
+        if isinstance(count, int) and count <= unroll:
+            return trip(0, sums, count)
+        done: Int = 0
+        for size in sorted({unroll, fold, 1}, reverse=True):
+            whole = f.mul(f.div(count, size), size)
+            if isinstance(count, int) and isinstance(done, int) and 0 < done < count:
+                return trip(done, sums, count - done)
+            if whole != done:
+                sums, done = loop(done, whole, size), whole
+        return sums
 
     def _unroll(self, rows: Stream, count: Int, sums: int) -> int:
         """Steps of the innermost loop to write out in one trip."""
         most = 2 if sums > WIDE_TILE else 4
         if isinstance(count, int):
+            count = -(-count // self.plan.fold)
             parts = [u for u in range(most, 1, -1) if count % u == 0]
             most = count if count <= FLAT else (parts or [most])[0]
         # LLVM keeps a value that two steps load (the pixels under neighbouring taps) in a
         # register between them; when there are not enough, that costs spills.
-        shared = most * len(rows.cells) - rows.distinct(most)
-        kept = sums + rows.distinct(most) + self.plan.vectors
+        shared = most * len(rows.cells) - rows.distinct(most, self.plan.fold)
+        kept = sums + rows.distinct(most, self.plan.fold) + self.plan.vectors
         return 1 if (shared or self.plan.wide) and kept > self.plan.registers else most
 
-    def step(self, rows: Stream, columns: Stream, ahead: int, sums: list[str]) -> list[str]:
-        """One multiply-add for every sum of the tile."""
-        frame, plan, lane = self.frame, self.plan, self.plan.lane.name
-        strides = {load.name: frame.size(load.at.stride(lane)) for load in self.vector.loads}
-        ys = [
-            evaluate(
-                frame, self.vector, columns.pointers(j, ahead), strides, plan.lanes,
-                self.site.masks[j], plan,
-            )
-            for j in range(plan.vectors)
-        ]  # fmt: skip
+    def step(
+        self, rows: Stream, columns: Stream, ahead: int, sums: list[str], halved: bool = False
+    ) -> list[str]:
+        """One multiply-add for every sum of the tile; `halved`: half a pair is left."""
+        plan = self.plan
+        ys = [self.column(columns, j, ahead, halved) for j in range(plan.vectors)]
         following = []
         for k, total in enumerate(sums):
             row, j = divmod(k, plan.vectors)
             if self.plan.wide:
                 x = self.across(rows.pointers(k, ahead), j)
             elif j == 0:
-                x = self.broadcast(rows.pointers(row, ahead))
-            following.append(fma(frame, self.t, x, ys[j], total))
+                x = self.broadcast(rows, row, ahead, halved)
+            following.append(self.multiply_add(x, ys[j], total))
         return following
 
-    def broadcast(self, pointers: Bases) -> str:
-        nothing = {load.name: 1 for load in self.plan.scalar.loads}
-        one = evaluate(self.frame, self.plan.scalar, pointers, nothing, 1, "", self.plan)
-        return self.frame.e.splat(one, self.t)
+    def multiply_add(self, x: str, y: str, total: str) -> str:
+        add = fma if self.plan.fold == 1 else pairs.multiply_add
+        return add(self.frame, self.t, x, y, total)
+
+    def column(self, columns: Stream, j: int, ahead: int, halved: bool) -> str:
+        """A vector of the tile."""
+        f, lanes, mask = self.frame, self.plan.lanes, self.site.masks[j]
+        if self.plan.fold > 1 and self.plan.packed:  # the panel holds pairs
+            (at,) = columns.pointers(j, ahead).values()
+            return f.e.value(f"load {pairs.word(lanes)}, ptr {at}, align 4")
+        lane = self.plan.lane.name
+        strides = {load.name: f.size(load.at.stride(lane)) for load in self.vector.loads}
+
+        def value(point: int) -> str:
+            at = columns.pointers(j, point)
+            return evaluate(f, self.vector, at, strides, lanes, mask, self.plan)
+
+        return self._of_points(value, ahead, lanes, halved)
+
+    def broadcast(self, rows: Stream, row: int, ahead: int, halved: bool) -> str:
+        """What a row of the tile multiplies its vectors by, in all lanes."""
+        f, operand = self.frame, self.plan.scalar
+        nothing = {load.name: 1 for load in operand.loads}
+        if self.plan.fold > 1 and rows.side_by_side and not halved:
+            (at,) = rows.pointers(row, ahead).values()
+            word = f.e.value(f"load i32, ptr {at}, align 2")
+            return f.e.splat(word, pairs.word(self.plan.lanes))
+
+        def value(point: int) -> str:
+            return evaluate(f, operand, rows.pointers(row, point), nothing, 1, "", self.plan)
+
+        one = self._of_points(value, ahead, 1, halved)
+        return f.e.splat(one, self.t if self.plan.fold == 1 else pairs.word(self.plan.lanes))
+
+    def _of_points(self, value: Callable[[int], str], ahead: int, lanes: int, halved: bool) -> str:
+        """An operand at the points of a step."""
+        if self.plan.fold == 1:
+            return value(ahead)
+        second = "" if halved else value(ahead + 1)
+        return pairs.joined(self.frame.e, value(ahead), second, lanes)
 
     def across(self, pointers: Bases, j: int) -> str:
         operand, lane = self.plan.scalar, self.plan.lane.name
@@ -391,15 +335,15 @@ class _Reduction:
 
     def along(self, rows: Stream, columns: Stream, span: Span, sums: list[str]) -> list[str]:
         """A vector of points of the innermost axis in each trip; the last one masked."""
-        lanes, frame = self.plan.lanes, self.frame
+        lanes, frame = self.plan.step, self.frame
 
         def trip(i: Int, values: list[str], mask: str = "") -> list[str]:
             rows.advance(i)
             columns.advance(i)
             xs = [self.line(self.plan.scalar, rows, k, mask) for k in range(len(rows.cells))]
             ys = [self.line(self.vector, columns, k, mask) for k in range(len(columns.cells))]
-            pairs = [(x, y) for x in xs for y in ys]
-            return [fma(frame, self.t, x, y, v) for (x, y), v in zip(pairs, values)]
+            both = [(x, y) for x in xs for y in ys]
+            return [self.multiply_add(x, y, v) for (x, y), v in zip(both, values)]
 
         whole = frame.mul(frame.div(span.count, lanes), lanes)
         if whole != 0:
@@ -411,23 +355,13 @@ class _Reduction:
 
     def line(self, operand: Operand, stream: Stream, point: int, mask: str) -> str:
         """A vector of the operand along the innermost axis; where masked off, zero."""
-        pointers, lanes = stream.pointers(point, 0), self.plan.lanes
+        pointers, lanes = stream.pointers(point, 0), self.plan.step
         value = evaluate(self.frame, operand, pointers, stream.steps, lanes, mask, self.plan)
-        if not mask or len(operand.statements) == 1:
-            return value
-        zero = literal(0.0, self.t)  # the loads gave zero, but not what was computed from them
-        picked = f"{self.t.of('i1')} {mask}, {self.t} {value}, {self.t} {zero}"
-        return self.frame.e.value(f"select {picked}")
-
-
-def moved(frame: Frame, operand: Operand, bases: Bases, axis: str, i: Int) -> Bases:
-    """The base pointers at point `i` of a reduction axis."""
-    return {
-        load.name: frame.pointer(
-            bases[load.name], frame.mul(frame.size(load.at.stride(axis)), i), load.dtype
-        )
-        for load in operand.loads
-    }
+        if mask and len(operand.statements) > 1:
+            t = Vec(self.t.element, lanes)
+            zero = literal(0.0, t)  # the loads gave zero, but not what was computed from them
+            value = self.frame.e.value(f"select {t.of('i1')} {mask}, {t} {value}, {t} {zero}")
+        return value if self.plan.fold == 1 else pairs.neighbours(self.frame.e, value, self.t.lanes)
 
 
 def fma(frame: Frame, t: Vec, x: str, y: str, z: str) -> str:

@@ -2,27 +2,25 @@
 
 Row k of the panel holds the tile's lanes at point k of the reduction, as the sums' own type: the
 operand's conversions and elementwise stage are done once for all tiles that share the panel, and
-lanes beyond the axis need no masks. An operand that is contiguous along the reduction instead of
-the lanes is transposed in registers.
+lanes beyond the axis need no masks. Where the tile multiplies pairs (`pairs.py`), a row holds those
+of two points. An operand that is contiguous along the reduction instead of the lanes is transposed
+in registers.
 """
 
 from __future__ import annotations
 
 import math
 
-from graphc.codegen_cpu.contract.microkernel import (
-    Bases,
-    Span,
-    evaluate,
-    moved,
-    sum_type,
-)
+from graphc.codegen_cpu.contract import pairs
+from graphc.codegen_cpu.contract.microkernel import Span, sum_type
+from graphc.codegen_cpu.contract.operands import Bases, evaluate, moved
 from graphc.codegen_cpu.contract.plan import SIDE, Plan
 from graphc.codegen_cpu.emitter import Vec
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
 from graphc.ir.kernel import Affine, Load
 from graphc.ir.kernel_contraction import Operand
+from graphc.ir.types import bf16
 
 PANEL = "%panel"  # the load and the buffer; no name of a kernel's buffer
 
@@ -32,15 +30,21 @@ class Panel:
 
     def __init__(self, frame: Frame, plan: Plan) -> None:
         self.frame, self.e, self.plan = frame, frame.e, plan
-        self.t, self.dtype = sum_type(plan), plan.contraction.dtype
+        self.t, self.dtype, fold = sum_type(plan), plan.contraction.dtype, plan.fold
+        if fold > 1:
+            self.t, self.dtype = pairs.word(plan.lanes), bf16
+        self.side = SIDE * 8 // self.t.bits  # rows of a square
         counts = self._counts()
+        counts[-1] += counts[-1] % fold
         # A transposing copy writes whole squares, which may end past the last row.
-        room = (math.prod(counts) + SIDE // self.dtype.itemsize) * plan.width
+        room = (math.prod(counts) // fold + self.side) * plan.width
         frame.buffers[PANEL] = place = frame.scratch(room, self.t)
         self.bases: Bases = {PANEL: place}  # of this panel: a kernel may have one for few samples
         names = [a.name for a in plan.contraction.reduced][-len(counts) :]
         strides = [math.prod(counts[k + 1 :]) * plan.width for k in range(len(counts))]
-        load = Load(PANEL, self.dtype, PANEL, Affine((*zip(names, strides), (plan.lane.name, 1))))
+        load = Load(
+            PANEL, self.dtype, PANEL, Affine((*zip(names, strides), (plan.lane.name, fold)))
+        )
         self.operand = Operand(PANEL, (load,))
 
     def _counts(self) -> list[int]:
@@ -60,23 +64,37 @@ class Panel:
         if not spans:
             self._copy(source, to[PANEL], masks)
             return
-        span = spans[0]
+        f, span, fold = self.frame, spans[0], self.plan.fold if len(spans) == 1 else 1
         if len(spans) == 1 and self._transposed(span.axis):
             self._transpose(source, to[PANEL], span.count, left)
             return
-        with self.e.loop("0", self.frame.text(span.count), 1, "pack") as i:
-            inner = moved(self.frame, self.plan.vector, source, span.axis, i)
-            row = moved(self.frame, self.operand, to, span.axis, i)
-            self._level(inner, row, spans[1:], masks, left)
+        whole = f.mul(f.div(span.count, fold), fold)
+        for low, high, step in ((0, whole, fold), (whole, span.count, 1)):
+            if low == high:
+                continue
+            with self.e.loop(f.text(low), f.text(high), step, "pack") as i:
+                inner = moved(f, self.plan.vector, source, span.axis, i)
+                row = moved(f, self.operand, to, span.axis, i)
+                if fold > 1:
+                    self._copy(inner, row[PANEL], masks, span.axis if step > 1 else "")
+                else:
+                    self._level(inner, row, spans[1:], masks, left)
 
-    def _copy(self, source: Bases, to: str, masks: list[str]) -> None:
-        """One row of the panel."""
+    def _copy(self, source: Bases, to: str, masks: list[str], axis: str = "") -> None:
+        """One row of the panel; of pairs, if the axis is given along which the second ones lie."""
         plan, f = self.plan, self.frame
         strides = {s.name: f.size(s.at.stride(plan.lane.name)) for s in plan.vector.loads}
         for j, mask in enumerate(masks):
             first = moved(f, plan.vector, source, plan.lane.name, j * plan.lanes)
             value = evaluate(f, plan.vector, first, strides, plan.lanes, mask, plan)
-            self.e.do(f"store {self.t} {value}, ptr {f.pointer(to, j * plan.lanes, self.dtype)}")
+            if plan.fold > 1:
+                second = ""
+                if axis:
+                    after = moved(f, plan.vector, first, axis, 1)
+                    second = evaluate(f, plan.vector, after, strides, plan.lanes, mask, plan)
+                value = pairs.joined(self.e, value, second, plan.lanes)
+            at = f.pointer(to, j * plan.lanes * plan.fold, self.dtype)
+            self.e.do(f"store {self.t} {value}, ptr {at}")
 
     # ---- transposing -----------------------------------------------------------------------
 
@@ -92,27 +110,29 @@ class Panel:
         Pieces of 16 bytes are joined to vectors as they are loaded, so that only shuffles within
         16 bytes are left: squares of whole vectors ran no faster and took LLVM 35 ms longer.
         """
-        f, lanes, side = self.frame, self.plan.lanes, SIDE // self.dtype.itemsize
+        f, lanes, fold = self.frame, self.plan.lanes, self.plan.fold
+        side, points_a_side = self.side, self.side * fold
         load = self.plan.vector.loads[0]
         stride = f.size(load.at.stride(self.plan.lane.name))
         with self.e.loop("0", str(self.plan.width), lanes, "lane") as j:
             points = [f.least(f.add(j, k), f.sub(left, 1)) for k in range(lanes)]
             starts = [f.pointer(source[load.name], f.mul(p, stride), load.dtype) for p in points]
-            with self.e.loop("0", f.text(count), side, "square") as i:
+            with self.e.loop("0", f.text(count), points_a_side, "square") as i:
                 mask = ""
-                if not isinstance(count, int) or count % side:
-                    mask = f.below(f.sub(count, i), side)
-                pieces = [self._piece(load, start, i, side, mask) for start in starts]
+                if not isinstance(count, int) or count % points_a_side:
+                    mask = f.below(f.sub(count, i), points_a_side)
+                pieces = [self._piece(load, start, i, points_a_side, mask) for start in starts]
                 rows = [self._join(pieces[k::side], side) for k in range(side)]
-                corner = f.add(f.mul(i, self.plan.width), j)
+                corner = f.add(f.mul(i, self.plan.width), f.mul(j, fold))
                 for k, row in enumerate(self._squares(rows)):
-                    at_row = f.add(corner, k * self.plan.width)
+                    at_row = f.add(corner, k * fold * self.plan.width)
                     self.e.do(f"store {self.t} {row}, ptr {f.pointer(to, at_row, self.dtype)}")
 
-    def _piece(self, load: Load, start: str, i: Int, side: int, mask: str) -> str:
-        """`side` steps of one lane."""
+    def _piece(self, load: Load, start: str, i: Int, points: int, mask: str) -> str:
+        """One lane at so many points."""
         at, unit = {load.name: self.frame.pointer(start, i, load.dtype)}, {load.name: 1}
-        return evaluate(self.frame, self.plan.vector, at, unit, side, mask, self.plan)
+        x = evaluate(self.frame, self.plan.vector, at, unit, points, mask, self.plan)
+        return x if self.plan.fold == 1 else pairs.neighbours(self.e, x, self.side)
 
     def _join(self, pieces: list[str], side: int) -> str:
         """Vectors side by side, in pairs until one is left."""

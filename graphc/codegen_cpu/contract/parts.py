@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Axis, Size
 from graphc.ir.kernel_contraction import Contraction, Operand
+from graphc.ir.types import bf16, f32
 
 UNKNOWN = 32  # the extent that planning assumes for a symbol, most often a batch
 
@@ -78,3 +80,38 @@ def runs_of(c: Contraction) -> Runs | None:
     inner = math.prod(extents[1:])
     whole = isinstance(run, int) and run % inner == 0 and extents[0] % (run // inner) == 0
     return Runs(axes, int(run) // inner) if whole else None
+
+
+# ---- what a processor does in a cycle ----------------------------------------------------------
+
+
+def fold_of(c: Contraction, target: Target) -> int:
+    """Points of the reduction that a multiply-add of one lane takes: two, of bfloat16, where the
+    processor has such an instruction."""
+    narrow = all(o.statements[-1].dtype is bf16 for o in (c.a, c.b))
+    return 2 if narrow and c.dtype is f32 and target.pairs else 1
+
+
+def most_rows(target: Target, vectors: int, wide: bool) -> int:
+    """Rows whose sums, with the vectors and what is broadcast, fill the registers.
+
+    One register is left free: LLVM spills at the full count. NEON multiplies by a lane of a
+    register, and LLVM loads the scalars of four rows into each; it cannot multiply by memory, so
+    a `wide` tile needs registers for its loads.
+    """
+    spare, neon = target.registers - 1 - vectors, target.vector_bytes == 16
+    if neon and wide:
+        return target.registers // 4 // vectors
+    return 4 * spare // (4 * vectors + 1) if neon else (spare - 1) // vectors
+
+
+def rate_of(rows: int, vectors: int, wide: bool) -> float:
+    """Vector multiply-adds a cycle.
+
+    Two ports with latency 4; two loads a cycle; the vectors come from the second-level cache at
+    about 24 bytes a cycle, or 3/8 of a vector.
+    """
+    work = rows * vectors
+    loads = (work if wide else rows) + vectors
+    cycles = max(work / 2, loads / 2, vectors * 8 / 3, 4.0)
+    return work / (cycles + 0.15 * loads + 0.4)

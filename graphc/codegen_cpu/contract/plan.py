@@ -33,10 +33,13 @@ from graphc.codegen_cpu.contract.parts import (
     UNKNOWN,
     Runs,
     filled,
+    fold_of,
     footprint,
     guess,
+    most_rows,
     over_samples,
     points,
+    rate_of,
     reach,
     runs_of,
 )
@@ -106,6 +109,7 @@ class Plan:
         None  # of points that partial results are of: a thread's tiles are whole runs
     )
     lane_last: bool = False  # tiles of other lanes come between those of a run
+    fold: int = 1  # neighbouring points of the reduction that a multiply-add of a lane takes
 
     @property
     def direct(self) -> bool:
@@ -123,6 +127,11 @@ class Plan:
     def wide(self) -> bool:
         """Whether the scalar operand also varies along the lanes (a depthwise convolution)."""
         return self.how == "lanes" and self.scalar.uses(self.lane.name)
+
+    @property
+    def step(self) -> int:
+        """Points of the innermost reduction axis that a step takes."""
+        return self.fold * self.lanes if self.how == "along" else self.fold
 
     @property
     def row_count(self) -> int:
@@ -155,6 +164,7 @@ class _Choice:
     lanes: int
     vectors: int
     rows: tuple[Rows, ...]
+    fold: int
 
 
 @lru_cache(maxsize=4)
@@ -181,14 +191,15 @@ def _choices(c: Contraction, target: Target) -> Iterator[_Choice]:
             if runs is not None and not _in_runs(runs, vector, scalar, lane):
                 continue
             rows = _row_axes(c, scalar, vector)
+            fold = 1 if scalar.uses(lane.name) else fold_of(c, target)
             if runs is not None:
                 rows = [runs.inside(a) for a in rows if runs.has(a.name)]
             for how in _ways(c, vector, scalar, lane):
-                factor = _overhead(c, how, vector, lane, rows)
+                factor = fold * _overhead(c, how, vector, lane, rows, fold)
                 for lanes in _lanes(c, target, how, scalar, lane):
                     for rate, vectors, tiled in _tiles(c, target, how, lane, lanes, rows, scalar):
                         rate *= factor
-                        yield _Choice(rate, how, scalar, vector, lane, lanes, vectors, tiled)
+                        yield _Choice(rate, how, scalar, vector, lane, lanes, vectors, tiled, fold)
 
 
 def _lanes(c: Contraction, target: Target, how: How, scalar: Operand, lane: Axis) -> Iterator[int]:
@@ -228,9 +239,11 @@ def _panel_fits(c: Contraction, vector: Operand) -> bool:
     return all(isinstance(a.extent, int) for a in c.reduced[1:])
 
 
-def _overhead(c: Contraction, how: How, vector: Operand, lane: Axis, rows: list[Axis]) -> float:
+def _overhead(
+    c: Contraction, how: How, vector: Operand, lane: Axis, rows: list[Axis], fold: int
+) -> float:
     """Share of the time left for multiply-adds, from rough costs in cycles for each output."""
-    depth = points(c.reduced)
+    depth = points(c.reduced) / fold
     multiply = depth / 32
     extra = 0.0
     stores = [s for s in c.epilogue if isinstance(s, Store)]
@@ -269,7 +282,7 @@ def _tiles(
         if how == "along":
             lane_use *= filled(guess(c.reduced[-1].extent), lanes)
         lane_use *= narrow
-        most = _most_rows(target, vectors, wide)
+        most = most_rows(target, vectors, wide)
         for pair in pairs:
             for counts in _counts(pair, most):
                 tiled = tuple(Rows(a, n) for a, n in zip(pair, counts) if n > 1)
@@ -277,26 +290,13 @@ def _tiles(
                 use *= FAR ** max(0, len(tiled) - 1)
                 if _is_crowded(scalar, tiled, c.dtype.itemsize):
                     use *= CROWDED
-                yield use * _rate(math.prod(counts), vectors, wide), vectors, tiled
+                yield use * rate_of(math.prod(counts), vectors, wide), vectors, tiled
 
 
 def _is_crowded(scalar: Operand, rows: Iterable[Rows], itemsize: int) -> bool:
     """Whether more rows lie whole pages apart than the nearest cache keeps of such lines."""
     steps = ((reach(scalar, r.axis.name) * itemsize, r.count) for r in rows)
     return math.prod(count for step, count in steps if step % PAGE_BYTES == 0) > WAYS
-
-
-def _most_rows(target: Target, vectors: int, wide: bool) -> int:
-    """Rows whose sums, with the vectors and what is broadcast, fill the registers.
-
-    One register is left free: LLVM spills at the full count. NEON multiplies by a lane of a
-    register, and LLVM loads the scalars of four rows into each; it cannot multiply by memory, so
-    a `wide` tile needs registers for its loads.
-    """
-    spare, neon = target.registers - 1 - vectors, target.vector_bytes == 16
-    if neon and wide:
-        return target.registers // 4 // vectors
-    return 4 * spare // (4 * vectors + 1) if neon else (spare - 1) // vectors
 
 
 def _counts(pair: tuple[Axis, ...], most: int) -> Iterator[tuple[int, ...]]:
@@ -321,18 +321,6 @@ def _use(axis: Axis, count: int) -> float:
     if isinstance(axis.extent, str):
         return 0.85 if count > 1 else 1.0  # and a second version for an axis that is shorter
     return axis.extent / (-(-axis.extent // count) * count)
-
-
-def _rate(rows: int, vectors: int, wide: bool) -> float:
-    """Vector multiply-adds a cycle.
-
-    Two ports with latency 4; two loads a cycle; the vectors come from the second-level cache at
-    about 24 bytes a cycle, or 3/8 of a vector.
-    """
-    work = rows * vectors
-    loads = (work if wide else rows) + vectors
-    cycles = max(work / 2, loads / 2, vectors * 8 / 3, 4.0)
-    return work / (cycles + 0.15 * loads + 0.4)
 
 
 # ---- order, panel, chunks ----------------------------------------------------------------------
@@ -374,19 +362,30 @@ def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Pla
     names = {r.axis.name for r in best.rows} | {best.lane.name}
     outer = tuple(a for a in c.axes if a.name not in names)
     shared = tuple(a for a in outer if best.vector.uses(a.name))
-    large = depth * guess(best.lane.extent) * c.dtype.itemsize > L2_BYTES // 2
+    large = depth * guess(best.lane.extent) * _itemsize(c, best) > L2_BYTES // 2
     packed = best.how == "lanes" and _wants_panel(c, best, target, large)
     chunk, chunk_size = _chunk(c, best, best.lanes, depth, packed)
     lane_first, long = large or packed or chunk is not None, _is_long(c)
     runs = runs_of(c) if c.partials else None
     apart = long and chunk is None
     if apart:
-        chunk, chunk_size = _chunk_of_steps(c, best.lanes if best.how == "along" else 1)
+        chunk, chunk_size = _chunk_of_steps(c, _step(best))
     return Plan(
         c, best.how, best.scalar, best.vector, best.lane, best.lanes, target.registers,
         best.vectors, best.rows, outer, shared, lane_first, packed, chunk, chunk_size, long, apart,
         runs=runs, lane_last=runs is not None and not packed and _lane_last(c, best, runs),
+        fold=best.fold,
     )  # fmt: skip
+
+
+def _step(best: _Choice) -> int:
+    """Points of the innermost reduction axis that a step takes."""
+    return best.fold * (best.lanes if best.how == "along" else 1)
+
+
+def _itemsize(c: Contraction, best: _Choice) -> int:
+    """Bytes of what a multiply-add reads for a point."""
+    return c.dtype.itemsize // best.fold
 
 
 def _lane_last(c: Contraction, best: _Choice, runs: Runs) -> bool:
@@ -402,18 +401,18 @@ def _is_long(c: Contraction) -> bool:
     return c.dtype is f32 and (unknown or points(c.reduced) > LONG)
 
 
-def _few_steps(cut: Iterable[Axis], lanes: int) -> bool:
-    """Whether the chunk `cut` is short enough, `lanes` points a step."""
-    return all(isinstance(a.extent, int) for a in cut) and points(cut) <= CHUNK_STEPS * lanes
+def _few_steps(cut: Iterable[Axis], step: int) -> bool:
+    """Whether the chunk `cut` is short enough, `step` points at a time."""
+    return all(isinstance(a.extent, int) for a in cut) and points(cut) <= CHUNK_STEPS * step
 
 
-def _chunk_of_steps(c: Contraction, lanes: int) -> tuple[int, int]:
+def _chunk_of_steps(c: Contraction, step: int) -> tuple[int, int]:
     """The largest chunk that is short enough."""
     for at, axis in enumerate(c.reduced):
-        for size in _chunk_sizes(axis, lanes if axis == c.reduced[-1] else 1):
-            if _few_steps((Axis(axis.name, size), *c.reduced[at + 1 :]), lanes):
+        for size in _chunk_sizes(axis, step if axis == c.reduced[-1] else 1):
+            if _few_steps((Axis(axis.name, size), *c.reduced[at + 1 :]), step):
                 return at, size
-    return len(c.reduced) - 1, lanes
+    return len(c.reduced) - 1, step
 
 
 def _needs_panel(c: Contraction, best: _Choice, target: Target) -> bool:
@@ -435,6 +434,8 @@ def _wants_panel(c: Contraction, best: _Choice, target: Target, large: bool) -> 
     if not _panel_fits(c, best.vector) or best.scalar.uses(lane.name):
         return False
     reuse = points(a for a in c.axes if best.scalar.uses(a.name))
+    if best.fold > 1 and reuse >= 32:
+        return True  # pairs are made once, not for every tile
     return large and guess(lane.extent) > best.vectors * best.lanes and reuse >= 32
 
 
@@ -451,8 +452,8 @@ def _chunk(
     long = _is_long(c)
     if best.how == "along" and not long and depth <= CHUNK_STEPS:
         return None, 0  # a tile goes along a few lines, which its neighbours find in the cache
-    row_count, itemsize = math.prod(r.count for r in best.rows), c.dtype.itemsize
-    group = group_of(row_count * best.vectors * lanes, itemsize)
+    row_count, itemsize = math.prod(r.count for r in best.rows), _itemsize(c, best)
+    group = group_of(row_count * best.vectors * lanes, c.dtype.itemsize)
     step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)
     rows = _row_axes(c, best.scalar, best.vector)
     finest = min((reach(best.scalar, a.name) for a in rows), default=UNKNOWN)
@@ -467,13 +468,13 @@ def _chunk(
         return None, 0
     for at, axis in enumerate(c.reduced):
         inner = c.reduced[at + 1 :]
-        for size in _chunk_sizes(axis, 1 if inner or best.how == "lanes" else lanes):
+        for size in _chunk_sizes(axis, 1 if inner else _step(best)):
             cut = (Axis(axis.name, size), *inner)
             panel = points(cut) * step
             read = points(cut) * row_count * itemsize
             if interleaved:
                 read = min(read * group, footprint(best.scalar, (*cut, *rows)))
-            few = not long or _few_steps(cut, lanes if best.how == "along" else 1)
+            few = not long or _few_steps(cut, _step(best))
             if few and panel <= PANEL_BYTES and panel + read <= CHUNK_BYTES:
                 return at, size
     return len(c.reduced) - 1, lanes

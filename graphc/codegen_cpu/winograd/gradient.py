@@ -190,15 +190,15 @@ class Gradient:
         offset = f.add(f.size(load.at.const), channel)
         for step, index in zip(steps, (place.row, place.column, place.image), strict=True):
             offset = f.add(offset, f.mul(f.size(step), index))
-        return f.pointer(f.buffers[load.buffer], offset, f32)
+        return f.pointer(f.buffers[load.buffer], offset, load.dtype)
 
     def _transform_inputs(self, at: str, to: str) -> None:
-        f, points = self.frame, self.points
+        f, points, dtype = self.frame, self.points, self.plan.contraction.a.loads[0].dtype
         down, right, _ = self.plan.inputs
 
         def read(i: Int) -> list[str]:
-            line = f.pointer(at, f.mul(down, i), f32)
-            return [points.load(line, right * j) for j in range(POINTS)]
+            line = f.pointer(at, f.mul(down, i), dtype)
+            return [points.load(line, right * j, dtype) for j in range(POINTS)]
 
         def write(j: Int, values: list[str]) -> None:
             column = f.pointer(to, f.mul(j, self.input_step), f32)
@@ -207,12 +207,12 @@ class Gradient:
         points.through(of_inputs, POINTS, POINTS, read, write)
 
     def _transform_cotangents(self, at: str, to: str, place: Place) -> None:
-        f, points = self.frame, self.points
+        f, points, dtype = self.frame, self.points, self.plan.contraction.b.loads[0].dtype
         down, right, _ = self.plan.cotangents
 
         def read(i: Int) -> list[str]:
-            line = f.pointer(at, f.mul(down, i), f32)
-            values = [points.load(line, right * j) for j in range(SIZE)]
+            line = f.pointer(at, f.mul(down, i), dtype)
+            values = [points.load(line, right * j, dtype) for j in range(SIZE)]
             fresh = self._from(i, place.skip[0])
             return [
                 self._where(f.both(fresh, self._from(j, place.skip[1])), value)

@@ -103,15 +103,16 @@ class Nest:
         (load,), (down, right) = p.contraction.a.loads, p.steps
         with self.e.loop("0", self.frame.text(count), 1, "stage") as k:
             place = self.grid.place(f.add(first, k))
-            base = f.pointer(f.buffers[load.buffer], f.offset(load.at, self._index(place)), f32)
+            offset = f.offset(load.at, self._index(place))
+            base = f.pointer(f.buffers[load.buffer], offset, load.dtype)
             row = f.mul(k, p.depth)
             with self.e.loop("0", str(p.depth), p.lanes, "in") as c:
-                at = f.pointer(base, c, f32)
+                at = f.pointer(base, c, load.dtype)
                 to = f.pointer(self.inputs, f.add(row, c), f32)
 
                 def read(i: Int, at: str = at) -> list[str]:
-                    line = f.pointer(at, f.mul(down, i), f32)
-                    return [points.load(line, right * j) for j in range(POINTS)]
+                    line = f.pointer(at, f.mul(down, i), load.dtype)
+                    return [points.load(line, right * j, load.dtype) for j in range(POINTS)]
 
                 def write(j: Int, values: list[str], to: str = to) -> None:
                     column = f.pointer(to, f.mul(j, self.input_step), f32)
@@ -144,7 +145,7 @@ class Nest:
         (load,) = p.contraction.b.loads
         index = {p.channels.name: f.mul(panel, p.width)}
         offset = f.add(f.offset(load.at, index), f.mul(first, p.taps[2]))
-        source = f.pointer(f.buffers[load.buffer], offset, f32)
+        source = f.pointer(f.buffers[load.buffer], offset, load.dtype)
         spans = [Span("r", TAPS), Span("s", TAPS), Span("c", p.chunk)]
         self.panel.pack({load.name: source}, spans, [""] * VECTORS, p.width)
         step = p.chunk * p.width
@@ -240,7 +241,8 @@ def _packing(p: Plan) -> Tile:
     axes = Axis("r", TAPS), Axis("s", TAPS), Axis("c", p.chunk)
     lane = p.channels.name, load.at.stride(p.channels.name)
     steps = tuple((a.name, step) for a, step in zip(axes, p.taps, strict=True))
-    vector = Operand(load.name, (Load(load.name, f32, load.buffer, Affine((*steps, lane))),))
+    packed = Load(load.name, load.dtype, load.buffer, Affine((*steps, lane)))
+    vector = Operand(load.name, (packed,))
     product = replace(p.contraction, b=vector, reduced=axes)
     return replace(
         p.tiles[0], contraction=product, vector=vector, lane=p.channels, packed=True, chunk=None

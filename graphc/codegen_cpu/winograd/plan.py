@@ -15,7 +15,7 @@ from graphc.codegen_cpu.contract.plan import Rows
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Affine, Axis, Dot, Kernel, Load
 from graphc.ir.kernel_contraction import Contraction, Dimension, Operand, dimensions, dissect
-from graphc.ir.types import f32
+from graphc.ir.types import bf16, f32
 from graphc.ir.winograd import POINTS, SIZE, TAPS
 
 POINTWISE = POINTS * POINTS
@@ -89,10 +89,10 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
 
 
 def is_dense(kernel: Kernel, c: Contraction) -> bool:
-    """Whether it slides a dense window along two axes, and reads float32 as it lies."""
+    """Whether it slides a dense window along two axes, and reads what it does as it lies."""
     steps = {(w.out, w.tap): (w.stride, w.dilation, w.end) for w in kernel.window}
     dense = steps == {("h", "r"): (1, 1, 0), ("w", "s"): (1, 1, 0)}
-    plain = all(len(x.statements) == 1 and x.loads[0].dtype is f32 for x in (c.a, c.b))
+    plain = all(len(x.statements) == 1 and x.loads[0].dtype in (f32, bf16) for x in (c.a, c.b))
     return dense and plain and not c.guarded and c.dtype is f32
 
 

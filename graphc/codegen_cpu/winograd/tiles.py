@@ -11,7 +11,7 @@ from graphc.codegen_cpu.emitter import Vec
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
 from graphc.codegen_cpu.winograd.transforms import Lanes
-from graphc.ir.types import f32
+from graphc.ir.types import DType, f32
 from graphc.ir.winograd import POINTS, SIZE
 
 Line = Callable[[Lanes, Sequence[str]], list[str]]
@@ -97,9 +97,9 @@ class Points:
             column = [load_sum(f, at, k * columns, self.t) for k in range(rows)]
             write(j, line(self.lanes, column))
 
-    def load(self, base: str, offset: Int) -> str:
-        """A vector that may begin anywhere."""
-        return memory.load(self.frame, self.frame.pointer(base, offset, f32), f32, self.t.lanes)
+    def load(self, base: str, offset: Int, dtype: DType = f32) -> str:
+        """A vector that may begin anywhere, as float32."""
+        return memory.load(self.frame, self.frame.pointer(base, offset, dtype), dtype, self.t.lanes)
 
     def store_apart(self, to: str, step: int, values: Sequence[str]) -> None:
         """Vectors, each `step` elements behind the one before."""

@@ -38,7 +38,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 
 
 def _inverted(rate: Tensor, generator: Generator | None) -> Tensor:
-    u = rand(*rate.spec.shape, dtype=f64, generator=generator, device=rate.device)
+    u = rand(rate.spec.shape, dtype=f64, generator=generator, device=rate.device)
     term = E.exp(-rate)
     below, count = term, rate * 0
     for k in range(1, TERMS):
@@ -55,8 +55,8 @@ def _rejected(rate: Tensor, generator: Generator | None) -> Tensor:
     a = b * 0.02483 - 0.059
     scale = 1.1328 / (b - 3.4) + 1.1239
     bound = 0.9277 - 3.6224 / (b - 2)
-    u = rand(*shape, dtype=f64, generator=generator, device=rate.device) - 0.5
-    v = rand(*shape, dtype=f64, generator=generator, device=rate.device)
+    u = rand(shape, dtype=f64, generator=generator, device=rate.device) - 0.5
+    v = rand(shape, dtype=f64, generator=generator, device=rate.device)
     room = (0.5 - E.abs(u)).clamp(min=1e-300)
     k = E.floor((2 * a / room + b) * u + rate + 0.43)
     sure = (room >= 0.07) & (v <= bound)

@@ -278,18 +278,17 @@ def ndtr(input: Tensor) -> Tensor:
 
 
 @public(out=True)
-@public(out=True)
 def xlog1py(input: Any, other: Any) -> Tensor:
     """x log(1 + y), and 0 where x is 0 unless y is NaN."""
     if not is_tensor(other):
         return as_float(input * math.log1p(other))
     plain = input * E.log1p(E.where(other > -1, other, 0.0))
     zero = (input == 0) & ~logic.isnan(other)
-    outside = E.where(logic.isnan(other) | (other < -1), math.nan, input * -math.inf)
+    side = input.detach() if is_tensor(input) else input
+    outside = E.where(logic.isnan(other) | (other < -1), math.nan, side * -math.inf)
     return E.where(zero, 0.0, E.where(other > -1, plain, outside))
 
 
-@public(out=True)
 @public(out=True)
 def multigammaln(input: Tensor, p: int) -> Tensor:
     """log of the multivariate gamma function of dimension p, up to 2048. The shape stays."""

@@ -230,6 +230,7 @@ class _Capturing:
             trace.keep_flags()
             self._note_gradients(stand_ins)
             trace.note_leaves()
+            effects.hooks_changed(trace)
             given = effects.carried_out(trace)
             tree = self._noted((result, given) if given else result)
             self.layouts = [layout_of(t) for t in self.outs]

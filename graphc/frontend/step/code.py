@@ -33,8 +33,10 @@ LEAVES = tuple(
 )  # fmt: skip
 ALONE = ("_update_group", "_prepare", "_name_scopes", "zero_grad")
 # Of files above, but what they call may call a user's hooks or functions.
-CALLING = ("backward", "visit", "grad", "__getattr__")
+CALLING = ("backward", "visit", "_run_hooks", "grad", "__getattr__")
+WRAPPING = "called"  # of files above, what goes around any method, `backward` too
 NEVER, BY_BACKWARD, BY_ARGUMENT = "never", "by a hook or Function", "by an argument"
+BY_BOTH = f"{BY_BACKWARD}, {BY_ARGUMENT}"
 
 # Kind of each instruction. "whole": the top of the stack is looked at with all its items.
 KINDS = {
@@ -91,16 +93,16 @@ def whose_code(code: CodeType, space: dict[str, Any]) -> str:
 
 
 def leaf(code: CodeType) -> str:
-    """How a function of graphc's may come to call a user's: one of the three below, or ""."""
+    """How a function of graphc's may come to call a user's: one of the four above, or ""."""
     if not is_own(code.co_filename) or code.co_flags & CO_GENERATOR:
         return ""
     if code.co_name in ALONE:
         return NEVER
     if code.co_name == "backpropagate":
         return BY_BACKWARD
-    return (
-        BY_ARGUMENT if code.co_filename.startswith(LEAVES) and code.co_name not in CALLING else ""
-    )
+    if not code.co_filename.startswith(LEAVES) or code.co_name in CALLING:
+        return ""
+    return BY_BOTH if code.co_name == WRAPPING else BY_ARGUMENT
 
 
 @lru_cache(maxsize=4096)
@@ -172,7 +174,7 @@ def _find_count(
     by = step if sign == "+=" else -step
     for k in (0, last):
         for at in {starts[k], rows[k].offset}:
-            found[at] = (kind, (name, by)) if k == 0 else ("counted", None)
+            found[at] = (kind, (name, by)) if k == 0 else (f"{kind} stored", name)
 
 
 @lru_cache(maxsize=4096)

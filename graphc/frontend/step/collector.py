@@ -13,9 +13,9 @@ MANY_OBJECTS = 1 << 15  # young ones that a collection takes tens of millisecond
 def collector_paused() -> Iterator[None]:
     """Tracing makes many objects that all live on: collecting garbage meanwhile costs a quarter.
 
-    If they are very many they are made old here, without a look at what is old already: else the
-    collector goes through them all as soon as a next call makes something, which is then as slow as
-    an eighth of a trace.
+    If they are very many they are made old here, without a look at any: else the collector goes
+    through them all as soon as a next call makes something, which is then as slow as an eighth of a
+    trace.
     """
     running = gc.isenabled()
     gc.disable()
@@ -24,5 +24,14 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             if gc.get_count()[0] > MANY_OBJECTS:
-                gc.collect(1)
+                _make_old()
             gc.enable()
+
+
+def _make_old() -> None:
+    """Move all objects to the oldest generation: what is frozen is put there once it thaws."""
+    if gc.get_freeze_count():  # somebody's own, which stays frozen
+        gc.collect(1)
+        return
+    gc.freeze()
+    gc.unfreeze()

@@ -8,7 +8,7 @@ graphc.compile(model)                 the same model, its calls compiled
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache, partial
 from typing import Any, cast, overload
 
@@ -172,3 +172,8 @@ def _compile_class(cls: type, options: dict[str, Any]) -> type:
     __init__.__doc__, __init__.__wrapped__ = init.__doc__, init  # type: ignore[attr-defined]
     cls.__init__ = __init__  # type: ignore[misc]
     return cls
+
+
+def timing() -> AbstractContextManager[Sequence[Run]]:
+    """Inside, the launches of each run of any compiled step are timed, and noted in the list."""
+    return _LateBackend().timing()

@@ -22,6 +22,7 @@ from graphc.errors import (
 )
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.shapes import movedim, stack
+from graphc.frontend.autograd import clone
 from graphc.frontend.modes import modes, no_grad
 from graphc.frontend.places import HOST
 from graphc.frontend.step.signature import rebuilt
@@ -251,7 +252,8 @@ def _unrolled(
         _check_carried(carry, after, "scan")
         carry = after
         found.append(y)
-    return carry, _stacked(found[::-1] if reverse else found)
+    ys = _stacked(found[::-1] if reverse else found)
+    return rebuilt(carry, clone), ys  # not what the last slice gave: a hook sees its gradient alone
 
 
 def _looped(

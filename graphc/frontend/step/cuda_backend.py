@@ -115,6 +115,9 @@ class ByPrecision:
         self._last.bind_state(self._states)
         self._last.run(args, outs, scalars)
 
+    def settle(self) -> None:
+        self._last.settle()
+
     def watch(self, words: Array) -> bool:
         return self._last.watch(words)
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from graphc.errors import ShapeMismatch, Untraceable
+from graphc.frontend import epoch
 from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.modes import modes
 from graphc.frontend.origins import origin
@@ -19,7 +20,7 @@ from graphc.frontend.reading import Readable
 from graphc.frontend.step.observers import Hook, looks_only
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tensor import Tensor
-from graphc.frontend.trace import Effect, Trace
+from graphc.frontend.trace import Effect, Trace, refill
 from graphc.ir.extent import is_unknown
 from graphc.ir.sugar import reshape
 
@@ -143,6 +144,30 @@ def told(hook: Hook, *args: Any) -> Any:
     return None
 
 
+def hooks_changed(trace: Trace) -> None:
+    """Have each call add and remove the hooks that the step leaves added or removed."""
+    for table, before, attach in trace.tables:
+        gone, new = (_without(a, b) for a, b in ((before, table), (table, before)))
+        if gone or new:
+            repeat(trace, partial(_change_hooks, table, gone, new, attach), ((), {}))
+
+
+def _without(table: Any, other: Any) -> Any:
+    """What is in the one table only."""
+    if isinstance(table, dict):
+        return {k: h for k, h in table.items() if k not in other}
+    return [h for h in table if not any(h is o for o in other)]
+
+
+def _change_hooks(table: Any, gone: Any, new: Any, attach: Callable[[], None] | None) -> None:
+    if attach is not None:
+        attach()
+    refill(table, _without(table, gone))
+    table.extend(new) if isinstance(table, list) else table.update(new)
+    epoch.hooks_changed()
+    epoch.modules_changed()
+
+
 def told_of_gradient(hook: Hook, x: Tensor) -> None:
     """Call a hook that follows the accumulation of x's gradient."""
     trace = modes.trace
@@ -153,10 +178,22 @@ def told_of_gradient(hook: Hook, x: Tensor) -> None:
 
 
 def _deferred(trace: Trace, hook: Hook, args: tuple[Any, ...]) -> bool:
-    if any(known is hook for known in trace.inlined) or not looks_only(hook, args):
+    if any(_same(known, hook) for known in trace.inlined) or not looks_only(hook, args):
         return False
     trace.deferred.append(hook)
     return True
+
+
+def _same(known: Hook, hook: Hook) -> bool:
+    """Whether it is that hook, or one that the step makes again whenever it is traced."""
+    return known is hook or _code(known) is _code(hook)
+
+
+def _code(hook: Any) -> Any:
+    while isinstance(hook, partial):
+        hook = hook.func
+    function = getattr(hook, "__func__", hook)
+    return getattr(function, "__code__", type(function))
 
 
 def _looking(hook: Hook, *args: Any) -> None:

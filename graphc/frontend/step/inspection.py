@@ -123,6 +123,17 @@ class Unit:
             if self.device != "cpu" and hosted and launch.kernel.call is not None:
                 yield f"{launch.kernel.name}: {launch.kernel.call.op} {launch.kernel.call.where}"
 
+    def products(self) -> Iterator[str]:
+        """How a CPU multiplies half types: each way, and the kernels that go it."""
+        ways: dict[str, list[str]] = {}
+        for kernel in self.kernels() if self.device == "cpu" else ():
+            if kernel.kind == "contract" and any(b.dtype.is_half for b in kernel.buffers):
+                told = re.findall(r"^products: (.+)$", self.code(kernel, "plan"), re.MULTILINE)
+                for way in told:
+                    ways.setdefault(way, []).append(kernel.name)
+        for way, names in ways.items():
+            yield f"{way}: {', '.join(names)}"
+
     def kernels(self) -> list[Kernel]:
         """The distinct kernels, in order of first launch."""
         return list({k.key(): k for k in (x.kernel for x in self.program.launches)}.values())
@@ -221,6 +232,7 @@ class Explanation:
     loops: tuple[str, ...] = ()  # their trips
     blocks: tuple[str, ...] = ()  # of each kernel of a GPU
     plans: str = ""  # how many sizes have a plan, and what these keep in memory
+    products: tuple[str, ...] = ()  # of half types on a CPU: how they are computed, by kernel
 
     def _repr_html_(self) -> str:
         return notebook.text(str(self), self.name)
@@ -239,6 +251,7 @@ class Explanation:
                 *terminal.wrapped(f"plans: {self.plans}", 4),
                 *_section("recompiles", map(str, self.recompiles)),
                 *_section("not fused", (f"{k}: {why}" for k, why in self.unfused)),
+                *(_section("products", self.products) if self.products else ()),
                 *(_section("blocks", self.blocks) if self.blocks else ()),
                 *_section("host callbacks", self.callbacks),
             ]
@@ -352,6 +365,7 @@ class Inspectable:
             loops=tuple(row for u in units for row in loops_of(u.program)),
             blocks=tuple(row for u in units for row in u.blocks),
             plans=self._plans(),
+            products=tuple(row for u in units for row in u.products()),
         )
 
     def memory(self) -> Memory:

@@ -86,6 +86,7 @@ class OneOp:
         scalars = [a.item() for a, g in zip(operands, given) if isinstance(g, Number)]
         try:
             native.run(arrays, [place.address(out)], scalars)
+            native.settle()
         except GraphcError as e:  # its line is that of the first call
             e.where = user_location()
             raise

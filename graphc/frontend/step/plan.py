@@ -82,6 +82,10 @@ class Native(Protocol):
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
     ) -> None: ...
+    def settle(self) -> None:
+        """Raise what the last run may still fail with, where `run` does not wait for that."""
+        ...
+
     def watch(self, words: Array) -> bool:
         """Have `again` compare these words first; False where that cannot be done."""
         ...

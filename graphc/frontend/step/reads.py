@@ -80,7 +80,7 @@ class Reads:
         self._written: set[Place] = set()
         self._before: dict[int, Whole] = {}  # containers as they were when first written
         self._iterators: list[tuple[Any, tuple[str, int, str]]] = []
-        self._counts: dict[Place, Count] = {}
+        self.counted: dict[Place, Count] = {}
         self._late: list[tuple[FrameType, Any, str]] = []
         self.users: dict[type, bool] = {}
         self.stores = Stores(self.know)
@@ -128,8 +128,8 @@ class Reads:
 
     def _known(self, place: Place) -> bool:
         self.uses[place] += 1
-        if place in self._counts and place not in self._written:
-            self.notes[place] = self._counts[place].note  # read for more than to count
+        if place in self.counted and place not in self._written:
+            self.notes[place] = self.counted[place].note  # read for more than to count
         return place in self.notes or place in self._written
 
     # ---- reads ---------------------------------------------------------------------------------
@@ -318,9 +318,9 @@ class Reads:
             return False
         if place in self.notes or place in self._written:
             return True
-        counted = [("+", by) for by in self._counts[place].steps] if place in self._counts else []
+        counted = [("+", by) for by in self.counted[place].steps] if place in self.counted else []
         get = Asked(name, (*counted, *how))
-        before = self._counts[place].before if counted else own(x)[name]
+        before = self.counted[place].before if counted else own(x)[name]
         asked: Place = "test", id(x), (name, get.how)
         if asked not in self.notes:
             label = f"`{self.name(x)}.{name}` in a test"
@@ -379,7 +379,7 @@ class Reads:
             what, x = "item", vars(x)
         self.know(x, self.name(x))
         try:
-            self._counts.pop((what, id(x), key), None)
+            self.counted.pop((what, id(x), key), None)
             if (what, id(x), key) not in self.notes:
                 self._written.add((what, id(x), key))
         except TypeError:
@@ -412,15 +412,15 @@ class Reads:
             return False
         if place in self._written or sets_by_code(x, what, key):
             return place in self._written
-        if place not in self._counts:
+        if place not in self.counted:
             known = place in self.notes
             self.attribute(frame, x, key) if what == "attr" else self.item(frame, x, key)
             if place not in self.notes:
                 return False
             self.changing(table)
             note = self.notes[place] if known else self.notes.pop(place)
-            self._counts[place] = Count(note, what, x, key, table[key], [])
-        self._counts[place].steps.append(by)
+            self.counted[place] = Count(note, what, x, key, table[key], [])
+        self.counted[place].steps.append(by)
         return True
 
     def made(self) -> set[int]:
@@ -436,10 +436,10 @@ class Reads:
     def repeat_counts(self) -> None:
         """Give what the step counted its old value, and count again after each call."""
         trace = tracing.active()
-        if trace is None or not self._counts:
+        if trace is None or not self.counted:
             return
         made = self._made()
-        for place, count in self._counts.items():
+        for place, count in self.counted.items():
             if count.x is not None and place[1] not in made:
                 trace.first(("count", *place), partial(count.put, count.before))
                 for by in count.steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from graphc.errors import DevicesMixed
@@ -61,8 +61,10 @@ class AsTraced:
         return self._same
 
 
-def _hooks(x: Tensor) -> list[Any]:
-    return [*(x._hooks or ()), *(x._after_grad or ())]
+def _hooks(x: Tensor, before: Mapping[int, Any] | None = None) -> list[Any]:
+    """Of a leaf, as they were `before` by the id of a table, or else are."""
+    tables = [t for t in (x._hooks, x._after_grad) if t is not None]
+    return [h for t in tables for h in (before or {}).get(id(t), t)]
 
 
 def _flag(x: Tensor) -> bool:
@@ -131,7 +133,8 @@ class StepTrace(Trace):
 
     def note_leaves(self) -> None:
         """Guard the hooks of leaves, and which state requires grad."""
-        hooks = [_hooks(x) for x in self.leaves]
+        before = {id(k.table): k.before for k in self.tables}
+        hooks = [_hooks(x, before) for x in self.leaves]
         self.guards.append((Told(AsTraced(self.leaves, "hooks", _hooks, hooks)), True))
         flags = list(self.flags.values())
         self.guards.append((Told(AsTraced(self.flags, "modules", _flag, flags)), True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import CellType, FunctionType, MemberDescriptorType
 from typing import Any, NamedTuple
@@ -68,7 +69,8 @@ class Stores:
         if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
             return
         place = ("attr", id(x), name)
-        before = own(x).get(name, MISSING) if own(x) else getattr(x, name, MISSING)
+        slot = isinstance(raw(type(x).__mro__, name), MemberDescriptorType)
+        before = getattr(x, name, MISSING) if slot else own(x).get(name, MISSING)
         mode = name == "training" and is_module(x)
         if before is value and not mode:  # `+=` of a list
             return
@@ -212,7 +214,7 @@ def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
 
 def set_attribute(x: Any, name: str, value: Any) -> None:
     if value is MISSING:
-        if hasattr(x, name):
+        with suppress(AttributeError):  # it may be the class's alone
             object.__delattr__(x, name)
     elif name == "training" or not is_module(x):
         if getattr(x, name, MISSING) is not value:

@@ -188,11 +188,11 @@ class Watch:
             return False
         return id(frame.f_code) in self._finds if MONITORING else frame.f_trace is not None
 
-    def _pause(self, frame: FrameType, code: CodeType, how: Any) -> None:
+    def _pause(self, frame: FrameType, code: CodeType, how: str) -> None:
         """Trace nothing until a function of ours returns: its frame holds what goes on then."""
-        if self.slow or (how == BY_BACKWARD and (epoch.hooks or epoch.functions)):
+        if self.slow or (BY_BACKWARD in how and (epoch.hooks or epoch.functions)):
             return
-        if how == BY_ARGUMENT and any(map(self._calls_back, stack.locals_of(frame, code))):
+        if BY_ARGUMENT in how and any(map(self._calls_back, stack.locals_of(frame, code))):
             return
         sys.settrace(None)
         frame.f_trace = _Resume(self, frame.f_back)  # type: ignore[assignment]  # never called
@@ -292,6 +292,15 @@ class Watch:
         if not self.reads.count(frame, "item", c, key, how[1]):
             self._item(frame, None)
             self.reads.wrote("item", c, key)
+
+    def _count_stored(self, frame: FrameType, name: str) -> None:
+        if ("attr", id(top(frame)), name) not in self.reads.counted:
+            self._set_attribute(frame, name)
+
+    def _count_item_stored(self, frame: FrameType, _: Any) -> None:
+        c = top(frame, 2)
+        if type(c) is not dict or ("item", id(c), top(frame)) not in self.reads.counted:
+            self._set_item(frame, None)
 
     def _super(self, frame: FrameType, name: str) -> None:
         self.reads.attribute(frame, super(top(frame, 2), top(frame)), name)
@@ -417,17 +426,12 @@ class Watch:
         """The callable and its arguments, of which the first may be `self`."""
         args = [top(frame, k + names) for k in range(count, 0, -1)]
         upper, lower = top(frame, count + 1 + names), top(frame, count + 2 + names)
-        if NEW_CALL:
-            f, me = lower, upper
-        else:
-            f, me = (upper, MISSING) if lower is MISSING else (lower, upper)
+        f, me = (lower, upper) if NEW_CALL or lower is not MISSING else (upper, MISSING)
         return f, args if me is MISSING else [me, *args]
 
     def _call_containers(self, frame: FrameType, flags: int) -> None:
         named = flags & 1
-        args, f = top(frame, 1 + named), top(frame, 2 + named)
-        if NEW_CALL:
-            f = top(frame, 3 + named)
+        args, f = top(frame, 1 + named), top(frame, (3 if NEW_CALL else 2) + named)
         if not isinstance(args, tuple):
             self._look(frame, args)
         given = list(args) if isinstance(args, list | tuple) else []
@@ -464,6 +468,7 @@ USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     "attribute": Watch._attribute, "super": Watch._super, "set attribute": Watch._set_attribute,
     "delete attribute": Watch._delete_attribute, "delete item": Watch._delete_item,
     "test": Watch._test, "count": Watch._count, "count item": Watch._count_item,
+    "count stored": Watch._count_stored, "count item stored": Watch._count_item_stored,
     "item": Watch._item, "set item": Watch._set_item,
     "slice": Watch._slice, "set slice": Watch._set_slice,
     "whole": Watch._whole, "iterate": Watch._iterate, "advance": Watch._iterate,
@@ -485,6 +490,7 @@ LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     kind: partial(_if_known, depth, USER_ACTIONS[kind])
     for kind, depth in (
         ("attribute", 1), ("test", 1), ("count", 1), ("count item", 2),
+        ("count stored", 1), ("count item stored", 2),
         ("set attribute", 1), ("item", 2), ("set item", 2), ("slice", 3),
         ("delete attribute", 1), ("delete item", 2),
         ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),

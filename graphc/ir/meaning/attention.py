@@ -78,38 +78,39 @@ def attention_lse(
     return _weights(q, k, mask, seed, draw, **attrs).lse.astype(wide)
 
 
-def _pulled(w: Weights, v: Array, out: Array, g: Array) -> Array:
-    """The cotangents of the scores, from those of the result."""
+def _pulled(w: Weights, v: Array, out: Array, g: Array, mean: Array | None) -> Array:
+    """The cotangents of the scores, from those of the result; `mean` is sum(g * out) of each row,
+    where that was computed before."""
     g = g.astype(np.float64)
-    mean = (g * out).sum(-1, keepdims=True)
+    mean = (g * out).sum(-1, keepdims=True) if mean is None else mean[..., None]
     back = w.p * (w.kept * (g @ v.astype(np.float64).swapaxes(-1, -2)) - mean)
     return np.where(w.seen, back, 0.0)
 
 
 def attention_dq(
     q: Array, k: Array, v: Array, mask: Array, seed: Array, draw: Array,
-    out: Array, lse: Array, g: Array, **attrs: Any,
+    out: Array, lse: Array, g: Array, mean: Array | None = None, **attrs: Any,
 ) -> Array:  # fmt: skip
     """The cotangent of q, given the result, its row statistics and its cotangent g."""
     w = _weights(q, k, mask, seed, draw, **attrs)
-    back: Array = _pulled(w, v, out, g) @ k.astype(np.float64) * attrs["scale"]
+    back: Array = _pulled(w, v, out, g, mean) @ k.astype(np.float64) * attrs["scale"]
     return back.astype(q.dtype)
 
 
 def attention_dk(
     q: Array, k: Array, v: Array, mask: Array, seed: Array, draw: Array,
-    out: Array, lse: Array, g: Array, **attrs: Any,
+    out: Array, lse: Array, g: Array, mean: Array | None = None, **attrs: Any,
 ) -> Array:  # fmt: skip
     """The cotangent of k."""
     w = _weights(q, k, mask, seed, draw, **attrs)
-    pulled = _pulled(w, v, out, g).swapaxes(-1, -2)
+    pulled = _pulled(w, v, out, g, mean).swapaxes(-1, -2)
     back: Array = pulled @ q.astype(np.float64) * attrs["scale"]
     return back.astype(q.dtype)
 
 
 def attention_dv(
     q: Array, k: Array, v: Array, mask: Array, seed: Array, draw: Array,
-    out: Array, lse: Array, g: Array, **attrs: Any,
+    out: Array, lse: Array, g: Array, mean: Array | None = None, **attrs: Any,
 ) -> Array:  # fmt: skip
     """The cotangent of v."""
     w = _weights(q, k, mask, seed, draw, **attrs)

@@ -380,8 +380,7 @@ class Executable:
 
     def _time(self, runs: list[Timed] | Tally, pointers: Sequence[int]) -> bool:
         """Run with the clock read at each launch."""
-        count = len(self.program.launches)
-        ticks = (ctypes.c_int64 * (count + 1))()
+        ticks = (ctypes.c_int64 * (len(self.program.launches) + 1))()
         self._job.cells[JOB["ticks"]] = ctypes.addressof(ticks)
         try:
             ran = self._engine.walk(self._job, pointers)
@@ -400,11 +399,13 @@ class Executable:
             raise failed from None
 
     def watch(self, words: Array) -> bool:
-        """Have `again` compare these words of memory first: rows of an address and what must be
-        there. The memory stays valid while they are watched, and so does this array."""
+        """Have `again` compare rows of an address and what must be there, valid meanwhile."""
         self._job.cells[JOB["watched"]] = words.ctypes.data
         self._words, self._watched = words, len(words)
         return True
+
+    def settle(self) -> None:
+        """All has been raised."""
 
     # ---- run by a latch ------------------------------------------------------------------------
 

@@ -42,10 +42,28 @@ class Ready(NamedTuple):
             driver.Discard(address, size_bytes, stream)
 
 
+class Report(NamedTuple):
+    """A copy to pinned memory of the host."""
+
+    host: int
+    address: int
+    size_bytes: int
+
+    @property
+    def held(self) -> tuple[object, ...]:
+        return ()
+
+    def start(self, driver: Driver, stream: int) -> None:
+        driver.MemcpyDtoHAsync(self.host, self.address, self.size_bytes, stream)
+
+
+Startable = Ready | Report
+
+
 class Recorded:
     """Launches as one graph."""
 
-    def __init__(self, driver: Driver, stream: int, launches: Sequence[Ready]) -> None:
+    def __init__(self, driver: Driver, stream: int, launches: Sequence[Startable]) -> None:
         self._driver, self._stream = driver, stream
         self._held = [x.held for x in launches if x.held]
         driver.StreamBeginCapture(stream)
@@ -68,7 +86,7 @@ class Direct:
     """Launches that are started one by one, each time; what a signal's handler raises meanwhile
     comes when all are started."""
 
-    def __init__(self, driver: Driver, stream: int, launches: Sequence[Ready]) -> None:
+    def __init__(self, driver: Driver, stream: int, launches: Sequence[Startable]) -> None:
         self._driver, self._stream, self._launches = driver, stream, launches
 
     def start(self) -> None:
@@ -95,14 +113,14 @@ class Recordings:
         self._driver, self._stream = driver, stream
         self._kept: OrderedDict[Hashable, list[Started]] = OrderedDict()
 
-    def at(self, key: Hashable, make: Callable[[], list[list[Ready]]]) -> list[Started]:
+    def at(self, key: Hashable, make: Callable[[], list[list[Startable]]]) -> list[Started]:
         """What to start, in order, for the addresses `key`; `make` gives the launches of each."""
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)
             return found
         parts = make()
-        if self.captures >= MOST_CAPTURES or max(map(len, parts)) < 2:
+        if self.captures >= MOST_CAPTURES or max(map(launches, parts)) < 2:
             found = [Direct(self._driver, self._stream, part) for part in parts]
         else:
             found = [Recorded(self._driver, self._stream, part) for part in parts]
@@ -111,6 +129,10 @@ class Recordings:
         if len(self._kept) > MOST_GRAPHS:
             self._kept.popitem(last=False)
         return found
+
+
+def launches(part: Sequence[Startable]) -> int:
+    return sum(isinstance(x, Ready) for x in part)
 
 
 def _destroy(driver: Driver, graph: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from graphc.ir.types import Array
 from graphc.runtime.cuda import probe
 from graphc.runtime.cuda.driver import DeviceAttribute, Driver, FunctionAttribute
 from graphc.runtime.cuda.memory import Allocation, Allocator
+from graphc.runtime.cuda.pending import Cells, Pending
 
 SHARED_BYTES = 48 << 10  # what a kernel may use without asking
 
@@ -83,8 +85,11 @@ class Device:
         self.stream = driver.StreamCreateWithPriority()
         self.copy_stream = driver.StreamCreateWithPriority()
         self.allocator = Allocator(driver)
+        self.pending = Pending()
+        self.cells = Cells(lambda shape: self.pinned(shape, np.dtype(np.int64)))
         self._functions: dict[Image, int] = {}
         self._pinned: dict[int, int] = {}  # bytes by address
+        self._unpinned: deque[int] = deque()  # addresses that nothing uses any more
 
     def enter(self) -> None:
         """Make its context this thread's."""
@@ -126,7 +131,7 @@ class Device:
         """Copy to a dense array of the host, and wait for it."""
         if target.nbytes:
             self.driver.MemcpyDtoHAsync(target.ctypes.data, address, target.nbytes, self.stream)
-            self.driver.StreamSynchronize(self.stream)
+            self.wait()
 
     def move(self, target: int, source: int, size_bytes: int) -> None:
         if size_bytes:
@@ -143,15 +148,21 @@ class Device:
             }
             by_width[len(word)](address, value, count, self.stream)
 
+    def wait(self) -> None:
+        """Wait for all work of `stream`; raises what has failed of it."""
+        self.pending.through(lambda: self.driver.StreamSynchronize(self.stream))
+
     def synchronize(self) -> None:
-        """Wait for all work of the device."""
+        """Wait for all work of the device; raises what has failed of it."""
         self.driver.CtxSetCurrent(self.context)
-        self.driver.CtxSynchronize()
+        self.pending.through(self.driver.CtxSynchronize)
 
     # ---- pinned memory
 
     def pinned(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
         """An array of the host that copies read and write by themselves; it lives as its views."""
+        while self._unpinned:
+            self.driver.MemFreeHost(self._unpinned.popleft())
         count = int(np.prod(shape))
         size = max(1, count * dtype.itemsize)
         address = self.driver.MemHostAlloc(size)
@@ -165,8 +176,9 @@ class Device:
         return any(a <= start and end <= a + size for a, size in self._pinned.items())
 
     def _unpin(self, address: int) -> None:
+        """Wherever the garbage collector runs, in a capture even: no call of the driver is made."""
         del self._pinned[address]
-        self.driver.MemFreeHost(address)
+        self._unpinned.append(address)
 
 
 class HostMemory:

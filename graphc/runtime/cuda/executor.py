@@ -7,9 +7,9 @@ allocator hands freed memory out again; a set of them that is new records the la
 (`capture.py`), without compiling anything. The host's numbers and the words of a failed check are
 in a block of the program's own.
 
-A program that may fail ends with a look at these words, which waits for it: the launches behind
-its commit point have stored nothing if one is set, so state is as it was. All others return at
-once. Routines run on the host, between two graphs, on copies of their operands.
+All return at once. What a check found is told when somebody looks (`pending.py`): the launches
+behind the commit point of a program whose check failed have stored nothing, so state is as it was.
+Routines run on the host, between two graphs, on copies of their operands.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import GraphcError, InternalError, InvalidState
-from graphc.ir.cuda_abi import ERROR_WORDS, Image
+from graphc.ir.cuda_abi import Image
 from graphc.ir.kernel import Operand
 from graphc.ir.program import Launch, Program
 from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime import routines
-from graphc.runtime.cuda.capture import Ready, Recordings
+from graphc.runtime.cuda.capture import Ready, Recordings, Report, Startable
 from graphc.runtime.cuda.dead import dead_behind
 from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.group import Group, Member, tables
@@ -42,7 +42,7 @@ from graphc.runtime.failures import failed_check
 from graphc.runtime.slots import count_of, scalar_format
 
 ALIGN = 256  # bytes: the device's allocations and blocks of its memory begin at multiples
-WORD_BYTES, COUNTER_BYTES = 8, 4
+COUNTER_BYTES = 4
 CELL_BYTES = 16  # of a number: kernels are compiled for buffers that begin at multiples
 WARP = 32
 SLOT_BYTES, SLOTS = 1 << 10, 64  # of pinned memory that the host's numbers are sent from
@@ -135,9 +135,11 @@ class CudaExecutable:
         self._block = engine.device.allocate(block_bytes)
         self._device.set(self._block.address, b"\0", block_bytes)
         self._dead = dead_behind(program) if self._driver.name == "fake" else None
-        self._words = np.zeros(ERROR_WORDS, np.int64)
         self.done = False
         weakref.finalize(self, engine.room.release, id(self)).atexit = False
+        if self._may_fail:
+            self._words = self._device.cells.take()
+            weakref.finalize(self, self._device.cells.give_back, self._words).atexit = False
 
     @property
     def orders(self) -> tuple[Shape, ...]:
@@ -163,14 +165,15 @@ class CudaExecutable:
     ) -> None:
         """Start the step on these addresses; results are written to `outs`.
 
-        Raises the error of the first failed check, or OutOfMemory, with all state unchanged; what
-        a signal handler raises, with state unchanged or, where `done` says so, complete.
+        Raises the error of an earlier run's failed check, or OutOfMemory, with all state unchanged;
+        what a signal handler raises, with state unchanged or, where `done` says so, complete.
         """
         self.done = False
         given = {"arg": args, "out": outs, "state": self._states}
         if any(len(given[space]) < n for space, n in self._counts.items()):
             raise InternalError(f"{self.program.name}: arguments, results or state are not bound")
         with self._engine.turn():
+            self._before()
             base = self._reserve()
             places = {**given, "arena": (base,)}
             if _timed:
@@ -207,10 +210,12 @@ class CudaExecutable:
                     begin = time.perf_counter()
                     self._on_host(part, places)
                     seconds[part] = time.perf_counter() - begin
+            self._report().start(driver, stream) if self._may_fail else None
             driver.StreamSynchronize(stream)
             for i, (start, end) in events.items():
                 seconds[i] = driver.EventElapsedTime(start, end) / 1e3
-            self._reap()
+            self._started()
+            self.settle()
         finally:
             for pair in events.values():
                 for event in pair:
@@ -228,21 +233,33 @@ class CudaExecutable:
         """Nothing is prepared, as nothing is watched."""
         return False
 
+    def settle(self) -> None:
+        """Wait for the last run, if a check may have failed, and raise what it found."""
+        if self._may_fail:
+            self._device.wait()
+
+    def _before(self) -> None:
+        """Raise what is known to have failed; with state, wait for what may have."""
+        pending = self._device.pending
+        if self._counts["state"] and pending.others(self):
+            self._device.wait()
+        pending.glance()
+
     def _finish(self, start: Callable[[], None]) -> None:
-        """Start the last part, in which is all that writes state, and wait if it may fail."""
+        """Start the last part, in which is all that writes state."""
         try:
             start()
-            self._reap()
         except GraphcError:
             raise
         except BaseException:  # a signal's handler: what was started goes on to its end
-            self._reap()
+            self._started()
             raise
+        self._started()
 
-    def _reap(self) -> None:
-        """Raise what failed, or note that the run counts."""
+    def _started(self) -> None:
+        """The run counts, unless a check has failed."""
         if self._may_fail:
-            self._look()
+            self._device.pending.add(self)
         self.done = True
 
     # ---- memory --------------------------------------------------------------------------------
@@ -285,11 +302,15 @@ class CudaExecutable:
 
     # ---- launches ------------------------------------------------------------------------------
 
-    def _launches(self, places: dict[str, Sequence[int]]) -> list[list[Ready]]:
-        """For each part that is native, its launches on these addresses."""
-        return [self._launches_of(part, places) for part in self._parts if isinstance(part, range)]
+    def _launches(self, places: dict[str, Sequence[int]]) -> list[list[Startable]]:
+        """For each part that is native, its launches on these addresses; then what they found."""
+        native = [part for part in self._parts if isinstance(part, range)]
+        found = [self._launches_of(part, places) for part in native]
+        if self._may_fail:
+            found[-1].append(self._report())
+        return found
 
-    def _launches_of(self, part: range, places: dict[str, Sequence[int]]) -> list[Ready]:
+    def _launches_of(self, part: range, places: dict[str, Sequence[int]]) -> list[Startable]:
         found: list[Ready] = []
         for i in part:
             if (ready := self._launch(i, places)) is not None:
@@ -297,7 +318,7 @@ class CudaExecutable:
             elif i in self._absorbed and found:  # until here others may have used what it did
                 dead = self._discarded(i, places["arena"][0])
                 found[-1] = found[-1]._replace(dead=(*found[-1].dead, *dead))
-        return found
+        return [*found]
 
     def _launch(self, i: int, places: dict[str, Sequence[int]]) -> Ready | None:
         """Launch i; None if there is nothing to do."""
@@ -360,13 +381,27 @@ class CudaExecutable:
 
     # ---- what fails, and what the host does ----------------------------------------------------
 
+    def _report(self) -> Report:
+        """The copy of the words of failure to the host."""
+        return Report(self._words.ctypes.data, self._block.address, self._words.nbytes)
+
+    def failed(self) -> bool:
+        return bool(self._words[0])
+
+    def failure(self) -> GraphcError:
+        """The error of the check that failed first; runs since have failed with it."""
+        self._driver.StreamSynchronize(self._device.stream)
+        _, site, value, bound = self._words.tolist()
+        self._device.set(self._block.address, b"\0", self._words.nbytes)
+        self._words[...] = 0
+        return failed_check(self.program.checks, site, value, bound)
+
     def _look(self) -> None:
-        """Wait, and raise the error of the check that failed first, which is then forgotten."""
-        self._device.download(self._words, self._block.address)
-        failed, site, value, bound = self._words.tolist()
-        if failed:
-            self._device.set(self._block.address, b"\0", ERROR_WORDS * WORD_BYTES)
-            raise failed_check(self.program.checks, site, value, bound)
+        """Wait, and raise what a check before this point has found."""
+        self._report().start(self._driver, self._device.stream)
+        self._driver.StreamSynchronize(self._device.stream)
+        if self.failed():
+            raise self.failure()
 
     def _on_host(self, i: int, places: dict[str, Sequence[int]]) -> None:
         """Run a routine on copies, unless a check has failed before it."""

@@ -1,0 +1,94 @@
+"""pending: programs whose checks nobody has looked at yet, and when they are looked at.
+
+A program with checks ends with a copy of its words of failure to pinned memory, so that a call
+needs not wait for it: what failed is told by the first call behind it that finds these words set,
+or by whatever waits for the device. Until then nothing can go wrong: the words stay set on the
+device, where no launch behind a commit point stores anything while they are, so further runs of the
+same program leave its state as it was. Another program with state waits before it starts, since it
+may build on what the failed one did not do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from graphc.errors import GraphcError
+from graphc.ir.cuda_abi import ERROR_WORDS
+from graphc.ir.types import Array
+
+CELLS = 128  # words of failure in one piece of pinned memory
+
+
+class Checked(Protocol):
+    """A program that may fail."""
+
+    def failed(self) -> bool:
+        """Whether a run that has ended has failed."""
+        ...
+
+    def failure(self) -> GraphcError:
+        """Its error, which is then forgotten."""
+        ...
+
+
+class Pending:
+    """The programs of one device that were started and not looked at since, in that order."""
+
+    def __init__(self) -> None:
+        self._programs: dict[int, Checked] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._programs)
+
+    def add(self, program: Checked) -> None:
+        with self._lock:  # or `through` would take it for one that has ended
+            self._programs[id(program)] = program
+
+    def others(self, program: Checked) -> bool:
+        return bool(self._programs) and self._programs.keys() != {id(program)}
+
+    def glance(self) -> None:
+        """Raise what has failed by now."""
+        if self._programs and any(x.failed() for x in list(self._programs.values())):
+            with self._lock:
+                failed = [x for x in self._programs.values() if x.failed()]
+                for x in failed:
+                    del self._programs[id(x)]
+            _raise(failed)
+
+    def through(self, wait: Callable[[], object]) -> None:
+        """Wait by `wait`, for all that was started until now, and raise what has failed of it."""
+        with self._lock:
+            ended, self._programs = self._programs, {}
+        wait()
+        _raise([x for x in ended.values() if x.failed()])
+
+
+def _raise(failed: list[Checked]) -> None:
+    """The first one's error; those of the others are forgotten, having come of it as likely."""
+    errors = [x.failure() for x in failed]
+    if errors:
+        raise errors[0]
+
+
+class Cells:
+    """Pinned memory for words of failure, each cell one program's at a time; it is kept."""
+
+    def __init__(self, pinned: Callable[[tuple[int, ...]], Array]) -> None:
+        """`pinned` makes an i64 array of a shape in such memory."""
+        self._pinned = pinned
+        self._free: list[Array] = []
+
+    def take(self) -> Array:
+        if not self._free:
+            self._free = [*self._pinned((CELLS, ERROR_WORDS))]
+        cell = self._free.pop()
+        cell[...] = 0
+        return cell
+
+    def give_back(self, cell: Array) -> None:
+        """Wherever the garbage collector runs: no call of the driver is made."""
+        self._free.append(cell)

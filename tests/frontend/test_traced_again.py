@@ -1,0 +1,232 @@
+"""What a step does besides computing, where its first trace fails and a second one is made, and
+where it changes hooks: as in eager code, call by call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import graphc
+from graphc import nn
+
+Step = Callable[[Any], Any]
+Make = Callable[[list[Any]], Step]
+
+
+class Meter:
+    """Whose count begins as its class's."""
+
+    n = 0
+    total: Any = 0.0
+
+
+def asks(x: Any) -> Any:
+    """A question about the size, which the first trace does not know."""
+    return x * 2 if x.shape[0] % 3 == 1 else x * 3
+
+
+def counts(log: list[Any]) -> Step:
+    meter = Meter()
+
+    def step(x: Any) -> Any:
+        meter.n += 1
+        y = asks(x)
+        log.append(meter.n)
+        return y
+
+    return step
+
+
+def counts_in_a_table(log: list[Any]) -> Step:
+    table: dict[str, Any] = {}
+
+    def step(x: Any) -> Any:
+        table["n"] = table.get("n", 0) + 1
+        table.setdefault("k", 1)
+        table["k"] += 2
+        y = asks(x)
+        log.append(tuple(table.items()))
+        return y
+
+    return step
+
+
+def adds_a_tensor(log: list[Any]) -> Step:
+    meter = Meter()
+
+    def step(x: Any) -> Any:
+        meter.total += 1
+        meter.total = meter.total + x.sum()
+        log.append(meter.total)
+        return asks(x)
+
+    return step
+
+
+def looks_and_leaves(log: list[Any]) -> Step:
+    w = graphc.ones(2, requires_grad=True)
+
+    def step(x: Any) -> Any:
+        w.grad = None
+        handle = w.register_hook(lambda g: log.append(g.sum().item()))
+        (w * asks(x)).sum().backward()
+        handle.remove()
+        return w.grad.clone()
+
+    return step
+
+
+def hooks_stay(log: list[Any]) -> Step:
+    w = graphc.ones(2, requires_grad=True)
+
+    def step(x: Any) -> Any:
+        w.grad = None
+        w.register_hook(lambda g: log.append(g.sum().item()))
+        w.register_post_accumulate_grad_hook(lambda w: log.append("done"))
+        (w * x).sum().backward()
+        return w.grad.clone()
+
+    return step
+
+
+def hooks_once(log: list[Any]) -> Step:
+    w, first = graphc.ones(2, requires_grad=True), [True]
+
+    def step(x: Any) -> Any:
+        w.grad = None
+        if first[0]:
+            w.register_hook(lambda g: g * 2)
+            first[0] = False
+        (w * x).sum().backward()
+        log.append(w.grad.clone())
+        return w.grad.clone()
+
+    return step
+
+
+def hooks_of_a_module_stay(log: list[Any]) -> Step:
+    net = nn.Linear(2, 2)
+
+    def step(x: Any) -> Any:
+        net.register_forward_hook(lambda m, i, o: log.append(tuple(o.shape)))
+        return net(asks(x)).sum()
+
+    return step
+
+
+def a_hook_is_taken_off(log: list[Any]) -> Step:
+    net = nn.Linear(2, 2)
+    handle = net.register_forward_hook(lambda m, i, o: log.append(tuple(o.shape)))
+
+    def step(x: Any) -> Any:
+        y = net(x).sum()
+        handle.remove()
+        return y
+
+    return step
+
+
+def recurrent(hooked: str) -> Make:
+    def make(log: list[Any]) -> Step:
+        w = graphc.full((2, 2), 0.3, requires_grad=True)
+
+        def trip(h: Any, x: Any) -> Any:
+            h = (h @ w + x).tanh()
+            return h, h * 2
+
+        def step(x: Any) -> Any:
+            w.grad = None
+            x = x[:, None].expand(-1, 3, -1)
+            last, ys = graphc.scan(trip, x[0], x)
+            if hooked == "look":
+                last.register_hook(lambda g: log.append(g.sum().item()))
+                ys.register_hook(lambda g: log.append(g.sum().item()))
+            elif hooked == "replace":
+                last.register_hook(lambda g: g * 2)
+            else:
+                last.retain_grad()
+                ys.retain_grad()
+            (last.sum() + ys.square().sum()).backward()
+            log.append(w.grad.clone())
+            if hooked == "retain":
+                log.extend((last.grad.clone(), ys.grad.clone()))
+            return w.grad.clone()
+
+        return step
+
+    return make
+
+
+MAKES: dict[str, Make] = {
+    f.__name__: f
+    for f in (
+        counts, counts_in_a_table, adds_a_tensor, looks_and_leaves, hooks_stay, hooks_once,
+        hooks_of_a_module_stay, a_hook_is_taken_off,
+    )
+} | {f"recurrent_{how}": recurrent(how) for how in ("look", "replace", "retain")}  # fmt: skip
+
+
+def plain(x: Any) -> Any:
+    return x.tolist() if isinstance(x, graphc.Tensor) else x
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_each_call_does_what_eager_code_does(name: str) -> None:
+    found: list[list[Any]] = []
+    for compiled in (False, True):
+        graphc.manual_seed(0)
+        log: list[Any] = []
+        step = MAKES[name](log)
+        step = graphc.compile(step) if compiled else step
+        for k in (4, 4, 4, 5, 4):
+            step(graphc.ones(k, 2) / k)
+        found.append([plain(x) for x in log])
+    eager, compiled_log = found
+    assert eager
+    assert len(compiled_log) == len(eager)
+    for a, b in zip(compiled_log, eager):
+        assert a == b or graphc.allclose(graphc.tensor(a), graphc.tensor(b), rtol=1e-5)
+
+
+def test_a_failed_trace_leaves_no_hook() -> None:
+    w = graphc.ones(2, requires_grad=True)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        w.register_hook(lambda g: g * 2)
+        if (w * x).sum() > 0:
+            return x
+        return w
+
+    with pytest.raises(graphc.errors.GraphcError):
+        step(graphc.ones(2))
+    w.sum().backward()
+    assert w.grad is not None and w.grad.tolist() == [1, 1]
+
+
+def test_a_class_attribute_is_not_left_in_the_object() -> None:
+    meter = Meter()
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        meter.n += 1
+        raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        step(graphc.ones(2))
+    assert meter.__dict__ == {}
+
+
+def test_a_returned_value_that_a_loop_slices_lies_where_the_loop_reads() -> None:
+    """It is an output's memory, of which no trip can read a slice."""
+    w = graphc.full((3, 3), 0.3, dtype=graphc.float64, requires_grad=True)
+
+    def f(x: Any) -> Any:
+        last, ys = graphc.scan(lambda h, x: ((h @ w + x).tanh(), h * 2), x[0], x)
+        return graphc.autograd.grad(ys.square().sum() + last.sum(), (w, ys))
+
+    x = graphc.ones(5, 2, 3, dtype=graphc.float64)
+    for got, want in zip(graphc.compile(f)(x), f(x), strict=True):
+        assert graphc.allclose(got, want, rtol=1e-12)
