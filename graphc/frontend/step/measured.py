@@ -25,7 +25,7 @@ class Measured(Inspectable):
     def __init__(self) -> None:
         seen.made(self)
 
-    def _as_called(self, *args: Any) -> Any:
+    def _as_called(self, *args: Any, **kwargs: Any) -> Any:
         """A call as users make it."""
         raise NotImplementedError
 
@@ -57,7 +57,7 @@ class Measured(Inspectable):
             self._timed = True
             try:
                 begun = time.perf_counter()
-                result = self._call(args, kwargs)
+                result = self._as_called(*args, **kwargs)
                 seconds = time.perf_counter() - max(begun, self._ready_at)
             finally:
                 self._timed = False
