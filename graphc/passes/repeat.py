@@ -228,5 +228,7 @@ def _copy(source: str, row: Slot) -> Launch:
     dtype = row.spec.dtype
     body = (Load("%0", dtype, "b0", at), Store("b1", "%0", at))
     shown = Buffer("b0", dtype, "r"), Buffer("b1", dtype, "w")
-    kernel = Kernel("begin", "map", shown, ("n0",), (), (Axis("d0", "n0"),), (Phase((), body),))
+    axes, phases = (Axis("d0", "n0"),), (Phase((), body),)
+    note = "what a loop carries has to stand in its first row"
+    kernel = Kernel("begin", "map", shown, ("n0",), (), axes, phases, note=note)
     return Launch(kernel, (source, row.name), (row.spec.numel,), ())

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc import Tensor
+from graphc import Tensor, nn
 from graphc.errors import (
     DataDependentBranch,
     InvalidType,
@@ -229,6 +229,26 @@ def test_recompiles_are_explained() -> None:
     rows = [(r.argument, r.old, r.new) for r in f.explain().recompiles]
     assert rows == [("argument `x`", "f32[2,3]", "f32[2,5]"), ("argument `k`", "1", "2")]
     assert "argument `x`: f32[2,3] -> f32[2,5]" in str(f.explain())
+
+
+def test_recompiles_say_what_to_do() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.Dropout())
+    f = compiled(lambda x, k: net(x) * k)
+    f(data(2, 3), 1.0)
+    f(data(2, 3), 2.0)
+    f(data(2, 3), 3.0)
+    f(data(2, 2, 3), 3.0)
+    f(data(2, 4, 3), 3.0)
+    net.eval()
+    f(data(2, 4, 3), 3.0)
+    rows = [(r.argument, r.fix.partition(";")[0].partition(":")[0]) for r in f.explain().recompiles]
+    assert rows == [
+        ("argument `k`", "pass it as a tensor"),
+        ("argument `k`", "nothing"),
+        ("argument `x`", "pass one dtype and rank"),
+        ("argument `x`", "nothing"),
+        ("train mode of `Sequential` and 2 more", "both are kept"),
+    ]
 
 
 def test_max_compiles() -> None:

@@ -97,9 +97,9 @@ def test_what_is_in_the_middle_and_how_far_it_is_from_its_neighbours(
         return profile_of([Timed(program, (seconds * share,) * len(program.launches))], None)
 
     plain = iter([9.0, 9.0, 1.0, 9.0, 9.0, 2.0, 9.0, 9.0, 4.0])
-    timed = iter([1.1, 2.0, 3.0])
+    timed = iter([1.5, 3.3, 3.0])  # a machine that slows down from call to call
     found = in_turns(range(12), lambda _: next(plain), lambda _: profiled(next(timed)))
-    assert found.seconds == pytest.approx(2.0)
+    assert found.seconds == pytest.approx(3.0)
     assert found.beside == (2.0, pytest.approx(0.0), 3)
 
 
@@ -125,6 +125,11 @@ def test_rows_name_modules_lines_and_phases(step: CompiledFunction) -> None:
     assert {"0", "3"} <= {r.name.partition(".")[0] for r in profile.by("module")}
     assert {"forward", "backward"} <= {r.name for r in profile.by("phase")}
     assert all(r.name.startswith(Path(__file__).name) for r in profile.by("line") if r.name)
+
+
+def test_a_row_reads_as_a_sentence(step: CompiledFunction) -> None:
+    row = next(r for r in step.profile(*BATCH).by("module") if r.name == "3")
+    assert str(row).startswith(f"3: {row.ms:.3f} ms in {row.calls} launches, ")
 
 
 def test_an_unknown_table_is_refused(step: CompiledFunction) -> None:

@@ -50,6 +50,8 @@ def test_verify_compares_all_that_a_step_gives_and_changes_nothing() -> None:
     names = {row.name for row in found.rows}
     assert {"result 0", "%0.weight", "%0.weight.grad", "%1.running_var"} <= names
     assert all(row.excess <= 1 for row in found.rows) and "agree" in str(found)
+    shown = str(found).splitlines()
+    assert len(shown) < len(found.rows) and shown[-1].endswith(f"in {len(found.rows) - 10} others")
     compiled(*data)
     graphc.verify(compiled, *batch(5))
     assert compiled.stats.programs == 1

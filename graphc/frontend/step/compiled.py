@@ -120,7 +120,8 @@ class Compiled(Measured):
                 out = entry.run(leaves)
                 if self._budget.note(entry):
                     self._fit(entry)
-                if again and not kwargs and not self._numbers.loose and self._check is None:
+                special = kwargs or self._numbers.loose or self._check is not None or self._timed
+                if again and not special:
                     self._prepare(entry, args, leaves)
                 return out
         if config.disabled():
@@ -133,8 +134,8 @@ class Compiled(Measured):
         self._fit(entry)
         return out
 
-    def _as_called(self, *args: Any) -> Any:
-        return self(*args)  # type: ignore[operator]  # both kinds of step are called
+    def _as_called(self, *args: Any, **kwargs: Any) -> Any:
+        return self(*args, **kwargs)  # type: ignore[operator]  # both kinds of step are called
 
     def entry(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Entry, list[Tensor]]:
         """What a call with these arguments would run, compiled if need be, and their tensors."""

@@ -25,6 +25,7 @@ from graphc.ir.graph import Stack, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program, Slot
 
+SPEC = re.compile(r"(?P<kind>\w+)\[(?P<sizes>[^\]]*)\](?P<more>.*)")  # of a tensor
 CODE_STAGES, GPU_STAGES = ("llvm", "asm"), ("triton", "ptx", "sass")
 
 
@@ -195,10 +196,23 @@ class Recompile:
 def remedy(change: Change) -> str:
     """What a person can do about a recompile."""
     if change.what.startswith("argument"):
-        return "pass one shape and dtype; a size seen before costs nothing"
+        return _of_argument(change.old, change.new)
     if change.what.startswith(("train", "mode")):
         return "both are kept; no further cost"
     return "keep it constant, or pass it as a tensor argument"
+
+
+def _of_argument(old: str, new: str) -> str:
+    """The same for an argument that had been `old`."""
+    was, now = SPEC.fullmatch(old), SPEC.fullmatch(new)
+    if was is None or now is None:
+        if "read at each call" in new:
+            return "nothing: its value is read from now on"
+        return "pass it as a tensor; a float that keeps changing is read at each call"
+    sizes = [m["sizes"].count(",") if m["sizes"] else -1 for m in (was, now)]
+    if was["kind"] == now["kind"] and was["more"] == now["more"] and sizes[0] == sizes[1]:
+        return "nothing: any size of it will do from now on, unless dynamic=False"
+    return "pass one dtype and rank; a kind seen before costs nothing"
 
 
 @dataclass(frozen=True, slots=True)

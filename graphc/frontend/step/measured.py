@@ -19,12 +19,13 @@ class Measured(Inspectable):
 
     _backend: Backend
     _profiled: Profile | None = None
+    _timed: bool = False  # while it is profiled: nothing is prepared for the next call
     _ready_at: float = 0.0  # when what runs was compiled or found, by the performance counter
 
     def __init__(self) -> None:
         seen.made(self)
 
-    def _as_called(self, *args: Any) -> Any:
+    def _as_called(self, *args: Any, **kwargs: Any) -> Any:
         """A call as users make it."""
         raise NotImplementedError
 
@@ -53,9 +54,13 @@ class Measured(Inspectable):
         raises.
         """
         with self._backend.timing() as runs:
-            begun = time.perf_counter()
-            result = self._call(args, kwargs)
-            seconds = time.perf_counter() - max(begun, self._ready_at)
+            self._timed = True
+            try:
+                begun = time.perf_counter()
+                result = self._as_called(*args, **kwargs)
+                seconds = time.perf_counter() - max(begun, self._ready_at)
+            finally:
+                self._timed = False
         outside = max(0.0, seconds - sum(sum(run.seconds) for run in runs))
         on_gpu = any(unit.device != "cpu" for unit in self._units())
         if on_gpu:  # a call does not wait for its launches

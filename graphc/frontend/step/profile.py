@@ -71,6 +71,10 @@ class Row:
     calls: int = 1
     floor: float = 0.0  # seconds that no program can beat; 0 where no peaks were measured
 
+    def __str__(self) -> str:
+        rates = f"{self.gflops:.1f} GFLOP/s, {self.gbytes:.1f} GB/s"
+        return f"{self.name or '-'}: {self.ms:.3f} ms in {self.calls} launches, {rates}"
+
     @property
     def ms(self) -> float:
         """Milliseconds."""
@@ -106,7 +110,7 @@ class Beside(NamedTuple):
     """Calls that were not profiled, each next to one that was."""
 
     seconds: float  # of one in the middle
-    residual: float  # by how much, of the plain call next to it, a profile's sum is more
+    residual: float  # by how much, of the plain calls around it, a profile's sum is more
     pairs: int
 
 
@@ -320,24 +324,24 @@ def in_turns(
     profiled: Callable[[object], Profile],
 ) -> Profile:
     """Call `plain`, which gives its seconds, and `profiled` in turns. The profile in the middle, by
-    its time, beside the calls next to it: a machine that slows down meanwhile slows both down."""
-    pairs: list[tuple[float, Profile]] = []
-    before = 0.0
+    its time, beside the calls before and after: a machine that slows down meanwhile slows all."""
+    plains: list[float] = []
+    profiles: list[Profile] = []
     for k, batch in zip(cycle(range(ROUND)), batches):
-        if k < ROUND - 1:
-            before = plain(batch)
-        else:
-            pairs.append((before, profiled(batch)))
-    if not pairs:
+        if k == ROUND - 1:
+            profiles.append(profiled(batch))
+        elif (seconds := plain(batch)) and k == ROUND - 2:
+            plains.append(seconds)
+    if not profiles:
         raise InvalidArgument(
             f"profile_over: fewer than {ROUND} batches",
             why="of each four, three are called as always and one is profiled",
             fix=f"give {ROUND} at least; some dozens tell more",
         )
-    residual = statistics.median(p.seconds / seconds - 1 for seconds, p in pairs)
-    middle = sorted((p for _, p in pairs), key=lambda p: p.seconds)[len(pairs) // 2]
-    beside = Beside(statistics.median(seconds for seconds, _ in pairs), residual, len(pairs))
-    return replace(middle, beside=beside)
+    around = (statistics.mean(plains[k : k + 2]) for k in range(len(profiles)))
+    residual = statistics.median(p.seconds / seconds - 1 for p, seconds in zip(profiles, around))
+    middle = sorted(profiles, key=lambda p: p.seconds)[len(profiles) // 2]
+    return replace(middle, beside=Beside(statistics.median(plains), residual, len(profiles)))
 
 
 def print_tally(runs: Sequence[Run], peaks: Limits | None) -> None:

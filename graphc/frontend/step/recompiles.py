@@ -13,6 +13,7 @@ from graphc.frontend.step.guards import Change
 from graphc.frontend.step.inspection import Recompile
 
 THIRD = 3
+FOLDED = {"train mode of "}
 log = logging.getLogger("graphc.recompiles")
 _watchers: list[list[int]] = []  # of `assert_max_compiles`: compiles seen so far
 
@@ -36,6 +37,18 @@ def count_trace(name: str, why: Sequence[Change]) -> None:
             raise TooManyCompiles(f"`{name}` is compiled again ({reason}); allowed: {seen[1]}")
 
 
+def folded(why: Sequence[Change]) -> list[Change]:
+    """What changed alike in several places, such as the mode of all modules, as one row."""
+    alike: dict[Hashable, list[Change]] = {}
+    for change in why:
+        kind = change.what.partition("`")[0]
+        alike.setdefault((kind, *change[1:3]) if kind in FOLDED else change, []).append(change)
+    return [
+        first if not others else first._replace(what=f"{first.what} and {len(others)} more")
+        for first, *others in alike.values()
+    ]
+
+
 class Recompiles:
     """Counts and tells the traces of one compiled function."""
 
@@ -45,7 +58,7 @@ class Recompiles:
 
     def note(self, key: Hashable, why: Sequence[Change], ms: float) -> list[Recompile]:
         """The rows for `explain` of a call that was traced, told in the log."""
-        rows = [Recompile(change, ms) for change in why]
+        rows = [Recompile(change, ms) for change in folded(why)]
         self._traces[key] += 1
         if rows:
             text = "; ".join(map(str, rows))

@@ -42,6 +42,9 @@ class Compared:
         return f"{self.excess:8.2f}  {self.name}: {self.type}  {self.where}"
 
 
+SHOWN = 10  # rows of a verification's text
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """All tensors of a step, in the order in which they are computed."""
@@ -49,7 +52,11 @@ class Verification:
     rows: tuple[Compared, ...]
 
     def __str__(self) -> str:
+        """The largest errors; `rows` has all."""
         head = f"{len(self.rows)} tensors agree; error over what rounding allows:"
+        largest = sorted(self.rows, key=lambda row: -row.excess)[:SHOWN]
+        if rest := len(self.rows) - len(largest):
+            return "\n".join([head, *map(str, largest), f"    less in {rest} others"])
         return "\n".join([head, *map(str, self.rows)])
 
 

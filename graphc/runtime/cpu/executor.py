@@ -355,9 +355,7 @@ class Executable:
         order, whose arguments and results are `given`. The caller holds the engine's lock."""
         engine, job = self._engine, self._job
         job.done = job.clean = False
-        if engine.busy or (
-            given is None and (engine.timed is not None or self._arena_epoch != engine.arena.epoch)
-        ):
+        if engine.busy or (given is None and self._arena_epoch != engine.arena.epoch):
             return False
         engine.busy = RUNNING  # at once: a handler may run at any call, and move what was compared
         try:
@@ -365,10 +363,11 @@ class Executable:
                 pointers = self._bind(*given, scalars)
             elif scalars:
                 self._binding.scalar_format.pack_into(self._scalars, 0, *scalars)
+            watched = 0 if given else self._watched
             if engine.timed is None:
-                ran = engine.walk(job, pointers, 0 if given else self._watched)
+                ran = engine.walk(job, pointers, watched)
             else:
-                ran = self._time(engine.timed, pointers)
+                ran = self._time(engine.timed, pointers, watched)
         except BaseException as e:
             self._explain(e)
             raise
@@ -378,12 +377,12 @@ class Executable:
             raise self._failure()
         return ran
 
-    def _time(self, runs: list[Timed] | Tally, pointers: Sequence[int]) -> bool:
+    def _time(self, runs: list[Timed] | Tally, pointers: Sequence[int], watched: int) -> bool:
         """Run with the clock read at each launch."""
         ticks = (ctypes.c_int64 * (len(self.program.launches) + 1))()
         self._job.cells[JOB["ticks"]] = ctypes.addressof(ticks)
         try:
-            ran = self._engine.walk(self._job, pointers)
+            ran = self._engine.walk(self._job, pointers, watched)
         finally:
             self._job.cells[JOB["ticks"]] = 0
         rate = self._engine.rate()
