@@ -21,127 +21,21 @@ such a row `lse` is +inf, so that its weights come out as zeros again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import e, log, log2
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from graphc.codegen_gpu.attention_parts import HIDDEN, LEAST, Attention, Operands, Tensor, Tile
 from graphc.codegen_gpu.scalar import MEMORY, philox
-from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.text import Writer
 from graphc.codegen_gpu.tiles import power
-from graphc.ir.types import DType, bool_, f32
-
-Part = Literal["forward", "queries", "keys"]
+from graphc.ir.types import bool_, f32
 
 UNIT_BITS = 24  # of a random word that decide
-LEAST = 16  # of each side of a product
 STEP = 16  # of the depth of an exact product
 LOG2_E, LN_2 = log2(e), log(2)
+LEAST_FACTOR = 1e-30  # of scores: what is hidden stays so where they are multiplied by 0
 NUMBER = "tl.program_id(0) + tl.num_programs(0) * tl.program_id(1)"
-HIDDEN = 'float("-inf")'
 NOTHING = 'float("inf")'  # the lse of a row whose weights are zeros
-
-
-class Tensor(NamedTuple):
-    """An operand: its parameter's name, and its strides along the batch, rows and a row; `lines`:
-    whether each of its rows begins at a line of 16 bytes, its elements side by side."""
-
-    name: str
-    batch: tuple[str, ...]
-    row: str
-    lane: str = "1"
-    lines: bool = False
-
-
-class Dropout(NamedTuple):
-    """Texts of the seed and draw (i64), the least 24 bits that keep a weight, and what it is then
-    multiplied by (f32)."""
-
-    seed: str
-    draw: str
-    least: str
-    factor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """What is computed. Sizes are texts: literals or names of parameters."""
-
-    dtype: DType  # of q, k, v and the result
-    batch: tuple[str, ...]
-    queries: str
-    keys: str
-    head: int  # elements of a row of q and k
-    width: int  # of v
-    scale: str  # f32
-    causal: bool = False
-    mask: DType | None = None  # bool: who may be seen; a float is added
-    fill: str = HIDDEN
-    safe: bool = True
-    dropout: Dropout | None = None
-    tf32: bool = False
-    wide: bool = False  # offsets within one of the batch are i64
-    permit: str = ""  # of stores, where an earlier launch may have failed
-
-    @property
-    def exact(self) -> bool:
-        return self.dtype is f32 and not self.tf32
-
-    @property
-    def skips(self) -> bool:
-        """Whether keys behind a query weigh nothing."""
-        return self.causal and self.fill == HIDDEN
-
-
-class Operands(NamedTuple):
-    """Of the gradients: `lse` and, if it was stored, `delta` have one element a row."""
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    lse: Tensor
-    mask: Tensor | None = None
-    out: Tensor | None = None  # of the gradients: what forward gave, unless `delta` is there
-    delta: Tensor | None = None
-    grad: Tensor | None = None  # of the result
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """What a program has: rows that are its own, columns that it goes along."""
-
-    rows: int
-    columns: int
-    warps: int
-    stages: int
-    described: bool = False  # whether blocks along the columns come by tensor descriptors
-
-
-def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
-    """By formula; `points`, the rows there usually are, choose how many a program has alone.
-
-    Sums, operands and what belongs to each weight, a mask or random bits, share the registers.
-    """
-    depth = max(LEAST, power(a.head), power(a.width))
-    asked = (a.dropout is not None) + (a.mask is not None)
-    busy, wide = asked > 0, depth > 64 or asked > 1
-    if a.exact:
-        rows = 32 if depth <= 128 and part != "keys" else 16
-        warps = rows * depth // (256 if part == "keys" else 512)
-        chosen = Tile(rows, 16, min(8, max(2, warps)), 1)
-    elif part == "forward":
-        rows = 64 if busy or depth > 128 else 128
-        columns = (64 if depth <= 128 else 32) // (2 if busy else 1)
-        chosen = Tile(rows, columns, 8 if wide else 4, 3 if depth <= 128 else 2)
-    else:
-        rows = 64 >> asked if depth > 128 else 64
-        columns = max(LEAST, (64 if depth <= 64 else 32) >> asked)
-        chosen = Tile(rows, columns, 8 if wide else 4, 2)
-    if a.dtype is f32 and not a.exact:
-        chosen = Tile(max(16, chosen.rows // 2), max(16, chosen.columns // 2), chosen.warps, 2)
-    rows = min(chosen.rows, max(LEAST, power(points)))
-    described = target.has_descriptors and not a.exact and not a.wide
-    return Tile(rows, chosen.columns, chosen.warps, chosen.stages, described)
 
 
 class Side(NamedTuple):
@@ -291,23 +185,44 @@ class AttentionTemplate:
         queries.
         """
         a, w = self.a, self.writer
-        inside = [] if turned or not columns.mask else [f"{columns.mask}[None, :]"]
         s = self.product(rows, columns)
         s = w.assign(f"{s} * ({a.scale} * {LOG2_E})", w.level)
-        seen = [*seen]
-        if (mask := self.o.mask) is not None and a.mask is not None:
+        if (mask := self.o.mask) is not None and a.mask is not bool_:
             query, key = (columns, rows) if turned else (rows, columns)
             x = self.of_mask(mask, query, key, turned)
-            if a.mask is bool_:
-                seen.append(f"({x} != 0)")
-            else:
-                s = w.assign(f"{s} + {x}.to(tl.float32) * {LOG2_E}", w.level)
+            s = w.assign(f"{s} + {x}.to(tl.float32) * {LOG2_E}", w.level)
+        return self.filled(s, rows, columns, seen, turned)
+
+    def filled(self, s: str, rows: Side, columns: Side, seen: Sequence[str], turned: bool) -> str:
+        a, w, seen = self.a, self.writer, [*seen]
+        inside = [] if turned or not columns.mask else [f"{columns.mask}[None, :]"]
+        if (mask := self.o.mask) is not None and a.mask is bool_:
+            query, key = (columns, rows) if turned else (rows, columns)
+            seen.append(f"({self.of_mask(mask, query, key, turned)} != 0)")
         self.seen = " & ".join(seen)
         fill = HIDDEN if a.fill == HIDDEN else f"{a.fill} * {LOG2_E}"
         for conditions, other in ((seen, fill), (inside, HIDDEN)):
             if conditions:
                 s = w.assign(f"tl.where({' & '.join(conditions)}, {s}, {other})", w.level)
         return s
+
+    def unscaled(self, queries: Side, keys: Side, seen: Sequence[str]) -> tuple[str, str]:
+        """Scores of a block, and the text of a factor that is still to come, which costs nothing
+        where it is part of a sum. It is positive, so that the largest score stays the largest: its
+        sign is the queries', which lose nothing by that.
+
+        Scores that something is added to, or that are filled with a number, are scaled before.
+        """
+        a, w = self.a, self.writer
+        added = a.mask is not None and a.mask is not bool_
+        if a.exact or added or a.fill != HIDDEN:
+            return self.scores(queries, keys, seen, False), ""
+        scale = self.let(f"tl.cast({a.scale}, tl.float32)")
+        factor = self.let(f"tl.maximum(tl.abs({scale}) * {LOG2_E}, {LEAST_FACTOR})")
+        sign = f"tl.where({scale} < 0, -1.0, 1.0)"
+        q = self.let(f"({self.whole(queries)}.to(tl.float32) * {sign}).to({self.memory})")
+        s = w.assign(f"tl.dot({q}, tl.trans({self.whole(keys)}), {self.precision})", w.level)
+        return self.filled(s, queries, keys, seen, False), f" * {factor}"
 
     def of_mask(self, mask: Tensor, query: Side, key: Side, turned: bool) -> str:
         q, k = self.turn(query.at, turned), self.turn(key.at, not turned)
@@ -421,10 +336,11 @@ def forward(
     w.do(f"top = tl.full([{t.rows}], {HIDDEN}, tl.float32)")
     w.do(f"total = tl.zeros([{t.rows}], tl.float32)")
     for index, seen, inside in x.along_keys():
-        s = x.scores(q, Side(o.k, index, inside, a.head, a.keys), seen, False)
-        w.do(f"higher = tl.maximum(top, tl.max({s}, 1))")
+        k = Side(o.k, index, inside, a.head, a.keys)
+        s, factor = x.unscaled(q, k, seen)
+        w.do(f"higher = tl.maximum(top, tl.max({s}, 1){factor})")
         w.do(f"base = tl.where(higher == {HIDDEN}, 0.0, higher)")
-        w.do(f"p = tl.exp2({s} - base[:, None])")
+        w.do(f"p = tl.exp2({s}{factor} - base[:, None])")
         w.do("less = tl.exp2(top - base)")
         w.do("total = total * less + tl.sum(p, 1)")
         if a.dropout is not None:

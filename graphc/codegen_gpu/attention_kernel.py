@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.codegen_gpu import attention
-from graphc.codegen_gpu.attention import Attention, Dropout, Operands, Part, Tensor, Tile
+from graphc.codegen_gpu.attention_parts import (
+    HIDDEN,
+    Attention,
+    Dropout,
+    Operands,
+    Part,
+    Tensor,
+    Tile,
+    tile,
+)
 from graphc.codegen_gpu.body import Body
 from graphc.codegen_gpu.target import ACCESS_BYTES, Target
 from graphc.errors import InternalError
@@ -55,7 +64,7 @@ class _Emitter:
         points = p.columns if part == "keys" else p.rows
         named = dict(zip(self.body.kernel.sizes, sizes, strict=True))
         hint = points if isinstance(points, int) else named[points]
-        t = attention.tile(a, part, hint, target)
+        t = tile(a, part, hint, target)
         out = {op: self.tensor(s.buffer, s.at, RESULTS[op]) for op, s in p.results.items()}
         if part == "forward":
             attention.forward(a, o, out.get("attention"), out.get("attention_lse"), t, writer)
@@ -85,7 +94,7 @@ class _Emitter:
             self.number("scale"),
             bool(p.number("causal")),
             mask.dtype if isinstance(mask, Load) else None,
-            attention.HIDDEN if p.number("fill") == float("-inf") else self.number("fill"),
+            HIDDEN if p.number("fill") == float("-inf") else self.number("fill"),
             bool(p.number("safe")),
             self.dropout(),
             self.tf32,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from graphc.codegen_gpu import attention_kernel, contract, routine, scatter
+from graphc.codegen_gpu import attention_kernel, contract, contract_taps, routine, scatter
 from graphc.codegen_gpu import map as points
 from graphc.codegen_gpu.body import Body
 from graphc.codegen_gpu.target import Target
@@ -49,7 +49,7 @@ def emit(
     writer = Writer()
     body = Body(kernel, writer, wide, guarded)
     if kernel.kind == "contract":
-        w = contract.emit(body, sizes, target, tf32)
+        w = contract_taps.emit(body, target) or contract.emit(body, sizes, target, tf32)
         return finish(body, w.grid, w.warps, w.stages, w.params, w.scratch_bytes)
     if kernel.kind == "attention":
         dims, t = attention_kernel.emit(body, sizes, target, tf32)

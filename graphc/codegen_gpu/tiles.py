@@ -34,6 +34,7 @@ ROOM = 8192  # elements of a block
 UNROLLED = 32  # trips of a loop that is written out
 LOOPED = 1024  # elements of a phase in one trip
 SIDE = 32  # of a tile
+LONGEST = 1 << 20  # points along one, as programs are counted along other dimensions of the grid
 SHARES = 512  # programs for the same points of a scatter: each looks at all indices
 LEAST = 4  # trips of each
 SHARED = 1024  # points of its programs
@@ -236,18 +237,18 @@ class _Planner:
         votes: Counter[bool] = Counter()
         dtypes = {b.name: b.dtype for b in self.kernel.buffers}
         for phase in self.kernel.phases:
-            inner = {a.name: self.nominal((a,)) for a in phase.axes}
+            inner = {a.name: self.size(a.extent) for a in phase.axes}
             if not inner:
                 continue
-            outer = {a.name: self.nominal((a,)) for a in self.kernel.axes}
-            sizes = [*inner.items(), *outer.items()]
+            outer = {a.name: self.size(a.extent) for a in self.kernel.axes}
+            known = [a for a in (*phase.axes, *self.kernel.axes) if isinstance(a.extent, int)]
             for s in phase.body:
                 if isinstance(s, Load | Store):
                     for a in self.contiguous(s):
                         n = inner.get(a, outer.get(a, 1))
                         each = dtypes[s.buffer].itemsize * min(n, WARP)
-                        moves = prod(size for b, size in sizes if s.at.stride(b) != 0)
-                        votes[a in outer] += each * moves
+                        moved = [b for b in known if s.at.stride(b.name) != 0]
+                        votes[a in outer] += each * max(self.typical(moved), 1)
         return votes[True] > votes[False]
 
     def tile(self) -> tuple[str, str] | None:
@@ -263,7 +264,7 @@ class _Planner:
         sizes = {a.name: self.size(a.extent) for a in self.kernel.axes}
         if rows == columns or min(sizes[rows], sizes[columns]) < SIDE // 2:
             return None
-        return (rows, columns) if sizes[rows] < 1 << 20 > sizes[columns] else None
+        return (rows, columns) if max(sizes[rows], sizes[columns]) < LONGEST else None
 
     # ---- reductions ----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import numpy as np
 from on_host import aligned, run
 
 from graphc.codegen_gpu import attention
-from graphc.codegen_gpu.attention import Attention, Dropout, Operands, Part, Tensor
+from graphc.codegen_gpu.attention_parts import Attention, Dropout, Operands, Part, Tensor, tile
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.text import Writer
 from graphc.ir.cuda_abi import GridDim, Param, Source
@@ -92,7 +92,7 @@ def source(case: Case, part: Part, *, delta: bool = True, arch: str = "sm_90a") 
         wide=case.wide,
     )  # fmt: skip
     points = case.keys if part == "keys" else case.queries
-    t = attention.tile(a, part, points, Target.named(arch))
+    t = tile(a, part, points, Target.named(arch))
     mask = tensor("mask") if case.mask else None
     o = Operands(tensor("q"), tensor("k"), tensor("v"), tensor("lse"), mask, tensor("out"))
     if part == "forward":

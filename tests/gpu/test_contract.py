@@ -36,6 +36,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
+from graphc.ir.kernel_text import parse
 from graphc.ir.types import Array, DType, Scalar, bf16, f16, f32, f64, i32, i64
 from tests.test_benchmarks_nets import losses, small
 
@@ -340,3 +341,35 @@ def test_every_contraction_of_a_net_has_text(name: str) -> None:
             source = emit(launch.kernel, launch.sizes, TARGET, **options)
             compile(source.text, source.name, "exec")
             assert emit(launch.kernel, launch.sizes, TARGET, **options) == source
+
+
+TAPS = """\
+kernel taps contract (x: r {of}, g: r {of}, w: w f32 | n | ) {{
+  for c in {c}, r in 3, s in 3 {{
+    for i in n, h in 7, v in 7 {{
+      %0: {of} = load x[c + r*{line} + s*{c} + i*{image} + h*{line} + v*{c} - {first}] \
+if 1 <= r + h < 8, 1 <= s + v < 8
+      %1: {of} = load g[c + i*{image} + h*{line} + v*{c}]
+      %2: f32 = dot %0 %1
+    }}
+    once {{
+      store w[c*9 + r*3 + s] = %2
+    }}
+  }}
+}}"""
+
+
+@pytest.mark.parametrize("channels,of", [(20, "f32"), (40, "bf16")])
+def test_taps_of_a_depthwise_weight_are_summed_side_by_side(channels: int, of: str) -> None:
+    """Each pixel's gradient is loaded once for all of them, in one program."""
+    line = channels * 7
+    text = TAPS.format(of=of, c=channels, line=line, image=line * 7, first=line + channels)
+    kernel, rng, n = parse(text), np.random.default_rng(1), 5
+    kind = kernel.buffers[0].dtype.numpy
+    x, g = (rng.standard_normal(n * line * 7).astype(kind) for _ in range(2))
+    data = {"x": x, "g": g, "w": np.zeros(channels * 9, np.float32)}
+    for wide in (False, True):
+        check(kernel, data, {"n": n}, {}, wide=wide, hints=(1,), rtol=1e-5)
+    few, many = (emit(kernel, [hint], TARGET) for hint in (1, 1000))
+    assert few == many  # in which order a sum is added up is no matter of hints
+    assert few.text.count("tl.load(b1") == 1 and few.text.count("tl.load(b0") == 9

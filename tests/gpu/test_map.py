@@ -18,6 +18,7 @@ from graphc.codegen_gpu.tiles import plan
 from graphc.ir.kernel_interpret import Failure
 from graphc.ir.kernel_text import parse
 from graphc.ir.types import Array
+from graphc.runtime.cuda.copies import moves
 from tests.codegen_cpu.random_kernels import Case, cases, describe
 from tests.codegen_cpu.test_loops import (
     ARG,
@@ -444,7 +445,21 @@ def test_forms() -> None:
     assert form(SUMS, 1 << 20) == "row"
     assert form(COLUMNS.replace("c in 5", "c in 64").replace("i*5", "i*64"), 1 << 20) == "column"
     assert form(SOFTMAX.format(more="", k=200), 1 << 16) == "row"
-    assert form(EMBED, 1000) == form(SCATTER.replace("|  )", "| )"), 100, 100) == "flat"
+    assert form(EMBED, 1000) == "flat"
+    assert form(SCATTER.replace("|  )", "| )"), 100, 100) == "rows"
+
+
+@pytest.mark.parametrize("shape,form", [((2, 20, 6, 7), "tile"), ((2, 3, 6, 7), "flat")])
+def test_copies_between_memory_formats(shape: tuple[int, ...], form: str) -> None:
+    """Run along both sides' neighbours, by tiles, where there are enough."""
+    x = np.arange(prod(shape), dtype=np.int16).reshape(shape)
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    how = moves(2, shape, x.strides, last.strides)
+    sizes = dict(zip(how.kernel.sizes, how.sizes, strict=True))
+    data = {"source": last.transpose(0, 2, 3, 1).ravel(), "target": np.zeros(x.size, np.int16)}
+    assert plan(how.kernel, how.sizes, TARGET).form == form
+    got = launch(how.kernel, emit(how.kernel, how.sizes, TARGET), data, sizes, {})
+    assert (got["target"] == x.ravel()).all()
 
 
 def test_programs_are_enough_where_points_are() -> None:

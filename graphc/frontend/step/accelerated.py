@@ -10,6 +10,7 @@ from typing import Any
 
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.routine import has_code
+from graphc.codegen_gpu.tiles import LONGEST, SIDE
 from graphc.frontend import device_ops, places
 from graphc.frontend.devices import Accelerator
 from graphc.frontend.places import DevicePlace
@@ -17,10 +18,10 @@ from graphc.frontend.step.cuda_backend import GpuBackend, cuda_backend
 from graphc.frontend.step.one_op import OneOp
 from graphc.ir.cuda_abi import Image, Source
 from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import Array, TensorSpec
+from graphc.ir.types import Array, Shape, TensorSpec
 from graphc.runtime.cuda import device, probe
 from graphc.runtime.cuda.array import DeviceArray
-from graphc.runtime.cuda.copies import Moves, copy_kernel
+from graphc.runtime.cuda.copies import Moves
 from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.pack import bound, grid, pack
 from graphc.runtime.cuda.place import CudaPlace
@@ -29,17 +30,17 @@ WARP = 32
 
 
 class Copies:
-    """Strided copies within a device's memory: a kernel for each rank and size of element."""
+    """Strided copies within a device's memory: a kernel for each kind of them."""
 
     def __init__(self, on: Device) -> None:
         self._device = on
-        self._images: dict[tuple[int, int, bool], Image] = {}
+        self._images: dict[tuple[str, bool, Shape], Image] = {}
 
     def __call__(self, how: Moves, target: int, source: int) -> None:
-        kernel = copy_kernel(how.itemsize, len(how.shape))
+        kernel = how.kernel
         sizes = dict(zip(kernel.sizes, how.sizes, strict=True))
         wide = needs_wide(kernel, sizes)
-        key = how.itemsize, len(how.shape), wide
+        key = kernel.key(), wide, tuple((n >= SIDE // 2) + (n >= LONGEST) for n in how.shape)
         image = self._images.get(key)
         if image is None:
             backend = cuda_backend(self._device)

@@ -2,7 +2,8 @@
 
 A copy is normalised first: dimensions of size 1 go, neighbours that lie alike on both sides become
 one. What is left with one dimension, dense on both sides, is a block. All else is a map kernel
-whose sizes and strides are arguments, so there is one for each rank and size of element.
+whose sizes and strides are arguments but for those of neighbours, so there is one for each rank,
+size of element, and dimension along which elements are neighbours on either side.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Store
+from graphc.ir.kernel import Affine, Axis, Buffer, Kernel, Load, Phase, Size, Store
 from graphc.ir.types import Array, DType, Shape, i8, i16, i32, i64
 from graphc.runtime.cuda.array import DeviceArray
 
@@ -37,8 +38,12 @@ class Moves:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """What `copy_kernel` takes: extents, then strides of the target, then of the source."""
-        return (*self.shape, *self.target, *self.source)
+        """What the kernel takes: extents, then strides of the target, then of the source."""
+        return (*self.shape, *_but(self.target), *_but(self.source))
+
+    @property
+    def kernel(self) -> Kernel:
+        return copy_kernel(self.itemsize, len(self.shape), *map(_unit, (self.target, self.source)))
 
 
 def moves(itemsize: int, shape: Shape, target: Shape, source: Shape) -> Moves:
@@ -54,12 +59,24 @@ def moves(itemsize: int, shape: Shape, target: Shape, source: Shape) -> Moves:
     return Moves(itemsize, *columns)
 
 
+def _unit(strides: Shape) -> int:
+    """The dimension along which elements are neighbours; -1: none."""
+    return strides.index(1) if 1 in strides else -1
+
+
+def _but(strides: Shape) -> Shape:
+    """Those that are arguments."""
+    return tuple(s for k, s in enumerate(strides) if k != _unit(strides))
+
+
 @lru_cache
-def copy_kernel(itemsize: int, rank: int) -> Kernel:
-    """`target[..] = source[..]` over `rank` dimensions, all numbers being size arguments."""
+def copy_kernel(itemsize: int, rank: int, target: int = -1, source: int = -1) -> Kernel:
+    """`target[..] = source[..]` over `rank` dimensions, all numbers being size arguments but the
+    stride of 1 that dimension `target` of one side has, and `source` of the other."""
     word, axes = WORDS[itemsize], [f"i{k}" for k in range(rank)]
-    names = [f"{what}{k}" for what in "nts" for k in range(rank)]
-    n, t, s = names[:rank], names[rank : 2 * rank], names[2 * rank :]
+    n = [f"n{k}" for k in range(rank)]
+    t: list[Size] = [1 if k == target else f"t{k}" for k in range(rank)]
+    s: list[Size] = [1 if k == source else f"s{k}" for k in range(rank)]
     body = (
         Load("x", word, "source", Affine(tuple(zip(axes, s)))),
         Store("target", "x", Affine(tuple(zip(axes, t)))),
@@ -68,7 +85,7 @@ def copy_kernel(itemsize: int, rank: int) -> Kernel:
         name=f"copy{rank}_{word.name}",
         kind="map",
         buffers=(Buffer("source", word, "r"), Buffer("target", word, "w")),
-        sizes=tuple(names),
+        sizes=tuple(x for x in (*n, *t, *s) if isinstance(x, str)),
         scalars=(),
         axes=tuple(Axis(a, e) for a, e in zip(axes, n)),
         phases=(Phase((), body),),
