@@ -27,7 +27,14 @@ from graphc.codegen_gpu.contract_parts import (
     extents,
 )
 from graphc.codegen_gpu.contract_statistics import Statistics
-from graphc.codegen_gpu.contract_tiles import GROUP, MIN_STEPS, Tile, tile, usual_sizes
+from graphc.codegen_gpu.contract_tiles import (
+    FFMA_DEPTH,
+    GROUP,
+    MIN_STEPS,
+    Tile,
+    tile,
+    usual_sizes,
+)
 from graphc.codegen_gpu.scalar import MEMORY, REGISTER, held, rounded
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import extent
@@ -111,7 +118,8 @@ class ContractTemplate:
         last = self.steps()
         if self.t.splits == 1:
             return "0", last
-        steps = self.let(f"max(tl.cdiv({last}, {self.t.splits}), {MIN_STEPS})")
+        least = MIN_STEPS if self.t.depth > FFMA_DEPTH else MIN_STEPS // 2
+        steps = self.let(f"max(tl.cdiv({last}, {self.t.splits}), {least})")
         self.parts = self.let(f"max(tl.cdiv({last}, {steps}), 1)")
         first = self.let(f"{self.part} * {steps}")
         return first, self.let(f"min({first} + {steps}, {last})")

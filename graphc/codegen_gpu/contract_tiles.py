@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from graphc.codegen_gpu.contract_boxes import LEAST_SIDE, Boxer, Boxes
+from graphc.codegen_gpu.contract_boxes import LEAST_SIDE, Boxer, Boxes, full
 from graphc.codegen_gpu.contract_parts import Contraction, count
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import power
@@ -31,7 +31,7 @@ from graphc.ir.types import f32, f64
 
 How = Literal["product", "sums", "block"]
 
-NARROW, SMALL = (64, 128), (64, 64)  # sides of tiles with much of an epilogue
+NARROW, TALL = (64, 128), (128, 64)  # sides of tiles with much of an epilogue, of exact ones
 LEAST = 16  # points of each side of a product; padding up to half of a tile is worth it
 THIN = 8  # rows, cols or depth below which products are mostly padding
 DEPTH_BYTES = 128  # of one row of an operand's tile: what a warp group reads of swizzled memory
@@ -43,7 +43,8 @@ MAX_SPLITS = 64
 LONG = 4  # times `MIN_STEPS`, of parts for which a tile is not made smaller
 NEARLY = 0.95  # of the programs wanted, which are enough
 PART_BYTES = 4
-PARTS = 1 << 18  # elements of the parts that one program adds up
+LONG_SPLITS = 32  # of sums along one loop of unknown extent, one program a multiprocessor
+PARTS = 1 << 19  # elements of the parts that one program adds up
 IMAGES = 128  # the same where products are computed by boxes
 ALONE = 0.55  # steps' time of a program that has its multiprocessor for itself
 PART = 1.5  # steps' time of storing a part, and of adding it up
@@ -54,8 +55,9 @@ BLOCK = 2048  # elements of a block of `sums`
 UNKNOWN = 1 << 12  # points of a loop of unknown extent, where it decides how sums are added up
 PLACES = 1 << 15  # the same of a convolution's images and their places, in one loop
 SUMMED = 1 << 16  # the same of one that is summed over, whose parts are found when it is launched
-FEW = 1 << 8  # rows that a product of unknown rows may have
+FEW = 1 << 7  # rows that a product of unknown rows may have
 BATCH = 32  # the same of its outermost dimension, where the others are known
+LITTLE = 12  # statements of an epilogue that the largest tiles have registers for
 SPARE = 1.1  # times the points of a run, that its tiles may have rows
 LEAST_RUN = 32  # rows of such a tile
 COLUMNS = 64  # cols of a block whose rows are summed
@@ -136,13 +138,20 @@ def _product(
     depth = max(LEAST, depth)
     steps = -(-k // depth)
 
-    limits = (64, 128) if exact else _with_epilogue(c, steps)
+    sms = target.sms
+    limits = TALL if exact else _with_epilogue(c, steps, count(c.cols, usual))
     limits = (32, 32) if c.dtype is f64 else limits
+
+    parts = 1 if summing else max(1, steps // MIN_STEPS)
+    one_loop = not exact and not summing and usual.get(str(c.summed[0].extent)) == SUMMED
 
     def tiles(sizes: dict[str, int]) -> tuple[int, int, int]:
         """Rows and cols of one, and how many there are."""
         batch, m, n = (count(axes, sizes) for axes in (c.batch, c.rows, c.cols))
-        rows, cols = _sides(m, n, batch, 1 if summing else steps // MIN_STEPS, target, limits)
+        large = not exact and limits == (128, 128) and not _tiles_read(c) and not one_loop
+        if large and len(c.epilogue) <= LITTLE and full(batch * -(-m // 128) * -(-n // 256), sms):
+            return 128, 256, batch * -(-m // 128) * -(-n // 256)
+        rows, cols = _sides(m, n, batch, parts, target, limits, one_loop)
         rows = _run_rows(m, rows) if c.kernel.partials else rows
         return rows, cols, batch * -(-m // rows) * -(-n // cols)
 
@@ -161,13 +170,17 @@ def _product(
                 each = count(other, usual) * PART_BYTES
                 most = min(most, k * c.operand_dtype.itemsize // max(each, 1))
         splits = _splits(found, steps, target, most)
+        if one_loop:
+            most = min(most, LONG_SPLITS, max(1, sms // found))
+            splits = 1 << max(most.bit_length() - 1, 0)
     wide = rows * cols
     warps = 8 if wide >= 128 * 128 else 4 if wide >= 32 * 64 else 2
-    if limits == NARROW and summing and _tiles_read(c):
-        warps = 8 if wide >= 64 * 128 else warps
+    if wide == 64 * 128 and (limits == TALL or (summing and steps > 1 and not _tiles_read(c))):
+        warps = 8
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
     room = target.shared_bytes // max(stage, 1)
-    stages = max(2, min(room, max(3, min(3 if exact else 4, room // 2))))  # two programs at once
+    stages = max(3, min(3 if exact or summing else 4, room // 2))  # for two programs at once
+    stages = max(2, min(room, stages, steps))
     return Tile("product", rows, cols, depth, inner, splits, warps, stages)
 
 
@@ -219,29 +232,31 @@ def _tiles_read(c: Contraction) -> int:
     return sum(bool(r & rows) and bool(r & cols) for r in reads)
 
 
-def _with_epilogue(c: Contraction, steps: int) -> tuple[int, int]:
+def _with_epilogue(c: Contraction, steps: int, cols: int) -> tuple[int, int]:
     """The largest sides: where a sum is short beside its epilogue, several programs are wanted on
     a multiprocessor, whose loads, sums and stores take turns, rather than few reads of operands.
     """
-    if steps <= 2 and _tiles_read(c) > 1:
-        return SMALL
-    return NARROW if c.kernel.partials and steps <= 4 else (128, 128)
+    if c.kernel.partials or (steps <= 2 and _tiles_read(c) > 1):
+        return NARROW if cols > 64 else TALL
+    return (128, 128)
 
 
 def _sides(
-    m: int, n: int, batch: int, parts: int, target: Target, most: tuple[int, int]
+    m: int, n: int, batch: int, parts: int, target: Target, most: tuple[int, int], long: bool
 ) -> tuple[int, int]:
     """Rows and cols: as large as registers allow, while there are tiles for all of the target.
 
-    Smaller tiles read their operands more often, so a sum that has many `parts` is rather split.
+    Smaller tiles read their operands more often, so a sum that has many `parts` is rather split: a
+    `long` one in as many as there are multiprocessors, each with some of them for itself.
     """
     rows, cols = (max(LEAST, min(limit, power(n))) for limit, n in zip(most, (m, n), strict=True))
-    parts = max(1, min(MAX_SPLITS, parts))
-    wanted = WAVES * target.sms * NEARLY
+    wanted = (1 if long else WAVES) * target.sms * NEARLY
 
-    def programs() -> float:
-        long = min(parts // LONG, PARTS // (rows * cols))
-        return batch * -(-m // rows) * -(-n // cols) * max(1, long)
+    def programs() -> int:
+        splits = min(parts // LONG, PARTS // (rows * cols), LONG_SPLITS) if long else 1
+        return batch * -(-m // rows) * -(-n // cols) * max(1, splits)
+
+    parts = min(MAX_SPLITS, parts) if not long else parts
 
     while programs() < wanted and rows * cols > 64 * 64:
         rows, cols = (rows // 2, cols) if rows > cols else (rows, cols // 2)
@@ -270,7 +285,7 @@ def _splits(tiles: int, steps: int, target: Target, most: int = MAX_SPLITS) -> i
     splits = 1
     while (
         2 * splits <= most
-        and tiles * splits < WAVES * target.sms
+        and tiles * splits < WAVES * target.sms * NEARLY
         and steps // (2 * splits) >= MIN_STEPS
     ):
         splits *= 2
