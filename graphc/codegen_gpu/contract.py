@@ -93,12 +93,7 @@ class ContractTemplate:
     def run(self) -> None:
         self.place()
         self.writer.do(f"acc = tl.zeros({self.block}, {REGISTER[self.c.dtype.name]})")
-        first, last, steps = "0", self.steps(), ""
-        if self.t.splits > 1:
-            steps = self.let(f"max(tl.cdiv({last}, {self.t.splits}), {MIN_STEPS})")
-            self.parts = self.let(f"max(tl.cdiv({last}, {steps}), 1)")
-            first = self.let(f"{self.part} * {steps}")
-            last = self.let(f"min({first} + {steps}, {last})")
+        first, last = self.span()
         with self.writer.block(f"for t in range({first}, {last}):") as level:
             self.body.floor = level
             ways = {"product": self.add_product, "sums": self.add_sums, "block": self.add_block}
@@ -110,6 +105,16 @@ class ContractTemplate:
             self.add_parts()
         else:
             self.finish(0)
+
+    def span(self) -> tuple[str, str]:
+        """The first trip of this program's part of the sum, and the one behind its last."""
+        first, last = "0", self.steps()
+        if self.t.splits > 1:
+            steps = self.let(f"max(tl.cdiv({last}, {self.t.splits}), {MIN_STEPS})")
+            self.parts = self.let(f"max(tl.cdiv({last}, {steps}), 1)")
+            first = self.let(f"{self.part} * {steps}")
+            last = self.let(f"min({first} + {steps}, {last})")
+        return first, last
 
     # ---- where a program is --------------------------------------------------------------------
 

@@ -75,11 +75,7 @@ class TapsTemplate(ContractTemplate):
         self.place()
         for k in range(len(self.places)):
             self.writer.do(f"acc{k} = tl.zeros([{self.t.cols}, {self.t.depth}], tl.float32)")
-        first, last = "0", self.steps()
-        if self.t.splits > 1:
-            steps = self.let(f"tl.cdiv({last}, {self.t.splits})")
-            first = self.let(f"{self.part} * {steps}")
-            last = self.let(f"min({first} + {steps}, {last})")
+        first, last = self.span()
         with self.writer.block(f"for t in range({first}, {last}):") as level:
             self.body.floor = level
             self.add_taps(level)
