@@ -93,7 +93,7 @@ class TapsTemplate(ContractTemplate):
         if self.t.splits > 1:
             splits = self.t.splits
             at, self.part = self.let(f"{at} // {splits}"), self.let(f"{at} % {splits}")
-        self.tile, self.row_tile, self.col_tile = at, at, "0"
+        self.tile, self.row_tile, self.col_tile, self.col = at, at, "0", "0"
         self.number = Value("0", self.body.index_dtype)
         lane = self.let(f"tl.arange(0, {self.t.rows})")
         channel = self.let(f"{at} * {width} + {lane} % {width}")
