@@ -33,7 +33,6 @@ from graphc.ir.types import bool_, f32
 UNIT_BITS = 24  # of a random word that decide
 STEP = 16  # of the depth of an exact product
 LOG2_E, LN_2 = log2(e), log(2)
-LEAST_FACTOR = 1e-30  # of scores: what is hidden stays so where they are multiplied by 0
 NUMBER = "tl.program_id(0) + tl.num_programs(0) * tl.program_id(1)"
 NOTHING = 'float("inf")'  # the lse of a row whose weights are zeros
 
@@ -185,44 +184,23 @@ class AttentionTemplate:
         queries.
         """
         a, w = self.a, self.writer
+        inside = [] if turned or not columns.mask else [f"{columns.mask}[None, :]"]
         s = self.product(rows, columns)
         s = w.assign(f"{s} * ({a.scale} * {LOG2_E})", w.level)
-        if (mask := self.o.mask) is not None and a.mask is not bool_:
+        seen = [*seen]
+        if (mask := self.o.mask) is not None and a.mask is not None:
             query, key = (columns, rows) if turned else (rows, columns)
             x = self.of_mask(mask, query, key, turned)
-            s = w.assign(f"{s} + {x}.to(tl.float32) * {LOG2_E}", w.level)
-        return self.filled(s, rows, columns, seen, turned)
-
-    def filled(self, s: str, rows: Side, columns: Side, seen: Sequence[str], turned: bool) -> str:
-        a, w, seen = self.a, self.writer, [*seen]
-        inside = [] if turned or not columns.mask else [f"{columns.mask}[None, :]"]
-        if (mask := self.o.mask) is not None and a.mask is bool_:
-            query, key = (columns, rows) if turned else (rows, columns)
-            seen.append(f"({self.of_mask(mask, query, key, turned)} != 0)")
+            if a.mask is bool_:
+                seen.append(f"({x} != 0)")
+            else:
+                s = w.assign(f"{s} + {x}.to(tl.float32) * {LOG2_E}", w.level)
         self.seen = " & ".join(seen)
         fill = HIDDEN if a.fill == HIDDEN else f"{a.fill} * {LOG2_E}"
         for conditions, other in ((seen, fill), (inside, HIDDEN)):
             if conditions:
                 s = w.assign(f"tl.where({' & '.join(conditions)}, {s}, {other})", w.level)
         return s
-
-    def unscaled(self, queries: Side, keys: Side, seen: Sequence[str]) -> tuple[str, str]:
-        """Scores of a block, and the text of a factor that is still to come, which costs nothing
-        where it is part of a sum. It is positive, so that the largest score stays the largest: its
-        sign is the queries', which lose nothing by that.
-
-        Scores that something is added to, or that are filled with a number, are scaled before.
-        """
-        a, w = self.a, self.writer
-        added = a.mask is not None and a.mask is not bool_
-        if a.exact or added or a.fill != HIDDEN:
-            return self.scores(queries, keys, seen, False), ""
-        scale = self.let(f"tl.cast({a.scale}, tl.float32)")
-        factor = self.let(f"tl.maximum(tl.abs({scale}) * {LOG2_E}, {LEAST_FACTOR})")
-        sign = f"tl.where({scale} < 0, -1.0, 1.0)"
-        q = self.let(f"({self.whole(queries)}.to(tl.float32) * {sign}).to({self.memory})")
-        s = w.assign(f"tl.dot({q}, tl.trans({self.whole(keys)}), {self.precision})", w.level)
-        return self.filled(s, queries, keys, seen, False), f" * {factor}"
 
     def of_mask(self, mask: Tensor, query: Side, key: Side, turned: bool) -> str:
         q, k = self.turn(query.at, turned), self.turn(key.at, not turned)
@@ -336,11 +314,10 @@ def forward(
     w.do(f"top = tl.full([{t.rows}], {HIDDEN}, tl.float32)")
     w.do(f"total = tl.zeros([{t.rows}], tl.float32)")
     for index, seen, inside in x.along_keys():
-        k = Side(o.k, index, inside, a.head, a.keys)
-        s, factor = x.unscaled(q, k, seen)
-        w.do(f"higher = tl.maximum(top, tl.max({s}, 1){factor})")
+        s = x.scores(q, Side(o.k, index, inside, a.head, a.keys), seen, False)
+        w.do(f"higher = tl.maximum(top, tl.max({s}, 1))")
         w.do(f"base = tl.where(higher == {HIDDEN}, 0.0, higher)")
-        w.do(f"p = tl.exp2({s}{factor} - base[:, None])")
+        w.do(f"p = tl.exp2({s} - base[:, None])")
         w.do("less = tl.exp2(top - base)")
         w.do("total = total * less + tl.sum(p, 1)")
         if a.dropout is not None:

@@ -90,14 +90,32 @@ class Tile:
     described: bool = False  # whether blocks along the columns come by tensor descriptors
 
 
+MEASURED: dict[tuple[Part, int], tuple[int, int, int, int, bool]] = {
+    ("forward", 64): (64, 128, 4, 2, True),
+    ("forward", 128): (64, 64, 4, 3, True),
+    ("queries", 64): (64, 64, 4, 2, False),
+    ("queries", 128): (128, 64, 8, 3, False),
+    ("keys", 64): (64, 64, 4, 3, True),
+    ("keys", 128): (128, 64, 8, 3, True),
+}
+"""The fastest of some ten tiles on an H200, of halves without mask and dropout, by the depth of
+their heads: rows, columns, warps, stages, and whether blocks come by descriptors."""
+
+
 def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
-    """By formula; `points`, the rows there usually are, choose how many a program has alone.
+    """By formula or as measured; `points`, the rows there usually are, choose how many a program
+    has alone.
 
     Sums, operands and what belongs to each weight, a mask or random bits, share the registers.
     """
     depth = max(LEAST, power(a.head), power(a.width))
     asked = (a.dropout is not None) + (a.mask is not None)
     busy, wide = asked > 0, depth > 64 or asked > 1
+    moves = target.has_descriptors and not a.exact and not a.wide
+    measured = MEASURED.get((part, max(depth, 64)))
+    if moves and a.dtype.is_half and not busy and measured:
+        rows, columns, warps, stages, described = measured
+        return Tile(min(rows, max(LEAST, power(points))), columns, warps, stages, described)
     if a.exact:
         rows = 32 if depth <= 128 and part != "keys" else 16
         warps = rows * depth // (256 if part == "keys" else 512)
@@ -113,5 +131,4 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
     if a.dtype is f32 and not a.exact:
         chosen = Tile(max(16, chosen.rows // 2), max(16, chosen.columns // 2), chosen.warps, 2)
     rows = min(chosen.rows, max(LEAST, power(points)))
-    described = target.has_descriptors and not a.exact and not a.wide
-    return Tile(rows, chosen.columns, chosen.warps, chosen.stages, described)
+    return Tile(rows, chosen.columns, chosen.warps, chosen.stages, moves)

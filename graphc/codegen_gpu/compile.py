@@ -6,16 +6,22 @@ Triton reads a function's source from its file, so the text is written to one an
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from graphc.codegen_gpu import abi
+from graphc.codegen_gpu.hazards import overwrites
 from graphc.ir.cuda_abi import Image, Source
 
 
 def compile_source(source: Source, arch: str, folder: Path) -> Image:
     """Raises whatever Triton and ptxas raise."""
     kernel = abi.compiled(function(source, folder), source, arch)
+    if overwrites(kernel.asm["ptx"]):  # each product then ends within its trip
+        kernel = abi.compiled(function(source, folder), replace(source, num_stages=1), arch)
+        if overwrites(kernel.asm["ptx"]):
+            raise RuntimeError("registers are written that a product still reads")
     fields = abi.image_fields(kernel.metadata._asdict())
     return Image(source, arch, cubin=kernel.asm["cubin"], ptx=kernel.asm["ptx"], **fields)
 

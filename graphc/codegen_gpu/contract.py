@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from graphc.codegen_gpu.body import NONE, Body, Group, Point, Value
 from graphc.codegen_gpu.contract_boxed import Boxed, grid
+from graphc.codegen_gpu.contract_boxes import rows_folded
 from graphc.codegen_gpu.contract_descriptors import Descriptors
 from graphc.codegen_gpu.contract_parts import (
     Contraction,
@@ -78,7 +79,8 @@ class ContractTemplate:
 
     Dimension 0 of what a program computes runs along rows, dimension 1 along cols; of `sums`, whose
     points are all rows, there is one. A product that finds statistics of its rows is turned: a sum
-    along dimension 1 of a tile lies in one thread, up to a quarter of a warp.
+    along dimension 1 of a tile lies in one thread, up to a quarter of a warp. So is one by boxes
+    whose rows' operand had better be the right one (`contract_boxes.py`).
     """
 
     def __init__(self, body: Body, c: Contraction, t: Tile, tf32: bool) -> None:
@@ -89,7 +91,7 @@ class ContractTemplate:
         self.cols = () if self.line else c.cols
         cut = len(c.summed) - t.inner
         self.outer, self.inner = c.summed[:cut], c.summed[cut:]
-        self.turned = bool(c.kernel.partials) and t.how == "product"
+        self.turned = t.how == "product" and (bool(c.kernel.partials) or rows_folded(c, t.boxes))
         self.dims = (1, 0) if self.turned else (0, 1)  # along rows, along cols
         self.area = (t.rows,) if self.line else (t.rows, t.cols)
         self.shape = tuple(map(str, self.area[::-1] if self.turned else self.area))
@@ -345,10 +347,10 @@ class ContractTemplate:
     def add_parts(self) -> None:
         """The program that comes last adds up the parts in order, and goes on."""
         w, area = self.writer, prod(self.area)
-        rows, cols = self.t.rows, self.t.cols
-        lanes = f"tl.arange(0, {rows})"
+        lanes = f"tl.arange(0, {self.shape[0]})"
         if not self.line:
-            lanes += f"[:, None] * {cols} + tl.arange(0, {cols})[None, :]"
+            along = self.shape[1]
+            lanes += f"[:, None] * {along} + tl.arange(0, {along})[None, :]"
         with w.block(f"if {self.part} < {self.parts}:"):  # of a short sum there are fewer
             self.add_part(area, lanes)
 

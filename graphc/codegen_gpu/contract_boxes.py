@@ -110,8 +110,10 @@ class Boxer:
         if sides[0] is None or sides[1] is None:
             return None
         found = Boxes(sides[0], sides[1], self.summed)
-        moved = all(operand_boxes(self.c, found))
-        return found if moved and literal_tiles(self.c, found) <= MOST_TILES else None
+        left, right = operand_boxes(self.c, found)
+        if left is None or right is None or literal_tiles(self.c, found) > MOST_TILES:
+            return None
+        return None if folded(right) and (folded(left) or self.c.kernel.partials) else found
 
     def cut(
         self, axes: Sequence[Axis], most: int, sizes: dict[str, int], summed: bool = False
@@ -139,6 +141,23 @@ class Boxer:
         if summed and isinstance(a.extent, str):
             return MOST_PLACES
         return power(number(a.extent, sizes))
+
+
+def folded(b: Box) -> bool:
+    """Whether a tile of two dimensions is made of more.
+
+    As the left operand of a product it goes through registers, which Triton (3.6 to 3.9) fills for
+    the next step while the product of this one may still read them: on an H200 some sums came out
+    wrong. As the right one it is read where it lies. So of two operands one may be folded, and its
+    side is the right one.
+    """
+    return sum(n > 1 for n in b.blocks) > 2
+
+
+def rows_folded(c: Contraction, b: Boxes | None) -> bool:
+    """Whether the tile of the rows' operand is."""
+    rows = operand_boxes(c, b)[0] if b else None
+    return rows is not None and folded(rows)
 
 
 def full(tiles: int, sms: int) -> bool:

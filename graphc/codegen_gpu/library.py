@@ -24,7 +24,12 @@ from graphc.ir.cuda_abi import Image, Source
 
 PATIENCE_SECONDS = 2.0  # of compiling, before a progress line says how far it is
 MOST_NOTE = 4000  # characters of a compiler's complaint, attached to the error
-ASKING = ("abi.py", "compile.py", "image.py")  # files that decide how a source is compiled
+ASKING = (
+    "abi.py",
+    "compile.py",
+    "hazards.py",
+    "image.py",
+)  # files that decide how a source is compiled
 
 
 class Architecture(Protocol):

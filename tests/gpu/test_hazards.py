@@ -1,0 +1,82 @@
+"""Registers that a product still reads are not written: code that would is compiled otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton")
+
+from graphc.codegen_gpu.hazards import overwrites
+from graphc.codegen_gpu.library import GpuLibrary
+from graphc.codegen_gpu.pool import Pool
+from graphc.codegen_gpu.target import Target
+from graphc.ir.cuda_abi import GridDim, Param, Source
+
+LOOP = """\
+$L__BB0_1:
+{first}	wgmma.fence.sync.aligned;
+	wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {{%f1,%f2}}, {{%r1,%r2}}, %rd1, 1;
+	wgmma.commit_group.sync.aligned;
+	wgmma.wait_group.sync.aligned {left};
+{second}	wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {{%f1,%f2}}, {{%r3,%r4}}, %rd2, 1;
+	wgmma.commit_group.sync.aligned;
+	wgmma.wait_group.sync.aligned {left};
+	@%p1 bra 	$L__BB0_1;
+"""
+FIRST = "	ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r1, %r2}, [%r9];\n"
+SECOND = "	ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r3, %r4}, [%r10];\n"
+CAST = "	@%p2 cvt.rn.bf16x2.f32 %r4, %f8, %f9;\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "left", "found"),
+    [
+        (FIRST + SECOND, "", 1, True),
+        (FIRST, SECOND, 1, False),
+        (FIRST + SECOND, "", 0, False),
+        (FIRST + CAST, "", 1, True),
+    ],
+)
+def test_what_is_read_while_it_is_written(first: str, second: str, left: int, found: bool) -> None:
+    assert overwrites(LOOP.format(first=first, second=second, left=left)) is found
+
+
+FOLDED = Source(
+    "folded",
+    """\
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def folded(a, b, c, n):
+    left = tl.make_tensor_descriptor(a, [8, 8, 1024], [8192, 1024, 1], [8, 8, 64])
+    right = tl.make_tensor_descriptor(b, [64, 1024], [1024, 1], [64, 64])
+    acc = tl.zeros([64, 64], tl.float32)
+    for t in range(0, n):
+        x = tl.reshape(left.load([0, 0, t * 64]), [64, 64])
+        acc = tl.dot(x, right.load([0, t * 64]).T, acc)
+    i = tl.arange(0, 64)
+    tl.store(c + i[:, None] * 64 + i[None, :], acc)
+""",
+    (
+        *(Param(n, "pointer", "buffer", k, t, 16) for k, (n, t) in
+          enumerate((("a", "bf16"), ("b", "bf16"), ("c", "f32")))),
+        Param("n", "i32", "size", 0),
+    ),
+    (),
+    (GridDim((1,)),),
+    num_warps=4,
+    num_stages=3,
+)  # fmt: skip
+
+
+def test_no_image_has_it() -> None:
+    """A left operand that is folded out of a box, as Triton 3.6 gets it wrong."""
+    pool = Pool(1)
+    (image,) = GpuLibrary(Target.named("sm_90a"), pool=pool).images([FOLDED])
+    pool.close()
+    ptx: Any = image.ptx
+    assert not overwrites(ptx if isinstance(ptx, str) else ptx.decode())
