@@ -58,8 +58,10 @@ class RowTemplate(MapTemplate):
         for phase in self.kernel.phases:
             if phase is self.found.adding:
                 self.add_rows(phase)
-            else:
+            elif phase.axes:
                 self.fill(phase)
+            else:
+                self.statements(phase)
             body.point, body.floor = point, 0
         grid = GridDim(tuple(a.extent for a in self.kernel.axes), self.plan.points)
         return grid, GridDim((self.plan.shares,))

@@ -100,7 +100,7 @@ class RowScatter:
 
 def row_scatter(kernel: Kernel) -> RowScatter | None:
     """How a kernel adds to rows; None if it does other things. What it does before is to store
-    each row once, by a loop over their numbers."""
+    each row once, by a loop over their numbers, or to compute what all trips need."""
     adding = [(p, s) for p in kernel.phases for s in p.body if isinstance(s, Store) and s.add]
     if kernel.kind != "scatter" or len(adding) != 1:
         return None
@@ -110,7 +110,12 @@ def row_scatter(kernel: Kernel) -> RowScatter | None:
     moves = inner & {a for a, _ in store.at.terms}
     if others or moves or store.guards or len(store.indirect) != 1 or not phase.axes:
         return None
-    if phase is not kernel.phases[-1] or not all(_fills(p, store) for p in kernel.phases[:-1]):
+    first = kernel.phases[:-1]
+    if phase is not kernel.phases[-1] or not all(_fills(p, store) for p in first if p.axes):
+        return None
+    if any(isinstance(s, Store | Reduce) for p in first if not p.axes for s in p.body):
+        return None
+    if any(isinstance(s, Load) and s.buffer == store.buffer for p in first for s in p.body):
         return None
     index, wanted = store.indirect[0].index, {store.indirect[0].index}
     finding: list[Statement] = []
@@ -137,7 +142,7 @@ def _fills(phase: Phase, add: Store) -> bool:
         and s.at.const == add.at.const
         and {t for t in s.at.terms if t[0] != axis.name} == set(add.at.terms)
         for s in stores
-    ) and not any(isinstance(s, Load) and s.buffer == add.buffer for s in phase.body)
+    )
 
 
 class _Planner:

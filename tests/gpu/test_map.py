@@ -145,6 +145,19 @@ def test_rows_of_a_scatter_are_shared_out(
     assert "tl.cumsum" in source.text  # not an index after the other
 
 
+def test_rows_to_which_something_known_before_is_added() -> None:
+    text = ROWS.format(columns=16, kind="f32", of="f32")
+    text = text.replace("    for d1 in n {", "    %5: f32 = load g[d2]\n    for d1 in n {")
+    text = text.replace("cast %1", "add %1 %5")
+    kernel = parse(text)
+    assert plan(kernel, [1000, 9], TARGET).form == "rows"
+    data = {"w": noise(9 * 16), "g": noise(60 * 16, 2), "t": np.arange(60) % 9}
+    sizes = {"n": 60, "r": 9}
+    want = expected(kernel, data, sizes, {})["w"]
+    got = launch(kernel, emit(kernel, [60, 9], TARGET), data, sizes, {})
+    assert got["w"].tobytes() == want.tobytes()
+
+
 def test_other_scatters_go_index_by_index() -> None:
     text = ROWS.format(columns=16, kind="f32", of="f32")
     assert plan(parse(text), [1000, 9], TARGET).form == "rows"
