@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -15,9 +16,10 @@ from on_host import aligned, run
 from graphc.codegen_gpu import scatter
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.tiles import plan
+from graphc.ir.kernel import Affine, Load, Phase
 from graphc.ir.kernel_interpret import Failure
 from graphc.ir.kernel_text import parse
-from graphc.ir.types import Array
+from graphc.ir.types import Array, f32
 from graphc.runtime.cuda.copies import moves
 from tests.codegen_cpu.random_kernels import Case, cases, describe
 from tests.codegen_cpu.test_loops import (
@@ -146,10 +148,11 @@ def test_rows_of_a_scatter_are_shared_out(
 
 
 def test_rows_to_which_something_known_before_is_added() -> None:
-    text = ROWS.format(columns=16, kind="f32", of="f32")
-    text = text.replace("    for d1 in n {", "    %5: f32 = load g[d2]\n    for d1 in n {")
-    text = text.replace("cast %1", "add %1 %5")
+    text = ROWS.format(columns=16, kind="f32", of="f32").replace("cast %1", "add %1 %5")
     kernel = parse(text)
+    fill, adding = kernel.phases
+    known = Phase((), (Load("%5", f32, "g", Affine((("d2", 1),))),))
+    kernel = replace(kernel, phases=(fill, known, adding))
     assert plan(kernel, [1000, 9], TARGET).form == "rows"
     data = {"w": noise(9 * 16), "g": noise(60 * 16, 2), "t": np.arange(60) % 9}
     sizes = {"n": 60, "r": 9}
