@@ -1,14 +1,15 @@
 """One framework's measurements in a process of its own: `gpu_peers.py net|conv|attention|matmul
-graphc|torch [NAME ...]`. Each row is printed as a line of JSON when it is there, so that what was
-measured before a time limit is kept.
+graphc|torch [NAME ...] [--modes ...]`. Each row is printed as a line of JSON when it is there, so
+that what was measured before a time limit is kept. PyTorch compiles a net in each of the modes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gpu_work
@@ -30,8 +31,8 @@ def tried(row: Row, measure: Callable[[], Row]) -> Row:
 class Framework:
     """graphc or torch: how a call is compiled, and how time is told."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, modes: Sequence[str] = MODES) -> None:
+        self.name, self.modes = name, modes
         if name == "graphc":
             import graphc
 
@@ -99,7 +100,7 @@ def torch_net(framework: Framework, work: Work) -> Iterator[Row]:
     if images:
         row = {"net": work.name, "variant": "torch eager, channels_last"}
         yield tried(row, lambda: eager(True))
-    for mode in MODES:
+    for mode in framework.modes:
         row = {"net": work.name, "variant": f"torch.compile {mode}"}
         yield tried(row, lambda mode=mode: compiled_net(framework, work, mode, images))
 
@@ -197,9 +198,15 @@ KINDS = {
 
 
 def main(argv: list[str]) -> int:
-    kind, name, *names = argv
+    parser = argparse.ArgumentParser(description=str(__doc__).split(":")[0])
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("framework", choices=("graphc", "torch"))
+    parser.add_argument("names", nargs="*", help="nets; all of them where none is named")
+    parser.add_argument("--modes", nargs="*", default=MODES, choices=MODES)
+    args = parser.parse_args(argv)
+    kind, name, names = args.kind, args.framework, args.names
     try:
-        framework = Framework(name)
+        framework = Framework(name, args.modes)
     except ModuleNotFoundError as e:
         print(json.dumps({"variant": name, "skipped": f"{e.name} is not there: {e}"}), flush=True)
         return 0
