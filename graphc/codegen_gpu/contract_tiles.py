@@ -175,11 +175,14 @@ def _product(
             splits = 1 << max(most.bit_length() - 1, 0)
     wide = rows * cols
     warps = 8 if wide >= 128 * 128 else 4 if wide >= 32 * 64 else 2
-    if wide == 64 * 128 and (limits == TALL or (summing and steps > 1 and not _tiles_read(c))):
-        warps = 8
+    easy = inner == 1 or not summing  # to find the elements of a step: else warps have enough to do
+    if easy and wide == 64 * 128:
+        reads = limits != TALL and (not summing or steps == 1 or _tiles_read(c))
+        warps = warps if reads else 8
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
     room = target.shared_bytes // max(stage, 1)
-    stages = max(3, min(3 if exact or summing else 4, room // 2))  # for two programs at once
+    few = exact or (summing and easy)
+    stages = max(3, min(3 if few else 4, room // 2))  # for two programs at once
     stages = max(2, min(room, stages, steps))
     return Tile("product", rows, cols, depth, inner, splits, warps, stages)
 
