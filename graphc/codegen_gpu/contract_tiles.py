@@ -305,7 +305,8 @@ def _sums(c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: 
         return Tile("sums", block, 1, 1, 0, 1, max(1, block // 64), 2)
     depth = min(DEEP, power(k))
     most = BLOCK // depth
+    points = count(c.kernel.axes, usual)  # how lanes share the depth says how a sum is added up
     rows = max(1, min(most, power(points)))
     inner = _inner(c.summed, usual, depth)
-    splits = _splits(-(-count(c.kernel.axes, usual) // most), -(-k // depth), target)
+    splits = _splits(-(-points // most), -(-k // depth), target)
     return Tile("sums", rows, 1, depth, inner, splits, 4, 2)

@@ -17,7 +17,7 @@ BRANCH = re.compile(r"\bbra(?:\.uni)?\s+(\$L__BB\d+_\d+);")
 PRODUCT = re.compile(r"\bwgmma\.mma_async\.\S+\s*\{[^}]*\},\s*(?:\{([^}]*)\})?")
 COMMIT = "wgmma.commit_group"
 WAIT = re.compile(r"\bwgmma\.wait_group\.sync\.aligned\s+(\d+)")
-WRITTEN = re.compile(r"^\s*(?:@!?%p\d+\s+)?[a-z][\w.:]*\s+(\{[^}]*\}|%r\d+)")
+WRITTEN = re.compile(r"^\s*(?:@!?%p\d+\s+)?[a-z][\w.:]*\s+(\{[^}]*\}|%[a-z]+\d+)")
 
 
 def overwrites(ptx: str) -> bool:
@@ -36,27 +36,25 @@ def _loops(lines: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _early(loop: Sequence[str]) -> bool:
-    """Whether an operand is written before the last trip's product of the same place has ended."""
-    commits = [k for k, line in enumerate(loop) if COMMIT in line]
-    waits = [(k, int(found[1])) for k, line in enumerate(loop) if (found := WAIT.search(line))]
-    if not commits or not waits:
-        return False
-    left = waits[-1][1]  # groups that may run on into the next trip
+    """Whether an operand is written, in its product's trip or the next, before that has ended."""
+    trips = [*loop, *loop]
+    written = [_written(line) for line in loop] * 2
     for k, line in enumerate(loop):
-        found = PRODUCT.search(line)
-        if not found or not found[1]:
-            continue
-        group = sum(c < k for c in commits)
-        if group < len(commits) - left:
-            continue  # it has ended within its trip
-        ended = next(
-            (w for w, n in waits if len(commits) + sum(c < w for c in commits) - n > group),
-            len(loop),
-        )
-        registers = {name.strip() for name in found[1].split(",")}
-        if any(registers & _written(x) for x in loop[:ended]):
-            return True
+        if (found := PRODUCT.search(line)) and found[1]:
+            registers = {name.strip() for name in found[1].split(",")}
+            if any(registers & x for x in written[k + 1 : _end(trips, k)]):
+                return True
     return False
+
+
+def _end(lines: Sequence[str], product: int) -> int:
+    """The first line behind a product where a wait says that its group has ended."""
+    groups = 0  # committed since, its own first
+    for k in range(product + 1, len(lines)):
+        groups += COMMIT in lines[k]
+        if (found := WAIT.search(lines[k])) and groups > int(found[1]):
+            return k
+    return len(lines)
 
 
 def _written(line: str) -> set[str]:

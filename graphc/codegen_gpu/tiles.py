@@ -181,7 +181,8 @@ class _Planner:
         """Whether its few trips run one after the other, each for a block of points."""
         trips = extent(phase.axes)
         few = trips is not None and trips <= UNROLLED
-        return few and (columns or trips == 1) and self.points >= WARP * self.target.sms
+        many = self.nominal(self.kernel.axes) >= WARP * self.target.sms
+        return few and (columns or trips == 1) and many
 
     def flat(self, phases: tuple[PhasePlan, ...], written: Sequence[str] = ()) -> Plan:
         """16 bytes of the narrowest element a thread; fewer warps for more programs. Axes that are

@@ -87,6 +87,7 @@ TOLD = """\
 CtxSetCurrent 0xc0
 StreamCreateWithPriority 1 0
 StreamCreateWithPriority 1 0
+StreamCreateWithPriority 1 0
 ModuleLoadData ELF.
 ModuleGetFunction 0x30 axpy
 FuncSetAttribute 0x40 8 100000
@@ -111,7 +112,7 @@ EventElapsedTime 0x61 0x61
 True 1.5
 EventSynchronize 0x61
 EventDestroy 0x61
-StreamBeginCapture 0x51 0
+StreamBeginCapture 0x51 1
 StreamEndCapture 0x51
 GraphInstantiate 0x71 0
 GraphUpload 0x81 0x51

@@ -103,6 +103,14 @@ def test_sizes_are_hints(rows: int, hint: int) -> None:
     check_case(matmul(rows, 9, 20, symbolic=True), hints=(hint,))
 
 
+@pytest.mark.parametrize("summed", [40, 300])
+def test_hints_do_not_say_how_a_thin_product_is_added_up(summed: int) -> None:
+    """Threads share the summed points by how many rows a program has."""
+    kernel = matmul(9, 5, summed, symbolic=True).kernel
+    few, many = (emit(kernel, [hint], TARGET) for hint in (1, 5000))
+    assert few == many
+
+
 def test_wide_offsets() -> None:
     check_case(matmul(33, 17, 40, symbolic=True), wide=True)
     check_case(contract_kernels.weight_gradient(2, 12, 4, 8, symbolic=True), wide=True)

@@ -30,6 +30,10 @@ SECOND = "	ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r3, %r4}, [%r10];\n"
 CAST = "	@%p2 cvt.rn.bf16x2.f32 %r4, %f8, %f9;\n"
 
 
+COPIED = "	mov.b32 	%r1, %r7;\n"  # for the next trip
+FLOATS = "	mov.b32 	%f4, %f8;\n"
+
+
 @pytest.mark.parametrize(
     ("first", "second", "left", "found"),
     [
@@ -37,10 +41,28 @@ CAST = "	@%p2 cvt.rn.bf16x2.f32 %r4, %f8, %f9;\n"
         (FIRST, SECOND, 1, False),
         (FIRST + SECOND, "", 0, False),
         (FIRST + CAST, "", 1, True),
+        (FIRST, COPIED + SECOND, 1, True),
+        (FIRST, COPIED + SECOND, 0, False),
     ],
 )
 def test_what_is_read_while_it_is_written(first: str, second: str, left: int, found: bool) -> None:
     assert overwrites(LOOP.format(first=first, second=second, left=left)) is found
+
+
+def test_registers_of_any_kind_are_seen() -> None:
+    text = LOOP.format(first=FIRST + FLOATS, second="", left=1)
+    assert not overwrites(text)
+    assert overwrites(text.replace("{%r3,%r4}", "{%f3,%f4}"))
+
+
+def test_a_wait_before_the_product_leaves_it_for_the_next_trip() -> None:
+    *body, wait, branch = LOOP.format(first=FIRST, second=SECOND, left=0).splitlines(True)
+    waits_first = [body[0], wait, *(x for x in body[1:] if "wait_group" not in x), branch]
+    assert not overwrites("".join(waits_first))
+    waits_later = [x for x in waits_first if x != wait]
+    waits_later.insert(3, wait)  # when registers of the trip before are written
+    assert overwrites("".join(waits_later))
+    assert overwrites("".join(x for x in waits_first if x != wait))
 
 
 FOLDED = Source(

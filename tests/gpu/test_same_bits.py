@@ -9,6 +9,9 @@ import pytest
 
 import graphc
 from graphc import nn
+from graphc.codegen_gpu.target import Target
+from graphc.codegen_gpu.tiles import plan
+from graphc.ir.kernel_text import parse
 from graphc.nn import functional as F
 
 pytest.importorskip("triton")
@@ -58,3 +61,23 @@ def test_the_first_batch_leaves_no_trace() -> None:
     for first in (2, 7):
         for a, b in zip(gradients((first, 24)), want, strict=True):
             assert np.array_equal(a, b)
+
+
+WINDOWS = """\
+kernel windows map (x: r f32, o: w f32 | n | ) {
+  for a in n, c in 64 {
+    for r in 4 {
+      %0: f32 = load x[a*256 + r*64 + c]
+      %1: f32 = sum %0
+    }
+    once {
+      store o[a*64 + c] = %1
+    }
+  }
+}"""
+
+
+def test_hints_do_not_say_how_a_short_sum_is_added_up() -> None:
+    kernel = parse(WINDOWS)
+    plans = [plan(kernel, [n], Target()) for n in (1, 20, 5000, 1 << 20)]
+    assert len({(p.form, p.phases) for p in plans}) == 1

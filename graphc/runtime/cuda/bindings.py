@@ -255,7 +255,7 @@ class CudaDriver:
     # ---- graphs
 
     def StreamBeginCapture(self, stream: int) -> None:
-        mode = cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_GLOBAL
+        mode = cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL  # others go on
         self._call("StreamBeginCapture", stream, mode)
 
     def StreamEndCapture(self, stream: int) -> int:

@@ -61,17 +61,19 @@ Startable = Ready | Report
 
 
 class Recorded:
-    """Launches as one graph."""
+    """Launches as one graph, recorded in a stream of its own."""
 
-    def __init__(self, driver: Driver, stream: int, launches: Sequence[Startable]) -> None:
+    def __init__(
+        self, driver: Driver, stream: int, capture_stream: int, launches: Sequence[Startable]
+    ) -> None:
         self._driver, self._stream = driver, stream
         self._held = [x.held for x in launches if x.held]
-        driver.StreamBeginCapture(stream)
+        driver.StreamBeginCapture(capture_stream)
         try:
             for x in launches:
-                x.start(driver, stream)
+                x.start(driver, capture_stream)
         finally:
-            graph = driver.StreamEndCapture(stream)
+            graph = driver.StreamEndCapture(capture_stream)
         try:
             self._graph = driver.GraphInstantiate(graph)
         finally:
@@ -108,9 +110,9 @@ Started = Recorded | Direct
 class Recordings:
     """What is started for each set of addresses; the sets used last are kept."""
 
-    def __init__(self, driver: Driver, stream: int) -> None:
+    def __init__(self, driver: Driver, stream: int, capture_stream: int) -> None:
         self.captures = 0
-        self._driver, self._stream = driver, stream
+        self._driver, self._stream, self._capture_stream = driver, stream, capture_stream
         self._kept: OrderedDict[Hashable, list[Started]] = OrderedDict()
 
     def at(self, key: Hashable, make: Callable[[], list[list[Startable]]]) -> list[Started]:
@@ -123,7 +125,9 @@ class Recordings:
         if self.captures >= MOST_CAPTURES or max(map(launches, parts)) < 2:
             found = [Direct(self._driver, self._stream, part) for part in parts]
         else:
-            found = [Recorded(self._driver, self._stream, part) for part in parts]
+            found = [
+                Recorded(self._driver, self._stream, self._capture_stream, part) for part in parts
+            ]
             self.captures += 1
         self._kept[key] = found
         if len(self._kept) > MOST_GRAPHS:

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,11 @@ def properties(driver: Driver, device: int) -> Properties:
 
 
 class Device:
-    """One GPU: `stream` is where all computing is done, `copy_stream` for what may overlap it."""
+    """One GPU: `stream` is where all computing is done, `copy_stream` for what may overlap it.
+
+    Nothing runs in `capture_stream`: launches are recorded there, so that what other threads start
+    meanwhile is not.
+    """
 
     def __init__(self, driver: Driver, index: int = 0) -> None:
         self.driver, self.index = driver, index
@@ -84,6 +89,7 @@ class Device:
         self.arch = self.properties.arch
         self.stream = driver.StreamCreateWithPriority()
         self.copy_stream = driver.StreamCreateWithPriority()
+        self.capture_stream = driver.StreamCreateWithPriority()
         self.allocator = Allocator(driver)
         self.pending = Pending()
         self.cells = Cells(lambda shape: self.pinned(shape, np.dtype(np.int64)))
@@ -161,8 +167,9 @@ class Device:
 
     def pinned(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
         """An array of the host that copies read and write by themselves; it lives as its views."""
-        while self._unpinned:
-            self.driver.MemFreeHost(self._unpinned.popleft())
+        with suppress(IndexError):  # threads share a device
+            while True:
+                self.driver.MemFreeHost(self._unpinned.popleft())
         count = int(np.prod(shape))
         size = max(1, count * dtype.itemsize)
         address = self.driver.MemHostAlloc(size)
@@ -173,7 +180,7 @@ class Device:
 
     def is_pinned(self, array: Array) -> bool:
         start, end = array.ctypes.data, array.ctypes.data + array.nbytes
-        return any(a <= start and end <= a + size for a, size in self._pinned.items())
+        return any(a <= start and end <= a + size for a, size in self._pinned.copy().items())
 
     def _unpin(self, address: int) -> None:
         """Wherever the garbage collector runs, in a capture even: no call of the driver is made."""

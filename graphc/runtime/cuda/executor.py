@@ -125,7 +125,9 @@ class CudaExecutable:
         self._format = scalar_format(program, self._scalars, CELL_BYTES)
         self._numbers = b""  # as they are on the device
         self._states: tuple[int, ...] = ()
-        self._recordings = Recordings(self._driver, self._device.stream)
+        self._recordings = Recordings(
+            self._driver, self._device.stream, self._device.capture_stream
+        )
         self._functions = [engine.device.function(x) if x is not None else 0 for x in images]
         self._parts = parts_of(images)
         self._may_fail = any(x.kernel.may_fail() for x in program.launches if not x.kernel.call)
@@ -249,12 +251,12 @@ class CudaExecutable:
         """Start the last part, in which is all that writes state."""
         try:
             start()
+            self._started()
         except GraphcError:
             raise
         except BaseException:  # a signal's handler: what was started goes on to its end
             self._started()
             raise
-        self._started()
 
     def _started(self) -> None:
         """The run counts, unless a check has failed."""

@@ -38,14 +38,15 @@ class Pending:
 
     def __init__(self) -> None:
         self._programs: dict[int, Checked] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may look while it is held
 
     def __len__(self) -> int:
         return len(self._programs)
 
     def add(self, program: Checked) -> None:
+        key = id(program)  # no call may come between finding the dict and storing in it
         with self._lock:  # or `through` would take it for one that has ended
-            self._programs[id(program)] = program
+            self._programs[key] = program
 
     def others(self, program: Checked) -> bool:
         return bool(self._programs) and self._programs.keys() != {id(program)}
@@ -56,14 +57,19 @@ class Pending:
             with self._lock:
                 failed = [x for x in self._programs.values() if x.failed()]
                 for x in failed:
-                    del self._programs[id(x)]
+                    self._programs.pop(id(x), None)
             _raise(failed)
 
     def through(self, wait: Callable[[], object]) -> None:
         """Wait by `wait`, for all that was started until now, and raise what has failed of it."""
         with self._lock:
             ended, self._programs = self._programs, {}
-        wait()
+        try:
+            wait()
+        except BaseException:  # by a signal's handler, as likely: nobody has looked yet
+            with self._lock:
+                self._programs = ended | self._programs
+            raise
         _raise([x for x in ended.values() if x.failed()])
 
 
@@ -83,11 +89,14 @@ class Cells:
         self._free: list[Array] = []
 
     def take(self) -> Array:
-        if not self._free:
-            self._free = [*self._pinned((CELLS, ERROR_WORDS))]
-        cell = self._free.pop()
-        cell[...] = 0
-        return cell
+        while True:  # other threads take some as well
+            try:
+                cell = self._free.pop()
+            except IndexError:
+                self._free.extend(self._pinned((CELLS, ERROR_WORDS)))
+            else:
+                cell[...] = 0
+                return cell
 
     def give_back(self, cell: Array) -> None:
         """Wherever the garbage collector runs: no call of the driver is made."""
