@@ -17,22 +17,18 @@ from graphc.frontend.api.assertions import *
 from graphc.frontend.api.bessel import i0 as i0
 from graphc.frontend.api.binomial import *
 from graphc.frontend.api.conversion import *
-from graphc.frontend.api.copies import *
 from graphc.frontend.api.creation import *
 from graphc.frontend.api.diagonals import *
 from graphc.frontend.api.einsum import *
 from graphc.frontend.api.elementwise import *
 from graphc.frontend.api.foreach import *
 from graphc.frontend.api.indexing import *
-from graphc.frontend.api.kinds import *
 from graphc.frontend.api.legacy import *
 from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
 from graphc.frontend.api.matrices import *
 from graphc.frontend.api.memory import *
-from graphc.frontend.api.methods import in_place as _in_place
-from graphc.frontend.api.numerics import *
 from graphc.frontend.api.poisson import *
 from graphc.frontend.api.public import namespace as _namespace
 from graphc.frontend.api.quadrature import gammainc as igamma
@@ -42,7 +38,6 @@ from graphc.frontend.api.reductions import *
 from graphc.frontend.api.scans import *
 from graphc.frontend.api.scatter import *
 from graphc.frontend.api.shapes import *
-from graphc.frontend.api.solvers import *
 from graphc.frontend.api.sorting import *
 from graphc.frontend.api.sparse import *
 from graphc.frontend.api.special import *
@@ -51,7 +46,6 @@ from graphc.frontend.api.static import *
 from graphc.frontend.api.statistics import *
 from graphc.frontend.api.strided import *
 from graphc.frontend.api.ternary import *
-from graphc.frontend.api.whole_numbers import *
 from graphc.frontend.api.windows import *
 from graphc.frontend.autograd import *
 from graphc.frontend.devices import *
@@ -142,11 +136,9 @@ from graphc.jit import wait as wait
 from graphc.library import ops as ops
 from graphc.nn.functional import (
     adaptive_avg_pool1d,
-    alpha_dropout,
     avg_pool1d,
     bilinear,
     celu,
-    celu_,
     channel_shuffle,
     conv1d,
     conv2d,
@@ -156,7 +148,6 @@ from graphc.nn.functional import (
     conv_transpose3d,
     cosine_similarity,
     dropout,
-    feature_alpha_dropout,
     group_norm,
     hardshrink,
     layer_norm,
@@ -170,11 +161,8 @@ from graphc.nn.functional import (
     prelu,
     rms_norm,
     rrelu,
-    rrelu_,
     selu,
-    selu_,
     threshold,
-    threshold_,
 )
 
 __version__ = version.__version__
@@ -188,14 +176,6 @@ _complete(
 )
 globals().update(_namespace(globals(), __name__))
 globals().update(_refused.MODULES)
-_IN_PLACE = """
-    abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ asin_ asinh_ atan_
-    atanh_ ceil_ clamp_ clamp_max_ clamp_min_ clip_ cos_ cosh_ deg2rad_ detach_ erf_ erfc_ exp2_
-    exp_ expm1_ fill_ fix_ floor_ frac_ gcd_ i0_ lcm_ ldexp_ log10_ log1p_ log2_ log_ logit_
-    nan_to_num_ neg_ negative_ rad2deg_ reciprocal_ relu_ resize_as_ round_ rsqrt_ sigmoid_ sin_
-    sinc_ sinh_ sqrt_ square_ tan_ tanh_ trunc_ xlogy_ zero_
-"""
-globals().update(_in_place(_IN_PLACE, __name__))
 
 
 def __getattr__(name: str) -> object:

@@ -710,9 +710,6 @@ class Methods(Sugar):
     def digamma(self) -> Tensor:
         """The derivative of lgamma."""
     def digamma_(self) -> Tensor: ...
-    def mvlgamma(self, p: builtins.int) -> Tensor:
-        """log of the multivariate gamma function of dimension p, up to 2048. The shape stays."""
-    def mvlgamma_(self, p: builtins.int) -> Tensor: ...
     def cumsum(self, dim: builtins.int, *, dtype: DType | None = None) -> Tensor:
         """Running sums; of integers in i64. The shape stays."""
     def cumsum_(self, dim: builtins.int, *, dtype: DType | None = None) -> Tensor: ...
@@ -946,15 +943,6 @@ class Methods(Sugar):
         """Parts along the first dimension. [..., N, ...] -> parts whose N sum to it; views."""
     def dsplit(self, indices_or_sections: builtins.int | Sequence[builtins.int]) -> Pieces:
         """Parts along the third dimension. [..., N, ...] -> parts whose N sum to it; views."""
-    def igamma(self, other: Tensor) -> Tensor:
-        """P(a, x), the share of the gamma distribution of shape a below x."""
-    def igamma_(self, other: Tensor) -> Tensor: ...
-    def igammac(self, other: Tensor) -> Tensor:
-        """Q(a, x) = 1 - P(a, x)."""
-    def igammac_(self, other: Tensor) -> Tensor: ...
-    def i0(self) -> Tensor:
-        """The modified Bessel function I_0."""
-    def i0_(self) -> Tensor: ...
     def bernoulli(
         self, p: builtins.float | None = None, *, generator: Generator | None = None
     ) -> Tensor:
@@ -1147,40 +1135,6 @@ class Methods(Sugar):
         """
     def fill_diagonal_(self, fill_value: Scalar, wrap: builtins.bool = False) -> Tensor:
         """Write a number on the main diagonal; `wrap` starts again below a tall matrix's end."""
-    def as_strided(
-        self,
-        size: Sequence[builtins.int],
-        stride: Sequence[builtins.int],
-        storage_offset: builtins.int | None = None,
-    ) -> Tensor:
-        """The memory of `input` seen with another size and strides (in elements); a view.
-
-        -> shape `size`.
-        """
-    def view(self, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
-        """`shapes.view` with a size, or the same memory as elements of another dtype."""
-    def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
-        """x with another size in place: its first elements, then zeros where there are none."""
-    def resize_as_(self, other: Tensor, *, memory_format: Any = None) -> Tensor:
-        """x with the size of `other`, in place: see `resize_`."""
-    def untyped_storage(self) -> UntypedStorage:
-        """What tells tensors over the same memory."""
-    def narrow_copy(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
-        """`narrow`, in memory of its own."""
-    def split_with_sizes(self, split_sizes: Any, dim: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Views of these sizes along `dim`."""
-    def unsafe_split(self, split_size: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]:
-        """`split`."""
-    def unsafe_split_with_sizes(
-        self, split_sizes: Any, dim: builtins.int = 0
-    ) -> tuple[Tensor, ...]:
-        """`split_with_sizes`."""
-    def unsafe_chunk(self, chunks: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]:
-        """`chunk`."""
-    def as_strided_scatter(
-        self, src: Tensor, size: Any, stride: Any, storage_offset: builtins.int | None = None
-    ) -> Tensor:
-        """A copy of `input` whose elements at these strides are those of `src`."""
     def matmul(self, other: Tensor) -> Tensor:
         """Python's @: vectors count as a row or column, leading dimensions as batch.
 
@@ -1266,85 +1220,6 @@ class Methods(Sugar):
 
         [..., 3, ...], which stays.
         """
-    def angle(self) -> Tensor:
-        """0 of positive numbers, pi of negative ones, NaN of NaN."""
-    @property
-    def real(self) -> Tensor:
-        """The tensor itself: numbers are real."""
-    def conj(self) -> Tensor:
-        """The tensor itself: numbers are real."""
-    def conj_physical(self) -> Tensor:
-        """The tensor itself: numbers are real."""
-    def conj_physical_(self) -> Tensor:
-        """The tensor itself: numbers are real."""
-    def resolve_conj(self) -> Tensor:
-        """The tensor itself: nothing is conjugated late."""
-    def resolve_neg(self) -> Tensor:
-        """The tensor itself: nothing is negated late."""
-    def is_conj(self) -> builtins.bool:
-        """False: nothing is conjugated late."""
-    def is_neg(self) -> builtins.bool:
-        """False: nothing is negated late."""
-    def is_distributed(self) -> builtins.bool:
-        """False: a tensor is in one process."""
-    def is_inference(self) -> builtins.bool:
-        """False: tensors made in inference mode are ordinary ones."""
-    def is_same_size(self, other: Tensor) -> builtins.bool:
-        """Whether the shapes are equal."""
-    @property
-    def is_nested(self) -> builtins.bool:
-        """False: there are no such tensors."""
-    @property
-    def is_mkldnn(self) -> builtins.bool:
-        """False: there are no such tensors."""
-    @property
-    def is_xla(self) -> builtins.bool:
-        """False: there are no such tensors."""
-    @property
-    def is_ipu(self) -> builtins.bool:
-        """False: there are no such tensors."""
-    @property
-    def is_mtia(self) -> builtins.bool:
-        """False: there are no such tensors."""
-    @property
-    def is_maia(self) -> builtins.bool:
-        """False: there are no such tensors."""
-    @property
-    def is_vulkan(self) -> builtins.bool:
-        """False: there is no such back end."""
-    def is_shared(self) -> builtins.bool:
-        """Whether it is in memory that several processes share: on a GPU, as PyTorch says."""
-    def is_set_to(self, tensor: Tensor) -> builtins.bool:
-        """Whether both show the same memory in the same way."""
-    def dim_order(self) -> tuple[builtins.int, ...]:
-        """The dimensions from the one with the largest steps in memory to that with the smallest."""
-    def record_stream(self, stream: Any) -> None:
-        """Nothing: memory is used again in the order of the calls."""
-    def const_data_ptr(self) -> builtins.int:
-        """`data_ptr`."""
-    def to_dense(self, dtype: Any = None, *, masked_grad: builtins.bool = True) -> Tensor:
-        """The tensor itself, or in another dtype: it is dense."""
-    def new_empty_strided(
-        self,
-        size: Sequence[builtins.int],
-        stride: Sequence[builtins.int],
-        *,
-        dtype: Any = None,
-        device: Any = None,
-    ) -> Tensor:
-        """A tensor of this size that steps so through memory, of x's dtype and device."""
-    def sum_to_size(self, *size: Any) -> Tensor:
-        """The sum over the dimensions in which a tensor of `size` would be broadcast to this one."""
-    def hardshrink(self, lambd: builtins.float = 0.5) -> Tensor:
-        """0 within `lambd` of 0, else the number."""
-    def prelu(self, weight: Tensor) -> Tensor:
-        """weight x below 0, else x; one weight, or one for each channel."""
-    def apply_(self, callable: Callable[[Any], Any]) -> Tensor:
-        """Replace each element by what a Python function makes of it; slow, and eager only."""
-    def map_(self, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
-        """Replace each element by a Python function of it and that of `tensor`."""
-    def map2_(self, y: Tensor, z: Tensor, callable: Callable[..., Any]) -> Tensor:
-        """Replace each element by a Python function of it and those of `y` and `z`."""
     def type(self, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
         """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
     def new(self, *data: Any, device: Any = None) -> Tensor:
@@ -1387,30 +1262,24 @@ class Methods(Sugar):
 
         [..., N, M] -> [..., M, N].
         """
-    def cholesky_solve(self, L: Tensor, upper: builtins.bool = False) -> Tensor:
-        """X with A X = input, of A = L L^T (upper: L^T L)."""
-    def cholesky_inverse(self, upper: builtins.bool = False) -> Tensor:
-        """The inverse of L L^T (upper: of L^T L)."""
-    def triangular_solve(
+    def as_strided(
         self,
-        A: Tensor,
-        upper: builtins.bool = True,
-        transpose: builtins.bool = False,
-        unitriangular: builtins.bool = False,
-    ) -> graphc.return_types.triangular_solve:
-        """X with A X = input (transpose: A^T X), where of A a triangle is read; and A."""
-    def orgqr(self, tau: Tensor) -> Tensor:
-        """`linalg.householder_product`."""
-    def ormqr(
-        self,
-        tau: Tensor,
-        other: Tensor,
-        left: builtins.bool = True,
-        transpose: builtins.bool = False,
+        size: Sequence[builtins.int],
+        stride: Sequence[builtins.int],
+        storage_offset: builtins.int | None = None,
     ) -> Tensor:
-        """The product of the orthogonal matrix of all reflections with `other`, on either side."""
-    def lu_solve(self, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
-        """X with A X = input by the factors of A that `linalg.lu_factor` gives."""
+        """The memory of `input` seen with another size and strides (in elements); a view.
+
+        -> shape `size`.
+        """
+    def view(self, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
+        """`shapes.view` with a size, or the same memory as elements of another dtype."""
+    def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
+        """x with another size in place: its first elements, then zeros where there are none."""
+    def resize_as_(self, other: Tensor, *, memory_format: Any = None) -> Tensor:
+        """x with the size of `other`, in place: see `resize_`."""
+    def untyped_storage(self) -> UntypedStorage:
+        """What tells tensors over the same memory."""
     def argsort(
         self,
         dim: builtins.int = -1,
@@ -1539,21 +1408,6 @@ class Methods(Sugar):
 
         [N] -> [max(largest + 1, minlength)].
         """
-    def renorm(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor:
-        """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it."""
-    def renorm_(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor: ...
-    def histogram(
-        self,
-        bins: Any,
-        *,
-        range: Sequence[builtins.float] | None = None,
-        weight: Tensor | None = None,
-        density: builtins.bool = False,
-    ) -> graphc.return_types.histogram:
-        """How many elements (or how much of `weight`) fall in each bin, and the edges of the bins.
-
-        `bins`: how many, equally wide over `range` or the data's; or the edges, rising.
-        """
     def nonzero_static(self, *, size: builtins.int, fill_value: builtins.int = -1) -> Tensor:
         """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`.
 
@@ -1585,9 +1439,3 @@ class Methods(Sugar):
         """
     def corrcoef(self) -> Tensor:
         """Correlations of the rows, in [-1, 1]."""
-    def gcd(self, other: Tensor) -> Tensor:
-        """The greatest common divisor, not negative; of 0 and 0 it is 0."""
-    def gcd_(self, other: Tensor) -> Tensor: ...
-    def lcm(self, other: Tensor) -> Tensor:
-        """The least common multiple, not negative; 0 where one of them is 0."""
-    def lcm_(self, other: Tensor) -> Tensor: ...

@@ -12,7 +12,6 @@ from tests.op_table import (
     layer_errors,
     linalg,
     products,
-    rarer,
     reductions,
     scans,
     scatter,
@@ -24,7 +23,6 @@ from tests.op_table.indexing import INDEXING
 from tests.op_table.layers import LAYERS
 from tests.op_table.linalg import LINALG
 from tests.op_table.products import PRODUCTS
-from tests.op_table.rarer import RARER
 from tests.op_table.reductions import REDUCTIONS
 from tests.op_table.rows import Array, ErrorRow, In, OpRow
 from tests.op_table.scans import SCANS
@@ -43,7 +41,6 @@ PARTS = [
     sorting,
     linalg,
     layer_errors,
-    rarer,
 ]
 TABLE = [
     *ELEMENTWISE,
@@ -56,7 +53,6 @@ TABLE = [
     *SORTING,
     *LINALG,
     *LAYERS,
-    *RARER,
 ]
 ERRORS = [row for part in PARTS for row in part.ERRORS]
 

@@ -85,7 +85,6 @@ NAMESPACES: dict[str, Any] = {
     "torch": graphc,
     "linalg": graphc.linalg,
     "functional": graphc.nn.functional,
-    "special": graphc.special,
     "Tensor": graphc.Tensor,
 }
 

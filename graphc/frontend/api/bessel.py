@@ -82,7 +82,7 @@ def i1e(input: Tensor) -> Tensor:
     return _scaled_i(input, 1)
 
 
-@public(method=True, inplace=True, out=True)
+@public(out=True)
 @in_double
 def i0(input: Tensor) -> Tensor:
     """The modified Bessel function I_0."""

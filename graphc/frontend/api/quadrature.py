@@ -203,14 +203,14 @@ def _gammainc(a: Tensor, x: Tensor, upper: bool) -> Tensor:
     return E.where(good, found, sure)
 
 
-@public(method="igamma", inplace=True, out=True)
+@public(out=True)
 @in_double
 def gammainc(input: Tensor, other: Tensor) -> Tensor:
     """P(a, x), the share of the gamma distribution of shape a below x."""
     return _gammainc(input, other, upper=False)
 
 
-@public(method="igammac", inplace=True, out=True)
+@public(out=True)
 @in_double
 def gammaincc(input: Tensor, other: Tensor) -> Tensor:
     """Q(a, x) = 1 - P(a, x)."""

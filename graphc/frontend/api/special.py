@@ -289,7 +289,7 @@ def xlog1py(input: Any, other: Any) -> Tensor:
     return E.where(zero, 0.0, E.where(other > -1, plain, outside))
 
 
-@public(method="mvlgamma", inplace=True, out=True)
+@public(out=True)
 def multigammaln(input: Tensor, p: int) -> Tensor:
     """log of the multivariate gamma function of dimension p, up to 2048. The shape stays."""
     if p > MOST:
