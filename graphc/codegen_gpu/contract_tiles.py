@@ -181,8 +181,8 @@ def _product(
         warps = warps if reads else 8
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
     room = target.shared_bytes // max(stage, 1)
-    few = exact or (summing and easy)
-    stages = max(3, min(3 if few else 4, room // 2))  # for two programs at once
+    short = exact or (summing and easy)
+    stages = max(3, min(3 if short else 4, room // 2))  # for two programs at once
     stages = max(2, min(room, stages, steps))
     return Tile("product", rows, cols, depth, inner, splits, warps, stages)
 

@@ -110,13 +110,13 @@ def initial_seed() -> int:
 
 
 def get_rng_state(device: Any = "cuda") -> Tensor:
-    """The state of the generator that draws for the GPU."""
+    """The state of the generator that draws for the GPU: [bytes], uint8."""
     the_device(device)
     return random.get_rng_state()
 
 
 def set_rng_state(new_state: Tensor, device: Any = "cuda") -> None:
-    """Go on from a state that `get_rng_state` gave; without a GPU nothing."""
+    """Go on from a state that `get_rng_state` gave, [bytes], uint8; without a GPU nothing."""
     if gpus.count():
         random.set_rng_state(new_state)
 
@@ -180,7 +180,7 @@ def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
 
 
 def reset_max_memory_allocated(device: Any = None) -> None:
-    """`reset_peak_memory_stats`, as it was called before."""
+    """`reset_peak_memory_stats`, as it was called before: the most bytes are counted from now."""
     if device is not None or gpus.is_initialized():
         the_device(device).allocator.stats.reset_peaks()
 

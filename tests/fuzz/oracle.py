@@ -9,14 +9,15 @@ order of a sum decides whether it overflows, one run gives NaN there, one inf an
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import constant, evaluate, interpret
-from graphc.ir.types import Array, DType, TensorSpec, f64
+from graphc.ir.ops import Op
+from graphc.ir.types import Array, DType, TensorSpec, bf16, f64
 
 OVERFLOWS = (np.nan, np.inf, -np.inf)  # one for each noisy run
 SLACK = 40.0  # spreads; three runs underestimate the worst case of one element
@@ -93,6 +94,8 @@ def _evaluate(v: Value, args: list[Array], noise: Noise | None) -> Array:
     if noise is not None and op.name in SUMS and dtype.is_floating_point:
         sizes = [np.where(np.isfinite(a), np.abs(a), 0) if _real(a) else a for a in args]
         risky = evaluate(op, sizes, attrs, TensorSpec(wide, v.shape)) > largest(dtype)
+        if dtype is bf16 and op.kind == "contract":
+            risky |= _flushed(op, args, attrs, TensorSpec(wide, v.shape))
         args = [_jiggled(a, dtype, noise) if _real(a) else a for a in args]
     out = evaluate(op, args, attrs, TensorSpec(wide, v.shape))
     if risky is not None and noise is not None:
@@ -104,6 +107,15 @@ def _evaluate(v: Value, args: list[Array], noise: Noise | None) -> Array:
             out = _widened(out.astype(dtype.numpy))
     rounds = (not op.exact and op.kind != "movement") or op.name in SUMS
     return out if noise is None or not rounds else _jiggled(out, dtype, noise)
+
+
+def _flushed(op: Op, args: list[Array], attrs: dict[str, Any], spec: TensorSpec) -> Array:
+    """Where a denormal meets an infinity: products of bf16 pairs take it for zero."""
+    least = float(ml_dtypes.finfo(bf16.numpy).smallest_normal)
+    small = [((np.abs(a) < least) & (a != 0)).astype(np.float64) for a in args]
+    huge = [np.isinf(a).astype(np.float64) for a in args]
+    meets = [evaluate(op, pair, attrs, spec) for pair in ((small[0], huge[1]), (huge[0], small[1]))]
+    return np.asarray(meets[0] + meets[1] > 0)
 
 
 def _jiggled(x: Array, dtype: DType, noise: Noise) -> Array:
