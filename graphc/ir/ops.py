@@ -223,7 +223,7 @@ _ROWS = [
     Op("solve", "routine", T.solve_type, linalg.solve, may_fail="always", runs="host"),
     Op("triangular_solve", "routine", T.solve_type, linalg.triangular_solve, may_fail="always",
         runs="host"),
-    Op("det", "routine", T.det_type, np.linalg.det, may_fail="always", runs="host"),
+    Op("det", "routine", T.det_type, linalg.det, may_fail="always", runs="host"),
     Op("cofactor", "routine", T.square_type, linalg.cofactor, may_fail="always", runs="host"),
     Op("slogdet", "routine", T.slogdet_type, linalg.slogdet, may_fail="always", runs="host"),
     Op("qr", "routine", T.factors_type("qr"), linalg.qr, may_fail="always", runs="host"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import graphc
-from graphc.errors import GraphcError
+from graphc.errors import GraphcError, ShapeMismatch
 
 torch: Any = pytest.importorskip("torch")
 
@@ -159,3 +159,9 @@ def test_refused_with_pytorchs_class(name: str) -> None:
     with pytest.raises(kind, match="GC") as mine:
         REFUSED[name](graphc)
     assert isinstance(mine.value, GraphcError)
+
+
+def test_prelu_has_one_weight_or_one_for_each_channel() -> None:
+    x = graphc.ones(2, 1, 3)
+    with pytest.raises(ShapeMismatch, match="prelu: 5 weights for 1 channels"):
+        graphc.nn.functional.prelu(x, graphc.ones(5))

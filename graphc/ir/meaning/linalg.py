@@ -58,9 +58,18 @@ def inv(x: Array) -> Array:
     return _attempt("inv", SINGULAR, np.linalg.inv, x)
 
 
+def det(x: Array) -> Array:
+    return _nan_of_nan(x, np.linalg.det(x))
+
+
 def slogdet(x: Array) -> Array:
     """[sign, log of the absolute value]."""
-    return np.stack(np.linalg.slogdet(x), -1)
+    return np.stack([_nan_of_nan(x, y) for y in np.linalg.slogdet(x)], -1)
+
+
+def _nan_of_nan(x: Array, found: Array) -> Array:
+    """LAPACK may take a NaN for a pivot of 0, and NumPy says that the determinant is 0, then."""
+    return np.where(np.isnan(x).any((-2, -1)), np.nan, found).astype(x.dtype)
 
 
 def cofactor(x: Array) -> Array:

@@ -140,7 +140,11 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     x [B, C, ...], weight [1] or [C] -> x's shape. Raises ShapeMismatch for another weight. He et
     al. 2015.
     """
-    if weight.numel() != 1 and input.dim() > 1:
+    count, channels = weight.numel(), input.shape[1] if input.dim() > 1 else 1
+    if count not in (1, channels):
+        what = f"prelu: {count} weights for {channels} channels of {input.spec}"
+        raise ShapeMismatch(what, fix="give one weight, or one for each channel")
+    if count != 1:
         weight = weight.reshape(1, -1, *(1 for _ in range(input.dim() - 2)))
     return where(input > 0, input, input * weight)
 
