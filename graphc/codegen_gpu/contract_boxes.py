@@ -146,7 +146,7 @@ class Boxer:
 def folded(b: Box) -> bool:
     """Whether a tile of two dimensions is made of more.
 
-    As the left operand of a product it goes through registers, which Triton (3.6 to 3.9) fills for
+    As the left operand of a product it goes through registers, which Triton (3.6) fills for
     the next step while the product of this one may still read them: on an H200 some sums came out
     wrong. As the right one it is read where it lies. So of two operands one may be folded, and its
     side is the right one.

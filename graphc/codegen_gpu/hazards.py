@@ -3,8 +3,8 @@
 A product of a group of warps (wgmma) may take its left operand from registers, and reads them until
 a wait says that its group has ended. In a loop Triton lets some groups run on into the next trip;
 where it cannot load each part of the operand just before its product, it fills all of them at the
-trip's beginning, while the last trip's products may not have ended (3.6 and 3.9; seen on an H200 as
-sums that are wrong now and then). Such code is not to be used.
+trip's beginning, while the last trip's products may not have ended: in 3.6, not 3.9; seen on an
+H200 as sums that are wrong now and then. Such code is not to be used.
 """
 
 from __future__ import annotations
