@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
-from graphc.distributions.counts import _Chances
-from graphc.distributions.discrete import kept_inside
+from graphc.distributions.discrete import OfChances, kept_inside
 from graphc.distributions.distribution import Distribution, Sample, broadcast_all, softplus
 from graphc.errors import InvalidArgument
 from graphc.frontend.api import elementwise as E
@@ -23,7 +22,7 @@ __all__ = ["ContinuousBernoulli", "VonMises"]
 CANDIDATES = 48  # of which one in two or more is accepted
 
 
-class ContinuousBernoulli(_Chances):
+class ContinuousBernoulli(OfChances):
     """On [0, 1] with a density that goes as p^x (1 - p)^(1 - x) (Loaiza-Ganem 2019).
 
     Within `lims` of p = 1/2, where formulas lose their digits, Taylor's series are used.

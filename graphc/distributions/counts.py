@@ -7,13 +7,11 @@ from typing import Any, ClassVar
 
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
-from graphc.distributions.discrete import Categorical, kept_inside
+from graphc.distributions.discrete import OfCategories, OfChances
 from graphc.distributions.distribution import (
-    Distribution,
     ExponentialFamily,
     Sample,
     broadcast_all,
-    one_of,
     softplus,
 )
 from graphc.distributions.gammas import Gamma
@@ -26,7 +24,6 @@ from graphc.frontend.api.poisson import poisson
 from graphc.frontend.api.random import rand
 from graphc.frontend.modes import modes, no_grad
 from graphc.frontend.operands import broadcast_to
-from graphc.frontend.size import Size
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f64, i64
 
@@ -66,39 +63,7 @@ class Poisson(ExponentialFamily):
         return special.xlogy(value, rate) - rate - special.lgamma(value + 1)
 
 
-class _Chances(Distribution):
-    """By `probs` or `logits` of one trial."""
-
-    arg_constraints: ClassVar[Constraints] = {
-        "probs": constraints.unit_interval,
-        "logits": constraints.real,
-    }
-    probs: Tensor
-    logits: Tensor
-
-    def _take(self, probs: Any, logits: Any, *others: Any) -> list[Tensor]:
-        """Keep what is given of the two; the others, of one shape with it."""
-        one_of(probs, logits, "`probs` or `logits`")
-        name = "probs" if logits is None else "logits"
-        value, *rest = broadcast_all(probs if logits is None else logits, *others)
-        self.__dict__[name] = value
-        return [value, *rest]
-
-    def __getattr__(self, name: str) -> Any:
-        """Of probabilities and logits, the one that was not given."""
-        if name == "probs" and "logits" in self.__dict__:
-            return self.logits.sigmoid()
-        if name == "logits" and "probs" in self.__dict__:
-            inside = kept_inside(self.probs)
-            return inside.log() - E.log1p(-inside)
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
-
-    @property
-    def param_shape(self) -> Any:
-        return self.probs.size()
-
-
-class Geometric(_Chances):
+class Geometric(OfChances):
     """How many trials fail before the first that succeeds."""
 
     support = constraints.nonnegative_integer
@@ -148,7 +113,7 @@ def _sure(probs: Tensor, value: Tensor) -> Tensor:
     return (probs == 1) & (value == 0)
 
 
-class Binomial(_Chances):
+class Binomial(OfChances):
     """How many of `total_count` trials succeed."""
 
     has_enumerate_support = True
@@ -222,7 +187,7 @@ class Binomial(_Chances):
         return broadcast_to(values, (n, *self._batch_shape)) if expand else values
 
 
-class NegativeBinomial(_Chances):
+class NegativeBinomial(OfChances):
     """How many trials succeed before `total_count` have failed."""
 
     arg_constraints: ClassVar[Constraints] = {
@@ -271,13 +236,9 @@ class NegativeBinomial(_Chances):
         return found - E.where(n + value == 0, 0.0, norm)
 
 
-class Multinomial(Distribution):
+class Multinomial(OfCategories):
     """How often each of several outcomes comes up in `total_count` trials."""
 
-    arg_constraints: ClassVar[Constraints] = {
-        "probs": constraints.simplex,
-        "logits": constraints.real_vector,
-    }
     total_count: int
 
     def __init__(
@@ -290,32 +251,11 @@ class Multinomial(Distribution):
         if not isinstance(total_count, int):
             raise Unsupported("inhomogeneous total_count is not supported", fix="pass an int")
         self.total_count = total_count
-        self._categorical = Categorical(probs, logits)
-        batch = self._categorical.batch_shape
-        super().__init__(batch, (self._categorical._num_events,), validate_args)
-
-    def expand(self, batch_shape: Sample, _instance: Any = None) -> Multinomial:
-        made = object.__new__(type(self))
-        made.__dict__.update(self.__dict__)
-        made._categorical = self._categorical.expand(batch_shape)
-        made._batch_shape = Size(batch_shape)
-        return made
+        super().__init__(probs, logits, validate_args)
 
     @property
     def support(self) -> constraints.Constraint:
         return constraints.multinomial(self.total_count)
-
-    @property
-    def probs(self) -> Tensor:
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Tensor:
-        return self._categorical.logits
-
-    @property
-    def param_shape(self) -> Any:
-        return self._categorical.param_shape
 
     @property
     def mean(self) -> Tensor:
@@ -346,7 +286,3 @@ class Multinomial(Distribution):
         counts = counts.reshape(n, *(1,) * self.probs.dim())
         log = Binomial(n, self.probs, validate_args=False).log_prob(counts)
         return single + (log.exp() * special.lgamma(counts + 1)).sum((0, -1))
-
-    def __repr__(self) -> str:
-        name = "probs" if "probs" in self._categorical.__dict__ else "logits"
-        return f"Multinomial({name}: {self.param_shape})"

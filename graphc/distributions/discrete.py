@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
 from graphc.distributions.distribution import (
+    Distribution,
     ExponentialFamily,
     Sample,
     broadcast_all,
@@ -21,6 +22,7 @@ from graphc.frontend.api.random import multinomial, rand
 from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import no_grad
 from graphc.frontend.operands import broadcast_to
+from graphc.frontend.size import Size
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32, f64, i64
 
@@ -33,27 +35,23 @@ def kept_inside(probs: Tensor) -> Tensor:
     return probs.clamp(epsilon, 1 - epsilon)
 
 
-class Bernoulli(ExponentialFamily):
-    """1 with probability `probs` (or sigmoid of `logits`), else 0."""
+class OfChances(Distribution):
+    """By `probs` or `logits` of one trial."""
 
-    has_enumerate_support = True
     arg_constraints: ClassVar[Constraints] = {
         "probs": constraints.unit_interval,
         "logits": constraints.real,
     }
-    support = constraints.boolean
-    parameters = ("probs", "logits")
     probs: Tensor
     logits: Tensor
 
-    def __init__(
-        self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
-    ) -> None:
+    def _take(self, probs: Any, logits: Any, *others: Any) -> list[Tensor]:
+        """Keep what is given of the two; the others, of one shape with it."""
         one_of(probs, logits, "`probs` or `logits`")
         name = "probs" if logits is None else "logits"
-        (value,) = broadcast_all(probs if logits is None else logits)
+        value, *rest = broadcast_all(probs if logits is None else logits, *others)
         self.__dict__[name] = value
-        super().__init__(value.spec.shape, validate_args=validate_args)
+        return [value, *rest]
 
     def __getattr__(self, name: str) -> Any:
         """Of probabilities and logits, the one that was not given."""
@@ -67,6 +65,20 @@ class Bernoulli(ExponentialFamily):
     @property
     def param_shape(self) -> Any:
         return self.probs.size()
+
+
+class Bernoulli(OfChances, ExponentialFamily):
+    """1 with probability `probs` (or sigmoid of `logits`), else 0."""
+
+    has_enumerate_support = True
+    support = constraints.boolean
+    parameters = ("probs", "logits")
+
+    def __init__(
+        self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+    ) -> None:
+        (value,) = self._take(probs, logits)
+        super().__init__(value.spec.shape, validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -190,3 +202,45 @@ class Categorical(ExponentialFamily):
         n = self._num_events
         values = arange(n).reshape(n, *(1,) * len(self._batch_shape))
         return broadcast_to(values, (n, *self._batch_shape)) if expand else values
+
+
+class OfCategories(Distribution):
+    """Over vectors with a place for each category."""
+
+    arg_constraints: ClassVar[Constraints] = {
+        "probs": constraints.simplex,
+        "logits": constraints.real_vector,
+    }
+
+    def __init__(
+        self,
+        probs: Tensor | None = None,
+        logits: Tensor | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        self._categorical = Categorical(probs, logits)
+        batch = self._categorical.batch_shape
+        super().__init__(batch, (self._categorical._num_events,), validate_args)
+
+    def expand(self, batch_shape: Sample, _instance: Any = None) -> Any:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made._categorical = self._categorical.expand(batch_shape)
+        made._batch_shape = Size(batch_shape)
+        return made
+
+    @property
+    def probs(self) -> Tensor:
+        return self._categorical.probs
+
+    @property
+    def logits(self) -> Tensor:
+        return self._categorical.logits
+
+    @property
+    def param_shape(self) -> Any:
+        return self._categorical.param_shape
+
+    def __repr__(self) -> str:
+        name = "probs" if "probs" in self._categorical.__dict__ else "logits"
+        return f"{type(self).__name__}({name}: {self.param_shape})"

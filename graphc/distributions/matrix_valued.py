@@ -9,7 +9,7 @@ from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
 from graphc.distributions.distribution import Distribution, ExponentialFamily, Sample, broadcast_all
 from graphc.distributions.gammas import Beta
-from graphc.distributions.multivariate_normal import _from_precision
+from graphc.distributions.multivariate_normal import ByFactor, one_matrix
 from graphc.distributions.positive import Chi2
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend.api import elementwise as E
@@ -182,7 +182,7 @@ class LKJCholesky(Distribution):
         return (order * diagonal.log()).sum(-1) - norm
 
 
-class Wishart(ExponentialFamily):
+class Wishart(ByFactor, ExponentialFamily):
     """Sums of `df` outer products of normal vectors, by one of covariance, precision and factor."""
 
     has_rsample = True
@@ -195,9 +195,6 @@ class Wishart(ExponentialFamily):
     support = constraints.positive_definite
     parameters = ("df", "covariance_matrix", "precision_matrix", "scale_tril", "_factor")
     df: Tensor
-    covariance_matrix: Tensor
-    precision_matrix: Tensor
-    scale_tril: Tensor
 
     def __init__(
         self,
@@ -207,19 +204,10 @@ class Wishart(ExponentialFamily):
         scale_tril: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        named: dict[str, Any] = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        given = {name: m for name, m in named.items() if m is not None}
-        if len(given) != 1:
-            raise InvalidArgument("Exactly one of covariance_matrix or precision_matrix or "
-                                  "scale_tril may be specified.")  # fmt: skip
-        ((name, matrix),) = given.items()
-        if matrix.dim() < 2:
-            raise InvalidArgument(f"{name} must be at least two-dimensional, with optional leading"
-                                  " batch dimensions")  # fmt: skip
+        name, matrix = one_matrix(
+            covariance_matrix=covariance_matrix, precision_matrix=precision_matrix,
+            scale_tril=scale_tril,
+        )  # fmt: skip
         event = matrix.spec.shape[-2:]
         degrees = matrix.new_full((), float(df)) if is_number(df) else df
         batch = broadcast_shapes(matrix.spec.shape[:-2], degrees.spec.shape)
@@ -230,23 +218,7 @@ class Wishart(ExponentialFamily):
         matrix = broadcast_to(matrix, (*batch, *event))
         self.__dict__[name] = matrix
         super().__init__(batch, event, validate_args)
-        if name == "scale_tril":
-            self._factor = matrix
-        elif name == "covariance_matrix":
-            self._factor = linalg.cholesky(matrix)
-        else:
-            self._factor = _from_precision(matrix)
-
-    def __getattr__(self, name: str) -> Any:
-        """Of the three matrices, those that were not given."""
-        factor = self.__dict__.get("_factor")
-        if name == "scale_tril" and factor is not None:
-            return factor
-        if name == "covariance_matrix" and factor is not None:
-            return factor @ factor.mT
-        if name == "precision_matrix" and factor is not None:
-            return linalg.inv(factor @ factor.mT)
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        self._factorize(name)
 
     def _degrees(self) -> Tensor:
         return self.df.unsqueeze(-1).unsqueeze(-1)

@@ -27,54 +27,31 @@ def _from_precision(precision: Tensor) -> Tensor:
     return linalg.solve_triangular(turned, one, upper=False)
 
 
-class MultivariateNormal(Distribution):
-    """With mean `loc` [.., n] and one of covariance, precision and the covariance's factor."""
+def one_matrix(**named: Tensor | None) -> tuple[str, Tensor]:
+    """The one that is given of covariance, precision and the covariance's factor, and its name."""
+    given = {name: m for name, m in named.items() if m is not None}
+    if len(given) != 1:
+        raise InvalidArgument(
+            "Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified."
+        )
+    ((name, matrix),) = given.items()
+    if matrix.dim() < 2:
+        raise InvalidArgument(f"{name} must be at least two-dimensional, with optional leading"
+                              " batch dimensions")  # fmt: skip
+    return name, matrix
 
-    has_rsample = True
-    arg_constraints: ClassVar[Constraints] = {
-        "loc": constraints.real_vector,
-        "covariance_matrix": constraints.positive_definite,
-        "precision_matrix": constraints.positive_definite,
-        "scale_tril": constraints.lower_cholesky,
-    }
-    support = constraints.real_vector
-    parameters = ("loc", "covariance_matrix", "precision_matrix", "scale_tril", "_factor")
-    loc: Tensor
+
+class ByFactor(Distribution):
+    """By one of three matrices; the others follow from the covariance's factor."""
+
     scale_tril: Tensor
     covariance_matrix: Tensor
     precision_matrix: Tensor
+    _factor: Tensor
 
-    def __init__(
-        self,
-        loc: Tensor,
-        covariance_matrix: Tensor | None = None,
-        precision_matrix: Tensor | None = None,
-        scale_tril: Tensor | None = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        if loc.dim() < 1:
-            raise InvalidArgument("loc must be at least one-dimensional.")
-        named: dict[str, Any] = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        given = {name: m for name, m in named.items() if m is not None}
-        if len(given) != 1:
-            raise InvalidArgument(
-                "Exactly one of covariance_matrix or precision_matrix or scale_tril may be "
-                "specified."
-            )
-        ((name, matrix),) = given.items()
-        if matrix.dim() < 2:
-            raise InvalidArgument(f"{name} must be at least two-dimensional, with optional leading"
-                                  " batch dimensions")  # fmt: skip
-        batch = broadcast_shapes(matrix.spec.shape[:-2], loc.spec.shape[:-1])
-        event = loc.spec.shape[-1:]
-        self.loc = broadcast_to(loc, (*batch, *event))
-        matrix = broadcast_to(matrix, (*batch, *matrix.spec.shape[-2:]))
-        self.__dict__[name] = matrix
-        super().__init__(batch, event, validate_args)
+    def _factorize(self, name: str) -> None:
+        """Find the factor by the matrix that was given."""
+        matrix = self.__dict__[name]
         if name == "scale_tril":
             self._factor = matrix
         elif name == "covariance_matrix":
@@ -92,6 +69,43 @@ class MultivariateNormal(Distribution):
         if name == "precision_matrix" and factor is not None:
             return linalg.inv(factor @ factor.mT)
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+
+class MultivariateNormal(ByFactor):
+    """With mean `loc` [.., n] and one of covariance, precision and the covariance's factor."""
+
+    has_rsample = True
+    arg_constraints: ClassVar[Constraints] = {
+        "loc": constraints.real_vector,
+        "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite,
+        "scale_tril": constraints.lower_cholesky,
+    }
+    support = constraints.real_vector
+    parameters = ("loc", "covariance_matrix", "precision_matrix", "scale_tril", "_factor")
+    loc: Tensor
+
+    def __init__(
+        self,
+        loc: Tensor,
+        covariance_matrix: Tensor | None = None,
+        precision_matrix: Tensor | None = None,
+        scale_tril: Tensor | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        if loc.dim() < 1:
+            raise InvalidArgument("loc must be at least one-dimensional.")
+        name, matrix = one_matrix(
+            covariance_matrix=covariance_matrix, precision_matrix=precision_matrix,
+            scale_tril=scale_tril,
+        )  # fmt: skip
+        batch = broadcast_shapes(matrix.spec.shape[:-2], loc.spec.shape[:-1])
+        event = loc.spec.shape[-1:]
+        self.loc = broadcast_to(loc, (*batch, *event))
+        matrix = broadcast_to(matrix, (*batch, *matrix.spec.shape[-2:]))
+        self.__dict__[name] = matrix
+        super().__init__(batch, event, validate_args)
+        self._factorize(name)
 
     @property
     def mean(self) -> Tensor:

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
 from graphc.distributions.continuous import Normal
-from graphc.distributions.counts import _Chances
-from graphc.distributions.discrete import Categorical
-from graphc.distributions.distribution import Distribution, Sample, broadcast_all, softplus
+from graphc.distributions.discrete import OfCategories, OfChances
+from graphc.distributions.distribution import Sample, broadcast_all, softplus
 from graphc.distributions.positive import share
 from graphc.distributions.transformed import TransformedDistribution
 from graphc.distributions.transforms import (
@@ -22,7 +21,6 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.creation import arange, eye
 from graphc.frontend.modes import no_grad
 from graphc.frontend.operands import broadcast_to
-from graphc.frontend.size import Size
 from graphc.frontend.tensor import Tensor
 
 __all__ = [
@@ -36,49 +34,7 @@ __all__ = [
 ]
 
 
-class _OfCategories(Distribution):
-    """Over vectors with a place for each category."""
-
-    arg_constraints: ClassVar[Constraints] = {
-        "probs": constraints.simplex,
-        "logits": constraints.real_vector,
-    }
-
-    def __init__(
-        self,
-        probs: Tensor | None = None,
-        logits: Tensor | None = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        self._categorical = Categorical(probs, logits)
-        batch = self._categorical.batch_shape
-        super().__init__(batch, (self._categorical._num_events,), validate_args)
-
-    def expand(self, batch_shape: Sample, _instance: Any = None) -> Any:
-        made = object.__new__(type(self))
-        made.__dict__.update(self.__dict__)
-        made._categorical = self._categorical.expand(batch_shape)
-        made._batch_shape = Size(batch_shape)
-        return made
-
-    @property
-    def probs(self) -> Tensor:
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Tensor:
-        return self._categorical.logits
-
-    @property
-    def param_shape(self) -> Any:
-        return self._categorical.param_shape
-
-    def __repr__(self) -> str:
-        name = "probs" if "probs" in self._categorical.__dict__ else "logits"
-        return f"{type(self).__name__}({name}: {self.param_shape})"
-
-
-class OneHotCategorical(_OfCategories):
+class OneHotCategorical(OfCategories):
     """A category by `probs` or `logits`, as a vector with a one in its place."""
 
     has_enumerate_support = True
@@ -131,7 +87,7 @@ class OneHotCategoricalStraightThrough(OneHotCategorical):
 # ---- at a temperature --------------------------------------------------------------------------
 
 
-class LogitRelaxedBernoulli(_Chances):
+class LogitRelaxedBernoulli(OfChances):
     """The logit of a relaxed Bernoulli number (Maddison et al. 2016)."""
 
     has_rsample = True
@@ -163,7 +119,27 @@ class LogitRelaxedBernoulli(_Chances):
         return answer
 
 
-class RelaxedBernoulli(TransformedDistribution):
+class _Relaxed(TransformedDistribution):
+    """What a relaxed distribution is told of its base."""
+
+    base_dist: Any
+
+    @property
+    def temperature(self) -> Any:
+        return self.base_dist.temperature
+
+    @property
+    def logits(self) -> Tensor:
+        found: Tensor = self.base_dist.logits
+        return found
+
+    @property
+    def probs(self) -> Tensor:
+        found: Tensor = self.base_dist.probs
+        return found
+
+
+class RelaxedBernoulli(_Relaxed):
     """Between 0 and 1, nearer to them the lower `temperature` is."""
 
     has_rsample = True
@@ -181,22 +157,8 @@ class RelaxedBernoulli(TransformedDistribution):
         base = LogitRelaxedBernoulli(temperature, probs, logits, validate_args)
         super().__init__(base, SigmoidTransform(), validate_args)
 
-    @property
-    def temperature(self) -> Any:
-        return self.base_dist.temperature
 
-    @property
-    def logits(self) -> Tensor:
-        found: Tensor = self.base_dist.logits
-        return found
-
-    @property
-    def probs(self) -> Tensor:
-        found: Tensor = self.base_dist.probs
-        return found
-
-
-class ExpRelaxedCategorical(_OfCategories):
+class ExpRelaxedCategorical(OfCategories):
     """The logarithm of a relaxed category (Maddison et al. 2016)."""
 
     has_rsample = True
@@ -229,11 +191,11 @@ class ExpRelaxedCategorical(_OfCategories):
         return answer
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(_Relaxed):
     """Shares that sum to 1, nearer to a one the lower `temperature` is."""
 
     has_rsample = True
-    arg_constraints: ClassVar[Constraints] = _OfCategories.arg_constraints
+    arg_constraints: ClassVar[Constraints] = OfCategories.arg_constraints
     support = constraints.simplex
     base_dist: Any
 
@@ -246,20 +208,6 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     ) -> None:
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
         super().__init__(base, ExpTransform(), validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        return self.base_dist.temperature
-
-    @property
-    def logits(self) -> Tensor:
-        found: Tensor = self.base_dist.logits
-        return found
-
-    @property
-    def probs(self) -> Tensor:
-        found: Tensor = self.base_dist.probs
-        return found
 
 
 class LogisticNormal(TransformedDistribution):

@@ -212,7 +212,8 @@ class CudaExecutable:
                     begin = time.perf_counter()
                     self._on_host(part, places)
                     seconds[part] = time.perf_counter() - begin
-            self._report().start(driver, stream) if self._may_fail else None
+            if self._may_fail:
+                self._report().start(driver, stream)
             driver.StreamSynchronize(stream)
             for i, (start, end) in events.items():
                 seconds[i] = driver.EventElapsedTime(start, end) / 1e3
