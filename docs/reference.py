@@ -168,7 +168,7 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File  # type: ignore[import-not-found]  # of the extra `docs`
 
     made = {path: text for path, (_, text) in _pages.items()}
-    made["architecture.md"] = (ROOT / "ARCHITECTURE.md").read_text()
+    made["architecture.md"] = (ROOT / "ARCHITECTURE.md").read_text().replace("](docs/", "](")
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
