@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import Op
 from graphc.ir.rewrite import rebuild
-from graphc.ir.sizes import is_fixed, is_one, same
+from graphc.ir.sizes import is_fixed, is_one, same, typical
 from graphc.ir.types import DType, Shape, TensorSpec
 from graphc.passes.group import is_op
 from graphc.passes.view import reshape_groups
@@ -65,8 +66,15 @@ class Part:
 
 
 def unread(graph: Graph) -> Graph:
-    """First the zeros go down to the sums that end them, then slices go up."""
-    return _narrowed(rebuild(graph, _without_zeros))
+    """First zeros go down to the sums that end them, if a product gets smaller; then slices up."""
+    down = rebuild(graph, _without_zeros)
+    return _narrowed(down if _multiplied(down) < _multiplied(graph) else graph)
+
+
+def _multiplied(graph: Graph) -> int:
+    """How many elements products read and give."""
+    products = (v for v in graph.values() if v.op is not None and v.op.kind in PRODUCTS)
+    return sum(prod(map(typical, x.shape)) for v in products for x in (v, *v.args))
 
 
 # ---- threads -------------------------------------------------------------------------------------
@@ -135,16 +143,17 @@ def _attention(v: Value) -> Iterator[Thread]:
         return
     assert v.op is not None
     rows = len(v.args[0].shape) - 2
-    every = [None if k in NUMBERS else rows for k in range(len(v.args))]
+    every = [None if k in OPERANDS["numbers"] else rows for k in range(len(v.args))]
     for k in range(rows):
         yield Thread(k, tuple(None if r is None else k for r in every))
     yield Thread(
         rows if "l" in v.op.axes else None,
-        tuple(None if k in OF_COLUMNS else r for k, r in enumerate(every)),
+        tuple(None if k in OPERANDS["columns"] else r for k, r in enumerate(every)),
     )
 
 
-OF_COLUMNS, NUMBERS, COTANGENTS = (1, 2), (4, 5), (8, 9)  # operands of attention and its gradients
+# Operands of attention and its gradients: k and v, the numbers of dropout, g and its mean.
+OPERANDS = {"columns": (1, 2), "numbers": (4, 5), "cotangents": (8, 9)}
 BY_KIND: dict[str, Callable[[Value], Iterator[Thread]]] = {
     "elementwise": _elementwise,
     "reduce": _reduce,
@@ -184,8 +193,13 @@ def _cut(x: Value, part: Part) -> Value:
         return P.expand(x.args[0], shape)
     if any(p.axis == part.axis and p.like(part) for p in _zeros(x)):
         return _padded(x.args[0], *(_with(x.attrs[k], part.axis, 0) for k in ("low", "high")))
-    start = _with((0,) * len(shape), part.axis, part.start)
-    return P.slice(x, start, _with(shape, part.axis, part.start + part.count))
+    if is_op(x, "slice") and x.attrs["step"][part.axis] == 1:  # a slice of a slice is one
+        start, stop, step = (x.attrs[k] for k in ("start", "stop", "step"))
+        x, first = x.args[0], start[part.axis] + part.start
+    else:
+        start, stop, step, first = (0,) * len(shape), shape, None, part.start
+    start = _with(start, part.axis, first)
+    return P.slice(x, start, _with(stop, part.axis, first + part.count), step)
 
 
 def _padded(x: Value, low: Shape, high: Shape) -> Value:
@@ -203,7 +217,7 @@ def _causal(v: Value, thread: Thread, part: Part) -> bool | None:
     """Whether rows of attention see the columns before theirs alone, if `v` is one and these are
     all the rows; None where its op cannot say it."""
     causal: bool = v.attrs.get("causal", False)
-    if not causal or thread.operands[OF_COLUMNS[0]] is not None or same(part.start, 0):
+    if not causal or thread.operands[OPERANDS["columns"][0]] is not None or same(part.start, 0):
         return causal
     rows, columns = v.args[0].shape[-2], v.args[1].shape[-2]
     last = is_one(part.count) and same(part.start + 1, rows) and same(rows, columns)
@@ -218,7 +232,7 @@ def _of_part(v: Value, args: list[Value], thread: Thread, part: Part) -> Value |
         return None
     if "shape" in attrs and thread.result is not None:
         attrs["shape"] = _with(v.shape, thread.result, part.count)
-    if v.op.name == "slice":
+    if v.op.name == "slice":  # of zeros, whole along this axis
         attrs["stop"] = _with(attrs["stop"], part.axis, part.count)
     if "causal" in attrs:
         attrs["causal"] = causal
@@ -286,7 +300,7 @@ def _stays_zero(v: Value, zeros: frozenset[int]) -> bool:
     """Whether where these operands are zero, so is the result, or what they add to it."""
     assert v.op is not None
     if v.op.kind == "attention":
-        given = {k for k in COTANGENTS if k < len(v.args)}
+        given = {k for k in OPERANDS["cotangents"] if k < len(v.args)}
         return bool(given) and given <= zeros
     if v.op.kind != "elementwise":
         return v.op.linear or v.op.kind == "contract"
@@ -332,24 +346,34 @@ def _narrowed(graph: Graph) -> Graph:
 
 
 def _again(v: Value, args: list[Value], plan: Plan) -> Value:
+    """The part of `v` that is read, or all of it, over arguments of which the same holds."""
     assert v.op is not None
-    if v in plan:
-        thread, part = plan[v]
-        parts = [None if k is None else part.along(k) for k in thread.operands]
-        cut = [
-            new if p is None or a in plan else _cut(new, p)
-            for a, new, p in zip(v.args, args, parts, strict=True)
-        ]
-        w = _of_part(v, cut, thread, part)
-        assert w is not None, "the plan asked before"
-        return w
-    if v.args[0] not in plan:
+    if is_op(v, "slice"):
+        read, wanted = ([plan[x][1]] if x in plan else [] for x in (v.args[0], v))
+        return _resliced(v, args[0], read, wanted)
+    if v not in plan:
         return v.builder.emit(v.op, args, v.attrs)
-    part = plan[v.args[0]][1]  # and v slices it
-    start, stop = (v.attrs[k] for k in ("start", "stop"))
-    return P.slice(
-        args[0], _with(start, part.axis, 0), _with(stop, part.axis, part.count), v.attrs["step"]
-    )
+    thread, part = plan[v]
+    cut = [
+        new if k is None or a in plan else _cut(new, part.along(k))
+        for a, new, k in zip(v.args, args, thread.operands, strict=True)
+    ]
+    w = _of_part(v, cut, thread, part)
+    assert w is not None, "the plan asked before"
+    return w
+
+
+def _resliced(v: Value, x: Value, read: list[Part], wanted: list[Part]) -> Value:
+    """What a slice gives of a part of its operand, which takes care of one axis; and of what it
+    gives a part."""
+    start, stop = v.attrs["start"], v.attrs["stop"]
+    for p in read:
+        start, stop = _with(start, p.axis, 0), _with(stop, p.axis, p.count)
+    for p in wanted:
+        if p.axis not in [q.axis for q in read]:
+            start = _with(start, p.axis, start[p.axis] + p.start)
+            stop = _with(stop, p.axis, start[p.axis] + p.count)
+    return P.slice(x, start, stop, v.attrs["step"])
 
 
 def _plan(graph: Graph) -> Plan:
@@ -359,47 +383,47 @@ def _plan(graph: Graph) -> Plan:
     for v in reversed(graph.values()):
         if v.op is None or v in outs:
             continue
-        part = _agreed(v, readers[v], plan)
-        thread = None if part is None else _thread_of(v, part)
-        if part is not None and thread is not None:
-            plan[v] = thread, part
+        parts = _agreed(v, readers[v], plan)
+        for part in sorted(parts, key=lambda p: typical(p.count) / typical(v.shape[p.axis])):
+            thread = _thread_of(v, part)
+            if thread is not None:
+                plan[v] = thread, part
+                break
     return plan if any(v.op is not None and v.op.kind in PRODUCTS for v in plan) else {}
 
 
-def _agreed(v: Value, readers: Sequence[Value], plan: Plan) -> Part | None:
-    """The part of `v` that is all that its readers need."""
-    agreed = None
+def _agreed(v: Value, readers: Sequence[Value], plan: Plan) -> list[Part]:
+    """The parts of `v` each of which is all that its readers need."""
+    agreed: list[Part] | None = None
     for r in readers:
         for k, a in enumerate(r.args):
-            if a is not v:
-                continue
-            part = _needed(r, k, plan)
-            if part is None or (
-                agreed is not None and not (part.axis == agreed.axis and part.like(agreed))
-            ):
-                return None
-            agreed = part
-    return agreed
+            if a is v:
+                parts = _needed(r, k, plan)
+                agreed = parts if agreed is None else _both(agreed, parts)
+                if not agreed:
+                    return []
+    return agreed or []
 
 
-def _needed(r: Value, operand: int, plan: Plan) -> Part | None:
-    """The part of an operand that `r` needs; None for all of it."""
+def _both(some: list[Part], others: list[Part]) -> list[Part]:
+    return [p for p in some if any(p.axis == q.axis and p.like(q) for q in others)]
+
+
+def _needed(r: Value, operand: int, plan: Plan) -> list[Part]:
+    """The parts of an operand that `r` needs, by axes of which one is to be chosen."""
+    found = []
     if r in plan:
         thread, part = plan[r]
         k = thread.operands[operand]
-        return None if k is None else part.along(k)
+        found = [] if k is None else [part.along(k)]
     if not is_op(r, "slice"):
-        return None
-    return next(
-        (
-            Part(k, start, m)
-            for k, (start, step, m, n) in enumerate(
-                zip(r.attrs["start"], r.attrs["step"], r.shape, r.args[0].shape, strict=True)
-            )
-            if step == 1 and _worth(m, n)
-        ),
-        None,
-    )
+        return found
+    start, step = r.attrs["start"], r.attrs["step"]
+    return found + [
+        Part(k, start[k], m)
+        for k, (m, n) in enumerate(zip(r.shape, r.args[0].shape, strict=True))
+        if step[k] == 1 and _worth(m, n)
+    ]
 
 
 def _thread_of(v: Value, part: Part) -> Thread | None:
