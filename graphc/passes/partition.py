@@ -24,6 +24,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, depending, topological
 from graphc.ir.rewrite import replaced
 from graphc.ir.sizes import typical
+from graphc.passes.unread import unread
 
 RECOMPUTABLE = frozenset({"elementwise", "movement"})
 
@@ -56,7 +57,7 @@ class Split:
 def partition(joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
     """Split `joint`, whose last `gradients` outputs depend on `cotangents`, the last inputs."""
     with joint.in_passes():
-        return _partition(joint, gradients, cotangents)
+        return _partition(unread(joint), gradients, cotangents)
 
 
 def _partition(joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:

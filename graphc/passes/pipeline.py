@@ -40,6 +40,7 @@ from graphc.passes.repeats import Repeats
 from graphc.passes.schedule import Schedule, schedule
 from graphc.passes.simplify import simplify
 from graphc.passes.split_reduce import split_reduce
+from graphc.passes.unread import unread
 from graphc.passes.winograd import winograd
 
 
@@ -65,6 +66,7 @@ PIPELINE: tuple[Stage, ...] = (
         "before simplify, which moves what it adds into place",
     ),
     Stage("simplify", portable(simplify), "early: fewer values for every later pass"),
+    Stage("unread", portable(unread), "after simplify, while derivatives are as they were traced"),
     Stage("decompose", decompose, "after simplify, which undoes concat and fold where it can"),
     Stage("tidy", portable(simplify), "decompose writes pads, slices and reshapes that cancel"),
     Stage("layout", layout, "before fuse, which has to see the stores that layout asks for"),

@@ -31,6 +31,7 @@ PASSES = Path(__file__).parents[2] / "graphc" / "passes"
 # "file name": why the number is about no machine
 NUMBERS = {
     "elementary.py SHIFT": "mathematics: terms of a series",
+    "unread.py PROBES": "what is tried where a row of the ops does not say what zeros give",
     "simplify.py MAX_ROUNDS": "rules shrink what they rewrite; a rule that does not is a fault",
     "loop_body.py CHEAP": "a loop's derivative is made while it is traced, for any machine",
     "attention.py MOST_STEPS": "people write less between two products",
