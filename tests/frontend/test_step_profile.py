@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.errors import InvalidArgument
 from graphc.frontend.step.compiled import CompiledFunction
-from graphc.frontend.step.profile import Profile, in_turns, profile_of
+from graphc.frontend.step.profile import ROUND, Profile, in_turns, profile_of
 from graphc.runtime.cpu.executor import Timed
 from graphc.runtime.peaks import Peaks, load, save
 from graphc.runtime.tally import Tally
@@ -79,10 +81,10 @@ def test_calls_with_and_without_a_profile_take_turns() -> None:
     batches = [graphc.full((3,), k) for k in range(10)]
     profile = step.profile_over((x,) for x in batches)
     assert seen == list(range(10)), "each batch once, in order"
-    assert profile.beside is not None and profile.beside.pairs == 2
+    assert profile.beside is not None and profile.beside.profiles == 2
     assert profile.beside.seconds > 0
-    assert profile.result in (18.0, 42.0)  # the fourth or the eighth
-    assert "median of 2 pairs" in str(profile)
+    assert profile.result is None, "its memory is free for the next call"
+    assert "the median of 2" in str(profile)
     with pytest.raises(InvalidArgument, match="fewer than 4 batches"):
         step.profile_over(batches[:3])
 
@@ -96,11 +98,45 @@ def test_what_is_in_the_middle_and_how_far_it_is_from_its_neighbours(
     def profiled(seconds: float) -> Profile:
         return profile_of([Timed(program, (seconds * share,) * len(program.launches))], None)
 
-    plain = iter([9.0, 9.0, 1.0, 9.0, 9.0, 2.0, 9.0, 9.0, 4.0])
-    timed = iter([1.5, 3.3, 3.0])  # a machine that slows down from call to call
+    plain = iter([1.0, 1.0, 9.0, 2.0, 2.0, 2.0, 4.0, 4.0, 4.0])
+    timed = iter([2.0, 3.3, 3.6])  # a machine that slows down from call to call
     found = in_turns(range(12), lambda _: next(plain), lambda _: profiled(next(timed)))
-    assert found.seconds == pytest.approx(3.0)
-    assert found.beside == (2.0, pytest.approx(0.0), 3)
+    assert found.seconds == pytest.approx(3.3)
+    assert found.beside == (2.0, pytest.approx(0.0), math.inf, 3)
+
+
+def test_the_error_of_a_residual_falls_with_more_profiles(step: CompiledFunction) -> None:
+    program = step._units()[0].program
+    share = 1 / len(program.launches)
+    errors = []
+    for profiles in (4, 64):
+        spread = itertools.cycle((0.9, 1.0, 1.0, 1.1))
+        found = in_turns(
+            range(ROUND * profiles),
+            lambda _: 1.0,
+            lambda _: profile_of(
+                [Timed(program, (next(spread) * share,) * len(program.launches))], None
+            ),
+        )
+        assert found.beside is not None
+        errors.append(found.beside.error)
+    assert 0 < errors[1] < errors[0] < 0.2
+
+
+def test_a_profiled_call_is_latched_like_the_ones_around_it(step: CompiledFunction) -> None:
+    for _ in range(40):
+        step(*BATCH)
+    latch = step._latch
+    if latch is None:
+        pytest.skip("no calls are latched here")
+    profile = step.profile(*BATCH)
+    assert step._latch is latch, "a miss would have dropped it"
+    launches = step._units()[0].program.launches
+    assert [x.kernel for x in profile.launches] == [x.kernel.name for x in launches]
+    assert all(x.row.seconds >= 0 for x in profile.launches)
+    other = step.profile(*(x[:2] for x in BATCH))  # of another program than the latch's
+    assert len(other.launches) == len(launches)
+    assert len(step.profile(*BATCH).launches) == len(launches)
 
 
 def test_it_is_a_call_like_any_other(step: CompiledFunction) -> None:

@@ -70,7 +70,6 @@ class Compiled(Measured):
     _last: Entry | None
     _next: Ready | None
     _latched: Latched | None  # for the calls of `_next`
-    _latch: Latched | None  # where it makes the next call
 
     def __init__(
         self,
@@ -178,7 +177,7 @@ class Compiled(Measured):
         out = ready.call(args)
         if out is not MISSED:
             self._last = ready.entry
-            if ready.latches and places() is not None:
+            if ready.latches and not self._timed and places() is not None:
                 made = self._latched
                 if made is None or not made.serves(ready):
                     made = Latched(ready)

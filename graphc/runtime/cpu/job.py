@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import NamedTuple
 
-from graphc.ir.cpu_abi import JOB_CELLS
+from graphc.ir.cpu_abi import JOB, JOB_CELLS
 from graphc.ir.program import Program
 from graphc.runtime.cpu.routines import Routine
 
@@ -35,6 +37,16 @@ class Job:
         self.address = ctypes.addressof(self.cells)
         self.done = self.clean = False
 
+    @contextmanager
+    def stamped(self) -> Iterator[ctypes.Array[ctypes.c_int64]]:
+        """Inside, a run notes when each launch began and the last one ended, in ticks."""
+        ticks = (ctypes.c_int64 * (self.cells[JOB["entries"]] + 1))()
+        self.cells[JOB["ticks"]] = ctypes.addressof(ticks)
+        try:
+            yield ticks
+        finally:
+            self.cells[JOB["ticks"]] = 0
+
 
 class Timed(NamedTuple):
     """One run of a program: the seconds of each launch, by the thread that called.
@@ -46,3 +58,8 @@ class Timed(NamedTuple):
     program: Program
     seconds: tuple[float, ...]
     calls: int = 1
+
+
+def timed(program: Program, ticks: Iterable[int], rate: float) -> Timed:
+    """A run from what it noted; `rate` is in ticks a second."""
+    return Timed(program, tuple((b - a) / rate for a, b in pairwise(ticks)))
