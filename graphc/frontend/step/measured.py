@@ -74,8 +74,7 @@ class Measured(Inspectable):
                 self._timed = False
         if any(unit.device != "cpu" for unit in self._units()):  # no call waits for its launches
             return Profile(tuple(runs), _unknown, result)
-        outside = max(0.0, seconds - sum(sum(run.seconds) for run in runs))
-        return Profile(tuple(runs), self._backend.peaks, result, outside)
+        return Profile(tuple(runs), self._backend.peaks, result, seconds)
 
     def profile_over(self, batches: Iterable[Any]) -> Profile:
         """Call it once with each batch, a tuple of arguments or a single one, profiling each fourth

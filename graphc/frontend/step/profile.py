@@ -179,7 +179,7 @@ class Profile:
     runs: tuple[Run, ...] = field(repr=False)
     limits: Callable[[], Limits | None] = field(repr=False)  # looked up when asked for, as well
     result: object = field(default=None, repr=False)  # of the call that was profiled
-    outside_seconds: float = 0.0  # of the call, in no launch; 0 where only launches were timed
+    call_seconds: float = 0.0  # of the whole call; 0 where only launches were timed
     beside: Beside | None = None  # calls that were not profiled, where some took turns with it
 
     @cached_property
@@ -201,6 +201,11 @@ class Profile:
     def launch_seconds(self) -> float:
         """Seconds in launches."""
         return sum(run.calls * sum(run.seconds) for run in self.runs)
+
+    @property
+    def outside_seconds(self) -> float:
+        """Seconds of the call in no launch; 0 where only launches were timed."""
+        return max(0.0, self.call_seconds - self.launch_seconds)
 
     @property
     def seconds(self) -> float:

@@ -39,7 +39,7 @@ from graphc.runtime.cpu import threads
 from graphc.runtime.cpu.arena import Arena, return_free_memory
 from graphc.runtime.cpu.binding import Binding
 from graphc.runtime.cpu.entry import Entry
-from graphc.runtime.cpu.job import Job, Timed, timed
+from graphc.runtime.cpu.job import Job, Timed
 from graphc.runtime.cpu.latch import Latch, functions
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import routines_of
@@ -113,8 +113,7 @@ class Engine:
 
     @contextmanager
     def timing(self, turning: bool = True) -> Iterator[list[Timed]]:
-        """Inside, each run of a program is timed by launch and noted in the list; without
-        `turning`, none that a latch makes."""
+        """Inside, runs are timed by launch and noted; unless `turning`, none of a latch."""
         with self.lock:
             before, self.timed = self.timed, []
             found = self.timed
@@ -382,7 +381,7 @@ class Executable:
         with self._job.stamped() as ticks:
             ran = self._engine.walk(self._job, pointers, watched)
         if self._job.done and not self._error[0]:  # else the walk ended before the last launch
-            runs.append(timed(self.program, ticks, self._engine.rate()))
+            runs.append(Timed(self.program, ticks, self._engine.rate))
         return ran
 
     def _explain(self, e: BaseException) -> None:
@@ -435,7 +434,7 @@ class Executable:
         with self._engine.timing(turning=False) as runs, self._job.stamped() as ticks:
             yield runs
         if ticks[-1]:  # the latch has made it, and all its launches have run
-            runs.append(timed(self.program, ticks, self._engine.rate()))
+            runs.append(Timed(self.program, ticks, self._engine.rate))
 
     def left(self) -> bool:
         return self._engine.busy == LEFT

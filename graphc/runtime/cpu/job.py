@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
 
 from graphc.ir.cpu_abi import JOB, JOB_CELLS
 from graphc.ir.program import Program
@@ -48,18 +48,20 @@ class Job:
             self.cells[JOB["ticks"]] = 0
 
 
-class Timed(NamedTuple):
+class Timed:
     """One run of a program: the seconds of each launch, by the thread that called.
 
     Threads meet only where one needs what another wrote, so a launch without a barrier before it
-    takes what is left of the one before along.
+    takes what is left of the one before along. `ticks` are when each began and the last one ended,
+    `rate` how many make a second, both looked at later: the caller's clock is still running.
     """
 
-    program: Program
-    seconds: tuple[float, ...]
-    calls: int = 1
+    calls = 1
 
+    def __init__(self, program: Program, ticks: Iterable[int], rate: Callable[[], float]) -> None:
+        self.program, self._ticks, self._rate = program, ticks, rate
 
-def timed(program: Program, ticks: Iterable[int], rate: float) -> Timed:
-    """A run from what it noted; `rate` is in ticks a second."""
-    return Timed(program, tuple((b - a) / rate for a, b in pairwise(ticks)))
+    @cached_property
+    def seconds(self) -> tuple[float, ...]:
+        rate = self._rate()
+        return tuple((b - a) / rate for a, b in pairwise(self._ticks))
