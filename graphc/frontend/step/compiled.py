@@ -25,10 +25,11 @@ from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.budget import Budget, drop_oldest
 from graphc.frontend.step.capture import Capture, Check, capture
 from graphc.frontend.step.collector import collector_paused
+from graphc.frontend.step.explanation import Recompile
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
-from graphc.frontend.step.inspection import Recompile, Stats, Unit
+from graphc.frontend.step.inspection import Stats, Unit
 from graphc.frontend.step.latched import Latched, places, reclaim
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names

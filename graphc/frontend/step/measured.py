@@ -133,17 +133,18 @@ class Measured(Inspectable):
             return super().ir(stage)
         return places.Text(places.found_at(self._ready(), stage, where))
 
-    def line(self, place: str) -> str:
-        """What became of a line, as in "net.py:12", or of a module: its values, kernels, buffers,
+    def line(self, place: str, limit: int | None = places.SHOWN) -> str:
+        """What became of a line, as in "net.py:12", or of a module: its time if the step was
 
-        memory, and its time if the step was profiled.
+        profiled, memory, kernels, buffers and values.
 
+        `limit`: so many of each at most, the slowest kernels and the largest buffers; None: all.
         Times in ms, sizes in bytes. Raises InvalidState before the first call, InvalidArgument for
         a place of which nothing is left.
         """
         units = self._ready()
         runs = {u.name: run for u in units if (run := run_of(u, self._runs())) is not None}
-        return places.Text(places.told(units, place, runs))
+        return places.Text(places.told(units, place, runs, limit))
 
     def _runs(self) -> Sequence[Run]:
         """Of the last profile."""
