@@ -1,10 +1,11 @@
 """What inspecting costs: `python benchmarks/inspection.py [--nets lenet ...]`.
 
 Of each net's step: how long its report takes to write and to open and how large it is; what of a
-profile is outside of launches, and how far its sum is from a call that is not profiled (residual);
-what profiling adds to a call; how long the difference of each pair of stages is beside the later
-stage. Calls with and without a profile take turns and each is held against its neighbour, of which
-the median counts: on a shared machine all else measures the neighbours.
+profile is outside of launches, and how far its sum is from a call that is not profiled (residual,
+and what the machine's noise leaves open of it); what profiling adds to a call; how long the
+difference of each pair of stages is beside the later stage. Calls with and without a profile take
+turns and each is held against its neighbours, of which the median counts: on a shared machine all
+else measures the neighbours.
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ def row(net: nets.Net, budget: float) -> tuple[str, str]:
         size, shown = path.stat().st_size / 1e6, opening(path)
     opened = "-" if shown is None else f"{shown:.2f}"
     assert profile.beside is not None
-    plain, residual, _ = profile.beside
+    plain, residual, error, _ = profile.beside
     outside = profile.outside_seconds / profile.seconds
-    costs = f"{1e3 * plain:.2f} | {outside:.1%} | {residual:+.1%} | {adds:+.1%}"
+    costs = f"{1e3 * plain:.2f} | {outside:.1%} | {residual:+.1%} ± {error:.1%} | {adds:+.1%}"
     shares = dict(differences(step))
     listed = " ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)
     most = max(share for name, share in shares.items() if name != WHOLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
-from graphc.errors import InvalidArgument, InvalidState
+from graphc.errors import InvalidArgument, InvalidState, NotAvailable
 from graphc.frontend.step.compiled import CompiledFunction
+from graphc.frontend.step.explanation import SHOWN, _not_fused, sizes_told
 from graphc.ir import text
 from graphc.passes.pipeline import PIPELINE
 
@@ -50,7 +52,9 @@ def test_stages(step: CompiledFunction) -> None:
     assert step.stages == STAGES
     for stage in STAGES:
         assert step.ir(stage).strip()
-    with pytest.raises(InvalidArgument, match="no stage 'ptx'"):
+    with pytest.raises(InvalidArgument, match="no stage 'fusion'"):
+        step.ir("fusion")
+    with pytest.raises(NotAvailable, match="no `ptx`: device is cpu"):
         step.ir("ptx")
 
 
@@ -108,6 +112,57 @@ def test_explain_and_stats() -> None:
     assert stats.kernels >= told.kernels
     assert stats.compile_seconds > 0 and set(STAGES[1:-2]) <= set(stats.ms)
     assert stats.peak_bytes == step.memory().peak_bytes
+
+
+def test_explain_tells_the_dearest_ends_first(step: CompiledFunction) -> None:
+    told = step.explain()
+    lines = str(told).splitlines()
+    titles = [row.partition(":")[0] for row in lines[1:] if row[:1] != " "]
+    assert titles == ["recompiles", "sizes", "not fused", "host callbacks", "plans"]
+    costs = [sum(map(int, re.findall(r"(\d+) bytes through", why))) for _, why in told.unfused]
+    first = max(zip(costs, (kernel for kernel, _ in told.unfused)), key=lambda row: row[0])[1]
+    assert lines[titles_at(lines, "not fused") + 1].startswith(f"  {first}: ")
+    assert " bytes" not in str(told), "sizes are told as people read them"
+    assert all(kernel in str(told) for kernel, _ in told.unfused)
+
+
+def titles_at(lines: list[str], title: str) -> int:
+    return next(k for k, row in enumerate(lines) if row.startswith(f"{title}:"))
+
+
+def test_many_ends_are_cut_short_and_said_to_be() -> None:
+    ends = [(f"k{n}", f"%1: %2 has another domain, {n}000 bytes through memory, which fusing on "
+             "would save") for n in range(1, SHOWN + 4)]  # fmt: skip
+    told = _not_fused([*ends, ("kept", "%9: returned")])
+    assert f"{SHOWN + 4} kernels" in told[0] and told[1].startswith(f"  k{SHOWN + 3}: ")
+    assert told[-2] == "  ... 3 that cost less: step.explain().unfused has all"
+    assert told[-1].endswith(": kept")
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ("stored: 4096 of 8192 bytes", "stored: 4.0 KiB of 8.0 KiB"),
+        ("2048 bytes read by each, not 256 to store it",
+         "2.0 KiB read by each, not 256 B to store it"),
+        ("has another domain: [B, 1024]", "has another domain: [B, 1024]"),
+    ],
+)  # fmt: skip
+def test_bytes_of_reasons(note: str, told: str) -> None:
+    assert sizes_told(note) == told
+
+
+def test_kernels_know_their_work_and_once_profiled_their_time() -> None:
+    step = make_step()
+    step(*batch(4))
+    with pytest.raises(InvalidState, match="was not profiled"):
+        _ = step.kernels[0].ms
+    profile = step.profile(*batch(4))
+    rows = {r.name: r for r in profile.by("kernel")}
+    for kernel in step.kernels:
+        row = rows[kernel.name]
+        assert kernel.ms == pytest.approx(row.ms)
+        assert (kernel.flops, kernel.bytes) == (row.work.flops, row.work.bytes)
 
 
 def test_memory_is_the_sum_of_its_kinds(step: CompiledFunction) -> None:

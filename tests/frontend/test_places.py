@@ -10,6 +10,7 @@ import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.errors import InvalidArgument
+from graphc.frontend.step import places
 from graphc.frontend.step.compared import changes, graph_rows, root
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.ir import text
@@ -66,6 +67,21 @@ def test_a_line_before_and_after_a_profile(step: CompiledFunction) -> None:
     assert " ms (" in told and "%last.weight" in told and "dot" in told
     for title in ("values: ", "kernels: ", "buffers: "):
         assert title in told
+
+
+def test_the_slowest_and_largest_are_told_and_where_the_others_are(step: CompiledFunction) -> None:
+    step.profile(*BATCH)
+    everything = step.line("norm", limit=None).splitlines()
+    told = step.line("norm", limit=2).splitlines()
+    assert len(told) < len(everything) and set(told) - set(everything)  # the rows that count
+    counts = {row.partition(" ")[0]: int(row.split()[1]) for row in told if row[:1] in "kbv"}
+    hidden = [int(row.split()[1]) for row in told if row.startswith("  ... ")]
+    assert [n - 2 for n in counts.values() if n > 3] == hidden and hidden
+    assert told[-1].endswith(' more: step.ir("foresee", where="norm"), or limit=None here')
+    kernels = everything[everything.index(f"kernels: {counts['kernels:']}") + 1 :]
+    times = [float(row.split()[1]) for row in kernels[: counts["kernels:"]]]
+    assert times == sorted(times, reverse=True)
+    assert len(step.line("norm").splitlines()) <= 3 * (places.SHOWN + 2) + 3
 
 
 def test_lines_that_call(step: CompiledFunction) -> None:

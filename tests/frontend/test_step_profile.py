@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,8 +18,8 @@ import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.errors import InvalidArgument
 from graphc.frontend.step.compiled import CompiledFunction
-from graphc.frontend.step.profile import Profile, in_turns, profile_of
-from graphc.runtime.cpu.executor import Timed
+from graphc.frontend.step.profile import ROUND, Profile, in_turns, profile_of
+from graphc.ir.program import Program
 from graphc.runtime.peaks import Peaks, load, save
 from graphc.runtime.tally import Tally
 
@@ -35,6 +38,21 @@ def step() -> CompiledFunction:
         return loss
 
     return train_step
+
+
+class Took(NamedTuple):
+    """A run, as a runtime notes it."""
+
+    program: Program
+    seconds: tuple[float, ...]
+    calls: int = 1
+
+
+def evenly(step: CompiledFunction, seconds: float) -> Profile:
+    """The profile of a run whose launches took equally long."""
+    program = step._units()[0].program
+    count = len(program.launches)
+    return profile_of([Took(program, (seconds / count,) * count)], None)
 
 
 BATCH = graphc.ones(5, 1, 8, 8), graphc.tensor([0, 1, 2, 0, 1])
@@ -79,10 +97,10 @@ def test_calls_with_and_without_a_profile_take_turns() -> None:
     batches = [graphc.full((3,), k) for k in range(10)]
     profile = step.profile_over((x,) for x in batches)
     assert seen == list(range(10)), "each batch once, in order"
-    assert profile.beside is not None and profile.beside.pairs == 2
+    assert profile.beside is not None and profile.beside.profiles == 2
     assert profile.beside.seconds > 0
-    assert profile.result in (18.0, 42.0)  # the fourth or the eighth
-    assert "median of 2 pairs" in str(profile)
+    assert profile.result is None, "its memory is free for the next call"
+    assert "the median of 2" in str(profile)
     with pytest.raises(InvalidArgument, match="fewer than 4 batches"):
         step.profile_over(batches[:3])
 
@@ -90,17 +108,37 @@ def test_calls_with_and_without_a_profile_take_turns() -> None:
 def test_what_is_in_the_middle_and_how_far_it_is_from_its_neighbours(
     step: CompiledFunction,
 ) -> None:
-    program = step._units()[0].program
-    share = 1 / len(program.launches)
+    plain = iter([1.0, 1.0, 9.0, 2.0, 2.0, 2.0, 4.0, 4.0, 4.0])
+    timed = iter([2.0, 3.3, 3.6])  # a machine that slows down from call to call
+    found = in_turns(range(12), lambda _: next(plain), lambda _: evenly(step, next(timed)))
+    assert found.seconds == pytest.approx(3.3)
+    assert found.beside == (2.0, pytest.approx(0.0), math.inf, 3)
 
-    def profiled(seconds: float) -> Profile:
-        return profile_of([Timed(program, (seconds * share,) * len(program.launches))], None)
 
-    plain = iter([9.0, 9.0, 1.0, 9.0, 9.0, 2.0, 9.0, 9.0, 4.0])
-    timed = iter([1.5, 3.3, 3.0])  # a machine that slows down from call to call
-    found = in_turns(range(12), lambda _: next(plain), lambda _: profiled(next(timed)))
-    assert found.seconds == pytest.approx(3.0)
-    assert found.beside == (2.0, pytest.approx(0.0), 3)
+def test_the_error_of_a_residual_falls_with_more_profiles(step: CompiledFunction) -> None:
+    spread = itertools.cycle((0.9, 1.0, 1.0, 1.1))
+    few, many = (
+        in_turns(range(ROUND * n), lambda _: 1.0, lambda _: evenly(step, next(spread))).beside
+        for n in (4, 64)
+    )
+    assert few is not None and many is not None
+    assert 0 < many.error < few.error < 0.2
+
+
+def test_a_profiled_call_is_latched_like_the_ones_around_it(step: CompiledFunction) -> None:
+    for _ in range(40):
+        step(*BATCH)
+    latch = step._latch
+    if latch is None:
+        pytest.skip("no calls are latched here")
+    profile = step.profile(*BATCH)
+    assert step._latch is latch, "a miss would have dropped it"
+    launches = step._units()[0].program.launches
+    assert [x.kernel for x in profile.launches] == [x.kernel.name for x in launches]
+    assert all(x.row.seconds >= 0 for x in profile.launches)
+    other = step.profile(*(x[:2] for x in BATCH))  # of another program than the latch's
+    assert len(other.launches) == len(launches)
+    assert len(step.profile(*BATCH).launches) == len(launches)
 
 
 def test_it_is_a_call_like_any_other(step: CompiledFunction) -> None:
@@ -185,7 +223,7 @@ def test_a_tally_puts_runs_together(step: CompiledFunction) -> None:
     tally = Tally()
     program = step._units()[0].program
     for seconds in (9.0, 1.0, 3.0):
-        tally.append(Timed(program, (seconds,) * len(program.launches)))
+        tally.append(Took(program, (seconds,) * len(program.launches)))
     (mean,) = tally.means()
     assert mean.calls == 2 and set(mean.seconds) == {2.0}, "the first run is cold"
     profile = profile_of([mean], None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphc.frontend.step.inspection import Recompile
+from graphc.frontend.step.explanation import Recompile
 from graphc.frontend.step.profile import Limits, Run
 
 Row = dict[str, Any]

@@ -12,7 +12,8 @@ from typing import Any
 
 from graphc.frontend.report.facts import Facts, Row
 from graphc.frontend.report.files import Files
-from graphc.frontend.step.inspection import Recompile, Stage, Unit, run_of
+from graphc.frontend.step.explanation import Recompile
+from graphc.frontend.step.inspection import Stage, Unit, run_of
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.written import TraceStage, written
 from graphc.ir.graph import Graph, Where

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from graphc.frontend.places import HOST, DevicePlace, Place, arranged
-from graphc.frontend.step.plan import Native
+from graphc.frontend.step.native import Native
 from graphc.ir.graph import Graph
 from graphc.ir.types import Array
 

@@ -25,10 +25,11 @@ from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.budget import Budget, drop_oldest
 from graphc.frontend.step.capture import Capture, Check, capture
 from graphc.frontend.step.collector import collector_paused
+from graphc.frontend.step.explanation import Recompile
 from graphc.frontend.step.family import Backend, Entry, Family
 from graphc.frontend.step.finite import CheckedRun
 from graphc.frontend.step.guards import Change, Guards
-from graphc.frontend.step.inspection import Recompile, Stats, Unit
+from graphc.frontend.step.inspection import Stats, Unit
 from graphc.frontend.step.latched import Latched, places, reclaim
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
@@ -70,7 +71,6 @@ class Compiled(Measured):
     _last: Entry | None
     _next: Ready | None
     _latched: Latched | None  # for the calls of `_next`
-    _latch: Latched | None  # where it makes the next call
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class Compiled(Measured):
         out = ready.call(args)
         if out is not MISSED:
             self._last = ready.entry
-            if ready.latches and places() is not None:
+            if ready.latches and not self._timed and places() is not None:
                 made = self._latched
                 if made is None or not made.serves(ready):
                     made = Latched(ready)

@@ -29,7 +29,7 @@ from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import GPU_STAGES, Unit
-from graphc.frontend.step.plan import Native
+from graphc.frontend.step.native import Native
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.written import with_trace
 from graphc.frontend.switches import Precision, precision

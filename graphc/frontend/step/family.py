@@ -20,7 +20,8 @@ from graphc.frontend.step.capture import Capture
 from graphc.frontend.step.dump import dump
 from graphc.frontend.step.guards import Change, Guards
 from graphc.frontend.step.inspection import Unit
-from graphc.frontend.step.plan import Native, Plan, Template
+from graphc.frontend.step.native import Native, Template
+from graphc.frontend.step.plan import Plan
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.results import Results
 from graphc.frontend.step.sizes import Openness

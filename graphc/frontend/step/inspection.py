@@ -8,6 +8,7 @@ reason, never an empty string.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,16 +17,16 @@ from typing import Any, Protocol
 
 from graphc import config
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
-from graphc.frontend import notebook, terminal
+from graphc.frontend import notebook
 from graphc.frontend.step.compared import changes
-from graphc.frontend.step.guards import Change
+from graphc.frontend.step.explanation import Explanation, Recompile
 from graphc.frontend.step.predicted import Memory, Part, memory_of, size_text
 from graphc.frontend.step.profile import Run, where_of
 from graphc.ir.graph import Stack, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program, Slot
+from graphc.ir.work import Work, work_of
 
-SPEC = re.compile(r"(?P<kind>\w+)\[(?P<sizes>[^\]]*)\](?P<more>.*)")  # of a tensor
 CODE_STAGES, GPU_STAGES = ("llvm", "asm"), ("triton", "ptx", "sass")
 
 
@@ -52,9 +53,31 @@ class KernelView:
     _code: Callable[[str], str] = field(repr=False)
     _levels: tuple[str, ...] = field(default=CODE_STAGES, repr=False)
     _device: str = field(default="cpu", repr=False)
+    _work: Work = field(default=Work(), repr=False)
+    _took: float | None = field(default=None, repr=False)
 
     def _repr_html_(self) -> str:
         return notebook.text(self.text, self.name)
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds of a call in all its launches, as last profiled.
+
+        Raises InvalidState if it was not.
+        """
+        if self._took is None:
+            raise InvalidState(f"{self.name} was not profiled", fix="call step.profile first")
+        return 1e3 * self._took
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a call in all its launches."""
+        return self._work.flops
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that these move at least."""
+        return self._work.bytes
 
     @property
     def plan(self) -> str:
@@ -151,6 +174,10 @@ class Unit:
         if stage in self.codes:
             return "\n".join(self.code(k, stage) for k in self.kernels())
         found = next((s for s in self.stages if s.name == stage), None)
+        if found is None and stage in (*CODE_STAGES, *GPU_STAGES):
+            raise NotAvailable(
+                f"no `{stage}`: device is {self.device}", fix=f"read {' or '.join(self.codes)}"
+            )
         if found is None:
             known = ", ".join(self.stage_names())
             raise InvalidArgument(f"no stage {stage!r}; there are: {known}")
@@ -158,114 +185,6 @@ class Unit:
 
     def stage_names(self) -> tuple[str, ...]:
         return (*(s.name for s in self.stages), *self.codes)
-
-
-@dataclass(frozen=True, slots=True)
-class Recompile:
-    """Why a call was traced again, and what that cost."""
-
-    change: Change
-    ms: float
-
-    @property
-    def argument(self) -> str:
-        return self.change.what
-
-    @property
-    def old(self) -> str:
-        return self.change.old
-
-    @property
-    def new(self) -> str:
-        return self.change.new
-
-    @property
-    def line(self) -> int:
-        return self.change.line
-
-    @property
-    def fix(self) -> str:
-        return remedy(self.change)
-
-    def __str__(self) -> str:
-        c = self.change
-        at = f" ({c.file.rpartition('/')[2]}:{c.line})" if c.file else ""
-        return f"{c.what}: {c.old} -> {c.new}{at}, {self.ms:.0f} ms; {self.fix}"
-
-
-def remedy(change: Change) -> str:
-    """What a person can do about a recompile."""
-    if change.what.startswith("argument"):
-        return _of_argument(change.old, change.new)
-    if change.what.startswith(("train", "mode")):
-        return "both are kept; no further cost"
-    return "keep it constant, or pass it as a tensor argument"
-
-
-def _of_argument(old: str, new: str) -> str:
-    """The same for an argument that had been `old`."""
-    was, now = SPEC.fullmatch(old), SPEC.fullmatch(new)
-    if was is None or now is None:
-        if "read at each call" in new:
-            return "nothing: its value is read from now on"
-        return "pass it as a tensor; a float that keeps changing is read at each call"
-    sizes = [m["sizes"].count(",") if m["sizes"] else -1 for m in (was, now)]
-    if was["kind"] == now["kind"] and was["more"] == now["more"] and sizes[0] == sizes[1]:
-        return "nothing: any size of it will do from now on, unless dynamic=False"
-    return "pass one dtype and rank; a kind seen before costs nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """`step.explain()`: prints as a report, and answers as attributes."""
-
-    name: str
-    programs: int
-    kernels: int
-    launches: int
-    peak_bytes: int
-    compile_seconds: float
-    recompiles: tuple[Recompile, ...]
-    unfused: tuple[tuple[str, str], ...]  # kernel, and why it ends where it ends
-    callbacks: tuple[str, ...] = ()
-    sizes: tuple[str, ...] = ()  # extents, and the conditions on them
-    loops: tuple[str, ...] = ()  # their trips
-    blocks: tuple[str, ...] = ()  # of each kernel of a GPU
-    plans: str = ""  # how many sizes have a plan, and what these keep in memory
-    products: tuple[str, ...] = ()  # of half types on a CPU: how they are computed, by kernel
-
-    def _repr_html_(self) -> str:
-        return notebook.text(str(self), self.name)
-
-    def __str__(self) -> str:
-        head = (
-            f"{self.name}: {_many(self.programs, 'program')} a call, "
-            f"{_many(self.kernels, 'kernel')} in {_many(self.launches, 'launch', 'launches')}, "
-            f"peak {size_text(self.peak_bytes)}, compiled in {self.compile_seconds:.2f} s"
-        )
-        return "\n".join(
-            [
-                *terminal.wrapped(head, 4),
-                *_section("sizes", self.sizes),
-                *(_section("loops", self.loops) if self.loops else ()),
-                *terminal.wrapped(f"plans: {self.plans}", 4),
-                *_section("recompiles", map(str, self.recompiles)),
-                *_section("not fused", (f"{k}: {why}" for k, why in self.unfused)),
-                *(_section("products", self.products) if self.products else ()),
-                *(_section("blocks", self.blocks) if self.blocks else ()),
-                *_section("host callbacks", self.callbacks),
-            ]
-        )
-
-
-def _many(n: int, one: str, many: str = "") -> str:
-    return f"{n} {one if n == 1 else many or one + 's'}"
-
-
-def _section(title: str, rows: Any) -> list[str]:
-    rows = list(rows)
-    lines = [line for row in rows for line in terminal.wrapped(f"  {row}", 4)]
-    return [f"{title}: {len(rows) or 'none'}", *lines]
 
 
 @dataclass(slots=True)
@@ -378,11 +297,11 @@ class Inspectable:
     @property
     def kernels(self) -> tuple[KernelView, ...]:
         """Each kernel once, by its first launch. Raises InvalidState before the first call."""
-        return tuple(
-            KernelView(k.name, u.show_kernel(k), partial(u.code, k), u.codes, u.device)
-            for u in self._ready()
-            for k in u.kernels()
-        )
+        return tuple(view for u in self._ready() for view in _views(u, run_of(u, self._runs())))
+
+    def _runs(self) -> Sequence[Run]:
+        """Of the last profile."""
+        return ()
 
     def _repr_html_(self) -> str:
         """What is known of it so far."""
@@ -411,6 +330,19 @@ def run_of(unit: Unit, runs: Iterable[Run]) -> Run | None:
     names = [x.kernel.name for x in unit.program.launches]
     of_it = (r for r in runs if [x.kernel.name for x in r.program.launches] == names)
     return next(of_it, None)
+
+
+def _views(unit: Unit, run: Run | None) -> Iterator[KernelView]:
+    program = unit.program if run is None else run.program
+    work, took = defaultdict[str, Work](Work), defaultdict[str, float](float)
+    seconds = run.seconds if run is not None else [0.0] * len(program.launches)
+    for launch, own, spent in zip(program.launches, work_of(program), seconds, strict=True):
+        key = launch.kernel.key()
+        work[key], took[key] = work[key].plus(own), took[key] + spent
+    for k in unit.kernels():
+        ms = None if run is None else took[k.key()]
+        text, code = unit.show_kernel(k), partial(unit.code, k)
+        yield KernelView(k.name, text, code, unit.codes, unit.device, work[k.key()], ms)
 
 
 def phase_of(kernel: Kernel) -> str:

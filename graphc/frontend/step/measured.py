@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from graphc.frontend.places import place_on
 from graphc.frontend.report.facts import Facts
 from graphc.frontend.step import places, seen
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import Inspectable, Unit, run_of
+from graphc.frontend.step.latched import Latched
 from graphc.frontend.step.profile import Limits, Profile, Run, in_turns
+from graphc.frontend.step.signature import signature
+from graphc.frontend.tensor import Tensor
 
 
 class Measured(Inspectable):
     """Calls that are timed, and what is written about them."""
 
     _backend: Backend
+    _latch: Latched | None  # where it makes the next call
     _profiled: Profile | None = None
     _timed: bool = False  # while it is profiled: nothing is prepared for the next call
     _ready_at: float = 0.0  # when what runs was compiled or found, by the performance counter
@@ -53,7 +59,12 @@ class Measured(Inspectable):
         `profile.ms` is the call in milliseconds, `by("line")` its rows. Raises what the call
         raises.
         """
-        with self._backend.timing() as runs:
+        self._profiled = self._profile(args, kwargs)
+        return self._profiled
+
+    def _profile(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Profile:
+        timer = self._backend if self._latch is None else self._latch
+        with timer.timing() as runs:
             self._timed = True
             try:
                 begun = time.perf_counter()
@@ -61,29 +72,36 @@ class Measured(Inspectable):
                 seconds = time.perf_counter() - max(begun, self._ready_at)
             finally:
                 self._timed = False
-        outside = max(0.0, seconds - sum(sum(run.seconds) for run in runs))
-        on_gpu = any(unit.device != "cpu" for unit in self._units())
-        if on_gpu:  # a call does not wait for its launches
-            self._profiled = Profile(tuple(runs), _unknown, result)
-        else:
-            self._profiled = Profile(tuple(runs), self._backend.peaks, result, outside)
-        return self._profiled
+        if any(unit.device != "cpu" for unit in self._units()):  # no call waits for its launches
+            return Profile(tuple(runs), _unknown, result)
+        return Profile(tuple(runs), self._backend.peaks, result, seconds)
 
     def profile_over(self, batches: Iterable[Any]) -> Profile:
         """Call it once with each batch, a tuple of arguments or a single one, profiling each fourth
-        call; gives the profile in the middle, in seconds.
+        call; gives the profile in the middle, in seconds, without its `result`.
 
         The machine is the same for calls with and without a profile, so `profile.beside` tells by
         how much they differ. Raises InvalidArgument for fewer than four batches.
         """
 
-        def plain(batch: Any) -> float:
-            begun = time.perf_counter()
-            self._as_called(*_arguments(batch))
-            return time.perf_counter() - begun
+        def profiled(batch: Any) -> Profile:
+            return replace(self._profile(_arguments(batch), {}), result=None)  # which is free again
 
-        self._profiled = in_turns(batches, plain, lambda b: self.profile(*_arguments(b)))
+        self._profiled = in_turns(batches, self._plain, profiled)
         return self._profiled
+
+    def _plain(self, batch: Any) -> float:
+        """The seconds of a call that is not profiled, with all that a GPU does for it."""
+        leaves: list[Tensor] = []
+        signature(args := _arguments(batch), {}, leaves)
+        gpus = {place for x in leaves if (place := place_on(x.array)) is not None}
+        for gpu in gpus:
+            gpu.wait()
+        begun = time.perf_counter()
+        self._as_called(*args)
+        for gpu in gpus:
+            gpu.wait()
+        return time.perf_counter() - begun
 
     def report(
         self, path: str | Path = "report.html", *batch: Any, assembly: bool = False, **kwargs: Any
@@ -115,17 +133,18 @@ class Measured(Inspectable):
             return super().ir(stage)
         return places.Text(places.found_at(self._ready(), stage, where))
 
-    def line(self, place: str) -> str:
-        """What became of a line, as in "net.py:12", or of a module: its values, kernels, buffers,
+    def line(self, place: str, limit: int | None = places.SHOWN) -> str:
+        """What became of a line, as in "net.py:12", or of a module: its time if the step was
 
-        memory, and its time if the step was profiled.
+        profiled, memory, kernels, buffers and values.
 
+        `limit`: so many of each at most, the slowest kernels and the largest buffers; None: all.
         Times in ms, sizes in bytes. Raises InvalidState before the first call, InvalidArgument for
         a place of which nothing is left.
         """
         units = self._ready()
         runs = {u.name: run for u in units if (run := run_of(u, self._runs())) is not None}
-        return places.Text(places.told(units, place, runs))
+        return places.Text(places.told(units, place, runs, limit))
 
     def _runs(self) -> Sequence[Run]:
         """Of the last profile."""

@@ -18,7 +18,7 @@ from graphc.errors import GraphcError, user_location
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.places import DevicePlace, Place
 from graphc.frontend.step.family import Backend
-from graphc.frontend.step.plan import Native
+from graphc.frontend.step.native import Native
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value

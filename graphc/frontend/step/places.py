@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from graphc.errors import InvalidArgument
-from graphc.frontend.step.inspection import Stage, Unit
+from graphc.frontend.step.explanation import sizes_told
+from graphc.frontend.step.inspection import Stage, Unit, phase_of
 from graphc.frontend.step.predicted import size_text
-from graphc.frontend.step.profile import Run
+from graphc.frontend.step.profile import PHASES, Run
 from graphc.ir.graph import Graph, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Launch, Program, Slot
@@ -18,6 +19,7 @@ from graphc.ir.text import parse_where, row
 
 LINE = re.compile(r"(.+):(\d+)")
 GAP = "  ..."
+SHOWN = 12  # kernels, buffers and values of a place that are told
 Has = Callable[[str], bool]  # of a provenance as a text shows it
 
 
@@ -117,9 +119,14 @@ def kernels_at(unit: Unit, has: Has) -> list[Kernel]:
     return list({x.kernel.key(): x.kernel for _, x, _ in launches_at(unit.program, has)}.values())
 
 
-def told(units: Iterable[Unit], place: str, runs: Mapping[str, Run]) -> str:
-    """All that is known of a place. Raises InvalidArgument if nothing was traced there."""
-    parts = [text for u in units if (text := _told(u, place, runs.get(u.name)))]
+def told(
+    units: Iterable[Unit], place: str, runs: Mapping[str, Run], limit: int | None = SHOWN
+) -> str:
+    """All that is known of a place, of each kind of thing `limit` at most, the dearest first.
+
+    Raises InvalidArgument if nothing was traced there.
+    """
+    parts = [text for u in units if (text := _told(u, place, runs.get(u.name), limit))]
     if not parts:
         raise _nowhere(f"nothing was traced at {place!r}")
     return "\n\n".join([*_source(units, place), *parts])
@@ -134,7 +141,7 @@ def _source(units: Iterable[Unit], place: str) -> list[str]:
     return [f"{place}  {text}"] if text else []
 
 
-def _told(unit: Unit, place: str, run: Run | None) -> str:
+def _told(unit: Unit, place: str, run: Run | None, limit: int | None) -> str:
     has = holder(unit, place)
     graphs: list[Stage] = [s for s in unit.stages if s.level == "graph"]
     last = getattr(graphs[-1], "graph", None)
@@ -145,24 +152,63 @@ def _told(unit: Unit, place: str, run: Run | None) -> str:
     slots = [s for s in program.buffers() if s.where and has(s.where)]
     if not (values or launches or slots):
         return ""
+    lists = (  # what, where all of it is, and its rows
+        (f"kernels: {len(launches)}", "fuse", _slowest(launches, run)),
+        (f"buffers: {len(slots)}", "memory", [_slot(unit, s) for s in _largest(slots)]),
+        (f"values: {len(values)} after {graphs[-1].name}", graphs[-1].name, [*map(row, values)]),
+    )
     return "\n".join(
         [
             f"{unit.name}: {_cost(launches, run)}{_held(program, slots)} at the peak",
-            f"values: {len(values)} after {graphs[-1].name}",
-            *map(row, values),
-            f"kernels: {len(launches)}",
-            *(_launch(i, x, part, run) for i, x, part in launches),
-            f"buffers: {len(slots)}",
-            *(_slot(unit, s) for s in slots),
+            *_phases(launches, run),
+            *(line for title, stage, rows in lists
+              for line in (title, *_some(rows, limit, f'step.ir("{stage}", where="{place}")'))),
         ]
-    )
+    )  # fmt: skip
 
 
-def _cost(launches: Sequence[tuple[int, Launch, float]], run: Run | None) -> str:
+def _some(rows: Sequence[str], limit: int | None, rest: str) -> list[str]:
+    """The first rows, and where the others are."""
+    if limit is None or len(rows) <= limit + 1:  # one more is as long as to say so
+        return [*rows]
+    return [*rows[:limit], f"  ... {len(rows) - limit} more: {rest}, or limit=None here"]
+
+
+At = tuple[int, Launch, float]  # a launch's number, itself, and the share of it for a place
+
+
+def _phases(launches: Sequence[At], run: Run | None) -> list[str]:
+    """What forward, backward and update take of it."""
+    groups: dict[str, list[At]] = {}
+    for at in launches:
+        groups.setdefault(phase_of(at[1].kernel), []).append(at)
+    if run is None or len(groups) < 2:
+        return []
+    parts = [f"{PHASES.get(phase, phase)} {_ms(group, run):.3f} ms in {len(group)}"
+             for phase, group in groups.items()]  # fmt: skip
+    return [f"launches: {', '.join(parts)}"]
+
+
+def _ms(launches: Iterable[At], run: Run) -> float:
+    return 1e3 * sum(part * run.seconds[i] for i, _, part in launches)
+
+
+def _slowest(launches: Sequence[At], run: Run | None) -> list[str]:
+    """Launches by the time that they take for a place; in their order where that is not known."""
+    if run is not None:
+        launches = sorted(launches, key=lambda at: -_ms([at], run))
+    return [_launch(at, run) for at in launches]
+
+
+def _largest(slots: Iterable[Slot]) -> list[Slot]:
+    return sorted(slots, key=lambda s: -s.size_bytes)
+
+
+def _cost(launches: Sequence[At], run: Run | None) -> str:
     if run is None:
         return "not profiled, "
-    seconds, whole = sum(p * run.seconds[i] for i, _, p in launches), sum(run.seconds)
-    return f"{1e3 * seconds:.3f} of {1e3 * whole:.3f} ms ({seconds / whole:.1%}), "
+    own, whole = _ms(launches, run), 1e3 * sum(run.seconds)
+    return f"{own:.3f} of {whole:.3f} ms ({own / whole if whole else 0:.1%}), "
 
 
 def _held(program: Program, slots: Sequence[Slot]) -> str:
@@ -179,10 +225,12 @@ def _held(program: Program, slots: Sequence[Slot]) -> str:
     return size_text(sum(held.values()))
 
 
-def _launch(i: int, x: Launch, part: float, run: Run | None) -> str:
-    ms = "" if run is None else f"{1e3 * part * run.seconds[i]:9.3f} ms"
-    why = f"  // {x.kernel.note}" if x.kernel.note else ""
-    return f"  {i:>4}{ms} {part:6.1%} of {x.kernel.name}{why}"
+def _launch(at: At, run: Run | None) -> str:
+    number, launch, part = at
+    ms = "" if run is None else f"{_ms([at], run):9.3f} ms"
+    first, _, more = sizes_told(launch.kernel.note).partition("; ")
+    why = f"  // {first}{'; ...' if more else ''}" if first else ""
+    return f"  {number:>4}{ms} {part:6.1%} of {launch.kernel.name}{why}"
 
 
 def _slot(unit: Unit, s: Slot) -> str:

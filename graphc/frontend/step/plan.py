@@ -21,9 +21,8 @@ memory (`fits`, and `_look` for what moved since). No other way exists.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Any, Protocol
 
 from graphc.frontend import epoch
 from graphc.frontend.places import Place, place_of
@@ -43,6 +42,7 @@ from graphc.frontend.step.memory import (
     relayout,
     row_major,
 )
+from graphc.frontend.step.native import Native
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.step.steptrace import Shown
@@ -50,76 +50,8 @@ from graphc.frontend.storage import Clock, Storage, running
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect
 from graphc.ir.graph import Graph
-from graphc.ir.program import Program
 from graphc.ir.sizes import Evaluation
 from graphc.ir.types import Array, Scalar, Shape, TensorSpec
-
-
-class Template(Protocol):
-    """A compiled program for any sizes that its trace allows."""
-
-    def at(self, sizes: Evaluation) -> Native: ...
-
-
-class Native(Protocol):
-    """A compiled program for given sizes; see `runtime.cpu.executor.Executable`."""
-
-    @property
-    def done(self) -> bool:
-        """Whether the last run went to its end."""
-        ...
-
-    @property
-    def program(self) -> Program: ...
-    @property
-    def orders(self) -> Sequence[Shape]: ...
-    @property
-    def table_bytes(self) -> int:
-        """What it keeps in memory for these sizes alone, code and arena aside."""
-        ...
-
-    def bind_state(self, pointers: Sequence[int]) -> None: ...
-    def run(
-        self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
-    ) -> None: ...
-    def settle(self) -> None:
-        """Raise what the last run may still fail with, where `run` does not wait for that."""
-        ...
-
-    def watch(self, words: Array) -> bool:
-        """Have `again` compare these words first; False where that cannot be done."""
-        ...
-
-    def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
-        """`run` once more, in the turn (`storage.running`) that the caller has."""
-        ...
-
-    def latch(self, cells: Mapping[str, int], keep: object) -> Latch | None:
-        """A builtin that makes a whole call (`cpu_abi.LATCH`); None where that cannot be."""
-        ...
-
-
-class Latch(Protocol):
-    """A call as one builtin; see `runtime.cpu.latch.Latch`."""
-
-    run: Any
-
-    def put(self, name: str, value: int) -> None:
-        """Write a cell."""
-        ...
-
-    def words(self) -> list[tuple[int, int]] | None:
-        """Have it run as the program was run last, and what tells that this is right."""
-        ...
-
-    @property
-    def left(self) -> int:
-        """The result of the job that it has left open, or less than 0."""
-        ...
-
-    def resume(self, raised: BaseException) -> None:
-        """End that job, as `Native.run` would."""
-        ...
 
 
 class Bound(Enum):

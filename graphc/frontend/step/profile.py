@@ -11,6 +11,7 @@ kernel, so each row also says how near to the machine's measured peaks it came, 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +31,9 @@ from graphc.ir.work import Work, work_of
 
 PHASES = {"": "forward", "bw": "backward", "opt": "optimizer"}
 OUTSIDE = "(outside)"
-ROUND = 4  # calls, of which the last is profiled: two plain ones let the third be as short as ever
+ROUND = 4  # calls, of which the last is profiled
+ENOUGH = 4  # profiles that tell how much they vary
+NOTCH = 1.57  # of the quartiles' distance: where a median is, to 95 % (McGill, Tukey, Larsen 1978)
 
 
 class Run(Protocol):
@@ -111,7 +114,8 @@ class Beside(NamedTuple):
 
     seconds: float  # of one in the middle
     residual: float  # by how much, of the plain calls around it, a profile's sum is more
-    pairs: int
+    error: float  # of the residual: what the machine's noise leaves open
+    profiles: int
 
 
 KEYS: dict[str, Callable[[Launched], str]] = {
@@ -175,7 +179,7 @@ class Profile:
     runs: tuple[Run, ...] = field(repr=False)
     limits: Callable[[], Limits | None] = field(repr=False)  # looked up when asked for, as well
     result: object = field(default=None, repr=False)  # of the call that was profiled
-    outside_seconds: float = 0.0  # of the call, in no launch; 0 where only launches were timed
+    call_seconds: float = 0.0  # of the whole call; 0 where only launches were timed
     beside: Beside | None = None  # calls that were not profiled, where some took turns with it
 
     @cached_property
@@ -197,6 +201,11 @@ class Profile:
     def launch_seconds(self) -> float:
         """Seconds in launches."""
         return sum(run.calls * sum(run.seconds) for run in self.runs)
+
+    @property
+    def outside_seconds(self) -> float:
+        """Seconds of the call in no launch; 0 where only launches were timed."""
+        return max(0.0, self.call_seconds - self.launch_seconds)
 
     @property
     def seconds(self) -> float:
@@ -261,9 +270,9 @@ class Profile:
             told.append(f"{self.ms:9.3f} {'':12}  the call: {self.outside_seconds * 1e3:.3f} of it "
                         "outside launches (Python, arguments, waking threads)")  # fmt: skip
         if self.beside is not None:
-            seconds, residual, pairs = self.beside
+            seconds, residual, error, count = self.beside
             told.append(f"{1e3 * seconds:9.3f} {'':12}  a call that is not profiled; residual "
-                        f"{residual:+.1%}, the median of {pairs} pairs")  # fmt: skip
+                        f"{residual:+.1%} ± {error:.1%}, the median of {count}")  # fmt: skip
         return told
 
     def _hint(self) -> list[str]:
@@ -330,18 +339,31 @@ def in_turns(
     for k, batch in zip(cycle(range(ROUND)), batches):
         if k == ROUND - 1:
             profiles.append(profiled(batch))
-        elif (seconds := plain(batch)) and k == ROUND - 2:
-            plains.append(seconds)
+        else:
+            plains.append(plain(batch))
     if not profiles:
         raise InvalidArgument(
             f"profile_over: fewer than {ROUND} batches",
             why="of each four, three are called as always and one is profiled",
             fix=f"give {ROUND} at least; some dozens tell more",
         )
-    around = (statistics.mean(plains[k : k + 2]) for k in range(len(profiles)))
-    residual = statistics.median(p.seconds / seconds - 1 for p, seconds in zip(profiles, around))
+    off = [_residual(p, plains[(ROUND - 1) * k :][: 2 * (ROUND - 1)])
+           for k, p in enumerate(profiles)]  # fmt: skip
     middle = sorted(profiles, key=lambda p: p.seconds)[len(profiles) // 2]
-    return replace(middle, beside=Beside(statistics.median(plains), residual, len(profiles)))
+    beside = Beside(statistics.median(plains), statistics.median(off), _error(off), len(profiles))
+    return replace(middle, beside=beside)
+
+
+def _residual(profile: Profile, around: Sequence[float]) -> float:
+    return profile.seconds / statistics.median(around) - 1
+
+
+def _error(found: Sequence[float]) -> float:
+    """By how much, about, the median of others that are spread like these would differ."""
+    if len(found) < ENOUGH:
+        return math.inf
+    low, _, high = statistics.quantiles(found, n=4)
+    return float(NOTCH * (high - low) / math.sqrt(len(found)))
 
 
 def print_tally(runs: Sequence[Run], peaks: Limits | None) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 from graphc.errors import TooManyCompiles
+from graphc.frontend.step.explanation import Recompile
 from graphc.frontend.step.guards import Change
-from graphc.frontend.step.inspection import Recompile
 
 THIRD = 3
 FOLDED = {"train mode of "}

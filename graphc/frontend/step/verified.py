@@ -19,7 +19,8 @@ from graphc.frontend.step.checking import excess, interpret_wide
 from graphc.frontend.step.compiled import Compiled
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.inputs import inputs_of
-from graphc.frontend.step.plan import Native, Plan
+from graphc.frontend.step.native import Native
+from graphc.frontend.step.plan import Plan
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret

@@ -15,7 +15,6 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -113,12 +112,13 @@ class Engine:
         return int(SIGNAL_SECONDS * self.rate())
 
     @contextmanager
-    def timing(self) -> Iterator[list[Timed]]:
-        """Inside, each run of a program is timed by launch and noted in the list."""
+    def timing(self, turning: bool = True) -> Iterator[list[Timed]]:
+        """Inside, runs are timed by launch and noted; unless `turning`, none of a latch."""
         with self.lock:
             before, self.timed = self.timed, []
             found = self.timed
-            threads.turned()
+            if turning:
+                threads.turned()
         try:
             yield found
         finally:
@@ -322,7 +322,6 @@ class Executable:
 
     @property
     def table_bytes(self) -> int:
-        """What it keeps for these sizes alone, code and arena aside."""
         return self.program.table_bytes
 
     def bind_state(self, pointers: Sequence[int]) -> None:
@@ -379,16 +378,10 @@ class Executable:
 
     def _time(self, runs: list[Timed] | Tally, pointers: Sequence[int], watched: int) -> bool:
         """Run with the clock read at each launch."""
-        ticks = (ctypes.c_int64 * (len(self.program.launches) + 1))()
-        self._job.cells[JOB["ticks"]] = ctypes.addressof(ticks)
-        try:
+        with self._job.stamped() as ticks:
             ran = self._engine.walk(self._job, pointers, watched)
-        finally:
-            self._job.cells[JOB["ticks"]] = 0
-        rate = self._engine.rate()
         if self._job.done and not self._error[0]:  # else the walk ended before the last launch
-            spans = tuple((b - a) / rate for a, b in pairwise(ticks))
-            runs.append(Timed(self.program, spans))
+            runs.append(Timed(self.program, ticks, self._engine.rate))
         return ran
 
     def _explain(self, e: BaseException) -> None:
@@ -434,6 +427,14 @@ class Executable:
         wanted = pool.threads == threads.wanted or not job.parallel
         job.cells[JOB["denormals"]] = _flush_denormals
         return pool.address if ordered and settled and wanted else 0
+
+    @contextmanager
+    def timing(self) -> Iterator[list[Timed]]:
+        """As the engine's, for one call, which its latch may make: that stays what it is."""
+        with self._engine.timing(turning=False) as runs, self._job.stamped() as ticks:
+            yield runs
+        if ticks[-1]:  # the latch has made it, and all its launches have run
+            runs.append(Timed(self.program, ticks, self._engine.rate))
 
     def left(self) -> bool:
         return self._engine.busy == LEFT

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import pairwise
 
-from graphc.ir.cpu_abi import JOB_CELLS
+from graphc.ir.cpu_abi import JOB, JOB_CELLS
 from graphc.ir.program import Program
 from graphc.runtime.cpu.routines import Routine
 
@@ -35,14 +37,31 @@ class Job:
         self.address = ctypes.addressof(self.cells)
         self.done = self.clean = False
 
+    @contextmanager
+    def stamped(self) -> Iterator[ctypes.Array[ctypes.c_int64]]:
+        """Inside, a run notes when each launch began and the last one ended, in ticks."""
+        ticks = (ctypes.c_int64 * (self.cells[JOB["entries"]] + 1))()
+        self.cells[JOB["ticks"]] = ctypes.addressof(ticks)
+        try:
+            yield ticks
+        finally:
+            self.cells[JOB["ticks"]] = 0
 
-class Timed(NamedTuple):
+
+class Timed:
     """One run of a program: the seconds of each launch, by the thread that called.
 
     Threads meet only where one needs what another wrote, so a launch without a barrier before it
-    takes what is left of the one before along.
+    takes what is left of the one before along. `ticks` are when each began and the last one ended,
+    `rate` how many make a second, both looked at later: the caller's clock is still running.
     """
 
-    program: Program
-    seconds: tuple[float, ...]
-    calls: int = 1
+    calls = 1
+
+    def __init__(self, program: Program, ticks: Iterable[int], rate: Callable[[], float]) -> None:
+        self.program, self._ticks, self._rate = program, ticks, rate
+
+    @cached_property
+    def seconds(self) -> tuple[float, ...]:
+        rate = self._rate()
+        return tuple((b - a) / rate for a, b in pairwise(self._ticks))

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from graphc.ir.cpu_abi import (
@@ -36,6 +37,7 @@ from graphc.ir.cpu_abi import (
 )
 from graphc.runtime.cpu import latch_arguments
 from graphc.runtime.cpu.entry import FASTCALL, OF_BYTES, Method
+from graphc.runtime.cpu.job import Timed
 
 FUNCTIONS = {
     "state": "PyThreadState_Get", "identify": "PyThreadState_GetID",
@@ -61,6 +63,10 @@ class Prepared(Protocol):
     def words(self) -> list[tuple[int, int]]: ...
     def pool(self) -> int:
         """The address of the threads that it would run on; 0 if it has to be put in order."""
+        ...
+
+    def timing(self) -> AbstractContextManager[Sequence[Timed]]:
+        """Inside, its next run is timed by launch, and noted in the list."""
         ...
 
     def left(self) -> bool: ...
@@ -106,6 +112,10 @@ class Latch:
         pool = self._prepared.pool()
         self.put("pool", pool)
         return words if pool else None
+
+    def timing(self) -> AbstractContextManager[Sequence[Timed]]:
+        """Inside, the next call is timed by launch, and noted in the list."""
+        return self._prepared.timing()
 
     @property
     def left(self) -> int:

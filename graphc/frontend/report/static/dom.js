@@ -48,6 +48,11 @@ function size(bytes) {
   return `${fixed(bytes, 1)} ${units[k]}`;
 }
 
+/** A reason why a kernel ends, its bytes as people read them. */
+const readable = (note) => note.replace(/(\d+) of (\d+) bytes|(\d+) bytes|(?<=not )(\d+)(?= to store)/g,
+  (_, ...found) => found.slice(0, 4).filter(Boolean).map(size).join(' of '));
+const shortened = (text, most) => (text.length > most ? `${text.slice(0, most)} …` : text);
+
 function count(n) {
   const units = ['', 'K', 'M', 'G', 'T', 'P'];
   let k = 0;

@@ -55,7 +55,7 @@ class Kernels {
   }
 
   build(k, levels, level) {
-    const notes = k.note.split('; ').filter(Boolean);
+    const notes = readable(k.note).split('; ').filter(Boolean);
     const code = el('div', { class: 'two' });
     fill(this.detail,
       el('div', { class: 'bar-line' }, el('span', { class: 'toggle' }, levels.map((name) => el('button', {

@@ -48,7 +48,7 @@ class Memory {
       svg('line', { x1: 66, x2: width - 14, y1: y(f * most), y2: y(f * most), class: 'axis' }),
       svg('text', { x: 60, y: y(f * most) + 4, 'text-anchor': 'end' }, size(f * most))]);
     const step = niceStep(n / 8) || 1, ruler = [];
-    for (let i = 0; i < n; i += Math.max(1, step)) ruler.push(svg('text', { x: x(i), y: height - 7 }, i));
+    for (let i = 0; i < n && x(i) < width - 80; i += Math.max(1, step)) ruler.push(svg('text', { x: x(i), y: height - 7 }, i));
     fill(this.picture, svg('svg', { height, viewBox: `0 0 ${width} ${height}`, class: state.marks.empty ? '' : 'chosen' },
       axis, ruler, svg('text', { x: width - 14, y: height - 7, 'text-anchor': 'end' }, 'launch'),
       arena.map((s) => this.block(s, x, y)),

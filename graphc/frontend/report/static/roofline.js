@@ -27,7 +27,7 @@ class Roofline {
     const grid = [xs.map((v) => [svg('line', { x1: x(v), x2: x(v), y1: 16, y2: height - 34, class: 'axis' }), svg('text', { x: x(v), y: height - 19, 'text-anchor': 'middle' }, v)]),
       ys.map((v) => [svg('line', { x1: 70, x2: width - 20, y1: y(v), y2: y(v), class: 'axis' }), svg('text', { x: 64, y: y(v) + 4, 'text-anchor': 'end' }, `${count(v)}`)])];
     fill(this.picture, svg('svg', { height, viewBox: `0 0 ${width} ${height}`, class: state.marks.empty ? '' : 'chosen' }, grid,
-      svg('text', { x: width - 20, y: height - 5, 'text-anchor': 'end' }, 'FLOP per byte moved'), svg('text', { x: 8, y: 12 }, 'FLOP/s'),
+      svg('text', { x: width - 20, y: height - 5, 'text-anchor': 'end' }, 'FLOP per byte moved'), svg('text', { x: 64, y: 10, 'text-anchor': 'end' }, 'FLOP/s'),
       p && this.roof(p, x, y, width), shown.sort((a, b) => b.seconds - a.seconds).map((k) => this.point(k, x, y))));
   }
 

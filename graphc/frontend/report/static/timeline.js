@@ -51,7 +51,7 @@ class Timeline {
     const step = niceStep((to - from) / 7), marks = [];
     for (let t = Math.ceil(from / step) * step; t <= to; t += step) {
       marks.push(svg('line', { x1: x(t), x2: x(t), y1: 14, y2: height - 6, class: 'axis' }),
-        svg('text', { x: x(t) + 3, y: 12 }, this.unit.measured ? time(t) : percent(t / this.unit.seconds)));
+        svg('text', { x: x(t) + (x(t) > x(to) - 50 ? -3 : 3), y: 12, 'text-anchor': x(t) > x(to) - 50 ? 'end' : 'start' }, this.unit.measured ? time(t) : percent(t / this.unit.seconds)));
     }
     return marks;
   }
