@@ -176,7 +176,8 @@ def reduce_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
     return TensorSpec(x.dtype, tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
 
-def extreme_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
+def extreme_type(x: TensorSpec, *, axes: Shape, nans: bool = False) -> TensorSpec:
+    """`nans` says only whether NaN is among the ties that share a cotangent."""
     if any(x.shape[k] == 0 for k in axes):
         raise ShapeMismatch(f"no extreme of {x} over empty dimensions {axes}")
     return reduce_type(x, axes=axes)

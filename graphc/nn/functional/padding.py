@@ -32,7 +32,7 @@ def pad(
         )
     pairs = [(0, 0)] * (input.dim() - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
     if mode == "constant":
-        out = owned(_constant(_cropped(input, pairs), pairs, value or 0.0), input)
+        out = owned(_constant(_cropped(input, pairs), pairs, 0.0 if value is None else value), input)
         return keep_channels_last(out, input)
     if mode not in EDGES:
         raise Unsupported(
