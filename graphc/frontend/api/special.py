@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, Unsupported
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import logic, ternary
+from graphc.frontend.api import logic
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import Operand, as_float, is_tensor, prepare
 from graphc.frontend.promotion import result_type
