@@ -65,7 +65,18 @@ class _Packed:
         node.restore = self
 
     def _pack(self, pack: Callable[..., Any], saved: Any) -> Any:
-        return [pack(saved[0].detach())] if isinstance(saved, tuple) else saved
+        if not isinstance(saved, tuple):
+            return saved
+        shown = saved[0].detach()
+        before = shown.storage.version
+        kept = [pack(shown)]
+        if shown.storage.version != before:
+            raise InvalidState(
+                "A saved tensor pack hook is modifying its input in place",
+                why="what the operation has read, and will give a gradient by, would change",
+                fix="write into a clone()",
+            )
+        return kept
 
     def _back(self, kept: Any, edge: Any) -> Any:
         if not isinstance(kept, list):

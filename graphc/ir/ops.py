@@ -229,6 +229,7 @@ _ROWS = [
     Op("qr", "routine", T.factors_type("qr"), linalg.qr, may_fail="always", runs="host"),
     Op("eigh", "routine", T.factors_type("eigh"), linalg.eigh, may_fail="always", runs="host"),
     Op("svd", "routine", T.factors_type("svd"), linalg.svd, may_fail="always", runs="host"),
+    Op("while_loop", "routine", T.while_type, loops.while_loop, may_fail="always", runs="host"),
     # loop
     Op("loop", "loop", T.loop_type, loops.loop),
 ]

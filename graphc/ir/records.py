@@ -18,12 +18,14 @@ from typing import Any
 from graphc.errors import FileFormatError
 from graphc.ir import kernel as k
 from graphc.ir.extent import Derived, Extent, Quotient
+from graphc.ir.graph import Graph
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import CheckSite, Launch, Slot
 from graphc.ir.symbols import Symbol
+from graphc.ir.text import parse, show
 from graphc.ir.types import DTYPES, DType, TensorSpec
 
-VERSION = 2
+VERSION = 3
 CLASSES: tuple[type, ...] = (
     k.Affine, k.Apply, k.Axis, k.Buffer, k.Call, k.Const, k.Dot, k.Guard, k.Index, k.Indirect,
     k.Inside, k.Load, k.Operand, k.Partial, k.Phase, k.Reduce, k.Roles, k.ScalarArg, k.Store,
@@ -75,9 +77,9 @@ def _extent(*parts: Any) -> Extent:
 
 # By the number that a row begins with.
 MAKERS: tuple[Callable[..., Any], ...] = (
-    _tuple, _kernel, _alike, _extent, DTYPES.__getitem__, Derived, Quotient, *CLASSES,
+    _tuple, _kernel, _alike, _extent, DTYPES.__getitem__, parse, Derived, Quotient, *CLASSES,
 )  # fmt: skip
-TUPLE, KERNEL, ALIKE, EXTENT, DTYPE, DERIVED, QUOTIENT = range(7)
+TUPLE, KERNEL, ALIKE, EXTENT, DTYPE, GRAPH, DERIVED, QUOTIENT = range(8)
 NUMBERS: Mapping[type, int] = {
     **{cls: n for n, cls in enumerate(CLASSES, QUOTIENT + 1)},
     Derived: DERIVED,
@@ -85,7 +87,8 @@ NUMBERS: Mapping[type, int] = {
 }
 SYMBOL = len(MAKERS)  # reads one that the reader knows by name
 KINDS: Mapping[type, int] = {
-    **NUMBERS, tuple: TUPLE, Kernel: KERNEL, Extent: EXTENT, DType: DTYPE, Symbol: SYMBOL,
+    **NUMBERS, tuple: TUPLE, Kernel: KERNEL, Extent: EXTENT, DType: DTYPE, Graph: GRAPH,
+    Symbol: SYMBOL,
 }  # fmt: skip
 
 
@@ -159,7 +162,7 @@ class _Writer:
             return [*(getattr(x, name) for name in KERNEL_FIELDS), x.key()]
         if cls is Extent:
             return [part for term in x.terms.items() for part in term]
-        return [x.name]  # a DType or a Symbol
+        return [show(x) if cls is Graph else x.name]  # or of a DType, a Symbol
 
 
 def read(data: bytes, symbols: Mapping[str, Symbol]) -> Any:

@@ -45,15 +45,20 @@ def replaced(v: Value, args: tuple[Value, ...], visit: Visit) -> Value:
     return w if w is v else builder.heir(w, v, since)
 
 
+def graphs_of(v: Value) -> dict[str, Graph]:
+    """The attributes of a value that are graphs."""
+    return {k: a for k, a in v.attrs.items() if isinstance(a, Graph)} if v.attrs else {}
+
+
 def bodies_of(graph: Graph) -> list[Graph]:
-    """The bodies of its loops, each once."""
-    loops = (v for v in graph.values() if v.op is not None and v.op.kind == "loop")
-    return list(dict.fromkeys(v.attrs["body"] for v in loops))
+    """The graphs that its values run, each once."""
+    return list(dict.fromkeys(b for v in graph.values() for b in graphs_of(v).values()))
 
 
 def with_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
-    """The graph with its loops' bodies changed."""
-    new = {body: change(body) for body in bodies_of(graph)}
+    """The graph with its loops' bodies changed; what a routine runs stays."""
+    loops = (v for v in graph.values() if v.op is not None and v.op.kind == "loop")
+    new = {body: change(body) for body in dict.fromkeys(v.attrs["body"] for v in loops)}
     if all(b is a for a, b in new.items()):
         return graph
 

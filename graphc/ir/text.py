@@ -282,14 +282,17 @@ class _Reader:
         with self.builder.at(parse_where(comment.strip().removeprefix("#"))):
             if word in OPS:
                 args = [self._named(n, number, line) for n in names.split()]
-                if OPS[word].kind == "loop":
-                    attrs["body"] = self.bodies[attrs["body"]]
+                attrs = {k: self._graph(a) for k, a in attrs.items()}
                 v = self.builder.emit(OPS[word], args, attrs, label)
             else:
                 v = self.builder.constant(self._number(word, spec.dtype, number, line), spec, label)
         if v.spec != spec:
             raise _bad(number, line, f"declared {spec}, but {word} gives {v.spec}")
         self.values[label] = v
+
+    def _graph(self, attr: Any) -> Any:
+        """An attribute, or the graph that it names."""
+        return self.bodies.get(attr, attr) if isinstance(attr, str) else attr
 
     def read_outs(
         self, number: int, line: str

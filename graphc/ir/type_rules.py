@@ -13,7 +13,7 @@ from typing import Any
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir.meaning import linalg
 from graphc.ir.sizes import is_one, same, same_shape
-from graphc.ir.types import DTYPES, Shape, TensorSpec, bool_, f32, i32, i64
+from graphc.ir.types import DTYPES, Shape, TensorSpec, bool_, f32, f64, i32, i64
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -176,7 +176,8 @@ def reduce_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
     return TensorSpec(x.dtype, tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
 
-def extreme_type(x: TensorSpec, *, axes: Shape) -> TensorSpec:
+def extreme_type(x: TensorSpec, *, axes: Shape, nans: bool = False) -> TensorSpec:
+    """`nans` says only whether NaN is among the ties that share a cotangent."""
     if any(x.shape[k] == 0 for k in axes):
         raise ShapeMismatch(f"no extreme of {x} over empty dimensions {axes}")
     return reduce_type(x, axes=axes)
@@ -401,3 +402,14 @@ def loop_type(
     one = outs[carried + index if gives == "stack" else index]
     rows = {"last": (), "trail": (trips + 1,), "stack": (trips,)}[gives]
     return TensorSpec(one.dtype, (*rows, *one.shape))
+
+
+def while_type(*types: TensorSpec, holds: Any, body: Any, carried: int) -> TensorSpec:
+    """What a loop carries in the end, packed, as in `meaning.loops`."""
+    for graph in (holds, body):
+        if [v.spec for v in graph.inputs] != list(types):
+            raise ShapeMismatch(f"{list(map(str, types))} for {graph.name} of other types")
+    outs = [v.spec for v in body.outs[:carried]]
+    if outs != list(types[:carried]) or holds.outs[0].spec != TensorSpec(bool_, ()):
+        raise ShapeMismatch(f"carries {list(map(str, outs))} of {list(map(str, types))}")
+    return TensorSpec(f64, (sum(t.numel * (1 + (t.dtype is i64)) for t in types[:carried]),))

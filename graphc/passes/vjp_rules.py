@@ -143,10 +143,11 @@ def fold(g: Any, _z: Any, _x: Any, *, axis: int, length: int, step: int, dilatio
     return P.slice(windows, (0,) * len(shape), shape)
 
 
-def extreme_of(g: Any, z: Any, x: Any, *, axes: Shape) -> Any:
-    """max and min share their cotangent equally among ties."""
+def extreme_of(g: Any, z: Any, x: Any, *, axes: Shape, nans: bool = False) -> Any:
+    """max and min share their cotangent equally among ties, or all that are NaN with `nans`."""
     shape = x.spec.shape
-    ties = P.cast(compare("eq", x, P.expand_over(z, axes, shape)), g.spec.dtype)
+    ties = compare("eq", x, P.expand_over(z, axes, shape))
+    ties = P.cast(P.apply("or", ties, compare("ne", x, x)) if nans else ties, g.spec.dtype)
     return P.expand_over(g / P.sum(ties, axes), axes, shape) * ties
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import graphc
-from graphc.errors import DataDependentBranch, ShapeMismatch, Untraceable
+from graphc.errors import AutogradError, ShapeMismatch, Untraceable
 
 W = [[0.5, -0.25], [0.125, 0.75]]
 
@@ -97,13 +97,99 @@ def test_a_while_loop_with_a_known_length_is_unrolled() -> None:
     assert eager == compiled and eager[0] == [1.5**5 + 4, 2.0**5 + 4]
 
 
-def test_a_while_loop_of_unknown_length() -> None:
-    def f(x: Any) -> Any:
-        return graphc.while_loop(lambda y: y.sum() < 100, lambda y: y * 2, (x,))[0]
+def doubled(x: Any) -> Any:
+    return graphc.while_loop(lambda y: y.sum() < 100, lambda y: y * 2, (x,))[0]
 
-    assert f(graphc.ones(3)).tolist() == [64.0] * 3
-    with pytest.raises(DataDependentBranch, match="scan"):
-        graphc.compile(f)(graphc.ones(3))
+
+def newton(x: Any) -> Any:
+    def better(root: Any, _: Any) -> Any:
+        after = 0.5 * (root + x / root)
+        return after, (after - root).abs()
+
+    return graphc.while_loop(lambda _, e: e.max() > 1e-4, better, (x, graphc.ones_like(x)))[0]
+
+
+def of_many_types(x: Any) -> Any:
+    """Integers of all 64 bits, bools, halves, and a size that is carried."""
+    n, flags, wide, half = graphc.while_loop(
+        lambda n, flags, wide, half: n < 5,
+        lambda n, flags, wide, half: (n + (x[0] > -1), ~flags, wide * 3 - 2**40, half + x[1]),
+        (graphc.tensor(0), x > 1, x.long() - 2**33, x.bfloat16()),
+    )
+    return graphc.stack([n * 1, wide.sum(), flags.sum(), half.sum().long()])
+
+
+def walked(x: Any) -> Any:
+    table = graphc.tensor([1, 2, 9, 4, 0])
+    return graphc.while_loop(
+        lambda i, t: i < 4, lambda i, t: (t[i] + x[0].long() * 0, t), (x[0].long(), table)
+    )[0]
+
+
+@pytest.mark.parametrize("f", [doubled, newton, of_many_types, walked])
+def test_a_while_loop_of_unknown_length(f: Callable[[Any], Any]) -> None:
+    step = graphc.compile(f)
+    for data in ([1.0, 3.0], [0.5, 30.0, 0.0], [2.0, 0.5], [1.0] * 7):
+        x = graphc.tensor(data)
+        with graphc.assert_max_compiles(1 if len(data) < 7 else 0):
+            assert step(x).tolist() == pytest.approx(f(x).tolist(), rel=1e-6, nan_ok=True)
+    assert step.explain().programs == 1
+
+
+def test_a_while_loop_that_does_not_run_gives_what_it_carries() -> None:
+    x = graphc.tensor([60.0, 60.0])
+    assert graphc.compile(doubled)(x).tolist() == [60.0, 60.0]
+
+
+def test_an_error_in_a_trip_changes_nothing() -> None:
+    count = graphc.zeros(())
+
+    @graphc.compile
+    def step(table: Any) -> Any:
+        count.add_(1)
+        return graphc.while_loop(lambda i: i < 9, lambda i: i + table[i], (graphc.tensor(0),))
+
+    assert step(graphc.tensor([1, 2, 3, 7]))[0].item() == 10
+    with pytest.raises(IndexError, match="out of range"):
+        step(graphc.tensor([1, 5, 3, 7]))
+    assert count.item() == 1
+
+
+def test_a_while_loop_has_no_derivative() -> None:
+    w = graphc.ones(2, requires_grad=True)
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        y = graphc.while_loop(lambda y: y.sum() < 100, lambda y: y * w * 2, (x,))[0]
+        (y.detach() * w if x.shape[0] == 2 else y).sum().backward()
+
+    step(graphc.ones(2))
+    assert w.grad is not None and w.grad.tolist() == [64.0, 64.0]
+    with pytest.raises(AutogradError, match="derivative of while_loop"):
+        step(graphc.ones(3, 2))
+
+
+TRIPS: dict[str, Callable[[Any], Any]] = {
+    "writes a tensor": lambda y: y.mul_(2),
+    "prints, logs or stores": lambda y: [KEPT.append(y), y * 2][1],
+    "draws random": lambda y: y + graphc.rand(3),
+}
+
+
+@pytest.mark.parametrize("reason", TRIPS)
+def test_a_trip_that_does_more_than_compute_is_refused(reason: str) -> None:
+    body = TRIPS[reason]
+    step = graphc.compile(lambda x: graphc.while_loop(lambda y: y.sum() < 9, body, (x,)))
+    with pytest.raises(Untraceable, match=reason):
+        step(graphc.ones(3))
+
+
+def test_a_number_that_trips_change_is_refused() -> None:
+    step = graphc.compile(
+        lambda x: graphc.while_loop(lambda n, y: y < 9, lambda n, y: (n + 1, y * 2), (0, x))
+    )
+    with pytest.raises(Untraceable, match="numbers of Python's"):
+        step(graphc.tensor(1.0))
 
 
 @pytest.mark.parametrize("reverse", [False, True])

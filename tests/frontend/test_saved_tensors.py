@@ -91,6 +91,15 @@ def test_saved_tensors_may_be_written() -> None:
     np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp([4.0, 6.0]), rtol=1e-5)
 
 
+def test_a_hook_that_writes_what_it_is_shown_is_refused() -> None:
+    x = graphc.ones(2, requires_grad=True)
+    with (
+        graph.saved_tensors_hooks(lambda t: t.mul_(2), lambda t: t),
+        pytest.raises(RuntimeError, match="modifying its input"),
+    ):
+        x.exp()
+
+
 def test_save_on_cpu_keeps_gradients() -> None:
     with graph.save_on_cpu(pin_memory=True):
         found = gradients(graphc)

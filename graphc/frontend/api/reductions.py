@@ -53,8 +53,8 @@ def _keep(y: Tensor, axes: Shape, rank: int, keepdim: bool) -> Tensor:
     return P.unsqueeze(y, axes, rank) if keepdim and axes else y
 
 
-def _reduce(name: str, x: Tensor, axes: Shape, keepdim: bool) -> Tensor:
-    y = x.emit(OPS[name], x, axes=axes) if axes else x
+def _reduce(name: str, x: Tensor, axes: Shape, keepdim: bool, **how: bool) -> Tensor:
+    y = x.emit(OPS[name], x, axes=axes, **how) if axes else x
     return _keep(y, axes, len(x.spec.shape), keepdim)
 
 
@@ -240,10 +240,8 @@ def norm(
     p = float(p)
     if (p < 0 or p == math.inf) and math.prod(input.spec.shape[k] for k in axes) == 0:
         raise ShapeMismatch(f"norm of order {p} of an empty tensor, {input.spec}")
-    if p == math.inf:
-        return amax(E.abs(input), axes or None, keepdim)
-    if p == -math.inf:
-        return amin(E.abs(input), axes or None, keepdim)
+    if abs(p) == math.inf:
+        return _reduce("max" if p > 0 else "min", E.abs(input), axes, keepdim, nans=True)
     if p == 0:
         count = _reduce("sum", P.cast(logic.ne(input, 0), input.dtype), axes, keepdim)
         return stepwise(count, input)
@@ -328,8 +326,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
         return E.maximum(input, dim)
     if dim is not None:
         return return_types.max(*_chosen("max", input, dim, keepdim))
-    _nonempty(input, "max()")
-    return amax(input)
+    return whole("max", input)
 
 
 @overload
@@ -346,8 +343,14 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
         return E.minimum(input, dim)
     if dim is not None:
         return return_types.min(*_chosen("min", input, dim, keepdim))
-    _nonempty(input, "min()")
-    return amin(input)
+    return whole("min", input)
+
+
+def whole(name: str, x: Tensor) -> Tensor:
+    """The extreme of all elements; equal ones, and NaNs if there are any, share the gradient."""
+    _nonempty(x, f"{name}()")
+    out = _reduce(name, x, tuple(range(len(x.spec.shape))), False, nans=True)
+    return out if out is not x else x.clone()
 
 
 def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:

@@ -393,7 +393,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     n = input.spec.shape[axis]
     if not -n <= index < n:
         raise InvalidIndex(f"index {index} is out of range for dimension {dim} with size {n}")
-    start = index % n
+    start = index + n if index < 0 else index
     row = slice_along(input, axis, start, start + 1)
     return P.reshape(row, input.spec.shape[:axis] + input.spec.shape[axis + 1 :])
 

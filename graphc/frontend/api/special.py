@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, Unsupported
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import logic, ternary
+from graphc.frontend.api import logic
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import Operand, as_float, is_tensor, prepare
 from graphc.frontend.promotion import result_type
@@ -186,7 +186,9 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), with x kept in [eps, 1 - eps] if given."""
     input = as_float(input)
     if eps is not None:
-        input = ternary.clamp(input, eps, 1.0 - eps)
+        low, high = (logic.lt(input, eps), eps), (logic.gt(input, 1.0 - eps), 1.0 - eps)
+        for outside, bound in (low, high):  # NaN has a gradient, which clamp cuts off
+            input = E.where(outside, bound, input)
     elif input.requires_grad:  # outside, where the value is NaN, the derivative is NaN, too
         input = input * E.where(logic.ge(input, 0) & logic.le(input, 1), 1.0, math.nan)
     return E.log(input) - E.log1p(-input)

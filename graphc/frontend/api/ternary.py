@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DTypeMismatch, InvalidState, ShapeMismatch
 from graphc.frontend.api.elementwise import abs, add, mul, of_old, sub, where
 from graphc.frontend.api.formats import row_by_row
-from graphc.frontend.api.logic import isnan, lt
+from graphc.frontend.api.logic import le, logical_and, lt
 from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.operands import Operand, broadcast_to, check_tensors, is_tensor
 from graphc.frontend.promotion import held, result_type, wrap
@@ -33,7 +34,8 @@ __all__ = [
 
 @public(method=True, inplace=True, out=True, tensors=1)
 def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
-    """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
+    """Between the bounds; a bound itself passes the gradient, NaN stays and passes none, min > max
+    gives max."""
     if min is None and max is None:
         raise InvalidState("clamp needs a min or a max")
     bounds = [b for b in (min, max) if b is not None]
@@ -41,13 +43,14 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     if any(is_tensor(b) or b != b for b in bounds):
         return _clamp_by_tensors(input, *(_as_tensor(b, input, dtype) for b in (min, max)))
     input = P.cast(input, dtype)
-    if min is not None:
-        low = wrap(min, dtype)
-        input = input.emit(OPS["where"], input.emit(OPS["lt"], input, low), low, input)
-    if max is not None:
-        high = wrap(max, dtype)
-        input = input.emit(OPS["where"], input.emit(OPS["lt"], high, input), high, input)
-    return input
+    edges = [(wrap(b, dtype), order) for b, order in ((min, 1), (max, -1)) if b is not None]
+    out = input.detach()
+    for edge, order in edges:
+        out = out.emit(OPS["where"], out.emit(OPS["lt"], *(out, edge)[::order]), edge, out)
+    if not input.requires_grad:
+        return out
+    inside = reduce(logical_and, (le(*(edge, input)[::order]) for edge, order in edges))
+    return where(inside, input, out)
 
 
 def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor | None:
@@ -59,11 +62,12 @@ def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor | None:
 def _clamp_by_tensors(x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
     """A NaN bound gives NaN. On a tie x has the gradient, and equal bounds have none."""
     if low is not None:
-        below = lt(x, low) | isnan(low)
         if high is not None and low.requires_grad:
             low = where(lt(low, high), low, low.detach())
-        x = where(below, low, x)
-    return x if high is None else where(lt(high, x) | isnan(high), high, x)
+        x = where(le(low, x), x, where(lt(x, low), low, add(x, low).detach()))
+    if high is not None:
+        x = where(le(x, high), x, where(lt(high, x), high, add(x, high).detach()))
+    return x
 
 
 @public(method=True, inplace=True, out=True, tensors=1)

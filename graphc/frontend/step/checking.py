@@ -15,6 +15,7 @@ from graphc.errors import IndexOutOfRange, InternalError
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret, values_of
 from graphc.ir.ops import Op
+from graphc.ir.rewrite import graphs_of
 from graphc.ir.types import Array, TensorSpec
 
 TOLERANCE = {"f64": 1e-9, "f32": 1e-3, "f16": 3e-2, "bf16": 1e-1}
@@ -32,7 +33,12 @@ def made_up(spec: TensorSpec, seed: int, indices: int = 2) -> Array:
 
 
 def check(graph: Graph, stages: Sequence[tuple[str, Graph]], run: Run) -> None:
-    """Raise InternalError naming the first stage that computes something else than `graph`."""
+    """Raise InternalError naming the first stage that computes something else than `graph`.
+
+    Not of loops that data end: by made-up inputs they may go on for ever.
+    """
+    if any(v.op is not None and v.op.kind == "routine" and graphs_of(v) for v in graph.values()):
+        return
     inputs, wanted = computed(graph)
     before = graph
     for name, stage in stages:
@@ -110,7 +116,7 @@ def interpret_wide(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
         args = [*map(_wide, args)]  # constants are of their own types
         if op.name == "cast" and v.spec.dtype.is_floating_point:
             return args[0].astype(np.float64)
-        inside = {"by": lambda body, *xs: interpret_wide(body, xs)} if op.kind == "loop" else {}
+        inside = {"by": lambda body, *xs: interpret_wide(body, xs)} if graphs_of(v) else {}
         return _wide(np.asarray(op.evaluate(*args, **v.attrs, **inside)))
 
     with np.errstate(all="ignore"):

@@ -3,8 +3,8 @@
 Eagerly each is the Python that it stands for. In a compiled step `cond` computes both branches and
 selects, so a branch may do nothing but compute, and its derivative is that of the branch chosen
 alone. `scan` is a loop of the program, whose body is traced once (`loops.py`); on a GPU, and where
-the body draws random numbers or checks values, it is unrolled. So is `while_loop`, whose condition
-must follow from constants; otherwise it is refused.
+the body draws random numbers or checks values, it is unrolled. So is `while_loop` as long as its
+condition follows from constants; from there on the host runs its trips (`whiles.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from graphc.errors import (
-    DataDependentBranch,
     InvalidArgument,
     InvalidType,
     ShapeMismatch,
@@ -166,34 +165,82 @@ def _rule(
 # ---- while_loop ----------------------------------------------------------------------------------
 
 
-def while_loop(cond_fn: Function, body_fn: Function, carried_inputs: Any) -> Any:
-    """`carried_inputs`, replaced by `body_fn(*carried)` as long as `cond_fn(*carried)` holds."""
+def while_loop(
+    cond_fn: Function, body_fn: Function, carried_inputs: Any, additional_inputs: Any = ()
+) -> Any:
+    """`carried_inputs`, replaced by `body_fn(*carried)` as long as `cond_fn(*carried)` holds.
+
+    Both get `additional_inputs`, too. Inside a compiled step that loop has no derivative where the
+    condition reads tensors of the step.
+    """
     if not isinstance(carried_inputs, tuple | list):
         raise InvalidType("while_loop() carries a tuple or list of tensors and numbers")
     carried: Any = tuple(carried_inputs)
-    while _holds(cond_fn(*carried)):
-        after = body_fn(*carried)
-        after = (after,) if isinstance(after, Tensor) else tuple(after)
+    while (holds := _holds(cond_fn(*carried, *additional_inputs))) is not None:
+        if not holds:
+            return carried
+        after = _after(body_fn, carried, additional_inputs)
         _check_carried(carried, after, "while_loop")
         carried = after
-    return carried
+    return _while(cond_fn, body_fn, carried, tuple(additional_inputs))
 
 
-def _holds(answer: Any) -> bool:
+def _holds(answer: Any) -> bool | None:
+    """Whether there is another trip; None where only the call will know."""
     trace = modes.trace
     if trace is None or not isinstance(answer, Tensor):
         return bool(answer)
     value = trace.value(answer)
-    reads = topological([value])
-    if any(v.is_input for v in reads):
-        raise DataDependentBranch(
-            "while_loop() in a compiled step, whose condition is known only at run time",
-            why="a loop is unrolled when the step is compiled, so its length must be known",
-            fix="loop a fixed number of times with scan(), keeping the carry by "
-            "graphc.where(condition, new, old); or loop outside the step",
-        )
+    if any(v.is_input or not v.spec.is_fixed for v in topological([value])):
+        return None
     (known,) = interpret(Graph("condition", (), (), (value,), (None,)))
     return bool(known)
+
+
+def _after(body_fn: Function, carried: Sequence[Any], more: Sequence[Any]) -> tuple[Any, ...]:
+    after = body_fn(*carried, *more)
+    return (after,) if isinstance(after, Tensor) else tuple(after)
+
+
+def _while(cond_fn: Function, body_fn: Function, carried: Any, more: tuple[Any, ...]) -> Any:
+    """The loop as an op, which the host runs at each call."""
+    from graphc.frontend.step.whiles import While
+
+    trace = modes.trace
+    assert trace is not None, "eager code knows its conditions"
+    before, values = _marks(trace), dict(trace.current)
+    loop = While(trace, tensors_of(carried))
+    values |= trace.current
+    stand_ins = iter(loop.carry)
+    inside = rebuilt(carried, lambda _: next(stand_ins))
+    after: Any = ()
+
+    def body() -> list[Tensor]:
+        nonlocal after
+        after = _after(body_fn, inside, more)
+        _check_carried(carried, after, "while_loop")
+        return tensors_of(after)
+
+    holds = loop.traced(lambda: [cond_fn(*inside, *more).reshape(()) != 0])
+    new = loop.traced(body)
+    if any(trace.current[s] is not v for s, v in values.items()):
+        raise Untraceable("the body of while_loop() writes a tensor", why=TRIPS, fix=BEHIND)
+    for what, old, now in zip(DONE, before, _marks(trace), strict=True):
+        if old != now:
+            raise Untraceable(f"the body of while_loop() {what}", why=TRIPS, fix=BEHIND)
+    if _plain(after) != _plain(carried):
+        raise Untraceable(
+            "while_loop() carries numbers of Python's that change, and tensors decide how often",
+            why=TRIPS,
+            fix="carry graphc.tensor(0) in place of 0",
+        )
+    grad = any(t.requires_grad for t in (*tensors_of(carried), *tensors_of(after)))
+    lasts = iter(loop.end(holds, new, grad))
+    return rebuilt(carried, lambda _: next(lasts))
+
+
+TRIPS = "its body is traced once, for all trips, so it may only compute"
+BEHIND = "return what it computes, and write, print or store it after while_loop()"
 
 
 def _check_carried(before: Any, after: Any, name: str) -> None:

@@ -30,8 +30,8 @@ class Loop:
         """`xs` are sliced along their first dimension; `reverse`: from the last slice on."""
         given = [trace.value(t) for t in (*init, *xs)]
         known = set(trace.current)
-        carry = [_stand_in(trace, "carry", t.spec, t.dtype.is_floating_point) for t in init]
-        slices = [_stand_in(trace, "x", _row_of(x.spec), x.requires_grad) for x in xs]
+        carry = [stand_in(trace, "carry", t.spec, t.dtype.is_floating_point) for t in init]
+        slices = [stand_in(trace, "x", _row_of(x.spec), x.requires_grad) for x in xs]
         self._begin(trace, init, xs, reverse, given, known, carry, slices)
 
     def _begin(
@@ -108,7 +108,8 @@ class Loop:
                 self.trace.current.pop(s, None)
 
 
-def _stand_in(trace: Trace, name: str, spec: TensorSpec, grad: bool) -> Tensor:
+def stand_in(trace: Trace, name: str, spec: TensorSpec, grad: bool) -> Tensor:
+    """A tensor of one trip; `grad`: whose derivative may be asked for."""
     out = trace.wrap(trace.builder.input(name, spec))
     if grad and modes.grad:
         out.set_history(RuleNode("trip", (), lambda _: ()), 0)
@@ -196,15 +197,15 @@ class _Derivative:
         zeros = partial(_zeros, trace)
         ends = [zeros(loop.carry[j].spec) if (g := given[j]) is None else g for j in flows]
         known = set(trace.current)
-        seeds = [_stand_in(trace, "d", g.spec, True) for g in ends]
-        seeds += [_stand_in(trace, "dy", self.ys[k].spec, True) for k in stacked]
+        seeds = [stand_in(trace, "d", g.spec, True) for g in ends]
+        seeds += [stand_in(trace, "dy", self.ys[k].spec, True) for k in stacked]
         results = [*(self.after[j] for j in flows), *(self.ys[k] for k in stacked)]
         grads = self._pulled(results, seeds)
         handed = [g if (g := grads[j]) is not None else zeros(loop.carry[j].spec) for j in flows]
         own = len(loop.carry) + len(loop.slice)
         rows = {k: g for k, g in enumerate(grads[count:own]) if g is not None}
         sums = {k: g for k, g in enumerate(grads[own:]) if g is not None}
-        totals = [_stand_in(trace, "total", g.spec, True) for g in sums.values()]
+        totals = [stand_in(trace, "total", g.spec, True) for g in sums.values()]
         back = Loop.over(
             trace, [*ends, *(zeros(g.spec) for g in sums.values())],
             [*stacked.values(), *self._read()], not loop.body.reverse, known,

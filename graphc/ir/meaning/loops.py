@@ -1,14 +1,15 @@
-"""A loop: its body, a graph of its own, once for each trip.
+"""Loops: a body, a graph of its own, once for each trip.
 
 The body's inputs are what is carried, a slice of each stacked operand, and what stays the same; it
 gives what is carried on, and results of the trip. A value of kind "loop" is one result of all: what
 is carried after the `last` trip, the `trail` of what was carried (what came into the trips and what
-went out), or the `stack` of a result of the trips.
+went out), or the `stack` of a result of the trips. A loop whose trips a condition counts is one
+value, what is carried in the end, packed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,3 +46,30 @@ def loop(
         return trail[-1]
     rows = found if gives == "stack" else trail
     return np.stack(rows[::-1] if reverse else rows)
+
+
+def while_loop(
+    *args: Array, holds: Any, body: Any, carried: int, by: Callable[..., list[Array]] | None = None
+) -> Array:
+    """What is carried when `holds` first gives False, packed; both graphs read it and what stays
+    the same. `by` interprets them."""
+    from graphc.ir.interpret import interpret
+
+    run = by or interpret
+    state, same = list(args[:carried]), args[carried:]
+    while run(holds, *state, *same)[0]:
+        state = run(body, *state, *same)[:carried]
+    return packed(state)
+
+
+def packed(arrays: Sequence[Array]) -> Array:
+    """Arrays of any types as one vector of float64, one behind the other and every bit kept: int64
+    as two halves, first all that are high."""
+    parts = []
+    for a in arrays:
+        wide = a.dtype == np.int64
+        parts += [a >> HALF, a & (1 << HALF) - 1] if wide else [a]
+    return np.concatenate([np.ravel(p).astype(np.float64) for p in parts])
+
+
+HALF = 32  # bits, of an int64 that is packed

@@ -25,11 +25,11 @@ def reduce_prod(x: Array, *, axes: Shape) -> Array:
     return np.asarray(np.prod(x, axis=axes, dtype=x.dtype))
 
 
-def reduce_max(x: Array, *, axes: Shape) -> Array:
+def reduce_max(x: Array, *, axes: Shape, nans: bool = False) -> Array:
     return np.asarray(np.max(x, axis=axes))
 
 
-def reduce_min(x: Array, *, axes: Shape) -> Array:
+def reduce_min(x: Array, *, axes: Shape, nans: bool = False) -> Array:
     return np.asarray(np.min(x, axis=axes))
 
 

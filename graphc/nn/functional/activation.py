@@ -75,14 +75,14 @@ def relu_(input: Tensor) -> Tensor:
 def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    """clamp(x, min_val, max_val), but with gradient 0 at the bounds themselves.
+    """clamp(x, min_val, max_val), but with gradient 0 at the bounds themselves, and at NaN.
 
     Shapes: any, which stays.
     """
     if min_val > max_val:
         raise InvalidArgument("min_val cannot be greater than max_val")
-    outside = (input <= min_val) | (input >= max_val)
-    y = where(outside, input.detach().clamp(min_val, max_val), input)
+    inside = (input > min_val) & (input < max_val)
+    y = where(inside, input, input.detach().clamp(min_val, max_val))
     return written(input, y.to(input.dtype), inplace)
 
 

@@ -258,7 +258,9 @@ def huber_loss(
         raise RefusedArgument("huber_loss needs a delta above 0")
     d = _pair(input, target, "huber_loss")
     size = d.abs()
-    loss = where(size < delta, d * d * 0.5, (size - 0.5 * delta) * delta)
+    far = size >= delta
+    near = where(far, 0.0, d)  # so that an infinite difference has a derivative
+    loss = where(far, (size - 0.5 * delta) * delta, near * near * 0.5)
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
@@ -282,7 +284,9 @@ def smooth_l1_loss(
         return l1_loss(input, target, reduction=reduction)
     d = _pair(input, target, "smooth_l1_loss")
     size = d.abs()
-    return reduced(where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
+    far = size >= beta
+    near = where(far, 0.0, d)
+    return reduced(where(far, size - 0.5 * beta, near * near * (0.5 / beta)), reduction)
 
 
 def binary_cross_entropy_with_logits(

@@ -32,7 +32,8 @@ def pad(
         )
     pairs = [(0, 0)] * (input.dim() - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
     if mode == "constant":
-        out = owned(_constant(_cropped(input, pairs), pairs, value or 0.0), input)
+        filler = 0.0 if value is None else float(value)
+        out = owned(_constant(_cropped(input, pairs), pairs, filler), input)
         return keep_channels_last(out, input)
     if mode not in EDGES:
         raise Unsupported(
@@ -58,9 +59,7 @@ def pad(
 
 
 def _constant(x: Tensor, pairs: Sequence[tuple[int, int]], value: float) -> Tensor:
-    return P.pad(
-        x, tuple(max(a, 0) for a, _ in pairs), tuple(max(b, 0) for _, b in pairs), float(value)
-    )
+    return P.pad(x, tuple(max(a, 0) for a, _ in pairs), tuple(max(b, 0) for _, b in pairs), value)
 
 
 def _cropped(x: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
