@@ -71,7 +71,8 @@ def _pointers(e: Emitter, t: Vec, pointer: str, offsets: str) -> str:
     return e.once(f"getelementptr {t.element}, ptr {pointer}, <{t.lanes} x i64> {offsets}")
 
 
-def fetch(f: Integers, pointer: str) -> None:
-    """Bring a line that will be read, and mostly written, to the nearest cache."""
+def fetch(f: Integers, pointer: str, near: bool, writes: bool = False) -> None:
+    """Bring a line that will be read, or written as well, to the nearest cache or the next one."""
     f.e.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-    f.e.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 1, i32 3, i32 1)")
+    how = f"i32 {int(writes)}, i32 {3 if near else 2}, i32 1"
+    f.e.do(f"call void @llvm.prefetch.p0(ptr {pointer}, {how})")

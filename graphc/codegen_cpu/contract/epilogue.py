@@ -78,6 +78,6 @@ class Epilogue:
             at = {**index, axis: f.add(index[axis], number)}
             for s, j in product(self.updated, range(self.plan.vectors)):
                 at[lane] = f.add(index[lane], j * self.plan.lanes)
-                memory.fetch(f, f.address(s.buffer, f.offset(s.at, at)))
+                memory.fetch(f, f.address(s.buffer, f.offset(s.at, at)), near=True, writes=True)
 
         return row

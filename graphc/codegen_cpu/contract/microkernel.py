@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from graphc.codegen_cpu.contract import pairs
+from graphc.codegen_cpu.contract import pairs, prefetch
 from graphc.codegen_cpu.contract.operands import Bases, Stream, evaluate, moved
 from graphc.codegen_cpu.contract.plan import STRIP_STEPS, Plan
 from graphc.codegen_cpu.emitter import Vec, literal
@@ -58,6 +58,7 @@ class Site:
     sums: str
     totals: str = ""  # of a long sum: where chunks add up
     fetch: Callable[[Int], None] | None = None  # asks for what the epilogue reads of a row
+    following: str = ""  # where the rows of the next tile are, if they are worth asking for
 
 
 def emit_tile(
@@ -236,6 +237,7 @@ class _Reduction:
         def trip(i: Int, values: list[str], points: int) -> list[str]:
             rows.advance(i)
             columns.advance(i)
+            prefetch.ask(f, self.plan, self.site.following, rows, columns, i, points)
             for ahead in range(0, points, fold):
                 values = self.step(rows, columns, ahead, values, halved=points - ahead < fold)
             return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from graphc.codegen_cpu.target import Target
@@ -11,6 +11,7 @@ from graphc.ir.kernel import Axis, Size
 from graphc.ir.kernel_contraction import Contraction, Operand
 from graphc.ir.types import bf16, f32
 
+THREADS = 2, 4  # among which few tiles should be shared out evenly
 UNKNOWN = 32  # the extent that planning assumes for a symbol, most often a batch
 
 
@@ -44,6 +45,15 @@ def footprint(operand: Operand, axes: Iterable[Axis]) -> int:
             count = min(count, 1 + sum(abs(int(s)) * (guess(a.extent) - 1) for s, a in steps))
         total += count * load.dtype.itemsize
     return total
+
+
+def shared_out(c: Contraction, blocks: Mapping[str, int]) -> float:
+    """Share of the time that threads work on tiles of such blocks, if these are all there are;
+    of results that are summed, samples make many."""
+    if c.partials or any(isinstance(a.extent, str) for a in c.axes):
+        return 1.0
+    tiles = math.prod(-(-guess(a.extent) // blocks.get(a.name, 1)) for a in c.axes)
+    return sum(filled(tiles, n) for n in THREADS) / len(THREADS)
 
 
 def over_samples(c: Contraction) -> bool:

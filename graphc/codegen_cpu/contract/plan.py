@@ -42,6 +42,7 @@ from graphc.codegen_cpu.contract.parts import (
     rate_of,
     reach,
     runs_of,
+    shared_out,
 )
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Kernel, Size, Store
@@ -290,6 +291,7 @@ def _tiles(
                 use *= FAR ** max(0, len(tiled) - 1)
                 if _is_crowded(scalar, tiled, c.dtype.itemsize):
                     use *= CROWDED
+                use *= shared_out(c, {lane.name: width} | {r.axis.name: r.count for r in tiled})
                 yield use * rate_of(math.prod(counts), vectors, wide), vectors, tiled
 
 
@@ -453,6 +455,7 @@ def _chunk(
     if best.how == "along" and not long and depth <= CHUNK_STEPS:
         return None, 0  # a tile goes along a few lines, which its neighbours find in the cache
     row_count, itemsize = math.prod(r.count for r in best.rows), _itemsize(c, best)
+    first, *others = c.reduced
     group = group_of(row_count * best.vectors * lanes, c.dtype.itemsize)
     step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)
     rows = _row_axes(c, best.scalar, best.vector)
@@ -460,7 +463,8 @@ def _chunk(
     interleaved = best.how == "along" or finest < reach(best.scalar, c.reduced[-1].name)
     read = depth * row_count * itemsize
     if interleaved:
-        read = footprint(best.scalar, (*c.reduced, *rows))
+        whole = Axis(first.name, -(-depth // points(others)))
+        read = footprint(best.scalar, (whole, *others, *rows))
     fits = read + depth * step <= CHUNK_BYTES
     if packed:
         fits = fits and depth * step <= PANEL_BYTES and isinstance(c.reduced[0].extent, int)

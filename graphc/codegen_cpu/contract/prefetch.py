@@ -1,0 +1,66 @@
+"""What a tile asks memory for before it is read.
+
+A processor foresees few streams that go on. It sees the rows of a tile side by side, a few lines of
+each, and a chunk of a matrix of which each tile reads some columns. So a tile asks, spread over the
+steps of its reduction, for
+
+  the rows of the next tile     where they lie in one piece: pixels by channels, 1x1 convolutions
+  its columns of the next chunk where both operands are rows of matrices: a weight gradient
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphc.codegen_cpu import memory
+from graphc.codegen_cpu.contract.operands import Bases, Stream
+from graphc.codegen_cpu.contract.plan import Plan
+from graphc.codegen_cpu.frame import Frame
+from graphc.codegen_cpu.integers import Int
+
+LINE_BYTES = 64
+
+
+def next_rows(f: Frame, plan: Plan, scalars: Bases) -> str:
+    """Where the rows of the next tile begin, if they and those of this one lie in one piece."""
+    c = plan.contraction
+    if plan.how != "lanes" or plan.wide or plan.chunk is not None or len(c.reduced) > 1:
+        return ""
+    if len(plan.rows) != 1 or len(plan.scalar.statements) > 1:
+        return ""
+    (load,), (reduced,), (rows,) = plan.scalar.loads, c.reduced, plan.rows
+    apart = load.at.stride(rows.axis.name)
+    if (load.at.stride(reduced.name), apart) != (1, reduced.extent):
+        return ""
+    return f.pointer(scalars[load.name], f.mul(f.size(apart), rows.count), load.dtype)
+
+
+def _next_chunk(plan: Plan) -> int:
+    """Steps to what the next chunk reads, if both operands are rows of matrices; 0 if not."""
+    (axis, *others), row_wise = plan.contraction.reduced, plan.how == "lanes" and not plan.wide
+    if not row_wise or others or plan.packed or plan.chunk is None or plan.apart:
+        return 0
+    return 0 if plan.scalar.contiguous(axis.name) else plan.chunk_size
+
+
+def ask(
+    f: Frame, plan: Plan, following: str, rows: Stream, columns: Stream, i: Int, steps: int
+) -> None:
+    """As much of it as `steps` steps from the `i`th on read of what this tile reads."""
+    if following:
+        dtype = plan.scalar.loads[0].dtype
+        first = f.mul(i, plan.row_count)
+        for line in range(0, steps * plan.row_count * dtype.itemsize, LINE_BYTES):
+            at = f.add(first, line // dtype.itemsize)
+            memory.fetch(f, f.pointer(following, at, dtype), near=True)
+    distance = _next_chunk(plan)
+    for step in range(steps if distance else 0):
+        for pointer in _columns(rows, columns, distance + step):
+            memory.fetch(f, pointer, near=False)
+
+
+def _columns(rows: Stream, columns: Stream, step: int) -> Iterator[str]:
+    """Where the tile's columns of both matrices are; those of its rows lie side by side."""
+    yield from rows.pointers(0, step).values()
+    for j in range(len(columns.cells)):
+        yield from columns.pointers(j, step).values()
