@@ -43,8 +43,8 @@ from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Array, Scalar, Shape, f32
 from graphc.ir.verify_program import verify_program
+from graphc.passes.known import Schedules
 from graphc.passes.partition import Split, partition
-from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
 from graphc.runtime.cuda import device
@@ -202,7 +202,9 @@ class GpuBackend:
         self.target = Target(on.arch, p.multi_processor_count, p.shared_memory_per_block_optin)
         self._profile = profile(self.target)
         self._fake = on.driver.name == "fake"
-        self._library = GpuLibrary(self.target, DiskCache())
+        disk = DiskCache()
+        self._schedules = Schedules(disk, self._profile)
+        self._library = GpuLibrary(self.target, disk)
         self._sources: dict[Need, Source] = {}
         self._images: dict[Need, Image] = {}
         self.engine = Engine(on)
@@ -212,10 +214,9 @@ class GpuBackend:
         return self._profile
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, CudaTemplate]:
-        compiled = compile_graph(graph, self._profile)
-        program = compiled.program
-        native = CudaTemplate(compiled.schedule, program, self)
-        stages = with_trace(graph, trace_ms, compiled.stages)
+        schedule, program, made, found = self._schedules.of(graph)
+        native = CudaTemplate(schedule, program, self)
+        stages = with_trace(graph, trace_ms, made)
         needs = [n for n in native.needs(program) if n is not None]
         shown = {n.kernel.key(): n for n in reversed(needs)}  # where it was launched first
         unit = Unit(
@@ -223,9 +224,10 @@ class GpuBackend:
             lambda kernel, level: self._code(kernel, level, shown.get(kernel.key())),
             codes=GPU_STAGES, device=f"cuda:{self.engine.device.index}",
             blocks=tuple(self._blocks(n) for n in dict.fromkeys(needs)), coded=frozenset(shown),
+            found=found,
         )  # fmt: skip
         if config.verify():
-            graphs = [(s.name, at_sizes(s.graph, HINTS)) for s in compiled.stages if s.graph]
+            graphs = [(s.name, at_sizes(s.graph, HINTS)) for s in made if s.graph]
             here = at_sizes(graph, HINTS)
             on = accelerator().place(self.engine.device.index)
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs, on))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import NamedTuple
 
 from graphc import config
 from graphc.codegen_cpu.describe import describe
@@ -16,7 +14,6 @@ from graphc.codegen_cpu.library import Functions, KernelLibrary
 from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.profile import profile
 from graphc.codegen_cpu.target import Target
-from graphc.errors import FileFormatError
 from graphc.frontend.places import Place
 from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
@@ -35,12 +32,10 @@ from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.symbols import Symbol
 from graphc.ir.verify_program import verify_program
-from graphc.passes.late import LateStage, late_stages
+from graphc.passes.known import Known, Schedules
 from graphc.passes.partition import Split, partition
-from graphc.passes.pipeline import StageRecord, compile_graph
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
-from graphc.passes.stored import check_stored, key_of, restored, stored
 from graphc.runtime import peaks
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine, Executable
@@ -82,23 +77,15 @@ class NativeTemplate:
         )
 
 
-class Made(NamedTuple):
-    """What compiling a graph gives, or finding what it gave."""
-
-    schedule: Schedule
-    program: Program  # for the sizes seen
-    stages: tuple[LateStage | StageRecord, ...]
-    functions: Functions
-
-
 class NativeBackend:
     """Compiles for this machine's CPU: one library of kernels and one engine for the process."""
 
     def __init__(self) -> None:
         self._target = Target.host()
         self._profile = profile(self._target)
-        self._disk = DiskCache()
-        self._library = KernelLibrary(self._target, self._disk)
+        disk = DiskCache()
+        self._schedules = Schedules(disk, self._profile)
+        self._library = KernelLibrary(self._target, disk)
         self._progress = Progress()
         self._library.told = self._progress.tell
         self._engine = Engine(walker(self._library.native, self._target.triple), running)
@@ -110,8 +97,12 @@ class NativeBackend:
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
         checked = config.check_bounds()
         with self._progress.of(graph.name):
-            found, key = self._found(graph, checked)
-            schedule, program, stages, functions = found or self._made(graph, key, checked)
+            known, key = self._schedules.find(graph)
+            if known is None:
+                known, functions = self._made(graph, key, checked)
+            else:
+                functions = self._library.functions(known.program.kernels(), checked)
+        schedule, program, stages, found = known
         symbols = set(symbols_of(graph))
         native = NativeTemplate(schedule, program, functions, self._engine, checked, symbols)
         unit = Unit(
@@ -120,7 +111,7 @@ class NativeBackend:
             program,
             kernel_text.show,
             self._code,
-            found=found is not None,
+            found=found,
         )
         if config.verify():
             graphs = [(s.name, s.graph) for s in stages if s.graph is not None]
@@ -129,40 +120,11 @@ class NativeBackend:
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs))
         return unit, native
 
-    def _found(self, graph: Graph, checked: bool) -> tuple[Made | None, str]:
-        """What an earlier process made of an equal graph, and the key that finds it."""
-        if config.verify_graphs():  # what is verified is what passes make now
-            return None, ""
-        start = time.perf_counter()
-        key = key_of(graph, self._profile)
-        data = self._disk.get(key)
-        if data is None:
-            return None, key
-        try:
-            schedule = restored(data, graph, self._profile)
-        except FileFormatError:
-            return None, key
-        program = schedule.at(HINTS)
-        ms = 1e3 * (time.perf_counter() - start)
-        stages = late_stages(graph, self._profile, program, ms)
-        return Made(schedule, program, stages, self._functions(program, checked)), key
-
-    def _functions(self, program: Program, checked: bool) -> Functions:
-        return self._library.functions(program.kernels(), checked)
-
-    def _made(self, graph: Graph, key: str, checked: bool) -> Made:
+    def _made(self, graph: Graph, key: str, checked: bool) -> tuple[Known, Functions]:
         """What passes make of a graph now; kernels are compiled from when they are lowered."""
         with self._library.ahead(checked) as begin:
-            compiled = compile_graph(graph, self._profile, made=begin)
-            for kernel in compiled.program.kernels():
-                begin(kernel)
-            data = stored(compiled.schedule, graph)  # meanwhile threads compile
-            if config.verify_graphs():
-                check_stored(data, compiled.schedule, graph)
-            elif data is not None:
-                self._disk.put(key, data)
-            functions = self._functions(compiled.program, checked)
-        return Made(compiled.schedule, compiled.program, compiled.stages, functions)
+            made = self._schedules.make(graph, key, begin)  # meanwhile threads compile
+            return made, self._library.functions(made.program.kernels(), checked)
 
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
