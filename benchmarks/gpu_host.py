@@ -1,5 +1,5 @@
-"""What a step for a GPU takes of the host, without a GPU: `python benchmarks/gpu_host.py calls|start
-[NET ...]`.
+"""What a step for a GPU takes of the host, without one: `python benchmarks/gpu_host.py calls|start`,
+then names of nets.
 
 A driver that does nothing but count takes the real one's place, so all that is left is ours.
 `calls`: microseconds of a call like the last one, with what such a driver takes itself. `start`:
@@ -129,7 +129,10 @@ def main(argv: Sequence[str]) -> int:
     kind, *names = argv
     driver = NullDriver()
     uncompiled = patch.object(GpuBackend, "compiled", lambda _, sources: [*map(Image, sources)])
-    with patch.object(probe, "real", lambda: driver), patch.object(probe, "_missing", lambda _: None):
+    with (
+        patch.object(probe, "real", lambda: driver),
+        patch.object(probe, "_missing", lambda _: None),
+    ):
         for name in names or (NETS if kind == "calls" else ("resnet50_224",)):
             if kind == "start":
                 print(json.dumps(start(name)), flush=True)

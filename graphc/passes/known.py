@@ -8,10 +8,12 @@ from typing import NamedTuple, Protocol
 
 from graphc import config
 from graphc.errors import FileFormatError
+from graphc.ir.fingerprint import symbols_of
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program
-from graphc.ir.sizes import HINTS
+from graphc.ir.sizes import HINTS, Evaluation
+from graphc.ir.symbols import Symbol
 from graphc.passes.late import LateStage, late_stages
 from graphc.passes.pipeline import StageRecord, compile_graph
 from graphc.passes.profile import Profile
@@ -33,6 +35,11 @@ class Known(NamedTuple):
     program: Program  # for the sizes seen
     stages: tuple[LateStage | StageRecord, ...]
     found: bool
+    symbols: frozenset[Symbol]  # its sizes that are extents
+
+    def at(self, sizes: Evaluation) -> Program:
+        seen = all(sizes.of(s) == s.hint for s in self.symbols)
+        return self.program if seen else self.schedule.at(sizes)
 
 
 def _nothing(kernel: Kernel) -> None:
@@ -61,13 +68,11 @@ class Schedules:
         program = schedule.at(HINTS)
         ms = 1e3 * (time.perf_counter() - start)
         stages = late_stages(graph, self._profile, program, ms)
-        return Known(schedule, program, stages, found=True), key
+        return Known(schedule, program, stages, True, frozenset(symbols_of(graph))), key
 
-    def make(
-        self, graph: Graph, key: str, begin: Callable[[Kernel], None] = _nothing
-    ) -> Known:
-        """What passes make of it now, which is kept by `key`. `begin` is told of each kernel that the
-        program will have, most of them while others are still lowered."""
+    def make(self, graph: Graph, key: str, begin: Callable[[Kernel], None] = _nothing) -> Known:
+        """What passes make of it now, which is kept by `key`. `begin` is told of each kernel that
+        the program will have, most of them while others are still lowered."""
         compiled = compile_graph(graph, self._profile, made=begin)
         for kernel in compiled.program.kernels():
             begin(kernel)
@@ -76,7 +81,8 @@ class Schedules:
             check_stored(data, compiled.schedule, graph)
         elif data is not None:
             self._cache.put(key, data)
-        return Known(compiled.schedule, compiled.program, compiled.stages, found=False)
+        made = compiled.schedule, compiled.program, compiled.stages
+        return Known(*made, found=False, symbols=frozenset(symbols_of(graph)))
 
     def of(self, graph: Graph) -> Known:
         found, key = self.find(graph)

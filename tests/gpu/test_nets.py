@@ -18,11 +18,11 @@ import graphc
 from graphc.codegen_gpu.module import emit
 from graphc.codegen_gpu.profile import profile
 from graphc.codegen_gpu.tiles import plan
-from graphc.passes import known
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Indirect, Kernel, Load, Size, Store
 from graphc.ir.kernel_text import show
 from graphc.ir.types import Array
+from graphc.passes import known
 from graphc.passes.pipeline import compile_graph
 from tests.test_benchmarks_nets import losses, nets, small
 

@@ -18,9 +18,7 @@ from tests.steps import MODELS
 
 
 @pytest.fixture(autouse=True)
-def fresh(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_gpu: None
-) -> Callable[[], None]:
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_gpu: None) -> Callable[[], None]:
     """Each call is the start of a process: the backend knows nothing but the disk."""
     monkeypatch.setenv("GRAPHC_VERIFY", "0")
     monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path / "cache"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 
@@ -24,18 +24,14 @@ from graphc.frontend.step.progress import Progress
 from graphc.frontend.step.written import with_trace
 from graphc.frontend.storage import running
 from graphc.ir import kernel_text
-from graphc.ir.fingerprint import symbols_of
 from graphc.ir.graph import Graph, Value
 from graphc.ir.kernel import Kernel
-from graphc.ir.program import Program
 from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
-from graphc.ir.symbols import Symbol
 from graphc.ir.verify_program import verify_program
 from graphc.passes.known import Known, Schedules
 from graphc.passes.partition import Split, partition
 from graphc.passes.profile import Profile
-from graphc.passes.schedule import Schedule
 from graphc.runtime import peaks
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine, Executable
@@ -48,24 +44,14 @@ SMALL_BYTES = 1 << 16  # a program that touches less is done before other thread
 class NativeTemplate:
     """A program's schedule with its code: an Executable for each set of sizes."""
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        program: Program,
-        functions: Functions,
-        engine: Engine,
-        checked: bool,
-        symbols: Iterable[Symbol],
-    ) -> None:
-        """`program`: at the sizes seen, and its kernels' `functions`; `checked`: these check
-        bounds."""
-        self._schedule, self._seen, self._engine = schedule, program, engine
-        self._checked, self._symbols, self._code = checked, tuple(symbols), functions.code
-        self._of = {k.key(): f for k, f in zip(program.kernels(), functions, strict=True)}
+    def __init__(self, known: Known, functions: Functions, engine: Engine, checked: bool) -> None:
+        """`functions`: of its kernels; `checked`: these check bounds."""
+        self._known, self._engine = known, engine
+        self._checked, self._code = checked, functions.code
+        self._of = {k.key(): f for k, f in zip(known.program.kernels(), functions, strict=True)}
 
     def at(self, sizes: Evaluation) -> Executable:
-        seen = all(sizes.of(s) == s.hint for s in self._symbols)
-        program = self._seen if seen else self._schedule.at(sizes)
+        program = self._known.at(sizes)
         if config.verify_graphs():
             verify_program(program)
         small = sum(s.size_bytes for s in program.slots if not s.within) < SMALL_BYTES
@@ -102,19 +88,17 @@ class NativeBackend:
                 known, functions = self._made(graph, key, checked)
             else:
                 functions = self._library.functions(known.program.kernels(), checked)
-        schedule, program, stages, found = known
-        symbols = set(symbols_of(graph))
-        native = NativeTemplate(schedule, program, functions, self._engine, checked, symbols)
+        native = NativeTemplate(known, functions, self._engine, checked)
         unit = Unit(
             graph.name,
-            with_trace(graph, trace_ms, stages),
-            program,
+            with_trace(graph, trace_ms, known.stages),
+            known.program,
             kernel_text.show,
             self._code,
-            found=found,
+            found=known.found,
         )
         if config.verify():
-            graphs = [(s.name, s.graph) for s in stages if s.graph is not None]
+            graphs = [(s.name, s.graph) for s in known.stages if s.graph is not None]
             graphs = [(name, at_sizes(g, HINTS)) for name, g in graphs]
             here = at_sizes(graph, HINTS)
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs))
