@@ -72,6 +72,7 @@ def check_version(version: str) -> None:
         )
 
 
+@lru_cache(maxsize=1)
 def installed_version() -> str:
     """For keys of cached kernels; empty without Triton, whose kernels nobody can find then."""
     try:

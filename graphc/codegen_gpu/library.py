@@ -86,14 +86,15 @@ class GpuLibrary:
 
     def images(self, sources: Sequence[Source]) -> list[Image]:
         """Each source's image, in order. Raises BackendError with the kernel's name."""
-        wanted = {key(source, self.target.arch): source for source in sources}
+        keys = [key(source, self.target.arch) for source in sources]
+        wanted = dict(zip(keys, sources, strict=True))
         with self._lock:
             start = time.perf_counter()
             missing = {k: source for k, source in wanted.items() if k not in self._images}
             missing = {k: source for k, source in missing.items() if not self._load(k, source)}
             self._compile(missing)
             self.seconds += time.perf_counter() - start
-            found = [self._images[key(source, self.target.arch)] for source in sources]
+            found = [self._images[k] for k in keys]
         return [image.of_source(known, source) for known, source in zip(found, sources)]
 
     def _load(self, key: str, source: Source) -> bool:

@@ -17,7 +17,7 @@ from graphc.errors import FileFormatError
 from graphc.frontend.step import native_backend as compiling
 from graphc.frontend.step.native_backend import NativeBackend
 from graphc.ir import records
-from graphc.passes import stored
+from graphc.passes import known, stored
 from graphc.passes.pipeline import compile_graph
 from graphc.runtime.disk_cache import HEADER
 from tests.steps import MODELS
@@ -65,7 +65,7 @@ def test_a_warm_start_lowers_and_compiles_nothing(
     cold, losses, weights = trained(kind)
     assert cold.stats.programs_found == 0 and cold.stats.kernels_compiled > 0
     fresh()
-    monkeypatch.setattr(compiling, "compile_graph", no_passes)
+    monkeypatch.setattr(known, "compile_graph", no_passes)
     warm, again, same = trained(kind)
     assert (warm.stats.programs_found, warm.stats.kernels_compiled) == (1, 0)
     assert again == losses and same == weights
@@ -96,7 +96,7 @@ def test_other_sizes_of_a_warm_step_run_no_pass(
     first = graphc.compile(rows)
     want = [first(graphc.ones(n, 6)).tolist() for n in (5, 9)]
     fresh()
-    monkeypatch.setattr(compiling, "compile_graph", no_passes)
+    monkeypatch.setattr(known, "compile_graph", no_passes)
     warm = graphc.compile(rows)
     assert [warm(graphc.ones(n, 6)).tolist() for n in (5, 9)] == want
     assert warm.stats.programs_found == 1 and warm.stats.compiles == 1
@@ -185,7 +185,7 @@ def test_bytes_that_pass_the_checksum_and_are_no_schedule(
     fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for data in (b"", b"[]", records.written(("a",)), records.written(7)):
-        monkeypatch.setattr(compiling, "stored", lambda *_, data=data: data)
+        monkeypatch.setattr(known, "stored", lambda *_, data=data: data)
         trained("perceptron", 1)
         fresh()
         assert trained("perceptron", 1)[0].stats.programs_found == 0

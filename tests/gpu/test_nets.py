@@ -18,11 +18,11 @@ import graphc
 from graphc.codegen_gpu.module import emit
 from graphc.codegen_gpu.profile import profile
 from graphc.codegen_gpu.tiles import plan
-from graphc.frontend.step import native_backend as step
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Indirect, Kernel, Load, Size, Store
 from graphc.ir.kernel_text import show
 from graphc.ir.types import Array
+from graphc.passes import known
 from graphc.passes.pipeline import compile_graph
 from tests.test_benchmarks_nets import losses, nets, small
 
@@ -42,7 +42,7 @@ def kernels(name: str) -> list[tuple[Kernel, tuple[int, ...]]]:
         raise Seen(graph)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step, "compile_graph", seen)
+        patch.setattr(known, "compile_graph", seen)
         with pytest.raises(Seen) as caught:
             losses(graphc, small(name), 1, graphc.compile)
     launches = compile_graph(caught.value.graph, profile(TARGET)).program.launches

@@ -43,10 +43,9 @@ from graphc.ir.rewrite import at_sizes
 from graphc.ir.sizes import HINTS, Evaluation
 from graphc.ir.types import Array, Scalar, Shape, f32
 from graphc.ir.verify_program import verify_program
+from graphc.passes.known import Known, Schedules
 from graphc.passes.partition import Split, partition
-from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
-from graphc.passes.schedule import Schedule
 from graphc.runtime.cuda import device
 from graphc.runtime.cuda.executor import CudaExecutable, Engine, timing
 from graphc.runtime.cuda.group import Group
@@ -131,11 +130,11 @@ class ByPrecision:
 class CudaTemplate:
     """A program's schedule with its code: an executable for each set of sizes."""
 
-    def __init__(self, schedule: Schedule, program: Program, backend: GpuBackend) -> None:
-        """`program` is that of the sizes seen."""
-        self._schedule, self._backend = schedule, backend
-        self._hints = [x.sizes for x in program.launches]
-        backend.images(self.needs(program))
+    def __init__(self, known: Known, backend: GpuBackend) -> None:
+        self._known, self._backend = known, backend
+        self._hints = [x.sizes for x in known.program.launches]
+        self.seen = self.needs(known.program)
+        backend.images(self.seen)
 
     def needs(self, program: Program) -> list[Need | None]:
         """The code of each launch; None for routines."""
@@ -151,7 +150,7 @@ class CudaTemplate:
         return found
 
     def at(self, sizes: Evaluation) -> Native:
-        program = self._schedule.at(sizes)
+        program = self._known.at(sizes)
         if config.verify_graphs():
             verify_program(program)
 
@@ -202,7 +201,9 @@ class GpuBackend:
         self.target = Target(on.arch, p.multi_processor_count, p.shared_memory_per_block_optin)
         self._profile = profile(self.target)
         self._fake = on.driver.name == "fake"
-        self._library = GpuLibrary(self.target, DiskCache())
+        disk = DiskCache()
+        self._schedules = Schedules(disk, self._profile)
+        self._library = GpuLibrary(self.target, disk)
         self._sources: dict[Need, Source] = {}
         self._images: dict[Need, Image] = {}
         self.engine = Engine(on)
@@ -212,20 +213,20 @@ class GpuBackend:
         return self._profile
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, CudaTemplate]:
-        compiled = compile_graph(graph, self._profile)
-        program = compiled.program
-        native = CudaTemplate(compiled.schedule, program, self)
-        stages = with_trace(graph, trace_ms, compiled.stages)
-        needs = [n for n in native.needs(program) if n is not None]
+        known = self._schedules.of(graph)
+        native = CudaTemplate(known, self)
+        stages = with_trace(graph, trace_ms, known.stages)
+        needs = [n for n in native.seen if n is not None]
         shown = {n.kernel.key(): n for n in reversed(needs)}  # where it was launched first
         unit = Unit(
-            graph.name, stages, program, kernel_text.show,
+            graph.name, stages, known.program, kernel_text.show,
             lambda kernel, level: self._code(kernel, level, shown.get(kernel.key())),
             codes=GPU_STAGES, device=f"cuda:{self.engine.device.index}",
             blocks=tuple(self._blocks(n) for n in dict.fromkeys(needs)), coded=frozenset(shown),
+            found=known.found,
         )  # fmt: skip
         if config.verify():
-            graphs = [(s.name, at_sizes(s.graph, HINTS)) for s in compiled.stages if s.graph]
+            graphs = [(s.name, at_sizes(s.graph, HINTS)) for s in known.stages if s.graph]
             here = at_sizes(graph, HINTS)
             on = accelerator().place(self.engine.device.index)
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs, on))
