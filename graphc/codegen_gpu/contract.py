@@ -21,10 +21,9 @@ from graphc.codegen_gpu.contract_boxed import Boxed, grid
 from graphc.codegen_gpu.contract_boxes import rows_folded
 from graphc.codegen_gpu.contract_descriptors import Descriptors
 from graphc.codegen_gpu.contract_parts import (
-    Contraction,
-    Operand,
+    Product,
+    as_product,
     count,
-    dissect,
     extents,
 )
 from graphc.codegen_gpu.contract_statistics import Statistics
@@ -41,6 +40,7 @@ from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import extent
 from graphc.ir.cuda_abi import GridDim, Param
 from graphc.ir.kernel import Axis
+from graphc.ir.kernel_contraction import Operand
 from graphc.ir.types import DType, bool_, f32, f64
 
 Masks = tuple[tuple[int, Value], ...]
@@ -65,10 +65,10 @@ class Written(NamedTuple):
 
 def emit(body: Body, sizes: Sequence[int], target: Target, tf32: bool) -> Written:
     """Write the function's body; `tf32`: float32 products may round their operands to TF32."""
-    c = dissect(body.kernel)
+    c = as_product(body.kernel)
     t = tile(c, dict(zip(body.kernel.sizes, sizes, strict=True)), target, tf32)
     template = ContractTemplate(body, c, t, tf32)
-    steps = -(-count(c.summed, usual_sizes(c)) // t.depth)
+    steps = -(-count(c.reduced, usual_sizes(c)) // t.depth)
     template.described = Descriptors(template, target, steps)
     template.run()
     return template.written()
@@ -83,14 +83,14 @@ class ContractTemplate:
     whose rows' operand had better be the right one (`contract_boxes.py`).
     """
 
-    def __init__(self, body: Body, c: Contraction, t: Tile, tf32: bool) -> None:
+    def __init__(self, body: Body, c: Product, t: Tile, tf32: bool) -> None:
         self.body, self.writer, self.c, self.t, self.tf32 = body, body.writer, c, t, tf32
         self.line = t.how == "sums"
         self.batch = () if self.line else c.batch
         self.rows = lines_of(c, t) if self.line else c.rows
         self.cols = () if self.line else c.cols
-        cut = len(c.summed) - t.inner
-        self.outer, self.inner = c.summed[:cut], c.summed[cut:]
+        cut = len(c.reduced) - t.inner
+        self.outer, self.inner = c.reduced[:cut], c.reduced[cut:]
         self.turned = t.how == "product" and (bool(c.kernel.partials) or rows_folded(c, t.boxes))
         self.dims = (1, 0) if self.turned else (0, 1)  # along rows, along cols
         self.area = (t.rows,) if self.line else (t.rows, t.cols)
@@ -423,13 +423,13 @@ class ContractTemplate:
         return tuple(sorted(dims, key=_length, reverse=True))
 
 
-def lines_of(c: Contraction, t: Tile) -> tuple[Axis, ...]:
+def lines_of(c: Product, t: Tile) -> tuple[Axis, ...]:
     """Parallel axes in the order that `sums` goes along: what it reads most lies side by side.
 
     Where sums are long, that is the operands; else the output.
     """
     axes = c.kernel.axes
-    if t.depth == 1 or any(o.unit(x.name) for o in (c.a, c.b) for x in c.summed):
+    if t.depth == 1 or any(o.unit(x.name) for o in (c.a, c.b) for x in c.reduced):
         return axes
     unit = [x for x in axes if any(o.unit(x.name) for o in (c.a, c.b))]
     return (*(x for x in axes if x not in unit[:1]), *unit[:1])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from graphc.codegen_gpu.body import NONE, Group, Value
 from graphc.codegen_gpu.contract_boxes import Boxes, Side, literal_tiles, operand_boxes
 from graphc.codegen_gpu.contract_descriptors import DESCRIBES
-from graphc.codegen_gpu.contract_parts import Contraction, extents
+from graphc.codegen_gpu.contract_parts import Product, extents
 from graphc.codegen_gpu.contract_views import Box, Dim
 from graphc.ir.cuda_abi import GridDim
 from graphc.ir.kernel import Axis, Load
@@ -32,7 +32,7 @@ class Boxed:
         self.moved = operand_boxes(template.c, boxes)
 
     def axes(self, side: int) -> tuple[Axis, ...]:
-        return (self.template.rows, self.template.cols, self.template.c.summed)[side]
+        return (self.template.rows, self.template.cols, self.template.c.reduced)[side]
 
     def places(self, side: int) -> Side:
         """Of a box along the rows (side 0), cols or summed axes."""
@@ -109,7 +109,7 @@ class Boxed:
         step = t.let(t.cast("t"), level) if self.body.wide else "t"
         for axes, first in (
             (self.axes(side), self.origins(side, number)),
-            (t.c.summed, self.origins(2, step, level)),
+            (t.c.reduced, self.origins(2, step, level)),
         ):
             groups += [Group((a,), at) for a, at in zip(axes, first, strict=True)]
         self.body.point = type(saved)(groups=tuple(groups))
@@ -140,7 +140,7 @@ class Boxed:
         )
 
 
-def grid(c: Contraction, b: Boxes, splits: int) -> list[GridDim]:
+def grid(c: Product, b: Boxes, splits: int) -> list[GridDim]:
     """An unknown number of rows or cols has a dimension of its own; the tiles of literal extents go
     with the batch."""
     pairs = zip((*c.rows, *c.cols), (*b.rows, *b.cols), strict=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
-from graphc.codegen_gpu.contract_parts import Contraction, count, number
+from graphc.codegen_gpu.contract_parts import Product, count, number
 from graphc.codegen_gpu.contract_views import MOST_PLACES, Box, Dim, bounded, box, still, view
 from graphc.codegen_gpu.tiles import power
 from graphc.ir.kernel import Axis, Load
@@ -51,16 +51,18 @@ class Boxes:
 class Boxer:
     """Finds boxes for a contraction; `depth` summed points a step are wanted."""
 
-    def __init__(self, c: Contraction, usual: dict[str, int], depth: int) -> None:
+    def __init__(self, c: Product, usual: dict[str, int], depth: int) -> None:
         self.c = c
-        axes = (*c.batch, *c.rows, *c.cols, *c.summed)
+        axes = (*c.batch, *c.rows, *c.cols, *c.reduced)
         self.extents = {a.name: a.extent for a in axes}
         self.dims = [found[1] for o in (c.a, c.b) if (found := self.seen(o.bare))]
         self.still = {a for dims in self.dims for a in still(dims, self.extents)}
         possible = len(self.dims) == 2 and 0 not in self.extents.values() and not self.lines()
-        cut = self.cut(c.summed, depth, usual, summed=True) if possible and self.literal() else None
+        cut = (
+            self.cut(c.reduced, depth, usual, summed=True) if possible and self.literal() else None
+        )
         self.summed: Side = cut or ()
-        self.steps = prod(counts(c.summed, self.summed, usual)) if cut else 0
+        self.steps = prod(counts(c.reduced, self.summed, usual)) if cut else 0
         if self.steps < FEWEST_STEPS or 2 * prod(self.summed) < depth:
             self.summed = ()
 
@@ -95,7 +97,7 @@ class Boxer:
 
     def lines(self) -> bool:
         """Whether the operands are matrices, whose tiles need no boxes."""
-        sides = (self.c.rows, self.c.cols, self.c.summed)
+        sides = (self.c.rows, self.c.cols, self.c.reduced)
         loads = [o.bare for o in (self.c.a, self.c.b) if o.bare is not None]
         return all(not x.guards and in_line(x, axes) for x in loads for axes in sides)
 
@@ -154,7 +156,7 @@ def folded(b: Box) -> bool:
     return sum(n > 1 for n in b.blocks) > 2
 
 
-def rows_folded(c: Contraction, b: Boxes | None) -> bool:
+def rows_folded(c: Product, b: Boxes | None) -> bool:
     """Whether the tile of the rows' operand is."""
     rows = operand_boxes(c, b)[0] if b else None
     return rows is not None and folded(rows)
@@ -165,10 +167,10 @@ def full(tiles: int, sms: int) -> bool:
     return tiles >= 2 * sms and tiles >= FULL * -(-tiles // sms) * sms
 
 
-def operand_boxes(c: Contraction, b: Boxes) -> tuple[Box | None, Box | None]:
+def operand_boxes(c: Product, b: Boxes) -> tuple[Box | None, Box | None]:
     """How each operand's tile lies in memory."""
-    extents = {a.name: a.extent for a in (*c.batch, *c.rows, *c.cols, *c.summed)}
-    deep = dict(zip(names(c.summed), b.summed, strict=True))
+    extents = {a.name: a.extent for a in (*c.batch, *c.rows, *c.cols, *c.reduced)}
+    deep = dict(zip(names(c.reduced), b.summed, strict=True))
     found = []
     for o, axes, side in ((c.a, c.rows, b.rows), (c.b, c.cols, b.cols)):
         free = dict(zip(names(axes), side, strict=True))
@@ -176,7 +178,7 @@ def operand_boxes(c: Contraction, b: Boxes) -> tuple[Box | None, Box | None]:
     return found[0], found[1]
 
 
-def literal_tiles(c: Contraction, b: Boxes) -> int:
+def literal_tiles(c: Product, b: Boxes) -> int:
     """Of the rows and cols whose number is literal."""
     pairs = zip((*c.rows, *c.cols), (*b.rows, *b.cols), strict=True)
     return prod(-(-a.extent // n) for a, n in pairs if isinstance(a.extent, int))

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from graphc.codegen_gpu.body import Group
 from graphc.codegen_gpu.contract_boxes import FEWEST_STEPS, LEAST_SIDE, in_line
-from graphc.codegen_gpu.contract_parts import Operand
 from graphc.codegen_gpu.target import ACCESS_BYTES, Target
 from graphc.codegen_gpu.tiles import extent
 from graphc.ir.kernel import Axis, Load, Size
+from graphc.ir.kernel_contraction import Operand
 
 if TYPE_CHECKING:
     from graphc.codegen_gpu.contract import ContractTemplate

@@ -1,4 +1,4 @@
-"""A contract kernel taken apart: two operands, the Dot, and the role of each axis.
+"""A contraction as a matrix product: the role of each axis.
 
 Parallel axes fall into roles by which operand they index: `rows` only a, `cols` only b, `batch`
 both or neither. Operands are swapped where that makes the output contiguous along `cols`, so the
@@ -13,68 +13,21 @@ from dataclasses import dataclass
 from math import prod
 
 from graphc.errors import InternalError
-from graphc.ir.kernel import (
-    Axis,
-    Definition,
-    Dot,
-    Kernel,
-    Load,
-    Size,
-    Statement,
-    Store,
-)
+from graphc.ir.kernel import Axis, Kernel, Size, Statement, Store
+from graphc.ir.kernel_contraction import Contraction, dissect
 from graphc.ir.kernel_partials import one_run
-from graphc.ir.kernel_uses import accesses, arguments
-from graphc.ir.types import DType, f32, f64
+from graphc.ir.types import DType, f32
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """One argument of the Dot and the statements that compute it, in order."""
-
-    value: str
-    statements: tuple[Definition, ...]
-
-    @property
-    def loads(self) -> tuple[Load, ...]:
-        return tuple(s for s in self.statements if isinstance(s, Load))
-
-    @property
-    def bare(self) -> Load | None:
-        """The load that is all of it; such values keep their type up to the tensor cores."""
-        (first, *rest) = self.statements
-        return first if isinstance(first, Load) and not rest else None
-
-    def uses(self, axis: str) -> bool:
-        return any(form.stride(axis) != 0 for s in self.statements for form in accesses(s))
-
-    def unit(self, axis: str) -> bool:
-        """Whether a step along the axis is one to the next element in memory."""
-        return any(load.at.stride(axis) == 1 for load in self.loads)
-
-
-@dataclass(frozen=True, slots=True)
-class Contraction:
-    """A contract kernel taken apart; axes are outermost in memory first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product(Contraction):
+    """A contraction, and what its parallel axes index; axes are outermost in memory first."""
 
     kernel: Kernel
-    a: Operand
-    b: Operand
-    dot: Dot
     batch: tuple[Axis, ...]
     rows: tuple[Axis, ...]
     cols: tuple[Axis, ...]
-    summed: tuple[Axis, ...]
-    epilogue: tuple[Statement, ...]
     mixed: bool = False  # a row is of both operands or a column is: tiles, but of no matrix product
-
-    @property
-    def dtype(self) -> DType:
-        """What products are computed and sums kept in."""
-        if not self.dot.dtype.is_floating_point:
-            return self.dot.dtype
-        wide = any(s.dtype is f64 for o in (self.a, self.b) for s in o.statements)
-        return f64 if wide or self.dot.dtype is f64 else f32
 
     @property
     def operand_dtype(self) -> DType:
@@ -85,49 +38,36 @@ class Contraction:
         return types.pop() if half and next(iter(types)).is_half else self.dtype
 
 
-def dissect(kernel: Kernel) -> Contraction:
-    """The parts of a kernel of kind "contract"."""
-    first, *rest = kernel.phases
-    dot = first.body[-1]
-    if kernel.kind != "contract" or not isinstance(dot, Dot) or any(p.axes for p in rest):
+def as_product(kernel: Kernel) -> Product:
+    """A kernel of kind "contract" as a product."""
+    c = dissect(kernel)
+    if c is None:
         raise InternalError(f"{kernel.name} is not a contraction and its epilogue")
-    a, b = _operand(first.body, dot.a), _operand(first.body, dot.b)
-    epilogue = tuple(s for p in rest for s in p.body)
-    lanes = _contiguous(kernel.axes, epilogue)
+    a, b = c.a, c.b
+    lanes = _contiguous(c.axes, c.epilogue)
     if lanes is not None and a.uses(lanes) and not b.uses(lanes):
         a, b = b, a
-    batch = tuple(x for x in kernel.axes if a.uses(x.name) == b.uses(x.name))
-    rows = tuple(x for x in kernel.axes if a.uses(x.name) and not b.uses(x.name))
-    cols = tuple(x for x in kernel.axes if b.uses(x.name) and not a.uses(x.name))
+    batch = tuple(x for x in c.axes if a.uses(x.name) == b.uses(x.name))
+    rows = tuple(x for x in c.axes if a.uses(x.name) and not b.uses(x.name))
+    cols = tuple(x for x in c.axes if b.uses(x.name) and not a.uses(x.name))
     mixed = False
-    if kernel.partials:
-        over = set(kernel.partials[0].over)
-        if not all(set(p.over) == over and one_run(kernel, p) for p in kernel.partials):
+    if c.partials:
+        over = set(c.partials[0].over)
+        if not all(set(p.over) == over and one_run(kernel, p) for p in c.partials):
             raise InternalError(f"{kernel.name}: statistics over other points, or a part of them")
         mixed = not cols or not over <= {x.name for x in rows}
         if mixed:
-            kept = [x for x in kernel.axes if x.name not in over]
+            kept = [x for x in c.axes if x.name not in over]
             cols = tuple(x for x in kept if x.name == lanes) or tuple(kept[-1:])
-        rows = tuple(x for x in kernel.axes if x.name in over)
-        batch = tuple(x for x in kernel.axes if x not in rows and x not in cols)
-    return Contraction(kernel, a, b, dot, batch, rows, cols, first.axes, epilogue, mixed)
+        rows = tuple(x for x in c.axes if x.name in over)
+        batch = tuple(x for x in c.axes if x not in rows and x not in cols)
+    rest = c.dot, c.axes, c.reduced, c.epilogue, c.partials
+    return Product(a, b, *rest, kernel=kernel, batch=batch, rows=rows, cols=cols, mixed=mixed)
 
 
 def product_dtype(kernel: Kernel) -> DType:
     """What its products' operands are: a half type only where both are in memory as one."""
-    return dissect(kernel).operand_dtype
-
-
-def _operand(body: tuple[Statement, ...], name: str) -> Operand:
-    """The backward slice of `name`."""
-    wanted: set[str] = {name}
-    found: list[Definition] = []
-    for s in reversed(body):
-        if isinstance(s, Store | Dot) or s.name not in wanted:
-            continue
-        wanted.update(arguments(s))
-        found.append(s)
-    return Operand(name, tuple(reversed(found)))
+    return as_product(kernel).operand_dtype
 
 
 def _contiguous(axes: tuple[Axis, ...], epilogue: tuple[Statement, ...]) -> str | None:

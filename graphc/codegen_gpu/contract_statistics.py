@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.codegen_gpu.body import Group, Point, Value
-from graphc.codegen_gpu.contract_parts import Contraction
+from graphc.codegen_gpu.contract_parts import Product
 from graphc.codegen_gpu.scalar import REGISTER
 from graphc.ir.kernel import Apply, Partial, Store
 from graphc.ir.types import DType, f32, f64
@@ -171,7 +171,7 @@ class Statistics:
         return mean if p.op == "mean" else f"({sums[1]} - {mean} * {sums[0]})"
 
 
-def dtypes_of(c: Contraction) -> dict[str, DType]:
+def dtypes_of(c: Product) -> dict[str, DType]:
     """Of what the epilogue computes."""
     found = {s.name: s.dtype for s in c.epilogue if not isinstance(s, Store)}
     return found | {c.dot.name: c.dot.dtype}

@@ -11,7 +11,7 @@ from itertools import product
 
 from graphc.codegen_gpu.body import Body, Group, Point, Value
 from graphc.codegen_gpu.contract import NUMBER, ContractTemplate, Masks, Written
-from graphc.codegen_gpu.contract_parts import Contraction, count, dissect, extents
+from graphc.codegen_gpu.contract_parts import Product, as_product, count, extents
 from graphc.codegen_gpu.contract_tiles import Tile, _inner, _splits, usual_sizes
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import extent, power
@@ -26,7 +26,7 @@ WARPS = 4
 
 def emit(body: Body, target: Target) -> Written | None:
     """Write the function's body, if its kernel is such a gradient."""
-    c = dissect(body.kernel)
+    c = as_product(body.kernel)
     if not fits(c):
         return None
     template = TapsTemplate(body, c, tile(c, target), False)
@@ -34,25 +34,25 @@ def emit(body: Body, target: Target) -> Written | None:
     return template.written()
 
 
-def fits(c: Contraction) -> bool:
+def fits(c: Product) -> bool:
     """Whether one operand alone is read at each tap, and both lie along one axis of channels."""
-    taps, summed = (*c.rows, *c.cols), {a.name for a in c.summed}
+    taps, summed = (*c.rows, *c.cols), {a.name for a in c.reduced}
     if c.kernel.partials or c.dtype is not f32 or len(c.batch) != 1 or not taps:
         return False
     (channel,) = c.batch
     points, channels = extent(taps), extent(c.batch)
     one = not (c.rows and c.cols) and points is not None and 1 < points <= MOST_TAPS
-    long = any(isinstance(a.extent, str) for a in c.summed)
+    long = any(isinstance(a.extent, str) for a in c.reduced)
     beside = all(o.unit(channel.name) and not any(map(o.unit, summed)) for o in (c.a, c.b))
     return one and long and beside and channels is not None and channels >= CHANNELS // 2
 
 
-def tile(c: Contraction, target: Target) -> Tile:
+def tile(c: Product, target: Target) -> Tile:
     """By literal extents alone: it decides how sums are added up."""
     usual = usual_sizes(c)
-    inner = _inner(c.summed, usual, PIXELS)
+    inner = _inner(c.reduced, usual, PIXELS)
     width = min(CHANNELS, power(count(c.batch, usual)))
-    steps = -(-count(c.summed, usual) // PIXELS)
+    steps = -(-count(c.reduced, usual) // PIXELS)
     splits = _splits(-(-count(c.batch, usual) // width), steps, target)
     rows = power(count((*c.rows, *c.cols), usual)) * width
     return Tile("sums", rows, width, PIXELS, inner, splits, WARPS, 2)
@@ -61,7 +61,7 @@ def tile(c: Contraction, target: Target) -> Tile:
 class TapsTemplate(ContractTemplate):
     """One kernel being emitted. Its rows are taps, and channels within each."""
 
-    def __init__(self, body: Body, c: Contraction, t: Tile, tf32: bool) -> None:
+    def __init__(self, body: Body, c: Product, t: Tile, tf32: bool) -> None:
         super().__init__(body, c, t, tf32)
         self.taps = (*c.rows, *c.cols)
         self.rows = (*self.taps, *c.batch)

@@ -23,7 +23,7 @@ from math import prod
 from typing import Literal
 
 from graphc.codegen_gpu.contract_boxes import LEAST_SIDE, Boxer, Boxes, full
-from graphc.codegen_gpu.contract_parts import Contraction, count
+from graphc.codegen_gpu.contract_parts import Product, count
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import power
 from graphc.ir.kernel import Axis, Load
@@ -82,10 +82,10 @@ class Tile:
     boxes: Boxes | None = None
 
 
-def tile(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> Tile:
+def tile(c: Product, sizes: dict[str, int], target: Target, tf32: bool) -> Tile:
     """The tile of a contraction at these sizes."""
     usual = usual_sizes(c)
-    m, n, k = (count(axes, usual) for axes in (c.rows, c.cols, c.summed))
+    m, n, k = (count(axes, usual) for axes in (c.rows, c.cols, c.reduced))
     if c.kernel.partials and (c.mixed or min(m, n, k) < THIN):
         rows, cols = _run_rows(m, 128), min(COLUMNS, power(n))
         return Tile("block", min(rows, BLOCK // cols), cols, 1, 0, 1, 4, 2)
@@ -96,19 +96,19 @@ def tile(c: Contraction, sizes: dict[str, int], target: Target, tf32: bool) -> T
     return boxed or _product(c, sizes, usual, target, tf32)
 
 
-def usual_sizes(c: Contraction) -> dict[str, int]:
+def usual_sizes(c: Product) -> dict[str, int]:
     """Sizes to choose by whatever the hints are: of a loop over images and their known points so
     many images, of any other that is unknown so many points."""
     parts = {r.loop: r.extents for r in c.kernel.roles}
     images = any("c" in r.names for r in c.kernel.roles)  # a convolution's channels
     found = {name: UNKNOWN for name in c.kernel.sizes}
-    for a in (*c.batch, *c.rows, *c.cols, *c.summed):
+    for a in (*c.batch, *c.rows, *c.cols, *c.reduced):
         known = [n for n in parts.get(a.name, ()) if isinstance(n, int)]
         if not isinstance(a.extent, str):
             continue
         if known or (c.kernel.partials and a in c.batch):
             found[a.extent] = BATCH * prod(known)
-        elif (a,) == c.summed:
+        elif (a,) == c.reduced:
             found[a.extent] = SUMMED
         elif images and (a,) == c.rows:
             found[a.extent] = PLACES
@@ -127,14 +127,14 @@ def _run_rows(points: int, most: int) -> int:
 
 
 def _product(
-    c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: Target, tf32: bool
+    c: Product, sizes: dict[str, int], usual: dict[str, int], target: Target, tf32: bool
 ) -> Tile:
-    k = count(c.summed, usual)
+    k = count(c.reduced, usual)
     summing = bool(c.kernel.partials)  # so that the rows of a tile say how a sum is added up
     exact = c.operand_dtype is f64 or (c.operand_dtype is f32 and not tf32)
     most = FFMA_DEPTH if exact else DEPTH_BYTES // c.operand_dtype.itemsize
-    inner = _inner(c.summed, usual, most)
-    depth = min(most, power(count(c.summed[len(c.summed) - inner :], usual)))
+    inner = _inner(c.reduced, usual, most)
+    depth = min(most, power(count(c.reduced[len(c.reduced) - inner :], usual)))
     depth = max(LEAST, depth)
     steps = -(-k // depth)
 
@@ -143,7 +143,7 @@ def _product(
     limits = (32, 32) if c.dtype is f64 else limits
 
     parts = 1 if summing else max(1, steps // MIN_STEPS)
-    one_loop = not exact and not summing and usual.get(str(c.summed[0].extent)) == SUMMED
+    one_loop = not exact and not summing and usual.get(str(c.reduced[0].extent)) == SUMMED
 
     def tiles(sizes: dict[str, int]) -> tuple[int, int, int]:
         """Rows and cols of one, and how many there are."""
@@ -187,9 +187,7 @@ def _product(
     return Tile("product", rows, cols, depth, inner, splits, warps, stages)
 
 
-def _boxed(
-    c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: Target
-) -> Tile | None:
+def _boxed(c: Product, sizes: dict[str, int], usual: dict[str, int], target: Target) -> Tile | None:
     """A product by boxes, where those are possible and worth it: that follows from literals alone.
 
     Two programs share a multiprocessor and have three stages each, but for the largest tiles, which
@@ -212,7 +210,7 @@ def _boxed(
     small, large = rows * cols < 128 * 64, rows * cols > 128 * 128
     stages = 4 if small or large else 3
     warps = 8 if rows * cols >= 128 * 128 else 4
-    return Tile("product", rows, cols, depth, len(c.summed), splits, warps, stages, b)
+    return Tile("product", rows, cols, depth, len(c.reduced), splits, warps, stages, b)
 
 
 def _parts(tiles: int, steps: int, target: Target) -> int:
@@ -228,14 +226,14 @@ def _parts(tiles: int, steps: int, target: Target) -> int:
     return min(range(1, max(1, min(MAX_SPLITS, steps // MIN_STEPS)) + 1), key=time)
 
 
-def _tiles_read(c: Contraction) -> int:
+def _tiles_read(c: Product) -> int:
     """Loads of the epilogue that have an element for each point."""
     rows, cols = ({a.name for a in axes} for axes in (c.rows, c.cols))
     reads = [{a for a, _ in s.at.terms} for s in c.epilogue if isinstance(s, Load)]
     return sum(bool(r & rows) and bool(r & cols) for r in reads)
 
 
-def _with_epilogue(c: Contraction, steps: int, cols: int) -> tuple[int, int]:
+def _with_epilogue(c: Product, steps: int, cols: int) -> tuple[int, int]:
     """The largest sides: where a sum is short beside its epilogue, several programs are wanted on
     a multiprocessor, whose loads, sums and stores take turns, rather than few reads of operands.
     """
@@ -298,8 +296,8 @@ def _splits(tiles: int, steps: int, target: Target, most: int = MAX_SPLITS) -> i
 # ---- sums --------------------------------------------------------------------------------------
 
 
-def _sums(c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: Target) -> Tile:
-    points, k = count(c.kernel.axes, sizes), count(c.summed, usual)
+def _sums(c: Product, sizes: dict[str, int], usual: dict[str, int], target: Target) -> Tile:
+    points, k = count(c.kernel.axes, sizes), count(c.reduced, usual)
     if k <= TAPS:
         block = min(POINTS, max(32, power(-(-points // target.sms))))
         return Tile("sums", block, 1, 1, 0, 1, max(1, block // 64), 2)
@@ -307,6 +305,6 @@ def _sums(c: Contraction, sizes: dict[str, int], usual: dict[str, int], target: 
     most = BLOCK // depth
     points = count(c.kernel.axes, usual)  # how lanes share the depth says how a sum is added up
     rows = max(1, min(most, power(points)))
-    inner = _inner(c.summed, usual, depth)
+    inner = _inner(c.reduced, usual, depth)
     splits = _splits(-(-points // most), -(-k // depth), target)
     return Tile("sums", rows, 1, depth, inner, splits, 4, 2)

@@ -24,14 +24,16 @@ from graphc.ir.kernel import (
     Roles,
     Size,
     Statement,
+    Store,
 )
+from graphc.ir.kernel_uses import accesses, arguments
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, f32, f64
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """One argument of the Dot and the statements that compute it, loads first."""
+    """One argument of the Dot and the statements that compute it, in order."""
 
     value: str
     statements: tuple[Definition, ...]
@@ -40,13 +42,29 @@ class Operand:
     def loads(self) -> tuple[Load, ...]:
         return tuple(s for s in self.statements if isinstance(s, Load))
 
+    @property
+    def bare(self) -> Load | None:
+        """The load that is all of it."""
+        (first, *rest) = self.statements
+        return first if isinstance(first, Load) and not rest else None
+
     def uses(self, axis: str) -> bool:
-        """Whether a step along the axis reads elsewhere."""
-        return any(load.at.stride(axis) != 0 for load in self.loads)
+        """Whether a step along the axis may give another value."""
+        return any(form.stride(axis) != 0 for s in self.statements for form in accesses(s))
 
     def contiguous(self, axis: str) -> bool:
         """Whether steps along the axis read side by side, or one element again."""
         return all(load.at.stride(axis) in (0, 1) for load in self.loads)
+
+    def unit(self, axis: str) -> bool:
+        """Whether a step along the axis is one to the next element in memory."""
+        return any(load.at.stride(axis) == 1 for load in self.loads)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a float of affine loads and arithmetic that cannot fail."""
+        of_floats = self.statements[-1].dtype.is_floating_point and bool(self.loads)
+        return of_floats and all(map(_plain, self.statements))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +82,8 @@ class Contraction:
     @property
     def dtype(self) -> DType:
         """What products and sums are computed in."""
+        if not self.dot.dtype.is_floating_point:
+            return self.dot.dtype
         wide = any(s.dtype is f64 for o in (self.a, self.b) for s in o.statements)
         return f64 if wide or self.dot.dtype is f64 else f32
 
@@ -125,47 +145,44 @@ def _divided(whole: Size, inner: int | None) -> Size | None:
 
 
 def dissect(kernel: Kernel) -> Contraction | None:
-    """The kernel's parts, or None if it is no contraction of floats in the plain form:
+    """The parts of a kernel of kind "contract"; None if it is another, or its epilogue loops."""
+    if kernel.kind != "contract" or any(p.axes for p in kernel.phases[1:]):
+        return None
+    first, *rest = kernel.phases
+    dot = first.body[-1]
+    assert isinstance(dot, Dot)
+    a, b = _operand(first.body, dot.a), _operand(first.body, dot.b)
+    epilogue = tuple(s for p in rest for s in p.body)
+    return Contraction(a, b, dot, kernel.axes, first.axes, epilogue, kernel.partials)
+
+
+def plain_contraction(kernel: Kernel) -> Contraction | None:
+    """Its parts if it is a contraction of floats in the plain form:
 
     operands of affine loads and arithmetic, and an epilogue without loops, failures and addresses
     that are data.
     """
-    if kernel.kind != "contract" or not kernel.phases or not kernel.phases[0].axes:
+    c = dissect(kernel)
+    if c is None or not c.reduced or not c.dot.dtype.is_floating_point:
         return None
-    body = kernel.phases[0].body
-    dot = body[-1]
-    if not isinstance(dot, Dot) or not dot.dtype.is_floating_point:
-        return None
-    if any(p.axes for p in kernel.phases[1:]):
-        return None
-    a, b = _operand(body, dot.a), _operand(body, dot.b)
-    if a is None or b is None:
-        return None
-    epilogue = tuple(s for p in kernel.phases[1:] for s in p.body)
-    if not all(_plain_epilogue(s) for s in epilogue):
-        return None
-    return Contraction(a, b, dot, kernel.axes, kernel.phases[0].axes, epilogue, kernel.partials)
+    return c if c.a.plain and c.b.plain and all(map(_plain_epilogue, c.epilogue)) else None
 
 
-def _operand(body: tuple[Statement, ...], name: str) -> Operand | None:
-    """The backward slice of `name`, or None where a statement is not plain."""
-    wanted, found = {name}, []
+def _operand(body: tuple[Statement, ...], name: str) -> Operand:
+    """The backward slice of `name`."""
+    wanted, found = {name}, list[Definition]()
     for s in reversed(body):
-        if not isinstance(s, Load | Const | Apply) or s.name not in wanted:
+        if isinstance(s, Store | Dot) or s.name not in wanted:
             continue
-        if not _plain(s) or (s.name == name and not s.dtype.is_floating_point):
-            return None
-        if isinstance(s, Apply):
-            wanted.update(s.args)
+        wanted.update(arguments(s))
         found.append(s)
-    operand = Operand(name, tuple(reversed(found)))
-    return operand if operand.loads else None
+    return Operand(name, tuple(reversed(found)))
 
 
-def _plain(s: Statement) -> bool:
-    if isinstance(s, Load):
-        return not s.indirect
-    return not (isinstance(s, Apply) and _may_fail(s))
+def _plain(s: Definition) -> bool:
+    if isinstance(s, Apply):
+        return not _may_fail(s)
+    return isinstance(s, Const) or (isinstance(s, Load) and not s.indirect)
 
 
 def _plain_epilogue(s: Statement) -> bool:

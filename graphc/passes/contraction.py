@@ -21,7 +21,7 @@ OUTS = ("d", "h", "w")  # roles of places; a convolution of fewer dimensions has
 TAPS = ("t", "r", "s")
 
 
-class Contraction(NamedTuple):
+class ContractionViews(NamedTuple):
     """Views of the operands over (result dimensions, summed dimensions), and what those are."""
 
     views: tuple[View, View]
@@ -44,13 +44,13 @@ def split_dims(k: int) -> tuple[int, ...]:
     return (1, 2) if k == 1 else (k + 1,)
 
 
-def contraction_views(v: Value, a: View, b: View) -> Contraction:
+def contraction_views(v: Value, a: View, b: View) -> ContractionViews:
     """Operand views (over their own dimensions) spread over the domain of `v`."""
     assert v.op is not None
     return _conv(v, a, b) if v.op.name == "conv" else _dot(v, a, b)
 
 
-def _dot(v: Value, a: View, b: View) -> Contraction:
+def _dot(v: Value, a: View, b: View) -> ContractionViews:
     batch, contract = v.attrs["batch"], v.attrs["contract"]
     a_shared = [i for i, _ in (*batch, *contract)]
     b_shared = [j for _, j in (*batch, *contract)]
@@ -63,7 +63,7 @@ def _dot(v: Value, a: View, b: View) -> Contraction:
     free = ["m"] * len(a_free) + ["n"] * len(b_free)
     roles = (*["batch"] * len(batch), *free, *["k"] * len(contract))
     views = _spread(a, a_dims, shape), _spread(b, b_dims, shape)
-    return Contraction(views, summed, Geometry.of(shape, roles))
+    return ContractionViews(views, summed, Geometry.of(shape, roles))
 
 
 def _spread(view: View, dims: list[int | None], shape: Shape) -> View:
@@ -75,7 +75,7 @@ def _spread(view: View, dims: list[int | None], shape: Shape) -> View:
     return view.map(shape, change)
 
 
-def _conv(v: Value, x: View, w: View) -> Contraction:
+def _conv(v: Value, x: View, w: View) -> ContractionViews:
     space = len(v.shape) - 2
     low = (0, 0, *(a for a, _ in v.attrs["padding"]))
     high = (0, 0, *(b for _, b in v.attrs["padding"]))
@@ -103,7 +103,7 @@ def _conv(v: Value, x: View, w: View) -> Contraction:
 
     roles = ("n", "g", "k", *OUTS[3 - space :], "c", *TAPS[3 - space :])
     views = x.map(shape, x_form), w.map(shape, w_form)
-    return Contraction(views, summed, Geometry.of(shape, roles, _window(v)))
+    return ContractionViews(views, summed, Geometry.of(shape, roles, _window(v)))
 
 
 def _window(v: Value) -> tuple[WindowAxis, ...]:

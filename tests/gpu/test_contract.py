@@ -17,7 +17,7 @@ from on_host import aligned, run
 
 import graphc as torch
 from graphc import nn
-from graphc.codegen_gpu.contract_parts import dissect
+from graphc.codegen_gpu.contract_parts import as_product
 from graphc.codegen_gpu.contract_tiles import tile
 from graphc.codegen_gpu.module import emit
 from graphc.codegen_gpu.target import Target
@@ -88,7 +88,7 @@ def test_matmul(shape: tuple[int, int, int], layout: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 33, 40), (50, 1, 70), (1, 1, 300), (30, 20, 1), (5, 7, 3)])
 def test_thin_products_are_sums(shape: tuple[int, int, int]) -> None:
     case = matmul(*shape)
-    assert tile(dissect(case.kernel), {}, TARGET, False).how == "sums"
+    assert tile(as_product(case.kernel), {}, TARGET, False).how == "sums"
     check_case(case)
 
 

@@ -13,7 +13,7 @@ from kernels import SMALL, TARGET
 from test_contract import check, check_case
 
 from graphc.codegen_gpu import abi, facts
-from graphc.codegen_gpu.contract_parts import dissect
+from graphc.codegen_gpu.contract_parts import as_product
 from graphc.codegen_gpu.contract_tiles import tile
 from graphc.codegen_gpu.library import GpuLibrary
 from graphc.codegen_gpu.module import emit
@@ -170,12 +170,12 @@ def test_a_box_of_several_axes_is_the_right_operand() -> None:
         (product,) = (x for x in text.splitlines() if "tl.dot(" in x)
         assert product.count("tl.reshape(") == 2
         assert f"{made}.load" in product.split("tl.reshape(")[2]
-    assert tile(dissect(Conv(3, 8, 8, 64, 64).weight().kernel), {}, SMALL, False).boxes is None
+    assert tile(as_product(Conv(3, 8, 8, 64, 64).weight().kernel), {}, SMALL, False).boxes is None
 
 
 def test_wide_offsets_and_parts_of_a_sum() -> None:
     case = Conv(2, 16, 8, 64, 64, named=True).weight()
-    assert tile(dissect(case.kernel), {"n0": 2}, TARGET, False).splits > 1
+    assert tile(as_product(case.kernel), {"n0": 2}, TARGET, False).splits > 1
     check_case(case, wide=True, rtol=2**-7)
 
 
@@ -231,7 +231,7 @@ def test_boxes_of_resnet(size: int, channels: int) -> None:
     rows, depth = BOXES[size, channels]
     for batch in (2, 256):
         forward, weight = (
-            tile(dissect(c.kernel), {"n0": batch}, TARGET, False).boxes
+            tile(as_product(c.kernel), {"n0": batch}, TARGET, False).boxes
             for c in (conv.forward(), conv.weight())
         )
         assert forward is not None and (batch == 2 or forward.rows == rows)

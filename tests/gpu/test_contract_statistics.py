@@ -18,7 +18,7 @@ from test_contract import check
 import graphc as torch
 from graphc import nn
 from graphc.codegen_gpu import profile as gpu_profile
-from graphc.codegen_gpu.contract_parts import dissect
+from graphc.codegen_gpu.contract_parts import as_product
 from graphc.codegen_gpu.contract_tiles import tile
 from graphc.codegen_gpu.module import emit
 from graphc.codegen_gpu.target import Target
@@ -52,7 +52,7 @@ def test_every_statistic(name: str) -> None:
 
 
 def test_each_way_is_tried() -> None:
-    how = {tile(dissect(c.kernel), {}, TARGET, False).how for c in CASES.values() if not c.sizes}
+    how = {tile(as_product(c.kernel), {}, TARGET, False).how for c in CASES.values() if not c.sizes}
     assert how == {"product", "block"}
     assert any("arrived" in emit(c.kernel, [*c.sizes.values()], TARGET).text
                for c in CASES.values())  # fmt: skip
@@ -81,7 +81,7 @@ def test_variance_of_many_tiles(mean: int) -> None:
     """What float32 sums of a tile lose is no more than 1e-5 of a variance, far from zero too."""
     points = 1000
     case = with_partials(pointwise(1, points, 8, 16), ("ox",), SUMS[1:], 1, WIDE)
-    tiles = points / tile(dissect(case.kernel), {}, TARGET, False).rows
+    tiles = points / tile(as_product(case.kernel), {}, TARGET, False).rows
     assert tiles > 4
     data = case.data()
     data["b"][:] = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphc.ir.kernel import Load
-from graphc.ir.kernel_contraction import dimensions, dissect
+from graphc.ir.kernel_contraction import dimensions, plain_contraction
 from graphc.ir.kernel_text import parse
 from graphc.ir.types import f32, f64
 
@@ -45,7 +45,7 @@ FAILS = PRODUCT.replace("mul %1 c0", "fmod %1 c0")
 
 
 def test_operands_axes_and_epilogue() -> None:
-    c = dissect(parse(PRODUCT))
+    c = plain_contraction(parse(PRODUCT))
     assert c is not None
     assert [s.name for s in c.a.statements] == ["%0"]
     assert [s.name for s in c.b.statements] == ["%1", "%2"] and c.b.value == "%2"
@@ -56,12 +56,12 @@ def test_operands_axes_and_epilogue() -> None:
 
 
 def test_sums_are_as_wide_as_their_widest_operand() -> None:
-    c = dissect(parse(PRODUCT.replace("f32", "f64")))
+    c = plain_contraction(parse(PRODUCT.replace("f32", "f64")))
     assert c is not None and c.dtype is f64
 
 
 def test_padding_that_is_no_memory_is_told() -> None:
-    c = dissect(parse(GUARDED))
+    c = plain_contraction(parse(GUARDED))
     assert c is not None and c.guarded
 
 
@@ -86,4 +86,4 @@ def test_what_is_no_number_is_none() -> None:
 
 @pytest.mark.parametrize("text", [SECOND_LOOP, FAILS], ids=["loop", "fails"])
 def test_other_forms_are_none(text: str) -> None:
-    assert dissect(parse(text)) is None
+    assert plain_contraction(parse(text)) is None

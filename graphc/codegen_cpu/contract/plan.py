@@ -46,7 +46,7 @@ from graphc.codegen_cpu.contract.parts import (
 )
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Kernel, Size, Store
-from graphc.ir.kernel_contraction import Contraction, Operand, dissect
+from graphc.ir.kernel_contraction import Contraction, Operand, plain_contraction
 from graphc.ir.ops import OPS
 from graphc.ir.types import f32
 
@@ -171,7 +171,7 @@ class _Choice:
 @lru_cache(maxsize=4)
 def plan(kernel: Kernel, target: Target) -> Plan | None:
     """The best plan, or None if the kernel is no contraction that this template takes."""
-    c = dissect(kernel)
+    c = plain_contraction(kernel)
     if c is None or c.guarded or any(a.extent == 0 for a in (*c.axes, *c.reduced)):
         return None
     if c.partials and runs_of(c) is None:

@@ -37,7 +37,7 @@ from graphc.codegen_cpu.winograd.plan import (
 from graphc.codegen_cpu.winograd.tiles import Grid, Place, Points
 from graphc.codegen_cpu.winograd.transforms import of_cotangents, of_inputs, of_sums
 from graphc.ir.kernel import Axis, Kernel, Load, Size
-from graphc.ir.kernel_contraction import Contraction, Dimension, dimensions, dissect
+from graphc.ir.kernel_contraction import Contraction, Dimension, dimensions, plain_contraction
 from graphc.ir.types import f32, f64
 from graphc.ir.winograd import POINTS, SIZE, TAPS
 
@@ -67,7 +67,7 @@ class GradientPlan:
 
 def plan(kernel: Kernel, target: Target) -> GradientPlan | None:
     """How to compute the kernel, or None if it is no weight gradient that asks for it."""
-    c, lanes = dissect(kernel), target.lanes(f32)
+    c, lanes = plain_contraction(kernel), target.lanes(f32)
     if kernel.winograd != SIZE or c is None or kernel.partials or not is_dense(kernel, c):
         return None
     found = {d.role: d for d in dimensions(kernel)}

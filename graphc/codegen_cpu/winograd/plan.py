@@ -14,7 +14,13 @@ from graphc.codegen_cpu.contract.plan import Plan as Tile
 from graphc.codegen_cpu.contract.plan import Rows
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Affine, Axis, Dot, Kernel, Load
-from graphc.ir.kernel_contraction import Contraction, Dimension, Operand, dimensions, dissect
+from graphc.ir.kernel_contraction import (
+    Contraction,
+    Dimension,
+    Operand,
+    dimensions,
+    plain_contraction,
+)
 from graphc.ir.types import bf16, f32
 from graphc.ir.winograd import POINTS, SIZE, TAPS
 
@@ -53,7 +59,7 @@ class Plan:
 @lru_cache(maxsize=4)
 def plan(kernel: Kernel, target: Target) -> Plan | None:
     """How to compute the kernel, or None if it is not asked for, or not of this form."""
-    c, lanes = dissect(kernel), target.lanes(f32)
+    c, lanes = plain_contraction(kernel), target.lanes(f32)
     if kernel.winograd != SIZE or c is None or kernel.partials or not is_dense(kernel, c):
         return None
     found = {d.role: d for d in dimensions(kernel)}
