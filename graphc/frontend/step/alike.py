@@ -73,7 +73,7 @@ def _ends(x: Outline) -> Hashable:
 
 
 def _named(x: Itself | HostValue) -> Hashable:
-    return ("computed", x.number) if isinstance(x, HostValue) else id(x.it)
+    return ("computed", x.number) if isinstance(x, HostValue) else x.token()
 
 
 def _token(f: Any) -> Hashable:

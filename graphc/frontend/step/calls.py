@@ -6,26 +6,38 @@ for a few (`getattr`, `dict.get`), and for the rest every container passed is re
 
 from __future__ import annotations
 
+import abc
+import bisect
+import collections
 import contextvars
 import datetime
 import functools
+import gc
+import heapq
+import importlib
 import io
+import linecache
 import operator
 import os
 import random
+import sys
+import threading
 import time
+import tokenize
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType, FunctionType, MethodType
+from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
 from graphc.frontend.step.code import LIBRARY, OWN, USERS, whose
+from graphc.frontend.step.deep import deep, handed, shown
 from graphc.frontend.step.found import is_module, own, static
-from graphc.frontend.step.held import CONTAINERS
+from graphc.frontend.step.held import CONTAINERS, is_iterator
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING
-from graphc.frontend.tensor import Tensor
+from graphc.frontend.step.stores import CHANGED
 
 CLOCKS = {
     getattr(time, name)
@@ -36,7 +48,21 @@ CLOCKS = {
     ) if hasattr(time, name)
 }  # fmt: skip
 NOW = {"now", "utcnow", "today"}
+OF_TYPES = {*NOW, "__subclasses__"}  # methods of types whose answers change
 ENTROPY = {os.urandom, os.getrandom} if hasattr(os, "getrandom") else {os.urandom}
+ASKED = {
+    threading.get_ident, threading.get_native_id, sys.getrecursionlimit, sys.getswitchinterval,
+    gc.isenabled, gc.get_threshold,
+}  # fmt: skip
+OPENS = {open, os.open}
+SYSTEM = os.mkdir.__module__  # whose functions ask or change the system
+LASTING = {"fspath", "getpid", "cpu_count", "strerror", "fsencode", "fsdecode", "_path_splitroot"}
+READING_FILES = (
+    "<frozen importlib",
+    "<frozen zipimport",
+    linecache.__file__,
+    tokenize.__file__,
+)  # of code that runs or fails
 GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
 SHARED = (np.random.mtrand._rand, random._inst)  # watched by `draws.py`
 LOOKS_AT_TYPES = {isinstance, issubclass, id, type, callable, print, super, object.__new__}
@@ -49,8 +75,18 @@ READS_AND_WRITES = {
     "__delitem__", "difference_update", "intersection_update", "symmetric_difference_update",
     "move_to_end", "fill", "__iadd__", "__ior__",
 }  # fmt: skip
+ITERATES = {
+    "extend", "extendleft", "update", "__init__", "difference_update", "intersection_update",
+    "symmetric_difference_update", "__iadd__", "__ior__",
+}  # fmt: skip
+CHANGES_FIRST = {
+    heapq.heappush, heapq.heappop, heapq.heapify, heapq.heappushpop, heapq.heapreplace,
+    bisect.insort, bisect.insort_left, vars(collections)["_count_elements"], operator.setitem,
+    operator.delitem, operator.iadd, operator.imul, operator.ior, operator.iconcat,
+}  # fmt: skip
 ITEMS = {"get", "__getitem__"}
-WHOLE_OBJECT = {"__reduce_ex__", "__reduce__", "__getstate__", "format", "format_map", "__dir__"}
+WHOLE_OBJECT = {"__reduce_ex__", "__reduce__", "__getstate__", "__dir__"}
+TEXTS = {str, repr, format, ascii}
 PARTIAL = functools.partial
 LRU = type(functools.lru_cache(lambda: None))
 MOVED_OUT = "draw it outside and pass it as an argument, or draw with graphc.rand() or randint()"
@@ -67,7 +103,18 @@ class Calls:
         """Before `f(*args)`; keyword arguments stand among the others."""
         if isinstance(f, MethodType):
             f, args = f.__func__, (f.__self__, *args)
+        handed(self.reads, frame, args)
+        for x in args:
+            if type(x) is BuiltinFunctionType and not isinstance(f, FunctionType):  # it may call x
+                self._refused(frame, x, x.__name__, x.__self__)
+            elif isinstance(x, contextvars.ContextVar):
+                self.reads.context(frame, x)
         if isinstance(f, FunctionType):
+            if f is importlib.import_module and args and isinstance(args[0], str):
+                self.reads.imported(frame, args[0])
+            elif f is print:  # ours
+                for x in args:
+                    shown(self.reads, frame, x)
             if whose(f.__code__.co_filename) == OWN:
                 self._passed(frame, args, iterate=False)
                 if f.__name__.startswith("get_") and args and not is_module(args[0]):
@@ -75,12 +122,15 @@ class Calls:
         elif isinstance(f, PARTIAL) and depth < 8:
             for name in ("func", "args", "keywords"):
                 self.reads.attribute(frame, f, name)
+            self.reads.whole(frame, f.keywords)
             self.called(frame, f.func, (*f.args, *args, *f.keywords.values()), depth + 1)
         elif isinstance(f, type):
             self._made(frame, f, args)
         elif isinstance(f, LRU):
             self.reads.know(f, getattr(f, "__name__", "a function"))
-            self.reads.cached(frame, f)
+            self.reads.cached(frame, f, self._key(f, args))
+        elif isinstance(f, weakref.ref):
+            self.reads.fact(frame, "referent of", f, operator.call)
         elif isinstance(f, operator.attrgetter) and args:
             self._by_path(frame, args[0], f.__reduce__()[1])
         elif isinstance(f, operator.itemgetter) and args:
@@ -95,8 +145,20 @@ class Calls:
         elif not self.reads.is_users(type(f)):
             self._builtin(frame, f, args)
 
+    def _key(self, f: Any, args: Sequence[Any]) -> Any:
+        """Under what a functools.lru_cache keeps the result; MISSING where names are not known."""
+        split = len(args) - len(self.keywords)
+        if not _hashable(tuple(args)):
+            return MISSING
+        named = dict(zip(self.keywords, args[split:]))
+        return functools._make_key((*args[:split],), named, f.cache_parameters()["typed"])
+
     def _made(self, frame: FrameType, kind: type, args: Sequence[Any]) -> None:
         """The call of a class."""
+        if kind in TEXTS and args:
+            shown(self.reads, frame, args[0])
+        if kind is random.Random and not args:
+            self._refuse_draw(frame, "random.Random()", None)
         if kind in LOOKS_AT_TYPES:
             self._looked_at(frame, args)
             return
@@ -109,6 +171,10 @@ class Calls:
         """`type(x)`, `isinstance(x, ...)`: an object may become one of another class."""
         if args:
             self.reads.attribute(frame, args[0], "__class__")
+        for kind in _kinds(args[1]) if len(args) > 1 else ():
+            users = self.reads.is_users(kind) or self.reads.is_users(type(args[0]))
+            if users and isinstance(kind, abc.ABCMeta):
+                self.reads.fact(frame, "classes registered with", abc, _registered)
 
     def _by_path(self, frame: FrameType, x: Any, paths: Sequence[str]) -> None:
         for path in paths:
@@ -120,8 +186,9 @@ class Calls:
     def _builtin(self, frame: FrameType, f: Any, args: Sequence[Any]) -> None:
         name = getattr(f, "__name__", "")
         me = getattr(f, "__self__", MISSING)
+        given = args
         if isinstance(me, type) or type(me).__name__ == "module":
-            me = MISSING if not (isinstance(me, type) and name in NOW) else me
+            me = MISSING if not (isinstance(me, type) and name in OF_TYPES) else me
         method = hasattr(f, "__objclass__") or (args and isinstance(args[0], GENERATORS))
         if me is MISSING and method and args:
             me, args = args[0], args[1:]
@@ -132,24 +199,34 @@ class Calls:
             return
         special = SPECIAL.get(_hashable(f))
         if special is not None:
-            special(self.reads, frame, args)
+            special(self.reads, frame, given)
+        elif _hashable(f) in CHANGES_FIRST and args:
+            self._method(frame, "__iadd__", args[0], args[1:], f)
+        elif isinstance(me, type) and name == "__subclasses__":
+            self.reads.fact(frame, "subclasses of", me, _subclasses)
         elif isinstance(me, contextvars.ContextVar):
             self.reads.context(frame, me)
         elif isinstance(me, CONTAINERS):
             self._method(frame, name, me, args)
         else:
-            if name in WHOLE_OBJECT:
-                for x in (me, *args):
-                    self.reads.every(frame, x)
+            fields = isinstance(me, str) and name.startswith("format") and ("." in me or "[" in me)
+            if fields or name in WHOLE_OBJECT or getattr(f, "__module__", "") == "_pickle":
+                deep(self.reads, frame, me, *args)
+            elif _hashable(f) in TEXTS or fields or name.startswith("format"):
+                for x in args:
+                    shown(self.reads, frame, x)
             self._passed(frame, args if me is MISSING else (me, *args))
 
-    def _method(self, frame: FrameType, name: str, me: Any, args: Sequence[Any]) -> None:
+    def _method(
+        self, frame: FrameType, name: str, me: Any, args: Sequence[Any], function: Any = None
+    ) -> None:
+        """A method of a container's, or a function that changes it."""
         if name in ITEMS and args:
             self.reads.item(frame, me, args[0])
             return
         split = len(args) - len(self.keywords)
         given, named = args[:split], dict(zip(self.keywords, args[split:]))
-        if name in WRITES:
+        if name in WRITES and isinstance(me, CHANGED):
             if name in ("__setitem__", "update") and isinstance(me, dict):
                 keys = given[:1] if name == "__setitem__" else (*_keys(given), *named)
                 for key in keys:
@@ -159,9 +236,11 @@ class Calls:
             self.reads.whole(frame, me)
             if name in READS_AND_WRITES:
                 self.reads.changing(me)
-        if name in WRITES or name in READS_AND_WRITES:
+        if function is not None:
+            self.reads.stores.function(function, me, args)
+        elif name in WRITES or name in READS_AND_WRITES:
             self.reads.stores.method(me, name, given, named)
-        self._passed(frame, args)
+        self._passed(frame, args, iterate=name in ITERATES)
 
     def _passed(self, frame: FrameType, args: Sequence[Any], iterate: bool = True) -> None:
         """Containers are read whole, iterators advanced."""
@@ -172,6 +251,8 @@ class Calls:
                 self.reads.iterator(frame, x)
 
     def _refused(self, frame: FrameType, f: Any, name: str, me: Any) -> bool:
+        if self.asks_system(frame, f):
+            return True
         if _hashable(f) in CLOCKS or (name in NOW and isinstance(me, type) and _of_time(me)):
             self.reads.refuse(
                 frame, None, f"a clock, `{name}`, is read inside a compiled step",
@@ -181,16 +262,7 @@ class Calls:
             return True
         drawn = isinstance(me, GENERATORS) and not any(me is g for g in SHARED)
         if drawn and not name.startswith("_"):
-            self.reads.refuse(
-                frame, me, f"`{self.reads.name(me)}`, a generator of random numbers, is drawn from "
-                "inside a compiled step", MOVED_OUT,
-                "Python runs once, so the number would be the same at each call",
-            )  # fmt: skip
-        elif _hashable(f) in ENTROPY:
-            self.reads.refuse(
-                frame, None, f"`{name}` is called inside a compiled step", MOVED_OUT,
-                "Python runs once, so the bytes would be the same at each call",
-            )  # fmt: skip
+            self._refuse_draw(frame, self.reads.name(me), me)
         elif isinstance(me, io.IOBase) and name.startswith("read"):
             self.reads.refuse(
                 frame, me, f"a file, `{getattr(me, 'name', '')}`, is read inside a compiled step",
@@ -199,6 +271,49 @@ class Calls:
         else:
             return False
         return True
+
+    def _refuse_draw(self, frame: FrameType, name: str, me: Any) -> None:
+        self.reads.refuse(
+            frame, me, f"`{name}`, a generator of random numbers, is drawn from inside a compiled "
+            "step", MOVED_OUT, "Python runs once, so the number would be the same at each call",
+        )  # fmt: skip
+
+    def asks_system(self, frame: FrameType, f: Any) -> bool:
+        """What the world outside of Python decides: refused, in a library's code, too."""
+        if not isinstance(f, BuiltinFunctionType) or _hashable(f) is None:
+            return False
+        name = f.__name__
+        if f in ASKED:
+            self.reads.fact(frame, "what is told by", f, operator.call)
+        elif f in ENTROPY:
+            self.reads.refuse(
+                frame, None, f"`{name}` is called inside a compiled step", MOVED_OUT,
+                "Python runs once, so the bytes would be the same at each call",
+            )  # fmt: skip
+        elif (f in OPENS or (f.__module__ == SYSTEM and name not in LASTING)) and not (
+            frame.f_code.co_filename.startswith(READING_FILES)
+        ):
+            raise self.reads.refuse_now(
+                frame, f"`{name}` asks the operating system inside a compiled step",
+                "do it outside, and pass what was found, or hand it on with "
+                "graphc.debug.callback(fn, tensor)",
+                "Python runs once, so each call would go by what the first has found",
+            )  # fmt: skip
+        return f in ENTROPY
+
+
+def _kinds(x: Any) -> Iterator[Any]:
+    """The classes that isinstance() is given."""
+    for kind in x if isinstance(x, tuple) else (x,):
+        yield from _kinds(kind) if isinstance(kind, tuple) else (kind,)
+
+
+def _registered(_: Any) -> Any:
+    return abc.get_cache_token()
+
+
+def _subclasses(kind: type) -> tuple[type, ...]:
+    return (*kind.__subclasses__(),)
 
 
 def _of_time(kind: type) -> bool:
@@ -217,11 +332,6 @@ def _keys(args: Sequence[Any]) -> Iterator[Any]:
     for x in args:
         if isinstance(x, dict):
             yield from x
-
-
-def is_iterator(x: Any) -> bool:
-    kind = type(x)
-    return hasattr(kind, "__next__") and hasattr(kind, "__iter__") and not isinstance(x, Tensor)
 
 
 def whose_type(kind: type) -> str:
@@ -247,18 +357,23 @@ def _setattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 
 def _vars(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if args:
-        reads.table(args[0])
+        reads.table(frame, args[0])
 
 
 def _dir(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if args:
-        reads.table(args[0])
+        reads.table(frame, args[0])
         reads.whole(frame, own(args[0]))
 
 
 def _next(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if args and not isinstance(getattr(type(args[0]), "__next__", None), FunctionType):
         reads.iterator(frame, args[0])
+
+
+def _imported(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
+    if args and isinstance(args[0], str):
+        reads.imported(frame, args[0])
 
 
 def _nothing(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
@@ -268,5 +383,5 @@ def _nothing(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 SPECIAL: dict[Any, Callable[[Reads, FrameType, Sequence[Any]], None]] = {
     getattr: _getattr, hasattr: _getattr, setattr: _setattr, delattr: _setattr,
     object.__getattribute__: _getattr, object.__setattr__: _setattr, vars: _vars, dir: _dir,
-    next: _next, globals: _nothing, locals: _nothing, __import__: _nothing,
+    next: _next, globals: _nothing, locals: _nothing, __import__: _imported,
 }  # fmt: skip

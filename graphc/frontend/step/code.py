@@ -53,11 +53,17 @@ KINDS = {
     "SET_UPDATE": "iterate", "DICT_UPDATE": "iterate", "DICT_MERGE": "iterate",
     "GET_LEN": "whole", "MATCH_MAPPING": "whole", "MATCH_SEQUENCE": "whole",
     "MATCH_KEYS": "match", "MATCH_CLASS": "match class",
-    "FORMAT_VALUE": "whole", "FORMAT_SIMPLE": "whole", "UNARY_NOT": "whole", "TO_BOOL": "whole",
+    "FORMAT_VALUE": "shown", "FORMAT_SIMPLE": "shown", "FORMAT_WITH_SPEC": "shown",
+    "IMPORT_NAME": "import", "UNARY_NOT": "whole", "TO_BOOL": "whole",
     "BINARY_OP": "both", "COMPARE_OP": "both", "CONTAINS_OP": "both",
     "CALL": "call", "CALL_KW": "call with names", "CALL_FUNCTION_EX": "call with containers",
 }  # fmt: skip
 
+IN_PLACE = {
+    "+=": "__iadd__", "-=": "__isub__", "*=": "__imul__", "|=": "__ior__", "&=": "__iand__",
+    "^=": "__ixor__", "//=": "__ifloordiv__", "/=": "__itruediv__", "%=": "__imod__",
+    "**=": "__ipow__", "@=": "__imatmul__", "<<=": "__ilshift__", ">>=": "__irshift__",
+}  # fmt: skip
 ASKED: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "%": operator.mod,
     "//": operator.floordiv, "<": operator.lt, "<=": operator.le, "==": operator.eq,
@@ -135,8 +141,8 @@ def _kind(row: dis.Instruction) -> str | None:
 
 
 def _argument(kind: str, row: dis.Instruction) -> Any:
-    if row.opname == "BINARY_OP":
-        return "=" in row.argrepr
+    if kind == "both":
+        return IN_PLACE.get(row.argrepr, "") if row.opname == "BINARY_OP" else ""
     if kind.endswith("cell"):
         return row.arg, row.argval
     return row.arg if kind[:4] == "call" else row.argval

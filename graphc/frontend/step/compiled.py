@@ -117,7 +117,7 @@ class Compiled(Measured):
         for entry in self._entries.get(key, ()):
             if entry.fits(leaves):
                 again, self._last = self._last is entry, entry
-                out = entry.run(leaves)
+                out = entry.run(leaves, given)
                 if self._budget.note(entry):
                     self._fit(entry)
                 special = kwargs or self._numbers.loose or self._check is not None or self._timed
@@ -129,7 +129,7 @@ class Compiled(Measured):
         if self._numbers.note(*given):
             return self._try_loose(given)
         entry = self._miss(key, args, kwargs, leaves)
-        out = entry.run(leaves)
+        out = entry.run(leaves, given)
         self._budget.note(entry)
         self._fit(entry)
         return out
@@ -214,7 +214,7 @@ class Compiled(Measured):
             )
             if entry not in self._entries.get(key, ()):
                 if self._check is not None:
-                    entry.run = CheckedRun(entry, self._check)  # type: ignore[method-assign]
+                    entry.run = CheckedRun(entry, self._check)  # type: ignore[method-assign, assignment]
                 self._entries.setdefault(key, []).append(entry)
             self._last, self._last_key = entry, key
             self._ready_at = time.perf_counter()

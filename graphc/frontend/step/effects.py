@@ -7,7 +7,7 @@ function is given concrete ones, in the order of the notes. A step that fails ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,13 +18,14 @@ from graphc.frontend.modes import modes
 from graphc.frontend.origins import origin
 from graphc.frontend.reading import Readable
 from graphc.frontend.step.observers import Hook, looks_only
-from graphc.frontend.step.signature import rebuilt
+from graphc.frontend.step.signature import is_record, rebuilt
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect, Trace, refill
 from graphc.ir.extent import is_unknown
 from graphc.ir.sugar import reshape
 
 KINDS = (bool, int, float)  # of numbers, by the category of a dtype
+Call = tuple[Sequence[Any], Mapping[str, Any]]
 UNSURE = "return None and write no tensor, or compute inside the module's forward"
 
 
@@ -35,6 +36,27 @@ class Itself:
 
     def __init__(self, it: Any) -> None:
         self.it = it
+
+    def of(self, call: Call) -> Any:
+        return self.it
+
+    def token(self) -> Hashable:
+        """Equal for the same one of two traces."""
+        return id(self.it)
+
+
+class Argument(Itself):
+    """A container among the arguments of each call, by the keys that lead to it."""
+
+    def of(self, call: Call) -> Any:
+        x: Any = call
+        for key in self.it:
+            x = getattr(x, key) if is_record(x) else x[key]
+        return x
+
+    def token(self) -> Hashable:
+        keys: tuple[Hashable, ...] = self.it
+        return keys
 
 
 def after(action: Callable[..., object], *args: Any, **kwargs: Any) -> None:
@@ -101,7 +123,7 @@ def carried_out(trace: Trace) -> list[Any]:
     return [rebuilt(given, concrete) for given in trace.effects]
 
 
-def run(actions: Sequence[Any], given: Sequence[Any]) -> dict[int, Any]:
+def run(actions: Sequence[Any], given: Sequence[Any], call: Call) -> dict[int, Any]:
     """All actions in their order; returns the values of HostValues by number. After the error of
     one no other effect happens, as in eager code, but what the package itself keeps in step with
     the program does."""
@@ -112,10 +134,10 @@ def run(actions: Sequence[Any], given: Sequence[Any]) -> dict[int, Any]:
             action()
         elif failed is None:
             args, kwargs = given[action.number]
-            args = [a.it if isinstance(a, Itself) else a for a in args]
-            kwargs = {k: a.it if isinstance(a, Itself) else a for k, a in kwargs.items()}
             if values:
                 args, kwargs = resolved((args, kwargs), values)
+            args = [a.of(call) if isinstance(a, Itself) else a for a in args]
+            kwargs = {k: a.of(call) if isinstance(a, Itself) else a for k, a in kwargs.items()}
             try:
                 result = action.action(*args, **kwargs)
                 if action.result >= 0:

@@ -159,14 +159,14 @@ class Entry:
     def fits(self, leaves: Sequence[Tensor]) -> bool:
         return self.guards.hold() and self.plan.fits(leaves)
 
-    def run(self, leaves: Sequence[Tensor]) -> Any:
+    def run(self, leaves: Sequence[Tensor], call: effects.Call = ((), {})) -> Any:
         outs, grads, scalars = self.plan.run(leaves)
         result, slots = self.results.fill(leaves, outs, grads)
         if slots:
             self.record(slots, leaves, outs, scalars)
         if self.has_effects:
             result, given = result
-            values = effects.run(self.family.taken.trace.after_commit, given)
+            values = effects.run(self.family.taken.trace.after_commit, given, call)
             if values:
                 result = effects.resolved(result, values)
         return result

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import NotFinite
+from graphc.frontend.step.effects import Call
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.finiteness import Kind
 from graphc.frontend.step.inputs import inputs_of
@@ -32,10 +33,10 @@ class CheckedRun:
         self._run = entry.run
         self.calls = 0
 
-    def __call__(self, leaves: Sequence[Tensor]) -> Any:
+    def __call__(self, leaves: Sequence[Tensor], call: Call) -> Any:
         self.calls += 1
         try:
-            return self._run(leaves)
+            return self._run(leaves, call)
         except NotFinite as e:
             raise self._explained(e, leaves) from None
 

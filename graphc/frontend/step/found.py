@@ -31,8 +31,8 @@ def in_globals(table: dict[str, Any], builtins: dict[str, Any], name: str) -> li
     """A global; or a builtin, which none stands before. While a step is traced `print` is ours."""
     if name in table:
         return [in_mapping(table, name)]
-    first = [in_mapping(table, name)] if name in builtins else []
-    return [*first, *(in_mapping(builtins, name) for _ in first if name != "print")]
+    first = in_mapping(table, name)
+    return [first] if name == "print" else [first, in_mapping(builtins, name)]
 
 
 def item(table: Any, key: Any) -> Any:
@@ -45,6 +45,17 @@ def in_classes(classes: Iterable[type], name: str) -> Iterator[Row]:
         yield in_mapping(vars(k), name)
         if name in vars(k):
             return
+
+
+def in_class(x: type, name: str) -> Iterator[Row]:
+    """An attribute of a class: its own, inherited, of its metaclass, or what Python keeps."""
+    meta: type = type(x)
+    yield from in_classes(x.__mro__, name)
+    kept = raw(meta.__mro__, name)
+    if isinstance(kept, STORED):
+        yield attrgetter(name), x, getattr(x, name)
+    elif meta is not type:
+        yield from in_classes(meta.__mro__, name)
 
 
 def raw(classes: Iterable[type], name: str) -> Any:
@@ -90,6 +101,8 @@ def in_object(x: Any, name: str) -> Iterator[Row]:
         value = stored(x, kept)
         if value is not MISSING:
             yield attrgetter(name), x, value
+        elif isinstance(kept, MemberDescriptorType):
+            yield partial(_static, name), x, MISSING
     elif kept is not MISSING and inspect.isdatadescriptor(kept):
         yield type, x, type(x)  # which may be another later
         yield from in_classes(type(x).__mro__, name)
@@ -147,7 +160,7 @@ def sets_by_code(x: Any, what: str, name: Any) -> bool:
 
 def slots(kind: type) -> Iterator[str]:
     for k in kind.__mro__:
-        names = vars(k).get("_slots__", ())
+        names = vars(k).get("__slots__", ())
         yield from [names] if isinstance(names, str) else names
 
 

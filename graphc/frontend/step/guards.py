@@ -84,11 +84,18 @@ def same(now: Any, kept: Any) -> bool:
         if type(now) is not type(kept):
             return False
         return bool(now == kept) if not isinstance(now, float) else repr(now) == repr(kept)
-    if type(kept) in (Content, frozenset):
+    if type(kept) is frozenset:
+        return type(now) is frozenset and typed(now) == typed(kept)
+    if type(kept) is Content:
         return type(now) is type(kept) and bool(now == kept)
     if type(kept) is tuple:
         return type(now) is tuple and len(now) == len(kept) and all(map(same, now, kept))
     return kept is MISSING and unless_traced(now) is MISSING
+
+
+def typed(items: Iterable[Any]) -> frozenset[Any]:
+    """A set in which 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+    return frozenset((type(x), repr(x) if isinstance(x, float) else x) for x in items)
 
 
 class Kept:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from array import array
 from collections import OrderedDict, deque
+from functools import partial
 from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,13 +14,15 @@ import numpy as np
 
 from graphc.errors import Unguarded
 from graphc.frontend.step.code import ASKED
-from graphc.frontend.step.found import Row, own
-from graphc.frontend.step.guards import SIMPLE, same, unless_traced
+from graphc.frontend.step.found import Row, in_mapping, own
+from graphc.frontend.step.guards import SIMPLE, same, typed, unless_traced
 from graphc.frontend.step.stack import MISSING
+from graphc.frontend.tensor import Tensor
 
 SEQUENCES = (list, tuple, deque)
 SETS = (set, frozenset)
-BYTES = (bytearray, array, memoryview)
+UNSIZED: Any = ctypes._SimpleCData.__mro__[1]  # what all data of ctypes derives from
+BYTES = (bytearray, array, memoryview, UNSIZED)
 VIEWS: tuple[type, ...] = tuple(
     type(view(kind()))
     for kind in (dict, OrderedDict)
@@ -48,7 +52,7 @@ class Count(NamedTuple):
     x: Any
     key: Any
     before: float
-    steps: list[float]
+    steps: list[partial[None]]  # as each call repeats them
 
     def put(self, value: float) -> None:
         put(self.what, self.x, self.key, value)
@@ -67,7 +71,7 @@ class Whole:
         if isinstance(c, np.ndarray):
             return c.shape, c.dtype.str, c.tobytes()
         if isinstance(c, SETS):
-            return frozenset(c)
+            return typed(c)
         if isinstance(c, dict | MappingProxyType):
             kind: Any = OrderedDict if isinstance(c, OrderedDict) else dict
             kind = kind if isinstance(c, dict) else type(c)
@@ -115,6 +119,11 @@ def mapping_of(c: Any) -> Any:
         inner = gc.get_referents(c)
         return inner[0] if inner and isinstance(inner[0], dict) else c
     return c
+
+
+def is_iterator(x: Any) -> bool:
+    kind = type(x)
+    return hasattr(kind, "__next__") and hasattr(kind, "__iter__") and not isinstance(x, Tensor)
 
 
 class Asked:
@@ -165,8 +174,28 @@ def context(variable: Any) -> Any:
     return variable.get(MISSING)
 
 
-def misses(fn: Any) -> Any:
-    return tuple(fn.cache_info()[1:])
+def evicted(fn: Any) -> Any:
+    """How many results a functools.lru_cache has forgotten since it was empty."""
+    info = fn.cache_info()
+    return info.misses - info.currsize if info.maxsize else 0
+
+
+def _cache(fn: Any) -> dict[Any, Any]:
+    return next((x for x in gc.get_referents(fn) if type(x) is dict and x is not own(fn)), {})
+
+
+def results_of(fn: Any) -> set[int]:
+    """What a functools.lru_cache holds, by id."""
+    return {id(x) for x in (*gc.get_referents(fn), *_cache(fn).values())}
+
+
+def cached(fn: Any, key: Any) -> list[Row]:
+    """What a functools.lru_cache holds under a key; all of it for MISSING."""
+    table = _cache(fn)
+    if key is not MISSING and fn.cache_info().maxsize is None:
+        return [in_mapping(table, key)]
+    held = Whole(table, frozenset())
+    return [(held, table, held.kept), (evicted, fn, evicted(fn))]
 
 
 def where(frame: FrameType) -> tuple[str, int, str]:

@@ -10,11 +10,17 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
+import random
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
-from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
+from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+import numpy as np
 
 from graphc.errors import PACKAGE, Untraceable, user_frame
 from graphc.frontend import trace as tracing
@@ -24,11 +30,11 @@ from graphc.frontend.step import effects, stack
 from graphc.frontend.step.code import LIBRARY, whose
 from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.found import own, sets_by_code
-from graphc.frontend.step.held import CONTAINERS, FIXED
+from graphc.frontend.step.held import BYTES, CONTAINERS, FIXED, is_iterator
 from graphc.frontend.step.printed import rows_after
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.signature import rebuilt, refuse_foreign
-from graphc.frontend.step.stores import copied
+from graphc.frontend.step.stores import copied, set_item
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
 from graphc.ir.extent import is_unknown
@@ -44,6 +50,11 @@ LEVELS = {
 }  # fmt: skip
 REMAINDERS = (6, 19)  # of BINARY_OP: % and %=
 CALLED = (type, FunctionType, MethodType, BuiltinFunctionType, type(str.format))
+ACTING = (os.mkdir.__module__, "os", "shutil", "pathlib")  # on files
+FOLLOWED = (
+    *FIXED, *CONTAINERS, ModuleType, type, Tensor, ContextVar, BaseException, HostValue,
+    np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random,
+)  # fmt: skip
 UNCHANGED = (*FIXED, tuple, Tensor, HostValue, type, FunctionType, BuiltinFunctionType)
 UTILITIES = PACKAGE + "utils/"  # what writes logs, not tensors
 
@@ -66,6 +77,12 @@ def _replaced(
     trace: Trace, frame: FrameType, f: Any, args: Sequence[Any], reads: Reads
 ) -> Function | None:
     name, first = f.__name__, args[0] if args else None
+    if f is warnings.warn and reads.filters is warnings.filters:
+        return partial(_warn_later, trace, frame)
+    if name == "join" and args and is_iterator(args[-1]):
+        return partial(_of_items, trace, f)
+    if _is_for_its_effect(f, args, reads) and _is_dropped(frame) and _is_old(f, args, reads):
+        return partial(_later, trace, reads, f)
     if name in LEVELS and _is_logging(f):
         return partial(_log_later, trace, reads, f, name, LEVELS[name])
     if _hashed(f) and f in (float, int, str) and len(args) == 1 and _is_number(first):
@@ -87,9 +104,6 @@ def _of_values(
         return _is_instance
     if f is type and len(args) == 1:
         return _type
-    writes = isinstance(getattr(f, "__self__", None), io.IOBase) or isinstance(args[0], io.IOBase)
-    if writes and f.__name__ in ("write", "writelines") and _is_old(f, args, reads):
-        return partial(_later, trace, reads, f)
     method = text and (isinstance(f, BuiltinFunctionType) or hasattr(f, "__objclass__"))
     if method or getattr(f, "__module__", "") == "math" or (_hashed(f) and f in PURE):
         for x in args:
@@ -97,11 +111,44 @@ def _of_values(
                 reads.whole(frame, x)
         return partial(_computed, trace, f)
     inner = f.__func__ if isinstance(f, MethodType) else f
-    if isinstance(inner, FunctionType) and _is_librarys(inner):
-        after = rows_after(frame)
-        if after and after[0].opname == "POP_TOP" and _is_old(f, args, reads):
-            return partial(_later, trace, reads, f)
-    return None
+    deferred = isinstance(inner, FunctionType) and _is_librarys(inner) and _is_dropped(frame)
+    return partial(_later, trace, reads, f) if deferred and _is_old(f, args, reads) else None
+
+
+class Sink:
+    """Takes an item in place of what cannot hold a value that only a call knows."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+
+def stored_later(c: Any, key: Any, value: Any, reads: Reads) -> bool:
+    """Whether `c[key] = value` waits for the end of the call: of an old array of numbers."""
+    trace = tracing.active()
+    known = isinstance(c, (np.ndarray, *BYTES)) and _holds(value, tensors=True)
+    if trace is None or not known or not _is_old(set_item, (c, key), reads):
+        return False
+    _later(trace, reads, partial(set_item, key=key), c, value)
+    return True
+
+
+def _is_dropped(frame: FrameType) -> bool:
+    """Whether nobody takes the result of the call."""
+    after = rows_after(frame)
+    return bool(after) and after[0].opname == "POP_TOP"
+
+
+def _is_for_its_effect(f: Any, args: Sequence[Any], reads: Reads) -> bool:
+    """Whether a call whose result nobody takes acts on what nobody sees: the system, or an object
+    of C code."""
+    if getattr(f, "__module__", "") in ACTING:
+        return True
+    if isinstance(f, type | FunctionType | MethodType):
+        return False
+    me = getattr(f, "__self__", args[0] if args else None)
+    if isinstance(me, io.IOBase):
+        return True
+    return not (isinstance(me, FOLLOWED) or is_iterator(me) or reads.is_users(type(me)))
 
 
 def _is_old(f: Any, args: Sequence[Any], reads: Reads) -> bool:
@@ -115,7 +162,8 @@ def _is_old(f: Any, args: Sequence[Any], reads: Reads) -> bool:
 
 def _changeable(f: Any, args: Sequence[Any]) -> list[Any]:
     me = getattr(f, "__self__", None)
-    given = [x for x in (me, *args) if not isinstance(x, UNCHANGED)]
+    kept = UNCHANGED if isinstance(f, FunctionType | MethodType) else (*UNCHANGED, list, dict, set)
+    given = [x for x in (me, *args) if not isinstance(x, kept)]
     return [x for x in given if not (isinstance(x, CONTAINERS) and _holds(x, tensors=True))]
 
 
@@ -197,6 +245,12 @@ def _type(x: HostValue) -> Any:
     return x.kind
 
 
+def _of_items(trace: Trace, f: Any, *args: Any) -> Any:
+    """`f(..., iterator)`, whose items may be values of the call."""
+    items = [*args[:-1], list(args[-1])]
+    return _computed(trace, f, *items) if _holds(items, tensors=True) else f(*items)
+
+
 # ---- texts by % ----------------------------------------------------------------------------------
 
 
@@ -260,6 +314,32 @@ def _log(
         rest = kwargs.get("exc_info"), at[2], kwargs.get("extra")
         record = owner.makeRecord(owner.name, level, *at[:2], msg, args, *rest)
         owner.handle(record)
+
+
+# ---- warnings ------------------------------------------------------------------------------------
+
+
+def _warn_later(
+    trace: Trace,
+    frame: FrameType,
+    message: Any,
+    category: Any = None,
+    stacklevel: int = 1,
+    source: Any = None,
+) -> None:
+    """`warnings.warn` after each call, as from this line."""
+    at: FrameType = frame
+    for _ in range(stacklevel - 1):
+        at = at.f_back or at
+    where = at.f_code.co_filename, at.f_lineno, at.f_globals
+    effects.record(trace, partial(_warn, where), message, category)
+
+
+def _warn(where: tuple[str, int, dict[str, Any]], message: Any, category: Any) -> None:
+    file, line, space = where
+    kind = type(message) if isinstance(message, Warning) else category or UserWarning
+    name, registry = space.get("__name__"), space.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, kind, file, line, name, registry)
 
 
 # ---- counting ------------------------------------------------------------------------------------

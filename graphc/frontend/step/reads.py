@@ -6,10 +6,13 @@ step wrote before it read it is its own and no note; what it made itself is left
 
 from __future__ import annotations
 
+import builtins
+import contextvars
 import gc
 import sys
+import warnings
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from operator import attrgetter
 from types import FrameType, FunctionType, MethodType, ModuleType
@@ -19,11 +22,14 @@ import numpy as np
 
 from graphc.errors import Unguarded, is_own
 from graphc.frontend import trace as tracing
+from graphc.frontend.step.ages import held_by, youngest
 from graphc.frontend.step.code import is_library
 from graphc.frontend.step.found import (
     STORED,
     Row,
     classes_after,
+    contents,
+    in_class,
     in_classes,
     in_globals,
     in_mapping,
@@ -31,9 +37,7 @@ from graphc.frontend.step.found import (
     is_module,
     own,
     raw,
-    sets_by_code,
     shadowed,
-    slots,
     stored,
 )  # fmt: skip
 from graphc.frontend.step.guards import SIMPLE, Guard, Kept
@@ -41,28 +45,28 @@ from graphc.frontend.step.held import (
     BYTES,
     CONTAINERS,
     FIXED,
-    Asked,
+    UNSIZED,
     Count,
     Item,
     Note,
     Place,
     Whole,
-    add,
     advanced,
+    cached,
     context,
     mapping_of,
-    misses,
+    results_of,
     where,
 )  # fmt: skip
 from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
-from graphc.frontend.step.stores import Stores, given
+from graphc.frontend.step.stores import Stores, arguments
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
 MAX_BYTES = 1 << 16
 HEAP_TYPE = 1 << 9
-OBVIOUS = ("__class__", "__doc__", "__name__", "__qualname__", "__module__", "__mro__")
+OF_EACH = ("data", "grad", "shape", "dtype", "requires_grad")  # of tensors: no methods
 
 
 class Reads:
@@ -78,14 +82,15 @@ class Reads:
         self._unseen: set[int] = set()  # containers that the collector did not look at when met
         self.modules: dict[int, Any] = {}  # those met, called or not
         self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
-        self._written: set[Place] = set()
+        self.written: set[Place] = set()
         self._before: dict[int, Whole] = {}  # containers as they were when first written
         self._iterators: list[tuple[Any, tuple[str, int, str]]] = []
         self.counted: dict[Place, Count] = {}
         self._late: list[tuple[FrameType, Any, str]] = []
         self.users: dict[type, bool] = {}
         self.stores = Stores(self.know)
-        self.old: set[int] = set()  # what is as if it had been there before the step
+        self._kept: list[Any] = []  # what keeps things as if they had been there before the step
+        self.filters = warnings.filters  # another list, where the step changes what is shown
 
     # ---- what is known -------------------------------------------------------------------------
 
@@ -129,9 +134,9 @@ class Reads:
 
     def _known(self, place: Place) -> bool:
         self.uses[place] += 1
-        if place in self.counted and place not in self._written:
+        if place in self.counted and place not in self.written:
             self.notes[place] = self.counted[place].note  # read for more than to count
-        return place in self.notes or place in self._written
+        return place in self.notes or place in self.written
 
     # ---- reads ---------------------------------------------------------------------------------
 
@@ -144,21 +149,21 @@ class Reads:
     def cell(self, frame: FrameType, cell: Any, name: str) -> None:
         place = ("cell", id(cell), name)
         if not self._known(place):
-            row = attrgetter("cell_contents"), cell, getattr(cell, "cell_contents", MISSING)
+            row = attrgetter("cell_contents"), cell, contents(cell)
             self.note(place, frame, f"closure `{name}`", cell, [row])
 
     def attribute(self, frame: FrameType, x: Any, name: str) -> None:
         """What `x.name` finds."""
         kind = type(x)
-        if kind in FIXED or name in OBVIOUS:
-            place: Place = ("type", id(x), None)
-            if name == "__class__" and self.is_users(kind) and place not in self.notes:
-                self.note(place, frame, f"class of `{self.name(x)}`", x, [(type, x, kind)])
+        if kind in FIXED:
+            return
+        if name == "__class__":
+            self._of_type(frame, x)
             return
         if name == "__dict__":
-            self.table(x)
+            self.table(frame, x)
             return
-        place = "attr", id(x), name
+        place: Place = "attr", id(x), name
         if self._known(place):
             return
         label = f"`{self.name(x)}.{name}`"
@@ -166,7 +171,7 @@ class Reads:
             self._of_python_module(place, frame, label, x, name)
         elif isinstance(x, type):
             if self.is_users(x):
-                self.note(place, frame, label, x, in_classes(x.__mro__, name))
+                self.note(place, frame, label, x, in_class(x, name))
         elif isinstance(x, super):
             of, after = classes_after(x)
             self.note(place, frame, label, of, in_classes(after, name))
@@ -175,24 +180,38 @@ class Reads:
         elif isinstance(x, Tensor):
             if name in own(x) and not hasattr(Tensor, name):
                 self.note(place, frame, label, x, in_object(x, name))
-        elif isinstance(x, np.ndarray):
+            elif name not in OF_EACH:
+                self._of_class(frame, Tensor, name)
+        elif isinstance(x, (np.ndarray, *BYTES)):
             self.whole(frame, x)
         else:
             self._of_object(place, frame, label, x, name)
 
-    def table(self, x: Any) -> None:
+    def _of_type(self, frame: FrameType, x: Any) -> None:
+        """`x.__class__`: an object may become one of another class."""
+        place: Place = ("type", id(x), None)
+        if self.is_users(type(x)) and place not in self.notes:
+            self.note(place, frame, f"class of `{self.name(x)}`", x, [(type, x, type(x))])
+
+    def table(self, frame: FrameType, x: Any) -> None:
         """Somebody takes the dict of an object's attributes."""
         self.know(x, self.name(x))
-        self.know(own(x), f"{self.name(x)}.__dict__")
-        self._parts[id(own(x))] = id(x)
+        self.know(table := own(x), f"{self.name(x)}.__dict__")
+        self._parts[id(table)] = id(x)
+        place: Place = ("dict", id(x), None)
+        if table is own(x) and place not in self.notes:  # it has one
+            self.note(place, frame, f"`{self.name(x)}.__dict__`", x, [(own, x, table)])
 
     def _of_python_module(
         self, place: Place, frame: FrameType, label: str, x: ModuleType, name: str
     ) -> None:
-        file = getattr(x, "__file__", None) or ""
+        file = vars(x).get("__file__") or ""
+        if name not in vars(x) and (is_own(file) or is_library(file)):
+            getattr(x, name, None)  # it may put there what it has for the name
         value = vars(x).get(name)
-        fixed = is_own(file) or ((is_library(file) or not file) and callable(value))
-        if fixed or (isinstance(value, ModuleType) and not value.__name__.startswith(x.__name__)):
+        if isinstance(value, ModuleType) and not value.__name__.startswith(x.__name__):
+            return
+        if value is builtins.print:  # ours, while a step is traced
             return
         place = ("item", id(vars(x)), name)
         if not self._known(place):
@@ -241,12 +260,14 @@ class Reads:
     def fill(self, c: Any, key: Any) -> None:
         """`c[key]` of a defaultdict makes the item: it counts as there before the step."""
         if type(c) is defaultdict and key not in c and id(c) not in self._made():
-            self.old.add(id(c[key]))
+            self._kept.append(c[key])
 
     def item(self, frame: FrameType, c: Any, key: Any) -> None:
         """What c[key] finds."""
         if type(key) is Tensor or isinstance(c, Tensor | type) or is_module(c):
             return
+        if isinstance(c, contextvars.Context) and isinstance(key, contextvars.ContextVar):
+            self.context(frame, key)
         c = mapping_of(c)
         if isinstance(c, (np.ndarray, *BYTES)) or isinstance(key, slice):
             self.whole(frame, c)
@@ -263,15 +284,18 @@ class Reads:
             return
         self.note(place, frame, f"`{self.name(c)}[{key!r}]`", c, [row])
 
-    def whole(self, frame: FrameType, c: Any, depth: int = 3) -> None:
+    def whole(self, frame: FrameType, c: Any) -> None:
         """All the items of a container, and of those inside it."""
-        c = mapping_of(c)
-        if not isinstance(c, CONTAINERS):
-            return
+        pending = [c]
+        while pending:
+            c = mapping_of(pending.pop())
+            if isinstance(c, CONTAINERS) and ("whole", id(c), None) not in self.notes:
+                self._items(frame, c)
+                pending += self._inside(c) if ("whole", id(c), None) in self.notes else []
+
+    def _items(self, frame: FrameType, c: Any) -> None:
         place = ("whole", id(c), None)
-        if place in self.notes:
-            return
-        if not isinstance(c, np.ndarray) and len(c) > MAX_ITEMS:
+        if not isinstance(c, (np.ndarray, UNSIZED)) and len(c) > MAX_ITEMS:
             self.refuse(
                 frame, c, f"`{self.name(c)}`, a {type(c).__name__} of {len(c)} items, is read",
                 "make it a tensor, or read it outside the step and pass what is needed",
@@ -280,22 +304,23 @@ class Reads:
         if isinstance(c, np.ndarray) and c.nbytes > MAX_BYTES:
             self._large(frame, c)
             return
-        keys = frozenset(k for what, of, k in self._written if of == id(c) and what == "item")
+        keys = frozenset(k for what, of, k in self.written if of == id(c) and what == "item")
         if type(c) in (tuple, frozenset):
             self.notes[place] = Note("", "", 0, c, (), False)
             self.know(c, self.name(c))
-            self._inside(frame, c, depth)
             return
         get = self._before.get(id(c)) or Whole(c, keys if isinstance(c, dict) else frozenset())
         self.note(place, frame, f"items of `{self.name(c)}`", c, [(get, c, get.kept)])
-        self._inside(frame, c, depth)
 
-    def _inside(self, frame: FrameType, c: Any, depth: int) -> None:
-        if depth and isinstance(c, dict | list | tuple | deque):
-            for k, x in c.items() if isinstance(c, dict) else enumerate(c):
-                if isinstance(x, CONTAINERS):
-                    self.know(x, f"{self.name(c)}[{k!r}]")
-                    self.whole(frame, x, depth - 1)
+    def _inside(self, c: Any) -> list[Any]:
+        """The containers among the items."""
+        if not isinstance(c, dict | list | tuple | deque):
+            return []
+        rows = c.items() if isinstance(c, dict) else enumerate(c)
+        found = [(k, x) for k, x in rows if isinstance(x, CONTAINERS)]
+        for k, x in found:
+            self.know(x, f"{self.name(c)}[{k!r}]")
+        return [x for _, x in found]
 
     def _large(self, frame: FrameType, array: Any) -> None:
         if self.is_known(array) or isinstance(array.base, np.ndarray):
@@ -303,29 +328,6 @@ class Reads:
                 frame, None, f"`{self.name(array)}`, an array of {array.nbytes} bytes, is read",
                 "make it a tensor outside the step: graphc.from_numpy(array)",
             )  # fmt: skip
-
-    def every(self, frame: FrameType, x: Any) -> None:
-        """All the attributes of an object that is read in ways nobody sees."""
-        if self.is_users(type(x)) and not is_module(x) and not isinstance(x, Tensor):
-            for name in [*own(x), *slots(type(x))]:
-                self.attribute(frame, x, name)
-
-    def test(self, frame: FrameType, x: Any, name: str, how: tuple[tuple[str, float], ...]) -> bool:
-        """Only a comparison with `x.name` decides: its outcome is noted, not the number."""
-        place = ("attr", id(x), name)
-        plain = raw(type(x).__mro__, name) is MISSING and not isinstance(x, type | ModuleType)
-        if not plain or type(own(x).get(name)) not in (int, float):
-            return False
-        if place in self.notes or place in self._written:
-            return True
-        counted = [("+", by) for by in self.counted[place].steps] if place in self.counted else []
-        get = Asked(name, (*counted, *how))
-        before = self.counted[place].before if counted else own(x)[name]
-        asked: Place = "test", id(x), (name, get.how)
-        if asked not in self.notes:
-            label = f"`{self.name(x)}.{name}` in a test"
-            self.note(asked, frame, label, x, [(get, x, get.of(before))])
-        return True
 
     def told(self, frame: FrameType, x: Any) -> None:
         """What an object of ours may tell of itself: a schedule's rate, a generator's seed."""
@@ -354,11 +356,26 @@ class Reads:
             row = context, variable, context(variable)
             self.note(place, frame, f"context variable `{variable.name}`", variable, [row])
 
-    def cached(self, frame: FrameType, fn: Any) -> None:
-        """A functools.lru_cache: what it holds counts until somebody clears it."""
-        place = ("cached", id(fn), None)
+    def fact(self, frame: FrameType, what: str, x: Any, get: Callable[[Any], Any]) -> None:
+        """`get(x)`, which the interpreter or a library knows of x."""
+        place = (what, id(x), None)
         if place not in self.notes:
-            self.note(place, frame, f"cache of `{self.name(fn)}`", fn, [])
+            self.note(place, frame, f"{what} `{self.name(x)}`", x, [(get, x, get(x))])
+
+    def imported(self, frame: FrameType, name: str) -> None:
+        """`import name` gives a user's module that is there already."""
+        for part in {name, name.partition(".")[0]} - sys.stdlib_module_names:
+            place: Place = ("item", id(sys.modules), part)
+            file = getattr(sys.modules.get(part), "__file__", None) or ""
+            if part in sys.modules and not (is_own(file) or is_library(file) or self._known(place)):
+                row = in_mapping(sys.modules, part)
+                self.note(place, frame, f"module `{part}`", sys.modules, [row])
+
+    def cached(self, frame: FrameType, fn: Any, key: Any) -> None:
+        """A functools.lru_cache: what it holds under a key, MISSING for any."""
+        place = ("cached", id(fn), key)
+        if place not in self.notes:
+            self.note(place, frame, f"cache of `{self.name(fn)}`", fn, cached(fn, key))
 
     def iterator(self, frame: FrameType, it: Any) -> None:
         """An iterator that the step advances."""
@@ -371,6 +388,12 @@ class Reads:
         self.know(x, self.name(x))
         self._refused.append((x, Unguarded(what, why=why, fix=fix, where=where(frame))))
 
+    def refuse_now(self, frame: FrameType, what: str, fix: str, why: str) -> Exception:
+        """An error to raise, since the step cannot go on."""
+        error = Unguarded(what, why=why, fix=fix, where=where(frame))
+        trace = tracing.active()
+        return error if trace is None else trace.refuse(error)
+
     # ---- writes --------------------------------------------------------------------------------
 
     def wrote(self, what: str, x: Any, key: Any) -> None:
@@ -381,7 +404,7 @@ class Reads:
         try:
             self.counted.pop((what, id(x), key), None)
             if (what, id(x), key) not in self.notes:
-                self._written.add((what, id(x), key))
+                self.written.add((what, id(x), key))
         except TypeError:
             return
         if what == "item":
@@ -397,53 +420,19 @@ class Reads:
         if isinstance(c, dict | list | set | deque | bytearray) and id(c) not in self._before:
             self.know(c, self.name(c))
             if len(c) <= MAX_ITEMS:
-                keys = {k for what, of, k in self._written if of == id(c) and what == "item"}
+                keys = {k for what, of, k in self.written if of == id(c) and what == "item"}
                 without = frozenset(keys) if isinstance(c, dict) else frozenset()
                 self._before[id(c)] = Whole(c, without)
 
-    def count(self, frame: FrameType, what: str, x: Any, key: Any, by: float) -> bool:
-        """`x.key += by`, or of an item: no read that matters, and done again at each call."""
-        table = own(x) if what == "attr" else x
-        trace = tracing.active()
-        if trace is None or trace.follows:
-            return False
-        place = (what, id(x), key)
-        if type(table) is not dict or type(table.get(key)) not in (int, float):
-            return False
-        if place in self._written or sets_by_code(x, what, key):
-            return place in self._written
-        if place not in self.counted:
-            known = place in self.notes
-            self.attribute(frame, x, key) if what == "attr" else self.item(frame, x, key)
-            if place not in self.notes:
-                return False
-            self.changing(table)
-            note = self.notes[place] if known else self.notes.pop(place)
-            self.counted[place] = Count(note, what, x, key, table[key], [])
-        self.counted[place].steps.append(by)
-        return True
-
     def made(self) -> set[int]:
         """What is younger than the trace, or a copy made for it."""
-        return self._made() | given()
+        return self._made() | arguments(tracing.active()).keys()
 
     def check_deferred(self) -> None:
         """Raise `Inlined` if the step looks at what a hook that waits for its end may change."""
         for hook in getattr(tracing.active(), "deferred", ()):
-            if touched(hook).meets([*self.notes, *self._written], set(self._before)):
+            if touched(hook).meets([*self.notes, *self.written], set(self._before)):
                 raise Inlined(hook)
-
-    def repeat_counts(self) -> None:
-        """Give what the step counted its old value, and count again after each call."""
-        trace = tracing.active()
-        if trace is None or not self.counted:
-            return
-        made = self._made()
-        for place, count in self.counted.items():
-            if count.x is not None and place[1] not in made:
-                trace.first(("count", *place), partial(count.put, count.before))
-                for by in count.steps:
-                    trace.after_commit.append(partial(add, count.what, count.x, count.key, by))
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -467,19 +456,21 @@ class Reads:
                 raise error
         always: list[Guard] = []
         on_epoch: list[Guard] = []
-        for (what, of, _), note in self.notes.items():
+        for (what, of, key), note in self.notes.items():
             if self._parts.get(of, of) in made:
                 continue
-            rows: Iterable[Row] = note.rows
-            if what == "cached":
-                rows = [(misses, note.owner, misses(note.owner))]
             into = on_epoch if note.of_module else always
+            rows: Iterable[Row] = note.rows
+            if what == "cached" and results_of(note.owner).isdisjoint(made):
+                rows = cached(note.owner, key)  # but an object in it is made by no later call
             into += [Guard(note.label, note.file, note.line, *row) for row in rows]
         return Kept(always, on_epoch)
 
     def _made(self) -> set[int]:
         """Which of the objects met were made since the trace began: they are the youngest."""
-        young = set(self.held).intersection(map(id, gc.get_objects(generation=0))) - self.old
+        objects = youngest()
+        young = set(self.held) & objects.keys()
+        young -= held_by(self._kept, objects) if self._kept else set()
         doubtful = young & self._unseen
         while doubtful:  # an old one, looked at since it holds more, is reached from what is old
             found = doubtful & self._reached(young)

@@ -19,7 +19,7 @@ from graphc.errors import Untraceable
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.step import effects
-from graphc.frontend.step.effects import Itself
+from graphc.frontend.step.effects import Argument, Itself
 from graphc.frontend.step.found import contents, is_module, own, raw
 from graphc.frontend.step.held import FIXED
 from graphc.frontend.step.signature import is_record, rebuilt, record
@@ -52,15 +52,16 @@ class Stores:
         self._before: dict[Hashable, Callable[[], None]] = {}  # put places back
 
     def _note(
-        self, owner: Any, place: Hashable, action: Callable[..., object], *given: Any
+        self, owner: Any, place: Hashable, action: Callable[..., object], *given: Any, **how: Any
     ) -> None:
+        """`action(owner, *given, **how)`, at each call."""
         trace = tracing.active()
         if trace is None:
             return
         for x in given:
             if know := self._know():
                 know(x, type(x).__name__)
-        effects.repeat(trace, action, (given, {}))
+        effects.repeat(trace, partial(action, **how), ((owner, *given), {}))
         self._all.append(Store(owner, place, trace.after_commit[-1], given))
 
     def attribute(self, x: Any, name: str, value: Any) -> None:
@@ -70,12 +71,14 @@ class Stores:
             return
         place = ("attr", id(x), name)
         slot = isinstance(raw(type(x).__mro__, name), MemberDescriptorType)
-        before = getattr(x, name, MISSING) if slot else own(x).get(name, MISSING)
+        table = own(x)
+        by_code = slot or not (table or hasattr(x, "__dict__"))
+        before = getattr(x, name, MISSING) if by_code else table.get(name, MISSING)
         mode = name == "training" and is_module(x)
         if before is value and not mode:  # `+=` of a list
             return
-        self._before.setdefault(place, partial(set_attribute, x, name, before))
-        self._note(x, place, partial(set_attribute, x, name), value)
+        self._before.setdefault(place, partial(set_attribute, x, before, name))
+        self._note(x, place, set_attribute, value, name=name)
 
     def variable(self, table: dict[str, Any], name: str, value: Any) -> None:
         """A global."""
@@ -83,8 +86,8 @@ class Stores:
         before = table.get(name, MISSING)
         if before is value:
             return
-        self._before.setdefault(place, partial(_set_item, table, name, before))
-        self._note(table, place, partial(_set_item, table, name), value)
+        self._before.setdefault(place, partial(set_item, table, before, name))
+        self._note(table, place, set_item, value, key=name)
 
     def cell(self, cell: Any, value: Any) -> None:
         if not isinstance(cell, CellType):
@@ -94,20 +97,27 @@ class Stores:
         if before is value:
             return
         self._before.setdefault(place, partial(_set_cell, cell, before))
-        self._note(cell, place, partial(_set_cell, cell), value)
+        self._note(cell, place, _set_cell, value)
 
     def item(self, c: Any, key: Any, value: Any) -> None:
         """`c[key] = value`, or its removal for MISSING."""
         same = isinstance(c, dict) and value is not MISSING and c.get(key, MISSING) is value
         if _is_users(c) and not same:
             self._keep(c)
-            self._note(c, id(c), partial(_set_item, c, key), value)
+            self._note(c, id(c), set_item, value, key=key)
 
     def method(self, c: Any, name: str, args: Iterable[Any], named: Mapping[str, Any]) -> None:
         """`c.name(*args, **named)`, which changes c."""
         if _is_users(c):
             self._keep(c)
-            self._note(c, id(c), partial(_method, c, name, (*named,)), *args, *named.values())
+            self._note(c, id(c), _method, *args, *named.values(), name=name, names=(*named,))
+
+    def function(self, f: Callable[..., object], c: Any, args: Iterable[Any]) -> None:
+        """`f(c, *args)`, which changes c; by the order of its items perhaps, so of none unknown."""
+        trace = tracing.active()
+        if trace is not None and _is_users(c) and not any(holds(trace, x) for x in args):
+            self._keep(c)
+            self._note(c, id(c), f, *args)
 
     def _keep(self, c: Any) -> None:
         if id(c) not in self._before:
@@ -120,18 +130,25 @@ class Stores:
         trace = tracing.active()
         if trace is None:
             return
-        dropped = {id(s.effect) for s in self._all if id(s.owner) in made}
+        passed = arguments(trace)
+        own = made - passed.keys()
+        dropped = {id(s.effect) for s in self._all if id(s.owner) in own}
         trace.after_commit[:] = [a for a in trace.after_commit if id(a) not in dropped]
         for s in self._all:
             if id(s.effect) in dropped:
                 trace.effects[s.effect.number] = (), {}
                 continue
-            trace.first(("store", s.place), self._before[s.place])
             given = [x if copied(trace, x, made) else Itself(x) for x in s.given]
-            trace.effects[s.effect.number] = given, {}
+            owner = Itself(s.owner)
+            if id(s.owner) in passed:
+                owner = Argument(passed[id(s.owner)])
+            else:
+                trace.first(("store", s.place), self._before[s.place])
+            trace.effects[s.effect.number] = (owner, *given), {}
         if not any(isinstance(a, Effect) for a in trace.after_commit):
             trace.effects.clear()
-        self._all = [s for s in self._all if id(s.owner) not in made]
+        self._all = [s for s in self._all if id(s.owner) not in own]
+        _wait_for_values(trace, self._all)
         for s in self._all:
             for x in s.given:
                 if id(x) in made and any(holds(trace, v) for _, v in _inside(x, objects=True)):
@@ -167,6 +184,19 @@ class Stores:
                             where=met.get(id(x)),
                         )
                     )
+
+
+def _wait_for_values(trace: Trace, stores: Iterable[Store]) -> None:
+    """Move a store behind what computes the values that its container has got since."""
+    actions = trace.after_commit
+    known = {a.result: a for a in actions if isinstance(a, Effect) and a.result >= 0}
+    for s in stores:
+        found: list[HostValue] = []
+        rebuilt(s.given, found.append, HostValue)
+        late = max((actions.index(known[h.number]) for h in found if h.number in known), default=0)
+        at = next(k for k, a in enumerate(actions) if a is s.effect)
+        if at < late:
+            actions.insert(late, actions.pop(at))
 
 
 def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
@@ -212,10 +242,10 @@ def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
 # ---- changes, and how they are taken back --------------------------------------------------------
 
 
-def set_attribute(x: Any, name: str, value: Any) -> None:
+def set_attribute(x: Any, value: Any, name: str) -> None:
     if value is MISSING:
         with suppress(AttributeError):  # it may be the class's alone
-            object.__delattr__(x, name)
+            object.__delattr__(x, name) if is_module(x) else delattr(x, name)
     elif name == "training" or not is_module(x):
         if getattr(x, name, MISSING) is not value:
             setattr(x, name, value)
@@ -237,7 +267,7 @@ def _is_users(c: Any) -> bool:
     return isinstance(c, CHANGED) and not type(c).__module__.startswith("graphc.")
 
 
-def _set_item(c: Any, key: Any, value: Any) -> None:
+def set_item(c: Any, value: Any, key: Any) -> None:
     if value is not MISSING:
         c[key] = value
     elif not isinstance(c, dict) or key in c:
@@ -251,7 +281,7 @@ def _set_cell(cell: Any, value: Any) -> None:
         cell.cell_contents = value
 
 
-def _method(c: Any, name: str, names: Sequence[str], *args: Any) -> None:
+def _method(c: Any, *args: Any, name: str, names: Sequence[str]) -> None:
     split = len(args) - len(names)
     getattr(c, name)(*args[:split], **dict(zip(names, args[split:])))
 
@@ -261,17 +291,18 @@ def _refill(c: Any, kept: Any) -> None:
     c.extend(kept) if isinstance(c, list | deque) else c.update(kept)
 
 
-def given() -> set[int]:
-    """The containers among the arguments: copies made for the trace."""
-    trace = tracing.active()
-    found: set[int] = set()
-    pending: list[Any] = [trace.given if trace is not None else ()]
+def arguments(trace: Trace | None) -> dict[int, tuple[Any, ...]]:
+    """The containers among the arguments, copies made for the trace: the keys that lead to each."""
+    found: dict[int, tuple[Any, ...]] = {}
+    pending: list[tuple[Any, tuple[Any, ...]]] = [(trace.given if trace is not None else (), ())]
     while pending:
-        x = pending.pop()
-        if isinstance(x, tuple | list | dict) and id(x) not in found:
-            found.add(id(x))
-            pending += x.values() if isinstance(x, dict) else x
-        elif is_record(x):
-            found |= {id(x), id(own(x))}
-            pending += record(x).values()
+        x, path = pending.pop()
+        if id(x) in found or not (isinstance(x, tuple | list | dict) or is_record(x)):
+            continue
+        found[id(x)] = path
+        if is_record(x):
+            found[id(own(x))] = path
+            x = record(x)
+        items = x.items() if isinstance(x, dict) else enumerate(x)
+        pending += [(value, (*path, key)) for key, value in items]
     return found

@@ -14,14 +14,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import resolve_name
 from types import CellType, CodeType, FrameType, FunctionType
 from typing import Any, cast
 
 from graphc.errors import InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
-from graphc.frontend.step import lazy, printed, stack
-from graphc.frontend.step.calls import Calls, is_iterator
+from graphc.frontend.step import counts, deep, lazy, printed, stack
+from graphc.frontend.step.calls import Calls
 from graphc.frontend.step.code import (
     BY_ARGUMENT,
     BY_BACKWARD,
@@ -35,11 +36,12 @@ from graphc.frontend.step.code import (
 )  # fmt: skip
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
-from graphc.frontend.step.held import CONTAINERS, FIXED, mapping_of
+from graphc.frontend.step.held import CONTAINERS, FIXED, is_iterator, mapping_of
 from graphc.frontend.step.paused import Resume, resumed_by_errors
 from graphc.frontend.step.printed import printing
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
+from graphc.frontend.step.stores import CHANGED
 from graphc.frontend.tensor import Tensor
 
 NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
@@ -86,7 +88,7 @@ class Watch:
                 yield
             finally:
                 self.reads.stores.undo(self.reads.made())
-                self.reads.repeat_counts()
+                counts.repeat_counts(self.reads)
                 self.reads.check_deferred()
             self.reads.stores.check(self.reads)
 
@@ -280,18 +282,18 @@ class Watch:
 
     def _test(self, frame: FrameType, how: tuple[str, Any]) -> None:
         x, name = top(frame), how[0]
-        if not self.reads.test(frame, x, *how):
+        if not counts.test(self.reads, frame, x, *how):
             self._attribute(frame, name)
 
     def _count(self, frame: FrameType, how: tuple[str, float]) -> None:
         x, name = top(frame), how[0]
-        if not self.reads.count(frame, "attr", x, *how):
+        if not counts.count(self.reads, frame, "attr", x, *how):
             self._attribute(frame, name)
             self.reads.wrote("attr", x, name)
 
     def _count_item(self, frame: FrameType, how: tuple[Any, float]) -> None:
         c, key = top(frame, 2), top(frame)
-        if not self.reads.count(frame, "item", c, key, how[1]):
+        if not counts.count(self.reads, frame, "item", c, key, how[1]):
             self._item(frame, None)
             self.reads.wrote("item", c, key)
 
@@ -328,7 +330,9 @@ class Watch:
 
     def _put_item(self, frame: FrameType, value: Any) -> None:
         c = mapping_of(top(frame, 2))
-        if isinstance(c, CONTAINERS):
+        if value is not MISSING and lazy.stored_later(c, top(frame), value, self.reads):
+            stack.put(frame, 2, lazy.Sink())
+        elif isinstance(c, CONTAINERS):
             self.reads.wrote("item", c, top(frame))
             self.reads.stores.item(c, top(frame), value)
 
@@ -343,6 +347,16 @@ class Watch:
         if isinstance(x, CONTAINERS):
             lazy.check_untouched(self.reads, x)
             self.reads.whole(frame, x)
+
+    def _shown(self, frame: FrameType, _: Any) -> None:
+        """Of a value and what it is formatted with, as it may be, on top of it."""
+        for depth in (1, 2):
+            deep.shown(self.reads, frame, top(frame, depth))
+
+    def _import(self, frame: FrameType, name: str) -> None:
+        level = top(frame, 2)
+        package = frame.f_globals.get("__package__") or ""
+        self.reads.imported(frame, resolve_name("." * level + name, package) if level else name)
 
     def _iterate(self, frame: FrameType, _: Any) -> None:
         self._look(frame, top(frame))
@@ -363,19 +377,21 @@ class Watch:
     def _both(self, frame: FrameType, in_place: Any) -> None:
         left, right = top(frame, 2), top(frame)
         stand_in: Any = lazy.percent(frame, left, right)
-        if in_place is True:
+        if in_place:
             stand_in = lazy.counted(frame, left, right, self.reads)
         if stand_in is not None:
             stack.put(frame, 2, stand_in)
             return
-        grows = in_place is True and isinstance(left, list)
-        for x in (right,) if grows else (left, right):
-            if isinstance(x, CONTAINERS):
-                self.reads.whole(frame, x)
-        if in_place is True:
+        code = getattr(type(left), in_place, None) if in_place else None
+        repeated = isinstance(left, CHANGED) and code and not isinstance(code, FunctionType)
+        for x in (right,) if repeated else (left, right):
+            deep.shown(self.reads, frame, x)
+        if is_iterator(right):  # `in` takes items from it
+            self._look(frame, right)
+        if in_place:
             self.reads.changing(left)
-            if grows:
-                self.reads.stores.method(left, "extend", (right,), {})
+            if repeated:
+                self.reads.stores.method(left, in_place, (right,), {})
 
     def _text(self, frame: FrameType, action: Any) -> None:
         """A text is whole: one that has marks in it is computed at each call."""
@@ -418,6 +434,8 @@ class Watch:
     def _called_in_library(self, frame: FrameType, count: int) -> None:
         """In a library only what the user's code has met counts."""
         f, args = self._operands(frame, count, 0)
+        if self._calls.asks_system(frame, f):
+            return
         known = self.reads.is_known
         if known(getattr(f, "__self__", None)) or any(
             known(x) or self.reads.is_users(type(x)) for x in args
@@ -454,8 +472,8 @@ USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     "item": Watch._item, "set item": Watch._set_item,
     "slice": Watch._slice, "set slice": Watch._set_slice,
     "whole": Watch._whole, "iterate": Watch._iterate, "advance": Watch._iterate,
-    "sent": Watch._sent, "both": Watch._both, "match": Watch._match,
-    "match class": Watch._match_class,
+    "shown": Watch._shown, "import": Watch._import, "sent": Watch._sent, "both": Watch._both,
+    "match": Watch._match, "match class": Watch._match_class,
     "call": Watch._call, "call with names": Watch._call_named,
     "call with containers": Watch._call_containers,
 }  # fmt: skip

@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.frontend.step.found import item
+from graphc.frontend.step.found import item, own
 from graphc.frontend.step.guards import Guard
+from graphc.frontend.step.held import Whole
 from graphc.frontend.told import Told
 from graphc.ir.types import Array
 
@@ -188,6 +189,8 @@ def of_guard(guard: Guard) -> list[Word] | None:
         return None
     if get is type:
         return [(subject, WORD)]
+    if get is own:
+        return (of_object(subject) or [])[:1] or None
     if isinstance(get, attrgetter):
         fixed = {
             (FunctionType, "__code__"): at.code,
@@ -198,6 +201,8 @@ def of_guard(guard: Guard) -> list[Word] | None:
         name = get.__reduce__()[1]  # of class and arguments
         offset = fixed.get((type(subject), *name))
         return of_attribute(subject, (*name,)) if offset is None else [(subject, offset)]
+    if isinstance(get, Whole):
+        return version(subject) if type(subject) is dict else None
     if isinstance(get, partial):
         return version(get.args[0]) if get.func is item else None
     if getattr(get, "__name__", "") in ("get", "__contains__"):

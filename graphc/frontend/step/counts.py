@@ -1,0 +1,83 @@
+"""Numbers that a step adds to (`x.n += 1`), and tests of numbers (`if x.n % 100 == 0:`).
+
+A number that is only counted is no read that matters: it is put back when the trace ends, and each
+call of the step counts again, in the order of the code. Of one that is only tested the outcome is
+compared at each call, not the number.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from types import FrameType, ModuleType
+from typing import Any
+
+from graphc.frontend import trace as tracing
+from graphc.frontend.step.found import own, raw, sets_by_code
+from graphc.frontend.step.held import Asked, Count, Place, add
+from graphc.frontend.step.reads import Reads
+from graphc.frontend.step.stack import MISSING
+from graphc.frontend.step.stores import arguments
+
+
+def test(
+    reads: Reads, frame: FrameType, x: Any, name: str, how: tuple[tuple[str, float], ...]
+) -> bool:
+    """Only a comparison with `x.name` decides: its outcome is noted, not the number."""
+    place = ("attr", id(x), name)
+    plain = raw(type(x).__mro__, name) is MISSING and not isinstance(x, type | ModuleType)
+    if not plain or type(own(x).get(name)) not in (int, float):
+        return False
+    if place in reads.notes or place in reads.written:
+        return True
+    counted = (
+        [("+", s.args[-1]) for s in reads.counted[place].steps] if place in reads.counted else []
+    )
+    get = Asked(name, (*counted, *how))
+    before = reads.counted[place].before if counted else own(x)[name]
+    asked: Place = "test", id(x), (name, get.how)
+    if asked not in reads.notes:
+        label = f"`{reads.name(x)}.{name}` in a test"
+        reads.note(asked, frame, label, x, [(get, x, get.of(before))])
+    return True
+
+
+def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float) -> bool:
+    """`x.key += by`, or of an item: no read that matters, and done again at each call."""
+    table = own(x) if what == "attr" else x
+    trace = tracing.active()
+    if trace is None or trace.follows or id(x) in arguments(trace):
+        return False
+    place = (what, id(x), key)
+    if type(table) is not dict or type(table.get(key)) not in (int, float):
+        return False
+    if place in reads.written or sets_by_code(x, what, key):
+        return place in reads.written
+    if place not in reads.counted:
+        known = place in reads.notes
+        reads.attribute(frame, x, key) if what == "attr" else reads.item(frame, x, key)
+        if place not in reads.notes:
+            return False
+        reads.changing(table)
+        note = reads.notes[place] if known else reads.notes.pop(place)
+        reads.counted[place] = Count(note, what, x, key, table[key], [])
+    reads.counted[place].steps.append(step := partial(add, what, x, key, by))
+    trace.after_commit.append(step)
+    return True
+
+
+def repeat_counts(reads: Reads) -> None:
+    """Give what the step counted its old value, and count again after each call."""
+    trace = tracing.active()
+    if trace is None or not any(map(_is_count, trace.after_commit)):
+        return
+    made = reads.made()
+    repeated: set[int] = set()
+    for place, count in reads.counted.items():
+        if count.x is not None and place[1] not in made:
+            trace.first(("count", *place), partial(count.put, count.before))
+            repeated |= {id(step) for step in count.steps}
+    trace.after_commit[:] = [a for a in trace.after_commit if not _is_count(a) or id(a) in repeated]
+
+
+def _is_count(action: Any) -> bool:
+    return isinstance(action, partial) and action.func is add
