@@ -65,7 +65,7 @@ def while_loop(
 def packed(arrays: Sequence[Array]) -> Array:
     """Arrays of any types as one vector of float64, one behind the other and every bit kept: int64
     as two halves, first all that are high."""
-    parts = []
+    parts: list[Array] = []
     for a in arrays:
         wide = a.dtype == np.int64
         parts += [a >> HALF, a & (1 << HALF) - 1] if wide else [a]
