@@ -47,6 +47,7 @@ from graphc.passes.partition import Split, partition
 from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
 from graphc.passes.schedule import Schedule
+from graphc.runtime import peaks
 from graphc.runtime.cuda import device
 from graphc.runtime.cuda.executor import CudaExecutable, Engine, timing
 from graphc.runtime.cuda.group import Group
@@ -244,8 +245,8 @@ class GpuBackend:
         with timing(runs):
             yield runs
 
-    def peaks(self) -> Limits | None:
-        return None
+    def peaks(self, device: str = "cuda") -> Limits | None:
+        return peaks.load(device)
 
     def counts(self) -> tuple[int, int]:
         """On FakeDriver, which runs the text itself, each text counts as compiled."""
