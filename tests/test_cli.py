@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 from collections.abc import Iterator
@@ -9,18 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
 from graphc.__main__ import COMMANDS, main
 from graphc.cli.command import Exit
-from graphc.cli.measure import CHAINS, _chains
+from graphc.cli.measure import CHAINS, _barrier, _chains, _copies, cache_bytes
 from graphc.codegen_cpu.jit import assembly
+from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.target import Target
 from graphc.errors import all_errors
 from graphc.frontend.report.page import record_of
 from graphc.frontend.step.native_backend import native
 from graphc.runtime.disk_cache import DiskCache
+from graphc.runtime.peaks import Peaks, save
 
 
 @pytest.fixture(autouse=True)
@@ -231,3 +235,39 @@ def test_measured_chains_are_as_many_as_they_say() -> None:
     """LLVM leaves one of several that are equal, and the peak would be several times too high."""
     text = assembly(_chains(Target.host()), Target.host())
     assert text.count("vfmadd") == CHAINS
+
+
+def test_caches_are_measured_where_the_system_names_them(tmp_path: Path) -> None:
+    rows = [("1", "Data", "32K"), ("1", "Instruction", "32K"), ("2", "Unified", "1024K")]
+    rows.append(("3", "Unified", "16384K"))
+    for k, row in enumerate(rows):
+        (tmp_path / f"index{k}").mkdir()
+        for name, text in zip(("level", "type", "size"), row):
+            (tmp_path / f"index{k}" / name).write_text(f"{text}\n")
+    assert cache_bytes(tmp_path) == {
+        "L1": (32 << 10, False), "L2": (1 << 20, False), "L3": (16 << 20, True)
+    }  # fmt: skip
+    assert cache_bytes(tmp_path / "none") == {}
+
+
+def test_copies_copy_and_launches_meet() -> None:
+    target = Target.host()
+    code = KernelLibrary(target).native(_copies(target), ["copies"])
+    a, b = np.arange(4 * target.vector_bytes, dtype=np.uint8), np.zeros(512, np.uint8)
+    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)(code[0])
+    run(a.ctypes.data, b.ctypes.data, 3, 2)
+    copied = 3 * target.vector_bytes
+    assert (b[:copied] == a[:copied]).all() and not b[copied:].any()
+    assert 0 < _barrier(target) < 1
+
+
+def test_doctor_tells_what_was_measured(
+    own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(Peaks("zen", 2, 2e11, 1e10, {"L1": 3e11}, 1e-6))
+    main(["doctor", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["peaks"] == {
+        "threads": 2, "gflops": 200.0, "gbytes": 10.0, "gbytes_L1": 300.0, "barrier_us": 1.0
+    }  # fmt: skip
+    assert told["gpu_peaks"] == {}

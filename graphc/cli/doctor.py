@@ -15,7 +15,7 @@ import numpy as np
 import graphc
 from graphc import config
 from graphc.cli.command import Command, Exit, Report
-from graphc.cli.measure import measure
+from graphc.cli.measure import measure, measure_gpu
 from graphc.codegen_cpu.target import Target
 from graphc.errors import CudaError
 from graphc.runtime import peaks
@@ -40,12 +40,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Report:
     if args.measure:
         peaks.save(measure())
+        if probe.unavailable() is None:
+            peaks.save(measure_gpu(), "cuda")
     test = self_test()
     data: dict[str, Any] = {
         "versions": versions(),
         "cpu": processor(),
         "threads": {"available": machine_threads(), "used": graphc.get_num_threads()},
-        "peaks": measured(),
+        "peaks": measured("cpu"),
+        "gpu_peaks": measured("cuda"),
         "gpu": gpu(),
         "cache": cache(),
         "switches": {
@@ -85,14 +88,19 @@ def processor() -> dict[str, Any]:
     }
 
 
-def measured() -> dict[str, Any]:
+def measured(device: str) -> dict[str, Any]:
     """What `--measure` found, on this machine or the one that the cache folder was made on."""
-    found = peaks.load()
-    return {} if found is None else {
+    found = peaks.load(device)
+    if found is None:
+        return {}
+    caches = {f"gbytes_{level}": round(rate / 1e9, 1) for level, rate in found.levels.items()}
+    return {
         "threads": found.threads,
         "gflops": round(found.flops / 1e9, 1),
         "gbytes": round(found.bytes / 1e9, 1),
-    }  # fmt: skip
+        **caches,
+        **({"barrier_us": round(1e6 * found.barrier, 2)} if found.barrier else {}),
+    }
 
 
 def gpu() -> dict[str, Any]:

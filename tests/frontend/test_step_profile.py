@@ -248,5 +248,9 @@ def test_peaks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert load() is None
     save(Peaks("zen", 2, 1e11, 1e10))
     assert load() == Peaks("zen", 2, 1e11, 1e10)
+    assert load("cuda:0") is None, "a GPU has its own"
+    gpu = Peaks("h", 132, 1e15, 3e12, {"L2": 6e12}, 1e-6)
+    save(gpu, "cuda")
+    assert load("cuda:1") == gpu and load() == Peaks("zen", 2, 1e11, 1e10)
     (tmp_path / "peaks.json").write_text("[")
     assert load() is None

@@ -13,10 +13,12 @@ import pytest
 
 import graphc
 from graphc import nn
+from graphc.cli.measure import measure_gpu
 from graphc.frontend.devices import accelerator
 from graphc.frontend.step.cuda_backend import backend_at
 from graphc.nn import functional as F
 from graphc.runtime.cuda.device import current
+from graphc.runtime.peaks import save
 
 pytest.importorskip("triton")
 
@@ -333,6 +335,22 @@ def test_a_profile_times_each_launch_by_events() -> None:
         assert found.by("line")[0].name.startswith("test_device_steps.py") and str(found)
     recorded = step._last.plan.native.captures
     assert step(x).item() == want and step._last.plan.native.captures == recorded
+
+
+def test_a_device_is_measured_by_what_steps_reach_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
+    step = graphc.compile(lambda x: (x @ x).sum())
+    x = graphc.rand(8, 8).to("cuda")
+    assert "doctor --measure" in str(step.profile(x))
+    found = measure_gpu(rows=16)
+    assert found.machine and found.flops > 0 and found.bytes > 0
+    save(found, "cuda")
+    profile = step.profile(x)
+    assert profile.peaks == found and "doctor --measure" not in str(profile)
+    beside = step.profile_over([x] * 4).beside
+    assert beside is not None and beside.seconds > 0
 
 
 def test_a_profile_of_a_first_call_and_of_training() -> None:

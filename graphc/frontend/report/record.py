@@ -59,7 +59,8 @@ def record(units: Sequence[Unit], told: Facts) -> Row:
 
 
 def _peaks(p: Limits) -> Row:
-    return {"machine": p.machine, "threads": p.threads, "flops": p.flops, "bytes": p.bytes}
+    rates = {"flops": p.flops, "bytes": p.bytes, "levels": p.levels}
+    return {"machine": p.machine, "threads": p.threads, **rates}
 
 
 class Recorder:

@@ -64,8 +64,8 @@ class _LateBackend:
         with native_backend().timing() as runs, timing(cast("list[Any]", runs)):
             yield runs
 
-    def peaks(self) -> Limits | None:
-        return peaks.load()
+    def peaks(self, device: str = "cpu") -> Limits | None:
+        return peaks.load(device)
 
     def counts(self) -> tuple[int, int]:
         """Of all devices."""

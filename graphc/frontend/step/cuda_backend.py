@@ -46,6 +46,7 @@ from graphc.ir.verify_program import verify_program
 from graphc.passes.known import Known, Schedules
 from graphc.passes.partition import Split, partition
 from graphc.passes.profile import Profile
+from graphc.runtime import peaks
 from graphc.runtime.cuda import device
 from graphc.runtime.cuda.executor import CudaExecutable, Engine, timing
 from graphc.runtime.cuda.group import Group
@@ -245,8 +246,8 @@ class GpuBackend:
         with timing(runs):
             yield runs
 
-    def peaks(self) -> Limits | None:
-        return None
+    def peaks(self, device: str = "cuda") -> Limits | None:
+        return peaks.load(device)
 
     def counts(self) -> tuple[int, int]:
         """On FakeDriver, which runs the text itself, each text counts as compiled."""

@@ -60,8 +60,8 @@ class Backend(Protocol):
         """Inside, the launches of each run are timed, and noted in the list."""
         ...
 
-    def peaks(self) -> Limits | None:
-        """What its machine can do at most, where that has been measured."""
+    def peaks(self, device: str = "cpu") -> Limits | None:
+        """What a device can do at most, where that has been measured."""
         ...
 
     def counts(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,13 @@ class Measured(Inspectable):
                 seconds = time.perf_counter() - max(begun, self._ready_at)
             finally:
                 self._timed = False
-        if any(unit.device != "cpu" for unit in self._units()):  # no call waits for its launches
-            return Profile(tuple(runs), _unknown, result)
-        return Profile(tuple(runs), self._backend.peaks, result, seconds)
+        if (device := self._device()) != "cpu":  # whose launches no call waits for
+            seconds = 0.0
+        return Profile(tuple(runs), partial(self._backend.peaks, device), result, seconds)
+
+    def _device(self) -> str:
+        """Where it runs."""
+        return next((unit.device for unit in self._units() if unit.device != "cpu"), "cpu")
 
     def profile_over(self, batches: Iterable[Any]) -> Profile:
         """Call it once with each batch, a tuple of arguments or a single one, profiling each fourth
@@ -161,12 +166,8 @@ class Measured(Inspectable):
             self._guarded(),
             self._sizes(),
             self._runs(),
-            self._backend.peaks(),
+            self._backend.peaks(self._device()),
         )
-
-
-def _unknown() -> None:
-    """The peaks of a GPU."""
 
 
 def _arguments(batch: Any) -> Sequence[Any]:

@@ -120,8 +120,8 @@ class NativeBackend:
         """From now on, the times of all runs are put together by program."""
         return self._engine.tally()
 
-    def peaks(self) -> Limits | None:
-        return peaks.load()
+    def peaks(self, device: str = "cpu") -> Limits | None:
+        return peaks.load(device)
 
     def busy(self) -> bool:
         """Whether this thread is in the middle of a program, as a handler is that asks."""

@@ -12,7 +12,7 @@ class Roofline {
     this.unit = unit;
     const p = R.peaks;
     fill(this.text, p ? `${p.machine}, ${many(p.threads, 'thread')}: ${count(p.flops)}FLOP/s and ${size(p.bytes)}/s measured. ` : 'The peaks of this machine are not measured: run “python -m graphc doctor --measure” once. ',
-      unit.measured ? 'Area is share of time; a kernel over the slope reads from a cache.' : 'Not profiled: call step.report(path, *batch) to see kernels here.');
+      unit.measured ? 'Area is share of time; a kernel over the slope of memory reads from a cache.' : 'Not profiled: call step.report(path, *batch) to see kernels here.');
     this.paint();
   }
 
@@ -32,9 +32,17 @@ class Roofline {
   }
 
   roof(p, x, y, width) {
-    const bend = p.flops / p.bytes, low = 1e-2;
-    return [svg('polyline', { class: 'roof', points: `${x(low)},${y(low * p.bytes)} ${x(bend)},${y(p.flops)} ${width - 20},${y(p.flops)}` }),
+    const slopes = [...Object.entries(p.levels).map(([name, rate]) => [name, rate, 'axis']), ['memory', p.bytes, 'roof']];
+    return [slopes.map(([name, rate, kind]) => this.slope(name, rate, kind, p.flops, x, y)),
+      svg('line', { class: 'roof', x1: x(p.flops / p.bytes), x2: width - 20, y1: y(p.flops), y2: y(p.flops) }),
       svg('text', { x: width - 24, y: y(p.flops) - 5, 'text-anchor': 'end' }, `${count(p.flops)}FLOP/s`)];
+  }
+
+  /** What memory of this rate lets a kernel compute, up to what the machine can. */
+  slope(name, rate, kind, flops, x, y) {
+    const low = 1e-2, bend = flops / rate, at = 0.06;
+    return [svg('line', { class: kind, x1: x(low), x2: x(bend), y1: y(low * rate), y2: y(flops) }),
+      svg('text', { x: x(at), y: y(at * rate) - 4, 'text-anchor': 'end' }, name)];
   }
 
   point(k, x, y) {

@@ -34,7 +34,7 @@ const told = (seconds, whole) => [[totals.measured ? `of the step, ${time(second
 /** The notes of kernels, each with its kernel's name where there are several. */
 function endings(unit, launches) {
   const kernels = [...new Set(launches.map((x) => x.kernel))].map((k) => unit.kernels[k]).filter((k) => k.note).sort((a, b) => b.seconds - a.seconds);
-  return kernels.slice(0, 2).map((k) => el('div', {}, kernels.length > 1 && el('span', { class: 'soft' }, `${k.name}: `), irTokens(unit, shortened(readable(k.note), 260))));
+  return kernels.slice(0, 2).map((k) => el('div', {}, kernels.length > 1 && el('span', { class: 'soft' }, `${k.name}: `), irTokens(unit, shortened(readable(k.note).replaceAll(' through memory, which fusing on would save', ''), 260))));
 }
 
 function lineFacts(s, unit, launches) {
