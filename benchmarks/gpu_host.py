@@ -1,5 +1,5 @@
-"""What a step for a GPU takes of the host, without one: `python benchmarks/gpu_host.py calls|start`,
-then names of nets.
+"""What a step for a GPU takes of the host, without one: `python benchmarks/gpu_host.py calls` or
+`start`, then names of nets.
 
 A driver that does nothing but count takes the real one's place, so all that is left is ours.
 `calls`: microseconds of a call like the last one, with what such a driver takes itself. `start`:

@@ -25,6 +25,11 @@ class Place(Protocol):
         """As PyTorch spells the device: "cpu", "cuda:0"."""
         ...
 
+    @property
+    def kind(self) -> type:
+        """The type of its arrays, which other devices may share."""
+        ...
+
     def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
         """New row-major memory, its elements undefined."""
         ...
@@ -94,6 +99,7 @@ class Host:
     """NumPy's arrays."""
 
     name = "cpu"
+    kind: type = np.ndarray
 
     def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
         return np.empty(shape, dtype)

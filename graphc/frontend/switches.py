@@ -65,6 +65,7 @@ def allow_tf32_products(allowed: bool) -> None:
 
 def allow_tf32_convolutions(allowed: bool) -> None:
     _convolutions[0] = bool(allowed)
+    epoch.switch_changed()
 
 
 def set_float32_matmul_precision(precision: str) -> None:

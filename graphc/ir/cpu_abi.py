@@ -58,19 +58,23 @@ ROUTINE = 1 << 32
 FINISHED, FAILED, ABANDONED = -1, -2, -3
 MOVED = -4  # nothing ran: a watched word is not what it was
 
-# A latch: a prepared call (`runtime/cpu/latch.py`). Functions of Python's, objects by address,
+# A latch: a prepared call (`runtime/latch.py`). Functions of Python's, objects by address,
 # where in objects words are, and what the call compares, runs and hands out.
 LATCH = {name: k for k, name in enumerate((
     "state", "identify", "ask", "attribute", "drop", "take", "clear", "contains", "equal",
-    "occurred", "raise", "try", "free",
+    "occurred", "raise", "try", "free", "number", "save", "restore",
     "thread", "owner", "lock", "lock_at", "owner_at", "count_at", "acquire", "release",
-    "count", "rows", "tensor", "ndarray", "none", "empty", "false", "strides_at", "storages",
+    "count", "rows", "pointers", "tensor", "array", "none", "empty", "false", "strides_at",
+    "storages",
     "name_spec", "name_flag", "name_views", "name_base", "name_array", "name_storage",
     "name_dtype", "name_shape", "values_at", "place_spec", "place_flag", "place_views",
     "place_base", "place_array", "place_storage",
-    "words", "words_count", "pool", "job", "busy", "programs", "clock", "act", "open",
+    "words", "words_count", "busy", "programs", "clock", "act", "open",
     "sets", "set_cells", "set_count", "chosen", "dict_before", "tensor_weak", "version",
     "storage_words",
+    "pool", "job",  # of a CPU
+    "graphs", "graph_count", "graph", "width", "launch", "stream", "true", "index", "address_at",
+    "dtype_at", "shape_at", "flags_at", "dense_at", "index_at",  # of a GPU
 ))}  # fmt: skip
 # Of each argument: whether it is a tensor; the value that it is, or a tensor's type; ...
 ROW = {
@@ -80,9 +84,10 @@ ROW = {
 ROW_CELLS = len(ROW)
 # Of a result that may be handed out again; its storage's words follow.
 RESULT_SET = {
-    "tensor": 0, "dict": 1, "version": 2, "storage": 3, "array": 4, "holders": 5, "address": 6,
-    "words": 7,
+    "tensor": 0, "dict": 1, "version": 2, "storage": 3, "array": 4, "holders": 5, "owner": 6,
+    "owner_holders": 7, "address": 8, "words": 9,
 }  # fmt: skip
+RAN, OPEN = 1, 0  # what starting a latched program gives, or MOVED
 RUNNING, LEFT = 1, 2  # of an engine's `busy` cell: 0; in native code; a latch has left a job open
 
 
@@ -92,7 +97,7 @@ class Walker:
 
     run(pool, job, resume) writes the job's result; worker(pool, thread, generation);
     wake(pool, job, threads); clock() -> ticks; enter is `run` as a function of Python's, latch a
-    whole call (`runtime/cpu/latch.py`).
+    whole call (`runtime/latch.py`).
     """
 
     run: int

@@ -175,11 +175,12 @@ class Compiled(Measured):
 
     def _again(self, ready: Ready, args: Sequence[Any]) -> Any:
         """A prepared call; where it was right the next one is latched."""
+        if (made := self._latched) is not None:
+            made.give()
         out = ready.call(args)
         if out is not MISSED:
             self._last = ready.entry
             if ready.latches and not self._timed and places() is not None:
-                made = self._latched
                 if made is None or not made.serves(ready):
                     made = Latched(ready)
                 self._latched, self._latch = made, made.again(out)

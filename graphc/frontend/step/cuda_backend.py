@@ -29,9 +29,11 @@ from graphc.frontend.step.alone import run_alone
 from graphc.frontend.step.checking import check
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.inspection import GPU_STAGES, Unit
-from graphc.frontend.step.native import Native
+from graphc.frontend.step.native import Latch, Native
+from graphc.frontend.step.native_backend import native
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.written import with_trace
+from graphc.frontend.storage import running
 from graphc.frontend.switches import Precision, precision
 from graphc.ir import kernel_text
 from graphc.ir.cuda_abi import Image, Source
@@ -48,7 +50,8 @@ from graphc.passes.partition import Split, partition
 from graphc.passes.profile import Profile
 from graphc.runtime import peaks
 from graphc.runtime.cuda import device
-from graphc.runtime.cuda.executor import CudaExecutable, Engine, timing
+from graphc.runtime.cuda.engine import Engine
+from graphc.runtime.cuda.executor import CudaExecutable, timing
 from graphc.runtime.cuda.group import Group
 from graphc.runtime.disk_cache import DiskCache
 
@@ -122,10 +125,11 @@ class ByPrecision:
         return self._last.watch(words)
 
     def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
-        return False  # as of each
+        """Of the same one: with the switches moves what tells that a call is like the last one."""
+        return self._last.again(pointers, scalars)
 
-    def latch(self, cells: Mapping[str, int], keep: object) -> None:
-        return None
+    def latch(self, cells: Mapping[str, int], keep: object) -> Latch | None:
+        return self._last.latch(cells, keep)
 
 
 class CudaTemplate:
@@ -207,7 +211,7 @@ class GpuBackend:
         self._library = GpuLibrary(self.target, disk)
         self._sources: dict[Need, Source] = {}
         self._images: dict[Need, Image] = {}
-        self.engine = Engine(on)
+        self.engine = Engine(on, running, lambda text, names: native().functions(text, names))
 
     @property
     def profile(self) -> Profile:

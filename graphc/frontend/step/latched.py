@@ -21,10 +21,11 @@ import numpy as np
 
 from graphc.frontend import epoch
 from graphc.frontend.modes import modes
+from graphc.frontend.places import place_of
 from graphc.frontend.step.native import Latch
-from graphc.frontend.step.plan import RING
 from graphc.frontend.step.profile import Run
 from graphc.frontend.step.ready import Ready
+from graphc.frontend.step.recycled import RING
 from graphc.frontend.step.words import BEFORE, WORD, layout, of_object, version, word
 from graphc.frontend.storage import ASKING, Clock, Storage, running
 from graphc.frontend.tensor import Tensor
@@ -46,6 +47,7 @@ VALUES = -32  # before an object of 3.11: where its attributes are, in the order
 MOST_SHARED = 30  # attributes of a class that CPython keeps so
 DENSE = 0x101  # row-major and aligned, among an array's flags
 ENOUGH, LONGEST = 8, 64  # calls
+NATIVES = 8  # words of a program's own, at most
 
 
 def _slot(kind: type, name: str, made: Any) -> int:
@@ -169,6 +171,7 @@ class Latched:
         "_tensors",
         "_turn",
         "_wait",
+        "_ways",
         "_words",
         "ready", "run",
     )  # fmt: skip
@@ -178,11 +181,11 @@ class Latched:
         at, count = places(), len(words)
         assert at is not None
         self.ready, self._at = ready, at
-        self._words = np.zeros((count + len(_process(ready, at)) + 3, 2), np.int64)
+        self._words = np.zeros((count + len(_process(ready, at)) + NATIVES, 2), np.int64)
         self._words[:count], self._count = words, count
         self._tensors: list[Tensor | None] = [None] * RING
         self._turn = 0
-        self._wait = self._left = 0
+        self._wait = self._left = self._ways = 0
         self._served = ready.ticks
         plan, self._lock = ready.entry.plan, (lock := running.lock)
         self._ring = plan.results[0].ring
@@ -191,10 +194,11 @@ class Latched:
         keep: tuple[Any, ...] = held, rows, rests, self._words, self._sets, self._tensors, plan
         keep = *keep, lock.acquire, lock.release
         cells = {
-            **_constants(at), "thread": -1, "count": len(rows), "rows": rows.ctypes.data,
+            **_constants(at), "array": id(plan.place.kind), "thread": -1,
+            "count": len(rows), "rows": rows.ctypes.data,
             "acquire": id(keep[-2]), "release": id(keep[-1]), "lock": id(lock) * ("lock_at" in at),
             "storages": id(plan.storages),
-            "words": self._words.ctypes.data, "words_count": len(self._words),
+            "words": self._words.ctypes.data,
             "clock": ctypes.addressof(plan.clock.cell), "sets": self._sets.ctypes.data,
         }  # fmt: skip
         if ready.acts:
@@ -208,22 +212,35 @@ class Latched:
         """Whether it makes the calls of this one; a forked child has a lock of its own."""
         return self.ready is ready and self._lock is running.lock
 
+    def give(self) -> None:
+        """Before a call of `ready`'s, which makes a result: let it have the memory of one that
+        nobody has, where it would take other memory, whose address is new to its program."""
+        with running.lock:
+            for k, x in enumerate(self._tensors):
+                if x is not None and sys.getrefcount(x) <= ASKING + 1:  # this list, too
+                    self._sets[k, RESULT_SET["tensor"]], self._turn = 0, k
+                    self._tensors[k] = None
+                    return
+
     def again(self, out: Any) -> Latched | None:
         """After a call of `ready`'s that gave `out`: itself if it may make the next one."""
         latch = self._latch
-        if latch is None or self._left > 0:
+        ways = self._ways if latch is None else latch.ways
+        if latch is None or (self._left > 0 and ways == self._ways):
             self._left -= 1
             return None
-        served = self.ready.ticks - self._served > ENOUGH
+        served = self.ready.ticks - self._served > ENOUGH or ways != self._ways
+        self._ways = ways
         self._wait = self._left = 0 if served else min(2 * self._wait + 1, LONGEST)
         self._served = self.ready.ticks
         latch.put("thread", -1)
         with running.lock:
             words = latch.words()
             rest = [*_process(self.ready, self._at), *(words or ())]
-            if words is None or len(rest) != len(self._words) - self._count:
+            if words is None:
                 return None
-            self._words[self._count :] = rest
+            self._words[self._count : (end := self._count + len(rest))] = rest
+            latch.put("words_count", end)
             if not self.ready.still():  # else a change from here on changes a word
                 return None
             self._keep(out)
@@ -236,7 +253,8 @@ class Latched:
         array, storage, own = out.array, out.storage, vars(out)
         if array is None or tensor_words(out, own) or any(out is x for x in self._tensors):
             return
-        place = next((p for a, p in self._ring if a is array), 0)
+        place, on = next((p for a, p, _ in self._ring if a is array), 0), place_of(array)
+        owner = on.base(array)
         k, self._turn = self._turn, (self._turn + 1) % RING
         row = self._sets[k]
         row[RESULT_SET["tensor"]] = 0
@@ -244,8 +262,10 @@ class Latched:
         row[RESULT_SET["dict"]] = id(own)
         row[RESULT_SET["version"]] = word(id(own) + self._at["version"])
         row[RESULT_SET["storage"]], row[RESULT_SET["array"]] = id(storage), id(array)
-        row[RESULT_SET["holders"]] = 3 if place else 2  # ring, tensor and storage
-        row[RESULT_SET["address"]] = place or array.ctypes.data
+        row[RESULT_SET["holders"]] = held = 3 if place else 2  # ring, tensor and storage
+        row[RESULT_SET["owner"]] = id(array if owner is None else owner)
+        row[RESULT_SET["owner_holders"]] = held if owner is None else held - 1  # array and ring
+        row[RESULT_SET["address"]] = place or on.address(array)
         start = id(storage) + HEADER
         row[RESULT_SET["words"] :] = (ctypes.c_int64 * STORAGE_WORDS).from_address(start)
         row[RESULT_SET["tensor"]] = id(out)
@@ -282,8 +302,8 @@ class Latched:
 def _constants(at: dict[str, int]) -> dict[str, int]:
     return {
         **{f"name_{k}": id(v) for k, v in INTERNED.items()},
-        "tensor": id(Tensor), "ndarray": id(np.ndarray), "none": id(None),
-        "empty": id(NO_TUPLE), "false": id(False), **{k: v for k, v in at.items() if k in LATCH},
+        "tensor": id(Tensor), "none": id(None), "empty": id(NO_TUPLE),
+        "false": id(False), "true": id(True), **{k: v for k, v in at.items() if k in LATCH},
         "programs": ctypes.addressof(running.cell), "dict_before": BEFORE,
         "tensor_weak": Tensor.__weakrefoffset__, "storage_words": STORAGE_WORDS,
         "set_cells": SET_CELLS, "set_count": RING,

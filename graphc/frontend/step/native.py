@@ -57,7 +57,7 @@ class Native(Protocol):
 
 
 class Latch(Protocol):
-    """A call as one builtin; see `runtime.cpu.latch.Latch`."""
+    """A call as one builtin; see `runtime.latch.Latch`."""
 
     run: Any
 
@@ -67,6 +67,11 @@ class Latch(Protocol):
 
     def words(self) -> list[tuple[int, int]] | None:
         """Have it run as the program was run last, and what tells that this is right."""
+        ...
+
+    @property
+    def ways(self) -> int:
+        """Moves when a call that has missed would not miss again."""
         ...
 
     def timing(self) -> AbstractContextManager[Sequence[Run]]:

@@ -134,6 +134,10 @@ class NativeBackend:
     def counts(self) -> tuple[int, int]:
         return self._library.compiled, self._library.hits
 
+    def functions(self, text: str, symbols: Sequence[str]) -> Sequence[int]:
+        """Functions of LLVM text, as those of this machine that others run."""
+        return self._library.native(f'target triple = "{self._target.triple}"\n{text}', symbols)
+
     def _code(self, kernel: Kernel, level: str) -> str:
         if level == "plan":
             return describe(kernel, self._target)

@@ -43,6 +43,7 @@ from graphc.frontend.step.memory import (
     row_major,
 )
 from graphc.frontend.step.native import Native
+from graphc.frontend.step.recycled import Kept, Result
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.step.sources import NewGradient, OldGradient, Sources, State, WrittenArgument
 from graphc.frontend.step.steptrace import Shown
@@ -61,47 +62,6 @@ class Bound(Enum):
     COPIED = auto()
     FIXED = auto()
     STEADY = auto()
-
-
-RECYCLED_BYTES = 1 << 20  # larger results are made anew each call, so that dropping one frees it
-RING = 2  # a loop that rebinds one name holds the last result while the next is made
-
-
-class Kept:
-    """How many bytes a plan's results of earlier calls are, which it may use again."""
-
-    __slots__ = ("bytes",)
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-
-class Result:
-    """Memory for one result: of an earlier call if nobody holds that any more, else new.
-
-    What is saved for a backward pass is always recycled: touching new pages costs more than the
-    stores themselves.
-    """
-
-    __slots__ = ("_dtype", "_kept", "_recycled", "_shape", "_size_bytes", "place", "ring")
-
-    def __init__(self, spec: TensorSpec, returned: bool, place: Place, kept: Kept) -> None:
-        self.place, self._kept, self._size_bytes = place, kept, spec.size_bytes
-        self._shape, self._dtype = spec.shape, spec.dtype.numpy
-        self._recycled = not returned or spec.size_bytes <= RECYCLED_BYTES
-        self.ring: list[tuple[Array, int]] = []
-
-    def make(self) -> tuple[Array, int]:
-        """An array and its address."""
-        for array, place in self.ring:
-            if sys.getrefcount(array) <= 3:  # the ring, this frame and the call
-                return array, place
-        array = self.place.empty(self._shape, self._dtype)
-        made = array, self.place.address(array)
-        if self._recycled and len(self.ring) < RING:
-            self.ring.append(made)
-            self._kept.bytes += self._size_bytes
-        return made
 
 
 class Plan:

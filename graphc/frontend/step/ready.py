@@ -11,18 +11,15 @@ Where words tell of all that it compares, the calls after it are made by a built
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from graphc.frontend import epoch
 from graphc.frontend.modes import _default, modes
-from graphc.frontend.places import HOST
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.guards import all_same, columns
-from graphc.frontend.step.plan import RECYCLED_BYTES, Plan, address_of
+from graphc.frontend.step.plan import Plan, address_of
+from graphc.frontend.step.recycled import RECYCLED_BYTES
 from graphc.frontend.step.words import Words
 from graphc.frontend.storage import Storage, running
 from graphc.frontend.tensor import Tensor
@@ -34,7 +31,6 @@ MISSED = object()  # the call has to go the whole way
 FIXED = (int, bool, str, bytes, type(None))  # as arguments: compared by identity here
 UNUSED = -1
 ENOUGH, LONGEST = 8, 256  # calls
-ALONE = 3  # `sys.getrefcount` of an array that only its ring, one name and the call hold
 
 
 class Argument(NamedTuple):
@@ -51,8 +47,8 @@ class Ready:
 
     __slots__ = (
         "_arguments", "_asked", "_at", "_clock", "_default", "_first", "_first_tick",
-        "_getters", "_gradients", "_loss", "_modes", "_moved", "_native", "_plan", "_pointers",
-        "_results", "_scalars", "_storages", "acts", "entry", "latches",
+        "_getters", "_gradients", "_index", "_kind", "_loss", "_modes", "_moved", "_native",
+        "_plan", "_pointers", "_results", "_scalars", "_storages", "acts", "entry", "latches",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, arguments: Sequence[Argument]) -> None:
@@ -68,6 +64,7 @@ class Ready:
         self.entry, self._plan, self._native = entry, plan, plan.native
         self._storages, self._clock, self._results = plan.storages, plan.clock, plan.results
         self._pointers = [0] * (len(plan.results) + len(plan.args))
+        self._kind, self._index = plan.place.kind, getattr(plan.place, "index", None)
         self.acts = bool(plan.draws or plan.actions)
         self._at = 0
         self._loss: tuple[TensorSpec | None, bool, Node | None] = None, False, None
@@ -124,7 +121,7 @@ class Ready:
                 or (self._asked is not None and not all_same(*self._asked))
             ):
                 return MISSED
-            pointers = self._pointers
+            pointers, indexed = self._pointers, self._index is not None
             keep: list[Array] | None = None  # row-major copies, alive while it runs
             others: list[Storage] = []
             for x, (spec, requires_grad, slot, value) in zip(args, self._arguments):
@@ -134,13 +131,15 @@ class Ready:
                     continue
                 if type(x) is not Tensor:
                     return MISSED
-                storage, array = x.storage, x.array
+                array: Any = x.array
+                storage = x.storage
                 if (
                     (x._spec is not spec and x._spec != spec)
                     or x._requires_grad is not requires_grad
                     or x.views
                     or x._base is not None
-                    or type(array) is not np.ndarray  # another device's, which no spec tells
+                    or type(array) is not self._kind  # another device's, which no spec tells
+                    or (indexed and array.index != self._index)  # type: ignore[attr-defined]
                     or storage.strides
                     or storage in self._storages
                     or storage in others
@@ -153,17 +152,13 @@ class Ready:
                         pointers[slot] = storage.address
                         continue
                     keep = keep or []
-                    pointers[slot] = address_of(x, spec, keep, HOST)
+                    pointers[slot] = address_of(x, spec, keep, self._plan.place)
             return self._run(args, pointers)
 
     def _run(self, args: Sequence[Any], pointers: list[int]) -> Any:
         outs: list[Array] = []
         for k, result in enumerate(self._results):
-            for array, place in result.ring:  # noqa: B007  # used where the loop was left
-                if sys.getrefcount(array) <= ALONE:
-                    break
-            else:
-                array, place = result.make()
+            array, place = result.make()
             pointers[k] = place
             outs.append(array)
         scalars = [get() for get in self._getters] if self._getters else self._first

@@ -57,7 +57,9 @@ from graphc.ir.cpu_abi import (
     THREAD,
     Walker,
 )  # fmt: skip
-from graphc.runtime.cpu import entry, latch
+from graphc.runtime import latch
+from graphc.runtime.cpu import entry
+from graphc.runtime.cpu.latch import TEXT as LATCH_START
 from graphc.runtime.cpu.processors import ARM, X86
 
 # As in cpu_abi.Walker.
@@ -91,7 +93,7 @@ def module_text(triple: str) -> str:
     for name in sorted(numbers, key=len, reverse=True):  # a name may begin another
         text = text.replace("$" + name, str(numbers[name]))
     processor = ARM if triple.startswith(("aarch64", "arm64")) else X86
-    return f'target triple = "{triple}"\n{processor}{text}{entry.text()}{latch.text()}'
+    return f'target triple = "{triple}"\n{processor}{text}{entry.text()}{latch.text(LATCH_START)}'
 
 
 TEXT = """
@@ -266,28 +268,6 @@ set:
 keep:
   %result = call i64 @walk(ptr %pool, ptr %job, i64 %tid, i64 %n, i64 %first)
   ret i64 %result
-}
-
-define internal i1 @same_words(ptr %words, i64 %count) nounwind {
-entry:
-  br label %next
-next:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %one ]
-  %left = icmp slt i64 %i, %count
-  br i1 %left, label %one, label %yes
-one:
-  %pair = getelementptr [2 x i64], ptr %words, i64 %i
-  %place = load ptr, ptr %pair
-  %then.at = getelementptr i64, ptr %pair, i64 1
-  %then = load i64, ptr %then.at
-  %now = load i64, ptr %place
-  %i.next = add i64 %i, 1
-  %same = icmp eq i64 %now, %then
-  br i1 %same, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
 }
 
 define internal i1 @same(ptr %job) nounwind {

@@ -20,9 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc.ir.cpu_abi import FAILED, FINISHED, JOB, MOVED, Walker
+from graphc.runtime.builtin import OF_BYTES, builtin
 
-FASTCALL = 0x80  # METH_FASTCALL: arguments as an array and its length
-OF_BYTES = bytes.__basicsize__ - 1  # where in a bytes object its bytes begin
 PYTHON = (
     "PyLong_AsVoidPtr",
     "PyLong_FromLongLong",
@@ -34,33 +33,15 @@ PYTHON = (
 Run = Callable[..., Any]
 
 
-class Method(ctypes.Structure):
-    """PyMethodDef."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
-
-
 class Entry:
-    """The builtin `run`, and what it needs to stay alive."""
+    """The builtin `run`."""
 
     def __init__(self, walker: Walker) -> None:
         functions = [
             ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p) for name in PYTHON
         ]
         table = b"".join((f.value or 0).to_bytes(8, "little") for f in functions)
-        self._method = Method(b"run", walker.enter, FASTCALL, None)
-        self._code = walker.code
-        make = ctypes.pythonapi.PyCFunction_NewEx
-        make.restype, make.argtypes = (
-            ctypes.py_object,
-            (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p),
-        )
-        self.run: Run = make(ctypes.addressof(self._method), table, None)
+        self.run: Run = builtin(b"run", walker.enter, table, walker.code)
 
 
 def text() -> str:

@@ -40,13 +40,13 @@ from graphc.runtime.cpu.arena import Arena, return_free_memory
 from graphc.runtime.cpu.binding import Binding
 from graphc.runtime.cpu.entry import Entry
 from graphc.runtime.cpu.job import Job, Timed
-from graphc.runtime.cpu.latch import Latch, functions
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import routines_of
 from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
-from graphc.runtime.cpu.turn import OwnTurn, Turn
 from graphc.runtime.failures import failed_check
+from graphc.runtime.latch import Latch, functions
 from graphc.runtime.tally import Tally
+from graphc.runtime.turn import OwnTurn, Turn
 
 SIGNAL_SECONDS = 0.05  # how long a step may keep a signal waiting between two kernels
 DEFAULT_TICKS = 1e9  # a clock's rate until a millisecond of it was seen
@@ -407,26 +407,30 @@ class Executable:
         if found is None or self._job.routines:
             return None
         own = {"job": self._job.address, "busy": ctypes.addressof(self._engine._busy)}
+        own["pointers"] = self._job.address + CELL_BYTES * JOB["pointers"]
         return Latch(self, {**found, **own, **cells}, keep)
 
     @property
-    def walker(self) -> Walker:
-        return self._engine._walker
+    def latched(self) -> int:
+        return self._engine._walker.latch
 
     def words(self) -> list[tuple[int, int]]:
         """Addresses and words that tell whether it would run as it does now."""
         cells = self._engine._busy, self._engine.arena.moves, threads.turns
         return [(ctypes.addressof(x), x.value) for x in cells]
 
-    def pool(self) -> int:
-        """Of the threads that it would run on; 0 if there is something to put in order."""
+    def bound(self) -> dict[str, int]:
+        """The threads that it would run on; nothing if there is something to put in order."""
         engine, job = self._engine, self._job
         pool = engine._pool if job.parallel else engine._solo
         ordered = engine.timed is None and engine._unfinished is None and not engine.busy
         settled = self._arena_epoch == engine.arena.epoch and len(self._pointers) > 0
         wanted = pool.threads == threads.wanted or not job.parallel
         job.cells[JOB["denormals"]] = _flush_denormals
-        return pool.address if ordered and settled and wanted else 0
+        return {"pool": pool.address} if ordered and settled and wanted else {}
+
+    def ways(self) -> int:
+        return 1
 
     @contextmanager
     def timing(self) -> Iterator[list[Timed]]:

@@ -161,7 +161,10 @@ class CudaDriver:
         if destination % MAP_ALIGNMENT:
             raise failure("TensorMapEncodeTiled", 1, text="the map must lie on 64 bytes")
         if self._encode is None:
-            self._encode = self._entry("cuTensorMapEncodeTiled")
+            pointer, u32 = ctypes.c_void_p, ctypes.c_uint32
+            arguments = pointer, u32, u32, pointer, *(pointer,) * 4, *(ctypes.c_int,) * 4
+            kind = ctypes.CFUNCTYPE(ctypes.c_int, *arguments)
+            self._encode = kind(self._entry("cuTensorMapEncodeTiled"))
         rank = len(shape)
         wide, narrow = ctypes.c_uint64 * rank, ctypes.c_uint32 * rank
         status = self._encode(
@@ -173,13 +176,10 @@ class CudaDriver:
             error, text = _text(cu.CUresult(status))
             raise failure("TensorMapEncodeTiled", status, name=error, text=text)
 
-    def _entry(self, symbol: str) -> Encode:
-        """A driver's function by its address, for a call that the bindings cannot make well."""
+    def _entry(self, symbol: str) -> int:
+        """The address of a driver's function, for a call that the bindings cannot make well."""
         found = self._call("GetProcAddress", symbol.encode(), ENCODE_SINCE, 0)
-        pointer, u32 = ctypes.c_void_p, ctypes.c_uint32
-        arguments = pointer, u32, u32, pointer, *(pointer,) * 4, *(ctypes.c_int,) * 4
-        address = found[0] if isinstance(found, tuple) else found
-        return ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(int(address))
+        return int(found[0] if isinstance(found, tuple) else found)
 
     # ---- memory
 
@@ -269,6 +269,9 @@ class CudaDriver:
 
     def GraphLaunch(self, executable: int, stream: int) -> None:
         self._call("GraphLaunch", executable, stream)
+
+    def GraphLauncher(self) -> int:
+        return self._entry("cuGraphLaunch")
 
     def GraphExecDestroy(self, executable: int) -> None:
         self._call("GraphExecDestroy", executable)

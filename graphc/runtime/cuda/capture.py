@@ -2,16 +2,16 @@
 
 Addresses are constants of a graph, so there is one for each set of addresses that recurs. Starting
 a graph is one call of C, which no signal handler divides: a step is started whole or not at all. A
-graph of one launch would save nothing.
+graph of one launch saves nothing but where native code starts it (`latch.py`).
 """
 
 from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphc.errors import CudaError, GraphcError
 from graphc.runtime.cuda.driver import Driver
@@ -57,7 +57,21 @@ class Report(NamedTuple):
         driver.MemcpyDtoHAsync(self.host, self.address, self.size_bytes, stream)
 
 
-Startable = Ready | Report
+class Forgotten(NamedTuple):
+    """Memory that holds nothing from here on, as watched memory is told."""
+
+    address: int
+    size_bytes: int
+
+    @property
+    def held(self) -> tuple[object, ...]:
+        return ()
+
+    def start(self, driver: Driver, stream: int) -> None:
+        driver.Discard(self.address, self.size_bytes, stream)
+
+
+Startable = Ready | Report | Forgotten
 
 
 class Recorded:
@@ -75,13 +89,13 @@ class Recorded:
         finally:
             graph = driver.StreamEndCapture(capture_stream)
         try:
-            self._graph = driver.GraphInstantiate(graph)
+            self.graph = driver.GraphInstantiate(graph)
         finally:
             driver.GraphDestroy(graph)
-        weakref.finalize(self, _destroy, driver, self._graph).atexit = False
+        weakref.finalize(self, _destroy, driver, self.graph).atexit = False
 
     def start(self) -> None:
-        self._driver.GraphLaunch(self._graph, self._stream)
+        self._driver.GraphLaunch(self.graph, self._stream)
 
 
 class Direct:
@@ -105,6 +119,7 @@ class Direct:
 
 
 Started = Recorded | Direct
+Key = tuple[Any, ...]
 
 
 class Recordings:
@@ -112,17 +127,30 @@ class Recordings:
 
     def __init__(self, driver: Driver, stream: int, capture_stream: int) -> None:
         self.captures = 0
+        self._least = 2  # launches that are worth a graph
+        self.last: tuple[Key, list[Started]] = (), []  # what was asked for last
         self._driver, self._stream, self._capture_stream = driver, stream, capture_stream
-        self._kept: OrderedDict[Hashable, list[Started]] = OrderedDict()
+        self._kept: OrderedDict[Key, list[Started]] = OrderedDict()
 
-    def at(self, key: Hashable, make: Callable[[], list[list[Startable]]]) -> list[Started]:
+    def at(self, key: Key, make: Callable[[], list[list[Startable]]]) -> list[Started]:
         """What to start, in order, for the addresses `key`; `make` gives the launches of each."""
         found = self._kept.get(key)
-        if found is not None:
+        if found is None:
+            found = self._made(key, make)
+        else:
             self._kept.move_to_end(key)
-            return found
+        self.last = key, found
+        return found
+
+    def all_as_graphs(self) -> None:
+        """From now on one launch is a graph, too, which native code can start."""
+        self._least = 1
+        self._kept.clear()
+
+    def _made(self, key: Key, make: Callable[[], list[list[Startable]]]) -> list[Started]:
         parts = make()
-        if self.captures >= MOST_CAPTURES or max(map(launches, parts)) < 2:
+        found: list[Started]
+        if self.captures >= MOST_CAPTURES or max(map(launches, parts)) < self._least:
             found = [Direct(self._driver, self._stream, part) for part in parts]
         else:
             found = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import weakref
 from collections import deque
@@ -102,6 +103,7 @@ class Device:
         if _thread.context is not self:
             self.driver.CtxSetCurrent(self.context)
             _thread.context = self
+            entered.value += 1
 
     # ---- kernels
 
@@ -208,6 +210,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+entered = ctypes.c_int64(0)  # how often a thread went from one context to another
 _devices: dict[tuple[str, int], Device] = {}
 _making = threading.Lock()
 

@@ -15,37 +15,51 @@ Routines run on the host, between two graphs, on copies of their operands.
 from __future__ import annotations
 
 import ctypes
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.errors import GraphcError, InternalError, InvalidState
+from graphc.errors import GraphcError, InternalError
+from graphc.ir.cpu_abi import LEFT
 from graphc.ir.cuda_abi import Image
 from graphc.ir.kernel import Operand
 from graphc.ir.program import Launch, Program
 from graphc.ir.types import Array, Scalar, Shape
 from graphc.runtime import routines
-from graphc.runtime.cuda.capture import Ready, Recordings, Report, Startable
+from graphc.runtime.cuda.capture import (
+    Forgotten,
+    Ready,
+    Recorded,
+    Recordings,
+    Report,
+    Startable,
+)
 from graphc.runtime.cuda.dead import dead_behind
-from graphc.runtime.cuda.device import Device
+from graphc.runtime.cuda.device import entered
+from graphc.runtime.cuda.engine import Engine
 from graphc.runtime.cuda.group import Group, Member, tables
-from graphc.runtime.cuda.memory import HostRing
-from graphc.runtime.cuda.pack import Value, bound, grid, pack
-from graphc.runtime.cuda.room import Room
+from graphc.runtime.cuda.latch import Graphs, spots
+from graphc.runtime.cuda.launches import (
+    ALIGN,
+    aligned,
+    counters,
+    numbers_of,
+    parts_of,
+    scratches,
+)
+from graphc.runtime.cuda.pack import bound, grid, pack
 from graphc.runtime.failures import failed_check
+from graphc.runtime.latch import Latch, functions
 from graphc.runtime.slots import count_of, scalar_format
 
-ALIGN = 256  # bytes: the device's allocations and blocks of its memory begin at multiples
 COUNTER_BYTES = 4
 CELL_BYTES = 16  # of a number: kernels are compiled for buffers that begin at multiples
 WARP = 32
-SLOT_BYTES, SLOTS = 1 << 10, 64  # of pinned memory that the host's numbers are sent from
 
 
 class Timed(NamedTuple):
@@ -57,50 +71,19 @@ class Timed(NamedTuple):
 
 
 _timed: list[list[Any]] = []  # where runs are noted while somebody looks, innermost last
+_looks = ctypes.c_int64(0)  # moves with it
 
 
 @contextmanager
-def timing(runs: list[Any]) -> Iterator[None]:
+def timing(runs: list[Any]) -> Iterator[list[Any]]:
     """Inside, each run on any device is timed by launch and noted in `runs`."""
     _timed.append(runs)
+    _looks.value += 1
     try:
-        yield
+        yield runs
     finally:
         _timed.remove(runs)
-
-
-class Engine:
-    """A device's arena, and the lock under which programs are started on its stream."""
-
-    def __init__(self, device: Device) -> None:
-        self.device = device
-        self.room = Room(device)
-        self._ring = HostRing(device.driver, SLOT_BYTES, SLOTS)
-        self.lock = threading.RLock()
-        self.busy = False
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """One program at a time; a signal's handler that calls another meanwhile is refused."""
-        with self.lock:
-            if self.busy:
-                raise InvalidState("a compiled step was called by a handler while one was running")
-            self.device.enter()
-            self.busy = True
-            try:
-                yield
-            finally:
-                self.busy = False
-
-    def send(self, address: int, data: bytes) -> None:
-        """Copy a few numbers to the device, in the order of its stream."""
-        driver, stream = self.device.driver, self.device.stream
-        for first in range(0, len(data), SLOT_BYTES):
-            part = data[first : first + SLOT_BYTES]
-            slot = self._ring.take()
-            ctypes.memmove(slot, part, len(part))
-            driver.MemcpyHtoDAsync(address + first, slot, len(part), stream)
-            self._ring.sent(stream)
+        _looks.value += 1
 
 
 class CudaExecutable:
@@ -124,6 +107,8 @@ class CudaExecutable:
         self._scalars = count_of(program, "scalar")
         self._format = scalar_format(program, self._scalars, CELL_BYTES)
         self._numbers = b""  # as they are on the device
+        self._runs = ctypes.c_int64(0)  # moves with each run from here, and with what is bound
+        self._graphs: Graphs | None = None
         self._states: tuple[int, ...] = ()
         self._recordings = Recordings(
             self._driver, self._device.stream, self._device.capture_stream
@@ -161,6 +146,7 @@ class CudaExecutable:
     def bind_state(self, pointers: Sequence[int]) -> None:
         """Where the state tensors are, from now on; they must stay alive while bound."""
         self._states = tuple(pointers)
+        self._runs.value += 1
 
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
@@ -175,6 +161,7 @@ class CudaExecutable:
         if any(len(given[space]) < n for space, n in self._counts.items()):
             raise InternalError(f"{self.program.name}: arguments, results or state are not bound")
         with self._engine.turn():
+            self._runs.value += 1
             self._before()
             base = self._reserve()
             places = {**given, "arena": (base,)}
@@ -182,12 +169,12 @@ class CudaExecutable:
                 self._send(scalars)
                 _timed[-1].append(Timed(self.program, self._clocked(places)))
                 return
-            key = base, self._states, *args, *outs
+            key = base, self._states, *outs, *args
             started = self._recordings.at(key, lambda: self._launches(places))
             ready = iter(started)
+            if self._graphs is not None:
+                self._recorded()
             self._send(scalars)
-            if self._dead is not None and (size := self._arena_bytes()):
-                self._driver.Discard(base, size, self._device.stream)
             for part in self._parts[:-1]:
                 if isinstance(part, range):
                     next(ready).start()
@@ -225,16 +212,90 @@ class CudaExecutable:
                     driver.EventDestroy(event)
         return seconds
 
-    def watch(self, words: Array) -> bool:
-        """A program on a GPU is started by Python, which compares for itself."""
-        return False
+    # ---- started again -------------------------------------------------------------------------
 
-    def latch(self, cells: Mapping[str, int], keep: object) -> None:
-        """Nor is anything latched."""
+    def watch(self, words: Array) -> bool:
+        """Have `again` compare rows of an address and what must be there, valid meanwhile."""
+        self._watched = words
+        return self._engine.code is not None
 
     def again(self, pointers: Sequence[int], scalars: Sequence[Scalar] = ()) -> bool:
-        """Nothing is prepared, as nothing is watched."""
-        return False
+        """As `run`, on results, then arguments, with the numbers of last time if none are given;
+        False, and nothing ran, if a watched word differs."""
+        code, words = self._engine.code, self._watched
+        if code is None or self._engine.running.value:
+            return False
+        if not code.same(words.ctypes.data, len(words)):
+            return False
+        outs = self._counts["out"]
+        self.run(pointers[outs:], pointers[:outs], scalars)
+        return True
+
+    def latch(self, cells: Mapping[str, int], keep: object) -> Latch | None:
+        """A whole call as one builtin (`latch.py`), where the program and Python allow one."""
+        code, found, at = self._engine.code, functions(), spots()
+        if code is None or found is None or at is None or len(self._parts) > 1:
+            return None
+        own = {
+            "busy": ctypes.addressof(self._engine.running), "stream": self._device.stream,
+            "launch": self._driver.GraphLauncher(), "index": id(self._device.index),
+        }  # fmt: skip
+        self._recordings.all_as_graphs()
+        made = Latch(self, {**found, **at, **own, **cells}, keep)
+        weakref.finalize(made, self._device.pending.release, id(self)).atexit = False
+        return made
+
+    @property
+    def latched(self) -> int:
+        assert self._engine.code is not None  # `latch` asked
+        return self._engine.code.latch
+
+    def bound(self) -> dict[str, int]:
+        """The graphs that were recorded; nothing if Python has to start it."""
+        pending = self._device.pending
+        if pending.others(self):
+            pending.release()
+            return {}
+        graphs = self._recorded()
+        if graphs is None or self._engine.running.value or _timed:
+            return {}
+        if self._may_fail:
+            pending.keep(self)
+        return graphs.cells()
+
+    def timing(self) -> AbstractContextManager[list[Timed]]:
+        return timing([])  # of a call that is started from Python then
+
+    def ways(self) -> int:
+        return self._recordings.captures
+
+    def _recorded(self) -> Graphs | None:
+        """What native code may start, that of the last run among it; None if that was no graph."""
+        (base, states, *addresses), (started, *_) = self._recordings.last
+        if not isinstance(started, Recorded):
+            return None
+        if self._graphs is None or self._graphs.of != (base, states):
+            self._graphs = Graphs((base, states), len(addresses))
+        self._graphs.add(addresses, started)
+        return self._graphs
+
+    def words(self) -> list[tuple[int, int]]:
+        """Addresses and words that tell whether it would start as it did, and has not failed."""
+        moves = self._engine.room.moves, self._device.pending.moves, entered, _looks, self._runs
+        found = [(ctypes.addressof(x), x.value) for x in (self._engine.running, *moves)]
+        return [*found, (self._words.ctypes.data, 0)] if self._may_fail else found
+
+    def left(self) -> bool:
+        return self._engine.running.value == LEFT
+
+    def resume(self, raised: BaseException | None) -> None:
+        """Start what native code could not: whatever is wrong is told so."""
+        self._engine.running.value, self.done = 0, False
+        if raised is not None:
+            raise raised
+        assert self._graphs is not None
+        with self._engine.turn():
+            self._finish(self._graphs.started.start)
 
     def settle(self) -> None:
         """Wait for the last run, if a check may have failed, and raise what it found."""
@@ -245,6 +306,7 @@ class CudaExecutable:
         """Raise what is known to have failed; with state, wait for what may have."""
         pending = self._device.pending
         if self._counts["state"] and pending.others(self):
+            pending.release()
             self._device.wait()
         pending.glance()
 
@@ -289,7 +351,9 @@ class CudaExecutable:
         return max(needs, default=0)
 
     def _send(self, scalars: Sequence[Scalar]) -> None:
-        """Give the device the host's numbers, if they are others than last time."""
+        """Give the device the host's numbers, if some are given that are others than last time."""
+        if not scalars:
+            return
         numbers = self._format.pack(*scalars[: self._scalars])
         if numbers != self._numbers:
             self._engine.send(self._block.address + ALIGN, numbers)
@@ -309,6 +373,8 @@ class CudaExecutable:
         """For each part that is native, its launches on these addresses; then what they found."""
         native = [part for part in self._parts if isinstance(part, range)]
         found = [self._launches_of(part, places) for part in native]
+        if self._dead is not None and (size := self._arena_bytes()):
+            found[0].insert(0, Forgotten(places["arena"][0], size))
         if self._may_fail:
             found[-1].append(self._report())
         return found
@@ -431,44 +497,3 @@ class CudaExecutable:
         self._device.upload(held[out.buffer][0], results[0])
         for address, size_bytes in self._discarded(i, places["arena"][0]):
             self._driver.Discard(address, size_bytes, self._device.stream)
-
-
-def parts_of(images: Sequence[Image | None]) -> list[range | int]:
-    """The launches in order: ranges that are native, and between them numbers of routines."""
-    parts: list[range | int] = []
-    begin = 0
-    for i, image in enumerate(images):
-        if image is None:
-            if begin < i:
-                parts.append(range(begin, i))
-            parts.append(i)
-            begin = i + 1
-    return [*parts, range(begin, len(images))]
-
-
-def aligned(size_bytes: int) -> int:
-    return -(-size_bytes // ALIGN) * ALIGN
-
-
-def scratches(image: Image, programs: int) -> tuple[int, int, int]:
-    """Bytes that a launch of so many programs uses: by its text, and of both kinds by Triton."""
-    each = image.source.scratch_bytes, image.global_scratch[0], image.profile_scratch[0]
-    first, second, third = (aligned(n * programs) for n in each)
-    return first, second, third
-
-
-def counters(image: Image, programs: int) -> int:
-    """How many a launch counts with."""
-    return programs if any(p.bound == "counters" for p in image.source.params) else 0
-
-
-def numbers_of(launch: Launch) -> list[Value]:
-    """The scalar arguments, rounded to their types: what is too large is an infinity."""
-    found: list[Value] = []
-    for value, arg in zip(launch.scalars, launch.kernel.scalars, strict=True):
-        if arg.dtype.is_floating_point:
-            with np.errstate(over="ignore"):
-                found.append(float(np.asarray(value, np.float64).astype(arg.dtype.numpy)))
-        else:
-            found.append(int(value))
-    return found

@@ -25,6 +25,7 @@ from graphc.runtime.cuda.driver import (
     NOT_FOUND,
     NOT_READY,
     OUT_OF_MEMORY,
+    CudaError,
     DeviceAttribute,
     FunctionAttribute,
     Grid,
@@ -43,6 +44,7 @@ from graphc.runtime.cuda.fake_objects import (
 from graphc.runtime.cuda.order import Clock, Operation, Timeline, Work, join
 
 Thing = TypeVar("Thing")
+Launcher = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t)
 
 
 class FakeDriver:
@@ -61,6 +63,7 @@ class FakeDriver:
         self._handles = count(1)
         self._objects: dict[int, Any] = {}
         self._captures: dict[int, Capture] = {}  # by stream
+        self._launcher = Launcher(self._launch)
 
     # ---- init
 
@@ -394,6 +397,17 @@ class FakeDriver:
         self._clock("GraphLaunch", stream)
         self._require(stream not in self._captures, "GraphLaunch", CAPTURE_UNSUPPORTED)
         self.timeline.replay(stream, nodes)
+
+    def GraphLauncher(self) -> int:
+        return ctypes.cast(self._launcher, ctypes.c_void_p).value or 0
+
+    def _launch(self, executable: int, stream: int) -> int:
+        """As C calls it."""
+        try:
+            self.GraphLaunch(executable, stream)
+        except CudaError as e:
+            return e.number
+        return 0
 
     def GraphExecDestroy(self, executable: int) -> None:
         self._take("GraphExecDestroy", executable, list)

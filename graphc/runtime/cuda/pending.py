@@ -5,12 +5,15 @@ needs not wait for it: what failed is told by the first call behind it that find
 or by whatever waits for the device. Until then nothing can go wrong: the words stay set on the
 device, where no launch behind a commit point stores anything while they are, so further runs of the
 same program leave its state as it was. Another program with state waits before it starts, since it
-may build on what the failed one did not do.
+may build on what the failed one did not do. Native code that starts a program again (`latch.py`)
+has compared that no other is pending and that its own words are unset.
 """
 
 from __future__ import annotations
 
+import ctypes
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Protocol
 
@@ -38,6 +41,8 @@ class Pending:
 
     def __init__(self) -> None:
         self._programs: dict[int, Checked] = {}
+        self._kept: dict[int, weakref.ref[Checked]] = {}
+        self.moves = ctypes.c_int64(0)  # moves with which programs these are
         self._lock = threading.RLock()  # a signal's handler may look while it is held
 
     def __len__(self) -> int:
@@ -46,10 +51,24 @@ class Pending:
     def add(self, program: Checked) -> None:
         key = id(program)  # no call may come between finding the dict and storing in it
         with self._lock:  # or `through` would take it for one that has ended
+            self.moves.value += key not in self._programs
             self._programs[key] = program
 
     def others(self, program: Checked) -> bool:
         return bool(self._programs) and self._programs.keys() != {id(program)}
+
+    def keep(self, program: Checked) -> None:
+        """Native code starts it from now on, which adds nothing: until `release`, or until `moves`
+        moves, it counts as started and not looked at."""
+        self.add(program)
+        with self._lock:
+            self._kept[id(program)] = weakref.ref(program)
+
+    def release(self, key: int | None = None) -> None:
+        """What native code starts is added again, of the program with this id or of all."""
+        with self._lock:
+            gone = [key] if key is not None else list(self._kept)
+            self.moves.value += len([self._kept.pop(k) for k in gone if k in self._kept])
 
     def glance(self) -> None:
         """Raise what has failed by now."""
@@ -58,12 +77,15 @@ class Pending:
                 failed = [x for x in self._programs.values() if x.failed()]
                 for x in failed:
                     self._programs.pop(id(x), None)
+                self.moves.value += len(failed)
             _raise(failed)
 
     def through(self, wait: Callable[[], object]) -> None:
         """Wait by `wait`, for all that was started until now, and raise what has failed of it."""
         with self._lock:
-            ended, self._programs = self._programs, {}
+            ended, kept = self._programs, [r() for r in self._kept.values()]
+            self._programs = {id(x): x for x in kept if x is not None}
+            self.moves.value += len(ended) != len(self._programs)
         try:
             wait()
         except BaseException:  # by a signal's handler, as likely: nobody has looked yet

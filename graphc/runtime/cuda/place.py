@@ -60,7 +60,7 @@ class CudaPlace:
         self.memory = memory
         self._copy, self._run = copy, run
         self.index = memory.index
-        self.name = f"cuda:{memory.index}"
+        self.name, self.kind = f"cuda:{memory.index}", DeviceArray
 
     def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
         shape = tuple(shape)

@@ -5,6 +5,7 @@ Programs run one after the other on one stream, so the neediest one's size is en
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 from graphc.errors import DeviceOutOfMemory
@@ -22,6 +23,7 @@ class Room:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._block: Allocation | None = None
+        self.moves = ctypes.c_int64(0)  # moves where it may be laid out anew
         self._needs: dict[int, int] = {}  # bytes that each living executable needs, by its id
 
     @property
@@ -33,6 +35,7 @@ class Room:
         self._needs[owner] = size_bytes
         fits = size_bytes <= self.size_bytes <= 2 * max(SMALL, *self._needs.values())
         if self._block is None or not fits:
+            self.moves.value += 1
             self._block = None  # first: the old and the new need not fit together
             try:
                 self._block = self._device.allocate(max(1, size_bytes))
@@ -44,3 +47,4 @@ class Room:
     def release(self, owner: int) -> None:
         """`owner` is gone; touches no memory, so it may be called at any time."""
         self._needs.pop(owner, None)
+        self.moves.value += 1

@@ -95,49 +95,6 @@ no:
   ret i1 false
 }
 
-define internal i1 @latch_memory(ptr %row, ptr %array) nounwind {
-entry:
-  %flags.at = getelementptr i8, ptr %array, i64 64
-  %flags = load i32, ptr %flags.at
-  %wanted = and i32 %flags, 257
-  %dense = icmp eq i32 %wanted, 257
-  %descr = call i64 @latch_word(ptr %array, i64 56)
-  %descr.at = getelementptr i64, ptr %row, i64 $row.descr
-  %descr.then = load i64, ptr %descr.at
-  %typed = icmp eq i64 %descr, %descr.then
-  %rank.at = getelementptr i8, ptr %array, i64 24
-  %rank.short = load i32, ptr %rank.at
-  %rank = sext i32 %rank.short to i64
-  %rank.cell = getelementptr i64, ptr %row, i64 $row.rank
-  %rank.then = load i64, ptr %rank.cell
-  %ranked = icmp eq i64 %rank, %rank.then
-  %first = and i1 %dense, %typed
-  %good = and i1 %first, %ranked
-  br i1 %good, label %sizes, label %no
-sizes:
-  %dims.at = getelementptr i8, ptr %array, i64 32
-  %dims = load ptr, ptr %dims.at
-  %then.at = getelementptr i64, ptr %row, i64 $row.dims
-  %then = load ptr, ptr %then.at
-  br label %next
-next:
-  %k = phi i64 [ 0, %sizes ], [ %k.next, %one ]
-  %left = icmp slt i64 %k, %rank
-  br i1 %left, label %one, label %yes
-one:
-  %size.at = getelementptr i64, ptr %dims, i64 %k
-  %size = load i64, ptr %size.at
-  %was.at = getelementptr i64, ptr %then, i64 %k
-  %was = load i64, ptr %was.at
-  %k.next = add i64 %k, 1
-  %same = icmp eq i64 %size, %was
-  br i1 %same, label %next, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
-
 define internal i1 @latch_apart(ptr %c, ptr %rows, i64 %before, ptr %storage) nounwind {
 entry:
   %contains = cell ptr contains
@@ -183,8 +140,8 @@ array:
   br i1 %lost, label %no, label %arrayed
 arrayed:
   %array.kind = call i64 @latch_word(ptr %array.now, i64 8)
-  %ndarray = cell i64 ndarray
-  %is.array = icmp eq i64 %array.kind, %ndarray
+  %array.type = cell i64 array
+  %is.array = icmp eq i64 %array.kind, %array.type
   br i1 %is.array, label %flag, label %no
 flag:
   %flag.at = getelementptr i64, ptr %row, i64 $row.flag
@@ -220,10 +177,10 @@ note:
   %used = icmp sge i64 %slot, 0
   br i1 %used, label %memory, label %yes
 memory:
-  %usable = call i1 @latch_memory(ptr %row, ptr %array.now)
+  %data = call i64 @latch_memory(ptr %c, ptr %row, ptr %array.now)
+  %usable = icmp ne i64 %data, 0
   br i1 %usable, label %point, label %no
 point:
-  %data = call i64 @latch_word(ptr %array.now, i64 16)
   %pointer = getelementptr i64, ptr %pointers, i64 %slot
   store i64 %data, ptr %pointer
   br label %yes

@@ -1,0 +1,194 @@
+"""What a latch does of a GPU's own: which memory a program can use, and how it is started.
+
+A latched call starts the CUDA graph that was recorded for its addresses, by the driver's function
+itself, and waits for nothing; Python's lock is given up meanwhile, for a driver whose queue is full
+waits. Addresses for which none was recorded are Python's to record.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from graphc.runtime import latch
+from graphc.runtime.cuda.array import DeviceArray, Flags
+from graphc.runtime.cuda.capture import MOST_GRAPHS, Recorded
+
+WORD = 8
+SYMBOLS = ("graphc_latch", "graphc_same")
+Native = Callable[[str, Sequence[str]], Sequence[int]]  # LLVM text, symbols -> functions
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Functions of the host: `latch` is a builtin's, `same` compares words (address, number)."""
+
+    latch: int
+    same: Callable[[int, int], int]
+    mapped: object  # what keeps them so
+
+
+def code(native: Native) -> Code:
+    """Compiled by `native`, whose result keeps them mapped."""
+    functions = native(latch.text(TEXT), SYMBOLS)
+    same = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(functions[1])
+    return Code(functions[0], same, functions)
+
+
+def _spot(x: object, value: object) -> int:
+    """Where in an object a slot with this value is."""
+    spots = range(2 * WORD, type(x).__basicsize__, WORD)
+    (found,) = [k for k in spots if ctypes.c_int64.from_address(id(x) + k).value == id(value)]
+    return found
+
+
+@lru_cache(maxsize=1)
+def spots() -> dict[str, int] | None:
+    """Where the words of an array are that are compared; None where that is not as expected."""
+    x = DeviceArray(1 << 40, np.dtype(np.float32), (3, 5), object(), 1 << 20)
+    try:
+        found = {f"{k}_at": _spot(x, getattr(x, k)) for k in ("dtype", "shape", "flags", "index")}
+        dense = Flags(True)
+        dense.writeable = False
+        return found | {"address_at": _spot(x, x.address), "dense_at": _spot(dense, True)}
+    except ValueError:
+        return None
+
+
+class Graphs:
+    """What native code starts, by addresses: a row for each of the graphs recorded last."""
+
+    def __init__(self, of: object, width: int) -> None:
+        """`of`: the addresses that all have; `width`: how many others tell them apart."""
+        self.of = of
+        self._table = np.zeros((MOST_GRAPHS, 1 + width), np.int64)
+        self._held: list[Recorded] = []
+        self._pointers = np.zeros(max(1, width), np.int64)
+        self._list = ctypes.c_int64(self._pointers.ctypes.data)
+        self._started = ctypes.c_int64(0)
+        self._next = 0
+
+    def add(self, addresses: Sequence[int], graph: Recorded) -> None:
+        if any(graph is x for x in self._held):
+            return
+        k, self._next = self._next, (self._next + 1) % MOST_GRAPHS
+        self._table[k] = graph.graph, *addresses
+        self._held[k : k + 1] = [graph]
+
+    @property
+    def started(self) -> Recorded:
+        """The one that native code tried to start last."""
+        return self._held[self._started.value]
+
+    def cells(self) -> dict[str, int]:
+        return {
+            "graphs": self._table.ctypes.data, "graph_count": len(self._held),
+            "graph": ctypes.addressof(self._started), "width": self._table.shape[1] - 1,
+            "pointers": ctypes.addressof(self._list),
+        }  # fmt: skip
+
+
+TEXT = """
+define i64 @graphc_same(ptr %words, i64 %count) nounwind {
+  %same = call i1 @same_words(ptr %words, i64 %count)
+  %answer = zext i1 %same to i64
+  ret i64 %answer
+}
+
+define internal i64 @latch_memory(ptr %c, ptr %row, ptr %array) nounwind {
+entry:
+  %dtype.at = cell i64 dtype_at
+  %dtype = call i64 @latch_word(ptr %array, i64 %dtype.at)
+  %descr.at = getelementptr i64, ptr %row, i64 $row.descr
+  %descr = load i64, ptr %descr.at
+  %typed = icmp eq i64 %dtype, %descr
+  %index.at = cell i64 index_at
+  %index.now = call i64 @latch_word(ptr %array, i64 %index.at)
+  %index = cell i64 index
+  %here = icmp eq i64 %index.now, %index
+  %flags.at = cell i64 flags_at
+  %flags.number = call i64 @latch_word(ptr %array, i64 %flags.at)
+  %flags = inttoptr i64 %flags.number to ptr
+  %dense.at = cell i64 dense_at
+  %dense.now = call i64 @latch_word(ptr %flags, i64 %dense.at)
+  %true = cell i64 true
+  %dense = icmp eq i64 %dense.now, %true
+  %both = and i1 %typed, %here
+  %good = and i1 %both, %dense
+  br i1 %good, label %sizes, label %no
+sizes:
+  %shape.at = cell i64 shape_at
+  %shape.number = call i64 @latch_word(ptr %array, i64 %shape.at)
+  %shape = inttoptr i64 %shape.number to ptr
+  %then.at = getelementptr i64, ptr %row, i64 $row.shape
+  %then = load ptr, ptr %then.at
+  %equal = cell ptr equal
+  %answer = call i32 %equal(ptr %shape, ptr %then, i32 2)
+  %shaped = icmp eq i32 %answer, 1
+  br i1 %shaped, label %look, label %no
+look:
+  %address.at = cell i64 address_at
+  %object.number = call i64 @latch_word(ptr %array, i64 %address.at)
+  %object = inttoptr i64 %object.number to ptr
+  %number = cell ptr number
+  %address = call i64 %number(ptr %object)
+  %crumbs = and i64 %address, $CRUMBS
+  %aligned = icmp eq i64 %crumbs, 0
+  %usable = select i1 %aligned, i64 %address, i64 0
+  ret i64 %usable
+no:
+  ret i64 0
+}
+
+define internal i64 @latch_start(ptr %c, ptr %pointers) nounwind {
+entry:
+  %graphs = cell ptr graphs
+  %count = cell i64 graph_count
+  %width = cell i64 width
+  %step = add i64 %width, 1
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %other ]
+  %left = icmp slt i64 %k, %count
+  br i1 %left, label %one, label %moved
+one:
+  %first = mul i64 %k, %step
+  %row = getelementptr i64, ptr %graphs, i64 %first
+  br label %word
+word:
+  %j = phi i64 [ 0, %one ], [ %j.next, %compare ]
+  %more = icmp slt i64 %j, %width
+  br i1 %more, label %compare, label %found
+compare:
+  %now.at = getelementptr i64, ptr %pointers, i64 %j
+  %now = load i64, ptr %now.at
+  %j.next = add i64 %j, 1
+  %then.at = getelementptr i64, ptr %row, i64 %j.next
+  %then = load i64, ptr %then.at
+  %same = icmp eq i64 %now, %then
+  br i1 %same, label %word, label %other
+other:
+  %k.next = add i64 %k, 1
+  br label %next
+found:
+  %started = cell ptr graph
+  store i64 %k, ptr %started
+  %graph = load ptr, ptr %row
+  %stream = cell ptr stream
+  %launch = cell ptr launch
+  %save = cell ptr save
+  %restore = cell ptr restore
+  %state = call ptr %save()
+  %status = call i32 %launch(ptr %graph, ptr %stream)
+  call void %restore(ptr %state)
+  %good = icmp eq i32 %status, 0
+  %answer = select i1 %good, i64 $RAN, i64 $OPEN
+  ret i64 %answer
+moved:
+  ret i64 $MOVED
+}
+"""

@@ -1,0 +1,286 @@
+"""Calls of a step on a GPU that run no Python code: when they are taken, and what ends them."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton")
+
+import graphc
+from graphc import nn
+from graphc.errors import CudaError
+from graphc.frontend.step import ready
+from graphc.frontend.step.latched import places
+from graphc.frontend.storage import running
+from graphc.frontend.tensor import Tensor
+from graphc.runtime.cuda import device
+
+WARM_UP = 6
+pytestmark = pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions")
+
+
+class Counted:
+    """A step that counts what it writes, and how many of its calls ran Python code."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.weight = graphc.ones(3, device="cuda")
+        self.short = 0
+        call = ready.Ready.call
+
+        def counted(own: Any, args: Any) -> Any:
+            self.short += 1
+            return call(own, args)
+
+        monkeypatch.setattr(ready.Ready, "call", counted)
+        weight = self.weight
+
+        @graphc.compile
+        def step(x: Tensor) -> Tensor:
+            with graphc.no_grad():
+                weight.add_(1.0)
+            return (x * weight).sum()
+
+        self.step: Any = step
+
+    def run(self, times: int = WARM_UP, x: Tensor | None = None) -> None:
+        x = x if x is not None else graphc.arange(3.0, device="cuda")
+        for _ in range(times):
+            want = float((x.cpu().numpy() * (self.weight.cpu().numpy() + 1)).sum())
+            assert self.step(x).item() == pytest.approx(want)
+
+    def latched(self, x: Tensor) -> Tensor:
+        """The result of a call that has to run no Python code."""
+        before, version = self.short, self.weight._version
+        want = float((x.cpu().numpy() * (self.weight.cpu().numpy() + 1)).sum())
+        out: Tensor = self.step(x)
+        assert self.short == before, "went the long way"
+        assert self.weight._version == version + 1 and out.item() == pytest.approx(want)
+        return out
+
+
+@pytest.fixture
+def counted(fake_gpu: None, monkeypatch: pytest.MonkeyPatch) -> Counted:
+    return Counted(monkeypatch)
+
+
+def test_calls_like_the_last_one_run_no_python(counted: Counted) -> None:
+    x = graphc.arange(3.0, device="cuda")
+    counted.run(WARM_UP, x)
+    for _ in range(5):
+        counted.latched(x)
+    assert counted.weight.cpu().tolist() == [1.0 + WARM_UP + 5] * 3
+
+
+def test_other_memory_is_recorded_once(counted: Counted) -> None:
+    xs = [graphc.full((3,), float(k), device="cuda") for k in range(3)]
+    counted.run(WARM_UP, xs[0])
+    for x in xs * 12:
+        counted.run(1, x)
+    captures = counted.step._last.plan.native.captures
+    for x in xs * 12:
+        counted.latched(x)
+    assert counted.step._last.plan.native.captures == captures
+    y = graphc.full((3,), 9.0, device="cuda")
+    counted.run(1, y)
+    assert counted.step._last.plan.native.captures == captures + 1
+
+
+def test_a_result_that_somebody_has_stays(counted: Counted) -> None:
+    counted.run()
+    held = [counted.step(graphc.full((3,), float(k), device="cuda")) for k in range(6)]
+    numbers = [x.item() for x in held]
+    views: list[Tensor] = []
+    looks: list[Callable[[Tensor], Tensor]] = [
+        lambda x: x.detach(), lambda x: x.reshape(1)[0], lambda x: graphc.from_dlpack(x),
+    ]  # fmt: skip
+    for look in looks:
+        out = counted.step(graphc.ones(3, device="cuda"))
+        numbers.append(out.item())
+        views.append(look(out))
+        del out
+    counted.run(5)
+    assert [x.item() for x in (*held, *views)] == numbers
+
+
+def test_a_result_that_was_changed_is_not_handed_out_again(counted: Counted) -> None:
+    counted.run()
+    changes: list[Callable[[Any], object]] = [
+        lambda x: setattr(x, "note", 1), lambda x: x.requires_grad_(), lambda x: x.add_(1.0),
+    ]  # fmt: skip
+    x = graphc.ones(3, device="cuda")
+    for change in changes:
+        for _ in range(3):
+            out = counted.step(x)
+            assert set(vars(out)) <= {"array", "storage", "_spec", "_requires_grad", "_node"}
+            assert not out.requires_grad and out._version == 0
+            change(out)
+            del out
+    counted.run(4)
+
+
+ARGUMENTS: dict[str, Callable[[], Tensor]] = {
+    "a view": lambda: graphc.ones(6, device="cuda")[::2],
+    "a view that is dense": lambda: graphc.ones(6, device="cuda")[3:],
+    "another dtype": lambda: graphc.ones(3, device="cuda").double(),
+    "another shape": lambda: graphc.ones(3, 3, device="cuda"),
+    "another size": lambda: graphc.ones(1, device="cuda"),
+    "the host's": lambda: graphc.ones(()),
+    "requires grad": lambda: graphc.ones(3, device="cuda").requires_grad_(),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_other_kinds_of_arguments(counted: Counted, name: str) -> None:
+    counted.run()
+    x = ARGUMENTS[name]()
+    for _ in range(2):
+        want = float((x.detach().cpu().numpy() * (counted.weight.cpu().numpy() + 1)).sum())
+        assert counted.step(x).item() == pytest.approx(want)
+        counted.run(3)
+
+
+def test_a_failed_check_is_told_and_changes_nothing(fake_gpu: None) -> None:
+    table, count = graphc.arange(15.0, device="cuda").reshape(5, 3), graphc.zeros(1, device="cuda")
+
+    def taken(k: Tensor) -> Tensor:
+        count.add_(1)
+        return table[k].sum()
+
+    step: Any = graphc.compile(taken)
+    good = graphc.tensor([1, 2], device="cuda")
+    for _ in range(WARM_UP):
+        step(good)
+    assert step._latch is not None
+    keep = good.clone()
+    for look in (lambda out: out.item(), lambda out: step(keep), lambda out: count.cpu()):
+        before = count.item()
+        good.copy_(graphc.tensor([1, 7], device="cuda"))
+        out = step(good)  # latched, and started: nobody knows
+        with pytest.raises(IndexError):
+            look(out)
+            graphc.cuda.synchronize()
+        assert count.item() == before
+        good.copy_(keep)
+        for _ in range(WARM_UP):
+            assert step(good).item() == table[1:3].sum().item()
+        assert count.item() == before + WARM_UP and step._latch is not None
+
+
+def test_another_program_waits_for_what_a_latched_one_may_fail_with(fake_gpu: None) -> None:
+    table, count = graphc.ones(5, device="cuda"), graphc.zeros(1, device="cuda")
+    first: Any = graphc.compile(lambda k: (count.add_(1) * table[k]).sum())
+    other: Any = graphc.compile(lambda x: count.mul_(x).sum())
+    k, two = graphc.tensor([1], device="cuda"), graphc.full((1,), 2.0, device="cuda")
+    for _ in range(WARM_UP):
+        first(k)
+    assert first._latch is not None
+    k.copy_(graphc.tensor([9], device="cuda"))
+    first(k)
+    with pytest.raises(IndexError):
+        other(two)
+    assert count.item() == WARM_UP
+
+
+def test_numbers_of_a_schedule_and_switches(fake_gpu: None) -> None:
+    w = nn.Parameter(graphc.ones(3, device="cuda"))
+    optimizer = graphc.optim.SGD([w], lr=1.0)
+
+    @graphc.compile
+    def step(x: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = (w * x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = graphc.ones(3, device="cuda")
+    want = 1.0
+    for k in range(30):
+        if k % 10 == 9:
+            optimizer.param_groups[0]["lr"] = 1.0 / k
+        step(x)
+        want -= optimizer.param_groups[0]["lr"]
+        assert w[0].item() == pytest.approx(want)
+
+
+def test_dropout_draws_anew(fake_gpu: None) -> None:
+    step = graphc.compile(lambda x: nn.functional.dropout(x, 0.5).sum())
+    x = graphc.ones(64, device="cuda")
+    graphc.manual_seed(3)
+    got = [step(x).item() for _ in range(WARM_UP)]
+    graphc.manual_seed(3)
+    with graphc.disable():
+        assert got == [step(x).item() for _ in range(WARM_UP)]
+    assert len(set(got)) > 1
+
+
+def test_a_graph_that_does_not_start_is_an_error(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = graphc.ones(3, device="cuda")
+    counted.run(WARM_UP, x)
+    driver: Any = device.current().driver
+    start = type(driver).GraphLaunch
+
+    def fails(self: Any, executable: int, stream: int) -> None:
+        raise CudaError("no", call="GraphLaunch", number=700)
+
+    monkeypatch.setattr(type(driver), "GraphLaunch", fails)
+    version = counted.weight._version
+    with pytest.raises(CudaError):
+        counted.step(x)
+    assert not running.programs and counted.weight._version == version
+    monkeypatch.setattr(type(driver), "GraphLaunch", start)
+    counted.run(WARM_UP, x)
+
+
+def test_threads_take_turns(counted: Counted) -> None:
+    counted.run()
+    failed: list[BaseException] = []
+
+    def calls() -> None:
+        try:
+            x = graphc.ones(3, device="cuda")
+            for _ in range(10):
+                counted.step(x)
+                (x + 1).sum()  # eager programs use the same arena
+        except BaseException as e:
+            failed.append(e)
+
+    before = counted.weight.cpu()[0].item()
+    threads = [threading.Thread(target=calls) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failed, failed
+    assert counted.weight.cpu()[0].item() == before + 40
+
+
+def test_a_profile_sees_each_run(counted: Counted) -> None:
+    counted.run()
+    x = graphc.ones(3, device="cuda")
+    assert counted.step.profile(x) is not None
+    counted.run(3)
+
+
+def test_steps_that_are_gone_leave_nothing(fake_gpu: None) -> None:
+    table = graphc.ones(5, device="cuda")
+    step: Any = graphc.compile(lambda k: (table[k] * 2).sum())
+    k = graphc.tensor([1, 2], device="cuda")
+    for _ in range(WARM_UP):
+        step(k)
+    assert step._latch is not None
+    gone = weakref.ref(step._latch), weakref.ref(step._last.plan.native)
+    del step
+    import gc
+
+    gc.collect()
+    graphc.cuda.synchronize()
+    gc.collect()
+    assert [x() for x in gone] == [None, None]
