@@ -251,7 +251,9 @@ class _Symbols:
         self.literal_strides = self.literal or nest.literal_strides
         self.named = nest.named
         self.cut = nest.cut
-        self.leading = nest.leading
+        # Where an extent is unknown that is the batch, and dimension 0 holds what it says.
+        batched = any(is_unknown(a.extent) for a in nest.parallel)
+        self.leading = set() if batched else nest.leading
         # Equal kernels over other numbers of points are one; what is summed is part of the text,
         # because sums are cut by it, unless it is an extent.
         self.small = nest.small_extent

@@ -17,6 +17,7 @@ from graphc.ir.interpret import evaluate
 from graphc.ir.rewrite import Rule, apply_rules, hole, node, rebuild
 from graphc.ir.sizes import same
 from graphc.ir.types import TensorSpec
+from graphc.passes.extreme_rules import mask_of_extreme, take_extreme
 from graphc.passes.view import reshape_groups
 
 x, y = hole("x"), hole("y")
@@ -192,21 +193,6 @@ def _empty_axes(v: Value) -> Value:
     return v if v.attrs["axes"] else v.args[0]
 
 
-def _take_extreme(v: Value) -> Value:
-    """take_along(x, argmax(x)) => max(x): a reduction in place of a gather."""
-    source, index = v.args
-    axis = v.attrs["axis"]
-    arg = index
-    while any(_is(arg, name) for name in ("reshape", "check_index", "cast")):
-        arg = arg.args[0]
-    for name, extreme in (("argmax", "max"), ("argmin", "min"), ("argmax_last_nan", "max")):
-        if _is(arg, name) and arg.args[0] is source and arg.attrs["axis"] == axis:
-            kept = (*source.shape[:axis], 1, *source.shape[axis + 1 :])
-            if v.shape == kept:
-                return P.reshape(v.builder.apply(extreme, source, axes=(axis,)), v.shape)
-    return v
-
-
 def _where(v: Value) -> Value:
     """where(true, x, y) => x, where(false, x, y) => y, where(c, x, x) => x, unless what goes out
     of use with it may raise."""
@@ -216,7 +202,7 @@ def _where(v: Value) -> Value:
     elif x is y:
         gone = [condition]
     else:
-        return v
+        return mask_of_extreme(v)
     return v if any(u.op is not None and u.op.checks for u in topological(gone)) else x
 
 
@@ -240,7 +226,7 @@ SPECIAL: dict[str, Callable[[Value], Value]] = {
     "prod": _empty_axes,
     "max": _empty_axes,
     "min": _empty_axes,
-    "take_along": _take_extreme,
+    "take_along": take_extreme,
     "where": _where,
     "check": _check,
 }

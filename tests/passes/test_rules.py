@@ -7,7 +7,7 @@ import pytest
 
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
-from graphc.ir.graph import Graph, Value
+from graphc.ir.graph import Graph, Value, topological
 from graphc.ir.interpret import interpret
 from graphc.ir.rewrite import Rule, apply_rules, hole, node
 from graphc.ir.types import Array, TensorSpec, bool_, f32
@@ -82,6 +82,48 @@ def test_taking_the_extreme_is_a_reduction() -> None:
     got = simplified(v, b.apply("take_along", v, at, axis=1))
     assert got.op is not None and got.op.name == "reshape"
     assert got.args[0].op is not None and got.args[0].op.name == "max"
+
+
+def pooled(v: Value, size: int, step: int, pad: int) -> tuple[Value, Value]:
+    """A cotangent of max-pooling along the second dimension of v, and where that puts it."""
+    b = v.builder
+    low = (0, pad)
+    x = P.pad(v, low, low, float("-inf")) if pad else v
+    windows = b.apply("unfold", x, axis=1, size=size, step=step, dilation=1)
+    at = P.reshape(b.apply("argmax_last_nan", windows, axis=2), (*windows.shape[:2], 1))
+    g = b.input("%g", TensorSpec(f32, at.shape))
+    put = P.put_along(g, at, 2, windows.shape)
+    back = b.apply("fold", put, axis=1, length=x.shape[1], step=step, dilation=1)
+    return g, P.slice(back, low, (4, pad + v.shape[1])) if pad else back
+
+
+@pytest.mark.parametrize(("size", "step", "pad"), [(2, 2, 0), (3, 2, 0), (3, 2, 1), (2, 3, 0)])
+@pytest.mark.parametrize("comparison", ["le", "lt"])
+def test_a_mask_of_what_was_pooled_is_one_of_the_extremes(
+    size: int, step: int, pad: int, comparison: str
+) -> None:
+    v = one_input()
+    g, back = pooled(v, size, step, pad)
+    whole = P.where(v.builder.apply(comparison, v, 0.0), 0.0, back)
+    got = simplified(v, whole)
+    masks = [u for u in topological([got]) if u.op is not None and u.op.name == "where"]
+    assert [u.shape for u in masks] == [g.shape]
+    rng = np.random.default_rng(1)
+    special = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1.0], np.float32)
+    for _ in range(20):
+        values = [*special, *rng.normal(size=6)]
+        arrays = [rng.choice(values, u.shape).astype(np.float32) for u in (v, g)]
+        graph = Graph("g", (v, g), ("arg",) * 2, (whole, got), (None, None))
+        before, after = interpret(graph, *arrays)
+        assert same_bits(before, after)
+
+
+def test_a_mask_of_something_else_stays_where_it_is() -> None:
+    v = one_input()
+    _, back = pooled(v, 2, 2, 0)
+    other = v.builder.apply("le", v * v, 0.0)
+    for whole in (P.where(other, 0.0, back), P.where(v.builder.apply("le", v, 0.0), 1.0, back)):
+        assert simplified(v, whole) is whole
 
 
 def test_arithmetic_on_repeated_values_runs_once() -> None:
