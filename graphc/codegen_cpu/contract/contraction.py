@@ -34,7 +34,7 @@ from graphc.codegen_cpu.contract.panel import Panel
 from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.parts import Runs
 from graphc.codegen_cpu.contract.plan import TINY_MACS, Plan, Rows, group_of, plan
-from graphc.codegen_cpu.contract.prefetch import next_rows
+from graphc.codegen_cpu.contract.prefetch import ask_below, next_rows
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int, iota
@@ -355,6 +355,8 @@ class _Nest:
             rows, columns = self._row_offsets(place, clamp), self._columns(vector, place, clamp)
             sums, totals = (self.sums, block) if p.long else (block, "")
             fetch = None if clamp else self.epilogue.fetching(place.index)
+            if not clamp:
+                ask_below(f, p, scalars, rows)
             following = "" if clamp else next_rows(f, p, scalars)
             site = Site(scalars, vectors, rows, columns, masks, sums, totals, fetch, following)
             return emit_tile(f, p, vector, site, spans)

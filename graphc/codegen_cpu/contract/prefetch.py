@@ -6,17 +6,22 @@ steps of its reduction, for
 
   the rows of the next tile     where they lie in one piece: pixels by channels, 1x1 convolutions
   its columns of the next chunk where both operands are rows of matrices: a weight gradient
+
+and, before its first step, for what a tile of a depthwise convolution that lies below it reads of
+the image: a line of each place, as far apart as channels are many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 from graphc.codegen_cpu import memory
 from graphc.codegen_cpu.contract.operands import Bases, Stream
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
+from graphc.ir.kernel import Load
 
 LINE_BYTES = 64
 
@@ -64,3 +69,32 @@ def _columns(rows: Stream, columns: Stream, step: int) -> Iterator[str]:
     yield from rows.pointers(0, step).values()
     for j in range(len(columns.cells)):
         yield from columns.pointers(j, step).values()
+
+
+def ask_below(f: Frame, plan: Plan, scalars: Bases, rows: Sequence[Mapping[str, Int]]) -> None:
+    """What the tile below one of a depthwise convolution reads and this one does not."""
+    (load, *_), lanes = plan.scalar.loads, range(0, plan.width, plan.lanes)
+    for below, row, lane in product(_lines_below(plan, load), rows, lanes):
+        at = f.pointer(scalars[load.name], f.add(row[load.name], below + lane), load.dtype)
+        memory.fetch(f, at, near=False)
+
+
+def _lines_below(plan: Plan, load: Load) -> list[int]:
+    """Where it is, from a row of the tile on; nothing where that is no literal number."""
+    c, counts = plan.contraction, {r.axis.name: r.count for r in plan.rows}
+    if not plan.wide or plan.chunk is not None or len(c.reduced) != 2:
+        return []
+    taps, (down, across) = c.reduced[0].extent, (load.at.stride(a.name) for a in c.reduced)
+    steps = ((load.at.stride(a.name), a.name) for a in c.axes if a != plan.lane)
+    literal = sorted((step, name) for step, name in steps if isinstance(step, int) and step > 0)
+    if not (
+        literal and isinstance(taps, int) and isinstance(down, int) and isinstance(across, int)
+    ):
+        return []
+    image = [(step, name) for step, name in literal if down > 0 and step % down == 0]
+    if not image or across <= 0:
+        return []
+    (step, name), (beside, _) = image[0], literal[0]
+    new = range(max(0, taps - step // down), taps)
+    first = counts.get(name, 1) * step
+    return [first + tap * down + at for tap in new for at in range(0, beside, across)]
