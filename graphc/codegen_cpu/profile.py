@@ -21,6 +21,7 @@ def profile(target: Target) -> Profile:
         stored_halo=True,
         run=together // FLOAT_BYTES,
         max_movement=32,
+        panel=64,  # four vectors at most, of any target
         min_row=1 << 10,
         wide_row=1 << 8,
         min_elements=1 << 20,

@@ -9,20 +9,23 @@ Weights lie as the trips read them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from graphc.ir import sugar as P
-from graphc.ir.graph import Graph, Value, topological, uses
-from graphc.ir.rewrite import bodies_of, rebuild
+from graphc.ir.graph import Graph, Value, topological
+from graphc.ir.rewrite import bodies_of
 from graphc.ir.sizes import same
-from graphc.ir.types import TensorSpec
+from graphc.passes.loop_panels import in_panels
+from graphc.passes.profile import Profile
 
 
-def loops(graph: Graph) -> Graph:
-    """Results of one loop share its body."""
-    if not bodies_of(graph):
-        return graph
+def loops(graph: Graph, profile: Profile) -> Graph:
+    """Results of one loop share its body, and weights lie as its trips read them."""
+    return in_panels(_shared(graph), profile.panel) if bodies_of(graph) else graph
+
+
+def _shared(graph: Graph) -> Graph:
     found: dict[Hashable, _Loop] = {}
     for v in graph.values():
         if v.op is not None and v.op.kind == "loop" and not _is_empty(v):
@@ -42,67 +45,7 @@ def loops(graph: Graph) -> Graph:
                 args = tuple(new[a] for a in v.args)
                 w = v if args == v.args else v.builder.again(v, args)
         new[v] = v.builder.heir(w, v, since)
-    return _turned(graph.with_outs(new[v] for v in graph.outs))
-
-
-def _turned(graph: Graph) -> Graph:
-    """Matrices that no trip changes, and whose rows its products sum over, are turned before the
-    loop: so every trip reads side by side what it computes side by side."""
-    bodies: dict[Graph, tuple[Graph, frozenset[int]]] = {}
-
-    def visit(v: Value) -> Value:
-        if v.op is None or v.op.kind != "loop":
-            return v
-        body, own = v.attrs["body"], v.attrs["carried"] + v.attrs["sliced"]
-        if body not in bodies:
-            bodies[body] = _over_turned(body, own)
-        new, turned = bodies[body]
-        args = [_lying_turned(a) if k in turned else a for k, a in enumerate(v.args)]
-        return v.builder.emit(v.op, args, {**v.attrs, "body": new}) if turned else v
-
-    return rebuild(graph, visit)
-
-
-def _lying_turned(w: Value) -> Value:
-    return w.builder.apply("contiguous", P.transpose(w, (1, 0)), order=(0, 1))
-
-
-def _over_turned(body: Graph, own: int) -> tuple[Graph, frozenset[int]]:
-    """The body over turned matrices, and which of its inputs they are."""
-    readers = uses(body)
-    turned = frozenset(
-        k
-        for k, w in enumerate(body.inputs)
-        if k >= own and w not in body.outs and all(_sums_rows(r, w) for r in readers[w])
-    )
-    if not turned:
-        return body, turned
-    new: dict[Value, Value] = {}
-    for k in turned:
-        w = body.inputs[k]
-        spec = TensorSpec(w.spec.dtype, w.shape[::-1])
-        new[w] = w.builder.input(f"{w.name.removeprefix('%')}.turned", spec, w.where)
-
-    def visit(v: Value) -> Value:
-        if v.op is None or v.args[-1] not in new:
-            return v
-        x, w = v.args
-        ((k, _),) = v.attrs["contract"]
-        return v.builder.apply("dot", x, new[w], batch=(), contract=((k, 0),))
-
-    inputs = tuple(new.get(w, w) for w in body.inputs)
-    return replace(rebuild(body, visit), inputs=inputs), turned
-
-
-def _sums_rows(r: Value, w: Value) -> bool:
-    """Whether r is a product of something with w, a matrix, over its inner dimension."""
-    if r.op is None or r.op.name != "dot" or len(w.shape) != 2:
-        return False
-    return (
-        r.args[1] is w is not r.args[0]
-        and not r.attrs["batch"]
-        and ([j for _, j in r.attrs["contract"]] == [1])
-    )
+    return graph.with_outs(new[v] for v in graph.outs)
 
 
 def _is_empty(v: Value) -> bool:

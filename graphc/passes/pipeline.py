@@ -58,7 +58,7 @@ def portable(function: Callable[[Graph], Graph]) -> Callable[[Graph, Profile], G
 
 
 PIPELINE: tuple[Stage, ...] = (
-    Stage("loops", portable(loops), "first: what no result needs of a loop, no pass need see"),
+    Stage("loops", loops, "first: what no result needs of a loop, no pass need see"),
     Stage("attention", attention, "early: it knows the chain as it was traced"),
     Stage(
         "check_indices",

@@ -49,6 +49,10 @@ class Profile:
     max_movement: int
     """Movement ops between two buffers: each lengthens every address behind it."""
 
+    panel: int = 0
+    """Columns that lie side by side of a matrix that a loop's trips multiply few rows by: whole
+    register tiles. 0: it lies as it is."""
+
     # ---- split_reduce: work for all threads ---------------------------------------------------
 
     min_row: int

@@ -16,9 +16,9 @@ from graphc.codegen_cpu.target import NAMED, Target
 from graphc.ir import kernel_text, program_text
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
-from graphc.ir.graph import Value
+from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import interpret
-from graphc.ir.types import bf16
+from graphc.ir.types import TensorSpec, bf16, f32
 from graphc.passes.pipeline import compile_graph
 from graphc.passes.profile import Profile
 from tests.passes.graphs import CASES, Case, attend, make, sample
@@ -88,14 +88,14 @@ def test_winograd_pays_less_where_pairs_of_bfloat16_are_multiplied() -> None:
 
 SMALL = dataclasses.replace(
     CPU, run=1, max_movement=1, min_row=1, wide_row=1, min_elements=1, max_outputs=8, max_chunks=3,
-    partial_reductions=1,
+    partial_reductions=1, panel=2,
     max_members=2, small_row=1, max_inlined_ops=1, short_ops=0, cost_of_access=1, much=1,
     many_taps=1, short_axis=1, many_terms=1, small_extent=1, literal_strides=False,
     align=16, enough=1.0, trials=1,
 )  # fmt: skip
 LARGE = dataclasses.replace(
     CPU, run=1 << 9, max_movement=99, min_row=1 << 20, wide_row=1 << 20, max_outputs=1 << 30,
-    partial_reductions=0,
+    partial_reductions=0, panel=1 << 9,
     max_members=999, small_row=1 << 20, expensive=99, max_inlined_ops=99, short_ops=99, much=99,
     many_taps=999, short_axis=999, small_extent=999, literal_strides=True, align=256, enough=9.0,
     attention_halves=True, attention_apart=True,
@@ -148,6 +148,18 @@ def spread(b: Builder, x: Value, v: Value) -> Value:
     return x * P.expand(P.reshape((v + 1.0) * v + 0.5, (1, *v.shape)), x.shape)
 
 
+def repeated(b: Builder, h: Value, x: Value, w: Value) -> Value:
+    """A loop whose trips multiply by one matrix."""
+    inner = Builder(b)
+    specs = {"h": h.spec, "x": TensorSpec(f32, x.shape[1:]), "w": w.spec}
+    inputs = tuple(inner.input(name, spec) for name, spec in specs.items())
+    step = inner.apply("dot", inputs[0], inputs[2], batch=(), contract=((1, 1),)) + inputs[1]
+    return b.apply(
+        "loop", h, x, w, body=Graph("trip", inputs, ("arg",) * 3, (step,), (None,)),
+        carried=1, sliced=1, trips=x.shape[0], reverse=False, gives="trail", index=0,
+    )  # fmt: skip
+
+
 # Large enough for numbers that small cases do not reach; these are compiled only.
 WIDER = [
     Case("tall", lambda b, x: b.apply("sum", x, axes=(0,)), ((8192, 300),), 2),
@@ -157,6 +169,7 @@ WIDER = [
     Case("one_of_few", lambda b, x, i: b.apply("put_along", x, i, axis=1, length=32),
          ((4, 1), (4, 1)), 1, (1,)),
     Case("halves", half_attention, ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 3), (2, 3, 5, 3)), 2),
+    Case("repeated", repeated, ((2, 4), (3, 2, 4), (4, 4)), 4),
     Case("window", lambda b, x, w: conv3(x, w), ((1, 32, 8, 8), (32, 32, 3, 3)), 2),
 ]  # fmt: skip
 
