@@ -403,11 +403,10 @@ class Executable:
 
     def latch(self, cells: Mapping[str, int], keep: object) -> Latch | None:
         """A whole call as one builtin (`latch.py`), where the program and Python allow one."""
-        found = functions()
-        if found is None or self._job.routines:
+        if (found := functions()) is None or self._job.routines:
             return None
-        own = {"job": self._job.address, "busy": ctypes.addressof(self._engine._busy)}
-        own["pointers"] = self._job.address + CELL_BYTES * JOB["pointers"]
+        job, busy = self._job.address, ctypes.addressof(self._engine._busy)
+        own = {"job": job, "busy": busy, "pointers": job + CELL_BYTES * JOB["pointers"]}
         return Latch(self, {**found, **own, **cells}, keep)
 
     @property
@@ -474,8 +473,7 @@ class Executable:
         if len(args) + self._out_count != len(self._pointers):
             self._pointers = np.zeros(len(args) + self._out_count, np.int64)
             self._job.cells[JOB["pointers"]] = self._pointers.ctypes.data
-        count = self._binding.counts["scalar"]
-        if count:
+        if count := self._binding.counts["scalar"]:
             self._binding.scalar_format.pack_into(self._scalars, 0, *scalars[:count])
         arena = self._engine.arena
         if self._arena_epoch != arena.epoch:
@@ -498,7 +496,6 @@ class Executable:
         kind, site, value, bound = self._error
         self._error[:] = [0] * ERROR_CELLS
         if kind >= OUTSIDE:
-            block = (site - self._binding.address) // CELL_BYTES
-            launch = self._binding.blocks.index(block)
+            launch = self._binding.blocks.index((site - self._binding.address) // CELL_BYTES)
             return outside(self.program, launch, kind - OUTSIDE, value, bound)
         return failed_check(self.program.checks, site, value, bound)
