@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 from graphc.codegen_gpu import attention_kernel, contract, contract_taps, routine, scatter
@@ -15,7 +16,7 @@ from graphc.codegen_gpu.tiles import plan
 from graphc.ir.cuda_abi import GridDim, Param, ParamType, Source
 from graphc.ir.kernel import Affine, Kernel, Size
 from graphc.ir.kernel_uses import accesses
-from graphc.ir.types import DType
+from graphc.ir.types import DTYPES, DType
 
 HEAD = """import triton
 import triton.language as tl
@@ -40,12 +41,18 @@ def emit(
     wide: bool = False,
     guarded: bool = False,
     tf32: bool = False,
+    anywhere: Collection[int] = (),
 ) -> Source:
     """The kernel as Triton text; `sizes`, typical ones, choose its blocks alone.
 
     `wide` offsets are i64 (`needs_wide` says when). A `guarded` kernel writes nothing once the
-    error words are set. `tf32`: products of float32 may round their operands to TF32.
+    error words are set. `tf32`: products of float32 may round their operands to TF32. Those of its
+    buffers that are `anywhere`, by number, begin at any element, as no descriptor may name.
     """
+    if anywhere:
+        target = replace(target, descriptors=False)
+        made = emit(kernel, sizes, target, wide=wide, guarded=guarded, tf32=tf32)
+        return at_elements(made, anywhere)
     writer = Writer()
     body = Body(kernel, writer, wide, guarded)
     if kernel.kind == "contract":
@@ -63,6 +70,17 @@ def emit(
         return finish(body, grid, chosen.warps, own=own, scratch_bytes=scatter.SCRATCH_BYTES)
     grid = points.emit(body, chosen)
     return finish(body, grid, chosen.warps)
+
+
+def at_elements(source: Source, buffers: Collection[int]) -> Source:
+    """The same kernel where these buffers, by number, begin at any element."""
+    params = (
+        replace(p, align=DTYPES[p.dtype].itemsize)
+        if p.bound == "buffer" and p.index in buffers
+        else p
+        for p in source.params
+    )
+    return replace(source, params=tuple(params))
 
 
 def finish(

@@ -16,6 +16,7 @@ class Target:
     sms: int = 132
     shared_bytes: int = 227 << 10  # that one program may use
     registers: int = 65536
+    descriptors: bool = True  # whether kernels may use them, where there are any
 
     @property
     def capability(self) -> int:
@@ -25,7 +26,7 @@ class Target:
     @property
     def has_descriptors(self) -> bool:
         """Whether tiles move by tensor descriptors (TMA)."""
-        return self.capability >= 90
+        return self.descriptors and self.capability >= 90
 
     @staticmethod
     def named(arch: str) -> Target:

@@ -105,6 +105,7 @@ def _store(x: Tensor, value: Tensor) -> None:
         target.flags.writeable = True  # NumPy takes it from what it broadcasts
     if ACCELERATORS:
         device_ops.check_same(x, value)
+        device_ops.settle(source)
         device_ops.transfer(target, source)
     else:
         np.copyto(target, source)

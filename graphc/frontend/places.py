@@ -78,6 +78,10 @@ class DevicePlace(Place, Protocol):
         """target[...] = value, `target` being dense."""
         ...
 
+    def settle(self) -> None:
+        """Raise what may still fail of what was asked for, before what it gives is kept."""
+        ...
+
     def wait(self) -> None:
         """Until all is done that was asked for."""
         ...

@@ -73,8 +73,8 @@ LATCH = {name: k for k, name in enumerate((
     "sets", "set_cells", "set_count", "chosen", "dict_before", "tensor_weak", "version",
     "storage_words",
     "pool", "job",  # of a CPU
-    "graphs", "graph_count", "graph", "width", "launch", "stream", "true", "index", "address_at",
-    "dtype_at", "shape_at", "flags_at", "dense_at", "index_at",  # of a GPU
+    "graphs", "graph_count", "graph", "width", "starts", "launch", "stream", "true", "index",
+    "address_at", "dtype_at", "shape_at", "flags_at", "dense_at", "index_at",  # of a GPU
 ))}  # fmt: skip
 # Of each argument: whether it is a tensor; the value that it is, or a tensor's type; ...
 ROW = {

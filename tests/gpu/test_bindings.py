@@ -59,6 +59,8 @@ graph = d.StreamEndCapture(s)
 executable = d.GraphInstantiate(graph)
 d.GraphUpload(executable, s)
 d.GraphLaunch(executable, s)
+launch = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(d.GraphLauncher())
+launch(executable, s)
 d.GraphExecDestroy(executable)
 d.GraphDestroy(graph)
 room = (ctypes.c_char * 192)()
@@ -116,6 +118,7 @@ StreamBeginCapture 0x51 1
 StreamEndCapture 0x51
 GraphInstantiate 0x71 0
 GraphUpload 0x81 0x51
+GraphLaunch 0x81 0x51
 GraphLaunch 0x81 0x51
 GraphExecDestroy 0x81
 GraphDestroy 0x71

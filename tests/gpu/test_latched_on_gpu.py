@@ -186,6 +186,59 @@ def test_another_program_waits_for_what_a_latched_one_may_fail_with(fake_gpu: No
     assert count.item() == WARM_UP
 
 
+def test_two_that_are_latched_know_of_each_other(fake_gpu: None) -> None:
+    table, count = graphc.ones(5, device="cuda"), graphc.zeros(1, device="cuda")
+    first: Any = graphc.compile(lambda k: (count.add_(1) * table[k]).sum())
+    other: Any = graphc.compile(lambda x: count.mul_(x).sum())
+    k, one = graphc.tensor([1], device="cuda"), graphc.ones(1, device="cuda")
+    for _ in range(3):
+        for _ in range(WARM_UP):
+            first(k)
+        graphc.cuda.synchronize()
+        for _ in range(WARM_UP):
+            other(one)
+    k.copy_(graphc.tensor([9], device="cuda"))
+    first(k)
+    with pytest.raises(IndexError):
+        other(one * 2)
+    assert count.item() == 3 * WARM_UP
+
+
+def test_what_is_written_of_a_failed_step_is_not_kept(fake_gpu: None) -> None:
+    table, w = graphc.ones(5, 3, device="cuda"), graphc.zeros(3, device="cuda")
+    step: Any = graphc.compile(lambda k: table[k].sum(0) * 2)
+    good, bad = (graphc.tensor([k], device="cuda") for k in (1, 7))
+    for write in (w.copy_, w.add_, lambda x: w.__setitem__(slice(None), x)):
+        w.zero_()
+        for k in (good, bad):
+            if k is good:
+                write(step(k))
+            else:
+                with pytest.raises(IndexError):
+                    write(step(k))
+        assert w.tolist() == [2, 2, 2]
+
+
+def test_eager_writes_wait_only_where_something_was_started(
+    fake_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, w = graphc.ones(5, device="cuda"), graphc.zeros(1, device="cuda")
+    step: Any = graphc.compile(lambda k: (table[k] * 2).sum())
+    k = graphc.tensor([1, 2], device="cuda")
+    for _ in range(WARM_UP):
+        w.add_(step(k))
+    assert step._latch is not None and w.item() == 4 * WARM_UP
+    here, waits = device.current(), []
+    wait = type(here).wait
+    monkeypatch.setattr(type(here), "wait", lambda self: waits.append(1) or wait(self))
+    one = graphc.ones(1, device="cuda")
+    w.add_(one)
+    w.add_(one)
+    assert not waits
+    w.add_(step(k))
+    assert len(waits) == 1
+
+
 def test_numbers_of_a_schedule_and_switches(fake_gpu: None) -> None:
     w = nn.Parameter(graphc.ones(3, device="cuda"))
     optimizer = graphc.optim.SGD([w], lr=1.0)

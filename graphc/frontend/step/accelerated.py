@@ -5,7 +5,6 @@ copies from the compiler. Beside `compile.py` and `cuda_backend.py` it may impor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from graphc.codegen_gpu.module import emit, needs_wide
@@ -16,7 +15,7 @@ from graphc.frontend.devices import Accelerator
 from graphc.frontend.places import DevicePlace
 from graphc.frontend.step.cuda_backend import GpuBackend, cuda_backend
 from graphc.frontend.step.one_op import OneOp
-from graphc.ir.cuda_abi import Image, Source
+from graphc.ir.cuda_abi import Image
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.types import Array, Shape, TensorSpec
 from graphc.runtime.cuda import device, probe
@@ -44,8 +43,8 @@ class Copies:
         image = self._images.get(key)
         if image is None:
             backend = cuda_backend(self._device)
-            made = emit(kernel, how.sizes, backend.target, wide=wide)
-            (image,) = backend.compiled([anywhere(made, how.itemsize)])
+            made = emit(kernel, how.sizes, backend.target, wide=wide, anywhere=(0, 1))
+            (image,) = backend.compiled([made])
             self._images[key] = image
         values = bound(image.source, (source, target), how.sizes)
         packed = pack(image.source, values)
@@ -54,16 +53,6 @@ class Copies:
             WARP * image.source.num_warps, image.shared_bytes, self._device.stream,
             packed.address,
         )  # fmt: skip
-
-
-def anywhere(source: Source, itemsize: int) -> Source:
-    """A kernel whose buffers may begin at any element, as views do, and at no multiple of 16."""
-    return replace(
-        source,
-        params=tuple(
-            replace(p, align=itemsize) if p.bound == "buffer" else p for p in source.params
-        ),
-    )
 
 
 class Operations:

@@ -2,9 +2,9 @@
 
 Eagerly each is the Python that it stands for. In a compiled step `cond` computes both branches and
 selects, so a branch may do nothing but compute, and its derivative is that of the branch chosen
-alone. `scan` is a loop of the program, whose body is traced once (`loops.py`); on a GPU, and where
-the body draws random numbers or checks values, it is unrolled. So is `while_loop` as long as its
-condition follows from constants; from there on the host runs its trips (`whiles.py`).
+alone. `scan` is a loop of the program, whose body is traced once (`loops.py`); where the body draws
+random numbers or checks values, it is unrolled. So is `while_loop` as long as its condition follows
+from constants; from there on the host runs its trips (`whiles.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.shapes import movedim, stack
 from graphc.frontend.autograd import clone
 from graphc.frontend.modes import modes, no_grad
-from graphc.frontend.places import HOST
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tape import LeafNode, RuleNode, attach, edge_of
 from graphc.frontend.tensor import Tensor
@@ -283,7 +282,7 @@ def scan(
             fix="give tensors of one length, which is not 0, along the dimension",
         )
     moved = rebuilt(xs, lambda x: movedim(x, dim, 0))
-    if (trace := modes.trace) is not None and trace.place is HOST and lengths[0] != 1:
+    if (trace := modes.trace) is not None and lengths[0] != 1:
         found = _looped(trace, combine_fn, init, moved, reverse)
         if found is not None:
             return found

@@ -19,7 +19,7 @@ from graphc.codegen_gpu.contract_parts import product_dtype
 from graphc.codegen_gpu.facts import sass
 from graphc.codegen_gpu.grouped import TYPICAL, grouped, may_group
 from graphc.codegen_gpu.library import GpuLibrary
-from graphc.codegen_gpu.module import emit, needs_wide
+from graphc.codegen_gpu.module import ALIGN, emit, needs_wide
 from graphc.codegen_gpu.profile import profile
 from graphc.codegen_gpu.target import Target
 from graphc.errors import NotAvailable
@@ -61,7 +61,8 @@ __all__ = ["GpuBackend", "backend_at", "cuda_backend"]
 @dataclass(frozen=True, slots=True)
 class Need:
     """A kernel's code: for sizes like these, with offsets of 64 bits or without, whether it
-    stores nothing once a check has failed, and whether its products may be of TF32."""
+    stores nothing once a check has failed, whether its products may be of TF32, and which of its
+    buffers begin at any element, as rows of a loop do."""
 
     key: str
     kernel: Kernel = field(compare=False, repr=False)
@@ -69,6 +70,7 @@ class Need:
     wide: bool
     guarded: bool
     tf32: bool
+    anywhere: tuple[int, ...] = ()
 
 
 class ByPrecision:
@@ -138,6 +140,7 @@ class CudaTemplate:
     def __init__(self, known: Known, backend: GpuBackend) -> None:
         self._known, self._backend = known, backend
         self._hints = [x.sizes for x in known.program.launches]
+        self._first = {x.kernel.key(): x.sizes for x in reversed(known.program.launches)}
         self.seen = self.needs(known.program)
         backend.images(self.seen)
 
@@ -145,14 +148,25 @@ class CudaTemplate:
         """The code of each launch; None for routines."""
         largest = {s.name: s.spec.numel for s in program.slots}
         fails = any(x.kernel.may_fail() for x in program.launches if not x.kernel.call)
+        rows = _rows(program)
         found: list[Need | None] = []
-        for i, (x, hints) in enumerate(zip(program.launches, self._hints, strict=True)):
+        for i, (x, hints) in enumerate(zip(program.launches, self._seen(program), strict=True)):
+            key = x.kernel.key()
+            row = rows.get(key, ())
             if x.kernel.call is not None:
-                found.append(_routine(x, hints, largest))
+                need = _routine(x, hints, largest)
+                found.append(need and replace(need, anywhere=row))
                 continue
             guarded, wide = fails and i >= program.commit, _is_wide(x, largest)
-            found.append(Need(x.kernel.key(), x.kernel, hints, wide, guarded, _tf32(x.kernel)))
+            found.append(Need(key, x.kernel, hints, wide, guarded, _tf32(x.kernel), row))
         return found
+
+    def _seen(self, program: Program) -> list[tuple[int, ...]]:
+        """The sizes by which each launch's blocks are chosen; of another number of trips, whose
+        launches are others, those that the kernel was first seen with."""
+        if len(program.launches) == len(self._hints):
+            return self._hints
+        return [self._first.get(x.kernel.key(), x.sizes) for x in program.launches]
 
     def at(self, sizes: Evaluation) -> Native:
         program = self._known.at(sizes)
@@ -167,6 +181,17 @@ class CudaTemplate:
 
         free = any(_may_round(x.kernel) for x in program.launches)
         return ByPrecision(make) if free else make()
+
+
+def _rows(program: Program) -> dict[str, tuple[int, ...]]:
+    """Of each kernel the buffers, by number, that do not begin at a multiple of what all others do
+    in some launch: rows of what a loop reads and writes."""
+    crooked = {s.name for s in program.slots if s.space == "arena" and s.index % ALIGN}
+    found: dict[str, set[int]] = {}
+    for x in program.launches if crooked else ():
+        rows = {k for k, name in enumerate(x.slots) if name in crooked}
+        found.setdefault(x.kernel.key(), set()).update(rows)
+    return {key: tuple(sorted(rows)) for key, rows in found.items()}
 
 
 def _routine(launch: Launch, hints: tuple[int, ...], numel: dict[str, int]) -> Need | None:
@@ -269,6 +294,7 @@ class GpuBackend:
                 wide=need.wide,
                 guarded=need.guarded,
                 tf32=need.tf32,
+                anywhere=need.anywhere,
             )
         return found
 
@@ -285,7 +311,7 @@ class GpuBackend:
         stretch = 0
         for i, (x, need) in enumerate(zip(program.launches, needs, strict=True)):
             stretch += x.barrier or i == program.commit or need is None
-            if need is not None and may_group(need.kernel):
+            if need is not None and not need.anywhere and may_group(need.kernel):
                 anywhere = replace(need, sizes=(TYPICAL,) * len(need.sizes))
                 alike.setdefault((stretch, self.source(anywhere)), []).append(i)
         found = []

@@ -145,7 +145,8 @@ class Recordings:
     def all_as_graphs(self) -> None:
         """From now on one launch is a graph, too, which native code can start."""
         self._least = 1
-        self._kept.clear()
+        for key in [k for k, (first, *_) in self._kept.items() if isinstance(first, Direct)]:
+            del self._kept[key]
 
     def _made(self, key: Key, make: Callable[[], list[list[Startable]]]) -> list[Started]:
         parts = make()

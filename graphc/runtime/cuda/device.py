@@ -156,6 +156,11 @@ class Device:
             }
             by_width[len(word)](address, value, count, self.stream)
 
+    def settle(self) -> None:
+        """Raise what the programs started so far may fail with, before what they give is kept."""
+        if self.pending.others():
+            self.wait()
+
     def wait(self) -> None:
         """Wait for all work of `stream`; raises what has failed of it."""
         self.pending.through(lambda: self.driver.StreamSynchronize(self.stream))

@@ -108,6 +108,7 @@ class CudaExecutable:
         self._format = scalar_format(program, self._scalars, CELL_BYTES)
         self._numbers = b""  # as they are on the device
         self._runs = ctypes.c_int64(0)  # moves with each run from here, and with what is bound
+        self._starts = ctypes.c_int64(0)  # by native code
         self._graphs: Graphs | None = None
         self._states: tuple[int, ...] = ()
         self._recordings = Recordings(
@@ -239,6 +240,7 @@ class CudaExecutable:
         own = {
             "busy": ctypes.addressof(self._engine.running), "stream": self._device.stream,
             "launch": self._driver.GraphLauncher(), "index": id(self._device.index),
+            "starts": ctypes.addressof(self._starts),
         }  # fmt: skip
         self._recordings.all_as_graphs()
         made = Latch(self, {**found, **at, **own, **cells}, keep)
@@ -253,14 +255,10 @@ class CudaExecutable:
     def bound(self) -> dict[str, int]:
         """The graphs that were recorded; nothing if Python has to start it."""
         pending = self._device.pending
-        if pending.others(self):
-            pending.release()
-            return {}
         graphs = self._recorded()
-        if graphs is None or self._engine.running.value or _timed:
+        if graphs is None or self._engine.running.value or _timed or pending.others(self):
             return {}
-        if self._may_fail:
-            pending.keep(self)
+        pending.keep(self, self._starts if self._may_fail else None)
         return graphs.cells()
 
     def timing(self) -> AbstractContextManager[list[Timed]]:
@@ -306,7 +304,6 @@ class CudaExecutable:
         """Raise what is known to have failed; with state, wait for what may have."""
         pending = self._device.pending
         if self._counts["state"] and pending.others(self):
-            pending.release()
             self._device.wait()
         pending.glance()
 
@@ -324,6 +321,7 @@ class CudaExecutable:
     def _started(self) -> None:
         """The run counts, unless a check has failed."""
         if self._may_fail:
+            self._starts.value += 1
             self._device.pending.add(self)
         self.done = True
 

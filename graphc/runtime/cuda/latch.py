@@ -177,6 +177,10 @@ other:
 found:
   %started = cell ptr graph
   store i64 %k, ptr %started
+  %starts = cell ptr starts
+  %before = load i64, ptr %starts
+  %after = add i64 %before, 1
+  store i64 %after, ptr %starts
   %graph = load ptr, ptr %row
   %stream = cell ptr stream
   %launch = cell ptr launch

@@ -15,6 +15,7 @@ import ctypes
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from graphc.errors import GraphcError
@@ -36,12 +37,24 @@ class Checked(Protocol):
         ...
 
 
+@dataclass
+class _Kept:
+    """A program that native code starts, how often so far, and how often when somebody waited."""
+
+    program: weakref.ref[Checked]
+    starts: ctypes.c_int64
+    seen: int = -1
+
+    def idle(self) -> bool:
+        return self.starts.value == self.seen
+
+
 class Pending:
     """The programs of one device that were started and not looked at since, in that order."""
 
     def __init__(self) -> None:
         self._programs: dict[int, Checked] = {}
-        self._kept: dict[int, weakref.ref[Checked]] = {}
+        self._kept: dict[int, _Kept] = {}
         self.moves = ctypes.c_int64(0)  # moves with which programs these are
         self._lock = threading.RLock()  # a signal's handler may look while it is held
 
@@ -54,21 +67,33 @@ class Pending:
             self.moves.value += key not in self._programs
             self._programs[key] = program
 
-    def others(self, program: Checked) -> bool:
-        return bool(self._programs) and self._programs.keys() != {id(program)}
+    def others(self, program: Checked | None = None) -> bool:
+        """Whether any but this one may have been started since somebody waited."""
+        if not self._programs:
+            return False
+        kept = self._kept
+        return any(
+            k != id(program) and not (k in kept and kept[k].idle()) for k in list(self._programs)
+        )
 
-    def keep(self, program: Checked) -> None:
-        """Native code starts it from now on, which adds nothing: until `release`, or until `moves`
-        moves, it counts as started and not looked at."""
-        self.add(program)
+    def keep(self, program: Checked, starts: ctypes.c_int64 | None) -> None:
+        """Native code starts it from now on, where there are no `others`: which adds nothing until
+        `release`, or until `moves` moves, but counts `starts`, of one that may fail. It compares
+        with no other's, so what it started before is added again."""
         with self._lock:
-            self._kept[id(program)] = weakref.ref(program)
+            for k in [k for k in self._kept if k != id(program)]:
+                del self._kept[k]
+                self._programs.pop(k, None)
+                self.moves.value += 1
+        if starts is not None:
+            self.add(program)
+            with self._lock:
+                self._kept[id(program)] = _Kept(weakref.ref(program), starts)
 
-    def release(self, key: int | None = None) -> None:
-        """What native code starts is added again, of the program with this id or of all."""
+    def release(self, key: int) -> None:
+        """The program with this id is started by Python alone, which adds it each time."""
         with self._lock:
-            gone = [key] if key is not None else list(self._kept)
-            self.moves.value += len([self._kept.pop(k) for k in gone if k in self._kept])
+            self.moves.value += self._kept.pop(key, None) is not None
 
     def glance(self) -> None:
         """Raise what has failed by now."""
@@ -83,14 +108,18 @@ class Pending:
     def through(self, wait: Callable[[], object]) -> None:
         """Wait by `wait`, for all that was started until now, and raise what has failed of it."""
         with self._lock:
-            ended, kept = self._programs, [r() for r in self._kept.values()]
-            self._programs = {id(x): x for x in kept if x is not None}
+            ended, kept = self._programs, list(self._kept.values())
+            for k in kept:
+                k.seen = k.starts.value
+            self._programs = {id(x): x for x in (k.program() for k in kept) if x is not None}
             self.moves.value += len(ended) != len(self._programs)
         try:
             wait()
         except BaseException:  # by a signal's handler, as likely: nobody has looked yet
             with self._lock:
                 self._programs = ended | self._programs
+                for k in self._kept.values():
+                    k.seen = -1
             raise
         _raise([x for x in ended.values() if x.failed()])
 

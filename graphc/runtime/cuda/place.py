@@ -45,6 +45,7 @@ class Memory(Protocol):
         ...
 
     def synchronize(self) -> None: ...
+    def settle(self) -> None: ...
 
 
 class CudaPlace:
@@ -143,6 +144,10 @@ class CudaPlace:
             self.memory.set(target.address, word, target.nbytes // len(word))
         else:
             self.upload(target, np.full(target.shape, value, target.dtype), wait=True)
+
+    def settle(self) -> None:
+        """Raise what may still fail of what was asked for."""
+        self.memory.settle()
 
     def wait(self) -> None:
         """Until all is done that was asked for."""
