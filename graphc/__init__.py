@@ -23,12 +23,15 @@ from graphc.frontend.api.einsum import *
 from graphc.frontend.api.elementwise import *
 from graphc.frontend.api.foreach import *
 from graphc.frontend.api.indexing import *
+from graphc.frontend.api.kinds import *
 from graphc.frontend.api.legacy import *
 from graphc.frontend.api.limits import *
 from graphc.frontend.api.linear import *
 from graphc.frontend.api.logic import *
 from graphc.frontend.api.matrices import *
 from graphc.frontend.api.memory import *
+from graphc.frontend.api.methods import in_place as _in_place
+from graphc.frontend.api.numerics import *
 from graphc.frontend.api.poisson import *
 from graphc.frontend.api.public import namespace as _namespace
 from graphc.frontend.api.quadrature import gammainc as igamma
@@ -38,6 +41,7 @@ from graphc.frontend.api.reductions import *
 from graphc.frontend.api.scans import *
 from graphc.frontend.api.scatter import *
 from graphc.frontend.api.shapes import *
+from graphc.frontend.api.solvers import *
 from graphc.frontend.api.sorting import *
 from graphc.frontend.api.sparse import *
 from graphc.frontend.api.special import *
@@ -46,6 +50,7 @@ from graphc.frontend.api.static import *
 from graphc.frontend.api.statistics import *
 from graphc.frontend.api.strided import *
 from graphc.frontend.api.ternary import *
+from graphc.frontend.api.whole_numbers import *
 from graphc.frontend.api.windows import *
 from graphc.frontend.autograd import *
 from graphc.frontend.devices import *
@@ -174,6 +179,14 @@ _complete(
     __name__,
     {"Tensor": Tensor, "Module": nn.Module, "Trace": _Trace, "Storage": _Storage, "Chain": _Chain},  # noqa: F405
 )
+_IN_PLACE = """
+    abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ asin_ asinh_ atan_
+    atanh_ ceil_ clamp_ clamp_max_ clamp_min_ clip_ cos_ cosh_ deg2rad_ detach_ erf_ erfc_ exp2_
+    exp_ expm1_ fill_ fix_ floor_ frac_ gcd_ lcm_ ldexp_ log10_ log1p_ log2_ log_ logit_
+    nan_to_num_ neg_ negative_ rad2deg_ reciprocal_ relu_ resize_as_ round_ rsqrt_ sigmoid_ sin_
+    sinc_ sinh_ sqrt_ square_ tan_ tanh_ trunc_ xlogy_ zero_
+"""
+globals().update(_in_place(_IN_PLACE, __name__))
 globals().update(_namespace(globals(), __name__))
 globals().update(_refused.MODULES)
 

@@ -142,3 +142,9 @@ class linalg_lu(NamedTuple):
 class linalg_eig(NamedTuple):
     eigenvalues: Tensor
     eigenvectors: Tensor
+
+
+@_printed
+class histogram(NamedTuple):
+    hist: Tensor
+    bin_edges: Tensor

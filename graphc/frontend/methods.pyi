@@ -95,9 +95,9 @@ class Methods(Sugar):
     def unbind(self, dim: builtins.int = 0) -> tuple[Tensor, ...]:
         """[..., N, ...] -> N of [...]: views of each index along a dimension."""
     def split(
-        self, split_size_or_sections: builtins.int | Sequence[builtins.int], dim: builtins.int = 0
+        self, split_size: builtins.int | Sequence[builtins.int], dim: builtins.int = 0
     ) -> tuple[Tensor, ...]:
-        """Views [..., M, ...] of `split_size` (the last may be smaller), or the sizes given."""
+        """`split`, whose sizes have another name as a method."""
     def chunk(self, chunks: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]:
         """At most `chunks` views [..., M, ...], equal in size but for the last."""
     def unfold(self, dimension: builtins.int, size: builtins.int, step: builtins.int) -> Tensor:
@@ -578,42 +578,6 @@ class Methods(Sugar):
         """exp(x) over its sum along `dim`, shifted by the maximum. The shape stays."""
     def log_softmax(self, dim: builtins.int, dtype: DType | None = None) -> Tensor:
         """input minus its logsumexp along `dim`, shifted by the maximum. The shape stays."""
-    def clamp(self, min: Operand = None, max: Operand = None) -> Tensor:
-        """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
-    def clip(self, min: Operand = None, max: Operand = None) -> Tensor:
-        """Between the bounds; a bound itself passes the gradient, NaN stays, min > max gives max."""
-    def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor: ...
-    def clip_(self, min: Operand = None, max: Operand = None) -> Tensor: ...
-    def clamp_min(self, min: Operand) -> Tensor:
-        """x, but at least `min`, a number or a tensor that broadcasts."""
-    def clamp_min_(self, min: Operand) -> Tensor: ...
-    def clamp_max(self, max: Operand) -> Tensor:
-        """x, but at most `max`, a number or a tensor that broadcasts."""
-    def clamp_max_(self, max: Operand) -> Tensor: ...
-    def lerp(self, end: Tensor, weight: Operand) -> Tensor:
-        """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
-    def lerp_(self, end: Tensor, weight: Operand) -> Tensor: ...
-    def addcmul(
-        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
-    ) -> Tensor:
-        """input + value * tensor1 * tensor2; the value is cut to a whole number beside integers.
-        addcmul(input, value, tensor1, tensor2) is the order of old.
-        """
-    def addcmul_(
-        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
-    ) -> Tensor: ...
-    def addcdiv(
-        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
-    ) -> Tensor:
-        """input + value * tensor1 / tensor2; refused for integers alone. addcdiv(input, value,
-        tensor1, tensor2) is the order of old.
-        """
-    def addcdiv_(
-        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
-    ) -> Tensor: ...
-    def masked_fill(self, mask: Tensor, value: Operand) -> Tensor:
-        """`value` where `mask` holds, in input's dtype. Shapes that broadcast."""
-    def masked_fill_(self, mask: Tensor, value: Operand) -> Tensor: ...
     def asin(self) -> Tensor:
         """Elementwise asin; integers become floats."""
     def arcsin(self) -> Tensor:
@@ -725,6 +689,46 @@ class Methods(Sugar):
         """The largest so far along `dim`, and its index. Both have its shape."""
     def cummin(self, dim: builtins.int) -> graphc.return_types.cummin:
         """The smallest so far along `dim`, and its index. Both have its shape."""
+    def clamp(self, min: Operand = None, max: Operand = None) -> Tensor:
+        """Between the bounds; a bound itself passes the gradient, NaN stays and passes none, min > max
+        gives max.
+        """
+    def clip(self, min: Operand = None, max: Operand = None) -> Tensor:
+        """Between the bounds; a bound itself passes the gradient, NaN stays and passes none, min > max
+        gives max.
+        """
+    def clamp_(self, min: Operand = None, max: Operand = None) -> Tensor: ...
+    def clip_(self, min: Operand = None, max: Operand = None) -> Tensor: ...
+    def clamp_min(self, min: Operand) -> Tensor:
+        """x, but at least `min`, a number or a tensor that broadcasts."""
+    def clamp_min_(self, min: Operand) -> Tensor: ...
+    def clamp_max(self, max: Operand) -> Tensor:
+        """x, but at most `max`, a number or a tensor that broadcasts."""
+    def clamp_max_(self, max: Operand) -> Tensor: ...
+    def lerp(self, end: Tensor, weight: Operand) -> Tensor:
+        """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
+    def lerp_(self, end: Tensor, weight: Operand) -> Tensor: ...
+    def addcmul(
+        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+    ) -> Tensor:
+        """input + value * tensor1 * tensor2; the value is cut to a whole number beside integers.
+        addcmul(input, value, tensor1, tensor2) is the order of old.
+        """
+    def addcmul_(
+        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+    ) -> Tensor: ...
+    def addcdiv(
+        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+    ) -> Tensor:
+        """input + value * tensor1 / tensor2; refused for integers alone. addcdiv(input, value,
+        tensor1, tensor2) is the order of old.
+        """
+    def addcdiv_(
+        self, tensor1: Any, tensor2: Tensor, last: Tensor | None = None, *, value: Scalar = 1
+    ) -> Tensor: ...
+    def masked_fill(self, mask: Tensor, value: Operand) -> Tensor:
+        """`value` where `mask` holds, in input's dtype. Shapes that broadcast."""
+    def masked_fill_(self, mask: Tensor, value: Operand) -> Tensor: ...
     def gather(
         self, dim: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False
     ) -> Tensor:
@@ -1220,6 +1224,25 @@ class Methods(Sugar):
 
         [..., 3, ...], which stays.
         """
+    @property
+    def real(self) -> Tensor:
+        """The tensor itself: numbers are real."""
+    def conj(self) -> Tensor:
+        """The tensor itself: numbers are real."""
+    def resolve_conj(self) -> Tensor:
+        """The tensor itself: nothing is conjugated late."""
+    def is_conj(self) -> builtins.bool:
+        """False: nothing is conjugated late."""
+    def is_same_size(self, other: Tensor) -> builtins.bool:
+        """Whether the shapes are equal."""
+    def is_set_to(self, tensor: Tensor) -> builtins.bool:
+        """Whether both show the same memory in the same way."""
+    def to_dense(self, dtype: Any = None, *, masked_grad: builtins.bool = True) -> Tensor:
+        """The tensor itself, or in another dtype: it is dense."""
+    def sum_to_size(self, *size: Any) -> Tensor:
+        """The sum over the dimensions in which a tensor of `size` would be broadcast to this one."""
+    def hardshrink(self, lambd: builtins.float = 0.5) -> Tensor:
+        """0 within `lambd` of 0, else the number."""
     def type(self, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
         """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
     def new(self, *data: Any, device: Any = None) -> Tensor:
@@ -1408,6 +1431,25 @@ class Methods(Sugar):
 
         [N] -> [max(largest + 1, minlength)].
         """
+    def renorm(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor:
+        """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it."""
+    def renorm_(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor: ...
+    def histogram(
+        self,
+        bins: Any = 100,
+        *,
+        range: Sequence[builtins.float] | None = None,
+        weight: Tensor | None = None,
+        density: builtins.bool = False,
+    ) -> graphc.return_types.histogram:
+        """How many elements (or how much of `weight`) fall in each bin, and the edges of the bins.
+
+        `bins`: how many, equally wide over `range` or the data's; or the edges, rising.
+        """
+    def cholesky_solve(self, L: Tensor, upper: builtins.bool = False) -> Tensor:
+        """X with A X = input, of A = L L^T (upper: L^T L)."""
+    def cholesky_inverse(self, upper: builtins.bool = False) -> Tensor:
+        """The inverse of L L^T (upper: of L^T L)."""
     def nonzero_static(self, *, size: builtins.int, fill_value: builtins.int = -1) -> Tensor:
         """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`.
 
@@ -1439,3 +1481,9 @@ class Methods(Sugar):
         """
     def corrcoef(self) -> Tensor:
         """Correlations of the rows, in [-1, 1]."""
+    def gcd(self, other: Tensor) -> Tensor:
+        """The greatest common divisor, not negative; of 0 and 0 it is 0."""
+    def gcd_(self, other: Tensor) -> Tensor: ...
+    def lcm(self, other: Tensor) -> Tensor:
+        """The least common multiple, not negative; 0 where one of them is 0."""
+    def lcm_(self, other: Tensor) -> Tensor: ...

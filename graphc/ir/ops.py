@@ -218,6 +218,8 @@ _ROWS = [
     Op("last_along", "routine", T.last_along_type, indexing.last_along, may_fail="always"),
     Op("scatter_reduce", "routine", T.scatter_reduce_type, indexing.scatter_reduce,
         may_fail="always"),
+    Op("gcd", "routine", T.same_type, np.gcd, may_fail="always", runs="host"),
+    Op("lcm", "routine", T.same_type, np.lcm, may_fail="always", runs="host"),
     Op("cholesky", "routine", T.square_type, linalg.cholesky, may_fail="always", runs="host"),
     Op("inv", "routine", T.square_type, linalg.inv, may_fail="always", runs="host"),
     Op("solve", "routine", T.solve_type, linalg.solve, may_fail="always", runs="host"),

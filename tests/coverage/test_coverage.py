@@ -114,7 +114,8 @@ def test_no_function_calls_its_argument_x() -> None:
     """PyTorch calls it input; where it documents no signature, the next test cannot know."""
     functions = [f for T in (graphc, graphc.nn.functional) for f in vars(T).values()]
     functions = [f for f in functions if inspect.isfunction(f)]
-    assert not [f.__name__ for f in functions if (arguments(f) or [""])[0] == "x"]
+    found = {f.__name__ for f in functions if (arguments(f) or [""])[0] == "x"}
+    assert found <= {"vander"}  # as torch has it
 
 
 @pytest.mark.parametrize("title", SECTIONS)

@@ -12,6 +12,7 @@ from tests.op_table import (
     layer_errors,
     linalg,
     products,
+    rarer,
     reductions,
     scans,
     scatter,
@@ -23,6 +24,7 @@ from tests.op_table.indexing import INDEXING
 from tests.op_table.layers import LAYERS
 from tests.op_table.linalg import LINALG
 from tests.op_table.products import PRODUCTS
+from tests.op_table.rarer import RARER
 from tests.op_table.reductions import REDUCTIONS
 from tests.op_table.rows import Array, ErrorRow, In, OpRow
 from tests.op_table.scans import SCANS
@@ -41,6 +43,7 @@ PARTS = [
     sorting,
     linalg,
     layer_errors,
+    rarer,
 ]
 TABLE = [
     *ELEMENTWISE,
@@ -53,6 +56,7 @@ TABLE = [
     *SORTING,
     *LINALG,
     *LAYERS,
+    *RARER,
 ]
 ERRORS = [row for part in PARTS for row in part.ERRORS]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+from graphc.errors import InvalidType
 from graphc.frontend import api, autograd
 from graphc.frontend import inplace as writes
 from graphc.frontend.api import operators
@@ -75,3 +76,21 @@ def _set(name: str, method: Callable[..., Any]) -> None:
 
 for marked, row in ROWS.items():
     bind(marked, row)
+
+
+def in_place(names: str, module: str) -> dict[str, Callable[..., Any]]:
+    """The in-place forms of these names as functions of a module: `exp_(x)` is `x.exp_()`."""
+    found = {}
+    for name in names.split():
+        method = getattr(Methods, name)
+
+        def function(input: Any, *args: Any, _name: str = name, **kwargs: Any) -> Any:
+            if not isinstance(input, Methods):
+                what = f"{_name}: the first argument must be a tensor, got {type(input).__name__}"
+                raise InvalidType(what)
+            return getattr(input, _name)(*args, **kwargs)
+
+        function.__name__ = function.__qualname__ = name
+        function.__module__, function.__doc__ = module, method.__doc__
+        found[name] = function
+    return found

@@ -405,7 +405,6 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return tuple(select(input, axis, k) for k in range(input.spec.shape[axis]))
 
 
-@public(method=True)
 def split(
     tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
 ) -> tuple[Tensor, ...]:
@@ -428,6 +427,14 @@ def split(
         out.append(slice_along(tensor, axis, at, at + length))
         at += length
     return tuple(out)
+
+
+@public(method="split")
+def split_method(
+    tensor: Tensor, split_size: int | Sequence[int], dim: int = 0
+) -> tuple[Tensor, ...]:
+    """`split`, whose sizes have another name as a method."""
+    return split(tensor, split_size, dim)
 
 
 @public(method=True)

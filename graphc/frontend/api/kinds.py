@@ -1,0 +1,87 @@
+"""Questions about a tensor's kind and memory, and what is trivial for real numbers on one host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from graphc.errors import ShapeMismatch
+from graphc.frontend.api import creation, logic
+from graphc.frontend.api import elementwise as E
+from graphc.frontend.dims import broadcast_shapes
+from graphc.frontend.operands import is_tensor
+from graphc.frontend.registry import public
+
+if TYPE_CHECKING:
+    from graphc.frontend.tensor import Tensor
+
+__all__ = ["conj", "fill", "is_conj", "is_same_size", "real", "resolve_conj"]
+
+
+@public(attributes=("real",))
+def real(input: Tensor) -> Tensor:
+    """The tensor itself: numbers are real."""
+    return input
+
+
+@public(method=True)
+def conj(input: Tensor) -> Tensor:
+    """The tensor itself: numbers are real."""
+    return input
+
+
+@public(method=True)
+def resolve_conj(input: Tensor) -> Tensor:
+    """The tensor itself: nothing is conjugated late."""
+    return input
+
+
+@public(method=True)
+def is_conj(input: Tensor) -> bool:
+    """False: nothing is conjugated late."""
+    return False
+
+
+@public(method=True)
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether the shapes are equal."""
+    return tuple(input.shape) == tuple(other.shape)
+
+
+@public(method=True)
+def is_set_to(input: Tensor, tensor: Tensor) -> bool:
+    """Whether both show the same memory in the same way."""
+    same = input.storage is tensor.storage and input.storage_offset() == tensor.storage_offset()
+    return same and input.shape == tensor.shape and input.stride() == tensor.stride()
+
+
+@public(method=True)
+def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: bool = True) -> Tensor:
+    """The tensor itself, or in another dtype: it is dense."""
+    return input if dtype is None else input.to(dtype)
+
+
+@public(method=True)
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """The sum over the dimensions in which a tensor of `size` would be broadcast to this one."""
+    wanted = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    shape = input.spec.shape
+    if len(wanted) > len(shape) or broadcast_shapes(shape, wanted) != shape:
+        raise ShapeMismatch(f"size {tuple(wanted)} is not expandable to size {tuple(shape)}")
+    more = len(shape) - len(wanted)
+    axes = [*range(more), *(k + more for k, n in enumerate(wanted) if n == 1 != shape[k + more])]
+    found: Tensor = input.sum(tuple(axes), keepdim=True) if axes else input
+    return found.reshape(wanted)
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor of the same shape and dtype, of one value."""
+    if is_tensor(value):
+        found: Tensor = creation.zeros_like(input) + value.to(input.dtype)
+        return found
+    return creation.full_like(input, value)
+
+
+@public(method=True)
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """0 within `lambd` of 0, else the number."""
+    return E.where(logic.logical_and(input >= -lambd, input <= lambd), 0.0, input)
