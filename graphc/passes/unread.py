@@ -99,8 +99,9 @@ def _transpose(v: Value) -> Iterator[Thread]:
 
 def _unchanged(v: Value) -> Iterator[Thread]:
     """Axes that expand, slice and pad leave as they are."""
+    low = v.attrs.get("low", (0,) * len(v.shape))  # a pad may move an axis, too
     for k, (n, m) in enumerate(zip(v.args[0].shape, v.shape, strict=True)):
-        if same(n, m):
+        if same(n, m) and same(low[k], 0):
             yield Thread(k, (k,))
 
 

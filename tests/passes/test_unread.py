@@ -118,6 +118,44 @@ def test_the_graph_means_the_same(name: str) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+Function = Callable[[Tensor, Tensor], Tensor]
+BETWEEN: dict[str, Function] = {
+    "of the batch": lambda x, w: F.softmax(x @ w, -1)[0],
+    "a slice of a slice": lambda x, w: graphc.exp(x @ w)[:, 2:][:, 0],
+    "batches of matrices": lambda x, w: graphc.bmm(x, x.transpose(1, 2))[-1, 2:4],
+    "sums along rows": lambda x, w: graphc.cumsum(x @ w, 1)[:, 1],
+    "turned round": lambda x, w: graphc.flip(x @ w, (1,))[:, 0],
+    "moved": lambda x, w: F.pad(x @ w, (0, 0, 1, -1))[:, 0] + 1,
+    "rolled": lambda x, w: graphc.roll(x @ w, 2, 1)[:, 0],
+    "permuted": lambda x, w: (x @ w).permute(2, 0, 1)[0],
+    "softmax along rows": lambda x, w: graphc.softmax(x @ w, 1)[:, 0],
+    "largest of the features": lambda x, w: (x @ w).amax(2)[:, 0],
+    "joined": lambda x, w: graphc.cat([x @ w, (x * 2) @ w], 1)[:, 0],
+    "chosen": lambda x, w: graphc.where(x @ w > 0, x @ w, (x * 0.1) @ w)[:, 3],
+    "reshaped": lambda x, w: (x.reshape(-1, WIDTH) @ w).reshape(x.shape)[:, 0],
+    "split": lambda x, w: (x @ w).reshape(-1, ROWS, 2, WIDTH // 2)[:, 0, 1],
+    "convolved": lambda x, w: F.conv1d(x, w[:ROWS, :3].expand(4, ROWS, 3), padding=1)[:, :, 0],
+}
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize("name", BETWEEN)
+def test_whatever_is_between(name: str, batch: int) -> None:
+    if batch == 0 and name in ("of the batch", "batches of matrices"):
+        pytest.skip("there is no first one")
+
+    def step(x: Tensor, w: Tensor) -> list[Tensor]:
+        x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
+        y = BETWEEN[name](x, w)
+        found = graphc.autograd.grad((y * y).sum(), [x, w], allow_unused=True)
+        return [y.detach(), *(g for g in found if g is not None)]
+
+    graphc.manual_seed(0)
+    x, w = graphc.randn(max(batch, 2), ROWS, WIDTH)[:batch], graphc.randn(WIDTH, WIDTH) * 0.3
+    for got, wanted in zip(graphc.compile(step)(x, w), step(x, w), strict=True):
+        np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=2e-4, atol=2e-5)
+
+
 def test_dropout_of_attention_counts_its_weights_over_all_rows() -> None:
     step = graphc.compile(gradients(lambda x, w: mixed(x, w, drop=0.5)[:, 0]))
     step(graphc.randn(3, ROWS, WIDTH), weights())
