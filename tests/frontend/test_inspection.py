@@ -133,8 +133,10 @@ def titles_at(lines: list[str], title: str) -> int:
 def test_many_ends_are_cut_short_and_said_to_be() -> None:
     ends = [(f"k{n}", f"%1: %2 has another domain, {n}000 bytes through memory, which fusing on "
              "would save") for n in range(1, SHOWN + 4)]  # fmt: skip
-    told = _not_fused([*ends, ("kept", "%9: returned")])
-    assert f"{SHOWN + 4} kernels" in told[0] and told[1].startswith(f"  k{SHOWN + 3}: ")
+    last = f"k{SHOWN + 3}"
+    told = _not_fused([*ends, ("kept", "%9: returned")], {last: "net.py:3 fc"})
+    assert f"{SHOWN + 4} kernels" in told[0]
+    assert told[1].startswith(f"  {last}: ") and told[1].endswith("  # net.py:3 fc")
     assert told[-2] == "  ... 3 that cost less: step.explain().unfused has all"
     assert told[-1].endswith(": kept")
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 import graphc
@@ -20,6 +21,7 @@ from graphc.errors import InvalidArgument
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.profile import ROUND, Profile, in_turns, profile_of
 from graphc.ir.program import Program
+from graphc.runtime.cpu.job import Timed
 from graphc.runtime.peaks import Peaks, load, save
 from graphc.runtime.tally import Tally
 
@@ -163,6 +165,24 @@ def test_rows_name_modules_lines_and_phases(step: CompiledFunction) -> None:
     assert {"0", "3"} <= {r.name.partition(".")[0] for r in profile.by("module")}
     assert {"forward", "backward"} <= {r.name for r in profile.by("phase")}
     assert all(r.name.startswith(Path(__file__).name) for r in profile.by("line") if r.name)
+
+
+def test_a_launch_has_the_mean_of_its_threads(step: CompiledFunction) -> None:
+    """One thread may be at the second launch while another is still at the first."""
+    program = step._units()[0].program
+    ticks = np.array([[10, 12, 30], [14, 28, 0], [0, 0, 0]], np.int64)  # the third has not run
+    assert Timed(program, ticks, lambda: 2.0).seconds == (5.0, 5.0)
+
+
+def test_launches_of_several_threads_add_up_to_the_run(step: CompiledFunction) -> None:
+    graphc.set_num_threads(2)
+    x = graphc.randn(512, 256)
+    wide = graphc.compile(lambda x: (x @ x.mT).exp().sum(0))
+    for _ in range(3):
+        profile = wide.profile(x)
+        assert all(r.row.seconds >= 0 for r in profile.launches)
+        assert 0 < profile.launch_seconds <= profile.call_seconds
+        assert profile.outside_seconds == profile.call_seconds - profile.launch_seconds
 
 
 def test_a_row_reads_as_a_sentence(step: CompiledFunction) -> None:

@@ -202,11 +202,14 @@ def _alone(where: Where) -> tuple[tuple[str, int, str], ...]:
 
 
 def code_of(units: Iterable[Unit], wanted: Callable[[Unit, Kernel, str], bool]) -> list[Row]:
-    """For each unit the code of its kernels, level by level, of what is `wanted`."""
-    return [
-        {
-            level: [unit.code(k, level) if wanted(unit, k, level) else "" for k in unit.kernels()]
-            for level in unit.codes
-        }
-        for unit in units
-    ]
+    """For each unit the code of its kernels, by level, of what is `wanted`; kernel by kernel, as a
+    level may be made from the one before."""
+    return [_code_of(unit, wanted) for unit in units]
+
+
+def _code_of(unit: Unit, wanted: Callable[[Unit, Kernel, str], bool]) -> Row:
+    found: dict[str, list[str]] = {level: [] for level in unit.codes}
+    for k in unit.kernels():
+        for level, texts in found.items():
+            texts.append(unit.code(k, level) if wanted(unit, k, level) else "")
+    return found

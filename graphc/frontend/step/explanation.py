@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from graphc.frontend import notebook, terminal
 from graphc.frontend.step.guards import Change
@@ -88,6 +88,7 @@ class Explanation:
     loops: tuple[str, ...] = ()  # their trips
     blocks: tuple[str, ...] = ()  # of each kernel of a GPU
     plans: str = ""  # how many sizes have a plan, and what these keep in memory
+    lines: Mapping[str, str] = field(default_factory=dict)  # by kernel, what it is mainly for
     products: tuple[str, ...] = ()  # of half types on a CPU: how they are computed, by kernel
 
     def _repr_html_(self) -> str:
@@ -105,7 +106,7 @@ class Explanation:
                 *terminal.wrapped(head, 4),
                 *_section("recompiles", map(str, self.recompiles)),
                 *_section("sizes", self.sizes),
-                *_not_fused(self.unfused),
+                *_not_fused(self.unfused, self.lines),
                 *(line for title, rows in rare if rows for line in _section(title, rows)),
                 *_section("host callbacks", self.callbacks),
                 *terminal.wrapped(f"plans: {self.plans}", 4),
@@ -123,28 +124,33 @@ def _section(title: str, rows: Iterable[str]) -> list[str]:
     return [f"{title}: {len(rows) or 'none'}", *lines]
 
 
-def _not_fused(ends: Sequence[tuple[str, str]]) -> list[str]:
+def _not_fused(ends: Sequence[tuple[str, str]], lines: Mapping[str, str]) -> list[str]:
     """The ends that cost most, by kernel; those that cost nothing are only counted."""
     costs = {row: sum(int(m[1]) for m in SAVED.finditer(row[1])) for row in ends}
     dear = sorted((row for row, cost in costs.items() if cost), key=lambda r: -costs[r])
     total = size_text(sum(costs.values()))
     whole = f"; fusing on would save {total} through memory, dearest first" if dear else ""
-    rows = [row for kernel, why in dear[:SHOWN] for row in _ends(kernel, why, costs[kernel, why])]
+    rows = []
+    for kernel, why in dear[:SHOWN]:
+        line = f"  # {lines[kernel]}" if lines.get(kernel) else ""
+        rows += [f"{kernel}: {size_text(costs[kernel, why])}{line}", *_ends(why)]
     if len(dear) > SHOWN:
         rows.append(f"... {len(dear) - SHOWN} that cost less: step.explain().unfused has all")
     free = [kernel for kernel, why in ends if not costs[kernel, why]]
     if free:
         rows.append(f"{len(free)} whose results are kept or cheaper stored: {', '.join(free)}")
-    lines = [line for row in rows for line in terminal.wrapped(f"  {row}", 4)]
     head = f"not fused: {_many(len(ends), 'kernel')}{whole}"
-    return [*terminal.wrapped(head, 4), *lines]
+    return [
+        *terminal.wrapped(head, 4),
+        *(x for row in rows for x in terminal.wrapped(f"  {row}", 4)),
+    ]
 
 
-def _ends(kernel: str, why: str, cost: int) -> list[str]:
-    """A kernel, and each of its results with the reason why it is not read in the same loop."""
+def _ends(why: str) -> list[str]:
+    """Each result of a kernel, with the reason why it is not read in the same loop."""
     ends = [sizes_told(SAVED.sub(r"\1 bytes", end)) for end in why.split("; ")]
     more = [f"  ... {len(ends) - ENDS} more like these"] if len(ends) > ENDS else []
-    return [f"{kernel}: {size_text(cost)}", *(f"  {end}" for end in ends[:ENDS]), *more]
+    return [*(f"  {end}" for end in ends[:ENDS]), *more]
 
 
 def sizes_told(note: str) -> str:

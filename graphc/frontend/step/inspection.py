@@ -285,6 +285,7 @@ class Inspectable:
             blocks=tuple(row for u in units for row in u.blocks),
             plans=self._plans(),
             products=tuple(row for u in units for row in u.products()),
+            lines={k.name: str(where_of(k)) for k in kernels},
         )
 
     def memory(self) -> Memory:

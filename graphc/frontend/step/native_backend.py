@@ -143,8 +143,14 @@ class NativeBackend:
             return describe(kernel, self._target)
         if kernel.kind == "routine":
             return f"; {kernel.name} has no code of ours: NumPy runs it on the host\n"
-        code = emit_kernel(kernel, self._target)
+        code = _llvm(kernel, self._target)
         return code if level == "llvm" else assembly(code, self._target)
+
+
+@lru_cache(maxsize=1)
+def _llvm(kernel: Kernel, target: Target) -> str:
+    """Whoever looks at one level often looks at the next."""
+    return emit_kernel(kernel, target)
 
 
 @lru_cache(maxsize=1)

@@ -173,7 +173,10 @@ entry:
   %caller = icmp eq i64 %tid, 0
   %alone = icmp eq i64 %n, 1
   %timed = icmp ne ptr %ticks, null
-  %stamping = and i1 %timed, %caller
+  %cells = add i64 %entries, 1
+  %before = mul i64 %tid, %cells
+  %stamps = getelementptr i64, ptr %ticks, i64 %before
+  %ending = and i1 %timed, %caller
   br label %next
 next:
   %i = phi i64 [ %first, %entry ], [ %i.next, %step ]
@@ -211,10 +214,10 @@ commit:
   %bad = icmp ne i64 %state, 0
   br i1 %bad, label %fail, label %launch
 launch:
-  br i1 %stamping, label %stamp, label %begin
+  br i1 %timed, label %stamp, label %begin
 stamp:
   %begun = call i64 @graphc_clock()
-  %begun.at = getelementptr i64, ptr %ticks, i64 %i
+  %begun.at = getelementptr i64, ptr %stamps, i64 %i
   store i64 %begun, ptr %begun.at
   br label %begin
 begin:
@@ -242,7 +245,7 @@ fail:
 finish:
   %result = phi i64 [ $FINISHED, %next ], [ $FAILED, %fail ], [ $ABANDONED, %abandon ]
   call void @barrier(ptr %pool, i64 %tid, i64 %n)
-  br i1 %stamping, label %last, label %return
+  br i1 %ending, label %last, label %return
 last:
   %ended = call i64 @graphc_clock()
   %ended.at = getelementptr i64, ptr %ticks, i64 %i

@@ -436,7 +436,7 @@ class Executable:
         """As the engine's, for one call, which its latch may make: that stays what it is."""
         with self._engine.timing(turning=False) as runs, self._job.stamped() as ticks:
             yield runs
-        if ticks[-1]:  # the latch has made it, and all its launches have run
+        if ticks[0, -1]:  # the latch has made it, and all its launches have run
             runs.append(Timed(self.program, ticks, self._engine.rate))
 
     def left(self) -> bool:

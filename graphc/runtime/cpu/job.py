@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import pairwise
+
+import numpy as np
 
 from graphc.ir.cpu_abi import JOB, JOB_CELLS
 from graphc.ir.program import Program
+from graphc.ir.types import Array
 from graphc.runtime.cpu.routines import Routine
+from graphc.runtime.cpu.threads import get_num_threads
 
 
 class Job:
@@ -38,10 +41,12 @@ class Job:
         self.done = self.clean = False
 
     @contextmanager
-    def stamped(self) -> Iterator[ctypes.Array[ctypes.c_int64]]:
-        """Inside, a run notes when each launch began and the last one ended, in ticks."""
-        ticks = (ctypes.c_int64 * (self.cells[JOB["entries"]] + 1))()
-        self.cells[JOB["ticks"]] = ctypes.addressof(ticks)
+    def stamped(self) -> Iterator[Array]:
+        """Inside, each thread of a run notes in a row of its own when it began each launch, the
+
+        caller also when the last one ended, in ticks."""
+        ticks = np.zeros((get_num_threads(), self.cells[JOB["entries"]] + 1), np.int64)
+        self.cells[JOB["ticks"]] = ticks.ctypes.data
         try:
             yield ticks
         finally:
@@ -49,19 +54,21 @@ class Job:
 
 
 class Timed:
-    """One run of a program: the seconds of each launch, by the thread that called.
+    """One run of a program: the seconds of each launch, which add up to those of the run.
 
-    Threads meet only where one needs what another wrote, so a launch without a barrier before it
-    takes what is left of the one before along. `ticks` are when each began and the last one ended,
-    `rate` how many make a second, both looked at later: the caller's clock is still running.
+    Threads meet only where one needs what another wrote; where they do not, one may be at the next
+    launch already. So a launch has the mean of what it took each thread, and waiting at a barrier
+    belongs to the launch before it. `ticks` are as of `Job.stamped`, `rate` how many make a second,
+    both looked at later: the caller's clock is still running.
     """
 
     calls = 1
 
-    def __init__(self, program: Program, ticks: Iterable[int], rate: Callable[[], float]) -> None:
+    def __init__(self, program: Program, ticks: Array, rate: Callable[[], float]) -> None:
         self.program, self._ticks, self._rate = program, ticks, rate
 
     @cached_property
     def seconds(self) -> tuple[float, ...]:
-        rate = self._rate()
-        return tuple((b - a) / rate for a, b in pairwise(self._ticks))
+        ran = self._ticks[self._ticks[:, 0] != 0]
+        ran[:, (0, -1)] = ran[0, (0, -1)]  # a thread that wakes late was waited for
+        return tuple((np.diff(ran).mean(axis=0) / self._rate()).tolist())
