@@ -399,8 +399,6 @@ class Executable:
     def settle(self) -> None:
         """All has been raised."""
 
-    # ---- run by a latch ------------------------------------------------------------------------
-
     def latch(self, cells: Mapping[str, int], keep: object) -> Latch | None:
         """A whole call as one builtin (`latch.py`), where the program and Python allow one."""
         if (found := functions()) is None or self._job.routines:
