@@ -1,8 +1,12 @@
-"""Benchmark rows as Markdown tables."""
+"""Benchmark rows as Markdown tables: `python benchmarks/report.py RESULT.json...` prints those of
+the README, a row for each net, from what `run.py --json` wrote."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
@@ -49,6 +53,50 @@ COMPILER: list[Column] = [
 ]
 
 
+PEERS = {
+    "torch eager": "torch-eager",
+    "channels_last": "torch-channels-last",
+    "torch.compile": "torch-compile",
+    "JAX jit": "jax",
+}
+
+
+def of_peer(variant: str, key: str, form: str) -> Callable[[Row, dict[str, Row]], str]:
+    return lambda _, peers: number(key, form)(peers.get(variant, {}), peers)
+
+
+def ahead(row: Row, peers: dict[str, Row], *variants: str) -> str:
+    """How many steps of the fastest of these fit into the time of one of graphc's."""
+    medians = [peers[v]["median_ms"] for v in variants if "median_ms" in peers.get(v, {})]
+    return f"{min(medians) / row['median_ms']:.2f}x" if medians else "-"
+
+
+def first_calls(row: Row, peers: dict[str, Row]) -> str:
+    others = (of_peer(v, "cold_s", ".3g")(row, peers) for v in ("torch-compile", "jax"))
+    return " / ".join((number("cold_s", ".2f")(row, peers), *others))
+
+
+SPEED: list[Column] = [
+    ("net", lambda row, _: row["net"]),
+    ("graphc", lambda row, _: f"**{row['median_ms']:.3g}**"),
+    *((title, of_peer(variant, "median_ms", ".3g")) for title, variant in PEERS.items()),
+    ("graphc / eager", lambda row, peers: ahead(row, peers, "torch-eager")),
+    ("graphc / best peer", lambda row, peers: ahead(row, peers, *PEERS.values())),
+    ("loss error", number("loss_error", ".1e")),
+]
+COST: list[Column] = [
+    ("net", lambda row, _: row["net"]),
+    ("kernels", number("kernels", ".0f")),
+    ("cold first call s (graphc / torch.compile / JAX)", first_calls),
+    ("warm s", number("warm_s", ".2f")),
+    ("peak RSS MB (graphc / torch eager)", lambda row, peers: " / ".join(
+        number("rss_mb", ".0f")(x, peers) for x in (row, peers.get("torch-eager", {})))),
+    ("arena / bound MB", arena),
+    ("new batch ms", number("batch_change_ms", ".1f")),
+    ("us per call", number("python_us", ".0f")),
+]  # fmt: skip
+
+
 def table(columns: list[Column], rows: list[Row], peers: dict[str, dict[str, Row]]) -> str:
     head = [title for title, _ in columns]
     body = [[cell(row, peers[row["net"]]) for _, cell in columns] for row in rows]
@@ -85,3 +133,16 @@ def net_lines(rows: list[Row]) -> str:
     """One line per variant, for whoever watches the run."""
     peers = {row["variant"]: row for row in rows}
     return "\n".join("  ".join(cell(row, peers) for _, cell in STEP) for row in rows)
+
+
+def main(paths: list[str]) -> None:
+    rows = [row for path in paths for row in json.loads(Path(path).read_text())["rows"]]
+    peers: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        peers.setdefault(row["net"], {})[row["variant"]] = row
+    own = [row for row in rows if row["variant"] == "graphc"]
+    print(table(SPEED, own, peers), table(COST, own, peers), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
