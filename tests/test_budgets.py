@@ -17,7 +17,8 @@ FUNCTION_LINES, FUNCTION_P95, FILE_LINES, NAMES = 60, 40, 500, 15  # ruff has th
 
 # "file", "file function" or "file module": the reason why it may exceed a budget
 EXCEPTIONS: dict[str, str] = {
-    "graphc/ir/kernel_text.py graphc.ir.kernel": "prints and parses every node of a kernel",
+    "graphc/ir/kernel_text.py graphc.ir.kernel": "reads every node of a kernel",
+    "graphc/ir/verify_kernel.py graphc.ir.kernel": "checks every node of a kernel",
     "graphc/frontend/primitives.py graphc.ir.sugar": "hands on what nn writes its formulas with",
 }
 

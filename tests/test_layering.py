@@ -208,6 +208,14 @@ def test_the_frontend_has_no_circle() -> None:
     assert not circles([path for path in FILES if layer_of(path) == "frontend"])
 
 
+def test_what_code_is_generated_from_has_no_circle() -> None:
+    """The two lower levels and what works on them; a graph's ops need graphs, as a loop's body is
+    one."""
+    layers = ("passes", "codegen_cpu", "codegen_gpu", "runtime")
+    lower = [p for p in FILES if p.parent.name == "ir" and p.stem.startswith(("kernel", "program"))]
+    assert not circles([*lower, *(path for path in FILES if layer_of(path) in layers)])
+
+
 def test_a_circle_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     one, two = tmp_path / "one.py", tmp_path / "two.py"

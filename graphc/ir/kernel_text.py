@@ -33,13 +33,13 @@ Statistics of its results over runs of 128 points stand behind the loops:
 
       partial b3[d2 + part*64] = deviations %5 over d0, d3, d4 by 128
 
-Printing is quick, because the text without provenance is the cache key.
+What it prints of a kernel's body is in `kernel.py`: without provenance it is the kernel's key.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import Literal, cast, get_args
 
@@ -71,138 +71,19 @@ from graphc.ir.kernel import (
     Statistic,
     Store,
     WindowAxis,
+    show_body,
 )
 from graphc.ir.ops import OPS, Runs
-from graphc.ir.text import escaped, read_attrs, show_attrs, unescaped
+from graphc.ir.text import escaped, read_attrs, unescaped
 from graphc.ir.types import DTYPES, DType, Scalar
 
 Access = Literal["r", "w", "rw"]
-
-
-# ---- show --------------------------------------------------------------------------------------
 
 
 def show(kernel: Kernel) -> str:
     """The whole kernel, for people and `parse`."""
     note = f"  // {escaped(kernel.note)}" if kernel.note else ""
     return f"kernel {kernel.name} {show_body(kernel, provenance=True)}{note}"
-
-
-def show_body(kernel: Kernel, provenance: bool) -> str:
-    """The kernel without its name and note; without provenance it is what the code depends on."""
-    buffers = ", ".join(
-        f"{b.name}: {b.access} {b.dtype.name}" + (f" alias {b.alias}" if b.alias else "")
-        for b in kernel.buffers
-    )
-    scalars = ", ".join([f"{s.name}: {s.dtype.name}" for s in kernel.scalars])
-    head = f"{kernel.kind} ({buffers} | {', '.join(kernel.sizes)} | {scalars}) {{"
-    if kernel.call is not None:
-        return "\n".join(
-            [head, f"  {_provenance(_call(kernel.call), kernel.call.where, provenance)}", "}"]
-        )
-    lines = [head, *_geometry(kernel), f"  {_loops(kernel.axes)} {{"]
-    for phase in kernel.phases:
-        lines.append(f"    {_loops(phase.axes)} {{")
-        for s in phase.body:
-            lines.append("      " + _provenance(show_statement(s), s.where, provenance))
-        lines.append("    }")
-    partials = [_provenance(_partial(p), p.where, provenance) for p in kernel.partials]
-    return "\n".join([*lines, "  }", *partials, "}"])
-
-
-def _provenance(text: str, where: str, wanted: bool) -> str:
-    return f"{text}  # {escaped(where)}" if wanted and where else text
-
-
-def _geometry(kernel: Kernel) -> Iterator[str]:
-    if kernel.roles:
-        yield "  roles " + ", ".join(map(_roles, kernel.roles))
-    if kernel.window:
-        yield "  window " + ", ".join(map(_window, kernel.window))
-    if kernel.winograd:
-        yield f"  winograd {kernel.winograd}"
-
-
-def _roles(r: Roles) -> str:
-    inner = [f" {name}[{n}]" for name, n in zip(r.names[1:], r.extents, strict=True)]
-    return f"{r.loop}: {r.names[0]}{''.join(inner)}"
-
-
-def _window(w: WindowAxis) -> str:
-    place = f"{w.out}*{w.stride} + {w.tap}*{w.dilation}"
-    return place if w.end == 0 else f"{w.low} <= {place} < {w.end}"
-
-
-def _partial(p: Partial) -> str:
-    value = f"{p.op} {p.value} over {', '.join(p.over)} by {p.run}"
-    return f"  partial {p.buffer}[{_affine(p.at)}] = {value}"
-
-
-def _loops(axes: Sequence[Axis]) -> str:
-    if not axes:
-        return "once"
-    return "for " + ", ".join([f"{a.name} in {a.extent}" for a in axes])
-
-
-def show_statement(s: Statement) -> str:
-    """One statement; the types are told apart in the order of their frequency."""
-    if isinstance(s, Apply):
-        return f"{s.name}: {s.dtype.name} = {s.op} {' '.join(s.args)}"
-    if isinstance(s, Load):
-        place = f"{s.buffer}[{_affine(s.at, s.indirect)}]"
-        return f"{s.name}: {s.dtype.name} = load {place}{_guards(s.guards, ' if ')}"
-    if isinstance(s, Store):
-        sign = "+=" if s.add else "="
-        place = f"{s.buffer}[{_affine(s.at, s.indirect)}]"
-        order = " in order" if s.ordered else ""
-        return f"store {place} {sign} {s.value}{order}{_guards(s.guards, ' if ')}"
-    head = f"{s.name}: {s.dtype.name} = "
-    match s:
-        case Const():
-            return head + f"const {_number(s.value, s.dtype)}"
-        case Reduce():
-            return head + f"{s.op} {s.arg}"
-        case Dot():
-            return head + f"dot {s.a} {s.b}"
-        case Index():
-            return head + f"index {_affine(s.at)}"
-        case Inside():
-            return head + f"inside{_guards(s.guards, ' ')}"
-
-
-def _call(s: Call) -> str:
-    args = ", ".join(map(_operand, s.args))
-    told = f"{args}; {show_attrs(dict(s.attrs))}; {s.site}"
-    return f"call {s.op}({told}) -> {_operand(s.out)} on {s.runs}"
-
-
-def _operand(o: Operand) -> str:
-    return f"{o.buffer}[{' '.join(map(str, o.shape))}]"
-
-
-def _affine(at: Affine, indirect: Sequence[Indirect] = ()) -> str:
-    parts = [axis if stride == 1 else f"{axis}*{stride}" for axis, stride in at.terms]
-    if indirect:
-        parts += [f"{i.index}*{i.stride}" for i in indirect]
-    const = at.const
-    if const == 0 and parts:
-        return " + ".join(parts)
-    if parts and isinstance(const, int) and const < 0:
-        return f"{' + '.join(parts)} - {-const}"
-    parts.append(str(const))
-    return " + ".join(parts)
-
-
-def _guards(guards: Sequence[Guard], head: str) -> str:
-    if not guards:
-        return ""
-    return head + ", ".join([f"{g.lo} <= {_affine(g.at)} < {g.hi}" for g in guards])
-
-
-def _number(value: Scalar, dtype: DType) -> str:
-    if dtype.is_floating_point:
-        return repr(float(value))
-    return str(bool(value)) if dtype.name == "bool" else str(int(value))
 
 
 # ---- parse -------------------------------------------------------------------------------------

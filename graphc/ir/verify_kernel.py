@@ -29,9 +29,9 @@ from graphc.ir.kernel import (
     Size,
     Statement,
     Store,
+    show_statement,
 )
 from graphc.ir.kernel_partials import partial
-from graphc.ir.kernel_text import show_statement
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, TensorSpec, bool_, f32, i32, i64
 from graphc.ir.verify_geometry import geometry
