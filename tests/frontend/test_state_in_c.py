@@ -250,6 +250,16 @@ def test_a_function_of_a_library_that_is_replaced_is_seen(
     assert step(graphc.ones(1)).item() == steps[name](graphc.ones(1)).item() != 2.0
 
 
+@pytest.mark.parametrize("read", [lambda w: w.detach(), lambda w: w.data, lambda w: w.data[:2]])
+def test_data_of_a_parameter_that_is_read_past_its_history_is_seen(read: Any) -> None:
+    w = graphc.nn.Parameter(graphc.ones(3))
+    step = graphc.compile(lambda x: x * read(w).sum())
+    for new in (graphc.ones(3), graphc.arange(6.0)[::2], graphc.ones(3).double() * 5):
+        w.data = new
+        for _ in range(2):
+            assert step(graphc.ones(1)).tolist() == [read(w).sum().item()]
+
+
 def test_a_thread_is_told_apart() -> None:
     me, seen = threading.get_ident(), list[float]()
     step = graphc.compile(lambda x: x * (2 if threading.get_ident() == me else 3))
