@@ -77,6 +77,11 @@ class World:
         self.count = 0
 
 
+def other_dict(x: Plain, k: float) -> None:
+    """An object's attributes in another dict."""
+    x.__dict__ = {**vars(x), "k": k}
+
+
 # Ways to read: from the world and a tensor, a tensor.
 READS: dict[str, Callable[[World, Any], Any]] = {
     "attribute": lambda w, x: x * w.plain[0].k,
@@ -149,7 +154,7 @@ CHANGES: dict[str, Callable[[World, random.Random], object]] = {
     "strides": lambda w, r: setattr(w.net.w, "data", (graphc.arange(6.0) * number(r))[::2]),
     "shape": lambda w, r: setattr(w.net, "w", nn.Parameter(graphc.ones(r.choice([1, 3])))),
     "gradient": lambda w, r: setattr(w.net.w, "grad", graphc.ones_like(w.net.w)),
-    "dict": lambda w, r: setattr(some(w, r), "__dict__", dict(vars(Plain(number(r))))),
+    "dict": lambda w, r: other_dict(some(w, r), number(r)),
     "part": lambda w, r: w.net.parts.append(nn.Identity()),
     "drop part": lambda w, r: len(w.net.parts) > 1 and w.net.parts.__delitem__(0),
     "forward": lambda w, r: setattr(w.net, "forward", lambda x: x * 11),
