@@ -191,7 +191,7 @@ class Tensor(Geometry, Located, Readable, Methods):
         out.array, out._value = self.array, self._value
         self.storage.hold(out)
         if modes.trace is not None:
-            modes.trace.made_alias(out)
+            modes.trace.made_alias(out, self)
         return out  # type: ignore[no-any-return]  # made of class `cls` just above
 
     # ---- history -------------------------------------------------------------------------------

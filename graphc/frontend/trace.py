@@ -284,7 +284,7 @@ class Trace:
             if x.requires_grad != before:
                 self.after_commit.append(partial(x.requires_grad_, x.requires_grad))
 
-    def made_alias(self, x: Tensor) -> None:
+    def made_alias(self, x: Tensor, of: Tensor) -> None:
         """x is new: what the step does to its history is its own affair."""
         if not x.is_traced:
             self.aliases[x] = None

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import array
+import csv
 import heapq
+import io
+import logging
 import types
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
@@ -464,3 +470,57 @@ def test_a_new_object_that_holds_a_tensor_is_refused() -> None:
     with pytest.raises(Untraceable, match="a new Holder with tensors in it"):
         step(graphc.ones(2))
     assert place.kept is None
+
+
+# ---- in the order of the code, and of each call's own -------------------------------------------
+
+
+class Counted:
+    def __init__(self) -> None:
+        self.n = 0
+
+    def __repr__(self) -> str:
+        return f"n={self.n}"
+
+
+def _in_order(compiled: Callable[[Any], Any]) -> list[Any]:
+    """What some steps do to files, logs, arrays, tables and their arguments."""
+    text, rows, count = io.StringIO(), io.StringIO(), Counted()
+    writer, numbers, log = csv.writer(rows), array.array("d"), logging.getLogger("in order")
+    log.handlers, log.propagate = [logging.StreamHandler(text)], False
+    log.setLevel(logging.INFO)
+    words: Counter[str] = Counter()
+    table: dict[str, list[float]] = {}
+    shown = np.zeros(2)
+    batches: list[Any] = []
+
+    def step(batch: dict[str, Any]) -> Any:
+        loss = batch.pop("x").sum()
+        batch["seen"] = 1
+        count.n += 1
+        log.info("%s", count)
+        count.n += 1
+        text.write("plain\n")
+        writer.writerow([1, "a"])
+        numbers.append(2.0)
+        words.update("ab")
+        words["a"] += 1
+        table.setdefault("losses", []).append(loss.item())
+        shown[1] = loss.item()
+        warnings.warn(", ".join(f"{v}" for v in (loss.item(), 3)), stacklevel=1)
+        return loss
+
+    run = compiled(step)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for k in range(3):
+            batches.append({"x": graphc.ones(2) * k})
+            run(batches[-1])
+    return [
+        text.getvalue(), rows.getvalue(), count.n, list(numbers), words, table, shown.tolist(),
+        batches, [str(w.message) for w in caught],
+    ]  # fmt: skip
+
+
+def test_each_call_acts_as_eager_code_does() -> None:
+    assert _in_order(graphc.compile) == _in_order(lambda step: step)

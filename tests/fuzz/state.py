@@ -10,6 +10,7 @@ import random
 import sys
 import types
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import graphc
@@ -76,6 +77,11 @@ class World:
         self.count = 0
 
 
+def other_dict(x: Plain, k: float) -> None:
+    """An object's attributes in another dict."""
+    x.__dict__ = {**vars(x), "k": k}
+
+
 # Ways to read: from the world and a tensor, a tensor.
 READS: dict[str, Callable[[World, Any], Any]] = {
     "attribute": lambda w, x: x * w.plain[0].k,
@@ -101,7 +107,17 @@ READS: dict[str, Callable[[World, Any], Any]] = {
     "copy": lambda w, x: x * [*w.plain[1].items, 7.0][-2],
     "equal": lambda w, x: x * 2 if w.plain[0].items == w.plain[1].items else x * 3,
     "member": lambda w, x: x * 2 if "c" in w.plain[0].table else x * 3,
+    "by key": lambda w, x: x * max(w.plain, key=attrgetter("k")).items[0],
+    "text": lambda w, x: x * len(f"{w.options}"),
+    "trained": lambda w, x: x + trained(w.net, x),
 }
+
+
+def trained(net: Net, x: Any) -> Any:
+    """The sum of a gradient that stays in the net."""
+    net.w.grad = None
+    ((x * net.w) ** 2).sum().backward()
+    return net.w.grad.sum().to(x.dtype)
 
 
 def number(r: random.Random) -> float:
@@ -133,6 +149,12 @@ CHANGES: dict[str, Callable[[World, random.Random], object]] = {
     "config": lambda w, r: setattr(w.net.cfg, "k", number(r)),
     "parameter": lambda w, r: setattr(w.net, "w", nn.Parameter(graphc.ones(3) * number(r))),
     "in place": lambda w, r: w.net.w.data.mul_(number(r)),
+    "dtype": lambda w, r: w.net.to(r.choice([graphc.float32, graphc.float64])),
+    "data": lambda w, r: setattr(w.net.w, "data", graphc.ones(3).to(w.net.w.dtype) * number(r)),
+    "strides": lambda w, r: setattr(w.net.w, "data", (graphc.arange(6.0) * number(r))[::2]),
+    "shape": lambda w, r: setattr(w.net, "w", nn.Parameter(graphc.ones(r.choice([1, 3])))),
+    "gradient": lambda w, r: setattr(w.net.w, "grad", graphc.ones_like(w.net.w)),
+    "dict": lambda w, r: other_dict(some(w, r), number(r)),
     "part": lambda w, r: w.net.parts.append(nn.Identity()),
     "drop part": lambda w, r: len(w.net.parts) > 1 and w.net.parts.__delitem__(0),
     "forward": lambda w, r: setattr(w.net, "forward", lambda x: x * 11),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from graphc.errors import InvalidState, InvalidType, Untraceable
 from graphc.frontend import tensor as tensors
+from graphc.frontend import trace as tracing
 from graphc.frontend.devices import resolve
 from graphc.frontend.modes import modes
 from graphc.frontend.promotion import wrap
@@ -39,7 +41,7 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed of the default generator."""
-        return self.seed_value
+        return int(tracing.guard(partial(getattr, self, "seed_value")))
 
     def signed_seed(self) -> int:
         """The seed as an i64 holds it."""

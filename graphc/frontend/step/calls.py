@@ -33,8 +33,8 @@ import numpy as np
 
 from graphc.frontend.step.code import LIBRARY, OWN, USERS, whose
 from graphc.frontend.step.deep import deep, handed, shown
-from graphc.frontend.step.found import is_module, own, static
-from graphc.frontend.step.held import CONTAINERS, is_iterator
+from graphc.frontend.step.found import in_mapping, is_module, own, static
+from graphc.frontend.step.held import CONTAINERS, Place, is_iterator
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.step.stores import CHANGED
@@ -111,7 +111,7 @@ class Calls:
                 self.reads.context(frame, x)
         if isinstance(f, FunctionType):
             if f is importlib.import_module and args and isinstance(args[0], str):
-                self.reads.imported(frame, args[0])
+                imported(self.reads, frame, args[0])
             elif f is print:  # ours
                 for x in args:
                     shown(self.reads, frame, x)
@@ -341,6 +341,16 @@ def whose_type(kind: type) -> str:
     return USERS if isinstance(init, FunctionType) else LIBRARY
 
 
+def imported(reads: Reads, frame: FrameType, name: str) -> None:
+    """`import name` gives a user's module that is there already."""
+    for part in {name, name.partition(".")[0]} - sys.stdlib_module_names:
+        place: Place = ("item", id(sys.modules), part)
+        file = getattr(sys.modules.get(part), "__file__", None) or ""
+        if part in sys.modules and whose(file) == USERS and place not in reads.notes:
+            row = in_mapping(sys.modules, part)
+            reads.note(place, frame, f"module `{part}`", sys.modules, [row])
+
+
 # ---- what a few builtins do ----------------------------------------------------------------------
 
 
@@ -373,7 +383,7 @@ def _next(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 
 def _imported(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if args and isinstance(args[0], str):
-        reads.imported(frame, args[0])
+        imported(reads, frame, args[0])
 
 
 def _nothing(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:

@@ -90,9 +90,9 @@ def whose(file: str) -> str:
 
 
 def whose_code(code: CodeType, space: dict[str, Any]) -> str:
-    """USERS, LIBRARY or OWN; code without a file (of a dataclass) by the module it is in."""
+    """USERS, LIBRARY or OWN; code without a file, as of a dataclass, by its module, if any."""
     file = code.co_filename
-    if file.startswith("<string>"):
+    if file.startswith("<string>") and "__name__" in space:
         module = sys.modules.get(space.get("__name__", ""))
         file = getattr(module, "__file__", None) or ("<frozen " if module is None else file)
     return whose(file)

@@ -66,6 +66,8 @@ from graphc.frontend.tensor import Tensor
 MAX_ITEMS = 10_000
 MAX_BYTES = 1 << 16
 HEAP_TYPE = 1 << 9
+OF_HISTORY = ("is_leaf", "grad_fn")
+OF_CALL = (*OF_HISTORY, "_version", "storage_offset")  # what a stand-in cannot know
 OF_EACH = ("data", "grad", "shape", "dtype", "requires_grad")  # of tensors: no methods
 
 
@@ -178,10 +180,7 @@ class Reads:
         elif is_module(x):
             self._of_module(place, frame, label, x, name)
         elif isinstance(x, Tensor):
-            if name in own(x) and not hasattr(Tensor, name):
-                self.note(place, frame, label, x, in_object(x, name))
-            elif name not in OF_EACH:
-                self._of_class(frame, Tensor, name)
+            self._of_tensor(place, frame, label, x, name)
         elif isinstance(x, (np.ndarray, *BYTES)):
             self.whole(frame, x)
         else:
@@ -233,6 +232,22 @@ class Reads:
             return
         value = getattr(x, name, MISSING)  # a parameter, buffer or child: a look-up of ours
         self.note(place, frame, label, x, [(attrgetter(name), x, value)], of_module=True)
+
+    def _of_tensor(self, place: Place, frame: FrameType, label: str, x: Tensor, name: str) -> None:
+        if name in own(x) and not hasattr(Tensor, name):
+            self.note(place, frame, label, x, in_object(x, name))
+        elif name in OF_CALL and x.is_traced:
+            argument = x._node is None and x.storage in getattr(tracing.active(), "stand_ins", ())
+            if name not in OF_HISTORY or (argument and x.requires_grad):
+                self.refuse(
+                    frame, None, f"`{self.name(x)}.{name}` is read inside a compiled step",
+                    "ask outside, and pass the answer as an argument",
+                    "another call's tensor may answer otherwise, and Python runs once",
+                )  # fmt: skip
+        elif name == "_version":
+            self.note(place, frame, label, x, [(attrgetter(name), x, x._version)])
+        elif name not in OF_EACH:
+            self._of_class(frame, Tensor, name)
 
     def _of_class(self, frame: FrameType, kind: type, name: str) -> None:
         place = ("class", id(kind), name)
@@ -361,15 +376,6 @@ class Reads:
         place = (what, id(x), None)
         if place not in self.notes:
             self.note(place, frame, f"{what} `{self.name(x)}`", x, [(get, x, get(x))])
-
-    def imported(self, frame: FrameType, name: str) -> None:
-        """`import name` gives a user's module that is there already."""
-        for part in {name, name.partition(".")[0]} - sys.stdlib_module_names:
-            place: Place = ("item", id(sys.modules), part)
-            file = getattr(sys.modules.get(part), "__file__", None) or ""
-            if part in sys.modules and not (is_own(file) or is_library(file) or self._known(place)):
-                row = in_mapping(sys.modules, part)
-                self.note(place, frame, f"module `{part}`", sys.modules, [row])
 
     def cached(self, frame: FrameType, fn: Any, key: Any) -> None:
         """A functools.lru_cache: what it holds under a key, MISSING for any."""

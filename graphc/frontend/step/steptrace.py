@@ -105,6 +105,11 @@ class StepTrace(Trace):
     def told_of_gradient(self, hook: Callable[[Tensor], Any], x: Tensor) -> None:
         effects.told_of_gradient(hook, x)
 
+    def made_alias(self, x: Tensor, of: Tensor) -> None:
+        if of.array is not None and of not in self.aliases:
+            self.shown.setdefault(of, Shown.by(of))
+        super().made_alias(x, of)
+
     def lift(self, x: Tensor) -> Value:
         if x.array is not None:
             if x.storage in self.owners:

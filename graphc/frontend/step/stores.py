@@ -72,7 +72,7 @@ class Stores:
         place = ("attr", id(x), name)
         slot = isinstance(raw(type(x).__mro__, name), MemberDescriptorType)
         table = own(x)
-        by_code = slot or not (table or hasattr(x, "__dict__"))
+        by_code = slot or table is not own(x)
         before = getattr(x, name, MISSING) if by_code else table.get(name, MISSING)
         mode = name == "training" and is_module(x)
         if before is value and not mode:  # `+=` of a list
@@ -211,8 +211,7 @@ def _inside(x: Any, objects: bool = False) -> Iterable[tuple[Hashable, Any]]:
     ours = type(x).__module__.startswith("graphc.")
     if isinstance(x, Tensor | type) or ours or is_module(x):  # modules keep what hooks compute
         return []
-    table = getattr(x, "__dict__", None)
-    return [(("attr", id(x), k), v) for k, v in table.items()] if type(table) is dict else []
+    return [(("attr", id(x), k), v) for k, v in own(x).items()]
 
 
 def copied(trace: Trace, x: Any, made: set[int]) -> bool:

@@ -22,7 +22,7 @@ from graphc.errors import InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.step import counts, deep, lazy, printed, stack
-from graphc.frontend.step.calls import Calls
+from graphc.frontend.step.calls import Calls, imported
 from graphc.frontend.step.code import (
     BY_ARGUMENT,
     BY_BACKWARD,
@@ -356,7 +356,7 @@ class Watch:
     def _import(self, frame: FrameType, name: str) -> None:
         level = top(frame, 2)
         package = frame.f_globals.get("__package__") or ""
-        self.reads.imported(frame, resolve_name("." * level + name, package) if level else name)
+        imported(self.reads, frame, resolve_name("." * level + name, package) if level else name)
 
     def _iterate(self, frame: FrameType, _: Any) -> None:
         self._look(frame, top(frame))
