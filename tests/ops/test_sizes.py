@@ -50,7 +50,7 @@ def grown(row: OpRow, times: int) -> OpRow:
     return replace(row, inputs=tuple(inputs))
 
 
-SCANS = ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
+SCANS = ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "cumulative_trapezoid")
 OWN_SHAPES = frozenset(
     """put_add view expand broadcast_to reshape_as reshape_named cross cross_dim inverse
     max_pool2d_x max_unpool1d max_unpool2d_of_max_pool2d affine_grid affine_grid_volume
