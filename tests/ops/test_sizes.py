@@ -50,7 +50,7 @@ def grown(row: OpRow, times: int) -> OpRow:
     return replace(row, inputs=tuple(inputs))
 
 
-SCANS = ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "cumulative_trapezoid")
+SCANS = ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
 OWN_SHAPES = frozenset(
     """put_add view expand broadcast_to reshape_as reshape_named cross cross_dim inverse
     max_pool2d_x max_unpool1d max_unpool2d_of_max_pool2d affine_grid affine_grid_volume
@@ -71,7 +71,7 @@ def graphs(row: OpRow) -> list[Graph]:
 @pytest.mark.parametrize("row", SIZED, ids=str)
 def test_a_program_is_as_large_for_long_operands(row: OpRow) -> None:
     short, long = map(made, graphs(row))
-    if row.name.startswith(SCANS):
+    if row.name.startswith((*SCANS, "cumulative_trapezoid")):
         assert long.launches <= 2 * short.launches + 8
         assert long.values <= 2 * short.values + 40
     else:
