@@ -48,6 +48,7 @@ def test_in_place_functions_are_the_methods() -> None:
     assert y.tolist() == [0.0, 2.0]
 
 
+SYSTEM = [2.0, 1, 0, 3, -1, 2, 1, 0.5, 0, 1, 4, 1, 2, 0, 1, 5]
 EDGES: dict[str, Callable[[Any], Any]] = {
     "gcd_least": lambda T: T.gcd(T.tensor([-128, 0], dtype=T.int8), T.tensor(-128, dtype=T.int8)),
     "lcm_types": lambda T: T.lcm(T.tensor([[-12], [30]], dtype=T.int8), T.tensor([18, -4])),
@@ -66,6 +67,10 @@ EDGES: dict[str, Callable[[Any], Any]] = {
     "cumulative_trapezoid_of_nothing": lambda T: T.cumulative_trapezoid(T.ones(0)),
     "cholesky_inverse_of_a_full_matrix": lambda T: T.cholesky_inverse(
         T.tensor([[2.0, 1.0], [7.0, 3.0]]), upper=True
+    ),
+    "tensorinv": lambda T: T.linalg.tensorinv((T.eye(4) + 0.1).reshape(2, 2, 4)),
+    "tensorsolve": lambda T: T.linalg.tensorsolve(
+        T.tensor(SYSTEM).reshape(2, 2, 2, 2), T.arange(4.0).reshape(2, 2), dims=(0, 2)
     ),
     "sum_to_size_0d": lambda T: T.ones(2, 3).sum_to_size(()),
     "fill_cuts": lambda T: T.fill(T.zeros(2, dtype=T.int64), T.tensor(2.7)),

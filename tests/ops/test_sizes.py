@@ -71,7 +71,7 @@ def graphs(row: OpRow) -> list[Graph]:
 @pytest.mark.parametrize("row", SIZED, ids=str)
 def test_a_program_is_as_large_for_long_operands(row: OpRow) -> None:
     short, long = map(made, graphs(row))
-    if row.name.startswith(SCANS):
+    if row.name.startswith((*SCANS, "cumulative_trapezoid")):
         assert long.launches <= 2 * short.launches + 8
         assert long.values <= 2 * short.values + 40
     else:

@@ -66,10 +66,9 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
 
 def powers(x: Tensor, count: int) -> Tensor:
     """[..., n] -> [..., n, count]: 1, x, x * x, ..."""
-    n = min(count, 1)
-    one = creation.ones((*x.spec.shape, n), dtype=x.dtype, device=x.device)
-    more = P.expand(shapes.unsqueeze(x, -1), (*x.spec.shape, count - n))
-    return scans.cumprod(shapes.cat([one, more], -1), -1)
+    x = R.accumulator(x, None)
+    exponents = creation.arange(count, dtype=x.dtype, device=x.device)
+    return E.pow(shapes.unsqueeze(x, -1), exponents)
 
 
 def cumulative_trapezoid(
