@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -124,6 +125,28 @@ model = torch.compile(torch.nn.Linear(4, 2))
 for _ in range(int(sys.argv[1])):
     model(torch.ones(3, 4)).sum().backward()
 """
+
+
+def test_opt_does_what_the_pipeline_did(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    step = graphc.compile(lambda x, w: ((x + 0.0) @ w).relu().sum(0))
+    step(graphc.ones(4, 3), graphc.ones(3, 2))
+
+    def rows(text: str) -> list[str]:
+        return text.rstrip().splitlines()[1:]  # the title has the time that it took
+
+    path = tmp_path / "graph.gir"
+    for before, after in itertools.pairwise(["check_indices", "simplify", "decompose", "tidy"]):
+        path.write_text(step.ir(before))
+        status, data = answer(capsys, "opt", str(path), "--pass", after)
+        assert status == Exit.OK and rows(data["text"]) == rows(step.ir(after))
+    path.write_text(step.ir("foresee"))
+    _, kernels = answer(capsys, "opt", str(path), "--pass", "fuse")
+    assert kernels["text"].count("kernel ") == len(step.kernels)
+    _, program = answer(capsys, "opt", str(path), "--pass", "memory")
+    assert program["text"].startswith("program ") and "launch" in program["text"]
+    path.write_text("no graph")
+    assert main(["opt", str(path), "--pass", "fuse"]) == Exit.NOT_FOUND
+    assert "holds no graph" in capsys.readouterr().err
 
 
 def test_report_of_a_script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
