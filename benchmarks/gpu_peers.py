@@ -1,6 +1,7 @@
 """One framework's measurements in a process of its own: `gpu_peers.py
-net|start|conv|attention|matmul graphc|torch [NAME ...] [--modes ...]`. Each row is printed as a line of JSON when it is there, so
-that what was measured before a time limit is kept. PyTorch compiles a net in each of the modes.
+net|start|conv|attention|matmul graphc|torch [NAME ...] [--modes ...]`. Each row is printed as a
+line of JSON when it is there, so that what was measured before a time limit is kept. PyTorch
+compiles a net in each of the modes.
 """
 
 from __future__ import annotations
