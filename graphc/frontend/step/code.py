@@ -76,6 +76,9 @@ def is_library(file: str) -> bool:
     return file.startswith(LIBRARIES) or file.startswith("<frozen ")
 
 
+MADE = "<string>", "<class "  # how names of files begin that there are none of
+
+
 @lru_cache(maxsize=4096)
 def whose(file: str) -> str:
     if is_own(file):
@@ -84,9 +87,10 @@ def whose(file: str) -> str:
 
 
 def whose_code(code: CodeType, space: dict[str, Any]) -> str:
-    """USERS, LIBRARY or OWN; code without a file (of a dataclass) by the module it is in."""
+    """USERS, LIBRARY or OWN; code without a file (of a dataclass, of a decorator that writes code)
+    by the module it is in."""
     file = code.co_filename
-    if file.startswith("<string>"):
+    if file.startswith(MADE):
         module = sys.modules.get(space.get("__name__", ""))
         file = getattr(module, "__file__", None) or ("<frozen " if module is None else file)
     return whose(file)
