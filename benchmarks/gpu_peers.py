@@ -1,6 +1,7 @@
-"""One framework's measurements in a process of its own: `gpu_peers.py net|conv|attention|matmul
-graphc|torch [NAME ...] [--modes ...]`. Each row is printed as a line of JSON when it is there, so
-that what was measured before a time limit is kept. PyTorch compiles a net in each of the modes.
+"""One framework's measurements in a process of its own: `gpu_peers.py
+net|start|conv|attention|matmul graphc|torch [NAME ...] [--modes ...]`. Each row is printed as a
+line of JSON when it is there, so that what was measured before a time limit is kept. PyTorch
+compiles a net in each of the modes.
 """
 
 from __future__ import annotations
@@ -189,8 +190,25 @@ def called(
     return lambda: run(*args)
 
 
+def start_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
+    """The first call of a net in this process: warm, if an earlier one has compiled it."""
+    for work in [w for w in gpu_work.works() if w.name in names]:
+
+        def measure(work: Work = work) -> Row:
+            train, x, y, *_ = gpu_work.training(framework.T, work, "cuda")
+            step: Any = framework.T.compile(train)
+            start = time.perf_counter()
+            step(x, y)
+            framework.clock.wait()
+            first_s = time.perf_counter() - start
+            return {"first_s": first_s, "programs_found": step.stats.programs_found}
+
+        yield tried({"net": work.name, "variant": "graphc, started again"}, measure)
+
+
 KINDS = {
     "net": net_rows,
+    "start": start_rows,
     "matmul": matmul_rows,
     "conv": conv_rows,
     "attention": attention_rows,

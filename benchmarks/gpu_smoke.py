@@ -1,10 +1,15 @@
 """What graphc assumes of Triton's calling convention, tried on the device with kernels by hand.
 
-Each case packs, launches and reads back by the runtime's own means, as a program does.
+Each case packs, launches and reads back by the runtime's own means, as a program does. What no
+device has run yet comes first: recording in a stream of its own, with a mode that lets other
+threads go on, and graphs that native code starts.
 """
 
 from __future__ import annotations
 
+import itertools
+import threading
+import time
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -226,6 +231,60 @@ def check_replay(bench: Bench, replays: int = 3) -> None:
     driver.GraphDestroy(graph)
 
 
+def check_own_capture(bench: Bench, records: int = 6) -> None:
+    """What is recorded, in a stream of its own, while other threads allocate, compute and wait;
+    FakeDriver's memory is for one thread."""
+    import graphc
+
+    weight = graphc.ones(64, 64, device="cuda")
+    step = graphc.compile(lambda x: ((x @ weight).relu() @ weight).sum())
+    busy, failed = threading.Event(), []
+
+    def others() -> None:
+        try:
+            for n in itertools.count(1):
+                assert graphc.ones(64 * n, device="cuda").add(1).sum().item() == 128 * n
+                if busy.is_set():
+                    return
+        except Exception as e:
+            failed.append(e)
+
+    thread = threading.Thread(target=others)
+    if not FAKE:
+        thread.start()
+    held = [graphc.ones(8, 64, device="cuda") for _ in range(records)]
+    found = [step(x).item() for x in held]  # each at other addresses
+    busy.set()
+    if not FAKE:
+        thread.join()
+    assert not failed and found == [8 * 64 * 64 * 64.0] * records, (failed, found)
+
+
+def check_started_again(bench: Bench, calls: int = 200) -> dict[str, Any]:
+    """Calls by native code: right, told of a failed check, and how long each takes the host."""
+    import graphc
+
+    table, count = graphc.ones(5, 3, device="cuda"), graphc.zeros(1, device="cuda")
+    step: Any = graphc.compile(lambda k: (count.add_(1) * table[k]).sum())
+    at = graphc.tensor([1, 2], device="cuda")
+    for _ in range(20):
+        step(at)
+    before = count.item()
+    start = time.perf_counter()
+    for _ in range(calls):
+        out = step(at)
+    call_us = (time.perf_counter() - start) * 1e6 / calls
+    assert count.item() == before + calls and out.item() == 6 * (before + calls)
+    latched = step._latch is not None
+    at.copy_(graphc.tensor([1, 9], device="cuda"))
+    try:
+        step(at).item()
+    except IndexError:
+        assert count.item() == before + calls
+        return {"call_us": call_us, "latched": latched}
+    raise AssertionError("an index out of range is not told")
+
+
 TILES: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
     "rank 2": ((12, 16), (8, 16), (-3, 4)),
     "rank 4": ((2, 5, 6, 8), (1, 4, 4, 8), (1, -1, 3, 0)),
@@ -233,6 +292,8 @@ TILES: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
     "one row a box": ((16, 2, 2, 16), (16, 1, 1, 16), (3, 1, 0, 0)),
 }
 CASES: dict[str, Callable[[Bench], Any]] = {
+    "capture beside others": check_own_capture,
+    "started again": check_started_again,
     "arguments": check_arguments,
     "bf16 rounding": check_rounding,
     "f32 dot": check_dot,

@@ -172,13 +172,17 @@ def copies() -> Row:
 
 
 def nets(record: Record, deadline: float, tests: Sequence[str]) -> None:
-    """Each net in graphc, then in PyTorch: a process each, and a fair share of the time left."""
+    """Each net in graphc, then in PyTorch: a process each, and a fair share of the time left; of
+    the first, which PyTorch compiles longest, half of it, and in graphc once more, as warm."""
     works = gpu_work.works()
     for i, work in enumerate(works):
-        share = (deadline - time.monotonic()) / (len(works) - i)
+        left = deadline - time.monotonic()
+        share = left / 2 if i == 0 else left / (len(works) - i)
         until = min(deadline, time.monotonic() + max(share, 60.0))
-        for framework in ("graphc", "torch"):
-            peers(record, until, ["net", framework, work.name])
+        peers(record, until, ["net", "graphc", work.name])
+        if i == 0:
+            peers(record, until, ["start", "graphc", work.name])
+        peers(record, until, ["net", "torch", work.name])
 
 
 def conv(record: Record, deadline: float, tests: Sequence[str]) -> None:

@@ -69,6 +69,9 @@ class StandInMemory:
     def synchronize(self) -> None:
         pass
 
+    def settle(self) -> None:
+        pass
+
     def copy(self, how: Moves, target: int, source: int) -> None:
         """What the kernel of a strided copy does."""
         seen = []

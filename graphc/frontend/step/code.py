@@ -82,6 +82,9 @@ def is_library(file: str) -> bool:
     return file.startswith(LIBRARIES) or file.startswith("<frozen ")
 
 
+MADE = "<string>", "<class "  # how names of files begin that there are none of
+
+
 @lru_cache(maxsize=4096)
 def whose(file: str) -> str:
     if is_own(file):
@@ -90,9 +93,10 @@ def whose(file: str) -> str:
 
 
 def whose_code(code: CodeType, space: dict[str, Any]) -> str:
-    """USERS, LIBRARY or OWN; code without a file, as of a dataclass, by its module, if any."""
+    """USERS, LIBRARY or OWN; code without a file (of a dataclass, of a decorator that writes code)
+    by its module, if it names one."""
     file = code.co_filename
-    if file.startswith("<string>") and "__name__" in space:
+    if file.startswith(MADE) and "__name__" in space:
         module = sys.modules.get(space.get("__name__", ""))
         file = getattr(module, "__file__", None) or ("<frozen " if module is None else file)
     return whose(file)
