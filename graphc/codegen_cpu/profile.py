@@ -40,6 +40,7 @@ def profile(target: Target) -> Profile:
         many_terms=1 << 14,
         small_extent=16,
         literal_strides=False,
+        bounded_terms=1 << 12,  # of one chain, so that no tile goes along chunks of it
         winograd=Winograd(
             run=32,  # the widest register tile's
             tiles=4,

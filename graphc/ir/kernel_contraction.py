@@ -18,6 +18,7 @@ from graphc.ir.kernel import (
     Const,
     Definition,
     Dot,
+    Guard,
     Kernel,
     Load,
     Partial,
@@ -88,9 +89,9 @@ class Contraction:
         return f64 if wide or self.dot.dtype is f64 else f32
 
     @property
-    def guarded(self) -> bool:
-        """Whether padding is a guard of a load, not stored around the operand."""
-        return any(load.guards for o in (self.a, self.b) for load in o.loads)
+    def guards(self) -> tuple[Guard, ...]:
+        """Padding that is not stored around an operand."""
+        return tuple(g for o in (self.a, self.b) for load in o.loads for g in load.guards)
 
 
 @dataclass(frozen=True, slots=True)

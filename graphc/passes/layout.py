@@ -13,7 +13,8 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -155,7 +156,7 @@ class _Layout:
         self.graph = graph
         self.profile = profile
         self.orders = orders_of(graph, profile)
-        self.widths = _widest_padding(graph, profile.stored_halo)
+        self.widths = _widest_padding(graph, profile)
         self.new: dict[Value, Value] = {}
         self.padded: dict[Value, Value] = {}
 
@@ -189,14 +190,15 @@ class _Layout:
         assert v.op is not None
         x = self._operand(v)
         w = self._packed(self.new[v.args[1]])
-        padding = v.attrs["padding"]
-        if self.profile.stored_halo:
-            padding = ((0, 0),) * len(padding)
-        return v.builder.emit(v.op, (x, w), {**v.attrs, "padding": padding})
+        padding = [
+            (0, 0) if kept else side
+            for side, kept in zip(v.attrs["padding"], stored(v, self.profile), strict=True)
+        ]
+        return v.builder.emit(v.op, (x, w), {**v.attrs, "padding": tuple(padding)})
 
     def _operand(self, v: Value) -> Value:
         """The padded input of convolution `v`, cut from its base's padded twin."""
-        reading = base_of(v, self.profile.stored_halo)
+        reading = base_of(v, stored(v, self.profile))
         whole = self.padded.get(reading.base)
         if whole is None:
             return self.new[v.args[0]]
@@ -243,12 +245,51 @@ class Reading(NamedTuple):
         return (samples, *places, channels)
 
 
-def base_of(conv: Value, halo: bool) -> Reading:
-    """The value under transposes and cuts that the convolution reads; `halo`: with its padding."""
+def stored(conv: Value, profile: Profile) -> tuple[bool, ...]:
+    """Whether the padding along each place is stored around what a convolution reads.
+
+    Not above and below the image of few channels' where the zeros are many: the loop over the rows
+    of a window has bounds instead, and meets none. (A weight gradient sums over places in chunks,
+    and wants them whole.)
+    """
+    outermost = profile.stored_halo
+    if outermost and _may_be_bounded(conv, profile):
+        outermost = _zeros(conv) < profile.many_zeros
+    return (outermost, *[profile.stored_halo] * (len(conv.shape) - 3))
+
+
+def _may_be_bounded(conv: Value, profile: Profile) -> bool:
+    """Whether it is a plain convolution of few channels, and no gradient of a weight."""
+    x, w = conv.args
+    steps = (
+        conv.attrs[k][0] for k in ("stride", "rhs_dilation", "lhs_dilation") if k in conv.attrs
+    )
+    groups = (conv.attrs.get(k, 1) for k in ("groups", "batch_groups"))
+    plain = {*steps, *groups} == {1}
+    known = not any(map(is_unknown, (*conv.shape[1:3], x.shape[2], *w.shape)))
+    if not plain or not known or len(w.shape) < 4 or w.shape[2] == 1:
+        return False
+    few = min(w.shape[:2]) < profile.run and math.prod(w.shape[1:]) <= profile.bounded_terms
+    return few and base_of(conv, (True,) * (len(w.shape) - 2)).perm[0] == 0
+
+
+def _zeros(conv: Value) -> float:
+    """The share of products along the outermost place that are with padding, of a plain window."""
+    size, taps = (a.shape[2] for a in conv.args)
+    low: int = conv.attrs["padding"][0][0]
+    places = range(conv.shape[2])
+    inside = sum(max(0, min(taps, low + size - k) - max(0, low - k)) for k in places)
+    return 1 - inside / max(1, len(places) * taps)
+
+
+def base_of(conv: Value, halo: Sequence[bool]) -> Reading:
+    """The value under transposes and cuts that the convolution reads; `halo`: with its padding
+    along those places."""
     v = conv.args[0]
     perm = identity(v)
-    low = (0, 0, *(a * halo for a, _ in conv.attrs["padding"]))
-    high = (0, 0, *(b * halo for _, b in conv.attrs["padding"]))
+    padding = list(zip(conv.attrs["padding"], halo, strict=True))
+    low = (0, 0, *(a * kept for (a, _), kept in padding))
+    high = (0, 0, *(b * kept for (_, b), kept in padding))
     while v.op is not None:
         (u, *_) = v.args or (v,)
         if v.op.name == "transpose":
@@ -269,12 +310,12 @@ def base_of(conv: Value, halo: bool) -> Reading:
     return Reading(v, perm, low, high)
 
 
-def _widest_padding(graph: Graph, halo: bool) -> dict[Value, Widths]:
+def _widest_padding(graph: Graph, profile: Profile) -> dict[Value, Widths]:
     """For each base that a convolution reads, the most padding any reader wants."""
     widths: dict[Value, Widths] = {}
     for v in graph.values():
         if v.op is OPS["conv"]:
-            reading = base_of(v, halo)
+            reading = base_of(v, stored(v, profile))
             none = [0] * len(reading.perm)
             first = Widths(none, none.copy(), reading.channels_last)
             most = widths.setdefault(reading.base, first)

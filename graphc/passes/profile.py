@@ -106,6 +106,12 @@ class Profile:
     """Extents up to this are literals, short enough to unroll: a window's loop, never the batch.
     Larger ones are arguments, so that kernels of other sizes are the same text."""
 
+    bounded_terms: int = 0
+    """Terms of an output of few channels' convolution, up to which the zeros above and below its
+    images need not be stored: bounds of the loop over a window's rows leave them out."""
+    many_zeros: float = 1 / 8
+    """The share of products that such zeros have, from which that is done: bounds cost a little in
+    each tile, and rows of an image are no longer rows of it."""
     winograd: Winograd | None = None
     """When convolutions are computed by Winograd's algorithm; None: never."""
     attention: int = 0

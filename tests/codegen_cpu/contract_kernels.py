@@ -21,6 +21,7 @@ from graphc.ir.kernel import (
     Buffer,
     Definition,
     Dot,
+    Guard,
     Kernel,
     Load,
     Phase,
@@ -113,6 +114,27 @@ def conv(n: int, h: int, c: int, oc: int, k: int = 3, s: int = 1, symbolic: bool
     kernel = contract(axes, [("ky", k), ("kx", k * c)], x, w, y, sizes=sizes)
     lengths = {"a": n * h * h * c, "b": k * k * c * oc, "y": n * o * o * oc}
     return Case(kernel, lengths, {"n0": n} if symbolic else {})
+
+
+def bounded_conv(n: int, h: int, c: int, oc: int, k: int, pad: int) -> Case:
+    """A convolution whose zeros above and below the image are not stored, as those beside it."""
+    width, o = h + 2 * pad, h + 2 * pad - k + 1
+    x = at(n=h * width * c, oy=width * c, ox=c, ky=width * c, kx=1, const=-pad * width * c)
+    w = at(ky=k * c * oc, kx=oc, oc=1)
+    y = at(n=o * o * oc, oy=o * oc, ox=oc, oc=1)
+    axes = [("n", n), ("oy", o), ("ox", o), ("oc", oc)]
+    kernel = contract(axes, [("ky", k), ("kx", k * c)], x, w, y)
+    guards = (Guard(at(oy=1, ky=1, const=-pad), 0, h),)
+    lengths = {"a": n * h * width * c, "b": k * k * c * oc, "y": n * o * o * oc}
+    return Case(guarded(kernel, guards), lengths)
+
+
+def guarded(kernel: Kernel, guards: tuple[Guard, ...]) -> Kernel:
+    """The kernel whose first operand is 0 elsewhere."""
+    first, *others = kernel.phases
+    load = dataclasses.replace(first.body[0], guards=guards)
+    first = dataclasses.replace(first, body=(load, *first.body[1:]))
+    return dataclasses.replace(kernel, phases=(first, *others))
 
 
 def flipped_conv(n: int, h: int, c: int, oc: int) -> Case:

@@ -20,10 +20,12 @@ from tests.codegen_cpu.contract_kernels import (
     Case,
     Compiled,
     at,
+    bounded_conv,
     contract,
     conv,
     depthwise,
     flipped_conv,
+    guarded,
     matmul,
     module_text,
     random_product,
@@ -356,14 +358,48 @@ def test_an_empty_reduction_is_left_to_the_loops() -> None:
     assert not contraction.supports(matmul(8, 16, 0).kernel, HOST)
 
 
-def test_guarded_operands_are_left_to_the_loops() -> None:
+@pytest.mark.parametrize(
+    ("n", "h", "c", "oc", "k", "pad"),
+    [
+        (2, 10, 16, 6, 5, 4),
+        (3, 5, 3, 20, 3, 1),
+        (2, 3, 2, 5, 5, 6),  # rows of outputs without a term
+        (1, 1, 1, 1, 3, 2),
+        (2, 4, 2, 17, 1, 2),
+        (1, 9, 1, 40, 2, 1),
+    ],
+)
+def test_zeros_that_are_not_stored_are_not_met(
+    n: int, h: int, c: int, oc: int, k: int, pad: int
+) -> None:
+    case = bounded_conv(n, h, c, oc, k, pad)
+    check(case)
+    for target in TARGETS:
+        chosen = plan(case.kernel, target)
+        assert chosen is not None and "oy" not in {r.axis.name for r in chosen.rows}
+
+
+def test_bounds_of_a_packed_or_innermost_axis() -> None:
+    for case in (matmul(8, 16, 40), matmul(20, 35, 64, "nt"), matmul(9, 5, 300, "nt")):
+        check(replace_kernel(case, (Guard(at(k=1), 1, 7),)))
+        check(replace_kernel(case, (Guard(at(m=1, k=1), 3, 20), Guard(at(k=1, const=-2), 0, 33))))
+
+
+def replace_kernel(case: Case, guards: tuple[Guard, ...]) -> Case:
+    return dataclasses.replace(case, kernel=guarded(case.kernel, guards))
+
+
+def test_guards_that_are_no_bounds_are_left_to_the_loops() -> None:
     kernel = matmul(8, 16, 8).kernel
-    load = dataclasses.replace(kernel.phases[0].body[0], guards=(Guard(at(k=1), 1, 7),))
-    body = (load, *kernel.phases[0].body[1:])
-    guarded = dataclasses.replace(kernel.phases[0], body=body)
-    assert not contraction.supports(
-        dataclasses.replace(kernel, phases=(guarded, *kernel.phases[1:])), HOST
-    )
+    for guard in (Guard(at(m=1), 1, 7), Guard(at(k=2), 1, 7)):
+        assert not contraction.supports(guarded(kernel, (guard,)), HOST)
+    # What is computed of a zero need not be one.
+    first, *others = guarded(kernel, (Guard(at(k=1), 1, 7),)).phases
+    load, right, dot = first.body
+    exp = Apply("%e", f32, "exp", (load.name,))
+    body = (load, exp, right, dataclasses.replace(dot, a="%e"))
+    phases = (dataclasses.replace(first, body=body), *others)
+    assert not contraction.supports(dataclasses.replace(kernel, phases=phases), HOST)
 
 
 # ---- generated code ----------------------------------------------------------------------------

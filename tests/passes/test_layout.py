@@ -27,6 +27,20 @@ graph(%x: f32[2,16,8,8], state %w: f32[16,16,3,3] order (2,3,1,0)) {
 rhs_dilation=(1,1)}
   return %2
 }"""
+MANY_ZEROS = """
+graph(%x: f32[2,8,4,9], state %w: f32[4,8,3,3]) {
+  %0: f32[2,4,4,9] = conv %x %w {stride=(1,1) padding=((1,1),(1,1)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %0
+}"""
+BOUNDED_ROWS = """
+graph(%x: f32[2,8,4,9], state %w: f32[4,8,3,3] order (2,3,1,0)) {
+  %0: f32[2,8,4,11] = pad %x {low=(0,0,0,1) high=(0,0,0,1) value=0.0}
+  %1: f32[2,8,4,11] = contiguous %0 {order=(0,2,3,1)}
+  %2: f32[2,4,4,9] = conv %1 %w {stride=(1,1) padding=((1,1),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %2
+}"""
 NO_HALO = """
 graph(%x: f32[2,16,8,8], state %w: f32[16,16,3,3] order (0,2,3,1)) {
   %0: f32[2,16,8,8] = contiguous %x {order=(0,2,3,1)}
@@ -130,6 +144,7 @@ rhs_dilation=(1,1)}
     ("before", "after", "profile"),
     [
         (CONV, STORED_HALO, CPU),
+        (MANY_ZEROS, BOUNDED_ROWS, CPU),
         (CONV, NO_HALO, GUARDED),
         (COMPUTED_WEIGHT, PACKED, CPU),
         (TWO_READERS, ONE_COPY, CPU),
@@ -138,7 +153,7 @@ rhs_dilation=(1,1)}
         (GAIN, GAIN_BESIDE, CPU),
         (NARROW_WEIGHT, NARROWED_WHERE_IT_LIES, CPU),
     ],
-    ids=["halo", "guard", "weight", "readers", "again", "permuted", "gain", "narrow"],
+    ids=["halo", "zeros", "guard", "weight", "readers", "again", "permuted", "gain", "narrow"],
 )
 def test_convolutions_read_channels_side_by_side(before: str, after: str, profile: Profile) -> None:
     assert_becomes(layout, before, after, profile)

@@ -91,6 +91,7 @@ SMALL = dataclasses.replace(
     partial_reductions=1, panel=2,
     max_members=2, small_row=1, max_inlined_ops=1, short_ops=0, cost_of_access=1, much=1,
     many_taps=1, short_axis=1, many_terms=1, small_extent=1, literal_strides=False,
+    bounded_terms=0,
     align=16, enough=1.0, trials=1,
 )  # fmt: skip
 LARGE = dataclasses.replace(
@@ -98,7 +99,7 @@ LARGE = dataclasses.replace(
     partial_reductions=0, panel=1 << 9,
     max_members=999, small_row=1 << 20, expensive=99, max_inlined_ops=99, short_ops=99, much=99,
     many_taps=999, short_axis=999, small_extent=999, literal_strides=True, align=256, enough=9.0,
-    attention_halves=True, attention_apart=True,
+    attention_halves=True, attention_apart=True, many_zeros=1.0,
 )  # fmt: skip
 GUARDED = dataclasses.replace(
     CPU,
@@ -171,6 +172,7 @@ WIDER = [
     Case("halves", half_attention, ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 3), (2, 3, 5, 3)), 2),
     Case("repeated", repeated, ((2, 4), (3, 2, 4), (4, 4)), 4),
     Case("window", lambda b, x, w: conv3(x, w), ((1, 32, 8, 8), (32, 32, 3, 3)), 2),
+    Case("zeros", lambda b, x, w: conv3(x, w), ((1, 4, 4, 4), (4, 4, 3, 3)), 2),
 ]  # fmt: skip
 
 

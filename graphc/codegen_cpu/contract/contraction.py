@@ -29,12 +29,13 @@ from graphc.codegen_cpu.contract.microkernel import (
     narrow_totals,
     sum_type,
 )
-from graphc.codegen_cpu.contract.operands import Bases
+from graphc.codegen_cpu.contract.operands import Bases, moved
 from graphc.codegen_cpu.contract.panel import Panel
 from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.parts import Runs
 from graphc.codegen_cpu.contract.plan import TINY_MACS, Plan, Rows, group_of, plan
 from graphc.codegen_cpu.contract.prefetch import ask_below, next_rows
+from graphc.codegen_cpu.contract.zeros import inside
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int, iota
@@ -225,11 +226,14 @@ class _Nest:
         """Tiles [low, high) of the grid `dims`, all in the given panel."""
         f, e = self.frame, self.e
         if self.plan.chunk is None:
-            spans = [Span(a.name, self.extent[a.name]) for a in self.plan.contraction.reduced]
-            self._pack(panel, {}, spans)
+            c = self.plan.contraction
+            whole = {a.name: self.extent[a.name] for a in c.reduced}
+            self._pack(panel, {}, [Span(*item) for item in whole.items()])
             with e.loop(f.text(low), f.text(high), 1, "tile") as tile:
                 place = self._join(panel, self._place(tile, dims))
-                sums = self._reduce(place, {}, spans, self.sums)
+                origin, counts = inside(f, c, place.index, whole)
+                spans = [Span(*item) for item in counts.items()]
+                sums = self._reduce(place, origin, spans, self.sums)
                 self._finish(place, sums if self.plan.direct else self.sums)
             return
         with e.loop(f.text(low), f.text(high), self.group, "group") as first:
@@ -347,6 +351,9 @@ class _Nest:
         scalars = self._bases(p.scalar, index)
         vector = self.panel.operand if self.panel else p.vector
         vectors = self.panel.bases if self.panel else self._bases(p.vector, index)
+        if self.panel and p.chunk is None:
+            for axis, low in origin.items():
+                vectors = moved(f, vector, vectors, axis, low)
         masks: list[str] = [""] * p.vectors
         if p.how == "lanes" and (p.wide or not p.packed):
             masks = self._masks(place)

@@ -44,6 +44,7 @@ from graphc.codegen_cpu.contract.parts import (
     runs_of,
     shared_out,
 )
+from graphc.codegen_cpu.contract.zeros import are_bounds, varies
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Axis, Kernel, Size, Store
 from graphc.ir.kernel_contraction import Contraction, Operand, plain_contraction
@@ -172,7 +173,9 @@ class _Choice:
 def plan(kernel: Kernel, target: Target) -> Plan | None:
     """The best plan, or None if the kernel is no contraction that this template takes."""
     c = plain_contraction(kernel)
-    if c is None or c.guarded or any(a.extent == 0 for a in (*c.axes, *c.reduced)):
+    if c is None or any(a.extent == 0 for a in (*c.axes, *c.reduced)):
+        return None
+    if c.guards and (_is_long(c) or not are_bounds(c)):
         return None
     if c.partials and runs_of(c) is None:
         return None
@@ -187,12 +190,13 @@ def _choices(c: Contraction, target: Target) -> Iterator[_Choice]:
     runs = runs_of(c) if c.partials else None
     for vector, scalar in ((c.b, c.a), (c.a, c.b)):
         for lane in c.axes:
-            if not vector.uses(lane.name) or not scalar.contiguous(lane.name):
+            if not vector.uses(lane.name) or not scalar.contiguous(lane.name) or varies(c, lane):
                 continue
             if runs is not None and not _in_runs(runs, vector, scalar, lane):
                 continue
             rows = _row_axes(c, scalar, vector)
-            fold = 1 if scalar.uses(lane.name) else fold_of(c, target)
+            single = scalar.uses(lane.name) or varies(c, c.reduced[-1])
+            fold = 1 if single else fold_of(c, target)
             if runs is not None:
                 rows = [runs.inside(a) for a in rows if runs.has(a.name)]
             for how in _ways(c, vector, scalar, lane):
@@ -223,7 +227,8 @@ def _in_runs(runs: Runs, vector: Operand, scalar: Operand, lane: Axis) -> bool:
 
 
 def _row_axes(c: Contraction, scalar: Operand, vector: Operand) -> list[Axis]:
-    return [a for a in c.axes if scalar.uses(a.name) and not vector.uses(a.name)]
+    rows = [a for a in c.axes if scalar.uses(a.name) and not vector.uses(a.name)]
+    return [a for a in rows if not varies(c, a)]
 
 
 def _ways(c: Contraction, vector: Operand, scalar: Operand, lane: Axis) -> Iterator[How]:
@@ -449,8 +454,8 @@ def _chunk(
     Where the reduction steps over memory (a weight gradient steps from pixel to pixel), tiles of
     neighbouring rows read the same cache lines, so the rows of all tiles of a group count.
     """
-    if best.scalar.uses(best.lane.name) and not packed:
-        return None, 0  # every tile reads lanes of its own
+    if c.guards or (best.scalar.uses(best.lane.name) and not packed):
+        return None, 0  # of few terms; or every tile reads lanes of its own
     long = _is_long(c)
     if best.how == "along" and not long and depth <= CHUNK_STEPS:
         return None, 0  # a tile goes along a few lines, which its neighbours find in the cache

@@ -99,7 +99,7 @@ def is_dense(kernel: Kernel, c: Contraction) -> bool:
     steps = {(w.out, w.tap): (w.stride, w.dilation, w.end) for w in kernel.window}
     dense = steps == {("h", "r"): (1, 1, 0), ("w", "s"): (1, 1, 0)}
     plain = all(len(x.statements) == 1 and x.loads[0].dtype in (f32, bf16) for x in (c.a, c.b))
-    return dense and plain and not c.guarded and c.dtype is f32
+    return dense and plain and not c.guards and c.dtype is f32
 
 
 def _alone(d: Dimension | None, loops: Mapping[str, Axis]) -> Axis | None:
