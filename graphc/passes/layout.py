@@ -188,7 +188,11 @@ class _Layout:
     def _conv(self, v: Value) -> Value:
         assert v.op is not None
         x = self._operand(v)
-        w = self._packed(self.new[v.args[1]])
+        dims = self.profile.weight_dims(len(v.shape))
+        gradient = base_of(v, self.profile.stored_halo).perm[1] == 0
+        if gradient and dims[-1] == 0:  # instead of a weight images: samples lie outermost
+            dims = (1, *(k for k in dims if k != 1))
+        w = self._packed(self.new[v.args[1]], dims)
         padding = v.attrs["padding"]
         if self.profile.stored_halo:
             padding = ((0, 0),) * len(padding)
@@ -205,14 +209,13 @@ class _Layout:
         stop = tuple(o + n + b for o, n, b in zip(origin, shape, reading.high))
         return P.transpose(P.slice(whole, start, stop), reading.perm)
 
-    def _packed(self, w: Value) -> Value:
-        """The channels that the profile wants innermost, or whole runs of the other ones.
+    def _packed(self, w: Value, perm: Shape) -> Value:
+        """The channels that `perm` has innermost, or whole runs of the other ones.
 
         The second is how a data gradient finds the weights that the forward reads; the kernel
         turns them while it copies a panel to the cache, which costs less than a pass of its own.
         """
         inner = self.orders.innermost(w)
-        perm = self.profile.weight_dims(len(w.shape))
         if inner == perm[-1] or w.shape[perm[-1]] == 1:
             return w
         if inner < 2 and w.shape[inner] % self.profile.run == 0:
