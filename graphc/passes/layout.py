@@ -189,12 +189,15 @@ class _Layout:
     def _conv(self, v: Value) -> Value:
         assert v.op is not None
         x = self._operand(v)
-        w = self._packed(self.new[v.args[1]])
-        padding = [
-            (0, 0) if kept else side
-            for side, kept in zip(v.attrs["padding"], stored(v, self.profile), strict=True)
-        ]
-        return v.builder.emit(v.op, (x, w), {**v.attrs, "padding": tuple(padding)})
+        halo = stored(v, self.profile)
+        dims = self.profile.weight_dims(len(v.shape))
+        gradient = base_of(v, halo).perm[1] == 0
+        if gradient and dims[-1] == 0:  # instead of a weight images: samples lie outermost
+            dims = (1, *(k for k in dims if k != 1))
+        w = self._packed(self.new[v.args[1]], dims)
+        sides = zip(v.attrs["padding"], halo, strict=True)
+        padding = tuple((0, 0) if kept else side for side, kept in sides)
+        return v.builder.emit(v.op, (x, w), {**v.attrs, "padding": padding})
 
     def _operand(self, v: Value) -> Value:
         """The padded input of convolution `v`, cut from its base's padded twin."""
@@ -207,14 +210,13 @@ class _Layout:
         stop = tuple(o + n + b for o, n, b in zip(origin, shape, reading.high))
         return P.transpose(P.slice(whole, start, stop), reading.perm)
 
-    def _packed(self, w: Value) -> Value:
-        """The channels that the profile wants innermost, or whole runs of the other ones.
+    def _packed(self, w: Value, perm: Shape) -> Value:
+        """The channels that `perm` has innermost, or whole runs of the other ones.
 
         The second is how a data gradient finds the weights that the forward reads; the kernel
         turns them while it copies a panel to the cache, which costs less than a pass of its own.
         """
         inner = self.orders.innermost(w)
-        perm = self.profile.weight_dims(len(w.shape))
         if inner == perm[-1] or w.shape[perm[-1]] == 1:
             return w
         if inner < 2 and w.shape[inner] % self.profile.run == 0:

@@ -139,6 +139,27 @@ rhs_dilation=(1,1)}
   return %2
 }"""
 
+WEIGHT_GRADIENT = """
+graph(%x: f32[2,16,8,8], %g: f32[2,4,6,6]) {
+  %0: f32[16,2,8,8] = transpose %x {perm=(1,0,2,3)}
+  %1: f32[4,2,6,6] = transpose %g {perm=(1,0,2,3)}
+  %2: f32[16,4,3,3] = conv %0 %1 {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %2
+}"""
+OF_IMAGES = """
+graph(%x: f32[2,16,8,8], %g: f32[2,4,6,6]) {
+  %0: f32[4,2,6,6] = transpose %g {perm=(1,0,2,3)}
+  %1: f32[2,16,8,8] = contiguous %x {order=(0,2,3,1)}
+  %2: f32[16,2,8,8] = transpose %1 {perm=(1,0,2,3)}
+  %3: f32[2,6,6,4] = transpose %0 {perm=(1,2,3,0)}
+  %4: f32[2,6,6,4] = contiguous %3
+  %5: f32[4,2,6,6] = transpose %4 {perm=(3,0,1,2)}
+  %6: f32[16,4,3,3] = conv %2 %5 {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %6
+}"""
+
 
 @pytest.mark.parametrize(
     ("before", "after", "profile"),
@@ -152,8 +173,12 @@ rhs_dilation=(1,1)}
         (PERMUTED, PERMUTED_ROWS, CPU),
         (GAIN, GAIN_BESIDE, CPU),
         (NARROW_WEIGHT, NARROWED_WHERE_IT_LIES, CPU),
+        (WEIGHT_GRADIENT, OF_IMAGES, CPU),
     ],
-    ids=["halo", "zeros", "guard", "weight", "readers", "again", "permuted", "gain", "narrow"],
+    ids=[
+        *("halo", "zeros", "guard", "weight", "readers", "again", "permuted", "gain", "narrow"),
+        "gradient",
+    ],
 )
 def test_convolutions_read_channels_side_by_side(before: str, after: str, profile: Profile) -> None:
     assert_becomes(layout, before, after, profile)

@@ -1,0 +1,72 @@
+"""What tiles ask memory for ahead of time: which kernels do, and that no result changes by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphc.codegen_cpu.contract.plan import plan
+from tests.codegen_cpu.contract_kernels import (
+    Case,
+    at,
+    contract,
+    conv,
+    depthwise,
+    matmul,
+    module_text,
+)
+from tests.codegen_cpu.test_contraction import HOST, check
+
+
+def gradient(rows: int, columns: int, samples: int) -> Case:
+    """Of the weight of a 1x1 convolution, over an unknown number of pixels."""
+    kernel = contract(
+        [("m", rows), ("n", columns)], [("k", "n0")], at(k=rows, m=1), at(k=columns, n=1),
+        at(m=columns, n=1), sizes=("n0",),
+    )  # fmt: skip
+    lengths = {"a": rows * samples, "b": samples * columns, "y": rows * columns}
+    return Case(kernel, lengths, {"n0": samples})
+
+
+def depthwise_gradient(h: int, c: int) -> Case:
+    o = h - 2
+    kernel = contract(
+        [("ky", 3), ("kx", 3), ("ch", c)], [("oy", o), ("ox", o)],
+        at(oy=h * c, ox=c, ky=h * c, kx=c, ch=1), at(oy=o * c, ox=c, ch=1),
+        at(ky=3 * c, kx=c, ch=1),
+    )  # fmt: skip
+    return Case(kernel, {"a": h * h * c, "b": o * o * c, "y": 9 * c})
+
+
+ASKING = {
+    "rows of pixels": matmul(60, 32, 48),
+    "columns of a chunk": gradient(96, 24, 600),
+    "lines of an image": depthwise(2, 12, 32),
+}
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_what_no_prefetcher_follows_is_asked_for(name: str) -> None:
+    assert "call void @llvm.prefetch" in module_text(ASKING[name].kernel, HOST)
+    check(ASKING[name])
+
+
+@pytest.mark.parametrize(
+    "case", [conv(2, 12, 16, 32), matmul(60, 32, 48, "tn")], ids=["dense", "transposed"]
+)
+def test_what_other_tiles_read_as_well_is_not(case: Case) -> None:
+    assert "llvm.prefetch" not in module_text(case.kernel, HOST)
+
+
+def test_a_gradient_of_many_pixels_goes_through_them_once() -> None:
+    """However narrow: what a chunk reads stays in the cache for all tiles."""
+    chosen = plan(gradient(144, 24, 600).kernel, HOST)
+    assert chosen is not None and chosen.chunk == 0 and not chosen.apart
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_few_tiles_are_shared_out_between_threads(channels: int) -> None:
+    """A depthwise gradient has no other tiles than those of its channels."""
+    vectors = channels * HOST.vector_bytes // 4
+    chosen = plan(depthwise_gradient(12, vectors).kernel, HOST)
+    assert chosen is not None and chosen.vectors == 1
+    check(depthwise_gradient(12, vectors))
