@@ -179,10 +179,7 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
         return None
     if c.partials and runs_of(c) is None:
         return None
-    best: _Choice | None = None
-    for choice in _choices(c, target):
-        if best is None or choice.rate > best.rate:
-            best = choice
+    best = max(_choices(c, target), key=lambda choice: choice.rate, default=None)
     return None if best is None else _finish(c, best, target)
 
 
@@ -232,7 +229,7 @@ def _row_axes(c: Contraction, scalar: Operand, vector: Operand) -> list[Axis]:
 
 
 def _ways(c: Contraction, vector: Operand, scalar: Operand, lane: Axis) -> Iterator[How]:
-    if vector.contiguous(lane.name) or _panel_fits(c, vector):
+    if vector.contiguous(lane.name) or _panel_fits(c):
         yield "lanes"
     inner = c.reduced[-1].name
     along = vector.contiguous(inner) and scalar.contiguous(inner)
@@ -240,7 +237,7 @@ def _ways(c: Contraction, vector: Operand, scalar: Operand, lane: Axis) -> Itera
         yield "along"
 
 
-def _panel_fits(c: Contraction, vector: Operand) -> bool:
+def _panel_fits(c: Contraction) -> bool:
     """A panel's size must be literal; chunking can cut its outermost axis only."""
     return all(isinstance(a.extent, int) for a in c.reduced[1:])
 
