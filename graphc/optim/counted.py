@@ -20,7 +20,7 @@ class Counted(Optimizer):
     """Base of what has a `step` among its slots."""
 
     def _prepare(self, group: Group, active: list[Tensor], options: Options) -> None:
-        self._part_idle(group, active)
+        self._part_idle(active)
         self._counter: Tensor | None = None
         self._device = active[0].device if active else None  # where a step counts
         super()._prepare(group, active, options)
@@ -31,13 +31,13 @@ class Counted(Optimizer):
             self._counter = zeros((), dtype=f32, device=self._device)
         return self._counter
 
-    def _part_idle(self, group: Group, active: list[Tensor]) -> None:
-        """Give a parameter that sits this step out a counter of its own."""
+    def _part_idle(self, active: list[Tensor]) -> None:
+        """Give a parameter that sits this step out, or is in another group by now, a counter of
+        its own."""
         moving = {id(p) for p in active}
         counted = {id(self.state[p]["step"]) for p in active if p in self.state}
-        for p in group["params"]:
-            slots = self.state.get(p)
-            if slots and id(p) not in moving and id(slots["step"]) in counted:
+        for p, slots in list(self.state.items()):
+            if slots and id(p) not in moving and id(slots.get("step")) in counted:
                 with tracing.paused():
                     slots["step"] = slots["step"].clone()
                 self._layout.moves += 1

@@ -328,3 +328,22 @@ def test_lbfgs_goes_on_from_a_state_of_pytorch() -> None:
         for _ in range(2):
             opt.step(lambda: closure(opt, x))  # noqa: B023
     np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_parameter_that_moves_to_another_group_keeps_its_count(compiled: bool) -> None:
+    p, q = (graphc.nn.Parameter(graphc.ones(2)) for _ in range(2))
+    adam = graphc.optim.Adam([p, q], lr=0.01)
+
+    def step() -> None:
+        adam.zero_grad()
+        ((p * q) ** 2).sum().backward()
+        adam.step()
+
+    run = graphc.compile(step) if compiled else step
+    for k in range(5):
+        if k == 3:
+            moved = adam.param_groups[0]["params"].pop(0)
+            adam.add_param_group({"params": [moved], "lr": 0.5})
+        run()
+    assert [adam.state[x]["step"].item() for x in (p, q)] == [5.0, 5.0]
