@@ -38,6 +38,12 @@ def test_kinds() -> None:
     assert graphc.fill(x, 3).tolist() == [[3.0] * 3] * 2 and x[0, 0].item() == 1
 
 
+def test_split_has_another_keyword_as_a_method() -> None:
+    x = graphc.arange(6).reshape(2, 3)
+    assert [tuple(y.shape) for y in x.split(split_size=[1, 2], dim=1)] == [(2, 1), (2, 2)]
+    assert len(graphc.split(x, split_size_or_sections=1)) == 2
+
+
 def test_in_place_functions_are_the_methods() -> None:
     x = graphc.tensor([0.5, -2.0])
     assert graphc.relu_(x) is x and graphc.exp_(x) is x
