@@ -406,12 +406,9 @@ class Executable:
     def settle(self) -> None:
         """All has been raised."""
 
-    # ---- run by a latch ------------------------------------------------------------------------
-
     def latch(self, cells: Mapping[str, int], keep: object) -> Latch | None:
         """A whole call as one builtin (`latch.py`), where the program and Python allow one."""
-        found = functions()
-        if found is None or self._job.routines:
+        if (found := functions()) is None or self._job.routines:
             return None
         own = {"job": self._job.address, "busy": ctypes.addressof(self._engine._busy)}
         own["pointers"] = self._job.address + CELL_BYTES * JOB["pointers"]
