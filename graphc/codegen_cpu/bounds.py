@@ -188,7 +188,7 @@ def _masked(f: _Function, line: str, found: re.Match[str]) -> None:
     if not regions:
         f.lines.append(line)
         return
-    (region,) = regions
+    region = regions[0]  # where the other one is chosen, that of zeros, no lane is live
     f.lanes.add(n)
     pointers, mask = found["at"], f.fresh()
     if found["place"].startswith("ptr"):

@@ -21,14 +21,14 @@ def load(
     """Register values of `lanes` elements, or of those at `offsets` from the pointer (i64 lanes).
 
     `mask` is of lanes, "" for all; `live` an i1 for all of them: then no branch is needed, as the
-    address becomes that of zeros. (A mask of no lane would do as well, but where the page is not
-    there processors take hundreds of cycles to find that no lane minds.)
+    address becomes that of zeros. (A mask of no lane does not do: where the page is not there,
+    processors take hundreds of cycles to find that no lane minds.)
     """
     e, t = f.e, in_memory(dtype, lanes)
-    if live and offsets:
+    if live and (offsets or mask):
         m = t.of("i1")
         mask = f.both(mask or literal(True, m), f.splat(live, m), m)
-    elif live:
+    if live and not offsets:
         pointer = e.value(f"select i1 {live}, ptr {pointer}, ptr %zeros")
     if offsets:
         raw = gather(e, t, _pointers(e, t, pointer, offsets), mask)
