@@ -424,7 +424,7 @@ def _needs_panel(c: Contraction, best: _Choice, target: Target) -> bool:
     lane = best.lane
     if not best.vector.contiguous(lane.name):
         return True
-    if not _panel_fits(c, best.vector) or best.scalar.uses(lane.name):
+    if not _panel_fits(c) or best.scalar.uses(lane.name):
         return False
     ragged = not isinstance(lane.extent, int) or lane.extent % best.lanes != 0
     return ragged and not target.has_masks
@@ -435,7 +435,7 @@ def _wants_panel(c: Contraction, best: _Choice, target: Target, large: bool) -> 
     if _needs_panel(c, best, target):
         return True
     lane = best.lane
-    if not _panel_fits(c, best.vector) or best.scalar.uses(lane.name):
+    if not _panel_fits(c) or best.scalar.uses(lane.name):
         return False
     reuse = points(a for a in c.axes if best.scalar.uses(a.name))
     if best.fold > 1 and reuse >= 32:
