@@ -1232,7 +1232,7 @@ class Methods(Sugar):
     def resolve_conj(self) -> Tensor:
         """The tensor itself: nothing is conjugated late."""
     def is_conj(self) -> builtins.bool:
-        """False: nothing is conjugated late."""
+        """False, of any shape: nothing is conjugated late."""
     def is_same_size(self, other: Tensor) -> builtins.bool:
         """Whether the shapes are equal."""
     def is_set_to(self, tensor: Tensor) -> builtins.bool:
@@ -1432,7 +1432,7 @@ class Methods(Sugar):
         [N] -> [max(largest + 1, minlength)].
         """
     def renorm(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor:
-        """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it."""
+        """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it. [...] -> [...]."""
     def renorm_(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor: ...
     def histogram(
         self,
@@ -1444,12 +1444,13 @@ class Methods(Sugar):
     ) -> graphc.return_types.histogram:
         """How many elements (or how much of `weight`) fall in each bin, and the edges of the bins.
 
-        `bins`: how many, equally wide over `range` or the data's; or the edges, rising.
+        `bins`: how many, equally wide over `range` or the data's; or the edges, rising. [...] -> [bins]
+        and [bins + 1].
         """
     def cholesky_solve(self, L: Tensor, upper: builtins.bool = False) -> Tensor:
-        """X with A X = input, of A = L L^T (upper: L^T L)."""
+        """X with A X = input, of A = L L^T (upper: L^T L). [..., N, K], [..., N, N] -> [..., N, K]."""
     def cholesky_inverse(self, upper: builtins.bool = False) -> Tensor:
-        """The inverse of L L^T (upper: of L^T L)."""
+        """The inverse of L L^T (upper: of L^T L). [..., N, N] -> [..., N, N]."""
     def nonzero_static(self, *, size: builtins.int, fill_value: builtins.int = -1) -> Tensor:
         """The first `size` rows of `nonzero(input)`; where there are fewer, rows of `fill_value`.
 

@@ -37,7 +37,7 @@ def resolve_conj(input: Tensor) -> Tensor:
 
 @public(method=True)
 def is_conj(input: Tensor) -> bool:
-    """False: nothing is conjugated late."""
+    """False, of any shape: nothing is conjugated late."""
     return False
 
 

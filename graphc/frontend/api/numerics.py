@@ -40,7 +40,7 @@ __all__ = [
 
 @public(method=True, inplace=True, out=True)
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
-    """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it."""
+    """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it. [...] -> [...]."""
     if not input.dtype.is_floating_point:
         raise DTypeMismatch(f"renorm of {input.spec}", fix="use x.float()")
     if p <= 0 or maxnorm < 0 or len(input.spec.shape) < 2:
@@ -74,7 +74,10 @@ def powers(x: Tensor, count: int) -> Tensor:
 def cumulative_trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: Scalar | None = None, dim: int = -1
 ) -> Tensor:
-    """Running integrals of `y` by the trapezoidal rule, over points `x` or steps of `dx`."""
+    """Running integrals of `y` by the trapezoidal rule, over points `x` or steps of `dx`.
+
+    [..., N, ...] -> [..., N - 1, ...].
+    """
     if bool_ in (y.dtype, y.dtype if x is None else x.dtype):
         raise DTypeMismatch("cumulative_trapezoid does not take bool tensors", fix="use y.long()")
     axis = axis_of(y, dim)
@@ -99,7 +102,8 @@ def gradient(
 ) -> tuple[Tensor, ...]:
     """Slopes along each of the dimensions, by central differences; at the ends by `edge_order`.
 
-    `spacing`: a number, one for each dimension, or the coordinates along each as tensors.
+    `spacing`: a number, one for each dimension, or the coordinates along each as tensors. All have
+    the shape of the input: [...] -> [...] for each.
     """
     if edge_order not in (1, 2):
         raise ShapeMismatch(f"gradient: edge_order must be 1 or 2, got {edge_order!r}")
@@ -171,7 +175,8 @@ def histogram(
 ) -> return_types.histogram:
     """How many elements (or how much of `weight`) fall in each bin, and the edges of the bins.
 
-    `bins`: how many, equally wide over `range` or the data's; or the edges, rising.
+    `bins`: how many, equally wide over `range` or the data's; or the edges, rising. [...] -> [bins]
+    and [bins + 1].
     """
     if input.dtype not in (f32, f64):
         raise DTypeMismatch(f"histogram of {input.spec}", fix="use x.float()")
@@ -222,7 +227,7 @@ def range(
     start: float = 0, end: float | None = None, step: float = 1, *, dtype: DType | None = None,
     device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
-    """`arange` with the end inside, in the default dtype unless told."""
+    """`arange` with the end inside, in the default dtype unless told: [count]."""
     if end is None:
         start, end = 0, start
     if step == 0 or (end - start) / step < 0:
@@ -237,7 +242,7 @@ def range(
 def frombuffer(
     buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False
 ) -> Tensor:
-    """The bytes of a buffer as elements of `dtype`, in the same memory."""
+    """The bytes of a buffer as elements of `dtype`, in the same memory: [count]."""
     size = memoryview(buffer).nbytes
     whole = (size - offset) // dtype.itemsize if count < 0 else count
     if count == 0 or offset < 0 or whole <= 0 or offset + whole * dtype.itemsize > size:

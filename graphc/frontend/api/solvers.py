@@ -27,7 +27,7 @@ def _identity(like: Tensor) -> Tensor:
 
 @public(method=True, out=True)
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
-    """X with A X = input, of A = L L^T (upper: L^T L)."""
+    """X with A X = input, of A = L L^T (upper: L^T L). [..., N, K], [..., N, N] -> [..., N, K]."""
     check_matrix("cholesky_solve", L, True)
     low = matrix_transpose(L) if upper else L
     inner = linalg.solve_triangular(low, input, upper=False)
@@ -36,7 +36,7 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 
 @public(method=True, out=True)
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
-    """The inverse of L L^T (upper: of L^T L)."""
+    """The inverse of L L^T (upper: of L^T L). [..., N, N] -> [..., N, N]."""
     check_matrix("cholesky_inverse", L, True)
     return cholesky_solve(broadcast_to(_identity(L), L.spec.shape), L, upper)
 
@@ -46,7 +46,10 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
 
 @public(out=True)
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
-    """The inverse of A as a map from its last dimensions to its first `ind`."""
+    """The inverse of A as a map from its last dimensions to its first `ind`.
+
+    [*I, *J] -> [*J, *I].
+    """
     if ind <= 0:
         raise ShapeMismatch(f"linalg.tensorinv: ind must be positive, got {ind}")
     head, tail = A.spec.shape[:ind], A.spec.shape[ind:]
@@ -59,7 +62,10 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 @public(out=True)
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
-    """X with tensordot(A, X, X.ndim) = B; `dims` of A are moved to the end first."""
+    """X with tensordot(A, X, X.ndim) = B; `dims` of A are moved to the end first.
+
+    [*B, *X], [*B] -> [*X].
+    """
     if dims is not None:
         A = shapes.movedim(A, list(dims), [*range(-len(dims), 0)])
     tail = A.spec.shape[len(B.spec.shape) :]
