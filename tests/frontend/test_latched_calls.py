@@ -68,6 +68,10 @@ class Counted:
         return out
 
 
+class Calls:
+    number, again = 0, False
+
+
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     made = Counted(monkeypatch)
@@ -299,6 +303,39 @@ def test_a_profile_sees_each_run(counted: Counted) -> None:
     counted.run(3)
 
 
+def test_a_step_called_by_what_follows_its_own_call() -> None:
+    weight, inner, calls = graphc.ones(3), [], Calls()
+
+    @graphc.compile
+    def step(x: Tensor) -> Tensor:
+        calls.number += 1
+        return (x * weight).sum()
+
+    def again() -> None:  # as a signal's handler may
+        if calls.again:
+            calls.again = False
+            inner.extend(step(graphc.full((3,), float(k))) for k in range(2, 6))
+
+    for _ in range(WARM_UP):
+        step(graphc.ones(3))
+    assert step._latch is not None
+    step._next.entry.plan.actions.append(again)
+    calls.again = True
+    out = step(graphc.zeros(3))
+    assert (out.item(), [x.item() for x in inner]) == (0, [6, 9, 12, 15])
+
+
+def test_memory_of_a_result_that_nobody_has_is_used_where_the_long_way_is_taken(
+    counted: Counted,
+) -> None:
+    counted.run()
+    made = counted.step._latched
+    address = made._tensors[0].array.ctypes.data
+    made.give()
+    assert made._tensors[0] is None
+    assert counted.step._next.call((graphc.ones(3),)).array.ctypes.data == address
+
+
 def test_steps_that_are_gone_leave_nothing() -> None:
     weight = graphc.ones(3)
     step: Any = graphc.compile(lambda x: (x * weight).sum())
@@ -352,6 +389,79 @@ def main():
     other.start()
     other.join(30)
     assert not other.is_alive()
+
+main()
+print("good")
+"""
+
+NESTED = """
+import signal
+import graphc
+from graphc.frontend.storage import running
+
+def main():
+    table, x, count = graphc.ones(1500, 1500), graphc.ones(1500, 1500), graphc.zeros(())
+    said = []
+
+    @graphc.compile
+    def step(x):
+        y = x
+        for _ in range(8):
+            y = (table @ y) * 1e-3
+        count.add_(1)
+        return y.sum()
+
+    def handler(*_):
+        try:
+            step(x)
+        except graphc.errors.InvalidState:
+            said.append(step._latch is None)
+
+    for _ in range(6):
+        good = step(x).item()
+    assert step._latch is not None
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.06)
+    assert step(x).item() == good and said == [True], said
+    assert count.item() == count._version == 7 and not running.programs
+
+main()
+print("good")
+"""
+
+LATE = """
+import signal
+import graphc
+
+class Late(Exception): pass
+
+def main():
+    table, x, count = graphc.ones(1200, 1200), graphc.ones(1200, 1200), graphc.zeros(())
+
+    @graphc.compile
+    def step(x):
+        count.add_(1)
+        y = x
+        for _ in range(8):
+            y = (table @ y) * 1e-3
+        return y.sum()
+
+    def handler(*_):
+        raise Late
+
+    late = 0
+    signal.signal(signal.SIGALRM, handler)
+    for calls in (1, 6, 1, 6, 1, 6):
+        for _ in range(calls):
+            step(x)
+        signal.setitimer(signal.ITIMER_REAL, 0.06)
+        try:
+            step(x)
+        except Late:
+            late += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert count.item() == count._version, (count.item(), count._version)
+    assert late
 
 main()
 print("good")
@@ -440,7 +550,10 @@ main()
 print("good")
 """
 
-SCRIPTS = {"signals": SIGNALS, "lost": LOST, "fork": FORK, "threads of a fork": FORK_OF_THREADS}
+SCRIPTS = {
+    "signals": SIGNALS, "nested": NESTED, "late": LATE, "lost": LOST, "fork": FORK,
+    "threads of a fork": FORK_OF_THREADS,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
