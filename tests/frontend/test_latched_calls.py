@@ -400,7 +400,7 @@ import graphc
 from graphc.frontend.storage import running
 
 def main():
-    table, x, count = graphc.ones(1500, 1500), graphc.ones(1500, 1500), graphc.zeros(())
+    table, x, count = graphc.ones(1000, 1000), graphc.ones(1000, 1000), graphc.zeros(())
     said = []
 
     @graphc.compile
@@ -436,7 +436,7 @@ import graphc
 class Late(Exception): pass
 
 def main():
-    table, x, count = graphc.ones(1200, 1200), graphc.ones(1200, 1200), graphc.zeros(())
+    table, x, count = graphc.ones(1000, 1000), graphc.ones(1000, 1000), graphc.zeros(())
 
     @graphc.compile
     def step(x):
@@ -451,7 +451,7 @@ def main():
 
     late = 0
     signal.signal(signal.SIGALRM, handler)
-    for calls in (1, 6, 1, 6, 1, 6):
+    for calls in (1, 5, 1):
         for _ in range(calls):
             step(x)
         signal.setitimer(signal.ITIMER_REAL, 0.06)
