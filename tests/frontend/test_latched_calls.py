@@ -15,7 +15,7 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.frontend.step import latched, ready
+from graphc.frontend.step import latched, ready, words
 from graphc.frontend.step.latched import places
 from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
@@ -577,6 +577,21 @@ def test_where_the_trial_fails_nothing_is_latched(monkeypatch: pytest.MonkeyPatc
 
 
 TABLE: dict[str, Any] = {"factor": 1.0}
+
+
+def test_an_interpreter_that_keeps_no_versions_is_not_even_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(words, "_found", lambda: pytest.fail("tried"))
+    words.layout.cache_clear()
+    latched.places.cache_clear()
+    try:
+        with monkeypatch.context() as newer:
+            newer.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+            assert words.layout() is None and latched.places() is None
+    finally:
+        words.layout.cache_clear()
+        latched.places.cache_clear()
 
 
 def test_other_names_of_a_table_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
