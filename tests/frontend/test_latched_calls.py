@@ -246,6 +246,21 @@ def test_threads_take_turns() -> None:
     assert count.item() == 16 * 50 and not running.programs
 
 
+def test_memory_is_exchanged_between_calls_of_another_thread() -> None:
+    x = graphc.zeros(3)
+
+    def exchange() -> None:
+        x.data = graphc.ones(3)
+
+    with running.lock:  # as a step has while it reads
+        other = threading.Thread(target=exchange)
+        other.start()
+        other.join(0.2)
+        assert x.tolist() == [0, 0, 0]
+    other.join()
+    assert x.tolist() == [1, 1, 1]
+
+
 def test_a_failed_check_in_a_latched_call_changes_nothing() -> None:
     table, count = graphc.randn(5, 3), graphc.zeros(())
 
@@ -304,12 +319,14 @@ def test_a_profile_sees_each_run(counted: Counted) -> None:
 
 
 def test_a_step_called_by_what_follows_its_own_call() -> None:
-    weight, inner, calls = graphc.ones(3), [], Calls()
+    weight, calls = graphc.ones(3), Calls()
+    inner: list[Tensor] = []
 
-    @graphc.compile
-    def step(x: Tensor) -> Tensor:
+    def counting(x: Tensor) -> Tensor:
         calls.number += 1
         return (x * weight).sum()
+
+    step: Any = graphc.compile(counting)
 
     def again() -> None:  # as a signal's handler may
         if calls.again:
