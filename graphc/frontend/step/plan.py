@@ -196,8 +196,8 @@ class Plan:
             running.programs += 1
             try:
                 self.native.run(args, [place for _, place in outs], scalars)
-            except KeyboardInterrupt:
-                if self.native.done:  # it came after the commit: the step counts
+            except BaseException:
+                if self.native.done:  # a handler's, after the commit: the step counts
                     self._after(leaves, grads, copies)
                     self._act()
                 raise

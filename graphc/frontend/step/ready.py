@@ -166,8 +166,8 @@ class Ready:
         try:
             if not self._native.again(pointers, scalars):
                 return MISSED
-        except KeyboardInterrupt:
-            if self._native.done:  # it came after the commit: the step counts
+        except BaseException:
+            if self._native.done:  # a handler's, after the commit: the step counts
                 self.after()
             raise
         finally:
