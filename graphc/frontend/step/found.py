@@ -153,9 +153,8 @@ def sets_by_code(x: Any, what: str, name: Any) -> bool:
     kind = type(x)
     if what != "attr" or is_module(x):
         return False
-    own_setter = raw(kind.__mro__, "__setattr__") is not object.__setattr__
-    return own_setter or (raw(kind.__mro__, name) is not MISSING and hasattr(
-        raw(kind.__mro__, name), "__set__"))  # fmt: skip
+    kept = raw(kind.__mro__, name)
+    return isinstance(raw(kind.__mro__, "__setattr__"), FunctionType) or hasattr(kept, "__set__")
 
 
 def slots(kind: type) -> Iterator[str]:

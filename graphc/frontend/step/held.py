@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import Unguarded
-from graphc.frontend.step.code import ASKED
+from graphc.frontend.step.code import ASKED, USERS, whose_code
 from graphc.frontend.step.found import Row, in_mapping, own
 from graphc.frontend.step.guards import SIMPLE, same, typed, unless_traced
 from graphc.frontend.step.stack import MISSING
@@ -199,7 +199,12 @@ def cached(fn: Any, key: Any) -> list[Row]:
 
 
 def where(frame: FrameType) -> tuple[str, int, str]:
-    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+    """The user's line that runs, or led there."""
+    at: FrameType | None = frame
+    while at is not None and whose_code(at.f_code, at.f_globals) != USERS:
+        at = at.f_back
+    at = at or frame
+    return at.f_code.co_filename, at.f_lineno, at.f_code.co_name
 
 
 def advanced(it: Any, name: str, at: tuple[str, int, str]) -> Unguarded:

@@ -13,6 +13,7 @@ import math
 import os
 import random
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -54,6 +55,7 @@ ACTING = (os.mkdir.__module__, "os", "shutil", "pathlib")  # on files
 FOLLOWED = (
     *FIXED, *CONTAINERS, ModuleType, type, Tensor, ContextVar, BaseException, HostValue,
     np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random,
+    type(threading.Lock()), type(threading.RLock()),
 )  # fmt: skip
 UNCHANGED = (*FIXED, tuple, Tensor, HostValue, type, FunctionType, BuiltinFunctionType)
 UTILITIES = PACKAGE + "utils/"  # what writes logs, not tensors
@@ -143,7 +145,7 @@ def _is_for_its_effect(f: Any, args: Sequence[Any], reads: Reads) -> bool:
     of C code."""
     if getattr(f, "__module__", "") in ACTING:
         return True
-    if isinstance(f, type | FunctionType | MethodType):
+    if isinstance(f, type | FunctionType | MethodType) or f.__name__ == "__exit__":
         return False
     me = getattr(f, "__self__", args[0] if args else None)
     if isinstance(me, io.IOBase):

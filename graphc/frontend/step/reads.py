@@ -126,9 +126,8 @@ class Reads:
     ) -> None:  # fmt: skip
         self.know(owner, self.name(owner))
         found = tuple(rows)
-        self.notes[place] = Note(
-            label, frame.f_code.co_filename, frame.f_lineno, owner, found, of_module
-        )
+        file, line, _ = where(frame)
+        self.notes[place] = Note(label, file, line, owner, found, of_module)
         for _, _, kept in found[-1:]:
             self.know(kept, label.split("`")[1])
             if is_module(kept):
@@ -237,8 +236,8 @@ class Reads:
         if name in own(x) and not hasattr(Tensor, name):
             self.note(place, frame, label, x, in_object(x, name))
         elif name in OF_CALL and x.is_traced:
-            argument = x._node is None and x.storage in getattr(tracing.active(), "stand_ins", ())
-            if name not in OF_HISTORY or (argument and x.requires_grad):
+            argument = x.storage in getattr(tracing.active(), "stand_ins", ())
+            if argument and (name not in OF_HISTORY or (x._node is None and x.requires_grad)):
                 self.refuse(
                     frame, None, f"`{self.name(x)}.{name}` is read inside a compiled step",
                     "ask outside, and pass the answer as an argument",

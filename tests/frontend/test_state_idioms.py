@@ -1,0 +1,94 @@
+"""What ordinary scripts do inside a step beside computing: traced once, and as plain Python does."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace as Space
+from typing import Any
+
+import pytest
+
+import graphc
+from graphc.errors import Unguarded
+
+CASES: dict[str, Callable[[], Callable[[Any], Any]]] = {}
+
+
+def case(make: Callable[[], Callable[[Any], Any]]) -> Callable[[], Callable[[Any], Any]]:
+    CASES[make.__name__] = make
+    return make
+
+
+@case
+def locks_held() -> Callable[[Any], Any]:
+    lock, again = threading.Lock(), threading.RLock()
+
+    def step(x: Any) -> Any:
+        with lock, again:
+            again.acquire()
+            again.release()
+            return x * 2
+
+    return step
+
+
+@case
+def versions_of_what_the_step_made() -> Callable[[Any], Any]:
+    def step(x: Any) -> Any:
+        h = x * 2
+        before = h._version
+        h.add_(1)
+        return h * (h._version - before)
+
+    return step
+
+
+@case
+def paths_that_ask_nobody() -> Callable[[Any], Any]:
+    return lambda x: x * len(os.path.normpath("a/../b")) * len(os.path.join("a", "b"))
+
+
+@case
+def the_platform() -> Callable[[Any], Any]:
+    return lambda x: x * len(platform.system())
+
+
+@case
+def counters_of_namespaces() -> Callable[[Any], Any]:
+    s = Space(n=0, total=0.0)
+
+    def step(x: Any) -> Any:
+        s.n += 1
+        s.total += x.sum().item()
+        return x * 3 if s.n % 100 == 0 else x
+
+    return step
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_idiom_is_traced_once(name: str) -> None:
+    eager, step = CASES[name](), graphc.compile(CASES[name]())
+    xs = [graphc.full((2,), float(k)) for k in range(4)]
+    assert step(xs[0]).tolist() == eager(xs[0]).tolist()
+    with graphc.assert_max_compiles(0):
+        for x in xs[1:]:
+            assert step(x).tolist() == eager(x).tolist()
+    assert not step._recompiles
+
+
+def test_a_refusal_from_a_library_names_the_users_line(tmp_path: Path) -> None:
+    with pytest.raises(Unguarded) as error:
+        graphc.compile(lambda x: x * 2 if tmp_path.is_dir() else x)(graphc.ones(1))
+    assert error.value.where[0] == __file__
+
+
+def test_a_working_directory_is_guarded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    step = graphc.compile(lambda x: x * len(os.path.abspath("a")))
+    step(graphc.ones(1))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert step(graphc.ones(1)).item() == len(os.path.abspath("a"))
