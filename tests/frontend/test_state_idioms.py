@@ -7,6 +7,7 @@ import platform
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from types import SimpleNamespace as Space
 from typing import Any
 
@@ -92,3 +93,26 @@ def test_a_working_directory_is_guarded(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         assert step(graphc.ones(1)).item() == len(os.path.abspath("a"))
+
+
+class Counter:
+    n: Any = 0
+
+
+class ByThread(threading.local):
+    n: Any = 0
+
+
+@pytest.mark.parametrize("make", [lambda: ModuleType("m"), lambda: Counter, ByThread, Space])
+def test_a_sum_over_calls_is_kept_by_any_object(make: Callable[[], Any]) -> None:
+    owner = make()
+    owner.n = 0
+
+    def step(x: Any) -> Any:
+        owner.n += x.sum().item()
+        return x * 2
+
+    compiled = graphc.compile(step)
+    for k in range(1, 4):
+        compiled(graphc.ones(2))
+        assert owner.n == 2 * k

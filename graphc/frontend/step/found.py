@@ -6,6 +6,7 @@ Each lookup is given as rows of a guard: a getter, what to apply it to, and its 
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
@@ -66,7 +67,8 @@ def raw(classes: Iterable[type], name: str) -> Any:
 def own(x: Any) -> dict[str, Any]:
     """The dict of an object's own attributes; an empty one if it has none."""
     try:
-        table = object.__getattribute__(x, "__dict__")
+        local = isinstance(x, threading.local)  # which gives each thread another
+        table = x.__dict__ if local else object.__getattribute__(x, "__dict__")
     except AttributeError:
         return {}
     return table if isinstance(table, dict) else {}

@@ -10,6 +10,7 @@ import builtins
 import contextvars
 import gc
 import sys
+import threading
 import warnings
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
@@ -211,6 +212,7 @@ class Reads:
             return
         if value is builtins.print:  # ours, while a step is traced
             return
+        self._parts[id(vars(x))] = id(x)
         place = ("item", id(vars(x)), name)
         if not self._known(place):
             self.note(place, frame, label, vars(x), [in_mapping(vars(x), name)])
@@ -260,7 +262,8 @@ class Reads:
         ours = not self.is_users(kind) and kind.__module__.startswith("graphc.")
         getter = raw(kind.__mro__, "__getattribute__")
         by_code = getter is not object.__getattribute__ and not isinstance(getter, FunctionType)
-        if kept is MISSING and by_code and kind.__module__ != "builtins":  # threading.local
+        local = isinstance(x, threading.local) and not hasattr(kept, "__get__")
+        if local or (kept is MISSING and by_code and kind.__module__ != "builtins"):
             self.note(place, frame, label, x, [(attrgetter(name), x, getattr(x, name, MISSING))])
             return
         if name not in own(x):

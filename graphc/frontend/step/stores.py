@@ -66,13 +66,13 @@ class Stores:
 
     def attribute(self, x: Any, name: str, value: Any) -> None:
         """`x.name = value`, or its removal for MISSING."""
-        special = isinstance(x, Tensor | type) or _runs_code(x, name)
+        special = isinstance(x, Tensor) or _runs_code(x, name)
         if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
             return
         place = ("attr", id(x), name)
         slot = isinstance(raw(type(x).__mro__, name), MemberDescriptorType)
-        table = own(x)
-        by_code = slot or table is not own(x)
+        table = vars(x) if isinstance(x, type) else own(x)
+        by_code = slot or not (isinstance(x, type) or table is own(x))
         before = getattr(x, name, MISSING) if by_code else table.get(name, MISSING)
         mode = name == "training" and is_module(x)
         if before is value and not mode:  # `+=` of a list
