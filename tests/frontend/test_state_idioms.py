@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import threading
@@ -116,3 +117,35 @@ def test_a_sum_over_calls_is_kept_by_any_object(make: Callable[[], Any]) -> None
     for k in range(1, 4):
         compiled(graphc.ones(2))
         assert owner.n == 2 * k
+
+
+def _popped(batch: Any, x: Any) -> Any:
+    y = batch.pop("y")
+    batch["seen"] = 1
+    return x * y * len(batch)
+
+
+def test_what_is_popped_from_an_argument_is_traced_once() -> None:
+    step = graphc.compile(_popped)
+    for k in range(1, 5):
+        batch = {"x": graphc.ones(1), "y": graphc.full((1,), float(k))}
+        assert step(batch, graphc.ones(1)).item() == 2 * k
+        assert sorted(batch) == ["seen", "x"]
+    assert not step._recompiles
+
+
+class Rows(list[Any]):
+    pass
+
+
+@dataclasses.dataclass
+class Holder:
+    rows: list[Any] = dataclasses.field(default_factory=list)
+
+
+@pytest.mark.parametrize("make, rows", [(Rows, lambda a: a), (Holder, lambda a: a.rows)])
+def test_an_argument_that_is_not_copied_is_changed_once_a_call(make: Any, rows: Any) -> None:
+    step, given = graphc.compile(lambda a, x: (rows(a).append(x.sum()), x)[1]), make()
+    for k in range(1, 4):
+        step(given, graphc.ones(2))
+        assert [v.item() for v in rows(given)] == [2.0] * k

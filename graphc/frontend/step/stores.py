@@ -139,11 +139,9 @@ class Stores:
                 trace.effects[s.effect.number] = (), {}
                 continue
             given = [x if copied(trace, x, made) else Itself(x) for x in s.given]
-            owner = Itself(s.owner)
-            if id(s.owner) in passed:
-                owner = Argument(passed[id(s.owner)])
-            else:
-                trace.first(("store", s.place), self._before[s.place])
+            path = passed.get(id(s.owner))
+            owner = Itself(s.owner) if path is None else Argument(path)
+            trace.first(("store", s.place), self._before[s.place])  # a copy, too, for its guards
             trace.effects[s.effect.number] = (owner, *given), {}
         if not any(isinstance(a, Effect) for a in trace.after_commit):
             trace.effects.clear()
