@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import platform
 import threading
@@ -52,6 +53,15 @@ def versions_of_what_the_step_made() -> Callable[[Any], Any]:
 @case
 def paths_that_ask_nobody() -> Callable[[Any], Any]:
     return lambda x: x * len(os.path.normpath("a/../b")) * len(os.path.join("a", "b"))
+
+
+@case
+def tables_in_a_cache() -> Callable[[Any], Any]:
+    @functools.cache
+    def numbers(n: int) -> tuple[float, ...]:
+        return tuple(k / 2 for k in range(n))
+
+    return lambda x: x + numbers(3)[1]
 
 
 @case
@@ -149,3 +159,16 @@ def test_an_argument_that_is_not_copied_is_changed_once_a_call(make: Any, rows: 
     for k in range(1, 4):
         step(given, graphc.ones(2))
         assert [v.item() for v in rows(given)] == [2.0] * k
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_a_cache_keeps_no_tensor_of_a_trace(size: int | None) -> None:
+    @functools.lru_cache(maxsize=size)
+    def mask(n: int) -> Any:
+        return graphc.ones(n).cumsum(0)
+
+    step = graphc.compile(lambda x: x * mask(2))
+    for x in (graphc.ones(2), graphc.ones(2, requires_grad=True), graphc.ones(3, 2)):
+        assert step(x).tolist() == step(x).tolist() == (x * mask(2)).tolist()
+        mask.cache_clear()
+    assert step(graphc.ones(2)).tolist() == mask(2).tolist()

@@ -6,6 +6,7 @@ import ctypes
 import gc
 from array import array
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from functools import partial
 from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
@@ -185,8 +186,19 @@ def _cache(fn: Any) -> dict[Any, Any]:
 
 
 def results_of(fn: Any) -> set[int]:
-    """What a functools.lru_cache holds, by id."""
-    return {id(x) for x in (*gc.get_referents(fn), *_cache(fn).values())}
+    """What a functools.lru_cache holds, by id; not numbers and texts, which all are alike."""
+    held = (*gc.get_referents(fn), *_cache(fn).values())
+    return {id(x) for x in held if not (type(x) is tuple and all(isinstance(v, FIXED) for v in x))}
+
+
+def forget(fn: Any, holds: Callable[[Any], bool]) -> None:
+    """Have a functools.lru_cache forget results of this kind; a bounded one, then, all."""
+    table = _cache(fn)
+    if fn.cache_info().maxsize is None:
+        for key in [k for k, x in table.items() if holds(x)]:
+            del table[key]
+    elif any(map(holds, gc.get_referents(fn))):
+        fn.cache_clear()
 
 
 def cached(fn: Any, key: Any) -> list[Row]:

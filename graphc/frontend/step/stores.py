@@ -21,7 +21,7 @@ from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Argument, Itself
 from graphc.frontend.step.found import contents, is_module, own, raw
-from graphc.frontend.step.held import FIXED
+from graphc.frontend.step.held import FIXED, Note, Place, forget
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
@@ -234,6 +234,14 @@ def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
         return False
     rebuilt(tree, look, (Tensor, Unknown, HostValue))
     return any(found)
+
+
+def forget_cached(notes: Mapping[Place, Note]) -> None:
+    """No functools.lru_cache keeps a tensor of the trace, which means nothing after it."""
+    trace = tracing.active()
+    for (what, _, _), note in notes.items():
+        if what == "cached" and trace is not None:
+            forget(note.owner, partial(holds, trace))
 
 
 # ---- changes, and how they are taken back --------------------------------------------------------

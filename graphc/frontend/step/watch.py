@@ -41,7 +41,7 @@ from graphc.frontend.step.paused import Resume, resumed_by_errors
 from graphc.frontend.step.printed import printing
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
-from graphc.frontend.step.stores import CHANGED
+from graphc.frontend.step.stores import CHANGED, forget_cached
 from graphc.frontend.tensor import Tensor
 
 NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
@@ -89,6 +89,7 @@ class Watch:
             finally:
                 self.reads.stores.undo(self.reads.made())
                 counts.repeat_counts(self.reads)
+                forget_cached(self.reads.notes)
                 self.reads.check_deferred()
             self.reads.stores.check(self.reads)
 
@@ -168,9 +169,7 @@ class Watch:
                 found = find(frame.f_lasti)
                 if found is not None:
                     found[0](self, frame, found[1])
-            return (
-                frame.f_trace
-            )  # itself; by its own name it would be a ring, which outlives the step
+            return frame.f_trace  # itself: by name it would be a ring, which outlives the step
 
         return traced
 
