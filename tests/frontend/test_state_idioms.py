@@ -1,9 +1,10 @@
-"""What ordinary scripts do inside a step beside computing: traced once, and as plain Python does."""
+"""What scripts do in a step besides computing: traced once, and as plain Python does."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import os
 import platform
 import threading
@@ -81,6 +82,34 @@ def counters_of_namespaces() -> Callable[[Any], Any]:
     return step
 
 
+def _named(x: Any, **named: Any) -> Any:
+    scale = named.pop("scale", 1)
+    named["more"] = 1
+    return x * scale * len(named)
+
+
+@case
+def keywords_popped() -> Callable[[Any], Any]:
+    return lambda x: _named(x, scale=3, kept=1) + _named(x)
+
+
+@case
+def a_log_of_lines() -> Callable[[Any], Any]:
+    file = io.StringIO()
+
+    def step(x: Any) -> Any:
+        file.write(f"{x.sum().item():.2f}")
+        print(x.mean().item(), file=file)
+        file.flush()
+        return x * 2
+
+    CASE_TEXTS.append(file)
+    return step
+
+
+CASE_TEXTS: list[io.StringIO] = []
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_idiom_is_traced_once(name: str) -> None:
     eager, step = CASES[name](), graphc.compile(CASES[name]())
@@ -90,6 +119,8 @@ def test_an_idiom_is_traced_once(name: str) -> None:
         for x in xs[1:]:
             assert step(x).tolist() == eager(x).tolist()
     assert not step._recompiles
+    assert len({file.getvalue() for file in CASE_TEXTS}) <= 1
+    CASE_TEXTS.clear()
 
 
 def test_a_refusal_from_a_library_names_the_users_line(tmp_path: Path) -> None:

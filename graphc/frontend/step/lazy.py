@@ -7,6 +7,7 @@ notes the call, so that it happens after each call of the step. `counted` does t
 
 from __future__ import annotations
 
+import builtins
 import io
 import logging
 import math
@@ -69,10 +70,16 @@ def replaced(frame: FrameType, f: Any, args: Sequence[Any], reads: Reads) -> Fun
     if trace is None or type(f) not in CALLED:
         return None
     stand_in = _replaced(trace, frame, f, args, reads)
-    if stand_in is None:
-        for x in (getattr(f, "__self__", None), *args):
-            check_untouched(reads, x)
-    return stand_in
+    if stand_in is not None:
+        return stand_in
+    waiting = [x for x in (getattr(f, "__self__", None), *args) if id(x) in reads.changed_later]
+    if not waiting or f is builtins.print:  # which waits, too
+        return None
+    inner = f.__func__ if isinstance(f, MethodType) else f
+    if isinstance(inner, FunctionType) and _is_librarys(inner) and _is_dropped(frame):
+        return partial(_later, trace, reads, f)  # behind what it was given
+    check_untouched(reads, waiting[0])
+    return None
 
 
 def _replaced(

@@ -82,6 +82,7 @@ class Reads:
         self.names: dict[int, str] = {}
         self.uses: Counter[Place] = Counter()  # how often each was looked up
         self.changed_later: dict[int, Any] = {}  # given to calls that wait for the step's end
+        self._new: set[int] = set()  # of those that the collector does not look at
         self._unseen: set[int] = set()  # containers that the collector did not look at when met
         self.modules: dict[int, Any] = {}  # those met, called or not
         self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
@@ -97,13 +98,13 @@ class Reads:
 
     # ---- what is known -------------------------------------------------------------------------
 
-    def know(self, x: Any, name: str) -> None:
-        """x was met under a name."""
+    def know(self, x: Any, name: str, new: bool = False) -> None:
+        """x was met under a name; `new`: the step just made it."""
         if id(x) not in self.held and not isinstance(x, FIXED):
             self.held[id(x)] = x
             self.names[id(x)] = name
             if isinstance(x, dict | tuple) and not gc.is_tracked(x):
-                self._unseen.add(id(x))
+                (self._new if new else self._unseen).add(id(x))
 
     def is_known(self, x: Any) -> bool:
         return id(x) in self.held
@@ -486,7 +487,7 @@ class Reads:
                 break
             young -= found
             doubtful -= found
-        return young
+        return young | self._new
 
     def _reached(self, young: set[int]) -> set[int]:
         """What was read from objects that are older than the trace."""

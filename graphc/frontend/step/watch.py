@@ -229,14 +229,15 @@ class Watch:
         if who == USERS:
             reads.function(frame, fn)
         if code.co_argcount:
-            first = stack.local(frame, 0)
             name = code.co_name
             if who == USERS and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
-                self._special(frame, first, name)
+                self._special(frame, stack.local(frame, 0), name)
         for k in range(code.co_argcount + code.co_kwonlyargcount):
             x = stack.local(frame, k)
             if x is not MISSING:
                 reads.know(x, code.co_varnames[k])
+        if (x := stack.named(frame, code)) is not MISSING:
+            reads.know(x, "keyword arguments", new=True)
 
     def _special(self, frame: FrameType, x: Any, name: str) -> None:
         """A method that Python itself looks up: in the class."""
