@@ -148,7 +148,7 @@ def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds = Tensor) -> Any:
     if isinstance(x, kind):
         return leaf(x)
     if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*[rebuilt(item, leaf, kind) for item in x])
+        return type(x)(*[rebuilt(item, leaf, kind) for item in tuple.__iter__(x)])
     if type(x) in (list, tuple, Size):
         return type(x)(rebuilt(item, leaf, kind) for item in x)
     if type(x) in TABLES:
