@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from graphc.errors import InvalidType
+from graphc.frontend.cycles import refuse_cycles
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.places import place_of
@@ -37,6 +38,23 @@ Kinds = type | tuple[type, ...]
 
 def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
     """The key of a call; appends its tensors to `leaves`, in order."""
+    try:
+        return _signature(args, kwargs, leaves)
+    except RecursionError:
+        refuse_cycles([*args, *kwargs.values()], _items)
+        raise
+
+
+def _items(x: Any) -> Sequence[Any]:
+    """What stands in a container."""
+    if isinstance(x, list | tuple):
+        return x
+    if type(x) in TABLES:
+        return [*x.values()]
+    return [*record(x).values()] if is_record(x) else []
+
+
+def _signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
     key: list[Hashable] = [(modes.grad, modes.autocast, _default[0], as_written())]
     for a in args:
         if isinstance(a, Tensor):
@@ -145,14 +163,22 @@ def edge(x: Tensor) -> object:
 
 def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds = Tensor) -> Any:
     """A copy of nested containers in which each `kind` in them is `leaf(it)`."""
+    try:
+        return _rebuilt(x, leaf, kind)
+    except RecursionError:
+        refuse_cycles(x, _items)
+        raise
+
+
+def _rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
     if isinstance(x, kind):
         return leaf(x)
     if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*[rebuilt(item, leaf, kind) for item in tuple.__iter__(x)])
+        return type(x)(*[_rebuilt(item, leaf, kind) for item in tuple.__iter__(x)])
     if type(x) in (list, tuple, Size):
-        return type(x)(rebuilt(item, leaf, kind) for item in x)
+        return type(x)(_rebuilt(item, leaf, kind) for item in x)
     if type(x) in TABLES:
-        return type(x)((k, rebuilt(item, leaf, kind)) for k, item in x.items())
+        return type(x)((k, _rebuilt(item, leaf, kind)) for k, item in x.items())
     if is_record(x):
         return _record_rebuilt(x, leaf, kind)
     return x
@@ -166,7 +192,7 @@ def _record_rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
         met.append(item)
         return leaf(item)
 
-    new = {name: rebuilt(item, noted, kind) for name, item in record(x).items()}
+    new = {name: _rebuilt(item, noted, kind) for name, item in record(x).items()}
     if not met:
         return x
     out = copy.copy(x)
