@@ -23,7 +23,6 @@ from graphc.frontend import epoch
 from graphc.frontend.modes import modes
 from graphc.frontend.places import place_of
 from graphc.frontend.step.native import Latch
-from graphc.frontend.step.profile import Run
 from graphc.frontend.step.ready import Ready
 from graphc.frontend.step.recycled import RING
 from graphc.frontend.step.words import BEFORE, WORD, layout, of_object, version, word
@@ -173,7 +172,7 @@ class Latched:
         "_wait",
         "_ways",
         "_words",
-        "ready", "run",
+        "ready", "run", "timed",
     )  # fmt: skip
 
     def __init__(self, ready: Ready) -> None:
@@ -206,6 +205,7 @@ class Latched:
             cells["act"] = id(act)
         self._latch: Latch | None = plan.native.latch(cells, keep)
         self.run: Any = None if self._latch is None else self._latch.run
+        self.timed: Any = None if self._latch is None else self._latch.timed
         LATCHED.add(self)
 
     def serves(self, ready: Ready) -> bool:
@@ -269,11 +269,6 @@ class Latched:
         start = id(storage) + HEADER
         row[RESULT_SET["words"] :] = (ctypes.c_int64 * STORAGE_WORDS).from_address(start)
         row[RESULT_SET["tensor"]] = id(out)
-
-    def timing(self) -> contextlib.AbstractContextManager[Sequence[Run]]:
-        """Inside, the next call is timed by launch, and noted in the list."""
-        assert self._latch is not None  # as of all that `again` gives
-        return self._latch.timing()
 
     @property
     def open(self) -> bool:

@@ -32,7 +32,7 @@ class Measured(Inspectable):
     def __init__(self) -> None:
         seen.made(self)
 
-    def _as_called(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """A call as users make it."""
         raise NotImplementedError
 
@@ -64,22 +64,29 @@ class Measured(Inspectable):
         return self._profiled
 
     def _profile(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Profile:
-        timer = self._backend if self._latch is None else self._latch
-        with timer.timing() as runs:
+        latch = self._latch
+        try:
             self._timed = True
-            try:
-                begun = time.perf_counter()
-                result = self._as_called(*args, **kwargs)
-                seconds = time.perf_counter() - max(begun, self._ready_at)
-            finally:
-                self._timed = False
+            if latch is None or kwargs:
+                with self._backend.timing() as runs:
+                    begun = time.perf_counter()
+                    result = self(*args, **kwargs)
+                    ended = time.perf_counter()
+            else:
+                result, begun, ended, runs = latch.timed(self, args)
+        finally:
+            self._timed = False
+        seconds = ended - max(begun, self._ready_at)
         if (device := self._device()) != "cpu":  # whose launches no call waits for
             seconds = 0.0
         return Profile(tuple(runs), partial(self._backend.peaks, device), result, seconds)
 
     def _device(self) -> str:
         """Where it runs."""
-        return next((unit.device for unit in self._units() if unit.device != "cpu"), "cpu")
+        for unit in self._units():
+            if unit.device != "cpu":
+                return unit.device
+        return "cpu"
 
     def profile_over(self, batches: Iterable[Any]) -> Profile:
         """Call it once with each batch, a tuple of arguments or a single one, profiling each fourth
@@ -103,7 +110,7 @@ class Measured(Inspectable):
         for gpu in gpus:
             gpu.wait()
         begun = time.perf_counter()
-        self._as_called(*args)
+        self(*args)
         for gpu in gpus:
             gpu.wait()
         return time.perf_counter() - begun
