@@ -22,6 +22,7 @@ import numpy as np
 from graphc.frontend import epoch
 from graphc.frontend.modes import modes
 from graphc.frontend.places import place_of
+from graphc.frontend.step.inspection import device_of
 from graphc.frontend.step.native import Latch
 from graphc.frontend.step.ready import Ready
 from graphc.frontend.step.recycled import RING
@@ -172,7 +173,7 @@ class Latched:
         "_wait",
         "_ways",
         "_words",
-        "ready", "run", "timed",
+        "device", "ready", "run", "timed",
     )  # fmt: skip
 
     def __init__(self, ready: Ready) -> None:
@@ -182,6 +183,7 @@ class Latched:
         self.ready, self._at = ready, at
         self._words = np.zeros((count + len(_process(ready, at)) + NATIVES, 2), np.int64)
         self._words[:count], self._count = words, count
+        self.device = device_of(ready.entry.units)
         self._tensors: list[Tensor | None] = [None] * RING
         self._turn = 0
         self._wait = self._left = self._ways = 0

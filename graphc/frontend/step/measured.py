@@ -13,7 +13,7 @@ from graphc.frontend.places import place_on
 from graphc.frontend.report.facts import Facts
 from graphc.frontend.step import places, seen
 from graphc.frontend.step.family import Backend
-from graphc.frontend.step.inspection import Inspectable, Unit, run_of
+from graphc.frontend.step.inspection import Inspectable, Unit, device_of, run_of
 from graphc.frontend.step.latched import Latched
 from graphc.frontend.step.profile import Limits, Profile, Run, in_turns
 from graphc.frontend.step.signature import signature
@@ -77,16 +77,11 @@ class Measured(Inspectable):
         finally:
             self._timed = False
         seconds = ended - max(begun, self._ready_at)
-        if (device := self._device()) != "cpu":  # whose launches no call waits for
+        same = latch if latch is self._latch else None  # a miss drops it
+        device = device_of(self._units()) if same is None else same.device
+        if device != "cpu":  # whose launches no call waits for
             seconds = 0.0
         return Profile(tuple(runs), partial(self._backend.peaks, device), result, seconds)
-
-    def _device(self) -> str:
-        """Where it runs."""
-        for unit in self._units():
-            if unit.device != "cpu":
-                return unit.device
-        return "cpu"
 
     def profile_over(self, batches: Iterable[Any]) -> Profile:
         """Call it once with each batch, a tuple of arguments or a single one, profiling each fourth
@@ -173,7 +168,7 @@ class Measured(Inspectable):
             self._guarded(),
             self._sizes(),
             self._runs(),
-            self._backend.peaks(self._device()),
+            self._backend.peaks(device_of(self._units())),
         )
 
 

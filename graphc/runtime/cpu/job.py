@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from graphc.ir.cpu_abi import JOB, JOB_CELLS
 from graphc.ir.program import Program
+from graphc.runtime.cpu import threads
 from graphc.runtime.cpu.routines import Routine
-from graphc.runtime.cpu.threads import get_num_threads
 from graphc.runtime.latch import Clocked
 from graphc.runtime.tally import Tally
 
@@ -55,9 +55,9 @@ class Job:
     def stamp(self) -> ctypes.Array[Any]:
         """From now on each thread of a run notes in a row of its own when it began each launch, the
         caller also when the last one ended, in ticks; until the cell TICKS is 0 again."""
-        if self._threads != (threads := get_num_threads()):
-            self._kind = ctypes.c_int64 * (self.cells[ENTRIES] + 1) * threads
-            self._threads = threads
+        if self._threads != threads.wanted:
+            self._threads = threads.get_num_threads()
+            self._kind = ctypes.c_int64 * (self.cells[ENTRIES] + 1) * self._threads
         ticks = self._kind()
         self._ticks = ticks, self._ticks[0]
         self.cells[TICKS] = ctypes.addressof(ticks)
