@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from graphc.ir.cpu_abi import (
     CELL_BYTES,
@@ -54,6 +53,10 @@ NONE = -1  # of results
 ALIGNED = 16  # bytes that each access of a GPU's thread may be as wide as
 
 
+# What a call gave, when it began and ended by the performance counter, and its runs by launch.
+Clocked: TypeAlias = tuple[Any, float, float, Sequence[Any]]
+
+
 class Open(Exception):
     """A job is left open, and nothing was raised."""
 
@@ -75,8 +78,8 @@ class Prepared(Protocol):
         """Moves when a call was none of those that can run without Python, and now is."""
         ...
 
-    def timing(self) -> AbstractContextManager[Sequence[Any]]:
-        """Inside, its next run is timed by launch, and noted in the list."""
+    def timed(self, call: Callable[..., Any], args: Sequence[Any]) -> Clocked:
+        """Make a call, whose runs are timed by launch."""
         ...
 
     def left(self) -> bool: ...
@@ -104,6 +107,7 @@ class Latch:
             self.put(name, value)
         self.put("chosen", NONE)
         self.put("open", id(Open))
+        self.timed: Callable[[Callable[..., Any], Sequence[Any]], Clocked] = prepared.timed
         self.run: Any = builtin(b"latch", prepared.latched, block, prepared, keep)
 
     def put(self, name: str, value: int) -> None:
@@ -122,10 +126,6 @@ class Latch:
     def ways(self) -> int:
         """Moves when a call that has missed would not miss again."""
         return self._prepared.ways()
-
-    def timing(self) -> AbstractContextManager[Sequence[Any]]:
-        """Inside, the next call is timed by launch, and noted in the list."""
-        return self._prepared.timing()
 
     @property
     def left(self) -> int:

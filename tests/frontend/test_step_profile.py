@@ -21,7 +21,7 @@ from graphc.errors import InvalidArgument
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.profile import ROUND, Profile, in_turns, profile_of
 from graphc.ir.program import Program
-from graphc.runtime.cpu.job import Timed
+from graphc.runtime.cpu.job import TICKS, Timed
 from graphc.runtime.peaks import Peaks, load, save
 from graphc.runtime.tally import Tally
 
@@ -141,6 +141,30 @@ def test_a_profiled_call_is_latched_like_the_ones_around_it(step: CompiledFuncti
     other = step.profile(*(x[:2] for x in BATCH))  # of another program than the latch's
     assert len(other.launches) == len(launches)
     assert len(step.profile(*BATCH).launches) == len(launches)
+
+
+@pytest.mark.parametrize("calls", [1, 40])  # by Python, and by the latch where there is one
+def test_nothing_is_left_on_after_an_error(calls: int) -> None:
+    table = graphc.randn(4)
+    pick = graphc.compile(lambda i: table[i].sum())
+    good, bad = graphc.tensor([1, 2]), graphc.tensor([1, 9])
+    for _ in range(calls):
+        pick(good)
+    launches = len(pick.profile(good).launches)
+    with pytest.raises(IndexError):
+        pick.profile(bad)
+    native = pick._last.plan.native
+    assert native._engine.timed is None and not native._job.cells[TICKS] and not pick._timed
+    for _ in range(calls):
+        assert pick(good).item() == table[good].sum().item()
+    assert len(pick.profile(good).launches) == launches
+
+
+def test_profiles_do_not_share_what_they_hold(step: CompiledFunction) -> None:
+    profiles = [step.profile(*BATCH) for _ in range(40)]
+    times = {tuple(x.row.seconds for x in p.launches) for p in profiles}
+    assert len(times) == len(profiles)
+    assert all(p.launch_seconds > 0 for p in profiles)
 
 
 def test_it_is_a_call_like_any_other(step: CompiledFunction) -> None:

@@ -134,9 +134,6 @@ class Compiled(Measured):
         self._fit(entry)
         return out
 
-    def _as_called(self, *args: Any, **kwargs: Any) -> Any:
-        return self(*args, **kwargs)  # type: ignore[operator]  # both kinds of step are called
-
     def entry(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Entry, list[Tensor]]:
         """What a call with these arguments would run, compiled if need be, and their tensors."""
         leaves: list[Tensor] = []

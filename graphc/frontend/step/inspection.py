@@ -326,6 +326,11 @@ class Inspectable:
         return "\n".join(s.text() for s in graphs)
 
 
+def device_of(units: Iterable[Unit]) -> str:
+    """Where they run: on a GPU, if one of them does."""
+    return next((unit.device for unit in units if unit.device != "cpu"), "cpu")
+
+
 def run_of(unit: Unit, runs: Iterable[Run]) -> Run | None:
     """The profiled run of this program, at whatever sizes."""
     names = [x.kernel.name for x in unit.program.launches]

@@ -22,8 +22,8 @@ import numpy as np
 from graphc.frontend import epoch
 from graphc.frontend.modes import modes
 from graphc.frontend.places import place_of
+from graphc.frontend.step.inspection import device_of
 from graphc.frontend.step.native import Latch
-from graphc.frontend.step.profile import Run
 from graphc.frontend.step.ready import Ready
 from graphc.frontend.step.recycled import RING
 from graphc.frontend.step.words import BEFORE, WORD, layout, of_object, version, word
@@ -178,7 +178,7 @@ class Latched:
         "_wait",
         "_ways",
         "_words",
-        "ready", "run",
+        "device", "ready", "run", "timed",
     )  # fmt: skip
 
     def __init__(self, ready: Ready) -> None:
@@ -188,6 +188,7 @@ class Latched:
         self.ready, self._at = ready, at
         self._words = np.zeros((count + len(_process(ready, at)) + NATIVES, 2), np.int64)
         self._words[:count], self._count = words, count
+        self.device = device_of(ready.entry.units)
         self._tensors: list[Tensor | None] = [None] * RING
         self._turn = 0
         self._wait = self._left = self._ways = 0
@@ -211,6 +212,7 @@ class Latched:
             cells["act"] = id(act)
         self._latch: Latch | None = plan.native.latch(cells, keep)
         self.run: Any = None if self._latch is None else self._latch.run
+        self.timed: Any = None if self._latch is None else self._latch.timed
         LATCHED.add(self)
 
     def serves(self, ready: Ready) -> bool:
@@ -277,11 +279,6 @@ class Latched:
         start = id(storage) + HEADER
         row[RESULT_SET["words"] :] = (ctypes.c_int64 * STORAGE_WORDS).from_address(start)
         row[RESULT_SET["tensor"]] = id(out)
-
-    def timing(self) -> contextlib.AbstractContextManager[Sequence[Run]]:
-        """Inside, the next call is timed by launch, and noted in the list."""
-        assert self._latch is not None  # as of all that `again` gives
-        return self._latch.timing()
 
     @property
     def open(self) -> bool:

@@ -13,7 +13,7 @@ from graphc.frontend.places import place_on
 from graphc.frontend.report.facts import Facts
 from graphc.frontend.step import places, seen
 from graphc.frontend.step.family import Backend
-from graphc.frontend.step.inspection import Inspectable, Unit, run_of
+from graphc.frontend.step.inspection import Inspectable, Unit, device_of, run_of
 from graphc.frontend.step.latched import Latched
 from graphc.frontend.step.profile import Limits, Profile, Run, in_turns
 from graphc.frontend.step.signature import signature
@@ -32,7 +32,7 @@ class Measured(Inspectable):
     def __init__(self) -> None:
         seen.made(self)
 
-    def _as_called(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """A call as users make it."""
         raise NotImplementedError
 
@@ -64,22 +64,24 @@ class Measured(Inspectable):
         return self._profiled
 
     def _profile(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Profile:
-        timer = self._backend if self._latch is None else self._latch
-        with timer.timing() as runs:
+        latch = self._latch
+        try:
             self._timed = True
-            try:
-                begun = time.perf_counter()
-                result = self._as_called(*args, **kwargs)
-                seconds = time.perf_counter() - max(begun, self._ready_at)
-            finally:
-                self._timed = False
-        if (device := self._device()) != "cpu":  # whose launches no call waits for
+            if latch is None or kwargs:
+                with self._backend.timing() as runs:
+                    begun = time.perf_counter()
+                    result = self(*args, **kwargs)
+                    ended = time.perf_counter()
+            else:
+                result, begun, ended, runs = latch.timed(self, args)
+        finally:
+            self._timed = False
+        seconds = ended - max(begun, self._ready_at)
+        same = latch if latch is self._latch else None  # a miss drops it
+        device = device_of(self._units()) if same is None else same.device
+        if device != "cpu":  # whose launches no call waits for
             seconds = 0.0
         return Profile(tuple(runs), partial(self._backend.peaks, device), result, seconds)
-
-    def _device(self) -> str:
-        """Where it runs."""
-        return next((unit.device for unit in self._units() if unit.device != "cpu"), "cpu")
 
     def profile_over(self, batches: Iterable[Any]) -> Profile:
         """Call it once with each batch, a tuple of arguments or a single one, profiling each fourth
@@ -103,7 +105,7 @@ class Measured(Inspectable):
         for gpu in gpus:
             gpu.wait()
         begun = time.perf_counter()
-        self._as_called(*args)
+        self(*args)
         for gpu in gpus:
             gpu.wait()
         return time.perf_counter() - begun
@@ -166,7 +168,7 @@ class Measured(Inspectable):
             self._guarded(),
             self._sizes(),
             self._runs(),
-            self._backend.peaks(self._device()),
+            self._backend.peaks(device_of(self._units())),
         )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from graphc.frontend.step.profile import Run
@@ -60,6 +59,7 @@ class Latch(Protocol):
     """A call as one builtin; see `runtime.latch.Latch`."""
 
     run: Any
+    timed: Callable[..., tuple[Any, float, float, Sequence[Run]]]
 
     def put(self, name: str, value: int) -> None:
         """Write a cell."""
@@ -72,10 +72,6 @@ class Latch(Protocol):
     @property
     def ways(self) -> int:
         """Moves when a call that has missed would not miss again."""
-        ...
-
-    def timing(self) -> AbstractContextManager[Sequence[Run]]:
-        """Inside, the next call is timed by launch, and noted in the list."""
         ...
 
     @property

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ from graphc.runtime.cpu import threads
 from graphc.runtime.cpu.arena import Arena, return_free_memory
 from graphc.runtime.cpu.binding import Binding
 from graphc.runtime.cpu.entry import Entry
-from graphc.runtime.cpu.job import Job, Timed
+from graphc.runtime.cpu.job import TICKS, Job, Timed, clocked
 from graphc.runtime.cpu.outside import outside
 from graphc.runtime.cpu.routines import routines_of
 from graphc.runtime.cpu.threads import Pool, forget_threads, get_num_threads
@@ -112,13 +113,12 @@ class Engine:
         return int(SIGNAL_SECONDS * self.rate())
 
     @contextmanager
-    def timing(self, turning: bool = True) -> Iterator[list[Timed]]:
-        """Inside, runs are timed by launch and noted; unless `turning`, none of a latch."""
+    def timing(self) -> Iterator[list[Timed]]:
+        """Inside, runs are timed by launch and noted."""
         with self.lock:
-            before, self.timed = self.timed, []
-            found = self.timed
-            if turning:
-                threads.turned()
+            found: list[Timed] = []
+            before, self.timed = self.timed, found
+            threads.turned()
         try:
             yield found
         finally:
@@ -310,6 +310,7 @@ class Executable:
         uses = functions, self._binding, self._patches
         self._job = Job(routines_of(program, self._binding), uses, program.commit, parallel)
         self._describe_job(len(program.launches))
+        self.timed = partial(clocked, engine, self._job, program)
         self._arena_epoch = -1
         self._arg_count, self._out_count = self._binding.counts["arg"], self._binding.counts["out"]
         self._bound = len(self._binding.state) == 0
@@ -364,10 +365,10 @@ class Executable:
             elif scalars:
                 self._binding.scalar_format.pack_into(self._scalars, 0, *scalars)
             watched = 0 if given else self._watched
-            if engine.timed is None:
+            if (timed := engine.timed) is None:  # once: another thread may end it
                 ran = engine.walk(job, pointers, watched)
             else:
-                ran = self._time(engine.timed, pointers, watched)
+                ran = self._time(timed, pointers, watched)
         except BaseException as e:
             self._explain(e)
             raise
@@ -379,8 +380,11 @@ class Executable:
 
     def _time(self, runs: list[Timed] | Tally, pointers: Sequence[int], watched: int) -> bool:
         """Run with the clock read at each launch."""
-        with self._job.stamped() as ticks:
+        try:
+            ticks = self._job.stamp()
             ran = self._engine.walk(self._job, pointers, watched)
+        finally:
+            self._job.cells[TICKS] = 0
         if self._job.done and not self._error[0]:  # else the walk ended before the last launch
             runs.append(Timed(self.program, ticks, self._engine.rate))
         return ran
@@ -429,14 +433,6 @@ class Executable:
 
     def ways(self) -> int:
         return 1
-
-    @contextmanager
-    def timing(self) -> Iterator[list[Timed]]:
-        """As the engine's, for one call, which its latch may make: that stays what it is."""
-        with self._engine.timing(turning=False) as runs, self._job.stamped() as ticks:
-            yield runs
-        if ticks[0, -1]:  # the latch has made it, and all its launches have run
-            runs.append(Timed(self.program, ticks, self._engine.rate))
 
     def left(self) -> bool:
         return self._engine.busy == LEFT

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from graphc.ir.cpu_abi import JOB, JOB_CELLS
 from graphc.ir.program import Program
-from graphc.ir.types import Array
+from graphc.runtime.cpu import threads
 from graphc.runtime.cpu.routines import Routine
-from graphc.runtime.cpu.threads import get_num_threads
+from graphc.runtime.latch import Clocked
+from graphc.runtime.tally import Tally
+
+ENTRIES, TICKS = JOB["entries"], JOB["ticks"]
 
 
 class Job:
@@ -25,7 +30,12 @@ class Job:
     program is dropped.
     """
 
-    __slots__ = ("address", "cells", "clean", "commit", "done", "parallel", "routines", "uses")
+    __slots__ = (
+        "_kind",
+        "_threads",
+        "_ticks",
+        "address", "cells", "clean", "commit", "done", "parallel", "routines", "uses",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -39,18 +49,19 @@ class Job:
         self.cells = (ctypes.c_int64 * JOB_CELLS)()
         self.address = ctypes.addressof(self.cells)
         self.done = self.clean = False
+        self._threads, self._kind = 0, ctypes.c_int64 * 0 * 0  # of how many threads, and their rows
+        self._ticks: tuple[object, object] = None, None  # the last two; a job may be unfinished
 
-    @contextmanager
-    def stamped(self) -> Iterator[Array]:
-        """Inside, each thread of a run notes in a row of its own when it began each launch, the
-
-        caller also when the last one ended, in ticks."""
-        ticks = np.zeros((get_num_threads(), self.cells[JOB["entries"]] + 1), np.int64)
-        self.cells[JOB["ticks"]] = ticks.ctypes.data
-        try:
-            yield ticks
-        finally:
-            self.cells[JOB["ticks"]] = 0
+    def stamp(self) -> ctypes.Array[Any]:
+        """From now on each thread of a run notes in a row of its own when it began each launch, the
+        caller also when the last one ended, in ticks; until the cell TICKS is 0 again."""
+        if self._threads != threads.wanted:
+            self._threads = threads.get_num_threads()
+            self._kind = ctypes.c_int64 * (self.cells[ENTRIES] + 1) * self._threads
+        ticks = self._kind()
+        self._ticks = ticks, self._ticks[0]
+        self.cells[TICKS] = ctypes.addressof(ticks)
+        return ticks
 
 
 class Timed:
@@ -58,17 +69,49 @@ class Timed:
 
     Threads meet only where one needs what another wrote; where they do not, one may be at the next
     launch already. So a launch has the mean of what it took each thread, and waiting at a barrier
-    belongs to the launch before it. `ticks` are as of `Job.stamped`, `rate` how many make a second,
+    belongs to the launch before it. `ticks` are as of `Job.stamp`, `rate` how many make a second,
     both looked at later: the caller's clock is still running.
     """
 
     calls = 1
 
-    def __init__(self, program: Program, ticks: Array, rate: Callable[[], float]) -> None:
+    def __init__(self, program: Program, ticks: ArrayLike, rate: Callable[[], float]) -> None:
         self.program, self._ticks, self._rate = program, ticks, rate
 
     @cached_property
     def seconds(self) -> tuple[float, ...]:
-        ran = self._ticks[self._ticks[:, 0] != 0]
+        rows = np.asarray(self._ticks)
+        ran = rows[rows[:, 0] != 0]
         ran[:, (0, -1)] = ran[0, (0, -1)]  # a thread that wakes late was waited for
         return tuple((np.diff(ran).mean(axis=0) / self._rate()).tolist())
+
+
+class Noting(Protocol):
+    """An engine."""
+
+    timed: list[Timed] | Tally | None
+
+    def rate(self) -> float: ...
+
+
+def clocked(
+    engine: Noting, job: Job, program: Program, call: Callable[..., Any], args: Sequence[Any]
+) -> Clocked:
+    """Time the runs of one call; a latch of this job that makes it stays what it is.
+
+    In one frame: all that is touched here has been swept out of the caches, and costs as much as
+    what it does."""
+    before = engine.timed
+    runs: list[Timed] = []
+    try:
+        engine.timed = runs
+        ticks = job.stamp()
+        begun = time.perf_counter()
+        result = call(*args)
+        ended = time.perf_counter()
+    finally:
+        job.cells[TICKS] = 0
+        engine.timed = before
+    if ticks[0][-1]:  # its latch has made it, and all launches have run
+        runs.append(Timed(program, ticks, engine.rate))
+    return result, begun, ended, runs

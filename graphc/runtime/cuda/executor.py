@@ -18,7 +18,7 @@ import ctypes
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from math import prod
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ from graphc.runtime.cuda.launches import (
 )
 from graphc.runtime.cuda.pack import bound, grid, pack
 from graphc.runtime.failures import failed_check
-from graphc.runtime.latch import Latch, functions
+from graphc.runtime.latch import Clocked, Latch, functions
 from graphc.runtime.slots import count_of, scalar_format
 
 COUNTER_BYTES = 4
@@ -261,8 +261,11 @@ class CudaExecutable:
         pending.keep(self, self._starts if self._may_fail else None)
         return graphs.cells()
 
-    def timing(self) -> AbstractContextManager[list[Timed]]:
-        return timing([])  # of a call that is started from Python then
+    def timed(self, call: Callable[..., Any], args: Sequence[Any]) -> Clocked:
+        with timing([]) as runs:  # of a call that is started from Python then
+            begun = time.perf_counter()
+            result = call(*args)
+            return result, begun, time.perf_counter(), runs
 
     def ways(self) -> int:
         return self._recordings.captures
