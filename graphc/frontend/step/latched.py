@@ -326,7 +326,7 @@ def _rows(ready: Ready) -> tuple[Array, Sequence[object]]:
     """What is compared of each argument, and what it holds."""
     rows = np.zeros((len(ready.arguments), ROW_CELLS), np.int64)
     rests: list[object] = [ready.arguments]
-    for row, (spec, requires_grad, slot, value) in zip(rows, ready.arguments):
+    for row, (spec, requires_grad, slot, value, *_) in zip(rows, ready.arguments):
         if spec is None:
             row[ROW["object"]] = id(value)
             continue
