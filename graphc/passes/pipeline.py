@@ -124,8 +124,12 @@ def _by_stage(stage: Stage, graph: Graph, profile: Profile) -> Graph:
     builder = graph.builder
     with nullcontext() if builder is None else builder.by(stage.name):
         graph = stage.function(graph, profile)
-    inside = replace(profile, narrow=0)  # a trip would round its weights each time anew
-    return with_bodies(graph, lambda body: _by_stage(stage, body, inside))
+
+    def in_body(body: Graph) -> Graph:
+        """Of exact products: a trip would round its weights each time anew."""
+        return _by_stage(stage, body, replace(profile, narrow=0))
+
+    return with_bodies(graph, in_body)
 
 
 Made = Callable[[Kernel], None]
