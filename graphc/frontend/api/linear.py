@@ -13,6 +13,7 @@ from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
 from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number
 from graphc.frontend.registry import pointwise, public
+from graphc.frontend.switches import how_multiplied
 from graphc.frontend.tape import stepwise, with_rule
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -50,7 +51,7 @@ DOT = OPS["dot"]
 def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
     if x.dtype is not y.dtype:
         raise DTypeMismatch(f"matmul: operands differ in dtype: {x.spec} vs {y.spec}")
-    return x.emit(DOT, x, y, batch=batch, contract=contract)
+    return x.emit(DOT, x, y, batch=batch, contract=contract, **how_multiplied(x, y))
 
 
 @public(method=True, out=True, operators=("__matmul__",))

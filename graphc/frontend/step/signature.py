@@ -25,14 +25,15 @@ from graphc.frontend.places import place_of
 from graphc.frontend.size import Size
 from graphc.frontend.step.guards import Change, Same
 from graphc.frontend.step.numbers import HostNumber
-from graphc.frontend.switches import as_written
+from graphc.frontend.switches import precision_asked
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 
 PLAIN = (int, bool, str, bytes, complex, type(None), DType, type)
 TABLES = (dict, OrderedDict)
+PRODUCTS = {"highest": "as written", "medium": "of bfloat16 where that pays"}
 Key = tuple[Hashable, ...]
-Mode = tuple[bool, tuple[tuple[str, DType], ...], DType, bool]  # what a key says of the process
+Mode = tuple[bool, tuple[tuple[str, DType], ...], DType, str]  # what a key says of the process
 Kinds = type | tuple[type, ...]
 
 
@@ -55,7 +56,7 @@ def _items(x: Any) -> Sequence[Any]:
 
 
 def _signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
-    key: list[Hashable] = [(modes.grad, modes.autocast, _default[0], as_written())]
+    key: list[Hashable] = [(modes.grad, modes.autocast, _default[0], precision_asked())]
     for a in args:
         if isinstance(a, Tensor):
             t = a._spec
@@ -237,10 +238,11 @@ def _mode(key: Key) -> str:
     """What the first part of a key says of the process."""
     if not key:
         return ""
-    grad, casts, default, written = cast(Mode, key[0])
+    grad, casts, default, asked = cast(Mode, key[0])
     told = [f"grad {grad}", *(f"autocast {kind} {dtype!r}" for kind, dtype in casts)]
     told.append(f"default {default!r}")
-    return ", ".join(told) + ", float32 products as written" * written
+    told += [f"float32 products {PRODUCTS[asked]}"] if asked else []
+    return ", ".join(told)
 
 
 def shown(part: Any) -> str:
