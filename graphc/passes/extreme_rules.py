@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from graphc.ir import sugar as P
 from graphc.ir.graph import Value
+from graphc.ir.ops import OPS
 from graphc.ir.types import TensorSpec
 
-EXTREMES = {"argmax": "max", "argmin": "min", "argmax_last_nan": "max"}
+# The reduce that gives the element of which another says where it stands, by what both look for.
+EXTREMES = {op.best: op.name for op in OPS.values() if op.best and not op.position}
 
 
 def take_extreme(v: Value) -> Value:
@@ -57,10 +59,10 @@ def _extreme_at(index: Value, source: Value, axis: int) -> Value | None:
     """The extreme of `source` along an axis whose place the index is, with size 1 there."""
     while index.op is not None and index.op.name in ("reshape", "check_index", "cast"):
         index = index.args[0]
-    name = EXTREMES.get(index.op.name) if index.op is not None else None
-    if name is None or index.args[0] is not source or index.attrs["axis"] != axis:
+    op = index.op
+    if op is None or not op.position or index.args[0] is not source or index.attrs["axis"] != axis:
         return None
-    m = source.builder.apply(name, source, axes=(axis,))
+    m = source.builder.apply(EXTREMES[op.best], source, axes=(axis,))
     return P.reshape(m, (*source.shape[:axis], 1, *source.shape[axis + 1 :]))
 
 

@@ -17,7 +17,9 @@ from graphc.cli.measure import measure_gpu
 from graphc.frontend.devices import accelerator
 from graphc.frontend.step.cuda_backend import backend_at
 from graphc.nn import functional as F
+from graphc.passes.known import Schedules
 from graphc.runtime.cuda.device import current
+from graphc.runtime.disk_cache import DiskCache
 from graphc.runtime.peaks import save
 
 pytest.importorskip("triton")
@@ -120,7 +122,7 @@ def test_statistics_that_tiles_find_are_the_cpus(monkeypatch: pytest.MonkeyPatch
     """Batch norm over 64 points an image: two tiles, the later of which adds them up."""
     backend = backend_at(accelerator().place(0))
     often = replace(backend.profile, partial_reductions=64)
-    monkeypatch.setattr(backend, "_profile", often)
+    monkeypatch.setattr(backend, "_schedules", Schedules(DiskCache(), often))
     want, state, _ = trained("cpu", convolutions, images, (4, 3))
     losses, held, step = trained("cuda", convolutions, images, (4, 3))
     np.testing.assert_allclose(losses, want, rtol=2e-5)

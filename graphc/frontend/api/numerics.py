@@ -107,7 +107,7 @@ def gradient(
     """
     if edge_order not in (1, 2):
         raise ShapeMismatch(f"gradient: edge_order must be 1 or 2, got {edge_order!r}")
-    if input.dtype is u8:
+    if input.dtype is u8 or (input.dtype is bool_ and is_number(spacing)):
         raise DTypeMismatch(f"gradient of {input.spec}: differences may be negative")
     if is_tensor(spacing):
         raise InvalidType("gradient: spacing is a number, or a list of numbers or of tensors")
@@ -190,7 +190,7 @@ def histogram(
     inside = (place >= 0) & (place < n)
     amount: Any = P.cast(inside, x.dtype)
     if weight is not None:
-        if weight.spec.shape != input.spec.shape:
+        if (weight.spec.shape, weight.dtype) != (input.spec.shape, input.dtype):
             raise ShapeMismatch(f"histogram: weight {weight.spec} for {input.spec}")
         amount = amount * shapes.ravel(weight)
     places = P.cast(E.where(inside, place, 0), i64)

@@ -77,9 +77,10 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
 
 
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:
-    """Powers of the numbers, rising: [..., n] -> [..., n, N]."""
+    """Powers of the numbers, rising: [..., n] -> [..., n, N], by default n of them."""
     if x.dtype.is_half or x.dtype is bool_:
         raise DTypeMismatch(f"linalg.vander of {x.spec}", fix="use x.float()")
-    if not x.spec.shape or (N is not None and N <= 1):
-        raise ShapeMismatch(f"linalg.vander of {x.spec}: N must be greater than 1, got {N}")
-    return numerics.powers(x, x.spec.shape[-1] if N is None else N)
+    count = (x.spec.shape or (1,))[-1] if N is None else N
+    if count <= 1:
+        raise ShapeMismatch(f"linalg.vander of {x.spec}: N must be greater than 1, got {count}")
+    return numerics.powers(x if x.spec.shape else x.reshape(1), count)
