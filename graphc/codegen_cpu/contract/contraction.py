@@ -307,7 +307,7 @@ class _Nest:
             left = self.plan.width
         source = self._bases(self.plan.vector, place.index | origin)
         to = self.panel.at(origin if self.plan.chunk is None else {})
-        self.panel.pack(source, to, spans, self._masks(place), left)
+        self.panel.pack(source, spans, self._masks(place), left, to)
 
     # ---- one tile --------------------------------------------------------------------------
 

@@ -63,10 +63,15 @@ class Panel:
         return bases
 
     def pack(
-        self, source: Bases, to: Bases, spans: list[Span], masks: list[str], left: Int
+        self,
+        source: Bases,
+        spans: list[Span],
+        masks: list[str],
+        left: Int,
+        to: Bases | None = None,
     ) -> None:
         """Copy what `spans` have from `source` on; `left` lanes lie on the lane axis."""
-        self._level(source, to, spans, masks, left)
+        self._level(source, self.bases if to is None else to, spans, masks, left)
 
     def _level(
         self, source: Bases, to: Bases, spans: list[Span], masks: list[str], left: Int
