@@ -391,8 +391,7 @@ class Executable:
 
     def _explain(self, e: BaseException) -> None:
         """Raise the error of a check, if one failed before e was raised."""
-        failed = self._failure() if self._error[0] else None
-        if failed is not None and isinstance(e, GraphcError):
+        if self._error[0] and (failed := self._failure()) and isinstance(e, GraphcError):
             raise failed from None
 
     def watch(self, words: Array) -> bool:
