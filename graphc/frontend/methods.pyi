@@ -1309,6 +1309,8 @@ class Methods(Sugar):
         """x with another size in place: its first elements, then zeros where there are none."""
     def resize_as_(self, other: Tensor, *, memory_format: Any = None) -> Tensor:
         """x with the size of `other`, in place: see `resize_`."""
+    def set_(self, source: Tensor | None = None) -> Tensor:
+        """x over the memory of `source`, in its shape, from now on; without one, of no elements."""
     def untyped_storage(self) -> UntypedStorage:
         """What tells tensors over the same memory."""
     def argsort(

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import InvalidState, ShapeMismatch, Unsupported, Untraceable
+from graphc.errors import (
+    DevicesMixed,
+    DTypeMismatch,
+    InvalidState,
+    ShapeMismatch,
+    Unsupported,
+    Untraceable,
+)
 from graphc.frontend import device_ops, dims
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, shapes, strided
 from graphc.frontend.devices import CPU, device, resolve
 from graphc.frontend.modes import modes
+from graphc.frontend.operands import is_tensor
 from graphc.frontend.places import place_of
 from graphc.frontend.registry import public
 from graphc.frontend.tensor import show
@@ -84,6 +92,31 @@ def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 def resize_as_(x: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
     """x with the size of `other`, in place: see `resize_`."""
     return resize_(x, other.spec.shape)
+
+
+@public(method=True)
+def set_(x: Tensor, source: Tensor | None = None) -> Tensor:
+    """x over the memory of `source`, in its shape, from now on; without one, of no elements."""
+    if modes.trace is not None:
+        raise Untraceable(
+            f"set_() of {x.spec} inside a step",
+            why="tensors would share memory, or change their size, from then on",
+            fix="copy the elements with copy_(), or call set_() before the step",
+        )
+    source = creation.empty(0, dtype=x.dtype, device=x.device) if source is None else source
+    if not is_tensor(source):
+        raise Unsupported(f"set_() to a {type(source).__name__}", fix="pass a tensor")
+    if source.dtype is not x.dtype:
+        raise DTypeMismatch(f"set_() of {x.spec} to {source.spec}")
+    if source.device != x.device:
+        raise DevicesMixed(f"set_() of a tensor on {x.device} to one on {source.device}")
+    if modes.grad and (x.requires_grad or source.requires_grad):
+        raise InvalidState("set_() has no derivative", fix="use no_grad(), or detach()")
+    versions = x.storage.version, source.storage.version
+    show(x, source)
+    x._base = None
+    x.storage.version = max(versions) + 1  # what had saved x finds that it is another
+    return x
 
 
 class UntypedStorage:

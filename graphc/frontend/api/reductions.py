@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from graphc import return_types
-from graphc.errors import DTypeNotImplemented, InvalidIndex, ShapeMismatch
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidIndex, ShapeMismatch
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, slopes
 from graphc.frontend.api.formats import row_by_row
@@ -355,7 +355,7 @@ def whole(name: str, x: Tensor) -> Tensor:
 
 def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     if x.dtype is bool_:
-        raise DTypeNotImplemented(f"{name} of a bool tensor")
+        raise DTypeMismatch(f"{name} of a bool tensor")
     if dim is None:
         if x.numel() == 0:
             raise InvalidIndex(f"{name}(): expected a tensor that is not empty, {x.spec}")
