@@ -1,6 +1,6 @@
 """One framework's measurements in a process of its own: `gpu_peers.py
-net|start|conv|attention|matmul graphc|torch [NAME ...] [--modes ...]`. Each row is printed as a
-line of JSON when it is there, so that what was measured before a time limit is kept. PyTorch
+net|start|conv|stem|attention|matmul graphc|torch [NAME ...] [--modes ...]`. Each row is printed as
+a line of JSON when it is there, so that what was measured before a time limit is kept. PyTorch
 compiles a net in each of the modes.
 """
 
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gpu_work
@@ -163,6 +166,36 @@ def conv_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
             yield tried(row, measure)
 
 
+def stem_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
+    """ResNet's first convolution, alone and with the statistics of its batch norm, by tiles of
+    names[0] warps: one number a process, which finds the code of another no more."""
+    from graphc.codegen_gpu import contract_tiles
+
+    F, choose = framework.T.nn.functional, contract_tiles._product
+    (conv,) = gpu_work.chosen(gpu_work.CONVS[-1:], gpu_work.TINY_CONVS)
+    call, (images, weight, _) = gpu_work.convolution(framework.T, conv, "forward")
+    args = [gpu_work.random(framework.T, s, "cuda") for s in (images, weight)]
+    warps, tiles = int(names[0]), set[tuple[int, int]]()
+
+    def product(*args: Any) -> Any:
+        tile = choose(*args)
+        tiles.add((tile.rows, tile.cols))
+        return replace(tile, warps=warps)
+
+    contract_tiles._product = product
+    ways: dict[str, Callable[..., Any]] = {
+        "alone": lambda x, w: call(x, w, None),
+        "with statistics": lambda x, w: F.batch_norm(call(x, w, None), None, None, training=True),
+    }
+    for way, run in ways.items():
+
+        def measure(run: Callable[..., Any] = run) -> Row:
+            found = framework.rate(called(framework, run, args), conv.flop)
+            return found | {"tiles": sorted(tiles)}
+
+        yield tried({"stem": conv.name, "way": way, "warps": warps}, measure)
+
+
 def attention_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
     for case in gpu_work.chosen(gpu_work.ATTENTIONS, gpu_work.TINY_ATTENTIONS):
         for backward in (False, True):
@@ -211,6 +244,7 @@ KINDS = {
     "start": start_rows,
     "matmul": matmul_rows,
     "conv": conv_rows,
+    "stem": stem_rows,
     "attention": attention_rows,
 }
 
@@ -219,9 +253,18 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split(":")[0])
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("framework", choices=("graphc", "torch"))
-    parser.add_argument("names", nargs="*", help="nets; all of them where none is named")
+    parser.add_argument(
+        "names", nargs="*", help="nets, all where none is named; of a stem its warps"
+    )
     parser.add_argument("--modes", nargs="*", default=MODES, choices=MODES)
     args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.kind == "stem":
+            os.environ["GRAPHC_CACHE_DIR"] = folder
+        return rows(args)
+
+
+def rows(args: argparse.Namespace) -> int:
     kind, name, names = args.kind, args.framework, args.names
     try:
         framework = Framework(name, args.modes)

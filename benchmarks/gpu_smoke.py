@@ -11,6 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -94,6 +95,32 @@ def dot(a, b, c, N: tl.constexpr):
     (pointer("a", "f32", 0), pointer("b", "f32", 1), pointer("c", "f32", 2)),
     (("N", 32),),
     (GridDim((1,)),),
+)
+
+FOLDED = Source(  # a left operand that is folded out of a box, as Triton 3.6 gets it wrong
+    "folded",
+    HEAD
+    + """\
+def folded(a, b, c, n):
+    left = tl.make_tensor_descriptor(a, [8, 8, 1024], [8192, 1024, 1], [8, 8, 64])
+    right = tl.make_tensor_descriptor(b, [64, 1024], [1024, 1], [64, 64])
+    acc = tl.zeros([64, 64], tl.float32)
+    for t in range(0, n):
+        x = tl.reshape(left.load([0, 0, t * 64]), [64, 64])
+        acc = tl.dot(x, right.load([0, t * 64]).T, acc)
+    i = tl.arange(0, 64)
+    tl.store(c + i[:, None] * 64 + i[None, :], acc)
+""",
+    (
+        pointer("a", "bf16", 0),
+        pointer("b", "bf16", 1),
+        pointer("c", "f32", 2),
+        Param("n", "i32", "size", 0),
+    ),
+    (),
+    (GridDim((1,)),),
+    num_warps=4,
+    num_stages=3,
 )
 
 
@@ -212,6 +239,34 @@ def check_tile(
     return {"global_scratch": bench.image(source).global_scratch[0]}
 
 
+def check_folded(bench: Bench) -> dict[str, Any]:
+    """The same bits each time; and whether this Triton's first code for it would write registers
+    that a product still reads (`codegen_gpu/hazards.py`), so that its loop has no pipeline."""
+    import ml_dtypes
+
+    rng = np.random.default_rng(3)
+    trips, runs = (2, 2) if FAKE else (16, 200)
+    a, b = (rng.standard_normal((64, 1024)).astype(ml_dtypes.bfloat16) for _ in range(2))
+    places = [bench.upload(m) for m in (a, b, np.zeros((64, 64), np.float32))]
+    launch = bench.ready(FOLDED, places, {"n": trips}, [])
+    left, right = (m[:, : 64 * trips].astype(np.float64) for m in (a, b))
+    wanted = left @ right.T
+    found = []
+    for _ in range(runs):
+        launch()
+        found.append(bench.download(places[2], np.zeros((64, 64), np.float32)))
+    assert np.abs(found[0] - wanted).max() < 1e-3 * np.abs(wanted).max()
+    assert all((c == found[0]).all() for c in found)
+    first, plain = (_code(bench.image(s)) for s in (FOLDED, replace(FOLDED, num_stages=1)))
+    return {"hazard_found": first == plain if first else None}
+
+
+def _code(image: Image) -> list[str]:
+    """The instructions, without what tells of the text's file."""
+    lines = (line.strip() for line in image.ptx.splitlines())
+    return [x for x in lines if x and not x.startswith((".", "//"))]
+
+
 def check_replay(bench: Bench, replays: int = 3) -> None:
     """Two launches, recorded once: each replay adds two; the recording itself runs nothing."""
     x = np.arange(300, dtype=np.float32)
@@ -298,6 +353,7 @@ CASES: dict[str, Callable[[Bench], Any]] = {
     "bf16 rounding": check_rounding,
     "f32 dot": check_dot,
     "capture and replay": check_replay,
+    "registers that products read": check_folded,
     **{
         f"descriptor of {name}": lambda b, tile=tile: check_tile(b, *tile)
         for name, tile in TILES.items()
@@ -306,7 +362,8 @@ CASES: dict[str, Callable[[Bench], Any]] = {
 
 
 def all_sources() -> list[Source]:
-    return [ARGUMENTS, ADD_ONE, BF16, DOT, *(descriptor(*tile) for tile in TILES.values())]
+    own = [ARGUMENTS, ADD_ONE, BF16, DOT, FOLDED, replace(FOLDED, num_stages=1)]
+    return [*own, *(descriptor(*tile) for tile in TILES.values())]
 
 
 def run(record: Callable[[dict[str, Any]], None]) -> None:

@@ -28,6 +28,7 @@ PACKAGES = ("graphc", "triton", "cuda-bindings", "numpy", "torch", "llvmlite", "
 PYTEST_EXITS = {1: "tests failed", 4: "pytest was called wrongly", 5: "no test is marked gpu"}
 PROCESSES = 8  # that test at once: each has its own context on the device
 LAUNCHES, NODES = (3, 2) if FAKE else (2000, 100)
+WARPS, STEM_S = ("4", "8"), 15.0  # numbers of them, and what is left for both
 COPY_BYTES = 1 << 16 if FAKE else 1 << 30
 
 
@@ -186,7 +187,10 @@ def nets(record: Record, deadline: float, tests: Sequence[str]) -> None:
 
 
 def conv(record: Record, deadline: float, tests: Sequence[str]) -> None:
-    both(record, deadline, "conv")
+    """Then the stem of ResNet by the warps of a tile."""
+    both(record, deadline - STEM_S, "conv")
+    for warps in WARPS:
+        peers(record, deadline, ["stem", "graphc", warps])
 
 
 def attention(record: Record, deadline: float, tests: Sequence[str]) -> None:

@@ -40,6 +40,7 @@ from graphc.frontend.api.random import *
 from graphc.frontend.api.reductions import *
 from graphc.frontend.api.scans import *
 from graphc.frontend.api.scatter import *
+from graphc.frontend.api.segments import *
 from graphc.frontend.api.shapes import *
 from graphc.frontend.api.solvers import *
 from graphc.frontend.api.sorting import *

@@ -138,6 +138,10 @@ class DTypeMismatch(GraphcError, RuntimeError):
     fix = "convert one operand with .to(dtype)"
 
 
+class DTypeNotImplemented(DTypeMismatch, NotImplementedError):
+    """The same where PyTorch raises NotImplementedError, which is a RuntimeError, too."""
+
+
 class InvalidArgument(GraphcError, ValueError):
     """A constructor or function argument is outside its domain."""
 

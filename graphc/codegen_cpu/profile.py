@@ -38,6 +38,7 @@ def profile(target: Target) -> Profile:
         many_taps=16,
         short_axis=64,
         many_terms=1 << 14,
+        narrow=64 if target.pairs else 0,  # which save more than a rounded copy takes
         small_extent=16,
         literal_strides=False,
         bounded_terms=1 << 12,  # of one chain, so that no tile goes along chunks of it

@@ -57,6 +57,14 @@ def is_dense(shape: Shape, strides: Shape) -> bool:
     return 0 in shape or lies_in(shape, strides, order_of(shape, strides))
 
 
+def lying(shape: Shape, strides: Shape) -> Shape:
+    """The memory order of what is dense; () for row-major elements and for those with gaps."""
+    if not strides or 0 in shape or lies_in(shape, strides, range(len(shape))):
+        return ()
+    order = order_of(shape, strides)
+    return order if lies_in(shape, strides, order) else ()
+
+
 def preserved(shape: Shape, strides: Shape) -> Shape:
     """Strides of a copy that keeps those of the original, as far as they leave no gaps."""
     if not strides or is_dense(shape, strides):

@@ -82,7 +82,7 @@ class Methods(Sugar):
         """A view with size-1 dimensions repeated; -1 keeps a size."""
     def expand_as(self, other: Tensor) -> Tensor:
         """A view of the shape of `other`, dimensions of size 1 repeated."""
-    def broadcast_to(self, shape: Sequence[builtins.int]) -> Tensor:
+    def broadcast_to(self, *sizes_: Any, size: Any = None, shape: Any = None) -> Tensor:
         """A view of this shape, dimensions of size 1 repeated."""
     def repeat(self, *sizes_: Any, repeats: Any = None) -> Tensor:
         """Tile: x.repeat(2, 3) stands 2 by 3 copies of x side by side."""
@@ -521,6 +521,9 @@ class Methods(Sugar):
     def max(self, dim: Tensor) -> Tensor:
         """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
     @overload
+    def max(self, *, other: Tensor) -> Tensor:
+        """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
+    @overload
     def max(self, dim: builtins.int, keepdim: builtins.bool = False) -> graphc.return_types.max:
         """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
     @overload
@@ -530,6 +533,11 @@ class Methods(Sugar):
         """
     @overload
     def min(self, dim: Tensor) -> Tensor:
+        """The smallest of all; with `dim` a named tuple of values and indices (int64); of two tensors
+        `minimum`.
+        """
+    @overload
+    def min(self, *, other: Tensor) -> Tensor:
         """The smallest of all; with `dim` a named tuple of values and indices (int64); of two tensors
         `minimum`.
         """

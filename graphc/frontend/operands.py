@@ -33,6 +33,13 @@ def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
     return P.expand(x, shape)
 
 
+def second_operand(name: str, dim: Any, other: Any) -> Any:
+    """What a function of a tensor and a dimension is given as a second tensor in place of that."""
+    if dim is not None and other is not None:
+        raise InvalidType(f"{name}() takes `dim` or `other`, not both")
+    return dim if other is None else other
+
+
 def is_tensor(x: Any) -> bool:
     """Tensors are the frontend's only Sugar."""
     return isinstance(x, P.Sugar)

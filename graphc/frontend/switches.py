@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from graphc.errors import InvalidState, InvalidType
 from graphc.frontend import epoch
+from graphc.frontend.modes import modes
+from graphc.ir.types import f32
 
 __all__ = [
     "are_deterministic_algorithms_enabled",
@@ -74,7 +76,12 @@ def set_float32_matmul_precision(precision: str) -> None:
     "highest", where a program says so, makes a CPU's convolutions the sums as written: until then,
     and with any other precision, a step may compute them by Winograd's algorithm, whose rms error
     stays within 1e-5 of the rms of the result. With any other, a GPU's products may round their
-    operands to TF32; a CPU has no such type.
+    operands to TF32.
+
+    "high" is exact float32 on a CPU: three products of bfloat16 for one are no faster there.
+    "medium" rounds operands of large products to bfloat16 where a CPU has `avx512bf16`, with sums
+    in float32, if gradients are recorded and an operand requires one, and those gradients'
+    products likewise. Convolutions, attention, loops and products without gradients stay float32.
     """
     if precision not in PRECISIONS:
         warnings.warn(
@@ -89,6 +96,19 @@ def set_float32_matmul_precision(precision: str) -> None:
 def get_float32_matmul_precision() -> str:
     """What was set; "highest" at the start, as in PyTorch, though it is then not asked for."""
     return _set["precision"] or "highest"
+
+
+def precision_asked() -> str:
+    """What compiled code depends on: "highest" or "medium", else ""."""
+    return "" if _set["precision"] == "high" else str(_set["precision"])
+
+
+def how_multiplied(x: Any, y: Any) -> dict[str, bool]:
+    """How the product of two tensors may be computed: of rounded operands, or exactly.
+
+    Where nothing trains, a rounded copy of the weight would cost each call more than it saves."""
+    asked = _set["precision"] == "medium" and modes.grad and x.dtype is f32
+    return {"narrow": True} if asked and (x.requires_grad or y.requires_grad) else {}
 
 
 def as_written() -> bool:

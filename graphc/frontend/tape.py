@@ -203,6 +203,31 @@ def record_rule(
             attach(out, node, slot)
 
 
+def with_rule(
+    name: str, compute: Callable[..., Tensor], rule: Callable[..., Cotangents], *inputs: Tensor
+) -> Tensor:
+    """compute(*inputs), whose derivative is `rule`: of the cotangent, of what gives the output, and
+    of the inputs. For what has another derivative at some points than the ops it is made of."""
+    if not (modes.grad and any(x.requires_grad for x in inputs)):
+        return compute(*inputs)
+    with no_grad():
+        out = compute(*inputs)
+    plain, now = out.detach(), out.storage.version
+    before = [x.storage.version for x in inputs]
+
+    def back(gs: list[Any]) -> Cotangents:
+        xs = [unchanged(name, x, version) for x, version in zip(inputs, before)]
+
+        def output() -> Tensor:  # made again where it is to have a gradient, lest it hold its node
+            again = modes.grad
+            return with_rule(name, compute, rule, *xs) if again else unchanged(name, plain, now)
+
+        return rule(gs[0], output, *xs)
+
+    record_rule(name, (out,), inputs, back)
+    return out
+
+
 def stepwise(out: Tensor, x: Tensor) -> Tensor:
     """`out` itself, which depends on x in steps: the derivative is zero, but there is one."""
     if not (modes.grad and x.requires_grad):

@@ -41,7 +41,7 @@ from graphc.frontend.options import strided
 from graphc.frontend.places import arranged, dense_copy
 from graphc.frontend.reading import Readable, leaked
 from graphc.frontend.size import Size, legacy_array
-from graphc.frontend.storage import Storage
+from graphc.frontend.storage import Storage, running
 from graphc.frontend.tape import (
     LeafNode,
     chain_history,
@@ -326,10 +326,11 @@ def copied_as(input: Tensor, strides: Shape) -> Tensor:
 
 def show(x: Tensor, other: Tensor) -> None:
     """Let x be of the memory, the shape and the dtype of `other`."""
-    x.storage, x.views, x.array = other.storage, other.views, other.array
-    x._spec, x._value = other._spec, other._value
-    x.storage.hold(x)
-    epoch.places_changed()
+    with running.lock:  # another thread's step may read what x had
+        x.storage, x.views, x.array = other.storage, other.views, other.array
+        x._spec, x._value = other._spec, other._value
+        x.storage.hold(x)
+        epoch.places_changed()
 
 
 def assign_data(x: Tensor, value: Tensor) -> None:

@@ -18,6 +18,8 @@ from graphc.errors import DataDependentBranch, GraphcError, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.geometry import elementwise_strides, shown_strides
 from graphc.frontend.hostvalue import HostValue, Kind
+from graphc.frontend.laid import declared, turned
+from graphc.frontend.layouts import lying
 from graphc.frontend.modes import modes
 from graphc.frontend.origins import origin
 from graphc.frontend.places import HOST, Place
@@ -28,7 +30,7 @@ from graphc.frontend.views import overwrite
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import DType, Scalar, TensorSpec, i64
+from graphc.ir.types import DType, Scalar, Shape, TensorSpec, i64
 
 Getter = Callable[[], Scalar]
 
@@ -42,6 +44,7 @@ class Input:
     storage: Storage | None = None
     tensor: Tensor | None = None  # concrete: the first that showed this storage
     getter: Getter | None = None
+    order: Shape = ()  # in which an argument lies, as the value is declared; () for row-major
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,12 +113,14 @@ class Trace:
     def argument(self, like: Tensor, name: str, spec: TensorSpec | None = None) -> Tensor:
         """A traced stand-in for an argument of the call, with its requires_grad; `spec` is its
         type, with extents for sizes that may change."""
-        value = self.builder.input(name, spec or like.spec)
-        out = self.wrap(value)
+        strides = shown_strides(like)
+        order = lying(like.spec.shape, strides)
+        value, seen = declared(self.builder, name, spec or like.spec, order)
+        out = self.wrap(seen)
         out.storage.name = name
-        out.storage.strides = shown_strides(like)
+        out.storage.strides = strides
         out._requires_grad = like.requires_grad
-        self.inputs.append(Input("arg", value, out.storage, like))
+        self.inputs.append(Input("arg", value, out.storage, like, order=order))
         return out
 
     def host_scalar(
@@ -157,6 +162,11 @@ class Trace:
     def stands_in(self, x: Tensor) -> bool:
         """Whether x is an argument of the call, not a view of one."""
         return not x.views and any(i.role == "arg" and i.storage is x.storage for i in self.inputs)
+
+    def last(self, written: Input) -> Value:
+        """What the step leaves in the memory of an input, as that lies."""
+        assert written.storage is not None
+        return turned(self.current[written.storage], written.order)
 
     # ---- values --------------------------------------------------------------------------------
 
@@ -385,14 +395,14 @@ class Trace:
 
     def graph(self, name: str, outs: Sequence[Tensor]) -> Graph:
         """The step so far: `outs` returned, then every written input with its last value."""
-        by_storage = {i.storage: i.value for i in self.inputs if i.storage is not None}
+        by_storage = {i.storage: i for i in self.inputs if i.storage is not None}
         written = [s for s in self.written if s in by_storage]
         return Graph(
             name,
             tuple(i.value for i in self.inputs),
             tuple(i.role for i in self.inputs),
-            (*(self.value(t) for t in outs), *(self.current[s] for s in written)),
-            (*(None for _ in outs), *(by_storage[s] for s in written)),
+            (*(self.value(t) for t in outs), *(self.last(by_storage[s]) for s in written)),
+            (*(None for _ in outs), *(by_storage[s].value for s in written)),
         )
 
 

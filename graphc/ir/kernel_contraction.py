@@ -49,6 +49,11 @@ class Operand:
         (first, *rest) = self.statements
         return first if isinstance(first, Load) and not rest else None
 
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """Padding that is not stored around it."""
+        return tuple(g for load in self.loads for g in load.guards)
+
     def uses(self, axis: str) -> bool:
         """Whether a step along the axis may give another value."""
         return any(form.stride(axis) != 0 for s in self.statements for form in accesses(s))
@@ -91,7 +96,7 @@ class Contraction:
     @property
     def guards(self) -> tuple[Guard, ...]:
         """Padding that is not stored around an operand."""
-        return tuple(g for o in (self.a, self.b) for load in o.loads for g in load.guards)
+        return self.a.guards + self.b.guards
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,15 @@ def arg_type(x: TensorSpec, *, axis: int) -> TensorSpec:
     return TensorSpec(i64, extreme_type(x, axes=(axis,)).shape)
 
 
-def dot_type(x: TensorSpec, y: TensorSpec, *, batch: Pairs, contract: Pairs) -> TensorSpec:
+def dot_type(
+    x: TensorSpec,
+    y: TensorSpec,
+    *,
+    batch: Pairs,
+    contract: Pairs,
+    narrow: bool = False,
+    dtype: str = "",
+) -> TensorSpec:
     """batch and contract pair a dimension of x with one of y; the rest are free, x's first."""
     if x.dtype is not y.dtype:
         raise DTypeMismatch(f"dot operands differ in dtype: {x} vs {y}")
@@ -196,7 +204,9 @@ def dot_type(x: TensorSpec, y: TensorSpec, *, batch: Pairs, contract: Pairs) -> 
     shared = (*batch, *contract)
     x_free = [n for k, n in enumerate(x.shape) if k not in {i for i, _ in shared}]
     y_free = [n for k, n in enumerate(y.shape) if k not in {j for _, j in shared}]
-    return TensorSpec(x.dtype, (*(x.shape[i] for i, _ in batch), *x_free, *y_free))
+    return TensorSpec(
+        DTYPES[dtype or x.dtype.name], (*(x.shape[i] for i, _ in batch), *x_free, *y_free)
+    )
 
 
 def conv_type(

@@ -33,7 +33,7 @@ from graphc.ir.kernel import (
 )
 from graphc.ir.kernel_partials import partial
 from graphc.ir.ops import OPS
-from graphc.ir.types import DType, TensorSpec, bool_, f32, i32, i64
+from graphc.ir.types import DType, TensorSpec, bf16, bool_, f32, i32, i64
 from graphc.ir.verify_geometry import geometry
 
 
@@ -218,8 +218,9 @@ class _Nest:
             case Reduce():
                 yield from self._reduce(s)
             case Dot():
-                yield from self._value(s.a, s.dtype)
-                yield from self._value(s.b, s.dtype)
+                narrow = s.dtype is f32 and self._dtype(s.a) is bf16
+                yield from self._value(s.a, bf16 if narrow else s.dtype)
+                yield from self._value(s.b, bf16 if narrow else s.dtype)
             case Apply():
                 yield from self._apply(s)
 

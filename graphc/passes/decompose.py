@@ -5,6 +5,7 @@ put_along       of one place in each short row is a selection, elementwise
 scatters        of many rows, which may all have one number, add up in float64; halves in float32
 fold            windows that do not overlap are a reshape; else the sum of the shifted taps, or of
                 diagonals where there are many taps
+dot             of float32 that may be narrow: of operands rounded to bfloat16, where that pays
 conv, dilated   an input dilation of s is s dense convolutions per dimension, whose results
                 `assemble` interleaves: no inserted zero is ever multiplied
 attention       products and softmax, where the target has no kernel of the two in one
@@ -22,7 +23,8 @@ from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value, uses
 from graphc.ir.ops import OPS, Attrs
 from graphc.ir.rewrite import Visit, replaced
-from graphc.ir.types import Shape, TensorSpec, f32, f64
+from graphc.ir.sizes import typical
+from graphc.ir.types import Shape, TensorSpec, bf16, f32, f64
 from graphc.passes.decompose_attention import RESULTS, attention
 from graphc.passes.elementary import FUNCTIONS
 from graphc.passes.group import is_op
@@ -303,6 +305,32 @@ def _interleave(parts: dict[Shape, Value], dilation: Shape, shape: Shape) -> Val
     )
 
 
+# ---- narrow products ---------------------------------------------------------------------------
+
+
+def _dot(v: Value, profile: Profile) -> Value:
+    """A product that may be narrow, of rounded operands. Neither the left one's rows nor the terms
+    have a say: a batch lies there, and a row has the same bits in any."""
+    whole = _of_nothing(v, profile)
+    if whole is not v or not (v.attrs.get("narrow") and profile.narrow and v.spec.dtype is f32):
+        return whole
+    x, y = v.args
+    batch, contract = v.attrs["batch"], v.attrs["contract"]
+    taken = {j for _, j in (*batch, *contract)}
+    columns = prod(n for j, n in enumerate(y.shape) if j not in taken)
+    if typical(columns) < profile.narrow:
+        return v
+    sides = _rounded(x), _rounded(y)
+    return v.builder.apply("dot", *sides, batch=batch, contract=contract, dtype=f32.name)
+
+
+def _rounded(v: Value) -> Value:
+    """`v` in bfloat16, one copy for all ways to read it."""
+    if v.op is not None and v.op.name in ("transpose", "reshape", "expand"):
+        return v.builder.emit(v.op, [_rounded(v.args[0])], v.attrs)
+    return P.cast(v, bf16)
+
+
 # ---- sums of nothing ---------------------------------------------------------------------------
 
 
@@ -352,7 +380,7 @@ RULES: dict[str, Rule] = {
     "conv": _conv,
     "sum": _of_nothing,
     "prod": _of_nothing,
-    "dot": _of_nothing,
+    "dot": _dot,
     "scatter_add": _scatter_add,
     "put_along": _put_along,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -124,7 +124,12 @@ def _by_stage(stage: Stage, graph: Graph, profile: Profile) -> Graph:
     builder = graph.builder
     with nullcontext() if builder is None else builder.by(stage.name):
         graph = stage.function(graph, profile)
-    return with_bodies(graph, lambda body: _by_stage(stage, body, profile))
+
+    def in_body(body: Graph) -> Graph:
+        """Of exact products: a trip would round its weights each time anew."""
+        return _by_stage(stage, body, replace(profile, narrow=0))
+
+    return with_bodies(graph, in_body)
 
 
 Made = Callable[[Kernel], None]

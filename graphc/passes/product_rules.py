@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from math import prod as count
 from typing import Any
 
@@ -10,16 +11,26 @@ from graphc.ir.types import Shape, TensorSpec, bool_, i64
 
 
 def prod(g: Any, _z: Any, x: Any, *, axes: Shape) -> Any:
-    """The product of the others, exact with zeros: with one zero only its own place counts."""
-    shape, one = x.spec.shape, 1.0
-    is_zero = P.apply("eq", x, 0.0)
-    safe = P.where(is_zero, one, x)
-    others = P.expand_over(P.apply("prod", safe, axes=axes), axes, shape) / safe
-    zeros = P.sum(P.cast(is_zero, i64), axes)
-    count = P.expand_over(zeros, axes, shape) if axes else zeros
-    alone = P.apply("and", is_zero, P.apply("eq", count, 1))
-    counts = P.apply("or", P.apply("eq", count, 0), alone)
-    return P.expand_over(g, axes, shape) * P.where(counts, others, 0.0)
+    """The product of the others, exact with zeros, infinities and NaN, each of which counts only at
+    other places than its own. As in PyTorch, which divides where it finds no zero at all, that of a
+    NaN or infinity is NaN then, and two zeros among all that is multiplied leave nothing."""
+    shape = x.spec.shape
+    is_zero, is_nan = P.apply("eq", x, 0.0), P.apply("ne", x, x)
+    is_inf = P.apply("eq", P.apply("abs", x), inf)
+    odd = P.apply("or", is_nan, is_inf)
+    plain = P.where(P.apply("or", is_zero, odd), P.where(is_inf, P.apply("sign", x), 1.0), x)
+    others = P.expand_over(P.apply("prod", plain, axes=axes), axes, shape) / plain
+    for which, factor in ((is_zero, 0.0), (is_inf, inf), (is_nan, nan)):
+        mine = P.cast(which, i64)
+        total = P.expand_over(P.sum(mine, axes), axes, shape) if axes else mine
+        others = P.where(P.apply("eq", total, mine), others, others * factor)
+    zeros = P.sum(P.cast(is_zero, i64), tuple(range(len(shape))))
+    none, many = (P.expand(P.reshape(t, (1,) * len(shape)), shape) for t in (
+        P.apply("eq", zeros, 0), P.apply("lt", 1, zeros)))  # fmt: skip
+    others = P.where(P.apply("and", none, odd), nan, others)
+    if len(axes) == len(shape):
+        others = P.where(many, 0.0, others)
+    return P.expand_over(g, axes, shape) * others
 
 
 def prod_again(g: Any, _z: Any, x: Any, *, axes: Shape) -> Any:

@@ -100,6 +100,10 @@ class Profile:
     """float32 terms that a scatter may add to one place one by one, before float64 has to: the
     error of a chain grows with its length, and this target's scatter adds in one chain."""
 
+    narrow: int = 0
+    """Columns of a product from which rounding operands to bfloat16, where it may, is sooner done
+    than what that saves; 0: it never is."""
+
     # ---- lower: what a kernel's text fixes ----------------------------------------------------
 
     small_extent: int

@@ -55,8 +55,8 @@ def _others(y: Any, x: Any, src: Any, index: Any, axis: int, again: bool) -> Any
     total = total if y is x else P.apply("take_along", total, index, axis=axis)
     rest = at_places(*(P.cast(zero(t), i64) for t in (x, src))) - P.cast(zero(y), i64)
     others = total / safe[y is not x]
-    if not again:
-        return P.where(P.apply("eq", rest, 0), others, 0.0)
+    if not again:  # times 0, not 0: a NaN or infinity among the others makes NaN of it
+        return others * P.cast(P.apply("eq", rest, 0), x.spec.dtype)
     own, *zeros = (P.where(zero(t), t, 0.0) for t in (y, x, src))
     first = at_places(*zeros) - own
     second = (first * first - (at_places(*(t * t for t in zeros)) - own * own)) * 0.5

@@ -158,7 +158,9 @@ def free(rank: int, taken: Sequence[int]) -> list[int]:
     return [k for k in range(rank) if k not in taken]
 
 
-def dot_side(g: Any, _mine: Any, other: Any, batch: Pairs, contract: Pairs, first: bool) -> Any:
+def dot_side(
+    g: Any, _mine: Any, other: Any, batch: Pairs, contract: Pairs, first: bool, **how: Any
+) -> Any:
     """One operand's cotangent: g contracted with the other operand's free dimensions.
 
     The pairs are (my dimension, the other's); `first` says whether my free dimensions come first
@@ -173,18 +175,21 @@ def dot_side(g: Any, _mine: Any, other: Any, batch: Pairs, contract: Pairs, firs
         other,
         batch=tuple(enumerate(other_batch)),
         contract=tuple((begin + k, j) for k, j in enumerate(other_free)),
+        **how,
     )
     arrived = [*mine_batch, *mine_free, *(i for i, _ in sorted(contract, key=lambda p: p[1]))]
     return P.transpose(d, inverse(tuple(arrived)))
 
 
-def dot_left(g: Any, _z: Any, _x: Any, y: Any, *, batch: Pairs, contract: Pairs) -> Any:
-    return dot_side(g, _x, y, batch, contract, True)
+def dot_left(g: Any, _z: Any, _x: Any, y: Any, *, batch: Pairs, contract: Pairs, **how: Any) -> Any:
+    return dot_side(g, _x, y, batch, contract, True, **how)
 
 
-def dot_right(g: Any, _z: Any, x: Any, _y: Any, *, batch: Pairs, contract: Pairs) -> Any:
+def dot_right(
+    g: Any, _z: Any, x: Any, _y: Any, *, batch: Pairs, contract: Pairs, **how: Any
+) -> Any:
     turned = [tuple((j, i) for i, j in pairs) for pairs in (batch, contract)]
-    return dot_side(g, _y, x, turned[0], turned[1], False)
+    return dot_side(g, _y, x, turned[0], turned[1], False, **how)
 
 
 def conv_input(g: Any, _z: Any, _x: Any, w: Any, **attrs: Any) -> Any:

@@ -367,6 +367,8 @@ run:
   switch i64 %result, label %open [ i64 $RAN, label %done
                                     i64 $MOVED, label %leave ]
 done:
+  %tensor = load ptr, ptr %set
+  call void %take(ptr %tensor)
   %act = cell ptr act
   %acts = icmp ne ptr %act, null
   br i1 %acts, label %action, label %finish
@@ -378,8 +380,6 @@ finish.acted:
   call void %drop(ptr %acted)
   br label %finish
 finish:
-  %tensor = load ptr, ptr %set
-  call void %take(ptr %tensor)
   %released = call i1 @latch_leave(ptr %c)
   br i1 %released, label %give, label %lost
 give:
@@ -388,6 +388,7 @@ lost:
   call void %drop(ptr %tensor)
   ret ptr null
 give.up:
+  call void %drop(ptr %tensor)
   %left = call i1 @latch_leave(ptr %c)
   ret ptr null
 open:

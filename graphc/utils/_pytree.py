@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from graphc.errors import InvalidArgument
+from graphc.frontend.cycles import refuse_cycles
 
 __all__ = [
     "LeafSpec",
@@ -115,6 +116,14 @@ def _kind_of(tree: Any) -> Any:
 
 def tree_flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], TreeSpec]:
     """The leaves from left to right, and the shape of the tree."""
+    try:
+        return _flattened(tree, is_leaf)
+    except RecursionError:
+        refuse_cycles(tree, lambda x: KINDS[k].flatten(x)[0] if (k := _kind_of(x)) else ())
+        raise
+
+
+def _flattened(tree: Any, is_leaf: IsLeaf) -> tuple[list[Any], TreeSpec]:
     kind = _kind_of(tree)
     if kind is None or (is_leaf is not None and is_leaf(tree)):
         return [tree], LeafSpec()
@@ -122,7 +131,7 @@ def tree_flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], TreeSpec
     leaves: list[Any] = []
     specs = []
     for child in children:
-        found, spec = tree_flatten(child, is_leaf)
+        found, spec = _flattened(child, is_leaf)
         leaves += found
         specs.append(spec)
     return leaves, TreeSpec(kind, context, specs)

@@ -238,9 +238,11 @@ class Compiled:
         for s in kernel.scalars:
             raw = np.asarray(self.case.scalars[s.name], s.dtype.numpy).tobytes()
             cells.append(int.from_bytes(raw, "little"))
+        cells += [_memory(inside, b).nbytes for b in kernel.buffers]  # for code that checks bounds
         block = np.array(cells, np.int64)
         for tid in range(threads):
             self.function(block.ctypes.data, tid, threads, self.room.ctypes.data)
+        assert not error.any()
         for x in held.values():
             assert (x[:PAD] == 7).all() and (x[-PAD:] == 7).all()
         return inside

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from graphc.codegen_cpu.bounds import checked
 from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.contract import plan as contraction_plan
 from graphc.codegen_cpu.contract.plan import plan
@@ -377,6 +378,15 @@ def test_zeros_that_are_not_stored_are_not_met(
     for target in TARGETS:
         chosen = plan(case.kernel, target)
         assert chosen is not None and "oy" not in {r.axis.name for r in chosen.rows}
+
+
+@pytest.mark.parametrize(("h", "c", "k"), [(1, 1, 1), (5, 1, 3), (9, 2, 5), (28, 1, 5)])
+def test_a_panel_of_an_image_has_nothing_from_beside_it(h: int, c: int, k: int) -> None:
+    """Without masked instructions an image of few channels is copied, which reads it whole."""
+    case = bounded_conv(2, h, c, 1, k, 2)
+    for target in TARGETS:
+        compiled = Compiled(case, target, lambda k, t: checked(contraction.emit(k, t), k))
+        np.testing.assert_array_equal(compiled.run(2)["y"], case.expected()["y"])
 
 
 def test_bounds_of_a_packed_or_innermost_axis() -> None:

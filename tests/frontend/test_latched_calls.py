@@ -15,7 +15,7 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.frontend.step import latched, ready
+from graphc.frontend.step import latched, ready, words
 from graphc.frontend.step.latched import places
 from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
@@ -66,6 +66,10 @@ class Counted:
         assert self.short == before, "went the long way"
         assert out.item() == pytest.approx(expected) and self.weight._version == version + 1
         return out
+
+
+class Calls:
+    number, again = 0, False
 
 
 @pytest.fixture
@@ -242,6 +246,21 @@ def test_threads_take_turns() -> None:
     assert count.item() == 16 * 50 and not running.programs
 
 
+def test_memory_is_exchanged_between_calls_of_another_thread() -> None:
+    x = graphc.zeros(3)
+
+    def exchange() -> None:
+        x.data = graphc.ones(3)
+
+    with running.lock:  # as a step has while it reads
+        other = threading.Thread(target=exchange)
+        other.start()
+        other.join(0.2)
+        assert x.tolist() == [0, 0, 0]
+    other.join()
+    assert x.tolist() == [1, 1, 1]
+
+
 def test_a_failed_check_in_a_latched_call_changes_nothing() -> None:
     table, count = graphc.randn(5, 3), graphc.zeros(())
 
@@ -299,6 +318,41 @@ def test_a_profile_sees_each_run(counted: Counted) -> None:
     counted.run(3)
 
 
+def test_a_step_called_by_what_follows_its_own_call() -> None:
+    weight, calls = graphc.ones(3), Calls()
+    inner: list[Tensor] = []
+
+    def counting(x: Tensor) -> Tensor:
+        calls.number += 1
+        return (x * weight).sum()
+
+    step: Any = graphc.compile(counting)
+
+    def again() -> None:  # as a signal's handler may
+        if calls.again:
+            calls.again = False
+            inner.extend(step(graphc.full((3,), float(k))) for k in range(2, 6))
+
+    for _ in range(WARM_UP):
+        step(graphc.ones(3))
+    assert step._latch is not None
+    step._next.entry.plan.actions.append(again)
+    calls.again = True
+    out = step(graphc.zeros(3))
+    assert (out.item(), [x.item() for x in inner]) == (0, [6, 9, 12, 15])
+
+
+def test_memory_of_a_result_that_nobody_has_is_used_where_the_long_way_is_taken(
+    counted: Counted,
+) -> None:
+    counted.run()
+    made = counted.step._latched
+    address = made._tensors[0].array.ctypes.data
+    made.give()
+    assert made._tensors[0] is None
+    assert counted.step._next.call((graphc.ones(3),)).array.ctypes.data == address
+
+
 def test_steps_that_are_gone_leave_nothing() -> None:
     weight = graphc.ones(3)
     step: Any = graphc.compile(lambda x: (x * weight).sum())
@@ -352,6 +406,79 @@ def main():
     other.start()
     other.join(30)
     assert not other.is_alive()
+
+main()
+print("good")
+"""
+
+NESTED = """
+import signal
+import graphc
+from graphc.frontend.storage import running
+
+def main():
+    table, x, count = graphc.ones(1000, 1000), graphc.ones(1000, 1000), graphc.zeros(())
+    said = []
+
+    @graphc.compile
+    def step(x):
+        y = x
+        for _ in range(8):
+            y = (table @ y) * 1e-3
+        count.add_(1)
+        return y.sum()
+
+    def handler(*_):
+        try:
+            step(x)
+        except graphc.errors.InvalidState:
+            said.append(step._latch is None)
+
+    for _ in range(6):
+        good = step(x).item()
+    assert step._latch is not None
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.06)
+    assert step(x).item() == good and said == [True], said
+    assert count.item() == count._version == 7 and not running.programs
+
+main()
+print("good")
+"""
+
+LATE = """
+import signal
+import graphc
+
+class Late(Exception): pass
+
+def main():
+    table, x, count = graphc.ones(1000, 1000), graphc.ones(1000, 1000), graphc.zeros(())
+
+    @graphc.compile
+    def step(x):
+        count.add_(1)
+        y = x
+        for _ in range(8):
+            y = (table @ y) * 1e-3
+        return y.sum()
+
+    def handler(*_):
+        raise Late
+
+    late = 0
+    signal.signal(signal.SIGALRM, handler)
+    for calls in (1, 5, 1):
+        for _ in range(calls):
+            step(x)
+        signal.setitimer(signal.ITIMER_REAL, 0.06)
+        try:
+            step(x)
+        except Late:
+            late += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert count.item() == count._version, (count.item(), count._version)
+    assert late
 
 main()
 print("good")
@@ -440,7 +567,10 @@ main()
 print("good")
 """
 
-SCRIPTS = {"signals": SIGNALS, "lost": LOST, "fork": FORK, "threads of a fork": FORK_OF_THREADS}
+SCRIPTS = {
+    "signals": SIGNALS, "nested": NESTED, "late": LATE, "lost": LOST, "fork": FORK,
+    "threads of a fork": FORK_OF_THREADS,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
@@ -464,6 +594,21 @@ def test_where_the_trial_fails_nothing_is_latched(monkeypatch: pytest.MonkeyPatc
 
 
 TABLE: dict[str, Any] = {"factor": 1.0}
+
+
+def test_an_interpreter_that_keeps_no_versions_is_not_even_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(words, "_found", lambda: pytest.fail("tried"))
+    words.layout.cache_clear()
+    latched.places.cache_clear()
+    try:
+        with monkeypatch.context() as newer:
+            newer.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+            assert words.layout() is None and latched.places() is None
+    finally:
+        words.layout.cache_clear()
+        latched.places.cache_clear()
 
 
 def test_other_names_of_a_table_may_change(monkeypatch: pytest.MonkeyPatch) -> None:

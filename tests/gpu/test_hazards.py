@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("triton")
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benchmarks"))
+
+from gpu_smoke import FOLDED
 
 from graphc.codegen_gpu.hazards import overwrites
 from graphc.codegen_gpu.library import GpuLibrary
 from graphc.codegen_gpu.pool import Pool
 from graphc.codegen_gpu.target import Target
-from graphc.ir.cuda_abi import GridDim, Param, Source
 
 LOOP = """\
 $L__BB0_1:
@@ -63,36 +67,6 @@ def test_a_wait_before_the_product_leaves_it_for_the_next_trip() -> None:
     waits_later.insert(3, wait)  # when registers of the trip before are written
     assert overwrites("".join(waits_later))
     assert overwrites("".join(x for x in waits_first if x != wait))
-
-
-FOLDED = Source(
-    "folded",
-    """\
-import triton
-import triton.language as tl
-
-
-@triton.jit
-def folded(a, b, c, n):
-    left = tl.make_tensor_descriptor(a, [8, 8, 1024], [8192, 1024, 1], [8, 8, 64])
-    right = tl.make_tensor_descriptor(b, [64, 1024], [1024, 1], [64, 64])
-    acc = tl.zeros([64, 64], tl.float32)
-    for t in range(0, n):
-        x = tl.reshape(left.load([0, 0, t * 64]), [64, 64])
-        acc = tl.dot(x, right.load([0, t * 64]).T, acc)
-    i = tl.arange(0, 64)
-    tl.store(c + i[:, None] * 64 + i[None, :], acc)
-""",
-    (
-        *(Param(n, "pointer", "buffer", k, t, 16) for k, (n, t) in
-          enumerate((("a", "bf16"), ("b", "bf16"), ("c", "f32")))),
-        Param("n", "i32", "size", 0),
-    ),
-    (),
-    (GridDim((1,)),),
-    num_warps=4,
-    num_stages=3,
-)  # fmt: skip
 
 
 def test_no_image_has_it() -> None:

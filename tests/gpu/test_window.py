@@ -42,9 +42,11 @@ def test_the_whole_window(tmp_path: Path) -> None:
     assert all(row["ok"] for row in found["abi"]["rows"])
     assert found["tests"]["rows"][0]["counts"] == {"passed": 1}
     assert {row.get("ceiling") for row in found["ceilings"]["rows"]} >= {"launch", "graph", "copy"}
-    net, _ = found["nets"]["rows"]
+    net, again, _ = found["nets"]["rows"]
     assert net["variant"] == "graphc" and net["losses"][1] < net["losses"][0]
-    assert len(found["conv"]["rows"]) == 4 and len(found["attention"]["rows"]) == 3
+    assert again["variant"] == "graphc, started again" and again["first_s"] > 0
+    assert {row.get("warps") for row in found["conv"]["rows"]} == {None, 4, 8}
+    assert len(found["conv"]["rows"]) == 8 and len(found["attention"]["rows"]) == 3
     for name in ("ceilings", "nets", "conv", "attention"):
         assert "torch" in found[name]["skipped"][0]  # not installed, or without a device
 

@@ -29,7 +29,7 @@ from graphc.codegen_cpu.contract.microkernel import (
     narrow_totals,
     sum_type,
 )
-from graphc.codegen_cpu.contract.operands import Bases, moved
+from graphc.codegen_cpu.contract.operands import Bases
 from graphc.codegen_cpu.contract.panel import Panel
 from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.parts import Runs
@@ -228,10 +228,12 @@ class _Nest:
         if self.plan.chunk is None:
             c = self.plan.contraction
             whole = {a.name: self.extent[a.name] for a in c.reduced}
-            self._pack(panel, {}, [Span(*item) for item in whole.items()])
+            if self.panel:  # what guards keep out may lie outside the buffer
+                read = inside(f, c, self.plan.vector.guards, panel.index, whole)
+                self._pack(panel, read[0], [Span(*item) for item in read[1].items()])
             with e.loop(f.text(low), f.text(high), 1, "tile") as tile:
                 place = self._join(panel, self._place(tile, dims))
-                origin, counts = inside(f, c, place.index, whole)
+                origin, counts = inside(f, c, c.guards, place.index, whole)
                 spans = [Span(*item) for item in counts.items()]
                 sums = self._reduce(place, origin, spans, self.sums)
                 self._finish(place, sums if self.plan.direct else self.sums)
@@ -304,7 +306,8 @@ class _Nest:
         if isinstance(extent, int) and extent % self.plan.width == 0:
             left = self.plan.width
         source = self._bases(self.plan.vector, place.index | origin)
-        self.panel.pack(source, spans, self._masks(place), left)
+        to = self.panel.at(origin if self.plan.chunk is None else {})
+        self.panel.pack(source, to, spans, self._masks(place), left)
 
     # ---- one tile --------------------------------------------------------------------------
 
@@ -352,8 +355,7 @@ class _Nest:
         vector = self.panel.operand if self.panel else p.vector
         vectors = self.panel.bases if self.panel else self._bases(p.vector, index)
         if self.panel and p.chunk is None:
-            for axis, low in origin.items():
-                vectors = moved(f, vector, vectors, axis, low)
+            vectors = self.panel.at(origin)
         masks: list[str] = [""] * p.vectors
         if p.how == "lanes" and (p.wide or not p.packed):
             masks = self._masks(place)

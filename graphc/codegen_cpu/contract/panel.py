@@ -10,6 +10,7 @@ in registers.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from graphc.codegen_cpu.contract import pairs
 from graphc.codegen_cpu.contract.microkernel import Span, sum_type
@@ -54,9 +55,18 @@ class Panel:
             return [int(a.extent) for a in reduced]
         return [self.plan.chunk_size, *(int(a.extent) for a in reduced[cut + 1 :])]
 
-    def pack(self, source: Bases, spans: list[Span], masks: list[str], left: Int) -> None:
-        """Copy the chunk `spans` from `source`; `left` lanes lie on the lane axis."""
-        self._level(source, self.bases, spans, masks, left)
+    def at(self, origin: Mapping[str, Int]) -> Bases:
+        """The row of that point of the chunk."""
+        bases = self.bases
+        for axis, k in origin.items():
+            bases = moved(self.frame, self.operand, bases, axis, k)
+        return bases
+
+    def pack(
+        self, source: Bases, to: Bases, spans: list[Span], masks: list[str], left: Int
+    ) -> None:
+        """Copy what `spans` have from `source` on; `left` lanes lie on the lane axis."""
+        self._level(source, to, spans, masks, left)
 
     def _level(
         self, source: Bases, to: Bases, spans: list[Span], masks: list[str], left: Int

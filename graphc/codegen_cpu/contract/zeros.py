@@ -8,6 +8,8 @@ the same whatever its tile, batch or thread.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
 from graphc.ir.kernel import Apply, Axis, Guard, Load
@@ -37,12 +39,17 @@ def varies(c: Contraction, axis: Axis) -> bool:
 
 
 def inside(
-    frame: Frame, c: Contraction, index: dict[str, Int], counts: dict[str, Int]
+    frame: Frame,
+    c: Contraction,
+    guards: Iterable[Guard],
+    index: dict[str, Int],
+    counts: dict[str, Int],
 ) -> tuple[dict[str, Int], dict[str, Int]]:
-    """Where the bounded axes begin for the tile at `index`, and the trips along every axis."""
+    """Where the axes that those guards bound begin for the tile, or panel, at `index`, and the
+    trips along every axis."""
     low: dict[str, Int] = {}
     high = dict(counts)
-    for g in c.guards:
+    for g in guards:
         axis, at = bounded_by(g, c), frame.offset(g.at, index)
         assert axis is not None
         low[axis] = frame.most(low.get(axis, 0), frame.sub(frame.size(g.lo), at))

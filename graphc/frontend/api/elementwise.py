@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 
-from graphc.errors import DTypeMismatch, InvalidState, InvalidType, warn
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidState, InvalidType, warn
 from graphc.frontend.api.logic import eq, isnan, le
 from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import get_default_dtype
@@ -124,7 +124,7 @@ def _rounding(name: str) -> Unary:
 
     def function(input: Tensor) -> Tensor:
         if input.dtype is bool_:
-            raise DTypeMismatch(f"{name} of a bool tensor")
+            raise DTypeNotImplemented(f"{name} of a bool tensor")
         return input.emit(op, input) if input.dtype.is_floating_point else input.clone()
 
     function.__name__ = function.__qualname__ = name
@@ -170,7 +170,7 @@ def positive(input: Tensor) -> Tensor:
 def abs(input: Tensor) -> Tensor:
     """|x|, with derivative 0 at 0; DTypeMismatch for bools."""
     if input.dtype is bool_:
-        raise DTypeMismatch("abs of a bool tensor")
+        raise DTypeNotImplemented("abs of a bool tensor")
     return input.emit(OPS["abs"], input)
 
 

@@ -13,6 +13,8 @@ from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
 from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.promotion import is_number
 from graphc.frontend.registry import pointwise, public
+from graphc.frontend.switches import how_multiplied
+from graphc.frontend.tape import stepwise, with_rule
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.type_rules import Pairs
@@ -49,7 +51,7 @@ DOT = OPS["dot"]
 def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
     if x.dtype is not y.dtype:
         raise DTypeMismatch(f"matmul: operands differ in dtype: {x.spec} vs {y.spec}")
-    return x.emit(DOT, x, y, batch=batch, contract=contract)
+    return x.emit(DOT, x, y, batch=batch, contract=contract, **how_multiplied(x, y))
 
 
 @public(method=True, out=True, operators=("__matmul__",))
@@ -352,10 +354,24 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Ten
 
 
 def distance(difference: Tensor, p: float) -> Tensor:
-    """The p-norm over the last dimension; of equal largest ones each has the whole gradient."""
-    if p != math.inf or not difference.dtype.is_floating_point:
+    """The p-norm over the last dimension, by PyTorch's conventions for distances: of equal largest
+    differences each has the whole gradient, and none is NaN unless all its terms are added up."""
+    if not difference.dtype.is_floating_point or p not in (0, 1, math.inf):
         return R.norm(difference, p, -1)
-    size = E.abs(difference)
-    most = R.amax(size.detach(), -1, True)
-    tied = logic.eq(size, most) & logic.lt(size, math.inf)
-    return shapes.squeeze(most, -1) + R.sum(E.where(tied, size - size.detach(), 0.0), -1)
+    if p == 0:
+        terms = E.where(logic.isnan(difference), difference, logic.ne(difference, 0))
+        return stepwise(R.sum(terms.detach(), -1), difference)
+
+    def compute(d: Tensor) -> Tensor:
+        size = E.abs(d)
+        return R.sum(size, -1) if p == 1 else R.amax(E.where(logic.isnan(d), 0.0, size), -1)
+
+    def rule(g: Tensor, z: Any, d: Tensor) -> tuple[Tensor]:
+        slopes = E.where(logic.isnan(d), math.nan, E.sign(d))
+        if p != 1:
+            most, size = shapes.unsqueeze(z().detach(), -1), E.abs(d)
+            whole = logic.isfinite(size)
+            slopes = E.where(whole, slopes * logic.eq(size, most), math.nan)
+        return (shapes.unsqueeze(g, -1) * slopes,)
+
+    return with_rule("cdist", compute, rule, difference)

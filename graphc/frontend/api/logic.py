@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from graphc.errors import DTypeMismatch, InvalidState, InvalidType
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidState, InvalidType
 from graphc.frontend.operands import (
     Operand,
     binary,
@@ -158,7 +158,7 @@ def bitwise_xor(input: Operand, other: Operand) -> Tensor:
 def bitwise_not(input: Tensor) -> Tensor:
     """~x of integers, `not x` of bools; DTypeMismatch for floats."""
     if input.dtype.is_floating_point:
-        raise DTypeMismatch("bitwise not of a floating-point tensor")
+        raise DTypeNotImplemented("bitwise not of a floating-point tensor")
     return input.emit(OPS["not"], input)
 
 

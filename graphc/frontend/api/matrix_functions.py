@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import return_types
-from graphc.errors import DTypeMismatch, LinAlgError, ShapeMismatch, Unsupported
+from graphc.errors import (
+    DTypeNotImplemented,
+    LinAlgError,
+    ShapeMismatch,
+    Unsupported,
+)
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import creation, diagonals, linear, shapes, ternary
@@ -36,7 +41,7 @@ def check_matrix(name: str, x: Tensor, square: bool = False) -> Tensor:
     if square and x.spec.shape[-1] != x.spec.shape[-2]:
         raise ShapeMismatch(f"linalg.{name}: needs batches of square matrices, got {x.spec}")
     if x.dtype not in (f32, f64):
-        raise DTypeMismatch(f"linalg.{name}: needs float32 or float64, got {x.spec}")
+        raise DTypeNotImplemented(f"linalg.{name}: needs float32 or float64, got {x.spec}")
     return x
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import builtins
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from graphc import return_types
-from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
+from graphc.errors import DTypeNotImplemented, InvalidIndex, ShapeMismatch
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import logic
+from graphc.frontend.api import logic, slopes
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import ravel
 from graphc.frontend.dims import Dims, axes_of, axis_of
-from graphc.frontend.operands import as_float, is_tensor
+from graphc.frontend.operands import as_float, is_tensor, second_operand
 from graphc.frontend.registry import public
 from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
@@ -95,7 +96,7 @@ def prod(
 
 def _floating(x: Tensor, what: str) -> Tensor:
     if not x.dtype.is_floating_point:
-        raise DTypeMismatch(f"{what} needs a floating dtype, got {x.spec}", fix="use x.float()")
+        raise DTypeNotImplemented(f"{what} needs a floating dtype, got {x.spec}", fix="x.float()")
     return x
 
 
@@ -247,17 +248,12 @@ def norm(
         return stepwise(count, input)
     if p == 1:
         return sum(E.abs(input), axes or None, keepdim)
-    total = _reduce("sum", _powered(E.abs(input), p), axes, keepdim)
+    if p < 1:
+        sums = partial(_reduce, "sum", axes=axes, keepdim=keepdim)
+        return slopes.norm_below_one(input, p, axes, keepdim, sums)
+    total = _reduce("sum", E.pow(E.abs(input), p), axes, keepdim)
     zero = logic.eq(total, 0)
     return E.where(zero, 0.0, E.pow(E.where(zero, 1.0, total), 1 / p))
-
-
-def _powered(size: Tensor, p: float) -> Tensor:
-    """|x|^p with derivative 0 at 0, where that of orders below 1 is infinite."""
-    if p >= 1:
-        return E.pow(size, p)
-    zero = logic.eq(size, 0)
-    return E.where(zero, 0.0 if p > 0 else math.inf, E.pow(E.where(zero, 1.0, size), p))
 
 
 # ---- extremes ----------------------------------------------------------------------------------
@@ -318,12 +314,14 @@ def max(input: Tensor, dim: None = None) -> Tensor: ...
 @overload
 def max(input: Tensor, dim: Tensor) -> Tensor: ...
 @overload
+def max(input: Tensor, *, other: Tensor) -> Tensor: ...
+@overload
 def max(input: Tensor, dim: int, keepdim: bool = False) -> return_types.max: ...
 @public(method=True, out=True, tensors=1)
-def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """Of all elements; along `dim` with indices; or, given a tensor, the elementwise maximum."""
-    if is_tensor(dim):
-        return E.maximum(input, dim)
+    if is_tensor(dim) or other is not None:
+        return E.maximum(input, second_operand("max", dim, other))
     if dim is not None:
         return return_types.max(*_chosen("max", input, dim, keepdim))
     return whole("max", input)
@@ -334,13 +332,15 @@ def min(input: Tensor, dim: None = None) -> Tensor: ...
 @overload
 def min(input: Tensor, dim: Tensor) -> Tensor: ...
 @overload
+def min(input: Tensor, *, other: Tensor) -> Tensor: ...
+@overload
 def min(input: Tensor, dim: int, keepdim: bool = False) -> return_types.min: ...
 @public(method=True, out=True, tensors=1)
-def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest of all; with `dim` a named tuple of values and indices (int64); of two tensors
     `minimum`."""
-    if is_tensor(dim):
-        return E.minimum(input, dim)
+    if is_tensor(dim) or other is not None:
+        return E.minimum(input, second_operand("min", dim, other))
     if dim is not None:
         return return_types.min(*_chosen("min", input, dim, keepdim))
     return whole("min", input)
@@ -355,7 +355,7 @@ def whole(name: str, x: Tensor) -> Tensor:
 
 def _arg(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     if x.dtype is bool_:
-        raise DTypeMismatch(f"{name} of a bool tensor")
+        raise DTypeNotImplemented(f"{name} of a bool tensor")
     if dim is None:
         if x.numel() == 0:
             raise InvalidIndex(f"{name}(): expected a tensor that is not empty, {x.spec}")

@@ -4,9 +4,12 @@ with itself, shifted by 1, 2, 4 and so on."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from graphc import return_types
+from graphc.frontend import autograd
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, shapes
 from graphc.frontend.api import reductions as R
@@ -14,8 +17,10 @@ from graphc.frontend.api import special as functions
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import slice_along
 from graphc.frontend.dims import axis_of
+from graphc.frontend.modes import modes
 from graphc.frontend.operands import as_float
 from graphc.frontend.registry import pointwise, public
+from graphc.frontend.tape import with_rule
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import DType, TensorSpec, bf16, bool_, f16, f32, f64, i64
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
 
 Join = Callable[["Tensor", "Tensor"], "Tensor"]
+Gradient = Callable[["Tensor", "Tensor", "Tensor", int], "Tensor"]
 
 
 def _scan(x: Tensor, axis: int, join: Join) -> Tensor:
@@ -39,11 +45,34 @@ def _scan(x: Tensor, axis: int, join: Join) -> Tensor:
     return row_by_row(y if y is not x else x.clone())
 
 
-def _accumulated(x: Tensor, dim: int, dtype: DType | None, join: Join) -> Tensor:
+def _backwards(x: Tensor, axis: int, join: Join) -> Tensor:
+    """The scan from the end."""
+    return P.flip(_scan(P.flip(x, (axis,)), axis, join), (axis,))
+
+
+def _ruled(name: str, x: Tensor, axis: int, join: Join, gradient: Gradient) -> Tensor:
+    """A scan with a gradient of its own; where that is to have one in turn, that of the joins."""
+    if not x.spec.shape or x.spec.shape[axis] < 2:
+        return _scan(x, axis, join)
+
+    def rule(g: Tensor, z: Any, x: Tensor) -> Any:
+        if modes.grad:
+            return autograd.grad(_scan(x, axis, join), x, g, create_graph=True)
+        return (gradient(g, z(), x, axis),)
+
+    return with_rule(name, lambda x: _scan(x, axis, join), rule, x)
+
+
+def _accumulated(
+    x: Tensor, dim: int, dtype: DType | None, join: Join, gradient: Gradient | None = None
+) -> Tensor:
     """A scan in a wider type than its result's, as sums and products that go on so long need."""
     x = R.accumulator(x, dtype)
     wide = {f32: f64, f16: f32, bf16: f32}.get(x.dtype, x.dtype)
-    return P.cast(_scan(P.cast(x, wide), axis_of(x, dim), join), x.dtype)
+    scanned, axis = P.cast(x, wide), axis_of(x, dim)
+    if gradient is None:
+        return P.cast(_scan(scanned, axis, join), x.dtype)
+    return P.cast(_ruled("cumprod", scanned, axis, join, gradient), x.dtype)
 
 
 @pointwise
@@ -58,17 +87,40 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
     The shape stays.
     """
-    return _accumulated(input, dim, dtype, E.mul)
+
+    def gradient(g: Tensor, z: Tensor, x: Tensor, axis: int) -> Tensor:
+        """Before the first zero, sums of g z over what is left of x; at it, those of g and of the
+        products without it, up to the next zero; behind it, 0."""
+        zeros = _scan(P.cast(logic.eq(x, 0), i64), axis, E.add)
+        free, one = logic.eq(zeros, 0), logic.eq(zeros, 1)
+        before = _backwards(E.where(free, g * z, 0.0), axis, E.add) / x
+        between = logic.logical_and(one, logic.ne(x, 0))
+        products = _scan(E.where(between, x, 1.0), axis, E.mul)
+        at = R.sum(E.where(one, g, 0.0) * products, axis, True)
+        at = at * R.prod(E.where(free, x, 1.0), axis, True)
+        first = logic.logical_and(one, logic.eq(x, 0))
+        return E.where(free, before, E.where(first, at, 0.0))
+
+    return _accumulated(input, dim, dtype, E.mul, gradient)
 
 
 @public(method=True, out=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log(cumsum(exp(x))) without overflow. The shape stays."""
+
+    def gradient(g: Tensor, z: Tensor, x: Tensor, axis: int) -> Tensor:
+        """exp(x) times sums of g / exp(z), in logarithms, those of either sign by themselves."""
+        low = float(np.finfo(x.dtype.numpy).min)
+        parts = []
+        for part in (g, -g):
+            size = E.where(logic.gt(part, 0), E.log(part), low)
+            parts.append(E.exp(_backwards(size - z, axis, functions.logaddexp) + x))
+        return parts[0] - parts[1]
+
     x = as_float(input)
-    axis = axis_of(input, dim)
-    if x.dtype.is_half:
-        return P.cast(_scan(P.cast(x, f32), axis, functions.logaddexp), x.dtype)
-    return _scan(x, axis, functions.logaddexp)
+    wide = P.cast(x, f32) if x.dtype.is_half else x
+    found = _ruled("logcumsumexp", wide, axis_of(input, dim), functions.logaddexp, gradient)
+    return P.cast(found, x.dtype)
 
 
 def _running_extreme(x: Tensor, dim: int, name: str) -> tuple[Tensor, Tensor]:

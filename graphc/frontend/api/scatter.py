@@ -18,7 +18,7 @@ from graphc.errors import (
     ShapeMismatch,
 )
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.api import logic, scans, shapes, ternary
+from graphc.frontend.api import logic, scans, shapes, slopes, ternary
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
 from graphc.frontend.operands import broadcast_to, is_tensor
@@ -273,8 +273,11 @@ def scatter_reduce(
     if not include_self:
         start = P.where(logic.eq(hits, 0), input, wrap(_identity(input, reduce), input.dtype))
     if reduce in REDUCTIONS:
-        mode = REDUCTIONS[reduce]
-        return start.emit(OPS["scatter_reduce"], start, src, index, axis=axis, mode=mode)
+        how: Any = {"axis": axis, "mode": REDUCTIONS[reduce]}
+        if include_self or reduce == "prod":
+            return start.emit(OPS["scatter_reduce"], start, src, index, **how)
+        stays = logic.eq(hits, 0)
+        return slopes.extremes_of_source(input, src, index, stays, start.detach(), how)
     total = E.add(start, P.put_along(src, index, axis, shape))
     if reduce == "sum":
         return total

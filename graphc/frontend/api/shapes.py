@@ -272,9 +272,9 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 @public(method=True)
-def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+def broadcast_to(input: Tensor, *sizes_: Any, size: Any = None, shape: Any = None) -> Tensor:
     """A view of this shape, dimensions of size 1 repeated."""
-    return expand(input, tuple(shape))
+    return expand(input, *sizes_, size=shape if size is None else size)
 
 
 def broadcast_tensors(*xs: Tensor) -> tuple[Tensor, ...]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, Unsupported
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic
+from graphc.frontend.api.shapes import broadcast_tensors
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import Operand, as_float, is_tensor, prepare
 from graphc.frontend.promotion import result_type
 from graphc.frontend.registry import pointwise, public
-from graphc.frontend.tape import stepwise
+from graphc.frontend.tape import with_rule
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.types import f64
@@ -138,20 +140,29 @@ def signbit(input: Tensor) -> Tensor:
 @pointwise
 def copysign(input: Tensor, other: Operand) -> Tensor:
     """|x| with the sign of y, zeros included; the derivative at x = 0 is 0."""
-    if not is_tensor(other):
-        size = E.abs(as_float(input))
-        return -size if math.copysign(1.0, other) < 0 else size
-    dtype = result_type(input, other)
-    a, b = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
-    size = E.abs(a)
-    return E.where(signbit(b), -size, stepwise(size, b))
+    if is_tensor(other):
+        dtype = result_type(input, other)
+        xs = prepare((input, other), dtype if dtype.is_floating_point else get_default_dtype())
+    else:
+        xs = [as_float(input)]
+
+    def signed(x: Tensor, sign: Any = other) -> Tensor:
+        size = E.abs(x)
+        return E.where(signbit(sign), -size, size) if is_tensor(sign) else E.mul(
+            size, math.copysign(1.0, sign))  # fmt: skip
+
+    def rule(g: Tensor, z: Any, x: Tensor, *sign: Tensor) -> tuple[Tensor, ...]:
+        ratio = E.where(logic.eq(x, 0), 0.0, z().detach() / x.detach())
+        return g * ratio, *(E.mul(g, 0.0) for _ in sign)
+
+    return with_rule("copysign", signed, rule, *xs)
 
 
 @pointwise
 def frac(input: Tensor) -> Tensor:
     """x without its whole part, of x's sign."""
     if not input.dtype.is_floating_point:
-        raise DTypeMismatch(f"frac of {input.spec}", fix="convert to a floating dtype")
+        raise DTypeNotImplemented(f"frac of {input.spec}", fix="convert to a floating dtype")
     return input - E.trunc(input)
 
 
@@ -205,17 +216,46 @@ def _floats(x: Operand, y: Operand) -> list[Tensor]:
 @pointwise
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """x log(y), and 0 where x is 0 unless y is NaN."""
-    a, b = _floats(input, other)
-    idle = logic.eq(a, 0) & (logic.le(b, 0) | logic.eq(b, math.inf))
-    return E.mul(a, E.log(E.where(idle, 1.0, b)))
+    return _by_logarithm("xlogy", E.log, 0.0, input, other)
+
+
+def _by_logarithm(
+    name: str, log: Callable[[Tensor], Tensor], low: float, x: Operand, y: Operand
+) -> Tensor:
+    """x log(y), where the logarithm is -inf at `low`, with the derivative that PyTorch gives it: in
+    x the same function of the cotangent, but 0 for x of 0 where the logarithm is not finite."""
+
+    def compute(a: Tensor, b: Tensor) -> Tensor:
+        return E.where(logic.eq(a, 0) & ~logic.isnan(b), 0.0, a * log(b))
+
+    def rule(g: Tensor, _z: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        outside = logic.le(b, low) if is_tensor(y) else ~logic.gt(b, low)
+        mine = E.where(logic.eq(a, 0) & outside, 0.0, _by_logarithm(name, log, low, g, b))
+        return mine, g * a / (b - low)
+
+    return with_rule(name, compute, rule, *broadcast_tensors(*_floats(x, y)))
 
 
 @public(method=True, out=True, tensors=2)
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(x) + exp(y)) without overflow."""
-    input, other = _floats(input, other)
-    larger, gap = _larger_and_gap(input, other)
-    return larger + E.log1p(E.exp(gap))
+
+    def compute(x: Tensor, y: Tensor) -> Tensor:
+        larger, gap = _larger_and_gap(x, y)
+        return larger + E.log1p(E.exp(gap))
+
+    return with_rule("logaddexp", compute, _shares(1.0), *broadcast_tensors(*_floats(input, other)))
+
+
+def _shares(scale: float) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The derivative of the logarithm of a sum of powers: each one's share in the sum, NaN where
+    both are the same infinity."""
+
+    def rule(g: Tensor, _z: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        gap = (x - y) * scale
+        return g * E.sigmoid(gap), g * E.sigmoid(-gap)
+
+    return rule
 
 
 def _larger_and_gap(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -229,9 +269,13 @@ def _larger_and_gap(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 @public(method=True, out=True, tensors=2)
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^x + 2^y) without overflow."""
-    input, other = _floats(input, other)
-    larger, gap = _larger_and_gap(input, other)
-    return larger + E.log1p(E.exp2(gap)) * (1 / math.log(2))
+
+    def compute(x: Tensor, y: Tensor) -> Tensor:
+        larger, gap = _larger_and_gap(x, y)
+        return larger + E.log1p(E.exp2(gap)) * (1 / math.log(2))
+
+    pair = broadcast_tensors(*_floats(input, other))
+    return with_rule("logaddexp2", compute, _shares(math.log(2)), *pair)
 
 
 # ---- special functions -------------------------------------------------------------------------
@@ -267,12 +311,17 @@ def digamma(input: Tensor) -> Tensor:
 @public(out=True)
 def entr(input: Tensor) -> Tensor:
     """-x log x; 0 at 0, -inf below."""
-    x = as_float(input)
-    inside = E.where(x > 0, x, 1.0)
-    return E.where(logic.isnan(x), x, E.where(x < 0, -math.inf, -inside * E.log(inside)))
+
+    def compute(x: Tensor) -> Tensor:
+        inside = E.where(x > 0, x, 1.0)
+        return E.where(logic.isnan(x), x, E.where(x < 0, -math.inf, -inside * E.log(inside)))
+
+    def rule(g: Tensor, _z: Any, x: Tensor) -> tuple[Tensor]:
+        return (-g * (E.log(x) + 1.0),)
+
+    return with_rule("entr", compute, rule, as_float(input))
 
 
-@public(out=True)
 @public(out=True)
 def ndtr(input: Tensor) -> Tensor:
     """The normal distribution function."""
@@ -282,13 +331,7 @@ def ndtr(input: Tensor) -> Tensor:
 @public(out=True)
 def xlog1py(input: Any, other: Any) -> Tensor:
     """x log(1 + y), and 0 where x is 0 unless y is NaN."""
-    if not is_tensor(other):
-        return as_float(input * math.log1p(other))
-    plain = input * E.log1p(E.where(other > -1, other, 0.0))
-    zero = (input == 0) & ~logic.isnan(other)
-    side = input.detach() if is_tensor(input) else input
-    outside = E.where(logic.isnan(other) | (other < -1), math.nan, side * -math.inf)
-    return E.where(zero, 0.0, E.where(other > -1, plain, outside))
+    return _by_logarithm("xlog1py", E.log1p, -1.0, input, other)
 
 
 @public(out=True)

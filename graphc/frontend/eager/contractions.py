@@ -16,9 +16,10 @@ from graphc.ir.meaning.movement import pad
 from graphc.ir.types import Array, Shape
 
 
-def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
+def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs, narrow: bool = False) -> Array:
     """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y."""
-    made = dot_compiled(x, y, {"batch": batch, "contract": contract})
+    how = {"narrow": True} if narrow else {}
+    made = dot_compiled(x, y, {"batch": batch, "contract": contract, **how})
     if made is not None:
         return made
     left, right, shape = matrices(x, y, batch, contract)

@@ -64,7 +64,7 @@ def _ends(x: Outline) -> Hashable:
     return (
         part(rebuilt(x.tree, _named, (Itself, HostValue)), tensors), tuple(map(Same, tensors)),
         joint, x.error is None, tuple(x.conditions),
-        tuple((i.role, Same(i.storage) if i.role == "state" else _token(i.getter))
+        tuple((i.role, Same(i.storage) if i.role == "state" else _token(i.getter), i.order)
               for i in x.inputs),
         tuple(map(_token, x.actions)),
         tuple((Same(g.tensor), g.arg, g.index, g.adds) for g in x.gradients),

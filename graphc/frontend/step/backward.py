@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from graphc.errors import AutogradError, Untraceable
+from graphc.frontend.laid import as_lying
 from graphc.frontend.modes import modes
 from graphc.frontend.places import place_of
 from graphc.frontend.step.capture import Capture, Joint
@@ -81,7 +82,7 @@ class Backward:
         self._results = [v.spec.at(sizes) for v in split.backward.outs]
         self._roles = split.backward.roles[: len(split.saved)]
         sources = Sources(capture, split.forward, sizes)
-        self._args = _numbered(split.forward, "arg", sources.args)
+        self._args = _numbered(split.forward, "arg", list(zip(sources.args, sources.arg_orders)))
         self._states = _numbered(split.forward, "state", sources.states)
         self._getters = _numbered(split.forward, "scalar", sources.getters)
         outs = [v for v, t in zip(split.forward.outs, split.forward.targets) if t is None]
@@ -109,9 +110,10 @@ class Backward:
             elif role == "state":
                 kept.append(_kept_state(self._states[v]))
             else:
-                x = leaves[self._args[v]]
+                leaf, order = self._args[v]
+                x = leaves[leaf]
                 assert x.array is not None
-                array = place_of(x.array).row_major(x.array)
+                array = place_of(x.array).row_major(as_lying(x.array, order))
                 kept.append(Kept(array, x.storage, x.storage.version))
         return kept
 

@@ -52,11 +52,14 @@ OF_TYPES = {*NOW, "__subclasses__"}  # methods of types whose answers change
 ENTROPY = {os.urandom, os.getrandom} if hasattr(os, "getrandom") else {os.urandom}
 ASKED = {
     threading.get_ident, threading.get_native_id, sys.getrecursionlimit, sys.getswitchinterval,
-    gc.isenabled, gc.get_threshold,
+    gc.isenabled, gc.get_threshold, os.getcwd,
 }  # fmt: skip
 OPENS = {open, os.open}
 SYSTEM = os.mkdir.__module__  # whose functions ask or change the system
-LASTING = {"fspath", "getpid", "cpu_count", "strerror", "fsencode", "fsdecode", "_path_splitroot"}
+LASTING = {
+    "fspath", "getpid", "cpu_count", "strerror", "_path_normpath", "_path_splitroot",
+    "_path_splitroot_ex",
+}  # fmt: skip
 READING_FILES = (
     "<frozen importlib",
     "<frozen zipimport",

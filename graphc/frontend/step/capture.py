@@ -130,6 +130,12 @@ class Capture:
     joint: Joint | None = None
     no_gradients: AutogradError | None = None  # why the results have none
 
+    @property
+    def orders(self) -> dict[int, Shape]:
+        """In which memory order arguments are read that lie in another than row-major."""
+        given = ((i.storage, i.order) for i in self.inputs if i.order)
+        return {self.trace.stand_ins[s]: order for s, order in given if s is not None}
+
 
 def capture(
     function: Callable[..., Any],
@@ -369,13 +375,14 @@ class _Capturing:
         written_args = {s for s in trace.written if s in trace.stand_ins}
         self._check_writes(written_args)
         roles = ["state" if i.storage in written_args else i.role for i in trace.inputs]
-        by_storage = {i.storage: i.value for i in trace.inputs}
+        by_storage = {i.storage: i for i in trace.inputs}
         outs = [self._stored(t, order) for t, (order, _) in zip(self.outs, self.layouts)]
         targets: list[Value | None] = [None] * len(outs)
         for s in trace.written:
-            if trace.current[s] is not by_storage[s]:
-                outs.append(trace.current[s])
-                targets.append(by_storage[s])
+            last = trace.last(by_storage[s])
+            if last is not by_storage[s].value:
+                outs.append(last)
+                targets.append(by_storage[s].value)
         for x, g in self.new_grads:
             label = f"{x.storage.name or 'state'}.grad"
             slot = trace.builder.input(label, g.spec, NOWHERE)

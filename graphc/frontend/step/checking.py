@@ -72,8 +72,10 @@ def compare(
 ) -> None:
     """Raise if what a stage made of `before` gives something else than `graph`."""
     floor = SMALL * max((size(a) for a in wanted), default=0.0)
+    narrow = any(v.attrs.get("narrow") for v in graph.values())
+    allowed = {**TOLERANCE, "f32": TOLERANCE["bf16"]} if narrow else TOLERANCE
     for v, a, b in zip(graph.outs, wanted, got, strict=True):
-        if (error := difference(a, b, floor)) > TOLERANCE.get(v.spec.dtype.name, 0.0):
+        if (error := difference(a, b, floor)) > allowed.get(v.spec.dtype.name, 0.0):
             raise StageError(
                 f"{stage} changes the meaning of {graph.name}: {v.name}: {v.spec} differs by "
                 f"{error:.2g} of its size",

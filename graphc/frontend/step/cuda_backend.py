@@ -116,6 +116,7 @@ class ByPrecision:
     def run(
         self, args: Sequence[int], outs: Sequence[int] = (), scalars: Sequence[Scalar] = ()
     ) -> None:
+        self._last.done = False  # should there be no code for what is asked now
         self._last = self._now()
         self._last.bind_state(self._states)
         self._last.run(args, outs, scalars)

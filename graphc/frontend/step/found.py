@@ -6,6 +6,7 @@ Each lookup is given as rows of a guard: a getter, what to apply it to, and its 
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
@@ -66,7 +67,8 @@ def raw(classes: Iterable[type], name: str) -> Any:
 def own(x: Any) -> dict[str, Any]:
     """The dict of an object's own attributes; an empty one if it has none."""
     try:
-        table = object.__getattribute__(x, "__dict__")
+        local = isinstance(x, threading.local)  # which gives each thread another
+        table = x.__dict__ if local else object.__getattribute__(x, "__dict__")
     except AttributeError:
         return {}
     return table if isinstance(table, dict) else {}
@@ -153,9 +155,8 @@ def sets_by_code(x: Any, what: str, name: Any) -> bool:
     kind = type(x)
     if what != "attr" or is_module(x):
         return False
-    own_setter = raw(kind.__mro__, "__setattr__") is not object.__setattr__
-    return own_setter or (raw(kind.__mro__, name) is not MISSING and hasattr(
-        raw(kind.__mro__, name), "__set__"))  # fmt: skip
+    kept = raw(kind.__mro__, name)
+    return isinstance(raw(kind.__mro__, "__setattr__"), FunctionType) or hasattr(kept, "__set__")
 
 
 def slots(kind: type) -> Iterator[str]:

@@ -6,6 +6,7 @@ import ctypes
 import gc
 from array import array
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from functools import partial
 from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import Unguarded
-from graphc.frontend.step.code import ASKED
+from graphc.frontend.step.code import ASKED, USERS, whose_code
 from graphc.frontend.step.found import Row, in_mapping, own
 from graphc.frontend.step.guards import SIMPLE, same, typed, unless_traced
 from graphc.frontend.step.stack import MISSING
@@ -185,8 +186,19 @@ def _cache(fn: Any) -> dict[Any, Any]:
 
 
 def results_of(fn: Any) -> set[int]:
-    """What a functools.lru_cache holds, by id."""
-    return {id(x) for x in (*gc.get_referents(fn), *_cache(fn).values())}
+    """What a functools.lru_cache holds, by id; not numbers and texts, which all are alike."""
+    held = (*gc.get_referents(fn), *_cache(fn).values())
+    return {id(x) for x in held if not (type(x) is tuple and all(isinstance(v, FIXED) for v in x))}
+
+
+def forget(fn: Any, holds: Callable[[Any], bool]) -> None:
+    """Have a functools.lru_cache forget results of this kind; a bounded one, then, all."""
+    table = _cache(fn)
+    if fn.cache_info().maxsize is None:
+        for key in [k for k, x in table.items() if holds(x)]:
+            del table[key]
+    elif any(map(holds, gc.get_referents(fn))):
+        fn.cache_clear()
 
 
 def cached(fn: Any, key: Any) -> list[Row]:
@@ -199,7 +211,12 @@ def cached(fn: Any, key: Any) -> list[Row]:
 
 
 def where(frame: FrameType) -> tuple[str, int, str]:
-    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+    """The user's line that runs, or led there."""
+    at: FrameType | None = frame
+    while at is not None and whose_code(at.f_code, at.f_globals) != USERS:
+        at = at.f_back
+    at = at or frame
+    return at.f_code.co_filename, at.f_lineno, at.f_code.co_name
 
 
 def advanced(it: Any, name: str, at: tuple[str, int, str]) -> Unguarded:

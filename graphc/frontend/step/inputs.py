@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from graphc.frontend import places
+from graphc.frontend.laid import as_lying
 from graphc.frontend.step.plan import Plan
 from graphc.frontend.step.sources import OldGradient, WrittenArgument
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph
-from graphc.ir.types import Array
+from graphc.ir.types import Array, Shape
 
 
 def inputs_of(plan: Plan, graph: Graph, leaves: Sequence[Tensor]) -> list[Array]:
@@ -22,7 +23,8 @@ def inputs_of(plan: Plan, graph: Graph, leaves: Sequence[Tensor]) -> list[Array]
     found: list[Any] = []
     for v, role in zip(graph.inputs, graph.roles, strict=True):
         if role == "arg":
-            found.append(leaves[next(args)[0]].array)
+            leaf, _, order = next(args)
+            found.append(_lying(leaves[leaf], order))
         elif role == "scalar":
             found.append(np.asarray(next(numbers)(), v.spec.dtype.numpy))
         else:
@@ -30,9 +32,14 @@ def inputs_of(plan: Plan, graph: Graph, leaves: Sequence[Tensor]) -> list[Array]
             if isinstance(state, Storage):
                 found.append(state.array)
             elif isinstance(state, WrittenArgument):
-                found.append(leaves[state.arg].array)
+                found.append(_lying(leaves[state.arg], state.order))
             elif isinstance(state, OldGradient) and state.tensor._grad is not None:
                 found.append(state.tensor._grad.array)
             else:
                 found.append(np.zeros(v.spec.shape, v.spec.dtype.numpy))
     return [np.array(places.on_host(a)) for a in found]
+
+
+def _lying(x: Tensor, order: Shape) -> Array:
+    assert x.array is not None
+    return as_lying(x.array, order)

@@ -143,11 +143,16 @@ def thread() -> int:
 LATCHED: weakref.WeakSet[Latched] = weakref.WeakSet()
 
 
+def _owned() -> bool:
+    """Whether this thread has the turn."""
+    owned: bool = running.lock._is_owned()  # type: ignore[attr-defined]  # as Condition asks
+    return owned
+
+
 def reclaim() -> None:
     """End a job that a builtin of this thread left and nobody ended, as a second handler raised
     in between."""
-    owned: bool = running.lock._is_owned()  # type: ignore[attr-defined]  # as Condition asks
-    if not owned:  # by another thread, which is about to end it
+    if not _owned():  # another thread is about to end it
         return
     for latched in list(LATCHED):
         if latched.open:
@@ -218,7 +223,10 @@ class Latched:
         """Before a call of `ready`'s, which makes a result: let it have the memory of one that
         nobody has, where it would take other memory, whose address is new to its program."""
         with running.lock:
-            for k, x in enumerate(self._tensors):
+            if running.programs:  # a handler calls in the middle of a job, whose result it may be
+                return
+            for k in range(RING):
+                x = self._tensors[k]
                 if x is not None and sys.getrefcount(x) <= ASKING + 1:  # this list, too
                     self._sets[k, RESULT_SET["tensor"]], self._turn = 0, k
                     self._tensors[k] = None
@@ -280,19 +288,18 @@ class Latched:
     def ended(self, raised: BaseException) -> Any:
         """What the call gives, if `raised` came while its job ran, which the builtin left open."""
         latch, native = self._latch, self.ready.entry.plan.native
-        if latch is None or not self.open:
+        if latch is None or not (_owned() and self.open):
             raise raised
         out = self._tensors[latch.left]
         try:
-            latch.resume(raised)
-        except KeyboardInterrupt:
-            if native.done:  # it came after the commit: the step counts
-                self.ready.after()
-            raise
+            try:
+                latch.resume(raised)
+            finally:
+                running.programs = 0
+                if native.done:  # whatever was raised came after the commit: the step counts
+                    self.ready.after()
         finally:
-            running.programs = 0
             running.lock.release()
-        self.ready.after()
         return out
 
 
@@ -319,7 +326,7 @@ def _rows(ready: Ready) -> tuple[Array, Sequence[object]]:
     """What is compared of each argument, and what it holds."""
     rows = np.zeros((len(ready.arguments), ROW_CELLS), np.int64)
     rests: list[object] = [ready.arguments]
-    for row, (spec, requires_grad, slot, value) in zip(rows, ready.arguments):
+    for row, (spec, requires_grad, slot, value, *_) in zip(rows, ready.arguments):
         if spec is None:
             row[ROW["object"]] = id(value)
             continue

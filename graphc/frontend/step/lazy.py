@@ -7,12 +7,14 @@ notes the call, so that it happens after each call of the step. `counted` does t
 
 from __future__ import annotations
 
+import builtins
 import io
 import logging
 import math
 import os
 import random
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -54,6 +56,7 @@ ACTING = (os.mkdir.__module__, "os", "shutil", "pathlib")  # on files
 FOLLOWED = (
     *FIXED, *CONTAINERS, ModuleType, type, Tensor, ContextVar, BaseException, HostValue,
     np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random,
+    type(threading.Lock()), type(threading.RLock()),
 )  # fmt: skip
 UNCHANGED = (*FIXED, tuple, Tensor, HostValue, type, FunctionType, BuiltinFunctionType)
 UTILITIES = PACKAGE + "utils/"  # what writes logs, not tensors
@@ -67,10 +70,16 @@ def replaced(frame: FrameType, f: Any, args: Sequence[Any], reads: Reads) -> Fun
     if trace is None or type(f) not in CALLED:
         return None
     stand_in = _replaced(trace, frame, f, args, reads)
-    if stand_in is None:
-        for x in (getattr(f, "__self__", None), *args):
-            check_untouched(reads, x)
-    return stand_in
+    if stand_in is not None:
+        return stand_in
+    waiting = [x for x in (getattr(f, "__self__", None), *args) if id(x) in reads.changed_later]
+    if not waiting or f is builtins.print:  # which waits, too
+        return None
+    inner = f.__func__ if isinstance(f, MethodType) else f
+    if isinstance(inner, FunctionType) and _is_librarys(inner) and _is_dropped(frame):
+        return partial(_later, trace, reads, f)  # behind what it was given
+    check_untouched(reads, waiting[0])
+    return None
 
 
 def _replaced(
@@ -143,7 +152,7 @@ def _is_for_its_effect(f: Any, args: Sequence[Any], reads: Reads) -> bool:
     of C code."""
     if getattr(f, "__module__", "") in ACTING:
         return True
-    if isinstance(f, type | FunctionType | MethodType):
+    if isinstance(f, type | FunctionType | MethodType) or f.__name__ == "__exit__":
         return False
     me = getattr(f, "__self__", args[0] if args else None)
     if isinstance(me, io.IOBase):

@@ -22,7 +22,7 @@ class Native(Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether the last run went to its end."""
+        """Whether the last run went to its end, and no check that is known by now failed."""
         ...
 
     @property

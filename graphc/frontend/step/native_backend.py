@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from graphc import config
 from graphc.codegen_cpu.describe import describe
@@ -82,6 +83,8 @@ class NativeBackend:
 
     def build(self, graph: Graph, trace_ms: float) -> tuple[Unit, NativeTemplate]:
         checked = config.check_bounds()
+        if not self._profile.narrow and any(v.attrs.get("narrow") for v in graph.values()):
+            _note_exact()
         with self._progress.of(graph.name):
             known, key = self._schedules.find(graph)
             if known is None:
@@ -145,6 +148,15 @@ class NativeBackend:
             return f"; {kernel.name} has no code of ours: NumPy runs it on the host\n"
         code = _llvm(kernel, self._target)
         return code if level == "llvm" else assembly(code, self._target)
+
+
+@cache
+def _note_exact() -> None:
+    """Once in a process."""
+    warnings.warn(
+        'float32 products stay exact: this processor lacks avx512bf16, which "medium" asks for',
+        stacklevel=2,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import GraphcError, user_location
-from graphc.frontend.layouts import is_dense, order_of
+from graphc.frontend import layouts
+from graphc.frontend.laid import declared
 from graphc.frontend.places import DevicePlace, Place
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.native import Native
@@ -132,11 +133,8 @@ def _argument(a: Array, op: Op) -> Any:
 
 def lying(array: Array) -> Laid | None:
     """How an array of the host lies, if it is dense in another order than row-major."""
-    strides = tuple(s // array.itemsize for s in array.strides)
-    if array.flags.c_contiguous or not is_dense(array.shape, strides):
-        return None
-    spec = TensorSpec(FROM_NUMPY[array.dtype], array.shape)
-    return Laid(spec, order_of(array.shape, strides))
+    order = layouts.lying(array.shape, tuple(s // array.itemsize for s in array.strides))
+    return Laid(TensorSpec(FROM_NUMPY[array.dtype], array.shape), order) if order else None
 
 
 def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Graph:
@@ -150,10 +148,9 @@ def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Grap
             inputs.append(builder.input(f"x{k}", part))
             values.append(inputs[-1])
         elif isinstance(part, Laid):
-            lies = tuple(part.spec.shape[d] for d in part.order)
-            inputs.append(builder.input(f"x{k}", TensorSpec(part.spec.dtype, lies)))
-            back = tuple(part.order.index(d) for d in range(len(part.order)))
-            values.append(P.transpose(inputs[-1], back))
+            value, seen = declared(builder, f"x{k}", part.spec, part.order)
+            inputs.append(value)
+            values.append(seen)
         elif isinstance(part, Number):
             inputs.append(builder.input(f"x{k}", TensorSpec(part.passed, ())))
             values.append(_spread(inputs[-1], part.used, shape))

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from graphc.frontend import epoch
+from graphc.frontend.laid import as_lying
 from graphc.frontend.places import Place, place_of
 from graphc.frontend.step.capture import NONE, Capture, Output
 from graphc.frontend.step.dropped import DROPPED
@@ -88,7 +89,7 @@ class Plan:
             Result(t, k < len(capture.returned), self.place, self.kept)
             for k, t in enumerate(self.out_types)
         ]
-        self.args = list(zip(sources.args, sources.arg_specs, strict=True))
+        self.args = list(zip(sources.args, sources.arg_specs, sources.arg_orders, strict=True))
         self._specs, self.getters = sources.state_specs, sources.getters
         self.native = native
         self._spare = spare
@@ -188,16 +189,17 @@ class Plan:
     def run(self, leaves: Sequence[Tensor]) -> tuple[list[Array], list[Tensor], list[Scalar]]:
         """Run; returns the outputs of the graph, the new gradients and the numbers it read."""
         with running.lock:
-            keep: list[Array] = []  # row-major copies of arguments, alive while it runs
-            args = [address_of(leaves[k], spec, keep, self.place) for k, spec in self.args]
+            keep: list[Array] = []  # dense copies of arguments, alive while it runs
+            rows = [(leaves[k], spec, order) for k, spec, order in self.args]
+            args = [address_of(*row, keep, self.place) for row in rows]
             outs = [result.make() for result in self.results]
             scalars = [get() for get in self.getters]
             grads, copies = self._bind(leaves)
             running.programs += 1
             try:
                 self.native.run(args, [place for _, place in outs], scalars)
-            except KeyboardInterrupt:
-                if self.native.done:  # it came after the commit: the step counts
+            except BaseException:
+                if self.native.done:  # a handler's, after the commit: the step counts
                     self._after(leaves, grads, copies)
                     self._act()
                 raise
@@ -307,21 +309,24 @@ class Plan:
 
 def copied_bytes(plan: Plan, leaves: Sequence[Tensor]) -> int:
     """Of arguments that a call copies first, as their elements do not lie in their order."""
-    arrays = (leaves[k].array for k, _ in plan.args)
-    return sum(a.nbytes for a in arrays if a is not None and not lies(a, tuple(range(a.ndim))))
+    pairs = ((leaves[k].array, order) for k, _, order in plan.args)
+    rows = [(a, order or tuple(range(a.ndim))) for a, order in pairs if a is not None]
+    return sum(a.nbytes for a, order in rows if not lies(a, order))
 
 
-def address_of(x: Tensor, spec: TensorSpec, keep: list[Array], place: Place) -> int:
-    """Where the elements of an argument are, row-major. The signature has compared `x._spec`; a
-    storage has an address once its array was seen to be what its own `spec` says."""
+def address_of(x: Tensor, spec: TensorSpec, order: Shape, keep: list[Array], place: Place) -> int:
+    """Where the elements of an argument are, in `order`, () for row-major, which `spec` is of. The
+    signature has compared `x._spec`; a storage has an address once its array was seen to be what
+    its own `spec` says."""
     array, storage = x.array, x.storage
-    known = storage.address and not storage.order and storage.spec is x._spec
+    known = storage.address and storage.order == order and storage.spec is x._spec
     if known and array is storage.array and (spec.shape or is_at(fitting(array, spec), place)):
         return storage.address
-    keep.append(array := row_major(array, spec, place))
-    at = address(array)
-    if array is storage.array:
-        storage.address, storage.order = at, ()
+    lying = array if array is None else as_lying(array, order)
+    keep.append(dense := row_major(lying, spec, place))
+    at = address(dense)
+    if dense is lying and array is storage.array:
+        storage.address, storage.order = at, order
     return at
 
 
@@ -356,11 +361,11 @@ def _moving_storage(state: State, leaves: Sequence[Tensor]) -> Storage:
 
 def _moving_array(state: State, leaves: Sequence[Tensor]) -> Array:
     if isinstance(state, WrittenArgument):
-        array = leaves[state.arg].array
+        array, order = leaves[state.arg].array, state.order
     else:
-        array = _moving_storage(state, leaves).array
+        array, order = _moving_storage(state, leaves).array, ()
     assert array is not None
-    return array
+    return as_lying(array, order)
 
 
 def _interchangeable(now: Tensor | None, then: Shown | None) -> bool:

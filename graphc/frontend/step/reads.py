@@ -10,6 +10,7 @@ import builtins
 import contextvars
 import gc
 import sys
+import threading
 import warnings
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
@@ -81,6 +82,7 @@ class Reads:
         self.names: dict[int, str] = {}
         self.uses: Counter[Place] = Counter()  # how often each was looked up
         self.changed_later: dict[int, Any] = {}  # given to calls that wait for the step's end
+        self._new: set[int] = set()  # of those that the collector does not look at
         self._unseen: set[int] = set()  # containers that the collector did not look at when met
         self.modules: dict[int, Any] = {}  # those met, called or not
         self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
@@ -96,13 +98,13 @@ class Reads:
 
     # ---- what is known -------------------------------------------------------------------------
 
-    def know(self, x: Any, name: str) -> None:
-        """x was met under a name."""
+    def know(self, x: Any, name: str, new: bool = False) -> None:
+        """x was met under a name; `new`: the step just made it."""
         if id(x) not in self.held and not isinstance(x, FIXED):
             self.held[id(x)] = x
             self.names[id(x)] = name
             if isinstance(x, dict | tuple) and not gc.is_tracked(x):
-                self._unseen.add(id(x))
+                (self._new if new else self._unseen).add(id(x))
 
     def is_known(self, x: Any) -> bool:
         return id(x) in self.held
@@ -126,9 +128,8 @@ class Reads:
     ) -> None:  # fmt: skip
         self.know(owner, self.name(owner))
         found = tuple(rows)
-        self.notes[place] = Note(
-            label, frame.f_code.co_filename, frame.f_lineno, owner, found, of_module
-        )
+        file, line, _ = where(frame)
+        self.notes[place] = Note(label, file, line, owner, found, of_module)
         for _, _, kept in found[-1:]:
             self.know(kept, label.split("`")[1])
             if is_module(kept):
@@ -212,6 +213,7 @@ class Reads:
             return
         if value is builtins.print:  # ours, while a step is traced
             return
+        self._parts[id(vars(x))] = id(x)
         place = ("item", id(vars(x)), name)
         if not self._known(place):
             self.note(place, frame, label, vars(x), [in_mapping(vars(x), name)])
@@ -237,8 +239,8 @@ class Reads:
         if name in own(x) and not hasattr(Tensor, name):
             self.note(place, frame, label, x, in_object(x, name))
         elif name in OF_CALL and x.is_traced:
-            argument = x._node is None and x.storage in getattr(tracing.active(), "stand_ins", ())
-            if name not in OF_HISTORY or (argument and x.requires_grad):
+            argument = x.storage in getattr(tracing.active(), "stand_ins", ())
+            if argument and (name not in OF_HISTORY or (x._node is None and x.requires_grad)):
                 self.refuse(
                     frame, None, f"`{self.name(x)}.{name}` is read inside a compiled step",
                     "ask outside, and pass the answer as an argument",
@@ -261,7 +263,8 @@ class Reads:
         ours = not self.is_users(kind) and kind.__module__.startswith("graphc.")
         getter = raw(kind.__mro__, "__getattribute__")
         by_code = getter is not object.__getattribute__ and not isinstance(getter, FunctionType)
-        if kept is MISSING and by_code and kind.__module__ != "builtins":  # threading.local
+        local = isinstance(x, threading.local) and not hasattr(kept, "__get__")
+        if local or (kept is MISSING and by_code and kind.__module__ != "builtins"):
             self.note(place, frame, label, x, [(attrgetter(name), x, getattr(x, name, MISSING))])
             return
         if name not in own(x):
@@ -484,7 +487,7 @@ class Reads:
                 break
             young -= found
             doubtful -= found
-        return young
+        return young | self._new
 
     def _reached(self, young: set[int]) -> set[int]:
         """What was read from objects that are older than the trace."""

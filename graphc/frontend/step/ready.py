@@ -23,7 +23,7 @@ from graphc.frontend.step.recycled import RECYCLED_BYTES
 from graphc.frontend.step.words import Words
 from graphc.frontend.storage import Storage, running
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import Array, Scalar, TensorSpec
+from graphc.ir.types import Array, Scalar, Shape, TensorSpec
 from graphc.passes.autodiff import Node
 
 _storage = Storage.plain
@@ -34,12 +34,16 @@ ENOUGH, LONGEST = 8, 256  # calls
 
 
 class Argument(NamedTuple):
-    """What an argument must be: a tensor like that, whose address goes to `slot`, or this."""
+    """What an argument must be: a tensor like that, whose address goes to `slot`, or this. How the
+    program reads it: of the type `lies`, which is that in its memory `order`."""
 
     spec: TensorSpec | None
     requires_grad: bool
     slot: int
     value: Any = None
+    strides: Shape = ()
+    lies: TensorSpec | None = None
+    order: Shape = ()
 
 
 class Ready:
@@ -105,7 +109,9 @@ class Ready:
         self._getters = self._plan.getters if words.numbers else ()
         self._first = self._scalars = [get() for get in self._plan.getters]
         asks = self._asked is not None or bool(self._getters)
-        self.latches = not asks and self._loss[0] is not None and gives_one(self._plan)
+        row_major = not any(a.strides for a in self._arguments)
+        one = self._loss[0] is not None and gives_one(self._plan)
+        self.latches = row_major and one and not asks
 
     def call(self, args: Sequence[Any]) -> Any:
         """What the call gives, or MISSED."""
@@ -122,9 +128,10 @@ class Ready:
             ):
                 return MISSED
             pointers, indexed = self._pointers, self._index is not None
-            keep: list[Array] | None = None  # row-major copies, alive while it runs
+            keep: list[Array] | None = None  # dense copies, alive while it runs
             others: list[Storage] = []
-            for x, (spec, requires_grad, slot, value) in zip(args, self._arguments):
+            for x, row in zip(args, self._arguments):
+                spec, requires_grad, slot, value, strides, lies, order = row
                 if spec is None:
                     if x is not value:
                         return MISSED
@@ -140,19 +147,19 @@ class Ready:
                     or x._base is not None
                     or type(array) is not self._kind  # another device's, which no spec tells
                     or (indexed and array.index != self._index)  # type: ignore[attr-defined]
-                    or storage.strides
+                    or storage.strides != strides
                     or storage in self._storages
                     or storage in others
                 ):
                     return MISSED
                 others.append(storage)
                 if slot >= 0:
-                    known = storage.address and not storage.order and storage.spec is x._spec
-                    if known and array is storage.array:
+                    known = storage.address and storage.order == order
+                    if known and storage.spec is x._spec and array is storage.array:
                         pointers[slot] = storage.address
                         continue
                     keep = keep or []
-                    pointers[slot] = address_of(x, spec, keep, self._plan.place)
+                    pointers[slot] = address_of(x, lies or spec, order, keep, self._plan.place)
             return self._run(args, pointers)
 
     def _run(self, args: Sequence[Any], pointers: list[int]) -> Any:
@@ -166,8 +173,8 @@ class Ready:
         try:
             if not self._native.again(pointers, scalars):
                 return MISSED
-        except KeyboardInterrupt:
-            if self._native.done:  # it came after the commit: the step counts
+        except BaseException:
+            if self._native.done:  # a handler's, after the commit: the step counts
                 self.after()
             raise
         finally:
@@ -242,12 +249,17 @@ def prepared(entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> Rea
 
 
 def _arguments(plan: Plan, args: Sequence[Any]) -> list[Argument] | None:
-    slots = {k: slot for slot, (k, _) in enumerate(plan.args, len(plan.results))}
     rows: list[Argument] = []
+    unused: tuple[int, TensorSpec | None, Shape] = (UNUSED, None, ())
+    slots = {
+        k: (slot, lies, order) for slot, (k, lies, order) in enumerate(plan.args, len(plan.results))
+    }
     leaf = 0
     for x in args:
         if type(x) is Tensor:
-            rows.append(Argument(x._spec, x._requires_grad, slots.get(leaf, UNUSED)))
+            slot, lies, order = slots.get(leaf, unused)
+            strides = x.storage.strides
+            rows.append(Argument(x._spec, x._requires_grad, slot, None, strides, lies, order))
             leaf += 1
         elif isinstance(x, FIXED):
             rows.append(Argument(None, False, UNUSED, x))

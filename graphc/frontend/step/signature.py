@@ -18,26 +18,45 @@ from typing import Any, cast
 import numpy as np
 
 from graphc.errors import InvalidType
+from graphc.frontend.cycles import refuse_cycles
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.places import place_of
 from graphc.frontend.size import Size
 from graphc.frontend.step.guards import Change, Same
 from graphc.frontend.step.numbers import HostNumber
-from graphc.frontend.switches import as_written
+from graphc.frontend.switches import precision_asked
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 
 PLAIN = (int, bool, str, bytes, complex, type(None), DType, type)
 TABLES = (dict, OrderedDict)
+PRODUCTS = {"highest": "as written", "medium": "of bfloat16 where that pays"}
 Key = tuple[Hashable, ...]
-Mode = tuple[bool, tuple[tuple[str, DType], ...], DType, bool]  # what a key says of the process
+Mode = tuple[bool, tuple[tuple[str, DType], ...], DType, str]  # what a key says of the process
 Kinds = type | tuple[type, ...]
 
 
 def signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
     """The key of a call; appends its tensors to `leaves`, in order."""
-    key: list[Hashable] = [(modes.grad, modes.autocast, _default[0], as_written())]
+    try:
+        return _signature(args, kwargs, leaves)
+    except RecursionError:
+        refuse_cycles([*args, *kwargs.values()], _items)
+        raise
+
+
+def _items(x: Any) -> Sequence[Any]:
+    """What stands in a container."""
+    if isinstance(x, list | tuple):
+        return x
+    if type(x) in TABLES:
+        return [*x.values()]
+    return [*record(x).values()] if is_record(x) else []
+
+
+def _signature(args: Sequence[Any], kwargs: Mapping[str, Any], leaves: list[Tensor]) -> Key:
+    key: list[Hashable] = [(modes.grad, modes.autocast, _default[0], precision_asked())]
     for a in args:
         if isinstance(a, Tensor):
             t = a._spec
@@ -145,14 +164,22 @@ def edge(x: Tensor) -> object:
 
 def rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds = Tensor) -> Any:
     """A copy of nested containers in which each `kind` in them is `leaf(it)`."""
+    try:
+        return _rebuilt(x, leaf, kind)
+    except RecursionError:
+        refuse_cycles(x, _items)
+        raise
+
+
+def _rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
     if isinstance(x, kind):
         return leaf(x)
     if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*[rebuilt(item, leaf, kind) for item in x])
+        return type(x)(*[_rebuilt(item, leaf, kind) for item in tuple.__iter__(x)])
     if type(x) in (list, tuple, Size):
-        return type(x)(rebuilt(item, leaf, kind) for item in x)
+        return type(x)(_rebuilt(item, leaf, kind) for item in x)
     if type(x) in TABLES:
-        return type(x)((k, rebuilt(item, leaf, kind)) for k, item in x.items())
+        return type(x)((k, _rebuilt(item, leaf, kind)) for k, item in x.items())
     if is_record(x):
         return _record_rebuilt(x, leaf, kind)
     return x
@@ -166,7 +193,7 @@ def _record_rebuilt(x: Any, leaf: Callable[[Any], Any], kind: Kinds) -> Any:
         met.append(item)
         return leaf(item)
 
-    new = {name: rebuilt(item, noted, kind) for name, item in record(x).items()}
+    new = {name: _rebuilt(item, noted, kind) for name, item in record(x).items()}
     if not met:
         return x
     out = copy.copy(x)
@@ -211,10 +238,11 @@ def _mode(key: Key) -> str:
     """What the first part of a key says of the process."""
     if not key:
         return ""
-    grad, casts, default, written = cast(Mode, key[0])
+    grad, casts, default, asked = cast(Mode, key[0])
     told = [f"grad {grad}", *(f"autocast {kind} {dtype!r}" for kind, dtype in casts)]
     told.append(f"default {default!r}")
-    return ", ".join(told) + ", float32 products as written" * written
+    told += [f"float32 products {PRODUCTS[asked]}"] if asked else []
+    return ", ".join(told)
 
 
 def shown(part: Any) -> str:

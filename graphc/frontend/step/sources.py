@@ -11,14 +11,15 @@ from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 from graphc.ir.sizes import HINTS, Evaluation
-from graphc.ir.types import Scalar, TensorSpec
+from graphc.ir.types import Scalar, Shape, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenArgument:
-    """State that is an argument of the call, because the step writes it."""
+    """State that is an argument of the call, because the step writes it; it lies in `order`."""
 
     arg: int
+    order: Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ class Sources:
     """By role, in the order of the graph's inputs."""
 
     def __init__(self, capture: Capture, graph: Graph, sizes: Evaluation) -> None:
-        known = _known(capture, sizes)
+        known, orders = _known(capture, sizes), capture.orders
         self.args: list[int] = []
+        self.arg_orders: list[Shape] = []  # in which they lie
         self.states: list[State] = []
         self.getters: list[Callable[[], Scalar]] = []
         self.arg_specs = [v.spec.at(sizes) for v, r in zip(graph.inputs, graph.roles) if r == "arg"]
@@ -53,8 +55,11 @@ class Sources:
             source = known[v]
             if role == "arg":
                 self.args.append(source)
+                self.arg_orders.append(orders.get(source, ()))
             elif role == "state":
-                self.states.append(WrittenArgument(source) if isinstance(source, int) else source)
+                written = isinstance(source, int)
+                order = orders.get(source, ()) if written else ()
+                self.states.append(WrittenArgument(source, order) if written else source)
             else:
                 self.getters.append(source)
 

@@ -11,6 +11,7 @@ import ctypes
 import dis
 import sys
 from functools import lru_cache
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from types import CodeType, FrameType
 from typing import Any
 
@@ -94,9 +95,14 @@ def local(frame: FrameType, index: int) -> Any:
 
 def locals_of(frame: FrameType, code: CodeType) -> list[Any]:
     """The arguments of a frame that begins."""
-    extra = bool(code.co_flags & 4) + bool(code.co_flags & 8)  # *args and **kwargs
+    extra = bool(code.co_flags & CO_VARARGS) + bool(code.co_flags & CO_VARKEYWORDS)
     count = code.co_argcount + code.co_kwonlyargcount + extra
     return [local(frame, k) for k in range(count)]
+
+
+def named(frame: FrameType, code: CodeType) -> Any:
+    """The dict of `**kwargs` of a frame that begins, which each call makes; MISSING without one."""
+    return locals_of(frame, code)[-1] if code.co_flags & CO_VARKEYWORDS else MISSING
 
 
 def function(frame: FrameType) -> Any:

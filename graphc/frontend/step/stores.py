@@ -21,7 +21,7 @@ from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Argument, Itself
 from graphc.frontend.step.found import contents, is_module, own, raw
-from graphc.frontend.step.held import FIXED
+from graphc.frontend.step.held import FIXED, Note, Place, forget
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
@@ -66,13 +66,13 @@ class Stores:
 
     def attribute(self, x: Any, name: str, value: Any) -> None:
         """`x.name = value`, or its removal for MISSING."""
-        special = isinstance(x, Tensor | type) or _runs_code(x, name)
+        special = isinstance(x, Tensor) or _runs_code(x, name)
         if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
             return
         place = ("attr", id(x), name)
         slot = isinstance(raw(type(x).__mro__, name), MemberDescriptorType)
-        table = own(x)
-        by_code = slot or table is not own(x)
+        table = vars(x) if isinstance(x, type) else own(x)
+        by_code = slot or not (isinstance(x, type) or table is own(x))
         before = getattr(x, name, MISSING) if by_code else table.get(name, MISSING)
         mode = name == "training" and is_module(x)
         if before is value and not mode:  # `+=` of a list
@@ -139,11 +139,9 @@ class Stores:
                 trace.effects[s.effect.number] = (), {}
                 continue
             given = [x if copied(trace, x, made) else Itself(x) for x in s.given]
-            owner = Itself(s.owner)
-            if id(s.owner) in passed:
-                owner = Argument(passed[id(s.owner)])
-            else:
-                trace.first(("store", s.place), self._before[s.place])
+            path = passed.get(id(s.owner))
+            owner = Itself(s.owner) if path is None else Argument(path)
+            trace.first(("store", s.place), self._before[s.place])  # a copy, too, for its guards
             trace.effects[s.effect.number] = (owner, *given), {}
         if not any(isinstance(a, Effect) for a in trace.after_commit):
             trace.effects.clear()
@@ -236,6 +234,14 @@ def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
         return False
     rebuilt(tree, look, (Tensor, Unknown, HostValue))
     return any(found)
+
+
+def forget_cached(notes: Mapping[Place, Note]) -> None:
+    """No functools.lru_cache keeps a tensor of the trace, which means nothing after it."""
+    trace = tracing.active()
+    for (what, _, _), note in notes.items():
+        if what == "cached" and trace is not None:
+            forget(note.owner, partial(holds, trace))
 
 
 # ---- changes, and how they are taken back --------------------------------------------------------

@@ -41,7 +41,7 @@ from graphc.frontend.step.paused import Resume, resumed_by_errors
 from graphc.frontend.step.printed import printing
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
-from graphc.frontend.step.stores import CHANGED
+from graphc.frontend.step.stores import CHANGED, forget_cached
 from graphc.frontend.tensor import Tensor
 
 NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
@@ -89,6 +89,7 @@ class Watch:
             finally:
                 self.reads.stores.undo(self.reads.made())
                 counts.repeat_counts(self.reads)
+                forget_cached(self.reads.notes)
                 self.reads.check_deferred()
             self.reads.stores.check(self.reads)
 
@@ -168,9 +169,7 @@ class Watch:
                 found = find(frame.f_lasti)
                 if found is not None:
                     found[0](self, frame, found[1])
-            return (
-                frame.f_trace
-            )  # itself; by its own name it would be a ring, which outlives the step
+            return frame.f_trace  # itself: by name it would be a ring, which outlives the step
 
         return traced
 
@@ -230,14 +229,15 @@ class Watch:
         if who == USERS:
             reads.function(frame, fn)
         if code.co_argcount:
-            first = stack.local(frame, 0)
             name = code.co_name
             if who == USERS and name[:2] == "__" == name[-2:] and isinstance(fn, FunctionType):
-                self._special(frame, first, name)
+                self._special(frame, stack.local(frame, 0), name)
         for k in range(code.co_argcount + code.co_kwonlyargcount):
             x = stack.local(frame, k)
             if x is not MISSING:
                 reads.know(x, code.co_varnames[k])
+        if (x := stack.named(frame, code)) is not MISSING:
+            reads.know(x, "keyword arguments", new=True)
 
     def _special(self, frame: FrameType, x: Any, name: str) -> None:
         """A method that Python itself looks up: in the class."""

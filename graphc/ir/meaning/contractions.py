@@ -9,7 +9,7 @@ import numpy as np
 
 from graphc.ir.meaning.movement import pad
 from graphc.ir.meaning.reductions import wide
-from graphc.ir.types import Array, Shape
+from graphc.ir.types import DTYPES, Array, Shape
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -30,12 +30,24 @@ def matrices(
     return left, right, (*b, *rows, *columns)
 
 
-def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs) -> Array:
-    """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y."""
+def dot(
+    x: Array,
+    y: Array,
+    *,
+    batch: Pairs,
+    contract: Pairs,
+    narrow: bool = False,
+    dtype: str = "",
+) -> Array:
+    """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y.
+
+    `dtype` is the result's, if it is not that of x and y. `narrow` says how a back end may compute
+    it, of operands rounded to bfloat16, not what.
+    """
     left, right, shape = matrices(x, y, batch, contract)
     terms = wide(x.dtype)
-    out: Array = (left.astype(terms) @ right.astype(terms)).astype(x.dtype)
-    return out.reshape(shape)
+    out: Array = left.astype(terms) @ right.astype(terms)
+    return out.astype(DTYPES[dtype].numpy if dtype else x.dtype).reshape(shape)
 
 
 def conv(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
 from graphc.frontend import primitives as P
+from graphc.frontend.switches import how_multiplied
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["bilinear", "linear"]
@@ -35,7 +36,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     # With its own dimensions what follows can be computed where the product is.
     depth = len(input.shape) - 1
-    y: Tensor = P.apply("dot", input, weight, batch=(), contract=((depth, 1),))
+    how = how_multiplied(input, weight)
+    y: Tensor = P.apply("dot", input, weight, batch=(), contract=((depth, 1),), **how)
     return y if bias is None else y + bias
 
 

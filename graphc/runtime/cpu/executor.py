@@ -339,6 +339,7 @@ class Executable:
         Raises the error of the first failed check, or OutOfMemory, with all state unchanged; what
         a signal handler raises, with state unchanged or, where `done` says so, complete.
         """
+        self._job.done = False
         with self._engine.lock:
             if self._engine.busy:
                 raise InvalidState("a compiled step was called by a handler while one was running")
@@ -455,7 +456,7 @@ class Executable:
 
     @property
     def done(self) -> bool:
-        """Whether the last run went to its end."""
+        """Whether the last run went to its end, and no check of it failed."""
         return self._job.done
 
     def _bind(
@@ -487,6 +488,7 @@ class Executable:
 
     def _failure(self) -> GraphcError:
         """The error in the error cell, which is cleared."""
+        self._job.done = False
         kind, site, value, bound = self._error
         self._error[:] = [0] * ERROR_CELLS
         if kind >= OUTSIDE:

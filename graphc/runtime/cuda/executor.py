@@ -460,6 +460,7 @@ class CudaExecutable:
 
     def failure(self) -> GraphcError:
         """The error of the check that failed first; runs since have failed with it."""
+        self.done = False
         self._driver.StreamSynchronize(self._device.stream)
         _, site, value, bound = self._words.tolist()
         self._device.set(self._block.address, b"\0", self._words.nbytes)
