@@ -18,7 +18,7 @@ from graphc.frontend.step import ready
 from graphc.frontend.step.latched import places
 from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
-from graphc.runtime.cuda import device
+from graphc.runtime.cuda import device, executor
 
 WARM_UP = 6
 pytestmark = pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions")
@@ -313,6 +313,15 @@ def test_threads_take_turns(counted: Counted) -> None:
         t.join()
     assert not failed, failed
     assert counted.weight.cpu()[0].item() == before + 40
+
+
+def test_a_profile_within_another_ends_alone() -> None:
+    outer: list[object] = []
+    with executor.timing(outer):
+        with executor.timing([]):
+            pass
+        assert executor._timed[-1] is outer
+    assert not executor._timed
 
 
 def test_a_profile_sees_each_run(counted: Counted) -> None:

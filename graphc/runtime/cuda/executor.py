@@ -82,7 +82,7 @@ def timing(runs: list[Any]) -> Iterator[list[Any]]:
     try:
         yield runs
     finally:
-        _timed.remove(runs)
+        _timed[:] = [x for x in _timed if x is not runs]  # not another that is empty, too
         _looks.value += 1
 
 
