@@ -11,7 +11,7 @@ from graphc.ir.ops import OPS
 from graphc.ir.types import TensorSpec
 
 # The reduce that gives the element of which another says where it stands, by what both look for.
-EXTREMES = {op.best: op.name for op in OPS.values() if op.best and not op.position}
+EXTREMES: dict[str, str] = {op.best: op.name for op in OPS.values() if op.best and not op.position}
 
 
 def take_extreme(v: Value) -> Value:

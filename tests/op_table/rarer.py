@@ -37,7 +37,7 @@ RARER = [
     OpRow(
         "gradient_points",
         lambda T, x, y: T.gradient(
-            x, spacing=[T.arange(5) + 0.4 * y.detach()], dim=1, edge_order=2
+            x, spacing=[T.arange(y.numel()) + 0.4 * y.detach()], dim=1, edge_order=2
         )[0],
         (In((4, 5)), RISING),
         grad=False,
@@ -60,7 +60,7 @@ RARER = [
     OpRow("gcd", lambda T, x, y: T.gcd(x, y), (INTS, In((4,), -12, 13, dtype="i")), grad=False),
     OpRow("lcm", lambda T, x, y: x.lcm(y), (INTS, In((3, 1), -12, 13, dtype="i")), grad=False),
     OpRow("gcd_", lambda T, x, y: x.clone().gcd_(y), (INTS, INTS), grad=False),
-    OpRow("sum_to_size", lambda T, x: x.sum_to_size(1, 4), (In((2, 3, 4)),)),
+    OpRow("sum_to_size", lambda T, x: x.sum_to_size(1, *x.shape[-1:]), (In((2, 3, 4)),)),
     OpRow("tensor_hardshrink", lambda T, x: x.hardshrink(0.3), (In(kinks=(-0.3, 0.3)),),
           second=False),
     OpRow("exp_in_place", lambda T, x: T.exp_(x * 1) + T.clamp_(x * 2, -1.0, 1.5),

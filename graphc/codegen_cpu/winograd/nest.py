@@ -147,7 +147,7 @@ class Nest:
         offset = f.add(f.offset(load.at, index), f.mul(first, p.taps[2]))
         source = f.pointer(f.buffers[load.buffer], offset, load.dtype)
         spans = [Span("r", TAPS), Span("s", TAPS), Span("c", p.chunk)]
-        self.panel.pack({load.name: source}, self.panel.bases, spans, [""] * VECTORS, p.width)
+        self.panel.pack({load.name: source}, spans, [""] * VECTORS, p.width)
         step = p.chunk * p.width
         with self.e.loop("0", str(step), p.lanes, "weights") as k:
             taps = f.pointer(self.panel.bases[PANEL], k, f32)

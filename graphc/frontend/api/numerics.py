@@ -190,7 +190,7 @@ def histogram(
     inside = (place >= 0) & (place < n)
     amount: Any = P.cast(inside, x.dtype)
     if weight is not None:
-        if (weight.spec.shape, weight.dtype) != (input.spec.shape, input.dtype):
+        if (weight.numel(), weight.dtype) != (input.numel(), input.dtype):
             raise ShapeMismatch(f"histogram: weight {weight.spec} for {input.spec}")
         amount = amount * shapes.ravel(weight)
     places = P.cast(E.where(inside, place, 0), i64)
