@@ -52,7 +52,7 @@ def test_operands_axes_and_epilogue() -> None:
     assert c.a.uses("d0") and not c.a.uses("d1") and c.b.contiguous("d1")
     assert not c.b.contiguous("d2")
     assert [a.name for a in c.axes] == ["d0", "d1"] and [a.name for a in c.reduced] == ["d2"]
-    assert len(c.epilogue) == 2 and c.dtype is f32 and not c.guarded
+    assert len(c.epilogue) == 2 and c.dtype is f32 and not c.guards
 
 
 def test_sums_are_as_wide_as_their_widest_operand() -> None:
@@ -62,7 +62,7 @@ def test_sums_are_as_wide_as_their_widest_operand() -> None:
 
 def test_padding_that_is_no_memory_is_told() -> None:
     c = plain_contraction(parse(GUARDED))
-    assert c is not None and c.guarded
+    assert c is not None and c.guards
 
 
 def test_dimensions_behind_merged_loops() -> None:
