@@ -28,7 +28,7 @@ from graphc.frontend.operands import broadcast_to, is_tensor
 from graphc.frontend.places import place_of
 from graphc.frontend.promotion import can_cast, held, is_number
 from graphc.frontend.registry import public
-from graphc.frontend.tape import OpNode, RuleNode, attach, edge_of
+from graphc.frontend.tape import OpNode, RuleNode, WholeNode, attach, edge_of
 from graphc.frontend.views import overwrite, replay
 from graphc.ir import sugar as P
 from graphc.passes.autodiff import Edge, Node, next_number
@@ -151,7 +151,7 @@ def keep_old(x: Tensor, newest: Node, mark: int) -> None:
     stack, seen = [newest], {newest}
     while stack:
         node = stack.pop()
-        if isinstance(node, OpNode) and node.operands is not None:
+        if isinstance(node, OpNode | WholeNode) and node.operands is not None:
             node.operands = [_copied(node, k, x) for k in range(len(node.operands))]
         for edge in node.edges:
             if edge is not None and edge[0].number > mark and edge[0] not in seen:
@@ -159,7 +159,7 @@ def keep_old(x: Tensor, newest: Node, mark: int) -> None:
                 stack.append(edge[0])
 
 
-def _copied(node: OpNode, k: int, x: Tensor) -> Any:
+def _copied(node: OpNode | WholeNode, k: int, x: Tensor) -> Any:
     saved = node.operands[k] if node.operands is not None else None
     if not isinstance(saved, tuple) or saved[0].storage is not x.storage:
         return saved

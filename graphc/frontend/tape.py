@@ -107,6 +107,25 @@ class RuleNode(Node):
         return self.rule(cotangents)
 
 
+class WholeNode(Node):
+    """Several primitives under one rule, which reads the inputs, saved as an OpNode saves them."""
+
+    __slots__ = ("operands", "rule")
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[Tensor],
+        rule: Callable[..., Cotangents],
+    ) -> None:
+        super().__init__(name, [edge_of(x) for x in inputs])
+        self.operands: list[Any] = [(x, x.storage.version) for x in inputs]
+        self.rule = rule
+
+    def pull(self, cotangents: list[Any]) -> Cotangents:
+        return self.rule(cotangents[0], *[unchanged(self.label, *x) for x in self.operands])
+
+
 class LeafNode(Node):
     """The end of the tape: adds what arrives to a leaf's `.grad`."""
 
@@ -213,18 +232,15 @@ def with_rule(
     with no_grad():
         out = compute(*inputs)
     plain, now = out.detach(), out.storage.version
-    before = [x.storage.version for x in inputs]
 
-    def back(gs: list[Any]) -> Cotangents:
-        xs = [unchanged(name, x, version) for x, version in zip(inputs, before)]
-
+    def back(g: Any, *xs: Tensor) -> Cotangents:
         def output() -> Tensor:  # made again where it is to have a gradient, lest it hold its node
             again = modes.grad
             return with_rule(name, compute, rule, *xs) if again else unchanged(name, plain, now)
 
-        return rule(gs[0], output, *xs)
+        return rule(g, output, *xs)
 
-    record_rule(name, (out,), inputs, back)
+    attach(out, WholeNode(name, inputs, back))
     return out
 
 

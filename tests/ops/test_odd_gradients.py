@@ -183,3 +183,23 @@ def test_a_write_between_is_refused(name: str) -> None:
     xs[0].mul_(2)
     with pytest.raises(RuntimeError, match="in-place"):
         y.sum().backward()
+
+
+IN_PLACE: dict[str, Callable[..., Any]] = {
+    "cumprod": lambda T, y, w: y.cumprod_(0),
+    "copysign": lambda T, y, w: y.copysign_(w),
+    "xlogy": lambda T, y, w: y.xlogy_(w),
+    "scatter": lambda T, y, w: y.scatter_reduce_(
+        0, T.tensor([0, 0, 1]), w, "amax", include_self=False
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place(name: str) -> None:
+    found = []
+    for T in (graphc, torch):
+        x, w = (T.tensor(v).requires_grad_() for v in ([1.0, 2, 3], [2.0, 3, 4]))
+        IN_PLACE[name](T, x * 2, w).sum().backward()
+        found.append([v.grad.numpy() for v in (x, w) if v.grad is not None])
+    alike(*found)
