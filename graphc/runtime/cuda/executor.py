@@ -353,9 +353,7 @@ class CudaExecutable:
 
     def _send(self, scalars: Sequence[Scalar]) -> None:
         """Give the device the host's numbers, if some are given that are others than last time."""
-        if not scalars:
-            return
-        numbers = self._format.pack(*scalars[: self._scalars])
+        numbers = self._format.pack(*scalars[: self._scalars]) if scalars else self._numbers
         if numbers != self._numbers:
             self._engine.send(self._block.address + ALIGN, numbers)
             self._numbers = numbers
@@ -374,7 +372,8 @@ class CudaExecutable:
         """For each part that is native, its launches on these addresses; then what they found."""
         native = [part for part in self._parts if isinstance(part, range)]
         found = [self._launches_of(part, places) for part in native]
-        if self._dead is not None and (size := self._arena_bytes()):
+        first = self._parts[0] is native[0]  # no routine has begun by then
+        if self._dead is not None and first and (size := self._arena_bytes()):
             found[0].insert(0, Forgotten(places["arena"][0], size))
         if self._may_fail:
             found[-1].append(self._report())
