@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any
@@ -312,7 +312,7 @@ def _stays_zero(v: Value, zeros: frozenset[int]) -> bool:
     return _probed(v.op, held, tuple(sorted(v.attrs.items())), v.spec.dtype)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _probed(
     op: Op, held: tuple[tuple[DType, Any], ...], attrs: tuple[tuple[str, Any], ...], gives: DType
 ) -> bool:

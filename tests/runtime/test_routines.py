@@ -239,7 +239,8 @@ def test_every_routine_is_lowered_as_one() -> None:
              "last_along": {"axis": 1, "shape": (4, 6)},
              "scatter_reduce": {"axis": 0, "mode": "maximum"},
              "qr": {"full": False}, "svd": {"full": False}}  # fmt: skip
-    for op in (op for op in OPS.values() if op.kind == "routine"):
+    written = (op for op in OPS.values() if op.kind == "routine" and op.name != "while_loop")
+    for op in written:  # a loop's graphs are traced: `test_control_flow.py` has them
         b = Builder()
         x = b.input("x", TensorSpec(f32, (4, 4)))
         index = b.input("index", TensorSpec(i64, (4, 4)))

@@ -169,7 +169,7 @@ class _Choice:
     fold: int
 
 
-@lru_cache(maxsize=128)  # of all kernels of a step: a report asks for each several times
+@lru_cache(maxsize=4)
 def plan(kernel: Kernel, target: Target) -> Plan | None:
     """The best plan, or None if the kernel is no contraction that this template takes."""
     c = plain_contraction(kernel)

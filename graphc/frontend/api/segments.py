@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["segment_reduce"]
 
 IDENTITIES = {"sum": 0.0, "mean": 0.0, "max": -math.inf, "min": math.inf, "prod": 1.0}
-FOLDS = {"max": "amax", "min": "amin", "prod": "prod"}  # as index_reduce calls them
 
 
 @public()
@@ -50,7 +49,7 @@ def segment_reduce(
     start = IDENTITIES[reduce] if initial is None else float(initial)
     # Rows before the first run and behind the last one go to a segment that is cut off.
     blank = data.full(start, TensorSpec(data.dtype, (count + 1, *data.spec.shape[1:])))
-    if reduce in FOLDS:
+    if reduce not in ("sum", "mean"):
         out = _folded(blank, number, data, reduce)
     else:
         out = scatter.index_add(blank, 0, number, data)
@@ -114,8 +113,10 @@ def _folded(blank: Tensor, number: Tensor, data: Tensor, reduce: str) -> Tensor:
     """Extremes and products, with PyTorch's derivatives: an extreme's is shared by all that equal
     it or are NaN, but not by `initial`; a product's is that of all others."""
 
+    name = reduce if reduce == "prod" else f"a{reduce}"  # as index_reduce calls it
+
     def compute(x: Tensor) -> Tensor:
-        return scatter.index_reduce(blank, 0, number, x, FOLDS[reduce])
+        return scatter.index_reduce(blank, 0, number, x, name)
 
     def at_rows(t: Tensor) -> Tensor:
         return t.emit(OPS["gather"], t, number, axis=0)

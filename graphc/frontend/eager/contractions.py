@@ -11,13 +11,18 @@ import numpy as np
 from graphc.frontend.eager.arrays import unfold
 from graphc.frontend.eager.compiled import conv_compiled, dot_compiled
 from graphc.frontend.eager.sums import product, wide
+from graphc.ir.meaning import contractions
 from graphc.ir.meaning.contractions import Pairs, dilate, matrices
 from graphc.ir.meaning.movement import pad
 from graphc.ir.types import Array, Shape
 
 
-def dot(x: Array, y: Array, *, batch: Pairs, contract: Pairs, narrow: bool = False) -> Array:
+def dot(
+    x: Array, y: Array, *, batch: Pairs, contract: Pairs, narrow: bool = False, dtype: str = ""
+) -> Array:
     """Sum over paired `contract` dimensions; result dims are batch, free of x, free of y."""
+    if dtype:  # of another type than x and y, as passes write it
+        return contractions.dot(x, y, batch=batch, contract=contract, dtype=dtype)
     how = {"narrow": True} if narrow else {}
     made = dot_compiled(x, y, {"batch": batch, "contract": contract, **how})
     if made is not None:
