@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ os.environ.setdefault("GRAPHC_VERIFY", "graphs")
 
 import graphc
 from graphc.frontend import epoch, switches
+from graphc.frontend.step import plan as plans
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,3 +40,19 @@ def _precision() -> Iterator[None]:
     if switches._set["precision"] != before:
         switches._set["precision"] = before
         epoch.switch_changed()
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The arguments that calls copy."""
+    found: list[Any] = []
+    real = plans.row_major
+
+    def noted(array: Any, *rest: Any) -> Any:
+        out = real(array, *rest)
+        if out is not array:
+            found.append(array.shape)
+        return out
+
+    monkeypatch.setattr(plans, "row_major", noted)
+    return found

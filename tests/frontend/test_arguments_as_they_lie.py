@@ -59,22 +59,6 @@ def same(a: Any, b: Any) -> bool:
     return a.stride() == b.stride() and graphc.allclose(a, b, atol=1e-5)
 
 
-@pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The arguments that calls copy."""
-    found: list[Any] = []
-    real = plans.row_major
-
-    def noted(array: Any, *rest: Any) -> Any:
-        out = real(array, *rest)
-        if out is not array:
-            found.append(array.shape)
-        return out
-
-    monkeypatch.setattr(plans, "row_major", noted)
-    return found
-
-
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_dense_is_read_in_place(name: str, copies: list[Any]) -> None:
     function = FUNCTIONS[name]

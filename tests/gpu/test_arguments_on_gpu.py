@@ -9,7 +9,6 @@ import pytest
 
 import graphc
 import graphc.nn.functional as F
-from graphc.frontend.step import plan as plans
 
 pytest.importorskip("triton")
 
@@ -30,22 +29,6 @@ def last(*shape: int) -> Any:
 
 def equal(a: Any, b: Any) -> bool:
     return a.stride() == b.stride() and graphc.allclose(a.cpu(), b.cpu(), atol=1e-5)
-
-
-@pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The arguments that calls copy."""
-    found: list[Any] = []
-    real = plans.row_major
-
-    def noted(array: Any, *rest: Any) -> Any:
-        out = real(array, *rest)
-        if out is not array:
-            found.append(array.shape)
-        return out
-
-    monkeypatch.setattr(plans, "row_major", noted)
-    return found
 
 
 def test_a_convolution_of_channels_last_images_copies_nothing(copies: list[Any]) -> None:
