@@ -15,7 +15,7 @@ Shape = tuple[Any, ...]
 
 B = "B"
 UNITS: dict[str, tuple[Callable[..., Tensor], tuple[Shape, ...]]] = {
-    "expand": (lambda x, c: graphc.cat([c.expand(x.size(0), -1, -1), x], 1), ((B, 3, 8), (1, 1, 8))),
+    "expand": (lambda x, c: graphc.cat([c.expand(x.size(0), 1, 8), x], 1), ((B, 3, 8), (1, 1, 8))),
     "repeat": (lambda x, c: graphc.cat([c.repeat(x.size(0), 1, 1), x], 1), ((B, 3, 8), (1, 1, 8))),
     "expand_as": (lambda x, c: c.expand_as(x) + x, ((B, 3, 8), (1, 3, 8))),
     "new dimension": (lambda x, c: c.expand(x.shape[0], 8) + x, ((B, 8), (8,))),
