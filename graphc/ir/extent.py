@@ -39,6 +39,7 @@ from graphc.ir.symbols import (
     Unknown,
     asker_is_own,
     leaked,
+    needed,
 )
 
 ENDLESS = 1 << 62  # no size reaches so far
@@ -168,7 +169,7 @@ class Extent(Unknown):
             return False
         if gap.hint != 0:
             return scope.note(gap, "==")
-        raise Fixed(_needed(gap), f"{show(self)} == {show(y)} holds for this value alone")
+        raise Fixed(needed(gap), f"{show(self)} == {show(y)} holds for this value alone")
 
     def __ne__(self, y: object) -> Any:
         equal = self.__eq__(y)
@@ -448,23 +449,6 @@ def _asked(numbers: Iterable[Number], what: str) -> Fixed:
 def _never_zero(gap: Extent) -> bool:
     low, high = gap.least, (-gap).least
     return (low is not None and low > 0) or (high is not None and high > 0)
-
-
-def _needed(gap: Extent) -> frozenset[Symbol]:
-    """Whose values make a gap zero that is zero for the hints: of one symbol alone, if there is
-    one (a unit repeated `B` times is as long as a batch), else of all."""
-    symbols = gap.symbols()
-    alone = (s for s in sorted(symbols, key=lambda s: s.hint) if _with_hint(gap, s) == {})
-    return frozenset([found]) if (found := next(alone, None)) else symbols
-
-
-def _with_hint(n: Extent, symbol: Symbol) -> Terms:
-    """n's terms with the value seen in place of one symbol; of quotients with none."""
-    out: Terms = {}
-    for product, factor in n.terms.items():
-        rest = tuple(a for a in product if a is not symbol)
-        out = polynomial.add(out, {rest: factor * symbol.hint ** (len(product) - len(rest))})
-    return out
 
 
 def _less(a: Number, b: Number) -> bool:
