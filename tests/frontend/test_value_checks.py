@@ -66,7 +66,8 @@ ROWS: dict[str, tuple[Callable[[Any, Any], Any], list[Any], list[list[Any]]]] = 
     "ctc_target_lengths": (lambda T, x: lengths(T, T.tensor([4]), x), [2], [[3]]),
     "poisson": (lambda T, x: T.poisson(x), [0.0, 1.0], [[0.5, -1.5]]),
     "sparse": (
-        lambda T, x: T.sparse_coo_tensor(T.stack([x, x]), T.ones(2), (3, 3)).to_dense(),
+        lambda T, x: T.sparse_coo_tensor(
+            T.stack([x, x]), T.ones(2), (3, 3), check_invariants=True).to_dense(),
         [0, 2], [[0, 3]]),
     "one_hot": (lambda T, x: T.nn.functional.one_hot(x, 3), [0, 2], [[0, 3], [-1, 0]]),
     "nll_target": (
