@@ -116,7 +116,8 @@ EAGER: dict[str, Callable[[Any, Any, Any], Any]] = {
         *[i.transpose(1, 2)] * 3
     ),
     "taken and put together": lambda x, y, i: (
-        x.T[graphc.tensor([0, 5]).to(x.device)], graphc.cat([x.T, x.T]), x.T.sort(0)[0], x.T.argmax(1),
+        x.T[graphc.tensor([0, 5]).to(x.device)],
+        graphc.cat([x.T, x.T]), x.T.sort(0)[0], x.T.argmax(1),
     ),
     "repeated along one, turned along others": lambda x, y, i: x.T[:, None].expand(6, 3, 4) * 2,
     "one element": lambda x, y, i: x[:1, :1].expand(4, 6) * x,
