@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from graphc.distributions import constraints
@@ -86,16 +87,20 @@ class Distribution:
         for name, constraint in self.arg_constraints.items():
             if name not in self.__dict__ or constraints.is_dependent(constraint):
                 continue
+            value = self.__dict__[name]
             self.__dict__[name] = demanded(
-                value := self.__dict__[name],
+                value,
                 constraint.check(value),
                 f"parameter {name} of {type(self).__name__} outside {type(constraint).__name__}",
-                lambda name=name, value=value, constraint=constraint: (
-                    f"Expected parameter {name} ({type(value).__name__} of shape "
-                    f"{tuple(value.shape)}) of distribution {self!r} to satisfy the constraint "
-                    f"{constraint!r}, but found invalid values:\n{value.detach()}"
-                ),
+                partial(self._unmet, name, value, constraint),
             )
+
+    def _unmet(self, name: str, value: Tensor, constraint: constraints.Constraint) -> str:
+        return (
+            f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
+            f"distribution {self!r} to satisfy the constraint {constraint!r}, but found invalid "
+            f"values:\n{value.detach()}"
+        )
 
     # ---- shapes --------------------------------------------------------------------------------
 
