@@ -98,8 +98,9 @@ class Module:
         self._error = llvm.ffi.OutputString()
         # The collector finalises the objects of a ring in any order, and a module without its
         # context ends the process; so nothing but this lets go of them.
-        owned = self._builder, self._manager, self._module, context
-        self._close = weakref.finalize(self, _close_all, owned)
+        self._close = weakref.finalize(
+            self, _close_all, self._manager, (self._builder, self._module, context)
+        )
         self._close.atexit = False
 
     def optimised(self) -> llvm.ModuleRef:
@@ -126,7 +127,9 @@ class Module:
         return code
 
 
-def _close_all(owned: Sequence[llvm.ffi.ObjectRef]) -> None:
+def _close_all(manager: llvm.ModulePassManager, owned: Sequence[llvm.ffi.ObjectRef]) -> None:
+    llvm.ffi.lib.LLVMPY_DisposeNewModulePassManger(manager)  # its own `close` frees nothing
+    manager.detach()
     for thing in owned:
         thing.close()
 
