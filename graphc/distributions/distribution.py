@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from graphc.distributions import constraints
@@ -86,16 +87,17 @@ class Distribution:
         for name, constraint in self.arg_constraints.items():
             if name not in self.__dict__ or constraints.is_dependent(constraint):
                 continue
-            self.__dict__[name] = demanded(
-                value := self.__dict__[name],
-                constraint.check(value),
-                f"parameter {name} of {type(self).__name__} outside {type(constraint).__name__}",
-                lambda name=name, value=value, constraint=constraint: (
-                    f"Expected parameter {name} ({type(value).__name__} of shape "
-                    f"{tuple(value.shape)}) of distribution {self!r} to satisfy the constraint "
-                    f"{constraint!r}, but found invalid values:\n{value.detach()}"
-                ),
-            )
+            value = self.__dict__[name]
+            text = partial(self._out_of_place, f"parameter {name}", value, constraint)
+            what = f"parameter {name} of {type(self).__name__} outside {type(constraint).__name__}"
+            self.__dict__[name] = demanded(value, constraint.check(value), what, text)
+
+    def _out_of_place(self, name: str, value: Tensor, constraint: Any) -> str:
+        return (
+            f"Expected {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
+            f"distribution {self!r} to satisfy the constraint {constraint!r}, but found invalid "
+            f"values:\n{value.detach()}"
+        )
 
     # ---- shapes --------------------------------------------------------------------------------
 
