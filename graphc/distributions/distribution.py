@@ -88,13 +88,16 @@ class Distribution:
             if name not in self.__dict__ or constraints.is_dependent(constraint):
                 continue
             value = self.__dict__[name]
-            text = partial(self._out_of_place, f"parameter {name}", value, constraint)
-            what = f"parameter {name} of {type(self).__name__} outside {type(constraint).__name__}"
-            self.__dict__[name] = demanded(value, constraint.check(value), what, text)
+            self.__dict__[name] = demanded(
+                value,
+                constraint.check(value),
+                f"parameter {name} of {type(self).__name__} outside {type(constraint).__name__}",
+                partial(self._unmet, name, value, constraint),
+            )
 
-    def _out_of_place(self, name: str, value: Tensor, constraint: Any) -> str:
+    def _unmet(self, name: str, value: Tensor, constraint: constraints.Constraint) -> str:
         return (
-            f"Expected {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
+            f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
             f"distribution {self!r} to satisfy the constraint {constraint!r}, but found invalid "
             f"values:\n{value.detach()}"
         )
