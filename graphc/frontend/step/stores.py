@@ -168,7 +168,9 @@ class Stores:
             id(k): (n.file, n.line, "") for n in reads.notes.values() for *_, k in n.rows[-1:]
         }
         skipped = reads.made() | {id(own(x)) for x in reads.held.values()}
-        for x in (x for k, x in reads.held.items() if k not in skipped):
+        for x in [x for k, x in reads.held.items() if k not in skipped]:
+            if is_module(x):
+                _check_registered(trace, x, reads.name(x))
             for place, value in _inside(x) if id(x) not in known else ():
                 flat = isinstance(
                     value, Tensor | HostValue | tuple
@@ -182,6 +184,21 @@ class Stores:
                             where=met.get(id(x)),
                         )
                     )
+
+
+def _check_registered(trace: Trace, module: Any, name: str) -> None:
+    """No module keeps a tensor of the trace as a parameter or buffer."""
+    for table in (own(module).get(t, {}) for t in TABLES[:2]):
+        for key, x in [(k, v) for k, v in table.items() if holds(trace, v)]:
+            del table[key]
+            raise trace.refuse(
+                Untraceable(
+                    f"the step registers `{key}` in `{name}`",
+                    why="each call would register a new one",
+                    fix="register it before the first call, and write into it in the step",
+                    where=trace.value(x).where[1:],
+                )
+            )
 
 
 def _wait_for_values(trace: Trace, stores: Iterable[Store]) -> None:
