@@ -124,15 +124,20 @@ class Unit:
         """The user's calls that led to what was traced there, innermost first, with full paths."""
         return self.stacks.get(where[1:], ())
 
-    def kind(self, slot: Slot) -> str:
-        """What a slot holds: of state as `sources.kinds_of` says, "saved" for what the forward
-        keeps for the backward, "activation" and "gradient" for what only one of them needs,
+    def kinds(self, slots: Iterable[Slot]) -> Iterator[tuple[Slot, str]]:
+        """Each with what it holds: of state as `sources.kinds_of` says, "saved" for what the
+        forward keeps for the backward, "activation" and "gradient" for what only one of them needs,
         "argument", "result", "number" (read at each call) or "workspace"."""
+        phases = [phase_of(x.kernel) for x in self.program.launches]
+        for slot in slots:
+            yield slot, self._kind(slot, phases[slot.first : slot.last + 1])
+
+    def _kind(self, slot: Slot, phases: Sequence[str]) -> str:
+        """`phases`: of the launches while it lives."""
         if slot.space == "state":
             return self.state_kinds[slot.index] if slot.index < len(self.state_kinds) else "buffer"
         if slot.space != "arena":
             return {"arg": "argument", "out": "result", "scalar": "number"}[slot.space]
-        phases = [phase_of(x.kernel) for x in self.program.launches[slot.first : slot.last + 1]]
         if not phases:
             return "workspace"
         if phases[0] == "" and "bw" in phases:

@@ -159,7 +159,7 @@ def _told(unit: Unit, place: str, run: Run | None, limit: int | None) -> str:
         return ""
     lists = (  # what, where all of it is, and its rows
         (f"kernels: {len(launches)}", "fuse", _slowest(launches, run)),
-        (f"buffers: {len(slots)}", "memory", [_slot(unit, s) for s in _largest(slots)]),
+        (f"buffers: {len(slots)}", "memory", [_slot(*s) for s in unit.kinds(_largest(slots))]),
         (f"values: {len(values)} after {graphs[-1].name}", graphs[-1].name, [*map(row, values)]),
     )
     return "\n".join(
@@ -238,9 +238,8 @@ def _launch(at: At, run: Run | None) -> str:
     return f"  {number:>4}{ms} {part:6.1%} of {launch.kernel.name}{why}"
 
 
-def _slot(unit: Unit, s: Slot) -> str:
+def _slot(s: Slot, kind: str) -> str:
     at = f"arena+0x{s.index:04x}" if s.space == "arena" else f"{s.space} {s.index}"
-    kind = unit.kind(s)
     return (
         f"  %{s.name}: {s.spec} {size_text(s.size_bytes)} {kind} at {at} live {s.first}..{s.last}"
     )
