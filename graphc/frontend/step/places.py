@@ -11,6 +11,7 @@ from graphc.frontend.step.explanation import sizes_told
 from graphc.frontend.step.inspection import Stage, Unit, phase_of, run_of
 from graphc.frontend.step.predicted import size_text
 from graphc.frontend.step.profile import PHASES, Run
+from graphc.frontend.terminal import wrapped
 from graphc.ir.graph import Graph, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Launch, Program, Slot
@@ -24,9 +25,12 @@ Has = Callable[[str], bool]  # of a provenance as a text shows it
 
 
 class Text(str):
-    """Text that an interactive session shows as it is."""
+    """Text that an interactive session shows as it is, and a terminal no wider than itself."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(x for row in self.split("\n") for x in wrapped(row, 4))
 
     def __repr__(self) -> str:
         return str(self)
