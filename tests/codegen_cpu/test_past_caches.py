@@ -40,22 +40,22 @@ def normed(x: graphc.Tensor) -> graphc.Tensor:
     return F.batch_norm(x, None, None, training=True)
 
 
-STEPS = {
-    "a depthwise convolution": (conv, (2, 96, 40, 40), (96, 1, 3, 3)),
-    "a strided one": (strided, (3, 96, 40, 40), (96, 1, 3, 3)),
-    "channels that are not whole lines": (conv, (4, 24, 60, 60), (24, 1, 3, 3)),
-    "a dense convolution": (conv, (3, 32, 56, 56), (48, 32, 3, 3)),
-    "pixels in the lanes": (conv, (2, 2, 300, 304), (2, 1, 3, 3)),
-    "products": (lambda x, w: x @ w, (1, 600, 40), (1, 40, 528)),
-    "a norm of channels": (normed, (4, 32, 50, 50)),
-    "a softmax": (lambda x: F.softmax(x, -1), (1, 1100, 272)),
-    "rows that are not whole lines": (lambda x: F.softmax(x, -1), (1, 1100, 271)),
+STEPS: dict[str, tuple[Callable[..., graphc.Tensor], list[tuple[int, ...]]]] = {
+    "a depthwise convolution": (conv, [(2, 96, 40, 40), (96, 1, 3, 3)]),
+    "a strided one": (strided, [(3, 96, 40, 40), (96, 1, 3, 3)]),
+    "channels that are not whole lines": (conv, [(4, 24, 60, 60), (24, 1, 3, 3)]),
+    "a dense convolution": (conv, [(3, 32, 56, 56), (48, 32, 3, 3)]),
+    "pixels in the lanes": (conv, [(2, 2, 300, 304), (2, 1, 3, 3)]),
+    "products": (lambda x, w: x @ w, [(1, 600, 40), (1, 40, 528)]),
+    "a norm of channels": (normed, [(4, 32, 50, 50)]),
+    "a softmax": (lambda x: F.softmax(x, -1), [(1, 1100, 272)]),
+    "rows that are not whole lines": (lambda x: F.softmax(x, -1), [(1, 1100, 271)]),
 }
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_large_results_are_those_of_small_ones(name: str) -> None:
-    layer, *shapes = STEPS[name]
+    layer, shapes = STEPS[name]
     xs = [tensor(*shape) for shape in shapes]
     for got, want in zip(graphc.compile(gradients)(layer, *xs), gradients(layer, *xs), strict=True):
         scale = float(want.abs().max())
