@@ -22,9 +22,8 @@ from graphc.codegen_cpu.contract.operands import Bases, Stream
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
+from graphc.codegen_cpu.target import LINE_BYTES
 from graphc.ir.kernel import Load
-
-LINE_BYTES = 64
 
 
 def next_rows(f: Frame, plan: Plan, scalars: Bases) -> str:
