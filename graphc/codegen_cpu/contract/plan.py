@@ -247,8 +247,7 @@ def _overhead(
 ) -> float:
     """Share of the time left for multiply-adds, from rough costs in cycles for each output."""
     depth = points(c.reduced) / fold
-    multiply = depth / 32
-    extra = 0.0
+    multiply, extra = depth / 32, 0.0
     reached = [s for s in c.epilogue if isinstance(s, Load | Store)]
     apart = [s for s in reached if s.at.stride(lane.name) not in (0, 1)]
     if any(isinstance(s, Store) for s in apart):
