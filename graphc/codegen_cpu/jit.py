@@ -7,7 +7,8 @@ kernel costs 0.6 ms more than its share of a module of ten, and an engine with 6
 Traps (llvmlite 0.50, LLVM 22): an MCJIT engine owns the TargetMachine it was made with, which is
 therefore never used again; dropping an engine unmaps code whose addresses may still be held, so
 whoever holds an address holds its `Loaded`; an unresolved symbol ends the process at load, so it
-is looked for while compiling.
+is looked for while compiling; so do a function and its constants 2 GB apart, which a large process
+has room for in such places only, so the memory of an engine is asked for in one piece (`use_lmm`).
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def load_objects(objects: Sequence[bytes], target: Target) -> Loaded:
     with LLVM_LOCK:
         _unmap_unused()
         machine = machine_of(target)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
         for code in objects:
             engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()

@@ -299,7 +299,7 @@ def rate(group: Group, name: str, getter: Callable[[], float], like: DType) -> R
     dtype = f64 if like is f64 else f32
     if type(group) is ParameterGroup:
         getter = Told(getter, group, reads=[key for key in group if key != "params"])
-    return tracing.host_scalar(getter, dtype, name, (id(group), name, dtype))
+    return tracing.host_scalar(getter, dtype, name, (id(group), name))
 
 
 def chosen(**options: object) -> Options:

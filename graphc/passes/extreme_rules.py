@@ -4,6 +4,7 @@ is asked of the extreme itself, which is smaller and needs no gather."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from graphc.ir import sugar as P
 from graphc.ir.graph import Value
@@ -57,13 +58,32 @@ def mask_of_extreme(v: Value) -> Value:
 
 def _extreme_at(index: Value, source: Value, axis: int) -> Value | None:
     """The extreme of `source` along an axis whose place the index is, with size 1 there."""
-    while index.op is not None and index.op.name in ("reshape", "check_index", "cast"):
-        index = index.args[0]
+    checked = False
+    while index.op is not None and index.op.name in ("reshape", "check_index", "cast", "where"):
+        checked |= index.op.checks
+        if index.op.name == "where":
+            # Where all elements are the same, each place has the extreme, if the row has the place.
+            if checked or not _all_least(index.args[0], source, axis):
+                return None
+            index = index.args[2]
+        else:
+            index = index.args[0]
     op = index.op
     if op is None or not op.position or index.args[0] is not source or index.attrs["axis"] != axis:
         return None
     m = source.builder.apply(EXTREMES[op.best], source, axes=(axis,))
     return P.reshape(m, (*source.shape[:axis], 1, *source.shape[axis + 1 :]))
+
+
+def _all_least(condition: Value, source: Value, axis: int) -> bool:
+    """Whether the condition says that all of `source` along the axis is -inf."""
+    if condition.op is None or condition.op.name != "eq" or condition.args[1].const != -inf:
+        return False
+    m = condition.args[0]
+    while m.op is not None and m.op.name == "reshape":
+        m = m.args[0]
+    of_source = m.op is not None and m.op.name == "max" and m.args[0] is source
+    return of_source and m.attrs["axes"] == (axis,)
 
 
 def _like(constant: Value, v: Value) -> Value:
@@ -84,7 +104,7 @@ def _padded(cut: Value, x: Value) -> Value:
     if any(s != 1 for s in step):
         return x
     high = tuple(n - e for n, e in zip(whole, stop, strict=True))
-    return x.builder.apply("pad", x, low=start, high=high, value=float("-inf"))
+    return x.builder.apply("pad", x, low=start, high=high, value=-inf)
 
 
 # What takes the gradient of a movement back, and that movement, of x.

@@ -13,7 +13,9 @@ Where the job did not run to a good end (a handler raised, a check failed) it ra
 raised, else `Open`, with the turn still taken and `busy` LEFT: the caller ends the job.
 
 What it reads of Python's objects are their reference counts and types, NumPy's public struct of an
-array, and words at places that its maker has tried out; all else it asks the C API.
+array, and words at places that its maker has tried out; all else it asks the C API. It holds none
+of a result's parts, or nobody else could be seen to have one: each is read only once what holds it
+is known to be as it was.
 """
 
 from __future__ import annotations
@@ -239,30 +241,20 @@ names:
   %version = word version of dict
   %then = set i64 version
   %still = icmp eq i64 %version, %then
+  %same.names = and i1 %dict.one, %still
+  br i1 %same.names, label %stored, label %no
+stored:
   %storage = set ptr storage
   %storage.held = load i64, ptr %storage
   %storage.one = icmp eq i64 %storage.held, 1
-  %array = set ptr array
-  %array.held = load i64, ptr %array
-  %holders = set i64 holders
-  %array.own = icmp eq i64 %array.held, %holders
-  %first = and i1 %dict.one, %still
-  %second = and i1 %storage.one, %array.own
-  %good = and i1 %first, %second
-  br i1 %good, label %memory, label %no
-memory:
-  %owner = set ptr owner
-  %owner.held = load i64, ptr %owner
-  %lone = set i64 owner_holders
-  %unshared = icmp eq i64 %owner.held, %lone
-  br i1 %unshared, label %slots, label %no
+  br i1 %storage.one, label %slots, label %no
 slots:
   %words = cell i64 storage_words
   br label %next
 next:
   %k = phi i64 [ 0, %slots ], [ %k.next, %word ]
   %left = icmp slt i64 %k, %words
-  br i1 %left, label %word, label %yes
+  br i1 %left, label %word, label %arrayed
 word:
   %k.now = add i64 %k, 2
   %now.at = getelementptr i64, ptr %storage, i64 %k.now
@@ -273,6 +265,17 @@ word:
   %k.next = add i64 %k, 1
   %same = icmp eq i64 %now, %was
   br i1 %same, label %next, label %no
+arrayed:
+  %array = set ptr array
+  %array.held = load i64, ptr %array
+  %holders = set i64 holders
+  %array.own = icmp eq i64 %array.held, %holders
+  %owner = set ptr owner
+  %owner.held = load i64, ptr %owner
+  %lone = set i64 owner_holders
+  %unshared = icmp eq i64 %owner.held, %lone
+  %memory = and i1 %array.own, %unshared
+  br i1 %memory, label %yes, label %no
 yes:
   ret i1 true
 no:

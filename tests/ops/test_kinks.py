@@ -22,6 +22,8 @@ WIDE: Data = [[1.0, -1.0, 0.5], [2.0, 0.25, 3.0]]
 RANK_ONE: Data = [[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]
 ORDERS = (0, 0.5, 1, 1.5, 2, 2.5, 3, -1, -2.5, float("inf"), -float("inf"))
 
+LOW: Data = [[-float("inf")] * 7 + [1.0], [-float("inf")] * 8, [1.0] + [-float("inf")] * 7]
+
 Row = tuple[Callable[..., Any], Data]
 ROWS: dict[str, Row] = {
     **{f"norm_{p}": (lambda T, x, p=p: x.norm(p), [ZEROS]) for p in ORDERS},
@@ -83,8 +85,20 @@ ROWS: dict[str, Row] = {
     "tensordot_lists": (lambda T, x, y: T.tensordot(x, y, ([-1, 0], [1, 0])), [ZEROS, TIES]),
     "tensordot_tensor": (lambda T, x, y: T.tensordot(x, y.mT, T.tensor(1)), [ZEROS, TIES]),
     "tensordot_none": (lambda T, x, y: T.tensordot(x, y, 0), [ZEROS, TIES]),
+    "max_pool1d_low": (lambda T, x: T.nn.functional.max_pool1d(x, 4, 2, 2), [LOW]),
+    "max_pool1d_low_dilated": (lambda T, x: T.nn.functional.max_pool1d(x, 3, 1, 1, 2), [LOW]),
+    "max_pool2d_low": (lambda T, x: T.nn.functional.max_pool2d(x[None], 3, 2, 1), [LOW]),
+    "max_pool2d_low_rows": (
+        lambda T, x: T.nn.functional.max_pool2d(x.mT[None], (4, 3), (2, 1), (2, 0), 1, True),
+        [LOW],
+    ),
+    "max_pool2d_low_behind": (
+        lambda T, x: T.nn.functional.max_pool2d(T.nn.functional.leaky_relu(x)[None], 3, 2, 1),
+        [LOW],
+    ),
 }
-COMPILED = ["norm_0.5", "pinv_wide", "clamp_tensors", "copysign", "kl_div"]
+POOLS = [name for name in ROWS if name.startswith("max_pool")]
+COMPILED = ["norm_0.5", "pinv_wide", "clamp_tensors", "copysign", "kl_div", *POOLS]
 
 
 def outcome(T: Any, row: Row, compiled: bool = False) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,23 @@ def test_taking_the_extreme_is_a_reduction() -> None:
     got = simplified(v, b.apply("take_along", v, at, axis=1))
     assert got.op is not None and got.op.name == "reshape"
     assert got.args[0].op is not None and got.args[0].op.name == "max"
+
+
+def test_the_extreme_of_a_row_of_minus_infinity_alone_is_at_any_place() -> None:
+    v = one_input()
+    b = v.builder
+    place = b.apply("argmax", v, axis=1)
+    best = P.reshape(b.apply("max", v, axes=(1,)), (4,))
+    first = b.apply("iota", shape=(4,), axis=0, dtype="i64")
+    for bound, goes in ((-math.inf, True), (0.0, False)):
+        at = P.where(b.apply("eq", best, bound), first, place)
+        got = simplified(v, b.apply("take_along", v, P.reshape(at, (4, 1)), axis=1))
+        used = {u.op.name for u in topological([got]) if u.op is not None}
+        assert ("take_along" in used) is not goes
+    at = P.where(b.apply("eq", best, -math.inf), first, place)
+    checked = b.apply("check_index", P.reshape(at, (4, 1)), bound=6, what="index")
+    whole = b.apply("take_along", v, checked, axis=1)
+    assert simplified(v, whole) is whole
 
 
 def pooled(v: Value, size: int, step: int, pad: int) -> tuple[Value, Value]:

@@ -35,6 +35,7 @@ class Epilogue:
             if isinstance(s, Load | Store) and s.at.stride(lane) == 1 and not s.indirect
             and s not in self.constant
         ]  # fmt: skip
+        self.updates = len({type(s) for s in own}) == 2  # state, as an optimizer does
         # What an update reads and writes of an output alone, each place once.
         self.updated = list({(known[s.buffer], s.at): s for s in own}.values())
 

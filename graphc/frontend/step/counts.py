@@ -50,7 +50,7 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
     place = (what, id(x), key)
     if type(table) is not dict or type(table.get(key)) not in (int, float):
         return False
-    if place in reads.written or sets_by_code(x, what, key):
+    if place in reads.written or (what == "attr" and sets_by_code(x, key)):
         return place in reads.written
     if place not in reads.counted:
         known = place in reads.notes

@@ -183,6 +183,13 @@ class Unit:
             raise InvalidArgument(f"no stage {stage!r}; there are: {known}")
         return found.text()
 
+    def coded_rows(self, level: str) -> Iterator[str]:
+        """What became of the kernels at a level of their code, which has no rows of theirs."""
+        if kernels := self.kernels():
+            yield f"// each kernel became code; kernels[i].{level} is that of one"
+        for k in kernels:
+            yield f"+  {k.name}: {len(self.code(k, level).splitlines())} lines"
+
     def stage_names(self) -> tuple[str, ...]:
         return (*(s.name for s in self.stages), *self.codes)
 
@@ -257,8 +264,8 @@ class Inspectable:
     def diff(self, before: str, after: str) -> str:
         """Only what changed from one stage to another, and the stages between that changed it.
 
-        Names of stages as in `stages`. Raises InvalidState before the first call, InvalidArgument
-        for another name.
+        Names of stages as in `stages`, the earlier first. Raises InvalidState before the first
+        call, InvalidArgument for another name or order.
         """
         return "\n".join(_unit_diff(u, before, after) for u in self._ready())
 
@@ -332,10 +339,14 @@ def device_of(units: Iterable[Unit]) -> str:
 
 
 def run_of(unit: Unit, runs: Iterable[Run]) -> Run | None:
-    """The profiled run of this program, at whatever sizes."""
-    names = [x.kernel.name for x in unit.program.launches]
-    of_it = (r for r in runs if [x.kernel.name for x in r.program.launches] == names)
-    return next(of_it, None)
+    """The profiled run of this program, at whatever sizes: these share its kernels, and a program
+    with kernels of the same text has its own."""
+    kernels = _kernels(unit.program)
+    return next((r for r in runs if _kernels(r.program) == kernels), None)
+
+
+def _kernels(program: Program) -> list[int]:
+    return [id(x.kernel) for x in program.launches]
 
 
 def _views(unit: Unit, run: Run | None) -> Iterator[KernelView]:
@@ -366,12 +377,15 @@ def loops_of(program: Program) -> Iterator[str]:
 
 
 def _unit_diff(unit: Unit, before: str, after: str) -> str:
-    names = [s.name for s in unit.stages]
-    between = unit.stages
-    if before in names and after in names:
-        between = unit.stages[names.index(before) + 1 : names.index(after) + 1]
-    passes = [f"// by {s.name}: {s.why}" for s in between]
-    rows = changes(unit.text(before), unit.text(after), makers_of(unit))
+    texts = unit.text(before), unit.text(after)
+    names = unit.stage_names()
+    first, last = names.index(before), names.index(after)
+    if first > last:
+        raise InvalidArgument(
+            f"diff: {after!r} comes before {before!r}", fix=f'step.diff("{after}", "{before}")'
+        )
+    passes = [f"// by {s.name}: {s.why}" for s in unit.stages[first + 1 : last + 1]]
+    rows = unit.coded_rows(after) if after in unit.codes else changes(*texts, makers_of(unit))
     return "\n".join([f"// {unit.name}: {before} -> {after}", *passes, *rows, ""])
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import linecache
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.step.explanation import sizes_told
-from graphc.frontend.step.inspection import Stage, Unit, phase_of
+from graphc.frontend.step.inspection import Stage, Unit, phase_of, run_of
 from graphc.frontend.step.predicted import size_text
 from graphc.frontend.step.profile import PHASES, Run
 from graphc.ir.graph import Graph, Where
@@ -43,13 +43,18 @@ def holder(unit: Unit, place: str) -> Has:
     places = {w: unit.stack(w) for w in _places(unit)}
 
     def here(path: str, at: int) -> bool:
-        return at == line and (path == name or path.endswith(f"/{name}"))
+        return at == line and _named(path, name)
 
     found = {w[1:] for w in places if here(w.file, w.line)}
     found = {w[1:] for w, s in places.items() if w[1:] in found and (not s or here(*s[0][:2]))}
     found |= {w[1:] for w, s in places.items() if s and here(*s[0][:2])}
     found = found or {w[1:] for w, s in places.items() if any(here(*f[:2]) for f in s)}
     return lambda text: parse_where(text)[1:] in found
+
+
+def _named(path: str, name: str) -> bool:
+    """Whether a file is called so: by its last parts, or whole."""
+    return path == name or path.endswith(f"/{name}")
 
 
 def _inside(scope: str, module: str) -> bool:
@@ -119,26 +124,26 @@ def kernels_at(unit: Unit, has: Has) -> list[Kernel]:
     return list({x.kernel.key(): x.kernel for _, x, _ in launches_at(unit.program, has)}.values())
 
 
-def told(
-    units: Iterable[Unit], place: str, runs: Mapping[str, Run], limit: int | None = SHOWN
-) -> str:
+def told(units: Iterable[Unit], place: str, runs: Sequence[Run], limit: int | None = SHOWN) -> str:
     """All that is known of a place, of each kind of thing `limit` at most, the dearest first.
 
     Raises InvalidArgument if nothing was traced there.
     """
-    parts = [text for u in units if (text := _told(u, place, runs.get(u.name), limit))]
+    parts = [text for u in units if (text := _told(u, place, run_of(u, runs), limit))]
     if not parts:
         raise _nowhere(f"nothing was traced at {place!r}")
     return "\n\n".join([*_source(units, place), *parts])
 
 
 def _source(units: Iterable[Unit], place: str) -> list[str]:
-    """The line itself."""
-    m = LINE.fullmatch(place)
-    paths = {f[0] for u in units for stack in u.stacks.values() for f in stack} if m else set()
-    path = next((p for p in sorted(paths) if m and p.endswith(m[1])), "")
-    text = linecache.getline(path, int(m[2])).strip() if m and path else ""
-    return [f"{place}  {text}"] if text else []
+    """The line itself, of each file of that name that runs something there."""
+    if (m := LINE.fullmatch(place)) is None:
+        return []
+    line = int(m[2])
+    frames = {f[:2] for u in units for stack in u.stacks.values() for f in stack}
+    paths = sorted(path for path, at in frames if at == line and _named(path, m[1]))
+    texts = dict.fromkeys(linecache.getline(path, line).strip() for path in paths)
+    return [f"{place}  {text}" for text in texts if text]
 
 
 def _told(unit: Unit, place: str, run: Run | None, limit: int | None) -> str:

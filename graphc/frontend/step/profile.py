@@ -48,6 +48,12 @@ class Run(Protocol):
         """Of how many runs `seconds` is the mean."""
         ...
 
+    @property
+    def threads(self) -> Sequence[Sequence[float]]:
+        """Of each thread, when it began each launch and when the last one ended, in seconds from
+        the run's begin; none where launches alone were timed."""
+        ...
+
 
 class Limits(Protocol):
     """What the machine can do at most; see `runtime.peaks.Peaks`."""
@@ -105,12 +111,14 @@ class Row:
 
 
 class Launched(NamedTuple):
-    """One launch of a profiled run: which, what it computed, and when, in seconds."""
+    """One launch of a profiled run: which, what it computed, and when, in seconds; `spans` are each
+    thread's begin and end."""
 
     kernel: str
     where: Where
     begin: float
     row: Row
+    spans: Sequence[tuple[float, float]]
 
 
 class Beside(NamedTuple):
@@ -224,7 +232,7 @@ class Profile:
     def by(self, key: str) -> list[Row]:
         """Rows put together by "launch", "kernel", "line", "module" or "phase", slowest first.
 
-        What is outside of launches is a row of no calls; of no line and no module.
+        What is outside of launches is a row of no calls, of no line and of no module.
 
         Raises InvalidArgument for another key.
         """
@@ -234,8 +242,7 @@ class Profile:
         for x in self.launches:
             groups.setdefault(KEYS[key](x), []).append(x.row)
         if self.outside_seconds:
-            name = "" if key in ("line", "module") else OUTSIDE
-            groups.setdefault(name, []).append(Row(name, self.outside_seconds, Work(), 0))
+            groups[OUTSIDE] = [Row(OUTSIDE, self.outside_seconds, Work(), 0)]
         return sorted((_sum(name, rows) for name, rows in groups.items()), key=lambda r: -r.seconds)
 
     def table(self, key: str = "kernel", limit: int = 20) -> str:
@@ -291,15 +298,16 @@ class Profile:
         return Averages(self.by("kernel"))
 
     def chrome_trace(self, path: str | Path) -> None:
-        """Write the launches as a trace that Perfetto and chrome://tracing read."""
+        """Write the launches, on each thread that ran them, as a trace that Perfetto and
+        chrome://tracing read."""
         events = [
             {
-                "name": x.kernel, "ph": "X", "pid": 0, "tid": 0, "ts": 1e6 * x.begin,
-                "dur": 1e6 * x.row.seconds,
+                "name": x.kernel, "ph": "X", "pid": 0, "tid": thread, "ts": 1e6 * begin,
+                "dur": 1e6 * (end - begin),
                 "args": {"launch": x.row.name, "where": str(x.where), "flops": x.row.work.flops,
                          "bytes": x.row.work.bytes},
             }
-            for x in self.launches
+            for x in self.launches for thread, (begin, end) in enumerate(x.spans)
         ]  # fmt: skip
         Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}))
 
@@ -320,14 +328,16 @@ def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None)
 def _launched(runs: Iterable[Run], peaks: Limits | None) -> Iterator[Launched]:
     now = 0.0
     for run in runs:
-        work = work_of(run.program)
+        begun, work = now, work_of(run.program)
         first = {k: row[0] for row in run.program.rows() for k in row}  # of all trips of a loop
         for k, (launch, seconds) in enumerate(zip(run.program.launches, run.seconds, strict=True)):
             floor = peaks.floor(work[k].flops, work[k].bytes) if peaks else 0.0
             name = f"{run.program.name}[{first[k]}] {launch.kernel.name}"
             n = run.calls
             row = Row(name, n * seconds, work[k].times(n), n, n * floor)
-            yield Launched(launch.kernel.name, where_of(launch.kernel), now, row)
+            spans = [(begun + t[k], begun + t[k + 1]) for t in run.threads]
+            alone = [(now, now + row.seconds)]
+            yield Launched(launch.kernel.name, where_of(launch.kernel), now, row, spans or alone)
             now += row.seconds
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from types import CellType, FunctionType, MemberDescriptorType
+from types import CellType, MemberDescriptorType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
@@ -20,7 +20,7 @@ from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Argument, Itself
-from graphc.frontend.step.found import contents, is_module, own, raw
+from graphc.frontend.step.found import contents, is_module, own, raw, sets_by_code
 from graphc.frontend.step.held import FIXED, Note, Place, forget
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.step.stack import MISSING
@@ -66,7 +66,7 @@ class Stores:
 
     def attribute(self, x: Any, name: str, value: Any) -> None:
         """`x.name = value`, or its removal for MISSING."""
-        special = isinstance(x, Tensor) or _runs_code(x, name)
+        special = isinstance(x, Tensor) or sets_by_code(x, name)
         if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
             return
         place = ("attr", id(x), name)
@@ -256,15 +256,6 @@ def set_attribute(x: Any, value: Any, name: str) -> None:
             setattr(x, name, value)
     else:  # a plain tensor in a module changes no program
         object.__setattr__(x, name, value)
-
-
-def _runs_code(x: Any, name: str) -> bool:
-    """Whether Python code sets the attribute, which is watched itself."""
-    kind = type(x)
-    setter, kept = raw(kind.__mro__, "__setattr__"), raw(kind.__mro__, name)
-    if hasattr(kept, "__set__") and not isinstance(kept, MemberDescriptorType):
-        return True
-    return isinstance(setter, FunctionType) and not is_module(x)
 
 
 def _is_users(c: Any) -> bool:

@@ -7,6 +7,7 @@ from math import inf, prod
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend import primitives as P
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS
@@ -78,6 +79,19 @@ class Window:
             )
         return x
 
+    def first(self, place: Tensor) -> Tensor:
+        """The first place of each window (row-major) that is not in the padding before the input,
+        to broadcast to `place`."""
+        lead, first = place.dim() - self.rank, place.new_zeros(())
+        for k, (size, step, gap) in enumerate(zip(self.kernel, self.stride, self.dilation)):
+            first = first * size
+            if self.padding[k]:
+                shape = [n if d == lead + k else 1 for d, n in enumerate(place.spec.shape)]
+                at = place.emit(OPS["iota"], shape=tuple(shape), axis=lead + k, dtype="i64")
+                before = self.padding[k] + gap - 1 - at * step
+                first = first + (before // gap if gap > 1 else before).clamp(0, size - 1)
+        return first
+
     def valid(self, axis: int, size: int, ceil_mode: bool, include_pad: bool) -> list[int]:
         """How many elements each window along `axis` holds, for an average."""
         pad, step, kernel = self.padding[axis], self.stride[axis], self.kernel[axis]
@@ -99,7 +113,7 @@ def _max_pool(
     rank: int, input: Tensor, window: Window, ceil_mode: bool, return_indices: bool
 ) -> Tensor | tuple[Tensor, Tensor]:
     check_rank(input, rank, f"max_pool{rank}d")
-    y, place = largest(window.slide(input, ceil_mode, lowest(input)), rank)
+    y, place = largest(window.slide(input, ceil_mode, lowest(input)), rank, window)
     y = keep_channels_last(y, input)
     if not return_indices:
         return y
@@ -113,12 +127,18 @@ def lowest(x: Tensor) -> float:
     return float(-(2 ** (8 * x.dtype.itemsize - 1))) if x.dtype.is_signed else 0.0
 
 
-def largest(x: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The largest of each window, the last `rank` dimensions of x, and its place in the window."""
+def largest(x: Tensor, rank: int, window: Window | None = None) -> tuple[Tensor, Tensor]:
+    """The largest of each window, the last `rank` dimensions of x, and its place in the window,
+    which is not in the padding that `window` says."""
     kept, size = x.shape[: x.dim() - rank], prod(x.shape[x.dim() - rank :])
     flat = P.reshape(x, (*kept, size))
     axis = len(kept)
     place = P.apply("argmax_last_nan", flat, axis=axis)
+    if window is not None and any(window.padding):
+        # Where all is as low as the padding, the first place may lie in it.
+        at = P.unsqueeze(place, (axis,), axis + 1)
+        best = P.reshape(P.apply("take_along", flat.detach(), at, axis=axis), kept)
+        place = where(best == lowest(x), window.first(place), place)
     small = P.cast(place, u8) if size <= 256 else place  # kept for the backward
     chosen = P.apply("take_along", flat, P.unsqueeze(small, (axis,), axis + 1), axis=axis)
     return P.reshape(chosen, kept), place
@@ -134,8 +154,7 @@ def _positions(place: Tensor, sizes: Shape, window: Window) -> Tensor:
         inside = (place // rest) % window.kernel[k]
         start = place.emit(OPS["iota"], shape=place.spec.shape, axis=lead + k, dtype="i64")
         at = start * window.stride[k] - window.padding[k] + inside * window.dilation[k]
-        # A window of -inf alone chooses its first place, which may be padding: clamp it inside.
-        at = at.clamp(min=0)
+        at = at.clamp(min=0)  # a window of padding alone has no place inside
         found = at if found is None else found * n + at
     assert found is not None
     return found
