@@ -127,12 +127,20 @@ class HostValue:
     def apply(self, action: Action, *args: Any, kind: Kind = None) -> Any:
         """`action(*args)` at each call."""
         self.check()
+        args = tuple(self._known_number(a) for a in args)
         if any(isinstance(a, P.Sugar) for a in args):
             return NotImplemented  # a tensor's own operator computes with it
         out = self.trace.computed(action, *args, kind=kind or _kind(action, args))
         out.recipe = action, args
         out.place = next((a.place for a in args if isinstance(a, HostValue) and a.place), None)
         return out
+
+    def _known_number(self, x: Any) -> Any:
+        """x, but what stands for a float that the call passes as such a value."""
+        from graphc.frontend.reading import Readable
+
+        of_call = isinstance(x, P.Sugar) and self.trace.promotes_as_number(x)
+        return self.trace.read(x, Readable.item) if of_call else x
 
     def __getattr__(self, name: str) -> Any:
         """A method of a text or number."""

@@ -36,7 +36,7 @@ from graphc.ir.graph import NOWHERE, Graph, Value, topological
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
-from graphc.ir.types import Shape, i64
+from graphc.ir.types import Shape, f64, i64
 from graphc.passes.autodiff import backpropagate
 
 Check = Literal["nan", "finite"] | None
@@ -62,6 +62,7 @@ class Output:
     itself: bool = False
     tensor: Tensor | None = None
     number: HostNumber | None = None
+    computed: bool = False  # of such by Python: a float, too
 
     def at(self, sizes: Evaluation) -> Output:
         """The same for given sizes of the extents."""
@@ -286,6 +287,8 @@ class _Capturing:
             number = trace.numbers.get(trace.value(t))
             if number is not None:
                 return Output("number", -1, number=number)
+            if t.dtype is f64 and trace.promotes_as_number(t):
+                return replace(self._new(t, ()), computed=True)
         if storage in trace.stand_ins:
             k = trace.stand_ins[storage]
             itself = t is self.given[k]

@@ -99,10 +99,30 @@ def _replaced(
     if _hashed(f) and f in (repr, format) and isinstance(first, Tensor):
         return partial(_computed, trace, f)
     me = getattr(f, "__self__", first)
+    if (_hashed(f) and f is dict) or (name == "copy" and type(me) is dict):
+        return _copying(frame, f, (me, *args), reads)
+    if _hashed(f) and f in (isinstance, type) and is_loose(trace, first):
+        return partial(_of_float, f)
     text = isinstance(me, str) or (hasattr(f, "__objclass__") and isinstance(first, str))
     if not any(_holds(x, text) for x in args):
         return None
     return _of_values(trace, frame, f, args, text, reads)
+
+
+def _copying(frame: FrameType, f: Any, read: Sequence[Any], reads: Reads) -> Function:
+    """`f`, which makes a dict of these, of which the collector cannot tell its age."""
+
+    def copied(*args: Any, **kwargs: Any) -> Any:
+        out = f(*args, **kwargs)
+        reads.know(out, "dict", new=True)
+        return out
+
+    for x in read:
+        if isinstance(x, CONTAINERS):
+            reads.whole(frame, x, deep=False)
+        elif is_iterator(x):
+            reads.iterator(frame, x)
+    return copied
 
 
 def _of_values(
@@ -213,6 +233,11 @@ def _hashed(f: Any) -> bool:
     return isinstance(f, type | BuiltinFunctionType)
 
 
+def is_loose(trace: Trace, x: Any) -> bool:
+    """Whether x stands for a float that the call passes, or that Python computes of such."""
+    return isinstance(x, Tensor) and trace.promotes_as_number(x)
+
+
 def _is_number(x: Any) -> bool:
     return isinstance(x, Tensor | HostValue)
 
@@ -248,6 +273,10 @@ def _called(f: Any, args: Sequence[Any], kwargs: Any) -> Any:
 
 def _is_instance(x: HostValue, kinds: Any) -> bool:
     return issubclass(x.kind or object, kinds)
+
+
+def _of_float(f: Any, x: Any, *kinds: Any) -> Any:
+    return f(0.0, *kinds)
 
 
 def _type(x: HostValue) -> Any:
@@ -357,7 +386,7 @@ def _warn(where: tuple[str, int, dict[str, Any]], message: Any, category: Any) -
 def counted(frame: FrameType, left: Any, right: Any, reads: Reads) -> HostValue | None:
     """What stands for the left of `x.n += right`, where each call has to read it anew."""
     trace = tracing.active()
-    plain = type(right) in (int, float) or is_unknown(right)
+    plain = type(right) in (int, float) or is_unknown(right) or is_loose(trace, right)
     if trace is None or type(left) not in (int, float) or trace.follows:
         return None
     if not (plain or isinstance(right, HostValue)):

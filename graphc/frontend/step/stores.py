@@ -168,6 +168,7 @@ class Stores:
             id(k): (n.file, n.line, "") for n in reads.notes.values() for *_, k in n.rows[-1:]
         }
         skipped = reads.made() | {id(own(x)) for x in reads.held.values()}
+        skipped |= {k for k in reads.held if trace.has_changed(("group", k))}  # of optimizers
         for x in (x for k, x in reads.held.items() if k not in skipped):
             for place, value in _inside(x) if id(x) not in known else ():
                 flat = isinstance(
