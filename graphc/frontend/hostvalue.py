@@ -12,7 +12,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from graphc.errors import DataDependentBranch, TracerLeak, is_own, leaving
 from graphc.ir import sugar as P
@@ -139,8 +139,8 @@ class HostValue:
         """x, but what stands for a float that the call passes as such a value."""
         from graphc.frontend.reading import Readable
 
-        of_call = isinstance(x, P.Sugar) and self.trace.promotes_as_number(x)
-        return self.trace.read(x, Readable.item) if of_call else x
+        of_call = isinstance(x, P.Sugar) and self.trace.promotes_as_number(tensor := cast(Any, x))
+        return self.trace.read(tensor, Readable.item) if of_call else x
 
     def __getattr__(self, name: str) -> Any:
         """A method of a text or number."""

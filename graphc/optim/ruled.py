@@ -107,11 +107,11 @@ def _numbers(group: Group) -> dict[str, Rate]:
     return found
 
 
-def _number(group: Group, key: str) -> float:
+def _number(group: Group, key: str) -> Any:
     return number_of(group[key])
 
 
-def _pick(group: Group, key: str, k: int) -> float:
+def _pick(group: Group, key: str, k: int) -> Any:
     return number_of(group[key][k])
 
 

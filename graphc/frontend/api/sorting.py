@@ -358,6 +358,8 @@ def searchsorted(
     elif not shape or rows.spec.shape[:-1] != shape[:-1]:
         raise ShapeMismatch(f"searchsorted: {values.spec} does not fit the rows of {rows.spec}")
     out = rows.emit(OPS["searchsorted"], rows, values, right=bool(right or side == "right"))
+    if dtype.is_floating_point:  # NaN is behind all, NaN too
+        out = E.where(logic.isnan(values), rows.spec.shape[-1], out)
     return P.cast(P.reshape(out, shape), i32 if out_int32 else i64)
 
 

@@ -386,10 +386,10 @@ def _warn(where: tuple[str, int, dict[str, Any]], message: Any, category: Any) -
 def counted(frame: FrameType, left: Any, right: Any, reads: Reads) -> HostValue | None:
     """What stands for the left of `x.n += right`, where each call has to read it anew."""
     trace = tracing.active()
-    plain = type(right) in (int, float) or is_unknown(right) or is_loose(trace, right)
+    plain = type(right) in (int, float) or is_unknown(right)
     if trace is None or type(left) not in (int, float) or trace.follows:
         return None
-    if not (plain or isinstance(right, HostValue)):
+    if not (plain or isinstance(right, HostValue) or is_loose(trace, right)):
         return None
     target = _target(frame)
     if target is None:
