@@ -3,11 +3,15 @@ not for what else is in them."""
 
 from __future__ import annotations
 
+import contextvars
+import functools
+import sys
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace as Space
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
@@ -189,7 +193,63 @@ def test_what_is_asked_is_compared(name: str) -> None:
             change_too(k)
         x = graphc.arange(3.0) + 1
         assert compiled(x).tolist() == plain(x).tolist()
-    assert len(compiled.explain().recompiles) + 1 == programs
+    assert compiled.stats.programs == programs
+
+
+ASKED: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[Any]]] = {
+    "errors": (lambda: np.geterr()["divide"], lambda x: np.seterr(divide=x), ["warn", "ignore"]),
+    "digits": (
+        lambda: np.get_printoptions()["precision"],
+        lambda x: np.set_printoptions(precision=x),
+        [8, 5],
+    ),
+    "threads": (graphc.get_num_threads, graphc.set_num_threads, [2, 1]),
+    "deterministic": (
+        graphc.are_deterministic_algorithms_enabled,
+        graphc.use_deterministic_algorithms,
+        [False, True],
+    ),
+    "limit": (sys.get_int_max_str_digits, sys.set_int_max_str_digits, [4300, 5000]),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_settings_of_the_process(name: str) -> None:
+    ask, setting, values = ASKED[name]
+    before = ask()
+    compiled: Any = graphc.compile(lambda x: x * (2 if ask() == values[0] else 3))
+    try:
+        for value, wanted in zip((*values, values[0]), (2.0, 3.0, 2.0)):
+            setting(value)
+            assert compiled(graphc.ones(1)).item() == wanted
+    finally:
+        setting(before)
+    assert compiled.stats.programs == 2
+
+
+@case(4)
+def what_a_library_closes_over() -> Case:
+    class Of:
+        @functools.singledispatchmethod
+        def f(self, k: Any) -> int:
+            return 2
+
+    @functools.singledispatch
+    def f(k: Any) -> int:
+        return 2
+
+    def change(k: int) -> None:
+        f.register(int)(lambda _: k)
+        vars(Of)["f"].register(int)(lambda self, _: k)
+
+    return lambda x: x * f(3) + Of().f(3), change
+
+
+@case(4)
+def variables_of_another_context() -> Case:
+    variable = contextvars.ContextVar("variable", default=2)
+    context = contextvars.copy_context()
+    return lambda x: x * context.run(variable.get), lambda k: context.run(variable.set, k + 2)
 
 
 # ---- floats that each call passes ----------------------------------------------------------------

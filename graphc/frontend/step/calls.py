@@ -17,6 +17,7 @@ import heapq
 import importlib
 import io
 import linecache
+import locale
 import operator
 import os
 import random
@@ -34,7 +35,7 @@ import numpy as np
 from graphc.frontend.step import asked
 from graphc.frontend.step.code import LIBRARY, OWN, USERS, whose
 from graphc.frontend.step.deep import deep, handed, shown
-from graphc.frontend.step.found import in_mapping, is_module, own, static
+from graphc.frontend.step.found import contents, in_mapping, is_module, own, static
 from graphc.frontend.step.guards import SIMPLE
 from graphc.frontend.step.held import CONTAINERS, Place, is_iterator
 from graphc.frontend.step.reads import Reads
@@ -54,7 +55,13 @@ OF_TYPES = {*NOW, "__subclasses__"}  # methods of types whose answers change
 ENTROPY = {os.urandom, os.getrandom} if hasattr(os, "getrandom") else {os.urandom}
 ASKED = {
     threading.get_ident, threading.get_native_id, sys.getrecursionlimit, sys.getswitchinterval,
-    gc.isenabled, gc.get_threshold, os.getcwd,
+    sys.get_int_max_str_digits, gc.isenabled, gc.get_threshold, os.getcwd, threading.active_count,
+    np.geterr, np.geterrcall, np.getbufsize, np.get_printoptions, locale.localeconv,
+}  # fmt: skip
+SETTINGS = {
+    "get_num_threads", "get_num_interop_threads", "are_deterministic_algorithms_enabled",
+    "is_deterministic_algorithms_warn_only_enabled", "get_deterministic_debug_mode",
+    "is_warn_always_enabled", "get_float32_matmul_precision",
 }  # fmt: skip
 OPENS = {open, os.open}
 SYSTEM = os.mkdir.__module__  # whose functions ask or change the system
@@ -118,12 +125,16 @@ class Calls:
             elif isinstance(x, contextvars.ContextVar):
                 self.reads.context(frame, x)
         if isinstance(f, FunctionType):
+            self._closure(f)
+            ours = whose(f.__code__.co_filename) == OWN
+            if not args and (f in ASKED or (ours and f.__name__ in SETTINGS)):
+                asked.fact(self.reads, frame, "what is told by", f, _told)
             if f is importlib.import_module and args and isinstance(args[0], str):
                 imported(self.reads, frame, args[0])
             elif f is print:  # ours
                 for x in args:
                     shown(self.reads, frame, x)
-            if whose(f.__code__.co_filename) == OWN:
+            if ours:
                 self._passed(frame, args, iterate=False)
                 if f.__name__.startswith("get_") and args and not is_module(args[0]):
                     self._told(frame, args[0])
@@ -159,6 +170,16 @@ class Calls:
             if isinstance(value, SIMPLE + CONTAINERS):
                 self.reads.attribute(frame, x, name)
                 self.reads.whole(frame, value)
+
+    def _closure(self, f: FunctionType) -> None:
+        """What a library's function is closed over (a registry) is state of who made it."""
+        pending = [f] if whose(f.__code__.co_filename) == LIBRARY else []
+        while pending:
+            for cell in pending.pop().__closure__ or ():
+                x = contents(cell)
+                if isinstance(x, FunctionType) and not self.reads.is_known(x):
+                    pending.append(x)
+                self.reads.know(x, getattr(x, "__name__", type(x).__name__))
 
     def _key(self, f: Any, args: Sequence[Any]) -> Any:
         """Under what a functools.lru_cache keeps the result; MISSING where names are not known."""
@@ -223,6 +244,8 @@ class Calls:
             asked.fact(self.reads, frame, "subclasses of", me, _subclasses)
         elif isinstance(me, contextvars.ContextVar):
             self.reads.context(frame, me)
+        elif isinstance(me, contextvars.Context):  # in which functions run
+            asked.fact(self.reads, frame, "variables of", me, _variables)
         elif isinstance(me, CONTAINERS):
             self._method(frame, name, me, args)
         else:
@@ -311,7 +334,7 @@ class Calls:
             return False
         name = f.__name__
         if f in ASKED:
-            asked.fact(self.reads, frame, "what is told by", f, operator.call)
+            asked.fact(self.reads, frame, "what is told by", f, _told)
         elif f in ENTROPY:
             self.reads.refuse(
                 frame, None, f"`{name}` is called inside a compiled step", MOVED_OUT,
@@ -333,6 +356,15 @@ def _kinds(x: Any) -> Iterator[Any]:
     """The classes that isinstance() is given."""
     for kind in x if isinstance(x, tuple) else (x,):
         yield from _kinds(kind) if isinstance(kind, tuple) else (kind,)
+
+
+def _told(f: Callable[[], Any]) -> Any:
+    answer = f()
+    return tuple(answer.items()) if isinstance(answer, dict) else answer
+
+
+def _variables(context: contextvars.Context) -> tuple[Any, ...]:
+    return tuple(context.items())
 
 
 def _registered(_: Any) -> Any:

@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.errors import DataDependentBranch, Unguarded
-from graphc.frontend import trace as tracing
-from graphc.frontend.origins import origin
+from graphc.errors import Unguarded
 from graphc.frontend.step.code import ASKED, USERS, whose_code
 from graphc.frontend.step.found import Row, in_mapping, own
 from graphc.frontend.step.guards import SIMPLE, same, typed, unless_traced
@@ -127,13 +125,6 @@ def mapping_of(c: Any) -> Any:
 def is_iterator(x: Any) -> bool:
     kind = type(x)
     return hasattr(kind, "__next__") and hasattr(kind, "__iter__") and not isinstance(x, Tensor)
-
-
-def check_key(key: Any) -> None:
-    """Refuse a float that each call passes, as the stand-in for it would be another key."""
-    trace = tracing.active()
-    if trace is not None and isinstance(key, Tensor) and trace.promotes_as_number(key):
-        raise DataDependentBranch(f"Python looks up {origin(key)}, known only at run time")
 
 
 class Asked:

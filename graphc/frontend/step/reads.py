@@ -54,7 +54,6 @@ from graphc.frontend.step.held import (
     Whole,
     advanced,
     cached,
-    check_key,
     context,
     mapping_of,
     results_of,
@@ -62,7 +61,7 @@ from graphc.frontend.step.held import (
 )  # fmt: skip
 from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
-from graphc.frontend.step.stores import Stores, arguments
+from graphc.frontend.step.stores import Stores, arguments, check_key
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000

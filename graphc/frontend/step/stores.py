@@ -15,9 +15,10 @@ from types import CellType, FunctionType, MemberDescriptorType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
-from graphc.errors import Untraceable
+from graphc.errors import DataDependentBranch, Untraceable
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.origins import origin
 from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Argument, Itself
 from graphc.frontend.step.found import contents, is_module, own, raw
@@ -266,6 +267,13 @@ def _runs_code(x: Any, name: str) -> bool:
     if hasattr(kept, "__set__") and not isinstance(kept, MemberDescriptorType):
         return True
     return isinstance(setter, FunctionType) and not is_module(x)
+
+
+def check_key(key: Any) -> None:
+    """Refuse a float that each call passes, as the stand-in for it would be another key."""
+    trace = tracing.active()
+    if trace is not None and isinstance(key, Tensor) and trace.promotes_as_number(key):
+        raise DataDependentBranch(f"Python looks up {origin(key)}, known only at run time")
 
 
 def _is_users(c: Any) -> bool:

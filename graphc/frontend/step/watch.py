@@ -435,8 +435,10 @@ class Watch:
         if self._calls.asks_system(frame, f):
             return
         known = self.reads.is_known
-        if known(getattr(f, "__self__", None)) or any(
-            known(x) or self.reads.is_users(type(x)) for x in args
+        if (
+            known(f)
+            or known(getattr(f, "__self__", None))
+            or any(known(x) or self.reads.is_users(type(x)) for x in args)
         ):
             self._calls.called(frame, f, args)
 
