@@ -156,7 +156,14 @@ def sets_by_code(x: Any, what: str, name: Any) -> bool:
     if what != "attr" or is_module(x):
         return False
     kept = raw(kind.__mro__, name)
-    return isinstance(raw(kind.__mro__, "__setattr__"), FunctionType) or hasattr(kept, "__set__")
+    by_descriptor = hasattr(kept, "__set__") and not isinstance(kept, MemberDescriptorType)
+    return isinstance(raw(kind.__mro__, "__setattr__"), FunctionType) or by_descriptor
+
+
+def kept_by(x: Any, name: str) -> Any:
+    """What an object itself has under a name, in its dict or a slot; MISSING if nothing."""
+    slot = raw(type(x).__mro__, name)
+    return stored(x, slot) if isinstance(slot, MemberDescriptorType) else own(x).get(name, MISSING)
 
 
 def slots(kind: type) -> Iterator[str]:

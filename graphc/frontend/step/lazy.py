@@ -31,7 +31,7 @@ from graphc.frontend.reading import Readable
 from graphc.frontend.step import effects, stack
 from graphc.frontend.step.code import LIBRARY, whose
 from graphc.frontend.step.effects import Itself
-from graphc.frontend.step.found import own, sets_by_code
+from graphc.frontend.step.found import kept_by, own, sets_by_code
 from graphc.frontend.step.held import BYTES, CONTAINERS, FIXED, is_iterator
 from graphc.frontend.step.printed import rows_after
 from graphc.frontend.step.reads import Reads
@@ -398,7 +398,11 @@ def counted(frame: FrameType, left: Any, right: Any, reads: Reads) -> HostValue 
     if place in trace.settled or not _read_once(reads, place) or sets_by_code(owner, what, key):
         return None
     table = own(owner) if what == "attr" else owner
-    if what != "cell" and not (isinstance(table, dict | list) and _has(table, key)):
+    if what == "attr":
+        known = kept_by(owner, key) is not stack.MISSING
+    else:
+        known = what == "cell" or (isinstance(table, dict | list) and _has(table, key))
+    if not known:
         return None
     if id(owner) in reads.made() or id(table) in reads.made():
         return None

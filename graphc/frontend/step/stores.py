@@ -171,7 +171,7 @@ class Stores:
         skipped = reads.made() | {id(own(x)) for x in reads.held.values()}
         skipped |= {k for k in reads.held if trace.has_changed(("group", k))}  # of optimizers
         for x in (x for k, x in reads.held.items() if k not in skipped):
-            for place, value in _inside(x) if id(x) not in known else ():
+            for place, value in _inside(x) if known.isdisjoint((id(x), id(own(x)))) else ():
                 flat = isinstance(
                     value, Tensor | HostValue | tuple
                 )  # other containers are held, too
@@ -282,10 +282,11 @@ def _is_users(c: Any) -> bool:
 
 
 def set_item(c: Any, value: Any, key: Any) -> None:
-    if value is not MISSING:
-        c[key] = value
-    elif not isinstance(c, dict) or key in c:
-        del c[key]
+    with suppress(LookupError):  # as in `_method`
+        if value is not MISSING:
+            c[key] = value
+        else:
+            del c[key]
 
 
 def _set_cell(cell: Any, value: Any) -> None:
@@ -297,7 +298,8 @@ def _set_cell(cell: Any, value: Any) -> None:
 
 def _method(c: Any, *args: Any, name: str, names: Sequence[str]) -> None:
     split = len(args) - len(names)
-    getattr(c, name)(*args[:split], **dict(zip(names, args[split:])))
+    with suppress(LookupError, ValueError):  # which the step has caught when it was traced
+        getattr(c, name)(*args[:split], **dict(zip(names, args[split:])))
 
 
 def _refill(c: Any, kept: Any) -> None:

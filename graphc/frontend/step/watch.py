@@ -435,11 +435,8 @@ class Watch:
         if self._calls.asks_system(frame, f):
             return
         known = self.reads.is_known
-        if (
-            known(f)
-            or known(getattr(f, "__self__", None))
-            or any(known(x) or self.reads.is_users(type(x)) for x in args)
-        ):
+        theirs = any(known(x) or self.reads.is_users(type(x)) for x in args)
+        if theirs or known(f) or known(getattr(f, "__self__", None)):
             self._calls.called(frame, f, args)
 
     def _operands(self, frame: FrameType, count: int, names: int) -> tuple[Any, list[Any]]:
