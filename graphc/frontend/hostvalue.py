@@ -37,6 +37,10 @@ class Settled(BaseException):
         self.place = place
 
 
+class Carried(Settled):
+    """The step shows a number that it counts itself: trace again, with such a value for it."""
+
+
 class HostValue:
     """The `number`-th value that Python computes after each call.
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend.fused import attentions
 from graphc.frontend.geometry import shown_strides
-from graphc.frontend.hostvalue import Settled
+from graphc.frontend.hostvalue import Carried, Settled
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step import effects
@@ -158,17 +158,20 @@ def capture(
     known = openness.literal.copy()
     fixed: dict[int, Tensor] = {}
     inlined: list[Any] = []
+    carried: list[Any] = []
     settled: list[Any] = []
     while True:
         pattern = Pattern(leaves, openness, fixed)
         made = _Capturing(leaves, names, name, fixed, pattern, drop_grads, check)
         try:
-            made.trace.inlined, made.trace.settled = inlined, settled
+            made.trace.inlined, made.trace.carried, made.trace.settled = inlined, carried, settled
             return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
             fixed[shared.index] = leaves[shared.index]
         except Inlined as found:
             inlined.append(found.hook)
+        except Carried as found:
+            carried.append(found.place)
         except Settled as found:
             settled.append(found.place)
         except Fixed as needed:

@@ -54,6 +54,8 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
     before = kept_by(x, key) if what == "attr" else table.get(key)
     if type(before) not in (int, float):
         return False
+    if place in trace.carried:
+        return False
     if place in reads.written or sets_by_code(x, what, key):
         return place in reads.written
     if place not in reads.counted:

@@ -162,6 +162,8 @@ def sets_by_code(x: Any, what: str, name: Any) -> bool:
 
 def kept_by(x: Any, name: str) -> Any:
     """What an object itself has under a name, in its dict or a slot; MISSING if nothing."""
+    if isinstance(x, type):
+        return vars(x).get(name, MISSING)
     slot = raw(type(x).__mro__, name)
     return stored(x, slot) if isinstance(slot, MemberDescriptorType) else own(x).get(name, MISSING)
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from graphc.errors import Unguarded, is_own
 from graphc.frontend import trace as tracing
+from graphc.frontend.hostvalue import Carried
 from graphc.frontend.step.ages import held_by, youngest
 from graphc.frontend.step.code import is_library
 from graphc.frontend.step.found import (
@@ -139,6 +140,8 @@ class Reads:
     def _known(self, place: Place) -> bool:
         self.uses[place] += 1
         if place in self.counted and place not in self.written:
+            if (trace := tracing.active()) is not None and place not in trace.carried:
+                raise Carried(place)
             self.notes[place] = self.counted[place].note  # read for more than to count
         return place in self.notes or place in self.written
 
