@@ -5,10 +5,11 @@ Where a mask or condition does not hold, loads give zero and stores do nothing.
 
 from __future__ import annotations
 
-from graphc.codegen_cpu.emitter import Emitter, Vec, literal
+from graphc.codegen_cpu.emitter import FENCE, Emitter, Vec, literal
 from graphc.codegen_cpu.integers import Int, Integers
 from graphc.codegen_cpu.masked import gather, masked_load, masked_store, scatter
 from graphc.codegen_cpu.scalar import apply, from_memory, in_memory, to_memory
+from graphc.codegen_cpu.target import LINE_BYTES
 from graphc.ir.types import DType
 
 NEAR = 4  # lanes by one pointer: their distances from it stay in registers
@@ -68,9 +69,10 @@ def _by_lanes(f: Integers, t: Vec, pointer: str, step: Int, mask: str, live: str
 
 def store(
     f: Integers, pointer: str, dtype: DType, lanes: int, x: str,
-    offsets: str = "", mask: str = "", add: bool = False,
+    offsets: str = "", mask: str = "", add: bool = False, past: str = "false",
 ) -> None:  # fmt: skip
-    """Store register values of `dtype`, or `add` them to what is there."""
+    """Store register values of `dtype`, or `add` them to what is there; where the i1 `past` holds,
+    a vector that is a whole line goes past the caches."""
     e, t = f.e, in_memory(dtype, lanes)
     pointers = _pointers(e, t, pointer, offsets) if offsets else ""
     if add:
@@ -86,8 +88,13 @@ def store(
         scatter(e, t, pointers, raw, mask)
     elif mask:
         masked_store(e, t, pointer, raw, mask)
-    else:
+    elif past == "false" or lanes * dtype.itemsize != LINE_BYTES:
         e.do(f"store {t} {raw}, ptr {pointer}, align {dtype.itemsize}")
+    else:
+        near = f"store {t} {raw}, ptr {pointer}, align {dtype.itemsize}"
+        far = f"store {t} {raw}, ptr {pointer}, align {LINE_BYTES}, !nontemporal !0"
+        e.either(past, past=lambda: e.do(far), near=lambda: e.do(near))
+        e.declarations |= {"!0 = !{i32 1}", f"declare void @{FENCE}()"}
 
 
 def _plain(e: Emitter, t: Vec, pointer: str, dtype: DType) -> str:

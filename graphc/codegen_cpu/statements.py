@@ -285,4 +285,5 @@ class Statements:
         if lanes > 1:
             mask = self._both(vector.mask, guarded, Vec("i1", lanes))
             offsets = self._offsets(s, point, copy, values)
-        memory.store(self.f, pointer, dtype, lanes, x, offsets, mask, s.add)
+        past = self.f.past.get(s.buffer, "false") if point.aligned else "false"
+        memory.store(self.f, pointer, dtype, lanes, x, offsets, mask, s.add, past)

@@ -296,21 +296,14 @@ class AttentionTemplate:
                 yield index, [f"({index}[None, :] <= rows[:, None])"] * late, inside
 
     def along_queries(self) -> Iterator[tuple[str, list[str], str]]:
-        """The same of queries: those that may not see all keys of the program come first."""
+        """The same of queries, in one loop: sums of two products that go from one loop to the next
+        would have each product wait for the one before."""
         a, t, w = self.a, self.t, self.writer
-        spans = [(a.causal, "0", a.queries)]
-        if a.skips:
-            begin = w.assign(f"first // {t.columns} * {t.columns}", 0)
-            full = w.assign(
-                f"min({a.queries}, tl.cdiv(first + {t.rows - 1}, {t.columns}) * {t.columns})", 0
-            )
-            spans = [(True, begin, full), (False, full, a.queries)]
-        for edge, begin, end in spans:
-            with w.block(f"for start in range({begin}, {end}, {t.columns}):"):
-                text = self.index(f"start + tl.arange(0, {t.columns})")
-                index = w.assign(text, w.level)
-                seen = [f"(rows[:, None] <= {index}[None, :])"] if edge else []
-                yield index, seen, self.bound(index, a.queries, t.columns)
+        begin = w.assign(f"first // {t.columns} * {t.columns}", 0) if a.skips else "0"
+        with w.block(f"for start in range({begin}, {a.queries}, {t.columns}):"):
+            index = w.assign(self.index(f"start + tl.arange(0, {t.columns})"), w.level)
+            seen = [f"(rows[:, None] <= {index}[None, :])"] if a.causal else []
+            yield index, seen, self.bound(index, a.queries, t.columns)
 
 
 class _Lane:

@@ -12,7 +12,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from graphc.errors import DataDependentBranch, TracerLeak, is_own, leaving
 from graphc.ir import sugar as P
@@ -35,6 +35,10 @@ class Settled(BaseException):
     def __init__(self, place: Any) -> None:
         leaving()
         self.place = place
+
+
+class Carried(Settled):
+    """The step shows a number that it counts itself: trace again, with such a value for it."""
 
 
 class HostValue:
@@ -127,12 +131,20 @@ class HostValue:
     def apply(self, action: Action, *args: Any, kind: Kind = None) -> Any:
         """`action(*args)` at each call."""
         self.check()
+        args = tuple(self._known_number(a) for a in args)
         if any(isinstance(a, P.Sugar) for a in args):
             return NotImplemented  # a tensor's own operator computes with it
         out = self.trace.computed(action, *args, kind=kind or _kind(action, args))
         out.recipe = action, args
         out.place = next((a.place for a in args if isinstance(a, HostValue) and a.place), None)
         return out
+
+    def _known_number(self, x: Any) -> Any:
+        """x, but what stands for a float that the call passes as such a value."""
+        from graphc.frontend.reading import Readable
+
+        of_call = isinstance(x, P.Sugar) and self.trace.promotes_as_number(tensor := cast(Any, x))
+        return self.trace.read(tensor, Readable.item) if of_call else x
 
     def __getattr__(self, name: str) -> Any:
         """A method of a text or number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, InvalidType, Untraceable
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidType, Untraceable
 from graphc.frontend import device_ops
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.dims import broadcast_shapes
@@ -95,6 +95,20 @@ def _alike(x: Tensor, y: Operand) -> bool:
 def as_float(x: Tensor) -> Tensor:
     """Integers and bools as the default float dtype, as PyTorch's functions take them."""
     return x if x.dtype.is_floating_point else P.cast(x, get_default_dtype())
+
+
+def floating(x: Tensor, what: str) -> Tensor:
+    """x, to a function that is of floats alone."""
+    if not x.dtype.is_floating_point:
+        raise DTypeNotImplemented(f"{what} needs a floating dtype, got {x.spec}", fix="x.float()")
+    return x
+
+
+def numeric(x: Tensor, what: str) -> Tensor:
+    """x, to a function that is of numbers, not of bools."""
+    if x.dtype is bool_:
+        raise DTypeNotImplemented(f"{what} is not defined for bools, got {x.spec}")
+    return x
 
 
 def kept(x: Tensor) -> Tensor:

@@ -96,6 +96,7 @@ class Trace:
         self.host_values = 0  # how many there are
         self.numbers: dict[Value, Any] = {}  # floats of the call, which leave the step as floats
         self._numeric: dict[Value, bool] = {}  # which values are such floats, or made of them alone
+        self.carried: list[Any] = []  # what the step counts and shows
         self.settled: list[Any] = []  # what the step counts and decides by
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()

@@ -12,6 +12,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType, f32, f64
 from graphc.optim import rules
 from graphc.optim.counted import Counted
+from graphc.optim.group import number_of
 from graphc.optim.optimizer import (
     Group,
     Options,
@@ -120,14 +121,14 @@ class Adam(Counted):
         step_size, root = self._corrections(group, counter, dtype)
         weight_decay = keep = None
         if "weight_decay" in options:
-            weight_decay = number("weight_decay", lambda: float(group["weight_decay"]))
+            weight_decay = number("weight_decay", lambda: number_of(group["weight_decay"]))
         if "keep" in options:
-            keep = number("keep", lambda: 1.0 - float(group["lr"]) * group["weight_decay"])
+            keep = number("keep", lambda: 1.0 - number_of(group["lr"]) * group["weight_decay"])
         return rules.AdamRates(
             rest1=number("rest1", lambda: 1.0 - group["betas"][0]),
-            beta2=number("beta2", lambda: float(group["betas"][1])),
+            beta2=number("beta2", lambda: number_of(group["betas"][1])),
             rest2=number("rest2", lambda: 1.0 - group["betas"][1]),
-            eps=number("eps", lambda: float(group["eps"])),
+            eps=number("eps", lambda: number_of(group["eps"])),
             weight_decay=weight_decay,
             keep=keep,
             step_size=step_size,
@@ -141,11 +142,11 @@ class Adam(Counted):
         if tracing.active() is None:
             t = float(counter)
             beta1, beta2 = group["betas"]
-            return float(group["lr"]) / (1.0 - beta1**t), sqrt(1.0 - beta2**t)
+            return number_of(group["lr"]) / (1.0 - beta1**t), sqrt(1.0 - beta2**t)
         t64 = counter.to(f64)
-        lr = rate(group, "lr", lambda: float(group["lr"]), f64)
-        b1 = rate(group, "beta1", lambda: float(group["betas"][0]), f64)
-        b2 = rate(group, "beta2", lambda: float(group["betas"][1]), f64)
+        lr = rate(group, "lr", lambda: number_of(group["lr"]), f64)
+        b1 = rate(group, "beta1", lambda: number_of(group["betas"][0]), f64)
+        b2 = rate(group, "beta2", lambda: number_of(group["betas"][1]), f64)
         wide = f64 if dtype is f64 else f32
         return (lr / (1.0 - b1**t64)).to(wide), (1.0 - b2**t64).sqrt().to(wide)
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
+from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.reading import Readable
+from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
 
 
@@ -42,7 +45,7 @@ class ParameterGroup(dict[str, Any]):
         trace = tracing.active()
         if trace is not None:
             trace.first(_place(self), partial(_fill, self, dict(self)))
-            trace.after_commit.append(partial(dict.__setitem__, self, key, value))
+            _set_later(trace, partial(dict.__setitem__, self, key), value)
         if not _like(self.get(key), value):
             epoch.groups_changed()
         if key == "params" and type(value) is list:
@@ -60,6 +63,23 @@ class ParameterGroup(dict[str, Any]):
     def update(self, *args: Any, **kwargs: Any) -> None:
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
+
+
+def _set_later(trace: tracing.Trace, put: Callable[[Any], None], value: Any) -> None:
+    """Have each call put the value there: the number that it has then."""
+    if isinstance(value, Tensor) and value.is_traced and not value.dim():
+        value = trace.read(value, Readable.item)
+    if isinstance(value, HostValue):
+        trace.computed(put, value)
+    else:
+        trace.after_commit.append(partial(put, value))
+
+
+def number_of(option: Any) -> Any:
+    """An option as a number, or where the step computes it as a 0-d tensor."""
+    if isinstance(option, HostValue):
+        return option.as_tensor()
+    return option if isinstance(option, Tensor) and option.is_traced else float(option)
 
 
 def _like(old: Any, new: Any) -> bool:

@@ -10,6 +10,7 @@ from graphc.errors import InvalidArgument
 from graphc.frontend.api.creation import zeros_like
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import bf16, f32
+from graphc.optim.group import number_of
 from graphc.optim.optimizer import (
     Group,
     Optimizer,
@@ -111,10 +112,10 @@ class Muon(Optimizer):
         def number(name: str, value: Any) -> Any:
             return rate(group, name, value, p.dtype)
 
-        momentum = number("momentum", lambda: float(group["momentum"]))
+        momentum = number("momentum", lambda: number_of(group["momentum"]))
         rest = number("rest", lambda: 1.0 - group["momentum"])
         keep = number("keep", lambda: 1.0 - group["lr"] * group["weight_decay"])
-        lr = number("lr", lambda: float(group["lr"]))
+        lr = number("lr", lambda: number_of(group["lr"]))
         buffer, g = self.state[p]["momentum_buffer"], gradient(p, options)
         new = widened(buffer)
         new = new + (g - new) * rest

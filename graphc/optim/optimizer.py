@@ -292,11 +292,12 @@ def _without_names(params: list[Any]) -> tuple[list[Any], dict[str, list[str]]]:
     return [p for _, p in params], {"param_names": [name for name, _ in params]}
 
 
-def rate(group: Group, name: str, getter: Callable[[], float], like: DType) -> Rate:
+def rate(group: Group, name: str, getter: Callable[[], Any], like: DType) -> Rate:
     """A number of a group: as it is when eager, read at each call of a compiled step."""
-    if tracing.active() is None or is_set_by_step(group):
-        return getter()
     dtype = f64 if like is f64 else f32
+    if tracing.active() is None or is_set_by_step(group):
+        value: Rate = getter()
+        return value.to(dtype) if isinstance(value, Tensor) else value
     if type(group) is ParameterGroup:
         getter = Told(getter, group, reads=[key for key in group if key != "params"])
     return tracing.host_scalar(getter, dtype, name, (id(group), name))

@@ -15,6 +15,7 @@ from graphc.frontend.api.creation import full, zeros_like
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32, f64
 from graphc.optim.counted import Counted
+from graphc.optim.group import number_of
 from graphc.optim.optimizer import Group, Options, Slots, chosen, gradient, rate, updating, widened
 from graphc.optim.rules import Rate
 
@@ -106,12 +107,12 @@ def _numbers(group: Group) -> dict[str, Rate]:
     return found
 
 
-def _number(group: Group, key: str) -> float:
-    return float(group[key])
+def _number(group: Group, key: str) -> Any:
+    return number_of(group[key])
 
 
-def _pick(group: Group, key: str, k: int) -> float:
-    return float(group[key][k])
+def _pick(group: Group, key: str, k: int) -> Any:
+    return number_of(group[key][k])
 
 
 def scalar_slot(value: Any) -> Tensor:

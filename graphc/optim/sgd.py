@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphc.errors import InvalidArgument
+from graphc.frontend import trace as tracing
 from graphc.frontend.api.creation import zeros, zeros_like
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f32
 from graphc.optim import rules
+from graphc.optim.group import number_of
 from graphc.optim.optimizer import (
     Group,
     Optimizer,
@@ -107,7 +109,7 @@ class SGD(Optimizer):
 
     def _rates(self, group: Group, p: Tensor, options: Options) -> rules.SGDRates:
         def number(name: str) -> rules.Rate:
-            return rate(group, name, lambda: float(group[name]), p.dtype)
+            return rate(group, name, lambda: number_of(group[name]), p.dtype)
 
         return rules.SGDRates(
             lr=number("lr"),
@@ -125,6 +127,6 @@ class SGD(Optimizer):
             return take
         first = started == 0
         started.fill_(1)
-        if not isinstance(take, Tensor):
+        if tracing.active() is None:
             return 1.0 if bool(first) else take
         return where(first, 1.0, take)

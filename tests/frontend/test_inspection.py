@@ -302,7 +302,7 @@ def test_values_say_which_stage_and_rule_made_them() -> None:
 
 def test_slots_say_what_they_hold(step: CompiledFunction) -> None:
     (unit,) = step._units()
-    kinds = {s.name: unit.kind(s) for s in unit.program.slots}
+    kinds = {s.name: kind for s, kind in unit.kinds(unit.program.slots)}
     assert kinds["0.weight"] == "parameter"
     assert {"argument", "parameter", "gradient", "optimizer", "result"} <= set(kinds.values())
     assert "saved" in kinds.values()

@@ -200,6 +200,14 @@ def test_a_launch_has_the_mean_of_its_threads(step: CompiledFunction) -> None:
     assert Timed(program, ticks, lambda: 2.0).seconds == (5.0, 5.0)
 
 
+def test_a_caller_that_begins_behind_its_workers_was_waited_for(step: CompiledFunction) -> None:
+    """It wakes them, and may lose its processor before it begins itself."""
+    program = step._units()[0].program
+    run = Timed(program, np.array([[30, 40, 50], [10, 20, 0]], np.int64), lambda: 1.0)
+    assert run.threads == [[0.0, 30.0, 40.0], [0.0, 10.0, 40.0]]
+    assert run.seconds == (20.0, 20.0)
+
+
 def test_launches_of_several_threads_add_up_to_the_run(step: CompiledFunction) -> None:
     graphc.set_num_threads(2)
     x = graphc.randn(512, 256)

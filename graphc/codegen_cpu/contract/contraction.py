@@ -65,7 +65,7 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
         # The scratch of either nest is reserved at the function's entry.
         many, few = (_Nest(frame, p, statements) for p in (chosen, chosen.few))
         e.either(frame.less(chosen.most, frame.size(chosen.samples)), many=many.emit, few=few.emit)
-    e.do("ret void")
+    e.leave()
     return e
 
 

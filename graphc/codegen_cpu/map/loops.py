@@ -135,7 +135,7 @@ class Template:
             share, point = self._share(), Point()
             self._enter_level(0, point)
             self._outer(0, share, ("true", "true"), point)
-        self.e.do("ret void")
+        self.e.leave()
 
     # ---- threads -------------------------------------------------------------------------------
 

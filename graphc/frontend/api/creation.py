@@ -394,6 +394,8 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if len({t.dtype for t in axes}) > 1:
         listed = ", ".join(str(t.spec) for t in axes)
         raise DTypeMismatch(f"meshgrid expects all tensors to have the same dtype, got {listed}")
+    if wide := [str(t.spec) for t in axes if t.dim() > 1]:
+        raise ShapeMismatch(f"meshgrid expects 0-d or 1-d tensors, got {', '.join(wide)}")
     shape = tuple(t.numel() for t in axes)
     n = len(axes)
     views = [t.reshape([-1 if j == k else 1 for j in range(n)]) for k, t in enumerate(axes)]

@@ -22,6 +22,7 @@ from graphc.frontend.operands import (
     dtype_of,
     is_tensor,
     kept,
+    numeric,
     prepare,
 )
 from graphc.frontend.promotion import is_number, result_type, wrap
@@ -141,7 +142,7 @@ trunc: Unary = pointwise(_rounding("trunc"))
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """To the nearest integer, half to even; with `decimals`, to that many places."""
     if not input.dtype.is_floating_point:
-        return input.clone()
+        return numeric(input, "round").clone()
     if decimals == 0:
         return input.emit(OPS["round"], input)
     scale = 10.0 ** builtins.abs(decimals)

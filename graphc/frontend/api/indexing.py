@@ -199,6 +199,8 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 
     Untraceable inside a step, whose shapes do not depend on values.
     """
+    if mask.dtype is not bool_:
+        raise DTypeMismatch(f"masked_select needs a bool mask, got {mask.spec}")
     a, b = shapes.broadcast_tensors(input, mask)
     return getitem(a, b)
 

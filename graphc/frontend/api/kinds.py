@@ -8,7 +8,7 @@ from graphc.errors import ShapeMismatch
 from graphc.frontend.api import creation, logic
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.dims import broadcast_shapes
-from graphc.frontend.operands import is_tensor
+from graphc.frontend.operands import floating, is_tensor
 from graphc.frontend.registry import public
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor of the same shape and dtype, of one value."""
     if is_tensor(value):
+        if value.dim():
+            raise ShapeMismatch(f"fill takes a number or a 0-d tensor, got {value.spec}")
         found: Tensor = creation.zeros_like(input) + value.to(input.dtype)
         return found
     return creation.full_like(input, value)
@@ -84,4 +86,5 @@ def fill(input: Tensor, value: Any) -> Tensor:
 @public(method=True)
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """0 within `lambd` of 0, else the number."""
-    return E.where(logic.logical_and(input >= -lambd, input <= lambd), 0.0, input)
+    inside = logic.logical_and(floating(input, "hardshrink") >= -lambd, input <= lambd)
+    return E.where(inside, 0.0, input)

@@ -10,7 +10,7 @@ from graphc.frontend.api import diagonals, logic, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
-from graphc.frontend.operands import broadcast_to, is_tensor
+from graphc.frontend.operands import broadcast_to, is_tensor, numeric
 from graphc.frontend.promotion import is_number
 from graphc.frontend.registry import pointwise, public
 from graphc.frontend.switches import how_multiplied
@@ -174,7 +174,7 @@ def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix. [N, M] -> []."""
     if len(input.spec.shape) != 2:
         raise ShapeMismatch(f"trace: expected a matrix, got {input.spec}")
-    return R.sum(diagonals.diagonal(input))
+    return R.sum(diagonals.diagonal(numeric(input, "trace")))
 
 
 # ---- a sum and a product -----------------------------------------------------------------------

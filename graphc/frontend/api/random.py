@@ -33,7 +33,7 @@ from graphc.frontend.dims import broadcast_shapes, sizes
 from graphc.frontend.factory import factory
 from graphc.frontend.inplace import write
 from graphc.frontend.modes import get_default_dtype, modes, no_grad
-from graphc.frontend.operands import broadcast_to
+from graphc.frontend.operands import broadcast_to, floating
 from graphc.frontend.options import as_dtype
 from graphc.frontend.registry import public
 from graphc.frontend.tensor import Tensor
@@ -243,7 +243,7 @@ def bernoulli(
     if p is None and not x.dtype.is_floating_point:
         raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.spec}")
     chance = _in_range(x if p is None else p, 0.0, 1.0, "bernoulli: a probability")
-    draw = _unit_as(x, x.spec.shape, _wide(x), generator)
+    draw = _unit_as(x, x.spec.shape, _wide(x, "bernoulli"), generator)
     out: Tensor = draw < chance
     return P.cast(out, x.dtype)
 
@@ -357,7 +357,7 @@ def uniform_(
     """Fill x with numbers uniform on [a, b)."""
     if a > b:
         raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
-    return _write(x, _unit_as(x, x.spec.shape, _wide(x), generator) * (b - a) + a)
+    return _write(x, _unit_as(x, x.spec.shape, _wide(x, "uniform_"), generator) * (b - a) + a)
 
 
 @public(method=True)
@@ -367,11 +367,11 @@ def normal_(
     """Fill x with normal numbers of this mean and standard deviation."""
     if std < 0:
         raise InvalidState(f"normal_: std {std} is negative")
-    return _write(x, _normal(x.spec.shape, _wide(x), generator) * std + mean)
+    return _write(x, _normal(x.spec.shape, _wide(x, "normal_"), generator) * std + mean)
 
 
-def _wide(x: Tensor) -> DType:
-    return f64 if x.dtype is f64 else f32
+def _wide(x: Tensor, name: str) -> DType:
+    return f64 if floating(x, name).dtype is f64 else f32
 
 
 @public(method=True)
@@ -398,7 +398,7 @@ def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None =
     """Exponential with rate `lambd`."""
     if not lambd > 0:
         raise InvalidState(f"exponential_: lambda {lambd} must be positive")
-    u = _unit(x.spec.shape, _wide(x), generator)
+    u = _unit(x.spec.shape, _wide(x, "exponential_"), generator)
     return _write(x, P.apply("log", 1.0 - u) * (-1.0 / lambd))
 
 
@@ -407,7 +407,7 @@ def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Te
     """Tries up to and including the first success of probability p: 1, 2, .."""
     if not 0 < p < 1:
         raise InvalidState(f"geometric_: p {p} is outside (0, 1)")
-    u = _unit(x.spec.shape, _wide(x), generator)
+    u = _unit(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
     return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * (1 / math.log1p(-p))).clamp(min=1))
 
 
@@ -418,7 +418,8 @@ def log_normal_(
     """exp of a normal number."""
     if std <= 0:
         raise InvalidState(f"log_normal_: std {std} must be positive")
-    return _write(x, P.apply("exp", _normal(x.spec.shape, _wide(x), generator) * std + mean))
+    drawn = _normal(x.spec.shape, _wide(x, "log_normal_"), generator)
+    return _write(x, P.apply("exp", drawn * std + mean))
 
 
 @public(method=True)
@@ -428,5 +429,5 @@ def cauchy_(
     """Cauchy with the given median and half width at half height."""
     if sigma <= 0:
         raise InvalidState(f"cauchy_: sigma {sigma} must be positive")
-    angle = (_unit(x.spec.shape, _wide(x), generator) - 0.5) * math.pi
+    angle = (_unit(x.spec.shape, _wide(x, "cauchy_"), generator) - 0.5) * math.pi
     return _write(x, P.apply("sin", angle) / P.apply("cos", angle) * sigma + median)

@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from graphc import return_types
-from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidIndex, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidIndex, ShapeMismatch
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, slopes
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import ravel
 from graphc.frontend.dims import Dims, axes_of, axis_of
-from graphc.frontend.operands import as_float, is_tensor, second_operand
+from graphc.frontend.operands import as_float, floating, is_tensor, second_operand
 from graphc.frontend.registry import public
 from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
@@ -94,12 +94,6 @@ def prod(
     return out if out is not input else input.clone()
 
 
-def _floating(x: Tensor, what: str) -> Tensor:
-    if not x.dtype.is_floating_point:
-        raise DTypeNotImplemented(f"{what} needs a floating dtype, got {x.spec}", fix="x.float()")
-    return x
-
-
 @public(method=True, out=True)
 def mean(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: DType | None = None
@@ -108,7 +102,7 @@ def mean(
 
     [...] -> [], or without the dimensions `dim` (each 1 with `keepdim`).
     """
-    input = _floating(input if dtype is None else P.cast(input, dtype), "mean")
+    input = floating(input if dtype is None else P.cast(input, dtype), "mean")
     axes = axes_of(input, dim)
     n = count(input, axes)
     total = sum(_wide(input), axes or None, keepdim)
@@ -124,7 +118,7 @@ def _variance(
     x: Tensor, dim: Any, unbiased: bool, keepdim: bool, correction: Scalar | None
 ) -> tuple[Tensor, Tensor]:
     """Variance about the mean over n - correction, and the mean, unrounded; two passes."""
-    _floating(x, "var")
+    floating(x, "var")
     if isinstance(dim, bool):  # var(unbiased)
         dim, unbiased = None, dim
     less = (1 if unbiased else 0) if correction is None else correction
@@ -231,7 +225,7 @@ def norm(
     """
     if p == "nuc":
         return _nuclear(input, dim, keepdim, dtype)
-    input = _floating(input, "norm")
+    input = floating(input, "norm")
     input = input if dtype is None else P.cast(input, dtype)
     if input.dtype.is_half:
         return P.cast(norm(_wide(input), p, dim, keepdim), input.dtype)
@@ -474,7 +468,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 @public(method=True, out="graphc")
 def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """exp(x) over its sum along `dim`, shifted by the maximum. The shape stays."""
-    input = _floating(input if dtype is None else P.cast(input, dtype), "softmax")
+    input = floating(input if dtype is None else P.cast(input, dtype), "softmax")
     if input.dtype.is_half:
         return P.cast(softmax(_wide(input), dim), input.dtype)
     axis = axis_of(input, dim)
@@ -488,7 +482,7 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
 @public(method=True, out="graphc")
 def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """input minus its logsumexp along `dim`, shifted by the maximum. The shape stays."""
-    input = _floating(input if dtype is None else P.cast(input, dtype), "log_softmax")
+    input = floating(input if dtype is None else P.cast(input, dtype), "log_softmax")
     if input.dtype.is_half:
         return P.cast(log_softmax(_wide(input), dim), input.dtype)
     axis = axis_of(input, dim)

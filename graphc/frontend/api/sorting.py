@@ -26,7 +26,7 @@ from graphc.frontend.api import formats, logic, shapes, ternary
 from graphc.frontend.api import reductions as R
 from graphc.frontend.checked import checked
 from graphc.frontend.dims import axis_of
-from graphc.frontend.operands import data_sized, is_tensor
+from graphc.frontend.operands import data_sized, is_tensor, numeric
 from graphc.frontend.promotion import result_type
 from graphc.frontend.registry import public
 from graphc.ir import sugar as P
@@ -167,7 +167,7 @@ def _median_along(x: Tensor, dim: int, keepdim: bool, skip: bool) -> tuple[Tenso
 
 def _median(x: Tensor, skip: bool) -> Tensor:
     """Of all elements; elements equal to it share the gradient."""
-    flat = shapes.ravel(x)
+    flat = shapes.ravel(numeric(x, "median"))
     if x.numel() == 0:
         if not x.dtype.is_floating_point:
             raise ShapeMismatch(f"median() of an empty tensor, {x.spec}")
@@ -358,6 +358,8 @@ def searchsorted(
     elif not shape or rows.spec.shape[:-1] != shape[:-1]:
         raise ShapeMismatch(f"searchsorted: {values.spec} does not fit the rows of {rows.spec}")
     out = rows.emit(OPS["searchsorted"], rows, values, right=bool(right or side == "right"))
+    if dtype.is_floating_point:  # NaN is behind all, NaN too
+        out = E.where(logic.isnan(values), rows.spec.shape[-1], out)
     return P.cast(P.reshape(out, shape), i32 if out_int32 else i64)
 
 

@@ -11,7 +11,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic
 from graphc.frontend.api.shapes import broadcast_tensors
 from graphc.frontend.modes import get_default_dtype
-from graphc.frontend.operands import Operand, as_float, is_tensor, prepare
+from graphc.frontend.operands import Operand, as_float, floating, is_tensor, prepare
 from graphc.frontend.promotion import result_type
 from graphc.frontend.registry import pointwise, public
 from graphc.frontend.tape import with_rule
@@ -213,6 +213,11 @@ def _floats(x: Operand, y: Operand) -> list[Tensor]:
     return [v if is_tensor(v) else owner.full(v, owner.spec) for v in operands]
 
 
+def _sure_floats(name: str, x: Operand, y: Operand) -> list[Tensor]:
+    """The same of two that are no integers alone."""
+    return [floating(v, name) for v in prepare((x, y)) if is_tensor(v)]
+
+
 @pointwise
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """x log(y), and 0 where x is 0 unless y is NaN."""
@@ -244,7 +249,8 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
         larger, gap = _larger_and_gap(x, y)
         return larger + E.log1p(E.exp(gap))
 
-    return with_rule("logaddexp", compute, _shares(1.0), *broadcast_tensors(*_floats(input, other)))
+    pair = broadcast_tensors(*_sure_floats("logaddexp", input, other))
+    return with_rule("logaddexp", compute, _shares(1.0), *pair)
 
 
 def _shares(scale: float) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -274,7 +280,7 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
         larger, gap = _larger_and_gap(x, y)
         return larger + E.log1p(E.exp2(gap)) * (1 / math.log(2))
 
-    pair = broadcast_tensors(*_floats(input, other))
+    pair = broadcast_tensors(*_sure_floats("logaddexp2", input, other))
     return with_rule("logaddexp2", compute, _shares(math.log(2)), *pair)
 
 

@@ -10,7 +10,13 @@ from graphc.frontend.api.elementwise import abs, add, mul, of_old, sub, where
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.logic import le, logical_and, lt
 from graphc.frontend.dims import broadcast_shapes
-from graphc.frontend.operands import Operand, broadcast_to, check_tensors, is_tensor
+from graphc.frontend.operands import (
+    Operand,
+    broadcast_to,
+    check_tensors,
+    floating,
+    is_tensor,
+)
 from graphc.frontend.promotion import held, result_type, wrap
 from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
@@ -87,7 +93,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """x + weight * (end - x), counted from the nearer end, so that it is exact at both."""
     if input.dtype is not end.dtype:
         raise DTypeMismatch(f"lerp from {input.spec} to {end.spec}: dtypes differ")
-    gap = sub(end, input)
+    gap = sub(end, floating(input, "lerp"))
     if not is_tensor(weight):
         return add(input, mul(gap, weight)) if weight < 0.5 else sub(end, mul(gap, 1 - weight))
     if weight.dtype is not input.dtype:

@@ -17,6 +17,7 @@ import heapq
 import importlib
 import io
 import linecache
+import locale
 import operator
 import os
 import random
@@ -26,14 +27,16 @@ import time
 import tokenize
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
+from types import BuiltinFunctionType, FrameType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 import numpy as np
 
+from graphc.frontend.step import asked
 from graphc.frontend.step.code import LIBRARY, OWN, USERS, whose
 from graphc.frontend.step.deep import deep, handed, shown
-from graphc.frontend.step.found import in_mapping, is_module, own, static
+from graphc.frontend.step.found import contents, in_mapping, is_module, own, static
+from graphc.frontend.step.guards import SIMPLE
 from graphc.frontend.step.held import CONTAINERS, Place, is_iterator
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING
@@ -52,7 +55,13 @@ OF_TYPES = {*NOW, "__subclasses__"}  # methods of types whose answers change
 ENTROPY = {os.urandom, os.getrandom} if hasattr(os, "getrandom") else {os.urandom}
 ASKED = {
     threading.get_ident, threading.get_native_id, sys.getrecursionlimit, sys.getswitchinterval,
-    gc.isenabled, gc.get_threshold, os.getcwd,
+    sys.get_int_max_str_digits, gc.isenabled, gc.get_threshold, os.getcwd, threading.active_count,
+    np.geterr, np.geterrcall, np.getbufsize, np.get_printoptions, locale.localeconv,
+}  # fmt: skip
+SETTINGS = {
+    "get_num_threads", "get_num_interop_threads", "are_deterministic_algorithms_enabled",
+    "is_deterministic_algorithms_warn_only_enabled", "get_deterministic_debug_mode",
+    "is_warn_always_enabled", "get_float32_matmul_precision",
 }  # fmt: skip
 OPENS = {open, os.open}
 SYSTEM = os.mkdir.__module__  # whose functions ask or change the system
@@ -88,6 +97,9 @@ CHANGES_FIRST = {
     operator.delitem, operator.iadd, operator.imul, operator.ior, operator.iconcat,
 }  # fmt: skip
 ITEMS = {"get", "__getitem__"}
+VIEWS = {"keys", "values", "items"}
+OF_A_KEY = {"setdefault", "pop"}
+TAKE_ITEMS = (list, tuple, dict, set, frozenset, enumerate, zip, reversed)  # as they are
 WHOLE_OBJECT = {"__reduce_ex__", "__reduce__", "__getstate__", "__dir__"}
 TEXTS = {str, repr, format, ascii}
 PARTIAL = functools.partial
@@ -113,15 +125,19 @@ class Calls:
             elif isinstance(x, contextvars.ContextVar):
                 self.reads.context(frame, x)
         if isinstance(f, FunctionType):
+            self._closure(f)
+            ours = whose(f.__code__.co_filename) == OWN
+            if not args and (f in ASKED or (ours and f.__name__ in SETTINGS)):
+                asked.fact(self.reads, frame, "what is told by", f, _told)
             if f is importlib.import_module and args and isinstance(args[0], str):
                 imported(self.reads, frame, args[0])
             elif f is print:  # ours
                 for x in args:
                     shown(self.reads, frame, x)
-            if whose(f.__code__.co_filename) == OWN:
+            if ours:
                 self._passed(frame, args, iterate=False)
                 if f.__name__.startswith("get_") and args and not is_module(args[0]):
-                    self.reads.told(frame, args[0])
+                    self._told(frame, args[0])
         elif isinstance(f, PARTIAL) and depth < 8:
             for name in ("func", "args", "keywords"):
                 self.reads.attribute(frame, f, name)
@@ -131,9 +147,9 @@ class Calls:
             self._made(frame, f, args)
         elif isinstance(f, LRU):
             self.reads.know(f, getattr(f, "__name__", "a function"))
-            self.reads.cached(frame, f, self._key(f, args))
+            asked.of_cache(self.reads, frame, f, self._key(f, args))
         elif isinstance(f, weakref.ref):
-            self.reads.fact(frame, "referent of", f, operator.call)
+            asked.fact(self.reads, frame, "referent of", f, operator.call)
         elif isinstance(f, operator.attrgetter) and args:
             self._by_path(frame, args[0], f.__reduce__()[1])
         elif isinstance(f, operator.itemgetter) and args:
@@ -147,6 +163,23 @@ class Calls:
             self._passed(frame, args, iterate=False)
         elif not self.reads.is_users(type(f)):
             self._builtin(frame, f, args)
+
+    def _told(self, frame: FrameType, x: Any) -> None:
+        """What an object of ours may tell of itself: a schedule's rate, a generator's seed."""
+        for name, value in own(x).items():
+            if isinstance(value, SIMPLE + CONTAINERS):
+                self.reads.attribute(frame, x, name)
+                self.reads.whole(frame, value)
+
+    def _closure(self, f: FunctionType) -> None:
+        """What a library's function is closed over (a registry) is state of who made it."""
+        pending = [f] if whose(f.__code__.co_filename) == LIBRARY else []
+        while pending:
+            for cell in pending.pop().__closure__ or ():
+                x = contents(cell)
+                if isinstance(x, FunctionType) and not self.reads.is_known(x):
+                    pending.append(x)
+                self.reads.know(x, getattr(x, "__name__", type(x).__name__))
 
     def _key(self, f: Any, args: Sequence[Any]) -> Any:
         """Under what a functools.lru_cache keeps the result; MISSING where names are not known."""
@@ -165,8 +198,10 @@ class Calls:
         if kind in LOOKS_AT_TYPES:
             self._looked_at(frame, args)
             return
-        if whose_type(kind) == USERS or kind in (list, tuple, dict, set, frozenset, enumerate, zip):
-            self._passed(frame, args, iterate=kind.__module__ == "builtins")
+        if kind in TAKE_ITEMS:
+            self._passed(frame, args, deep=False)
+        elif whose_type(kind) == USERS:
+            self._passed(frame, args, iterate=False)
         else:
             self._passed(frame, args)
 
@@ -177,7 +212,7 @@ class Calls:
         for kind in _kinds(args[1]) if len(args) > 1 else ():
             users = self.reads.is_users(kind) or self.reads.is_users(type(args[0]))
             if users and isinstance(kind, abc.ABCMeta):
-                self.reads.fact(frame, "classes registered with", abc, _registered)
+                asked.fact(self.reads, frame, "classes registered with", abc, _registered)
 
     def _by_path(self, frame: FrameType, x: Any, paths: Sequence[str]) -> None:
         for path in paths:
@@ -206,9 +241,11 @@ class Calls:
         elif _hashable(f) in CHANGES_FIRST and args:
             self._method(frame, "__iadd__", args[0], args[1:], f)
         elif isinstance(me, type) and name == "__subclasses__":
-            self.reads.fact(frame, "subclasses of", me, _subclasses)
+            asked.fact(self.reads, frame, "subclasses of", me, _subclasses)
         elif isinstance(me, contextvars.ContextVar):
             self.reads.context(frame, me)
+        elif isinstance(me, contextvars.Context):  # in which functions run
+            asked.fact(self.reads, frame, "variables of", me, _variables)
         elif isinstance(me, CONTAINERS):
             self._method(frame, name, me, args)
         else:
@@ -227,6 +264,11 @@ class Calls:
         if name in ITEMS and args:
             self.reads.item(frame, me, args[0])
             return
+        if name in VIEWS and isinstance(me, dict | MappingProxyType):
+            return  # what goes through it reads
+        if name == "__contains__" and args:
+            asked.has(self.reads, frame, me, args[0])
+            return
         split = len(args) - len(self.keywords)
         given, named = args[:split], dict(zip(self.keywords, args[split:]))
         if name in WRITES and isinstance(me, CHANGED):
@@ -236,7 +278,10 @@ class Calls:
                     self.reads.wrote("item", me, key)
             self.reads.changing(me)
         else:
-            self.reads.whole(frame, me)
+            if name in OF_A_KEY and type(me) is dict and args:
+                self.reads.item(frame, me, args[0])
+            else:
+                self.reads.whole(frame, me)
             if name in READS_AND_WRITES:
                 self.reads.changing(me)
         if function is not None:
@@ -245,11 +290,13 @@ class Calls:
             self.reads.stores.method(me, name, given, named)
         self._passed(frame, args, iterate=name in ITERATES)
 
-    def _passed(self, frame: FrameType, args: Sequence[Any], iterate: bool = True) -> None:
+    def _passed(
+        self, frame: FrameType, args: Sequence[Any], iterate: bool = True, deep: bool = True
+    ) -> None:
         """Containers are read whole, iterators advanced."""
         for x in args:
             if isinstance(x, CONTAINERS):
-                self.reads.whole(frame, x)
+                self.reads.whole(frame, x, deep)
             elif iterate and is_iterator(x):
                 self.reads.iterator(frame, x)
 
@@ -287,7 +334,7 @@ class Calls:
             return False
         name = f.__name__
         if f in ASKED:
-            self.reads.fact(frame, "what is told by", f, operator.call)
+            asked.fact(self.reads, frame, "what is told by", f, _told)
         elif f in ENTROPY:
             self.reads.refuse(
                 frame, None, f"`{name}` is called inside a compiled step", MOVED_OUT,
@@ -309,6 +356,15 @@ def _kinds(x: Any) -> Iterator[Any]:
     """The classes that isinstance() is given."""
     for kind in x if isinstance(x, tuple) else (x,):
         yield from _kinds(kind) if isinstance(kind, tuple) else (kind,)
+
+
+def _told(f: Callable[[], Any]) -> Any:
+    answer = f()
+    return tuple(answer.items()) if isinstance(answer, dict) else answer
+
+
+def _variables(context: contextvars.Context) -> tuple[Any, ...]:
+    return tuple(context.items())
 
 
 def _registered(_: Any) -> Any:
@@ -373,6 +429,16 @@ def _vars(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
         reads.table(frame, args[0])
 
 
+def _len(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
+    for x in args:
+        asked.length(reads, frame, x)
+
+
+def _iter(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
+    for x in args[:1]:
+        reads.whole(frame, x, deep=False)
+
+
 def _dir(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if args:
         reads.table(frame, args[0])
@@ -396,5 +462,5 @@ def _nothing(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 SPECIAL: dict[Any, Callable[[Reads, FrameType, Sequence[Any]], None]] = {
     getattr: _getattr, hasattr: _getattr, setattr: _setattr, delattr: _setattr,
     object.__getattribute__: _getattr, object.__setattr__: _setattr, vars: _vars, dir: _dir,
-    next: _next, globals: _nothing, locals: _nothing, __import__: _imported,
+    len: _len, iter: _iter, next: _next, globals: _nothing, locals: _nothing, __import__: _imported,
 }  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend.fused import attentions
 from graphc.frontend.geometry import shown_strides
-from graphc.frontend.hostvalue import Settled
+from graphc.frontend.hostvalue import Carried, Settled
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
 from graphc.frontend.step import effects
@@ -36,7 +36,7 @@ from graphc.ir.graph import NOWHERE, Graph, Value, topological
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
-from graphc.ir.types import Shape, i64
+from graphc.ir.types import Shape, f64, i64
 from graphc.passes.autodiff import backpropagate
 
 Check = Literal["nan", "finite"] | None
@@ -62,6 +62,7 @@ class Output:
     itself: bool = False
     tensor: Tensor | None = None
     number: HostNumber | None = None
+    computed: bool = False  # of such by Python: a float, too
 
     def at(self, sizes: Evaluation) -> Output:
         """The same for given sizes of the extents."""
@@ -157,17 +158,20 @@ def capture(
     known = openness.literal.copy()
     fixed: dict[int, Tensor] = {}
     inlined: list[Any] = []
+    carried: list[Any] = []
     settled: list[Any] = []
     while True:
         pattern = Pattern(leaves, openness, fixed)
         made = _Capturing(leaves, names, name, fixed, pattern, drop_grads, check)
         try:
-            made.trace.inlined, made.trace.settled = inlined, settled
+            made.trace.inlined, made.trace.carried, made.trace.settled = inlined, carried, settled
             return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
             fixed[shared.index] = leaves[shared.index]
         except Inlined as found:
             inlined.append(found.hook)
+        except Carried as found:
+            carried.append(found.place)
         except Settled as found:
             settled.append(found.place)
         except Fixed as needed:
@@ -286,6 +290,8 @@ class _Capturing:
             number = trace.numbers.get(trace.value(t))
             if number is not None:
                 return Output("number", -1, number=number)
+            if t.dtype is f64 and trace.promotes_as_number(t):
+                return replace(self._new(t, ()), computed=True)
         if storage in trace.stand_ins:
             k = trace.stand_ins[storage]
             itself = t is self.given[k]

@@ -11,7 +11,7 @@ import operator
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -51,14 +51,15 @@ KINDS = {
     "SEND": "sent",
     "UNPACK_SEQUENCE": "iterate", "UNPACK_EX": "iterate", "LIST_EXTEND": "iterate",
     "SET_UPDATE": "iterate", "DICT_UPDATE": "iterate", "DICT_MERGE": "iterate",
-    "GET_LEN": "whole", "MATCH_MAPPING": "whole", "MATCH_SEQUENCE": "whole",
+    "GET_LEN": "length", "MATCH_MAPPING": "whole", "MATCH_SEQUENCE": "whole",
     "MATCH_KEYS": "match", "MATCH_CLASS": "match class",
     "FORMAT_VALUE": "shown", "FORMAT_SIMPLE": "shown", "FORMAT_WITH_SPEC": "shown",
-    "IMPORT_NAME": "import", "UNARY_NOT": "whole", "TO_BOOL": "whole",
-    "BINARY_OP": "both", "COMPARE_OP": "both", "CONTAINS_OP": "both",
+    "IMPORT_NAME": "import", "UNARY_NOT": "truth", "TO_BOOL": "truth",
+    "BINARY_OP": "both", "COMPARE_OP": "both", "CONTAINS_OP": "contains",
     "CALL": "call", "CALL_KW": "call with names", "CALL_FUNCTION_EX": "call with containers",
 }  # fmt: skip
 
+MAPS = ("BUILD_MAP", "BUILD_CONST_KEY_MAP")
 IN_PLACE = {
     "+=": "__iadd__", "-=": "__isub__", "*=": "__imul__", "|=": "__ior__", "&=": "__iand__",
     "^=": "__ixor__", "//=": "__ifloordiv__", "/=": "__itruediv__", "%=": "__imod__",
@@ -139,9 +140,20 @@ def decoded(code: CodeType) -> dict[int, tuple[str, Any]]:
     return found
 
 
+def after_maps(code: CodeType) -> Iterator[int]:
+    """Offsets of the instructions before which a dict has just been made."""
+    made = False
+    for row in dis.get_instructions(code):
+        if made and row.opname != "CACHE":
+            yield row.offset
+        if row.opname not in ("CACHE", "EXTENDED_ARG"):
+            made = row.opname in MAPS
+
+
 def _kind(row: dis.Instruction) -> str | None:
-    kind = KINDS.get(row.opname)
-    return "whole" if kind is None and "JUMP" in row.opname and "_IF_" in row.opname else kind
+    kind, name = KINDS.get(row.opname), row.opname
+    decides = "JUMP" in name and "_IF_" in name and "NONE" not in name  # not by identity
+    return "truth" if kind is None and decides else kind
 
 
 def _argument(kind: str, row: dis.Instruction) -> Any:

@@ -186,12 +186,12 @@ class Compiled(Measured):
     def _try_loose(self, given: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
         """Call again now that a float counts no more; if that cannot be traced, it counts again."""
         try:
-            return self._call(*given)
-        except GraphcError as e:
-            if e.code[:3] in NOT_TRACING or not self._numbers.loose:
+            self.entry(*given)
+        except Exception as e:
+            if isinstance(e, GraphcError) and e.code[:3] in NOT_TRACING:
                 raise
             self._numbers.refuse()
-            return self._call(*given)
+        return self._call(*given)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The eager call."""

@@ -8,11 +8,11 @@ compared at each call, not the number.
 from __future__ import annotations
 
 from functools import partial
-from types import FrameType, ModuleType
+from types import FrameType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from graphc.frontend import trace as tracing
-from graphc.frontend.step.found import own, raw, sets_by_code
+from graphc.frontend.step.found import kept_by, own, raw, sets_by_code
 from graphc.frontend.step.held import Asked, Count, Place, add
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING
@@ -24,8 +24,9 @@ def test(
 ) -> bool:
     """Only a comparison with `x.name` decides: its outcome is noted, not the number."""
     place = ("attr", id(x), name)
-    plain = raw(type(x).__mro__, name) is MISSING and not isinstance(x, type | ModuleType)
-    if not plain or type(own(x).get(name)) not in (int, float):
+    found = raw(type(x).__mro__, name)
+    plain = found is MISSING or isinstance(found, MemberDescriptorType)
+    if isinstance(x, type | ModuleType) or not plain or type(kept_by(x, name)) not in (int, float):
         return False
     if place in reads.notes or place in reads.written:
         return True
@@ -33,7 +34,7 @@ def test(
         [("+", s.args[-1]) for s in reads.counted[place].steps] if place in reads.counted else []
     )
     get = Asked(name, (*counted, *how))
-    before = reads.counted[place].before if counted else own(x)[name]
+    before = reads.counted[place].before if counted else kept_by(x, name)
     asked: Place = "test", id(x), (name, get.how)
     if asked not in reads.notes:
         label = f"`{reads.name(x)}.{name}` in a test"
@@ -43,12 +44,17 @@ def test(
 
 def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float) -> bool:
     """`x.key += by`, or of an item: no read that matters, and done again at each call."""
-    table = own(x) if what == "attr" else x
     trace = tracing.active()
     if trace is None or trace.follows or id(x) in arguments(trace):
         return False
     place = (what, id(x), key)
-    if type(table) is not dict or type(table.get(key)) not in (int, float):
+    table = own(x) if what == "attr" else x
+    if type(table) is not dict:
+        return False
+    before = kept_by(x, key) if what == "attr" else table.get(key)
+    if type(before) not in (int, float):
+        return False
+    if place in trace.carried:
         return False
     if place in reads.written or (what == "attr" and sets_by_code(x, key)):
         return place in reads.written
@@ -59,7 +65,7 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
             return False
         reads.changing(table)
         note = reads.notes[place] if known else reads.notes.pop(place)
-        reads.counted[place] = Count(note, what, x, key, table[key], [])
+        reads.counted[place] = Count(note, what, x, key, before, [])
     reads.counted[place].steps.append(step := partial(add, what, x, key, by))
     trace.after_commit.append(step)
     return True

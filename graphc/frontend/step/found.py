@@ -159,6 +159,14 @@ def sets_by_code(x: Any, name: str) -> bool:
     return isinstance(raw(classes, "__setattr__"), FunctionType) and not is_module(x)
 
 
+def kept_by(x: Any, name: str) -> Any:
+    """What an object itself has under a name, in its dict or a slot; MISSING if nothing."""
+    if isinstance(x, type):
+        return vars(x).get(name, MISSING)
+    slot = raw(type(x).__mro__, name)
+    return stored(x, slot) if isinstance(slot, MemberDescriptorType) else own(x).get(name, MISSING)
+
+
 def slots(kind: type) -> Iterator[str]:
     for k in kind.__mro__:
         names = vars(k).get("__slots__", ())

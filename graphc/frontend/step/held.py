@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.errors import Unguarded
 from graphc.frontend.step.code import ASKED, USERS, whose_code
-from graphc.frontend.step.found import Row, in_mapping, own
+from graphc.frontend.step.found import Row, in_mapping, kept_by, own
 from graphc.frontend.step.guards import SIMPLE, same, typed, unless_traced
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.tensor import Tensor
@@ -136,7 +136,7 @@ class Asked:
         self.name, self.how = name, how
 
     def __call__(self, x: Any) -> Any:
-        value = own(x).get(self.name, MISSING)
+        value = kept_by(x, self.name)
         return self.of(value) if type(value) in (int, float) else MISSING
 
     def of(self, value: Any) -> Any:

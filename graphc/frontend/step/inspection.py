@@ -124,15 +124,20 @@ class Unit:
         """The user's calls that led to what was traced there, innermost first, with full paths."""
         return self.stacks.get(where[1:], ())
 
-    def kind(self, slot: Slot) -> str:
-        """What a slot holds: of state as `sources.kinds_of` says, "saved" for what the forward
-        keeps for the backward, "activation" and "gradient" for what only one of them needs,
+    def kinds(self, slots: Iterable[Slot]) -> Iterator[tuple[Slot, str]]:
+        """Each with what it holds: of state as `sources.kinds_of` says, "saved" for what the
+        forward keeps for the backward, "activation" and "gradient" for what only one of them needs,
         "argument", "result", "number" (read at each call) or "workspace"."""
+        phases = [phase_of(x.kernel) for x in self.program.launches]
+        for slot in slots:
+            yield slot, self._kind(slot, phases[slot.first : slot.last + 1])
+
+    def _kind(self, slot: Slot, phases: Sequence[str]) -> str:
+        """`phases`: of the launches while it lives."""
         if slot.space == "state":
             return self.state_kinds[slot.index] if slot.index < len(self.state_kinds) else "buffer"
         if slot.space != "arena":
             return {"arg": "argument", "out": "result", "scalar": "number"}[slot.space]
-        phases = [phase_of(x.kernel) for x in self.program.launches[slot.first : slot.last + 1]]
         if not phases:
             return "workspace"
         if phases[0] == "" and "bw" in phases:
@@ -173,15 +178,18 @@ class Unit:
     def text(self, stage: str) -> str:
         if stage in self.codes:
             return "\n".join(self.code(k, stage) for k in self.kernels())
-        found = next((s for s in self.stages if s.name == stage), None)
-        if found is None and stage in (*CODE_STAGES, *GPU_STAGES):
+        return self.stages[self.place(stage)].text()
+
+    def place(self, stage: str) -> int:
+        """Where it stands among the stages."""
+        names = self.stage_names()
+        if stage in names:
+            return names.index(stage)
+        if stage in (*CODE_STAGES, *GPU_STAGES):
             raise NotAvailable(
                 f"no `{stage}`: device is {self.device}", fix=f"read {' or '.join(self.codes)}"
             )
-        if found is None:
-            known = ", ".join(self.stage_names())
-            raise InvalidArgument(f"no stage {stage!r}; there are: {known}")
-        return found.text()
+        raise InvalidArgument(f"no stage {stage!r}; there are: {', '.join(names)}")
 
     def coded_rows(self, level: str) -> Iterator[str]:
         """What became of the kernels at a level of their code, which has no rows of theirs."""
@@ -377,15 +385,16 @@ def loops_of(program: Program) -> Iterator[str]:
 
 
 def _unit_diff(unit: Unit, before: str, after: str) -> str:
-    texts = unit.text(before), unit.text(after)
-    names = unit.stage_names()
-    first, last = names.index(before), names.index(after)
+    first, last = unit.place(before), unit.place(after)
     if first > last:
         raise InvalidArgument(
             f"diff: {after!r} comes before {before!r}", fix=f'step.diff("{after}", "{before}")'
         )
     passes = [f"// by {s.name}: {s.why}" for s in unit.stages[first + 1 : last + 1]]
-    rows = unit.coded_rows(after) if after in unit.codes else changes(*texts, makers_of(unit))
+    if after in unit.codes:
+        rows = [*unit.coded_rows(after)]
+    else:
+        rows = changes(unit.text(before), unit.text(after), makers_of(unit))
     return "\n".join([f"// {unit.name}: {before} -> {after}", *passes, *rows, ""])
 
 

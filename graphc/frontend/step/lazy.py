@@ -31,7 +31,7 @@ from graphc.frontend.reading import Readable
 from graphc.frontend.step import effects, stack
 from graphc.frontend.step.code import LIBRARY, whose
 from graphc.frontend.step.effects import Itself
-from graphc.frontend.step.found import own, sets_by_code
+from graphc.frontend.step.found import kept_by, own, sets_by_code
 from graphc.frontend.step.held import BYTES, CONTAINERS, FIXED, is_iterator
 from graphc.frontend.step.printed import rows_after
 from graphc.frontend.step.reads import Reads
@@ -99,10 +99,30 @@ def _replaced(
     if _hashed(f) and f in (repr, format) and isinstance(first, Tensor):
         return partial(_computed, trace, f)
     me = getattr(f, "__self__", first)
+    if (_hashed(f) and f is dict) or (name == "copy" and type(me) is dict):
+        return _copying(frame, f, (me, *args), reads)
+    if _hashed(f) and f in (isinstance, type) and is_loose(trace, first):
+        return partial(_of_float, f)
     text = isinstance(me, str) or (hasattr(f, "__objclass__") and isinstance(first, str))
     if not any(_holds(x, text) for x in args):
         return None
     return _of_values(trace, frame, f, args, text, reads)
+
+
+def _copying(frame: FrameType, f: Any, read: Sequence[Any], reads: Reads) -> Function:
+    """`f`, which makes a dict of these, of which the collector cannot tell its age."""
+
+    def copied(*args: Any, **kwargs: Any) -> Any:
+        out = f(*args, **kwargs)
+        reads.know(out, "dict", new=True)
+        return out
+
+    for x in read:
+        if isinstance(x, CONTAINERS):
+            reads.whole(frame, x, deep=False)
+        elif is_iterator(x):
+            reads.iterator(frame, x)
+    return copied
 
 
 def _of_values(
@@ -213,6 +233,11 @@ def _hashed(f: Any) -> bool:
     return isinstance(f, type | BuiltinFunctionType)
 
 
+def is_loose(trace: Trace, x: Any) -> bool:
+    """Whether x stands for a float that the call passes, or that Python computes of such."""
+    return isinstance(x, Tensor) and trace.promotes_as_number(x)
+
+
 def _is_number(x: Any) -> bool:
     return isinstance(x, Tensor | HostValue)
 
@@ -248,6 +273,10 @@ def _called(f: Any, args: Sequence[Any], kwargs: Any) -> Any:
 
 def _is_instance(x: HostValue, kinds: Any) -> bool:
     return issubclass(x.kind or object, kinds)
+
+
+def _of_float(f: Any, x: Any, *kinds: Any) -> Any:
+    return f(0.0, *kinds)
 
 
 def _type(x: HostValue) -> Any:
@@ -360,7 +389,7 @@ def counted(frame: FrameType, left: Any, right: Any, reads: Reads) -> HostValue 
     plain = type(right) in (int, float) or is_unknown(right)
     if trace is None or type(left) not in (int, float) or trace.follows:
         return None
-    if not (plain or isinstance(right, HostValue)):
+    if not (plain or isinstance(right, HostValue) or is_loose(trace, right)):
         return None
     target = _target(frame)
     if target is None:
@@ -371,7 +400,11 @@ def counted(frame: FrameType, left: Any, right: Any, reads: Reads) -> HostValue 
     if what == "attr" and sets_by_code(owner, key):
         return None
     table = own(owner) if what == "attr" else owner
-    if what != "cell" and not (isinstance(table, dict | list) and _has(table, key)):
+    if what == "attr":
+        known = kept_by(owner, key) is not stack.MISSING
+    else:
+        known = what == "cell" or (isinstance(table, dict | list) and _has(table, key))
+    if not known:
         return None
     if id(owner) in reads.made() or id(table) in reads.made():
         return None

@@ -11,6 +11,7 @@ from graphc.frontend.step.explanation import sizes_told
 from graphc.frontend.step.inspection import Stage, Unit, phase_of, run_of
 from graphc.frontend.step.predicted import size_text
 from graphc.frontend.step.profile import PHASES, Run
+from graphc.frontend.terminal import wrapped
 from graphc.ir.graph import Graph, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Launch, Program, Slot
@@ -24,9 +25,12 @@ Has = Callable[[str], bool]  # of a provenance as a text shows it
 
 
 class Text(str):
-    """Text that an interactive session shows as it is."""
+    """Text that an interactive session shows as it is, and a terminal no wider than itself."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(x for row in self.split("\n") for x in wrapped(row, 4))
 
     def __repr__(self) -> str:
         return str(self)
@@ -159,7 +163,7 @@ def _told(unit: Unit, place: str, run: Run | None, limit: int | None) -> str:
         return ""
     lists = (  # what, where all of it is, and its rows
         (f"kernels: {len(launches)}", "fuse", _slowest(launches, run)),
-        (f"buffers: {len(slots)}", "memory", [_slot(unit, s) for s in _largest(slots)]),
+        (f"buffers: {len(slots)}", "memory", [_slot(*s) for s in unit.kinds(_largest(slots))]),
         (f"values: {len(values)} after {graphs[-1].name}", graphs[-1].name, [*map(row, values)]),
     )
     return "\n".join(
@@ -238,9 +242,8 @@ def _launch(at: At, run: Run | None) -> str:
     return f"  {number:>4}{ms} {part:6.1%} of {launch.kernel.name}{why}"
 
 
-def _slot(unit: Unit, s: Slot) -> str:
+def _slot(s: Slot, kind: str) -> str:
     at = f"arena+0x{s.index:04x}" if s.space == "arena" else f"{s.space} {s.index}"
-    kind = unit.kind(s)
     return (
         f"  %{s.name}: {s.spec} {size_text(s.size_bytes)} {kind} at {at} live {s.first}..{s.last}"
     )

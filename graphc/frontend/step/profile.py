@@ -31,6 +31,7 @@ from graphc.ir.work import Work, work_of
 
 PHASES = {"": "forward", "bw": "backward", "opt": "optimizer"}
 OUTSIDE = "(outside)"
+NAME = 20  # of a row's name at least, before a table loses a column
 ROUND = 4  # calls, of which the last is profiled
 ENOUGH = 4  # profiles that tell how much they vary
 NOTCH = 1.57  # of the quartiles' distance: where a median is, to 95 % (McGill, Tukey, Larsen 1978)
@@ -248,17 +249,18 @@ class Profile:
     def table(self, key: str = "kernel", limit: int = 20) -> str:
         """The slowest rows as text, and what the others come to.
 
-        Columns: ms, share of the call, calls, GFLOP/s, GB/s and the floor's share of the time.
+        Columns: ms, share of the call, calls, GFLOP/s, GB/s and the floor's share of the time; on
+        a narrow terminal the first of these.
         """
         rows = self.by(key)
         shown = rows[:limit]
         if rest := rows[limit:]:
             shown.append(_sum(f"{len(rest)} others", rest))
-        columns = ("ms", 9), ("share", 6), ("calls", 5), ("GFLOP/s", 8), ("GB/s", 7), ("of peak", 7)
-        head = " ".join(name.rjust(width) for name, width in columns)
-        lines = [self._line(row) for row in shown]
-        shown_rows = [f"{head}  {key}", *lines, *self._totals(), *self._hint()]
-        return "\n".join(map(terminal.clipped, shown_rows))
+        columns = _fitting()
+        head = " ".join(c.name.rjust(c.width) for c in columns)
+        lines = [f"{head}  {key}", *(self._line(row, columns) for row in shown)]
+        below = [x for row in (*self._totals(), *self._hint()) for x in terminal.wrapped(row, 4)]
+        return "\n".join([*map(terminal.clipped, lines), *below])
 
     def _repr_html_(self) -> str:
         """The slowest kernels, in a notebook."""
@@ -267,11 +269,9 @@ class Profile:
         head = "ms", "calls", "GFLOP/s", "GB/s", "kernel"
         return notebook.table(f"{self.ms:.3f} ms in {len(self.launches)} launches", head, rows)
 
-    def _line(self, r: Row) -> str:
-        share = r.seconds / self.seconds if self.seconds else 0.0
-        peak = f"{r.share_of_peak:7.0%}" if self.measured else f"{'-':>7}"
-        numbers = f"{r.gflops:8.1f} {r.gbytes:7.1f} {peak}"
-        return f"{r.ms:9.3f} {share:6.1%} {r.calls:5d} {numbers}  {r.name or '-'}"
+    def _line(self, r: Row, columns: Sequence[Column]) -> str:
+        cells = " ".join(c.cell(self, r).rjust(c.width) for c in columns)
+        return f"{cells}  {r.name or '-'}"
 
     def _totals(self) -> list[str]:
         """What the rows come to, and how far that is from calls that were not profiled."""
@@ -310,6 +310,34 @@ class Profile:
             for x in self.launches for thread, (begin, end) in enumerate(x.spans)
         ]  # fmt: skip
         Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}))
+
+
+class Column(NamedTuple):
+    """Of a table of rows."""
+
+    name: str
+    width: int
+    cell: Callable[[Profile, Row], str]
+
+
+COLUMNS = (
+    Column("ms", 9, lambda p, r: f"{r.ms:.3f}"),
+    Column("share", 6, lambda p, r: f"{r.seconds / p.seconds if p.seconds else 0:.1%}"),
+    Column("calls", 5, lambda p, r: str(r.calls)),
+    Column("GFLOP/s", 8, lambda p, r: f"{r.gflops:.1f}"),
+    Column("GB/s", 7, lambda p, r: f"{r.gbytes:.1f}"),
+    Column("of peak", 7, lambda p, r: f"{r.share_of_peak:.0%}" if p.measured else "-"),
+)
+
+
+def _fitting() -> Sequence[Column]:
+    """As many columns as leave room for a name."""
+    room = terminal.columns()
+    counts = range(len(COLUMNS), 1, -1)
+    fits = (
+        n for n in counts if room is None or room >= NAME + sum(c.width + 1 for c in COLUMNS[:n])
+    )
+    return COLUMNS[: next(fits, 1)]
 
 
 def _sum(name: str, rows: Sequence[Row]) -> Row:

@@ -13,8 +13,8 @@ import sys
 import threading
 import warnings
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from collections.abc import Iterable
+from functools import cached_property
 from operator import attrgetter
 from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 
 from graphc.errors import Unguarded, is_own
 from graphc.frontend import trace as tracing
+from graphc.frontend.hostvalue import Carried
 from graphc.frontend.step.ages import held_by, youngest
 from graphc.frontend.step.code import is_library
 from graphc.frontend.step.found import (
@@ -38,10 +39,9 @@ from graphc.frontend.step.found import (
     is_module,
     own,
     raw,
-    shadowed,
     stored,
 )  # fmt: skip
-from graphc.frontend.step.guards import SIMPLE, Guard, Kept
+from graphc.frontend.step.guards import Guard, Kept
 from graphc.frontend.step.held import (
     BYTES,
     CONTAINERS,
@@ -61,7 +61,7 @@ from graphc.frontend.step.held import (
 )  # fmt: skip
 from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
-from graphc.frontend.step.stores import Stores, arguments
+from graphc.frontend.step.stores import Stores, arguments, check_key
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
@@ -87,6 +87,7 @@ class Reads:
         self.modules: dict[int, Any] = {}  # those met, called or not
         self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
         self.written: set[Place] = set()
+        self._deep: set[int] = set()  # containers read whole with those inside
         self._before: dict[int, Whole] = {}  # containers as they were when first written
         self._iterators: list[tuple[Any, tuple[str, int, str]]] = []
         self.counted: dict[Place, Count] = {}
@@ -138,6 +139,8 @@ class Reads:
     def _known(self, place: Place) -> bool:
         self.uses[place] += 1
         if place in self.counted and place not in self.written:
+            if (trace := tracing.active()) is not None and place not in trace.carried:
+                raise Carried(place)
             self.notes[place] = self.counted[place].note  # read for more than to count
         return place in self.notes or place in self.written
 
@@ -219,17 +222,17 @@ class Reads:
             self.note(place, frame, label, vars(x), [in_mapping(vars(x), name)])
 
     def _of_module(self, place: Place, frame: FrameType, label: str, x: Any, name: str) -> None:
-        """An attribute of an nn.Module: what it registers is looked at if modules changed."""
+        """An attribute of an nn.Module: what it registers is looked at if modules changed, all else
+        at each call, for it may be set past the module: by what repeats the step's own writes."""
         kind = type(x)
         if raw(kind.__mro__, name) is not MISSING:
             if self.is_users(kind):
                 self._of_class(frame, kind, name)
             if name not in own(x):
-                rows: list[Row] = [(partial(shadowed, name), x, False)]
-                self.note(place, frame, label, x, rows, of_module=True)
+                self.note(place, frame, label, x, [(own(x).__contains__, name, False)])
                 return
         value = own(x).get(name, MISSING)
-        if value is not MISSING:  # at each call, for it may be set past the module
+        if value is not MISSING:
             self.note(place, frame, label, x, [(own(x).get, name, value)])
             return
         value = getattr(x, name, MISSING)  # a parameter, buffer or child: a look-up of ours
@@ -282,6 +285,7 @@ class Reads:
 
     def item(self, frame: FrameType, c: Any, key: Any) -> None:
         """What c[key] finds."""
+        check_key(key)
         if type(key) is Tensor or isinstance(c, Tensor | type) or is_module(c):
             return
         if isinstance(c, contextvars.Context) and isinstance(key, contextvars.ContextVar):
@@ -302,14 +306,23 @@ class Reads:
             return
         self.note(place, frame, f"`{self.name(c)}[{key!r}]`", c, [row])
 
-    def whole(self, frame: FrameType, c: Any) -> None:
-        """All the items of a container, and of those inside it."""
+    def has_changed(self, c: Any) -> bool:
+        """Whether the step has written to a container."""
+        return id(c) in self._before
+
+    def whole(self, frame: FrameType, c: Any, deep: bool = True) -> None:
+        """All the items of a container, and where `deep` those of the containers inside it."""
         pending = [c]
         while pending:
             c = mapping_of(pending.pop())
-            if isinstance(c, CONTAINERS) and ("whole", id(c), None) not in self.notes:
+            if not isinstance(c, CONTAINERS) or id(c) in self._deep:
+                continue
+            if (place := ("whole", id(c), None)) not in self.notes:
                 self._items(frame, c)
-                pending += self._inside(c) if ("whole", id(c), None) in self.notes else []
+            inside = self._inside(c) if place in self.notes else []
+            if deep:
+                pending += inside
+                self._deep |= {id(c)} & self.held.keys()
 
     def _items(self, frame: FrameType, c: Any) -> None:
         place = ("whole", id(c), None)
@@ -347,13 +360,6 @@ class Reads:
                 "make it a tensor outside the step: graphc.from_numpy(array)",
             )  # fmt: skip
 
-    def told(self, frame: FrameType, x: Any) -> None:
-        """What an object of ours may tell of itself: a schedule's rate, a generator's seed."""
-        for name, value in own(x).items():
-            if isinstance(value, SIMPLE + CONTAINERS):
-                self.attribute(frame, x, name)
-                self.whole(frame, value)
-
     def function(self, frame: FrameType, fn: Any) -> None:
         """The code and the defaults of a function that ran."""
         fn = fn.__func__ if isinstance(fn, MethodType) else fn
@@ -373,18 +379,6 @@ class Reads:
         if place not in self.notes:
             row = context, variable, context(variable)
             self.note(place, frame, f"context variable `{variable.name}`", variable, [row])
-
-    def fact(self, frame: FrameType, what: str, x: Any, get: Callable[[Any], Any]) -> None:
-        """`get(x)`, which the interpreter or a library knows of x."""
-        place = (what, id(x), None)
-        if place not in self.notes:
-            self.note(place, frame, f"{what} `{self.name(x)}`", x, [(get, x, get(x))])
-
-    def cached(self, frame: FrameType, fn: Any, key: Any) -> None:
-        """A functools.lru_cache: what it holds under a key, MISSING for any."""
-        place = ("cached", id(fn), key)
-        if place not in self.notes:
-            self.note(place, frame, f"cache of `{self.name(fn)}`", fn, cached(fn, key))
 
     def iterator(self, frame: FrameType, it: Any) -> None:
         """An iterator that the step advances."""
@@ -417,6 +411,7 @@ class Reads:
         except TypeError:
             return
         if what == "item":
+            check_key(key)
             self.changing(x)
 
     def set_mode(self, module: Any, mode: bool) -> None:

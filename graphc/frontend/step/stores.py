@@ -15,9 +15,10 @@ from types import CellType, MemberDescriptorType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
-from graphc.errors import Untraceable
+from graphc.errors import DataDependentBranch, Untraceable
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.origins import origin
 from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Argument, Itself
 from graphc.frontend.step.found import contents, is_module, own, raw, sets_by_code
@@ -168,8 +169,11 @@ class Stores:
             id(k): (n.file, n.line, "") for n in reads.notes.values() for *_, k in n.rows[-1:]
         }
         skipped = reads.made() | {id(own(x)) for x in reads.held.values()}
-        for x in (x for k, x in reads.held.items() if k not in skipped):
-            for place, value in _inside(x) if id(x) not in known else ():
+        skipped |= {k for k in reads.held if trace.has_changed(("group", k))}  # of optimizers
+        for x in [x for k, x in reads.held.items() if k not in skipped]:
+            if is_module(x):
+                _check_registered(trace, x, reads.name(x))
+            for place, value in _inside(x) if known.isdisjoint((id(x), id(own(x)))) else ():
                 flat = isinstance(
                     value, Tensor | HostValue | tuple
                 )  # other containers are held, too
@@ -182,6 +186,21 @@ class Stores:
                             where=met.get(id(x)),
                         )
                     )
+
+
+def _check_registered(trace: Trace, module: Any, name: str) -> None:
+    """No module keeps a tensor of the trace as a parameter or buffer."""
+    for table in (own(module).get(t, {}) for t in TABLES[:2]):
+        for key, x in [(k, v) for k, v in table.items() if holds(trace, v)]:
+            del table[key]
+            raise trace.refuse(
+                Untraceable(
+                    f"the step registers `{key}` in `{name}`",
+                    why="each call would register a new one",
+                    fix="register it before the first call, and write into it in the step",
+                    where=trace.value(x).where[1:],
+                )
+            )
 
 
 def _wait_for_values(trace: Trace, stores: Iterable[Store]) -> None:
@@ -258,16 +277,24 @@ def set_attribute(x: Any, value: Any, name: str) -> None:
         object.__setattr__(x, name, value)
 
 
+def check_key(key: Any) -> None:
+    """Refuse a float that each call passes, as the stand-in for it would be another key."""
+    trace = tracing.active()
+    if trace is not None and isinstance(key, Tensor) and trace.promotes_as_number(key):
+        raise DataDependentBranch(f"Python looks up {origin(key)}, known only at run time")
+
+
 def _is_users(c: Any) -> bool:
     """Whether c is a container that nobody else follows, as the optimizers do their slots."""
     return isinstance(c, CHANGED) and not type(c).__module__.startswith("graphc.")
 
 
 def set_item(c: Any, value: Any, key: Any) -> None:
-    if value is not MISSING:
-        c[key] = value
-    elif not isinstance(c, dict) or key in c:
-        del c[key]
+    with suppress(LookupError):  # as in `_method`
+        if value is not MISSING:
+            c[key] = value
+        else:
+            del c[key]
 
 
 def _set_cell(cell: Any, value: Any) -> None:
@@ -279,7 +306,8 @@ def _set_cell(cell: Any, value: Any) -> None:
 
 def _method(c: Any, *args: Any, name: str, names: Sequence[str]) -> None:
     split = len(args) - len(names)
-    getattr(c, name)(*args[:split], **dict(zip(names, args[split:])))
+    with suppress(LookupError, ValueError):  # which the step has caught when it was traced
+        getattr(c, name)(*args[:split], **dict(zip(names, args[split:])))
 
 
 def _refill(c: Any, kept: Any) -> None:

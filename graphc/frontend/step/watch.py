@@ -21,7 +21,7 @@ from typing import Any, cast
 from graphc.errors import InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
-from graphc.frontend.step import counts, deep, lazy, printed, stack
+from graphc.frontend.step import asked, counts, deep, lazy, printed, stack
 from graphc.frontend.step.calls import Calls, imported
 from graphc.frontend.step.code import (
     BY_ARGUMENT,
@@ -29,6 +29,7 @@ from graphc.frontend.step.code import (
     LIBRARY,
     OWN,
     USERS,
+    after_maps,
     decoded,
     keywords,
     leaf,
@@ -220,6 +221,7 @@ class Watch:
         if who == USERS:
             for end in printed.texts(code).values():
                 found |= {at: (Watch._text, found.get(at)) for at in end.at}
+            found |= {at: (Watch._made_map, found.get(at)) for at in after_maps(code)}
         return found.get
 
     def _arguments(self, frame: FrameType, code: CodeType, who: str) -> None:
@@ -365,7 +367,7 @@ class Watch:
         """All items of x are taken."""
         lazy.check_untouched(self.reads, x)
         if isinstance(x, CONTAINERS):
-            self.reads.whole(frame, x)
+            self.reads.whole(frame, x, deep=False)  # what is done to an item is seen
         elif is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
             self.reads.iterator(frame, x)
 
@@ -386,8 +388,6 @@ class Watch:
         repeated = isinstance(left, CHANGED) and code and not isinstance(code, FunctionType)
         for x in (right,) if repeated else (left, right):
             deep.shown(self.reads, frame, x)
-        if is_iterator(right):  # `in` takes items from it
-            self._look(frame, right)
         if in_place:
             self.reads.changing(left)
             if repeated:
@@ -401,13 +401,11 @@ class Watch:
         if action is not None:
             action[0](self, frame, action[1])
 
-    def _match(self, frame: FrameType, _: Any) -> None:
-        self.reads.whole(frame, top(frame, 2))
-
-    def _match_class(self, frame: FrameType, _: Any) -> None:
-        x, kind, names = top(frame, 3), top(frame, 2), top(frame)
-        for name in (*names, *getattr(kind, "__match_args__", ())):
-            self.reads.attribute(frame, x, name)
+    def _made_map(self, frame: FrameType, action: Any) -> None:
+        """A dict was made, of which the collector cannot tell its age."""
+        self.reads.know(top(frame), "dict", new=True)
+        if action is not None:
+            action[0](self, frame, action[1])
 
     def _call(self, frame: FrameType, count: int) -> None:
         self._called(frame, count, 0)
@@ -437,9 +435,8 @@ class Watch:
         if self._calls.asks_system(frame, f):
             return
         known = self.reads.is_known
-        if known(getattr(f, "__self__", None)) or any(
-            known(x) or self.reads.is_users(type(x)) for x in args
-        ):
+        theirs = any(known(x) or self.reads.is_users(type(x)) for x in args)
+        if theirs or known(f) or known(getattr(f, "__self__", None)):
             self._calls.called(frame, f, args)
 
     def _operands(self, frame: FrameType, count: int, names: int) -> tuple[Any, list[Any]]:
@@ -473,7 +470,8 @@ USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
     "slice": Watch._slice, "set slice": Watch._set_slice,
     "whole": Watch._whole, "iterate": Watch._iterate, "advance": Watch._iterate,
     "shown": Watch._shown, "import": Watch._import, "sent": Watch._sent, "both": Watch._both,
-    "match": Watch._match, "match class": Watch._match_class,
+    "truth": asked.of_truth, "length": asked.of_length, "contains": asked.of_key,
+    "match": asked.of_keys, "match class": asked.of_class,
     "call": Watch._call, "call with names": Watch._call_named,
     "call with containers": Watch._call_containers,
 }  # fmt: skip
@@ -494,6 +492,7 @@ LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
         ("set attribute", 1), ("item", 2), ("set item", 2), ("slice", 3),
         ("delete attribute", 1), ("delete item", 2),
         ("set slice", 3), ("whole", 1), ("iterate", 1), ("advance", 1), ("super", 1),
+        ("truth", 1), ("length", 1), ("contains", 1),
     )
 }  # fmt: skip
 LIBRARY_ACTIONS["call"] = Watch._called_in_library

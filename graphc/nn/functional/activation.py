@@ -9,6 +9,7 @@ from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.random import rand
+from graphc.frontend.operands import floating, numeric
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
 from graphc.nn.functional.arguments import widened, written
@@ -61,7 +62,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Shapes: any, which stays.
     """
-    return written(input, P.apply("relu", input), inplace)
+    return written(input, P.apply("relu", numeric(input, "relu")), inplace)
 
 
 def relu_(input: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ def hardtanh(
     """
     if min_val > max_val:
         raise InvalidArgument("min_val cannot be greater than max_val")
-    inside = (input > min_val) & (input < max_val)
+    inside = (numeric(input, "hardtanh") > min_val) & (input < max_val)
     y = where(inside, input, input.detach().clamp(min_val, max_val))
     return written(input, y.to(input.dtype), inplace)
 
@@ -99,7 +100,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
     Shapes: any, which stays.
     """
-    return written(input, relu6(input + 3.0) / 6.0, inplace)
+    return written(input, relu6(floating(input, "hardsigmoid") + 3.0) / 6.0, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -107,7 +108,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
     Shapes: any, which stays.
     """
-    return written(input, input * hardsigmoid(input), inplace)
+    return written(input, floating(input, "hardswish") * hardsigmoid(input), inplace)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -131,7 +132,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
     Shapes: any, which stays.
     """
-    return written(input, where(input > 0, input, input * negative_slope), inplace)
+    scaled = floating(input, "leaky_relu") * negative_slope
+    return written(input, where(input > 0, input, scaled), inplace)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -146,7 +148,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         raise ShapeMismatch(what, fix="give one weight, or one for each channel")
     if count != 1:
         weight = weight.reshape(1, -1, *(1 for _ in range(input.dim() - 2)))
-    return where(input > 0, input, input * weight)
+    return where(floating(input, "prelu") > 0, input, input * weight)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -155,7 +157,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Shapes: any, which stays.
     """
     # The inner where keeps exp from overflowing on the branch not taken: 0 * inf would be NaN.
-    below = where(input > 0, 0.0, input)
+    below = where(floating(input, "elu") > 0, 0.0, input)
     y = where(input > 0, input, below.expm1() * alpha)
     return written(input, y, inplace)
 
@@ -175,7 +177,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     if alpha == 0:
         raise InvalidArgument("ZeroDivisionError: alpha cannot be 0 for CELU")
-    below = where(input > 0, 0.0, input)
+    below = where(floating(input, "celu") > 0, 0.0, input)
     return written(input, where(input > 0, input, (below / alpha).expm1() * alpha), inplace)
 
 
@@ -218,7 +220,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Shapes: any, which stays.
     """
-    below = where(input > 0, 0.0, input)
+    below = where(floating(input, "selu") > 0, 0.0, input)
     y = where(input > 0, input, below.expm1() * SELU_ALPHA) * SELU_SCALE
     return written(input, y, inplace)
 
@@ -235,7 +237,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         raise ShapeMismatch(
             f"Halving dimension must be even, but dimension {dim} is size {input.shape[dim]}"
         )
-    a, b = input.chunk(2, dim)
+    a, b = floating(input, "glu").chunk(2, dim)
     return a * b.sigmoid()
 
 
@@ -244,7 +246,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
     Shapes: any, which stays.
     """
-    x = widened(input)
+    x = widened(input, "mish")
     return written(input, (x * log_one_plus_exp(x).tanh()).to(input.dtype), inplace)
 
 
@@ -269,7 +271,8 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
     Shapes: any, which stays.
     """
-    return where((input >= -lambd) & (input <= lambd), 0.0, input)
+    inside = (floating(input, "hardshrink") >= -lambd) & (input <= lambd)
+    return where(inside, 0.0, input)
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -279,7 +282,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     if lambd < 0:
         raise ShapeMismatch(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    inside = (input >= -lambd) & (input <= lambd)
+    inside = (floating(input, "softshrink") >= -lambd) & (input <= lambd)
     return where(inside, input * 0.0, where(input > lambd, input - lambd, input + lambd))
 
 
@@ -308,6 +311,7 @@ def rrelu(
         raise RefusedArgument(f"lower must not exceed upper, got {lower} and {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
+    floating(input, "rrelu")
     slope = rand(input.spec.shape, dtype=input.dtype, device=input.device) * (upper - lower) + lower
     return written(input, where(input > 0, input, input * slope), inplace)
 
@@ -352,7 +356,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Shapes: any, which stays.
     """
-    x = widened(input)
+    x = widened(input, "silu")
     return written(input, (x * x.sigmoid()).to(input.dtype), inplace)
 
 
@@ -362,7 +366,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     Shapes: any, which stays. `approximate="tanh"` takes the formula of Hendrycks and Gimpel 2016.
     Raises InvalidArgument for another word.
     """
-    x = widened(input)
+    x = widened(input, "gelu")
     if approximate == "none":
         y = x * (x * -sqrt(0.5)).erfc() * 0.5
     elif approximate == "tanh":
@@ -377,7 +381,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
     Shapes: any, which stays.
     """
-    x = widened(input)
+    x = widened(input, "softplus")
     smooth = log_one_plus_exp(x * beta) / beta
     return where(x * beta > threshold, x, smooth).to(input.dtype)
 
@@ -387,7 +391,7 @@ def logsigmoid(input: Tensor) -> Tensor:
 
     Shapes: any, which stays.
     """
-    x = widened(input)
+    x = widened(input, "logsigmoid")
     return row_by_row((-log_one_plus_exp(-x)).to(input.dtype))
 
 

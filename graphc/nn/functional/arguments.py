@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from graphc.errors import InvalidArgument, InvalidType, RefusedArgument
 from graphc.frontend.inplace import overwrite_with
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, f32
 
@@ -49,9 +50,10 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     raise InvalidArgument(f"{reduction!r} is not a valid value for reduction")
 
 
-def widened(x: Tensor) -> Tensor:
-    """Half types as float32: a formula of several ops then rounds once, at its end."""
-    return x.to(f32) if x.dtype.is_half else x
+def widened(x: Tensor, what: str) -> Tensor:
+    """Half types as float32: a formula of several ops then rounds once, at its end. `what` is one
+    of floats, and says so where x is of integers."""
+    return x.to(f32) if floating(x, what).dtype.is_half else x
 
 
 def written(x: Tensor, y: Tensor, inplace: bool) -> Tensor:

@@ -36,7 +36,7 @@ def ctc_loss(
     each loss by its target's length first.
     """
     batched = log_probs.dim() == 3
-    logp = widened(log_probs if batched else log_probs.unsqueeze(1))
+    logp = widened(log_probs if batched else log_probs.unsqueeze(1), "ctc_loss")
     rows, batch, classes = logp.shape
     if not 0 <= blank < classes:
         raise RefusedArgument(f"blank must be in label range [0, {classes}), got {blank}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend.api.random import rand
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import written
@@ -102,6 +103,7 @@ def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: Shape)
     check_probability(p)
     if not training:
         return input
+    floating(input, "dropout")
     kept = (rand(shape, device=input.device) >= p).to(input.dtype)
     if p == 1.0:
         return written(input, input * 0.0, inplace)
@@ -126,5 +128,6 @@ def masked(
     """input * mask, with a random mask of `shape` that holds `scale` where a draw reaches p."""
     if not training:
         return input
+    floating(input, "dropout")
     mask = (rand(shape, device=input.device) >= p).to(input.dtype) * scale
     return written(input, input * mask, inplace)

@@ -7,6 +7,7 @@ from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.special import xlogy
 from graphc.frontend.checked import checked
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64, u8
 from graphc.nn.functional.activation import log_one_plus_exp, log_softmax
@@ -45,7 +46,7 @@ def cross_entropy(
     reduction = legacy_reduction(size_average, reduce, reduction)
     label_smoothing = _smoothing(label_smoothing)
     axis = _class_axis(input)
-    logp = log_softmax(widened(input), axis)
+    logp = log_softmax(widened(input, "cross_entropy"), axis)
     if target.dtype.is_floating_point:
         if ignore_index >= 0:
             raise DTypeMismatch("ignore_index is not supported for floating point target")
@@ -86,7 +87,7 @@ def nll_loss(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     axis = _class_axis(input)
-    loss = _nll(widened(input), target, weight, ignore_index, 0.0, axis, reduction)
+    loss = _nll(widened(input, "nll_loss"), target, weight, ignore_index, 0.0, axis, reduction)
     return loss.to(input.dtype)
 
 
@@ -256,7 +257,7 @@ def huber_loss(
     """
     if delta <= 0:
         raise RefusedArgument("huber_loss needs a delta above 0")
-    d = _pair(input, target, "huber_loss")
+    d = floating(_pair(input, target, "huber_loss"), "huber_loss")
     size = d.abs()
     far = size >= delta
     near = where(far, 0.0, d)  # so that an infinite difference has a derivative
@@ -282,7 +283,7 @@ def smooth_l1_loss(
         raise RefusedArgument("smooth_l1_loss does not support negative values for beta")
     if beta == 0:
         return l1_loss(input, target, reduction=reduction)
-    d = _pair(input, target, "smooth_l1_loss")
+    d = floating(_pair(input, target, "smooth_l1_loss"), "smooth_l1_loss")
     size = d.abs()
     far = size >= beta
     near = where(far, 0.0, d)
@@ -307,7 +308,7 @@ def binary_cross_entropy_with_logits(
         raise InvalidArgument(
             f"Target size ({target.shape}) must be the same as input size ({input.shape})"
         )
-    x = widened(input)
+    x = widened(input, "binary_cross_entropy_with_logits")
     cost = log_one_plus_exp(-x)  # -log sigmoid(x)
     if pos_weight is not None:
         cost = cost * ((pos_weight - 1) * target + 1)
@@ -330,7 +331,7 @@ def kl_div(
     B. Raises ShapeMismatch where the shapes do not broadcast.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
-    loss = _divergence(input, target, log_target)
+    loss = _divergence(floating(input, "kl_div"), floating(target, "kl_div"), log_target)
     if reduction == "batchmean":
         return loss.sum() / input.shape[0]
     return reduced(loss, reduction)

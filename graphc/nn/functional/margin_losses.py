@@ -7,6 +7,7 @@ from collections.abc import Callable
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.activation import log_one_plus_exp, logsigmoid
 from graphc.nn.functional.arguments import legacy_reduction, reduced
@@ -80,7 +81,7 @@ def soft_margin_loss(
     input and target that broadcast -> [], or with reduction "none" their shape. Raises
     ShapeMismatch where they do not.
     """
-    loss = log_one_plus_exp(-target * input)
+    loss = log_one_plus_exp(-target * floating(input, "soft_margin_loss"))
     return reduced(loss, legacy_reduction(size_average, reduce, reduction))
 
 
@@ -196,7 +197,7 @@ def multi_margin_loss(
     """
     if p not in (1, 2):
         raise InvalidArgument("only p == 1 and p == 2 supported")
-    x, index = _rows(input), target.reshape(-1)
+    x, index = _rows(floating(input, "multi_margin_loss")), target.reshape(-1)
     if x.shape[0] != index.shape[0] or target.dim() > 1:
         raise ShapeMismatch(f"inconsistent target size {target.shape} for input {input.spec}")
     index = P.apply("check_index", index, bound=x.shape[1], what="multi_margin_loss target")
@@ -227,7 +228,7 @@ def multilabel_margin_loss(
     """
     if input.shape != target.shape or input.dim() > 2:
         raise ShapeMismatch(f"inconsistent target size {target.shape} for input {input.spec}")
-    x, labels = _rows(input), _rows(target)
+    x, labels = _rows(floating(input, "multilabel_margin_loss")), _rows(target)
     listed = (labels < 0).long().cumsum(1) == 0
     index = where(listed, labels, 0)
     index = P.apply("check_index", index, bound=x.shape[1], what="multilabel_margin_loss target")

@@ -46,7 +46,7 @@ def batch_norm(
         raise InvalidArgument(
             "Expected running_mean and running_var to be defined when not training"
         )
-    x = widened(input)
+    x = widened(input, "batch_norm")
     if training:
         y = _batch_norm_training(x, running_mean, running_var, weight, bias, momentum, eps)
     else:
@@ -138,7 +138,7 @@ def layer_norm(
 ) -> Tensor:
     """Normalise each slice over the trailing dimensions `normalized_shape`."""
     axes = _trailing(input, normalized_shape, "layer_norm")
-    y = _standardised(widened(input), axes, eps)
+    y = _standardised(widened(input, "layer_norm"), axes, eps)
     y = y if weight is None else y * weight
     y = y if bias is None else y + bias
     return row_by_row(y.to(input.dtype))
@@ -154,7 +154,7 @@ def rms_norm(
     axes = _trailing(input, normalized_shape, "rms_norm")
     if weight is not None and weight.spec.shape != tuple(normalized_shape):
         raise ShapeMismatch(f"rms_norm: the weight {weight.spec} is not of {normalized_shape}")
-    x = widened(input)
+    x = widened(input, "rms_norm")
     epsilon = _EPSILON[x.dtype.name] if eps is None else eps
     y = x * ((x * x).mean(dim=axes, keepdim=True) + epsilon).rsqrt()
     y = y if weight is None else y * weight
@@ -177,7 +177,7 @@ def group_norm(
             f"Expected number of channels in input to be divisible by num_groups, but got input of "
             f"shape {list(input.shape)} and num_groups={num_groups}"
         )
-    x = widened(input)
+    x = widened(input, "group_norm")
     d = x - _mean_of_groups(x, num_groups)
     y = d * (_mean_of_groups(d * d, num_groups) + eps).rsqrt()
     y = y if weight is None else y * _channels(weight, y)
@@ -224,7 +224,7 @@ def instance_norm(
             f"Expected more than 1 spatial element when training, got input size {input.shape}"
         )
     if running_mean is not None or running_var is not None:
-        x = widened(input.detach())
+        x = widened(input.detach(), "instance_norm")
         axes = tuple(range(2, x.dim()))
         mean = x.mean(dim=axes, keepdim=True)
         var = ((x - mean) ** 2).mean(dim=(0, *axes))

@@ -7,6 +7,7 @@ from math import log, pi
 from graphc.errors import InvalidArgument, InvalidState
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.checked import checked
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.nn.functional.arguments import legacy_reduction, reduced
 
@@ -36,6 +37,7 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}) is deprecated. Please ensure they have the same size."
         )
+    floating(input, "binary_cross_entropy")
     input, target = _checked("input", input), _checked("target", target)
     x, spread = input.detach(), input.detach() * (1.0 - input.detach())
     inside = spread > LEAST_SPREAD
@@ -106,7 +108,7 @@ def gaussian_nll_loss(
             m not in (1, n) for n, m in zip(input.shape, spread.shape)
         ):
             raise InvalidArgument("var is of incorrect size")
-    negative = spread < 0
+    negative = floating(spread, "gaussian_nll_loss") < 0
     spread = checked(spread, ~negative, "var has negative entry/entries", InvalidArgument)
     spread = spread + (spread.clamp_min(eps) - spread).detach()
     d = input - target

@@ -84,7 +84,8 @@ class Timed:
         seconds from the begin of the run."""
         rows = np.asarray(self._ticks)
         ran = rows[rows[:, 0] != 0]
-        ran[:, (0, -1)] = ran[0, (0, -1)]  # a thread that wakes late was waited for
+        ran[:, 0] = ran[:, 0].min()  # a thread that came later, the caller too, was waited for
+        ran[:, -1] = ran[0, -1]
         found: list[list[float]] = ((ran - ran[0, 0]) / self._rate()).tolist()
         return found
 

@@ -1,0 +1,187 @@
+"""Numbers that a step counts and shows, and errors that it catches: one program, as in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace as Space
+from typing import Any
+from weakref import WeakSet
+
+import pytest
+
+import graphc
+
+Step = Callable[[Any, list[Any]], Any]  # of an array and what it tells of
+
+
+class Slotted:
+    __slots__ = ("n", "total")
+
+    def __init__(self) -> None:
+        self.n, self.total = 0, 0.0
+
+
+class Observer:
+    def __init__(self) -> None:
+        self.n = 0
+
+
+class Setting:
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = value
+
+
+def add(of: Any, key: Any = None) -> None:
+    if key is None:
+        of.n += 1
+    else:
+        of[key] += 1
+
+
+def counted(make: Callable[[], Any], key: Any = None) -> Callable[[], Step]:
+    """Counts and shows the number with a value of the call."""
+
+    def made() -> Step:
+        of = make()
+
+        def step(x: Any, told: list[Any]) -> Any:
+            y = x.sum()
+            add(of, key)
+            n = of.n if key is None else of[key]
+            told.append(f"{n}: {y.item():.2f}")
+            told.append((n, y.item() / n))
+            return y
+
+        return step
+
+    return made
+
+
+def slots_tested() -> Step:
+    of = Slotted()
+
+    def step(x: Any, told: list[Any]) -> Any:
+        of.n += 1
+        of.total += x.mean().item()
+        return x.sum() if of.n % 100 else x.sum() * 2
+
+    return step
+
+
+def shown_before_and_after() -> Step:
+    of = Space(n=0)
+
+    def step(x: Any, told: list[Any]) -> Any:
+        of.n += 1
+        told.append(of.n)
+        of.n += 2
+        told.append(of.n)
+        return x.sum()
+
+    return step
+
+
+def errors_that_are_caught() -> Step:
+    stack: list[int] = []
+    names = {5}
+
+    def step(x: Any, told: list[Any]) -> Any:
+        try:
+            value = stack.pop()
+        except IndexError:
+            value = 3
+        try:
+            stack[4] = 1
+        except IndexError:
+            value += 1
+        try:
+            names.remove(7)
+        except KeyError:
+            value += 1
+        return x.sum() * value
+
+    return step
+
+
+def observers_held_weakly() -> Step:
+    one = Observer()
+    observers = WeakSet([one])
+
+    def step(x: Any, told: list[Any]) -> Any:
+        for each in observers:
+            each.n += 1
+        assert one is not None  # held
+        return x.sum() * len(observers)
+
+    return step
+
+
+def set_by_way_of_the_dict() -> Step:
+    of = Setting()
+
+    def step(x: Any, told: list[Any]) -> Any:
+        of.last = x.sum().detach()
+        return x.sum()
+
+    return step
+
+
+MAKES = {
+    "attribute": counted(lambda: Space(n=0)),
+    "slot": counted(Slotted),
+    "class": counted(lambda: type("Counting", (), {"n": 0})),
+    "key": counted(lambda: {"n": 0}, "n"),
+    "item": counted(lambda: [0], 0),
+    "slots_tested": slots_tested,
+    "shown": shown_before_and_after,
+    "errors": errors_that_are_caught,
+    "observers": observers_held_weakly,
+    "dict": set_by_way_of_the_dict,
+}
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_one_program(name: str) -> None:
+    plain, compiled = MAKES[name](), graphc.compile(MAKES[name]())
+    wanted: list[Any] = []
+    told: list[Any] = []
+
+    def given(k: int) -> graphc.Tensor:
+        return graphc.arange(3.0) + k
+
+    for k in range(4):
+        kept: list[Any] = []
+        assert compiled(given(k), kept).item() == plain(given(k), wanted).item()
+        told += kept
+    assert told == wanted
+    assert compiled.stats.programs == 1
+
+
+def deciding(of: Any, told: list[Any]) -> None:
+    of.n += 1
+    told.append(of.n)
+    if of.n > len(told):
+        told.append("few")
+
+
+def looking_up(of: Any, told: list[Any]) -> None:
+    of.n += 1
+    told.append("abcdefg"[of.n])
+
+
+@pytest.mark.parametrize("use", [deciding, looking_up])
+def test_a_counted_number_that_python_needs_is_read(use: Callable[..., None]) -> None:
+    def steps() -> tuple[Any, list[Any]]:
+        of, told = Space(n=0), list[Any]()
+
+        def step(x: Any) -> Any:
+            use(of, told)
+            return x * of.n
+
+        return step, told
+
+    (plain, wanted), (mine, told) = steps(), steps()
+    compiled = graphc.compile(mine)
+    for _ in range(4):
+        assert compiled(graphc.ones(2)).tolist() == plain(graphc.ones(2)).tolist()
+    assert told == wanted
