@@ -12,9 +12,11 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
+import gpu_tune
 import gpu_work
 
 import graphc
+from graphc.codegen_gpu.tuned import tuned
 from graphc.frontend import fused
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.cuda_backend import GpuBackend
@@ -100,6 +102,8 @@ def all_calls(only: Sequence[str] = ()) -> Iterator[tuple[str, Note]]:
         for backward in (False, True):
             name = f"attention {case.name}" + ", backward" * backward
             yield name, partial(attention_sources, case, backward)
+    for variant in gpu_tune.variants():
+        yield f"attention {variant.name}", partial(tuned_sources, variant)
 
 
 def matmul_sources(n: int, arch: str) -> dict[Source, Kernel]:
@@ -121,6 +125,15 @@ def attention_sources(case: gpu_work.Attention, backward: bool, arch: str) -> di
     shape = (case.batch, case.heads, case.length, case.width)
     args = [graphc.zeros(*shape, dtype=graphc.bfloat16) for _ in range(4)]
     return sources(gpu_work.attention(graphc, case, backward), args, arch)
+
+
+def tuned_sources(variant: gpu_tune.Variant, arch: str) -> dict[Source, Kernel]:
+    before = dict(tuned(arch).get("attention", {}))
+    gpu_tune.use(arch, variant)
+    try:
+        return attention_sources(variant.case, variant.backward, arch)
+    finally:
+        tuned(arch)["attention"] = before
 
 
 def small(name: str, half: bool) -> gpu_work.Work:

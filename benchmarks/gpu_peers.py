@@ -1,7 +1,6 @@
-"""One framework's measurements in a process of its own: `gpu_peers.py
-net|start|conv|stem|attention|matmul graphc|torch [NAME ...] [--modes ...]`. Each row is printed as
-a line of JSON when it is there, so that what was measured before a time limit is kept. PyTorch
-compiles a net in each of the modes.
+"""One framework's measurements in a process of its own: `gpu_peers.py KIND graphc|torch [NAME ...]
+[--modes ...]`, KIND being of KINDS. Each row is printed as a line of JSON when it is there, so that
+what was measured before a time limit is kept. PyTorch compiles a net in each of the modes.
 """
 
 from __future__ import annotations
@@ -110,6 +109,12 @@ def torch_net(framework: Framework, work: Work) -> Iterator[Row]:
 
 
 def compiled_net(framework: Framework, work: Work, mode: str, channels_last: bool) -> Row:
+    return step_facts(framework, compiled_step(framework, work, mode, channels_last), dict)
+
+
+def compiled_step(
+    framework: Framework, work: Work, mode: str, channels_last: bool
+) -> Callable[[], Any]:
     """Forward with loss, and the update, each compiled: autograd runs between the two."""
     torch = framework.T
     torch._dynamo.reset()
@@ -126,7 +131,7 @@ def compiled_net(framework: Framework, work: Work, mode: str, channels_last: boo
         update()
         return loss.detach()
 
-    return step_facts(framework, step, dict)
+    return step
 
 
 def net_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
@@ -201,15 +206,43 @@ def attention_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
         for backward in (False, True):
 
             def measure(case: gpu_work.Attention = case, backward: bool = backward) -> Row:
-                call = gpu_work.attention(framework.T, case, backward)
-                shape = (case.batch, case.heads, case.length, case.width)
-                args = [gpu_work.random(framework.T, shape, "cuda") for _ in range(4)]
-                flop = case.flop * (3.5 if backward else 1)  # the backward has five products of two
-                return framework.rate(called(framework, call, args), flop)
+                return attention_rate(framework, case, backward)
 
             way = "forward and backward" if backward else "forward"
             row = {"attention": case.name, "way": way, "variant": framework.name}
             yield tried(row, measure)
+
+
+def tune_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
+    """Attention by its tiles, the gradients behind the fastest forward."""
+    import gpu_tune
+
+    from graphc.codegen_gpu.tuned import tuned
+    from graphc.frontend.step.cuda_backend import cuda_backend
+    from graphc.runtime.cuda import device
+
+    backend = cuda_backend(device.current())
+    arch, rows = backend.target.arch, list[Row]()
+    for variant in gpu_tune.variants():
+        tuned(arch).setdefault("attention", {}).update(gpu_tune.winners(rows))
+        gpu_tune.use(arch, variant)
+        backend._sources.clear()  # which would find the code of another tile
+        backend._images.clear()
+
+        def measure(v: gpu_tune.Variant = variant) -> Row:
+            return attention_rate(framework, v.case, v.backward)
+
+        row = {"tune": variant.case.name, "key": variant.key, "tile": variant.tile, "arch": arch}
+        rows.append(tried(row, measure))
+        yield rows[-1]
+
+
+def attention_rate(framework: Framework, case: gpu_work.Attention, backward: bool) -> Row:
+    call = gpu_work.attention(framework.T, case, backward)
+    shape = (case.batch, case.heads, case.length, case.width)
+    args = [gpu_work.random(framework.T, shape, "cuda") for _ in range(4)]
+    flop = case.flop * (3.5 if backward else 1)  # the backward has five products of two
+    return framework.rate(called(framework, call, args), flop)
 
 
 def called(
@@ -239,18 +272,34 @@ def start_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
         yield tried({"net": work.name, "variant": "graphc, started again"}, measure)
 
 
+def warm_rows(framework: Framework, names: list[str]) -> Iterator[Row]:
+    """The first step of each net as PyTorch compiles it, whose code its cache keeps."""
+    for work in [w for w in gpu_work.works() if not names or w.name in names]:
+        for mode in framework.modes:
+
+            def measure(work: Work = work, mode: str = mode) -> Row:
+                start = time.perf_counter()
+                step = compiled_step(framework, work, mode, len(work.net.input_shape) == 3)
+                step().item()
+                return {"first_s": time.perf_counter() - start}
+
+            yield tried({"net": work.name, "variant": f"torch.compile {mode}, first"}, measure)
+
+
 KINDS = {
+    "warm": warm_rows,
     "net": net_rows,
     "start": start_rows,
     "matmul": matmul_rows,
     "conv": conv_rows,
     "stem": stem_rows,
     "attention": attention_rows,
+    "tune": tune_rows,
 }
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).split(":")[0])
+    parser = argparse.ArgumentParser(description="One framework's measurements.")
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("framework", choices=("graphc", "torch"))
     parser.add_argument(

@@ -197,6 +197,11 @@ def attention(record: Record, deadline: float, tests: Sequence[str]) -> None:
     both(record, deadline, "attention")
 
 
+def tune(record: Record, deadline: float, tests: Sequence[str]) -> None:
+    """Attention by its tiles: `gpu_tune.py` keeps the fastest."""
+    peers(record, deadline, ["tune", "graphc"])
+
+
 def both(record: Record, deadline: float, kind: str) -> None:
     half = time.monotonic() + (deadline - time.monotonic()) / 2
     peers(record, half, [kind, "graphc"])
@@ -251,4 +256,5 @@ STAGES: dict[str, Callable[[Record, float, Sequence[str]], None]] = {
     "nets": nets,
     "conv": conv,
     "attention": attention,
+    "tune": tune,
 }

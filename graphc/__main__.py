@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     report = args.run(args)
-    plain_error = report.status is Exit.NOT_FOUND and not args.json
+    plain_error = report.status in (Exit.NOT_FOUND, Exit.MISUSED) and not args.json
     if not report.text and not args.json:
         return int(report.status)  # a script has printed for itself
     try:

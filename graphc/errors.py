@@ -392,6 +392,7 @@ CHECKED: dict[str, type[GraphcError]] = {
         InvalidState,
         IntegerDivisionByZero,
         NotFinite,
+        Unsupported,
     )
 }
 

@@ -52,7 +52,17 @@ def show(kind: type[BaseException], error: BaseException, where: TracebackType |
     if is_shortened(error):
         sys.stderr.write("".join(lines(error)))
     else:
-        _before(kind, error, where)
+        error.__traceback__ = _of_script(error, where)
+        _before(kind, error, error.__traceback__)
+
+
+def _of_script(error: BaseException, where: TracebackType | None) -> TracebackType | None:
+    """As Python shows a script that it runs itself: without the frames of `graphc run` that lead
+    to it, unless there are no others and the fault is theirs."""
+    first = where
+    while first is not None and first.tb_frame.f_code.co_filename.startswith((PACKAGE, RUNNER)):
+        first = first.tb_next
+    return first if first is not None or isinstance(error, SyntaxError) else where
 
 
 _before = sys.excepthook

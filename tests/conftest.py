@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 
@@ -18,6 +21,38 @@ from graphc.frontend.step import plan as plans
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.markexpr != "gpu":
         os.environ.setdefault("GRAPHC_CUDA", "off")  # tests of a GPU say which
+
+
+LAST_WORDS = pytest.StashKey[TextIO]()
+
+
+def _last_words(run: str, worker: str) -> Path:
+    """Where a worker of a parallel run says what it was doing, should it die."""
+    return Path(tempfile.gettempdir()) / f"graphc-tests-{run}-{worker}.txt"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if given := getattr(session.config, "workerinput", None):
+        words = _last_words(given["testrunuid"], given["workerid"]).open("w")
+        session.config.stash[LAST_WORDS] = words
+        faulthandler.enable(words)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if words := session.config.stash.get(LAST_WORDS, None):
+        faulthandler.disable()
+        words.close()
+        Path(words.name).unlink(missing_ok=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(report: Any) -> None:
+    given = report.node.workerinput
+    words = _last_words(given["testrunuid"], given["workerid"])
+    if words.exists():
+        ours = [x for x in words.read_text().splitlines() if "site-packages" not in x]
+        report.longrepr = "\n".join([report.longrepr, *ours])
+        words.unlink()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

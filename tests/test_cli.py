@@ -161,6 +161,48 @@ def test_report_of_a_script(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert all(x["s"] is not None for u in record["units"] for x in u["launches"])
 
 
+ALIKE = """
+import graphc
+
+for x in (graphc.ones(4), graphc.ones(4, 3), graphc.ones(4, 3)):
+    graphc.compile(lambda x: x.relu())(x)
+"""
+
+
+def test_report_of_programs_whose_kernels_are_called_alike(tmp_path: Path) -> None:
+    """Two of them have one text, too; each has its own times."""
+    script, page = tmp_path / "script.py", tmp_path / "out.html"
+    script.write_text(ALIKE)
+    with clean_process():
+        assert main(["report", "-o", str(page), str(script)]) == Exit.OK
+    units = record_of(page.read_text())["units"]
+    launches = [x for u in units for x in u["launches"]]
+    assert [x["written"] for x in launches] == [16, 48, 48]
+    assert len({x["s"] for x in launches}) == 3
+
+
+@pytest.mark.parametrize(
+    "argv, status",
+    [
+        (["report", "DIR", "-o", "page.html"], Exit.MISUSED),
+        (["report", "-o", "nowhere/page.html", "DIR"], Exit.NOT_FOUND),
+        (["report", "-o", "DIR/page.html", "DIR"], Exit.NOT_FOUND),
+        (["ir", "DIR", "--diff", "simplify", "trace"], Exit.NOT_FOUND),
+        (["bisect", "DIR/script.py"], Exit.NOT_FOUND),
+    ],
+)
+def test_what_cannot_be_meant_is_said_in_a_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str], status: Exit
+) -> None:
+    folder = dumped(tmp_path / "dump")
+    (folder / "report.html").write_text("no report")
+    (folder / "script.py").write_text("1 + 1\n")
+    with clean_process():
+        assert main([a.replace("DIR", str(folder)) for a in argv]) == status
+    out, err = capsys.readouterr()
+    assert not out and len(err.splitlines()) == 1
+
+
 def test_report_of_what_was_dumped(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,19 @@ def test_frames_of_the_package_are_hidden(full: bool, tmp_path: Path) -> None:
     assert ("GRAPHC_TRACEBACK=full shows them" in done.stderr) is not full
 
 
+@pytest.mark.parametrize("fault", ["1 / 0", "1 +"])
+def test_a_script_that_fails_reads_as_under_python(fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(f"x = 1\n{fault}\n")
+    env = {**os.environ, "PYTHONPATH": str(Path(graphc.__file__).parent.parent)}
+    plain, ours = (
+        subprocess.run([sys.executable, *way, path], env=env, capture_output=True, text=True)
+        for way in ([], ["-m", "graphc", "run"])
+    )
+    assert ours.returncode == plain.returncode == 1
+    assert ours.stderr == plain.stderr
+
+
 def test_what_an_error_came_from_is_shortened_too() -> None:
     try:
         try:

@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> Report:
         command += ["--variants", "graphc", *args.against, *(["--quick"] if args.quick else [])]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if not result.is_file():
-            return Report("the benchmark did not run", {"exit": done.returncode}, Exit.FAILED)
+            status = Exit.MISUSED if done.returncode == Exit.MISUSED else Exit.FAILED
+            return Report("the benchmark did not run", {"exit": done.returncode}, status)
         data = json.loads(result.read_text())
     return Report(done.stdout.rstrip(), data, Exit.FAILED if done.returncode else Exit.OK)
 

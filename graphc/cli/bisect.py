@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from graphc import config
-from graphc.cli.command import Command, Exit, Report, not_found
+from graphc.cli.command import Command, Exit, Report, not_found, nothing_compiled
 from graphc.cli.script import run_script
 from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.profile import profile
@@ -29,6 +29,7 @@ from graphc.frontend.step.checking import (
     difference,
     made_up,
 )
+from graphc.frontend.step.seen import seeing
 from graphc.ir import kernel_text, text
 from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> Report:
     if not args.script.is_file():
         return not_found(f"{args.script}: no such file")
     try:
-        with config.using("verify", "1"):
+        with config.using("verify", "1"), seeing() as steps:
             run_script(args.script, args.args)
     except StageError as e:
         found = explain(e)
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> Report:
         told = f"{found.kind} `{found.name}`: {found.what}\n  alone in {path}"
         data = {"kind": found.kind, "name": found.name, "what": found.what, "repro": str(path)}
         return Report(told, data, Exit.FAILED)
+    if not any(s.ran for s in steps):
+        return nothing_compiled(args.script)
     return Report("every pass and every program computes what it should", {"kind": None})
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -15,6 +16,7 @@ class Exit(IntEnum):
 
     OK = 0
     FAILED = 1  # the command ran and the answer is no: a self-test failed, accuracy too low
+    MISUSED = 2  # what was asked for cannot be meant
     NOT_FOUND = 3  # what was asked about does not exist: code, folder, stage, kernel
 
 
@@ -42,6 +44,14 @@ class Command:
 
 def not_found(what: str) -> Report:
     return Report(what, {"error": what}, Exit.NOT_FOUND)
+
+
+def nothing_compiled(script: Path) -> Report:
+    return not_found(f"{script} ran nothing compiled: put @graphc.compile on a step or a model")
+
+
+def misused(what: str) -> Report:
+    return Report(what, {"error": what}, Exit.MISUSED)
 
 
 def no_arguments(parser: argparse.ArgumentParser) -> None:

@@ -42,24 +42,27 @@ def run(args: argparse.Namespace) -> Report:
         peaks.save(measure())
         if probe.unavailable() is None:
             peaks.save(measure_gpu(), "cuda")
-    test = self_test()
+    here = gpu()
+    tests = {"self_test": self_test("cpu")}
+    if "none" not in here:
+        tests["gpu_test"] = self_test("cuda")
     data: dict[str, Any] = {
         "versions": versions(),
         "cpu": processor(),
         "threads": {"available": machine_threads(), "used": graphc.get_num_threads()},
         "peaks": measured("cpu"),
         "gpu_peaks": measured("cuda"),
-        "gpu": gpu(),
+        "gpu": here,
         "cache": cache(),
         "switches": {
             s.variable: os.environ[s.variable]
             for s in config.SWITCHES.values()
             if s.variable in os.environ
         },
-        "self_test": test,
+        **tests,
     }
     sections = [f"{name:<10} {line(value)}" for name, value in data.items()]
-    status = Exit.OK if test["passed"] else Exit.FAILED
+    status = Exit.OK if all(test["passed"] for test in tests.values()) else Exit.FAILED
     text = "\n".join([*sections, "", "switches there are:", config.describe()])
     return Report(text, data, status)
 
@@ -129,8 +132,8 @@ def cache() -> dict[str, Any]:
     return {"path": info.path, "entries": info.entries, "size_bytes": info.size_bytes}
 
 
-def self_test() -> dict[str, Any]:
-    """Compile and run one step on this processor; compare with NumPy in float64."""
+def self_test(device: str) -> dict[str, Any]:
+    """Compile and run one step there; compare with NumPy in float64."""
     n = 1003  # not a multiple of any vector width, so the masked tail runs too
     x = np.linspace(-3, 3, n, dtype=np.float32)
 
@@ -140,7 +143,7 @@ def self_test() -> dict[str, Any]:
 
     start = time.perf_counter()
     try:
-        got = float(step(graphc.from_numpy(x)).item())
+        got = float(step(graphc.from_numpy(x).to(device)).item())
     except Exception as e:  # any failure is the answer that doctor is asked for
         return {"passed": False, "error": f"{type(e).__name__}: {e}"}
     seconds = time.perf_counter() - start

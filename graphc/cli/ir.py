@@ -30,6 +30,9 @@ def run(args: argparse.Namespace) -> Report:
     unknown = [name for name in wanted if name not in stages]
     if unknown:
         return not_found(f"no stage {unknown[0]}; there are: {', '.join(stages)}")
+    if args.diff and args.diff != sorted(args.diff, key=list(stages).index):
+        before, after = args.diff
+        return not_found(f"{after} comes before {before}: --diff {after} {before}")
     if args.diff:
         return show_diff(stages, *args.diff)
     if args.stage:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from graphc.cli.command import Command, Report, not_found
+from graphc.cli.command import Command, Report, not_found, nothing_compiled
 from graphc.cli.watched import watched
 from graphc.frontend.step.profile import KEYS, profile_of
 
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> Report:
         return not_found(f"{args.script}: no such file")
     seen = watched(args.script, args.args)
     if not seen.runs:
-        return not_found(f"{args.script} ran nothing compiled: put @graphc.compile on a step")
+        return nothing_compiled(args.script)
     profile = profile_of(seen.runs, seen.peaks)
     rows: list[dict[str, Any]] = [
         {"name": r.name, "ms": r.ms, "calls": r.calls, "flops": r.work.flops, "bytes": r.work.bytes}

@@ -6,9 +6,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from graphc.cli.command import Command, Report, not_found
+from graphc.cli.command import Command, Report, misused, not_found, nothing_compiled
 from graphc.cli.watched import watched
 from graphc.frontend.report.merged import merged
+from graphc.frontend.report.saved import save
 from graphc.frontend.report.write import write
 from graphc.frontend.step.measured import facts_of
 
@@ -20,6 +21,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Report:
+    if not args.output.parent.is_dir():  # found before a script has run for an hour
+        return not_found(f"{args.output}: no such folder to write to")
+    if args.subject.is_dir() and args.args:
+        return misused(f"{args.args[0]}: options of graphc's stand before {args.subject}")
     if args.subject.is_dir():
         return of_folder(args.subject, args.output)
     if not args.subject.is_file():
@@ -31,14 +36,17 @@ def of_folder(folder: Path, output: Path) -> Report:
     pages = sorted(folder.rglob("report.html"))
     if not pages:
         return not_found(f"{folder}: no report here; set GRAPHC_DUMP to write some")
-    output.write_text(merged([page.read_text(encoding="utf-8") for page in pages]), "utf-8")
+    try:
+        save(output, merged([page.read_text(encoding="utf-8") for page in pages]))
+    except ValueError as e:
+        return not_found(f"{folder}: one of {len(pages)} files report.html is {e}")
     return written(output, len(pages))
 
 
 def of_script(script: Path, arguments: list[str], output: Path) -> Report:
     seen = watched(script, arguments)
     if not seen.steps:
-        return not_found(f"{script} compiled nothing: put @graphc.compile on a step or a model")
+        return nothing_compiled(script)
     units, told = facts_of(seen.steps, seen.runs, seen.peaks)
     write(output, units, told)
     return written(output, len(units))

@@ -22,9 +22,10 @@ from graphc.ir.cpu_abi import OUTSIDE
 from graphc.ir.kernel import Kernel
 
 NAME = r"[%@][\w.]+"
+PAST = r"(?:, !nontemporal !0)?"
 ALIGN = r"(?:, align \d+)?"
 LOAD = re.compile(rf"  (?P<to>{NAME}) = load (?P<type>.+), ptr (?P<at>{NAME})(?P<rest>{ALIGN})")
-STORE = re.compile(rf"  store (?P<value>.+), ptr (?P<at>{NAME})(?P<rest>{ALIGN})")
+STORE = re.compile(rf"  store (?P<value>.+), ptr (?P<at>{NAME})(?P<rest>{ALIGN}{PAST})")
 STEP = re.compile(rf"  (?P<to>{NAME}) = getelementptr [^,]+, ptr (?P<at>{NAME}), i64 (?P<by>.+)")
 STEPS = re.compile(rf"  (?P<to>{NAME}) = getelementptr [^,]+, ptr (?P<at>{NAME}), <.+")
 STACK = re.compile(rf"  (?P<to>{NAME}) = alloca (?P<type>[^,]+)(?:, i64 (?P<count>\d+))?{ALIGN}")
@@ -35,6 +36,7 @@ MASKED = re.compile(
     rf"\((?:.+ .+, )??(?P<place>(?:ptr|<\d+ x ptr>) align (?P<size>\d+) (?P<at>{NAME})), "
     r"(?P<mask_type><(?P<lanes>\d+) x i1>) (?P<mask>%[\w.]+|splat \(i1 \w+\)|<[^>]+>)(?P<rest>.*)"
 )
+NUMBER = re.compile(rf"  {NAME} = ptrtoint ptr {NAME} to i64")
 FETCH = re.compile(rf"  call void @llvm\.prefetch\.p0\(ptr {NAME}, .+")
 EXCHANGE = re.compile(rf"  {NAME} = cmpxchg ptr (?P<at>{NAME}), .+")
 
@@ -214,8 +216,8 @@ def _exchanged(f: _Function, line: str, found: re.Match[str]) -> None:
     f.lines.append(line)
 
 
-def _fetched(f: _Function, line: str, found: re.Match[str]) -> None:
-    """What a cache is asked for may lie anywhere: nothing is read."""
+def _untouched(f: _Function, line: str, found: re.Match[str]) -> None:
+    """What a cache is asked for, or an address is told of, may lie anywhere: nothing is read."""
     f.lines.append(line)
 
 
@@ -229,7 +231,8 @@ RULES: dict[re.Pattern[str], Callable[[_Function, str, re.Match[str]], None]] = 
     STORE: _stored,
     MASKED: _masked,
     EXCHANGE: _exchanged,
-    FETCH: _fetched,
+    FETCH: _untouched,
+    NUMBER: _untouched,
 }
 
 

@@ -20,6 +20,7 @@ LLVM_ELEMENT = {
     "bool": "i1", "u8": "i8", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64",
     "f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double",
 }  # fmt: skip
+FENCE = "llvm.x86.sse.sfence"  # only there is a vector a whole line
 FLOAT_BITS = {"half": 16, "bfloat": 16, "float": 32, "double": 64}
 
 
@@ -241,6 +242,12 @@ class Emitter:
             return mask
         bits = self.value(f"bitcast <{lanes} x i1> {mask} to i{lanes}")
         return self.value(f"icmp ne i{lanes} {bits}, 0")
+
+    def leave(self) -> None:
+        """Return, when what went past the caches has arrived."""
+        if f"declare void @{FENCE}()" in self.declarations:
+            self.do(f"call void @{FENCE}()")
+        self.do("ret void")
 
     def function(self, name: str) -> str:
         """The finished function text (kernel ABI), without declarations."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from graphc.codegen_cpu.emitter import Emitter, Vec
 from graphc.codegen_cpu.integers import Int, Integers, parts
 from graphc.codegen_cpu.memory import ZEROS
 from graphc.codegen_cpu.scalar import from_memory, in_memory
+from graphc.codegen_cpu.target import LINE_BYTES
 from graphc.errors import InternalError
-from graphc.ir.cpu_abi import LINE_BYTES, ROOM_BYTES
-from graphc.ir.kernel import PART, Affine, Axis, Kernel, Load
+from graphc.ir.cpu_abi import LINE_BYTES as APART
+from graphc.ir.cpu_abi import ROOM_BYTES
+from graphc.ir.kernel import PART, Affine, Axis, Kernel, Load, Store
 from graphc.ir.types import DType, Scalar, i64
 
+PAST_BYTES = 1 << 20  # what a reader that comes later does not find in a second-level cache
 STACK_BYTES = 4096  # of what is kept at a time; what a register would do for is less
 
 
@@ -66,9 +70,34 @@ class Frame(Integers):
             raw = e.value(argument(str(in_memory(scalar.dtype, 1))))
             value = from_memory(e, scalar.dtype, 1, raw)
             self.arguments[scalar.name] = Value(scalar.dtype, [value], False)
+        self.past = self._past(kernel)
         if any(isinstance(s, Load) for s in kernel.statements()):
             e.do(f"%zeros = alloca [{ZEROS} x i8], align 64")
             e.do(f"store <{ZEROS} x i8> zeroinitializer, ptr %zeros, align 64")
+
+    def _past(self, kernel: Kernel) -> dict[str, str]:
+        """The i1, of each buffer that is stored to and no more, whether its lines go past the
+        caches: one that is written there is read from memory first, a third of a copy's traffic."""
+        written = {b.name for b in kernel.buffers if b.access == "w" and not b.alias}
+        loops = (*kernel.axes, *(axis for phase in kernel.phases for axis in phase.axes))
+        extents = {axis.name: self.size(axis.extent) for axis in loops}
+        found: dict[str, list[str]] = {}
+        for s in kernel.statements():
+            if isinstance(s, Store) and s.buffer in written:
+                points = self.product(extents[axis] for axis, _ in s.at.terms)
+                found.setdefault(s.buffer, []).extend(self._goes_past(s, points))
+        whole = {name: tests for name, tests in found.items() if "false" not in tests}
+        return {name: reduce(self.both, tests) for name, tests in whole.items()}
+
+    def _goes_past(self, s: Store, points: Int) -> Iterator[str]:
+        """What must hold: that it stores much, and that whole vectors are whole lines."""
+        size = self.dtypes[s.buffer].itemsize
+        yield str(not (s.add or s.indirect)).lower()
+        yield self.less(PAST_BYTES // size, points)
+        start = self.e.once(f"ptrtoint ptr {self.buffers[s.buffer]} to i64")
+        yield self.equal(self.rem(start, LINE_BYTES), 0)
+        for step in (s.at.const, *(step for _, step in s.at.terms if step != 1)):
+            yield self.equal(self.rem(self.size(step), LINE_BYTES // size), 0)
 
     def scratch(self, count: int, t: Vec) -> str:
         """Room for `count` elements, aligned to a cache line; entry block only.
@@ -78,7 +107,7 @@ class Frame(Integers):
         size = count * t.bits // 8
         if size <= STACK_BYTES:
             return self.e.value(f"alloca {t.element}, i64 {count}, align 64")
-        at, self._room = self._room, self._room + -(-size // LINE_BYTES) * LINE_BYTES
+        at, self._room = self._room, self._room + -(-size // APART) * APART
         if self._room > ROOM_BYTES:
             raise InternalError(f"a kernel wants {self._room} bytes, and a thread has {ROOM_BYTES}")
         return self.e.value(f"getelementptr i8, ptr %room, i64 {at} ; {size} bytes")

@@ -124,6 +124,8 @@ class Integers:
         return self.e.once(f"icmp slt i64 {self.text(x)}, {self.text(y)}")
 
     def equal(self, x: Int, y: Int) -> str:
+        if isinstance(x, int) and isinstance(y, int):
+            return str(x == y).lower()
         return self.e.once(f"icmp eq i64 {self.text(x)}, {self.text(y)}")
 
     def both(self, x: str, y: str, t: Vec | None = None) -> str:

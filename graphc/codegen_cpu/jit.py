@@ -7,7 +7,8 @@ kernel costs 0.6 ms more than its share of a module of ten, and an engine with 6
 Traps (llvmlite 0.50, LLVM 22): an MCJIT engine owns the TargetMachine it was made with, which is
 therefore never used again; dropping an engine unmaps code whose addresses may still be held, so
 whoever holds an address holds its `Loaded`; an unresolved symbol ends the process at load, so it
-is looked for while compiling.
+is looked for while compiling; so do a function and its constants 2 GB apart, which a large process
+has room for in such places only, so the memory of an engine is asked for in one piece (`use_lmm`).
 """
 
 from __future__ import annotations
@@ -97,8 +98,9 @@ class Module:
         self._error = llvm.ffi.OutputString()
         # The collector finalises the objects of a ring in any order, and a module without its
         # context ends the process; so nothing but this lets go of them.
-        owned = self._builder, self._manager, self._module, context
-        self._close = weakref.finalize(self, _close_all, owned)
+        self._close = weakref.finalize(
+            self, _close_all, self._manager, (self._builder, self._module, context)
+        )
         self._close.atexit = False
 
     def optimised(self) -> llvm.ModuleRef:
@@ -125,7 +127,9 @@ class Module:
         return code
 
 
-def _close_all(owned: Sequence[llvm.ffi.ObjectRef]) -> None:
+def _close_all(manager: llvm.ModulePassManager, owned: Sequence[llvm.ffi.ObjectRef]) -> None:
+    llvm.ffi.lib.LLVMPY_DisposeNewModulePassManger(manager)  # its own `close` frees nothing
+    manager.detach()
     for thing in owned:
         thing.close()
 
@@ -188,7 +192,7 @@ def load_objects(objects: Sequence[bytes], target: Target) -> Loaded:
     with LLVM_LOCK:
         _unmap_unused()
         machine = machine_of(target)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
         for code in objects:
             engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()

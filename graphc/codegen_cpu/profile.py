@@ -6,10 +6,9 @@ They are measured on x86 with AVX2 and AVX-512; where a reason names a part of t
 
 from __future__ import annotations
 
-from graphc.codegen_cpu.target import Target
+from graphc.codegen_cpu.target import LINE_BYTES, Target
 from graphc.passes.profile import Profile, Winograd
 
-LINE_BYTES = 64  # of cache, on every target
 FLOAT_BYTES = 4
 
 

@@ -252,10 +252,14 @@ class Statements:
         pointer = self._address(s, vector, values)
         live = self._both(condition.scalar, point.live)
         offsets, mask = "", ""
+        step: Int = 1
         if lanes > 1:
             mask = self._both(vector.mask, condition.mask, Vec("i1", lanes))
-            offsets = self._offsets(s, point, copy, values)
-        x = memory.load(self.f, pointer, dtype, lanes, offsets, mask, live)
+            if any(values[i.index].varying for i in s.indirect):
+                offsets = self._offsets(s, point, copy, values)
+            else:
+                step = self.f.size(s.at.stride(point.lane))
+        x = memory.load(self.f, pointer, dtype, lanes, offsets, mask, live, step)
         return cast(self.e, lanes, dtype, s.dtype, x)
 
     def _store(self, s: Store, point: Point, values: Values) -> None:
@@ -281,4 +285,5 @@ class Statements:
         if lanes > 1:
             mask = self._both(vector.mask, guarded, Vec("i1", lanes))
             offsets = self._offsets(s, point, copy, values)
-        memory.store(self.f, pointer, dtype, lanes, x, offsets, mask, s.add)
+        past = self.f.past.get(s.buffer, "false") if point.aligned else "false"
+        memory.store(self.f, pointer, dtype, lanes, x, offsets, mask, s.add, past)

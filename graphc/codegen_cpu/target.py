@@ -15,6 +15,8 @@ import llvmlite.binding as llvm
 
 from graphc.ir.types import DType
 
+LINE_BYTES = 64  # of cache, on every target
+
 # The newest processor whose features are all there; first match wins. A tuning choice only.
 TUNING = (
     ("sapphirerapids", ("amx-tile", "avx512fp16")),

@@ -114,14 +114,15 @@ def attributes(source: Source) -> dict[tuple[int, ...], list[list[object]]]:
 def options(source: Source) -> dict[str, object]:
     """Each operation rounds, as on a CPU: what two kernels compute alike must come out alike.
 
-    Products of `tl.dot` are fused all the same. libdevice keeps denormals, as all other code does.
+    Products of `tl.dot` are fused all the same. libdevice keeps denormals, as all other code does,
+    but where a source says that it need not.
     """
     return {
         "num_warps": source.num_warps,
         "num_stages": source.num_stages,
         "num_ctas": 1,
         "enable_fp_fusion": False,
-        "enable_reflect_ftz": False,
+        "enable_reflect_ftz": source.flushes,
     }
 
 

@@ -9,8 +9,11 @@ in order, so no run differs from another, and how many rows a program has decide
 
     weight = exp(score - lse)    d score = weight * (d out . v - delta)    delta = sum(d out * out)
 
-Exponentials are of base 2, their factor in the scale. Products of halves and TF32 read whole tiles;
-those of exact float32 go along the depth in steps, whose operands fit in a thread's registers.
+Exponentials are of base 2, whose factor is in the scale. The scale, which is positive, changes no
+order: where scores are not added to, it is left for the exponent's one multiply-add. Weights that
+are no normal numbers are zeros (`Source.flushes`): keeping them takes most of an exponential.
+Products of halves and TF32 read whole tiles; those of exact float32 go along the depth in steps,
+whose operands fit in a thread's registers.
 
 Dropout draws Philox's word of the element's place among all weights, as it would where these are
 in memory. A score is `fill`, mostly -inf, where a mask of bools says no, or where attention is
@@ -52,10 +55,13 @@ class AttentionTemplate:
     """One function being written."""
 
     def __init__(self, a: Attention, o: Operands, t: Tile, writer: Writer) -> None:
-        self.permit, self.seen = a.permit, ""
+        self.permit, self.seen, self.inside = a.permit, "", ""
         self.a, self.o, self.t, self.writer = a, o, t, writer
         self.memory = MEMORY[a.dtype.name]
         self.precision = f'input_precision="{"ieee" if a.exact or not a.tf32 else "tf32"}"'
+        self.step = ""  # what scores are still to be multiplied by
+        if not a.exact and a.fill == HIDDEN and a.mask in (None, bool_):
+            self.step = self.let(f"tl.cast({a.scale}, tl.float32) * {LOG2_E}")
 
     # ---- where a program is --------------------------------------------------------------------
 
@@ -178,15 +184,17 @@ class AttentionTemplate:
     # ---- scores --------------------------------------------------------------------------------
 
     def scores(self, rows: Side, columns: Side, seen: Sequence[str], turned: bool) -> str:
-        """Of a block, to base 2: filled where it is not `seen`, -inf where there is no key.
+        """Of a block, to be shown by `hide`: to base 2, or where the exponent will be `scaled`,
+        as they are.
 
         `turned`: the rows are keys, of which those beyond the end do not matter, and the columns
         queries.
         """
         a, w = self.a, self.writer
-        inside = [] if turned or not columns.mask else [f"{columns.mask}[None, :]"]
+        self.inside = "" if turned or not columns.mask else f"{columns.mask}[None, :]"
         s = self.product(rows, columns)
-        s = w.assign(f"{s} * ({a.scale} * {LOG2_E})", w.level)
+        if not self.step:
+            s = w.assign(f"{s} * ({a.scale} * {LOG2_E})", w.level)
         seen = [*seen]
         if (mask := self.o.mask) is not None and a.mask is not None:
             query, key = (columns, rows) if turned else (rows, columns)
@@ -196,11 +204,21 @@ class AttentionTemplate:
             else:
                 s = w.assign(f"{s} + {x}.to(tl.float32) * {LOG2_E}", w.level)
         self.seen = " & ".join(seen)
-        fill = HIDDEN if a.fill == HIDDEN else f"{a.fill} * {LOG2_E}"
-        for conditions, other in ((seen, fill), (inside, HIDDEN)):
-            if conditions:
-                s = w.assign(f"tl.where({' & '.join(conditions)}, {s}, {other})", w.level)
         return s
+
+    def hide(self, s: str, added: str = "") -> str:
+        """The last block's scores, filled where they are not seen, -inf where there is no key;
+        `added` is what they are more than they were."""
+        fill = HIDDEN if self.a.fill == HIDDEN else f"{self.a.fill} * {LOG2_E}"
+        other = f"{fill} + {added}" if added else fill
+        for condition, x in ((self.seen, other), (self.inside, HIDDEN)):
+            if condition:
+                s = self.writer.assign(f"tl.where({condition}, {s}, {x})", self.writer.level)
+        return s
+
+    def plus(self, s: str, added: str) -> str:
+        """Scores to base 2, and more: one multiply-add where they are still to be scaled."""
+        return f"tl.fma({s}, {self.step}, {added})" if self.step else f"{s} + {added}"
 
     def of_mask(self, mask: Tensor, query: Side, key: Side, turned: bool) -> str:
         q, k = self.turn(query.at, turned), self.turn(key.at, not turned)
@@ -216,9 +234,11 @@ class AttentionTemplate:
         return f"{index}[None, :]" if along else f"{index}[:, None]"
 
     def weights(self, s: str, lse: str) -> str:
-        """exp(s - lse), where lse is shaped to go with s."""
+        """exp(s - lse) of the last block's scores, where lse is shaped to go with s."""
         w = self.writer
-        return w.assign(f"tl.exp2({s} - {lse} * {LOG2_E})", w.level)
+        added = w.assign(f"{lse} * {-LOG2_E}", w.level)
+        s = self.hide(w.assign(self.plus(s, added), w.level), added)
+        return w.assign(f"tl.exp2({s})", w.level)
 
     def pulled(self, p: str, d: str, sums: str) -> str:
         """The cotangents of the scores of the last block; none of those that are filled."""
@@ -276,21 +296,14 @@ class AttentionTemplate:
                 yield index, [f"({index}[None, :] <= rows[:, None])"] * late, inside
 
     def along_queries(self) -> Iterator[tuple[str, list[str], str]]:
-        """The same of queries: those that may not see all keys of the program come first."""
+        """The same of queries, in one loop: sums of two products that go from one loop to the next
+        would have each product wait for the one before."""
         a, t, w = self.a, self.t, self.writer
-        spans = [(a.causal, "0", a.queries)]
-        if a.skips:
-            begin = w.assign(f"first // {t.columns} * {t.columns}", 0)
-            full = w.assign(
-                f"min({a.queries}, tl.cdiv(first + {t.rows - 1}, {t.columns}) * {t.columns})", 0
-            )
-            spans = [(True, begin, full), (False, full, a.queries)]
-        for edge, begin, end in spans:
-            with w.block(f"for start in range({begin}, {end}, {t.columns}):"):
-                text = self.index(f"start + tl.arange(0, {t.columns})")
-                index = w.assign(text, w.level)
-                seen = [f"(rows[:, None] <= {index}[None, :])"] if edge else []
-                yield index, seen, self.bound(index, a.queries, t.columns)
+        begin = w.assign(f"first // {t.columns} * {t.columns}", 0) if a.skips else "0"
+        with w.block(f"for start in range({begin}, {a.queries}, {t.columns}):"):
+            index = w.assign(self.index(f"start + tl.arange(0, {t.columns})"), w.level)
+            seen = [f"(rows[:, None] <= {index}[None, :])"] if a.causal else []
+            yield index, seen, self.bound(index, a.queries, t.columns)
 
 
 class _Lane:
@@ -313,12 +326,13 @@ def forward(
     x.zeros("acc", a.width)
     w.do(f"top = tl.full([{t.rows}], {HIDDEN}, tl.float32)")
     w.do(f"total = tl.zeros([{t.rows}], tl.float32)")
+    times = f" * {x.step}" if x.step else ""
     for index, seen, inside in x.along_keys():
-        s = x.scores(q, Side(o.k, index, inside, a.head, a.keys), seen, False)
+        s = x.hide(x.scores(q, Side(o.k, index, inside, a.head, a.keys), seen, False))
         w.do(f"higher = tl.maximum(top, tl.max({s}, 1))")
-        w.do(f"base = tl.where(higher == {HIDDEN}, 0.0, higher)")
-        w.do(f"p = tl.exp2({s} - base[:, None])")
-        w.do("less = tl.exp2(top - base)")
+        w.do(f"added = tl.where(higher == {HIDDEN}, 0.0, -higher){times}")
+        w.do(f"p = tl.exp2({x.plus(s, 'added[:, None]')})")
+        w.do(f"less = tl.exp2({x.plus('top', 'added')})")
         w.do("total = total * less + tl.sum(p, 1)")
         if a.dropout is not None:
             w.do(f"p = p * {x.kept('rows', 'start', False)}")
@@ -331,7 +345,7 @@ def forward(
     if out is not None:
         x.store(out, "acc", mask, a.width)
     if lse is not None:
-        w.do(f"log = top * {LN_2} + tl.log(total)")
+        w.do(f"log = top{times} * {LN_2} + tl.log(total)")
         if a.safe:
             w.do(f"log = tl.where(total == 0, {NOTHING}, log)")
         x.store_numbers(lse, "log", mask)

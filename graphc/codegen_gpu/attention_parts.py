@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from graphc.codegen_gpu.target import Target
 from graphc.codegen_gpu.tiles import power
+from graphc.codegen_gpu.tuned import tuned
 from graphc.ir.types import DType, f32
 
 Part = Literal["forward", "queries", "keys"]
@@ -90,21 +91,9 @@ class Tile:
     described: bool = False  # whether blocks along the columns come by tensor descriptors
 
 
-MEASURED: dict[tuple[Part, int], tuple[int, int, int, int, bool]] = {
-    ("forward", 64): (64, 128, 4, 2, True),
-    ("forward", 128): (64, 64, 4, 3, True),
-    ("queries", 64): (64, 64, 4, 2, False),
-    ("queries", 128): (128, 64, 8, 3, False),
-    ("keys", 64): (64, 64, 4, 3, True),
-    ("keys", 128): (128, 64, 8, 3, True),
-}
-"""The fastest of some ten tiles on an H200, of halves without mask and dropout, by the depth of
-their heads: rows, columns, warps, stages, and whether blocks come by descriptors."""
-
-
 def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
-    """By formula or as measured; `points`, the rows there usually are, choose how many a program
-    has alone.
+    """As measured, of halves without mask and dropout, by the depth of their heads; else by
+    formula. `points`, the rows there usually are, choose how many a program has alone.
 
     Sums, operands and what belongs to each weight, a mask or random bits, share the registers.
     """
@@ -112,10 +101,10 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
     asked = (a.dropout is not None) + (a.mask is not None)
     busy, wide = asked > 0, depth > 64 or asked > 1
     moves = target.has_descriptors and not a.exact and not a.wide
-    measured = MEASURED.get((part, max(depth, 64)))
+    measured = tuned(target.arch).get("attention", {}).get(f"{part} {max(depth, 64)}")
     if moves and a.dtype.is_half and not busy and measured:
-        rows, columns, warps, stages, described = measured
-        return Tile(min(rows, max(LEAST, power(points))), columns, warps, stages, described)
+        fastest = Tile(**measured)
+        return replace(fastest, rows=min(fastest.rows, max(LEAST, power(points))))
     if a.exact:
         rows = 32 if depth <= 128 and part != "keys" else 16
         warps = rows * depth // (256 if part == "keys" else 512)

@@ -18,7 +18,7 @@ from graphc.ir.cuda_abi import Bound, GridDim, Image, Param, ParamType, Source
 from graphc.ir.kernel import Size
 
 MAGIC = b"graphc.image"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEAD = struct.Struct("<12sII")  # magic, version, bytes of the JSON header
 SECTIONS = ("text", "ptx", "cubin")
 MOST_BYTES = 1 << 26  # of a section, unpacked
@@ -37,6 +37,7 @@ def encode(image: Image) -> bytes:
         "num_warps": source.num_warps,
         "num_stages": source.num_stages,
         "scratch_bytes": source.scratch_bytes,
+        "flushes": source.flushes,
         "arch": image.arch,
         "entry": image.entry,
         "shared_bytes": image.shared_bytes,
@@ -71,6 +72,7 @@ def decode(data: bytes) -> Image:
         num_warps=typed(header, "num_warps", int),
         num_stages=typed(header, "num_stages", int),
         scratch_bytes=typed(header, "scratch_bytes", int),
+        flushes=typed(header, "flushes", bool),
     )
     return Image(
         source,

@@ -60,7 +60,7 @@ def emit(
         return finish(body, w.grid, w.warps, w.stages, w.params, w.scratch_bytes)
     if kernel.kind == "attention":
         dims, t = attention_kernel.emit(body, sizes, target, tf32)
-        return finish(body, dims, t.warps, t.stages)
+        return finish(body, dims, t.warps, t.stages, flushes=True)
     if kernel.kind == "routine":
         grid, warps = routine.emit(kernel, sizes, writer, wide)
         return finish(body, grid, warps)
@@ -90,6 +90,7 @@ def finish(
     stages: int = 2,
     own: tuple[Param, ...] = (),
     scratch_bytes: int = 0,
+    flushes: bool = False,
 ) -> Source:
     """The source of a function whose body was written; `own` are its template's parameters."""
     fails = body.kernel.call is None and body.kernel.may_fail()
@@ -97,10 +98,10 @@ def finish(
     params = (*params, *own)
     names = ", ".join(p.name for p in params)
     text = HEAD.format(name="kernel", params=names, body=body.writer.text())
-    key = f"{text} {[(p.type, p.dtype, p.align) for p in params]} {warps} {stages}"
+    key = f"{text} {[(p.type, p.dtype, p.align) for p in params]} {warps} {stages} {flushes}"
     name = "k_" + hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     text = HEAD.format(name=name, params=names, body=body.writer.text())
-    return Source(name, text, params, (), tuple(grid), warps, stages, scratch_bytes)
+    return Source(name, text, params, (), tuple(grid), warps, stages, scratch_bytes, flushes)
 
 
 def parameters(kernel: Kernel, wide: bool, error: bool) -> tuple[Param, ...]:

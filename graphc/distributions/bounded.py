@@ -8,12 +8,17 @@ from typing import Any, ClassVar
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
 from graphc.distributions.discrete import OfChances, kept_inside
-from graphc.distributions.distribution import Distribution, Sample, broadcast_all, softplus
-from graphc.errors import InvalidArgument
+from graphc.distributions.distribution import (
+    Distribution,
+    Sample,
+    broadcast_all,
+    demanded,
+    softplus,
+)
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.bessel import i0e, i1e
 from graphc.frontend.api.random import rand
-from graphc.frontend.modes import modes, no_grad
+from graphc.frontend.modes import no_grad
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f64
 
@@ -42,9 +47,9 @@ class ContinuousBernoulli(OfChances):
         (value,) = self._take(probs, logits)
         self._lims = lims
         if logits is None:
-            known = validate_args and modes.trace is None
-            if known and not bool(constraints.unit_interval.check(value).all()):
-                raise InvalidArgument("The parameter probs has invalid values")
+            if validate_args:
+                good = constraints.unit_interval.check(value)
+                value = demanded(value, good, "The parameter probs has invalid values")
             self.probs = kept_inside(value)
         super().__init__(value.spec.shape, validate_args=validate_args)
 
@@ -86,12 +91,12 @@ class ContinuousBernoulli(OfChances):
         return self.icdf(rand(shape, dtype=self.probs.dtype, device=self.probs.device))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         logits, value = broadcast_all(self.logits, value)
         return value * logits - softplus(logits) + self._log_norm()
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         p, sure, _ = self._cut()
         found = (p**value * (1 - p) ** (1 - value) + p - 1) / (2 * p - 1)
         return E.where(sure, found, value).clamp(0, 1)
@@ -134,7 +139,7 @@ class VonMises(Distribution):
         return 1 - i1e(self.concentration) / i0e(self.concentration)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         k = self.concentration
         return k * (E.cos(value - self.loc) - 1) - math.log(2 * math.pi) - i0e(k).log()
 

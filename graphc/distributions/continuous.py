@@ -7,11 +7,15 @@ from typing import Any, ClassVar
 
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
-from graphc.distributions.distribution import Distribution, ExponentialFamily, Sample, broadcast_all
-from graphc.errors import InvalidArgument
+from graphc.distributions.distribution import (
+    Distribution,
+    ExponentialFamily,
+    Sample,
+    broadcast_all,
+    demanded,
+)
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.random import rand, randn
-from graphc.frontend.modes import modes
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["Normal", "Uniform"]
@@ -53,12 +57,12 @@ class Normal(ExponentialFamily):
         return self.loc + randn(shape, dtype=self.loc.dtype, device=self.loc.device) * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         z = (value - self.loc) / self.scale
         return z * z * -0.5 - self.scale.log() - math.log(math.sqrt(2 * math.pi))
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return 0.5 * (1 + E.erf((value - self.loc) / self.scale * math.sqrt(0.5)))
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -83,8 +87,9 @@ class Uniform(Distribution):
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = broadcast_all(low, high)
         super().__init__(self.low.spec.shape, validate_args=validate_args)
-        if self._validate_args and modes.trace is None and not bool((self.low < self.high).all()):
-            raise InvalidArgument("Uniform is not defined when low>= high")
+        if self._validate_args:
+            what = "Uniform is not defined when low>= high"
+            self.high = demanded(self.high, self.low < self.high, what)
 
     @property
     def support(self) -> constraints.Constraint:
@@ -111,12 +116,12 @@ class Uniform(Distribution):
         return self.low + share * (self.high - self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         inside = (self.low <= value) & (value < self.high)
         return E.where(inside, 0.0, -math.inf) - (self.high - self.low).log()
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return ((value - self.low) / (self.high - self.low)).clamp(0, 1)
 
     def icdf(self, value: Tensor) -> Tensor:

@@ -12,17 +12,18 @@ from graphc.distributions.distribution import (
     ExponentialFamily,
     Sample,
     broadcast_all,
+    demanded,
     softplus,
 )
 from graphc.distributions.gammas import Gamma
-from graphc.errors import InvalidArgument, Unsupported
+from graphc.errors import Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
 from graphc.frontend.api.binomial import binomial
 from graphc.frontend.api.creation import arange
 from graphc.frontend.api.poisson import poisson
 from graphc.frontend.api.random import rand
-from graphc.frontend.modes import modes, no_grad
+from graphc.frontend.modes import no_grad
 from graphc.frontend.operands import broadcast_to
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import f64, i64
@@ -58,7 +59,7 @@ class Poisson(ExponentialFamily):
         return answer
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         rate, value = broadcast_all(self.rate, value)
         return special.xlogy(value, rate) - rate - special.lgamma(value + 1)
 
@@ -74,9 +75,9 @@ class Geometric(OfChances):
     ) -> None:
         (value,) = self._take(probs, logits)
         super().__init__(value.spec.shape, validate_args=validate_args)
-        known = self._validate_args and logits is None and modes.trace is None
-        if known and not bool((value > 0).all()):
-            raise InvalidArgument(f"Expected parameter probs of {self!r} to be positive")
+        if self._validate_args and logits is None:
+            what = "Expected parameter probs of Geometric to be positive"
+            self.probs = demanded(self.probs, value > 0, what)
 
     @property
     def mean(self) -> Tensor:
@@ -98,7 +99,7 @@ class Geometric(OfChances):
         return E.floor(u.clamp(min=tiny).log() / E.log1p(-probs))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         value, probs = broadcast_all(value, self.probs)
         sure = _sure(probs, value)
         return value * E.log1p(-E.where(sure, 0.0, probs)) + self.probs.log()
@@ -162,7 +163,7 @@ class Binomial(OfChances):
         return answer
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         n, logits = self.total_count, self.logits
         chosen = special.lgamma(n + 1) - special.lgamma(value + 1) - special.lgamma(n - value + 1)
         return chosen + value * logits - n * softplus(logits)
@@ -229,7 +230,7 @@ class NegativeBinomial(OfChances):
         return answer
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         n, logits = self.total_count, self.logits
         found = -n * softplus(logits) - value * softplus(-logits)
         norm = -special.lgamma(n + value) + special.lgamma(value + 1) + special.lgamma(n)
@@ -273,7 +274,7 @@ class Multinomial(OfCategories):
         return (drawn.unsqueeze(-1) == classes).to(self.probs.dtype).sum(0)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         logits, value = broadcast_all(self.logits, value)
         logits = E.where((value == 0) & (logits == -math.inf), 0.0, logits)
         norm = special.lgamma(value.sum(-1) + 1) - special.lgamma(value + 1).sum(-1)

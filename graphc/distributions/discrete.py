@@ -101,7 +101,7 @@ class Bernoulli(OfChances, ExponentialFamily):
         return (drawn < probs).to(probs.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         logits, value = broadcast_all(self.logits, value)
         # -softplus(-l) where the value is 1, -softplus(l) where it is 0
         answer: Tensor = value * logits - softplus(logits)
@@ -187,7 +187,7 @@ class Categorical(ExponentialFamily):
         return drawn.t().reshape(self._extended(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         logits = self.logits
         index = value.to(i64)
         shape = broadcast_shapes(index.spec.shape, logits.spec.shape[:-1])

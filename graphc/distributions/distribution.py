@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from graphc.distributions import constraints
@@ -11,6 +12,7 @@ from graphc.errors import InvalidArgument, Unsupported
 from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.special import logaddexp
 from graphc.frontend.autograd import grad
+from graphc.frontend.checked import checked
 from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import get_default_dtype, modes, no_grad
 from graphc.frontend.operands import broadcast_to
@@ -40,6 +42,17 @@ def broadcast_all(*values: Any) -> list[Tensor]:
     return [broadcast_to(v, shape) for v in made]
 
 
+def demanded(x: Tensor, good: Tensor, what: str, text: Callable[[], str] | None = None) -> Tensor:
+    """x, to be read in place of what was given: ValueError unless `good` holds everywhere, with
+    `text` at once, or in a step, where values have no text yet, with `what` when it runs."""
+    if modes.trace is not None:
+        each = good if good.spec.shape == x.spec.shape else good.all()
+        return checked(x, each, what, InvalidArgument)
+    if not bool(good.all()):
+        raise InvalidArgument(text() if text else what)
+    return x
+
+
 class Distribution:
     """Over events of `event_shape`, one for each place of `batch_shape`."""
 
@@ -60,7 +73,7 @@ class Distribution:
         self._event_shape = Size(event_shape)
         if validate_args is not None:
             self._validate_args = validate_args
-        if self._validate_args and modes.trace is None:
+        if self._validate_args:
             self._check_arguments()
 
     @staticmethod
@@ -75,12 +88,19 @@ class Distribution:
             if name not in self.__dict__ or constraints.is_dependent(constraint):
                 continue
             value = self.__dict__[name]
-            if not bool(constraint.check(value).all()):
-                raise InvalidArgument(
-                    f"Expected parameter {name} ({type(value).__name__} of shape "
-                    f"{tuple(value.shape)}) of distribution {self!r} to satisfy the constraint "
-                    f"{constraint!r}, but found invalid values:\n{value.detach()}"
-                )
+            self.__dict__[name] = demanded(
+                value,
+                constraint.check(value),
+                f"parameter {name} of {type(self).__name__} outside {type(constraint).__name__}",
+                partial(self._unmet, name, value, constraint),
+            )
+
+    def _unmet(self, name: str, value: Tensor, constraint: constraints.Constraint) -> str:
+        return (
+            f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
+            f"distribution {self!r} to satisfy the constraint {constraint!r}, but found invalid "
+            f"values:\n{value.detach()}"
+        )
 
     # ---- shapes --------------------------------------------------------------------------------
 
@@ -160,10 +180,11 @@ class Distribution:
     def perplexity(self) -> Tensor:
         return self.entropy().exp()
 
-    def _check(self, value: Any) -> None:
-        """ValueError for a value of another shape, or outside the support (not known in a step)."""
+    def _check(self, value: Any) -> Any:
+        """The value, to be read in place of what was given: ValueError for one of another shape, or
+        outside the support."""
         if not self._validate_args:
-            return
+            return value
         if not isinstance(value, Tensor):
             raise InvalidArgument("The value argument to log_prob must be a Tensor")
         events = len(self._event_shape)
@@ -178,14 +199,19 @@ class Distribution:
                     f"Value is not broadcastable with batch_shape+event_shape: {value.spec} vs "
                     f"{self._extended()}."
                 )
-        if self.support is None or modes.trace is not None:
-            return
-        if not bool(self.support.check(value).all()):
-            raise InvalidArgument(
+        support = self.support
+        if support is None:
+            return value
+        return demanded(
+            value,
+            support.check(value),
+            f"value outside the support of {type(self).__name__}, {type(support).__name__}",
+            lambda: (
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) "
-                f"to be within the support ({self.support!r}) of the distribution {self!r}, but "
+                f"to be within the support ({support!r}) of the distribution {self!r}, but "
                 f"found invalid values:\n{value.detach()}"
-            )
+            ),
+        )
 
     def __repr__(self) -> str:
         names = [n for n in self.arg_constraints if n in self.__dict__]

@@ -93,7 +93,7 @@ class Gamma(ExponentialFamily):
         return standard_gamma(alpha) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         alpha, rate = self.concentration, self.rate
         return (
             special.xlogy(alpha, rate)
@@ -103,7 +103,7 @@ class Gamma(ExponentialFamily):
         )
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return gammainc(self.concentration, self.rate * value)
 
     def entropy(self) -> Tensor:
@@ -157,7 +157,7 @@ class Dirichlet(ExponentialFamily):
         return drawn / drawn.sum(-1, keepdim=True)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         alpha = self.concentration
         return (
             special.xlogy(alpha - 1, value).sum(-1)
@@ -213,7 +213,7 @@ class Beta(ExponentialFamily):
         return self._pair().rsample(sample_shape)[..., 0]
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return self._pair().log_prob(stack([value, 1.0 - value], -1))
 
     def entropy(self) -> Tensor:

@@ -63,7 +63,7 @@ class _Placed(Distribution):
         return rand(shape, dtype=self.loc.dtype, device=self.loc.device)
 
     def _z(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return (value - self.loc) / self.scale
 
 
@@ -154,7 +154,7 @@ class _Half(Distribution):
     def _check_arguments(self) -> None:
         self.__dict__["scale"] = self._scale
         super()._check_arguments()
-        del self.__dict__["scale"]
+        self._scale = self.__dict__.pop("scale")
 
     @property
     def scale(self) -> Tensor:
@@ -174,12 +174,12 @@ class _Half(Distribution):
         return E.abs(self.base_dist.rsample(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         found = self.base_dist.log_prob(value) + math.log(2)
         return E.where(value >= 0, found, -math.inf)
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return 2 * self.base_dist.cdf(value) - 1
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -340,7 +340,7 @@ class StudentT(Distribution):
         return self.loc + self.scale * (x * E.rsqrt(z / self.df))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         y, half = (value - self.loc) / self.scale, self.df / 2
         norm = (
             self.scale.log()
@@ -390,14 +390,14 @@ class GeneralizedPareto(Distribution):
         return E.where(flat, zero, other(E.where(flat, 1.0, self.concentration)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         z = (value - self.loc) / self.scale
         power = self._by(z, lambda c: special.xlog1py(1 / c + 1, c * z))
         return -self.scale.log() - power
 
     def log_survival_function(self, value: Tensor) -> Tensor:
         """The logarithm of the probability of more than `value`."""
-        self._check(value)
+        value = self._check(value)
         z = (value - self.loc) / self.scale
         return self._by(-z, lambda c: -E.log1p(c * z) / c)
 

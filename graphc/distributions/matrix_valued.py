@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
-from graphc.distributions.distribution import Distribution, ExponentialFamily, Sample, broadcast_all
+from graphc.distributions.distribution import (
+    Distribution,
+    ExponentialFamily,
+    Sample,
+    broadcast_all,
+    demanded,
+)
 from graphc.distributions.gammas import Beta
 from graphc.distributions.multivariate_normal import ByFactor, one_matrix
 from graphc.distributions.positive import Chi2
@@ -18,7 +24,7 @@ from graphc.frontend.api.creation import arange, eye
 from graphc.frontend.api.diagonals import diag_embed
 from graphc.frontend.api.random import randn
 from graphc.frontend.dims import broadcast_shapes
-from graphc.frontend.modes import modes, no_grad
+from graphc.frontend.modes import no_grad
 from graphc.frontend.operands import broadcast_to
 from graphc.frontend.promotion import is_number
 from graphc.frontend.tensor import Tensor
@@ -118,7 +124,7 @@ class LowRankMultivariateNormal(Distribution):
         return 2 * inner + self.cov_diag.log().sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         away = value - self.loc
         inner = self.cov_factor.mT @ (away / self.cov_diag).unsqueeze(-1)
         factor = self._capacitance()
@@ -169,7 +175,7 @@ class LKJCholesky(Distribution):
         return w + diag_embed(E.sqrt(rest))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         diagonal = value.diagonal(dim1=-1, dim2=-2)[..., 1:]
         c, n = self.concentration, self.dim
         order = 2 * (c - 1).unsqueeze(-1) + n - arange(2, n + 1, device=c.device).to(c.dtype)
@@ -212,9 +218,8 @@ class Wishart(ByFactor, ExponentialFamily):
         degrees = matrix.new_full((), float(df)) if is_number(df) else df
         batch = broadcast_shapes(matrix.spec.shape[:-2], degrees.spec.shape)
         self.df = broadcast_to(degrees, batch)
-        if modes.trace is None and bool((self.df <= event[-1] - 1).any()):
-            what = f"Value of df={df} expected to be greater than ndim - 1 = {event[-1] - 1}."
-            raise InvalidArgument(what)
+        what = f"df of Wishart expected to be greater than ndim - 1 = {event[-1] - 1}."
+        self.df = demanded(self.df, self.df > event[-1] - 1, what)
         matrix = broadcast_to(matrix, (*batch, *event))
         self.__dict__[name] = matrix
         super().__init__(batch, event, validate_args)
@@ -256,7 +261,7 @@ class Wishart(ByFactor, ExponentialFamily):
         return self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         p, df = self._event_shape[-1], self.df
         lead = broadcast_shapes(value.spec.shape[:-2], self._batch_shape)
         factor = broadcast_to(self._factor, (*lead, p, p))

@@ -91,7 +91,7 @@ class MixtureSameFamily(Distribution):
         return x.unsqueeze(-1 - len(self._event_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         found = self._component.log_prob(self._spread(value))
         return (found + self._mixture.logits).logsumexp(-1)
 

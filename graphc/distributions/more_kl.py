@@ -20,7 +20,7 @@ from graphc.distributions.transformed import TransformedDistribution
 from graphc.errors import Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
-from graphc.frontend.modes import modes
+from graphc.frontend.checked import checked
 from graphc.frontend.tensor import Tensor
 
 EULER = 0.57721566490153286060
@@ -51,8 +51,8 @@ def _geometric(p: Geometric, q: Geometric) -> Tensor:
 @register_kl(Binomial, Binomial)
 def _binomial(p: Binomial, q: Binomial) -> Tensor:
     count = p.total_count
-    if modes.trace is None and bool((count < q.total_count).any()):
-        raise Unsupported("KL between Binomials where q.total_count > p.total_count")
+    what = "KL between Binomials where q.total_count > p.total_count"
+    count = checked(count, ~(count < q.total_count), what, Unsupported)
     found = count * (p.probs * (p.logits - q.logits) + E.log1p(-p.probs) - E.log1p(-q.probs))
     return E.where(count > q.total_count, math.inf, found)
 

@@ -125,7 +125,7 @@ class MultivariateNormal(ByFactor):
         return self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         away = (value - self.loc).unsqueeze(-1)
         shape = broadcast_shapes(away.spec.shape[:-2], self._factor.spec.shape[:-2])
         factor = broadcast_to(self._factor, (*shape, *self._factor.spec.shape[-2:]))

@@ -61,7 +61,7 @@ class OneHotCategorical(OfCategories):
         return self._places(self._categorical.sample(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return self._categorical.log_prob(value.argmax(-1))
 
     def entropy(self) -> Tensor:
@@ -111,7 +111,7 @@ class LogitRelaxedBernoulli(OfChances):
         return answer
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         logits, value = broadcast_all(self.logits, value)
         away = logits - value * self.temperature
         (heat,) = broadcast_all(self.temperature)
@@ -181,7 +181,7 @@ class ExpRelaxedCategorical(OfCategories):
         return answer
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         n = self._categorical._num_events
         logits, value = broadcast_all(self.logits, value)
         (heat,) = broadcast_all(self.temperature)

@@ -66,11 +66,11 @@ class Exponential(ExponentialFamily):
         return -E.log1p(-share(self, sample_shape, self.rate)) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return self.rate.log() - self.rate * value
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return -E.expm1(-self.rate * value)
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -143,11 +143,11 @@ class InverseGamma(Distribution):
         return self.base_dist.rsample(sample_shape).reciprocal()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return self.base_dist.log_prob(value.reciprocal()) - 2 * value.log()
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return 1 - self.base_dist.cdf(value.reciprocal())
 
     def entropy(self) -> Tensor:
@@ -197,7 +197,7 @@ class FisherSnedecor(Distribution):
         return (a / b.clamp(min=tiny)).clamp(min=tiny)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         a, b, ratio = self.df1 * 0.5, self.df2 * 0.5, self.df1 / self.df2
         norm = special.lgamma(a + b) - special.lgamma(a) - special.lgamma(b)
         power = a * ratio.log() + (a - 1) * value.log()
@@ -243,12 +243,12 @@ class Pareto(Distribution):
         return self.scale * drawn.exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         away = (value / self.scale).log()
         return self.alpha.log() - self.scale.log() - (self.alpha + 1) * away
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return -E.expm1(-self.alpha * (value / self.scale).log())
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -296,12 +296,12 @@ class Weibull(Distribution):
         return self.scale * drawn ** self.concentration.reciprocal()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         k, z = self.concentration, value / self.scale
         return k.log() - self.scale.log() + (k - 1) * z.log() - z**k
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return -E.expm1(-((value / self.scale) ** self.concentration))
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -357,12 +357,12 @@ class Kumaraswamy(Distribution):
         return self.icdf(1 - share(self, sample_shape, self.concentration1))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         a, b = self.concentration1, self.concentration0
         return a.log() + b.log() + special.xlogy(a - 1, value) + special.xlog1py(b - 1, -(value**a))
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return -E.expm1(special.xlog1py(self.concentration0, -(value**self.concentration1)))
 
     def icdf(self, value: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class TransformedDistribution(Distribution):
         return y
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         events, y = len(self.event_shape), value
         total: Any = 0.0
         for t in reversed(self.transforms):
@@ -109,7 +109,7 @@ class TransformedDistribution(Distribution):
         return found
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check(value)
+        value = self._check(value)
         return self._turned(self.base_dist.cdf(self._backward(value)))
 
     def icdf(self, value: Tensor) -> Tensor:

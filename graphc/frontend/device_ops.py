@@ -210,8 +210,7 @@ def _dense(
 ) -> Any:
     if not spec.numel and not op.checks:
         return place.empty(spec.shape, spec.dtype.numpy)
-    dense = [a if type(a) is np.ndarray else place.row_major(a) for a in arrays]
-    return place.run(op, dense, attrs, spec)
+    return place.run(op, arrays, attrs, spec)
 
 
 def seen(array: Any, op: Op, attrs: Attrs, shape: Shape) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import InvalidIndex, InvalidType, ShapeMismatch
-from graphc.ir.sizes import fix, is_one, same
+from graphc.ir.sizes import broadcast
 from graphc.ir.sizes import index as index_of
 from graphc.ir.types import Shape
 
@@ -86,11 +86,10 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
     out = [1] * rank
     for shape in shapes:
         for k, n in enumerate(shape, rank - len(shape)):
-            if is_one(out[k]):
-                out[k] = n
-            elif not is_one(n) and not same(n, out[k]):
-                fix((n, out[k]), "broadcasting")
+            common = broadcast(out[k], n)
+            if common is None:
                 listed = " and ".join(str(tuple(s)) for s in shapes)
                 at = f"at dimension {k}: {out[k]} against {n}"
                 raise ShapeMismatch(f"shapes {listed} do not broadcast {at}")
+            out[k] = common
     return tuple(out)

@@ -95,7 +95,7 @@ class DevicePlace(Place, Protocol):
         ...
 
     def run(self, op: Op, operands: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Any:
-        """`op` on row-major arrays and, as 0-d arrays of the host, numbers; row-major."""
+        """`op` on arrays and, as 0-d arrays of the host, numbers; what it gives is row-major."""
         ...
 
 

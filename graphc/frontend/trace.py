@@ -27,10 +27,11 @@ from graphc.frontend.reading import leaked
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.views import overwrite
+from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import DType, Scalar, Shape, TensorSpec, i64
+from graphc.ir.types import DType, Scalar, Shape, TensorSpec, bf16, f16, f32, i64
 
 Getter = Callable[[], Scalar]
 
@@ -103,7 +104,7 @@ class Trace:
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.follows = False  # whether an optimizer runs whose tables each call sets again
         self.draws: dict[Any, int] = {}  # random draws taken by generator
-        self._scalars: dict[Hashable, Value] = {}
+        self._scalars: dict[tuple[Hashable, DType], Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}
         self._without_history: list[Tensor] = []  # of those, which had none
         self._flags: dict[Tensor, bool] = {}  # concrete: requires_grad before the step set it
@@ -127,14 +128,15 @@ class Trace:
     def host_scalar(
         self, getter: Getter, dtype: DType, name: str, key: Hashable | None = None
     ) -> Tensor:
-        """A 0-d tensor whose value is `getter()` at each call; one input for each `key`."""
-        value = self._scalars.get(key) if key is not None else None
+        """A 0-d tensor whose value is `getter()` at each call; one input for a `key` and a type."""
+        passed = f32 if dtype in (f16, bf16) else dtype  # the host packs none, or none beyond 65504
+        value = self._scalars.get((key, passed)) if key is not None else None
         if value is None:
-            value = self.builder.input(name, TensorSpec(dtype, ()))
+            value = self.builder.input(name, TensorSpec(passed, ()))
             self.inputs.append(Input("scalar", value, getter=getter))
             if key is not None:
-                self._scalars[key] = value
-        return self.wrap(value)
+                self._scalars[key, passed] = value
+        return P.cast(self.wrap(value), dtype)
 
     def lift(self, x: Tensor) -> Value:
         """The current value of x's base; a concrete one becomes state when first touched."""

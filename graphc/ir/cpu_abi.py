@@ -64,7 +64,7 @@ LATCH = {name: k for k, name in enumerate((
     "state", "identify", "ask", "attribute", "drop", "take", "clear", "contains", "equal",
     "occurred", "raise", "try", "free", "number", "save", "restore",
     "thread", "owner", "lock", "lock_at", "owner_at", "count_at", "acquire", "release",
-    "count", "rows", "pointers", "tensor", "array", "none", "empty", "false", "strides_at",
+    "count", "rows", "pointers", "tensor", "array", "none", "empty", "false", "shown_at",
     "storages",
     "name_spec", "name_flag", "name_views", "name_base", "name_array", "name_storage",
     "name_dtype", "name_shape", "values_at", "place_spec", "place_flag", "place_views",
@@ -73,13 +73,16 @@ LATCH = {name: k for k, name in enumerate((
     "sets", "set_cells", "set_count", "chosen", "dict_before", "tensor_weak", "version",
     "storage_words",
     "pool", "job",  # of a CPU
-    "graphs", "graph_count", "graph", "width", "starts", "launch", "stream", "true", "index",
-    "address_at", "dtype_at", "shape_at", "flags_at", "dense_at", "index_at",  # of a GPU
+    "graphs", "graph_count", "graph", "width", "starts", "launch", "stream", "index",
+    "address_at", "dtype_at", "shape_at", "strides_at", "index_at",  # of a GPU
 ))}  # fmt: skip
+# Bytes in NumPy's public struct of an array; of its flags, that its elements are aligned.
+ARRAY = {"data": 16, "rank": 24, "dims": 32, "strides": 40, "descr": 56, "flags": 64}
+ARRAY_ALIGNED = 0x100
 # Of each argument: whether it is a tensor; the value that it is, or a tensor's type; ...
 ROW = {
     "tensor": 0, "object": 1, "flag": 2, "slot": 3, "descr": 4, "rank": 5, "dims": 6, "dtype": 7,
-    "shape": 8, "storage": 9,
+    "shape": 8, "storage": 9, "shown": 10, "strides": 11, "steps": 12,
 }  # fmt: skip
 ROW_CELLS = len(ROW)
 # Of a result that may be handed out again; its storage's words follow.

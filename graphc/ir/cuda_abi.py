@@ -63,6 +63,7 @@ class Source:
     num_warps: int = 4
     num_stages: int = 2
     scratch_bytes: int = 0  # for each program of the grid; 0: no parameter is bound to any
+    flushes: bool = False  # functions of the library may take denormals for zeros
 
 
 @dataclass(frozen=True, slots=True)

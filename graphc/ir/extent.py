@@ -39,6 +39,7 @@ from graphc.ir.symbols import (
     Unknown,
     asker_is_own,
     leaked,
+    needed,
 )
 
 ENDLESS = 1 << 62  # no size reaches so far
@@ -168,7 +169,7 @@ class Extent(Unknown):
             return False
         if gap.hint != 0:
             return scope.note(gap, "==")
-        raise Fixed(gap.symbols(), f"{show(self)} == {show(y)} holds for this value alone")
+        raise Fixed(needed(gap), f"{show(self)} == {show(y)} holds for this value alone")
 
     def __ne__(self, y: object) -> Any:
         equal = self.__eq__(y)

@@ -69,6 +69,15 @@ def without(product: Product, below: Product) -> Product | None:
     return tuple(left)
 
 
+def at(terms: Terms, atom: Atom, value: int) -> Terms:
+    """The polynomial with a value in place of an atom; inside other atoms it stays."""
+    out: Terms = {}
+    for product, factor in terms.items():
+        rest = tuple(a for a in product if a is not atom)
+        out = add(out, {rest: factor * value ** (len(product) - len(rest))})
+    return out
+
+
 def least(terms: Terms) -> int | None:
     """The least value for any values of the atoms; None where that is not seen.
 

@@ -1,7 +1,8 @@
 """sizes: what code that meets sizes asks of them, be they ints or extents.
 
-`same`, `is_one` and `smaller` answer for every value and note nothing; `typical` and `hint` give
-one value. `Evaluation` puts sizes in place of symbols, `read` is the inverse of `extent.show`.
+`same`, `is_one` and `smaller` answer for every value and note nothing; `agree` is for rules that
+refuse what does not; `typical` and `hint` give one value. `Evaluation` puts sizes in place of
+symbols, `read` is the inverse of `extent.show`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,24 @@ def same(a: Number, b: Number) -> bool:
 def same_shape(a: Shape, b: Shape) -> bool:
     """`same` of all sizes."""
     return a is b or (len(a) == len(b) and all([m is n or same(m, n) for m, n in zip(a, b)]))
+
+
+def agree(a: Number, b: Number) -> bool:
+    """`same`, where anything else is an error: while the user's step is traced, a size that is
+    equal for the value seen alone is literal from then on (`Fixed`)."""
+    return same(a, b) or bool(a == b)
+
+
+def agree_shape(a: Shape, b: Shape) -> bool:
+    """`agree` of all sizes."""
+    return same_shape(a, b) or (len(a) == len(b) and all(map(agree, a, b)))
+
+
+def broadcast(a: Number, b: Number) -> Number | None:
+    """The common size of two that `agree` or are 1; None of others."""
+    if is_one(a):
+        return b
+    return a if is_one(b) or same(a, b) or agree(b, 1) or agree(a, 1) or agree(a, b) else None
 
 
 def is_fixed(shape: Shape) -> bool:

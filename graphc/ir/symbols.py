@@ -49,6 +49,14 @@ class Symbol:
 Sizes = Callable[[Symbol], int]
 
 
+def needed(gap: Extent) -> frozenset[Symbol]:
+    """Whose values make zero of a gap that is so for the hints: of one symbol alone if that will
+    do (a unit that is repeated `B` times is as long as a batch), else of all."""
+    symbols = gap.symbols()
+    alone = [s for s in symbols if not polynomial.at(gap.terms, s, s.hint)]
+    return frozenset([min(alone, key=lambda s: (s.hint, s.name))]) if alone else symbols
+
+
 class Condition(NamedTuple):
     """`left relation 0` is `holds`: a fact that a plan rests on, and the user's line that asked."""
 

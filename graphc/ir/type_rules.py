@@ -12,7 +12,7 @@ from typing import Any
 
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch
 from graphc.ir.meaning import linalg
-from graphc.ir.sizes import is_one, same, same_shape
+from graphc.ir.sizes import agree, agree_shape, broadcast
 from graphc.ir.types import DTYPES, Shape, TensorSpec, bool_, f32, f64, i32, i64
 
 Pairs = tuple[tuple[int, int], ...]
@@ -24,7 +24,7 @@ def same_type(*types: TensorSpec) -> TensorSpec:
     for t in types[1:]:
         if t.dtype is not first.dtype:
             raise DTypeMismatch(f"operands differ in dtype: {' vs '.join(map(str, types))}")
-        if not same_shape(t.shape, first.shape):
+        if not agree_shape(t.shape, first.shape):
             raise ShapeMismatch(f"operands differ in shape: {' vs '.join(map(str, types))}")
     return first
 
@@ -55,7 +55,7 @@ def where_type(condition: TensorSpec, x: TensorSpec, y: TensorSpec) -> TensorSpe
     if condition.dtype is not bool_:
         raise DTypeMismatch(f"where needs a bool condition, got {condition}")
     t = same_type(x, y)
-    if not same_shape(condition.shape, t.shape):
+    if not agree_shape(condition.shape, t.shape):
         raise ShapeMismatch(f"where: condition {condition} vs operands {t}")
     return t
 
@@ -69,7 +69,7 @@ def check_index_type(x: TensorSpec, *, bound: int, what: str) -> TensorSpec:
 
 
 def check_type(x: TensorSpec, condition: TensorSpec, **_what: str) -> TensorSpec:
-    if condition.dtype is not bool_ or not same_shape(condition.shape, x.shape):
+    if condition.dtype is not bool_ or not agree_shape(condition.shape, x.shape):
         raise DTypeMismatch(f"check needs a bool condition for each element of {x}: {condition}")
     return x
 
@@ -98,7 +98,7 @@ def transpose_type(x: TensorSpec, *, perm: Shape) -> TensorSpec:
 
 def expand_type(x: TensorSpec, *, shape: Shape) -> TensorSpec:
     if len(shape) != len(x.shape) or not all(
-        is_one(a) or same(a, b) for a, b in zip(x.shape, shape)
+        (both := broadcast(a, b)) is not None and agree(both, b) for a, b in zip(x.shape, shape)
     ):
         raise ShapeMismatch(f"cannot expand {x} to shape {shape}")
     return TensorSpec(x.dtype, shape)
@@ -145,7 +145,7 @@ def concat_type(*types: TensorSpec, axis: int) -> TensorSpec:
         raise ShapeMismatch(f"cannot concatenate {', '.join(map(str, types))} along {axis}")
     for n, t in enumerate(types):
         for k, (size, other) in enumerate(zip(t.shape, first.shape)):
-            if k != axis and not same(size, other):
+            if k != axis and not agree(size, other):
                 what = f"tensor {n} has size {size} in dimension {k}, tensor 0 has {other}"
                 raise ShapeMismatch(f"{what}; only dimension {axis} may differ")
     size = sum(t.shape[axis] for t in types)
@@ -269,7 +269,7 @@ def take_along_type(x: TensorSpec, index: TensorSpec, *, axis: int) -> TensorSpe
 
 def put_along_type(x: TensorSpec, index: TensorSpec, *, axis: int, length: int) -> TensorSpec:
     """The adjoint of take_along: x sums into zeros, `length` along the axis."""
-    if not same_shape(x.shape, index.shape):
+    if not agree_shape(x.shape, index.shape):
         raise ShapeMismatch(f"put_along of {x} by {index}")
     return TensorSpec(x.dtype, (*x.shape[:axis], length, *x.shape[axis + 1 :]))
 
@@ -295,7 +295,7 @@ def scatter_reduce_type(
 ) -> TensorSpec:
     """x folded with src at index along axis by maximum, minimum or multiply."""
     whole_type(index)
-    if not same_shape(src.shape, index.shape) or src.dtype is not x.dtype:
+    if not agree_shape(src.shape, index.shape) or src.dtype is not x.dtype:
         raise ShapeMismatch(f"scatter_reduce of {src} by {index} into {x}")
     return x
 
@@ -359,7 +359,7 @@ def attention_type(
     columns = k.shape[-2] if len(k.shape) >= 2 else 0
     wanted = ((*lead, columns, depth), (*lead, columns, v.shape[-1]), (*lead, rows, columns))
     for what, shape in zip((k, v, mask), wanted, strict=True):
-        if not same_shape(what.shape, shape):
+        if not agree_shape(what.shape, shape):
             raise ShapeMismatch(f"attention of {q}: {what} in place of {list(shape)}")
     return TensorSpec(q.dtype, (*lead, rows, v.shape[-1]))
 
@@ -383,7 +383,7 @@ def attention_gradient_type(operand: int) -> Callable[..., TensorSpec]:
         rows = attention_lse_type(*first, **attrs)
         wants = (made, rows, made, rows)
         for what, wanted in zip(types[ATTENTION_OPERANDS:], wants, strict=False):
-            if what.dtype is not wanted.dtype or not same_shape(what.shape, wanted.shape):
+            if what.dtype is not wanted.dtype or not agree_shape(what.shape, wanted.shape):
                 raise ShapeMismatch(f"gradient of attention: {what} in place of {wanted}")
         return first[operand]
 

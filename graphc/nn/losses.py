@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphc.errors import InvalidArgument
 from graphc.frontend import trace as tracing
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import f32
+from graphc.ir.types import f32, f64
 from graphc.nn import functional as F
 from graphc.nn.functional.arguments import legacy_reduction
 from graphc.nn.functional.losses import check_smoothing
@@ -217,7 +217,8 @@ class CrossEntropyLoss(WeightedLoss):
         if smooths and tracing.active() is not None:
             key = ("label_smoothing", id(self))
             get = self._number("label_smoothing", self._smoothing)
-            smoothing = tracing.host_scalar(get, f32, "label_smoothing", key)
+            dtype = f64 if input.dtype is f64 else f32
+            smoothing = tracing.host_scalar(get, dtype, "label_smoothing", key)
         return F.cross_entropy(
             input,
             target,

@@ -300,7 +300,7 @@ def rate(group: Group, name: str, getter: Callable[[], Any], like: DType) -> Rat
         return value.to(dtype) if isinstance(value, Tensor) else value
     if type(group) is ParameterGroup:
         getter = Told(getter, group, reads=[key for key in group if key != "params"])
-    return tracing.host_scalar(getter, dtype, name, (id(group), name, dtype))
+    return tracing.host_scalar(getter, dtype, name, (id(group), name))
 
 
 def chosen(**options: object) -> Options:

@@ -32,6 +32,7 @@ from graphc.ir.types import Shape, TensorSpec, bool_, f32, i64
 from graphc.passes.group import is_op
 from graphc.passes.profile import Profile
 
+LEAST_SCALE = float(np.finfo(np.float32).tiny)
 MOST_STEPS = 12  # ops between the scores and their softmax
 
 
@@ -123,6 +124,8 @@ def match(v: Value) -> Match | None:
     found = _operands(chain, turned)
     mask = None if found is None else _mask(chain, turned, soft.safe)
     if found is None or mask is None or mask.value.spec.dtype not in (bool_, v.spec.dtype, f32):
+        return None
+    if not found.scale > LEAST_SCALE:  # back ends look for the largest score before they scale it
         return None
     of_values = (*(j for _, j in batch), places, _left(rank, (*(j for _, j in batch), places)))
     builder = v.builder

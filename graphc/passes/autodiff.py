@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -149,19 +149,8 @@ def backpropagate(
     if instead is not None:
         stand_ins = instead([edge[0] for edge, _ in roots], {n for n, _ in targets})
     useful = None if everything else _leading_to([e for e, _ in roots], {n for n, _ in targets})
-    arrived: dict[Node, list[Any]] = {}
-    queue: list[tuple[int, Node]] = []
+    arrivals = _Arrivals(useful)
     found: dict[Edge, Any] = {}
-
-    def send(edge: Edge | None, g: Any) -> None:
-        if edge is None or g is None or (useful is not None and edge[0] not in useful):
-            return
-        node, slot = edge
-        slots = arrived.get(node)
-        if slots is None:
-            slots = arrived[node] = [None] * node.count
-            heapq.heappush(queue, (-node.number, node))
-        slots[slot] = g if slots[slot] is None else slots[slot] + g
 
     def visit(node: Node, cotangents: list[Any]) -> None:
         for hooks in (node.hooks, node.kept):
@@ -178,15 +167,13 @@ def backpropagate(
         if check is not None:
             check(node, pulled)
         for edge, g in zip(source.edges, pulled):
-            send(edge, g)
+            arrivals.add(edge, g)
         if source is not node and not keep:
             source.release()
 
     for root, g in roots:
-        send(root, g)
-    while queue:
-        node = heapq.heappop(queue)[1]
-        cotangents = arrived.pop(node)
+        arrivals.add(root, g)
+    for node, cotangents in arrivals:
         if at is None or node.where is None:
             visit(node, cotangents)
         else:
@@ -195,6 +182,31 @@ def backpropagate(
         if not keep and (node.edges or everything):
             node.release()
     return found
+
+
+class _Arrivals:
+    """Cotangents on their way: those that arrive at one place are summed. Iterating gives the
+    latest node first, which by then has all of its own; others are added meanwhile."""
+
+    def __init__(self, useful: Container[Node] | None) -> None:
+        self._useful = useful  # None: every node
+        self._slots: dict[Node, list[Any]] = {}
+        self._queue: list[tuple[int, Node]] = []
+
+    def add(self, edge: Edge | None, g: Any) -> None:
+        if edge is None or g is None or (self._useful is not None and edge[0] not in self._useful):
+            return
+        node, slot = edge
+        slots = self._slots.get(node)
+        if slots is None:
+            slots = self._slots[node] = [None] * node.count
+            heapq.heappush(self._queue, (-node.number, node))
+        slots[slot] = g if slots[slot] is None else slots[slot] + g
+
+    def __iter__(self) -> Iterator[tuple[Node, list[Any]]]:
+        while self._queue:
+            node = heapq.heappop(self._queue)[1]
+            yield node, self._slots.pop(node)
 
 
 def _run_hooks(hooks: list[tuple[int, Hook]], cotangents: list[Any]) -> None:

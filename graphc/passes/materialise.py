@@ -1,8 +1,9 @@
 """materialise: which values have a buffer.
 
 What one group computes and another reads is stored, unless computing it again wherever it is read
-moves fewer bytes than storing and loading it: then it is inlined there. Contractions and gathers
-read memory, so what they read is always stored.
+moves fewer bytes than storing and loading it: then it is inlined there. What a reader reads anyway
+costs it nothing: the mask of an activation is found again beside the gradient of a norm. What
+contractions and gathers read has to be in memory, so that is always stored.
 """
 
 from __future__ import annotations
@@ -88,14 +89,14 @@ class _Realiser:
                 f"not {stored} to store it"
             )
             return False
-        inlined = self._bytes_inlined(v, leaves, heavy, len(outside))
+        inlined = self._bytes_inlined(v, leaves, heavy, outside)
         stored = self._bytes_stored(v, leaves, heavy, len(outside), self._in_own_kernel(v, group))
-        if inlined > stored:
+        if inlined > stored or (inlined == stored and self._unstored(leaves)):
             n = len(outside)
             readers = "1 reader" if n == 1 else f"{n} readers"
             self.because[v] = f"{readers}: cheaper stored: {stored} of {inlined} bytes"
             return False
-        self.materialised.update(u for u in leaves if not u.is_input)
+        self.materialised.update(self._unstored(leaves))
         return True
 
     def _addressable(self, v: Value) -> bool:
@@ -139,11 +140,36 @@ class _Realiser:
             else:
                 yield moved(place_of(u, self.parts, self.orders), way)
 
-    def _bytes_inlined(self, v: Value, leaves: list[Value], heavy: int, readers: int) -> int:
-        """Each reader reads the leaves; a leaf without a buffer has to be stored for that."""
-        reads = sum(self._weight(u, v) for u in leaves) + heavy * typical(v.spec.size_bytes)
-        new = [u for u in leaves if not u.is_input and u not in self.materialised]
-        return readers * reads + sum(self._weight(u, v) for u in new)
+    def _bytes_inlined(
+        self, v: Value, leaves: list[Value], heavy: int, readers: list[Group]
+    ) -> int:
+        """Each reader reads the leaves, which costs nothing where it does so without v, too; a leaf
+        without a buffer has to be stored for that."""
+        weights = {u: self._weight(u, v) for u in leaves}
+        anyway = [self._read_beside(v, g) for g in readers]
+        reads = sum(weights[u] for known in anyway for u in leaves if u not in known)
+        again = len(readers) * heavy * typical(v.spec.size_bytes)
+        return reads + again + sum(weights[u] for u in self._unstored(leaves))
+
+    def _unstored(self, leaves: list[Value]) -> list[Value]:
+        """Those that would have to be stored where what is computed of them is not."""
+        return [u for u in leaves if not u.is_input and u not in self.materialised]
+
+    def _read_beside(self, v: Value, group: Group) -> set[Value]:
+        """What a group reads for other things than v, as far as it is known what it computes; not
+        what it would read again for each of many more points than v has."""
+        if typical(prod(group.domain)) > typical(v.spec.numel):
+            return set()
+        seen, stack = {v}, [a for m in group.members for a in m.args]
+        while stack:
+            u = stack.pop()
+            if u in seen:
+                continue
+            seen.add(u)
+            here = self.of.get(u, group) is group or u.number < v.number
+            if here and u not in self.materialised and _is_computed(u):
+                stack.extend(u.args)
+        return seen
 
     def _bytes_stored(
         self, v: Value, leaves: list[Value], heavy: int, readers: int, shared: bool
@@ -213,3 +239,8 @@ class _Realiser:
         size = typical(leaf.spec.numel)
         large = self.profile.much * size >= typical(v.spec.numel)
         return size * leaf.spec.dtype.itemsize if large else 0
+
+
+def _is_computed(v: Value) -> bool:
+    """Whether v is movement or arithmetic, done where it is read unless it is stored."""
+    return is_free(v) or (v.op is not None and v.op.kind == "elementwise")

@@ -13,7 +13,9 @@ Where the job did not run to a good end (a handler raised, a check failed) it ra
 raised, else `Open`, with the turn still taken and `busy` LEFT: the caller ends the job.
 
 What it reads of Python's objects are their reference counts and types, NumPy's public struct of an
-array, and words at places that its maker has tried out; all else it asks the C API.
+array, and words at places that its maker has tried out; all else it asks the C API. It holds none
+of a result's parts, or nobody else could be seen to have one: each is read only once what holds it
+is known to be as it was.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from graphc.ir.cpu_abi import (
+    ARRAY,
+    ARRAY_ALIGNED,
     CELL_BYTES,
     FINISHED,
     JOB,
@@ -148,9 +152,11 @@ def text(own: str) -> str:
     numbers |= {f"set.{k}": v for k, v in RESULT_SET.items()} | {"CELLS": OF_BYTES}
     numbers |= {"ROW_CELLS": ROW_CELLS, "MOVED": MOVED, "FINISHED": FINISHED, "LEFT": LEFT}
     numbers |= {"RAN": RAN, "OPEN": OPEN, "CRUMBS": ALIGNED - 1}
+    numbers |= {"ARRAY_ALIGNED": ARRAY_ALIGNED}
     whole = latch_arguments.TEXT + own + TEXT
     filled = re.sub(r"%(\S+) = own (\w+)(?: or (\w+))?", _own, whole)
-    filled = re.sub(r"%(\S+) = cell (\w+) (\w+)", _load, filled)
+    filled = re.sub(r"%(\S+) = word (\w+) of (\S+)", _word, filled)
+    filled = re.sub(rf"%(\S+) = ({'|'.join(STRUCTS)}) (\w+) (\w+)", _load, filled)
     for name in sorted(numbers, key=len, reverse=True):
         filled = filled.replace("$" + name, str(numbers[name]))
     return filled
@@ -167,12 +173,26 @@ def _own(found: re.Match[str]) -> str:
     return "\n  ".join([*loads, f"%{name} = call ptr @latch_own(ptr %c, ptr %x, {found_at})"])
 
 
-def _load(found: re.Match[str]) -> str:
-    """A cell of the latch, of a type."""
-    name, kind, cell = found.groups()
-    place = f"%{name}.cell = getelementptr i64, ptr %c, i64 {LATCH[cell]}"
-    return f"{place}\n  %{name} = load {kind}, ptr %{name}.cell"
+def _word(found: re.Match[str]) -> str:
+    """A word of an object, at the place that a cell tells."""
+    name, cell, base = found.groups()
+    at = f"%{name}.place = cell i64 {cell}"
+    return f"{at}\n  %{name} = call i64 @latch_word(ptr %{base}, i64 %{name}.place)"
 
+
+def _load(found: re.Match[str]) -> str:
+    """A field of a struct, of a type."""
+    name, struct, kind, field = found.groups()
+    base, places, step = STRUCTS[struct]
+    place = f"%{name}.{struct} = getelementptr {step}, ptr %{base}, i64 {places[field]}"
+    return f"{place}\n  %{name} = load {kind}, ptr %{name}.{struct}"
+
+
+# Where `%x = cell i64 field` and the like find a struct, its fields, and what they count.
+STRUCTS: dict[str, tuple[str, Mapping[str, int], str]] = {
+    "cell": ("c", LATCH, "i64"), "row": ("row", ROW, "i64"), "set": ("set", RESULT_SET, "i64"),
+    "job": ("job", JOB, "i64"), "array": ("array", ARRAY, "i8"),
+}  # fmt: skip
 
 TEXT = """
 define internal i1 @same_words(ptr %words, i64 %count) nounwind {
@@ -207,13 +227,10 @@ look:
   %one = icmp eq i64 %tensor.held, 1
   br i1 %one, label %inside, label %no
 inside:
-  %before = cell i64 dict_before
-  %dict.now = call i64 @latch_word(ptr %tensor, i64 %before)
-  %dict.at = getelementptr i64, ptr %set, i64 $set.dict
-  %dict.then = load i64, ptr %dict.at
+  %dict.now = word dict_before of tensor
+  %dict.then = set i64 dict
   %own = icmp eq i64 %dict.now, %dict.then
-  %weak.at = cell i64 tensor_weak
-  %weak = call i64 @latch_word(ptr %tensor, i64 %weak.at)
+  %weak = word tensor_weak of tensor
   %unseen = icmp eq i64 %weak, 0
   %both = and i1 %own, %unseen
   br i1 %both, label %names, label %no
@@ -221,40 +238,23 @@ names:
   %dict = inttoptr i64 %dict.now to ptr
   %dict.held = load i64, ptr %dict
   %dict.one = icmp eq i64 %dict.held, 1
-  %version.at = cell i64 version
-  %version = call i64 @latch_word(ptr %dict, i64 %version.at)
-  %then.at = getelementptr i64, ptr %set, i64 $set.version
-  %then = load i64, ptr %then.at
+  %version = word version of dict
+  %then = set i64 version
   %still = icmp eq i64 %version, %then
-  %storage.at = getelementptr i64, ptr %set, i64 $set.storage
-  %storage = load ptr, ptr %storage.at
+  %same.names = and i1 %dict.one, %still
+  br i1 %same.names, label %stored, label %no
+stored:
+  %storage = set ptr storage
   %storage.held = load i64, ptr %storage
   %storage.one = icmp eq i64 %storage.held, 1
-  %array.at = getelementptr i64, ptr %set, i64 $set.array
-  %array = load ptr, ptr %array.at
-  %array.held = load i64, ptr %array
-  %holders.at = getelementptr i64, ptr %set, i64 $set.holders
-  %holders = load i64, ptr %holders.at
-  %array.own = icmp eq i64 %array.held, %holders
-  %first = and i1 %dict.one, %still
-  %second = and i1 %storage.one, %array.own
-  %good = and i1 %first, %second
-  br i1 %good, label %memory, label %no
-memory:
-  %owner.at = getelementptr i64, ptr %set, i64 $set.owner
-  %owner = load ptr, ptr %owner.at
-  %owner.held = load i64, ptr %owner
-  %lone.at = getelementptr i64, ptr %set, i64 $set.owner_holders
-  %lone = load i64, ptr %lone.at
-  %unshared = icmp eq i64 %owner.held, %lone
-  br i1 %unshared, label %slots, label %no
+  br i1 %storage.one, label %slots, label %no
 slots:
   %words = cell i64 storage_words
   br label %next
 next:
   %k = phi i64 [ 0, %slots ], [ %k.next, %word ]
   %left = icmp slt i64 %k, %words
-  br i1 %left, label %word, label %yes
+  br i1 %left, label %word, label %arrayed
 word:
   %k.now = add i64 %k, 2
   %now.at = getelementptr i64, ptr %storage, i64 %k.now
@@ -265,6 +265,17 @@ word:
   %k.next = add i64 %k, 1
   %same = icmp eq i64 %now, %was
   br i1 %same, label %next, label %no
+arrayed:
+  %array = set ptr array
+  %array.held = load i64, ptr %array
+  %holders = set i64 holders
+  %array.own = icmp eq i64 %array.held, %holders
+  %owner = set ptr owner
+  %owner.held = load i64, ptr %owner
+  %lone = set i64 owner_holders
+  %unshared = icmp eq i64 %owner.held, %lone
+  %memory = and i1 %array.own, %unshared
+  br i1 %memory, label %yes, label %no
 yes:
   ret i1 true
 no:
@@ -297,8 +308,7 @@ none:
 
 define internal i64 @latch_run(ptr %c, ptr %pointers, ptr %set) nounwind {
 entry:
-  %address.at = getelementptr i64, ptr %set, i64 $set.address
-  %address = load i64, ptr %address.at
+  %address = set i64 address
   store i64 %address, ptr %pointers
   %busy = cell ptr busy
   %programs = cell ptr programs
@@ -428,8 +438,7 @@ own:
   %again = icmp eq i64 %owner.now, %me
   br i1 %again, label %refuse, label %try
 try:
-  %lock.at = cell i64 lock_at
-  %inner.number = call i64 @latch_word(ptr %lock, i64 %lock.at)
+  %inner.number = word lock_at of lock
   %inner = inttoptr i64 %inner.number to ptr
   %trying = cell ptr try
   %got = call i32 %trying(ptr %inner, i32 0)
@@ -467,8 +476,7 @@ own:
   %owner.cell.at = getelementptr i8, ptr %lock, i64 %owner.at
   store i64 0, ptr %count.cell.at
   store i64 0, ptr %owner.cell.at
-  %lock.at = cell i64 lock_at
-  %inner.number = call i64 @latch_word(ptr %lock, i64 %lock.at)
+  %inner.number = word lock_at of lock
   %inner = inttoptr i64 %inner.number to ptr
   %free = cell ptr free
   call void %free(ptr %inner)

@@ -1,7 +1,9 @@
 """How a latch compares the arguments of a call with those of the last one: LLVM text.
 
-`%x = cell T name` loads a cell of the latch, and `%x = own name or cell` an attribute of the
-object %x, or what a cell holds where that is unset (null, without one); `latch.py` fills both in.
+`%x = cell T name` loads a cell of the latch, and in the same way `row` of one of its arguments,
+`set` of one of its results, `array` of NumPy's struct. `%x = word cell of y` is a word of the
+object %y, where a cell says that it is; `%x = own name or cell` an attribute of the object %x, or
+what a cell holds where that is unset (null, without one). `latch.py` fills them in.
 """
 
 TEXT = """
@@ -54,32 +56,13 @@ define internal i1 @latch_is(ptr %c, ptr %x, ptr %name, ptr %wanted) nounwind {
   ret i1 %same
 }
 
-define internal i1 @latch_spec(ptr %c, ptr %row, ptr %x) nounwind {
+define internal i1 @latch_equal(ptr %c, ptr %x, ptr %y) nounwind {
 entry:
-  %spec.now = own spec
-  %wanted.at = getelementptr i64, ptr %row, i64 $row.object
-  %wanted = load ptr, ptr %wanted.at
-  %same = icmp eq ptr %spec.now, %wanted
-  br i1 %same, label %yes, label %look
-look:
-  %none = icmp eq ptr %spec.now, null
-  br i1 %none, label %no, label %typed
-typed:
-  %name.dtype = cell ptr name_dtype
-  %dtype.at = getelementptr i64, ptr %row, i64 $row.dtype
-  %dtype = load ptr, ptr %dtype.at
-  %like = call i1 @latch_is(ptr %c, ptr %spec.now, ptr %name.dtype, ptr %dtype)
-  br i1 %like, label %shaped, label %no
-shaped:
-  %name.shape = cell ptr name_shape
-  %shape = call ptr @latch_get(ptr %c, ptr %spec.now, ptr %name.shape)
-  %lost = icmp eq ptr %shape, null
-  br i1 %lost, label %no, label %compare
+  %same = icmp eq ptr %x, %y
+  br i1 %same, label %yes, label %compare
 compare:
-  %shape.at = getelementptr i64, ptr %row, i64 $row.shape
-  %then = load ptr, ptr %shape.at
   %equal = cell ptr equal
-  %answer = call i32 %equal(ptr %shape, ptr %then, i32 2)
+  %answer = call i32 %equal(ptr %x, ptr %y, i32 2)
   %failed = icmp slt i32 %answer, 0
   br i1 %failed, label %clear, label %tell
 clear:
@@ -91,6 +74,33 @@ tell:
   ret i1 %good
 yes:
   ret i1 true
+}
+
+define internal i1 @latch_spec(ptr %c, ptr %row, ptr %x) nounwind {
+entry:
+  %spec.now = own spec
+  %wanted = row ptr object
+  %same = icmp eq ptr %spec.now, %wanted
+  br i1 %same, label %yes, label %look
+look:
+  %none = icmp eq ptr %spec.now, null
+  br i1 %none, label %no, label %typed
+typed:
+  %name.dtype = cell ptr name_dtype
+  %dtype = row ptr dtype
+  %like = call i1 @latch_is(ptr %c, ptr %spec.now, ptr %name.dtype, ptr %dtype)
+  br i1 %like, label %shaped, label %no
+shaped:
+  %name.shape = cell ptr name_shape
+  %shape = call ptr @latch_get(ptr %c, ptr %spec.now, ptr %name.shape)
+  %lost = icmp eq ptr %shape, null
+  br i1 %lost, label %no, label %compare
+compare:
+  %then = row ptr shape
+  %equal = call i1 @latch_equal(ptr %c, ptr %shape, ptr %then)
+  ret i1 %equal
+yes:
+  ret i1 true
 no:
   ret i1 false
 }
@@ -99,24 +109,17 @@ define internal i1 @latch_apart(ptr %c, ptr %rows, i64 %before, ptr %storage) no
 entry:
   %contains = cell ptr contains
   %storages = cell ptr storages
-  %strides.at = cell i64 strides_at
-  %empty = cell i64 empty
-  %strides = call i64 @latch_word(ptr %storage, i64 %strides.at)
-  %plain = icmp eq i64 %strides, %empty
-  br i1 %plain, label %ask, label %no
-ask:
   %inside = call i32 %contains(ptr %storages, ptr %storage)
   %apart = icmp eq i32 %inside, 0
   br i1 %apart, label %next, label %no
 next:
-  %k = phi i64 [ 0, %ask ], [ %k.next, %one ]
+  %k = phi i64 [ 0, %entry ], [ %k.next, %one ]
   %left = icmp slt i64 %k, %before
   br i1 %left, label %one, label %yes
 one:
   %first = mul i64 %k, $ROW_CELLS
-  %seen = add i64 %first, $row.storage
-  %seen.at = getelementptr i64, ptr %rows, i64 %seen
-  %other = load ptr, ptr %seen.at
+  %row = getelementptr i64, ptr %rows, i64 %first
+  %other = row ptr storage
   %k.next = add i64 %k, 1
   %same = icmp eq ptr %other, %storage
   br i1 %same, label %no, label %next
@@ -144,8 +147,7 @@ arrayed:
   %is.array = icmp eq i64 %array.kind, %array.type
   br i1 %is.array, label %flag, label %no
 flag:
-  %flag.at = getelementptr i64, ptr %row, i64 $row.flag
-  %flag.then = load ptr, ptr %flag.at
+  %flag.then = row ptr flag
   %flag.now = own flag or false
   %flagged = icmp eq ptr %flag.now, %flag.then
   br i1 %flagged, label %views, label %no
@@ -165,15 +167,20 @@ spec:
 storage:
   %storage.now = own storage
   %missing = icmp eq ptr %storage.now, null
-  br i1 %missing, label %no, label %apart
+  br i1 %missing, label %no, label %shown
+shown:
+  %strides = word shown_at of storage.now
+  %shown.now = inttoptr i64 %strides to ptr
+  %shown.then = row ptr shown
+  %alike = call i1 @latch_equal(ptr %c, ptr %shown.now, ptr %shown.then)
+  br i1 %alike, label %apart, label %no
 apart:
   %alone = call i1 @latch_apart(ptr %c, ptr %rows, i64 %k, ptr %storage.now)
   br i1 %alone, label %note, label %no
 note:
   %seen.at = getelementptr i64, ptr %row, i64 $row.storage
   store ptr %storage.now, ptr %seen.at
-  %slot.at = getelementptr i64, ptr %row, i64 $row.slot
-  %slot = load i64, ptr %slot.at
+  %slot = row i64 slot
   %used = icmp sge i64 %slot, 0
   br i1 %used, label %memory, label %yes
 memory:
@@ -207,8 +214,7 @@ one:
   %tensor = icmp ne i64 %kind, 0
   br i1 %tensor, label %tensors, label %value
 value:
-  %value.at = getelementptr i64, ptr %row, i64 $row.object
-  %value.then = load ptr, ptr %value.at
+  %value.then = row ptr object
   %same = icmp eq ptr %x, %value.then
   br i1 %same, label %noted, label %no
 noted:

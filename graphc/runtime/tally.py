@@ -24,7 +24,8 @@ class Mean(NamedTuple):
 
     program: Program
     seconds: tuple[float, ...]
-    calls: int
+    calls: int = 1
+    threads: tuple[()] = ()  # of the host's: of several runs, or of a GPU, they are at no one time
 
 
 class _Sum:

@@ -193,6 +193,27 @@ def test_strips_of_few_samples(samples: int, small_caches: None) -> None:
 @pytest.mark.parametrize("samples", [0, 3, 7, 64])
 def test_what_an_update_reads_is_asked_for_while_few_samples_are_summed(samples: int) -> None:
     """Each row once: of what is read, and of what is only written."""
+    case = weight_update(samples)
+    chosen = plan(case.kernel, HOST)
+    assert chosen is not None and chosen.few is not None
+    text = module_text(case.kernel, HOST)
+    assert text.count("call void @llvm.prefetch") == 3 * chosen.few.vectors
+    check(case)
+
+
+def test_an_update_is_masked_in_the_last_tile_of_a_row_alone() -> None:
+    """Of its last vector; those of all other tiles are stored whole."""
+    target, case = Target.named("sapphirerapids"), weight_update(7)
+    chosen = plan(case.kernel, target)
+    assert chosen is not None and 1000 % chosen.width
+    text = module_text(case.kernel, target)
+    masked = text.count("call void @llvm.masked.store")
+    whole = len(re.findall(r"store <16 x float> [^,]+, ptr [^,]+, align 4\b", text))
+    assert masked and whole == masked * (2 * chosen.vectors - 1)
+
+
+def weight_update(samples: int) -> Case:
+    """q = p - a gradient over a symbolic number of samples, which is kept as well."""
     out = at(m=1000, n=1)
     epilogue: tuple[Statement, ...] = (
         Store("y", "%dot", out),
@@ -206,10 +227,7 @@ def test_what_an_update_reads_is_asked_for_while_few_samples_are_summed(samples:
         buffers=(Buffer("p", f32, "r"), Buffer("q", f32, "w"), Buffer("y", f32, "w")),
     )  # fmt: skip
     lengths = {"a": 40 * samples, "b": 1000 * samples} | dict.fromkeys("pqy", 40_000)
-    chosen = plan(kernel, HOST)
-    assert chosen is not None and chosen.few is not None
-    assert module_text(kernel, HOST).count("call void @llvm.prefetch") == 3 * chosen.few.vectors
-    check(Case(kernel, lengths, {"n0": samples}))
+    return Case(kernel, lengths, {"n0": samples})
 
 
 @pytest.mark.parametrize("m", [0, 1, 5, 8, 9, 16, 33])

@@ -413,6 +413,26 @@ def test_lane_choice() -> None:
     assert chosen(TRANSPOSED) == ("c", ("",))  # rows are written whole
 
 
+FAR_APART = """kernel turned map (x: r f32, y: w f32 | n, lo, hi | ) {
+  for i in n, c in 20 {
+    once {
+      %0: f32 = load x[i + c*n] if lo <= i < hi
+      store y[i*20 + c] = %0
+    }
+  }
+}"""
+
+
+def test_lanes_that_are_known_load_one_by_one() -> None:
+    """All of a full vector's, the first ones of the last; outside its guards there is no memory."""
+    assert "gather" not in module_text([parse(FAR_APART)], Target.named("sapphirerapids"))
+    n, rng = 7, np.random.default_rng(0)
+    for lo, hi in ((0, 7), (2, 5), (3, 3)):
+        x = rng.standard_normal(20 * n).astype(np.float32)
+        buffers = {"x": x, "y": np.ones(20 * n, np.float32)}
+        check([Case(parse(FAR_APART), buffers, {"n": n, "lo": lo, "hi": hi}, {})])
+
+
 def test_column_walks_take_vectors_side_by_side() -> None:
     """Whatever the body weighs: a row is another page."""
     wide = HEAVY.replace("c in 5", "c in n").replace("i*5", "i*n")

@@ -41,6 +41,8 @@ ASKING = {
     "rows of pixels": matmul(60, 32, 48),
     "columns of a chunk": gradient(96, 24, 600),
     "lines of an image": depthwise(2, 12, 32),
+    "results of short sums": matmul(60, 32, 48, "tn"),
+    "of tiles that move back": matmul(61, 35, 24, "tn"),
 }
 
 
@@ -51,7 +53,7 @@ def test_what_no_prefetcher_follows_is_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [conv(2, 12, 16, 32), matmul(60, 32, 48, "tn")], ids=["dense", "transposed"]
+    "case", [conv(2, 12, 16, 32), matmul(60, 32, 480, "tn")], ids=["dense", "transposed"]
 )
 def test_what_other_tiles_read_as_well_is_not(case: Case) -> None:
     assert "llvm.prefetch" not in module_text(case.kernel, HOST)

@@ -494,3 +494,27 @@ def test_checks_can_be_left_out() -> None:
 
 def test_repr() -> None:
     assert repr(D.Normal(0.0, 1.0)) == "Normal(loc: 0.0, scale: 1.0)"
+
+
+BY_VALUE: dict[str, Callable[[Any], Any]] = {
+    "Normal": lambda x: D.Normal(0.0, x).sample(),
+    "Uniform": lambda x: D.Uniform(0.0, x).sample(),
+    "Gamma": lambda x: D.Gamma(x, 1.0).log_prob(x.abs()),
+    "HalfNormal": lambda x: D.HalfNormal(x).sample(),
+    "Wishart": lambda x: D.Wishart(x, graphc.eye(3)).sample(),
+    "Independent": lambda x: D.Independent(D.Normal(x, x), 1).mean,
+    "support": lambda x: D.Gamma(1.0, 1.0).log_prob(x),
+    "event": lambda x: D.Dirichlet(graphc.ones(2)).log_prob(x),
+    "mixture": lambda x: D.MixtureSameFamily(
+        D.Categorical(graphc.ones(2)), D.Gamma(graphc.ones(2), graphc.ones(2))
+    ).log_prob(x),
+}
+
+
+@pytest.mark.parametrize("name", BY_VALUE)
+def test_what_eager_mode_refuses_a_step_refuses_when_it_runs(name: str) -> None:
+    x = graphc.tensor([-1.0, 2.0])
+    with pytest.raises(ValueError, match=r"Expected|expected|not defined"):
+        BY_VALUE[name](x)
+    with pytest.raises(ValueError, match=r"outside|expected|not defined"):
+        graphc.compile(BY_VALUE[name])(x)

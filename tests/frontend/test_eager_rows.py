@@ -415,5 +415,5 @@ def test_programs_of_one_op_are_dropped() -> None:
     for n in (3, 4, 5, 3):
         x = np.ones((n, 6), np.float32)
         attrs: Attrs = {"batch": (), "contract": ((1, 1),)}
-        out = single.run(HOST, OPS["dot"], [x, x], [None, None], attrs, TensorSpec(f32, (n, n)))
+        out = single.run(HOST, OPS["dot"], [x, x], [False] * 2, attrs, TensorSpec(f32, (n, n)))
         assert (out == 6).all() and len(single._programs) <= 2

@@ -398,6 +398,45 @@ def test_a_store_that_nobody_can_repeat_is_refused() -> None:
         step(graphc.ones(2))
 
 
+class Counts(nn.Module):
+    """Sets what its class alone has before the first call."""
+
+    n = 0
+    first = True
+
+    def forward(self, x: Any) -> Any:
+        self.n += 1
+        if self.first:
+            self.first = False
+            return x * 10
+        return x * self.n
+
+
+def test_a_modules_attribute_that_its_class_had_is_set_at_each_call() -> None:
+    net, x = Counts(), graphc.ones(1)
+    step = graphc.compile(net)
+    assert [step(x).item() for _ in range(4)] == [10, 2, 3, 4]
+    vars(net)["n"] = 7
+    assert step(x).item() == 8 and net.n == 8 and not net.first
+
+
+def test_a_new_buffer_in_an_old_module_is_refused_and_taken_back() -> None:
+    net = nn.Module()
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        if "mean" not in net._buffers:
+            net.register_buffer("mean", x.mean())
+        return x - net.mean
+
+    for _ in range(2):
+        with pytest.raises(Untraceable, match="the step registers `mean` in `net`"):
+            step(graphc.ones(2))
+        assert not net._buffers
+    net.register_buffer("mean", graphc.ones(1))
+    assert step(graphc.ones(2)).tolist() == [0, 0]
+
+
 # ---- modes -------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.errors import InvalidArgument, InvalidState, NotAvailable
+from graphc.frontend.report.page import record_of
 from graphc.frontend.step.compiled import CompiledFunction
 from graphc.frontend.step.explanation import SHOWN, _not_fused, sizes_told
 from graphc.ir import text
@@ -85,6 +88,14 @@ def test_diff_shows_what_changed_and_who_changed_it(step: CompiledFunction) -> N
     assert all(row[:1] in "+-/ " for row in diff.splitlines() if row)
     assert len(diff.splitlines()) < len(step.ir("autodiff").splitlines())
     assert "launch" in step.diff("simplify", "memory")
+
+
+def test_diff_across_levels_is_short_and_has_one_direction(step: CompiledFunction) -> None:
+    code = step.diff("memory", "llvm")
+    assert all(f"{k.name}: {len(k.llvm.splitlines())} lines" in code for k in step.kernels)
+    assert len(code.splitlines()) == len(step.kernels) + 2
+    with pytest.raises(InvalidArgument, match="comes before"):
+        step.diff("memory", "trace")
 
 
 def test_kernels_are_named_alike_everywhere(step: CompiledFunction) -> None:
@@ -223,6 +234,40 @@ def test_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [e["name"] for e in events] == list(STAGES[:-2])
 
 
+def test_processes_do_not_dump_over_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is a file's, so that another opening of it is as another process."""
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path))
+    lock = os.open(tmp_path / ".lock", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    graphc.compile(lambda x: x + 1)(graphc.ones(3))
+    own = f"process_{os.getpid()}"
+    assert {p.name for p in tmp_path.iterdir()} == {".lock", own}
+    assert (tmp_path / own / "report.html").is_file()
+    os.close(lock)
+
+
+def test_names_that_are_no_text_can_be_dumped_and_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the names of files may be."""
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path))
+    step = graphc.compile(lambda named: {k: v + 1 for k, v in named.items()})
+    step.report(tmp_path / "page.html", {"\udc80": graphc.ones(3)})
+    for name in ("page.html", "report.html"):
+        assert any("\udc80" in row for row in record_of((tmp_path / name).read_text())["rows"])
+
+
+def test_a_line_is_told_of_each_program_with_its_own_times() -> None:
+    net = graphc.compile(graphc.nn.Linear(6, 3))
+    net(batch(4)[0]).sum().backward()
+    (place,) = (r.name for r in net.profile(batch(4)[0]).by("line") if r.calls)
+    forward, backward = net.line(place, limit=None).split("\n\n")[1:]
+    assert forward.startswith("Linear: ") and "not profiled" not in forward
+    assert backward.startswith("Linear backward: not profiled")
+
+
 def str_of_first(step: CompiledFunction, stage: str) -> str:
     """A stage of the first plan, which a call of its signature makes the last again."""
     step(*batch(4))
@@ -257,7 +302,7 @@ def test_values_say_which_stage_and_rule_made_them() -> None:
 
 def test_slots_say_what_they_hold(step: CompiledFunction) -> None:
     (unit,) = step._units()
-    kinds = {s.name: unit.kind(s) for s in unit.program.slots}
+    kinds = {s.name: kind for s, kind in unit.kinds(unit.program.slots)}
     assert kinds["0.weight"] == "parameter"
     assert {"argument", "parameter", "gradient", "optimizer", "result"} <= set(kinds.values())
     assert "saved" in kinds.values()

@@ -15,57 +15,14 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.frontend.step import latched, ready, words
+from graphc.frontend.step import latched, words
 from graphc.frontend.step.latched import places
 from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
+from tests.counted import ORDERS, WARM_UP, Counted
 
 ROOT = Path(__file__).parents[2]
-WARM_UP = 5
 pytestmark = pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions")
-
-
-class Counted:
-    """A step that counts what it writes, and how many of its calls ran Python code."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.weight = graphc.ones(3)
-        self.short = 0
-        call = ready.Ready.call
-
-        def counted(own: Any, args: Any) -> Any:
-            self.short += 1
-            return call(own, args)
-
-        monkeypatch.setattr(ready.Ready, "call", counted)
-
-        weight = self.weight
-
-        @graphc.compile
-        def step(x: Tensor) -> Tensor:
-            with graphc.no_grad():
-                weight.add_(1.0)
-            return (x * weight).sum()
-
-        self.step: Any = step
-
-    def expected(self, x: Tensor) -> float:
-        """What the next call gives."""
-        return float((x.numpy() * (self.weight.numpy() + 1)).sum())
-
-    def run(self, times: int = WARM_UP) -> None:
-        for _ in range(times):
-            x = graphc.randn(3)
-            expected = self.expected(x)
-            assert self.step(x).item() == pytest.approx(expected)
-
-    def latched(self, x: Tensor) -> Tensor:
-        """The result of a call that has to run no Python code."""
-        expected, before, version = self.expected(x), self.short, self.weight._version
-        out: Tensor = self.step(x)
-        assert self.short == before, "went the long way"
-        assert out.item() == pytest.approx(expected) and self.weight._version == version + 1
-        return out
 
 
 class Calls:
@@ -164,6 +121,19 @@ def test_other_kinds_of_arguments(counted: Counted, name: str) -> None:
         expected = (x.detach() * (counted.weight.detach() + 1)).sum().item()
         assert counted.step(x).item() == pytest.approx(expected)
         counted.run(3)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_arguments_in_another_order(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    x = ORDERS[name]("cpu")
+    counted = Counted(monkeypatch, "cpu", x.shape[-1])
+    counted.run(WARM_UP, x)
+    for _ in range(5):
+        counted.latched(x)
+    others = [x.contiguous(), x + 1.0, x[..., :1].expand_as(x), x.flip(0)]
+    for other in others:  # whichever way they lie
+        counted.run(1, other)
+        counted.run(1, x)
 
 
 def test_an_argument_whose_array_was_reshaped_is_not_read_as_before(counted: Counted) -> None:

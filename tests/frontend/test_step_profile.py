@@ -48,6 +48,7 @@ class Took(NamedTuple):
     program: Program
     seconds: tuple[float, ...]
     calls: int = 1
+    threads: tuple[()] = ()
 
 
 def evenly(step: CompiledFunction, seconds: float) -> Profile:
@@ -188,7 +189,8 @@ def test_rows_name_modules_lines_and_phases(step: CompiledFunction) -> None:
     profile = step.profile(*BATCH)
     assert {"0", "3"} <= {r.name.partition(".")[0] for r in profile.by("module")}
     assert {"forward", "backward"} <= {r.name for r in profile.by("phase")}
-    assert all(r.name.startswith(Path(__file__).name) for r in profile.by("line") if r.name)
+    here = Path(__file__).name
+    assert all(r.name.startswith(here) for r in profile.by("line") if r.name != "(outside)")
 
 
 def test_a_launch_has_the_mean_of_its_threads(step: CompiledFunction) -> None:
@@ -196,6 +198,14 @@ def test_a_launch_has_the_mean_of_its_threads(step: CompiledFunction) -> None:
     program = step._units()[0].program
     ticks = np.array([[10, 12, 30], [14, 28, 0], [0, 0, 0]], np.int64)  # the third has not run
     assert Timed(program, ticks, lambda: 2.0).seconds == (5.0, 5.0)
+
+
+def test_a_caller_that_begins_behind_its_workers_was_waited_for(step: CompiledFunction) -> None:
+    """It wakes them, and may lose its processor before it begins itself."""
+    program = step._units()[0].program
+    run = Timed(program, np.array([[30, 40, 50], [10, 20, 0]], np.int64), lambda: 1.0)
+    assert run.threads == [[0.0, 30.0, 40.0], [0.0, 10.0, 40.0]]
+    assert run.seconds == (20.0, 20.0)
 
 
 def test_launches_of_several_threads_add_up_to_the_run(step: CompiledFunction) -> None:
@@ -248,8 +258,21 @@ def test_a_trace_for_chrome(step: CompiledFunction, tmp_path: Path) -> None:
     profile = step.profile(*BATCH)
     profile.chrome_trace(tmp_path / "trace.json")
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    assert [e["name"] for e in events] == [x.kernel for x in profile.launches]
+    assert [e["name"] for e in events if e["tid"] == 0] == [x.kernel for x in profile.launches]
     assert all({"ts", "dur", "args"} <= set(e) for e in events)
+
+
+def test_a_trace_shows_each_thread(step: CompiledFunction, tmp_path: Path) -> None:
+    graphc.set_num_threads(2)
+    x = graphc.randn(512, 256)
+    profile = graphc.compile(lambda x: (x @ x.mT).exp().sum(0)).profile(x)
+    profile.chrome_trace(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert {e["tid"] for e in events} == set(range(len(profile.runs[0].threads)))
+    for thread in {e["tid"] for e in events}:
+        own = [e for e in events if e["tid"] == thread]
+        assert sum(e["dur"] for e in own) == pytest.approx(1e6 * profile.launch_seconds)
+        assert own[-1]["ts"] + own[-1]["dur"] == pytest.approx(1e6 * profile.launch_seconds)
 
 
 def test_a_table_as_pytorch_shows_it(step: CompiledFunction) -> None:

@@ -33,9 +33,23 @@ def test_tables_and_notes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     print_on(Terminal(), monkeypatch)
     x = graphc.ones(4, 3)
     profile = step.profile(x)
-    for text in (str(step.explain()), str(profile)):
+    line = step.line(next(r.name for r in profile.by("line") if r.calls))
+    for text in (str(step.explain()), str(profile), str(line), repr(line)):
         assert max(map(len, text.splitlines())) <= 60
     assert str(step.explain()).count("not fused") == 1
+
+
+@pytest.mark.parametrize("width, columns", [(40, 2), (60, 5), (200, 6)])
+def test_a_narrow_table_still_names_its_rows(
+    width: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print_on(Terminal(), monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(width))
+    head, *rows = step.profile(graphc.ones(4, 3)).table("phase").splitlines()
+    assert head.replace("of peak", "of-peak").split()[:-1] == [
+        "ms", "share", "calls", "GFLOP/s", "GB/s", "of-peak"
+    ][:columns]  # fmt: skip
+    assert {row.split()[-1] for row in rows[:2]} == {"(outside)", "forward"}
 
 
 def test_elsewhere_texts_are_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

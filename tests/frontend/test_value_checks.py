@@ -64,6 +64,11 @@ ROWS: dict[str, tuple[Callable[[Any, Any], Any], list[Any], list[list[Any]]]] = 
     "clip_grad_norm": (clipped, [0.0, 1.0], [[0.5, INF], [NAN, 1.0]]),
     "ctc_input_lengths": (lambda T, x: lengths(T, x, T.tensor([2])), [4], [[7], [-1]]),
     "ctc_target_lengths": (lambda T, x: lengths(T, T.tensor([4]), x), [2], [[3]]),
+    "poisson": (lambda T, x: T.poisson(x), [0.0, 1.0], [[0.5, -1.5]]),
+    "sparse": (
+        lambda T, x: T.sparse_coo_tensor(
+            T.stack([x, x]), T.ones(2), (3, 3), check_invariants=True).to_dense(),
+        [0, 2], [[0, 3]]),
     "one_hot": (lambda T, x: T.nn.functional.one_hot(x, 3), [0, 2], [[0, 3], [-1, 0]]),
     "nll_target": (
         lambda T, x: T.nn.functional.nll_loss(T.zeros(2, 3), x), [0, 2], [[0, 3], [-1, 0]]),

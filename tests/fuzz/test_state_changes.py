@@ -1,9 +1,11 @@
-"""A few hundred random programs whose Python state changes between calls."""
+"""A few hundred random programs whose Python state changes between calls, and a few steps whose
+arguments, parameters and optimizers do."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.fuzz import training
 from tests.fuzz.state import run
 
 
@@ -11,3 +13,8 @@ from tests.fuzz.state import run
 def test_random_changes_are_seen(first: int) -> None:
     for seed in range(first, first + 50):
         run(seed)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_changes_of_what_a_step_trains_are_seen(seed: int) -> None:
+    training.run(seed)

@@ -116,6 +116,9 @@ def test_attention_stays_in_registers(arch: str, drop: float, pool: Pool) -> Non
     assert len(sources) == 3 and not any("atomic" in s.text for s in sources)
     for image in GpuLibrary(Target.named(arch), pool=pool).images(sources):
         check(image, True, arch)
+        code = facts.instructions(facts.sass(image))
+        products = sum(n for name, n in code.items() if name.startswith("HGMMA"))
+        assert 2 * code["WARPGROUP.ARRIVE"] <= products, "each waits for the one before"
 
 
 def test_a_large_product_uses_whole_groups_of_warps(pool: Pool) -> None:

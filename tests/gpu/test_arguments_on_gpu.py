@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import graphc
 import graphc.nn.functional as F
+from graphc.runtime.cuda.place import CudaPlace
 
 pytest.importorskip("triton")
 
@@ -78,3 +80,59 @@ def test_memory_that_is_not_aligned_is_copied(copies: list[Any]) -> None:
     x = base[1:].reshape(2, 3, 3, 2).permute(0, 3, 1, 2)
     assert equal(step(x), x.cpu() * 2 + 1) and copies
     assert equal(step(whole), whole.cpu() * 2 + 1)
+
+
+# ---- eager operations --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def moved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What eager operations copy before they read it."""
+    found: list[Any] = []
+    real = CudaPlace.row_major
+
+    def noted(self: CudaPlace, array: Any) -> Any:
+        out = real(self, array)
+        if out is not array:
+            found.append(array.shape)
+        return out
+
+    monkeypatch.setattr(CudaPlace, "row_major", noted)
+    return found
+
+
+EAGER: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "a bias": lambda x, y, i: x + x[0],
+    "a product of two that are turned": lambda x, y, i: y.T @ x.T,
+    "two orders": lambda x, y, i: x + x.T.contiguous().T,
+    "sums": lambda x, y, i: (x.T.sum(0), x.T.sum(), x[0].expand(4, 6).sum()),
+    "a convolution of images that lie channels last": lambda x, y, i: F.conv2d(
+        i, i.reshape(-1)[:108].reshape(3, 4, 3, 3).to(memory_format=graphc.channels_last)
+    ),
+    "normalised": lambda x, y, i: (
+        F.layer_norm(x.T, (4,)), F.batch_norm(i, None, None, training=True)
+    ),
+    "attention between turned heads": lambda x, y, i: F.scaled_dot_product_attention(
+        *[i.transpose(1, 2)] * 3
+    ),
+    "taken and put together": lambda x, y, i: (
+        x.T[graphc.tensor([0, 5]).to(x.device)],
+        graphc.cat([x.T, x.T]), x.T.sort(0)[0], x.T.argmax(1),
+    ),
+    "repeated along one, turned along others": lambda x, y, i: x.T[:, None].expand(6, 3, 4) * 2,
+    "one element": lambda x, y, i: x[:1, :1].expand(4, 6) * x,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_eager_operations_read_what_is_dense_as_it_lies(name: str, moved: list[Any]) -> None:
+    x, y, i = made(4, 6), made(6, 5), last(2, 4, 5, 5)
+    got, want = EAGER[name](x.cuda(), y.cuda(), i), EAGER[name](x, y, i.cpu())
+    for a, b in zip(got, want, strict=True) if isinstance(got, tuple) else [(got, want)]:
+        assert equal(a, b)
+    assert not moved
+
+
+def test_eager_operations_copy_what_has_gaps(moved: list[Any]) -> None:
+    x = made(4, 6)
+    assert equal(x.cuda()[:, 1:4] * 2, x[:, 1:4] * 2) and moved == [(4, 3)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,12 @@ import pytest
 
 import graphc
 from graphc import config
+from graphc.__main__ import main
+from graphc.cli.command import Exit
 from graphc.errors import CudaError, DeviceUnavailable, InvalidArgument, Unsupported
 from graphc.runtime.cuda import device, probe
 from graphc.runtime.cuda.driver import DeviceAttribute, Driver
+from graphc.runtime.cuda.executor import CudaExecutable
 from graphc.runtime.cuda.fake import FakeDriver
 
 cuda = graphc.cuda
@@ -263,3 +267,16 @@ def test_pinned_arrays_live_as_their_views(fake: None) -> None:
     pinned = len(gpu._pinned)
     del view
     assert len(gpu._pinned) == pinned - 1
+
+
+def test_doctor_runs_its_test_on_the_device_as_well(
+    fake_gpu: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    assert main(["doctor", "--json"]) == Exit.OK
+    told = json.loads(capsys.readouterr().out)
+    assert told["gpu"]["arch"] and told["gpu_test"]["passed"] and told["self_test"]["passed"]
+    monkeypatch.setattr(CudaExecutable, "run", lambda *_: 1 / 0)
+    assert main(["doctor", "--json"]) == Exit.FAILED
+    told = json.loads(capsys.readouterr().out)
+    assert "ZeroDivisionError" in told["gpu_test"]["error"] and told["self_test"]["passed"]

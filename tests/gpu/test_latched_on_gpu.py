@@ -14,58 +14,18 @@ pytest.importorskip("triton")
 import graphc
 from graphc import nn
 from graphc.errors import CudaError
-from graphc.frontend.step import ready
 from graphc.frontend.step.latched import places
 from graphc.frontend.storage import running
 from graphc.frontend.tensor import Tensor
 from graphc.runtime.cuda import device, executor
+from tests.counted import ORDERS, WARM_UP, Counted
 
-WARM_UP = 6
 pytestmark = pytest.mark.skipif(places() is None, reason="this interpreter keeps no versions")
-
-
-class Counted:
-    """A step that counts what it writes, and how many of its calls ran Python code."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.weight = graphc.ones(3, device="cuda")
-        self.short = 0
-        call = ready.Ready.call
-
-        def counted(own: Any, args: Any) -> Any:
-            self.short += 1
-            return call(own, args)
-
-        monkeypatch.setattr(ready.Ready, "call", counted)
-        weight = self.weight
-
-        @graphc.compile
-        def step(x: Tensor) -> Tensor:
-            with graphc.no_grad():
-                weight.add_(1.0)
-            return (x * weight).sum()
-
-        self.step: Any = step
-
-    def run(self, times: int = WARM_UP, x: Tensor | None = None) -> None:
-        x = x if x is not None else graphc.arange(3.0, device="cuda")
-        for _ in range(times):
-            want = float((x.cpu().numpy() * (self.weight.cpu().numpy() + 1)).sum())
-            assert self.step(x).item() == pytest.approx(want)
-
-    def latched(self, x: Tensor) -> Tensor:
-        """The result of a call that has to run no Python code."""
-        before, version = self.short, self.weight._version
-        want = float((x.cpu().numpy() * (self.weight.cpu().numpy() + 1)).sum())
-        out: Tensor = self.step(x)
-        assert self.short == before, "went the long way"
-        assert self.weight._version == version + 1 and out.item() == pytest.approx(want)
-        return out
 
 
 @pytest.fixture
 def counted(fake_gpu: None, monkeypatch: pytest.MonkeyPatch) -> Counted:
-    return Counted(monkeypatch)
+    return Counted(monkeypatch, "cuda")
 
 
 def test_calls_like_the_last_one_run_no_python(counted: Counted) -> None:
@@ -142,6 +102,21 @@ def test_other_kinds_of_arguments(counted: Counted, name: str) -> None:
         want = float((x.detach().cpu().numpy() * (counted.weight.cpu().numpy() + 1)).sum())
         assert counted.step(x).item() == pytest.approx(want)
         counted.run(3)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_arguments_in_another_order(
+    monkeypatch: pytest.MonkeyPatch, fake_gpu: None, name: str
+) -> None:
+    x = ORDERS[name]("cuda")
+    counted = Counted(monkeypatch, "cuda", x.shape[-1])
+    counted.run(WARM_UP, x)
+    for _ in range(5):
+        counted.latched(x)
+    others = [x.contiguous(), x + 1.0, x[..., :1].expand_as(x), x.flip(0)]
+    for other in others:  # whichever way they lie
+        counted.run(1, other)
+        counted.run(1, x)
 
 
 def test_a_failed_check_is_told_and_changes_nothing(fake_gpu: None) -> None:

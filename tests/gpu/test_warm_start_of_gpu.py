@@ -12,16 +12,21 @@ pytest.importorskip("triton")
 
 import graphc
 from graphc import nn
+from graphc.frontend.step import native_backend
 from graphc.frontend.step.cuda_backend import cuda_backend
+from graphc.frontend.step.native_backend import NativeBackend
 from graphc.passes import known
 from tests.steps import MODELS
 
 
 @pytest.fixture(autouse=True)
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_gpu: None) -> Callable[[], None]:
-    """Each call is the start of a process: the backend knows nothing but the disk."""
+    """Each call is the start of a process: the GPU's backend knows nothing but the disk, and the
+    CPU's looks at the same disk."""
     monkeypatch.setenv("GRAPHC_VERIFY", "0")
     monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path / "cache"))
+    cpu = NativeBackend()
+    monkeypatch.setattr(native_backend, "native", lambda: cpu)
     cuda_backend.cache_clear()
     return cuda_backend.cache_clear
 

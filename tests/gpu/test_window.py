@@ -19,7 +19,11 @@ BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import gpu_stages  # noqa: E402
+import gpu_tune  # noqa: E402
 import gpu_window  # noqa: E402
+
+from graphc.codegen_gpu.attention_parts import Tile  # noqa: E402
+from graphc.codegen_gpu.tuned import FOLDER, tuned  # noqa: E402
 
 STAGES = [*gpu_window.LIMITS_S]
 A_TEST = "import pytest\n\n\n@pytest.mark.gpu\ndef test_it():\n    assert {}\n"
@@ -36,7 +40,8 @@ def run(out: Path, mode: str, *options: str) -> dict[str, Any]:
 @pytest.mark.timeout(600)
 def test_the_whole_window(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(A_TEST.format(True))
-    found = run(tmp_path / "out", "fake", "--tests", str(tmp_path / "test_it.py"))
+    options = "--scale", "4", "--limit-s", "1600", "--tests", str(tmp_path / "test_it.py")
+    found = run(tmp_path / "out", "fake", *options)
     assert [*found["window"]["stages"][0]] and set(found) == {*STAGES, "window"}
     assert {name: found[name]["status"] for name in STAGES} == dict.fromkeys(STAGES, "ok"), found
     assert all(row["ok"] for row in found["abi"]["rows"])
@@ -47,8 +52,38 @@ def test_the_whole_window(tmp_path: Path) -> None:
     assert again["variant"] == "graphc, started again" and again["first_s"] > 0
     assert {row.get("warps") for row in found["conv"]["rows"]} == {None, 4, 8}
     assert len(found["conv"]["rows"]) == 8 and len(found["attention"]["rows"]) == 3
+    assert {row["key"] for row in found["tune"]["rows"]} == {
+        "forward 64", "queries 64", "keys 64",
+    }  # fmt: skip
     for name in ("ceilings", "nets", "conv", "attention"):
         assert "torch" in found[name]["skipped"][0]  # not installed, or without a device
+
+
+def test_all_stages_fit_the_window() -> None:
+    assert (
+        sum(gpu_window.LIMITS_S.values()) <= gpu_window.parse(["out"]).limit_s - gpu_window.GRACE_S
+    )
+
+
+def test_the_fastest_tiles_are_kept_as_the_template_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = [dict(zip(gpu_tune.FIELDS, x)) for x in gpu_tune.TILES["keys"][:3]]
+    times = [(1.0, 9.0), (4.0, 4.0), (1.0, None)]  # of two cases; the last fails in one
+    rows = [
+        {"tune": case, "key": "keys 64", "tile": tile, "arch": "sm_00"}
+        | ({} if ms[case] is None else {"median_ms": ms[case]})
+        for tile, ms in zip(tiles, times)
+        for case in (0, 1)
+    ]
+    (tmp_path / "tune.json").write_text(json.dumps({"rows": rows}))
+    monkeypatch.setattr(gpu_tune, "FOLDER", tmp_path)
+    gpu_tune.main(tmp_path)
+    assert json.loads((tmp_path / "sm_00.json").read_text()) == {"attention": {"keys 64": tiles[1]}}
+    for file in FOLDER.glob("*.json"):
+        for key, row in tuned(file.stem)["attention"].items():
+            part, depth = key.split()
+            assert part in gpu_tune.TILES and depth.isdecimal() and Tile(**row).rows >= 16
 
 
 def test_a_failing_stage_stops_no_other(tmp_path: Path) -> None:

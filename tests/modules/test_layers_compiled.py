@@ -82,6 +82,28 @@ def test_label_smoothing_is_read_at_each_call() -> None:
         assert step.stats.programs == programs
 
 
+TYPES = (graphc.float16, graphc.bfloat16, graphc.float64)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+def test_a_number_that_is_read_at_each_call_takes_the_type_of_each_input(dtype: Any) -> None:
+    drop, loss = nn.Dropout(0.3), nn.CrossEntropyLoss(label_smoothing=0.1)
+
+    def step(x: Any) -> list[Any]:
+        return [drop(x.float()), drop(x), loss(x, x), drop(x.flip(0))]
+
+    compiled = graphc.compile(step)
+    x = graphc.tensor(np.random.default_rng(0).random((5, 4))).to(dtype)
+    for p in (0.3, 0.7):
+        drop.p = p
+        graphc.manual_seed(3)
+        got = compiled(x)
+        graphc.manual_seed(3)
+        for a, b in zip(got, step(x), strict=True):
+            assert a.dtype is b.dtype
+            graphc.testing.assert_close(a, b)
+
+
 def test_a_number_that_is_read_at_each_call_is_not_set_inside_a_step() -> None:
     drop = nn.Dropout(0.5)
 

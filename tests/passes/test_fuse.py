@@ -12,7 +12,7 @@ from graphc import Tensor
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value, Where
 from graphc.ir.program import Program
-from graphc.ir.types import TensorSpec, f32, i64
+from graphc.ir.types import TensorSpec, bool_, f32, i64
 from graphc.passes.pipeline import compile_graph
 from tests.passes.graphs import CASES, Case, make
 from tests.passes.texts import groups
@@ -82,6 +82,29 @@ def many_members(x: Value, _rows: Value) -> tuple[Value, ...]:
     for k in range(100):
         x = apply("exp", x * (k + 2.0))
     return (x,)
+
+
+def read_anyway(x: Value, _rows: Value) -> tuple[Value, ...]:
+    """A mask whose reader in another kernel reads what the mask is made of, too."""
+    mask, zeros = apply("lt", x * 2.0, 6.0), x * 0.0
+    a = apply("where", mask, x, zeros)
+    return a, apply("where", mask, spread(total(a, 0), x.shape, 1), zeros) * x
+
+
+def read_for_it_alone(x: Value, _rows: Value) -> tuple[Value, ...]:
+    """A mask whose other reader reads nothing of what it is made of."""
+    mask = apply("lt", x * 2.0, 6.0)
+    a = apply("where", mask, x, x * 0.0)
+    columns = spread(total(a, 0), x.shape, 1)
+    return a, apply("where", mask, columns, columns * 0.5)
+
+
+@pytest.mark.parametrize(("build", "stored"), [(read_anyway, 0), (read_for_it_alone, 1)])
+def test_a_mask_is_stored_for_readers_that_do_not_read_what_it_is_made_of(
+    build: Build, stored: int
+) -> None:
+    buffers = [b for x in program(build).launches for b in x.kernel.buffers]
+    assert sum("w" in b.access and b.dtype is bool_ for b in buffers) == stored
 
 
 REASONS: dict[str, tuple[Build, str]] = {

@@ -21,5 +21,5 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
     frame = Frame(e, kernel)
     template = Gradient if chosen.parts.is_gradient else Forward
     template(frame, chosen, kernel.axes).emit()
-    e.do("ret void")
+    e.leave()
     return e

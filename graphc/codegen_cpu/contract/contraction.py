@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from graphc.codegen_cpu.contract.epilogue import Epilogue
+from graphc.codegen_cpu.contract.grid import Dim, Place, known_count
 from graphc.codegen_cpu.contract.microkernel import (
     Site,
     Span,
@@ -64,33 +65,8 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
         # The scratch of either nest is reserved at the function's entry.
         many, few = (_Nest(frame, p, statements) for p in (chosen, chosen.few))
         e.either(frame.less(chosen.most, frame.size(chosen.samples)), many=many.emit, few=few.emit)
-    e.do("ret void")
+    e.leave()
     return e
-
-
-@dataclass(frozen=True, slots=True)
-class _Dim:
-    """A dimension of the tile grid: an axis in blocks."""
-
-    axis: Axis
-    block: int
-    count: Int
-    extent: Int  # the points that are cut in blocks
-
-
-def _known(dim: _Dim) -> int:
-    """Tiles along a dimension of literal extent."""
-    assert isinstance(dim.count, int)
-    return dim.count
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A tile's first point, and how many of its first points another tile has done."""
-
-    index: dict[str, Int]
-    skip: dict[str, Int]
-    number: dict[_Dim, Int] = field(default_factory=dict)  # of the tile along each dimension
 
 
 class _Nest:
@@ -112,12 +88,12 @@ class _Nest:
         self.epilogue = Epilogue(frame, chosen, statements)
         patches = chosen.vectors if chosen.how == "lanes" else 1
         self.partials = Partials(self.epilogue, patches)
-        self.run_dims: list[_Dim] = []  # of the tiles of one run
+        self.run_dims: list[Dim] = []  # of the tiles of one run
         self.panel_dims, self.dims = self._grid()
 
     # ---- the grid of tiles -----------------------------------------------------------------
 
-    def _grid(self) -> tuple[list[_Dim], list[_Dim]]:
+    def _grid(self) -> tuple[list[Dim], list[Dim]]:
         """Dimensions that pick a panel, and those of the tiles within it; outermost first."""
         p = self.plan
         dims = [self._dim(axis, self.extent[axis.name]) for axis in p.contraction.axes]
@@ -131,19 +107,19 @@ class _Nest:
         rest = [d for d in dims if d.axis.name != p.lane.name]
         return [], self._strips([d for d in dims if d.axis.name == p.lane.name], rest)
 
-    def _dim(self, axis: Axis, extent: Int) -> _Dim:
+    def _dim(self, axis: Axis, extent: Int) -> Dim:
         p = self.plan
         blocks = {r.axis.name: r.count for r in p.rows} | {p.lane.name: p.width}
         block = blocks.get(axis.name, 1)
-        return _Dim(axis, block, self.frame.ceil_div(extent, block), extent)
+        return Dim(axis, block, self.frame.ceil_div(extent, block), extent)
 
-    def _run_grid(self, runs: Runs, dims: list[_Dim]) -> tuple[list[_Dim], list[_Dim]]:
+    def _run_grid(self, runs: Runs, dims: list[Dim]) -> tuple[list[Dim], list[Dim]]:
         """As `_grid`; the tiles of a run are neighbours, of other lanes between them if need be."""
         p, first = self.plan, runs.axes[0]
         lane = [d for d in dims if d.axis == p.lane]
         kept = [d for d in dims if not runs.has(d.axis.name) and d not in lane]
         parts = self.frame.div(self.extent[first.name], runs.cut)
-        cut = _Dim(first, runs.cut, parts, self.extent[first.name])
+        cut = Dim(first, runs.cut, parts, self.extent[first.name])
         run = [self._dim(first, runs.cut)]
         run += [d for d in dims if runs.has(d.axis.name) and d.axis != first]
         self.run_dims, self.run_cut = run, cut
@@ -155,7 +131,7 @@ class _Nest:
         shared = [d for d in kept if d.axis.name in picks]
         return [*lane, *shared], [*(d for d in kept if d not in shared), cut, *run]
 
-    def _strips(self, lane: list[_Dim], rest: list[_Dim]) -> list[_Dim]:
+    def _strips(self, lane: list[Dim], rest: list[Dim]) -> list[Dim]:
         """The tiles of a strip of the lane axis are neighbours, then its other tiles."""
         if not self.plan.strip:
             return rest + lane
@@ -168,7 +144,7 @@ class _Nest:
         panels = self.frame.product(d.count for d in self.panel_dims)
         low, high = self._share(self.frame.mul(inside, panels))
         if not self.plan.packed:
-            self._tiles(low, high, _Place({}, {}), self.panel_dims + self.dims)
+            self._tiles(low, high, Place({}, {}), self.panel_dims + self.dims)
             return
         inside = self.frame.most(inside, 1)
         after = self.frame.div(self.frame.add(high, self.frame.sub(inside, 1)), inside)
@@ -197,12 +173,12 @@ class _Nest:
     def _run_tiles(self) -> int:
         """Neighbouring tiles that belong to one thread."""
         last = [d for d in self.dims if self.plan.lane_last and d.axis == self.plan.lane]
-        return math.prod(_known(d) for d in (*self.run_dims, *last))
+        return math.prod(known_count(d) for d in (*self.run_dims, *last))
 
-    def _place(self, tile: Int, dims: list[_Dim]) -> _Place:
+    def _place(self, tile: Int, dims: list[Dim]) -> Place:
         """The tile's first point on each axis of `dims`; the last tile of an axis moves back."""
         f, index, skip = self.frame, dict[str, Int](), dict[str, Int]()
-        numbers: dict[_Dim, Int] = {}
+        numbers: dict[Dim, Int] = {}
         for dim in reversed(dims):
             numbers[dim] = f.rem(tile, dim.count)
             start = f.mul(numbers[dim], dim.block)
@@ -212,9 +188,9 @@ class _Nest:
             if self._moves(dim):
                 index[name] = f.most(0, f.least(start, f.sub(extent, dim.block)))
                 skip[name] = f.sub(start, index[name])
-        return _Place(index, skip, numbers)
+        return Place(index, skip, numbers)
 
-    def _moves(self, dim: _Dim) -> bool:
+    def _moves(self, dim: Dim) -> bool:
         """Whether a tile may reach beyond its axis; vectors of lanes are masked instead."""
         if dim.block == 1 or (self.plan.how == "lanes" and dim.axis == self.plan.lane):
             return False
@@ -222,7 +198,7 @@ class _Nest:
 
     # ---- groups and chunks -----------------------------------------------------------------
 
-    def _tiles(self, low: Int, high: Int, panel: _Place, dims: list[_Dim]) -> None:
+    def _tiles(self, low: Int, high: Int, panel: Place, dims: list[Dim]) -> None:
         """Tiles [low, high) of the grid `dims`, all in the given panel."""
         f, e = self.frame, self.e
         if self.plan.chunk is None:
@@ -256,8 +232,8 @@ class _Nest:
                     block = self.sums
                 self._finish(place, block)
 
-    def _join(self, panel: _Place, place: _Place) -> _Place:
-        return _Place(
+    def _join(self, panel: Place, place: Place) -> Place:
+        return Place(
             panel.index | place.index, panel.skip | place.skip, panel.number | place.number
         )
 
@@ -296,7 +272,7 @@ class _Nest:
             inner = [Span(a.name, self.extent[a.name]) for a in reduced[depth + 1 :]]
             body(origin | {name: i}, [Span(name, count), *inner])
 
-    def _pack(self, place: _Place, origin: dict[str, Int], spans: list[Span]) -> None:
+    def _pack(self, place: Place, origin: dict[str, Int], spans: list[Span]) -> None:
         """Fill the panel, if there is one."""
         if self.panel is None:
             return
@@ -319,7 +295,7 @@ class _Nest:
             for s in operand.loads
         }
 
-    def _masks(self, place: _Place) -> list[str]:
+    def _masks(self, place: Place) -> list[str]:
         """For each vector of the tile, which lanes lie on the lane axis; "": all, always."""
         p, f = self.plan, self.frame
         if p.how == "along":
@@ -335,7 +311,7 @@ class _Nest:
             masks.append(f.below(left, p.lanes))
         return masks
 
-    def _column_mask(self, place: _Place) -> str:
+    def _column_mask(self, place: Place) -> str:
         """Columns of the tile that exist and that no other tile stores."""
         name, f, lanes = self.plan.lane.name, self.frame, self.plan.vectors
         if name not in place.skip:
@@ -346,7 +322,7 @@ class _Nest:
         return f.both(below, fresh, t.of("i1"))
 
     def _reduce(
-        self, place: _Place, origin: dict[str, Int], spans: list[Span], block: str
+        self, place: Place, origin: dict[str, Int], spans: list[Span], block: str
     ) -> list[str]:
         """The tile's sums over `spans`, into its block; in registers if `direct`."""
         p, f = self.plan, self.frame
@@ -390,7 +366,7 @@ class _Nest:
         """Tiled axes whose extent, a symbol, may be less than the tile."""
         return [(a.name, n) for a, n in self._tiled() if isinstance(a.extent, str) and n > 1]
 
-    def _point(self, name: str, i: int, place: _Place, clamp: bool) -> Int:
+    def _point(self, name: str, i: int, place: Place, clamp: bool) -> Int:
         """Point i of the tile along an axis; clamped, the last one that exists."""
         extent = self.extent[name]
         if not clamp or isinstance(extent, int):
@@ -398,7 +374,7 @@ class _Nest:
         last = self.frame.sub(self.frame.sub(extent, place.index[name]), 1)
         return self.frame.least(i, last)
 
-    def _row_offsets(self, place: _Place, clamp: bool) -> list[dict[str, Int]]:
+    def _row_offsets(self, place: Place, clamp: bool) -> list[dict[str, Int]]:
         f = self.frame
         offsets: list[dict[str, Int]] = [{s.name: 0 for s in self.plan.scalar.loads}]
         for r in self.plan.rows:
@@ -413,7 +389,7 @@ class _Nest:
             ]
         return offsets
 
-    def _columns(self, vector: Operand, place: _Place, clamp: bool) -> list[dict[str, Int]]:
+    def _columns(self, vector: Operand, place: Place, clamp: bool) -> list[dict[str, Int]]:
         """Offsets of the tile's vectors, or of its columns, in the vector operand."""
         f, name, along = self.frame, self.plan.lane.name, self.plan.how == "along"
         points = [
@@ -424,22 +400,46 @@ class _Nest:
             {s.name: f.mul(f.size(s.at.stride(name)), at) for s in vector.loads} for at in points
         ]
 
-    def _finish(self, place: _Place, sums: str | list[str]) -> None:
+    def _finish(self, place: Place, sums: str | list[str]) -> None:
         """The epilogue for every row of the tile that no other tile stores.
 
         `sums` is their block, or the values themselves if the plan is `direct`.
         """
+        p, f = self.plan, self.frame
+        masks = self._masks(place)
+        if p.how == "along":
+            add_columns(f, p, str(sums))
+        if not self._ragged(masks):
+            self._store(place, sums, masks)
+            return
+        left = f.sub(self.extent[p.lane.name], place.index[p.lane.name])
+        self.e.either(
+            f.less(p.width - 1, left),
+            whole=lambda: self._store(place, sums, [""] * len(masks)),
+            last=lambda: self._store(place, sums, masks),
+        )
+
+    def _ragged(self, masks: list[str]) -> bool:
+        """Whether masks are for the last tile of a row alone, which costs a second epilogue.
+
+        An update stores and loads by turns, and processors have a load wait for a masked store that
+        lies as far into its page.
+        """
+        p = self.plan
+        fits = not isinstance(p.lane.extent, int) or p.lane.extent > p.width
+        return any(masks) and fits and self.epilogue.updates and p.how == "lanes" and not p.runs
+
+    def _store(self, place: Place, sums: str | list[str], masks: list[str]) -> None:
+        """The epilogue where the lanes of `masks` are."""
         p, f = self.plan, self.frame
         lanes = p.lanes if p.how == "lanes" else p.vectors
         t = Vec(self.t.element, lanes)
         first = place.index[p.lane.name]
         points = [
             self.epilogue.point(place.index, f.add(first, j * lanes), lanes, mask)
-            for j, mask in enumerate(self._masks(place))
+            for j, mask in enumerate(masks)
         ]
         known = [self.epilogue.preload(point) for point in points]
-        if p.how == "along":
-            add_columns(f, p, str(sums))
         self.partials.start()
 
         def row(index: dict[str, Int], number: Int) -> None:
@@ -459,7 +459,7 @@ class _Nest:
             part = place.number[self.run_cut]
             self.partials.finish([point.at(PART, part) for point in points], self._run(place))
 
-    def _run(self, place: _Place) -> Run:
+    def _run(self, place: Place) -> Run:
         """Where the tile stands in its run."""
         lane = next(d for d in (*self.panel_dims, *self.dims) if d.axis == self.plan.lane)
         at = self.frame.mul(place.number[lane], lane.block) if self.plan.lane_last else 0
@@ -467,12 +467,12 @@ class _Nest:
         for dim in self.run_dims:
             number = place.number[dim]
             first = self.frame.both(first, self.frame.equal(number, 0))
-            last = self.frame.both(last, self.frame.equal(number, _known(dim) - 1))
+            last = self.frame.both(last, self.frame.equal(number, known_count(dim) - 1))
         return Run(first, last, at)
 
     def _rows(
         self,
-        place: _Place,
+        place: Place,
         rows: tuple[Rows, ...],
         index: dict[str, Int],
         number: Int,

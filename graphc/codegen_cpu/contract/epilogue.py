@@ -16,6 +16,8 @@ from graphc.codegen_cpu.integers import Int
 from graphc.codegen_cpu.statements import Point, Statements, Values, Vector
 from graphc.ir.kernel import Load, Store
 
+SHORT = 64  # steps of a sum, for each vector of a row that then comes from memory, or less
+
 
 class Epilogue:
     """Evaluates the epilogue's statements for vectors of outputs."""
@@ -35,6 +37,7 @@ class Epilogue:
             if isinstance(s, Load | Store) and s.at.stride(lane) == 1 and not s.indirect
             and s not in self.constant
         ]  # fmt: skip
+        self.updates = len({type(s) for s in own}) == 2  # state, as an optimizer does
         # What an update reads and writes of an output alone, each place once.
         self.updated = list({(known[s.buffer], s.at): s for s in own}.values())
 
@@ -64,13 +67,24 @@ class Epilogue:
                 self.statements.run(s, point, values)
         return values
 
-    def fetching(self, index: Mapping[str, Int]) -> Callable[[Int], None] | None:
-        """What asks for all that an update reads and writes of a row of the tile at `index`.
+    def _is_short(self) -> bool:
+        """Whether the sum is one loop of few steps beside what the epilogue reads and writes."""
+        plan, (axis, *others) = self.plan, self.plan.contraction.reduced
+        if others or plan.how != "lanes" or plan.wide or plan.chunk is not None:
+            return False
+        steps = axis.extent
+        if not isinstance(steps, int):
+            return False
+        return plan.row_count <= steps <= SHORT * len(self.updated)
 
-        Of few samples they take as long as the weights and their state take to come from memory.
+    def fetching(self, index: Mapping[str, Int]) -> Callable[[Int], None] | None:
+        """What asks for all that the epilogue reads and writes of a row of the tile at `index`.
+
+        A short sum takes no longer than that takes to come from memory, and a processor foresees
+        little of it: rows of a tile are short, and lie apart.
         """
         f, rows, lane = self.frame, self.plan.rows, self.plan.lane.name
-        if not (self.updated and self.plan.strip and len(rows) == 1):
+        if not (self.plan.strip or self._is_short()) or len(rows) != 1:
             return None
         (axis,) = (r.axis.name for r in rows)
 

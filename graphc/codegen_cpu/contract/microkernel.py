@@ -190,7 +190,7 @@ class _Reduction:
                 low, high = f.mul(low, fold), f.least(f.mul(high, fold), span.count)
             x = moved(f, self.plan.scalar, self.site.scalar_bases, span.axis, low)
             y = moved(f, self.vector, self.site.vector_bases, span.axis, low)
-            return self.innermost(Span(span.axis, f.sub(high, low)), x, y, values)
+            return self.innermost(Span(span.axis, f.sub(high, low)), x, y, values, low)
 
         return f.e.carried_loop("0", str(parts), 1, [(self.t, s) for s in sums], part)
 
@@ -209,12 +209,15 @@ class _Reduction:
         carried = [(self.t, s) for s in sums]
         return self.frame.e.carried_loop("0", self.frame.text(span.count), 1, carried, trip)
 
-    def innermost(self, span: Span, scalars: Bases, vectors: Bases, sums: list[str]) -> list[str]:
+    def innermost(
+        self, span: Span, scalars: Bases, vectors: Bases, sums: list[str], since: Int = 0
+    ) -> list[str]:
+        """The steps of a span, the first of which is the reduction's step `since`."""
         rows = Stream(self.frame, self.plan.scalar, scalars, self._row_offsets(), span.axis)
         columns = Stream(self.frame, self.vector, vectors, self.site.columns, span.axis)
         if self.plan.how == "along":
             return self.along(rows, columns, span, sums)
-        return self.stepwise(rows, columns, span.count, sums)
+        return self.stepwise(rows, columns, span.count, sums, since)
 
     def _row_offsets(self) -> list[dict[str, Int]]:
         """Offsets of the scalar operand's points: rows, or rows by vectors."""
@@ -230,14 +233,17 @@ class _Reduction:
             for j in range(self.plan.vectors)
         ]
 
-    def stepwise(self, rows: Stream, columns: Stream, count: Int, sums: list[str]) -> list[str]:
+    def stepwise(
+        self, rows: Stream, columns: Stream, count: Int, sums: list[str], since: Int
+    ) -> list[str]:
         """One step along the innermost axis after the other, some written out in each trip."""
         f, fold = self.frame, self.plan.fold
 
         def trip(i: Int, values: list[str], points: int) -> list[str]:
             rows.advance(i)
             columns.advance(i)
-            prefetch.ask(f, self.plan, self.site.following, rows, columns, i, points)
+            at = f.add(since, i)
+            prefetch.ask(f, self.plan, self.site.following, rows, columns, at, points)
             for ahead in range(0, points, fold):
                 values = self.step(rows, columns, ahead, values, halved=points - ahead < fold)
             return values

@@ -44,8 +44,7 @@ def evaluate(
 def _loaded(f: Frame, s: Load, pointer: str, stride: Int, lanes: int, mask: str) -> Value:
     if stride == 0 or lanes == 1:
         return Value(s.dtype, [memory.load(f, pointer, s.dtype, 1)], False)
-    offsets = "" if stride == 1 else f.steps(stride, lanes)
-    return Value(s.dtype, [memory.load(f, pointer, s.dtype, lanes, offsets, mask)], True)
+    return Value(s.dtype, [memory.load(f, pointer, s.dtype, lanes, "", mask, step=stride)], True)
 
 
 class Stream:

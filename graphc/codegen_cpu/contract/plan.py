@@ -46,7 +46,7 @@ from graphc.codegen_cpu.contract.parts import (
 )
 from graphc.codegen_cpu.contract.zeros import are_bounds, varies
 from graphc.codegen_cpu.target import Target
-from graphc.ir.kernel import Apply, Axis, Kernel, Size, Store
+from graphc.ir.kernel import Apply, Axis, Kernel, Load, Size, Store
 from graphc.ir.kernel_contraction import Contraction, Operand, plain_contraction
 from graphc.ir.ops import OPS
 from graphc.ir.types import f32
@@ -247,11 +247,11 @@ def _overhead(
 ) -> float:
     """Share of the time left for multiply-adds, from rough costs in cycles for each output."""
     depth = points(c.reduced) / fold
-    multiply = depth / 32
-    extra = 0.0
-    stores = [s for s in c.epilogue if isinstance(s, Store)]
-    if any(s.at.stride(lane.name) not in (0, 1) for s in stores):
-        extra += 3.0  # a scattered store
+    multiply, extra = depth / 32, 0.0
+    reached = [s for s in c.epilogue if isinstance(s, Load | Store)]
+    apart = [s for s in reached if s.at.stride(lane.name) not in (0, 1)]
+    if any(isinstance(s, Store) for s in apart):
+        extra += 2.0 + len(apart)  # a scattered store, and all that is gathered or scattered
     if how == "along":
         extra += 3.0 + 0.15 * multiply  # folding lanes; vectors that straddle cache lines
     elif not vector.contiguous(lane.name):

@@ -6,6 +6,7 @@ steps of its reduction, for
 
   the rows of the next tile     where they lie in one piece: pixels by channels, 1x1 convolutions
   its columns of the next chunk where both operands are rows of matrices: a weight gradient
+  what its epilogue touches     where the sum is short, or the samples are few (`epilogue.py`)
 
 and, before its first step, for what a tile of a depthwise convolution that lies below it reads of
 the image: a line of each place, as far apart as channels are many.
@@ -21,9 +22,8 @@ from graphc.codegen_cpu.contract.operands import Bases, Stream
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
+from graphc.codegen_cpu.target import LINE_BYTES
 from graphc.ir.kernel import Load
-
-LINE_BYTES = 64
 
 
 def next_rows(f: Frame, plan: Plan, scalars: Bases) -> str:

@@ -135,7 +135,7 @@ class Template:
             share, point = self._share(), Point()
             self._enter_level(0, point)
             self._outer(0, share, ("true", "true"), point)
-        self.e.do("ret void")
+        self.e.leave()
 
     # ---- threads -------------------------------------------------------------------------------
 
@@ -262,13 +262,19 @@ class Template:
         return [(self.frame.add(index, width * c), "") for c in range(self.plan.copies)]
 
     def _tail(self, start: Int, n: Int, point: Point) -> None:
-        """The lanes from `start` to `n`: at once if their number is known, else a vector a trip."""
+        """The lanes from `start` to `n`: at once if their number is known, else a vector a trip, of
+        which the last one takes a mask."""
         width = self.plan.lanes
         if isinstance(start, int) and isinstance(n, int):
             starts = range(start, n, width)
             self._lane_point([(s, first_lanes(n - s, width)) for s in starts], point)
             return
-        with self.loop(start, n, width) as index:
+        f, last = self.frame, start
+        if self.plan.copies > 1:
+            last = f.add(start, f.mul(f.div(f.sub(n, start), width), width))
+            with self.loop(start, last, width) as index:
+                self._lane_point([(index, "")], point)
+        with self.loop(last, n, width) as index:
             self._lane_point([(index, self.rest_mask(index, n))], point)
 
     def masks_all(self, n: Int, copies: int) -> bool:

@@ -209,12 +209,16 @@ class PhaseLoops:
     # ---- loops ---------------------------------------------------------------------------------
 
     def _unrolls_away(self) -> bool:
-        """Whether all loops are literal and few enough statements in all."""
+        """Whether all loops are literal and few enough statements in all.
+
+        Of a whole block: a tail of fewer vectors sums in the same order, so that a row's sum does
+        not depend on how many rows there are.
+        """
         if any(isinstance(a.extent, str) for a in self.axes):
             return False
         last = self.axes[-1]
         trips = prod(int(a.extent) for a in self.axes[:-1]) * -(-int(last.extent) // self.width)
-        each = sum(weight(s) for s in self.phase.body) * len(self.point.vectors)
+        each = sum(weight(s) for s in self.phase.body) * self.t.plan.copies
         return trips * each <= UNROLLED
 
     def _cut(self) -> Cut | None:

@@ -28,5 +28,5 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
         Nest(frame, chosen, statements).emit()
     elif (gradient := of_gradient(kernel, target)) is not None:
         Gradient(frame, gradient, statements).emit()
-    e.do("ret void")
+    e.leave()
     return e

@@ -12,7 +12,7 @@ from graphc.frontend.api import reductions as R
 from graphc.frontend.api.linear import contract
 from graphc.frontend.promotion import result_type
 from graphc.ir import sugar as P
-from graphc.ir.sizes import is_one
+from graphc.ir.sizes import broadcast, same
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -105,10 +105,10 @@ def _evaluate(
     sizes: dict[Label, int] = {}
     for x, t in pairs:
         for c, n in zip(t, x.spec.shape, strict=True):
-            if is_one(sizes.setdefault(c, n)):
-                sizes[c] = n
-            elif not is_one(n) and n != sizes[c]:
+            common = broadcast(sizes.setdefault(c, n), n)
+            if common is None:
                 raise ShapeMismatch(f"einsum {equation!r}: {c!r} is {sizes[c]} and {n}")
+            sizes[c] = common
     pairs = [_without_units(x, t, sizes) for x, t in pairs]
     out, have = pairs[0]
     for k, (y, term) in enumerate(pairs[1:], 1):
@@ -137,7 +137,7 @@ def _diagonals(x: Tensor, term: Labels, equation: str) -> tuple[Tensor, Labels]:
 
 def _without_units(x: Tensor, term: Labels, sizes: dict[Label, int]) -> tuple[Tensor, Labels]:
     """Dimensions of size 1 that are wider elsewhere broadcast: they are as well not there."""
-    kept = [k for k, c in enumerate(term) if x.spec.shape[k] == sizes[c]]
+    kept = [k for k, c in enumerate(term) if same(x.spec.shape[k], sizes[c])]
     return P.reshape(x, tuple(x.spec.shape[k] for k in kept)), tuple(term[k] for k in kept)
 
 

@@ -12,7 +12,8 @@ from graphc.errors import DTypeMismatch, RefusedArgument
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
 from graphc.frontend.api.random import Generator, rand
-from graphc.frontend.modes import modes, no_grad
+from graphc.frontend.checked import checked
+from graphc.frontend.modes import no_grad
 from graphc.ir.types import f64
 
 __all__ = ["poisson"]
@@ -29,9 +30,8 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """
     if not input.dtype.is_floating_point:
         raise DTypeMismatch(f"poisson of {input.spec}", fix="convert to a floating dtype")
-    if modes.trace is None and bool((input < 0).any()):
-        raise RefusedArgument("invalid Poisson rate, expected rate to be non-negative")
-    rate = input.detach().to(f64)
+    what = "invalid Poisson rate, expected rate to be non-negative"
+    rate = checked(input.detach(), ~(input < 0), what, RefusedArgument).to(f64)
     few = _inverted(E.where(rate < SMALL, rate, 1.0), generator)
     many = _rejected(E.where(rate < SMALL, SMALL, rate), generator)
     return E.where(rate < SMALL, few, many).to(input.dtype)

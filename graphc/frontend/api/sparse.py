@@ -14,9 +14,9 @@ from graphc.frontend.api import creation
 from graphc.frontend.api.conversion import to
 from graphc.frontend.api.indexing import nonzero
 from graphc.frontend.api.shapes import stack
+from graphc.frontend.checked import checked
 from graphc.frontend.devices import CPU, device
 from graphc.frontend.dims import sizes
-from graphc.frontend.modes import modes
 from graphc.frontend.options import as_dtype
 from graphc.frontend.size import Size
 from graphc.frontend.tensor import Tensor
@@ -220,10 +220,9 @@ def sparse_coo_tensor(
     dims = index.spec.shape[0]
     if len(shape) != dims + value.dim() - 1:
         raise ShapeMismatch(f"sparse_coo_tensor: size {shape} for {dims} sparse dimensions")
-    if modes.trace is None and index.numel():
-        for k, (low, high) in enumerate(zip(index.amin(1).tolist(), index.amax(1).tolist())):
-            if low < 0 or high >= shape[k]:
-                raise ShapeMismatch(f"sparse_coo_tensor: an index outside size {shape}")
+    what = f"sparse_coo_tensor: an index outside size {shape}"
+    inside = (index >= 0) & (index < creation.tensor(shape[:dims], device=where).unsqueeze(1))
+    index = checked(index, inside, what, ShapeMismatch)
     out = SparseTensor(index, value, shape, bool(is_coalesced))
     return out.detach().requires_grad_() if requires_grad else out
 

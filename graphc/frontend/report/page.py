@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from graphc.frontend.report.saved import encoded
+
 STATIC = files("graphc.frontend.report") / "static"
 SCRIPTS = (  # in the order that they need each other
     "dom", "model", "marks", "listing", "source", "stages", "kernels", "timeline", "memory",
@@ -53,7 +55,7 @@ def as_json(data: Any) -> str:
 def packed(text: str) -> str:
     """Deflated, as letters."""
     deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
-    return base64.b64encode(deflate.compress(text.encode()) + deflate.flush()).decode()
+    return base64.b64encode(deflate.compress(encoded(text)) + deflate.flush()).decode()
 
 
 def _escaped(text: str) -> str:

@@ -127,7 +127,7 @@ class Recorder:
             "values": self._values(unit),
             "kernels": [self._kernel(unit, k, notes[k.key()]) for k in kernels],
             "launches": self._launches(unit, program, number, run),
-            "slots": [self._slot(unit, s, row) for s in program.buffers()],
+            "slots": [self._slot(unit, *s, row) for s in unit.kinds(program.buffers())],
             "blocks": unit.blocks,
             "commit": row.get(program.commit, len(program.rows())),
             "arena": program.arena_bytes,
@@ -188,10 +188,10 @@ class Recorder:
             })  # fmt: skip
         return rows
 
-    def _slot(self, unit: Unit, s: Slot, row: Mapping[int, int]) -> list[Any]:
+    def _slot(self, unit: Unit, s: Slot, kind: str, row: Mapping[int, int]) -> list[Any]:
         live = row.get(s.first, s.first), row.get(s.last, s.last)
         return [
-            s.name, str(s.spec), s.space, s.index, s.size_bytes, *live, unit.kind(s),
+            s.name, str(s.spec), s.space, s.index, s.size_bytes, *live, kind,
             self.where(unit, escaped(s.where)),
         ]  # fmt: skip
 

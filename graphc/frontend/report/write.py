@@ -15,6 +15,7 @@ from typing import Any
 from graphc.frontend.report.facts import Facts
 from graphc.frontend.report.page import page
 from graphc.frontend.report.record import code_of, record
+from graphc.frontend.report.saved import save
 from graphc.frontend.step.inspection import Stats, Unit, run_of
 from graphc.frontend.step.predicted import memory_of
 from graphc.frontend.step.profile import Run
@@ -34,7 +35,7 @@ def write(path: str | Path, units: Sequence[Unit], told: Facts, every: bool = Fa
 
     text = page(record(units, told), code_of(units, wanted))
     path = Path(path)
-    path.write_text(text, encoding="utf-8")
+    save(path, text)
     return path
 
 

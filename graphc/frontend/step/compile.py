@@ -25,7 +25,7 @@ from graphc.frontend.step.compiled import (
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.native_backend import native, native_backend
-from graphc.frontend.step.one_op import OneOp, lying
+from graphc.frontend.step.one_op import OneOp
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.recompiles import assert_max_compiles
 from graphc.frontend.step.signature import refuse_foreign
@@ -105,9 +105,7 @@ def _run_compiled(op: Op, arrays: Sequence[Array], attrs: Attrs, spec: TensorSpe
     """An eager operation of the host that NumPy would be slow at; None inside a program's run."""
     if native().busy():
         return None
-    laid = [lying(a) for a in arrays]
-    dense = [a if how is not None else HOST.row_major(a) for a, how in zip(arrays, laid)]
-    return cast(Array, _single().run(HOST, op, dense, laid, attrs, spec))
+    return cast(Array, _single().run(HOST, op, arrays, [False] * len(arrays), attrs, spec))
 
 
 RUNNERS.append(_run_compiled)

@@ -56,7 +56,7 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
         return False
     if place in trace.carried:
         return False
-    if place in reads.written or sets_by_code(x, what, key):
+    if place in reads.written or (what == "attr" and sets_by_code(x, key)):
         return place in reads.written
     if place not in reads.counted:
         known = place in reads.notes

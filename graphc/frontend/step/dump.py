@@ -8,19 +8,23 @@
     stats.json        counts, bytes and milliseconds
     trace.json        compile stages on a time line, for Perfetto
 
-The first program goes into the folder itself, each later one into NN_NAME below it.
+The first program goes into the folder itself, each later one into NN_NAME below it. While one
+process writes there, another takes a folder of its own below it, process_PID.
 """
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
+from graphc.frontend.report.saved import save
 from graphc.frontend.step.compared import changes
 from graphc.frontend.step.inspection import Unit, makers_of
 from graphc.frontend.step.predicted import memory_of
@@ -36,7 +40,7 @@ def dump(unit: Unit, folder: str) -> Path:
     from graphc.frontend.report.record import code_of, record
     from graphc.frontend.report.write import environment, numbers
 
-    root = Path(folder).absolute()
+    root = _own(Path(folder).absolute(), os.getpid())
     number = next(_numbers[root])
     if number > 1:
         root /= f"{number:02}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', unit.name)}"
@@ -45,22 +49,36 @@ def dump(unit: Unit, folder: str) -> Path:
     (code,) = code_of([unit], lambda *_: True)
     for level, texts in code.items():
         for kernel, text in zip(unit.kernels(), texts, strict=True):
-            (root / "kernels" / f"{kernel.name}.{SUFFIXES.get(level, level)}").write_text(text)
+            save(root / "kernels" / f"{kernel.name}.{SUFFIXES.get(level, level)}", text)
     told = Facts(unit.name, numbers([unit]), environment())
-    (root / "report.html").write_text(page(record([unit], told), [code]), encoding="utf-8")
+    save(root / "report.html", page(record([unit], told), [code]))
     (root / "stats.json").write_text(json.dumps(_stats(unit), indent=1) + "\n")
     (root / "trace.json").write_text(json.dumps({"traceEvents": _events(unit)}) + "\n")
     return root
+
+
+@lru_cache
+def _own(folder: Path, process: int) -> Path:
+    """Where this process writes: the lock on `folder` is the operating system's, so that whoever
+    ends gives it back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return folder / f"process_{process}"
+    return folder
 
 
 def _write_stages(root: Path, unit: Unit) -> None:
     before, stages, makers = "", unit.stages, makers_of(unit)
     for k, stage in enumerate(stages, 1):
         text = stage.text()
-        (root / f"{k:02}_{stage.name}.gir").write_text(text)
+        save(root / f"{k:02}_{stage.name}.gir", text)
         if before and (rows := changes(before, text, makers)):
             head = f"// {stages[k - 2].name} -> {stage.name}: {stage.why}"
-            (root / f"{k:02}.diff").write_text("\n".join([head, *rows]) + "\n")
+            save(root / f"{k:02}.diff", "\n".join([head, *rows]) + "\n")
         before = text
 
 

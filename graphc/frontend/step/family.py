@@ -98,7 +98,8 @@ class Family:
         unit, template = self._backend.build(graph, self._trace_ms)
         stacks = graph.builder.stacks if graph.builder else {}
         kinds = kinds_of(self.taken, graph)
-        unit = replace(unit, stacks=stacks, state_kinds=kinds, backward=backward)
+        name = f"{unit.name} backward" if backward else unit.name
+        unit = replace(unit, name=name, stacks=stacks, state_kinds=kinds, backward=backward)
         self.units.append(unit)
         if folder := config.dump_dir():
             dump(unit, folder)

@@ -150,14 +150,13 @@ def classes_after(x: Any) -> tuple[type, tuple[type, ...]]:
     return x.__self_class__, mro[mro.index(x.__thisclass__) + 1 :]
 
 
-def sets_by_code(x: Any, what: str, name: Any) -> bool:
-    """Whether setting an attribute runs code of the class's."""
-    kind = type(x)
-    if what != "attr" or is_module(x):
-        return False
-    kept = raw(kind.__mro__, name)
-    by_descriptor = hasattr(kept, "__set__") and not isinstance(kept, MemberDescriptorType)
-    return isinstance(raw(kind.__mro__, "__setattr__"), FunctionType) or by_descriptor
+def sets_by_code(x: Any, name: str) -> bool:
+    """Whether Python code of the class's sets the attribute; it is watched itself."""
+    classes = type(x).__mro__
+    kept = raw(classes, name)
+    if hasattr(kept, "__set__") and not isinstance(kept, MemberDescriptorType):
+        return True
+    return isinstance(raw(classes, "__setattr__"), FunctionType) and not is_module(x)
 
 
 def kept_by(x: Any, name: str) -> Any:

@@ -124,15 +124,20 @@ class Unit:
         """The user's calls that led to what was traced there, innermost first, with full paths."""
         return self.stacks.get(where[1:], ())
 
-    def kind(self, slot: Slot) -> str:
-        """What a slot holds: of state as `sources.kinds_of` says, "saved" for what the forward
-        keeps for the backward, "activation" and "gradient" for what only one of them needs,
+    def kinds(self, slots: Iterable[Slot]) -> Iterator[tuple[Slot, str]]:
+        """Each with what it holds: of state as `sources.kinds_of` says, "saved" for what the
+        forward keeps for the backward, "activation" and "gradient" for what only one of them needs,
         "argument", "result", "number" (read at each call) or "workspace"."""
+        phases = [phase_of(x.kernel) for x in self.program.launches]
+        for slot in slots:
+            yield slot, self._kind(slot, phases[slot.first : slot.last + 1])
+
+    def _kind(self, slot: Slot, phases: Sequence[str]) -> str:
+        """`phases`: of the launches while it lives."""
         if slot.space == "state":
             return self.state_kinds[slot.index] if slot.index < len(self.state_kinds) else "buffer"
         if slot.space != "arena":
             return {"arg": "argument", "out": "result", "scalar": "number"}[slot.space]
-        phases = [phase_of(x.kernel) for x in self.program.launches[slot.first : slot.last + 1]]
         if not phases:
             return "workspace"
         if phases[0] == "" and "bw" in phases:
@@ -173,15 +178,25 @@ class Unit:
     def text(self, stage: str) -> str:
         if stage in self.codes:
             return "\n".join(self.code(k, stage) for k in self.kernels())
-        found = next((s for s in self.stages if s.name == stage), None)
-        if found is None and stage in (*CODE_STAGES, *GPU_STAGES):
+        return self.stages[self.place(stage)].text()
+
+    def place(self, stage: str) -> int:
+        """Where it stands among the stages."""
+        names = self.stage_names()
+        if stage in names:
+            return names.index(stage)
+        if stage in (*CODE_STAGES, *GPU_STAGES):
             raise NotAvailable(
                 f"no `{stage}`: device is {self.device}", fix=f"read {' or '.join(self.codes)}"
             )
-        if found is None:
-            known = ", ".join(self.stage_names())
-            raise InvalidArgument(f"no stage {stage!r}; there are: {known}")
-        return found.text()
+        raise InvalidArgument(f"no stage {stage!r}; there are: {', '.join(names)}")
+
+    def coded_rows(self, level: str) -> Iterator[str]:
+        """What became of the kernels at a level of their code, which has no rows of theirs."""
+        if kernels := self.kernels():
+            yield f"// each kernel became code; kernels[i].{level} is that of one"
+        for k in kernels:
+            yield f"+  {k.name}: {len(self.code(k, level).splitlines())} lines"
 
     def stage_names(self) -> tuple[str, ...]:
         return (*(s.name for s in self.stages), *self.codes)
@@ -257,8 +272,8 @@ class Inspectable:
     def diff(self, before: str, after: str) -> str:
         """Only what changed from one stage to another, and the stages between that changed it.
 
-        Names of stages as in `stages`. Raises InvalidState before the first call, InvalidArgument
-        for another name.
+        Names of stages as in `stages`, the earlier first. Raises InvalidState before the first
+        call, InvalidArgument for another name or order.
         """
         return "\n".join(_unit_diff(u, before, after) for u in self._ready())
 
@@ -332,10 +347,14 @@ def device_of(units: Iterable[Unit]) -> str:
 
 
 def run_of(unit: Unit, runs: Iterable[Run]) -> Run | None:
-    """The profiled run of this program, at whatever sizes."""
-    names = [x.kernel.name for x in unit.program.launches]
-    of_it = (r for r in runs if [x.kernel.name for x in r.program.launches] == names)
-    return next(of_it, None)
+    """The profiled run of this program, at whatever sizes: these share its kernels, and a program
+    with kernels of the same text has its own."""
+    kernels = _kernels(unit.program)
+    return next((r for r in runs if _kernels(r.program) == kernels), None)
+
+
+def _kernels(program: Program) -> list[int]:
+    return [id(x.kernel) for x in program.launches]
 
 
 def _views(unit: Unit, run: Run | None) -> Iterator[KernelView]:
@@ -366,12 +385,16 @@ def loops_of(program: Program) -> Iterator[str]:
 
 
 def _unit_diff(unit: Unit, before: str, after: str) -> str:
-    names = [s.name for s in unit.stages]
-    between = unit.stages
-    if before in names and after in names:
-        between = unit.stages[names.index(before) + 1 : names.index(after) + 1]
-    passes = [f"// by {s.name}: {s.why}" for s in between]
-    rows = changes(unit.text(before), unit.text(after), makers_of(unit))
+    first, last = unit.place(before), unit.place(after)
+    if first > last:
+        raise InvalidArgument(
+            f"diff: {after!r} comes before {before!r}", fix=f'step.diff("{after}", "{before}")'
+        )
+    passes = [f"// by {s.name}: {s.why}" for s in unit.stages[first + 1 : last + 1]]
+    if after in unit.codes:
+        rows = [*unit.coded_rows(after)]
+    else:
+        rows = changes(unit.text(before), unit.text(after), makers_of(unit))
     return "\n".join([f"// {unit.name}: {before} -> {after}", *passes, *rows, ""])
 
 

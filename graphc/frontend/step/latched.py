@@ -29,7 +29,7 @@ from graphc.frontend.step.recycled import RING
 from graphc.frontend.step.words import BEFORE, WORD, layout, of_object, version, word
 from graphc.frontend.storage import ASKING, Clock, Storage, running
 from graphc.frontend.tensor import Tensor
-from graphc.ir.cpu_abi import LATCH, RESULT_SET, ROW, ROW_CELLS
+from graphc.ir.cpu_abi import ARRAY, ARRAY_ALIGNED, LATCH, RESULT_SET, ROW, ROW_CELLS
 from graphc.ir.types import Array
 
 NAMES = {
@@ -41,11 +41,9 @@ NO_TUPLE: tuple[int, ...] = ()
 HEADER = 2 * WORD  # of an object: its count and its type
 STORAGE_WORDS = (Storage.__basicsize__ - HEADER) // WORD
 SET_CELLS = RESULT_SET["words"] + STORAGE_WORDS
-ARRAY = {"data": 16, "rank": 24, "dims": 32, "descr": 56, "flags": 64}  # of NumPy's public struct
 ATTRIBUTES = ("spec", "flag", "views", "base", "array", "storage")
 VALUES = -32  # before an object of 3.11: where its attributes are, in the order of its class
 MOST_SHARED = 30  # attributes of a class that CPython keeps so
-DENSE = 0x101  # row-major and aligned, among an array's flags
 ENOUGH, LONGEST = 8, 64  # calls
 NATIVES = 8  # words of a program's own, at most
 
@@ -66,9 +64,9 @@ def places() -> dict[str, int] | None:
         at = layout()
         if at is None or not _tried():
             return None
-        strides = _slot(Storage, "strides", Storage(None, None))  # type: ignore[arg-type]
+        shown = _slot(Storage, "strides", Storage(None, None))  # type: ignore[arg-type]
         whole = _slot(Clock, "whole", Clock())
-        found = {"strides_at": strides, "whole": whole, "version": at.version}
+        found = {"shown_at": shown, "whole": whole, "version": at.version}
         return found | _values() | _lock()
     except (AttributeError, TypeError, ValueError):
         return None
@@ -77,13 +75,7 @@ def places() -> dict[str, int] | None:
 def _tried() -> bool:
     """Whether counts, types, tensors and arrays are where native code looks for them."""
     x = np.zeros((3, 5), np.float32)
-    at = {k: ctypes.c_int64.from_address(id(x) + v).value for k, v in ARRAY.items()}
-    half = (1 << 32) - 1
-    dims = (ctypes.c_int64 * 2).from_address(at["dims"])
-    array = (at["data"], at["rank"] & half, tuple(dims), at["descr"], at["flags"] & DENSE) == (
-        x.ctypes.data, 2, (3, 5), id(x.dtype), DENSE
-    )  # fmt: skip
-    turned = ctypes.c_int64.from_address(id(x.T) + ARRAY["flags"]).value & DENSE
+    array = all(map(_is_there, (x, x.T)))
     mine = [x, x]
     counted = all(word(id(y)) == sys.getrefcount(y) - ASKING + 1 for y in (x, mine))
     typed = word(id(x) + WORD) == id(np.ndarray)
@@ -92,7 +84,16 @@ def _tried() -> bool:
     own = vars(tensor)
     free = word(id(tensor) + Tensor.__weakrefoffset__) == 0 == tensor_words(tensor, own)
     kept = [own, tensor]
-    return array and turned != DENSE and counted and typed and free and len(kept) == 2
+    return array and counted and typed and free and len(kept) == 2
+
+
+def _is_there(x: Array) -> bool:
+    """Whether the fields of an array with two dimensions are where NumPy's struct has them."""
+    at = {k: word(id(x) + v) for k, v in ARRAY.items()}
+    dims, strides = (tuple((ctypes.c_int64 * 2).from_address(at[k])) for k in ("dims", "strides"))
+    half = (1 << 32) - 1
+    fields = at["data"], at["rank"] & half, dims, strides, at["descr"], at["flags"] & ARRAY_ALIGNED
+    return fields == (x.ctypes.data, 2, x.shape, x.strides, id(x.dtype), ARRAY_ALIGNED)
 
 
 def tensor_words(x: Tensor, own: dict[str, Any]) -> int:
@@ -307,7 +308,7 @@ def _constants(at: dict[str, int]) -> dict[str, int]:
     return {
         **{f"name_{k}": id(v) for k, v in INTERNED.items()},
         "tensor": id(Tensor), "none": id(None), "empty": id(NO_TUPLE),
-        "false": id(False), "true": id(True), **{k: v for k, v in at.items() if k in LATCH},
+        "false": id(False), **{k: v for k, v in at.items() if k in LATCH},
         "programs": ctypes.addressof(running.cell), "dict_before": BEFORE,
         "tensor_weak": Tensor.__weakrefoffset__, "storage_words": STORAGE_WORDS,
         "set_cells": SET_CELLS, "set_count": RING,
@@ -326,17 +327,18 @@ def _rows(ready: Ready) -> tuple[Array, Sequence[object]]:
     """What is compared of each argument, and what it holds."""
     rows = np.zeros((len(ready.arguments), ROW_CELLS), np.int64)
     rests: list[object] = [ready.arguments]
-    for row, (spec, requires_grad, slot, value, *_) in zip(rows, ready.arguments):
+    for row, (spec, requires_grad, slot, value, shown, _, _, strides) in zip(rows, ready.arguments):
         if spec is None:
             row[ROW["object"]] = id(value)
             continue
-        dims = np.array(spec.shape, np.int64)
+        dims, steps = (np.array(x, np.int64) for x in (spec.shape, strides))
         parts = {
             "tensor": 1, "object": id(spec), "flag": id(requires_grad), "slot": slot,
             "descr": id(spec.dtype.numpy), "rank": len(dims), "dims": dims.ctypes.data,
-            "dtype": id(spec.dtype), "shape": id(spec.shape),
+            "dtype": id(spec.dtype), "shape": id(spec.shape), "shown": id(shown),
+            "strides": id(strides), "steps": steps.ctypes.data,
         }  # fmt: skip
         for name, x in parts.items():
             row[ROW[name]] = x
-        rests += [dims, spec.dtype.numpy]
+        rests += [dims, steps, spec.dtype.numpy]
     return rows, rests

@@ -395,7 +395,9 @@ def counted(frame: FrameType, left: Any, right: Any, reads: Reads) -> HostValue 
     if target is None:
         return None
     what, owner, key, place = target
-    if place in trace.settled or not _read_once(reads, place) or sets_by_code(owner, what, key):
+    if place in trace.settled or not _read_once(reads, place):
+        return None
+    if what == "attr" and sets_by_code(owner, key):
         return None
     table = own(owner) if what == "attr" else owner
     if what == "attr":

@@ -13,7 +13,7 @@ from graphc.frontend.places import place_on
 from graphc.frontend.report.facts import Facts
 from graphc.frontend.step import places, seen
 from graphc.frontend.step.family import Backend
-from graphc.frontend.step.inspection import Inspectable, Unit, device_of, run_of
+from graphc.frontend.step.inspection import Inspectable, Unit, device_of
 from graphc.frontend.step.latched import Latched
 from graphc.frontend.step.profile import Limits, Profile, Run, in_turns
 from graphc.frontend.step.signature import signature
@@ -149,9 +149,7 @@ class Measured(Inspectable):
         Times in ms, sizes in bytes. Raises InvalidState before the first call, InvalidArgument for
         a place of which nothing is left.
         """
-        units = self._ready()
-        runs = {u.name: run for u in units if (run := run_of(u, self._runs())) is not None}
-        return places.Text(places.told(units, place, runs, limit))
+        return places.Text(places.told(self._ready(), place, self._runs(), limit))
 
     def _runs(self) -> Sequence[Run]:
         """Of the last profile."""

@@ -47,6 +47,11 @@ def lies(array: Array | None, order: Shape) -> bool:
     """Whether the elements are dense in memory, in this order, and where a program can use them."""
     if array is None or not array.transpose(order).flags.c_contiguous:
         return False
+    return begins_well(array)
+
+
+def begins_well(array: Array) -> bool:
+    """Whether a program can read it from its first element on."""
     return type(array) is np.ndarray or address(array) % ALIGNED == 0
 
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import GraphcError, user_location
-from graphc.frontend import layouts
-from graphc.frontend.laid import declared
 from graphc.frontend.places import DevicePlace, Place
 from graphc.frontend.step.family import Backend
+from graphc.frontend.step.memory import begins_well
 from graphc.frontend.step.native import Native
+from graphc.frontend.views import inverse, row_major
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
@@ -34,10 +34,15 @@ EXACT = (0.0, 1.0, -1.0, 2.0, 0.5)  # floats that rules look for
 
 
 class Laid(NamedTuple):
-    """An operand as it lies in memory, dense in `order`: its program reads it as it is."""
+    """An operand as it lies in memory, which its program reads as it is: dense, with the dimensions
+    of `order`, outermost first, and repeated along all others."""
 
     spec: TensorSpec
     order: Shape
+
+    @property
+    def memory(self) -> TensorSpec:
+        return TensorSpec(self.spec.dtype, tuple(self.spec.shape[k] for k in self.order))
 
 
 class Number(NamedTuple):
@@ -66,27 +71,28 @@ class OneOp:
         by_host = op.kind == "routine" and not self._takes(op, operands, attrs)
         if by_host or not spec.numel:
             return on_host(place, op, operands, attrs, spec)
-        given = [_argument(a, op) if type(a) is np.ndarray else None for a in operands]
-        return self.run(place, op, operands, given, attrs, spec)
+        numbers = [type(a) is np.ndarray for a in operands]
+        return self.run(place, op, operands, numbers, attrs, spec)
 
     def run(
-        self, place: Place, op: Op, operands: Operands, given: Operands, attrs: Attrs,
+        self, place: Place, op: Op, operands: Operands, numbers: Sequence[bool], attrs: Attrs,
         spec: TensorSpec,
     ) -> Any:  # fmt: skip
-        """By compiled code, on dense operands. `given`: what stands for one that is no row-major
-        array, a number or how it lies."""
-        parts = [
-            TensorSpec(FROM_NUMPY[a.dtype], tuple(a.shape)) if g is None else g
-            for a, g in zip(operands, given)
-        ]
+        """By compiled code. `numbers` tells which operands are no tensors."""
+        parts: list[Any] = []
+        arrays: list[Array] = []  # alive while it runs
+        for a, is_number in zip(operands, numbers, strict=True):
+            if is_number:
+                parts.append(_argument(a, op))
+            else:
+                part, array = usable(place, a)
+                parts.append(part)
+                arrays.append(array)
         native = self._program(op, parts, attrs, spec)
         out = place.empty(spec.shape, spec.dtype.numpy)
-        arrays = [
-            place.address(a) for a, g in zip(operands, given) if g is None or isinstance(g, Laid)
-        ]
-        scalars = [a.item() for a, g in zip(operands, given) if isinstance(g, Number)]
+        scalars = [a.item() for a, part in zip(operands, parts) if isinstance(part, Number)]
         try:
-            native.run(arrays, [place.address(out)], scalars)
+            native.run([*map(place.address, arrays)], [place.address(out)], scalars)
             native.settle()
         except GraphcError as e:  # its line is that of the first call
             e.where = user_location()
@@ -131,10 +137,23 @@ def _argument(a: Array, op: Op) -> Any:
     return a.astype(np.float64).item() if dtype.is_half else a.item()
 
 
-def lying(array: Array) -> Laid | None:
-    """How an array of the host lies, if it is dense in another order than row-major."""
-    order = layouts.lying(array.shape, tuple(s // array.itemsize for s in array.strides))
-    return Laid(TensorSpec(FROM_NUMPY[array.dtype], array.shape), order) if order else None
+def usable(place: Place, array: Array) -> tuple[TensorSpec | Laid, Array]:
+    """What a program reads an operand as, and where: in its own memory or else in a copy."""
+    spec = TensorSpec(FROM_NUMPY[array.dtype], tuple(array.shape))
+    if not array.flags.c_contiguous and begins_well(array):
+        laid = lying(spec, array.strides)
+        if laid is not None:
+            return laid, array
+    return spec, place.row_major(array)
+
+
+def lying(spec: TensorSpec, strides: Shape) -> Laid | None:
+    """How elements with these strides, in bytes, lie; None if there are gaps between them."""
+    own = [k for k, n in enumerate(spec.shape) if n > 1 and strides[k]]
+    order = tuple(sorted(own, key=lambda k: -strides[k]))
+    dense = row_major([spec.shape[k] for k in order])
+    gapless = all(strides[k] == step * spec.dtype.itemsize for k, step in zip(order, dense))
+    return Laid(spec, order) if gapless else None
 
 
 def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Graph:
@@ -148,9 +167,8 @@ def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Grap
             inputs.append(builder.input(f"x{k}", part))
             values.append(inputs[-1])
         elif isinstance(part, Laid):
-            value, seen = declared(builder, f"x{k}", part.spec, part.order)
-            inputs.append(value)
-            values.append(seen)
+            inputs.append(builder.input(f"x{k}", part.memory))
+            values.append(_seen(inputs[-1], part))
         elif isinstance(part, Number):
             inputs.append(builder.input(f"x{k}", TensorSpec(part.passed, ())))
             values.append(_spread(inputs[-1], part.used, shape))
@@ -159,6 +177,13 @@ def one_op(op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Grap
     roles = ("scalar" if isinstance(p, Number) else "arg" for p in parts if not _is_constant(p))
     out = builder.emit(op, values, attrs)
     return Graph(op.name, tuple(inputs), tuple(roles), (out,), (None,))
+
+
+def _seen(memory: Value, laid: Laid) -> Value:
+    """An operand as the operation sees it."""
+    shape, order = laid.spec.shape, laid.order
+    turned = P.transpose(memory, inverse([sorted(order).index(k) for k in order]))
+    return P.expand_over(turned, tuple(k for k in range(len(shape)) if k not in order), shape)
 
 
 def _is_constant(part: Any) -> bool:

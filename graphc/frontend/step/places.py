@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import linecache
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from graphc.errors import InvalidArgument
 from graphc.frontend.step.explanation import sizes_told
-from graphc.frontend.step.inspection import Stage, Unit, phase_of
+from graphc.frontend.step.inspection import Stage, Unit, phase_of, run_of
 from graphc.frontend.step.predicted import size_text
 from graphc.frontend.step.profile import PHASES, Run
+from graphc.frontend.terminal import wrapped
 from graphc.ir.graph import Graph, Where
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Launch, Program, Slot
@@ -24,9 +25,12 @@ Has = Callable[[str], bool]  # of a provenance as a text shows it
 
 
 class Text(str):
-    """Text that an interactive session shows as it is."""
+    """Text that an interactive session shows as it is, and a terminal no wider than itself."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(x for row in self.split("\n") for x in wrapped(row, 4))
 
     def __repr__(self) -> str:
         return str(self)
@@ -43,13 +47,18 @@ def holder(unit: Unit, place: str) -> Has:
     places = {w: unit.stack(w) for w in _places(unit)}
 
     def here(path: str, at: int) -> bool:
-        return at == line and (path == name or path.endswith(f"/{name}"))
+        return at == line and _named(path, name)
 
     found = {w[1:] for w in places if here(w.file, w.line)}
     found = {w[1:] for w, s in places.items() if w[1:] in found and (not s or here(*s[0][:2]))}
     found |= {w[1:] for w, s in places.items() if s and here(*s[0][:2])}
     found = found or {w[1:] for w, s in places.items() if any(here(*f[:2]) for f in s)}
     return lambda text: parse_where(text)[1:] in found
+
+
+def _named(path: str, name: str) -> bool:
+    """Whether a file is called so: by its last parts, or whole."""
+    return path == name or path.endswith(f"/{name}")
 
 
 def _inside(scope: str, module: str) -> bool:
@@ -119,26 +128,26 @@ def kernels_at(unit: Unit, has: Has) -> list[Kernel]:
     return list({x.kernel.key(): x.kernel for _, x, _ in launches_at(unit.program, has)}.values())
 
 
-def told(
-    units: Iterable[Unit], place: str, runs: Mapping[str, Run], limit: int | None = SHOWN
-) -> str:
+def told(units: Iterable[Unit], place: str, runs: Sequence[Run], limit: int | None = SHOWN) -> str:
     """All that is known of a place, of each kind of thing `limit` at most, the dearest first.
 
     Raises InvalidArgument if nothing was traced there.
     """
-    parts = [text for u in units if (text := _told(u, place, runs.get(u.name), limit))]
+    parts = [text for u in units if (text := _told(u, place, run_of(u, runs), limit))]
     if not parts:
         raise _nowhere(f"nothing was traced at {place!r}")
     return "\n\n".join([*_source(units, place), *parts])
 
 
 def _source(units: Iterable[Unit], place: str) -> list[str]:
-    """The line itself."""
-    m = LINE.fullmatch(place)
-    paths = {f[0] for u in units for stack in u.stacks.values() for f in stack} if m else set()
-    path = next((p for p in sorted(paths) if m and p.endswith(m[1])), "")
-    text = linecache.getline(path, int(m[2])).strip() if m and path else ""
-    return [f"{place}  {text}"] if text else []
+    """The line itself, of each file of that name that runs something there."""
+    if (m := LINE.fullmatch(place)) is None:
+        return []
+    line = int(m[2])
+    frames = {f[:2] for u in units for stack in u.stacks.values() for f in stack}
+    paths = sorted(path for path, at in frames if at == line and _named(path, m[1]))
+    texts = dict.fromkeys(linecache.getline(path, line).strip() for path in paths)
+    return [f"{place}  {text}" for text in texts if text]
 
 
 def _told(unit: Unit, place: str, run: Run | None, limit: int | None) -> str:
@@ -154,7 +163,7 @@ def _told(unit: Unit, place: str, run: Run | None, limit: int | None) -> str:
         return ""
     lists = (  # what, where all of it is, and its rows
         (f"kernels: {len(launches)}", "fuse", _slowest(launches, run)),
-        (f"buffers: {len(slots)}", "memory", [_slot(unit, s) for s in _largest(slots)]),
+        (f"buffers: {len(slots)}", "memory", [_slot(*s) for s in unit.kinds(_largest(slots))]),
         (f"values: {len(values)} after {graphs[-1].name}", graphs[-1].name, [*map(row, values)]),
     )
     return "\n".join(
@@ -233,9 +242,8 @@ def _launch(at: At, run: Run | None) -> str:
     return f"  {number:>4}{ms} {part:6.1%} of {launch.kernel.name}{why}"
 
 
-def _slot(unit: Unit, s: Slot) -> str:
+def _slot(s: Slot, kind: str) -> str:
     at = f"arena+0x{s.index:04x}" if s.space == "arena" else f"{s.space} {s.index}"
-    kind = unit.kind(s)
     return (
         f"  %{s.name}: {s.spec} {size_text(s.size_bytes)} {kind} at {at} live {s.first}..{s.last}"
     )

@@ -31,6 +31,7 @@ from graphc.ir.work import Work, work_of
 
 PHASES = {"": "forward", "bw": "backward", "opt": "optimizer"}
 OUTSIDE = "(outside)"
+NAME = 20  # of a row's name at least, before a table loses a column
 ROUND = 4  # calls, of which the last is profiled
 ENOUGH = 4  # profiles that tell how much they vary
 NOTCH = 1.57  # of the quartiles' distance: where a median is, to 95 % (McGill, Tukey, Larsen 1978)
@@ -46,6 +47,12 @@ class Run(Protocol):
     @property
     def calls(self) -> int:
         """Of how many runs `seconds` is the mean."""
+        ...
+
+    @property
+    def threads(self) -> Sequence[Sequence[float]]:
+        """Of each thread, when it began each launch and when the last one ended, in seconds from
+        the run's begin; none where launches alone were timed."""
         ...
 
 
@@ -105,12 +112,14 @@ class Row:
 
 
 class Launched(NamedTuple):
-    """One launch of a profiled run: which, what it computed, and when, in seconds."""
+    """One launch of a profiled run: which, what it computed, and when, in seconds; `spans` are each
+    thread's begin and end."""
 
     kernel: str
     where: Where
     begin: float
     row: Row
+    spans: Sequence[tuple[float, float]]
 
 
 class Beside(NamedTuple):
@@ -224,7 +233,7 @@ class Profile:
     def by(self, key: str) -> list[Row]:
         """Rows put together by "launch", "kernel", "line", "module" or "phase", slowest first.
 
-        What is outside of launches is a row of no calls; of no line and no module.
+        What is outside of launches is a row of no calls, of no line and of no module.
 
         Raises InvalidArgument for another key.
         """
@@ -234,24 +243,24 @@ class Profile:
         for x in self.launches:
             groups.setdefault(KEYS[key](x), []).append(x.row)
         if self.outside_seconds:
-            name = "" if key in ("line", "module") else OUTSIDE
-            groups.setdefault(name, []).append(Row(name, self.outside_seconds, Work(), 0))
+            groups[OUTSIDE] = [Row(OUTSIDE, self.outside_seconds, Work(), 0)]
         return sorted((_sum(name, rows) for name, rows in groups.items()), key=lambda r: -r.seconds)
 
     def table(self, key: str = "kernel", limit: int = 20) -> str:
         """The slowest rows as text, and what the others come to.
 
-        Columns: ms, share of the call, calls, GFLOP/s, GB/s and the floor's share of the time.
+        Columns: ms, share of the call, calls, GFLOP/s, GB/s and the floor's share of the time; on
+        a narrow terminal the first of these.
         """
         rows = self.by(key)
         shown = rows[:limit]
         if rest := rows[limit:]:
             shown.append(_sum(f"{len(rest)} others", rest))
-        columns = ("ms", 9), ("share", 6), ("calls", 5), ("GFLOP/s", 8), ("GB/s", 7), ("of peak", 7)
-        head = " ".join(name.rjust(width) for name, width in columns)
-        lines = [self._line(row) for row in shown]
-        shown_rows = [f"{head}  {key}", *lines, *self._totals(), *self._hint()]
-        return "\n".join(map(terminal.clipped, shown_rows))
+        columns = _fitting()
+        head = " ".join(c.name.rjust(c.width) for c in columns)
+        lines = [f"{head}  {key}", *(self._line(row, columns) for row in shown)]
+        below = [x for row in (*self._totals(), *self._hint()) for x in terminal.wrapped(row, 4)]
+        return "\n".join([*map(terminal.clipped, lines), *below])
 
     def _repr_html_(self) -> str:
         """The slowest kernels, in a notebook."""
@@ -260,11 +269,9 @@ class Profile:
         head = "ms", "calls", "GFLOP/s", "GB/s", "kernel"
         return notebook.table(f"{self.ms:.3f} ms in {len(self.launches)} launches", head, rows)
 
-    def _line(self, r: Row) -> str:
-        share = r.seconds / self.seconds if self.seconds else 0.0
-        peak = f"{r.share_of_peak:7.0%}" if self.measured else f"{'-':>7}"
-        numbers = f"{r.gflops:8.1f} {r.gbytes:7.1f} {peak}"
-        return f"{r.ms:9.3f} {share:6.1%} {r.calls:5d} {numbers}  {r.name or '-'}"
+    def _line(self, r: Row, columns: Sequence[Column]) -> str:
+        cells = " ".join(c.cell(self, r).rjust(c.width) for c in columns)
+        return f"{cells}  {r.name or '-'}"
 
     def _totals(self) -> list[str]:
         """What the rows come to, and how far that is from calls that were not profiled."""
@@ -291,17 +298,46 @@ class Profile:
         return Averages(self.by("kernel"))
 
     def chrome_trace(self, path: str | Path) -> None:
-        """Write the launches as a trace that Perfetto and chrome://tracing read."""
+        """Write the launches, on each thread that ran them, as a trace that Perfetto and
+        chrome://tracing read."""
         events = [
             {
-                "name": x.kernel, "ph": "X", "pid": 0, "tid": 0, "ts": 1e6 * x.begin,
-                "dur": 1e6 * x.row.seconds,
+                "name": x.kernel, "ph": "X", "pid": 0, "tid": thread, "ts": 1e6 * begin,
+                "dur": 1e6 * (end - begin),
                 "args": {"launch": x.row.name, "where": str(x.where), "flops": x.row.work.flops,
                          "bytes": x.row.work.bytes},
             }
-            for x in self.launches
+            for x in self.launches for thread, (begin, end) in enumerate(x.spans)
         ]  # fmt: skip
         Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}))
+
+
+class Column(NamedTuple):
+    """Of a table of rows."""
+
+    name: str
+    width: int
+    cell: Callable[[Profile, Row], str]
+
+
+COLUMNS = (
+    Column("ms", 9, lambda p, r: f"{r.ms:.3f}"),
+    Column("share", 6, lambda p, r: f"{r.seconds / p.seconds if p.seconds else 0:.1%}"),
+    Column("calls", 5, lambda p, r: str(r.calls)),
+    Column("GFLOP/s", 8, lambda p, r: f"{r.gflops:.1f}"),
+    Column("GB/s", 7, lambda p, r: f"{r.gbytes:.1f}"),
+    Column("of peak", 7, lambda p, r: f"{r.share_of_peak:.0%}" if p.measured else "-"),
+)
+
+
+def _fitting() -> Sequence[Column]:
+    """As many columns as leave room for a name."""
+    room = terminal.columns()
+    counts = range(len(COLUMNS), 1, -1)
+    fits = (
+        n for n in counts if room is None or room >= NAME + sum(c.width + 1 for c in COLUMNS[:n])
+    )
+    return COLUMNS[: next(fits, 1)]
 
 
 def _sum(name: str, rows: Sequence[Row]) -> Row:
@@ -320,14 +356,16 @@ def profile_of(runs: Iterable[Run], peaks: Limits | None, result: object = None)
 def _launched(runs: Iterable[Run], peaks: Limits | None) -> Iterator[Launched]:
     now = 0.0
     for run in runs:
-        work = work_of(run.program)
+        begun, work = now, work_of(run.program)
         first = {k: row[0] for row in run.program.rows() for k in row}  # of all trips of a loop
         for k, (launch, seconds) in enumerate(zip(run.program.launches, run.seconds, strict=True)):
             floor = peaks.floor(work[k].flops, work[k].bytes) if peaks else 0.0
             name = f"{run.program.name}[{first[k]}] {launch.kernel.name}"
             n = run.calls
             row = Row(name, n * seconds, work[k].times(n), n, n * floor)
-            yield Launched(launch.kernel.name, where_of(launch.kernel), now, row)
+            spans = [(begun + t[k], begun + t[k + 1]) for t in run.threads]
+            alone = [(now, now + row.seconds)]
+            yield Launched(launch.kernel.name, where_of(launch.kernel), now, row, spans or alone)
             now += row.seconds
 
 

@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
-from functools import cached_property, partial
+from functools import cached_property
 from operator import attrgetter
 from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -39,7 +39,6 @@ from graphc.frontend.step.found import (
     is_module,
     own,
     raw,
-    shadowed,
     stored,
 )  # fmt: skip
 from graphc.frontend.step.guards import Guard, Kept
@@ -223,17 +222,17 @@ class Reads:
             self.note(place, frame, label, vars(x), [in_mapping(vars(x), name)])
 
     def _of_module(self, place: Place, frame: FrameType, label: str, x: Any, name: str) -> None:
-        """An attribute of an nn.Module: what it registers is looked at if modules changed."""
+        """An attribute of an nn.Module: what it registers is looked at if modules changed, all else
+        at each call, for it may be set past the module: by what repeats the step's own writes."""
         kind = type(x)
         if raw(kind.__mro__, name) is not MISSING:
             if self.is_users(kind):
                 self._of_class(frame, kind, name)
             if name not in own(x):
-                rows: list[Row] = [(partial(shadowed, name), x, False)]
-                self.note(place, frame, label, x, rows, of_module=True)
+                self.note(place, frame, label, x, [(own(x).__contains__, name, False)])
                 return
         value = own(x).get(name, MISSING)
-        if value is not MISSING:  # at each call, for it may be set past the module
+        if value is not MISSING:
             self.note(place, frame, label, x, [(own(x).get, name, value)])
             return
         value = getattr(x, name, MISSING)  # a parameter, buffer or child: a look-up of ours

@@ -15,14 +15,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from graphc.frontend import epoch
+from graphc.frontend.layouts import strides_in
 from graphc.frontend.modes import _default, modes
 from graphc.frontend.step.family import Entry
 from graphc.frontend.step.guards import all_same, columns
+from graphc.frontend.step.memory import lies
 from graphc.frontend.step.plan import Plan, address_of
 from graphc.frontend.step.recycled import RECYCLED_BYTES
 from graphc.frontend.step.words import Words
 from graphc.frontend.storage import Storage, running
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.views import row_major
 from graphc.ir.types import Array, Scalar, Shape, TensorSpec
 from graphc.passes.autodiff import Node
 
@@ -35,15 +38,17 @@ ENOUGH, LONGEST = 8, 256  # calls
 
 class Argument(NamedTuple):
     """What an argument must be: a tensor like that, whose address goes to `slot`, or this. How the
-    program reads it: of the type `lies`, which is that in its memory `order`."""
+    program reads it: of the type `laid`, which is that in its memory `order`; and the strides, in
+    bytes, of an array that it can read so."""
 
     spec: TensorSpec | None
     requires_grad: bool
     slot: int
     value: Any = None
-    strides: Shape = ()
-    lies: TensorSpec | None = None
+    shown: Shape = ()
+    laid: TensorSpec | None = None
     order: Shape = ()
+    strides: Shape = ()
 
 
 class Ready:
@@ -109,9 +114,8 @@ class Ready:
         self._getters = self._plan.getters if words.numbers else ()
         self._first = self._scalars = [get() for get in self._plan.getters]
         asks = self._asked is not None or bool(self._getters)
-        row_major = not any(a.strides for a in self._arguments)
         one = self._loss[0] is not None and gives_one(self._plan)
-        self.latches = row_major and one and not asks
+        self.latches = one and not asks
 
     def call(self, args: Sequence[Any]) -> Any:
         """What the call gives, or MISSED."""
@@ -131,7 +135,7 @@ class Ready:
             keep: list[Array] | None = None  # dense copies, alive while it runs
             others: list[Storage] = []
             for x, row in zip(args, self._arguments):
-                spec, requires_grad, slot, value, strides, lies, order = row
+                spec, requires_grad, slot, value, shown, laid, order, _ = row
                 if spec is None:
                     if x is not value:
                         return MISSED
@@ -147,7 +151,7 @@ class Ready:
                     or x._base is not None
                     or type(array) is not self._kind  # another device's, which no spec tells
                     or (indexed and array.index != self._index)  # type: ignore[attr-defined]
-                    or storage.strides != strides
+                    or storage.strides != shown
                     or storage in self._storages
                     or storage in others
                 ):
@@ -159,7 +163,7 @@ class Ready:
                         pointers[slot] = storage.address
                         continue
                     keep = keep or []
-                    pointers[slot] = address_of(x, lies or spec, order, keep, self._plan.place)
+                    pointers[slot] = address_of(x, laid or spec, order, keep, self._plan.place)
             return self._run(args, pointers)
 
     def _run(self, args: Sequence[Any], pointers: list[int]) -> Any:
@@ -252,14 +256,16 @@ def _arguments(plan: Plan, args: Sequence[Any]) -> list[Argument] | None:
     rows: list[Argument] = []
     unused: tuple[int, TensorSpec | None, Shape] = (UNUSED, None, ())
     slots = {
-        k: (slot, lies, order) for slot, (k, lies, order) in enumerate(plan.args, len(plan.results))
+        k: (slot, spec, order) for slot, (k, spec, order) in enumerate(plan.args, len(plan.results))
     }
     leaf = 0
     for x in args:
         if type(x) is Tensor:
-            slot, lies, order = slots.get(leaf, unused)
-            strides = x.storage.strides
-            rows.append(Argument(x._spec, x._requires_grad, slot, None, strides, lies, order))
+            slot, laid, order = slots.get(leaf, unused)
+            shown, strides = x.storage.strides, _strides(x, order)
+            rows.append(
+                Argument(x._spec, x._requires_grad, slot, None, shown, laid, order, strides)
+            )
             leaf += 1
         elif isinstance(x, FIXED):
             rows.append(Argument(None, False, UNUSED, x))
@@ -267,6 +273,15 @@ def _arguments(plan: Plan, args: Sequence[Any]) -> list[Argument] | None:
             return None
     once = len(slots) == len(plan.args)  # else one argument goes to two places
     return rows if once else None
+
+
+def _strides(x: Tensor, order: Shape) -> Shape:
+    """Of an array with x's elements in `order`, () for row-major, in bytes: x's own, if that lies
+    so, as dimensions of one element may have any."""
+    shape, size = x._spec.shape, x._spec.dtype.itemsize
+    if x.array is not None and lies(x.array, order or tuple(range(len(shape)))):
+        return x.array.strides
+    return tuple(size * step for step in strides_in(shape, order) or row_major(shape))
 
 
 def gives_one(plan: Plan) -> bool:

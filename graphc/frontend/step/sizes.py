@@ -2,7 +2,8 @@
 
 The first dimension of an argument is an extent from the first trace on; arguments that agree share
 it. Any other dimension becomes one when a second value of it is seen. A dimension whose value the
-step needs is literal for good, with the reason.
+step needs is literal, with the reason: for good, unless it was 1, which broadcasts, or shared, as a
+batch that happens to be as large as a weight is.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class Openness:
     dynamic: bool | None = None
     opened: set[Place] = field(default_factory=set)  # of which a second value was seen
     literal: dict[Place, Fixed] = field(default_factory=dict)  # which the step needs as numbers
+    chance: dict[Place, int] = field(default_factory=dict)  # of those, values that may be chance
 
     def is_open(self, place: Place, x: Tensor) -> bool:
         shape, strides = x.spec.shape, shown_strides(x)
-        if place in self.literal or shape[place.dim] == 0:
+        n = shape[place.dim]
+        if n == 0 or (place in self.literal and self.chance.get(place, n) == n):
             return False
         if strides and (place.dim or order_of(shape, strides)[0]):
             return False  # strides stand in the signature: no other one may depend on this size
@@ -55,7 +58,14 @@ class Openness:
 
     def note(self, pattern: Pattern, needed: Fixed) -> None:
         """What `needed` names is literal from now on."""
-        self.literal |= dict.fromkeys(pattern.places_of(needed), needed)
+        for symbol in needed.symbols:
+            places = pattern.places[symbol]
+            doubtful = symbol.hint == 1 or len(places) > 1
+            for place in places:
+                self.literal[place] = needed
+                self.chance.pop(place, None)
+                if doubtful:
+                    self.chance[place] = symbol.hint
 
 
 class Pattern:
@@ -98,9 +108,6 @@ class Pattern:
         sizes = Evaluation(found)
         same = all(s.at(sizes).shape == x.spec.shape for s, x in zip(self.specs, leaves))
         return sizes if same and self.extents.met(sizes.of) else None
-
-    def places_of(self, fixed: Fixed) -> list[Place]:
-        return [p for s in fixed.symbols for p in self.places[s]]
 
     def misfit(
         self,

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from types import CellType, FunctionType, MemberDescriptorType
+from types import CellType, MemberDescriptorType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
@@ -21,7 +21,7 @@ from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.origins import origin
 from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Argument, Itself
-from graphc.frontend.step.found import contents, is_module, own, raw
+from graphc.frontend.step.found import contents, is_module, own, raw, sets_by_code
 from graphc.frontend.step.held import FIXED, Note, Place, forget
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.step.stack import MISSING
@@ -67,7 +67,7 @@ class Stores:
 
     def attribute(self, x: Any, name: str, value: Any) -> None:
         """`x.name = value`, or its removal for MISSING."""
-        special = isinstance(x, Tensor) or _runs_code(x, name)
+        special = isinstance(x, Tensor) or sets_by_code(x, name)
         if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
             return
         place = ("attr", id(x), name)
@@ -170,7 +170,9 @@ class Stores:
         }
         skipped = reads.made() | {id(own(x)) for x in reads.held.values()}
         skipped |= {k for k in reads.held if trace.has_changed(("group", k))}  # of optimizers
-        for x in (x for k, x in reads.held.items() if k not in skipped):
+        for x in [x for k, x in reads.held.items() if k not in skipped]:
+            if is_module(x):
+                _check_registered(trace, x, reads.name(x))
             for place, value in _inside(x) if known.isdisjoint((id(x), id(own(x)))) else ():
                 flat = isinstance(
                     value, Tensor | HostValue | tuple
@@ -184,6 +186,21 @@ class Stores:
                             where=met.get(id(x)),
                         )
                     )
+
+
+def _check_registered(trace: Trace, module: Any, name: str) -> None:
+    """No module keeps a tensor of the trace as a parameter or buffer."""
+    for table in (own(module).get(t, {}) for t in TABLES[:2]):
+        for key, x in [(k, v) for k, v in table.items() if holds(trace, v)]:
+            del table[key]
+            raise trace.refuse(
+                Untraceable(
+                    f"the step registers `{key}` in `{name}`",
+                    why="each call would register a new one",
+                    fix="register it before the first call, and write into it in the step",
+                    where=trace.value(x).where[1:],
+                )
+            )
 
 
 def _wait_for_values(trace: Trace, stores: Iterable[Store]) -> None:
@@ -258,15 +275,6 @@ def set_attribute(x: Any, value: Any, name: str) -> None:
             setattr(x, name, value)
     else:  # a plain tensor in a module changes no program
         object.__setattr__(x, name, value)
-
-
-def _runs_code(x: Any, name: str) -> bool:
-    """Whether Python code sets the attribute, which is watched itself."""
-    kind = type(x)
-    setter, kept = raw(kind.__mro__, "__setattr__"), raw(kind.__mro__, name)
-    if hasattr(kept, "__set__") and not isinstance(kept, MemberDescriptorType):
-        return True
-    return isinstance(setter, FunctionType) and not is_module(x)
 
 
 def check_key(key: Any) -> None:

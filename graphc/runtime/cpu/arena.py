@@ -19,6 +19,9 @@ from graphc.ir.program import Slot
 from graphc.runtime.failures import out_of_memory
 
 HUGE_PAGE = 2 << 20
+# Python's default is shared: a forked child would write over its parent's, and the system gives
+# no huge pages.
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 SMALL = 1 << 20  # bytes that are not worth asking the system about
 
 
@@ -59,7 +62,7 @@ class Arena:
 
     def _map(self, size_bytes: int, slots: Sequence[Slot]) -> None:
         try:
-            self._memory = mmap.mmap(-1, size_bytes + HUGE_PAGE)
+            self._memory = mmap.mmap(-1, size_bytes + HUGE_PAGE, **PRIVATE)
         except (OSError, ValueError, OverflowError):
             raise out_of_memory(size_bytes, None, slots) from None
         if hasattr(mmap, "MADV_HUGEPAGE"):

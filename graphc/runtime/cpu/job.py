@@ -79,11 +79,19 @@ class Timed:
         self.program, self._ticks, self._rate = program, ticks, rate
 
     @cached_property
-    def seconds(self) -> tuple[float, ...]:
+    def threads(self) -> list[list[float]]:
+        """Of each thread that ran: when it began each launch and when the last one ended, in
+        seconds from the begin of the run."""
         rows = np.asarray(self._ticks)
         ran = rows[rows[:, 0] != 0]
-        ran[:, (0, -1)] = ran[0, (0, -1)]  # a thread that wakes late was waited for
-        return tuple((np.diff(ran).mean(axis=0) / self._rate()).tolist())
+        ran[:, 0] = ran[:, 0].min()  # a thread that came later, the caller too, was waited for
+        ran[:, -1] = ran[0, -1]
+        found: list[list[float]] = ((ran - ran[0, 0]) / self._rate()).tolist()
+        return found
+
+    @cached_property
+    def seconds(self) -> tuple[float, ...]:
+        return tuple(np.diff(self.threads).mean(axis=0).tolist())
 
 
 class Noting(Protocol):

@@ -6,28 +6,24 @@ LLVM text, as `runtime.latch` asks for.
 TEXT = """
 define internal i64 @latch_memory(ptr %c, ptr %row, ptr %array) nounwind {
 entry:
-  %flags.at = getelementptr i8, ptr %array, i64 64
-  %flags = load i32, ptr %flags.at
-  %wanted = and i32 %flags, 257
-  %dense = icmp eq i32 %wanted, 257
-  %descr = call i64 @latch_word(ptr %array, i64 56)
-  %descr.at = getelementptr i64, ptr %row, i64 $row.descr
-  %descr.then = load i64, ptr %descr.at
+  %flags = array i32 flags
+  %aligned.flag = and i32 %flags, $ARRAY_ALIGNED
+  %aligned = icmp ne i32 %aligned.flag, 0
+  %descr = array i64 descr
+  %descr.then = row i64 descr
   %typed = icmp eq i64 %descr, %descr.then
-  %rank.at = getelementptr i8, ptr %array, i64 24
-  %rank.short = load i32, ptr %rank.at
+  %rank.short = array i32 rank
   %rank = sext i32 %rank.short to i64
-  %rank.cell = getelementptr i64, ptr %row, i64 $row.rank
-  %rank.then = load i64, ptr %rank.cell
+  %rank.then = row i64 rank
   %ranked = icmp eq i64 %rank, %rank.then
-  %first = and i1 %dense, %typed
+  %first = and i1 %aligned, %typed
   %good = and i1 %first, %ranked
   br i1 %good, label %sizes, label %no
 sizes:
-  %dims.at = getelementptr i8, ptr %array, i64 32
-  %dims = load ptr, ptr %dims.at
-  %then.at = getelementptr i64, ptr %row, i64 $row.dims
-  %then = load ptr, ptr %then.at
+  %dims = array ptr dims
+  %then = row ptr dims
+  %strides = array ptr strides
+  %steps = row ptr steps
   br label %next
 next:
   %k = phi i64 [ 0, %sizes ], [ %k.next, %one ]
@@ -38,11 +34,19 @@ one:
   %size = load i64, ptr %size.at
   %was.at = getelementptr i64, ptr %then, i64 %k
   %was = load i64, ptr %was.at
+  %stride.at = getelementptr i64, ptr %strides, i64 %k
+  %stride = load i64, ptr %stride.at
+  %step.at = getelementptr i64, ptr %steps, i64 %k
+  %step = load i64, ptr %step.at
   %k.next = add i64 %k, 1
   %same = icmp eq i64 %size, %was
-  br i1 %same, label %next, label %no
+  %lies = icmp eq i64 %stride, %step
+  %alone = icmp eq i64 %size, 1
+  %either = or i1 %lies, %alone
+  %both = and i1 %same, %either
+  br i1 %both, label %next, label %no
 yes:
-  %data = call i64 @latch_word(ptr %array, i64 16)
+  %data = array i64 data
   ret i64 %data
 no:
   ret i64 0
@@ -61,8 +65,7 @@ entry:
   call void @graphc_run(ptr %pool, ptr %job, i64 -1)
   %result = load i64, ptr %result.at
   %ended = icmp eq i64 %result, $FINISHED
-  %error.at = getelementptr i64, ptr %job, i64 $job.error
-  %error = load ptr, ptr %error.at
+  %error = job ptr error
   %state = load i64, ptr %error
   %unset = icmp eq i64 %state, 0
   %good = and i1 %ended, %unset

@@ -49,10 +49,6 @@ class Report(NamedTuple):
     address: int
     size_bytes: int
 
-    @property
-    def held(self) -> tuple[object, ...]:
-        return ()
-
     def start(self, driver: Driver, stream: int) -> None:
         driver.MemcpyDtoHAsync(self.host, self.address, self.size_bytes, stream)
 
@@ -62,10 +58,6 @@ class Forgotten(NamedTuple):
 
     address: int
     size_bytes: int
-
-    @property
-    def held(self) -> tuple[object, ...]:
-        return ()
 
     def start(self, driver: Driver, stream: int) -> None:
         driver.Discard(self.address, self.size_bytes, stream)
@@ -81,7 +73,7 @@ class Recorded:
         self, driver: Driver, stream: int, capture_stream: int, launches: Sequence[Startable]
     ) -> None:
         self._driver, self._stream = driver, stream
-        self._held = [x.held for x in launches if x.held]
+        self._held = [x.held for x in launches if isinstance(x, Ready) and x.held]
         driver.StreamBeginCapture(capture_stream)
         try:
             for x in launches:

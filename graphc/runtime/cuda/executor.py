@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -56,18 +56,11 @@ from graphc.runtime.cuda.pack import bound, grid, pack
 from graphc.runtime.failures import failed_check
 from graphc.runtime.latch import Clocked, Latch, functions
 from graphc.runtime.slots import count_of, scalar_format
+from graphc.runtime.tally import Mean
 
 COUNTER_BYTES = 4
 CELL_BYTES = 16  # of a number: kernels are compiled for buffers that begin at multiples
 WARP = 32
-
-
-class Timed(NamedTuple):
-    """One run of a program: the seconds of each launch."""
-
-    program: Program
-    seconds: list[float]
-    calls: int = 1
 
 
 _timed: list[list[Any]] = []  # where runs are noted while somebody looks, innermost last
@@ -168,7 +161,7 @@ class CudaExecutable:
             places = {**given, "arena": (base,)}
             if _timed:
                 self._send(scalars)
-                _timed[-1].append(Timed(self.program, self._clocked(places)))
+                _timed[-1].append(Mean(self.program, self._clocked(places)))
                 return
             key = base, self._states, *outs, *args
             started = self._recordings.at(key, lambda: self._launches(places))
@@ -183,7 +176,7 @@ class CudaExecutable:
                     self._on_host(part, places)
             self._finish(next(ready).start)
 
-    def _clocked(self, places: dict[str, Sequence[int]]) -> list[float]:
+    def _clocked(self, places: dict[str, Sequence[int]]) -> tuple[float, ...]:
         """Run it launch by launch, each between two events; their seconds."""
         driver, stream = self._driver, self._device.stream
         seconds = [0.0] * len(self.program.launches)
@@ -211,7 +204,7 @@ class CudaExecutable:
             for pair in events.values():
                 for event in pair:
                     driver.EventDestroy(event)
-        return seconds
+        return tuple(seconds)
 
     # ---- started again -------------------------------------------------------------------------
 

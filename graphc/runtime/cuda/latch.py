@@ -15,11 +15,12 @@ from functools import lru_cache
 import numpy as np
 
 from graphc.runtime import latch
-from graphc.runtime.cuda.array import DeviceArray, Flags
+from graphc.runtime.cuda.array import DeviceArray
 from graphc.runtime.cuda.capture import MOST_GRAPHS, Recorded
 
 WORD = 8
 SYMBOLS = ("graphc_latch", "graphc_same")
+SLOTS = ("address", "dtype", "shape", "strides", "index")  # of an array
 Native = Callable[[str, Sequence[str]], Sequence[int]]  # LLVM text, symbols -> functions
 
 
@@ -51,10 +52,7 @@ def spots() -> dict[str, int] | None:
     """Where the words of an array are that are compared; None where that is not as expected."""
     x = DeviceArray(1 << 40, np.dtype(np.float32), (3, 5), object(), 1 << 20)
     try:
-        found = {f"{k}_at": _spot(x, getattr(x, k)) for k in ("dtype", "shape", "flags", "index")}
-        dense = Flags(True)
-        dense.writeable = False
-        return found | {"address_at": _spot(x, x.address), "dense_at": _spot(dense, True)}
+        return {f"{k}_at": _spot(x, getattr(x, k)) for k in SLOTS}
     except ValueError:
         return None
 
@@ -101,38 +99,28 @@ define i64 @graphc_same(ptr %words, i64 %count) nounwind {
 
 define internal i64 @latch_memory(ptr %c, ptr %row, ptr %array) nounwind {
 entry:
-  %dtype.at = cell i64 dtype_at
-  %dtype = call i64 @latch_word(ptr %array, i64 %dtype.at)
-  %descr.at = getelementptr i64, ptr %row, i64 $row.descr
-  %descr = load i64, ptr %descr.at
+  %dtype = word dtype_at of array
+  %descr = row i64 descr
   %typed = icmp eq i64 %dtype, %descr
-  %index.at = cell i64 index_at
-  %index.now = call i64 @latch_word(ptr %array, i64 %index.at)
+  %index.now = word index_at of array
   %index = cell i64 index
   %here = icmp eq i64 %index.now, %index
-  %flags.at = cell i64 flags_at
-  %flags.number = call i64 @latch_word(ptr %array, i64 %flags.at)
-  %flags = inttoptr i64 %flags.number to ptr
-  %dense.at = cell i64 dense_at
-  %dense.now = call i64 @latch_word(ptr %flags, i64 %dense.at)
-  %true = cell i64 true
-  %dense = icmp eq i64 %dense.now, %true
-  %both = and i1 %typed, %here
-  %good = and i1 %both, %dense
+  %good = and i1 %typed, %here
   br i1 %good, label %sizes, label %no
 sizes:
-  %shape.at = cell i64 shape_at
-  %shape.number = call i64 @latch_word(ptr %array, i64 %shape.at)
+  %shape.number = word shape_at of array
   %shape = inttoptr i64 %shape.number to ptr
-  %then.at = getelementptr i64, ptr %row, i64 $row.shape
-  %then = load ptr, ptr %then.at
-  %equal = cell ptr equal
-  %answer = call i32 %equal(ptr %shape, ptr %then, i32 2)
-  %shaped = icmp eq i32 %answer, 1
-  br i1 %shaped, label %look, label %no
+  %shape.then = row ptr shape
+  %shaped = call i1 @latch_equal(ptr %c, ptr %shape, ptr %shape.then)
+  br i1 %shaped, label %order, label %no
+order:
+  %strides.number = word strides_at of array
+  %strides = inttoptr i64 %strides.number to ptr
+  %strides.then = row ptr strides
+  %lies = call i1 @latch_equal(ptr %c, ptr %strides, ptr %strides.then)
+  br i1 %lies, label %look, label %no
 look:
-  %address.at = cell i64 address_at
-  %object.number = call i64 @latch_word(ptr %array, i64 %address.at)
+  %object.number = word address_at of array
   %object = inttoptr i64 %object.number to ptr
   %number = cell ptr number
   %address = call i64 %number(ptr %object)

@@ -109,8 +109,7 @@ class CudaPlace:
 
     def add(self, target: Any, source: Any) -> None:
         spec = TensorSpec(FROM_NUMPY[target.dtype], target.shape)
-        operands = [self.row_major(target), self.row_major(source)]
-        self.copy(target, self.run(ADD, operands, {}, spec))
+        self.copy(target, self.run(ADD, (target, source), {}, spec))
 
     def upload(self, target: Any, source: Array, wait: bool) -> None:
         if not target.size:

@@ -1,0 +1,69 @@
+"""A row of a result has the same bits in any batch and at any place in it."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import Tensor
+from tests.determinism.random_nets import ROWS, built
+
+BATCHES = (1, 2, 3, 7, 37, ROWS)
+DTYPES = (graphc.float32, graphc.bfloat16)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_rows_of_a_random_net(seed: int) -> None:
+    """In any order of batches, the first of which is what the plan is made of."""
+    net, x = built(seed)
+    dtype = DTYPES[seed % 2]
+    net.to(dtype)
+    x = x.to(dtype) if x.is_floating_point() else x
+    r = random.Random(seed)
+    step = graphc.compile(net)
+    rows = {}
+    with graphc.no_grad():
+        for n in r.sample(BATCHES, len(BATCHES)):
+            at = r.randint(0, ROWS - n)
+            rows[n, at] = step(x[at : at + n]).float().numpy()
+    assert step.stats.programs == 1
+    for (n, at), got in rows.items():
+        np.testing.assert_array_equal(got, rows[ROWS, 0][at : at + n], f"{n} rows from {at}")
+
+
+REDUCED = {
+    "short rows": ((8, 9, 7), (2, 3)),
+    "columns": ((9, 16), (1,)),
+    "long rows": ((300,), (1,)),
+    "all": ((5, 3, 70), (1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_sums_of_rows(name: str) -> None:
+    """Those of the last rows, too, which do not fill a block of vectors."""
+    shape, dims = REDUCED[name]
+    x = graphc.randn(ROWS, *shape)
+    step = graphc.compile(lambda x: x.sum(dims))
+    whole = step(x).numpy()
+    for n in range(1, ROWS, 5):
+        np.testing.assert_array_equal(step(x[:n]).numpy(), whole[:n])
+
+
+def test_rows_beside_weights_that_are_arguments() -> None:
+    """A class token's unit, and a batch that is first as large as a weight."""
+
+    def net(x: Tensor, token: Tensor, w: Tensor) -> Tensor:
+        x = graphc.cat([token.expand(x.shape[0], -1, -1), x], 1)
+        return (x @ w).softmax(-1).sum(1)
+
+    x, token, w = graphc.randn(ROWS, 3, 8), graphc.randn(1, 1, 8), graphc.randn(8, 8)
+    whole = graphc.compile(net)(x, token, w).numpy()
+    for first in (1, 8):
+        step = graphc.compile(net)
+        for n in (first, 5, 1, 8, 37):
+            np.testing.assert_array_equal(step(x[:n], token, w).numpy(), whole[:n])
+        assert step.stats.programs == 2
