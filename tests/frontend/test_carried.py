@@ -63,7 +63,7 @@ def slots_tested() -> Step:
     def step(x: Any, told: list[Any]) -> Any:
         of.n += 1
         of.total += x.mean().item()
-        return x.sum() if of.n % 100 else x.sum() * 2
+        return x.sum() * 2 if of.n % 100 == 0 else x.sum()
 
     return step
 

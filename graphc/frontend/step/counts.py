@@ -51,7 +51,7 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
     table = own(x) if what == "attr" else x
     if type(table) is not dict:
         return False
-    before = kept_by(x, key) if what == "attr" else table.get(key)
+    before: Any = kept_by(x, key) if what == "attr" else table.get(key, MISSING)
     if type(before) not in (int, float):
         return False
     if place in trace.carried:
