@@ -189,6 +189,7 @@ def test_report_of_programs_whose_kernels_are_called_alike(tmp_path: Path) -> No
         (["report", "-o", "DIR/page.html", "DIR"], Exit.NOT_FOUND),
         (["ir", "DIR", "--diff", "simplify", "trace"], Exit.NOT_FOUND),
         (["bisect", "DIR/script.py"], Exit.NOT_FOUND),
+        (["opt", "DIR/lacking.gir", "--pass", "fuse"], Exit.NOT_FOUND),
     ],
 )
 def test_what_cannot_be_meant_is_said_in_a_line(
@@ -197,6 +198,8 @@ def test_what_cannot_be_meant_is_said_in_a_line(
     folder = dumped(tmp_path / "dump")
     (folder / "report.html").write_text("no report")
     (folder / "script.py").write_text("1 + 1\n")
+    lacking = "// graphc 1  f\ngraph(%x: f32[1]) {\n  %1: f32[4] = expand %x\n  return %1\n}\n"
+    (folder / "lacking.gir").write_text(lacking)
     with clean_process():
         assert main([a.replace("DIR", str(folder)) for a in argv]) == status
     out, err = capsys.readouterr()

@@ -283,7 +283,10 @@ class _Reader:
             if word in OPS:
                 args = [self._named(n, number, line) for n in names.split()]
                 attrs = {k: self._graph(a) for k, a in attrs.items()}
-                v = self.builder.emit(OPS[word], args, attrs, label)
+                try:
+                    v = self.builder.emit(OPS[word], args, attrs, label)
+                except TypeError as e:  # of attributes or operands that it has not, or lacks
+                    raise _bad(number, line, str(e)) from e
             else:
                 v = self.builder.constant(self._number(word, spec.dtype, number, line), spec, label)
         if v.spec != spec:
