@@ -14,7 +14,7 @@ from graphc.frontend.api.special import logaddexp
 from graphc.frontend.autograd import grad
 from graphc.frontend.checked import checked
 from graphc.frontend.dims import broadcast_shapes
-from graphc.frontend.modes import get_default_dtype, modes, no_grad
+from graphc.frontend.modes import drawing, get_default_dtype, modes, no_grad
 from graphc.frontend.operands import broadcast_to
 from graphc.frontend.promotion import is_number
 from graphc.frontend.size import Size
@@ -62,6 +62,12 @@ class Distribution:
     parameters: ClassVar[tuple[str, ...]] = ()  # tensors that expand with the batch
     support: Any = None
     _validate_args: bool = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("rsample", "sample"):
+            if name in vars(cls):
+                setattr(cls, name, drawing(vars(cls)[name]))
 
     def __init__(
         self,

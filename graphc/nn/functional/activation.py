@@ -9,6 +9,7 @@ from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.random import rand
+from graphc.frontend.modes import drawing
 from graphc.frontend.operands import floating, numeric
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import DType
@@ -316,6 +317,7 @@ def rrelu(
     return written(input, where(input > 0, input, input * slope), inplace)
 
 
+@drawing
 def gumbel_softmax(
     logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
