@@ -19,7 +19,7 @@ from graphc.frontend.operands import broadcast_to
 from graphc.frontend.promotion import is_number
 from graphc.frontend.size import Size
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import Shape
+from graphc.ir.types import Shape, f64
 
 __all__ = ["Distribution", "ExponentialFamily"]
 
@@ -40,6 +40,13 @@ def broadcast_all(*values: Any) -> list[Tensor]:
     made = [v if isinstance(v, Tensor) else tensor(v, dtype=dtype, device=where) for v in values]
     shape = broadcast_shapes(*(v.spec.shape for v in made))
     return [broadcast_to(v, shape) for v in made]
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum of a draw over its last axis, which stays: in float64, so that of the order of its
+    terms, which compiled code chooses, nothing is seen in float32."""
+    added: Tensor = x.sum(-1, keepdim=True, dtype=f64)
+    return added.to(x.dtype)
 
 
 def demanded(x: Tensor, good: Tensor, what: str, text: Callable[[], str] | None = None) -> Tensor:

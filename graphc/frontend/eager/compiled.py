@@ -28,7 +28,7 @@ Runner = Callable[[Op, Sequence[Array], Attrs, TensorSpec], Array | None]
 RUNNERS: list[Runner] = []  # the last one serves; whoever has a compiler adds it
 Drawer = Callable[[Op, Sequence[Array], Sequence[bool], Attrs, TensorSpec], Array | None]
 DRAWERS: list[Drawer] = []  # likewise; it is told which operands are numbers
-ROUNDING = frozenset({"elementwise", "reduce", "contract"})
+ROUNDING = frozenset({"elementwise", "contract"})  # the order of other sums is that of a whole step
 
 
 def dot_compiled(x: Array, y: Array, attrs: Attrs) -> Array | None:
@@ -60,8 +60,8 @@ def _compiled(
 def drawn(
     op: Op, arrays: Sequence[Array], numbers: Sequence[bool], attrs: Attrs, spec: TensorSpec
 ) -> Array | None:
-    """An operation of a random draw (`modes.draws`) by compiled code, or None where NumPy gives the
-    same bits: its logarithms, and the order of its sums, are others."""
+    """An operation of a random draw (`modes.draws`) by compiled code, or None where NumPy does as
+    well: its logarithms differ from ours in their last bits, and so do its products of matrices."""
     rounds = op.kind in ROUNDING and not (op.exact or op.correct)
     if not (rounds and DRAWERS and spec.dtype.is_floating_point and spec.numel):
         return None
