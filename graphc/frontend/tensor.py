@@ -21,13 +21,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from graphc.errors import (
-    GraphcError,
-    InvalidState,
-    InvalidType,
-    ShapeMismatch,
-    Untraceable,
-)
+from graphc.errors import GraphcError, InvalidState, InvalidType, ShapeMismatch, Untraceable
 from graphc.frontend import epoch, layouts
 from graphc.frontend.devices import ACCELERATORS, CPU, resolve
 from graphc.frontend.dims import axis_of
