@@ -14,12 +14,12 @@ from graphc.frontend.api.special import logaddexp
 from graphc.frontend.autograd import grad
 from graphc.frontend.checked import checked
 from graphc.frontend.dims import broadcast_shapes
-from graphc.frontend.modes import get_default_dtype, modes, no_grad
+from graphc.frontend.modes import drawing, get_default_dtype, modes, no_grad
 from graphc.frontend.operands import broadcast_to
 from graphc.frontend.promotion import is_number
 from graphc.frontend.size import Size
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import Shape
+from graphc.ir.types import Shape, f64
 
 __all__ = ["Distribution", "ExponentialFamily"]
 
@@ -42,6 +42,13 @@ def broadcast_all(*values: Any) -> list[Tensor]:
     return [broadcast_to(v, shape) for v in made]
 
 
+def total(x: Tensor) -> Tensor:
+    """The sum of a draw over its last axis, which stays: in float64, so that of the order of its
+    terms, which compiled code chooses, nothing is seen in float32."""
+    added: Tensor = x.sum(-1, keepdim=True, dtype=f64)
+    return added.to(x.dtype)
+
+
 def demanded(x: Tensor, good: Tensor, what: str, text: Callable[[], str] | None = None) -> Tensor:
     """x, to be read in place of what was given: ValueError unless `good` holds everywhere, with
     `text` at once, or in a step, where values have no text yet, with `what` when it runs."""
@@ -62,6 +69,12 @@ class Distribution:
     parameters: ClassVar[tuple[str, ...]] = ()  # tensors that expand with the batch
     support: Any = None
     _validate_args: bool = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("rsample", "sample"):
+            if name in vars(cls):
+                setattr(cls, name, drawing(vars(cls)[name]))
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from graphc.distributions import constraints
 from graphc.distributions.constraints import Constraints
-from graphc.distributions.distribution import ExponentialFamily, Sample, broadcast_all
+from graphc.distributions.distribution import ExponentialFamily, Sample, broadcast_all, total
 from graphc.errors import InvalidArgument
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
@@ -154,7 +154,7 @@ class Dirichlet(ExponentialFamily):
     def rsample(self, sample_shape: Sample = ()) -> Tensor:
         alpha = broadcast_to(self.concentration, self._extended(sample_shape))
         drawn = standard_gamma(alpha)
-        return drawn / drawn.sum(-1, keepdim=True)
+        return drawn / total(drawn)
 
     def log_prob(self, value: Tensor) -> Tensor:
         value = self._check(value)

@@ -13,6 +13,7 @@ from graphc.distributions.distribution import (
     Sample,
     broadcast_all,
     demanded,
+    total,
 )
 from graphc.distributions.gammas import Beta
 from graphc.distributions.multivariate_normal import ByFactor, one_matrix
@@ -168,10 +169,10 @@ class LKJCholesky(Distribution):
         length = Beta(before + 0.5, c + 0.5 * (self.dim - 2) - 0.5 * before, validate_args=False)
         y = length.sample(sample_shape).unsqueeze(-1)
         drawn = randn(self._extended(sample_shape), dtype=c.dtype, device=c.device).tril(-1)
-        size = E.sqrt(drawn.square().sum(-1, keepdim=True))
+        size = E.sqrt(total(drawn.square()))
         w = E.sqrt(y) * E.where(size > 0, drawn / E.where(size > 0, size, 1.0), 0.0)
         tiny = 2.0**-1022 if w.dtype is f64 else 2.0**-126
-        rest = (1 - w.square().sum(-1)).clamp(min=tiny)
+        rest = (1 - total(w.square()).squeeze(-1)).clamp(min=tiny)
         return w + diag_embed(E.sqrt(rest))
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from graphc.frontend.api.creation import arange, eye
 from graphc.frontend.modes import no_grad
 from graphc.frontend.operands import broadcast_to
 from graphc.frontend.tensor import Tensor
+from graphc.ir.types import f64
 
 __all__ = [
     "ExpRelaxedCategorical",
@@ -177,7 +178,8 @@ class ExpRelaxedCategorical(OfCategories):
     def rsample(self, sample_shape: Sample = ()) -> Tensor:
         noise = -(-share(self, sample_shape, self.logits).log()).log()
         scores = (self.logits + noise) / self.temperature
-        answer: Tensor = scores - scores.logsumexp(-1, keepdim=True)
+        norm = scores.to(f64).logsumexp(-1, keepdim=True)  # as `total` adds up
+        answer: Tensor = scores - norm.to(scores.dtype)
         return answer
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from graphc.errors import InvalidType
 from graphc.frontend import epoch
@@ -49,6 +49,7 @@ class _Modes(threading.local):
         self.autocast: tuple[tuple[str, DType], ...] = ()  # what products take, by type of device
         self.place: DevicePlace | None = None  # on which GPU a factory that runs fills memory
         self.mapped: Mapped | None = None  # the vmap whose function runs
+        self.draws = False  # whether eager operations round as compiled code does
 
 
 modes = _Modes()
@@ -177,6 +178,20 @@ class set_grad_enabled(_GradMode):
     def __call__(self, function: F) -> F:
         modes.grad = self._at_call
         return super().__call__(function)
+
+
+def drawing(function: F) -> F:
+    """A function that makes random numbers: the same to the bit, eager and compiled."""
+
+    @functools.wraps(function)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        before, modes.draws = modes.draws, True
+        try:
+            return function(*args, **kwargs)
+        finally:
+            modes.draws = before
+
+    return cast(F, inside)
 
 
 _default = [f32]

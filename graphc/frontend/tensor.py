@@ -21,17 +21,12 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from graphc.errors import (
-    GraphcError,
-    InvalidState,
-    InvalidType,
-    ShapeMismatch,
-    Untraceable,
-)
+from graphc.errors import GraphcError, InvalidState, InvalidType, ShapeMismatch, Untraceable
 from graphc.frontend import epoch, layouts
 from graphc.frontend.devices import ACCELERATORS, CPU, resolve
 from graphc.frontend.dims import axis_of
 from graphc.frontend.eager.arrays import row_major
+from graphc.frontend.eager.compiled import drawn
 from graphc.frontend.eager.rows import FAST
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
 from graphc.frontend.located import Located
@@ -465,7 +460,11 @@ def eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
             seen = FAST.get(op.name, op.evaluate)(*arrays, **attrs)
             return view(args[0], op, attrs, seen, spec)
         arrays[0] = row_major(arrays[0])  # a reshape that copies
-    out = evaluate(op, arrays, attrs, spec, FAST.get(op.name))
+    out = None
+    if modes.draws:
+        out = drawn(op, arrays, [not isinstance(a, Tensor) for a in args], attrs, spec)
+    if out is None:
+        out = evaluate(op, arrays, attrs, spec, FAST.get(op.name))
     if odd and (strides := elementwise_strides(op, args)):
         return laid(out, spec, strides, not op.aliases)
     out = np.array(out, order="C") if op.aliases else row_major(out)

@@ -71,6 +71,7 @@ class Op:
     linear: bool = False  # a movement or reduce that commutes with a cast or scaling
     cost: int = 1  # of one element, in additions, where a kernel computes it
     exact: bool = False  # gives an operand's element, or what every dtype holds: nothing to round
+    correct: bool = False  # the real result, rounded once: the same bits on all machines
     aliases: bool = False  # `evaluate` may return a view of its operand
     may_fail: Literal["never", "integers", "always"] = "never"  # at run time, for data of a kind
     combine: str = ""  # the elementwise op that makes one of the results for two parts
@@ -131,23 +132,23 @@ _ROWS = [
     Op("erfinv", "elementwise", T.float_type, special.erfinv),
     Op("lgamma", "elementwise", T.float_type, special.lgamma),
     Op("polygamma", "elementwise", T.polygamma_type, special.polygamma),
-    Op("sqrt", "elementwise", T.float_type, np.sqrt, cost=4),
+    Op("sqrt", "elementwise", T.float_type, np.sqrt, cost=4, correct=True),
     Op("rsqrt", "elementwise", T.float_type, elementwise.rsqrt, cost=5),
     Op("floor", "elementwise", T.float_type, np.floor, exact=True),
     Op("ceil", "elementwise", T.float_type, np.ceil, exact=True),
     Op("round", "elementwise", T.float_type, np.rint, exact=True),
     Op("trunc", "elementwise", T.float_type, np.trunc, exact=True),
     Op("not", "elementwise", T.whole_type, np.invert, exact=True),
-    Op("cast", "elementwise", T.cast_type, elementwise.cast),
+    Op("cast", "elementwise", T.cast_type, elementwise.cast, correct=True),
     Op("check_index", "elementwise", T.check_index_type, elementwise.check_index, cost=6,
         exact=True, aliases=True, may_fail="always"),
     # elementwise, two operands
     Op("check", "elementwise", T.check_type, elementwise.check, cost=4, exact=True, aliases=True,
         may_fail="always"),
-    Op("add", "elementwise", T.same_type, np.add, commutative=True),
-    Op("sub", "elementwise", T.same_type, elementwise.sub),
-    Op("mul", "elementwise", T.same_type, np.multiply, commutative=True),
-    Op("div", "elementwise", T.float_type, np.divide, cost=4),
+    Op("add", "elementwise", T.same_type, np.add, commutative=True, correct=True),
+    Op("sub", "elementwise", T.same_type, elementwise.sub, correct=True),
+    Op("mul", "elementwise", T.same_type, np.multiply, commutative=True, correct=True),
+    Op("div", "elementwise", T.float_type, np.divide, cost=4, correct=True),
     Op("floordiv", "elementwise", T.same_type, elementwise.floordiv, cost=30, may_fail="integers"),
     Op("rem", "elementwise", T.same_type, elementwise.rem, cost=24, may_fail="integers"),
     Op("fmod", "elementwise", T.same_type, elementwise.fmod, cost=20, may_fail="integers"),

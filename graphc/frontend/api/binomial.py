@@ -14,7 +14,7 @@ from graphc.frontend.api import special
 from graphc.frontend.api.generator import Generator
 from graphc.frontend.api.random import rand
 from graphc.frontend.dims import broadcast_shapes
-from graphc.frontend.modes import no_grad
+from graphc.frontend.modes import drawing, no_grad
 from graphc.frontend.operands import broadcast_to
 from graphc.ir.types import f64
 
@@ -24,6 +24,7 @@ Tensor = Any
 SMALL, TERMS, CANDIDATES = 10.0, 64, 32
 
 
+@drawing
 @no_grad()
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
     """How many of `count` trials succeed, each with probability `prob`; in the type of `count`.

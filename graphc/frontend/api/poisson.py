@@ -13,7 +13,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
 from graphc.frontend.api.random import Generator, rand
 from graphc.frontend.checked import checked
-from graphc.frontend.modes import no_grad
+from graphc.frontend.modes import drawing, no_grad
 from graphc.ir.types import f64
 
 __all__ = ["poisson"]
@@ -22,6 +22,7 @@ Tensor = Any
 SMALL, TERMS, CANDIDATES = 10.0, 64, 32
 
 
+@drawing
 @no_grad()
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """A number of each rate in `input`, in its dtype. RuntimeError for a rate below zero.

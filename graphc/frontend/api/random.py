@@ -1,8 +1,9 @@
 """Random tensors from Philox4x32-10: each op takes its generator's next draw number.
 
 An element depends on the seed, the draw number and its row-major index alone, so eager and
-compiled programs, on any number of threads, give the same bits. In a trace, seed and draw number
-are scalars of the call; the host advances the generator by `Trace.draws` after each call.
+compiled programs, on any number of threads, give the same bits: what NumPy would round otherwise,
+such as a logarithm, eager draws have compiled code compute (`modes.drawing`). In a trace, seed and
+draw number are scalars of the call; the host advances the generator by `Trace.draws` after each.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from graphc.frontend.devices import resolve
 from graphc.frontend.dims import broadcast_shapes, sizes
 from graphc.frontend.factory import factory
 from graphc.frontend.inplace import write
-from graphc.frontend.modes import get_default_dtype, modes, no_grad
+from graphc.frontend.modes import drawing, get_default_dtype, modes, no_grad
 from graphc.frontend.operands import broadcast_to, floating
 from graphc.frontend.options import as_dtype
 from graphc.frontend.registry import public
@@ -106,6 +107,7 @@ def _unit(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
     return P.cast(P.cast(whole, f32) * 2.0**-bits, dtype)
 
 
+@drawing
 @device_ops.by_host
 def _normal(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
     """Standard normal by Box and Muller, 1958, from two words an element.
@@ -320,6 +322,7 @@ def multinomial(
 LARGEST = float(np.finfo(np.float64).max)
 
 
+@drawing
 def _from_cumulative(x: Tensor, count: int, generator: Generator | None) -> Tensor:
     """How many cumulative weights do not exceed a uniform share of their sum."""
     shape = (*x.spec.shape[:-1], count)
@@ -329,6 +332,7 @@ def _from_cumulative(x: Tensor, count: int, generator: Generator | None) -> Tens
     return index.clamp(max=x.spec.shape[-1] - 1)
 
 
+@drawing
 def _from_keys(x: Tensor, count: int, generator: Generator | None) -> Tensor:
     """The places of the `count` largest keys."""
     exponential = P.apply("log", 1.0 - _unit_as(x, x.spec.shape, f64, generator)) * -1.0
@@ -394,6 +398,7 @@ def random_(
 
 
 @public(method=True)
+@drawing
 def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Exponential with rate `lambd`."""
     if not lambd > 0:
@@ -403,6 +408,7 @@ def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None =
 
 
 @public(method=True)
+@drawing
 def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Tries up to and including the first success of probability p: 1, 2, .."""
     if not 0 < p < 1:
@@ -412,6 +418,7 @@ def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Te
 
 
 @public(method=True)
+@drawing
 def log_normal_(
     x: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -423,6 +430,7 @@ def log_normal_(
 
 
 @public(method=True)
+@drawing
 def cauchy_(
     x: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:

@@ -1,5 +1,5 @@
-"""Products and convolutions of float32 that are too large for NumPy: programs of one op, compiled
-once for their types.
+"""Eager operations by compiled code: products and convolutions of float32 that are too large for
+NumPy, and those of random draws that it would round otherwise than a compiled step does.
 
 Whether one is decided by its shape alone, so a call repeated gives the same bits; but for one that
 a handler asks for while a program runs, which NumPy computes. float64 stays with NumPy: what
@@ -26,6 +26,9 @@ LARGE_CONV = 1 << 22
 
 Runner = Callable[[Op, Sequence[Array], Attrs, TensorSpec], Array | None]
 RUNNERS: list[Runner] = []  # the last one serves; whoever has a compiler adds it
+Drawer = Callable[[Op, Sequence[Array], Sequence[bool], Attrs, TensorSpec], Array | None]
+DRAWERS: list[Drawer] = []  # likewise; it is told which operands are numbers
+ROUNDING = frozenset({"elementwise", "contract"})  # the order of other sums is that of a whole step
 
 
 def dot_compiled(x: Array, y: Array, attrs: Attrs) -> Array | None:
@@ -52,3 +55,14 @@ def _compiled(
     if 2 * prod(spec.shape) * prod(summed) < least:
         return None
     return RUNNERS[-1](op, (x, y), attrs, spec)
+
+
+def drawn(
+    op: Op, arrays: Sequence[Array], numbers: Sequence[bool], attrs: Attrs, spec: TensorSpec
+) -> Array | None:
+    """An operation of a random draw (`modes.draws`) by compiled code, or None where NumPy does as
+    well: its logarithms differ from ours in their last bits, and so do its products of matrices."""
+    rounds = op.kind in ROUNDING and not (op.exact or op.correct)
+    if not (rounds and DRAWERS and spec.dtype.is_floating_point and spec.numel):
+        return None
+    return DRAWERS[-1](op, arrays, numbers, attrs, spec)

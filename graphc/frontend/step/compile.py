@@ -14,7 +14,7 @@ from typing import Any, cast, overload
 
 from graphc.errors import InvalidType
 from graphc.frontend.devices import MAKERS, Accelerator
-from graphc.frontend.eager.compiled import RUNNERS
+from graphc.frontend.eager.compiled import DRAWERS, RUNNERS
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
@@ -25,7 +25,7 @@ from graphc.frontend.step.compiled import (
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
 from graphc.frontend.step.native_backend import native, native_backend
-from graphc.frontend.step.one_op import OneOp
+from graphc.frontend.step.one_op import OneOp, OverVectors
 from graphc.frontend.step.profile import Limits, Run
 from graphc.frontend.step.recompiles import assert_max_compiles
 from graphc.frontend.step.signature import refuse_foreign
@@ -108,7 +108,23 @@ def _run_compiled(op: Op, arrays: Sequence[Array], attrs: Attrs, spec: TensorSpe
     return cast(Array, _single().run(HOST, op, arrays, [False] * len(arrays), attrs, spec))
 
 
+@lru_cache(maxsize=1)
+def _over_vectors() -> OverVectors:
+    return OverVectors(native_backend(), kept=LARGE)
+
+
+def _draw_compiled(
+    op: Op, arrays: Sequence[Array], numbers: Sequence[bool], attrs: Attrs, spec: TensorSpec
+) -> Array | None:
+    """What a random draw rounds, as a compiled one does; None inside a program's run."""
+    if native().busy():
+        return None
+    programs = _over_vectors() if op.kind == "elementwise" else _single()
+    return cast(Array, programs.run(HOST, op, arrays, numbers, attrs, spec))
+
+
 RUNNERS.append(_run_compiled)
+DRAWERS.append(_draw_compiled)
 
 
 @overload  # a class is callable, too

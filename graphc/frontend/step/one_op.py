@@ -1,5 +1,5 @@
 """Eager operations as programs of one operation, each compiled once for its types: all of a GPU's,
-and what is too large for NumPy.
+what is too large for NumPy, and what random draws round.
 
 Numbers beside tensors are arguments of the call, but for those that rewrite rules know: a rate that
 changes at each step compiles nothing. Routines without code run on the host.
@@ -18,14 +18,16 @@ from graphc.errors import GraphcError, user_location
 from graphc.frontend.places import DevicePlace, Place
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.memory import begins_well
-from graphc.frontend.step.native import Native
+from graphc.frontend.step.native import Native, Template
 from graphc.frontend.views import inverse, row_major
 from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
+from graphc.ir.extent import extent_of
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sizes import Evaluation
+from graphc.ir.symbols import TYPICAL, Extents, Symbol
 from graphc.ir.types import FROM_NUMPY, Array, DType, Shape, TensorSpec, f32, f64, i64
 
 KEPT = 4096  # programs; each is a small table, its kernels are the library's
@@ -110,8 +112,7 @@ class OneOp:
         key = (op, *map(_named, parts), *sorted(attrs.items()), spec)
         native = self._programs.get(key)
         if native is None:
-            _, template = self._backend.build(one_op(op, parts, attrs, spec), 0.0)
-            native = template.at(Evaluation({}))
+            native = self._made(op, parts, attrs, spec)
             native.bind_state([])
             self._programs[key] = native
             if len(self._programs) > self._kept:
@@ -120,6 +121,53 @@ class OneOp:
             with suppress(KeyError):  # another thread has dropped it
                 self._programs.move_to_end(key)
         return native
+
+    def _made(self, op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Native:
+        _, template = self._backend.build(one_op(op, parts, attrs, spec), 0.0)
+        return template.at(Evaluation({}))
+
+
+class OverVectors(OneOp):
+    """Elementwise operations, whose code serves vectors of any length."""
+
+    def __init__(self, backend: Backend, kept: int = KEPT) -> None:
+        super().__init__(backend, lambda *_: False, kept)
+        self._templates: dict[Hashable, tuple[Symbol, Template]] = {}
+
+    def run(
+        self, place: Place, op: Op, operands: Operands, numbers: Sequence[bool], attrs: Attrs,
+        spec: TensorSpec,
+    ) -> Any:  # fmt: skip
+        flat = [
+            a if is_number else place.row_major(a).reshape(-1)
+            for a, is_number in zip(operands, numbers, strict=True)
+        ]
+        line = TensorSpec(spec.dtype, (spec.numel,))
+        return super().run(place, op, flat, numbers, attrs, line).reshape(spec.shape)
+
+    def _made(self, op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec) -> Native:
+        types = (p.dtype if isinstance(p, TensorSpec) else _named(p) for p in parts)
+        key = (op, *types, *sorted(attrs.items()))
+        if key not in self._templates:
+            self._templates[key] = self._opened(op, parts, attrs, spec)
+        symbol, template = self._templates[key]
+        return template.at(Evaluation({symbol: spec.numel}))
+
+    def _opened(
+        self, op: Op, parts: Sequence[Any], attrs: Attrs, spec: TensorSpec
+    ) -> tuple[Symbol, Template]:
+        scope = Extents()
+        symbol = scope.symbol("N", "other", TYPICAL["other"])
+
+        def line(part: Any) -> Any:
+            known = isinstance(part, TensorSpec)
+            return TensorSpec(part.dtype, (extent_of(symbol),)) if known else part
+
+        with scope.passes():
+            graph = one_op(op, [*map(line, parts)], attrs, line(spec))
+            _, template = self._backend.build(graph, 0.0)
+        assert not scope.conditions, f"the code of {op} depends on how many elements there are"
+        return symbol, template
 
 
 def _named(part: Any) -> Hashable:

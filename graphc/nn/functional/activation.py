@@ -9,9 +9,10 @@ from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.random import rand
+from graphc.frontend.modes import drawing
 from graphc.frontend.operands import floating, numeric
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import DType
+from graphc.ir.types import DType, f64
 from graphc.nn.functional.arguments import widened, written
 
 __all__ = [
@@ -316,6 +317,7 @@ def rrelu(
     return written(input, where(input > 0, input, input * slope), inplace)
 
 
+@drawing
 def gumbel_softmax(
     logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
@@ -327,7 +329,7 @@ def gumbel_softmax(
     """
     uniform = rand(logits.spec.shape, dtype=logits.dtype, device=logits.device)
     noise = -(-(1.0 - uniform).log()).log()
-    soft = ((logits + noise) / tau).softmax(dim)
+    soft = ((logits + noise) / tau).softmax(dim, dtype=f64).to(logits.dtype)  # in any order of sums
     if not hard:
         return soft
     axis = dim % logits.dim()
