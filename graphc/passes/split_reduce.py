@@ -9,10 +9,14 @@ n, the batch: another batch must not need other kernels.
 
 from __future__ import annotations
 
+from math import prod
+
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
 from graphc.ir.sizes import typical
+from graphc.ir.symbols import TYPICAL
+from graphc.ir.types import Shape
 from graphc.passes.group import is_reduce
 from graphc.passes.orders import Orders, orders_of, reduced_source
 from graphc.passes.profile import Profile
@@ -51,18 +55,27 @@ def _split_over(v: Value, orders: Orders, profile: Profile) -> Value | None:
     axes = v.attrs["axes"]
     order = orders(x)
     lead = _leading_run(order, axes)
-    if not lead or typical(v.spec.numel) > profile.max_outputs:
+    sizes = _counted(x.shape, order, axes)
+    outputs = prod(n for k, n in enumerate(sizes) if k not in axes)
+    if not lead or outputs > profile.max_outputs:
         return None
     outer = lead[0]
-    row = typical(x.spec.numel) // max(typical(x.shape[outer]), 1)
+    row = prod(sizes) // max(sizes[outer], 1)
     if row >= profile.min_row:
         return _row_sums(v, outer)
     if row >= profile.wide_row:
         return None
     chunks = max(d for d in range(1, profile.max_chunks + 1) if x.shape[outer] % d == 0)
-    if typical(x.spec.numel) < profile.min_elements or chunks == 1:
+    if prod(sizes) < profile.min_elements or chunks == 1:
         return None
     return _chunk_sums(v, outer, chunks)
+
+
+def _counted(shape: Shape, order: Shape, axes: Shape) -> list[int]:
+    """The sizes that decide; an outermost dimension that stays may be the batch, and a row's sum
+    does not depend on how many rows there are, be the batch an extent or a number."""
+    batch = order[0] if order and order[0] not in axes else -1
+    return [TYPICAL["batch"] if k == batch else typical(n) for k, n in enumerate(shape)]
 
 
 def _row_sums(v: Value, outer: int) -> Value | None:
