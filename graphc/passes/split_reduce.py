@@ -51,31 +51,30 @@ def _looking_through(v: Value) -> Value:
 
 
 def _split_over(v: Value, orders: Orders, profile: Profile) -> Value | None:
+    """Only what lies within the outermost dimension that is summed decides: dimensions around it
+    may be the batch, and a row's sum has the same bits in any, be it an extent or a number."""
     (x,) = v.args
     axes = v.attrs["axes"]
     order = orders(x)
     lead = _leading_run(order, axes)
-    sizes = _counted(x.shape, order, axes)
-    outputs = prod(n for k, n in enumerate(sizes) if k not in axes)
-    if not lead or outputs > profile.max_outputs:
+    if not lead or _outputs(x.shape, order, axes) > profile.max_outputs:
         return None
     outer = lead[0]
-    row = prod(sizes) // max(sizes[outer], 1)
+    row = prod(typical(x.shape[k]) for k in order[order.index(outer) + 1 :])
     if row >= profile.min_row:
         return _row_sums(v, outer)
     if row >= profile.wide_row:
         return None
     chunks = max(d for d in range(1, profile.max_chunks + 1) if x.shape[outer] % d == 0)
-    if prod(sizes) < profile.min_elements or chunks == 1:
+    if row * typical(x.shape[outer]) < profile.min_elements or chunks == 1:
         return None
     return _chunk_sums(v, outer, chunks)
 
 
-def _counted(shape: Shape, order: Shape, axes: Shape) -> list[int]:
-    """The sizes that decide; an outermost dimension that stays may be the batch, and a row's sum
-    does not depend on how many rows there are, be the batch an extent or a number."""
-    batch = order[0] if order and order[0] not in axes else -1
-    return [TYPICAL["batch"] if k == batch else typical(n) for k, n in enumerate(shape)]
+def _outputs(shape: Shape, order: Shape, axes: Shape) -> int:
+    """How many a reduction has, of as many rows as a batch has typically."""
+    counts = (TYPICAL["batch"] if k == order[0] else typical(n) for k, n in enumerate(shape))
+    return prod(n for k, n in enumerate(counts) if k not in axes)
 
 
 def _row_sums(v: Value, outer: int) -> Value | None:
