@@ -9,10 +9,14 @@ n, the batch: another batch must not need other kernels.
 
 from __future__ import annotations
 
+from math import prod
+
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
 from graphc.ir.sizes import typical
+from graphc.ir.symbols import TYPICAL
+from graphc.ir.types import Shape
 from graphc.passes.group import is_reduce
 from graphc.passes.orders import Orders, orders_of, reduced_source
 from graphc.passes.profile import Profile
@@ -47,22 +51,30 @@ def _looking_through(v: Value) -> Value:
 
 
 def _split_over(v: Value, orders: Orders, profile: Profile) -> Value | None:
+    """Only what lies within the outermost dimension that is summed decides: dimensions around it
+    may be the batch, and a row's sum has the same bits in any, be it an extent or a number."""
     (x,) = v.args
     axes = v.attrs["axes"]
     order = orders(x)
     lead = _leading_run(order, axes)
-    if not lead or typical(v.spec.numel) > profile.max_outputs:
+    if not lead or _outputs(x.shape, order, axes) > profile.max_outputs:
         return None
     outer = lead[0]
-    row = typical(x.spec.numel) // max(typical(x.shape[outer]), 1)
+    row = prod(typical(x.shape[k]) for k in order[order.index(outer) + 1 :])
     if row >= profile.min_row:
         return _row_sums(v, outer)
     if row >= profile.wide_row:
         return None
     chunks = max(d for d in range(1, profile.max_chunks + 1) if x.shape[outer] % d == 0)
-    if typical(x.spec.numel) < profile.min_elements or chunks == 1:
+    if row * typical(x.shape[outer]) < profile.min_elements or chunks == 1:
         return None
     return _chunk_sums(v, outer, chunks)
+
+
+def _outputs(shape: Shape, order: Shape, axes: Shape) -> int:
+    """How many a reduction has, of as many rows as a batch has typically."""
+    counts = (TYPICAL["batch"] if k == order[0] else typical(n) for k, n in enumerate(shape))
+    return prod(n for k, n in enumerate(counts) if k not in axes)
 
 
 def _row_sums(v: Value, outer: int) -> Value | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -51,6 +52,33 @@ def test_sums_of_rows(name: str) -> None:
     whole = step(x).numpy()
     for n in range(1, ROWS, 5):
         np.testing.assert_array_equal(step(x[:n]).numpy(), whole[:n])
+
+
+F = graphc.nn.functional
+LITERAL: dict[str, tuple[tuple[int, ...], Callable[[Tensor, Tensor], Tensor]]] = {
+    "places": ((3, 9, 9), lambda x, w: x.sum((2, 3))),
+    "image": ((16, 28, 28), lambda x, w: x.sum((2, 3))),
+    "all": ((5, 7, 3), lambda x, w: x.sum((1, 2, 3))),
+    "norm": ((3, 20), lambda x, w: x.norm(dim=(1, 2))),
+    "conv and mean": ((3, 9, 9), lambda x, w: F.conv2d(x, w, padding=1).mean((2, 3))),
+    "conv and pool": ((3, 9, 9), lambda x, w: F.avg_pool2d(F.conv2d(x, w, padding=1), 2)),
+    "groups": ((3, 9, 9), lambda x, w: F.group_norm(F.conv2d(x, w, padding=1), 4)),
+}
+
+
+@pytest.mark.parametrize("name", LITERAL)
+def test_rows_of_plans_of_one_batch_each(name: str) -> None:
+    """Numbers in place of the batch: what divides a sum in two does not read how many rows.
+
+    A single row may be summed otherwise: a product of a vector has ways of its own.
+    """
+    shape, function = LITERAL[name]
+    x, w = graphc.randn(ROWS, *shape), graphc.randn(8, 3, 3, 3)
+    step = graphc.compile(function, dynamic=False)
+    whole = step(x, w).numpy()
+    for n in (2, 7, 37):
+        np.testing.assert_array_equal(step(x[:n], w).numpy(), whole[:n])
+    assert step.stats.programs == 4
 
 
 def test_rows_beside_weights_that_are_arguments() -> None:

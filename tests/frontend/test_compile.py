@@ -251,6 +251,26 @@ def test_recompiles_say_what_to_do() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("function", "calls", "fix"),
+    [
+        (lambda x, k: x * k, ((3, 2), (3, 3)), "take a size from a tensor's shape"),
+        (lambda x, k: x * 2 if k == "a" else x, ((3, "a"), (3, "b")), "keep it constant"),
+        (lambda x, k: x.sum() + sum(range(x.size(0))), ((3, 0), (4, 0)), "pad to few sizes"),
+        (lambda x, k: x if x.size(0) > 3 else -x, ((3, 0), (4, 0)), "both are kept"),
+    ],
+    ids=["integer", "text", "needed size", "compared size"],
+)
+def test_a_remedy_is_of_the_kind_of_what_changed(
+    function: Any, calls: tuple[tuple[int, Any], ...], fix: str
+) -> None:
+    f = compiled(function)
+    for n, k in calls:
+        f(data(n), k)
+    (row,) = f.explain().recompiles
+    assert row.fix.startswith(fix)
+
+
 def test_max_compiles() -> None:
     f = compiled(lambda x: x + 1)
     with assert_max_compiles(1):

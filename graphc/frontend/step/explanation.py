@@ -13,6 +13,9 @@ from graphc.frontend.step.predicted import size_text
 SPEC = re.compile(r"(?P<kind>\w+)\[(?P<sizes>[^\]]*)\](?P<more>.*)")  # of a tensor
 SAVED = re.compile(r"(\d+) bytes through memory, which fusing on would save")
 BYTES = re.compile(r"(\d+) of (\d+) bytes|(\d+) bytes|(?<=not )(\d+)(?= to store)")
+NEEDED, READ = "needs its value", "read at each call"  # of a size; of a float
+INTEGER = re.compile(r"-?\d+")
+NUMBER = re.compile(r"-?(\d.*|inf|nan)")
 SHOWN, ENDS = 12, 4  # kernels, and ends of each, that are printed
 
 
@@ -51,9 +54,11 @@ class Recompile:
 
 def remedy(change: Change) -> str:
     """What a person can do about a recompile."""
+    if NEEDED in change.what:
+        return "pad to few sizes, or do without the number there: an op in place of a loop"
     if change.what.startswith("argument"):
         return _of_argument(change.old, change.new)
-    if change.what.startswith(("train", "mode")):
+    if change.what.startswith(("train", "mode", "condition")):
         return "both are kept; no further cost"
     return "keep it constant, or pass it as a tensor argument"
 
@@ -62,13 +67,20 @@ def _of_argument(old: str, new: str) -> str:
     """The same for an argument that had been `old`."""
     was, now = SPEC.fullmatch(old), SPEC.fullmatch(new)
     if was is None or now is None:
-        if "read at each call" in new:
-            return "nothing: its value is read from now on"
-        return "pass it as a tensor; a float that keeps changing is read at each call"
+        return "nothing: its value is read from now on" if READ in new else _of_plain(old, new)
     sizes = [m["sizes"].count(",") if m["sizes"] else -1 for m in (was, now)]
     if was["kind"] == now["kind"] and was["more"] == now["more"] and sizes[0] == sizes[1]:
         return "nothing: any size of it will do from now on, unless dynamic=False"
     return "pass one dtype and rank; a kind seen before costs nothing"
+
+
+def _of_plain(old: str, new: str) -> str:
+    """The same for one that is no tensor."""
+    if INTEGER.fullmatch(old) and INTEGER.fullmatch(new):
+        return "take a size from a tensor's shape, and pass a factor as a tensor or a float"
+    if NUMBER.fullmatch(old) and NUMBER.fullmatch(new):
+        return "pass it as a tensor; a float that keeps changing is read at each call"
+    return "keep it constant; a value seen before costs nothing"
 
 
 @dataclass(frozen=True, slots=True)
