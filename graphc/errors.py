@@ -393,6 +393,7 @@ CHECKED: dict[str, type[GraphcError]] = {
         IntegerDivisionByZero,
         NotFinite,
         Unsupported,
+        LinAlgError,
     )
 }
 

@@ -139,6 +139,50 @@ class linalg_lu(NamedTuple):
 
 
 @_printed
+class lu_unpack(NamedTuple):
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+@_printed
+class linalg_lu_factor(NamedTuple):
+    """L below the diagonal and U above it; for each column the row, from 1, that came there."""
+
+    LU: Tensor
+    pivots: Tensor
+
+
+@_printed
+class linalg_lu_factor_ex(NamedTuple):
+    """As `linalg_lu_factor`, and which pivot was the first to be 0, or 0."""
+
+    LU: Tensor
+    pivots: Tensor
+    info: Tensor
+
+
+@_printed
+class linalg_inv_ex(NamedTuple):
+    inverse: Tensor
+    info: Tensor
+
+
+@_printed
+class linalg_solve_ex(NamedTuple):
+    result: Tensor
+    info: Tensor
+
+
+@_printed
+class linalg_cholesky_ex(NamedTuple):
+    """The factor, and which leading minor was the first that is not positive-definite, or 0."""
+
+    L: Tensor
+    info: Tensor
+
+
+@_printed
 class linalg_eig(NamedTuple):
     eigenvalues: Tensor
     eigenvectors: Tensor

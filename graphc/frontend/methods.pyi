@@ -1232,29 +1232,6 @@ class Methods(Sugar):
 
         [..., 3, ...], which stays.
         """
-    @property
-    def real(self) -> Tensor:
-        """The tensor itself: numbers are real."""
-    def conj(self) -> Tensor:
-        """The tensor itself: numbers are real."""
-    def resolve_conj(self) -> Tensor:
-        """The tensor itself: nothing is conjugated late."""
-    def is_conj(self) -> builtins.bool:
-        """False, of any shape: nothing is conjugated late."""
-    def is_same_size(self, other: Tensor) -> builtins.bool:
-        """Whether the shapes are equal."""
-    def is_set_to(self, tensor: Tensor) -> builtins.bool:
-        """Whether both show the same memory in the same way."""
-    def to_dense(self, dtype: Any = None, *, masked_grad: builtins.bool = True) -> Tensor:
-        """The tensor itself, or in another dtype: it is dense."""
-    def sum_to_size(self, *size: Any) -> Tensor:
-        """The sum over the dimensions in which a tensor of `size` would be broadcast to this one."""
-    def hardshrink(self, lambd: builtins.float = 0.5) -> Tensor:
-        """0 within `lambd` of 0, else the number."""
-    def type(self, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
-        """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
-    def new(self, *data: Any, device: Any = None) -> Tensor:
-        """x.new(2, 3) of a size or x.new([1, 2]) of data, of x's dtype."""
     def matrix_exp(self) -> Tensor:
         """exp of square matrices, by Taylor's series of A / 2^s and s squarings.
 
@@ -1274,45 +1251,6 @@ class Methods(Sugar):
         """A multiplied with itself n times, by repeated squaring; negative n: of its inverse. [..., N,
         N], which stays.
         """
-    def cholesky(self, upper: builtins.bool = False) -> Tensor:
-        """L with input = L L^T (or its transpose). [..., N, N], which stays."""
-    def qr(self, some: builtins.bool = True) -> graphc.return_types.qr:
-        """input = Q R, reduced unless `some` is false.
-
-        [..., N, M] -> [..., N, K], [..., K, M] with K the smaller.
-        """
-    def svd(
-        self, some: builtins.bool = True, compute_uv: builtins.bool = True
-    ) -> graphc.return_types.svd:
-        """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`.
-
-        [..., N, M] -> [..., N, K], [..., K], [..., M, K] with K the smaller.
-        """
-    def pinverse(self, rcond: builtins.float = 1e-15) -> Tensor:
-        """The pseudo-inverse; singular values up to rcond * the largest count as zero.
-
-        [..., N, M] -> [..., M, N].
-        """
-    def as_strided(
-        self,
-        size: Sequence[builtins.int],
-        stride: Sequence[builtins.int],
-        storage_offset: builtins.int | None = None,
-    ) -> Tensor:
-        """The memory of `input` seen with another size and strides (in elements); a view.
-
-        -> shape `size`.
-        """
-    def view(self, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
-        """`shapes.view` with a size, or the same memory as elements of another dtype."""
-    def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
-        """x with another size in place: its first elements, then zeros where there are none."""
-    def resize_as_(self, other: Tensor, *, memory_format: Any = None) -> Tensor:
-        """x with the size of `other`, in place: see `resize_`."""
-    def set_(self, source: Tensor | None = None) -> Tensor:
-        """x over the memory of `source`, in its shape, from now on; without one, of no elements."""
-    def untyped_storage(self) -> UntypedStorage:
-        """What tells tensors over the same memory."""
     def argsort(
         self,
         dim: builtins.int = -1,
@@ -1441,6 +1379,73 @@ class Methods(Sugar):
 
         [N] -> [max(largest + 1, minlength)].
         """
+    @property
+    def real(self) -> Tensor:
+        """The tensor itself: numbers are real."""
+    def conj(self) -> Tensor:
+        """The tensor itself: numbers are real."""
+    def resolve_conj(self) -> Tensor:
+        """The tensor itself: nothing is conjugated late."""
+    def is_conj(self) -> builtins.bool:
+        """False, of any shape: nothing is conjugated late."""
+    def is_same_size(self, other: Tensor) -> builtins.bool:
+        """Whether the shapes are equal."""
+    def is_set_to(self, tensor: Tensor) -> builtins.bool:
+        """Whether both show the same memory in the same way."""
+    def to_dense(self, dtype: Any = None, *, masked_grad: builtins.bool = True) -> Tensor:
+        """The tensor itself, or in another dtype: it is dense."""
+    def sum_to_size(self, *size: Any) -> Tensor:
+        """The sum over the dimensions in which a tensor of `size` would be broadcast to this one."""
+    def hardshrink(self, lambd: builtins.float = 0.5) -> Tensor:
+        """0 within `lambd` of 0, else the number."""
+    def type(self, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
+        """The name of x's class of old, "torch.FloatTensor"; or x as such a class, name or dtype."""
+    def new(self, *data: Any, device: Any = None) -> Tensor:
+        """x.new(2, 3) of a size or x.new([1, 2]) of data, of x's dtype."""
+    def cholesky(self, upper: builtins.bool = False) -> Tensor:
+        """L with input = L L^T (or its transpose). [..., N, N], which stays."""
+    def qr(self, some: builtins.bool = True) -> graphc.return_types.qr:
+        """input = Q R, reduced unless `some` is false.
+
+        [..., N, M] -> [..., N, K], [..., K, M] with K the smaller.
+        """
+    def svd(
+        self, some: builtins.bool = True, compute_uv: builtins.bool = True
+    ) -> graphc.return_types.svd:
+        """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`.
+
+        [..., N, M] -> [..., N, K], [..., K], [..., M, K] with K the smaller.
+        """
+    def lu_solve(self, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+        """X with A X = b, of what `linalg.lu_factor` gives of A.
+
+        [..., N, K], [..., N, N], [..., N] -> [..., N, K].
+        """
+    def pinverse(self, rcond: builtins.float = 1e-15) -> Tensor:
+        """The pseudo-inverse; singular values up to rcond * the largest count as zero.
+
+        [..., N, M] -> [..., M, N].
+        """
+    def as_strided(
+        self,
+        size: Sequence[builtins.int],
+        stride: Sequence[builtins.int],
+        storage_offset: builtins.int | None = None,
+    ) -> Tensor:
+        """The memory of `input` seen with another size and strides (in elements); a view.
+
+        -> shape `size`.
+        """
+    def view(self, *sizes: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
+        """`shapes.view` with a size, or the same memory as elements of another dtype."""
+    def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
+        """x with another size in place: its first elements, then zeros where there are none."""
+    def resize_as_(self, other: Tensor, *, memory_format: Any = None) -> Tensor:
+        """x with the size of `other`, in place: see `resize_`."""
+    def set_(self, source: Tensor | None = None) -> Tensor:
+        """x over the memory of `source`, in its shape, from now on; without one, of no elements."""
+    def untyped_storage(self) -> UntypedStorage:
+        """What tells tensors over the same memory."""
     def renorm(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor:
         """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it. [...] -> [...]."""
     def renorm_(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor: ...

@@ -82,3 +82,16 @@ def test_a_collector_that_is_off_stays_off(monkeypatch: pytest.MonkeyPatch) -> N
         assert not gc.isenabled() and 2 not in found
     finally:
         gc.enable()
+
+
+def test_a_step_that_asks_is_told_whether_it_runs() -> None:
+    step: Any = graphc.compile(lambda x: x * (2 if gc.isenabled() else 3))
+    x = graphc.ones(1)
+    assert [step(x).item() for _ in range(3)] == [2, 2, 2] and gc.isenabled()
+    gc.disable()
+    try:
+        assert step(x).item() == 3 and not gc.isenabled()
+    finally:
+        gc.enable()
+    assert step(x).item() == 2
+    assert len(step.explain().recompiles) == 1

@@ -39,7 +39,7 @@ def candidates(T: Any) -> list[tuple[Any, ...]]:
     x = T.tensor([[2.5, 0.5, 0.25], [0.5, 3.0, 0.75], [0.25, 0.75, 1.5]])
     v, n, b = x[0], T.tensor([[1, 2], [3, 4]]), x > 0.6
     at, places = T.tensor([2, 0]), T.tensor([[0, 2, 1], [1, 0, 2]])
-    batch = T.stack([x, 2 * x])
+    batch, pivots = T.stack([x, 2 * x]), T.tensor([2, 2, 3], dtype=T.int32)
     return [
         *((x,), (n,), (b,), (v,), (x, 1), (x, 0), (n, 1), (x, x), (n, n), (b, b), (v, v)),
         *((x, v), (batch, batch), ([x, x],), (x, x, x), (x, 0.5), (x, x, 0.5), (v, x, v)),
@@ -48,6 +48,7 @@ def candidates(T: Any) -> list[tuple[Any, ...]]:
         *((x / 4,), (v, 2), (0.0, 1.0, (4,)), (3,), (0, 4), (0, 4, 5), ((2, 2), 1.5), (9, (2, 3))),
         (1, x),
         (x, 2, 0, 1.0),
+        *((x, pivots), (x, pivots, x), (x, x, pivots)),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from math import inf, nan
 from typing import Any
 
@@ -222,6 +223,30 @@ def test_init(name: str, fill: Any, mean: float, std: float) -> None:
     assert nn.init.calculate_gain("leaky_relu", 0.2) == torch.nn.init.calculate_gain(
         "leaky_relu", 0.2
     )
+
+
+@pytest.mark.parametrize("a, b", [(-2.0, 2.0), (-1.0, 3.5), (2.0, math.inf)])
+def test_a_truncated_normal_is_drawn_alike_in_a_step(a: float, b: float) -> None:
+    def drawn(x: Any) -> Any:
+        return nn.init.trunc_normal_(x, 0.5, 1.5, a, b)
+
+    found = []
+    for f in (drawn, graphc.compile(drawn)):
+        graphc.manual_seed(2)
+        found.append([f(graphc.zeros(200, 100)) for _ in range(2)])
+    assert all(graphc.equal(x, y) for x, y in zip(*found)) and not graphc.equal(*found[0])
+    x = found[0][0].double()
+    low, high = ((bound - 0.5) / 1.5 for bound in (a, b))
+    share, left, right = (
+        (math.erf(high / 2**0.5) - math.erf(low / 2**0.5)) / 2,
+        *(math.exp(-z * z / 2) / (2 * math.pi) ** 0.5 for z in (low, high)),
+    )
+    assert x.mean().item() == pytest.approx(0.5 + 1.5 * (left - right) / share, abs=0.03)
+    assert a <= x.min().item() and x.max().item() <= b
+    with pytest.raises(NotImplementedError, match="floating"):
+        nn.init.trunc_normal_(graphc.zeros(3, dtype=graphc.int64))
+    with pytest.raises(ValueError, match="holds only"):
+        nn.init.trunc_normal_(graphc.zeros(3), 0.0, 1.0, 8.0, 9.0)
 
 
 def test_eye_is_the_identity() -> None:

@@ -51,6 +51,10 @@ OF_NUMBERS: dict[str, Callable[[Any], Any]] = {
     "round": graphc.round,
     "trace": graphc.trace,
     "median": graphc.median,
+    "addcmul": lambda x: graphc.addcmul(x, x, x),
+    "isin": lambda x: graphc.isin(x, x),
+    "searchsorted": lambda x: graphc.searchsorted(x, x),
+    "bucketize": lambda x: graphc.bucketize(x, x[0]),
 }
 
 

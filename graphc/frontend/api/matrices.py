@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphc import return_types
-from graphc.frontend.api import linalg
+from graphc.frontend.api import factored, linalg
+from graphc.frontend.api.factored import lu_unpack
 from graphc.frontend.api.shapes import matrix_transpose
 from graphc.frontend.registry import public
 from graphc.ir.types import TensorSpec
@@ -18,6 +19,8 @@ __all__ = [
     "det",
     "inverse",
     "logdet",
+    "lu_solve",
+    "lu_unpack",
     "matrix_exp",
     "matrix_power",
     "pinverse",
@@ -90,6 +93,15 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_typ
         return return_types.svd(u, linalg.svdvals(input), v)
     u, s, vh = linalg.svd(input, not some)
     return return_types.svd(u, s, matrix_transpose(vh))
+
+
+@public(method=True, out=True)
+def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """X with A X = b, of what `linalg.lu_factor` gives of A.
+
+    [..., N, K], [..., N, N], [..., N] -> [..., N, K].
+    """
+    return factored.lu_solve(LU_data, LU_pivots, b)
 
 
 @public(method=True)

@@ -111,27 +111,46 @@ def lu(A: Tensor, *, pivot: bool = True) -> Any:
     check_matrix("lu", A)
     if not pivot:
         raise Unsupported("linalg.lu: pivot=False", fix="use pivot=True, which is stable")
-    *lead, m, n = A.spec.shape
-    packed, order = _eliminated(A)
+    packed, order, _ = eliminated(A)
+    return return_types.linalg_lu(permutation(order, A), *triangles(packed))
+
+
+def permutation(order: Tensor, like: Tensor) -> Tensor:
+    """The matrix that puts row k of what it multiplies at `order[k]`."""
+    rows = counted(like, -2)
+    return P.cast(shapes.unsqueeze(order, -2) == shapes.unsqueeze(rows, -1), like.dtype)
+
+
+def triangles(packed: Tensor) -> tuple[Tensor, Tensor]:
+    """L and U, of L below the diagonal and U above."""
+    m, n = packed.spec.shape[-2:]
     k = min(m, n)
-    low = diagonals.tril(packed[..., :, :k], -1) + P.cast(
-        creation.eye(m, k, device=A.device), A.dtype
-    )
-    rows = broadcast_to(creation.arange(m, device=A.device), (*lead, m))
-    permutation = P.cast(shapes.unsqueeze(order, -2) == shapes.unsqueeze(rows, -1), A.dtype)
-    return return_types.linalg_lu(permutation, low, diagonals.triu(packed[..., :k, :]))
+    one = P.cast(creation.eye(m, k, device=packed.device), packed.dtype)
+    return diagonals.tril(packed[..., :, :k], -1) + one, diagonals.triu(packed[..., :k, :])
 
 
-def _eliminated(A: Tensor) -> tuple[Tensor, Tensor]:
-    """L below the diagonal and U above, and for each row of these the row of A."""
-    *lead, m, n = A.spec.shape
-    rows = broadcast_to(creation.arange(m, device=A.device), (*lead, m))
-    columns = broadcast_to(creation.arange(n, device=A.device), (*lead, n))
-    order = rows
+def counted(A: Tensor, dim: int) -> Tensor:
+    """The numbers of the rows or columns, for each matrix."""
+    shape = A.spec.shape
+    return broadcast_to(creation.arange(shape[dim], device=A.device), (*shape[:-2], shape[dim]))
+
+
+def swapped(rows: Tensor, k: int, other: Tensor) -> Tensor:
+    """The numbers `rows`, with k at `other` and that at k."""
+    return E.where(rows == k, other, E.where(rows == other, k, rows))
+
+
+def eliminated(A: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """L below the diagonal and U above, for each row of these the row of A, and which row came to
+    row k in its turn."""
+    *_, m, n = A.spec.shape
+    rows, columns = counted(A, -2), counted(A, -1)
+    order, pivots = rows, []
     for k in range(min(m, n)):
         column = A[..., k]
         best = R.argmax(E.where(rows >= k, E.abs(column.detach()), -1.0), -1, True)
-        at = E.where(rows == k, best, E.where(rows == best, k, rows))
+        pivots.append(best)
+        at = swapped(rows, k, best)
         order = order.gather(-1, at)
         A = A.gather(-2, broadcast_to(shapes.unsqueeze(at, -1), A.spec.shape))
         pivot = A[..., k : k + 1, k : k + 1]
@@ -142,7 +161,7 @@ def _eliminated(A: Tensor) -> tuple[Tensor, Tensor]:
         row = E.where(behind, A[..., k : k + 1, :], 0.0)
         left = shapes.unsqueeze(columns == k, -2) & below
         A = E.where(left, broadcast_to(factor, A.spec.shape), A - factor * row)
-    return A, order
+    return A, order, pivots
 
 
 def eig(A: Tensor) -> return_types.linalg_eig:

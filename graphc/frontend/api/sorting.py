@@ -351,7 +351,7 @@ def searchsorted(
         rows = _take(rows, sorter, len(rows.spec.shape) - 1)
     values = input if is_tensor(input) else rows.full(input, TensorSpec(rows.dtype, ()))
     dtype = result_type(rows, values)
-    rows, values = P.cast(rows, dtype), P.cast(values, dtype)
+    rows, values = numeric(P.cast(rows, dtype), "searchsorted"), P.cast(values, dtype)
     shape = values.spec.shape
     if len(rows.spec.shape) == 1:
         values = P.reshape(values, (values.spec.numel,))

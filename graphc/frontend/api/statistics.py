@@ -9,7 +9,7 @@ from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMism
 from graphc.frontend import dims
 from graphc.frontend.api import creation, logic, shapes, sorting, ternary
 from graphc.frontend.api import elementwise as E
-from graphc.frontend.operands import as_float, is_tensor
+from graphc.frontend.operands import as_float, is_tensor, numeric
 from graphc.frontend.promotion import result_type
 from graphc.frontend.registry import public
 from graphc.ir import sugar as P
@@ -84,6 +84,7 @@ def isin(
         P.cast(v, dtype) if is_tensor(v) else creation.tensor(v, dtype=dtype, device=where)
         for v in (elements, test_elements)
     )
+    numeric(among, "isin")
     if of.numel() == 0:
         found = among.full(False, logic.eq(among, among).spec)
     else:

@@ -16,6 +16,7 @@ from graphc.frontend.operands import (
     check_tensors,
     floating,
     is_tensor,
+    numeric,
 )
 from graphc.frontend.promotion import held, result_type, wrap
 from graphc.frontend.registry import pointwise, public
@@ -114,7 +115,7 @@ def addcmul(
     if not result_type(input, tensor1, tensor2).is_floating_point:
         value = int(value)
     product: Tensor = tensor1 * tensor2
-    return input + (product if value == 1 else product * value)
+    return numeric(input + (product if value == 1 else product * value), "addcmul")
 
 
 @pointwise

@@ -34,6 +34,7 @@ import numpy as np
 
 from graphc.frontend.step import asked
 from graphc.frontend.step.code import LIBRARY, OWN, USERS, whose
+from graphc.frontend.step.collector import as_before
 from graphc.frontend.step.deep import deep, handed, shown
 from graphc.frontend.step.found import contents, in_mapping, is_module, own, static
 from graphc.frontend.step.guards import SIMPLE
@@ -334,6 +335,8 @@ class Calls:
             return False
         name = f.__name__
         if f in ASKED:
+            if f is gc.isenabled:
+                as_before()
             asked.fact(self.reads, frame, "what is told by", f, _told)
         elif f in ENTROPY:
             self.reads.refuse(

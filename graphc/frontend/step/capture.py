@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from graphc.errors import AutogradError, TracerLeak, Untraceable
 from graphc.frontend.fused import attentions
 from graphc.frontend.geometry import shown_strides
@@ -167,7 +169,8 @@ def capture(
             made.trace.inlined, made.trace.carried, made.trace.settled = inlined, carried, settled
             return made.run(function, args, kwargs, watching)
         except SharedArgument as shared:
-            fixed[shared.index] = leaves[shared.index]
+            of = leaves[shared.index]
+            fixed.update((k, x) for k, x in enumerate(leaves) if alike(of, x))
         except Inlined as found:
             inlined.append(found.hook)
         except Carried as found:
@@ -285,7 +288,8 @@ class _Capturing:
     def _output(self, t: Tensor, shared: bool) -> Output | Tensor:
         trace, storage = self.trace, t.storage
         if not t.is_traced:
-            return t
+            k = next((k for k, x in self.fixed.items() if x is t), -1)
+            return t if k < 0 else Output("arg", k, itself=True)
         if not t.views and storage.trace is trace and trace.numbers:
             number = trace.numbers.get(trace.value(t))
             if number is not None:
@@ -425,16 +429,36 @@ class _Capturing:
         return self.trace.builder.emit(TRANSPOSE, (value,), {"perm": order}) if order else value
 
     def _check_writes(self, written: set[Storage]) -> None:
-        """An argument that is written must share memory with no other."""
+        """Memory that is written and that another argument shows, otherwise, is state: all views of
+        it are then of one input. A history, which tells of one view alone, is in the way."""
         for s in written:
             k = self.trace.stand_ins[s]
             x = self.leaves[k]
-            if any(y.storage is x.storage and not alike(x, y) for y in self.leaves):
+            others = [y for y in self.leaves if y.storage is x.storage and not alike(x, y)]
+            if any(y.grad_fn is not None for y in (x, *others) if others):
                 raise Untraceable(
-                    f"the step writes argument `{self.names[k]}`, whose memory another argument "
-                    "shows differently",
+                    f"the step writes argument `{self.names[k]}`, whose memory another one shows "
+                    "with a history",
                     fix="pass a clone() of one, or write outside the compiled function",
                 )
+            if others:
+                raise SharedArgument(k)
+            if apart(k, self.leaves):
+                raise Untraceable(
+                    f"the step writes argument `{self.names[k]}`, whose memory, NumPy's, another "
+                    "argument has, too",
+                    fix="make one tensor of the array, and pass views of that",
+                )
+
+
+def apart(k: int, leaves: Sequence[Tensor]) -> bool:
+    """Whether another argument reaches into the memory of the k-th, and no storage tells so: they
+    were made of one array of NumPy's."""
+    mine, x = leaves[k].storage, leaves[k].array
+    if type(x) is not np.ndarray:
+        return False
+    arrays = (y.array for y in leaves if y.storage is not mine)
+    return any(type(y) is np.ndarray and np.may_share_memory(x, y) for y in arrays)
 
 
 def _base_of(t: Tensor) -> Tensor:

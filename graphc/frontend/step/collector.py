@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MANY_OBJECTS = 1 << 15  # young ones that a collection takes tens of milliseconds to go through
+_found: list[bool] = []  # whether it was running, for each pause that lasts
 
 
 @contextmanager
@@ -18,14 +19,22 @@ def collector_paused() -> Iterator[None]:
     trace.
     """
     running = gc.isenabled()
+    _found.append(running)
     gc.disable()
     try:
         yield
     finally:
+        _found.remove(running)
         if running:
             if gc.get_count()[0] > MANY_OBJECTS:
                 _make_old()
             gc.enable()
+
+
+def as_before() -> None:
+    """The step asks whether the collector runs: from here on it does as it did before."""
+    if any(_found):
+        gc.enable()
 
 
 def _make_old() -> None:

@@ -27,7 +27,7 @@ from enum import Enum, auto
 from graphc.frontend import epoch
 from graphc.frontend.laid import as_lying
 from graphc.frontend.places import Place, place_of
-from graphc.frontend.step.capture import NONE, Capture, Output
+from graphc.frontend.step.capture import NONE, Capture, Output, apart
 from graphc.frontend.step.dropped import DROPPED
 from graphc.frontend.step.memory import (
     Copies,
@@ -111,6 +111,7 @@ class Plan:
         written = [s for s, v in zip(self.states, inputs) if v in targets]
         self._written = [s for s in written if isinstance(s, Storage)]
         self._written_others = [s for s in written if isinstance(s, WrittenArgument | OldGradient)]
+        self._written_args = [s.arg for s in written if isinstance(s, WrittenArgument)]
         self._moving = [(k, s) for k, s in enumerate(self.states) if not isinstance(s, Storage)]
         self._kept = {s.tensor for s in self.states if isinstance(s, OldGradient)}
         self.clock = Clock()  # of the storages that are written
@@ -151,10 +152,12 @@ class Plan:
         storages, fixed = self.storages, self.fixed
         for k, x in enumerate(leaves):
             if k in fixed:
-                if fixed[k].storage is not x.storage or fixed[k].views is not x.views:
+                if fixed[k].storage is not x.storage or fixed[k].views != x.views:
                     return False
             elif x.storage in storages:
                 return False
+        if len(leaves) > 1 and any(apart(k, leaves) for k in self._written_args):
+            return False
         moved = self.places != (places := epoch.places)
         if moved and not all(shown.still(x) for x, shown in self._shown):
             return False

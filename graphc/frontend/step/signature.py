@@ -2,8 +2,8 @@
 
 Tensors count by dtype, shape, strides and requires_grad, Python numbers and texts by type and
 value, containers and dataclasses by their items, and any other object by identity. Tensors that are
-the same memory seen the same way are one argument; such that share memory otherwise are marked,
-because a plan for them must not write either.
+the same memory seen the same way are one argument; such that share memory otherwise are marked: a
+plan that writes one has their memory as state.
 """
 
 from __future__ import annotations
