@@ -49,10 +49,18 @@ class _Modes(threading.local):
         self.autocast: tuple[tuple[str, DType], ...] = ()  # what products take, by type of device
         self.place: DevicePlace | None = None  # on which GPU a factory that runs fills memory
         self.mapped: Mapped | None = None  # the vmap whose function runs
-        self.draws = False  # whether eager operations round as compiled code does
+
+
+class _Draw(threading.local):
+    """Apart from `modes`, whose words a compiled step watches: a draw between two of its calls is
+    nothing to it."""
+
+    def __init__(self) -> None:
+        self.runs = False  # eager operations round as compiled code does meanwhile
 
 
 modes = _Modes()
+draw = _Draw()
 
 
 def is_grad_enabled() -> bool:
@@ -185,11 +193,11 @@ def drawing(function: F) -> F:
 
     @functools.wraps(function)
     def inside(*args: Any, **kwargs: Any) -> Any:
-        before, modes.draws = modes.draws, True
+        before, draw.runs = draw.runs, True
         try:
             return function(*args, **kwargs)
         finally:
-            modes.draws = before
+            draw.runs = before
 
     return cast(F, inside)
 

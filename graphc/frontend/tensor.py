@@ -31,7 +31,7 @@ from graphc.frontend.eager.rows import FAST
 from graphc.frontend.geometry import Geometry, elementwise_strides, shown_strides
 from graphc.frontend.located import Located
 from graphc.frontend.methods import Methods
-from graphc.frontend.modes import get_default_dtype, modes
+from graphc.frontend.modes import draw, get_default_dtype, modes
 from graphc.frontend.options import strided
 from graphc.frontend.places import arranged, dense_copy
 from graphc.frontend.reading import Readable, leaked
@@ -461,7 +461,7 @@ def eager(op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
             return view(args[0], op, attrs, seen, spec)
         arrays[0] = row_major(arrays[0])  # a reshape that copies
     out = None
-    if modes.draws:
+    if draw.runs:
         out = drawn(op, arrays, [not isinstance(a, Tensor) for a in args], attrs, spec)
     if out is None:
         out = evaluate(op, arrays, attrs, spec, FAST.get(op.name))

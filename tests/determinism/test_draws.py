@@ -13,7 +13,7 @@ import graphc.distributions as D
 import graphc.nn.functional as F
 from graphc import Tensor
 from graphc.frontend.eager import compiled
-from graphc.frontend.modes import modes
+from graphc.frontend.modes import draw
 from graphc.frontend.step.native_backend import native
 from graphc.ir.ops import Op
 
@@ -165,7 +165,7 @@ def test_one_kernel_serves_draws_of_all_sizes() -> None:
 def test_a_draw_that_fails_leaves_no_mode() -> None:
     with pytest.raises(RuntimeError, match="lambda"):
         graphc.zeros(3).exponential_(-1.0)
-    assert not modes.draws
+    assert not draw.runs
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -393,7 +393,7 @@ def main():
     @graphc.compile
     def step(x):
         y = x
-        for _ in range(8):
+        for _ in range(24):
             y = (table @ y) * 1e-3
         count.add_(1)
         return y.sum()

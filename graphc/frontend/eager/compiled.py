@@ -60,7 +60,7 @@ def _compiled(
 def drawn(
     op: Op, arrays: Sequence[Array], numbers: Sequence[bool], attrs: Attrs, spec: TensorSpec
 ) -> Array | None:
-    """An operation of a random draw (`modes.draws`) by compiled code, or None where NumPy does as
+    """An operation of a random draw (`modes.draw`) by compiled code, or None where NumPy does as
     well: its logarithms differ from ours in their last bits, and so do its products of matrices."""
     rounds = op.kind in ROUNDING and not (op.exact or op.correct)
     if not (rounds and DRAWERS and spec.dtype.is_floating_point and spec.numel):
