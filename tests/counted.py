@@ -72,3 +72,13 @@ class Counted:
             out.item() == pytest.approx(expected, abs=1e-3) and self.weight._version == version + 1
         )
         return out
+
+    def latched_among_others(self, x: Tensor) -> None:
+        """Calls with x run no Python code; those with what lies otherwise in between are right."""
+        self.run(WARM_UP, x)
+        for _ in range(5):
+            self.latched(x)
+        others = [x.contiguous(), x + 1.0, x[..., :1].expand_as(x), x.flip(0)]
+        for other in others:
+            self.run(1, other)
+            self.run(1, x)

@@ -126,14 +126,7 @@ def test_other_kinds_of_arguments(counted: Counted, name: str) -> None:
 @pytest.mark.parametrize("name", ORDERS)
 def test_arguments_in_another_order(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     x = ORDERS[name]("cpu")
-    counted = Counted(monkeypatch, "cpu", x.shape[-1])
-    counted.run(WARM_UP, x)
-    for _ in range(5):
-        counted.latched(x)
-    others = [x.contiguous(), x + 1.0, x[..., :1].expand_as(x), x.flip(0)]
-    for other in others:  # whichever way they lie
-        counted.run(1, other)
-        counted.run(1, x)
+    Counted(monkeypatch, "cpu", x.shape[-1]).latched_among_others(x)
 
 
 def test_an_argument_whose_array_was_reshaped_is_not_read_as_before(counted: Counted) -> None:

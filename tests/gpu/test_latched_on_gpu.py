@@ -109,14 +109,7 @@ def test_arguments_in_another_order(
     monkeypatch: pytest.MonkeyPatch, fake_gpu: None, name: str
 ) -> None:
     x = ORDERS[name]("cuda")
-    counted = Counted(monkeypatch, "cuda", x.shape[-1])
-    counted.run(WARM_UP, x)
-    for _ in range(5):
-        counted.latched(x)
-    others = [x.contiguous(), x + 1.0, x[..., :1].expand_as(x), x.flip(0)]
-    for other in others:  # whichever way they lie
-        counted.run(1, other)
-        counted.run(1, x)
+    Counted(monkeypatch, "cuda", x.shape[-1]).latched_among_others(x)
 
 
 def test_a_failed_check_is_told_and_changes_nothing(fake_gpu: None) -> None:
