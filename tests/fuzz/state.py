@@ -1,13 +1,8 @@
-"""Random programs over Python state, and random changes of that state between calls.
-
-`python -m tests.fuzz.state 10000` runs that many sequences from a fixed seed; a failing one prints
-its seed, its program and its changes.
-"""
+"""Random programs over Python state, and random changes of that state between calls."""
 
 from __future__ import annotations
 
 import random
-import sys
 import types
 from collections.abc import Callable
 from operator import attrgetter
@@ -195,13 +190,3 @@ def run(seed: int) -> None:
             CHANGES[name](mine, r)
             r.setstate(state)
             CHANGES[name](plain, r)
-
-
-def main(count: int, first: int = 0) -> None:
-    for seed in range(first, first + count):
-        run(seed)
-    print(f"{count} sequences agree")
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))

@@ -1,14 +1,11 @@
 """Random training steps, and random changes between their calls: of arguments (size, dtype, order
 in memory, shared memory), parameters, modules, optimizers and what hangs on them.
-
-`python -m tests.fuzz.training 10000` runs that many sequences from a fixed seed.
 """
 
 from __future__ import annotations
 
 import copy
 import random
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -350,13 +347,3 @@ def run(seed: int) -> str:
             CHANGES[name](plain, r)
         done.append("|")
     return ""
-
-
-def main(count: int, first: int = 0) -> None:
-    for seed in range(first, first + count):
-        run(seed)
-    print(f"{count} sequences agree")
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
