@@ -12,17 +12,18 @@ from graphc.ir import kernel_text, program_text, text
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Kernel
 from graphc.ir.program import Program
+from graphc.ir.rewrite import graphs_of
 from graphc.passes.pipeline import Compiled, compile_graph
 from tests.targets import CPU
 
 
 def signature(graph: Graph) -> list[object]:
-    """Everything that makes two graphs equal, provenance and layouts included."""
+    """Everything that makes two graphs equal: provenance, layouts and bodies of loops, too."""
     values = graph.values()
     number = {v: k for k, v in enumerate([*graph.inputs, *(v for v in values if not v.is_input)])}
     rows = [
         (v.name, str(v.spec), v.op, [number[a] for a in v.args], text.show_attrs(v.attrs),
-         text.show_literal(v.const), v.where)
+         text.show_literal(v.const), v.where, *map(signature, graphs_of(v).values()))
         for v in number
     ]  # fmt: skip
     targets = [None if t is None else number[t] for t in graph.targets]
