@@ -111,11 +111,11 @@ def row(v: Value, bodies: Mapping[Graph, int] | None = None) -> str:
     return _commented(f"  {v.name}: {v.spec} = {text}", v.where)
 
 
-def show_attrs(attrs: Mapping[str, Any], bodies: Mapping[Graph, int] | None = None) -> str:
+def show_attrs(attrs: Mapping[str, Any], bodies: Mapping[Graph, object] | None = None) -> str:
     return "{" + " ".join(f"{k}={show_literal(x, bodies)}" for k, x in attrs.items()) + "}"
 
 
-def show_literal(x: Any, bodies: Mapping[Graph, int] | None = None) -> str:
+def show_literal(x: Any, bodies: Mapping[Graph, object] | None = None) -> str:
     """Python's literal without spaces, which separate attributes."""
     if isinstance(x, Graph):
         return f"@{(bodies or {}).get(x, '?')}"
