@@ -23,6 +23,8 @@ from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
+from graphc.ir.fingerprint import fingerprint
+from graphc.ir.graph import Graph
 from graphc.ir.ops import OPS, Runs
 from graphc.ir.text import escaped, show_attrs
 from graphc.ir.types import DType, Scalar
@@ -376,9 +378,8 @@ def show_body(kernel: Kernel, provenance: bool) -> str:
     scalars = ", ".join([f"{s.name}: {s.dtype.name}" for s in kernel.scalars])
     head = f"{kernel.kind} ({buffers} | {', '.join(kernel.sizes)} | {scalars}) {{"
     if kernel.call is not None:
-        return "\n".join(
-            [head, f"  {_provenance(_call(kernel.call), kernel.call.where, provenance)}", "}"]
-        )
+        call = _call(kernel.call, provenance)
+        return "\n".join([head, f"  {_provenance(call, kernel.call.where, provenance)}", "}"])
     lines = [head, *_geometry(kernel), f"  {_loops(kernel.axes)} {{"]
     for phase in kernel.phases:
         lines.append(f"    {_loops(phase.axes)} {{")
@@ -423,6 +424,11 @@ def _loops(axes: Sequence[Axis]) -> str:
     return "for " + ", ".join([f"{a.name} in {a.extent}" for a in axes])
 
 
+def graphs_of(s: Call) -> list[Graph]:
+    """The graphs that it runs, each once."""
+    return list(dict.fromkeys(a for _, a in s.attrs if isinstance(a, Graph)))
+
+
 def show_statement(s: Statement) -> str:
     """One statement; the types are told apart in the order of their frequency."""
     if isinstance(s, Apply):
@@ -449,9 +455,11 @@ def show_statement(s: Statement) -> str:
             return head + f"inside{_guards(s.guards, ' ')}"
 
 
-def _call(s: Call) -> str:
+def _call(s: Call, provenance: bool) -> str:
+    """Graphs by number, as they follow in the whole text, or by what they are."""
     args = ", ".join(map(_operand, s.args))
-    told = f"{args}; {show_attrs(dict(s.attrs))}; {s.site}"
+    bodies = {g: n if provenance else fingerprint(g) for n, g in enumerate(graphs_of(s))}
+    told = f"{args}; {show_attrs(dict(s.attrs), bodies)}; {s.site}"
     return f"call {s.op}({told}) -> {_operand(s.out)} on {s.runs}"
 
 

@@ -18,6 +18,8 @@ a loop nest without axes. A routine is one row, its attributes as in a Graph's t
 
       call scatter_reduce(b0[n0], b1[n1], b2[n2]; {axis=0 mode='sum'}; c0) -> b3[n3] on both
 
+Graphs that it runs are `@0`, `@1` there; the text of each follows a line `graph @0`.
+
 A contraction says before its loops what they run over, here images, rows, columns and channels,
 then rows of taps, and taps merged with 3 channels; and how a window of stride 2 slides along rows
 and columns that begin at place 1 and end before 33:
@@ -39,11 +41,12 @@ What it prints of a kernel's body is in `kernel.py`: without provenance it is th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, repeat
 from typing import Literal, cast, get_args
 
 from graphc.errors import FileFormatError, InvalidArgument
+from graphc.ir.graph import Graph
 from graphc.ir.kernel import (
     PART,
     Affine,
@@ -71,10 +74,13 @@ from graphc.ir.kernel import (
     Statistic,
     Store,
     WindowAxis,
+    graphs_of,
     show_body,
 )
 from graphc.ir.ops import OPS, Runs
 from graphc.ir.text import escaped, read_attrs, unescaped
+from graphc.ir.text import parse as parse_graph
+from graphc.ir.text import show as show_graph
 from graphc.ir.types import DTYPES, DType, Scalar
 
 Access = Literal["r", "w", "rw"]
@@ -83,11 +89,14 @@ Access = Literal["r", "w", "rw"]
 def show(kernel: Kernel) -> str:
     """The whole kernel, for people and `parse`."""
     note = f"  // {escaped(kernel.note)}" if kernel.note else ""
-    return f"kernel {kernel.name} {show_body(kernel, provenance=True)}{note}"
+    graphs = enumerate(graphs_of(kernel.call) if kernel.call is not None else ())
+    behind = "".join(f"\ngraph @{n}\n{show_graph(g)}" for n, g in graphs)
+    return f"kernel {kernel.name} {show_body(kernel, provenance=True)}{note}{behind}"
 
 
 # ---- parse -------------------------------------------------------------------------------------
 
+GRAPH = re.compile(r"^graph @\d+\n", re.MULTILINE)
 HEAD = re.compile(r"kernel (\S+) (\w+) \((.*) \| (.*) \| (.*)\) \{")
 TAIL = re.compile(r"\}(?:  // (.*))?")
 STORE = re.compile(r"store (\S+?)\[(.*?)\] (\+?=) (\S+)( in order)?(?: if (.*))?")
@@ -105,12 +114,14 @@ WINDOW = re.compile(r"(?:(\S+) <= )?(\w+)\*(\S+) \+ (\w+)\*(\S+)(?: < (\S+))?")
 
 def parse(text: str) -> Kernel:
     """Inverse of `show`."""
-    lines = chain(text.strip().split("\n"), repeat(""))  # no line is empty: one means the end
+    own, *behind = GRAPH.split(text)
+    graphs = {f"@{n}": parse_graph(g) for n, g in enumerate(behind)}
+    lines = chain(own.strip().split("\n"), repeat(""))  # no line is empty: one means the end
     head = _matched(HEAD, next(lines))
     name, kind, buffers, sizes, scalars = head.groups()
     reader = _Reader(tuple(n for n in sizes.split(", ") if n))
     first = next(lines).strip()
-    call = _parsed_call(first) if kind == "routine" else None
+    call = _parsed_call(first, graphs) if kind == "routine" else None
     told: dict[str, list[str]] = {}
     while first.startswith(("roles ", "window ", "winograd ")):
         word, _, rows = first.partition(" ")
@@ -262,7 +273,7 @@ def _parsed_window(text: str) -> WindowAxis:
     return WindowAxis(out, tap, _size(stride), _size(dilation), _size(low), _size(end))
 
 
-def _parsed_call(line: str) -> Call:
+def _parsed_call(line: str, graphs: Mapping[str, Graph]) -> Call:
     op, args, rest = _matched(CALL, line).groups()
     if op not in OPS:
         raise InvalidArgument(f"not kernel text: unknown op {op!r}")
@@ -274,7 +285,8 @@ def _parsed_call(line: str) -> Call:
     operands = tuple(_parsed_operand(a) for a in args.split(", ") if a)
     place = unescaped(where or "")
     target = _parsed_operand(out)
-    return Call(op, operands, tuple(attrs.items()), site, target, cast(Runs, runs), place)
+    given = tuple((k, graphs.get(a, a) if isinstance(a, str) else a) for k, a in attrs.items())
+    return Call(op, operands, given, site, target, cast(Runs, runs), place)
 
 
 def _parsed_operand(text: str) -> Operand:

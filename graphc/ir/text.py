@@ -24,8 +24,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, cast
 
 from graphc.errors import FileFormatError
@@ -108,11 +111,11 @@ def row(v: Value, bodies: Mapping[Graph, int] | None = None) -> str:
     return _commented(f"  {v.name}: {v.spec} = {text}", v.where)
 
 
-def show_attrs(attrs: Mapping[str, Any], bodies: Mapping[Graph, int] | None = None) -> str:
+def show_attrs(attrs: Mapping[str, Any], bodies: Mapping[Graph, object] | None = None) -> str:
     return "{" + " ".join(f"{k}={show_literal(x, bodies)}" for k, x in attrs.items()) + "}"
 
 
-def show_literal(x: Any, bodies: Mapping[Graph, int] | None = None) -> str:
+def show_literal(x: Any, bodies: Mapping[Graph, object] | None = None) -> str:
     """Python's literal without spaces, which separate attributes."""
     if isinstance(x, Graph):
         return f"@{(bodies or {}).get(x, '?')}"
@@ -186,19 +189,9 @@ WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 
 def parse(text: str) -> Graph:
     """Inverse of `show`, into a new builder. Raises FileFormatError naming the line."""
-    lines = _numbered(text)
-    return _read_graph(_name(next(lines)), lines, _Reader(Builder()))
-
-
-def _read_graph(name: str, lines: Iterator[tuple[int, str]], reader: _Reader) -> Graph:
-    reader.read_inputs(lines)
-    for number, line in lines:
-        if line.lstrip().startswith("return"):
-            outs, targets = reader.read_outs(number, line)
-            inputs, roles = tuple(reader.inputs), tuple(reader.roles)
-            return Graph(name, inputs, roles, outs, targets, reader.orders)
-        reader.read_row(number, line)
-    raise FileFormatError("graph text ends before its return line")
+    reader = _Reader(_numbered(text))
+    whole = reader.whole()
+    return _Building((*reader.bodies.values(), whole), reader.extents).graph(whole)
 
 
 def parse_where(text: str) -> Where:
@@ -207,115 +200,201 @@ def parse_where(text: str) -> Where:
     return Where(m[1] or "", unescaped(m[2] or ""), int(m[3] or 0), unescaped(m[4]))
 
 
+Line = tuple[int, str]  # with its number
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row as it was read; `id` is of its value, which several graphs may have in common."""
+
+    line: Line
+    id: int
+    label: str
+    spec: TensorSpec
+    word: str
+    args: tuple[int, ...]
+    attrs: Mapping[str, Any]  # with the text of a body in its place
+    where: Where
+
+
+@dataclass(eq=False, slots=True)
+class _Section:
+    """The text of one graph: a body, whose labels are its own, or the whole."""
+
+    name: str
+    inputs: list[re.Match[str]]
+    labels: dict[str, int]
+    rows: list[_Row] = field(default_factory=list)
+    outs: list[int] = field(default_factory=list)
+    targets: list[int | None] = field(default_factory=list)
+
+    def named(self, label: str, line: Line) -> int:
+        if label not in self.labels:
+            raise _bad(line, f"{label} is not defined above")
+        return self.labels[label]
+
+
+class _Ids(dict[Hashable, int]):
+    """Numbers of values: inputs by label, others by what they compute."""
+
+    def __missing__(self, key: Hashable) -> int:
+        self[key] = len(self)
+        return self[key]
+
+
 class _Reader:
-    """What has been read so far: the values by their labels, and the inputs with their roles."""
+    """From lines to the rows of each graph."""
 
-    def __init__(self, builder: Builder) -> None:
-        self.builder = builder
-        self.values: dict[str, Value] = {}
-        self.inputs: list[Value] = []
-        self.roles: list[str] = []
-        self.orders: dict[Value, Shape] = {}
+    def __init__(self, lines: Iterator[Line]) -> None:
+        self.lines, self.ids = lines, _Ids()
         self.extents: dict[str, int] = {}
-        self.bodies: dict[str, Graph] = {}
-        self.leaves: dict[str, Value] = {}  # inputs of bodies, which several may have in common
+        self.bodies: dict[str, _Section] = {}
 
-    def read_body(self, head: str, lines: Iterator[tuple[int, str]]) -> None:
-        """The body of a loop, whose labels are its own."""
-        m = BODY.fullmatch(head)
-        inner = _Reader(self.builder)
-        inner.extents, inner.bodies = self.extents, self.bodies
-        if m is None:
-            raise FileFormatError(f"not the head of a body: {head[:100]!r}")
-        inner.leaves = dict(self.leaves)
-        self.bodies[m[1]] = body = _read_graph(m[2], lines, inner)
-        self.leaves |= {v.name: v for v in body.inputs}
-        next(lines, None)  # its closing brace
+    def whole(self) -> _Section:
+        name = next(self.lines)[1].removeprefix(MAGIC).partition("  ")[0]
+        line = next(self.lines, (0, ""))
+        if line[1].startswith("extents "):
+            self.extents = _read_extents(line)
+            line = next(self.lines, (0, ""))
+        while line[1].startswith("body "):
+            m = BODY.fullmatch(line[1])
+            if m is None:
+                raise _bad(line, "expected the head of a body")
+            self.bodies[m[1]] = self._section(m[2], next(self.lines, (0, "")))
+            next(self.lines, None)  # its closing brace
+            line = next(self.lines, (0, ""))
+        return self._section(name, line)
 
-    def read_extents(self, number: int, line: str) -> None:
-        scope = Extents()
-        scope.tracing, scope.compiling = False, True  # what is read is for passes
-        for text in line.removeprefix("extents ").split(", "):
-            if (m := EXTENT.fullmatch(text)) is None:
-                raise _bad(number, line, "expected extents")
-            symbol = scope.symbol(m[1], cast(Role, m[2]), int(m[3]))
-            self.extents[m[1]] = extent_of(symbol)
+    def _section(self, name: str, head: Line) -> _Section:
+        inputs = self._inputs(head)
+        s = _Section(name, inputs, {m[2]: self.ids["input", m[2]] for m in inputs})
+        for line in self.lines:
+            if line[1].lstrip().startswith("return"):
+                for m in OUT.finditer(line[1]):
+                    s.outs.append(s.named(m[2], line))
+                    s.targets.append(s.named(m[1], line) if m[1] else None)
+                return s
+            s.rows.append(self._row(s, line))
+        raise FileFormatError("graph text ends before its return line")
 
-    def read_inputs(self, lines: Iterator[tuple[int, str]]) -> None:
-        number, line = next(lines, (0, ""))
-        if line.startswith("extents "):
-            self.read_extents(number, line)
-            number, line = next(lines, (0, ""))
-        while line.startswith("body "):
-            self.read_body(line, lines)
-            number, line = next(lines, (0, ""))
-        if not line.startswith("graph("):
-            raise _bad(number, line, 'expected "graph("')
-        if line.endswith(") {"):
-            found = list(INPUT.finditer(line, len("graph(")))
-        else:
-            found = []
-            for number, line in lines:
-                if line == ") {":
-                    break
-                if (m := INPUT.fullmatch(line)) is None:
-                    raise _bad(number, line, "expected an input")
-                found.append(m)
-        for m in found:
-            value = self.leaves.get(m[2])
-            if value is None:
-                spec = read_type(m[3], self.extents)
-                value = self.builder.input(m[2][1:], spec, parse_where(m[5] or ""))
-            self.values[m[2]] = value
-            if m[4]:
-                self.orders[value] = read_order(m[4], len(value.shape))
-            self.inputs.append(value)
-            self.roles.append(m[1] or "arg")
+    def _inputs(self, head: Line) -> list[re.Match[str]]:
+        if not head[1].startswith("graph("):
+            raise _bad(head, 'expected "graph("')
+        if head[1].endswith(") {"):
+            return list(INPUT.finditer(head[1], len("graph(")))
+        found = []
+        for line in self.lines:
+            if line[1] == ") {":
+                break
+            if (m := INPUT.fullmatch(line[1])) is None:
+                raise _bad(line, "expected an input")
+            found.append(m)
+        return found
 
-    def read_row(self, number: int, line: str) -> None:
-        m = ROW.fullmatch(line)
-        if m is None:
-            raise _bad(number, line, "expected a row")
+    def _row(self, s: _Section, line: Line) -> _Row:
+        if (m := ROW.fullmatch(line[1])) is None:
+            raise _bad(line, "expected a row")
         label, type_text, word, names, rest = m.groups()
-        spec = read_type(type_text, self.extents)
         attrs, comment = read_attrs(rest[1:], self.extents) if rest.startswith(" {") else ({}, rest)
-        with self.builder.at(parse_where(comment.strip().removeprefix("#"))):
+        args = tuple(s.named(n, line) for n in names.split())
+        s.labels[label] = id_ = self.ids[type_text, word, args, show_attrs(attrs)]
+        attrs = {k: self.bodies.get(a, a) if isinstance(a, str) else a for k, a in attrs.items()}
+        where = parse_where(comment.strip().removeprefix("#"))
+        return _Row(line, id_, label, read_type(type_text, self.extents), word, args, attrs, where)
+
+
+class _Building:
+    """From the rows of all graphs to values of one builder.
+
+    Graphs list their values in order of making. One that a body and the graph around it have in
+    common, a constant say, has its place among the rows of both, so it is made between those.
+    """
+
+    def __init__(self, sections: Sequence[_Section], extents: Mapping[str, int]) -> None:
+        self._extents, self._builder = extents, Builder()
+        self._values: dict[int | None, Value] = {}
+        self._graphs: dict[_Section, Graph] = {}
+        for s in sections:
+            for m in s.inputs:
+                if s.labels[m[2]] not in self._values:
+                    spec, where = read_type(m[3], extents), parse_where(m[5] or "")
+                    self._values[s.labels[m[2]]] = self._builder.input(m[2][1:], spec, where)
+        for row in _in_order(sections):
+            self._values[row.id] = self._made(row)
+
+    def graph(self, s: _Section) -> Graph:
+        if s not in self._graphs:
+            inputs = tuple(self._values[s.labels[m[2]]] for m in s.inputs)
+            given = zip(inputs, s.inputs, strict=True)
+            orders = {v: read_order(m[4], len(v.shape)) for v, m in given if m[4]}
+            outs = tuple(self._values[v] for v in s.outs)
+            targets = tuple(map(self._values.get, s.targets))
+            roles = tuple(m[1] or "arg" for m in s.inputs)
+            self._graphs[s] = Graph(s.name, inputs, roles, outs, targets, orders)
+        return self._graphs[s]
+
+    def _made(self, row: _Row) -> Value:
+        word, spec = row.word, row.spec
+        with self._builder.at(row.where):
             if word in OPS:
-                args = [self._named(n, number, line) for n in names.split()]
-                attrs = {k: self._graph(a) for k, a in attrs.items()}
+                args = [self._values[a] for a in row.args]
+                given = row.attrs.items()
+                attrs = {k: self.graph(a) if isinstance(a, _Section) else a for k, a in given}
                 try:
-                    v = self.builder.emit(OPS[word], args, attrs, label)
+                    v = self._builder.emit(OPS[word], args, attrs, row.label)
                 except TypeError as e:  # of attributes or operands that it has not, or lacks
-                    raise _bad(number, line, str(e)) from e
+                    raise _bad(row.line, str(e)) from e
             else:
-                v = self.builder.constant(self._number(word, spec.dtype, number, line), spec, label)
+                size = _size(word, self._extents)
+                number = _number(word, spec.dtype, row.line) if size is None else size
+                v = self._builder.constant(number, spec, row.label)
         if v.spec != spec:
-            raise _bad(number, line, f"declared {spec}, but {word} gives {v.spec}")
-        self.values[label] = v
-
-    def _graph(self, attr: Any) -> Any:
-        """An attribute, or the graph that it names."""
-        return self.bodies.get(attr, attr) if isinstance(attr, str) else attr
-
-    def read_outs(
-        self, number: int, line: str
-    ) -> tuple[tuple[Value, ...], tuple[Value | None, ...]]:
-        found = list(OUT.finditer(line))
-        outs = tuple(self._named(m[2], number, line) for m in found)
-        targets = tuple(self._named(m[1], number, line) if m[1] else None for m in found)
-        return outs, targets
-
-    def _number(self, word: str, dtype: DType, number: int, line: str) -> Scalar:
-        known = _size(word, self.extents)
-        return _number(word, dtype, number, line) if known is None else known
-
-    def _named(self, label: str, number: int, line: str) -> Value:
-        if label not in self.values:
-            raise _bad(number, line, f"{label} is not defined above")
-        return self.values[label]
+            raise _bad(row.line, f"declared {spec}, but {word} gives {v.spec}")
+        return v
 
 
-def _numbered(text: str) -> Iterator[tuple[int, str]]:
+def _in_order(sections: Sequence[_Section]) -> list[_Row]:
+    """Each value's row behind those that come before it in any graph."""
+    chains = {s: list({r.id: r for r in s.rows}.values()) for s in sections}
+    rows = {r.id: r for chain in chains.values() for r in chain}
+    behind: dict[int, list[int]] = {k: [] for k in rows}
+    for chain in chains.values():
+        for before, after in pairwise(chain):
+            behind[before.id].append(after.id)
+        for row in chain:
+            for body in (chains[a] for a in row.attrs.values() if isinstance(a, _Section)):
+                if body:
+                    behind[body[-1].id].append(row.id)
+    return [rows[k] for k in sequenced(behind)]
+
+
+def sequenced(behind: Mapping[int, Sequence[int]]) -> list[int]:
+    """The keys, each before what is behind it; what is in a circle, as it was given."""
+    waits = Counter(k for after in behind.values() for k in after)
+    ready = deque(k for k in behind if not waits[k])
+    found: dict[int, None] = {}
+    while ready:
+        found[(k := ready.popleft())] = None
+        for after in behind[k]:
+            waits[after] -= 1
+            if not waits[after]:
+                ready.append(after)
+    return list(dict.fromkeys((*found, *behind)))
+
+
+def _read_extents(line: Line) -> dict[str, int]:
+    scope = Extents()
+    scope.tracing, scope.compiling = False, True  # what is read is for passes
+    found = {}
+    for text in line[1].removeprefix("extents ").split(", "):
+        if (m := EXTENT.fullmatch(text)) is None:
+            raise _bad(line, "expected extents")
+        symbol = scope.symbol(m[1], cast(Role, m[2]), int(m[3]))
+        found[m[1]] = extent_of(symbol)
+    return found
+
+
+def _numbered(text: str) -> Iterator[Line]:
     """Lines that hold something, with their numbers; a test's `// RUN:` lines come before."""
     started = False
     for number, line in enumerate(text.split("\n"), 1):
@@ -326,23 +405,19 @@ def _numbered(text: str) -> Iterator[tuple[int, str]]:
         raise FileFormatError(f'graph text must begin with "{MAGIC.strip()}"')
 
 
-def _name(first: tuple[int, str]) -> str:
-    return first[1].removeprefix(MAGIC).partition("  ")[0]
-
-
-def _bad(number: int, line: str, why: str) -> FileFormatError:
+def _bad(line: Line, why: str) -> FileFormatError:
     fix = "see the grammar at the top of graphc/ir/text.py"
-    return FileFormatError(f"line {number}: {line.strip()[:100]!r}", why=why, fix=fix)
+    return FileFormatError(f"line {line[0]}: {line[1].strip()[:100]!r}", why=why, fix=fix)
 
 
-def _number(word: str, dtype: DType, number: int, line: str) -> Scalar:
+def _number(word: str, dtype: DType, line: Line) -> Scalar:
     try:
         if dtype.is_floating_point:
             return float(word)
         return bool(WORDS[word]) if dtype.category == 0 else int(word)
     except (ValueError, KeyError):
         why = f"{word!r} is neither an op nor a number of {dtype.name}"
-        raise _bad(number, line, why) from None
+        raise _bad(line, why) from None
 
 
 def read_type(text: str, extents: Mapping[str, int] = NOTHING) -> TensorSpec:

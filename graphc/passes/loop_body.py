@@ -20,8 +20,10 @@ from graphc.passes.partition import cut
 from graphc.passes.stacking import Stacking
 
 LOOP = OPS["loop"]
-GROWTH = 8  # how much larger than its operands a product may be that is computed for all trips
-CHEAP = 6  # additions: what costs no more is computed again, not kept for the backward
+# Loops are made while the user's code is traced, before any back end is asked: one graph for all
+# machines, so its numbers are about what a loop holds and what ops cost (`Op.cost`), not about one.
+GROWTH = 8  # times its operands that the product of all trips may hold, which one trip's would not
+CHEAP = 6  # the cost in additions up to which a trip's backward computes again what it could keep
 
 
 @dataclass(eq=False)

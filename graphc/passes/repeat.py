@@ -230,5 +230,5 @@ def _copy(source: str, row: Slot) -> Launch:
     shown = Buffer("b0", dtype, "r"), Buffer("b1", dtype, "w")
     axes, phases = (Axis("d0", "n0"),), (Phase((), body),)
     note = "what a loop carries has to stand in its first row"
-    kernel = Kernel("begin", "map", shown, ("n0",), (), axes, phases, note=note)
+    kernel = Kernel(f"begin_{dtype.name}", "map", shown, ("n0",), (), axes, phases, note=note)
     return Launch(kernel, (source, row.name), (row.spec.numel,), ())

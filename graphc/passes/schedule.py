@@ -408,7 +408,7 @@ def _room(name: str, n: int) -> Slot:
     return Slot(name, _bytes(0), "arena", 0, n, n)
 
 
-Names = dict[str, dict[str, int]]  # by name of a kernel, the number of each text that has it
+Names = dict[str, str]  # by name of a kernel, its text
 
 
 def _named(repeat: Repeat, taken: Names) -> Repeat:
@@ -420,14 +420,18 @@ def _named(repeat: Repeat, taken: Names) -> Repeat:
 
 
 def named_apart(launches: Sequence[Launch], taken: Names) -> list[Launch]:
-    """The launches with another name for every other kernel: a name says which code runs."""
+    """The launches with another name for every other kernel: a name says which code runs.
+
+    Kernels of trips within trips come with a number from there, which others may have by now.
+    """
     named = []
     for launch in launches:
-        kernel = launch.kernel
-        alike = taken.setdefault(kernel.name, {})
-        if k := alike.setdefault(kernel.key(), len(alike)):
-            kernel = replace(kernel, name=f"{kernel.name}.{k + 1}")
-        named.append(replace(launch, kernel=kernel))
+        kernel, k = launch.kernel, 1
+        name, text = kernel.name, kernel.key()
+        while taken.setdefault(name, text) != text:
+            k += 1
+            name = f"{kernel.name}.{k}"
+        named.append(replace(launch, kernel=replace(kernel, name=name) if k > 1 else kernel))
     return named
 
 

@@ -63,6 +63,10 @@ LITERAL: dict[str, tuple[tuple[int, ...], Callable[[Tensor, Tensor], Tensor]]] =
     "conv and mean": ((3, 9, 9), lambda x, w: F.conv2d(x, w, padding=1).mean((2, 3))),
     "conv and pool": ((3, 9, 9), lambda x, w: F.avg_pool2d(F.conv2d(x, w, padding=1), 2)),
     "groups": ((3, 9, 9), lambda x, w: F.group_norm(F.conv2d(x, w, padding=1), 4)),
+    "instances": ((3, 14, 14), lambda x, w: F.instance_norm(F.conv2d(x, w, padding=1))),
+    "rows of a product": ((27,), lambda x, w: F.linear(x, w.flatten(1)).softmax(1)),
+    "tokens": ((5, 27), lambda x, w: F.linear(x, w.flatten(1))),
+    "one token": ((1, 27), lambda x, w: F.linear(x, w.flatten(1))),
 }
 
 
@@ -70,15 +74,15 @@ LITERAL: dict[str, tuple[tuple[int, ...], Callable[[Tensor, Tensor], Tensor]]] =
 def test_rows_of_plans_of_one_batch_each(name: str) -> None:
     """Numbers in place of the batch: what divides a sum in two does not read how many rows.
 
-    A single row may be summed otherwise: a product of a vector has ways of its own.
+    Nor does that of a single row, whose product would be a vector's and go another way.
     """
     shape, function = LITERAL[name]
     x, w = graphc.randn(ROWS, *shape), graphc.randn(8, 3, 3, 3)
     step = graphc.compile(function, dynamic=False)
     whole = step(x, w).numpy()
-    for n in (2, 7, 37):
+    for n in (1, 2, 7, 37):
         np.testing.assert_array_equal(step(x[:n], w).numpy(), whole[:n])
-    assert step.stats.programs == 4
+    assert step.stats.programs == 5
 
 
 def test_rows_beside_weights_that_are_arguments() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import graphc
 from graphc import Tensor
+from graphc._higher_order_ops import scan, while_loop
 from graphc.errors import GraphcError
 from tests import reading_back
 from tests.fuzz import sources
@@ -46,6 +47,56 @@ def test_benchmark_nets(name: str) -> None:
     optimizer = nets.OPTIMIZERS[net.optimizer](graphc, model.parameters(), net.lr)
     args = [graphc.from_numpy(a) for a in net.data()]
     assert not reading_back.of_function(nets.train_step(graphc, model, optimizer), args)
+
+
+W = graphc.arange(16.0).reshape(4, 4).requires_grad_()
+
+
+def _learned(x: Tensor) -> Tensor:
+    y = scan(lambda c, a: ((c @ W + a).tanh(), c * a), graphc.zeros(4), x)[1]
+    y.sum().backward()
+    return y
+
+
+def _scan_in_scan(x: Tensor) -> Any:
+    def trip(c: Tensor, a: Tensor) -> Any:
+        return scan(lambda d, b: (d * b + 0.0, d + b), c, graphc.stack([a, a + 1]))[0], c
+
+    return scan(trip, graphc.zeros(4), x)
+
+
+def _while(x: Tensor) -> Any:
+    more = (lambda k, y: (k < 5) & (y.sum() < 9), lambda k, y: (k + 1, (y @ W).tanh() + y))
+    twice = (lambda k, y: k < 2, lambda k, y: (k + 1, y * 2))
+    zero = graphc.tensor(0)
+    return while_loop(*more, (zero, x)), while_loop(*twice, (zero, x))
+
+
+def _recurrent(kind: str) -> Callable[[Tensor], Any]:
+    net = getattr(graphc.nn, kind)(4, 3, num_layers=2, batch_first=True)
+
+    def learned(x: Tensor) -> Tensor:
+        y = net(x[None])[0]
+        y.sum().backward()
+        return y
+
+    return learned
+
+
+LOOPS: dict[str, Callable[[Tensor], Any]] = {
+    "a scan and its gradient": _learned,
+    "a scan in a scan": _scan_in_scan,
+    "two whiles": _while,
+    "lstm": _recurrent("LSTM"),
+    "gru": _recurrent("GRU"),
+}
+
+
+@pytest.mark.parametrize("what", LOOPS)
+def test_loops(what: str) -> None:
+    """Which share constants with the graph around them, and whose kernels have names of their own
+    beside those of trips within trips."""
+    assert not reading_back.of_function(LOOPS[what], (graphc.ones(5, 4),))
 
 
 def _rows(x: Tensor) -> Tensor:

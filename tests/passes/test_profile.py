@@ -35,7 +35,7 @@ NUMBERS = {
     "simplify.py MAX_ROUNDS": "rules shrink what they rewrite; a rule that does not is a fault",
     "loop_body.py CHEAP": "a loop's derivative is made while it is traced, for any machine",
     "attention.py MOST_STEPS": "people write less between two products",
-    "loop_body.py GROWTH": "memory, as everywhere",
+    "loop_body.py GROWTH": "how much more memory a loop may take than it was written to take",
     "repeats.py MANY": "how many kernels of one text are looked at before one more is lowered",
     "lower.py LITERALS": "numbers that code of any kind has for free",
 }

@@ -37,7 +37,10 @@ NAMES: Mapping[Role, str] = {"batch": "B", "sequence": "L", "space": "S", "other
 class Openness:
     """What is known of the dimensions of calls of one form.
 
-    `dynamic`: None as the module says, True if all are extents at once, False if none ever is.
+    `dynamic`: None as the module says, True if all are extents at once, False if each plan serves
+    one size of each: numbers, but a batch of 1, whose axis has to stay in the kernels. Without it
+    they sum in another order (a vector's product along its rows), and a row would have other bits
+    than it has in a larger batch.
     """
 
     dynamic: bool | None = None
@@ -52,9 +55,10 @@ class Openness:
             return False
         if strides and (place.dim or order_of(shape, strides)[0]):
             return False  # strides stand in the signature: no other one may depend on this size
-        if self.dynamic is not None:
-            return self.dynamic and not x.requires_grad
-        return place in self.opened or (place.dim == 0 and not x.requires_grad)
+        if self.dynamic is None and place in self.opened:
+            return True
+        first = place.dim == 0 and (n == 1 or self.dynamic is None)
+        return (self.dynamic or first) and not x.requires_grad
 
     def note(self, pattern: Pattern, needed: Fixed) -> None:
         """What `needed` names is literal from now on."""
@@ -73,6 +77,7 @@ class Pattern:
 
     def __init__(self, leaves: Sequence[Tensor], openness: Openness, fixed: Iterable[int]) -> None:
         self.extents = Extents()
+        self.serves_one = openness.dynamic is False  # size of each extent, the one seen
         self.places: dict[Symbol, list[Place]] = {}
         shared: dict[tuple[Role, int], Symbol] = {}
         keep = set(fixed)
@@ -103,7 +108,7 @@ class Pattern:
             if len(here) > 1:
                 return None
             (found[symbol],) = here
-        if any(n < s.least for s, n in found.items()):
+        if any(n < s.least or (self.serves_one and n != s.hint) for s, n in found.items()):
             return None
         sizes = Evaluation(found)
         same = all(s.at(sizes).shape == x.spec.shape for s, x in zip(self.specs, leaves))
