@@ -11,9 +11,9 @@ import ctypes
 import gc
 import subprocess
 import sys
-from pathlib import Path
 
 import nets
+from worker import forget_peak, resident
 
 import graphc
 from graphc.frontend.step.predicted import Memory
@@ -21,20 +21,10 @@ from graphc.frontend.step.predicted import Memory
 CALLS = 3
 
 
-def resident(name: str) -> int:
-    """Bytes as the system counts them: VmRSS now, VmHWM at most since `forget_peak`."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(x.split()[1]) << 10 for x in lines if x.startswith(f"{name}:"))
-
-
 def return_memory() -> None:
     """Give what is free to the system."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-
-
-def forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def called(net: nets.Net) -> tuple[Memory, int]:

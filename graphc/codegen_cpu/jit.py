@@ -1,8 +1,7 @@
-"""LLVM text -> object code -> addresses, through llvmlite's binding layer.
+"""Code of this process: compiled by LLVM, or an image that is copied to where it may run.
 
-One object a kernel and one engine for many objects: with a shared TargetMachine a module of one
-kernel costs 0.6 ms more than its share of a module of ten, and an engine with 60 objects loads in
-2 ms where 60 engines take 50. So every kernel is its own cache entry, and nothing is batched.
+One object a kernel and one piece of memory for many: an image of each kernel is its own cache
+entry, and a program's are copied side by side. What has no image (`elf.py`) LLVM's engine loads.
 
 Traps (llvmlite 0.50, LLVM 22): an MCJIT engine owns the TargetMachine it was made with, which is
 therefore never used again; dropping an engine unmaps code whose addresses may still be held, so
@@ -14,31 +13,26 @@ has room for in such places only, so the memory of an engine is asked for in one
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
-import struct
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, lru_cache
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import llvmlite.binding as llvm
 
+from graphc.codegen_cpu.elf import ALIGN, LIBRARY, Image, image_of, unpacked
+from graphc.codegen_cpu.llvm import Processor, assembly_text, machine_of, object_code
+from graphc.codegen_cpu.server import checked
 from graphc.codegen_cpu.target import Target
 from graphc.errors import BackendError
 
-LLVM_VERSION = ".".join(map(str, llvm.llvm_version_info))
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
-# The emitted text is already vectorised, unrolled and hoisted: these clean up after it, in 0.6 ms
-# for a microkernel of 24 accumulators where the standard pipelines take 2.5 (level 1) and 3.3.
-PASSES = ("sroa", "simplify_cfg", "instruction_combine", "new_gvn", "aggressive_dce")
-
-# Code generation may turn a copy loop or an intrinsic into these, which any process has.
-LIBRARY_SYMBOLS = frozenset({"memset", "memcpy", "memmove", "_GLOBAL_OFFSET_TABLE_"})
-
-# llvmlite serialises single calls; a compilation is several of them on shared objects. A fork
-# waits for it, else the child would inherit it locked by a thread that the child does not have.
+# One thread compiles or loads at a time, as it is several calls on shared objects. A fork waits for
+# it, else the child would inherit it locked by a thread that the child does not have.
 LLVM_LOCK = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -48,126 +42,124 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-@cache
-def _initialize() -> None:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-
-
-def machine_of(target: Target) -> llvm.TargetMachine:
-    """A fresh TargetMachine. The default code model is large, with movabs for every constant."""
-    _initialize()
-    return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
-    )
-
-
-@lru_cache(maxsize=4)
-def _shared_machine(target: Target) -> llvm.TargetMachine:
-    """For compiling only: never handed to an engine."""
-    return machine_of(target)
-
-
-def _unlocked(name: str) -> Callable[..., Any]:
-    """An LLVM function without llvmlite's own lock, for objects that one thread alone uses."""
-    function = getattr(llvm.ffi.lib, name)
-    return cast("Callable[..., Any]", getattr(function, "_cfn", function))
-
-
-class Module:
-    """Text on its way to object code, with all that LLVM needs for it: two modules share nothing,
-    so that each may be compiled in a thread of its own."""
-
-    def __init__(self, text: str, machine: llvm.TargetMachine) -> None:
-        """Raises BackendError if LLVM refuses the text."""
-        context = llvm.create_context()  # of its own: types and constants live as long as this
-        try:
-            self._module = llvm.parse_assembly(text, context)
-            self._module.verify()
-        except RuntimeError as e:
-            raise BackendError(f"LLVM refuses generated code: {e}") from None
-        self._machine = machine
-        self._manager = llvm.create_new_module_pass_manager()
-        for name in PASSES:
-            getattr(self._manager, f"add_{name}_pass")()
-        options = llvm.create_pipeline_tuning_options(speed_level=1)
-        self._builder = llvm.create_pass_builder(machine, options)
-        self._optimise = _unlocked("LLVMPY_RunNewModulePassManager")
-        self._emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
-        self._buffer: Any = None
-        self._error = llvm.ffi.OutputString()
-        # The collector finalises the objects of a ring in any order, and a module without its
-        # context ends the process; so nothing but this lets go of them.
-        self._close = weakref.finalize(
-            self, _close_all, self._manager, (self._builder, self._module, context)
-        )
-        self._close.atexit = False
-
-    def optimised(self) -> llvm.ModuleRef:
-        self._optimise(self._manager, self._module, self._builder)
-        return self._module
-
-    def run(self) -> None:
-        """The long part: two calls of LLVM, during which other threads run, Python's as well."""
-        self._optimise(self._manager, self._module, self._builder)
-        self._buffer = self._emit(self._machine, self._module, 1, self._error)
-
-    def code(self) -> bytes:
-        """The object code, after `run`. Raises BackendError if it needs a library."""
-        if not self._buffer:
-            raise BackendError(f"LLVM makes no object code: {self._error}")
-        lib, buffer, self._buffer = llvm.ffi.lib, self._buffer, None
-        at, size = lib.LLVMPY_GetBufferStart(buffer), lib.LLVMPY_GetBufferSize(buffer)
-        code = ctypes.string_at(at, size)
-        lib.LLVMPY_DisposeMemoryBuffer(buffer)
-        self._close()
-        missing = sorted(set(undefined_symbols(code)) - LIBRARY_SYMBOLS)
-        if missing:
-            raise BackendError(f"generated code calls {', '.join(missing)}, which no library has")
-        return code
-
-
-def _close_all(manager: llvm.ModulePassManager, owned: Sequence[llvm.ffi.ObjectRef]) -> None:
-    llvm.ffi.lib.LLVMPY_DisposeNewModulePassManger(manager)  # its own `close` frees nothing
-    manager.detach()
-    for thing in owned:
-        thing.close()
+def processor_of(target: Target) -> Processor:
+    return Processor(target.triple, target.cpu, target.features)
 
 
 def compile_module(text: str, target: Target) -> bytes:
-    """Object code of a module. Raises BackendError if LLVM refuses it or it needs a library."""
+    """Object code of a module, made in this process. Raises BackendError if LLVM refuses it or it
+    needs a library."""
     with LLVM_LOCK:
-        module = Module(text, _shared_machine(target))
-        module.run()
-        return module.code()
+        return checked(object_code(text, processor_of(target)))
 
 
 def assembly(text: str, target: Target) -> str:
     """What `compile_module` makes, as assembly text."""
     with LLVM_LOCK:
-        machine = _shared_machine(target)
-        module = Module(text, machine)  # what it owns is closed with it
-        return str(machine.emit_assembly(module.optimised()))
+        return assembly_text(text, processor_of(target))
 
 
 class Loaded:
-    """Objects mapped into this process; code lives as long as this does."""
+    """Code mapped into this process, which lives as long as this does."""
 
-    def __init__(self, engine: llvm.ExecutionEngine, size_bytes: int = 0) -> None:
-        self._engine = engine
-        self.size_bytes = size_bytes  # of the objects
-        weakref.finalize(self, _unmap, engine).atexit = False
+    def __init__(self, find: Callable[[str], int], size_bytes: int = 0) -> None:
+        """`find` gives a function's address, or 0."""
+        self._find = find
+        self.size_bytes = size_bytes  # of the code
 
     def address(self, symbol: str) -> int:
-        """Where `symbol` is. Raises BackendError if no object defines it."""
-        with LLVM_LOCK:
-            found = int(self._engine.get_function_address(symbol))
+        """Where `symbol` is. Raises BackendError if nothing defines it."""
+        found = self._find(symbol)
         if not found:
             raise BackendError(f"object code lacks {symbol}")
         return found
 
 
+def load_objects(objects: Sequence[bytes], target: Target) -> Loaded:
+    """Map objects, or the images of such, side by side."""
+    images = [unpacked(code) or image_of(code) for code in objects]
+    known = [image for image in images if image is not None]
+    if len(known) == len(objects):
+        return _copied(known)
+    if any(unpacked(code) for code in objects):
+        raise BackendError("objects with and without an image")
+    return _engine(objects, target)
+
+
+# ---- images -------------------------------------------------------------------------------------
+
+
+def _copied(images: Sequence[Image]) -> Loaded:
+    """Copy images into memory of their own, which nobody can write afterwards."""
+    size = sum(len(i.code) + ALIGN for i in images)
+    memory = mmap.mmap(-1, max(1, size), **PRIVATE)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    functions: dict[str, int] = {}
+    at = 0
+    for image in images:
+        memory[at : at + len(image.code)] = image.code
+        for name, cell in image.calls.items():
+            memory[at + cell : at + cell + 8] = _library()[name].to_bytes(8, "little")
+        functions |= {name: base + at + offset for name, offset in image.functions.items()}
+        at += -(-len(image.code) // ALIGN) * ALIGN
+    _seal(base, len(memory))
+    return Loaded(_Kept(memory, functions).find, size)
+
+
+class _Kept:
+    """Memory with the functions in it."""
+
+    def __init__(self, memory: mmap.mmap, functions: Mapping[str, int]) -> None:
+        self._memory, self._functions = memory, functions
+
+    def find(self, symbol: str) -> int:
+        return self._functions.get(symbol, 0)
+
+
+@cache
+def _library() -> dict[str, int]:
+    """Where the functions are that code may call."""
+    library = ctypes.CDLL(None)
+    found = {name: ctypes.cast(getattr(library, name), ctypes.c_void_p) for name in LIBRARY}
+    return {name: address.value or 0 for name, address in found.items()}
+
+
+def _seal(base: int, size: int) -> None:
+    """Let memory be read and run, no more written. Raises BackendError if the system forbids it."""
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    if protect(base, size, mmap.PROT_READ | mmap.PROT_EXEC):
+        reason = os.strerror(ctypes.get_errno())
+        raise BackendError(f"the system lets no code run that a process made: {reason}")
+
+
+# ---- LLVM's engine ------------------------------------------------------------------------------
+
 _unused: deque[llvm.ExecutionEngine] = deque()  # engines whose code nobody can call any more
+
+
+class _Engine:
+    """An engine that is closed with whoever holds this."""
+
+    def __init__(self, engine: llvm.ExecutionEngine) -> None:
+        self._engine = engine
+        weakref.finalize(self, _unmap, engine).atexit = False
+
+    def find(self, symbol: str) -> int:
+        with LLVM_LOCK:
+            return int(self._engine.get_function_address(symbol))
+
+
+def _engine(objects: Sequence[bytes], target: Target) -> Loaded:
+    """Map objects in one engine: 60 load in 2 ms, where 60 engines take 50."""
+    with LLVM_LOCK:
+        _unmap_unused()
+        machine = machine_of(processor_of(target))
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
+        for code in objects:
+            engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+    return Loaded(_Engine(engine).find, sum(map(len, objects)))
 
 
 def _unmap(engine: llvm.ExecutionEngine) -> None:
@@ -185,40 +177,3 @@ def _unmap_unused() -> None:
     """The caller holds LLVM_LOCK."""
     while _unused:
         _unused.pop().close()
-
-
-def load_objects(objects: Sequence[bytes], target: Target) -> Loaded:
-    """Map objects in one engine."""
-    with LLVM_LOCK:
-        _unmap_unused()
-        machine = machine_of(target)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
-        for code in objects:
-            engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-    return Loaded(engine, sum(map(len, objects)))
-
-
-# ---- ELF: the names an object needs from outside ------------------------------------------------
-
-
-def undefined_symbols(code: bytes) -> Iterator[str]:
-    """Names of undefined symbols of a 64-bit little-endian ELF object; none for other formats."""
-    if code[:6] != b"\x7fELF\x02\x01":
-        return
-    (sections_at,) = struct.unpack_from("<Q", code, 0x28)
-    size, count = struct.unpack_from("<HH", code, 0x3A)
-    sections = [
-        # (type, offset, size, link)
-        (*struct.unpack_from("<4xI", code, at), *struct.unpack_from("<24xQQI", code, at))
-        for at in range(sections_at, sections_at + size * count, size)
-    ]
-    for kind, offset, length, link in sections:
-        if kind != 2:  # SHT_SYMTAB
-            continue
-        names_at = sections[link][1]
-        for at in range(offset + 24, offset + length, 24):  # symbol 0 is reserved
-            name, section = struct.unpack_from("<IxxH", code, at)
-            if section == 0:
-                start = names_at + name
-                yield code[start : code.index(b"\0", start)].decode()

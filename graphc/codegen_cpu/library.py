@@ -7,7 +7,7 @@ each round of a loop finds its kernels in memory.
 An entry is found by what its code depends on: the kernel's text without names, the target, LLVM's
 version and the sources of this package. Equal kernels of different programs are one entry, so a
 new batch size finds everything here. One program is compiled at a time, its kernels by several
-threads (`workers.py`), and another that wants the same kernels finds them when it gets its turn.
+processes (`workers.py`), and another that wants the same kernels finds them when it gets its turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from graphc.codegen_cpu.jit import LLVM_LOCK, LLVM_VERSION, Loaded, compile_module, load_objects
+from graphc.codegen_cpu.jit import LLVM_LOCK, Loaded, load_objects, processor_of
+from graphc.codegen_cpu.llvm import VERSION
 from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.workers import Work, Workers
 from graphc.ir.kernel import Kernel
@@ -32,7 +33,7 @@ CHECKED = "; every access checked\n"  # before the text of a kernel: another fun
 
 
 class Cache(Protocol):
-    """Where object code outlives the process; `runtime.disk_cache.DiskCache` is one."""
+    """Where code outlives the process; `runtime.disk_cache.DiskCache` is one."""
 
     def get(self, key: str) -> bytes | None: ...
     def put(self, key: str, data: bytes) -> None: ...
@@ -51,7 +52,7 @@ def code_hash() -> str:
 def environment(target: Target) -> str:
     """The part of a key that all kernels of a target share."""
     features = ",".join(sorted(f for f in target.features.split(",") if f.startswith("+")))
-    return "\n".join((target.triple, target.cpu, features, LLVM_VERSION, code_hash()))
+    return "\n".join((target.triple, target.cpu, features, VERSION, code_hash()))
 
 
 class Functions(list[int]):
@@ -123,7 +124,10 @@ class KernelLibrary:
     def native(self, text: str, symbols: Sequence[str]) -> Functions:
         """Functions of a module of LLVM text, compiled once and cached like a kernel."""
         with LLVM_LOCK:
-            code = self.stored(text) or self.store(text, compile_module(text, self.target))
+            code = self.stored(text)
+            if code is None:
+                with Workers(processor_of(self.target)) as workers:
+                    code = self.store(text, workers.add(text).code())
             loaded = load_objects([code], self.target)
         return Functions(map(loaded.address, symbols), [loaded])
 
@@ -161,6 +165,7 @@ class KernelLibrary:
     def ahead(self, checked: bool = False) -> Iterator[Callable[[Kernel], None]]:
         """Inside, what this gives begins with a kernel that `functions` will be asked for."""
         with LLVM_LOCK, self._ahead(checked) as self._batch:
+            self._batch.prepare()
             try:
                 yield self._batch.begin
             finally:
@@ -168,7 +173,7 @@ class KernelLibrary:
 
     @contextmanager
     def _ahead(self, checked: bool) -> Iterator[Batch]:
-        with Workers(self.target) as workers:
+        with Workers(processor_of(self.target)) as workers:
             yield Batch(self, workers, checked)
 
 
@@ -179,6 +184,10 @@ class Batch:
         self.checked = checked
         self._library, self._workers = library, workers
         self._begun: dict[str, Work | bytes] = {}
+
+    def prepare(self) -> None:
+        """Kernels will come that the disk does not have."""
+        self._workers.prepare()
 
     def begin(self, kernel: Kernel) -> None:
         """Look for it on disk, else have it compiled."""

@@ -1,89 +1,262 @@
-"""Threads that compile kernels while the caller writes the text of the next ones.
+"""Processes that compile kernels while the caller writes the text of the next ones.
 
-LLVM shares nothing between two modules that each have a context and a TargetMachine of their own,
-and while it works on one, Python's other threads run. So these threads cost no process, no pipe and
-no second import, and what they make does not depend on how many they are.
+They are processes so that what LLVM takes, some 60 MB of library and heaps, is gone with them, and
+the user's process never loads it. No thread waits for them: whoever adds a module, or wants its
+code, moves what the pipes hold. A few requests are under way to each, so that none is idle while
+the caller thinks. What they make does not depend on how many they are.
+
+They end when nobody asks for a while, and with their owner. One that dies with modules under way is
+replaced; the second time the module is at fault. Where no process can be started, as in programs
+that are frozen or may start none, the caller compiles.
 """
 
 from __future__ import annotations
 
-import itertools
+import atexit
+import heapq
 import os
-import threading
+import selectors
+import subprocess
+import sys
+from collections import deque
 from contextlib import suppress
-from queue import Empty, PriorityQueue
+from pathlib import Path
 
-from graphc.codegen_cpu.jit import Module, machine_of
-from graphc.codegen_cpu.target import Target
+import llvmlite
+
+from graphc.codegen_cpu.llvm import Processor
+from graphc.codegen_cpu.server import compiled, request
+from graphc.errors import BackendError
+from graphc.ir.child import LENGTH, OK, arguments, frame, usable_cores
+
+AHEAD = 3  # modules under way to one process
+PIPE_BYTES = 1 << 20  # of a pipe, where the system lets it grow
+ATTEMPTS = 2
+MOST = 8  # processes, however many processors there are
+SITE = str(Path(llvmlite.__file__).parent.parent)
+
+
+class Work:
+    """A module that is compiled."""
+
+    def __init__(self, workers: Workers, text: str) -> None:
+        self.text = text
+        self.answer: bytes | None = None
+        self.attempts = 0
+        self._workers = workers
+
+    def code(self) -> bytes:
+        """Its code, once it is there: an image or an object. Raises BackendError if LLVM refuses
+        the text or it needs a library."""
+        while self.answer is None:
+            self._workers.move(wait=True)
+        if self.answer[:1] != OK:
+            raise BackendError(self.answer[1:].decode())
+        return self.answer[1:]
+
+
+class Server:
+    """Our end of a process."""
+
+    def __init__(self) -> None:
+        """Raises OSError if none can be started."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", *arguments("graphc.codegen_cpu.server", SITE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # an interrupt from the keyboard is this process's affair
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self.ends = self._process.stdin.fileno(), self._process.stdout.fileno()
+        for end in self.ends:
+            os.set_blocking(end, False)
+            _widen(end)
+        self.answers = 0
+        self.under_way: deque[Work] = deque()
+        self._out, self._in = bytearray(), bytearray()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def wants_to_write(self) -> bool:
+        return bool(self._out)
+
+    def give(self, work: Work, asked: bytes) -> None:
+        self.under_way.append(work)
+        self._out += frame(asked)
+
+    def move(self) -> bool:
+        """Write and read what the pipes take and hold. False if the process is gone."""
+        to, source = self.ends
+        try:
+            while self._out:
+                del self._out[: os.write(to, self._out)]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            return False
+        with suppress(BlockingIOError):
+            while part := os.read(source, PIPE_BYTES):
+                self._in += part
+                self._note()
+            return False
+        return True
+
+    def _note(self) -> None:
+        """Answers that are there in full; they come in the order of the requests."""
+        while len(self._in) >= LENGTH.size:
+            end = LENGTH.size + LENGTH.unpack_from(self._in)[0]
+            if len(self._in) < end:
+                return
+            self.answers += 1
+            self.under_way.popleft().answer = bytes(self._in[LENGTH.size : end])
+            del self._in[:end]
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.wait()
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold several modules; Linux alone can."""
+    with suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+class _Idle(list[Server]):
+    """Processes that wait for the next program; they are not those of a process forked from it."""
+
+    owner = os.getpid()
+
+    def taken(self) -> Server | None:
+        if os.getpid() != self.owner:
+            self.clear()
+            self.owner = os.getpid()
+        while self:
+            server = self.pop()
+            if server.alive:
+                return server
+            server.close()
+        return None
+
+
+_idle = _Idle()
 
 
 class Workers:
-    """Threads that compile modules while the caller writes the next ones.
+    """Compiles the modules of a program.
 
-    They live from the first module to the end of the `with`, in which the caller holds LLVM_LOCK,
-    so a fork finds none of them at work. Of what waits the longest text is next, so that the last
-    ones to be done are short.
+    The caller holds LLVM_LOCK inside the `with`. Of what waits the longest text is next, so that
+    the last ones to be done are short.
     """
 
-    def __init__(self, target: Target, count: int = 0) -> None:
-        self._target, self._count = target, count or processors()
-        self._threads: list[threading.Thread] = []
-        self._waiting: PriorityQueue[tuple[int, int, Work | None]] = PriorityQueue()
-        self._numbers = itertools.count()
+    def __init__(self, processor: Processor, count: int = 0) -> None:
+        self._processor, self._count = processor, count or min(MOST, usable_cores())
+        self._servers: list[Server] = []
+        self._waiting: list[tuple[int, int, Work]] = []
+        self._added = 0
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(Empty):
-            while self._threads:
-                self._waiting.get_nowait()
-        for _thread in self._threads:
-            self._waiting.put((1, next(self._numbers), None))
-        for thread in self._threads:
-            thread.join()
-        self._threads.clear()
+        for server in self._servers:
+            if server.under_way:  # the caller was interrupted, or had an error
+                server.close()
+            else:
+                _idle.append(server)
+        self._servers.clear()
+
+    def prepare(self) -> None:
+        """Have a process start, which takes a while, before the first module is known."""
+        if not self._servers:
+            self._start()
 
     def add(self, text: str) -> Work:
-        """Begin with a module. Raises BackendError if LLVM refuses its text."""
-        work = Work(Module(text, machine_of(self._target)))
-        self._waiting.put((-len(text), next(self._numbers), work))
-        if len(self._threads) < self._count:
-            thread = threading.Thread(target=self._serve, name="graphc-compile", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        """Begin with a module."""
+        work = Work(self, text)
+        self._wait(work)
+        self.move()
         return work
 
-    def _serve(self) -> None:
-        while (work := self._waiting.get()[2]) is not None:
-            work.run()
+    def _wait(self, work: Work) -> None:
+        self._added += 1
+        heapq.heappush(self._waiting, (-len(work.text), self._added, work))
+
+    def move(self, wait: bool = False) -> None:
+        """Hand out what waits and take what is done; with `wait` until something has moved."""
+        self._hand_out()
+        if wait and self._servers:
+            with selectors.DefaultSelector() as selector:
+                for server in self._servers:
+                    to, source = server.ends
+                    selector.register(source, selectors.EVENT_READ)
+                    if server.wants_to_write:
+                        selector.register(to, selectors.EVENT_WRITE)
+                selector.select()
+        for server in self._servers.copy():
+            if not server.move():
+                self._lost(server)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            least = min(self._servers, key=lambda s: len(s.under_way), default=None)
+            busy = least is None or least.under_way
+            if busy and len(self._servers) < self._count and self._start():
+                continue
+            if least is None or self._count == 0:
+                return self._compile_here()
+            if len(least.under_way) >= AHEAD:
+                return None
+            work = heapq.heappop(self._waiting)[2]
+            work.attempts += 1
+            least.give(work, request(work.text, self._processor))
+        return None
+
+    def _start(self) -> bool:
+        """Have one process more; False where there is none to be had."""
+        server = _idle.taken()
+        if server is None and sys.executable and not hasattr(sys, "frozen"):
+            with suppress(OSError):
+                server = Server()
+        if server is None:
+            self._count = len(self._servers)
+            return False
+        self._servers.append(server)
+        return True
+
+    def _lost(self, server: Server) -> None:
+        """It is gone: what it had goes to another, but not over and over."""
+        self._servers.remove(server)
+        server.close()
+        for k, work in enumerate(server.under_way):
+            work.attempts -= k > 0  # the first is what it was at
+            self._wait(work)
+            if work.attempts == ATTEMPTS:
+                if server.answers:
+                    raise BackendError("the process that compiles ended while at a kernel, twice")
+                self._count = 0  # none can be started, it seems
+
+    def _compile_here(self) -> None:
+        while self._waiting:
+            work = heapq.heappop(self._waiting)[2]
+            work.answer = OK + compiled(work.text, self._processor)
 
 
-class Work:
-    """A module that a thread compiles."""
-
-    def __init__(self, module: Module) -> None:
-        self._module, self._done = module, threading.Event()
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._module.run()
-        except BaseException as e:
-            self._error = e
-        finally:
-            self._done.set()
-
-    def code(self) -> bytes:
-        """Its object code, once it is there. Raises BackendError if it needs a library."""
-        self._done.wait()
-        if self._error is not None:
-            raise self._error
-        return self._module.code()
+def close() -> None:
+    """End the processes that wait."""
+    while server := _idle.taken():
+        server.close()
 
 
-def processors() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+atexit.register(close)

@@ -15,22 +15,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO
 
 from graphc.codegen_gpu import image
-from graphc.codegen_gpu.worker import OK, read_frame, write_frame
+from graphc.ir.child import OK, arguments, read_frame, usable_cores, write_frame
 from graphc.ir.cuda_abi import Image, Source
 
-PACKAGE = Path(__file__).parent.parent
 ATTEMPTS = 2
 MOST_LOG = 4000  # characters of what a worker printed before it died
-
-# A worker needs a few modules of the package; importing `graphc` itself takes a second.
-START = (
-    "import sys, types; graphc = types.ModuleType('graphc'); graphc.__path__ = [sys.argv[1]];"
-    "sys.modules['graphc'] = graphc; from graphc.codegen_gpu.worker import main; main()"
-)
 
 
 class Worker:
@@ -39,7 +31,7 @@ class Worker:
     def __init__(self) -> None:
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # open while it lives
         self.process = subprocess.Popen(
-            [sys.executable, "-c", START, str(PACKAGE)],
+            [sys.executable, *arguments("graphc.codegen_gpu.worker")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -132,9 +124,3 @@ class Pool:
                 return image.decode(reply[1:])
             return reply[1:].decode(errors="replace")
         return complaint
-
-
-def usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -38,5 +38,5 @@ def profile(target: Target) -> Profile:
         literal_strides=True,
         align=256,
         enough=1.01,
-        trials=1500,
+        trials=40000,
     )

@@ -8,13 +8,11 @@ dependencies the order obeys two kinds of extra edges:
 Where such an edge would close a cycle, or a kernel reads other elements of the state than it
 writes, the new value is computed in the arena and copied over the state at the end.
 
-Among ready kernels the one whose values were traced first goes first; an optimizer kernel goes as
-soon as its gradient exists, so that gradients do not pile up.
+Among what is ready then, `sequence.py` chooses.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,8 +26,7 @@ from graphc.passes.memory import Request, place_barriers, plan_offsets
 from graphc.passes.nest import Lowered
 from graphc.passes.profile import Profile
 from graphc.passes.repeat import Repeat, Unroller, room_of
-
-OPTIMIZER = "opt"
+from graphc.passes.sequence import sequence, waits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +237,7 @@ class _Scheduler:
     def _before(self) -> list[int]:
         """For each kernel a mask of those that come before it, and itself."""
         before = [1 << k for k in range(len(self.kernels))]
-        waits = self._waits()
+        waits = waits_of(self.after)
         ready = [k for k, n in enumerate(waits) if n == 0]
         while ready:
             k = ready.pop()
@@ -250,14 +247,6 @@ class _Scheduler:
                 if waits[f] == 0:
                     ready.append(f)
         return before
-
-    def _waits(self) -> list[int]:
-        """How many kernels each waits for."""
-        waits = [0] * len(self.kernels)
-        for followers in self.after:
-            for k in followers:
-                waits[k] += 1
-        return waits
 
     def _wait(self, maker: int, others: set[int], before: list[int]) -> None:
         """Let `maker` run after others, and so whoever runs after it."""
@@ -283,26 +272,11 @@ class _Scheduler:
     # ---- order ---------------------------------------------------------------------------------
 
     def _order(self) -> list[int]:
-        waits = self._waits()
-        rank = [self._own_rank(kernel) for kernel in self.kernels]
-        ready = [(rank[k] or 0.0, k) for k, n in enumerate(waits) if n == 0]
-        heapq.heapify(ready)
-        order: list[int] = []
-        while ready:
-            now, k = heapq.heappop(ready)
-            order.append(k)
-            for f in sorted(self.after[k]):
-                waits[f] -= 1
-                if waits[f] == 0:
-                    own = rank[f]
-                    heapq.heappush(ready, (now + 0.5 if own is None else own, f))
-        assert len(order) == len(self.kernels), "kernels wait for each other"
-        return order
-
-    def _own_rank(self, kernel: Lowered) -> float | None:
-        """When the kernel's first value was traced; None for an optimizer kernel."""
-        numbers = [v.number for v in kernel.members if v.where.phase != OPTIMIZER]
-        return float(min(numbers)) if numbers else None
+        fixed = self._fixed_places()
+        touched = [{self.whole.get(v, v) for v in k.buffers} for k in self.kernels]
+        buffers = {v for vs in touched for v in vs if v not in fixed}
+        weights = {v: v.spec.at(HINTS).size_bytes for v in buffers}
+        return sequence(self.kernels, self.after, touched, weights)
 
     # ---- slots ---------------------------------------------------------------------------------
 

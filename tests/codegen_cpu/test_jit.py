@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from graphc.codegen_cpu.jit import assembly, compile_module, load_objects, undefined_symbols
+from graphc.codegen_cpu.elf import undefined_symbols
+from graphc.codegen_cpu.jit import assembly, compile_module, load_objects
 from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.target import Target
 from graphc.errors import BackendError

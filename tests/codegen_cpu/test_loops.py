@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from graphc.codegen_cpu.jit import compile_module, undefined_symbols
+from graphc.codegen_cpu.elf import undefined_symbols
+from graphc.codegen_cpu.jit import compile_module
 from graphc.codegen_cpu.map import lanes
 from graphc.codegen_cpu.module import emit_module, symbol
 from graphc.codegen_cpu.target import NAMED, Target

@@ -246,7 +246,7 @@ def test_random_bits_are_philox() -> None:
 
 @pytest.mark.parametrize("name", sorted(NAMED))
 def test_all_rows_compile_without_a_library(name: str) -> None:
-    from graphc.codegen_cpu.jit import undefined_symbols
+    from graphc.codegen_cpu.elf import undefined_symbols
 
     target = Target.named(name)
     for start in range(0, len(ROWS), 40):

@@ -37,6 +37,9 @@ NUMBERS = {
     "attention.py MOST_STEPS": "people write less between two products",
     "loop_body.py GROWTH": "how much more memory a loop may take than it was written to take",
     "repeats.py MANY": "how many kernels of one text are looked at before one more is lowered",
+    "memory.py LARGE": "which buffers a plan is worth searching for; the rest fill gaps",
+    "memory.py PATIENCE": "when a search begins anew; the plan's height alone decides",
+    "memory.py SLOWER": "of two ways in Python, whatever the machine",
     "lower.py LITERALS": "numbers that code of any kind has for free",
 }
 

@@ -110,7 +110,7 @@ class NativeBackend:
     def _made(self, graph: Graph, key: str, checked: bool) -> tuple[Known, Functions]:
         """What passes make of a graph now; kernels are compiled from when they are lowered."""
         with self._library.ahead(checked) as begin:
-            made = self._schedules.make(graph, key, begin)  # meanwhile threads compile
+            made = self._schedules.make(graph, key, begin)  # meanwhile processes compile
             return made, self._library.functions(made.program.kernels(), checked)
 
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
