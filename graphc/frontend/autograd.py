@@ -26,8 +26,7 @@ from graphc.frontend.modes import modes, set_grad_enabled
 from graphc.frontend.registry import public
 from graphc.frontend.tape import edge_of, keep_gradient
 from graphc.frontend.told import Told
-from graphc.ir.graph import Where
-from graphc.passes.autodiff import Edge, Hook, backpropagate
+from graphc.passes.autodiff import Edge, Hook, backpropagate, traced_by
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -84,17 +83,12 @@ def _roots(outs: Tensors, gradients: Tensors | None) -> list[tuple[Edge, Tensor]
 def _walk(roots: list[tuple[Edge, Tensor]], create_graph: bool, **options: Any) -> dict[Edge, Any]:
     trace = modes.trace
     if trace is not None:
-        builder = trace.builder
-
-        def at(where: Where) -> Any:
-            return builder.at(where._replace(phase="bw"))
-
-        options["at"] = at
+        options["at"] = traced_by(trace.builder)
         if not create_graph:
             options["instead"] = fused.attentions
         trace.guards.append((Told(anomaly.is_anomaly_enabled), False))
         anomaly.refuse_in_trace()
-        with set_grad_enabled(create_graph), builder.deriving():
+        with set_grad_enabled(create_graph), trace.builder.deriving():
             return backpropagate(roots, **options)
     if modes.anomaly and modes.check_nan:
         options["check"] = anomaly.check

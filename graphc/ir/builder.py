@@ -29,6 +29,8 @@ class Builder:
         self.phase = ""  # "bw" and "opt" while those parts of a step are traced
         self.scope: list[str] = []  # module path while tracing
         self.making = ""  # the stage and rule that build
+        self.pulling = ""  # the op whose derivative is traced
+        self.pulled: dict[str, str] = like.pulled if like else {}  # the same, of values by name
         # By file, line and scope of a `Where`: the calls that led to the first value from there.
         self.stacks: dict[tuple[str, int, str], Stack] = like.stacks if like else {}
         self.derived: float = (
@@ -94,9 +96,9 @@ class Builder:
         like = next(a for a in reversed(args) if isinstance(a, Value)).spec
         return [a if isinstance(a, Value) else self.constant(a, like) for a in args]
 
-    def at(self, where: Where) -> At:
-        """Give every value built inside this provenance."""
-        return At(self, where)
+    def at(self, where: Where, pulling: str = "") -> At:
+        """Give every value built inside this provenance, `pulling`: as the derivative of an op."""
+        return At(self, where, pulling)
 
     def by(self, maker: str) -> By:
         """Every value built inside says that this stage, or rule of the stage, made it."""
@@ -164,6 +166,8 @@ class Builder:
         v = Value(name, spec, self, op, args, attrs, const, at, self._count, self.making)
         self._made[key] = v
         self._names.add(name)
+        if self.pulling:
+            self.pulled[name] = self.pulling
         return v
 
     def _fresh(self) -> str:
@@ -182,16 +186,18 @@ def _constants_right(op: Op, values: list[Value]) -> None:
 class At:
     """What `Builder.at` gives: entered for every value of every pass, so no generator."""
 
-    __slots__ = ("_before", "_builder", "_where")
+    __slots__ = ("_before", "_builder", "_now")
 
-    def __init__(self, builder: Builder, where: Where) -> None:
-        self._builder, self._where = builder, where
+    def __init__(self, builder: Builder, where: Where, pulling: str) -> None:
+        self._builder, self._now = builder, (where, pulling)
 
     def __enter__(self) -> None:
-        self._before, self._builder.here = self._builder.here, self._where
+        b = self._builder
+        self._before = b.here, b.pulling
+        b.here, b.pulling = self._now
 
     def __exit__(self, *raised: object) -> None:
-        self._builder.here = self._before
+        self._builder.here, self._builder.pulling = self._before
 
 
 class By:

@@ -16,7 +16,8 @@ from functools import cache
 from typing import Any
 
 from graphc.errors import AutogradError, InvalidType
-from graphc.ir.graph import Where
+from graphc.ir.builder import At, Builder
+from graphc.ir.graph import NOWHERE, Where
 from graphc.ir.ops import Attrs, Op
 from graphc.ir.sugar import Sugar
 from graphc.ir.types import TensorSpec
@@ -131,7 +132,7 @@ def backpropagate(
     everything: bool = True,
     keep: bool = False,
     ends: Container[Node] = (),
-    at: Callable[[Where], AbstractContextManager[None]] | None = None,
+    at: Callable[[Node], AbstractContextManager[None]] | None = None,
     check: Callable[[Node, Cotangents], None] | None = None,
     instead: Callable[[list[Node], set[Node]], Mapping[Node, Node]] | None = None,
 ) -> dict[Edge, Any]:
@@ -177,11 +178,21 @@ def backpropagate(
         if at is None or node.where is None:
             visit(node, cotangents)
         else:
-            with at(node.where):
+            with at(node):
                 visit(node, cotangents)
         if not keep and (node.edges or everything):
             node.release()
     return found
+
+
+def traced_by(builder: Builder) -> Callable[[Node], At]:
+    """What a trace says of the values that pulls build: of the backward, of which op, and where."""
+
+    def at(node: Node) -> At:
+        where = node.where or NOWHERE
+        return builder.at(where._replace(phase="bw"), node.label)
+
+    return at
 
 
 class _Arrivals:

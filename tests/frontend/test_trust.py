@@ -143,6 +143,40 @@ def test_the_op_of_the_first_bad_value_its_line_and_inputs_are_named() -> None:
         step(graphc.full((2,), -1.0))
 
 
+def test_in_a_loop_the_op_of_its_body_is_named() -> None:
+    w = nn.Parameter(graphc.ones(2))
+
+    def step(x: Any) -> Any:
+        def body(c: Any, row: Any) -> Any:
+            c = c + (row * w).log()
+            return c, c
+
+        _, ys = graphc.scan(body, graphc.zeros(2), x)
+        ys.sum().backward()
+        return ys.sum()
+
+    compiled, rows = graphc.compile(step, check="nan"), graphc.ones(5, 2)
+    compiled(rows)
+    rows[2, 0] = -1.0
+    with pytest.raises(NotFinite, match=r"`log` gave NaN in 1 of 2 elements") as e:
+        compiled(rows)
+    assert "(row * w).log()" in str(e.value) and "from -1 to 1" in str(e.value)
+
+
+def test_of_several_ops_in_a_line_the_differentiated_one_is_named() -> None:
+    w = nn.Parameter(graphc.ones(2))
+
+    def step(x: Any) -> Any:
+        y = graphc.acos(w * x) * (x - x)
+        y.sum().backward()
+        return y
+
+    compiled = graphc.compile(step, check="nan")
+    compiled(graphc.tensor([0.5, 0.2]))
+    with pytest.raises(NotFinite, match=r"`div` gave NaN .* in the backward of `acos`"):
+        compiled(graphc.tensor([1.0, 0.2]))
+
+
 def test_a_mask_of_inf_is_not_blamed() -> None:
     def step(x: Any, m: Any) -> Any:
         return x.masked_fill(m, float("-inf")).softmax(-1)

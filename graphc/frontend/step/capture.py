@@ -39,7 +39,7 @@ from graphc.ir.ops import OPS
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
 from graphc.ir.types import Shape, f64, i64
-from graphc.passes.autodiff import backpropagate
+from graphc.passes.autodiff import backpropagate, traced_by
 
 Check = Literal["nan", "finite"] | None
 Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's code
@@ -368,7 +368,7 @@ class _Capturing:
                 [e for e in wanted if e is not None],
                 everything=False,
                 ends={e[0] for x in leaves if (e := edge_of(x)) is not None},
-                at=lambda where: trace.builder.at(where._replace(phase="bw")),
+                at=traced_by(trace.builder),
                 instead=attentions,
             )
         grads = [found.get(e) if e is not None else None for e in wanted]

@@ -7,8 +7,8 @@ again op by op, and the error names the op that made the first bad value of thos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.ir.graph import Graph, Value
 from graphc.ir.interpret import evaluate, values_of
 from graphc.ir.ops import Op
-from graphc.ir.rewrite import at_sizes
+from graphc.ir.rewrite import at_sizes, graphs_of
 from graphc.ir.types import Array
 
 
@@ -47,7 +47,16 @@ class CheckedRun:
         found = [v for v in flags if _bad(values[v], self._kind)]
         if not found:
             return error
-        return _told(_origin(found[0], values, self._kind), graph, values, self.calls)
+        at = _inmost(_origin(Found(found[0], graph, values), self._kind), self._kind)
+        return _told(at, self.calls)
+
+
+class Found(NamedTuple):
+    """A value of a graph, or of a loop's body, and what all of its values are."""
+
+    v: Value
+    graph: Graph
+    values: Mapping[Value, Array]
 
 
 def _watched(v: Value) -> Value | None:
@@ -70,18 +79,42 @@ def _apply(v: Value, op: Op, args: list[Array]) -> Array:
     return args[0] if op.name == "check" else evaluate(op, args, v.attrs, v.spec)
 
 
-def _origin(v: Value, values: dict[Value, Array], kind: Kind) -> Value:
-    """The first bad value of those that led to v: NaNs are followed to where they are made."""
+def _origin(found: Found, kind: Kind) -> Found:
+    """The first bad value of those that led there: NaNs are followed to where they are made."""
+    v, graph, values = found
     while True:
         blamed = [a for a in v.args if _bad(values[a], "nan")]
         if kind == "finite" and not blamed:
             blamed = [a for a in v.args if _bad(values[a], kind) and not _is_meant(a, values)]
         if not blamed:
-            return v
+            return Found(v, graph, values)
         v = min(blamed, key=lambda a: a.number)
 
 
-def _is_meant(v: Value, values: dict[Value, Array], depth: int = 32) -> bool:
+def _inmost(found: Found, kind: Kind) -> Found:
+    """Of what a loop gave, the value of its body that was bad first, in the first such trip."""
+    while graphs_of(found.v) and (inside := _in_trip(found, kind)) is not None:
+        found = _origin(inside, kind)
+    return found
+
+
+def _in_trip(found: Found, kind: Kind) -> Found | None:
+    """The first bad result of a trip that was given nothing bad."""
+    v, _, values = found
+    trips: list[Found] = []
+
+    def by(body: Graph, *given: Array) -> list[Array]:
+        inside = values_of(body, given, _apply)
+        if not trips:
+            trips.extend(Found(o, body, inside) for o in body.outs if _bad(inside[o], kind))
+        return [np.asarray(inside[o]) for o in body.outs]
+
+    assert v.op is not None
+    v.op.evaluate(*(values[a] for a in v.args), **v.attrs, by=by)
+    return trips[0] if trips else None
+
+
+def _is_meant(v: Value, values: Mapping[Value, Array], depth: int = 32) -> bool:
     """Whether an Inf was written as such, like that of a mask, or comes from one that was."""
     parts = v.args if v.op is not None and v.op.name == "where" else (v,)
     if any(a.const in (np.inf, -np.inf) for a in parts):
@@ -92,7 +125,8 @@ def _is_meant(v: Value, values: dict[Value, Array], depth: int = 32) -> bool:
     return bool(blamed) and all(_is_meant(a, values, depth - 1) for a in blamed)
 
 
-def _told(v: Value, graph: Graph, values: dict[Value, Array], calls: int) -> NotFinite:
+def _told(found: Found, calls: int) -> NotFinite:
+    v, graph, values = found
     array = values[v].astype(np.float64)
     count = int(np.isnan(array).sum()) or int(np.isinf(array).sum())
     bad = "NaN" if np.isnan(array).any() else "Inf"
@@ -110,15 +144,13 @@ def _named(v: Value) -> str:
 
 
 def _phase(v: Value, graph: Graph) -> str:
-    """Where in the step; of a derivative, with the op that stands in its place of the forward."""
+    """Where in the step; of a derivative, with the op that it is of."""
     if v.where.phase == "opt":
         return ", in the update"
     if v.where.phase != "bw":
         return ""
-    here = [w for w in graph.values() if w.where[1:] == v.where[1:] and not w.where.phase and w.op]
-    near = {b for a in v.args for b in (a, *a.args)}  # a rule reads what it differentiates
-    same = [w for w in here if w in near] or here
-    return f", in the backward of {_named(same[-1])}" if same else ", in the backward"
+    of = graph.builder.pulled.get(v.name) if graph.builder else None
+    return f", in the backward of `{of}`" if of else ", in the backward"
 
 
 def _range(v: Value, a: Array) -> str:

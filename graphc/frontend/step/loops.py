@@ -15,7 +15,7 @@ from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
 from graphc.ir.graph import Value, depending
 from graphc.ir.types import TensorSpec
-from graphc.passes.autodiff import Edge, backpropagate
+from graphc.passes.autodiff import Edge, backpropagate, traced_by
 from graphc.passes.loop_body import Body
 
 Frontier = Callable[[Sequence[Tensor]], list[Edge]]
@@ -237,7 +237,7 @@ class _Derivative:
             everything=False,
             keep=True,
             ends=self.ends,
-            at=lambda where: self.loop.trace.builder.at(where._replace(phase="bw")),
+            at=traced_by(self.loop.trace.builder),
         )
         return [None if e is None else found.get(e) for e in self.wanted]
 
