@@ -6,10 +6,12 @@ from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.switches import how_multiplied
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 
 __all__ = ["bilinear", "linear"]
 
 
+@whole("addmm")
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., K], weight [N, K], bias [N] -> [..., N]. Raises ShapeMismatch if the Ks differ."""
     if not isinstance(input, Tensor):

@@ -9,6 +9,7 @@ from graphc.frontend.api.special import xlogy
 from graphc.frontend.checked import checked
 from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 from graphc.ir.types import i64, u8
 from graphc.nn.functional.activation import log_one_plus_exp, log_softmax
 from graphc.nn.functional.arguments import legacy_reduction, reduced, widened
@@ -27,6 +28,7 @@ __all__ = [
 Flag = bool | None
 
 
+@whole("nll_loss")
 def cross_entropy(
     input: Tensor,
     target: Tensor,

@@ -1,0 +1,169 @@
+"""Lines: values of a graph as a list of NumPy calls, made once and run many times.
+
+Each call is the one that eager mode makes for the operation (`rows.py`, else its meaning) on arrays
+that lie as eager mode lays them out, so the bits are the same; what is left out is all that Python
+does around it. Elementwise arithmetic reads what is repeated along a dimension as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphc.frontend.eager.arrays import row_major
+from graphc.frontend.eager.rows import FAST
+from graphc.frontend.views import VIEW_OPS
+from graphc.ir.graph import Value, topological
+from graphc.ir.types import Array
+
+BROADCASTS = frozenset({"add", "sub", "mul", "div", "eq", "ne", "lt", "le", "maximum", "minimum"})
+KEPT_BYTES = 1 << 16  # of a source, made once
+
+
+class Line(NamedTuple):
+    """One call: what it reads and where its result goes, by number; whose last reader it is."""
+
+    function: Callable[..., Any]
+    reads: tuple[int, ...]
+    attrs: Mapping[str, Any]
+    result: int
+    dtype: np.dtype[Any]
+    view: bool
+    dead: tuple[int, ...]
+
+
+def shows(v: Value) -> bool:
+    """Whether its array may be the memory of an operand."""
+    return v.op is not None and (v.op in VIEW_OPS or v.op.aliases) and bool(v.args)
+
+
+def root(v: Value) -> Value:
+    """Whose memory it may be."""
+    while shows(v):
+        v = v.args[0]
+    return v
+
+
+class Lines:
+    """Calls from the arrays of `given` to those of `wanted`."""
+
+    def __init__(
+        self, given: Sequence[Value], wanted: Sequence[Value], checks: Iterable[Value] = ()
+    ) -> None:
+        self._given = len(given)
+        self._place = {v: k for k, v in enumerate(given)}
+        self._start: list[Any] = [None] * len(given)
+        order = _behind(given, [*wanted, *checks])
+        reads = {v: self._operands(v) for v in order if not self._made_once(v)}
+        order = _behind_reads(reads, [*wanted, *checks], self._place)
+        places = {v: tuple(self._at(a) for a in reads[v]) for v in order if v in reads}
+        for v in order:
+            self._at(v)
+        self._wanted = [self._at(v, full=True) for v in wanted]
+        self._lines = self._listed([v for v in order if v in reads], places)
+        self._place.clear()  # values hold all that was ever traced with them
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        env = self._start.copy()
+        env[: self._given] = arrays
+        with np.errstate(all="ignore"):
+            for function, reads, attrs, result, dtype, view, dead in self._lines:
+                out = function(*[env[k] for k in reads], **attrs)
+                if out.__class__ is not np.ndarray or out.dtype is not dtype:
+                    out = np.asarray(out, dtype)
+                if not view and not out.flags.c_contiguous:
+                    out = row_major(out)
+                env[result] = out
+                for k in dead:
+                    env[k] = None
+        return [env[k] for k in self._wanted]
+
+    def _made_once(self, v: Value) -> bool:
+        """Whether it is a constant, or small and made from nothing."""
+        if v in self._place:
+            return True
+        if v.const is not None:
+            self._keep(v, np.array(v.const, v.spec.dtype.numpy))
+        elif v.op is not None and not v.args and v.spec.size_bytes <= KEPT_BYTES:
+            self._keep(v, row_major(np.asarray(v.op.evaluate(**v.attrs))))
+        return v in self._place
+
+    def _keep(self, v: Value, array: Array) -> None:
+        self._place[v] = len(self._start)
+        self._start.append(array)
+
+    def _operands(self, v: Value) -> list[Any]:
+        """What it reads: a Value, or (Value,) of a constant that must be of full size."""
+        assert v.op is not None
+        elementwise = v.op.kind == "elementwise"
+        numbers = elementwise and any(a.const is None for a in v.args)
+        args: list[Any] = [(a,) if a.const is not None and not numbers else a for a in v.args]
+        if v.op.name not in BROADCASTS:
+            return args
+        narrow = [
+            a.args[0] if a.op is not None and a.op.name == "expand" and a not in self._place else a
+            for a in v.args
+        ]
+        full = any(a.const is None and a.spec.shape == v.spec.shape for a in narrow)
+        return [*narrow] if full else args
+
+    def _at(self, v: Any, full: bool = False) -> int:
+        """The place of a value; of a constant, of full size if asked."""
+        if isinstance(v, tuple):
+            v, full = v[0], True
+        if full and v.const is not None:
+            key: Any = (v,)
+            if key not in self._place:
+                self._place[key] = len(self._start)
+                self._start.append(np.full(v.spec.shape, v.const, v.spec.dtype.numpy))
+            return self._place[key]
+        if v not in self._place:
+            self._keep(v, None)  # type: ignore[arg-type]  # filled by each run
+        return self._place[v]
+
+    def _listed(self, order: list[Value], places: Mapping[Value, tuple[int, ...]]) -> list[Line]:
+        last: dict[int, Value] = {}
+        for v in order:
+            for k in places[v]:
+                last[k] = v
+        kept = {*self._wanted, *(k for k, a in enumerate(self._start) if a is not None)}
+        lines = []
+        for v in order:
+            op = v.op
+            assert op is not None
+            dead = tuple({k for k in places[v] if last[k] is v and k not in kept})
+            function = FAST.get(op.name, op.evaluate)
+            result, dtype = self._place[v], v.spec.dtype.numpy
+            lines.append(
+                Line(function, places[v], v.attrs, result, np.dtype(dtype), op in VIEW_OPS, dead)
+            )
+        return lines
+
+
+def _behind(given: Sequence[Value], wanted: Sequence[Value]) -> list[Value]:
+    """What has to be computed, in order; what is behind `given` does not."""
+    known = set(given)
+    seen: set[Value] = set()
+    stack = [v for v in wanted if v not in known]
+    while stack:
+        v = stack.pop()
+        if v not in seen:
+            seen.add(v)
+            stack.extend(a for a in v.args if a not in known)
+    return [v for v in topological(wanted) if v in seen]
+
+
+def _behind_reads(
+    reads: Mapping[Value, list[Any]], wanted: Sequence[Value], known: Mapping[Any, int]
+) -> list[Value]:
+    """Those of `reads` that somebody still reads, in order."""
+    seen: set[Value] = set()
+    stack = [v for v in wanted if v in reads]
+    while stack:
+        v = stack.pop()
+        if v not in seen:
+            seen.add(v)
+            stack.extend(a for a in reads[v] if isinstance(a, Value) and a in reads)
+    return [v for v in reads if v in seen]

@@ -1,0 +1,327 @@
+"""Functions of several operations as one in eager mode, where nobody looks inside.
+
+`whole` marks a pure function of tensors. Its first call with operands of given types traces it with
+its derivative (`passes/autodiff.py`), and from then on such calls run both as plain lists of NumPy
+calls (`eager/lines.py`): the same calls on the same arrays as one operation at a time makes, without
+inferring types, making tensors and recording nodes in between. One node stands on the tape; it keeps
+what the derivative reads. Second derivatives are those of the function, run again as written.
+
+Inside a step's trace, on a GPU, under autocast, vmap, anomaly detection and hooks on saved tensors,
+and for operands that do not lie row by row, the function runs as written. So does what has effects
+besides its result, reads other tensors than its operands, or warns.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+
+from graphc.errors import GraphcError
+from graphc.frontend.devices import ACCELERATORS
+from graphc.frontend.eager.arrays import row_major
+from graphc.frontend.eager.lines import Lines, root, shows
+from graphc.frontend.geometry import shown_strides
+from graphc.frontend.modes import draw, enable_grad, get_default_dtype, modes, set_grad_enabled
+from graphc.frontend.switches import get_float32_matmul_precision
+from graphc.frontend.tape import (
+    OpNode,
+    attach,
+    edge_of,
+    record_rule,
+    saving,
+    unchanged,
+)
+from graphc.frontend.tensor import Tensor, fresh
+from graphc.frontend.trace import Trace
+from graphc.ir.graph import NOWHERE, Value
+from graphc.ir.ops import Op
+from graphc.ir.types import Array
+from graphc.passes.autodiff import Cotangents, Edge, already_freed, backpropagate
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+KEPT = 2048  # plans; then all are made again
+PLAIN = (int, float, bool, str)
+
+_plans: dict[Hashable, Plan | None] = {}
+
+
+def whole(name: str) -> Callable[[F], F]:
+    """Mark a pure function; its node on the tape is called `name`."""
+
+    def mark(function: F) -> F:
+        @wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            if modes.trace is not None or _watched():
+                return function(*args, **kwargs)
+            plan = _plan_of(name, function, args, kwargs)
+            return function(*args, **kwargs) if plan is None else plan(args, kwargs)
+
+        return cast(F, inside)
+
+    return mark
+
+
+def _watched() -> bool:
+    """Whether something is to be told of each operation."""
+    return bool(
+        ACCELERATORS
+        or modes.anomaly
+        or modes.autocast
+        or saving.hooks
+        or modes.mapped is not None
+        or draw.runs
+    )
+
+
+def _plan_of(
+    name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Plan | None:
+    """The plan for operands like these; None if there is none."""
+    grad = modes.grad
+    key: list[Any] = [function, grad, get_default_dtype(), get_float32_matmul_precision()]
+    storages = set()
+    count = 0
+    for a in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(a, Tensor):
+            array, spec = a.array, a._spec
+            if array is None or a.storage.strides or not array.flags.c_contiguous:
+                return None
+            key += (spec.dtype, spec.shape, grad and a.requires_grad)
+            storages.add(a.storage)
+            count += 1
+        elif a is None or type(a) in PLAIN:
+            key.append(repr(a) if type(a) is float else (type(a), a))
+        else:
+            return None
+    if len(storages) < count:
+        return None
+    if kwargs:
+        key += kwargs
+    known = tuple(key)
+    try:
+        return _plans[known]
+    except KeyError:
+        pass
+    if len(_plans) >= KEPT:
+        _plans.clear()
+    plan = _plans[known] = _made(name, function, args, kwargs)
+    return plan
+
+
+# ---- how it is made ------------------------------------------------------------------------------
+
+
+class Traced(NamedTuple):
+    """A call as values: its operands, its result, what may raise, the result's cotangent and those
+    of the operands."""
+
+    given: list[Value]
+    out: Value
+    checks: list[Value]
+    g: Value | None
+    pulled: list[Value | None]
+    mark: int  # what has a larger number belongs to the derivative
+
+
+def _made(
+    name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Plan | None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            traced = _traced(function, args, kwargs)
+        except (GraphcError, TypeError):  # said by the function itself, as written
+            return None
+    return None if traced is None or told else Plan(name, function, args, kwargs, traced)
+
+
+def _traced(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Traced | None:
+    trace = Trace()
+    trace.builder.here = NOWHERE
+    seen: list[Tensor] = []
+
+    def stand_in(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        seen.append(trace.argument(x, f"x{len(seen)}"))
+        return seen[-1]
+
+    recorded = modes.grad
+    with trace.activate():
+        out = function(*map(stand_in, args), **{k: stand_in(x) for k, x in kwargs.items()})
+        if not isinstance(out, Tensor) or not out.is_traced or shown_strides(out):
+            return None
+        z, mark = trace.value(out), trace.builder.mark()
+        edges = [edge_of(x) if recorded else None for x in seen]
+        g, pulled = None, [None for _ in seen]
+        if recorded and out.requires_grad:
+            g = trace.argument(out, "g")
+            start = edge_of(out)
+            assert start is not None, "it requires grad"
+            known = [e for e in edges if e is not None]
+            with set_grad_enabled(False):
+                found = backpropagate([(start, g)], wanted=known, everything=False)
+            got = [None if e is None else found.get(e) for e in edges]
+            pulled = [None if d is None else trace.value(d) for d in got]
+    effects = (trace.written, trace.after_commit, trace.draws, trace.called, trace.host_values)
+    strangers = len(trace.inputs) > len(seen) + (g is not None)
+    values = trace.builder._made.values()
+    if strangers or any(effects) or not all(map(_plain, values)):
+        return None
+    given = [trace.value(x) for x in seen]
+    if root(z) in given or root(z).const is not None:
+        return None
+    checks = [v for v in trace.checks if v.number <= mark]
+    return Traced(given, z, checks, None if g is None else trace.value(g), pulled, mark)
+
+
+def _plain(v: Value) -> bool:
+    """Whether NumPy computes it as eager mode does, in so many words."""
+    return not v.spec.dtype.is_half and (v.op is None or v.op.kind not in ("loop", "routine"))
+
+
+# ---- what it does --------------------------------------------------------------------------------
+
+
+class Plan:
+    """A function for operands of given types: lists of calls forward and back."""
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        traced: Traced,
+    ) -> None:
+        self.name, self.function = name, function
+        self.spec = traced.out.spec
+        self.skeleton = [None if isinstance(a, Tensor) else (a,) for a in (*args, *kwargs.values())]
+        self.names = tuple(kwargs)
+        self.wanted = [d is not None for d in traced.pulled]
+        self.records = any(self.wanted)
+        given, z = traced.given, traced.out
+        ways = _frontier(traced)
+        self.reads = [k for k, v in enumerate(given) if v in ways]
+        self.reads_output = z in ways
+        between = [v for v in ways if v is not z and v not in given]
+        self.forward = Lines(given, [z, *between], traced.checks)
+        self.copies = shows(z)  # what is kept could lie in the same memory
+        g = traced.g
+        outs = list(dict.fromkeys(d for d in traced.pulled if d is not None and d is not g))
+        self.slots = [None if d is None else -1 if d is g else outs.index(d) for d in traced.pulled]
+        self.specs = [d.spec for d in outs]
+        roots = [root(d) for d in outs]
+        self.shared = [
+            shows(d) and (r is g or r in ways or r.const is not None or roots.count(r) > 1)
+            for d, r in zip(outs, roots)
+        ]
+        self.back = None
+        if g is not None and self.records:
+            entry = [g, *(given[k] for k in self.reads)]
+            self.back = Lines([*entry, *([z] if self.reads_output else []), *between], outs)
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        inputs = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+        made, *between = self.forward([x.array for x in inputs])  # type: ignore[misc]  # concrete
+        out = fresh(np.array(made, order="C") if self.copies else made, self.spec)
+        if self.records:
+            saved = [(x, x.storage.version) for x in inputs]
+            edges = [edge_of(x) if w else None for x, w in zip(inputs, self.wanted)]
+            node = Whole(self, edges, [*saved, *between])
+            if self.reads_output:
+                node.output = (out.alias(), out.storage.version)
+            attach(out, node)
+        return out
+
+    def pulled(self, g: Tensor, read: Sequence[Array]) -> Cotangents:
+        assert self.back is not None and g.array is not None
+        made = self.back([row_major(g.array), *read])
+        tensors = [
+            fresh(np.array(a, order="C") if shared else row_major(a), spec)
+            for a, spec, shared in zip(made, self.specs, self.shared)
+        ]
+        return [None if k is None else g if k < 0 else tensors[k] for k in self.slots]
+
+    def as_written(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The function on other tensors."""
+        left = iter(tensors)
+        values = [next(left) if a is None else a[0] for a in self.skeleton]
+        count = len(values) - len(self.names)
+        out = self.function(*values[:count], **dict(zip(self.names, values[count:])))
+        return cast(Tensor, out)
+
+
+def _frontier(traced: Traced) -> list[Value]:
+    """What the derivative reads of the function: operands, the result, and values to be kept. Views
+    are made again, so that each value kept has memory of its own."""
+    found: dict[Value, None] = {}
+    stack = [d for d in traced.pulled if d is not None and d is not traced.g]
+    seen = set(stack)
+    ends = {traced.out, *traced.given}
+    while stack:
+        v = stack.pop()
+        made_before = v.number <= traced.mark and v.const is None and v is not traced.g
+        if v in ends or (made_before and v.args and not shows(v)):
+            found[v] = None
+            continue
+        new = [a for a in v.args if a not in seen]
+        seen.update(new)
+        stack.extend(new)
+    return sorted(found, key=lambda v: v.number)
+
+
+class Whole(OpNode):
+    """A function on the tape: its operands, then arrays that its derivative reads."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, plan: Plan, edges: Sequence[Edge | None], operands: list[Any]) -> None:
+        super().__init__(cast(Op, plan), edges, operands, {})  # it has a name and is one of its kind
+        self.plan = plan
+
+    def pull(self, cotangents: list[Any]) -> Cotangents:
+        if self.restore is not None:
+            self.restore()
+        if self.operands is None:
+            raise already_freed(self.label)
+        plan, operands = self.plan, self.operands
+        g = cotangents[0]
+        count = len(self.edges)
+        if modes.grad or modes.trace is not None or g.array is None or _watched():
+            return self._again(g, [self._unpack(x) for x in operands[:count]])
+        read = [self._unpack(operands[k]).array for k in plan.reads]
+        if plan.reads_output:
+            read.append(self._unpack(self.output).array)
+        return plan.pulled(g, [*read, *operands[count:]])
+
+    def _again(self, g: Tensor, xs: list[Tensor]) -> Cotangents:
+        """By the function as written, so that the cotangents have derivatives of their own."""
+        recorded = modes.grad
+        leaves: list[Tensor] = []
+        with enable_grad():
+            for x, edge in zip(xs, self.edges):
+                before, leaf = x.alias(), x.alias()
+                if edge is not None:
+                    before.set_history(*edge)
+                    record_rule("alias", (leaf,), (before,), lambda gs: gs)
+                leaves.append(leaf)
+            start = edge_of(self.plan.as_written(leaves))
+            assert start is not None, "an operand requires grad"
+        ends = [None if e is None else edge_of(x) for x, e in zip(leaves, self.edges)]
+        known = [e for e in ends if e is not None]
+        with set_grad_enabled(recorded):
+            found = backpropagate([(start, g)], wanted=known, everything=False, keep=recorded)
+        return [None if e is None else found.get(e) for e in ends]
+
+    def saves(self) -> bool:
+        plan = self.plan
+        kept = self.operands is not None and len(self.operands) > len(self.edges)
+        return kept or bool(plan.reads) or plan.reads_output
