@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from graphc.errors import InvalidType
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.step.beforehand import Beforehand, Part
 from graphc.frontend.step.capture import Capture, Gradient, Joint
 from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.guards import Same
@@ -83,6 +84,12 @@ def _token(f: Any) -> Hashable:
     if isinstance(f, partial):
         given = [*f.args, *f.keywords, *f.keywords.values()]
         return "partial", _token(f.func), *map(_token, given)
+    if isinstance(f, Beforehand):
+        return "before", _token(f.token())
+    if isinstance(f, Part):
+        return "part", f.row
+    if type(f) in (tuple, list):
+        return type(f), *map(_token, f)
     if isinstance(f, Told):
         return "told", _token(f.get)
     if isinstance(f, MethodType):

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.frontend.step import asked
+from graphc.frontend.step import asked, writes
 from graphc.frontend.step.code import LIBRARY, OWN, USERS, whose
 from graphc.frontend.step.collector import as_before
 from graphc.frontend.step.deep import deep, handed, shown
@@ -423,8 +423,7 @@ def _getattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 
 def _setattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if len(args) > 1:
-        reads.wrote("attr", args[0], args[1])
-        reads.stores.attribute(args[0], args[1], args[2] if len(args) > 2 else MISSING)
+        writes.attribute(reads, frame, args[0], args[1], args[2] if len(args) > 2 else MISSING)
 
 
 def _vars(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:

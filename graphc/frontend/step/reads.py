@@ -59,8 +59,10 @@ from graphc.frontend.step.held import (
     results_of,
     where,
 )  # fmt: skip
+from graphc.frontend.step.numbers import ReadNumbers
 from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
+from graphc.frontend.step.stand_ins import StandIns
 from graphc.frontend.step.stores import Stores, arguments, check_key
 from graphc.frontend.tensor import Tensor
 
@@ -75,7 +77,8 @@ OF_EACH = ("data", "grad", "shape", "dtype", "requires_grad")  # of tensors: no 
 class Reads:
     """The notes of one trace."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: ReadNumbers | None = None) -> None:
+        self.stands = StandIns(numbers or ReadNumbers())
         self.notes: dict[Place, Note] = {}
         self._refused: list[tuple[Any, Unguarded]] = []  # with what must be older than the trace
         self.held: dict[int, Any] = {}  # all that was met, by id, so that ids stay their own
@@ -128,8 +131,8 @@ class Reads:
         of_module: bool = False,
     ) -> None:  # fmt: skip
         self.know(owner, self.name(owner))
-        found = tuple(rows)
         file, line, _ = where(frame)
+        found = self.stands.loosened(place, owner, (label, file, line), tuple(rows), self.made)
         self.notes[place] = Note(label, file, line, owner, found, of_module)
         for _, _, kept in found[-1:]:
             self.know(kept, label.split("`")[1])
@@ -138,6 +141,7 @@ class Reads:
 
     def _known(self, place: Place) -> bool:
         self.uses[place] += 1
+        self.stands.met(place)
         if place in self.counted and place not in self.written:
             if (trace := tracing.active()) is not None and place not in trace.carried:
                 raise Carried(place)
@@ -405,6 +409,7 @@ class Reads:
             what, x = "item", vars(x)
         self.know(x, self.name(x))
         try:
+            self.stands.forget((what, id(x), key), self._parts, x)
             self.counted.pop((what, id(x), key), None)
             if (what, id(x), key) not in self.notes:
                 self.written.add((what, id(x), key))

@@ -102,8 +102,7 @@ class Stores:
 
     def item(self, c: Any, key: Any, value: Any) -> None:
         """`c[key] = value`, or its removal for MISSING."""
-        same = isinstance(c, dict) and value is not MISSING and c.get(key, MISSING) is value
-        if _is_users(c) and not same:
+        if _is_users(c) and not is_there(c, key, value):
             self._keep(c)
             self._note(c, id(c), set_item, value, key=key)
 
@@ -282,6 +281,11 @@ def check_key(key: Any) -> None:
     trace = tracing.active()
     if trace is not None and isinstance(key, Tensor) and trace.promotes_as_number(key):
         raise DataDependentBranch(f"Python looks up {origin(key)}, known only at run time")
+
+
+def is_there(c: Any, key: Any, value: Any) -> bool:
+    """Whether a dict has that very value already; then none is stored while that is guarded."""
+    return isinstance(c, dict) and value is not MISSING and c.get(key, MISSING) is value
 
 
 def _is_users(c: Any) -> bool:
