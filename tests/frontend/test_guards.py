@@ -86,6 +86,7 @@ def test_sees_globals_cells_attributes_items_and_functions() -> None:
         "global `math`",
         "`math.pi`",
         "global `len`",
+        "special methods of `Options`",
     }
 
 

@@ -38,7 +38,7 @@ from graphc.frontend.step.code import (
 )  # fmt: skip
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
-from graphc.frontend.step.held import CONTAINERS, FIXED, is_iterator, mapping_of
+from graphc.frontend.step.held import CONTAINERS, FIXED, advances, mapping_of
 from graphc.frontend.step.numbers import ReadNumbers
 from graphc.frontend.step.paused import Resume, resumed_by_errors
 from graphc.frontend.step.printed import printing
@@ -96,6 +96,8 @@ class Watch:
                 forget_cached(self.reads.notes)
                 self.reads.check_deferred()
             self.reads.stores.check(self.reads)
+            if trace is not None:
+                trace.setting = None  # a plan keeps the trace, not all that it met
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
@@ -326,12 +328,12 @@ class Watch:
         lazy.check_untouched(self.reads, x)
         if isinstance(x, CONTAINERS):
             self.reads.whole(frame, x, deep=False)  # what is done to an item is seen
-        elif is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
+        elif advances(x):
             self.reads.iterator(frame, x)
 
     def _sent(self, frame: FrameType, _: Any) -> None:
         x = top(frame, 2)
-        if is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
+        if advances(x):
             self.reads.iterator(frame, x)
 
     def _both(self, frame: FrameType, in_place: Any) -> None:

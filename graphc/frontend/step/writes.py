@@ -30,7 +30,7 @@ def of_cell(watch: Any, frame: FrameType, at: tuple[int, str]) -> None:
     cell = stack.local(frame, at[0])
     if isinstance(cell, CellType) and contents(cell) is top(frame):
         reads.cell(frame, cell, at[1])
-    reads.wrote("cell", cell, None)
+    reads.wrote("cell", cell, at[1])
     reads.stores.cell(cell, top(frame))
 
 
@@ -44,12 +44,14 @@ def of_no_attribute(watch: Any, frame: FrameType, name: str) -> None:
     attribute(watch.reads, frame, top(frame), name, MISSING)
 
 
-def attribute(reads: Reads, frame: FrameType, x: Any, name: str, value: Any) -> None:
-    """`x.name = value`, or its removal for MISSING."""
+def attribute(
+    reads: Reads, frame: FrameType, x: Any, name: str, value: Any, by_object: bool = False
+) -> None:
+    """`x.name = value`, or its removal for MISSING; `by_object`: past its class's code."""
     if value is not MISSING and kept_by(x, name) is value:
         reads.attribute(frame, x, name)
     reads.wrote("attr", x, name)
-    reads.stores.attribute(x, name, value)
+    reads.stores.attribute(x, name, value, by_object)
 
 
 def of_item(watch: Any, frame: FrameType, _: Any) -> None:
