@@ -308,3 +308,22 @@ def test_nothing_of_python_runs_after_a_call_for_a_number_that_only_the_program_
         step(XS[0])
     entry = step._last
     assert entry is not None and not entry.has_effects and len(entry.plan.getters) == 1
+
+
+def test_what_a_module_without_a_forward_keeps_is_read_by_whoever_reads_it() -> None:
+    class Trained(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.logged, self.step = nn.Linear(4, 3), {"loss": []}, 0  # type: ignore[var-annotated]
+
+        def training_step(self, x: Any) -> Any:
+            loss = self.net(x).mean()
+            self.logged["loss"].append(loss.detach())
+            self.step += 1
+            return loss
+
+    trained = Trained()
+    compiled = graphc.compile(trained.training_step)
+    with graphc.assert_max_compiles(1):
+        losses = [compiled(x).item() for x in XS]
+    assert [x.item() for x in trained.logged["loss"]] == losses and trained.step == len(XS)
