@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Kind = type | None  # of the value, where that is known
 Action = Callable[..., Any]
+UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "<unknown>"})()
 NUMERIC = (bool, int, float)
 TEXTS = {"ljust", "rjust", "center", "format", "strip", "replace", "upper", "lower", "join"}
 COMPARED = {operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne}
@@ -45,10 +46,12 @@ class HostValue:
     """The `number`-th value that Python computes after each call.
 
     `origin` says what it is, for messages; `tensor` is the traced tensor it was read from; `recipe`
-    the function and operands it was computed by; `place` what Python state it counts on from.
+    the function and operands it was computed by; `place` what Python state it counts on from;
+    `now` what it is while the step is traced, if the state that a call begins with tells: then it
+    can be asked, and its answer is a guard, and be an operand of tensors as a number of each call.
     """
 
-    __slots__ = ("kind", "length", "number", "origin", "place", "recipe", "tensor", "trace")
+    __slots__ = ("kind", "length", "now", "number", "origin", "place", "recipe", "tensor", "trace")
     is_traced = True
 
     def __init__(
@@ -65,6 +68,7 @@ class HostValue:
         self.trace, self.number, self.kind, self.origin = trace, number, kind, origin
         self.tensor, self.recipe, self.place = tensor, recipe, place
         self.length: int | None = None  # of a list, if it is the same at each call
+        self.now = UNKNOWN
 
     # ---- what cannot be known --------------------------------------------------------------------
 
@@ -81,17 +85,24 @@ class HostValue:
         if modes.trace is not self.trace:
             raise TracerLeak(f"{self.origin} was read in a compiled step, which has ended")
 
+    def _asked(self, what: Callable[[Any], Any], why: str = "needs", fix: str = "") -> Any:
+        """`what(self)`, which Python has to know now."""
+        if self.now is UNKNOWN:
+            raise self.refuse(why, fix or DataDependentBranch.instead)
+        self.check()
+        return self.trace.asked(self, what)
+
     def __bool__(self) -> bool:
-        raise self.refuse("decides by", DataDependentBranch.fix)
+        return bool(self._asked(bool, "decides by", DataDependentBranch.fix))
 
     def __float__(self) -> float:
-        raise self.refuse("needs", DataDependentBranch.instead)
+        return float(self._asked(float))
 
     def __int__(self) -> int:
-        raise self.refuse("needs", DataDependentBranch.instead)
+        return int(self._asked(int))
 
     def __index__(self) -> int:
-        raise self.refuse("needs", DataDependentBranch.instead)
+        return int(self._asked(operator.index))
 
     def __len__(self) -> int:
         if self.kind is list and self.length is not None:
@@ -137,6 +148,7 @@ class HostValue:
         out = self.trace.computed(action, *args, kind=kind or _kind(action, args))
         out.recipe = action, args
         out.place = next((a.place for a in args if isinstance(a, HostValue) and a.place), None)
+        self.trace.foresee(out)
         return out
 
     def _known_number(self, x: Any) -> Any:
@@ -188,6 +200,8 @@ class HostValue:
     def as_tensor(self) -> Any:
         """A 0-d tensor of the step with this value, as an operand of other tensors."""
         self.check()
+        if self.now is not UNKNOWN:
+            return self.trace.number_before(self)
         if self.tensor is not None and self.kind in NUMERIC:
             wide = {bool: bool_, int: i64, float: f64}[self.kind]
             return P.cast(self.tensor, wide)

@@ -98,6 +98,7 @@ class Trace:
         self._numeric: dict[Value, bool] = {}  # which values are such floats, or made of them alone
         self.carried: list[Any] = []  # what the step counts and shows
         self.settled: list[Any] = []  # what the step counts and decides by
+        self.foreseen: dict[int, Any] = {}  # by HostValue known before a call, a place it stands at
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
         self.tables: list[Kept] = []  # hooks that the step changes
@@ -326,6 +327,17 @@ class Trace:
         raise DataDependentBranch(
             "Python computes with a value known only at run time", fix=DataDependentBranch.instead
         )
+
+    def foresee(self, x: HostValue) -> None:
+        """x has just been computed."""
+
+    def asked(self, x: HostValue, what: Callable[[Any], Any]) -> Any:
+        """`what(x)`, of what is known before each call."""
+        raise NotImplementedError
+
+    def number_before(self, x: HostValue) -> Tensor:
+        """What is known before each call, as a 0-d tensor."""
+        raise NotImplementedError
 
     def read(self, x: Tensor, how: Callable[[Tensor], Any]) -> Any:
         """`how(x)`, which Python looks at."""

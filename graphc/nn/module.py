@@ -106,9 +106,10 @@ class Module(Hooked, Tree):
 
         A compiled step compares it when modules have changed. Numbers that the layer reads at each
         call (`run_time_scalars`) count only by whether they are None. A forward of the user's own
-        is looked at by its code instead.
+        is looked at by its code instead, and so is what a module without one is used for.
         """
-        if not type(self).forward.__module__.startswith("graphc."):
+        forward = type(self).forward
+        if forward is Module.forward or not forward.__module__.startswith("graphc."):
             return ""
         plain = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         del plain["training"]

@@ -86,6 +86,7 @@ def test_sees_globals_cells_attributes_items_and_functions() -> None:
         "global `math`",
         "`math.pi`",
         "global `len`",
+        "special methods of `Options`",
     }
 
 
@@ -102,7 +103,7 @@ def test_what_the_step_made_or_wrote_first_is_no_guard() -> None:
     def fn() -> float:
         made = Options()
         made.scale = 4.0
-        OPTIONS.scale = 2.0
+        OPTIONS.scale = made.scale * 0.5  # another object each time
         items = [1.0]
         items.append(made.scale)
         return sum(items) + OPTIONS.scale

@@ -813,16 +813,16 @@ def test_a_cache_that_fills_settles_after_the_second_call() -> None:
 
 
 def test_recompiles_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    options = Config(1.0)
-    step = graphc.compile(lambda x: x * options.k)
+    options = Config(1)
+    step = graphc.compile(lambda x: x.repeat(options.k))
     with caplog.at_level("INFO", logger="graphc.recompiles"):
-        for k in (1.0, 2.0, 3.0, 4.0):
+        for k in (1, 2, 3, 4):
             options.k = k
             step(ONE)
     told = [(r.levelname, r.getMessage()) for r in caplog.records]
     assert [level for level, _ in told] == ["INFO", "INFO", "WARNING", "INFO"]
-    assert "`options.k`: 1.0 -> 2.0 (test_state.py:" in told[0][1]
-    assert "third time" in told[2][1] and "`options.k`: 2.0 -> 3.0" in told[2][1]
+    assert "`options.k`: 1 -> 2 (test_state.py:" in told[0][1]
+    assert "third time" in told[2][1] and "`options.k`: 2 -> 3" in told[2][1]
 
 
 def test_parameters_that_join_and_leave_an_optimizer() -> None:

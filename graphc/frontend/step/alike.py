@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from graphc.errors import InvalidType
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.step.beforehand import Beforehand, Part
 from graphc.frontend.step.capture import Capture, Gradient, Joint
 from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.guards import Same
@@ -76,20 +77,29 @@ def _named(x: Itself | HostValue) -> Hashable:
     return ("computed", x.number) if isinstance(x, HostValue) else x.token()
 
 
-def _token(f: Any) -> Hashable:
-    """Equal for functions that do the same to the same objects."""
+def _token(f: Any, inside: tuple[Any, ...] = ()) -> Any:
+    """Equal for functions that do the same to the same objects; `inside`: functions that lead to
+    this, which may lead back to one of them."""
+    of = partial(_token, inside=inside)
     if isinstance(f, Effect):
-        return "effect", _token(f.action), f.number, f.result
+        return "effect", of(f.action), f.number, f.result
     if isinstance(f, partial):
         given = [*f.args, *f.keywords, *f.keywords.values()]
-        return "partial", _token(f.func), *map(_token, given)
+        return "partial", of(f.func), *map(of, given)
+    if isinstance(f, Beforehand):
+        return "before", of(f.token())
+    if isinstance(f, Part):
+        return "part", f.row
+    if type(f) in (tuple, list):
+        return type(f), *map(of, f)
     if isinstance(f, Told):
-        return "told", _token(f.get)
+        return "told", of(f.get)
     if isinstance(f, MethodType):
         return "method", f.__func__, Same(f.__self__)
-    if isinstance(f, FunctionType):
+    if isinstance(f, FunctionType) and not any(f is g for g in inside):
         cells = [c.cell_contents for c in f.__closure__ or ()]
-        return "function", f.__code__, *map(_token, (*cells, *(f.__defaults__ or ())))
+        held = [_token(x, (*inside, f)) for x in (*cells, *(f.__defaults__ or ()))]
+        return "function", f.__code__, *held
     if isinstance(f, PLAIN):
         return type(f), f
     return (float, repr(f)) if isinstance(f, float) else Same(f)

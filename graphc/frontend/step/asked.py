@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from graphc.frontend.step import deep, lazy
-from graphc.frontend.step.held import FIXED, cached, is_iterator, mapping_of
+from graphc.frontend.step.held import FIXED, advances, cached, mapping_of
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import top
 
@@ -34,7 +34,7 @@ def of_key(watch: Any, frame: FrameType, _: Any) -> None:
     key, c = top(frame, 2), top(frame)
     lazy.check_untouched(watch.reads, c)
     deep.shown(watch.reads, frame, key)
-    if is_iterator(c):
+    if advances(c):
         watch.reads.iterator(frame, c)
     has(watch.reads, frame, c, key)
 
@@ -91,6 +91,17 @@ def fact(reads: Reads, frame: FrameType, what: str, x: Any, get: Callable[[Any],
     place = (what, id(x), None)
     if place not in reads.notes:
         reads.note(place, frame, f"{what} `{reads.name(x)}`", x, [(get, x, get(x))])
+
+
+def referent(reads: Reads, frame: FrameType, ref: Any) -> None:
+    """What a weak reference leads to, which no guard keeps alive."""
+    if (x := ref()) is not None:
+        reads.weak[id(x)] = ref
+    fact(reads, frame, "referent of", ref, _is_dead)
+
+
+def _is_dead(ref: Any) -> bool:
+    return ref() is None
 
 
 def of_cache(reads: Reads, frame: FrameType, fn: Any, key: Any) -> None:

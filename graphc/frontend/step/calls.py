@@ -32,13 +32,13 @@ from typing import Any
 
 import numpy as np
 
-from graphc.frontend.step import asked
+from graphc.frontend.step import asked, writes
 from graphc.frontend.step.code import LIBRARY, OWN, USERS, whose
 from graphc.frontend.step.collector import as_before
 from graphc.frontend.step.deep import deep, handed, shown
 from graphc.frontend.step.found import contents, in_mapping, is_module, own, static
 from graphc.frontend.step.guards import SIMPLE
-from graphc.frontend.step.held import CONTAINERS, Place, is_iterator
+from graphc.frontend.step.held import CONTAINERS, Place, advances
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.step.stores import CHANGED
@@ -102,6 +102,11 @@ VIEWS = {"keys", "values", "items"}
 OF_A_KEY = {"setdefault", "pop"}
 TAKE_ITEMS = (list, tuple, dict, set, frozenset, enumerate, zip, reversed)  # as they are
 WHOLE_OBJECT = {"__reduce_ex__", "__reduce__", "__getstate__", "__dir__"}
+OF_OBJECT = {
+    f.__name__: f
+    for f in (object.__getattribute__, object.__setattr__, object.__delattr__)
+}  # fmt: skip
+BOUND = type(object().__setattr__)
 TEXTS = {str, repr, format, ascii}
 PARTIAL = functools.partial
 LRU = type(functools.lru_cache(lambda: None))
@@ -150,7 +155,7 @@ class Calls:
             self.reads.know(f, getattr(f, "__name__", "a function"))
             asked.of_cache(self.reads, frame, f, self._key(f, args))
         elif isinstance(f, weakref.ref):
-            asked.fact(self.reads, frame, "referent of", f, operator.call)
+            asked.referent(self.reads, frame, f)
         elif isinstance(f, operator.attrgetter) and args:
             self._by_path(frame, args[0], f.__reduce__()[1])
         elif isinstance(f, operator.itemgetter) and args:
@@ -236,6 +241,8 @@ class Calls:
             return
         if self._refused(frame, f, name, me):
             return
+        if type(f) is BOUND and name in OF_OBJECT:  # `super().__setattr__`
+            f, given = OF_OBJECT[name], (f.__self__, *given)
         special = SPECIAL.get(_hashable(f))
         if special is not None:
             special(self.reads, frame, given)
@@ -298,7 +305,7 @@ class Calls:
         for x in args:
             if isinstance(x, CONTAINERS):
                 self.reads.whole(frame, x, deep)
-            elif iterate and is_iterator(x):
+            elif iterate and advances(x):
                 self.reads.iterator(frame, x)
 
     def _refused(self, frame: FrameType, f: Any, name: str, me: Any) -> bool:
@@ -423,8 +430,14 @@ def _getattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 
 def _setattr(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
     if len(args) > 1:
-        reads.wrote("attr", args[0], args[1])
-        reads.stores.attribute(args[0], args[1], args[2] if len(args) > 2 else MISSING)
+        writes.attribute(reads, frame, args[0], args[1], args[2] if len(args) > 2 else MISSING)
+
+
+def _set_by_object(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
+    if len(args) > 1:
+        value = args[2] if len(args) > 2 else MISSING
+        by_object = not isinstance(args[0], type)
+        writes.attribute(reads, frame, args[0], args[1], value, by_object)
 
 
 def _vars(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
@@ -449,7 +462,7 @@ def _dir(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 
 
 def _next(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
-    if args and not isinstance(getattr(type(args[0]), "__next__", None), FunctionType):
+    if args and advances(args[0]):
         reads.iterator(frame, args[0])
 
 
@@ -464,6 +477,7 @@ def _nothing(reads: Reads, frame: FrameType, args: Sequence[Any]) -> None:
 
 SPECIAL: dict[Any, Callable[[Reads, FrameType, Sequence[Any]], None]] = {
     getattr: _getattr, hasattr: _getattr, setattr: _setattr, delattr: _setattr,
-    object.__getattribute__: _getattr, object.__setattr__: _setattr, vars: _vars, dir: _dir,
+    object.__getattribute__: _getattr, object.__setattr__: _set_by_object,
+    object.__delattr__: _set_by_object, vars: _vars, dir: _dir,
     len: _len, iter: _iter, next: _next, globals: _nothing, locals: _nothing, __import__: _imported,
 }  # fmt: skip

@@ -180,6 +180,9 @@ def capture(
         except Fixed as needed:
             openness.note(pattern, needed)
         except Exception as e:
+            if places := {*made.trace.foreseen.values()}.difference(settled):
+                settled += places  # what takes no number that only a call knows has it as it is
+                continue
             if not pattern.places or made.trace.refused is e:
                 openness.literal = known
                 raise
@@ -244,6 +247,7 @@ class _Capturing:
             self._note_gradients(stand_ins)
             trace.note_leaves()
             effects.hooks_changed(trace)
+            effects.drop_unused(trace, result)
             given = effects.carried_out(trace)
             tree = self._noted((result, given) if given else result)
             self.layouts = [layout_of(t) for t in self.outs]

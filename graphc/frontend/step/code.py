@@ -59,6 +59,7 @@ KINDS = {
     "CALL": "call", "CALL_KW": "call with names", "CALL_FUNCTION_EX": "call with containers",
 }  # fmt: skip
 
+READS = ("global", "cell", "attribute", "item")
 MAPS = ("BUILD_MAP", "BUILD_CONST_KEY_MAP")
 IN_PLACE = {
     "+=": "__iadd__", "-=": "__isub__", "*=": "__imul__", "|=": "__ior__", "&=": "__iand__",
@@ -148,6 +149,16 @@ def after_maps(code: CodeType) -> Iterator[int]:
             yield row.offset
         if row.opname not in ("CACHE", "EXTENDED_ARG"):
             made = row.opname in MAPS
+
+
+def after_reads(code: CodeType) -> Iterator[int]:
+    """Offsets of the instructions before which a value has just been read from somewhere."""
+    read = False
+    for row in dis.get_instructions(code):
+        if read and row.opname != "CACHE":
+            yield row.offset
+        if row.opname not in ("CACHE", "EXTENDED_ARG"):
+            read = KINDS.get(row.opname) in READS
 
 
 def _kind(row: dis.Instruction) -> str | None:

@@ -33,7 +33,7 @@ from graphc.frontend.step.inspection import Stats, Unit
 from graphc.frontend.step.latched import Latched, places, reclaim
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
-from graphc.frontend.step.numbers import Numbers
+from graphc.frontend.step.numbers import Numbers, ReadNumbers
 from graphc.frontend.step.observed import observed
 from graphc.frontend.step.plan import copied_bytes
 from graphc.frontend.step.predicted import Memory, Part, memory_of
@@ -101,7 +101,7 @@ class Compiled(Measured):
         self._last = None
         self._last_key: Key = ()
         self._dropped = 0
-        self._numbers = Numbers()
+        self._numbers, self._read_numbers = Numbers(), ReadNumbers()
         self._unprepare()
         self._patience = Patience()
         self._lock = threading.RLock()
@@ -296,7 +296,7 @@ class Compiled(Measured):
         openness: Openness,
     ) -> tuple[Capture, Guards]:
         """A trace, and guards of the Python state that it read."""
-        watch = Watch(self._function)
+        watch = Watch(self._function, self._read_numbers)
         names = leaf_names(self._function, args, kwargs)
         while True:
             taken = capture(
@@ -321,6 +321,7 @@ class Compiled(Measured):
         if self._last is None:
             return []
         if same := self._entries.get(key):
+            self._read_numbers.note(same[-1].guards.changed())
             found = same[-1].guards.changes()
             return found or [Change("memory", "as traced", "a gradient or shared tensor changed")]
         if families := self._families.get(kind):

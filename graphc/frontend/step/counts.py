@@ -12,10 +12,11 @@ from types import FrameType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from graphc.frontend import trace as tracing
+from graphc.frontend.hostvalue import Carried
 from graphc.frontend.step.found import kept_by, own, raw, sets_by_code
 from graphc.frontend.step.held import Asked, Count, Place, add
 from graphc.frontend.step.reads import Reads
-from graphc.frontend.step.stack import MISSING
+from graphc.frontend.step.stack import MISSING, top
 from graphc.frontend.step.stores import arguments
 
 
@@ -26,6 +27,8 @@ def test(
     place = ("attr", id(x), name)
     found = raw(type(x).__mro__, name)
     plain = found is MISSING or isinstance(found, MemberDescriptorType)
+    if place in reads.stands:
+        return False
     if isinstance(x, type | ModuleType) or not plain or type(kept_by(x, name)) not in (int, float):
         return False
     if place in reads.notes or place in reads.written:
@@ -59,6 +62,8 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
     if place in reads.written or (what == "attr" and sets_by_code(x, key)):
         return place in reads.written
     if place not in reads.counted:
+        if place in reads.notes and place not in trace.settled:
+            raise Carried(place)  # it is read, too
         known = place in reads.notes
         reads.attribute(frame, x, key) if what == "attr" else reads.item(frame, x, key)
         if place not in reads.notes:
@@ -69,6 +74,29 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
     reads.counted[place].steps.append(step := partial(add, what, x, key, by))
     trace.after_commit.append(step)
     return True
+
+
+def of_test(watch: Any, frame: FrameType, how: tuple[str, Any]) -> None:
+    """`x.name` is only compared, perhaps."""
+    x, name = top(frame), how[0]
+    if not test(watch.reads, frame, x, *how):
+        watch.attribute(frame, name)
+
+
+def of_count(watch: Any, frame: FrameType, how: tuple[str, float]) -> None:
+    """`x.name += by`."""
+    x, name = top(frame), how[0]
+    if not count(watch.reads, frame, "attr", x, *how):
+        watch.attribute(frame, name)
+        watch.reads.wrote("attr", x, name)
+
+
+def of_count_item(watch: Any, frame: FrameType, how: tuple[Any, float]) -> None:
+    """`c[key] += by`."""
+    c, key = top(frame, 2), top(frame)
+    if not count(watch.reads, frame, "item", c, key, how[1]):
+        watch.item(frame, None)
+        watch.reads.wrote("item", c, key)
 
 
 def repeat_counts(reads: Reads) -> None:

@@ -124,6 +124,25 @@ def carried_out(trace: Trace) -> list[Any]:
     return [rebuilt(given, concrete) for given in trace.effects]
 
 
+def drop_unused(trace: Trace, result: Any) -> None:
+    """No call computes after its commit what it knew before, unless something is told of it."""
+    if not trace.foreseen:
+        return
+    used: list[int] = []
+    rebuilt(result, lambda h: used.append(h.number), HostValue)
+    kept: list[Any] = []
+    for action in reversed(trace.after_commit):
+        if isinstance(action, Effect):
+            if action.result in trace.foreseen and action.result not in used:
+                trace.effects[action.number] = (), {}
+                continue
+            rebuilt(trace.effects[action.number], lambda h: used.append(h.number), HostValue)
+        kept.append(action)
+    trace.after_commit[:] = reversed(kept)
+    if not any(isinstance(a, Effect) for a in kept):
+        trace.effects.clear()
+
+
 def run(actions: Sequence[Any], given: Sequence[Any], call: Call) -> dict[int, Any]:
     """All actions in their order; returns the values of HostValues by number. After the error of
     one no other effect happens, as in eager code, but what the package itself keeps in step with

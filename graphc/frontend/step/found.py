@@ -17,6 +17,8 @@ from graphc.frontend.step.guards import SIMPLE
 from graphc.frontend.step.stack import MISSING
 
 Row = tuple[Callable[[Any], Any], Any, Any]
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by Python code, which may change it
+LAZY = {"__annotations__", "__doc__", "__abstractmethods__"}  # no methods
 STORED = (MemberDescriptorType, GetSetDescriptorType)
 
 
@@ -165,6 +167,15 @@ def kept_by(x: Any, name: str) -> Any:
         return vars(x).get(name, MISSING)
     slot = raw(type(x).__mro__, name)
     return stored(x, slot) if isinstance(slot, MemberDescriptorType) else own(x).get(name, MISSING)
+
+
+def special(kind: type) -> tuple[frozenset[str], ...]:
+    """The special methods that each class has which Python code made, as Python looks for them."""
+    return tuple(
+        frozenset(n for n in vars(c) if n[:2] == "__" == n[-2:]) - LAZY
+        for c in kind.__mro__
+        if c.__flags__ & HEAP_TYPE
+    )
 
 
 def slots(kind: type) -> Iterator[str]:

@@ -169,11 +169,14 @@ class Guards:
         ]
         return list(dict.fromkeys(rows))
 
+    def changed(self) -> list[Guard]:
+        """Those of the set used last that hold no more."""
+        return self.sets[0].changed()
+
     def changes(self) -> list[Change]:
         """What differs now, for `explain`."""
         return [
-            Change(g.label, show(g.kept), show(g.now()), g.file, g.line)
-            for g in self.sets[0].changed()
+            Change(g.label, show(g.kept), show(g.now()), g.file, g.line) for g in self.changed()
         ]
 
 

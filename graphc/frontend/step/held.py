@@ -8,7 +8,7 @@ from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
-from types import FrameType, MappingProxyType
+from types import FrameType, FunctionType, MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,6 +125,11 @@ def mapping_of(c: Any) -> Any:
 def is_iterator(x: Any) -> bool:
     kind = type(x)
     return hasattr(kind, "__next__") and hasattr(kind, "__iter__") and not isinstance(x, Tensor)
+
+
+def advances(x: Any) -> bool:
+    """Whether x is an iterator of C code's: what one of Python's does is watched."""
+    return is_iterator(x) and not isinstance(type(x).__next__, FunctionType)
 
 
 class Asked:

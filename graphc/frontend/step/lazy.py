@@ -28,7 +28,7 @@ from graphc.errors import PACKAGE, Untraceable, user_frame
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.reading import Readable
-from graphc.frontend.step import effects, stack
+from graphc.frontend.step import beforehand, effects, stack
 from graphc.frontend.step.code import LIBRARY, whose
 from graphc.frontend.step.effects import Itself
 from graphc.frontend.step.found import kept_by, own, sets_by_code
@@ -255,6 +255,7 @@ def _converted(trace: Trace, f: Any, x: Any) -> Any:
         x = trace.read(x, Readable.item)
     out = trace.computed(f, x, kind=f)
     out.recipe = f, (x,)
+    trace.foresee(out)
     return out
 
 
@@ -264,7 +265,10 @@ def _computed(trace: Trace, f: Any, *args: Any, **kwargs: Any) -> Any:
         kind = str  # a method of texts
     if getattr(f, "__module__", "") == "math" and f not in (math.floor, math.ceil, math.trunc):
         kind = bool if f.__name__.startswith("is") else float
-    return trace.computed(partial(_called, f), args, kwargs, kind=kind)
+    out = trace.computed(partial(_called, f), args, kwargs, kind=kind)
+    out.recipe = partial(_called, f), (args, kwargs)
+    trace.foresee(out)
+    return out
 
 
 def _called(f: Any, args: Sequence[Any], kwargs: Any) -> Any:
@@ -409,9 +413,7 @@ def counted(frame: FrameType, left: Any, right: Any, reads: Reads) -> HostValue 
     if id(owner) in reads.made() or id(table) in reads.made():
         return None
     del reads.notes[place]
-    out = trace.computed(partial(_current, what, owner, key), kind=type(left))
-    out.origin, out.place = f"`{key}`", place
-    return out
+    return beforehand.of_state(trace, place, owner, f"`{key}`", left)
 
 
 def _read_once(reads: Reads, place: Any) -> bool:
@@ -440,9 +442,3 @@ def _target(frame: FrameType) -> tuple[str, Any, Any, Any] | None:
         plain = type(c) in (dict, list) and type(key) in (int, str)
         return ("item", c, key, ("item", id(c), key)) if plain else None
     return None
-
-
-def _current(what: str, owner: Any, key: Any) -> Any:
-    if what == "cell":
-        return owner.cell_contents
-    return getattr(owner, key) if what == "attr" else owner[key]

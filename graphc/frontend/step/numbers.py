@@ -1,4 +1,4 @@
-"""Float arguments that keep changing (a learning rate, a temperature) become scalars of the call.
+"""Numbers that keep changing (a learning rate, a temperature) are read at each call.
 
 A float is part of the signature at first, so that Python may branch on it. One that has changed
 twice is traced as a 0-d tensor that is read at each call; where the step cannot be traced so, it
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from graphc.frontend.step.guards import Guard
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
 from graphc.ir.types import f64
 
 CHANGES = 2
 Place = int | str  # of an argument: its position or its keyword
+Line = tuple[str, str, int]  # what is read, and the file and line that reads it
 
 
 class Values(threading.local):
@@ -42,6 +44,29 @@ class HostNumber:
         out = trace.host_scalar(self.value, f64, f"arg{self.place}")
         trace.numbers[trace.value(out)] = self
         return out
+
+
+class ReadNumbers:
+    """Which numbers of Python state, by the line that reads them, are read at each call."""
+
+    def __init__(self) -> None:
+        self.loose: set[Line] = set()
+        self._refused: set[Line] = set()
+        self._changes: Counter[Line] = Counter()
+
+    def note(self, changed: Iterable[Guard]) -> None:
+        """Count what made a call miss; what has done so twice becomes loose."""
+        for guard in changed:
+            line = guard.label, guard.file, guard.line
+            if type(guard.kept) in (int, float) and type(guard.now()) is type(guard.kept):
+                self._changes[line] += 1
+                if self._changes[line] >= CHANGES and line not in self._refused:
+                    self.loose.add(line)
+
+    def refuse(self, line: Line) -> None:
+        """The step decides by this one."""
+        self.loose.discard(line)
+        self._refused.add(line)
 
 
 class Numbers:

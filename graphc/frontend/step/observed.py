@@ -48,7 +48,8 @@ def observed(
         on_epoch += _state_of(module)
     for get, value in answers:
         made = call if isinstance(value, LASTING) else Equal(value)
-        always.append(Guard(getattr(get, "label", "an option"), "", 0, made, get, value))
+        file, line = getattr(get, "where", ("", 0))
+        always.append(Guard(getattr(get, "label", "an option"), file, line, made, get, value))
     return Guards(Kept(always, on_epoch))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import builtins
 import contextvars
 import gc
-import sys
 import threading
 import warnings
 from collections import Counter, defaultdict, deque
@@ -27,6 +26,7 @@ from graphc.frontend.hostvalue import Carried
 from graphc.frontend.step.ages import held_by, youngest
 from graphc.frontend.step.code import is_library
 from graphc.frontend.step.found import (
+    HEAP_TYPE,
     STORED,
     Row,
     classes_after,
@@ -59,31 +59,31 @@ from graphc.frontend.step.held import (
     results_of,
     where,
 )  # fmt: skip
+from graphc.frontend.step.met import Met
+from graphc.frontend.step.numbers import ReadNumbers
 from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
+from graphc.frontend.step.stand_ins import StandIns
 from graphc.frontend.step.stores import Stores, arguments, check_key
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
 MAX_BYTES = 1 << 16
-HEAP_TYPE = 1 << 9
 OF_HISTORY = ("is_leaf", "grad_fn")
 OF_CALL = (*OF_HISTORY, "_version", "storage_offset")  # what a stand-in cannot know
 OF_EACH = ("data", "grad", "shape", "dtype", "requires_grad")  # of tensors: no methods
 
 
-class Reads:
+class Reads(Met):
     """The notes of one trace."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: ReadNumbers | None = None) -> None:
+        super().__init__()
+        self.stands = StandIns(numbers or ReadNumbers())
         self.notes: dict[Place, Note] = {}
         self._refused: list[tuple[Any, Unguarded]] = []  # with what must be older than the trace
-        self.held: dict[int, Any] = {}  # all that was met, by id, so that ids stay their own
-        self.names: dict[int, str] = {}
         self.uses: Counter[Place] = Counter()  # how often each was looked up
         self.changed_later: dict[int, Any] = {}  # given to calls that wait for the step's end
-        self._new: set[int] = set()  # of those that the collector does not look at
-        self._unseen: set[int] = set()  # containers that the collector did not look at when met
         self.modules: dict[int, Any] = {}  # those met, called or not
         self._parts: dict[int, int] = {}  # dicts of objects, which may be younger than these
         self.written: set[Place] = set()
@@ -92,44 +92,17 @@ class Reads:
         self._iterators: list[tuple[Any, tuple[str, int, str]]] = []
         self.counted: dict[Place, Count] = {}
         self._late: list[tuple[FrameType, Any, str]] = []
-        self.users: dict[type, bool] = {}
         self.stores = Stores(self.know)
         self._kept: list[Any] = []  # what keeps things as if they had been there before the step
         self.filters = warnings.filters  # another list, where the step changes what is shown
-
-    # ---- what is known -------------------------------------------------------------------------
-
-    def know(self, x: Any, name: str, new: bool = False) -> None:
-        """x was met under a name; `new`: the step just made it."""
-        if id(x) not in self.held and not isinstance(x, FIXED):
-            self.held[id(x)] = x
-            self.names[id(x)] = name
-            if isinstance(x, dict | tuple) and not gc.is_tracked(x):
-                (self._new if new else self._unseen).add(id(x))
-
-    def is_known(self, x: Any) -> bool:
-        return id(x) in self.held
-
-    def name(self, x: Any) -> str:
-        return self.names.get(id(x)) or type(x).__name__
-
-    def is_users(self, kind: type) -> bool:
-        """Whether a type is the user's own."""
-        known = self.users.get(kind)
-        if known is None:
-            file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-            library = not file and kind.__module__ != "__main__"
-            known = not (library or is_own(file) or is_library(file))
-            self.users[kind] = known
-        return known
 
     def note(
         self, place: Place, frame: FrameType, label: str, owner: Any, rows: Iterable[Row],
         of_module: bool = False,
     ) -> None:  # fmt: skip
         self.know(owner, self.name(owner))
-        found = tuple(rows)
         file, line, _ = where(frame)
+        found = self.stands.loosened(place, owner, (label, file, line), tuple(rows), self.made)
         self.notes[place] = Note(label, file, line, owner, found, of_module)
         for _, _, kept in found[-1:]:
             self.know(kept, label.split("`")[1])
@@ -138,6 +111,7 @@ class Reads:
 
     def _known(self, place: Place) -> bool:
         self.uses[place] += 1
+        self.stands.met(place)
         if place in self.counted and place not in self.written:
             if (trace := tracing.active()) is not None and place not in trace.carried:
                 raise Carried(place)
@@ -211,6 +185,8 @@ class Reads:
         file = vars(x).get("__file__") or ""
         if name not in vars(x) and (is_own(file) or is_library(file)):
             getattr(x, name, None)  # it may put there what it has for the name
+        elif name not in vars(x) and "__getattr__" in vars(x):
+            self.item(frame, vars(x), "__getattr__")
         value = vars(x).get(name)
         if isinstance(value, ModuleType) and not value.__name__.startswith(x.__name__):
             return
@@ -382,7 +358,9 @@ class Reads:
 
     def iterator(self, frame: FrameType, it: Any) -> None:
         """An iterator that the step advances."""
-        if not any(known is it for known, _ in self._iterators):
+        if not isinstance(type(it).__next__, FunctionType) and not any(
+            known is it for known, _ in self._iterators
+        ):
             self.know(it, self.name(it))
             self._iterators.append((it, where(frame)))
 
@@ -405,6 +383,7 @@ class Reads:
             what, x = "item", vars(x)
         self.know(x, self.name(x))
         try:
+            self.stands.forget((what, id(x), key), self._parts, x)
             self.counted.pop((what, id(x), key), None)
             if (what, id(x), key) not in self.notes:
                 self.written.add((what, id(x), key))
@@ -458,7 +437,7 @@ class Reads:
         for x, error in self._refused:
             if id(x) not in made:
                 raise error
-        always: list[Guard] = []
+        always = self.specials(made)
         on_epoch: list[Guard] = []
         for (what, of, key), note in self.notes.items():
             if self._parts.get(of, of) in made:
@@ -467,6 +446,7 @@ class Reads:
             rows: Iterable[Row] = note.rows
             if what == "cached" and results_of(note.owner).isdisjoint(made):
                 rows = cached(note.owner, key)  # but an object in it is made by no later call
+            rows = self.weakly(rows) if self.weak else rows
             into += [Guard(note.label, note.file, note.line, *row) for row in rows]
         return Kept(always, on_epoch)
 
@@ -475,14 +455,14 @@ class Reads:
         objects = youngest()
         young = set(self.held) & objects.keys()
         young -= held_by(self._kept, objects) if self._kept else set()
-        doubtful = young & self._unseen
+        doubtful = young & self.unseen
         while doubtful:  # an old one, looked at since it holds more, is reached from what is old
             found = doubtful & self._reached(young)
             if not found:
                 break
             young -= found
             doubtful -= found
-        return young | self._new
+        return young | self.new
 
     def _reached(self, young: set[int]) -> set[int]:
         """What was read from objects that are older than the trace."""

@@ -9,7 +9,7 @@ from graphc.errors import DevicesMixed, leaving
 from graphc.frontend import epoch
 from graphc.frontend.hostvalue import HostValue, Kind
 from graphc.frontend.places import HOST, place_of
-from graphc.frontend.step import effects, printed
+from graphc.frontend.step import beforehand, effects, printed
 from graphc.frontend.storage import Storage
 from graphc.frontend.tensor import Tensor, readable
 from graphc.frontend.told import Told
@@ -95,6 +95,15 @@ class StepTrace(Trace):
 
     def computed(self, action: Callable[..., Any], *args: Any, kind: Kind = None) -> HostValue:
         return effects.computed(self, action, *args, kind=kind)
+
+    def foresee(self, x: HostValue) -> None:
+        beforehand.foresee(self, x)
+
+    def asked(self, x: HostValue, what: Callable[[Any], Any]) -> Any:
+        return beforehand.asked(self, x, what)
+
+    def number_before(self, x: HostValue) -> Tensor:
+        return beforehand.number(self, x)
 
     def read(self, x: Tensor, how: Callable[[Tensor], Any]) -> Any:
         return effects.read(self, x, how) if self.watched else super().read(x, how)

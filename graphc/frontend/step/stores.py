@@ -65,9 +65,9 @@ class Stores:
         effects.repeat(trace, partial(action, **how), ((owner, *given), {}))
         self._all.append(Store(owner, place, trace.after_commit[-1], given))
 
-    def attribute(self, x: Any, name: str, value: Any) -> None:
-        """`x.name = value`, or its removal for MISSING."""
-        special = isinstance(x, Tensor) or sets_by_code(x, name)
+    def attribute(self, x: Any, name: str, value: Any, by_object: bool = False) -> None:
+        """`x.name = value`, or its removal for MISSING; `by_object`: by `object.__setattr__`."""
+        special = isinstance(x, Tensor) or (sets_by_code(x, name) and not by_object)
         if special or (is_module(x) and any(name in own(x).get(t, ()) for t in TABLES)):
             return
         place = ("attr", id(x), name)
@@ -78,8 +78,9 @@ class Stores:
         mode = name == "training" and is_module(x)
         if before is value and not mode:  # `+=` of a list
             return
-        self._before.setdefault(place, partial(set_attribute, x, before, name))
-        self._note(x, place, set_attribute, value, name=name)
+        action = set_by_object if by_object else set_attribute
+        self._before.setdefault(place, partial(action, x, before, name))
+        self._note(x, place, action, value, name=name)
 
     def variable(self, table: dict[str, Any], name: str, value: Any) -> None:
         """A global."""
@@ -102,8 +103,7 @@ class Stores:
 
     def item(self, c: Any, key: Any, value: Any) -> None:
         """`c[key] = value`, or its removal for MISSING."""
-        same = isinstance(c, dict) and value is not MISSING and c.get(key, MISSING) is value
-        if _is_users(c) and not same:
+        if _is_users(c) and not is_there(c, key, value):
             self._keep(c)
             self._note(c, id(c), set_item, value, key=key)
 
@@ -277,11 +277,25 @@ def set_attribute(x: Any, value: Any, name: str) -> None:
         object.__setattr__(x, name, value)
 
 
+def set_by_object(x: Any, value: Any, name: str) -> None:
+    """Past what the class of x makes of attributes that are set."""
+    if value is not MISSING:
+        object.__setattr__(x, name, value)
+    else:
+        with suppress(AttributeError):
+            object.__delattr__(x, name)
+
+
 def check_key(key: Any) -> None:
     """Refuse a float that each call passes, as the stand-in for it would be another key."""
     trace = tracing.active()
     if trace is not None and isinstance(key, Tensor) and trace.promotes_as_number(key):
         raise DataDependentBranch(f"Python looks up {origin(key)}, known only at run time")
+
+
+def is_there(c: Any, key: Any, value: Any) -> bool:
+    """Whether a dict has that very value already; then none is stored while that is guarded."""
+    return isinstance(c, dict) and value is not MISSING and c.get(key, MISSING) is value
 
 
 def _is_users(c: Any) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, cast
 from graphc.errors import InvalidState
 from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
-from graphc.frontend.step import asked, counts, deep, lazy, printed, stack
+from graphc.frontend.step import asked, counts, deep, lazy, printed, stack, writes
 from graphc.frontend.step.calls import Calls, imported
 from graphc.frontend.step.code import (
     BY_ARGUMENT,
@@ -30,6 +30,7 @@ from graphc.frontend.step.code import (
     OWN,
     USERS,
     after_maps,
+    after_reads,
     decoded,
     keywords,
     leaf,
@@ -37,7 +38,8 @@ from graphc.frontend.step.code import (
 )  # fmt: skip
 from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
-from graphc.frontend.step.held import CONTAINERS, FIXED, is_iterator, mapping_of
+from graphc.frontend.step.held import CONTAINERS, FIXED, advances, mapping_of
+from graphc.frontend.step.numbers import ReadNumbers
 from graphc.frontend.step.paused import Resume, resumed_by_errors
 from graphc.frontend.step.printed import printing
 from graphc.frontend.step.reads import Reads
@@ -55,7 +57,7 @@ _TOOL = threading.Lock()  # one step is watched at a time
 class Watch:
     """Watches one function being traced; `kept()` gives the guards of what it read."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], numbers: ReadNumbers | None = None) -> None:
         if not stack.works():
             raise InvalidState(
                 f"compile() on Python {sys.version.split()[0]}",
@@ -63,6 +65,7 @@ class Watch:
                 fix="use CPython 3.11, 3.12 or 3.13",
             )
         self._function = function
+        self._numbers = numbers
         self.reads = Reads()
         self._calls = Calls(self.reads)
         self._locals: dict[int, tuple[CodeType, str, Any]] = {}
@@ -75,7 +78,7 @@ class Watch:
     @contextmanager
     def on(self) -> Iterator[None]:
         """Watch what runs inside, from the beginning."""
-        self.reads = Reads()
+        self.reads = Reads(self._numbers)
         self._calls = Calls(self.reads)
         self._locals.clear()
         self.missed = False
@@ -93,6 +96,8 @@ class Watch:
                 forget_cached(self.reads.notes)
                 self.reads.check_deferred()
             self.reads.stores.check(self.reads)
+            if trace is not None:
+                trace.setting = None  # a plan keeps the trace, not all that it met
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
@@ -222,6 +227,8 @@ class Watch:
             for end in printed.texts(code).values():
                 found |= {at: (Watch._text, found.get(at)) for at in end.at}
             found |= {at: (Watch._made_map, found.get(at)) for at in after_maps(code)}
+            if self.reads.stands.any:
+                found |= {at: (Watch._stand_in, found.get(at)) for at in after_reads(code)}
         return found.get
 
     def _arguments(self, frame: FrameType, code: CodeType, who: str) -> None:
@@ -252,28 +259,32 @@ class Watch:
 
     # ---- instructions --------------------------------------------------------------------------
 
-    def _global(self, frame: FrameType, name: str) -> None:
-        self.reads.variable(frame, name)
+    def _taking(self, frame: FrameType, read: Callable[..., None], *what: Any) -> None:
+        """Note a read whose value is on top next."""
+        if self.reads.stands.any and self._locals[id(frame.f_code)][1] == USERS:
+            self.reads.stands.taking(read, frame, *what)
+        else:
+            read(frame, *what)
 
-    def _set_global(self, frame: FrameType, name: str) -> None:
-        self.reads.wrote("item", frame.f_globals, name)
-        self.reads.stores.variable(frame.f_globals, name, top(frame))
+    def _stand_in(self, frame: FrameType, action: Any) -> None:
+        """After a read."""
+        self.reads.stands.put(frame)
+        if action is not None:
+            action[0](self, frame, action[1])
+
+    def _global(self, frame: FrameType, name: str) -> None:
+        self._taking(frame, self.reads.variable, name)
 
     def _cell(self, frame: FrameType, at: tuple[int, str]) -> None:
         cell = stack.local(frame, at[0])
         if isinstance(cell, CellType):
-            self.reads.cell(frame, cell, at[1])
+            self._taking(frame, self.reads.cell, cell, at[1])
 
-    def _set_cell(self, frame: FrameType, at: tuple[int, str]) -> None:
-        cell = stack.local(frame, at[0])
-        self.reads.wrote("cell", cell, None)
-        self.reads.stores.cell(cell, top(frame))
-
-    def _attribute(self, frame: FrameType, name: str) -> None:
+    def attribute(self, frame: FrameType, name: str) -> None:
         x = top(frame)
         if x is not MISSING:
             lazy.touched(self.reads, x, name)
-            self.reads.attribute(frame, x, name)
+            self._taking(frame, self.reads.attribute, x, name)
             self._in_c(frame, x, name)
 
     def _in_c(self, frame: FrameType, x: Any, name: str) -> None:
@@ -282,67 +293,16 @@ class Watch:
         if isinstance(kept, property) and not isinstance(kept.fget, FunctionType):
             self._calls.called(frame, kept.fget, (x,))
 
-    def _test(self, frame: FrameType, how: tuple[str, Any]) -> None:
-        x, name = top(frame), how[0]
-        if not counts.test(self.reads, frame, x, *how):
-            self._attribute(frame, name)
-
-    def _count(self, frame: FrameType, how: tuple[str, float]) -> None:
-        x, name = top(frame), how[0]
-        if not counts.count(self.reads, frame, "attr", x, *how):
-            self._attribute(frame, name)
-            self.reads.wrote("attr", x, name)
-
-    def _count_item(self, frame: FrameType, how: tuple[Any, float]) -> None:
-        c, key = top(frame, 2), top(frame)
-        if not counts.count(self.reads, frame, "item", c, key, how[1]):
-            self._item(frame, None)
-            self.reads.wrote("item", c, key)
-
-    def _count_stored(self, frame: FrameType, name: str) -> None:
-        if ("attr", id(top(frame)), name) not in self.reads.counted:
-            self._set_attribute(frame, name)
-
-    def _count_item_stored(self, frame: FrameType, _: Any) -> None:
-        c = top(frame, 2)
-        if type(c) is not dict or ("item", id(c), top(frame)) not in self.reads.counted:
-            self._set_item(frame, None)
-
     def _super(self, frame: FrameType, name: str) -> None:
         self.reads.attribute(frame, super(top(frame, 2), top(frame)), name)
 
-    def _set_attribute(self, frame: FrameType, name: str) -> None:
-        self.reads.wrote("attr", top(frame), name)
-        self.reads.stores.attribute(top(frame), name, top(frame, 2))
-
-    def _delete_attribute(self, frame: FrameType, name: str) -> None:
-        self.reads.wrote("attr", top(frame), name)
-        self.reads.stores.attribute(top(frame), name, MISSING)
-
-    def _item(self, frame: FrameType, _: Any) -> None:
+    def item(self, frame: FrameType, _: Any) -> None:
         lazy.check_untouched(self.reads, top(frame, 2))
         self.reads.fill(top(frame, 2), top(frame))
-        self.reads.item(frame, top(frame, 2), top(frame))
-
-    def _set_item(self, frame: FrameType, _: Any) -> None:
-        self._put_item(frame, top(frame, 3))
-
-    def _delete_item(self, frame: FrameType, _: Any) -> None:
-        self._put_item(frame, MISSING)
-
-    def _put_item(self, frame: FrameType, value: Any) -> None:
-        c = mapping_of(top(frame, 2))
-        if value is not MISSING and lazy.stored_later(c, top(frame), value, self.reads):
-            stack.put(frame, 2, lazy.Sink())
-        elif isinstance(c, CONTAINERS):
-            self.reads.wrote("item", c, top(frame))
-            self.reads.stores.item(c, top(frame), value)
+        self._taking(frame, self.reads.item, top(frame, 2), top(frame))
 
     def _slice(self, frame: FrameType, _: Any) -> None:
         self.reads.whole(frame, top(frame, 3))
-
-    def _set_slice(self, frame: FrameType, _: Any) -> None:
-        self.reads.changing(top(frame, 3))
 
     def _whole(self, frame: FrameType, _: Any) -> None:
         x = top(frame)
@@ -368,12 +328,12 @@ class Watch:
         lazy.check_untouched(self.reads, x)
         if isinstance(x, CONTAINERS):
             self.reads.whole(frame, x, deep=False)  # what is done to an item is seen
-        elif is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
+        elif advances(x):
             self.reads.iterator(frame, x)
 
     def _sent(self, frame: FrameType, _: Any) -> None:
         x = top(frame, 2)
-        if is_iterator(x) and not isinstance(type(x).__next__, FunctionType):
+        if advances(x):
             self.reads.iterator(frame, x)
 
     def _both(self, frame: FrameType, in_place: Any) -> None:
@@ -460,14 +420,14 @@ class Watch:
 
 
 USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
-    "global": Watch._global, "set global": Watch._set_global,
-    "cell": Watch._cell, "set cell": Watch._set_cell,
-    "attribute": Watch._attribute, "super": Watch._super, "set attribute": Watch._set_attribute,
-    "delete attribute": Watch._delete_attribute, "delete item": Watch._delete_item,
-    "test": Watch._test, "count": Watch._count, "count item": Watch._count_item,
-    "count stored": Watch._count_stored, "count item stored": Watch._count_item_stored,
-    "item": Watch._item, "set item": Watch._set_item,
-    "slice": Watch._slice, "set slice": Watch._set_slice,
+    "global": Watch._global, "set global": writes.of_global,
+    "cell": Watch._cell, "set cell": writes.of_cell,
+    "attribute": Watch.attribute, "super": Watch._super, "set attribute": writes.of_attribute,
+    "delete attribute": writes.of_no_attribute, "delete item": writes.of_no_item,
+    "test": counts.of_test, "count": counts.of_count, "count item": counts.of_count_item,
+    "count stored": writes.of_counted, "count item stored": writes.of_counted_item,
+    "item": Watch.item, "set item": writes.of_item,
+    "slice": Watch._slice, "set slice": writes.of_slice,
     "whole": Watch._whole, "iterate": Watch._iterate, "advance": Watch._iterate,
     "shown": Watch._shown, "import": Watch._import, "sent": Watch._sent, "both": Watch._both,
     "truth": asked.of_truth, "length": asked.of_length, "contains": asked.of_key,

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.frontend.step.found import item, own
+from graphc.frontend.step.found import HEAP_TYPE, item, own, special
 from graphc.frontend.step.guards import Guard
 from graphc.frontend.step.held import Whole
 from graphc.frontend.told import Told
@@ -34,7 +34,6 @@ WORD = 8
 KEEPS_VERSIONS = ((3, 11), (3, 12))
 MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT: the dict's pointer stands before the object
 TYPE_BYTES: int = vars(type)["__basicsize__"].__get__(type)
-HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by Python code, which may change it
 BEFORE = -24
 RESTLESS = 2  # a word that moved so often without a change that mattered is watched no more
 KEYS, VALUES = 32, 40  # where a dict's table of entries is, and the values of a shared one
@@ -169,14 +168,20 @@ def of_attribute(x: Any, names: tuple[str, ...]) -> list[Word] | None:
     usual: bool = vars(object)["__getattribute__"] is kind.__getattribute__
     if len(names) > 1 or words is None or not usual or type(own) is not dict or name not in own:
         return None
-    made = [c for c in kind.__mro__ if c.__flags__ & HEAP_TYPE]
-    if any(name in vars(c) for c in kind.__mro__):
+    tables = of_classes(kind)
+    if tables is None or any(name in vars(c) for c in kind.__mro__):
         return None
+    return [*words, (x, WORD), *tables]
+
+
+def of_classes(kind: type) -> list[Word] | None:
+    """The words of what a class and those it inherits from have, and of their order."""
+    made = [c for c in kind.__mro__ if c.__flags__ & HEAP_TYPE]
     found = [version(vars(c)) for c in made]
     if None in found:
         return None
     order = [(c, _offset(c, id(c.__mro__))) for c in made]
-    return [*words, (x, WORD), *order, *(w for ws in found if ws for w in ws)]
+    return [*order, *(w for ws in found if ws for w in ws)]
 
 
 def of_guard(guard: Guard) -> list[Word] | None:
@@ -189,6 +194,8 @@ def of_guard(guard: Guard) -> list[Word] | None:
         return None
     if get is type:
         return [(subject, WORD)]
+    if get is special:
+        return of_classes(subject)
     if get is own:
         return (of_object(subject) or [])[:1] or None
     if isinstance(get, attrgetter):
