@@ -9,6 +9,7 @@ from graphc.errors import ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import keep_channels_last
+from graphc.frontend.operands import floating, floating_or_i64, numeric
 from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, u8
@@ -113,6 +114,8 @@ def _max_pool(
     rank: int, input: Tensor, window: Window, ceil_mode: bool, return_indices: bool
 ) -> Tensor | tuple[Tensor, Tensor]:
     check_rank(input, rank, f"max_pool{rank}d")
+    # In one dimension, without the places, PyTorch has the function for floats alone.
+    (floating if rank == 1 and not return_indices else numeric)(input, f"max_pool{rank}d")
     y, place = largest(window.slide(input, ceil_mode, lowest(input)), rank, window)
     y = keep_channels_last(y, input)
     if not return_indices:
@@ -234,6 +237,7 @@ def _avg_pool(
     divisor_override: int | None,
 ) -> Tensor:
     check_rank(input, rank, f"avg_pool{rank}d")
+    floating_or_i64(input, f"avg_pool{rank}d")
     if divisor_override == 0:
         raise ShapeMismatch("divisor must be not zero", fix="pass a positive divisor_override")
     x = window.slide(input, ceil_mode, 0.0)
