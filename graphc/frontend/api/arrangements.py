@@ -148,6 +148,8 @@ def diff(
     """
     _at_least(input, 1, "diff")
     axis = axis_of(input, dim)
+    if n < 0:
+        raise ShapeMismatch(f"diff: the order must not be negative, got {n}")
     if n == 0:
         return input.clone()
     if prepend is not None or append is not None:

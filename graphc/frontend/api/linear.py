@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
 from graphc.frontend.api import diagonals, logic, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
@@ -343,16 +343,28 @@ def cross_along(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return first - shapes.roll(x, -2, axis) * shapes.roll(y, -1, axis)
 
 
+COMPUTE_MODES = (
+    "use_mm_for_euclid_dist_if_necessary",
+    "use_mm_for_euclid_dist",
+    "donot_use_mm_for_euclid_dist",
+    "",
+)
+
+
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Tensor:
     """The p-norm distance of each row of x1 [*, P, M] to each row of x2 [*, R, M]: [*, P, R].
 
     From differences, never by the products of `compute_mode`, which lose digits of near points.
     """
     _one_dtype("cdist", x1, x2)
+    if compute_mode not in COMPUTE_MODES:
+        raise InvalidArgument(
+            f"cdist: compute_mode {compute_mode!r} is none of {COMPUTE_MODES[:-1]}"
+        )
     a, b = x1.spec.shape, x2.spec.shape
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-1]:
         raise ShapeMismatch(f"cdist: {x1.spec} and {x2.spec} do not fit")
-    if p < 0:
+    if not p >= 0:
         raise ShapeMismatch(f"cdist: p must not be negative, got {p}")
     difference = shapes.unsqueeze(x1, -2) - shapes.unsqueeze(x2, -3)
     if not a[-1]:

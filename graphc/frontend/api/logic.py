@@ -237,7 +237,7 @@ def isclose(
     check_tensors("isclose", input, other)
     if input.dtype is not other.dtype:
         raise DTypeMismatch(f"isclose of {input.spec} and {other.spec}: dtypes differ")
-    if rtol < 0 or atol < 0:
+    if not (rtol >= 0 and atol >= 0):
         raise InvalidState(f"isclose: rtol {rtol} and atol {atol} must not be negative")
     close = eq(input, other)
     if input.dtype.is_floating_point:

@@ -112,7 +112,7 @@ def addcmul(
     addcmul(input, value, tensor1, tensor2) is the order of old."""
     if last is not None:
         (tensor1, tensor2), value = (tensor2, last), of_old("addcmul", last, tensor1)[1]
-    check_tensors("addcmul", tensor1, tensor2)
+    check_tensors("addcmul", input, tensor1, tensor2)
     dtype = result_type(input, tensor1, tensor2)
     if dtype is bool_:
         raise DTypeNotImplemented("addcmul is not defined for bools")
@@ -130,7 +130,7 @@ def addcdiv(
     tensor1, tensor2) is the order of old."""
     if last is not None:
         (tensor1, tensor2), value = (tensor2, last), of_old("addcdiv", last, tensor1)[1]
-    check_tensors("addcdiv", tensor1, tensor2)
+    check_tensors("addcdiv", input, tensor1, tensor2)
     if not result_type(tensor1, tensor2).is_floating_point:
         raise DTypeMismatch(
             f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",

@@ -43,7 +43,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise DTypeMismatch(f"pdist needs a floating dtype, got {input.spec}", fix="x.float()")
     if input.dim() != 2:
         raise ShapeMismatch(f"pdist only supports 2D tensors, got: {input.dim()}D")
-    if p < 0:
+    if not p >= 0:
         raise ShapeMismatch("pdist only supports non-negative p values")
     pairs = [(i, j) for i in range(input.shape[0]) for j in range(i + 1, input.shape[0])]
     if not pairs:

@@ -32,9 +32,10 @@ class Window:
         self.padding = per_dim(padding, rank, "padding")
         self.dilation = per_dim(dilation, rank, "dilation")
         self.span = tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation))
-        if min(self.kernel) < 1 or min(self.stride) < 1 or min(self.padding) < 0:
+        if min(*self.kernel, *self.stride, *self.dilation) < 1 or min(self.padding) < 0:
             raise ShapeMismatch(
-                f"pooling kernel {self.kernel} and stride {self.stride} must be positive, "
+                f"pooling kernel {self.kernel}, stride {self.stride} and dilation {self.dilation} "
+                f"must be positive, "
                 f"padding {self.padding} not negative"
             )
         for p, s in zip(self.padding, self.span):
