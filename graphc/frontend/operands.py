@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidType, Untraceable
+from graphc.errors import DTypeNotImplemented, InvalidType, Untraceable
 from graphc.frontend import device_ops
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.dims import broadcast_shapes
@@ -15,7 +15,7 @@ from graphc.frontend.promotion import dtype_of_number, is_number, result_type, w
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import same_shape
-from graphc.ir.types import Array, DType, Shape, bool_
+from graphc.ir.types import Array, DType, Shape, bool_, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -79,7 +79,8 @@ def binary(name: str, x: Operand, y: Operand, *, bools: bool = True) -> Tensor:
     owner = x if is_tensor(x) else y
     if not (_alike(x, y) if owner is x else _alike(y, x)):
         if not bools and result_type(x, y) is bool_:
-            raise DTypeMismatch(f"{name} of bool operands", fix="convert them to an integer dtype")
+            what = f"{name} is not defined for bool operands"
+            raise DTypeNotImplemented(what, fix="convert them to an integer dtype")
         x, y = prepare((x, y))
     return owner.emit(op, x, y)  # type: ignore[no-any-return]  # Operand is Any
 
@@ -102,6 +103,11 @@ def floating(x: Tensor, what: str) -> Tensor:
     if not x.dtype.is_floating_point:
         raise DTypeNotImplemented(f"{what} needs a floating dtype, got {x.spec}", fix="x.float()")
     return x
+
+
+def floating_or_i64(x: Tensor, what: str) -> Tensor:
+    """x, to a function that PyTorch has for floats and for int64, but for no other integers."""
+    return x if x.dtype is i64 else floating(x, what)
 
 
 def numeric(x: Tensor, what: str) -> Tensor:

@@ -8,7 +8,6 @@ from graphc.frontend.api.elementwise import erfc as erfc
 from graphc.frontend.api.elementwise import exp2 as exp2
 from graphc.frontend.api.elementwise import expm1 as expm1
 from graphc.frontend.api.elementwise import log1p as log1p
-from graphc.frontend.api.elementwise import round as round
 from graphc.frontend.api.elementwise import sigmoid as expit
 from graphc.frontend.api.polynomials import *
 from graphc.frontend.api.public import namespace as _namespace
@@ -42,6 +41,9 @@ from graphc.frontend.api.special import (
 )
 from graphc.frontend.api.special import (
     polygamma as polygamma,
+)
+from graphc.frontend.api.special import (
+    round as round,
 )
 from graphc.frontend.api.special import (
     sinc as sinc,

@@ -79,6 +79,13 @@ WRONG: dict[str, Callable[[], Any]] = {
     "nothing": lambda: T.zeros(0),
     "integers": lambda: T.tensor([[1, 2], [3, 4]]),
     "empty": list,
+    "bool": lambda: True,
+    "nan": lambda: float("nan"),
+    "complex": lambda: 1 + 2j,
+    "array": lambda: np.ones((2, 2), np.float32),
+    "dict": lambda: {"a": 1},
+    "words": lambda: ["a", "b"],
+    "hugest": lambda: 10**400,
 }
 SETTINGS = {"set_default_dtype", "set_default_device", "manual_seed", "seed", "initial_seed"}
 NAMESPACES: dict[str, Any] = {
@@ -187,6 +194,56 @@ def test_pytorch_raises_type_error_alike(name: str) -> None:
     torch = pytest.importorskip("torch")
     with pytest.raises(TypeError):
         NUMBERS_REFUSED[name](torch, torch.ones(2, 2))
+
+
+FLAGS_AND_NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
+    "keepdim": lambda T, x: x.sum(0, keepdim=1),
+    "keepdim_numpy": lambda T, x: x.sum(0, np.bool_(True)),
+    "keepdim_none": lambda T, x: x.amax(0, keepdim=None),
+    "keepdim_word": lambda T, x: T.mean(x, 0, "no"),
+    "descending": lambda T, x: x.sort(0, 1),
+    "upper": lambda T, x: T.linalg.cholesky(x, upper=1),
+    "equal_nan": lambda T, x: T.isclose(x, x, equal_nan="yes"),
+    "unbiased": lambda T, x: T.argsort(x, descending=[1]),
+    "training": lambda T, x: T.nn.functional.dropout(x, 0.0, 1),
+    "ceil_mode": lambda T, x: T.nn.functional.avg_pool1d(x, 1, ceil_mode=1),
+    "dim": lambda T, x: x.softmax(True),
+    "dims": lambda T, x: x.sum(True),
+    "diagonal": lambda T, x: x.tril(True),
+    "offset": lambda T, x: T.diagonal(x, False),
+    "power": lambda T, x: T.matrix_power(x, True),
+    "stride": lambda T, x: T.nn.functional.avg_pool1d(x, 1, True),
+    "float": lambda T, x: T.linalg.vander(x, N=2.0),
+    "set": lambda T, x: T.nn.functional.avg_pool2d(x[None], {1, 2}),
+    "tensor": lambda T, x: T.nn.functional.layer_norm(x, (2,), 1.0),
+    "statistic": lambda T, x: T.nn.functional.batch_norm(x, None, None, 2, training=True),
+    "addcmul_of": lambda T, x: T.addcmul(1, x, x),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS_AND_NUMBERS)
+def test_no_number_is_a_flag_no_flag_a_number_and_neither_a_tensor(name: str) -> None:
+    call = FLAGS_AND_NUMBERS[name]
+    for run in (call, graphc.compile(lambda x: call(graphc, x))):
+        with pytest.raises(InvalidType):
+            run(*([graphc] if run is call else []), graphc.ones(2, 2))
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError):
+        call(torch, torch.ones(2, 2))
+
+
+TAKEN: dict[str, Callable[[Any, Any], Any]] = {
+    "numpy_size": lambda T, x: T.nn.functional.avg_pool1d(x, np.int64(2)),
+    "numpy_dim": lambda T, x: x.softmax(np.int64(1)),
+    "tensor_size": lambda T, x: T.nn.functional.avg_pool1d(x, T.tensor(2)),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_numpys_and_tensors_numbers_are_taken(name: str) -> None:
+    mine = TAKEN[name](graphc, graphc.ones(2, 2))
+    torch = pytest.importorskip("torch")
+    assert mine.tolist() == TAKEN[name](torch, torch.ones(2, 2)).tolist()
 
 
 MESSAGES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {

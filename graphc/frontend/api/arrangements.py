@@ -148,6 +148,10 @@ def diff(
     """
     _at_least(input, 1, "diff")
     axis = axis_of(input, dim)
+    if n < 0:
+        raise ShapeMismatch(f"diff: the order must not be negative, got {n}")
+    if n == 0:
+        return input.clone()
     if prepend is not None or append is not None:
         joined = [x for x in (prepend, input, append) if x is not None]
         input = shapes.cat(joined, axis)
@@ -155,7 +159,7 @@ def diff(
         rest = input.spec.shape[axis] - 1
         low, high = (shapes.narrow(input, axis, a, rest) for a in (0, 1))
         input = logic.logical_xor(high, low) if input.dtype is bool_ else E.sub(high, low)
-    return input.clone() if n == 0 else input
+    return input
 
 
 @public(method=True, out=True)

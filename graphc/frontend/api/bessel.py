@@ -56,44 +56,46 @@ def _expansion(order: int, count: int = 24) -> list[float]:
     return out
 
 
-def _scaled_i(x: Tensor, order: int) -> Tensor:
-    """e^-|x| I_n(x)."""
+def _modified(x: Tensor, order: int, scaled: bool) -> Tensor:
+    """I_n(x), or e^-|x| I_n(x). Near 0 by the argument itself, of which an odd one has a slope."""
     size = E.abs(x)
-    near, far = E.where(size < SPLIT, size, 0.0), E.where(size < SPLIT, SPLIT, size)
+    near, far = E.where(size < SPLIT, x, 0.0), E.where(size < SPLIT, SPLIT, size)
     half = near * 0.5
-    series = _horner(half * half, _power_series(order)) * half**order * E.exp(-near)
+    series = _horner(half * half, _power_series(order)) * half**order
     signed = [c * (-1) ** k for k, c in enumerate(_expansion(order))]
     tail = _horner(1.0 / far, signed) / E.sqrt(far * (2 * math.pi))
-    found = E.where(size < SPLIT, series, tail)
-    return found * E.sign(x) if order % 2 else found
+    tail = tail * E.sign(x) if order % 2 else tail
+    if scaled:
+        return E.where(size < SPLIT, series * E.exp(-E.abs(near)), tail)
+    return E.where(size < SPLIT, series, tail * E.exp(far))
 
 
 @public(out=True)
 @in_double
 def i0e(input: Tensor) -> Tensor:
     """e^-|x| I_0(x)."""
-    return _scaled_i(input, 0)
+    return _modified(input, 0, scaled=True)
 
 
 @public(out=True)
 @in_double
 def i1e(input: Tensor) -> Tensor:
     """e^-|x| I_1(x)."""
-    return _scaled_i(input, 1)
+    return _modified(input, 1, scaled=True)
 
 
 @public(out=True)
 @in_double
 def i0(input: Tensor) -> Tensor:
     """The modified Bessel function I_0."""
-    return _scaled_i(input, 0) * E.exp(E.abs(input))
+    return _modified(input, 0, scaled=False)
 
 
 @public(out=True)
 @in_double
 def i1(input: Tensor) -> Tensor:
     """The modified Bessel function I_1."""
-    return _scaled_i(input, 1) * E.exp(E.abs(input))
+    return _modified(input, 1, scaled=False)
 
 
 def _oscillating(x: Tensor, order: int) -> Tensor:

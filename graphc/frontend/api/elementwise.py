@@ -20,6 +20,7 @@ from graphc.frontend.operands import (
     broadcast_to,
     check_tensors,
     dtype_of,
+    floating,
     is_tensor,
     kept,
     numeric,
@@ -139,11 +140,12 @@ trunc: Unary = pointwise(_rounding("trunc"))
 
 
 @pointwise
-def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    """To the nearest integer, half to even; with `decimals`, to that many places."""
-    if not input.dtype.is_floating_point:
+def round(input: Tensor, *, decimals: int | None = None) -> Tensor:
+    """To the nearest integer, half to even; with `decimals`, floats to that many places."""
+    if decimals is None and not input.dtype.is_floating_point:
         return numeric(input, "round").clone()
-    if decimals == 0:
+    floating(input, "round to decimals")
+    if not decimals:
         return input.emit(OPS["round"], input)
     scale = 10.0 ** builtins.abs(decimals)
     y = input * scale if decimals > 0 else input / scale

@@ -65,6 +65,8 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     """The sum over the dimensions in which a tensor of `size` would be broadcast to this one."""
     wanted = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
     shape = input.spec.shape
+    if not wanted:
+        return input.sum()
     if len(wanted) > len(shape) or broadcast_shapes(shape, wanted) != shape:
         raise ShapeMismatch(f"size {tuple(wanted)} is not expandable to size {tuple(shape)}")
     more = len(shape) - len(wanted)

@@ -256,7 +256,7 @@ def matrix_rank(
     """How many singular values exceed max(atol, rtol * the largest). [..., N, M] -> [...]."""
     *lead, m, n = _matrix("matrix_rank", A).spec.shape
     if 0 in (m, n):
-        return creation.zeros(*lead, dtype=i64, device=A.device)
+        return creation.zeros(lead, dtype=i64, device=A.device)
     s = _spectrum(A.detach(), hermitian)
     return R.sum(s > _cutoff(s, m, n, tol if atol is None else atol, rtol), -1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
 from graphc.frontend.api import diagonals, logic, shapes
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
@@ -18,6 +18,7 @@ from graphc.frontend.tape import stepwise, with_rule
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
 from graphc.ir.type_rules import Pairs
+from graphc.ir.types import bool_
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -48,9 +49,12 @@ __all__ = [
 DOT = OPS["dot"]
 
 
-def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs) -> Tensor:
+def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs, *, bools: bool = False) -> Tensor:
+    """The primitive, after PyTorch's checks: of bools it has no sums but where `bools` says so."""
     if x.dtype is not y.dtype:
         raise DTypeMismatch(f"matmul: operands differ in dtype: {x.spec} vs {y.spec}")
+    if contract and not bools:
+        numeric(x, "a sum of products")
     return x.emit(DOT, x, y, batch=batch, contract=contract, **how_multiplied(x, y))
 
 
@@ -189,6 +193,8 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
         raise DTypeMismatch(f"{name}: dtypes differ: {input.spec} and {product.spec}")
     if not input.dtype.is_floating_point:
         alpha, beta = int(alpha), int(beta)
+    if product.dtype is bool_:
+        alpha, beta = bool(alpha), bool(beta)
     product = product if alpha == 1 else product * alpha
     if beta == 0:
         return product
@@ -283,7 +289,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     sizes = [[x.spec.shape[k] for k in s] for x, s in ((a, left), (b, right))]
     if len(left) != len(right) or sizes[0] != sizes[1]:
         raise ShapeMismatch(f"tensordot: {a.spec} and {b.spec} differ over {left} and {right}")
-    return contract(a, b, (), tuple(zip(left, right, strict=True)))
+    whole = len(left) == len(a.spec.shape) == len(b.spec.shape)  # then PyTorch takes bools, too
+    return contract(a, b, (), tuple(zip(left, right, strict=True)), bools=whole)
 
 
 @public(method=True, out=True)
@@ -326,7 +333,7 @@ def cross_along(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """
     if len(input.spec.shape) != len(other.spec.shape):
         raise ShapeMismatch(f"cross: ranks differ: {input.spec} and {other.spec}")
-    _one_dtype("cross", input, other)
+    _one_dtype("cross", numeric(input, "cross"), other)
     shape = broadcast_shapes(input.spec.shape, other.spec.shape)
     axis = axis_at(dim, len(shape))
     if any(x.spec.shape[axis : axis + 1] != (3,) for x in (input, other)):
@@ -336,16 +343,28 @@ def cross_along(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return first - shapes.roll(x, -2, axis) * shapes.roll(y, -1, axis)
 
 
+COMPUTE_MODES = (
+    "use_mm_for_euclid_dist_if_necessary",
+    "use_mm_for_euclid_dist",
+    "donot_use_mm_for_euclid_dist",
+    "",
+)
+
+
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Tensor:
     """The p-norm distance of each row of x1 [*, P, M] to each row of x2 [*, R, M]: [*, P, R].
 
     From differences, never by the products of `compute_mode`, which lose digits of near points.
     """
     _one_dtype("cdist", x1, x2)
+    if compute_mode not in COMPUTE_MODES:
+        raise InvalidArgument(
+            f"cdist: compute_mode {compute_mode!r} is none of {COMPUTE_MODES[:-1]}"
+        )
     a, b = x1.spec.shape, x2.spec.shape
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-1]:
         raise ShapeMismatch(f"cdist: {x1.spec} and {x2.spec} do not fit")
-    if p < 0:
+    if not p >= 0:
         raise ShapeMismatch(f"cdist: p must not be negative, got {p}")
     difference = shapes.unsqueeze(x1, -2) - shapes.unsqueeze(x2, -3)
     if not a[-1]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidState, InvalidType
 from graphc.frontend.operands import (
     Operand,
+    as_float,
     binary,
     check_tensors,
 )
@@ -132,31 +133,31 @@ def isreal(input: Tensor) -> Tensor:
 
 def _bitwise(name: str, x: Operand, y: Operand) -> Tensor:
     if result_type(x, y).is_floating_point:
-        raise DTypeMismatch(f"bitwise {name} of floating-point operands")
+        raise DTypeNotImplemented(f"bitwise {name} of floating-point operands")
     return binary(name, x, y)
 
 
 @public(method=True, inplace=True, out=True, operators=("__and__", "__rand__"))
 def bitwise_and(input: Operand, other: Operand) -> Tensor:
-    """x & y of integers, or of bools; DTypeMismatch for floats."""
+    """x & y of integers, or of bools; DTypeNotImplemented for floats."""
     return _bitwise("and", input, other)
 
 
 @public(method=True, inplace=True, out=True, operators=("__or__", "__ror__"))
 def bitwise_or(input: Operand, other: Operand) -> Tensor:
-    """x | y of integers, or of bools; DTypeMismatch for floats."""
+    """x | y of integers, or of bools; DTypeNotImplemented for floats."""
     return _bitwise("or", input, other)
 
 
 @public(method=True, inplace=True, out=True, operators=("__xor__", "__rxor__"))
 def bitwise_xor(input: Operand, other: Operand) -> Tensor:
-    """x ^ y of integers, or of bools; DTypeMismatch for floats."""
+    """x ^ y of integers, or of bools; DTypeNotImplemented for floats."""
     return _bitwise("xor", input, other)
 
 
 @pointwise
 def bitwise_not(input: Tensor) -> Tensor:
-    """~x of integers, `not x` of bools; DTypeMismatch for floats."""
+    """~x of integers, `not x` of bools; DTypeNotImplemented for floats."""
     if input.dtype.is_floating_point:
         raise DTypeNotImplemented("bitwise not of a floating-point tensor")
     return input.emit(OPS["not"], input)
@@ -172,19 +173,19 @@ def invert(x: Tensor) -> Tensor:
 
 def _shift(name: str, x: Operand, y: Operand) -> Tensor:
     if result_type(x, y) is bool_:
-        raise DTypeMismatch(f"{name} of bools", fix="convert them to an integer dtype")
+        raise DTypeNotImplemented(f"{name} of bools", fix="convert them to an integer dtype")
     return _bitwise(name, x, y)
 
 
 @public(method=True, inplace=True, out=True, operators=("__lshift__",))
 def bitwise_left_shift(input: Operand, other: Operand) -> Tensor:
-    """x << y of integers; DTypeMismatch for bools."""
+    """x << y of integers; DTypeNotImplemented for bools."""
     return _shift("shl", input, other)
 
 
 @public(method=True, inplace=True, out=True, operators=("__rshift__",))
 def bitwise_right_shift(input: Operand, other: Operand) -> Tensor:
-    """x >> y of integers, which keeps the sign; DTypeMismatch for bools."""
+    """x >> y of integers, which keeps the sign; DTypeNotImplemented for bools."""
     return _shift("shr", input, other)
 
 
@@ -236,7 +237,7 @@ def isclose(
     check_tensors("isclose", input, other)
     if input.dtype is not other.dtype:
         raise DTypeMismatch(f"isclose of {input.spec} and {other.spec}: dtypes differ")
-    if rtol < 0 or atol < 0:
+    if not (rtol >= 0 and atol >= 0):
         raise InvalidState(f"isclose: rtol {rtol} and atol {atol} must not be negative")
     close = eq(input, other)
     if input.dtype.is_floating_point:
@@ -244,4 +245,7 @@ def isclose(
         close = close | (near & isfinite(other) & isfinite(input))
         if equal_nan:
             close = close | (isnan(input) & isnan(other))
+    elif rtol or atol:
+        size = as_float(other)
+        close = close | le((input - size).abs(), size.abs() * rtol + atol)
     return close

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import return_types
-from graphc.errors import DTypeMismatch, InvalidArgument, InvalidType, ShapeMismatch
+from graphc.errors import (
+    DTypeMismatch,
+    DTypeNotImplemented,
+    InvalidArgument,
+    InvalidType,
+    ShapeMismatch,
+)
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import arrangements, creation, logic, scans, shapes, sorting
 from graphc.frontend.api import elementwise as E
@@ -97,6 +103,11 @@ def cumulative_trapezoid(
 # ---- gradient ----------------------------------------------------------------------------------
 
 
+def _points(spacing: Any) -> bool:
+    """Whether it is a list of tensors of coordinates, not of distances."""
+    return isinstance(spacing, list | tuple) and any(map(is_tensor, spacing))
+
+
 def gradient(
     input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
 ) -> tuple[Tensor, ...]:
@@ -107,7 +118,7 @@ def gradient(
     """
     if edge_order not in (1, 2):
         raise ShapeMismatch(f"gradient: edge_order must be 1 or 2, got {edge_order!r}")
-    if input.dtype is u8 or (input.dtype is bool_ and is_number(spacing)):
+    if input.dtype is u8 or (input.dtype is bool_ and not _points(spacing)):
         raise DTypeMismatch(f"gradient of {input.spec}: differences may be negative")
     if is_tensor(spacing):
         raise InvalidType("gradient: spacing is a number, or a list of numbers or of tensors")
@@ -179,7 +190,7 @@ def histogram(
     and [bins + 1].
     """
     if input.dtype not in (f32, f64):
-        raise DTypeMismatch(f"histogram of {input.spec}", fix="use x.float()")
+        raise DTypeNotImplemented(f"histogram of {input.spec}", fix="use x.float()")
     x = shapes.ravel(input.detach())
     if is_tensor(bins) and (bins.dtype is not x.dtype or bins.dim() != 1 or not bins.numel()):
         raise ShapeMismatch(f"histogram of {input.spec}: the edges are a vector, got {bins.spec}")

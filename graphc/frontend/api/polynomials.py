@@ -151,7 +151,7 @@ def zeta(input: Tensor, other: Tensor) -> Tensor:
     for k, b in enumerate(BERNOULLI, 1):
         total = total + rising * power / E.pow(end, 2 * k - 1) * (b / math.factorial(2 * k))
         rising = rising * (x + (2 * k - 1)) * (x + 2 * k)
-    pole = E.where((input == 1) & (other > 0), math.inf, math.nan)
+    pole = E.where(input == 1, math.inf, math.nan)
     # At the other poles, q a whole number below one, PyTorch has infinity for x > 1.
     whole = (input > 1) & (other <= 0) & (other == E.floor(other))
     return E.where(good, total, E.where(whole, math.inf, pole))

@@ -14,6 +14,7 @@ from typing import Any
 
 from graphc.errors import InvalidType
 from graphc.frontend.api import out as targets
+from graphc.frontend.api.exact import exactly
 from graphc.frontend.api.refusals import CAUGHT, coded, refusing
 from graphc.frontend.autocast import aware
 from graphc.frontend.operands import check_tensors
@@ -42,7 +43,7 @@ def wrapped(
     function: Callable[..., Any], name: str, module: str, tensors: int = 0, out: bool = False
 ) -> Callable[..., Any]:
     """`function`, whose first `tensors` arguments must be, for people to call as module.name."""
-    function = aware(name, function)
+    function = exactly(aware(name, function), python=module == "graphc.nn.functional")
     renames = _has_dim(function)
     plain = not (tensors or out or renames)
     called = refusing(function) if plain else _reading(function, name, tensors, out, renames)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.errors import DTypeNotImplemented
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import special
 from graphc.frontend.modes import get_default_dtype, modes
-from graphc.frontend.operands import Operand, is_tensor, prepare
+from graphc.frontend.operands import Operand, check_tensors, is_tensor, prepare
 from graphc.frontend.promotion import result_type
 from graphc.frontend.registry import public
 from graphc.ir import sugar as P
@@ -203,7 +204,23 @@ def _gammainc(a: Tensor, x: Tensor, upper: bool) -> Tensor:
     return E.where(good, found, sure)
 
 
+def of_floats(formula: Formula) -> Formula:
+    """`formula`, which PyTorch does not have for integers alone."""
+
+    @functools.wraps(formula)
+    def function(input: Tensor, other: Tensor) -> Tensor:
+        check_tensors(formula.__name__, input, other)
+        if not result_type(input, other).is_floating_point:
+            raise DTypeNotImplemented(
+                f"{formula.__name__} of {input.spec} and {other.spec}", fix="x.float()"
+            )
+        return formula(input, other)
+
+    return function
+
+
 @public(out=True)
+@of_floats
 @in_double
 def gammainc(input: Tensor, other: Tensor) -> Tensor:
     """P(a, x), the share of the gamma distribution of shape a below x."""
@@ -211,6 +228,7 @@ def gammainc(input: Tensor, other: Tensor) -> Tensor:
 
 
 @public(out=True)
+@of_floats
 @in_double
 def gammaincc(input: Tensor, other: Tensor) -> Tensor:
     """Q(a, x) = 1 - P(a, x)."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import DTypeMismatch, InvalidState, InvalidType
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidState, InvalidType
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
@@ -129,7 +129,7 @@ def _normal(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
 def _floating(dtype: DType | None) -> DType:
     kind = dtype or get_default_dtype()
     if not kind.is_floating_point:
-        raise DTypeMismatch(f"random numbers of dtype {kind!r}", fix="use randint")
+        raise DTypeNotImplemented(f"random numbers of dtype {kind!r}", fix="use randint")
     return kind
 
 
@@ -243,7 +243,7 @@ def bernoulli(
     """1 with probability `input` (or p everywhere, if given), else 0, of its shape and dtype."""
     x = input.detach()
     if p is None and not x.dtype.is_floating_point:
-        raise DTypeMismatch(f"bernoulli needs floating probabilities, got {x.spec}")
+        raise DTypeNotImplemented(f"bernoulli needs floating probabilities, got {x.spec}")
     chance = _in_range(x if p is None else p, 0.0, 1.0, "bernoulli: a probability")
     draw = _unit_as(x, x.spec.shape, _wide(x, "bernoulli"), generator)
     out: Tensor = draw < chance

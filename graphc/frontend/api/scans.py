@@ -18,7 +18,7 @@ from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.shapes import slice_along
 from graphc.frontend.dims import axis_of
 from graphc.frontend.modes import modes
-from graphc.frontend.operands import as_float
+from graphc.frontend.operands import floating
 from graphc.frontend.registry import pointwise, public
 from graphc.frontend.tape import with_rule
 from graphc.ir import sugar as P
@@ -117,7 +117,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
             parts.append(E.exp(_backwards(size - z, axis, functions.logaddexp) + x))
         return parts[0] - parts[1]
 
-    x = as_float(input)
+    x = floating(input, "logcumsumexp")
     wide = P.cast(x, f32) if x.dtype.is_half else x
     found = _ruled("logcumsumexp", wide, axis_of(input, dim), functions.logaddexp, gradient)
     return P.cast(found, x.dtype)

@@ -6,6 +6,7 @@ Numbers are checked when they are used; of equal ones the last write stays.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic, scans, shapes, slopes, ternary
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
-from graphc.frontend.operands import broadcast_to, is_tensor
+from graphc.frontend.operands import broadcast_to, is_tensor, numeric
 from graphc.frontend.promotion import is_number, wrap
 from graphc.frontend.registry import pointwise, public
 from graphc.frontend.tape import stepwise
@@ -113,7 +114,7 @@ def _same_dtype(x: Tensor, src: Tensor, name: str) -> None:
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on."""
     if not input.spec.shape and not _nowhere(index):
-        return _as_vectors(gather, input, dim, index)
+        return P.reshape(_as_vectors(gather, input, dim, index), index.spec.shape)
     return _gathered(input, dim, index, "gather", False)
 
 
@@ -348,7 +349,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     if len(index.spec.shape) > 1:
         raise ShapeMismatch(f"index_fill: index must be a vector, got {index.spec}")
     if not input.spec.shape:
-        return _as_vectors(index_fill, input, dim, index, value)
+        return _as_vectors(partial(index_fill, value=value), input, dim, index)
     axis, number = _numbers(input, dim, index, "index_fill", negative=True)
     ones, n = number.full(1, TensorSpec(i64, number.spec.shape)), input.spec.shape[axis]
     hits = logic.ne(ones.emit(OPS["scatter_add"], ones, number, axis=0, length=n), 0)
@@ -479,6 +480,7 @@ def index_reduce(
 
     index [K], source [..., K, ...]; the shape of input stays.
     """
+    numeric(input, "index_reduce")
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise InvalidState(
             f"index_reduce: reduce must be prod, mean, amax or amin, got {reduce!r:.100}"

@@ -14,6 +14,7 @@ import numpy as np
 from graphc import return_types
 from graphc.errors import (
     DTypeMismatch,
+    DTypeNotImplemented,
     InvalidArgument,
     InvalidIndex,
     ShapeMismatch,
@@ -136,7 +137,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ret
 
     [..., N, ...] -> two of [...] without `dim` (1 with `keepdim`).
     """
-    axis = axis_of(input, dim)
+    axis = axis_of(numeric(input, "kthvalue"), dim)
     if not 1 <= k <= (input.spec.shape[axis] if input.spec.shape else 1):
         what = f"kthvalue(): selected number k = {k} is out of range"
         raise ShapeMismatch(f"{what} for dimension {dim} of {input.spec}")
@@ -155,7 +156,7 @@ def _median_along(x: Tensor, dim: int, keepdim: bool, skip: bool) -> tuple[Tenso
     n = x.spec.shape[axis] if x.spec.shape else 1
     if n == 0:
         raise InvalidIndex(f"median(): expected dimension {dim} to be of nonzero size, {x.spec}")
-    if not x.spec.shape or not x.dtype.is_floating_point:
+    if not x.spec.shape or not numeric(x, "median").dtype.is_floating_point:
         return _chosen(x, axis, (n - 1) // 2, keepdim)
     lost = _nan_count(x.detach(), axis)
     if skip:
@@ -469,7 +470,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     [N] -> [max(largest + 1, minlength)].
     """
     fix = "use zeros(n).index_add(0, x, weights) with a fixed n"
-    if len(input.spec.shape) != 1 or input.dtype.is_floating_point or minlength < 0:
+    if input.dtype.is_floating_point or input.dtype is bool_:
+        raise DTypeNotImplemented(f"bincount is of whole numbers, got {input.spec}")
+    if len(input.spec.shape) != 1 or minlength < 0:
         raise ShapeMismatch(f"bincount() needs a vector of integers, got {input.spec}")
     array = data_sized(input, "bincount()", fix)
     if array.size and array.min() < 0:

@@ -17,7 +17,7 @@ from graphc.frontend.registry import pointwise, public
 from graphc.frontend.tape import with_rule
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
-from graphc.ir.types import f64
+from graphc.ir.types import bool_, f64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -92,7 +92,7 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
     """sqrt(x^2 + y^2) without overflow."""
     dtype = result_type(input, other)
     if not dtype.is_floating_point:
-        raise DTypeMismatch(
+        raise DTypeNotImplemented(
             f"hypot of {input.spec} and {other.spec}", fix="convert to a floating dtype"
         )
     return _float_binary("hypot", input, other)
@@ -345,8 +345,16 @@ def multigammaln(input: Tensor, p: int) -> Tensor:
     """log of the multivariate gamma function of dimension p, up to 2048. The shape stays."""
     if p > MOST:
         raise Unsupported(f"mvlgamma: p {p}", fix=f"pass a whole number up to {MOST}")
+    if input.dtype is bool_:
+        raise DTypeMismatch(f"mvlgamma is not defined for bools, got {input.spec}")
     x = as_float(input)
     total = x * 0 + p * (p - 1) / 4 * math.log(math.pi)
     for k in range(p):
         total = total + lgamma(x - k / 2)
     return total
+
+
+@public(out=True)
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """To the nearest number of so many places, half to even; of floats alone."""
+    return E.round(input, decimals=decimals)

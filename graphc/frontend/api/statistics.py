@@ -13,7 +13,7 @@ from graphc.frontend.operands import as_float, is_tensor, numeric
 from graphc.frontend.promotion import result_type
 from graphc.frontend.registry import public
 from graphc.ir import sugar as P
-from graphc.ir.types import bool_
+from graphc.ir.types import bool_, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.tensor import Tensor
@@ -96,7 +96,9 @@ def isin(
 
 def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Flat positions in a tensor of `shape`, as one tensor of indices for each dimension."""
-    extents = dims.sizes((shape,))
+    if indices.dtype.is_floating_point or indices.dtype is bool_:
+        raise InvalidType(f"unravel_index: indices must be integers, got {indices.spec}")
+    indices, extents = P.cast(indices, i64), dims.sizes((shape,))
     if any(n < 0 for n in extents):
         raise InvalidArgument(f"unravel_index: negative extent in {extents}")
     found: list[Tensor] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import DTypeMismatch, InvalidState, ShapeMismatch
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidState, ShapeMismatch
 from graphc.frontend.api.elementwise import abs, add, mul, of_old, sub, where
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.api.logic import le, logical_and, lt
@@ -16,7 +16,6 @@ from graphc.frontend.operands import (
     check_tensors,
     floating,
     is_tensor,
-    numeric,
 )
 from graphc.frontend.promotion import held, result_type, wrap
 from graphc.frontend.registry import pointwise, public
@@ -47,6 +46,8 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
         raise InvalidState("clamp needs a min or a max")
     bounds = [b for b in (min, max) if b is not None]
     dtype = result_type(input, *bounds)
+    if dtype is bool_ and (len(bounds) == 2 or not is_tensor(bounds[0])):
+        raise DTypeNotImplemented(f"clamp is not defined for bools, got {input.spec}")
     if any(is_tensor(b) or b != b for b in bounds):
         return _clamp_by_tensors(input, *(_as_tensor(b, input, dtype) for b in (min, max)))
     input = P.cast(input, dtype)
@@ -111,11 +112,14 @@ def addcmul(
     addcmul(input, value, tensor1, tensor2) is the order of old."""
     if last is not None:
         (tensor1, tensor2), value = (tensor2, last), of_old("addcmul", last, tensor1)[1]
-    check_tensors("addcmul", tensor1, tensor2)
-    if not result_type(input, tensor1, tensor2).is_floating_point:
+    check_tensors("addcmul", input, tensor1, tensor2)
+    dtype = result_type(input, tensor1, tensor2)
+    if dtype is bool_:
+        raise DTypeNotImplemented("addcmul is not defined for bools")
+    if not dtype.is_floating_point:
         value = int(value)
     product: Tensor = tensor1 * tensor2
-    return numeric(input + (product if value == 1 else product * value), "addcmul")
+    return input + (product if value == 1 else product * value)
 
 
 @pointwise
@@ -126,7 +130,7 @@ def addcdiv(
     tensor1, tensor2) is the order of old."""
     if last is not None:
         (tensor1, tensor2), value = (tensor2, last), of_old("addcdiv", last, tensor1)[1]
-    check_tensors("addcdiv", tensor1, tensor2)
+    check_tensors("addcdiv", input, tensor1, tensor2)
     if not result_type(tensor1, tensor2).is_floating_point:
         raise DTypeMismatch(
             f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",

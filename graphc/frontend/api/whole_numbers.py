@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphc.errors import DTypeMismatch
+from graphc.errors import DTypeNotImplemented
 from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.operands import broadcast_to
 from graphc.frontend.promotion import result_type
@@ -23,7 +23,7 @@ def _of_whole(name: str, x: Tensor, y: Tensor) -> Tensor:
     dtype = result_type(x, y)
     if dtype.is_floating_point or dtype is bool_:
         what = f"{name} is of whole numbers, got {x.spec} and {y.spec}"
-        raise DTypeMismatch(what, fix="use x.long()")
+        raise DTypeNotImplemented(what, fix="use x.long()")
     shape = broadcast_shapes(x.spec.shape, y.spec.shape)
     x, y = (broadcast_to(P.cast(t, dtype), shape) for t in (x, y))
     return x.emit(OPS[name], x, y)

@@ -64,7 +64,8 @@ def det(x: Array) -> Array:
 
 def slogdet(x: Array) -> Array:
     """[sign, log of the absolute value]."""
-    return np.stack([_nan_of_nan(x, y) for y in np.linalg.slogdet(x)], -1)
+    sign, log = (_nan_of_nan(x, y) for y in np.linalg.slogdet(x))
+    return np.stack([np.nan_to_num(sign, nan=0.0), log], -1)  # as `sign` has it: of NaN it is 0
 
 
 def _nan_of_nan(x: Array, found: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import pi, sqrt
 
-from graphc.errors import InvalidArgument, RefusedArgument, ShapeMismatch
+from graphc.errors import DTypeMismatch, InvalidArgument, RefusedArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import row_by_row
@@ -12,7 +12,7 @@ from graphc.frontend.api.random import rand
 from graphc.frontend.modes import drawing
 from graphc.frontend.operands import floating, numeric
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import DType, f64
+from graphc.ir.types import DType, f64, u8
 from graphc.nn.functional.arguments import widened, written
 
 __all__ = [
@@ -83,6 +83,8 @@ def hardtanh(
     """
     if min_val > max_val:
         raise InvalidArgument("min_val cannot be greater than max_val")
+    if min_val < 0 and input.dtype is u8:
+        raise DTypeMismatch(f"hardtanh of unsigned numbers, {input.spec}, from {min_val} on")
     inside = (numeric(input, "hardtanh") > min_val) & (input < max_val)
     y = where(inside, input, input.detach().clamp(min_val, max_val))
     return written(input, y.to(input.dtype), inplace)
@@ -147,7 +149,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if count not in (1, channels):
         what = f"prelu: {count} weights for {channels} channels of {input.spec}"
         raise ShapeMismatch(what, fix="give one weight, or one for each channel")
-    if count != 1:
+    if count == 1:
+        weight = weight.reshape(())
+    else:
         weight = weight.reshape(1, -1, *(1 for _ in range(input.dim() - 2)))
     return where(floating(input, "prelu") > 0, input, input * weight)
 
@@ -203,7 +207,7 @@ def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
 
     Shapes: any, which stays.
     """
-    return written(input, where(input <= threshold, value, input), True)
+    return written(input, _above(input, threshold, value), True)
 
 
 def rrelu_(
@@ -292,9 +296,13 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
     Shapes: any, which stays.
     """
-    if not input.dtype.is_floating_point:  # the result, too, is of integers
+    return written(input, _above(input, threshold, value), inplace)
+
+
+def _above(x: Tensor, threshold: float, value: float) -> Tensor:
+    if not numeric(x, "threshold").dtype.is_floating_point:  # the result, too, is of integers
         threshold, value = int(threshold), int(value)
-    return written(input, where(input <= threshold, value, input), inplace)
+    return where(x <= threshold, value, x)
 
 
 def rrelu(

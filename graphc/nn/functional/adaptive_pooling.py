@@ -10,6 +10,7 @@ from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.api.shapes import owned
+from graphc.frontend.operands import floating
 from graphc.frontend.tape import stepwise
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
@@ -89,6 +90,7 @@ def _stretches(n: int, count: int) -> list[tuple[int, int]]:
 
 def _adaptive_avg_pool(rank: int, input: Tensor, output_size: Wanted) -> Tensor:
     sizes = _sizes(rank, input, output_size, "adaptive_avg_pool")
+    floating(input, f"adaptive_avg_pool{rank}d")
     if all(m == 1 for m in sizes):
         out = input.mean(dim=tuple(range(-rank, 0)), keepdim=True)
         return keep_channels_last(out, input)
@@ -130,7 +132,7 @@ def _in_windows(x: Tensor, axis: int, rows: list[list[int]]) -> Tensor:
 def _adaptive_max_pool(
     rank: int, input: Tensor, output_size: Wanted, return_indices: bool
 ) -> Tensor | tuple[Tensor, Tensor]:
-    sizes = _sizes(rank, input, output_size, "adaptive_max_pool")
+    sizes = _sizes(rank, floating(input, "adaptive_max_pool"), output_size, "adaptive_max_pool")
     x, lead = input, input.dim() - rank
     places = [_windows(n, m) for n, m in zip(input.shape[-rank:], sizes)]
     for k, rows in enumerate(places):  # [..., n, ...] -> [..., count, ..., width]

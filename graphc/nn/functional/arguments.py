@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.errors import InvalidArgument, InvalidType, RefusedArgument
+from graphc.errors import InvalidArgument, RefusedArgument
 from graphc.frontend.inplace import overwrite_with
 from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
+from graphc.ir.sizes import index as index_of
 from graphc.ir.types import Shape, f32
 
 Sizes = int | Sequence[int]
@@ -16,13 +17,12 @@ LARGEST = 2**63 - 1
 
 def per_dim(value: Sizes, rank: int, name: str) -> Shape:
     """`value` once for each of `rank` spatial dimensions."""
-    if isinstance(value, int):
+    if not isinstance(value, list | tuple):
+        value = index_of(value)
         if value > LARGEST:
             raise RefusedArgument(f"{name} must be a 64-bit integer, got {value}")
         return (value,) * rank
-    if not all(isinstance(v, int) for v in value):
-        raise InvalidType(f"{name} must be an int or a tuple of {rank} ints, got {value!r}")
-    sizes = tuple(value)
+    sizes = tuple(map(index_of, value))
     if len(sizes) == 1:
         return sizes * rank
     if len(sizes) != rank:

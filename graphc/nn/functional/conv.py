@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from graphc.errors import InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
 from graphc.frontend.api.formats import keep_channels_last
+from graphc.frontend.operands import floating_or_i64
 from graphc.frontend.switches import as_written
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape
@@ -157,6 +158,7 @@ def _transposed(
     groups: int,
     dilation: Sizes,
 ) -> Tensor:
+    floating_or_i64(input, f"conv_transpose{rank}d")
     x = _batched(rank, input, weight, f"conv_transpose{rank}d")
     if groups < 1 or x.shape[1] != weight.shape[0] or x.shape[1] % groups:
         raise _channels_differ(x, weight, groups, weight.shape[0])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from graphc.errors import ShapeMismatch
+from graphc.errors import DTypeMismatch, ShapeMismatch
 from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.linear import distance
 from graphc.frontend.api.shapes import broadcast_tensors
 from graphc.frontend.promotion import result_type
+from graphc.frontend.tape import stepwise
 from graphc.frontend.tensor import Tensor
 
 __all__ = ["cosine_similarity", "pairwise_distance", "pdist"]
@@ -38,12 +39,14 @@ def pairwise_distance(
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances of all pairs of rows of x [N,M], above the diagonal: [N(N-1)/2]."""
+    if not input.dtype.is_floating_point:
+        raise DTypeMismatch(f"pdist needs a floating dtype, got {input.spec}", fix="x.float()")
     if input.dim() != 2:
         raise ShapeMismatch(f"pdist only supports 2D tensors, got: {input.dim()}D")
-    if p < 0:
+    if not p >= 0:
         raise ShapeMismatch("pdist only supports non-negative p values")
     pairs = [(i, j) for i in range(input.shape[0]) for j in range(i + 1, input.shape[0])]
     if not pairs:
-        return input.new_zeros(0)
+        return stepwise(input.new_zeros(0), input)
     first, second = (tensor(list(side), device=input.device) for side in zip(*pairs))
     return distance(input.index_select(0, first) - input.index_select(0, second), p)

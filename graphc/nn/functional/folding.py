@@ -6,8 +6,9 @@ from math import prod
 
 from graphc.errors import ShapeMismatch
 from graphc.frontend import primitives as P
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import Shape
+from graphc.ir.types import Shape, bool_
 from graphc.nn.functional.arguments import Sizes, per_dim
 
 __all__ = ["fold", "unfold"]
@@ -21,6 +22,8 @@ def unfold(
     stride: Sizes = 1,
 ) -> Tensor:
     """x [B,C,H,W] or [C,H,W] -> [B, C*R*S, L]: each of the L blocks as a column."""
+    if input.dtype is not bool_:  # PyTorch copies bools, but no integers
+        floating(input, "unfold")
     x = _batched(input, 4, "unfold")
     kernel, gaps, widths, steps = _arguments(kernel_size, dilation, padding, stride)
     x = P.pad(x, (0, 0, *widths), (0, 0, *widths))

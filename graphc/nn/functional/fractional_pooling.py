@@ -13,6 +13,7 @@ from graphc.errors import InvalidArgument, RefusedArgument
 from graphc.frontend.api.creation import arange
 from graphc.frontend.api.random import rand
 from graphc.frontend.api.shapes import cat
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, i64
 from graphc.nn.functional.arguments import Sizes, per_dim
@@ -67,6 +68,7 @@ def _pool(
         raise RefusedArgument(
             f"{name}: expected {rank + 1}D or {rank + 2}D input, got {input.spec}"
         )
+    floating(input, name)
     x = input if input.dim() == rank + 2 else input.unsqueeze(0)
     batch, channels, *image = x.spec.shape
     window = per_dim(kernel_size, rank, "kernel_size")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphc.errors import DTypeMismatch, InvalidType, ShapeMismatch
 from graphc.frontend import primitives as P
+from graphc.frontend.operands import numeric
 from graphc.frontend.switches import how_multiplied
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.whole import whole
@@ -36,6 +37,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             fix="convert the input with .float() (NumPy's numbers are float64), or the module "
             "with .to(dtype)",
         )
+    numeric(input, "linear")
     # With its own dimensions what follows can be computed where the product is.
     depth = len(input.shape) - 1
     how = how_multiplied(input, weight)

@@ -224,6 +224,8 @@ def mse_loss(
     input and target of one shape -> [], or with reduction "none" that shape. Shapes that broadcast
     give a warning; others raise ShapeMismatch. `weight` multiplies each element.
     """
+    if not target.dtype.is_floating_point:
+        floating(input, "mse_loss")
     d = _pair(input, target, "mse_loss")
     return weighted(d * d, weight, legacy_reduction(size_average, reduce, reduction))
 

@@ -41,8 +41,9 @@ def hinge_embedding_loss(
     input and target that broadcast -> [], or with reduction "none" their shape. Raises
     ShapeMismatch where they do not.
     """
-    far = where(target != 1, (margin - input).clamp_min(0.0), 0.0)
-    near = where(target != -1, input, 0.0)
+    gap = (margin - input).to(input.dtype)  # PyTorch cuts it to a whole number for integers
+    far = where(target != 1, gap.clamp_min(0), 0)
+    near = where(target != -1, input, 0)
     return reduced(far + near, legacy_reduction(size_average, reduce, reduction))
 
 

@@ -8,6 +8,7 @@ from math import prod
 from graphc.errors import InvalidArgument, ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import Shape, i64
 from graphc.nn.functional.arguments import Sizes, per_dim
@@ -116,7 +117,7 @@ def _max_unpool(
     padding: Sizes,
     output_size: Sequence[int] | None,
 ) -> Tensor:
-    check_rank(input, rank, f"max_unpool{rank}d")
+    check_rank(floating(input, "max_unpool"), rank, f"max_unpool{rank}d")
     if indices.dtype is not i64 or indices.shape != input.shape:
         raise ShapeMismatch(
             f"max_unpool{rank}d: indices must be int64 and of the input's shape, got "

@@ -9,6 +9,7 @@ from graphc.errors import ShapeMismatch
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import keep_channels_last
+from graphc.frontend.operands import floating, floating_or_i64, numeric
 from graphc.frontend.tensor import Tensor
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, u8
@@ -31,9 +32,10 @@ class Window:
         self.padding = per_dim(padding, rank, "padding")
         self.dilation = per_dim(dilation, rank, "dilation")
         self.span = tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation))
-        if min(self.kernel) < 1 or min(self.stride) < 1 or min(self.padding) < 0:
+        if min(*self.kernel, *self.stride, *self.dilation) < 1 or min(self.padding) < 0:
             raise ShapeMismatch(
-                f"pooling kernel {self.kernel} and stride {self.stride} must be positive, "
+                f"pooling kernel {self.kernel}, stride {self.stride} and dilation {self.dilation} "
+                f"must be positive, "
                 f"padding {self.padding} not negative"
             )
         for p, s in zip(self.padding, self.span):
@@ -113,6 +115,8 @@ def _max_pool(
     rank: int, input: Tensor, window: Window, ceil_mode: bool, return_indices: bool
 ) -> Tensor | tuple[Tensor, Tensor]:
     check_rank(input, rank, f"max_pool{rank}d")
+    # In one dimension, without the places, PyTorch has the function for floats alone.
+    (floating if rank == 1 and not return_indices else numeric)(input, f"max_pool{rank}d")
     y, place = largest(window.slide(input, ceil_mode, lowest(input)), rank, window)
     y = keep_channels_last(y, input)
     if not return_indices:
@@ -234,6 +238,7 @@ def _avg_pool(
     divisor_override: int | None,
 ) -> Tensor:
     check_rank(input, rank, f"avg_pool{rank}d")
+    floating_or_i64(input, f"avg_pool{rank}d")
     if divisor_override == 0:
         raise ShapeMismatch("divisor must be not zero", fix="pass a positive divisor_override")
     x = window.slide(input, ceil_mode, 0.0)

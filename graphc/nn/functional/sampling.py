@@ -10,6 +10,7 @@ from math import prod
 from graphc.errors import DTypeMismatch, InvalidArgument, ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
 from graphc.frontend.api.elementwise import where
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64
 
@@ -65,7 +66,7 @@ def grid_sample(
     Coordinates are -1..1, x first; `mode` bilinear, nearest or (4-d) bicubic; outside stand zeros,
     the border's elements, or the image mirrored ("reflection").
     """
-    rank = input.dim() - 2
+    rank = floating(input, "grid_sample").dim() - 2
     _check(input, grid, mode, padding_mode, rank)
     align = bool(align_corners)
     space = input.spec.shape[2:]

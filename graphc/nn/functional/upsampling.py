@@ -16,8 +16,9 @@ from graphc.frontend.api.creation import tensor
 from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.api.limits import iinfo
 from graphc.frontend.api.shapes import owned
+from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
-from graphc.ir.types import Array, DType, Shape
+from graphc.ir.types import Array, DType, Shape, u8
 from graphc.nn.functional.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -76,6 +77,8 @@ def interpolate(
         factors = (None,) * rank
     if mode == "area":
         return AREA[rank](input, sizes)
+    if input.dtype is not u8 or mode in ("linear", "trilinear"):
+        floating(input, f"interpolate by {mode}")
     whole = mode not in ("nearest", "nearest-exact") and not input.dtype.is_floating_point
     x = input.float() if whole else input
     along = _smooth_along if antialias else _along
