@@ -17,7 +17,7 @@ from graphc.frontend.step import native_backend as compiling
 from graphc.ir import sugar as P
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewrite import rebuild
-from graphc.passes import pipeline
+from graphc.passes import lower, pipeline
 
 SCRIPT = """\
 import graphc
@@ -86,6 +86,23 @@ def test_a_wrong_kernel_is_named(script: Path, capsys: Any, monkeypatch: Any) ->
     (written,) = Path().glob("bisect_*.py")
     with pytest.raises(InternalError, match="kernel"):
         runpy.run_path(str(written))
+
+
+def test_a_wrong_lowering_is_named_and_not_a_kernel_that_updates_in_place(
+    script: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    emit = lower._Lowering.emit
+
+    def wrong(self: Any, v: Value, chain: Any) -> str:
+        """Takes 1.5 for 1.25."""
+        return emit(self, v.builder.constant(1.5, v.spec) if v.const == 1.25 else v, chain)
+
+    monkeypatch.setattr(lower._Lowering, "emit", wrong)
+    assert main(["bisect", str(script)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("pass `lower`: kernel `dot_add_mul_exp") and "does what it says" in out
+    with pytest.raises(InternalError, match="dot_add_mul_exp"):
+        runpy.run_path("bisect_lower.py")
 
 
 def test_what_is_not_there(capsys: Any) -> None:

@@ -8,9 +8,11 @@ script of its own, which fails as long as the error is there.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,17 +33,20 @@ from graphc.frontend.step.checking import (
 )
 from graphc.frontend.step.seen import seeing
 from graphc.ir import kernel_text, text
-from graphc.ir.graph import Graph
-from graphc.ir.interpret import interpret
+from graphc.ir.graph import Graph, Value
+from graphc.ir.interpret import evaluate, interpret, values_of
 from graphc.ir.kernel import Kernel
 from graphc.ir.kernel_interpret import run_kernel
+from graphc.ir.ops import Op
 from graphc.ir.program import Launch, Program, Slot
-from graphc.ir.types import Array, Scalar, TensorSpec
+from graphc.ir.types import Array, DType, Scalar, TensorSpec
+from graphc.passes.group import is_op, parts_of
+from graphc.passes.orders import orders_of
 from graphc.passes.pipeline import PIPELINE, compile_graph, run_passes
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine, Executable
 
-SEED = 0
+UNWRITABLE = r"[^\w.]+"  # in the name of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def run(args: argparse.Namespace) -> Report:
             run_script(args.script, args.args)
     except StageError as e:
         found = explain(e)
-        path = Path(f"bisect_{found.name}.py".replace("/", "_"))
+        path = Path(f"bisect_{re.sub(UNWRITABLE, '_', found.name)}.py")
         path.write_text(found.repro)
         told = f"{found.kind} `{found.name}`: {found.what}\n  alone in {path}"
         data = {"kind": found.kind, "name": found.name, "what": found.what, "repro": str(path)}
@@ -86,7 +91,11 @@ def explain(e: StageError) -> Found:
     if found is None:
         repro = _script("program", e.stage, text.show(e.before))
         return Found("program", e.stage, f"{e.what}; no kernel alone is wrong", repro)
-    launch, what = found
+    launch, what, as_lowered = found
+    if as_lowered:
+        repro = _script("program", "lower", text.show(e.before))
+        what = f"kernel `{launch.kernel.name}` does what it says, which is wrong: {what}"
+        return Found("pass", "lower", what, repro)
     sizes, scalars = repr(launch.sizes), repr(launch.scalars)
     given = f", {sizes}, {scalars}"
     return Found(
@@ -126,7 +135,7 @@ def reproduce_program(shown: str, name: str) -> None:
     """Raise if a kernel of the graph's program is wrong."""
     found = first_bad_kernel(text.parse(shown))
     if found is not None:
-        raise InternalError(f"kernel `{found[0].kernel.name}`: {found[1]}")
+        raise InternalError(f"kernel `{found.launch.kernel.name}`: {found.what}")
 
 
 def reproduce_kernel(
@@ -165,9 +174,21 @@ def _lengths(kernel: Kernel, sizes: Sequence[int], scalars: Sequence[Scalar]) ->
 # ---- kernels -------------------------------------------------------------------------------------
 
 
-def first_bad_kernel(graph: Graph) -> tuple[Launch, str] | None:
-    """The first launch of the graph's program that gives something else than its kernel means."""
-    program = compile_graph(graph, profile(Target.host())).program
+class Bad(NamedTuple):
+    """A launch that gives something else than it should. `as_lowered`: its kernel's code does what
+    the kernel says, but that is not what the graph's values mean."""
+
+    launch: Launch
+    what: str
+    as_lowered: bool
+
+
+def first_bad_kernel(graph: Graph) -> Bad | None:
+    """The first bad launch of the graph's program."""
+    compiled = compile_graph(graph, profile(Target.host()))
+    program = compiled.program
+    (*_, passed) = [s.graph for s in compiled.stages if s.graph is not None]
+    meant = _meanings(passed, computed(graph)[0])
     slots = {s.name: s for s in program.slots}
     memory = _memory(program, graph)
     arena = np.zeros(program.arena_bytes, np.uint8)
@@ -183,8 +204,33 @@ def first_bad_kernel(graph: Graph) -> tuple[Launch, str] | None:
         buffers = {s: flat(slots[s]) for s in launch.slots}
         what = native.differs(launch, buffers)
         if what is not None:
-            return launch, what
+            return Bad(launch, what, as_lowered=False)
+        for b, name in zip(launch.kernel.buffers, launch.slots, strict=True):
+            if b.access == "r" or name not in meant:
+                continue
+            if (what := _differ(name, b.dtype, meant[name], buffers[name])) is not None:
+                return Bad(launch, what, as_lowered=True)
     return None
+
+
+def _meanings(graph: Graph, inputs: Sequence[Array]) -> dict[str, Array]:
+    """The elements of each value as a buffer of its own holds them."""
+
+    def apply(v: Value, op: Op, args: list[Array]) -> Array:
+        return evaluate(op, args, v.attrs, v.spec)
+
+    orders, parts = orders_of(graph, profile(Target.host())), parts_of(graph)
+    values = values_of(graph, inputs, apply)
+    alone = [v for v in values if v not in parts and not is_op(v, "assemble")]
+    return {v.name.removeprefix("%"): values[v].transpose(orders(v)).ravel() for v in alone}
+
+
+def _differ(name: str, dtype: DType, wanted: Array, got: Array) -> str | None:
+    """What is different, if anything."""
+    error = difference(wanted, got, 0.0)
+    if error <= TOLERANCE.get(dtype.name, 0.0):
+        return None
+    return f"{name}: {dtype.name} differs by {error:.2g} of its size"
 
 
 def _memory(program: Program, graph: Graph) -> dict[tuple[str, int], Array]:
@@ -198,6 +244,17 @@ def _memory(program: Program, graph: Graph) -> dict[tuple[str, int], Array]:
     return memory
 
 
+def _copies(memory: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+    """Copies of buffers; those that are one in memory, as what is updated in place, are one."""
+    whole = {
+        memory[n].ctypes.data: memory[n] for n in sorted(names, key=lambda n: memory[n].nbytes)
+    }
+    copied = {at: a.view(np.uint8).copy() for at, a in whole.items()}
+    return {
+        n: copied[memory[n].ctypes.data][: memory[n].nbytes].view(memory[n].dtype) for n in names
+    }
+
+
 class _Native:
     """Runs launches one at a time, as this machine's code and as the interpreter."""
 
@@ -209,7 +266,7 @@ class _Native:
     def differs(self, launch: Launch, memory: Mapping[str, Array]) -> str | None:
         """What is different, if anything; leaves in `memory` what the kernel means."""
         kernel, names = launch.kernel, list(dict.fromkeys(launch.slots))
-        ours = {name: memory[name].copy() for name in names}
+        ours = _copies(memory, names)
         buffers = {
             b.name: memory[name] for b, name in zip(kernel.buffers, launch.slots, strict=True)
         }
@@ -218,11 +275,9 @@ class _Native:
         if kernel.kind == "routine":
             return None
         self._run(launch, names, ours)
-        for name in names:
-            dtype = next(b.dtype for b, n in zip(kernel.buffers, launch.slots) if n == name)
-            error = difference(memory[name], ours[name], 0.0)
-            if error > TOLERANCE.get(dtype.name, 0.0):
-                return f"{name}: {dtype.name} differs by {error:.2g} of its size"
+        for b, name in zip(kernel.buffers, launch.slots, strict=True):
+            if (what := _differ(name, b.dtype, memory[name], ours[name])) is not None:
+                return what
         return None
 
     def _run(self, launch: Launch, names: Sequence[str], memory: Mapping[str, Array]) -> None:

@@ -13,6 +13,7 @@ from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
+from graphc.ir.interpret import of_constants
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import same_shape
 from graphc.ir.types import Array, DType, Shape, bool_, i64
@@ -128,7 +129,11 @@ def dtype_of(x: Operand) -> DType:
 
 
 def data_sized(x: Tensor, name: str, fix: str) -> Array:
-    """The elements of x for a function whose result they size: refused inside a trace."""
-    if modes.trace is not None:
+    """The elements of x for a function whose result they size: refused inside a trace, unless x is
+    computed of constants alone."""
+    trace = modes.trace
+    if trace is not None:
+        if (known := of_constants(trace.value(x), trace.fixed)) is not None:
+            return known
         raise Untraceable(f"the shape that {name} gives is known only at run time", fix=fix)
     return x.host()

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from graphc.errors import DataDependentBranch, GraphcError, Untraceable
 from graphc.frontend import tensor as tensors
 from graphc.frontend.geometry import elementwise_strides, shown_strides
@@ -31,7 +33,7 @@ from graphc.ir import sugar as P
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import DType, Scalar, Shape, TensorSpec, bf16, f16, f32, i64
+from graphc.ir.types import Array, DType, Scalar, Shape, TensorSpec, bf16, f16, f32, i64
 
 Getter = Callable[[], Scalar]
 
@@ -95,6 +97,7 @@ class Trace:
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.host_values = 0  # how many there are
         self.numbers: dict[Value, Any] = {}  # floats of the call, which leave the step as floats
+        self.fixed: dict[Value, Array] = {}  # inputs that are the same in each call: Python data
         self._numeric: dict[Value, bool] = {}  # which values are such floats, or made of them alone
         self.carried: list[Any] = []  # what the step counts and shows
         self.settled: list[Any] = []  # what the step counts and decides by
@@ -202,7 +205,10 @@ class Trace:
 
     def frozen(self, x: Tensor) -> Tensor:
         """A traced copy of a constant made from Python data: later writes do not reach it."""
-        return self.wrap(self.value(x))
+        value = self.value(x)
+        if value.is_input and type(x.array) is np.ndarray:  # of a device, nobody knows them here
+            self.fixed[value] = x.array
+        return self.wrap(value)
 
     def emit(self, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         values = [self.value(a) if isinstance(a, Tensor) else a for a in args]

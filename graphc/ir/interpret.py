@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from graphc.ir.extent import extent_of
-from graphc.ir.graph import Graph, Value
+from graphc.ir.graph import Graph, Value, topological
 from graphc.ir.ops import Op
 from graphc.ir.rewrite import at_sizes
-from graphc.ir.sizes import Evaluation, same, unknowns
+from graphc.ir.sizes import Evaluation, fix, same, unknowns
 from graphc.ir.symbols import Symbol
 from graphc.ir.types import Array, TensorSpec
 
@@ -54,6 +54,19 @@ def _sizes(graph: Graph, inputs: Sequence[Array]) -> Evaluation:
             if len(symbols) == 1 and same(n, extent_of(*symbols)):
                 found |= dict.fromkeys(symbols, size)
     return Evaluation(found)
+
+
+def of_constants(v: Value, known: Mapping[Value, Array]) -> Array | None:
+    """What v is, if it is computed of constants and inputs that are known alone. Sizes that it
+    depends on are fixed."""
+    needed = topological([v])
+    inputs = tuple(u for u in needed if u.is_input)
+    if not known.keys() >= set(inputs):
+        return None
+    sizes = tuple((u.spec.shape, u.const, *u.attrs.values()) for u in needed)
+    fix(sizes, "the shape of a result")
+    graph = Graph("constants", inputs, ("state",) * len(inputs), (v,), (None,))
+    return interpret(graph, *(known[u] for u in inputs))[0]
 
 
 def interpret(

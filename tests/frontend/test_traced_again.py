@@ -333,3 +333,17 @@ def test_a_float_that_keeps_changing_promotes_as_a_float(name: str) -> None:
         got, want = step(x, k), f(x, k)
         assert got.dtype is want.dtype
         assert graphc.allclose(got, want)
+
+
+def test_what_belongs_to_a_parameter_is_named_without_its_elements() -> None:
+    p = nn.Parameter(graphc.ones(2, 3))
+    rates = {p: "slow"}
+
+    @graphc.compile
+    def step(x: Any) -> Any:
+        return x * (0.1 if rates[p] == "slow" else 1.0)
+
+    step(graphc.ones(2))
+    rates[p] = "fast"
+    step(graphc.ones(2))
+    assert "`rates[Parameter f32[2,3]]`: 'slow' -> 'fast'" in str(step.explain())

@@ -240,5 +240,6 @@ def _beside(index: Tensor, x: Tensor) -> Tensor:
 
 
 def from_numpy(array: Any, like: Tensor) -> Tensor:
-    """Numbers where `like` is."""
-    return device_ops.like(tensors.wrapped(np.ascontiguousarray(array, np.int64)), like)
+    """Numbers where `like` is; a constant inside a trace."""
+    out = device_ops.like(tensors.wrapped(np.ascontiguousarray(array, np.int64)), like)
+    return out if modes.trace is None else modes.trace.frozen(out)

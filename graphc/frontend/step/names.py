@@ -10,6 +10,11 @@ from graphc.frontend.step.signature import TABLES, is_record, record
 from graphc.frontend.tensor import Tensor
 
 
+def key_text(key: Any) -> str:
+    """A key as messages tell it: of a tensor, such as an optimizer's parameter, no elements."""
+    return f"{type(key).__name__} {key.spec}" if isinstance(key, Tensor) else repr(key)
+
+
 def leaf_names(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> list[str]:

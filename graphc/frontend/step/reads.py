@@ -60,6 +60,7 @@ from graphc.frontend.step.held import (
     where,
 )  # fmt: skip
 from graphc.frontend.step.met import Met
+from graphc.frontend.step.names import key_text
 from graphc.frontend.step.numbers import ReadNumbers
 from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
@@ -280,7 +281,7 @@ class Reads(Met):
             row = in_mapping(c, key) if type(c) is dict else (Item(key), c, Item(key)(c))
         except TypeError:  # no hash: the step will find that out
             return
-        self.note(place, frame, f"`{self.name(c)}[{key!r}]`", c, [row])
+        self.note(place, frame, f"`{self.name(c)}[{key_text(key)}]`", c, [row])
 
     def has_changed(self, c: Any) -> bool:
         """Whether the step has written to a container."""
@@ -326,7 +327,7 @@ class Reads(Met):
         rows = c.items() if isinstance(c, dict) else enumerate(c)
         found = [(k, x) for k, x in rows if isinstance(x, CONTAINERS)]
         for k, x in found:
-            self.know(x, f"{self.name(c)}[{k!r}]")
+            self.know(x, f"{self.name(c)}[{key_text(k)}]")
         return [x for _, x in found]
 
     def _large(self, frame: FrameType, array: Any) -> None:
