@@ -13,6 +13,7 @@ besides its result, reads other tensors than its operands, or warns.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
@@ -39,13 +40,13 @@ from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.trace import Trace
 from graphc.ir.graph import NOWHERE, Value
 from graphc.ir.ops import Op
-from graphc.ir.types import Array
+from graphc.ir.types import Array, DType
 from graphc.passes.autodiff import Cotangents, Edge, already_freed, backpropagate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 KEPT = 2048  # plans; then all are made again
-PLAIN = (int, float, bool, str)
+PLAIN = frozenset({int, float, bool, str, DType})
 
 _plans: dict[Hashable, Plan | None] = {}
 
@@ -96,6 +97,8 @@ def _plan_of(
             count += 1
         elif a is None or type(a) in PLAIN:
             key.append(repr(a) if type(a) is float else (type(a), a))
+        elif isinstance(a, tuple | list) and all([type(n) is int for n in a]):
+            key.append((type(a), *a))
         else:
             return None
     if len(storages) < count:
@@ -135,7 +138,7 @@ def _made(
         warnings.simplefilter("always")
         try:
             traced = _traced(function, args, kwargs)
-        except (GraphcError, TypeError):  # said by the function itself, as written
+        except (GraphcError, TypeError, ValueError):  # said by the function itself, as written
             return None
     return None if traced is None or told else Plan(name, function, args, kwargs, traced)
 
@@ -155,7 +158,8 @@ def _traced(
 
     recorded = modes.grad
     with trace.activate():
-        out = function(*map(stand_in, args), **{k: stand_in(x) for k, x in kwargs.items()})
+        first = [*map(stand_in, args)]  # in this order
+        out = function(*first, **{k: stand_in(x) for k, x in kwargs.items()})
         if not isinstance(out, Tensor) or not out.is_traced or shown_strides(out):
             return None
         z, mark = trace.value(out), trace.builder.mark()
@@ -203,7 +207,8 @@ class Plan:
     ) -> None:
         self.name, self.function = name, function
         self.spec = traced.out.spec
-        self.skeleton = [None if isinstance(a, Tensor) else (a,) for a in (*args, *kwargs.values())]
+        values = (*args, *kwargs.values())
+        self.skeleton = [None if isinstance(a, Tensor) else (copy.copy(a),) for a in values]
         self.names = tuple(kwargs)
         self.wanted = [d is not None for d in traced.pulled]
         self.records = any(self.wanted)

@@ -9,6 +9,7 @@ from graphc.frontend import primitives as P
 from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.switches import as_written
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import Sizes, per_dim
 
@@ -24,6 +25,7 @@ __all__ = [
 Pairs = tuple[tuple[int, int], ...]
 
 
+@whole("convolution")
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -37,6 +39,7 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@whole("convolution")
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -55,6 +58,7 @@ def conv2d(
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@whole("convolution")
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -68,6 +72,7 @@ def conv3d(
     return _conv(3, input, weight, bias, stride, padding, dilation, groups)
 
 
+@whole("convolution")
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -82,6 +87,7 @@ def conv_transpose1d(
     return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@whole("convolution")
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -100,6 +106,7 @@ def conv_transpose2d(
     return _transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@whole("convolution")
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,
