@@ -57,7 +57,7 @@ def whole(name: str) -> Callable[[F], F]:
     def mark(function: F) -> F:
         @wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            if modes.trace is not None or _watched():
+            if modes.trace is not None or watched():
                 return function(*args, **kwargs)
             plan = _plan_of(name, function, args, kwargs)
             return function(*args, **kwargs) if plan is None else plan(args, kwargs)
@@ -67,7 +67,7 @@ def whole(name: str) -> Callable[[F], F]:
     return mark
 
 
-def _watched() -> bool:
+def watched() -> bool:
     """Whether something is to be told of each operation."""
     return bool(
         ACCELERATORS
@@ -289,7 +289,9 @@ class Whole(OpNode):
     __slots__ = ("plan",)
 
     def __init__(self, plan: Plan, edges: Sequence[Edge | None], operands: list[Any]) -> None:
-        super().__init__(cast(Op, plan), edges, operands, {})  # it has a name and is one of its kind
+        super().__init__(
+            cast(Op, plan), edges, operands, {}
+        )  # it has a name and is one of its kind
         self.plan = plan
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
@@ -300,7 +302,7 @@ class Whole(OpNode):
         plan, operands = self.plan, self.operands
         g = cotangents[0]
         count = len(self.edges)
-        if modes.grad or modes.trace is not None or g.array is None or _watched():
+        if modes.grad or modes.trace is not None or g.array is None or watched():
             return self._again(g, [self._unpack(x) for x in operands[:count]])
         read = [self._unpack(operands[k]).array for k in plan.reads]
         if plan.reads_output:

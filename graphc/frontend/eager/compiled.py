@@ -20,9 +20,9 @@ from graphc.ir.types import Array, TensorSpec, f32
 
 # From how many floating-point operations on compiled code is worth it. Products: from where NumPy's
 # BLAS would wake threads of its own, which keep spinning on the cores that ours need. Convolutions:
-# from where NumPy takes milliseconds.
+# from where NumPy takes a millisecond.
 LARGE_DOT = 1 << 19
-LARGE_CONV = 1 << 22
+LARGE_CONV = 1 << 21
 
 Runner = Callable[[Op, Sequence[Array], Attrs, TensorSpec], Array | None]
 RUNNERS: list[Runner] = []  # the last one serves; whoever has a compiler adds it
