@@ -1,7 +1,7 @@
 """Update rules of optimizers in eager mode: each a list of NumPy calls, made once for its types.
 
-As `whole.py`, without derivatives: a rule is a pure function of tensors, numbers and None, in tuples
-of these, and gives such tuples. Numbers are operands, so that a schedule makes no new list.
+As `whole.py`, without derivatives: a rule is a pure function of tensors, numbers and None, in
+tuples of these, and gives such tuples. Numbers are operands, so that a schedule makes no new list.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def update(rule: F) -> F:
         plan = _plans[known]
         if plan is None:
             return rule(*args)
-        operands = [
+        operands: list[Any] = [
             x.array if isinstance(x, Tensor) else np.array(x, plan.dtype)
             for x in parts
             if isinstance(x, Tensor) or _is_number(x)

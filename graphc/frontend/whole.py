@@ -2,9 +2,10 @@
 
 `whole` marks a pure function of tensors. Its first call with operands of given types traces it with
 its derivative (`passes/autodiff.py`), and from then on such calls run both as plain lists of NumPy
-calls (`eager/lines.py`): the same calls on the same arrays as one operation at a time makes, without
-inferring types, making tensors and recording nodes in between. One node stands on the tape; it keeps
-what the derivative reads. Second derivatives are those of the function, run again as written.
+calls (`eager/lines.py`): the same calls on the same arrays as one operation at a time makes,
+without inferring types, making tensors and recording nodes in between. One node stands on the tape;
+it keeps what the derivative reads. Second derivatives are those of the function, run again as
+written.
 
 Inside a step's trace, on a GPU, under autocast, vmap, anomaly detection and hooks on saved tensors,
 and for operands that do not lie row by row, the function runs as written. So does what has effects
@@ -34,7 +35,6 @@ from graphc.frontend.tape import (
     edge_of,
     record_rule,
     saving,
-    unchanged,
 )
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.trace import Trace
@@ -164,7 +164,8 @@ def _traced(
             return None
         z, mark = trace.value(out), trace.builder.mark()
         edges = [edge_of(x) if recorded else None for x in seen]
-        g, pulled = None, [None for _ in seen]
+        g: Tensor | None = None
+        pulled: list[Value | None] = [None for _ in seen]
         if recorded and out.requires_grad:
             g = trace.argument(out, "g")
             start = edge_of(out)
@@ -289,9 +290,7 @@ class Whole(OpNode):
     __slots__ = ("plan",)
 
     def __init__(self, plan: Plan, edges: Sequence[Edge | None], operands: list[Any]) -> None:
-        super().__init__(
-            cast(Op, plan), edges, operands, {}
-        )  # it has a name and is one of its kind
+        super().__init__(cast(Op, plan), edges, operands, {})  # it has a name, too
         self.plan = plan
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
@@ -315,7 +314,8 @@ class Whole(OpNode):
         leaves: list[Tensor] = []
         with enable_grad():
             for x, edge in zip(xs, self.edges):
-                before, leaf = x.alias(), x.alias()
+                before: Tensor = x.alias()
+                leaf: Tensor = x.alias()
                 if edge is not None:
                     before.set_history(*edge)
                     record_rule("alias", (leaf,), (before,), lambda gs: gs)
