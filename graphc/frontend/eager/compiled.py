@@ -1,5 +1,6 @@
 """Eager operations by compiled code: products and convolutions of float32 that are too large for
-NumPy, and those of random draws that it would round otherwise than a compiled step does.
+NumPy, the error function, for which it has no loop, and what random draws round, which compiled
+steps would round otherwise.
 
 Whether one is decided by its shape alone, so a call repeated gives the same bits; but for one that
 a handler asks for while a program runs, which NumPy computes. float64 stays with NumPy: what
@@ -55,6 +56,22 @@ def _compiled(
     if 2 * prod(spec.shape) * prod(summed) < least:
         return None
     return RUNNERS[-1](op, (x, y), attrs, spec)
+
+
+def erf(x: Array) -> Array:
+    return _of_vector(OPS["erf"], x)
+
+
+def erfc(x: Array) -> Array:
+    return _of_vector(OPS["erfc"], x)
+
+
+def _of_vector(op: Op, x: Array) -> Array:
+    """What NumPy has no loop for, of float32 of any size: an element is the same in every tensor."""
+    made = None
+    if DRAWERS and x.size and x.dtype == np.float32:
+        made = DRAWERS[-1](op, (x,), (False,), {}, TensorSpec(f32, x.shape))
+    return op.evaluate(x) if made is None else made
 
 
 def drawn(
