@@ -1,7 +1,7 @@
 """Update rules of optimizers in eager mode: each a list of NumPy calls, made once for its types.
 
-As `whole.py`, without derivatives: a rule is a pure function of tensors, numbers and None, in
-tuples of these, and gives such tuples. Numbers are operands, so that a schedule makes no new list.
+As `whole.py`, without derivatives: a rule is a pure function of tensors, numbers, None and tuples
+of these, and gives such tuples. Numbers are operands, so that a schedule makes no new list.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def update(rule: F) -> F:
     def inside(*args: Any) -> Any:
         if modes.trace is not None or modes.grad or watched():
             return rule(*args)
-        parts = [*_leaves(args)]
+        parts: list[Any] = []
+        for a in args:
+            parts.extend(a) if isinstance(a, tuple) else parts.append(a)
         key: list[Any] = [rule]
         for x in parts:
             if isinstance(x, Tensor):
@@ -63,7 +65,8 @@ def update(rule: F) -> F:
             if isinstance(x, Tensor) or _is_number(x)
         ]
         made = plan.lines(operands)
-        return _mapped(plan.shape, lambda k: k if k is None else fresh(made[k], plan.specs[k]))
+        tensors = [*map(fresh, made, plan.specs)]
+        return _mapped(plan.shape, lambda k: k if k is None else tensors[k])
 
     return cast(F, inside)
 

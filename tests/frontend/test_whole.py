@@ -24,7 +24,7 @@ CALLS: dict[str, tuple[Callable[..., T], tuple[tuple[int, ...], ...]]] = {
     "cross_entropy": (lambda x: F.cross_entropy(x, CLASSES, label_smoothing=0.1), ((5, 3),)),
     "nll_loss": (lambda x: F.nll_loss(x, CLASSES, reduction="sum"), ((5, 3),)),
     "conv2d": (lambda x, w, b: F.conv2d(x, w, b, 2, (1, 2)), ((2, 4, 9, 8), (6, 4, 3, 3), (6,))),
-    "conv_transpose2d": (lambda x, w: F.conv_transpose2d(x, w, None, 2), ((2, 4, 5, 5), (4, 3, 2, 2))),
+    "transposed": (lambda x, w: F.conv_transpose2d(x, w, None, 2), ((2, 4, 5, 5), (4, 3, 2, 2))),
     "layer_norm": (lambda x, w, b: F.layer_norm(x, [6], w, b), ((3, 4, 6), (6,), (6,))),
     "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), ((3, 4, 6), (4,), (4,))),
     "gelu": (F.gelu, ((40, 70),)),

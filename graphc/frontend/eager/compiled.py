@@ -12,12 +12,14 @@ another shape, whose code would have to be compiled.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from graphc.ir.ops import OPS, Attrs, Op
-from graphc.ir.types import Array, TensorSpec, f32
+from graphc.ir.types import Array, Shape, TensorSpec, f32
 
 # From how many floating-point operations on compiled code is worth it. Products: from where NumPy's
 # BLAS would wake threads of its own, which keep spinning on the cores that ours need. Convolutions:
@@ -52,10 +54,17 @@ def _compiled(
     """`summed`: extents over which an element of the result is a sum."""
     if not RUNNERS or x.dtype != np.float32 or y.dtype != np.float32:
         return None
-    spec = op.infer(TensorSpec(f32, x.shape), TensorSpec(f32, y.shape), **attrs)
-    if 2 * prod(spec.shape) * prod(summed) < least:
-        return None
-    return RUNNERS[-1](op, (x, y), attrs, spec)
+    spec = _worth(op, x.shape, y.shape, tuple(attrs.items()), prod(summed), least)
+    return None if spec is None else RUNNERS[-1](op, (x, y), attrs, spec)
+
+
+@lru_cache(maxsize=4096)
+def _worth(
+    op: Op, x: Shape, y: Shape, attrs: tuple[tuple[str, Any], ...], terms: int, least: int
+) -> TensorSpec | None:
+    """The type of the result; None if that is too little work."""
+    spec = op.infer(TensorSpec(f32, x), TensorSpec(f32, y), **dict(attrs))
+    return spec if 2 * prod(spec.shape) * terms >= least else None
 
 
 def erf(x: Array) -> Array:
@@ -67,7 +76,7 @@ def erfc(x: Array) -> Array:
 
 
 def _of_vector(op: Op, x: Array) -> Array:
-    """What NumPy has no loop for, of float32 of any size: an element is the same in every tensor."""
+    """What NumPy has no loop for, of float32 of any size: an element is the same everywhere."""
     made = None
     if DRAWERS and x.size and x.dtype == np.float32:
         made = DRAWERS[-1](op, (x,), (False,), {}, TensorSpec(f32, x.shape))
