@@ -2,9 +2,10 @@
 
 `whole` marks a pure function of tensors. Its first call with operands of given types traces it with
 its derivative (`passes/autodiff.py`), and from then on such calls run both as plain lists of NumPy
-calls (`eager/lines.py`): the same calls on the same arrays as one operation at a time makes, without
-inferring types, making tensors and recording nodes in between. One node stands on the tape; it keeps
-what the derivative reads. Second derivatives are those of the function, run again as written.
+calls (`eager/lines.py`): the same calls on the same arrays as one operation at a time makes,
+without inferring types, making tensors and recording nodes in between. One node stands on the tape;
+it keeps what the derivative reads. Second derivatives are those of the function, run again as
+written.
 
 Inside a step's trace, on a GPU, under autocast, vmap, anomaly detection and hooks on saved tensors,
 and for operands that do not lie row by row, the function runs as written. So does what has effects
@@ -13,6 +14,7 @@ besides its result, reads other tensors than its operands, or warns.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
@@ -33,19 +35,18 @@ from graphc.frontend.tape import (
     edge_of,
     record_rule,
     saving,
-    unchanged,
 )
 from graphc.frontend.tensor import Tensor, fresh
 from graphc.frontend.trace import Trace
 from graphc.ir.graph import NOWHERE, Value
 from graphc.ir.ops import Op
-from graphc.ir.types import Array
+from graphc.ir.types import Array, DType
 from graphc.passes.autodiff import Cotangents, Edge, already_freed, backpropagate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 KEPT = 2048  # plans; then all are made again
-PLAIN = (int, float, bool, str)
+PLAIN = frozenset({int, float, bool, str, DType})
 
 _plans: dict[Hashable, Plan | None] = {}
 
@@ -56,7 +57,7 @@ def whole(name: str) -> Callable[[F], F]:
     def mark(function: F) -> F:
         @wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            if modes.trace is not None or _watched():
+            if modes.trace is not None or watched():
                 return function(*args, **kwargs)
             plan = _plan_of(name, function, args, kwargs)
             return function(*args, **kwargs) if plan is None else plan(args, kwargs)
@@ -66,7 +67,7 @@ def whole(name: str) -> Callable[[F], F]:
     return mark
 
 
-def _watched() -> bool:
+def watched() -> bool:
     """Whether something is to be told of each operation."""
     return bool(
         ACCELERATORS
@@ -96,6 +97,8 @@ def _plan_of(
             count += 1
         elif a is None or type(a) in PLAIN:
             key.append(repr(a) if type(a) is float else (type(a), a))
+        elif isinstance(a, tuple | list) and all([type(n) is int for n in a]):
+            key.append((type(a), *a))
         else:
             return None
     if len(storages) < count:
@@ -135,7 +138,7 @@ def _made(
         warnings.simplefilter("always")
         try:
             traced = _traced(function, args, kwargs)
-        except (GraphcError, TypeError):  # said by the function itself, as written
+        except (GraphcError, TypeError, ValueError):  # said by the function itself, as written
             return None
     return None if traced is None or told else Plan(name, function, args, kwargs, traced)
 
@@ -155,12 +158,14 @@ def _traced(
 
     recorded = modes.grad
     with trace.activate():
-        out = function(*map(stand_in, args), **{k: stand_in(x) for k, x in kwargs.items()})
+        first = [*map(stand_in, args)]  # in this order
+        out = function(*first, **{k: stand_in(x) for k, x in kwargs.items()})
         if not isinstance(out, Tensor) or not out.is_traced or shown_strides(out):
             return None
         z, mark = trace.value(out), trace.builder.mark()
         edges = [edge_of(x) if recorded else None for x in seen]
-        g, pulled = None, [None for _ in seen]
+        g: Tensor | None = None
+        pulled: list[Value | None] = [None for _ in seen]
         if recorded and out.requires_grad:
             g = trace.argument(out, "g")
             start = edge_of(out)
@@ -203,7 +208,8 @@ class Plan:
     ) -> None:
         self.name, self.function = name, function
         self.spec = traced.out.spec
-        self.skeleton = [None if isinstance(a, Tensor) else (a,) for a in (*args, *kwargs.values())]
+        values = (*args, *kwargs.values())
+        self.skeleton = [None if isinstance(a, Tensor) else (copy.copy(a),) for a in values]
         self.names = tuple(kwargs)
         self.wanted = [d is not None for d in traced.pulled]
         self.records = any(self.wanted)
@@ -284,7 +290,7 @@ class Whole(OpNode):
     __slots__ = ("plan",)
 
     def __init__(self, plan: Plan, edges: Sequence[Edge | None], operands: list[Any]) -> None:
-        super().__init__(cast(Op, plan), edges, operands, {})  # it has a name and is one of its kind
+        super().__init__(cast(Op, plan), edges, operands, {})  # it has a name, too
         self.plan = plan
 
     def pull(self, cotangents: list[Any]) -> Cotangents:
@@ -295,7 +301,7 @@ class Whole(OpNode):
         plan, operands = self.plan, self.operands
         g = cotangents[0]
         count = len(self.edges)
-        if modes.grad or modes.trace is not None or g.array is None or _watched():
+        if modes.grad or modes.trace is not None or g.array is None or watched():
             return self._again(g, [self._unpack(x) for x in operands[:count]])
         read = [self._unpack(operands[k]).array for k in plan.reads]
         if plan.reads_output:
@@ -308,7 +314,8 @@ class Whole(OpNode):
         leaves: list[Tensor] = []
         with enable_grad():
             for x, edge in zip(xs, self.edges):
-                before, leaf = x.alias(), x.alias()
+                before: Tensor = x.alias()
+                leaf: Tensor = x.alias()
                 if edge is not None:
                     before.set_history(*edge)
                     record_rule("alias", (leaf,), (before,), lambda gs: gs)

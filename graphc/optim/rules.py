@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from graphc.frontend.api.elementwise import maximum
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.update import update
 
 Rate = float | Tensor
 
@@ -22,6 +23,7 @@ class SGDRates(NamedTuple):
     nesterov: bool
 
 
+@update
 def sgd(p: Tensor, g: Tensor, buffer: Tensor | None, r: SGDRates) -> tuple[Tensor, Tensor | None]:
     """Stochastic gradient descent; the buffer is None without momentum."""
     if r.weight_decay is not None:
@@ -51,6 +53,7 @@ class Moments(NamedTuple):
     peak: Tensor | None = None
 
 
+@update
 def adam(p: Tensor, g: Tensor, slots: Moments, r: AdamRates) -> tuple[Tensor, Moments]:
     """Adam and AdamW."""
     if r.keep is not None:

@@ -258,6 +258,8 @@ def convolutions() -> Iterator[Case]:
 EDGES: dict[str, Callable[[], Iterator[Case]]] = {
     "where": choices,
     "relu": lambda: floats((70, 80), (3,), (), (0, 4)),
+    "erf": lambda: floats((70, 80), (3,), (), (0, 4)),
+    "erfc": lambda: floats((70, 80), (3,), (), (0, 4)),
     "expand": lambda: iter([([noise("f32", (3, 1, 4))], {"shape": (3, 5, 4)})]),
     "unfold": lambda: iter(
         [windows((4, 12, 3), 1, size=3, step=2, dilation=2), windows((4, 3), 1, size=3, step=1)]

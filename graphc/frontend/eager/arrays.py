@@ -156,8 +156,28 @@ def take_along(x: Array, index: Array, *, axis: int) -> Array:
     return indexing.take_along(x, index, axis=axis) if at is None else np.take(x, at)
 
 
+def _rows_in_order(x: Array, index: Array, axis: int, length: int) -> Array | None:
+    """The sums of many long rows, those of one place side by side; else None. `np.add.at` takes ten
+    times as long, and adds in the same order."""
+    row = x.shape[index.ndim :]
+    if axis or not index.size or x.size < MANY or prod(row) < SHORT:
+        return None
+    if index.min() < 0 or index.max() >= length:
+        return None
+    order = np.argsort(index, axis=None, kind="stable")
+    places = index.ravel()[order]
+    first = np.flatnonzero(np.diff(places, prepend=-1))
+    rows = x.reshape(index.size, *row)[order]
+    out = np.zeros((length, *row), x.dtype)
+    out[places[first]] = np.add.reduceat(rows, first, 0, wide(x, index.size)) + 0  # no -0
+    return out
+
+
 def scatter_add(x: Array, index: Array, *, axis: int, length: int) -> Array:
     """Few terms need no wide sums."""
+    out = _rows_in_order(x, index, axis, length)
+    if out is not None:
+        return out
     out = indexing.add_rows(x, index, axis, length, wide(x, index.size))
     return out.astype(x.dtype, copy=False)
 

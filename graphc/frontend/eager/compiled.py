@@ -1,5 +1,6 @@
 """Eager operations by compiled code: products and convolutions of float32 that are too large for
-NumPy, and those of random draws that it would round otherwise than a compiled step does.
+NumPy, the error function, for which it has no loop, and what random draws round, which compiled
+steps would round otherwise.
 
 Whether one is decided by its shape alone, so a call repeated gives the same bits; but for one that
 a handler asks for while a program runs, which NumPy computes. float64 stays with NumPy: what
@@ -11,18 +12,20 @@ another shape, whose code would have to be compiled.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from graphc.ir.ops import OPS, Attrs, Op
-from graphc.ir.types import Array, TensorSpec, f32
+from graphc.ir.types import Array, Shape, TensorSpec, f32
 
 # From how many floating-point operations on compiled code is worth it. Products: from where NumPy's
 # BLAS would wake threads of its own, which keep spinning on the cores that ours need. Convolutions:
-# from where NumPy takes milliseconds.
+# from where NumPy takes a millisecond.
 LARGE_DOT = 1 << 19
-LARGE_CONV = 1 << 22
+LARGE_CONV = 1 << 21
 
 Runner = Callable[[Op, Sequence[Array], Attrs, TensorSpec], Array | None]
 RUNNERS: list[Runner] = []  # the last one serves; whoever has a compiler adds it
@@ -51,10 +54,33 @@ def _compiled(
     """`summed`: extents over which an element of the result is a sum."""
     if not RUNNERS or x.dtype != np.float32 or y.dtype != np.float32:
         return None
-    spec = op.infer(TensorSpec(f32, x.shape), TensorSpec(f32, y.shape), **attrs)
-    if 2 * prod(spec.shape) * prod(summed) < least:
-        return None
-    return RUNNERS[-1](op, (x, y), attrs, spec)
+    spec = _worth(op, x.shape, y.shape, tuple(attrs.items()), prod(summed), least)
+    return None if spec is None else RUNNERS[-1](op, (x, y), attrs, spec)
+
+
+@lru_cache(maxsize=4096)
+def _worth(
+    op: Op, x: Shape, y: Shape, attrs: tuple[tuple[str, Any], ...], terms: int, least: int
+) -> TensorSpec | None:
+    """The type of the result; None if that is too little work."""
+    spec = op.infer(TensorSpec(f32, x), TensorSpec(f32, y), **dict(attrs))
+    return spec if 2 * prod(spec.shape) * terms >= least else None
+
+
+def erf(x: Array) -> Array:
+    return _of_vector(OPS["erf"], x)
+
+
+def erfc(x: Array) -> Array:
+    return _of_vector(OPS["erfc"], x)
+
+
+def _of_vector(op: Op, x: Array) -> Array:
+    """What NumPy has no loop for, of float32 of any size: an element is the same everywhere."""
+    made = None
+    if DRAWERS and x.size and x.dtype == np.float32:
+        made = DRAWERS[-1](op, (x,), (False,), {}, TensorSpec(f32, x.shape))
+    return op.evaluate(x) if made is None else made
 
 
 def drawn(

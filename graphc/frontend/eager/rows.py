@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.frontend.eager import arrays, contractions, sums
+from graphc.frontend.eager import arrays, compiled, contractions, sums
 from graphc.ir.types import Array
 
 FAST: dict[str, Callable[..., Array]] = {
     "relu": arrays.relu,
     "where": arrays.where,
+    "erf": compiled.erf,
+    "erfc": compiled.erfc,
     "expand": arrays.expand,
     "unfold": arrays.unfold,
     "diagonal": arrays.diagonal,

@@ -12,6 +12,7 @@ from graphc.frontend.api.random import rand
 from graphc.frontend.modes import drawing
 from graphc.frontend.operands import floating, numeric
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 from graphc.ir.types import DType, f64, u8
 from graphc.nn.functional.arguments import widened, written
 
@@ -58,6 +59,7 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
+@whole("relu")
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0); NaN stays NaN.
 
@@ -74,6 +76,7 @@ def relu_(input: Tensor) -> Tensor:
     return relu(input, inplace=True)
 
 
+@whole("hardtanh")
 def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
@@ -98,6 +101,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
+@whole("hardsigmoid")
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """clamp(x + 3, 0, 6) / 6.
 
@@ -106,6 +110,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     return written(input, relu6(floating(input, "hardsigmoid") + 3.0) / 6.0, inplace)
 
 
+@whole("hardswish")
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x clamp(x + 3, 0, 6) / 6.
 
@@ -130,6 +135,7 @@ def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     return leaky_relu(input, negative_slope, inplace=True)
 
 
+@whole("leaky_relu")
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope * x.
 
@@ -156,6 +162,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return where(floating(input, "prelu") > 0, input, input * weight)
 
 
+@whole("elu")
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x above 0, alpha * (e^x - 1) below.
 
@@ -220,6 +227,7 @@ def rrelu_(
     return rrelu(input, lower, upper, training, inplace=True)
 
 
+@whole("elu")
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """elu scaled so that activations keep mean 0 and variance 1. Klambauer et al. 2017.
 
@@ -230,6 +238,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     return written(input, y, inplace)
 
 
+@whole("glu")
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim` times the sigmoid of the second.
 
@@ -246,6 +255,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return a * b.sigmoid()
 
 
+@whole("mish")
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x)). Misra 2019.
 
@@ -361,6 +371,7 @@ def tanh(input: Tensor) -> Tensor:
     return input.tanh()
 
 
+@whole("silu")
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x); NaN at -inf, as in PyTorch.
 
@@ -370,6 +381,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return written(input, (x * x.sigmoid()).to(input.dtype), inplace)
 
 
+@whole("gelu")
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x * Phi(x), with Phi by erfc: accurate in relative terms for negative x too.
 
@@ -386,6 +398,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     return y.to(input.dtype)
 
 
+@whole("softplus")
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(beta x)) / beta, and x itself where beta x exceeds `threshold`.
 
@@ -396,6 +409,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return where(x * beta > threshold, x, smooth).to(input.dtype)
 
 
+@whole("log_sigmoid")
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)) without overflow, computed at least in float32.
 
@@ -412,6 +426,7 @@ def log_one_plus_exp(z: Tensor) -> Tensor:
     return where(above, z, 0.0) + where(above, -z, z).exp().log1p()
 
 
+@whole("softmax")
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:
@@ -433,6 +448,7 @@ def softmin(
     return softmax(-input, dim, dtype=dtype)
 
 
+@whole("log_softmax")
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
 ) -> Tensor:

@@ -13,6 +13,7 @@ from graphc.frontend.api.shapes import owned
 from graphc.frontend.operands import floating
 from graphc.frontend.tape import stepwise
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import LARGEST
 from graphc.nn.functional.pool_types import Wanted, adaptive_max_pool
@@ -28,16 +29,19 @@ __all__ = [
 ]
 
 
+@whole("adaptive_avg_pool1d")
 def adaptive_avg_pool1d(input: Tensor, output_size: Wanted) -> Tensor:
     """Mean over `output_size` nearly equal stretches of [B,C,L] or [C,L]."""
     return _adaptive_avg_pool(1, input, output_size)
 
 
+@whole("adaptive_avg_pool2d")
 def adaptive_avg_pool2d(input: Tensor, output_size: Wanted) -> Tensor:
     """Mean over a grid of nearly equal cells of [B,C,H,W] or [C,H,W]; None keeps an extent."""
     return _adaptive_avg_pool(2, input, output_size)
 
 
+@whole("adaptive_avg_pool3d")
 def adaptive_avg_pool3d(input: Tensor, output_size: Wanted) -> Tensor:
     """Mean over a grid of nearly equal cells of [B,C,D,H,W] or [C,D,H,W]."""
     return _adaptive_avg_pool(3, input, output_size)

@@ -7,6 +7,7 @@ from math import inf, sqrt
 from graphc.errors import DTypeMismatch, InvalidState, ShapeMismatch
 from graphc.frontend.api.elementwise import where
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, bool_, f32
 from graphc.nn.functional.activation import softmax
@@ -15,6 +16,7 @@ from graphc.nn.functional.dropout import dropout
 __all__ = ["scaled_dot_product_attention"]
 
 
+@whole("scaled_dot_product_attention")
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -10,6 +10,7 @@ from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.operands import floating_or_i64
 from graphc.frontend.switches import as_written
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 from graphc.ir.types import Shape
 from graphc.nn.functional.arguments import Sizes, per_dim
 
@@ -25,6 +26,7 @@ __all__ = [
 Pairs = tuple[tuple[int, int], ...]
 
 
+@whole("convolution")
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -38,6 +40,7 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@whole("convolution")
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -56,6 +59,7 @@ def conv2d(
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@whole("convolution")
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -69,6 +73,7 @@ def conv3d(
     return _conv(3, input, weight, bias, stride, padding, dilation, groups)
 
 
+@whole("convolution")
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -83,6 +88,7 @@ def conv_transpose1d(
     return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@whole("convolution")
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -101,6 +107,7 @@ def conv_transpose2d(
     return _transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@whole("convolution")
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

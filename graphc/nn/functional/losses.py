@@ -72,6 +72,7 @@ def check_smoothing(share: float) -> None:
         raise RefusedArgument(f"label_smoothing must be between 0.0 and 1.0. Got: {share}")
 
 
+@whole("nll_loss")
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -211,6 +212,7 @@ def weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)
 
 
+@whole("mse_loss")
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -230,6 +232,7 @@ def mse_loss(
     return weighted(d * d, weight, legacy_reduction(size_average, reduce, reduction))
 
 
+@whole("l1_loss")
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -247,6 +250,7 @@ def l1_loss(
     return weighted(d.abs(), weight, legacy_reduction(size_average, reduce, reduction))
 
 
+@whole("huber_loss")
 def huber_loss(
     input: Tensor,
     target: Tensor,
@@ -269,6 +273,7 @@ def huber_loss(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@whole("smooth_l1_loss")
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -294,6 +299,7 @@ def smooth_l1_loss(
     return reduced(where(far, size - 0.5 * beta, near * near * (0.5 / beta)), reduction)
 
 
+@whole("binary_cross_entropy_with_logits")
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -321,6 +327,7 @@ def binary_cross_entropy_with_logits(
     return reduced(loss.to(input.dtype), legacy_reduction(size_average, reduce, reduction))
 
 
+@whole("kl_div")
 def kl_div(
     input: Tensor,
     target: Tensor,

@@ -14,6 +14,7 @@ from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.modes import no_grad
 from graphc.frontend.registry import public
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 from graphc.nn.functional.arguments import widened
 
 __all__ = [
@@ -129,6 +130,7 @@ def _update_running(
         running_var.copy_(running_var * (1 - momentum) + unbiased * momentum)
 
 
+@whole("native_layer_norm")
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -144,6 +146,7 @@ def layer_norm(
     return row_by_row(y.to(input.dtype))
 
 
+@whole("rms_norm")
 def rms_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -164,6 +167,7 @@ def rms_norm(
 _EPSILON = {"f32": 2.0**-23, "f64": 2.0**-52}
 
 
+@whole("native_group_norm")
 def group_norm(
     input: Tensor,
     num_groups: int,

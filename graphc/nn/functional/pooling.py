@@ -11,6 +11,7 @@ from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import keep_channels_last
 from graphc.frontend.operands import floating, floating_or_i64, numeric
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 from graphc.ir.ops import OPS
 from graphc.ir.types import Shape, u8
 from graphc.nn.functional.arguments import Sizes, per_dim
@@ -265,6 +266,7 @@ def _share(total: Tensor, count: int | Tensor) -> Tensor:
     return total * (1.0 / count) if isinstance(count, int) else total / count
 
 
+@whole("avg_pool1d")
 def avg_pool1d(
     input: Tensor,
     kernel_size: Sizes,
@@ -283,6 +285,7 @@ def avg_pool1d(
     return _avg_pool(1, input, window, ceil_mode, count_include_pad, None)
 
 
+@whole("avg_pool2d")
 def avg_pool2d(
     input: Tensor,
     kernel_size: Sizes,
@@ -302,6 +305,7 @@ def avg_pool2d(
     return _avg_pool(2, input, window, ceil_mode, count_include_pad, divisor_override)
 
 
+@whole("avg_pool3d")
 def avg_pool3d(
     input: Tensor,
     kernel_size: Sizes,

@@ -9,6 +9,7 @@ from graphc.frontend.api.elementwise import where
 from graphc.frontend.checked import checked
 from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
+from graphc.frontend.whole import whole
 from graphc.nn.functional.arguments import legacy_reduction, reduced
 
 __all__ = ["binary_cross_entropy", "gaussian_nll_loss", "poisson_nll_loss"]
@@ -19,6 +20,7 @@ LEAST_SPREAD = 9.999999960041972e-13
 LEAST_LOG = -100.0  # PyTorch's bound of log(0), which keeps the loss finite
 
 
+@whole("binary_cross_entropy")
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,

@@ -1,0 +1,173 @@
+"""Functions that eager mode runs as one: the bits and derivatives of one operation at a time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+import graphc.nn.functional as F
+from graphc.autograd.graph import saved_tensors_hooks
+from graphc.frontend import whole
+from graphc.frontend.api.random import manual_seed
+from graphc.frontend.tape import OpNode
+
+T = graphc.Tensor
+CLASSES = graphc.tensor([0, 2, 1, -100, 2])
+CALLS: dict[str, tuple[Callable[..., T], tuple[tuple[int, ...], ...]]] = {
+    "linear": (F.linear, ((5, 7), (3, 7), (3,))),
+    "linear of rank 3": (F.linear, ((2, 5, 7), (3, 7), (3,))),
+    "cross_entropy": (lambda x: F.cross_entropy(x, CLASSES, label_smoothing=0.1), ((5, 3),)),
+    "nll_loss": (lambda x: F.nll_loss(x, CLASSES, reduction="sum"), ((5, 3),)),
+    "conv2d": (lambda x, w, b: F.conv2d(x, w, b, 2, (1, 2)), ((2, 4, 9, 8), (6, 4, 3, 3), (6,))),
+    "transposed": (lambda x, w: F.conv_transpose2d(x, w, None, 2), ((2, 4, 5, 5), (4, 3, 2, 2))),
+    "layer_norm": (lambda x, w, b: F.layer_norm(x, [6], w, b), ((3, 4, 6), (6,), (6,))),
+    "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), ((3, 4, 6), (4,), (4,))),
+    "gelu": (F.gelu, ((40, 70),)),
+    "softmax": (lambda x: F.softmax(x, -1), ((40, 70),)),
+    "relu": (F.relu, ((40, 170),)),
+    "mse_loss": (F.mse_loss, ((5, 3), (5, 3))),
+    "bce": (F.binary_cross_entropy_with_logits, ((5, 3), (5, 3))),
+    "attention": (F.scaled_dot_product_attention, ((2, 3, 8, 4), (2, 3, 8, 4), (2, 3, 8, 4))),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, 2), ((2, 3, 8, 8),)),
+}  # fmt: skip
+
+
+def operands(shapes: tuple[tuple[int, ...], ...]) -> list[T]:
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in shapes]
+    arrays[0].flat[0] = -0.0
+    return [graphc.from_numpy(a).requires_grad_() for a in arrays]
+
+
+def step(
+    function: Callable[..., T], shapes: tuple[tuple[int, ...], ...]
+) -> tuple[list[bytes], Any]:
+    xs = operands(shapes)
+    y = function(*xs)
+    node = y.grad_fn
+    y.backward(graphc.sin(y.detach()))
+    return [y.detach().numpy().tobytes(), *(x.grad.numpy().tobytes() for x in xs)], node
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_bits_are_those_of_one_operation_at_a_time(name: str) -> None:
+    function, shapes = CALLS[name]
+    with saved_tensors_hooks(lambda x: x, lambda x: x):  # are told of each operation
+        expected, node = step(function, shapes)
+    assert type(node) is OpNode
+    for _ in range(2):  # the call that makes the plan, and one that finds it
+        got, node = step(function, shapes)
+        assert type(node) is whole.Whole and got == expected
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "layer_norm", "softmax", "attention"])
+def test_second_derivatives(name: str) -> None:
+    function, shapes = CALLS[name]
+
+    def twice() -> list[bytes]:
+        xs = operands(shapes)
+        (g,) = graphc.autograd.grad(function(*xs).sin().sum(), xs[:1], create_graph=True)
+        g.sin().sum().backward()
+        return [x.grad.numpy() for x in xs if x.grad is not None]
+
+    got = twice()
+    with saved_tensors_hooks(lambda x: x, lambda x: x):
+        expected = twice()
+    assert len(got) == len(expected) >= 1
+    for a, b in zip(got, expected):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_calls_a_third_of_the_python() -> None:
+    """`loss.backward()` of a layer and a loss: 40 primitives, run as four lists."""
+    x, w, b = operands(((5, 7), (3, 7), (3,)))
+
+    def run() -> None:
+        F.cross_entropy(F.linear(x, w, b), CLASSES).backward()
+
+    def calls() -> int:
+        seen = [0]
+
+        def count(frame: Any, event: str, arg: Any) -> None:
+            seen[0] += event == "call"
+
+        run()
+        sys.setprofile(count)
+        try:
+            run()
+        finally:
+            sys.setprofile(None)
+        return seen[0]
+
+    few = calls()
+    with saved_tensors_hooks(lambda x: x, lambda x: x):
+        many = calls()
+    assert 3 * few < many
+
+
+def test_writes_to_what_is_kept_are_seen() -> None:
+    x, w, b = operands(((5, 7), (3, 7), (3,)))
+    y = F.linear(x, w, b)
+    with graphc.no_grad():
+        w.add_(1)
+    with pytest.raises(RuntimeError, match="changed by an in-place operation"):
+        y.sum().backward()
+    s = F.softmax(x * 1, -1)
+    s.add_(1)
+    with pytest.raises(RuntimeError, match="changed by an in-place operation"):
+        s.sum().backward()
+    y = F.linear(x, w, b)
+    y.relu_()
+    y.sum().backward()  # its own result it does not read
+
+
+def test_a_second_backward_needs_retain_graph() -> None:
+    (x,) = operands(((5, 3),))
+    loss = F.cross_entropy(x, CLASSES)
+    loss.backward(retain_graph=True)
+    loss.backward()
+    with pytest.raises(RuntimeError, match="a second time"):
+        loss.backward()
+
+
+def test_a_function_that_draws_runs_as_written() -> None:
+    q, k, v = operands(((2, 3, 8, 4),) * 3)
+    manual_seed(1)
+    first, second = (F.scaled_dot_product_attention(q, k, v, dropout_p=0.5) for _ in range(2))
+    assert not np.array_equal(first.detach().numpy(), second.detach().numpy())
+
+
+def test_errors_are_those_of_each_call() -> None:
+    (x,) = operands(((5, 3),))
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            F.cross_entropy(x, CLASSES + 7)
+        with pytest.raises(ValueError, match="batch_size"):
+            F.cross_entropy(x, CLASSES[:2].clone())
+
+
+@pytest.mark.parametrize("make", [
+    lambda ps: graphc.optim.SGD(ps, 0.1, momentum=0.9, weight_decay=0.01, nesterov=True),
+    lambda ps: graphc.optim.AdamW(ps, 1e-2, amsgrad=True),
+])  # fmt: skip
+def test_update_rules_keep_their_bits(make: Callable[..., Any]) -> None:
+    def trained(each: bool) -> list[bytes]:
+        (p,) = operands(((6, 5),))
+        optimizer = make([p])
+        for k in range(3):
+            optimizer.param_groups[0]["lr"] = 0.1 / (k + 1)
+            p.grad = p.detach().cos()
+            if each:
+                with saved_tensors_hooks(lambda x: x, lambda x: x):
+                    optimizer.step()
+            else:
+                optimizer.step()
+        slots = [v for v in optimizer.state[p].values() if v is not None]
+        return [t.detach().numpy().tobytes() for t in (p, *slots)]
+
+    assert trained(False) == trained(True)
