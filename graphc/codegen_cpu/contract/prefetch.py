@@ -6,6 +6,7 @@ steps of its reduction, for
 
   the rows of the next tile     where they lie in one piece: pixels by channels, 1x1 convolutions
   its columns of the next chunk where both operands are rows of matrices: a weight gradient
+  its pixels of the next row    of a depthwise weight gradient: a line of each place, as below
   what its epilogue touches     where the sum is short, or the samples are few (`epilogue.py`)
 
 and, before its first step, for what a tile of a depthwise convolution that lies below it reads of
@@ -19,11 +20,14 @@ from itertools import product
 
 from graphc.codegen_cpu import memory
 from graphc.codegen_cpu.contract.operands import Bases, Stream
+from graphc.codegen_cpu.contract.parts import guess
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
 from graphc.codegen_cpu.target import LINE_BYTES
 from graphc.ir.kernel import Load
+
+AHEAD = 48  # pixels, of nine multiply-adds each: what memory takes to answer
 
 
 def next_rows(f: Frame, plan: Plan, scalars: Bases) -> str:
@@ -62,6 +66,25 @@ def ask(
     for step in range(steps if distance else 0):
         for pointer in _columns(rows, columns, distance + step):
             memory.fetch(f, pointer, near=False)
+    if plan.wide and plan.chunk is not None and len(plan.contraction.reduced) > 1:
+        for step, stream in product(range(steps), (rows, columns)):
+            for pointer in _below(f, plan, stream, step):
+                memory.fetch(f, pointer, near=False)
+
+
+def _below(f: Frame, plan: Plan, stream: Stream, step: int) -> Iterator[str]:
+    """What a tile reads some rows of the image later and no other tap of it reads here or before;
+    of small images rows are short, so it is many of them."""
+    row, pixel = plan.contraction.reduced[-2:]
+    rows = -(-AHEAD // guess(pixel.extent))
+    for load in stream.loads:
+        down, across = (f.size(load.at.stride(a.name)) for a in (row, pixel))
+        places = [cells[load.name] for cells in stream.cells]
+        for point, (base, at) in enumerate(places):
+            if down == 0 or any((base, f.add(at, s)) in places for s in (down, across) if s != 0):
+                continue
+            here = stream.pointers(point, step)[load.name]
+            yield f.pointer(here, f.mul(down, rows), load.dtype)
 
 
 def _columns(rows: Stream, columns: Stream, step: int) -> Iterator[str]:
