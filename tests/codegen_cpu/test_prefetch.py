@@ -28,6 +28,16 @@ def gradient(rows: int, columns: int, samples: int) -> Case:
     return Case(kernel, lengths, {"n0": samples})
 
 
+def data_gradient(samples: int, outputs: int, inputs: int) -> Case:
+    """Of an unknown number of samples: the weights' rows are what is summed over."""
+    kernel = contract(
+        [("m", "n0"), ("n", inputs)], [("k", outputs)], at(m=outputs, k=1), at(k=inputs, n=1),
+        at(m=inputs, n=1), sizes=("n0",),
+    )  # fmt: skip
+    lengths = {"a": samples * outputs, "b": outputs * inputs, "y": samples * inputs}
+    return Case(kernel, lengths, {"n0": samples})
+
+
 def depthwise_gradient(h: int, c: int) -> Case:
     o = h - 2
     kernel = contract(
@@ -52,6 +62,7 @@ def depthwise_gradient_of_images(h: int, c: int, stride: int) -> Case:
 ASKING = {
     "rows of pixels": matmul(60, 32, 48),
     "columns of a chunk": gradient(96, 24, 600),
+    "columns of a later tile": data_gradient(11, 4096, 56),
     "lines of an image": depthwise(2, 12, 32),
     "pixels of the next row": depthwise_gradient_of_images(12, 16, 1),
     "pixels of the next row, strided": depthwise_gradient_of_images(13, 16, 2),

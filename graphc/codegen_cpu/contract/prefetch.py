@@ -5,6 +5,7 @@ each, and a chunk of a matrix of which each tile reads some columns. So a tile a
 steps of its reduction, for
 
   the rows of the next tile     where they lie in one piece: pixels by channels, 1x1 convolutions
+  columns of a later tile       where a chunk is some rows of a matrix: weights, of a data gradient
   its columns of the next chunk where both operands are rows of matrices: a weight gradient
   its pixels of the next row    of a depthwise weight gradient: a line of each place, as below
   what its epilogue touches     where the sum is short, or the samples are few (`epilogue.py`)
@@ -27,6 +28,7 @@ from graphc.codegen_cpu.integers import Int
 from graphc.codegen_cpu.target import LINE_BYTES
 from graphc.ir.kernel import Load
 
+TILES = 4  # until memory has answered
 AHEAD = 48  # pixels, of nine multiply-adds each: what memory takes to answer
 
 
@@ -66,10 +68,24 @@ def ask(
     for step in range(steps if distance else 0):
         for pointer in _columns(rows, columns, distance + step):
             memory.fetch(f, pointer, near=False)
+    beside = _beside(plan)
+    for step in range(steps if beside else 0):
+        (pointer,) = rows.pointers(0, step).values()
+        memory.fetch(f, f.pointer(pointer, beside, plan.scalar.loads[0].dtype), near=True)
     if plan.wide and plan.chunk is not None and len(plan.contraction.reduced) > 1:
         for step, stream in product(range(steps), (rows, columns)):
             for pointer in _below(f, plan, stream, step):
                 memory.fetch(f, pointer, near=False)
+
+
+def _beside(plan: Plan) -> int:
+    """Elements to what a later tile reads of each row, if tiles go along the rows of a matrix, of
+    which a chunk has some; 0 if they do not."""
+    loads, one = plan.scalar.loads, len(plan.contraction.reduced) == 1
+    if not (one and plan.packed) or plan.chunk is None or len(loads) > 1:
+        return 0
+    along = [r.count for r in plan.rows if loads[0].at.stride(r.axis.name) == 1]
+    return TILES * along[0] if len(plan.rows) == len(along) == 1 else 0
 
 
 def _below(f: Frame, plan: Plan, stream: Stream, step: int) -> Iterator[str]:
