@@ -470,7 +470,7 @@ def test_points_that_load_the_same_load_it_once(channels: int) -> None:
     loads, stores = (sum(word in x for x in floats) for word in ("load", "store"))
     assert stores >= 4 * loads > 0
     rng = np.random.default_rng(0)
-    buffers = {
+    buffers: dict[str, Array] = {
         "g": rng.integers(1, 9, 15 * channels).astype(np.float32),
         "i": rng.integers(0, 4, 15 * channels),
         "y": np.ones(60 * channels, np.float32),

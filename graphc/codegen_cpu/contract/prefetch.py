@@ -80,9 +80,11 @@ def ask(
 
 def _beside(plan: Plan) -> int:
     """Elements to what a later tile reads of each row, if tiles go along the rows of a matrix, of
-    which a chunk has some; 0 if they do not."""
-    loads, one = plan.scalar.loads, len(plan.contraction.reduced) == 1
-    if not (one and plan.packed) or plan.chunk is None or len(loads) > 1:
+    which a chunk has some; 0 if they do not, or if the rows are samples."""
+    loads, (rows, *others) = plan.scalar.loads, plan.contraction.reduced
+    if others or not isinstance(rows.extent, int) or not plan.packed or plan.chunk is None:
+        return 0
+    if len(loads) > 1:
         return 0
     along = [r.count for r in plan.rows if loads[0].at.stride(r.axis.name) == 1]
     return TILES * along[0] if len(plan.rows) == len(along) == 1 else 0
