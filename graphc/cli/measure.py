@@ -18,7 +18,7 @@ import graphc
 from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.codegen_cpu.library import KernelLibrary
 from graphc.codegen_cpu.target import Target
-from graphc.ir.cpu_abi import BARRIER, CELL_BYTES, ENTRY_CELLS, JOB, LINE_BYTES
+from graphc.ir.cpu_abi import BARRIER, CELL_BYTES, ENTRY_CELLS, JOB, PAIR_BYTES
 from graphc.runtime.cpu.dispatch import walker
 from graphc.runtime.cpu.executor import Engine
 from graphc.runtime.cpu.job import Job
@@ -130,7 +130,7 @@ def _levels(target: Target, threads: int, pool: ThreadPoolExecutor) -> dict[str,
     copies = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)(code[0])
     found = {}
     for name, (size, shared) in sizes.items():
-        each = size // (4 * (threads if shared else 1)) // LINE_BYTES * LINE_BYTES  # half in all
+        each = size // (4 * (threads if shared else 1)) // PAIR_BYTES * PAIR_BYTES  # half in all
         times = COPIED_BYTES // each
         arrays = [np.ones((2, each), np.uint8) for _ in range(threads)]
         count = each // target.vector_bytes, times

@@ -76,6 +76,11 @@ def _loops(kernel: Kernel, p: lanes.Plan) -> Iterator[tuple[str, object]]:
     yield "vectors", _lane(p.lane, p.lanes)
     if p.copies > 1:
         yield "vectors a block", p.copies
+    if p.within:
+        yield (
+            "written out within them",
+            ", ".join(_axis(a) for a in kernel.axes if a.name in p.within),
+        )
     for k, phase in enumerate(kernel.phases):
         if phase.axes:
             axes = ", ".join(map(_axis, phase.axes))

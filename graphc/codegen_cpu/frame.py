@@ -12,8 +12,7 @@ from graphc.codegen_cpu.memory import ZEROS
 from graphc.codegen_cpu.scalar import from_memory, in_memory
 from graphc.codegen_cpu.target import LINE_BYTES
 from graphc.errors import InternalError
-from graphc.ir.cpu_abi import LINE_BYTES as APART
-from graphc.ir.cpu_abi import ROOM_BYTES
+from graphc.ir.cpu_abi import PAIR_BYTES, ROOM_BYTES
 from graphc.ir.kernel import PART, Affine, Axis, Kernel, Load, Store
 from graphc.ir.types import DType, Scalar, i64
 
@@ -107,7 +106,7 @@ class Frame(Integers):
         size = count * t.bits // 8
         if size <= STACK_BYTES:
             return self.e.value(f"alloca {t.element}, i64 {count}, align 64")
-        at, self._room = self._room, self._room + -(-size // APART) * APART
+        at, self._room = self._room, self._room + -(-size // PAIR_BYTES) * PAIR_BYTES
         if self._room > ROOM_BYTES:
             raise InternalError(f"a kernel wants {self._room} bytes, and a thread has {ROOM_BYTES}")
         return self.e.value(f"getelementptr i8, ptr %room, i64 {at} ; {size} bytes")

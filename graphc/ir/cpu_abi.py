@@ -17,7 +17,7 @@ import numpy as np
 from graphc.ir.types import DType, Scalar
 
 CELL_BYTES = 8
-LINE_BYTES = 128  # two cache lines, which processors prefetch in pairs
+PAIR_BYTES = 128  # two cache lines, which processors prefetch in pairs
 
 # The error cell, a block of four: 1 if set, which check, the value and its bound. Of an access that
 # is out of bounds: OUTSIDE + the number of the buffer (behind them, of the kernel's
@@ -113,11 +113,11 @@ class Walker:
 
 
 def pool_cells(threads: int) -> int:
-    return (FIRST_THREAD_LINE + threads) * LINE_BYTES // CELL_BYTES
+    return (FIRST_THREAD_LINE + threads) * PAIR_BYTES // CELL_BYTES
 
 
 def thread_cell(thread: int, name: str) -> int:
-    return (FIRST_THREAD_LINE + thread) * LINE_BYTES // CELL_BYTES + THREAD[name]
+    return (FIRST_THREAD_LINE + thread) * PAIR_BYTES // CELL_BYTES + THREAD[name]
 
 
 def scalar_bits(value: Scalar, dtype: DType) -> int:

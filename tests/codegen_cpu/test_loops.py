@@ -442,6 +442,54 @@ def test_column_walks_take_vectors_side_by_side() -> None:
     assert lanes.plan(parse(short), Target.named("sapphirerapids")).copies == 1
 
 
+UNPOOLED = """kernel unpooled map (g: r f32, i: r i64, y: w f32 | n | ) {
+  for y in n, b in 2, x in 3, a in 2, c in CHANNELS {
+    once {
+      %0: i64 = index b*2 + a
+      %1: i64 = load i[y*CCC + x*CHANNELS + c]
+      %2: bool = eq %0 %1
+      %3: f32 = load g[y*CCC + x*CHANNELS + c]
+      %4: f32 = const 0.0
+      %5: f32 = where %2 %3 %4
+      store y[y*CCCCCCCCCCCC + b*CCCCCC + x*CC + a*CHANNELS + c] = %5
+    }
+  }
+}"""
+
+
+@pytest.mark.parametrize("channels", [6, 16, 37, 64])
+def test_points_that_load_the_same_load_it_once(channels: int) -> None:
+    """The gradient of a pooling reads a place once, not for every pixel of the window."""
+    text = UNPOOLED.replace("CHANNELS", str(channels))
+    for count in (12, 6, 3, 2):
+        text = text.replace("C" * count, str(count * channels))
+    target = Target.named("sapphirerapids")
+    chosen = lanes.plan(parse(text), target)
+    assert chosen.within == ("b", "a")
+    lines = module_text([parse(text)], target).splitlines()
+    floats = [x for x in lines if "<16 x float>" in x and "declare" not in x]
+    loads, stores = (sum(word in x for x in floats) for word in ("load", "store"))
+    assert stores >= 4 * loads > 0
+    rng = np.random.default_rng(0)
+    buffers: dict[str, Array] = {
+        "g": rng.integers(1, 9, 15 * channels).astype(np.float32),
+        "i": rng.integers(0, 4, 15 * channels),
+        "y": np.ones(60 * channels, np.float32),
+    }
+    check([Case(parse(text), buffers, {"n": 5}, {})])
+
+
+def test_long_axes_and_loads_stay_around_the_lanes() -> None:
+    def within(text: str) -> tuple[str, ...]:
+        return lanes.plan(parse(text), Target.named("sapphirerapids")).within
+
+    shown = UNPOOLED.replace("CHANNELS", "16").replace("CCCCCCCCCCCC", "192")
+    shown = shown.replace("CCCCCC", "96").replace("CCC", "48").replace("CC", "32")
+    assert within(shown) == ("b", "a")
+    assert within(shown.replace("b in 2", "b in 9")) == ("a",)
+    assert within(shown.replace("load g[y*48", "load g[y*48 + b*7")) == ("a",)
+
+
 def test_modules_hold_each_distinct_kernel_once() -> None:
     a, b = parse(SUMS), parse(COLUMNS)
     renamed = dataclasses.replace(a, name="other", note="x")

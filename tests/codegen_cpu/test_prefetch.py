@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphc.codegen_cpu.contract.plan import plan
+from graphc.codegen_cpu.target import Target
 from tests.codegen_cpu.contract_kernels import (
     Case,
     at,
@@ -27,6 +28,16 @@ def gradient(rows: int, columns: int, samples: int) -> Case:
     return Case(kernel, lengths, {"n0": samples})
 
 
+def data_gradient(samples: int, outputs: int, inputs: int) -> Case:
+    """Of an unknown number of samples: the weights' rows are what is summed over."""
+    kernel = contract(
+        [("m", "n0"), ("n", inputs)], [("k", outputs)], at(m=outputs, k=1), at(k=inputs, n=1),
+        at(m=inputs, n=1), sizes=("n0",),
+    )  # fmt: skip
+    lengths = {"a": samples * outputs, "b": outputs * inputs, "y": samples * inputs}
+    return Case(kernel, lengths, {"n0": samples})
+
+
 def depthwise_gradient(h: int, c: int) -> Case:
     o = h - 2
     kernel = contract(
@@ -37,10 +48,24 @@ def depthwise_gradient(h: int, c: int) -> Case:
     return Case(kernel, {"a": h * h * c, "b": o * o * c, "y": 9 * c})
 
 
+def depthwise_gradient_of_images(h: int, c: int, stride: int) -> Case:
+    """As above, over an unknown number of images."""
+    o = (h - 3) // stride + 1
+    kernel = contract(
+        [("ky", 3), ("kx", 3), ("ch", c)], [("n", "n0"), ("oy", o), ("ox", o)],
+        at(n=h * h * c, oy=stride * h * c, ox=stride * c, ky=h * c, kx=c, ch=1),
+        at(n=o * o * c, oy=o * c, ox=c, ch=1), at(ky=3 * c, kx=c, ch=1), sizes=("n0",),
+    )  # fmt: skip
+    return Case(kernel, {"a": 2 * h * h * c, "b": 2 * o * o * c, "y": 9 * c}, {"n0": 2})
+
+
 ASKING = {
     "rows of pixels": matmul(60, 32, 48),
     "columns of a chunk": gradient(96, 24, 600),
+    "columns of a later tile": data_gradient(11, 4096, 56),
     "lines of an image": depthwise(2, 12, 32),
+    "pixels of the next row": depthwise_gradient_of_images(12, 16, 1),
+    "pixels of the next row, strided": depthwise_gradient_of_images(13, 16, 2),
     "results of short sums": matmul(60, 32, 48, "tn"),
     "of tiles that move back": matmul(61, 35, 24, "tn"),
 }
@@ -50,6 +75,15 @@ ASKING = {
 def test_what_no_prefetcher_follows_is_asked_for(name: str) -> None:
     assert "call void @llvm.prefetch" in module_text(ASKING[name].kernel, HOST)
     check(ASKING[name])
+
+
+@pytest.mark.parametrize(("stride", "lines"), [(1, 2), (2, 5)])
+def test_a_depthwise_gradient_asks_once_for_each_pixel(stride: int, lines: int) -> None:
+    """Of nine taps only those ask that read what none has read: one, or four of a stride of two;
+    and the output's pixel."""
+    text = module_text(depthwise_gradient_of_images(40, 16, stride).kernel, Target.named("haswell"))
+    steps = text.count("call <8 x float> @llvm.fma") / 9
+    assert text.count("call void @llvm.prefetch") == lines * steps > 0
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ each, and a chunk of a matrix of which each tile reads some columns. So a tile a
 steps of its reduction, for
 
   the rows of the next tile     where they lie in one piece: pixels by channels, 1x1 convolutions
+  columns of a later tile       where a chunk is some rows of a matrix: weights, of a data gradient
   its columns of the next chunk where both operands are rows of matrices: a weight gradient
+  its pixels of the next row    of a depthwise weight gradient: a line of each place, as below
   what its epilogue touches     where the sum is short, or the samples are few (`epilogue.py`)
 
 and, before its first step, for what a tile of a depthwise convolution that lies below it reads of
@@ -19,11 +21,15 @@ from itertools import product
 
 from graphc.codegen_cpu import memory
 from graphc.codegen_cpu.contract.operands import Bases, Stream
+from graphc.codegen_cpu.contract.parts import guess
 from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
 from graphc.codegen_cpu.target import LINE_BYTES
 from graphc.ir.kernel import Load
+
+TILES = 4  # until memory has answered
+AHEAD = 48  # pixels, of nine multiply-adds each: what memory takes to answer
 
 
 def next_rows(f: Frame, plan: Plan, scalars: Bases) -> str:
@@ -62,6 +68,41 @@ def ask(
     for step in range(steps if distance else 0):
         for pointer in _columns(rows, columns, distance + step):
             memory.fetch(f, pointer, near=False)
+    beside = _beside(plan)
+    for step in range(steps if beside else 0):
+        (pointer,) = rows.pointers(0, step).values()
+        memory.fetch(f, f.pointer(pointer, beside, plan.scalar.loads[0].dtype), near=True)
+    if plan.wide and plan.chunk is not None and len(plan.contraction.reduced) > 1:
+        for step, stream in product(range(steps), (rows, columns)):
+            for pointer in _below(f, plan, stream, step):
+                memory.fetch(f, pointer, near=False)
+
+
+def _beside(plan: Plan) -> int:
+    """Elements to what a later tile reads of each row, if tiles go along the rows of a matrix, of
+    which a chunk has some; 0 if they do not, or if the rows are samples."""
+    loads, (rows, *others) = plan.scalar.loads, plan.contraction.reduced
+    if others or not isinstance(rows.extent, int) or not plan.packed or plan.chunk is None:
+        return 0
+    if len(loads) > 1:
+        return 0
+    along = [r.count for r in plan.rows if loads[0].at.stride(r.axis.name) == 1]
+    return TILES * along[0] if len(plan.rows) == len(along) == 1 else 0
+
+
+def _below(f: Frame, plan: Plan, stream: Stream, step: int) -> Iterator[str]:
+    """What a tile reads some rows of the image later and no other tap of it reads here or before;
+    of small images rows are short, so it is many of them."""
+    row, pixel = plan.contraction.reduced[-2:]
+    rows = -(-AHEAD // guess(pixel.extent))
+    for load in stream.loads:
+        down, across = (f.size(load.at.stride(a.name)) for a in (row, pixel))
+        places = [cells[load.name] for cells in stream.cells]
+        for point, (base, at) in enumerate(places):
+            if down == 0 or any((base, f.add(at, s)) in places for s in (down, across) if s != 0):
+                continue
+            here = stream.pointers(point, step)[load.name]
+            yield f.pointer(here, f.mul(down, rows), load.dtype)
 
 
 def _columns(rows: Stream, columns: Stream, step: int) -> Iterator[str]:

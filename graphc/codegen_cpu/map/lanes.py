@@ -4,6 +4,9 @@ Either one parallel axis takes the lanes for all phases (elementwise chains, col
 over channels), or the parallel points are scalar and each phase gives the lanes to one of its own
 axes (row sums, softmax). A cost in vector operations decides, from the kernel alone: strides of 0
 and 1 are cheap, others are gathers, and a short axis wastes lanes.
+
+Short axes that stores go along and loads do not, the places of a pooling window or of a pixel that
+is shown larger, are written out within the lanes: their points share what was loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from graphc.ir.kernel import (
     Statement,
     Store,
 )
-from graphc.ir.kernel_uses import Uses, uses
+from graphc.ir.kernel_uses import Uses, depends, uses
 from graphc.ir.ops import OPS
 
 UNKNOWN = 64  # a symbolic extent, when costs are compared
@@ -34,6 +37,7 @@ CHAINS = 8  # accumulators that keep two adders of latency four busy
 GATHER = 1.5  # cost of one element of a gather or scatter, in vector loads
 SCATTER = 6.0  # and of a scatter that takes a cache line an element, where rows could be written
 ROW = 16  # elements that make a row worth writing at once: a cache line of float32
+SHARED = 16  # points within the lanes that share what was loaded
 ACROSS = 12.0  # cost of merging the lanes of one reduction
 
 
@@ -46,6 +50,7 @@ class Plan:
     lanes: int
     copies: int  # vectors of the parallel lane axis per block
     unroll: tuple[int, ...]  # of each phase's innermost loop
+    within: tuple[str, ...] = ()  # axes that are written out within the lane axis
 
     def lane_of(self, phase: int) -> str:
         return self.lane or self.phase_lanes[phase]
@@ -152,7 +157,23 @@ def plan(kernel: Kernel, target: Target) -> Plan:
         return Plan("", phase_lanes, lanes, 1, unroll)
     copies = _copies(kernel, lane, lanes)
     unroll = tuple(_unroll(p, "", lanes, copies) for p in kernel.phases)
-    return Plan(lane, ("",) * len(kernel.phases), lanes, copies, unroll)
+    within = _within(kernel, lane, u)
+    return Plan(lane, ("",) * len(kernel.phases), lanes, copies, unroll, within)
+
+
+def _within(kernel: Kernel, lane: str, u: Uses) -> tuple[str, ...]:
+    """The last of the short axes that no load goes along, so many that their code stays small."""
+    loads = [s for phase in kernel.phases for s in phase.body if isinstance(s, Load)]
+    if not loads or any(phase.axes for phase in kernel.phases):
+        return ()
+    along = {axis for s in loads for axis in depends(s, u)} | {lane}
+    found, count = list[str](), 1
+    for axis in reversed(kernel.axes):
+        if isinstance(axis.extent, int) and axis.name not in along and axis.extent > 1:
+            count *= axis.extent
+            if count <= SHARED:
+                found.insert(0, axis.name)
+    return tuple(found)
 
 
 def _body_weight(phase: Phase) -> float:

@@ -3,7 +3,8 @@
     prologue: buffers, sizes, scalars
     this thread's contiguous range of units (outer points, or blocks of the lane axis)
       for each outer axis: for each block of the lane axis: full vectors, then a masked tail
-        for each phase: its loops, unrolled with an accumulator each, merged by a fixed tree
+        at each point within those lanes, written out
+          for each phase: its loops, unrolled with an accumulator each, merged by a fixed tree
 
 A statement is emitted in the outermost loop that knows all it depends on. Sums are cascaded: a
 long nest adds up runs in float64, so the error does not grow with its length. What order a
@@ -58,9 +59,11 @@ class Template:
         self.uses: Uses = uses(kernel)
         self.plan: Plan = plan(kernel, target)
         lane = self.plan.lane
-        self.outer = [a for a in kernel.axes if a.name != lane]
+        within = self.plan.within
+        self.outer = [a for a in kernel.axes if a.name != lane and a.name not in within]
         self.lane_axis = next((a for a in kernel.axes if a.name == lane), None)
-        self.parallel = self.outer + ([self.lane_axis] if self.lane_axis else [])
+        self.within = [a for a in kernel.axes if a.name in within]
+        self.parallel = self.outer + ([self.lane_axis] if self.lane_axis else []) + self.within
         self.phase_axes = [self._ordered(p) for p in range(len(kernel.phases))]
         self.depths = self._depths()
         self.frame = Frame(self.e, kernel, [*self.parallel, *chain(*self.phase_axes)])
@@ -299,8 +302,18 @@ class Template:
     def _lane_point(self, vectors: Lanes, point: Point) -> None:
         assert self.lane_axis is not None
         inside = point.across(self.lane_axis.name, self.plan.lanes, vectors)
-        self._enter_level(len(self.parallel), inside)
-        self._phases(inside)
+        self._within(self.within, inside)
+
+    def _within(self, axes: list[Axis], point: Point) -> None:
+        """Every point along `axes`, at each what depends on them."""
+        self._enter_level(len(self.parallel) - len(axes), point)
+        if not axes:
+            self._phases(point)
+            return
+        axis, *others = axes
+        assert isinstance(axis.extent, int)
+        for index in range(axis.extent):
+            self._within(others, point.at(axis.name, index))
 
     def _phases(self, point: Point) -> None:
         """All phases at one point (or block of points) of the parallel axes."""

@@ -19,7 +19,7 @@ from graphc.ir.cpu_abi import (
     COMMIT,
     ENTRY_CELLS,
     HOST,
-    LINE_BYTES,
+    PAIR_BYTES,
     scalar_bits,
 )
 from graphc.ir.program import Launch, Program, Slot
@@ -40,7 +40,7 @@ class Binding:
             space: count_of(program, space) for space in ("arg", "state", "scalar", "out")
         }
         self.scalar_format = scalar_format(program, self.counts["scalar"])
-        first = LINE_BYTES // CELL_BYTES  # the error cell has a line of its own
+        first = PAIR_BYTES // CELL_BYTES  # the error cell has a line of its own
         table = first + self.counts["scalar"]
         blocks = table + ENTRY_CELLS * len(program.launches)
         width = sum(self._block_cells(launch) for launch in program.launches)

@@ -50,8 +50,8 @@ from graphc.ir.cpu_abi import (
     FIRST_THREAD_LINE,
     HOST,
     JOB,
-    LINE_BYTES,
     MOVED,
+    PAIR_BYTES,
     POOL,
     ROUTINE,
     THREAD,
@@ -85,8 +85,8 @@ def walker(native: Native, triple: str) -> Walker:
 def module_text(triple: str) -> str:
     """The module for a processor: x86-64 or 64-bit ARM."""
     numbers = {f"pool.{k}": v for k, v in POOL.items()} | {f"job.{k}": v for k, v in JOB.items()}
-    numbers |= {f"thread.{k}": v for k, v in THREAD.items()} | {"line": LINE_BYTES}
-    numbers |= {"lines.before": LINE_BYTES * FIRST_THREAD_LINE, "ROUTINE": ROUTINE}
+    numbers |= {f"thread.{k}": v for k, v in THREAD.items()} | {"line": PAIR_BYTES}
+    numbers |= {"lines.before": PAIR_BYTES * FIRST_THREAD_LINE, "ROUTINE": ROUTINE}
     numbers |= {"BARRIER": BARRIER, "COMMIT": COMMIT, "HOST": HOST}
     numbers |= {"FINISHED": FINISHED, "FAILED": FAILED, "ABANDONED": ABANDONED, "MOVED": MOVED}
     text = TEXT

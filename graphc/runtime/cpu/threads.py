@@ -21,8 +21,8 @@ from graphc import config
 from graphc.errors import InvalidArgument
 from graphc.ir.cpu_abi import (
     CELL_BYTES,
-    LINE_BYTES,
     MOST_THREADS,
+    PAIR_BYTES,
     POOL,
     ROOM_BYTES,
     Walker,
@@ -129,7 +129,7 @@ def _system() -> System | None:
     return None
 
 
-def aligned_cells(count: int, line_bytes: int = LINE_BYTES) -> Array:
+def aligned_cells(count: int, line_bytes: int = PAIR_BYTES) -> Array:
     """`count` zeroed 8-byte cells that begin at a multiple of `line_bytes`."""
     spare = line_bytes // CELL_BYTES
     block = np.zeros(count + spare, np.int64)
