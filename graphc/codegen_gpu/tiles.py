@@ -315,9 +315,6 @@ class _Planner:
         largest = block * max(p.block for p in phases)
         many = WHOLE // 2 if form == "column" else WHOLE
         warps = 2 * WARPS if largest >= many else min(max(largest // (4 * WARP), 1), WARPS)
-        looped = any(p.mode == "looped" for p in phases)
-        if looped and self.kernel.may_fail():  # a trip's elements are held until lanes agree
-            warps = min(2 * warps, 2 * WARPS)
         return Plan(form, block, phases, warps=warps)
 
     def loop(self, phase: Phase, form: Form, block: int) -> PhasePlan:
