@@ -80,7 +80,7 @@ class Point:
         return "[" + ", ".join(n if d in dims else "1" for d, n in enumerate(self.shape)) + "]"
 
     def numbered(self, dims: Dims) -> tuple[str, int]:
-        """The numbers of the places of what varies over these dimensions, and how many there are."""
+        """The number of each place of what varies over these dimensions, and how many."""
         terms, count = [], 1
         for d in sorted(dims, reverse=True):
             along = ", ".join(":" if k == d else "None" for k in range(len(self.shape)))

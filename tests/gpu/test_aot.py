@@ -16,7 +16,7 @@ from graphc.codegen_gpu import compile as compile_
 from graphc.codegen_gpu.library import GpuLibrary, key
 from graphc.codegen_gpu.pool import Pool, Worker
 from graphc.errors import BackendError
-from graphc.ir.cuda_abi import GridDim, Image
+from graphc.ir.cuda_abi import GridDim, Image, Source
 from graphc.runtime.disk_cache import DiskCache
 from tests.gpu.sources import GEMM, POINTWISE, ROW_SUM, SOURCES, SPILLING, Arch
 
