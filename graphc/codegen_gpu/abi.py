@@ -161,8 +161,9 @@ def environment(inherited: Mapping[str, str], folder: str) -> dict[str, str]:
     }
 
 
-def compiled(function: Any, source: Source, arch: str) -> Any:
-    """Triton's compiled kernel of a `@triton.jit` function."""
+def compiled(function: Any, source: Source, arch: str, registers: int = 0) -> Any:
+    """Triton's compiled kernel of a `@triton.jit` function; a thread has so many `registers`, or as
+    many as ptxas likes."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -174,7 +175,8 @@ def compiled(function: Any, source: Source, arch: str) -> Any:
         attrs=attributes(source),
     )
     target = GPUTarget("cuda", capability(arch), WARP_SIZE)
-    return triton.compile(described, target=target, options=options(source))
+    limit = {"maxnreg": registers} if registers else {}
+    return triton.compile(described, target=target, options={**options(source), **limit})
 
 
 def scratch(fields: Mapping[str, Any], name: str) -> tuple[int, int]:

@@ -79,6 +79,15 @@ class Point:
         """The shape of what varies over these dimensions."""
         return "[" + ", ".join(n if d in dims else "1" for d, n in enumerate(self.shape)) + "]"
 
+    def numbered(self, dims: Dims) -> tuple[str, int]:
+        """The number of each place of what varies over these dimensions, and how many."""
+        terms, count = [], 1
+        for d in sorted(dims, reverse=True):
+            along = ", ".join(":" if k == d else "None" for k in range(len(self.shape)))
+            terms.append(f"tl.arange(0, {self.shape[d]})[{along}] * {count}")
+            count *= int(self.shape[d])
+        return " + ".join(terms), count
+
     def within(self, dims: Dims) -> Iterator[Value]:
         """The masks of what varies over these dimensions."""
         yield from self.live
@@ -406,19 +415,30 @@ class BodyLane:
         return self.body.writer.fresh()
 
     def report(self, bad: str, site: str, value: str, bound: str) -> None:
-        """The first to set the flag tells; in lanes of points alone, at every trip of a loop."""
+        """The first program to set the flag tells, of the first of its lanes that is bad; in lanes
+        of points alone, at every trip of a loop. Lanes agree before one asks memory: an atomic
+        access of each takes the registers of a whole block."""
         body, writer = self.body, self.body.writer
         failed = body.both(body.mask(self.place.dims), replace(self.place, text=bad, dtype=bool_))
         assert failed is not None
-        dims = failed.dims
-        at = "error"
-        if dims:
-            at = writer.let(f"error + tl.zeros({body.point.block(dims)}, tl.int32)", 0)
+        if not failed.dims:
+            self._tell(failed.text, site, value, bound)
+            return
+        lane, count = body.point.numbered(failed.dims)
+        text = f"tl.min(tl.where({failed.text}, {lane}, {count}), axis=None)"
+        first = writer.assign(text, writer.level)
+        some = writer.assign(f"{first} < {count}", writer.level)
+        with writer.block(f"if {some}:"):
+            own = f"tl.where(({lane}) == {first}, {value}, tl.full([], 0, tl.int64))"
+            self._tell(some, site, f"tl.sum({own}, axis=None)", bound)
+
+    def _tell(self, failed: str, site: str, value: str, bound: str) -> None:
+        writer = self.body.writer
         level = writer.level
-        flag = writer.assign(f"tl.atomic_xchg({at}, 1, mask={failed.text})", level)
-        won = writer.assign(f"({failed.text} & ({flag} == 0))", level)
+        flag = writer.assign(f"tl.atomic_xchg(error, 1, mask={failed})", level)
+        won = writer.assign(f"({failed} & ({flag} == 0))", level)
         for k, text in enumerate((site, value, bound), 1):
-            writer.do(f"tl.store({at} + {k}, {text}, mask={won})", level)
+            writer.do(f"tl.store(error + {k}, {text}, mask={won})", level)
 
 
 def added(dtype: DType, old: str, text: str) -> str:

@@ -61,6 +61,7 @@ LITTLE = 12  # statements of an epilogue that the largest tiles have registers f
 SPARE = 1.1  # times the points of a run, that its tiles may have rows
 LEAST_RUN = 32  # rows of such a tile
 COLUMNS = 64  # cols of a block whose rows are summed
+GROUP_ROWS, GROUP_WARPS = 64, 4  # of a product that a group of warps computes, at least
 GROUP = 8  # rows of tiles that are neighbours in time, so that they share operands in the cache
 
 
@@ -156,6 +157,9 @@ def _product(
         return rows, cols, batch * -(-m // rows) * -(-n // cols)
 
     rows, cols, _ = tiles(usual if summing else sizes)
+    groups = target.has_groups and not exact and tiles(usual)[0] >= GROUP_ROWS
+    if groups:  # whatever the hints are: other instructions may round another way
+        rows = max(rows, GROUP_ROWS)
     splits = 1
     if not summing:
         few = {
@@ -175,6 +179,7 @@ def _product(
             splits = 1 << max(most.bit_length() - 1, 0)
     wide = rows * cols
     warps = 8 if wide >= 128 * 128 else 4 if wide >= 32 * 64 else 2
+    warps = max(warps, GROUP_WARPS) if groups else warps
     easy = inner == 1 or not summing  # to find the elements of a step: else warps have enough to do
     if easy and wide == 64 * 128:
         reads = limits != TALL and (not summing or steps == 1 or _tiles_read(c))

@@ -27,6 +27,7 @@ MOST_NOTE = 4000  # characters of a compiler's complaint, attached to the error
 ASKING = (
     "abi.py",
     "compile.py",
+    "facts.py",
     "hazards.py",
     "image.py",
 )  # files that decide how a source is compiled

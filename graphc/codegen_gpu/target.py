@@ -28,6 +28,11 @@ class Target:
         """Whether tiles move by tensor descriptors (TMA)."""
         return self.descriptors and self.capability >= 90
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether groups of warps compute products of halves and TF32 (wgmma), of tall tiles."""
+        return self.capability >= 90
+
     @staticmethod
     def named(arch: str) -> Target:
         """A known GPU, to compile for without having it."""

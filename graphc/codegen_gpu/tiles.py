@@ -43,6 +43,7 @@ DENSE = 40  # the same beside the sums of a column block, in float64
 IN_FLIGHT = 4  # times as much of a column block, so that its few programs keep memory busy
 MOST_EACH = 4  # points of axes that are written out
 MOST_COLUMNS = 64  # points of a column block
+READ = 4  # elements that a place of it reads, so that its registers hold all
 UNKNOWN = 1 << 14  # points of an unknown number, where it decides how sums are added up
 
 
@@ -282,13 +283,26 @@ class _Planner:
 
     def column(self) -> Plan:
         inner = self.nominal(self.kernel.axes[-1:])
-        most = WARP // 2 if self.dense else MOST_COLUMNS
+        most = WARP // 2 if self.dense else max(MOST_COLUMNS // self.crowd, WARP // 2)
         block = self.enough(min(power(inner), most), min(power(inner), WARP // 2))
         return self.with_loops("column", block)
 
     @property
     def dense(self) -> bool:
         return len(list(self.kernel.statements())) > DENSE
+
+    @property
+    def crowd(self) -> int:
+        """How many times the usual number of elements a phase of a column block has in registers
+        at once: what it reads for each trip of each point."""
+        outer = {a.name for a in self.kernel.axes}
+
+        def read(phase: Phase) -> int:
+            inner = {a.name for a in phase.axes}
+            moved = [{a for a, _ in s.at.terms} for s in phase.body if isinstance(s, Load)]
+            return sum(bool(m & inner) and bool(m & outer) for m in moved)
+
+        return power(max(map(read, self.kernel.phases))) // READ or 1
 
     def lanes(self, phase: Phase) -> int:
         trips = extent(phase.axes)

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from graphc.codegen_gpu import abi, facts, image
+from graphc.codegen_gpu import compile as compile_
 from graphc.codegen_gpu.library import GpuLibrary, key
 from graphc.codegen_gpu.pool import Pool, Worker
 from graphc.errors import BackendError
-from graphc.ir.cuda_abi import GridDim, Image
+from graphc.ir.cuda_abi import GridDim, Image, Source
 from graphc.runtime.disk_cache import DiskCache
 from tests.gpu.sources import GEMM, POINTWISE, ROW_SUM, SOURCES, SPILLING, Arch
 
@@ -81,6 +82,27 @@ def test_alignment_is_what_makes_accesses_wide(pool: Pool) -> None:
 def test_spilled_registers_are_seen(pool: Pool) -> None:
     (made,) = GpuLibrary(Arch("sm_80"), pool=pool).images([SPILLING])
     assert facts.resources(made).registers == 255 and facts.spills(made)
+
+
+def test_what_ptxas_spills_is_asked_for_with_more_registers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It spills of itself, so that one program more runs beside."""
+    asked: list[int] = []
+
+    def made(source: Source, same: Source, arch: str, folder: Path, registers: int = 0) -> Image:
+        asked.append(registers)
+        return Image(source, arch, ptx=str(registers))
+
+    monkeypatch.setattr(compile_, "_made", made)
+    monkeypatch.setattr(facts, "resources", lambda _: facts.Resources(80, 8, 0, 0))
+    for least, then in ((0, [0]), (100, [0, 120]), (200, [0, 120, 255]), (256, [0, 120, 255])):
+        asked.clear()
+        monkeypatch.setattr(facts, "spills", lambda image, n=least: int(image.ptx) < n)
+        got = compile_.compile_source(POINTWISE, "sm_90a", tmp_path)
+        assert asked == then
+        assert int(got.ptx) == (0 if least > 255 else then[-1])
+    assert compile_.limits(255, 8) == [] and compile_.limits(100, 16) == [128]
 
 
 def test_a_wrong_parameter_list_is_seen(compiled: Image) -> None:

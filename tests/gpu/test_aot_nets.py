@@ -74,6 +74,22 @@ def check(image: Image, half: bool, arch: str) -> None:
         assert bool(facts.tensor_core_instruction(image)) == half, image.source.text
 
 
+def test_those_with_most_in_their_registers(pool: Pool) -> None:
+    """Sums of as much as is summed over one domain, and a check of each of a loop's elements: its
+    lanes agree before one of them asks memory, once."""
+    found = noted("tinybert", False, "sm_90a")
+    loops = [s for s, k in found.items() if k.kind == "map" and any(p.axes for p in k.phases)]
+    crowded = max(loops, key=lambda s: s.text.count("tl.load(") * ("tl.sum(" in s.text))
+    checking = [s for s in loops if "atomic_xchg" in s.text and "for " in s.text]
+    assert checking
+    library = GpuLibrary(Target.named("sm_90a"), pool=pool)
+    for image in library.images([crowded, *checking]):
+        check(image, False, "sm_90a")
+    (image,) = library.images(checking[:1])
+    asked = [n for n in facts.instructions(facts.sass(image)) if n.startswith("ATOM")]
+    assert sum(facts.instructions(facts.sass(image))[n] for n in asked) == 1
+
+
 @pytest.mark.parametrize("arch", ARCHES)
 @pytest.mark.parametrize("net", NETS)
 def test_one_kernel_of_each_kind(net: str, arch: str, pool: Pool) -> None:

@@ -98,3 +98,16 @@ def test_a_split_sum_says_what_it_needs() -> None:
         source = ROWS[name].source(target)
         assert source.scratch_bytes
         assert [p.bound for p in source.params][-2:] == ["scratch", "counters"]
+
+
+@pytest.mark.parametrize("n,k", [(64, 256), (1024, 512), (16, 4096)])
+def test_the_first_batch_chooses_no_instruction(n: int, k: int) -> None:
+    """A group of warps (wgmma) and single ones (mma.sync) may round another way: of rows that are
+    unknown, tiles have so many that the same ones compute them whatever the first batch was."""
+    target = Target.named("sm_90a")
+    found = {}
+    for rows in (1, 16, 63, 64, 1000, 1 << 15):
+        source = emit(product(0, n, k, bf16), (rows,), target)
+        (block,) = {d.block for d in source.grid if d.extents == ("n0",)}
+        found[rows] = block >= 64 and source.num_warps >= 4
+    assert {*found.values()} == {True}, found
