@@ -79,7 +79,7 @@ def test_without_processes_the_caller_compiles(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Server, "__init__", none)
     with LLVM_LOCK, Workers(PROCESSOR) as made:
-        made.prepare()
+        made.prepare(2)
         assert made.add(text(2)).code() == compiled(text(2), PROCESSOR)
 
 
