@@ -124,6 +124,11 @@ class Server:
         self._process.wait()
 
 
+def _is_python(executable: str | None) -> bool:
+    """Whether it takes Python's options: of a frozen or embedding program it is that program."""
+    return Path(executable or "").name.startswith(("python", "pypy"))
+
+
 def _widen(pipe: int) -> None:
     """Let a pipe hold several modules; Linux alone can."""
     with suppress(ImportError, AttributeError, OSError):
@@ -226,7 +231,7 @@ class Workers:
     def _start(self) -> bool:
         """Have one process more; False where there is none to be had."""
         server = _idle.taken()
-        if server is None and sys.executable and not hasattr(sys, "frozen"):
+        if server is None and _is_python(sys.executable):
             with suppress(OSError):
                 server = Server()
         if server is None:
