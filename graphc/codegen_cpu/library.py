@@ -162,10 +162,11 @@ class KernelLibrary:
         return made
 
     @contextmanager
-    def ahead(self, checked: bool = False) -> Iterator[Callable[[Kernel], None]]:
-        """Inside, what this gives begins with a kernel that `functions` will be asked for."""
+    def ahead(self, checked: bool, kernels: int) -> Iterator[Callable[[Kernel], None]]:
+        """Inside, what this gives begins with a kernel that `functions` will be asked for; about so
+        many will be."""
         with LLVM_LOCK, self._ahead(checked) as self._batch:
-            self._batch.prepare()
+            self._batch.prepare(kernels)
             try:
                 yield self._batch.begin
             finally:
@@ -185,9 +186,9 @@ class Batch:
         self._library, self._workers = library, workers
         self._begun: dict[str, Work | bytes] = {}
 
-    def prepare(self) -> None:
-        """Kernels will come that the disk does not have."""
-        self._workers.prepare()
+    def prepare(self, kernels: int) -> None:
+        """Kernels will come, and the disk does not have them."""
+        self._workers.prepare(kernels)
 
     def begin(self, kernel: Kernel) -> None:
         """Look for it on disk, else have it compiled."""

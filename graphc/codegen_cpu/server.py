@@ -14,7 +14,7 @@ from graphc.codegen_cpu.llvm import Processor, object_code
 from graphc.errors import BackendError
 from graphc.ir.child import FAILED, OK, serve
 
-IDLE_SECONDS = 20.0  # a process holds some 80 MB, and takes 80 ms to start
+IDLE_SECONDS = 20.0  # a process holds some 100 MB, and takes 60 ms to start
 ALLOWED = LIBRARY | {"_GLOBAL_OFFSET_TABLE_"}
 
 

@@ -1,6 +1,6 @@
 """Processes that compile kernels while the caller writes the text of the next ones.
 
-They are processes so that what LLVM takes, some 60 MB of library and heaps, is gone with them, and
+They are processes so that what LLVM takes, some 100 MB of library and heaps, is gone with them, and
 the user's process never loads it. No thread waits for them: whoever adds a module, or wants its
 code, moves what the pipes hold. A few requests are under way to each, so that none is idle while
 the caller thinks. What they make does not depend on how many they are.
@@ -124,6 +124,11 @@ class Server:
         self._process.wait()
 
 
+def _is_python(executable: str | None) -> bool:
+    """Whether it takes Python's options: of a frozen or embedding program it is that program."""
+    return Path(executable or "").name.startswith(("python", "pypy"))
+
+
 def _widen(pipe: int) -> None:
     """Let a pipe hold several modules; Linux alone can."""
     with suppress(ImportError, AttributeError, OSError):
@@ -176,10 +181,10 @@ class Workers:
                 _idle.append(server)
         self._servers.clear()
 
-    def prepare(self) -> None:
-        """Have a process start, which takes a while, before the first module is known."""
-        if not self._servers:
-            self._start()
+    def prepare(self, modules: int) -> None:
+        """Have processes start, which takes a while, before the first of so many is known."""
+        while len(self._servers) < min(modules, self._count) and self._start():
+            pass
 
     def add(self, text: str) -> Work:
         """Begin with a module."""
@@ -226,7 +231,7 @@ class Workers:
     def _start(self) -> bool:
         """Have one process more; False where there is none to be had."""
         server = _idle.taken()
-        if server is None and sys.executable and not hasattr(sys, "frozen"):
+        if server is None and _is_python(sys.executable):
             with suppress(OSError):
                 server = Server()
         if server is None:

@@ -79,8 +79,17 @@ def test_without_processes_the_caller_compiles(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Server, "__init__", none)
     with LLVM_LOCK, Workers(PROCESSOR) as made:
-        made.prepare()
+        made.prepare(2)
         assert made.add(text(2)).code() == compiled(text(2), PROCESSOR)
+
+
+@pytest.mark.parametrize("executable", ["", "/usr/bin/blender"])
+def test_no_other_program_is_started(executable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers.close()
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(subprocess, "Popen", pytest.fail)
+    with LLVM_LOCK, Workers(PROCESSOR) as made:
+        assert made.add(text(4)).code() == compiled(text(4), PROCESSOR)
 
 
 def test_processes_that_never_answer_are_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:

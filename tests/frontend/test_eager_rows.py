@@ -255,6 +255,11 @@ def convolutions() -> Iterator[Case]:
         yield [plain(shape), plain(filters)], attrs
 
 
+def draws() -> Iterator[Case]:
+    for shape in ((), (0, 3), (1,), (4, 2), (5, 3, 7), (1, 40_001)):
+        yield [np.array(-5), np.array(1 << 40)], {"shape": shape}
+
+
 EDGES: dict[str, Callable[[], Iterator[Case]]] = {
     "where": choices,
     "relu": lambda: floats((70, 80), (3,), (), (0, 4)),
@@ -274,6 +279,7 @@ EDGES: dict[str, Callable[[], Iterator[Case]]] = {
     "scatter_add": rows_by_number,
     "take_along": lambda: along(value=False),
     "put_along": lambda: along(value=True),
+    "random_bits": draws,
 }
 
 

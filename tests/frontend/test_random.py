@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -137,3 +139,52 @@ def test_each_process_draws_a_seed() -> None:
     run = [sys.executable, "-c", code]
     lines = {subprocess.run(run, check=True, capture_output=True).stdout for _ in range(2)}
     assert len(lines) == 2
+
+
+LARGE: dict[str, Callable[[], graphc.Tensor]] = {
+    "rand": lambda: graphc.rand(3, 5001),
+    "rand f64": lambda: graphc.rand(3, 5001, dtype=graphc.float64),
+    "rand f16": lambda: graphc.rand(3, 5001, dtype=graphc.float16),
+    "randn": lambda: graphc.randn(3, 5001),
+    "randn f64": lambda: graphc.randn(15003, dtype=graphc.float64),
+    "randn bf16": lambda: graphc.randn(15003, dtype=graphc.bfloat16),
+    "uniform_": lambda: graphc.empty(3, 5001).uniform_(-2, 3),
+    "normal_": lambda: graphc.empty(5001, 3).t().normal_(1, 2),
+    "randint": lambda: graphc.randint(-5, 9, (3, 5001)),
+    "randint far": lambda: graphc.randint(0, 1 << 40, (3, 5001)),
+    "exponential_": lambda: graphc.empty(3, 5001).exponential_(2.0),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_draws_made_by_pieces_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn() -> tuple[np.ndarray, int]:
+        generator = graphc.default_generator
+        graphc.manual_seed(7)
+        made = LARGE[name]()
+        return made.double().numpy(), generator.draw
+
+    whole, draws = drawn()
+    monkeypatch.setattr("graphc.frontend.api.bits.PIECE", 64)
+    parts, again = drawn()
+    np.testing.assert_array_equal(parts, whole)
+    assert again == draws
+
+
+@pytest.mark.parametrize("name", ["rand", "randn", "Linear", "randint"])
+def test_a_large_draw_takes_little_more_than_its_result(name: str) -> None:
+    n = 1 << 20
+    make: dict[str, Callable[[], object]] = {
+        "rand": lambda: graphc.rand(n),
+        "randn": lambda: graphc.randn(n),
+        "Linear": lambda: graphc.nn.Linear(1 << 10, 1 << 10).weight,
+        "randint": lambda: graphc.randint(0, 9, (n,), dtype=graphc.int32),
+    }
+    make[name]()
+    tracemalloc.start()
+    try:
+        kept = make[name]()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert kept is not None and peak < 3 * 4 * n

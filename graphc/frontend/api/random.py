@@ -18,6 +18,16 @@ from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidState, Inva
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api import formats
+from graphc.frontend.api.bits import (
+    EXACT_BITS,
+    Made,
+    column,
+    normal_numbers,
+    of_words,
+    random_bits,
+    same,
+    unit_numbers,
+)
 from graphc.frontend.api.generator import (
     Generator,
     default_generator,
@@ -33,7 +43,7 @@ from graphc.frontend.devices import resolve
 from graphc.frontend.dims import broadcast_shapes, sizes
 from graphc.frontend.factory import factory
 from graphc.frontend.inplace import write
-from graphc.frontend.modes import drawing, get_default_dtype, modes, no_grad
+from graphc.frontend.modes import drawing, get_default_dtype, no_grad
 from graphc.frontend.operands import broadcast_to, floating
 from graphc.frontend.options import as_dtype
 from graphc.frontend.registry import public
@@ -62,67 +72,6 @@ __all__ = [
     "set_rng_state",
 ]
 
-BITS = OPS["random_bits"]
-EXACT_BITS = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53, "bool": 1, "u8": 8}
-
-
-# ---- from bits to numbers ----------------------------------------------------------------------
-
-
-def random_bits(shape: Shape, generator: Generator | None) -> Tensor:
-    """i32 words of the next draw."""
-    g = generator or default_generator
-    if modes.trace is not None:
-        seed, draw = modes.trace.next_draw(g)
-    else:
-        seed, draw = tensors.scalar(g.signed_seed(), i64), tensors.scalar(g.draw, i64)
-        g.advance(1)
-        if modes.place is not None:
-            return device_ops.bits(modes.place, seed, draw, shape)
-    return seed.emit(BITS, seed, draw, shape=shape)
-
-
-def _high_bits(words: Tensor, count: int) -> Tensor:
-    """The top bits of each word as a number from 0."""
-    shifted = words.emit(OPS["shr"], words, 32 - count)
-    return words.emit(OPS["and"], shifted, (1 << count) - 1)
-
-
-def _column(x: Tensor, k: int) -> Tensor:
-    """x[..., k]."""
-    *lead, _ = x.spec.shape
-    part = P.slice(x, (*(0 for _ in lead), k), (*lead, k + 1))
-    return P.reshape(part, tuple(lead))
-
-
-def _unit(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
-    """Uniform in [0, 1): 24 bits, or 53 for float64."""
-    if dtype is f64:
-        words = random_bits((*shape, 2), generator)
-        high = P.cast(_high_bits(_column(words, 0), 27), f64)
-        low = P.cast(_high_bits(_column(words, 1), 26), f64)
-        return (high * 2.0**26 + low) * 2.0**-53
-    bits = EXACT_BITS[dtype.name]  # so that a half type never rounds up to 1
-    whole = _high_bits(random_bits(shape, generator), bits)
-    return P.cast(P.cast(whole, f32) * 2.0**-bits, dtype)
-
-
-@drawing
-@device_ops.by_host
-def _normal(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
-    """Standard normal by Box and Muller, 1958, from two words an element.
-
-    For a GPU, too, by the host: log and cos differ in their last bits from machine to machine.
-    """
-    wide = f64 if dtype is f64 else f32
-    words = random_bits((*shape, 2), generator)
-    u = (P.cast(_high_bits(_column(words, 0), 24), wide) + 1.0) * 2.0**-24  # in (0, 1]
-    angle = P.cast(_high_bits(_column(words, 1), 24), wide) * (2 * math.pi * 2.0**-24)
-    radius = P.apply("sqrt", P.apply("log", u) * -2.0)
-    out: Tensor = radius * P.apply("cos", angle)
-    return P.cast(out, dtype)
-
-
 # ---- factories ---------------------------------------------------------------------------------
 
 
@@ -140,7 +89,7 @@ def rand(
 ) -> Tensor:
     """Uniform in [0, 1). -> the shape given."""
     shape = sizes(sizes_, size)
-    return _unit(shape, _floating(dtype), generator)
+    return unit_numbers(shape, _floating(dtype), generator)
 
 
 @public(out=True)
@@ -150,7 +99,7 @@ def randn(
 ) -> Tensor:
     """Standard normal. -> the shape given."""
     shape = sizes(sizes_, size)
-    return _normal(shape, _floating(dtype), generator)
+    return normal_numbers(shape, _floating(dtype), generator)
 
 
 def rand_like(input: Tensor, *, dtype: DType | None = None, **options: Any) -> Tensor:
@@ -197,17 +146,22 @@ def _integers(low: int, high: int, shape: Shape, dtype: DType, g: Generator | No
     span = high - low
     if span <= 0:
         raise InvalidState(f"randint: nothing lies in [{low}, {high})")
-    if span <= 1 << 31:  # the product of word and span fits 63 bits
-        words = P.cast(random_bits(shape, g), i64)
-        unsigned = words.emit(OPS["and"], words, 0xFFFFFFFF)
-        scaled = unsigned * span
-        number = scaled.emit(OPS["shr"], scaled, 32)
-    else:
-        pair = P.cast(random_bits((*shape, 2), g), i64)
-        upper, lower = _column(pair, 0), _column(pair, 1)
+
+    def near(drawn: Tensor) -> Tensor:
+        words = P.cast(drawn, i64)
+        scaled = words.emit(OPS["and"], words, 0xFFFFFFFF) * span
+        return P.cast(scaled.emit(OPS["shr"], scaled, 32) + low, dtype)
+
+    def far(drawn: Tensor) -> Tensor:
+        pair = P.cast(drawn, i64)
+        upper, lower = column(pair, 0), column(pair, 1)
         upper = upper.emit(OPS["shl"], upper.emit(OPS["and"], upper, 0x3FFFFFFF), 32)
         number = (upper + lower.emit(OPS["and"], lower, 0xFFFFFFFF)) % span
-    return P.cast(number + low, dtype)
+        return P.cast(number + low, dtype)
+
+    if span <= 1 << 31:  # the product of word and span fits 63 bits
+        return of_words(shape, 1, dtype, g, near)
+    return of_words(shape, 2, dtype, g, far)
 
 
 def randint_like(input: Tensor, low: int, high: Any = None, **options: Any) -> Tensor:
@@ -231,9 +185,17 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None 
     return P.cast(keys.emit(OPS["argsort"], keys, axis=0, descending=False), dtype or i64)
 
 
-def _unit_as(x: Tensor, shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
-    """`_unit` where x is."""
-    return rand(shape, dtype=dtype, generator=generator, device=x.device)
+def _unit_as(
+    x: Tensor, shape: Shape, dtype: DType, generator: Generator | None, then: Made = same
+) -> Tensor:
+    """`unit_numbers` where x is."""
+    made: Tensor = _unit_on(shape, generator, then, dtype=dtype, device=x.device)
+    return made
+
+
+@factory
+def _unit_on(shape: Shape, generator: Generator | None, then: Made, *, dtype: DType) -> Tensor:
+    return unit_numbers(shape, dtype, generator, then)
 
 
 @public(method=True, out=True)
@@ -282,7 +244,7 @@ def normal(
     shape = broadcast_shapes(*(v.spec.shape for v in given)) if given else sizes((size,))
     kind = as_dtype(dtype) or (given[0].dtype if given else get_default_dtype())
     with no_grad():
-        made = _normal(shape, _floating(kind), generator)
+        made = normal_numbers(shape, _floating(kind), generator)
         made = device_ops.like(made, given[0]) if given else made.to(resolve(device))
         out: Tensor = P.cast(made * std + mean, kind)
     return out.requires_grad_(requires_grad)
@@ -361,7 +323,11 @@ def uniform_(
     """Fill x with numbers uniform on [a, b)."""
     if a > b:
         raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
-    return _write(x, _unit_as(x, x.spec.shape, _wide(x, "uniform_"), generator) * (b - a) + a)
+    return _write(x, _unit_as(x, x.spec.shape, _wide(x, "uniform_"), generator, _between(a, b)))
+
+
+def _between(a: float, b: float) -> Made:
+    return lambda unit: unit * (b - a) + a
 
 
 @public(method=True)
@@ -371,7 +337,8 @@ def normal_(
     """Fill x with normal numbers of this mean and standard deviation."""
     if std < 0:
         raise InvalidState(f"normal_: std {std} is negative")
-    return _write(x, _normal(x.spec.shape, _wide(x, "normal_"), generator) * std + mean)
+    kind = _wide(x, "normal_")
+    return _write(x, normal_numbers(x.spec.shape, kind, generator, lambda n: n * std + mean))
 
 
 def _wide(x: Tensor, name: str) -> DType:
@@ -403,7 +370,7 @@ def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Generator | None =
     """Exponential with rate `lambd`."""
     if not lambd > 0:
         raise InvalidState(f"exponential_: lambda {lambd} must be positive")
-    u = _unit(x.spec.shape, _wide(x, "exponential_"), generator)
+    u = unit_numbers(x.spec.shape, _wide(x, "exponential_"), generator)
     return _write(x, P.apply("log", 1.0 - u) * (-1.0 / lambd))
 
 
@@ -413,7 +380,7 @@ def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Te
     """Tries up to and including the first success of probability p: 1, 2, .."""
     if not 0 < p < 1:
         raise InvalidState(f"geometric_: p {p} is outside (0, 1)")
-    u = _unit(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
+    u = unit_numbers(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
     return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * (1 / math.log1p(-p))).clamp(min=1))
 
 
@@ -425,7 +392,7 @@ def log_normal_(
     """exp of a normal number."""
     if std <= 0:
         raise InvalidState(f"log_normal_: std {std} must be positive")
-    drawn = _normal(x.spec.shape, _wide(x, "log_normal_"), generator)
+    drawn = normal_numbers(x.spec.shape, _wide(x, "log_normal_"), generator)
     return _write(x, P.apply("exp", drawn * std + mean))
 
 
@@ -437,5 +404,5 @@ def cauchy_(
     """Cauchy with the given median and half width at half height."""
     if sigma <= 0:
         raise InvalidState(f"cauchy_: sigma {sigma} must be positive")
-    angle = (_unit(x.spec.shape, _wide(x, "cauchy_"), generator) - 0.5) * math.pi
+    angle = (unit_numbers(x.spec.shape, _wide(x, "cauchy_"), generator) - 0.5) * math.pi
     return _write(x, P.apply("sin", angle) / P.apply("cos", angle) * sigma + median)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.frontend.eager import arrays, compiled, contractions, sums
+from graphc.frontend.eager import arrays, compiled, contractions, sums, words
 from graphc.ir.types import Array
 
 FAST: dict[str, Callable[..., Array]] = {
@@ -28,4 +28,5 @@ FAST: dict[str, Callable[..., Array]] = {
     "scatter_add": arrays.scatter_add,
     "take_along": arrays.take_along,
     "put_along": arrays.put_along,
+    "random_bits": words.random_bits,
 }

@@ -39,6 +39,7 @@ from graphc.runtime.cpu.executor import Engine, Executable
 from graphc.runtime.disk_cache import DiskCache
 from graphc.runtime.tally import Tally
 
+VALUES = 16  # of a graph, about, that become a kernel
 SMALL_BYTES = 1 << 16  # a program that touches less is done before other threads wake
 
 
@@ -109,7 +110,8 @@ class NativeBackend:
 
     def _made(self, graph: Graph, key: str, checked: bool) -> tuple[Known, Functions]:
         """What passes make of a graph now; kernels are compiled from when they are lowered."""
-        with self._library.ahead(checked) as begin:
+        count = 1 + len(graph.values()) // VALUES
+        with self._library.ahead(checked, count) as begin:
             made = self._schedules.make(graph, key, begin)  # meanwhile processes compile
             return made, self._library.functions(made.program.kernels(), checked)
 

@@ -40,10 +40,14 @@ def philox(counter: list[Array], key: tuple[int, int]) -> list[Array]:
 def random_bits(seed: Array, draw: Array, *, shape: Shape) -> Array:
     """Word i % 4 of Philox(key=seed, counter=(i // 4, draw)) for row-major element i, as i32."""
     n = prod(shape)
-    block = np.arange(-(-n // 4), dtype=np.uint64)
+    return words_from(0, -(-n // 4), seed, draw)[:n].reshape(shape)
+
+
+def words_from(first: int, count: int, seed: Array, draw: Array) -> Array:
+    """The words of so many counters from `first` on, four of each, as i32."""
+    block = np.arange(first, first + count, dtype=np.uint64)
     d = int(draw) & 0xFFFFFFFFFFFFFFFF
     s = int(seed) & 0xFFFFFFFFFFFFFFFF
     high = [np.full_like(block, word) for word in (d & 0xFFFFFFFF, d >> 32)]
     words = philox([block & MASK32, block >> np.uint64(32), *high], (s & 0xFFFFFFFF, s >> 32))
-    flat = np.stack(words, axis=1).ravel()[:n].astype(np.uint32).view(np.int32)
-    return flat.reshape(shape)
+    return np.stack(words, axis=1).ravel().astype(np.uint32).view(np.int32)
