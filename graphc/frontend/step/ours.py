@@ -52,4 +52,5 @@ def length(x: Any, /) -> int:
     """`len(x)`"""
     if modes.trace is not None and issubclass(type(x), Tensor) and (shape := x.spec.shape):
         return shape[0]
-    return original["len"](x)  # type: ignore[no-any-return]  # an int, as Python sees to
+    found: int = original["len"](x)
+    return found
