@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import pytest
 
 import graphc
 from graphc import Tensor, nn, optim
+from graphc.codegen_cpu.target import Target
+from graphc.codegen_cpu.workers import Workers, processors
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT = 4_000_000
+TEXT = "define i32 @f{}() {{ ret i32 1 }}"
 SCRIPT = """
 import ctypes
 import gc
@@ -77,6 +81,21 @@ def test_dropped_steps_leave_no_memory(tmp_path: Path) -> None:
         [sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True
     )
     assert int(out.stdout) < LIMIT
+
+
+def test_threads_that_compile_are_kept() -> None:
+    """Each has a heap of malloc's, which is left in pieces where threads come and go."""
+
+    def compiling() -> set[int | None]:
+        return {t.ident for t in threading.enumerate() if t.name == "graphc-compile"}
+
+    with Workers(Target.host()) as workers:
+        codes = [workers.add(TEXT.format(k)) for k in range(6)]
+        assert all(work.code() for work in codes)
+    first = compiling()
+    with Workers(Target.host()) as workers:
+        workers.add(TEXT.format(7)), workers.add(TEXT.format(8))
+    assert 0 < len(first) <= processors() and compiling() == first
 
 
 def test_a_dropped_step_is_freed_without_the_collector() -> None:
