@@ -50,7 +50,6 @@ def _put(functions: Mapping[str, Callable[..., Any]]) -> None:
 
 def length(x: Any, /) -> int:
     """`len(x)`"""
-    if modes.trace is not None and issubclass(type(x), Tensor) and (shape := x.spec.shape):
-        return shape[0]
-    found: int = original["len"](x)
+    traced = modes.trace is not None and issubclass(type(x), Tensor) and x.spec.shape
+    found: int = x.spec.shape[0] if traced else original["len"](x)
     return found
