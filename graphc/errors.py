@@ -111,6 +111,17 @@ def user_location() -> tuple[str, int, str]:
     return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
 
 
+def raised_at(error: BaseException) -> tuple[str, int, str]:
+    """The same of what led to an error: the innermost line on its way that is a user's."""
+    found, at = ("", 0, ""), error.__traceback__
+    while at is not None:
+        code = at.tb_frame.f_code
+        if not is_own(code.co_filename):
+            found = code.co_filename, at.tb_lineno, code.co_name
+        at = at.tb_next
+    return found
+
+
 def warn(text: str) -> None:
     """A UserWarning at the user's line, however many frames of the package lie between."""
     level, frame = 2, sys._getframe(1)

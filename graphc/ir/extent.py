@@ -169,7 +169,8 @@ class Extent(Unknown):
             return False
         if gap.hint != 0:
             return scope.note(gap, "==")
-        raise Fixed(needed(gap), f"{show(self)} == {show(y)} holds for this value alone")
+        what = f"{show(self)} == {show(y)}"
+        raise Fixed(needed(gap), f"{what} holds for this value alone", alone=True)
 
     def __ne__(self, y: object) -> Any:
         equal = self.__eq__(y)

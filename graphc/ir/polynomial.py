@@ -7,7 +7,7 @@ constant, and no factor is zero.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 
 class Atom(Protocol):
@@ -100,7 +100,21 @@ def least(terms: Terms) -> int | None:
         for part, f in parts:
             beyond[part] = beyond.get(part, 0) + f
     constant = beyond.pop((), 0)
-    return None if any(f < 0 for f in beyond.values()) else constant
+    return _least_above(terms) if any(f < 0 for f in beyond.values()) else constant
+
+
+def _least_above(terms: Terms) -> int | None:
+    """The same by what a quotient is at most, floor(t / n) <= t / n: for n times the terms."""
+    for product, factor in terms.items():
+        for k, atom in enumerate(product):
+            if factor < 0 and (bottom := getattr(atom, "bottom", 0)):
+                others = {p: f * bottom for p, f in terms.items() if p != product}
+                above = multiply(
+                    {(*product[:k], *product[k + 1 :]): factor}, cast(Any, atom).top.terms
+                )
+                low = least(add(others, above))
+                return None if low is None else -(-low // bottom)
+    return None
 
 
 def show(terms: Terms) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Role = Literal["batch", "sequence", "space", "other"]
 Relation = Literal["==", "<"]
+Place = tuple[str, int, str]  # file, line and function of the user's
 Number = Any  # an int or a float, or an unknown one that poses as such
 TYPICAL: Mapping[Role, int] = {"batch": 32, "sequence": 128, "space": 32, "other": 64}
 
@@ -27,11 +28,19 @@ TYPICAL: Mapping[Role, int] = {"batch": 32, "sequence": 128, "space": 32, "other
 class Fixed(BaseException):
     """The trace needs the values of these symbols; no Exception, so that no step catches it."""
 
-    def __init__(self, symbols: Iterable[Symbol], why: str) -> None:
+    def __init__(
+        self,
+        symbols: Iterable[Symbol],
+        why: str,
+        *,
+        alone: bool = False,
+        where: Place | None = None,
+    ) -> None:
+        """`alone`: an answer that the value seen gives alone, so that others may do without."""
         super().__init__(why)
         self.symbols = tuple(symbols)
-        self.why = why
-        self.where = user_location()
+        self.why, self.alone = why, alone
+        self.where = where or user_location()
         leaving()
 
 

@@ -67,3 +67,62 @@ def test_a_batch_whose_number_is_needed_stays_a_number() -> None:
     step = called(rows, ((B, 4), (B, 4)), (2, 3, 5))
     assert step.stats.programs == 3
     assert all("needs its value" in r.argument for r in step.explain().recompiles)
+
+
+def test_a_matrix_from_all_to_all_of_a_batch_is_square_in_any() -> None:
+    """Its sides are two dimensions, of which one is an extent at first."""
+
+    def pooled(x: Tensor, a: Tensor) -> Tensor:
+        return (a @ x).relu() + a.mean(1, keepdim=True)
+
+    assert called(pooled, ((B, 3), (B, B)), (4, 7, 12, 5, 4)).stats.programs == 2
+    assert called(lambda a: a + a.T, ((B, B),), (4, 7, 12, 5, 4)).stats.programs == 2
+
+
+def test_a_size_that_is_compared_is_a_number_for_that_value_alone() -> None:
+    step = called(lambda x: x * 2 if x.size(0) == 64 else x + 1, ((B, 3),), (64, 37, 5, 64, 1))
+    assert step.stats.programs == 2
+
+
+def test_explain_says_which_sizes_are_numbers_and_which_line_needs_them() -> None:
+    def described(x: Tensor, y: Tensor) -> Tensor:
+        text = f"{x.size(0)} rows"
+        return x.sum() + y.mean() + len(text)
+
+    step = called(described, ((B, 3), (5, 3)), (4,))
+    line = described.__code__.co_firstlineno + 1
+    (size,) = [row for row in step.explain().sizes if "`x`" in row]
+    assert size == f"dimension 0 of `x` is 4: the text of B needs its value (test_chance.py:{line})"
+    assert "B: batch, 5 when traced" in step.explain().sizes
+
+
+def test_an_error_that_extents_lead_to_is_told_with_its_line() -> None:
+    def picky(x: Tensor) -> Tensor:
+        if type(x.size(0)) is not int:
+            raise ValueError("no plain number")
+        return x + 1
+
+    step = called(picky, ((B, 3),), (4, 6))
+    line = picky.__code__.co_firstlineno + 2
+    why = "ValueError was raised while sizes were unknown"
+    assert step.explain().sizes == (f"dimension 0 of `x` is 6: {why} (test_chance.py:{line})",)
+
+
+def test_an_error_of_a_users_fixes_no_size() -> None:
+    """Neither one that the step catches nor one that ends the call."""
+
+    def careful(x: Tensor, bad: bool) -> Tensor:
+        try:
+            x = x.reshape(-1, 7)
+        except RuntimeError:
+            x = x.reshape(-1, 3)
+        if bad:
+            raise ValueError("a bad batch")
+        return x.mean(0) / len(x)
+
+    step = graphc.compile(careful)
+    for n in (4, 5, 8, 9):
+        with pytest.raises(ValueError, match="bad batch"):
+            step(graphc.randn(n, 3), True)
+        step(graphc.randn(n, 3), False)
+    assert step.stats.programs == 1 and not [r for r in step.explain().sizes if "needs" in r]

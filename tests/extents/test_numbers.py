@@ -134,3 +134,13 @@ def test_questions_about_sizes(scope: Scope) -> None:
     assert surely_less(0, b) and not surely_less(1, b)
     assert (HINTS(b * n), typical(b)) == (30, TYPICAL["batch"])
     assert not scope.conditions()
+
+
+@pytest.mark.parametrize("parts", range(2, 6))
+def test_what_a_quotient_leaves_is_never_negative(scope: Scope, parts: int) -> None:
+    """What a batch has beside the first of several chunks: floor(t/n) is at most t/n."""
+    size = (scope.b + parts - 1) // parts
+    rest = scope.b - size
+    low = min(n - (n + parts - 1) // parts for n in range(1, 100))
+    assert rest.least is not None and rest.least <= low == 0
+    assert (rest - 5).least is None or (rest - 5).least <= low - 5

@@ -63,6 +63,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Any]] = {
     "repeat": lambda x: x.repeat(2, 1),
     "chunk": lambda x: x.chunk(3, 1)[1],
     "numel": lambda x: x.sum() / x.numel(),
+    "length": lambda x: x.sum() / len(x) + len([1, 2]) + max(map(len, [x, x[:1]])),
     "zeros like": lambda x: graphc.zeros_like(x) + x,
     "new zeros": lambda x: x.new_zeros(x.shape[0], 2) + 1,
     "arange": lambda x: x.sum(1) * graphc.arange(x.shape[0]),
@@ -124,8 +125,8 @@ def test_gradients_over_other_sizes(name: str) -> None:
 ONE_PROGRAM = [
     "mean", "mean over rows", "var", "softmax", "matmul", "reshape", "view as pairs", "first row",
     "last row", "cat", "broadcast", "cumsum", "max", "gather", "cross entropy", "layer norm",
-    "numel", "zeros like", "new zeros", "ones of shape", "where", "einsum", "embedding", "norm",
-    "outputs", "flatten all", "row by size", "arange", "gram", "outer",
+    "numel", "length", "zeros like", "new zeros", "ones of shape", "where", "einsum", "embedding",
+    "norm", "outputs", "flatten all", "row by size", "arange", "gram", "outer",
 ]  # fmt: skip
 
 
@@ -335,3 +336,22 @@ def test_sizes_that_do_not_fit_are_refused_with_their_numbers() -> None:
     with pytest.raises(ShapeMismatch, match=r"\(4, 2\).*\(3, 2\)|4 against 3|4.*3"):
         step(graphc.ones(4, 2), graphc.ones(3, 2))
     assert step(graphc.ones(6, 2), graphc.ones(6, 2)).shape == (6, 2)
+
+
+def test_micro_batches_by_chunk_need_one_program() -> None:
+    """However the batch is odd; one that is too small for so many chunks is another program."""
+    net = nn.Linear(6, 3)
+
+    def learn(x: Tensor, y: Tensor) -> Tensor:
+        net.zero_grad()
+        parts = zip(x.chunk(2), y.chunk(2), strict=True)
+        loss = sum(F.cross_entropy(net(a), b, reduction="sum") for a, b in parts) / len(x)
+        loss.backward()
+        return loss
+
+    step = graphc.compile(learn)
+    for n in (4, 7, 12, 5, 1):
+        x, y = made(n, 6, seed=n), graphc.arange(n) % 3
+        loss, grad = step(x, y), net.weight.grad.clone()
+        assert close(plain(learn(x, y)), plain(loss)) and close(plain(net.weight.grad), plain(grad))
+        assert step.stats.programs == 1 + (n == 1)

@@ -445,7 +445,10 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     n = size_along(input, axis_of(input, dim))
     if n == 0:
         return split(input, [0] * chunks, dim)
-    return split(input, -(-n // chunks), dim)
+    size = (n + chunks - 1) // chunks
+    last = n - (chunks - 1) * size
+    # As many as asked for: a condition on an extent, where cutting it up would need its value.
+    return split(input, [*[size] * (chunks - 1), last] if last > 0 else size, dim)
 
 
 @public(method=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from graphc.errors import AutogradError, TracerLeak, Untraceable
+from graphc.errors import AutogradError, TracerLeak, Untraceable, raised_at
 from graphc.frontend.fused import attentions
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import Carried, Settled
@@ -157,13 +157,13 @@ def capture(
     `openness` says which sizes are extents, and learns which cannot be.
     """
     openness = openness or Openness()
-    known = openness.literal.copy()
+    known = openness.copy()
     fixed: dict[int, Tensor] = {}
     inlined: list[Any] = []
     carried: list[Any] = []
     settled: list[Any] = []
     while True:
-        pattern = Pattern(leaves, openness, fixed)
+        pattern = Pattern(leaves, openness, fixed, names)
         made = _Capturing(leaves, names, name, fixed, pattern, drop_grads, check)
         try:
             made.trace.inlined, made.trace.carried, made.trace.settled = inlined, carried, settled
@@ -184,10 +184,11 @@ def capture(
                 settled += places  # what takes no number that only a call knows has it as it is
                 continue
             if not pattern.places or made.trace.refused is e:
-                openness.literal = known
+                openness.take(known)
                 raise
             # With literal sizes it either does not fail, or says what they are.
-            failed = Fixed(pattern.places, f"{type(e).__name__} while sizes were unknown")
+            why = f"{type(e).__name__} was raised while sizes were unknown"
+            failed = Fixed(pattern.places, why, where=raised_at(e))
             failed.__cause__ = e
             openness.note(pattern, failed)
 

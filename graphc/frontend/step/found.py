@@ -14,6 +14,7 @@ from types import CellType, FunctionType, GetSetDescriptorType, MemberDescriptor
 from typing import Any
 
 from graphc.frontend.step.guards import SIMPLE
+from graphc.frontend.step.ours import NAMES
 from graphc.frontend.step.stack import MISSING
 
 Row = tuple[Callable[[Any], Any], Any, Any]
@@ -31,11 +32,11 @@ def in_mapping(table: Any, key: Any) -> Row:
 
 
 def in_globals(table: dict[str, Any], builtins: dict[str, Any], name: str) -> list[Row]:
-    """A global; or a builtin, which none stands before. While a step is traced `print` is ours."""
+    """A global; or a builtin, which none stands before. While a step is traced some are ours."""
     if name in table:
         return [in_mapping(table, name)]
     first = in_mapping(table, name)
-    return [first] if name == "print" else [first, in_mapping(builtins, name)]
+    return [first] if name in NAMES else [first, in_mapping(builtins, name)]
 
 
 def item(table: Any, key: Any) -> Any:

@@ -7,11 +7,7 @@ computes. Any other text of a tensor is refused, for it would be made once.
 
 from __future__ import annotations
 
-import builtins
 import dis
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FrameType
@@ -20,7 +16,7 @@ from typing import Any
 from graphc.errors import Untraceable, user_frame
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import modes
-from graphc.frontend.step import effects, stack
+from graphc.frontend.step import effects, ours, stack
 from graphc.frontend.step.code import USERS, whose_code
 from graphc.frontend.step.observers import taken
 from graphc.frontend.step.signature import rebuilt
@@ -51,34 +47,11 @@ class Shown:
         return repr(self.it) if self.form is None else format(self.it, self.form)
 
 
-class _Patched:
-    """How many steps are being traced, for which `print` is another."""
-
-    lock = threading.Lock()
-    count = 0
-    original = builtins.print
-
-
-@contextmanager
-def printing() -> Iterator[None]:
-    """Inside, `print` in a step being traced happens after each call."""
-    with _Patched.lock:
-        if _Patched.count == 0:
-            _Patched.original, builtins.print = builtins.print, _print
-        _Patched.count += 1
-    try:
-        yield
-    finally:
-        with _Patched.lock:
-            _Patched.count -= 1
-            if _Patched.count == 0 and builtins.print is _print:
-                builtins.print = _Patched.original
-
-
-def _print(*args: Any, **kwargs: Any) -> None:
+def show(*args: Any, **kwargs: Any) -> None:
+    """`print`, which in a step being traced happens after each call."""
     trace = modes.trace
     if trace is None:
-        _Patched.original(*args, **kwargs)
+        ours.original["print"](*args, **kwargs)
         return
     effects.record(trace, _printed, *map(_shown, args), **kwargs)
 

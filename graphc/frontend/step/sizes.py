@@ -9,7 +9,7 @@ batch that happens to be as large as a weight is.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os.path import basename
 from typing import NamedTuple
 
@@ -47,6 +47,16 @@ class Openness:
     opened: set[Place] = field(default_factory=set)  # of which a second value was seen
     literal: dict[Place, Fixed] = field(default_factory=dict)  # which the step needs as numbers
     chance: dict[Place, int] = field(default_factory=dict)  # of those, values that may be chance
+    shared: set[Role] = field(default_factory=set)  # whose extents are one where they agree
+
+    def copy(self) -> Openness:
+        return replace(
+            self, literal={**self.literal}, chance={**self.chance}, shared={*self.shared}
+        )
+
+    def take(self, other: Openness) -> None:
+        """Know of what is needed as `other` does."""
+        self.literal, self.chance, self.shared = other.literal, other.chance, other.shared
 
     def is_open(self, place: Place, x: Tensor) -> bool:
         shape, strides = x.spec.shape, shown_strides(x)
@@ -61,10 +71,16 @@ class Openness:
         return (self.dynamic or first) and not x.requires_grad
 
     def note(self, pattern: Pattern, needed: Fixed) -> None:
-        """What `needed` names is literal from now on."""
+        """What `needed` names is literal from now on; or the two are one, as the sides of a square
+        are, a matrix from all to all of a batch."""
+        roles = {s.role for s in needed.symbols}
+        square = len(roles) == 2 and len({s.hint for s in needed.symbols}) == 1
+        if needed.alone and square and not roles <= self.shared:
+            self.shared |= roles
+            return
         for symbol in needed.symbols:
             places = pattern.places[symbol]
-            doubtful = symbol.hint == 1 or len(places) > 1
+            doubtful = needed.alone or symbol.hint == 1 or len(places) > 1
             for place in places:
                 self.literal[place] = needed
                 self.chance.pop(place, None)
@@ -75,23 +91,37 @@ class Openness:
 class Pattern:
     """The shapes of a call's tensors, with extents in place of what is open."""
 
-    def __init__(self, leaves: Sequence[Tensor], openness: Openness, fixed: Iterable[int]) -> None:
+    def __init__(
+        self,
+        leaves: Sequence[Tensor],
+        openness: Openness,
+        fixed: Iterable[int],
+        names: Sequence[str] = (),
+    ) -> None:
         self.extents = Extents()
+        self.numbers: dict[tuple[str, int, int], Fixed] = {}  # by argument, dimension and size
         self.serves_one = openness.dynamic is False  # size of each extent, the one seen
         self.places: dict[Symbol, list[Place]] = {}
-        shared: dict[tuple[Role, int], Symbol] = {}
+        made: dict[tuple[Role, int], Symbol] = {}
         keep = set(fixed)
         self.specs: list[TensorSpec] = []
         for k, x in enumerate(leaves):
             shape = list(x.spec.shape)
             for dim, n in enumerate(shape):
                 place = Place(k, dim)
-                if k in keep or not openness.is_open(place, x):
+                if k in keep:
+                    continue
+                if not openness.is_open(place, x):
+                    if place in openness.literal:
+                        self.numbers[names[k] if names else str(k), dim, n] = openness.literal[
+                            place
+                        ]
                     continue
                 role = _role(dim, len(shape))
-                if (role, n) not in shared:
-                    shared[role, n] = self.extents.symbol(self._name(role), role, n)
-                symbol = shared[role, n]
+                key = (min(openness.shared) if role in openness.shared else role), n
+                if key not in made:
+                    made[key] = self.extents.symbol(self._name(role), role, n)
+                symbol = made[key]
                 shape[dim] = extent_of(symbol)
                 self.places.setdefault(symbol, []).append(place)
             self.specs.append(TensorSpec(x.spec.dtype, tuple(shape)))
@@ -137,7 +167,12 @@ class Pattern:
 
     def report(self) -> list[str]:
         """The extents, and the conditions of the plan, as `explain` shows them."""
-        rows = [f"{s.name}: {s.role}, {s.hint} when traced" for s in self.places]
+        told = "and no other, as dynamic=False says" if self.serves_one else "when traced"
+        rows = [f"{s.name}: {s.role}, {s.hint} {told}" for s in self.places]
+        for (name, dim, n), needed in self.numbers.items():
+            file, line, _ = needed.where
+            why = needed.why + (f" ({basename(file)}:{line})" if file else "")
+            rows.append(f"dimension {dim} of `{name}` is {n}: {why}")
         for c in self.extents.conditions.values():
             file, line, _ = c.where
             rows.append(f"only where {c}" + (f" ({basename(file)}:{line})" if file else ""))

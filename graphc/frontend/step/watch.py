@@ -40,8 +40,8 @@ from graphc.frontend.step.found import in_classes
 from graphc.frontend.step.guards import Guard, Kept
 from graphc.frontend.step.held import CONTAINERS, FIXED, advances, mapping_of
 from graphc.frontend.step.numbers import ReadNumbers
+from graphc.frontend.step.ours import length, ours
 from graphc.frontend.step.paused import Resume, resumed_by_errors
-from graphc.frontend.step.printed import printing
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
 from graphc.frontend.step.stores import CHANGED, forget_cached
@@ -83,7 +83,8 @@ class Watch:
         self._locals.clear()
         self.missed = False
         gc.collect(0)  # so that what is made from here on can be told by its age
-        with printing(), self._monitoring() if MONITORING else self._tracing():
+        seen = self._monitoring() if MONITORING else self._tracing()
+        with ours(print=printed.show, len=length), seen:
             trace = tracing.active()
             if trace is not None:
                 trace.setting = self.reads.set_mode
