@@ -391,8 +391,16 @@ class Watch:
             self._both(frame, in_place)
 
     def _called_in_library(self, frame: FrameType, count: int) -> None:
+        self._in_library(frame, *self._operands(frame, count, 0))
+
+    def _called_named_in_library(self, frame: FrameType, count: int) -> None:
+        self._in_library(frame, *self._operands(frame, count, 1))
+
+    def _called_with_containers_in_library(self, frame: FrameType, flags: int) -> None:
+        self._in_library(frame, *self._spread(frame, flags))
+
+    def _in_library(self, frame: FrameType, f: Any, args: list[Any]) -> None:
         """In a library only what the user's code has met counts."""
-        f, args = self._operands(frame, count, 0)
         if self._calls.asks_system(frame, f):
             return
         known = self.reads.is_known
@@ -409,15 +417,20 @@ class Watch:
 
     def _call_containers(self, frame: FrameType, flags: int) -> None:
         named = flags & 1
-        args, f = top(frame, 1 + named), top(frame, (3 if NEW_CALL else 2) + named)
-        if not isinstance(args, tuple):
+        if not isinstance(args := top(frame, 1 + named), tuple):
             self._look(frame, args)
-        given = list(args) if isinstance(args, list | tuple) else []
-        values = [*given, *(top(frame).values() if named else ())]
+        f, values = self._spread(frame, flags)
         if (stand_in := lazy.replaced(frame, f, values, self.reads)) is not None:
             stack.put(frame, (3 if NEW_CALL else 2) + named, stand_in)
             return
-        self._calls.called(frame, f, [*given, *(top(frame).values() if named else ())])
+        self._calls.called(frame, f, values)
+
+    def _spread(self, frame: FrameType, flags: int) -> tuple[Any, list[Any]]:
+        """The callable, and what is in the containers of arguments."""
+        named = flags & 1
+        args, f = top(frame, 1 + named), top(frame, (3 if NEW_CALL else 2) + named)
+        given = list(args) if isinstance(args, list | tuple) else []
+        return f, [*given, *(top(frame).values() if named else ())]
 
 
 USER_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
@@ -456,5 +469,8 @@ LIBRARY_ACTIONS: dict[str, Callable[[Watch, FrameType, Any], None]] = {
         ("truth", 1), ("length", 1), ("contains", 1),
     )
 }  # fmt: skip
-LIBRARY_ACTIONS["call"] = Watch._called_in_library
-LIBRARY_ACTIONS["both"] = Watch._both_in_library
+LIBRARY_ACTIONS |= {
+    "call": Watch._called_in_library, "call with names": Watch._called_named_in_library,
+    "call with containers": Watch._called_with_containers_in_library,
+    "both": Watch._both_in_library,
+}  # fmt: skip
