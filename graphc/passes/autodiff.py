@@ -24,7 +24,6 @@ from graphc.ir.types import TensorSpec
 from graphc.passes.vjp_rules import AGAIN, NOT_DIFFERENTIABLE, READS, VJP
 
 Cotangents = Sequence[Any]  # a tensor, or None for zero
-Edge = tuple["Node", int]  # a node and which of its outputs
 Hook = Callable[[Any], Any]
 
 _numbers = itertools.count(1)
@@ -85,6 +84,9 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name()}>"
+
+
+Edge = tuple[Node, int]  # a node and which of its outputs
 
 
 def differentiable(op: Op) -> bool:

@@ -134,7 +134,8 @@ def test_integers_become_floats_and_out_is_taken() -> None:
     assert special.i0(x, out=y) is y
     assert special.entr(x).dtype is graphc.float32
     assert graphc.i0(x).tolist() == y.tolist()
-    assert graphc.igamma(x, x).tolist() == special.gammainc(x, x).tolist()
+    z = x.float()  # PyTorch has no integers here
+    assert graphc.igamma(z, z).tolist() == special.gammainc(z, z).tolist()
 
 
 def test_degrees_are_one_number() -> None:

@@ -18,7 +18,6 @@ from graphc.frontend.views import VIEW_OPS
 from graphc.ir.graph import Value, topological
 from graphc.ir.types import Array
 
-BROADCASTS = frozenset({"add", "sub", "mul", "div", "eq", "ne", "lt", "le", "maximum", "minimum"})
 KEPT_BYTES = 1 << 16  # of a source, made once
 
 
@@ -100,8 +99,8 @@ class Lines:
         elementwise = v.op.kind == "elementwise"
         numbers = elementwise and any(a.const is None for a in v.args)
         args: list[Any] = [(a,) if a.const is not None and not numbers else a for a in v.args]
-        if v.op.name not in BROADCASTS:
-            return args
+        if not elementwise or len(args) != 2 or not (v.op.correct or v.op.exact):
+            return args  # NumPy may compute another's elements otherwise where one is repeated
         narrow = [
             a.args[0] if a.op is not None and a.op.name == "expand" and a not in self._place else a
             for a in v.args
