@@ -6,8 +6,6 @@ queries, or of keys and values; passes make no other (`Profile.attention_apart`)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from graphc.codegen_gpu import attention
 from graphc.codegen_gpu.attention_parts import (
     HIDDEN,
@@ -45,11 +43,9 @@ def taken_apart(kernel: Kernel) -> Parts:
     return found
 
 
-def emit(
-    body: Body, sizes: Sequence[int], target: Target, tf32: bool
-) -> tuple[tuple[GridDim, ...], Tile]:
+def emit(body: Body, target: Target, tf32: bool) -> tuple[tuple[GridDim, ...], Tile]:
     """Write the function's body; its grid and tile."""
-    return _Emitter(body, taken_apart(body.kernel), tf32).run(sizes, target)
+    return _Emitter(body, taken_apart(body.kernel), tf32).run(target)
 
 
 class _Emitter:
@@ -57,14 +53,12 @@ class _Emitter:
         self.body, self.parts, self.tf32 = body, p, tf32
         self.outer = body.kernel.axes
 
-    def run(self, sizes: Sequence[int], target: Target) -> tuple[tuple[GridDim, ...], Tile]:
+    def run(self, target: Target) -> tuple[tuple[GridDim, ...], Tile]:
         p, writer = self.parts, self.body.writer
         (part,) = {PARTS[op] for op in p.results}
         a, o = self.attention(), self.operands()
         points = p.columns if part == "keys" else p.rows
-        named = dict(zip(self.body.kernel.sizes, sizes, strict=True))
-        hint = points if isinstance(points, int) else named[points]
-        t = tile(a, part, hint, target)
+        t = tile(a, part, points if isinstance(points, int) else None, target)
         out = {op: self.tensor(s.buffer, s.at, RESULTS[op]) for op, s in p.results.items()}
         if part == "forward":
             attention.forward(a, o, out.get("attention"), out.get("attention_lse"), t, writer)

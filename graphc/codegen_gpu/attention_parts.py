@@ -91,9 +91,10 @@ class Tile:
     described: bool = False  # whether blocks along the columns come by tensor descriptors
 
 
-def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
+def tile(a: Attention, part: Part, points: int | None, target: Target) -> Tile:
     """As measured, of halves without mask and dropout, by the depth of their heads; else by
-    formula. `points`, the rows there usually are, choose how many a program has alone.
+    formula. No more rows than there are `points`; where those are an extent (None), what the first
+    call had decides nothing, since other blocks may be other instructions, and so other bits.
 
     Sums, operands and what belongs to each weight, a mask or random bits, share the registers.
     """
@@ -104,7 +105,7 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
     measured = tuned(target.arch).get("attention", {}).get(f"{part} {max(depth, 64)}")
     if moves and a.dtype.is_half and not busy and measured:
         fastest = Tile(**measured)
-        return replace(fastest, rows=min(fastest.rows, max(LEAST, power(points))))
+        return replace(fastest, rows=_rows(fastest.rows, points))
     if a.exact:
         rows = 32 if depth <= 128 and part != "keys" else 16
         warps = rows * depth // (256 if part == "keys" else 512)
@@ -119,5 +120,8 @@ def tile(a: Attention, part: Part, points: int, target: Target) -> Tile:
         chosen = Tile(rows, columns, 8 if wide else 4, 2)
     if a.dtype is f32 and not a.exact:
         chosen = Tile(max(16, chosen.rows // 2), max(16, chosen.columns // 2), chosen.warps, 2)
-    rows = min(chosen.rows, max(LEAST, power(points)))
-    return Tile(rows, chosen.columns, chosen.warps, chosen.stages, moves)
+    return Tile(_rows(chosen.rows, points), chosen.columns, chosen.warps, chosen.stages, moves)
+
+
+def _rows(most: int, points: int | None) -> int:
+    return most if points is None else min(most, max(LEAST, power(points)))

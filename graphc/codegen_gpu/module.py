@@ -59,7 +59,7 @@ def emit(
         w = contract_taps.emit(body, target) or contract.emit(body, sizes, target, tf32)
         return finish(body, w.grid, w.warps, w.stages, w.params, w.scratch_bytes)
     if kernel.kind == "attention":
-        dims, t = attention_kernel.emit(body, sizes, target, tf32)
+        dims, t = attention_kernel.emit(body, target, tf32)
         return finish(body, dims, t.warps, t.stages, flushes=True)
     if kernel.kind == "routine":
         grid, warps = routine.emit(kernel, sizes, writer, wide)

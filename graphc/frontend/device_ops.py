@@ -82,12 +82,6 @@ def _brought(source: Array, spec: TensorSpec, strides: Shape, where: device, wai
     return made.transpose(np.argsort(order))
 
 
-def settle(source: Array) -> None:
-    """Before other memory keeps what is here: raise what may have failed where it was computed."""
-    if (here := place_on(source)) is not None:
-        here.settle()
-
-
 def transfer(target: Array, source: Array, wait: bool = True) -> None:
     """target[...] = source, wherever the two are, of one type and shape."""
     there, here = place_on(target), place_on(source)

@@ -25,7 +25,7 @@ from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import modes
 from graphc.frontend.operands import broadcast_to, is_tensor
-from graphc.frontend.places import place_of
+from graphc.frontend.places import place_of, settle
 from graphc.frontend.promotion import can_cast, held, is_number
 from graphc.frontend.registry import public
 from graphc.frontend.tape import OpNode, RuleNode, WholeNode, attach, edge_of
@@ -105,7 +105,7 @@ def _store(x: Tensor, value: Tensor) -> None:
         target.flags.writeable = True  # NumPy takes it from what it broadcasts
     if ACCELERATORS:
         device_ops.check_same(x, value)
-        device_ops.settle(source)
+        settle(source)
         device_ops.transfer(target, source)
     else:
         np.copyto(target, source)

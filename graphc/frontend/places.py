@@ -149,6 +149,12 @@ def place_on(array: Array | None) -> DevicePlace | None:
     return None if place is HOST else cast(DevicePlace, place)
 
 
+def settle(array: Array | None) -> None:
+    """Before anything keeps what is here: raise what may have failed where it was computed."""
+    if (place := place_on(array)) is not None:
+        place.settle()
+
+
 def on_host(array: Array) -> Array:
     """The elements of an array, for Python to look at: the array itself, or of a GPU's a copy."""
     place = place_on(array)

@@ -33,7 +33,7 @@ from graphc.frontend.located import Located
 from graphc.frontend.methods import Methods
 from graphc.frontend.modes import draw, get_default_dtype, modes
 from graphc.frontend.options import strided
-from graphc.frontend.places import arranged, dense_copy
+from graphc.frontend.places import arranged, dense_copy, settle
 from graphc.frontend.reading import Readable, leaked
 from graphc.frontend.size import Size, legacy_array
 from graphc.frontend.storage import Storage, running
@@ -321,6 +321,7 @@ def copied_as(input: Tensor, strides: Shape) -> Tensor:
 
 def show(x: Tensor, other: Tensor) -> None:
     """Let x be of the memory, the shape and the dtype of `other`."""
+    settle(other.array)
     with running.lock:  # another thread's step may read what x had
         x.storage, x.views, x.array = other.storage, other.views, other.array
         x._spec, x._value = other._spec, other._value
@@ -354,11 +355,11 @@ def check_gradient(x: Tensor, value: Any) -> None:
         raise InvalidType(f"assigned grad expected to be a Tensor or None but got grad of {kind}")
     if value.spec != x.spec:
         raise ShapeMismatch(f"a gradient of type {value.spec} for a tensor of type {x.spec}")
+    settle(value.array)
 
 
 def laid(array: Array, spec: TensorSpec, strides: Shape, owned: bool = False) -> Tensor:
-    """A tensor of the elements of `array` with these strides: a copy, or if it is `owned`, itself
-    where it lies like that."""
+    """A tensor of `array` with these strides: a copy or, if it is `owned` and lies so, itself."""
     if not strides:
         return fresh(dense_copy(array), spec)
     order = layouts.order_of(spec.shape, strides)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphc.errors import InvalidState, InvalidType
 from graphc.frontend.modes import no_grad
+from graphc.frontend.places import settle
 from graphc.frontend.tensor import Tensor
 from graphc.nn.parameter import Parameter
 
@@ -233,6 +234,7 @@ def _load(mine: Tensor, new: Tensor) -> None:
 
 def _assign(module: Module, name: str, mine: Tensor, new: Tensor) -> None:
     """Put `new` itself in the place of `mine`; a parameter requires grad as the old one did."""
+    settle(new.array)
     if isinstance(mine, Parameter):
         if not isinstance(new, Parameter):
             new = Parameter(new.detach(), requires_grad=mine.requires_grad)

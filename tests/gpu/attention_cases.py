@@ -92,7 +92,7 @@ def source(case: Case, part: Part, *, delta: bool = True, arch: str = "sm_90a") 
         wide=case.wide,
     )  # fmt: skip
     points = case.keys if part == "keys" else case.queries
-    t = tile(a, part, points, Target.named(arch))
+    t = tile(a, part, None if case.named else points, Target.named(arch))
     mask = tensor("mask") if case.mask else None
     o = Operands(tensor("q"), tensor("k"), tensor("v"), tensor("lse"), mask, tensor("out"))
     if part == "forward":

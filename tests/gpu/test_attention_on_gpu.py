@@ -14,6 +14,9 @@ pytest.importorskip("triton")
 from attention_cases import Case, checked, launched, meaning
 
 import graphc as torch
+from graphc.codegen_gpu.module import emit
+from graphc.codegen_gpu.target import Target
+from graphc.ir.kernel_text import parse
 from graphc.ir.types import Array, bf16, bool_, f16, f32
 from graphc.nn import functional as F
 
@@ -135,6 +138,26 @@ def test_kernels_of_graphs(name: str, fake_gpu: None) -> None:
             assert kinds.count("attention") == 3, [k.text for k in step.kernels]
     for want, got in zip(*results, strict=True):
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("halves", [False, True])
+def test_hints_do_not_choose_blocks(fake_gpu: None, halves: bool) -> None:
+    """Other blocks may be other instructions, and other bits: lengths that are extents have one
+    text, whatever a process began with, in both directions."""
+    step = attended()
+    with torch.autocast("cuda", torch.bfloat16, enabled=halves):
+        for n in (12, 13):
+            step(*(torch.rand(1, 1, rows, 64).to("cuda") for rows in (n, n + 8, n + 8)))
+    kernels = [parse(k.text) for k in step.kernels if k.text.split()[2] == "attention"]
+    assert len(kernels) == 3
+    for kernel in kernels:
+        assert kernel.sizes
+        for arch, tf32 in (("sm_80", False), ("sm_90a", False), ("sm_90a", True)):
+            made = {
+                emit(kernel, [hint] * len(kernel.sizes), Target.named(arch), tf32=tf32)
+                for hint in (1, 20, 64, 5000)
+            }
+            assert len(made) == 1, kernel.name
 
 
 def test_constant_operands(fake_gpu: None) -> None:

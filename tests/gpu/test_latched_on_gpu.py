@@ -172,19 +172,39 @@ def test_two_that_are_latched_know_of_each_other(fake_gpu: None) -> None:
     assert count.item() == 3 * WARM_UP
 
 
-def test_what_is_written_of_a_failed_step_is_not_kept(fake_gpu: None) -> None:
-    table, w = graphc.ones(5, 3, device="cuda"), graphc.zeros(3, device="cuda")
+class Bias(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(graphc.zeros(3, device="cuda"))
+
+
+WRITES: dict[str, Callable[[Bias, Tensor], object]] = {
+    "copy": lambda m, x: m.bias.copy_(x),
+    "copy to data": lambda m, x: m.bias.data.copy_(x),
+    "add": lambda m, x: m.bias.add_(x),
+    "set part": lambda m, x: m.bias.__setitem__(slice(None), x),
+    "data": lambda m, x: setattr(m.bias, "data", x),
+    "data of a view": lambda m, x: setattr(m.bias, "data", x.view(3)),
+    "set": lambda m, x: m.bias.set_(x),
+    "out": lambda m, x: graphc.mul(x, 1, out=m.bias),
+    "grad": lambda m, x: setattr(m.bias, "grad", x),
+    "load": lambda m, x: m.load_state_dict({"bias": x}),
+    "assign": lambda m, x: m.load_state_dict({"bias": x}, assign=True),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_what_is_written_of_a_failed_step_is_not_kept(fake_gpu: None, name: str) -> None:
+    """Nor what is put in place of a tensor's memory: told before anything holds it."""
+    module, table = Bias(), graphc.ones(5, 3, device="cuda")
     step: Any = graphc.compile(lambda k: table[k].sum(0) * 2)
     good, bad = (graphc.tensor([k], device="cuda") for k in (1, 7))
-    for write in (w.copy_, w.add_, lambda x: w.__setitem__(slice(None), x)):
-        w.zero_()
-        for k in (good, bad):
-            if k is good:
-                write(step(k))
-            else:
-                with pytest.raises(IndexError):
-                    write(step(k))
-        assert w.tolist() == [2, 2, 2]
+    with graphc.no_grad():
+        WRITES[name](module, step(good))
+        with pytest.raises(IndexError):
+            WRITES[name](module, step(bad))
+    kept = module.bias.grad if name == "grad" else module.bias
+    assert kept is not None and kept.tolist() == [2, 2, 2]
 
 
 def test_eager_writes_wait_only_where_something_was_started(
