@@ -28,7 +28,7 @@ ALIGN = 64  # bytes: of vectors, the most that constants ask for
 LIBRARY = frozenset({"memset", "memcpy", "memmove"})
 
 X86_64, RELOCATABLE = 62, 1
-PROGBITS, SYMTAB, RELA = 1, 2, 4  # types of sections
+PROGBITS, SYMTAB, RELA, REL = 1, 2, 4, 9  # types of sections
 WRITE, ALLOC = 1, 2  # flags of sections
 PC32, PLT32 = 2, 4  # relocations: 32 bits of distance
 JUMP = b"\xff\x25\x02\x00\x00\x00\x00\x00"  # to the address in the next 8 bytes
@@ -131,8 +131,9 @@ def image_of(code: bytes) -> Image | None:
     laid += bytes(-len(laid) % CELL)
     symbols, calls = symbols_of(code, sections), dict[str, int]()
     for table in sections:
-        known = table.type != RELA or table.info not in held
-        if not (known or _linked(code, table, starts, symbols, laid, calls)):
+        if table.type not in (RELA, REL) or table.info not in held:
+            continue
+        if table.type == REL or not _linked(code, table, starts, symbols, laid, calls):
             return None
     functions = {
         s.name: starts[s.section] + s.value

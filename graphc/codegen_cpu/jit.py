@@ -7,7 +7,9 @@ Traps (llvmlite 0.50, LLVM 22): an MCJIT engine owns the TargetMachine it was ma
 therefore never used again; dropping an engine unmaps code whose addresses may still be held, so
 whoever holds an address holds its `Loaded`; an unresolved symbol ends the process at load, so it
 is looked for while compiling; so do a function and its constants 2 GB apart, which a large process
-has room for in such places only, so the memory of an engine is asked for in one piece (`use_lmm`).
+has room for in such places only, so the memory of an engine is asked for in one piece (`use_lmm`);
+but that piece has no room for the table by which code for x86-64 calls the library, and it ends
+the process when it finds out, so objects that call get theirs piece by piece.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-from graphc.codegen_cpu.elf import ALIGN, LIBRARY, Image, image_of, unpacked
+from graphc.codegen_cpu.elf import ALIGN, LIBRARY, Image, image_of, undefined_symbols, unpacked
 from graphc.codegen_cpu.llvm import Processor, assembly_text, machine_of, object_code
 from graphc.codegen_cpu.server import checked
 from graphc.codegen_cpu.target import Target
@@ -64,12 +66,12 @@ class Loaded:
 
     def __init__(self, find: Callable[[str], int], size_bytes: int = 0) -> None:
         """`find` gives a function's address, or 0."""
-        self._find = find
+        self.find = find
         self.size_bytes = size_bytes  # of the code
 
     def address(self, symbol: str) -> int:
         """Where `symbol` is. Raises BackendError if nothing defines it."""
-        found = self._find(symbol)
+        found = self.find(symbol)
         if not found:
             raise BackendError(f"object code lacks {symbol}")
         return found
@@ -79,11 +81,14 @@ def load_objects(objects: Sequence[bytes], target: Target) -> Loaded:
     """Map objects, or the images of such, side by side."""
     images = [unpacked(code) or image_of(code) for code in objects]
     known = [image for image in images if image is not None]
-    if len(known) == len(objects):
+    others = [code for code, image in zip(objects, images, strict=True) if image is None]
+    if not others:
         return _copied(known)
-    if any(unpacked(code) for code in objects):
-        raise BackendError("objects with and without an image")
-    return _engine(objects, target)
+    if not known:
+        return _engine(others, target)
+    parts = _copied(known), _engine(others, target)
+    sizes = sum(part.size_bytes for part in parts)
+    return Loaded(lambda symbol: parts[0].find(symbol) or parts[1].find(symbol), sizes)
 
 
 # ---- images -------------------------------------------------------------------------------------
@@ -155,7 +160,8 @@ def _engine(objects: Sequence[bytes], target: Target) -> Loaded:
     with LLVM_LOCK:
         _unmap_unused()
         machine = machine_of(processor_of(target))
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
+        calls = target.triple.startswith("x86") and any(any(undefined_symbols(o)) for o in objects)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=not calls)
         for code in objects:
             engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()

@@ -16,7 +16,7 @@ import hashlib
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol
 from graphc.codegen_cpu.jit import LLVM_LOCK, Loaded, load_objects, processor_of
 from graphc.codegen_cpu.llvm import VERSION
 from graphc.codegen_cpu.target import Target
-from graphc.codegen_cpu.workers import Work, Workers
+from graphc.codegen_cpu.workers import Work, Workers, start_early
 from graphc.ir.kernel import Kernel
 
 RECENT_BYTES = 1 << 18  # of object code that stays mapped when nothing uses it
@@ -124,12 +124,20 @@ class KernelLibrary:
     def native(self, text: str, symbols: Sequence[str]) -> Functions:
         """Functions of a module of LLVM text, compiled once and cached like a kernel."""
         with LLVM_LOCK:
-            code = self.stored(text)
-            if code is None:
-                with Workers(processor_of(self.target)) as workers:
-                    code = self.store(text, workers.add(text).code())
+            with self._open() as batch:
+                batch.begin_text(text)
+                code = batch.code(text)
             loaded = load_objects([code], self.target)
         return Functions(map(loaded.address, symbols), [loaded])
+
+    def _open(self) -> AbstractContextManager[Batch]:
+        return self._ahead(False) if self._batch is None else nullcontext(self._batch)
+
+    def foresee(self, text: str) -> None:
+        """`native` will be asked for `text`, and `functions` for kernels as new as that is."""
+        if self.stored(text) is None:
+            with LLVM_LOCK:
+                start_early()
 
     def stored(self, text: str) -> bytes | None:
         """Object code of what `text` describes, if the disk has it."""
@@ -162,13 +170,14 @@ class KernelLibrary:
         return made
 
     @contextmanager
-    def ahead(self, checked: bool, kernels: int) -> Iterator[Callable[[Kernel], None]]:
-        """Inside, what this gives begins with a kernel that `functions` will be asked for; about so
-        many will be."""
-        with LLVM_LOCK, self._ahead(checked) as self._batch:
-            self._batch.prepare(kernels)
+    def ahead(self, checked: bool, kernels: int) -> Iterator[Batch]:
+        """Inside, what this gives begins with a kernel that `functions` will be asked for, or a
+        text that `native` will; about so many kernels will be."""
+        with LLVM_LOCK, self._ahead(checked) as batch:
             try:
-                yield self._batch.begin
+                self._batch = batch
+                batch.prepare(kernels)
+                yield batch
             finally:
                 self._batch = None
 
@@ -193,25 +202,36 @@ class Batch:
     def begin(self, kernel: Kernel) -> None:
         """Look for it on disk, else have it compiled."""
         key = CHECKED * self.checked + kernel.key()
-        if kernel.kind == "routine" or key in self._begun or self._library.mapped([key]):
-            return
-        if (found := self._library.stored(key)) is not None:
-            self._begun[key] = found
-            return
+        if kernel.kind != "routine" and not self._library.mapped([key]):
+            self._begin(key, lambda: self._text(kernel))
+
+    def begin_text(self, text: str) -> None:
+        """The same for a module of LLVM text."""
+        self._begin(text, lambda: text)
+
+    def _begin(self, key: str, text: Callable[[], str]) -> None:
+        if key not in self._begun:
+            found = self._library.stored(key)
+            self._begun[key] = self._workers.add(text()) if found is None else found
+
+    def _text(self, kernel: Kernel) -> str:
         from graphc.codegen_cpu.module import emit_kernel
 
-        text = emit_kernel(kernel, self._library.target, self.checked)
-        self._begun[key] = self._workers.add(text)
+        return emit_kernel(kernel, self._library.target, self.checked)
+
+    def code(self, key: str) -> bytes:
+        """Object code of what was begun; what is new goes to the disk."""
+        work = self._begun[key]
+        return work if isinstance(work, bytes) else self._library.store(key, work.code())
 
     def objects(self, wanted: Mapping[str, Kernel]) -> list[bytes]:
-        """Object code of each, in order; what is new goes to the disk."""
+        """Object code of each, in order."""
         for kernel in wanted.values():
             self.begin(kernel)
         library, objects = self._library, []
         for key in wanted:
-            work = self._begun[key]
-            library.count(found=isinstance(work, bytes))
-            objects.append(work if isinstance(work, bytes) else library.store(key, work.code()))
+            library.count(found=isinstance(self._begun[key], bytes))
+            objects.append(self.code(key))
             if library.told is not None:
                 library.told(len(objects), len(wanted))
         return objects

@@ -1,20 +1,22 @@
 """A process that compiles LLVM text: `workers.py` starts it and asks over its pipes, in frames of
 `ir/child.py`.
 
-A request is the processor's three texts and that of the module, a zero byte between; the answer is
-OK and what is to be kept (`compiled`), or FAILED and what LLVM complains of.
+An empty frame says that it is ready. A request is the processor's three texts and that of the
+module, a zero byte between; the answer is OK and what is to be kept (`compiled`), or FAILED and
+what LLVM complains of.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from graphc.codegen_cpu.elf import LIBRARY, image_of, undefined_symbols
 from graphc.codegen_cpu.llvm import Processor, object_code
 from graphc.errors import BackendError
-from graphc.ir.child import FAILED, OK, serve
+from graphc.ir.child import FAILED, OK, serve, write_frame
 
-IDLE_SECONDS = 20.0  # a process holds some 100 MB, and takes 60 ms to start
+IDLE_SECONDS = 5.0  # a process holds some 100 MB, and takes 60 ms to start
 ALLOWED = LIBRARY | {"_GLOBAL_OFFSET_TABLE_"}
 
 
@@ -47,6 +49,8 @@ def answer(asked: bytes) -> bytes:
 
 
 def main() -> None:
-    with os.fdopen(os.dup(1), "wb") as answers, open(0, "rb", buffering=0) as requests:
+    with suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as answers:  # nobody wants them
         os.dup2(2, 1)
-        serve(requests, answers, answer, IDLE_SECONDS)
+        with open(0, "rb", buffering=0) as requests:
+            write_frame(answers, b"")
+            serve(requests, answers, answer, IDLE_SECONDS)

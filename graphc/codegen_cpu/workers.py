@@ -5,9 +5,9 @@ the user's process never loads it. No thread waits for them: whoever adds a modu
 code, moves what the pipes hold. A few requests are under way to each, so that none is idle while
 the caller thinks. What they make does not depend on how many they are.
 
-They end when nobody asks for a while, and with their owner. One that dies with modules under way is
-replaced; the second time the module is at fault. Where no process can be started, as in programs
-that are frozen or may start none, the caller compiles.
+They end when nobody asks for a while, and with their owner. One says when it is ready: one that
+dies afterwards, with modules under way, is replaced, and the second time the module is at fault.
+Where none gets ready, as in programs that are frozen or may start none, the caller compiles.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import selectors
 import subprocess
 import sys
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import llvmlite
@@ -32,6 +33,7 @@ from graphc.ir.child import LENGTH, OK, arguments, frame, usable_cores
 AHEAD = 3  # modules under way to one process
 PIPE_BYTES = 1 << 20  # of a pipe, where the system lets it grow
 ATTEMPTS = 2
+SELECTOR = getattr(selectors, "PollSelector", selectors.DefaultSelector)  # opens no file
 MOST = 8  # processes, however many processors there are
 SITE = str(Path(llvmlite.__file__).parent.parent)
 
@@ -60,19 +62,22 @@ class Server:
 
     def __init__(self) -> None:
         """Raises OSError if none can be started."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", *arguments("graphc.codegen_cpu.server", SITE)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,  # an interrupt from the keyboard is this process's affair
-        )
+        writes_no_files = bool(sys.dont_write_bytecode or sys.pycache_prefix)
+        options = ["-I", "-S", *["-B"] * writes_no_files]
+        with _standard_streams():
+            self._process = subprocess.Popen(
+                [sys.executable, *options, *arguments("graphc.codegen_cpu.server", SITE)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,  # an interrupt from the keyboard is this process's affair
+            )
         assert self._process.stdin is not None and self._process.stdout is not None
         self.ends = self._process.stdin.fileno(), self._process.stdout.fileno()
         for end in self.ends:
             os.set_blocking(end, False)
             _widen(end)
-        self.answers = 0
+        self.ready = False
         self.under_way: deque[Work] = deque()
         self._out, self._in = bytearray(), bytearray()
 
@@ -111,17 +116,43 @@ class Server:
             end = LENGTH.size + LENGTH.unpack_from(self._in)[0]
             if len(self._in) < end:
                 return
-            self.answers += 1
-            self.under_way.popleft().answer = bytes(self._in[LENGTH.size : end])
+            answer = bytes(self._in[LENGTH.size : end])
             del self._in[:end]
+            if self.ready:
+                self.under_way.popleft().answer = answer
+            self.ready = True  # which is what the first frame says
 
     def close(self) -> None:
         """End it, whatever it is doing."""
         self._process.kill()
+        self._close_pipes()
+        self._process.wait()
+
+    def forget(self) -> None:
+        """In a fork: it is the parent's."""
+        self._process.returncode = 0  # nothing to wait for, nor to warn of
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
-        self._process.wait()
+
+
+@contextmanager
+def _standard_streams() -> Iterator[None]:
+    """Inside, 0 to 2 are open, as in few daemons: no pipe of ours becomes what others take for
+    their input or output, nor has the process an answer's pipe for its errors."""
+    held = []
+    while (end := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(end, True)
+        held.append(end)
+    os.close(end)
+    try:
+        yield
+    finally:
+        for end in held:
+            os.close(end)
 
 
 def _is_python(executable: str | None) -> bool:
@@ -140,12 +171,21 @@ def _widen(pipe: int) -> None:
 class _Idle(list[Server]):
     """Processes that wait for the next program; they are not those of a process forked from it."""
 
-    owner = os.getpid()
+    possible = True  # to start one, as far as is known
+
+    def forget(self) -> None:
+        while self:
+            self.pop().forget()
+
+    def started(self) -> Server | None:
+        """One that waits, or a new one; None where there is none to be had."""
+        server = self.taken()
+        if server is None and self.possible and _is_python(sys.executable):
+            with suppress(OSError):
+                server = Server()
+        return server
 
     def taken(self) -> Server | None:
-        if os.getpid() != self.owner:
-            self.clear()
-            self.owner = os.getpid()
         while self:
             server = self.pop()
             if server.alive:
@@ -155,6 +195,15 @@ class _Idle(list[Server]):
 
 
 _idle = _Idle()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.forget)
+
+
+def start_early() -> None:
+    """Have a process start for a program that is not there yet. The caller holds LLVM_LOCK."""
+    server = _idle.started()
+    if server is not None:
+        _idle.append(server)
 
 
 class Workers:
@@ -173,13 +222,13 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for server in self._servers:
-            if server.under_way:  # the caller was interrupted, or had an error
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        while self._servers:
+            server = self._servers.pop()
+            if kind is not None or server.under_way:  # who knows where an interrupt came
                 server.close()
             else:
                 _idle.append(server)
-        self._servers.clear()
 
     def prepare(self, modules: int) -> None:
         """Have processes start, which takes a while, before the first of so many is known."""
@@ -201,7 +250,7 @@ class Workers:
         """Hand out what waits and take what is done; with `wait` until something has moved."""
         self._hand_out()
         if wait and self._servers:
-            with selectors.DefaultSelector() as selector:
+            with SELECTOR() as selector:
                 for server in self._servers:
                     to, source = server.ends
                     selector.register(source, selectors.EVENT_READ)
@@ -230,10 +279,7 @@ class Workers:
 
     def _start(self) -> bool:
         """Have one process more; False where there is none to be had."""
-        server = _idle.taken()
-        if server is None and _is_python(sys.executable):
-            with suppress(OSError):
-                server = Server()
+        server = _idle.started()
         if server is None:
             self._count = len(self._servers)
             return False
@@ -244,13 +290,13 @@ class Workers:
         """It is gone: what it had goes to another, but not over and over."""
         self._servers.remove(server)
         server.close()
+        if not server.ready:  # nor would others be
+            _idle.possible, self._count = False, len(self._servers)
         for k, work in enumerate(server.under_way):
-            work.attempts -= k > 0  # the first is what it was at
+            work.attempts -= k > 0 or not server.ready  # the first is what it was at
             self._wait(work)
             if work.attempts == ATTEMPTS:
-                if server.answers:
-                    raise BackendError("the process that compiles ended while at a kernel, twice")
-                self._count = 0  # none can be started, it seems
+                raise BackendError("the process that compiles ended while at a kernel, twice")
 
     def _compile_here(self) -> None:
         while self._waiting:

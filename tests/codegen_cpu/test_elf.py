@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 
 import pytest
 
-from graphc.codegen_cpu.elf import image_of, sections_of, undefined_symbols, unpacked
-from graphc.codegen_cpu.jit import compile_module, load_objects
+from graphc.codegen_cpu import jit
+from graphc.codegen_cpu.elf import (
+    PLT32,
+    RELA,
+    image_of,
+    sections_of,
+    undefined_symbols,
+    unpacked,
+)
+from graphc.codegen_cpu.jit import compile_module, load_objects, processor_of
+from graphc.codegen_cpu.llvm import object_code
 from graphc.codegen_cpu.target import Target
 
 INTEL = Target.named("haswell")
@@ -47,19 +57,45 @@ def test_what_has_no_image_stays_an_object() -> None:
     assert unpacked(other) is None
 
 
+OTHERS = [
+    "@o = global i64 3\ndefine ptr @f() { ret ptr @o }",  # written
+    "@o = internal global [9 x i64] zeroinitializer\ndefine ptr @f() { ret ptr @o }",  # .bss
+    "@o = internal thread_local global i64 3\ndefine ptr @f() { ret ptr @o }",
+    "@o = internal constant i64 3, align 128\ndefine ptr @f() { ret ptr @o }",
+    "@o = external global i64\ndefine ptr @f() { ret ptr @o }",  # by way of the GOT
+    "@o = internal constant ptr @f\ndefine ptr @f() { ret ptr @o }",  # holds an address
+    "declare void @absent()\ndefine void @f() { call void @absent() ret void }",
+]
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_what_takes_a_linker_that_knows_more_has_no_image(text: str) -> None:
+    assert image_of(object_code(text, processor_of(INTEL))) is None
+
+
+@pytest.mark.parametrize("kind", [k for k in range(1, 43) if k not in (2, PLT32)])
+def test_no_other_relocation_is_taken_for_a_distance(kind: int) -> None:
+    code = bytearray(compile_module(TABLE, INTEL))
+    assert image_of(bytes(code)) is not None
+    table = next(s for s in sections_of(bytes(code)) if s.type == RELA and s.size)
+    struct.pack_into("<I", code, table.offset + 8, kind)
+    assert image_of(bytes(code)) is None
+
+
 def named(text: str, k: int) -> str:
     """The functions under names of their own."""
     return text.replace("@one", f"@n{k}_one").replace("@two", f"@n{k}_two")
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_loaded_code_runs(count: int) -> None:
-    """As an image or by LLVM's engine, whichever this machine's objects allow."""
+@pytest.mark.parametrize(("count", "images"), [(1, 1), (3, 3), (3, 0), (4, 2)])
+def test_loaded_code_runs(count: int, images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As images where this machine's objects have such, by LLVM's engine, or some in either way."""
     objects = [compile_module(named(TABLE, k), HOST) for k in range(count)]
-    for k, code in enumerate(objects):
+    for k, code in enumerate(objects[:images]):
         image = image_of(code)
         if image is not None:
             objects[k] = image.packed()
+    monkeypatch.setattr(jit, "image_of", lambda code: None)
     loaded = load_objects(objects, HOST)
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
     for k in range(count):

@@ -11,10 +11,13 @@ import pytest
 
 from graphc.codegen_cpu import workers
 from graphc.codegen_cpu.jit import LLVM_LOCK, load_objects, processor_of
+from graphc.codegen_cpu.library import KernelLibrary
+from graphc.codegen_cpu.llvm import Processor
 from graphc.codegen_cpu.server import compiled
 from graphc.codegen_cpu.target import Target
 from graphc.codegen_cpu.workers import Server, Workers
 from graphc.errors import BackendError
+from graphc.ir.child import OK, frame
 
 HOST = Target.host()
 PROCESSOR = processor_of(HOST)
@@ -65,10 +68,32 @@ def test_a_module_that_ends_processes_is_an_error() -> None:
         first._process.wait()
         made.move()  # finds it gone, and asks another
         (second,) = made._servers
-        second.answers = 1  # it has worked before
+        second.ready = True
         os.kill(second._process.pid, signal.SIGKILL)
         with pytest.raises(BackendError, match="twice"):
             work.code()
+
+
+ABORTS = """
+declare <8 x float> @llvm.x86.avx.rcp.ps.256(<8 x float>)
+define void @f(ptr %p) nounwind {
+  %x = load <8 x float>, ptr %p
+  %y = call <8 x float> @llvm.x86.avx.rcp.ps.256(<8 x float> %x)
+  store <8 x float> %y, ptr %p
+  ret void
+}
+"""
+
+
+def test_a_first_module_that_ends_llvm_does_not_end_this_process() -> None:
+    workers.close()
+    plain = Processor("x86_64-unknown-linux-gnu", "x86-64", "-avx")
+    with LLVM_LOCK:
+        with pytest.raises(BackendError, match="twice"), Workers(plain, 1) as made:
+            made.add(ABORTS).code()
+        with Workers(PROCESSOR, 1) as made:
+            assert made.add(text(5)).code() == compiled(text(5), PROCESSOR)
+            assert made._servers  # others can still be started
 
 
 def test_without_processes_the_caller_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,11 +117,15 @@ def test_no_other_program_is_started(executable: str, monkeypatch: pytest.Monkey
         assert made.add(text(4)).code() == compiled(text(4), PROCESSOR)
 
 
-def test_processes_that_never_answer_are_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_never_get_ready_are_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     workers.close()
     monkeypatch.setattr(workers, "SITE", "/nowhere")
+    monkeypatch.setattr(workers._idle, "possible", True)
     with LLVM_LOCK, Workers(PROCESSOR, 2) as made:
         assert made.add(text(3)).code() == compiled(text(3), PROCESSOR)
+    monkeypatch.setattr(subprocess, "Popen", pytest.fail)  # nobody tries once more
+    with LLVM_LOCK, Workers(PROCESSOR, 2) as made:
+        assert made.add(text(4)).code() == compiled(text(4), PROCESSOR)
 
 
 def test_an_interrupted_program_leaves_no_answers_to_the_next() -> None:
@@ -107,6 +136,78 @@ def test_an_interrupted_program_leaves_no_answers_to_the_next() -> None:
             raise KeyboardInterrupt
         with Workers(PROCESSOR, 1) as made:
             assert made.add(text(7)).code() == compiled(text(7), PROCESSOR)
+
+
+def test_an_interrupt_while_an_answer_is_taken_leaves_it_to_nobody() -> None:
+    with LLVM_LOCK:
+        with pytest.raises(KeyboardInterrupt), Workers(PROCESSOR, 1) as made:
+            made.add(text(1)).code()
+            (server,) = made._servers
+            server._in += frame(OK + b"of another program")  # as far as it came
+            raise KeyboardInterrupt
+        with Workers(PROCESSOR, 1) as made:
+            assert made.add(text(2)).code() == compiled(text(2), PROCESSOR)
+
+
+def test_a_batch_that_is_interrupted_while_processes_start_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(self: Workers, modules: int) -> None:
+        raise KeyboardInterrupt
+
+    library = KernelLibrary(HOST)
+    monkeypatch.setattr(Workers, "prepare", interrupt)
+    with pytest.raises(KeyboardInterrupt), library.ahead(False, 3):
+        pytest.fail("not reached")
+    assert library.native(text(6), ["f6"])[0]
+
+
+DAEMON = """
+import os
+for end in range(3):
+    os.close(end)
+from graphc.codegen_cpu import workers
+from graphc.codegen_cpu.jit import LLVM_LOCK, processor_of
+from graphc.codegen_cpu.target import Target
+text = "define i64 @f() nounwind { ret i64 3 }"
+processor = processor_of(Target.host())
+with LLVM_LOCK, workers.Workers(processor, 2) as made:
+    code = [made.add(text) for _ in range(4)]
+    assert all(c.code() == workers.compiled(text, processor) for c in code)
+    assert all(end > 2 for s in made._servers for end in s.ends) and made._servers
+    streams = [os.readlink(f"/proc/{s._process.pid}/fd/2") for s in made._servers]
+    assert streams == [os.devnull] * len(streams), streams
+before = len(os.listdir("/proc/self/fd"))
+for _ in range(20):
+    workers.close()
+    with LLVM_LOCK, workers.Workers(processor, 1) as made:
+        made.add(text).code()
+assert len(os.listdir("/proc/self/fd")) <= before
+os._exit(7)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_a_daemon_without_standard_streams_compiles_and_keeps_no_pipe_open() -> None:
+    assert subprocess.run([sys.executable, "-c", DAEMON], timeout=60).returncode == 7
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_a_process_that_may_start_none_compiles() -> None:
+    limited = """
+import resource
+from graphc.codegen_cpu import workers
+from graphc.codegen_cpu.jit import LLVM_LOCK, processor_of
+from graphc.codegen_cpu.target import Target
+import os
+limit = len(os.listdir("/proc/self/fd")) + 1
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+text, processor = "define i64 @f() nounwind { ret i64 3 }", processor_of(Target.host())
+with LLVM_LOCK, workers.Workers(processor, 2) as made:
+    assert made.add(text).code() == workers.compiled(text, processor)
+    assert not made._servers
+"""
+    subprocess.run([sys.executable, "-c", limited], timeout=60, check=True)
 
 
 SCRIPT = """

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 
 from graphc import config
 from graphc.codegen_cpu.describe import describe
-from graphc.codegen_cpu.jit import assembly
+from graphc.codegen_cpu.jit import LLVM_LOCK, assembly
 from graphc.codegen_cpu.library import Functions, KernelLibrary
 from graphc.codegen_cpu.module import emit_kernel
 from graphc.codegen_cpu.profile import profile
@@ -34,7 +34,7 @@ from graphc.passes.known import Known, Schedules
 from graphc.passes.partition import Split, partition
 from graphc.passes.profile import Profile
 from graphc.runtime import peaks
-from graphc.runtime.cpu.dispatch import walker
+from graphc.runtime.cpu.dispatch import module_text, walker
 from graphc.runtime.cpu.executor import Engine, Executable
 from graphc.runtime.disk_cache import DiskCache
 from graphc.runtime.tally import Tally
@@ -76,7 +76,19 @@ class NativeBackend:
         self._library = KernelLibrary(self._target, disk)
         self._progress = Progress()
         self._library.told = self._progress.tell
-        self._engine = Engine(walker(self._library.native, self._target.triple), running)
+        self._loop = module_text(self._target.triple)
+        self._library.foresee(self._loop)
+        self._started: Engine | None = None
+
+    @property
+    def _engine(self) -> Engine:
+        """Started by the first program: its kernels are compiled along with the engine's loop."""
+        if self._started is None:
+            with LLVM_LOCK:
+                if self._started is None:
+                    loop = walker(self._library.native, self._target.triple)
+                    self._started = Engine(loop, running)
+        return self._started
 
     @property
     def profile(self) -> Profile:
@@ -89,10 +101,10 @@ class NativeBackend:
         with self._progress.of(graph.name):
             known, key = self._schedules.find(graph)
             if known is None:
-                known, functions = self._made(graph, key, checked)
+                known, native = self._made(graph, key, checked)
             else:
                 functions = self._library.functions(known.program.kernels(), checked)
-        native = NativeTemplate(known, functions, self._engine, checked)
+                native = NativeTemplate(known, functions, self._engine, checked)
         unit = Unit(
             graph.name,
             with_trace(graph, trace_ms, known.stages),
@@ -108,12 +120,15 @@ class NativeBackend:
             check(here, graphs, lambda inputs: run_alone(here, native.at(HINTS), inputs))
         return unit, native
 
-    def _made(self, graph: Graph, key: str, checked: bool) -> tuple[Known, Functions]:
+    def _made(self, graph: Graph, key: str, checked: bool) -> tuple[Known, NativeTemplate]:
         """What passes make of a graph now; kernels are compiled from when they are lowered."""
         count = 1 + len(graph.values()) // VALUES
-        with self._library.ahead(checked, count) as begin:
-            made = self._schedules.make(graph, key, begin)  # meanwhile processes compile
-            return made, self._library.functions(made.program.kernels(), checked)
+        with self._library.ahead(checked, count) as batch:
+            if self._started is None:
+                batch.begin_text(self._loop)
+            made = self._schedules.make(graph, key, batch.begin)  # meanwhile processes compile
+            functions = self._library.functions(made.program.kernels(), checked)
+            return made, NativeTemplate(made, functions, self._engine, checked)
 
     def split(self, joint: Graph, gradients: int, cotangents: Sequence[Value]) -> Split:
         return partition(joint, gradients, cotangents)
@@ -131,7 +146,7 @@ class NativeBackend:
     def busy(self) -> bool:
         """Whether this thread is in the middle of a program, as a handler is that asks."""
         with running.lock:  # once no other thread is
-            return bool(running.programs or self._engine.busy)
+            return bool(running.programs or (self._started and self._started.busy))
 
     def on(self, place: Place) -> Backend:
         return self
