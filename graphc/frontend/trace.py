@@ -104,9 +104,11 @@ class Trace:
         self.foreseen: dict[int, Any] = {}  # by HostValue known before a call, a place it stands at
         self.refused: GraphcError | None = None  # whatever the step makes of it
         self.setting: Callable[[Any, bool], None] | None = None  # is told of train() and eval()
+        self.wrote: Callable[[str, Any, Any], None] | None = None  # is told of items of tables
         self.tables: list[Kept] = []  # hooks that the step changes
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
-        self.follows = False  # whether an optimizer runs whose tables each call sets again
+        self.slots: list[Any] = []  # tables of optimizers that the step changes
+        self.replaced: set[Storage] = set()  # memory of slots that the step gives another value
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[tuple[Hashable, DType], Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}

@@ -11,6 +11,7 @@ from graphc.frontend import epoch
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.reading import Readable
+from graphc.frontend.table import Table, told
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
 
@@ -38,13 +39,14 @@ class Watched(list[Any]):
     __iadd__, __imul__ = _telling("__iadd__"), _telling("__imul__")
 
 
-class ParameterGroup(dict[str, Any]):
+class ParameterGroup(Table):
     """What a compiled step sets here, each call sets again, and the update is traced with it."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         trace = tracing.active()
         if trace is not None:
             trace.first(_place(self), partial(_fill, self, dict(self)))
+            told(self, key)
             _set_later(trace, partial(dict.__setitem__, self, key), value)
         if not _like(self.get(key), value):
             epoch.groups_changed()
@@ -53,12 +55,24 @@ class ParameterGroup(dict[str, Any]):
         super().__setitem__(key, value)
 
     def __delitem__(self, key: str) -> None:
-        epoch.groups_changed()
+        self._drop(key)
         super().__delitem__(key)
 
     def pop(self, *args: Any) -> Any:
-        epoch.groups_changed()
+        self._drop(args[0])
         return super().pop(*args)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def _drop(self, key: str) -> None:
+        epoch.groups_changed()
+        if (trace := tracing.active()) is not None:
+            trace.first(_place(self), partial(_fill, self, dict(self)))
+            told(self, key)
+            trace.after_commit.append(partial(self.pop, key, None))
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         for key, value in dict(*args, **kwargs).items():

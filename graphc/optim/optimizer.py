@@ -19,7 +19,7 @@ from graphc.frontend.modes import enable_grad, no_grad, set_grad_enabled
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
 from graphc.ir.types import DType, f32, f64
-from graphc.optim.followed import followed
+from graphc.optim.followed import follow
 from graphc.optim.group import Answer, ParameterGroup, Watched, guard_members, is_set_by_step
 from graphc.optim.hooks import Hooked
 from graphc.optim.rules import Rate
@@ -167,7 +167,9 @@ class Optimizer(Hooked):
         return group, [p for p in group["params"] if p.grad is not None], options.split()
 
     def _watched(self) -> AbstractContextManager[None]:
-        return followed(self) if self._followed() else nullcontext()
+        if self._followed():
+            follow(self)
+        return nullcontext()
 
     def _followed(self) -> bool:
         """Whether its step is Python of a user's own."""

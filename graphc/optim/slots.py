@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc.frontend import trace as tracing
+from graphc.frontend.table import MADE, Table, changing, told
 from graphc.frontend.tensor import Tensor
 
 
@@ -18,7 +20,7 @@ class Layout:
         self.moves = 0
 
 
-class SlotTable(dict[Any, Any]):
+class SlotTable(Table):
     """The slots of a parameter by name; with `nested`, such tables by parameter."""
 
     layout: Layout | None = None  # while it is being unpickled
@@ -28,7 +30,9 @@ class SlotTable(dict[Any, Any]):
         self.layout, self.nested = layout, nested
 
     def _moved(self, *changed: Any) -> None:
-        if self.layout is not None and any(isinstance(x, Tensor | dict) for x in changed):
+        if tracing.active() is not None:
+            changing(self)  # and put back when the trace ends
+        elif self.layout is not None and any(isinstance(x, Tensor | dict) for x in changed):
             self.layout.moves += 1
 
     def __missing__(self, key: Any) -> SlotTable:
@@ -40,10 +44,14 @@ class SlotTable(dict[Any, Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         if (old := self.get(key)) is not value:
             self._moved(old, value)
+        if isinstance(value, Tensor):
+            MADE.discard(value.storage)
+        told(self, key)
         super().__setitem__(key, value)
 
     def __delitem__(self, key: Any) -> None:
         self._moved(self.get(key))
+        told(self, key)
         super().__delitem__(key)
 
     def __ior__(self, other: Any) -> SlotTable:  # type: ignore[misc]  # fewer overloads
@@ -61,14 +69,19 @@ class SlotTable(dict[Any, Any]):
 
     def pop(self, *args: Any) -> Any:
         self._moved(self.get(args[0]))
+        told(self, args[0])
         return super().pop(*args)
 
     def popitem(self) -> tuple[Any, Any]:
-        self._moved(*self.values())
-        return super().popitem()
+        if not self:
+            return super().popitem()  # which raises
+        key = next(reversed(self))
+        return key, self.pop(key)
 
     def clear(self) -> None:
         self._moved(*self.values())
+        for key in self:
+            told(self, key)
         super().clear()
 
     def __copy__(self) -> dict[Any, Any]:

@@ -11,8 +11,11 @@ from typing import Any
 
 from graphc.frontend.step import deep, lazy
 from graphc.frontend.step.held import FIXED, advances, cached, mapping_of
+from graphc.frontend.step.names import key_text
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import top
+from graphc.frontend.table import Table
+from graphc.frontend.tensor import Tensor
 
 KEYED = (dict, OrderedDict, defaultdict, Counter, set, frozenset)  # which hash what they look for
 PLAIN = (*KEYED, list, deque)  # without code of a user's
@@ -63,10 +66,15 @@ def truth(reads: Reads, frame: FrameType, c: Any) -> None:
 
 def has(reads: Reads, frame: FrameType, c: Any, key: Any) -> None:
     """`key in c`."""
-    if isinstance(key, FIXED) and type(mapping_of(c)) in KEYED:
+    plain = isinstance(key, FIXED) or (isinstance(key, Tensor) and not key.is_traced)
+    if plain and _is_one_of(mapping_of(c), KEYED):
         _answer(reads, frame, c, "has", key, partial(_has, key))
     else:
         deep.shown(reads, frame, c)
+
+
+def _is_one_of(c: Any, kinds: tuple[type, ...]) -> bool:
+    return type(c) in kinds or isinstance(c, Table)
 
 
 def _has(key: Any, c: Any) -> bool:
@@ -77,12 +85,14 @@ def _answer(
     reads: Reads, frame: FrameType, c: Any, what: str, key: Any, get: Callable[[Any], Any]
 ) -> None:
     c = mapping_of(c)
-    if type(c) not in PLAIN or reads.has_changed(c):
-        reads.whole(frame, c)
+    plain = _is_one_of(c, PLAIN)
+    if not plain or reads.has_changed(c):
+        reads.whole(frame, c, deep=not plain)
         return
     place = what, id(c), key
     if place not in reads.notes and ("whole", id(c), None) not in reads.notes:
-        label = f"{what} of `{reads.name(c)}`" if key is None else f"`{key!r} in {reads.name(c)}`"
+        label = f"{what} of `{reads.name(c)}`"
+        label = label if key is None else f"`{key_text(key)} in {reads.name(c)}`"
         reads.note(place, frame, label, c, [(get, c, get(c))])
 
 

@@ -292,6 +292,12 @@ class _Capturing:
 
     def _output(self, t: Tensor, shared: bool) -> Output | Tensor:
         trace, storage = self.trace, t.storage
+        if storage in trace.replaced:
+            raise Untraceable(
+                f"the step returns {t.name or t.spec}, which it then replaces in an optimizer",
+                why="the slot keeps its memory, so what is returned would change with it",
+                fix="return a copy of it: x.clone()",
+            )
         if not t.is_traced:
             k = next((k for k, x in self.fixed.items() if x is t), -1)
             return t if k < 0 else Output("arg", k, itself=True)

@@ -18,6 +18,7 @@ from graphc.frontend.step.held import Asked, Count, Place, add
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
 from graphc.frontend.step.stores import arguments
+from graphc.frontend.table import Table, is_followed
 
 
 def test(
@@ -48,11 +49,11 @@ def test(
 def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float) -> bool:
     """`x.key += by`, or of an item: no read that matters, and done again at each call."""
     trace = tracing.active()
-    if trace is None or trace.follows or id(x) in arguments(trace):
+    if trace is None or id(x) in arguments(trace):
         return False
     place = (what, id(x), key)
     table = own(x) if what == "attr" else x
-    if type(table) is not dict:
+    if type(table) is not dict and not isinstance(table, Table):
         return False
     before: Any = kept_by(x, key) if what == "attr" else table.get(key, MISSING)
     if type(before) not in (int, float):
@@ -61,6 +62,10 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
         return False
     if place in reads.written or (what == "attr" and sets_by_code(x, key)):
         return place in reads.written
+    if is_followed(table):
+        if place in trace.settled or id(table) in reads.made():
+            return False
+        raise Carried(place)  # what it is in the end is set again
     if place not in reads.counted:
         if place in reads.notes and place not in trace.settled:
             raise Carried(place)  # it is read, too

@@ -37,6 +37,7 @@ from graphc.frontend.step.printed import rows_after
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.signature import rebuilt, refuse_foreign
 from graphc.frontend.step.stores import copied, set_item
+from graphc.frontend.table import Table
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
 from graphc.ir.extent import is_unknown
@@ -391,7 +392,7 @@ def counted(frame: FrameType, left: Any, right: Any, reads: Reads) -> HostValue 
     """What stands for the left of `x.n += right`, where each call has to read it anew."""
     trace = tracing.active()
     plain = type(right) in (int, float) or is_unknown(right)
-    if trace is None or type(left) not in (int, float) or trace.follows:
+    if trace is None or type(left) not in (int, float):
         return None
     if not (plain or isinstance(right, HostValue) or is_loose(trace, right)):
         return None
@@ -439,6 +440,7 @@ def _target(frame: FrameType) -> tuple[str, Any, Any, Any] | None:
         return "attr", x, key, ("attr", id(x), key)
     if names == ["SWAP", "SWAP", "STORE_SUBSCR"]:
         c, key = stack.top(frame, 4), stack.top(frame, 3)
-        plain = type(c) in (dict, list) and type(key) in (int, str)
+        kept = type(c) in (dict, list) or isinstance(c, Table)
+        plain = kept and type(key) in (int, str)
         return ("item", c, key, ("item", id(c), key)) if plain else None
     return None

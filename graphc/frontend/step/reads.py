@@ -66,6 +66,7 @@ from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.step.stand_ins import StandIns
 from graphc.frontend.step.stores import Stores, arguments, check_key
+from graphc.frontend.table import Table
 from graphc.frontend.tensor import Tensor
 
 MAX_ITEMS = 10_000
@@ -263,7 +264,8 @@ class Reads(Met):
     def item(self, frame: FrameType, c: Any, key: Any) -> None:
         """What c[key] finds."""
         check_key(key)
-        if type(key) is Tensor or isinstance(c, Tensor | type) or is_module(c):
+        numbered = type(key) is Tensor and not isinstance(mapping_of(c), dict)
+        if numbered or isinstance(c, Tensor | type) or is_module(c):
             return
         if isinstance(c, contextvars.Context) and isinstance(key, contextvars.ContextVar):
             self.context(frame, key)
@@ -278,7 +280,8 @@ class Reads(Met):
             place = ("item", id(c), key)
             if self._known(place) or (type(c) is tuple and self.is_known(c)):
                 return
-            row = in_mapping(c, key) if type(c) is dict else (Item(key), c, Item(key)(c))
+            plain = type(c) is dict or isinstance(c, Table)
+            row = in_mapping(c, key) if plain else (Item(key), c, Item(key)(c))
         except TypeError:  # no hash: the step will find that out
             return
         self.note(place, frame, f"`{self.name(c)}[{key_text(key)}]`", c, [row])

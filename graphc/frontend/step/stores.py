@@ -25,12 +25,14 @@ from graphc.frontend.step.found import contents, is_module, own, raw, sets_by_co
 from graphc.frontend.step.held import FIXED, Note, Place, forget
 from graphc.frontend.step.signature import is_record, rebuilt, record
 from graphc.frontend.step.stack import MISSING
+from graphc.frontend.table import is_followed
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Effect, Trace
 from graphc.ir.symbols import Unknown
 
 CHANGED = (list, dict, set, deque)
 TABLES = ("_parameters", "_buffers", "_modules")
+OF_OPTIMIZERS = ("group", "slots")  # which see to their changes themselves
 FIX = "return it, or hand it on with graphc.debug.callback(fn, tensor)"
 Where = tuple[str, int, str]
 
@@ -126,6 +128,10 @@ class Stores:
 
     # ---- the end -------------------------------------------------------------------------------
 
+    def given(self) -> list[Any]:
+        """All that was stored."""
+        return [x for s in self._all for x in s.given]
+
     def undo(self, made: set[int]) -> None:
         """Have what is older than the trace put back when it ends, and keep the Effects of that."""
         trace = tracing.active()
@@ -169,7 +175,8 @@ class Stores:
             id(k): (n.file, n.line, "") for n in reads.notes.values() for *_, k in n.rows[-1:]
         }
         skipped = reads.made() | {id(own(x)) for x in reads.held.values()}
-        skipped |= {k for k in reads.held if trace.has_changed(("group", k))}  # of optimizers
+        changed = [k for k in reads.held for what in OF_OPTIMIZERS if trace.has_changed((what, k))]
+        skipped |= set(changed)
         for x in [x for k, x in reads.held.items() if k not in skipped]:
             if is_module(x):
                 _check_registered(trace, x, reads.name(x))
@@ -300,7 +307,8 @@ def is_there(c: Any, key: Any, value: Any) -> bool:
 
 def _is_users(c: Any) -> bool:
     """Whether c is a container that nobody else follows, as the optimizers do their slots."""
-    return isinstance(c, CHANGED) and not type(c).__module__.startswith("graphc.")
+    ours = type(c).__module__.startswith("graphc.")
+    return isinstance(c, CHANGED) and not ours and not is_followed(c)
 
 
 def set_item(c: Any, value: Any, key: Any) -> None:

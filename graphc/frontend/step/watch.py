@@ -44,7 +44,9 @@ from graphc.frontend.step.ours import length, ours
 from graphc.frontend.step.paused import Resume, resumed_by_errors
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.stack import MISSING, top
+from graphc.frontend.step.steptrace import StepTrace
 from graphc.frontend.step.stores import CHANGED, forget_cached
+from graphc.frontend.step.tables import settle
 from graphc.frontend.tensor import Tensor
 
 NEW_CALL = sys.version_info >= (3, 13)  # [callable, self or NULL, arguments] on the stack
@@ -87,10 +89,12 @@ class Watch:
         with ours(print=printed.show, len=length), seen:
             trace = tracing.active()
             if trace is not None:
-                trace.setting = self.reads.set_mode
+                trace.setting, trace.wrote = self.reads.set_mode, self.reads.wrote
                 trace.watched = True
             try:
                 yield
+                if isinstance(trace, StepTrace):
+                    settle(trace, self.reads)
             finally:
                 self.reads.stores.undo(self.reads.made())
                 counts.repeat_counts(self.reads)
@@ -98,7 +102,7 @@ class Watch:
                 self.reads.check_deferred()
             self.reads.stores.check(self.reads)
             if trace is not None:
-                trace.setting = None  # a plan keeps the trace, not all that it met
+                trace.setting = trace.wrote = None  # a plan keeps the trace, not all that it met
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
