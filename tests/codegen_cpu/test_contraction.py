@@ -12,11 +12,11 @@ import pytest
 from graphc.codegen_cpu.bounds import checked
 from graphc.codegen_cpu.contract import contraction
 from graphc.codegen_cpu.contract import plan as contraction_plan
-from graphc.codegen_cpu.contract.plan import plan
+from graphc.codegen_cpu.contract.plan import Plan, plan
 from graphc.codegen_cpu.jit import assembly, compile_module
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Apply, Buffer, Const, Guard, Index, Load, ScalarArg, Statement, Store
-from graphc.ir.types import bf16, f16, f32, f64, i32, i64
+from graphc.ir.types import Array, bf16, f16, f32, f64, i32, i64
 from tests.codegen_cpu.contract_kernels import (
     Case,
     Compiled,
@@ -239,6 +239,62 @@ def test_lanes_of_few_samples_are_narrow(m: int) -> None:
     if HOST.vector_bytes > 16:
         assert chosen.few is not None and chosen.few.width == chosen.most < chosen.width
     check(case)
+
+
+FEW = [0, 1, 2, 4, 8, 9, 16, 17, 37]
+PAGE = 1024  # elements: samples so far apart crowd each other out, so lanes run over them
+
+
+def by_samples(p: Plan) -> list[Plan]:
+    """Its plans, the one for most samples first."""
+    return [p] if p.few is None else [p, *by_samples(p.few)]
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt"])
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: str(t.vector_bytes))
+def test_plans_of_a_large_matrix_by_samples(layout: str, target: Target) -> None:
+    """A vector of several, half of it, and, where the matrix lies as lanes want, a single one."""
+    chosen = plan(matmul(1, 512, PAGE, layout, symbolic=True).kernel, target)
+    assert chosen is not None and chosen.lane.name == "m" and chosen.vectors > 1
+    plans, lanes = by_samples(chosen), target.lanes(f32)
+    mosts = [p.most for p in plans[:-1]]
+    halves = [lanes // 2] if target.vector_bytes > 16 else []
+    assert mosts == [lanes, *halves, *([1] if layout == "nn" else [])]
+    assert [p.width for p in plans[1 : 2 + len(halves)]] == [lanes, *halves]
+    assert plans[-1].lane.name == ("n" if layout == "nn" else "m")
+
+
+class Gaussian(Case):
+    """Numbers whose sums round; those of fewer samples are the first of those of more."""
+
+    def data(self, seed: int = 0) -> dict[str, Array]:
+        each = ((b, np.random.default_rng([seed, ord(b.name)])) for b in self.kernel.buffers)
+        return {b.name: r.standard_normal(self.lengths[b.name], np.float32) for b, r in each}
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt"])
+def test_a_sample_has_the_same_bits_in_any_batch(layout: str) -> None:
+    """Whichever plan takes it, from any number of threads."""
+    compiled, whole = None, None
+    for m in reversed(FEW):
+        case = matmul(m, 512, PAGE, layout, symbolic=True)
+        case = Gaussian(case.kernel, case.lengths, case.sizes)
+        compiled = compiled or Compiled(case, HOST)
+        compiled.case = case
+        for threads in (1, 2, 3):
+            y = compiled.run(threads)["y"]
+            whole = y if whole is None else whole
+            np.testing.assert_array_equal(y, whole[: y.size])
+    assert whole is not None
+    want = Gaussian(case.kernel, {"a": 37 * PAGE, "b": PAGE * 512, "y": 37 * 512}).data()
+    a, b = want["a"].reshape(37, PAGE).astype(float), want["b"].astype(float)
+    b = b.reshape(PAGE, 512) if layout == "nn" else b.reshape(512, PAGE).T
+    np.testing.assert_allclose(whole.reshape(37, 512), a @ b, atol=1e-3)
+
+
+@pytest.mark.parametrize("m", [0, 1, 9, 16])
+def test_a_large_matrix_by_few_samples(m: int, small_caches: None) -> None:
+    check(matmul(m, 512, PAGE, "nn", symbolic=True))
 
 
 # ---- stages and epilogues ----------------------------------------------------------------------

@@ -56,17 +56,19 @@ def emit(kernel: Kernel, target: Target) -> Emitter:
     """The body of the kernel's function."""
     chosen = plan(kernel, target)
     assert chosen is not None
-    e = Emitter()
-    frame = Frame(e, kernel)
-    statements = Statements(frame, kernel, uses(kernel))
-    if chosen.few is None:
-        _Nest(frame, chosen, statements).emit()
-    else:  # the plan for the number of samples that there are
-        # The scratch of either nest is reserved at the function's entry.
-        many, few = (_Nest(frame, p, statements) for p in (chosen, chosen.few))
-        e.either(frame.less(chosen.most, frame.size(chosen.samples)), many=many.emit, few=few.emit)
-    e.leave()
-    return e
+    frame = Frame(Emitter(), kernel)
+    _for_samples(frame, chosen, Statements(frame, kernel, uses(kernel)))()
+    frame.e.leave()
+    return frame.e
+
+
+def _for_samples(f: Frame, p: Plan, statements: Statements) -> Callable[[], None]:
+    """What emits the nest of the plan for as many samples as there are; scratch is reserved now."""
+    nest = _Nest(f, p, statements)
+    if p.few is None:
+        return nest.emit
+    few = _for_samples(f, p.few, statements)
+    return lambda: f.e.either(f.less(p.most, f.size(p.samples)), many=nest.emit, few=few)
 
 
 class _Nest:
@@ -239,8 +241,7 @@ class _Nest:
 
     def _block(self, tile: Int, first: Int) -> str:
         """Where the sums of a tile of the group wait."""
-        at = self.frame.mul(self.frame.sub(tile, first), self.tile_sums)
-        return self._total(at)
+        return self._total(self.frame.mul(self.frame.sub(tile, first), self.tile_sums))
 
     def _total(self, at: Int) -> str:
         at = self.frame.text(at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from graphc.codegen_cpu.target import Target
@@ -90,6 +90,30 @@ def runs_of(c: Contraction) -> Runs | None:
     inner = math.prod(extents[1:])
     whole = isinstance(run, int) and run % inner == 0 and extents[0] % (run // inner) == 0
     return Runs(axes, int(run) // inner) if whole else None
+
+
+def row_counts(pair: tuple[Axis, ...], most: int) -> Iterator[tuple[int, ...]]:
+    """Ways to tile the axes with at most `most` points, in equal parts of literal extents."""
+    if not pair:
+        yield ()
+        return
+    for n in _blocks(pair[0], most):
+        for rest in row_counts(pair[1:], most // n):
+            yield (n, *rest)
+
+
+def _blocks(axis: Axis, most: int) -> list[int]:
+    extent = axis.extent
+    if isinstance(extent, str):
+        return [n for n in (1, 2, 4, 6, 8, 12, 14, 24) if n <= most]
+    return sorted({-(-extent // k) for k in range(-(-extent // most), extent + 1)})
+
+
+def used(axis: Axis, count: int) -> float:
+    """Share of the tiles' rows that exist: the last tile is moved back over the one before."""
+    if isinstance(axis.extent, str):
+        return 0.85 if count > 1 else 1.0  # and a second version for an axis that is shorter
+    return axis.extent / (-(-axis.extent // count) * count)
 
 
 # ---- what a processor does in a cycle ----------------------------------------------------------

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 from graphc.codegen_cpu.contract.parts import (
     UNKNOWN,
@@ -41,8 +41,10 @@ from graphc.codegen_cpu.contract.parts import (
     points,
     rate_of,
     reach,
+    row_counts,
     runs_of,
     shared_out,
+    used,
 )
 from graphc.codegen_cpu.contract.zeros import are_bounds, varies
 from graphc.codegen_cpu.target import Target
@@ -60,6 +62,7 @@ SIDE = 16  # bytes: what shuffles within a vector move cheaply
 PANEL_BYTES = 640 << 10  # of a panel
 LONG = 8192  # points up to which a float32 sum is one chain
 CHUNK_STEPS = 2048  # of a longer one: its chunks add up in float64
+LONE_VECTORS, LONE_STEPS = 4, 8  # of the tiles and chunks for a single sample
 STRIP_STEPS = 64  # and the strips of a chunk in float32
 GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
 FAR = 0.98  # rows of two axes share fewer cache lines
@@ -287,9 +290,9 @@ def _tiles(
         lane_use *= narrow
         most = most_rows(target, vectors, wide)
         for pair in pairs:
-            for counts in _counts(pair, most):
+            for counts in row_counts(pair, most):
                 tiled = tuple(Rows(a, n) for a, n in zip(pair, counts) if n > 1)
-                use = lane_use * math.prod(_use(a, n) for a, n in zip(pair, counts))
+                use = lane_use * math.prod(used(a, n) for a, n in zip(pair, counts))
                 use *= FAR ** max(0, len(tiled) - 1)
                 if _is_crowded(scalar, tiled, c.dtype.itemsize):
                     use *= CROWDED
@@ -303,30 +306,6 @@ def _is_crowded(scalar: Operand, rows: Iterable[Rows], itemsize: int) -> bool:
     return math.prod(count for step, count in steps if step % PAGE_BYTES == 0) > WAYS
 
 
-def _counts(pair: tuple[Axis, ...], most: int) -> Iterator[tuple[int, ...]]:
-    """Ways to tile the axes with at most `most` points, in equal parts of literal extents."""
-    if not pair:
-        yield ()
-        return
-    for n in _parts(pair[0], most):
-        for rest in _counts(pair[1:], most // n):
-            yield (n, *rest)
-
-
-def _parts(axis: Axis, most: int) -> list[int]:
-    extent = axis.extent
-    if isinstance(extent, str):
-        return [n for n in (1, 2, 4, 6, 8, 12, 14, 24) if n <= most]
-    return sorted({-(-extent // k) for k in range(-(-extent // most), extent + 1)})
-
-
-def _use(axis: Axis, count: int) -> float:
-    """Share of the tiles' rows that exist: the last tile is moved back over the one before."""
-    if isinstance(axis.extent, str):
-        return 0.85 if count > 1 else 1.0  # and a second version for an axis that is shorter
-    return axis.extent / (-(-axis.extent // count) * count)
-
-
 # ---- order, panel, chunks ----------------------------------------------------------------------
 
 
@@ -334,13 +313,8 @@ def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
     """Add to a choice of roles what memory wants, for many samples and for few."""
     if c.partials or not over_samples(c):
         plan = _in_memory(c, best, target, points(c.reduced))
-        lanes = target.lanes(c.dtype) // 2
-        fits = best.how == "lanes" and lanes * c.dtype.itemsize >= SIDE and not c.partials
-        if not fits or isinstance(best.lane.extent, int) or plan.long:
-            return plan
-        # Of a single sample most lanes would be empty, and all of them take their time.
-        narrow = _in_memory(c, replace(best, vectors=1, lanes=lanes), target, points(c.reduced))
-        return replace(plan, few=narrow, samples=best.lane.extent, most=lanes)
+        fits = best.how == "lanes" and not isinstance(best.lane.extent, int) and not c.partials
+        return plan if not fits or plan.long else replace(plan, **_of_few(c, best, target))
     many = _in_memory(c, best, target, MANY)
     if not many.packed or _needs_panel(c, best, target):
         return many
@@ -349,6 +323,32 @@ def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
         many, packed=False, chunk=None, chunk_size=0, lane_first=False, strip=strip, long=False
     )
     return replace(many, few=few, samples=c.reduced[0].extent)
+
+
+def _of_few(c: Contraction, best: _Choice, target: Target) -> dict[str, Any]:
+    """Plans for samples that fill half a vector, or one of several: of others most lanes would be
+    empty, and all of them take their time. A large matrix has one for a single sample."""
+    lanes, depth, few = target.lanes(c.dtype), points(c.reduced), dict[str, Any]()
+    large = depth * points(r.axis for r in best.rows) * c.dtype.itemsize > L2_BYTES
+    if large and (lone := _lone(c, best, target)):
+        few = {"few": lone, "samples": best.lane.extent, "most": 1}
+    for n in (lanes // 2, lanes) if large else (lanes // 2,):
+        if n * c.dtype.itemsize >= SIDE and n < best.vectors * best.lanes:
+            one = _in_memory(c, replace(best, vectors=1, lanes=n), target, depth)
+            few = {"few": replace(one, **few), "samples": best.lane.extent, "most": n}
+    return few
+
+
+def _lone(c: Contraction, best: _Choice, target: Target) -> Plan | None:
+    """For a single sample: lanes along rows of the matrix, a few of which are read at a time."""
+    rows = [r.axis for r in best.rows if best.scalar.contiguous(r.axis.name)]
+    known = all(isinstance(a.extent, int) for a in (*rows, *c.reduced))
+    fits = known and len(rows) == len(c.reduced) == best.fold == 1 and not c.guards
+    if not fits or points(rows) % (LONE_VECTORS * best.lanes):
+        return None
+    turned = replace(best, scalar=best.vector, vector=best.scalar, lane=rows[0], rows=())
+    plan = _in_memory(c, replace(turned, vectors=LONE_VECTORS), target, 1)
+    return replace(plan, packed=False, chunk=0, chunk_size=LONE_STEPS, lane_first=True)
 
 
 def _strip(best: _Choice, lanes: int, itemsize: int) -> int:
