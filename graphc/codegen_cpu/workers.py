@@ -34,6 +34,7 @@ AHEAD = 3  # modules under way to one process
 PIPE_BYTES = 1 << 20  # of a pipe, where the system lets it grow
 ATTEMPTS = 2
 SELECTOR = getattr(selectors, "PollSelector", selectors.DefaultSelector)  # opens no file
+EARLY = 2  # processes that start before it is known how many are of use
 MOST = 8  # processes, however many processors there are
 SITE = str(Path(llvmlite.__file__).parent.parent)
 
@@ -179,11 +180,13 @@ class _Idle(list[Server]):
 
     def started(self) -> Server | None:
         """One that waits, or a new one; None where there is none to be had."""
-        server = self.taken()
-        if server is None and self.possible and _is_python(sys.executable):
+        return self.taken() or self.new()
+
+    def new(self) -> Server | None:
+        if self.possible and _is_python(sys.executable):
             with suppress(OSError):
-                server = Server()
-        return server
+                return Server()
+        return None
 
     def taken(self) -> Server | None:
         while self:
@@ -200,9 +203,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def start_early() -> None:
-    """Have a process start for a program that is not there yet. The caller holds LLVM_LOCK."""
-    server = _idle.started()
-    if server is not None:
+    """Have processes start for a program that is not there yet. The caller holds LLVM_LOCK."""
+    while len(_idle) < min(EARLY, usable_cores()) and (server := _idle.new()):
         _idle.append(server)
 
 

@@ -20,10 +20,12 @@ OK, FAILED = (
 )  # the first byte of an answer; the text of an error comes after FAILED
 PACKAGE = Path(__file__).parent.parent
 
-# A process needs a few modules of the package; importing `graphc` itself takes a second.
+# A process needs a few modules of the package; importing `graphc` itself takes a second. What is
+# imported is no garbage: to look for some takes a twentieth of the start.
 START = (
-    "import sys, types; graphc = types.ModuleType('graphc'); graphc.__path__ = [sys.argv[1]];"
-    "sys.modules['graphc'] = graphc; sys.path += sys.argv[2:]; from {module} import main; main()"
+    "import gc, sys, types; gc.disable(); graphc = types.ModuleType('graphc');"
+    "graphc.__path__ = [sys.argv[1]]; sys.modules['graphc'] = graphc; sys.path += sys.argv[2:];"
+    "from {module} import main; gc.enable(); main()"
 )
 
 
