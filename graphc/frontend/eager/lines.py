@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.frontend.eager.arrays import row_major
-from graphc.frontend.eager.kept import keep_freed
 from graphc.frontend.eager.rows import FAST
 from graphc.frontend.views import VIEW_OPS
 from graphc.ir.graph import Value, topological
@@ -52,7 +51,6 @@ class Lines:
     def __init__(
         self, given: Sequence[Value], wanted: Sequence[Value], checks: Iterable[Value] = ()
     ) -> None:
-        keep_freed()
         self._given = len(given)
         self._place = {v: k for k, v in enumerate(given)}
         self._start: list[Any] = [None] * len(given)
