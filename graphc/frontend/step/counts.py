@@ -67,8 +67,9 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
             return False
         raise Carried(place)  # what it is in the end is set again
     if place not in reads.counted:
-        if place in reads.notes and place not in trace.settled:
-            raise Carried(place)  # it is read, too
+        read_too = place in reads.notes and place not in trace.settled
+        if read_too and id(x) not in reads.made():
+            raise Carried(place)
         known = place in reads.notes
         reads.attribute(frame, x, key) if what == "attr" else reads.item(frame, x, key)
         if place not in reads.notes:
