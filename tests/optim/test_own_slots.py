@@ -91,7 +91,7 @@ def own(T: Any, update: Update) -> Any:
             for group in self.param_groups:
                 for p in group["params"]:
                     if update is in_a_plain_dict and p not in self.state:
-                        self.state[p] = {}
+                        self.state[p] = {"step": 0, "m": T.zeros_like(p)}
                     update(T, group, p, self.state[p])
 
     return Own

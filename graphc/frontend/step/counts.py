@@ -65,10 +65,14 @@ def count(reads: Reads, frame: FrameType, what: str, x: Any, key: Any, by: float
     if is_followed(table):
         if place in trace.settled or id(table) in reads.made():
             return False
-        raise Carried(place)  # what it is in the end is set again
+        if place in reads.notes or not reads.stands.any:
+            raise Carried(place)  # what it is in the end is set again
+        trace.carried.append(place)  # nothing has read it yet: no need to trace again
+        return False
     if place not in reads.counted:
-        if place in reads.notes and place not in trace.settled:
-            raise Carried(place)  # it is read, too
+        read_too = place in reads.notes and place not in trace.settled
+        if read_too and id(x) not in reads.made():
+            raise Carried(place)
         known = place in reads.notes
         reads.attribute(frame, x, key) if what == "attr" else reads.item(frame, x, key)
         if place not in reads.notes:

@@ -115,7 +115,8 @@ class Reads(Met):
         self.uses[place] += 1
         self.stands.met(place)
         if place in self.counted and place not in self.written:
-            if (trace := tracing.active()) is not None and place not in trace.carried:
+            trace = tracing.active()
+            if trace is not None and place not in trace.carried and place[1] not in self.made():
                 raise Carried(place)
             self.notes[place] = self.counted[place].note  # read for more than to count
         return place in self.notes or place in self.written
