@@ -245,7 +245,7 @@ class DataDependentBranch(GraphcError, RuntimeError):
 
     code = "GC104"
     why = "the step is compiled once; Python cannot branch on a traced tensor"
-    fix = "use graphc.where(condition, a, b), or move the test out of the step"
+    fix = "use graphc.where(condition, a, b) or graphc.cond, or move the test out of the step"
     instead = "compute with the tensor itself, or return it and read it after the call"
 
 

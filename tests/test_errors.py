@@ -252,7 +252,7 @@ Python reads bool[] from test_errors.py:N (lt) <step>, known only at run time [G
   test_errors.py:N in step
      N | return x if x.sum() > 0 else -x
   why   the step is compiled once; Python cannot branch on a traced tensor
-  fix   use graphc.where(condition, a, b), or move the test out of the step
+  fix   use graphc.where(condition, a, b) or graphc.cond, or move the test out of the step
   more  python -m graphc explain GC104""",
     tracer_leak: """\
 f32[B] stood for a value inside a compiled step that has ended [GC105]
