@@ -85,6 +85,20 @@ def test_rows_of_plans_of_one_batch_each(name: str) -> None:
     assert step.stats.programs == 5
 
 
+@pytest.mark.parametrize("dynamic", [None, False])
+@pytest.mark.parametrize("name", ["conv and mean", "rows of a product", "groups"])
+def test_a_single_row_that_requires_grad(name: str, dynamic: bool | None) -> None:
+    """As what an attack differentiates by."""
+    shape, function = LITERAL[name]
+    x, w = graphc.randn(ROWS, *shape), graphc.randn(8, 3, 3, 3)
+
+    def rows(n: int) -> Tensor:
+        given = x[:n].clone().requires_grad_()
+        return graphc.compile(function, dynamic=dynamic)(given, w).detach()
+
+    np.testing.assert_array_equal(rows(1).numpy(), rows(ROWS)[:1].numpy())
+
+
 def test_rows_beside_weights_that_are_arguments() -> None:
     """A class token's unit, and a batch that is first as large as a weight."""
 

@@ -38,9 +38,9 @@ class Openness:
     """What is known of the dimensions of calls of one form.
 
     `dynamic`: None as the module says, True if all are extents at once, False if each plan serves
-    one size of each: numbers, but a batch of 1, whose axis has to stay in the kernels. Without it
-    they sum in another order (a vector's product along its rows), and a row would have other bits
-    than it has in a larger batch.
+    one size of each. A batch of 1 is never a number: its axis has to stay in the kernels. Without
+    it they sum in another order (a vector's product along its rows), and a row would have other
+    bits than it has in a larger batch.
     """
 
     dynamic: bool | None = None
@@ -67,8 +67,10 @@ class Openness:
             return False  # strides stand in the signature: no other one may depend on this size
         if self.dynamic is None and place in self.opened:
             return True
-        first = place.dim == 0 and (n == 1 or self.dynamic is None)
-        return (self.dynamic or first) and not x.requires_grad
+        if place.dim == 0 and n == 1:
+            return True
+        # What requires grad may be a weight, whose kernels are better for known sizes.
+        return (self.dynamic or (self.dynamic is None and place.dim == 0)) and not x.requires_grad
 
     def note(self, pattern: Pattern, needed: Fixed) -> None:
         """What `needed` names is literal from now on; or the two are one, as the sides of a square
