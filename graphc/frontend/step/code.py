@@ -143,22 +143,22 @@ def decoded(code: CodeType) -> dict[int, tuple[str, Any]]:
 
 def after_maps(code: CodeType) -> Iterator[int]:
     """Offsets of the instructions before which a dict has just been made."""
-    made = False
-    for row in dis.get_instructions(code):
-        if made and row.opname != "CACHE":
-            yield row.offset
-        if row.opname not in ("CACHE", "EXTENDED_ARG"):
-            made = row.opname in MAPS
+    return _after(code, lambda name: name in MAPS)
 
 
 def after_reads(code: CodeType) -> Iterator[int]:
     """Offsets of the instructions before which a value has just been read from somewhere."""
-    read = False
+    return _after(code, lambda name: KINDS.get(name) in READS)
+
+
+def _after(code: CodeType, wanted: Callable[[str], bool]) -> Iterator[int]:
+    """Offsets of the instructions that follow those of the names wanted."""
+    found = False
     for row in dis.get_instructions(code):
-        if read and row.opname != "CACHE":
+        if found and row.opname != "CACHE":
             yield row.offset
         if row.opname not in ("CACHE", "EXTENDED_ARG"):
-            read = KINDS.get(row.opname) in READS
+            found = wanted(row.opname)
 
 
 def _kind(row: dis.Instruction) -> str | None:
