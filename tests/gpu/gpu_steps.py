@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,6 +14,7 @@ from graphc.codegen_gpu.target import Target
 from graphc.frontend.step.native_backend import NativeBackend
 from graphc.ir.graph import Graph
 from graphc.ir.kernel import Load, Size, Store
+from graphc.ir.sizes import HINTS
 from graphc.ir.types import Array
 from graphc.passes.nest import Lowered
 from graphc.passes.pipeline import Compiled, compile_graph
@@ -23,8 +25,12 @@ class Enough(Exception):
 
 
 def lowered(step: Callable[..., Any], *args: Any) -> list[Lowered]:
-    """What a decorated step's graph lowers to with a GPU's profile; the step does not run."""
-    return list(compiled(step, *args).kernels)
+    """What a decorated step's graph lowers to with a GPU's profile; the step does not run.
+
+    Sizes are those seen.
+    """
+    kernels = compiled(step, *args).kernels
+    return [replace(k, sizes=HINTS(k.sizes), scalars=HINTS(k.scalars)) for k in kernels]
 
 
 def compiled(step: Callable[..., Any], *args: Any) -> Compiled:
@@ -47,7 +53,7 @@ def memory(launch: Lowered, seed: int = 0, spread: int = 8) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
     data = {}
     for value, b in zip(launch.buffers, launch.kernel.buffers, strict=True):
-        elements = max(value.spec.numel, reach(launch, b.name))
+        elements = max(HINTS(value.spec.numel), reach(launch, b.name))
         whole = rng.integers(-spread, spread + 1, elements)
         scale = 8 if b.dtype.is_floating_point else 1
         data[b.name] = (whole / scale).astype(b.dtype.numpy)
