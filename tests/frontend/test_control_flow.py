@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
-from graphc.errors import AutogradError, ShapeMismatch, Untraceable
+from graphc._higher_order_ops.associative_scan import associative_scan
+from graphc.errors import AutogradError, InvalidArgument, ShapeMismatch, Untraceable
 
 W = [[0.5, -0.25], [0.125, 0.75]]
 
@@ -195,8 +198,6 @@ def test_a_number_that_trips_change_is_refused() -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_scan_as_pytorch_has_it(reverse: bool) -> None:
     def f(T: Any, xs: Any, h: Any, w: Any) -> Any:
-        from importlib import import_module
-
         scan = T.scan if T is graphc else import_module("torch._higher_order_ops.scan").scan
 
         def combine(carry: Any, x: Any) -> Any:
@@ -234,3 +235,34 @@ def test_scan_over_trees_and_its_errors() -> None:
     assert last.item() == 4.0 and ys[0].tolist() == [1.0, 1.0, 2.0] and ys[1].shape == (3, 2)
     with pytest.raises(ShapeMismatch, match="carries"):
         graphc.scan(lambda c, x: (c.long(), x), graphc.tensor(1.0), graphc.ones(2))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_associative_scan_as_pytorch_has_it(dim: int, reverse: bool) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    given = [rng.standard_normal((3, 5, 2)).astype("f") for _ in range(2)]
+
+    def combine(left: Any, right: Any) -> Any:
+        return left[0] * right[0], right[0] * left[1] + right[1]
+
+    def trained(T: Any, scan: Any) -> list[Any]:
+        x, y = (T.tensor(a.tolist(), requires_grad=True) for a in given)
+        p, q = scan(combine, (x, y), dim, reverse=reverse, combine_mode="generic")
+        (p * p + q).sum().backward()
+        return [p.tolist(), q.tolist(), x.grad.tolist(), y.grad.tolist()]
+
+    theirs = import_module("torch._higher_order_ops.associative_scan").associative_scan
+    eager, want = trained(graphc, associative_scan), trained(torch, theirs)
+    compiled = graphc.compile(lambda x, y: associative_scan(combine, (x, y), dim, reverse)[1])
+    for got, expected in zip(eager, want, strict=True):
+        assert np.allclose(got, expected, rtol=1e-5, atol=1e-5)
+    assert np.allclose(compiled(*map(graphc.tensor, given)).tolist(), want[1], rtol=1e-5, atol=1e-6)
+
+
+def test_associative_scan_of_one_slice_and_of_a_wrong_mode() -> None:
+    x = graphc.ones(2, 1)
+    assert associative_scan(lambda a, b: a + b, x, 1).tolist() == [[1.0], [1.0]]
+    with pytest.raises(InvalidArgument, match="combine_mode"):
+        associative_scan(lambda a, b: a + b, x, 0, combine_mode="fast")
