@@ -80,6 +80,8 @@ SHAPES = {
     "product, transposed b": matmul(40, 35, 64, "nt"),
     "product, both": matmul(20, 35, 34, "tt"),
     "few columns along": matmul(9, 5, 300, "nt"),
+    "three columns along": matmul(19, 3, 300, "nt"),
+    "three columns, moved back": matmul(16, 5, 300, "nt"),
     "matrix by vector": matmul(100, 1, 70),
     "vector by matrix": matmul(1, 100, 70),
     "one output": matmul(1, 1, 50),
@@ -331,6 +333,28 @@ def test_stage_with_lanes_along_the_reduction() -> None:
     check(Case(kernel, {"a": 3 * 299, "b": 5 * 299, "y": 15}))
 
 
+@pytest.mark.parametrize("columns", [3, 5, 6])
+def test_an_epilogue_on_three_columns_along(columns: int) -> None:
+    """A vector of results has a fourth lane, which reads nothing and is not stored."""
+    out = at(m=columns, n=1)
+    epilogue: tuple[Statement, ...] = (
+        Load("%bias", f32, "bias", at(n=1)),
+        Load("%old", f32, "old", out),
+        Apply("%1", f32, "add", ("%dot", "%bias")),
+        Apply("%2", f32, "mul", ("%1", "%old")),
+        Store("y", "%2", out),
+    )
+    kernel = contract(
+        [("m", 24), ("n", columns)], [("k", 640)], at(m=640, k=1), at(n=640, k=1), out,
+        epilogue=epilogue, buffers=(Buffer("bias", f32, "r"), Buffer("old", f32, "r")),
+    )  # fmt: skip
+    chosen = plan(kernel, HALVES)
+    assert chosen is not None and (chosen.how, chosen.out_lanes) == ("along", 4)
+    assert chosen.vectors == 3 or columns == 5
+    lengths = {"a": 24 * 640, "b": columns * 640, "bias": columns}
+    check(Case(kernel, lengths | dict.fromkeys(("old", "y"), 24 * columns)))
+
+
 @pytest.mark.parametrize("m", [24, 29])
 def test_bias_residual_and_two_stores(m: int) -> None:
     """Rows that fill the tiles take the epilogue from registers, others from memory."""
@@ -496,6 +520,7 @@ REAL = {
     "product": matmul(2048, 128, 512),
     "product, along": matmul(4, 100, 1000, "nt"),
     "product, transposed b": matmul(64, 100, 1000, "nt"),
+    "product, three columns": matmul(64, 3, 1000, "nt"),
     "depthwise": depthwise(8, 58, 96),
 }
 MULTIPLY = re.compile(r"\s(vfn?madd\w+p[sd]|fmla)\s")
