@@ -146,7 +146,7 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
 def _finish(c: Contraction, best: Choice, target: Target) -> Plan:
     """Add to a choice of roles what memory wants, for many samples and for few."""
     if c.partials or not over_samples(c):
-        plan = _in_memory(c, best, target, points(c.reduced))
+        plan = _in_memory(c, best, target, _depth(c))
         fits = best.how == "lanes" and not isinstance(best.lane.extent, int) and not c.partials
         return plan if not fits or plan.long else replace(plan, **_of_few(c, best, target))
     many = _in_memory(c, best, target, MANY)
@@ -157,6 +157,12 @@ def _finish(c: Contraction, best: Choice, target: Target) -> Plan:
         many, packed=False, chunk=None, chunk_size=0, lane_first=False, strip=strip, long=False
     )
     return replace(many, few=few, samples=c.reduced[0].extent)
+
+
+def _depth(c: Contraction) -> int:
+    """Points of the reduction: samples by places, if any of them are unknown, are many."""
+    known = all(isinstance(a.extent, int) for a in c.reduced)
+    return points(c.reduced) if known else max(points(c.reduced), MANY)
 
 
 def _of_few(c: Contraction, best: Choice, target: Target) -> dict[str, Any]:
