@@ -280,6 +280,8 @@ def _wants_panel(c: Contraction, best: Choice, target: Target, large: bool) -> b
     reuse = points(a for a in c.axes if best.scalar.uses(a.name))
     if best.fold > 1 and reuse >= 32:
         return True  # pairs are made once, not for every tile
+    if len(c.reduced) > 1 and points(c.axes) * c.dtype.itemsize <= GROUP_BYTES:
+        return False  # tiles of all lanes go through a chunk of the pixels together
     return large and guess(lane.extent) > best.vectors * best.lanes and reuse >= 32
 
 
