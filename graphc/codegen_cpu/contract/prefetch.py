@@ -67,10 +67,10 @@ def ask(
         for line in range(0, steps * plan.row_count * dtype.itemsize, LINE_BYTES):
             at = f.add(first, line // dtype.itemsize)
             memory.fetch(f, f.pointer(following, at, dtype), near=True)
-    following_chunk = _next_chunk(plan)
-    for step in range(steps if following_chunk else 0):
-        for pointer in _columns(f, rows, columns, step, *following_chunk):
-            memory.fetch(f, pointer, near=False)
+    if ahead := _next_chunk(plan):
+        for step in range(steps):
+            for pointer in _columns(f, rows, columns, step, *ahead):
+                memory.fetch(f, pointer, near=False)
     beside = _beside(plan)
     for step in range(steps if beside else 0):
         (pointer,) = rows.pointers(0, step).values()
