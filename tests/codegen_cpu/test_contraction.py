@@ -203,6 +203,17 @@ def test_what_an_update_reads_is_asked_for_while_few_samples_are_summed(samples:
     check(case)
 
 
+def test_what_goes_past_the_caches_is_not_asked_for() -> None:
+    """Rows that are whole lines: of what is only written, no line is read from memory."""
+    target, case = Target.named("sapphirerapids"), weight_update(7, 1024, 257)
+    chosen = plan(case.kernel, target)
+    assert chosen is not None and chosen.few is not None
+    text = module_text(case.kernel, target)
+    assert "!nontemporal" in text
+    assert text.count("call void @llvm.prefetch") == chosen.few.vectors
+    check(case)
+
+
 def test_an_update_is_masked_in_the_last_tile_of_a_row_alone() -> None:
     """Of its last vector; those of all other tiles are stored whole."""
     target, case = Target.named("sapphirerapids"), weight_update(7)
@@ -214,9 +225,9 @@ def test_an_update_is_masked_in_the_last_tile_of_a_row_alone() -> None:
     assert masked and whole == masked * (2 * chosen.vectors - 1)
 
 
-def weight_update(samples: int) -> Case:
+def weight_update(samples: int, columns: int = 1000, rows: int = 40) -> Case:
     """q = p - a gradient over a symbolic number of samples, which is kept as well."""
-    out = at(m=1000, n=1)
+    out = at(m=columns, n=1)
     epilogue: tuple[Statement, ...] = (
         Store("y", "%dot", out),
         Load("%p", f32, "p", out),
@@ -224,11 +235,11 @@ def weight_update(samples: int) -> Case:
         Store("q", "%1", out),
     )
     kernel = contract(
-        [("m", 40), ("n", 1000)], [("k", "n0")], at(k=40, m=1), at(k=1000, n=1), out,
+        [("m", rows), ("n", columns)], [("k", "n0")], at(k=rows, m=1), at(k=columns, n=1), out,
         epilogue=epilogue, sizes=("n0",),
         buffers=(Buffer("p", f32, "r"), Buffer("q", f32, "w"), Buffer("y", f32, "w")),
     )  # fmt: skip
-    lengths = {"a": 40 * samples, "b": 1000 * samples} | dict.fromkeys("pqy", 40_000)
+    lengths = {"a": rows * samples, "b": columns * samples} | dict.fromkeys("pqy", rows * columns)
     return Case(kernel, lengths, {"n0": samples})
 
 

@@ -9,7 +9,8 @@ steps of its reduction, for
   its columns of the next chunk where both operands are rows of matrices: a weight gradient, also
                                 of pixels some of which a stride leaves out
   its pixels of the next row    of a depthwise weight gradient: a line of each place, as below
-  what its epilogue touches     where the sum is short, or the samples are few (`epilogue.py`)
+  what its epilogue touches     where the sum is short, or the samples are few (`epilogue.py`); not
+                                what goes past the caches
 
 and, before its first step, for what a tile of a depthwise convolution that lies below it reads of
 the image: a line of each place, as far apart as channels are many.
