@@ -160,6 +160,8 @@ class Integers:
 
     def below(self, count: Int, lanes: int) -> str:
         """The mask of the lanes below `count`."""
+        if isinstance(count, int):
+            return first_lanes(count, lanes) or literal(True, Vec("i1", lanes))
         t = Vec("i64", lanes)
         return self.e.once(f"icmp slt {t} {iota(t)}, {self.spread(count, lanes)}")
 
@@ -176,3 +178,8 @@ def first_lanes(count: int, lanes: int) -> str:
     if count >= lanes:
         return ""
     return "<" + ", ".join(f"i1 {str(k < count).lower()}" for k in range(lanes)) + ">"
+
+
+def known_first(mask: str) -> int | None:
+    """How many lanes a mask of `first_lanes` has; None if it is another."""
+    return mask.count("true") if mask.startswith("<") else None

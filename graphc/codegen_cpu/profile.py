@@ -17,6 +17,7 @@ def profile(target: Target) -> Profile:
     together = max(LINE_BYTES, target.vector_bytes)  # bytes read side by side
     return Profile(
         weight_order=("window", "in", "out"),  # output channels are the lanes of a tile
+        few_outputs=4,  # a quarter of a vector; half of one is as wide as some units are
         stored_halo=True,
         run=together // FLOAT_BYTES,
         max_movement=32,

@@ -12,6 +12,7 @@ def profile(target: Target) -> Profile:
     """What this GPU likes."""
     return Profile(
         weight_order=("out", "window", "in"),  # what a tile reads is innermost: channels in
+        few_outputs=0,
         stored_halo=False,  # an access outside is masked, or the descriptor gives zero
         run=8,  # 16 bytes of half floats
         max_movement=32,

@@ -6,8 +6,9 @@ Input: a decomposed Graph. Output: a Graph with the same meaning in which
     widest reader needs, and every reader of x reads the inside of it. The kernel that computes x
     writes the halo as it goes;
   - every convolution weight lies as the profile says, for a CPU [*K, C, O], output channels
-    innermost: a state tensor for good (`Graph.orders`), anything else in a packed copy. Gradients
-    of weights read activations that already lie so, and are computed in the order of their weight.
+    innermost, or [O, *K, C] of few outputs: a state tensor for good (`Graph.orders`), anything
+    else in a packed copy. Gradients of weights read activations that already lie so, and are
+    computed in the order of their weight.
 `bufferize` then gives every output a row-major buffer of its own, as the caller expects it.
 """
 
@@ -75,7 +76,7 @@ def weight_orders(graph: Graph, profile: Profile) -> dict[Value, Shape]:
             orders.update(dict.fromkeys(alike, order))
 
     for w in weights:
-        lies(w, profile.weight_dims(len(w.shape)))
+        lies(w, profile.weight_dims(w.shape))
     if weights:
         seen = Orders(replace(graph, orders=orders), profile)
         for s, wanted in _broadcast(graph, states - orders.keys()).items():
@@ -190,10 +191,11 @@ class _Layout:
         assert v.op is not None
         x = self._operand(v)
         halo = stored(v, self.profile)
-        dims = self.profile.weight_dims(len(v.shape))
-        gradient = base_of(v, halo).perm[1] == 0
-        if gradient and dims[-1] == 0:  # instead of a weight images: samples lie outermost
-            dims = (1, *(k for k in dims if k != 1))
+        dims = self.profile.weight_dims(v.args[1].shape)
+        if base_of(v, halo).perm[1] == 0:  # of a gradient: not a weight but images
+            dims = self.profile.side_dims(len(v.shape))
+            if dims[-1] == 0:  # samples lie outermost
+                dims = (1, *(k for k in dims if k != 1))
         w = self._packed(self.new[v.args[1]], dims)
         sides = zip(v.attrs["padding"], halo, strict=True)
         padding = tuple((0, 0) if kept else side for side, kept in sides)

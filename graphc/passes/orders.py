@@ -18,7 +18,7 @@ from graphc.passes.view import reshape_groups
 
 def orders_of(graph: Graph, profile: Profile) -> Orders:
     """The orders of the values of `graph`, shared by all graphs over the same inputs."""
-    key = Orders, profile.weight_order
+    key = Orders, profile.weight_order, profile.few_outputs, profile.run
     known = graph.facts.get(key)
     if known is None:
         known = graph.facts[key] = Orders(graph, profile)
@@ -190,11 +190,11 @@ def _conv(orders: Orders, v: Value) -> Shape:
 
     It is known by its x, whose channels are dimension 0 and innermost.
     """
-    rank = len(v.shape)
+    channels, outputs, *window = v.shape
     if orders.innermost(v.args[0]) == 0 and v.args[0].shape[0] > 1:
-        turned = {0: 1, 1: 0}
-        return tuple(turned.get(k, k) for k in orders.profile.weight_dims(rank))
-    return (0, *range(2, rank), 1)
+        turned, dims = {0: 1, 1: 0}, orders.profile.weight_dims((outputs, channels, *window))
+        return tuple(turned.get(k, k) for k in dims)
+    return (0, *range(2, len(v.shape)), 1)
 
 
 RULES: dict[str, Callable[[Orders, Value], Shape]] = {

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from graphc.ir.extent import is_unknown
 from graphc.ir.types import Shape
 
 Side = Literal["window", "in", "out"]  # of a convolution's weight: taps, channels read and written
+FEW_OUTPUTS: tuple[Side, ...] = ("out", "window", "in")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,9 @@ class Profile:
 
     weight_order: tuple[Side, ...]
     """How weights lie, outermost first. The last side is read side by side by the inner loop."""
+    few_outputs: int
+    """Output channels up to which a weight's input channels are the last side instead: the outputs
+    would leave most lanes of the inner loop empty."""
     stored_halo: bool
     """Whether padding is stored around an input, so that inner loops have no borders; else it
     stays a guard of the convolution's loads."""
@@ -147,10 +152,16 @@ class Profile:
         if sorted(self.weight_order) != ["in", "out", "window"]:
             raise ValueError(f"not an order of a weight's sides: {self.weight_order}")
 
-    def weight_dims(self, rank: int) -> Shape:
+    def weight_dims(self, shape: Shape) -> Shape:
         """The dimensions of a weight [O, C, *K], outermost in memory first."""
+        outputs, channels = shape[:2]
+        few = not (is_unknown(outputs) or is_unknown(channels)) and outputs <= self.few_outputs
+        return self.side_dims(len(shape), FEW_OUTPUTS if few and channels >= self.run else None)
+
+    def side_dims(self, rank: int, order: tuple[Side, ...] | None = None) -> Shape:
+        """The same of an order of the sides: of what a weight of many outputs has, if not given."""
         dims: dict[Side, Shape] = {"out": (0,), "in": (1,), "window": tuple(range(2, rank))}
-        return tuple(k for side in self.weight_order for k in dims[side])
+        return tuple(k for side in order or self.weight_order for k in dims[side])
 
     def accesses(self, cost: int) -> int:
         """How many accesses to memory computing an op of this cost is worth."""

@@ -80,6 +80,8 @@ SHAPES = {
     "product, transposed b": matmul(40, 35, 64, "nt"),
     "product, both": matmul(20, 35, 34, "tt"),
     "few columns along": matmul(9, 5, 300, "nt"),
+    "three columns along": matmul(19, 3, 300, "nt"),
+    "three columns, moved back": matmul(16, 5, 300, "nt"),
     "matrix by vector": matmul(100, 1, 70),
     "vector by matrix": matmul(1, 100, 70),
     "one output": matmul(1, 1, 50),
@@ -201,6 +203,17 @@ def test_what_an_update_reads_is_asked_for_while_few_samples_are_summed(samples:
     check(case)
 
 
+def test_what_goes_past_the_caches_is_not_asked_for() -> None:
+    """Rows that are whole lines: of what is only written, no line is read from memory."""
+    target, case = Target.named("sapphirerapids"), weight_update(7, 1024, 257)
+    chosen = plan(case.kernel, target)
+    assert chosen is not None and chosen.few is not None
+    text = module_text(case.kernel, target)
+    assert "!nontemporal" in text
+    assert text.count("call void @llvm.prefetch") == chosen.few.vectors
+    check(case)
+
+
 def test_an_update_is_masked_in_the_last_tile_of_a_row_alone() -> None:
     """Of its last vector; those of all other tiles are stored whole."""
     target, case = Target.named("sapphirerapids"), weight_update(7)
@@ -212,9 +225,9 @@ def test_an_update_is_masked_in_the_last_tile_of_a_row_alone() -> None:
     assert masked and whole == masked * (2 * chosen.vectors - 1)
 
 
-def weight_update(samples: int) -> Case:
+def weight_update(samples: int, columns: int = 1000, rows: int = 40) -> Case:
     """q = p - a gradient over a symbolic number of samples, which is kept as well."""
-    out = at(m=1000, n=1)
+    out = at(m=columns, n=1)
     epilogue: tuple[Statement, ...] = (
         Store("y", "%dot", out),
         Load("%p", f32, "p", out),
@@ -222,11 +235,11 @@ def weight_update(samples: int) -> Case:
         Store("q", "%1", out),
     )
     kernel = contract(
-        [("m", 40), ("n", 1000)], [("k", "n0")], at(k=40, m=1), at(k=1000, n=1), out,
+        [("m", rows), ("n", columns)], [("k", "n0")], at(k=rows, m=1), at(k=columns, n=1), out,
         epilogue=epilogue, sizes=("n0",),
         buffers=(Buffer("p", f32, "r"), Buffer("q", f32, "w"), Buffer("y", f32, "w")),
     )  # fmt: skip
-    lengths = {"a": 40 * samples, "b": 1000 * samples} | dict.fromkeys("pqy", 40_000)
+    lengths = {"a": rows * samples, "b": columns * samples} | dict.fromkeys("pqy", rows * columns)
     return Case(kernel, lengths, {"n0": samples})
 
 
@@ -329,6 +342,28 @@ def test_stage_with_lanes_along_the_reduction() -> None:
     chosen = plan(kernel, HOST)
     assert chosen is not None and chosen.how == "along"
     check(Case(kernel, {"a": 3 * 299, "b": 5 * 299, "y": 15}))
+
+
+@pytest.mark.parametrize("columns", [3, 5, 6])
+def test_an_epilogue_on_three_columns_along(columns: int) -> None:
+    """A vector of results has a fourth lane, which reads nothing and is not stored."""
+    out = at(m=columns, n=1)
+    epilogue: tuple[Statement, ...] = (
+        Load("%bias", f32, "bias", at(n=1)),
+        Load("%old", f32, "old", out),
+        Apply("%1", f32, "add", ("%dot", "%bias")),
+        Apply("%2", f32, "mul", ("%1", "%old")),
+        Store("y", "%2", out),
+    )
+    kernel = contract(
+        [("m", 24), ("n", columns)], [("k", 640)], at(m=640, k=1), at(n=640, k=1), out,
+        epilogue=epilogue, buffers=(Buffer("bias", f32, "r"), Buffer("old", f32, "r")),
+    )  # fmt: skip
+    chosen = plan(kernel, HALVES)
+    assert chosen is not None and (chosen.how, chosen.out_lanes) == ("along", 4)
+    assert chosen.vectors == 3 or columns == 5
+    lengths = {"a": 24 * 640, "b": columns * 640, "bias": columns}
+    check(Case(kernel, lengths | dict.fromkeys(("old", "y"), 24 * columns)))
 
 
 @pytest.mark.parametrize("m", [24, 29])
@@ -496,6 +531,7 @@ REAL = {
     "product": matmul(2048, 128, 512),
     "product, along": matmul(4, 100, 1000, "nt"),
     "product, transposed b": matmul(64, 100, 1000, "nt"),
+    "product, three columns": matmul(64, 3, 1000, "nt"),
     "depthwise": depthwise(8, 58, 96),
 }
 MULTIPLY = re.compile(r"\s(vfn?madd\w+p[sd]|fmla)\s")

@@ -28,6 +28,18 @@ def gradient(rows: int, columns: int, samples: int) -> Case:
     return Case(kernel, lengths, {"n0": samples})
 
 
+def strided_gradient(rows: int, columns: int, samples: int, places: int = 5) -> Case:
+    """The same where a stride of two leaves out pixels and rows of them, so that these are two
+    loops."""
+    kernel = contract(
+        [("m", rows), ("n", columns)], [("k", "n0"), ("x", places)],
+        at(k=4 * places * rows, x=2 * rows, m=1), at(k=places * columns, x=columns, n=1),
+        at(m=columns, n=1), sizes=("n0",),
+    )  # fmt: skip
+    a, b = (samples * places * n for n in (4 * rows, columns))
+    return Case(kernel, {"a": a, "b": b, "y": rows * columns}, {"n0": samples})
+
+
 def data_gradient(samples: int, outputs: int, inputs: int) -> Case:
     """Of an unknown number of samples: the weights' rows are what is summed over."""
     kernel = contract(
@@ -62,6 +74,7 @@ def depthwise_gradient_of_images(h: int, c: int, stride: int) -> Case:
 ASKING = {
     "rows of pixels": matmul(60, 32, 48),
     "columns of a chunk": gradient(96, 24, 600),
+    "pixels of a chunk that a stride leaves": strided_gradient(96, 24, 300),
     "columns of a later tile": data_gradient(11, 4096, 56),
     "lines of an image": depthwise(2, 12, 32),
     "pixels of the next row": depthwise_gradient_of_images(12, 16, 1),
@@ -97,6 +110,12 @@ def test_a_gradient_of_many_pixels_goes_through_them_once() -> None:
     """However narrow: what a chunk reads stays in the cache for all tiles."""
     chosen = plan(gradient(144, 24, 600).kernel, HOST)
     assert chosen is not None and chosen.chunk == 0 and not chosen.apart
+
+
+def test_a_gradient_of_every_second_pixel_goes_through_them_once() -> None:
+    """By tiles of all lanes together, as nobody knows how few images there are."""
+    chosen = plan(strided_gradient(64, 128, 300, 16).kernel, HOST)
+    assert chosen is not None and chosen.chunk == 0 and not chosen.apart and not chosen.packed
 
 
 @pytest.mark.parametrize("channels", [2, 3])

@@ -6,6 +6,8 @@ import dataclasses
 
 import pytest
 
+import graphc
+from graphc import Tensor
 from graphc.passes.layout import bufferize, layout
 from graphc.passes.profile import Profile
 from tests.passes.texts import assert_becomes
@@ -123,6 +125,32 @@ rhs_dilation=(1,1)}
   %4: f32[2,16,8,8] = mul %3 %1
   return %4
 }"""
+FEW_OUTPUTS = """
+graph(%x: f32[2,16,8,8], %g: f32[2,3,8,8], state %w: f32[3,16,1,1]) {
+  %0: f32[16,2,8,8] = transpose %x {perm=(1,0,2,3)}
+  %1: f32[3,2,8,8] = transpose %g {perm=(1,0,2,3)}
+  %2: f32[16,3,1,1] = conv %0 %1 {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  %3: f32[3,16,1,1] = transpose %2 {perm=(1,0,2,3)}
+  %4: f32[2,3,8,8] = conv %x %w {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %3 %4
+}"""
+CHANNELS_ALONG = """
+graph(%x: f32[2,16,8,8], %g: f32[2,3,8,8], state %w: f32[3,16,1,1] order (0,2,3,1)) {
+  %0: f32[3,2,8,8] = transpose %g {perm=(1,0,2,3)}
+  %1: f32[2,16,8,8] = contiguous %x {order=(0,2,3,1)}
+  %2: f32[16,2,8,8] = transpose %1 {perm=(1,0,2,3)}
+  %3: f32[2,8,8,3] = transpose %0 {perm=(1,2,3,0)}
+  %4: f32[2,8,8,3] = contiguous %3
+  %5: f32[3,2,8,8] = transpose %4 {perm=(3,0,1,2)}
+  %6: f32[16,3,1,1] = conv %2 %5 {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  %7: f32[3,16,1,1] = transpose %6 {perm=(1,0,2,3)}
+  %8: f32[2,3,8,8] = conv %1 %w {stride=(1,1) padding=((0,0),(0,0)) lhs_dilation=(1,1) \
+rhs_dilation=(1,1)}
+  return %7 %8
+}"""
 NARROW_WEIGHT = """
 graph(%x: bf16[2,16,8,8], state %w: f32[16,16,1,1]) {
   %0: bf16[16,16,1,1] = cast %w {dtype='bf16'}
@@ -174,14 +202,54 @@ rhs_dilation=(1,1)}
         (GAIN, GAIN_BESIDE, CPU),
         (NARROW_WEIGHT, NARROWED_WHERE_IT_LIES, CPU),
         (WEIGHT_GRADIENT, OF_IMAGES, CPU),
+        (FEW_OUTPUTS, CHANNELS_ALONG, CPU),
     ],
     ids=[
         *("halo", "zeros", "guard", "weight", "readers", "again", "permuted", "gain", "narrow"),
-        "gradient",
+        *("gradient", "few"),
     ],
 )
 def test_convolutions_read_channels_side_by_side(before: str, after: str, profile: Profile) -> None:
     assert_becomes(layout, before, after, profile)
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 4])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_step_of_a_convolution_of_few_outputs(outputs: int, transposed: bool) -> None:
+    """Forward, both gradients and a momentum in the order of the weight, as eager float64 has it;
+    and rows that are the same in any batch."""
+    random = graphc.Generator().manual_seed(0)
+    kind = graphc.nn.ConvTranspose2d if transposed else graphc.nn.Conv2d
+
+    def made(dtype: graphc.dtype) -> tuple[graphc.nn.Module, graphc.optim.SGD]:
+        layer = kind(32, outputs, 3, stride=2 if transposed else 1, padding=1)
+        for p in layer.parameters():
+            p.data = graphc.linspace(-1, 1, p.numel()).reshape(p.shape).sin()
+        layer.to(dtype)
+        return layer, graphc.optim.SGD(layer.parameters(), 1e-3, momentum=0.9)
+
+    def step(layer: graphc.nn.Module, o: graphc.optim.SGD, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.requires_grad_()
+        y = layer(x)
+        (gx,) = graphc.autograd.grad(y.square().sum(), x, retain_graph=True)
+        o.zero_grad()
+        y.square().sum().backward()
+        o.step()
+        return y, gx
+
+    single, double = made(graphc.float32), made(graphc.float64)
+    compiled = graphc.compile(lambda x: step(*single, x))
+    for _ in range(3):
+        x = graphc.randn(5, 32, 9, 7, generator=random)
+        for got, want in zip(compiled(x), step(*double, x.double())):
+            assert (got.double() - want).abs().max() <= 1e-5 * want.abs().max()
+    for p, q in zip(single[0].parameters(), double[0].parameters()):
+        assert (p.double() - q).abs().max() <= 1e-5 * q.abs().max()
+    forward = graphc.compile(single[0])
+    with graphc.no_grad():
+        whole = forward(x)
+        for n in (1, 2, 4):
+            assert (forward(x[:n]) == whole[:n]).all()
 
 
 VIEW = """

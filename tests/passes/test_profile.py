@@ -92,7 +92,7 @@ def test_winograd_pays_less_where_pairs_of_bfloat16_are_multiplied() -> None:
 
 SMALL = dataclasses.replace(
     CPU, run=1, max_movement=1, min_row=1, wide_row=1, min_elements=1, max_outputs=8, max_chunks=3,
-    partial_reductions=1, panel=2,
+    partial_reductions=1, panel=2, few_outputs=0,
     max_members=2, small_row=1, max_inlined_ops=1, short_ops=0, cost_of_access=1, much=1,
     many_taps=1, short_axis=1, many_terms=1, narrow=1, small_extent=1, literal_strides=False,
     bounded_terms=0,
@@ -100,7 +100,7 @@ SMALL = dataclasses.replace(
 )  # fmt: skip
 LARGE = dataclasses.replace(
     CPU, run=1 << 9, max_movement=99, min_row=1 << 20, wide_row=1 << 20, max_outputs=1 << 30,
-    partial_reductions=0, panel=1 << 9,
+    partial_reductions=0, panel=1 << 9, few_outputs=64,
     max_members=999, small_row=1 << 20, expensive=99, max_inlined_ops=99, short_ops=99, much=99,
     many_taps=999, short_axis=999, small_extent=999, literal_strides=True, align=256, enough=9.0,
     attention_halves=True, attention_apart=True, many_zeros=1.0,
@@ -181,6 +181,7 @@ WIDER = [
     Case("narrow", narrow_product, ((4, 6), (5, 6)), 3),
     Case("repeated", repeated, ((2, 4), (3, 2, 4), (4, 4)), 4),
     Case("window", lambda b, x, w: conv3(x, w), ((1, 32, 8, 8), (32, 32, 3, 3)), 2),
+    Case("few", lambda b, x, w: conv3(x, w), ((1, 16, 8, 8), (3, 16, 3, 3)), 2),
     Case("zeros", lambda b, x, w: conv3(x, w), ((1, 4, 4, 4), (4, 4, 3, 3)), 2),
 ]  # fmt: skip
 

@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from graphc.codegen_cpu.contract.choice import Rows
 from graphc.codegen_cpu.contract.epilogue import Epilogue
 from graphc.codegen_cpu.contract.grid import Dim, Place, known_count
 from graphc.codegen_cpu.contract.microkernel import (
@@ -34,12 +35,12 @@ from graphc.codegen_cpu.contract.operands import Bases
 from graphc.codegen_cpu.contract.panel import Panel
 from graphc.codegen_cpu.contract.partials import Partials, Run
 from graphc.codegen_cpu.contract.parts import Runs
-from graphc.codegen_cpu.contract.plan import TINY_MACS, Plan, Rows, group_of, plan
+from graphc.codegen_cpu.contract.plan import TINY_MACS, Plan, group_of, plan
 from graphc.codegen_cpu.contract.prefetch import ask_below, next_rows
 from graphc.codegen_cpu.contract.zeros import inside
 from graphc.codegen_cpu.emitter import Emitter, Vec, literal
 from graphc.codegen_cpu.frame import Frame
-from graphc.codegen_cpu.integers import Int, iota
+from graphc.codegen_cpu.integers import Int, first_lanes, iota
 from graphc.codegen_cpu.statements import Statements
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import PART, Axis, Kernel
@@ -314,11 +315,11 @@ class _Nest:
 
     def _column_mask(self, place: Place) -> str:
         """Columns of the tile that exist and that no other tile stores."""
-        name, f, lanes = self.plan.lane.name, self.frame, self.plan.vectors
+        name, f, lanes = self.plan.lane.name, self.frame, self.plan.out_lanes
         if name not in place.skip:
-            return ""
-        t = Vec("i64", lanes)
-        below = f.below(f.sub(self.extent[name], place.index[name]), lanes)
+            return first_lanes(self.plan.vectors, lanes)
+        t, left = Vec("i64", lanes), f.sub(self.extent[name], place.index[name])
+        below = f.below(f.least(left, self.plan.vectors), lanes)
         fresh = self.e.once(f"icmp sge {t} {iota(t)}, {f.spread(place.skip[name], lanes)}")
         return f.both(below, fresh, t.of("i1"))
 
@@ -433,11 +434,10 @@ class _Nest:
     def _store(self, place: Place, sums: str | list[str], masks: list[str]) -> None:
         """The epilogue where the lanes of `masks` are."""
         p, f = self.plan, self.frame
-        lanes = p.lanes if p.how == "lanes" else p.vectors
-        t = Vec(self.t.element, lanes)
+        t = Vec(self.t.element, p.out_lanes)
         first = place.index[p.lane.name]
         points = [
-            self.epilogue.point(place.index, f.add(first, j * lanes), lanes, mask)
+            self.epilogue.point(place.index, f.add(first, j * t.lanes), t.lanes, mask)
             for j, mask in enumerate(masks)
         ]
         known = [self.epilogue.preload(point) for point in points]

@@ -38,8 +38,10 @@ class Epilogue:
             and s not in self.constant
         ]  # fmt: skip
         self.updates = len({type(s) for s in own}) == 2  # state, as an optimizer does
-        # What an update reads and writes of an output alone, each place once.
-        self.updated = list({(known[s.buffer], s.at): s for s in own}.values())
+        # What an update reads and writes of an output alone, each place once; not what it writes
+        # past the caches.
+        near = (s for s in own if s.buffer not in frame.past)
+        self.updated = list({(known[s.buffer], s.at): s for s in near}.values())
 
     def point(self, index: Mapping[str, Int], start: Int, lanes: int, mask: str) -> Point:
         """A vector of outputs from `start` on along the lane axis."""

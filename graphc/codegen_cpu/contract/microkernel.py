@@ -383,14 +383,15 @@ def add_columns(frame: Frame, plan: Plan, sums: str) -> None:
     """Sum the lanes of each column's vector; a row's totals then lie side by side in the block.
 
     Lane k is added to lane k + half, then the halves of that, so every column has the same tree.
-    Columns are added in pairs, which share a vector from then on: `plan.vectors` is a power of 2.
+    Columns are added in pairs, which share a vector from then on; of three, the last one is twice.
     A row's totals overwrite vectors of the block that have been read.
     """
-    element, columns = sum_type(plan).element, plan.vectors
+    element, columns, places = sum_type(plan).element, plan.vectors, plan.out_lanes
     for row in range(plan.row_count):
         lanes, width = plan.lanes, plan.lanes  # of a vector; of each column in it
         t = Vec(element, lanes)
         parts = [load_sum(frame, sums, row * columns + k, t) for k in range(columns)]
+        parts += parts[-1:] * (places - columns)
         while width > 1:
             width //= 2
             if len(parts) > 1:
@@ -399,7 +400,7 @@ def add_columns(frame: Frame, plan: Plan, sums: str) -> None:
             else:
                 parts = [_add_pair(frame, t, parts[0], "", width)]
                 t = Vec(element, t.lanes // 2)
-        at = frame.e.value(f"getelementptr {element}, ptr {sums}, i64 {row * columns}")
+        at = frame.e.value(f"getelementptr {element}, ptr {sums}, i64 {row * places}")
         frame.e.do(f"store {t} {parts[0]}, ptr {at}, align {t.bits // 8}")
 
 

@@ -62,7 +62,7 @@ class Partials:
         self.frame, self.plan, self.statements = epilogue.frame, epilogue.plan, epilogue.statements
         self.patches, self.dtypes = patches, self.statements.uses.dtypes
         plan = self.plan
-        self.lanes = plan.lanes if plan.how == "lanes" else plan.vectors
+        self.lanes = plan.out_lanes
         self.wide = Vec("double", self.lanes)
         self.wanted = [(p, *self._asked(p)) for p in plan.contraction.partials]
         asked: dict[tuple[str, bool], int] = {}

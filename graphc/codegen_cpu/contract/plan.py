@@ -1,19 +1,5 @@
-"""Contract kernel -> Plan: which axis plays which role, and how big the register tile is.
-
-Axes of a contraction fall into roles by which operand they index. The *vector* operand supplies
-whole vectors along the lane axis; the *scalar* operand supplies one value for each row of the
-tile, broadcast over the lanes. So with a register tile of R rows by N vectors each step of the
-reduction costs R + N loads for R*N fused multiply-adds.
-
-  lane axis   parallel, indexes the vector operand (not the scalar one, or with stride 1 in both:
-              a depthwise convolution, whose "scalars" are vectors too)
-  row axes    parallel, index the scalar operand alone; up to two are tiled, because a 7 pixel row
-              is too short for a tile of 12
-  outer axes  all others
-
-When the lane axis is not contiguous the vector operand is copied, transposed, into a panel; or,
-when the innermost reduction axis is contiguous in both operands, lanes run along that axis and are
-summed at the end (`along`), which needs no copy and suits few rows and long reductions.
+"""Contract kernel -> Plan: to the roles and register tile of the best choice (`choice.py`) comes
+what memory wants: the order of the tiles, panels, chunks, and how few samples are taken.
 
 Every choice depends on the literal sizes of the kernel and the target alone, never on the number
 of threads; sums run in the order of the reduction axes whatever the tile (`along`: lane by lane).
@@ -23,32 +9,25 @@ A long sum is cut in strips of some steps and chunks of strips, by position alon
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
+from graphc.codegen_cpu.contract.choice import Choice, How, Rows, choices, panel_fits, row_axes
 from graphc.codegen_cpu.contract.parts import (
     UNKNOWN,
     Runs,
-    filled,
-    fold_of,
     footprint,
     guess,
-    most_rows,
     over_samples,
     points,
-    rate_of,
     reach,
-    row_counts,
     runs_of,
-    shared_out,
-    used,
 )
-from graphc.codegen_cpu.contract.zeros import are_bounds, varies
+from graphc.codegen_cpu.contract.zeros import are_bounds
 from graphc.codegen_cpu.target import Target
-from graphc.ir.kernel import Apply, Axis, Kernel, Load, Size, Store
+from graphc.ir.kernel import Apply, Axis, Kernel, Size
 from graphc.ir.kernel_contraction import Contraction, Operand, plain_contraction
 from graphc.ir.ops import OPS
 from graphc.ir.types import f32
@@ -65,24 +44,9 @@ CHUNK_STEPS = 2048  # of a longer one: its chunks add up in float64
 LONE_VECTORS, LONE_STEPS = 4, 8  # of the tiles and chunks for a single sample
 STRIP_STEPS = 64  # and the strips of a chunk in float32
 GROUP_BYTES = 192 << 10  # partial sums of the tiles that share a chunk of the reduction
-FAR = 0.98  # rows of two axes share fewer cache lines
-PAGE_BYTES = 4096  # lines a multiple of this apart are kept in the same few places of the cache
-WAYS = 8  # so many of them
-HALF = 0.8  # the rate of vectors of half the width: as many instructions give half the sums
-CROWDED = 0.4  # the rate where more rows want to stay there
 DIRECT_STATEMENTS = 6  # at an addition's cost; a longer epilogue loops over the rows
 DIRECT_SUMMED = 12  # of one whose statistics are summed: in registers, if it does not loop
 TINY_MACS = 20_000  # below this a second thread costs more than it gives
-
-How = Literal["lanes", "along"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """`count` consecutive points of a parallel axis in the register tile."""
-
-    axis: Axis
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +112,11 @@ class Plan:
         return self.vectors * self.lanes if self.how == "lanes" else self.vectors
 
     @property
+    def out_lanes(self) -> int:
+        """Lanes of a vector of results; of columns, which are added in pairs, a power of two."""
+        return self.lanes if self.how == "lanes" else 1 << (self.vectors - 1).bit_length()
+
+    @property
     def run_lanes(self) -> int:
         """Points of the lane axis whose partial results wait at a time."""
         tiles = -(-guess(self.lane.extent) // self.width) if self.lane_last else 1
@@ -155,21 +124,6 @@ class Plan:
 
 
 # ---- choosing ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """A candidate and its rate: useful multiply-adds a cycle, in vectors."""
-
-    rate: float
-    how: How
-    scalar: Operand
-    vector: Operand
-    lane: Axis
-    lanes: int
-    vectors: int
-    rows: tuple[Rows, ...]
-    fold: int
 
 
 @lru_cache(maxsize=4)
@@ -182,137 +136,17 @@ def plan(kernel: Kernel, target: Target) -> Plan | None:
         return None
     if c.partials and runs_of(c) is None:
         return None
-    best = max(_choices(c, target), key=lambda choice: choice.rate, default=None)
+    best = max(choices(c, target), key=lambda choice: choice.rate, default=None)
     return None if best is None else _finish(c, best, target)
-
-
-def _choices(c: Contraction, target: Target) -> Iterator[_Choice]:
-    runs = runs_of(c) if c.partials else None
-    for vector, scalar in ((c.b, c.a), (c.a, c.b)):
-        for lane in c.axes:
-            if not vector.uses(lane.name) or not scalar.contiguous(lane.name) or varies(c, lane):
-                continue
-            if runs is not None and not _in_runs(runs, vector, scalar, lane):
-                continue
-            rows = _row_axes(c, scalar, vector)
-            single = scalar.uses(lane.name) or varies(c, c.reduced[-1])
-            fold = 1 if single else fold_of(c, target)
-            if runs is not None:
-                rows = [runs.inside(a) for a in rows if runs.has(a.name)]
-            for how in _ways(c, vector, scalar, lane):
-                factor = fold * _overhead(c, how, vector, lane, rows, fold)
-                for lanes in _lanes(c, target, how, scalar, lane):
-                    for rate, vectors, tiled in _tiles(c, target, how, lane, lanes, rows, scalar):
-                        rate *= factor
-                        yield _Choice(rate, how, scalar, vector, lane, lanes, vectors, tiled, fold)
-
-
-def _lanes(c: Contraction, target: Target, how: How, scalar: Operand, lane: Axis) -> Iterator[int]:
-    """Lanes of a vector: half as many may leave fewer of them empty."""
-    lanes, n = target.lanes(c.dtype), lane.extent
-    yield lanes
-    plain = how == "lanes" and not c.partials and not scalar.uses(lane.name)
-    known = target.halves and plain and isinstance(n, int)
-    if known and filled(guess(n), lanes // 2) > filled(guess(n), lanes):
-        yield lanes // 2
-
-
-def _in_runs(runs: Runs, vector: Operand, scalar: Operand, lane: Axis) -> bool:
-    """Whether tiles of these roles hold points of one run, one result of it in each lane, in a
-    panel that all tiles of the run share."""
-    if runs.has(lane.name) or not isinstance(lane.extent, int):
-        return False
-    shared = not any(vector.uses(a.name) for a in runs.axes)
-    return shared or (scalar.uses(lane.name) and vector.contiguous(lane.name))
-
-
-def _row_axes(c: Contraction, scalar: Operand, vector: Operand) -> list[Axis]:
-    rows = [a for a in c.axes if scalar.uses(a.name) and not vector.uses(a.name)]
-    return [a for a in rows if not varies(c, a)]
-
-
-def _ways(c: Contraction, vector: Operand, scalar: Operand, lane: Axis) -> Iterator[How]:
-    if vector.contiguous(lane.name) or _panel_fits(c):
-        yield "lanes"
-    inner = c.reduced[-1].name
-    along = vector.contiguous(inner) and scalar.contiguous(inner)
-    if along and vector.uses(inner) and scalar.uses(inner) and not scalar.uses(lane.name):
-        yield "along"
-
-
-def _panel_fits(c: Contraction) -> bool:
-    """A panel's size must be literal; chunking can cut its outermost axis only."""
-    return all(isinstance(a.extent, int) for a in c.reduced[1:])
-
-
-def _overhead(
-    c: Contraction, how: How, vector: Operand, lane: Axis, rows: list[Axis], fold: int
-) -> float:
-    """Share of the time left for multiply-adds, from rough costs in cycles for each output."""
-    depth = points(c.reduced) / fold
-    multiply, extra = depth / 32, 0.0
-    reached = [s for s in c.epilogue if isinstance(s, Load | Store)]
-    apart = [s for s in reached if s.at.stride(lane.name) not in (0, 1)]
-    if any(isinstance(s, Store) for s in apart):
-        extra += 2.0 + len(apart)  # a scattered store, and all that is gathered or scattered
-    if how == "along":
-        extra += 3.0 + 0.15 * multiply  # folding lanes; vectors that straddle cache lines
-    elif not vector.contiguous(lane.name):
-        extra += 0.35 * depth / max(1, points(rows))  # transposing into the panel
-    return multiply / (multiply + extra)
-
-
-def _tiles(
-    c: Contraction,
-    target: Target,
-    how: How,
-    lane: Axis,
-    lanes: int,
-    rows: list[Axis],
-    scalar: Operand,
-) -> Iterator[tuple[float, int, tuple[Rows, ...]]]:
-    """Register tiles that fit: (rate, vectors, rows)."""
-    narrow = HALF if lanes < target.lanes(c.dtype) else 1.0
-    ways = [*((r,) for r in rows), *combinations(rows, 2)] or [()]
-    # Of tiles that are as good, the one whose rows share most cache lines comes first.
-    pairs = sorted(ways, key=lambda pair: (len(pair), sum(reach(scalar, r.name) for r in pair)))
-    wide = scalar.uses(lane.name)  # the scalar operand's loads are vectors, none shared
-    for vectors in (4, 3, 2, 1) if how == "lanes" else (4, 2, 1):
-        width = vectors * lanes if how == "lanes" else vectors
-        extent = guess(lane.extent)
-        if how == "along" and vectors > lanes:
-            continue  # columns are added in pairs until they fill one vector
-        if vectors > 1 and width - (lanes if how == "lanes" else 1) >= extent:
-            continue
-        lane_use = filled(extent, width)
-        if how == "along":
-            lane_use *= filled(guess(c.reduced[-1].extent), lanes)
-        lane_use *= narrow
-        most = most_rows(target, vectors, wide)
-        for pair in pairs:
-            for counts in row_counts(pair, most):
-                tiled = tuple(Rows(a, n) for a, n in zip(pair, counts) if n > 1)
-                use = lane_use * math.prod(used(a, n) for a, n in zip(pair, counts))
-                use *= FAR ** max(0, len(tiled) - 1)
-                if _is_crowded(scalar, tiled, c.dtype.itemsize):
-                    use *= CROWDED
-                use *= shared_out(c, {lane.name: width} | {r.axis.name: r.count for r in tiled})
-                yield use * rate_of(math.prod(counts), vectors, wide), vectors, tiled
-
-
-def _is_crowded(scalar: Operand, rows: Iterable[Rows], itemsize: int) -> bool:
-    """Whether more rows lie whole pages apart than the nearest cache keeps of such lines."""
-    steps = ((reach(scalar, r.axis.name) * itemsize, r.count) for r in rows)
-    return math.prod(count for step, count in steps if step % PAGE_BYTES == 0) > WAYS
 
 
 # ---- order, panel, chunks ----------------------------------------------------------------------
 
 
-def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
+def _finish(c: Contraction, best: Choice, target: Target) -> Plan:
     """Add to a choice of roles what memory wants, for many samples and for few."""
     if c.partials or not over_samples(c):
-        plan = _in_memory(c, best, target, points(c.reduced))
+        plan = _in_memory(c, best, target, _depth(c))
         fits = best.how == "lanes" and not isinstance(best.lane.extent, int) and not c.partials
         return plan if not fits or plan.long else replace(plan, **_of_few(c, best, target))
     many = _in_memory(c, best, target, MANY)
@@ -325,7 +159,13 @@ def _finish(c: Contraction, best: _Choice, target: Target) -> Plan:
     return replace(many, few=few, samples=c.reduced[0].extent)
 
 
-def _of_few(c: Contraction, best: _Choice, target: Target) -> dict[str, Any]:
+def _depth(c: Contraction) -> int:
+    """Points of the reduction: samples by places, if any of them are unknown, are many."""
+    known = all(isinstance(a.extent, int) for a in c.reduced)
+    return points(c.reduced) if known else max(points(c.reduced), MANY)
+
+
+def _of_few(c: Contraction, best: Choice, target: Target) -> dict[str, Any]:
     """Plans for samples that fill half a vector, or one of several: of others most lanes would be
     empty, and all of them take their time. A large matrix has one for a single sample."""
     lanes, depth, few = target.lanes(c.dtype), points(c.reduced), dict[str, Any]()
@@ -339,7 +179,7 @@ def _of_few(c: Contraction, best: _Choice, target: Target) -> dict[str, Any]:
     return few
 
 
-def _lone(c: Contraction, best: _Choice, target: Target) -> Plan | None:
+def _lone(c: Contraction, best: Choice, target: Target) -> Plan | None:
     """For a single sample: lanes along rows of the matrix, a few of which are read at a time."""
     rows = [r.axis for r in best.rows if best.scalar.contiguous(r.axis.name)]
     known = all(isinstance(a.extent, int) for a in (*rows, *c.reduced))
@@ -351,7 +191,7 @@ def _lone(c: Contraction, best: _Choice, target: Target) -> Plan | None:
     return replace(plan, packed=False, chunk=0, chunk_size=LONE_STEPS, lane_first=True)
 
 
-def _strip(best: _Choice, lanes: int, itemsize: int) -> int:
+def _strip(best: Choice, lanes: int, itemsize: int) -> int:
     """Neighbouring tiles along the lanes, in equal strips: the samples' part of one stays cached,
     and the rows of the weights are read and written two pages at a time."""
     if not isinstance(best.lane.extent, int):
@@ -361,7 +201,7 @@ def _strip(best: _Choice, lanes: int, itemsize: int) -> int:
     return max(n for n in range(1, tiles + 1) if tiles % n == 0 and n <= max(most, 1))
 
 
-def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Plan:
+def _in_memory(c: Contraction, best: Choice, target: Target, depth: int) -> Plan:
     """The panel and the chunks, if the reduction has `depth` points."""
     names = {r.axis.name for r in best.rows} | {best.lane.name}
     outer = tuple(a for a in c.axes if a.name not in names)
@@ -382,17 +222,17 @@ def _in_memory(c: Contraction, best: _Choice, target: Target, depth: int) -> Pla
     )  # fmt: skip
 
 
-def _step(best: _Choice) -> int:
+def _step(best: Choice) -> int:
     """Points of the innermost reduction axis that a step takes."""
     return best.fold * (best.lanes if best.how == "along" else 1)
 
 
-def _itemsize(c: Contraction, best: _Choice) -> int:
+def _itemsize(c: Contraction, best: Choice) -> int:
     """Bytes of what a multiply-add reads for a point."""
     return c.dtype.itemsize // best.fold
 
 
-def _lane_last(c: Contraction, best: _Choice, runs: Runs) -> bool:
+def _lane_last(c: Contraction, best: Choice, runs: Runs) -> bool:
     """Whether what a run reads would be gone from the cache before the next lanes turn to it."""
     axes = (*c.reduced, best.lane, *map(runs.inside, runs.axes))
     slabs = [o for o in (c.a, c.b) if any(o.uses(a.name) for a in runs.axes)]
@@ -419,32 +259,34 @@ def _chunk_of_steps(c: Contraction, step: int) -> tuple[int, int]:
     return len(c.reduced) - 1, step
 
 
-def _needs_panel(c: Contraction, best: _Choice, target: Target) -> bool:
+def _needs_panel(c: Contraction, best: Choice, target: Target) -> bool:
     """Whether a copy is the only way: lanes not contiguous, or masks slow."""
     lane = best.lane
     if not best.vector.contiguous(lane.name):
         return True
-    if not _panel_fits(c) or best.scalar.uses(lane.name):
+    if not panel_fits(c) or best.scalar.uses(lane.name):
         return False
     ragged = not isinstance(lane.extent, int) or lane.extent % best.lanes != 0
     return ragged and not target.has_masks
 
 
-def _wants_panel(c: Contraction, best: _Choice, target: Target, large: bool) -> bool:
+def _wants_panel(c: Contraction, best: Choice, target: Target, large: bool) -> bool:
     """Whether to copy: if need be, or where rows of a large matrix are far apart."""
     if _needs_panel(c, best, target):
         return True
     lane = best.lane
-    if not _panel_fits(c) or best.scalar.uses(lane.name):
+    if not panel_fits(c) or best.scalar.uses(lane.name):
         return False
     reuse = points(a for a in c.axes if best.scalar.uses(a.name))
     if best.fold > 1 and reuse >= 32:
         return True  # pairs are made once, not for every tile
+    if len(c.reduced) > 1 and points(c.axes) * c.dtype.itemsize <= GROUP_BYTES:
+        return False  # tiles of all lanes go through a chunk of the pixels together
     return large and guess(lane.extent) > best.vectors * best.lanes and reuse >= 32
 
 
 def _chunk(
-    c: Contraction, best: _Choice, lanes: int, depth: int, packed: bool
+    c: Contraction, best: Choice, lanes: int, depth: int, packed: bool
 ) -> tuple[int | None, int]:
     """Cut the reduction so that what the tiles of a panel read of a chunk stays in cache.
 
@@ -460,7 +302,7 @@ def _chunk(
     first, *others = c.reduced
     group = group_of(row_count * best.vectors * lanes, c.dtype.itemsize)
     step = best.vectors * itemsize * (lanes if best.how == "lanes" else 1)
-    rows = _row_axes(c, best.scalar, best.vector)
+    rows = row_axes(c, best.scalar, best.vector)
     finest = min((reach(best.scalar, a.name) for a in rows), default=UNKNOWN)
     interleaved = best.how == "along" or finest < reach(best.scalar, c.reduced[-1].name)
     read = depth * row_count * itemsize

@@ -6,9 +6,11 @@ steps of its reduction, for
 
   the rows of the next tile     where they lie in one piece: pixels by channels, 1x1 convolutions
   columns of a later tile       where a chunk is some rows of a matrix: weights, of a data gradient
-  its columns of the next chunk where both operands are rows of matrices: a weight gradient
+  its columns of the next chunk where both operands are rows of matrices: a weight gradient, also
+                                of pixels some of which a stride leaves out
   its pixels of the next row    of a depthwise weight gradient: a line of each place, as below
-  what its epilogue touches     where the sum is short, or the samples are few (`epilogue.py`)
+  what its epilogue touches     where the sum is short, or the samples are few (`epilogue.py`); not
+                                what goes past the caches
 
 and, before its first step, for what a tile of a depthwise convolution that lies below it reads of
 the image: a line of each place, as far apart as channels are many.
@@ -26,7 +28,7 @@ from graphc.codegen_cpu.contract.plan import Plan
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int
 from graphc.codegen_cpu.target import LINE_BYTES
-from graphc.ir.kernel import Load
+from graphc.ir.kernel import Axis, Load
 
 TILES = 4  # until memory has answered
 AHEAD = 48  # pixels, of nine multiply-adds each: what memory takes to answer
@@ -46,12 +48,14 @@ def next_rows(f: Frame, plan: Plan, scalars: Bases) -> str:
     return f.pointer(scalars[load.name], f.mul(f.size(apart), rows.count), load.dtype)
 
 
-def _next_chunk(plan: Plan) -> int:
-    """Steps to what the next chunk reads, if both operands are rows of matrices; 0 if not."""
+def _next_chunk(plan: Plan) -> tuple[Axis, int] | None:
+    """What the next chunk begins with, if both operands are rows of matrices, or pixels that no
+    other tap reads."""
     (axis, *others), row_wise = plan.contraction.reduced, plan.how == "lanes" and not plan.wide
-    if not row_wise or others or plan.packed or plan.chunk is None or plan.apart:
-        return 0
-    return 0 if plan.scalar.contiguous(axis.name) else plan.chunk_size
+    if not row_wise or plan.packed or plan.chunk != 0 or plan.apart or (others and plan.outer):
+        return None
+    steps_over = not any(plan.scalar.contiguous(a.name) for a in (axis, *others))
+    return (axis, plan.chunk_size) if steps_over else None
 
 
 def ask(
@@ -64,10 +68,10 @@ def ask(
         for line in range(0, steps * plan.row_count * dtype.itemsize, LINE_BYTES):
             at = f.add(first, line // dtype.itemsize)
             memory.fetch(f, f.pointer(following, at, dtype), near=True)
-    distance = _next_chunk(plan)
-    for step in range(steps if distance else 0):
-        for pointer in _columns(rows, columns, distance + step):
-            memory.fetch(f, pointer, near=False)
+    if ahead := _next_chunk(plan):
+        for step in range(steps):
+            for pointer in _columns(f, rows, columns, step, *ahead):
+                memory.fetch(f, pointer, near=False)
     beside = _beside(plan)
     for step in range(steps if beside else 0):
         (pointer,) = rows.pointers(0, step).values()
@@ -105,11 +109,15 @@ def _below(f: Frame, plan: Plan, stream: Stream, step: int) -> Iterator[str]:
             yield f.pointer(here, f.mul(down, rows), load.dtype)
 
 
-def _columns(rows: Stream, columns: Stream, step: int) -> Iterator[str]:
-    """Where the tile's columns of both matrices are; those of its rows lie side by side."""
-    yield from rows.pointers(0, step).values()
-    for j in range(len(columns.cells)):
-        yield from columns.pointers(j, step).values()
+def _columns(
+    f: Frame, rows: Stream, columns: Stream, step: int, axis: Axis, ahead: int
+) -> Iterator[str]:
+    """Where the tile's columns of both matrices are, so many points of an axis ahead; those of its
+    rows lie side by side."""
+    for stream, points in ((rows, 1), (columns, len(columns.cells))):
+        for load, j in product(stream.loads, range(points)):
+            here, by = stream.pointers(j, step)[load.name], load.at.stride(axis.name)
+            yield f.pointer(here, f.mul(f.size(by), ahead), load.dtype)
 
 
 def ask_below(f: Frame, plan: Plan, scalars: Bases, rows: Sequence[Mapping[str, Int]]) -> None:

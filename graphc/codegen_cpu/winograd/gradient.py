@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from graphc.codegen_cpu.contract.choice import Rows
 from graphc.codegen_cpu.contract.epilogue import Epilogue
 from graphc.codegen_cpu.contract.microkernel import Site, Span, emit_tile, load_sum, store_sum
 from graphc.codegen_cpu.contract.plan import Plan as Tile
-from graphc.codegen_cpu.contract.plan import Rows
 from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.codegen_cpu.frame import Frame
 from graphc.codegen_cpu.integers import Int

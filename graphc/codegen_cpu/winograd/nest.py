@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphc.codegen_cpu.contract.choice import Rows
 from graphc.codegen_cpu.contract.epilogue import Epilogue
 from graphc.codegen_cpu.contract.microkernel import (
     Site,
@@ -28,7 +29,7 @@ from graphc.codegen_cpu.contract.microkernel import (
     store_sum,
 )
 from graphc.codegen_cpu.contract.panel import PANEL, Panel
-from graphc.codegen_cpu.contract.plan import DIRECT_STATEMENTS, Rows
+from graphc.codegen_cpu.contract.plan import DIRECT_STATEMENTS
 from graphc.codegen_cpu.contract.plan import Plan as Tile
 from graphc.codegen_cpu.emitter import Vec, literal
 from graphc.codegen_cpu.frame import Frame

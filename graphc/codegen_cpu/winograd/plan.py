@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from graphc.codegen_cpu.contract.choice import Rows
 from graphc.codegen_cpu.contract.plan import Plan as Tile
-from graphc.codegen_cpu.contract.plan import Rows
 from graphc.codegen_cpu.target import Target
 from graphc.ir.kernel import Affine, Axis, Dot, Kernel, Load
 from graphc.ir.kernel_contraction import (
