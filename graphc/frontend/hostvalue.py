@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from graphc.errors import DataDependentBranch, TracerLeak, is_own, leaving
 from graphc.ir import sugar as P
-from graphc.ir.types import bool_, f64, i64
+from graphc.ir.types import TensorSpec, bool_, f64, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.trace import Trace
@@ -85,7 +85,7 @@ class HostValue:
         if modes.trace is not self.trace:
             raise TracerLeak(f"{self.origin} was read in a compiled step, which has ended")
 
-    def _asked(self, what: Callable[[Any], Any], why: str = "needs", fix: str = "") -> Any:
+    def asked(self, what: Callable[[Any], Any], why: str = "needs", fix: str = "") -> Any:
         """`what(self)`, which Python has to know now."""
         if self.now is UNKNOWN:
             raise self.refuse(why, fix or DataDependentBranch.instead)
@@ -93,16 +93,16 @@ class HostValue:
         return self.trace.asked(self, what)
 
     def __bool__(self) -> bool:
-        return bool(self._asked(bool, "decides by", DataDependentBranch.fix))
+        return bool(self.asked(bool, "decides by", DataDependentBranch.fix))
 
     def __float__(self) -> float:
-        return float(self._asked(float))
+        return float(self.asked(float))
 
     def __int__(self) -> int:
-        return int(self._asked(int))
+        return int(self.asked(int))
 
     def __index__(self) -> int:
-        return int(self._asked(operator.index))
+        return int(self.asked(operator.index))
 
     def __len__(self) -> int:
         if self.kind is list and self.length is not None:
@@ -196,6 +196,14 @@ class HostValue:
         return self.trace.text(self, form)
 
     # ---- as an operand of tensors ----------------------------------------------------------------
+
+    def operand(self, spec: TensorSpec) -> Any:
+        """A tensor of this type, each element of which is what it holds of this value."""
+        x = self.as_tensor()
+        if spec.dtype.is_floating_point and x.spec.dtype is i64:
+            x = P.cast(x, f64)  # as Python's float() of it
+        alone = P.reshape(P.cast(x, spec.dtype), (1,) * len(spec.shape))
+        return P.expand(alone, spec.shape)
 
     def as_tensor(self) -> Any:
         """A 0-d tensor of the step with this value, as an operand of other tensors."""

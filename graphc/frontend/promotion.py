@@ -7,13 +7,15 @@ operand of lower priority matters when its category is higher.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidType
-from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.hostvalue import UNKNOWN, HostValue
 from graphc.frontend.modes import get_default_dtype, modes
 from graphc.ir.extent import is_unknown
 from graphc.ir.types import (
@@ -124,24 +126,44 @@ def can_cast(from_: DType, to: DType) -> bool:
     return from_.category <= to.category
 
 
-def held(value: Any, dtype: DType) -> Scalar:
-    """A Python number as `dtype` holds it; DTypeMismatch if it is out of its range. Unsigned
-    integers take negative integers, too, as far as positive ones."""
+def _fits(dtype: DType, value: Any) -> bool:
+    """Whether a number is within the range of a dtype. Unsigned integers take negative integers,
+    too, as far as positive ones."""
     most = LARGEST[dtype]
-    if most is not None:
-        special = not math.isfinite(value)
-        least = -most - (dtype.category == 1 and dtype.is_signed)
-        if not dtype.is_signed and isinstance(value, float | np.floating):
-            least = 0
-        fits = dtype.category == 2 if special else least <= int(value) <= most
-        if not fits:
-            what = f"value {value!r} cannot be converted to type {dtype.long_name}"
-            raise DTypeMismatch(f"{what} without overflow")
+    if most is None:
+        return True
+    if not math.isfinite(value):
+        return dtype.category == 2
+    least = -most - (dtype.category == 1 and dtype.is_signed)
+    if not dtype.is_signed and isinstance(value, float | np.floating):
+        least = 0
+    return least <= int(value) <= most
+
+
+FITS = {dtype: partial(_fits, dtype) for dtype in LARGEST}
+
+
+def held(value: Any, dtype: DType) -> Scalar:
+    """A Python number as `dtype` holds it; DTypeMismatch if it is out of its range."""
+    if not _answer(value, FITS[dtype]):
+        shown = value.now if isinstance(value, HostValue) else value
+        what = f"value {shown!r} cannot be converted to type {dtype.long_name}"
+        raise DTypeMismatch(f"{what} without overflow")
     return wrap(value, dtype)
+
+
+def _answer(value: Any, question: Callable[[Any], bool]) -> bool:
+    """`question(value)`, of a number that each call knows before it begins a guard."""
+    return bool(value.asked(question) if isinstance(value, HostValue) else question(value))
 
 
 def wrap(value: Any, dtype: DType) -> Scalar:
     """A Python number as `dtype` holds it: integers wrap around, floats keep full precision."""
+    if isinstance(value, HostValue):
+        cut = dtype.category == 1 and value.kind is float and value.now is not UNKNOWN
+        if not cut or value.asked(FITS[i64]):
+            return value  # type: ignore[return-value]  # stands for a number, as an operand
+        value = float(value)
     if isinstance(value, np.generic):
         value = value.item()
     if dtype.category == 0:

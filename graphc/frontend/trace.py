@@ -202,7 +202,9 @@ class Trace:
         self.current[out.storage] = value
         return out
 
-    def constant(self, value: Scalar, spec: TensorSpec) -> Tensor:
+    def constant(self, value: Scalar | HostValue, spec: TensorSpec) -> Tensor:
+        if isinstance(value, HostValue):
+            return value.operand(spec)  # type: ignore[no-any-return]  # a tensor of the trace
         return self.wrap(self.builder.constant(value, spec))
 
     def frozen(self, x: Tensor) -> Tensor:
@@ -211,6 +213,14 @@ class Trace:
         if value.is_input and type(x.array) is np.ndarray:  # of a device, nobody knows them here
             self.fixed[value] = x.array
         return self.wrap(value)
+
+    def operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The operands of an op, with tensors for numbers that only a call knows: each of the
+        type that a number takes there."""
+        if not self.host_values or not any(isinstance(a, HostValue) for a in args):
+            return args
+        like = next(a for a in reversed(args) if isinstance(a, Tensor)).spec
+        return tuple(a.operand(like) if isinstance(a, HostValue) else a for a in args)
 
     def emit(self, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         values = [self.value(a) if isinstance(a, Tensor) else a for a in args]
