@@ -12,7 +12,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DataDependentBranch, TracerLeak, is_own, leaving
 from graphc.ir import sugar as P
@@ -142,7 +142,6 @@ class HostValue:
     def apply(self, action: Action, *args: Any, kind: Kind = None) -> Any:
         """`action(*args)` at each call."""
         self.check()
-        args = tuple(self._known_number(a) for a in args)
         if any(isinstance(a, P.Sugar) for a in args):
             return NotImplemented  # a tensor's own operator computes with it
         out = self.trace.computed(action, *args, kind=kind or _kind(action, args))
@@ -150,13 +149,6 @@ class HostValue:
         out.place = next((a.place for a in args if isinstance(a, HostValue) and a.place), None)
         self.trace.foresee(out)
         return out
-
-    def _known_number(self, x: Any) -> Any:
-        """x, but what stands for a float that the call passes as such a value."""
-        from graphc.frontend.reading import Readable
-
-        of_call = isinstance(x, P.Sugar) and self.trace.promotes_as_number(tensor := cast(Any, x))
-        return self.trace.read(tensor, Readable.item) if of_call else x
 
     def __getattr__(self, name: str) -> Any:
         """A method of a text or number."""
@@ -222,6 +214,12 @@ class HostValue:
         if self.kind is float:
             operands = [P.cast(a, f64) if isinstance(a, P.Sugar) else float(a) for a in operands]
         return action(*operands)
+
+
+def of_numbers(f: Callable[..., float], *xs: Any) -> Any:
+    """`f(*xs)` of numbers, at each call if one of them is known only then."""
+    known = next((x for x in xs if isinstance(x, HostValue)), None)
+    return f(*xs) if known is None else known.apply(f, *xs, kind=float)
 
 
 def _kind(action: Action, args: tuple[Any, ...]) -> Kind:

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc.errors import DTypeMismatch, InvalidType
 from graphc.frontend.hostvalue import UNKNOWN, HostValue
-from graphc.frontend.modes import get_default_dtype, modes
+from graphc.frontend.modes import get_default_dtype
 from graphc.ir.extent import is_unknown
 from graphc.ir.types import (
     DTYPES,
@@ -93,24 +93,14 @@ def dtype_of_number(x: Any) -> DType:
     raise InvalidType(f"expected a tensor or a number, got {type(x).__name__}")
 
 
-def _is_float(x: Any) -> bool:
-    """Whether a tensor of a trace stands for a float."""
-    return modes.trace is not None and modes.trace.promotes_as_number(x)
-
-
 def result_type(*operands: Tensor | Scalar) -> DType:
     """The dtype of an arithmetic operation on `operands`. Of any shapes."""
     best: list[DType | None] = [None, None, None]  # tensors with dimensions, 0-d tensors, numbers
-    wide = None  # what floats that stand for numbers of the call are computed in, as Python does
     for x in operands:
         t = getattr(x, "spec", None)
         rank, dtype = (2, dtype_of_number(x)) if t is None else (0 if t.shape else 1, t.dtype)
-        if rank == 1 and dtype is f64 and _is_float(x):
-            rank, dtype, wide = 2, get_default_dtype(), f64
         seen = best[rank]
         best[rank] = dtype if seen is None else TABLE[seen, dtype]
-    if wide is not None and best[0] is best[1] is None:
-        return wide
     return _over(best[0], _over(best[1], best[2])) or get_default_dtype()
 
 

@@ -96,9 +96,7 @@ class Trace:
         self.watched = False  # whether each instruction of the user's code is seen
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.host_values = 0  # how many there are
-        self.numbers: dict[Value, Any] = {}  # floats of the call, which leave the step as floats
         self.fixed: dict[Value, Array] = {}  # inputs that are the same in each call: Python data
-        self._numeric: dict[Value, bool] = {}  # which values are such floats, or made of them alone
         self.carried: list[Any] = []  # what the step counts and shows
         self.settled: list[Any] = []  # what the step counts and decides by
         self.foreseen: dict[int, Any] = {}  # by HostValue known before a call, a place it stands at
@@ -159,10 +157,6 @@ class Trace:
         self.current[storage] = value
         self.inputs.append(Input("state", value, storage, x))
         return value
-
-    def is_number(self, x: Tensor) -> bool:
-        """Whether x stands for a float that the call passes."""
-        return x.is_traced and not x.views and self.current.get(x.storage) in self.numbers
 
     def made(self, x: Tensor) -> bool:
         """Whether x's memory exists in the trace alone: neither an argument's nor state."""
@@ -383,17 +377,6 @@ class Trace:
             self.gradients_seen.append(g)
         if g is None:
             self.cleared.add(x)
-
-    def promotes_as_number(self, x: Tensor) -> bool:
-        """Whether x is a float of the call, or what Python computes of such and of constants."""
-        return bool(self.numbers) and x.is_traced and not x.views and self._is_number(self.value(x))
-
-    def _is_number(self, v: Value) -> bool:
-        if v not in self._numeric:
-            args = [a for a in v.args if a.const is None]
-            made = bool(args) and v.op is not None and v.op.kind == "elementwise"
-            self._numeric[v] = v in self.numbers or (made and all(map(self._is_number, args)))
-        return self._numeric[v]
 
     def next_draw(self, generator: Any) -> tuple[Tensor, Tensor]:
         """Seed and number of the generator's next draw, as scalars of the call."""

@@ -42,6 +42,7 @@ from graphc.frontend.checked import checked
 from graphc.frontend.devices import resolve
 from graphc.frontend.dims import broadcast_shapes, sizes
 from graphc.frontend.factory import factory
+from graphc.frontend.hostvalue import of_numbers
 from graphc.frontend.inplace import write
 from graphc.frontend.modes import drawing, get_default_dtype, no_grad
 from graphc.frontend.operands import broadcast_to, floating
@@ -381,7 +382,8 @@ def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Te
     if not 0 < p < 1:
         raise InvalidState(f"geometric_: p {p} is outside (0, 1)")
     u = unit_numbers(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
-    return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * (1 / math.log1p(-p))).clamp(min=1))
+    rate = 1 / of_numbers(math.log1p, -p)
+    return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * rate).clamp(min=1))
 
 
 @public(method=True)

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 
 from graphc.errors import ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.api.shapes import cat, owned
+from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.tensor import Tensor
+from graphc.ir.types import TensorSpec, bool_
 
 __all__ = ["pad"]
 
@@ -32,7 +35,7 @@ def pad(
         )
     pairs = [(0, 0)] * (input.dim() - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
     if mode == "constant":
-        filler = 0.0 if value is None else float(value)
+        filler = 0.0 if value is None else value
         out = owned(_constant(_cropped(input, pairs), pairs, filler), input)
         return keep_channels_last(out, input)
     if mode not in EDGES:
@@ -59,7 +62,11 @@ def pad(
 
 
 def _constant(x: Tensor, pairs: Sequence[tuple[int, int]], value: float) -> Tensor:
-    return P.pad(x, tuple(max(a, 0) for a, _ in pairs), tuple(max(b, 0) for _, b in pairs), value)
+    low, high = tuple(max(a, 0) for a, _ in pairs), tuple(max(b, 0) for _, b in pairs)
+    if isinstance(value, HostValue):  # an op's attribute is the same at each call
+        inside = P.pad(x.full(True, TensorSpec(bool_, x.spec.shape)), low, high, False)
+        return where(inside, P.pad(x, low, high), value)
+    return P.pad(x, low, high, float(value))
 
 
 def _cropped(x: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
