@@ -10,7 +10,7 @@ from graphc.frontend import device_ops
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.dims import broadcast_shapes
 from graphc.frontend.modes import get_default_dtype, modes
-from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
+from graphc.frontend.promotion import SAFE, dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
 from graphc.ir.interpret import of_constants
 from graphc.ir.ops import OPS
@@ -89,7 +89,7 @@ def _alike(x: Tensor, y: Operand) -> bool:
     spec = x.spec
     if spec.dtype.category < 2:
         return False
-    return y.spec == spec if is_tensor(y) else y.__class__ is float
+    return y.spec == spec if is_tensor(y) else y.__class__ is float and -SAFE <= y <= SAFE
 
 
 def as_float(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from graphc.errors import DTypeMismatch, InvalidType
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidType, WideInteger
 from graphc.frontend.hostvalue import UNKNOWN, HostValue
 from graphc.frontend.modes import get_default_dtype
 from graphc.ir.extent import is_unknown
@@ -87,6 +87,7 @@ def dtype_of_number(x: Any) -> DType:
     if isinstance(x, bool):
         return bool_
     if isinstance(x, int):
+        refuse_wide(x)
         return i64
     if isinstance(x, float):
         return get_default_dtype()
@@ -101,7 +102,17 @@ def result_type(*operands: Tensor | Scalar) -> DType:
         rank, dtype = (2, dtype_of_number(x)) if t is None else (0 if t.shape else 1, t.dtype)
         seen = best[rank]
         best[rank] = dtype if seen is None else TABLE[seen, dtype]
-    return _over(best[0], _over(best[1], best[2])) or get_default_dtype()
+    out = _over(best[0], _over(best[1], best[2])) or get_default_dtype()
+    if out is i64 and best[2] is i64 and bool_ in best:
+        for x in operands:
+            _refuse_unsigned(x)
+    return out
+
+
+def _refuse_unsigned(x: Any) -> None:
+    """Beside bools an integer is int64: what only uint64 holds would wrap around."""
+    if isinstance(x, int) and x >= 1 << 63:
+        raise DTypeNotImplemented(f"Promotion of bool beside {x}, which only uint64 holds")
 
 
 def _over(high: DType | None, low: DType | None) -> DType | None:
@@ -114,6 +125,12 @@ def _over(high: DType | None, low: DType | None) -> DType | None:
 def can_cast(from_: DType, to: DType) -> bool:
     """Whether values may pass into `target` without dropping to a lower category."""
     return from_.category <= to.category
+
+
+def refuse_wide(x: Any) -> None:
+    """Raise WideInteger for an integer that neither int64 nor uint64 holds."""
+    if isinstance(x, int) and not -(1 << 63) <= x < 1 << 64:
+        raise WideInteger(f"the integer {x:.6g} does not fit 64 bits", fix="pass a float")
 
 
 def _fits(dtype: DType, value: Any) -> bool:
@@ -135,6 +152,7 @@ FITS = {dtype: partial(_fits, dtype) for dtype in LARGEST}
 
 def held(value: Any, dtype: DType) -> Scalar:
     """A Python number as `dtype` holds it; DTypeMismatch if it is out of its range."""
+    refuse_wide(value)
     if not _answer(value, FITS[dtype]):
         shown = value.now if isinstance(value, HostValue) else value
         what = f"value {shown!r} cannot be converted to type {dtype.long_name}"
@@ -145,6 +163,15 @@ def held(value: Any, dtype: DType) -> Scalar:
 def _answer(value: Any, question: Callable[[Any], bool]) -> bool:
     """`question(value)`, of a number that each call knows before it begins a guard."""
     return bool(value.asked(question) if isinstance(value, HostValue) else question(value))
+
+
+SAFE = 65504  # every floating dtype holds it
+
+
+def _rounded(value: Any, dtype: DType) -> float:
+    """A large number as the dtype has it, which may be infinity."""
+    with np.errstate(over="ignore"):
+        return float(np.array(float(value)).astype(dtype.numpy))
 
 
 def wrap(value: Any, dtype: DType) -> Scalar:
@@ -161,7 +188,7 @@ def wrap(value: Any, dtype: DType) -> Scalar:
     if is_unknown(value) and dtype in (f32, f64, i64):
         return value  # type: ignore[no-any-return]  # it stands for a number
     if dtype.is_floating_point:
-        return float(value)
+        return float(value) if -SAFE <= value <= SAFE else _rounded(value, dtype)
     bits = 8 * dtype.itemsize
     number = int(value) & ((1 << bits) - 1)
     signed = dtype is not u8 and number >> (bits - 1)

@@ -18,6 +18,7 @@ from graphc.errors import (
     InvalidType,
     ShapeMismatch,
     Untraceable,
+    WideInteger,
 )
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
@@ -93,7 +94,7 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
     if modes.trace is not None:
         known = _map(_example, data)
     try:
-        array = np.array(known)
+        array = _in_floats(np.array(known), dtype)
     except ValueError as e:
         what = "expected nested sequences of one length in each dimension"
         raise InvalidArgument(f"tensor(): {what}; {str(e)[:200]}") from None
@@ -110,11 +111,19 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
     return tensors.fresh(copied, TensorSpec(kind, array.shape))
 
 
+def _in_floats(array: Array, dtype: DType | None) -> Array:
+    """Integers that NumPy has no type for as floats, where the dtype asked for is none of such."""
+    if array.dtype != object or dtype is None or dtype.category == 1:
+        return array
+    numbers = builtins.all(isinstance(x, builtins.int | builtins.float) for x in array.flat)
+    return array.astype(np.float64) if numbers else array
+
+
 def _no_tensor_of(array: Array, data: Any) -> Exception:
     """The error for data that NumPy holds as something that no tensor holds."""
     some = next(iter(array.ravel().tolist()), None)
     if array.dtype == object and isinstance(some, int):
-        return InvalidArgument(f"tensor(): the number {some} does not fit 64 bits")
+        return WideInteger(f"tensor(): the number {some} does not fit 64 bits")
     if some is None:
         return InvalidState("tensor(): no dtype for None", fix="give numbers, an array or a tensor")
     return InvalidType(f"cannot make a tensor of {type(data).__name__} data: {data!r:.100}")
@@ -310,7 +319,7 @@ def arange(
     whole = builtins.all(isinstance(v, int | np.integer) for v in (start, end, step))
     kind = dtype or (i64 if whole else get_default_dtype())
     if kind is i64:  # counts in whole numbers
-        start, end, step = (v if is_unknown(v) else builtins.int(v) for v in (start, end, step))
+        start, end, step = (v if is_unknown(v) else held(v, i64) for v in (start, end, step))
     if step == 0 or (end < start if step > 0 else end > start):
         raise InvalidState(f"arange: {start} to {end} cannot be reached in steps of {step}")
     n = -((start - end) // step) if whole else builtins.max(math.ceil((end - start) / step), 0)

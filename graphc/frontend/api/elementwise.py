@@ -26,7 +26,7 @@ from graphc.frontend.operands import (
     numeric,
     prepare,
 )
-from graphc.frontend.promotion import is_number, result_type, wrap
+from graphc.frontend.promotion import held, is_number, result_type, wrap
 from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -278,6 +278,8 @@ def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
         return y
     if dtype_of(alpha).is_floating_point and not result_type(x, y).is_floating_point:
         raise DTypeMismatch(f"alpha {alpha} is a float beside integers", fix="pass a whole number")
+    if not is_tensor(alpha):
+        alpha = held(alpha, result_type(x, y))
     if result_type(x, y) is bool_:  # bools add as `or`
         return y if alpha else mul(y, False)
     return mul(y, alpha) if is_tensor(y) else y * alpha
@@ -373,8 +375,10 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
             return kept(sqrt(input))
     if isinstance(exponent, bool) and is_tensor(input) and input.dtype is bool_:
         return input | (not exponent)  # type: ignore[no-any-return]  # Operand is Any
-    if is_number(exponent) and exponent < 0 and not result_type(input, exponent).is_floating_point:
-        raise DTypeMismatch("integers to negative integer powers are not allowed")
+    if is_number(exponent) and not (dtype := result_type(input, exponent)).is_floating_point:
+        if exponent < 0:
+            raise DTypeMismatch("integers to negative integer powers are not allowed")
+        exponent = held(exponent, dtype)
     return binary("pow", input, exponent, bools=False)
 
 

@@ -47,6 +47,7 @@ from graphc.frontend.inplace import write
 from graphc.frontend.modes import drawing, get_default_dtype, no_grad
 from graphc.frontend.operands import broadcast_to, floating
 from graphc.frontend.options import as_dtype
+from graphc.frontend.promotion import LARGEST as LARGEST_OF
 from graphc.frontend.registry import public
 from graphc.frontend.tensor import Tensor
 from graphc.ir import sugar as P
@@ -324,7 +325,10 @@ def uniform_(
     """Fill x with numbers uniform on [a, b)."""
     if a > b:
         raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
-    return _write(x, _unit_as(x, x.spec.shape, _wide(x, "uniform_"), generator, _between(a, b)))
+    kind = _wide(x, "uniform_")
+    if not b - a <= (LARGEST_OF[x.dtype] or 0):
+        raise InvalidState(f"uniform_: [{a}, {b}) is out of bounds for {x.dtype}")
+    return _write(x, _unit_as(x, x.spec.shape, kind, generator, _between(a, b)))
 
 
 def _between(a: float, b: float) -> Made:

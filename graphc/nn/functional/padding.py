@@ -10,6 +10,7 @@ from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.api.shapes import cat, owned
 from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.promotion import held
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import TensorSpec, bool_
 
@@ -66,7 +67,7 @@ def _constant(x: Tensor, pairs: Sequence[tuple[int, int]], value: float) -> Tens
     if isinstance(value, HostValue):  # an op's attribute is the same at each call
         inside = P.pad(x.full(True, TensorSpec(bool_, x.spec.shape)), low, high, False)
         return where(inside, P.pad(x, low, high), value)
-    return P.pad(x, low, high, float(value))
+    return P.pad(x, low, high, float(held(float(value), x.dtype)))
 
 
 def _cropped(x: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
