@@ -178,8 +178,9 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 
 @pointwise
 def ldexp(input: Tensor, exponent: Tensor) -> Tensor:
-    """input * 2^exponent, in input's dtype if that is floating."""
-    exponent = P.cast(exponent, input.dtype) if input.dtype.is_floating_point else exponent
+    """input * 2^exponent, of whole numbers in input's dtype if that is floating."""
+    if input.dtype.is_floating_point and not exponent.dtype.is_floating_point:
+        exponent = P.cast(exponent, input.dtype)
     return E.mul(input, E.pow(2.0, exponent))
 
 

@@ -117,7 +117,7 @@ def addcmul(
     if dtype is bool_:
         raise DTypeNotImplemented("addcmul is not defined for bools")
     value = held(value, dtype)
-    product: Tensor = tensor1 * tensor2
+    product: Tensor = P.cast(tensor1, dtype) * P.cast(tensor2, dtype)
     return input + (product if value == 1 else product * value)
 
 
@@ -130,13 +130,13 @@ def addcdiv(
     if last is not None:
         (tensor1, tensor2), value = (tensor2, last), of_old("addcdiv", last, tensor1)[1]
     check_tensors("addcdiv", input, tensor1, tensor2)
-    dtype = result_type(tensor1, tensor2)
-    if not dtype.is_floating_point:
+    if not result_type(tensor1, tensor2).is_floating_point:
         raise DTypeMismatch(
             f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",
             fix="cast to a float, or use div(rounding_mode='trunc')",
         )
-    quotient: Tensor = tensor1 / tensor2
+    dtype = result_type(input, tensor1, tensor2)
+    quotient: Tensor = P.cast(tensor1, dtype) / P.cast(tensor2, dtype)
     value = held(value, dtype)
     return input + (quotient if value == 1 else quotient * value)
 
