@@ -53,7 +53,7 @@ def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs, *, bools: bool
     """The primitive, after PyTorch's checks: of bools it has no sums but where `bools` says so."""
     if x.dtype is not y.dtype:
         raise DTypeMismatch(f"matmul: operands differ in dtype: {x.spec} vs {y.spec}")
-    if contract and not bools:
+    if x.dtype is bool_ and contract and not bools and x.spec.numel and y.spec.numel:
         numeric(x, "a sum of products")
     return x.emit(DOT, x, y, batch=batch, contract=contract, **how_multiplied(x, y))
 
