@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from graphc.errors import ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
@@ -62,7 +63,7 @@ def pad(
     return row_by_row(out) if mode == "circular" else keep_channels_last(out, input)
 
 
-def _constant(x: Tensor, pairs: Sequence[tuple[int, int]], value: float) -> Tensor:
+def _constant(x: Tensor, pairs: Sequence[tuple[int, int]], value: Any) -> Tensor:
     low, high = tuple(max(a, 0) for a, _ in pairs), tuple(max(b, 0) for _, b in pairs)
     if isinstance(value, HostValue):  # an op's attribute is the same at each call
         inside = P.pad(x.full(True, TensorSpec(bool_, x.spec.shape)), low, high, False)
