@@ -165,6 +165,10 @@ class RefusedArgument(InvalidArgument, RuntimeError):
     """The same where PyTorch raises RuntimeError."""
 
 
+class WideInteger(InvalidArgument, OverflowError):
+    """An integer that no 64 bits hold, where PyTorch raises OverflowError."""
+
+
 class AssertedArgument(InvalidArgument, AssertionError):
     """The same where PyTorch asserts."""
 

@@ -12,11 +12,11 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DataDependentBranch, TracerLeak, is_own, leaving
 from graphc.ir import sugar as P
-from graphc.ir.types import bool_, f64, i64
+from graphc.ir.types import TensorSpec, bool_, f64, i64
 
 if TYPE_CHECKING:
     from graphc.frontend.trace import Trace
@@ -85,7 +85,7 @@ class HostValue:
         if modes.trace is not self.trace:
             raise TracerLeak(f"{self.origin} was read in a compiled step, which has ended")
 
-    def _asked(self, what: Callable[[Any], Any], why: str = "needs", fix: str = "") -> Any:
+    def asked(self, what: Callable[[Any], Any], why: str = "needs", fix: str = "") -> Any:
         """`what(self)`, which Python has to know now."""
         if self.now is UNKNOWN:
             raise self.refuse(why, fix or DataDependentBranch.instead)
@@ -93,16 +93,16 @@ class HostValue:
         return self.trace.asked(self, what)
 
     def __bool__(self) -> bool:
-        return bool(self._asked(bool, "decides by", DataDependentBranch.fix))
+        return bool(self.asked(bool, "decides by", DataDependentBranch.fix))
 
     def __float__(self) -> float:
-        return float(self._asked(float))
+        return float(self.asked(float))
 
     def __int__(self) -> int:
-        return int(self._asked(int))
+        return int(self.asked(int))
 
     def __index__(self) -> int:
-        return int(self._asked(operator.index))
+        return int(self.asked(operator.index))
 
     def __len__(self) -> int:
         if self.kind is list and self.length is not None:
@@ -142,7 +142,6 @@ class HostValue:
     def apply(self, action: Action, *args: Any, kind: Kind = None) -> Any:
         """`action(*args)` at each call."""
         self.check()
-        args = tuple(self._known_number(a) for a in args)
         if any(isinstance(a, P.Sugar) for a in args):
             return NotImplemented  # a tensor's own operator computes with it
         out = self.trace.computed(action, *args, kind=kind or _kind(action, args))
@@ -150,13 +149,6 @@ class HostValue:
         out.place = next((a.place for a in args if isinstance(a, HostValue) and a.place), None)
         self.trace.foresee(out)
         return out
-
-    def _known_number(self, x: Any) -> Any:
-        """x, but what stands for a float that the call passes as such a value."""
-        from graphc.frontend.reading import Readable
-
-        of_call = isinstance(x, P.Sugar) and self.trace.promotes_as_number(tensor := cast(Any, x))
-        return self.trace.read(tensor, Readable.item) if of_call else x
 
     def __getattr__(self, name: str) -> Any:
         """A method of a text or number."""
@@ -197,6 +189,14 @@ class HostValue:
 
     # ---- as an operand of tensors ----------------------------------------------------------------
 
+    def operand(self, spec: TensorSpec) -> Any:
+        """A tensor of this type, each element of which is what it holds of this value."""
+        x = self.as_tensor()
+        if spec.dtype.is_floating_point and x.spec.dtype is i64:
+            x = P.cast(x, f64)  # as Python's float() of it
+        alone = P.reshape(P.cast(x, spec.dtype), (1,) * len(spec.shape))
+        return P.expand(alone, spec.shape)
+
     def as_tensor(self) -> Any:
         """A 0-d tensor of the step with this value, as an operand of other tensors."""
         self.check()
@@ -214,6 +214,12 @@ class HostValue:
         if self.kind is float:
             operands = [P.cast(a, f64) if isinstance(a, P.Sugar) else float(a) for a in operands]
         return action(*operands)
+
+
+def of_numbers(f: Callable[..., float], *xs: Any) -> Any:
+    """`f(*xs)` of numbers, at each call if one of them is known only then."""
+    known = next((x for x in xs if isinstance(x, HostValue)), None)
+    return f(*xs) if known is None else known.apply(f, *xs, kind=float)
 
 
 def _kind(action: Action, args: tuple[Any, ...]) -> Kind:

@@ -655,7 +655,7 @@ class Methods(Sugar):
         """0 below 0, 1 above, `values` at 0."""
     def heaviside_(self, values: Tensor) -> Tensor: ...
     def ldexp(self, exponent: Tensor) -> Tensor:
-        """input * 2^exponent, in input's dtype if that is floating."""
+        """input * 2^exponent, of whole numbers in input's dtype if that is floating."""
     def ldexp_(self, exponent: Tensor) -> Tensor: ...
     def float_power(self, exponent: Operand) -> Tensor:
         """x ** y in float64."""
@@ -1415,6 +1415,13 @@ class Methods(Sugar):
         """input = U diag(S) V^T, with V itself; zeros for U and V unless `compute_uv`.
 
         [..., N, M] -> [..., N, K], [..., K], [..., M, K] with K the smaller.
+        """
+    def lu(
+        self, pivot: builtins.bool = True, get_infos: builtins.bool = False
+    ) -> tuple[Tensor, ...]:
+        """The former name of `linalg.lu_factor` and, with `get_infos`, of `linalg.lu_factor_ex`.
+
+        [..., N, M] -> [..., N, M], [..., K] with K the smaller, and [...].
         """
     def lu_solve(self, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
         """X with A X = b, of what `linalg.lu_factor` gives of A.

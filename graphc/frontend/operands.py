@@ -9,9 +9,8 @@ from graphc.errors import DTypeNotImplemented, InvalidType, Untraceable
 from graphc.frontend import device_ops
 from graphc.frontend.devices import ACCELERATORS
 from graphc.frontend.dims import broadcast_shapes
-from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.modes import get_default_dtype, modes
-from graphc.frontend.promotion import dtype_of_number, is_number, result_type, wrap
+from graphc.frontend.promotion import SAFE, dtype_of_number, is_number, result_type, wrap
 from graphc.ir import sugar as P
 from graphc.ir.interpret import of_constants
 from graphc.ir.ops import OPS
@@ -67,7 +66,6 @@ def prepare(operands: Sequence[Operand], dtype: DType | None = None) -> list[Any
         shape = first
     else:
         shape = broadcast_shapes(*(t.spec.shape for t in tensors))
-    operands = [x.as_tensor() if isinstance(x, HostValue) else x for x in operands]
     return [
         broadcast_to(P.cast(x, target), shape) if is_tensor(x) else wrap(x, target)
         for x in operands
@@ -91,7 +89,7 @@ def _alike(x: Tensor, y: Operand) -> bool:
     spec = x.spec
     if spec.dtype.category < 2:
         return False
-    return y.spec == spec if is_tensor(y) else y.__class__ is float
+    return y.spec == spec if is_tensor(y) else y.__class__ is float and -SAFE <= y <= SAFE
 
 
 def as_float(x: Tensor) -> Tensor:

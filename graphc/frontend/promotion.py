@@ -7,14 +7,16 @@ operand of lower priority matters when its category is higher.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 
-from graphc.errors import DTypeMismatch, InvalidType
-from graphc.frontend.hostvalue import HostValue
-from graphc.frontend.modes import get_default_dtype, modes
+from graphc.errors import DTypeMismatch, DTypeNotImplemented, InvalidType, WideInteger
+from graphc.frontend.hostvalue import UNKNOWN, HostValue
+from graphc.frontend.modes import get_default_dtype
 from graphc.ir.extent import is_unknown
 from graphc.ir.types import (
     DTYPES,
@@ -85,31 +87,32 @@ def dtype_of_number(x: Any) -> DType:
     if isinstance(x, bool):
         return bool_
     if isinstance(x, int):
+        refuse_wide(x)
         return i64
     if isinstance(x, float):
         return get_default_dtype()
     raise InvalidType(f"expected a tensor or a number, got {type(x).__name__}")
 
 
-def _is_float(x: Any) -> bool:
-    """Whether a tensor of a trace stands for a float."""
-    return modes.trace is not None and modes.trace.promotes_as_number(x)
-
-
 def result_type(*operands: Tensor | Scalar) -> DType:
     """The dtype of an arithmetic operation on `operands`. Of any shapes."""
     best: list[DType | None] = [None, None, None]  # tensors with dimensions, 0-d tensors, numbers
-    wide = None  # what floats that stand for numbers of the call are computed in, as Python does
     for x in operands:
         t = getattr(x, "spec", None)
         rank, dtype = (2, dtype_of_number(x)) if t is None else (0 if t.shape else 1, t.dtype)
-        if rank == 1 and dtype is f64 and _is_float(x):
-            rank, dtype, wide = 2, get_default_dtype(), f64
         seen = best[rank]
         best[rank] = dtype if seen is None else TABLE[seen, dtype]
-    if wide is not None and best[0] is best[1] is None:
-        return wide
-    return _over(best[0], _over(best[1], best[2])) or get_default_dtype()
+    out = _over(best[0], _over(best[1], best[2])) or get_default_dtype()
+    if out is i64 and best[2] is i64 and bool_ in best:
+        for x in operands:
+            _refuse_unsigned(x)
+    return out
+
+
+def _refuse_unsigned(x: Any) -> None:
+    """Beside bools an integer is int64: what only uint64 holds would wrap around."""
+    if isinstance(x, int) and x >= 1 << 63:
+        raise DTypeNotImplemented(f"Promotion of bool beside {x}, which only uint64 holds")
 
 
 def _over(high: DType | None, low: DType | None) -> DType | None:
@@ -124,24 +127,60 @@ def can_cast(from_: DType, to: DType) -> bool:
     return from_.category <= to.category
 
 
-def held(value: Any, dtype: DType) -> Scalar:
-    """A Python number as `dtype` holds it; DTypeMismatch if it is out of its range. Unsigned
-    integers take negative integers, too, as far as positive ones."""
+def refuse_wide(x: Any) -> None:
+    """Raise WideInteger for an integer that neither int64 nor uint64 holds."""
+    if isinstance(x, int) and not -(1 << 63) <= x < 1 << 64:
+        raise WideInteger(f"the integer {x:.6g} does not fit 64 bits", fix="pass a float")
+
+
+def _fits(dtype: DType, value: Any) -> bool:
+    """Whether a number is within the range of a dtype. Unsigned integers take negative integers,
+    too, as far as positive ones."""
     most = LARGEST[dtype]
-    if most is not None:
-        special = not math.isfinite(value)
-        least = -most - (dtype.category == 1 and dtype.is_signed)
-        if not dtype.is_signed and isinstance(value, float | np.floating):
-            least = 0
-        fits = dtype.category == 2 if special else least <= int(value) <= most
-        if not fits:
-            what = f"value {value!r} cannot be converted to type {dtype.long_name}"
-            raise DTypeMismatch(f"{what} without overflow")
+    if most is None:
+        return True
+    if not math.isfinite(value):
+        return dtype.category == 2
+    least = -most - (dtype.category == 1 and dtype.is_signed)
+    if not dtype.is_signed and isinstance(value, float | np.floating):
+        least = 0
+    return least <= int(value) <= most
+
+
+FITS = {dtype: partial(_fits, dtype) for dtype in LARGEST}
+
+
+def held(value: Any, dtype: DType) -> Scalar:
+    """A Python number as `dtype` holds it; DTypeMismatch if it is out of its range."""
+    refuse_wide(value)
+    if not _answer(value, FITS[dtype]):
+        shown = value.now if isinstance(value, HostValue) else value
+        what = f"value {shown!r} cannot be converted to type {dtype.long_name}"
+        raise DTypeMismatch(f"{what} without overflow")
     return wrap(value, dtype)
+
+
+def _answer(value: Any, question: Callable[[Any], bool]) -> bool:
+    """`question(value)`, of a number that each call knows before it begins a guard."""
+    return bool(value.asked(question) if isinstance(value, HostValue) else question(value))
+
+
+SAFE = 65504  # every floating dtype holds it
+
+
+def _rounded(value: Any, dtype: DType) -> float:
+    """A large number as the dtype has it, which may be infinity."""
+    with np.errstate(over="ignore"):
+        return float(np.array(float(value)).astype(dtype.numpy))
 
 
 def wrap(value: Any, dtype: DType) -> Scalar:
     """A Python number as `dtype` holds it: integers wrap around, floats keep full precision."""
+    if isinstance(value, HostValue):
+        cut = dtype.category == 1 and value.kind is float and value.now is not UNKNOWN
+        if not cut or value.asked(FITS[i64]):
+            return value  # type: ignore[return-value]  # stands for a number, as an operand
+        value = float(value)
     if isinstance(value, np.generic):
         value = value.item()
     if dtype.category == 0:
@@ -149,7 +188,7 @@ def wrap(value: Any, dtype: DType) -> Scalar:
     if is_unknown(value) and dtype in (f32, f64, i64):
         return value  # type: ignore[no-any-return]  # it stands for a number
     if dtype.is_floating_point:
-        return float(value)
+        return float(value) if -SAFE <= value <= SAFE else _rounded(value, dtype)
     bits = 8 * dtype.itemsize
     number = int(value) & ((1 << bits) - 1)
     signed = dtype is not u8 and number >> (bits - 1)

@@ -162,7 +162,7 @@ class Tensor(Geometry, Located, Readable, Methods):
         """Apply a primitive to operands of just the types that it takes, which it records."""
         trace = modes.trace
         if trace is not None:
-            out = trace.emit(op, args, attrs)
+            out = trace.emit(op, args := trace.operands(args), attrs)
         elif ACCELERATORS:
             out = ACCELERATORS[0].apply(self, op, args, attrs)
         else:

@@ -96,9 +96,7 @@ class Trace:
         self.watched = False  # whether each instruction of the user's code is seen
         self.texts: list[Any] = []  # of tensors, that f-strings have marks of
         self.host_values = 0  # how many there are
-        self.numbers: dict[Value, Any] = {}  # floats of the call, which leave the step as floats
         self.fixed: dict[Value, Array] = {}  # inputs that are the same in each call: Python data
-        self._numeric: dict[Value, bool] = {}  # which values are such floats, or made of them alone
         self.carried: list[Any] = []  # what the step counts and shows
         self.settled: list[Any] = []  # what the step counts and decides by
         self.foreseen: dict[int, Any] = {}  # by HostValue known before a call, a place it stands at
@@ -160,10 +158,6 @@ class Trace:
         self.inputs.append(Input("state", value, storage, x))
         return value
 
-    def is_number(self, x: Tensor) -> bool:
-        """Whether x stands for a float that the call passes."""
-        return x.is_traced and not x.views and self.current.get(x.storage) in self.numbers
-
     def made(self, x: Tensor) -> bool:
         """Whether x's memory exists in the trace alone: neither an argument's nor state."""
         return x.storage.array is None and all(i.storage is not x.storage for i in self.inputs)
@@ -202,7 +196,9 @@ class Trace:
         self.current[out.storage] = value
         return out
 
-    def constant(self, value: Scalar, spec: TensorSpec) -> Tensor:
+    def constant(self, value: Scalar | HostValue, spec: TensorSpec) -> Tensor:
+        if isinstance(value, HostValue):
+            return value.operand(spec)  # type: ignore[no-any-return]  # a tensor of the trace
         return self.wrap(self.builder.constant(value, spec))
 
     def frozen(self, x: Tensor) -> Tensor:
@@ -211,6 +207,14 @@ class Trace:
         if value.is_input and type(x.array) is np.ndarray:  # of a device, nobody knows them here
             self.fixed[value] = x.array
         return self.wrap(value)
+
+    def operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The operands of an op, with tensors for numbers that only a call knows: each of the
+        type that a number takes there."""
+        if not self.host_values or not any(isinstance(a, HostValue) for a in args):
+            return args
+        like = next(a for a in reversed(args) if isinstance(a, Tensor)).spec
+        return tuple(a.operand(like) if isinstance(a, HostValue) else a for a in args)
 
     def emit(self, op: Op, args: Sequence[Any], attrs: Attrs) -> Tensor:
         values = [self.value(a) if isinstance(a, Tensor) else a for a in args]
@@ -373,17 +377,6 @@ class Trace:
             self.gradients_seen.append(g)
         if g is None:
             self.cleared.add(x)
-
-    def promotes_as_number(self, x: Tensor) -> bool:
-        """Whether x is a float of the call, or what Python computes of such and of constants."""
-        return bool(self.numbers) and x.is_traced and not x.views and self._is_number(self.value(x))
-
-    def _is_number(self, v: Value) -> bool:
-        if v not in self._numeric:
-            args = [a for a in v.args if a.const is None]
-            made = bool(args) and v.op is not None and v.op.kind == "elementwise"
-            self._numeric[v] = v in self.numbers or (made and all(map(self._is_number, args)))
-        return self._numeric[v]
 
     def next_draw(self, generator: Any) -> tuple[Tensor, Tensor]:
         """Seed and number of the generator's next draw, as scalars of the call."""

@@ -13,6 +13,7 @@ from graphc.frontend.api.creation import empty
 from graphc.frontend.api.creation import eye as identity
 from graphc.frontend.api.linalg import qr
 from graphc.frontend.api.random import Generator, randperm
+from graphc.frontend.hostvalue import of_numbers
 from graphc.frontend.modes import no_grad
 from graphc.frontend.operands import floating
 from graphc.frontend.tensor import Tensor
@@ -91,7 +92,7 @@ def trunc_normal_(
     """Normal numbers conditioned on [a, b]: the inverse of their distribution, of uniform ones."""
     if not a < b:
         raise InvalidArgument(f"trunc_normal_ needs a < b, got {a} and {b}")
-    low, high = (erf((bound - mean) / std / sqrt(2)) for bound in (a, b))
+    low, high = (of_numbers(erf, (bound - mean) / std / sqrt(2)) for bound in (a, b))
     if high - low < NARROWEST:
         raise InvalidArgument(
             f"trunc_normal_: [{a}, {b}] holds only {(high - low) / 2:.2g} of the distribution",

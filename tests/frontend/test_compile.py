@@ -292,12 +292,18 @@ def test_a_float_that_keeps_changing_becomes_a_scalar_of_the_call() -> None:
     assert programs(f) <= 6
 
 
-def test_a_float_that_python_branches_on_stays_in_the_signature() -> None:
+def test_a_float_that_python_branches_on_has_a_program_for_each_answer() -> None:
     @compiled
     def f(x: Tensor, t: float) -> Tensor:
         return x + 1 if t > 2.5 else x - 1
 
     assert [f(graphc.zeros(1), float(k)).item() for k in range(6)] == [-1, -1, -1, 1, 1, 1]
+    assert programs(f) == 4  # of 0.0, of 1.0, and of what is at most 2.5, and more
+
+
+def test_a_float_that_python_needs_itself_stays_in_the_signature() -> None:
+    f = compiled(lambda x, t: x * len("." * int(10 * t)))
+    assert [f(graphc.ones(1), k / 10).item() for k in range(6)] == [0, 1, 2, 3, 4, 5]
     assert programs(f) == 6
 
 

@@ -194,6 +194,22 @@ def test_ctc(row: Any, compiled: bool) -> None:
     np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), 1e-8, 1e-10)
 
 
+def test_the_gradient_of_ctc_is_that_of_its_value() -> None:
+    """Of log_probs that no log_softmax made, by central differences in float64."""
+    given = np.log(np.random.default_rng(3).uniform(0.1, 1.0, (5, 2, 4)))
+
+    def loss(x: Any) -> Any:
+        return F.ctc_loss(x, graphc.tensor([[1, 2, 2], [3, 1, 0]]), [5, 4], [3, 2], reduction="sum")
+
+    x = graphc.tensor(given, requires_grad=True)
+    loss(x).backward()
+    for at in np.ndindex(given.shape):
+        step = np.zeros_like(given)
+        step[at] = 1e-6
+        low, high = (loss(graphc.tensor(given + sign * step)).item() for sign in (-1, 1))
+        assert x.grad[at].item() == pytest.approx((high - low) / 2e-6, abs=1e-7)
+
+
 X = graphc.zeros(3, 4)
 ERRORS: list[tuple[str, Any, type[Exception]]] = [
     ("int32", lambda: F.cross_entropy(X, graphc.zeros(3, dtype=graphc.int32)), RuntimeError),

@@ -18,6 +18,8 @@ RIGHT = RNG.standard_normal((2, 4, 3))
 
 WHOLE: dict[str, Callable[[Any, Any, Any], Any]] = {
     "lu_factor": lambda T, x, b: T.linalg.lu_factor(x),
+    "lu": lambda T, x, b: T.lu(x),
+    "lu with infos": lambda T, x, b: tuple(T.lu(x, get_infos=True)),
     "lu_factor tall": lambda T, x, b: T.linalg.lu_factor_ex(x[:, :, :2]),
     "lu_factor wide": lambda T, x, b: T.linalg.lu_factor_ex(x[:, 1:]),
     "lu_unpack": lambda T, x, b: T.lu_unpack(*T.linalg.lu_factor(x)),
@@ -52,6 +54,7 @@ def compared(mine: Any, theirs: Any) -> None:
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:torch.lu is deprecated")
 @pytest.mark.parametrize("name", WHOLE)
 def test_results_and_gradients_are_torchs(name: str) -> None:
     torch = pytest.importorskip("torch")
@@ -151,3 +154,10 @@ def test_assert_async() -> None:
         graphc._assert_async(graphc.ones(2))
     with pytest.raises(TypeError):
         graphc._assert_async(True)
+
+
+def test_what_linalg_has_not_is_refused_by_name() -> None:
+    for namespace in (graphc.linalg, graphc.special, graphc.nn.functional, graphc.fft):
+        with pytest.raises(AttributeError, match=r"no attribute 'ldl_factor' \[GC009\]"):
+            _ = namespace.ldl_factor
+        assert not hasattr(namespace, "ldl_solve")

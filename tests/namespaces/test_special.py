@@ -143,3 +143,11 @@ def test_degrees_are_one_number() -> None:
         special.legendre_polynomial_p(graphc.ones(2), graphc.tensor([1, 2]))
     with pytest.raises(NotImplementedError, match=r"1\.5"):
         special.legendre_polynomial_p(graphc.ones(2), 1.5)
+
+
+def test_zeta_between_its_poles_is_refused() -> None:
+    for f in (special.zeta, graphc.compile(special.zeta)):
+        assert f(graphc.tensor([2.0, 2.5]), graphc.tensor([-1.0, 1.0]))[0].item() == float("inf")
+        assert f(graphc.tensor([2.5]), graphc.tensor([-1.5])).isnan().all()
+        with pytest.raises(ValueError, match="q must be positive for a whole x"):
+            f(graphc.tensor([2.0, 3.0]), graphc.tensor([1.0, -0.5]))

@@ -89,6 +89,11 @@ def test_complex_results_are_refused(name: str) -> None:
         getattr(graphc.fft, name)(graphc.ones(4, 4))
 
 
+def test_the_namespace_holds_its_functions_alone() -> None:
+    names = {name for name in vars(graphc.fft) if not name.startswith("_")}
+    assert names == set(graphc.fft.__all__)
+
+
 # ---- sparse ------------------------------------------------------------------------------------
 
 INDICES = [[0, 2, 0, 0], [1, 0, 1, 2]]

@@ -24,6 +24,10 @@ CORNERS: dict[str, Callable[[Any], Any]] = {
     "slogdet of NaN": lambda T: T.stack(
         list(T.linalg.slogdet(T.tensor([[NAN, 1.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])))
     ),
+    "bools without elements": lambda T: T.ones(2, 0).bool() @ T.ones(0, 3).bool(),
+    "signs of zero remainders": lambda T: (
+        1 / T.tensor([8.0, -8.0, 0.0, -0.0]).remainder(T.tensor([[4.0], [-4.0], [-float("inf")]]))
+    ),
     "zeta's pole": lambda T: T.special.zeta(T.tensor([1.0, 1.0, 0.5]), T.tensor([0.0, -1.0, 1.0])),
     "bytes far apart": lambda T: T.isclose(
         T.tensor([248, 3], dtype=T.uint8), T.tensor([255, 9], dtype=T.uint8), rtol=0.1

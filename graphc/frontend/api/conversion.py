@@ -15,7 +15,7 @@ from graphc.frontend.dims import sizes
 from graphc.frontend.factory import factory
 from graphc.frontend.operands import is_tensor
 from graphc.frontend.options import as_dtype
-from graphc.frontend.promotion import wrap
+from graphc.frontend.promotion import held
 from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.types import (
@@ -145,7 +145,7 @@ def pin_memory(x: Tensor, device: Any = None) -> Tensor:
 def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
     """A tensor like x in dtype, of the given size, filled with one number."""
     kind = dtype or x.dtype
-    return x.full(wrap(fill_value, kind), TensorSpec(kind, sizes((size,))))
+    return x.full(held(fill_value, kind), TensorSpec(kind, sizes((size,))))
 
 
 @public(method=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import functools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from graphc.errors import (
     InvalidType,
     ShapeMismatch,
     Untraceable,
+    WideInteger,
 )
 from graphc.frontend import device_ops
 from graphc.frontend import tensor as tensors
 from graphc.frontend.api.elementwise import pow, where
+from graphc.frontend.api.shapes import cat
 from graphc.frontend.devices import resolve
 from graphc.frontend.dims import sizes
 from graphc.frontend.factory import factory
@@ -69,15 +72,13 @@ PLAIN = {builtins.bool, builtins.int, builtins.float}
 @factory
 def tensor(data: Any, *, dtype: DType | None = None) -> Tensor:
     """A new tensor with a copy of `data`: numbers, nested sequences, an array or a tensor."""
-    if isinstance(data, tensors.Tensor) and modes.trace is not None and modes.trace.is_number(data):
-        dtype = dtype or get_default_dtype()
     if isinstance(data, tensors.Tensor):
         out = data.detach().clone()
         return out if dtype is None else out.to(dtype)
     if isinstance(data, HostValue):
         return tensor(data.as_tensor(), dtype=dtype or dtype_of_number(data))
     if is_number(data) and modes.trace is not None:
-        kind = dtype or _dtype_of_data(np.asarray(data), data)
+        kind = dtype or _dtype_of_number(data)
         return modes.trace.constant(_number_in(data, kind), TensorSpec(kind, ()))
     out = _from_data(data, dtype)
     return out if modes.trace is None else modes.trace.frozen(out)
@@ -89,10 +90,11 @@ def _number_in(data: Any, kind: DType) -> Any:
 
 def _from_data(data: Any, dtype: DType | None) -> Tensor:
     dtype = dtype or _dtype_of_items(data)
-    if isinstance(data, list | tuple) and _has_tensor(data):
-        data = _plain(data)
+    known = data = _map(_plain, data)
+    if modes.trace is not None:
+        known = _map(_example, data)
     try:
-        array = np.array(data)
+        array = _in_floats(np.array(known), dtype)
     except ValueError as e:
         what = "expected nested sequences of one length in each dimension"
         raise InvalidArgument(f"tensor(): {what}; {str(e)[:200]}") from None
@@ -102,16 +104,26 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
     if kind.category == 1 and array.size and not isinstance(data, np.ndarray):
         for most in (array.max(), array.min()):
             held(most.item(), kind)
+    if known is not data:
+        return _of_values(data, TensorSpec(kind, array.shape))
     with np.errstate(all="ignore"):
         copied = np.array(array.astype(kind.numpy), order="C")  # astype wraps as PyTorch does
     return tensors.fresh(copied, TensorSpec(kind, array.shape))
+
+
+def _in_floats(array: Array, dtype: DType | None) -> Array:
+    """Integers that NumPy has no type for as floats, where the dtype asked for is none of such."""
+    if array.dtype != object or dtype is None or dtype.category == 1:
+        return array
+    numbers = builtins.all(isinstance(x, builtins.int | builtins.float) for x in array.flat)
+    return array.astype(np.float64) if numbers else array
 
 
 def _no_tensor_of(array: Array, data: Any) -> Exception:
     """The error for data that NumPy holds as something that no tensor holds."""
     some = next(iter(array.ravel().tolist()), None)
     if array.dtype == object and isinstance(some, int):
-        return InvalidArgument(f"tensor(): the number {some} does not fit 64 bits")
+        return WideInteger(f"tensor(): the number {some} does not fit 64 bits")
     if some is None:
         return InvalidState("tensor(): no dtype for None", fix="give numbers, an array or a tensor")
     return InvalidType(f"cannot make a tensor of {type(data).__name__} data: {data!r:.100}")
@@ -124,6 +136,10 @@ def _dtype_of_data(array: Array, data: Any) -> DType:
     if array.dtype == np.bool_:
         return bool_
     return i64 if array.dtype.kind in "iu" else get_default_dtype()
+
+
+def _dtype_of_number(x: Any) -> DType:
+    return dtype_of_number(x) if isinstance(x, HostValue) else _dtype_of_data(np.asarray(x), x)
 
 
 def _dtype_of_items(data: Any) -> DType | None:
@@ -149,15 +165,28 @@ def _dtype_of_item(item: Any) -> DType | None:
     return _dtype_of_items(item)
 
 
-def _has_tensor(data: Any) -> bool:
-    if isinstance(data, list | tuple):
-        return builtins.any(_has_tensor(d) for d in data)
-    return isinstance(data, tensors.Tensor)
+def _map(f: Callable[[Any], Any], data: Any) -> Any:
+    """Nested sequences with `f` of each item: themselves where it changes none."""
+    if not isinstance(data, list | tuple):
+        return f(data)
+    new = [_map(f, d) for d in data]
+    return new if builtins.any(map(operator.is_not, new, data)) else data
+
+
+def _of_values(data: Any, spec: TensorSpec) -> Tensor:
+    """A tensor of nested sequences some of whose items only a call knows."""
+    items: list[Any] = []
+    _map(items.append, data)
+    alone = TensorSpec(spec.dtype, (1,))
+    return cat([filled(x, alone.shape, spec.dtype) for x in items]).reshape(spec.shape)
+
+
+def _example(x: Any) -> Any:
+    """A number of x's kind, of one that only a call knows."""
+    return (x.kind or builtins.float)() if isinstance(x, HostValue) else x
 
 
 def _plain(data: Any) -> Any:
-    if isinstance(data, list | tuple):
-        return [_plain(d) for d in data]
     if not isinstance(data, tensors.Tensor):
         return data
     if data.numel() != 1:
@@ -236,11 +265,8 @@ def empty(*sizes_: Any, **options: Any) -> Tensor:
 def full(size: Any, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
     """One number everywhere; its own kind of dtype unless one is given. -> the shape given."""
     if isinstance(fill_value, tensors.Tensor):
-        number = modes.trace is not None and modes.trace.promotes_as_number(fill_value)
-        kind = dtype or (get_default_dtype() if number else fill_value.dtype)
-        return P.cast(fill_value, kind).expand(sizes((size,))).clone()
-    kind = dtype or _dtype_of_data(np.asarray(fill_value), fill_value)
-    return filled(fill_value, sizes((size,)), kind)
+        return P.cast(fill_value, dtype or fill_value.dtype).expand(sizes((size,))).clone()
+    return filled(fill_value, sizes((size,)), dtype or _dtype_of_number(fill_value))
 
 
 @factory
@@ -293,7 +319,7 @@ def arange(
     whole = builtins.all(isinstance(v, int | np.integer) for v in (start, end, step))
     kind = dtype or (i64 if whole else get_default_dtype())
     if kind is i64:  # counts in whole numbers
-        start, end, step = (v if is_unknown(v) else builtins.int(v) for v in (start, end, step))
+        start, end, step = (v if is_unknown(v) else held(v, i64) for v in (start, end, step))
     if step == 0 or (end < start if step > 0 else end > start):
         raise InvalidState(f"arange: {start} to {end} cannot be reached in steps of {step}")
     n = -((start - end) // step) if whole else builtins.max(math.ceil((end - start) / step), 0)
@@ -331,7 +357,7 @@ def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None
 ) -> Tensor:
     """`base` to the powers that `linspace(start, end, steps)` gives. -> [steps]."""
-    return pow(float(base), _even(start, end, steps)).to(dtype or get_default_dtype())
+    return pow(base, _even(start, end, steps)).to(dtype or get_default_dtype())
 
 
 def _even(start: Any, end: Any, steps: int) -> Tensor:

@@ -26,7 +26,7 @@ from graphc.frontend.operands import (
     numeric,
     prepare,
 )
-from graphc.frontend.promotion import is_number, result_type, wrap
+from graphc.frontend.promotion import held, is_number, result_type, wrap
 from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -276,11 +276,14 @@ def _scaled(x: Operand, y: Operand, alpha: Scalar) -> Operand:
     """alpha * y; integers take whole numbers only."""
     if not is_tensor(alpha) and alpha == 1:
         return y
-    if dtype_of(alpha).is_floating_point and not result_type(x, y).is_floating_point:
+    dtype = result_type(x, y)
+    if dtype_of(alpha).is_floating_point and not dtype.is_floating_point:
         raise DTypeMismatch(f"alpha {alpha} is a float beside integers", fix="pass a whole number")
-    if result_type(x, y) is bool_:  # bools add as `or`
+    if not is_tensor(alpha):
+        alpha = held(alpha, dtype)
+    if dtype is bool_:  # bools add as `or`
         return y if alpha else mul(y, False)
-    return mul(y, alpha) if is_tensor(y) else y * alpha
+    return mul(P.cast(y, dtype), alpha) if is_tensor(y) else y * alpha
 
 
 @public(method=True, inplace=True, out=True, operators=("__sub__",))
@@ -322,8 +325,11 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
 
 
 def _truncated(x: Operand, y: Operand) -> Tensor:
-    if result_type(x, y).is_floating_point:
+    dtype = result_type(x, y)
+    if dtype.is_floating_point:
         return trunc(div(x, y))
+    if is_tensor(x) and dtype is not bool_:
+        x = P.cast(x, dtype)
     return floor_divide(sub(x, fmod(x, y)), y)  # exact: the dividend is a multiple of y
 
 
@@ -373,8 +379,10 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
             return kept(sqrt(input))
     if isinstance(exponent, bool) and is_tensor(input) and input.dtype is bool_:
         return input | (not exponent)  # type: ignore[no-any-return]  # Operand is Any
-    if is_number(exponent) and exponent < 0 and not result_type(input, exponent).is_floating_point:
-        raise DTypeMismatch("integers to negative integer powers are not allowed")
+    if is_number(exponent) and not (dtype := result_type(input, exponent)).is_floating_point:
+        if exponent < 0:
+            raise DTypeMismatch("integers to negative integer powers are not allowed")
+        exponent = held(exponent, dtype)
     return binary("pow", input, exponent, bools=False)
 
 

@@ -13,7 +13,7 @@ from graphc.frontend import tensor as tensors
 from graphc.frontend import trace as tracing
 from graphc.frontend.devices import resolve
 from graphc.frontend.modes import modes
-from graphc.frontend.promotion import wrap
+from graphc.frontend.promotion import refuse_wide, wrap
 from graphc.frontend.tensor import Tensor
 from graphc.ir.types import i64, u8
 
@@ -30,6 +30,7 @@ class Generator:
     def manual_seed(self, seed: int) -> Generator:
         """Start again from draw 0 of `seed`."""
         _refuse_in_trace("manual_seed()")
+        refuse_wide(seed)
         self.seed_value = int(seed) & 0xFFFFFFFFFFFFFFFF
         self.draw = 0
         return self
@@ -84,8 +85,8 @@ default_generator = Generator()
 default_generator.seed()  # another in each process, as PyTorch does; `manual_seed` repeats a run
 
 
-def manual_seed(seed: int) -> Generator:
-    """Start the default generator again from `seed`, an integer."""
+def manual_seed(seed: Any) -> Generator:
+    """Start the default generator again from `seed`, an integer of 64 bits."""
     return default_generator.manual_seed(seed)
 
 

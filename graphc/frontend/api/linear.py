@@ -11,7 +11,7 @@ from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import reductions as R
 from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
 from graphc.frontend.operands import broadcast_to, is_tensor, numeric
-from graphc.frontend.promotion import is_number
+from graphc.frontend.promotion import is_number, result_type
 from graphc.frontend.registry import pointwise, public
 from graphc.frontend.switches import how_multiplied
 from graphc.frontend.tape import stepwise, with_rule
@@ -53,7 +53,7 @@ def contract(x: Tensor, y: Tensor, batch: Pairs, contract: Pairs, *, bools: bool
     """The primitive, after PyTorch's checks: of bools it has no sums but where `bools` says so."""
     if x.dtype is not y.dtype:
         raise DTypeMismatch(f"matmul: operands differ in dtype: {x.spec} vs {y.spec}")
-    if contract and not bools:
+    if x.dtype is bool_ and contract and not bools and x.spec.numel and y.spec.numel:
         numeric(x, "a sum of products")
     return x.emit(DOT, x, y, batch=batch, contract=contract, **how_multiplied(x, y))
 
@@ -224,8 +224,10 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
 
     input broadcasts to [N, M], vec1 [N], vec2 [M] -> [N, M].
     """
-    if not input.dtype.is_floating_point and not all(isinstance(v, int) for v in (beta, alpha)):
+    dtype = result_type(input, vec1, vec2)
+    if not dtype.is_floating_point and not all(isinstance(v, int) for v in (beta, alpha)):
         raise DTypeMismatch(f"addr: beta {beta} and alpha {alpha} beside integers, {input.spec}")
+    input, vec1, vec2 = (P.cast(x, dtype) for x in (input, vec1, vec2))
     return _plus("addr", input, outer(vec1, vec2), beta, alpha)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "det",
     "inverse",
     "logdet",
+    "lu",
     "lu_solve",
     "lu_unpack",
     "matrix_exp",
@@ -93,6 +94,17 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_typ
         return return_types.svd(u, linalg.svdvals(input), v)
     u, s, vh = linalg.svd(input, not some)
     return return_types.svd(u, s, matrix_transpose(vh))
+
+
+@public(method=True)
+def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> tuple[Tensor, ...]:
+    """The former name of `linalg.lu_factor` and, with `get_infos`, of `linalg.lu_factor_ex`.
+
+    [..., N, M] -> [..., N, M], [..., K] with K the smaller, and [...].
+    """
+    if get_infos:
+        return factored.lu_factor_ex(A, pivot=pivot)
+    return tuple(factored.lu_factor(A, pivot=pivot))
 
 
 @public(method=True, out=True)

@@ -24,7 +24,7 @@ from graphc.frontend.api import reductions as R
 from graphc.frontend.checked import checked
 from graphc.frontend.dims import axis_of
 from graphc.frontend.modes import get_default_dtype
-from graphc.frontend.operands import is_tensor
+from graphc.frontend.operands import as_float, is_tensor
 from graphc.frontend.promotion import is_number
 from graphc.frontend.registry import public
 from graphc.ir import sugar as P
@@ -144,7 +144,7 @@ def _slope(x: Tensor, axis: int, step: Any, edge_order: int) -> Tensor:
     if is_tensor(step):
         if step.spec.shape != (n,):
             raise ShapeMismatch(f"gradient: coordinates {step.spec} for a dimension of {n}")
-        parts = _between(x, P.cast(arrangements.diff(step), x.dtype), edge_order)
+        parts = _between(x, as_float(arrangements.diff(step)), edge_order)
     else:
         parts = _evenly(x, step, edge_order)
     return shapes.movedim(shapes.cat(parts, -1), -1, axis)

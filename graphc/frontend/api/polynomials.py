@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphc.errors import Unsupported
+from graphc.errors import InvalidArgument, Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api.quadrature import in_double
+from graphc.frontend.checked import checked
 from graphc.frontend.operands import as_float, is_tensor
 from graphc.frontend.registry import public
 
@@ -138,9 +139,12 @@ BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 
 @public(out=True)
 @in_double
 def zeta(input: Tensor, other: Tensor) -> Tensor:
-    """The sum of (q + k)^-x over k >= 0, by Euler and Maclaurin's formula; x > 1, q > 0."""
+    """The sum of (q + k)^-x over k >= 0, by Euler and Maclaurin's formula; x > 1, q > 0. Raises
+    InvalidArgument where whole x go with negative q between poles, whose sums are not computed."""
+    between = (input > 1) & (input == E.floor(input)) & (other < 0) & (other != E.floor(other))
     good = (input > 1) & (other > 0)
     x, q = E.where(good, input, 2.0), E.where(good, other, 1.0)
+    x = checked(x, ~between, "special.zeta: q must be positive for a whole x", InvalidArgument)
     total = q * 0
     for k in range(HEAD):
         total = total + E.exp(E.log(q + k) * -x)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
-from graphc.errors import InvalidType
+from graphc.errors import InvalidType, absent
 from graphc.frontend.api import out as targets
 from graphc.frontend.api.exact import exactly
 from graphc.frontend.api.refusals import CAUGHT, coded, refusing
@@ -29,14 +29,19 @@ UNMARKED = Row()
 
 
 def namespace(names: Mapping[str, Any], module: str) -> dict[str, Callable[..., Any]]:
-    """The functions among these names as people call them; pickle finds them in `module`."""
-    found = {}
+    """The functions among these names as people call them; pickle finds them in `module`. What is
+    not there is refused by name."""
+    found: dict[str, Callable[..., Any]] = {"__getattr__": functools.partial(_refuse, module)}
     for name, thing in names.items():
         if inspect.isfunction(thing) and thing.__module__.startswith(ROOMS):
             row = ROWS.get(thing, UNMARKED)
             takes_out = row.out is True or row.out == module
             found[name] = wrapped(thing, name, module, row.tensors, takes_out)
     return found
+
+
+def _refuse(module: str, name: str) -> NoReturn:
+    raise absent(module, name)
 
 
 def wrapped(

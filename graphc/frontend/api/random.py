@@ -42,10 +42,12 @@ from graphc.frontend.checked import checked
 from graphc.frontend.devices import resolve
 from graphc.frontend.dims import broadcast_shapes, sizes
 from graphc.frontend.factory import factory
+from graphc.frontend.hostvalue import of_numbers
 from graphc.frontend.inplace import write
 from graphc.frontend.modes import drawing, get_default_dtype, no_grad
 from graphc.frontend.operands import broadcast_to, floating
 from graphc.frontend.options import as_dtype
+from graphc.frontend.promotion import LARGEST as LARGEST_OF
 from graphc.frontend.registry import public
 from graphc.frontend.tensor import Tensor
 from graphc.ir import sugar as P
@@ -323,7 +325,10 @@ def uniform_(
     """Fill x with numbers uniform on [a, b)."""
     if a > b:
         raise InvalidState(f"uniform_: nothing lies in [{a}, {b})")
-    return _write(x, _unit_as(x, x.spec.shape, _wide(x, "uniform_"), generator, _between(a, b)))
+    kind = _wide(x, "uniform_")
+    if not b - a <= (LARGEST_OF[x.dtype] or 0):
+        raise InvalidState(f"uniform_: [{a}, {b}) is out of bounds for {x.dtype}")
+    return _write(x, _unit_as(x, x.spec.shape, kind, generator, _between(a, b)))
 
 
 def _between(a: float, b: float) -> Made:
@@ -381,7 +386,8 @@ def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Te
     if not 0 < p < 1:
         raise InvalidState(f"geometric_: p {p} is outside (0, 1)")
     u = unit_numbers(x.spec.shape, f64 if x.dtype is f64 else f32, generator)
-    return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * (1 / math.log1p(-p))).clamp(min=1))
+    rate = 1 / of_numbers(math.log1p, -p)
+    return _write(x, P.apply("ceil", P.apply("log", 1.0 - u) * rate).clamp(min=1))
 
 
 @public(method=True)

@@ -23,7 +23,7 @@ from graphc.frontend.api import logic, scans, shapes, slopes, ternary
 from graphc.frontend.api.formats import row_by_row
 from graphc.frontend.dims import axis_at, axis_of, broadcast_shapes
 from graphc.frontend.operands import broadcast_to, is_tensor, numeric
-from graphc.frontend.promotion import is_number, wrap
+from graphc.frontend.promotion import held, is_number, wrap
 from graphc.frontend.registry import pointwise, public
 from graphc.frontend.tape import stepwise
 from graphc.ir import sugar as P
@@ -206,7 +206,7 @@ def scatter(
         raise InvalidType("scatter: either src or value must be given")
     src = value if src is None else src
     if is_number(src):
-        src = input.full(wrap(src, input.dtype), TensorSpec(input.dtype, index.spec.shape))
+        src = input.full(held(src, input.dtype), TensorSpec(input.dtype, index.spec.shape))
     _same_dtype(input, src, "scatter")
     match reduce:
         case None:
@@ -355,7 +355,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     hits = logic.ne(ones.emit(OPS["scatter_add"], ones, number, axis=0, length=n), 0)
     wide = tuple(n if k == axis else 1 for k in range(len(input.spec.shape)))
     hit = broadcast_to(P.reshape(hits, wide), input.spec.shape)
-    filler = wrap(value, input.dtype) if is_number(value) else _spread(value, input)
+    filler = held(value, input.dtype) if is_number(value) else _spread(value, input)
     return input.emit(OPS["where"], hit, filler, input)
 
 

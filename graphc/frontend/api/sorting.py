@@ -28,7 +28,7 @@ from graphc.frontend.api import reductions as R
 from graphc.frontend.checked import checked
 from graphc.frontend.dims import axis_of
 from graphc.frontend.operands import data_sized, is_tensor, numeric
-from graphc.frontend.promotion import result_type
+from graphc.frontend.promotion import result_type, wrap
 from graphc.frontend.registry import public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -253,7 +253,7 @@ def _quantile(
     if not is_tensor(q):
         if not 0 <= q <= 1:
             raise ShapeMismatch(f"quantile(): q must be in [0, 1], got {q}")
-        q = x.full(float(q), TensorSpec(x.dtype, ()))
+        q = x.full(wrap(q, x.dtype), TensorSpec(x.dtype, ()))
     else:
         inside = _in_unit_interval(q.detach())
         q = checked(q, inside, "quantile(): q must be in [0, 1]", ShapeMismatch)

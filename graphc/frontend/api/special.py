@@ -10,6 +10,7 @@ from graphc.errors import DTypeMismatch, DTypeNotImplemented, Unsupported
 from graphc.frontend.api import elementwise as E
 from graphc.frontend.api import logic
 from graphc.frontend.api.shapes import broadcast_tensors
+from graphc.frontend.hostvalue import of_numbers
 from graphc.frontend.modes import get_default_dtype
 from graphc.frontend.operands import Operand, as_float, floating, is_tensor, prepare
 from graphc.frontend.promotion import result_type
@@ -149,7 +150,7 @@ def copysign(input: Tensor, other: Operand) -> Tensor:
     def signed(x: Tensor, sign: Any = other) -> Tensor:
         size = E.abs(x)
         return E.where(signbit(sign), -size, size) if is_tensor(sign) else E.mul(
-            size, math.copysign(1.0, sign))  # fmt: skip
+            size, of_numbers(math.copysign, 1.0, sign))  # fmt: skip
 
     def rule(g: Tensor, z: Any, x: Tensor, *sign: Tensor) -> tuple[Tensor, ...]:
         ratio = E.where(logic.eq(x, 0), 0.0, z().detach() / x.detach())
@@ -177,8 +178,9 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 
 @pointwise
 def ldexp(input: Tensor, exponent: Tensor) -> Tensor:
-    """input * 2^exponent, in input's dtype if that is floating."""
-    exponent = P.cast(exponent, input.dtype) if input.dtype.is_floating_point else exponent
+    """input * 2^exponent, of whole numbers in input's dtype if that is floating."""
+    if input.dtype.is_floating_point and not exponent.dtype.is_floating_point:
+        exponent = P.cast(exponent, input.dtype)
     return E.mul(input, E.pow(2.0, exponent))
 
 

@@ -17,7 +17,7 @@ from graphc.frontend.operands import (
     floating,
     is_tensor,
 )
-from graphc.frontend.promotion import held, result_type, wrap
+from graphc.frontend.promotion import held, result_type
 from graphc.frontend.registry import pointwise, public
 from graphc.ir import sugar as P
 from graphc.ir.ops import OPS
@@ -51,7 +51,7 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
     if any(is_tensor(b) or b != b for b in bounds):
         return _clamp_by_tensors(input, *(_as_tensor(b, input, dtype) for b in (min, max)))
     input = P.cast(input, dtype)
-    edges = [(wrap(b, dtype), order) for b, order in ((min, 1), (max, -1)) if b is not None]
+    edges = [(held(b, dtype), order) for b, order in ((min, 1), (max, -1)) if b is not None]
     out = input.detach()
     for edge, order in edges:
         out = out.emit(OPS["where"], out.emit(OPS["lt"], *(out, edge)[::order]), edge, out)
@@ -64,7 +64,7 @@ def clamp(input: Tensor, min: Operand = None, max: Operand = None) -> Tensor:
 def _as_tensor(bound: Operand, like: Tensor, dtype: DType) -> Tensor | None:
     if bound is None or is_tensor(bound):
         return bound  # type: ignore[no-any-return]  # Operand is Any
-    return like.full(wrap(bound, dtype), TensorSpec(dtype, ()))
+    return like.full(held(bound, dtype), TensorSpec(dtype, ()))
 
 
 def _clamp_by_tensors(x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
@@ -116,9 +116,8 @@ def addcmul(
     dtype = result_type(input, tensor1, tensor2)
     if dtype is bool_:
         raise DTypeNotImplemented("addcmul is not defined for bools")
-    if not dtype.is_floating_point:
-        value = int(value)
-    product: Tensor = tensor1 * tensor2
+    value = held(value, dtype)
+    product: Tensor = P.cast(tensor1, dtype) * P.cast(tensor2, dtype)
     return input + (product if value == 1 else product * value)
 
 
@@ -136,7 +135,9 @@ def addcdiv(
             f"addcdiv divides integers: {tensor1.spec} by {tensor2.spec}",
             fix="cast to a float, or use div(rounding_mode='trunc')",
         )
-    quotient: Tensor = tensor1 / tensor2
+    dtype = result_type(input, tensor1, tensor2)
+    quotient: Tensor = P.cast(tensor1, dtype) / P.cast(tensor2, dtype)
+    value = held(value, dtype)
     return input + (quotient if value == 1 else quotient * value)
 
 

@@ -2,9 +2,10 @@
 own (`self.t += 1`), a rate that somebody sets between calls, and what Python computes of them
 (`1 - beta**self.t`, a warm-up, a cosine).
 
-Each call computes them with Python's own arithmetic before its program runs, to which they are
-numbers like a learning rate. A question that Python decides by (a branch, a length) is answered
-while the step is traced, and the answer is a guard.
+Such is a float, too, that each call passes and that keeps changing. Each call computes them with
+Python's own arithmetic before its program runs, to which they are numbers like a learning rate. A
+question that Python decides by (a branch, a length) is answered while the step is traced, and the
+answer is a guard.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from graphc.errors import user_frame
 from graphc.frontend.hostvalue import COMPARED, UNKNOWN, HostValue, Settled
+from graphc.frontend.step.numbers import Decides, HostNumber
 from graphc.frontend.step.signature import rebuilt
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
@@ -93,6 +95,18 @@ def of_state(trace: Trace, place: Any, owner: Any, name: str, now: float) -> Hos
     out = trace.computed(action := partial(current, place[0], owner, place[2]), kind=type(now))
     out.origin, out.place, out.now = name, place, now
     out.recipe = action, ()
+    trace.foreseen[out.number] = place
+    return out
+
+
+def of_call(trace: Trace, number: HostNumber) -> HostValue:
+    """A float argument that each call passes."""
+    place, now = ("argument", number.place), number.value()
+    if place in trace.settled:
+        raise Decides(number)
+    out = trace.computed(number.value, kind=float)
+    out.origin, out.place, out.now = f"`arg{number.place}`", place, now
+    out.recipe = number.value, ()
     trace.foreseen[out.number] = place
     return out
 

@@ -20,7 +20,7 @@ from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import Carried, Settled
 from graphc.frontend.layouts import is_dense, order_of
 from graphc.frontend.modes import no_grad
-from graphc.frontend.step import effects
+from graphc.frontend.step import beforehand, effects
 from graphc.frontend.step.draws import python_draws, refuse_draws
 from graphc.frontend.step.finiteness import watched
 from graphc.frontend.step.numbers import HostNumber
@@ -38,7 +38,7 @@ from graphc.ir.graph import NOWHERE, Graph, Value, topological
 from graphc.ir.ops import OPS
 from graphc.ir.sizes import Evaluation
 from graphc.ir.symbols import Fixed
-from graphc.ir.types import Shape, f64, i64
+from graphc.ir.types import Shape, i64
 from graphc.passes.autodiff import backpropagate, traced_by
 
 Check = Literal["nan", "finite"] | None
@@ -50,9 +50,8 @@ class Output:
     """Where a returned traced tensor comes from, seen through `views`.
 
     `index` numbers the outputs of the graph ("out"), the arguments ("arg") or the new gradients
-    ("grad"); `number` is a float argument ("number"); `storage` is a state's ("state"), seen
-    through `tensor` if it is attached to one that requires grad. `slot` numbers those with a
-    history. `itself`: the argument object, no alias.
+    ("grad"); `storage` is a state's ("state"), seen through `tensor` if it is attached to one that
+    requires grad. `slot` numbers those with a history. `itself`: the argument object, no alias.
     """
 
     source: str
@@ -63,8 +62,6 @@ class Output:
     slot: int = -1
     itself: bool = False
     tensor: Tensor | None = None
-    number: HostNumber | None = None
-    computed: bool = False  # of such by Python: a float, too
 
     def at(self, sizes: Evaluation) -> Output:
         """The same for given sizes of the extents."""
@@ -231,8 +228,8 @@ class _Capturing:
             stand_ins = self.given = self._arguments()
             order = iter(stand_ins)
 
-            def stand_in(x: Tensor | HostNumber) -> Tensor:
-                return x.traced(trace) if isinstance(x, HostNumber) else next(order)
+            def stand_in(x: Tensor | HostNumber) -> Any:
+                return beforehand.of_call(trace, x) if isinstance(x, HostNumber) else next(order)
 
             given = rebuilt(tuple(args), stand_in, (Tensor, HostNumber))
             named = rebuilt(dict(kwargs), stand_in, (Tensor, HostNumber))
@@ -301,12 +298,6 @@ class _Capturing:
         if not t.is_traced:
             k = next((k for k, x in self.fixed.items() if x is t), -1)
             return t if k < 0 else Output("arg", k, itself=True)
-        if not t.views and storage.trace is trace and trace.numbers:
-            number = trace.numbers.get(trace.value(t))
-            if number is not None:
-                return Output("number", -1, number=number)
-            if t.dtype is f64 and trace.promotes_as_number(t):
-                return replace(self._new(t, ()), computed=True)
         if storage in trace.stand_ins:
             k = trace.stand_ins[storage]
             itself = t is self.given[k]

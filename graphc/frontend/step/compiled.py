@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from graphc import config
-from graphc.errors import GraphcError, InternalError, TooManyCompiles
+from graphc.errors import InternalError, TooManyCompiles
 from graphc.frontend.modes import modes
 from graphc.frontend.step.alike import alike, outline
 from graphc.frontend.step.budget import Budget, drop_oldest
@@ -33,7 +33,7 @@ from graphc.frontend.step.inspection import Stats, Unit
 from graphc.frontend.step.latched import Latched, places, reclaim
 from graphc.frontend.step.measured import Measured
 from graphc.frontend.step.names import leaf_names
-from graphc.frontend.step.numbers import Numbers, ReadNumbers
+from graphc.frontend.step.numbers import Decides, Numbers, ReadNumbers
 from graphc.frontend.step.observed import observed
 from graphc.frontend.step.plan import copied_bytes
 from graphc.frontend.step.predicted import Memory, Part, memory_of
@@ -48,7 +48,6 @@ from graphc.ir.symbols import Fixed
 
 T = TypeVar("T")
 MAX_PLANS = 64  # families: each holds its code
-NOT_TRACING = ("GC2", "GC3")  # errors of guards and at run time: no reason to trace otherwise
 THRASHING = 16  # plans dropped for new ones before the limit is reported
 
 
@@ -126,9 +125,8 @@ class Compiled(Measured):
                 return out
         if config.disabled():
             return self._run_plain(*given)
-        if self._numbers.note(*given):
-            return self._try_loose(given)
-        entry = self._miss(key, args, kwargs, leaves)
+        self._numbers.note(*given)
+        entry, leaves = self.entry(*given)
         out = entry.run(leaves, given)
         self._budget.note(entry)
         self._fit(entry)
@@ -137,11 +135,15 @@ class Compiled(Measured):
     def entry(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Entry, list[Tensor]]:
         """What a call with these arguments would run, compiled if need be, and their tensors."""
         leaves: list[Tensor] = []
+        given = args, kwargs
         if self._numbers.loose:
             args, kwargs = self._numbers.loosened(args, kwargs)
         key = signature(args, kwargs, leaves)
         known = (e for e in self._entries.get(key, ()) if e.fits(leaves))
-        return next(known, None) or self._miss(key, args, kwargs, leaves), leaves
+        try:
+            return next(known, None) or self._miss(key, args, kwargs, leaves), leaves
+        except Decides:  # it is part of the signature from here on
+            return self.entry(*given)
 
     def memory(self, *args: Any, **kwargs: Any) -> Memory:
         """Predicted peak in bytes, by kind, of the last call or of one with these arguments, which
@@ -182,16 +184,6 @@ class Compiled(Measured):
                     made = Latched(ready)
                 self._latched, self._latch = made, made.again(out)
         return out
-
-    def _try_loose(self, given: tuple[Sequence[Any], Mapping[str, Any]]) -> Any:
-        """Call again now that a float counts no more; if that cannot be traced, it counts again."""
-        try:
-            self.entry(*given)
-        except Exception as e:
-            if isinstance(e, GraphcError) and e.code[:3] in NOT_TRACING:
-                raise
-            self._numbers.refuse()
-        return self._call(*given)
 
     def _run_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The eager call."""

@@ -95,8 +95,7 @@ def read(trace: Trace, x: Tensor, how: Callable[[Tensor], Any]) -> HostValue:
     if how is Readable.item and not is_unknown(x.numel()) and x.numel() != 1:
         what = f"a tensor with {x.numel()} elements cannot be converted to a Python number"
         raise ShapeMismatch(what, fix="index or reduce it to one element")
-    given = float if trace.promotes_as_number(x) else how  # each call is given a float
-    out = computed(trace, given, x, kind=KINDS[x.dtype.category] if how is Readable.item else list)
+    out = computed(trace, how, x, kind=KINDS[x.dtype.category] if how is Readable.item else list)
     out.origin = origin(x)
     if how is Readable.item:
         kept = trace.wrap(trace.value(x))

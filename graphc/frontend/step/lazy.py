@@ -102,8 +102,6 @@ def _replaced(
     me = getattr(f, "__self__", first)
     if (_hashed(f) and f is dict) or (name == "copy" and type(me) is dict):
         return _copying(frame, f, (me, *args), reads)
-    if _hashed(f) and f in (isinstance, type) and is_loose(trace, first):
-        return partial(_of_float, f)
     text = isinstance(me, str) or (hasattr(f, "__objclass__") and isinstance(first, str))
     if not any(_holds(x, text) for x in args):
         return None
@@ -234,11 +232,6 @@ def _hashed(f: Any) -> bool:
     return isinstance(f, type | BuiltinFunctionType)
 
 
-def is_loose(trace: Trace, x: Any) -> bool:
-    """Whether x stands for a float that the call passes, or that Python computes of such."""
-    return isinstance(x, Tensor) and trace.promotes_as_number(x)
-
-
 def _is_number(x: Any) -> bool:
     return isinstance(x, Tensor | HostValue)
 
@@ -278,10 +271,6 @@ def _called(f: Any, args: Sequence[Any], kwargs: Any) -> Any:
 
 def _is_instance(x: HostValue, kinds: Any) -> bool:
     return issubclass(x.kind or object, kinds)
-
-
-def _of_float(f: Any, x: Any, *kinds: Any) -> Any:
-    return f(0.0, *kinds)
 
 
 def _type(x: HostValue) -> Any:
@@ -394,7 +383,7 @@ def counted(frame: FrameType, left: Any, right: Any, reads: Reads) -> HostValue 
     plain = type(right) in (int, float) or is_unknown(right)
     if trace is None or type(left) not in (int, float):
         return None
-    if not (plain or isinstance(right, HostValue) or is_loose(trace, right)):
+    if not (plain or isinstance(right, HostValue)):
         return None
     target = _target(frame)
     if target is None:

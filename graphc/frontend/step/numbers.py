@@ -1,8 +1,8 @@
 """Numbers that keep changing (a learning rate, a temperature) are read at each call.
 
-A float is part of the signature at first, so that Python may branch on it. One that has changed
-twice is traced as a 0-d tensor that is read at each call; where the step cannot be traced so, it
-stays part of the signature for good.
+A float is part of the signature at first. One that has changed twice is traced as a value of
+Python's that each call knows before it begins (`beforehand.of_call`); where the step decides by
+all of it, it is part of the signature for good.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphc.frontend.step.guards import Guard
-from graphc.frontend.tensor import Tensor
-from graphc.frontend.trace import Trace
-from graphc.ir.types import f64
 
 CHANGES = 2
 Place = int | str  # of an argument: its position or its keyword
@@ -29,21 +26,27 @@ class Values(threading.local):
         self.now: dict[Place, float] = {}
 
 
+class Decides(BaseException):
+    """The step needs to know a float argument: trace again, with that in the signature.
+
+    No Exception: the step has made no error.
+    """
+
+    def __init__(self, number: HostNumber) -> None:
+        number.decides = True
+
+
 class HostNumber:
     """Stands for a float argument whose value is no part of the signature."""
 
     def __init__(self, place: Place, values: Values) -> None:
         self.place = place
+        self.decides = False  # whether the step needs to know it
         self._values = values
 
     def value(self) -> float:
         """What this thread passed last."""
         return self._values.now[self.place]
-
-    def traced(self, trace: Trace) -> Tensor:
-        out = trace.host_scalar(self.value, f64, f"arg{self.place}")
-        trace.numbers[trace.value(out)] = self
-        return out
 
 
 class ReadNumbers:
@@ -74,7 +77,6 @@ class Numbers:
 
     def __init__(self) -> None:
         self.loose: dict[Place, HostNumber] = {}
-        self._refused: set[Place] = set()
         self._changes: Counter[Place] = Counter()
         self._last: dict[Place, float] = {}
         self._values = Values()
@@ -87,23 +89,17 @@ class Numbers:
         for place, number in self.loose.items():
             table: Any = new_kwargs if isinstance(place, str) else new_args
             known = place in new_kwargs if isinstance(place, str) else place < len(new_args)
-            if known and type(table[place]) is float:
+            if known and type(table[place]) is float and not number.decides:
                 self._values.now[place] = table[place]
                 table[place] = number
         return new_args, new_kwargs
 
-    def note(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Count what has changed since the last miss; True if a float became loose."""
+    def note(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Count what has changed since the last miss; what has done so twice becomes loose."""
         places: list[tuple[Place, Any]] = [*enumerate(args), *kwargs.items()]
         floats = {p: x for p, x in places if type(x) is float}
         changed = {p for p, x in floats.items() if p in self._last and self._last[p] != x}
         self._changes.update(changed)
         self._last |= floats
-        ripe = {p for p in changed if self._changes[p] >= CHANGES} - self._refused
-        self.loose |= {p: HostNumber(p, self._values) for p in ripe if p not in self.loose}
-        return bool(ripe)
-
-    def refuse(self) -> None:
-        """The step cannot be traced with its floats unknown."""
-        self._refused |= set(self.loose)
-        self.loose.clear()
+        ripe = {p for p in changed if self._changes[p] >= CHANGES} - self.loose.keys()
+        self.loose |= {p: HostNumber(p, self._values) for p in ripe}

@@ -65,7 +65,7 @@ from graphc.frontend.step.numbers import ReadNumbers
 from graphc.frontend.step.observers import Inlined, touched
 from graphc.frontend.step.stack import MISSING
 from graphc.frontend.step.stand_ins import StandIns
-from graphc.frontend.step.stores import Stores, arguments, check_key
+from graphc.frontend.step.stores import Stores, arguments
 from graphc.frontend.table import Table
 from graphc.frontend.tensor import Tensor
 
@@ -264,7 +264,6 @@ class Reads(Met):
 
     def item(self, frame: FrameType, c: Any, key: Any) -> None:
         """What c[key] finds."""
-        check_key(key)
         numbered = type(key) is Tensor and not isinstance(mapping_of(c), dict)
         if numbered or isinstance(c, Tensor | type) or is_module(c):
             return
@@ -395,7 +394,6 @@ class Reads(Met):
         except TypeError:
             return
         if what == "item":
-            check_key(key)
             self.changing(x)
 
     def set_mode(self, module: Any, mode: bool) -> None:

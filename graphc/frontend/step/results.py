@@ -44,9 +44,7 @@ class Results:
         self._tree = tree = rebuilt(tree, lambda o: o.at(sizes), Output)
         self._types = types
         self._strided = {k: Strided(types[k], sizes(at)) for k, at in enumerate(layouts) if at[0]}
-        bare = (
-            isinstance(tree, Output) and tree.source == "out" and not (tree.views or tree.computed)
-        )
+        bare = isinstance(tree, Output) and tree.source == "out" and not tree.views
         self.bare: Output | None = tree if bare and not self._strided else None
 
     def fill(
@@ -64,8 +62,6 @@ class Results:
         shown: dict[int, Output] = {}  # the first that shows a result as it is
 
         def tensor(o: Output) -> Any:
-            if o.number is not None:
-                return o.number.value()
             if o.source == "out":
                 base = made[o.index]
             elif o.source == "grad":
@@ -77,8 +73,6 @@ class Results:
                 if out is base and shown.setdefault(o.index, o).requires_grad != o.requires_grad:
                     out = base.alias()  # the same memory, detached
                 out._requires_grad = o.requires_grad
-            if o.computed:
-                return out.item()
             if o.slot >= 0:
                 slots[o.slot] = out
             return out

@@ -15,10 +15,9 @@ from types import CellType, MemberDescriptorType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
-from graphc.errors import DataDependentBranch, Untraceable
+from graphc.errors import Untraceable
 from graphc.frontend import trace as tracing
 from graphc.frontend.hostvalue import HostValue
-from graphc.frontend.origins import origin
 from graphc.frontend.step import effects
 from graphc.frontend.step.effects import Argument, Itself
 from graphc.frontend.step.found import contents, is_module, own, raw, sets_by_code
@@ -291,13 +290,6 @@ def set_by_object(x: Any, value: Any, name: str) -> None:
     else:
         with suppress(AttributeError):
             object.__delattr__(x, name)
-
-
-def check_key(key: Any) -> None:
-    """Refuse a float that each call passes, as the stand-in for it would be another key."""
-    trace = tracing.active()
-    if trace is not None and isinstance(key, Tensor) and trace.promotes_as_number(key):
-        raise DataDependentBranch(f"Python looks up {origin(key)}, known only at run time")
 
 
 def is_there(c: Any, key: Any, value: Any) -> bool:

@@ -76,9 +76,12 @@ def floordiv(x: Array, y: Array) -> Array:
 
 
 def rem(x: Array, y: Array) -> Array:
-    """Remainder with the divisor's sign."""
+    """Remainder with the divisor's sign; that of a multiple is a zero with the dividend's."""
     _nonzero(y, "rem")
-    return np.remainder(x, y)
+    out = np.remainder(x, y)
+    if out.dtype.kind in "iub":
+        return out
+    return np.where(out == 0, np.copysign(out, x), out)
 
 
 def fmod(x: Array, y: Array) -> Array:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from graphc.errors import ShapeMismatch, Unsupported
 from graphc.frontend import primitives as P
+from graphc.frontend.api.elementwise import where
 from graphc.frontend.api.formats import keep_channels_last, row_by_row
 from graphc.frontend.api.shapes import cat, owned
+from graphc.frontend.hostvalue import HostValue
+from graphc.frontend.promotion import held
 from graphc.frontend.tensor import Tensor
+from graphc.ir.types import TensorSpec, bool_
 
 __all__ = ["pad"]
 
@@ -32,7 +37,7 @@ def pad(
         )
     pairs = [(0, 0)] * (input.dim() - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
     if mode == "constant":
-        filler = 0.0 if value is None else float(value)
+        filler = 0.0 if value is None else value
         out = owned(_constant(_cropped(input, pairs), pairs, filler), input)
         return keep_channels_last(out, input)
     if mode not in EDGES:
@@ -58,8 +63,12 @@ def pad(
     return row_by_row(out) if mode == "circular" else keep_channels_last(out, input)
 
 
-def _constant(x: Tensor, pairs: Sequence[tuple[int, int]], value: float) -> Tensor:
-    return P.pad(x, tuple(max(a, 0) for a, _ in pairs), tuple(max(b, 0) for _, b in pairs), value)
+def _constant(x: Tensor, pairs: Sequence[tuple[int, int]], value: Any) -> Tensor:
+    low, high = tuple(max(a, 0) for a, _ in pairs), tuple(max(b, 0) for _, b in pairs)
+    if isinstance(value, HostValue):  # an op's attribute is the same at each call
+        inside = P.pad(x.full(True, TensorSpec(bool_, x.spec.shape)), low, high, False)
+        return where(inside, P.pad(x, low, high), value)
+    return P.pad(x, low, high, float(held(float(value), x.dtype)))
 
 
 def _cropped(x: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:

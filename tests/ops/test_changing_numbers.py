@@ -1,0 +1,178 @@
+"""A float that is another in each call, as an argument of what takes one: one program serves all.
+
+What it is an argument of stands in `TAKEN`, several of them in one step. `DECIDES` holds those
+that a number chooses the formula of: they are traced for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace as Space
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn
+from graphc.nn import functional as F
+
+Function = Callable[[Any, Any], Any]
+RATES = (0.75, 0.625, 0.875, 0.6, 0.8, 0.9)
+X = graphc.tensor([[-1.0, -0.4, 0.2, 0.9], [0.3, -0.7, 1.4, 0.5]])
+LABELS, ROW = graphc.tensor([1, 3]), graphc.tensor([[0, 1, 0, 1]])
+
+
+def put(x: Any, index: Any, v: Any) -> Any:
+    x = x.clone()
+    x[index] = v
+    return x
+
+
+def clipped(clip: Function) -> Function:
+    def f(x: Any, v: Any) -> Any:
+        p = x.detach().clone().requires_grad_()
+        graphc.autograd.backward(p.square().sum())
+        clip([p], v)
+        return p.grad
+
+    return f
+
+
+def running(x: Any, v: Any) -> Any:
+    mean, var = graphc.zeros(4), graphc.ones(4)
+    out = F.batch_norm(x, mean, var, training=True, momentum=v, eps=v)
+    return graphc.cat([out, mean[None], var[None]])
+
+
+TAKEN: dict[str, Function] = {
+    "clamp": lambda x, v: x.clamp(-v, v) + x.clamp(min=v) + x.clamp_max(v),
+    "clamp_": lambda x, v: x.clone().clamp_(max=v),
+    "clamp of integers": lambda x, v: x.long().clamp(max=v),
+    "clamp of halves": lambda x, v: x.half().clamp(max=v),
+    "where": lambda x, v: graphc.where(x > 0, x, v) + x.where(x > 1, v),
+    "where of numbers": lambda x, v: graphc.where(x > 0, 1, v),
+    "masked_fill": lambda x, v: x.masked_fill(x > 0, v),
+    "masked_fill of integers": lambda x, v: x.long().masked_fill(x > 0, v),
+    "full": lambda x, v: graphc.full((2,), v),
+    "full of integers": lambda x, v: graphc.full((2,), v, dtype=graphc.int32),
+    "full_like": lambda x, v: graphc.full_like(x, v) + x.new_full((4,), v),
+    "fill_": lambda x, v: graphc.zeros(3).fill_(v),
+    "tensor": lambda x, v: graphc.tensor(v) * x + graphc.as_tensor(v) + graphc.scalar_tensor(v),
+    "tensor of a list": lambda x, v: graphc.tensor([[v, 1.0], [2, 1 - v]]),
+    "items": lambda x, v: put(x, 0, v) + put(x, x > 1, v) + put(x, (LABELS[:1] * 0, LABELS), v),
+    "index_fill": lambda x, v: x.index_fill(0, LABELS[:1], v),
+    "scatter": lambda x, v: x.scatter(0, ROW, v),
+    "fill_diagonal_": lambda x, v: x.clone().fill_diagonal_(v),
+    "quantile": lambda x, v: x.quantile(v, dim=1) + x.nanquantile(v),
+    "lerp": lambda x, v: x.lerp(x * 2, v),
+    "addcmul": lambda x, v: x.addcmul(x, x, value=v).addcdiv(x, x.abs() + 1, value=v),
+    "alpha": lambda x, v: x.add(x, alpha=v) + x.sub(x, alpha=v) + graphc.rsub(x, x, alpha=v),
+    "addmm": lambda x, v: graphc.addmm(x[:, :2], x, x.mT, beta=v, alpha=2 * v),
+    "index_add": lambda x, v: x.index_add(0, ROW[0, :2], x, alpha=v),
+    "leaky_relu": lambda x, v: F.leaky_relu(x, v) + F.rrelu(x, v, 1.0),
+    "elu": lambda x, v: F.elu(x, v) + F.celu(x, v),
+    "hardtanh": lambda x, v: F.hardtanh(x, -v, v),
+    "shrink": lambda x, v: F.hardshrink(x, v) + F.softshrink(x, v),
+    "threshold": lambda x, v: F.threshold(x, v, 2 * v),
+    "softplus": lambda x, v: F.softplus(x, v, v),
+    "smooth_l1": lambda x, v: F.smooth_l1_loss(x, x * 2, beta=v) + F.huber_loss(x, x * 2, delta=v),
+    "label_smoothing": lambda x, v: F.cross_entropy(x, LABELS, label_smoothing=v),
+    "margins": lambda x, v: F.margin_ranking_loss(x, x * 2, x.sign(), margin=v)
+    + F.triplet_margin_loss(x, x * x, x * 2, margin=v)
+    + F.multi_margin_loss(x, LABELS, margin=v),
+    "eps of losses": lambda x, v: F.gaussian_nll_loss(x, x * 2, x.abs(), eps=v)
+    + F.poisson_nll_loss(x, x.abs(), log_input=False, eps=v),
+    "pow": lambda x, v: x.abs() ** v + v**x + graphc.pow(v, x) + x.abs().pow_(v),
+    "float_power": lambda x, v: x.abs().float_power(v),
+    "normalize": lambda x, v: F.normalize(x, eps=v) + F.cosine_similarity(x, x * x, eps=v).sum(),
+    "layer_norm": lambda x, v: F.layer_norm(x, (4,), eps=v) + F.rms_norm(x, (4,), eps=v),
+    "batch_norm": running,
+    "group_norm": lambda x, v: F.group_norm(x, 2, eps=v) + F.instance_norm(x[None], eps=v),
+    "logit": lambda x, v: x.abs().frac().logit(eps=v / 4),
+    "nan_to_num": lambda x, v: (x / 0).nan_to_num(nan=v, posinf=v, neginf=-v),
+    "pad": lambda x, v: F.pad(x, (1, -1, 2, 0), value=v),
+    "remainder": lambda x, v: x % v + x // v + x.fmod(v) + x.div(v, rounding_mode="trunc"),
+    "comparisons": lambda x, v: (x > v).float() + x.ge(v) + (x == v) + x.isclose(x * 2, atol=v),
+    "xlogy": lambda x, v: graphc.xlogy(x, v) + graphc.special.xlog1py(x, v),
+    "copysign": lambda x, v: x.copysign(-v),
+    "ranges": lambda x, v: graphc.linspace(v, 1, 4) + graphc.logspace(0, 1, 4, base=v),
+    "correction": lambda x, v: x.var(1, correction=v) + x.std(1, correction=v),
+    "trapezoid": lambda x, v: graphc.trapezoid(x, dx=v) + graphc.gradient(x, spacing=v)[0].sum(),
+    "attention": lambda x, v: F.scaled_dot_product_attention(x[None], x[None], x[None], scale=v),
+    "places": lambda x, v: graphc.bucketize(v, X[0].sort()[0]) + graphc.histc(x, 4, -v, v),
+    "clip_grad_norm_": clipped(nn.utils.clip_grad_norm_),
+    "clip_grad_value_": clipped(nn.utils.clip_grad_value_),
+    "foreach": lambda x, v: graphc._foreach_mul([x, x * 2], v)[1],
+    "integers": lambda x, v: x.long() * v + (x > 0) * v + x.half() * v,
+    "float64": lambda x, v: x.double().add(x, alpha=v) * v,
+    "constant_": lambda x, v: nn.init.constant_(graphc.zeros(3), v),
+    "dropout": lambda x, v: F.dropout(x, v) + F.alpha_dropout(x, v),
+    "normal": lambda x, v: graphc.zeros(4).normal_(v, v) + graphc.normal(v, 1.0, size=(4,)),
+    "normal of a tensor": lambda x, v: graphc.normal(x, v),
+    "uniform_": lambda x, v: graphc.zeros(4).uniform_(-v, v),
+    "bernoulli": lambda x, v: graphc.zeros(4).bernoulli_(v) + graphc.bernoulli(x, v),
+    "other draws": lambda x, v: graphc.zeros(4).exponential_(v) + graphc.zeros(4).geometric_(v),
+    "truncated": lambda x, v: nn.init.trunc_normal_(graphc.zeros(4), 0.0, v),
+    "gumbel_softmax": lambda x, v: F.gumbel_softmax(x, v),
+}  # fmt: skip
+
+DECIDES: dict[str, Function] = {
+    "norm": lambda x, v: x.norm(v) + graphc.dist(x, x * 2, v),
+    "cdist": lambda x, v: graphc.cdist(x, x * x, v),
+}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Of one dtype, and equal but for the rounding of fused kernels."""
+    close = np.allclose(
+        a.detach().numpy(), b.detach().numpy(), rtol=1e-5, atol=1e-6, equal_nan=True
+    )
+    return a.dtype is b.dtype and a.shape == b.shape and bool(close)
+
+
+def steps(functions: dict[str, Function]) -> Callable[[Any, Any], dict[str, Any]]:
+    def step(x: Any, v: Any) -> dict[str, Any]:
+        outs = {name: f(x, v) for name, f in functions.items()}
+        total = sum(out.sum() for out in outs.values() if out.requires_grad)
+        if isinstance(total, graphc.Tensor):
+            outs["gradient"] = graphc.autograd.grad(total, x)[0]
+        return {name: out.detach() for name, out in outs.items()}
+
+    return step
+
+
+def calls(functions: dict[str, Function], way: str) -> Iterator[tuple[dict[str, Any], ...]]:
+    """What a plain call and a compiled one give, for each rate."""
+    step, me = steps(functions), Space(v=0.0)
+    compiled = graphc.compile(step if way == "argument" else lambda x: step(x, me.v))
+    for v in RATES:
+        me.v = v
+        given = (X.clone().requires_grad_(), v)
+        graphc.manual_seed(3)
+        plain = step(*given)
+        graphc.manual_seed(3)
+        yield plain, compiled(*given[: 2 if way == "argument" else 1])
+
+
+GROUPS = [[*TAKEN][k::6] for k in range(6)]
+
+
+@pytest.mark.parametrize("names", GROUPS)
+def test_one_program_serves_all_numbers(names: list[str]) -> None:
+    with graphc.assert_max_compiles(3):
+        for plain, compiled in calls({name: TAKEN[name] for name in names}, "state"):
+            assert [k for k in plain if not same(plain[k], compiled[k])] == []
+
+
+def test_and_all_that_are_passed() -> None:
+    with graphc.assert_max_compiles(3):
+        for plain, compiled in calls({name: TAKEN[name] for name in GROUPS[0]}, "argument"):
+            assert [k for k in plain if not same(plain[k], compiled[k])] == []
+
+
+@pytest.mark.parametrize("name", DECIDES)
+def test_what_a_number_decides_is_traced_for_each(name: str) -> None:
+    for way in ("state", "argument"):
+        for plain, compiled in calls({name: DECIDES[name]}, way):
+            assert same(plain[name], compiled[name])
