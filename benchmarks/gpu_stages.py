@@ -156,7 +156,7 @@ def copies() -> Row:
 
     here = device.current()
     a, b = here.allocate(COPY_BYTES), here.allocate(COPY_BYTES)
-    host = here.pinned((COPY_BYTES,), np.dtype(np.uint8))
+    host = here.host.array((COPY_BYTES,), np.dtype(np.uint8))
     host[...] = 1
     here.upload(a.address, host)
     clock = GraphcClock()

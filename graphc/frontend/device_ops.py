@@ -76,7 +76,7 @@ def _brought(source: Array, spec: TensorSpec, strides: Shape, where: device, wai
     if place is None:
         assert here is not None, "not where it was"
         made = here.download(turned)
-    else:
+    elif wait or here is not None or (made := place.fetched(turned)) is None:
         made = place.empty(turned.shape, source.dtype)
         transfer(made, turned, wait)
     return made.transpose(np.argsort(order))
