@@ -101,7 +101,7 @@ def test_a_split_sum_says_what_it_needs() -> None:
 
 
 def reading(count: int) -> Kernel:
-    """A linear layer, to whose results so many others are added, all of which are stored twice."""
+    """A linear layer whose results are multiplied by so many other values."""
     where = at(m=128, n=1)
     names = [f"e{k}" for k in range(count)]
     loads = [Load(f"%{x}", bf16, x, where) for x in names]
