@@ -44,6 +44,7 @@ def test_the_whole_window(tmp_path: Path) -> None:
     found = run(tmp_path / "out", "fake", *options)
     assert [*found["window"]["stages"][0]] and set(found) == {*STAGES, "window"}
     assert {name: found[name]["status"] for name in STAGES} == dict.fromkeys(STAGES, "ok"), found
+    assert found["window"]["reports"] == [found[name] for name in STAGES]  # one file has all
     assert all(row["ok"] for row in found["abi"]["rows"])
     assert found["tests"]["rows"][0]["counts"] == {"passed": 1}
     assert {row.get("ceiling") for row in found["ceilings"]["rows"]} >= {"launch", "graph", "copy"}
@@ -106,6 +107,7 @@ def test_a_stage_ends_with_its_time(tmp_path: Path) -> None:
 
 def test_no_time_left_is_said(tmp_path: Path) -> None:
     found = run(tmp_path, "fake", "--limit-s", "1", "--only", "nets")
+    assert found["window"]["reports"][0]["reason"] == "no time left"
     assert found["nets"] == {
         "stage": "nets",
         "status": "skipped",
