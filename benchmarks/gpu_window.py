@@ -2,8 +2,9 @@
 
 Offline, and within `--limit-s`. Stages are processes with time limits, in the order of STAGES; each
 leaves `OUT/<stage>.json` with its status and the rows it came to, and one that fails stops no
-other. `OUT/window.json` has all of them so far, for who can bring back one file. With `--pack DIR` (made by `gpu_pack.py`) its wheels are used where a package is missing, and
-its kernels need no compiling. GRAPHC_CUDA=fake runs the whole of it without a GPU, on tiny shapes.
+other. `OUT/window.json` has all of them so far, for who can bring back one file. With `--pack DIR`
+(made by `gpu_pack.py`) its wheels are used where a package is missing, and its kernels need no
+compiling. GRAPHC_CUDA=fake runs the whole of it without a GPU, on tiny shapes.
 """
 
 from __future__ import annotations
