@@ -76,9 +76,11 @@ def _brought(source: Array, spec: TensorSpec, strides: Shape, where: device, wai
     if place is None:
         assert here is not None, "not where it was"
         made = here.download(turned)
-    elif wait or here is not None or (made := place.fetched(turned)) is None:
-        made = place.empty(turned.shape, source.dtype)
-        transfer(made, turned, wait)
+    else:
+        beside = None if wait or here is not None else place.fetched(turned)
+        made = place.empty(turned.shape, source.dtype) if beside is None else beside
+        if beside is None:
+            transfer(made, turned, wait)
     return made.transpose(np.argsort(order))
 
 
