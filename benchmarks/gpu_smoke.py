@@ -340,6 +340,30 @@ def check_started_again(bench: Bench, calls: int = 200) -> dict[str, Any]:
     raise AssertionError("an index out of range is not told")
 
 
+def check_inputs_ahead(bench: Bench, batches: int = 8) -> dict[str, Any]:
+    """Pinned batches, each copied while the step before it may run: none is read too soon or
+    overwritten; and what a batch takes so, to what its copy and its step take one by one."""
+    import graphc
+
+    rows, width = (4, 8) if FAKE else (1 << 14, 1 << 10)  # 64 MiB
+    weight = graphc.eye(width, device="cuda")
+    step: Any = graphc.compile(lambda x: (x @ weight @ weight @ weight).sum(1).amax())
+    given = [graphc.full((rows, width), float(k)).pin_memory() for k in range(batches)]
+
+    def timed(wait: bool) -> float:
+        start = time.perf_counter()
+        found = []
+        for x in given:
+            found.append(step(x.to("cuda", non_blocking=True)))
+            if wait:
+                graphc.cuda.synchronize()
+        assert [x.item() for x in found] == [float(k * width) for k in range(batches)]
+        return (time.perf_counter() - start) * 1e3 / batches
+
+    timed(wait=True)
+    return {"apart_ms": timed(wait=True), "ahead_ms": timed(wait=False)}
+
+
 TILES: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
     "rank 2": ((12, 16), (8, 16), (-3, 4)),
     "rank 4": ((2, 5, 6, 8), (1, 4, 4, 8), (1, -1, 3, 0)),
@@ -349,6 +373,7 @@ TILES: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
 CASES: dict[str, Callable[[Bench], Any]] = {
     "capture beside others": check_own_capture,
     "started again": check_started_again,
+    "inputs ahead": check_inputs_ahead,
     "arguments": check_arguments,
     "bf16 rounding": check_rounding,
     "f32 dot": check_dot,

@@ -2,8 +2,9 @@
 
 Offline, and within `--limit-s`. Stages are processes with time limits, in the order of STAGES; each
 leaves `OUT/<stage>.json` with its status and the rows it came to, and one that fails stops no
-other. With `--pack DIR` (made by `gpu_pack.py`) its wheels are used where a package is missing, and
-its kernels need no compiling. GRAPHC_CUDA=fake runs the whole of it without a GPU, on tiny shapes.
+other. `OUT/window.json` has all of them so far, for who can bring back one file. With `--pack DIR`
+(made by `gpu_pack.py`) its wheels are used where a package is missing, and its kernels need no
+compiling. GRAPHC_CUDA=fake runs the whole of it without a GPU, on tiny shapes.
 """
 
 from __future__ import annotations
@@ -191,14 +192,20 @@ def window(args: argparse.Namespace) -> int:
                 write(out / f"{name}.json", {**reports[-1], "rows": []})
                 continue
             reports.append(watch_stage(name, out, limit, args))
+            write(out / "window.json", summed_up(reports, args.limit_s))
             show(reports[-1])
             if name == WARMED:
                 end_all(warming)
         end_all(warming)
+    write(out / "window.json", summed_up(reports, args.limit_s))
+    return 0
+
+
+def summed_up(reports: list[Report], limit_s: float) -> Report:
+    """How each stage ended, then all that it came to."""
     keep = ("stage", "status", "reason", "wall_s")
     brief = [{k: r[k] for k in keep if k in r} for r in reports]
-    write(out / "window.json", {"stages": brief, "limit_s": args.limit_s})
-    return 0
+    return {"stages": brief, "limit_s": limit_s, "reports": reports}
 
 
 def warm() -> list[subprocess.Popen[bytes]]:

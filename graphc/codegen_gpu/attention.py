@@ -36,7 +36,7 @@ from graphc.ir.types import bool_, f32
 UNIT_BITS = 24  # of a random word that decide
 STEP = 16  # of the depth of an exact product
 LOG2_E, LN_2 = log2(e), log(2)
-NUMBER = "tl.program_id(0) + tl.num_programs(0) * tl.program_id(1)"
+NUMBER = "tl.program_id(0)"
 NOTHING = 'float("inf")'  # the lse of a row whose weights are zeros
 
 

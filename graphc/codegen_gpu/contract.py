@@ -47,10 +47,7 @@ Masks = tuple[tuple[int, Value], ...]
 
 ALIGN = 16  # bytes, of scratch memory
 AHEAD = 64 * 32  # elements of parts of a sum that a warp has under way: registers of its threads
-NUMBER = (
-    "tl.program_id(0) + tl.num_programs(0) * "
-    "(tl.program_id(1) + tl.num_programs(1) * tl.program_id(2))"
-)
+NUMBER = "tl.program_id(0)"
 
 
 class Written(NamedTuple):
@@ -415,12 +412,12 @@ class ContractTemplate:
         return Written(self.grid(), t.warps, t.stages, params, scratch_bytes)
 
     def grid(self) -> tuple[GridDim, ...]:
-        """Along x, which may be long, what has an unknown number of programs."""
+        """Tiles of rows and of cols, and the batch with the parts of a sum."""
         dims = [GridDim(extents(self.rows), self.t.rows), GridDim(extents(self.cols), self.t.cols)]
         dims.append(GridDim((*extents(self.batch), self.t.splits)))
         if self.t.boxes:
             dims = grid(self.c, self.t.boxes, self.t.splits)
-        return tuple(sorted(dims, key=_length, reverse=True))
+        return tuple(dims)
 
 
 def lines_of(c: Product, t: Tile) -> tuple[Axis, ...]:
@@ -433,10 +430,3 @@ def lines_of(c: Product, t: Tile) -> tuple[Axis, ...]:
         return axes
     unit = [x for x in axes if any(o.unit(x.name) for o in (c.a, c.b))]
     return (*(x for x in axes if x not in unit[:1]), *unit[:1])
-
-
-def _length(dim: GridDim) -> float:
-    """Programs; unknown numbers are longest, a batch's most of all, as its blocks are of one."""
-    literal = [n for n in dim.extents if isinstance(n, int)]
-    known = prod(literal) / dim.block
-    return known if len(literal) == len(dim.extents) else known * (1 << 32)

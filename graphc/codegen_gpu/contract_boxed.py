@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from graphc.codegen_gpu.body import NONE, Group, Value
-from graphc.codegen_gpu.contract_boxes import Boxes, Side, literal_tiles, operand_boxes
+from graphc.codegen_gpu.contract_boxes import Boxes, Side, operand_boxes
 from graphc.codegen_gpu.contract_descriptors import DESCRIBES
 from graphc.codegen_gpu.contract_parts import Product, extents
 from graphc.codegen_gpu.contract_views import Box, Dim
@@ -141,8 +141,6 @@ class Boxed:
 
 
 def grid(c: Product, b: Boxes, splits: int) -> list[GridDim]:
-    """An unknown number of rows or cols has a dimension of its own; the tiles of literal extents go
-    with the batch."""
+    """Boxes along each axis, and the batch with the parts of a sum."""
     pairs = zip((*c.rows, *c.cols), (*b.rows, *b.cols), strict=True)
-    named = [GridDim((a.extent,), n) for a, n in pairs if isinstance(a.extent, str)]
-    return [*named, GridDim((*extents(c.batch), splits, literal_tiles(c, b)))]
+    return [*(GridDim((a.extent,), n) for a, n in pairs), GridDim((*extents(c.batch), splits))]

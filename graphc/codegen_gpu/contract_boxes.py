@@ -32,7 +32,6 @@ FULL = 0.85  # of all waves of programs, for large tiles
 LEAST_SIDE = 64  # places of a tile: less is moved as well by threads
 FEWEST_STEPS = 8  # of the sum: making a descriptor costs about one
 LEAST = 16  # places of a side
-MOST_TILES = 65535  # of literal extents, which one dimension of a grid holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +57,7 @@ class Boxer:
         self.dims = [found[1] for o in (c.a, c.b) if (found := self.seen(o.bare))]
         self.still = {a for dims in self.dims for a in still(dims, self.extents)}
         possible = len(self.dims) == 2 and 0 not in self.extents.values() and not self.lines()
-        cut = (
-            self.cut(c.reduced, depth, usual, summed=True) if possible and self.literal() else None
-        )
+        cut = self.cut(c.reduced, depth, usual, summed=True) if possible else None
         self.summed: Side = cut or ()
         self.steps = prod(counts(c.reduced, self.summed, usual)) if cut else 0
         if self.steps < FEWEST_STEPS or 2 * prod(self.summed) < depth:
@@ -101,11 +98,6 @@ class Boxer:
         loads = [o.bare for o in (self.c.a, self.c.b) if o.bare is not None]
         return all(not x.guards and in_line(x, axes) for x in loads for axes in sides)
 
-    def literal(self) -> bool:
-        """Whether a grid can say how many boxes there are: of rows and of cols one may be named."""
-        named = [sum(isinstance(a.extent, str) for a in x) for x in (self.c.rows, self.c.cols)]
-        return max(named) <= 1
-
     def fitting(self, rows: int, cols: int, sizes: dict[str, int]) -> Boxes | None:
         """Boxes by which both operands can be moved."""
         sides = [self.cut(a, n, sizes) for a, n in ((self.c.rows, rows), (self.c.cols, cols))]
@@ -113,7 +105,7 @@ class Boxer:
             return None
         found = Boxes(sides[0], sides[1], self.summed)
         left, right = operand_boxes(self.c, found)
-        if left is None or right is None or literal_tiles(self.c, found) > MOST_TILES:
+        if left is None or right is None:
             return None
         return None if folded(right) and (folded(left) or self.c.kernel.partials) else found
 
@@ -176,12 +168,6 @@ def operand_boxes(c: Product, b: Boxes) -> tuple[Box | None, Box | None]:
         free = dict(zip(names(axes), side, strict=True))
         found.append(box(o.bare, extents, free, deep) if o.bare else None)
     return found[0], found[1]
-
-
-def literal_tiles(c: Product, b: Boxes) -> int:
-    """Of the rows and cols whose number is literal."""
-    pairs = zip((*c.rows, *c.cols), (*b.rows, *b.cols), strict=True)
-    return prod(-(-a.extent // n) for a, n in pairs if isinstance(a.extent, int))
 
 
 def counts(axes: Sequence[Axis], side: Sequence[int], sizes: dict[str, int]) -> Side:

@@ -24,7 +24,7 @@ from typing import Literal
 
 from graphc.codegen_gpu.contract_boxes import LEAST_SIDE, Boxer, Boxes, full
 from graphc.codegen_gpu.contract_parts import Product, count
-from graphc.codegen_gpu.target import Target
+from graphc.codegen_gpu.target import WARP, Target
 from graphc.codegen_gpu.tiles import power
 from graphc.ir.kernel import Axis, Load
 from graphc.ir.types import f32, f64
@@ -61,6 +61,8 @@ LITTLE = 12  # statements of an epilogue that the largest tiles have registers f
 SPARE = 1.1  # times the points of a run, that its tiles may have rows
 LEAST_RUN = 32  # rows of such a tile
 COLUMNS = 64  # cols of a block whose rows are summed
+MOST_VALUES = 256  # of a thread, as many as it may have registers
+MOST_WARPS = 8
 GROUP_ROWS, GROUP_WARPS = 64, 4  # of a product that a group of warps computes, at least
 GROUP = 8  # rows of tiles that are neighbours in time, so that they share operands in the cache
 
@@ -184,6 +186,7 @@ def _product(
     if easy and wide == 64 * 128:
         reads = limits != TALL and (not summing or steps == 1 or _tiles_read(c))
         warps = warps if reads else 8
+    warps = _room_beside(c, wide, warps)
     stage = (rows + cols) * depth * c.operand_dtype.itemsize
     room = target.shared_bytes // max(stage, 1)
     short = exact or (summing and easy)
@@ -214,7 +217,7 @@ def _boxed(c: Product, sizes: dict[str, int], usual: dict[str, int], target: Tar
     (rows, cols), depth = b.area, prod(b.summed)
     small, large = rows * cols < 128 * 64, rows * cols > 128 * 128
     stages = 4 if small or large else 3
-    warps = 8 if rows * cols >= 128 * 128 else 4
+    warps = _room_beside(c, rows * cols, 8 if rows * cols >= 128 * 128 else 4)
     return Tile("product", rows, cols, depth, len(c.reduced), splits, warps, stages, b)
 
 
@@ -229,6 +232,13 @@ def _parts(tiles: int, steps: int, target: Target) -> int:
         return rounds * (-(-steps // parts) + more) + more * parts
 
     return min(range(1, max(1, min(MAX_SPLITS, steps // MIN_STEPS)) + 1), key=time)
+
+
+def _room_beside(c: Product, area: int, warps: int) -> int:
+    """Eight warps where the threads of fewer have no registers for the sums and all that an
+    epilogue reads beside them; of more than eight, each has fewer."""
+    each = area // (warps * WARP) * (1 + _tiles_read(c))
+    return max(warps, MOST_WARPS) if each > MOST_VALUES else warps
 
 
 def _tiles_read(c: Product) -> int:

@@ -46,8 +46,8 @@ def may_group(kernel: Kernel) -> bool:
 
 @lru_cache(maxsize=1024)
 def grouped(source: Source) -> Source | None:
-    """The function over a table; None where its programs lie in more than one dimension."""
-    if source.scratch_bytes or len(source.grid) != 1 or "tl.program_id(1)" in source.text:
+    """The function over a table; None where it has tiles, whose axes are chosen by its sizes."""
+    if source.scratch_bytes or len(source.grid) != 1:
         return None
     _, _, body = source.text.partition(":\n")
     own = [p for p in source.params if p.bound == "error"]

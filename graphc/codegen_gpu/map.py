@@ -64,7 +64,7 @@ class MapTemplate:
         """Full blocks without a mask, the last one with it."""
         body, whole = self.body, self.body.point
         count = body.product(a.extent for a in self.axes)
-        program = self.program(0)
+        program = self.program()
         body.writer.let(mask.text, 0)
         full = body.let(f"({program.text} + 1) * {self.plan.points} <= {count}", bool_, program)
         values = dict(body.values)
@@ -76,8 +76,9 @@ class MapTemplate:
 
     # ---- points --------------------------------------------------------------------------------
 
-    def program(self, dimension: int) -> Value:
-        return self.body.index(self._cast(f"tl.program_id({dimension})"), ())
+    def program(self) -> Value:
+        """Which block of points is this program's."""
+        return self.body.index(self._cast("tl.program_id(0)"), ())
 
     def _cast(self, text: str) -> str:
         return f"{text}.to(tl.int64)" if self.body.wide else text
@@ -95,9 +96,9 @@ class MapTemplate:
         axes, block = self.axes, self.plan.points
         shape = [str(block)] * self.rank
         if self.across is None:
-            flat = self.program(0) if axes else Value("0", self.body.index_dtype)
+            flat = self.program() if axes else Value("0", self.body.index_dtype)
             return Point(tuple(shape), (Group(axes, flat),))
-        lane, program = self.lane(block, self.across, self.rank), self.program(0)
+        lane, program = self.lane(block, self.across, self.rank), self.program()
         flat = self.body.index(f"{program.text} * {block} + {lane.text}", [program, lane])
         masks = self.bounds(flat, axes, block, self.across)
         groups, lanes = (Group(axes, flat),), ((self.across, lane),)
@@ -127,11 +128,12 @@ class MapTemplate:
         axes = {a.name: a for a in self.kernel.axes}
         rest = tuple(a for a in self.kernel.axes if a.name not in self.plan.tile)
         side = self.plan.points
-        groups = [Group(rest, self.program(0))]
+        first, *programs = self.digits(rest, [axes[rows]], side)
+        groups = [Group(rest, first)]
         masks: list[tuple[int, Value]] = []
         lanes: list[tuple[int, Value]] = []
         for d, name in enumerate((rows, columns)):
-            lane, program = self.lane(side, d, 2), self.program(d + 1)
+            lane, program = self.lane(side, d, 2), programs[d]
             flat = self.body.index(f"{program.text} * {side} + {lane.text}", [program, lane])
             groups.append(Group((axes[name],), flat))
             masks += self.bounds(flat, (axes[name],), side, d)
@@ -140,6 +142,22 @@ class MapTemplate:
         self.phases()
         sides = [GridDim((axes[name].extent,), side) for name in (rows, columns)]
         return GridDim(tuple(a.extent for a in rest)), *sides
+
+    def digits(self, points: Sequence[Axis], blocks: Sequence[Axis], side: int) -> list[Value]:
+        """The program's number among points, among blocks of so many of each of the axes that
+        follow, and what is left of it: programs of all dimensions lie in one."""
+        body, number, found = self.body, self.program(), list[Value]()
+        counts = [body.product(a.extent for a in points)]
+        for a in blocks:
+            n = body.product((a.extent,))
+            known = -(-n // side) if isinstance(n, int) else f"tl.cdiv({n}, {side})"
+            counts.append(known if isinstance(known, int) else body.index(known, ()).text)
+        for count in counts:
+            found.append(Value("0", body.index_dtype))
+            if count not in (0, 1):
+                found[-1] = body.index(f"{number.text} % {count}", [number])
+                number = body.index(f"{number.text} // {count}", [number])
+        return [*found, number]
 
     # ---- phases --------------------------------------------------------------------------------
 

@@ -52,9 +52,9 @@ class RowTemplate(MapTemplate):
     def run(self) -> tuple[GridDim, ...]:
         body, w = self.body, self.writer
         body.point = point = self.points()
-        self.own = self.program(1)
-        number = w.let(f"tl.program_id(0) * {self.plan.shares} + tl.program_id(1)", 0)
-        w.do(f"line = scratch + {number}.to(tl.int64) * {INDICES}")
+        own = f"tl.program_id(0) % {self.plan.shares}"
+        self.own = body.index(self._cast(f"({own})"), ())
+        w.do(f"line = scratch + tl.program_id(0).to(tl.int64) * {INDICES}")
         for phase in self.kernel.phases:
             if phase is self.found.adding:
                 self.add_rows(phase)
@@ -66,12 +66,16 @@ class RowTemplate(MapTemplate):
         grid = GridDim(tuple(a.extent for a in self.kernel.axes), self.plan.points)
         return grid, GridDim((self.plan.shares,))
 
+    def program(self) -> Value:
+        """Those that share a block of points are neighbours."""
+        return self.body.index(self._cast(f"(tl.program_id(0) // {self.plan.shares})"), ())
+
     def fill(self, phase: Phase) -> None:
         """What the program's own rows begin with."""
         body, w = self.body, self.writer
         values = dict(body.values)
         count, name = body.product(a.extent for a in phase.axes), w.fresh("k")
-        head = f"for {name} in range(tl.program_id(1), {count}, {self.plan.shares}):"
+        head = f"for {name} in range({self.own.text}, {count}, {self.plan.shares}):"
         with w.block(head) as level:
             body.floor = level
             self.at_trip(phase, w.assign(f"tl.cast({name}, {self._index})", level), level)

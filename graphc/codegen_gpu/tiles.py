@@ -34,7 +34,6 @@ ROOM = 8192  # elements of a block
 UNROLLED = 32  # trips of a loop that is written out
 LOOPED = 1024  # elements of a phase in one trip
 SIDE = 32  # of a tile
-LONGEST = 1 << 20  # points along one, as programs are counted along other dimensions of the grid
 SHARES = 512  # programs for the same points of a scatter: each looks at all indices
 LEAST = 4  # trips of each
 SHARED = 1024  # points of its programs
@@ -271,7 +270,7 @@ class _Planner:
         sizes = {a.name: self.size(a.extent) for a in self.kernel.axes}
         if rows == columns or min(sizes[rows], sizes[columns]) < SIDE // 2:
             return None
-        return (rows, columns) if max(sizes[rows], sizes[columns]) < LONGEST else None
+        return rows, columns
 
     # ---- reductions ----------------------------------------------------------------------------
 

@@ -146,9 +146,11 @@ def reset_peak_memory_stats(device: Any = None) -> None:
 
 
 def empty_cache() -> None:
-    """Give memory that no tensor holds back to the driver."""
+    """Give memory that no tensor holds, pinned memory of the host as well, back to the driver."""
     if is_initialized():
-        the_device(None).allocator.empty_cache()
+        gpu = the_device(None)
+        gpu.allocator.empty_cache()
+        gpu.host.empty_cache()
 
 
 def mem_get_info(device: Any = None) -> tuple[int, int]:

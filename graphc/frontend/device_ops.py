@@ -77,8 +77,10 @@ def _brought(source: Array, spec: TensorSpec, strides: Shape, where: device, wai
         assert here is not None, "not where it was"
         made = here.download(turned)
     else:
-        made = place.empty(turned.shape, source.dtype)
-        transfer(made, turned, wait)
+        beside = None if wait or here is not None else place.fetched(turned)
+        made = place.empty(turned.shape, source.dtype) if beside is None else beside
+        if beside is None:
+            transfer(made, turned, wait)
     return made.transpose(np.argsort(order))
 
 

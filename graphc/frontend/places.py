@@ -70,6 +70,11 @@ class DevicePlace(Place, Protocol):
         been read, if it is pinned."""
         ...
 
+    def fetched(self, source: Array) -> Any | None:
+        """A new array with the elements of one of the host, copied while what was asked for before
+        goes on; None where that cannot be, as of memory that is not pinned or has gaps."""
+        ...
+
     def download(self, source: Any) -> Array:
         """The elements in row-major memory of the host, once what computes them is done."""
         ...

@@ -38,7 +38,8 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class GridDim:
-    """Programs along one dimension of the grid: the product of `extents` over `block`, up."""
+    """Programs along some axes: the product of `extents` over `block`, up. A kernel's are the
+    product of those of all its dimensions, and lie in one."""
 
     extents: tuple[Size, ...]
     block: int = 1

@@ -14,6 +14,7 @@ from graphc.errors import InvalidArgument, InvalidState, InvalidType, Untraceabl
 from graphc.frontend import epoch, notebook
 from graphc.frontend import trace as tracing
 from graphc.frontend.modes import no_grad
+from graphc.frontend.places import settle
 from graphc.frontend.step.compile import compile
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.told import Told
@@ -140,6 +141,7 @@ class Module(Hooked, Tree):
                 f"cannot assign '{type(param).__name__}' object to parameter '{name}' "
                 "(graphc.nn.Parameter or None required)"
             )
+        settle(param.array if param is not None else None)
         self._parameters[name] = param
         epoch.modules_changed()
 
@@ -151,6 +153,7 @@ class Module(Hooked, Tree):
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' "
                 "(graphc Tensor or None required)"
             )
+        settle(tensor.array if tensor is not None else None)
         self._buffers[name] = tensor
         (self._not_persistent.discard if persistent else self._not_persistent.add)(name)
         epoch.modules_changed()
@@ -213,6 +216,7 @@ class Module(Hooked, Tree):
                 with no_grad():
                     old.copy_(value.detach())
                 return
+            settle(value.array if value is not None else None)
             self._buffers[name] = value
         elif value is None and name in self._parameters:
             self._parameters[name] = None

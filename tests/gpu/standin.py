@@ -57,6 +57,9 @@ class StandInMemory:
         self.uploads += 1
         self.bytes_at(address, source.nbytes)[...] = source.reshape(-1).view(np.uint8)
 
+    def fetch(self, source: Array) -> Block | None:
+        """None: nothing is pinned here."""
+
     def download(self, target: Array, address: int) -> None:
         target.reshape(-1).view(np.uint8)[...] = self.bytes_at(address, target.nbytes)
 

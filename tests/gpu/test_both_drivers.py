@@ -120,7 +120,7 @@ def test_memory_is_set_and_moved(gpu: Device, word: bytes) -> None:
 
 def test_pinned_copies_and_events(gpu: Device) -> None:
     d = gpu.driver
-    source, target = (gpu.pinned(X.shape, X.dtype) for _ in range(2))
+    source, target = (gpu.host.array(X.shape, X.dtype) for _ in range(2))
     source[:] = X
     block = gpu.allocate(X.nbytes)
     start, end = (d.EventCreate(timing=True) for _ in range(2))

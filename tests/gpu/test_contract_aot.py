@@ -17,7 +17,7 @@ from graphc.codegen_gpu.module import emit
 from graphc.codegen_gpu.pool import Pool
 from graphc.codegen_gpu.target import Target
 from graphc.ir.cuda_abi import Image, Source
-from graphc.ir.kernel import Kernel
+from graphc.ir.kernel import Apply, Buffer, Kernel, Load, Store
 from graphc.ir.types import DType, bf16, f32, f64
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "codegen_cpu"))
@@ -98,6 +98,32 @@ def test_a_split_sum_says_what_it_needs() -> None:
         source = ROWS[name].source(target)
         assert source.scratch_bytes
         assert [p.bound for p in source.params][-2:] == ["scratch", "counters"]
+
+
+def reading(count: int) -> Kernel:
+    """A linear layer whose results are multiplied by so many other values."""
+    where = at(m=128, n=1)
+    names = [f"e{k}" for k in range(count)]
+    loads = [Load(f"%{x}", bf16, x, where) for x in names]
+    sums, last = [], "%dot"
+    for k, x in enumerate(names):
+        wide = Apply(f"%w{k}", f32, "cast", (f"%{x}",))
+        sums += [wide, Apply(f"%s{k}", f32, "mul", (last, wide.name))]
+        last = f"%s{k}"
+    end = (Apply("%y", bf16, "cast", (last,)), Store("y", "%y", where))
+    return contract(
+        [("m", "n0"), ("n", 128)], [("k", 64)], at(m=64, k=1), at(n=64, k=1), where,
+        dtypes=(bf16, bf16, bf16), sizes=("n0",), epilogue=(*loads, *sums, *end),
+        buffers=tuple(Buffer(x, bf16, "r") for x in names),
+    )  # fmt: skip
+
+
+def test_threads_have_registers_for_what_an_epilogue_reads() -> None:
+    """Four values beside each sum are more than a thread of four warps may have of a tile of 64 by
+    128; of eight warps each has half."""
+    target = Target.named("sm_90a")
+    warps = {n: emit(reading(n), (1 << 20,), target).num_warps for n in (2, 3, 4, 6)}
+    assert warps == {2: 4, 3: 4, 4: 8, 6: 8}
 
 
 @pytest.mark.parametrize("n,k", [(64, 256), (1024, 512), (16, 4096)])

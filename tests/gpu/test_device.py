@@ -236,7 +236,7 @@ class TestNames:
 
     def test_a_stream_that_is_waited_for_has_what_was_done_in_it(self) -> None:
         gpu = device.current()
-        out = gpu.pinned((4,), np.dtype(np.float32))
+        out = gpu.host.array((4,), np.dtype(np.float32))
         block = gpu.allocate(16)
         gpu.upload(block.address, np.ones(4, np.float32))
         stream = cuda.Stream()
@@ -262,11 +262,30 @@ def test_the_switch_is_declared() -> None:
 
 def test_pinned_arrays_live_as_their_views(fake: None) -> None:
     gpu = device.current()
-    view = gpu.pinned((3, 4), np.dtype(np.int16))[1:]
-    assert gpu.is_pinned(view) and not gpu.is_pinned(np.zeros(3))
-    pinned = len(gpu._pinned)
+    view = gpu.host.array((3, 4), np.dtype(np.int16))[1:]
+    assert gpu.host.holds(view) and not gpu.host.holds(np.zeros(3))
+    address = view.ctypes.data
+    other = gpu.host.array((3, 4), np.dtype(np.int16))
+    assert other.ctypes.data != address - 8
     del view
-    assert len(gpu._pinned) == pinned - 1
+    assert gpu.host.array((3, 4), np.dtype(np.int16)).ctypes.data == address - 8
+
+
+def test_pinned_memory_is_used_again_once_it_was_read(fake: None) -> None:
+    """To give it back would wait for the device, which copies from it are there to avoid."""
+    driver = device.current().driver
+    assert isinstance(driver, FakeDriver)
+    cuda.empty_cache()
+    held, seen = len(driver.memory.pinned), set()
+    for k in range(9):
+        x = graphc.full((100 + k,), float(k)).pin_memory()
+        seen.add(x.data_ptr())
+        y = graphc.zeros(100 + k, device="cuda").copy_(x, non_blocking=True)
+        del x
+        assert y.tolist() == [float(k)] * (100 + k)
+    assert len(seen) <= 2 and len(driver.memory.pinned) <= held + 2
+    cuda.empty_cache()
+    assert len(driver.memory.pinned) == held
 
 
 def test_doctor_runs_its_test_on_the_device_as_well(

@@ -73,7 +73,7 @@ def test_a_launch_reads_its_packed_parameters(bench: Bench) -> None:
 
 def test_work_is_done_when_the_host_waits(bench: Bench) -> None:
     """A result that is read without waiting is not there, as on a GPU that is still busy."""
-    out = bench.device.pinned((N,), np.dtype(np.float32))
+    out = bench.device.host.array((N,), np.dtype(np.float32))
     out[:] = -1
     bench.driver.MemcpyDtoHAsync(out.ctypes.data, bench.x.address, 4 * N, bench.one)
     assert (out == -1).all()
@@ -82,7 +82,7 @@ def test_work_is_done_when_the_host_waits(bench: Bench) -> None:
 
 
 def test_pinned_memory_is_read_when_the_copy_runs(bench: Bench) -> None:
-    source = bench.device.pinned((N,), np.dtype(np.float32))
+    source = bench.device.host.array((N,), np.dtype(np.float32))
     source[:] = 1
     bench.device.upload(bench.x.address, source, wait=False)
     source[:] = 2  # too early, and seen
@@ -107,7 +107,7 @@ def test_streams_race_unless_an_event_orders_them(bench: Bench, ordered: bool) -
 
 
 def test_reading_side_by_side_is_no_race(bench: Bench) -> None:
-    out = bench.device.pinned((2, N), np.dtype(np.float32))
+    out = bench.device.host.array((2, N), np.dtype(np.float32))
     for k, stream in enumerate((bench.one, bench.two)):
         bench.driver.MemcpyDtoHAsync(out[k].ctypes.data, bench.x.address, 4 * N, stream)
     bench.device.synchronize()

@@ -207,6 +207,22 @@ def test_what_is_written_of_a_failed_step_is_not_kept(fake_gpu: None, name: str)
     assert kept is not None and kept.tolist() == [2, 2, 2]
 
 
+def test_a_buffer_is_not_what_a_failed_step_gave(fake_gpu: None) -> None:
+    module, table = nn.Module(), graphc.ones(5, 3, device="cuda")
+    module.register_buffer("mean", graphc.zeros(3, device="cuda"))
+    step: Any = graphc.compile(lambda k: table[k].sum(0) * 2)
+    good, bad = (graphc.tensor([k], device="cuda") for k in (1, 7))
+    module.mean = step(good)
+    with pytest.raises(IndexError):
+        module.mean = step(bad)
+    with pytest.raises(IndexError):
+        module.register_buffer("mean", step(bad))
+    with pytest.raises(IndexError):
+        module.weight = nn.Parameter(step(bad))
+    assert not [*module.parameters()]
+    assert module.mean.tolist() == [2, 2, 2]
+
+
 def test_eager_writes_wait_only_where_something_was_started(
     fake_gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from graphc.ir.kernel import Affine, Load, Phase
 from graphc.ir.kernel_interpret import Failure
 from graphc.ir.kernel_text import parse
 from graphc.ir.types import Array, f32
+from graphc.runtime.cuda import pack
 from graphc.runtime.cuda.copies import moves
 from tests.codegen_cpu.random_kernels import Case, cases, describe
 from tests.codegen_cpu.test_loops import (
@@ -476,6 +477,15 @@ def test_copies_between_memory_formats(shape: tuple[int, ...], form: str) -> Non
     assert plan(how.kernel, how.sizes, TARGET).form == form
     got = launch(how.kernel, emit(how.kernel, how.sizes, TARGET), data, sizes, {})
     assert (got["target"] == x.ravel()).all()
+
+
+def test_rows_without_end_are_tiled() -> None:
+    """Along all dimensions of a grid but the first, 65535 programs are the most."""
+    kernel = parse(TRANSPOSED)
+    assert plan(kernel, (1000, 1000), TARGET).form == "tile"
+    source = emit(kernel, (1000, 1000), TARGET)
+    x, *others = pack.grid(source, {"n": 32 * 100_000, "s": 32 * 100_000})
+    assert (x, others) == (2 * 100_000, [1, 1])
 
 
 def test_programs_are_enough_where_points_are() -> None:

@@ -69,5 +69,5 @@ def test_values_are_bound_by_index() -> None:
 
 def test_the_grid_counts_blocks_up() -> None:
     source = Source("k", "", (), (), (GridDim(("n", 3), 64), GridDim(("m",))))
-    assert pack.grid(source, {"n": 50, "m": 4}) == (3, 4, 1)
-    assert pack.grid(source, {"n": 0, "m": 4}) == (0, 4, 1)
+    assert pack.grid(source, {"n": 50, "m": 4}) == (12, 1, 1)
+    assert pack.grid(source, {"n": 0, "m": 4}) == (0, 1, 1)

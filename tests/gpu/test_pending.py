@@ -77,7 +77,7 @@ def test_cells_are_one_programs_each() -> None:
 
 def test_what_others_start_meanwhile_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(FakeDriver())
-    word, host = device.allocate(8), device.pinned((8,), np.dtype(np.uint8))
+    word, host = device.allocate(8), device.host.array((8,), np.dtype(np.uint8))
     start = Report.start
 
     def meanwhile(self: Report, driver: Driver, stream: int) -> None:

@@ -44,6 +44,7 @@ def test_the_whole_window(tmp_path: Path) -> None:
     found = run(tmp_path / "out", "fake", *options)
     assert [*found["window"]["stages"][0]] and set(found) == {*STAGES, "window"}
     assert {name: found[name]["status"] for name in STAGES} == dict.fromkeys(STAGES, "ok"), found
+    assert found["window"]["reports"] == [found[name] for name in STAGES]  # one file has all
     assert all(row["ok"] for row in found["abi"]["rows"])
     assert found["tests"]["rows"][0]["counts"] == {"passed": 1}
     assert {row.get("ceiling") for row in found["ceilings"]["rows"]} >= {"launch", "graph", "copy"}
@@ -88,13 +89,26 @@ def test_the_fastest_tiles_are_kept_as_the_template_reads_them(
 
 def test_a_failing_stage_stops_no_other(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(A_TEST.format(False))
-    options = "--only", "abi", "tests", "--tests", str(tmp_path / "test_it.py")
+    (tmp_path / "test_other.py").write_text("import what_is_not_there\n" + A_TEST.format(True))
+    options = "--only", "abi", "tests", "--tests", str(tmp_path)
     found = run(tmp_path / "out", "off", *options)
     assert found["abi"]["status"] == "failed" and "GRAPHC_CUDA=off" in found["abi"]["reason"]
     assert (found["tests"]["status"], found["tests"]["rows"][0]["counts"]) == (
         "failed",
-        {"failed": 1},
+        {"failed": 1, "error": 1},
     )
+
+
+def test_all_tests_of_a_gpu_are_where_a_window_looks() -> None:
+    """It looks through no others, whose packages a machine with a GPU may not have."""
+    tests = BENCHMARKS.parent / "tests"
+    marked = [
+        file
+        for file in tests.rglob("test_*.py")
+        if "pytest.mark.gpu" in file.read_text() or "fake_gpu:" in file.read_text()
+    ]
+    assert len(marked) > 10
+    assert all(BENCHMARKS.parent / gpu_stages.MARKED in file.parents for file in marked)
 
 
 def test_a_stage_ends_with_its_time(tmp_path: Path) -> None:
@@ -106,6 +120,7 @@ def test_a_stage_ends_with_its_time(tmp_path: Path) -> None:
 
 def test_no_time_left_is_said(tmp_path: Path) -> None:
     found = run(tmp_path, "fake", "--limit-s", "1", "--only", "nets")
+    assert found["window"]["reports"][0]["reason"] == "no time left"
     assert found["nets"] == {
         "stage": "nets",
         "status": "skipped",

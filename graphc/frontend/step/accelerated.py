@@ -9,7 +9,7 @@ from typing import Any
 
 from graphc.codegen_gpu.module import emit, needs_wide
 from graphc.codegen_gpu.routine import has_code
-from graphc.codegen_gpu.tiles import LONGEST, SIDE
+from graphc.codegen_gpu.tiles import SIDE
 from graphc.frontend import device_ops, places
 from graphc.frontend.devices import Accelerator
 from graphc.frontend.places import DevicePlace
@@ -39,7 +39,7 @@ class Copies:
         kernel = how.kernel
         sizes = dict(zip(kernel.sizes, how.sizes, strict=True))
         wide = needs_wide(kernel, sizes)
-        key = kernel.key(), wide, tuple((n >= SIDE // 2) + (n >= LONGEST) for n in how.shape)
+        key = kernel.key(), wide, tuple(n >= SIDE // 2 for n in how.shape)
         image = self._images.get(key)
         if image is None:
             backend = cuda_backend(self._device)
@@ -94,12 +94,12 @@ class Cuda:
         return place
 
     def pinned(self, array: Array) -> Array:
-        made = device.current().pinned(array.shape, array.dtype)
+        made = device.current().host.array(array.shape, array.dtype)
         made[...] = array
         return made
 
     def is_pinned(self, array: Array) -> bool:
-        return device.is_initialized() and device.current().is_pinned(array)
+        return device.is_initialized() and device.current().host.holds(array)
 
     apply = staticmethod(device_ops.apply)
     full = staticmethod(device_ops.full)

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import weakref
-from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +13,9 @@ from graphc.ir.cuda_abi import Image
 from graphc.ir.types import Array
 from graphc.runtime.cuda import probe
 from graphc.runtime.cuda.driver import DeviceAttribute, Driver, FunctionAttribute
-from graphc.runtime.cuda.memory import Allocation, Allocator
+from graphc.runtime.cuda.memory import Allocation, Allocator, recorded
 from graphc.runtime.cuda.pending import Cells, Pending
+from graphc.runtime.cuda.pinned import Pinned
 
 SHARED_BYTES = 48 << 10  # what a kernel may use without asking
 
@@ -92,11 +88,10 @@ class Device:
         self.copy_stream = driver.StreamCreateWithPriority()
         self.capture_stream = driver.StreamCreateWithPriority()
         self.allocator = Allocator(driver)
+        self.host = Pinned(driver)
         self.pending = Pending()
-        self.cells = Cells(lambda shape: self.pinned(shape, np.dtype(np.int64)))
+        self.cells = Cells(lambda shape: self.host.array(shape, np.dtype(np.int64)))
         self._functions: dict[Image, int] = {}
-        self._pinned: dict[int, int] = {}  # bytes by address
-        self._unpinned: deque[int] = deque()  # addresses that nothing uses any more
 
     def enter(self) -> None:
         """Make its context this thread's."""
@@ -132,8 +127,25 @@ class Device:
         any other may be changed when this returns."""
         if source.nbytes:
             self.driver.MemcpyHtoDAsync(address, source.ctypes.data, source.nbytes, self.stream)
-            if wait and self.is_pinned(source):
+            if wait and self.host.holds(source):
                 self.driver.StreamSynchronize(self.stream)
+            elif not wait:
+                self.host.read_by(self.stream, source)
+
+    def fetch(self, source: Array) -> Allocation | None:
+        """Memory with the elements of dense pinned memory, copied beside what was started before
+        this and in front of what is started later; None of any other memory."""
+        if not source.nbytes or not source.flags.c_contiguous or not self.host.holds(source):
+            return None
+        driver, beside = self.driver, self.copy_stream
+        block = self.allocator.allocate(source.nbytes, beside)
+        block.used_by(self.stream)
+        driver.MemcpyHtoDAsync(block.address, source.ctypes.data, source.nbytes, beside)
+        self.host.read_by(beside, source)
+        event = recorded(driver, beside)
+        driver.StreamWaitEvent(self.stream, event)
+        driver.EventDestroy(event)
+        return block
 
     def download(self, target: Array, address: int) -> None:
         """Copy to a dense array of the host, and wait for it."""
@@ -169,39 +181,6 @@ class Device:
         """Wait for all work of the device; raises what has failed of it."""
         self.driver.CtxSetCurrent(self.context)
         self.pending.through(self.driver.CtxSynchronize)
-
-    # ---- pinned memory
-
-    def pinned(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
-        """An array of the host that copies read and write by themselves; it lives as its views."""
-        with suppress(IndexError):  # threads share a device
-            while True:
-                self.driver.MemFreeHost(self._unpinned.popleft())
-        count = int(np.prod(shape))
-        size = max(1, count * dtype.itemsize)
-        address = self.driver.MemHostAlloc(size)
-        memory = HostMemory(address, size)
-        self._pinned[address] = size
-        weakref.finalize(memory, self._unpin, address).atexit = False
-        return np.asarray(memory)[: count * dtype.itemsize].view(dtype).reshape(shape)
-
-    def is_pinned(self, array: Array) -> bool:
-        start, end = array.ctypes.data, array.ctypes.data + array.nbytes
-        return any(a <= start and end <= a + size for a, size in self._pinned.copy().items())
-
-    def _unpin(self, address: int) -> None:
-        """Wherever the garbage collector runs, in a capture even: no call of the driver is made."""
-        del self._pinned[address]
-        self._unpinned.append(address)
-
-
-class HostMemory:
-    """Bytes at an address, as NumPy takes them."""
-
-    def __init__(self, address: int, size: int) -> None:
-        self.__array_interface__ = {
-            **{"data": (address, False), "shape": (size,), "typestr": "|u1", "version": 3}
-        }
 
 
 # ---- the process's -------------------------------------------------------------------------------

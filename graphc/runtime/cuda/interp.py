@@ -302,7 +302,13 @@ def call_device_function(self: Any, *arguments: Any, **named: Any) -> Any:
 @cache
 def rewritten(function: Any) -> Callable[..., Any]:
     interpreter._patch_lang(function.fn)
+    tl.tensor.__index__ = number  # 3.6 asks NumPy (from 2.4 on in vain) for that of an array
     return function.rewrite()  # type: ignore[no-any-return]
+
+
+def number(self: Any) -> int:
+    """A scalar, of which the interpreter has an array of one, as Python's."""
+    return int(self.handle.data.item())
 
 
 slow_numpy_dtype = interpreter._get_np_dtype  # it makes its table anew at each call

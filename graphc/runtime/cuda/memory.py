@@ -2,7 +2,9 @@
 
 Segments come from the driver; blocks are cut from them, best fit first, and grow together again
 when freed. A block belongs to a stream: who gets it next in that stream comes behind whoever had it
-before, so nothing waits. One that other streams used, too, is freed behind them by events.
+before, so nothing waits. One that other streams used, too, waits for them by events where it is
+handed out again, no earlier, and what was freed last is not handed out at once: so of batches that
+a stream of copies brings, one is on its way while the one before is used.
 
 Invariants: the blocks of a segment tile it; two free blocks of a segment never touch; every address
 is a multiple of 256.
@@ -14,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from graphc.errors import CudaError, DeviceOutOfMemory
 from graphc.runtime.cuda.driver import OUT_OF_MEMORY, Driver
@@ -29,6 +32,14 @@ def rounded(size_bytes: int) -> int:
     return max(1, -(-size_bytes // ALIGNMENT)) * ALIGNMENT
 
 
+class Left(NamedTuple):
+    """Memory that was freed where other streams may use it still: until their events."""
+
+    address: int
+    size_bytes: int
+    events: tuple[int, ...]
+
+
 @dataclass(eq=False, slots=True)
 class Block:
     """Part of a segment, between its neighbours; `requested` bytes are in use, 0 if it is free."""
@@ -39,6 +50,8 @@ class Block:
     requested: int = 0
     before: Block | None = None
     after: Block | None = None
+    left: list[Left] = field(default_factory=list)  # of one that is free
+    freed: int = 0  # the turn in which the last of them was
 
 
 @dataclass(eq=False, slots=True)
@@ -97,8 +110,9 @@ class Pool:
 
     free: list[Block] = field(default_factory=list)
 
-    def best(self, size: int) -> Block | None:
-        fits = (b for b in self.free if b.size >= size)
+    def best(self, size: int, turn: int) -> Block | None:
+        """The smallest that is large enough, of those that nobody waits for from this turn on."""
+        fits = (b for b in self.free if b.size >= size and not (b.left and b.freed >= turn))
         return min(fits, key=lambda b: (b.size, b.address), default=None)
 
 
@@ -111,6 +125,7 @@ class Allocator:
         self._pools: dict[tuple[int, bool], Pool] = {}
         self._segments: dict[int, tuple[Segment, Block]] = {}
         self._freed: deque[tuple[Block, set[int]]] = deque()
+        self._turn = 0  # moves where some are freed that other streams used
         self._lock = threading.RLock()  # threads share a device
 
     def allocate(self, size_bytes: int, stream: int) -> Allocation:
@@ -122,8 +137,9 @@ class Allocator:
         self.collect()
         size = rounded(size_bytes)
         pool = self._pools.setdefault((stream, size <= SMALL), Pool())
-        block = pool.best(size) or self._grow(size, size_bytes, stream)
+        block = pool.best(size, self._turn) or self._grow(size, size_bytes, stream)
         pool.free.remove(block)
+        self._await(block)
         self._cut(block, size, pool)
         block.requested = size
         self.stats.allocations += 1
@@ -134,6 +150,7 @@ class Allocator:
     def collect(self) -> None:
         """Take back what has been dropped since."""
         with self._lock:
+            self._turn += any(users for _, users in list(self._freed))
             while self._freed:
                 block, users = self._freed.popleft()
                 self._free(block, users)
@@ -147,6 +164,7 @@ class Allocator:
     def _release(self) -> None:
         for segment, first in list(self._segments.values()):
             if not first.requested and first.size == segment.size:
+                self._await(first)
                 self._pools[segment.stream, segment.small].free.remove(first)
                 del self._segments[segment.address]
                 self.stats.add(reserved=-segment.size)
@@ -209,12 +227,12 @@ class Allocator:
 
     def _free(self, block: Block, users: set[int]) -> None:
         segment = block.segment
-        for stream in users:
-            event = self.driver.EventCreate()
-            self.driver.EventRecord(event, stream)
-            self.driver.StreamWaitEvent(segment.stream, event)
-            self.driver.EventDestroy(event)
-        self.driver.Reclaim(block.address, block.requested, segment.stream)
+        if users:
+            events = tuple(recorded(self.driver, stream) for stream in users)
+            block.left.append(Left(block.address, block.requested, events))
+            block.freed = self._turn
+        else:
+            self.driver.Reclaim(block.address, block.requested, segment.stream)
         self.stats.add(allocated=-block.requested)
         self.stats.allocations -= 1
         block.requested = 0
@@ -227,9 +245,28 @@ class Allocator:
         else:
             pool.free.append(block)
 
+    def _await(self, block: Block) -> None:
+        """Have the block's stream come behind whoever used a part of it."""
+        stream = block.segment.stream
+        for x in block.left:
+            for event in x.events:
+                self.driver.StreamWaitEvent(stream, event)
+                self.driver.EventDestroy(event)
+            self.driver.Reclaim(x.address, x.size_bytes, stream)
+        block.left = []
+
+
+def recorded(driver: Driver, stream: int) -> int:
+    """An event behind all that the stream has."""
+    event = driver.EventCreate()
+    driver.EventRecord(event, stream)
+    return event
+
 
 def merge(first: Block, second: Block) -> None:
     """`first` takes the place of both."""
+    first.left += second.left
+    first.freed = max(first.freed, second.freed)
     first.size += second.size
     first.after = second.after
     if second.after is not None:

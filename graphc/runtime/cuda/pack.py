@@ -11,6 +11,7 @@ import ctypes
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from graphc.errors import InternalError
 from graphc.ir.cuda_abi import Param, Source
@@ -100,7 +101,6 @@ def bound(
 
 
 def grid(source: Source, sizes: Mapping[str, int]) -> tuple[int, int, int]:
-    """Programs in each dimension, for the values of the kernel's sizes by name."""
-    counts = [d.count(dict(sizes)) for d in source.grid]
-    x, y, z = (*counts, 1, 1, 1)[:3]
-    return x, y, z
+    """Programs, for the values of the kernel's sizes by name: all along the first dimension, as
+    along the others there may be no more than 65535."""
+    return prod(d.count(dict(sizes)) for d in source.grid), 1, 1

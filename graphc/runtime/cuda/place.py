@@ -35,6 +35,11 @@ class Memory(Protocol):
         is pinned, before."""
         ...
 
+    def fetch(self, source: Array) -> Block | None:
+        """Memory with the elements of a dense pinned array, which is copied beside what runs; None
+        of any other array."""
+        ...
+
     def download(self, target: Array, address: int) -> None:
         """Copy to a dense array of the host, and wait for it."""
         ...
@@ -121,6 +126,13 @@ class CudaPlace:
             return
         dense = source.flags.c_contiguous
         self.memory.upload(target.address, source if dense else np.ascontiguousarray(source), wait)
+
+    def fetched(self, source: Array) -> Any | None:
+        """An array of its own, if there is a way beside what runs."""
+        block = self.memory.fetch(source)
+        if block is None:
+            return None
+        return DeviceArray(block.address, source.dtype, source.shape, block, self.index)
 
     def download(self, source: Any) -> Array:
         """The piece of memory where the elements are, and what they are of it."""
