@@ -132,8 +132,8 @@ def _operands(v: Value, reads: Reads) -> Iterator[Value]:
 
 def _read(a: Any, reads: Reads) -> Value:
     """What a member of a group reads: of what is repeated, what that repeats."""
-    a = a[0] if isinstance(a, tuple) else a
-    return a.args[0] if a in reads and a.op is not None and a.op.name == "expand" else a
+    v: Value = a[0] if isinstance(a, tuple) else a
+    return v.args[0] if v in reads and v.op is not None and v.op.name == "expand" else v
 
 
 def _joined(part: _Part, other: _Part) -> _Part:

@@ -89,7 +89,7 @@ class Lines:
                         out = np.asarray(out, dtype)
                     if not view and not out.flags.c_contiguous:
                         out = row_major(out)
-                    env[result] = out  # type: ignore[call-overload]
+                    env[result] = out  # type: ignore[index]
                 for k in dead:
                     env[k] = None
         return [env[k] for k in self._wanted]
