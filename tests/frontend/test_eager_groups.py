@@ -39,6 +39,10 @@ LARGE: dict[str, tuple[Callable[..., T], tuple[tuple[int, ...], ...]]] = {
     "gelu": (F.gelu, ((200, 300),)),
     "layer_norm": (lambda x, w, b: F.layer_norm(x, [300], w, b), ((200, 300), (300,), (300,))),
     "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), ((40, 4, 700), (4,), (4,))),
+    "batch_norm": (
+        lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+        ((20, 4, 40, 35), (4,), (4,)),
+    ),
     "softmax": (lambda x: F.softmax(x, -1), ((200, 700),)),
     "silu": (F.silu, ((200, 700),)),
     "hardswish": (F.hardswish, ((200, 700),)),
