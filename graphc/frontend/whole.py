@@ -1,11 +1,12 @@
 """Functions of several operations as one in eager mode, where nobody looks inside.
 
-`whole` marks a pure function of tensors. Its first call with operands of given types traces it with
-its derivative (`passes/autodiff.py`), and from then on such calls run both as plain lists of NumPy
-calls (`eager/lines.py`): the same calls on the same arrays as one operation at a time makes,
-without inferring types, making tensors and recording nodes in between. One node stands on the tape;
-it keeps what the derivative reads. Second derivatives are those of the function, run again as
-written.
+`whole` marks a pure function of tensors, which gives one, or a tuple: after its result others that
+no gradient goes to, such as the statistics of a batch. Its first call with operands of given types
+traces it with its derivative (`passes/autodiff.py`), and from then on such calls run both as plain
+lists of NumPy calls (`eager/lines.py`): the same calls on the same arrays as one operation at a
+time makes, without inferring types, making tensors and recording nodes in between. One node stands
+on the tape; it keeps what the derivative reads. Second derivatives are those of the function, run
+again as written.
 
 Inside a step's trace, on a GPU, under autocast, vmap, anomaly detection and hooks on saved tensors,
 and for operands that do not lie row by row, the function runs as written. So does what has effects
@@ -120,11 +121,12 @@ def _plan_of(
 
 
 class Traced(NamedTuple):
-    """A call as values: its operands, its result, what may raise, the result's cotangent and those
-    of the operands."""
+    """A call as values: its operands, its result and others that have no gradient, what may raise,
+    the result's cotangent and those of the operands."""
 
     given: list[Value]
     out: Value
+    others: list[Value] | None
     checks: list[Value]
     g: Value | None
     pulled: list[Value | None]
@@ -159,10 +161,14 @@ def _traced(
     recorded = modes.grad
     with trace.activate():
         first = [*map(stand_in, args)]  # in this order
-        out = function(*first, **{k: stand_in(x) for k, x in kwargs.items()})
-        if not isinstance(out, Tensor) or not out.is_traced or shown_strides(out):
+        made = function(*first, **{k: stand_in(x) for k, x in kwargs.items()})
+        several = type(made) is tuple
+        outs: tuple[Any, ...] = made if several else (made,)
+        if not all(isinstance(x, Tensor) and x.is_traced and not shown_strides(x) for x in outs):
             return None
+        out = outs[0]
         z, mark = trace.value(out), trace.builder.mark()
+        others = [trace.value(x) for x in outs[1:]] if several else None
         edges = [edge_of(x) if recorded else None for x in seen]
         g: Tensor | None = None
         pulled: list[Value | None] = [None for _ in seen]
@@ -184,7 +190,7 @@ def _traced(
     if root(z) in given or root(z).const is not None:
         return None
     checks = [v for v in trace.checks if v.number <= mark]
-    return Traced(given, z, checks, None if g is None else trace.value(g), pulled, mark)
+    return Traced(given, z, others, checks, None if g is None else trace.value(g), pulled, mark)
 
 
 def _plain(v: Value) -> bool:
@@ -218,7 +224,9 @@ class Plan:
         self.reads = [k for k, v in enumerate(given) if v in ways]
         self.reads_output = z in ways
         between = [v for v in ways if v is not z and v not in given]
-        self.forward = Lines(given, [z, *between], traced.checks)
+        others = traced.others
+        self.others = None if others is None else [v.spec for v in others]
+        self.forward = Lines(given, [z, *(others or ()), *between], traced.checks)
         self.copies = shows(z)  # what is kept could lie in the same memory
         g = traced.g
         outs = list(dict.fromkeys(d for d in traced.pulled if d is not None and d is not g))
@@ -234,10 +242,15 @@ class Plan:
             entry = [g, *(given[k] for k in self.reads)]
             self.back = Lines([*entry, *([z] if self.reads_output else []), *between], outs)
 
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inputs = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
         made, *between = self.forward([x.array for x in inputs])  # type: ignore[misc]  # concrete
         out = fresh(np.array(made, order="C") if self.copies else made, self.spec)
+        others = None
+        if self.others is not None:  # copied: what is kept for the derivative may be the same
+            count = len(self.others)
+            others = [fresh(np.array(a), spec) for a, spec in zip(between, self.others)]
+            between = between[count:]
         if self.records:
             saved = [(x, x.storage.version) for x in inputs]
             edges = [edge_of(x) if w else None for x, w in zip(inputs, self.wanted)]
@@ -245,7 +258,7 @@ class Plan:
             if self.reads_output:
                 node.output = (out.alias(), out.storage.version)
             attach(out, node)
-        return out
+        return out if others is None else (out, *others)
 
     def pulled(self, g: Tensor, read: Sequence[Array]) -> Cotangents:
         assert self.back is not None and g.array is not None
@@ -262,20 +275,23 @@ class Plan:
         values = [next(left) if a is None else a[0] for a in self.skeleton]
         count = len(values) - len(self.names)
         out = self.function(*values[:count], **dict(zip(self.names, values[count:])))
-        return cast(Tensor, out)
+        return cast(Tensor, out[0] if type(out) is tuple else out)
 
 
 def _frontier(traced: Traced) -> list[Value]:
     """What the derivative reads of the function: operands, the result, and values to be kept. Views
-    are made again, so that each value kept has memory of its own."""
+    are made again, so that each value kept has memory of its own, and so is what costs no more than
+    to read it: arithmetic on operands and on small values."""
     found: dict[Value, None] = {}
     stack = [d for d in traced.pulled if d is not None and d is not traced.g]
     seen = set(stack)
     ends = {traced.out, *traced.given}
+    again: dict[Value, bool] = {}
     while stack:
         v = stack.pop()
         made_before = v.number <= traced.mark and v.const is None and v is not traced.g
-        if v in ends or (made_before and v.args and not shows(v)):
+        kept = made_before and v.args and not shows(v) and not _made_again(v, traced.given, again)
+        if v in ends or kept:
             found[v] = None
             continue
         new = [a for a in v.args if a not in seen]
@@ -332,3 +348,20 @@ class Whole(OpNode):
         plan = self.plan
         kept = self.operands is not None and len(self.operands) > len(self.edges)
         return kept or bool(plan.reads) or plan.reads_output
+
+
+def _made_again(v: Value, given: Sequence[Value], known: dict[Value, bool]) -> bool:
+    """Whether it is an addition or product of operands, numbers, what is repeated, and such."""
+    if v not in known:
+        op = v.op
+        assert op is not None
+        plain = op.kind == "elementwise" and op.correct and op.cost == 1 and not op.aliases
+        known[v] = plain and all(
+            a.const is not None
+            or a in given
+            or a.op is None
+            or a.op.name == "expand"
+            or (bool(a.args) and not shows(a) and _made_again(a, given, known))
+            for a in v.args
+        )
+    return known[v]

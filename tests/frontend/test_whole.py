@@ -27,6 +27,14 @@ CALLS: dict[str, tuple[Callable[..., T], tuple[tuple[int, ...], ...]]] = {
     "transposed": (lambda x, w: F.conv_transpose2d(x, w, None, 2), ((2, 4, 5, 5), (4, 3, 2, 2))),
     "layer_norm": (lambda x, w, b: F.layer_norm(x, [6], w, b), ((3, 4, 6), (6,), (6,))),
     "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), ((3, 4, 6), (4,), (4,))),
+    "batch_norm": (
+        lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+        ((3, 4, 6, 5), (4,), (4,)),
+    ),
+    "batch_norm by running statistics": (
+        lambda x, w, b: F.batch_norm(x, b.detach() + 1, b.detach() * b.detach(), w, b),
+        ((3, 4, 6, 5), (4,), (4,)),
+    ),
     "gelu": (F.gelu, ((40, 70),)),
     "softmax": (lambda x: F.softmax(x, -1), ((40, 70),)),
     "relu": (F.relu, ((40, 170),)),
@@ -81,6 +89,41 @@ def test_second_derivatives(name: str) -> None:
     assert len(got) == len(expected) >= 1
     for a, b in zip(got, expected):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_beside_a_result() -> None:
+    """They are tensors of their own, without a gradient: writing them changes no derivative."""
+
+    def trained() -> list[bytes]:
+        (x,) = operands(((3, 4, 6, 5),))
+        mean, var = graphc.zeros(4), graphc.ones(4)
+        y = F.batch_norm(x, mean, var, training=True, momentum=1.0)
+        mean.add_(1), var.mul_(2)
+        y.backward(graphc.sin(y.detach()))
+        assert x.grad is not None
+        return [t.detach().numpy().tobytes() for t in (y, mean, var, x.grad)]
+
+    with saved_tensors_hooks(lambda x: x, lambda x: x):
+        expected = trained()
+    for _ in range(2):
+        assert trained() == expected
+
+
+def test_a_norm_keeps_no_copy_of_its_operand() -> None:
+    """Of the size of its operand it keeps nothing more, and says so when that is written."""
+    (x,) = operands(((3, 4, 6, 5),))
+    for norm in (
+        lambda x: F.batch_norm(x, None, None, training=True),
+        lambda x: F.layer_norm(x, [5]),
+    ):
+        y = norm(x)
+        node = y.grad_fn
+        assert type(node) is whole.Whole and node.operands is not None
+        assert [a.size for a in node.operands[1:] if a.size >= x.numel()] == []
+        with graphc.no_grad():
+            x.mul_(2)
+        with pytest.raises(RuntimeError, match="changed by an in-place operation"):
+            y.sum().backward()
 
 
 def test_a_step_calls_a_third_of_the_python() -> None:

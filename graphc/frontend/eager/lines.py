@@ -13,22 +13,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.frontend.eager.arrays import row_major
+from graphc.frontend.eager.groups import AGAIN, MAKERS, Group, Runner, grouped
+from graphc.frontend.eager.pool import LEAST_BYTES, POOL
 from graphc.frontend.eager.rows import FAST
 from graphc.frontend.views import VIEW_OPS
 from graphc.ir.graph import Value, topological
-from graphc.ir.types import Array
+from graphc.ir.types import Array, Shape
 
 KEPT_BYTES = 1 << 16  # of a source, made once
 
 
 class Line(NamedTuple):
-    """One call: what it reads and where its result goes, by number; whose last reader it is."""
+    """One call: what it reads and where its result goes, by number; whose last reader it is.
+    A group has several results, which are right as they are."""
 
     function: Callable[..., Any]
     reads: tuple[int, ...]
     attrs: Mapping[str, Any]
-    result: int
-    dtype: np.dtype[Any]
+    result: int | tuple[int, ...]
+    dtype: np.dtype[Any] | None
     view: bool
     dead: tuple[int, ...]
 
@@ -49,7 +52,11 @@ class Lines:
     """Calls from the arrays of `given` to those of `wanted`."""
 
     def __init__(
-        self, given: Sequence[Value], wanted: Sequence[Value], checks: Iterable[Value] = ()
+        self,
+        given: Sequence[Value],
+        wanted: Sequence[Value],
+        checks: Iterable[Value] = (),
+        groups: bool = True,
     ) -> None:
         self._given = len(given)
         self._place = {v: k for k, v in enumerate(given)}
@@ -57,11 +64,14 @@ class Lines:
         order = _behind(given, [*wanted, *checks])
         reads = {v: self._operands(v) for v in order if not self._made_once(v)}
         order = _behind_reads(reads, [*wanted, *checks], self._place)
-        places = {v: tuple(self._at(a) for a in reads[v]) for v in order if v in reads}
-        for v in order:
-            self._at(v)
+        order = [v for v in order if v in reads]
+        listed = grouped(order, reads, [*wanted, *checks]) if groups else order
+        places = [self._read_by(x, reads) for x in listed]
+        for x in listed:
+            for v in x.wanted if isinstance(x, Group) else (x,):
+                self._at(v)
         self._wanted = [self._at(v, full=True) for v in wanted]
-        self._lines = self._listed([v for v in order if v in reads], places)
+        self._lines = self._listed(listed, places)
         self._place.clear()  # values hold all that was ever traced with them
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
@@ -70,11 +80,16 @@ class Lines:
         with np.errstate(all="ignore"):
             for function, reads, attrs, result, dtype, view, dead in self._lines:
                 out = function(*[env[k] for k in reads], **attrs)
-                if out.__class__ is not np.ndarray or out.dtype is not dtype:
-                    out = np.asarray(out, dtype)
-                if not view and not out.flags.c_contiguous:
-                    out = row_major(out)
-                env[result] = out
+                if dtype is None:
+                    for k, array in zip(result, out):  # type: ignore[arg-type]  # of a group
+                        env[k] = array
+                    out = array = None
+                else:
+                    if out.__class__ is not np.ndarray or out.dtype is not dtype:
+                        out = np.asarray(out, dtype)
+                    if not view and not out.flags.c_contiguous:
+                        out = row_major(out)
+                    env[result] = out  # type: ignore[index]
                 for k in dead:
                     env[k] = None
         return [env[k] for k in self._wanted]
@@ -122,23 +137,61 @@ class Lines:
             self._keep(v, None)  # type: ignore[arg-type]  # filled by each run
         return self._place[v]
 
-    def _listed(self, order: list[Value], places: Mapping[Value, tuple[int, ...]]) -> list[Line]:
-        last: dict[int, Value] = {}
-        for v in order:
-            for k in places[v]:
-                last[k] = v
+    def _read_by(self, x: Value | Group, reads: Mapping[Value, list[Any]]) -> tuple[int, ...]:
+        operands: Iterable[Any] = x.given if isinstance(x, Group) else reads[x]
+        return tuple(self._at(a) for a in operands)
+
+    def _listed(
+        self, order: Sequence[Value | Group], places: Sequence[tuple[int, ...]]
+    ) -> list[Line]:
+        last = {k: at for at, reads in enumerate(places) for k in reads}
         kept = {*self._wanted, *(k for k, a in enumerate(self._start) if a is not None)}
         lines = []
-        for v in order:
-            op = v.op
+        for at, (x, reads) in enumerate(zip(order, places)):
+            dead = tuple({k for k in reads if last[k] == at and k not in kept})
+            if isinstance(x, Group):
+                results = tuple(self._place[v] for v in x.wanted)
+                lines.append(Line(Together(x), reads, {}, results, None, False, dead))
+                continue
+            op = x.op
             assert op is not None
-            dead = tuple({k for k in places[v] if last[k] is v and k not in kept})
             function = FAST.get(op.name, op.evaluate)
-            result, dtype = self._place[v], v.spec.dtype.numpy
-            lines.append(
-                Line(function, places[v], v.attrs, result, np.dtype(dtype), op in VIEW_OPS, dead)
-            )
+            dtype = np.dtype(x.spec.dtype.numpy)
+            if isinstance(function, np.ufunc) and x.spec.size_bytes >= LEAST_BYTES:
+                function = _pooled(function, x.spec.shape, dtype)
+            result = self._place[x]
+            lines.append(Line(function, reads, x.attrs, result, dtype, op in VIEW_OPS, dead))
         return lines
+
+
+def _pooled(function: np.ufunc, shape: Shape, dtype: np.dtype[Any]) -> Callable[..., Array]:
+    """It with its result in memory of the pool."""
+
+    def into(*args: Array) -> Array:
+        out: Array = function(*args, out=POOL.empty(shape, dtype))
+        return out
+
+    return into
+
+
+class Together:
+    """A group as one function of arrays: by NumPy at first, then by compiled code."""
+
+    def __init__(self, group: Group) -> None:
+        self._plain = Lines(group.given, group.wanted, groups=False)
+        self._recipe, self._sizes = group.recipe, group.sizes
+        self._outs = [(v.spec.shape, np.dtype(v.spec.dtype.numpy)) for v in group.wanted]
+        self._left = AGAIN
+        self._runner: Runner | None = None
+
+    def __call__(self, *arrays: Array) -> list[Array]:
+        if self._runner is None:
+            if self._left or not MAKERS:
+                self._left = max(self._left - 1, 0)
+                return self._plain(arrays)
+            self._runner = MAKERS[-1](self._recipe, self._sizes)
+        outs = [POOL.empty(shape, dtype) for shape, dtype in self._outs]
+        return outs if self._runner([*map(row_major, arrays)], outs) else self._plain(arrays)
 
 
 def _behind(given: Sequence[Value], wanted: Sequence[Value]) -> list[Value]:

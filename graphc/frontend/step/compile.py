@@ -15,6 +15,8 @@ from typing import Any, cast, overload
 from graphc.errors import InvalidType
 from graphc.frontend.devices import MAKERS, Accelerator
 from graphc.frontend.eager.compiled import DRAWERS, RUNNERS
+from graphc.frontend.eager.groups import MAKERS as GROUP_MAKERS
+from graphc.frontend.eager.groups import Recipe, Runner
 from graphc.frontend.places import HOST, Place
 from graphc.frontend.step.compile_options import checked
 from graphc.frontend.step.compiled import (
@@ -24,6 +26,7 @@ from graphc.frontend.step.compiled import (
 )
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.found import is_module
+from graphc.frontend.step.grouped import Groups
 from graphc.frontend.step.native_backend import native, native_backend
 from graphc.frontend.step.one_op import OneOp, OverVectors
 from graphc.frontend.step.profile import Limits, Run
@@ -32,7 +35,7 @@ from graphc.frontend.step.signature import refuse_foreign
 from graphc.frontend.step.typed import Compiler, M, P, R, Step, T
 from graphc.ir.graph import Graph, Value
 from graphc.ir.ops import Attrs, Op
-from graphc.ir.types import Array, TensorSpec
+from graphc.ir.types import Array, Shape, TensorSpec
 from graphc.passes.partition import Split, partition
 from graphc.passes.profile import Profile
 from graphc.runtime import peaks
@@ -123,8 +126,19 @@ def _draw_compiled(
     return cast(Array, programs.run(HOST, op, arrays, numbers, attrs, spec))
 
 
+@lru_cache(maxsize=1)
+def _groups() -> Groups:
+    return Groups(native_backend(), native().busy, kept=LARGE)
+
+
+def _run_grouped(recipe: Recipe, sizes: Shape) -> Runner:
+    """Elementwise lines of eager mode as one program."""
+    return _groups()(recipe, sizes)
+
+
 RUNNERS.append(_run_compiled)
 DRAWERS.append(_draw_compiled)
+GROUP_MAKERS.append(_run_grouped)
 
 
 @overload  # a class is callable, too

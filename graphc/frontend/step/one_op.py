@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import GraphcError, user_location
-from graphc.frontend.places import DevicePlace, Place
+from graphc.frontend.eager.pool import POOL
+from graphc.frontend.places import HOST, DevicePlace, Place
 from graphc.frontend.step.family import Backend
 from graphc.frontend.step.memory import begins_well
 from graphc.frontend.step.native import Native, Template
@@ -91,7 +92,7 @@ class OneOp:
                 parts.append(part)
                 arrays.append(array)
         native = self._program(op, parts, attrs, spec)
-        out = place.empty(spec.shape, spec.dtype.numpy)
+        out = self._empty(place, spec)
         scalars = [a.item() for a, part in zip(operands, parts) if isinstance(part, Number)]
         try:
             native.run([*map(place.address, arrays)], [place.address(out)], scalars)
@@ -100,6 +101,10 @@ class OneOp:
             e.where = user_location()
             raise
         return out
+
+    def _empty(self, place: Place, spec: TensorSpec) -> Any:
+        dtype = np.dtype(spec.dtype.numpy)
+        return (POOL if place is HOST else place).empty(spec.shape, dtype)
 
     def _takes(self, op: Op, operands: Operands, attrs: Attrs) -> bool:
         """Whether a routine has code."""

@@ -52,11 +52,7 @@ def batch_norm(
         y = _batch_norm_training(x, running_mean, running_var, weight, bias, momentum, eps)
     else:
         assert running_mean is not None and running_var is not None
-        scale = (running_var + eps).rsqrt()
-        scale = scale if weight is None else scale * weight
-        shift = -running_mean * scale
-        shift = shift if bias is None else shift + bias
-        y = x * _channels(scale, x) + _channels(shift, x)
+        y = _moved(x, running_mean, running_var, weight, bias, eps)
     y = y.to(input.dtype)
     return row_by_row(y) if input.is_contiguous() else keep_channels_last(y, input)
 
@@ -73,7 +69,18 @@ def _batch_norm_training(
     count = check_batch(x)
     if count == 0:
         return x * 1.0
+    y, mean, var = _standardised_batch(x, weight, bias, eps)
+    _update_running(running_mean, running_var, mean, var, count, momentum)
+    return y
+
+
+@whole("native_batch_norm")
+def _standardised_batch(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The result, and of each channel the mean and the variance, which have no gradient here."""
     axes = (0, *range(2, x.dim()))
+    count = x.numel() // x.shape[1]
     # One pass over the data: sums of differences to one element of the channel, which keep their
     # accuracy where the mean is far larger than the deviation (plain sums of squares do not).
     origin = _first_of_channel(x.detach())
@@ -81,12 +88,28 @@ def _batch_norm_training(
     s1 = P.sum(d, axes) / count
     s2 = P.sum(d * d, axes) / count
     var = P.apply("relu", s2 - s1 * s1)
-    _update_running(running_mean, running_var, origin + s1, var, count, momentum)
+    mean = (origin + s1).detach()
     scale = (var + eps).rsqrt()
     scale = scale if weight is None else scale * weight
     shift = -s1 * scale
     shift = shift if bias is None else shift + bias
-    return d * _channels(scale, x) + _channels(shift, x)
+    return d * _channels(scale, x) + _channels(shift, x), mean, var.detach()
+
+
+@whole("native_batch_norm")
+def _moved(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> Tensor:
+    scale = (var + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale
+    shift = shift if bias is None else shift + bias
+    return x * _channels(scale, x) + _channels(shift, x)
 
 
 def check_batch(x: Tensor) -> int:
