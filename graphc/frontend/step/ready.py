@@ -238,14 +238,15 @@ def prepared(entry: Entry, args: Sequence[Any], leaves: Sequence[Tensor]) -> Rea
     """The next call after one with these arguments, if it may be as simple as that."""
     plan, kept = entry.plan, entry.guards.sets[0]
     arguments = _arguments(plan, args)
-    special = entry.has_effects or plan.fixed or modes.anomaly
+    by_python = any(at.put is None for at in plan.rebound)
+    special = entry.has_effects or plan.fixed or modes.anomaly or by_python
     if arguments is None or special or not plan.rests():
         return None
     with running.lock:  # what is watched now stays alive until something else is
         ready = Ready(entry, arguments)  # notes the counters first: what moves from here on counts
-        entry.words.take(kept.always, plan.getters)
+        entry.words.take(kept.always, plan.getters, plan.standing)
         ready.watch(entry.words)
-        if not plan.native.watch(entry.words.table):
+        if not plan.native.watch(entry.words.all()):
             return None
     if not entry.fits(leaves) or entry.guards.sets[0] is not kept or not plan.rests():
         return None

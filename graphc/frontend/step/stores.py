@@ -244,13 +244,15 @@ def copied(trace: Trace, x: Any, made: set[int]) -> bool:
 
 
 def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
-    """Whether a tensor of the trace is in it, or a size that differs from call to call."""
+    """Whether a tensor of the trace, or of a place that it rebinds, is in it, or a size that differs
+    from call to call."""
     found: list[bool] = []
 
     def look(x: Any) -> Any:
         of_trace = x.trace is trace if isinstance(x, HostValue) else None
         if of_trace is None:
             of_trace = numbers if isinstance(x, Unknown) else x.storage.trace is trace
+            of_trace |= isinstance(x, Tensor) and x.storage in trace.rebound
         found.append(of_trace)
         return x
 
@@ -324,6 +326,10 @@ def _set_cell(cell: Any, value: Any) -> None:
         del cell.cell_contents
     else:
         cell.cell_contents = value
+
+
+# What sets a place, given its owner and the value, and does nothing else.
+SETS = {set_attribute, set_by_object, set_item, _set_cell}
 
 
 def _method(c: Any, *args: Any, name: str, names: Sequence[str]) -> None:
