@@ -109,7 +109,8 @@ class Trace:
         self.tables: list[Kept] = []  # hooks that the step changes
         self.inlined: list[Any] = []  # hooks that are traced, though they only look
         self.slots: list[Any] = []  # tables of optimizers that the step changes
-        self.rebound: dict[Storage, Any] = {}  # what stood in places that the step rebinds
+        self.rebound: dict[Storage, Any] = {}  # memory of what stood in places that it rebinds
+        self.places: list[Any] = []  # all such places, by number
         self.draws: dict[Any, int] = {}  # random draws taken by generator
         self._scalars: dict[tuple[Hashable, DType], Value] = {}
         self._before: dict[Any, Callable[[], None]] = {}

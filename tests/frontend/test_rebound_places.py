@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,13 @@ torch: Any = pytest.importorskip("torch")
 Scenario = Callable[[Any, Any], Any]  # of a library and what wraps a step: what was observed
 CALLS = 8
 EMA: Any = None
+
+
+class Box:
+    """An object with these attributes."""
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values)
 
 
 def same(found: Any, expected: Any) -> None:
@@ -59,7 +65,7 @@ def check(scenario: Scenario) -> Any:
 
 
 def attribute(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(ema=T.zeros(4))
+    m = Box(ema=T.zeros(4))
 
     def step(x: Any) -> Any:
         m.ema = 0.9 * m.ema + 0.1 * x.detach()
@@ -154,7 +160,7 @@ def read_by_get(T: Any, wrap: Any) -> Any:
 
 
 def read_by_getattr(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace()
+    m = Box()
 
     def step(x: Any) -> Any:
         m.ema = 0.5 * getattr(m, "ema", 0.0) + x
@@ -168,7 +174,7 @@ def read_by_getattr(T: Any, wrap: Any) -> Any:
 
 
 def kept_each_call(T: Any, wrap: Any) -> Any:
-    m, history = SimpleNamespace(ema=T.zeros(4)), []
+    m, history = Box(ema=T.zeros(4)), []
 
     def step(x: Any) -> Any:
         m.ema = 0.9 * m.ema + x
@@ -183,7 +189,7 @@ def kept_each_call(T: Any, wrap: Any) -> Any:
 
 def kept_now_and_then(T: Any, wrap: Any) -> Any:
     """Whole, seen through a view, detached, as NumPy's, in a tuple."""
-    m, kept = SimpleNamespace(ema=T.zeros(2, 4)), []
+    m, kept = Box(ema=T.zeros(2, 4)), []
     ways = [lambda x: x, lambda x: x[0], lambda x: x.detach(), lambda x: x.numpy(), lambda x: (x,)]
 
     def step(x: Any) -> Any:
@@ -200,7 +206,7 @@ def kept_now_and_then(T: Any, wrap: Any) -> Any:
 
 def kept_by_the_step(T: Any, wrap: Any) -> Any:
     """Old and new ones, in a list that the step fills."""
-    m, old, new = SimpleNamespace(ema=T.zeros(4)), [], []
+    m, old, new = Box(ema=T.zeros(4)), [], []
 
     def step(x: Any) -> Any:
         old.append(m.ema)
@@ -215,7 +221,7 @@ def kept_by_the_step(T: Any, wrap: Any) -> Any:
 
 
 def returned_old_and_new(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(ema=T.zeros(4))
+    m = Box(ema=T.zeros(4))
 
     def step(x: Any) -> Any:
         old = m.ema
@@ -232,7 +238,7 @@ def returned_old_and_new(T: Any, wrap: Any) -> Any:
 
 def saved_for_a_backward(T: Any, wrap: Any) -> Any:
     """The backward, which comes after the place is rebound, reads what was there."""
-    m, w = SimpleNamespace(ema=T.ones(4)), T.nn.Parameter(T.ones(4))
+    m, w = Box(ema=T.ones(4)), T.nn.Parameter(T.ones(4))
 
     def step(x: Any) -> Any:
         out = (w * m.ema * x).sum()
@@ -251,7 +257,7 @@ def saved_for_a_backward(T: Any, wrap: Any) -> Any:
 
 
 def swapped(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(a=T.zeros(4), b=T.ones(4))
+    m = Box(a=T.zeros(4), b=T.ones(4))
 
     def step(x: Any) -> Any:
         m.a, m.b = m.b, m.a + x
@@ -262,7 +268,7 @@ def swapped(T: Any, wrap: Any) -> Any:
 
 
 def swapped_only(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(a=T.zeros(4), b=T.ones(4))
+    m = Box(a=T.zeros(4), b=T.ones(4))
     first = m.a
 
     def step(x: Any) -> Any:
@@ -275,7 +281,7 @@ def swapped_only(T: Any, wrap: Any) -> Any:
 
 def shifted(T: Any, wrap: Any) -> Any:
     """A double buffer: what was current is the one before."""
-    m = SimpleNamespace(now=T.zeros(4), before=T.zeros(4))
+    m = Box(now=T.zeros(4), before=T.zeros(4))
 
     def step(x: Any) -> Any:
         m.before, m.now = m.now, 0.9 * m.now + 0.1 * m.before + x
@@ -286,7 +292,7 @@ def shifted(T: Any, wrap: Any) -> Any:
 
 
 def alias_of_another(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(a=T.zeros(4), b=T.ones(4))
+    m = Box(a=T.zeros(4), b=T.ones(4))
 
     def step(x: Any) -> Any:
         m.b = m.b * 0.5 + x
@@ -303,7 +309,7 @@ def alias_of_another(T: Any, wrap: Any) -> Any:
 def two_names_of_one(T: Any, wrap: Any) -> Any:
     """Each rebinds its own name."""
     both = T.zeros(4)
-    m = SimpleNamespace(a=both, b=both)
+    m = Box(a=both, b=both)
 
     def step(x: Any) -> Any:
         m.a, m.b = m.a + x, m.b - x
@@ -314,7 +320,7 @@ def two_names_of_one(T: Any, wrap: Any) -> Any:
 
 
 def the_argument_itself(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(last=T.zeros(4))
+    m = Box(last=T.zeros(4))
 
     def step(x: Any) -> Any:
         out = (x - m.last).sum()
@@ -330,7 +336,7 @@ def the_argument_itself(T: Any, wrap: Any) -> Any:
 
 
 def a_view_of_the_argument(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(last=T.zeros(2))
+    m = Box(last=T.zeros(2))
 
     def step(x: Any) -> Any:
         out = (x[:2] - m.last).sum()
@@ -348,7 +354,7 @@ def a_view_of_the_argument(T: Any, wrap: Any) -> Any:
 def a_parameter(T: Any, wrap: Any) -> Any:
     """The place comes to hold a parameter, whose values the step reads, too."""
     w = T.nn.Parameter(T.ones(4))
-    m = SimpleNamespace(w=T.zeros(4))
+    m = Box(w=T.zeros(4))
 
     def step(x: Any) -> Any:
         out = (m.w * x).sum().detach()
@@ -362,7 +368,7 @@ def a_parameter(T: Any, wrap: Any) -> Any:
 
 
 def passed_what_stands_there(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(h=T.zeros(4))
+    m = Box(h=T.zeros(4))
 
     def step(x: Any, h: Any) -> Any:
         m.h = 0.5 * m.h + x + h
@@ -373,7 +379,7 @@ def passed_what_stands_there(T: Any, wrap: Any) -> Any:
 
 
 def in_a_branch(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(ema=T.zeros(4), n=0)
+    m = Box(ema=T.zeros(4), n=0)
 
     def step(x: Any, often: int) -> Any:
         m.n += 1
@@ -390,7 +396,7 @@ def in_a_branch(T: Any, wrap: Any) -> Any:
 
 
 def written_and_rebound(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(ema=T.zeros(4))
+    m = Box(ema=T.zeros(4))
     first = m.ema
 
     def step(x: Any) -> Any:
@@ -403,7 +409,7 @@ def written_and_rebound(T: Any, wrap: Any) -> Any:
 
 
 def rebound_and_written(T: Any, wrap: Any) -> Any:
-    m, kept = SimpleNamespace(ema=T.zeros(4)), []
+    m, kept = Box(ema=T.zeros(4)), []
 
     def step(x: Any) -> Any:
         m.ema = m.ema * 0.5
@@ -420,7 +426,7 @@ def rebound_and_written(T: Any, wrap: Any) -> Any:
 
 def set_between_calls(T: Any, wrap: Any) -> Any:
     """Of the same type, another size, another dtype, strided, a view, a leaf, and no tensor."""
-    m = SimpleNamespace(ema=T.zeros(4))
+    m = Box(ema=T.zeros(4))
     others = {
         2: T.ones(4), 4: T.ones(1), 6: T.ones(4, dtype=T.float64), 8: T.ones(8)[::2],
         10: T.arange(12.0)[4:8], 12: T.ones(4).requires_grad_(), 14: 0.5,
@@ -440,7 +446,7 @@ def set_between_calls(T: Any, wrap: Any) -> Any:
 
 
 def written_between_calls(T: Any, wrap: Any) -> Any:
-    m = SimpleNamespace(ema=T.zeros(4))
+    m = Box(ema=T.zeros(4))
 
     def step(x: Any) -> Any:
         m.ema = 0.9 * m.ema + x
@@ -459,7 +465,7 @@ def written_between_calls(T: Any, wrap: Any) -> Any:
 def targets(T: Any, wrap: Any) -> Any:
     """Copies of the parameters, made anew by each call."""
     params = [T.nn.Parameter(T.ones(4)), T.nn.Parameter(T.ones(3))]
-    m, kept = SimpleNamespace(target=[p.detach().clone() for p in params]), []
+    m, kept = Box(target=[p.detach().clone() for p in params]), []
 
     def step(x: Any) -> Any:
         m.target = [p.detach().clone() for p in params]
@@ -478,7 +484,7 @@ FEW: dict[Scenario, int] = {
     items_of_a_list: 1, read_by_get: 2, read_by_getattr: 2, kept_each_call: 1, kept_now_and_then: 1,
     kept_by_the_step: 1, returned_old_and_new: 1, saved_for_a_backward: 1, swapped: 1,
     swapped_only: 1, shifted: 1, alias_of_another: 2, two_names_of_one: 2, the_argument_itself: 1,
-    a_view_of_the_argument: 3, a_parameter: 2, passed_what_stands_there: 2, in_a_branch: 2,
+    a_view_of_the_argument: 8, a_parameter: 2, passed_what_stands_there: 8, in_a_branch: 3,
     written_and_rebound: 4, rebound_and_written: 1, set_between_calls: 7, written_between_calls: 1,
     targets: 1,
 }  # fmt: skip

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphc.frontend.step.guards import Guard
+from graphc.frontend.step.standing import is_whole
 from graphc.frontend.tensor import Tensor
 from graphc.frontend.trace import Trace
 from graphc.ir.types import f64
@@ -51,6 +52,7 @@ class ReadNumbers:
 
     def __init__(self) -> None:
         self.loose: set[Line] = set()
+        self.moving: set[Line] = set()  # that have read one tensor, and another
         self._refused: set[Line] = set()
         self._changes: Counter[Line] = Counter()
 
@@ -58,6 +60,8 @@ class ReadNumbers:
         """Count what made a call miss; what has done so twice becomes loose."""
         for guard in changed:
             line = guard.label, guard.file, guard.line
+            if is_whole(guard.kept) and is_whole(guard.now()):
+                self.moving.add(line)
             if type(guard.kept) in (int, float) and type(guard.now()) is type(guard.kept):
                 self._changes[line] += 1
                 if self._changes[line] >= CHANGES and line not in self._refused:

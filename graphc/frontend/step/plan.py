@@ -115,8 +115,8 @@ class Plan:
         self._written_args = [s.arg for s in written if isinstance(s, WrittenArgument)]
         self._moving = [(k, s) for k, s in enumerate(self.states) if not isinstance(s, Storage)]
         self._kept = {s.tensor for s in self.states if isinstance(s, OldGradient)}
-        self.standing: dict[Standing, Seen] = {}  # what the last call has written in each place
-        self._stood: list[tuple[Standing, Tensor]] = []  # what this one writes
+        self.standing: dict[Standing, Seen] = {}  # what the last call has left in each place
+        self._stood: list[tuple[Standing, Tensor]] = []  # what this one reads or writes there
         self.clock = Clock()  # of the storages that are written
         self.bound = Bound.NOWHERE
         self._pointers: list[int] = []  # of states, as bound
@@ -127,7 +127,7 @@ class Plan:
         """Whether all that moves is gradients of concrete tensors, which only `.grad` shows."""
         sources: set[str] = set()
         rebuilt(capture.tree, lambda o: sources.add(o.source), Output)
-        moving = all(isinstance(s, NewGradient) or _is_written(s) for _, s in self._moving)
+        moving = all(isinstance(s, NewGradient | Standing) for _, s in self._moving)
         owned = all(g.tensor is not None and not g.adds for g in self._gradients)
         return moving and owned and not self._kept and "grad" not in sources
 
@@ -174,9 +174,16 @@ class Plan:
 
     def _places_fit(self, leaves: Sequence[Tensor]) -> bool:
         """Whether what stands in places is memory of its own, as it was in the trace."""
-        found = [at.value().storage for at in self.rebound]
+        found = [at.value() for at in self.rebound]
         others = self.storages | {x.storage for x in leaves}
-        return len({*found}) == len(found) and others.isdisjoint(found)
+        for at, x in zip(self.rebound, found):
+            if at.first != at.number:
+                if found[at.first] is not x:
+                    return False
+            elif x.storage in others:
+                return False
+            others.add(x.storage)
+        return True
 
     def _old_grads_fit(self, leaves: Sequence[Tensor], moved: bool) -> bool:
         """Whether the gradients that the step reads are as then, or as good."""
@@ -269,10 +276,7 @@ class Plan:
 
     def _standing(self, at: Standing, spec: TensorSpec, order: Shape) -> Tensor:
         """The tensor of a place, or a copy that is to be written in its stead."""
-        if at.put is None:
-            x: Tensor = at.value()
-            return x
-        x = writable(at, spec, order, self.place)
+        x: Tensor = at.value() if at.put is None else writable(at, spec, order, self.place)
         self._stood.append((at, x))
         return x
 
@@ -344,11 +348,6 @@ class Plan:
             epoch.gradients += 1
         elif self._can_rest and self.bound is Bound.FIXED:
             self.bound = Bound.STEADY
-
-
-def _is_written(state: State) -> bool:
-    """Whether it is a place's, in which the program writes."""
-    return isinstance(state, Standing) and state.put is not None
 
 
 def copied_bytes(plan: Plan, leaves: Sequence[Tensor]) -> int:

@@ -61,25 +61,42 @@ def find(trace: StepTrace, reads: Reads) -> None:
         return  # which the step has made anew, and may hold a tensor of this call
     held = _held(reads.notes)
     hidden = {x.storage for a in trace.after_commit for x in _closed_over(a)}
+    groups: dict[Storage, list[tuple[Place, Note]]] = {}
     for place, note in [*reads.notes.items(), *_slots(trace, reads.notes)]:
-        row = note.rows[-1] if note.rows else (None, None, None)
-        x: Any = row[2]
-        if note.of_module or not is_whole(x) or id(note.owner) in made:
+        x: Any = note.rows[-1][2] if note.rows else None
+        if not note.of_module and is_whole(x) and id(note.owner) not in made:
+            groups.setdefault(x.storage, []).append((place, note))
+    for storage, group in groups.items():
+        x = group[0][1].rows[-1][2]
+        known = len(group) == max(held[storage], 1)
+        if storage in hidden or not known or not _is_free(trace, x):
             continue
-        alias = held[x.storage] > 1 or x.storage in hidden
-        if alias or not _is_free(trace, x):
-            continue
-        rebound = Rebound(len(trace.rebound), note.label, note.owner, place[2], row)
-        if rebound.left is x:
-            continue
-        trace.rebound[x.storage] = rebound
+        if any(_moves(reads, note) for _, note in group):
+            _stand(trace, reads, group)
+
+
+def _moves(reads: Reads, note: Note) -> bool:
+    """Whether another tensor comes to a place: by the step, or as earlier calls have found."""
+    get, subject, x = note.rows[-1]
+    return get(subject) is not x or reads.stands.moves((note.label, note.file, note.line))
+
+
+def _stand(trace: StepTrace, reads: Reads, group: list[tuple[Place, Note]]) -> None:
+    """Have each call read what stands in these places, which is one tensor."""
+    first = len(trace.places)
+    for place, note in group:
+        get, subject, x = row = note.rows[-1]
+        rebound = Rebound(len(trace.places), note.label, note.owner, place[2], row)
+        rebound.first = first
+        trace.places.append(rebound)
+        trace.rebound.setdefault(x.storage, rebound)
         trace.flags.pop(x, None)
-        like = Like(row[0], x)
+        like = Like(get, x)
         if place in reads.notes:
-            rows = (*note.rows[:-1], (like, row[1], like.kept))
+            rows = (*note.rows[:-1], (like, subject, like.kept))
             reads.notes[place] = note._replace(rows=rows)
         else:
-            told = Told(partial(like, row[1]), note.owner, label=note.label)
+            told = Told(partial(like, subject), note.owner, label=note.label)
             trace.guards.append((told, like.kept))
 
 
@@ -158,7 +175,8 @@ def _closed_over(action: Any) -> Iterator[Tensor]:
 def choose(trace: StepTrace, result: Any) -> None:
     """Have the program write in place what nobody else is given; Python sets the other places."""
     used = [*_tensors(result), *(g for g in trace.grads.values() if g is not None)]
-    sets = {r: _sets(trace, r) for r in trace.rebound.values()}
+    shared = {r.first for r in trace.places if r.first != r.number}
+    sets = {r: _sets(trace, r) for r in trace.rebound.values() if r.number not in shared}
     given = [x for args in trace.effects for x in _tensors(args)]
     if not trace.grads and any(x.grad_fn is not None for x in (*used, *given)):
         return  # a backward may come to read what was there
@@ -228,25 +246,24 @@ def _may_stay(trace: StepTrace, r: Rebound, new: Any) -> bool:
 
 def release(trace: StepTrace) -> list[Standing]:
     """Once there is a graph: the places, and nothing that holds what stood there in the trace."""
-    found = {s: _without_values(r) for s, r in trace.rebound.items()}
     for k, item in enumerate(trace.inputs):
-        if item.storage in found:
-            hollow = Storage(None, item.storage.spec, name=item.storage.name)
-            number = found[item.storage].number
-            trace.inputs[k] = replace(item, storage=hollow, tensor=None, rebound=number)
-    for r in trace.rebound.values():
-        for table in (trace.shown, trace.flags):
-            table.pop(r.traced, None)  # type: ignore[attr-defined]
-        for table in (trace.current, trace.written):
-            table.pop(r.traced.storage, None)  # type: ignore[attr-defined]
-    if found:
+        if (r := trace.rebound.get(item.storage)) is not None:  # type: ignore[arg-type]
+            hollow = Storage(None, r.traced.spec, name=r.traced.storage.name)
+            trace.inputs[k] = replace(item, storage=hollow, tensor=None, rebound=r.number)
+    for storage, r in trace.rebound.items():
+        for x_table in (trace.shown, trace.flags):
+            x_table.pop(r.traced, None)
+        trace.current.pop(storage, None)
+        trace.written.pop(storage, None)
+    if trace.rebound:
         trace.rebound.clear()
         trace.unwritten.clear()
         trace.effects[:] = [((), {})] * len(trace.effects)
-    return [*found.values()]
+    places, trace.places = trace.places, []
+    return [_without_values(r) for r in places]
 
 
 def _without_values(r: Rebound) -> Standing:
     out = Standing(r.number, r.label, r.owner, r.key, r.row)
-    out.put = r.put
+    out.put, out.first = r.put, r.first
     return out

@@ -80,8 +80,8 @@ class Seen:
         )
 
     def stands_in(self, at: Standing) -> bool:
-        """Whether it is still there, and nobody else has it."""
-        return at.value() is self.tensor and self.alone()
+        """Whether it is still there and, where it is written, nobody else has it."""
+        return at.value() is self.tensor and (at.put is None or self.alone())
 
     def counts(self) -> list[tuple[int, int]]:
         """Addresses of the counts, and what they are while it is alone. Nothing here holds the
@@ -105,16 +105,17 @@ def seen(x: Tensor) -> Seen:
 
 
 class Standing:
-    """A place that a step rebinds: how to read it and, where the program writes its tensor in
+    """A place whose tensor each call finds anew: how to read it and, where the program writes in
     place, how to give it a copy (`put`)."""
 
-    __slots__ = ("_get", "_subject", "key", "label", "number", "owner", "put")
+    __slots__ = ("_get", "_subject", "first", "key", "label", "number", "owner", "put")
 
     def __init__(self, number: int, label: str, owner: Any, key: Any, row: tuple[Any, Any]) -> None:
         """`row`: a getter, and what to apply it to."""
         self.number, self.label, self.owner, self.key = number, label, owner, key
         self._get, self._subject = row
         self.put: Callable[[Tensor], object] | None = None
+        self.first = number  # of the places that hold the same tensor
 
     @property
     def row(self) -> tuple[Callable[[Any], Any], Any]:
@@ -126,7 +127,7 @@ class Standing:
 
     def token(self) -> tuple[object, ...]:
         """Equal for the same place, bound in the same way, of two traces."""
-        return id(self.owner), repr(self.key), self.put is None
+        return id(self.owner), repr(self.key), self.put is None, self.first
 
 
 def writable(at: Standing, spec: TensorSpec, order: Shape, place: Place) -> Tensor:

@@ -184,7 +184,7 @@ class Stores:
                 flat = isinstance(
                     value, Tensor | HostValue | tuple
                 )  # other containers are held, too
-                if flat and place not in known and holds(trace, value, numbers=False):
+                if flat and place not in known and holds(trace, value, differs=False):
                     raise trace.refuse(
                         Untraceable(
                             f"the step leaves a tensor in `{reads.name(x)}`",
@@ -243,16 +243,16 @@ def copied(trace: Trace, x: Any, made: set[int]) -> bool:
     return isinstance(x, FIXED) or id(x) in made or holds(trace, x)
 
 
-def holds(trace: Trace, tree: Any, numbers: bool = True) -> bool:
-    """Whether a tensor of the trace, or of a place that it rebinds, is in it, or a size that differs
-    from call to call."""
+def holds(trace: Trace, tree: Any, differs: bool = True) -> bool:
+    """Whether a tensor of the trace is in it or, if that counts, what differs from call to call: a
+    size, or the tensor of a place that is rebound."""
     found: list[bool] = []
 
     def look(x: Any) -> Any:
         of_trace = x.trace is trace if isinstance(x, HostValue) else None
         if of_trace is None:
-            of_trace = numbers if isinstance(x, Unknown) else x.storage.trace is trace
-            of_trace |= isinstance(x, Tensor) and x.storage in trace.rebound
+            of_trace = differs if isinstance(x, Unknown) else x.storage.trace is trace
+            of_trace |= differs and isinstance(x, Tensor) and x.storage in trace.rebound
         found.append(of_trace)
         return x
 

@@ -262,12 +262,13 @@ class Words:
         before = dict(self.table.tolist())
         held: dict[int, Word | Slot] = {}
         self.asked, self.numbers = [], False
+        getters = [at.row[0] for at in standing]
         for at, known in standing.items():
             place = Guard(at.label, "", 0, *at.row, known.tensor)
             if not self._watch(of_guard(place), held):
                 self.asked.append(Guard(at.label, "", 0, known.stands_in, at, True))
         for guard in guards:
-            if standing and type(getattr(guard.get, "like", guard.get)) is Like:
+            if type(guard.get) is Like and guard.get.get in getters:
                 continue  # that the very tensor is still there has been seen to
             words: Sequence[Word | Slot] | None = of_guard(guard)
             if any(self._moves[id(x[0]) + x[1]] for x in words or ()):
@@ -280,7 +281,8 @@ class Words:
         rows = [(at, id(x[2]) if len(x) > 2 else word(at)) for at, x in held.items()]
         self._moves.update(at for at, now in rows if before.get(at, now) != now)
         self.table, self.held = np.array(rows, np.int64).reshape(-1, 2), held
-        counts = [row for known in standing.values() for row in known.counts()]
+        written = [known for at, known in standing.items() if at.put is not None]
+        counts = [row for known in written for row in known.counts()]
         self.counts = np.array(counts, np.int64).reshape(-1, 2)
         self.standing = [*standing.values()]
 
