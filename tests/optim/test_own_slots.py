@@ -225,7 +225,7 @@ def test_a_slot_that_is_replaced_is_returned_as_it_was() -> None:
 
 
 def test_a_slot_that_somebody_kept_stays_as_it_was() -> None:
-    """Programs, values, and what was kept of each call, whole, seen through a view, and as NumPy."""
+    """What was kept of each call: whole, seen through a view, and as NumPy."""
 
     def run(T: Any, wrap: Any) -> tuple[list[Any], Any]:
         p = T.nn.Parameter(T.tensor([1.0, -2.0, 3.0]))

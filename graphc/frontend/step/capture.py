@@ -51,8 +51,9 @@ Watching = Callable[[], AbstractContextManager[None]]  # goes around the user's 
 class Output:
     """Where a returned traced tensor comes from, seen through `views`.
 
-    `index` numbers the outputs of the graph ("out"), the arguments ("arg") or the new gradients
-    ("grad"), or the places that the step rebinds ("place"); `number` is a float argument ("number"); `storage` is a state's ("state"), seen
+    `index` numbers the outputs of the graph ("out"), the arguments ("arg"), the new gradients
+    ("grad") or the places that the step rebinds ("place"); `number` is a float argument ("number");
+    `storage` is a state's ("state"), seen
     through `tensor` if it is attached to one that requires grad. `slot` numbers those with a
     history. `itself`: the argument object, no alias.
     """

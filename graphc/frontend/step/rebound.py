@@ -16,18 +16,17 @@ ways:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from types import FunctionType
 from typing import Any
 
-from graphc.frontend import trace as tracing
 from graphc.frontend.geometry import shown_strides
 from graphc.frontend.hostvalue import HostValue
 from graphc.frontend.places import place_of
 from graphc.frontend.step.effects import Itself
-from graphc.frontend.step.found import contents, in_mapping
+from graphc.frontend.step.found import contents
 from graphc.frontend.step.held import FIXED, Note, Place, Whole
 from graphc.frontend.step.reads import Reads
 from graphc.frontend.step.signature import is_record, rebuilt, record
@@ -116,8 +115,7 @@ def _slots(trace: StepTrace, notes: Mapping[Place, Note]) -> Iterator[tuple[Plac
         for key, x in before.items():
             place = ("item", id(table), key)
             if isinstance(x, Tensor) and place not in notes and isinstance(table, Table):
-                get, subject, _ = in_mapping(before, key)
-                row = (table.get, subject, x)
+                row = (table.get, key, x)
                 yield place, Note(f"slot `{key}`", "", 0, table, (row,), False)
 
 

@@ -41,8 +41,8 @@ class Results:
         sizes: Evaluation,
         places: Sequence[Standing],
     ) -> None:
-        """`types` are those of what the program stores, `layouts` tell how it is shown; `places` are
-        those that the step rebinds."""
+        """`types`: of what the program stores; `layouts`: how it is shown; `places`: those that the
+        step rebinds."""
         tree = rebuilt(tree, sizes, Unknown)
         self._tree = tree = rebuilt(tree, lambda o: o.at(sizes), Output)
         self._types, self._places = types, places
